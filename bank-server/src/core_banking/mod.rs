@@ -1,0 +1,152 @@
+//! What a bank's own systems must answer, so that an XS2A server can stand in front of them.
+//!
+//! A bank developer implements [`CoreBanking`] and hands it to [`crate::BankServer`]. The built-in [`ledger`]
+//! implements it on the server's own database: for the sandbox, for tests, and for a small bank.
+
+use async_trait::async_trait;
+use chrono::NaiveDate;
+use shared_types::account::{AccountDetails, AccountReference, Balance};
+use shared_types::card_account::{CardAccountDetails, CardTransaction};
+use shared_types::transaction::{BookingStatus, Transaction};
+
+pub mod ledger;
+
+/// How a bank knows its customer (PSU): the id with which she logs in.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PsuId(pub String);
+
+/// Who the customer is stays out of logs.
+impl std::fmt::Debug for PsuId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("<psu>")
+    }
+}
+
+/// An account's `resourceId`: the same for every TPP and every consent, and no account number.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AccountId(pub String);
+
+/// An account as the bank keeps it.
+///
+/// `resource_id`, `balances` and `links` of the wire types are the XS2A layer's to fill: what is in them here is
+/// ignored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// The id.
+    pub id: AccountId,
+    /// Payment account or card account.
+    pub kind: AccountKind,
+}
+
+/// The two kinds that PSD2 tells apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AccountKind {
+    /// Served at `/v1/accounts`.
+    Payment(Box<AccountDetails>),
+    /// Served at `/v1/card-accounts`.
+    Card(Box<CardAccountDetails>),
+}
+
+impl Account {
+    /// How transactions and balances name the account.
+    #[must_use]
+    pub fn reference(&self) -> AccountReference {
+        match &self.kind {
+            AccountKind::Payment(details) => AccountReference {
+                iban: details.iban.clone(),
+                bban: details.bban.clone(),
+                currency: Some(details.currency),
+                ..AccountReference::default()
+            },
+            AccountKind::Card(details) => AccountReference {
+                masked_pan: Some(details.masked_pan.clone()),
+                currency: Some(details.currency),
+                ..AccountReference::default()
+            },
+        }
+    }
+}
+
+/// Which transactions are wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TransactionQuery {
+    /// First day. Booked transactions count by their booking date, pending ones by the day they were entered.
+    pub from: NaiveDate,
+    /// Last day, inclusive.
+    pub to: NaiveDate,
+    /// Booked, pending or both.
+    pub status: BookingStatus,
+    /// Only what comes after this place; `None`: from the start.
+    pub after: Option<PageKey>,
+    /// At most so many; at least 1.
+    pub limit: usize,
+}
+
+/// A place in an account's list of transactions: pending ones first, then booked ones, each from the newest to the
+/// oldest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageKey {
+    /// Whether the place is among the booked ones.
+    pub booked: bool,
+    /// Booking date, or the day of entry.
+    pub date: NaiveDate,
+    /// Order within the day; the greater, the newer. Never two alike in one account.
+    pub sequence: i64,
+}
+
+/// One page of transactions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<T> {
+    /// Pending ones, newest first.
+    pub pending: Vec<T>,
+    /// Booked ones, newest first.
+    pub booked: Vec<T>,
+    /// Where the next page starts, if there is one.
+    pub next: Option<PageKey>,
+}
+
+/// The core banking system did not answer.
+///
+/// The text is for the bank's log; a TPP gets to know only that the bank failed.
+#[derive(Debug, thiserror::Error)]
+#[error("the core banking system failed: {0}")]
+pub struct CoreBankingError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+
+/// A bank's own systems, as far as XS2A needs them.
+///
+/// Whether a TPP may see an account is decided before any of these is called, by the consent.
+#[async_trait]
+pub trait CoreBanking: Send + Sync + 'static {
+    /// Whether the system can answer at all: for `/health/ready`.
+    async fn ready(&self) -> Result<(), CoreBankingError>;
+
+    /// The accounts of one customer, in an order that stays the same.
+    async fn accounts_of(&self, psu: &PsuId) -> Result<Vec<Account>, CoreBankingError>;
+
+    /// Those of the accounts that exist, in the order of `ids`.
+    async fn accounts(&self, ids: &[AccountId]) -> Result<Vec<Account>, CoreBankingError>;
+
+    /// The balances of each of `ids`, in that order; an account without any has an empty list.
+    async fn balances(&self, ids: &[AccountId]) -> Result<Vec<Vec<Balance>>, CoreBankingError>;
+
+    /// A page of a payment account's transactions. An account without any, or that does not exist, has none.
+    async fn transactions(
+        &self,
+        account: &AccountId,
+        query: &TransactionQuery,
+    ) -> Result<Page<Transaction>, CoreBankingError>;
+
+    /// One transaction of a payment account, by its `transactionId`.
+    async fn transaction(
+        &self,
+        account: &AccountId,
+        transaction_id: &str,
+    ) -> Result<Option<Transaction>, CoreBankingError>;
+
+    /// A page of a card account's transactions.
+    async fn card_transactions(
+        &self,
+        account: &AccountId,
+        query: &TransactionQuery,
+    ) -> Result<Page<CardTransaction>, CoreBankingError>;
+}

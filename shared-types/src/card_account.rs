@@ -1,0 +1,212 @@
+//! Card accounts (service AIS, `/v1/card-accounts`).
+
+use chrono::{DateTime, NaiveDate, Utc};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_with::skip_serializing_none;
+
+use crate::account::{AccountReference, AccountStatus, Balance, Usage};
+use crate::link::Links;
+use crate::money::{Amount, Currency, Rate};
+use crate::text::Text;
+use crate::transaction::ExchangeRate;
+
+/// A card account (schema `cardAccountDetails`).
+#[skip_serializing_none]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct CardAccountDetails {
+    /// The `account-id` of the account's own path.
+    pub resource_id: Option<String>,
+    /// Card number with its middle digits masked.
+    pub masked_pan: Text<35>,
+    /// Currency of the account.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^[A-Z]{3}$"))]
+    pub currency: Currency,
+    /// Legal owner.
+    pub owner_name: Option<Text<140>>,
+    /// The name the bank gives the account.
+    pub name: Option<Text<70>>,
+    /// The name the customer gives the account.
+    pub display_name: Option<Text<70>>,
+    /// The bank's product.
+    pub product: Option<Text<35>>,
+    /// `true`: a debt is a negative balance, a purchase a negative amount. Absent means `false`, the reverse.
+    pub debit_accounting: Option<bool>,
+    /// Whether it can be used; absent means enabled.
+    pub status: Option<AccountStatus>,
+    /// Private or professional.
+    pub usage: Option<Usage>,
+    /// More, in words.
+    pub details: Option<Text<1000>>,
+    /// How far the card can be overdrawn.
+    pub credit_limit: Option<Amount>,
+    /// Balances, if asked for and allowed.
+    pub balances: Option<Vec<Balance>>,
+    /// `balances` and `transactions`, as far as allowed.
+    #[serde(rename = "_links")]
+    pub links: Option<Links>,
+}
+
+/// Answer to `GET /v1/card-accounts` (schema `cardAccountList`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct CardAccountList {
+    /// The card accounts the consent opens.
+    pub card_accounts: Vec<CardAccountDetails>,
+}
+
+/// Answer to `GET /v1/card-accounts/{account-id}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct CardAccountResponse {
+    /// The card account.
+    pub card_account: CardAccountDetails,
+}
+
+/// Answer to `GET /v1/card-accounts/{account-id}/balances` (schema `readCardAccountBalanceResponse-200`).
+#[skip_serializing_none]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct CardAccountBalances {
+    /// Whose balances they are.
+    pub card_account: Option<AccountReference>,
+    /// `true`: a debt is a negative balance.
+    pub debit_accounting: Option<bool>,
+    /// The balances.
+    pub balances: Vec<Balance>,
+}
+
+/// The standard's own example puts `debitAccounting` into the list of balances, against its schema. A bank that
+/// follows the example is understood.
+impl<'de> Deserialize<'de> for CardAccountBalances {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Wire {
+            card_account: Option<AccountReference>,
+            debit_accounting: Option<bool>,
+            balances: Vec<Entry>,
+        }
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Entry {
+            Stray {
+                #[serde(rename = "debitAccounting")]
+                debit_accounting: bool,
+            },
+            Balance(Balance),
+        }
+
+        let mut wire = Wire::deserialize(deserializer)?;
+        let mut balances = Vec::with_capacity(wire.balances.len());
+        for entry in wire.balances {
+            match entry {
+                Entry::Balance(balance) => balances.push(balance),
+                Entry::Stray { debit_accounting } => wire.debit_accounting = Some(debit_accounting),
+            }
+        }
+        Ok(Self {
+            card_account: wire.card_account,
+            debit_accounting: wire.debit_accounting,
+            balances,
+        })
+    }
+}
+
+/// A postal address (schema `address`).
+#[skip_serializing_none]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Address {
+    /// Street.
+    pub street_name: Option<Text<70>>,
+    /// House number.
+    pub building_number: Option<Text<16>>,
+    /// Town.
+    pub town_name: Option<Text<70>>,
+    /// Postal code.
+    pub post_code: Option<Text<16>>,
+    /// Country, by its two letters (ISO 3166).
+    pub country: Text<2>,
+}
+
+/// A card transaction (schema `cardTransaction`).
+#[skip_serializing_none]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct CardTransaction {
+    /// The transaction's id at the bank.
+    pub card_transaction_id: Option<Text<35>>,
+    /// The terminal.
+    pub terminal_id: Option<Text<35>>,
+    /// Day of the purchase.
+    pub transaction_date: Option<NaiveDate>,
+    /// When the acceptor took the card.
+    pub acceptor_transaction_date_time: Option<DateTime<Utc>>,
+    /// Day of booking; absent while pending.
+    pub booking_date: Option<NaiveDate>,
+    /// Day from which interest counts.
+    pub value_date: Option<NaiveDate>,
+    /// How much, in the account's currency.
+    pub transaction_amount: Amount,
+    /// Exchange rates that were applied.
+    pub currency_exchange: Option<Vec<ExchangeRate>>,
+    /// How much, in the currency of the purchase.
+    pub original_amount: Option<Amount>,
+    /// Fee for the conversion.
+    pub markup_fee: Option<Amount>,
+    /// Fee for the conversion, in per cent.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub markup_fee_percentage: Option<Rate>,
+    /// The acceptor's id.
+    pub card_acceptor_id: Option<Text<35>>,
+    /// The acceptor's address.
+    pub card_acceptor_address: Option<Address>,
+    /// Merchant category (ISO 18245).
+    pub merchant_category_code: Option<Text<4>>,
+    /// The card that was used; the standard spells this one field in capitals.
+    #[serde(rename = "maskedPAN")]
+    pub masked_pan: Option<Text<35>>,
+    /// More, in words.
+    pub transaction_details: Option<Text<1000>>,
+    /// Whether it is on an invoice already.
+    pub invoiced: Option<bool>,
+    /// The bank's own code for the kind of transaction.
+    pub proprietary_bank_transaction_code: Option<Text<35>>,
+}
+
+/// One page of card transactions (schema `cardAccountReport`).
+#[skip_serializing_none]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct CardAccountReport {
+    /// Booked ones, if asked for.
+    pub booked: Option<Vec<CardTransaction>>,
+    /// Pending ones, if asked for.
+    pub pending: Option<Vec<CardTransaction>>,
+    /// `cardAccount`, and `first` and `next` where there is more than this page.
+    #[serde(rename = "_links")]
+    pub links: Links,
+}
+
+/// Answer to `GET /v1/card-accounts/{account-id}/transactions` (schema `cardAccountsTransactionsResponse200`).
+#[skip_serializing_none]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct CardTransactionsResponse {
+    /// Whose transactions they are.
+    pub card_account: Option<AccountReference>,
+    /// `true`: a purchase is a negative amount.
+    pub debit_accounting: Option<bool>,
+    /// The page.
+    pub card_transactions: Option<CardAccountReport>,
+    /// Balances, if asked for and allowed.
+    pub balances: Option<Vec<Balance>>,
+}

@@ -1,0 +1,378 @@
+//! Who a certificate says its holder is: ETSI TS 119 495.
+//!
+//! A QWAC for PSD2 names the licensed organisation in its subject (`organizationIdentifier`, clause 5.2.1) and the
+//! roles it is licensed for, with the authority that licensed it, in the PSD2 statement of its `QCStatements`
+//! extension (clause 5.1). This module reads both. Whether the certificate can be trusted is decided elsewhere, in
+//! [`crate::trust`].
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use rustls_pki_types::CertificateDer;
+use serde::{Deserialize, Deserializer, Serialize};
+use x509_parser::asn1_rs::{Any, FromDer as _, Oid, Tag, oid};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::x509::X509Name;
+
+use crate::certificate::printable;
+
+/// An authorisation number, such as `PSDDE-BAFIN-125314` (ETSI TS 119 495, clause 5.2.1): `PSD`, the country of the
+/// NCA, the NCA's own id, and the number that the NCA gave.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct OrganisationId(String);
+
+/// The text is not an authorisation number of that form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not an organisation id such as PSDDE-BAFIN-125314")]
+pub struct NotAnOrganisationId;
+
+impl OrganisationId {
+    /// The id as it stands in the certificate.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::str::FromStr for OrganisationId {
+    type Err = NotAnOrganisationId;
+
+    fn from_str(text: &str) -> Result<Self, NotAnOrganisationId> {
+        let rest = text.strip_prefix("PSD").ok_or(NotAnOrganisationId)?;
+        let mut parts = rest.splitn(3, '-');
+        let (country, authority, number) = (parts.next(), parts.next(), parts.next());
+        let capitals = |part: Option<&str>, lengths: std::ops::RangeInclusive<usize>| {
+            part.is_some_and(|part| {
+                lengths.contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_uppercase())
+            })
+        };
+        let numbered = number.is_some_and(|number| {
+            (1..=64).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_graphic())
+        });
+        if capitals(country, 2..=2) && capitals(authority, 2..=8) && numbered {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(NotAnOrganisationId)
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for OrganisationId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
+    }
+}
+
+impl fmt::Display for OrganisationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Debug for OrganisationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a party is licensed for (ETSI TS 119 495, clause 5.1, Annex A).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// `PSP_AS`: account servicing, a bank.
+    AccountServicing,
+    /// `PSP_PI`: payment initiation.
+    PaymentInitiation,
+    /// `PSP_AI`: account information.
+    AccountInformation,
+    /// `PSP_IC`: issuing of card-based payment instruments.
+    CardIssuing,
+}
+
+impl Role {
+    /// The name in the statement.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AccountServicing => "PSP_AS",
+            Self::PaymentInitiation => "PSP_PI",
+            Self::AccountInformation => "PSP_AI",
+            Self::CardIssuing => "PSP_IC",
+        }
+    }
+
+    fn from_oid(id: &Oid<'_>) -> Option<Self> {
+        [
+            (oid!(0.4.0.19495.1.1), Self::AccountServicing),
+            (oid!(0.4.0.19495.1.2), Self::PaymentInitiation),
+            (oid!(0.4.0.19495.1.3), Self::AccountInformation),
+            (oid!(0.4.0.19495.1.4), Self::CardIssuing),
+        ]
+        .into_iter()
+        .find_map(|(known, role)| (known == *id).then_some(role))
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// The licensed organisation that a certificate names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Psd2Identity {
+    /// Authorisation number.
+    pub organisation: OrganisationId,
+    /// Legal name (`organizationName`), or the authorisation number where there is none.
+    pub name: String,
+    /// Roles.
+    pub roles: BTreeSet<Role>,
+    /// The licensing authority's name.
+    pub nca_name: String,
+    /// The licensing authority's id, such as `DE-BAFIN`.
+    pub nca_id: String,
+}
+
+impl Psd2Identity {
+    /// Whether the organisation is licensed for that role.
+    #[must_use]
+    pub fn has(&self, role: Role) -> bool {
+        self.roles.contains(&role)
+    }
+}
+
+/// Why a certificate names no licensed organisation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum IdentityError {
+    /// The certificate cannot be read.
+    #[error("the certificate cannot be read")]
+    Unreadable,
+    /// No `organizationIdentifier` in the subject.
+    #[error("the certificate's subject has no organizationIdentifier (2.5.4.97)")]
+    NoOrganisationId,
+    /// More than one `organizationIdentifier`: it is not clear whom it names.
+    #[error("the certificate's subject has more than one organizationIdentifier")]
+    SeveralOrganisationIds,
+    /// The `organizationIdentifier` is no PSD2 authorisation number.
+    #[error(
+        "the certificate's organizationIdentifier is not a PSD2 authorisation number such as PSDDE-BAFIN-125314"
+    )]
+    NotAnAuthorisationNumber,
+    /// No PSD2 statement among the `QCStatements`.
+    #[error("the certificate has no PSD2 statement (0.4.0.19495.2)")]
+    NoPsd2Statement,
+    /// The `QCStatements`, or the PSD2 statement within, do not have their form.
+    #[error("the certificate's PSD2 statement is not well-formed")]
+    MalformedStatement,
+    /// The certificate is qualified, but not as one for websites.
+    #[error("the certificate is not a website certificate (QcType 0.4.0.1862.1.6.3)")]
+    NotForWebsites,
+}
+
+/// Reads the organisation from its website certificate (QWAC).
+pub fn identify(certificate: &CertificateDer<'_>) -> Result<Psd2Identity, IdentityError> {
+    let (_, parsed) =
+        X509Certificate::from_der(certificate).map_err(|_| IdentityError::Unreadable)?;
+    let organisation = organisation_id(parsed.subject())?;
+    let statements = Statements::of(&parsed)?;
+    let name = parsed
+        .subject()
+        .iter_organization()
+        .next()
+        .and_then(|name| name.as_str().ok())
+        .map_or_else(|| organisation.to_string(), printable);
+    let psd2 = statements.psd2.ok_or(IdentityError::NoPsd2Statement)?;
+    if !statements.for_websites {
+        return Err(IdentityError::NotForWebsites);
+    }
+    Ok(Psd2Identity {
+        organisation,
+        name,
+        roles: psd2.roles,
+        nca_name: psd2.nca_name,
+        nca_id: psd2.nca_id,
+    })
+}
+
+/// Reads the authorisation number alone, as a client does that knows which bank it expects.
+pub fn organisation_of(certificate: &CertificateDer<'_>) -> Result<OrganisationId, IdentityError> {
+    let (_, parsed) =
+        X509Certificate::from_der(certificate).map_err(|_| IdentityError::Unreadable)?;
+    organisation_id(parsed.subject())
+}
+
+fn organisation_id(subject: &X509Name<'_>) -> Result<OrganisationId, IdentityError> {
+    let mut ids = subject.iter_by_oid(&oid!(2.5.4.97));
+    let id = ids.next().ok_or(IdentityError::NoOrganisationId)?;
+    if ids.next().is_some() {
+        return Err(IdentityError::SeveralOrganisationIds);
+    }
+    id.as_str()
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .ok_or(IdentityError::NotAnAuthorisationNumber)
+}
+
+/// What is of interest among the `QCStatements` (ETSI EN 319 412-5).
+struct Statements {
+    psd2: Option<Psd2Statement>,
+    for_websites: bool,
+}
+
+struct Psd2Statement {
+    roles: BTreeSet<Role>,
+    nca_name: String,
+    nca_id: String,
+}
+
+impl Statements {
+    fn of(certificate: &X509Certificate<'_>) -> Result<Self, IdentityError> {
+        let extension = certificate
+            .get_extension_unique(&oid!(1.3.6.1.5.5.7.1.3))
+            .map_err(|_| IdentityError::MalformedStatement)?
+            .ok_or(IdentityError::NoPsd2Statement)?;
+        Self::read(extension.value).ok_or(IdentityError::MalformedStatement)
+    }
+
+    /// `QCStatements ::= SEQUENCE OF SEQUENCE { statementId OID, statementInfo ANY OPTIONAL }`
+    fn read(der: &[u8]) -> Option<Self> {
+        let mut found = Self {
+            psd2: None,
+            for_websites: false,
+        };
+        for statement in sequence(der)? {
+            elements(&statement)?;
+            let (info, id) = Oid::from_der(statement.data).ok()?;
+            if id == oid!(0.4.0.19495.2) {
+                found.psd2 = Some(Psd2Statement::read(info)?);
+            } else if id == oid!(0.4.0.1862.1.6) {
+                // QcType ::= SEQUENCE OF OID
+                found.for_websites = sequence(info)?.iter().any(|kind| {
+                    kind.clone()
+                        .oid()
+                        .is_ok_and(|kind| kind == oid!(0.4.0.1862.1.6.3))
+                });
+            }
+        }
+        Some(found)
+    }
+}
+
+impl Psd2Statement {
+    /// `PSD2QcType ::= SEQUENCE { rolesOfPSP, nCAName UTF8String, nCAId UTF8String }`
+    fn read(der: &[u8]) -> Option<Self> {
+        let fields = sequence(der)?;
+        let [roles, nca_name, nca_id] = fields.as_slice() else {
+            return None;
+        };
+        let text = |field: &Any<'_>| {
+            field
+                .clone()
+                .utf8string()
+                .ok()
+                .map(|text| printable(&text.string()))
+        };
+        // RolesOfPSP ::= SEQUENCE OF SEQUENCE { roleOfPspOid, roleOfPspName }. A role we do not know grants nothing.
+        let mut known = BTreeSet::new();
+        for role in elements(roles)? {
+            elements(&role)?;
+            let (_, id) = Oid::from_der(role.data).ok()?;
+            known.extend(Role::from_oid(&id));
+        }
+        Some(Self {
+            roles: known,
+            nca_name: text(nca_name)?,
+            nca_id: text(nca_id)?,
+        })
+    }
+}
+
+/// The elements of the DER `SEQUENCE` that fills `der`.
+fn sequence(der: &[u8]) -> Option<Vec<Any<'_>>> {
+    let (rest, sequence) = Any::from_der(der).ok()?;
+    if rest.is_empty() {
+        elements(&sequence)
+    } else {
+        None
+    }
+}
+
+/// The elements of a `SEQUENCE`.
+fn elements<'a>(sequence: &Any<'a>) -> Option<Vec<Any<'a>>> {
+    sequence.tag().assert_eq(Tag::Sequence).ok()?;
+    let mut content = sequence.data;
+    let mut found = Vec::new();
+    while !content.is_empty() {
+        let (rest, element) = Any::from_der(content).ok()?;
+        found.push(element);
+        content = rest;
+    }
+    Some(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn organisation_ids() {
+        for good in [
+            "PSDDE-BAFIN-125314",
+            "PSDFR-ACPR-1",
+            "PSDPL-KNF-IP48/2019",
+            "PSDXX-AB-a-b",
+        ] {
+            assert!(good.parse::<OrganisationId>().is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "PSD",
+            "PSDDE-BAFIN-",
+            "PSDDE-BAFIN",
+            "VATDE-123",
+            "PSDde-BAFIN-1",
+            "PSDDE-B-1",
+            "PSDDE-BAFIN-1 2",
+        ] {
+            assert!(bad.parse::<OrganisationId>().is_err(), "{bad}");
+        }
+    }
+
+    /// `QCStatements` written by hand from the ASN.1 of the standard: QcType web, then a PSD2 statement.
+    #[test]
+    fn a_statement_written_from_the_standard() {
+        let qc_type = "3013 06060400 8E460106 3009 06070400 8E46010603";
+        let role = "3011 06070400 81982701 03 0C06 5053505F4149";
+        let psd2 = format!("3026 06060400 81982702 301C 3013 {role} 0C01 4E 0C02 4445");
+        let der: Vec<u8> = {
+            let digits: String = format!("303D {qc_type} {psd2}")
+                .split_whitespace()
+                .collect();
+            (0..digits.len())
+                .step_by(2)
+                .map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap())
+                .collect()
+        };
+        let statements = Statements::read(&der).unwrap();
+        assert!(statements.for_websites);
+        let psd2 = statements.psd2.unwrap();
+        assert_eq!(psd2.roles, BTreeSet::from([Role::AccountInformation]));
+        assert_eq!((psd2.nca_name.as_str(), psd2.nca_id.as_str()), ("N", "DE"));
+        for cut in 0..der.len() {
+            assert!(Statements::read(&der[..cut]).is_none(), "cut at {cut}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = Statements::read(&bytes);
+            let _ = identify(&CertificateDer::from(bytes));
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! What both ends of XS2A put on the wire, and how both judge a certificate.
+//!
+//! The wire types follow the Berlin Group's `NextGenPSD2` XS2A framework, version 1.3.12, and carry its names.
+//! They are strict where a peer could do harm (money, dates, lengths, enumerations) and lenient where the
+//! standard's own examples bend its schema; each such place says so.
+//!
+//! The crate is pure: no I/O, no clock, no randomness. Time is a parameter.
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`account`], [`card_account`], [`transaction`] | account information |
+//! | [`consent`] | the customer's permission |
+//! | [`message`] | errors: `tppMessages` and their codes |
+//! | [`money`], [`iban`], [`text`], [`link`] | the words these are made of |
+//! | [`decode`] | JSON to types, with the path of a fault |
+//! | [`trust`] | may this certificate chain come in? |
+//! | [`eidas`] | who is it? (ETSI TS 119 495) |
+
+pub mod account;
+pub mod card_account;
+pub mod certificate;
+pub mod consent;
+pub mod date;
+pub mod decode;
+pub mod eidas;
+pub mod iban;
+pub mod link;
+pub mod message;
+pub mod money;
+pub mod text;
+pub mod transaction;
+pub mod trust;

@@ -1,0 +1,111 @@
+//! Text of bounded length: the standard's `Max35Text`, `Max140Text` and their kin.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// Text of at most `MAX` characters.
+///
+/// Its `Debug` shows the length only: names and remittance information are account data, and account data
+/// stays out of logs.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Text<const MAX: usize>(String);
+
+impl<const MAX: usize> Text<MAX> {
+    /// The text, cut to what its field allows.
+    #[must_use]
+    pub fn cut(text: &str) -> Self {
+        Self(text.chars().take(MAX).collect())
+    }
+
+    /// The text as a string slice.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A text was longer than its field allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("longer than {max} characters")]
+pub struct TooLong {
+    /// The greatest length, in characters.
+    pub max: usize,
+}
+
+impl<const MAX: usize> TryFrom<String> for Text<MAX> {
+    type Error = TooLong;
+
+    fn try_from(text: String) -> Result<Self, TooLong> {
+        // A UTF-8 text never has more characters than bytes: only a long one needs counting.
+        if text.len() > MAX && text.chars().count() > MAX {
+            return Err(TooLong { max: MAX });
+        }
+        Ok(Self(text))
+    }
+}
+
+impl<const MAX: usize> std::str::FromStr for Text<MAX> {
+    type Err = TooLong;
+
+    fn from_str(text: &str) -> Result<Self, TooLong> {
+        Self::try_from(text.to_owned())
+    }
+}
+
+impl<'de, const MAX: usize> Deserialize<'de> for Text<MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::try_from(String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+impl<const MAX: usize> fmt::Display for Text<MAX> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl<const MAX: usize> fmt::Debug for Text<MAX> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<{} characters>", self.0.chars().count())
+    }
+}
+
+#[cfg(feature = "openapi")]
+mod openapi {
+    use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
+    use utoipa::openapi::{RefOr, schema};
+    use utoipa::{PartialSchema, ToSchema};
+
+    use super::Text;
+
+    impl<const MAX: usize> PartialSchema for Text<MAX> {
+        fn schema() -> RefOr<Schema> {
+            let text: schema::Object = ObjectBuilder::new()
+                .schema_type(SchemaType::new(Type::String))
+                .max_length(Some(MAX))
+                .build();
+            RefOr::T(Schema::Object(text))
+        }
+    }
+
+    impl<const MAX: usize> ToSchema for Text<MAX> {
+        fn name() -> std::borrow::Cow<'static, str> {
+            format!("Max{MAX}Text").into()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn length_is_counted_in_characters_and_debug_hides_the_text() {
+        let fits: Text<3> = "äöü".parse().unwrap();
+        assert_eq!(format!("{fits} {fits:?}"), "äöü <3 characters>");
+        assert_eq!(Text::<3>::cut("abcd").as_str(), "abc");
+        assert_eq!("abcd".parse::<Text<3>>(), Err(TooLong { max: 3 }));
+    }
+}

@@ -1,0 +1,225 @@
+//! Transactions of payment accounts (service AIS, `/v1/accounts/{account-id}/transactions`).
+
+use chrono::NaiveDate;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_with::skip_serializing_none;
+
+use crate::account::{AccountReference, Balance};
+use crate::link::Links;
+use crate::money::{Amount, Currency, Rate};
+use crate::text::Text;
+
+/// An exchange rate that was applied to a transaction (schema `reportExchangeRate`).
+#[skip_serializing_none]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct ExchangeRate {
+    /// Currency from which money was converted.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^[A-Z]{3}$"))]
+    pub source_currency: Currency,
+    /// Units of the target currency for one unit of `unit_currency`.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub exchange_rate: Rate,
+    /// Currency in which the rate is stated.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^[A-Z]{3}$"))]
+    pub unit_currency: Currency,
+    /// Currency to which money was converted.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^[A-Z]{3}$"))]
+    pub target_currency: Currency,
+    /// Day of the rate.
+    pub quotation_date: NaiveDate,
+    /// The contract under which the rate was agreed.
+    pub contract_identification: Option<Text<35>>,
+}
+
+/// A structured payment reference (schema `remittanceInformationStructured`).
+#[skip_serializing_none]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct StructuredRemittance {
+    /// The reference, an RF creditor reference (ISO 11649) for example.
+    pub reference: Text<35>,
+    /// Its type, `SCOR` for example.
+    pub reference_type: Option<Text<35>>,
+    /// Who issued it.
+    pub reference_issuer: Option<Text<35>>,
+}
+
+/// A transaction (schema `transactions`).
+#[skip_serializing_none]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Transaction {
+    /// The id by which its details can be read.
+    pub transaction_id: Option<Text<70>>,
+    /// The bank's reference of the entry.
+    pub entry_reference: Option<Text<35>>,
+    /// The payer's end-to-end reference.
+    pub end_to_end_id: Option<Text<35>>,
+    /// Direct-debit mandate.
+    pub mandate_id: Option<Text<35>>,
+    /// Cheque.
+    pub check_id: Option<Text<35>>,
+    /// Direct-debit creditor.
+    pub creditor_id: Option<Text<35>>,
+    /// Day of booking; absent while pending.
+    pub booking_date: Option<NaiveDate>,
+    /// Day from which interest counts.
+    pub value_date: Option<NaiveDate>,
+    /// How much; negative when money went out.
+    pub transaction_amount: Amount,
+    /// Exchange rates that were applied.
+    pub currency_exchange: Option<Vec<ExchangeRate>>,
+    /// Who got the money.
+    pub creditor_name: Option<Text<70>>,
+    /// On which account.
+    pub creditor_account: Option<AccountReference>,
+    /// At which bank (BIC).
+    pub creditor_agent: Option<Text<11>>,
+    /// On whose behalf the creditor got it.
+    pub ultimate_creditor: Option<Text<70>>,
+    /// Who paid.
+    pub debtor_name: Option<Text<70>>,
+    /// From which account.
+    pub debtor_account: Option<AccountReference>,
+    /// At which bank (BIC).
+    pub debtor_agent: Option<Text<11>>,
+    /// On whose behalf the debtor paid.
+    pub ultimate_debtor: Option<Text<70>>,
+    /// What for, in words.
+    pub remittance_information_unstructured: Option<Text<140>>,
+    /// What for, as a reference within a text.
+    pub remittance_information_structured: Option<Text<140>>,
+    /// What for, as references.
+    pub remittance_information_structured_array: Option<Vec<StructuredRemittance>>,
+    /// More, in words.
+    pub additional_information: Option<Text<500>>,
+    /// ISO 20022 `ExternalPurpose1Code`, such as `SALA`.
+    pub purpose_code: Option<Text<4>>,
+    /// ISO 20022 bank transaction code, such as `PMNT-RCDT-ESCT`.
+    pub bank_transaction_code: Option<Text<35>>,
+    /// The bank's own code for the kind of transaction.
+    pub proprietary_bank_transaction_code: Option<Text<35>>,
+    /// The balance after it.
+    pub balance_after_transaction: Option<Balance>,
+    /// `transactionDetails`, where there is more to read.
+    #[serde(rename = "_links")]
+    pub links: Option<Links>,
+}
+
+/// Which transactions are asked for (query parameter `bookingStatus`).
+///
+/// The standard also knows `information` (standing orders) and `all`; a bank may leave them out, and ours does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub enum BookingStatus {
+    /// Booked.
+    Booked,
+    /// Seen, but not booked yet.
+    Pending,
+    /// Booked and pending.
+    Both,
+}
+
+impl BookingStatus {
+    /// The name on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Booked => "booked",
+            Self::Pending => "pending",
+            Self::Both => "both",
+        }
+    }
+
+    /// Whether booked transactions are asked for.
+    #[must_use]
+    pub const fn wants_booked(self) -> bool {
+        matches!(self, Self::Booked | Self::Both)
+    }
+
+    /// Whether pending transactions are asked for.
+    #[must_use]
+    pub const fn wants_pending(self) -> bool {
+        matches!(self, Self::Pending | Self::Both)
+    }
+}
+
+/// One page of transactions (schema `accountReport`).
+#[skip_serializing_none]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct AccountReport {
+    /// Booked ones, if asked for.
+    pub booked: Option<Vec<Transaction>>,
+    /// Pending ones, if asked for.
+    pub pending: Option<Vec<Transaction>>,
+    /// `account`, and `first` and `next` where there is more than this page.
+    #[serde(rename = "_links")]
+    pub links: Links,
+}
+
+/// Answer to `GET /v1/accounts/{account-id}/transactions` (schema `transactionsResponse-200_json`).
+#[skip_serializing_none]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct TransactionsResponse {
+    /// Whose transactions they are.
+    pub account: Option<AccountReference>,
+    /// The page.
+    pub transactions: Option<AccountReport>,
+    /// Balances, if asked for and allowed.
+    pub balances: Option<Vec<Balance>>,
+    /// `download`, where a bank hands the list over as a file instead.
+    #[serde(rename = "_links")]
+    pub links: Option<Links>,
+}
+
+/// Answer to `GET /v1/accounts/{account-id}/transactions/{transaction-id}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct TransactionResponse {
+    /// The standard's envelope within the envelope.
+    pub transactions_details: TransactionDetails,
+}
+
+/// Schema `transactionDetailsBody`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct TransactionDetails {
+    /// The transaction.
+    pub transaction_details: Transaction,
+}
+
+/// The standard's schema nests the transaction twice, its own example once. Both are understood.
+impl<'de> Deserialize<'de> for TransactionResponse {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Wire {
+            transactions_details: Body,
+        }
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Body {
+            AsInSchema(Box<TransactionDetails>),
+            AsInExample(Box<Transaction>),
+        }
+
+        let transactions_details = match Wire::deserialize(deserializer)?.transactions_details {
+            Body::AsInSchema(details) => *details,
+            Body::AsInExample(transaction_details) => TransactionDetails {
+                transaction_details: *transaction_details,
+            },
+        };
+        Ok(Self {
+            transactions_details,
+        })
+    }
+}
