@@ -1,1 +1,5 @@
-//! x
+//! The SDK that queries a bank's XS2A interface over mutual TLS.
+
+#![forbid(unsafe_code)]
+
+pub mod environment;

@@ -1,1 +1,34 @@
-//! x
+//! A bank's PSD2 account interface (XS2A) behind mutual TLS.
+//!
+//! The binary `bank-server` runs a bank from a configuration file. As a library, the crate puts XS2A in front of a core
+//! banking system of your own: implement [`core_banking::CoreBanking`] and hand it to [`BankServer`].
+//!
+//! A request meets the modules in this order, and each knows only those after it:
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`transport`] | the mutual-TLS door: who may connect |
+//! | [`identity`] | from a peer certificate to a TPP |
+//! | [`xs2a`] | the HTTP resources |
+//! | [`consent`] | the rules of consents |
+//! | [`core_banking`] | the trait behind which a bank's systems stand, and the built-in ledger |
+//! | [`store`] | what XS2A itself must remember |
+//! | [`telemetry`] | what happened |
+
+#![forbid(unsafe_code)]
+
+pub mod config;
+pub mod consent;
+pub mod core_banking;
+pub mod identity;
+mod material;
+mod operator;
+mod server;
+pub mod store;
+pub mod telemetry;
+pub mod transport;
+pub mod xs2a;
+
+pub use bank_client::environment;
+
+pub use self::server::{BankServer, RunningBank, StartError, check};

@@ -198,6 +198,32 @@ pub struct AccountDetails {
     pub links: Option<Links>,
 }
 
+impl AccountDetails {
+    /// An account in that currency, of which nothing else is said.
+    #[must_use]
+    pub fn of(currency: Currency) -> Self {
+        Self {
+            resource_id: None,
+            iban: None,
+            bban: None,
+            msisdn: None,
+            currency,
+            owner_name: None,
+            name: None,
+            display_name: None,
+            product: None,
+            cash_account_type: None,
+            status: None,
+            bic: None,
+            linked_accounts: None,
+            usage: None,
+            details: None,
+            balances: None,
+            links: None,
+        }
+    }
+}
+
 /// Answer to `GET /v1/accounts` (schema `accountList`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -48,6 +48,29 @@ pub struct CardAccountDetails {
     pub links: Option<Links>,
 }
 
+impl CardAccountDetails {
+    /// A card account of which nothing else is said.
+    #[must_use]
+    pub fn of(masked_pan: Text<35>, currency: Currency) -> Self {
+        Self {
+            resource_id: None,
+            masked_pan,
+            currency,
+            owner_name: None,
+            name: None,
+            display_name: None,
+            product: None,
+            debit_accounting: None,
+            status: None,
+            usage: None,
+            details: None,
+            credit_limit: None,
+            balances: None,
+            links: None,
+        }
+    }
+}
+
 /// Answer to `GET /v1/card-accounts` (schema `cardAccountList`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -179,6 +202,33 @@ pub struct CardTransaction {
     pub invoiced: Option<bool>,
     /// The bank's own code for the kind of transaction.
     pub proprietary_bank_transaction_code: Option<Text<35>>,
+}
+
+impl CardTransaction {
+    /// A transaction of that amount, of which nothing else is said.
+    #[must_use]
+    pub fn of(transaction_amount: Amount) -> Self {
+        Self {
+            card_transaction_id: None,
+            terminal_id: None,
+            transaction_date: None,
+            acceptor_transaction_date_time: None,
+            booking_date: None,
+            value_date: None,
+            transaction_amount,
+            currency_exchange: None,
+            original_amount: None,
+            markup_fee: None,
+            markup_fee_percentage: None,
+            card_acceptor_id: None,
+            card_acceptor_address: None,
+            merchant_category_code: None,
+            masked_pan: None,
+            transaction_details: None,
+            invoiced: None,
+            proprietary_bank_transaction_code: None,
+        }
+    }
 }
 
 /// One page of card transactions (schema `cardAccountReport`).

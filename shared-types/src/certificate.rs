@@ -3,8 +3,9 @@
 use std::fmt;
 
 use rustls_pki_types::CertificateDer;
-use sha2::{Digest, Sha256};
 use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::digest;
 
 /// Who a certificate is for, who issued it, and which one it is. It says nothing about trust.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,12 +24,12 @@ impl CertificateSummary {
     /// Reads what can be read. What cannot is said to be unreadable; the fingerprint is always there.
     #[must_use]
     pub fn of(certificate: &CertificateDer<'_>) -> Self {
-        let fingerprint = hex(&Sha256::digest(certificate));
+        let fingerprint = digest::sha256(certificate);
         match X509Certificate::from_der(certificate) {
             Ok((_, parsed)) => Self {
                 subject: printable(&parsed.subject().to_string()),
                 issuer: printable(&parsed.issuer().to_string()),
-                serial: hex(parsed.raw_serial()),
+                serial: digest::hex(parsed.raw_serial()),
                 fingerprint,
             },
             Err(_) => Self {
@@ -57,16 +58,4 @@ pub(crate) fn printable(name: &str) -> String {
         .filter(|character| !character.is_control())
         .take(256)
         .collect()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use fmt::Write as _;
-
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
 }

@@ -25,9 +25,7 @@ pub fn parse(text: &str) -> Result<NaiveDate, NotADate> {
 }
 
 /// For `#[serde(deserialize_with = "crate::date::strict")]`.
-pub(crate) fn strict<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<NaiveDate, D::Error> {
+pub(crate) fn strict<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NaiveDate, D::Error> {
     let text = String::deserialize(deserializer)?;
     parse(&text).map_err(serde::de::Error::custom)
 }

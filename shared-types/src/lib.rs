@@ -22,6 +22,7 @@ pub mod certificate;
 pub mod consent;
 pub mod date;
 pub mod decode;
+pub mod digest;
 pub mod eidas;
 pub mod iban;
 pub mod link;

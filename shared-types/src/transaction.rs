@@ -110,6 +110,42 @@ pub struct Transaction {
     pub links: Option<Links>,
 }
 
+impl Transaction {
+    /// A transaction of that amount, of which nothing else is said.
+    #[must_use]
+    pub fn of(transaction_amount: Amount) -> Self {
+        Self {
+            transaction_id: None,
+            entry_reference: None,
+            end_to_end_id: None,
+            mandate_id: None,
+            check_id: None,
+            creditor_id: None,
+            booking_date: None,
+            value_date: None,
+            transaction_amount,
+            currency_exchange: None,
+            creditor_name: None,
+            creditor_account: None,
+            creditor_agent: None,
+            ultimate_creditor: None,
+            debtor_name: None,
+            debtor_account: None,
+            debtor_agent: None,
+            ultimate_debtor: None,
+            remittance_information_unstructured: None,
+            remittance_information_structured: None,
+            remittance_information_structured_array: None,
+            additional_information: None,
+            purpose_code: None,
+            bank_transaction_code: None,
+            proprietary_bank_transaction_code: None,
+            balance_after_transaction: None,
+            links: None,
+        }
+    }
+}
+
 /// Which transactions are asked for (query parameter `bookingStatus`).
 ///
 /// The standard also knows `information` (standing orders) and `all`; a bank may leave them out, and ours does.

@@ -6,6 +6,8 @@
 //! module adds what a scheme of licensed parties needs beyond it, and says *why* it refuses.
 
 use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::CertificateError;
 use rustls_pki_types::pem::PemObject;
@@ -15,6 +17,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::ExtendedKeyUsage;
 use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
+use x509_parser::time::ASN1Time;
 
 use crate::certificate::printable;
 
@@ -208,35 +211,81 @@ impl Refusal {
             Self::WrongUsage(_) => CertificateError::InvalidPurpose,
             Self::UnknownCriticalExtension => CertificateError::UnhandledCriticalExtension,
             Self::BadSignature => CertificateError::BadSignature,
-            Self::LeafUsedAsCa
-            | Self::CaUsedAsLeaf
-            | Self::NameConstraintViolated
-            | Self::PathTooLong
-            | Self::Other(_) => CertificateError::ApplicationVerificationFailure,
+            // "The certificate was not accepted because the CA could not be matched with a known trust anchor."
+            Self::LeafUsedAsCa | Self::PathTooLong => CertificateError::UnknownIssuer,
+            Self::CaUsedAsLeaf | Self::NameConstraintViolated | Self::Other(_) => {
+                CertificateError::Other(rustls::OtherError(Arc::new(self.clone())))
+            }
         };
         rustls::Error::InvalidCertificate(error)
     }
 }
 
+/// For how long a favourable judgement stands, as long as the anchors stay the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// The first second.
+    pub from: UnixTime,
+    /// The last second.
+    pub until: UnixTime,
+}
+
+impl Window {
+    /// Whether the judgement stands at that time.
+    #[must_use]
+    pub fn contains(&self, now: UnixTime) -> bool {
+        (self.from..=self.until).contains(&now)
+    }
+
+    fn of(certificate: &X509Certificate<'_>) -> Self {
+        let seconds = |time: ASN1Time| {
+            // Before 1970 nothing of ours was valid.
+            UnixTime::since_unix_epoch(Duration::from_secs(
+                u64::try_from(time.timestamp()).unwrap_or(0),
+            ))
+        };
+        let validity = certificate.validity();
+        Self {
+            from: seconds(validity.not_before),
+            until: seconds(validity.not_after),
+        }
+    }
+
+    fn intersection(self, other: Self) -> Self {
+        Self {
+            from: self.from.max(other.from),
+            until: self.until.min(other.until),
+        }
+    }
+}
+
 /// Judges a chain: the peer's own certificate first, then what it sent along.
 ///
-/// Cost: one signature check for each certificate below the anchor (two in a usual chain), no allocation that
-/// grows with the number of anchors.
+/// The judgement stands for the returned window, the time in which every certificate that was sent is valid: asking
+/// again within it, of the same anchors, gives the same answer.
+///
+/// Cost: one signature check for each certificate below the anchor (two in a usual chain), and one reading of each
+/// certificate.
 pub fn judge(
     anchors: &Anchors,
     leaf: &CertificateDer<'_>,
     intermediates: &[CertificateDer<'_>],
     usage: Usage,
     now: UnixTime,
-) -> Result<(), Refusal> {
+) -> Result<Window, Refusal> {
     let (_, parsed) = X509Certificate::from_der(leaf).map_err(|_| Refusal::Unreadable)?;
     check_path(anchors, leaf, &parsed, intermediates, usage, now)?;
     check_usage(&parsed, usage)?;
     check_key(&parsed)?;
-    intermediates
-        .iter()
-        .filter_map(|certificate| X509Certificate::from_der(certificate).ok())
-        .try_for_each(|(_, intermediate)| check_key(&intermediate))
+    let mut window = Window::of(&parsed);
+    for certificate in intermediates {
+        // One that cannot be read has not helped the path either.
+        if let Ok((_, intermediate)) = X509Certificate::from_der(certificate) {
+            check_key(&intermediate)?;
+            window = window.intersection(Window::of(&intermediate));
+        }
+    }
+    Ok(window)
 }
 
 fn check_path(

@@ -1,0 +1,468 @@
+//! Loading a world file: all of it, or nothing.
+
+use std::collections::HashMap;
+use std::io::{BufRead, Read as _};
+
+use chrono::NaiveDate;
+use rust_decimal::Decimal;
+use serde::Serialize;
+use shared_types::account::{AccountDetails, Balance, BalanceType};
+use shared_types::card_account::{CardAccountDetails, CardTransaction};
+use shared_types::decode::Malformed;
+use shared_types::money::{Amount, Currency};
+use shared_types::text::Text;
+use shared_types::transaction::Transaction;
+use sqlx::{Any, Transaction as SqlTransaction};
+use uuid::Uuid;
+
+use super::world::{AccountRecord, EntryRecord, Record, Sum, VERSION, read};
+use crate::store::{Database, StoreError};
+
+/// The longest line, in bytes.
+const LONGEST_LINE: u64 = 64 * 1024;
+
+/// What was loaded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// Customers.
+    pub customers: u64,
+    /// Accounts of both kinds.
+    pub accounts: u64,
+    /// Transactions of both kinds.
+    pub transactions: u64,
+}
+
+/// Why nothing was loaded. No variant repeats account data.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// A line is wrong.
+    #[error("line {line}, at {path}: {problem}")]
+    Line {
+        /// Which line, from 1.
+        line: u64,
+        /// Where in the line.
+        path: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// An account's transactions do not add up to its closing balance.
+    #[error(
+        "account {account} (line {line}): the opening balance and the booked transactions do not add up to the closing \
+         balance; they differ by {difference}"
+    )]
+    Balance {
+        /// The account's id.
+        account: Uuid,
+        /// Its line, from 1.
+        line: u64,
+        /// Closing balance less what was added up.
+        difference: Decimal,
+    },
+    /// The file cannot be read.
+    #[error("the file cannot be read: {0}")]
+    Read(#[from] std::io::Error),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<sqlx::Error> for ImportError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// Loads a world file into the ledger, in one transaction.
+///
+/// It reads the file on the calling thread. Memory grows with the number of accounts, not of transactions.
+pub async fn import(
+    database: &Database,
+    mut file: impl BufRead + Send,
+) -> Result<Imported, ImportError> {
+    let mut import = Import {
+        sql: database.begin_write().await?,
+        line: 0,
+        accounts: HashMap::new(),
+        imported: Imported::default(),
+    };
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        import.line += 1;
+        if (&mut file)
+            .take(LONGEST_LINE + 1)
+            .read_until(b'\n', &mut line)?
+            == 0
+        {
+            break;
+        }
+        if line.len() as u64 > LONGEST_LINE {
+            return Err(import.wrong(".", format!("longer than {LONGEST_LINE} bytes")));
+        }
+        let record =
+            read(&line).map_err(|Malformed { path, reason }| import.wrong(path, reason))?;
+        import.take(record).await?;
+    }
+    if import.line == 1 {
+        return Err(import.wrong(".", "the file is empty"));
+    }
+    import.finish().await
+}
+
+/// An account while its transactions come in.
+struct Account {
+    line: u64,
+    card: bool,
+    currency: Currency,
+    closing: Decimal,
+    booked: Decimal,
+    pending: Decimal,
+    not_invoiced: Decimal,
+    last_booking: Option<NaiveDate>,
+    entries: i64,
+}
+
+struct Import {
+    sql: SqlTransaction<'static, Any>,
+    line: u64,
+    accounts: HashMap<Uuid, Account>,
+    imported: Imported,
+}
+
+/// What both kinds of transaction have in common.
+struct Entry<'a> {
+    id: Option<&'a str>,
+    id_path: &'static str,
+    booking_date: Option<NaiveDate>,
+    amount: Amount,
+    invoiced: bool,
+}
+
+impl Import {
+    fn wrong(&self, path: impl Into<String>, problem: impl Into<String>) -> ImportError {
+        ImportError::Line {
+            line: self.line,
+            path: path.into(),
+            problem: problem.into(),
+        }
+    }
+
+    async fn take(&mut self, record: Record) -> Result<(), ImportError> {
+        if (self.line == 1) != matches!(record, Record::World(_)) {
+            return Err(self.wrong(
+                ".",
+                r#"the first line, and only it, is {"world":{"version":1}}"#,
+            ));
+        }
+        match record {
+            Record::World(header) if header.version == VERSION => Ok(()),
+            Record::World(_) => {
+                Err(self.wrong("world.version", format!("only version {VERSION} is known")))
+            }
+            Record::Customer(customer) => {
+                let insert = sqlx::query("INSERT INTO customer (id, name) VALUES ($1, $2)")
+                    .bind(customer.id.as_str().to_owned())
+                    .bind(customer.name.as_str().to_owned());
+                let outcome = insert.execute(&mut *self.sql).await;
+                self.unless_known(outcome, "customer.id")?;
+                self.imported.customers += 1;
+                Ok(())
+            }
+            Record::Account(account) => self.account(account).await,
+            Record::CardAccount(account) => self.card_account(account).await,
+            Record::Transaction(entry) => self.transaction(entry).await,
+            Record::CardTransaction(entry) => self.card_transaction(entry).await,
+        }
+    }
+
+    async fn account(&mut self, record: AccountRecord<AccountDetails>) -> Result<(), ImportError> {
+        let details = &record.details;
+        if details.resource_id.is_some() || details.balances.is_some() || details.links.is_some() {
+            return Err(self.wrong(
+                "account.details",
+                "resourceId, balances and _links are worked out by the bank",
+            ));
+        }
+        match (&details.iban, &details.bban) {
+            (None, None) => return Err(self.wrong("account.details", "give an iban or a bban")),
+            (Some(iban), _) if !iban.check_digits_hold() => {
+                return Err(self.wrong("account.details.iban", "the check digits are wrong"));
+            }
+            _ => {}
+        }
+        let currency = details.currency;
+        self.insert_account("account", &record, currency, false)
+            .await
+    }
+
+    async fn card_account(
+        &mut self,
+        record: AccountRecord<CardAccountDetails>,
+    ) -> Result<(), ImportError> {
+        let details = &record.details;
+        if details.resource_id.is_some() || details.balances.is_some() || details.links.is_some() {
+            return Err(self.wrong(
+                "card-account.details",
+                "resourceId, balances and _links are worked out by the bank",
+            ));
+        }
+        let currency = details.currency;
+        self.insert_account("card-account", &record, currency, true)
+            .await
+    }
+
+    async fn insert_account<D: Serialize>(
+        &mut self,
+        kind: &str,
+        record: &AccountRecord<D>,
+        currency: Currency,
+        card: bool,
+    ) -> Result<(), ImportError> {
+        let AccountRecord {
+            opening_balance: Sum(opening),
+            closing_balance: Sum(closing),
+            ..
+        } = *record;
+        for (name, sum) in [("openingBalance", opening), ("closingBalance", closing)] {
+            Amount::new(sum, currency)
+                .map_err(|fault| self.wrong(format!("{kind}.{name}"), fault.to_string()))?;
+        }
+        let known = sqlx::query("SELECT 1 FROM customer WHERE id = $1")
+            .bind(record.customer.as_str().to_owned())
+            .fetch_optional(&mut *self.sql)
+            .await?;
+        if known.is_none() {
+            return Err(self.wrong(
+                format!("{kind}.customer"),
+                "no earlier line has a customer of that id",
+            ));
+        }
+        let insert = sqlx::query(
+            "INSERT INTO account (id, customer, position, card, details, balances) VALUES ($1, $2, $3, $4, $5, '[]')",
+        )
+        .bind(record.id.to_string())
+        .bind(record.customer.as_str().to_owned())
+        .bind(i64::try_from(self.accounts.len()).unwrap_or(i64::MAX))
+        .bind(i64::from(card))
+        .bind(self.json(&record.details)?);
+        let outcome = insert.execute(&mut *self.sql).await;
+        self.unless_known(outcome, &format!("{kind}.id"))?;
+        let account = Account {
+            line: self.line,
+            card,
+            currency,
+            closing,
+            booked: opening,
+            pending: Decimal::ZERO,
+            not_invoiced: Decimal::ZERO,
+            last_booking: None,
+            entries: 0,
+        };
+        self.accounts.insert(record.id, account);
+        self.imported.accounts += 1;
+        Ok(())
+    }
+
+    async fn transaction(&mut self, record: EntryRecord<Transaction>) -> Result<(), ImportError> {
+        let details = &record.details;
+        if details.links.is_some() {
+            return Err(self.wrong(
+                "transaction.details._links",
+                "links are worked out by the bank",
+            ));
+        }
+        let entry = Entry {
+            id: details.transaction_id.as_ref().map(Text::as_str),
+            id_path: "transaction.details.transactionId",
+            booking_date: details.booking_date,
+            amount: details.transaction_amount,
+            invoiced: true,
+        };
+        self.insert_entry("transaction", &record, &entry, false)
+            .await
+    }
+
+    async fn card_transaction(
+        &mut self,
+        record: EntryRecord<CardTransaction>,
+    ) -> Result<(), ImportError> {
+        let details = &record.details;
+        let entry = Entry {
+            id: details.card_transaction_id.as_ref().map(Text::as_str),
+            id_path: "card-transaction.details.cardTransactionId",
+            booking_date: details.booking_date,
+            amount: details.transaction_amount,
+            invoiced: details.invoiced.unwrap_or(false),
+        };
+        self.insert_entry("card-transaction", &record, &entry, true)
+            .await
+    }
+
+    async fn insert_entry<D: Serialize>(
+        &mut self,
+        kind: &str,
+        record: &EntryRecord<D>,
+        entry: &Entry<'_>,
+        card: bool,
+    ) -> Result<(), ImportError> {
+        let id = entry
+            .id
+            .ok_or_else(|| self.wrong(entry.id_path, "every transaction needs an id"))?;
+        let date = match (entry.booking_date, record.entry_date) {
+            (Some(date), None) | (None, Some(date)) => date,
+            (Some(_), Some(_)) => {
+                return Err(self.wrong(
+                    format!("{kind}.entryDate"),
+                    "a booked transaction has a bookingDate alone",
+                ));
+            }
+            (None, None) => {
+                return Err(self.wrong(
+                    kind,
+                    "give a bookingDate, or for a pending transaction an entryDate",
+                ));
+            }
+        };
+        let json = self.json(&record.details)?;
+        let sequence = self.count(kind, record.account, entry, card)?;
+        let insert = sqlx::query(
+            "INSERT INTO entry (account, booked, date, sequence, transaction_id, details) \
+             VALUES ($1, $2, $3, $4, $5, $6)",
+        )
+        .bind(record.account.to_string())
+        .bind(i64::from(entry.booking_date.is_some()))
+        .bind(date.to_string())
+        .bind(sequence)
+        .bind(id.to_owned())
+        .bind(json);
+        let outcome = insert.execute(&mut *self.sql).await;
+        self.unless_known(outcome, entry.id_path)?;
+        self.imported.transactions += 1;
+        Ok(())
+    }
+
+    /// Adds a transaction to its account's sums, and gives it its place.
+    fn count(
+        &mut self,
+        kind: &str,
+        id: Uuid,
+        entry: &Entry<'_>,
+        card: bool,
+    ) -> Result<i64, ImportError> {
+        let line = self.line;
+        let wrong = |path: &str, problem: &str| ImportError::Line {
+            line,
+            path: format!("{kind}.{path}"),
+            problem: problem.to_owned(),
+        };
+        let account = self
+            .accounts
+            .get_mut(&id)
+            .filter(|account| account.card == card)
+            .ok_or_else(|| {
+                wrong(
+                    "account",
+                    "no earlier line has an account of that id and kind",
+                )
+            })?;
+        if entry.amount.currency() != account.currency {
+            return Err(wrong(
+                "details.transactionAmount.currency",
+                "not the currency of the account",
+            ));
+        }
+        let add = |sum: &mut Decimal| {
+            let total = Amount::new(*sum, account.currency)
+                .and_then(|total| total.checked_add(&entry.amount));
+            total.map(|total| *sum = total.value()).map_err(|fault| {
+                wrong(
+                    "details.transactionAmount.amount",
+                    &format!("the balance would be {fault}"),
+                )
+            })
+        };
+        if let Some(date) = entry.booking_date {
+            add(&mut account.booked)?;
+            account.last_booking = account.last_booking.max(Some(date));
+            if !entry.invoiced {
+                add(&mut account.not_invoiced)?;
+            }
+        } else {
+            add(&mut account.pending)?;
+        }
+        account.entries += 1;
+        Ok(account.entries)
+    }
+
+    async fn finish(mut self) -> Result<Imported, ImportError> {
+        for (id, account) in std::mem::take(&mut self.accounts) {
+            if account.booked != account.closing {
+                let difference = account.closing - account.booked;
+                return Err(ImportError::Balance {
+                    account: id,
+                    line: account.line,
+                    difference,
+                });
+            }
+            self.line = account.line;
+            let balances = self.json(
+                &account
+                    .balances()
+                    .map_err(|fault| self.wrong("closingBalance", fault))?,
+            )?;
+            sqlx::query("UPDATE account SET balances = $1 WHERE id = $2")
+                .bind(balances)
+                .bind(id.to_string())
+                .execute(&mut *self.sql)
+                .await?;
+        }
+        self.sql.commit().await?;
+        Ok(self.imported)
+    }
+
+    fn json<T: Serialize>(&self, value: &T) -> Result<String, ImportError> {
+        serde_json::to_string(value).map_err(|fault| self.wrong(".", fault.to_string()))
+    }
+
+    fn unless_known<T>(
+        &self,
+        outcome: Result<T, sqlx::Error>,
+        path: &str,
+    ) -> Result<T, ImportError> {
+        outcome.map_err(|error| match &error {
+            sqlx::Error::Database(refused) if refused.is_unique_violation() => self.wrong(
+                path,
+                "this id is there already, in the file or in the database",
+            ),
+            _ => error.into(),
+        })
+    }
+}
+
+impl Account {
+    fn balances(&self) -> Result<Vec<Balance>, String> {
+        let balance = |sum: Decimal, balance_type| {
+            let balance_amount =
+                Amount::new(sum, self.currency).map_err(|fault| fault.to_string())?;
+            Ok::<_, String>(Balance {
+                balance_amount,
+                balance_type,
+                credit_limit_included: None,
+                last_change_date_time: None,
+                reference_date: self.last_booking,
+                last_committed_transaction: None,
+            })
+        };
+        let booked = balance(self.booked, BalanceType::InterimBooked)?;
+        let second = if self.card {
+            balance(self.not_invoiced, BalanceType::NonInvoiced)?
+        } else {
+            let expected = self
+                .booked
+                .checked_add(self.pending)
+                .ok_or("the balance is too large")?;
+            balance(expected, BalanceType::Expected)?
+        };
+        Ok(vec![booked, second])
+    }
+}

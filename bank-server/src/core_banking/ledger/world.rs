@@ -1,0 +1,164 @@
+//! The records of a world file: customers, accounts and transactions as a bank developer brings them.
+//!
+//! `docs/world-file.md` explains the file to people.
+
+use chrono::NaiveDate;
+use rust_decimal::Decimal;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use shared_types::account::AccountDetails;
+use shared_types::card_account::{CardAccountDetails, CardTransaction};
+use shared_types::decode::{Malformed, decode};
+use shared_types::text::Text;
+use shared_types::transaction::Transaction;
+use uuid::Uuid;
+
+/// The version that this program reads and writes.
+pub const VERSION: u32 = 1;
+
+/// One line of a world file: an object with one field, whose name says what the line is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Record {
+    /// The first line, and only it.
+    World(Header),
+    /// A customer.
+    Customer(Customer),
+    /// A payment account.
+    Account(AccountRecord<AccountDetails>),
+    /// A card account.
+    CardAccount(AccountRecord<CardAccountDetails>),
+    /// A transaction of a payment account.
+    Transaction(EntryRecord<Transaction>),
+    /// A transaction of a card account.
+    CardTransaction(EntryRecord<CardTransaction>),
+}
+
+/// What the file is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// [`VERSION`].
+    pub version: u32,
+}
+
+/// A customer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Customer {
+    /// With which she logs in.
+    pub id: Text<70>,
+    /// Her name.
+    pub name: Text<140>,
+}
+
+/// An account; `D` is the standard's form of it, without `resourceId`, `balances` and `_links`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AccountRecord<D> {
+    /// Its `resourceId`.
+    pub id: Uuid,
+    /// Whose it is.
+    pub customer: Text<70>,
+    /// The balance before the first booked transaction of this file.
+    pub opening_balance: Sum,
+    /// The balance after the last one.
+    pub closing_balance: Sum,
+    /// The rest, in the standard's form.
+    pub details: Box<D>,
+}
+
+/// A transaction; `D` is the standard's form of it, without `_links`. With a `bookingDate` it is booked, without one it
+/// is pending.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EntryRecord<D> {
+    /// The account.
+    pub account: Uuid,
+    /// The day on which a pending transaction was entered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entry_date: Option<NaiveDate>,
+    /// The rest, in the standard's form.
+    pub details: Box<D>,
+}
+
+/// A sum of money in the account's currency: a decimal as text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Sum(pub Decimal);
+
+impl TryFrom<String> for Sum {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Decimal::from_str_exact(&text)
+            .map(Self)
+            .map_err(|_| "not a decimal number such as -100.03")
+    }
+}
+
+impl From<Sum> for String {
+    fn from(sum: Sum) -> Self {
+        sum.0.to_string()
+    }
+}
+
+/// Reads one line. A field that would be lost, because it is misspelt or not supported, is an error.
+pub fn read(line: &[u8]) -> Result<Record, Malformed> {
+    let record: Record = decode(line)?;
+    let given: Value = decode(line)?;
+    match lost(&given, &to_value(&record)?) {
+        None => Ok(record),
+        Some(path) => Err(Malformed {
+            path,
+            reason: "no field of that name is known here".to_owned(),
+        }),
+    }
+}
+
+/// The record as a line, without its end.
+pub fn write(record: &Record) -> Result<String, serde_json::Error> {
+    serde_json::to_string(record)
+}
+
+pub(super) fn to_value<T: Serialize>(value: &T) -> Result<Value, Malformed> {
+    let unwritable = |_| Malformed {
+        path: ".".to_owned(),
+        reason: "cannot be written as JSON".to_owned(),
+    };
+    serde_json::to_value(value).map_err(unwritable)
+}
+
+pub(super) fn from_json<T: DeserializeOwned>(json: &str) -> Result<T, Malformed> {
+    decode(json.as_bytes())
+}
+
+/// The path of the first field that is in `given` and not in `kept`.
+fn lost(given: &Value, kept: &Value) -> Option<String> {
+    let below = |name: &str, rest: String| {
+        if rest.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{name}.{rest}")
+        }
+    };
+    match (given, kept) {
+        (Value::Object(given), Value::Object(kept)) => {
+            given.iter().find_map(|(name, value)| match kept.get(name) {
+                // An explicit null says the same as no field.
+                None if value.is_null() => None,
+                None => Some(name.clone()),
+                Some(kept) => lost(value, kept).map(|rest| below(name, rest)),
+            })
+        }
+        (Value::Array(given), Value::Array(kept)) => {
+            given
+                .iter()
+                .zip(kept)
+                .enumerate()
+                .find_map(|(index, (given, kept))| {
+                    lost(given, kept).map(|rest| below(&format!("[{index}]"), rest))
+                })
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,150 @@
+//! `bank-server`: runs one bank, checks its configuration, imports its customers.
+
+#![forbid(unsafe_code)]
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use bank_server::config::{Config, Fault};
+use bank_server::core_banking::ledger;
+use bank_server::environment::SystemClock;
+use bank_server::store::Database;
+use bank_server::{BankServer, check, telemetry};
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// A bank's PSD2 account interface (XS2A) behind mutual TLS.
+#[derive(Debug, Parser)]
+#[command(name = "bank-server", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the bank until SIGTERM or SIGINT; open requests are still answered.
+    Serve {
+        /// The configuration file.
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// Says all that is wrong with a configuration and the files it names.
+    Check {
+        /// The configuration file.
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// Loads customers, accounts and transactions into the built-in ledger: all of the file, or nothing.
+    Import {
+        /// The configuration file.
+        #[arg(long)]
+        config: PathBuf,
+        /// The world file (docs/world-file.md).
+        world: PathBuf,
+    },
+}
+
+/// Cause, and what to do.
+struct Failure(String, &'static str);
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Serve { config } => serve(&config).await,
+        Command::Check { config } => check_configuration(&config),
+        Command::Import { config, world } => import(&config, &world).await,
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure(cause, advice)) => {
+            // If standard error is closed, the exit code still tells.
+            let _ = writeln!(
+                std::io::stderr().lock(),
+                "error: {cause}\n  to do: {advice}"
+            );
+            ExitCode::FAILURE
+        }
+    }
+}
+
+const FIX_CONFIGURATION: &str =
+    "correct the configuration; `bank-server check` lists all that is wrong";
+
+fn read(path: &Path) -> Result<Config, Failure> {
+    Config::read(path).map_err(|fault| Failure(fault.to_string(), FIX_CONFIGURATION))
+}
+
+async fn serve(path: &Path) -> Result<(), Failure> {
+    let config = read(path)?;
+    telemetry::log_to_stderr(config.log.format, &config.log.filter)
+        .map_err(|problem| Failure(format!("log.filter: {problem}"), FIX_CONFIGURATION))?;
+    let signals = |error: std::io::Error| {
+        Failure(
+            error.to_string(),
+            "the system does not let us handle signals",
+        )
+    };
+    let mut terminate = signal(SignalKind::terminate()).map_err(signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(signals)?;
+    let bank = BankServer::new(config)
+        .start()
+        .await
+        .map_err(|error| Failure(error.to_string(), FIX_CONFIGURATION))?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping; open requests are still answered");
+    bank.stop().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn check_configuration(path: &Path) -> Result<(), Failure> {
+    let faults: Vec<Fault> = match Config::read(path) {
+        Ok(config) => check(&config, &SystemClock),
+        Err(fault) => vec![fault],
+    };
+    let mut out = std::io::stdout().lock();
+    for fault in &faults {
+        // If nobody reads, the exit code still tells.
+        let _ = writeln!(out, "{fault}");
+    }
+    if faults.is_empty() {
+        let _ = writeln!(out, "{}: nothing wrong", path.display());
+        Ok(())
+    } else {
+        Err(Failure(
+            format!("{} faults in {}", faults.len(), path.display()),
+            "correct them, and check again",
+        ))
+    }
+}
+
+async fn import(path: &Path, world: &Path) -> Result<(), Failure> {
+    let config = read(path)?;
+    let failed = |cause: String| {
+        Failure(
+            format!("{}: {cause}", world.display()),
+            "correct the file and import it again; nothing was loaded",
+        )
+    };
+    let file = std::fs::File::open(world).map_err(|error| failed(error.to_string()))?;
+    let database = Database::open(&config.store.path)
+        .await
+        .map_err(|error| Failure(error.to_string(), "see that store.path can be written"))?;
+    let imported = ledger::import(&database, std::io::BufReader::new(file))
+        .await
+        .map_err(|error| failed(error.to_string()))?;
+    database.close().await;
+    let _ = writeln!(
+        std::io::stdout().lock(),
+        "imported {} customers, {} accounts, {} transactions",
+        imported.customers,
+        imported.accounts,
+        imported.transactions
+    );
+    Ok(())
+}

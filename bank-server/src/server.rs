@@ -1,0 +1,377 @@
+//! One bank, put together and run.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use actix_http::HttpService;
+use actix_service::{ServiceFactory, ServiceFactoryExt as _, fn_service, map_config};
+use actix_web::dev::AppConfig;
+use actix_web::{App, middleware, web};
+use bank_client::environment::{Clock, Randomness, SystemClock, SystemRandomness};
+use shared_types::eidas::OrganisationId;
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+
+use crate::config::{Config, Fault};
+use crate::consent::Approvals;
+use crate::core_banking::CoreBanking;
+use crate::core_banking::ledger::Ledger;
+use crate::material::Material;
+use crate::operator::{self, Health};
+use crate::store::consents::Consents;
+use crate::store::{Database, StoreError};
+use crate::transport::connection::Bytes;
+use crate::transport::listener::{Door, DoorObserver, LogTurnedAway};
+use crate::transport::trust::{Snapshot, Trust};
+use crate::xs2a::{self, Xs2a};
+
+/// A bank that is about to be started.
+///
+/// A bank developer puts their own core banking system behind it:
+///
+/// ```no_run
+/// # async fn example(systems: std::sync::Arc<dyn bank_server::core_banking::CoreBanking>)
+/// # -> Result<(), Box<dyn std::error::Error>> {
+/// use bank_server::{BankServer, config::Config};
+///
+/// let config = Config::read("bank.toml".as_ref()).map_err(|fault| fault.to_string())?;
+/// let bank = BankServer::new(config).core_banking(systems).start().await?;
+/// println!("XS2A at https://{}", bank.xs2a_address());
+/// bank.stop().await;
+/// # Ok(())
+/// # }
+/// ```
+pub struct BankServer {
+    config: Config,
+    core: Option<Arc<dyn CoreBanking>>,
+    clock: Arc<dyn Clock>,
+    randomness: Arc<dyn Randomness>,
+    observer: Arc<dyn DoorObserver>,
+}
+
+/// Why a bank could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration, or a file that it names, is wrong.
+    #[error("the configuration is wrong: {}", list(.0))]
+    Configuration(Vec<Fault>),
+    /// The database cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// TLS cannot be set up.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] rustls::Error),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {error}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The server's thread did not come up.
+    #[error("the server's thread did not start: {0}")]
+    Thread(io::Error),
+}
+
+fn list(faults: &[Fault]) -> String {
+    faults
+        .iter()
+        .map(Fault::to_string)
+        .collect::<Vec<_>>()
+        .join("; ")
+}
+
+impl BankServer {
+    /// A bank of that configuration, with the built-in ledger behind it.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            core: None,
+            clock: Arc::new(SystemClock),
+            randomness: Arc::new(SystemRandomness),
+            observer: Arc::new(LogTurnedAway),
+        }
+    }
+
+    /// Puts another core banking system behind it.
+    #[must_use]
+    pub fn core_banking(mut self, core: Arc<dyn CoreBanking>) -> Self {
+        self.core = Some(core);
+        self
+    }
+
+    /// Takes the time from another clock.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Takes chance from another source.
+    #[must_use]
+    pub fn randomness(mut self, randomness: Arc<dyn Randomness>) -> Self {
+        self.randomness = randomness;
+        self
+    }
+
+    /// Tells another observer of peers that are turned away; without one, the log is told.
+    #[must_use]
+    pub fn observer(mut self, observer: Arc<dyn DoorObserver>) -> Self {
+        self.observer = observer;
+        self
+    }
+
+    /// Opens the files and the database, and starts to listen. The bank runs on threads of its own.
+    pub async fn start(self) -> Result<RunningBank, StartError> {
+        let mut faults = self.config.faults();
+        let material = match Material::open(&self.config) {
+            Ok(material) if faults.is_empty() => material,
+            Ok(_) => return Err(StartError::Configuration(faults)),
+            Err(more) => {
+                faults.extend(more);
+                return Err(StartError::Configuration(faults));
+            }
+        };
+        for fault in material.own_certificate_faults(self.clock.now()) {
+            tracing::warn!(%fault, "clients will refuse this bank");
+        }
+        let database = Database::open(&self.config.store.path).await?;
+        let core = self
+            .core
+            .unwrap_or_else(|| Arc::new(Ledger::new(database.clone())));
+        let consents = Consents::new(database.clone());
+        let approvals =
+            Approvals::new(consents.clone(), Arc::clone(&core), Arc::clone(&self.clock));
+        let trust = Trust::new(
+            Snapshot {
+                anchors: material.anchors,
+            },
+            Arc::clone(&self.clock),
+        );
+        let door = Door::new(
+            &material.credentials,
+            trust.clone(),
+            self.config.limits.of_connections(),
+            self.observer,
+        )?;
+        let xs2a = web::Data::new(Xs2a {
+            consents,
+            core: Arc::clone(&core),
+            clock: self.clock,
+            randomness: self.randomness,
+            limits: self.config.limits.of_requests(),
+        });
+        let health = web::Data::new(Health {
+            database: database.clone(),
+            core,
+        });
+        let (xs2a_socket, xs2a_address) = listen(self.config.xs2a.listen)?;
+        let (operator_socket, operator_address) = listen(self.config.operator.listen)?;
+        let sockets = Sockets {
+            xs2a: xs2a_socket,
+            operator: operator_socket,
+        };
+        let running = run(&self.config, sockets, door, xs2a, health).await?;
+        let organisation = material.itself.organisation().clone();
+        tracing::info!(bank = self.config.bank.name, %organisation, xs2a = %xs2a_address, operator = %operator_address, "serving");
+        Ok(RunningBank {
+            organisation,
+            xs2a_address,
+            operator_address,
+            approvals,
+            trust,
+            database,
+            running,
+        })
+    }
+}
+
+/// Says all that is wrong with a configuration and the files it names, without starting anything.
+#[must_use]
+pub fn check(config: &Config, clock: &dyn Clock) -> Vec<Fault> {
+    let mut faults = config.faults();
+    match Material::open(config) {
+        Ok(material) => faults.extend(material.own_certificate_faults(clock.now())),
+        Err(more) => faults.extend(more),
+    }
+    let folder = config
+        .store
+        .path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+        faults.push(Fault::new(
+            "store.path",
+            format!("the folder {} does not exist", folder.display()),
+        ));
+    }
+    faults
+}
+
+fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let wrong = |error| StartError::Listen { address, error };
+    let socket = TcpListener::bind(address).map_err(wrong)?;
+    let bound = socket.local_addr().map_err(wrong)?;
+    Ok((socket, bound))
+}
+
+struct Sockets {
+    xs2a: TcpListener,
+    operator: TcpListener,
+}
+
+struct Running {
+    handle: actix_server::ServerHandle,
+    thread: JoinHandle<io::Result<()>>,
+}
+
+/// Starts the workers, on a thread that belongs to them.
+async fn run(
+    config: &Config,
+    sockets: Sockets,
+    door: Door,
+    xs2a: web::Data<Xs2a>,
+    health: web::Data<Health>,
+) -> Result<Running, StartError> {
+    let limits = config.limits.clone();
+    let workers = config.xs2a.workers;
+    let (started, handle) = oneshot::channel();
+    let thread = std::thread::Builder::new()
+        .name("bank-server".to_owned())
+        .spawn(move || {
+            actix_rt::System::new().block_on(async move {
+                let mut builder = actix_server::Server::build()
+                    .disable_signals()
+                    .shutdown_timeout(limits.shutdown_seconds);
+                if let Some(workers) = workers {
+                    builder = builder.workers(workers.get());
+                }
+                let ending = builder.graceful_shutdown_signal();
+                let time = Duration::from_secs(limits.request_seconds);
+                let idle = Duration::from_secs(limits.idle_seconds);
+                let builder = builder
+                    .listen("xs2a", sockets.xs2a, move || {
+                        let ending = ending.clone();
+                        xs2a_service(door.clone(), xs2a.clone(), time, idle, move || {
+                            let ending = ending.clone();
+                            async move { ending.notified().await }
+                        })
+                    })?
+                    .listen("operator", sockets.operator, move || {
+                        operator_service(health.clone())
+                    })?;
+                let server = builder.run();
+                // If nobody waits for the handle any more, nobody needs the server.
+                let _ = started.send(server.handle());
+                server.await
+            })
+        })
+        .map_err(StartError::Thread)?;
+    match handle.await {
+        Ok(handle) => Ok(Running { handle, thread }),
+        Err(_) => Err(StartError::Thread(match thread.join() {
+            Ok(Err(error)) => error,
+            _ => io::Error::other("it ended at once"),
+        })),
+    }
+}
+
+/// From a socket to the resources: handshake, HTTP, the door of XS2A.
+fn xs2a_service<F, E>(
+    door: Door,
+    xs2a: web::Data<Xs2a>,
+    time: Duration,
+    idle: Duration,
+    ending: F,
+) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = (), InitError = ()>
+where
+    F: Fn() -> E + 'static,
+    E: Future<Output = ()> + 'static,
+{
+    let app = App::new()
+        .app_data(xs2a)
+        .configure(xs2a::configure)
+        .wrap(middleware::from_fn(xs2a::door));
+    let http = HttpService::build()
+        .client_request_timeout(time)
+        .keep_alive(idle)
+        .on_connect_ext(|bytes: &Bytes, extensions| {
+            extensions.insert(Arc::clone(bytes.connection()));
+        })
+        .graceful_shutdown_signal(ending)
+        .finish(map_config(app, |()| AppConfig::default()));
+    let accept = fn_service(move |tcp: TcpStream| {
+        let door = door.clone();
+        async move { door.accept(tcp).await.ok_or(()) }
+    });
+    accept.and_then(http.map_err(|error| tracing::debug!(%error, "connection ended")))
+}
+
+fn operator_service(
+    health: web::Data<Health>,
+) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = (), InitError = ()> {
+    let app = App::new().app_data(health).configure(operator::configure);
+    HttpService::build()
+        .finish(map_config(app, |()| AppConfig::default()))
+        .tcp()
+        .map_err(|error| tracing::debug!(%error, "operator connection ended"))
+}
+
+/// A bank that runs, until it is stopped.
+pub struct RunningBank {
+    organisation: OrganisationId,
+    xs2a_address: SocketAddr,
+    operator_address: SocketAddr,
+    approvals: Approvals,
+    trust: Trust,
+    database: Database,
+    running: Running,
+}
+
+impl RunningBank {
+    /// Where TPPs connect.
+    #[must_use]
+    pub fn xs2a_address(&self) -> SocketAddr {
+        self.xs2a_address
+    }
+
+    /// Where operators connect.
+    #[must_use]
+    pub fn operator_address(&self) -> SocketAddr {
+        self.operator_address
+    }
+
+    /// The organisation that the bank's own certificate names.
+    #[must_use]
+    pub fn organisation(&self) -> &OrganisationId {
+        &self.organisation
+    }
+
+    /// The customers' side of consents.
+    #[must_use]
+    pub fn approvals(&self) -> &Approvals {
+        &self.approvals
+    }
+
+    /// Whom the bank trusts; replaceable while it runs.
+    #[must_use]
+    pub fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
+    /// Stops listening, lets open requests end, and closes the database.
+    pub async fn stop(self) {
+        self.running.handle.stop(true).await;
+        let thread = self.running.thread;
+        let ended = tokio::task::spawn_blocking(move || thread.join()).await;
+        if !matches!(ended, Ok(Ok(Ok(())))) {
+            tracing::warn!("the server's thread ended badly");
+        }
+        self.database.close().await;
+    }
+}

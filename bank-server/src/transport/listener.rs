@@ -1,0 +1,226 @@
+//! Accepting connections: TCP, then the mutual handshake, then HTTP.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_http::Protocol;
+use rustls::ServerConfig;
+use rustls::server::ServerSessionMemoryCache;
+use rustls::sign::SingleCertAndKey;
+use rustls_pki_types::CertificateDer;
+use shared_types::certificate::CertificateSummary;
+use shared_types::trust::Refusal;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::connection::{Bytes, Connection};
+use super::credentials::{Credentials, provider};
+use super::quota::Quota;
+use super::trust::{PeerVerifier, Trust, noting_refusal};
+use crate::identity::Tpp;
+
+/// Limits of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectionLimits {
+    /// How long the handshake may take.
+    pub handshake: Duration,
+    /// How long a connection may stay without a request.
+    pub idle: Duration,
+    /// How many connections an organisation may hold.
+    pub per_organisation: usize,
+}
+
+/// The door: everything that is the same for every connection. Cheap to clone, one for each worker.
+#[derive(Clone)]
+pub struct Door {
+    tls: TlsAcceptor,
+    trust: Trust,
+    quota: Quota,
+    limits: ConnectionLimits,
+    observer: Arc<dyn DoorObserver>,
+}
+
+/// Hears of every peer that was not let in. The server's log is one; the sandbox and tests are others.
+pub trait DoorObserver: Send + Sync + 'static {
+    /// A peer was turned away before any application data.
+    fn turned_away(&self, peer: &TurnedAway);
+}
+
+/// A peer that was turned away.
+#[derive(Debug)]
+pub struct TurnedAway {
+    /// Where it connected from.
+    pub address: SocketAddr,
+    /// The certificate it showed, if it got that far.
+    pub certificate: Option<CertificateSummary>,
+    /// Why.
+    pub reason: TurnedAwayReason,
+}
+
+/// Why a peer was turned away.
+#[derive(Debug, thiserror::Error)]
+pub enum TurnedAwayReason {
+    /// Its certificate was refused, in the handshake or on resumption.
+    #[error("certificate refused: {0}")]
+    Refused(Refusal),
+    /// The handshake went wrong for another reason; the peer may have refused *us*.
+    #[error("handshake failed: {0}")]
+    Handshake(io::Error),
+    /// The handshake took longer than allowed.
+    #[error("handshake not finished in {} s", .0.as_secs_f32())]
+    Slow(Duration),
+    /// Its organisation holds more than twice the connections it may.
+    #[error("its organisation holds far too many connections")]
+    TooMany,
+}
+
+/// Writes a line to the log for every peer that was turned away.
+#[derive(Debug, Clone, Copy)]
+pub struct LogTurnedAway;
+
+impl DoorObserver for LogTurnedAway {
+    fn turned_away(&self, peer: &TurnedAway) {
+        let certificate = peer.certificate.as_ref();
+        tracing::warn!(
+            peer = %peer.address,
+            subject = certificate.map(|certificate| certificate.subject.as_str()),
+            issuer = certificate.map(|certificate| certificate.issuer.as_str()),
+            serial = certificate.map(|certificate| certificate.serial.as_str()),
+            fingerprint = certificate.map(|certificate| certificate.fingerprint.as_str()),
+            reason = %peer.reason,
+            "peer turned away"
+        );
+    }
+}
+
+impl Door {
+    /// Builds the TLS side from our own credentials and the trust in others.
+    pub fn new(
+        credentials: &Credentials,
+        trust: Trust,
+        limits: ConnectionLimits,
+        observer: Arc<dyn DoorObserver>,
+    ) -> Result<Self, rustls::Error> {
+        let provider = Arc::new(provider());
+        let verifier = PeerVerifier::new(trust.clone(), Arc::clone(&provider));
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
+            .with_client_cert_verifier(Arc::new(verifier))
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(
+                credentials.certified_key(),
+            )));
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        // A resumed session is judged again in `Connection::admit`, so it may save the peer a signature.
+        config.session_storage = ServerSessionMemoryCache::new(4096);
+        Ok(Self {
+            tls: TlsAcceptor::from(Arc::new(config)),
+            trust,
+            quota: Quota::new(limits.per_organisation),
+            limits,
+            observer,
+        })
+    }
+
+    /// Lets one peer in, or turns it away.
+    ///
+    /// Cost: one mutual handshake, and for what is let in one more judgement of its chain.
+    pub(crate) async fn accept(
+        &self,
+        tcp: TcpStream,
+    ) -> Option<(Bytes, Protocol, Option<SocketAddr>)> {
+        let address = tcp.peer_addr().ok()?;
+        // Answers are small; waiting to fill a segment only costs time. Without it they still arrive.
+        let _ = tcp.set_nodelay(true);
+        let turned_away = |certificate, reason| TurnedAway {
+            address,
+            certificate,
+            reason,
+        };
+        let handshake = noting_refusal(self.tls.accept(tcp).into_fallible());
+        let Ok((outcome, refused)) = timeout(self.limits.handshake, handshake).await else {
+            self.observer.turned_away(&turned_away(
+                None,
+                TurnedAwayReason::Slow(self.limits.handshake),
+            ));
+            return None;
+        };
+        match outcome {
+            Ok(tls) => match self.admit(tls, address) {
+                Ok((bytes, protocol)) => Some((bytes, protocol, Some(address))),
+                Err((certificate, reason)) => {
+                    self.observer
+                        .turned_away(&turned_away(certificate, *reason));
+                    None
+                }
+            },
+            Err((error, tcp)) => {
+                self.observer.turned_away(&match refused {
+                    Some((certificate, refusal)) => {
+                        turned_away(Some(certificate), TurnedAwayReason::Refused(refusal))
+                    }
+                    None => turned_away(None, explain(error)),
+                });
+                linger(tcp, self.limits.handshake).await;
+                None
+            }
+        }
+    }
+
+    fn admit(
+        &self,
+        tls: TlsStream<TcpStream>,
+        address: SocketAddr,
+    ) -> Result<(Bytes, Protocol), (Option<CertificateSummary>, Box<TurnedAwayReason>)> {
+        let session = tls.get_ref().1;
+        let protocol = match session.alpn_protocol() {
+            Some(b"h2") => Protocol::Http2,
+            _ => Protocol::Http1,
+        };
+        let chain: Vec<CertificateDer<'static>> =
+            session.peer_certificates().unwrap_or_default().to_vec();
+        let shown = chain.first().map(CertificateSummary::of);
+        let connection = Connection::admit(address, chain, self.trust.clone(), |tpp| {
+            self.quota.take(tpp.map(Tpp::organisation))
+        })
+        .map_err(|refusal| (shown.clone(), Box::new(TurnedAwayReason::Refused(refusal))))?;
+        if connection.is_flood() {
+            return Err((shown, Box::new(TurnedAwayReason::TooMany)));
+        }
+        // One connection too many is told so; it may not wait around for long.
+        let idle = if connection.is_excess() {
+            self.limits.handshake
+        } else {
+            self.limits.idle
+        };
+        Ok((Bytes::new(tls, Arc::new(connection), idle), protocol))
+    }
+}
+
+/// rustls wraps its error; "no certificate" is a refusal like others.
+fn explain(error: io::Error) -> TurnedAwayReason {
+    let tls = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match tls {
+        Some(rustls::Error::NoCertificatesPresented) => {
+            TurnedAwayReason::Refused(Refusal::NoCertificate)
+        }
+        _ => TurnedAwayReason::Handshake(error),
+    }
+}
+
+/// Our alert is on its way. Closing while the peer still sends would reset the connection, and the reset would
+/// overtake the alert: so we stop sending, and read what comes until the peer is done, for a while and up to a limit.
+async fn linger(mut tcp: TcpStream, patience: Duration) {
+    const MOST: u64 = 64 * 1024;
+
+    if tcp.shutdown().await.is_ok() {
+        let mut rest = (&mut tcp).take(MOST);
+        let _ = timeout(patience, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
+    }
+}

@@ -1,0 +1,228 @@
+//! `/v1/accounts`.
+
+use actix_web::HttpRequest;
+use actix_web::web::{Json, Path};
+use shared_types::account::{AccountBalances, AccountDetails, AccountList, AccountResponse};
+use shared_types::link::Links;
+use shared_types::message::TppMessages;
+use shared_types::transaction::{
+    AccountReport, Transaction, TransactionDetails, TransactionResponse, TransactionsResponse,
+};
+
+use super::error::ApiError;
+use super::parameters::Parameters;
+use super::reading::{Opened, Reading};
+use crate::core_banking::AccountKind;
+
+fn payment(kind: AccountKind) -> Option<AccountDetails> {
+    match kind {
+        AccountKind::Payment(details) => Some(*details),
+        AccountKind::Card(_) => None,
+    }
+}
+
+fn path_of(id: &str) -> String {
+    format!("/v1/accounts/{id}")
+}
+
+fn present(account: Opened<'_, AccountDetails>) -> AccountDetails {
+    let links = Some(account.links(&path_of(&account.id.0)));
+    // The owner's name is more than PSD2 opens; it needs a consent that asks for it.
+    AccountDetails {
+        resource_id: Some(account.id.0),
+        balances: account.balances,
+        links,
+        owner_name: None,
+        ..account.details
+    }
+}
+
+/// Lists the accounts that the consent opens, with balances where they are asked for and opened.
+#[utoipa::path(
+    get, path = "/v1/accounts", tag = "Accounts",
+    params(
+        ("X-Request-ID" = String, Header), ("Consent-ID" = String, Header),
+        ("PSU-IP-Address" = Option<String>, Header, description = "There if the customer is present"),
+        ("withBalance" = Option<bool>, Query),
+    ),
+    responses(
+        (status = 200, body = AccountList),
+        (status = 400, description = "FORMAT_ERROR, CONSENT_UNKNOWN", body = TppMessages),
+        (status = 401, description = "CONSENT_INVALID, CONSENT_EXPIRED", body = TppMessages),
+    )
+)]
+pub(super) async fn list(
+    reading: Reading,
+    request: HttpRequest,
+) -> Result<Json<AccountList>, ApiError> {
+    let with_balance = Parameters::of(&request)?.with_balance()?;
+    let accounts = reading.accounts(payment, with_balance).await?;
+    Ok(Json(AccountList {
+        accounts: accounts.into_iter().map(present).collect(),
+    }))
+}
+
+/// Reads one account.
+#[utoipa::path(
+    get, path = "/v1/accounts/{account-id}", tag = "Accounts",
+    params(
+        ("account-id" = String, Path), ("X-Request-ID" = String, Header), ("Consent-ID" = String, Header),
+        ("PSU-IP-Address" = Option<String>, Header), ("withBalance" = Option<bool>, Query),
+    ),
+    responses(
+        (status = 200, body = AccountResponse),
+        (status = 404, description = "RESOURCE_UNKNOWN", body = TppMessages),
+    )
+)]
+pub(super) async fn details(
+    reading: Reading,
+    id: Path<String>,
+    request: HttpRequest,
+) -> Result<Json<AccountResponse>, ApiError> {
+    let with_balance = Parameters::of(&request)?.with_balance()?;
+    let account = reading.account(&id, payment, with_balance).await?;
+    Ok(Json(AccountResponse {
+        account: present(account),
+    }))
+}
+
+/// Reads an account's balances.
+#[utoipa::path(
+    get, path = "/v1/accounts/{account-id}/balances", tag = "Accounts",
+    params(
+        ("account-id" = String, Path), ("X-Request-ID" = String, Header), ("Consent-ID" = String, Header),
+        ("PSU-IP-Address" = Option<String>, Header),
+    ),
+    responses(
+        (status = 200, body = AccountBalances),
+        (status = 401, description = "CONSENT_INVALID, CONSENT_EXPIRED", body = TppMessages),
+        (status = 404, description = "RESOURCE_UNKNOWN", body = TppMessages),
+    )
+)]
+pub(super) async fn balances(
+    reading: Reading,
+    id: Path<String>,
+) -> Result<Json<AccountBalances>, ApiError> {
+    let mut account = reading.account(&id, payment, true).await?;
+    let balances = account.require_balances()?;
+    Ok(Json(AccountBalances {
+        account: Some(account.reference),
+        balances,
+    }))
+}
+
+/// Reads an account's transactions, page by page: pending ones first, then booked ones, the newest first.
+#[utoipa::path(
+    get, path = "/v1/accounts/{account-id}/transactions", tag = "Accounts",
+    params(
+        ("account-id" = String, Path), ("X-Request-ID" = String, Header), ("Consent-ID" = String, Header),
+        ("PSU-IP-Address" = Option<String>, Header),
+        ("dateFrom" = String, Query, description = "First day, YYYY-MM-DD"),
+        ("dateTo" = Option<String>, Query, description = "Last day; today, if absent"),
+        ("bookingStatus" = shared_types::transaction::BookingStatus, Query),
+        ("withBalance" = Option<bool>, Query),
+        ("pageSize" = Option<u32>, Query, description = "Transactions on a page"),
+        ("page" = Option<String>, Query, description = "Part of the link next"),
+    ),
+    responses(
+        (status = 200, body = TransactionsResponse),
+        (status = 400, description = "FORMAT_ERROR, PARAMETER_NOT_SUPPORTED, PERIOD_INVALID, CONSENT_UNKNOWN", body = TppMessages),
+        (status = 401, description = "CONSENT_INVALID, CONSENT_EXPIRED", body = TppMessages),
+        (status = 404, description = "RESOURCE_UNKNOWN", body = TppMessages),
+    )
+)]
+pub(super) async fn transactions(
+    reading: Reading,
+    id: Path<String>,
+    request: HttpRequest,
+) -> Result<Json<TransactionsResponse>, ApiError> {
+    let list = Parameters::of(&request)?.list(reading.state.today(), &reading.state.limits)?;
+    let account = reading.account(&id, payment, list.with_balance).await?;
+    account.require_transactions()?;
+    let page = reading
+        .state
+        .core
+        .transactions(&account.id, &list.query)
+        .await?;
+
+    let path = path_of(&account.id.0);
+    let path_of_list = format!("{path}/transactions");
+    let links = list.page_links(Links::new().with("account", path), &path_of_list, page.next);
+    let with_details = |transaction: Transaction| Transaction {
+        links: transaction.transaction_id.as_ref().map(|id| {
+            Links::new().with(
+                "transactionDetails",
+                format!("{path_of_list}/{}", segment(id.as_str())),
+            )
+        }),
+        ..transaction
+    };
+    let status = list.query.status;
+    let report = AccountReport {
+        booked: status
+            .wants_booked()
+            .then(|| page.booked.into_iter().map(with_details).collect()),
+        pending: status
+            .wants_pending()
+            .then(|| page.pending.into_iter().map(with_details).collect()),
+        links,
+    };
+    Ok(Json(TransactionsResponse {
+        account: Some(account.reference),
+        transactions: Some(report),
+        balances: account.balances,
+        links: None,
+    }))
+}
+
+/// Reads one transaction.
+#[utoipa::path(
+    get, path = "/v1/accounts/{account-id}/transactions/{transactionId}", tag = "Accounts",
+    params(
+        ("account-id" = String, Path), ("transactionId" = String, Path),
+        ("X-Request-ID" = String, Header), ("Consent-ID" = String, Header),
+        ("PSU-IP-Address" = Option<String>, Header),
+    ),
+    responses(
+        (status = 200, body = TransactionResponse),
+        (status = 401, description = "CONSENT_INVALID, CONSENT_EXPIRED", body = TppMessages),
+        (status = 404, description = "RESOURCE_UNKNOWN", body = TppMessages),
+    )
+)]
+pub(super) async fn transaction(
+    reading: Reading,
+    path: Path<(String, String)>,
+) -> Result<Json<TransactionResponse>, ApiError> {
+    let (account_id, transaction_id) = path.into_inner();
+    let account = reading.account(&account_id, payment, false).await?;
+    account.require_transactions()?;
+    let transaction_details = reading
+        .state
+        .core
+        .transaction(&account.id, &transaction_id)
+        .await?
+        .ok_or_else(|| {
+            ApiError::no_such_resource("there is no such transaction in this account")
+        })?;
+    Ok(Json(TransactionResponse {
+        transactions_details: TransactionDetails {
+            transaction_details,
+        },
+    }))
+}
+
+/// A transaction id as a segment of a path: what is not unreserved (RFC 3986) is escaped.
+fn segment(id: &str) -> String {
+    use std::fmt::Write as _;
+
+    id.bytes()
+        .fold(String::with_capacity(id.len()), |mut path, byte| {
+            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+                path.push(char::from(byte));
+            } else {
+                // Writing to a String cannot fail.
+                let _ = write!(path, "%{byte:02X}");
+            }
+            path
+        })
+}

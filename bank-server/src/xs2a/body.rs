@@ -1,0 +1,48 @@
+//! The body of a request: its type, its size, its JSON.
+
+use actix_web::HttpRequest;
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use actix_web::web::{Bytes, Payload};
+
+use super::door::Caller;
+use super::error::ApiError;
+
+/// Receives the body: `application/json`, not compressed, at most `limit` bytes.
+pub(super) async fn receive(
+    request: &HttpRequest,
+    payload: Payload,
+    caller: &Caller,
+    limit: usize,
+) -> Result<Bytes, ApiError> {
+    let header = |name| {
+        request
+            .headers()
+            .get(name)
+            .map(|value| value.to_str().unwrap_or_default())
+    };
+    let media_type = header(CONTENT_TYPE)
+        .unwrap_or_default()
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim();
+    if !media_type.eq_ignore_ascii_case("application/json") {
+        return Err(ApiError::media_type(
+            "Content-Type",
+            "the body must be application/json",
+        ));
+    }
+    if header(CONTENT_ENCODING).is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
+        return Err(ApiError::media_type(
+            "Content-Encoding",
+            "the body must not be compressed",
+        ));
+    }
+    caller.receiving.set(true);
+    let body = payload
+        .to_bytes_limited(limit)
+        .await
+        .map_err(|_| ApiError::body_too_large(limit))?;
+    caller.receiving.set(false);
+    body.map_err(|_| ApiError::format(".", "the body did not arrive whole"))
+}

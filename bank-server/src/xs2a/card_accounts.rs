@@ -1,0 +1,167 @@
+//! `/v1/card-accounts`.
+
+use actix_web::HttpRequest;
+use actix_web::web::{Json, Path};
+use shared_types::card_account::{
+    CardAccountBalances, CardAccountDetails, CardAccountList, CardAccountReport,
+    CardAccountResponse, CardTransactionsResponse,
+};
+use shared_types::link::Links;
+use shared_types::message::TppMessages;
+
+use super::error::ApiError;
+use super::parameters::Parameters;
+use super::reading::{Opened, Reading};
+use crate::core_banking::AccountKind;
+
+fn card(kind: AccountKind) -> Option<CardAccountDetails> {
+    match kind {
+        AccountKind::Payment(_) => None,
+        AccountKind::Card(details) => Some(*details),
+    }
+}
+
+fn path_of(id: &str) -> String {
+    format!("/v1/card-accounts/{id}")
+}
+
+fn present(account: Opened<'_, CardAccountDetails>) -> CardAccountDetails {
+    let links = Some(account.links(&path_of(&account.id.0)));
+    // The owner's name is more than PSD2 opens; it needs a consent that asks for it.
+    CardAccountDetails {
+        resource_id: Some(account.id.0),
+        balances: account.balances,
+        links,
+        owner_name: None,
+        ..account.details
+    }
+}
+
+/// Lists the card accounts that the consent opens, with balances where they are asked for and opened.
+#[utoipa::path(
+    get, path = "/v1/card-accounts", tag = "Card accounts",
+    params(
+        ("X-Request-ID" = String, Header), ("Consent-ID" = String, Header),
+        ("PSU-IP-Address" = Option<String>, Header), ("withBalance" = Option<bool>, Query),
+    ),
+    responses(
+        (status = 200, body = CardAccountList),
+        (status = 400, description = "FORMAT_ERROR, CONSENT_UNKNOWN", body = TppMessages),
+        (status = 401, description = "CONSENT_INVALID, CONSENT_EXPIRED", body = TppMessages),
+    )
+)]
+pub(super) async fn list(
+    reading: Reading,
+    request: HttpRequest,
+) -> Result<Json<CardAccountList>, ApiError> {
+    let with_balance = Parameters::of(&request)?.with_balance()?;
+    let accounts = reading.accounts(card, with_balance).await?;
+    Ok(Json(CardAccountList {
+        card_accounts: accounts.into_iter().map(present).collect(),
+    }))
+}
+
+/// Reads one card account.
+#[utoipa::path(
+    get, path = "/v1/card-accounts/{account-id}", tag = "Card accounts",
+    params(
+        ("account-id" = String, Path), ("X-Request-ID" = String, Header), ("Consent-ID" = String, Header),
+        ("PSU-IP-Address" = Option<String>, Header), ("withBalance" = Option<bool>, Query),
+    ),
+    responses(
+        (status = 200, body = CardAccountResponse),
+        (status = 404, description = "RESOURCE_UNKNOWN", body = TppMessages),
+    )
+)]
+pub(super) async fn details(
+    reading: Reading,
+    id: Path<String>,
+    request: HttpRequest,
+) -> Result<Json<CardAccountResponse>, ApiError> {
+    let with_balance = Parameters::of(&request)?.with_balance()?;
+    let account = reading.account(&id, card, with_balance).await?;
+    Ok(Json(CardAccountResponse {
+        card_account: present(account),
+    }))
+}
+
+/// Reads a card account's balances.
+#[utoipa::path(
+    get, path = "/v1/card-accounts/{account-id}/balances", tag = "Card accounts",
+    params(
+        ("account-id" = String, Path), ("X-Request-ID" = String, Header), ("Consent-ID" = String, Header),
+        ("PSU-IP-Address" = Option<String>, Header),
+    ),
+    responses(
+        (status = 200, body = CardAccountBalances),
+        (status = 401, description = "CONSENT_INVALID, CONSENT_EXPIRED", body = TppMessages),
+        (status = 404, description = "RESOURCE_UNKNOWN", body = TppMessages),
+    )
+)]
+pub(super) async fn balances(
+    reading: Reading,
+    id: Path<String>,
+) -> Result<Json<CardAccountBalances>, ApiError> {
+    let mut account = reading.account(&id, card, true).await?;
+    let balances = account.require_balances()?;
+    Ok(Json(CardAccountBalances {
+        card_account: Some(account.reference),
+        debit_accounting: account.details.debit_accounting,
+        balances,
+    }))
+}
+
+/// Reads a card account's transactions, page by page: pending ones first, then booked ones, the newest first.
+#[utoipa::path(
+    get, path = "/v1/card-accounts/{account-id}/transactions", tag = "Card accounts",
+    params(
+        ("account-id" = String, Path), ("X-Request-ID" = String, Header), ("Consent-ID" = String, Header),
+        ("PSU-IP-Address" = Option<String>, Header),
+        ("dateFrom" = String, Query, description = "First day, YYYY-MM-DD"),
+        ("dateTo" = Option<String>, Query, description = "Last day; today, if absent"),
+        ("bookingStatus" = shared_types::transaction::BookingStatus, Query),
+        ("withBalance" = Option<bool>, Query),
+        ("pageSize" = Option<u32>, Query, description = "Transactions on a page"),
+        ("page" = Option<String>, Query, description = "Part of the link next"),
+    ),
+    responses(
+        (status = 200, body = CardTransactionsResponse),
+        (status = 400, description = "FORMAT_ERROR, PARAMETER_NOT_SUPPORTED, PERIOD_INVALID, CONSENT_UNKNOWN", body = TppMessages),
+        (status = 401, description = "CONSENT_INVALID, CONSENT_EXPIRED", body = TppMessages),
+        (status = 404, description = "RESOURCE_UNKNOWN", body = TppMessages),
+    )
+)]
+pub(super) async fn transactions(
+    reading: Reading,
+    id: Path<String>,
+    request: HttpRequest,
+) -> Result<Json<CardTransactionsResponse>, ApiError> {
+    let list = Parameters::of(&request)?.list(reading.state.today(), &reading.state.limits)?;
+    let account = reading.account(&id, card, list.with_balance).await?;
+    account.require_transactions()?;
+    let page = reading
+        .state
+        .core
+        .card_transactions(&account.id, &list.query)
+        .await?;
+
+    let path = path_of(&account.id.0);
+    let path_of_list = format!("{path}/transactions");
+    let links = list.page_links(
+        Links::new().with("cardAccount", path),
+        &path_of_list,
+        page.next,
+    );
+    let status = list.query.status;
+    let report = CardAccountReport {
+        booked: status.wants_booked().then_some(page.booked),
+        pending: status.wants_pending().then_some(page.pending),
+        links,
+    };
+    Ok(Json(CardTransactionsResponse {
+        card_account: Some(account.reference),
+        debit_accounting: account.details.debit_accounting,
+        card_transactions: Some(report),
+        balances: account.balances,
+    }))
+}

@@ -1,0 +1,255 @@
+//! What every request passes: limits, trust, identity and `X-Request-ID`.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::http::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::{FromRequest, HttpMessage as _, HttpRequest, HttpResponse, ResponseError, web};
+use shared_types::eidas::Role;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use super::Xs2a;
+use super::error::ApiError;
+use crate::identity::Tpp;
+use crate::transport::connection::{Connection, InFlight};
+
+/// The header that names a request, in both directions.
+pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Who is asking, and under which request id. Every handler can have it.
+#[derive(Debug, Clone)]
+pub(super) struct Caller {
+    pub(super) tpp: Arc<Tpp>,
+    pub(super) request_id: Uuid,
+    /// Whether the body of the request is still on its way; tells a slow TPP from a slow bank.
+    pub(super) receiving: Rc<Cell<bool>>,
+}
+
+impl FromRequest for Caller {
+    type Error = ApiError;
+    type Future = std::future::Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        // The door puts it there before it lets a request in.
+        let caller = request.extensions().get::<Self>().cloned();
+        std::future::ready(caller.ok_or_else(ApiError::role))
+    }
+}
+
+/// The middleware around all resources.
+pub(crate) async fn door(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let started = Instant::now();
+    let method = request.method().clone();
+    let echo = request_id(request.headers()).ok();
+    let connection = request.conn_data::<Arc<Connection>>().cloned();
+
+    let (mut response, refused) = match enter(&request, connection.as_ref()) {
+        Err(Closed { error, close }) => {
+            let mut answer = error.respond();
+            if close {
+                answer
+                    .head_mut()
+                    .set_connection_type(actix_web::http::ConnectionType::Close);
+            }
+            (request.into_response(answer), Some(error))
+        }
+        Ok(entered) => {
+            let limit = entered.state.limits.time;
+            let receiving = Rc::clone(&entered.caller.receiving);
+            request.extensions_mut().insert(entered.caller);
+            let Ok(outcome) = timeout(limit, next.call(request)).await else {
+                let error = if receiving.get() {
+                    ApiError::slow_request()
+                } else {
+                    ApiError::slow_answer()
+                };
+                tracing::warn!(request_id = echo.map(tracing::field::display), %error, "request took too long");
+                return Err(OutOfTime { error, echo }.into());
+            };
+            (outcome?.map_into_boxed_body(), None)
+        }
+    };
+    if let Some(id) = echo {
+        echo_request_id(response.headers_mut(), id);
+    }
+    tracing::info!(
+        request_id = echo.map(tracing::field::display),
+        tpp = connection.as_ref().and_then(|connection| connection.tpp.as_ref().ok()).map(|tpp| tpp.organisation().as_str()),
+        method = %method,
+        // The pattern, not the path: paths hold ids of consents and accounts.
+        resource = response.request().match_pattern().as_deref(),
+        status = response.status().as_u16(),
+        refused = refused.as_ref().map(|error| error.code().as_str()),
+        microseconds = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
+        "request"
+    );
+    Ok(response)
+}
+
+struct Entered {
+    state: web::Data<Xs2a>,
+    caller: Caller,
+}
+
+struct Closed {
+    error: ApiError,
+    close: bool,
+}
+
+impl From<ApiError> for Closed {
+    fn from(error: ApiError) -> Self {
+        Self {
+            error,
+            close: false,
+        }
+    }
+}
+
+/// The checks, in order: what costs little and what matters most come first.
+fn enter(
+    request: &ServiceRequest,
+    connection: Option<&Arc<Connection>>,
+) -> Result<Entered, Closed> {
+    let close = |error| Closed { error, close: true };
+    // Both are set when the server starts, for every request alike.
+    let (Some(state), Some(connection)) = (request.app_data::<web::Data<Xs2a>>(), connection)
+    else {
+        return Err(close(ApiError::role()));
+    };
+    connection.judge().map_err(|refusal| {
+        tracing::warn!(peer = %connection.address, certificate = %connection.certificate, reason = %refusal, "trust in an open connection ended");
+        close(ApiError::certificate(&refusal))
+    })?;
+    if connection.is_excess() {
+        return Err(close(ApiError::too_many_connections()));
+    }
+    let in_flight = connection
+        .begin_request(state.limits.in_flight)
+        .ok_or_else(|| ApiError::too_many_requests(state.limits.in_flight))?;
+    request.extensions_mut().insert::<InFlight>(in_flight);
+    if headers_size(request) > state.limits.headers {
+        return Err(close(ApiError::headers_too_large(state.limits.headers)));
+    }
+    let tpp = connection
+        .tpp
+        .as_ref()
+        .map_err(|error| ApiError::identity(*error))?;
+    if !tpp.has(Role::AccountInformation) {
+        return Err(ApiError::role().into());
+    }
+    // The document about the interface is part of no request to an account.
+    let request_id = match request_id(request.headers()) {
+        Err(_) if request.path() == "/openapi.json" => Uuid::nil(),
+        id => id?,
+    };
+    if !accepts_json(request.headers()) {
+        return Err(ApiError::not_acceptable().into());
+    }
+    let caller = Caller {
+        tpp: Arc::clone(tpp),
+        request_id,
+        receiving: Rc::default(),
+    };
+    Ok(Entered {
+        state: state.clone(),
+        caller,
+    })
+}
+
+fn headers_size(request: &ServiceRequest) -> usize {
+    let fields: usize = request
+        .headers()
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum();
+    fields
+        + request
+            .uri()
+            .path_and_query()
+            .map_or(0, |target| target.as_str().len())
+}
+
+/// `X-Request-ID`: exactly one, a UUID.
+fn request_id(headers: &HeaderMap) -> Result<Uuid, ApiError> {
+    let mut values = headers.get_all(X_REQUEST_ID);
+    let wrong = |text: &'static str| ApiError::format("X-Request-ID", text);
+    match (values.next(), values.next()) {
+        (None, _) => Err(wrong("the header is required")),
+        (Some(_), Some(_)) => Err(wrong("the header must be there once")),
+        (Some(value), None) => value
+            .to_str()
+            .ok()
+            // The hyphenated form alone, of the forms that the type could read.
+            .filter(|text| text.len() == 36)
+            .and_then(|text| Uuid::try_parse(text).ok())
+            .ok_or_else(|| {
+                wrong("the header must be a UUID such as 99391c7e-ad88-49ec-a2ad-99ddcb1f7721")
+            }),
+    }
+}
+
+/// Whether JSON is among what the TPP takes (RFC 9110, section 12.5.1). No header means everything.
+fn accepts_json(headers: &HeaderMap) -> bool {
+    let mut ranges = headers
+        .get_all(ACCEPT)
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .peekable();
+    ranges.peek().is_none()
+        || ranges.any(|range| {
+            let mut parts = range.split(';').map(str::trim);
+            let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
+            let refused = parts.any(|parameter| {
+                parameter
+                    .strip_prefix("q=")
+                    .is_some_and(|weight| weight.parse::<f32>().is_ok_and(|weight| weight == 0.0))
+            });
+            matches!(kind.as_str(), "*/*" | "application/*" | "application/json") && !refused
+        })
+}
+
+fn echo_request_id(headers: &mut HeaderMap, id: Uuid) {
+    // A UUID is always a valid header value.
+    if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
+        headers.insert(X_REQUEST_ID, value);
+    }
+}
+
+/// The request is gone with the handler that was given up, so the answer is made without it.
+#[derive(Debug)]
+struct OutOfTime {
+    error: ApiError,
+    echo: Option<Uuid>,
+}
+
+impl std::fmt::Display for OutOfTime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl ResponseError for OutOfTime {
+    fn status_code(&self) -> actix_web::http::StatusCode {
+        self.error.status_code()
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = self.error.respond();
+        response
+            .head_mut()
+            .set_connection_type(actix_web::http::ConnectionType::Close);
+        if let Some(id) = self.echo {
+            echo_request_id(response.headers_mut(), id);
+        }
+        response
+    }
+}

@@ -1,0 +1,295 @@
+//! Errors as `tppMessages`, with the standard's code for account information.
+
+use std::fmt;
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, ResponseError};
+use shared_types::decode::Malformed;
+use shared_types::eidas::IdentityError;
+use shared_types::message::{Category, MessageCode, TppMessage, TppMessages};
+use shared_types::text::Text;
+use shared_types::trust::Refusal;
+
+use crate::consent::Violation;
+use crate::core_banking::CoreBankingError;
+use crate::store::StoreError;
+
+/// One error answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ApiError {
+    status: StatusCode,
+    code: MessageCode,
+    path: Option<String>,
+    text: String,
+}
+
+impl ApiError {
+    fn new(status: StatusCode, code: MessageCode, text: impl Into<String>) -> Self {
+        Self {
+            status,
+            code,
+            path: None,
+            text: text.into(),
+        }
+    }
+
+    fn at(mut self, path: impl Into<String>) -> Self {
+        self.path = Some(path.into());
+        self
+    }
+
+    /// Something in the request does not have its form.
+    pub(crate) fn format(path: impl Into<String>, text: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, MessageCode::FormatError, text).at(path)
+    }
+
+    /// A parameter, or its value, is not supported here.
+    pub(crate) fn not_supported(path: impl Into<String>, text: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            MessageCode::ParameterNotSupported,
+            text,
+        )
+        .at(path)
+    }
+
+    /// A period that cannot be.
+    pub(crate) fn period(path: impl Into<String>, text: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, MessageCode::PeriodInvalid, text).at(path)
+    }
+
+    /// No consent of that id for this TPP, asked for by its path. Another TPP's is answered alike.
+    pub(crate) fn no_such_consent() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            MessageCode::ConsentUnknown,
+            "there is no such consent for you",
+        )
+    }
+
+    /// No consent of that id for this TPP, named in the header. Another TPP's is answered alike.
+    pub(crate) fn unknown_consent_id() -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            MessageCode::ConsentUnknown,
+            "there is no such consent for you",
+        )
+        .at("Consent-ID")
+    }
+
+    /// The consent does not allow this.
+    pub(crate) fn consent_invalid(text: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, MessageCode::ConsentInvalid, text)
+    }
+
+    /// The consent's last day has passed.
+    pub(crate) fn consent_expired() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            MessageCode::ConsentExpired,
+            "the consent has expired; ask the customer for a new one",
+        )
+    }
+
+    /// No such account or transaction under this consent.
+    pub(crate) fn no_such_resource(text: &'static str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, MessageCode::ResourceUnknown, text)
+    }
+
+    /// The TPP is not licensed for account information.
+    pub(crate) fn role() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            MessageCode::RoleInvalid,
+            "account information needs the role PSP_AI in the certificate's PSD2 statement",
+        )
+    }
+
+    /// The certificate can no longer be trusted.
+    pub(crate) fn certificate(refusal: &Refusal) -> Self {
+        let code = match refusal {
+            Refusal::Expired { .. } => MessageCode::CertificateExpired,
+            _ => MessageCode::CertificateInvalid,
+        };
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            code,
+            format!("your certificate is no longer accepted: {refusal}"),
+        )
+    }
+
+    /// The certificate can be trusted, but names no licensed organisation.
+    pub(crate) fn identity(error: IdentityError) -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            MessageCode::CertificateInvalid,
+            error.to_string(),
+        )
+    }
+
+    /// More connections than the organisation may hold.
+    pub(crate) fn too_many_connections() -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            MessageCode::AccessExceeded,
+            "your organisation holds more connections than it may; close some, or use HTTP/2",
+        )
+    }
+
+    /// More requests at a time than a connection may have.
+    pub(crate) fn too_many_requests(limit: usize) -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            MessageCode::AccessExceeded,
+            format!("more than {limit} requests at a time on one connection"),
+        )
+    }
+
+    /// The header fields are too large.
+    pub(crate) fn headers_too_large(limit: usize) -> Self {
+        Self::new(
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            MessageCode::FormatError,
+            format!("the header fields together are larger than {limit} bytes"),
+        )
+    }
+
+    /// The body is too large.
+    pub(crate) fn body_too_large(limit: usize) -> Self {
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            MessageCode::FormatError,
+            format!("the body is larger than {limit} bytes"),
+        )
+    }
+
+    /// The body is not JSON.
+    pub(crate) fn media_type(path: &'static str, text: &'static str) -> Self {
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            MessageCode::FormatError,
+            text,
+        )
+        .at(path)
+    }
+
+    /// The TPP does not take JSON.
+    pub(crate) fn not_acceptable() -> Self {
+        Self::new(
+            StatusCode::NOT_ACCEPTABLE,
+            MessageCode::RequestedFormatsInvalid,
+            "this bank answers in application/json only",
+        )
+        .at("Accept")
+    }
+
+    /// The request did not arrive in time.
+    pub(crate) fn slow_request() -> Self {
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            MessageCode::FormatError,
+            "the request did not arrive in time",
+        )
+    }
+
+    /// The bank did not answer in time.
+    pub(crate) fn slow_answer() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            MessageCode::InternalServerError,
+            "the bank did not answer in time; try again later",
+        )
+    }
+
+    /// The bank failed. What failed is for its log.
+    fn internal() -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            MessageCode::InternalServerError,
+            "the bank could not answer; try again later",
+        )
+    }
+
+    /// The code, for the log.
+    pub(crate) fn code(&self) -> &MessageCode {
+        &self.code
+    }
+
+    /// The answer itself.
+    pub(crate) fn respond(&self) -> HttpResponse {
+        HttpResponse::build(self.status).json(TppMessages {
+            tpp_messages: vec![TppMessage {
+                category: Category::Error,
+                code: self.code.clone(),
+                path: self.path.clone(),
+                text: Some(Text::cut(&self.text)),
+            }],
+        })
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.status, self.code)
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        self.respond()
+    }
+}
+
+impl From<Malformed> for ApiError {
+    fn from(fault: Malformed) -> Self {
+        Self::format(fault.path, fault.reason)
+    }
+}
+
+impl From<Violation> for ApiError {
+    fn from(violation: Violation) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, violation.code, violation.text).at(violation.path)
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(%error, "the database failed");
+        Self::internal()
+    }
+}
+
+impl From<CoreBankingError> for ApiError {
+    fn from(error: CoreBankingError) -> Self {
+        tracing::error!(%error, "the core banking system failed");
+        Self::internal()
+    }
+}
+
+/// A resource that exists, asked with a method it does not have.
+pub(super) async fn wrong_method(request: HttpRequest) -> ApiError {
+    ApiError::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        MessageCode::ServiceInvalid,
+        format!("{} is not possible here", request.method()),
+    )
+}
+
+/// No resource of that path.
+pub(super) async fn no_such_path() -> ApiError {
+    ApiError::no_such_resource(
+        "there is nothing at this path; the bank's resources are listed in /openapi.json",
+    )
+}
+
+impl actix_web::Responder for ApiError {
+    type Body = actix_web::body::BoxBody;
+
+    fn respond_to(self, _request: &HttpRequest) -> HttpResponse {
+        self.respond()
+    }
+}

@@ -1,0 +1,120 @@
+//! XS2A: the HTTP resources a TPP sees, one file for each.
+//!
+//! Every request passes the [`door`] first: limits, trust, identity, `X-Request-ID`. The resources themselves are thin:
+//! they read the request, ask the rules, and put the answer into the standard's form.
+
+mod accounts;
+mod body;
+mod card_accounts;
+mod consents;
+mod door;
+mod error;
+mod openapi;
+mod parameters;
+mod reading;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::web;
+use bank_client::environment::{Clock, Randomness};
+use chrono::NaiveDate;
+
+pub use self::openapi::document as openapi_document;
+use crate::core_banking::CoreBanking;
+use crate::store::consents::Consents;
+
+/// Limits of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestLimits {
+    /// Size of a body, in bytes.
+    pub body: usize,
+    /// Size of all header fields together, in bytes.
+    pub headers: usize,
+    /// How long receiving a request and answering it may take.
+    pub time: Duration,
+    /// Requests that one connection may have in flight (HTTP/2 streams).
+    pub in_flight: usize,
+    /// Transactions on a page, if the TPP does not say.
+    pub page: usize,
+    /// Transactions on a page, at most.
+    pub largest_page: usize,
+}
+
+/// What the resources work with.
+pub(crate) struct Xs2a {
+    pub(crate) consents: Consents,
+    pub(crate) core: Arc<dyn CoreBanking>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) randomness: Arc<dyn Randomness>,
+    pub(crate) limits: RequestLimits,
+}
+
+impl Xs2a {
+    /// The bank's day.
+    fn today(&self) -> NaiveDate {
+        self.clock.now().date_naive()
+    }
+}
+
+/// Registers the resources; all of them need an AISP's certificate, which the door sees to.
+pub(crate) fn configure(app: &mut web::ServiceConfig) {
+    app.service(
+        web::resource("/v1/consents")
+            .route(web::post().to(consents::create))
+            .default_service(web::to(error::wrong_method)),
+    )
+    .service(
+        web::resource("/v1/consents/{consent_id}")
+            .route(web::get().to(consents::read))
+            .route(web::delete().to(consents::delete))
+            .default_service(web::to(error::wrong_method)),
+    );
+    let reads = [
+        (
+            "/v1/consents/{consent_id}/status",
+            web::get().to(consents::status),
+        ),
+        ("/v1/accounts", web::get().to(accounts::list)),
+        (
+            "/v1/accounts/{account_id}",
+            web::get().to(accounts::details),
+        ),
+        (
+            "/v1/accounts/{account_id}/balances",
+            web::get().to(accounts::balances),
+        ),
+        (
+            "/v1/accounts/{account_id}/transactions",
+            web::get().to(accounts::transactions),
+        ),
+        (
+            "/v1/accounts/{account_id}/transactions/{transaction_id}",
+            web::get().to(accounts::transaction),
+        ),
+        ("/v1/card-accounts", web::get().to(card_accounts::list)),
+        (
+            "/v1/card-accounts/{account_id}",
+            web::get().to(card_accounts::details),
+        ),
+        (
+            "/v1/card-accounts/{account_id}/balances",
+            web::get().to(card_accounts::balances),
+        ),
+        (
+            "/v1/card-accounts/{account_id}/transactions",
+            web::get().to(card_accounts::transactions),
+        ),
+        ("/openapi.json", web::get().to(openapi::serve)),
+    ];
+    for (path, route) in reads {
+        app.service(
+            web::resource(path)
+                .route(route)
+                .default_service(web::to(error::wrong_method)),
+        );
+    }
+    app.default_service(web::to(error::no_such_path));
+}
+
+pub(crate) use self::door::door;

@@ -1,0 +1,200 @@
+//! A read under a consent: who reads, and what the consent opens.
+
+use std::net::IpAddr;
+
+use actix_web::dev::Payload;
+use actix_web::http::header::HeaderName;
+use actix_web::{FromRequest, HttpRequest, web};
+use futures::future::LocalBoxFuture;
+use shared_types::account::{AccountReference, Balance};
+use shared_types::consent::ConsentStatus;
+use shared_types::link::Links;
+
+use super::Xs2a;
+use super::door::Caller;
+use super::error::ApiError;
+use crate::consent::status_on;
+use crate::core_banking::{AccountId, AccountKind};
+use crate::store::consents::Grant;
+
+const CONSENT_ID: HeaderName = HeaderName::from_static("consent-id");
+const PSU_IP_ADDRESS: HeaderName = HeaderName::from_static("psu-ip-address");
+
+/// A read that a valid consent covers.
+pub(super) struct Reading {
+    pub(super) state: web::Data<Xs2a>,
+    pub(super) grants: Vec<Grant>,
+}
+
+impl FromRequest for Reading {
+    type Error = ApiError;
+    type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let caller = Caller::from_request(request, payload);
+        let state = request.app_data::<web::Data<Xs2a>>().cloned();
+        let consent_id = single(request, &CONSENT_ID).and_then(|id| {
+            id.ok_or_else(|| ApiError::format("Consent-ID", "the header is required"))
+        });
+        let psu = psu_ip_address(request);
+        Box::pin(async move {
+            let (caller, state) = (caller.await?, state.ok_or_else(ApiError::role)?);
+            let consent_id = consent_id?;
+            psu?;
+            let (consent, grants) = state
+                .consents
+                .find_with_grants(caller.tpp.organisation(), &consent_id)
+                .await?
+                .ok_or_else(ApiError::unknown_consent_id)?;
+            match status_on(&consent, state.today()) {
+                ConsentStatus::Valid => Ok(Self { state, grants }),
+                ConsentStatus::Expired => Err(ApiError::consent_expired()),
+                status => Err(ApiError::consent_invalid(format!(
+                    "the consent is {status}, not valid"
+                ))),
+            }
+        })
+    }
+}
+
+/// An account that the consent opens; `D` is the standard's form of it.
+pub(super) struct Opened<'a, D> {
+    pub(super) id: AccountId,
+    pub(super) details: D,
+    pub(super) reference: AccountReference,
+    pub(super) grant: &'a Grant,
+    /// There if they were asked for and the consent opens them.
+    pub(super) balances: Option<Vec<Balance>>,
+}
+
+impl Reading {
+    /// The accounts of one kind that the consent opens.
+    ///
+    /// Cost: one call of the core banking system for the accounts, and one for balances if they are wanted.
+    pub(super) async fn accounts<D>(
+        &self,
+        kind: fn(AccountKind) -> Option<D>,
+        with_balance: bool,
+    ) -> Result<Vec<Opened<'_, D>>, ApiError> {
+        let grants: Vec<&Grant> = self.grants.iter().collect();
+        self.open(&grants, kind, with_balance).await
+    }
+
+    /// One account of that kind. One that the consent does not open and one that never was are answered alike.
+    pub(super) async fn account<D>(
+        &self,
+        id: &str,
+        kind: fn(AccountKind) -> Option<D>,
+        with_balance: bool,
+    ) -> Result<Opened<'_, D>, ApiError> {
+        let grants: Vec<&Grant> = self
+            .grants
+            .iter()
+            .filter(|grant| grant.account.0 == id)
+            .collect();
+        let opened = self.open(&grants, kind, with_balance).await?;
+        opened.into_iter().next().ok_or_else(|| {
+            ApiError::no_such_resource("there is no such account under this consent")
+        })
+    }
+
+    async fn open<'a, D>(
+        &self,
+        grants: &[&'a Grant],
+        kind: fn(AccountKind) -> Option<D>,
+        with_balance: bool,
+    ) -> Result<Vec<Opened<'a, D>>, ApiError> {
+        let ids: Vec<AccountId> = grants.iter().map(|grant| grant.account.clone()).collect();
+        let mut opened = Vec::with_capacity(grants.len());
+        for account in self.state.core.accounts(&ids).await? {
+            let reference = account.reference();
+            let grant = grants.iter().find(|grant| grant.account == account.id);
+            if let (Some(grant), Some(details)) = (grant, kind(account.kind)) {
+                opened.push(Opened {
+                    id: account.id,
+                    details,
+                    reference,
+                    grant,
+                    balances: None,
+                });
+            }
+        }
+        if with_balance {
+            let mut open: Vec<_> = opened
+                .iter_mut()
+                .filter(|account| account.grant.balances)
+                .collect();
+            let ids: Vec<AccountId> = open.iter().map(|account| account.id.clone()).collect();
+            let balances = self.state.core.balances(&ids).await?;
+            for (account, balances) in open.iter_mut().zip(balances) {
+                account.balances = Some(balances);
+            }
+        }
+        Ok(opened)
+    }
+}
+
+impl<D> Opened<'_, D> {
+    /// The balances; fails where the consent does not open them.
+    pub(super) fn require_balances(&mut self) -> Result<Vec<Balance>, ApiError> {
+        require(
+            self.grant.balances,
+            "the consent does not open the balances of this account",
+        )?;
+        Ok(self.balances.take().unwrap_or_default())
+    }
+
+    /// Fails where the consent does not open the transactions.
+    pub(super) fn require_transactions(&self) -> Result<(), ApiError> {
+        require(
+            self.grant.transactions,
+            "the consent does not open the transactions of this account",
+        )
+    }
+
+    /// Where to go from the account, as far as the consent opens it. `path` is that of the account.
+    pub(super) fn links(&self, path: &str) -> Links {
+        let mut links = Links::new();
+        if self.grant.balances {
+            links = links.with("balances", format!("{path}/balances"));
+        }
+        if self.grant.transactions {
+            links = links.with("transactions", format!("{path}/transactions"));
+        }
+        links
+    }
+}
+
+fn require(opened: bool, text: &'static str) -> Result<(), ApiError> {
+    if opened {
+        Ok(())
+    } else {
+        Err(ApiError::consent_invalid(text))
+    }
+}
+
+/// `PSU-IP-Address`: there is one exactly if the customer is present.
+pub(super) fn psu_ip_address(request: &HttpRequest) -> Result<Option<IpAddr>, ApiError> {
+    single(request, &PSU_IP_ADDRESS)?
+        .map(|text| {
+            text.parse()
+                .map_err(|_| ApiError::format("PSU-IP-Address", "expected an IPv4 or IPv6 address"))
+        })
+        .transpose()
+}
+
+/// A header that may be there once.
+fn single(request: &HttpRequest, name: &HeaderName) -> Result<Option<String>, ApiError> {
+    let mut values = request.headers().get_all(name);
+    let value = values.next();
+    if values.next().is_some() {
+        return Err(ApiError::format(
+            name.as_str(),
+            "the header must be there once",
+        ));
+    }
+    value
+        .map(|value| value.to_str().map(str::to_owned))
+        .transpose()
+        .map_err(|_| ApiError::format(name.as_str(), "the header must be plain text"))
+}
