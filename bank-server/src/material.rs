@@ -8,7 +8,7 @@ use shared_types::trust::{Anchors, Usage, judge};
 
 use crate::config::{Config, Fault};
 use crate::identity::Tpp;
-use crate::transport::credentials::Credentials;
+use bank_client::credentials::Credentials;
 
 /// What a bank needs to open its door.
 #[derive(Debug)]

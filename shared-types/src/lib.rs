@@ -15,8 +15,10 @@
 //! | [`decode`] | JSON to types, with the path of a fault |
 //! | [`trust`] | may this certificate chain come in? |
 //! | [`eidas`] | who is it? (ETSI TS 119 495) |
+//! | [`certificate`], [`alert`], [`digest`] | what logs and errors say of both |
 
 pub mod account;
+pub mod alert;
 pub mod card_account;
 pub mod certificate;
 pub mod consent;

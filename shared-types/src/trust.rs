@@ -251,7 +251,9 @@ impl Window {
         }
     }
 
-    fn intersection(self, other: Self) -> Self {
+    /// The time in which both stand.
+    #[must_use]
+    pub fn intersection(self, other: Self) -> Self {
         Self {
             from: self.from.max(other.from),
             until: self.until.min(other.until),

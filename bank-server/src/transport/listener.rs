@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_http::Protocol;
+use bank_client::credentials::{Credentials, provider};
 use rustls::ServerConfig;
 use rustls::server::ServerSessionMemoryCache;
 use rustls::sign::SingleCertAndKey;
@@ -19,7 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::connection::{Bytes, Connection};
-use super::credentials::{Credentials, provider};
+
 use super::quota::Quota;
 use super::trust::{PeerVerifier, Trust, noting_refusal};
 use crate::identity::Tpp;

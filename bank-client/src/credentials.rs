@@ -1,4 +1,4 @@
-//! The bank's own certificate and private key.
+//! A party's own certificate and private key, for either end of a connection.
 
 use std::fmt;
 use std::sync::Arc;
@@ -48,7 +48,9 @@ impl Credentials {
         &self.0.cert
     }
 
-    pub(super) fn certified_key(&self) -> Arc<CertifiedKey> {
+    /// Chain and key as rustls takes them, for a client and for a server alike.
+    #[must_use]
+    pub fn certified_key(&self) -> Arc<CertifiedKey> {
         Arc::clone(&self.0)
     }
 }
@@ -64,6 +66,7 @@ impl fmt::Debug for Credentials {
 }
 
 /// The cryptography of every TLS configuration: aws-lc-rs, hybrid post-quantum key exchange first.
-pub(super) fn provider() -> CryptoProvider {
+#[must_use]
+pub fn provider() -> CryptoProvider {
     rustls::crypto::aws_lc_rs::default_provider()
 }

@@ -1,0 +1,400 @@
+//! A handle for one bank, and the one way in which a request reaches it.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
+use reqwest::{Client, Method, StatusCode, Url};
+use serde::de::DeserializeOwned;
+use shared_types::decode::decode;
+use shared_types::eidas::OrganisationId;
+use shared_types::message::TppMessages;
+use shared_types::trust::Anchors;
+use uuid::Uuid;
+
+use crate::accounts::AccountInformation;
+use crate::credentials::Credentials;
+use crate::environment::{Clock, Randomness, SystemClock, SystemRandomness};
+use crate::error::{Error, ErrorKind};
+use crate::tls::ServerVerifier;
+use crate::transport_error::explain;
+
+/// One bank (ASPSP). Cheap to clone; clones share the connections.
+#[derive(Clone, Debug)]
+pub struct Bank {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    name: String,
+    base: Url,
+    limits: Limits,
+    verifier: Arc<ServerVerifier>,
+    tls: rustls::ClientConfig,
+    randomness: Arc<dyn Randomness>,
+    client: Mutex<Client>,
+}
+
+/// Limits of each call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// For connecting, the handshake included. Default: 5 s.
+    pub connecting: Duration,
+    /// For a whole call, connecting included. Default: 30 s.
+    pub call: Duration,
+    /// For the size of an answer, in bytes. Default: 32 MiB.
+    pub answer: usize,
+    /// For the pages of one list. Default: 10 000.
+    pub pages: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connecting: Duration::from_secs(5),
+            call: Duration::from_secs(30),
+            answer: 32 * 1024 * 1024,
+            pages: 10_000,
+        }
+    }
+}
+
+/// What a [`Bank`] is made of. [`Bank::builder`] starts one.
+pub struct BankBuilder {
+    url: String,
+    expected: OrganisationId,
+    anchors: Anchors,
+    credentials: Credentials,
+    name: Option<String>,
+    limits: Limits,
+    clock: Arc<dyn Clock>,
+    randomness: Arc<dyn Randomness>,
+}
+
+/// Why a [`Bank`] could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigurationError {
+    /// The address is not one.
+    #[error("{0} is not an https URL without user, query and fragment")]
+    Url(String),
+    /// TLS cannot be set up.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] rustls::Error),
+    /// The HTTP client cannot be set up.
+    #[error("the HTTP client cannot be set up: {0}")]
+    Http(#[from] reqwest::Error),
+}
+
+impl BankBuilder {
+    /// The name by which errors call the bank; without it, its organisation id.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Other limits than the default ones.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Takes the time from another clock.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Takes chance from another source.
+    #[must_use]
+    pub fn randomness(mut self, randomness: Arc<dyn Randomness>) -> Self {
+        self.randomness = randomness;
+        self
+    }
+
+    /// Makes the handle. Nothing is connected yet.
+    pub fn build(self) -> Result<Bank, ConfigurationError> {
+        let base = Url::parse(&self.url)
+            .ok()
+            .filter(|url| url.scheme() == "https" && url.has_host() && url.username().is_empty())
+            .filter(|url| {
+                url.password().is_none() && url.query().is_none() && url.fragment().is_none()
+            })
+            .ok_or(ConfigurationError::Url(self.url))?;
+        let verifier = Arc::new(ServerVerifier::new(
+            self.anchors,
+            self.expected.clone(),
+            self.clock,
+        ));
+        let tls = verifier.config(&self.credentials)?;
+        let client = Mutex::new(connections(tls.clone(), &self.limits)?);
+        let name = self.name.unwrap_or_else(|| self.expected.to_string());
+        let inner = Inner {
+            name,
+            base,
+            limits: self.limits,
+            verifier,
+            tls,
+            randomness: self.randomness,
+            client,
+        };
+        Ok(Bank {
+            inner: Arc::new(inner),
+        })
+    }
+}
+
+/// The one place where an HTTP client is made: our own TLS, no proxy, no redirects.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it is given our own TLS configuration here"
+)]
+fn connections(tls: rustls::ClientConfig, limits: &Limits) -> Result<Client, reqwest::Error> {
+    Client::builder()
+        .tls_backend_preconfigured(tls)
+        .https_only(true)
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(limits.connecting)
+        .pool_idle_timeout(Duration::from_secs(30))
+        .user_agent(concat!("bank-client/", env!("CARGO_PKG_VERSION")))
+        .build()
+}
+
+/// One request.
+pub(crate) struct Request<'a> {
+    pub(crate) method: Method,
+    pub(crate) url: Url,
+    pub(crate) consent: Option<&'a str>,
+    pub(crate) psu: Option<IpAddr>,
+    pub(crate) body: Option<Vec<u8>>,
+}
+
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Vec<u8>,
+}
+
+impl Bank {
+    /// Starts a handle for the bank at that address.
+    ///
+    /// `expected` is the bank's organisation id: a server that shows another bank's certificate is refused, however
+    /// trustworthy. `anchors` are the agreed authorities; no others are believed. `credentials` are our own.
+    #[must_use]
+    pub fn builder(
+        url: impl Into<String>,
+        expected: OrganisationId,
+        anchors: Anchors,
+        credentials: Credentials,
+    ) -> BankBuilder {
+        BankBuilder {
+            url: url.into(),
+            expected,
+            anchors,
+            credentials,
+            name: None,
+            limits: Limits::default(),
+            clock: Arc::new(SystemClock),
+            randomness: Arc::new(SystemRandomness),
+        }
+    }
+
+    /// The name by which errors call the bank.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// Reads accounts under that consent.
+    #[must_use]
+    pub fn with_consent(&self, consent_id: impl Into<String>) -> AccountInformation {
+        AccountInformation::new(self.clone(), consent_id.into())
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.inner.limits
+    }
+
+    /// The address of a resource; each segment is escaped.
+    pub(crate) fn url(&self, segments: &[&str]) -> Url {
+        let mut url = self.inner.base.clone();
+        // An https URL always has a path.
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(segments);
+        }
+        url
+    }
+
+    /// Where a link leads, if it stays with the bank.
+    pub(crate) fn follow(&self, link: &str) -> Result<Url, Error> {
+        let url = self.inner.base.join(link).map_err(|_| {
+            self.error(ErrorKind::Malformed {
+                path: "_links".to_owned(),
+                reason: "a link is not a URL".to_owned(),
+            })
+        })?;
+        if url.origin() == self.inner.base.origin() {
+            Ok(url)
+        } else {
+            Err(self.error(ErrorKind::ForeignLink {
+                link: url.to_string(),
+            }))
+        }
+    }
+
+    pub(crate) fn error(&self, kind: ErrorKind) -> Error {
+        Error {
+            bank: self.inner.name.clone(),
+            kind,
+        }
+    }
+
+    pub(crate) fn malformed(&self, path: impl Into<String>, reason: impl Into<String>) -> Error {
+        self.error(ErrorKind::Malformed {
+            path: path.into(),
+            reason: reason.into(),
+        })
+    }
+
+    /// Sends a request whose answer has a body of that type.
+    pub(crate) async fn ask<T: DeserializeOwned>(&self, request: Request<'_>) -> Result<T, Error> {
+        let answer = self.send(request).await?;
+        if !is_json(&answer.headers) {
+            return Err(self.malformed("Content-Type", "expected application/json"));
+        }
+        decode(&answer.body).map_err(|fault| self.malformed(fault.path, fault.reason))
+    }
+
+    /// Sends a request whose answer has no body.
+    pub(crate) async fn tell(&self, request: Request<'_>) -> Result<(), Error> {
+        self.send(request).await.map(|_| ())
+    }
+
+    /// The one way in which a request reaches the bank.
+    async fn send(&self, request: Request<'_>) -> Result<Answer, Error> {
+        let limit = self.inner.limits.call;
+        let request_id = self.inner.randomness.uuid();
+        let exchange = self.exchange(request, request_id);
+        let answer = tokio::time::timeout(limit, exchange)
+            .await
+            .map_err(|_| self.error(ErrorKind::Timeout { limit }))??;
+        if answer.status.is_redirection() {
+            let location = answer
+                .headers
+                .get(LOCATION)
+                .and_then(|value| value.to_str().ok());
+            let location = location.unwrap_or("(nowhere)").chars().take(200).collect();
+            return Err(self.error(ErrorKind::Redirect { location }));
+        }
+        if !answer.status.is_success() {
+            return Err(self.refused(&answer, request_id));
+        }
+        // A bank that does not echo the id is forgiven; one that answers another request is not.
+        let echo = answer.headers.get("x-request-id");
+        if echo.is_some_and(|echo| echo.as_bytes() != request_id.to_string().as_bytes()) {
+            return Err(self.malformed("X-Request-ID", "the answer is to another request"));
+        }
+        Ok(answer)
+    }
+
+    async fn exchange(&self, request: Request<'_>, request_id: Uuid) -> Result<Answer, Error> {
+        let failed = |error: reqwest::Error| {
+            let connecting = self.inner.limits.connecting;
+            self.error(if error.is_timeout() {
+                ErrorKind::Timeout { limit: connecting }
+            } else {
+                explain(&error, &self.inner.verifier)
+            })
+        };
+        let mut outgoing = self
+            .client()
+            .map_err(failed)?
+            .request(request.method, request.url)
+            .header(ACCEPT, "application/json")
+            .header("X-Request-ID", request_id.to_string());
+        if let Some(consent) = request.consent {
+            let value = HeaderValue::from_str(consent)
+                .map_err(|_| self.malformed("Consent-ID", "the id of a consent is plain text"))?;
+            outgoing = outgoing.header("Consent-ID", value);
+        }
+        if let Some(psu) = request.psu {
+            outgoing = outgoing.header("PSU-IP-Address", psu.to_string());
+        }
+        if let Some(body) = request.body {
+            outgoing = outgoing.header(CONTENT_TYPE, "application/json").body(body);
+        }
+        let mut incoming = outgoing.send().await.map_err(failed)?;
+        let mut body = Vec::new();
+        while let Some(chunk) = incoming.chunk().await.map_err(failed)? {
+            if body.len() + chunk.len() > self.inner.limits.answer {
+                return Err(self.error(ErrorKind::TooLarge {
+                    limit: self.inner.limits.answer,
+                }));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Answer {
+            status: incoming.status(),
+            headers: incoming.headers().clone(),
+            body,
+        })
+    }
+
+    fn refused(&self, answer: &Answer, request_id: Uuid) -> Error {
+        let status = answer.status.as_u16();
+        let messages = if is_json(&answer.headers) {
+            decode::<TppMessages>(&answer.body).ok()
+        } else {
+            None
+        };
+        self.error(match messages {
+            Some(TppMessages {
+                tpp_messages: messages,
+            }) => ErrorKind::Refused {
+                status,
+                messages,
+                request_id,
+            },
+            None => ErrorKind::Status { status, request_id },
+        })
+    }
+
+    /// The connections; new ones, if the certificates of those that are open may no longer be believed.
+    fn client(&self) -> Result<Client, reqwest::Error> {
+        let mut client = self
+            .inner
+            .client
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if !self.inner.verifier.still_stands() {
+            *client = connections(self.inner.tls.clone(), &self.inner.limits)?;
+        }
+        Ok(client.clone())
+    }
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Bank")
+            .field("name", &self.name)
+            .field("base", &self.base.as_str())
+            .finish_non_exhaustive()
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let value = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    value
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .eq_ignore_ascii_case("application/json")
+}

@@ -1,0 +1,157 @@
+//! Lists of transactions, page by page.
+
+use std::collections::{HashSet, VecDeque};
+
+use chrono::NaiveDate;
+use futures::stream::{BoxStream, StreamExt as _, try_unfold};
+use reqwest::Url;
+use serde::de::DeserializeOwned;
+use shared_types::card_account::{CardTransaction, CardTransactionsResponse};
+use shared_types::link::Links;
+use shared_types::transaction::{BookingStatus, Transaction, TransactionsResponse};
+
+use crate::accounts::AccountInformation;
+use crate::error::{Error, ErrorKind};
+
+/// Which transactions are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TransactionFilter {
+    /// First day.
+    pub from: NaiveDate,
+    /// Last day; without it, the bank's today.
+    pub to: Option<NaiveDate>,
+    /// Booked, pending or both.
+    pub booking_status: BookingStatus,
+    /// Balances along with the first page, where the consent opens them.
+    pub with_balance: bool,
+    /// Transactions on a page; without it, as the bank likes. A bank that does not know this parameter ignores it.
+    pub page_size: Option<usize>,
+}
+
+impl TransactionFilter {
+    /// Booked and pending transactions from that day on.
+    #[must_use]
+    pub const fn since(from: NaiveDate) -> Self {
+        Self {
+            from,
+            to: None,
+            booking_status: BookingStatus::Both,
+            with_balance: false,
+            page_size: None,
+        }
+    }
+
+    pub(crate) fn apply(&self, mut url: Url) -> Url {
+        {
+            let mut query = url.query_pairs_mut();
+            query.append_pair("dateFrom", &self.from.to_string());
+            if let Some(to) = self.to {
+                query.append_pair("dateTo", &to.to_string());
+            }
+            query.append_pair("bookingStatus", self.booking_status.as_str());
+            if self.with_balance {
+                query.append_pair("withBalance", "true");
+            }
+            if let Some(size) = self.page_size {
+                query.append_pair("pageSize", &size.to_string());
+            }
+        }
+        url
+    }
+}
+
+/// A transaction of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry<T> {
+    /// Seen, but not booked yet.
+    Pending(T),
+    /// Booked.
+    Booked(T),
+}
+
+/// What the pages of both kinds of account have in common.
+pub(crate) trait TransactionPage: DeserializeOwned + Send {
+    type Item: Send + 'static;
+
+    /// Pending ones, booked ones, and links.
+    fn open(self) -> (Vec<Self::Item>, Vec<Self::Item>, Option<Links>);
+}
+
+impl TransactionPage for TransactionsResponse {
+    type Item = Transaction;
+
+    fn open(self) -> (Vec<Transaction>, Vec<Transaction>, Option<Links>) {
+        self.transactions.map_or_else(Default::default, |report| {
+            (
+                report.pending.unwrap_or_default(),
+                report.booked.unwrap_or_default(),
+                Some(report.links),
+            )
+        })
+    }
+}
+
+impl TransactionPage for CardTransactionsResponse {
+    type Item = CardTransaction;
+
+    fn open(self) -> (Vec<CardTransaction>, Vec<CardTransaction>, Option<Links>) {
+        self.card_transactions
+            .map_or_else(Default::default, |report| {
+                (
+                    report.pending.unwrap_or_default(),
+                    report.booked.unwrap_or_default(),
+                    Some(report.links),
+                )
+            })
+    }
+}
+
+struct Reading<T> {
+    from: AccountInformation,
+    next: Option<Url>,
+    read: HashSet<String>,
+    ready: VecDeque<Entry<T>>,
+}
+
+/// All entries of the list that starts at `url`. A page is read when the one before it is used up.
+pub(crate) fn entries<P: TransactionPage>(
+    from: AccountInformation,
+    url: Url,
+) -> BoxStream<'static, Result<Entry<P::Item>, Error>> {
+    let start = Reading {
+        from,
+        next: Some(url),
+        read: HashSet::new(),
+        ready: VecDeque::new(),
+    };
+    try_unfold(start, |mut reading| async move {
+        loop {
+            if let Some(entry) = reading.ready.pop_front() {
+                return Ok(Some((entry, reading)));
+            }
+            let Some(url) = reading.next.take() else {
+                return Ok(None);
+            };
+            reading.turn::<P>(url).await?;
+        }
+    })
+    .boxed()
+}
+
+impl<T> Reading<T> {
+    async fn turn<P: TransactionPage<Item = T>>(&mut self, url: Url) -> Result<(), Error> {
+        let bank = self.from.bank();
+        if self.read.len() >= bank.limits().pages || !self.read.insert(url.to_string()) {
+            return Err(bank.error(ErrorKind::PageLoop));
+        }
+        let (pending, booked, links) = self.from.get::<P>(url).await?.open();
+        self.next = links
+            .as_ref()
+            .and_then(|links| links.get("next"))
+            .map(|link| bank.follow(link))
+            .transpose()?;
+        self.ready.extend(pending.into_iter().map(Entry::Pending));
+        self.ready.extend(booked.into_iter().map(Entry::Booked));
+        Ok(())
+    }
+}

@@ -1,0 +1,235 @@
+//! The client's side of the handshake: whom we show ourselves to, and whom we believe.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, verify_server_name};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::server::ParsedCertificate;
+use rustls::sign::SingleCertAndKey;
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use shared_types::certificate::CertificateSummary;
+use shared_types::eidas::{IdentityError, OrganisationId, organisation_of};
+use shared_types::trust::{Anchors, Refusal, Usage, Window, judge};
+
+use crate::credentials::{Credentials, provider};
+use crate::environment::Clock;
+
+/// Why we refused a server.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ServerRefusal {
+    /// Its certificate cannot be trusted.
+    #[error(transparent)]
+    Trust(#[from] Refusal),
+    /// Its certificate is for other host names.
+    #[error("the certificate is not for the host name {0}")]
+    WrongName(String),
+    /// It is another bank, however trustworthy.
+    #[error("it is {found}, and {expected} was expected")]
+    WrongOrganisation {
+        /// The bank that was meant.
+        expected: OrganisationId,
+        /// The bank that answered.
+        found: OrganisationId,
+    },
+    /// Its certificate does not say which bank it is.
+    #[error(transparent)]
+    NoOrganisation(#[from] IdentityError),
+}
+
+impl ServerRefusal {
+    fn to_tls(&self) -> rustls::Error {
+        match self {
+            Self::Trust(refusal) => refusal.to_tls(),
+            Self::WrongName(_) => {
+                rustls::Error::InvalidCertificate(CertificateError::NotValidForName)
+            }
+            Self::WrongOrganisation { .. } | Self::NoOrganisation(_) => {
+                rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure)
+            }
+        }
+    }
+}
+
+/// A server that we refused.
+#[derive(Debug, Clone)]
+pub(crate) struct RefusedServer {
+    pub(crate) certificate: CertificateSummary,
+    pub(crate) reason: ServerRefusal,
+}
+
+/// Judges the certificates of one bank's servers.
+pub(crate) struct ServerVerifier {
+    anchors: Anchors,
+    expected: OrganisationId,
+    clock: Arc<dyn Clock>,
+    provider: Arc<CryptoProvider>,
+    last: Mutex<Last>,
+}
+
+/// What came of the judgements so far.
+#[derive(Debug, Default)]
+struct Last {
+    /// For how long those in whom we believed may be believed.
+    window: Option<Window>,
+    /// Whom we refused last. rustls's error carries only what fits an alert.
+    refused: Option<RefusedServer>,
+}
+
+impl ServerVerifier {
+    pub(crate) fn new(anchors: Anchors, expected: OrganisationId, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            anchors,
+            expected,
+            clock,
+            provider: Arc::new(provider()),
+            last: Mutex::default(),
+        }
+    }
+
+    /// The TLS configuration that shows `credentials` and asks this verifier.
+    pub(crate) fn config(
+        self: &Arc<Self>,
+        credentials: &Credentials,
+    ) -> Result<ClientConfig, rustls::Error> {
+        let mut config = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::clone(self) as Arc<dyn ServerCertVerifier>)
+            .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(
+                credentials.certified_key(),
+            )));
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        // A resumed session brings no certificate to judge.
+        config.resumption = Resumption::disabled();
+        Ok(config)
+    }
+
+    /// Whom we refused last, if it was not asked for yet.
+    pub(crate) fn take_refused(&self) -> Option<RefusedServer> {
+        self.last().refused.take()
+    }
+
+    /// Whether the servers that we believed in may still be believed; the connections to them are to be given up
+    /// otherwise. Once asked and answered `false`, it starts afresh.
+    pub(crate) fn still_stands(&self) -> bool {
+        let now = self.now();
+        let mut last = self.last();
+        let stands = last.window.is_none_or(|window| window.contains(now));
+        if !stands {
+            last.window = None;
+        }
+        stands
+    }
+
+    fn judge(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+    ) -> Result<Window, ServerRefusal> {
+        let window = judge(
+            &self.anchors,
+            leaf,
+            intermediates,
+            Usage::Server,
+            self.now(),
+        )?;
+        let parsed = ParsedCertificate::try_from(leaf).map_err(|_| Refusal::Unreadable)?;
+        verify_server_name(&parsed, name)
+            .map_err(|_| ServerRefusal::WrongName(name.to_str().into_owned()))?;
+        let found = organisation_of(leaf)?;
+        if found != self.expected {
+            return Err(ServerRefusal::WrongOrganisation {
+                expected: self.expected.clone(),
+                found,
+            });
+        }
+        Ok(window)
+    }
+
+    fn now(&self) -> UnixTime {
+        let seconds = u64::try_from(self.clock.now().timestamp()).unwrap_or(0);
+        UnixTime::since_unix_epoch(Duration::from_secs(seconds))
+    }
+
+    fn last(&self) -> MutexGuard<'_, Last> {
+        // Nothing panics while the lock is held; if it did, the content would still be whole.
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for ServerVerifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerVerifier")
+            .field("expected", &self.expected)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ServerCertVerifier for ServerVerifier {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        match self.judge(leaf, intermediates, name) {
+            Ok(window) => {
+                let mut last = self.last();
+                last.window = Some(
+                    last.window
+                        .map_or(window, |known| known.intersection(window)),
+                );
+                Ok(ServerCertVerified::assertion())
+            }
+            Err(reason) => {
+                let error = reason.to_tls();
+                self.last().refused = Some(RefusedServer {
+                    certificate: CertificateSummary::of(leaf),
+                    reason,
+                });
+                Err(error)
+            }
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}
