@@ -1,0 +1,184 @@
+//! The command line.
+
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+
+use chrono::NaiveDate;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use shared_types::eidas::OrganisationId;
+use shared_types::iban::Iban;
+use shared_types::transaction::BookingStatus;
+
+/// Asks a bank for accounts, balances and transactions over XS2A, with mutual TLS.
+///
+/// Exit code 0: done. 1: refused or failed, with the cause and what to do on standard error. 2: wrong command line.
+#[derive(Debug, Parser)]
+#[command(name = "bank-client", version)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(super) connection: Connection,
+    /// Prints one JSON value instead of a table.
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Connection {
+    /// The bank's address, such as `https://xs2a.bank-b.example`.
+    #[arg(long)]
+    pub(super) url: String,
+    /// The bank's organisation id, such as PSDFR-ACPR-20002; no other bank will do.
+    #[arg(long)]
+    pub(super) organisation: OrganisationId,
+    /// The agreed certification authorities, as PEM; no others are believed.
+    #[arg(long)]
+    pub(super) anchors: PathBuf,
+    /// Our own certificate, then its issuing CA, as PEM.
+    #[arg(long)]
+    pub(super) certificate: PathBuf,
+    /// The private key that belongs to it, as PEM.
+    #[arg(long)]
+    pub(super) key: PathBuf,
+    /// The name by which messages call the bank.
+    #[arg(long)]
+    pub(super) name: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct UnderConsent {
+    /// The consent to read under.
+    #[arg(long)]
+    pub(super) consent: String,
+    /// The address of the customer's device, if she is present.
+    #[arg(long)]
+    pub(super) psu_ip_address: Option<IpAddr>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Lists accounts.
+    Accounts {
+        #[command(flatten)]
+        consent: UnderConsent,
+        /// With balances, where the consent opens them.
+        #[arg(long)]
+        with_balance: bool,
+        /// Card accounts instead of payment accounts.
+        #[arg(long)]
+        cards: bool,
+    },
+    /// Lists the balances of an account.
+    Balances {
+        #[command(flatten)]
+        consent: UnderConsent,
+        /// The account's id.
+        account: String,
+        /// It is a card account.
+        #[arg(long)]
+        card: bool,
+    },
+    /// Lists the transactions of an account, all pages.
+    Transactions(TransactionArguments),
+    /// Asks for a consent, follows it, ends it.
+    #[command(subcommand)]
+    Consent(ConsentCommand),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TransactionArguments {
+    #[command(flatten)]
+    pub(super) consent: UnderConsent,
+    /// The account's id.
+    pub(super) account: String,
+    /// First day, YYYY-MM-DD.
+    #[arg(long)]
+    pub(super) from: NaiveDate,
+    /// Last day; the bank's today, if absent.
+    #[arg(long)]
+    pub(super) to: Option<NaiveDate>,
+    /// Which ones.
+    #[arg(long, value_enum, default_value_t = Status::Both)]
+    pub(super) status: Status,
+    /// Transactions on a page.
+    #[arg(long)]
+    pub(super) page_size: Option<usize>,
+    /// It is a card account.
+    #[arg(long)]
+    pub(super) card: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum Status {
+    /// Booked.
+    Booked,
+    /// Not booked yet.
+    Pending,
+    /// All.
+    Both,
+}
+
+impl From<Status> for BookingStatus {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Booked => Self::Booked,
+            Status::Pending => Self::Pending,
+            Status::Both => Self::Both,
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ConsentCommand {
+    /// Asks for a consent; the customer then has to approve it at the bank.
+    Create(NewConsent),
+    /// Says where a consent stands.
+    Status {
+        /// The consent's id.
+        id: String,
+    },
+    /// Shows a consent.
+    Show {
+        /// The consent's id.
+        id: String,
+    },
+    /// Ends a consent.
+    Delete {
+        /// The consent's id.
+        id: String,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("access").required(true).multiple(true))]
+pub(super) struct NewConsent {
+    /// IBAN whose details are asked for; may be given several times.
+    #[arg(long, group = "access")]
+    pub(super) accounts: Vec<Iban>,
+    /// IBAN whose balances are asked for.
+    #[arg(long, group = "access")]
+    pub(super) balances: Vec<Iban>,
+    /// IBAN whose transactions are asked for.
+    #[arg(long, group = "access")]
+    pub(super) transactions: Vec<Iban>,
+    /// All accounts, with everything PSD2 opens.
+    #[arg(long, group = "access", conflicts_with_all = ["accounts", "balances", "transactions", "bank_offered"])]
+    pub(super) all: bool,
+    /// The customer chooses the accounts at the bank.
+    #[arg(long, group = "access", conflicts_with_all = ["accounts", "balances", "transactions"])]
+    pub(super) bank_offered: bool,
+    /// Last day; 90 days from now, if absent.
+    #[arg(long)]
+    pub(super) valid_until: Option<NaiveDate>,
+    /// Reads a day without the customer.
+    #[arg(long, default_value = "4")]
+    pub(super) frequency: NonZeroU32,
+    /// For one read only.
+    #[arg(long)]
+    pub(super) once: bool,
+    /// The address of the customer's device; this machine, if absent.
+    #[arg(long)]
+    pub(super) psu_ip_address: Option<IpAddr>,
+}
