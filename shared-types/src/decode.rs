@@ -27,7 +27,7 @@ pub fn decode<T: DeserializeOwned>(json: &[u8]) -> Result<T, Malformed> {
     }
     let mut deserializer = serde_json::Deserializer::from_slice(json);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|fault| Malformed {
-        path: fault.path().to_string(),
+        path: readable(&fault.path().to_string()),
         reason: without_content(&fault.inner().to_string()),
     })?;
     deserializer.end().map_err(|fault| Malformed {
@@ -35,6 +35,14 @@ pub fn decode<T: DeserializeOwned>(json: &[u8]) -> Result<T, Malformed> {
         reason: without_content(&fault.to_string()),
     })?;
     Ok(value)
+}
+
+/// A fault before a name was read has a `?` for it at the end of its path.
+fn readable(path: &str) -> String {
+    match path.trim_end_matches('?').trim_end_matches('.') {
+        "" => ".".to_owned(),
+        known => known.to_owned(),
+    }
 }
 
 /// The greatest nesting of brackets outside strings. serde skips unknown fields without a limit of its own.

@@ -1,0 +1,99 @@
+//! The three banks of the sandbox, in a folder of their own, on a clock that a test can move.
+
+use std::sync::Arc;
+
+use bank_client::environment::{Clock as _, ManualClock, SystemClock};
+use bank_server::core_banking::PsuId;
+use chrono::{Days, NaiveDate};
+use fixtures::pki::Identity;
+use fixtures::sandbox::{CUSTOMER, Options, Sandbox};
+use fixtures::world::{Bank, SampleAccount};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::http::{Response, Tpp};
+
+pub struct Banks {
+    pub sandbox: Sandbox,
+    pub clock: Arc<ManualClock>,
+    pub folder: TempDir,
+}
+
+impl Banks {
+    pub async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(ManualClock::at(SystemClock.now()));
+        let options = Options {
+            folder: folder.path().to_owned(),
+            port_base: 0,
+            seed: 1,
+            clock: Arc::<ManualClock>::clone(&clock),
+        };
+        Self {
+            sandbox: Sandbox::start(options).await.unwrap(),
+            clock,
+            folder,
+        }
+    }
+
+    pub fn today(&self) -> NaiveDate {
+        self.clock.now().date_naive()
+    }
+
+    /// Bank A asks Bank B.
+    pub fn a_at_b(&self) -> Tpp {
+        self.at_b(&self.sandbox.pki.bank_a.qwac)
+    }
+
+    /// Somebody asks Bank B.
+    pub fn at_b(&self, identity: &Identity) -> Tpp {
+        Tpp::new(
+            self.sandbox.bank(Bank::B).running.xs2a_address(),
+            identity.clone(),
+        )
+    }
+
+    /// The accounts of the story's customer at Bank B: current, savings, foreign currency, card.
+    pub fn accounts_at_b(&self) -> Vec<SampleAccount> {
+        let customers = &self.sandbox.bank(Bank::B).customers;
+        customers
+            .iter()
+            .find(|customer| customer.id == CUSTOMER)
+            .unwrap()
+            .accounts
+            .clone()
+    }
+
+    pub fn consent_body(&self, access: &Value) -> Value {
+        json!({
+            "access": access,
+            "recurringIndicator": true,
+            "validUntil": self.today().checked_add_days(Days::new(30)).unwrap(),
+            "frequencyPerDay": 4,
+            "combinedServiceIndicator": false,
+        })
+    }
+
+    pub async fn ask_for_consent(&self, tpp: &Tpp, access: &Value) -> Response {
+        let body = self.consent_body(access).to_string();
+        tpp.post("/v1/consents", &[("PSU-IP-Address", "192.0.2.7")], &body)
+            .await
+    }
+
+    /// A consent for that access at Bank B, approved by the story's customer.
+    pub async fn approved_consent(&self, tpp: &Tpp, access: &Value) -> String {
+        let created = self.ask_for_consent(tpp, access).await;
+        assert_eq!(created.status, 201, "{created:?}");
+        let id = created.json()["consentId"].as_str().unwrap().to_owned();
+        self.approve(&id).await;
+        id
+    }
+
+    pub async fn approve(&self, consent_id: &str) {
+        let approvals = self.sandbox.bank(Bank::B).running.approvals();
+        approvals
+            .approve(consent_id, &PsuId(CUSTOMER.to_owned()))
+            .await
+            .unwrap();
+    }
+}

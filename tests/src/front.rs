@@ -1,0 +1,86 @@
+//! A TLS-terminating front: what is behind it speaks plain HTTP, and is reached over mutual TLS all the same.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bank_client::credentials::{Credentials, provider};
+use fixtures::pki::Identity;
+use rustls::ServerConfig;
+use rustls::server::WebPkiClientVerifier;
+use rustls::sign::SingleCertAndKey;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+/// What the front does with the answers that pass it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manners {
+    /// It passes everything on.
+    Honest,
+    /// It breaks off after so many bytes.
+    CutAfter(usize),
+}
+
+/// Listens with that identity, lets in whom `client_ca` vouches for, and passes bytes on to `behind`. Ends with the
+/// test's runtime.
+pub async fn start(
+    identity: &Identity,
+    client_ca: &str,
+    behind: SocketAddr,
+    manners: Manners,
+) -> SocketAddr {
+    let acceptor = acceptor(identity, client_ca);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((tcp, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                // A peer that refuses us, or is refused, is part of the tests.
+                let Ok(tls) = acceptor.accept(tcp).await else {
+                    return;
+                };
+                let plain = TcpStream::connect(behind).await.unwrap();
+                let (mut from_peer, mut to_peer) = tokio::io::split(tls);
+                let (mut from_behind, mut to_behind) = plain.into_split();
+                let most = match manners {
+                    Manners::Honest => u64::MAX,
+                    Manners::CutAfter(bytes) => bytes as u64,
+                };
+                let onward =
+                    tokio::spawn(
+                        async move { tokio::io::copy(&mut from_peer, &mut to_behind).await },
+                    );
+                let _ = tokio::io::copy(&mut (&mut from_behind).take(most), &mut to_peer).await;
+                let _ = to_peer.shutdown().await;
+                onward.abort();
+            });
+        }
+    });
+    address
+}
+
+fn acceptor(identity: &Identity, client_ca: &str) -> TlsAcceptor {
+    let provider = Arc::new(provider());
+    let mut roots = rustls::RootCertStore::empty();
+    roots
+        .add(CertificateDer::from_pem_slice(client_ca.as_bytes()).unwrap())
+        .unwrap();
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+            .build()
+            .unwrap();
+    let credentials =
+        Credentials::from_pem(identity.chain_pem.as_bytes(), identity.key_pem.as_bytes()).unwrap();
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(
+            credentials.certified_key(),
+        )));
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    TlsAcceptor::from(Arc::new(config))
+}

@@ -1,0 +1,42 @@
+//! The project's own programs, and those of the system.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+/// A program of this workspace. `tests/run` builds them before the tests.
+pub fn own(name: &str) -> Command {
+    let mut folder = std::env::current_exe().unwrap();
+    folder.pop();
+    if folder.ends_with("deps") {
+        folder.pop();
+    }
+    let program: PathBuf = folder.join(name);
+    assert!(
+        program.exists(),
+        "{} is not built: run `cargo build --workspace --bins`, or tests/run",
+        program.display()
+    );
+    Command::new(program)
+}
+
+/// A program of the system.
+pub fn system(name: &str) -> Command {
+    let found = Command::new("sh")
+        .args(["-c", &format!("command -v {name}")])
+        .output()
+        .unwrap();
+    assert!(
+        found.status.success(),
+        "{name} is not installed: run `apt-get install {name}`, or tests/run"
+    );
+    Command::new(name)
+}
+
+/// Standard output and standard error together, for looking into.
+pub fn both(output: &Output) -> String {
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}

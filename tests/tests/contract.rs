@@ -1,0 +1,383 @@
+//! The wire contract: the Berlin Group's own document as the judge, and our own document of the interface.
+
+use std::collections::BTreeMap;
+
+use chrono::Months;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use shared_types::account::{AccountBalances, AccountList, AccountResponse};
+use shared_types::card_account::{CardAccountBalances, CardAccountList, CardAccountResponse};
+use shared_types::consent::{
+    ConsentCreated, ConsentInformation, ConsentRequest, ConsentStatusResponse,
+};
+use shared_types::transaction::{TransactionResponse, TransactionsResponse};
+use tests::banks::Banks;
+use tests::reference::{document, faults};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_to_all_operations_are_valid_after_the_standard() {
+    let Some(reference) = document() else { return };
+    let banks = Banks::start().await;
+    let tpp = banks.a_at_b();
+    let accounts = banks.accounts_at_b();
+    let (payment, card) = (accounts[0].id, accounts[3].id);
+    let since = banks.today().checked_sub_months(Months::new(3)).unwrap();
+    let days = format!("dateFrom={since}&bookingStatus=both&withBalance=true");
+    let created = banks
+        .ask_for_consent(&tpp, &json!({ "allPsd2": "allAccounts" }))
+        .await;
+    let consent = created.json()["consentId"].as_str().unwrap().to_owned();
+    banks.approve(&consent).await;
+    let valid = |schema: &str, value: &Value| {
+        let found = faults(reference, schema, value);
+        assert!(found.is_empty(), "{schema}: {found:#?}\n{value:#}");
+    };
+    valid("/components/schemas/consentsResponse-201", &created.json());
+
+    for (path, schema) in [
+        (
+            format!("/v1/consents/{consent}"),
+            "/components/schemas/consentInformationResponse-200_json",
+        ),
+        (
+            format!("/v1/consents/{consent}/status"),
+            "/components/schemas/consentStatusResponse-200",
+        ),
+        (
+            "/v1/accounts?withBalance=true".to_owned(),
+            "/components/schemas/accountList",
+        ),
+        (
+            format!("/v1/accounts/{payment}/balances"),
+            "/components/schemas/readAccountBalanceResponse-200",
+        ),
+        (
+            format!("/v1/accounts/{payment}/transactions?{days}"),
+            "/components/schemas/transactionsResponse-200_json",
+        ),
+        (
+            "/v1/card-accounts?withBalance=true".to_owned(),
+            "/components/schemas/cardAccountList",
+        ),
+        (
+            format!("/v1/card-accounts/{card}/balances"),
+            "/components/schemas/readCardAccountBalanceResponse-200",
+        ),
+        (
+            format!("/v1/card-accounts/{card}/transactions?{days}"),
+            "/components/schemas/cardAccountsTransactionsResponse200",
+        ),
+    ] {
+        let answer = tpp.read(&path, &consent).await;
+        assert_eq!(answer.status, 200, "{path}");
+        valid(schema, &answer.json());
+    }
+    // These have their envelope in the operation, not among the schemas.
+    for (path, envelope, schema) in [
+        (
+            format!("/v1/accounts/{payment}"),
+            "account",
+            "/components/schemas/accountDetails",
+        ),
+        (
+            format!("/v1/card-accounts/{card}"),
+            "cardAccount",
+            "/components/schemas/cardAccountDetails",
+        ),
+        (
+            format!("/v1/accounts/{payment}/transactions/T0000001"),
+            "transactionsDetails",
+            "/components/schemas/transactionDetailsBody",
+        ),
+    ] {
+        let answer = tpp.read(&path, &consent).await.json();
+        assert_eq!(answer.as_object().unwrap().len(), 1, "{answer}");
+        valid(schema, &answer[envelope]);
+    }
+    for (answer, schema) in [
+        (tpp.post("/v1/consents", &[], "{").await, "Error400_NG_AIS"),
+        (tpp.read("/v1/accounts", "none").await, "Error400_NG_AIS"),
+        (
+            banks
+                .at_b(&banks.sandbox.pki.refused[9].identity)
+                .read("/v1/accounts", "none")
+                .await,
+            "Error401_NG_AIS",
+        ),
+        (tpp.get("/v1/consents/none", &[]).await, "Error403_NG_AIS"),
+        (
+            tpp.read("/v1/accounts/none", &consent).await,
+            "Error404_NG_AIS",
+        ),
+        (
+            tpp.send("PUT", "/v1/accounts", &[], None).await,
+            "Error405_NG_AIS",
+        ),
+        (
+            tpp.get("/v1/accounts", &[("Accept", "text/html")]).await,
+            "Error406_NG_AIS",
+        ),
+    ] {
+        assert!(schema.contains(&answer.status.to_string()), "{answer:?}");
+        valid(&format!("/components/schemas/{schema}"), &answer.json());
+    }
+}
+
+/// Where the standard's examples break its own schema, and what is broken.
+const ERRATA: [(&str, &str); 5] = [
+    (
+        "consentsExample_DedicatedAccounts",
+        "recurringIndicator is a text; combinedServiceIndicator is missing",
+    ),
+    (
+        "consentsExample_AccountList",
+        "recurringIndicator is a text; combinedServiceIndicator is missing",
+    ),
+    (
+        "consentsExample_without_Accounts",
+        "recurringIndicator is a text; combinedServiceIndicator is missing",
+    ),
+    (
+        "consentsInformationResponseExample",
+        "recurringIndicator is a text; lastActionDate is missing",
+    ),
+    (
+        "balancesExample_CardAccount",
+        "debitAccounting stands among the balances",
+    ),
+];
+
+/// What is wrong with an example: it is read into our type, written again, and must be the same and valid.
+fn round_trip<T: DeserializeOwned + Serialize>(
+    reference: &Value,
+    name: &str,
+    schema: &str,
+) -> Vec<String> {
+    let example = &reference["components"]["examples"][name]["value"];
+    let parsed: T = match shared_types::decode::decode(example.to_string().as_bytes()) {
+        Ok(parsed) => parsed,
+        Err(fault) => return vec![format!("{name} does not parse: {fault}")],
+    };
+    let mut written = serde_json::to_value(&parsed).unwrap();
+    let mut wrong = Vec::new();
+    let is_erratum = ERRATA.iter().any(|(erratum, _)| *erratum == name);
+    if is_erratum {
+        if faults(reference, schema, example).is_empty() {
+            wrong.push(format!("{name} is called an erratum, and is none"));
+        }
+        if name == "consentsInformationResponseExample" {
+            // A bank always knows it; this example does not say.
+            written["lastActionDate"] = json!("2017-10-01");
+        }
+    } else if written != *example {
+        wrong.push(format!(
+            "{name} changes on the way:\n{written:#}\n{example:#}"
+        ));
+    }
+    wrong.extend(
+        faults(reference, schema, &written)
+            .into_iter()
+            .map(|fault| format!("{name}: {fault}")),
+    );
+    wrong
+}
+
+#[test]
+fn every_example_of_the_standard_parses_and_is_something_we_could_have_sent() {
+    let Some(reference) = document() else { return };
+    let schema = |name: &str| format!("/components/schemas/{name}");
+    let mut wrong = Vec::new();
+    let mut covered = Vec::new();
+    let mut check = |name: &'static str, faults: Vec<String>| {
+        wrong.extend(faults);
+        covered.push(name);
+    };
+    for name in [
+        "consentsExample_DedicatedAccounts",
+        "consentsExample_AccountList",
+        "consentsExample_without_Accounts",
+    ] {
+        check(
+            name,
+            round_trip::<ConsentRequest>(reference, name, &schema("consents")),
+        );
+    }
+    for name in [
+        "consentResponseExample1a_Redirect",
+        "consentResponseExample1b_Redirect",
+        "consentResponseExample2_OAuth2",
+        "consentResponseExample3_Decoupled",
+        "consentResponseExample4_Embedded",
+    ] {
+        check(
+            name,
+            round_trip::<ConsentCreated>(reference, name, &schema("consentsResponse-201")),
+        );
+    }
+    let name = "consentsInformationResponseExample";
+    check(
+        name,
+        round_trip::<ConsentInformation>(
+            reference,
+            name,
+            &schema("consentInformationResponse-200_json"),
+        ),
+    );
+    let name = "consentStatusResponseExample1";
+    check(
+        name,
+        round_trip::<ConsentStatusResponse>(reference, name, &schema("consentStatusResponse-200")),
+    );
+    for name in [
+        "accountListExample1",
+        "accountListExample2",
+        "accountListExample3",
+    ] {
+        check(
+            name,
+            round_trip::<AccountList>(reference, name, &schema("accountList")),
+        );
+    }
+    for name in [
+        "accountDetailsRegularAccount",
+        "accountDetailsMulticurrencyAccount",
+    ] {
+        check(
+            name,
+            round_trip::<AccountResponse>(reference, name, "/x-envelopes/account"),
+        );
+    }
+    for name in [
+        "balancesExample1_RegularAccount",
+        "balancesExample2_MulticurrencyAccount",
+        "balancesExample3_RegularAccount",
+    ] {
+        check(
+            name,
+            round_trip::<AccountBalances>(
+                reference,
+                name,
+                &schema("readAccountBalanceResponse-200"),
+            ),
+        );
+    }
+    for name in [
+        "transactionsExample1_RegularAccount_json",
+        "transactionsExample2_Download_json",
+        "transactionsExample3_MulticurrencyAccount_json",
+    ] {
+        check(
+            name,
+            round_trip::<TransactionsResponse>(
+                reference,
+                name,
+                &schema("transactionsResponse-200_json"),
+            ),
+        );
+    }
+    let name = "cardAccountListExample1";
+    check(
+        name,
+        round_trip::<CardAccountList>(reference, name, &schema("cardAccountList")),
+    );
+    let name = "cardAccountDetailsExample";
+    check(
+        name,
+        round_trip::<CardAccountResponse>(reference, name, "/x-envelopes/cardAccount"),
+    );
+    let name = "balancesExample_CardAccount";
+    check(
+        name,
+        round_trip::<CardAccountBalances>(
+            reference,
+            name,
+            &schema("readCardAccountBalanceResponse-200"),
+        ),
+    );
+    check("transactionDetailsExample", details_example(reference));
+
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    // No example that concerns us is forgotten.
+    let forgotten: Vec<&String> = reference["components"]["examples"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .filter(|name| {
+            let name = name.to_lowercase();
+            [
+                "consent",
+                "account",
+                "balances",
+                "transactions",
+                "transactiondetails",
+            ]
+            .iter()
+            .any(|part| name.starts_with(part))
+                || name.contains("cardaccount")
+        })
+        .filter(|name| !covered.contains(&name.as_str()))
+        .collect();
+    assert!(forgotten.is_empty(), "{forgotten:?}");
+}
+
+/// The example nests the transaction once, the schema twice: we read both, and write what the schema says.
+fn details_example(reference: &Value) -> Vec<String> {
+    let example = &reference["components"]["examples"]["transactionDetailsExample"]["value"];
+    let parsed: TransactionResponse = serde_json::from_value(example.clone()).unwrap();
+    let written = serde_json::to_value(&parsed).unwrap();
+    assert_eq!(
+        written["transactionsDetails"]["transactionDetails"],
+        example["transactionsDetails"]
+    );
+    let schema = "/components/schemas/transactionDetailsBody";
+    assert!(
+        !faults(reference, schema, &example["transactionsDetails"]).is_empty(),
+        "the example is an erratum"
+    );
+    let again: TransactionResponse = serde_json::from_value(written.clone()).unwrap();
+    assert_eq!(again, parsed);
+    faults(reference, schema, &written["transactionsDetails"])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_document_of_our_interface_is_checked_in_and_served() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/openapi.json");
+    let generated = bank_server::xs2a::openapi_document();
+    if std::env::var_os("UPDATE_OPENAPI").is_some() {
+        std::fs::write(path, &generated).unwrap();
+    }
+    let checked_in = std::fs::read_to_string(path).unwrap_or_default();
+    assert_eq!(
+        checked_in, generated,
+        "run the tests once with UPDATE_OPENAPI=1, and look at what changed"
+    );
+
+    let banks = Banks::start().await;
+    let served = banks
+        .a_at_b()
+        .get("/openapi.json", &[("X-Request-ID", "")])
+        .await;
+    assert_eq!(served.body, generated.as_bytes());
+}
+
+#[test]
+fn every_operation_of_our_document_is_one_of_the_standards() {
+    let Some(reference) = document() else { return };
+    let ours: Value = serde_json::from_str(&bank_server::xs2a::openapi_document()).unwrap();
+    let operations: BTreeMap<&String, Vec<&String>> = ours["paths"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .map(|(path, methods)| (path, methods.as_object().unwrap().keys().collect()))
+        .collect();
+    assert_eq!(operations.values().map(Vec::len).sum::<usize>(), 13);
+    for (path, methods) in operations {
+        for method in methods {
+            assert!(
+                reference["paths"][path][method].is_object(),
+                "{method} {path}"
+            );
+        }
+    }
+}
