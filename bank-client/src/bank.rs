@@ -18,7 +18,7 @@ use crate::credentials::Credentials;
 use crate::environment::{Clock, Randomness, SystemClock, SystemRandomness};
 use crate::error::{Error, ErrorKind};
 use crate::tls::ServerVerifier;
-use crate::transport_error::explain;
+use crate::transport_error::{ask_for_alert, explain};
 
 /// One bank (ASPSP). Cheap to clone; clones share the connections.
 #[derive(Clone, Debug)]
@@ -278,7 +278,18 @@ impl Bank {
     async fn send(&self, request: Request<'_>) -> Result<Answer, Error> {
         let limit = self.inner.limits.call;
         let request_id = self.inner.randomness.uuid();
-        let exchange = self.exchange(request, request_id);
+        let exchange = async {
+            let mut outcome = self.exchange(request, request_id).await;
+            if let Err(Error {
+                kind: kind @ ErrorKind::Interrupted { .. },
+                ..
+            }) = &mut outcome
+                && let Some(alert) = ask_for_alert(&self.inner.tls, &self.inner.base).await
+            {
+                *kind = ErrorKind::TheyRefused { alert };
+            }
+            outcome
+        };
         let answer = tokio::time::timeout(limit, exchange)
             .await
             .map_err(|_| self.error(ErrorKind::Timeout { limit }))??;

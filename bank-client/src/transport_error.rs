@@ -1,9 +1,15 @@
 //! From reqwest's errors to ours: who refused whom is deep inside them.
 
 use std::error::Error as StdError;
+use std::sync::Arc;
 
+use reqwest::Url;
 use rustls::AlertDescription;
+use rustls_pki_types::ServerName;
 use shared_types::alert::Alert;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 use crate::error::ErrorKind;
 use crate::tls::ServerVerifier;
@@ -62,4 +68,44 @@ fn innermost(error: &dyn StdError) -> String {
         last = source;
     }
     last.to_string()
+}
+
+/// The alert with which the bank ends a new connection, if it does.
+///
+/// In TLS 1.3 a bank's refusal comes after our side of the handshake. Over HTTP/1.1 the error of the first exchange
+/// holds it. The HTTP/2 library forgets it: there we connect once more, and listen. A bank that lets us in says hello
+/// (its SETTINGS) at once, so this takes one round trip.
+pub(crate) async fn ask_for_alert(tls: &rustls::ClientConfig, url: &Url) -> Option<Alert> {
+    let host = url
+        .host_str()?
+        .trim_start_matches('[')
+        .trim_end_matches(']');
+    let name = ServerName::try_from(host.to_owned()).ok()?;
+    let tcp = TcpStream::connect((host, url.port_or_known_default()?))
+        .await
+        .ok()?;
+    let mut stream = match TlsConnector::from(Arc::new(tls.clone()))
+        .connect(name, tcp)
+        .await
+    {
+        Ok(stream) => stream,
+        Err(error) => return alert_in(&error),
+    };
+    if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
+        return None;
+    }
+    let mut first = [0];
+    stream
+        .read(&mut first)
+        .await
+        .err()
+        .as_ref()
+        .and_then(alert_in)
+}
+
+fn alert_in(error: &std::io::Error) -> Option<Alert> {
+    match tls_error(error) {
+        Some(rustls::Error::AlertReceived(alert)) => Some(number(*alert)),
+        _ => None,
+    }
 }

@@ -1,0 +1,507 @@
+//! The SDK against banks that are slow, broken, truncated or lying, over real mutual TLS.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bank_client::credentials::Credentials;
+use bank_client::environment::{Clock as _, ManualClock, SystemClock};
+use bank_client::{Bank, Entry, Error, ErrorKind, Limits, ServerRefusal, TransactionFilter};
+use chrono::{NaiveDate, TimeDelta};
+use fixtures::pki::{Identity, Pki};
+use futures::TryStreamExt as _;
+use serde_json::{Value, json};
+use shared_types::consent::{AccountAccess, AllAccounts, ConsentRequest};
+use shared_types::eidas::OrganisationId;
+use shared_types::trust::{Anchors, Refusal};
+use tests::front::{self, Manners};
+use wiremock::matchers::{header, header_exists, method, path, query_param};
+use wiremock::{Mock, MockServer, ResponseTemplate};
+
+struct Scene {
+    pki: Pki,
+    clock: Arc<ManualClock>,
+    behind: MockServer,
+    front: SocketAddr,
+}
+
+impl Scene {
+    async fn set() -> Self {
+        Self::with(Manners::Honest).await
+    }
+
+    async fn with(manners: Manners) -> Self {
+        let clock = Arc::new(ManualClock::at(SystemClock.now()));
+        let pki = Pki::make(clock.now()).unwrap();
+        let behind = MockServer::start().await;
+        let root = pki.ca1.root_pem().unwrap();
+        let front = front::start(&pki.bank_b.qwac, &root, *behind.address(), manners).await;
+        Self {
+            pki,
+            clock,
+            behind,
+            front,
+        }
+    }
+
+    /// Bank A's handle for the bank behind the front, taken for Bank B.
+    fn bank(&self) -> Bank {
+        self.handle(
+            self.front,
+            &self.pki.bank_a.qwac,
+            Limits::default(),
+            "PSDFR-ACPR-20002",
+        )
+    }
+
+    fn handle(&self, at: SocketAddr, own: &Identity, limits: Limits, expected: &str) -> Bank {
+        let expected: OrganisationId = expected.parse().unwrap();
+        let anchors = Anchors::from_pem(self.pki.ca1.root_pem().unwrap().as_bytes()).unwrap();
+        let credentials =
+            Credentials::from_pem(own.chain_pem.as_bytes(), own.key_pem.as_bytes()).unwrap();
+        Bank::builder(format!("https://{at}"), expected, anchors, credentials)
+            .name("Bank B")
+            .limits(limits)
+            .clock(Arc::<ManualClock>::clone(&self.clock))
+            .build()
+            .unwrap()
+    }
+
+    /// Whatever is asked, this is the answer.
+    async fn answers(&self, template: ResponseTemplate) {
+        Mock::given(wiremock::matchers::any())
+            .respond_with(template)
+            .mount(&self.behind)
+            .await;
+    }
+
+    async fn fault(&self) -> ErrorKind {
+        let error = self
+            .bank()
+            .with_consent("c")
+            .accounts(false)
+            .await
+            .unwrap_err();
+        assert_eq!(error.bank, "Bank B");
+        assert!(error.to_string().contains("Bank B"), "{error}");
+        assert!(!error.advice().is_empty());
+        error.kind
+    }
+}
+
+fn json_answer(body: Value) -> ResponseTemplate {
+    ResponseTemplate::new(200).set_body_json(body)
+}
+
+#[tokio::test]
+async fn a_request_carries_what_the_standard_asks_for() {
+    let scene = Scene::set().await;
+    Mock::given(method("GET"))
+        .and(path("/v1/accounts/an%2Fid/balances"))
+        .and(header("Consent-ID", "the-consent"))
+        .and(header("PSU-IP-Address", "192.0.2.7"))
+        .and(header("Accept", "application/json"))
+        .and(header_exists("X-Request-ID"))
+        .respond_with(json_answer(json!({ "balances": [] })))
+        .expect(1)
+        .mount(&scene.behind)
+        .await;
+    let under = scene
+        .bank()
+        .with_consent("the-consent")
+        .attended_by(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)));
+    assert!(under.balances("an/id").await.unwrap().balances.is_empty());
+}
+
+#[tokio::test]
+async fn a_refusal_is_told_with_its_codes_also_those_nobody_knows() {
+    let scene = Scene::set().await;
+    let messages = json!({ "tppMessages": [{ "category": "ERROR", "code": "HOUSE_RULE", "text": "not on Mondays" }] });
+    scene
+        .answers(ResponseTemplate::new(403).set_body_json(messages))
+        .await;
+    let error = scene
+        .bank()
+        .with_consent("c")
+        .accounts(false)
+        .await
+        .unwrap_err();
+    let ErrorKind::Refused {
+        status: 403,
+        ref messages,
+        ..
+    } = error.kind
+    else {
+        panic!("{error:?}")
+    };
+    assert_eq!(messages[0].code.as_str(), "HOUSE_RULE");
+    assert!(
+        error.to_string().contains("HOUSE_RULE: not on Mondays"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn an_error_page_in_html_is_a_status_without_a_reason() {
+    let scene = Scene::set().await;
+    scene
+        .answers(ResponseTemplate::new(500).set_body_raw("<h1>Oops</h1>", "text/html"))
+        .await;
+    assert!(matches!(
+        scene.fault().await,
+        ErrorKind::Status { status: 500, .. }
+    ));
+}
+
+#[tokio::test]
+async fn malformed_answers_are_told_with_the_path_and_without_the_content() {
+    for (body, place) in [
+        (
+            json!({ "accounts": [{ "currency": "EUR" }, { "currency": "euro 4711" }] }),
+            "accounts[1].currency",
+        ),
+        (
+            json!({ "accounts": [{ "currency": "EUR", "iban": "4711 4711" }] }),
+            "accounts[0].iban",
+        ),
+        (
+            json!({ "accounts": [{ "currency": "EUR", "balances": [
+                { "balanceType": "interimBooked", "balanceAmount": { "currency": "EUR", "amount": "4711,00" } }
+            ] }] }),
+            "accounts[0].balances[0].balanceAmount",
+        ),
+        (json!([]), "."),
+    ] {
+        let scene = Scene::set().await;
+        scene.answers(json_answer(body)).await;
+        let ErrorKind::Malformed { path, reason } = scene.fault().await else {
+            panic!("{place}")
+        };
+        assert_eq!(path, place);
+        assert!(!reason.contains("4711"), "{reason}");
+    }
+    let scene = Scene::set().await;
+    scene
+        .answers(ResponseTemplate::new(200).set_body_raw("{\"accounts\":[]}", "text/plain"))
+        .await;
+    assert!(
+        matches!(scene.fault().await, ErrorKind::Malformed { path, .. } if path == "Content-Type")
+    );
+
+    let scene = Scene::set().await;
+    let lie = json_answer(json!({ "accounts": [] }))
+        .insert_header("X-Request-ID", "99391c7e-ad88-49ec-a2ad-99ddcb1f7721");
+    scene.answers(lie).await;
+    assert!(
+        matches!(scene.fault().await, ErrorKind::Malformed { path, .. } if path == "X-Request-ID")
+    );
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let scene = Scene::set().await;
+    scene
+        .answers(
+            ResponseTemplate::new(302)
+                .insert_header("Location", "https://evil.example/v1/accounts"),
+        )
+        .await;
+    assert_eq!(
+        scene.fault().await,
+        ErrorKind::Redirect {
+            location: "https://evil.example/v1/accounts".to_owned()
+        }
+    );
+}
+
+#[tokio::test]
+async fn a_slow_bank_is_given_up_in_time() {
+    let scene = Scene::set().await;
+    scene
+        .answers(json_answer(json!({ "accounts": [] })).set_delay(Duration::from_secs(60)))
+        .await;
+    let limit = Duration::from_millis(200);
+    let limits = Limits {
+        call: limit,
+        ..Limits::default()
+    };
+    let bank = scene.handle(
+        scene.front,
+        &scene.pki.bank_a.qwac,
+        limits,
+        "PSDFR-ACPR-20002",
+    );
+    let error = bank.with_consent("c").accounts(false).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Timeout { limit });
+}
+
+#[tokio::test]
+async fn too_large_an_answer_is_not_taken() {
+    let scene = Scene::set().await;
+    scene
+        .answers(ResponseTemplate::new(200).set_body_raw(vec![b' '; 100_000], "application/json"))
+        .await;
+    let limits = Limits {
+        answer: 50_000,
+        ..Limits::default()
+    };
+    let bank = scene.handle(
+        scene.front,
+        &scene.pki.bank_a.qwac,
+        limits,
+        "PSDFR-ACPR-20002",
+    );
+    let error = bank.with_consent("c").accounts(false).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::TooLarge { limit: 50_000 });
+}
+
+#[tokio::test]
+async fn a_truncated_answer_is_an_interruption() {
+    let scene = Scene::with(Manners::CutAfter(400)).await;
+    scene
+        .answers(json_answer(
+            json!({ "accounts": [], "padding": "x".repeat(2000) }),
+        ))
+        .await;
+    let fault = scene.fault().await;
+    assert!(matches!(fault, ErrorKind::Interrupted { .. }), "{fault:?}");
+}
+
+#[tokio::test]
+async fn nobody_listens() {
+    let scene = Scene::set().await;
+    let closed = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let bank = scene.handle(
+        closed,
+        &scene.pki.bank_a.qwac,
+        Limits::default(),
+        "PSDFR-ACPR-20002",
+    );
+    let error = bank.with_consent("c").accounts(false).await.unwrap_err();
+    assert!(
+        matches!(error.kind, ErrorKind::Unreachable { .. }),
+        "{error:?}"
+    );
+}
+
+fn since() -> TransactionFilter {
+    TransactionFilter::since(NaiveDate::from_ymd_opt(2026, 1, 1).unwrap())
+}
+
+fn page(ids: &[&str], next: Option<&str>) -> ResponseTemplate {
+    let entry = |id: &&str| json!({ "transactionId": id, "transactionAmount": { "currency": "EUR", "amount": "1" } });
+    let booked: Vec<Value> = ids.iter().map(entry).collect();
+    let mut links = json!({ "account": { "href": "/v1/accounts/a" } });
+    if let Some(next) = next {
+        links["next"] = json!({ "href": next });
+    }
+    json_answer(json!({ "transactions": { "booked": booked, "_links": links } }))
+}
+
+async fn all(scene: &Scene) -> Result<Vec<String>, Error> {
+    let entries = scene.bank().with_consent("c").transactions("a", &since());
+    let ids = entries.map_ok(|entry| match entry {
+        Entry::Booked(transaction) | Entry::Pending(transaction) => {
+            transaction.transaction_id.unwrap().to_string()
+        }
+    });
+    ids.try_collect().await
+}
+
+#[tokio::test]
+async fn pages_are_followed_to_the_last() {
+    let scene = Scene::set().await;
+    let absolute = format!("https://{}/v1/accounts/a/transactions?page=3", scene.front);
+    for (number, template) in [
+        ("2", page(&["3"], Some(&absolute))),
+        ("3", page(&["4", "5"], None)),
+    ] {
+        Mock::given(query_param("page", number))
+            .respond_with(template)
+            .mount(&scene.behind)
+            .await;
+    }
+    scene
+        .answers(page(
+            &["1", "2"],
+            Some("/v1/accounts/a/transactions?page=2"),
+        ))
+        .await;
+    assert_eq!(all(&scene).await.unwrap(), ["1", "2", "3", "4", "5"]);
+}
+
+#[tokio::test]
+async fn pages_that_lead_back_or_away_are_not_followed() {
+    let scene = Scene::set().await;
+    scene
+        .answers(page(&["1"], Some("/v1/accounts/a/transactions?page=2")))
+        .await;
+    assert_eq!(all(&scene).await.unwrap_err().kind, ErrorKind::PageLoop);
+
+    for link in [
+        "https://evil.example/v1/accounts/a/transactions",
+        "http://127.0.0.1/x",
+        "//evil.example/x",
+    ] {
+        let scene = Scene::set().await;
+        scene.answers(page(&["1"], Some(link))).await;
+        let error = all(&scene).await.unwrap_err();
+        assert!(
+            matches!(error.kind, ErrorKind::ForeignLink { .. }),
+            "{error:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn consents_are_asked_for_read_and_ended() {
+    let scene = Scene::set().await;
+    let psu = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    Mock::given(method("POST"))
+        .and(path("/v1/consents"))
+        .and(header("PSU-IP-Address", "127.0.0.1"))
+        .respond_with(ResponseTemplate::new(201).set_body_json(json!({
+            "consentStatus": "received", "consentId": "c1",
+            "_links": { "self": { "href": "/v1/consents/c1" } }
+        })))
+        .mount(&scene.behind)
+        .await;
+    Mock::given(method("DELETE"))
+        .respond_with(ResponseTemplate::new(204))
+        .expect(1)
+        .mount(&scene.behind)
+        .await;
+    let consent = ConsentRequest {
+        access: AccountAccess {
+            all_psd2: Some(AllAccounts::AllAccounts),
+            ..AccountAccess::default()
+        },
+        recurring_indicator: true,
+        valid_until: NaiveDate::from_ymd_opt(2027, 1, 1).unwrap(),
+        frequency_per_day: std::num::NonZeroU32::MIN,
+        combined_service_indicator: false,
+    };
+    let created = scene.bank().create_consent(&consent, psu).await.unwrap();
+    assert_eq!(created.consent_id, "c1");
+    scene.bank().delete_consent("c1").await.unwrap();
+}
+
+async fn refused_server(scene: &Scene, server: &Identity, expected: &str) -> ServerRefusal {
+    let root = scene.pki.ca1.root_pem().unwrap();
+    let at = front::start(server, &root, *scene.behind.address(), Manners::Honest).await;
+    let bank = scene.handle(at, &scene.pki.bank_a.qwac, Limits::default(), expected);
+    let error = bank.with_consent("c").accounts(false).await.unwrap_err();
+    let ErrorKind::WeRefused {
+        reason,
+        certificate,
+    } = error.kind
+    else {
+        panic!("{error:?}")
+    };
+    assert!(!certificate.subject.is_empty());
+    reason
+}
+
+#[tokio::test]
+async fn we_refuse_servers_and_say_why() {
+    let scene = Scene::set().await;
+    scene.answers(json_answer(json!({ "accounts": [] }))).await;
+    let pki = &scene.pki;
+    let reason = refused_server(&scene, &pki.bank_c.qwac, "PSDES-BDE-3003").await;
+    assert!(
+        matches!(&reason, ServerRefusal::Trust(Refusal::UnknownIssuer { issuer }) if issuer.contains("CA2 Root")),
+        "{reason}"
+    );
+    let reason = refused_server(&scene, &pki.bank_b.qwac, "PSDDE-BAFIN-100001").await;
+    assert_eq!(
+        reason,
+        ServerRefusal::WrongOrganisation {
+            expected: "PSDDE-BAFIN-100001".parse().unwrap(),
+            found: "PSDFR-ACPR-20002".parse().unwrap(),
+        }
+    );
+    for (stem, matches) in [
+        (
+            "expired",
+            (|reason| matches!(reason, Refusal::Expired { .. })) as fn(&Refusal) -> bool,
+        ),
+        ("self-signed", |reason| {
+            matches!(reason, Refusal::SelfSigned)
+        }),
+        ("issuing-ca-missing", |reason| {
+            matches!(reason, Refusal::IncompleteChain { .. })
+        }),
+    ] {
+        let refused = pki
+            .refused
+            .iter()
+            .find(|refused| refused.reason == stem)
+            .unwrap();
+        let reason = refused_server(&scene, &refused.identity, "PSDNL-DNB-5001").await;
+        let ServerRefusal::Trust(reason) = reason else {
+            panic!("{stem}: {reason}")
+        };
+        assert!(matches(&reason), "{stem}: {reason}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_whose_certificate_expires_while_the_connection_is_open_is_refused() {
+    let scene = Scene::set().await;
+    scene.answers(json_answer(json!({ "accounts": [] }))).await;
+    let under = scene.bank().with_consent("c");
+    under.accounts(false).await.unwrap();
+    scene.clock.advance(TimeDelta::days(800));
+    let error = under.accounts(false).await.unwrap_err();
+    let ErrorKind::WeRefused {
+        reason: ServerRefusal::Trust(Refusal::Expired { .. }),
+        ..
+    } = error.kind
+    else {
+        panic!("{error:?}")
+    };
+}
+
+#[tokio::test]
+async fn they_refuse_us_and_their_alert_is_told() {
+    let scene = Scene::set().await;
+    let bank = scene.handle(
+        scene.front,
+        &scene.pki.bank_c.qwac,
+        Limits::default(),
+        "PSDFR-ACPR-20002",
+    );
+    let error = bank.with_consent("c").accounts(false).await.unwrap_err();
+    let ErrorKind::TheyRefused { alert } = error.kind else {
+        panic!("{error:?}")
+    };
+    assert_eq!(alert.to_string(), "unknown_ca");
+}
+
+#[test]
+fn an_address_that_is_not_https_is_not_taken() {
+    let pki = Pki::make(SystemClock.now()).unwrap();
+    for url in [
+        "http://bank.example",
+        "https://user@bank.example",
+        "bank.example",
+        "https://bank.example/?x=1",
+    ] {
+        let anchors = Anchors::from_pem(pki.ca1.root_pem().unwrap().as_bytes()).unwrap();
+        let own = &pki.bank_a.qwac;
+        let credentials =
+            Credentials::from_pem(own.chain_pem.as_bytes(), own.key_pem.as_bytes()).unwrap();
+        assert!(!format!("{credentials:?}").contains("PRIVATE"));
+        let built = Bank::builder(
+            url,
+            "PSDFR-ACPR-20002".parse().unwrap(),
+            anchors,
+            credentials,
+        )
+        .build();
+        assert!(built.is_err(), "{url}");
+    }
+}
