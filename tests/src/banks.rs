@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use bank_client::environment::{Clock as _, ManualClock, SystemClock};
+use bank_server::config::{Config, LimitsConfig};
 use bank_server::core_banking::PsuId;
+use bank_server::{BankServer, RunningBank};
 use chrono::{Days, NaiveDate};
 use fixtures::pki::Identity;
 use fixtures::sandbox::{CUSTOMER, Options, Sandbox};
@@ -96,4 +98,13 @@ impl Banks {
             .await
             .unwrap();
     }
+}
+
+/// Bank B once more, with limits of the test's own, and an empty database.
+pub async fn bank_b_with(banks: &Banks, change: impl FnOnce(&mut LimitsConfig)) -> RunningBank {
+    let mut config = Config::read(&banks.folder.path().join("bank-b.toml")).unwrap();
+    config.store.path = banks.folder.path().join("limited.db");
+    change(&mut config.limits);
+    let clock: Arc<ManualClock> = Arc::clone(&banks.clock);
+    BankServer::new(config).clock(clock).start().await.unwrap()
 }

@@ -1,0 +1,215 @@
+//! Every limit has its own error, and the server goes on.
+
+use std::io::{Read as _, Write as _};
+use std::net::SocketAddr;
+
+use fixtures::outsider::{Met, Tls, ask, context, dial, shake_hands};
+use fixtures::pki::Identity;
+use openssl::ssl::{Ssl, SslStream};
+use serde_json::json;
+use tests::banks::{Banks, bank_b_with};
+use tests::http::Tpp;
+
+const PSU: (&str, &str) = ("PSU-IP-Address", "192.0.2.7");
+
+fn connect(bank: SocketAddr, identity: &Identity, alpn: &[u8]) -> SslStream<std::net::TcpStream> {
+    let mut ssl = Ssl::new(&context(Some(identity), Tls::V1_3).unwrap()).unwrap();
+    ssl.set_alpn_protos(alpn).unwrap();
+    shake_hands(ssl, dial(bank).unwrap()).unwrap().unwrap()
+}
+
+/// Reads to the end; whoever waits for ever fails after ten seconds.
+fn until_the_end(mut stream: impl std::io::Read) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    match stream.read_to_end(&mut bytes) {
+        Ok(_) => bytes,
+        Err(error) => {
+            assert_ne!(
+                error.kind(),
+                std::io::ErrorKind::WouldBlock,
+                "the bank did not end the connection"
+            );
+            bytes
+        }
+    }
+}
+
+const STATUS: &str = "GET /v1/consents/none/status HTTP/1.1\r\nHost: localhost\r\n\
+                      X-Request-ID: 99391c7e-ad88-49ec-a2ad-99ddcb1f7721\r\n\r\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_and_headers_have_a_size() {
+    let banks = Banks::start().await;
+    let tpp = banks.a_at_b();
+    let large = format!(r#"{{"padding":"{}"}}"#, "x".repeat(1024 * 1024));
+    assert_eq!(
+        tpp.post("/v1/consents", &[PSU], &large).await.refusal(),
+        "413 FORMAT_ERROR"
+    );
+    let just = format!(r#"{{"padding":"{}"}}"#, "x".repeat(1024 * 1024 - 14));
+    assert_eq!(just.len(), 1024 * 1024);
+    assert_eq!(
+        tpp.post("/v1/consents", &[PSU], &just).await.refusal(),
+        "400 FORMAT_ERROR ."
+    );
+
+    let padding = "x".repeat(33 * 1024);
+    assert_eq!(
+        tpp.get("/v1/accounts", &[("X-Padding", &padding)])
+            .await
+            .refusal(),
+        "431 FORMAT_ERROR"
+    );
+    let long_path = format!("/v1/accounts?x={padding}");
+    assert_eq!(tpp.get(&long_path, &[]).await.refusal(), "431 FORMAT_ERROR");
+    let flood = "x".repeat(200 * 1024);
+    assert_eq!(
+        tpp.get("/v1/accounts", &[("X-Padding", &flood)])
+            .await
+            .status,
+        431
+    );
+    let body = banks
+        .consent_body(&json!({ "allPsd2": "allAccounts" }))
+        .to_string();
+    assert_eq!(
+        tpp.post("/v1/consents", &[PSU], &body).await.status,
+        201,
+        "and the server goes on"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn handshakes_and_quiet_connections_have_a_time() {
+    let banks = Banks::start().await;
+    let bank = bank_b_with(&banks, |limits| {
+        (limits.handshake_seconds, limits.idle_seconds) = (1, 1)
+    })
+    .await;
+    let (address, identity) = (bank.xs2a_address(), banks.sandbox.pki.bank_a.qwac.clone());
+    tokio::task::spawn_blocking(move || {
+        // Nothing is said.
+        assert_eq!(until_the_end(dial(address).unwrap()), b"");
+        // Half a hello is said.
+        let mut half = dial(address).unwrap();
+        half.write_all(&[0x16, 0x03, 0x01, 0x02, 0x00]).unwrap();
+        until_the_end(half);
+        // Nothing is asked, over either version of HTTP.
+        assert_eq!(
+            until_the_end(connect(address, &identity, b"\x08http/1.1")),
+            b""
+        );
+        until_the_end(connect(address, &identity, b"\x02h2"));
+        // Something is asked, and then nothing more.
+        let mut once = connect(address, &identity, b"\x08http/1.1");
+        let Met::Http(answer) = ask(&mut once, STATUS) else {
+            panic!()
+        };
+        assert!(answer.starts_with(b"HTTP/1.1 403"));
+    })
+    .await
+    .unwrap();
+    bank.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_drips_in_is_given_up() {
+    let banks = Banks::start().await;
+    let bank = bank_b_with(&banks, |limits| limits.request_seconds = 1).await;
+    let tpp = Tpp::new(bank.xs2a_address(), banks.sandbox.pki.bank_a.qwac.clone());
+    let headers = [PSU, ("Content-Length", "10")];
+    let slow = tpp
+        .send(
+            "POST",
+            "/v1/consents",
+            &[&headers[..], &[("Content-Type", "application/json")]].concat(),
+            None,
+        )
+        .await;
+    assert_eq!(slow.refusal(), "408 FORMAT_ERROR");
+    assert_eq!(slow.header("x-request-id"), Some(tests::http::REQUEST_ID));
+    bank.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_organisation_may_hold_so_many_connections() {
+    let banks = Banks::start().await;
+    let bank = bank_b_with(&banks, |limits| limits.connections_per_organisation = 2).await;
+    let address = bank.xs2a_address();
+    let (a, r) = (
+        banks.sandbox.pki.bank_a.qwac.clone(),
+        banks.sandbox.pki.bank_r.qwac.clone(),
+    );
+    tokio::task::spawn_blocking(move || {
+        let ask_on = |mut stream: SslStream<std::net::TcpStream>| {
+            stream.write_all(STATUS.as_bytes()).unwrap();
+            let mut head = [0; 12];
+            stream.read_exact(&mut head).unwrap();
+            (String::from_utf8(head.to_vec()).unwrap(), stream)
+        };
+        let (first, one) = ask_on(connect(address, &a, b"\x08http/1.1"));
+        let (second, two) = ask_on(connect(address, &a, b"\x08http/1.1"));
+        assert_eq!(
+            [first.as_str(), second.as_str()],
+            ["HTTP/1.1 403", "HTTP/1.1 403"]
+        );
+        let mut excess = connect(address, &a, b"\x08http/1.1");
+        let Met::Http(answer) = ask(&mut excess, STATUS) else {
+            panic!()
+        };
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(
+            answer.starts_with("HTTP/1.1 429") && answer.contains("ACCESS_EXCEEDED"),
+            "{answer}"
+        );
+        let (other, _three) = ask_on(connect(address, &r, b"\x08http/1.1"));
+        assert_eq!(
+            other, "HTTP/1.1 403",
+            "another organisation has places of its own"
+        );
+        drop((one, two, excess));
+    })
+    .await
+    .unwrap();
+    bank.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn noise_does_no_harm() {
+    let banks = Banks::start().await;
+    let tpp = banks.a_at_b();
+    let address = tpp.bank;
+    tokio::task::spawn_blocking(move || {
+        for noise in [
+            &b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..],
+            &[0xFF; 5000],
+            &[0x16, 0x03, 0x03, 0xFF, 0xFF, 1, 2, 3],
+        ] {
+            let mut tcp = dial(address).unwrap();
+            tcp.write_all(noise).unwrap();
+            tcp.shutdown(std::net::Shutdown::Write).unwrap();
+            let answer = until_the_end(tcp);
+            assert!(
+                !answer.starts_with(b"HTTP"),
+                "no byte of HTTP without a handshake"
+            );
+        }
+    })
+    .await
+    .unwrap();
+    for request in [
+        "NONSENSE\r\n\r\n",
+        "GET /v1/accounts HTTP/9.9\r\n\r\n",
+        "GET /%zz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    ] {
+        assert!(
+            matches!(tpp.raw(request.to_owned()).await.met, Met::Http(answer) if answer.starts_with(b"HTTP/1.1 4")),
+            "{request}"
+        );
+    }
+    assert_eq!(
+        tpp.get("/v1/consents/none", &[]).await.status,
+        403,
+        "and the server goes on"
+    );
+}

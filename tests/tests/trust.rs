@@ -1,0 +1,207 @@
+//! Trust is judged in every handshake, on every resumption, and for every request on an open connection.
+
+use std::io::{Read as _, Write as _};
+use std::sync::Arc;
+
+use bank_client::credentials::{Credentials, provider};
+use bank_server::transport::trust::Snapshot;
+use fixtures::outsider::{Met, Tls, ask, call, context, dial, shake_hands};
+use fixtures::pki::Profile;
+use fixtures::sandbox::meet;
+use fixtures::world::Bank;
+use openssl::ssl::{Ssl, SslContextBuilder, SslMethod, SslVerifyMode, SslVersion};
+use rustls::HandshakeKind;
+use rustls::sign::SingleCertAndKey;
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, ServerName};
+use shared_types::trust::Anchors;
+use tests::banks::Banks;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+const STATUS: &str = "GET /v1/consents/none/status HTTP/1.1\r\nHost: localhost\r\n\
+                      X-Request-ID: 99391c7e-ad88-49ec-a2ad-99ddcb1f7721\r\n";
+
+fn close() -> String {
+    format!("{STATUS}Connection: close\r\n\r\n")
+}
+
+/// From now on, Bank B trusts CA2 alone.
+fn turn_to_ca2(banks: &Banks) {
+    let root = banks.sandbox.pki.ca2.root_pem().unwrap();
+    let anchors = Anchors::from_pem(root.as_bytes()).unwrap();
+    banks
+        .sandbox
+        .bank(Bank::B)
+        .running
+        .trust()
+        .replace(Snapshot { anchors });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_certificate_there_is_an_alert_and_no_http() {
+    let banks = Banks::start().await;
+    let bank = banks.sandbox.bank(Bank::B);
+    for tls in [Tls::V1_2, Tls::V1_3] {
+        let (outcome, reason) = meet(bank, None, tls).await;
+        assert_eq!(outcome, "alert certificate_required", "{reason}");
+        assert!(reason.contains("no certificate"), "{reason}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_qsealc_does_not_open_a_connection() {
+    let banks = Banks::start().await;
+    let seal = &banks.sandbox.pki.bank_a.qsealc;
+    let (outcome, reason) = meet(banks.sandbox.bank(Bank::B), Some(seal), Tls::V1_3).await;
+    assert_eq!(outcome, "alert unsupported_certificate", "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_protocol_is_not_spoken() {
+    let banks = Banks::start().await;
+    let address = banks.sandbox.bank(Bank::B).running.xs2a_address();
+    let met = tokio::task::spawn_blocking(move || {
+        let mut builder = SslContextBuilder::new(SslMethod::tls_client()).unwrap();
+        builder.set_security_level(0);
+        builder.set_verify(SslVerifyMode::NONE);
+        builder
+            .set_min_proto_version(Some(SslVersion::TLS1))
+            .unwrap();
+        builder
+            .set_max_proto_version(Some(SslVersion::TLS1_1))
+            .unwrap();
+        shake_hands(Ssl::new(&builder.build()).unwrap(), dial(address).unwrap())
+            .unwrap()
+            .err()
+    });
+    let Some(Met::Alert(alert)) = met.await.unwrap() else {
+        panic!()
+    };
+    assert_eq!(alert.to_string(), "handshake_failure");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_connection_ends_when_trust_does() {
+    let banks = Banks::start().await;
+    let (address, identity) = (banks.a_at_b().bank, banks.sandbox.pki.bank_a.qwac.clone());
+    let context = context(Some(&identity), Tls::V1_3).unwrap();
+    let mut stream = shake_hands(Ssl::new(&context).unwrap(), dial(address).unwrap())
+        .unwrap()
+        .unwrap();
+    stream
+        .write_all(format!("{STATUS}\r\n").as_bytes())
+        .unwrap();
+    let mut head = [0; 12];
+    stream.read_exact(&mut head).unwrap();
+    assert_eq!(&head, b"HTTP/1.1 403");
+
+    turn_to_ca2(&banks);
+    let Met::Http(answer) = ask(&mut stream, &format!("{STATUS}\r\n")) else {
+        panic!()
+    };
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    // The rest of the first answer, then the refusal, then the end of the connection.
+    assert!(
+        answer.contains("HTTP/1.1 401") && answer.contains("CERTIFICATE_INVALID"),
+        "{answer}"
+    );
+    let Met::Alert(alert) = call(address, Some(&identity), Tls::V1_3, &close())
+        .unwrap()
+        .met
+    else {
+        panic!()
+    };
+    assert_eq!(alert.to_string(), "unknown_ca", "and there is no new one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resumed_session_is_judged_again() {
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let banks = Banks::start().await;
+        let address = banks.a_at_b().bank;
+        let client = resuming_client(&banks, version);
+        let connect = async || {
+            let tcp = TcpStream::connect(address).await.unwrap();
+            let name = ServerName::from(address.ip());
+            client.connect(name, tcp).await
+        };
+        let exchange = async |stream: &mut TlsStream<TcpStream>| {
+            let mut answer = Vec::new();
+            // A connection that is cut shows in what was read, not in how it ended.
+            let _ = stream.write_all(close().as_bytes()).await;
+            let _ = stream.read_to_end(&mut answer).await;
+            String::from_utf8_lossy(&answer).into_owned()
+        };
+        let mut first = connect().await.unwrap();
+        assert!(exchange(&mut first).await.starts_with("HTTP/1.1 403"));
+        let mut second = connect().await.unwrap();
+        assert_eq!(
+            second.get_ref().1.handshake_kind(),
+            Some(HandshakeKind::Resumed),
+            "{version:?}"
+        );
+        assert!(
+            exchange(&mut second).await.starts_with("HTTP/1.1 403"),
+            "{version:?}: while trust lasts"
+        );
+
+        turn_to_ca2(&banks);
+        let answer = match connect().await {
+            Ok(mut third) => {
+                assert_eq!(
+                    third.get_ref().1.handshake_kind(),
+                    Some(HandshakeKind::Resumed),
+                    "{version:?}"
+                );
+                exchange(&mut third).await
+            }
+            Err(_) => String::new(),
+        };
+        assert_eq!(answer, "", "{version:?}: not one byte of HTTP");
+    }
+}
+
+/// Bank A with a client that keeps sessions; the SDK does not.
+fn resuming_client(
+    banks: &Banks,
+    version: &'static rustls::SupportedProtocolVersion,
+) -> TlsConnector {
+    let pki = &banks.sandbox.pki;
+    let mut roots = rustls::RootCertStore::empty();
+    roots
+        .add(CertificateDer::from_pem_slice(pki.ca1.root_pem().unwrap().as_bytes()).unwrap())
+        .unwrap();
+    let own = &pki.bank_a.qwac;
+    let credentials =
+        Credentials::from_pem(own.chain_pem.as_bytes(), own.key_pem.as_bytes()).unwrap();
+    let config = rustls::ClientConfig::builder_with_provider(Arc::new(provider()))
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(
+            credentials.certified_key(),
+        )));
+    TlsConnector::from(Arc::new(config))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_identity_is_not_the_name_but_the_certificate() {
+    // Somebody at CA1 whose legal name and host are Bank A's, with another authorisation number.
+    let banks = Banks::start().await;
+    let now = bank_client::environment::Clock::now(&*banks.clock);
+    let mut impostor = fixtures::pki::bank_a();
+    impostor.id = Some("PSDDE-BAFIN-666".to_owned());
+    let impostor = banks
+        .sandbox
+        .pki
+        .ca1
+        .issue(&Profile::qwac(impostor, now))
+        .unwrap();
+    let access = serde_json::json!({ "allPsd2": "allAccounts" });
+    let consent = banks.approved_consent(&banks.a_at_b(), &access).await;
+    let answer = banks.at_b(&impostor).read("/v1/accounts", &consent).await;
+    assert_eq!(answer.refusal(), "400 CONSENT_UNKNOWN Consent-ID");
+}
