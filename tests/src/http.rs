@@ -55,6 +55,7 @@ impl Response {
 
     /// What two answers to the same question have in common: all but the date and the request id. The order of the
     /// header fields is chance.
+    #[must_use]
     pub fn without_date_and_request_id(mut self) -> Self {
         self.headers.sort();
         self.headers

@@ -125,7 +125,7 @@ async fn a_dedicated_consent_opens_what_it_names_as_far_as_it_says() {
     }
     // An account outside the consent, and one that never was, are answered alike.
     for rest in [
-        "".to_owned(),
+        String::new(),
         "/balances".to_owned(),
         format!("/transactions?{days}"),
         "/transactions/T0000001".to_owned(),

@@ -218,7 +218,7 @@ async fn a_redirect_is_not_followed() {
 async fn a_slow_bank_is_given_up_in_time() {
     let scene = Scene::set().await;
     scene
-        .answers(json_answer(json!({ "accounts": [] })).set_delay(Duration::from_secs(60)))
+        .answers(json_answer(json!({ "accounts": [] })).set_delay(Duration::from_mins(1)))
         .await;
     let limit = Duration::from_millis(200);
     let limits = Limits {
