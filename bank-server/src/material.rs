@@ -32,7 +32,7 @@ impl Material {
                 .ok()
         });
         match (credentials, anchors, itself) {
-            (Some(credentials), Some(anchors), Some(itself)) => Ok(Self {
+            (Some(credentials), Some(anchors), Some(itself)) if faults.is_empty() => Ok(Self {
                 credentials,
                 anchors,
                 itself,
@@ -83,7 +83,9 @@ fn anchors(config: &Config, faults: &mut Vec<Fault>) -> Option<Anchors> {
     let mut certificates = Vec::new();
     for (index, path) in config.xs2a.anchors.iter().enumerate() {
         let place = format!("xs2a.anchors[{index}]");
-        let pem = read(&place, path, faults)?;
+        let Some(pem) = read(&place, path, faults) else {
+            continue;
+        };
         match Anchors::from_pem(&pem) {
             Ok(anchors) => certificates.extend_from_slice(anchors.certificates()),
             Err(error) => faults.push(Fault::new(place, format!("{} {error}", path.display()))),
@@ -104,12 +106,13 @@ fn read(place: &str, path: &Path, faults: &mut Vec<Fault>) -> Option<Vec<u8>> {
         .ok()
 }
 
+/// The owner alone writes a key, and beside the owner at most a group reads it, as where secrets are mounted.
 #[cfg(unix)]
 fn readable_by_others(key: &Path) -> Option<String> {
     use std::os::unix::fs::PermissionsExt as _;
 
     let mode = std::fs::metadata(key).ok()?.permissions().mode();
-    (mode & 0o077 != 0).then(|| format!("{} can be read by others; run chmod 600", key.display()))
+    (mode & 0o027 != 0).then(|| format!("{} is open to others; run chmod 600", key.display()))
 }
 
 #[cfg(not(unix))]

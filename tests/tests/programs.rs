@@ -438,3 +438,25 @@ fn the_sandbox_writes_certificates_alone() {
     );
     assert!(folder.path().join("ca2/issuing.pem").is_file());
 }
+
+#[test]
+fn a_key_that_others_can_read_is_not_used() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let (folder, _) = prepare();
+    let key = folder.path().join("pki/bank-b/qwac.key");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    for command in ["check", "serve"] {
+        let refused = own("bank-server")
+            .args([command, "--config"])
+            .arg(folder.path().join("bank.toml"))
+            .output()
+            .unwrap();
+        assert!(!refused.status.success());
+        assert!(
+            both(&refused).contains("chmod 600"),
+            "{command}: {}",
+            both(&refused)
+        );
+    }
+}

@@ -1,6 +1,8 @@
 //! The built-in ledger: a core banking system on the server's own database.
 
 mod import;
+#[cfg(test)]
+mod tests;
 pub mod world;
 
 use std::collections::HashMap;
