@@ -93,8 +93,8 @@ pub struct LimitsConfig {
     pub shutdown_seconds: u64,
     /// Connections that one organisation may hold.
     pub connections_per_organisation: usize,
-    /// Requests at a time on one connection.
-    pub requests_per_connection: usize,
+    /// Requests that one organisation may have at a time, over all its connections.
+    pub requests_per_organisation: usize,
 }
 
 impl Default for LimitsConfig {
@@ -109,7 +109,7 @@ impl Default for LimitsConfig {
             request_seconds: 30,
             shutdown_seconds: 30,
             connections_per_organisation: 100,
-            requests_per_connection: 100,
+            requests_per_organisation: 100,
         }
     }
 }
@@ -120,6 +120,7 @@ impl LimitsConfig {
             handshake: Duration::from_secs(self.handshake_seconds),
             idle: Duration::from_secs(self.idle_seconds),
             per_organisation: self.connections_per_organisation,
+            requests_per_organisation: self.requests_per_organisation,
         }
     }
 
@@ -128,7 +129,6 @@ impl LimitsConfig {
             body: self.body_bytes,
             headers: self.header_bytes,
             time: Duration::from_secs(self.request_seconds),
-            in_flight: self.requests_per_connection,
             page: self.page_size,
             largest_page: self.largest_page_size,
         }
@@ -214,8 +214,8 @@ impl Config {
                 limits.connections_per_organisation == 0,
             ),
             (
-                "limits.requests_per_connection",
-                limits.requests_per_connection == 0,
+                "limits.requests_per_organisation",
+                limits.requests_per_organisation == 0,
             ),
         ];
         let mut faults: Vec<Fault> = at_least_one

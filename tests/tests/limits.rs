@@ -213,3 +213,39 @@ async fn noise_does_no_harm() {
         "and the server goes on"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_organisation_may_have_so_many_requests_at_a_time() {
+    let banks = Banks::start().await;
+    let bank = bank_b_with(&banks, |limits| limits.requests_per_organisation = 1).await;
+    let address = bank.xs2a_address();
+    let (a, r) = (
+        banks.sandbox.pki.bank_a.qwac.clone(),
+        banks.sandbox.pki.bank_r.qwac.clone(),
+    );
+    tokio::task::spawn_blocking(move || {
+        let mut open = connect(address, &a, b"\x08http/1.1");
+        let half = STATUS.replace("GET /v1/consents/none/status", "POST /v1/consents").replace(
+            "\r\n\r\n",
+            "\r\nContent-Type: application/json\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n",
+        );
+        open.write_all(half.as_bytes()).unwrap();
+        // "Go on": the request is being answered from now on.
+        let mut head = [0; 12];
+        open.read_exact(&mut head).unwrap();
+        assert_eq!(&head, b"HTTP/1.1 100");
+        open.write_all(b"{").unwrap();
+
+        let ask_as = |identity| match ask(&mut connect(address, identity, b"\x08http/1.1"), &STATUS.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n")) {
+            Met::Http(answer) => String::from_utf8(answer).unwrap(),
+            other => panic!("{other:?}"),
+        };
+        let second = ask_as(&a);
+        assert!(second.starts_with("HTTP/1.1 429") && second.contains("ACCESS_EXCEEDED"), "{second}");
+        assert!(ask_as(&r).starts_with("HTTP/1.1 403"), "another organisation has turns of its own");
+        drop(open);
+    })
+    .await
+    .unwrap();
+    bank.stop().await;
+}

@@ -6,8 +6,10 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use bank_client::environment::{Clock as _, SystemClock};
+use fixtures::outsider::{Met, Tls, ask, context, dial, shake_hands};
 use fixtures::pki::Pki;
 use fixtures::world::{Bank, World};
+use openssl::ssl::Ssl;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tests::banks::Banks;
@@ -166,11 +168,45 @@ async fn sigterm_ends_the_server_and_health_tells_how_it_is() {
         assert!(answer.status.success(), "{}", both(&answer));
     }
     assert_eq!(server.tpp.get("/v1/consents/none", &[]).await.status, 403);
-    let terminated = std::process::Command::new("kill")
-        .arg(server.child.id().to_string())
-        .status()
-        .unwrap();
-    assert!(terminated.success());
+    // One connection is quiet, on another a request is half-way in.
+    let (address, identity) = (server.tpp.bank, pki.bank_a.qwac.clone());
+    let connect = move || {
+        let ssl = Ssl::new(&context(Some(&identity), Tls::V1_3).unwrap()).unwrap();
+        shake_hands(ssl, dial(address).unwrap()).unwrap().unwrap()
+    };
+    let (mut quiet, mut busy) = (connect(), connect());
+    let body = consent_body("2099-12-31");
+    let head = format!(
+        "POST /v1/consents HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: 99391c7e-ad88-49ec-a2ad-99ddcb1f7721\r\n\
+         PSU-IP-Address: 192.0.2.7\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+         Expect: 100-continue\r\n\r\n",
+        body.len()
+    );
+    std::io::Write::write_all(&mut busy, head.as_bytes()).unwrap();
+    let mut go_on = [0; 25];
+    std::io::Read::read_exact(&mut busy, &mut go_on).unwrap();
+    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+    let pid = server.child.id().to_string();
+    assert!(
+        std::process::Command::new("kill")
+            .arg(pid)
+            .status()
+            .unwrap()
+            .success()
+    );
+    // The quiet one ends at once; the busy one gets its answer.
+    assert!(matches!(
+        std::io::Read::read(&mut quiet, &mut [0]),
+        Ok(0) | Err(_)
+    ));
+    let Met::Http(answer) = ask(&mut busy, &body) else {
+        panic!()
+    };
+    assert!(
+        answer.starts_with(b"HTTP/1.1 201"),
+        "{}",
+        String::from_utf8_lossy(&answer)
+    );
     let status = wait_for("the end of the server", || server.child.try_wait().unwrap()).await;
     assert!(status.success());
     let log = fs::read_to_string(folder.path().join("log")).unwrap();

@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_rustls::server::TlsStream;
 
-use super::quota::Place;
+use super::quota::{Place, Turn};
 use super::trust::{Trust, Verdict};
 use crate::identity::Tpp;
 
@@ -94,15 +94,15 @@ impl Connection {
         Ok(())
     }
 
-    /// Counts a request for as long as the returned guard lives, unless `limit` are being answered already.
+    /// Counts a request for as long as the returned guard lives, unless the organisation has too many as it is.
     #[must_use]
-    pub fn begin_request(self: &Arc<Self>, limit: usize) -> Option<InFlight> {
-        let mut state = self.state();
-        if state.in_flight >= limit {
-            return None;
-        }
-        state.in_flight += 1;
-        Some(InFlight(Arc::clone(self)))
+    pub fn begin_request(self: &Arc<Self>) -> Option<InFlight> {
+        let turn = self.place.turn()?;
+        self.state().in_flight += 1;
+        Some(InFlight {
+            connection: Arc::clone(self),
+            _turn: turn,
+        })
     }
 
     /// Since when no request is being answered; `None` while one is.
@@ -119,11 +119,14 @@ impl Connection {
 
 /// A request that is being answered.
 #[derive(Debug)]
-pub struct InFlight(Arc<Connection>);
+pub struct InFlight {
+    connection: Arc<Connection>,
+    _turn: Turn,
+}
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        let mut state = self.0.state();
+        let mut state = self.connection.state();
         state.in_flight = state.in_flight.saturating_sub(1);
         state.quiet_since = Instant::now();
     }

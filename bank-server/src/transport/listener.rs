@@ -21,7 +21,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::connection::{Bytes, Connection};
 
-use super::quota::Quota;
+use super::quota::{self, Quota};
 use super::trust::{PeerVerifier, Trust, noting_refusal};
 use crate::identity::Tpp;
 
@@ -34,6 +34,8 @@ pub struct ConnectionLimits {
     pub idle: Duration,
     /// How many connections an organisation may hold.
     pub per_organisation: usize,
+    /// How many requests an organisation may have at a time, over all its connections.
+    pub requests_per_organisation: usize,
 }
 
 /// The door: everything that is the same for every connection. Cheap to clone, one for each worker.
@@ -121,7 +123,10 @@ impl Door {
         Ok(Self {
             tls: TlsAcceptor::from(Arc::new(config)),
             trust,
-            quota: Quota::new(limits.per_organisation),
+            quota: Quota::new(quota::Limits {
+                connections: limits.per_organisation,
+                requests: limits.requests_per_organisation,
+            }),
             limits,
             observer,
         })

@@ -1,17 +1,30 @@
-//! How many connections each organisation may hold.
+//! How much each organisation may have at a time: connections, and requests over all of them.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use shared_types::eidas::OrganisationId;
 
-/// The connections of all organisations, counted over all workers.
+/// What all organisations have, counted over all workers.
 ///
 /// Those whose certificate names no organisation are counted together.
 #[derive(Debug, Clone)]
 pub(super) struct Quota {
-    limit: usize,
-    held: Arc<Mutex<HashMap<Option<OrganisationId>, usize>>>,
+    limits: Limits,
+    held: Arc<Mutex<HashMap<Option<OrganisationId>, Held>>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) connections: usize,
+    pub(super) requests: usize,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    connections: usize,
+    requests: Arc<AtomicUsize>,
 }
 
 /// One connection's place among those of its organisation; given back when dropped.
@@ -20,28 +33,34 @@ pub(super) struct Place {
     quota: Quota,
     organisation: Option<OrganisationId>,
     number: usize,
+    requests: Arc<AtomicUsize>,
 }
 
+/// One request's turn among those of its organisation; given back when dropped.
+#[derive(Debug)]
+pub(super) struct Turn(Arc<AtomicUsize>);
+
 impl Quota {
-    pub(super) fn new(limit: usize) -> Self {
+    pub(super) fn new(limits: Limits) -> Self {
         Self {
-            limit,
+            limits,
             held: Arc::default(),
         }
     }
 
     pub(super) fn take(&self, organisation: Option<&OrganisationId>) -> Place {
-        let mut held = self.held();
-        let number = held.entry(organisation.cloned()).or_default();
-        *number += 1;
+        let mut all = self.held();
+        let held = all.entry(organisation.cloned()).or_default();
+        held.connections += 1;
         Place {
             quota: self.clone(),
             organisation: organisation.cloned(),
-            number: *number,
+            number: held.connections,
+            requests: Arc::clone(&held.requests),
         }
     }
 
-    fn held(&self) -> MutexGuard<'_, HashMap<Option<OrganisationId>, usize>> {
+    fn held(&self) -> MutexGuard<'_, HashMap<Option<OrganisationId>, Held>> {
         // Nothing panics while the lock is held; if it did, the counts would still be whole.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -50,22 +69,36 @@ impl Quota {
 impl Place {
     /// One more than allowed: the peer is told so, over HTTP, and nothing else.
     pub(super) fn is_excess(&self) -> bool {
-        self.number > self.quota.limit
+        self.number > self.quota.limits.connections
     }
 
     /// So many more than allowed that the peer is not even told.
     pub(super) fn is_flood(&self) -> bool {
-        self.number > self.quota.limit.saturating_mul(2)
+        self.number > self.quota.limits.connections.saturating_mul(2)
+    }
+
+    /// A turn for one request, unless the organisation has too many requests as it is.
+    pub(super) fn turn(&self) -> Option<Turn> {
+        let turn = Turn(Arc::clone(&self.requests));
+        // Counted first, so that two at the same moment cannot both be the last; dropping the turn counts back.
+        let before = self.requests.fetch_add(1, Ordering::Relaxed);
+        (before < self.quota.limits.requests).then_some(turn)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut held = self.quota.held();
-        if let Some(number) = held.get_mut(&self.organisation) {
-            *number -= 1;
-            if *number == 0 {
-                held.remove(&self.organisation);
+        let mut all = self.quota.held();
+        if let Some(held) = all.get_mut(&self.organisation) {
+            held.connections -= 1;
+            if held.connections == 0 {
+                all.remove(&self.organisation);
             }
         }
     }
@@ -77,7 +110,10 @@ mod tests {
 
     #[test]
     fn places_are_counted_for_each_organisation_and_given_back() {
-        let quota = Quota::new(1);
+        let quota = Quota::new(Limits {
+            connections: 1,
+            requests: 2,
+        });
         let one: OrganisationId = "PSDDE-BAFIN-1".parse().unwrap();
         let two: OrganisationId = "PSDDE-BAFIN-2".parse().unwrap();
         let first = quota.take(Some(&one));
@@ -93,6 +129,15 @@ mod tests {
         );
         assert!(!quota.take(Some(&two)).is_excess());
         assert!(!quota.take(None).is_excess());
+        let turns = (first.turn(), second.turn());
+        assert!(turns.0.is_some() && turns.1.is_some());
+        assert!(
+            first.turn().is_none() && third.turn().is_none(),
+            "over all connections"
+        );
+        assert!(quota.take(Some(&two)).turn().is_some());
+        drop(turns);
+        assert!(first.turn().is_some());
         drop((first, second, third));
         assert!(!quota.take(Some(&one)).is_excess());
         assert!(quota.held().is_empty());

@@ -133,8 +133,8 @@ fn enter(
         return Err(close(ApiError::too_many_connections()));
     }
     let in_flight = connection
-        .begin_request(state.limits.in_flight)
-        .ok_or_else(|| ApiError::too_many_requests(state.limits.in_flight))?;
+        .begin_request()
+        .ok_or_else(ApiError::too_many_requests)?;
     request.extensions_mut().insert::<InFlight>(in_flight);
     if headers_size(request) > state.limits.headers {
         return Err(close(ApiError::headers_too_large(state.limits.headers)));

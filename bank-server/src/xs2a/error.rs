@@ -136,12 +136,12 @@ impl ApiError {
         )
     }
 
-    /// More requests at a time than a connection may have.
-    pub(crate) fn too_many_requests(limit: usize) -> Self {
+    /// More requests at a time than the organisation may have.
+    pub(crate) fn too_many_requests() -> Self {
         Self::new(
             StatusCode::TOO_MANY_REQUESTS,
             MessageCode::AccessExceeded,
-            format!("more than {limit} requests at a time on one connection"),
+            "your organisation has more requests open than it may; wait for answers",
         )
     }
 

@@ -33,8 +33,6 @@ pub struct RequestLimits {
     pub headers: usize,
     /// How long receiving a request and answering it may take.
     pub time: Duration,
-    /// Requests that one connection may have in flight (HTTP/2 streams).
-    pub in_flight: usize,
     /// Transactions on a page, if the TPP does not say.
     pub page: usize,
     /// Transactions on a page, at most.
