@@ -1,6 +1,7 @@
 //! The rules of consents: what may be asked for, what an approval opens, and what may be read.
 //!
-//! [`request`] and [`grants`] are pure; [`Approvals`] applies them to the store on behalf of a customer.
+//! [`check_request()`], [`grants()`] and [`status_on()`] are pure; [`Approvals`] applies them to the store on behalf of a
+//! customer.
 
 mod approval;
 mod grants;

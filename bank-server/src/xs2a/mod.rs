@@ -1,6 +1,6 @@
 //! XS2A: the HTTP resources a TPP sees, one file for each.
 //!
-//! Every request passes the [`door`] first: limits, trust, identity, `X-Request-ID`. The resources themselves are thin:
+//! Every request passes the `door` first: limits, trust, identity, `X-Request-ID`. The resources themselves are thin:
 //! they read the request, ask the rules, and put the answer into the standard's form.
 
 mod accounts;
