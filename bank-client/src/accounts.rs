@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use futures::stream::BoxStream;
-use reqwest::{Method, Url};
+use reqwest::Url;
 use serde::de::DeserializeOwned;
 use shared_types::account::{AccountBalances, AccountDetails, AccountList, AccountResponse};
 use shared_types::card_account::{
@@ -12,44 +12,45 @@ use shared_types::card_account::{
 };
 use shared_types::transaction::{Transaction, TransactionResponse, TransactionsResponse};
 
-use crate::bank::{Bank, Request};
+use crate::bank::Bank;
 use crate::error::Error;
+use crate::exchange::UnderConsent;
 use crate::pages::{Entry, TransactionFilter, entries};
 
 /// What a consent opens at a bank. [`Bank::with_consent`] makes one.
 #[derive(Debug, Clone)]
-pub struct AccountInformation {
-    bank: Bank,
-    consent_id: String,
-    psu: Option<IpAddr>,
+pub struct AccountInformation(UnderConsent);
+
+impl Bank {
+    /// Reads accounts under that consent.
+    #[must_use]
+    pub fn with_consent(&self, consent_id: impl Into<String>) -> AccountInformation {
+        AccountInformation(UnderConsent {
+            bank: self.clone(),
+            consent_id: consent_id.into(),
+            psu: None,
+        })
+    }
 }
 
 impl AccountInformation {
-    pub(crate) fn new(bank: Bank, consent_id: String) -> Self {
-        Self {
-            bank,
-            consent_id,
-            psu: None,
-        }
-    }
-
     /// The customer is present, and that is the address of her device. Reads without her are limited by the consent's
     /// frequency per day.
     #[must_use]
     pub fn attended_by(mut self, psu: IpAddr) -> Self {
-        self.psu = Some(psu);
+        self.0.psu = Some(psu);
         self
     }
 
     /// The bank.
     #[must_use]
     pub fn bank(&self) -> &Bank {
-        &self.bank
+        &self.0.bank
     }
 
     /// The payment accounts (`GET /v1/accounts`), with balances where the consent opens them.
     pub async fn accounts(&self, with_balance: bool) -> Result<Vec<AccountDetails>, Error> {
-        let url = with_balances(self.bank.url(&["v1", "accounts"]), with_balance);
+        let url = with_balances(self.bank().url(&["v1", "accounts"]), with_balance);
         self.get(url)
             .await
             .map(|answer: AccountList| answer.accounts)
@@ -57,7 +58,7 @@ impl AccountInformation {
 
     /// One payment account (`GET /v1/accounts/{account-id}`).
     pub async fn account(&self, id: &str, with_balance: bool) -> Result<AccountDetails, Error> {
-        let url = with_balances(self.bank.url(&["v1", "accounts", id]), with_balance);
+        let url = with_balances(self.bank().url(&["v1", "accounts", id]), with_balance);
         self.get(url)
             .await
             .map(|answer: AccountResponse| answer.account)
@@ -65,7 +66,7 @@ impl AccountInformation {
 
     /// The balances of a payment account (`GET /v1/accounts/{account-id}/balances`).
     pub async fn balances(&self, id: &str) -> Result<AccountBalances, Error> {
-        self.get(self.bank.url(&["v1", "accounts", id, "balances"]))
+        self.get(self.bank().url(&["v1", "accounts", id, "balances"]))
             .await
     }
 
@@ -75,7 +76,7 @@ impl AccountInformation {
         id: &str,
         filter: &TransactionFilter,
     ) -> Result<TransactionsResponse, Error> {
-        self.get(filter.apply(self.bank.url(&["v1", "accounts", id, "transactions"])))
+        self.get(filter.apply(self.bank().url(&["v1", "accounts", id, "transactions"])))
             .await
     }
 
@@ -87,14 +88,14 @@ impl AccountInformation {
         id: &str,
         filter: &TransactionFilter,
     ) -> BoxStream<'static, Result<Entry<Transaction>, Error>> {
-        let url = filter.apply(self.bank.url(&["v1", "accounts", id, "transactions"]));
-        entries::<TransactionsResponse>(self.clone(), url)
+        let url = filter.apply(self.bank().url(&["v1", "accounts", id, "transactions"]));
+        entries::<TransactionsResponse>(self.0.clone(), url)
     }
 
     /// One transaction (`GET /v1/accounts/{account-id}/transactions/{transactionId}`).
     pub async fn transaction(&self, id: &str, transaction_id: &str) -> Result<Transaction, Error> {
         let url = self
-            .bank
+            .bank()
             .url(&["v1", "accounts", id, "transactions", transaction_id]);
         self.get(url)
             .await
@@ -106,7 +107,7 @@ impl AccountInformation {
         &self,
         with_balance: bool,
     ) -> Result<Vec<CardAccountDetails>, Error> {
-        let url = with_balances(self.bank.url(&["v1", "card-accounts"]), with_balance);
+        let url = with_balances(self.bank().url(&["v1", "card-accounts"]), with_balance);
         self.get(url)
             .await
             .map(|answer: CardAccountList| answer.card_accounts)
@@ -118,7 +119,7 @@ impl AccountInformation {
         id: &str,
         with_balance: bool,
     ) -> Result<CardAccountDetails, Error> {
-        let url = with_balances(self.bank.url(&["v1", "card-accounts", id]), with_balance);
+        let url = with_balances(self.bank().url(&["v1", "card-accounts", id]), with_balance);
         self.get(url)
             .await
             .map(|answer: CardAccountResponse| answer.card_account)
@@ -126,7 +127,7 @@ impl AccountInformation {
 
     /// The balances of a card account (`GET /v1/card-accounts/{account-id}/balances`).
     pub async fn card_balances(&self, id: &str) -> Result<CardAccountBalances, Error> {
-        self.get(self.bank.url(&["v1", "card-accounts", id, "balances"]))
+        self.get(self.bank().url(&["v1", "card-accounts", id, "balances"]))
             .await
     }
 
@@ -136,8 +137,13 @@ impl AccountInformation {
         id: &str,
         filter: &TransactionFilter,
     ) -> Result<CardTransactionsResponse, Error> {
-        self.get(filter.apply(self.bank.url(&["v1", "card-accounts", id, "transactions"])))
-            .await
+        self.get(
+            filter.apply(
+                self.bank()
+                    .url(&["v1", "card-accounts", id, "transactions"]),
+            ),
+        )
+        .await
     }
 
     /// All transactions of a card account, like [`AccountInformation::transactions`].
@@ -147,21 +153,15 @@ impl AccountInformation {
         id: &str,
         filter: &TransactionFilter,
     ) -> BoxStream<'static, Result<Entry<CardTransaction>, Error>> {
-        let url = filter.apply(self.bank.url(&["v1", "card-accounts", id, "transactions"]));
-        entries::<CardTransactionsResponse>(self.clone(), url)
+        let url = filter.apply(
+            self.bank()
+                .url(&["v1", "card-accounts", id, "transactions"]),
+        );
+        entries::<CardTransactionsResponse>(self.0.clone(), url)
     }
 
-    pub(crate) async fn get<T: DeserializeOwned>(&self, url: Url) -> Result<T, Error> {
-        let consent = Some(self.consent_id.as_str());
-        self.bank
-            .ask(Request {
-                method: Method::GET,
-                url,
-                consent,
-                psu: self.psu,
-                body: None,
-            })
-            .await
+    async fn get<T: DeserializeOwned>(&self, url: Url) -> Result<T, Error> {
+        self.0.get(url).await
     }
 }
 

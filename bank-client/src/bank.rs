@@ -1,38 +1,30 @@
-//! A handle for one bank, and the one way in which a request reaches it.
+//! A handle for one bank, and what it is made of.
 
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
-use reqwest::{Client, Method, StatusCode, Url};
-use serde::de::DeserializeOwned;
-use shared_types::decode::decode;
+use reqwest::{Client, Url};
 use shared_types::eidas::OrganisationId;
-use shared_types::message::TppMessages;
 use shared_types::trust::Anchors;
-use uuid::Uuid;
 
-use crate::accounts::AccountInformation;
 use crate::credentials::Credentials;
 use crate::environment::{Clock, Randomness, SystemClock, SystemRandomness};
 use crate::error::{Error, ErrorKind};
 use crate::tls::ServerVerifier;
-use crate::transport_error::{ask_for_alert, explain};
 
 /// One bank (ASPSP). Cheap to clone; clones share the connections.
 #[derive(Clone, Debug)]
 pub struct Bank {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
-struct Inner {
+pub(crate) struct Inner {
+    pub(crate) base: Url,
+    pub(crate) limits: Limits,
+    pub(crate) verifier: Arc<ServerVerifier>,
+    pub(crate) tls: rustls::ClientConfig,
+    pub(crate) randomness: Arc<dyn Randomness>,
     name: String,
-    base: Url,
-    limits: Limits,
-    verifier: Arc<ServerVerifier>,
-    tls: rustls::ClientConfig,
-    randomness: Arc<dyn Randomness>,
     client: Mutex<Client>,
 }
 
@@ -164,21 +156,6 @@ fn connections(tls: rustls::ClientConfig, limits: &Limits) -> Result<Client, req
         .build()
 }
 
-/// One request.
-pub(crate) struct Request<'a> {
-    pub(crate) method: Method,
-    pub(crate) url: Url,
-    pub(crate) consent: Option<&'a str>,
-    pub(crate) psu: Option<IpAddr>,
-    pub(crate) body: Option<Vec<u8>>,
-}
-
-struct Answer {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Vec<u8>,
-}
-
 impl Bank {
     /// Starts a handle for the bank at that address.
     ///
@@ -209,16 +186,6 @@ impl Bank {
         &self.inner.name
     }
 
-    /// Reads accounts under that consent.
-    #[must_use]
-    pub fn with_consent(&self, consent_id: impl Into<String>) -> AccountInformation {
-        AccountInformation::new(self.clone(), consent_id.into())
-    }
-
-    pub(crate) fn limits(&self) -> &Limits {
-        &self.inner.limits
-    }
-
     /// The address of a resource; each segment is escaped.
     pub(crate) fn url(&self, segments: &[&str]) -> Url {
         let mut url = self.inner.base.clone();
@@ -246,6 +213,19 @@ impl Bank {
         }
     }
 
+    /// The connections; new ones, if the certificates of those that are open may no longer be believed.
+    pub(crate) fn client(&self) -> Result<Client, reqwest::Error> {
+        let mut client = self
+            .inner
+            .client
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if !self.inner.verifier.still_stands() {
+            *client = connections(self.inner.tls.clone(), &self.inner.limits)?;
+        }
+        Ok(client.clone())
+    }
+
     pub(crate) fn error(&self, kind: ErrorKind) -> Error {
         Error {
             bank: self.inner.name.clone(),
@@ -259,133 +239,6 @@ impl Bank {
             reason: reason.into(),
         })
     }
-
-    /// Sends a request whose answer has a body of that type.
-    pub(crate) async fn ask<T: DeserializeOwned>(&self, request: Request<'_>) -> Result<T, Error> {
-        let answer = self.send(request).await?;
-        if !is_json(&answer.headers) {
-            return Err(self.malformed("Content-Type", "expected application/json"));
-        }
-        decode(&answer.body).map_err(|fault| self.malformed(fault.path, fault.reason))
-    }
-
-    /// Sends a request whose answer has no body.
-    pub(crate) async fn tell(&self, request: Request<'_>) -> Result<(), Error> {
-        self.send(request).await.map(|_| ())
-    }
-
-    /// The one way in which a request reaches the bank.
-    async fn send(&self, request: Request<'_>) -> Result<Answer, Error> {
-        let limit = self.inner.limits.call;
-        let request_id = self.inner.randomness.uuid();
-        let exchange = async {
-            let mut outcome = self.exchange(request, request_id).await;
-            if let Err(Error {
-                kind: kind @ ErrorKind::Interrupted { .. },
-                ..
-            }) = &mut outcome
-                && let Some(alert) = ask_for_alert(&self.inner.tls, &self.inner.base).await
-            {
-                *kind = ErrorKind::TheyRefused { alert };
-            }
-            outcome
-        };
-        let answer = tokio::time::timeout(limit, exchange)
-            .await
-            .map_err(|_| self.error(ErrorKind::Timeout { limit }))??;
-        if answer.status.is_redirection() {
-            let location = answer
-                .headers
-                .get(LOCATION)
-                .and_then(|value| value.to_str().ok());
-            let location = location.unwrap_or("(nowhere)").chars().take(200).collect();
-            return Err(self.error(ErrorKind::Redirect { location }));
-        }
-        if !answer.status.is_success() {
-            return Err(self.refused(&answer, request_id));
-        }
-        // A bank that does not echo the id is forgiven; one that answers another request is not.
-        let echo = answer.headers.get("x-request-id");
-        if echo.is_some_and(|echo| echo.as_bytes() != request_id.to_string().as_bytes()) {
-            return Err(self.malformed("X-Request-ID", "the answer is to another request"));
-        }
-        Ok(answer)
-    }
-
-    async fn exchange(&self, request: Request<'_>, request_id: Uuid) -> Result<Answer, Error> {
-        let failed = |error: reqwest::Error| {
-            let connecting = self.inner.limits.connecting;
-            self.error(if error.is_timeout() {
-                ErrorKind::Timeout { limit: connecting }
-            } else {
-                explain(&error, &self.inner.verifier)
-            })
-        };
-        let mut outgoing = self
-            .client()
-            .map_err(failed)?
-            .request(request.method, request.url)
-            .header(ACCEPT, "application/json")
-            .header("X-Request-ID", request_id.to_string());
-        if let Some(consent) = request.consent {
-            let value = HeaderValue::from_str(consent)
-                .map_err(|_| self.malformed("Consent-ID", "the id of a consent is plain text"))?;
-            outgoing = outgoing.header("Consent-ID", value);
-        }
-        if let Some(psu) = request.psu {
-            outgoing = outgoing.header("PSU-IP-Address", psu.to_string());
-        }
-        if let Some(body) = request.body {
-            outgoing = outgoing.header(CONTENT_TYPE, "application/json").body(body);
-        }
-        let mut incoming = outgoing.send().await.map_err(failed)?;
-        let mut body = Vec::new();
-        while let Some(chunk) = incoming.chunk().await.map_err(failed)? {
-            if body.len() + chunk.len() > self.inner.limits.answer {
-                return Err(self.error(ErrorKind::TooLarge {
-                    limit: self.inner.limits.answer,
-                }));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(Answer {
-            status: incoming.status(),
-            headers: incoming.headers().clone(),
-            body,
-        })
-    }
-
-    fn refused(&self, answer: &Answer, request_id: Uuid) -> Error {
-        let status = answer.status.as_u16();
-        let messages = if is_json(&answer.headers) {
-            decode::<TppMessages>(&answer.body).ok()
-        } else {
-            None
-        };
-        self.error(match messages {
-            Some(TppMessages {
-                tpp_messages: messages,
-            }) => ErrorKind::Refused {
-                status,
-                messages,
-                request_id,
-            },
-            None => ErrorKind::Status { status, request_id },
-        })
-    }
-
-    /// The connections; new ones, if the certificates of those that are open may no longer be believed.
-    fn client(&self) -> Result<Client, reqwest::Error> {
-        let mut client = self
-            .inner
-            .client
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if !self.inner.verifier.still_stands() {
-            *client = connections(self.inner.tls.clone(), &self.inner.limits)?;
-        }
-        Ok(client.clone())
-    }
 }
 
 impl std::fmt::Debug for Inner {
@@ -395,17 +248,4 @@ impl std::fmt::Debug for Inner {
             .field("base", &self.base.as_str())
             .finish_non_exhaustive()
     }
-}
-
-fn is_json(headers: &HeaderMap) -> bool {
-    let value = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    value
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .eq_ignore_ascii_case("application/json")
 }

@@ -7,8 +7,9 @@ use shared_types::consent::{
     ConsentCreated, ConsentInformation, ConsentRequest, ConsentStatus, ConsentStatusResponse,
 };
 
-use crate::bank::{Bank, Request};
+use crate::bank::Bank;
 use crate::error::Error;
+use crate::exchange::Request;
 
 impl Bank {
     /// Asks for a consent (`POST /v1/consents`). It opens nothing until the customer has approved it at the bank.

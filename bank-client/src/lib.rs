@@ -44,6 +44,7 @@ mod consents;
 pub mod credentials;
 pub mod environment;
 mod error;
+mod exchange;
 mod pages;
 mod tls;
 mod transport_error;

@@ -10,8 +10,8 @@ use shared_types::card_account::{CardTransaction, CardTransactionsResponse};
 use shared_types::link::Links;
 use shared_types::transaction::{BookingStatus, Transaction, TransactionsResponse};
 
-use crate::accounts::AccountInformation;
 use crate::error::{Error, ErrorKind};
+use crate::exchange::UnderConsent;
 
 /// Which transactions are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,7 +107,7 @@ impl TransactionPage for CardTransactionsResponse {
 }
 
 struct Reading<T> {
-    from: AccountInformation,
+    from: UnderConsent,
     next: Option<Url>,
     read: HashSet<String>,
     ready: VecDeque<Entry<T>>,
@@ -115,7 +115,7 @@ struct Reading<T> {
 
 /// All entries of the list that starts at `url`. A page is read when the one before it is used up.
 pub(crate) fn entries<P: TransactionPage>(
-    from: AccountInformation,
+    from: UnderConsent,
     url: Url,
 ) -> BoxStream<'static, Result<Entry<P::Item>, Error>> {
     let start = Reading {
@@ -140,8 +140,8 @@ pub(crate) fn entries<P: TransactionPage>(
 
 impl<T> Reading<T> {
     async fn turn<P: TransactionPage<Item = T>>(&mut self, url: Url) -> Result<(), Error> {
-        let bank = self.from.bank();
-        if self.read.len() >= bank.limits().pages || !self.read.insert(url.to_string()) {
+        let bank = &self.from.bank;
+        if self.read.len() >= bank.inner.limits.pages || !self.read.insert(url.to_string()) {
             return Err(bank.error(ErrorKind::PageLoop));
         }
         let (pending, booked, links) = self.from.get::<P>(url).await?.open();

@@ -83,7 +83,7 @@ async fn bodies_and_headers_have_a_size() {
 async fn handshakes_and_quiet_connections_have_a_time() {
     let banks = Banks::start().await;
     let bank = bank_b_with(&banks, |limits| {
-        (limits.handshake_seconds, limits.idle_seconds) = (1, 1);
+        (limits.handshake_seconds, limits.idle_seconds) = (2, 1);
     })
     .await;
     let (address, identity) = (bank.xs2a_address(), banks.sandbox.pki.bank_a.qwac.clone());

@@ -205,3 +205,36 @@ async fn an_identity_is_not_the_name_but_the_certificate() {
     let answer = banks.at_b(&impostor).read("/v1/accounts", &consent).await;
     assert_eq!(answer.refusal(), "400 CONSENT_UNKNOWN Consent-ID");
 }
+
+#[test]
+fn no_changed_byte_of_a_certificate_goes_unnoticed() {
+    use bank_client::environment::{Clock as _, SystemClock};
+    use rustls_pki_types::UnixTime;
+    use shared_types::eidas::identify;
+    use shared_types::trust::{Usage, judge};
+
+    let now = SystemClock.now();
+    let pki = fixtures::pki::Pki::make(now).unwrap();
+    let anchors = Anchors::from_pem(pki.ca1.root_pem().unwrap().as_bytes()).unwrap();
+    let chain: Vec<CertificateDer<'static>> =
+        CertificateDer::pem_slice_iter(pki.bank_a.qwac.chain_pem.as_bytes())
+            .collect::<Result<_, _>>()
+            .unwrap();
+    let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(
+        now.timestamp().unsigned_abs(),
+    ));
+    let judged =
+        |chain: &[CertificateDer<'_>]| judge(&anchors, &chain[0], &chain[1..], Usage::Client, now);
+    assert!(judged(&chain).is_ok());
+    for which in 0..chain.len() {
+        for at in 0..chain[which].len() {
+            let mut changed = chain.clone();
+            let mut der = changed[which].to_vec();
+            der[at] ^= 0x01;
+            changed[which] = der.into();
+            assert!(judged(&changed).is_err(), "certificate {which}, byte {at}");
+            // Whatever it says now, it is read without harm.
+            let _ = identify(&changed[which]);
+        }
+    }
+}

@@ -6,15 +6,16 @@ use std::io::{BufRead, Read as _};
 use chrono::NaiveDate;
 use rust_decimal::Decimal;
 use serde::Serialize;
-use shared_types::account::{AccountDetails, Balance, BalanceType};
+use shared_types::account::AccountDetails;
 use shared_types::card_account::{CardAccountDetails, CardTransaction};
 use shared_types::decode::Malformed;
-use shared_types::money::{Amount, Currency};
+use shared_types::money::{Amount, AmountError, Currency};
 use shared_types::text::Text;
 use shared_types::transaction::Transaction;
 use sqlx::{Any, Transaction as SqlTransaction};
 use uuid::Uuid;
 
+use super::sums::Sums;
 use super::world::{AccountRecord, EntryRecord, Record, Sum, VERSION, read};
 use crate::store::{Database, StoreError};
 
@@ -113,13 +114,7 @@ pub async fn import(
 struct Account {
     line: u64,
     card: bool,
-    currency: Currency,
-    closing: Decimal,
-    booked: Decimal,
-    pending: Decimal,
-    not_invoiced: Decimal,
-    last_booking: Option<NaiveDate>,
-    entries: i64,
+    sums: Sums,
 }
 
 struct Import {
@@ -250,13 +245,7 @@ impl Import {
         let account = Account {
             line: self.line,
             card,
-            currency,
-            closing,
-            booked: opening,
-            pending: Decimal::ZERO,
-            not_invoiced: Decimal::ZERO,
-            last_booking: None,
-            entries: 0,
+            sums: Sums::start(opening, closing, currency, card),
         };
         self.accounts.insert(record.id, account);
         self.imported.accounts += 1;
@@ -350,10 +339,10 @@ impl Import {
         card: bool,
     ) -> Result<i64, ImportError> {
         let line = self.line;
-        let wrong = |path: &str, problem: &str| ImportError::Line {
+        let wrong = |path: &str, problem: String| ImportError::Line {
             line,
             path: format!("{kind}.{path}"),
-            problem: problem.to_owned(),
+            problem,
         };
         let account = self
             .accounts
@@ -362,54 +351,39 @@ impl Import {
             .ok_or_else(|| {
                 wrong(
                     "account",
-                    "no earlier line has an account of that id and kind",
+                    "no earlier line has an account of that id and kind".to_owned(),
                 )
             })?;
-        if entry.amount.currency() != account.currency {
-            return Err(wrong(
-                "details.transactionAmount.currency",
-                "not the currency of the account",
-            ));
-        }
-        let add = |sum: &mut Decimal| {
-            let total = Amount::new(*sum, account.currency)
-                .and_then(|total| total.checked_add(&entry.amount));
-            total.map(|total| *sum = total.value()).map_err(|fault| {
-                wrong(
+        account
+            .sums
+            .add(&entry.amount, entry.booking_date, entry.invoiced)
+            .map_err(|fault| match fault {
+                AmountError::DifferentCurrencies(..) => wrong(
+                    "details.transactionAmount.currency",
+                    "not the currency of the account".to_owned(),
+                ),
+                fault => wrong(
                     "details.transactionAmount.amount",
-                    &format!("the balance would be {fault}"),
-                )
+                    format!("the balance would be {fault}"),
+                ),
             })
-        };
-        if let Some(date) = entry.booking_date {
-            add(&mut account.booked)?;
-            account.last_booking = account.last_booking.max(Some(date));
-            if !entry.invoiced {
-                add(&mut account.not_invoiced)?;
-            }
-        } else {
-            add(&mut account.pending)?;
-        }
-        account.entries += 1;
-        Ok(account.entries)
     }
 
     async fn finish(mut self) -> Result<Imported, ImportError> {
-        for (id, account) in std::mem::take(&mut self.accounts) {
-            if account.booked != account.closing {
-                let difference = account.closing - account.booked;
+        for (id, Account { line, sums, .. }) in std::mem::take(&mut self.accounts) {
+            let difference = sums.difference();
+            if !difference.is_zero() {
                 return Err(ImportError::Balance {
                     account: id,
-                    line: account.line,
+                    line,
                     difference,
                 });
             }
-            self.line = account.line;
-            let balances = self.json(
-                &account
-                    .balances()
-                    .map_err(|fault| self.wrong("closingBalance", fault))?,
-            )?;
+            self.line = line;
+            let balances = sums
+                .balances()
+                .map_err(|fault| self.wrong("closingBalance", fault.to_string()))?;
+            let balances = self.json(&balances)?;
             sqlx::query("UPDATE account SET balances = $1 WHERE id = $2")
                 .bind(balances)
                 .bind(id.to_string())
@@ -436,33 +410,5 @@ impl Import {
             ),
             _ => error.into(),
         })
-    }
-}
-
-impl Account {
-    fn balances(&self) -> Result<Vec<Balance>, String> {
-        let balance = |sum: Decimal, balance_type| {
-            let balance_amount =
-                Amount::new(sum, self.currency).map_err(|fault| fault.to_string())?;
-            Ok::<_, String>(Balance {
-                balance_amount,
-                balance_type,
-                credit_limit_included: None,
-                last_change_date_time: None,
-                reference_date: self.last_booking,
-                last_committed_transaction: None,
-            })
-        };
-        let booked = balance(self.booked, BalanceType::InterimBooked)?;
-        let second = if self.card {
-            balance(self.not_invoiced, BalanceType::NonInvoiced)?
-        } else {
-            let expected = self
-                .booked
-                .checked_add(self.pending)
-                .ok_or("the balance is too large")?;
-            balance(expected, BalanceType::Expected)?
-        };
-        Ok(vec![booked, second])
     }
 }

@@ -1,6 +1,7 @@
 //! The built-in ledger: a core banking system on the server's own database.
 
 mod import;
+mod sums;
 #[cfg(test)]
 mod tests;
 pub mod world;
