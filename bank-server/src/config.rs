@@ -119,6 +119,7 @@ impl LimitsConfig {
         ConnectionLimits {
             handshake: Duration::from_secs(self.handshake_seconds),
             idle: Duration::from_secs(self.idle_seconds),
+            answer: Duration::from_secs(self.request_seconds.saturating_add(self.idle_seconds)),
             per_organisation: self.connections_per_organisation,
             requests_per_organisation: self.requests_per_organisation,
         }

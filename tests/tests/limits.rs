@@ -249,3 +249,74 @@ async fn an_organisation_may_have_so_many_requests_at_a_time() {
     .unwrap();
     bank.stop().await;
 }
+
+/// The start of an HTTP/2 connection whose peer will never have room for an answer, and so many requests.
+fn requests_without_room(number: u32) -> Vec<u8> {
+    let frame = |kind: u8, flags: u8, stream: u32, payload: &[u8]| {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+    };
+    let text = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
+    // HPACK: GET and https by their index, the rest as literals.
+    let head = [
+        vec![0x82, 0x87, 0x04],
+        text("/v1/consents/none/status"),
+        vec![0x01],
+        text("localhost"),
+        vec![0x00],
+        text("x-request-id"),
+        text("99391c7e-ad88-49ec-a2ad-99ddcb1f7721"),
+    ]
+    .concat();
+    // SETTINGS_INITIAL_WINDOW_SIZE is 0.
+    let mut bytes = [
+        &b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..],
+        &frame(4, 0, 0, &[0, 4, 0, 0, 0, 0]),
+    ]
+    .concat();
+    for request in 0..number {
+        bytes.extend(frame(1, 0x05, 2 * request + 1, &head));
+    }
+    bytes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_nobody_collects_do_not_pile_up() {
+    let banks = Banks::start().await;
+    let bank = bank_b_with(&banks, |limits| {
+        (
+            limits.request_seconds,
+            limits.idle_seconds,
+            limits.requests_per_organisation,
+        ) = (1, 1, 5);
+    })
+    .await;
+    let (address, identity) = (bank.xs2a_address(), banks.sandbox.pki.bank_a.qwac.clone());
+    tokio::task::spawn_blocking(move || {
+        let status = || match ask(&mut connect(address, &identity, b"\x08http/1.1"), STATUS) {
+            Met::Http(answer) => String::from_utf8_lossy(&answer[..12]).into_owned(),
+            other => panic!("{other:?}"),
+        };
+        // A few, and the connection ends after its time; while it lasts, they count.
+        let mut few = connect(address, &identity, b"\x02h2");
+        few.write_all(&requests_without_room(5)).unwrap();
+        let mut answered = [0; 64];
+        few.read_exact(&mut answered).unwrap();
+        let meanwhile = status();
+        until_the_end(few);
+        assert!(
+            ["HTTP/1.1 429", "HTTP/1.1 403"].contains(&meanwhile.as_str()),
+            "{meanwhile}"
+        );
+        assert_eq!(status(), "HTTP/1.1 403", "the turns are given back");
+        // A great many, and it is cut.
+        let mut many = connect(address, &identity, b"\x02h2");
+        // It may be cut before all are written.
+        let _ = many.write_all(&requests_without_room(3000));
+        until_the_end(many);
+        assert_eq!(status(), "HTTP/1.1 403");
+    })
+    .await
+    .unwrap();
+    bank.stop().await;
+}

@@ -28,6 +28,9 @@ fn violation(
     })
 }
 
+/// Accounts that a consent may name in one list; a customer with more is asked for a global consent.
+const MOST_ACCOUNTS: usize = 100;
+
 /// Checks the body of `POST /v1/consents` beyond its form.
 pub fn check_request(request: &ConsentRequest, today: NaiveDate) -> Result<(), Violation> {
     check_access(&request.access)?;
@@ -109,6 +112,13 @@ fn check_access(access: &AccountAccess) -> Result<(), Violation> {
         _ => {}
     }
     for (name, list) in lists {
+        if list.is_some_and(|list| list.len() > MOST_ACCOUNTS) {
+            return violation(
+                MessageCode::FormatError,
+                format!("access.{name}"),
+                "name at most 100 accounts",
+            );
+        }
         for (index, reference) in list.into_iter().flatten().enumerate() {
             check_reference(reference, &format!("access.{name}[{index}]"))?;
         }
@@ -198,6 +208,12 @@ mod tests {
         assert_eq!(
             fault(json!({ "balances": [{}] }), |_| ()),
             "FORMAT_ERROR access.balances[0]"
+        );
+        let many = vec![json!({ "iban": "DE89370400440532013000" }); 101];
+        assert_eq!(fault(json!({ "accounts": many[..100] }), |_| ()), "");
+        assert_eq!(
+            fault(json!({ "accounts": many }), |_| ()),
+            "FORMAT_ERROR access.accounts"
         );
         assert_eq!(fault(json!({}), |_| ()), "FORMAT_ERROR access");
         assert_eq!(

@@ -1,5 +1,6 @@
 //! An open connection: who is at the other end, and how long it may stay.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -38,10 +39,25 @@ pub struct Connection {
 #[derive(Debug)]
 struct State {
     verdict: Verdict,
-    /// Requests that are being answered.
-    in_flight: usize,
-    /// When the last request was answered, or the connection opened.
+    /// The requests whose answers are not all sent, with the time at which each came in.
+    open: HashMap<u64, Instant>,
+    /// How many requests there were.
+    requests: u64,
+    /// When the last answer was sent, or the connection opened.
     quiet_since: Instant,
+}
+
+/// Open answers on one connection, refusals included, at which it is cut: a peer that keeps asking over HTTP/2 and
+/// never reads would otherwise pile them up.
+const MOST_OPEN: usize = 1000;
+
+/// How long a connection may last.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// Without a request.
+    pub(super) idle: Duration,
+    /// With one whose answer is not collected.
+    pub(super) answer: Duration,
 }
 
 impl Connection {
@@ -66,7 +82,8 @@ impl Connection {
             trust,
             state: Mutex::new(State {
                 verdict,
-                in_flight: 0,
+                open: HashMap::new(),
+                requests: 0,
                 quiet_since: Instant::now(),
             }),
         })
@@ -94,21 +111,32 @@ impl Connection {
         Ok(())
     }
 
-    /// Counts a request for as long as the returned guard lives, unless the organisation has too many as it is.
+    /// Counts a request for as long as the returned guard lives: until its answer is sent.
     #[must_use]
-    pub fn begin_request(self: &Arc<Self>) -> Option<InFlight> {
-        let turn = self.place.turn()?;
-        self.state().in_flight += 1;
-        Some(InFlight {
+    pub fn begin_request(self: &Arc<Self>) -> Answering {
+        let mut state = self.state();
+        let number = state.requests;
+        state.requests += 1;
+        state.open.insert(number, Instant::now());
+        Answering {
             connection: Arc::clone(self),
-            _turn: turn,
-        })
+            number,
+            turn: self.place.turn(),
+        }
     }
 
-    /// Since when no request is being answered; `None` while one is.
-    fn quiet_since(&self) -> Option<Instant> {
+    /// When the connection ends, if nothing more happens.
+    fn deadline(&self, patience: Patience) -> Instant {
         let state = self.state();
-        (state.in_flight == 0).then_some(state.quiet_since)
+        match state.open.values().min() {
+            Some(oldest) => *oldest + patience.answer,
+            None => state.quiet_since + patience.idle,
+        }
+    }
+
+    /// Whether the peer piles up requests without collecting answers.
+    fn is_overrun(&self) -> bool {
+        self.state().open.len() > MOST_OPEN
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -117,27 +145,36 @@ impl Connection {
     }
 }
 
-/// A request that is being answered.
+/// A request whose answer is not all sent yet.
 #[derive(Debug)]
-pub struct InFlight {
+pub struct Answering {
     connection: Arc<Connection>,
-    _turn: Turn,
+    number: u64,
+    turn: Option<Turn>,
 }
 
-impl Drop for InFlight {
+impl Answering {
+    /// Whether the organisation may have this request, beside those it has.
+    #[must_use]
+    pub fn has_turn(&self) -> bool {
+        self.turn.is_some()
+    }
+}
+
+impl Drop for Answering {
     fn drop(&mut self) {
         let mut state = self.connection.state();
-        state.in_flight = state.in_flight.saturating_sub(1);
+        state.open.remove(&self.number);
         state.quiet_since = Instant::now();
     }
 }
 
-/// The bytes of an open connection. It reads as ended once it has been quiet for too long: HTTP/2 would otherwise
-/// keep it open for as long as the peer answers pings, and a peer that does not read would keep it for ever.
+/// The bytes of an open connection. It reads as ended once it has been quiet for too long, or does not collect its
+/// answers: HTTP/2 would otherwise keep it open for as long as the peer answers pings.
 pub struct Bytes {
     tls: TlsStream<TcpStream>,
     connection: Arc<Connection>,
-    idle: Duration,
+    patience: Patience,
     timer: Pin<Box<Sleep>>,
 }
 
@@ -145,13 +182,15 @@ impl Bytes {
     pub(super) fn new(
         tls: TlsStream<TcpStream>,
         connection: Arc<Connection>,
-        idle: Duration,
+        patience: Patience,
     ) -> Self {
-        let timer = Box::pin(sleep_until(Instant::now() + idle));
+        let timer = Box::pin(sleep_until(
+            Instant::now() + patience.idle.min(patience.answer),
+        ));
         Self {
             tls,
             connection,
-            idle,
+            patience,
             timer,
         }
     }
@@ -162,17 +201,30 @@ impl Bytes {
         &self.connection
     }
 
-    /// Ready once the connection has been quiet for too long.
-    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Ready once the connection has lasted too long.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.timer.as_mut().poll(cx).is_ready() {
-            let now = Instant::now();
-            let deadline = self.connection.quiet_since().unwrap_or(now) + self.idle;
-            if deadline <= now {
+            let deadline = self.connection.deadline(self.patience);
+            if deadline <= Instant::now() {
                 return Poll::Ready(());
             }
             self.timer.as_mut().reset(deadline);
         }
         Poll::Pending
+    }
+
+    /// What the stream says, or that its time is over.
+    fn or_end<T>(
+        &mut self,
+        polled: Poll<io::Result<T>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        match polled {
+            Poll::Pending => self
+                .poll_end(cx)
+                .map(|()| Err(io::ErrorKind::TimedOut.into())),
+            ready @ Poll::Ready(_) => ready,
+        }
     }
 }
 
@@ -183,9 +235,12 @@ impl AsyncRead for Bytes {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        match Pin::new(&mut this.tls).poll_read(cx, buffer) {
+        if this.connection.is_overrun() {
             // Reading nothing is how a stream ends.
-            Poll::Pending => this.poll_idle(cx).map(Ok),
+            return Poll::Ready(Ok(()));
+        }
+        match Pin::new(&mut this.tls).poll_read(cx, buffer) {
+            Poll::Pending => this.poll_end(cx).map(Ok),
             ready @ Poll::Ready(_) => ready,
         }
     }
@@ -198,31 +253,19 @@ impl AsyncWrite for Bytes {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        match Pin::new(&mut this.tls).poll_write(cx, bytes) {
-            Poll::Pending => this
-                .poll_idle(cx)
-                .map(|()| Err(io::ErrorKind::TimedOut.into())),
-            ready @ Poll::Ready(_) => ready,
-        }
+        let polled = Pin::new(&mut this.tls).poll_write(cx, bytes);
+        this.or_end(polled, cx)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        match Pin::new(&mut this.tls).poll_flush(cx) {
-            Poll::Pending => this
-                .poll_idle(cx)
-                .map(|()| Err(io::ErrorKind::TimedOut.into())),
-            ready @ Poll::Ready(_) => ready,
-        }
+        let polled = Pin::new(&mut this.tls).poll_flush(cx);
+        this.or_end(polled, cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        match Pin::new(&mut this.tls).poll_shutdown(cx) {
-            Poll::Pending => this
-                .poll_idle(cx)
-                .map(|()| Err(io::ErrorKind::TimedOut.into())),
-            ready @ Poll::Ready(_) => ready,
-        }
+        let polled = Pin::new(&mut this.tls).poll_shutdown(cx);
+        this.or_end(polled, cx)
     }
 }

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::connection::{Bytes, Connection};
+use super::connection::{Bytes, Connection, Patience};
 
 use super::quota::{self, Quota};
 use super::trust::{PeerVerifier, Trust, noting_refusal};
@@ -32,6 +32,8 @@ pub struct ConnectionLimits {
     pub handshake: Duration,
     /// How long a connection may stay without a request.
     pub idle: Duration,
+    /// How long receiving a request, answering it and having the answer collected may take.
+    pub answer: Duration,
     /// How many connections an organisation may hold.
     pub per_organisation: usize,
     /// How many requests an organisation may have at a time, over all its connections.
@@ -197,13 +199,22 @@ impl Door {
         if connection.is_flood() {
             return Err((shown, Box::new(TurnedAwayReason::TooMany)));
         }
+        let ConnectionLimits {
+            handshake,
+            idle,
+            answer,
+            ..
+        } = self.limits;
         // One connection too many is told so; it may not wait around for long.
         let idle = if connection.is_excess() {
-            self.limits.handshake
+            handshake
         } else {
-            self.limits.idle
+            idle
         };
-        Ok((Bytes::new(tls, Arc::new(connection), idle), protocol))
+        Ok((
+            Bytes::new(tls, Arc::new(connection), Patience { idle, answer }),
+            protocol,
+        ))
     }
 }
 

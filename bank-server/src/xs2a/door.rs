@@ -1,11 +1,13 @@
 //! What every request passes: limits, trust, identity and `X-Request-ID`.
 
 use std::cell::Cell;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
-use actix_web::body::{BoxBody, MessageBody};
+use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::http::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
@@ -17,7 +19,7 @@ use uuid::Uuid;
 use super::Xs2a;
 use super::error::ApiError;
 use crate::identity::Tpp;
-use crate::transport::connection::{Connection, InFlight};
+use crate::transport::connection::{Answering, Connection};
 
 /// The header that names a request, in both directions.
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -52,7 +54,10 @@ pub(crate) async fn door(
     let echo = request_id(request.headers()).ok();
     let connection = request.conn_data::<Arc<Connection>>().cloned();
 
-    let (mut response, refused) = match enter(&request, connection.as_ref()) {
+    let answering = connection.as_ref().map(Connection::begin_request);
+    let has_turn = answering.as_ref().is_some_and(Answering::has_turn);
+
+    let (mut response, refused) = match enter(&request, connection.as_ref(), has_turn) {
         Err(Closed { error, close }) => {
             let mut answer = error.respond();
             if close {
@@ -92,7 +97,33 @@ pub(crate) async fn door(
         microseconds = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
         "request"
     );
-    Ok(response)
+    Ok(response.map_body(|_, body| {
+        BoxBody::new(Sending {
+            body,
+            _answering: answering,
+        })
+    }))
+}
+
+/// A body that counts as an open answer until it is sent.
+struct Sending {
+    body: BoxBody,
+    _answering: Option<Answering>,
+}
+
+impl MessageBody for Sending {
+    type Error = <BoxBody as MessageBody>::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<web::Bytes, Self::Error>>> {
+        Pin::new(&mut self.get_mut().body).poll_next(cx)
+    }
 }
 
 struct Entered {
@@ -118,6 +149,7 @@ impl From<ApiError> for Closed {
 fn enter(
     request: &ServiceRequest,
     connection: Option<&Arc<Connection>>,
+    has_turn: bool,
 ) -> Result<Entered, Closed> {
     let close = |error| Closed { error, close: true };
     // Both are set when the server starts, for every request alike.
@@ -132,10 +164,9 @@ fn enter(
     if connection.is_excess() {
         return Err(close(ApiError::too_many_connections()));
     }
-    let in_flight = connection
-        .begin_request()
-        .ok_or_else(ApiError::too_many_requests)?;
-    request.extensions_mut().insert::<InFlight>(in_flight);
+    if !has_turn {
+        return Err(ApiError::too_many_requests().into());
+    }
     if headers_size(request) > state.limits.headers {
         return Err(close(ApiError::headers_too_large(state.limits.headers)));
     }

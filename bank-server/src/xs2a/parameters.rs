@@ -10,6 +10,9 @@ use super::RequestLimits;
 use super::error::ApiError;
 use crate::core_banking::{PageKey, TransactionQuery};
 
+/// Parameters of a request, at most; no operation knows more than seven.
+const MOST: usize = 32;
+
 /// The query of a request, each name at most once. Names nobody asks for are ignored.
 #[derive(Debug)]
 pub(super) struct Parameters(Vec<(String, String)>);
@@ -18,6 +21,12 @@ impl Parameters {
     pub(super) fn of(request: &HttpRequest) -> Result<Self, ApiError> {
         let mut parameters: Vec<(String, String)> = Vec::new();
         for (name, value) in url::form_urlencoded::parse(request.query_string().as_bytes()) {
+            if parameters.len() >= MOST {
+                return Err(ApiError::format(
+                    "query",
+                    format!("more than {MOST} parameters"),
+                ));
+            }
             if parameters.iter().any(|(known, _)| *known == name) {
                 return Err(ApiError::format(name, "the parameter must be there once"));
             }
