@@ -110,3 +110,35 @@ fn make_file(path: &Path) -> std::io::Result<()> {
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path).map(|_| ())
 }
+
+#[cfg(test)]
+mod tests {
+    use sqlx::Row as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_committed_is_on_disk_and_for_its_owner_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bank.db");
+        let database = Database::open(&path).await.unwrap();
+        let synchronous = sqlx::query("PRAGMA synchronous")
+            .fetch_one(database.pool())
+            .await
+            .unwrap();
+        assert_eq!(synchronous.get::<i64, _>(0), 2, "FULL");
+        let journal = sqlx::query("PRAGMA journal_mode")
+            .fetch_one(database.pool())
+            .await
+            .unwrap();
+        assert_eq!(journal.get::<String, _>(0), "wal");
+        let mode = std::os::unix::fs::PermissionsExt::mode(
+            &std::fs::metadata(&path).unwrap().permissions(),
+        );
+        assert_eq!(mode & 0o777, 0o600);
+        let error = Database::open(&folder.path().join("nowhere/bank.db"))
+            .await
+            .unwrap_err();
+        assert!(error.to_string().contains("nowhere/bank.db"), "{error}");
+    }
+}

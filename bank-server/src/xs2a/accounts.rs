@@ -39,7 +39,7 @@ fn present(account: Opened<'_, AccountDetails>) -> AccountDetails {
 
 /// Lists the accounts that the consent opens, with balances where they are asked for and opened.
 #[utoipa::path(
-    get, path = "/v1/accounts", tag = "Accounts",
+    get, path = "/v1/accounts", operation_id = "getAccountList", tag = "Accounts",
     params(
         ("X-Request-ID" = String, Header), ("Consent-ID" = String, Header),
         ("PSU-IP-Address" = Option<String>, Header, description = "There if the customer is present"),
@@ -64,7 +64,7 @@ pub(super) async fn list(
 
 /// Reads one account.
 #[utoipa::path(
-    get, path = "/v1/accounts/{account-id}", tag = "Accounts",
+    get, path = "/v1/accounts/{account-id}", operation_id = "readAccountDetails", tag = "Accounts",
     params(
         ("account-id" = String, Path), ("X-Request-ID" = String, Header), ("Consent-ID" = String, Header),
         ("PSU-IP-Address" = Option<String>, Header), ("withBalance" = Option<bool>, Query),
@@ -88,7 +88,7 @@ pub(super) async fn details(
 
 /// Reads an account's balances.
 #[utoipa::path(
-    get, path = "/v1/accounts/{account-id}/balances", tag = "Accounts",
+    get, path = "/v1/accounts/{account-id}/balances", operation_id = "getBalances", tag = "Accounts",
     params(
         ("account-id" = String, Path), ("X-Request-ID" = String, Header), ("Consent-ID" = String, Header),
         ("PSU-IP-Address" = Option<String>, Header),
@@ -113,7 +113,7 @@ pub(super) async fn balances(
 
 /// Reads an account's transactions, page by page: pending ones first, then booked ones, the newest first.
 #[utoipa::path(
-    get, path = "/v1/accounts/{account-id}/transactions", tag = "Accounts",
+    get, path = "/v1/accounts/{account-id}/transactions", operation_id = "getTransactionList", tag = "Accounts",
     params(
         ("account-id" = String, Path), ("X-Request-ID" = String, Header), ("Consent-ID" = String, Header),
         ("PSU-IP-Address" = Option<String>, Header),
@@ -121,7 +121,7 @@ pub(super) async fn balances(
         ("dateTo" = Option<String>, Query, description = "Last day; today, if absent"),
         ("bookingStatus" = shared_types::transaction::BookingStatus, Query),
         ("withBalance" = Option<bool>, Query),
-        ("pageSize" = Option<u32>, Query, description = "Transactions on a page"),
+        ("pageSize" = Option<u32>, Query, minimum = 1, maximum = 500, description = "Transactions on a page"),
         ("page" = Option<String>, Query, description = "Part of the link next"),
     ),
     responses(
@@ -177,7 +177,7 @@ pub(super) async fn transactions(
 
 /// Reads one transaction.
 #[utoipa::path(
-    get, path = "/v1/accounts/{account-id}/transactions/{transactionId}", tag = "Accounts",
+    get, path = "/v1/accounts/{account-id}/transactions/{transactionId}", operation_id = "getTransactionDetails", tag = "Accounts",
     params(
         ("account-id" = String, Path), ("transactionId" = String, Path),
         ("X-Request-ID" = String, Header), ("Consent-ID" = String, Header),

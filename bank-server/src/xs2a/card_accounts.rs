@@ -39,7 +39,7 @@ fn present(account: Opened<'_, CardAccountDetails>) -> CardAccountDetails {
 
 /// Lists the card accounts that the consent opens, with balances where they are asked for and opened.
 #[utoipa::path(
-    get, path = "/v1/card-accounts", tag = "Card accounts",
+    get, path = "/v1/card-accounts", operation_id = "getCardAccountList", tag = "Card accounts",
     params(
         ("X-Request-ID" = String, Header), ("Consent-ID" = String, Header),
         ("PSU-IP-Address" = Option<String>, Header), ("withBalance" = Option<bool>, Query),
@@ -63,7 +63,7 @@ pub(super) async fn list(
 
 /// Reads one card account.
 #[utoipa::path(
-    get, path = "/v1/card-accounts/{account-id}", tag = "Card accounts",
+    get, path = "/v1/card-accounts/{account-id}", operation_id = "readCardAccountDetails", tag = "Card accounts",
     params(
         ("account-id" = String, Path), ("X-Request-ID" = String, Header), ("Consent-ID" = String, Header),
         ("PSU-IP-Address" = Option<String>, Header), ("withBalance" = Option<bool>, Query),
@@ -87,7 +87,7 @@ pub(super) async fn details(
 
 /// Reads a card account's balances.
 #[utoipa::path(
-    get, path = "/v1/card-accounts/{account-id}/balances", tag = "Card accounts",
+    get, path = "/v1/card-accounts/{account-id}/balances", operation_id = "getCardAccountBalances", tag = "Card accounts",
     params(
         ("account-id" = String, Path), ("X-Request-ID" = String, Header), ("Consent-ID" = String, Header),
         ("PSU-IP-Address" = Option<String>, Header),
@@ -113,7 +113,7 @@ pub(super) async fn balances(
 
 /// Reads a card account's transactions, page by page: pending ones first, then booked ones, the newest first.
 #[utoipa::path(
-    get, path = "/v1/card-accounts/{account-id}/transactions", tag = "Card accounts",
+    get, path = "/v1/card-accounts/{account-id}/transactions", operation_id = "getCardAccountTransactionList", tag = "Card accounts",
     params(
         ("account-id" = String, Path), ("X-Request-ID" = String, Header), ("Consent-ID" = String, Header),
         ("PSU-IP-Address" = Option<String>, Header),
@@ -121,7 +121,7 @@ pub(super) async fn balances(
         ("dateTo" = Option<String>, Query, description = "Last day; today, if absent"),
         ("bookingStatus" = shared_types::transaction::BookingStatus, Query),
         ("withBalance" = Option<bool>, Query),
-        ("pageSize" = Option<u32>, Query, description = "Transactions on a page"),
+        ("pageSize" = Option<u32>, Query, minimum = 1, maximum = 500, description = "Transactions on a page"),
         ("page" = Option<String>, Query, description = "Part of the link next"),
     ),
     responses(

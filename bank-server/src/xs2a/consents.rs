@@ -21,7 +21,7 @@ use crate::store::consents::{Consent, Inserted, NewConsent};
 
 /// Asks for a consent. It is `received` and opens nothing until the customer approves it.
 #[utoipa::path(
-    post, path = "/v1/consents", tag = "Consents", request_body = ConsentRequest,
+    post, path = "/v1/consents", operation_id = "createConsent", tag = "Consents", request_body = ConsentRequest,
     params(
         ("X-Request-ID" = String, Header, description = "UUID of the request; repeated, it has one effect"),
         ("PSU-IP-Address" = String, Header, description = "Address of the customer's device"),
@@ -83,7 +83,7 @@ fn created(consent: &Consent) -> HttpResponse {
 
 /// Reads a consent.
 #[utoipa::path(
-    get, path = "/v1/consents/{consentId}", tag = "Consents",
+    get, path = "/v1/consents/{consentId}", operation_id = "getConsentInformation", tag = "Consents",
     params(("consentId" = String, Path), ("X-Request-ID" = String, Header)),
     responses(
         (status = 200, body = ConsentInformation),
@@ -115,7 +115,7 @@ pub(super) async fn read(
 
 /// Reads where a consent stands.
 #[utoipa::path(
-    get, path = "/v1/consents/{consentId}/status", tag = "Consents",
+    get, path = "/v1/consents/{consentId}/status", operation_id = "getConsentStatus", tag = "Consents",
     params(("consentId" = String, Path), ("X-Request-ID" = String, Header)),
     responses(
         (status = 200, body = ConsentStatusResponse),
@@ -136,7 +136,7 @@ pub(super) async fn status(
 
 /// Ends a consent. Ending one that has ended changes nothing.
 #[utoipa::path(
-    delete, path = "/v1/consents/{consentId}", tag = "Consents",
+    delete, path = "/v1/consents/{consentId}", operation_id = "deleteConsent", tag = "Consents",
     params(("consentId" = String, Path), ("X-Request-ID" = String, Header)),
     responses(
         (status = 204, description = "Ended"),

@@ -1,0 +1,98 @@
+//! The documentation tells the truth where a test can see it.
+
+use std::fs;
+use std::path::Path;
+
+use bank_server::config::Config;
+
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+fn read(path: &str) -> String {
+    fs::read_to_string(Path::new(ROOT).join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// What stands between backticks.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+#[test]
+fn every_test_that_security_names_is_there() {
+    let security = read("docs/security.md");
+    let mut named = 0;
+    for name in
+        quoted(&security).filter(|name| name.contains("::") && !name.contains("shared_types::"))
+    {
+        let parts: Vec<&str> = name.split("::").collect();
+        // `file::test` is one of ours, `module::tests::test` one within a crate.
+        let found = match parts.as_slice() {
+            [file, test] if *test != "tests" => {
+                read(&format!("tests/tests/{file}.rs")).contains(&format!("fn {test}("))
+            }
+            [.., module, "tests"] => anywhere(module, "mod tests"),
+            [.., module, "tests", test] => anywhere(module, &format!("fn {test}(")),
+            _ => false,
+        };
+        assert!(found, "docs/security.md names {name}");
+        named += 1;
+    }
+    assert!(named > 30, "{named}");
+}
+
+/// Whether a source file or folder of that name, in any crate, holds the text.
+fn anywhere(module: &str, text: &str) -> bool {
+    fn search(folder: &Path, module: &str, text: &str) -> bool {
+        fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .any(|path| {
+                if path.is_dir() {
+                    return search(&path, module, text);
+                }
+                let within = path.iter().any(|part| part == module)
+                    || path.file_stem().is_some_and(|stem| stem == module);
+                within && fs::read_to_string(&path).is_ok_and(|source| source.contains(text))
+            })
+    }
+
+    [
+        "shared-types/src",
+        "bank-client/src",
+        "bank-server/src",
+        "fixtures/src",
+    ]
+    .iter()
+    .any(|folder| search(&Path::new(ROOT).join(folder), module, text))
+}
+
+#[test]
+fn the_configuration_of_the_readme_is_one() {
+    let readme = read("README.md");
+    let (_, after) = readme.split_once("```toml\n").unwrap();
+    let (configuration, _) = after.split_once("```").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("bank.toml");
+    fs::write(&file, configuration).unwrap();
+    let config = Config::read(&file).unwrap_or_else(|fault| panic!("{fault}"));
+    assert!(config.faults().is_empty());
+    assert_eq!(
+        config.store.path,
+        folder.path().join("bank.db"),
+        "paths are taken from the folder of the file"
+    );
+}
+
+#[test]
+fn every_file_that_the_readme_links_to_is_there() {
+    let readme = read("README.md");
+    let links = readme
+        .split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split(')').next());
+    for link in links.filter(|link| !link.starts_with("http")) {
+        assert!(Path::new(ROOT).join(link).is_file(), "{link}");
+    }
+    for program in ["fixtures/sandbox", "fixtures/prepare", "tests/run"] {
+        assert!(Path::new(ROOT).join(program).is_file(), "{program}");
+    }
+}
