@@ -202,27 +202,40 @@ impl Config {
     /// What can be seen to be wrong without opening anything.
     #[must_use]
     pub fn faults(&self) -> Vec<Fault> {
+        const DAY: u64 = 24 * 60 * 60;
+
         let limits = &self.limits;
-        let at_least_one = [
-            ("limits.body_bytes", limits.body_bytes == 0),
-            ("limits.header_bytes", limits.header_bytes == 0),
-            ("limits.page_size", limits.page_size == 0),
-            ("limits.handshake_seconds", limits.handshake_seconds == 0),
-            ("limits.idle_seconds", limits.idle_seconds == 0),
-            ("limits.request_seconds", limits.request_seconds == 0),
+        let size = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
+        let ranges = [
+            ("body_bytes", size(limits.body_bytes), 1024 * 1024 * 1024),
+            // The HTTP library takes no larger head.
+            ("header_bytes", size(limits.header_bytes), 128 * 1024),
+            ("page_size", size(limits.page_size), 10_000),
+            ("largest_page_size", size(limits.largest_page_size), 10_000),
+            ("handshake_seconds", limits.handshake_seconds, DAY),
+            ("idle_seconds", limits.idle_seconds, DAY),
+            ("request_seconds", limits.request_seconds, DAY),
+            ("shutdown_seconds", limits.shutdown_seconds, DAY),
             (
-                "limits.connections_per_organisation",
-                limits.connections_per_organisation == 0,
+                "connections_per_organisation",
+                size(limits.connections_per_organisation),
+                1_000_000,
             ),
             (
-                "limits.requests_per_organisation",
-                limits.requests_per_organisation == 0,
+                "requests_per_organisation",
+                size(limits.requests_per_organisation),
+                1_000_000,
             ),
         ];
-        let mut faults: Vec<Fault> = at_least_one
+        let mut faults: Vec<Fault> = ranges
             .into_iter()
-            .filter(|(_, zero)| *zero)
-            .map(|(place, _)| Fault::new(place, "must be at least 1"))
+            .filter(|(_, value, most)| !(1..=*most).contains(value))
+            .map(|(name, _, most)| {
+                Fault::new(
+                    format!("limits.{name}"),
+                    format!("must be from 1 to {most}"),
+                )
+            })
             .collect();
         if limits.page_size > limits.largest_page_size {
             faults.push(Fault::new(
@@ -246,5 +259,48 @@ impl Config {
             faults.push(Fault::new("log.filter", error));
         }
         faults
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_have_a_range_each() {
+        let text = |limits: &str| {
+            format!(
+                r#"
+                bank = {{ name = "B" }}
+                xs2a = {{ listen = "127.0.0.1:0", certificate = "c", private_key = "k", anchors = ["a"] }}
+                operator = {{ listen = "127.0.0.1:0" }}
+                store = {{ path = "d" }}
+                limits = {{ {limits} }}
+                "#
+            )
+        };
+        let faults = |limits: &str| -> Vec<String> {
+            let config: Config = toml::from_str(&text(limits)).unwrap();
+            config
+                .faults()
+                .into_iter()
+                .map(|fault| fault.place)
+                .collect()
+        };
+        assert!(faults("").is_empty());
+        assert_eq!(faults("idle_seconds = 0"), ["limits.idle_seconds"]);
+        assert_eq!(
+            faults("idle_seconds = 9223372036854775807"),
+            ["limits.idle_seconds"]
+        );
+        assert_eq!(
+            faults("largest_page_size = 10001"),
+            ["limits.largest_page_size"]
+        );
+        assert_eq!(faults("page_size = 501"), ["limits.page_size"]);
+        assert!(
+            toml::from_str::<Config>(&text("idle = 1")).is_err(),
+            "a misspelt name"
+        );
     }
 }
