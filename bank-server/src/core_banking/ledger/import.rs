@@ -15,12 +15,15 @@ use shared_types::transaction::Transaction;
 use sqlx::{Any, Transaction as SqlTransaction};
 use uuid::Uuid;
 
+use super::batch::{Batch, BatchError, Row};
 use super::sums::Sums;
 use super::world::{AccountRecord, EntryRecord, Record, Sum, VERSION, read};
 use crate::store::{Database, StoreError};
 
 /// The longest line, in bytes.
 const LONGEST_LINE: u64 = 64 * 1024;
+
+const KNOWN: &str = "this id is there already, in the file or in the database";
 
 /// What was loaded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -67,6 +70,19 @@ pub enum ImportError {
     Store(#[from] StoreError),
 }
 
+impl From<BatchError> for ImportError {
+    fn from(error: BatchError) -> Self {
+        match error {
+            BatchError::Known { line, path } => Self::Line {
+                line,
+                path: path.to_owned(),
+                problem: KNOWN.to_owned(),
+            },
+            BatchError::Sql(error) => error.into(),
+        }
+    }
+}
+
 impl From<sqlx::Error> for ImportError {
     fn from(error: sqlx::Error) -> Self {
         Self::Store(error.into())
@@ -84,6 +100,7 @@ pub async fn import(
         sql: database.begin_write().await?,
         line: 0,
         accounts: HashMap::new(),
+        batch: Batch::default(),
         imported: Imported::default(),
     };
     let mut line = Vec::new();
@@ -97,13 +114,13 @@ pub async fn import(
         {
             break;
         }
-        if line.len() as u64 > LONGEST_LINE {
-            return Err(import.wrong(".", format!("longer than {LONGEST_LINE} bytes")));
+        if let Err(error) = import.take_line(&line).await {
+            // What is wrong in an earlier line, and not seen yet, comes first.
+            import.batch.write(&mut import.sql).await?;
+            return Err(error);
         }
-        let record =
-            read(&line).map_err(|Malformed { path, reason }| import.wrong(path, reason))?;
-        import.take(record).await?;
     }
+    import.batch.write(&mut import.sql).await?;
     if import.line == 1 {
         return Err(import.wrong(".", "the file is empty"));
     }
@@ -121,6 +138,7 @@ struct Import {
     sql: SqlTransaction<'static, Any>,
     line: u64,
     accounts: HashMap<Uuid, Account>,
+    batch: Batch,
     imported: Imported,
 }
 
@@ -140,6 +158,14 @@ impl Import {
             path: path.into(),
             problem: problem.into(),
         }
+    }
+
+    async fn take_line(&mut self, line: &[u8]) -> Result<(), ImportError> {
+        if line.len() as u64 > LONGEST_LINE {
+            return Err(self.wrong(".", format!("longer than {LONGEST_LINE} bytes")));
+        }
+        let record = read(line).map_err(|Malformed { path, reason }| self.wrong(path, reason))?;
+        self.take(record).await
     }
 
     async fn take(&mut self, record: Record) -> Result<(), ImportError> {
@@ -312,20 +338,17 @@ impl Import {
                 ));
             }
         };
-        let json = self.json(&record.details)?;
-        let sequence = self.count(kind, record.account, entry, card)?;
-        let insert = sqlx::query(
-            "INSERT INTO entry (account, booked, date, sequence, transaction_id, details) \
-             VALUES ($1, $2, $3, $4, $5, $6)",
-        )
-        .bind(record.account.to_string())
-        .bind(i64::from(entry.booking_date.is_some()))
-        .bind(date.to_string())
-        .bind(sequence)
-        .bind(id.to_owned())
-        .bind(json);
-        let outcome = insert.execute(&mut *self.sql).await;
-        self.unless_known(outcome, entry.id_path)?;
+        let row = Row {
+            line: self.line,
+            id_path: entry.id_path,
+            account: record.account.to_string(),
+            booked: entry.booking_date.is_some(),
+            date: date.to_string(),
+            sequence: self.count(kind, record.account, entry, card)?,
+            transaction_id: id.to_owned(),
+            details: self.json(&record.details)?,
+        };
+        self.batch.push(row, &mut self.sql).await?;
         self.imported.transactions += 1;
         Ok(())
     }
@@ -404,10 +427,9 @@ impl Import {
         path: &str,
     ) -> Result<T, ImportError> {
         outcome.map_err(|error| match &error {
-            sqlx::Error::Database(refused) if refused.is_unique_violation() => self.wrong(
-                path,
-                "this id is there already, in the file or in the database",
-            ),
+            sqlx::Error::Database(refused) if refused.is_unique_violation() => {
+                self.wrong(path, KNOWN)
+            }
             _ => error.into(),
         })
     }

@@ -1,5 +1,6 @@
 //! The built-in ledger: a core banking system on the server's own database.
 
+mod batch;
 mod import;
 mod sums;
 #[cfg(test)]

@@ -201,6 +201,32 @@ async fn a_bad_line_is_refused_with_its_place_and_nothing_is_loaded() {
     }
 }
 
+#[tokio::test]
+async fn a_known_id_is_found_among_many() {
+    for (number, again) in [(99, 50), (100, 100), (250, 201), (250, 250)] {
+        let scene = Scene::set().await;
+        let mut lines: Vec<String> = many(number).lines().map(str::to_owned).collect();
+        lines.push(lines[2 + again].clone());
+        let error = import(&scene.database, lines.join("\n").as_bytes())
+            .await
+            .unwrap_err()
+            .to_string();
+        let place = format!(
+            "line {}, at transaction.details.transactionId: this id",
+            lines.len()
+        );
+        assert!(error.contains(&place), "{error}");
+        // A later fault does not hide an earlier one.
+        lines.push("{}".to_owned());
+        let error = import(&scene.database, lines.join("\n").as_bytes())
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(&place), "{error}");
+        assert_eq!(scene.customers().await, 0);
+    }
+}
+
 /// So many transactions, several on each day, some of them pending.
 fn many(number: u32) -> String {
     let mut lines = example();

@@ -1,0 +1,126 @@
+//! Transactions on their way into the ledger, many at a time: a statement for each would cost more than its row.
+
+use std::fmt::Write as _;
+
+use sqlx::{Any, Connection as _, Transaction};
+
+/// Rows in one statement; six values each stay well below what a database takes.
+const FULL: usize = 100;
+
+const INSERT: &str =
+    "INSERT INTO entry (account, booked, date, sequence, transaction_id, details) VALUES ";
+
+/// One row of the table `entry`, and the line it came from.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) line: u64,
+    /// Where in the line the id stands.
+    pub(super) id_path: &'static str,
+    pub(super) account: String,
+    pub(super) booked: bool,
+    pub(super) date: String,
+    pub(super) sequence: i64,
+    pub(super) transaction_id: String,
+    pub(super) details: String,
+}
+
+/// Rows that are not in the database yet.
+#[derive(Debug, Default)]
+pub(super) struct Batch(Vec<Row>);
+
+/// Why a batch did not get in.
+#[derive(Debug)]
+pub(super) enum BatchError {
+    /// A transaction of that id is there already.
+    Known {
+        /// The line of the second one.
+        line: u64,
+        /// Where in the line.
+        path: &'static str,
+    },
+    /// The database failed.
+    Sql(sqlx::Error),
+}
+
+impl Batch {
+    /// Takes a row, and writes all if it is one of many.
+    pub(super) async fn push(
+        &mut self,
+        row: Row,
+        sql: &mut Transaction<'static, Any>,
+    ) -> Result<(), BatchError> {
+        self.0.push(row);
+        if self.0.len() < FULL {
+            Ok(())
+        } else {
+            self.write(sql).await
+        }
+    }
+
+    /// Writes what has not been written.
+    pub(super) async fn write(
+        &mut self,
+        sql: &mut Transaction<'static, Any>,
+    ) -> Result<(), BatchError> {
+        let rows = std::mem::take(&mut self.0);
+        if rows.is_empty() {
+            return Ok(());
+        }
+        // A savepoint, so that a statement that fails does not spoil the transaction around it.
+        let mut attempt = sql.begin().await.map_err(BatchError::Sql)?;
+        match insert(&rows, &mut attempt).await {
+            Ok(()) => attempt.commit().await.map_err(BatchError::Sql),
+            Err(error) if is_known(&error) => {
+                attempt.rollback().await.map_err(BatchError::Sql)?;
+                Err(find_known(&rows, sql).await)
+            }
+            Err(error) => Err(BatchError::Sql(error)),
+        }
+    }
+}
+
+/// Which of the rows is there already: the first that does not get in on its own.
+async fn find_known(rows: &[Row], sql: &mut Transaction<'static, Any>) -> BatchError {
+    for row in rows {
+        match insert(std::slice::from_ref(row), sql).await {
+            Ok(()) => {}
+            Err(error) if is_known(&error) => {
+                return BatchError::Known {
+                    line: row.line,
+                    path: row.id_path,
+                };
+            }
+            Err(error) => return BatchError::Sql(error),
+        }
+    }
+    // Together they did not get in, and one by one they did.
+    BatchError::Sql(sqlx::Error::WorkerCrashed)
+}
+
+fn is_known(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(refused) if refused.is_unique_violation())
+}
+
+async fn insert(rows: &[Row], sql: &mut Transaction<'_, Any>) -> Result<(), sqlx::Error> {
+    let mut text = INSERT.to_owned();
+    for index in 0..rows.len() {
+        let numbers: Vec<String> = (1..=6)
+            .map(|number| format!("${}", index * 6 + number))
+            .collect();
+        let comma = if index == 0 { "" } else { ", " };
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{comma}({})", numbers.join(", "));
+    }
+    // The text is made of a constant and of numbers.
+    let query = sqlx::query(sqlx::AssertSqlSafe(text));
+    let bound = rows.iter().fold(query, |query, row| {
+        query
+            .bind(row.account.clone())
+            .bind(i64::from(row.booked))
+            .bind(row.date.clone())
+            .bind(row.sequence)
+            .bind(row.transaction_id.clone())
+            .bind(row.details.clone())
+    });
+    bound.execute(&mut **sql).await.map(|_| ())
+}
