@@ -410,7 +410,7 @@ async fn we_refuse_servers_and_say_why() {
     let scene = Scene::set().await;
     scene.answers(json_answer(json!({ "accounts": [] }))).await;
     let pki = &scene.pki;
-    let reason = refused_server(&scene, &pki.bank_c.qwac, "PSDES-BDE-3003").await;
+    let reason = refused_server(&scene, &pki.bank_c.qwac, "PSDES-BE-3003").await;
     assert!(
         matches!(&reason, ServerRefusal::Trust(Refusal::UnknownIssuer { issuer }) if issuer.contains("CA2 Root")),
         "{reason}"
