@@ -6,8 +6,9 @@ use std::sync::Arc;
 use rustls::crypto::CryptoProvider;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use shared_types::certificate::CertificateSummary;
+use shared_types::trust::validity;
 
 /// A certificate chain and the private key that belongs to its first certificate.
 #[derive(Clone)]
@@ -46,6 +47,15 @@ impl Credentials {
     #[must_use]
     pub fn chain(&self) -> &[CertificateDer<'static>] {
         &self.0.cert
+    }
+
+    /// The last second of its own certificate.
+    #[must_use]
+    pub fn valid_until(&self) -> Option<UnixTime> {
+        self.chain()
+            .first()
+            .and_then(validity)
+            .map(|window| window.until)
     }
 
     /// Chain and key as rustls takes them, for a client and for a server alike.

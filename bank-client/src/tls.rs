@@ -137,7 +137,8 @@ impl ServerVerifier {
             intermediates,
             Usage::Server,
             self.now(),
-        )?;
+        )?
+        .window;
         let parsed = ParsedCertificate::try_from(leaf).map_err(|_| Refusal::Unreadable)?;
         verify_server_name(&parsed, name)
             .map_err(|_| ServerRefusal::WrongName(name.to_str().into_owned()))?;

@@ -1,14 +1,19 @@
 //! The configuration file of one bank.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
 
+pub use crate::fault::Fault;
+use crate::identity::LicenceSource;
 use crate::telemetry::LogFormat;
+use crate::transport::fetch::FetchLimits;
+use crate::transport::keeper::Sources;
 use crate::transport::listener::ConnectionLimits;
+use crate::transport::material::Source;
+use crate::transport::trust::UnknownStatus;
 use crate::xs2a::RequestLimits;
 
 /// Everything a bank is started with. Paths are taken from the folder of the file.
@@ -23,6 +28,12 @@ pub struct Config {
     pub operator: OperatorConfig,
     /// Where data is kept.
     pub store: StoreConfig,
+    /// How revoked certificates are known.
+    #[serde(default)]
+    pub revocation: RevocationConfig,
+    /// Who is licensed.
+    #[serde(default)]
+    pub register: RegisterConfig,
     /// Limits; each has a default.
     #[serde(default)]
     pub limits: LimitsConfig,
@@ -51,6 +62,9 @@ pub struct Xs2aConfig {
     pub private_key: PathBuf,
     /// The agreed certification authorities, as PEM. No other is trusted, the system's least of all.
     pub anchors: Vec<PathBuf>,
+    /// Intermediate CAs, as PEM: those whose revocation lists are used beside the anchors' own.
+    #[serde(default)]
+    pub intermediates: Vec<PathBuf>,
     /// Threads that answer requests; one for each core, if absent.
     pub workers: Option<std::num::NonZeroUsize>,
 }
@@ -69,6 +83,43 @@ pub struct OperatorConfig {
 pub struct StoreConfig {
     /// The SQLite database; made if it is not there.
     pub path: PathBuf,
+}
+
+/// Section `[revocation]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RevocationConfig {
+    /// Revocation lists: files, or `http://` addresses (lists are signed, and RFC 5280, section 8, advises against HTTPS
+    /// for them). Several for each CA, if it publishes several.
+    pub lists: Vec<String>,
+    /// What happens when nothing fresh says whether a certificate was revoked.
+    pub unknown_status: UnknownStatus,
+    /// Seconds between two looks at an address; sooner, if a list ends sooner.
+    pub refresh_seconds: u64,
+    /// Seconds that fetching a list may take.
+    pub fetch_seconds: u64,
+    /// Whether addresses may lead to this machine or its link (loopback, link-local).
+    pub allow_local_addresses: bool,
+}
+
+impl Default for RevocationConfig {
+    fn default() -> Self {
+        Self {
+            lists: Vec::new(),
+            unknown_status: UnknownStatus::default(),
+            refresh_seconds: 300,
+            fetch_seconds: 30,
+            allow_local_addresses: false,
+        }
+    }
+}
+
+/// Section `[register]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RegisterConfig {
+    /// The scheme's register of licensed organisations, as JSON. Without one, certificates are taken at their word.
+    pub file: Option<PathBuf>,
 }
 
 /// Section `[limits]`.
@@ -120,8 +171,8 @@ impl LimitsConfig {
             handshake: Duration::from_secs(self.handshake_seconds),
             idle: Duration::from_secs(self.idle_seconds),
             answer: Duration::from_secs(self.request_seconds.saturating_add(self.idle_seconds)),
-            per_organisation: self.connections_per_organisation,
-            requests_per_organisation: self.requests_per_organisation,
+            per_peer: self.connections_per_organisation,
+            requests_per_peer: self.requests_per_organisation,
         }
     }
 
@@ -155,30 +206,6 @@ impl Default for LogConfig {
     }
 }
 
-/// Something wrong with a configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
-    /// Where: `xs2a.certificate`, or the file as a whole.
-    pub place: String,
-    /// What is wrong.
-    pub problem: String,
-}
-
-impl Fault {
-    pub(crate) fn new(place: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self {
-            place: place.into(),
-            problem: problem.into(),
-        }
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.problem)
-    }
-}
-
 impl Config {
     /// Reads the file and takes its paths from its folder.
     pub fn read(file: &Path) -> Result<Self, Fault> {
@@ -193,10 +220,57 @@ impl Config {
             &mut xs2a.private_key,
             &mut config.store.path,
         ];
-        for path in paths.into_iter().chain(&mut xs2a.anchors) {
+        let lists = [&mut xs2a.anchors, &mut xs2a.intermediates];
+        for path in paths
+            .into_iter()
+            .chain(lists.into_iter().flatten())
+            .chain(&mut config.register.file)
+        {
             *path = folder.join(&*path);
         }
+        for list in &mut config.revocation.lists {
+            if !is_address(list) {
+                *list = folder.join(&*list).to_string_lossy().into_owned();
+            }
+        }
         Ok(config)
+    }
+
+    /// Where trust comes from.
+    pub(crate) fn sources(&self) -> Sources {
+        let Self {
+            xs2a, revocation, ..
+        } = self;
+        let lists = revocation.lists.iter().enumerate().map(|(index, list)| {
+            let place = format!("revocation.lists[{index}]");
+            (is_address(list), Source::new(place, list))
+        });
+        let (list_addresses, list_files): (Vec<_>, Vec<_>) =
+            lists.partition(|(fetched, _)| *fetched);
+        let only =
+            |marked: Vec<(bool, Source)>| marked.into_iter().map(|(_, source)| source).collect();
+        Sources {
+            certificate: Source::new("xs2a.certificate", &xs2a.certificate),
+            private_key: Source::new("xs2a.private_key", &xs2a.private_key),
+            anchors: Source::each("xs2a.anchors", &xs2a.anchors),
+            intermediates: Source::each("xs2a.intermediates", &xs2a.intermediates),
+            list_files: only(list_files),
+            list_addresses: only(list_addresses),
+            unknown_status: revocation.unknown_status,
+            fetch: FetchLimits {
+                time: Duration::from_secs(revocation.fetch_seconds),
+                allow_local: revocation.allow_local_addresses,
+            },
+            refresh: Duration::from_secs(revocation.refresh_seconds),
+        }
+    }
+
+    /// The register's file.
+    pub(crate) fn licence_source(&self) -> LicenceSource {
+        let file = self.register.file.as_ref();
+        LicenceSource {
+            register: file.map(|path| Source::new("register.file", path)),
+        }
     }
 
     /// What can be seen to be wrong without opening anything.
@@ -207,40 +281,62 @@ impl Config {
         let limits = &self.limits;
         let size = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
         let ranges = [
-            ("body_bytes", size(limits.body_bytes), 1024 * 1024 * 1024),
-            // The HTTP library takes no larger head.
-            ("header_bytes", size(limits.header_bytes), 128 * 1024),
-            ("page_size", size(limits.page_size), 10_000),
-            ("largest_page_size", size(limits.largest_page_size), 10_000),
-            ("handshake_seconds", limits.handshake_seconds, DAY),
-            ("idle_seconds", limits.idle_seconds, DAY),
-            ("request_seconds", limits.request_seconds, DAY),
-            ("shutdown_seconds", limits.shutdown_seconds, DAY),
             (
-                "connections_per_organisation",
+                "limits.body_bytes",
+                size(limits.body_bytes),
+                1024 * 1024 * 1024,
+            ),
+            // The HTTP library takes no larger head.
+            ("limits.header_bytes", size(limits.header_bytes), 128 * 1024),
+            ("limits.page_size", size(limits.page_size), 10_000),
+            (
+                "limits.largest_page_size",
+                size(limits.largest_page_size),
+                10_000,
+            ),
+            ("limits.handshake_seconds", limits.handshake_seconds, DAY),
+            ("limits.idle_seconds", limits.idle_seconds, DAY),
+            ("limits.request_seconds", limits.request_seconds, DAY),
+            ("limits.shutdown_seconds", limits.shutdown_seconds, DAY),
+            (
+                "limits.connections_per_organisation",
                 size(limits.connections_per_organisation),
                 1_000_000,
             ),
             (
-                "requests_per_organisation",
+                "limits.requests_per_organisation",
                 size(limits.requests_per_organisation),
                 1_000_000,
+            ),
+            (
+                "revocation.refresh_seconds",
+                self.revocation.refresh_seconds,
+                DAY,
+            ),
+            (
+                "revocation.fetch_seconds",
+                self.revocation.fetch_seconds,
+                DAY,
             ),
         ];
         let mut faults: Vec<Fault> = ranges
             .into_iter()
             .filter(|(_, value, most)| !(1..=*most).contains(value))
-            .map(|(name, _, most)| {
-                Fault::new(
-                    format!("limits.{name}"),
-                    format!("must be from 1 to {most}"),
-                )
-            })
+            .map(|(name, _, most)| Fault::new(name, format!("must be from 1 to {most}")))
             .collect();
         if limits.page_size > limits.largest_page_size {
             faults.push(Fault::new(
                 "limits.page_size",
                 "must not be greater than limits.largest_page_size",
+            ));
+        }
+        if self.revocation.lists.is_empty()
+            && self.revocation.unknown_status == UnknownStatus::HardFail
+        {
+            faults.push(Fault::new(
+                "revocation.lists",
+                "names no revocation list, so no certificate's status could be known and nobody could connect; name \
+                 lists, or set unknown_status = \"soft-fail\"",
             ));
         }
         if !self.operator.listen.ip().is_loopback() {
@@ -262,6 +358,11 @@ impl Config {
     }
 }
 
+/// Whether a revocation list is to be fetched, rather than read from a file.
+pub(crate) fn is_address(list: &str) -> bool {
+    list.starts_with("http://")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -275,6 +376,7 @@ mod tests {
                 xs2a = {{ listen = "127.0.0.1:0", certificate = "c", private_key = "k", anchors = ["a"] }}
                 operator = {{ listen = "127.0.0.1:0" }}
                 store = {{ path = "d" }}
+                revocation = {{ lists = ["l"] }}
                 limits = {{ {limits} }}
                 "#
             )

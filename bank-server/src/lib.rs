@@ -20,8 +20,8 @@
 pub mod config;
 pub mod consent;
 pub mod core_banking;
+mod fault;
 pub mod identity;
-mod material;
 mod operator;
 mod server;
 pub mod store;

@@ -24,7 +24,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Runs the bank until SIGTERM or SIGINT; open requests are still answered.
+    /// Runs the bank until SIGTERM or SIGINT; open requests are still answered. SIGHUP has certificates, revocation
+    /// lists and register read again.
     Serve {
         /// The configuration file.
         #[arg(long)]
@@ -88,13 +89,20 @@ async fn serve(path: &Path) -> Result<(), Failure> {
     };
     let mut terminate = signal(SignalKind::terminate()).map_err(signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(signals)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(signals)?;
     let bank = BankServer::new(config)
         .start()
         .await
         .map_err(|error| Failure(error.to_string(), FIX_CONFIGURATION))?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            Some(()) = hangup.recv() => {
+                tracing::info!("reading certificates, lists and register again");
+                bank.reread();
+            }
+        }
     }
     tracing::info!("stopping; open requests are still answered");
     bank.stop().await;
@@ -104,7 +112,7 @@ async fn serve(path: &Path) -> Result<(), Failure> {
 
 fn check_configuration(path: &Path) -> Result<(), Failure> {
     let faults: Vec<Fault> = match Config::read(path) {
-        Ok(config) => check(&config, &SystemClock),
+        Ok(config) => check(&config, SystemClock),
         Err(fault) => vec![fault],
     };
     let mut out = std::io::stdout().lock();

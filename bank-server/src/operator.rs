@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use actix_web::{HttpResponse, web};
+use arc_swap::ArcSwap;
 use serde_json::json;
 
 use crate::core_banking::CoreBanking;
 use crate::store::Database;
+use crate::transport::keeper::Report;
 
 pub(crate) struct Health {
     pub(crate) database: Database,
     pub(crate) core: Arc<dyn CoreBanking>,
+    pub(crate) trust: Arc<ArcSwap<Report>>,
 }
 
 pub(crate) fn configure(app: &mut web::ServiceConfig) {
@@ -23,7 +26,8 @@ async fn live() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "status": "live" }))
 }
 
-/// Requests can be answered: the database and the core banking system do.
+/// Requests can be answered: the database and the core banking system do, and peers can come in. A replacement that was
+/// refused is told, and is no reason to take the bank out of service: it goes on with what it had.
 async fn ready(health: web::Data<Health>) -> HttpResponse {
     let store = health
         .database
@@ -35,8 +39,16 @@ async fn ready(health: web::Data<Health>) -> HttpResponse {
         Ok(()) => "ready".to_owned(),
         Err(problem) => problem.clone(),
     };
-    let body = json!({ "store": name(&store), "coreBanking": name(&core) });
-    if store.is_ok() && core.is_ok() {
+    let trust = health.trust.load();
+    let problems: Vec<String> = trust.problems.iter().map(ToString::to_string).collect();
+    let closed = if trust.closed { "closed" } else { "ready" };
+    let body = json!({
+        "store": name(&store),
+        "coreBanking": name(&core),
+        "trust": closed,
+        "problems": problems,
+    });
+    if store.is_ok() && core.is_ok() && !trust.closed {
         HttpResponse::Ok().json(body)
     } else {
         HttpResponse::ServiceUnavailable().json(body)

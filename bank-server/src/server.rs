@@ -10,22 +10,24 @@ use actix_http::HttpService;
 use actix_service::{ServiceFactory, ServiceFactoryExt as _, fn_service, map_config};
 use actix_web::dev::AppConfig;
 use actix_web::{App, middleware, web};
+use arc_swap::ArcSwap;
 use bank_client::environment::{Clock, Randomness, SystemClock, SystemRandomness};
 use shared_types::eidas::OrganisationId;
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use crate::config::{Config, Fault};
 use crate::consent::Approvals;
 use crate::core_banking::CoreBanking;
 use crate::core_banking::ledger::Ledger;
-use crate::material::Material;
+use crate::identity::{LicenceSource, Licences, own_organisation};
 use crate::operator::{self, Health};
 use crate::store::consents::Consents;
 use crate::store::{Database, StoreError};
-use crate::transport::connection::Bytes;
+use crate::transport::keeper::{Keeper, Report, wait_for_first};
 use crate::transport::listener::{Door, DoorObserver, LogTurnedAway};
-use crate::transport::trust::{Snapshot, Trust};
+use crate::transport::stream::Bytes;
+use crate::transport::trust::Trust;
 use crate::xs2a::{self, Xs2a};
 
 /// A bank that is about to be started.
@@ -128,18 +130,18 @@ impl BankServer {
 
     /// Opens the files and the database, and starts to listen. The bank runs on threads of its own.
     pub async fn start(self) -> Result<RunningBank, StartError> {
-        let mut faults = self.config.faults();
-        let material = match Material::open(&self.config) {
-            Ok(material) if faults.is_empty() => material,
-            Ok(_) => return Err(StartError::Configuration(faults)),
-            Err(more) => {
-                faults.extend(more);
-                return Err(StartError::Configuration(faults));
-            }
-        };
-        for fault in material.own_certificate_faults(self.clock.now()) {
-            tracing::warn!(%fault, "clients will refuse this bank");
+        let keeper = open(&self.config, &self.clock).map_err(StartError::Configuration)?;
+        for problem in &keeper.report().load().problems {
+            tracing::warn!(%problem, "something is wrong with what trust is made of");
         }
+        if self.config.register.file.is_none() {
+            tracing::warn!("no register is configured: certificates are taken at their word");
+        }
+        let trust = keeper.trust();
+        let report = keeper.report();
+        let organisation = own_organisation(&trust.current().credentials).map_err(|error| {
+            StartError::Configuration(vec![Fault::new("xs2a.certificate", error.to_string())])
+        })?;
         let database = Database::open(&self.config.store.path).await?;
         let core = self
             .core
@@ -147,18 +149,11 @@ impl BankServer {
         let consents = Consents::new(database.clone());
         let approvals =
             Approvals::new(consents.clone(), Arc::clone(&core), Arc::clone(&self.clock));
-        let trust = Trust::new(
-            Snapshot {
-                anchors: material.anchors,
-            },
-            Arc::clone(&self.clock),
-        );
         let door = Door::new(
-            &material.credentials,
-            trust.clone(),
+            Arc::clone(&trust),
             self.config.limits.of_connections(),
             self.observer,
-        )?;
+        );
         let xs2a = web::Data::new(Xs2a {
             consents,
             core: Arc::clone(&core),
@@ -169,6 +164,7 @@ impl BankServer {
         let health = web::Data::new(Health {
             database: database.clone(),
             core,
+            trust: Arc::clone(&report),
         });
         let (xs2a_socket, xs2a_address) = listen(self.config.xs2a.listen)?;
         let (operator_socket, operator_address) = listen(self.config.operator.listen)?;
@@ -176,8 +172,12 @@ impl BankServer {
             xs2a: xs2a_socket,
             operator: operator_socket,
         };
-        let running = run(&self.config, sockets, door, xs2a, health).await?;
-        let organisation = material.itself.organisation().clone();
+        let reread = Arc::new(Notify::new());
+        let keeping = Keeping {
+            keeper,
+            reread: Arc::clone(&reread),
+        };
+        let running = run(&self.config, sockets, keeping, door, xs2a, health).await?;
         tracing::info!(bank = self.config.bank.name, %organisation, xs2a = %xs2a_address, operator = %operator_address, "serving");
         Ok(RunningBank {
             organisation,
@@ -185,6 +185,8 @@ impl BankServer {
             operator_address,
             approvals,
             trust,
+            report,
+            reread,
             database,
             running,
         })
@@ -193,12 +195,12 @@ impl BankServer {
 
 /// Says all that is wrong with a configuration and the files it names, without starting anything.
 #[must_use]
-pub fn check(config: &Config, clock: &dyn Clock) -> Vec<Fault> {
-    let mut faults = config.faults();
-    match Material::open(config) {
-        Ok(material) => faults.extend(material.own_certificate_faults(clock.now())),
-        Err(more) => faults.extend(more),
-    }
+pub fn check(config: &Config, clock: impl Clock) -> Vec<Fault> {
+    let clock: Arc<dyn Clock> = Arc::new(clock);
+    let mut faults = match open(config, &clock) {
+        Ok(keeper) => keeper.report().load().problems.clone(),
+        Err(faults) => faults,
+    };
     let folder = config
         .store
         .path
@@ -213,6 +215,19 @@ pub fn check(config: &Config, clock: &dyn Clock) -> Vec<Fault> {
     faults
 }
 
+/// Opens the files; says all that is wrong, not only the first.
+fn open(config: &Config, clock: &Arc<dyn Clock>) -> Result<Keeper<LicenceSource>, Vec<Fault>> {
+    let mut faults = config.faults();
+    match Keeper::open(config.sources(), config.licence_source(), Arc::clone(clock)) {
+        Ok(keeper) if faults.is_empty() => Ok(keeper),
+        Ok(_) => Err(faults),
+        Err(more) => {
+            faults.extend(more);
+            Err(faults)
+        }
+    }
+}
+
 fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
     let wrong = |error| StartError::Listen { address, error };
     let socket = TcpListener::bind(address).map_err(wrong)?;
@@ -225,6 +240,12 @@ struct Sockets {
     operator: TcpListener,
 }
 
+/// What keeps trust up to date.
+struct Keeping {
+    keeper: Keeper<LicenceSource>,
+    reread: Arc<Notify>,
+}
+
 struct Running {
     handle: actix_server::ServerHandle,
     thread: JoinHandle<io::Result<()>>,
@@ -234,17 +255,24 @@ struct Running {
 async fn run(
     config: &Config,
     sockets: Sockets,
-    door: Door,
+    keeping: Keeping,
+    door: Door<Licences>,
     xs2a: web::Data<Xs2a>,
     health: web::Data<Health>,
 ) -> Result<Running, StartError> {
     let limits = config.limits.clone();
     let workers = config.xs2a.workers;
+    let first_fetch = Duration::from_secs(config.revocation.fetch_seconds);
     let (started, handle) = oneshot::channel();
     let thread = std::thread::Builder::new()
         .name("bank-server".to_owned())
         .spawn(move || {
             actix_rt::System::new().block_on(async move {
+                let (fetched, ready) = oneshot::channel();
+                actix_rt::spawn(keeping.keeper.keep(keeping.reread, fetched));
+                actix_rt::spawn(door.clone().keep_judging());
+                // Peers that connect meanwhile wait, instead of being refused for want of a list.
+                wait_for_first(ready, first_fetch).await;
                 let mut builder = actix_server::Server::build()
                     .disable_signals()
                     .shutdown_timeout(limits.shutdown_seconds);
@@ -283,7 +311,7 @@ async fn run(
 
 /// From a socket to the resources: handshake, HTTP, the door of XS2A.
 fn xs2a_service<F, E>(
-    door: Door,
+    door: Door<Licences>,
     xs2a: web::Data<Xs2a>,
     time: Duration,
     idle: Duration,
@@ -300,7 +328,7 @@ where
     let http = HttpService::build()
         .client_request_timeout(time)
         .keep_alive(idle)
-        .on_connect_ext(|bytes: &Bytes, extensions| {
+        .on_connect_ext(|bytes: &Bytes<Licences>, extensions| {
             extensions.insert(Arc::clone(bytes.connection()));
         })
         .graceful_shutdown_signal(ending)
@@ -328,7 +356,9 @@ pub struct RunningBank {
     xs2a_address: SocketAddr,
     operator_address: SocketAddr,
     approvals: Approvals,
-    trust: Trust,
+    trust: Arc<Trust<Licences>>,
+    report: Arc<ArcSwap<Report>>,
+    reread: Arc<Notify>,
     database: Database,
     running: Running,
 }
@@ -360,8 +390,19 @@ impl RunningBank {
 
     /// Whom the bank trusts; replaceable while it runs.
     #[must_use]
-    pub fn trust(&self) -> &Trust {
+    pub fn trust(&self) -> &Trust<Licences> {
         &self.trust
+    }
+
+    /// How trust stands, for operators.
+    #[must_use]
+    pub fn trust_report(&self) -> Arc<Report> {
+        self.report.load_full()
+    }
+
+    /// Has all files that trust is made of read again at once, as SIGHUP does. They are watched anyway.
+    pub fn reread(&self) {
+        self.reread.notify_one();
     }
 
     /// Stops listening, lets open requests end, and closes the database.

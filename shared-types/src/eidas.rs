@@ -28,6 +28,13 @@ pub struct OrganisationId(String);
 pub struct NotAnOrganisationId;
 
 impl OrganisationId {
+    /// The country of the authority that gave it, by its two letters.
+    #[must_use]
+    pub fn country(&self) -> &str {
+        // The form was checked: `PSD` and two capitals.
+        self.0.get(3..5).unwrap_or_default()
+    }
+
     /// The id as it stands in the certificate.
     #[must_use]
     pub fn as_str(&self) -> &str {

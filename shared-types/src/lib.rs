@@ -14,7 +14,9 @@
 //! | [`money`], [`iban`], [`text`], [`link`] | the words these are made of |
 //! | [`decode`] | JSON to types, with the path of a fault |
 //! | [`trust`] | may this certificate chain come in? |
+//! | [`revocation`] | was one of its certificates withdrawn? |
 //! | [`eidas`] | who is it? (ETSI TS 119 495) |
+//! | [`register`] | is it still licensed? |
 //! | [`certificate`], [`alert`], [`digest`] | what logs and errors say of both |
 
 pub mod account;
@@ -30,6 +32,8 @@ pub mod iban;
 pub mod link;
 pub mod message;
 pub mod money;
+pub mod register;
+pub mod revocation;
 pub mod text;
 pub mod transaction;
 pub mod trust;

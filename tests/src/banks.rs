@@ -6,14 +6,16 @@ use bank_client::environment::{Clock as _, ManualClock, SystemClock};
 use bank_server::config::{Config, LimitsConfig};
 use bank_server::core_banking::PsuId;
 use bank_server::{BankServer, RunningBank};
-use chrono::{Days, NaiveDate};
+use chrono::{Days, NaiveDate, TimeDelta};
 use fixtures::pki::Identity;
 use fixtures::sandbox::{CUSTOMER, Options, Sandbox};
 use fixtures::world::{Bank, SampleAccount};
 use serde_json::{Value, json};
+use shared_types::register::RegisterFile;
 use tempfile::TempDir;
 
 use crate::http::{Response, Tpp};
+use crate::patience::wait_for;
 
 pub struct Banks {
     pub sandbox: Sandbox,
@@ -29,6 +31,8 @@ impl Banks {
             folder: folder.path().to_owned(),
             port_base: 0,
             seed: 1,
+            // Tests move the clock; the lists are to last as long as the certificates.
+            lists_for: TimeDelta::days(729),
             clock: Arc::<ManualClock>::clone(&clock),
         };
         Self {
@@ -89,6 +93,18 @@ impl Banks {
         let id = created.json()["consentId"].as_str().unwrap().to_owned();
         self.approve(&id).await;
         id
+    }
+
+    /// Publishes another edition of the register, and waits until Bank B has it.
+    pub async fn publish(&self, register: &RegisterFile) {
+        let bank = &self.sandbox.bank(Bank::B).running;
+        let before = bank.trust_report().changes;
+        let json = serde_json::to_string(register).unwrap();
+        std::fs::write(self.folder.path().join("pki/register.json"), json).unwrap();
+        wait_for("the register at Bank B", || {
+            (bank.trust_report().changes > before).then_some(())
+        })
+        .await;
     }
 
     pub async fn approve(&self, consent_id: &str) {

@@ -5,5 +5,6 @@
 pub mod banks;
 pub mod front;
 pub mod http;
+pub mod patience;
 pub mod programs;
 pub mod reference;

@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
 
 use bank_client::environment::{Clock as _, SystemClock};
 use fixtures::outsider::{Met, Tls, ask, context, dial, shake_hands};
@@ -14,22 +13,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tests::banks::Banks;
 use tests::http::Tpp;
+use tests::patience::wait_for;
 use tests::programs::{both, own};
-
-/// Waits for a condition, at most 20 seconds.
-async fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
-    let started = Instant::now();
-    loop {
-        if let Some(value) = condition() {
-            return value;
-        }
-        assert!(
-            started.elapsed() < Duration::from_secs(20),
-            "{what} did not come about"
-        );
-        tokio::task::yield_now().await;
-    }
-}
 
 /// Bank B as a process of its own.
 struct Process {
@@ -42,7 +27,8 @@ struct Process {
 fn prepare() -> (TempDir, Pki) {
     let folder = tempfile::tempdir().unwrap();
     let pki = Pki::make(SystemClock.now()).unwrap();
-    pki.write(&folder.path().join("pki")).unwrap();
+    pki.write(&folder.path().join("pki"), SystemClock.now())
+        .unwrap();
     fs::write(
         folder.path().join("bank.toml"),
         r#"
@@ -55,6 +41,11 @@ fn prepare() -> (TempDir, Pki) {
             certificate = "pki/bank-b/qwac.pem"
             private_key = "pki/bank-b/qwac.key"
             anchors = ["pki/ca1/root.pem"]
+            intermediates = ["pki/ca1/issuing.pem"]
+            [revocation]
+            lists = ["pki/ca1/root.crl", "pki/ca1/issuing.crl"]
+            [register]
+            file = "pki/register.json"
         "#,
     )
     .unwrap();

@@ -2,7 +2,7 @@
 
 use bank_client::{ErrorKind, TransactionFilter};
 use chrono::{Months, TimeDelta};
-use fixtures::pki::Profile;
+use fixtures::pki::Wanted;
 use fixtures::world::Bank;
 use futures::TryStreamExt as _;
 use serde_json::json;
@@ -75,13 +75,9 @@ async fn everything_can_be_read_and_pages_do_not_matter() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_banks_alert_is_told_every_time() {
     let banks = Banks::start().await;
-    let now = bank_client::environment::Clock::now(&*banks.clock);
     let pki = &banks.sandbox.pki;
     // Of CA2, and believing CA1: it is the bank that refuses.
-    let stranger = pki
-        .ca2
-        .issue(&Profile::qwac(fixtures::pki::bank_c(), now))
-        .unwrap();
+    let stranger = &pki.bank_c.qwac;
     for _ in 0..20 {
         let credentials = bank_client::credentials::Credentials::from_pem(
             stranger.chain_pem.as_bytes(),
@@ -113,11 +109,11 @@ async fn a_certificate_that_expires_on_an_open_connection_gets_no_more_data() {
         .await;
     let now = bank_client::environment::Clock::now(&*banks.clock);
     let pki = &banks.sandbox.pki;
-    let brief = Profile {
-        not_after: now + TimeDelta::days(1),
-        ..Profile::qwac(fixtures::pki::bank_a(), now)
+    let brief = Wanted {
+        valid_for: TimeDelta::days(1),
+        ..Wanted::default()
     };
-    let brief = pki.ca1.issue(&brief).unwrap();
+    let brief = pki.enrol(&fixtures::pki::bank_a(), &brief, now).unwrap();
     let credentials = bank_client::credentials::Credentials::from_pem(
         brief.chain_pem.as_bytes(),
         brief.key_pem.as_bytes(),

@@ -4,9 +4,9 @@ use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 
 use bank_client::credentials::{Credentials, provider};
-use bank_server::transport::trust::Snapshot;
+use bank_server::transport::trust::Beliefs;
 use fixtures::outsider::{Met, Tls, ask, call, context, dial, shake_hands};
-use fixtures::pki::Profile;
+use fixtures::pki::{Wanted, enrol};
 use fixtures::sandbox::meet;
 use fixtures::world::Bank;
 use openssl::ssl::{Ssl, SslContextBuilder, SslMethod, SslVerifyMode, SslVersion};
@@ -31,13 +31,13 @@ fn close() -> String {
 /// From now on, Bank B trusts CA2 alone.
 fn turn_to_ca2(banks: &Banks) {
     let root = banks.sandbox.pki.ca2.root_pem().unwrap();
-    let anchors = Anchors::from_pem(root.as_bytes()).unwrap();
-    banks
-        .sandbox
-        .bank(Bank::B)
-        .running
-        .trust()
-        .replace(Snapshot { anchors });
+    let anchors = Arc::new(Anchors::from_pem(root.as_bytes()).unwrap());
+    let trust = banks.sandbox.bank(Bank::B).running.trust();
+    let changed = trust.change(|beliefs| Beliefs {
+        anchors,
+        ..beliefs.clone()
+    });
+    changed.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -192,14 +192,17 @@ async fn an_identity_is_not_the_name_but_the_certificate() {
     // Somebody at CA1 whose legal name and host are Bank A's, with another authorisation number.
     let banks = Banks::start().await;
     let now = bank_client::environment::Clock::now(&*banks.clock);
+    let id = "PSDDE-BAFIN-666";
+    let pki = &banks.sandbox.pki;
+    let mut register = pki.register.clone();
+    let mut entry = register.organisations[0].clone();
+    entry.national_reference = id.parse().unwrap();
+    register.organisations.push(entry);
+    banks.publish(&register).await;
     let mut impostor = fixtures::pki::bank_a();
-    impostor.id = Some("PSDDE-BAFIN-666".to_owned());
-    let impostor = banks
-        .sandbox
-        .pki
-        .ca1
-        .issue(&Profile::qwac(impostor, now))
-        .unwrap();
+    impostor.id = Some(id.to_owned());
+    let wanted = Wanted::default();
+    let impostor = enrol(&pki.ca1, &register, &impostor, &wanted, now).unwrap();
     let access = serde_json::json!({ "allPsd2": "allAccounts" });
     let consent = banks.approved_consent(&banks.a_at_b(), &access).await;
     let answer = banks.at_b(&impostor).read("/v1/accounts", &consent).await;

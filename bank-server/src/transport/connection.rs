@@ -1,44 +1,40 @@
-//! An open connection: who is at the other end, and how long it may stay.
+//! An open connection: who is at the other end, and whether it may stay.
 
 use std::collections::HashMap;
-use std::io;
+use std::fmt;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustls_pki_types::CertificateDer;
 use shared_types::certificate::CertificateSummary;
-use shared_types::eidas::IdentityError;
 use shared_types::trust::Refusal;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep, sleep_until};
-use tokio_rustls::server::TlsStream;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
+use super::policy::{Ended, Policy};
 use super::quota::{Place, Turn};
 use super::trust::{Trust, Verdict};
-use crate::identity::Tpp;
 
 /// What is known of a connection whose peer came in over mutual TLS.
-#[derive(Debug)]
-pub struct Connection {
+pub struct Connection<P: Policy> {
     /// Where the peer connects from.
     pub address: SocketAddr,
     /// The peer's certificate in a few words.
     pub certificate: CertificateSummary,
-    /// The TPP it names, or why it names none.
-    pub tpp: Result<Arc<Tpp>, IdentityError>,
     chain: Vec<CertificateDer<'static>>,
     place: Place,
-    trust: Trust,
-    state: Mutex<State>,
+    trust: Arc<Trust<P>>,
+    ended: CancellationToken,
+    state: Mutex<State<P>>,
 }
 
-#[derive(Debug)]
-struct State {
-    verdict: Verdict,
+struct State<P: Policy> {
+    verdict: Verdict<P>,
+    /// Why the peer may no longer be here, once it was so.
+    end: Option<Ended<P::Objection>>,
+    /// Whether a request was answered with that.
+    told: bool,
     /// The requests whose answers are not all sent, with the time at which each came in.
     open: HashMap<u64, Instant>,
     /// How many requests there were.
@@ -60,28 +56,29 @@ pub(super) struct Patience {
     pub(super) answer: Duration,
 }
 
-impl Connection {
+impl<P: Policy> Connection<P> {
     /// Takes in a peer whose handshake succeeded, after judging it once more: a resumed session brings its
     /// certificate along and was not judged in its handshake.
     pub(super) fn admit(
         address: SocketAddr,
         chain: Vec<CertificateDer<'static>>,
-        trust: Trust,
-        place: impl FnOnce(Option<&Tpp>) -> Place,
+        trust: Arc<Trust<P>>,
+        place: impl FnOnce(Option<&P::Peer>) -> Place,
     ) -> Result<Self, Refusal> {
-        let verdict = trust.judge(&chain)?;
+        let verdict = trust.judge(&chain, None)?;
         let leaf = chain.first().ok_or(Refusal::NoCertificate)?;
-        let tpp = Tpp::of(leaf).map(Arc::new);
-        let place = place(tpp.as_deref().ok());
+        let place = place(verdict.peer.as_deref().ok());
         Ok(Self {
             address,
             certificate: CertificateSummary::of(leaf),
-            tpp,
             chain,
             place,
             trust,
+            ended: CancellationToken::new(),
             state: Mutex::new(State {
                 verdict,
+                end: None,
+                told: false,
                 open: HashMap::new(),
                 requests: 0,
                 quiet_since: Instant::now(),
@@ -89,31 +86,71 @@ impl Connection {
         })
     }
 
-    /// Whether this connection is one more than its organisation may have.
+    /// Whether this connection is one more than its peer may have.
     #[must_use]
     pub fn is_excess(&self) -> bool {
         self.place.is_excess()
     }
 
-    /// Whether its organisation holds so many more than it may that the peer is not even told.
+    /// Whether its peer holds so many more than it may that it is not even told.
     pub(super) fn is_flood(&self) -> bool {
         self.place.is_flood()
     }
 
-    /// Whether the peer may still be here: asked for every request.
+    /// Who is at the other end, or why the peer may not be here. Asked for every request, and whenever trust changes.
     ///
-    /// Cost: that of [`Trust::stands`], unless anchors or validity changed; then that of one judgement.
-    pub fn judge(&self) -> Result<(), Refusal> {
+    /// Cost: that of [`Trust::stands`], unless something changed; then that of one judgement.
+    pub fn judge(&self) -> Result<Arc<P::Peer>, Ended<P::Objection>> {
         let mut state = self.state();
-        if !self.trust.stands(&state.verdict) {
-            state.verdict = self.trust.judge(&self.chain)?;
+        if let Some(end) = &state.end {
+            return Err(end.clone());
         }
-        Ok(())
+        let stood = self.trust.stands(&state.verdict);
+        let judged = if stood {
+            Ok(())
+        } else {
+            self.trust
+                .judge(&self.chain, Some(&state.verdict))
+                .map(|verdict| state.verdict = verdict)
+        };
+        let end = match (judged, &state.verdict.peer) {
+            (Ok(()), Ok(peer)) => return Ok(Arc::clone(peer)),
+            (Ok(()), Err(objection)) => Ended::Unwelcome(objection.clone()),
+            (Err(refusal), _) => Ended::Untrusted(refusal),
+        };
+        // Who was never welcome is told when it asks for something; who no longer is, at once.
+        if !stood {
+            tracing::warn!(peer = %self.address, certificate = %self.certificate, reason = %end, "trust in an open connection ended");
+            state.end = Some(end.clone());
+            drop(state);
+            self.ended.cancel();
+        }
+        Err(end)
+    }
+
+    /// Ready once the peer may no longer be here.
+    pub async fn ended(&self) {
+        self.ended.cancelled().await;
+    }
+
+    /// Notes that a request was answered with the reason why the peer may no longer be here.
+    pub fn told(&self) {
+        self.state().told = true;
+    }
+
+    pub(super) fn when_ended(&self) -> CancellationToken {
+        self.ended.clone()
+    }
+
+    /// Why it ended, and whether the peer knows.
+    pub(super) fn end(&self) -> Option<(Ended<P::Objection>, bool)> {
+        let state = self.state();
+        state.end.clone().map(|end| (end, state.told))
     }
 
     /// Counts a request for as long as the returned guard lives: until its answer is sent.
     #[must_use]
-    pub fn begin_request(self: &Arc<Self>) -> Answering {
+    pub fn begin_request(self: &Arc<Self>) -> Answering<P> {
         let mut state = self.state();
         let number = state.requests;
         state.requests += 1;
@@ -125,8 +162,14 @@ impl Connection {
         }
     }
 
+    /// Since when no request is being received or answered, if none is.
+    pub(super) fn quiet_since(&self) -> Option<Instant> {
+        let state = self.state();
+        state.open.is_empty().then_some(state.quiet_since)
+    }
+
     /// When the connection ends, if nothing more happens.
-    fn deadline(&self, patience: Patience) -> Instant {
+    pub(super) fn deadline(&self, patience: Patience) -> Instant {
         let state = self.state();
         match state.open.values().min() {
             Some(oldest) => *oldest + patience.answer,
@@ -135,137 +178,45 @@ impl Connection {
     }
 
     /// Whether the peer piles up requests without collecting answers.
-    fn is_overrun(&self) -> bool {
+    pub(super) fn is_overrun(&self) -> bool {
         self.state().open.len() > MOST_OPEN
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, State<P>> {
         // Nothing panics while the lock is held; if it did, the state would still be whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+impl<P: Policy> fmt::Debug for Connection<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("address", &self.address)
+            .field("certificate", &self.certificate)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A request whose answer is not all sent yet.
 #[derive(Debug)]
-pub struct Answering {
-    connection: Arc<Connection>,
+pub struct Answering<P: Policy> {
+    connection: Arc<Connection<P>>,
     number: u64,
     turn: Option<Turn>,
 }
 
-impl Answering {
-    /// Whether the organisation may have this request, beside those it has.
+impl<P: Policy> Answering<P> {
+    /// Whether the peer may have this request, beside those it has.
     #[must_use]
     pub fn has_turn(&self) -> bool {
         self.turn.is_some()
     }
 }
 
-impl Drop for Answering {
+impl<P: Policy> Drop for Answering<P> {
     fn drop(&mut self) {
         let mut state = self.connection.state();
         state.open.remove(&self.number);
         state.quiet_since = Instant::now();
-    }
-}
-
-/// The bytes of an open connection. It reads as ended once it has been quiet for too long, or does not collect its
-/// answers: HTTP/2 would otherwise keep it open for as long as the peer answers pings.
-pub struct Bytes {
-    tls: TlsStream<TcpStream>,
-    connection: Arc<Connection>,
-    patience: Patience,
-    timer: Pin<Box<Sleep>>,
-}
-
-impl Bytes {
-    pub(super) fn new(
-        tls: TlsStream<TcpStream>,
-        connection: Arc<Connection>,
-        patience: Patience,
-    ) -> Self {
-        let timer = Box::pin(sleep_until(
-            Instant::now() + patience.idle.min(patience.answer),
-        ));
-        Self {
-            tls,
-            connection,
-            patience,
-            timer,
-        }
-    }
-
-    /// Whose bytes they are.
-    #[must_use]
-    pub fn connection(&self) -> &Arc<Connection> {
-        &self.connection
-    }
-
-    /// Ready once the connection has lasted too long.
-    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while self.timer.as_mut().poll(cx).is_ready() {
-            let deadline = self.connection.deadline(self.patience);
-            if deadline <= Instant::now() {
-                return Poll::Ready(());
-            }
-            self.timer.as_mut().reset(deadline);
-        }
-        Poll::Pending
-    }
-
-    /// What the stream says, or that its time is over.
-    fn or_end<T>(
-        &mut self,
-        polled: Poll<io::Result<T>>,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<T>> {
-        match polled {
-            Poll::Pending => self
-                .poll_end(cx)
-                .map(|()| Err(io::ErrorKind::TimedOut.into())),
-            ready @ Poll::Ready(_) => ready,
-        }
-    }
-}
-
-impl AsyncRead for Bytes {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        if this.connection.is_overrun() {
-            // Reading nothing is how a stream ends.
-            return Poll::Ready(Ok(()));
-        }
-        match Pin::new(&mut this.tls).poll_read(cx, buffer) {
-            Poll::Pending => this.poll_end(cx).map(Ok),
-            ready @ Poll::Ready(_) => ready,
-        }
-    }
-}
-
-impl AsyncWrite for Bytes {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let polled = Pin::new(&mut this.tls).poll_write(cx, bytes);
-        this.or_end(polled, cx)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let polled = Pin::new(&mut this.tls).poll_flush(cx);
-        this.or_end(polled, cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let polled = Pin::new(&mut this.tls).poll_shutdown(cx);
-        this.or_end(polled, cx)
     }
 }

@@ -6,10 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_http::Protocol;
-use bank_client::credentials::{Credentials, provider};
-use rustls::ServerConfig;
-use rustls::server::ServerSessionMemoryCache;
-use rustls::sign::SingleCertAndKey;
 use rustls_pki_types::CertificateDer;
 use shared_types::certificate::CertificateSummary;
 use shared_types::trust::Refusal;
@@ -19,11 +15,13 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::connection::{Bytes, Connection, Patience};
-
+use super::connection::{Connection, Patience};
+use super::open::OpenConnections;
+use super::policy::Policy;
 use super::quota::{self, Quota};
-use super::trust::{PeerVerifier, Trust, noting_refusal};
-use crate::identity::Tpp;
+use super::stream::Bytes;
+use super::trust::Trust;
+use super::verifier::noting_refusal;
 
 /// Limits of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,17 +32,16 @@ pub struct ConnectionLimits {
     pub idle: Duration,
     /// How long receiving a request, answering it and having the answer collected may take.
     pub answer: Duration,
-    /// How many connections an organisation may hold.
-    pub per_organisation: usize,
-    /// How many requests an organisation may have at a time, over all its connections.
-    pub requests_per_organisation: usize,
+    /// How many connections a peer may hold.
+    pub per_peer: usize,
+    /// How many requests a peer may have at a time, over all its connections.
+    pub requests_per_peer: usize,
 }
 
 /// The door: everything that is the same for every connection. Cheap to clone, one for each worker.
-#[derive(Clone)]
-pub struct Door {
-    tls: TlsAcceptor,
-    trust: Trust,
+pub struct Door<P: Policy> {
+    trust: Arc<Trust<P>>,
+    open: OpenConnections<P>,
     quota: Quota,
     limits: ConnectionLimits,
     observer: Arc<dyn DoorObserver>,
@@ -79,8 +76,8 @@ pub enum TurnedAwayReason {
     /// The handshake took longer than allowed.
     #[error("handshake not finished in {} s", .0.as_secs_f32())]
     Slow(Duration),
-    /// Its organisation holds more than twice the connections it may.
-    #[error("its organisation holds far too many connections")]
+    /// It holds more than twice the connections it may.
+    #[error("it holds far too many connections")]
     TooMany,
 }
 
@@ -103,44 +100,35 @@ impl DoorObserver for LogTurnedAway {
     }
 }
 
-impl Door {
-    /// Builds the TLS side from our own credentials and the trust in others.
+impl<P: Policy> Door<P> {
+    /// A door for those whom that trust lets in.
     pub fn new(
-        credentials: &Credentials,
-        trust: Trust,
+        trust: Arc<Trust<P>>,
         limits: ConnectionLimits,
         observer: Arc<dyn DoorObserver>,
-    ) -> Result<Self, rustls::Error> {
-        let provider = Arc::new(provider());
-        let verifier = PeerVerifier::new(trust.clone(), Arc::clone(&provider));
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-            .with_client_cert_verifier(Arc::new(verifier))
-            .with_cert_resolver(Arc::new(SingleCertAndKey::from(
-                credentials.certified_key(),
-            )));
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        // A resumed session is judged again in `Connection::admit`, so it may save the peer a signature.
-        config.session_storage = ServerSessionMemoryCache::new(4096);
-        Ok(Self {
-            tls: TlsAcceptor::from(Arc::new(config)),
+    ) -> Self {
+        Self {
             trust,
+            open: OpenConnections::default(),
             quota: Quota::new(quota::Limits {
-                connections: limits.per_organisation,
-                requests: limits.requests_per_organisation,
+                connections: limits.per_peer,
+                requests: limits.requests_per_peer,
             }),
             limits,
             observer,
-        })
+        }
+    }
+
+    /// Has every open connection judged again when trust changes, or time runs out. Runs for as long as it is polled; to
+    /// be polled once for all clones of a door.
+    pub async fn keep_judging(self) {
+        self.open.keep_judging(self.trust).await;
     }
 
     /// Lets one peer in, or turns it away.
     ///
     /// Cost: one mutual handshake, and for what is let in one more judgement of its chain.
-    pub(crate) async fn accept(
-        &self,
-        tcp: TcpStream,
-    ) -> Option<(Bytes, Protocol, Option<SocketAddr>)> {
+    pub async fn accept(&self, tcp: TcpStream) -> Option<(Bytes<P>, Protocol, Option<SocketAddr>)> {
         let address = tcp.peer_addr().ok()?;
         // Answers are small; waiting to fill a segment only costs time. Without it they still arrive.
         let _ = tcp.set_nodelay(true);
@@ -149,7 +137,8 @@ impl Door {
             certificate,
             reason,
         };
-        let handshake = noting_refusal(self.tls.accept(tcp).into_fallible());
+        let acceptor = TlsAcceptor::from(self.trust.tls());
+        let handshake = noting_refusal(acceptor.accept(tcp).into_fallible());
         let Ok((outcome, refused)) = timeout(self.limits.handshake, handshake).await else {
             self.observer.turned_away(&turned_away(
                 None,
@@ -183,7 +172,7 @@ impl Door {
         &self,
         tls: TlsStream<TcpStream>,
         address: SocketAddr,
-    ) -> Result<(Bytes, Protocol), (Option<CertificateSummary>, Box<TurnedAwayReason>)> {
+    ) -> Result<(Bytes<P>, Protocol), NotAdmitted> {
         let session = tls.get_ref().1;
         let protocol = match session.alpn_protocol() {
             Some(b"h2") => Protocol::Http2,
@@ -192,8 +181,8 @@ impl Door {
         let chain: Vec<CertificateDer<'static>> =
             session.peer_certificates().unwrap_or_default().to_vec();
         let shown = chain.first().map(CertificateSummary::of);
-        let connection = Connection::admit(address, chain, self.trust.clone(), |tpp| {
-            self.quota.take(tpp.map(Tpp::organisation))
+        let connection = Connection::admit(address, chain, Arc::clone(&self.trust), |peer| {
+            self.quota.take(peer.map(P::group))
         })
         .map_err(|refusal| (shown.clone(), Box::new(TurnedAwayReason::Refused(refusal))))?;
         if connection.is_flood() {
@@ -211,12 +200,29 @@ impl Door {
         } else {
             idle
         };
-        Ok((
-            Bytes::new(tls, Arc::new(connection), Patience { idle, answer }),
-            protocol,
-        ))
+        let connection = Arc::new(connection);
+        self.open.add(&connection);
+        // Trust may have changed after it was judged and before it was known to be open.
+        let _ = connection.judge();
+        let patience = Patience { idle, answer };
+        Ok((Bytes::new(tls, protocol, connection, patience), protocol))
     }
 }
+
+impl<P: Policy> Clone for Door<P> {
+    fn clone(&self) -> Self {
+        Self {
+            trust: Arc::clone(&self.trust),
+            open: self.open.clone(),
+            quota: self.quota.clone(),
+            limits: self.limits,
+            observer: Arc::clone(&self.observer),
+        }
+    }
+}
+
+/// Which certificate was shown, and why its holder is turned away.
+type NotAdmitted = (Option<CertificateSummary>, Box<TurnedAwayReason>);
 
 /// rustls wraps its error; "no certificate" is a refusal like others.
 fn explain(error: io::Error) -> TurnedAwayReason {

@@ -1,10 +1,24 @@
-//! The mutual-TLS door: who may connect at all.
+//! The mutual-TLS door: who may connect at all, and who may stay.
 //!
-//! A connection passes these rooms: [`listener`] accepts it and does the handshake, in which [`trust`] judges the
-//! peer's certificate by the snapshot of the moment; [`connection`] is what
-//! the rest of the server knows of an open connection, and what ends it when it is idle.
+//! A connection passes these rooms: [`listener`] accepts it and does the handshake, in which the peer's certificate is
+//! judged by the [`trust`] of the moment; [`connection`] is what the rest of the server knows of an open connection;
+//! [`stream`] carries its bytes, and ends it when it is idle, or told to go. [`open`] knows all that are open, and has
+//! each judged again when trust changes.
+//!
+//! [`keeper`] keeps that trust up to date: it watches the files it is made of, and fetches revocation lists.
+//!
+//! Nothing here knows what the server is for. What a trusted certificate means to it, it says in a [`policy`].
 
 pub mod connection;
+mod farewell;
+pub mod fetch;
+pub mod keeper;
 pub mod listener;
+pub mod material;
+mod open;
+pub mod policy;
 mod quota;
+pub mod stream;
 pub mod trust;
+mod verifier;
+mod watched;

@@ -1,18 +1,16 @@
-//! How much each organisation may have at a time: connections, and requests over all of them.
+//! How much each peer may have at a time: connections, and requests over all of them.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use shared_types::eidas::OrganisationId;
-
-/// What all organisations have, counted over all workers.
+/// What all peers have, counted over all workers, by the policy's name for each.
 ///
-/// Those whose certificate names no organisation are counted together.
+/// Those to whom the policy objects are counted together.
 #[derive(Debug, Clone)]
 pub(super) struct Quota {
     limits: Limits,
-    held: Arc<Mutex<HashMap<Option<OrganisationId>, Held>>>,
+    held: Arc<Mutex<HashMap<Option<String>, Held>>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -27,16 +25,16 @@ struct Held {
     requests: Arc<AtomicUsize>,
 }
 
-/// One connection's place among those of its organisation; given back when dropped.
+/// One connection's place among those of its peer; given back when dropped.
 #[derive(Debug)]
 pub(super) struct Place {
     quota: Quota,
-    organisation: Option<OrganisationId>,
+    group: Option<String>,
     number: usize,
     requests: Arc<AtomicUsize>,
 }
 
-/// One request's turn among those of its organisation; given back when dropped.
+/// One request's turn among those of its peer; given back when dropped.
 #[derive(Debug)]
 pub(super) struct Turn(Arc<AtomicUsize>);
 
@@ -48,19 +46,19 @@ impl Quota {
         }
     }
 
-    pub(super) fn take(&self, organisation: Option<&OrganisationId>) -> Place {
+    pub(super) fn take(&self, group: Option<&str>) -> Place {
         let mut all = self.held();
-        let held = all.entry(organisation.cloned()).or_default();
+        let held = all.entry(group.map(str::to_owned)).or_default();
         held.connections += 1;
         Place {
             quota: self.clone(),
-            organisation: organisation.cloned(),
+            group: group.map(str::to_owned),
             number: held.connections,
             requests: Arc::clone(&held.requests),
         }
     }
 
-    fn held(&self) -> MutexGuard<'_, HashMap<Option<OrganisationId>, Held>> {
+    fn held(&self) -> MutexGuard<'_, HashMap<Option<String>, Held>> {
         // Nothing panics while the lock is held; if it did, the counts would still be whole.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -77,7 +75,7 @@ impl Place {
         self.number > self.quota.limits.connections.saturating_mul(2)
     }
 
-    /// A turn for one request, unless the organisation has too many requests as it is.
+    /// A turn for one request, unless the peer has too many requests as it is.
     pub(super) fn turn(&self) -> Option<Turn> {
         let turn = Turn(Arc::clone(&self.requests));
         // Counted first, so that two at the same moment cannot both be the last; dropping the turn counts back.
@@ -95,10 +93,10 @@ impl Drop for Turn {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut all = self.quota.held();
-        if let Some(held) = all.get_mut(&self.organisation) {
+        if let Some(held) = all.get_mut(&self.group) {
             held.connections -= 1;
             if held.connections == 0 {
-                all.remove(&self.organisation);
+                all.remove(&self.group);
             }
         }
     }
@@ -109,16 +107,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_counted_for_each_organisation_and_given_back() {
+    fn places_are_counted_for_each_peer_and_given_back() {
         let quota = Quota::new(Limits {
             connections: 1,
             requests: 2,
         });
-        let one: OrganisationId = "PSDDE-BAFIN-1".parse().unwrap();
-        let two: OrganisationId = "PSDDE-BAFIN-2".parse().unwrap();
-        let first = quota.take(Some(&one));
-        let second = quota.take(Some(&one));
-        let third = quota.take(Some(&one));
+        let [one, two] = ["one", "two"];
+        let first = quota.take(Some(one));
+        let second = quota.take(Some(one));
+        let third = quota.take(Some(one));
         assert_eq!(
             [&first, &second, &third].map(Place::is_excess),
             [false, true, true]
@@ -127,7 +124,7 @@ mod tests {
             [&first, &second, &third].map(Place::is_flood),
             [false, false, true]
         );
-        assert!(!quota.take(Some(&two)).is_excess());
+        assert!(!quota.take(Some(two)).is_excess());
         assert!(!quota.take(None).is_excess());
         let turns = (first.turn(), second.turn());
         assert!(turns.0.is_some() && turns.1.is_some());
@@ -135,11 +132,11 @@ mod tests {
             first.turn().is_none() && third.turn().is_none(),
             "over all connections"
         );
-        assert!(quota.take(Some(&two)).turn().is_some());
+        assert!(quota.take(Some(two)).turn().is_some());
         drop(turns);
         assert!(first.turn().is_some());
         drop((first, second, third));
-        assert!(!quota.take(Some(&one)).is_excess());
+        assert!(!quota.take(Some(one)).is_excess());
         assert!(quota.held().is_empty());
     }
 }

@@ -1,194 +1,257 @@
-//! Whom we trust, as one immutable snapshot, and the question every handshake and every request asks of it.
+//! Whom we trust and who we are, as one immutable snapshot, and the question every handshake and every request asks of it.
 
-use std::cell::RefCell;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use bank_client::credentials::Credentials;
 use bank_client::environment::Clock;
-use rustls::DigitallySignedStruct;
-use rustls::DistinguishedName;
-use rustls::SignatureScheme;
-use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::ServerConfig;
+use rustls::server::{ServerSessionMemoryCache, StoresServerSessions};
 use rustls_pki_types::{CertificateDer, UnixTime};
-use shared_types::certificate::CertificateSummary;
-use shared_types::trust::{Anchors, Refusal, Usage, Window, judge};
+use serde::Deserialize;
+use shared_types::revocation::{List, Lists, Standing};
+use shared_types::trust::{Anchors, Path, Refusal, Usage, Window, judge};
+use tokio::sync::watch;
 
-/// Everything that decides who may come in. Never changed, only replaced whole.
-#[derive(Debug)]
-pub struct Snapshot {
+use super::policy::Policy;
+use super::verifier;
+
+/// Everything that decides who may come in, and what we show of ourselves. Never changed, only replaced whole. Cheap to
+/// clone.
+pub struct Beliefs<P> {
     /// The agreed certification authorities.
-    pub anchors: Anchors,
+    pub anchors: Arc<Anchors>,
+    /// What they and their CAs have revoked.
+    pub lists: Lists,
+    /// What happens to a certificate of which nothing fresh says whether it was revoked.
+    pub unknown_status: UnknownStatus,
+    /// The server's own rules.
+    pub policy: Arc<P>,
+    /// Our own certificate and key.
+    pub credentials: Credentials,
 }
 
-/// Where the current [`Snapshot`] is kept. Reading it takes no lock.
-#[derive(Clone)]
-pub struct Trust {
-    current: Arc<ArcSwap<Snapshot>>,
+/// What happens to a peer when nothing fresh says whether its certificate was revoked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UnknownStatus {
+    /// It is refused.
+    #[default]
+    HardFail,
+    /// It is let in, unless a list says that it was revoked.
+    SoftFail,
+}
+
+/// Beliefs, and the TLS configuration that follows from them.
+struct Snapshot<P> {
+    beliefs: Arc<Beliefs<P>>,
+    tls: Arc<ServerConfig>,
+}
+
+/// Where the current beliefs are kept. Reading them takes no lock.
+pub struct Trust<P> {
+    current: ArcSwap<Snapshot<P>>,
+    /// Held while new beliefs are made from the current ones, so that no change is lost.
+    changing: Mutex<()>,
+    changed: watch::Sender<()>,
     clock: Arc<dyn Clock>,
+    sessions: Arc<dyn StoresServerSessions>,
 }
 
-/// A favourable judgement: by which snapshot, and for how long it stands.
-#[derive(Debug, Clone)]
-pub struct Verdict {
-    by: Arc<Snapshot>,
+/// A favourable judgement of a chain: by which beliefs, for how long it stands, and what the policy says.
+pub(super) struct Verdict<P: Policy> {
+    by: Arc<Beliefs<P>>,
+    path: Path,
     window: Window,
+    pub(super) peer: Result<Arc<P::Peer>, P::Objection>,
 }
 
-impl Trust {
-    /// Starts with that snapshot.
-    #[must_use]
-    pub fn new(snapshot: Snapshot, clock: Arc<dyn Clock>) -> Self {
-        Self {
-            current: Arc::new(ArcSwap::from_pointee(snapshot)),
+/// TLS sessions that are kept for resumption.
+const SESSIONS: usize = 4096;
+
+impl<P: Policy> Trust<P> {
+    /// Starts with those beliefs.
+    pub fn new(beliefs: Beliefs<P>, clock: Arc<dyn Clock>) -> Result<Self, rustls::Error> {
+        // A resumed session is judged again when it is admitted, so it may save the peer a signature.
+        let sessions: Arc<dyn StoresServerSessions> = ServerSessionMemoryCache::new(SESSIONS);
+        let snapshot = Snapshot::new(beliefs, &clock, &sessions)?;
+        Ok(Self {
+            current: ArcSwap::from_pointee(snapshot),
+            changing: Mutex::default(),
+            changed: watch::Sender::new(()),
             clock,
-        }
+            sessions,
+        })
     }
 
-    /// Puts another snapshot in place, for handshakes and for connections that are open.
-    pub fn replace(&self, snapshot: Snapshot) {
+    /// Puts beliefs in place that are made from the current ones: for new handshakes at once, and for open connections
+    /// as soon as each has been judged again.
+    pub fn change(
+        &self,
+        make: impl FnOnce(&Beliefs<P>) -> Beliefs<P>,
+    ) -> Result<(), rustls::Error> {
+        // Nothing is half done when this panics: the old snapshot is in place.
+        let changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let beliefs = make(&self.current.load().beliefs);
+        let snapshot = Snapshot::new(beliefs, &self.clock, &self.sessions)?;
         self.current.store(Arc::new(snapshot));
+        drop(changing);
+        self.changed.send_replace(());
+        Ok(())
     }
 
-    /// The snapshot of this moment.
+    /// The beliefs of this moment.
     #[must_use]
-    pub fn current(&self) -> Arc<Snapshot> {
-        self.current.load_full()
+    pub fn current(&self) -> Arc<Beliefs<P>> {
+        Arc::clone(&self.current.load().beliefs)
     }
 
-    /// Judges a chain, the peer's own certificate first, by the snapshot and the time of this moment.
-    pub fn judge(&self, chain: &[CertificateDer<'_>]) -> Result<Verdict, Refusal> {
-        let (leaf, intermediates) = chain.split_first().ok_or(Refusal::NoCertificate)?;
-        let by = self.current();
-        let window = judge(&by.anchors, leaf, intermediates, Usage::Client, self.now())?;
-        Ok(Verdict { by, window })
+    /// Hears of every change.
+    pub(super) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// The TLS configuration for a handshake that starts now.
+    pub(super) fn tls(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.current.load().tls)
+    }
+
+    /// Judges a chain, the peer's own certificate first, by the beliefs and the time of this moment. What an earlier
+    /// verdict found is not looked for again, where it cannot have changed.
+    pub(super) fn judge(
+        &self,
+        chain: &[CertificateDer<'_>],
+        earlier: Option<&Verdict<P>>,
+    ) -> Result<Verdict<P>, Refusal> {
+        Beliefs::judge(&self.current(), chain, earlier, self.now())
     }
 
     /// Whether an earlier judgement still stands. If so, judging again would change nothing.
     ///
     /// Cost: two comparisons of the clock and one of a pointer; no signature is checked.
     #[must_use]
-    pub fn stands(&self, verdict: &Verdict) -> bool {
-        Arc::ptr_eq(&verdict.by, &self.current.load()) && verdict.window.contains(self.now())
+    pub(super) fn stands(&self, verdict: &Verdict<P>) -> bool {
+        Arc::ptr_eq(&verdict.by, &self.current.load().beliefs)
+            && verdict.window.contains(self.now())
     }
 
-    /// The time, as certificates count it.
-    #[must_use]
-    pub fn now(&self) -> UnixTime {
-        let seconds = u64::try_from(self.clock.now().timestamp()).unwrap_or(0);
-        UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds))
+    fn now(&self) -> UnixTime {
+        unix_now(&*self.clock)
     }
 }
 
-impl fmt::Debug for Trust {
+/// The time, as certificates count it.
+pub(super) fn unix_now(clock: &dyn Clock) -> UnixTime {
+    let seconds = u64::try_from(clock.now().timestamp()).unwrap_or(0);
+    UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds))
+}
+
+impl<P: Policy> Snapshot<P> {
+    fn new(
+        beliefs: Beliefs<P>,
+        clock: &Arc<dyn Clock>,
+        sessions: &Arc<dyn StoresServerSessions>,
+    ) -> Result<Self, rustls::Error> {
+        let beliefs = Arc::new(beliefs);
+        let tls = verifier::configure(&beliefs, Arc::clone(clock), Arc::clone(sessions))?;
+        Ok(Self {
+            beliefs,
+            tls: Arc::new(tls),
+        })
+    }
+}
+
+impl<P: Policy> Beliefs<P> {
+    /// Cost: that of [`shared_types::trust::judge`], a search in the lists for each certificate, and that of the policy.
+    /// With an earlier verdict by the same anchors, no signature is checked.
+    pub(super) fn judge(
+        self: &Arc<Self>,
+        chain: &[CertificateDer<'_>],
+        earlier: Option<&Verdict<P>>,
+        now: UnixTime,
+    ) -> Result<Verdict<P>, Refusal> {
+        let (leaf, intermediates) = chain.split_first().ok_or(Refusal::NoCertificate)?;
+        let known = earlier.filter(|verdict| {
+            Arc::ptr_eq(&verdict.by.anchors, &self.anchors) && verdict.path.window.contains(now)
+        });
+        let path = match known {
+            Some(verdict) => verdict.path.clone(),
+            None => judge(&self.anchors, leaf, intermediates, Usage::Client, now)?,
+        };
+        let mut until = path.window.until;
+        for link in &path.links {
+            match self.lists.standing(link, now) {
+                Standing::Good { until: known } => until = until.min(known),
+                Standing::Revoked { since, reason } => {
+                    return Err(Refusal::Revoked {
+                        issuer: link.issuer.to_string(),
+                        since,
+                        reason,
+                    });
+                }
+                Standing::Unknown => match self.unknown_status {
+                    UnknownStatus::SoftFail => {}
+                    UnknownStatus::HardFail => {
+                        return Err(Refusal::StatusUnknown {
+                            issuer: link.issuer.to_string(),
+                        });
+                    }
+                },
+            }
+        }
+        let admitted = self.policy.admit(leaf, now);
+        if let Ok(admitted) = &admitted {
+            until = until.min(admitted.until.unwrap_or(until));
+        }
+        Ok(Verdict {
+            by: Arc::clone(self),
+            window: Window {
+                from: path.window.from,
+                until,
+            },
+            path,
+            peer: admitted.map(|admitted| Arc::new(admitted.peer)),
+        })
+    }
+}
+
+impl<P> Beliefs<P> {
+    /// Whether a fresh status is asked for that no certificate can have: there is no fresh list of any anchor.
+    pub(super) fn lets_nobody_in(&self, now: UnixTime) -> bool {
+        let fresh = |list: &Arc<List>| {
+            list.check_fresh(now).is_ok() && self.anchors.includes(list.issuer())
+        };
+        self.unknown_status == UnknownStatus::HardFail && !self.lists.iter().any(fresh)
+    }
+}
+
+impl<P> Clone for Beliefs<P> {
+    fn clone(&self) -> Self {
+        Self {
+            anchors: Arc::clone(&self.anchors),
+            lists: self.lists.clone(),
+            unknown_status: self.unknown_status,
+            policy: Arc::clone(&self.policy),
+            credentials: self.credentials.clone(),
+        }
+    }
+}
+
+impl<P> fmt::Debug for Beliefs<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Trust")
-            .field("current", &self.current())
+        f.debug_struct("Beliefs")
+            .field("anchors", &self.anchors.certificates().len())
+            .field("lists", &self.lists)
+            .field("credentials", &self.credentials)
             .finish_non_exhaustive()
     }
 }
 
-tokio::task_local! {
-    /// Where a handshake leaves the reason of its refusal: rustls's error carries only what fits an alert.
-    static REFUSED: RefCell<Option<(CertificateSummary, Refusal)>>;
-}
-
-/// Runs a handshake, and tells which certificate of the peer was refused and why, if one was.
-pub(super) async fn noting_refusal<F: IntoFuture>(
-    handshake: F,
-) -> (F::Output, Option<(CertificateSummary, Refusal)>) {
-    REFUSED
-        .scope(RefCell::new(None), async {
-            let outcome = handshake.await;
-            (outcome, REFUSED.with(RefCell::take))
-        })
-        .await
-}
-
-/// Asks [`Trust`] during the handshake.
-#[derive(Debug)]
-pub(super) struct PeerVerifier {
-    trust: Trust,
-    provider: Arc<CryptoProvider>,
-    hints: Vec<DistinguishedName>,
-}
-
-impl PeerVerifier {
-    pub(super) fn new(trust: Trust, provider: Arc<CryptoProvider>) -> Self {
-        let hints = trust
-            .current()
-            .anchors
-            .subjects()
-            .map(DistinguishedName::in_sequence)
-            .collect();
-        Self {
-            trust,
-            provider,
-            hints,
-        }
-    }
-}
-
-impl ClientCertVerifier for PeerVerifier {
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &self.hints
-    }
-
-    fn verify_client_cert(
-        &self,
-        leaf: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _now: UnixTime,
-    ) -> Result<ClientCertVerified, rustls::Error> {
-        let chain: Vec<CertificateDer<'_>> = std::iter::once(leaf)
-            .chain(intermediates)
-            .cloned()
-            .collect();
-        match self.trust.judge(&chain) {
-            Ok(_) => Ok(ClientCertVerified::assertion()),
-            Err(refusal) => {
-                let error = refusal.to_tls();
-                // Outside `noting_refusal` there is nobody to tell.
-                let _ = REFUSED
-                    .try_with(|slot| slot.replace(Some((CertificateSummary::of(leaf), refusal))));
-                Err(error)
-            }
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(
-            message,
-            certificate,
-            signature,
-            &self.provider.signature_verification_algorithms,
-        )
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(
-            message,
-            certificate,
-            signature,
-            &self.provider.signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
+impl<P: Policy> fmt::Debug for Trust<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trust")
+            .field("current", &self.current())
+            .finish_non_exhaustive()
     }
 }

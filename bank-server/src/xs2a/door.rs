@@ -18,8 +18,11 @@ use uuid::Uuid;
 
 use super::Xs2a;
 use super::error::ApiError;
-use crate::identity::Tpp;
-use crate::transport::connection::{Answering, Connection};
+use crate::identity::{Licences, Tpp};
+use crate::transport::connection;
+
+type Connection = connection::Connection<Licences>;
+type Answering = connection::Answering<Licences>;
 
 /// The header that names a request, in both directions.
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -59,28 +62,37 @@ pub(crate) async fn door(
 
     let (mut response, refused) = match enter(&request, connection.as_ref(), has_turn) {
         Err(Closed { error, close }) => {
-            let mut answer = error.respond();
-            if close {
-                answer
-                    .head_mut()
-                    .set_connection_type(actix_web::http::ConnectionType::Close);
-            }
+            let answer = if close {
+                closing(&error)
+            } else {
+                error.respond()
+            };
             (request.into_response(answer), Some(error))
         }
         Ok(entered) => {
             let limit = entered.state.limits.time;
             let receiving = Rc::clone(&entered.caller.receiving);
             request.extensions_mut().insert(entered.caller);
-            let Ok(outcome) = timeout(limit, next.call(request)).await else {
-                let error = if receiving.get() {
-                    ApiError::slow_request()
-                } else {
-                    ApiError::slow_answer()
-                };
-                tracing::warn!(request_id = echo.map(tracing::field::display), %error, "request took too long");
-                return Err(OutOfTime { error, echo }.into());
+            let given_up = |error| GivenUp { error, echo };
+            let outcome = tokio::select! {
+                biased;
+                () = entered.connection.ended() => Err(given_up(still_here(&entered.connection).err().unwrap_or_else(ApiError::role))),
+                outcome = timeout(limit, next.call(request)) => outcome.map_err(|_| {
+                    let error = if receiving.get() {
+                        ApiError::slow_request()
+                    } else {
+                        ApiError::slow_answer()
+                    };
+                    tracing::warn!(request_id = echo.map(tracing::field::display), %error, "request took too long");
+                    given_up(error)
+                }),
             };
-            (outcome?.map_into_boxed_body(), None)
+            let response = outcome??.map_into_boxed_body();
+            // Trust can have ended while the answer was made: what the peer may no longer have is not sent.
+            match still_here(&entered.connection) {
+                Ok(_) => (response, None),
+                Err(error) => (response.into_response(closing(&error)), Some(error)),
+            }
         }
     };
     if let Some(id) = echo {
@@ -88,7 +100,7 @@ pub(crate) async fn door(
     }
     tracing::info!(
         request_id = echo.map(tracing::field::display),
-        tpp = connection.as_ref().and_then(|connection| connection.tpp.as_ref().ok()).map(|tpp| tpp.organisation().as_str()),
+        tpp = connection.as_ref().and_then(|connection| connection.judge().ok()).map(|tpp| tracing::field::display(tpp.organisation().clone())),
         method = %method,
         // The pattern, not the path: paths hold ids of consents and accounts.
         resource = response.request().match_pattern().as_deref(),
@@ -129,6 +141,7 @@ impl MessageBody for Sending {
 struct Entered {
     state: web::Data<Xs2a>,
     caller: Caller,
+    connection: Arc<Connection>,
 }
 
 struct Closed {
@@ -157,10 +170,14 @@ fn enter(
     else {
         return Err(close(ApiError::role()));
     };
-    connection.judge().map_err(|refusal| {
-        tracing::warn!(peer = %connection.address, certificate = %connection.certificate, reason = %refusal, "trust in an open connection ended");
-        close(ApiError::certificate(&refusal))
-    })?;
+    let tpp = still_here(connection).map_err(close)?;
+    if let Some(name) = forged(request.headers()) {
+        tracing::warn!(peer = %connection.address, certificate = %connection.certificate, header = name, "a certificate in a header, where no gateway is");
+        return Err(close(ApiError::format(
+            name,
+            "certificates are not taken from headers here",
+        )));
+    }
     if connection.is_excess() {
         return Err(close(ApiError::too_many_connections()));
     }
@@ -170,10 +187,6 @@ fn enter(
     if headers_size(request) > state.limits.headers {
         return Err(close(ApiError::headers_too_large(state.limits.headers)));
     }
-    let tpp = connection
-        .tpp
-        .as_ref()
-        .map_err(|error| ApiError::identity(*error))?;
     if !tpp.has(Role::AccountInformation) {
         return Err(ApiError::role().into());
     }
@@ -186,14 +199,45 @@ fn enter(
         return Err(ApiError::not_acceptable().into());
     }
     let caller = Caller {
-        tpp: Arc::clone(tpp),
+        tpp,
         request_id,
         receiving: Rc::default(),
     };
     Ok(Entered {
         state: state.clone(),
         caller,
+        connection: Arc::clone(connection),
     })
+}
+
+/// Who is at the other end, if the peer may be here; if not, it is about to be told.
+fn still_here(connection: &Connection) -> Result<Arc<Tpp>, ApiError> {
+    connection.judge().map_err(|end| {
+        connection.told();
+        ApiError::ended(&end)
+    })
+}
+
+/// The answer after which the connection ends.
+fn closing(error: &ApiError) -> HttpResponse {
+    let mut answer = error.respond();
+    answer
+        .head_mut()
+        .set_connection_type(actix_web::http::ConnectionType::Close);
+    answer
+}
+
+/// The headers in which gateways tell whom they let in (RFC 9440; nginx, Envoy). Here there is no gateway.
+fn forged(headers: &HeaderMap) -> Option<&'static str> {
+    const FORWARDED: [&str; 4] = [
+        "client-cert",
+        "client-cert-chain",
+        "x-forwarded-client-cert",
+        "x-ssl-client-cert",
+    ];
+    FORWARDED
+        .into_iter()
+        .find(|name| headers.contains_key(*name))
 }
 
 fn headers_size(request: &ServiceRequest) -> usize {
@@ -257,27 +301,24 @@ fn echo_request_id(headers: &mut HeaderMap, id: Uuid) {
 
 /// The request is gone with the handler that was given up, so the answer is made without it.
 #[derive(Debug)]
-struct OutOfTime {
+struct GivenUp {
     error: ApiError,
     echo: Option<Uuid>,
 }
 
-impl std::fmt::Display for OutOfTime {
+impl std::fmt::Display for GivenUp {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.error.fmt(f)
     }
 }
 
-impl ResponseError for OutOfTime {
+impl ResponseError for GivenUp {
     fn status_code(&self) -> actix_web::http::StatusCode {
         self.error.status_code()
     }
 
     fn error_response(&self) -> HttpResponse {
-        let mut response = self.error.respond();
-        response
-            .head_mut()
-            .set_connection_type(actix_web::http::ConnectionType::Close);
+        let mut response = closing(&self.error);
         if let Some(id) = self.echo {
             echo_request_id(response.headers_mut(), id);
         }

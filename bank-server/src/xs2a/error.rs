@@ -5,14 +5,15 @@ use std::fmt;
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use shared_types::decode::Malformed;
-use shared_types::eidas::IdentityError;
 use shared_types::message::{Category, MessageCode, TppMessage, TppMessages};
 use shared_types::text::Text;
 use shared_types::trust::Refusal;
 
 use crate::consent::Violation;
 use crate::core_banking::CoreBankingError;
+use crate::identity::NotATpp;
 use crate::store::StoreError;
+use crate::transport::policy::{Ended, Farewell};
 
 /// One error answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,30 +102,39 @@ impl ApiError {
         Self::new(
             StatusCode::UNAUTHORIZED,
             MessageCode::RoleInvalid,
-            "account information needs the role PSP_AI in the certificate's PSD2 statement",
+            "account information needs the role PSP_AI, in the certificate's PSD2 statement and in the register",
         )
     }
 
-    /// The certificate can no longer be trusted.
-    pub(crate) fn certificate(refusal: &Refusal) -> Self {
-        let code = match refusal {
-            Refusal::Expired { .. } => MessageCode::CertificateExpired,
-            _ => MessageCode::CertificateInvalid,
+    /// The peer may not, or no longer, be here.
+    pub(crate) fn ended(end: &Ended<NotATpp>) -> Self {
+        let code = match end {
+            Ended::Untrusted(Refusal::Expired { .. }) => MessageCode::CertificateExpired,
+            Ended::Untrusted(Refusal::Revoked { .. }) => MessageCode::CertificateRevoke,
+            Ended::Unwelcome(NotATpp::NotLicensed(_)) => MessageCode::CertificateBlocked,
+            Ended::Untrusted(_) | Ended::Unwelcome(NotATpp::Identity(_)) => {
+                MessageCode::CertificateInvalid
+            }
         };
-        Self::new(
-            StatusCode::UNAUTHORIZED,
-            code,
-            format!("your certificate is no longer accepted: {refusal}"),
-        )
+        let text = match end {
+            Ended::Untrusted(refusal) => format!("your certificate is not accepted: {refusal}"),
+            Ended::Unwelcome(objection) => objection.to_string(),
+        };
+        Self::new(StatusCode::UNAUTHORIZED, code, text)
     }
 
-    /// The certificate can be trusted, but names no licensed organisation.
-    pub(crate) fn identity(error: IdentityError) -> Self {
-        Self::new(
-            StatusCode::UNAUTHORIZED,
-            MessageCode::CertificateInvalid,
-            error.to_string(),
-        )
+    /// The same as the last word on a connection.
+    pub(crate) fn farewell(&self) -> Farewell {
+        let body = serde_json::to_vec(&self.messages()).unwrap_or_default();
+        let head = format!(
+            "HTTP/1.1 {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+            self.status,
+            body.len()
+        );
+        Farewell {
+            response: [head.into_bytes(), body].concat(),
+            word: format!("{}: {}", self.code, self.text),
+        }
     }
 
     /// More connections than the organisation may hold.
@@ -217,14 +227,18 @@ impl ApiError {
 
     /// The answer itself.
     pub(crate) fn respond(&self) -> HttpResponse {
-        HttpResponse::build(self.status).json(TppMessages {
+        HttpResponse::build(self.status).json(self.messages())
+    }
+
+    fn messages(&self) -> TppMessages {
+        TppMessages {
             tpp_messages: vec![TppMessage {
                 category: Category::Error,
                 code: self.code.clone(),
                 path: self.path.clone(),
                 text: Some(Text::cut(&self.text)),
             }],
-        })
+        }
     }
 }
 

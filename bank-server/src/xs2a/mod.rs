@@ -20,6 +20,7 @@ use actix_web::web;
 use bank_client::environment::{Clock, Randomness};
 use chrono::NaiveDate;
 
+pub(crate) use self::error::ApiError;
 pub use self::openapi::document as openapi_document;
 use crate::core_banking::CoreBanking;
 use crate::store::consents::Consents;

@@ -1,0 +1,141 @@
+//! Who may act as a TPP, and in which roles: the certificate's word, and the register's.
+
+use std::time::Duration;
+
+use bank_client::credentials::Credentials;
+use chrono::{DateTime, NaiveDate, Utc};
+use rustls_pki_types::{CertificateDer, UnixTime};
+use shared_types::eidas::{IdentityError, OrganisationId};
+use shared_types::register::{NotLicensed, Register};
+
+use super::Tpp;
+use crate::fault::Fault;
+use crate::transport::keeper::PolicySource;
+use crate::transport::material::Source;
+use crate::transport::policy::{Admitted, Ended, Farewell, Policy};
+use crate::xs2a::ApiError;
+
+/// The bank's rules about its peers.
+#[derive(Debug)]
+pub struct Licences {
+    /// The scheme's register. Without one, certificates are taken at their word.
+    pub register: Option<Register>,
+    /// The country in which the bank is: where its TPPs act.
+    pub country: String,
+}
+
+/// Why a trusted certificate is not that of a TPP that may act.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotATpp {
+    /// It does not name one.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The register is against it.
+    #[error(transparent)]
+    NotLicensed(#[from] NotLicensed),
+}
+
+impl Policy for Licences {
+    type Peer = Tpp;
+    type Objection = NotATpp;
+
+    fn admit(
+        &self,
+        certificate: &CertificateDer<'_>,
+        now: UnixTime,
+    ) -> Result<Admitted<Tpp>, NotATpp> {
+        let tpp = Tpp::of(certificate)?;
+        let Some(register) = &self.register else {
+            return Ok(Admitted {
+                peer: tpp,
+                until: None,
+            });
+        };
+        let licence = register.licence(tpp.organisation(), &self.country, day(now))?;
+        Ok(Admitted {
+            peer: tpp.only(&licence.roles),
+            until: licence.last_day.map(last_second),
+        })
+    }
+
+    fn group(peer: &Tpp) -> &str {
+        peer.organisation().as_str()
+    }
+
+    fn farewell(end: &Ended<NotATpp>) -> Farewell {
+        ApiError::ended(end).farewell()
+    }
+}
+
+/// Where the bank's rules about its peers come from: the register's file, if there is one.
+#[derive(Debug, Clone)]
+pub struct LicenceSource {
+    /// The register.
+    pub register: Option<Source>,
+}
+
+impl PolicySource for LicenceSource {
+    type Policy = Licences;
+
+    fn files(&self) -> Vec<Source> {
+        self.register.iter().cloned().collect()
+    }
+
+    fn make(
+        &self,
+        contents: &[Vec<u8>],
+        credentials: &Credentials,
+        now: UnixTime,
+    ) -> Result<Licences, Fault> {
+        let own = own_organisation(credentials)
+            .map_err(|error| Fault::new("xs2a.certificate", error.to_string()))?;
+        let register = match (&self.register, contents.first()) {
+            (Some(source), Some(json)) => {
+                let register = Register::from_json(json).map_err(|error| source.fault(&error))?;
+                if !register.licenses_anybody(day(now)) {
+                    return Err(source.fault(&"licenses nobody at this time: nobody could connect"));
+                }
+                Some(register)
+            }
+            _ => None,
+        };
+        Ok(Licences {
+            register,
+            country: own.country().to_owned(),
+        })
+    }
+
+    fn check_own(&self, new: &Credentials, old: &Credentials) -> Result<(), String> {
+        let [new, old] = [new, old].map(own_organisation);
+        match (new, old) {
+            (Err(error), _) => Err(error.to_string()),
+            (Ok(new), Ok(old)) if new != old => Err(format!("is of {new}, and this bank is {old}")),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whom our own certificate names.
+pub(crate) fn own_organisation(credentials: &Credentials) -> Result<OrganisationId, IdentityError> {
+    let leaf = credentials
+        .chain()
+        .first()
+        .ok_or(IdentityError::Unreadable)?;
+    Tpp::of(leaf).map(|itself| itself.organisation().clone())
+}
+
+fn day(now: UnixTime) -> NaiveDate {
+    i64::try_from(now.as_secs())
+        .ok()
+        .and_then(|seconds| DateTime::<Utc>::from_timestamp(seconds, 0))
+        .map_or(NaiveDate::MAX, |time| time.date_naive())
+}
+
+fn last_second(day: NaiveDate) -> UnixTime {
+    const DAY: u64 = 24 * 60 * 60;
+
+    let midnight = day.and_time(chrono::NaiveTime::MIN).and_utc().timestamp();
+    UnixTime::since_unix_epoch(Duration::from_secs(
+        u64::try_from(midnight).unwrap_or(0) + DAY - 1,
+    ))
+}

@@ -1,0 +1,134 @@
+//! How a connection ends whose peer may no longer be here: with a last word, where one can be put.
+//!
+//! The HTTP library has no way to speak without being asked, so the last word is put into the bytes of the connection:
+//! over HTTP/1.1 a response that answers nothing or the next request, over HTTP/2 a GOAWAY frame. Both may stand only
+//! where no other message is in the middle of being sent; [`Outgoing`] knows where that is.
+
+use actix_http::Protocol;
+
+/// What the bytes sent so far say about where a message ends.
+#[derive(Debug)]
+pub(super) enum Outgoing {
+    /// HTTP/1.1: whether what was last given to be sent was not all taken.
+    Http1 { unsent: bool },
+    /// HTTP/2: how much of a frame is still to come.
+    Http2 {
+        head: [u8; FRAME_HEAD],
+        /// How much of the head was seen.
+        seen: usize,
+        left: usize,
+    },
+}
+
+/// The head of an HTTP/2 frame (RFC 9113, section 4.1), in bytes.
+const FRAME_HEAD: usize = 9;
+
+impl Outgoing {
+    pub(super) fn new(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Http2 => Self::Http2 {
+                head: [0; FRAME_HEAD],
+                seen: 0,
+                left: 0,
+            },
+            _ => Self::Http1 { unsent: false },
+        }
+    }
+
+    /// Notes that the first `taken` of those bytes were taken, to be sent.
+    pub(super) fn note(&mut self, bytes: &[u8], taken: usize) {
+        match self {
+            Self::Http1 { unsent } => *unsent = taken < bytes.len(),
+            Self::Http2 { head, seen, left } => {
+                for byte in bytes.iter().take(taken) {
+                    if *left > 0 {
+                        *left -= 1;
+                        continue;
+                    }
+                    if let Some(place) = head.get_mut(*seen) {
+                        *place = *byte;
+                    }
+                    *seen += 1;
+                    if *seen == FRAME_HEAD {
+                        let [high, middle, low, ..] = *head;
+                        *left =
+                            usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
+                        *seen = 0;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether another message may start here.
+    pub(super) fn is_between_messages(&self) -> bool {
+        match self {
+            Self::Http1 { unsent } => !unsent,
+            Self::Http2 { seen, left, .. } => *seen == 0 && *left == 0,
+        }
+    }
+}
+
+/// A GOAWAY frame (RFC 9113, section 6.8), with a word for the peer's log.
+///
+/// Of the standard's codes, `INADEQUATE_SECURITY` comes nearest; with `NO_ERROR`, clients drop the word. It names the highest stream there can be: what the peer has asked is answered, or shown as broken off, and not for
+/// the peer to ask again elsewhere.
+pub(super) fn goaway(word: &str) -> Vec<u8> {
+    const GOAWAY: u8 = 0x07;
+    const MOST: usize = 1024;
+    const LAST_STREAM: u32 = 0x7fff_ffff;
+    const INADEQUATE_SECURITY: u32 = 0x0c;
+
+    let word = word.as_bytes();
+    let word = word.get(..MOST).unwrap_or(word);
+    let length = u16::try_from(8 + word.len()).unwrap_or(8);
+    let mut frame = vec![0];
+    frame.extend(length.to_be_bytes());
+    frame.extend([GOAWAY, 0, 0, 0, 0, 0]);
+    frame.extend(LAST_STREAM.to_be_bytes());
+    frame.extend(INADEQUATE_SECURITY.to_be_bytes());
+    frame.extend(word);
+    frame
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_goaway_is_a_frame_of_its_length() {
+        let frame = goaway("CERTIFICATE_REVOKE");
+        assert_eq!(frame.len(), FRAME_HEAD + 8 + 18);
+        assert_eq!(&frame[..9], &[0, 0, 26, 7, 0, 0, 0, 0, 0]);
+        assert!(frame.ends_with(b"CERTIFICATE_REVOKE"));
+        let mut outgoing = Outgoing::new(Protocol::Http2);
+        outgoing.note(&frame, frame.len());
+        assert!(outgoing.is_between_messages());
+        assert_eq!(goaway(&"x".repeat(5000)).len(), FRAME_HEAD + 8 + 1024);
+    }
+
+    proptest! {
+        /// However the bytes are cut, the ends of frames are where they are.
+        #[test]
+        fn frames_end_where_they_end(lengths in proptest::collection::vec(0_usize..400, 1..6), cut in 1_usize..50) {
+            let mut bytes = Vec::new();
+            let mut ends = vec![0];
+            for length in lengths {
+                bytes.extend(&u32::try_from(length).unwrap().to_be_bytes()[1..]);
+                bytes.extend([0; 6]);
+                bytes.extend(vec![0xff; length]);
+                ends.push(bytes.len());
+            }
+            let mut outgoing = Outgoing::new(Protocol::Http2);
+            let mut at = 0;
+            while at < bytes.len() {
+                let taken = cut.min(bytes.len() - at);
+                outgoing.note(&bytes[at..], taken);
+                at += taken;
+                prop_assert_eq!(outgoing.is_between_messages(), ends.contains(&at), "at {}", at);
+            }
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Fetching revocation lists over HTTP, from nowhere near.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::{Client, Url, redirect};
+
+/// Limits of fetching.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FetchLimits {
+    /// How long one fetch may take, from the look-up of the name to the last byte.
+    pub time: Duration,
+    /// Whether this machine and its link may be asked.
+    pub allow_local: bool,
+}
+
+/// Why nothing was fetched.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FetchError {
+    #[error("is not an address that can be fetched: {0}")]
+    Address(String),
+    #[error(
+        "leads to {0}, which is this machine or its link; set allow_local_addresses if that is meant"
+    )]
+    Local(IpAddr),
+    #[error("answered {0}")]
+    Status(reqwest::StatusCode),
+    #[error("sent more than {} KiB", .0 / 1024)]
+    TooLarge(usize),
+    #[error("cannot be fetched: {0}")]
+    Failed(String),
+}
+
+/// Fetches. Follows no redirect, knows no proxy, and asks neither this machine nor its link unless allowed.
+#[derive(Clone)]
+pub(super) struct Fetcher {
+    client: Client,
+    limits: FetchLimits,
+}
+
+impl Fetcher {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this client is given a TLS configuration that trusts nobody: it speaks plain HTTP"
+    )]
+    pub(super) fn new(limits: FetchLimits) -> Result<Self, FetchError> {
+        let tls = no_tls().map_err(|error| FetchError::Failed(error.to_string()))?;
+        let client = Client::builder()
+            .tls_backend_preconfigured(tls)
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            .timeout(limits.time)
+            .pool_max_idle_per_host(0)
+            .dns_resolver(Arc::new(Outward {
+                allow_local: limits.allow_local,
+            }))
+            .build()
+            .map_err(|error| FetchError::Failed(causes(&error)))?;
+        Ok(Self { client, limits })
+    }
+
+    /// Fetches at most so many bytes.
+    pub(super) async fn get(&self, address: &str, most: usize) -> Result<Vec<u8>, FetchError> {
+        let url: Url = address
+            .parse()
+            .map_err(|_| FetchError::Address(address.to_owned()))?;
+        self.check_literal(&url)?;
+        let failed = |error: reqwest::Error| FetchError::Failed(causes(&error));
+        let mut answer = self.client.get(url).send().await.map_err(failed)?;
+        if answer.status() != reqwest::StatusCode::OK {
+            return Err(FetchError::Status(answer.status()));
+        }
+        let mut content = Vec::new();
+        while let Some(piece) = answer.chunk().await.map_err(failed)? {
+            if content.len() + piece.len() > most {
+                return Err(FetchError::TooLarge(most));
+            }
+            content.extend_from_slice(&piece);
+        }
+        Ok(content)
+    }
+
+    /// An address in numbers is not looked up, so the resolver does not see it.
+    fn check_literal(&self, url: &Url) -> Result<(), FetchError> {
+        let address = match url.host() {
+            Some(url::Host::Ipv4(address)) => IpAddr::V4(address),
+            Some(url::Host::Ipv6(address)) => IpAddr::V6(address),
+            Some(url::Host::Domain(_)) => return Ok(()),
+            None => return Err(FetchError::Address(url.to_string())),
+        };
+        if is_local(address) && !self.limits.allow_local {
+            return Err(FetchError::Local(address));
+        }
+        Ok(())
+    }
+}
+
+/// Looks names up, and leaves out what is near.
+struct Outward {
+    allow_local: bool,
+}
+
+impl Resolve for Outward {
+    fn resolve(&self, name: Name) -> Resolving {
+        let allow_local = self.allow_local;
+        Box::pin(async move {
+            let found: Vec<SocketAddr> =
+                tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let near = found.iter().map(SocketAddr::ip).find(|ip| is_local(*ip));
+            let outward: Vec<SocketAddr> = found
+                .into_iter()
+                .filter(|address| allow_local || !is_local(address.ip()))
+                .collect();
+            match (outward.is_empty(), near) {
+                (true, Some(near)) => Err(FetchError::Local(near).into()),
+                _ => Ok(Box::new(outward.into_iter()) as Addrs),
+            }
+        })
+    }
+}
+
+/// This machine, or its link: nothing that a certificate names should lead there.
+fn is_local(address: IpAddr) -> bool {
+    let v4 = |address: Ipv4Addr| {
+        address.is_loopback()
+            || address.is_link_local()
+            || address.is_unspecified()
+            || address.is_broadcast()
+            || address.is_multicast()
+            // "This network" (RFC 1122, section 3.2.1.3).
+            || address.octets().first() == Some(&0)
+    };
+    let v6 = |address: Ipv6Addr| {
+        address.is_loopback()
+            || address.is_unspecified()
+            || address.is_multicast()
+            || address.is_unicast_link_local()
+    };
+    match address {
+        IpAddr::V4(address) => v4(address),
+        IpAddr::V6(address) => v6(address) || address.to_ipv4().is_some_and(v4),
+    }
+}
+
+/// The library wants a TLS configuration, also where everything is fetched over plain HTTP; this one trusts nobody.
+fn no_tls() -> Result<rustls::ClientConfig, rustls::Error> {
+    let provider = Arc::new(bank_client::credentials::provider());
+    Ok(rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth())
+}
+
+/// An error with what caused it: the library's own text leaves out what matters.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        text = next.to_string();
+        cause = next.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_and_its_link_are_near() {
+        for near in [
+            "127.0.0.1",
+            "127.8.8.8",
+            "0.0.0.0",
+            "169.254.169.254",
+            "255.255.255.255",
+            "224.0.0.1",
+            "::1",
+            "::",
+            "fe80::1",
+            "::ffff:127.0.0.1",
+            "::ffff:169.254.169.254",
+            "ff02::1",
+        ] {
+            assert!(is_local(near.parse().unwrap()), "{near}");
+        }
+        for far in ["192.0.2.1", "10.0.0.1", "2001:db8::1", "8.8.8.8"] {
+            assert!(!is_local(far.parse().unwrap()), "{far}");
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! How trust stands, for operators.
+
+use rustls_pki_types::UnixTime;
+
+use crate::fault::Fault;
+
+/// How trust stands, for operators.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// What was refused and still is, and what has run out. The bank goes on with what it had.
+    pub problems: Vec<Fault>,
+    /// How often a change was put in place.
+    pub changes: u64,
+    /// How often something was refused.
+    pub refusals: u64,
+    /// Whether nobody at all can come in: every anchor's list is missing or stale where one is asked for.
+    pub closed: bool,
+    /// The last second of our own certificate.
+    pub certificate_until: Option<UnixTime>,
+    /// The lists at hand.
+    pub lists: Vec<ListReport>,
+}
+
+/// A revocation list, for operators.
+#[derive(Debug, Clone)]
+pub struct ListReport {
+    /// Whose.
+    pub issuer: String,
+    /// When it was made.
+    pub this_update: UnixTime,
+    /// By when there will be another.
+    pub next_update: UnixTime,
+    /// How many certificates are on it.
+    pub entries: usize,
+}

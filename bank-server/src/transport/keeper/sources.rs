@@ -1,0 +1,56 @@
+//! Where trust comes from.
+
+use std::time::Duration;
+
+use bank_client::credentials::Credentials;
+use rustls_pki_types::UnixTime;
+
+use crate::fault::Fault;
+use crate::transport::fetch::FetchLimits;
+use crate::transport::material::Source;
+use crate::transport::policy::Policy;
+use crate::transport::trust::UnknownStatus;
+
+/// Where trust comes from.
+#[derive(Debug, Clone)]
+pub struct Sources {
+    /// Our own certificate, with the issuing CA after it, as PEM.
+    pub certificate: Source,
+    /// The key that belongs to it, as PEM.
+    pub private_key: Source,
+    /// The agreed certification authorities, as PEM.
+    pub anchors: Vec<Source>,
+    /// CAs below them whose lists are used as well, as PEM.
+    pub intermediates: Vec<Source>,
+    /// Revocation lists in files.
+    pub list_files: Vec<Source>,
+    /// Revocation lists at `http://` addresses; the paths are the addresses.
+    pub list_addresses: Vec<Source>,
+    /// What happens when nothing fresh says whether a certificate was revoked.
+    pub unknown_status: UnknownStatus,
+    /// Limits of fetching.
+    pub fetch: FetchLimits,
+    /// How long between two fetches from one address, at most.
+    pub refresh: Duration,
+}
+
+/// Where a policy comes from.
+pub trait PolicySource: Send + 'static {
+    /// The policy.
+    type Policy: Policy;
+
+    /// The files that it is made of.
+    fn files(&self) -> Vec<Source>;
+
+    /// Makes it from the content of those files, in the same order. `credentials` are our own. A policy that would let
+    /// nobody in is a fault.
+    fn make(
+        &self,
+        contents: &[Vec<u8>],
+        credentials: &Credentials,
+        now: UnixTime,
+    ) -> Result<Self::Policy, Fault>;
+
+    /// Whether new credentials of ours can take the place of the old ones; if not, why.
+    fn check_own(&self, new: &Credentials, old: &Credentials) -> Result<(), String>;
+}

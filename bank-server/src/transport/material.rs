@@ -1,0 +1,130 @@
+//! The files that trust is made of, opened and checked: own certificate and key, anchors, intermediates.
+
+use std::path::{Path, PathBuf};
+
+use bank_client::credentials::Credentials;
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, UnixTime};
+use shared_types::trust::{Anchors, Usage, judge};
+
+use crate::fault::Fault;
+
+/// A file, and where the configuration names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// Such as `xs2a.certificate`.
+    pub place: String,
+    /// The file.
+    pub path: PathBuf,
+}
+
+impl Source {
+    /// A file that is named at that place.
+    pub fn new(place: impl Into<String>, path: impl Into<PathBuf>) -> Self {
+        Self {
+            place: place.into(),
+            path: path.into(),
+        }
+    }
+
+    /// Files that are named one after the other.
+    #[must_use]
+    pub fn each(place: &str, paths: &[PathBuf]) -> Vec<Self> {
+        let named = paths.iter().enumerate();
+        named
+            .map(|(index, path)| Self::new(format!("{place}[{index}]"), path))
+            .collect()
+    }
+
+    pub(super) fn read(&self) -> Result<Vec<u8>, Fault> {
+        std::fs::read(&self.path).map_err(|error| self.fault(&format!("cannot be read: {error}")))
+    }
+
+    /// What is wrong with the file.
+    pub(crate) fn fault(&self, problem: &dyn std::fmt::Display) -> Fault {
+        Fault::new(&self.place, format!("{} {problem}", self.path.display()))
+    }
+}
+
+/// Own certificate (with the issuing CA after it) and key.
+pub(super) fn credentials(
+    certificate: (&Source, &[u8]),
+    key: (&Source, &[u8]),
+) -> Result<Credentials, Vec<Fault>> {
+    if let Some(problem) = readable_by_others(&key.0.path) {
+        return Err(vec![key.0.fault(&problem)]);
+    }
+    Credentials::from_pem(certificate.1, key.1).map_err(|error| vec![certificate.0.fault(&error)])
+}
+
+/// The anchors of all files.
+pub(super) fn anchors(files: &[(&Source, &[u8])]) -> Result<Anchors, Vec<Fault>> {
+    let mut certificates = Vec::new();
+    let mut faults = Vec::new();
+    for (source, pem) in files {
+        match Anchors::from_pem(pem) {
+            Ok(anchors) => certificates.extend_from_slice(anchors.certificates()),
+            Err(error) => faults.push(source.fault(&error)),
+        }
+    }
+    match Anchors::new(certificates) {
+        Ok(anchors) if faults.is_empty() => Ok(anchors),
+        // What is wrong with each was said above; that there are none at all is said of the configuration.
+        _ => Err(faults),
+    }
+}
+
+/// The certificates of all files.
+pub(super) fn certificates(
+    files: &[(&Source, &[u8])],
+) -> Result<Vec<CertificateDer<'static>>, Vec<Fault>> {
+    let mut found = Vec::new();
+    let mut faults = Vec::new();
+    for (source, pem) in files {
+        let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+        match read {
+            Ok(certificates) if !certificates.is_empty() => found.extend(certificates),
+            Ok(_) => faults.push(source.fault(&"holds no certificate")),
+            Err(error) => faults.push(source.fault(&format!("is not PEM: {error}"))),
+        }
+    }
+    if faults.is_empty() {
+        Ok(found)
+    } else {
+        Err(faults)
+    }
+}
+
+/// What is wrong with our own certificate at that time. A server can run with it, but no client that knows its duty will
+/// talk to it.
+pub(super) fn own_certificate_problem(credentials: &Credentials, now: UnixTime) -> Option<String> {
+    let (leaf, intermediates) = credentials.chain().split_first()?;
+    // Our own issuer need not be among the anchors we trust. Any authority will do to judge the rest of it; the last
+    // certificate of the chain is the best one at hand.
+    let Some(last) = intermediates
+        .last()
+        .cloned()
+        .and_then(|last| Anchors::new(vec![last]).ok())
+    else {
+        return Some(
+            "holds no certificate of the issuing CA after our own; clients could not build the chain".to_owned(),
+        );
+    };
+    judge(&last, leaf, intermediates, Usage::Server, now)
+        .err()
+        .map(|refusal| refusal.to_string())
+}
+
+/// The owner alone writes a key, and beside the owner at most a group reads it, as where secrets are mounted.
+#[cfg(unix)]
+fn readable_by_others(key: &Path) -> Option<&'static str> {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let mode = std::fs::metadata(key).ok()?.permissions().mode();
+    (mode & 0o027 != 0).then_some("is open to others; run chmod 600")
+}
+
+#[cfg(not(unix))]
+fn readable_by_others(_key: &Path) -> Option<&'static str> {
+    None
+}

@@ -1,0 +1,75 @@
+//! All connections that are open, so that a change of trust reaches those as well.
+
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::connection::Connection;
+use super::policy::Policy;
+use super::trust::Trust;
+
+/// The connections of one door. Cheap to clone.
+pub(super) struct OpenConnections<P: Policy>(Arc<Mutex<Vec<Weak<Connection<P>>>>>);
+
+/// How often is looked for what time alone has changed, such as a certificate that expired.
+const TICK: Duration = Duration::from_millis(250);
+
+impl<P: Policy> OpenConnections<P> {
+    pub(super) fn add(&self, connection: &Arc<Connection<P>>) {
+        self.all().push(Arc::downgrade(connection));
+    }
+
+    /// Has every open connection judged again whenever trust changes, and when time may have changed something. Runs for
+    /// as long as it is polled.
+    ///
+    /// Cost: for each connection that of [`Trust::stands`], four times a second. After a change, a search in the lists
+    /// and the policy's look-up for each; one path each, where the anchors changed.
+    pub(super) async fn keep_judging(self, trust: Arc<Trust<P>>) {
+        let mut changes = trust.changes();
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                // The sender lives in `trust`.
+                _ = changes.changed() => {}
+                _ = tick.tick() => {}
+            }
+            for connection in self.still_open() {
+                // What comes of it, the connection tells its peer.
+                let _ = connection.judge();
+                // Many judgements take a while; whatever else runs on this thread gets its turn.
+                tokio::task::consume_budget().await;
+            }
+        }
+    }
+
+    /// Forgets those that have ended.
+    fn still_open(&self) -> Vec<Arc<Connection<P>>> {
+        let mut open = Vec::new();
+        self.all().retain(|connection| {
+            let living = connection.upgrade();
+            let lives = living.is_some();
+            open.extend(living);
+            lives
+        });
+        open
+    }
+
+    fn all(&self) -> std::sync::MutexGuard<'_, Vec<Weak<Connection<P>>>> {
+        // Nothing panics while the lock is held; if it did, the list would still be whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<P: Policy> Default for OpenConnections<P> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<P: Policy> Clone for OpenConnections<P> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}

@@ -1,0 +1,252 @@
+//! The bytes of an open connection, and the ways in which it ends from our side.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use actix_http::Protocol;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::WaitForCancellationFutureOwned;
+
+use super::connection::{Connection, Patience};
+use super::farewell::{Outgoing, goaway};
+use super::policy::Policy;
+
+/// The bytes of an open connection. It reads as ended once
+/// - it has been quiet for too long, or its answers are not collected: HTTP/2 would otherwise keep it open for as long as
+///   the peer answers pings;
+/// - its peer may no longer be here: then after a last word.
+pub struct Bytes<P: Policy> {
+    tls: TlsStream<TcpStream>,
+    connection: Arc<Connection<P>>,
+    patience: Patience,
+    timer: Pin<Box<Sleep>>,
+    protocol: Protocol,
+    outgoing: Outgoing,
+    ended: Pin<Box<WaitForCancellationFutureOwned>>,
+    farewell: Farewell,
+}
+
+/// How far the end is that comes when the peer may no longer be here.
+enum Farewell {
+    /// It may be here.
+    None,
+    /// It may not, and has until then to collect what it was told.
+    Due { until: Instant },
+    /// The last word is being sent.
+    Speaking {
+        word: Vec<u8>,
+        sent: usize,
+        until: Instant,
+    },
+    /// It is said. Closing while the peer still sends would reset the connection, and the reset would overtake the word:
+    /// what comes is read, and dropped.
+    Lingering { until: Instant },
+    /// It is over.
+    Over,
+}
+
+/// How long answers that are under way, and the last word, may take.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// How long after the last answer was made it is certain to be among the bytes sent.
+const SETTLING: Duration = Duration::from_millis(20);
+
+impl<P: Policy> Bytes<P> {
+    pub(super) fn new(
+        tls: TlsStream<TcpStream>,
+        protocol: Protocol,
+        connection: Arc<Connection<P>>,
+        patience: Patience,
+    ) -> Self {
+        let timer = Box::pin(sleep_until(
+            Instant::now() + patience.idle.min(patience.answer),
+        ));
+        Self {
+            tls,
+            patience,
+            timer,
+            protocol,
+            outgoing: Outgoing::new(protocol),
+            ended: Box::pin(connection.when_ended().cancelled_owned()),
+            farewell: Farewell::None,
+            connection,
+        }
+    }
+
+    /// Whose bytes they are.
+    #[must_use]
+    pub fn connection(&self) -> &Arc<Connection<P>> {
+        &self.connection
+    }
+
+    /// Ready once the connection has lasted too long.
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.timer.as_mut().poll(cx).is_ready() {
+            let deadline = self.deadline();
+            if deadline <= Instant::now() {
+                return Poll::Ready(());
+            }
+            self.timer.as_mut().reset(deadline);
+        }
+        Poll::Pending
+    }
+
+    fn deadline(&self) -> Instant {
+        let deadline = self.connection.deadline(self.patience);
+        match self.farewell {
+            Farewell::None => deadline,
+            Farewell::Due { until }
+            | Farewell::Speaking { until, .. }
+            | Farewell::Lingering { until } => until.min(deadline),
+            Farewell::Over => Instant::now(),
+        }
+    }
+
+    /// Ready once a peer that may no longer be here has been told, or had its time.
+    fn poll_farewell(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match &mut self.farewell {
+                Farewell::None => {
+                    ready!(self.ended.as_mut().poll(cx));
+                    let until = Instant::now() + GRACE;
+                    self.timer.as_mut().reset(until);
+                    self.farewell = Farewell::Due { until };
+                }
+                Farewell::Due { until } => {
+                    let until = *until;
+                    let late = self.poll_late(cx).is_ready();
+                    let settled = self.connection.quiet_since().is_some_and(|quiet| {
+                        let settled = quiet + SETTLING;
+                        self.timer.as_mut().reset(settled.min(until));
+                        self.timer.as_mut().poll(cx).is_ready()
+                    });
+                    let free = settled && self.outgoing.is_between_messages();
+                    self.farewell = match (free, late) {
+                        (true, _) => Farewell::Speaking {
+                            word: self.last_word(),
+                            sent: 0,
+                            until,
+                        },
+                        (false, true) => Farewell::Over,
+                        (false, false) => return Poll::Pending,
+                    };
+                }
+                Farewell::Speaking { word, sent, until } => {
+                    let until = *until;
+                    let rest = word.get(*sent..).unwrap_or_default();
+                    let polled = if rest.is_empty() {
+                        Pin::new(&mut self.tls).poll_shutdown(cx).map_ok(|()| 0)
+                    } else {
+                        Pin::new(&mut self.tls).poll_write(cx, rest)
+                    };
+                    match polled {
+                        Poll::Ready(Ok(taken)) if !rest.is_empty() => *sent += taken,
+                        Poll::Ready(Ok(_)) => self.farewell = Farewell::Lingering { until },
+                        // The peer is gone, and hears nothing any more.
+                        Poll::Ready(Err(_)) => self.farewell = Farewell::Over,
+                        Poll::Pending => {
+                            ready!(self.poll_late(cx));
+                            self.farewell = Farewell::Over;
+                        }
+                    }
+                }
+                Farewell::Lingering { .. } => {
+                    let mut scratch = [0; 1024];
+                    let mut dropped = ReadBuf::new(&mut scratch);
+                    match Pin::new(&mut self.tls).poll_read(cx, &mut dropped) {
+                        Poll::Ready(Ok(())) if !dropped.filled().is_empty() => {}
+                        Poll::Ready(_) => self.farewell = Farewell::Over,
+                        Poll::Pending => {
+                            ready!(self.poll_late(cx));
+                            self.farewell = Farewell::Over;
+                        }
+                    }
+                }
+                Farewell::Over => return Poll::Ready(()),
+            }
+        }
+    }
+
+    fn last_word(&self) -> Vec<u8> {
+        let Some((end, told)) = self.connection.end() else {
+            return Vec::new();
+        };
+        let farewell = P::farewell(&end);
+        match self.protocol {
+            Protocol::Http2 => goaway(&farewell.word),
+            _ if told => Vec::new(),
+            _ => farewell.response,
+        }
+    }
+
+    /// What the stream says, or that its time is over.
+    fn or_late<T>(
+        &mut self,
+        polled: Poll<io::Result<T>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        match polled {
+            Poll::Pending => self
+                .poll_late(cx)
+                .map(|()| Err(io::ErrorKind::TimedOut.into())),
+            ready @ Poll::Ready(_) => ready,
+        }
+    }
+}
+
+impl<P: Policy> AsyncRead for Bytes<P> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        // Reading nothing is how a stream ends.
+        if this.connection.is_overrun() || this.poll_farewell(cx).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        match Pin::new(&mut this.tls).poll_read(cx, buffer) {
+            Poll::Pending => this.poll_late(cx).map(Ok),
+            ready @ Poll::Ready(_) => ready,
+        }
+    }
+}
+
+impl<P: Policy> AsyncWrite for Bytes<P> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        // After the last word, or the time for it, nothing more is said.
+        if !matches!(this.farewell, Farewell::None | Farewell::Due { .. }) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        let polled = Pin::new(&mut this.tls).poll_write(cx, bytes);
+        if let Poll::Ready(Ok(taken)) = polled {
+            this.outgoing.note(bytes, taken);
+        } else {
+            this.outgoing.note(bytes, 0);
+        }
+        this.or_late(polled, cx)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.tls).poll_flush(cx);
+        this.or_late(polled, cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.tls).poll_shutdown(cx);
+        this.or_late(polled, cx)
+    }
+}

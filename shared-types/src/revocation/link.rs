@@ -1,0 +1,67 @@
+//! A certificate of a path, as revocation sees it.
+
+use std::sync::Arc;
+
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::{DistributionPointName, GeneralName, ParsedExtension};
+use x509_parser::oid_registry::asn1_rs::oid;
+
+use super::issuer::Issuer;
+
+/// A certificate below the anchor of a path that was checked: what is needed to ask whether it was revoked.
+#[derive(Debug, Clone)]
+pub struct Link {
+    /// The serial number: the content octets of its DER.
+    pub serial: Vec<u8>,
+    /// Who issued it.
+    pub issuer: Arc<Issuer>,
+    /// Whether it is that of a CA.
+    pub is_ca: bool,
+    /// Where its issuer publishes lists about it, over HTTP (`cRLDistributionPoints`).
+    pub lists: Vec<String>,
+    /// Who answers for it, over HTTP (`id-ad-ocsp`).
+    pub responders: Vec<String>,
+}
+
+impl Link {
+    pub(crate) fn new(certificate: &X509Certificate<'_>, issuer: Arc<Issuer>) -> Self {
+        let mut lists = Vec::new();
+        let mut responders = Vec::new();
+        for extension in certificate.extensions() {
+            match extension.parsed_extension() {
+                ParsedExtension::CRLDistributionPoints(points) => {
+                    for point in points.iter() {
+                        if let Some(DistributionPointName::FullName(names)) =
+                            &point.distribution_point
+                        {
+                            lists.extend(names.iter().filter_map(http));
+                        }
+                    }
+                }
+                ParsedExtension::AuthorityInfoAccess(access) => {
+                    let ocsp = access
+                        .iter()
+                        .filter(|entry| entry.access_method == oid!(1.3.6.1.5.5.7.48.1));
+                    responders.extend(ocsp.filter_map(|entry| http(&entry.access_location)));
+                }
+                _ => {}
+            }
+        }
+        Self {
+            serial: certificate.raw_serial().to_vec(),
+            issuer,
+            is_ca: certificate.is_ca(),
+            lists,
+            responders,
+        }
+    }
+}
+
+pub(super) fn http(name: &GeneralName<'_>) -> Option<String> {
+    match name {
+        GeneralName::URI(uri) if uri.starts_with("http://") || uri.starts_with("https://") => {
+            Some((*uri).to_owned())
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,85 @@
+//! All lists that are at hand, and what they say of a certificate.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rustls_pki_types::UnixTime;
+
+use super::issuer::IssuerId;
+use super::link::Link;
+use super::list::{Entry, List, ListError};
+use super::reason::Reason;
+
+/// The revocation lists at hand. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Lists(HashMap<IssuerId, Vec<Arc<List>>>);
+
+/// How a certificate stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It was not revoked, as far as is known until then.
+    Good {
+        /// The last second for which that is known.
+        until: UnixTime,
+    },
+    /// It was revoked.
+    Revoked {
+        /// When.
+        since: UnixTime,
+        /// Why.
+        reason: Reason,
+    },
+    /// Nothing fresh says how it stands.
+    Unknown,
+}
+
+impl Lists {
+    /// Adds a list, or puts it in the place of the one it replaces.
+    pub fn add(&mut self, list: Arc<List>) -> Result<(), ListError> {
+        let of_issuer = self.0.entry(list.issuer().id()).or_default();
+        match of_issuer.iter_mut().find(|known| list.replaces(known)) {
+            Some(known) if list.is_older_than(known) => Err(ListError::Older {
+                this_update: list.this_update(),
+                at_hand: known.this_update(),
+            }),
+            Some(known) => {
+                *known = list;
+                Ok(())
+            }
+            None => {
+                of_issuer.push(list);
+                Ok(())
+            }
+        }
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<List>> {
+        self.0.values().flatten()
+    }
+
+    /// How a certificate stands at that time. What a stale list says was revoked stays revoked.
+    ///
+    /// Cost: one binary search for each list of the issuer that speaks for the certificate; usually one.
+    #[must_use]
+    pub fn standing(&self, link: &Link, now: UnixTime) -> Standing {
+        let of_issuer = self.0.get(&link.issuer.id());
+        let mut standing = Standing::Unknown;
+        for list in of_issuer.into_iter().flatten() {
+            if !list.covers(link) {
+                continue;
+            }
+            if let Some(Entry { since, reason }) = list.find(&link.serial) {
+                return Standing::Revoked { since, reason };
+            }
+            if list.check_fresh(now).is_ok() {
+                let until = match standing {
+                    Standing::Good { until } => until.max(list.next_update()),
+                    _ => list.next_update(),
+                };
+                standing = Standing::Good { until };
+            }
+        }
+        standing
+    }
+}

@@ -1,0 +1,133 @@
+//! Why a chain was refused, and how the peer is told.
+
+use std::sync::Arc;
+
+use rustls::CertificateError;
+use rustls_pki_types::UnixTime;
+
+use super::Usage;
+use crate::revocation::Reason;
+
+/// Why a chain was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The peer showed no certificate at all.
+    #[error("no certificate was shown")]
+    NoCertificate,
+    /// The certificate cannot be read.
+    #[error("the certificate cannot be read")]
+    Unreadable,
+    /// The certificate vouches for itself.
+    #[error("the certificate is self-signed")]
+    SelfSigned,
+    /// The chain leads to an authority that was not agreed upon.
+    #[error("its chain ends at {issuer}, which is not an agreed authority")]
+    UnknownIssuer {
+        /// The authority it leads to.
+        issuer: String,
+    },
+    /// The certificate came alone, and its issuer is not an agreed anchor.
+    #[error("the certificate of its issuer {issuer} was not sent along")]
+    IncompleteChain {
+        /// The issuer whose certificate is missing.
+        issuer: String,
+    },
+    /// The certificate, or one above it, is past its last second.
+    #[error("expired at {}", when(*not_after))]
+    Expired {
+        /// The last second.
+        not_after: UnixTime,
+    },
+    /// The certificate, or one above it, is not valid yet.
+    #[error("not valid before {}", when(*not_before))]
+    NotYetValid {
+        /// The first second.
+        not_before: UnixTime,
+    },
+    /// The certificate may not be used for this.
+    #[error("the certificate is not for {0}")]
+    WrongUsage(Usage),
+    /// The key is too small or of a kind that is not used.
+    #[error("the key is too weak: {0}")]
+    WeakKey(String),
+    /// A critical extension that we do not understand.
+    #[error("the certificate has a critical extension that is not understood")]
+    UnknownCriticalExtension,
+    /// A certificate in the chain was issued by one that is not a CA.
+    #[error("a certificate in the chain was issued by one that is not a CA")]
+    LeafUsedAsCa,
+    /// A CA certificate was shown as if it were a party's own.
+    #[error("a CA certificate was shown as a party's own")]
+    CaUsedAsLeaf,
+    /// The names in the certificate are not among those its CA may issue for.
+    #[error("the issuing CA may not issue for the names in the certificate")]
+    NameConstraintViolated,
+    /// The chain is longer than a CA in it allows.
+    #[error("the chain is longer than a CA in it allows")]
+    PathTooLong,
+    /// A signature in the chain is wrong.
+    #[error("a signature in the chain does not match")]
+    BadSignature,
+    /// The certificate, or one above it, was revoked.
+    #[error("revoked by {issuer} since {}: {reason}", when(*since))]
+    Revoked {
+        /// The authority that revoked it.
+        issuer: String,
+        /// Since when.
+        since: UnixTime,
+        /// Why.
+        reason: Reason,
+    },
+    /// Nothing fresh says whether the certificate, or one above it, was revoked.
+    #[error("nothing fresh from {issuer} says whether the certificate was revoked")]
+    StatusUnknown {
+        /// The authority whose word is missing.
+        issuer: String,
+    },
+    /// The anchor at the top is outside its own validity.
+    #[error("the agreed authority's own certificate is not valid at this time")]
+    AnchorNotValid,
+    /// Anything else, in the words of the path checker.
+    #[error("the chain is not valid: {0}")]
+    Other(String),
+}
+
+/// A moment, for people.
+pub(crate) fn when(time: UnixTime) -> String {
+    i64::try_from(time.as_secs())
+        .ok()
+        .and_then(|seconds| chrono::DateTime::from_timestamp(seconds, 0))
+        .map_or_else(
+            || "an unknown time".to_owned(),
+            |moment| moment.to_rfc3339(),
+        )
+}
+
+impl Refusal {
+    /// The error from which rustls picks the alert that tells the peer (RFC 8446, section 6.2).
+    #[must_use]
+    pub fn to_tls(&self) -> rustls::Error {
+        let error = match self {
+            Self::NoCertificate => return rustls::Error::NoCertificatesPresented,
+            Self::Unreadable | Self::WeakKey(_) => CertificateError::BadEncoding,
+            Self::Revoked { .. } => CertificateError::Revoked,
+            Self::Expired { .. } => CertificateError::Expired,
+            Self::NotYetValid { .. } => CertificateError::NotValidYet,
+            Self::WrongUsage(_) => CertificateError::InvalidPurpose,
+            Self::UnknownCriticalExtension => CertificateError::UnhandledCriticalExtension,
+            Self::BadSignature => CertificateError::BadSignature,
+            // "The certificate was not accepted because the CA could not be matched with a known trust anchor."
+            Self::SelfSigned
+            | Self::UnknownIssuer { .. }
+            | Self::IncompleteChain { .. }
+            | Self::LeafUsedAsCa
+            | Self::PathTooLong
+            | Self::AnchorNotValid => CertificateError::UnknownIssuer,
+            Self::StatusUnknown { .. }
+            | Self::CaUsedAsLeaf
+            | Self::NameConstraintViolated
+            | Self::Other(_) => CertificateError::Other(rustls::OtherError(Arc::new(self.clone()))),
+        };
+        rustls::Error::InvalidCertificate(error)
+    }
+}

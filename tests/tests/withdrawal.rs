@@ -1,0 +1,429 @@
+//! Trust is withdrawn while connections are open: those concerned end, each with its reason, and nobody else notices.
+
+use std::io::{Read as _, Write as _};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use bank_client::ErrorKind;
+use bank_client::credentials::{Credentials, provider};
+use bank_server::config::Config;
+use bank_server::{BankServer, RunningBank};
+use chrono::TimeDelta;
+use fixtures::outsider::{Met, Tls, call, context, dial, shake_hands};
+use fixtures::pki::{Identity, Wanted};
+use fixtures::world::Bank;
+use openssl::ssl::{Ssl, SslStream};
+use rustls::HandshakeKind;
+use rustls::sign::SingleCertAndKey;
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, ServerName};
+use shared_types::register::{Service, Status};
+use tests::banks::Banks;
+use tests::patience::wait_for;
+use tests::programs::{both, own};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+const STATUS: &str = "GET /v1/consents/none/status HTTP/1.1\r\nHost: localhost\r\n\
+                      X-Request-ID: 99391c7e-ad88-49ec-a2ad-99ddcb1f7721\r\n\r\n";
+
+/// What a peer is promised: that long after the bank knows, its connection is over.
+const PROMISED: Duration = Duration::from_secs(1);
+
+/// An HTTP/1.1 connection that has had one answer, and asks nothing more.
+struct Held(SslStream<std::net::TcpStream>);
+
+impl Held {
+    fn open(bank: SocketAddr, identity: &Identity) -> Self {
+        let context = context(Some(identity), Tls::V1_3).unwrap();
+        let mut held = Self(
+            shake_hands(Ssl::new(&context).unwrap(), dial(bank).unwrap())
+                .unwrap()
+                .unwrap(),
+        );
+        assert!(held.ask().starts_with("HTTP/1.1 403"));
+        held
+    }
+
+    /// Asks once more, and reads one answer.
+    fn ask(&mut self) -> String {
+        self.0.write_all(STATUS.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        let mut byte = [0];
+        while !answer.ends_with(b"\r\n\r\n") {
+            self.0.read_exact(&mut byte).unwrap();
+            answer.push(byte[0]);
+        }
+        let head = String::from_utf8(answer).unwrap();
+        let length: usize = head
+            .to_ascii_lowercase()
+            .split_once("content-length: ")
+            .and_then(|(_, rest)| rest.split_once("\r\n"))
+            .map(|(length, _)| length.parse().unwrap())
+            .unwrap();
+        let mut body = vec![0; length];
+        self.0.read_exact(&mut body).unwrap();
+        head + &String::from_utf8(body).unwrap()
+    }
+
+    /// What the bank says before it ends the connection, without being asked; and when it ended.
+    fn until_the_end(mut self) -> std::thread::JoinHandle<(String, Instant)> {
+        std::thread::spawn(move || {
+            let mut said = Vec::new();
+            // A connection that is cut shows in what was read, not in how it ended.
+            let _ = self.0.read_to_end(&mut said);
+            (String::from_utf8_lossy(&said).into_owned(), Instant::now())
+        })
+    }
+}
+
+/// A client that speaks HTTP/2, or keeps sessions.
+fn connector(banks: &Banks, identity: &Identity, alpn: &[u8]) -> TlsConnector {
+    let root = banks.sandbox.pki.ca1.root_pem().unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots
+        .add(CertificateDer::from_pem_slice(root.as_bytes()).unwrap())
+        .unwrap();
+    let credentials =
+        Credentials::from_pem(identity.chain_pem.as_bytes(), identity.key_pem.as_bytes()).unwrap();
+    let mut config = rustls::ClientConfig::builder_with_provider(Arc::new(provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(
+            credentials.certified_key(),
+        )));
+    config.alpn_protocols = vec![alpn.to_vec()];
+    TlsConnector::from(Arc::new(config))
+}
+
+async fn connect(
+    client: &TlsConnector,
+    bank: SocketAddr,
+) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+    let tcp = TcpStream::connect(bank).await?;
+    client.connect(ServerName::from(bank.ip()), tcp).await
+}
+
+/// An HTTP/2 connection that has had one answer; it ends with what the bank says in its GOAWAY.
+async fn hold_http2(
+    banks: &Banks,
+    bank: SocketAddr,
+    identity: &Identity,
+) -> tokio::task::JoinHandle<(String, Instant)> {
+    let tls = connect(&connector(banks, identity, b"h2"), bank)
+        .await
+        .unwrap();
+    let (mut requests, connection) = h2::client::handshake(tls).await.unwrap();
+    let ended = tokio::spawn(async move {
+        let word = match connection.await {
+            Ok(()) => String::new(),
+            Err(error) => format!("{error:?}"),
+        };
+        (word, Instant::now())
+    });
+    let request = http::Request::get("https://localhost/v1/consents/none/status")
+        .header("x-request-id", "99391c7e-ad88-49ec-a2ad-99ddcb1f7721")
+        .body(())
+        .unwrap();
+    let (answer, _) = requests.send_request(request, true).unwrap();
+    assert_eq!(answer.await.unwrap().status(), 403);
+    tokio::spawn(async move {
+        let told = ended.await.unwrap();
+        // Kept until here: a client that is done would end the connection itself.
+        drop(requests);
+        told
+    })
+}
+
+/// Resumes a session; what the bank answers to a request on it.
+async fn resume(client: &TlsConnector, bank: SocketAddr) -> (Option<HandshakeKind>, String) {
+    let Ok(mut tls) = connect(client, bank).await else {
+        return (None, String::new());
+    };
+    let mut answer = Vec::new();
+    let request = STATUS.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
+    let _ = tls.write_all(request.as_bytes()).await;
+    let _ = tls.read_to_end(&mut answer).await;
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    (tls.get_ref().1.handshake_kind(), answer)
+}
+
+/// Another TPP, that asks all the time and counts what goes wrong.
+struct Bystander {
+    stop: Arc<AtomicBool>,
+    asked: Arc<AtomicUsize>,
+    failed: tokio::task::JoinHandle<Vec<String>>,
+}
+
+impl Bystander {
+    fn start(banks: &Banks, bank: SocketAddr) -> Self {
+        let (pki, own) = (&banks.sandbox.pki, &banks.sandbox.pki.bank_r.qwac);
+        let root = pki.ca1.root_pem().unwrap();
+        let handle = bank_client::Bank::builder(
+            format!("https://{bank}"),
+            banks.sandbox.bank(Bank::B).organisation.clone(),
+            shared_types::trust::Anchors::from_pem(root.as_bytes()).unwrap(),
+            Credentials::from_pem(own.chain_pem.as_bytes(), own.key_pem.as_bytes()).unwrap(),
+        )
+        .build()
+        .unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        let asked = Arc::new(AtomicUsize::new(0));
+        let (stopped, count) = (Arc::clone(&stop), Arc::clone(&asked));
+        let failed = tokio::spawn(async move {
+            let mut failed = Vec::new();
+            while !stopped.load(Ordering::Relaxed) {
+                let error = handle.consent_status("none").await.unwrap_err();
+                if !matches!(error.kind, ErrorKind::Refused { status: 403, .. }) {
+                    failed.push(error.to_string());
+                }
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+            failed
+        });
+        Self {
+            stop,
+            asked,
+            failed,
+        }
+    }
+
+    /// It has asked, before and after, and nothing went wrong.
+    async fn lost_nothing(self) {
+        let before = self.asked.load(Ordering::Relaxed);
+        wait_for("some more requests", || {
+            (self.asked.load(Ordering::Relaxed) > before + 5).then_some(())
+        })
+        .await;
+        self.stop.store(true, Ordering::Relaxed);
+        assert_eq!(self.failed.await.unwrap(), Vec::<String>::new());
+    }
+}
+
+/// Revokes with the program, as an authority would.
+fn revoke(folder: &Path, serial: &str) {
+    let revoked = own("scheme-ca")
+        .arg("--dir")
+        .arg(folder.join("scheme-ca/ca1"))
+        .args(["--list-days", "729", "revoke", serial])
+        .args(["--reason", "keyCompromise", "--by", "Rita"])
+        .output()
+        .unwrap();
+    assert!(revoked.status.success(), "{}", both(&revoked));
+}
+
+/// When Bank B has put something new in place.
+async fn when_changed(bank: &RunningBank, before: u64) -> Instant {
+    wait_for("a change of trust at the bank", || {
+        (bank.trust_report().changes > before).then_some(())
+    })
+    .await;
+    Instant::now()
+}
+
+fn alert(bank: SocketAddr, identity: &Identity) -> String {
+    match call(bank, Some(identity), Tls::V1_3, STATUS).unwrap().met {
+        Met::Alert(alert) => alert.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_certificate_is_out_within_a_second() {
+    let banks = Banks::start().await;
+    let bank = &banks.sandbox.bank(Bank::B).running;
+    let (address, a) = (bank.xs2a_address(), &banks.sandbox.pki.bank_a.qwac);
+    let sessions = connector(&banks, a, b"http/1.1");
+    resume(&sessions, address).await;
+    let (kind, answer) = resume(&sessions, address).await;
+    assert_eq!(kind, Some(HandshakeKind::Resumed));
+    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+    let http1 = Held::open(address, a).until_the_end();
+    let http2 = hold_http2(&banks, address, a).await;
+    let bystander = Bystander::start(&banks, address);
+
+    let before = bank.trust_report().changes;
+    // The bank's clock stands; the authority's goes on.
+    let serial = banks
+        .sandbox
+        .pki
+        .ca1
+        .serials_of("PSDDE-BAFIN-100001")
+        .remove(0);
+    revoke(banks.folder.path(), &serial);
+    let known = when_changed(bank, before).await;
+
+    let (said, ended) = tokio::task::spawn_blocking(move || http1.join().unwrap())
+        .await
+        .unwrap();
+    assert!(said.starts_with("HTTP/1.1 401 Unauthorized\r\n"), "{said}");
+    assert!(
+        said.contains("CERTIFICATE_REVOKE") && said.contains("keyCompromise"),
+        "{said}"
+    );
+    assert!(
+        ended < known + PROMISED,
+        "HTTP/1.1 took {:?}",
+        ended - known
+    );
+    let (word, ended) = http2.await.unwrap();
+    assert!(
+        word.contains("GoAway") && word.contains("CERTIFICATE_REVOKE"),
+        "{word}"
+    );
+    assert!(ended < known + PROMISED, "HTTP/2 took {:?}", ended - known);
+    let (kind, answer) = resume(&sessions, address).await;
+    assert_eq!(
+        kind,
+        Some(HandshakeKind::Resumed),
+        "the ticket is good, its holder is not"
+    );
+    assert_eq!(answer, "", "not one byte of HTTP");
+    assert_eq!(alert(address, a), "certificate_revoked");
+    bystander.lost_nothing().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_licence_that_was_withdrawn_or_blocked_ends_connections() {
+    let banks = Banks::start().await;
+    let address = banks.sandbox.bank(Bank::B).running.xs2a_address();
+    let a = &banks.sandbox.pki.bank_a.qwac;
+    let bystander = Bystander::start(&banks, address);
+    for (status, says) in [
+        (Status::Withdrawn, "was withdrawn"),
+        (Status::Blocked, "is blocked"),
+    ] {
+        let mut register = banks.sandbox.pki.register.clone();
+        let held = Held::open(address, a).until_the_end();
+        let http2 = hold_http2(&banks, address, a).await;
+        register.organisations[0].status = status;
+        banks.publish(&register).await;
+        let known = Instant::now();
+        let (said, ended) = tokio::task::spawn_blocking(move || held.join().unwrap())
+            .await
+            .unwrap();
+        assert!(
+            said.starts_with("HTTP/1.1 401") && said.contains("CERTIFICATE_BLOCKED"),
+            "{said}"
+        );
+        assert!(said.contains(says), "{said}");
+        assert!(ended < known + PROMISED);
+        let (word, _) = http2.await.unwrap();
+        assert!(word.contains("CERTIFICATE_BLOCKED"), "{word}");
+        // The certificate itself is good: a new connection is told over HTTP.
+        let answer = banks.a_at_b().get("/v1/consents/none/status", &[]).await;
+        assert_eq!(answer.refusal(), "401 CERTIFICATE_BLOCKED");
+        banks.publish(&banks.sandbox.pki.register).await;
+        let answer = banks.a_at_b().get("/v1/consents/none/status", &[]).await;
+        assert_eq!(answer.refusal(), "403 CONSENT_UNKNOWN", "and back again");
+    }
+    bystander.lost_nothing().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_that_was_withdrawn_fails_its_calls_and_nothing_else() {
+    let banks = Banks::start().await;
+    let address = banks.sandbox.bank(Bank::B).running.xs2a_address();
+    let mut held = Held::open(address, &banks.sandbox.pki.bank_a.qwac);
+    let mut register = banks.sandbox.pki.register.clone();
+    // In another country, it does not matter here.
+    let services = &mut register.organisations[0].services;
+    services
+        .get_mut("DE")
+        .unwrap()
+        .remove(&Service::AccountInformation);
+    banks.publish(&register).await;
+    assert!(held.ask().starts_with("HTTP/1.1 403"));
+    let services = &mut register.organisations[0].services;
+    services
+        .get_mut("FR")
+        .unwrap()
+        .remove(&Service::AccountInformation);
+    banks.publish(&register).await;
+    let answer = held.ask();
+    assert!(
+        answer.starts_with("HTTP/1.1 401") && answer.contains("ROLE_INVALID"),
+        "{answer}"
+    );
+    banks.publish(&banks.sandbox.pki.register).await;
+    assert!(
+        held.ask().starts_with("HTTP/1.1 403"),
+        "on the same connection"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_anchor_that_was_removed_takes_its_certificates_along() {
+    let banks = Banks::start().await;
+    let (folder, pki) = (banks.folder.path(), &banks.sandbox.pki);
+    let anchors = folder.join("anchors.pem");
+    let both = [&pki.ca1, &pki.ca2].map(|ca| ca.root_pem().unwrap());
+    std::fs::write(&anchors, both.concat()).unwrap();
+    let mut config = Config::read(&folder.join("bank-b.toml")).unwrap();
+    config.xs2a.anchors = vec![anchors.clone()];
+    config
+        .xs2a
+        .intermediates
+        .push(folder.join("pki/ca2/issuing.pem"));
+    for list in ["root", "issuing"] {
+        let list = folder.join(format!("scheme-ca/ca2/published/{list}.crl"));
+        config
+            .revocation
+            .lists
+            .push(list.to_str().unwrap().to_owned());
+    }
+    config.store.path = folder.join("other.db");
+    let clock = Arc::clone(&banks.clock);
+    let bank = BankServer::new(config).clock(clock).start().await.unwrap();
+    let address = bank.xs2a_address();
+    // An overlap: both are trusted, and each finds its way in.
+    let of_ca1 = Held::open(address, &pki.bank_a.qwac).until_the_end();
+    let mut of_ca2 = Held::open(address, &pki.bank_c.qwac);
+
+    let before = bank.trust_report().changes;
+    std::fs::write(&anchors, &both[1]).unwrap();
+    let known = when_changed(&bank, before).await;
+    let (said, ended) = tokio::task::spawn_blocking(move || of_ca1.join().unwrap())
+        .await
+        .unwrap();
+    assert!(
+        said.starts_with("HTTP/1.1 401") && said.contains("CERTIFICATE_INVALID"),
+        "{said}"
+    );
+    assert!(ended < known + PROMISED);
+    assert_eq!(alert(address, &pki.bank_a.qwac), "unknown_ca");
+    assert!(of_ca2.ask().starts_with("HTTP/1.1 403"));
+    bank.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_expires_is_told_on_its_open_connection() {
+    let banks = Banks::start().await;
+    let now = bank_client::environment::Clock::now(&*banks.clock);
+    let brief = Wanted {
+        valid_for: TimeDelta::days(1),
+        ..Wanted::default()
+    };
+    let pki = &banks.sandbox.pki;
+    let brief = pki.enrol(&fixtures::pki::bank_a(), &brief, now).unwrap();
+    let address = banks.sandbox.bank(Bank::B).running.xs2a_address();
+    let held = Held::open(address, &brief).until_the_end();
+    let mut other = Held::open(address, &pki.bank_r.qwac);
+    banks.clock.advance(TimeDelta::days(2));
+    let moved = Instant::now();
+    let (said, ended) = tokio::task::spawn_blocking(move || held.join().unwrap())
+        .await
+        .unwrap();
+    assert!(
+        said.starts_with("HTTP/1.1 401") && said.contains("CERTIFICATE_EXPIRED"),
+        "{said}"
+    );
+    assert!(ended < moved + PROMISED);
+    assert_eq!(alert(address, &brief), "certificate_expired");
+    assert!(other.ask().starts_with("HTTP/1.1 403"));
+}
