@@ -99,7 +99,7 @@ impl<P: Policy> Connection<P> {
 
     /// Who is at the other end, or why the peer may not be here. Asked for every request, and whenever trust changes.
     ///
-    /// Cost: that of [`Trust::stands`], unless something changed; then that of one judgement.
+    /// Cost: two comparisons of the clock and one of a pointer, unless something changed; then that of one judgement.
     pub fn judge(&self) -> Result<Arc<P::Peer>, Ended<P::Objection>> {
         let mut state = self.state();
         if let Some(end) = &state.end {

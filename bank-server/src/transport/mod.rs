@@ -2,7 +2,7 @@
 //!
 //! A connection passes these rooms: [`listener`] accepts it and does the handshake, in which the peer's certificate is
 //! judged by the [`trust`] of the moment; [`connection`] is what the rest of the server knows of an open connection;
-//! [`stream`] carries its bytes, and ends it when it is idle, or told to go. [`open`] knows all that are open, and has
+//! [`stream`] carries its bytes, and ends it when it is idle, or told to go. `open` knows all that are open, and has
 //! each judged again when trust changes.
 //!
 //! [`keeper`] keeps that trust up to date: it watches the files it is made of, and fetches revocation lists.
