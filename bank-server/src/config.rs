@@ -10,6 +10,7 @@ pub use crate::fault::Fault;
 use crate::identity::LicenceSource;
 use crate::telemetry::LogFormat;
 use crate::transport::fetch::FetchLimits;
+use crate::transport::inquiry::InquiryOptions;
 use crate::transport::keeper::Sources;
 use crate::transport::listener::ConnectionLimits;
 use crate::transport::material::Source;
@@ -94,7 +95,17 @@ pub struct RevocationConfig {
     pub lists: Vec<String>,
     /// What happens when nothing fresh says whether a certificate was revoked.
     pub unknown_status: UnknownStatus,
-    /// Seconds between two looks at an address; sooner, if a list ends sooner.
+    /// Whether the responder that a certificate names (OCSP) is asked how it stands: waited for where no list says so,
+    /// and in the background otherwise.
+    pub ocsp: bool,
+    /// Seconds that a responder's answer may take.
+    pub ocsp_seconds: u64,
+    /// Whether an answer without the nonce of its question is refused. Many responders make their answers ahead.
+    pub ocsp_nonce_required: bool,
+    /// Whether our own certificate's responder is asked, and its answer stapled to our certificate.
+    pub ocsp_stapling: bool,
+    /// Seconds between two looks at an address, or two questions about a certificate; sooner, if a list or an answer ends
+    /// sooner.
     pub refresh_seconds: u64,
     /// Seconds that fetching a list may take.
     pub fetch_seconds: u64,
@@ -107,6 +118,10 @@ impl Default for RevocationConfig {
         Self {
             lists: Vec::new(),
             unknown_status: UnknownStatus::default(),
+            ocsp: false,
+            ocsp_seconds: 3,
+            ocsp_nonce_required: false,
+            ocsp_stapling: false,
             refresh_seconds: 300,
             fetch_seconds: 30,
             allow_local_addresses: false,
@@ -257,6 +272,13 @@ impl Config {
             list_files: only(list_files),
             list_addresses: only(list_addresses),
             unknown_status: revocation.unknown_status,
+            inquiry: InquiryOptions {
+                about_peers: revocation.ocsp,
+                about_ourselves: revocation.ocsp_stapling,
+                nonce_required: revocation.ocsp_nonce_required,
+                patience: Duration::from_secs(revocation.ocsp_seconds),
+                refresh: Duration::from_secs(revocation.refresh_seconds),
+            },
             fetch: FetchLimits {
                 time: Duration::from_secs(revocation.fetch_seconds),
                 allow_local: revocation.allow_local_addresses,
@@ -313,6 +335,7 @@ impl Config {
                 self.revocation.refresh_seconds,
                 DAY,
             ),
+            ("revocation.ocsp_seconds", self.revocation.ocsp_seconds, DAY),
             (
                 "revocation.fetch_seconds",
                 self.revocation.fetch_seconds,
@@ -331,12 +354,13 @@ impl Config {
             ));
         }
         if self.revocation.lists.is_empty()
+            && !self.revocation.ocsp
             && self.revocation.unknown_status == UnknownStatus::HardFail
         {
             faults.push(Fault::new(
                 "revocation.lists",
                 "names no revocation list, so no certificate's status could be known and nobody could connect; name \
-                 lists, or set unknown_status = \"soft-fail\"",
+                 lists, set ocsp = true, or set unknown_status = \"soft-fail\"",
             ));
         }
         if !self.operator.listen.ip().is_loopback() {

@@ -130,7 +130,8 @@ impl BankServer {
 
     /// Opens the files and the database, and starts to listen. The bank runs on threads of its own.
     pub async fn start(self) -> Result<RunningBank, StartError> {
-        let keeper = open(&self.config, &self.clock).map_err(StartError::Configuration)?;
+        let keeper =
+            open(&self.config, &self.clock, &self.randomness).map_err(StartError::Configuration)?;
         for problem in &keeper.report().load().problems {
             tracing::warn!(%problem, "something is wrong with what trust is made of");
         }
@@ -197,7 +198,8 @@ impl BankServer {
 #[must_use]
 pub fn check(config: &Config, clock: impl Clock) -> Vec<Fault> {
     let clock: Arc<dyn Clock> = Arc::new(clock);
-    let mut faults = match open(config, &clock) {
+    let randomness: Arc<dyn Randomness> = Arc::new(SystemRandomness);
+    let mut faults = match open(config, &clock, &randomness) {
         Ok(keeper) => keeper.report().load().problems.clone(),
         Err(faults) => faults,
     };
@@ -216,9 +218,19 @@ pub fn check(config: &Config, clock: impl Clock) -> Vec<Fault> {
 }
 
 /// Opens the files; says all that is wrong, not only the first.
-fn open(config: &Config, clock: &Arc<dyn Clock>) -> Result<Keeper<LicenceSource>, Vec<Fault>> {
+fn open(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    randomness: &Arc<dyn Randomness>,
+) -> Result<Keeper<LicenceSource>, Vec<Fault>> {
     let mut faults = config.faults();
-    match Keeper::open(config.sources(), config.licence_source(), Arc::clone(clock)) {
+    let opened = Keeper::open(
+        config.sources(),
+        config.licence_source(),
+        Arc::clone(clock),
+        Arc::clone(randomness),
+    );
+    match opened {
         Ok(keeper) if faults.is_empty() => Ok(keeper),
         Ok(_) => Err(faults),
         Err(more) => {

@@ -1,6 +1,5 @@
 //! Trust is withdrawn while connections are open: those concerned end, each with its reason, and nobody else notices.
 
-use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,74 +11,24 @@ use bank_client::credentials::{Credentials, provider};
 use bank_server::config::Config;
 use bank_server::{BankServer, RunningBank};
 use chrono::TimeDelta;
-use fixtures::outsider::{Met, Tls, call, context, dial, shake_hands};
+use fixtures::outsider::{Met, Tls, call};
 use fixtures::pki::{Identity, Wanted};
 use fixtures::world::Bank;
-use openssl::ssl::{Ssl, SslStream};
 use rustls::HandshakeKind;
 use rustls::sign::SingleCertAndKey;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName};
 use shared_types::register::{Service, Status};
 use tests::banks::Banks;
+use tests::held::{Held, STATUS};
 use tests::patience::wait_for;
 use tests::programs::{both, own};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-const STATUS: &str = "GET /v1/consents/none/status HTTP/1.1\r\nHost: localhost\r\n\
-                      X-Request-ID: 99391c7e-ad88-49ec-a2ad-99ddcb1f7721\r\n\r\n";
-
 /// What a peer is promised: that long after the bank knows, its connection is over.
 const PROMISED: Duration = Duration::from_secs(1);
-
-/// An HTTP/1.1 connection that has had one answer, and asks nothing more.
-struct Held(SslStream<std::net::TcpStream>);
-
-impl Held {
-    fn open(bank: SocketAddr, identity: &Identity) -> Self {
-        let context = context(Some(identity), Tls::V1_3).unwrap();
-        let mut held = Self(
-            shake_hands(Ssl::new(&context).unwrap(), dial(bank).unwrap())
-                .unwrap()
-                .unwrap(),
-        );
-        assert!(held.ask().starts_with("HTTP/1.1 403"));
-        held
-    }
-
-    /// Asks once more, and reads one answer.
-    fn ask(&mut self) -> String {
-        self.0.write_all(STATUS.as_bytes()).unwrap();
-        let mut answer = Vec::new();
-        let mut byte = [0];
-        while !answer.ends_with(b"\r\n\r\n") {
-            self.0.read_exact(&mut byte).unwrap();
-            answer.push(byte[0]);
-        }
-        let head = String::from_utf8(answer).unwrap();
-        let length: usize = head
-            .to_ascii_lowercase()
-            .split_once("content-length: ")
-            .and_then(|(_, rest)| rest.split_once("\r\n"))
-            .map(|(length, _)| length.parse().unwrap())
-            .unwrap();
-        let mut body = vec![0; length];
-        self.0.read_exact(&mut body).unwrap();
-        head + &String::from_utf8(body).unwrap()
-    }
-
-    /// What the bank says before it ends the connection, without being asked; and when it ended.
-    fn until_the_end(mut self) -> std::thread::JoinHandle<(String, Instant)> {
-        std::thread::spawn(move || {
-            let mut said = Vec::new();
-            // A connection that is cut shows in what was read, not in how it ended.
-            let _ = self.0.read_to_end(&mut said);
-            (String::from_utf8_lossy(&said).into_owned(), Instant::now())
-        })
-    }
-}
 
 /// A client that speaks HTTP/2, or keeps sessions.
 fn connector(banks: &Banks, identity: &Identity, alpn: &[u8]) -> TlsConnector {

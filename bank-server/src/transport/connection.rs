@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rustls_pki_types::CertificateDer;
 use shared_types::certificate::CertificateSummary;
+use shared_types::revocation::Link;
 use shared_types::trust::Refusal;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -59,13 +60,13 @@ pub(super) struct Patience {
 impl<P: Policy> Connection<P> {
     /// Takes in a peer whose handshake succeeded, after judging it once more: a resumed session brings its
     /// certificate along and was not judged in its handshake.
-    pub(super) fn admit(
+    pub(super) async fn admit(
         address: SocketAddr,
         chain: Vec<CertificateDer<'static>>,
         trust: Arc<Trust<P>>,
         place: impl FnOnce(Option<&P::Peer>) -> Place,
     ) -> Result<Self, Refusal> {
-        let verdict = trust.judge(&chain, None)?;
+        let verdict = trust.admit(&chain).await?;
         let leaf = chain.first().ok_or(Refusal::NoCertificate)?;
         let place = place(verdict.peer.as_deref().ok());
         Ok(Self {
@@ -110,7 +111,7 @@ impl<P: Policy> Connection<P> {
             Ok(())
         } else {
             self.trust
-                .judge(&self.chain, Some(&state.verdict))
+                .judge_again(&self.chain, &state.verdict)
                 .map(|verdict| state.verdict = verdict)
         };
         let end = match (judged, &state.verdict.peer) {
@@ -126,6 +127,11 @@ impl<P: Policy> Connection<P> {
             self.ended.cancel();
         }
         Err(end)
+    }
+
+    /// The certificates by which its peer was judged.
+    pub(super) fn links(&self) -> Vec<Link> {
+        self.state().verdict.links().to_vec()
     }
 
     /// Ready once the peer may no longer be here.

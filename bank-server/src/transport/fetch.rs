@@ -1,11 +1,11 @@
-//! Fetching revocation lists over HTTP, from nowhere near.
+//! Fetching revocation lists, and asking OCSP responders, over HTTP: nowhere near.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::{Client, Url, redirect};
+use reqwest::{Client, RequestBuilder, Url, redirect};
 
 /// Limits of fetching.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,12 +63,30 @@ impl Fetcher {
 
     /// Fetches at most so many bytes.
     pub(super) async fn get(&self, address: &str, most: usize) -> Result<Vec<u8>, FetchError> {
-        let url: Url = address
-            .parse()
-            .map_err(|_| FetchError::Address(address.to_owned()))?;
-        self.check_literal(&url)?;
+        let url = self.checked(address)?;
+        Self::exchange(self.client.get(url), most).await
+    }
+
+    /// Hands something of that media type in, and takes at most so many bytes in return.
+    pub(super) async fn post(
+        &self,
+        address: &str,
+        media_type: &'static str,
+        body: Vec<u8>,
+        most: usize,
+    ) -> Result<Vec<u8>, FetchError> {
+        let url = self.checked(address)?;
+        let request = self
+            .client
+            .post(url)
+            .header(reqwest::header::CONTENT_TYPE, media_type)
+            .body(body);
+        Self::exchange(request, most).await
+    }
+
+    async fn exchange(request: RequestBuilder, most: usize) -> Result<Vec<u8>, FetchError> {
         let failed = |error: reqwest::Error| FetchError::Failed(causes(&error));
-        let mut answer = self.client.get(url).send().await.map_err(failed)?;
+        let mut answer = request.send().await.map_err(failed)?;
         if answer.status() != reqwest::StatusCode::OK {
             return Err(FetchError::Status(answer.status()));
         }
@@ -83,17 +101,19 @@ impl Fetcher {
     }
 
     /// An address in numbers is not looked up, so the resolver does not see it.
-    fn check_literal(&self, url: &Url) -> Result<(), FetchError> {
-        let address = match url.host() {
+    fn checked(&self, address: &str) -> Result<Url, FetchError> {
+        let unusable = || FetchError::Address(address.to_owned());
+        let url: Url = address.parse().map_err(|_| unusable())?;
+        let host = match url.host() {
             Some(url::Host::Ipv4(address)) => IpAddr::V4(address),
             Some(url::Host::Ipv6(address)) => IpAddr::V6(address),
-            Some(url::Host::Domain(_)) => return Ok(()),
-            None => return Err(FetchError::Address(url.to_string())),
+            Some(url::Host::Domain(_)) => return Ok(url),
+            None => return Err(unusable()),
         };
-        if is_local(address) && !self.limits.allow_local {
-            return Err(FetchError::Local(address));
+        if is_local(host) && !self.limits.allow_local {
+            return Err(FetchError::Local(host));
         }
-        Ok(())
+        Ok(url)
     }
 }
 

@@ -147,7 +147,7 @@ impl<P: Policy> Door<P> {
             return None;
         };
         match outcome {
-            Ok(tls) => match self.admit(tls, address) {
+            Ok(tls) => match self.admit(tls, address).await {
                 Ok((bytes, protocol)) => Some((bytes, protocol, Some(address))),
                 Err((certificate, reason)) => {
                     self.observer
@@ -168,7 +168,7 @@ impl<P: Policy> Door<P> {
         }
     }
 
-    fn admit(
+    async fn admit(
         &self,
         tls: TlsStream<TcpStream>,
         address: SocketAddr,
@@ -181,10 +181,16 @@ impl<P: Policy> Door<P> {
         let chain: Vec<CertificateDer<'static>> =
             session.peer_certificates().unwrap_or_default().to_vec();
         let shown = chain.first().map(CertificateSummary::of);
-        let connection = Connection::admit(address, chain, Arc::clone(&self.trust), |peer| {
+        let admitted = Connection::admit(address, chain, Arc::clone(&self.trust), |peer| {
             self.quota.take(peer.map(P::group))
-        })
-        .map_err(|refusal| (shown.clone(), Box::new(TurnedAwayReason::Refused(refusal))))?;
+        });
+        // A responder may have to be asked; that has limits of its own, and this one besides.
+        let Ok(admitted) = timeout(self.limits.handshake, admitted).await else {
+            let slow = TurnedAwayReason::Slow(self.limits.handshake);
+            return Err((shown, Box::new(slow)));
+        };
+        let connection = admitted
+            .map_err(|refusal| (shown.clone(), Box::new(TurnedAwayReason::Refused(refusal))))?;
         if connection.is_flood() {
             return Err((shown, Box::new(TurnedAwayReason::TooMany)));
         }

@@ -5,17 +5,20 @@
 //! [`stream`] carries its bytes, and ends it when it is idle, or told to go. `open` knows all that are open, and has
 //! each judged again when trust changes.
 //!
-//! [`keeper`] keeps that trust up to date: it watches the files it is made of, and fetches revocation lists.
+//! [`keeper`] keeps that trust up to date: it watches the files it is made of, and fetches revocation lists. [`inquiry`]
+//! asks the responders that certificates name.
 //!
 //! Nothing here knows what the server is for. What a trusted certificate means to it, it says in a [`policy`].
 
 pub mod connection;
 mod farewell;
 pub mod fetch;
+pub mod inquiry;
 pub mod keeper;
 pub mod listener;
 pub mod material;
 mod open;
+mod own_certificate;
 pub mod policy;
 mod quota;
 pub mod stream;

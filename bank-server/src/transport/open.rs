@@ -1,8 +1,11 @@
 //! All connections that are open, so that a change of trust reaches those as well.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use shared_types::revocation::Link;
+use shared_types::revocation::ocsp::CertificateId;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::connection::Connection;
@@ -14,6 +17,9 @@ pub(super) struct OpenConnections<P: Policy>(Arc<Mutex<Vec<Weak<Connection<P>>>>
 
 /// How often is looked for what time alone has changed, such as a certificate that expired.
 const TICK: Duration = Duration::from_millis(250);
+
+/// How often it is said whose certificates are in use, so that responders are asked about them again in time.
+const IN_USE: Duration = Duration::from_secs(30);
 
 impl<P: Policy> OpenConnections<P> {
     pub(super) fn add(&self, connection: &Arc<Connection<P>>) {
@@ -29,11 +35,14 @@ impl<P: Policy> OpenConnections<P> {
         let mut changes = trust.changes();
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut in_use = interval(IN_USE);
+        in_use.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 // The sender lives in `trust`.
                 _ = changes.changed() => {}
                 _ = tick.tick() => {}
+                _ = in_use.tick() => trust.keep_informed_of(self.links()),
             }
             for connection in self.still_open() {
                 // What comes of it, the connection tells its peer.
@@ -42,6 +51,15 @@ impl<P: Policy> OpenConnections<P> {
                 tokio::task::consume_budget().await;
             }
         }
+    }
+
+    /// The certificates in use, each once.
+    fn links(&self) -> Vec<Link> {
+        let open = self.still_open();
+        let links = open.iter().flat_map(|connection| connection.links());
+        let each: HashMap<CertificateId, Link> =
+            links.map(|link| (CertificateId::of(&link), link)).collect();
+        each.into_values().collect()
     }
 
     /// Forgets those that have ended.

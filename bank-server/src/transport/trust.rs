@@ -10,10 +10,11 @@ use rustls::ServerConfig;
 use rustls::server::{ServerSessionMemoryCache, StoresServerSessions};
 use rustls_pki_types::{CertificateDer, UnixTime};
 use serde::Deserialize;
-use shared_types::revocation::{List, Lists, Standing};
+use shared_types::revocation::{Link, List, Standing, Statuses};
 use shared_types::trust::{Anchors, Path, Refusal, Usage, Window, judge};
 use tokio::sync::watch;
 
+use super::inquiry::Inquiries;
 use super::policy::Policy;
 use super::verifier;
 
@@ -23,7 +24,9 @@ pub struct Beliefs<P> {
     /// The agreed certification authorities.
     pub anchors: Arc<Anchors>,
     /// What they and their CAs have revoked.
-    pub lists: Lists,
+    pub statuses: Statuses,
+    /// Whether the responder that a certificate names is asked how it stands, where nothing else is known of it.
+    pub ask_responders: bool,
     /// What happens to a certificate of which nothing fresh says whether it was revoked.
     pub unknown_status: UnknownStatus,
     /// The server's own rules.
@@ -57,6 +60,7 @@ pub struct Trust<P> {
     changed: watch::Sender<()>,
     clock: Arc<dyn Clock>,
     sessions: Arc<dyn StoresServerSessions>,
+    inquiries: Inquiries,
 }
 
 /// A favourable judgement of a chain: by which beliefs, for how long it stands, and what the policy says.
@@ -71,8 +75,12 @@ pub(super) struct Verdict<P: Policy> {
 const SESSIONS: usize = 4096;
 
 impl<P: Policy> Trust<P> {
-    /// Starts with those beliefs.
-    pub fn new(beliefs: Beliefs<P>, clock: Arc<dyn Clock>) -> Result<Self, rustls::Error> {
+    /// Starts with those beliefs. What they leave open about a peer is asked of others.
+    pub(super) fn new(
+        beliefs: Beliefs<P>,
+        clock: Arc<dyn Clock>,
+        inquiries: Inquiries,
+    ) -> Result<Self, rustls::Error> {
         // A resumed session is judged again when it is admitted, so it may save the peer a signature.
         let sessions: Arc<dyn StoresServerSessions> = ServerSessionMemoryCache::new(SESSIONS);
         let snapshot = Snapshot::new(beliefs, &clock, &sessions)?;
@@ -82,6 +90,7 @@ impl<P: Policy> Trust<P> {
             changed: watch::Sender::new(()),
             clock,
             sessions,
+            inquiries,
         })
     }
 
@@ -117,14 +126,41 @@ impl<P: Policy> Trust<P> {
         Arc::clone(&self.current.load().tls)
     }
 
-    /// Judges a chain, the peer's own certificate first, by the beliefs and the time of this moment. What an earlier
-    /// verdict found is not looked for again, where it cannot have changed.
-    pub(super) fn judge(
+    /// Judges the chain of a peer that wants to come in, its own certificate first. Where it is not known how a
+    /// certificate of it stands, and its responder may be asked, that comes before the judgement.
+    ///
+    /// Cost: that of one judgement; where a responder is asked, waiting for its answer, for a bounded time.
+    pub(super) async fn admit(&self, chain: &[CertificateDer<'_>]) -> Result<Verdict<P>, Refusal> {
+        let beliefs = self.current();
+        let path = beliefs.path(chain, None, self.now())?;
+        if beliefs.ask_responders {
+            let unknown: Vec<Link> = beliefs.unknown(&path, self.now()).cloned().collect();
+            if unknown.is_empty() {
+                self.inquiries.want(path.links.clone());
+            } else {
+                self.inquiries.ask(unknown).await;
+            }
+        }
+        let known = (&beliefs.anchors, &path);
+        Beliefs::judge(&self.current(), chain, Some(known), self.now())
+    }
+
+    /// Judges a chain once more, by the beliefs and the time of this moment. What an earlier verdict found is not looked
+    /// for again, where it cannot have changed.
+    pub(super) fn judge_again(
         &self,
         chain: &[CertificateDer<'_>],
-        earlier: Option<&Verdict<P>>,
+        earlier: &Verdict<P>,
     ) -> Result<Verdict<P>, Refusal> {
-        Beliefs::judge(&self.current(), chain, earlier, self.now())
+        let known = (&earlier.by.anchors, &earlier.path);
+        Beliefs::judge(&self.current(), chain, Some(known), self.now())
+    }
+
+    /// Has responders asked about those certificates again, before what they have said runs out.
+    pub(super) fn keep_informed_of(&self, links: Vec<Link>) {
+        if self.current().ask_responders {
+            self.inquiries.want(links);
+        }
     }
 
     /// Whether an earlier judgement still stands. If so, judging again would change nothing.
@@ -162,44 +198,21 @@ impl<P: Policy> Snapshot<P> {
     }
 }
 
+/// A path that was found before, and by which anchors.
+type Known<'a> = (&'a Arc<Anchors>, &'a Path);
+
 impl<P: Policy> Beliefs<P> {
-    /// Cost: that of [`shared_types::trust::judge`], a search in the lists for each certificate, and that of the policy.
-    /// With an earlier verdict by the same anchors, no signature is checked.
-    pub(super) fn judge(
+    /// Cost: that of [`shared_types::trust::judge`], a search in lists and answers for each certificate, and that of the
+    /// policy. With a path known by the same anchors, no signature is checked.
+    fn judge(
         self: &Arc<Self>,
         chain: &[CertificateDer<'_>],
-        earlier: Option<&Verdict<P>>,
+        known: Option<Known<'_>>,
         now: UnixTime,
     ) -> Result<Verdict<P>, Refusal> {
-        let (leaf, intermediates) = chain.split_first().ok_or(Refusal::NoCertificate)?;
-        let known = earlier.filter(|verdict| {
-            Arc::ptr_eq(&verdict.by.anchors, &self.anchors) && verdict.path.window.contains(now)
-        });
-        let path = match known {
-            Some(verdict) => verdict.path.clone(),
-            None => judge(&self.anchors, leaf, intermediates, Usage::Client, now)?,
-        };
-        let mut until = path.window.until;
-        for link in &path.links {
-            match self.lists.standing(link, now) {
-                Standing::Good { until: known } => until = until.min(known),
-                Standing::Revoked { since, reason } => {
-                    return Err(Refusal::Revoked {
-                        issuer: link.issuer.to_string(),
-                        since,
-                        reason,
-                    });
-                }
-                Standing::Unknown => match self.unknown_status {
-                    UnknownStatus::SoftFail => {}
-                    UnknownStatus::HardFail => {
-                        return Err(Refusal::StatusUnknown {
-                            issuer: link.issuer.to_string(),
-                        });
-                    }
-                },
-            }
-        }
+        let path = self.path(chain, known, now)?;
+        let leaf = chain.first().ok_or(Refusal::NoCertificate)?;
+        let mut until = self.check_revocation(&path, now)?;
         let admitted = self.policy.admit(leaf, now);
         if let Ok(admitted) = &admitted {
             until = until.min(admitted.until.unwrap_or(until));
@@ -217,12 +230,76 @@ impl<P: Policy> Beliefs<P> {
 }
 
 impl<P> Beliefs<P> {
-    /// Whether a fresh status is asked for that no certificate can have: there is no fresh list of any anchor.
+    /// The path from a chain to an anchor, which says nothing of revocation yet.
+    pub(super) fn path(
+        &self,
+        chain: &[CertificateDer<'_>],
+        known: Option<Known<'_>>,
+        now: UnixTime,
+    ) -> Result<Path, Refusal> {
+        let (leaf, intermediates) = chain.split_first().ok_or(Refusal::NoCertificate)?;
+        match known {
+            Some((anchors, path))
+                if Arc::ptr_eq(anchors, &self.anchors) && path.window.contains(now) =>
+            {
+                Ok(path.clone())
+            }
+            _ => judge(&self.anchors, leaf, intermediates, Usage::Client, now),
+        }
+    }
+
+    /// Until when it is known that nothing of the path was revoked; one word against any of it counts before what is
+    /// not known of another.
+    pub(super) fn check_revocation(&self, path: &Path, now: UnixTime) -> Result<UnixTime, Refusal> {
+        let mut until = path.window.until;
+        let mut unknown = None;
+        for link in &path.links {
+            let issuer = || link.issuer.to_string();
+            match self.statuses.standing(link, now) {
+                Standing::Good { until: known } => until = until.min(known),
+                Standing::Revoked { since, reason } => {
+                    return Err(Refusal::Revoked {
+                        issuer: issuer(),
+                        since,
+                        reason,
+                    });
+                }
+                Standing::Unrecorded => return Err(Refusal::Unrecorded { issuer: issuer() }),
+                Standing::Unknown if self.unknown_status == UnknownStatus::SoftFail => {}
+                Standing::Unknown => unknown = Some(Refusal::StatusUnknown { issuer: issuer() }),
+            }
+        }
+        unknown.map_or(Ok(until), Err)
+    }
+
+    /// The certificates of a path of which nothing fresh says how they stand.
+    pub(super) fn unknown<'a>(
+        &'a self,
+        path: &'a Path,
+        now: UnixTime,
+    ) -> impl Iterator<Item = &'a Link> {
+        path.links
+            .iter()
+            .filter(move |link| self.statuses.standing(link, now) == Standing::Unknown)
+    }
+
+    /// Whether what is not known of a path can be asked of a responder.
+    pub(super) fn can_ask_about(&self, path: &Path, now: UnixTime) -> bool {
+        self.ask_responders
+            && self
+                .unknown(path, now)
+                .all(|link| !link.responders.is_empty())
+    }
+
+    /// Whether a fresh status is asked for that no certificate can have: there is no fresh list of any anchor, and no
+    /// responder is asked.
     pub(super) fn lets_nobody_in(&self, now: UnixTime) -> bool {
         let fresh = |list: &Arc<List>| {
             list.check_fresh(now).is_ok() && self.anchors.includes(list.issuer())
         };
-        self.unknown_status == UnknownStatus::HardFail && !self.lists.iter().any(fresh)
+        self.unknown_status == UnknownStatus::HardFail
+            && !self.ask_responders
+            && !self.statuses.lists.iter().any(fresh)
     }
 }
 
@@ -230,7 +307,8 @@ impl<P> Clone for Beliefs<P> {
     fn clone(&self) -> Self {
         Self {
             anchors: Arc::clone(&self.anchors),
-            lists: self.lists.clone(),
+            statuses: self.statuses.clone(),
+            ask_responders: self.ask_responders,
             unknown_status: self.unknown_status,
             policy: Arc::clone(&self.policy),
             credentials: self.credentials.clone(),
@@ -242,9 +320,17 @@ impl<P> fmt::Debug for Beliefs<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Beliefs")
             .field("anchors", &self.anchors.certificates().len())
-            .field("lists", &self.lists)
+            .field("lists", &self.statuses.lists)
+            .field("answers", &self.statuses.answers.len())
             .field("credentials", &self.credentials)
             .finish_non_exhaustive()
+    }
+}
+
+impl<P: Policy> Verdict<P> {
+    /// The certificates that were judged.
+    pub(super) fn links(&self) -> &[Link] {
+        &self.path.links
     }
 }
 

@@ -10,12 +10,12 @@ use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::server::StoresServerSessions;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::sign::SingleCertAndKey;
 use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
 use rustls_pki_types::{CertificateDer, UnixTime};
 use shared_types::certificate::CertificateSummary;
 use shared_types::trust::Refusal;
 
+use super::own_certificate::OwnCertificate;
 use super::policy::Policy;
 use super::trust::{Beliefs, unix_now};
 
@@ -33,15 +33,13 @@ pub(super) fn configure<P: Policy>(
             .map(DistinguishedName::in_sequence)
             .collect(),
         beliefs: Arc::clone(beliefs),
-        clock,
+        clock: Arc::clone(&clock),
         provider: Arc::clone(&provider),
     };
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
         .with_client_cert_verifier(Arc::new(verifier))
-        .with_cert_resolver(Arc::new(SingleCertAndKey::from(
-            beliefs.credentials.certified_key(),
-        )));
+        .with_cert_resolver(Arc::new(OwnCertificate::of(beliefs, Arc::clone(&clock))));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     config.session_storage = sessions;
     Ok(config)
@@ -96,8 +94,18 @@ impl<P: Policy> ClientCertVerifier for PeerVerifier<P> {
             .chain(intermediates)
             .cloned()
             .collect();
-        match self.beliefs.judge(&chain, None, unix_now(&*self.clock)) {
-            Ok(_) => Ok(ClientCertVerified::assertion()),
+        let now = unix_now(&*self.clock);
+        let outcome = self.beliefs.path(&chain, None, now).and_then(|path| {
+            match self.beliefs.check_revocation(&path, now) {
+                // Who admits the peer asks the responder first; this cannot wait for it.
+                Err(Refusal::StatusUnknown { .. }) if self.beliefs.can_ask_about(&path, now) => {
+                    Ok(())
+                }
+                outcome => outcome.map(|_| ()),
+            }
+        });
+        match outcome {
+            Ok(()) => Ok(ClientCertVerified::assertion()),
             Err(refusal) => {
                 let error = refusal.to_tls();
                 // Outside `noting_refusal` there is nobody to tell.

@@ -1,7 +1,16 @@
-//! As much of DER as it takes to walk over a list of any size without copying it.
+//! As much of DER as it takes to walk over a list of any size without copying it, and to write a question.
 
 pub(super) const BIT_STRING: u8 = 0x03;
+pub(super) const INTEGER: u8 = 0x02;
+pub(super) const OCTET_STRING: u8 = 0x04;
+pub(super) const OID: u8 = 0x06;
+pub(super) const ENUMERATED: u8 = 0x0a;
 pub(super) const SEQUENCE: u8 = 0x30;
+
+/// The tag of an explicit or constructed element of that number, specific to its context.
+pub(super) const fn context(number: u8) -> u8 {
+    0xa0 | number
+}
 
 /// One element.
 #[derive(Debug, Clone, Copy)]
@@ -50,4 +59,43 @@ pub(super) fn element(bytes: &[u8], tag: u8) -> Option<(Element<'_>, &[u8])> {
 /// The first element, if it has that tag; and what comes after it.
 pub(super) fn optional(bytes: &[u8], tag: u8) -> (Option<Element<'_>>, &[u8]) {
     element(bytes, tag).map_or((None, bytes), |(element, rest)| (Some(element), rest))
+}
+
+/// An element of that tag around the parts.
+pub(super) fn write(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let length: usize = parts.iter().map(|part| part.len()).sum();
+    let octets = length.to_be_bytes();
+    let first = octets.iter().position(|octet| *octet != 0);
+    let significant = octets
+        .get(first.unwrap_or(octets.len())..)
+        .unwrap_or_default();
+    let mut der = vec![tag];
+    match u8::try_from(length) {
+        Ok(short) if short < 0x80 => der.push(short),
+        _ => {
+            der.extend(u8::try_from(significant.len()).map(|count| 0x80 | count));
+            der.extend(significant);
+        }
+    }
+    parts.iter().for_each(|part| der.extend_from_slice(part));
+    der
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(length in 0_usize..70_000, rest in 0_usize..3) {
+            let content = vec![7; length];
+            let mut der = write(SEQUENCE, &[&content]);
+            der.extend(vec![9; rest]);
+            let (found, after) = element(&der, SEQUENCE).unwrap();
+            prop_assert_eq!(found.content, content.as_slice());
+            prop_assert_eq!(after.len(), rest);
+        }
+    }
 }

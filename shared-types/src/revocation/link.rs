@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use rustls_pki_types::CertificateDer;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{DistributionPointName, GeneralName, ParsedExtension};
 use x509_parser::oid_registry::asn1_rs::oid;
+use x509_parser::prelude::FromDer as _;
 
 use super::issuer::Issuer;
 
@@ -24,6 +26,16 @@ pub struct Link {
 }
 
 impl Link {
+    /// A certificate and that of the CA above it, where no path was checked: one's own, about which one asks oneself.
+    /// Nothing, if one of them cannot be read or the names do not fit.
+    #[must_use]
+    pub fn between(certificate: &CertificateDer<'_>, issuer: &CertificateDer<'_>) -> Option<Self> {
+        let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+        let (_, issuer) = X509Certificate::from_der(issuer).ok()?;
+        (certificate.issuer().as_raw() == issuer.subject().as_raw())
+            .then(|| Self::new(&certificate, Arc::new(Issuer::of(&issuer))))
+    }
+
     pub(crate) fn new(certificate: &X509Certificate<'_>, issuer: Arc<Issuer>) -> Self {
         let mut lists = Vec::new();
         let mut responders = Vec::new();

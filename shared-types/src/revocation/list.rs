@@ -335,21 +335,18 @@ struct Outline<'a> {
 
 impl<'a> Outline<'a> {
     fn read(content: &'a [u8]) -> Result<Self, ListError> {
-        const INTEGER: u8 = 0x02;
-        const EXTENSIONS: u8 = 0xa0;
-
         let malformed = || ListError::NotAList("it does not have a list's form".to_owned());
         let part = |bytes, tag| der::element(bytes, tag).ok_or_else(malformed);
         let time = |bytes| ASN1Time::from_der(bytes).map_err(|_| malformed());
         let (list, _) = part(content, der::SEQUENCE)?;
-        let (_version, rest) = part(list.content, INTEGER)?;
+        let (_version, rest) = part(list.content, der::INTEGER)?;
         let (_algorithm, rest) = part(rest, der::SEQUENCE)?;
         let (issuer, rest) = part(rest, der::SEQUENCE)?;
         let (rest, this_update) = time(rest)?;
         // RFC 5280, section 5.1.2.5: there must be one. Without it, a list would never be known to be stale.
         let (rest, next_update) = time(rest)?;
         let (entries, rest) = der::optional(rest, der::SEQUENCE);
-        let (extensions, _) = part(rest, EXTENSIONS)?;
+        let (extensions, _) = part(rest, der::context(0))?;
         let (extensions, _) = part(extensions.content, der::SEQUENCE)?;
         Ok(Self {
             issuer: issuer.whole,

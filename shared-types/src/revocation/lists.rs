@@ -8,30 +8,11 @@ use rustls_pki_types::UnixTime;
 use super::issuer::IssuerId;
 use super::link::Link;
 use super::list::{Entry, List, ListError};
-use super::reason::Reason;
+use super::statuses::Standing;
 
 /// The revocation lists at hand. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Lists(HashMap<IssuerId, Vec<Arc<List>>>);
-
-/// How a certificate stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// It was not revoked, as far as is known until then.
-    Good {
-        /// The last second for which that is known.
-        until: UnixTime,
-    },
-    /// It was revoked.
-    Revoked {
-        /// When.
-        since: UnixTime,
-        /// Why.
-        reason: Reason,
-    },
-    /// Nothing fresh says how it stands.
-    Unknown,
-}
 
 impl Lists {
     /// Adds a list, or puts it in the place of the one it replaces.
@@ -61,8 +42,7 @@ impl Lists {
     /// How a certificate stands at that time. What a stale list says was revoked stays revoked.
     ///
     /// Cost: one binary search for each list of the issuer that speaks for the certificate; usually one.
-    #[must_use]
-    pub fn standing(&self, link: &Link, now: UnixTime) -> Standing {
+    pub(super) fn standing(&self, link: &Link, now: UnixTime) -> Standing {
         let of_issuer = self.0.get(&link.issuer.id());
         let mut standing = Standing::Unknown;
         for list in of_issuer.into_iter().flatten() {

@@ -1,18 +1,23 @@
-//! Whether a certificate was withdrawn before its time: revocation lists (RFC 5280, section 5).
+//! Whether a certificate was withdrawn before its time: revocation lists (RFC 5280, section 5) and OCSP (RFC 6960).
 //!
-//! [`crate::trust::judge`] says what a path is made of, as [`Link`]s; [`Lists`] says how each of them stands. Who
-//! fetches lists, from where and how often, is not decided here.
+//! [`crate::trust::judge`] says what a path is made of, as [`Link`]s; [`Statuses`] says how each of them stands. Who
+//! fetches lists and asks responders, where and how often, is not decided here.
 
+mod answers;
 mod der;
 mod issuer;
 mod link;
 mod list;
 mod lists;
+pub mod ocsp;
 mod reason;
 mod signature;
+mod statuses;
 
+pub use self::answers::Answers;
 pub use self::issuer::{Issuer, IssuerId, Issuers};
 pub use self::link::Link;
 pub use self::list::{List, ListError};
-pub use self::lists::{Lists, Standing};
+pub use self::lists::Lists;
 pub use self::reason::{NotAReason, Reason};
+pub use self::statuses::{Standing, Statuses};

@@ -84,6 +84,12 @@ pub enum Refusal {
         /// The authority whose word is missing.
         issuer: String,
     },
+    /// The issuer's responder does not know the certificate, or one above it.
+    #[error("{issuer} does not know the certificate that it is said to have issued")]
+    Unrecorded {
+        /// The authority that is asked.
+        issuer: String,
+    },
     /// The anchor at the top is outside its own validity.
     #[error("the agreed authority's own certificate is not valid at this time")]
     AnchorNotValid,
@@ -124,6 +130,7 @@ impl Refusal {
             | Self::PathTooLong
             | Self::AnchorNotValid => CertificateError::UnknownIssuer,
             Self::StatusUnknown { .. }
+            | Self::Unrecorded { .. }
             | Self::CaUsedAsLeaf
             | Self::NameConstraintViolated
             | Self::Other(_) => CertificateError::Other(rustls::OtherError(Arc::new(self.clone()))),

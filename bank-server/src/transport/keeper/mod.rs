@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bank_client::credentials::Credentials;
-use bank_client::environment::Clock;
+use bank_client::environment::{Clock, Randomness};
 use rustls_pki_types::{CertificateDer, UnixTime};
-use shared_types::revocation::{Issuers, List, Lists};
+use shared_types::revocation::{Issuers, List, Lists, Statuses};
 use shared_types::trust::Anchors;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
@@ -26,6 +26,7 @@ use self::fetching::{Fetched, keep_fetching};
 pub use self::report::{ListReport, Report};
 pub use self::sources::{PolicySource, Sources};
 use super::fetch::Fetcher;
+use super::inquiry::{Inquirer, Inquiries, Wanted};
 use super::material::{self, Source};
 use super::trust::{Beliefs, Trust, unix_now};
 use super::watched::Watched;
@@ -36,6 +37,9 @@ pub struct Keeper<S: PolicySource> {
     trust: Arc<Trust<S::Policy>>,
     report: Arc<ArcSwap<Report>>,
     clock: Arc<dyn Clock>,
+    randomness: Arc<dyn Randomness>,
+    /// Taken out when the asking begins.
+    wanted: Option<mpsc::Receiver<Wanted>>,
     sources: Sources,
     policy: S,
     credential_files: Watched,
@@ -71,7 +75,12 @@ const LOOK: Duration = Duration::from_millis(500);
 impl<S: PolicySource> Keeper<S> {
     /// Reads everything there is in files. What is wrong with any of it is told; only a list whose time is over is
     /// taken all the same, because what it says was revoked still is.
-    pub fn open(sources: Sources, policy: S, clock: Arc<dyn Clock>) -> Result<Self, Vec<Fault>> {
+    pub fn open(
+        sources: Sources,
+        policy: S,
+        clock: Arc<dyn Clock>,
+        randomness: Arc<dyn Randomness>,
+    ) -> Result<Self, Vec<Fault>> {
         let now = unix_now(&*clock);
         let mut faults = Vec::new();
         let mut credential_files = Watched::new(vec![
@@ -135,17 +144,24 @@ impl<S: PolicySource> Keeper<S> {
         };
         let beliefs = Beliefs {
             anchors: Arc::new(anchors),
-            lists,
+            statuses: Statuses {
+                lists,
+                ..Statuses::default()
+            },
+            ask_responders: sources.inquiry.about_peers,
             unknown_status: sources.unknown_status,
             policy: Arc::new(made),
             credentials,
         };
-        let trust = Trust::new(beliefs, Arc::clone(&clock))
+        let (inquiries, wanted) = Inquiries::new();
+        let trust = Trust::new(beliefs, Arc::clone(&clock), inquiries)
             .map_err(|error| vec![sources.certificate.fault(&error)])?;
         let mut keeper = Self {
             trust: Arc::new(trust),
             report: Arc::default(),
             clock,
+            randomness,
+            wanted: Some(wanted),
             sources,
             policy,
             credential_files,
@@ -184,11 +200,15 @@ impl<S: PolicySource> Keeper<S> {
 
     /// Watches and fetches, for as long as it is polled. `reread` has all files read at once. `ready` is told when every
     /// address was asked once.
-    pub async fn keep(self, reread: Arc<Notify>, ready: oneshot::Sender<()>) {
+    pub async fn keep(mut self, reread: Arc<Notify>, ready: oneshot::Sender<()>) {
         let (arrivals, mut arriving) = mpsc::channel(1);
         let mut fetching = tokio::task::JoinSet::new();
+        let mut asking = tokio::task::JoinSet::new();
         match Fetcher::new(self.sources.fetch) {
             Ok(fetcher) => {
+                if let Some(inquirer) = self.inquirer(&fetcher) {
+                    asking.spawn(inquirer.keep_asking());
+                }
                 for source in &self.sources.list_addresses {
                     let fetching_one = keep_fetching(
                         fetcher.clone(),
@@ -199,7 +219,7 @@ impl<S: PolicySource> Keeper<S> {
                     fetching.spawn(fetching_one);
                 }
             }
-            Err(error) => tracing::error!(%error, "revocation lists cannot be fetched"),
+            Err(error) => tracing::error!(%error, "nothing can be fetched or asked"),
         }
         let mut still_first = fetching.len();
         let mut ready = Some(ready);
@@ -237,6 +257,21 @@ impl<S: PolicySource> Keeper<S> {
                 }
             };
         }
+    }
+
+    fn inquirer(&mut self, fetcher: &Fetcher) -> Option<Inquirer<S::Policy>> {
+        let options = self.sources.inquiry;
+        let wanted = self.wanted.take()?;
+        (options.about_peers || options.about_ourselves).then(|| {
+            Inquirer::new(
+                Arc::clone(&self.trust),
+                Arc::clone(&self.clock),
+                Arc::clone(&self.randomness),
+                options,
+                fetcher.clone(),
+                wanted,
+            )
+        })
     }
 
     /// Looks at all files, and puts in place what has changed and is good.
@@ -325,7 +360,12 @@ impl<S: PolicySource> Keeper<S> {
         list.check_fresh(now)?;
         let list = Arc::new(list);
         // Tried on a copy: an older one than that at hand is refused here, with its own reason.
-        self.trust.current().lists.clone().add(Arc::clone(&list))?;
+        self.trust
+            .current()
+            .statuses
+            .lists
+            .clone()
+            .add(Arc::clone(&list))?;
         Ok(list)
     }
 
@@ -417,14 +457,18 @@ impl<S: PolicySource> Keeper<S> {
         if credentials.is_none() && anchors.is_none() && policy.is_none() && new_lists.is_empty() {
             return;
         }
-        let mut lists = current.lists.clone();
+        let mut lists = current.statuses.lists.clone();
         for list in new_lists {
             // Each was tried before; two of the same kind in one look leave the newer one.
             let _ = lists.add(list);
         }
         let candidate = Beliefs {
             anchors: anchors.map_or_else(|| Arc::clone(&current.anchors), Arc::new),
-            lists,
+            statuses: Statuses {
+                lists,
+                ..Statuses::default()
+            },
+            ask_responders: current.ask_responders,
             unknown_status: current.unknown_status,
             policy: policy.map_or_else(|| Arc::clone(&current.policy), Arc::new),
             credentials: credentials.unwrap_or_else(|| current.credentials.clone()),
@@ -440,7 +484,13 @@ impl<S: PolicySource> Keeper<S> {
             return;
         }
         let described = format!("{candidate:?}");
-        match self.trust.change(|_| candidate) {
+        let changed = self.trust.change(|latest| {
+            // Answers arrive meanwhile, and not through us.
+            let mut next = candidate;
+            next.statuses.answers = latest.statuses.answers.clone();
+            next
+        });
+        match changed {
             Ok(()) => {
                 self.tally.changes += 1;
                 tracing::info!(now = described, "trust has changed");
@@ -459,6 +509,7 @@ impl<S: PolicySource> Keeper<S> {
         let mut problems: Vec<Fault> = self.refused.values().flatten().cloned().collect();
         problems.extend(self.own_certificate_fault());
         let lists: Vec<ListReport> = current
+            .statuses
             .lists
             .iter()
             .map(|list| ListReport {
@@ -468,7 +519,7 @@ impl<S: PolicySource> Keeper<S> {
                 entries: list.len(),
             })
             .collect();
-        problems.extend(current.lists.iter().filter_map(|list| {
+        problems.extend(current.statuses.lists.iter().filter_map(|list| {
             let stale = list.check_fresh(now).err()?;
             Some(Fault::new(
                 "revocation",
@@ -479,7 +530,7 @@ impl<S: PolicySource> Keeper<S> {
         if closed {
             problems.push(Fault::new(
                 "revocation",
-                "there is no fresh list of any anchor: nobody can connect",
+                "there is no fresh list of any anchor, and no responder is asked: nobody can connect",
             ));
         }
         self.report.store(Arc::new(Report {

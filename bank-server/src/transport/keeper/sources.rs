@@ -7,6 +7,7 @@ use rustls_pki_types::UnixTime;
 
 use crate::fault::Fault;
 use crate::transport::fetch::FetchLimits;
+use crate::transport::inquiry::InquiryOptions;
 use crate::transport::material::Source;
 use crate::transport::policy::Policy;
 use crate::transport::trust::UnknownStatus;
@@ -28,6 +29,8 @@ pub struct Sources {
     pub list_addresses: Vec<Source>,
     /// What happens when nothing fresh says whether a certificate was revoked.
     pub unknown_status: UnknownStatus,
+    /// How responders are asked.
+    pub inquiry: InquiryOptions,
     /// Limits of fetching.
     pub fetch: FetchLimits,
     /// How long between two fetches from one address, at most.

@@ -1,0 +1,66 @@
+//! Our own certificate in the handshake, with its issuer's word for it (OCSP stapling, RFC 6066, section 8).
+
+use std::fmt;
+use std::sync::Arc;
+
+use bank_client::credentials::Credentials;
+use bank_client::environment::Clock;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use shared_types::revocation::Link;
+use shared_types::revocation::ocsp::{Answer, Said};
+
+use super::trust::{Beliefs, unix_now};
+
+/// Shows our certificate, with what its issuer's responder last said of it, for as long as that is fresh.
+pub(super) struct OwnCertificate {
+    bare: Arc<CertifiedKey>,
+    stapled: Option<(Arc<CertifiedKey>, Arc<Answer>)>,
+    clock: Arc<dyn Clock>,
+}
+
+impl OwnCertificate {
+    pub(super) fn of<P>(beliefs: &Beliefs<P>, clock: Arc<dyn Clock>) -> Self {
+        let bare = beliefs.credentials.certified_key();
+        let answer = own_link(&beliefs.credentials)
+            .and_then(|own| beliefs.statuses.answers.about(&own).cloned())
+            .filter(|answer| answer.said() == Said::Good);
+        let stapled = answer.map(|answer| {
+            let mut key = (*bare).clone();
+            key.ocsp = Some(answer.der().to_vec());
+            (Arc::new(key), answer)
+        });
+        Self {
+            bare,
+            stapled,
+            clock,
+        }
+    }
+}
+
+/// Our own certificate, as its responder is asked about it: the issuing CA's comes after it in our own chain.
+pub(super) fn own_link(credentials: &Credentials) -> Option<Link> {
+    let [own, issuer, ..] = credentials.chain() else {
+        return None;
+    };
+    Link::between(own, issuer)
+}
+
+impl ResolvesServerCert for OwnCertificate {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let now = unix_now(&*self.clock);
+        let fresh = self
+            .stapled
+            .as_ref()
+            .filter(|(_, answer)| answer.check_fresh(now).is_ok());
+        Some(Arc::clone(fresh.map_or(&self.bare, |(key, _)| key)))
+    }
+}
+
+impl fmt::Debug for OwnCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OwnCertificate")
+            .field("stapled", &self.stapled.is_some())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,203 @@
+//! What a responder said of one certificate, read and checked.
+
+use std::fmt;
+
+use super::basic::Basic;
+use super::question::CertificateId;
+use crate::revocation::link::Link;
+use crate::revocation::list::List;
+use crate::revocation::reason::Reason;
+use crate::trust::when;
+use rustls_pki_types::UnixTime;
+
+/// An answer whose signature, signer and subject were checked. Whether it is fresh depends on the time.
+pub struct Answer {
+    about: CertificateId,
+    said: Said,
+    this_update: UnixTime,
+    /// The last second for which it, and the certificate of the responder that gave it, are good.
+    until: UnixTime,
+    /// The responder's certificate, where it is not the issuer itself and its own status matters.
+    delegate: Option<Link>,
+    der: Vec<u8>,
+}
+
+/// How a certificate stands, in the words of its issuer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Said {
+    /// Not revoked.
+    Good,
+    /// Revoked.
+    Revoked {
+        /// When.
+        since: UnixTime,
+        /// Why.
+        reason: Reason,
+    },
+    /// The responder does not know the certificate.
+    Unknown,
+}
+
+/// Why an answer is not used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AnswerError {
+    /// Larger than any answer may be.
+    #[error("is larger than {} KiB", Answer::MOST_BYTES / 1024)]
+    TooLarge,
+    /// It is something else: an error page, or a part of an answer.
+    #[error("is no OCSP answer: {0}")]
+    NotAnAnswer(&'static str),
+    /// The responder did not answer the question.
+    #[error("is a refusal: {0}")]
+    Refused(&'static str),
+    /// It is about other certificates.
+    #[error("says nothing of the certificate that was asked about")]
+    AnotherCertificate,
+    /// It answers another question.
+    #[error("carries the nonce of another question")]
+    AnotherNonce,
+    /// It carries no nonce, where one is asked for.
+    #[error("carries no nonce")]
+    NoNonce,
+    /// Neither the issuer nor one whom it has vouched for signed it.
+    #[error("is neither of {issuer} nor of a responder it has vouched for")]
+    NotItsResponder {
+        /// The issuer of the certificate.
+        issuer: String,
+    },
+    /// Its signature does not match.
+    #[error("is not signed by the responder it names")]
+    BadSignature,
+    /// Its time has not come.
+    #[error("is of {}, which is in the future", when(*.this_update))]
+    NotYet {
+        /// When it was, or is to be, true.
+        this_update: UnixTime,
+    },
+    /// Its time is over.
+    #[error("was good until {}", when(*.until))]
+    Stale {
+        /// Its last second.
+        until: UnixTime,
+    },
+    /// There is a newer one at hand.
+    #[error("is of {}, and one of {} is at hand", when(*.this_update), when(*.at_hand))]
+    Older {
+        /// When it was true.
+        this_update: UnixTime,
+        /// When the one at hand was true.
+        at_hand: UnixTime,
+    },
+}
+
+impl Answer {
+    /// The largest answer that is read, in bytes.
+    pub const MOST_BYTES: usize = 64 * 1024;
+    /// The media type of an answer (RFC 6960, appendix A.2).
+    pub const MEDIA_TYPE: &str = "application/ocsp-response";
+
+    /// Reads an answer about the certificate of that link, and checks that its issuer vouches for it: with its own
+    /// signature, or with that of a responder whose certificate it has issued for this purpose (RFC 6960, section
+    /// 4.2.2.2). `nonce` is that of the question, where there was one; an answer made ahead carries none.
+    ///
+    /// Cost: one signature check, and one more for the certificate of a responder.
+    pub fn read(der: Vec<u8>, link: &Link, nonce: Option<&[u8]>) -> Result<Self, AnswerError> {
+        if der.len() > Self::MOST_BYTES {
+            return Err(AnswerError::TooLarge);
+        }
+        let basic = Basic::read(&der)?;
+        let single = basic.about(link)?;
+        if let (Some(sent), Some(echoed)) = (nonce, basic.nonce)
+            && sent != echoed
+        {
+            return Err(AnswerError::AnotherNonce);
+        }
+        let signer = basic.signer(link)?;
+        // RFC 6960, section 4.2.2.1: without an end, newer information is always to be had.
+        let end = single.next_update.unwrap_or_else(|| {
+            UnixTime::since_unix_epoch(std::time::Duration::from_secs(
+                single
+                    .this_update
+                    .as_secs()
+                    .saturating_add(List::CLOCKS_APART.as_secs()),
+            ))
+        });
+        let answer = Self {
+            about: CertificateId::of(link),
+            said: single.said,
+            this_update: single.this_update.max(signer.from),
+            until: end.min(signer.until),
+            delegate: signer.delegate,
+            der: Vec::new(),
+        };
+        Ok(Self { der, ..answer })
+    }
+
+    /// Whether the answer carries a nonce at all. [`Self::read`] has seen to it that it is that of the question.
+    #[must_use]
+    pub fn has_nonce(&self) -> bool {
+        Basic::read(&self.der).is_ok_and(|basic| basic.nonce.is_some())
+    }
+
+    /// Which certificate it is about.
+    #[must_use]
+    pub fn about(&self) -> &CertificateId {
+        &self.about
+    }
+
+    /// What it says.
+    #[must_use]
+    pub fn said(&self) -> Said {
+        self.said
+    }
+
+    /// When it was true.
+    #[must_use]
+    pub fn this_update(&self) -> UnixTime {
+        self.this_update
+    }
+
+    /// The last second for which it is good.
+    #[must_use]
+    pub fn until(&self) -> UnixTime {
+        self.until
+    }
+
+    /// The certificate of the responder, if the issuer did not answer itself, and has not said that the responder's
+    /// certificate is good without further ado (`id-pkix-ocsp-nocheck`): how that stands has to be known as well.
+    #[must_use]
+    pub fn delegate(&self) -> Option<&Link> {
+        self.delegate.as_ref()
+    }
+
+    /// The answer as it came: what a server staples to its certificate.
+    #[must_use]
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// Whether its time has come and is not over. The responder's clock may be ahead of ours by
+    /// [`List::CLOCKS_APART`].
+    pub fn check_fresh(&self, now: UnixTime) -> Result<(), AnswerError> {
+        if now.as_secs() + List::CLOCKS_APART.as_secs() < self.this_update.as_secs() {
+            Err(AnswerError::NotYet {
+                this_update: self.this_update,
+            })
+        } else if now > self.until {
+            Err(AnswerError::Stale { until: self.until })
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer")
+            .field("about", &self.about)
+            .field("said", &self.said)
+            .field("this_update", &self.this_update)
+            .field("until", &self.until)
+            .finish_non_exhaustive()
+    }
+}

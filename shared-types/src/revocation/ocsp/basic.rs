@@ -1,0 +1,358 @@
+//! The form of an answer, read but not yet believed (RFC 6960, section 4.2.1).
+
+use rustls_pki_types::UnixTime;
+use sha1::{Digest as _, Sha1};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::oid_registry::asn1_rs::oid;
+use x509_parser::prelude::FromDer as _;
+use x509_parser::time::ASN1Time;
+
+use super::answer::{AnswerError, Said};
+use super::question::{NONCE, key_hash, names};
+use crate::revocation::der::{self, Element};
+use crate::revocation::link::Link;
+use crate::revocation::reason::Reason;
+use crate::revocation::signature::Signed;
+use crate::trust::{Window, unix};
+
+/// `BasicOCSPResponse`, not yet believed.
+pub(super) struct Basic<'a> {
+    responder: Responder<'a>,
+    /// The content of the `SEQUENCE OF SingleResponse`.
+    singles: &'a [u8],
+    pub(super) nonce: Option<&'a [u8]>,
+    signed: Signed<'a>,
+    /// The content of the `SEQUENCE OF Certificate`.
+    certificates: &'a [u8],
+}
+
+/// Whom an answer names as its signer.
+enum Responder<'a> {
+    /// By the name of its certificate, as DER.
+    Name(&'a [u8]),
+    /// By the SHA-1 of its public key.
+    Key(&'a [u8]),
+}
+
+/// `SingleResponse`.
+pub(super) struct Single {
+    pub(super) said: Said,
+    pub(super) this_update: UnixTime,
+    pub(super) next_update: Option<UnixTime>,
+}
+
+/// Who signed, and for how long that certificate is good.
+pub(super) struct Signer {
+    pub(super) from: UnixTime,
+    pub(super) until: UnixTime,
+    pub(super) delegate: Option<Link>,
+}
+
+const fn no_form() -> AnswerError {
+    AnswerError::NotAnAnswer("it does not have an answer's form")
+}
+
+fn part(bytes: &[u8], tag: u8) -> Result<(Element<'_>, &[u8]), AnswerError> {
+    der::element(bytes, tag).ok_or_else(no_form)
+}
+
+fn time(bytes: &[u8]) -> Result<(UnixTime, &[u8]), AnswerError> {
+    ASN1Time::from_der(bytes)
+        .map(|(rest, time)| (unix(time), rest))
+        .map_err(|_| no_form())
+}
+
+impl<'a> Basic<'a> {
+    /// `OCSPResponse ::= SEQUENCE { ENUMERATED, [0] SEQUENCE { responseType, OCTET STRING } OPTIONAL }`
+    pub(super) fn read(der: &'a [u8]) -> Result<Self, AnswerError> {
+        const BASIC: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, 0x01, 0x01];
+
+        let (outer, rest) =
+            der::element(der, der::SEQUENCE).ok_or(AnswerError::NotAnAnswer("it is not DER"))?;
+        if !rest.is_empty() {
+            return Err(no_form());
+        }
+        let (status, rest) = part(outer.content, der::ENUMERATED)?;
+        match status.content {
+            [0] => {}
+            [1] => return Err(AnswerError::Refused("the question was malformed")),
+            [2] => return Err(AnswerError::Refused("the responder has failed")),
+            [3] => return Err(AnswerError::Refused("try later")),
+            [5] => return Err(AnswerError::Refused("the question has to be signed")),
+            [6] => {
+                return Err(AnswerError::Refused(
+                    "the responder does not answer us, or not for this issuer",
+                ));
+            }
+            _ => return Err(no_form()),
+        }
+        let (bytes, _) = part(rest, der::context(0))?;
+        let (bytes, _) = part(bytes.content, der::SEQUENCE)?;
+        let (kind, rest) = part(bytes.content, der::OID)?;
+        if kind.content != BASIC {
+            return Err(AnswerError::NotAnAnswer("it is of an unknown type"));
+        }
+        let (response, _) = part(rest, der::OCTET_STRING)?;
+        Self::read_basic(response.content)
+    }
+
+    /// `SEQUENCE { ResponseData, AlgorithmIdentifier, BIT STRING, certs [0] SEQUENCE OF Certificate OPTIONAL }`
+    fn read_basic(der: &'a [u8]) -> Result<Self, AnswerError> {
+        let (basic, _) = part(der, der::SEQUENCE)?;
+        let (data, rest) = part(basic.content, der::SEQUENCE)?;
+        let (algorithm, rest) = part(rest, der::SEQUENCE)?;
+        let (signature, rest) = part(rest, der::BIT_STRING)?;
+        let signed =
+            Signed::new(data.whole, algorithm.content, signature.content).ok_or_else(no_form)?;
+        let certificates = match der::optional(rest, der::context(0)) {
+            (Some(certificates), _) => part(certificates.content, der::SEQUENCE)?.0.content,
+            (None, _) => &[],
+        };
+        // ResponseData ::= SEQUENCE { version [0] DEFAULT v1, ResponderID, producedAt, responses, extensions [1] }
+        let (_version, rest) = der::optional(data.content, der::context(0));
+        let (responder, rest) = der::any(rest).ok_or_else(no_form)?;
+        let responder = match responder.tag {
+            tag if tag == der::context(1) => Responder::Name(responder.content),
+            tag if tag == der::context(2) => {
+                Responder::Key(part(responder.content, der::OCTET_STRING)?.0.content)
+            }
+            _ => return Err(no_form()),
+        };
+        let (_produced_at, rest) = time(rest)?;
+        let (singles, rest) = part(rest, der::SEQUENCE)?;
+        let nonce = match der::optional(rest, der::context(1)) {
+            (Some(extensions), _) => nonce(part(extensions.content, der::SEQUENCE)?.0.content)?,
+            (None, _) => None,
+        };
+        Ok(Self {
+            responder,
+            singles: singles.content,
+            nonce,
+            signed,
+            certificates,
+        })
+    }
+
+    /// What it says of that certificate.
+    pub(super) fn about(&self, link: &Link) -> Result<Single, AnswerError> {
+        let mut left = self.singles;
+        while !left.is_empty() {
+            let (single, rest) = part(left, der::SEQUENCE)?;
+            let (id, after) = part(single.content, der::SEQUENCE)?;
+            if names(id.content, link) {
+                return Single::read(after);
+            }
+            left = rest;
+        }
+        Err(AnswerError::AnotherCertificate)
+    }
+
+    /// Who signed it, if that is one who may.
+    pub(super) fn signer(&self, link: &Link) -> Result<Signer, AnswerError> {
+        let issuer = &link.issuer;
+        let is_issuer = match self.responder {
+            Responder::Name(name) => name == issuer.name(),
+            Responder::Key(hash) => hash == key_hash(issuer),
+        };
+        if is_issuer && self.signed.verify(issuer.key()).is_ok() {
+            return Ok(Signer {
+                from: UnixTime::since_unix_epoch(std::time::Duration::ZERO),
+                until: UnixTime::since_unix_epoch(std::time::Duration::from_secs(u64::MAX)),
+                delegate: None,
+            });
+        }
+        let mut left = self.certificates;
+        while let Some((certificate, rest)) = der::element(left, der::SEQUENCE) {
+            left = rest;
+            let Ok((_, parsed)) = X509Certificate::from_der(certificate.whole) else {
+                continue;
+            };
+            if !self.responder.is(&parsed) || !is_vouched_for(certificate.whole, &parsed, link) {
+                continue;
+            }
+            return self
+                .signed
+                .verify(parsed.public_key().raw)
+                .map(|()| Signer::delegate(&parsed, link))
+                .map_err(|_| AnswerError::BadSignature);
+        }
+        Err(if is_issuer {
+            AnswerError::BadSignature
+        } else {
+            AnswerError::NotItsResponder {
+                issuer: issuer.to_string(),
+            }
+        })
+    }
+}
+
+impl Responder<'_> {
+    fn is(&self, certificate: &X509Certificate<'_>) -> bool {
+        match self {
+            Self::Name(name) => *name == certificate.subject().as_raw(),
+            Self::Key(hash) => {
+                let key = &certificate.public_key().subject_public_key.data;
+                Sha1::digest(key).as_slice() == *hash
+            }
+        }
+    }
+}
+
+/// Whether the issuer of the certificate in question has issued this one too, for answering (RFC 6960, section 4.2.2.2).
+fn is_vouched_for(der: &[u8], certificate: &X509Certificate<'_>, link: &Link) -> bool {
+    let for_answering = certificate
+        .extended_key_usage()
+        .is_ok_and(|usage| usage.is_some_and(|usage| usage.value.ocsp_signing));
+    for_answering
+        && certificate.issuer().as_raw() == link.issuer.name()
+        && Signed::read(der).is_some_and(|signed| signed.verify(link.issuer.key()).is_ok())
+}
+
+impl Signer {
+    fn delegate(certificate: &X509Certificate<'_>, link: &Link) -> Self {
+        let window = Window::of(certificate);
+        // id-pkix-ocsp-nocheck (RFC 6960, section 4.2.2.2.1).
+        let no_check = certificate
+            .extensions()
+            .iter()
+            .any(|extension| extension.oid == oid!(1.3.6.1.5.5.7.48.1.5));
+        Self {
+            from: window.from,
+            until: window.until,
+            delegate: (!no_check).then(|| Link::new(certificate, link.issuer.clone())),
+        }
+    }
+}
+
+impl Single {
+    /// What follows the `CertID`: `certStatus, thisUpdate, nextUpdate [0] OPTIONAL, singleExtensions [1] OPTIONAL`
+    fn read(after_id: &[u8]) -> Result<Self, AnswerError> {
+        const GOOD: u8 = 0x80;
+        const UNKNOWN: u8 = 0x82;
+
+        let (status, rest) = der::any(after_id).ok_or_else(no_form)?;
+        let said = match status.tag {
+            GOOD => Said::Good,
+            UNKNOWN => Said::Unknown,
+            tag if tag == der::context(1) => {
+                let (since, rest) = time(status.content)?;
+                let reason = match der::optional(rest, der::context(0)) {
+                    (Some(reason), _) => part(reason.content, der::ENUMERATED)?
+                        .0
+                        .content
+                        .last()
+                        .map_or(Reason::Unspecified, |code| Reason::of_code(*code)),
+                    (None, _) => Reason::Unspecified,
+                };
+                Said::Revoked { since, reason }
+            }
+            _ => return Err(no_form()),
+        };
+        let (this_update, rest) = time(rest)?;
+        let next_update = match der::optional(rest, der::context(0)) {
+            (Some(next), _) => Some(time(next.content)?.0),
+            (None, _) => None,
+        };
+        Ok(Self {
+            said,
+            this_update,
+            next_update,
+        })
+    }
+}
+
+/// The nonce among the extensions of an answer.
+fn nonce(mut extensions: &[u8]) -> Result<Option<&[u8]>, AnswerError> {
+    while !extensions.is_empty() {
+        let (extension, rest) = part(extensions, der::SEQUENCE)?;
+        let (id, value) = part(extension.content, der::OID)?;
+        if id.content == NONCE {
+            let (value, _) = part(value, der::OCTET_STRING)?;
+            // RFC 8954 wraps it once more; older responders do not.
+            let nonce = der::element(value.content, der::OCTET_STRING)
+                .map_or(value.content, |(inner, _)| inner.content);
+            return Ok(Some(nonce));
+        }
+        extensions = rest;
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::revocation::issuer::Issuer;
+    use crate::revocation::ocsp::{Answer, Question};
+
+    fn link() -> Link {
+        Link {
+            serial: vec![1],
+            issuer: Arc::new(Issuer::new(b"name", b"key")),
+            is_ca: false,
+            lists: Vec::new(),
+            responders: Vec::new(),
+        }
+    }
+
+    fn read(bytes: &[u8]) -> Result<Answer, AnswerError> {
+        Answer::read(bytes.to_vec(), &link(), None)
+    }
+
+    /// The answers of RFC 6960, section 4.2.1, that bring no status along.
+    #[test]
+    fn refusals_are_told_apart() {
+        let status = |status: u8| der::write(der::SEQUENCE, &[&[der::ENUMERATED, 1, status]]);
+        for refusal in [1, 2, 3, 5, 6] {
+            let outcome = read(&status(refusal));
+            assert!(
+                matches!(outcome, Err(AnswerError::Refused(_))),
+                "{outcome:?}"
+            );
+        }
+        for other in [0, 4, 7, 200] {
+            assert!(matches!(
+                read(&status(other)),
+                Err(AnswerError::NotAnAnswer(_))
+            ));
+        }
+        assert!(matches!(read(b"<html>"), Err(AnswerError::NotAnAnswer(_))));
+        let large = vec![0x30; Answer::MOST_BYTES + 1];
+        assert!(matches!(read(&large), Err(AnswerError::TooLarge)));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = read(&bytes);
+            // Inside the wrapping as well.
+            let basic = der::write(der::OCTET_STRING, &[&bytes]);
+            let kind = der::write(der::OID, &[&[0x2b, 6, 1, 5, 5, 7, 0x30, 1, 1]]);
+            let content = der::write(der::SEQUENCE, &[&kind, &basic]);
+            let answer = der::write(der::SEQUENCE, &[&[der::ENUMERATED, 1, 0], &der::write(der::context(0), &[&content])]);
+            let _ = read(&answer);
+            let _ = Basic::read_basic(&der::write(der::SEQUENCE, &[&bytes]));
+            let _ = nonce(&bytes);
+        }
+
+        /// Our own reading of what a question names agrees with our writing.
+        #[test]
+        fn a_question_names_its_certificate(serial in proptest::collection::vec(any::<u8>(), 1..21), nonce in proptest::collection::vec(any::<u8>(), 1..129)) {
+            let link = Link { serial, ..link() };
+            let question = Question::about(&link, &nonce);
+            let (outer, _) = der::element(question.der(), der::SEQUENCE).unwrap();
+            let (asked, _) = der::element(outer.content, der::SEQUENCE).unwrap();
+            let (requests, _) = der::element(asked.content, der::SEQUENCE).unwrap();
+            let (request, _) = der::element(requests.content, der::SEQUENCE).unwrap();
+            let (id, _) = der::element(request.content, der::SEQUENCE).unwrap();
+            prop_assert!(names(id.content, &link));
+            let other_serial = Link { serial: vec![0; 21], ..link.clone() };
+            let issuer = Arc::new(Issuer::new(b"other name", b"key"));
+            let other_issuer = Link { issuer, ..link };
+            prop_assert!(!names(id.content, &other_serial) && !names(id.content, &other_issuer));
+        }
+    }
+}

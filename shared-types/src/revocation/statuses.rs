@@ -1,0 +1,84 @@
+//! All that is known of revocations, from lists and from answers, and what it says of a certificate.
+
+use rustls_pki_types::UnixTime;
+
+use super::answers::Answers;
+use super::link::Link;
+use super::lists::Lists;
+use super::ocsp::Said;
+use super::reason::Reason;
+
+/// What is known of revocations. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Statuses {
+    /// From revocation lists.
+    pub lists: Lists,
+    /// From OCSP.
+    pub answers: Answers,
+}
+
+/// How a certificate stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It was not revoked, as far as is known until then.
+    Good {
+        /// The last second for which that is known.
+        until: UnixTime,
+    },
+    /// It was revoked.
+    Revoked {
+        /// When.
+        since: UnixTime,
+        /// Why.
+        reason: Reason,
+    },
+    /// Its issuer's responder does not know it: no list can say more.
+    Unrecorded,
+    /// Nothing fresh says how it stands.
+    Unknown,
+}
+
+impl Statuses {
+    /// How a certificate stands at that time. One word against it is enough, from a list or an answer; and what a stale
+    /// one says was revoked stays revoked.
+    ///
+    /// Cost: that of a search in the lists, and one look-up by hash.
+    #[must_use]
+    pub fn standing(&self, link: &Link, now: UnixTime) -> Standing {
+        let listed = self.lists.standing(link, now);
+        match (listed, self.answered(link, now)) {
+            (revoked @ Standing::Revoked { .. }, _) | (_, revoked @ Standing::Revoked { .. }) => {
+                revoked
+            }
+            (_, Standing::Unrecorded) => Standing::Unrecorded,
+            (Standing::Good { until: listed }, Standing::Good { until: answered }) => {
+                Standing::Good {
+                    until: listed.max(answered),
+                }
+            }
+            (known, Standing::Unknown) | (Standing::Unknown, known) => known,
+            (known, _) => known,
+        }
+    }
+
+    fn answered(&self, link: &Link, now: UnixTime) -> Standing {
+        let Some(answer) = self.answers.about(link) else {
+            return Standing::Unknown;
+        };
+        // A responder whose own certificate was revoked may say anything.
+        if let Some(delegate) = answer.delegate()
+            && !matches!(self.lists.standing(delegate, now), Standing::Good { .. })
+        {
+            return Standing::Unknown;
+        }
+        let fresh = answer.check_fresh(now).is_ok();
+        match answer.said() {
+            Said::Revoked { since, reason } => Standing::Revoked { since, reason },
+            Said::Good if fresh => Standing::Good {
+                until: answer.until(),
+            },
+            Said::Unknown if fresh => Standing::Unrecorded,
+            Said::Good | Said::Unknown => Standing::Unknown,
+        }
+    }
+}

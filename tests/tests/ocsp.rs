@@ -1,0 +1,483 @@
+//! The bank asks the responder that a certificate names; the responder is OpenSSL's.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::sync::{Arc, Mutex};
+
+use bank_client::environment::{Clock as _, ManualClock, SystemClock};
+use bank_server::config::Config;
+use bank_server::transport::listener::{DoorObserver, TurnedAway};
+use bank_server::{BankServer, RunningBank};
+use chrono::{DateTime, TimeDelta, Utc};
+use fixtures::outsider::{Met, Tls, call};
+use fixtures::pki::{Identity, Pki};
+use openssl::x509::X509;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+use shared_types::revocation::Link;
+use shared_types::revocation::ocsp::Answer;
+use tempfile::TempDir;
+use tests::patience::wait_for;
+use tests::programs::{both, system};
+
+const STATUS: &str = "GET /v1/consents/none/status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+                      X-Request-ID: 99391c7e-ad88-49ec-a2ad-99ddcb1f7721\r\n\r\n";
+
+/// An authority whose certificates name a responder on this machine.
+struct World {
+    folder: TempDir,
+    pki: Pki,
+    clock: Arc<ManualClock>,
+    responder: SocketAddr,
+}
+
+impl World {
+    fn make() -> Self {
+        // The port is free again when the responder takes it.
+        let responder = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let now = SystemClock.now();
+        let base = format!("http://{responder}");
+        let pki = Pki::make_at([&base, "http://ca2.example"], TimeDelta::days(729), now).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        pki.write(&folder.path().join("pki"), now).unwrap();
+        pki.ca1.keep_in(&folder.path().join("ca1"), now).unwrap();
+        pki.ca2.keep_in(&folder.path().join("ca2"), now).unwrap();
+        Self {
+            folder,
+            pki,
+            clock: Arc::new(ManualClock::at(now)),
+            responder,
+        }
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Bank B, with the root's list and no list of the issuing CA: how TPPs stand, only the responder says.
+    async fn bank(&self, revocation: &str) -> Bank {
+        let number = fs::read_dir(self.folder.path()).unwrap().count();
+        let file = self.path(&format!("bank-{number}.toml"));
+        let text = format!(
+            r#"
+            bank = {{ name = "Bank B" }}
+            operator = {{ listen = "127.0.0.1:0" }}
+            store = {{ path = "bank-{number}.db" }}
+
+            [xs2a]
+            listen = "127.0.0.1:0"
+            certificate = "pki/bank-b/qwac.pem"
+            private_key = "pki/bank-b/qwac.key"
+            anchors = ["pki/ca1/root.pem"]
+
+            [revocation]
+            lists = ["pki/ca1/root.crl"]
+            ocsp_seconds = 1
+            refresh_seconds = 1
+            allow_local_addresses = true
+            {revocation}
+            "#
+        );
+        fs::write(&file, text).unwrap();
+        let config = Config::read(&file).unwrap();
+        let witness = Arc::new(Witness::default());
+        let running = BankServer::new(config)
+            .clock(Arc::clone(&self.clock) as Arc<ManualClock>)
+            .observer(Arc::clone(&witness) as Arc<dyn DoorObserver>)
+            .start()
+            .await
+            .unwrap();
+        Bank { running, witness }
+    }
+
+    /// Writes what the responder knows, in the form of OpenSSL's CA: good and revoked certificates.
+    fn index(&self, good: &[&Identity], revoked: &[(&Identity, DateTime<Utc>, &str)]) {
+        let time = |time: DateTime<Utc>| time.format("%y%m%d%H%M%SZ").to_string();
+        let end = time(self.clock.now() + TimeDelta::days(700));
+        let good = good
+            .iter()
+            .map(|identity| serial_of(identity))
+            .map(|serial| format!("V\t{end}\t\t{serial}\tunknown\t/CN={serial}\n"));
+        let revoked = revoked.iter().map(|(identity, since, reason)| {
+            let (since, serial) = (time(*since), serial_of(identity));
+            format!("R\t{end}\t{since},{reason}\t{serial}\tunknown\t/CN={serial}\n")
+        });
+        fs::write(
+            self.path("index.txt"),
+            good.chain(revoked).collect::<String>(),
+        )
+        .unwrap();
+    }
+
+    /// Starts OpenSSL's responder, which signs with that certificate and key.
+    fn respond(&self, signer: (&Path, &Path), more: &[&str]) -> Responder {
+        let mut child = system("openssl")
+            .args(["ocsp", "-port", &self.responder.port().to_string()])
+            .arg("-index")
+            .arg(self.path("index.txt"))
+            .arg("-CA")
+            .arg(self.path("ca1/issuing.pem"))
+            .arg("-rsigner")
+            .arg(signer.0)
+            .arg("-rkey")
+            .arg(signer.1)
+            .args(more)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // It says when it listens. A connection to see whether it does would be a client that it waits for.
+        let mut said = String::new();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        while !said.contains("waiting for OCSP client connections") {
+            assert_ne!(stderr.read_line(&mut said).unwrap(), 0, "{said}");
+        }
+        // What it says later is not to block it.
+        std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
+        Responder(child)
+    }
+
+    /// The CA itself signs.
+    fn respond_as_ca(&self, more: &[&str]) -> Responder {
+        let (certificate, key) = (self.path("ca1/issuing.pem"), self.path("ca1/issuing.key"));
+        self.respond((&certificate, &key), more)
+    }
+
+    /// A certificate of CA1 for answering, made by OpenSSL with those extensions.
+    fn delegate(&self, name: &str, extensions: &str) -> (std::path::PathBuf, std::path::PathBuf) {
+        let file = |suffix: &str| self.path(&format!("{name}.{suffix}"));
+        let (key, request) = (file("key"), file("csr"));
+        let (certificate, extension_file) = (file("pem"), file("ext"));
+        fs::write(&extension_file, extensions).unwrap();
+        let done = system("openssl")
+            .args([
+                "req",
+                "-new",
+                "-newkey",
+                "rsa:2048",
+                "-nodes",
+                "-subj",
+                "/CN=Responder",
+            ])
+            .arg("-keyout")
+            .arg(&key)
+            .arg("-out")
+            .arg(&request)
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{}", both(&done));
+        let done = system("openssl")
+            .args(["x509", "-req", "-days", "7", "-set_serial", "4711", "-in"])
+            .arg(&request)
+            .arg("-CA")
+            .arg(self.path("ca1/issuing.pem"))
+            .arg("-CAkey")
+            .arg(self.path("ca1/issuing.key"))
+            .arg("-extfile")
+            .arg(&extension_file)
+            .arg("-out")
+            .arg(&certificate)
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{}", both(&done));
+        (certificate, key)
+    }
+}
+
+fn serial_of(identity: &Identity) -> String {
+    let certificate = X509::from_pem(identity.chain_pem.as_bytes()).unwrap();
+    let number = certificate.serial_number().to_bn().unwrap();
+    number.to_hex_str().unwrap().to_string()
+}
+
+/// OpenSSL's responder, for as long as this lives.
+struct Responder(Child);
+
+impl Drop for Responder {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[derive(Default)]
+struct Witness(Mutex<HashMap<SocketAddr, String>>);
+
+impl DoorObserver for Witness {
+    fn turned_away(&self, peer: &TurnedAway) {
+        let mut seen = self.0.lock().unwrap();
+        seen.insert(peer.address, peer.reason.to_string());
+    }
+}
+
+struct Bank {
+    running: RunningBank,
+    witness: Arc<Witness>,
+}
+
+impl Bank {
+    /// What comes of a request: the status line, the alert, or why the bank closed the connection.
+    async fn ask(&self, identity: &Identity) -> String {
+        let (address, identity) = (self.running.xs2a_address(), identity.clone());
+        let meeting = tokio::task::spawn_blocking(move || {
+            call(address, Some(&identity), Tls::V1_3, STATUS).unwrap()
+        });
+        let meeting = meeting.await.unwrap();
+        match meeting.met {
+            Met::Http(answer) => String::from_utf8_lossy(&answer)[..12].to_owned(),
+            Met::Alert(alert) => format!("alert {alert}"),
+            Met::Closed => {
+                wait_for("the bank's reason", || {
+                    self.witness.0.lock().unwrap().get(&meeting.from).cloned()
+                })
+                .await
+            }
+        }
+    }
+}
+
+const IN: &str = "HTTP/1.1 403";
+const NOTHING_FRESH: &str = "nothing fresh from";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn good_revoked_and_unknown_are_told_apart() {
+    let world = World::make();
+    let (a, r, d) = (
+        &world.pki.bank_a.qwac,
+        &world.pki.bank_r.qwac,
+        &world.pki.bank_b.qwac,
+    );
+    let revoked_at = world.clock.now() - TimeDelta::hours(1);
+    world.index(&[a], &[(r, revoked_at, "keyCompromise")]);
+    let responder = world.respond_as_ca(&["-nmin", "60"]);
+    let bank = world.bank("ocsp = true").await;
+    assert_eq!(bank.ask(a).await, IN);
+    let reason = bank.ask(r).await;
+    assert!(
+        reason.contains("revoked by") && reason.contains("keyCompromise"),
+        "{reason}"
+    );
+    assert_eq!(
+        bank.ask(r).await,
+        "alert certificate_revoked",
+        "what is known is told in the handshake"
+    );
+    let reason = bank.ask(d).await;
+    assert!(reason.contains("does not know the certificate"), "{reason}");
+    // What it has said stays known when it says no more.
+    drop(responder);
+    assert_eq!(bank.ask(a).await, IN);
+    assert_eq!(bank.ask(r).await, "alert certificate_revoked");
+    bank.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_fresh_answer_the_configuration_decides() {
+    let world = World::make();
+    let a = &world.pki.bank_a.qwac;
+    let (strict, lenient) = ("ocsp = true", "ocsp = true\nunknown_status = \"soft-fail\"");
+    let decided = async || {
+        let (strict, lenient) = (world.bank(strict).await, world.bank(lenient).await);
+        let reason = strict.ask(a).await;
+        assert!(reason.contains(NOTHING_FRESH), "{reason}");
+        assert_eq!(lenient.ask(a).await, IN);
+        strict.running.stop().await;
+        lenient.running.stop().await;
+    };
+    // Nobody is there.
+    decided().await;
+    // Somebody is, who never answers.
+    let silent = TcpListener::bind(world.responder).unwrap();
+    decided().await;
+    drop(silent);
+    // Somebody answers something else.
+    let answers = wiremock::MockServer::builder()
+        .listener(TcpListener::bind(world.responder).unwrap())
+        .start()
+        .await;
+    let page = wiremock::ResponseTemplate::new(200).set_body_string("<html>no OCSP here</html>");
+    wiremock::Mock::given(wiremock::matchers::any())
+        .respond_with(page)
+        .mount(&answers)
+        .await;
+    decided().await;
+    answers.reset().await;
+    let large = wiremock::ResponseTemplate::new(200).set_body_bytes(vec![0x30; 64 * 1024 + 1]);
+    wiremock::Mock::given(wiremock::matchers::any())
+        .respond_with(large)
+        .mount(&answers)
+        .await;
+    decided().await;
+}
+
+/// Only the CA, or whom it has appointed, may say how its certificates stand.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_signer_has_to_be_appointed() {
+    let world = World::make();
+    let a = &world.pki.bank_a.qwac;
+    world.index(&[a], &[]);
+    let usage = "extendedKeyUsage=OCSPSigning\n";
+    let (no_check, appointed) = (format!("{usage}noCheck=ignored\n"), usage.to_owned());
+    let strangers = [
+        (world.path("ca2/issuing.pem"), world.path("ca2/issuing.key")),
+        (
+            world.path("pki/bank-r/qwac.pem"),
+            world.path("pki/bank-r/qwac.key"),
+        ),
+        world.delegate("server", "extendedKeyUsage=serverAuth\n"),
+        // Appointed, but nothing says that its own certificate was not revoked.
+        world.delegate("unknown", &appointed),
+    ];
+    for (number, stranger) in strangers.iter().enumerate() {
+        let responder = world.respond((&stranger.0, &stranger.1), &["-nmin", "60"]);
+        let bank = world.bank("ocsp = true").await;
+        let reason = bank.ask(a).await;
+        assert!(reason.contains(NOTHING_FRESH), "{number}: {reason}");
+        bank.running.stop().await;
+        drop(responder);
+    }
+    let delegate = world.delegate("appointed", &no_check);
+    let _responder = world.respond((&delegate.0, &delegate.1), &["-nmin", "60"]);
+    let bank = world.bank("ocsp = true\nocsp_nonce_required = true").await;
+    assert_eq!(
+        bank.ask(a).await,
+        IN,
+        "OpenSSL's responder echoes the nonce"
+    );
+    bank.running.stop().await;
+}
+
+/// A certificate that is revoked while its connection is open: the next answer says so, and the connection ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_changes_reaches_open_connections() {
+    let world = World::make();
+    let a = &world.pki.bank_a.qwac;
+    world.index(&[a], &[]);
+    let responder = world.respond_as_ca(&["-nmin", "60"]);
+    let bank = world.bank("ocsp = true").await;
+    let address = bank.running.xs2a_address();
+    let mut held = tests::held::Held::open(address, a);
+    assert!(held.ask().starts_with(IN));
+    drop(responder);
+    world.index(&[], &[(a, world.clock.now(), "cessationOfOperation")]);
+    let _responder = world.respond_as_ca(&["-nmin", "60"]);
+    let (said, _) = tokio::task::spawn_blocking(move || held.until_the_end().join().unwrap())
+        .await
+        .unwrap();
+    assert!(
+        said.starts_with("HTTP/1.1 401") && said.contains("CERTIFICATE_REVOKE"),
+        "{said}"
+    );
+    assert!(said.contains("cessationOfOperation"), "{said}");
+    bank.running.stop().await;
+}
+
+/// The answer about the bank's own certificate comes along with it, and OpenSSL's client finds it good.
+#[tokio::test(flavor = "multi_thread")]
+async fn our_own_answer_is_stapled() {
+    let world = World::make();
+    world.index(&[&world.pki.bank_b.qwac, &world.pki.bank_a.qwac], &[]);
+    let _responder = world.respond_as_ca(&["-nmin", "60"]);
+    let bank = world.bank("ocsp = true\nocsp_stapling = true").await;
+    let address = bank.running.xs2a_address().to_string();
+    let connect = || {
+        let output = system("openssl")
+            .args(["s_client", "-status", "-connect", &address, "-CAfile"])
+            .arg(world.path("pki/ca1/root.pem"))
+            .arg("-cert")
+            .arg(world.path("pki/bank-a/qwac.pem"))
+            .arg("-key")
+            .arg(world.path("pki/bank-a/qwac.key"))
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        both(&output)
+    };
+    let said = wait_for("the staple", || {
+        let said = connect();
+        (!said.contains("OCSP response: no response sent")).then_some(said)
+    })
+    .await;
+    assert!(said.contains("OCSP Response Status: successful"), "{said}");
+    assert!(said.contains("Cert Status: good"), "{said}");
+    // When it is stale, none is better.
+    drop(_responder);
+    world.clock.advance(TimeDelta::hours(2));
+    let said = connect();
+    assert!(said.contains("OCSP response: no response sent"), "{said}");
+    bank.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stale_answer_is_none() {
+    let world = World::make();
+    let a = &world.pki.bank_a.qwac;
+    world.index(&[a], &[]);
+    let _responder = world.respond_as_ca(&["-nmin", "5"]);
+    let bank = world.bank("ocsp = true").await;
+    assert_eq!(bank.ask(a).await, IN);
+    world.clock.advance(TimeDelta::minutes(6));
+    let reason = bank.ask(a).await;
+    assert!(reason.contains(NOTHING_FRESH), "{reason}");
+    bank.running.stop().await;
+}
+
+/// Each byte of an answer is either covered by its signature or of no consequence.
+#[test]
+fn no_changed_byte_of_an_answer_goes_unnoticed() {
+    let world = World::make();
+    let (a, r) = (&world.pki.bank_a.qwac, &world.pki.bank_r.qwac);
+    world.index(&[a], &[(r, world.clock.now(), "superseded")]);
+    let issuing = first(&fs::read(world.path("ca1/issuing.pem")).unwrap());
+    for (identity, expected) in [(a, "Good"), (r, "Superseded")] {
+        let file = world.path("answer.der");
+        let done = system("openssl")
+            .args(["ocsp", "-nmin", "60", "-no_nonce", "-index"])
+            .arg(world.path("index.txt"))
+            .arg("-CA")
+            .arg(world.path("ca1/issuing.pem"))
+            .arg("-rsigner")
+            .arg(world.path("ca1/issuing.pem"))
+            .arg("-rkey")
+            .arg(world.path("ca1/issuing.key"))
+            .arg("-issuer")
+            .arg(world.path("ca1/issuing.pem"))
+            .args(["-serial", &format!("0x{}", serial_of(identity))])
+            .arg("-respout")
+            .arg(&file)
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{}", both(&done));
+        let answer = fs::read(&file).unwrap();
+        let link = Link::between(&first(identity.chain_pem.as_bytes()), &issuing).unwrap();
+        let said = |bytes: Vec<u8>| {
+            Answer::read(bytes, &link, None)
+                .map(|answer| format!("{:?} {:?}", answer.said(), answer.until()))
+        };
+        let good = said(answer.clone()).unwrap();
+        assert!(good.contains(expected), "{good}");
+        let mut refused = 0;
+        for place in 0..answer.len() {
+            let mut changed = answer.clone();
+            changed[place] ^= 0x01;
+            match said(changed) {
+                Err(_) => refused += 1,
+                Ok(other) => assert_eq!(other, good, "byte {place}"),
+            }
+            assert!(said(answer[..place].to_vec()).is_err(), "cut at {place}");
+        }
+        assert!(refused > 200, "{refused}");
+    }
+}
+
+fn first(pem: &[u8]) -> CertificateDer<'static> {
+    CertificateDer::from_pem_slice(pem).unwrap()
+}
