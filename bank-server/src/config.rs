@@ -95,15 +95,8 @@ pub struct RevocationConfig {
     pub lists: Vec<String>,
     /// What happens when nothing fresh says whether a certificate was revoked.
     pub unknown_status: UnknownStatus,
-    /// Whether the responder that a certificate names (OCSP) is asked how it stands: waited for where no list says so,
-    /// and in the background otherwise.
-    pub ocsp: bool,
-    /// Seconds that a responder's answer may take.
-    pub ocsp_seconds: u64,
-    /// Whether an answer without the nonce of its question is refused. Many responders make their answers ahead.
-    pub ocsp_nonce_required: bool,
-    /// Whether our own certificate's responder is asked, and its answer stapled to our certificate.
-    pub ocsp_stapling: bool,
+    /// Whether, and how, responders are asked.
+    pub ocsp: OcspConfig,
     /// Seconds between two looks at an address, or two questions about a certificate; sooner, if a list or an answer ends
     /// sooner.
     pub refresh_seconds: u64,
@@ -118,13 +111,36 @@ impl Default for RevocationConfig {
         Self {
             lists: Vec::new(),
             unknown_status: UnknownStatus::default(),
-            ocsp: false,
-            ocsp_seconds: 3,
-            ocsp_nonce_required: false,
-            ocsp_stapling: false,
+            ocsp: OcspConfig::default(),
             refresh_seconds: 300,
             fetch_seconds: 30,
             allow_local_addresses: false,
+        }
+    }
+}
+
+/// Section `[revocation.ocsp]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OcspConfig {
+    /// Whether the responder that a peer's certificate names is asked how it stands: waited for where no list says so,
+    /// and in the background otherwise.
+    pub peers: bool,
+    /// Whether our own certificate's responder is asked, and its answer stapled to our certificate.
+    pub stapling: bool,
+    /// Seconds that an answer may take.
+    pub answer_seconds: u64,
+    /// Whether an answer without the nonce of its question is refused. Many responders make their answers ahead.
+    pub nonce_required: bool,
+}
+
+impl Default for OcspConfig {
+    fn default() -> Self {
+        Self {
+            peers: false,
+            stapling: false,
+            answer_seconds: 3,
+            nonce_required: false,
         }
     }
 }
@@ -273,10 +289,10 @@ impl Config {
             list_addresses: only(list_addresses),
             unknown_status: revocation.unknown_status,
             inquiry: InquiryOptions {
-                about_peers: revocation.ocsp,
-                about_ourselves: revocation.ocsp_stapling,
-                nonce_required: revocation.ocsp_nonce_required,
-                patience: Duration::from_secs(revocation.ocsp_seconds),
+                about_peers: revocation.ocsp.peers,
+                about_ourselves: revocation.ocsp.stapling,
+                nonce_required: revocation.ocsp.nonce_required,
+                patience: Duration::from_secs(revocation.ocsp.answer_seconds),
                 refresh: Duration::from_secs(revocation.refresh_seconds),
             },
             fetch: FetchLimits {
@@ -335,7 +351,11 @@ impl Config {
                 self.revocation.refresh_seconds,
                 DAY,
             ),
-            ("revocation.ocsp_seconds", self.revocation.ocsp_seconds, DAY),
+            (
+                "revocation.ocsp.answer_seconds",
+                self.revocation.ocsp.answer_seconds,
+                DAY,
+            ),
             (
                 "revocation.fetch_seconds",
                 self.revocation.fetch_seconds,
@@ -354,13 +374,13 @@ impl Config {
             ));
         }
         if self.revocation.lists.is_empty()
-            && !self.revocation.ocsp
+            && !self.revocation.ocsp.peers
             && self.revocation.unknown_status == UnknownStatus::HardFail
         {
             faults.push(Fault::new(
                 "revocation.lists",
                 "names no revocation list, so no certificate's status could be known and nobody could connect; name \
-                 lists, set ocsp = true, or set unknown_status = \"soft-fail\"",
+                 lists, set ocsp.peers = true, or set unknown_status = \"soft-fail\"",
             ));
         }
         if !self.operator.listen.ip().is_loopback() {

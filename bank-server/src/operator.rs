@@ -8,17 +8,20 @@ use serde_json::json;
 
 use crate::core_banking::CoreBanking;
 use crate::store::Database;
+use crate::telemetry::metrics::{MEDIA_TYPE, Metrics};
 use crate::transport::keeper::Report;
 
 pub(crate) struct Health {
     pub(crate) database: Database,
     pub(crate) core: Arc<dyn CoreBanking>,
     pub(crate) trust: Arc<ArcSwap<Report>>,
+    pub(crate) metrics: Metrics,
 }
 
 pub(crate) fn configure(app: &mut web::ServiceConfig) {
     app.route("/health/live", web::get().to(live))
-        .route("/health/ready", web::get().to(ready));
+        .route("/health/ready", web::get().to(ready))
+        .route("/metrics", web::get().to(metrics));
 }
 
 /// The process runs.
@@ -52,5 +55,13 @@ async fn ready(health: web::Data<Health>) -> HttpResponse {
         HttpResponse::Ok().json(body)
     } else {
         HttpResponse::ServiceUnavailable().json(body)
+    }
+}
+
+/// Figures for Prometheus.
+async fn metrics(health: web::Data<Health>) -> HttpResponse {
+    match health.metrics.text() {
+        Ok(text) => HttpResponse::Ok().content_type(MEDIA_TYPE).body(text),
+        Err(_) => HttpResponse::InternalServerError().finish(),
     }
 }

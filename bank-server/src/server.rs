@@ -24,6 +24,7 @@ use crate::identity::{LicenceSource, Licences, own_organisation};
 use crate::operator::{self, Health};
 use crate::store::consents::Consents;
 use crate::store::{Database, StoreError};
+use crate::telemetry::metrics::Metrics;
 use crate::transport::keeper::{Keeper, Report, wait_for_first};
 use crate::transport::listener::{Door, DoorObserver, LogTurnedAway};
 use crate::transport::stream::Bytes;
@@ -166,6 +167,7 @@ impl BankServer {
             database: database.clone(),
             core,
             trust: Arc::clone(&report),
+            metrics: Metrics::of(Arc::clone(&report)),
         });
         let (xs2a_socket, xs2a_address) = listen(self.config.xs2a.listen)?;
         let (operator_socket, operator_address) = listen(self.config.operator.listen)?;

@@ -6,6 +6,7 @@ pub mod banks;
 pub mod front;
 pub mod held;
 pub mod http;
+pub mod operator;
 pub mod patience;
 pub mod programs;
 pub mod reference;

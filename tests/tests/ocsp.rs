@@ -62,7 +62,7 @@ impl World {
     }
 
     /// Bank B, with the root's list and no list of the issuing CA: how TPPs stand, only the responder says.
-    async fn bank(&self, revocation: &str) -> Bank {
+    async fn bank(&self, unknown_status: &str, ocsp: &str) -> Bank {
         let number = fs::read_dir(self.folder.path()).unwrap().count();
         let file = self.path(&format!("bank-{number}.toml"));
         let text = format!(
@@ -79,10 +79,10 @@ impl World {
 
             [revocation]
             lists = ["pki/ca1/root.crl"]
-            ocsp_seconds = 1
             refresh_seconds = 1
             allow_local_addresses = true
-            {revocation}
+            unknown_status = "{unknown_status}"
+            ocsp = {{ peers = true, answer_seconds = 1{ocsp} }}
             "#
         );
         fs::write(&file, text).unwrap();
@@ -258,7 +258,7 @@ async fn good_revoked_and_unknown_are_told_apart() {
     let revoked_at = world.clock.now() - TimeDelta::hours(1);
     world.index(&[a], &[(r, revoked_at, "keyCompromise")]);
     let responder = world.respond_as_ca(&["-nmin", "60"]);
-    let bank = world.bank("ocsp = true").await;
+    let bank = world.bank("hard-fail", "").await;
     assert_eq!(bank.ask(a).await, IN);
     let reason = bank.ask(r).await;
     assert!(
@@ -283,9 +283,11 @@ async fn good_revoked_and_unknown_are_told_apart() {
 async fn without_a_fresh_answer_the_configuration_decides() {
     let world = World::make();
     let a = &world.pki.bank_a.qwac;
-    let (strict, lenient) = ("ocsp = true", "ocsp = true\nunknown_status = \"soft-fail\"");
     let decided = async || {
-        let (strict, lenient) = (world.bank(strict).await, world.bank(lenient).await);
+        let (strict, lenient) = (
+            world.bank("hard-fail", "").await,
+            world.bank("soft-fail", "").await,
+        );
         let reason = strict.ask(a).await;
         assert!(reason.contains(NOTHING_FRESH), "{reason}");
         assert_eq!(lenient.ask(a).await, IN);
@@ -338,7 +340,7 @@ async fn the_signer_has_to_be_appointed() {
     ];
     for (number, stranger) in strangers.iter().enumerate() {
         let responder = world.respond((&stranger.0, &stranger.1), &["-nmin", "60"]);
-        let bank = world.bank("ocsp = true").await;
+        let bank = world.bank("hard-fail", "").await;
         let reason = bank.ask(a).await;
         assert!(reason.contains(NOTHING_FRESH), "{number}: {reason}");
         bank.running.stop().await;
@@ -346,7 +348,7 @@ async fn the_signer_has_to_be_appointed() {
     }
     let delegate = world.delegate("appointed", &no_check);
     let _responder = world.respond((&delegate.0, &delegate.1), &["-nmin", "60"]);
-    let bank = world.bank("ocsp = true\nocsp_nonce_required = true").await;
+    let bank = world.bank("hard-fail", ", nonce_required = true").await;
     assert_eq!(
         bank.ask(a).await,
         IN,
@@ -362,7 +364,7 @@ async fn an_answer_that_changes_reaches_open_connections() {
     let a = &world.pki.bank_a.qwac;
     world.index(&[a], &[]);
     let responder = world.respond_as_ca(&["-nmin", "60"]);
-    let bank = world.bank("ocsp = true").await;
+    let bank = world.bank("hard-fail", "").await;
     let address = bank.running.xs2a_address();
     let mut held = tests::held::Held::open(address, a);
     assert!(held.ask().starts_with(IN));
@@ -386,7 +388,7 @@ async fn our_own_answer_is_stapled() {
     let world = World::make();
     world.index(&[&world.pki.bank_b.qwac, &world.pki.bank_a.qwac], &[]);
     let _responder = world.respond_as_ca(&["-nmin", "60"]);
-    let bank = world.bank("ocsp = true\nocsp_stapling = true").await;
+    let bank = world.bank("hard-fail", ", stapling = true").await;
     let address = bank.running.xs2a_address().to_string();
     let connect = || {
         let output = system("openssl")
@@ -422,7 +424,7 @@ async fn a_stale_answer_is_none() {
     let a = &world.pki.bank_a.qwac;
     world.index(&[a], &[]);
     let _responder = world.respond_as_ca(&["-nmin", "5"]);
-    let bank = world.bank("ocsp = true").await;
+    let bank = world.bank("hard-fail", "").await;
     assert_eq!(bank.ask(a).await, IN);
     world.clock.advance(TimeDelta::minutes(6));
     let reason = bank.ask(a).await;

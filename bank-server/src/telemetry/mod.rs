@@ -1,7 +1,9 @@
-//! What happened, for machines: the log.
+//! What happened, for machines: the log, and [`metrics`].
 //!
 //! Lines carry request ids, organisation ids and certificates. They never carry what belongs to a customer: accounts,
 //! names, amounts, consents' ids or the ids with which customers log in.
+
+pub mod metrics;
 
 use serde::Deserialize;
 use tracing_subscriber::EnvFilter;

@@ -9,7 +9,7 @@ use bank_client::environment::{Clock, Randomness};
 use rustls_pki_types::UnixTime;
 use shared_types::revocation::Link;
 use shared_types::revocation::ocsp::{Answer, AnswerError, CertificateId, Question, Said};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
@@ -35,10 +35,28 @@ pub struct InquiryOptions {
 
 /// Where it is said which certificates are of interest. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(super) struct Inquiries(mpsc::Sender<Wanted>);
+pub(super) struct Inquiries {
+    wanted: mpsc::Sender<Wanted>,
+    tally: watch::Receiver<InquiryTally>,
+}
+
+/// What has come of asking so far.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct InquiryTally {
+    /// Questions asked.
+    pub(super) questions: u64,
+    /// Those without an answer that can be used.
+    pub(super) failures: u64,
+}
+
+/// Where inquiries are taken up.
+pub(super) struct Inbox {
+    wanted: mpsc::Receiver<Wanted>,
+    tally: watch::Sender<InquiryTally>,
+}
 
 /// Certificates of interest, and who waits for the answers.
-pub(super) struct Wanted {
+struct Wanted {
     links: Vec<Link>,
     answered: Option<oneshot::Sender<()>>,
 }
@@ -52,15 +70,31 @@ const MOST_QUESTIONS: usize = 64;
 /// How soon a responder is asked again that has failed; the wait doubles with each further time.
 const SOONEST: Duration = Duration::from_secs(1);
 /// How long after it was last of interest a certificate is no longer asked about.
-const OF_INTEREST: Duration = Duration::from_secs(120);
+const OF_INTEREST: Duration = Duration::from_mins(2);
 /// How often is looked for what is due.
 const TICK: Duration = Duration::from_millis(250);
 
 impl Inquiries {
     /// A pair: where inquiries are handed in, and where they are taken up.
-    pub(super) fn new() -> (Self, mpsc::Receiver<Wanted>) {
-        let (sender, receiver) = mpsc::channel(BACKLOG);
-        (Self(sender), receiver)
+    pub(super) fn new() -> (Self, Inbox) {
+        let (sender, wanted) = mpsc::channel(BACKLOG);
+        let (counting, tally) = watch::channel(InquiryTally::default());
+        let inquiries = Self {
+            wanted: sender,
+            tally,
+        };
+        (
+            inquiries,
+            Inbox {
+                wanted,
+                tally: counting,
+            },
+        )
+    }
+
+    /// What has come of asking so far.
+    pub(super) fn tally(&self) -> InquiryTally {
+        *self.tally.borrow()
     }
 
     /// Has responders asked, and waits until they have answered or failed to.
@@ -71,14 +105,14 @@ impl Inquiries {
             answered: Some(answered),
         };
         // When nobody asks, nothing becomes known: the judgement says what follows.
-        if self.0.send(wanted).await.is_ok() {
+        if self.wanted.send(wanted).await.is_ok() {
             let _ = answers.await;
         }
     }
 
     /// Has responders asked in the background. Where there is too much to do, this is left out: it will be said again.
     pub(super) fn want(&self, links: Vec<Link>) {
-        let _ = self.0.try_send(Wanted {
+        let _ = self.wanted.try_send(Wanted {
             links,
             answered: None,
         });
@@ -92,7 +126,7 @@ pub struct Inquirer<P: Policy> {
     randomness: Arc<dyn Randomness>,
     options: InquiryOptions,
     fetcher: Fetcher,
-    wanted: mpsc::Receiver<Wanted>,
+    inbox: Inbox,
     subjects: HashMap<CertificateId, Subject>,
     asking: JoinSet<(CertificateId, Result<Answer, String>)>,
 }
@@ -116,7 +150,7 @@ impl<P: Policy> Inquirer<P> {
         randomness: Arc<dyn Randomness>,
         options: InquiryOptions,
         fetcher: Fetcher,
-        wanted: mpsc::Receiver<Wanted>,
+        inbox: Inbox,
     ) -> Self {
         Self {
             trust,
@@ -124,7 +158,7 @@ impl<P: Policy> Inquirer<P> {
             randomness,
             options,
             fetcher,
-            wanted,
+            inbox,
             subjects: HashMap::new(),
             asking: JoinSet::new(),
         }
@@ -136,7 +170,7 @@ impl<P: Policy> Inquirer<P> {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                Some(wanted) = self.wanted.recv() => self.take_up(wanted),
+                Some(wanted) = self.inbox.wanted.recv() => self.take_up(wanted),
                 Some(asked) = self.asking.join_next() => match asked {
                     Ok((certificate, outcome)) => self.settle(&certificate, outcome),
                     Err(error) => tracing::error!(%error, "asking a responder went wrong"),
@@ -203,6 +237,7 @@ impl<P: Policy> Inquirer<P> {
                 break;
             }
             subject.asking = true;
+            self.inbox.tally.send_modify(|tally| tally.questions += 1);
             let nonce = [self.randomness.bytes(), self.randomness.bytes()].concat();
             let asked = ask(
                 self.fetcher.clone(),
@@ -234,6 +269,7 @@ impl<P: Policy> Inquirer<P> {
                 (good_for / 2).clamp(SOONEST, most)
             }
             Err(problem) => {
+                self.inbox.tally.send_modify(|tally| tally.failures += 1);
                 tracing::warn!(
                     issuer = %subject.link.issuer,
                     responders = ?subject.link.responders,

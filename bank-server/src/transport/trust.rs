@@ -14,7 +14,7 @@ use shared_types::revocation::{Link, List, Standing, Statuses};
 use shared_types::trust::{Anchors, Path, Refusal, Usage, Window, judge};
 use tokio::sync::watch;
 
-use super::inquiry::Inquiries;
+use super::inquiry::{Inquiries, InquiryTally};
 use super::policy::Policy;
 use super::verifier;
 
@@ -126,6 +126,11 @@ impl<P: Policy> Trust<P> {
         Arc::clone(&self.current.load().tls)
     }
 
+    /// What has come of asking responders so far.
+    pub(super) fn inquiry_tally(&self) -> InquiryTally {
+        self.inquiries.tally()
+    }
+
     /// Judges the chain of a peer that wants to come in, its own certificate first. Where it is not known how a
     /// certificate of it stands, and its responder may be asked, that comes before the judgement.
     ///
@@ -190,7 +195,7 @@ impl<P: Policy> Snapshot<P> {
         sessions: &Arc<dyn StoresServerSessions>,
     ) -> Result<Self, rustls::Error> {
         let beliefs = Arc::new(beliefs);
-        let tls = verifier::configure(&beliefs, Arc::clone(clock), Arc::clone(sessions))?;
+        let tls = verifier::configure(&beliefs, clock, Arc::clone(sessions))?;
         Ok(Self {
             beliefs,
             tls: Arc::new(tls),

@@ -22,7 +22,7 @@ use super::trust::{Beliefs, unix_now};
 /// The TLS configuration that shows the credentials of those beliefs, and judges peers by them.
 pub(super) fn configure<P: Policy>(
     beliefs: &Arc<Beliefs<P>>,
-    clock: Arc<dyn Clock>,
+    clock: &Arc<dyn Clock>,
     sessions: Arc<dyn StoresServerSessions>,
 ) -> Result<ServerConfig, rustls::Error> {
     let provider = Arc::new(provider());
@@ -33,13 +33,13 @@ pub(super) fn configure<P: Policy>(
             .map(DistinguishedName::in_sequence)
             .collect(),
         beliefs: Arc::clone(beliefs),
-        clock: Arc::clone(&clock),
+        clock: Arc::clone(clock),
         provider: Arc::clone(&provider),
     };
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
         .with_client_cert_verifier(Arc::new(verifier))
-        .with_cert_resolver(Arc::new(OwnCertificate::of(beliefs, Arc::clone(&clock))));
+        .with_cert_resolver(Arc::new(OwnCertificate::of(beliefs, Arc::clone(clock))));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     config.session_storage = sessions;
     Ok(config)

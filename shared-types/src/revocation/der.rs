@@ -77,7 +77,9 @@ pub(super) fn write(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
             der.extend(significant);
         }
     }
-    parts.iter().for_each(|part| der.extend_from_slice(part));
+    for part in parts {
+        der.extend_from_slice(part);
+    }
     der
 }
 

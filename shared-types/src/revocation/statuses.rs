@@ -56,8 +56,8 @@ impl Statuses {
                     until: listed.max(answered),
                 }
             }
-            (known, Standing::Unknown) | (Standing::Unknown, known) => known,
-            (known, _) => known,
+            (Standing::Unknown, answered) => answered,
+            (listed, _) => listed,
         }
     }
 

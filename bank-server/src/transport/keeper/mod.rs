@@ -26,7 +26,7 @@ use self::fetching::{Fetched, keep_fetching};
 pub use self::report::{ListReport, Report};
 pub use self::sources::{PolicySource, Sources};
 use super::fetch::Fetcher;
-use super::inquiry::{Inquirer, Inquiries, Wanted};
+use super::inquiry::{Inbox, Inquirer, Inquiries, InquiryTally};
 use super::material::{self, Source};
 use super::trust::{Beliefs, Trust, unix_now};
 use super::watched::Watched;
@@ -39,7 +39,7 @@ pub struct Keeper<S: PolicySource> {
     clock: Arc<dyn Clock>,
     randomness: Arc<dyn Randomness>,
     /// Taken out when the asking begins.
-    wanted: Option<mpsc::Receiver<Wanted>>,
+    inbox: Option<Inbox>,
     sources: Sources,
     policy: S,
     credential_files: Watched,
@@ -153,7 +153,7 @@ impl<S: PolicySource> Keeper<S> {
             policy: Arc::new(made),
             credentials,
         };
-        let (inquiries, wanted) = Inquiries::new();
+        let (inquiries, inbox) = Inquiries::new();
         let trust = Trust::new(beliefs, Arc::clone(&clock), inquiries)
             .map_err(|error| vec![sources.certificate.fault(&error)])?;
         let mut keeper = Self {
@@ -161,7 +161,7 @@ impl<S: PolicySource> Keeper<S> {
             report: Arc::default(),
             clock,
             randomness,
-            wanted: Some(wanted),
+            inbox: Some(inbox),
             sources,
             policy,
             credential_files,
@@ -261,7 +261,7 @@ impl<S: PolicySource> Keeper<S> {
 
     fn inquirer(&mut self, fetcher: &Fetcher) -> Option<Inquirer<S::Policy>> {
         let options = self.sources.inquiry;
-        let wanted = self.wanted.take()?;
+        let inbox = self.inbox.take()?;
         (options.about_peers || options.about_ourselves).then(|| {
             Inquirer::new(
                 Arc::clone(&self.trust),
@@ -269,7 +269,7 @@ impl<S: PolicySource> Keeper<S> {
                 Arc::clone(&self.randomness),
                 options,
                 fetcher.clone(),
-                wanted,
+                inbox,
             )
         })
     }
@@ -533,10 +533,16 @@ impl<S: PolicySource> Keeper<S> {
                 "there is no fresh list of any anchor, and no responder is asked: nobody can connect",
             ));
         }
+        let InquiryTally {
+            questions,
+            failures,
+        } = self.trust.inquiry_tally();
         self.report.store(Arc::new(Report {
             problems,
             changes: self.tally.changes,
             refusals: self.tally.refusals,
+            questions,
+            failures,
             closed,
             certificate_until: current.credentials.valid_until(),
             lists,

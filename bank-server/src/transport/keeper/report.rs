@@ -13,6 +13,10 @@ pub struct Report {
     pub changes: u64,
     /// How often something was refused.
     pub refusals: u64,
+    /// How often an OCSP responder was asked.
+    pub questions: u64,
+    /// How often no answer came of it that can be used.
+    pub failures: u64,
     /// Whether nobody at all can come in: every anchor's list is missing or stale where one is asked for.
     pub closed: bool,
     /// The last second of our own certificate.

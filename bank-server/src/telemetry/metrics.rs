@@ -1,0 +1,138 @@
+//! Figures for Prometheus, in the `OpenMetrics` text format.
+//!
+//! Each is read off when it is asked for: nothing is counted twice, and no request pays for it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::{Registry, Unit};
+use rustls_pki_types::UnixTime;
+
+use crate::transport::keeper::Report;
+
+/// The media type of the text.
+pub(crate) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// All figures of a bank.
+pub(crate) struct Metrics(Registry);
+
+impl Metrics {
+    /// The figures about trust, as the latest report has them.
+    pub(crate) fn of(trust: Arc<ArcSwap<Report>>) -> Self {
+        let mut registry = Registry::with_prefix("bank");
+        registry.register_collector(Box::new(TrustFigures(trust)));
+        Self(registry)
+    }
+
+    /// The text, as of this moment.
+    pub(crate) fn text(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.0)?;
+        Ok(text)
+    }
+}
+
+struct TrustFigures(Arc<ArcSwap<Report>>);
+
+/// The report shows itself: this one has nothing to add.
+impl fmt::Debug for TrustFigures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TrustFigures").finish()
+    }
+}
+
+impl Collector for TrustFigures {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let report = self.0.load();
+        for (name, help, count) in [
+            (
+                "trust_changes",
+                "Changes of certificate, anchors, lists or register that were put in place",
+                report.changes,
+            ),
+            (
+                "trust_refusals",
+                "Replacements that were refused; the old one stays",
+                report.refusals,
+            ),
+            (
+                "ocsp_questions",
+                "Questions to OCSP responders",
+                report.questions,
+            ),
+            (
+                "ocsp_failures",
+                "Questions to OCSP responders without an answer that can be used",
+                report.failures,
+            ),
+        ] {
+            let counter = ConstCounter::new(count);
+            let metric = encoder.encode_descriptor(name, help, None, counter.metric_type())?;
+            counter.encode(metric)?;
+        }
+        let problems = i64::try_from(report.problems.len()).unwrap_or(i64::MAX);
+        for (name, help, value) in [
+            (
+                "trust_problems",
+                "What was refused and still is, and what has run out",
+                problems,
+            ),
+            (
+                "trust_closed",
+                "1 if nobody can come in, for want of a fresh revocation list",
+                i64::from(report.closed),
+            ),
+        ] {
+            let gauge = ConstGauge::new(value);
+            let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
+            gauge.encode(metric)?;
+        }
+        if let Some(until) = report.certificate_until {
+            let gauge = ConstGauge::new(seconds(until));
+            let metric = encoder.encode_descriptor(
+                "certificate_valid_until",
+                "The last second of our own certificate, since 1970",
+                Some(&Unit::Seconds),
+                gauge.metric_type(),
+            )?;
+            gauge.encode(metric)?;
+        }
+        lists(&mut encoder, &report)
+    }
+}
+
+fn lists(encoder: &mut DescriptorEncoder<'_>, report: &Report) -> Result<(), fmt::Error> {
+    let next = ConstGauge::new(0_i64);
+    let mut metric = encoder.encode_descriptor(
+        "revocation_list_next_update",
+        "When the next revocation list of an issuer is due, since 1970",
+        Some(&Unit::Seconds),
+        next.metric_type(),
+    )?;
+    for list in &report.lists {
+        let labels = [("issuer", list.issuer.as_str())];
+        ConstGauge::new(seconds(list.next_update)).encode(metric.encode_family(&labels)?)?;
+    }
+    let mut metric = encoder.encode_descriptor(
+        "revocation_list_entries",
+        "Certificates on the revocation list of an issuer",
+        None,
+        next.metric_type(),
+    )?;
+    for list in &report.lists {
+        let labels = [("issuer", list.issuer.as_str())];
+        let entries = i64::try_from(list.entries).unwrap_or(i64::MAX);
+        ConstGauge::new(entries).encode(metric.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
+fn seconds(time: UnixTime) -> i64 {
+    i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
+}

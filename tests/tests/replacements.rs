@@ -1,0 +1,349 @@
+//! What trust is made of is replaced while the bank runs: what is good takes its place, what is not changes nothing, and
+//! both are told.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bank_client::environment::Clock as _;
+use bank_server::config::Config;
+use bank_server::{BankServer, RunningBank};
+use chrono::TimeDelta;
+use fixtures::pki::{Identity, Wanted, bank_a, bank_b};
+use fixtures::scheme_ca::Which;
+use fixtures::world::Bank;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+use shared_types::register::{RegisterFile, Status};
+use shared_types::revocation::{Issuers, Link, List, Lists, Reason, Standing, Statuses};
+use tests::banks::Banks;
+use tests::held::Held;
+use tests::operator;
+use tests::patience::wait_for;
+use wiremock::matchers::path as at;
+use wiremock::{Mock, MockServer, ResponseTemplate};
+
+/// What is put in a file's place, and what is said of it.
+struct Replacement {
+    file: PathBuf,
+    content: Vec<u8>,
+    says: &'static str,
+}
+
+/// Puts a new file in the place of an old one, at once.
+fn replace(file: &Path, content: &[u8]) {
+    let new = file.with_extension("new");
+    fs::write(&new, content).unwrap();
+    fs::rename(&new, file).unwrap();
+}
+
+async fn refused(bank: &RunningBank, before: u64, says: &str) {
+    wait_for(says, || {
+        (bank.trust_report().refusals > before).then_some(())
+    })
+    .await;
+    let problems: Vec<String> = bank
+        .trust_report()
+        .problems
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert!(
+        problems.iter().any(|problem| problem.contains(says)),
+        "{says}: {problems:?}"
+    );
+}
+
+fn without_the_issuing_ca(identity: &Identity) -> Vec<u8> {
+    fixtures::pki::leaf_of(&identity.chain_pem)
+        .unwrap()
+        .into_bytes()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_good_changes_nothing_and_is_told() {
+    let banks = Banks::start().await;
+    let bank = &banks.sandbox.bank(Bank::B).running;
+    let (folder, pki, now) = (banks.folder.path(), &banks.sandbox.pki, banks.clock.now());
+    let mut held = Held::open(bank.xs2a_address(), &pki.bank_a.qwac);
+
+    let certificate = folder.join("pki/bank-b/qwac.pem");
+    let anchors = folder.join("pki/ca1/root.pem");
+    let list = folder.join("scheme-ca/ca1/published/issuing.crl");
+    let register = folder.join("pki/register.json");
+
+    let older = fs::read(&list).unwrap();
+    let before = bank.trust_report().changes;
+    pki.ca1.publish(Which::Issuing, now).unwrap();
+    wait_for("the second list", || {
+        (bank.trust_report().changes > before).then_some(())
+    })
+    .await;
+    let current = fs::read(&list).unwrap();
+    let mut forged = current.clone();
+    *forged.last_mut().unwrap() ^= 1;
+    let brief = Wanted {
+        valid_for: TimeDelta::days(1),
+        ..Wanted::default()
+    };
+    let expired = pki
+        .enrol(&bank_b(), &brief, now - TimeDelta::days(10))
+        .unwrap();
+    let stale = {
+        let long_ago = now - TimeDelta::days(1000);
+        fixtures::scheme_ca::SchemeCa::open(&folder.join("scheme-ca/ca1"), TimeDelta::days(1))
+            .unwrap()
+            .publish(Which::Issuing, long_ago)
+            .unwrap()
+    };
+    let nobody = {
+        let mut nobody: RegisterFile = pki.register.clone();
+        for organisation in &mut nobody.organisations {
+            organisation.status = Status::Withdrawn;
+        }
+        serde_json::to_vec(&nobody).unwrap()
+    };
+    let twice = {
+        let mut twice = pki.register.clone();
+        twice.organisations.push(twice.organisations[0].clone());
+        serde_json::to_vec(&twice).unwrap()
+    };
+    replace(&list, &current);
+
+    let case = |file: &PathBuf, content: &[u8], says: &'static str| Replacement {
+        file: file.clone(),
+        content: content.to_vec(),
+        says,
+    };
+    let cases = [
+        case(
+            &certificate,
+            b"no certificate",
+            "no readable PEM certificate",
+        ),
+        case(
+            &certificate,
+            pki.bank_a.qwac.chain_pem.as_bytes(),
+            "the private key does not fit",
+        ),
+        case(
+            &certificate,
+            &without_the_issuing_ca(&pki.bank_b.qwac),
+            "no certificate of the issuing CA",
+        ),
+        case(&anchors, b"", "holds no certificate"),
+        case(
+            &anchors,
+            pki.bank_a.qwac.chain_pem.as_bytes(),
+            "is not a certification authority",
+        ),
+        case(
+            &anchors,
+            pki.ca2.root_pem().unwrap().as_bytes(),
+            "nobody could connect",
+        ),
+        case(
+            &list,
+            b"<html>503</html>",
+            "starts with \"<html>503</html>\"",
+        ),
+        case(&list, &current[..current.len() / 2], "cut off"),
+        case(&list, &forged, "is not signed by"),
+        case(&list, &older, "is at hand"),
+        case(&list, &stale, "should have been replaced"),
+        case(
+            &list,
+            &fs::read(folder.join("scheme-ca/ca2/published/issuing.crl")).unwrap(),
+            "neither an anchor nor a known intermediate",
+        ),
+        case(&register, b"{}", "is no register"),
+        case(&register, &twice, "more than once"),
+        case(&register, &nobody, "licenses nobody"),
+    ];
+    for Replacement {
+        file,
+        content,
+        says,
+    } in cases
+    {
+        let good = fs::read(&file).unwrap();
+        let report = bank.trust_report();
+        replace(&file, &content);
+        refused(bank, report.refusals, says).await;
+        assert_eq!(bank.trust_report().changes, report.changes, "{says}");
+        assert!(held.ask().starts_with("HTTP/1.1 403"), "{says}");
+        let ready = operator::get(bank.operator_address(), "/health/ready");
+        assert!(
+            ready.starts_with("HTTP/1.1 200") && ready.contains("\"problems\":[\""),
+            "{says}: {ready}"
+        );
+        let metrics = operator::get(bank.operator_address(), "/metrics");
+        let refusals = format!("bank_trust_refusals_total {}\n", report.refusals + 1);
+        assert!(metrics.contains(&refusals), "{says}: {metrics}");
+        replace(&file, &good);
+        wait_for("no more problems", || {
+            bank.trust_report().problems.is_empty().then_some(())
+        })
+        .await;
+    }
+
+    // Certificate and key belong together; these two do, and are still no good.
+    let key = folder.join("pki/bank-b/qwac.key");
+    let good = (fs::read(&certificate).unwrap(), fs::read(&key).unwrap());
+    let another = pki.enrol(&bank_a(), &Wanted::default(), now).unwrap();
+    for (identity, says) in [
+        (&expired, "expired at"),
+        (&another, "and this bank is PSDFR-ACPR-20002"),
+    ] {
+        let report = bank.trust_report();
+        fs::write(&key, &identity.key_pem).unwrap();
+        replace(&certificate, identity.chain_pem.as_bytes());
+        wait_for(says, || {
+            let report = bank.trust_report();
+            let mut problems = report.problems.iter();
+            problems
+                .any(|problem| problem.to_string().contains(says))
+                .then_some(())
+        })
+        .await;
+        assert_eq!(bank.trust_report().changes, report.changes, "{says}");
+        fs::write(&key, &good.1).unwrap();
+        replace(&certificate, &good.0);
+        wait_for("no more problems", || {
+            bank.trust_report().problems.is_empty().then_some(())
+        })
+        .await;
+    }
+    assert!(held.ask().starts_with("HTTP/1.1 403"));
+}
+
+async fn publish(server: &MockServer, which: &str, answer: ResponseTemplate) {
+    Mock::given(at(format!("/{which}.crl")))
+        .respond_with(answer)
+        .with_priority(1)
+        .mount(server)
+        .await;
+}
+
+fn list(content: Vec<u8>) -> ResponseTemplate {
+    ResponseTemplate::new(200).set_body_bytes(content)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_are_fetched_again_and_again() {
+    let banks = Banks::start().await;
+    let (folder, pki, now) = (banks.folder.path(), &banks.sandbox.pki, banks.clock.now());
+    let server = MockServer::start().await;
+    let root = pki.ca1.publish(Which::Root, now).unwrap();
+    let good = pki.ca1.publish(Which::Issuing, now).unwrap();
+    publish(&server, "root", list(root.clone())).await;
+    publish(&server, "issuing", list(good.clone())).await;
+    let mut config = Config::read(&folder.join("bank-b.toml")).unwrap();
+    config.store.path = folder.join("fetching.db");
+    config.revocation.lists = ["root", "issuing"]
+        .map(|which| format!("{}/{which}.crl", server.uri()))
+        .to_vec();
+    config.revocation.refresh_seconds = 1;
+
+    // This machine is not asked, unless that is meant.
+    let clock = Arc::clone(&banks.clock);
+    let bank = BankServer::new(config.clone())
+        .clock(clock)
+        .start()
+        .await
+        .unwrap();
+    let report = bank.trust_report();
+    assert!(report.closed, "{report:?}");
+    let problems = format!("{:?}", report.problems);
+    assert!(problems.contains("leads to 127.0.0.1"), "{problems}");
+    let ready = operator::get(bank.operator_address(), "/health/ready");
+    assert!(ready.starts_with("HTTP/1.1 503"), "{ready}");
+    bank.stop().await;
+
+    config.revocation.allow_local_addresses = true;
+    let clock = Arc::clone(&banks.clock);
+    let bank = BankServer::new(config).clock(clock).start().await.unwrap();
+    let mut held = Held::open(bank.xs2a_address(), &pki.bank_a.qwac);
+    let page = "<!doctype html><title>Maintenance</title>";
+    for (answer, says) in [
+        (ResponseTemplate::new(404), "answered 404"),
+        (
+            ResponseTemplate::new(302).insert_header("Location", "/root.crl"),
+            "answered 302",
+        ),
+        (
+            ResponseTemplate::new(200).set_body_string(page),
+            "starts with \"<!doctype html><title>Maintenance",
+        ),
+        (list(good[..good.len() - 1].to_vec()), "cut off"),
+        (
+            list(vec![0x30; List::MOST_BYTES + 1]),
+            "more than 65536 KiB",
+        ),
+    ] {
+        let before = bank.trust_report();
+        server.reset().await;
+        publish(&server, "root", list(root.clone())).await;
+        publish(&server, "issuing", answer).await;
+        refused(&bank, before.refusals, says).await;
+        assert!(held.ask().starts_with("HTTP/1.1 403"), "{says}");
+    }
+    let serial = pki.ca1.serials_of("PSDDE-BAFIN-100001").remove(0);
+    pki.ca1
+        .revoke(&serial, Reason::AffiliationChanged, "Rita", now)
+        .unwrap();
+    let revoked = fs::read(folder.join("scheme-ca/ca1/published/issuing.crl")).unwrap();
+    server.reset().await;
+    publish(&server, "root", list(root)).await;
+    publish(&server, "issuing", list(revoked)).await;
+    let (said, _) = tokio::task::spawn_blocking(move || held.until_the_end().join().unwrap())
+        .await
+        .unwrap();
+    assert!(
+        said.contains("CERTIFICATE_REVOKE") && said.contains("affiliationChanged"),
+        "{said}"
+    );
+    bank.stop().await;
+}
+
+/// Each byte of a list is either covered by its signature or of no consequence.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_changed_byte_of_a_list_goes_unnoticed() {
+    let banks = Banks::start().await;
+    let (pki, now) = (&banks.sandbox.pki, banks.clock.now());
+    let serial = pki.ca1.serials_of("PSDDE-BAFIN-100001").remove(0);
+    pki.ca1
+        .revoke(&serial, Reason::KeyCompromise, "Rita", now)
+        .unwrap();
+    let list = pki.ca1.publish(Which::Issuing, now).unwrap();
+    let first = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
+    let issuing = first(&pki.ca1.issuing_pem().unwrap());
+    let link = Link::between(&first(&pki.bank_a.qwac.chain_pem), &issuing).unwrap();
+    let issuers = Issuers::new([&issuing]);
+    let seconds = u64::try_from(now.timestamp()).unwrap();
+    let now = rustls_pki_types::UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
+    let standing = |bytes: &[u8]| {
+        let list = List::read(bytes.to_vec(), &issuers).ok()?;
+        let mut statuses = Statuses::default();
+        Lists::add(&mut statuses.lists, Arc::new(list)).unwrap();
+        Some(statuses.standing(&link, now))
+    };
+    let good = standing(&list).unwrap();
+    assert!(matches!(
+        good,
+        Standing::Revoked {
+            reason: Reason::KeyCompromise,
+            ..
+        }
+    ));
+    for place in 0..list.len() {
+        let mut changed = list.clone();
+        changed[place] ^= 0x01;
+        let other = standing(&changed);
+        assert!(
+            other.is_none() || other == Some(good),
+            "byte {place}: {other:?}"
+        );
+        assert_eq!(standing(&list[..place]), None, "cut at {place}");
+    }
+}
