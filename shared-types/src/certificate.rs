@@ -1,9 +1,12 @@
 //! A certificate in a few words, for people who read logs and errors.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use rustls_pki_types::CertificateDer;
+use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::x509::X509Name;
 
 use crate::digest;
 
@@ -52,8 +55,44 @@ impl fmt::Display for CertificateSummary {
     }
 }
 
-/// Names come from strangers: no control characters, no endless text.
-pub(crate) fn printable(name: &str) -> String {
+/// The host names and addresses that a certificate is for (subject alternative name; RFC 5280, section 4.2.1.6); none,
+/// if it cannot be read.
+#[must_use]
+pub fn hosts(certificate: &CertificateDer<'_>) -> Vec<String> {
+    let Ok((_, parsed)) = X509Certificate::from_der(certificate) else {
+        return Vec::new();
+    };
+    let Ok(Some(names)) = parsed.subject_alternative_name() else {
+        return Vec::new();
+    };
+    let host = |name: &GeneralName<'_>| match name {
+        GeneralName::DNSName(name) => Some(printable(name)),
+        GeneralName::IPAddress(octets) => address(octets).map(|address| address.to_string()),
+        _ => None,
+    };
+    names.value.general_names.iter().filter_map(host).collect()
+}
+
+fn address(octets: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(octets).map(IpAddr::from);
+    v4.or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from))
+        .ok()
+}
+
+/// A distinguished name in DER as an RFC 4514-like text, in the form of [`CertificateSummary::subject`].
+///
+/// A TLS server names the authorities it accepts in this way (RFC 8446, section 4.2.4).
+#[must_use]
+pub fn distinguished_name(der: &[u8]) -> String {
+    match X509Name::from_der(der) {
+        Ok((_, name)) => printable(&name.to_string()),
+        Err(_) => "(unreadable)".to_owned(),
+    }
+}
+
+/// Names come from strangers: no control characters, and 256 characters at most.
+#[must_use]
+pub fn printable(name: &str) -> String {
     name.chars()
         .filter(|character| !character.is_control())
         .take(256)
