@@ -98,3 +98,34 @@ pub fn printable(name: &str) -> String {
         .take(256)
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_distinguished_name_is_readable() {
+        // SEQUENCE { SET { SEQUENCE { commonName (2.5.4.3), UTF8String "CA1" } } }
+        let der = b"\x30\x0e\x31\x0c\x30\x0a\x06\x03\x55\x04\x03\x0c\x03CA1";
+        assert_eq!(distinguished_name(der), "CN=CA1");
+        assert_eq!(distinguished_name(b"CA1"), "(unreadable)");
+    }
+
+    #[test]
+    fn addresses_are_of_either_kind() {
+        let text = |octets: &[u8]| address(octets).map(|address| address.to_string());
+        assert_eq!(text(&[127, 0, 0, 1]).as_deref(), Some("127.0.0.1"));
+        assert_eq!(text(&[0; 16]).as_deref(), Some("::"));
+        assert_eq!(text(&[1, 2, 3]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in any::<Vec<u8>>()) {
+            let _ = distinguished_name(&bytes);
+            let _ = hosts(&CertificateDer::from(bytes.as_slice()));
+        }
+    }
+}

@@ -26,12 +26,12 @@ pub(crate) struct Arguments {
     pub(super) command: Command,
 }
 
-/// How to reach a bank. What a command needs of it is checked by [`complete`](Self::complete): each may stand before the
-/// command or after it, and `probe` needs less than the others.
+/// How to reach a bank. `probe` has an address of its own and may do without some of the rest, which it also takes after
+/// the command; so what a command needs is checked when it is carried out.
 #[derive(Debug, Args)]
 pub(super) struct Connection {
     /// The bank's address, such as `https://xs2a.bank-b.example`.
-    #[arg(long, global = true)]
+    #[arg(long)]
     pub(super) url: Option<String>,
     /// The bank's organisation id, such as PSDFR-ACPR-20002; no other bank will do.
     #[arg(long, global = true)]
@@ -46,7 +46,7 @@ pub(super) struct Connection {
     #[arg(long, global = true)]
     pub(super) key: Option<PathBuf>,
     /// The name by which messages call the bank.
-    #[arg(long, global = true)]
+    #[arg(long)]
     pub(super) name: Option<String>,
 }
 
@@ -89,6 +89,15 @@ impl Connection {
             ("--certificate <CERTIFICATE>", self.certificate.is_some()),
             ("--key <KEY>", self.key.is_some()),
         ]))
+    }
+
+    /// Refuses a command line with an address before a command that brings its own.
+    pub(super) fn without_url(&self) -> Result<(), clap::Error> {
+        if self.url.is_none() {
+            return Ok(());
+        }
+        let says = "the address to probe stands after `probe`, and not in --url";
+        Err(Arguments::command().error(ErrorKind::ArgumentConflict, says))
     }
 
     /// The anchors, or a refusal of the command line.

@@ -15,6 +15,7 @@ pub(super) async fn run(
     connection: &Connection,
     json: bool,
 ) -> Result<Output, Failure> {
+    connection.without_url()?;
     let (trusted, own) = (connection.anchors()?, connection.own()?);
     let wrong = |error| failure(error, "give the address as https://HOST:PORT");
     let mut probe = Probe::new(address, anchors(trusted)?).map_err(wrong)?;

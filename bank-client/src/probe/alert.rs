@@ -133,6 +133,13 @@ fn unknown_authority(seen: &Seen, asked: &Asked) -> (String, String) {
         return pair("it does not know our authority", ask_the_bank(seen));
     };
     let issuer = &top.summary.issuer;
+    let vouches_for_itself = |own: &CertificateFacts| own.summary.subject == own.summary.issuer;
+    if seen.own.first().is_some_and(vouches_for_itself) {
+        return pair(
+            "our certificate is self-signed",
+            format!("use a certificate{}", of_named(asked)),
+        );
+    }
     let comes_from = |named: &String| {
         let of =
             |one: &CertificateFacts| one.summary.issuer == *named || one.summary.subject == *named;

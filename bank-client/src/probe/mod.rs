@@ -205,9 +205,11 @@ impl Probe {
             (Ok(answer), _) => End::Answered(answer),
             (_, Ok(Err(end @ (End::Alert(_) | End::Fault(_))))) => end,
             (Err(NoAnswer::NotHttp), _) => End::NotHttp,
+            // Where the answer is not whole, there is no other way to end in good order.
+            (_, Ok(Ok(()))) => End::TooLarge,
+            _ if received.len() >= self.limits.answer => End::TooLarge,
             (_, Err(_)) => End::TimedOut(Stage::Exchange),
             (_, Ok(Err(end))) => end,
-            (_, Ok(Ok(()))) => End::TooLarge,
         }
     }
 

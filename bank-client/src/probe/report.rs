@@ -294,7 +294,11 @@ fn encrypted_exchange(seen: &Seen) -> Step {
 }
 
 fn answered(answer: &Answer) -> Vec<Fact> {
-    let mut facts = vec![Fact::new("HTTP status", answer.status.to_string())];
+    let mut status = answer.status.to_string();
+    if answer.attitude == Attitude::Serves && answer.status >= 400 {
+        status.push_str(", which is about the request and not about us");
+    }
+    let mut facts = vec![Fact::new("HTTP status", status)];
     if let Attitude::Declines(reasons) = &answer.attitude
         && !reasons.is_empty()
     {

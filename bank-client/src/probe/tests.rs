@@ -146,6 +146,11 @@ fn an_unknown_authority_is_told_by_what_the_server_named() {
     assert_eq!(outcomes(&seen), "ppppfnn");
     seen.own.truncate(1);
     says(&seen, &["came without that of its issuing CA, CN=Issuing"]);
+    seen.own = vec![certificate("CN=Bank A", "CN=Bank A")];
+    says(
+        &seen,
+        &["our certificate is self-signed; use a certificate from CN=CA1"],
+    );
     seen.own = vec![certificate("CN=Bank A", "CN=CA1")];
     says(&seen, &["found no way", "CN=CA1, which it named"]);
 }

@@ -50,7 +50,7 @@ pub enum Verdict {
     WeRefused {
         /// Who.
         server: String,
-        /// The certificate, as a text.
+        /// The subject of its certificate.
         certificate: String,
         /// Why.
         #[serde(serialize_with = "as_text")]
@@ -182,7 +182,8 @@ impl Verdict {
             let certificate = seen.chain.first();
             return Self::WeRefused {
                 server: seen.name(),
-                certificate: certificate.map_or_else(String::new, |one| one.summary.to_string()),
+                certificate: certificate
+                    .map_or_else(String::new, |one| one.summary.subject.clone()),
                 reason: reason.clone(),
             };
         }
