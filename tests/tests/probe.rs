@@ -361,6 +361,17 @@ async fn the_command_line_says_what_is_missing() {
         .unwrap();
     assert_eq!(bare.status.code(), Some(2));
     assert!(both(&bare).contains("--anchors"), "{}", both(&bare));
+    let twice = own("bank-client")
+        .args([
+            "--url",
+            "https://127.0.0.1:1",
+            "probe",
+            "https://127.0.0.1:2",
+        ])
+        .output()
+        .unwrap();
+    assert_eq!(twice.status.code(), Some(2));
+    assert!(both(&twice).contains("not in --url"), "{}", both(&twice));
     let insecure = probe(&banks, "http://127.0.0.1:1", None, &[]);
     assert_eq!(insecure.status.code(), Some(1));
     assert!(
