@@ -35,10 +35,12 @@
 //!
 //! Errors tell "they refused us" from "we refused them" from a refusal with reasons from a malformed answer:
 //! see [`ErrorKind`]. Each has a line of cause ([`Error`]'s `Display`) and a line of what to do ([`Error::advice`]).
+//! To see why a bank turns us away, or we it, step by step, there is [`probe`].
 
 #![forbid(unsafe_code)]
 
 mod accounts;
+mod address;
 mod bank;
 mod consents;
 pub mod credentials;
@@ -46,6 +48,7 @@ pub mod environment;
 mod error;
 mod exchange;
 mod pages;
+pub mod probe;
 mod tls;
 mod transport_error;
 

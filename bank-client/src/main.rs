@@ -12,19 +12,22 @@ use clap::Parser as _;
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = cli::Arguments::parse();
-    let outcome = cli::run(&arguments).await.map(|output| {
-        // Whoever closes the pipe early has read enough.
-        let _ = writeln!(std::io::stdout().lock(), "{}", output.trim_end());
-    });
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
+    match cli::run(&arguments).await {
+        Ok(output) => {
+            // Whoever closes the pipe early has read enough.
+            let _ = writeln!(std::io::stdout().lock(), "{}", output.text.trim_end());
+            if output.good {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+        Err(cli::Failure::CommandLine(error)) => error.exit(),
+        Err(cli::Failure::Failed { cause, advice }) => {
             // If standard error is closed, the exit code still tells.
             let _ = writeln!(
                 std::io::stderr().lock(),
-                "error: {}\n  to do: {}",
-                failure.cause,
-                failure.advice
+                "error: {cause}\n  to do: {advice}"
             );
             ExitCode::FAILURE
         }

@@ -64,7 +64,8 @@ pub(crate) struct RefusedServer {
 /// Judges the certificates of one bank's servers.
 pub(crate) struct ServerVerifier {
     anchors: Anchors,
-    expected: OrganisationId,
+    /// Without it, any organisation will do.
+    expected: Option<OrganisationId>,
     clock: Arc<dyn Clock>,
     provider: Arc<CryptoProvider>,
     last: Mutex<Last>,
@@ -80,10 +81,14 @@ struct Last {
 }
 
 impl ServerVerifier {
-    pub(crate) fn new(anchors: Anchors, expected: OrganisationId, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(
+        anchors: Anchors,
+        expected: impl Into<Option<OrganisationId>>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         Self {
             anchors,
-            expected,
+            expected: expected.into(),
             clock,
             provider: Arc::new(provider()),
             last: Mutex::default(),
@@ -142,12 +147,14 @@ impl ServerVerifier {
         let parsed = ParsedCertificate::try_from(leaf).map_err(|_| Refusal::Unreadable)?;
         verify_server_name(&parsed, name)
             .map_err(|_| ServerRefusal::WrongName(name.to_str().into_owned()))?;
-        let found = organisation_of(leaf)?;
-        if found != self.expected {
-            return Err(ServerRefusal::WrongOrganisation {
-                expected: self.expected.clone(),
-                found,
-            });
+        if let Some(expected) = &self.expected {
+            let found = organisation_of(leaf)?;
+            if found != *expected {
+                return Err(ServerRefusal::WrongOrganisation {
+                    expected: expected.clone(),
+                    found,
+                });
+            }
         }
         Ok(window)
     }

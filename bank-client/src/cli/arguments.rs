@@ -2,10 +2,11 @@
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use chrono::NaiveDate;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use shared_types::eidas::OrganisationId;
 use shared_types::iban::Iban;
 use shared_types::transaction::BookingStatus;
@@ -25,26 +26,107 @@ pub(crate) struct Arguments {
     pub(super) command: Command,
 }
 
+/// How to reach a bank. `probe` has an address of its own and may do without some of the rest, which it also takes after
+/// the command; so what a command needs is checked when it is carried out.
 #[derive(Debug, Args)]
 pub(super) struct Connection {
     /// The bank's address, such as `https://xs2a.bank-b.example`.
     #[arg(long)]
-    pub(super) url: String,
+    pub(super) url: Option<String>,
     /// The bank's organisation id, such as PSDFR-ACPR-20002; no other bank will do.
-    #[arg(long)]
-    pub(super) organisation: OrganisationId,
+    #[arg(long, global = true)]
+    pub(super) organisation: Option<OrganisationId>,
     /// The agreed certification authorities, as PEM; no others are believed.
-    #[arg(long)]
-    pub(super) anchors: PathBuf,
+    #[arg(long, global = true)]
+    pub(super) anchors: Option<PathBuf>,
     /// Our own certificate, then its issuing CA, as PEM.
-    #[arg(long)]
-    pub(super) certificate: PathBuf,
+    #[arg(long, global = true)]
+    pub(super) certificate: Option<PathBuf>,
     /// The private key that belongs to it, as PEM.
-    #[arg(long)]
-    pub(super) key: PathBuf,
+    #[arg(long, global = true)]
+    pub(super) key: Option<PathBuf>,
     /// The name by which messages call the bank.
     #[arg(long)]
     pub(super) name: Option<String>,
+}
+
+/// All that it takes to ask a bank for data.
+#[derive(Debug)]
+pub(super) struct Complete<'a> {
+    pub(super) url: &'a str,
+    pub(super) organisation: &'a OrganisationId,
+    pub(super) anchors: &'a Path,
+    pub(super) certificate: &'a Path,
+    pub(super) key: &'a Path,
+    pub(super) name: Option<&'a str>,
+}
+
+impl Connection {
+    /// All of it, or a refusal of the command line that names whatever is missing.
+    pub(super) fn complete(&self) -> Result<Complete<'_>, clap::Error> {
+        if let Self {
+            url: Some(url),
+            organisation: Some(organisation),
+            anchors: Some(anchors),
+            certificate: Some(certificate),
+            key: Some(key),
+            name,
+        } = self
+        {
+            return Ok(Complete {
+                url,
+                organisation,
+                anchors,
+                certificate,
+                key,
+                name: name.as_deref(),
+            });
+        }
+        Err(missing(&[
+            ("--url <URL>", self.url.is_some()),
+            ("--organisation <ORGANISATION>", self.organisation.is_some()),
+            ("--anchors <ANCHORS>", self.anchors.is_some()),
+            ("--certificate <CERTIFICATE>", self.certificate.is_some()),
+            ("--key <KEY>", self.key.is_some()),
+        ]))
+    }
+
+    /// Refuses a command line with an address before a command that brings its own.
+    pub(super) fn without_url(&self) -> Result<(), clap::Error> {
+        if self.url.is_none() {
+            return Ok(());
+        }
+        let says = "the address to probe stands after `probe`, and not in --url";
+        Err(Arguments::command().error(ErrorKind::ArgumentConflict, says))
+    }
+
+    /// The anchors, or a refusal of the command line.
+    pub(super) fn anchors(&self) -> Result<&Path, clap::Error> {
+        let anchors = self.anchors.as_deref();
+        anchors.ok_or_else(|| missing(&[("--anchors <ANCHORS>", false)]))
+    }
+
+    /// Certificate and key, or neither; one alone is a refusal of the command line.
+    pub(super) fn own(&self) -> Result<Option<(&Path, &Path)>, clap::Error> {
+        match (self.certificate.as_deref(), self.key.as_deref()) {
+            (Some(certificate), Some(key)) => Ok(Some((certificate, key))),
+            (None, None) => Ok(None),
+            (certificate, key) => Err(missing(&[
+                ("--certificate <CERTIFICATE>", certificate.is_some()),
+                ("--key <KEY>", key.is_some()),
+            ])),
+        }
+    }
+}
+
+/// In clap's own words for arguments that are required.
+fn missing(wanted: &[(&str, bool)]) -> clap::Error {
+    let missing = wanted.iter().filter(|(_, given)| !given);
+    let missing = missing.map(|(name, _)| (*name).to_owned()).collect();
+    let mut error =
+        clap::Error::new(ErrorKind::MissingRequiredArgument).with_cmd(&Arguments::command());
+    error.insert(ContextKind::InvalidArg, ContextValue::Strings(missing));
+    error
 }
 
 #[derive(Debug, Args)]
@@ -59,6 +141,22 @@ pub(super) struct UnderConsent {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    #[command(flatten)]
+    Ask(Ask),
+    /// Shows step by step who refuses whom at the handshake, and why.
+    ///
+    /// Takes `--anchors`, and what there is of `--certificate` with `--key`, and `--organisation`. The report is printed
+    /// whatever it says; exit code 0 if access was granted, 1 otherwise.
+    Probe {
+        /// The address to probe, such as `https://xs2a.bank-b.example`.
+        #[arg(value_name = "URL")]
+        address: String,
+    },
+}
+
+/// What a bank can be asked.
+#[derive(Debug, Subcommand)]
+pub(super) enum Ask {
     /// Lists accounts.
     Accounts {
         #[command(flatten)]

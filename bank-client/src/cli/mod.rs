@@ -2,6 +2,7 @@
 
 mod arguments;
 mod print;
+mod probe;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
@@ -19,17 +20,31 @@ use shared_types::iban::Iban;
 use shared_types::trust::Anchors;
 
 pub(crate) use self::arguments::Arguments;
-use self::arguments::{Command, Connection, ConsentCommand, NewConsent, TransactionArguments};
+use self::arguments::{Ask, Command, Complete, ConsentCommand, NewConsent, TransactionArguments};
 
-/// Cause, and what to do.
-pub(crate) struct Failure {
-    pub(crate) cause: String,
-    pub(crate) advice: &'static str,
+/// Why a command was not carried out.
+pub(crate) enum Failure {
+    /// Cause, and what to do.
+    Failed { cause: String, advice: &'static str },
+    /// The command line lacks something.
+    CommandLine(clap::Error),
+}
+
+/// What to print, and whether it is good news.
+pub(crate) struct Output {
+    pub(crate) text: String,
+    pub(crate) good: bool,
+}
+
+impl From<clap::Error> for Failure {
+    fn from(error: clap::Error) -> Self {
+        Self::CommandLine(error)
+    }
 }
 
 impl From<bank_client::Error> for Failure {
     fn from(error: bank_client::Error) -> Self {
-        Self {
+        Self::Failed {
             cause: error.to_string(),
             advice: error.advice(),
         }
@@ -37,23 +52,34 @@ impl From<bank_client::Error> for Failure {
 }
 
 fn failure(cause: impl std::fmt::Display, advice: &'static str) -> Failure {
-    Failure {
+    Failure::Failed {
         cause: cause.to_string(),
         advice,
     }
 }
 
-/// Carries the command out; the text is what to print.
-pub(crate) async fn run(arguments: &Arguments) -> Result<String, Failure> {
-    let bank = connect(&arguments.connection)?;
-    let json = arguments.json;
+/// Carries the command out.
+pub(crate) async fn run(arguments: &Arguments) -> Result<Output, Failure> {
+    let (connection, json) = (&arguments.connection, arguments.json);
     match &arguments.command {
-        Command::Accounts {
+        Command::Probe { address } => probe::run(address, connection, json).await,
+        Command::Ask(asked) => {
+            let bank = connect(&connection.complete()?)?;
+            let text = ask(&bank, asked, json).await?;
+            Ok(Output { text, good: true })
+        }
+    }
+}
+
+/// Asks the bank; the text is what to print.
+async fn ask(bank: &Bank, asked: &Ask, json: bool) -> Result<String, Failure> {
+    match asked {
+        Ask::Accounts {
             consent,
             with_balance,
             cards,
         } => {
-            let under = under(&bank, consent);
+            let under = under(bank, consent);
             if *cards {
                 let accounts = under.card_accounts(*with_balance).await?;
                 output(json, &accounts, print::card_accounts)
@@ -62,12 +88,12 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<String, Failure> {
                 output(json, &accounts, print::accounts)
             }
         }
-        Command::Balances {
+        Ask::Balances {
             consent,
             account,
             card,
         } => {
-            let under = under(&bank, consent);
+            let under = under(bank, consent);
             let balances = if *card {
                 under.card_balances(account).await?.balances
             } else {
@@ -75,35 +101,39 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<String, Failure> {
             };
             output(json, &balances, |balances| print::balances(balances))
         }
-        Command::Transactions(asked) => transactions(&bank, asked, json).await,
-        Command::Consent(command) => consent(&bank, command, json).await,
+        Ask::Transactions(asked) => transactions(bank, asked, json).await,
+        Ask::Consent(command) => consent(bank, command, json).await,
     }
 }
 
-fn connect(connection: &Connection) -> Result<Bank, Failure> {
-    const FILES: &str =
-        "see that --anchors, --certificate and --key name PEM files that belong together";
+const ADDRESS: &str = "give --url as https://HOST:PORT";
+const FILES: &str =
+    "see that --anchors, --certificate and --key name PEM files that belong together";
 
-    let read = |path: &Path| {
-        std::fs::read(path).map_err(|error| failure(format!("{}: {error}", path.display()), FILES))
-    };
-    let anchors = Anchors::from_pem(&read(&connection.anchors)?)
-        .map_err(|error| failure(format!("{} {error}", connection.anchors.display()), FILES))?;
-    let credentials =
-        Credentials::from_pem(&read(&connection.certificate)?, &read(&connection.key)?)
-            .map_err(|error| failure(error, FILES))?;
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    std::fs::read(path).map_err(|error| failure(format!("{}: {error}", path.display()), FILES))
+}
+
+fn anchors(path: &Path) -> Result<Anchors, Failure> {
+    Anchors::from_pem(&read(path)?)
+        .map_err(|error| failure(format!("{} {error}", path.display()), FILES))
+}
+
+fn credentials(certificate: &Path, key: &Path) -> Result<Credentials, Failure> {
+    Credentials::from_pem(&read(certificate)?, &read(key)?).map_err(|error| failure(error, FILES))
+}
+
+fn connect(connection: &Complete<'_>) -> Result<Bank, Failure> {
     let mut builder = Bank::builder(
-        &connection.url,
+        connection.url,
         connection.organisation.clone(),
-        anchors,
-        credentials,
+        anchors(connection.anchors)?,
+        credentials(connection.certificate, connection.key)?,
     );
-    if let Some(name) = &connection.name {
+    if let Some(name) = connection.name {
         builder = builder.name(name);
     }
-    builder
-        .build()
-        .map_err(|error| failure(error, "give --url as https://HOST:PORT"))
+    builder.build().map_err(|error| failure(error, ADDRESS))
 }
 
 fn under(bank: &Bank, consent: &arguments::UnderConsent) -> AccountInformation {

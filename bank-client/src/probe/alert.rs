@@ -1,0 +1,191 @@
+//! What an alert means (RFC 8446, section 6.2), in the light of what was shown.
+
+use rustls_pki_types::UnixTime;
+use shared_types::alert::Alert;
+
+use super::seen::{Asked, CertificateFacts, Seen, Shown, when};
+
+/// What the server's alert means here, and what to do about it. Both are parts of a sentence.
+pub(super) fn explain(alert: Alert, seen: &Seen) -> (String, String) {
+    if seen.chain.is_empty() {
+        return before_certificates(alert);
+    }
+    match &seen.asked {
+        Some(asked) if seen.verified() => match asked.shown {
+            Shown::Certificate => about_ours(alert, seen, asked),
+            Shown::Nothing => pair(
+                "it asked for a certificate, and we showed none",
+                format!("show one{}, with its key", of_named(asked)),
+            ),
+            Shown::NothingThatFits => pair(
+                "it asked for a certificate, and our key makes none of the signatures that it accepts",
+                "use a certificate with another kind of key",
+            ),
+        },
+        _ => pair(
+            "it broke the handshake off before we had shown anything",
+            ask_the_bank(seen),
+        ),
+    }
+}
+
+fn before_certificates(alert: Alert) -> (String, String) {
+    match alert.0 {
+        40 | 71 => pair(
+            "it accepts nothing of what we offered, before any certificate was shown",
+            "ask the bank which cipher suites and key exchange groups it accepts",
+        ),
+        70 => pair(
+            "it speaks neither TLS 1.3 nor TLS 1.2",
+            "ask the bank for an interface that does, for older versions are not safe",
+        ),
+        112 => pair(
+            "it does not know the host name that we asked for",
+            "use the name under which the bank published its interface",
+        ),
+        120 => pair(
+            "it does not speak HTTP/1.1, which is all that a probe speaks",
+            "ask the bank which protocols its interface has",
+        ),
+        _ => pair(
+            "it did so before any certificate was shown",
+            "ask the bank to look into its log",
+        ),
+    }
+}
+
+fn about_ours(alert: Alert, seen: &Seen, asked: &Asked) -> (String, String) {
+    match alert.0 {
+        42 => pair(
+            "it cannot read our certificate, a signature in its chain is wrong, or its key is too weak",
+            "see that the chain is whole and the key strong enough, then ask the bank which of these it is",
+        ),
+        43 => pair(
+            "our certificate is not of the kind or for the use that it takes",
+            "show a QWAC that is for TLS clients",
+        ),
+        44 => pair(
+            format!(
+                "our certificate {} was revoked, or one above it",
+                serial(seen)
+            ),
+            "use neither it nor its key any more, and have a new one issued",
+        ),
+        45 => expired(seen),
+        46 => pair(
+            "it has a reason that no other alert names, such as that nobody could say whether our certificate was revoked",
+            ask_the_bank(seen),
+        ),
+        48 => unknown_authority(seen, asked),
+        51 => pair(
+            "our proof that we hold the key of our certificate did not convince it",
+            "see that nothing between us and the bank changes the connection, then ask the bank",
+        ),
+        116 => pair(
+            "it says that no certificate arrived, and we did show one",
+            "see that nothing between us and the bank ends the connection and opens another",
+        ),
+        80 => pair("it failed itself", "try again later, then tell the bank"),
+        _ => pair(
+            "it did so when we had shown our certificate, and does not say more",
+            ask_the_bank(seen),
+        ),
+    }
+}
+
+/// Servers send the same alert for a certificate that is not valid yet.
+fn expired(seen: &Seen) -> (String, String) {
+    let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(
+        u64::try_from(seen.at.timestamp()).unwrap_or(0),
+    ));
+    let of = |index: usize| {
+        if index == 0 {
+            "our certificate".to_owned()
+        } else {
+            format!("certificate {} of our chain", index + 1)
+        }
+    };
+    for (index, certificate) in seen.own.iter().enumerate() {
+        let Some((from, until)) = certificate.validity else {
+            continue;
+        };
+        if until < now {
+            return pair(
+                format!("{} ended at {}", of(index), when(until)),
+                "have a new one issued",
+            );
+        }
+        if now < from {
+            return pair(
+                format!("{} is not valid before {}", of(index), when(from)),
+                "wait until then, or set our clock right",
+            );
+        }
+    }
+    pair(
+        "a certificate of our chain is outside its validity by its clock, and none is by ours",
+        format!("compare its clock with ours, then {}", ask_the_bank(seen)),
+    )
+}
+
+fn unknown_authority(seen: &Seen, asked: &Asked) -> (String, String) {
+    let Some(top) = seen.own.last() else {
+        return pair("it does not know our authority", ask_the_bank(seen));
+    };
+    let issuer = &top.summary.issuer;
+    let vouches_for_itself = |own: &CertificateFacts| own.summary.subject == own.summary.issuer;
+    if seen.own.first().is_some_and(vouches_for_itself) {
+        return pair(
+            "our certificate is self-signed",
+            format!("use a certificate{}", of_named(asked)),
+        );
+    }
+    let comes_from = |named: &String| {
+        let of =
+            |one: &CertificateFacts| one.summary.issuer == *named || one.summary.subject == *named;
+        seen.own.iter().any(of)
+    };
+    if asked.authorities.iter().any(comes_from) {
+        pair(
+            format!(
+                "it found no way from our certificate to its authority, although our chain ends at {issuer}, which it named"
+            ),
+            "see that the chain is whole and from this authority, and not from another of the same name",
+        )
+    } else if seen.own.len() == 1 {
+        pair(
+            format!("our certificate came without that of its issuing CA, {issuer}"),
+            "send that along if it leads to an authority the bank agreed to, and use another certificate if not",
+        )
+    } else {
+        pair(
+            format!("our chain ends at {issuer}, which is not an authority it agreed to"),
+            format!("use a certificate{}", of_named(asked)),
+        )
+    }
+}
+
+fn of_named(asked: &Asked) -> String {
+    if asked.authorities.is_empty() {
+        " of an authority that the bank agreed to".to_owned()
+    } else {
+        format!(" from {}", asked.authorities.join(" or "))
+    }
+}
+
+fn serial(seen: &Seen) -> &str {
+    seen.own
+        .first()
+        .map_or("(none)", |own| own.summary.serial.as_str())
+}
+
+fn ask_the_bank(seen: &Seen) -> String {
+    format!(
+        "ask the bank what its log says of {}",
+        super::seen::moment(seen.at)
+    )
+}
+
+fn pair(meaning: impl Into<String>, advice: impl Into<String>) -> (String, String) {
+    (meaning.into(), advice.into())
+}

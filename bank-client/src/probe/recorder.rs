@@ -1,0 +1,146 @@
+//! Writes down what the handshake asks of us: whom we believe, and whom we show ourselves to.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustls::client::ResolvesClientCert;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::sign::CertifiedKey;
+use rustls::{DigitallySignedStruct, SignatureScheme};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use shared_types::certificate::distinguished_name;
+
+use super::seen::{Asked, CertificateFacts, Shown};
+use crate::credentials::Credentials;
+use crate::tls::{ServerRefusal, ServerVerifier};
+
+/// What was asked of us, so far.
+#[derive(Debug, Default)]
+pub(super) struct Record {
+    /// The server's chain, its own certificate first.
+    pub(super) chain: Vec<CertificateFacts>,
+    /// Why we refused it.
+    pub(super) refused: Option<ServerRefusal>,
+    /// Whether it proved that it holds the key of its certificate.
+    pub(super) proved: bool,
+    /// What it asked of us, if it did.
+    pub(super) asked: Option<Asked>,
+}
+
+/// Judges as the SDK does, shows what the SDK would show, and remembers both.
+pub(super) struct Recorder {
+    verifier: ServerVerifier,
+    credentials: Option<Credentials>,
+    record: Mutex<Record>,
+}
+
+impl Recorder {
+    pub(super) fn new(verifier: ServerVerifier, credentials: Option<Credentials>) -> Self {
+        Self {
+            verifier,
+            credentials,
+            record: Mutex::default(),
+        }
+    }
+
+    /// What was written down; from here on it is empty.
+    pub(super) fn take(&self) -> Record {
+        std::mem::take(&mut *self.record())
+    }
+
+    fn record(&self) -> MutexGuard<'_, Record> {
+        // Nothing panics while the lock is held; if it did, the content would still be whole.
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note_proof(
+        &self,
+        outcome: Result<HandshakeSignatureValid, rustls::Error>,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.record().proved = outcome.is_ok();
+        outcome
+    }
+}
+
+impl fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recorder")
+            .field("verifier", &self.verifier)
+            .field("credentials", &self.credentials)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ServerCertVerifier for Recorder {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let verdict =
+            self.verifier
+                .verify_server_cert(leaf, intermediates, name, ocsp_response, now);
+        let mut record = self.record();
+        record.chain = std::iter::once(leaf)
+            .chain(intermediates)
+            .map(CertificateFacts::of)
+            .collect();
+        record.refused = self.verifier.take_refused().map(|refused| refused.reason);
+        verdict
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let verifier = &self.verifier;
+        self.note_proof(verifier.verify_tls12_signature(message, certificate, signature))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let verifier = &self.verifier;
+        self.note_proof(verifier.verify_tls13_signature(message, certificate, signature))
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.verifier.supported_verify_schemes()
+    }
+}
+
+impl ResolvesClientCert for Recorder {
+    fn resolve(
+        &self,
+        authorities: &[&[u8]],
+        schemes: &[SignatureScheme],
+    ) -> Option<Arc<CertifiedKey>> {
+        let key = self.credentials.as_ref().map(Credentials::certified_key);
+        let shown = match &key {
+            None => Shown::Nothing,
+            Some(key) if key.key.choose_scheme(schemes).is_none() => Shown::NothingThatFits,
+            Some(_) => Shown::Certificate,
+        };
+        self.record().asked = Some(Asked {
+            authorities: authorities
+                .iter()
+                .map(|name| distinguished_name(name))
+                .collect(),
+            shown,
+        });
+        key
+    }
+
+    fn has_certs(&self) -> bool {
+        // Without any, we still want to be asked.
+        true
+    }
+}

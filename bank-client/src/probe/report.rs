@@ -1,0 +1,349 @@
+//! The steps of the mutual handshake, each with its outcome and its facts.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::answer::{Answer, Attitude};
+use super::seen::{End, Fact, Seen, Shown, chain};
+use super::verdict::{Policy, Stage, Verdict};
+
+/// What a probe found. `bank-client probe --json` prints it as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// The address that was probed.
+    pub url: String,
+    /// When it was probed.
+    pub at: DateTime<Utc>,
+    /// The seven steps, in their order.
+    pub steps: Vec<Step>,
+    /// Who refused whom.
+    pub verdict: Verdict,
+    /// The same, and what to do, as one sentence.
+    pub sentence: String,
+    /// Whether both ends accepted each other, and the server serves us.
+    pub granted: bool,
+}
+
+/// A step of the mutual handshake.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Step {
+    /// Which one.
+    pub name: StepName,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// The protocol's own facts.
+    pub facts: Vec<Fact>,
+}
+
+/// The steps of the mutual handshake and of what follows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum StepName {
+    /// We connect and say hello.
+    ClientConnects,
+    /// The server answers and shows its certificate.
+    ServerPresents,
+    /// We judge it.
+    ClientVerifies,
+    /// We show ours, if we are asked for it.
+    ClientPresents,
+    /// The server judges ours.
+    ServerVerifies,
+    /// The server serves us.
+    AccessGranted,
+    /// One request and its answer, encrypted.
+    EncryptedExchange,
+}
+
+/// What came of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Outcome {
+    /// It was done.
+    Passed,
+    /// It was not, and ends here.
+    Failed,
+    /// An earlier step ended it, or it was left out.
+    NotReached,
+    /// The protocol does not tell.
+    Unknown,
+}
+
+impl fmt::Display for StepName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::ClientConnects => "client connects",
+            Self::ServerPresents => "server presents",
+            Self::ClientVerifies => "client verifies",
+            Self::ClientPresents => "client presents",
+            Self::ServerVerifies => "server verifies",
+            Self::AccessGranted => "access granted",
+            Self::EncryptedExchange => "encrypted exchange",
+        })
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Passed => "passed",
+            Self::Failed => "failed",
+            Self::NotReached => "not reached",
+            Self::Unknown => "unknown",
+        })
+    }
+}
+
+impl Report {
+    pub(super) fn of(url: String, seen: &Seen) -> Self {
+        let verdict = Verdict::of(seen);
+        let steps = [
+            client_connects(seen),
+            server_presents(seen),
+            client_verifies(seen, &verdict),
+            client_presents(seen),
+            server_verifies(seen, &verdict),
+            access_granted(seen, &verdict),
+            encrypted_exchange(seen),
+        ];
+        Self {
+            url,
+            at: seen.at,
+            steps: steps.into(),
+            sentence: verdict.to_string(),
+            granted: verdict.is_granted(),
+            verdict,
+        }
+    }
+}
+
+fn client_connects(seen: &Seen) -> Step {
+    let mut facts = Vec::new();
+    let outcome = match (&seen.end, seen.address) {
+        (_, Some(address)) => {
+            facts.push(Fact::new("address", address.to_string()));
+            facts.extend(seen.offered.iter().cloned());
+            Outcome::Passed
+        }
+        (End::Unreachable(cause), None) => {
+            facts.push(Fact::new("cause", cause));
+            Outcome::Failed
+        }
+        (_, None) => {
+            facts.push(time_limit(seen, Stage::Connecting));
+            Outcome::Failed
+        }
+    };
+    step(StepName::ClientConnects, outcome, facts)
+}
+
+fn server_presents(seen: &Seen) -> Step {
+    let agreed = &seen.agreed;
+    let named = [
+        ("protocol version", &agreed.version),
+        ("cipher suite", &agreed.suite),
+        ("key exchange group", &agreed.group),
+        ("handshake", &agreed.kind),
+    ];
+    let mut facts: Vec<Fact> = named
+        .into_iter()
+        .filter_map(|(name, value)| value.as_ref().map(|value| Fact::new(name, value)))
+        .collect();
+    facts.extend(chain(&seen.chain));
+    let outcome = if seen.address.is_none() {
+        Outcome::NotReached
+    } else if seen.chain.is_empty() {
+        facts.extend(end(seen));
+        Outcome::Failed
+    } else {
+        Outcome::Passed
+    };
+    step(StepName::ServerPresents, outcome, facts)
+}
+
+fn client_verifies(seen: &Seen, verdict: &Verdict) -> Step {
+    let mut facts = Vec::new();
+    let outcome = if seen.chain.is_empty() {
+        Outcome::NotReached
+    } else if seen.verified() {
+        if let Some(organisation) = seen.chain.first().and_then(|own| own.organisation.as_ref()) {
+            facts.push(Fact::new("organisation", organisation));
+        }
+        facts.push(Fact::new("chain", "leads to an agreed authority"));
+        Outcome::Passed
+    } else {
+        match verdict {
+            Verdict::WeRefused { reason, .. } => {
+                facts.push(Fact::new("reason", reason.to_string()));
+            }
+            _ => facts.extend(end(seen)),
+        }
+        Outcome::Failed
+    };
+    step(StepName::ClientVerifies, outcome, facts)
+}
+
+fn client_presents(seen: &Seen) -> Step {
+    let mut facts = Vec::new();
+    if let Some(asked) = &seen.asked {
+        facts.push(Fact::new("certificate asked for", "yes"));
+        let named = asked.authorities.iter();
+        facts.extend(named.map(|name| Fact::new("authority named", name)));
+    } else if seen.not_asked() {
+        facts.push(Fact::new("certificate asked for", "no"));
+    }
+    let outcome = match &seen.asked {
+        _ if seen.not_asked() => Outcome::Failed,
+        Some(asked) if seen.verified() => {
+            if asked.shown == Shown::Certificate {
+                facts.extend(chain(&seen.own));
+                Outcome::Passed
+            } else {
+                let shown = match asked.shown {
+                    Shown::NothingThatFits => "none, for our key makes no signature it accepts",
+                    _ => "none",
+                };
+                facts.push(Fact::new("certificate shown", shown));
+                Outcome::Failed
+            }
+        }
+        _ => Outcome::NotReached,
+    };
+    step(StepName::ClientPresents, outcome, facts)
+}
+
+fn server_verifies(seen: &Seen, verdict: &Verdict) -> Step {
+    let mut facts = Vec::new();
+    let asked = seen.verified() && seen.asked.is_some();
+    let outcome = match verdict {
+        _ if !asked => Outcome::NotReached,
+        Verdict::TheyRefused { .. } | Verdict::TheyRefusedOverHttp { .. } => {
+            facts.extend(end(seen));
+            Outcome::Failed
+        }
+        // There was nothing to verify.
+        _ if !seen.shown() => Outcome::NotReached,
+        Verdict::Granted { .. }
+        | Verdict::RefusedByPolicy { .. }
+        | Verdict::ServerFailed { .. }
+        | Verdict::NotHttp { .. }
+        | Verdict::TooLarge { .. } => Outcome::Passed,
+        _ if seen.agreed.complete && seen.agreed.judged_within => Outcome::Passed,
+        _ => {
+            facts.extend(end(seen));
+            Outcome::Unknown
+        }
+    };
+    step(StepName::ServerVerifies, outcome, facts)
+}
+
+fn access_granted(seen: &Seen, verdict: &Verdict) -> Step {
+    let mut facts = Vec::new();
+    let failed = match (&seen.end, verdict) {
+        (_, Verdict::TheyRefusedOverHttp { .. } | Verdict::TheyRefused { .. }) => {
+            return step(StepName::AccessGranted, Outcome::NotReached, facts);
+        }
+        (End::Answered(answer), _) => {
+            facts.extend(answered(answer));
+            answer.attitude != Attitude::Serves
+        }
+        (_, Verdict::RefusedByPolicy { .. }) => {
+            facts.extend(end(seen));
+            true
+        }
+        (End::NotHttp | End::TooLarge | End::Closed(_) | End::TimedOut(_), _)
+            if seen.agreed.complete =>
+        {
+            facts.extend(end(seen));
+            true
+        }
+        (End::Alert(_), _) if seen.not_asked() => {
+            facts.extend(end(seen));
+            true
+        }
+        _ => return step(StepName::AccessGranted, Outcome::NotReached, facts),
+    };
+    let outcome = if failed {
+        Outcome::Failed
+    } else {
+        Outcome::Passed
+    };
+    step(StepName::AccessGranted, outcome, facts)
+}
+
+fn encrypted_exchange(seen: &Seen) -> Step {
+    let mut facts = Vec::new();
+    let outcome = match &seen.end {
+        End::Answered(answer) if answer.attitude == Attitude::Serves => {
+            let agreed = &seen.agreed;
+            for (name, value) in [
+                ("cipher suite", &agreed.suite),
+                ("application protocol", &agreed.protocol),
+            ] {
+                facts.extend(value.as_ref().map(|value| Fact::new(name, value)));
+            }
+            facts.push(Fact::new("received", format!("{} bytes", answer.size)));
+            Outcome::Passed
+        }
+        _ => Outcome::NotReached,
+    };
+    step(StepName::EncryptedExchange, outcome, facts)
+}
+
+fn answered(answer: &Answer) -> Vec<Fact> {
+    let mut status = answer.status.to_string();
+    if answer.attitude == Attitude::Serves && answer.status >= 400 {
+        status.push_str(", which is about the request and not about us");
+    }
+    let mut facts = vec![Fact::new("HTTP status", status)];
+    if let Attitude::Declines(reasons) = &answer.attitude
+        && !reasons.is_empty()
+    {
+        let by = Policy::Http {
+            status: answer.status,
+            reasons: reasons.clone(),
+        };
+        facts.push(Fact::new("reason", by.to_string()));
+    }
+    if !answer.whole {
+        facts.push(Fact::new("answer", "not read to its end"));
+    }
+    facts
+}
+
+/// How it ended, as a fact of the step at which it did.
+fn end(seen: &Seen) -> Option<Fact> {
+    Some(match &seen.end {
+        End::TimedOut(stage) => time_limit(seen, *stage),
+        End::Alert(alert) => Fact::new("alert", alert.to_string()),
+        End::NotTls => Fact::new("cause", "what came is no TLS"),
+        End::Fault(fault) => Fact::new("cause", fault),
+        End::Closed(None) => Fact::new("cause", "the connection was closed without an alert"),
+        End::Unreachable(cause) | End::Closed(Some(cause)) => Fact::new("cause", cause),
+        End::NotHttp => Fact::new("cause", "what came is no HTTP/1.1"),
+        End::TooLarge => Fact::new(
+            "cause",
+            format!(
+                "the head of the answer has more than {} bytes",
+                seen.limits.answer
+            ),
+        ),
+        End::Answered(answer) => return answered(answer).into_iter().next(),
+    })
+}
+
+fn time_limit(seen: &Seen, stage: Stage) -> Fact {
+    let seconds = seen.limits.of(stage).as_secs_f32();
+    Fact::new("cause", format!("not done within {seconds} s"))
+}
+
+fn step(name: StepName, outcome: Outcome, facts: Vec<Fact>) -> Step {
+    Step {
+        name,
+        outcome,
+        facts,
+    }
+}

@@ -1,0 +1,284 @@
+//! What came of a probe: who refused whom.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+use shared_types::alert::Alert;
+
+use super::alert::explain;
+use super::answer::{Answer, Attitude, Reason};
+use super::seen::{End, Seen};
+use crate::tls::ServerRefusal;
+
+/// What came of a probe. Its `Display` is one sentence: who refused whom, and what to do.
+///
+/// In all of them, `server` is host and port, with the organisation that the server proved to be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(
+    tag = "kind",
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase"
+)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// Both accepted each other, and the server serves us.
+    Granted {
+        /// Who.
+        server: String,
+        /// HTTP status of the answer.
+        status: u16,
+    },
+    /// There was no connection, and so nobody to refuse anybody.
+    Unreachable {
+        /// Who.
+        server: String,
+        /// What the system said.
+        cause: String,
+    },
+    /// What answers there does not speak TLS.
+    NotTls {
+        /// Who.
+        server: String,
+    },
+    /// The handshake was done without a word about our certificate.
+    PlainTls {
+        /// Who.
+        server: String,
+    },
+    /// We refused the server's certificate.
+    WeRefused {
+        /// Who.
+        server: String,
+        /// The subject of its certificate.
+        certificate: String,
+        /// Why.
+        #[serde(serialize_with = "as_text")]
+        reason: ServerRefusal,
+    },
+    /// We broke off: what the server sent is not what the protocol asks for.
+    WeBrokeOff {
+        /// Who.
+        server: String,
+        /// What is wrong with it.
+        fault: String,
+    },
+    /// The server broke off with an alert.
+    TheyRefused {
+        /// Who.
+        server: String,
+        /// The alert.
+        #[serde(serialize_with = "as_text")]
+        alert: Alert,
+        /// What it means here.
+        meaning: String,
+        /// What to do about it.
+        advice: String,
+    },
+    /// The server let the handshake pass, and refused our certificate, or that there was none, over HTTP.
+    TheyRefusedOverHttp {
+        /// Who.
+        server: String,
+        /// HTTP status.
+        status: u16,
+        /// Its words or codes; empty, if it said none that we understand.
+        words: String,
+        /// Whether we had shown a certificate.
+        shown: bool,
+    },
+    /// The server accepted our certificate, and then did not want us.
+    RefusedByPolicy {
+        /// Who.
+        server: String,
+        /// How it said so.
+        by: Policy,
+    },
+    /// The server asked for a certificate, got none, and went on all the same.
+    NotInsisted {
+        /// Who.
+        server: String,
+        /// HTTP status of the answer.
+        status: u16,
+    },
+    /// The server ended the connection without an alert.
+    Closed {
+        /// Who.
+        server: String,
+        /// Whether we had shown our certificate.
+        shown: bool,
+        /// What the system said, if the connection was not closed in an orderly way.
+        cause: Option<String>,
+    },
+    /// A limit in time was reached.
+    TimedOut {
+        /// Who.
+        server: String,
+        /// At what.
+        stage: Stage,
+        /// The limit.
+        #[serde(rename = "limitSeconds", serialize_with = "as_seconds")]
+        limit: Duration,
+    },
+    /// The handshake was done, and what came next is no HTTP/1.1.
+    NotHttp {
+        /// Who.
+        server: String,
+    },
+    /// The handshake was done, and the head of the answer was larger than we take.
+    TooLarge {
+        /// Who.
+        server: String,
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// The handshake was done, and the server failed at the request.
+    ServerFailed {
+        /// Who.
+        server: String,
+        /// HTTP status.
+        status: u16,
+    },
+}
+
+/// How a server that accepted our certificate said that it does not want us.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum Policy {
+    /// With the alert `access_denied`: "a valid certificate was received, but when access control was applied, the
+    /// sender decided not to proceed" (RFC 8446, section 6.2).
+    AccessDenied,
+    /// Over HTTP.
+    Http {
+        /// HTTP status.
+        status: u16,
+        /// Its reasons; none, if it did not say any in the standard's form.
+        reasons: Vec<Reason>,
+    },
+}
+
+/// What has a limit in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Stage {
+    /// Finding the host and connecting to it.
+    Connecting,
+    /// The handshake.
+    Handshake,
+    /// One request and its answer.
+    Exchange,
+}
+
+impl Verdict {
+    /// Whether both ends accepted each other, and the server serves us.
+    #[must_use]
+    pub const fn is_granted(&self) -> bool {
+        matches!(self, Self::Granted { .. })
+    }
+
+    /// What follows from what was seen.
+    pub(super) fn of(seen: &Seen) -> Self {
+        if let Some(reason) = &seen.refused {
+            let certificate = seen.chain.first();
+            return Self::WeRefused {
+                server: seen.name(),
+                certificate: certificate
+                    .map_or_else(String::new, |one| one.summary.subject.clone()),
+                reason: reason.clone(),
+            };
+        }
+        if seen.not_asked() {
+            return Self::PlainTls {
+                server: seen.name(),
+            };
+        }
+        Self::of_end(seen)
+    }
+
+    fn of_end(seen: &Seen) -> Self {
+        let server = seen.name();
+        match &seen.end {
+            End::Unreachable(cause) => Self::Unreachable {
+                server,
+                cause: cause.clone(),
+            },
+            End::TimedOut(stage) => Self::TimedOut {
+                server,
+                stage: *stage,
+                limit: seen.limits.of(*stage),
+            },
+            // access_denied
+            End::Alert(Alert(49)) if seen.shown() => Self::RefusedByPolicy {
+                server,
+                by: Policy::AccessDenied,
+            },
+            End::Alert(alert) => {
+                let (meaning, advice) = explain(*alert, seen);
+                Self::TheyRefused {
+                    server,
+                    alert: *alert,
+                    meaning,
+                    advice,
+                }
+            }
+            End::NotTls => Self::NotTls { server },
+            End::Fault(fault) => Self::WeBrokeOff {
+                server,
+                fault: fault.clone(),
+            },
+            End::Closed(cause) => Self::Closed {
+                server,
+                shown: seen.shown(),
+                cause: cause.clone(),
+            },
+            End::NotHttp => Self::NotHttp { server },
+            End::TooLarge => Self::TooLarge {
+                server,
+                limit: seen.limits.answer,
+            },
+            End::Answered(answer) => Self::of_answer(seen, answer),
+        }
+    }
+
+    fn of_answer(seen: &Seen, answer: &Answer) -> Self {
+        let server = seen.name();
+        let status = answer.status;
+        match &answer.attitude {
+            Attitude::RefusesCertificate(words) => Self::TheyRefusedOverHttp {
+                server,
+                status,
+                words: (*words).to_owned(),
+                shown: seen.shown(),
+            },
+            Attitude::Fails => Self::ServerFailed { server, status },
+            Attitude::Declines(reasons) if seen.shown() => Self::RefusedByPolicy {
+                server,
+                by: Policy::Http {
+                    status,
+                    reasons: reasons.clone(),
+                },
+            },
+            Attitude::Serves if seen.shown() => Self::Granted { server, status },
+            Attitude::Declines(reasons) => Self::TheyRefusedOverHttp {
+                server,
+                status,
+                words: codes(reasons),
+                shown: false,
+            },
+            Attitude::Serves => Self::NotInsisted { server, status },
+        }
+    }
+}
+
+fn codes(reasons: &[Reason]) -> String {
+    let codes: Vec<&str> = reasons.iter().map(|reason| reason.code.as_str()).collect();
+    codes.join(", ")
+}
+
+fn as_text<T: fmt::Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+fn as_seconds<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(value.as_secs_f64())
+}
