@@ -45,6 +45,7 @@ pub mod credentials;
 pub mod environment;
 mod error;
 mod exchange;
+pub mod files;
 mod pages;
 mod tls;
 mod transport_error;
