@@ -33,6 +33,8 @@
 //! # }
 //! ```
 //!
+//! Certificates end, and are replaced while calls are made: see [`rotation`].
+//!
 //! Errors tell "they refused us" from "we refused them" from a refusal with reasons from a malformed answer:
 //! see [`ErrorKind`]. Each has a line of cause ([`Error`]'s `Display`) and a line of what to do ([`Error::advice`]).
 
@@ -40,6 +42,7 @@
 
 mod accounts;
 mod bank;
+mod connections;
 mod consents;
 pub mod credentials;
 pub mod environment;
@@ -47,6 +50,7 @@ mod error;
 mod exchange;
 pub mod files;
 mod pages;
+pub mod rotation;
 mod tls;
 mod transport_error;
 
