@@ -37,7 +37,8 @@ impl Source {
     }
 
     /// What is wrong with the file.
-    pub(crate) fn fault(&self, problem: &dyn std::fmt::Display) -> Fault {
+    #[must_use]
+    pub fn fault(&self, problem: &dyn std::fmt::Display) -> Fault {
         Fault::new(&self.place, format!("{} {problem}", self.path.display()))
     }
 }

@@ -42,7 +42,7 @@ pub(super) fn configure<P: Policy>(
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(
             beliefs.credentials.certified_key(),
         )));
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = P::PROTOCOLS.iter().map(|name| name.to_vec()).collect();
     config.session_storage = sessions;
     Ok(config)
 }
