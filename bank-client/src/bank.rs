@@ -1,16 +1,16 @@
 //! A handle for one bank, and what it is made of.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use reqwest::{Client, Url};
+use reqwest::Url;
 use shared_types::eidas::OrganisationId;
 use shared_types::trust::Anchors;
 
+use crate::connections::{Connections, Setup};
 use crate::credentials::Credentials;
 use crate::environment::{Clock, Randomness, SystemClock, SystemRandomness};
 use crate::error::{Error, ErrorKind};
-use crate::tls::ServerVerifier;
 
 /// One bank (ASPSP). Cheap to clone; clones share the connections.
 #[derive(Clone, Debug)]
@@ -21,11 +21,12 @@ pub struct Bank {
 pub(crate) struct Inner {
     pub(crate) base: Url,
     pub(crate) limits: Limits,
-    pub(crate) verifier: Arc<ServerVerifier>,
-    pub(crate) tls: rustls::ClientConfig,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) randomness: Arc<dyn Randomness>,
+    expected: OrganisationId,
     name: String,
-    client: Mutex<Client>,
+    /// Replaced whole, so that a call knows all along with whose certificate it was made.
+    connections: Mutex<Arc<Connections>>,
 }
 
 /// Limits of each call.
@@ -116,44 +117,30 @@ impl BankBuilder {
                 url.password().is_none() && url.query().is_none() && url.fragment().is_none()
             })
             .ok_or(ConfigurationError::Url(self.url))?;
-        let verifier = Arc::new(ServerVerifier::new(
-            self.anchors,
+        let setup = Setup {
+            credentials: self.credentials,
+            anchors: self.anchors,
+        };
+        let connections = Connections::new(
+            setup,
             self.expected.clone(),
-            self.clock,
-        ));
-        let tls = verifier.config(&self.credentials)?;
-        let client = Mutex::new(connections(tls.clone(), &self.limits)?);
+            Arc::clone(&self.clock),
+            &self.limits,
+        )?;
         let name = self.name.unwrap_or_else(|| self.expected.to_string());
         let inner = Inner {
             name,
             base,
             limits: self.limits,
-            verifier,
-            tls,
+            clock: self.clock,
             randomness: self.randomness,
-            client,
+            expected: self.expected,
+            connections: Mutex::new(Arc::new(connections)),
         };
         Ok(Bank {
             inner: Arc::new(inner),
         })
     }
-}
-
-/// The one place where an HTTP client is made: our own TLS, no proxy, no redirects.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "it is given our own TLS configuration here"
-)]
-fn connections(tls: rustls::ClientConfig, limits: &Limits) -> Result<Client, reqwest::Error> {
-    Client::builder()
-        .tls_backend_preconfigured(tls)
-        .https_only(true)
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(limits.connecting)
-        .pool_idle_timeout(Duration::from_secs(30))
-        .user_agent(concat!("bank-client/", env!("CARGO_PKG_VERSION")))
-        .build()
 }
 
 impl Bank {
@@ -214,16 +201,36 @@ impl Bank {
     }
 
     /// The connections; new ones, if the certificates of those that are open may no longer be believed.
-    pub(crate) fn client(&self) -> Result<Client, reqwest::Error> {
-        let mut client = self
-            .inner
-            .client
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if !self.inner.verifier.still_stands() {
-            *client = connections(self.inner.tls.clone(), &self.inner.limits)?;
+    pub(crate) fn connections(&self) -> Result<Arc<Connections>, reqwest::Error> {
+        let mut connections = self.lock();
+        if !connections.still_stand() {
+            *connections = Arc::new(connections.afresh(&self.inner.limits)?);
         }
-        Ok(client.clone())
+        Ok(Arc::clone(&connections))
+    }
+
+    /// Has new calls use connections that are set up in another way. Calls under way end on those they began with.
+    pub(crate) fn reconnect<E: From<ConfigurationError>>(
+        &self,
+        change: impl FnOnce(&Setup) -> Result<Setup, E>,
+    ) -> Result<(), E> {
+        let mut connections = self.lock();
+        let setup = change(connections.setup())?;
+        *connections = Arc::new(Connections::new(
+            setup,
+            self.inner.expected.clone(),
+            Arc::clone(&self.inner.clock),
+            &self.inner.limits,
+        )?);
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Arc<Connections>> {
+        // Nothing is half done while the lock is held: the connections are replaced whole.
+        self.inner
+            .connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn error(&self, kind: ErrorKind) -> Error {

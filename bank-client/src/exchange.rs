@@ -11,6 +11,7 @@ use shared_types::message::TppMessages;
 use uuid::Uuid;
 
 use crate::bank::Bank;
+use crate::connections::Connections;
 use crate::error::{Error, ErrorKind};
 use crate::transport_error::{ask_for_alert, explain};
 
@@ -72,12 +73,15 @@ impl Bank {
         let limit = self.inner.limits.call;
         let request_id = self.inner.randomness.uuid();
         let exchange = async {
-            let mut outcome = self.exchange(request, request_id).await;
+            let connections = self
+                .connections()
+                .map_err(|error| self.unreachable(&error))?;
+            let mut outcome = self.exchange(&connections, request, request_id).await;
             if let Err(Error {
                 kind: kind @ ErrorKind::Interrupted { .. },
                 ..
             }) = &mut outcome
-                && let Some(alert) = self.ask_for_alert().await
+                && let Some(alert) = self.ask_for_alert(&connections).await
             {
                 *kind = ErrorKind::TheyRefused { alert };
             }
@@ -106,25 +110,34 @@ impl Bank {
     }
 
     /// If the connection broke because the bank does not want us: the reason it gives.
-    async fn ask_for_alert(&self) -> Option<Alert> {
-        let asking = ask_for_alert(&self.inner.tls, &self.inner.base);
+    async fn ask_for_alert(&self, connections: &Connections) -> Option<Alert> {
+        let asking = ask_for_alert(connections.tls(), &self.inner.base);
         tokio::time::timeout(self.inner.limits.connecting, asking)
             .await
             .ok()?
     }
 
-    async fn exchange(&self, request: Request<'_>, request_id: Uuid) -> Result<Answer, Error> {
+    fn unreachable(&self, error: &reqwest::Error) -> Error {
+        let cause = error.to_string();
+        self.error(ErrorKind::Unreachable { cause })
+    }
+
+    async fn exchange(
+        &self,
+        connections: &Connections,
+        request: Request<'_>,
+        request_id: Uuid,
+    ) -> Result<Answer, Error> {
         let failed = |error: reqwest::Error| {
             let connecting = self.inner.limits.connecting;
             self.error(if error.is_timeout() {
                 ErrorKind::Timeout { limit: connecting }
             } else {
-                explain(&error, &self.inner.verifier)
+                explain(&error, connections.verifier())
             })
         };
-        let mut outgoing = self
+        let mut outgoing = connections
             .client()
-            .map_err(failed)?
             .request(request.method, request.url)
             .header(ACCEPT, "application/json")
             .header("X-Request-ID", request_id.to_string());

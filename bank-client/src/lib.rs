@@ -33,6 +33,8 @@
 //! # }
 //! ```
 //!
+//! Certificates end, and are replaced while calls are made: see [`rotation`].
+//!
 //! Errors tell "they refused us" from "we refused them" from a refusal with reasons from a malformed answer:
 //! see [`ErrorKind`]. Each has a line of cause ([`Error`]'s `Display`) and a line of what to do ([`Error::advice`]).
 //! To see why a bank turns us away, or we it, step by step, there is [`probe`].
@@ -42,13 +44,16 @@
 mod accounts;
 mod address;
 mod bank;
+mod connections;
 mod consents;
 pub mod credentials;
 pub mod environment;
 mod error;
 mod exchange;
+pub mod files;
 mod pages;
 pub mod probe;
+pub mod rotation;
 mod tls;
 mod transport_error;
 

@@ -121,7 +121,7 @@ impl ServerVerifier {
     /// Whether the servers that we believed in may still be believed; the connections to them are to be given up
     /// otherwise. Once asked and answered `false`, it starts afresh.
     pub(crate) fn still_stands(&self) -> bool {
-        let now = self.now();
+        let now = unix_now(&*self.clock);
         let mut last = self.last();
         let stands = last.window.is_none_or(|window| window.contains(now));
         if !stands {
@@ -141,7 +141,7 @@ impl ServerVerifier {
             leaf,
             intermediates,
             Usage::Server,
-            self.now(),
+            unix_now(&*self.clock),
         )?
         .window;
         let parsed = ParsedCertificate::try_from(leaf).map_err(|_| Refusal::Unreadable)?;
@@ -159,15 +159,16 @@ impl ServerVerifier {
         Ok(window)
     }
 
-    fn now(&self) -> UnixTime {
-        let seconds = u64::try_from(self.clock.now().timestamp()).unwrap_or(0);
-        UnixTime::since_unix_epoch(Duration::from_secs(seconds))
-    }
-
     fn last(&self) -> MutexGuard<'_, Last> {
         // Nothing panics while the lock is held; if it did, the content would still be whole.
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The time, as certificates count it.
+pub(crate) fn unix_now(clock: &dyn Clock) -> UnixTime {
+    let seconds = u64::try_from(clock.now().timestamp()).unwrap_or(0);
+    UnixTime::since_unix_epoch(Duration::from_secs(seconds))
 }
 
 impl fmt::Debug for ServerVerifier {

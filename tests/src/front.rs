@@ -1,7 +1,7 @@
 //! A TLS-terminating front: what is behind it speaks plain HTTP, and is reached over mutual TLS all the same.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use bank_client::credentials::{Credentials, provider};
 use fixtures::pki::Identity;
@@ -10,6 +10,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::sign::SingleCertAndKey;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
+use shared_types::certificate::CertificateSummary;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -23,6 +24,9 @@ pub enum Manners {
     CutAfter(usize),
 }
 
+/// The serial numbers of the certificates that were shown to a front, one for each connection.
+pub type Shown = Arc<Mutex<Vec<String>>>;
+
 /// Listens with that identity, lets in whom `client_ca` vouches for, and passes bytes on to `behind`. Ends with the
 /// test's runtime.
 pub async fn start(
@@ -31,17 +35,34 @@ pub async fn start(
     behind: SocketAddr,
     manners: Manners,
 ) -> SocketAddr {
+    start_noting(identity, client_ca, behind, manners).await.0
+}
+
+/// The same, and notes whom it meets.
+pub async fn start_noting(
+    identity: &Identity,
+    client_ca: &str,
+    behind: SocketAddr,
+    manners: Manners,
+) -> (SocketAddr, Shown) {
+    let shown = Shown::default();
+    let noted = Arc::clone(&shown);
     let acceptor = acceptor(identity, client_ca);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((tcp, _)) = listener.accept().await {
-            let acceptor = acceptor.clone();
+            let (acceptor, noted) = (acceptor.clone(), Arc::clone(&noted));
             tokio::spawn(async move {
                 // A peer that refuses us, or is refused, is part of the tests.
                 let Ok(tls) = acceptor.accept(tcp).await else {
                     return;
                 };
+                let leaf = tls.get_ref().1.peer_certificates().unwrap()[0].clone();
+                noted
+                    .lock()
+                    .unwrap()
+                    .push(CertificateSummary::of(&leaf).serial);
                 let plain = TcpStream::connect(behind).await.unwrap();
                 let (mut from_peer, mut to_peer) = tokio::io::split(tls);
                 let (mut from_behind, mut to_behind) = plain.into_split();
@@ -59,7 +80,7 @@ pub async fn start(
             });
         }
     });
-    address
+    (address, shown)
 }
 
 fn acceptor(identity: &Identity, client_ca: &str) -> TlsAcceptor {

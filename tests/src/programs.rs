@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-/// A program of this workspace. `tests/run` builds them before the tests.
+/// A program of this workspace; an example is called `examples/NAME`. `tests/run` builds them before the tests.
 pub fn own(name: &str) -> Command {
     let mut folder = std::env::current_exe().unwrap();
     folder.pop();
@@ -13,7 +13,7 @@ pub fn own(name: &str) -> Command {
     let program: PathBuf = folder.join(name);
     assert!(
         program.exists(),
-        "{} is not built: run `cargo build --workspace --bins`, or tests/run",
+        "{} is not built: run `cargo build --workspace --bins --examples`, or tests/run",
         program.display()
     );
     Command::new(program)

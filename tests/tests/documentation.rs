@@ -96,3 +96,38 @@ fn every_file_that_the_readme_links_to_is_there() {
         assert!(Path::new(ROOT).join(program).is_file(), "{program}");
     }
 }
+
+#[test]
+fn transport_knows_no_banking() {
+    fn sources(folder: &Path, found: &mut Vec<(String, String)>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                sources(&path, found);
+            } else {
+                let text = fs::read_to_string(&path).unwrap();
+                found.push((path.display().to_string(), text));
+            }
+        }
+    }
+
+    let mut found = Vec::new();
+    sources(
+        &Path::new(ROOT).join("bank-server/src/transport"),
+        &mut found,
+    );
+    let mut imports = 0;
+    for (file, text) in found {
+        for line in text.lines() {
+            let Some((_, imported)) = line.split_once("crate::") else {
+                continue;
+            };
+            let known = ["fault::", "transport::"]
+                .iter()
+                .any(|known| imported.starts_with(known));
+            assert!(known, "{file}: {line}");
+            imports += 1;
+        }
+    }
+    assert!(imports > 5, "{imports}");
+}

@@ -125,7 +125,8 @@ impl<P: Policy> Door<P> {
         self.open.keep_judging(self.trust).await;
     }
 
-    /// Lets one peer in, or turns it away.
+    /// Lets one peer in, or turns it away. What comes back is what a service of actix-http takes; a server with a protocol
+    /// of its own needs the bytes alone.
     ///
     /// Cost: one mutual handshake, and for what is let in one more judgement of its chain.
     pub async fn accept(&self, tcp: TcpStream) -> Option<(Bytes<P>, Protocol, Option<SocketAddr>)> {

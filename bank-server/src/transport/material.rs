@@ -36,12 +36,9 @@ impl Source {
             .collect()
     }
 
-    pub(super) fn read(&self) -> Result<Vec<u8>, Fault> {
-        std::fs::read(&self.path).map_err(|error| self.fault(&format!("cannot be read: {error}")))
-    }
-
     /// What is wrong with the file.
-    pub(crate) fn fault(&self, problem: &dyn std::fmt::Display) -> Fault {
+    #[must_use]
+    pub fn fault(&self, problem: &dyn std::fmt::Display) -> Fault {
         Fault::new(&self.place, format!("{} {problem}", self.path.display()))
     }
 }

@@ -8,7 +8,8 @@
 //! [`keeper`] keeps that trust up to date: it watches the files it is made of, and fetches revocation lists. [`inquiry`]
 //! asks the responders that certificates name.
 //!
-//! Nothing here knows what the server is for. What a trusted certificate means to it, it says in a [`policy`].
+//! Nothing here knows what the server is for. What a trusted certificate means to it, it says in a [`policy`]. The example
+//! `blackboard` is a server of quite another kind, with a protocol of its own.
 
 pub mod connection;
 mod farewell;
@@ -25,3 +26,5 @@ pub mod stream;
 pub mod trust;
 mod verifier;
 mod watched;
+
+pub use crate::fault::Fault;

@@ -13,6 +13,11 @@ pub trait Policy: Send + Sync + 'static {
     /// Why a peer may not be here, though its certificate is trusted.
     type Objection: fmt::Debug + fmt::Display + Clone + Send + Sync + 'static;
 
+    /// The protocols that are spoken over TLS, the preferred one first (ALPN, RFC 7301). A peer that names none of them is
+    /// turned away; one that names no protocol at all is let in. With `h2`, the answer to a peer that may no longer be
+    /// here is HTTP/2's; with any other, the bytes of [`Farewell::response`].
+    const PROTOCOLS: &'static [&'static [u8]] = &[b"h2", b"http/1.1"];
+
     /// Looks at a certificate whose path was found good.
     fn admit(
         &self,
@@ -50,7 +55,8 @@ pub enum Ended<O> {
 /// The last words to a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Farewell {
-    /// A whole HTTP/1.1 response, sent to a peer that asks nothing at the moment.
+    /// Sent to a peer that asks nothing at the moment: a whole HTTP/1.1 response, or a whole message of the server's own
+    /// protocol.
     pub response: Vec<u8>,
     /// The debug data of HTTP/2's GOAWAY (RFC 9113, section 6.8): a word for the log at the other end.
     pub word: String,

@@ -40,7 +40,7 @@ pub(super) fn configure<P: Policy>(
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
         .with_client_cert_verifier(Arc::new(verifier))
         .with_cert_resolver(Arc::new(OwnCertificate::of(beliefs, Arc::clone(clock))));
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = P::PROTOCOLS.iter().map(|name| name.to_vec()).collect();
     config.session_storage = sessions;
     Ok(config)
 }

@@ -1,8 +1,6 @@
-//! Files that belong together, and whether they have changed.
+//! Files that belong together, with the places at which the configuration names them.
 
-use std::time::SystemTime;
-
-use shared_types::digest;
+use bank_client::files;
 
 use super::material::Source;
 use crate::fault::Fault;
@@ -11,28 +9,15 @@ use crate::fault::Fault;
 #[derive(Debug)]
 pub(super) struct Watched {
     sources: Vec<Source>,
-    stamps: Vec<Option<Stamp>>,
-    /// A change can follow another so closely that the stamp stays: one more look is taken.
-    look_again: bool,
-    /// What was read last, faults included.
-    digest: Option<String>,
-}
-
-/// What changes when a file does: also where a whole folder is put in its place, as Kubernetes does with secrets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    modified: Option<SystemTime>,
-    bytes: u64,
-    file: u64,
+    files: files::Watched,
 }
 
 impl Watched {
     pub(super) fn new(sources: Vec<Source>) -> Self {
+        let paths = sources.iter().map(|source| source.path.clone()).collect();
         Self {
             sources,
-            stamps: Vec::new(),
-            look_again: true,
-            digest: None,
+            files: files::Watched::new(paths),
         }
     }
 
@@ -45,34 +30,13 @@ impl Watched {
     ///
     /// Cost: where nothing changed, one question to the file system for each file.
     pub(super) fn changed(&mut self, anyway: bool) -> Option<Result<Vec<Vec<u8>>, Vec<Fault>>> {
-        let stamps: Vec<Option<Stamp>> = self.sources.iter().map(Stamp::of).collect();
-        let moved = stamps != self.stamps;
-        if !(moved || self.look_again || anyway) {
-            return None;
-        }
-        self.look_again = moved;
-        self.stamps = stamps;
-        let read: Vec<Result<Vec<u8>, Fault>> = self.sources.iter().map(Source::read).collect();
-        let seen = digest::sha256(
-            read.iter()
-                .map(|outcome| match outcome {
-                    Ok(content) => digest::sha256(content),
-                    Err(fault) => fault.to_string(),
-                })
-                .collect::<Vec<_>>()
-                .join("\n")
-                .as_bytes(),
-        );
-        if self.digest.as_ref() == Some(&seen) {
-            return None;
-        }
-        self.digest = Some(seen);
+        let read = self.files.changed(anyway)?;
         let mut contents = Vec::with_capacity(read.len());
         let mut faults = Vec::new();
-        for outcome in read {
+        for (source, outcome) in self.sources.iter().zip(read) {
             match outcome {
                 Ok(content) => contents.push(content),
-                Err(fault) => faults.push(fault),
+                Err(error) => faults.push(source.fault(&format!("cannot be read: {error}"))),
             }
         }
         Some(if faults.is_empty() {
@@ -84,22 +48,6 @@ impl Watched {
 
     /// Has the next look read the files, as if for the first time.
     pub(super) fn forget(&mut self) {
-        self.digest = None;
-        self.look_again = true;
-    }
-}
-
-impl Stamp {
-    fn of(source: &Source) -> Option<Self> {
-        let metadata = std::fs::metadata(&source.path).ok()?;
-        #[cfg(unix)]
-        let file = std::os::unix::fs::MetadataExt::ino(&metadata);
-        #[cfg(not(unix))]
-        let file = 0;
-        Some(Self {
-            modified: metadata.modified().ok(),
-            bytes: metadata.len(),
-            file,
-        })
+        self.files.forget();
     }
 }

@@ -7,7 +7,7 @@ use crate::fault::Fault;
 /// How trust stands, for operators.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
-    /// What was refused and still is, and what has run out. The bank goes on with what it had.
+    /// What was refused and still is, and what has run out. The server goes on with what it had.
     pub problems: Vec<Fault>,
     /// How often a change was put in place.
     pub changes: u64,

@@ -1,0 +1,241 @@
+//! Certificates that are replaced while calls are made.
+//!
+//! [`Bank::replace_credentials`] and [`Bank::replace_anchors`] take effect on the next call, over a new connection. Calls
+//! under way end undisturbed on the connection they began with. What cannot take the place of the old is refused, and the
+//! old one stays. [`CredentialFiles`] reads certificate and key again whenever their files change:
+//!
+//! ```no_run
+//! # async fn example(bank: bank_client::Bank) -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
+//!
+//! use bank_client::rotation::CredentialFiles;
+//!
+//! let (files, _) = CredentialFiles::open("qwac.pem", "qwac.key")?;
+//! files
+//!     .watch(Duration::from_millis(500), |read| match read {
+//!         Ok(credentials) => match bank.replace_credentials(credentials) {
+//!             Ok(()) => println!("the new certificate is in use"),
+//!             Err(refused) => eprintln!("the new certificate {refused}; the old one stays"),
+//!         },
+//!         Err(error) => eprintln!("{error}; the old certificate stays"),
+//!     })
+//!     .await;
+//! # Ok(())
+//! # }
+//! ```
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustls_pki_types::UnixTime;
+use shared_types::eidas::{IdentityError, OrganisationId, organisation_of};
+use shared_types::trust::{Anchors, Refusal, Usage, judge, validity};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::bank::{Bank, ConfigurationError};
+use crate::connections::Setup;
+use crate::credentials::{Credentials, CredentialsError};
+use crate::files::Watched;
+use crate::tls::unix_now;
+
+/// Why something cannot take the place of what a handle has. The old stays in use.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplacementRefused {
+    /// No bank would let us in with the certificate at this time: it has expired, is not valid yet, or is not for
+    /// clients.
+    #[error("cannot be used: {0}")]
+    Unusable(#[from] Refusal),
+    /// It does not say whose certificate it is.
+    #[error("cannot be used: {0}")]
+    NoOrganisation(#[from] IdentityError),
+    /// It is another organisation's. Consents belong to an organisation: none of ours would be good any more.
+    #[error("is of {new}, and we are {current}")]
+    AnotherOrganisation {
+        /// Whose certificate is in use.
+        current: OrganisationId,
+        /// Whose the new one is.
+        new: OrganisationId,
+    },
+    /// None of the anchors is within its own validity: we could believe no bank.
+    #[error("hold no anchor that is valid at this time")]
+    NoValidAnchor,
+    /// TLS or HTTP cannot be set up with it.
+    #[error(transparent)]
+    Configuration(#[from] ConfigurationError),
+}
+
+impl Bank {
+    /// Shows another certificate to the bank from the next call on.
+    ///
+    /// Refused is one that has expired or is not valid yet by the handle's clock, one that is not for TLS clients, and
+    /// one of another organisation. Clones of the handle change along. It takes no time worth mentioning: the new
+    /// connection is made by the next call.
+    pub fn replace_credentials(&self, new: Credentials) -> Result<(), ReplacementRefused> {
+        let now = unix_now(&*self.inner.clock);
+        self.reconnect(|setup| {
+            check(&new, now)?;
+            let found = organisation_of_own(&new)?;
+            // Who had no organisation before can only win.
+            if let Ok(current) = organisation_of_own(&setup.credentials)
+                && current != found
+            {
+                return Err(ReplacementRefused::AnotherOrganisation {
+                    current,
+                    new: found,
+                });
+            }
+            Ok(Setup {
+                credentials: new,
+                anchors: setup.anchors.clone(),
+            })
+        })
+    }
+
+    /// Believes other authorities from the next call on. An authority is replaced by its successor in two steps: first
+    /// by both, for an overlap, then by the successor alone.
+    ///
+    /// Refused are anchors none of which is within its own validity by the handle's clock.
+    pub fn replace_anchors(&self, new: Anchors) -> Result<(), ReplacementRefused> {
+        let now = unix_now(&*self.inner.clock);
+        self.reconnect(|setup| {
+            if !new.any_valid_at(now) {
+                return Err(ReplacementRefused::NoValidAnchor);
+            }
+            Ok(Setup {
+                credentials: setup.credentials.clone(),
+                anchors: new,
+            })
+        })
+    }
+}
+
+/// What a bank would say of our certificate, as far as we can tell. Its issuer need not be among the anchors that we
+/// believe; the last certificate of the chain stands for it.
+fn check(credentials: &Credentials, now: UnixTime) -> Result<(), Refusal> {
+    let (leaf, above) = credentials
+        .chain()
+        .split_first()
+        .ok_or(Refusal::NoCertificate)?;
+    let issuer = above.last().cloned();
+    if let Some(issuer) = issuer.and_then(|issuer| Anchors::new(vec![issuer]).ok()) {
+        return judge(&issuer, leaf, above, Usage::Client, now).map(|_| ());
+    }
+    // It may be an anchor of the bank's itself that issued it.
+    let window = validity(leaf).ok_or(Refusal::Unreadable)?;
+    if now > window.until {
+        return Err(Refusal::Expired {
+            not_after: window.until,
+        });
+    }
+    if now < window.from {
+        return Err(Refusal::NotYetValid {
+            not_before: window.from,
+        });
+    }
+    Ok(())
+}
+
+fn organisation_of_own(credentials: &Credentials) -> Result<OrganisationId, IdentityError> {
+    let leaf = credentials.chain().first();
+    organisation_of(leaf.ok_or(IdentityError::Unreadable)?)
+}
+
+/// A certificate and its key in two PEM files, and whether they have changed.
+///
+/// Two files cannot be replaced in one step. While one is new and the other still old, the pair does not fit and is
+/// reported as such; once both fit, it is read as if nothing had been. Each file is best replaced by renaming, so that
+/// none is seen half written; if it is seen so, that is no more than another pair that does not fit.
+#[derive(Debug)]
+pub struct CredentialFiles {
+    certificate: PathBuf,
+    key: PathBuf,
+    watched: Watched,
+}
+
+/// Why two files are no certificate and key.
+#[derive(Debug, thiserror::Error)]
+pub enum CredentialFilesError {
+    /// One cannot be read.
+    #[error("{} cannot be read: {error}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// Their content does not do.
+    #[error("{}: {error}", certificate.display())]
+    Credentials {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// What is wrong.
+        error: CredentialsError,
+    },
+}
+
+impl CredentialFiles {
+    /// Reads both files. `certificate` holds our own certificate, then the issuing CA; `key` the private key.
+    pub fn open(
+        certificate: impl Into<PathBuf>,
+        key: impl Into<PathBuf>,
+    ) -> Result<(Self, Credentials), CredentialFilesError> {
+        let (certificate, key) = (certificate.into(), key.into());
+        let mut files = Self {
+            watched: Watched::new(vec![certificate.clone(), key.clone()]),
+            certificate,
+            key,
+        };
+        // The first look always reads.
+        let contents = files.watched.changed(true).unwrap_or_default();
+        let credentials = files.credentials(contents)?;
+        Ok((files, credentials))
+    }
+
+    /// What the files hold now, if it is something else than at the last look.
+    ///
+    /// Cost: where nothing changed, two questions to the file system.
+    pub fn look(&mut self) -> Option<Result<Credentials, CredentialFilesError>> {
+        let contents = self.watched.changed(false)?;
+        Some(self.credentials(contents))
+    }
+
+    /// Looks again and again, with that time between two looks, and hands on what has changed: new credentials, or why
+    /// there are none. Runs for as long as it is polled.
+    pub async fn watch(
+        mut self,
+        every: Duration,
+        mut take: impl FnMut(Result<Credentials, CredentialFilesError>),
+    ) {
+        let mut tick = interval(every.max(Duration::from_millis(1)));
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            if let Some(found) = self.look() {
+                take(found);
+            }
+        }
+    }
+
+    fn credentials(
+        &self,
+        contents: Vec<io::Result<Vec<u8>>>,
+    ) -> Result<Credentials, CredentialFilesError> {
+        let unreadable = |path: &Path, error| CredentialFilesError::Unreadable {
+            path: path.to_owned(),
+            error,
+        };
+        let mut contents = contents.into_iter();
+        let mut next = |path: &Path| {
+            contents
+                .next()
+                .unwrap_or_else(|| Err(io::ErrorKind::NotFound.into()))
+                .map_err(|error| unreadable(path, error))
+        };
+        let (chain, key) = (next(&self.certificate)?, next(&self.key)?);
+        Credentials::from_pem(&chain, &key).map_err(|error| CredentialFilesError::Credentials {
+            certificate: self.certificate.clone(),
+            error,
+        })
+    }
+}

@@ -1,0 +1,368 @@
+//! A blackboard for the machines of a fleet: a small server that has nothing to do with banks, behind the same door.
+//!
+//! Every machine has a certificate of the fleet's own authority. Those whose host name is on the roster may write keys and
+//! values on the board, and read what others wrote; who is not on it is told so. A machine with a certificate of any other
+//! authority gets an alert, and does not come so far as to send a byte. The protocol is lines of text:
+//!
+//! ```text
+//! set KEY VALUE    ok
+//! get KEY          VALUE (from MACHINE), or: nothing
+//! ```
+//!
+//! Certificate, key, anchors, revocation lists and roster are watched. A machine that is struck off the roster, or whose
+//! certificate is revoked, loses its open connections within a second, with a last line that says why.
+//!
+//! ```sh
+//! cargo run -p bank-server --example blackboard -- --listen 127.0.0.1:7070 \
+//!     --certificate board.pem --key board.key --anchors fleet-ca.pem --intermediates fleet-issuing.pem \
+//!     --lists root.crl --lists issuing.crl --roster roster.txt
+//! openssl s_client -quiet -connect 127.0.0.1:7070 -CAfile fleet-ca.pem \
+//!     -cert machine-1.pem -cert_chain machine-1.pem -key machine-1.key
+//! ```
+//!
+//! What a server of your own needs is in the order of this file: a [`Policy`], a [`PolicySource`], then `main`: a
+//! [`Keeper`], a [`Door`], and a loop that accepts.
+
+#![forbid(unsafe_code)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bank_client::credentials::Credentials;
+use bank_server::environment::SystemClock;
+use bank_server::transport::Fault;
+use bank_server::transport::fetch::FetchLimits;
+use bank_server::transport::keeper::{Keeper, PolicySource, Sources};
+use bank_server::transport::listener::{ConnectionLimits, Door, LogTurnedAway};
+use bank_server::transport::material::Source;
+use bank_server::transport::policy::{Admitted, Ended, Farewell, Policy};
+use bank_server::transport::stream::Bytes;
+use bank_server::transport::trust::UnknownStatus;
+use clap::Parser;
+use rustls_pki_types::{CertificateDer, UnixTime};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, oneshot};
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+// What a certificate means to this server.
+
+/// Which machines may come in.
+struct Fleet {
+    roster: BTreeSet<String>,
+}
+
+/// A machine of the fleet.
+#[derive(Debug)]
+struct Machine {
+    name: String,
+}
+
+/// Why a machine may not come in, though the fleet's authority vouches for it.
+#[derive(Debug, Clone)]
+enum Stranger {
+    Nameless,
+    NotOnTheRoster(String),
+}
+
+impl fmt::Display for Stranger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nameless => f.write_str("your certificate names no host"),
+            Self::NotOnTheRoster(name) => write!(f, "{name} is not on the roster"),
+        }
+    }
+}
+
+impl Policy for Fleet {
+    type Peer = Machine;
+    type Objection = Stranger;
+
+    /// The name of our own protocol. A peer need not ask for it, but cannot ask for another.
+    const PROTOCOLS: &'static [&'static [u8]] = &[b"blackboard/1"];
+
+    fn admit(
+        &self,
+        certificate: &CertificateDer<'_>,
+        _now: UnixTime,
+    ) -> Result<Admitted<Machine>, Stranger> {
+        let name = host_of(certificate).ok_or(Stranger::Nameless)?;
+        if !self.roster.contains(&name) {
+            return Err(Stranger::NotOnTheRoster(name));
+        }
+        Ok(Admitted {
+            peer: Machine { name },
+            until: None,
+        })
+    }
+
+    /// Each machine has its own share of connections and requests.
+    fn group(peer: &Machine) -> &str {
+        &peer.name
+    }
+
+    /// The last line to a machine that may no longer be here.
+    fn farewell(end: &Ended<Stranger>) -> Farewell {
+        Farewell {
+            response: error_line(end).into_bytes(),
+            // Without HTTP/2, nobody hears it.
+            word: String::new(),
+        }
+    }
+}
+
+/// The first host name of a certificate, in lower case.
+fn host_of(certificate: &CertificateDer<'_>) -> Option<String> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    let names = parsed.subject_alternative_name().ok()??;
+    names
+        .value
+        .general_names
+        .iter()
+        .find_map(|name| match name {
+            GeneralName::DNSName(host) => Some(host.to_ascii_lowercase()),
+            _ => None,
+        })
+}
+
+/// Where the policy comes from: a file with one host name in each line.
+struct RosterFile(Source);
+
+impl PolicySource for RosterFile {
+    type Policy = Fleet;
+
+    fn files(&self) -> Vec<Source> {
+        vec![self.0.clone()]
+    }
+
+    /// A roster without a machine is refused: it is more likely a file that is being written than a fleet of none.
+    fn make(
+        &self,
+        contents: &[Vec<u8>],
+        _credentials: &Credentials,
+        _now: UnixTime,
+    ) -> Result<Fleet, Fault> {
+        let text = contents.first().map_or(&[][..], Vec::as_slice);
+        let text = std::str::from_utf8(text).map_err(|error| self.0.fault(&error))?;
+        let roster: BTreeSet<String> = text
+            .lines()
+            .map(|line| line.trim().to_ascii_lowercase())
+            .filter(|line| !line.is_empty())
+            .collect();
+        if roster.is_empty() {
+            return Err(self.0.fault(&"names no machine: nobody could connect"));
+        }
+        Ok(Fleet { roster })
+    }
+
+    /// Any certificate that is good for a server will do.
+    fn check_own(&self, _new: &Credentials, _old: &Credentials) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+// The server.
+
+/// A blackboard for the machines of a fleet, behind mutual TLS.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Where machines connect; port 0 lets the system choose.
+    #[arg(long, default_value = "127.0.0.1:7070")]
+    listen: SocketAddr,
+    /// Our own certificate, then the issuing CA, as PEM.
+    #[arg(long)]
+    certificate: PathBuf,
+    /// The key that belongs to it, as PEM; mode 600.
+    #[arg(long)]
+    key: PathBuf,
+    /// The fleet's authority, as PEM. No other is trusted.
+    #[arg(long, required = true)]
+    anchors: Vec<PathBuf>,
+    /// CAs below it whose lists are used too, as PEM.
+    #[arg(long)]
+    intermediates: Vec<PathBuf>,
+    /// Revocation lists. A certificate of whose CA there is none is refused.
+    #[arg(long, required = true)]
+    lists: Vec<PathBuf>,
+    /// The host names of the machines, one in each line.
+    #[arg(long)]
+    roster: PathBuf,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_ansi(false)
+        .init();
+    match run(Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(faults) => {
+            for fault in faults {
+                // If standard error is closed, the exit code still tells.
+                let _ = writeln!(io::stderr().lock(), "error: {fault}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<(), Vec<Fault>> {
+    let Arguments {
+        listen,
+        certificate,
+        key,
+        anchors,
+        intermediates,
+        lists,
+        roster,
+    } = arguments;
+    // The keeper reads all files, watches them, and puts what changes in place.
+    let sources = Sources {
+        certificate: Source::new("--certificate", certificate),
+        private_key: Source::new("--key", key),
+        anchors: Source::each("--anchors", &anchors),
+        intermediates: Source::each("--intermediates", &intermediates),
+        list_files: Source::each("--lists", &lists),
+        list_addresses: Vec::new(),
+        unknown_status: UnknownStatus::HardFail,
+        fetch: FetchLimits {
+            time: Duration::from_secs(10),
+            allow_local: false,
+        },
+        refresh: Duration::from_hours(1),
+    };
+    let roster = RosterFile(Source::new("--roster", roster));
+    let keeper = Keeper::open(sources, roster, Arc::new(SystemClock))?;
+    // The door lets in whom its trust lets in, and has open connections judged again when that changes.
+    let limits = ConnectionLimits {
+        handshake: Duration::from_secs(5),
+        idle: Duration::from_mins(5),
+        answer: Duration::from_secs(10),
+        per_peer: 4,
+        requests_per_peer: 4,
+    };
+    let door = Door::new(keeper.trust(), limits, Arc::new(LogTurnedAway));
+    let (told_ready, _) = oneshot::channel();
+    tokio::spawn(keeper.keep(Arc::new(Notify::new()), told_ready));
+    tokio::spawn(door.clone().keep_judging());
+
+    let failed = |error: io::Error| {
+        vec![Fault {
+            place: "--listen".to_owned(),
+            problem: format!("{listen}: {error}"),
+        }]
+    };
+    let listener = TcpListener::bind(listen).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    // If nobody reads it, nobody needs it.
+    let _ = writeln!(io::stdout().lock(), "listening on {address}");
+    let board = Arc::new(Board::default());
+    loop {
+        match listener.accept().await {
+            Ok((tcp, _)) => {
+                tokio::spawn(attend(tcp, door.clone(), Arc::clone(&board)));
+            }
+            Err(error) => {
+                // Such as too many open files: some will be closed.
+                tracing::error!(%error, "a connection was not accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+/// From a new connection to its end.
+async fn attend(tcp: TcpStream, door: Door<Fleet>, board: Arc<Board>) {
+    // Who is turned away is in the log.
+    let Some((bytes, _, _)) = door.accept(tcp).await else {
+        return;
+    };
+    if let Err(error) = converse(bytes, &board).await {
+        tracing::debug!(%error, "a connection ended");
+    }
+}
+
+/// The longest line, in bytes.
+const MOST_LINE: u64 = 1024;
+
+async fn converse(bytes: Bytes<Fleet>, board: &Board) -> io::Result<()> {
+    let connection = Arc::clone(bytes.connection());
+    let mut stream = BufReader::new(bytes);
+    loop {
+        let mut line = Vec::new();
+        if (&mut stream)
+            .take(MOST_LINE)
+            .read_until(b'\n', &mut line)
+            .await?
+            == 0
+        {
+            return Ok(());
+        }
+        // While this lives, the connection is busy, and the request counts.
+        let answering = connection.begin_request();
+        let whole = line.ends_with(b"\n");
+        // Who is there is asked for each request: it may have changed.
+        let (answer, goes_on) = match connection.judge() {
+            Err(end) => {
+                connection.told();
+                (error_line(&end), false)
+            }
+            Ok(_) if connection.is_excess() => (error_line(&"too many connections"), false),
+            Ok(_) if !whole => (error_line(&"the line is too long"), false),
+            Ok(_) if !answering.has_turn() => (error_line(&"too many requests at a time"), true),
+            Ok(machine) => (
+                board.answer(&machine, &String::from_utf8_lossy(&line)),
+                true,
+            ),
+        };
+        stream.write_all(answer.as_bytes()).await?;
+        stream.flush().await?;
+        drop(answering);
+        if !goes_on {
+            return stream.shutdown().await;
+        }
+    }
+}
+
+fn error_line(problem: &impl fmt::Display) -> String {
+    format!("error: {problem}\n")
+}
+
+/// What is on the board: a value, and who wrote it.
+#[derive(Default)]
+struct Board(Mutex<BTreeMap<String, (String, String)>>);
+
+/// How many keys there may be.
+const MOST_KEYS: usize = 10_000;
+
+impl Board {
+    fn answer(&self, machine: &Machine, line: &str) -> String {
+        let mut words = line.trim().splitn(3, ' ');
+        // Nothing is half written when this panics.
+        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match (words.next(), words.next(), words.next()) {
+            (Some("get"), Some(key), None) => match entries.get(key) {
+                Some((value, writer)) => format!("{value} (from {writer})\n"),
+                None => "nothing\n".to_owned(),
+            },
+            (Some("set"), Some(key), Some(_))
+                if entries.len() >= MOST_KEYS && !entries.contains_key(key) =>
+            {
+                error_line(&"the board is full")
+            }
+            (Some("set"), Some(key), Some(value)) => {
+                entries.insert(key.to_owned(), (value.to_owned(), machine.name.clone()));
+                "ok\n".to_owned()
+            }
+            _ => error_line(&"say: set KEY VALUE, or: get KEY"),
+        }
+    }
+}

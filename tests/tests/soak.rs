@@ -1,0 +1,465 @@
+//! A minute of load while everything a bank can be given anew is given anew, every second: no request fails, nothing leaks.
+//!
+//! `SOAK_SECONDS` makes it another time than 60 s.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bank_client::credentials::Credentials;
+use bank_client::environment::{Clock as _, SystemClock};
+use bank_client::{AccountInformation, Bank as Handle, TransactionFilter};
+use bank_server::BankServer;
+use bank_server::config::Config;
+use bank_server::core_banking::PsuId;
+use bank_server::core_banking::ledger::import;
+use bank_server::store::Database;
+use chrono::{Days, Months};
+use fixtures::pki::{Identity, Pki, Wanted, bank_b};
+use fixtures::sandbox::CUSTOMER;
+use fixtures::scheme_ca::Which;
+use fixtures::world::{Bank, World};
+use serde_json::Value;
+use shared_types::certificate::CertificateSummary;
+use shared_types::consent::{AccountAccess, AllAccounts, ConsentRequest, ConsentStatus};
+use shared_types::trust::Anchors;
+use tempfile::TempDir;
+use tests::patience::wait_for;
+use tests::programs::own;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
+
+/// Requests a second.
+const RATE: u32 = 200;
+/// Handles of each TPP; each has a connection of its own.
+const HANDLES: usize = 3;
+/// Certificates of the bank that take turns.
+const CERTIFICATES: usize = 5;
+/// Requests under way at most, for each TPP: fewer than the bank allows an organisation.
+const AT_A_TIME: usize = 50;
+/// The customer is there: her address.
+const PSU: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
+
+/// Memory is flat if it ends at no more than that many percent of what it was after a quarter of the time,
+const PERCENT: u64 = 115;
+/// and so many KiB: an allocator's whim.
+const ALLOWANCE: u64 = 8 * 1024;
+/// So many more descriptors at the end are no leak: the database's. One for each rotation would be twice as many.
+const DESCRIPTORS: usize = 20;
+
+/// What Bank B runs on.
+struct Scene {
+    folder: TempDir,
+    pki: Pki,
+}
+
+impl Scene {
+    async fn set() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let pki = Pki::make(SystemClock.now()).unwrap();
+        pki.write(&folder.path().join("pki"), SystemClock.now())
+            .unwrap();
+        fs::write(
+            folder.path().join("anchors.pem"),
+            pki.ca1.root_pem().unwrap(),
+        )
+        .unwrap();
+        let configuration = r#"
+            bank = { name = "Bank B" }
+            operator = { listen = "127.0.0.1:0" }
+            store = { path = "bank.db" }
+            log = { format = "json" }
+            [xs2a]
+            listen = "127.0.0.1:0"
+            certificate = "pki/bank-b/qwac.pem"
+            private_key = "pki/bank-b/qwac.key"
+            anchors = ["anchors.pem"]
+            intermediates = ["pki/ca1/issuing.pem"]
+            [revocation]
+            lists = ["pki/ca1/root.crl", "pki/ca1/issuing.crl"]
+            [register]
+            file = "pki/register.json"
+        "#;
+        fs::write(folder.path().join("bank.toml"), configuration).unwrap();
+        let scene = Self { folder, pki };
+        let mut world = Vec::new();
+        World::generate(1, SystemClock.now().date_naive())
+            .of(Bank::B)
+            .write(&mut world)
+            .unwrap();
+        let database = Database::open(&scene.path("bank.db")).await.unwrap();
+        import(&database, world.as_slice()).await.unwrap();
+        database.close().await;
+        scene
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A TPP's handle for the bank, with connections of its own.
+    fn handle(&self, bank: SocketAddr, identity: &Identity) -> Handle {
+        let root = self.pki.ca1.root_pem().unwrap();
+        let anchors = Anchors::from_pem(root.as_bytes()).unwrap();
+        let organisation = bank_b().id.unwrap().parse().unwrap();
+        let url = format!("https://{bank}");
+        Handle::builder(url, organisation, anchors, credentials(identity))
+            .build()
+            .unwrap()
+    }
+
+    fn tpps(&self) -> [&Identity; 2] {
+        [&self.pki.bank_a.qwac, &self.pki.bank_r.qwac]
+    }
+
+    /// An approved consent for each TPP. The customer approves in a bank of the same data that runs in this process.
+    async fn consents(&self) -> [String; 2] {
+        let config = Config::read(&self.path("bank.toml")).unwrap();
+        let bank = BankServer::new(config).start().await.unwrap();
+        let wanted = ConsentRequest {
+            access: AccountAccess {
+                all_psd2: Some(AllAccounts::AllAccounts),
+                ..AccountAccess::default()
+            },
+            recurring_indicator: true,
+            valid_until: SystemClock.now().date_naive() + Days::new(30),
+            frequency_per_day: NonZeroU32::new(4).unwrap(),
+            combined_service_indicator: false,
+        };
+        let mut consents = Vec::new();
+        for identity in self.tpps() {
+            let handle = self.handle(bank.xs2a_address(), identity);
+            let created = handle.create_consent(&wanted, PSU).await.unwrap();
+            let id = created.consent_id.to_string();
+            let customer = PsuId(CUSTOMER.to_owned());
+            bank.approvals().approve(&id, &customer).await.unwrap();
+            consents.push(id);
+        }
+        bank.stop().await;
+        consents.try_into().unwrap()
+    }
+
+    /// Puts the next of everything in place.
+    fn rotate(&self, round: usize, certificates: &[Identity]) {
+        let own = &certificates[round % certificates.len()];
+        replace(&self.path("pki/bank-b/qwac.pem"), own.chain_pem.as_bytes());
+        replace(&self.path("pki/bank-b/qwac.key"), own.key_pem.as_bytes());
+        for which in Which::BOTH {
+            let list = self.pki.ca1.publish(which, SystemClock.now()).unwrap();
+            replace(
+                &self.path(&format!("pki/ca1/{}.crl", which.as_str())),
+                &list,
+            );
+        }
+        let mut anchors = self.pki.ca1.root_pem().unwrap();
+        if round.is_multiple_of(2) {
+            anchors += &self.pki.ca2.root_pem().unwrap();
+        }
+        replace(&self.path("anchors.pem"), anchors.as_bytes());
+    }
+}
+
+fn credentials(identity: &Identity) -> Credentials {
+    Credentials::from_pem(identity.chain_pem.as_bytes(), identity.key_pem.as_bytes()).unwrap()
+}
+
+fn serial(identity: &Identity) -> String {
+    CertificateSummary::of(&credentials(identity).chain()[0]).serial
+}
+
+/// In one step, with the mode that a key has to have.
+fn replace(path: &Path, content: &[u8]) {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let new = path.with_extension("new");
+    fs::write(&new, content).unwrap();
+    fs::set_permissions(&new, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::rename(&new, path).unwrap();
+}
+
+/// Bank B as a process of its own: its memory and its connections are nobody else's.
+struct Process {
+    child: Child,
+    address: SocketAddr,
+    log: PathBuf,
+}
+
+impl Process {
+    async fn serve(scene: &Scene) -> Self {
+        let log = scene.path("log");
+        let child = own("bank-server")
+            .args(["serve", "--config"])
+            .arg(scene.path("bank.toml"))
+            .stderr(fs::File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        let address = wait_for("the server's first line", || {
+            let said = lines(&log, "serving");
+            said.first()?["xs2a"].as_str()?.parse().ok()
+        })
+        .await;
+        Self {
+            child,
+            address,
+            log,
+        }
+    }
+
+    /// Resident memory in KiB.
+    fn memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let kib = line.unwrap().split_whitespace().nth(1).unwrap();
+        kib.parse().unwrap()
+    }
+
+    /// Files, connections and whatever else the process holds open.
+    fn descriptors(&self) -> usize {
+        let open = fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap();
+        open.count()
+    }
+
+    /// TPPs' connections that the process holds.
+    fn connections(&self) -> usize {
+        const LISTENS: &str = "0A";
+        /// The process has closed it, and the system has not.
+        const NOBODYS: &str = "0";
+
+        let table = fs::read_to_string(format!("/proc/{}/net/tcp", self.child.id())).unwrap();
+        let port = format!(":{:04X}", self.address.port());
+        // Its number, the local address, the other one, the state, ..., the inode.
+        table
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>())
+            .filter(|line| line[1].ends_with(&port) && line[3] != LISTENS && line[9] != NOBODYS)
+            .count()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended before.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The lines of a log with that message.
+fn lines(log: &Path, message: &str) -> Vec<Value> {
+    let message = format!(r#""message":"{message}""#);
+    let text = fs::read_to_string(log).unwrap();
+    text.lines()
+        .filter(|line| line.contains(&message))
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect()
+}
+
+/// One TPP at one connection, with what it reads.
+#[derive(Clone)]
+struct Reader {
+    handle: Handle,
+    under: AccountInformation,
+    consent: String,
+    account: String,
+    filter: TransactionFilter,
+    places: Arc<Semaphore>,
+}
+
+impl Reader {
+    /// The next request of four kinds.
+    async fn ask(&self, number: usize) -> Result<(), String> {
+        let _place = self.places.acquire().await.unwrap();
+        let outcome = match number % 4 {
+            0 => self.under.accounts(true).await.map(|read| read.len() == 3),
+            1 => self
+                .under
+                .balances(&self.account)
+                .await
+                .map(|read| read.balances.len() == 2),
+            2 => self
+                .under
+                .transactions_page(&self.account, &self.filter)
+                .await
+                .map(|_| true),
+            _ => self
+                .handle
+                .consent_status(&self.consent)
+                .await
+                .map(|status| status == ConsentStatus::Valid),
+        };
+        match outcome {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(format!("request {number} was answered with something else")),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+async fn readers(scene: &Scene, bank: SocketAddr, consents: &[String; 2]) -> Vec<Reader> {
+    let since = SystemClock.now().date_naive() - Months::new(3);
+    let mut readers = Vec::new();
+    for (identity, consent) in scene.tpps().into_iter().zip(consents) {
+        let places = Arc::new(Semaphore::new(AT_A_TIME));
+        for _ in 0..HANDLES {
+            let handle = scene.handle(bank, identity);
+            let under = handle.with_consent(consent).attended_by(PSU);
+            let accounts = under.accounts(false).await.unwrap();
+            readers.push(Reader {
+                account: accounts[0].resource_id.clone().unwrap().to_string(),
+                handle,
+                under,
+                consent: consent.clone(),
+                filter: TransactionFilter::since(since),
+                places: Arc::clone(&places),
+            });
+        }
+    }
+    readers
+}
+
+/// What was seen in the middle, and at the end.
+#[derive(Debug)]
+struct Seen {
+    memory: u64,
+    connections: usize,
+    descriptors: usize,
+}
+
+impl Seen {
+    fn now(bank: &Process) -> Self {
+        Self {
+            memory: bank.memory(),
+            connections: bank.connections(),
+            descriptors: bank.descriptors(),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_minute_of_load_and_of_rotation_fails_no_request_and_leaks_nothing() {
+    let seconds: u32 = std::env::var("SOAK_SECONDS").map_or(60, |text| text.parse().unwrap());
+    let scene = Scene::set().await;
+    let consents = scene.consents().await;
+    let certificates: Vec<Identity> = (0..CERTIFICATES)
+        .map(|_| {
+            scene
+                .pki
+                .enrol(&bank_b(), &Wanted::default(), SystemClock.now())
+                .unwrap()
+        })
+        .collect();
+    let bank = Process::serve(&scene).await;
+    let readers = readers(&scene, bank.address, &consents).await;
+
+    let started = Instant::now();
+    let mut tick = interval(Duration::from_secs(1) / RATE);
+    // What was due while the machine was busy is made up for.
+    tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    let mut requests = JoinSet::new();
+    let mut failed = Vec::new();
+    let mut early = None;
+    let due = usize::try_from(seconds * RATE).unwrap();
+    let a_second = usize::try_from(RATE).unwrap();
+    for number in 0..due {
+        tick.tick().await;
+        if number % a_second == 0 {
+            let round = number / a_second;
+            scene.rotate(round, &certificates);
+            // A TPP renews its connection too: without it, no new certificate of the bank would ever be shown.
+            let renewing = &readers[round % readers.len()];
+            let identity = scene.tpps()[round % readers.len() / HANDLES];
+            renewing
+                .handle
+                .replace_credentials(credentials(identity))
+                .unwrap();
+        }
+        if number == due / 4 {
+            early = Some(Seen::now(&bank));
+        }
+        let reader = readers[number % readers.len()].clone();
+        // Each kind of request comes to each reader.
+        let kind = number / readers.len();
+        requests.spawn(async move { reader.ask(kind).await });
+        while let Some(answered) = requests.try_join_next() {
+            failed.extend(answered.unwrap().err());
+        }
+    }
+    let made = started.elapsed();
+    while let Some(answered) = requests.join_next().await {
+        failed.extend(answered.unwrap().err());
+    }
+    let took = started.elapsed();
+    let (early, late) = (early.unwrap(), Seen::now(&bank));
+
+    let changes = lines(&bank.log, "trust has changed");
+    let refused = lines(&bank.log, "a replacement was refused; the old one stays");
+    let rate = f64::from(seconds * RATE) / took.as_secs_f64();
+    println!(
+        "{due} requests, due in {seconds} s, made in {made:.1?}, answered in {took:.1?}: {rate:.0}/s; {} failed; \
+         {} changes of trust, {} refused; {early:?} after a quarter, {late:?} at the end",
+        failed.len(),
+        changes.len(),
+        refused.len(),
+    );
+    assert_eq!(failed, Vec::<String>::new());
+    check_rotation(&changes, seconds, &certificates);
+    assert!(
+        late.memory <= early.memory * PERCENT / 100 + ALLOWANCE,
+        "memory: {early:?}, {late:?}"
+    );
+    assert!(
+        late.descriptors <= early.descriptors + DESCRIPTORS,
+        "something stays open: {early:?}, {late:?}"
+    );
+    // One that was given up may still be closing.
+    let most = readers.len() + 2;
+    assert!(
+        early.connections <= most && late.connections <= most,
+        "more than {most} connections: {early:?}, {late:?}"
+    );
+    drop(readers);
+    wait_for("the end of every connection", || {
+        (bank.connections() == 0).then_some(())
+    })
+    .await;
+}
+
+/// The bank took what it was given: most of the editions, each certificate, both sets of anchors.
+fn check_rotation(changes: &[Value], seconds: u32, certificates: &[Identity]) {
+    let states: Vec<&str> = changes
+        .iter()
+        .map(|line| line["now"].as_str().unwrap())
+        .collect();
+    let most = usize::try_from(seconds).unwrap() * 2 / 3;
+    assert!(states.len() >= most, "{} changes of trust", states.len());
+    for certificate in certificates {
+        let serial = serial(certificate);
+        assert!(
+            states.iter().any(|state| state.contains(&serial)),
+            "{serial} was never in use"
+        );
+    }
+    for anchors in ["anchors: 1,", "anchors: 2,"] {
+        assert!(
+            states.iter().any(|state| state.contains(anchors)),
+            "{anchors} was never so"
+        );
+    }
+    let mut editions: Vec<&str> = states
+        .iter()
+        .filter_map(|state| state.split_once("lists: ")?.1.split_once("credentials:"))
+        .map(|(lists, _)| lists)
+        .collect();
+    editions.sort_unstable();
+    editions.dedup();
+    assert!(
+        editions.len() >= most,
+        "{} editions of lists",
+        editions.len()
+    );
+}
