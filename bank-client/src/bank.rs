@@ -11,6 +11,7 @@ use crate::connections::{Connections, Setup};
 use crate::credentials::Credentials;
 use crate::environment::{Clock, Randomness, SystemClock, SystemRandomness};
 use crate::error::{Error, ErrorKind};
+use crate::revocation::Revocation;
 
 /// One bank (ASPSP). Cheap to clone; clones share the connections.
 #[derive(Clone, Debug)]
@@ -60,6 +61,7 @@ pub struct BankBuilder {
     anchors: Anchors,
     credentials: Credentials,
     name: Option<String>,
+    revocation: Revocation,
     limits: Limits,
     clock: Arc<dyn Clock>,
     randomness: Arc<dyn Randomness>,
@@ -84,6 +86,13 @@ impl BankBuilder {
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
+        self
+    }
+
+    /// What is known of revoked certificates, and what follows where nothing is.
+    #[must_use]
+    pub fn revocation(mut self, revocation: Revocation) -> Self {
+        self.revocation = revocation;
         self
     }
 
@@ -120,6 +129,7 @@ impl BankBuilder {
         let setup = Setup {
             credentials: self.credentials,
             anchors: self.anchors,
+            revocation: self.revocation,
         };
         let connections = Connections::new(
             setup,
@@ -161,6 +171,7 @@ impl Bank {
             anchors,
             credentials,
             name: None,
+            revocation: Revocation::default(),
             limits: Limits::default(),
             clock: Arc::new(SystemClock),
             randomness: Arc::new(SystemRandomness),

@@ -10,6 +10,7 @@ use shared_types::trust::Anchors;
 use crate::bank::{ConfigurationError, Limits};
 use crate::credentials::Credentials;
 use crate::environment::Clock;
+use crate::revocation::Revocation;
 use crate::tls::ServerVerifier;
 
 /// Whom we show ourselves as, and whom we believe.
@@ -17,6 +18,7 @@ use crate::tls::ServerVerifier;
 pub(crate) struct Setup {
     pub(crate) credentials: Credentials,
     pub(crate) anchors: Anchors,
+    pub(crate) revocation: Revocation,
 }
 
 /// Connections that were all set up in one way. They are closed once this is dropped, and the calls over them have ended.
@@ -35,7 +37,8 @@ impl Connections {
         clock: Arc<dyn Clock>,
         limits: &Limits,
     ) -> Result<Self, ConfigurationError> {
-        let verifier = Arc::new(ServerVerifier::new(setup.anchors.clone(), expected, clock));
+        let judge = ServerVerifier::new(setup.anchors.clone(), expected, clock);
+        let verifier = Arc::new(judge.revocation(setup.revocation.clone()));
         let tls = verifier.config(&setup.credentials)?;
         let client = client(tls.clone(), limits)?;
         Ok(Self {

@@ -53,6 +53,7 @@ mod exchange;
 pub mod files;
 mod pages;
 pub mod probe;
+pub mod revocation;
 pub mod rotation;
 mod tls;
 mod transport_error;

@@ -1,6 +1,6 @@
 //! Certificates that are replaced while calls are made.
 //!
-//! [`Bank::replace_credentials`] and [`Bank::replace_anchors`] take effect on the next call, over a new connection. Calls
+//! [`Bank::replace_credentials`], [`Bank::replace_anchors`] and [`Bank::replace_revocation`] take effect on the next call, over a new connection. Calls
 //! under way end undisturbed on the connection they began with. What cannot take the place of the old is refused, and the
 //! old one stays. [`CredentialFiles`] reads certificate and key again whenever their files change:
 //!
@@ -37,6 +37,7 @@ use crate::bank::{Bank, ConfigurationError};
 use crate::connections::Setup;
 use crate::credentials::{Credentials, CredentialsError};
 use crate::files::Watched;
+use crate::revocation::Revocation;
 use crate::tls::unix_now;
 
 /// Why something cannot take the place of what a handle has. The old stays in use.
@@ -87,7 +88,7 @@ impl Bank {
             }
             Ok(Setup {
                 credentials: new,
-                anchors: setup.anchors.clone(),
+                ..setup.clone()
             })
         })
     }
@@ -103,8 +104,18 @@ impl Bank {
                 return Err(ReplacementRefused::NoValidAnchor);
             }
             Ok(Setup {
-                credentials: setup.credentials.clone(),
                 anchors: new,
+                ..setup.clone()
+            })
+        })
+    }
+
+    /// Goes by other lists of revoked certificates from the next call on.
+    pub fn replace_revocation(&self, new: Revocation) -> Result<(), ConfigurationError> {
+        self.reconnect(|setup| {
+            Ok(Setup {
+                revocation: new,
+                ..setup.clone()
             })
         })
     }

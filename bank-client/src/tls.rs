@@ -17,6 +17,7 @@ use shared_types::trust::{Anchors, Refusal, Usage, Window, judge};
 
 use crate::credentials::{Credentials, provider};
 use crate::environment::Clock;
+use crate::revocation::Revocation;
 
 /// Why we refused a server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -66,6 +67,7 @@ pub(crate) struct ServerVerifier {
     anchors: Anchors,
     /// Without it, any organisation will do.
     expected: Option<OrganisationId>,
+    revocation: Revocation,
     clock: Arc<dyn Clock>,
     provider: Arc<CryptoProvider>,
     last: Mutex<Last>,
@@ -89,10 +91,17 @@ impl ServerVerifier {
         Self {
             anchors,
             expected: expected.into(),
+            revocation: Revocation::default(),
             clock,
             provider: Arc::new(provider()),
             last: Mutex::default(),
         }
+    }
+
+    /// The same, going by that of revoked certificates.
+    pub(crate) fn revocation(mut self, revocation: Revocation) -> Self {
+        self.revocation = revocation;
+        self
     }
 
     /// The TLS configuration that shows `credentials` and asks this verifier.
@@ -135,15 +144,15 @@ impl ServerVerifier {
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         name: &ServerName<'_>,
+        stapled: &[u8],
     ) -> Result<Window, ServerRefusal> {
-        let window = judge(
-            &self.anchors,
-            leaf,
-            intermediates,
-            Usage::Server,
-            unix_now(&*self.clock),
-        )?
-        .window;
+        let now = unix_now(&*self.clock);
+        let path = judge(&self.anchors, leaf, intermediates, Usage::Server, now)?;
+        let known = self.revocation.check(&path, stapled, now)?;
+        let window = Window {
+            until: path.window.until.min(known),
+            ..path.window
+        };
         let parsed = ParsedCertificate::try_from(leaf).map_err(|_| Refusal::Unreadable)?;
         verify_server_name(&parsed, name)
             .map_err(|_| ServerRefusal::WrongName(name.to_str().into_owned()))?;
@@ -185,10 +194,10 @@ impl ServerCertVerifier for ServerVerifier {
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         name: &ServerName<'_>,
-        _ocsp_response: &[u8],
+        stapled: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        match self.judge(leaf, intermediates, name) {
+        match self.judge(leaf, intermediates, name, stapled) {
             Ok(window) => {
                 let mut last = self.last();
                 last.window = Some(

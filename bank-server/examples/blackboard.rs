@@ -35,17 +35,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bank_client::credentials::Credentials;
-use bank_server::environment::SystemClock;
+use bank_server::environment::{SystemClock, SystemRandomness};
 use bank_server::transport::Fault;
 use bank_server::transport::fetch::FetchLimits;
+use bank_server::transport::inquiry::InquiryOptions;
 use bank_server::transport::keeper::{Keeper, PolicySource, Sources};
 use bank_server::transport::listener::{ConnectionLimits, Door, LogTurnedAway};
 use bank_server::transport::material::Source;
 use bank_server::transport::policy::{Admitted, Ended, Farewell, Policy};
 use bank_server::transport::stream::Bytes;
-use bank_server::transport::trust::UnknownStatus;
 use clap::Parser;
 use rustls_pki_types::{CertificateDer, UnixTime};
+use shared_types::revocation::UnknownStatus;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, oneshot};
@@ -233,6 +234,8 @@ async fn run(arguments: Arguments) -> Result<(), Vec<Fault>> {
         list_files: Source::each("--lists", &lists),
         list_addresses: Vec::new(),
         unknown_status: UnknownStatus::HardFail,
+        // No responders: the lists say all.
+        inquiry: InquiryOptions::default(),
         fetch: FetchLimits {
             time: Duration::from_secs(10),
             allow_local: false,
@@ -240,7 +243,12 @@ async fn run(arguments: Arguments) -> Result<(), Vec<Fault>> {
         refresh: Duration::from_hours(1),
     };
     let roster = RosterFile(Source::new("--roster", roster));
-    let keeper = Keeper::open(sources, roster, Arc::new(SystemClock))?;
+    let keeper = Keeper::open(
+        sources,
+        roster,
+        Arc::new(SystemClock),
+        Arc::new(SystemRandomness),
+    )?;
     // The door lets in whom its trust lets in, and has open connections judged again when that changes.
     let limits = ConnectionLimits {
         handshake: Duration::from_secs(5),

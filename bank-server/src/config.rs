@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
+use shared_types::revocation::UnknownStatus;
 
 pub use crate::fault::Fault;
 use crate::identity::LicenceSource;
@@ -14,7 +15,6 @@ use crate::transport::inquiry::InquiryOptions;
 use crate::transport::keeper::Sources;
 use crate::transport::listener::ConnectionLimits;
 use crate::transport::material::Source;
-use crate::transport::trust::UnknownStatus;
 use crate::xs2a::RequestLimits;
 
 /// Everything a bank is started with. Paths are taken from the folder of the file.

@@ -33,6 +33,19 @@ pub struct InquiryOptions {
     pub refresh: Duration,
 }
 
+impl Default for InquiryOptions {
+    /// Nobody is asked about anything.
+    fn default() -> Self {
+        Self {
+            about_peers: false,
+            about_ourselves: false,
+            nonce_required: false,
+            patience: Duration::from_secs(3),
+            refresh: Duration::from_mins(5),
+        }
+    }
+}
+
 /// Where it is said which certificates are of interest. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Inquiries {

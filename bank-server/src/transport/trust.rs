@@ -9,8 +9,7 @@ use bank_client::environment::Clock;
 use rustls::ServerConfig;
 use rustls::server::{ServerSessionMemoryCache, StoresServerSessions};
 use rustls_pki_types::{CertificateDer, UnixTime};
-use serde::Deserialize;
-use shared_types::revocation::{Link, List, Standing, Statuses};
+use shared_types::revocation::{Link, List, Standing, Statuses, UnknownStatus};
 use shared_types::trust::{Anchors, Path, Refusal, Usage, Window, judge};
 use tokio::sync::watch;
 
@@ -33,17 +32,6 @@ pub struct Beliefs<P> {
     pub policy: Arc<P>,
     /// Our own certificate and key.
     pub credentials: Credentials,
-}
-
-/// What happens to a peer when nothing fresh says whether its certificate was revoked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum UnknownStatus {
-    /// It is refused.
-    #[default]
-    HardFail,
-    /// It is let in, unless a list says that it was revoked.
-    SoftFail,
 }
 
 /// Beliefs, and the TLS configuration that follows from them.
@@ -217,7 +205,7 @@ impl<P: Policy> Beliefs<P> {
     ) -> Result<Verdict<P>, Refusal> {
         let path = self.path(chain, known, now)?;
         let leaf = chain.first().ok_or(Refusal::NoCertificate)?;
-        let mut until = self.check_revocation(&path, now)?;
+        let mut until = path.window.until.min(self.check_revocation(&path, now)?);
         let admitted = self.policy.admit(leaf, now);
         if let Ok(admitted) = &admitted {
             until = until.min(admitted.until.unwrap_or(until));
@@ -253,28 +241,9 @@ impl<P> Beliefs<P> {
         }
     }
 
-    /// Until when it is known that nothing of the path was revoked; one word against any of it counts before what is
-    /// not known of another.
+    /// Until when it is known that nothing of the path was revoked.
     pub(super) fn check_revocation(&self, path: &Path, now: UnixTime) -> Result<UnixTime, Refusal> {
-        let mut until = path.window.until;
-        let mut unknown = None;
-        for link in &path.links {
-            let issuer = || link.issuer.to_string();
-            match self.statuses.standing(link, now) {
-                Standing::Good { until: known } => until = until.min(known),
-                Standing::Revoked { since, reason } => {
-                    return Err(Refusal::Revoked {
-                        issuer: issuer(),
-                        since,
-                        reason,
-                    });
-                }
-                Standing::Unrecorded => return Err(Refusal::Unrecorded { issuer: issuer() }),
-                Standing::Unknown if self.unknown_status == UnknownStatus::SoftFail => {}
-                Standing::Unknown => unknown = Some(Refusal::StatusUnknown { issuer: issuer() }),
-            }
-        }
-        unknown.map_or(Ok(until), Err)
+        self.statuses.check(&path.links, self.unknown_status, now)
     }
 
     /// The certificates of a path of which nothing fresh says how they stand.

@@ -20,4 +20,4 @@ pub use self::link::Link;
 pub use self::list::{List, ListError};
 pub use self::lists::Lists;
 pub use self::reason::{NotAReason, Reason};
-pub use self::statuses::{Standing, Statuses};
+pub use self::statuses::{Standing, Statuses, UnknownStatus};

@@ -1,12 +1,16 @@
 //! All that is known of revocations, from lists and from answers, and what it says of a certificate.
 
+use std::time::Duration;
+
 use rustls_pki_types::UnixTime;
+use serde::Deserialize;
 
 use super::answers::Answers;
 use super::link::Link;
 use super::lists::Lists;
 use super::ocsp::Said;
 use super::reason::Reason;
+use crate::trust::Refusal;
 
 /// What is known of revocations. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -38,7 +42,49 @@ pub enum Standing {
     Unknown,
 }
 
+/// What happens to a certificate when nothing fresh says whether it was revoked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UnknownStatus {
+    /// It is refused.
+    #[default]
+    HardFail,
+    /// It is accepted, unless a list or an answer says that it was revoked.
+    SoftFail,
+}
+
 impl Statuses {
+    /// Until when it is known that none of those certificates was revoked, as far as that is known to end. One word
+    /// against any of them counts before what is not known of another.
+    ///
+    /// Cost: that of [`Self::standing`] for each.
+    pub fn check(
+        &self,
+        links: &[Link],
+        unknown_status: UnknownStatus,
+        now: UnixTime,
+    ) -> Result<UnixTime, Refusal> {
+        let mut until = UnixTime::since_unix_epoch(Duration::from_secs(u64::MAX));
+        let mut unknown = None;
+        for link in links {
+            let issuer = || link.issuer.to_string();
+            match self.standing(link, now) {
+                Standing::Good { until: known } => until = until.min(known),
+                Standing::Revoked { since, reason } => {
+                    return Err(Refusal::Revoked {
+                        issuer: issuer(),
+                        since,
+                        reason,
+                    });
+                }
+                Standing::Unrecorded => return Err(Refusal::Unrecorded { issuer: issuer() }),
+                Standing::Unknown if unknown_status == UnknownStatus::SoftFail => {}
+                Standing::Unknown => unknown = Some(Refusal::StatusUnknown { issuer: issuer() }),
+            }
+        }
+        unknown.map_or(Ok(until), Err)
+    }
+
     /// How a certificate stands at that time. One word against it is enough, from a list or an answer; and what a stale
     /// one says was revoked stays revoked.
     ///

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use bank_client::credentials::Credentials;
 use rustls_pki_types::UnixTime;
+use shared_types::revocation::UnknownStatus;
 
 use crate::fault::Fault;
 use crate::transport::fetch::FetchLimits;
 use crate::transport::inquiry::InquiryOptions;
 use crate::transport::material::Source;
 use crate::transport::policy::Policy;
-use crate::transport::trust::UnknownStatus;
 
 /// Where trust comes from.
 #[derive(Debug, Clone)]
