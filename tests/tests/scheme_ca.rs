@@ -331,7 +331,15 @@ fn the_question_can_be_in_the_path() {
         // As RFC 6960 has it, and as some clients do it.
         for path in [&escaped, &format!("/ocsp/issuing/{encoded}")] {
             fs::write(answer, serving.curl_bytes(path, &[])).unwrap();
-            let read = ["-cert", leaf, "-respin", answer];
+            let read = [
+                "-cert",
+                leaf,
+                "-reqin",
+                request,
+                "-no_nonce",
+                "-respin",
+                answer,
+            ];
             let said = ocsp(&scene, "issuing.pem", &read);
             assert!(said.contains("Response verify OK"), "{said}");
             assert!(said.contains("leaf.pem: good"), "{said}");
@@ -369,7 +377,11 @@ fn the_question_can_be_in_the_path() {
         ],
     );
     fs::write(answer, posted).unwrap();
-    let said = ocsp(&scene, "issuing.pem", &["-cert", leaf, "-respin", answer]);
+    let said = ocsp(
+        &scene,
+        "issuing.pem",
+        &["-cert", leaf, "-no_nonce", "-respin", answer],
+    );
     assert!(
         said.contains("leaf.pem: revoked") && said.contains("Reason: superseded"),
         "{said}"
@@ -386,7 +398,7 @@ fn what_is_no_request_gets_the_answer_that_says_so() {
         ocsp(
             &scene,
             "issuing.pem",
-            &["-serial", "1", "-respin", text(&answer)],
+            &["-serial", "1", "-no_nonce", "-respin", text(&answer)],
         )
     };
     let kind = "Content-Type: application/ocsp-request";
@@ -397,7 +409,7 @@ fn what_is_no_request_gets_the_answer_that_says_so() {
         told(serving.curl_bytes(path, &["-H", kind, "--data-binary", &body]))
     };
     let request = scene.path("request.der");
-    let asked = ["-serial", "1", "-reqout", text(&request)];
+    let asked = ["-serial", "1", "-no_nonce", "-reqout", text(&request)];
     ocsp(&scene, "issuing.pem", &asked);
     let good = fs::read(&request).unwrap();
     assert!(post("/ocsp/issuing", kind, &good).contains("1: unknown"));
