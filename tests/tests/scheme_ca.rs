@@ -1,238 +1,28 @@
-//! An authority as its officers use it, and OpenSSL's opinion of what it issues, lists and answers.
+//! What `scheme-ca` refuses; and OpenSSL's opinion of what it issues, lists and answers.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Output, Stdio};
+use std::io::BufRead as _;
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
 
-use bank_client::environment::{Clock as _, SystemClock};
-use fixtures::pki::{Pki, bank_a};
+use bank_client::environment::{Clock as _, ManualClock, SystemClock};
+use chrono::TimeDelta;
+use fixtures::pki::Pki;
+use fixtures::scheme_ca::Decision;
+use fixtures::scheme_ca::serve::{Options, start};
 use openssl::base64;
 use openssl::ec::{EcGroup, EcKey};
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use openssl::pkey::PKey;
 use openssl::x509::{X509, X509Req};
-use shared_types::register::Service;
-use tempfile::TempDir;
-use tests::programs::{both, own, system};
-
-/// An authority in a folder of its own, with a register that licenses Bank A for all but payment initiation.
-struct Scene {
-    folder: TempDir,
-}
-
-impl Scene {
-    fn new() -> Self {
-        let scene = Self {
-            folder: tempfile::tempdir().unwrap(),
-        };
-        let mut register = Pki::make(SystemClock.now()).unwrap().register;
-        for entry in &mut register.organisations {
-            for services in entry.services.values_mut() {
-                services.remove(&Service::PaymentInitiation);
-            }
-        }
-        let json = serde_json::to_string(&register).unwrap();
-        fs::write(scene.path("register.json"), json).unwrap();
-        let request = system("openssl")
-            .args(["req", "-new", "-newkey", "ec", "-pkeyopt"])
-            .args(["ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=a"])
-            .arg("-keyout")
-            .arg(scene.path("bank.key"))
-            .arg("-out")
-            .arg(scene.path("bank.csr"))
-            .output()
-            .unwrap();
-        assert!(request.status.success(), "{}", both(&request));
-        scene.does(&[
-            "init",
-            "--name",
-            "CA1",
-            "--base",
-            "http://ca1.example",
-            "--by",
-            "Frida",
-        ]);
-        scene
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    /// Of the authority's own folder.
-    fn of_ca(&self, name: &str) -> PathBuf {
-        self.path("ca").join(name)
-    }
-
-    fn asks(&self, arguments: &[&str]) -> Output {
-        own("scheme-ca")
-            .arg("--dir")
-            .arg(self.path("ca"))
-            .args(arguments)
-            .output()
-            .unwrap()
-    }
-
-    fn does(&self, arguments: &[&str]) -> String {
-        let done = self.asks(arguments);
-        assert!(done.status.success(), "{arguments:?}: {}", both(&done));
-        String::from_utf8(done.stdout).unwrap().trim().to_owned()
-    }
-
-    /// It refuses for that reason, and decides nothing.
-    fn refuses(&self, arguments: &[&str], why: &str) {
-        let before = self.does(&["record"]);
-        let refused = self.asks(arguments);
-        assert_eq!(refused.status.code(), Some(1), "{arguments:?}");
-        assert!(
-            refused.stdout.is_empty(),
-            "{arguments:?}: {}",
-            both(&refused)
-        );
-        let told = String::from_utf8(refused.stderr).unwrap();
-        assert!(told.contains(why), "{arguments:?}: {told}");
-        assert_eq!(self.does(&["record"]), before, "{arguments:?}");
-    }
-
-    fn applies(&self, request: &str, role: &str) -> Vec<String> {
-        let id = bank_a().id.unwrap();
-        let request = self.path(request).to_str().unwrap().to_owned();
-        [
-            "apply",
-            "--csr",
-            &request,
-            "--organisation",
-            &id,
-            "--host",
-            "bank-a.example",
-        ]
-        .into_iter()
-        .chain(["--role", role, "--by", "Anton"])
-        .map(str::to_owned)
-        .collect()
-    }
-
-    /// An application's number.
-    fn applied(&self, role: &str) -> String {
-        let arguments = self.applies("bank.csr", role);
-        self.does(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
-    }
-
-    fn vetted(&self, role: &str) -> String {
-        let number = self.applied(role);
-        self.does(&["vet", &number, "--evidence", "licence seen", "--by", "Vera"]);
-        number
-    }
-
-    /// Writes a certificate to `leaf.pem`, and says its serial number.
-    fn issued(&self) -> String {
-        let number = self.vetted("PSP_AI");
-        let register = self.path("register.json");
-        let register = register.to_str().unwrap();
-        let chain = self.does(&["issue", &number, "--register", register, "--by", "Ines"]);
-        fs::write(self.path("leaf.pem"), &chain).unwrap();
-        let leaf = X509::from_pem(chain.as_bytes()).unwrap();
-        leaf.serial_number()
-            .to_bn()
-            .unwrap()
-            .to_hex_str()
-            .unwrap()
-            .to_lowercase()
-    }
-
-    /// As the record has it: with a leading zero octet where the first bit is set.
-    fn revokes(&self, serial: &str, reason: &str) {
-        let first = serial.chars().next().unwrap();
-        let zero = if first.to_digit(16).unwrap() >= 8 {
-            "00"
-        } else {
-            ""
-        };
-        self.does(&[
-            "revoke",
-            &format!("{zero}{serial}"),
-            "--reason",
-            reason,
-            "--by",
-            "Rita",
-        ]);
-    }
-}
-
-/// `scheme-ca serve`, as a process of its own.
-struct Serving {
-    child: Child,
-    out: BufReader<ChildStdout>,
-    url: String,
-}
-
-impl Serving {
-    fn start(scene: &Scene) -> Self {
-        let mut child = own("scheme-ca")
-            .arg("--dir")
-            .arg(scene.path("ca"))
-            .args(["serve", "--listen", "127.0.0.1:0"])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        out.read_line(&mut line).unwrap();
-        let url = line.trim().strip_prefix("serving at ").unwrap().to_owned();
-        Self { child, out, url }
-    }
-
-    fn at(&self, path: &str) -> String {
-        format!("{}{path}", self.url)
-    }
-
-    /// What curl gets, body and all, with the head before it.
-    fn curl(&self, path: &str, arguments: &[&str]) -> String {
-        String::from_utf8_lossy(&self.curl_bytes(path, arguments)).into_owned()
-    }
-
-    fn curl_bytes(&self, path: &str, arguments: &[&str]) -> Vec<u8> {
-        let got = system("curl")
-            .args(["--silent", "--show-error", "--max-time", "20"])
-            .args(arguments)
-            .arg(self.at(path))
-            .output()
-            .unwrap();
-        assert!(got.status.success(), "{}", both(&got));
-        got.stdout
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        // It may have ended before.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// `openssl ocsp` about what was issued by one of the two CAs, believing the root alone.
-fn ocsp(scene: &Scene, issuer: &str, arguments: &[&str]) -> String {
-    let asked = system("openssl")
-        .args(["ocsp", "-CAfile"])
-        .arg(scene.of_ca("root.pem"))
-        .arg("-issuer")
-        .arg(scene.of_ca(issuer))
-        .args(arguments)
-        .output()
-        .unwrap();
-    both(&asked)
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
+use tests::authority::{Scene, Serving, ocsp, text};
+use tests::patience::wait_for;
+use tests::programs::{both, system};
 
 #[test]
 fn openssl_asks_and_believes_the_answers() {
-    let scene = Scene::new();
+    let scene = Scene::found();
     let serial = scene.issued();
     let serving = Serving::start(&scene);
     let (leaf, url) = (scene.path("leaf.pem"), serving.at("/ocsp/issuing"));
@@ -310,7 +100,7 @@ fn openssl_asks_and_believes_the_answers() {
 
 #[test]
 fn the_question_can_be_in_the_path() {
-    let scene = Scene::new();
+    let scene = Scene::found();
     let serial = scene.issued();
     let serving = Serving::start(&scene);
     let (leaf, request, answer) = (
@@ -390,7 +180,7 @@ fn the_question_can_be_in_the_path() {
 
 #[test]
 fn what_is_no_request_gets_the_answer_that_says_so() {
-    let scene = Scene::new();
+    let scene = Scene::found();
     let serving = Serving::start(&scene);
     let answer = scene.path("answer.der");
     let told = |bytes: Vec<u8>| {
@@ -444,7 +234,7 @@ fn what_is_no_request_gets_the_answer_that_says_so() {
 
 #[test]
 fn openssl_agrees_on_the_lists() {
-    let scene = Scene::new();
+    let scene = Scene::found();
     let serial = scene.issued();
     let serving = Serving::start(&scene);
     let both_cas = scene.path("both.pem");
@@ -512,7 +302,7 @@ fn openssl_agrees_on_the_lists() {
 
 #[test]
 fn lists_and_certificates_may_be_kept_until_there_are_others() {
-    let scene = Scene::new();
+    let scene = Scene::found();
     let serial = scene.issued();
     let serving = Serving::start(&scene);
     for (path, kind, age) in [
@@ -560,9 +350,48 @@ fn lists_and_certificates_may_be_kept_until_there_are_others() {
     assert!(again().starts_with("HTTP/1.1 200"), "{}", again());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_are_published_anew_though_nobody_asks() {
+    let clock = Arc::new(ManualClock::at(SystemClock.now()));
+    let folder = tempfile::tempdir().unwrap();
+    let pki = Pki::make(clock.now()).unwrap();
+    let path = folder.path().join("ca1");
+    pki.ca1.keep_in(&path, clock.now()).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let time: Arc<ManualClock> = Arc::clone(&clock);
+    let running = start(Arc::clone(&pki.ca1), listener, time, Options::default())
+        .await
+        .unwrap();
+    let files = ["root", "issuing"].map(|name| path.join(format!("published/{name}.crl")));
+    let read = || files.each_ref().map(|file| fs::read(file).unwrap());
+    let before = read();
+    let published = || {
+        let decisions = pki.ca1.record();
+        let decisions = decisions.entries().iter().map(|entry| &entry.decision);
+        decisions
+            .filter(|decision| matches!(decision, Decision::Published { .. }))
+            .count()
+    };
+    assert_eq!(published(), 2, "those of the folder are good");
+    // They are good for a week.
+    clock.advance(TimeDelta::days(4));
+    wait_for("other lists", || {
+        (0..2)
+            .all(|list| read()[list] != before[list])
+            .then_some(())
+    })
+    .await;
+    assert_eq!(published(), 4);
+
+    let address = running.address();
+    assert!(TcpStream::connect(address).is_ok());
+    running.stop().await;
+    assert!(TcpStream::connect(address).is_err());
+}
+
 #[test]
 fn serving_ends_when_it_is_told_to() {
-    let scene = Scene::new();
+    let scene = Scene::found();
     for signal in ["-TERM", "-INT"] {
         let mut serving = Serving::start(&scene);
         let told = system("kill")
@@ -575,7 +404,7 @@ fn serving_ends_when_it_is_told_to() {
         serving.out.read_line(&mut rest).unwrap();
         assert_eq!(rest.trim(), "stopped");
     }
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let refused = scene.asks(&["serve", "--listen", &address]);
     assert_eq!(refused.status.code(), Some(1));
@@ -588,7 +417,7 @@ fn serving_ends_when_it_is_told_to() {
 
 #[test]
 fn it_refuses_what_it_must() {
-    let scene = Scene::new();
+    let scene = Scene::found();
     let register = scene.path("register.json");
     let register = text(&register);
     let issue = |number: &str, by: &str, days: &str| {
