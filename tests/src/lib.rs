@@ -1,7 +1,8 @@
-//! What the black-box tests stand on: banks that run, a TPP that sends whatever it likes, and programs.
+//! What the black-box tests stand on: banks and authorities that run, a TPP that sends whatever it likes, and programs.
 
 #![forbid(unsafe_code)]
 
+pub mod authority;
 pub mod banks;
 pub mod front;
 pub mod held;
