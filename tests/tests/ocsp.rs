@@ -8,18 +8,23 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
 
+use bank_client::ErrorKind;
+use bank_client::credentials::Credentials;
 use bank_client::environment::{Clock as _, ManualClock, SystemClock};
+use bank_client::revocation::Revocation;
 use bank_server::config::Config;
 use bank_server::transport::listener::{DoorObserver, TurnedAway};
 use bank_server::{BankServer, RunningBank};
 use chrono::{DateTime, TimeDelta, Utc};
 use fixtures::outsider::{Met, Tls, call};
 use fixtures::pki::{Identity, Pki};
+use fixtures::scheme_ca::Which;
 use openssl::x509::X509;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
-use shared_types::revocation::Link;
 use shared_types::revocation::ocsp::Answer;
+use shared_types::revocation::{Issuers, Link, List, Reason, Statuses, UnknownStatus};
+use shared_types::trust::Anchors;
 use tempfile::TempDir;
 use tests::patience::wait_for;
 use tests::programs::{both, system};
@@ -357,6 +362,92 @@ async fn the_signer_has_to_be_appointed() {
     bank.running.stop().await;
 }
 
+/// Our own client goes by what the bank staples, and by lists it is given.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sdk_knows_a_revoked_bank() {
+    let world = World::make();
+    let b = &world.pki.bank_b.qwac;
+    world.index(&[b, &world.pki.bank_a.qwac], &[]);
+    let _responder = world.respond_as_ca(&["-nmin", "60"]);
+    let now = world.clock.now();
+    let list = |which| {
+        let authorities = [
+            first(world.pki.ca1.root_pem().unwrap().as_bytes()),
+            first(world.pki.ca1.issuing_pem().unwrap().as_bytes()),
+        ];
+        let list = world.pki.ca1.publish(which, now).unwrap();
+        Arc::new(List::read(list, &Issuers::new(&authorities)).unwrap())
+    };
+    let knowing = |lists: Vec<Arc<List>>| {
+        let mut statuses = Statuses::default();
+        for list in lists {
+            statuses.lists.add(list).unwrap();
+        }
+        Revocation {
+            statuses,
+            unknown_status: UnknownStatus::HardFail,
+        }
+    };
+    let (stapling, silent) = (
+        world.bank("hard-fail", ", stapling = true").await,
+        world.bank("hard-fail", "").await,
+    );
+    let handle = |bank: &Bank| {
+        let (root, own) = (world.pki.ca1.root_pem().unwrap(), &world.pki.bank_a.qwac);
+        bank_client::Bank::builder(
+            format!("https://{}", bank.running.xs2a_address()),
+            bank.running.organisation().clone(),
+            Anchors::from_pem(root.as_bytes()).unwrap(),
+            Credentials::from_pem(own.chain_pem.as_bytes(), own.key_pem.as_bytes()).unwrap(),
+        )
+        .clock(Arc::clone(&world.clock) as Arc<ManualClock>)
+        .revocation(knowing(vec![list(Which::Root)]))
+        .build()
+        .unwrap()
+    };
+    let (from_stapling, from_silent) = (handle(&stapling), handle(&silent));
+    let refused = async |handle: &bank_client::Bank| match handle
+        .consent_status("none")
+        .await
+        .unwrap_err()
+        .kind
+    {
+        ErrorKind::Refused { status: 403, .. } => None,
+        ErrorKind::WeRefused { reason, .. } => Some(reason.to_string()),
+        other => panic!("{other:?}"),
+    };
+    // The staple comes in the background; until then, nothing is known of the bank.
+    loop {
+        match refused(&from_stapling).await {
+            None => break,
+            Some(reason) => assert!(reason.contains(NOTHING_FRESH), "{reason}"),
+        }
+    }
+    let reason = refused(&from_silent).await.unwrap();
+    assert!(reason.contains(NOTHING_FRESH), "{reason}");
+    // A list says as much as a staple.
+    from_silent
+        .replace_revocation(knowing(vec![list(Which::Root), list(Which::Issuing)]))
+        .unwrap();
+    assert_eq!(refused(&from_silent).await, None);
+    // And more, when it is against the bank.
+    let serial = world.pki.ca1.serials_of("PSDFR-ACPR-20002").remove(0);
+    let withdrawn = Reason::PrivilegeWithdrawn;
+    world
+        .pki
+        .ca1
+        .revoke(&serial, withdrawn, "Rita", now)
+        .unwrap();
+    for handle in [&from_silent, &from_stapling] {
+        let lists = vec![list(Which::Root), list(Which::Issuing)];
+        handle.replace_revocation(knowing(lists)).unwrap();
+        let reason = refused(handle).await.unwrap();
+        assert!(reason.contains("privilegeWithdrawn"), "{reason}");
+    }
+    stapling.running.stop().await;
+    silent.running.stop().await;
+}
+
 /// A certificate that is revoked while its connection is open: the next answer says so, and the connection ends.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_changes_reaches_open_connections() {
@@ -387,7 +478,7 @@ async fn an_answer_that_changes_reaches_open_connections() {
 async fn our_own_answer_is_stapled() {
     let world = World::make();
     world.index(&[&world.pki.bank_b.qwac, &world.pki.bank_a.qwac], &[]);
-    let _responder = world.respond_as_ca(&["-nmin", "60"]);
+    let responder = world.respond_as_ca(&["-nmin", "60"]);
     let bank = world.bank("hard-fail", ", stapling = true").await;
     let address = bank.running.xs2a_address().to_string();
     let connect = || {
@@ -411,7 +502,7 @@ async fn our_own_answer_is_stapled() {
     assert!(said.contains("OCSP Response Status: successful"), "{said}");
     assert!(said.contains("Cert Status: good"), "{said}");
     // When it is stale, none is better.
-    drop(_responder);
+    drop(responder);
     world.clock.advance(TimeDelta::hours(2));
     let said = connect();
     assert!(said.contains("OCSP response: no response sent"), "{said}");

@@ -107,6 +107,14 @@ impl Issuers {
         known
     }
 
+    /// Whether that CA is one of them.
+    #[must_use]
+    pub fn includes(&self, issuer: &Issuer) -> bool {
+        self.named(&issuer.name)
+            .iter()
+            .any(|known| known.id == issuer.id)
+    }
+
     /// Those of that name; several, where a CA got a new key.
     pub(super) fn named(&self, name: &[u8]) -> &[Arc<Issuer>] {
         self.0.get(name).map_or(&[], Vec::as_slice)

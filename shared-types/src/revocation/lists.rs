@@ -34,6 +34,13 @@ impl Lists {
         }
     }
 
+    /// Keeps those that are still of use.
+    pub fn retain(&mut self, mut is_of_use: impl FnMut(&List) -> bool) {
+        for of_issuer in self.0.values_mut() {
+            of_issuer.retain(|list| is_of_use(list));
+        }
+    }
+
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<List>> {
         self.0.values().flatten()

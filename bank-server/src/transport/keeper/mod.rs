@@ -48,6 +48,9 @@ pub struct Keeper<S: PolicySource> {
     policy_files: Watched,
     list_files: Vec<Watched>,
     intermediates: Vec<CertificateDer<'static>>,
+    /// Anchors that are good, and would lock everybody out for want of their lists: they wait for those.
+    waiting: Option<Anchors>,
+    /// Whose lists are read.
     issuers: Issuers,
     /// What was refused, by what it is a part of.
     refused: BTreeMap<String, Vec<Fault>>,
@@ -64,7 +67,6 @@ struct Tally {
 struct Found<P> {
     credentials: Option<Credentials>,
     anchors: Option<Anchors>,
-    intermediates: bool,
     policy: Option<P>,
     lists: Vec<Arc<List>>,
 }
@@ -170,6 +172,7 @@ impl<S: PolicySource> Keeper<S> {
             policy_files,
             list_files,
             intermediates,
+            waiting: None,
             issuers,
             refused: BTreeMap::new(),
             tally: Tally::default(),
@@ -281,7 +284,6 @@ impl<S: PolicySource> Keeper<S> {
         let mut found = Found {
             credentials: None,
             anchors: None,
-            intermediates: false,
             policy: None,
             lists: Vec::new(),
         };
@@ -293,20 +295,11 @@ impl<S: PolicySource> Keeper<S> {
                 .and_then(|new| self.check_credentials(new, &current.credentials, now));
             found.credentials = self.settle("certificate", outcome);
         }
+        let mut other_issuers = false;
         if let Some(contents) = self.anchor_files.changed(anyway) {
-            let outcome = contents.and_then(|contents| {
-                material::anchors(&paired(self.anchor_files.sources(), &contents))
-            });
-            let outcome = outcome.and_then(|anchors| {
-                if anchors.any_valid_at(now) {
-                    Ok(anchors)
-                } else {
-                    Err(self.of_anchors(
-                        "none of the anchors is valid at this time: nobody could connect",
-                    ))
-                }
-            });
-            found.anchors = self.settle("anchors", outcome);
+            found.anchors = self.check_anchors(contents, now);
+            self.waiting = None;
+            other_issuers = found.anchors.is_some();
         }
         if let Some(contents) = self.intermediate_files.changed(anyway) {
             let outcome = contents.and_then(|contents| {
@@ -314,7 +307,7 @@ impl<S: PolicySource> Keeper<S> {
             });
             if let Some(intermediates) = self.settle("intermediates", outcome) {
                 self.intermediates = intermediates;
-                found.intermediates = true;
+                other_issuers = true;
             }
         }
         if let Some(contents) = self.policy_files.changed(anyway) {
@@ -326,9 +319,12 @@ impl<S: PolicySource> Keeper<S> {
             });
             found.policy = self.settle("policy", outcome);
         }
-        if found.anchors.is_some() || found.intermediates {
-            let anchors = found.anchors.as_ref().unwrap_or(&current.anchors);
-            self.issuers = Issuers::new(anchors.certificates().iter().chain(&self.intermediates));
+        if other_issuers {
+            // The old anchors' lists count until the new ones are in place.
+            let anchors = [found.anchors.as_ref(), Some(&current.anchors)];
+            let anchors = anchors.into_iter().flatten();
+            let known = anchors.flat_map(|anchors| anchors.certificates());
+            self.issuers = Issuers::new(known.chain(&self.intermediates));
             // A list that was refused because its CA was not known may be good now.
             self.list_files.iter_mut().for_each(Watched::forget);
         }
@@ -390,7 +386,6 @@ impl<S: PolicySource> Keeper<S> {
         let found = Found {
             credentials: None,
             anchors: None,
-            intermediates: false,
             policy: None,
             lists: list.into_iter().collect(),
         };
@@ -415,6 +410,24 @@ impl<S: PolicySource> Keeper<S> {
         match problem {
             Some(problem) => Err(vec![self.sources.certificate.fault(&problem)]),
             None => Ok(new),
+        }
+    }
+
+    fn check_anchors(
+        &mut self,
+        contents: Result<Vec<Vec<u8>>, Vec<Fault>>,
+        now: UnixTime,
+    ) -> Option<Anchors> {
+        let outcome = contents.and_then(|contents| {
+            material::anchors(&paired(self.anchor_files.sources(), &contents))
+        });
+        match outcome {
+            Ok(anchors) if anchors.any_valid_at(now) => Some(anchors),
+            Ok(_) => {
+                let none = "none of the anchors is valid at this time: nobody could connect";
+                self.settle("anchors", Err(self.of_anchors(none)))
+            }
+            Err(faults) => self.settle("anchors", Err(faults)),
         }
     }
 
@@ -451,42 +464,28 @@ impl<S: PolicySource> Keeper<S> {
             credentials,
             anchors,
             policy,
-            lists: new_lists,
-            ..
+            lists,
         } = found;
-        if credentials.is_none() && anchors.is_none() && policy.is_none() && new_lists.is_empty() {
-            return;
-        }
-        let mut lists = current.statuses.lists.clone();
-        for list in new_lists {
+        let anchors = anchors.or_else(|| self.waiting.take());
+        let more = credentials.is_some() || policy.is_some() || !lists.is_empty();
+        let mut next = current.clone();
+        for list in lists {
             // Each was tried before; two of the same kind in one look leave the newer one.
-            let _ = lists.add(list);
+            let _ = next.statuses.lists.add(list);
         }
-        let candidate = Beliefs {
-            anchors: anchors.map_or_else(|| Arc::clone(&current.anchors), Arc::new),
-            statuses: Statuses {
-                lists,
-                ..Statuses::default()
-            },
-            ask_responders: current.ask_responders,
-            unknown_status: current.unknown_status,
-            policy: policy.map_or_else(|| Arc::clone(&current.policy), Arc::new),
-            credentials: credentials.unwrap_or_else(|| current.credentials.clone()),
-        };
-        let now = self.now();
-        let locks_out = candidate.lets_nobody_in(now) && !current.lets_nobody_in(now);
-        if locks_out {
-            let faults = self.of_anchors(
-                "no revocation list of the new anchors is at hand: nobody could connect",
-            );
-            self.anchor_files.forget();
-            self.settle::<()>("anchors", Err(faults));
+        if let Some(policy) = policy {
+            next.policy = Arc::new(policy);
+        }
+        if let Some(credentials) = credentials {
+            next.credentials = credentials;
+        }
+        let adopted = anchors.is_some_and(|anchors| self.adopt(anchors, &mut next));
+        if !more && !adopted {
             return;
         }
-        let described = format!("{candidate:?}");
+        let described = format!("{next:?}");
         let changed = self.trust.change(|latest| {
             // Answers arrive meanwhile, and not through us.
-            let mut next = candidate;
             next.statuses.answers = latest.statuses.answers.clone();
             next
         });
@@ -500,6 +499,31 @@ impl<S: PolicySource> Keeper<S> {
                 self.settle::<()>("certificate", Err(vec![fault]));
             }
         }
+    }
+
+    /// Puts new anchors in the place of the old ones, unless that would lock everybody out: then they wait.
+    fn adopt(&mut self, anchors: Anchors, next: &mut Beliefs<S::Policy>) -> bool {
+        let now = self.now();
+        let locked_out = next.lets_nobody_in(now);
+        let old = std::mem::replace(&mut next.anchors, Arc::new(anchors));
+        if next.lets_nobody_in(now) && !locked_out {
+            let anchors = std::mem::replace(&mut next.anchors, old);
+            self.waiting = Arc::into_inner(anchors);
+            let faults = self.of_anchors(
+                "no revocation list of the new anchors is at hand: nobody could connect",
+            );
+            self.settle::<()>("anchors", Err(faults));
+            return false;
+        }
+        self.settle("anchors", Ok(()));
+        let known = next.anchors.certificates().iter();
+        self.issuers = Issuers::new(known.chain(&self.intermediates));
+        // What those say who are trusted no longer is of no more use.
+        let issuers = &self.issuers;
+        next.statuses
+            .lists
+            .retain(|list| issuers.includes(list.issuer()));
+        true
     }
 
     /// Tells operators how things stand.
