@@ -46,7 +46,7 @@ fn probe(banks: &Banks, server: &str, certificate: Option<&str>, more: &[&str]) 
 /// The last sentence; the exit code says whether access was granted.
 #[track_caller]
 fn sentence(output: &Output, granted: bool) -> String {
-    let code = if granted { 0 } else { 1 };
+    let code = i32::from(!granted);
     assert_eq!(output.status.code(), Some(code), "{}", both(output));
     assert!(output.stderr.is_empty(), "{}", both(output));
     let text = String::from_utf8(output.stdout.clone()).unwrap();
