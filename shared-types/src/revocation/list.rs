@@ -211,6 +211,10 @@ impl List {
         self.issuer.id() == other.issuer.id() && self.scope == other.scope
     }
 
+    pub(super) fn is_the_same_as(&self, other: &Self) -> bool {
+        self.der == other.der
+    }
+
     /// Whether it was made before the other: the number says so, or the time where numbers are equal.
     pub(super) fn is_older_than(&self, other: &Self) -> bool {
         let order = |list: &Self| (list.number.len(), list.number.clone(), list.this_update);

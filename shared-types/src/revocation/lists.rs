@@ -34,6 +34,16 @@ impl Lists {
         }
     }
 
+    /// Whether that very list is at hand.
+    #[must_use]
+    pub fn holds(&self, list: &List) -> bool {
+        let of_issuer = self.0.get(&list.issuer().id());
+        of_issuer
+            .into_iter()
+            .flatten()
+            .any(|known| known.is_the_same_as(list))
+    }
+
     /// Keeps those that are still of use.
     pub fn retain(&mut self, mut is_of_use: impl FnMut(&List) -> bool) {
         for of_issuer in self.0.values_mut() {

@@ -467,10 +467,15 @@ impl<S: PolicySource> Keeper<S> {
             lists,
         } = found;
         let anchors = anchors.or_else(|| self.waiting.take());
+        let at_hand = &current.statuses.lists;
+        let lists: Vec<Arc<List>> = lists
+            .into_iter()
+            .filter(|list| !at_hand.holds(list))
+            .collect();
         let more = credentials.is_some() || policy.is_some() || !lists.is_empty();
         let mut next = current.clone();
         for list in lists {
-            // Each was tried before; two of the same kind in one look leave the newer one.
+            // Each was tried before; of two of the same kind in one look, the newer one stays.
             let _ = next.statuses.lists.add(list);
         }
         if let Some(policy) = policy {
