@@ -14,14 +14,19 @@ use shared_types::revocation::{List, Lists, Standing};
 use shared_types::trust::{Anchors, Path, Refusal, Usage, Window, judge};
 use tokio::sync::watch;
 
+use super::gateways::Gateways;
 use super::policy::Policy;
-use super::verifier;
+use super::verifier::{self, Judges};
 
 /// Everything that decides who may come in, and what we show of ourselves. Never changed, only replaced whole. Cheap to
 /// clone.
 pub struct Beliefs<P> {
     /// The agreed certification authorities.
     pub anchors: Arc<Anchors>,
+    /// CAs below them that are known here. They complete the chains that gateways forward.
+    pub intermediates: Arc<[CertificateDer<'static>]>,
+    /// The gateways that may forward peers.
+    pub gateways: Gateways,
     /// What they and their CAs have revoked.
     pub lists: Lists,
     /// What happens to a certificate of which nothing fresh says whether it was revoked.
@@ -47,6 +52,7 @@ pub enum UnknownStatus {
 struct Snapshot<P> {
     beliefs: Arc<Beliefs<P>>,
     tls: Arc<ServerConfig>,
+    gateway_tls: Arc<ServerConfig>,
 }
 
 /// Where the current beliefs are kept. Reading them takes no lock.
@@ -56,7 +62,13 @@ pub struct Trust<P> {
     changing: Mutex<()>,
     changed: watch::Sender<()>,
     clock: Arc<dyn Clock>,
-    sessions: Arc<dyn StoresServerSessions>,
+    sessions: Sessions,
+}
+
+/// Kept apart, so that no session of one kind of listener can be resumed at the other.
+struct Sessions {
+    peers: Arc<dyn StoresServerSessions>,
+    gateways: Arc<dyn StoresServerSessions>,
 }
 
 /// A favourable judgement of a chain: by which beliefs, for how long it stands, and what the policy says.
@@ -67,6 +79,12 @@ pub(super) struct Verdict<P: Policy> {
     pub(super) peer: Result<Arc<P::Peer>, P::Objection>,
 }
 
+/// A favourable judgement of a gateway: by which beliefs, and for how long it stands.
+pub(super) struct GatewayVerdict<P> {
+    by: Arc<Beliefs<P>>,
+    window: Window,
+}
+
 /// TLS sessions that are kept for resumption.
 const SESSIONS: usize = 4096;
 
@@ -74,7 +92,10 @@ impl<P: Policy> Trust<P> {
     /// Starts with those beliefs.
     pub fn new(beliefs: Beliefs<P>, clock: Arc<dyn Clock>) -> Result<Self, rustls::Error> {
         // A resumed session is judged again when it is admitted, so it may save the peer a signature.
-        let sessions: Arc<dyn StoresServerSessions> = ServerSessionMemoryCache::new(SESSIONS);
+        let sessions = Sessions {
+            peers: ServerSessionMemoryCache::new(SESSIONS),
+            gateways: ServerSessionMemoryCache::new(SESSIONS),
+        };
         let snapshot = Snapshot::new(beliefs, &clock, &sessions)?;
         Ok(Self {
             current: ArcSwap::from_pointee(snapshot),
@@ -117,6 +138,11 @@ impl<P: Policy> Trust<P> {
         Arc::clone(&self.current.load().tls)
     }
 
+    /// The same, for a listener to which gateways connect.
+    pub(super) fn gateway_tls(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.current.load().gateway_tls)
+    }
+
     /// Judges a chain, the peer's own certificate first, by the beliefs and the time of this moment. What an earlier
     /// verdict found is not looked for again, where it cannot have changed.
     pub(super) fn judge(
@@ -136,7 +162,24 @@ impl<P: Policy> Trust<P> {
             && verdict.window.contains(self.now())
     }
 
-    fn now(&self) -> UnixTime {
+    /// Judges the certificate that a gateway has shown.
+    pub(super) fn judge_gateway(
+        &self,
+        chain: &[CertificateDer<'_>],
+    ) -> Result<GatewayVerdict<P>, Refusal> {
+        let by = self.current();
+        let leaf = chain.first().ok_or(Refusal::NoCertificate)?;
+        let window = by.gateways.judge(leaf, self.now())?;
+        Ok(GatewayVerdict { by, window })
+    }
+
+    /// Whether an earlier judgement of a gateway still stands, at the cost of [`Self::stands`].
+    pub(super) fn gateway_stands(&self, verdict: &GatewayVerdict<P>) -> bool {
+        Arc::ptr_eq(&verdict.by, &self.current.load().beliefs)
+            && verdict.window.contains(self.now())
+    }
+
+    pub(super) fn now(&self) -> UnixTime {
         unix_now(&*self.clock)
     }
 }
@@ -151,13 +194,17 @@ impl<P: Policy> Snapshot<P> {
     fn new(
         beliefs: Beliefs<P>,
         clock: &Arc<dyn Clock>,
-        sessions: &Arc<dyn StoresServerSessions>,
+        sessions: &Sessions,
     ) -> Result<Self, rustls::Error> {
         let beliefs = Arc::new(beliefs);
-        let tls = verifier::configure(&beliefs, Arc::clone(clock), Arc::clone(sessions))?;
+        let tls = |judges, sessions| {
+            verifier::configure(&beliefs, judges, Arc::clone(clock), Arc::clone(sessions))
+                .map(Arc::new)
+        };
         Ok(Self {
+            tls: tls(Judges::Peers, &sessions.peers)?,
+            gateway_tls: tls(Judges::Gateways, &sessions.gateways)?,
             beliefs,
-            tls: Arc::new(tls),
         })
     }
 }
@@ -230,6 +277,8 @@ impl<P> Clone for Beliefs<P> {
     fn clone(&self) -> Self {
         Self {
             anchors: Arc::clone(&self.anchors),
+            intermediates: Arc::clone(&self.intermediates),
+            gateways: self.gateways.clone(),
             lists: self.lists.clone(),
             unknown_status: self.unknown_status,
             policy: Arc::clone(&self.policy),
@@ -243,6 +292,7 @@ impl<P> fmt::Debug for Beliefs<P> {
         f.debug_struct("Beliefs")
             .field("anchors", &self.anchors.certificates().len())
             .field("lists", &self.lists)
+            .field("gateways", &self.gateways)
             .field("credentials", &self.credentials)
             .finish_non_exhaustive()
     }

@@ -19,19 +19,34 @@ use shared_types::trust::Refusal;
 use super::policy::Policy;
 use super::trust::{Beliefs, unix_now};
 
+/// Whom a listener's handshake judges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Judges {
+    /// Peers, by the anchors.
+    Peers,
+    /// Gateways, by the pinned certificates.
+    Gateways,
+}
+
 /// The TLS configuration that shows the credentials of those beliefs, and judges peers by them.
 pub(super) fn configure<P: Policy>(
     beliefs: &Arc<Beliefs<P>>,
+    judges: Judges,
     clock: Arc<dyn Clock>,
     sessions: Arc<dyn StoresServerSessions>,
 ) -> Result<ServerConfig, rustls::Error> {
     let provider = Arc::new(provider());
     let verifier = PeerVerifier {
-        hints: beliefs
-            .anchors
-            .subjects()
-            .map(DistinguishedName::in_sequence)
-            .collect(),
+        hints: match judges {
+            Judges::Peers => beliefs
+                .anchors
+                .subjects()
+                .map(DistinguishedName::in_sequence)
+                .collect(),
+            // Any authority may have issued what is pinned.
+            Judges::Gateways => Vec::new(),
+        },
+        judges,
         beliefs: Arc::clone(beliefs),
         clock,
         provider: Arc::clone(&provider),
@@ -68,6 +83,7 @@ pub(super) async fn noting_refusal<F: IntoFuture>(
 /// judged once more.
 struct PeerVerifier<P: Policy> {
     beliefs: Arc<Beliefs<P>>,
+    judges: Judges,
     clock: Arc<dyn Clock>,
     provider: Arc<CryptoProvider>,
     hints: Vec<DistinguishedName>,
@@ -92,12 +108,19 @@ impl<P: Policy> ClientCertVerifier for PeerVerifier<P> {
         intermediates: &[CertificateDer<'_>],
         _now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        let chain: Vec<CertificateDer<'_>> = std::iter::once(leaf)
-            .chain(intermediates)
-            .cloned()
-            .collect();
-        match self.beliefs.judge(&chain, None, unix_now(&*self.clock)) {
-            Ok(_) => Ok(ClientCertVerified::assertion()),
+        let now = unix_now(&*self.clock);
+        let judged = match self.judges {
+            Judges::Peers => {
+                let chain: Vec<CertificateDer<'_>> = std::iter::once(leaf)
+                    .chain(intermediates)
+                    .cloned()
+                    .collect();
+                self.beliefs.judge(&chain, None, now).map(drop)
+            }
+            Judges::Gateways => self.beliefs.gateways.judge(leaf, now).map(drop),
+        };
+        match judged {
+            Ok(()) => Ok(ClientCertVerified::assertion()),
             Err(refusal) => {
                 let error = refusal.to_tls();
                 // Outside `noting_refusal` there is nobody to tell.

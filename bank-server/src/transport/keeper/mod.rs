@@ -1,7 +1,7 @@
 //! Keeps trust up to date: watches the files it is made of, fetches revocation lists, and puts each change in place.
 //!
-//! What belongs together is taken or refused together: certificate and key, the anchors, the intermediates, the policy,
-//! each list. What is refused leaves the old in place and is reported; it does not hold up the rest, so that a broken
+//! What belongs together is taken or refused together: certificate and key, the anchors, the intermediates, the gateways,
+//! the policy, each list. What is refused leaves the old in place and is reported; it does not hold up the rest, so that a broken
 //! register cannot keep a revocation out. All that was taken in one look is put in place as one snapshot.
 
 mod fetching;
@@ -26,6 +26,7 @@ use self::fetching::{Fetched, keep_fetching};
 pub use self::report::{ListReport, Report};
 pub use self::sources::{PolicySource, Sources};
 use super::fetch::Fetcher;
+use super::gateways::Gateways;
 use super::material::{self, Source};
 use super::trust::{Beliefs, Trust, unix_now};
 use super::watched::Watched;
@@ -41,9 +42,10 @@ pub struct Keeper<S: PolicySource> {
     credential_files: Watched,
     anchor_files: Watched,
     intermediate_files: Watched,
+    gateway_files: Watched,
     policy_files: Watched,
     list_files: Vec<Watched>,
-    intermediates: Vec<CertificateDer<'static>>,
+    intermediates: Arc<[CertificateDer<'static>]>,
     issuers: Issuers,
     /// What was refused, by what it is a part of.
     refused: BTreeMap<String, Vec<Fault>>,
@@ -61,6 +63,7 @@ struct Found<P> {
     credentials: Option<Credentials>,
     anchors: Option<Anchors>,
     intermediates: bool,
+    gateways: Option<Gateways>,
     policy: Option<P>,
     lists: Vec<Arc<List>>,
 }
@@ -80,6 +83,7 @@ impl<S: PolicySource> Keeper<S> {
         ]);
         let mut anchor_files = Watched::new(sources.anchors.clone());
         let mut intermediate_files = Watched::new(sources.intermediates.clone());
+        let mut gateway_files = Watched::new(sources.gateways.clone());
         let mut policy_files = Watched::new(policy.files());
         let mut list_files: Vec<Watched> = sources
             .list_files
@@ -96,10 +100,13 @@ impl<S: PolicySource> Keeper<S> {
         note(read(&mut credential_files, credentials_of).map(|read| credentials = Some(read)));
         let mut anchors = None;
         note(read(&mut anchor_files, material::anchors).map(|read| anchors = Some(read)));
-        let mut intermediates = Vec::new();
+        let mut intermediates: Arc<[_]> = Arc::default();
         note(
-            read(&mut intermediate_files, material::certificates).map(|read| intermediates = read),
+            read(&mut intermediate_files, material::certificates)
+                .map(|read| intermediates = read.into()),
         );
+        let mut gateways = Gateways::default();
+        note(read(&mut gateway_files, material::gateways).map(|read| gateways = read));
         let mut made = None;
         if let Some(credentials) = &credentials {
             let contents = first(&mut policy_files);
@@ -113,7 +120,7 @@ impl<S: PolicySource> Keeper<S> {
         let mut lists = Lists::default();
         let mut issuers = Issuers::default();
         if let Some(anchors) = &anchors {
-            issuers = Issuers::new(anchors.certificates().iter().chain(&intermediates));
+            issuers = Issuers::new(anchors.certificates().iter().chain(&*intermediates));
             for watched in &mut list_files {
                 note(first(watched).and_then(|contents| {
                     let source = watched.sources().first().cloned();
@@ -135,6 +142,8 @@ impl<S: PolicySource> Keeper<S> {
         };
         let beliefs = Beliefs {
             anchors: Arc::new(anchors),
+            intermediates: Arc::clone(&intermediates),
+            gateways,
             lists,
             unknown_status: sources.unknown_status,
             policy: Arc::new(made),
@@ -151,6 +160,7 @@ impl<S: PolicySource> Keeper<S> {
             credential_files,
             anchor_files,
             intermediate_files,
+            gateway_files,
             policy_files,
             list_files,
             intermediates,
@@ -247,6 +257,7 @@ impl<S: PolicySource> Keeper<S> {
             credentials: None,
             anchors: None,
             intermediates: false,
+            gateways: None,
             policy: None,
             lists: Vec::new(),
         };
@@ -278,9 +289,19 @@ impl<S: PolicySource> Keeper<S> {
                 material::certificates(&paired(self.intermediate_files.sources(), &contents))
             });
             if let Some(intermediates) = self.settle("intermediates", outcome) {
-                self.intermediates = intermediates;
+                self.intermediates = intermediates.into();
                 found.intermediates = true;
             }
+        }
+        if let Some(contents) = self.gateway_files.changed(anyway) {
+            let outcome = contents.and_then(|contents| {
+                material::gateways(&paired(self.gateway_files.sources(), &contents))
+            });
+            let outcome = outcome.and_then(|gateways| match self.gateway_fault(&gateways, now) {
+                Some(fault) => Err(vec![fault]),
+                None => Ok(gateways),
+            });
+            found.gateways = self.settle("gateways", outcome);
         }
         if let Some(contents) = self.policy_files.changed(anyway) {
             let credentials = found.credentials.as_ref().unwrap_or(&current.credentials);
@@ -293,7 +314,7 @@ impl<S: PolicySource> Keeper<S> {
         }
         if found.anchors.is_some() || found.intermediates {
             let anchors = found.anchors.as_ref().unwrap_or(&current.anchors);
-            self.issuers = Issuers::new(anchors.certificates().iter().chain(&self.intermediates));
+            self.issuers = Issuers::new(anchors.certificates().iter().chain(&*self.intermediates));
             // A list that was refused because its CA was not known may be good now.
             self.list_files.iter_mut().for_each(Watched::forget);
         }
@@ -351,6 +372,7 @@ impl<S: PolicySource> Keeper<S> {
             credentials: None,
             anchors: None,
             intermediates: false,
+            gateways: None,
             policy: None,
             lists: list.into_iter().collect(),
         };
@@ -376,6 +398,15 @@ impl<S: PolicySource> Keeper<S> {
             Some(problem) => Err(vec![self.sources.certificate.fault(&problem)]),
             None => Ok(new),
         }
+    }
+
+    /// What is wrong where no gateway can come in.
+    fn gateway_fault(&self, gateways: &Gateways, now: UnixTime) -> Option<Fault> {
+        let source = self.sources.gateways.first()?;
+        gateways.all_out_of_time(now).then(|| {
+            let problem = "no gateway's certificate is valid at this time: none could connect";
+            Fault::new(&source.place, problem)
+        })
     }
 
     fn of_anchors(&self, problem: &str) -> Vec<Fault> {
@@ -410,11 +441,20 @@ impl<S: PolicySource> Keeper<S> {
         let Found {
             credentials,
             anchors,
+            intermediates,
+            gateways,
             policy,
             lists: new_lists,
-            ..
         } = found;
-        if credentials.is_none() && anchors.is_none() && policy.is_none() && new_lists.is_empty() {
+        let parts = [
+            credentials.is_some(),
+            anchors.is_some(),
+            intermediates,
+            gateways.is_some(),
+            policy.is_some(),
+            !new_lists.is_empty(),
+        ];
+        if !parts.contains(&true) {
             return;
         }
         let mut lists = current.lists.clone();
@@ -424,6 +464,8 @@ impl<S: PolicySource> Keeper<S> {
         }
         let candidate = Beliefs {
             anchors: anchors.map_or_else(|| Arc::clone(&current.anchors), Arc::new),
+            intermediates: Arc::clone(&self.intermediates),
+            gateways: gateways.unwrap_or_else(|| current.gateways.clone()),
             lists,
             unknown_status: current.unknown_status,
             policy: policy.map_or_else(|| Arc::clone(&current.policy), Arc::new),
@@ -458,6 +500,7 @@ impl<S: PolicySource> Keeper<S> {
         let current = self.trust.current();
         let mut problems: Vec<Fault> = self.refused.values().flatten().cloned().collect();
         problems.extend(self.own_certificate_fault());
+        problems.extend(self.gateway_fault(&current.gateways, now));
         let lists: Vec<ListReport> = current
             .lists
             .iter()
