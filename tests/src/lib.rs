@@ -4,6 +4,7 @@
 
 pub mod banks;
 pub mod front;
+pub mod gateway;
 pub mod http;
 pub mod patience;
 pub mod programs;
