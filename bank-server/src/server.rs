@@ -179,7 +179,7 @@ impl BankServer {
             .map(|proxied| listen(proxied.listen))
             .transpose()?
             .unzip();
-        let mut doors = vec![("xs2a", xs2a_socket, door.clone())];
+        let mut doors = vec![("xs2a", xs2a_socket, door)];
         doors.extend(
             proxied_socket
                 .zip(gateway_door)
@@ -194,7 +194,7 @@ impl BankServer {
             keeper,
             reread: Arc::clone(&reread),
         };
-        let running = run(&self.config, sockets, keeping, door, xs2a, health).await?;
+        let running = run(&self.config, sockets, keeping, xs2a, health).await?;
         tracing::info!(bank = self.config.bank.name, %organisation, xs2a = %xs2a_address, proxied = proxied_address.map(tracing::field::display), operator = %operator_address, "serving");
         Ok(RunningBank {
             organisation,
@@ -275,7 +275,6 @@ async fn run(
     config: &Config,
     sockets: Sockets,
     keeping: Keeping,
-    door: Door<Licences>,
     xs2a: web::Data<Xs2a>,
     health: web::Data<Health>,
 ) -> Result<Running, StartError> {
@@ -289,7 +288,9 @@ async fn run(
             actix_rt::System::new().block_on(async move {
                 let (fetched, ready) = oneshot::channel();
                 actix_rt::spawn(keeping.keeper.keep(keeping.reread, fetched));
-                actix_rt::spawn(door.keep_judging());
+                for (_, _, door) in &sockets.doors {
+                    actix_rt::spawn(door.clone().keep_judging());
+                }
                 // Peers that connect meanwhile wait, instead of being refused for want of a list.
                 wait_for_first(ready, first_fetch).await;
                 let mut builder = actix_server::Server::build()

@@ -24,6 +24,7 @@ pub struct Connection<P: Policy> {
     pub address: SocketAddr,
     /// The peer's certificate in a few words.
     pub certificate: CertificateSummary,
+    gateway: bool,
     chain: Vec<CertificateDer<'static>>,
     place: Place,
     trust: Arc<Trust<P>>,
@@ -75,6 +76,7 @@ impl<P: Policy> Connection<P> {
         Ok(Self {
             address,
             certificate,
+            gateway: standing.is_gateway(),
             chain,
             place,
             trust,
@@ -125,7 +127,7 @@ impl<P: Policy> Connection<P> {
             tracing::warn!(peer = %self.address, certificate = %self.certificate, reason = %end, "trust in an open connection ended");
             state.end = Some(end.clone());
             // A gateway would take a last word over HTTP/1.1 for the answer to what its next peer asks.
-            state.told |= state.standing.is_gateway();
+            state.told |= self.gateway;
             drop(state);
             self.ended.cancel();
         }
@@ -135,7 +137,7 @@ impl<P: Policy> Connection<P> {
     /// Whether a gateway is at the other end.
     #[must_use]
     pub fn is_gateway(&self) -> bool {
-        self.state().standing.is_gateway()
+        self.gateway
     }
 
     /// Ready once the peer may no longer be here.

@@ -1,8 +1,6 @@
 //! Peers that gateways forward: judged as if they had come themselves, and remembered for as long as that stands.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -13,14 +11,14 @@ use shared_types::trust::{Refusal, complete};
 
 use super::policy::{Ended, Policy};
 use super::quota::{Place, Quota, Turn};
+use super::recent::Recent;
 use super::trust::{Trust, Verdict};
 
 /// What all gateways of a listener have forwarded.
 pub struct Forwarding<P: Policy> {
     trust: Arc<Trust<P>>,
     quota: Quota,
-    known: Mutex<HashMap<String, Arc<Forwarded<P>>>>,
-    uses: AtomicU64,
+    known: Mutex<Recent<Arc<Forwarded<P>>>>,
 }
 
 /// A peer whose certificate a gateway forwards.
@@ -33,11 +31,9 @@ pub struct Forwarded<P: Policy> {
     quota: Quota,
     /// Where its requests are counted, once it was found welcome.
     place: OnceLock<Place>,
-    /// When it was last asked for, in uses of all.
-    used: AtomicU64,
 }
 
-/// Chains that are remembered for each listener. One more takes the place of that which was not asked for the longest.
+/// Chains that are remembered for each listener.
 const MOST: usize = 1024;
 
 impl<P: Policy> Forwarding<P> {
@@ -46,8 +42,7 @@ impl<P: Policy> Forwarding<P> {
         Self {
             trust,
             quota,
-            known: Mutex::default(),
-            uses: AtomicU64::new(0),
+            known: Mutex::new(Recent::new(MOST)),
         }
     }
 
@@ -59,10 +54,8 @@ impl<P: Policy> Forwarding<P> {
         chain: Vec<CertificateDer<'static>>,
     ) -> Result<Arc<Forwarded<P>>, Refusal> {
         let key = key(&chain);
-        let now = self.uses.fetch_add(1, Ordering::Relaxed);
         if let Some(known) = self.known().get(&key) {
-            known.used.store(now, Ordering::Relaxed);
-            return Ok(Arc::clone(known));
+            return Ok(known);
         }
         let verdict = judge(&self.trust, &chain, None).await?;
         let leaf = chain.first().ok_or(Refusal::NoCertificate)?;
@@ -72,22 +65,23 @@ impl<P: Policy> Forwarding<P> {
             trust: Arc::clone(&self.trust),
             quota: self.quota.clone(),
             place: OnceLock::new(),
-            used: AtomicU64::new(now),
             chain,
         });
-        let mut known = self.known();
-        if known.len() >= MOST {
-            let oldest = known
-                .iter()
-                .min_by_key(|(_, forwarded)| forwarded.used.load(Ordering::Relaxed))
-                .map(|(key, _)| key.clone());
-            oldest.and_then(|key| known.remove(&key));
-        }
-        known.insert(key, Arc::clone(&forwarded));
+        self.known().insert(key, Arc::clone(&forwarded));
         Ok(forwarded)
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<String, Arc<Forwarded<P>>>> {
+    /// Forgets all peers whenever trust changes: each would keep the beliefs alive that it was last judged by, long lists
+    /// and all. Runs for as long as it is polled.
+    pub(super) async fn keep_forgetting(&self) {
+        let mut changes = self.trust.changes();
+        // The sender lives in `trust`.
+        while changes.changed().await.is_ok() {
+            self.known().clear();
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Recent<Arc<Forwarded<P>>>> {
         // Nothing panics while the lock is held; if it did, what is known would still be true.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -118,6 +112,10 @@ impl<P: Policy> Forwarded<P> {
 
 /// The very judgement that a chain gets whose holder comes itself, after the intermediates that are known here were
 /// added: gateways may forward the peer's own certificate alone.
+#[expect(
+    clippy::unused_async,
+    reason = "asking a responder (RFC 6960) belongs here, and waits"
+)]
 async fn judge<P: Policy>(
     trust: &Trust<P>,
     chain: &[CertificateDer<'static>],

@@ -130,6 +130,7 @@ impl<P: Policy> Door<P> {
         let forwarding = Forwarding::new(Arc::clone(&self.trust), self.quota.clone());
         Self {
             role: Role::Gateways(Arc::new(forwarding)),
+            open: OpenConnections::default(),
             quota: Quota::new(quota::Limits {
                 connections,
                 requests: usize::MAX,
@@ -139,9 +140,15 @@ impl<P: Policy> Door<P> {
     }
 
     /// Has every open connection judged again when trust changes, or time runs out. Runs for as long as it is polled; to
-    /// be polled once for all clones of a door, and for that of the gateways.
+    /// be polled once for all clones of a door.
     pub async fn keep_judging(self) {
-        self.open.keep_judging(self.trust).await;
+        let judging = self.open.keep_judging(self.trust);
+        match self.role {
+            Role::Peers => judging.await,
+            Role::Gateways(forwarding) => {
+                tokio::join!(judging, forwarding.keep_forgetting());
+            }
+        }
     }
 
     /// Lets one peer in, or turns it away.

@@ -25,6 +25,7 @@ pub mod material;
 mod open;
 pub mod policy;
 mod quota;
+mod recent;
 pub mod standing;
 pub mod stream;
 pub mod trust;

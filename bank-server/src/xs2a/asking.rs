@@ -1,10 +1,10 @@
 //! Who asks: the peer of the connection, or the one whose certificate its gateway forwards.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use actix_web::HttpResponse;
 use actix_web::dev::ServiceRequest;
+use shared_types::certificate::CertificateSummary;
 
 use super::Xs2a;
 use super::error::ApiError;
@@ -84,9 +84,11 @@ impl Asker {
         self.connection.ended().await;
     }
 
-    /// The gateway that the request came through.
-    pub(super) fn gateway(&self) -> Option<SocketAddr> {
-        self.forwarded.as_ref().map(|_| self.connection.address)
+    /// The certificate that a gateway has forwarded.
+    pub(super) fn forwarded(&self) -> Option<&CertificateSummary> {
+        self.forwarded
+            .as_ref()
+            .map(|forwarded| &forwarded.certificate)
     }
 }
 
@@ -169,9 +171,7 @@ async fn behind(
         ApiError::format(malformed.header.as_str(), malformed.problem.to_string())
     })?;
     let chain = read.ok_or_else(ApiError::no_certificate)?;
-    let leaf = chain
-        .first()
-        .map(shared_types::certificate::CertificateSummary::of);
+    let leaf = chain.first().map(CertificateSummary::of);
     let forwarded = forwarding.peer(chain).await.map_err(|refusal| {
         tracing::warn!(gateway = %gateway.address, certificate = leaf.map(tracing::field::display), reason = %refusal, "forwarded peer turned away");
         ApiError::ended(&Ended::Untrusted(refusal))

@@ -53,12 +53,15 @@ pub(crate) async fn door(
     let method = request.method().clone();
     let echo = request_id(request.headers()).ok();
     let connection = request.conn_data::<Arc<Connection>>();
+    let gateway = connection
+        .filter(|connection| connection.is_gateway())
+        .map(|connection| connection.address);
     let mut answering = connection.map(Connection::begin_request);
-    let asked = ask(&request, answering.as_mut()).await;
-    let asker = asked.as_ref().ok().cloned();
+    let outcome = ask(&request, answering.as_mut()).await;
+    let asker = outcome.as_ref().ok().cloned();
     let has_turn = answering.as_ref().is_some_and(Answering::has_turn);
 
-    let (mut response, refused) = match asked
+    let (mut response, refused) = match outcome
         .and_then(|asker| enter(&request, asker, has_turn).map_err(Closed::from))
     {
         Err(closed) => (request.into_response(closed.respond()), Some(closed.error)),
@@ -97,7 +100,8 @@ pub(crate) async fn door(
     tracing::info!(
         request_id = echo.map(tracing::field::display),
         tpp = asker.as_ref().map(|asker| tracing::field::display(asker.tpp.organisation())),
-        gateway = asker.as_ref().and_then(Asker::gateway).map(tracing::field::display),
+        gateway = gateway.map(tracing::field::display),
+        forwarded = asker.as_ref().and_then(Asker::forwarded).map(tracing::field::display),
         method = %method,
         // The pattern, not the path: paths hold ids of consents and accounts.
         resource = response.request().match_pattern().as_deref(),
