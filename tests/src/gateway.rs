@@ -331,10 +331,11 @@ impl Held {
 
     /// Asks, and reads the answer.
     pub fn get(&mut self, path: &str, headers: &[(&str, &str)]) -> Response {
-        let lines: String = headers
+        let lines: Vec<String> = headers
             .iter()
             .map(|(name, value)| format!("{name}: {value}\r\n"))
             .collect();
+        let lines = lines.concat();
         self.send(&format!(
             "GET {path} HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: {REQUEST_ID}\r\n{lines}\r\n"
         ));
