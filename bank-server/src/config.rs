@@ -1,5 +1,7 @@
 //! The configuration file of one bank.
 
+mod proxied;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,6 +9,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use shared_types::revocation::UnknownStatus;
 
+pub use self::proxied::ProxiedConfig;
 pub use crate::fault::Fault;
 use crate::identity::LicenceSource;
 use crate::telemetry::LogFormat;
@@ -25,6 +28,8 @@ pub struct Config {
     pub bank: BankConfig,
     /// The listener for TPPs.
     pub xs2a: Xs2aConfig,
+    /// The listener for gateways in front of the bank, if there are any.
+    pub proxied: Option<ProxiedConfig>,
     /// The listener for the bank's operators.
     pub operator: OperatorConfig,
     /// Where data is kept.
@@ -63,7 +68,8 @@ pub struct Xs2aConfig {
     pub private_key: PathBuf,
     /// The agreed certification authorities, as PEM. No other is trusted, the system's least of all.
     pub anchors: Vec<PathBuf>,
-    /// Intermediate CAs, as PEM: those whose revocation lists are used beside the anchors' own.
+    /// Intermediate CAs, as PEM: those whose revocation lists are used beside the anchors' own. They complete the chains
+    /// that gateways forward.
     #[serde(default)]
     pub intermediates: Vec<PathBuf>,
     /// Threads that answer requests; one for each core, if absent.
@@ -252,9 +258,13 @@ impl Config {
             &mut config.store.path,
         ];
         let lists = [&mut xs2a.anchors, &mut xs2a.intermediates];
+        let gateways = config
+            .proxied
+            .iter_mut()
+            .map(|proxied| &mut proxied.gateways);
         for path in paths
             .into_iter()
-            .chain(lists.into_iter().flatten())
+            .chain(lists.into_iter().chain(gateways).flatten())
             .chain(&mut config.register.file)
         {
             *path = folder.join(&*path);
@@ -272,6 +282,10 @@ impl Config {
         let Self {
             xs2a, revocation, ..
         } = self;
+        let gateways = self
+            .proxied
+            .as_ref()
+            .map(|proxied| proxied.gateways.as_slice());
         let lists = revocation.lists.iter().enumerate().map(|(index, list)| {
             let place = format!("revocation.lists[{index}]");
             (is_address(list), Source::new(place, list))
@@ -285,6 +299,7 @@ impl Config {
             private_key: Source::new("xs2a.private_key", &xs2a.private_key),
             anchors: Source::each("xs2a.anchors", &xs2a.anchors),
             intermediates: Source::each("xs2a.intermediates", &xs2a.intermediates),
+            gateways: Source::each("proxied.gateways", gateways.unwrap_or_default()),
             list_files: only(list_files),
             list_addresses: only(list_addresses),
             unknown_status: revocation.unknown_status,
@@ -395,6 +410,7 @@ impl Config {
                 "names no certification authority: nobody could connect",
             ));
         }
+        faults.extend(self.proxied.iter().flat_map(ProxiedConfig::faults));
         if let Err(error) = crate::telemetry::check_filter(&self.log.filter) {
             faults.push(Fault::new("log.filter", error));
         }

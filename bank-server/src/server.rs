@@ -16,7 +16,7 @@ use shared_types::eidas::OrganisationId;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
 
-use crate::config::{Config, Fault};
+use crate::config::{Config, Fault, ProxiedConfig};
 use crate::consent::Approvals;
 use crate::core_banking::CoreBanking;
 use crate::core_banking::ledger::Ledger;
@@ -156,12 +156,19 @@ impl BankServer {
             self.config.limits.of_connections(),
             self.observer,
         );
+        let proxied = self.config.proxied.as_ref();
+        let gateway_door = proxied.map(|proxied| door.for_gateways(proxied.connections));
+        let certificate_header = proxied
+            .map(ProxiedConfig::certificate_header)
+            .transpose()
+            .map_err(|fault| StartError::Configuration(vec![fault]))?;
         let xs2a = web::Data::new(Xs2a {
             consents,
             core: Arc::clone(&core),
             clock: self.clock,
             randomness: self.randomness,
             limits: self.config.limits.of_requests(),
+            certificate_header,
         });
         let health = web::Data::new(Health {
             database: database.clone(),
@@ -171,8 +178,18 @@ impl BankServer {
         });
         let (xs2a_socket, xs2a_address) = listen(self.config.xs2a.listen)?;
         let (operator_socket, operator_address) = listen(self.config.operator.listen)?;
+        let (proxied_socket, proxied_address) = proxied
+            .map(|proxied| listen(proxied.listen))
+            .transpose()?
+            .unzip();
+        let mut doors = vec![("xs2a", xs2a_socket, door)];
+        doors.extend(
+            proxied_socket
+                .zip(gateway_door)
+                .map(|(socket, door)| ("proxied", socket, door)),
+        );
         let sockets = Sockets {
-            xs2a: xs2a_socket,
+            doors,
             operator: operator_socket,
         };
         let reread = Arc::new(Notify::new());
@@ -180,11 +197,12 @@ impl BankServer {
             keeper,
             reread: Arc::clone(&reread),
         };
-        let running = run(&self.config, sockets, keeping, door, xs2a, health).await?;
-        tracing::info!(bank = self.config.bank.name, %organisation, xs2a = %xs2a_address, operator = %operator_address, "serving");
+        let running = run(&self.config, sockets, keeping, xs2a, health).await?;
+        tracing::info!(bank = self.config.bank.name, %organisation, xs2a = %xs2a_address, proxied = proxied_address.map(tracing::field::display), operator = %operator_address, "serving");
         Ok(RunningBank {
             organisation,
             xs2a_address,
+            proxied_address,
             operator_address,
             approvals,
             trust,
@@ -250,7 +268,8 @@ fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> 
 }
 
 struct Sockets {
-    xs2a: TcpListener,
+    /// Each with its name in logs.
+    doors: Vec<(&'static str, TcpListener, Door<Licences>)>,
     operator: TcpListener,
 }
 
@@ -270,7 +289,6 @@ async fn run(
     config: &Config,
     sockets: Sockets,
     keeping: Keeping,
-    door: Door<Licences>,
     xs2a: web::Data<Xs2a>,
     health: web::Data<Health>,
 ) -> Result<Running, StartError> {
@@ -284,7 +302,9 @@ async fn run(
             actix_rt::System::new().block_on(async move {
                 let (fetched, ready) = oneshot::channel();
                 actix_rt::spawn(keeping.keeper.keep(keeping.reread, fetched));
-                actix_rt::spawn(door.clone().keep_judging());
+                for (_, _, door) in &sockets.doors {
+                    actix_rt::spawn(door.clone().keep_judging());
+                }
                 // Peers that connect meanwhile wait, instead of being refused for want of a list.
                 wait_for_first(ready, first_fetch).await;
                 let mut builder = actix_server::Server::build()
@@ -296,17 +316,19 @@ async fn run(
                 let ending = builder.graceful_shutdown_signal();
                 let time = Duration::from_secs(limits.request_seconds);
                 let idle = Duration::from_secs(limits.idle_seconds);
-                let builder = builder
-                    .listen("xs2a", sockets.xs2a, move || {
+                for (name, socket, door) in sockets.doors {
+                    let (ending, xs2a) = (ending.clone(), xs2a.clone());
+                    builder = builder.listen(name, socket, move || {
                         let ending = ending.clone();
                         xs2a_service(door.clone(), xs2a.clone(), time, idle, move || {
                             let ending = ending.clone();
                             async move { ending.notified().await }
                         })
-                    })?
-                    .listen("operator", sockets.operator, move || {
-                        operator_service(health.clone())
                     })?;
+                }
+                let builder = builder.listen("operator", sockets.operator, move || {
+                    operator_service(health.clone())
+                })?;
                 let server = builder.run();
                 // If nobody waits for the handle any more, nobody needs the server.
                 let _ = started.send(server.handle());
@@ -368,6 +390,7 @@ fn operator_service(
 pub struct RunningBank {
     organisation: OrganisationId,
     xs2a_address: SocketAddr,
+    proxied_address: Option<SocketAddr>,
     operator_address: SocketAddr,
     approvals: Approvals,
     trust: Arc<Trust<Licences>>,
@@ -382,6 +405,12 @@ impl RunningBank {
     #[must_use]
     pub fn xs2a_address(&self) -> SocketAddr {
         self.xs2a_address
+    }
+
+    /// Where gateways connect, if there is a listener for them.
+    #[must_use]
+    pub fn proxied_address(&self) -> Option<SocketAddr> {
+        self.proxied_address
     }
 
     /// Where operators connect.

@@ -273,7 +273,9 @@ async fn shake_hands(pki: &Pki, without: &RunningBank, with: &RunningBank) -> bo
         times[0].push(short);
         times[1].push(long);
     }
-    times.iter_mut().for_each(|times| times.sort_unstable());
+    for times in &mut times {
+        times.sort_unstable();
+    }
     ratios.sort_by(f64::total_cmp);
     let ratio = ratios[ratios.len() / 2];
     println!(

@@ -63,7 +63,8 @@ impl Response {
         self
     }
 
-    fn read(bytes: &[u8]) -> Self {
+    /// One whole answer, or its head alone.
+    pub fn read(bytes: &[u8]) -> Self {
         let end = bytes
             .windows(4)
             .position(|window| window == b"\r\n\r\n")

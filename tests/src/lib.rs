@@ -5,6 +5,7 @@
 pub mod authority;
 pub mod banks;
 pub mod front;
+pub mod gateway;
 pub mod held;
 pub mod http;
 pub mod operator;

@@ -19,17 +19,17 @@ pub fn own(name: &str) -> Command {
     Command::new(program)
 }
 
-/// A program of the system.
+/// A program of the system. Debian has some where only root looks for them.
 pub fn system(name: &str) -> Command {
     let found = Command::new("sh")
-        .args(["-c", &format!("command -v {name}")])
+        .args(["-c", &format!("PATH=$PATH:/usr/sbin command -v {name}")])
         .output()
         .unwrap();
     assert!(
         found.status.success(),
         "{name} is not installed: run `apt-get install {name}`, or tests/run"
     );
-    Command::new(name)
+    Command::new(String::from_utf8(found.stdout).unwrap().trim())
 }
 
 /// Standard output and standard error together, for looking into.

@@ -65,11 +65,33 @@ fn anywhere(module: &str, text: &str) -> bool {
     .any(|folder| search(&Path::new(ROOT).join(folder), module, text))
 }
 
+/// The first configuration in a text.
+fn configuration(text: &str) -> &str {
+    let (_, after) = text.split_once("```toml\n").unwrap();
+    after.split_once("```").unwrap().0
+}
+
+#[test]
+fn the_listener_for_gateways_is_configured_as_documented() {
+    let (readme, gateways) = (read("README.md"), read("docs/gateways.md"));
+    let (before, rest) = configuration(&readme).split_once("[proxied]").unwrap();
+    let (_, after) = rest.split_once("[revocation]").unwrap();
+    let section = configuration(&gateways).replace("# header_name", "header_name");
+    let section = section.replace("\"rfc9440\"", "\"nginx-escaped-pem\"");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("bank.toml");
+    fs::write(&file, format!("{before}{section}\n[revocation]{after}")).unwrap();
+    let config = Config::read(&file).unwrap_or_else(|fault| panic!("{fault}"));
+    assert_eq!(config.faults(), []);
+    let proxied = config.proxied.unwrap();
+    assert_eq!(proxied.gateways, [folder.path().join("gateways.pem")]);
+    assert_eq!(proxied.connections, 1000);
+}
+
 #[test]
 fn the_configuration_of_the_readme_is_one() {
     let readme = read("README.md");
-    let (_, after) = readme.split_once("```toml\n").unwrap();
-    let (configuration, _) = after.split_once("```").unwrap();
+    let configuration = configuration(&readme);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("bank.toml");
     fs::write(&file, configuration).unwrap();

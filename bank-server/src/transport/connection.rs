@@ -13,9 +13,11 @@ use shared_types::trust::Refusal;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::forwarding::Forwarded;
 use super::policy::{Ended, Policy};
 use super::quota::{Place, Turn};
-use super::trust::{Trust, Verdict};
+use super::standing::{Caller, Role, Standing};
+use super::trust::Trust;
 
 /// What is known of a connection whose peer came in over mutual TLS.
 pub struct Connection<P: Policy> {
@@ -23,6 +25,7 @@ pub struct Connection<P: Policy> {
     pub address: SocketAddr,
     /// The peer's certificate in a few words.
     pub certificate: CertificateSummary,
+    gateway: bool,
     chain: Vec<CertificateDer<'static>>,
     place: Place,
     trust: Arc<Trust<P>>,
@@ -31,7 +34,7 @@ pub struct Connection<P: Policy> {
 }
 
 struct State<P: Policy> {
-    verdict: Verdict<P>,
+    standing: Standing<P>,
     /// Why the peer may no longer be here, once it was so.
     end: Option<Ended<P::Objection>>,
     /// Whether a request was answered with that.
@@ -64,20 +67,23 @@ impl<P: Policy> Connection<P> {
         address: SocketAddr,
         chain: Vec<CertificateDer<'static>>,
         trust: Arc<Trust<P>>,
-        place: impl FnOnce(Option<&P::Peer>) -> Place,
+        role: &Role<P>,
+        place: impl FnOnce(Option<&str>) -> Place,
     ) -> Result<Self, Refusal> {
-        let verdict = trust.admit(&chain).await?;
+        let standing = Standing::new(role, &trust, &chain).await?;
         let leaf = chain.first().ok_or(Refusal::NoCertificate)?;
-        let place = place(verdict.peer.as_deref().ok());
+        let certificate = CertificateSummary::of(leaf);
+        let place = place(standing.group(&certificate.fingerprint));
         Ok(Self {
             address,
-            certificate: CertificateSummary::of(leaf),
+            certificate,
+            gateway: standing.is_gateway(),
             chain,
             place,
             trust,
             ended: CancellationToken::new(),
             state: Mutex::new(State {
-                verdict,
+                standing,
                 end: None,
                 told: false,
                 open: HashMap::new(),
@@ -101,28 +107,28 @@ impl<P: Policy> Connection<P> {
     /// Who is at the other end, or why the peer may not be here. Asked for every request, and whenever trust changes.
     ///
     /// Cost: two comparisons of the clock and one of a pointer, unless something changed; then that of one judgement.
-    pub fn judge(&self) -> Result<Arc<P::Peer>, Ended<P::Objection>> {
+    pub fn judge(&self) -> Result<Caller<P>, Ended<P::Objection>> {
         let mut state = self.state();
         if let Some(end) = &state.end {
             return Err(end.clone());
         }
-        let stood = self.trust.stands(&state.verdict);
+        let stood = state.standing.stands(&self.trust);
         let judged = if stood {
             Ok(())
         } else {
-            self.trust
-                .judge_again(&self.chain, &state.verdict)
-                .map(|verdict| state.verdict = verdict)
+            state.standing.renew(&self.trust, &self.chain)
         };
-        let end = match (judged, &state.verdict.peer) {
-            (Ok(()), Ok(peer)) => return Ok(Arc::clone(peer)),
-            (Ok(()), Err(objection)) => Ended::Unwelcome(objection.clone()),
+        let end = match (judged, state.standing.caller()) {
+            (Ok(()), Ok(caller)) => return Ok(caller),
+            (Ok(()), Err(objection)) => Ended::Unwelcome(objection),
             (Err(refusal), _) => Ended::Untrusted(refusal),
         };
         // Who was never welcome is told when it asks for something; who no longer is, at once.
         if !stood {
             tracing::warn!(peer = %self.address, certificate = %self.certificate, reason = %end, "trust in an open connection ended");
             state.end = Some(end.clone());
+            // A gateway would take a last word over HTTP/1.1 for the answer to what its next peer asks.
+            state.told |= self.gateway;
             drop(state);
             self.ended.cancel();
         }
@@ -131,7 +137,13 @@ impl<P: Policy> Connection<P> {
 
     /// The certificates by which its peer was judged.
     pub(super) fn links(&self) -> Vec<Link> {
-        self.state().verdict.links().to_vec()
+        self.state().standing.links().to_vec()
+    }
+
+    /// Whether a gateway is at the other end.
+    #[must_use]
+    pub fn is_gateway(&self) -> bool {
+        self.gateway
     }
 
     /// Ready once the peer may no longer be here.
@@ -165,6 +177,7 @@ impl<P: Policy> Connection<P> {
             connection: Arc::clone(self),
             number,
             turn: self.place.turn(),
+            forwarded: None,
         }
     }
 
@@ -209,13 +222,27 @@ pub struct Answering<P: Policy> {
     connection: Arc<Connection<P>>,
     number: u64,
     turn: Option<Turn>,
+    /// The peer whose turn it is, if a gateway forwarded it: its place lasts as long as its turns.
+    forwarded: Option<Arc<Forwarded<P>>>,
 }
 
 impl<P: Policy> Answering<P> {
+    /// The connection it came over.
+    #[must_use]
+    pub fn connection(&self) -> &Arc<Connection<P>> {
+        &self.connection
+    }
+
     /// Whether the peer may have this request, beside those it has.
     #[must_use]
     pub fn has_turn(&self) -> bool {
         self.turn.is_some()
+    }
+
+    /// Counts the request among those of the peer that the gateway forwards.
+    pub fn count_for(&mut self, forwarded: &Arc<Forwarded<P>>, peer: &P::Peer) {
+        self.turn = forwarded.turn(peer);
+        self.forwarded = Some(Arc::clone(forwarded));
     }
 }
 

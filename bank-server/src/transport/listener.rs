@@ -16,9 +16,11 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::connection::{Connection, Patience};
+use super::forwarding::Forwarding;
 use super::open::OpenConnections;
 use super::policy::Policy;
 use super::quota::{self, Quota};
+use super::standing::Role;
 use super::stream::Bytes;
 use super::trust::Trust;
 use super::verifier::noting_refusal;
@@ -41,6 +43,7 @@ pub struct ConnectionLimits {
 /// The door: everything that is the same for every connection. Cheap to clone, one for each worker.
 pub struct Door<P: Policy> {
     trust: Arc<Trust<P>>,
+    role: Role<P>,
     open: OpenConnections<P>,
     quota: Quota,
     limits: ConnectionLimits,
@@ -109,6 +112,7 @@ impl<P: Policy> Door<P> {
     ) -> Self {
         Self {
             trust,
+            role: Role::Peers,
             open: OpenConnections::default(),
             quota: Quota::new(quota::Limits {
                 connections: limits.per_peer,
@@ -119,10 +123,32 @@ impl<P: Policy> Door<P> {
         }
     }
 
+    /// Another door, for gateways that forward such peers, each with so many connections. What the peers have at a time
+    /// is counted together at both doors.
+    #[must_use]
+    pub fn for_gateways(&self, connections: usize) -> Self {
+        let forwarding = Forwarding::new(Arc::clone(&self.trust), self.quota.clone());
+        Self {
+            role: Role::Gateways(Arc::new(forwarding)),
+            open: OpenConnections::default(),
+            quota: Quota::new(quota::Limits {
+                connections,
+                requests: usize::MAX,
+            }),
+            ..self.clone()
+        }
+    }
+
     /// Has every open connection judged again when trust changes, or time runs out. Runs for as long as it is polled; to
     /// be polled once for all clones of a door.
     pub async fn keep_judging(self) {
-        self.open.keep_judging(self.trust).await;
+        let judging = self.open.keep_judging(self.trust);
+        match self.role {
+            Role::Peers => judging.await,
+            Role::Gateways(forwarding) => {
+                tokio::join!(judging, forwarding.keep_forgetting());
+            }
+        }
     }
 
     /// Lets one peer in, or turns it away. What comes back is what a service of actix-http takes; a server with a protocol
@@ -138,7 +164,10 @@ impl<P: Policy> Door<P> {
             certificate,
             reason,
         };
-        let acceptor = TlsAcceptor::from(self.trust.tls());
+        let acceptor = TlsAcceptor::from(match self.role {
+            Role::Peers => self.trust.tls(),
+            Role::Gateways(_) => self.trust.gateway_tls(),
+        });
         let handshake = noting_refusal(acceptor.accept(tcp).into_fallible());
         let Ok((outcome, refused)) = timeout(self.limits.handshake, handshake).await else {
             self.observer.turned_away(&turned_away(
@@ -182,8 +211,9 @@ impl<P: Policy> Door<P> {
         let chain: Vec<CertificateDer<'static>> =
             session.peer_certificates().unwrap_or_default().to_vec();
         let shown = chain.first().map(CertificateSummary::of);
-        let admitted = Connection::admit(address, chain, Arc::clone(&self.trust), |peer| {
-            self.quota.take(peer.map(P::group))
+        let trust = Arc::clone(&self.trust);
+        let admitted = Connection::admit(address, chain, trust, &self.role, |group| {
+            self.quota.take(group)
         });
         // A responder may have to be asked; that has limits of its own, and this one besides.
         let Ok(admitted) = timeout(self.limits.handshake, admitted).await else {
@@ -220,6 +250,7 @@ impl<P: Policy> Clone for Door<P> {
     fn clone(&self) -> Self {
         Self {
             trust: Arc::clone(&self.trust),
+            role: self.role.clone(),
             open: self.open.clone(),
             quota: self.quota.clone(),
             limits: self.limits,

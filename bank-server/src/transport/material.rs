@@ -7,6 +7,7 @@ use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, UnixTime};
 use shared_types::trust::{Anchors, Usage, judge};
 
+use super::gateways::Gateways;
 use crate::fault::Fault;
 
 /// A file, and where the configuration names it.
@@ -90,6 +91,17 @@ pub(super) fn certificates(
     } else {
         Err(faults)
     }
+}
+
+/// The gateways whose certificates are in the files.
+pub(super) fn gateways(files: &[(&Source, &[u8])]) -> Result<Gateways, Vec<Fault>> {
+    let unreadable = || match files {
+        [(source, _), ..] => {
+            vec![source.fault(&"or another holds a certificate that cannot be read")]
+        }
+        [] => Vec::new(),
+    };
+    certificates(files).and_then(|pinned| Gateways::new(pinned).ok_or_else(unreadable))
 }
 
 /// What is wrong with our own certificate at that time. A server can run with it, but no client that knows its duty will

@@ -5,15 +5,22 @@
 //! [`stream`] carries its bytes, and ends it when it is idle, or told to go. `open` knows all that are open, and has
 //! each judged again when trust changes.
 //!
+//! At a listener for gateways, the certificate that is judged so is the gateway's own, one of the pinned [`gateways`]. The
+//! peers that it speaks for come as chains in headers ([`certificate_header`]), and [`forwarding`] judges them by the very
+//! same trust.
+//!
 //! [`keeper`] keeps that trust up to date: it watches the files it is made of, and fetches revocation lists. [`inquiry`]
 //! asks the responders that certificates name.
 //!
 //! Nothing here knows what the server is for. What a trusted certificate means to it, it says in a [`policy`]. The example
 //! `blackboard` is a server of quite another kind, with a protocol of its own.
 
+pub mod certificate_header;
 pub mod connection;
 mod farewell;
 pub mod fetch;
+pub mod forwarding;
+pub mod gateways;
 pub mod inquiry;
 pub mod keeper;
 pub mod listener;
@@ -22,6 +29,8 @@ mod open;
 mod own_certificate;
 pub mod policy;
 mod quota;
+mod recent;
+pub mod standing;
 pub mod stream;
 pub mod trust;
 mod verifier;

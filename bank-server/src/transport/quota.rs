@@ -22,10 +22,13 @@ pub(super) struct Limits {
 #[derive(Debug, Default)]
 struct Held {
     connections: usize,
+    /// Places without a connection.
+    visits: usize,
     requests: Arc<AtomicUsize>,
 }
 
-/// One connection's place among those of its peer; given back when dropped.
+/// One connection's place among those of its peer; given back when dropped. A peer that a gateway forwards has a place
+/// without a connection, number 0.
 #[derive(Debug)]
 pub(super) struct Place {
     quota: Quota,
@@ -54,6 +57,19 @@ impl Quota {
             quota: self.clone(),
             group: group.map(str::to_owned),
             number: held.connections,
+            requests: Arc::clone(&held.requests),
+        }
+    }
+
+    /// A place for requests alone.
+    pub(super) fn visit(&self, group: &str) -> Place {
+        let mut all = self.held();
+        let held = all.entry(Some(group.to_owned())).or_default();
+        held.visits += 1;
+        Place {
+            quota: self.clone(),
+            group: Some(group.to_owned()),
+            number: 0,
             requests: Arc::clone(&held.requests),
         }
     }
@@ -94,8 +110,12 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut all = self.quota.held();
         if let Some(held) = all.get_mut(&self.group) {
-            held.connections -= 1;
-            if held.connections == 0 {
+            if self.number == 0 {
+                held.visits -= 1;
+            } else {
+                held.connections -= 1;
+            }
+            if held.connections + held.visits == 0 {
                 all.remove(&self.group);
             }
         }
@@ -137,6 +157,30 @@ mod tests {
         assert!(first.turn().is_some());
         drop((first, second, third));
         assert!(!quota.take(Some(one)).is_excess());
+        assert!(quota.held().is_empty());
+    }
+
+    #[test]
+    fn requests_of_visitors_are_counted_with_those_of_connections() {
+        let quota = Quota::new(Limits {
+            connections: 1,
+            requests: 2,
+        });
+        let visit = quota.visit("one");
+        let connection = quota.take(Some("one"));
+        assert!(
+            !connection.is_excess() && !visit.is_excess(),
+            "a visit is no connection"
+        );
+        let turns = (visit.turn(), connection.turn());
+        assert!(turns.0.is_some() && turns.1.is_some());
+        assert!(visit.turn().is_none() && connection.turn().is_none());
+        drop(connection);
+        assert!(
+            quota.visit("one").turn().is_none(),
+            "as long as one is there"
+        );
+        drop((turns, visit));
         assert!(quota.held().is_empty());
     }
 }

@@ -13,15 +13,20 @@ use shared_types::revocation::{Link, List, Standing, Statuses, UnknownStatus};
 use shared_types::trust::{Anchors, Path, Refusal, Usage, Window, judge};
 use tokio::sync::watch;
 
+use super::gateways::Gateways;
 use super::inquiry::{Inquiries, InquiryTally};
 use super::policy::Policy;
-use super::verifier;
+use super::verifier::{self, Judges};
 
 /// Everything that decides who may come in, and what we show of ourselves. Never changed, only replaced whole. Cheap to
 /// clone.
 pub struct Beliefs<P> {
     /// The agreed certification authorities.
     pub anchors: Arc<Anchors>,
+    /// CAs below them that are known here. They complete the chains that gateways forward.
+    pub intermediates: Arc<[CertificateDer<'static>]>,
+    /// The gateways that may forward peers.
+    pub gateways: Gateways,
     /// What they and their CAs have revoked.
     pub statuses: Statuses,
     /// Whether the responder that a certificate names is asked how it stands, where nothing else is known of it.
@@ -38,6 +43,7 @@ pub struct Beliefs<P> {
 struct Snapshot<P> {
     beliefs: Arc<Beliefs<P>>,
     tls: Arc<ServerConfig>,
+    gateway_tls: Arc<ServerConfig>,
 }
 
 /// Where the current beliefs are kept. Reading them takes no lock.
@@ -47,8 +53,14 @@ pub struct Trust<P> {
     changing: Mutex<()>,
     changed: watch::Sender<()>,
     clock: Arc<dyn Clock>,
-    sessions: Arc<dyn StoresServerSessions>,
+    sessions: Sessions,
     inquiries: Inquiries,
+}
+
+/// Kept apart, so that no session of one kind of listener can be resumed at the other.
+struct Sessions {
+    peers: Arc<dyn StoresServerSessions>,
+    gateways: Arc<dyn StoresServerSessions>,
 }
 
 /// A favourable judgement of a chain: by which beliefs, for how long it stands, and what the policy says.
@@ -57,6 +69,12 @@ pub(super) struct Verdict<P: Policy> {
     path: Path,
     window: Window,
     pub(super) peer: Result<Arc<P::Peer>, P::Objection>,
+}
+
+/// A favourable judgement of a gateway: by which beliefs, and for how long it stands.
+pub(super) struct GatewayVerdict<P> {
+    by: Arc<Beliefs<P>>,
+    window: Window,
 }
 
 /// TLS sessions that are kept for resumption.
@@ -70,7 +88,10 @@ impl<P: Policy> Trust<P> {
         inquiries: Inquiries,
     ) -> Result<Self, rustls::Error> {
         // A resumed session is judged again when it is admitted, so it may save the peer a signature.
-        let sessions: Arc<dyn StoresServerSessions> = ServerSessionMemoryCache::new(SESSIONS);
+        let sessions = Sessions {
+            peers: ServerSessionMemoryCache::new(SESSIONS),
+            gateways: ServerSessionMemoryCache::new(SESSIONS),
+        };
         let snapshot = Snapshot::new(beliefs, &clock, &sessions)?;
         Ok(Self {
             current: ArcSwap::from_pointee(snapshot),
@@ -112,6 +133,11 @@ impl<P: Policy> Trust<P> {
     /// The TLS configuration for a handshake that starts now.
     pub(super) fn tls(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.current.load().tls)
+    }
+
+    /// The same, for a listener to which gateways connect.
+    pub(super) fn gateway_tls(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.current.load().gateway_tls)
     }
 
     /// What has come of asking responders so far.
@@ -165,7 +191,24 @@ impl<P: Policy> Trust<P> {
             && verdict.window.contains(self.now())
     }
 
-    fn now(&self) -> UnixTime {
+    /// Judges the certificate that a gateway has shown.
+    pub(super) fn judge_gateway(
+        &self,
+        chain: &[CertificateDer<'_>],
+    ) -> Result<GatewayVerdict<P>, Refusal> {
+        let by = self.current();
+        let leaf = chain.first().ok_or(Refusal::NoCertificate)?;
+        let window = by.gateways.judge(leaf, self.now())?;
+        Ok(GatewayVerdict { by, window })
+    }
+
+    /// Whether an earlier judgement of a gateway still stands, at the cost of [`Self::stands`].
+    pub(super) fn gateway_stands(&self, verdict: &GatewayVerdict<P>) -> bool {
+        Arc::ptr_eq(&verdict.by, &self.current.load().beliefs)
+            && verdict.window.contains(self.now())
+    }
+
+    pub(super) fn now(&self) -> UnixTime {
         unix_now(&*self.clock)
     }
 }
@@ -180,13 +223,16 @@ impl<P: Policy> Snapshot<P> {
     fn new(
         beliefs: Beliefs<P>,
         clock: &Arc<dyn Clock>,
-        sessions: &Arc<dyn StoresServerSessions>,
+        sessions: &Sessions,
     ) -> Result<Self, rustls::Error> {
         let beliefs = Arc::new(beliefs);
-        let tls = verifier::configure(&beliefs, clock, Arc::clone(sessions))?;
+        let tls = |judges, sessions| {
+            verifier::configure(&beliefs, judges, clock, Arc::clone(sessions)).map(Arc::new)
+        };
         Ok(Self {
+            tls: tls(Judges::Peers, &sessions.peers)?,
+            gateway_tls: tls(Judges::Gateways, &sessions.gateways)?,
             beliefs,
-            tls: Arc::new(tls),
         })
     }
 }
@@ -281,6 +327,8 @@ impl<P> Clone for Beliefs<P> {
     fn clone(&self) -> Self {
         Self {
             anchors: Arc::clone(&self.anchors),
+            intermediates: Arc::clone(&self.intermediates),
+            gateways: self.gateways.clone(),
             statuses: self.statuses.clone(),
             ask_responders: self.ask_responders,
             unknown_status: self.unknown_status,
@@ -296,6 +344,7 @@ impl<P> fmt::Debug for Beliefs<P> {
             .field("anchors", &self.anchors.certificates().len())
             .field("lists", &self.statuses.lists)
             .field("answers", &self.statuses.answers.len())
+            .field("gateways", &self.gateways)
             .field("credentials", &self.credentials)
             .finish_non_exhaustive()
     }

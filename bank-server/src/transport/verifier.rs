@@ -19,19 +19,34 @@ use super::own_certificate::OwnCertificate;
 use super::policy::Policy;
 use super::trust::{Beliefs, unix_now};
 
+/// Whom a listener's handshake judges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Judges {
+    /// Peers, by the anchors.
+    Peers,
+    /// Gateways, by the pinned certificates.
+    Gateways,
+}
+
 /// The TLS configuration that shows the credentials of those beliefs, and judges peers by them.
 pub(super) fn configure<P: Policy>(
     beliefs: &Arc<Beliefs<P>>,
+    judges: Judges,
     clock: &Arc<dyn Clock>,
     sessions: Arc<dyn StoresServerSessions>,
 ) -> Result<ServerConfig, rustls::Error> {
     let provider = Arc::new(provider());
     let verifier = PeerVerifier {
-        hints: beliefs
-            .anchors
-            .subjects()
-            .map(DistinguishedName::in_sequence)
-            .collect(),
+        hints: match judges {
+            Judges::Peers => beliefs
+                .anchors
+                .subjects()
+                .map(DistinguishedName::in_sequence)
+                .collect(),
+            // Any authority may have issued what is pinned.
+            Judges::Gateways => Vec::new(),
+        },
+        judges,
         beliefs: Arc::clone(beliefs),
         clock: Arc::clone(clock),
         provider: Arc::clone(&provider),
@@ -66,9 +81,30 @@ pub(super) async fn noting_refusal<F: IntoFuture>(
 /// judged once more.
 struct PeerVerifier<P: Policy> {
     beliefs: Arc<Beliefs<P>>,
+    judges: Judges,
     clock: Arc<dyn Clock>,
     provider: Arc<CryptoProvider>,
     hints: Vec<DistinguishedName>,
+}
+
+impl<P: Policy> PeerVerifier<P> {
+    fn judge(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), Refusal> {
+        let chain: Vec<CertificateDer<'_>> = std::iter::once(leaf)
+            .chain(intermediates)
+            .cloned()
+            .collect();
+        let path = self.beliefs.path(&chain, None, now)?;
+        match self.beliefs.check_revocation(&path, now) {
+            // Who admits the peer asks the responder first; this cannot wait for it.
+            Err(Refusal::StatusUnknown { .. }) if self.beliefs.can_ask_about(&path, now) => Ok(()),
+            outcome => outcome.map(|_| ()),
+        }
+    }
 }
 
 impl<P: Policy> fmt::Debug for PeerVerifier<P> {
@@ -90,21 +126,12 @@ impl<P: Policy> ClientCertVerifier for PeerVerifier<P> {
         intermediates: &[CertificateDer<'_>],
         _now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        let chain: Vec<CertificateDer<'_>> = std::iter::once(leaf)
-            .chain(intermediates)
-            .cloned()
-            .collect();
         let now = unix_now(&*self.clock);
-        let outcome = self.beliefs.path(&chain, None, now).and_then(|path| {
-            match self.beliefs.check_revocation(&path, now) {
-                // Who admits the peer asks the responder first; this cannot wait for it.
-                Err(Refusal::StatusUnknown { .. }) if self.beliefs.can_ask_about(&path, now) => {
-                    Ok(())
-                }
-                outcome => outcome.map(|_| ()),
-            }
-        });
-        match outcome {
+        let judged = match self.judges {
+            Judges::Peers => self.judge(leaf, intermediates, now),
+            Judges::Gateways => self.beliefs.gateways.judge(leaf, now).map(drop),
+        };
+        match judged {
             Ok(()) => Ok(ClientCertVerified::assertion()),
             Err(refusal) => {
                 let error = refusal.to_tls();

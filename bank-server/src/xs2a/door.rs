@@ -17,12 +17,9 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::Xs2a;
+use super::asking::{Answering, Asker, Closed, Connection, closing};
 use super::error::ApiError;
-use crate::identity::{Licences, Tpp};
-use crate::transport::connection;
-
-type Connection = connection::Connection<Licences>;
-type Answering = connection::Answering<Licences>;
+use crate::identity::Tpp;
 
 /// The header that names a request, in both directions.
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -55,20 +52,19 @@ pub(crate) async fn door(
     let started = Instant::now();
     let method = request.method().clone();
     let echo = request_id(request.headers()).ok();
-    let connection = request.conn_data::<Arc<Connection>>().cloned();
-
-    let answering = connection.as_ref().map(Connection::begin_request);
+    let connection = request.conn_data::<Arc<Connection>>();
+    let gateway = connection
+        .filter(|connection| connection.is_gateway())
+        .map(|connection| connection.address);
+    let mut answering = connection.map(Connection::begin_request);
+    let outcome = ask(&request, answering.as_mut()).await;
+    let asker = outcome.as_ref().ok().cloned();
     let has_turn = answering.as_ref().is_some_and(Answering::has_turn);
 
-    let (mut response, refused) = match enter(&request, connection.as_ref(), has_turn) {
-        Err(Closed { error, close }) => {
-            let answer = if close {
-                closing(&error)
-            } else {
-                error.respond()
-            };
-            (request.into_response(answer), Some(error))
-        }
+    let (mut response, refused) = match outcome
+        .and_then(|asker| enter(&request, asker, has_turn).map_err(Closed::from))
+    {
+        Err(closed) => (request.into_response(closed.respond()), Some(closed.error)),
         Ok(entered) => {
             let limit = entered.state.limits.time;
             let receiving = Rc::clone(&entered.caller.receiving);
@@ -76,7 +72,10 @@ pub(crate) async fn door(
             let given_up = |error| GivenUp { error, echo };
             let outcome = tokio::select! {
                 biased;
-                () = entered.connection.ended() => Err(given_up(still_here(&entered.connection).err().unwrap_or_else(ApiError::role))),
+                () = entered.asker.ended() => {
+                    let closed = entered.asker.still_here().await.err();
+                    Err(given_up(closed.map_or_else(ApiError::role, |closed| closed.error)))
+                }
                 outcome = timeout(limit, next.call(request)) => outcome.map_err(|_| {
                     let error = if receiving.get() {
                         ApiError::slow_request()
@@ -89,9 +88,9 @@ pub(crate) async fn door(
             };
             let response = outcome??.map_into_boxed_body();
             // Trust can have ended while the answer was made: what the peer may no longer have is not sent.
-            match still_here(&entered.connection) {
-                Ok(_) => (response, None),
-                Err(error) => (response.into_response(closing(&error)), Some(error)),
+            match entered.asker.still_here().await {
+                Ok(()) => (response, None),
+                Err(closed) => (response.into_response(closed.respond()), Some(closed.error)),
             }
         }
     };
@@ -100,7 +99,9 @@ pub(crate) async fn door(
     }
     tracing::info!(
         request_id = echo.map(tracing::field::display),
-        tpp = connection.as_ref().and_then(|connection| connection.judge().ok()).map(|tpp| tracing::field::display(tpp.organisation().clone())),
+        tpp = asker.as_ref().map(|asker| tracing::field::display(asker.tpp.organisation())),
+        gateway = gateway.map(tracing::field::display),
+        forwarded = asker.as_ref().and_then(Asker::forwarded).map(tracing::field::display),
         method = %method,
         // The pattern, not the path: paths hold ids of consents and accounts.
         resource = response.request().match_pattern().as_deref(),
@@ -141,54 +142,28 @@ impl MessageBody for Sending {
 struct Entered {
     state: web::Data<Xs2a>,
     caller: Caller,
-    connection: Arc<Connection>,
+    asker: Asker,
 }
 
-struct Closed {
-    error: ApiError,
-    close: bool,
-}
-
-impl From<ApiError> for Closed {
-    fn from(error: ApiError) -> Self {
-        Self {
-            error,
-            close: false,
-        }
+/// Finds out who asks.
+async fn ask(request: &ServiceRequest, answering: Option<&mut Answering>) -> Result<Asker, Closed> {
+    // Both are set when the server starts, for every request alike.
+    match (request.app_data::<web::Data<Xs2a>>(), answering) {
+        (Some(state), Some(answering)) => Asker::of(request, state, answering).await,
+        _ => Err(Closed::ending(ApiError::role())),
     }
 }
 
 /// The checks, in order: what costs little and what matters most come first.
-fn enter(
-    request: &ServiceRequest,
-    connection: Option<&Arc<Connection>>,
-    has_turn: bool,
-) -> Result<Entered, Closed> {
-    let close = |error| Closed { error, close: true };
-    // Both are set when the server starts, for every request alike.
-    let (Some(state), Some(connection)) = (request.app_data::<web::Data<Xs2a>>(), connection)
-    else {
-        return Err(close(ApiError::role()));
-    };
-    let tpp = still_here(connection).map_err(close)?;
-    if let Some(name) = forged(request.headers()) {
-        tracing::warn!(peer = %connection.address, certificate = %connection.certificate, header = name, "a certificate in a header, where no gateway is");
-        return Err(close(ApiError::format(
-            name,
-            "certificates are not taken from headers here",
-        )));
-    }
-    if connection.is_excess() {
-        return Err(close(ApiError::too_many_connections()));
-    }
+fn enter(request: &ServiceRequest, asker: Asker, has_turn: bool) -> Result<Entered, ApiError> {
+    let state = request
+        .app_data::<web::Data<Xs2a>>()
+        .ok_or_else(ApiError::role)?;
     if !has_turn {
-        return Err(ApiError::too_many_requests().into());
+        return Err(ApiError::too_many_requests());
     }
-    if headers_size(request) > state.limits.headers {
-        return Err(close(ApiError::headers_too_large(state.limits.headers)));
-    }
-    if !tpp.has(Role::AccountInformation) {
-        return Err(ApiError::role().into());
+    if !asker.tpp.has(Role::AccountInformation) {
+        return Err(ApiError::role());
     }
     // The document about the interface is part of no request to an account.
     let request_id = match request_id(request.headers()) {
@@ -196,61 +171,18 @@ fn enter(
         id => id?,
     };
     if !accepts_json(request.headers()) {
-        return Err(ApiError::not_acceptable().into());
+        return Err(ApiError::not_acceptable());
     }
     let caller = Caller {
-        tpp,
+        tpp: Arc::clone(&asker.tpp),
         request_id,
         receiving: Rc::default(),
     };
     Ok(Entered {
         state: state.clone(),
         caller,
-        connection: Arc::clone(connection),
+        asker,
     })
-}
-
-/// Who is at the other end, if the peer may be here; if not, it is about to be told.
-fn still_here(connection: &Connection) -> Result<Arc<Tpp>, ApiError> {
-    connection.judge().map_err(|end| {
-        connection.told();
-        ApiError::ended(&end)
-    })
-}
-
-/// The answer after which the connection ends.
-fn closing(error: &ApiError) -> HttpResponse {
-    let mut answer = error.respond();
-    answer
-        .head_mut()
-        .set_connection_type(actix_web::http::ConnectionType::Close);
-    answer
-}
-
-/// The headers in which gateways tell whom they let in (RFC 9440; nginx, Envoy). Here there is no gateway.
-fn forged(headers: &HeaderMap) -> Option<&'static str> {
-    const FORWARDED: [&str; 4] = [
-        "client-cert",
-        "client-cert-chain",
-        "x-forwarded-client-cert",
-        "x-ssl-client-cert",
-    ];
-    FORWARDED
-        .into_iter()
-        .find(|name| headers.contains_key(*name))
-}
-
-fn headers_size(request: &ServiceRequest) -> usize {
-    let fields: usize = request
-        .headers()
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len() + 4)
-        .sum();
-    fields
-        + request
-            .uri()
-            .path_and_query()
-            .map_or(0, |target| target.as_str().len())
 }
 
 /// `X-Request-ID`: exactly one, a UUID.

@@ -123,6 +123,24 @@ impl ApiError {
         Self::new(StatusCode::UNAUTHORIZED, code, text)
     }
 
+    /// A gateway forwarded no certificate: its peer showed none.
+    pub(crate) fn no_certificate() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            MessageCode::CertificateMissing,
+            "no certificate came with the request; show your QWAC in the TLS handshake",
+        )
+    }
+
+    /// The bank's own gateway has no say at this time. That is nothing its peer could mend.
+    pub(crate) fn gateway() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            MessageCode::InternalServerError,
+            "the bank's gateway cannot pass requests on at this time; try again later",
+        )
+    }
+
     /// The same as the last word on a connection.
     pub(crate) fn farewell(&self) -> Farewell {
         let body = serde_json::to_vec(&self.messages()).unwrap_or_default();

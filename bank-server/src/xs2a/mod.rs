@@ -4,6 +4,7 @@
 //! they read the request, ask the rules, and put the answer into the standard's form.
 
 mod accounts;
+mod asking;
 mod body;
 mod card_accounts;
 mod consents;
@@ -24,6 +25,7 @@ pub(crate) use self::error::ApiError;
 pub use self::openapi::document as openapi_document;
 use crate::core_banking::CoreBanking;
 use crate::store::consents::Consents;
+use crate::transport::certificate_header::CertificateHeader;
 
 /// Limits of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +49,8 @@ pub(crate) struct Xs2a {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) randomness: Arc<dyn Randomness>,
     pub(crate) limits: RequestLimits,
+    /// The header in which gateways forward certificates, if there is a listener for them.
+    pub(crate) certificate_header: Option<CertificateHeader>,
 }
 
 impl Xs2a {

@@ -90,7 +90,7 @@ pub struct Issuers(HashMap<Vec<u8>, Vec<Arc<Issuer>>>);
 impl Issuers {
     /// The CAs of those certificates. One that is no CA, or that may not sign lists (`cRLSign`), is left out.
     #[must_use]
-    pub fn new<'a>(certificates: impl IntoIterator<Item = &'a CertificateDer<'a>>) -> Self {
+    pub fn new<'a, 'b: 'a>(certificates: impl IntoIterator<Item = &'a CertificateDer<'b>>) -> Self {
         let mut known = Self::default();
         for certificate in certificates {
             let Ok((_, parsed)) = X509Certificate::from_der(certificate) else {

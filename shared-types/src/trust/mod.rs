@@ -6,6 +6,7 @@
 //! module adds what a scheme of licensed parties needs beyond it, and says *why* it refuses.
 
 mod anchors;
+mod completion;
 mod refusal;
 
 use std::fmt;
@@ -21,6 +22,7 @@ use x509_parser::public_key::PublicKey;
 use x509_parser::time::ASN1Time;
 
 pub use self::anchors::{AnchorError, Anchors};
+pub use self::completion::complete;
 pub use self::refusal::Refusal;
 pub(crate) use self::refusal::when;
 use crate::certificate::printable;

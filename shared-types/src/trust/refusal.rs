@@ -90,6 +90,9 @@ pub enum Refusal {
         /// The authority that is asked.
         issuer: String,
     },
+    /// Only gateways that are known here may come in, and this is none of them.
+    #[error("the certificate is not that of a gateway that is known here")]
+    UnknownGateway,
     /// The anchor at the top is outside its own validity.
     #[error("the agreed authority's own certificate is not valid at this time")]
     AnchorNotValid,
@@ -129,6 +132,9 @@ impl Refusal {
             | Self::LeafUsedAsCa
             | Self::PathTooLong
             | Self::AnchorNotValid => CertificateError::UnknownIssuer,
+            // "A valid certificate or PSK was received, but when access control was applied, the sender decided not to
+            // proceed with negotiation."
+            Self::UnknownGateway => CertificateError::ApplicationVerificationFailure,
             Self::StatusUnknown { .. }
             | Self::Unrecorded { .. }
             | Self::CaUsedAsLeaf

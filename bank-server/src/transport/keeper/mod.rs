@@ -1,10 +1,12 @@
 //! Keeps trust up to date: watches the files it is made of, fetches revocation lists, and puts each change in place.
 //!
-//! What belongs together is taken or refused together: certificate and key, the anchors, the intermediates, the policy,
-//! each list. What is refused leaves the old in place and is reported; it does not hold up the rest, so that a broken
+//! What belongs together is taken or refused together: certificate and key, the anchors, the intermediates, the gateways,
+//! the policy, each list. What is refused leaves the old in place and is reported; it does not hold up the rest, so that a broken
 //! register cannot keep a revocation out. All that was taken in one look is put in place as one snapshot.
 
 mod fetching;
+mod looking;
+mod placing;
 mod report;
 mod sources;
 
@@ -26,7 +28,8 @@ use self::fetching::{Fetched, keep_fetching};
 pub use self::report::{ListReport, Report};
 pub use self::sources::{PolicySource, Sources};
 use super::fetch::Fetcher;
-use super::inquiry::{Inbox, Inquirer, Inquiries, InquiryTally};
+use super::gateways::Gateways;
+use super::inquiry::{Inbox, Inquirer, Inquiries};
 use super::material::{self, Source};
 use super::trust::{Beliefs, Trust, unix_now};
 use super::watched::Watched;
@@ -45,9 +48,10 @@ pub struct Keeper<S: PolicySource> {
     credential_files: Watched,
     anchor_files: Watched,
     intermediate_files: Watched,
+    gateway_files: Watched,
     policy_files: Watched,
     list_files: Vec<Watched>,
-    intermediates: Vec<CertificateDer<'static>>,
+    intermediates: Arc<[CertificateDer<'static>]>,
     /// Anchors that are good, and would lock everybody out for want of their lists: they wait for those.
     waiting: Option<Anchors>,
     /// Whose lists are read.
@@ -63,12 +67,27 @@ struct Tally {
     refusals: u64,
 }
 
-/// What a look at the files has brought.
+/// What a look has brought.
 struct Found<P> {
     credentials: Option<Credentials>,
     anchors: Option<Anchors>,
+    gateways: Option<Gateways>,
+    intermediates: bool,
     policy: Option<P>,
     lists: Vec<Arc<List>>,
+}
+
+impl<P> Found<P> {
+    fn nothing() -> Self {
+        Self {
+            credentials: None,
+            anchors: None,
+            intermediates: false,
+            gateways: None,
+            policy: None,
+            lists: Vec::new(),
+        }
+    }
 }
 
 /// How often files are looked at.
@@ -91,6 +110,7 @@ impl<S: PolicySource> Keeper<S> {
         ]);
         let mut anchor_files = Watched::new(sources.anchors.clone());
         let mut intermediate_files = Watched::new(sources.intermediates.clone());
+        let mut gateway_files = Watched::new(sources.gateways.clone());
         let mut policy_files = Watched::new(policy.files());
         let mut list_files: Vec<Watched> = sources
             .list_files
@@ -107,10 +127,13 @@ impl<S: PolicySource> Keeper<S> {
         note(read(&mut credential_files, credentials_of).map(|read| credentials = Some(read)));
         let mut anchors = None;
         note(read(&mut anchor_files, material::anchors).map(|read| anchors = Some(read)));
-        let mut intermediates = Vec::new();
+        let mut intermediates: Arc<[_]> = Arc::default();
         note(
-            read(&mut intermediate_files, material::certificates).map(|read| intermediates = read),
+            read(&mut intermediate_files, material::certificates)
+                .map(|read| intermediates = read.into()),
         );
+        let mut gateways = Gateways::default();
+        note(read(&mut gateway_files, material::gateways).map(|read| gateways = read));
         let mut made = None;
         if let Some(credentials) = &credentials {
             let contents = first(&mut policy_files);
@@ -124,19 +147,9 @@ impl<S: PolicySource> Keeper<S> {
         let mut lists = Lists::default();
         let mut issuers = Issuers::default();
         if let Some(anchors) = &anchors {
-            issuers = Issuers::new(anchors.certificates().iter().chain(&intermediates));
+            issuers = Issuers::new(anchors.certificates().iter().chain(&*intermediates));
             for watched in &mut list_files {
-                note(first(watched).and_then(|contents| {
-                    let source = watched.sources().first().cloned();
-                    for content in contents {
-                        let added = List::read(content, &issuers)
-                            .and_then(|list| lists.add(Arc::new(list)));
-                        if let (Err(error), Some(source)) = (added, &source) {
-                            return Err(vec![source.fault(&error)]);
-                        }
-                    }
-                    Ok(())
-                }));
+                note(first_list(watched, &issuers, &mut lists));
             }
         }
         let (Some(credentials), Some(anchors), Some(made), true) =
@@ -146,6 +159,8 @@ impl<S: PolicySource> Keeper<S> {
         };
         let beliefs = Beliefs {
             anchors: Arc::new(anchors),
+            intermediates: Arc::clone(&intermediates),
+            gateways,
             statuses: Statuses {
                 lists,
                 ..Statuses::default()
@@ -169,6 +184,7 @@ impl<S: PolicySource> Keeper<S> {
             credential_files,
             anchor_files,
             intermediate_files,
+            gateway_files,
             policy_files,
             list_files,
             intermediates,
@@ -277,307 +293,6 @@ impl<S: PolicySource> Keeper<S> {
         })
     }
 
-    /// Looks at all files, and puts in place what has changed and is good.
-    fn look(&mut self, anyway: bool) {
-        let now = self.now();
-        let current = self.trust.current();
-        let mut found = Found {
-            credentials: None,
-            anchors: None,
-            policy: None,
-            lists: Vec::new(),
-        };
-        if let Some(contents) = self.credential_files.changed(anyway) {
-            let outcome = contents
-                .and_then(|contents| {
-                    credentials_of(&paired(self.credential_files.sources(), &contents))
-                })
-                .and_then(|new| self.check_credentials(new, &current.credentials, now));
-            found.credentials = self.settle("certificate", outcome);
-        }
-        let mut other_issuers = false;
-        if let Some(contents) = self.anchor_files.changed(anyway) {
-            found.anchors = self.check_anchors(contents, now);
-            self.waiting = None;
-            other_issuers = found.anchors.is_some();
-        }
-        if let Some(contents) = self.intermediate_files.changed(anyway) {
-            let outcome = contents.and_then(|contents| {
-                material::certificates(&paired(self.intermediate_files.sources(), &contents))
-            });
-            if let Some(intermediates) = self.settle("intermediates", outcome) {
-                self.intermediates = intermediates;
-                other_issuers = true;
-            }
-        }
-        if let Some(contents) = self.policy_files.changed(anyway) {
-            let credentials = found.credentials.as_ref().unwrap_or(&current.credentials);
-            let outcome = contents.and_then(|contents| {
-                self.policy
-                    .make(&contents, credentials, now)
-                    .map_err(|fault| vec![fault])
-            });
-            found.policy = self.settle("policy", outcome);
-        }
-        if other_issuers {
-            // The old anchors' lists count until the new ones are in place.
-            let anchors = [found.anchors.as_ref(), Some(&current.anchors)];
-            let anchors = anchors.into_iter().flatten();
-            let known = anchors.flat_map(|anchors| anchors.certificates());
-            self.issuers = Issuers::new(known.chain(&self.intermediates));
-            // A list that was refused because its CA was not known may be good now.
-            self.list_files.iter_mut().for_each(Watched::forget);
-        }
-        for index in 0..self.list_files.len() {
-            found.lists.extend(self.look_at_list(index, anyway, now));
-        }
-        self.put_in_place(found, &current);
-        self.tell();
-    }
-
-    fn look_at_list(&mut self, index: usize, anyway: bool, now: UnixTime) -> Option<Arc<List>> {
-        let watched = self.list_files.get_mut(index)?;
-        let contents = watched.changed(anyway)?;
-        let source = watched.sources().first()?.clone();
-        let outcome = contents.and_then(|contents| {
-            let content = contents.into_iter().next().unwrap_or_default();
-            self.check_list(content, now)
-                .map_err(|error| vec![source.fault(&error)])
-        });
-        self.settle(&source.place, outcome)
-    }
-
-    fn check_list(
-        &self,
-        content: Vec<u8>,
-        now: UnixTime,
-    ) -> Result<Arc<List>, shared_types::revocation::ListError> {
-        let list = List::read(content, &self.issuers)?;
-        list.check_fresh(now)?;
-        let list = Arc::new(list);
-        // Tried on a copy: an older one than that at hand is refused here, with its own reason.
-        self.trust
-            .current()
-            .statuses
-            .lists
-            .clone()
-            .add(Arc::clone(&list))?;
-        Ok(list)
-    }
-
-    /// A list that was fetched.
-    fn take(&mut self, fetched: Fetched) {
-        let Fetched {
-            source,
-            content,
-            answer,
-        } = fetched;
-        let now = self.now();
-        let outcome = content.and_then(|content| {
-            self.check_list(content, now)
-                .map_err(|error| error.to_string())
-        });
-        let outcome = outcome.map_err(|problem| vec![source.fault(&problem)]);
-        let list = self.settle(&source.place, outcome);
-        let good_for = list.as_ref().map(|list| {
-            Duration::from_secs(list.next_update().as_secs().saturating_sub(now.as_secs()))
-        });
-        let current = self.trust.current();
-        let found = Found {
-            credentials: None,
-            anchors: None,
-            policy: None,
-            lists: list.into_iter().collect(),
-        };
-        self.put_in_place(found, &current);
-        self.tell();
-        // The fetching task has ended if nobody hears it.
-        let _ = answer.send(good_for);
-    }
-
-    /// A new certificate has to be good, and to fit the old one.
-    fn check_credentials(
-        &self,
-        new: Credentials,
-        old: &Credentials,
-        now: UnixTime,
-    ) -> Result<Credentials, Vec<Fault>> {
-        if new.chain() == old.chain() {
-            return Ok(new);
-        }
-        let problem = material::own_certificate_problem(&new, now)
-            .or_else(|| self.policy.check_own(&new, old).err());
-        match problem {
-            Some(problem) => Err(vec![self.sources.certificate.fault(&problem)]),
-            None => Ok(new),
-        }
-    }
-
-    fn check_anchors(
-        &mut self,
-        contents: Result<Vec<Vec<u8>>, Vec<Fault>>,
-        now: UnixTime,
-    ) -> Option<Anchors> {
-        let outcome = contents.and_then(|contents| {
-            material::anchors(&paired(self.anchor_files.sources(), &contents))
-        });
-        match outcome {
-            Ok(anchors) if anchors.any_valid_at(now) => Some(anchors),
-            Ok(_) => {
-                let none = "none of the anchors is valid at this time: nobody could connect";
-                self.settle("anchors", Err(self.of_anchors(none)))
-            }
-            Err(faults) => self.settle("anchors", Err(faults)),
-        }
-    }
-
-    fn of_anchors(&self, problem: &str) -> Vec<Fault> {
-        let place = self.sources.anchors.first();
-        place
-            .map(|source| Fault::new(&source.place, problem))
-            .into_iter()
-            .collect()
-    }
-
-    /// Notes what was refused, and what no longer is.
-    fn settle<T>(&mut self, part: &str, outcome: Result<T, Vec<Fault>>) -> Option<T> {
-        match outcome {
-            Ok(good) => {
-                self.refused.remove(part);
-                Some(good)
-            }
-            Err(faults) => {
-                if self.refused.get(part) != Some(&faults) {
-                    for fault in &faults {
-                        tracing::error!(%fault, "a replacement was refused; the old one stays");
-                    }
-                    self.tally.refusals += 1;
-                    self.refused.insert(part.to_owned(), faults);
-                }
-                None
-            }
-        }
-    }
-
-    fn put_in_place(&mut self, found: Found<S::Policy>, current: &Beliefs<S::Policy>) {
-        let Found {
-            credentials,
-            anchors,
-            policy,
-            lists,
-        } = found;
-        let anchors = anchors.or_else(|| self.waiting.take());
-        let at_hand = &current.statuses.lists;
-        let lists: Vec<Arc<List>> = lists
-            .into_iter()
-            .filter(|list| !at_hand.holds(list))
-            .collect();
-        let more = credentials.is_some() || policy.is_some() || !lists.is_empty();
-        let mut next = current.clone();
-        for list in lists {
-            // Each was tried before; of two of the same kind in one look, the newer one stays.
-            let _ = next.statuses.lists.add(list);
-        }
-        if let Some(policy) = policy {
-            next.policy = Arc::new(policy);
-        }
-        if let Some(credentials) = credentials {
-            next.credentials = credentials;
-        }
-        let adopted = anchors.is_some_and(|anchors| self.adopt(anchors, &mut next));
-        if !more && !adopted {
-            return;
-        }
-        let described = format!("{next:?}");
-        let changed = self.trust.change(|latest| {
-            // Answers arrive meanwhile, and not through us.
-            next.statuses.answers = latest.statuses.answers.clone();
-            next
-        });
-        match changed {
-            Ok(()) => {
-                self.tally.changes += 1;
-                tracing::info!(now = described, "trust has changed");
-            }
-            Err(error) => {
-                let fault = self.sources.certificate.fault(&error);
-                self.settle::<()>("certificate", Err(vec![fault]));
-            }
-        }
-    }
-
-    /// Puts new anchors in the place of the old ones, unless that would lock everybody out: then they wait.
-    fn adopt(&mut self, anchors: Anchors, next: &mut Beliefs<S::Policy>) -> bool {
-        let now = self.now();
-        let locked_out = next.lets_nobody_in(now);
-        let old = std::mem::replace(&mut next.anchors, Arc::new(anchors));
-        if next.lets_nobody_in(now) && !locked_out {
-            let anchors = std::mem::replace(&mut next.anchors, old);
-            self.waiting = Arc::into_inner(anchors);
-            let faults = self.of_anchors(
-                "no revocation list of the new anchors is at hand: nobody could connect",
-            );
-            self.settle::<()>("anchors", Err(faults));
-            return false;
-        }
-        self.settle("anchors", Ok(()));
-        let known = next.anchors.certificates().iter();
-        self.issuers = Issuers::new(known.chain(&self.intermediates));
-        // What those say who are trusted no longer is of no more use.
-        let issuers = &self.issuers;
-        next.statuses
-            .lists
-            .retain(|list| issuers.includes(list.issuer()));
-        true
-    }
-
-    /// Tells operators how things stand.
-    fn tell(&mut self) {
-        let now = self.now();
-        let current = self.trust.current();
-        let mut problems: Vec<Fault> = self.refused.values().flatten().cloned().collect();
-        problems.extend(self.own_certificate_fault());
-        let lists: Vec<ListReport> = current
-            .statuses
-            .lists
-            .iter()
-            .map(|list| ListReport {
-                issuer: list.issuer().to_string(),
-                this_update: list.this_update(),
-                next_update: list.next_update(),
-                entries: list.len(),
-            })
-            .collect();
-        problems.extend(current.statuses.lists.iter().filter_map(|list| {
-            let stale = list.check_fresh(now).err()?;
-            Some(Fault::new(
-                "revocation",
-                format!("the list of {} {stale}", list.issuer()),
-            ))
-        }));
-        let closed = current.lets_nobody_in(now);
-        if closed {
-            problems.push(Fault::new(
-                "revocation",
-                "there is no fresh list of any anchor, and no responder is asked: nobody can connect",
-            ));
-        }
-        let InquiryTally {
-            questions,
-            failures,
-        } = self.trust.inquiry_tally();
-        self.report.store(Arc::new(Report {
-            problems,
-            changes: self.tally.changes,
-            refusals: self.tally.refusals,
-            questions,
-            failures,
-            closed,
-            certificate_until: current.credentials.valid_until(),
-            lists,
-        }));
-    }
-
     fn now(&self) -> UnixTime {
         unix_now(&*self.clock)
     }
@@ -612,4 +327,18 @@ fn read<T>(
 ) -> Result<T, Vec<Fault>> {
     let contents = first(watched)?;
     make(&paired(watched.sources(), &contents))
+}
+
+fn first_list(
+    watched: &mut Watched,
+    issuers: &Issuers,
+    lists: &mut Lists,
+) -> Result<(), Vec<Fault>> {
+    let contents = first(watched)?;
+    for (source, content) in watched.sources().iter().zip(contents) {
+        List::read(content, issuers)
+            .and_then(|list| lists.add(Arc::new(list)))
+            .map_err(|error| vec![source.fault(&error)])?;
+    }
+    Ok(())
 }

@@ -21,8 +21,10 @@ pub struct Sources {
     pub private_key: Source,
     /// The agreed certification authorities, as PEM.
     pub anchors: Vec<Source>,
-    /// CAs below them whose lists are used as well, as PEM.
+    /// CAs below them whose lists are used as well, and which complete chains that gateways forward, as PEM.
     pub intermediates: Vec<Source>,
+    /// The certificates of the gateways, as PEM.
+    pub gateways: Vec<Source>,
     /// Revocation lists in files.
     pub list_files: Vec<Source>,
     /// Revocation lists at `http://` addresses; the paths are the addresses.

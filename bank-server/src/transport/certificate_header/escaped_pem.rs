@@ -1,0 +1,49 @@
+//! URL-encoded PEM, as nginx and Envoy make it.
+
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+
+use super::{MOST_ABOVE, Problem, sized};
+
+/// nginx's `$ssl_client_escaped_cert`: the peer's own certificate.
+pub(super) fn certificate(value: &[u8]) -> Result<CertificateDer<'static>, Problem> {
+    let mut certificates = certificates(value)?.into_iter();
+    match (certificates.next(), certificates.next()) {
+        (Some(certificate), None) => Ok(certificate),
+        _ => Err(Problem::NotOne),
+    }
+}
+
+/// One certificate, and those above it.
+pub(super) fn certificates(value: &[u8]) -> Result<Vec<CertificateDer<'static>>, Problem> {
+    let pem = unescaped(value)?;
+    let mut found = Vec::new();
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        if found.len() == MOST_ABOVE + 1 {
+            return Err(Problem::TooLong);
+        }
+        found.push(sized(certificate.map_err(|_| Problem::NotPem)?)?);
+    }
+    if found.is_empty() {
+        return Err(Problem::NotPem);
+    }
+    Ok(found)
+}
+
+/// RFC 3986, section 2.1. A plus sign is itself: base64 has it.
+fn unescaped(value: &[u8]) -> Result<Vec<u8>, Problem> {
+    let digit = |byte: Option<u8>| {
+        byte.and_then(|byte| char::from(byte).to_digit(16))
+            .and_then(|digit| u8::try_from(digit).ok())
+            .ok_or(Problem::NotUrlEncoded)
+    };
+    let mut plain = Vec::with_capacity(value.len());
+    let mut bytes = value.iter().copied();
+    while let Some(byte) = bytes.next() {
+        plain.push(match byte {
+            b'%' => digit(bytes.next())? * 16 + digit(bytes.next())?,
+            byte => byte,
+        });
+    }
+    Ok(plain)
+}

@@ -1,0 +1,150 @@
+//! Peers that gateways forward: judged as if they had come themselves, and remembered for as long as that stands.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use arc_swap::ArcSwap;
+use rustls_pki_types::CertificateDer;
+use shared_types::certificate::CertificateSummary;
+use shared_types::digest;
+use shared_types::trust::{Refusal, complete};
+
+use super::policy::{Ended, Policy};
+use super::quota::{Place, Quota, Turn};
+use super::recent::Recent;
+use super::trust::{Trust, Verdict};
+
+/// What all gateways of a listener have forwarded.
+pub struct Forwarding<P: Policy> {
+    trust: Arc<Trust<P>>,
+    quota: Quota,
+    known: Mutex<Recent<Arc<Forwarded<P>>>>,
+}
+
+/// A peer whose certificate a gateway forwards.
+pub struct Forwarded<P: Policy> {
+    /// The peer's certificate in a few words.
+    pub certificate: CertificateSummary,
+    chain: Vec<CertificateDer<'static>>,
+    verdict: ArcSwap<Verdict<P>>,
+    trust: Arc<Trust<P>>,
+    quota: Quota,
+    /// Where its requests are counted, once it was found welcome.
+    place: OnceLock<Place>,
+}
+
+/// Chains that are remembered for each listener.
+const MOST: usize = 1024;
+
+impl<P: Policy> Forwarding<P> {
+    /// Requests of forwarded peers are counted there, together with those of peers that come themselves.
+    pub(super) fn new(trust: Arc<Trust<P>>, quota: Quota) -> Self {
+        Self {
+            trust,
+            quota,
+            known: Mutex::new(Recent::new(MOST)),
+        }
+    }
+
+    /// The peer of a forwarded chain, its own certificate first. A chain that is not known yet is judged.
+    ///
+    /// Cost: one digest of the chain and one look-up. For an unknown chain that of one judgement as well.
+    pub async fn peer(
+        &self,
+        chain: Vec<CertificateDer<'static>>,
+    ) -> Result<Arc<Forwarded<P>>, Refusal> {
+        let key = key(&chain);
+        if let Some(known) = self.known().get(&key) {
+            return Ok(known);
+        }
+        let verdict = judge(&self.trust, &chain, None).await?;
+        let leaf = chain.first().ok_or(Refusal::NoCertificate)?;
+        let forwarded = Arc::new(Forwarded {
+            certificate: CertificateSummary::of(leaf),
+            verdict: ArcSwap::from_pointee(verdict),
+            trust: Arc::clone(&self.trust),
+            quota: self.quota.clone(),
+            place: OnceLock::new(),
+            chain,
+        });
+        self.known().insert(key, Arc::clone(&forwarded));
+        Ok(forwarded)
+    }
+
+    /// Forgets all peers whenever trust changes: each would keep the beliefs alive that it was last judged by, long lists
+    /// and all. Runs for as long as it is polled.
+    pub(super) async fn keep_forgetting(&self) {
+        let mut changes = self.trust.changes();
+        // The sender lives in `trust`.
+        while changes.changed().await.is_ok() {
+            self.known().clear();
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Recent<Arc<Forwarded<P>>>> {
+        // Nothing panics while the lock is held; if it did, what is known would still be true.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<P: Policy> Forwarded<P> {
+    /// Who it is, or why it may not be here. Asked for every request, as for a connection.
+    ///
+    /// Cost: that of [`Trust`]'s look at an earlier verdict, two comparisons of the clock and one of a pointer, unless
+    /// something changed; then that of one judgement.
+    pub async fn judge(&self) -> Result<Arc<P::Peer>, Ended<P::Objection>> {
+        let mut verdict = self.verdict.load_full();
+        if !self.trust.stands(&verdict) {
+            let renewed = judge(&self.trust, &self.chain, Some(&verdict)).await;
+            verdict = Arc::new(renewed.map_err(Ended::Untrusted)?);
+            self.verdict.store(Arc::clone(&verdict));
+        }
+        verdict.peer.clone().map_err(Ended::Unwelcome)
+    }
+
+    /// A turn for one request, unless the peer has too many as it is.
+    pub(super) fn turn(&self, peer: &P::Peer) -> Option<Turn> {
+        self.place
+            .get_or_init(|| self.quota.visit(P::group(peer)))
+            .turn()
+    }
+}
+
+/// The very judgement that a chain gets whose holder comes itself, after the intermediates that are known here were
+/// added: gateways may forward the peer's own certificate alone.
+async fn judge<P: Policy>(
+    trust: &Trust<P>,
+    chain: &[CertificateDer<'static>],
+    earlier: Option<&Verdict<P>>,
+) -> Result<Verdict<P>, Refusal> {
+    let whole = complete(chain, &trust.current().intermediates, trust.now());
+    match earlier.map(|earlier| trust.judge_again(&whole, earlier)) {
+        Some(judged) if !matches!(judged, Err(Refusal::StatusUnknown { .. })) => judged,
+        // Not known before, or no longer known well enough: a responder may have to be asked.
+        _ => trust.admit(&whole).await,
+    }
+}
+
+/// Each certificate is digested with its length before it, so that no two chains are taken for one another.
+fn key(chain: &[CertificateDer<'_>]) -> String {
+    let mut bytes = Vec::with_capacity(chain.iter().map(|one| one.len() + 8).sum());
+    for certificate in chain {
+        bytes.extend_from_slice(&certificate.len().to_be_bytes());
+        bytes.extend_from_slice(certificate);
+    }
+    digest::sha256(&bytes)
+}
+
+impl<P: Policy> fmt::Debug for Forwarding<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Forwarding").finish_non_exhaustive()
+    }
+}
+
+impl<P: Policy> fmt::Debug for Forwarded<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Forwarded")
+            .field("certificate", &self.certificate)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,373 @@
+//! Gateways in front of a bank: real ones, with the configurations of `docs/gateways`, and what the tests need around them.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bank_client::environment::Clock as _;
+use bank_server::config::{Config, ProxiedConfig};
+use bank_server::core_banking::ledger::import;
+use bank_server::store::Database;
+use bank_server::transport::certificate_header::HeaderForm;
+use bank_server::{BankServer, RunningBank};
+use chrono::{DateTime, TimeDelta, Utc};
+use fixtures::outsider::{Tls, context, dial, shake_hands};
+use fixtures::pki::Identity;
+use openssl::asn1::Asn1Time;
+use openssl::bn::BigNum;
+use openssl::ec::{EcGroup, EcKey};
+use openssl::hash::MessageDigest;
+use openssl::nid::Nid;
+use openssl::pkey::PKey;
+use openssl::ssl::{Ssl, SslStream};
+use openssl::x509::{X509Builder, X509NameBuilder};
+use tempfile::TempDir;
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::banks::Banks;
+use crate::http::{REQUEST_ID, Response};
+use crate::patience::wait_for;
+use crate::programs::system;
+
+/// Bank B once more, with its customers, and with a listener for gateways.
+pub struct Proxied {
+    pub bank: RunningBank,
+    pub config: Config,
+    pub gateway: Identity,
+}
+
+impl Proxied {
+    pub async fn start(banks: &Banks, form: HeaderForm) -> Self {
+        Self::start_with(banks, form, |_| {}).await
+    }
+
+    pub async fn start_with(
+        banks: &Banks,
+        form: HeaderForm,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
+        let folder = banks.folder.path();
+        let gateway = self_signed("gateway", banks.clock.now(), TimeDelta::days(700));
+        let pinned = folder.join("gateway.pem");
+        fs::write(&pinned, &gateway.chain_pem).unwrap();
+        let mut config = Config::read(&folder.join("bank-b.toml")).unwrap();
+        config.store.path = folder.join("proxied.db");
+        config.proxied = Some(ProxiedConfig {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            gateways: vec![pinned],
+            header: form,
+            header_name: None,
+            connections: 1000,
+        });
+        change(&mut config);
+        let world = fs::read(folder.join("world/bank-b.jsonl")).unwrap();
+        let database = Database::open(&config.store.path).await.unwrap();
+        import(&database, world.as_slice()).await.unwrap();
+        database.close().await;
+        let clock = Arc::clone(&banks.clock);
+        Self {
+            bank: BankServer::new(config.clone())
+                .clock(clock)
+                .start()
+                .await
+                .unwrap(),
+            config,
+            gateway,
+        }
+    }
+
+    /// Where gateways connect.
+    pub fn address(&self) -> SocketAddr {
+        self.bank.proxied_address().unwrap()
+    }
+}
+
+/// A certificate that nobody vouches for.
+pub fn self_signed(name: &str, now: DateTime<Utc>, valid_for: TimeDelta) -> Identity {
+    let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
+    let key = PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap();
+    let mut subject = X509NameBuilder::new().unwrap();
+    subject.append_entry_by_text("CN", name).unwrap();
+    let subject = subject.build();
+    let time = |time: DateTime<Utc>| Asn1Time::from_unix(time.timestamp()).unwrap();
+    let mut builder = X509Builder::new().unwrap();
+    builder.set_version(2).unwrap();
+    let serial = BigNum::from_u32(1).unwrap().to_asn1_integer().unwrap();
+    builder.set_serial_number(&serial).unwrap();
+    builder.set_subject_name(&subject).unwrap();
+    builder.set_issuer_name(&subject).unwrap();
+    builder.set_pubkey(&key).unwrap();
+    builder
+        .set_not_before(&time(now - TimeDelta::hours(1)))
+        .unwrap();
+    builder.set_not_after(&time(now + valid_for)).unwrap();
+    builder.sign(&key, MessageDigest::sha256()).unwrap();
+    let text = |pem: Vec<u8>| String::from_utf8(pem).unwrap();
+    Identity {
+        chain_pem: text(builder.build().to_pem().unwrap()),
+        key_pem: text(key.private_key_to_pem_pkcs8().unwrap()),
+    }
+}
+
+/// The gateways that the documentation has configurations for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    HaProxy,
+    Nginx,
+}
+
+/// Whom a gateway lets as far as the bank.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asks {
+    /// For a certificate of CA1, as documented.
+    Ca1,
+    /// For any certificate or none: the bank alone judges.
+    Nothing,
+}
+
+impl Kind {
+    pub fn form(self) -> HeaderForm {
+        match self {
+            Self::HaProxy => HeaderForm::Rfc9440,
+            Self::Nginx => HeaderForm::NginxEscapedPem,
+        }
+    }
+}
+
+/// A gateway that runs, until it is dropped.
+pub struct Gateway {
+    pub address: SocketAddr,
+    child: Child,
+    folder: TempDir,
+}
+
+impl Gateway {
+    /// Starts it with the documentation's configuration, in which names and paths are replaced by those of the test.
+    pub async fn start(
+        kind: Kind,
+        asks: Asks,
+        banks: &Banks,
+        own: &Identity,
+        behind: SocketAddr,
+    ) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().to_str().unwrap();
+        let write = |name: &str, content: String| {
+            fs::write(folder.path().join(name), content).unwrap();
+        };
+        let bank = &banks.sandbox.pki.bank_b.qwac;
+        // HAProxy takes certificate and key from one file, nginx from two.
+        for (name, identity) in [("bank", bank), ("gateway", own)] {
+            let pem = identity.chain_pem.clone() + &identity.key_pem;
+            write(&format!("{name}.pem"), pem);
+            write(&format!("{name}.key"), identity.key_pem.clone());
+        }
+        write("ca1.pem", banks.sandbox.pki.ca1.root_pem().unwrap());
+        let address = free_address();
+        let (file, mut changes) = match kind {
+            Kind::HaProxy => (
+                "haproxy.cfg",
+                vec![
+                    ("/etc/haproxy", place.to_owned()),
+                    ("bind :443", format!("bind {address}")),
+                ],
+            ),
+            Kind::Nginx => (
+                "nginx.conf",
+                vec![
+                    ("/etc/nginx", place.to_owned()),
+                    ("listen 443", format!("listen {address}")),
+                    ("http {", nginx_folders(place)),
+                ],
+            ),
+        };
+        changes.push(("bank.internal:8444", behind.to_string()));
+        changes.push(("bank.example", "bank-b.example".to_owned()));
+        if asks == Asks::Nothing {
+            changes.push(match kind {
+                Kind::HaProxy => (
+                    "verify required alpn",
+                    "verify optional ca-ignore-err all crt-ignore-err all alpn".to_owned(),
+                ),
+                Kind::Nginx => (
+                    "ssl_verify_client on;",
+                    "ssl_verify_client optional_no_ca;".to_owned(),
+                ),
+            });
+        }
+        write(file, documented(file, &changes));
+        let log = fs::File::create(folder.path().join("log")).unwrap();
+        let child = command(kind, folder.path(), file)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut gateway = Self {
+            address,
+            child,
+            folder,
+        };
+        let log = gateway.folder.path().join("log");
+        wait_for("the gateway", || {
+            let ended = gateway.child.try_wait().unwrap();
+            assert!(
+                ended.is_none(),
+                "{kind:?} ended: {}",
+                fs::read_to_string(&log).unwrap()
+            );
+            std::net::TcpStream::connect(address).ok()
+        })
+        .await;
+        gateway
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        // nginx ends its workers on SIGTERM alone.
+        let id = self.child.id().to_string();
+        let _ = Command::new("kill").args(["-TERM", &id]).status();
+        let _ = self.child.wait();
+    }
+}
+
+fn command(kind: Kind, folder: &Path, file: &str) -> Command {
+    match kind {
+        Kind::HaProxy => {
+            let mut command = system("haproxy");
+            command.arg("-db").arg("-f").arg(folder.join(file));
+            command
+        }
+        Kind::Nginx => {
+            let mut command = system("nginx");
+            let pid = folder.join("pid");
+            command
+                .args(["-g", &format!("daemon off; pid {};", pid.display())])
+                .args(["-e", "stderr", "-c"])
+                .arg(folder.join(file));
+            command
+        }
+    }
+}
+
+/// nginx has folders of its own outside the configuration, which others than root may not write to.
+fn nginx_folders(place: &str) -> String {
+    let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|name| format!("    {name}_temp_path {place}/{name};\n"))
+        .concat();
+    format!("http {{\n{temporary}    access_log {place}/access.log;\n")
+}
+
+/// A configuration of the documentation, with these texts replaced. Each of them has to be there.
+fn documented(file: &str, changes: &[(&str, String)]) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/gateways");
+    let mut text = fs::read_to_string(path.join(file)).unwrap();
+    for (from, to) in changes {
+        assert!(text.contains(from), "{file} has no {from}");
+        text = text.replace(from, to);
+    }
+    text
+}
+
+/// An address that was free a moment ago: these programs cannot be told to choose a port themselves.
+fn free_address() -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap()
+}
+
+/// Passes bytes on and counts connections: what cannot be seen of a gateway from outside.
+pub struct Relay {
+    pub address: SocketAddr,
+    opened: Arc<AtomicUsize>,
+}
+
+impl Relay {
+    pub async fn start(behind: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let opened = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&opened);
+        tokio::spawn(async move {
+            while let Ok((mut front, _)) = listener.accept().await {
+                count.fetch_add(1, Ordering::Relaxed);
+                tokio::spawn(async move {
+                    let mut back = TcpStream::connect(behind).await.unwrap();
+                    // How it ends is up to both ends.
+                    let _ = tokio::io::copy_bidirectional(&mut front, &mut back).await;
+                });
+            }
+        });
+        Self { address, opened }
+    }
+
+    /// How many connections there were so far.
+    pub fn opened(&self) -> usize {
+        self.opened.load(Ordering::Relaxed)
+    }
+}
+
+/// An HTTP/1.1 connection that is kept open between requests.
+pub struct Held(SslStream<std::net::TcpStream>);
+
+impl Held {
+    pub fn open(address: SocketAddr, identity: &Identity) -> Self {
+        let context = context(Some(identity), Tls::V1_3).unwrap();
+        let tcp = dial(address).unwrap();
+        Self(
+            shake_hands(Ssl::new(&context).unwrap(), tcp)
+                .unwrap()
+                .unwrap(),
+        )
+    }
+
+    /// Sends bytes as they are.
+    pub fn send(&mut self, bytes: &str) {
+        std::io::Write::write_all(&mut self.0, bytes.as_bytes()).unwrap();
+    }
+
+    /// Asks, and reads the answer.
+    pub fn get(&mut self, path: &str, headers: &[(&str, &str)]) -> Response {
+        let lines: Vec<String> = headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}\r\n"))
+            .collect();
+        let lines = lines.concat();
+        self.send(&format!(
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: {REQUEST_ID}\r\n{lines}\r\n"
+        ));
+        self.answer()
+    }
+
+    pub fn answer(&mut self) -> Response {
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            answer.push(self.byte().expect("an answer"));
+        }
+        let length: usize = Response::read(&answer)
+            .header("content-length")
+            .unwrap()
+            .parse()
+            .unwrap();
+        for _ in 0..length {
+            answer.push(self.byte().expect("a body"));
+        }
+        Response::read(&answer)
+    }
+
+    /// Whether the other end closes the connection without another word.
+    pub fn is_closed(&mut self) -> bool {
+        self.byte().is_none()
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        let mut byte = [0];
+        match std::io::Read::read(&mut self.0, &mut byte) {
+            Ok(1) => Some(byte[0]),
+            _ => None,
+        }
+    }
+}
