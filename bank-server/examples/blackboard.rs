@@ -43,6 +43,7 @@ use bank_server::transport::keeper::{Keeper, PolicySource, Sources};
 use bank_server::transport::listener::{ConnectionLimits, Door, LogTurnedAway};
 use bank_server::transport::material::Source;
 use bank_server::transport::policy::{Admitted, Ended, Farewell, Policy};
+use bank_server::transport::standing::Caller;
 use bank_server::transport::stream::Bytes;
 use clap::Parser;
 use rustls_pki_types::{CertificateDer, UnixTime};
@@ -231,6 +232,7 @@ async fn run(arguments: Arguments) -> Result<(), Vec<Fault>> {
         private_key: Source::new("--key", key),
         anchors: Source::each("--anchors", &anchors),
         intermediates: Source::each("--intermediates", &intermediates),
+        gateways: Vec::new(),
         list_files: Source::each("--lists", &lists),
         list_addresses: Vec::new(),
         unknown_status: UnknownStatus::HardFail,
@@ -326,7 +328,9 @@ async fn converse(bytes: Bytes<Fleet>, board: &Board) -> io::Result<()> {
             Ok(_) if connection.is_excess() => (error_line(&"too many connections"), false),
             Ok(_) if !whole => (error_line(&"the line is too long"), false),
             Ok(_) if !answering.has_turn() => (error_line(&"too many requests at a time"), true),
-            Ok(machine) => (
+            // This door has no gateways: each machine comes itself.
+            Ok(Caller::Gateway(_)) => (error_line(&"gateways do not come in here"), false),
+            Ok(Caller::Peer(machine)) => (
                 board.answer(&machine, &String::from_utf8_lossy(&line)),
                 true,
             ),

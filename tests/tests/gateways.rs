@@ -401,7 +401,7 @@ async fn the_chain_comes_from_the_gateway_or_from_the_configuration() {
         config.xs2a.intermediates = vec![known.clone()];
         let lists = &mut config.revocation;
         lists.lists.retain(|list| list.contains("root"));
-        lists.unknown_status = bank_server::transport::trust::UnknownStatus::SoftFail;
+        lists.unknown_status = shared_types::revocation::UnknownStatus::SoftFail;
     })
     .await;
     let mut held = Held::open(proxied.address(), &proxied.gateway);
