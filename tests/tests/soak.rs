@@ -135,7 +135,7 @@ impl Scene {
         for identity in self.tpps() {
             let handle = self.handle(bank.xs2a_address(), identity);
             let created = handle.create_consent(&wanted, PSU).await.unwrap();
-            let id = created.consent_id.to_string();
+            let id = created.consent_id.clone();
             let customer = PsuId(CUSTOMER.to_owned());
             bank.approvals().approve(&id, &customer).await.unwrap();
             consents.push(id);
@@ -310,7 +310,7 @@ async fn readers(scene: &Scene, bank: SocketAddr, consents: &[String; 2]) -> Vec
             let under = handle.with_consent(consent).attended_by(PSU);
             let accounts = under.accounts(false).await.unwrap();
             readers.push(Reader {
-                account: accounts[0].resource_id.clone().unwrap().to_string(),
+                account: accounts[0].resource_id.clone().unwrap(),
                 handle,
                 under,
                 consent: consent.clone(),
