@@ -1,10 +1,11 @@
 //! Files that belong together, and whether they have changed.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use shared_types::digest;
+use sha2::{Digest as _, Sha256};
 
 /// Files that are read together.
 #[derive(Debug)]
@@ -13,9 +14,12 @@ pub struct Watched {
     stamps: Vec<Option<Stamp>>,
     /// A change can follow another so closely that the stamp stays: one more look is taken.
     look_again: bool,
-    /// What was read last, faults included.
-    digest: Option<String>,
+    /// What was read last, faults included; nothing, if the next look is to be as the first.
+    seen: Option<Vec<Seen>>,
 }
+
+/// The largest file that is read, in bytes: a revocation list of 64 MiB, as PEM.
+const MOST_BYTES: u64 = 96 * 1024 * 1024;
 
 /// What changes when a file does: also where a whole folder is put in its place, as Kubernetes does with secrets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +27,13 @@ struct Stamp {
     modified: Option<SystemTime>,
     bytes: u64,
     file: u64,
+}
+
+/// The content of a file by its digest, or why it cannot be read.
+#[derive(Debug, PartialEq, Eq)]
+enum Seen {
+    Content([u8; 32]),
+    Fault(String),
 }
 
 impl Watched {
@@ -33,14 +44,15 @@ impl Watched {
             paths,
             stamps: Vec::new(),
             look_again: true,
-            digest: None,
+            seen: None,
         }
     }
 
     /// The content of each file, or why it cannot be read, in the order of the paths; `None` if all is as it was at the
-    /// last look. `anyway` says to read even where nothing seems to have changed.
+    /// last look. `anyway` says to read even where nothing seems to have changed. A file of more than 96 MiB is not read.
     ///
-    /// Cost: where nothing changed, one question to the file system for each file.
+    /// Cost: where nothing changed, one question to the file system for each file. Where it is not clear, each file is
+    /// read, but not kept.
     pub fn changed(&mut self, anyway: bool) -> Option<Vec<io::Result<Vec<u8>>>> {
         let stamps: Vec<Option<Stamp>> = self.paths.iter().map(|path| Stamp::of(path)).collect();
         let moved = stamps != self.stamps;
@@ -49,28 +61,69 @@ impl Watched {
         }
         self.look_again = moved;
         self.stamps = stamps;
-        let read: Vec<io::Result<Vec<u8>>> = self.paths.iter().map(std::fs::read).collect();
-        let seen = digest::sha256(
-            read.iter()
-                .map(|outcome| match outcome {
-                    Ok(content) => digest::sha256(content),
-                    Err(error) => error.to_string(),
-                })
-                .collect::<Vec<_>>()
-                .join("\n")
-                .as_bytes(),
-        );
-        if self.digest.as_ref() == Some(&seen) {
-            return None;
+        if let Some(seen) = &self.seen {
+            let now: Vec<Seen> = self
+                .paths
+                .iter()
+                .map(|path| Seen::of(digest(path)))
+                .collect();
+            if now == *seen {
+                return None;
+            }
         }
-        self.digest = Some(seen);
+        let read: Vec<io::Result<Vec<u8>>> = self.paths.iter().map(|path| read(path)).collect();
+        let seen = read.iter().map(|outcome| {
+            let digest = outcome.as_ref().map(|content| Sha256::digest(content));
+            Seen::of(digest.map(Into::into))
+        });
+        self.seen = Some(seen.collect());
         Some(read)
     }
 
     /// Has the next look read the files, as if for the first time.
     pub fn forget(&mut self) {
-        self.digest = None;
+        self.seen = None;
         self.look_again = true;
+    }
+}
+
+impl Seen {
+    fn of<E: std::fmt::Display>(digest: Result<[u8; 32], E>) -> Self {
+        match digest {
+            Ok(digest) => Self::Content(digest),
+            Err(error) => Self::Fault(error.to_string()),
+        }
+    }
+}
+
+/// A file, as far as it may be read.
+fn open(path: &Path) -> io::Result<impl io::Read> {
+    let file = File::open(path)?;
+    if file.metadata()?.len() > MOST_BYTES {
+        let problem = format!("it is larger than {} MiB", MOST_BYTES / 1024 / 1024);
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, problem));
+    }
+    // It may grow while it is read.
+    Ok(file.take(MOST_BYTES))
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    open(path)?.read_to_end(&mut content)?;
+    Ok(content)
+}
+
+/// The digest of a file, which is never in memory as a whole.
+fn digest(path: &Path) -> io::Result<[u8; 32]> {
+    let mut file = open(path)?;
+    let mut digest = Sha256::new();
+    let mut piece = vec![0; 64 * 1024];
+    loop {
+        let read = file.read(&mut piece)?;
+        match piece.get(..read) {
+            Some(read) if !read.is_empty() => digest.update(read),
+            _ => return Ok(digest.finalize().into()),
+        }
     }
 }
 

@@ -217,6 +217,34 @@ async fn what_is_no_good_changes_nothing_and_is_told() {
     assert!(held.ask().starts_with("HTTP/1.1 403"));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_too_early_is_taken_in_its_time() {
+    let banks = Banks::start().await;
+    let bank = &banks.sandbox.bank(Bank::B).running;
+    let (folder, pki) = (banks.folder.path(), &banks.sandbox.pki);
+    let tomorrow = banks.clock.now() + TimeDelta::days(1);
+    let next = pki.enrol(&bank_b(), &Wanted::default(), tomorrow).unwrap();
+    let report = bank.trust_report();
+    fs::write(folder.join("pki/bank-b/qwac.key"), &next.key_pem).unwrap();
+    replace(
+        &folder.join("pki/bank-b/qwac.pem"),
+        next.chain_pem.as_bytes(),
+    );
+    refused(bank, report.refusals, "not valid before").await;
+    assert_eq!(bank.trust_report().changes, report.changes);
+    banks.clock.advance(TimeDelta::days(2));
+    wait_for("the new certificate", || {
+        let report = bank.trust_report();
+        (report.problems.is_empty() && report.changes > 0).then_some(())
+    })
+    .await;
+    let shown = bank.trust().current().credentials.valid_until();
+    let expected = shared_types::trust::validity(
+        &CertificateDer::from_pem_slice(next.chain_pem.as_bytes()).unwrap(),
+    );
+    assert_eq!(shown, expected.map(|window| window.until));
+}
+
 async fn publish(server: &MockServer, which: &str, answer: ResponseTemplate) {
     Mock::given(at(format!("/{which}.crl")))
         .respond_with(answer)

@@ -22,6 +22,7 @@ impl<S: PolicySource> Keeper<S> {
         let now = self.now();
         let current = self.trust.current();
         let mut found = Found::nothing();
+        self.look_at_what_was_refused();
         if let Some(contents) = self.credential_files.changed(anyway) {
             let outcome = contents
                 .and_then(|contents| {
@@ -78,6 +79,24 @@ impl<S: PolicySource> Keeper<S> {
         }
         self.put_in_place(found, &current);
         self.tell();
+    }
+
+    /// What was refused because of its time can have become good by itself. These files are small; lists are not, and
+    /// come again of their own accord.
+    fn look_at_what_was_refused(&mut self) {
+        let parts = [
+            ("certificate", &mut self.credential_files),
+            ("gateways", &mut self.gateway_files),
+            ("policy", &mut self.policy_files),
+        ];
+        for (part, files) in parts {
+            if self.refused.contains_key(part) {
+                files.forget();
+            }
+        }
+        if self.refused.contains_key("anchors") && self.waiting.is_none() {
+            self.anchor_files.forget();
+        }
     }
 
     fn look_at_list(&mut self, index: usize, anyway: bool, now: UnixTime) -> Option<Arc<List>> {
