@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bank_client::environment::Clock as _;
-use bank_server::config::Config;
+use bank_server::config::{Config, RevocationConfig};
 use bank_server::{BankServer, RunningBank};
 use chrono::TimeDelta;
-use fixtures::pki::{Identity, Wanted, bank_a, bank_b};
+use fixtures::pki::{Identity, Wanted, bank_a};
 use fixtures::scheme_ca::Which;
 use fixtures::world::Bank;
 use rustls_pki_types::CertificateDer;
@@ -60,26 +60,48 @@ fn without_the_issuing_ca(identity: &Identity) -> Vec<u8> {
         .into_bytes()
 }
 
+/// Bank B once more, with those lists alone: nobody but the test changes anything, and no responder is asked.
+fn bank_b(banks: &Banks, lists: [String; 2]) -> Config {
+    let folder = banks.folder.path();
+    let mut config = Config::read(&folder.join("bank-b.toml")).unwrap();
+    config.store.path = folder.join("other.db");
+    config.revocation = RevocationConfig {
+        lists: lists.to_vec(),
+        refresh_seconds: 1,
+        ..RevocationConfig::default()
+    };
+    config
+}
+
+async fn start(banks: &Banks, config: Config) -> RunningBank {
+    let clock = Arc::clone(&banks.clock);
+    BankServer::new(config).clock(clock).start().await.unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_good_changes_nothing_and_is_told() {
     let banks = Banks::start().await;
-    let bank = &banks.sandbox.bank(Bank::B).running;
     let (folder, pki, now) = (banks.folder.path(), &banks.sandbox.pki, banks.clock.now());
+    let lists = ["root", "issuing"].map(|which| folder.join(format!("{which}.crl")));
+    let [root, list] = lists.clone();
+    fs::write(root, pki.ca1.publish(Which::Root, now).unwrap()).unwrap();
+    let older = pki.ca1.publish(Which::Issuing, now).unwrap();
+    fs::write(&list, &older).unwrap();
+    let named = lists.map(|path| path.to_str().unwrap().to_owned());
+    let bank = &start(&banks, bank_b(&banks, named)).await;
     let mut held = Held::open(bank.xs2a_address(), &pki.bank_a.qwac);
 
     let certificate = folder.join("pki/bank-b/qwac.pem");
     let anchors = folder.join("pki/ca1/root.pem");
-    let list = folder.join("scheme-ca/ca1/published/issuing.crl");
     let register = folder.join("pki/register.json");
 
-    let older = fs::read(&list).unwrap();
     let before = bank.trust_report().changes;
-    pki.ca1.publish(Which::Issuing, now).unwrap();
+    let current = pki.ca1.publish(Which::Issuing, now).unwrap();
+    replace(&list, &current);
     wait_for("the second list", || {
         (bank.trust_report().changes > before).then_some(())
     })
     .await;
-    let current = fs::read(&list).unwrap();
     let mut forged = current.clone();
     *forged.last_mut().unwrap() ^= 1;
     let brief = Wanted {
@@ -87,7 +109,7 @@ async fn what_is_no_good_changes_nothing_and_is_told() {
         ..Wanted::default()
     };
     let expired = pki
-        .enrol(&bank_b(), &brief, now - TimeDelta::days(10))
+        .enrol(&fixtures::pki::bank_b(), &brief, now - TimeDelta::days(10))
         .unwrap();
     let stale = {
         let long_ago = now - TimeDelta::days(1000);
@@ -108,7 +130,6 @@ async fn what_is_no_good_changes_nothing_and_is_told() {
         twice.organisations.push(twice.organisations[0].clone());
         serde_json::to_vec(&twice).unwrap()
     };
-    replace(&list, &current);
 
     let case = |file: &PathBuf, content: &[u8], says: &'static str| Replacement {
         file: file.clone(),
@@ -223,7 +244,9 @@ async fn what_came_too_early_is_taken_in_its_time() {
     let bank = &banks.sandbox.bank(Bank::B).running;
     let (folder, pki) = (banks.folder.path(), &banks.sandbox.pki);
     let tomorrow = banks.clock.now() + TimeDelta::days(1);
-    let next = pki.enrol(&bank_b(), &Wanted::default(), tomorrow).unwrap();
+    let next = pki
+        .enrol(&fixtures::pki::bank_b(), &Wanted::default(), tomorrow)
+        .unwrap();
     let report = bank.trust_report();
     fs::write(folder.join("pki/bank-b/qwac.key"), &next.key_pem).unwrap();
     replace(
@@ -266,20 +289,13 @@ async fn lists_are_fetched_again_and_again() {
     let good = pki.ca1.publish(Which::Issuing, now).unwrap();
     publish(&server, "root", list(root.clone())).await;
     publish(&server, "issuing", list(good.clone())).await;
-    let mut config = Config::read(&folder.join("bank-b.toml")).unwrap();
-    config.store.path = folder.join("fetching.db");
-    config.revocation.lists = ["root", "issuing"]
-        .map(|which| format!("{}/{which}.crl", server.uri()))
-        .to_vec();
-    config.revocation.refresh_seconds = 1;
+    let mut config = bank_b(
+        &banks,
+        ["root", "issuing"].map(|which| format!("{}/{which}.crl", server.uri())),
+    );
 
     // This machine is not asked, unless that is meant.
-    let clock = Arc::clone(&banks.clock);
-    let bank = BankServer::new(config.clone())
-        .clock(clock)
-        .start()
-        .await
-        .unwrap();
+    let bank = start(&banks, config.clone()).await;
     let report = bank.trust_report();
     assert!(report.closed, "{report:?}");
     let problems = format!("{:?}", report.problems);
@@ -289,8 +305,7 @@ async fn lists_are_fetched_again_and_again() {
     bank.stop().await;
 
     config.revocation.allow_local_addresses = true;
-    let clock = Arc::clone(&banks.clock);
-    let bank = BankServer::new(config).clock(clock).start().await.unwrap();
+    let bank = start(&banks, config).await;
     let mut held = Held::open(bank.xs2a_address(), &pki.bank_a.qwac);
     let page = "<!doctype html><title>Maintenance</title>";
     for (answer, says) in [
