@@ -185,13 +185,15 @@ async fn the_certificates_pass_openssls_strict_checks() {
         .output()
         .unwrap();
     let text = both(&text);
+    let ca1 = banks.sandbox.authorities[0].address();
     for sign in [
         "organizationIdentifier = PSDDE-BAFIN-100001",
         "qcStatements",
         "DNS:bank-a.example",
         "TLS Web Server Authentication, TLS Web Client Authentication",
-        "CA Issuers - URI:http://ca1.example/issuing.der",
-        "URI:http://ca1.example/issuing.crl",
+        &format!("CA Issuers - URI:http://{ca1}/issuing.der"),
+        &format!("OCSP - URI:http://{ca1}/ocsp/issuing"),
+        &format!("URI:http://{ca1}/issuing.crl"),
     ] {
         assert!(text.contains(sign), "{sign}: {text}");
     }
