@@ -22,8 +22,8 @@ use fixtures::scheme_ca::Which;
 use openssl::x509::X509;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
-use shared_types::revocation::ocsp::Answer;
-use shared_types::revocation::{Issuers, Link, List, Reason, Statuses, UnknownStatus};
+use shared_types::revocation::ocsp::{Answer, AnswerError, Question};
+use shared_types::revocation::{Answers, Issuers, Link, List, Reason, Statuses, UnknownStatus};
 use shared_types::trust::Anchors;
 use tempfile::TempDir;
 use tests::patience::wait_for;
@@ -569,6 +569,51 @@ fn no_changed_byte_of_an_answer_goes_unnoticed() {
         }
         assert!(refused > 200, "{refused}");
     }
+}
+
+/// OpenSSL reads our question; its answer is good for this question, and for no other.
+#[test]
+fn an_answer_belongs_to_its_question() {
+    let world = World::make();
+    let a = &world.pki.bank_a.qwac;
+    world.index(&[a], &[]);
+    let issuing = first(&fs::read(world.path("ca1/issuing.pem")).unwrap());
+    let link = Link::between(&first(a.chain_pem.as_bytes()), &issuing).unwrap();
+    let other = Link::between(&first(world.pki.bank_r.qwac.chain_pem.as_bytes()), &issuing);
+    let question = Question::about(&link, &[7; 32]);
+    let (asked, answered) = (world.path("question.der"), world.path("answer.der"));
+    fs::write(&asked, question.der()).unwrap();
+    let done = system("openssl")
+        .args(["ocsp", "-nmin", "60", "-index"])
+        .arg(world.path("index.txt"))
+        .arg("-CA")
+        .arg(world.path("ca1/issuing.pem"))
+        .arg("-rsigner")
+        .arg(world.path("ca1/issuing.pem"))
+        .arg("-rkey")
+        .arg(world.path("ca1/issuing.key"))
+        .arg("-reqin")
+        .arg(&asked)
+        .arg("-respout")
+        .arg(&answered)
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{}", both(&done));
+    let answer = fs::read(&answered).unwrap();
+    let read = |link: &Link, nonce: Option<&[u8]>| Answer::read(answer.clone(), link, nonce);
+    let good = read(&link, Some(question.nonce())).unwrap();
+    assert!(good.has_nonce());
+    assert_eq!(
+        read(&link, Some(&[8; 32])).unwrap_err(),
+        AnswerError::AnotherNonce
+    );
+    assert_eq!(
+        read(&other.unwrap(), None).unwrap_err(),
+        AnswerError::AnotherCertificate
+    );
+    let mut answers = Answers::default();
+    answers.add(Arc::new(good)).unwrap();
+    assert!(answers.about(&link).is_some());
 }
 
 fn first(pem: &[u8]) -> CertificateDer<'static> {
