@@ -7,6 +7,7 @@ use reqwest::Url;
 use shared_types::eidas::OrganisationId;
 use shared_types::trust::Anchors;
 
+use crate::address::interface;
 use crate::connections::{Connections, Setup};
 use crate::credentials::Credentials;
 use crate::environment::{Clock, Randomness, SystemClock, SystemRandomness};
@@ -119,13 +120,7 @@ impl BankBuilder {
 
     /// Makes the handle. Nothing is connected yet.
     pub fn build(self) -> Result<Bank, ConfigurationError> {
-        let base = Url::parse(&self.url)
-            .ok()
-            .filter(|url| url.scheme() == "https" && url.has_host() && url.username().is_empty())
-            .filter(|url| {
-                url.password().is_none() && url.query().is_none() && url.fragment().is_none()
-            })
-            .ok_or(ConfigurationError::Url(self.url))?;
+        let base = interface(&self.url)?;
         let setup = Setup {
             credentials: self.credentials,
             anchors: self.anchors,

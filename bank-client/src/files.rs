@@ -73,7 +73,7 @@ impl Watched {
         }
         let read: Vec<io::Result<Vec<u8>>> = self.paths.iter().map(|path| read(path)).collect();
         let seen = read.iter().map(|outcome| {
-            let digest = outcome.as_ref().map(|content| Sha256::digest(content));
+            let digest = outcome.as_ref().map(Sha256::digest);
             Seen::of(digest.map(Into::into))
         });
         self.seen = Some(seen.collect());

@@ -3,7 +3,7 @@
 //! The binary `bank-server` runs a bank from a configuration file. As a library, the crate puts XS2A in front of a core
 //! banking system of your own: implement [`core_banking::CoreBanking`] and hand it to [`BankServer`].
 //!
-//! A request meets the modules in this order, and each knows only those after it:
+//! A request meets the modules in this order; [`transport`] knows none of the others:
 //!
 //! | module | subject |
 //! |---|---|

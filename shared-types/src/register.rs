@@ -5,7 +5,6 @@
 //! country. A certificate says what its holder was licensed for when it was issued; the register says what is so now.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fmt;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
@@ -15,10 +14,7 @@ use crate::eidas::{OrganisationId, Role};
 
 /// The register, with an index by organisation.
 #[derive(Debug, Clone)]
-pub struct Register {
-    published: DateTime<Utc>,
-    entries: HashMap<OrganisationId, Entry>,
-}
+pub struct Register(HashMap<OrganisationId, Entry>);
 
 /// The file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -184,16 +180,7 @@ impl Register {
                 return Err(RegisterError::Twice(id));
             }
         }
-        Ok(Self {
-            published: file.published,
-            entries,
-        })
-    }
-
-    /// When this edition was published.
-    #[must_use]
-    pub fn published(&self) -> DateTime<Utc> {
-        self.published
+        Ok(Self(entries))
     }
 
     /// What an organisation may do in a country on that day.
@@ -207,7 +194,7 @@ impl Register {
     ) -> Result<Licence, NotLicensed> {
         let id = || organisation.clone();
         let entry = self
-            .entries
+            .0
             .get(organisation)
             .ok_or_else(|| NotLicensed::NotInRegister(id()))?;
         entry.check(today)?;
@@ -221,9 +208,7 @@ impl Register {
     /// Whether anybody is licensed on that day.
     #[must_use]
     pub fn licenses_anybody(&self, today: NaiveDate) -> bool {
-        self.entries
-            .values()
-            .any(|entry| entry.check(today).is_ok())
+        self.0.values().any(|entry| entry.check(today).is_ok())
     }
 }
 
@@ -255,16 +240,6 @@ impl Entry {
 
 fn is_country(text: &str) -> bool {
     text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_uppercase())
-}
-
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Authorised => "authorised",
-            Self::Blocked => "blocked",
-            Self::Withdrawn => "withdrawn",
-        })
-    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 use std::fs;
 use std::sync::Arc;
 
+use bank_client::environment::Clock as _;
 use bank_server::RunningBank;
 use bank_server::core_banking::PsuId;
 use bank_server::transport::certificate_header::HeaderForm;
@@ -558,4 +559,27 @@ async fn connections_are_counted_for_the_gateway_and_requests_for_the_tpp() {
     })
     .await;
     proxied.bank.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forwarded_peers_responder_is_asked_and_asked_again() {
+    let banks = Banks::start().await;
+    let (pki, now) = (&banks.sandbox.pki, banks.clock.now());
+    let proxied = Proxied::start_with(&banks, HeaderForm::Rfc9440, |config| {
+        // How TPPs stand, only the responder says.
+        config.revocation.lists.truncate(1);
+        config.revocation.refresh_seconds = 1;
+    })
+    .await;
+    let mut held = Held::open(proxied.address(), &proxied.gateway);
+    let leaf = leaf(&pki.bank_a.qwac);
+    let mut ask = || held.get(STATUS, &[("Client-Cert", &leaf)]).refusal();
+    assert_eq!(ask(), "403 CONSENT_UNKNOWN");
+    let serial = pki.ca1.serials_of("PSDDE-BAFIN-100001").remove(0);
+    let reason = shared_types::revocation::Reason::KeyCompromise;
+    pki.ca1.revoke(&serial, reason, "Rita", now).unwrap();
+    wait_for("the responder's word", || {
+        (ask() == "401 CERTIFICATE_REVOKE").then_some(())
+    })
+    .await;
 }

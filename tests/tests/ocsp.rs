@@ -339,7 +339,7 @@ async fn the_signer_has_to_be_appointed() {
             world.path("pki/bank-r/qwac.pem"),
             world.path("pki/bank-r/qwac.key"),
         ),
-        world.delegate("server", "extendedKeyUsage=serverAuth\n"),
+        world.delegate("server", "extendedKeyUsage=serverAuth\nnoCheck=ignored\n"),
         // Appointed, but nothing says that its own certificate was not revoked.
         world.delegate("unknown", &appointed),
     ];

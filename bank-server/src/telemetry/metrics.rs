@@ -53,7 +53,7 @@ impl Collector for TrustFigures {
         for (name, help, count) in [
             (
                 "trust_changes",
-                "Changes of certificate, anchors, lists or register that were put in place",
+                "Changes of what trust is made of that were put in place",
                 report.changes,
             ),
             (

@@ -7,8 +7,12 @@ use arc_swap::ArcSwap;
 use rustls_pki_types::CertificateDer;
 use shared_types::certificate::CertificateSummary;
 use shared_types::digest;
+use shared_types::revocation::Link;
 use shared_types::trust::{Refusal, complete};
 
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::open::IN_USE;
 use super::policy::{Ended, Policy};
 use super::quota::{Place, Quota, Turn};
 use super::recent::Recent;
@@ -72,13 +76,31 @@ impl<P: Policy> Forwarding<P> {
     }
 
     /// Forgets all peers whenever trust changes: each would keep the beliefs alive that it was last judged by, long lists
-    /// and all. Runs for as long as it is polled.
-    pub(super) async fn keep_forgetting(&self) {
+    /// and all. Until then, responders are asked about them again in time. Runs for as long as it is polled.
+    pub(super) async fn keep_up(&self) {
         let mut changes = self.trust.changes();
-        // The sender lives in `trust`.
-        while changes.changed().await.is_ok() {
-            self.known().clear();
+        let mut in_use = interval(IN_USE);
+        in_use.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let forget = tokio::select! {
+                // The sender lives in `trust`.
+                _ = changes.changed() => true,
+                _ = in_use.tick() => false,
+            };
+            self.trust.keep_informed_of(self.links());
+            if forget {
+                self.known().clear();
+            }
         }
+    }
+
+    /// The certificates by which the known peers were judged.
+    fn links(&self) -> Vec<Link> {
+        let known = self.known();
+        let verdicts = known.values().map(|forwarded| forwarded.verdict.load());
+        verdicts
+            .flat_map(|verdict| verdict.links().to_vec())
+            .collect()
     }
 
     fn known(&self) -> MutexGuard<'_, Recent<Arc<Forwarded<P>>>> {

@@ -198,6 +198,7 @@ impl<P: Policy> Inquirer<P> {
         for link in wanted.links {
             self.want(link, answered.as_ref());
         }
+        self.ask_what_is_due(Instant::now());
     }
 
     fn want(&mut self, link: Link, answered: Option<&Arc<oneshot::Sender<()>>>) {
@@ -223,7 +224,6 @@ impl<P: Policy> Inquirer<P> {
         if subject.asking || subject.due <= now {
             subject.waiting.extend(answered.cloned());
         }
-        self.ask_what_is_due(now);
     }
 
     /// Sees to our own certificate, forgets what is of no interest, and asks what is due.

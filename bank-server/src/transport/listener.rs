@@ -79,6 +79,9 @@ pub enum TurnedAwayReason {
     /// The handshake took longer than allowed.
     #[error("handshake not finished in {} s", .0.as_secs_f32())]
     Slow(Duration),
+    /// Nothing was known of its certificate, and its responder did not answer in time.
+    #[error("how its certificate stands did not become known in {} s", .0.as_secs_f32())]
+    NotKnown(Duration),
     /// It holds more than twice the connections it may.
     #[error("it holds far too many connections")]
     TooMany,
@@ -146,7 +149,7 @@ impl<P: Policy> Door<P> {
         match self.role {
             Role::Peers => judging.await,
             Role::Gateways(forwarding) => {
-                tokio::join!(judging, forwarding.keep_forgetting());
+                tokio::join!(judging, forwarding.keep_up());
             }
         }
     }
@@ -217,8 +220,8 @@ impl<P: Policy> Door<P> {
         });
         // A responder may have to be asked; that has limits of its own, and this one besides.
         let Ok(admitted) = timeout(self.limits.handshake, admitted).await else {
-            let slow = TurnedAwayReason::Slow(self.limits.handshake);
-            return Err((shown, Box::new(slow)));
+            let unknown = TurnedAwayReason::NotKnown(self.limits.handshake);
+            return Err((shown, Box::new(unknown)));
         };
         let connection = admitted
             .map_err(|refusal| (shown.clone(), Box::new(TurnedAwayReason::Refused(refusal))))?;

@@ -1,11 +1,9 @@
 //! All connections that are open, so that a change of trust reaches those as well.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use shared_types::revocation::Link;
-use shared_types::revocation::ocsp::CertificateId;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::connection::Connection;
@@ -19,7 +17,7 @@ pub(super) struct OpenConnections<P: Policy>(Arc<Mutex<Vec<Weak<Connection<P>>>>
 const TICK: Duration = Duration::from_millis(250);
 
 /// How often it is said whose certificates are in use, so that responders are asked about them again in time.
-const IN_USE: Duration = Duration::from_secs(30);
+pub(super) const IN_USE: Duration = Duration::from_secs(30);
 
 impl<P: Policy> OpenConnections<P> {
     pub(super) fn add(&self, connection: &Arc<Connection<P>>) {
@@ -53,13 +51,12 @@ impl<P: Policy> OpenConnections<P> {
         }
     }
 
-    /// The certificates in use, each once.
+    /// The certificates in use.
     fn links(&self) -> Vec<Link> {
         let open = self.still_open();
-        let links = open.iter().flat_map(|connection| connection.links());
-        let each: HashMap<CertificateId, Link> =
-            links.map(|link| (CertificateId::of(&link), link)).collect();
-        each.into_values().collect()
+        open.iter()
+            .flat_map(|connection| connection.links())
+            .collect()
     }
 
     /// Forgets those that have ended.

@@ -34,6 +34,10 @@ impl<T: Clone> Recent<T> {
         Some(entry.value.clone())
     }
 
+    pub(super) fn values(&self) -> impl Iterator<Item = &T> {
+        self.values.values().map(|entry| &entry.value)
+    }
+
     pub(super) fn clear(&mut self) {
         self.values.clear();
     }

@@ -40,7 +40,7 @@ impl FromRequest for Caller {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         // The door puts it there before it lets a request in.
         let caller = request.extensions().get::<Self>().cloned();
-        std::future::ready(caller.ok_or_else(ApiError::role))
+        std::future::ready(caller.ok_or_else(ApiError::internal))
     }
 }
 
@@ -74,7 +74,7 @@ pub(crate) async fn door(
                 biased;
                 () = entered.asker.ended() => {
                     let closed = entered.asker.still_here().await.err();
-                    Err(given_up(closed.map_or_else(ApiError::role, |closed| closed.error)))
+                    Err(given_up(closed.map_or_else(ApiError::internal, |closed| closed.error)))
                 }
                 outcome = timeout(limit, next.call(request)) => outcome.map_err(|_| {
                     let error = if receiving.get() {
@@ -150,7 +150,7 @@ async fn ask(request: &ServiceRequest, answering: Option<&mut Answering>) -> Res
     // Both are set when the server starts, for every request alike.
     match (request.app_data::<web::Data<Xs2a>>(), answering) {
         (Some(state), Some(answering)) => Asker::of(request, state, answering).await,
-        _ => Err(Closed::ending(ApiError::role())),
+        _ => Err(Closed::ending(ApiError::internal())),
     }
 }
 
@@ -158,7 +158,7 @@ async fn ask(request: &ServiceRequest, answering: Option<&mut Answering>) -> Res
 fn enter(request: &ServiceRequest, asker: Asker, has_turn: bool) -> Result<Entered, ApiError> {
     let state = request
         .app_data::<web::Data<Xs2a>>()
-        .ok_or_else(ApiError::role)?;
+        .ok_or_else(ApiError::internal)?;
     if !has_turn {
         return Err(ApiError::too_many_requests());
     }

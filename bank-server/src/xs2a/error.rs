@@ -230,7 +230,7 @@ impl ApiError {
     }
 
     /// The bank failed. What failed is for its log.
-    fn internal() -> Self {
+    pub(crate) fn internal() -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             MessageCode::InternalServerError,

@@ -38,7 +38,7 @@ impl FromRequest for Reading {
         });
         let psu = psu_ip_address(request);
         Box::pin(async move {
-            let (caller, state) = (caller.await?, state.ok_or_else(ApiError::role)?);
+            let (caller, state) = (caller.await?, state.ok_or_else(ApiError::internal)?);
             let consent_id = consent_id?;
             psu?;
             let (consent, grants) = state

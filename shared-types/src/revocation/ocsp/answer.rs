@@ -19,6 +19,7 @@ pub struct Answer {
     until: UnixTime,
     /// The responder's certificate, where it is not the issuer itself and its own status matters.
     delegate: Option<Link>,
+    has_nonce: bool,
     der: Vec<u8>,
 }
 
@@ -122,21 +123,21 @@ impl Answer {
                     .saturating_add(List::CLOCKS_APART.as_secs()),
             ))
         });
-        let answer = Self {
+        Ok(Self {
             about: CertificateId::of(link),
             said: single.said,
             this_update: single.this_update.max(signer.from),
             until: end.min(signer.until),
             delegate: signer.delegate,
-            der: Vec::new(),
-        };
-        Ok(Self { der, ..answer })
+            has_nonce: basic.nonce.is_some(),
+            der,
+        })
     }
 
     /// Whether the answer carries a nonce at all. [`Self::read`] has seen to it that it is that of the question.
     #[must_use]
     pub fn has_nonce(&self) -> bool {
-        Basic::read(&self.der).is_ok_and(|basic| basic.nonce.is_some())
+        self.has_nonce
     }
 
     /// Which certificate it is about.
