@@ -11,9 +11,10 @@ use bank_client::credentials::{Credentials, provider};
 use bank_server::config::Config;
 use bank_server::{BankServer, RunningBank};
 use chrono::TimeDelta;
-use fixtures::outsider::{Met, Tls, call};
+use fixtures::outsider::{Met, Tls, call, context, dial, shake_hands};
 use fixtures::pki::{Identity, Wanted};
 use fixtures::world::Bank;
+use openssl::ssl::Ssl;
 use rustls::HandshakeKind;
 use rustls::sign::SingleCertAndKey;
 use rustls_pki_types::pem::PemObject as _;
@@ -235,6 +236,47 @@ async fn a_revoked_certificate_is_out_within_a_second() {
     assert_eq!(answer, "", "not one byte of HTTP");
     assert_eq!(alert(address, a), "certificate_revoked");
     bystander.lost_nothing().await;
+}
+
+/// A peer that asks for much and reads nothing keeps the bank from reading; it is cut off all the same, and so is what it
+/// has not collected.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_collects_nothing_is_cut_off_in_time() {
+    let banks = Banks::start().await;
+    let bank = &banks.sandbox.bank(Bank::B).running;
+    let context = context(Some(&banks.sandbox.pki.bank_a.qwac), Tls::V1_3).unwrap();
+    let tcp = dial(bank.xs2a_address()).unwrap();
+    let socket = tcp.try_clone().unwrap();
+    let mut tls = shake_hands(Ssl::new(&context).unwrap(), tcp)
+        .unwrap()
+        .unwrap();
+    let padding = "x".repeat(5000);
+    let request =
+        format!("GET /openapi.json HTTP/1.1\r\nHost: localhost\r\nX-Padding: {padding}\r\n\r\n");
+    for _ in 0..300 {
+        std::io::Write::write_all(&mut tls, request.as_bytes()).unwrap();
+    }
+    // Until nothing more comes: then answers wait on both sides.
+    let mut arrived = vec![0; 16 * 1024 * 1024];
+    let mut stands = (0, Instant::now());
+    wait_for("answers that pile up", || {
+        let now = socket.peek(&mut arrived).unwrap();
+        if now > stands.0 {
+            stands = (now, Instant::now());
+        }
+        (stands.1.elapsed() > PROMISED).then_some(())
+    })
+    .await;
+    let before = bank.trust_report().changes;
+    let serial = banks.sandbox.pki.ca1.serials_of("PSDDE-BAFIN-100001");
+    revoke(banks.folder.path(), &serial[0]);
+    let known = when_changed(bank, before).await;
+    wait_for("the end of the connection", || {
+        socket.take_error().unwrap().map(|_| ())
+    })
+    .await;
+    let took = known.elapsed();
+    assert!(took < PROMISED, "it took {took:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

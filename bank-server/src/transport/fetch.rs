@@ -141,8 +141,17 @@ impl Resolve for Outward {
     }
 }
 
-/// This machine, or its link: nothing that a certificate names should lead there.
+/// This machine, its link, or what clouds answer with to their own machines alone: nothing that a certificate names should
+/// lead there.
 fn is_local(address: IpAddr) -> bool {
+    /// Where machines in clouds ask about themselves, beside the link-local 169.254.169.254.
+    const CLOUDS: [IpAddr; 4] = [
+        IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
+        IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+        IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
+        IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    ];
+
     let v4 = |address: Ipv4Addr| {
         address.is_loopback()
             || address.is_link_local()
@@ -157,10 +166,27 @@ fn is_local(address: IpAddr) -> bool {
             || address.is_unspecified()
             || address.is_multicast()
             || address.is_unicast_link_local()
+            // Site-local, deprecated (RFC 3879).
+            || address.segments()[0] & 0xffc0 == 0xfec0
     };
-    match address {
-        IpAddr::V4(address) => v4(address),
-        IpAddr::V6(address) => v6(address) || address.to_ipv4().is_some_and(v4),
+    CLOUDS.contains(&address)
+        || match address {
+            IpAddr::V4(address) => v4(address),
+            IpAddr::V6(address) => {
+                v6(address)
+                    || within(address)
+                        .is_some_and(|within| v4(within) || CLOUDS.contains(&within.into()))
+            }
+        }
+}
+
+/// The IPv4 address that an IPv6 address leads to: mapped or compatible (RFC 4291, section 2.5.5), through NAT64 (RFC
+/// 6052, section 2.1) or 6to4 (RFC 3056, section 2).
+fn within(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let join = |high: u16, low: u16| Ipv4Addr::from(u32::from(high) << 16 | u32::from(low));
+    match address.segments() {
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => Some(join(high, low)),
+        _ => address.to_ipv4(),
     }
 }
 
@@ -203,10 +229,22 @@ mod tests {
             "::ffff:127.0.0.1",
             "::ffff:169.254.169.254",
             "ff02::1",
+            "64:ff9b::7f00:1",
+            "2002:7f00:1::1",
+            "fec0::1",
+            "fd00:ec2::254",
+            "168.63.129.16",
+            "64:ff9b::a83f:8110",
         ] {
             assert!(is_local(near.parse().unwrap()), "{near}");
         }
-        for far in ["192.0.2.1", "10.0.0.1", "2001:db8::1", "8.8.8.8"] {
+        for far in [
+            "192.0.2.1",
+            "10.0.0.1",
+            "2001:db8::1",
+            "8.8.8.8",
+            "64:ff9b::808:808",
+        ] {
             assert!(!is_local(far.parse().unwrap()), "{far}");
         }
     }

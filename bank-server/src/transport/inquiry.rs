@@ -186,7 +186,14 @@ impl<P: Policy> Inquirer<P> {
                 Some(wanted) = self.inbox.wanted.recv() => self.take_up(wanted),
                 Some(asked) = self.asking.join_next() => match asked {
                     Ok((certificate, outcome)) => self.settle(&certificate, outcome),
-                    Err(error) => tracing::error!(%error, "asking a responder went wrong"),
+                    Err(error) => {
+                        tracing::error!(%error, "asking a responder went wrong");
+                        // Whose question it was is not known; the others are asked twice.
+                        for subject in self.subjects.values_mut() {
+                            subject.asking = false;
+                            subject.waiting.clear();
+                        }
+                    }
                 },
                 _ = tick.tick() => self.look(),
             }

@@ -108,15 +108,39 @@ impl<P: Policy> Bytes<P> {
         }
     }
 
+    fn fall_due(&mut self) {
+        let until = Instant::now() + GRACE;
+        self.timer.as_mut().reset(until);
+        self.farewell = Farewell::Due { until };
+    }
+
+    /// Ends it at once: what the peer has not collected by now is not for it any more. A usual close would leave it with
+    /// the system, which delivers it whenever the peer likes.
+    fn cut(&mut self) {
+        self.farewell = Farewell::Over;
+        // If the system refuses, the connection still ends.
+        let _ = self.tls.get_ref().0.set_zero_linger();
+    }
+
+    /// Whether the time of a peer that may no longer be here is over. Asked where something is written: a peer that
+    /// collects no answers can keep us from reading, and so from hearing of it there.
+    fn is_overdue(&mut self, cx: &mut Context<'_>) -> bool {
+        if matches!(self.farewell, Farewell::None) && self.ended.as_mut().poll(cx).is_ready() {
+            self.fall_due();
+        }
+        if matches!(self.farewell, Farewell::Due { .. }) && self.poll_late(cx).is_ready() {
+            self.cut();
+        }
+        matches!(self.farewell, Farewell::Over)
+    }
+
     /// Ready once a peer that may no longer be here has been told, or had its time.
     fn poll_farewell(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             match &mut self.farewell {
                 Farewell::None => {
                     ready!(self.ended.as_mut().poll(cx));
-                    let until = Instant::now() + GRACE;
-                    self.timer.as_mut().reset(until);
-                    self.farewell = Farewell::Due { until };
+                    self.fall_due();
                 }
                 Farewell::Due { until } => {
                     let until = *until;
@@ -127,15 +151,17 @@ impl<P: Policy> Bytes<P> {
                         self.timer.as_mut().poll(cx).is_ready()
                     });
                     let free = settled && self.outgoing.is_between_messages();
-                    self.farewell = match (free, late) {
-                        (true, _) => Farewell::Speaking {
-                            word: self.last_word(),
-                            sent: 0,
-                            until,
-                        },
-                        (false, true) => Farewell::Over,
+                    match (free, late) {
+                        (true, _) => {
+                            self.farewell = Farewell::Speaking {
+                                word: self.last_word(),
+                                sent: 0,
+                                until,
+                            };
+                        }
+                        (false, true) => self.cut(),
                         (false, false) => return Poll::Pending,
-                    };
+                    }
                 }
                 Farewell::Speaking { word, sent, until } => {
                     let until = *until;
@@ -152,7 +178,7 @@ impl<P: Policy> Bytes<P> {
                         Poll::Ready(Err(_)) => self.farewell = Farewell::Over,
                         Poll::Pending => {
                             ready!(self.poll_late(cx));
-                            self.farewell = Farewell::Over;
+                            self.cut();
                         }
                     }
                 }
@@ -164,7 +190,7 @@ impl<P: Policy> Bytes<P> {
                         Poll::Ready(_) => self.farewell = Farewell::Over,
                         Poll::Pending => {
                             ready!(self.poll_late(cx));
-                            self.farewell = Farewell::Over;
+                            self.cut();
                         }
                     }
                 }
@@ -226,7 +252,7 @@ impl<P: Policy> AsyncWrite for Bytes<P> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         // After the last word, or the time for it, nothing more is said.
-        if !matches!(this.farewell, Farewell::None | Farewell::Due { .. }) {
+        if this.is_overdue(cx) || !matches!(this.farewell, Farewell::None | Farewell::Due { .. }) {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         let polled = Pin::new(&mut this.tls).poll_write(cx, bytes);
@@ -240,6 +266,9 @@ impl<P: Policy> AsyncWrite for Bytes<P> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.is_overdue(cx) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         let polled = Pin::new(&mut this.tls).poll_flush(cx);
         this.or_late(polled, cx)
     }

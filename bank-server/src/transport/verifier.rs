@@ -55,7 +55,11 @@ pub(super) fn configure<P: Policy>(
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
         .with_client_cert_verifier(Arc::new(verifier))
         .with_cert_resolver(Arc::new(OwnCertificate::of(beliefs, Arc::clone(clock))));
-    config.alpn_protocols = P::PROTOCOLS.iter().map(|name| name.to_vec()).collect();
+    // A peer that collects no answers ends the HTTP/2 connection it has; behind a gateway that would be everybody's.
+    let spoken = P::PROTOCOLS
+        .iter()
+        .filter(|name| judges == Judges::Peers || **name != b"h2");
+    config.alpn_protocols = spoken.map(|name| name.to_vec()).collect();
     config.session_storage = sessions;
     Ok(config)
 }

@@ -111,13 +111,17 @@ impl Statuses {
         let Some(answer) = self.answers.about(link) else {
             return Standing::Unknown;
         };
-        // A responder whose own certificate was revoked may say anything.
-        if let Some(delegate) = answer.delegate()
-            && !matches!(self.lists.standing(delegate, now), Standing::Good { .. })
-        {
-            return Standing::Unknown;
-        }
-        let fresh = answer.check_fresh(now).is_ok();
+        // A responder whose own certificate was revoked may say anything. One of which that is not known is believed where
+        // it speaks against a certificate, and not where it speaks for one.
+        let delegate = answer
+            .delegate()
+            .map(|delegate| self.lists.standing(delegate, now));
+        let vouched_for = match delegate {
+            Some(Standing::Revoked { .. }) => return Standing::Unknown,
+            Some(Standing::Good { .. }) | None => true,
+            Some(_) => false,
+        };
+        let fresh = vouched_for && answer.check_fresh(now).is_ok();
         match answer.said() {
             Said::Revoked { since, reason } => Standing::Revoked { since, reason },
             Said::Good if fresh => Standing::Good {

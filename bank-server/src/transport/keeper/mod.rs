@@ -244,6 +244,7 @@ impl<S: PolicySource> Keeper<S> {
         let mut ready = Some(ready);
         let mut tick = interval(LOOK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let report = self.report();
         let mut keeper = self;
         loop {
             if still_first == 0
@@ -272,6 +273,7 @@ impl<S: PolicySource> Keeper<S> {
                 Ok(keeper) => keeper,
                 Err(error) => {
                     tracing::error!(%error, "trust is no longer kept up to date");
+                    report.store(Arc::new(report.load().given_up()));
                     return;
                 }
             };

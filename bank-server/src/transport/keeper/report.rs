@@ -25,6 +25,17 @@ pub struct Report {
     pub lists: Vec<ListReport>,
 }
 
+impl Report {
+    /// The last report of a keeper that has failed: what it says of trust will not become better.
+    pub(super) fn given_up(&self) -> Self {
+        let mut report = self.clone();
+        let problem = "trust is no longer kept up to date; restart the server, and report its log";
+        report.problems.push(Fault::new("trust", problem));
+        report.closed = true;
+        report
+    }
+}
+
 /// A revocation list, for operators.
 #[derive(Debug, Clone)]
 pub struct ListReport {
