@@ -10,7 +10,7 @@ use bank_server::config::{Config, Fault};
 use bank_server::core_banking::ledger;
 use bank_server::environment::SystemClock;
 use bank_server::store::Database;
-use bank_server::{BankServer, check, telemetry};
+use bank_server::{BankServer, StartError, check, telemetry};
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -90,10 +90,14 @@ async fn serve(path: &Path) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate()).map_err(signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(signals)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(signals)?;
-    let bank = BankServer::new(config)
-        .start()
-        .await
-        .map_err(|error| Failure(error.to_string(), FIX_CONFIGURATION))?;
+    let bank = BankServer::new(config).start().await.map_err(|error| {
+        let advice = match error {
+            StartError::Listen { .. } => "choose another address, or stop what listens there",
+            StartError::Store(_) => "see that store.path can be written",
+            _ => FIX_CONFIGURATION,
+        };
+        Failure(error.to_string(), advice)
+    })?;
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
@@ -125,7 +129,7 @@ fn check_configuration(path: &Path) -> Result<(), Failure> {
         Ok(())
     } else {
         Err(Failure(
-            format!("{} faults in {}", faults.len(), path.display()),
+            format!("wrong in {}: {}", path.display(), faults.len()),
             "correct them, and check again",
         ))
     }

@@ -60,6 +60,8 @@ pub(super) struct InquiryTally {
     pub(super) questions: u64,
     /// Those without an answer that can be used.
     pub(super) failures: u64,
+    /// The certificates in use whose responders gave none when they were asked last.
+    pub(super) unanswered: usize,
 }
 
 /// Where inquiries are taken up.
@@ -152,6 +154,8 @@ struct Subject {
     due: Instant,
     after_failure: Duration,
     asking: bool,
+    /// Whether its responder gave no answer when it was asked last.
+    unanswered: bool,
     /// Told when the question is settled, by being dropped: whoever waits for several waits for the last.
     waiting: Vec<Arc<oneshot::Sender<()>>>,
 }
@@ -224,6 +228,7 @@ impl<P: Policy> Inquirer<P> {
             due: now,
             after_failure: SOONEST,
             asking: false,
+            unanswered: false,
             waiting: Vec::new(),
         });
         subject.last_wanted = now;
@@ -243,6 +248,7 @@ impl<P: Policy> Inquirer<P> {
         let now = Instant::now();
         self.subjects
             .retain(|_, subject| subject.asking || now - subject.last_wanted < OF_INTEREST);
+        self.count_unanswered();
         self.ask_what_is_due(now);
     }
 
@@ -282,6 +288,7 @@ impl<P: Policy> Inquirer<P> {
         };
         subject.asking = false;
         subject.waiting.clear();
+        subject.unanswered = outcome.is_err();
         let most = self.options.refresh.max(SOONEST);
         let wait = match outcome {
             Ok(good_for) => {
@@ -302,6 +309,15 @@ impl<P: Policy> Inquirer<P> {
             }
         };
         subject.due = Instant::now() + wait;
+        self.count_unanswered();
+    }
+
+    fn count_unanswered(&self) {
+        let unanswered = self.subjects.values().filter(|subject| subject.unanswered);
+        let unanswered = unanswered.count();
+        self.inbox
+            .tally
+            .send_modify(|tally| tally.unanswered = unanswered);
     }
 
     fn put_in_place(&self, answer: Answer, now: UnixTime) -> Result<(), String> {

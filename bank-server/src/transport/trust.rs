@@ -314,12 +314,17 @@ impl<P> Beliefs<P> {
     /// Whether a fresh status is asked for that no certificate can have: there is no fresh list of any anchor, and no
     /// responder is asked.
     pub(super) fn lets_nobody_in(&self, now: UnixTime) -> bool {
+        self.unknown_status == UnknownStatus::HardFail
+            && !self.ask_responders
+            && !self.has_fresh_list(now)
+    }
+
+    /// Whether there is a fresh list of an anchor.
+    pub(super) fn has_fresh_list(&self, now: UnixTime) -> bool {
         let fresh = |list: &Arc<List>| {
             list.check_fresh(now).is_ok() && self.anchors.includes(list.issuer())
         };
-        self.unknown_status == UnknownStatus::HardFail
-            && !self.ask_responders
-            && !self.statuses.lists.iter().any(fresh)
+        self.statuses.lists.iter().any(fresh)
     }
 }
 

@@ -53,6 +53,7 @@ pub(crate) async fn door(
     let method = request.method().clone();
     let echo = request_id(request.headers()).ok();
     let connection = request.conn_data::<Arc<Connection>>();
+    let shown = connection.map(|connection| connection.certificate.clone());
     let gateway = connection
         .filter(|connection| connection.is_gateway())
         .map(|connection| connection.address);
@@ -100,6 +101,8 @@ pub(crate) async fn door(
     tracing::info!(
         request_id = echo.map(tracing::field::display),
         tpp = asker.as_ref().map(|asker| tracing::field::display(asker.tpp.organisation())),
+        // Whoever is not known by then is told by its certificate.
+        certificate = shown.filter(|_| asker.is_none()).map(tracing::field::display),
         gateway = gateway.map(tracing::field::display),
         forwarded = asker.as_ref().and_then(Asker::forwarded).map(tracing::field::display),
         method = %method,

@@ -1,9 +1,10 @@
 //! Fetching lists, again and again, in the background.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use shared_types::revocation::List;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
 use crate::transport::fetch::Fetcher;
@@ -17,11 +18,12 @@ pub(super) struct Fetched {
 }
 
 /// Fetches from one address, again and again: soon after a failure and later with each further one, otherwise in time
-/// before the list ends.
+/// before the list ends, and whenever it is told to.
 pub(super) async fn keep_fetching(
     fetcher: Fetcher,
     source: Source,
     refresh: Duration,
+    at_once: Arc<Notify>,
     arrivals: mpsc::Sender<Fetched>,
 ) {
     const SOONEST: Duration = Duration::from_secs(1);
@@ -55,7 +57,10 @@ pub(super) async fn keep_fetching(
             }
             Err(_) => return,
         };
-        sleep(wait).await;
+        tokio::select! {
+            () = sleep(wait) => {}
+            () = at_once.notified() => {}
+        }
     }
 }
 

@@ -217,12 +217,14 @@ impl<S: PolicySource> Keeper<S> {
         Some(self.sources.certificate.fault(&problem))
     }
 
-    /// Watches and fetches, for as long as it is polled. `reread` has all files read at once. `ready` is told when every
+    /// Watches and fetches, for as long as it is polled. `reread` has all files read, and all addresses
+    /// asked, at once. `ready` is told when every
     /// address was asked once.
     pub async fn keep(mut self, reread: Arc<Notify>, ready: oneshot::Sender<()>) {
         let (arrivals, mut arriving) = mpsc::channel(1);
         let mut fetching = tokio::task::JoinSet::new();
         let mut asking = tokio::task::JoinSet::new();
+        let fetch_at_once = Arc::new(Notify::new());
         match Fetcher::new(self.sources.fetch) {
             Ok(fetcher) => {
                 if let Some(inquirer) = self.inquirer(&fetcher) {
@@ -233,6 +235,7 @@ impl<S: PolicySource> Keeper<S> {
                         fetcher.clone(),
                         source.clone(),
                         self.sources.refresh,
+                        Arc::clone(&fetch_at_once),
                         arrivals.clone(),
                     );
                     fetching.spawn(fetching_one);
@@ -255,7 +258,10 @@ impl<S: PolicySource> Keeper<S> {
             }
             let work: Work = tokio::select! {
                 _ = tick.tick() => Work::Look { anyway: false },
-                () = reread.notified() => Work::Look { anyway: true },
+                () = reread.notified() => {
+                    fetch_at_once.notify_waiters();
+                    Work::Look { anyway: true }
+                }
                 Some(fetched) = arriving.recv() => {
                     still_first = still_first.saturating_sub(1);
                     Work::Take(fetched)

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use shared_types::revocation::{Issuers, List};
-use shared_types::trust::Anchors;
+use shared_types::certificate::CertificateSummary;
+use shared_types::revocation::{Issuers, List, Standing, UnknownStatus};
+use shared_types::trust::{Anchors, Refusal};
 
 use super::report::{ListReport, Report};
 use super::sources::PolicySource;
 use super::{Found, Keeper};
 use crate::fault::Fault;
 use crate::transport::inquiry::InquiryTally;
+use crate::transport::own_certificate::own_link;
 use crate::transport::trust::Beliefs;
 
 impl<S: PolicySource> Keeper<S> {
@@ -23,7 +25,7 @@ impl<S: PolicySource> Keeper<S> {
             Err(faults) => {
                 if self.refused.get(part) != Some(&faults) {
                     for fault in &faults {
-                        tracing::error!(%fault, "a replacement was refused; the old one stays");
+                        tracing::error!(%fault, "it was refused; what was there before stays");
                     }
                     self.tally.refusals += 1;
                     self.refused.insert(part.to_owned(), faults);
@@ -48,7 +50,13 @@ impl<S: PolicySource> Keeper<S> {
             .into_iter()
             .filter(|list| !at_hand.holds(list))
             .collect();
-        let mut news = intermediates || !lists.is_empty();
+        let mut news = Vec::new();
+        if intermediates {
+            news.push("intermediates");
+        }
+        if !lists.is_empty() {
+            news.push("lists");
+        }
         let mut next = current.clone();
         next.intermediates = Arc::clone(&self.intermediates);
         for list in lists {
@@ -57,23 +65,24 @@ impl<S: PolicySource> Keeper<S> {
         }
         if let Some(policy) = policy {
             next.policy = Arc::new(policy);
-            news = true;
+            news.push("policy");
         }
         if let Some(credentials) = credentials {
             next.credentials = credentials;
-            news = true;
+            news.push("certificate");
         }
         if let Some(gateways) = gateways {
             next.gateways = gateways;
-            news = true;
+            news.push("gateways");
         }
-        if let Some(anchors) = anchors {
-            news |= self.adopt(anchors, &mut next);
+        if let Some(anchors) = anchors
+            && self.adopt(anchors, &mut next)
+        {
+            news.push("anchors");
         }
-        if !news {
+        if news.is_empty() {
             return;
         }
-        let described = format!("{next:?}");
         let changed = self.trust.change(|latest| {
             // Answers arrive meanwhile, and not through us.
             next.statuses.answers = latest.statuses.answers.clone();
@@ -82,7 +91,7 @@ impl<S: PolicySource> Keeper<S> {
         match changed {
             Ok(()) => {
                 self.tally.changes += 1;
-                tracing::info!(now = described, "trust has changed");
+                self.log_change(&news);
             }
             Err(error) => {
                 let fault = self.sources.certificate.fault(&error);
@@ -91,12 +100,31 @@ impl<S: PolicySource> Keeper<S> {
         }
     }
 
+    fn log_change(&self, news: &[&str]) {
+        let now = self.trust.current();
+        let own = now.credentials.chain().first().map(CertificateSummary::of);
+        let lists: Vec<String> = now
+            .statuses
+            .lists
+            .iter()
+            .map(|list| format!("{} of {}", list.issuer(), list.this_update().as_secs()))
+            .collect();
+        tracing::info!(
+            what = news.join(", "),
+            certificate = own.map(|own| own.serial),
+            anchors = now.anchors.certificates().len(),
+            lists = lists.join("; "),
+            "trust has changed"
+        );
+    }
+
     /// Puts new anchors in the place of the old ones, unless that would lock everybody out: then they wait.
     fn adopt(&mut self, anchors: Anchors, next: &mut Beliefs<S::Policy>) -> bool {
         let now = self.now();
-        let locked_out = next.lets_nobody_in(now);
+        let was_known = next.has_fresh_list(now);
         let old = std::mem::replace(&mut next.anchors, Arc::new(anchors));
-        if next.lets_nobody_in(now) && !locked_out {
+        let is_asked_for = next.unknown_status == UnknownStatus::HardFail;
+        if is_asked_for && was_known && !next.has_fresh_list(now) {
             let anchors = std::mem::replace(&mut next.anchors, old);
             self.waiting = Arc::into_inner(anchors);
             let faults = self.of_anchors(
@@ -122,6 +150,16 @@ impl<S: PolicySource> Keeper<S> {
         let current = self.trust.current();
         let mut problems: Vec<Fault> = self.refused.values().flatten().cloned().collect();
         problems.extend(self.own_certificate_fault());
+        if let Some(own) = own_link(&current.credentials)
+            && let Standing::Revoked { since, reason } = current.statuses.standing(&own, now)
+        {
+            let refusal = Refusal::Revoked {
+                issuer: own.issuer.to_string(),
+                since,
+                reason,
+            };
+            problems.push(self.sources.certificate.fault(&refusal));
+        }
         problems.extend(self.gateway_fault(&current.gateways, now));
         let lists: Vec<ListReport> = current
             .statuses
@@ -151,7 +189,14 @@ impl<S: PolicySource> Keeper<S> {
         let InquiryTally {
             questions,
             failures,
+            unanswered,
         } = self.trust.inquiry_tally();
+        if unanswered > 0 {
+            problems.push(Fault::new(
+                "revocation.ocsp",
+                format!("the responders of {unanswered} certificates in use give no answer"),
+            ));
+        }
         self.report.store(Arc::new(Report {
             problems,
             changes: self.tally.changes,
