@@ -8,6 +8,7 @@ pub mod front;
 pub mod gateway;
 pub mod held;
 pub mod http;
+pub mod openssl_responder;
 pub mod operator;
 pub mod patience;
 pub mod programs;

@@ -9,11 +9,10 @@ use bank_server::RunningBank;
 use bank_server::core_banking::PsuId;
 use bank_server::transport::certificate_header::HeaderForm;
 use chrono::TimeDelta;
-use fixtures::outsider::{Met, Tls, call, context, dial, shake_hands};
+use fixtures::outsider::{Met, Tls, call};
 use fixtures::pki::{Identity, Wanted};
 use fixtures::sandbox::CUSTOMER;
 use openssl::base64::encode_block;
-use openssl::ssl::Ssl;
 use openssl::x509::X509;
 use serde_json::json;
 use shared_types::register::Status;
@@ -583,26 +582,4 @@ async fn a_forwarded_peers_responder_is_asked_and_asked_again() {
         (ask() == "401 CERTIFICATE_REVOKE").then_some(())
     })
     .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn gateways_are_offered_no_http_2() {
-    let banks = Banks::start().await;
-    let proxied = Proxied::start(&banks, HeaderForm::Rfc9440).await;
-    let spoken = |address, identity: &Identity| {
-        let mut ssl = Ssl::new(&context(Some(identity), Tls::V1_3).unwrap()).unwrap();
-        ssl.set_alpn_protos(b"\x02h2\x08http/1.1").unwrap();
-        let tls = shake_hands(ssl, dial(address).unwrap()).unwrap().unwrap();
-        tls.ssl().selected_alpn_protocol().map(<[u8]>::to_vec)
-    };
-    let a = &banks.sandbox.pki.bank_a.qwac;
-    assert_eq!(
-        spoken(proxied.bank.xs2a_address(), a).unwrap(),
-        b"h2",
-        "for TPPs it is"
-    );
-    assert_eq!(
-        spoken(proxied.address(), &proxied.gateway).unwrap(),
-        b"http/1.1"
-    );
 }

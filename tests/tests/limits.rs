@@ -3,11 +3,13 @@
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 
+use bank_server::transport::certificate_header::HeaderForm;
 use fixtures::outsider::{Met, Tls, ask, context, dial, shake_hands};
 use fixtures::pki::Identity;
 use openssl::ssl::{Ssl, SslStream};
 use serde_json::json;
 use tests::banks::{Banks, bank_b_with};
+use tests::gateway::Proxied;
 use tests::http::Tpp;
 
 const PSU: (&str, &str) = ("PSU-IP-Address", "192.0.2.7");
@@ -352,4 +354,20 @@ async fn answers_that_nobody_collects_do_not_pile_up() {
     .await
     .unwrap();
     bank.stop().await;
+}
+
+/// Over HTTP/2, one TPP could end a gateway's connection for all others.
+#[tokio::test(flavor = "multi_thread")]
+async fn gateways_are_offered_no_http_2() {
+    let banks = Banks::start().await;
+    let proxied = Proxied::start(&banks, HeaderForm::Rfc9440).await;
+    let spoken = |address, identity: &Identity| {
+        let tls = connect(address, identity, b"\x02h2\x08http/1.1");
+        tls.ssl().selected_alpn_protocol().map(<[u8]>::to_vec)
+    };
+    let a = &banks.sandbox.pki.bank_a.qwac;
+    let to_a = spoken(proxied.bank.xs2a_address(), a);
+    let to_gateway = spoken(proxied.address(), &proxied.gateway);
+    assert_eq!(to_a.unwrap(), b"h2", "to TPPs it is");
+    assert_eq!(to_gateway.unwrap(), b"http/1.1");
 }

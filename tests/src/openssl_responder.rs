@@ -1,0 +1,247 @@
+//! OpenSSL as the responder (OCSP) of an authority, and a bank that asks it.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::sync::{Arc, Mutex};
+
+use bank_client::environment::{Clock as _, ManualClock, SystemClock};
+use bank_server::config::Config;
+use bank_server::transport::listener::{DoorObserver, TurnedAway};
+use bank_server::{BankServer, RunningBank};
+use chrono::{DateTime, TimeDelta, Utc};
+use fixtures::outsider::{Met, Tls, call};
+use fixtures::pki::{Identity, Pki};
+use openssl::x509::X509;
+use tempfile::TempDir;
+
+use crate::patience::wait_for;
+use crate::programs::{both, system};
+
+const STATUS: &str = "GET /v1/consents/none/status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+                      X-Request-ID: 99391c7e-ad88-49ec-a2ad-99ddcb1f7721\r\n\r\n";
+
+/// An authority whose certificates name a responder on this machine.
+pub struct World {
+    pub folder: TempDir,
+    pub pki: Pki,
+    pub clock: Arc<ManualClock>,
+    pub responder: SocketAddr,
+}
+
+impl World {
+    pub fn make() -> Self {
+        // The port is free again when the responder takes it.
+        let responder = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let now = SystemClock.now();
+        let base = format!("http://{responder}");
+        let pki = Pki::make_at([&base, "http://ca2.example"], TimeDelta::days(729), now).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        pki.write(&folder.path().join("pki"), now).unwrap();
+        pki.ca1.keep_in(&folder.path().join("ca1"), now).unwrap();
+        pki.ca2.keep_in(&folder.path().join("ca2"), now).unwrap();
+        Self {
+            folder,
+            pki,
+            clock: Arc::new(ManualClock::at(now)),
+            responder,
+        }
+    }
+
+    pub fn path(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Bank B, with the root's list and no list of the issuing CA: how TPPs stand, only the responder says.
+    pub async fn bank(&self, unknown_status: &str, ocsp: &str) -> Bank {
+        let number = fs::read_dir(self.folder.path()).unwrap().count();
+        let file = self.path(&format!("bank-{number}.toml"));
+        let text = format!(
+            r#"
+            bank = {{ name = "Bank B" }}
+            operator = {{ listen = "127.0.0.1:0" }}
+            store = {{ path = "bank-{number}.db" }}
+
+            [xs2a]
+            listen = "127.0.0.1:0"
+            certificate = "pki/bank-b/qwac.pem"
+            private_key = "pki/bank-b/qwac.key"
+            anchors = ["pki/ca1/root.pem"]
+
+            [revocation]
+            lists = ["pki/ca1/root.crl"]
+            refresh_seconds = 1
+            allow_local_addresses = true
+            unknown_status = "{unknown_status}"
+            ocsp = {{ peers = true, answer_seconds = 1{ocsp} }}
+            "#
+        );
+        fs::write(&file, text).unwrap();
+        let config = Config::read(&file).unwrap();
+        let witness = Arc::new(Witness::default());
+        let running = BankServer::new(config)
+            .clock(Arc::clone(&self.clock) as Arc<ManualClock>)
+            .observer(Arc::clone(&witness) as Arc<dyn DoorObserver>)
+            .start()
+            .await
+            .unwrap();
+        Bank { running, witness }
+    }
+
+    /// Writes what the responder knows, in the form of OpenSSL's CA: good and revoked certificates.
+    pub fn index(&self, good: &[&Identity], revoked: &[(&Identity, DateTime<Utc>, &str)]) {
+        let time = |time: DateTime<Utc>| time.format("%y%m%d%H%M%SZ").to_string();
+        let end = time(self.clock.now() + TimeDelta::days(700));
+        let good = good
+            .iter()
+            .map(|identity| serial_of(identity))
+            .map(|serial| format!("V\t{end}\t\t{serial}\tunknown\t/CN={serial}\n"));
+        let revoked = revoked.iter().map(|(identity, since, reason)| {
+            let (since, serial) = (time(*since), serial_of(identity));
+            format!("R\t{end}\t{since},{reason}\t{serial}\tunknown\t/CN={serial}\n")
+        });
+        fs::write(
+            self.path("index.txt"),
+            good.chain(revoked).collect::<String>(),
+        )
+        .unwrap();
+    }
+
+    /// Starts OpenSSL's responder, which signs with that certificate and key.
+    pub fn respond(&self, signer: (&Path, &Path), more: &[&str]) -> Responder {
+        let mut child = system("openssl")
+            .args(["ocsp", "-port", &self.responder.port().to_string()])
+            .arg("-index")
+            .arg(self.path("index.txt"))
+            .arg("-CA")
+            .arg(self.path("ca1/issuing.pem"))
+            .arg("-rsigner")
+            .arg(signer.0)
+            .arg("-rkey")
+            .arg(signer.1)
+            .args(more)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // It says when it listens. A connection to see whether it does would be a client that it waits for.
+        let mut said = String::new();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        while !said.contains("waiting for OCSP client connections") {
+            assert_ne!(stderr.read_line(&mut said).unwrap(), 0, "{said}");
+        }
+        // What it says later is not to block it.
+        std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
+        Responder(child)
+    }
+
+    /// The CA itself signs.
+    pub fn respond_as_ca(&self, more: &[&str]) -> Responder {
+        let (certificate, key) = (self.path("ca1/issuing.pem"), self.path("ca1/issuing.key"));
+        self.respond((&certificate, &key), more)
+    }
+
+    /// A certificate of CA1 for answering, made by OpenSSL with those extensions.
+    pub fn delegate(
+        &self,
+        name: &str,
+        extensions: &str,
+    ) -> (std::path::PathBuf, std::path::PathBuf) {
+        let file = |suffix: &str| self.path(&format!("{name}.{suffix}"));
+        let (key, request) = (file("key"), file("csr"));
+        let (certificate, extension_file) = (file("pem"), file("ext"));
+        fs::write(&extension_file, extensions).unwrap();
+        let done = system("openssl")
+            .args([
+                "req",
+                "-new",
+                "-newkey",
+                "rsa:2048",
+                "-nodes",
+                "-subj",
+                "/CN=Responder",
+            ])
+            .arg("-keyout")
+            .arg(&key)
+            .arg("-out")
+            .arg(&request)
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{}", both(&done));
+        let done = system("openssl")
+            .args(["x509", "-req", "-days", "7", "-set_serial", "4711", "-in"])
+            .arg(&request)
+            .arg("-CA")
+            .arg(self.path("ca1/issuing.pem"))
+            .arg("-CAkey")
+            .arg(self.path("ca1/issuing.key"))
+            .arg("-extfile")
+            .arg(&extension_file)
+            .arg("-out")
+            .arg(&certificate)
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{}", both(&done));
+        (certificate, key)
+    }
+}
+
+/// A certificate's serial number, in OpenSSL's hexadecimal.
+pub fn serial_of(identity: &Identity) -> String {
+    let certificate = X509::from_pem(identity.chain_pem.as_bytes()).unwrap();
+    let number = certificate.serial_number().to_bn().unwrap();
+    number.to_hex_str().unwrap().to_string()
+}
+
+/// OpenSSL's responder, for as long as this lives.
+pub struct Responder(Child);
+
+impl Drop for Responder {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[derive(Default)]
+struct Witness(Mutex<HashMap<SocketAddr, String>>);
+
+impl DoorObserver for Witness {
+    fn turned_away(&self, peer: &TurnedAway) {
+        let mut seen = self.0.lock().unwrap();
+        seen.insert(peer.address, peer.reason.to_string());
+    }
+}
+
+pub struct Bank {
+    pub running: RunningBank,
+    witness: Arc<Witness>,
+}
+
+impl Bank {
+    /// What comes of a request: the status line, the alert, or why the bank closed the connection.
+    pub async fn ask(&self, identity: &Identity) -> String {
+        let (address, identity) = (self.running.xs2a_address(), identity.clone());
+        let meeting = tokio::task::spawn_blocking(move || {
+            call(address, Some(&identity), Tls::V1_3, STATUS).unwrap()
+        });
+        let meeting = meeting.await.unwrap();
+        match meeting.met {
+            Met::Http(answer) => String::from_utf8_lossy(&answer)[..12].to_owned(),
+            Met::Alert(alert) => format!("alert {alert}"),
+            Met::Closed => {
+                wait_for("the bank's reason", || {
+                    self.witness.0.lock().unwrap().get(&meeting.from).cloned()
+                })
+                .await
+            }
+        }
+    }
+}
