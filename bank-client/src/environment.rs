@@ -6,14 +6,27 @@
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use rustls_pki_types::UnixTime;
 use uuid::Uuid;
 
 /// Tells the time.
 pub trait Clock: Send + Sync + 'static {
     /// The time of this moment.
     fn now(&self) -> DateTime<Utc>;
+
+    /// The same, as certificates count it.
+    fn unix(&self) -> UnixTime {
+        unix(self.now())
+    }
+}
+
+/// A time, as certificates count it: in seconds since 1970. Before that, nothing of ours was valid.
+pub(crate) fn unix(time: DateTime<Utc>) -> UnixTime {
+    let seconds = u64::try_from(time.timestamp()).unwrap_or(0);
+    UnixTime::since_unix_epoch(Duration::from_secs(seconds))
 }
 
 /// The system's clock.

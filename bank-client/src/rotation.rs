@@ -38,7 +38,6 @@ use crate::connections::Setup;
 use crate::credentials::{Credentials, CredentialsError};
 use crate::files::Watched;
 use crate::revocation::Revocation;
-use crate::tls::unix_now;
 
 /// Why something cannot take the place of what a handle has. The old stays in use.
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +72,7 @@ impl Bank {
     /// one of another organisation. Clones of the handle change along. It takes no time worth mentioning: the new
     /// connection is made by the next call.
     pub fn replace_credentials(&self, new: Credentials) -> Result<(), ReplacementRefused> {
-        let now = unix_now(&*self.inner.clock);
+        let now = self.inner.clock.unix();
         self.reconnect(|setup| {
             check(&new, now)?;
             let found = organisation_of_own(&new)?;
@@ -98,7 +97,7 @@ impl Bank {
     ///
     /// Refused are anchors none of which is within its own validity by the handle's clock.
     pub fn replace_anchors(&self, new: Anchors) -> Result<(), ReplacementRefused> {
-        let now = unix_now(&*self.inner.clock);
+        let now = self.inner.clock.unix();
         self.reconnect(|setup| {
             if !new.any_valid_at(now) {
                 return Err(ReplacementRefused::NoValidAnchor);

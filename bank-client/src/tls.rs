@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, verify_server_name};
@@ -130,7 +129,7 @@ impl ServerVerifier {
     /// Whether the servers that we believed in may still be believed; the connections to them are to be given up
     /// otherwise. Once asked and answered `false`, it starts afresh.
     pub(crate) fn still_stands(&self) -> bool {
-        let now = unix_now(&*self.clock);
+        let now = self.clock.unix();
         let mut last = self.last();
         let stands = last.window.is_none_or(|window| window.contains(now));
         if !stands {
@@ -146,7 +145,7 @@ impl ServerVerifier {
         name: &ServerName<'_>,
         stapled: &[u8],
     ) -> Result<Window, ServerRefusal> {
-        let now = unix_now(&*self.clock);
+        let now = self.clock.unix();
         let path = judge(&self.anchors, leaf, intermediates, Usage::Server, now)?;
         let known = self.revocation.check(&path, stapled, now)?;
         let window = Window {
@@ -172,12 +171,6 @@ impl ServerVerifier {
         // Nothing panics while the lock is held; if it did, the content would still be whole.
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The time, as certificates count it.
-pub(crate) fn unix_now(clock: &dyn Clock) -> UnixTime {
-    let seconds = u64::try_from(clock.now().timestamp()).unwrap_or(0);
-    UnixTime::since_unix_epoch(Duration::from_secs(seconds))
 }
 
 impl fmt::Debug for ServerVerifier {

@@ -308,7 +308,6 @@ impl Config {
                 about_ourselves: revocation.ocsp.stapling,
                 nonce_required: revocation.ocsp.nonce_required,
                 patience: Duration::from_secs(revocation.ocsp.answer_seconds),
-                refresh: Duration::from_secs(revocation.refresh_seconds),
             },
             fetch: FetchLimits {
                 time: Duration::from_secs(revocation.fetch_seconds),

@@ -1,9 +1,9 @@
 //! What an alert means (RFC 8446, section 6.2), in the light of what was shown.
 
-use rustls_pki_types::UnixTime;
 use shared_types::alert::Alert;
 
 use super::seen::{Asked, CertificateFacts, Seen, Shown, when};
+use crate::environment::unix;
 
 /// What the server's alert means here, and what to do about it. Both are parts of a sentence.
 pub(super) fn explain(alert: Alert, seen: &Seen) -> (String, String) {
@@ -95,9 +95,7 @@ fn about_ours(alert: Alert, seen: &Seen, asked: &Asked) -> (String, String) {
 
 /// Servers send the same alert for a certificate that is not valid yet.
 fn expired(seen: &Seen) -> (String, String) {
-    let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(
-        u64::try_from(seen.at.timestamp()).unwrap_or(0),
-    ));
+    let now = unix(seen.at);
     let of = |index: usize| {
         if index == 0 {
             "our certificate".to_owned()

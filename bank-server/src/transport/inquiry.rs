@@ -16,7 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use super::fetch::Fetcher;
 use super::own_certificate::own_link;
 use super::policy::Policy;
-use super::trust::{Trust, unix_now};
+use super::trust::Trust;
 
 /// How responders are asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,8 +29,6 @@ pub struct InquiryOptions {
     pub nonce_required: bool,
     /// How long an answer may take.
     pub patience: Duration,
-    /// How long an answer is believed before its responder is asked again, at most.
-    pub refresh: Duration,
 }
 
 impl Default for InquiryOptions {
@@ -41,7 +39,6 @@ impl Default for InquiryOptions {
             about_ourselves: false,
             nonce_required: false,
             patience: Duration::from_secs(3),
-            refresh: Duration::from_mins(5),
         }
     }
 }
@@ -140,6 +137,8 @@ pub struct Inquirer<P: Policy> {
     clock: Arc<dyn Clock>,
     randomness: Arc<dyn Randomness>,
     options: InquiryOptions,
+    /// How long an answer is believed before its responder is asked again, at most.
+    refresh: Duration,
     fetcher: Fetcher,
     inbox: Inbox,
     subjects: HashMap<CertificateId, Subject>,
@@ -166,6 +165,7 @@ impl<P: Policy> Inquirer<P> {
         clock: Arc<dyn Clock>,
         randomness: Arc<dyn Randomness>,
         options: InquiryOptions,
+        refresh: Duration,
         fetcher: Fetcher,
         inbox: Inbox,
     ) -> Self {
@@ -174,6 +174,7 @@ impl<P: Policy> Inquirer<P> {
             clock,
             randomness,
             options,
+            refresh,
             fetcher,
             inbox,
             subjects: HashMap::new(),
@@ -277,7 +278,7 @@ impl<P: Policy> Inquirer<P> {
     }
 
     fn settle(&mut self, certificate: &CertificateId, outcome: Result<Answer, String>) {
-        let now = unix_now(&*self.clock);
+        let now = self.clock.unix();
         let outcome = outcome.and_then(|answer| {
             let until = answer.until();
             self.put_in_place(answer, now)
@@ -289,7 +290,7 @@ impl<P: Policy> Inquirer<P> {
         subject.asking = false;
         subject.waiting.clear();
         subject.unanswered = outcome.is_err();
-        let most = self.options.refresh.max(SOONEST);
+        let most = self.refresh.max(SOONEST);
         let wait = match outcome {
             Ok(good_for) => {
                 subject.after_failure = SOONEST;

@@ -10,7 +10,7 @@ use rustls::sign::CertifiedKey;
 use shared_types::revocation::Link;
 use shared_types::revocation::ocsp::{Answer, Said};
 
-use super::trust::{Beliefs, unix_now};
+use super::trust::Beliefs;
 
 /// Shows our certificate, with what its issuer's responder last said of it, for as long as that is fresh.
 pub(super) struct OwnCertificate {
@@ -48,7 +48,7 @@ pub(super) fn own_link(credentials: &Credentials) -> Option<Link> {
 
 impl ResolvesServerCert for OwnCertificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let now = unix_now(&*self.clock);
+        let now = self.clock.unix();
         let fresh = self
             .stapled
             .as_ref()

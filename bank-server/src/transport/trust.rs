@@ -209,14 +209,8 @@ impl<P: Policy> Trust<P> {
     }
 
     pub(super) fn now(&self) -> UnixTime {
-        unix_now(&*self.clock)
+        self.clock.unix()
     }
-}
-
-/// The time, as certificates count it.
-pub(super) fn unix_now(clock: &dyn Clock) -> UnixTime {
-    let seconds = u64::try_from(clock.now().timestamp()).unwrap_or(0);
-    UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds))
 }
 
 impl<P: Policy> Snapshot<P> {

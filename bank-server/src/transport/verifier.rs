@@ -17,7 +17,7 @@ use shared_types::trust::Refusal;
 
 use super::own_certificate::OwnCertificate;
 use super::policy::Policy;
-use super::trust::{Beliefs, unix_now};
+use super::trust::Beliefs;
 
 /// Whom a listener's handshake judges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,7 +130,7 @@ impl<P: Policy> ClientCertVerifier for PeerVerifier<P> {
         intermediates: &[CertificateDer<'_>],
         _now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        let now = unix_now(&*self.clock);
+        let now = self.clock.unix();
         let judged = match self.judges {
             Judges::Peers => self.judge(leaf, intermediates, now),
             Judges::Gateways => self.beliefs.gateways.judge(leaf, now).map(drop),

@@ -31,7 +31,7 @@ use super::fetch::Fetcher;
 use super::gateways::Gateways;
 use super::inquiry::{Inbox, Inquirer, Inquiries};
 use super::material::{self, Source};
-use super::trust::{Beliefs, Trust, unix_now};
+use super::trust::{Beliefs, Trust};
 use super::watched::Watched;
 use crate::fault::Fault;
 
@@ -102,7 +102,7 @@ impl<S: PolicySource> Keeper<S> {
         clock: Arc<dyn Clock>,
         randomness: Arc<dyn Randomness>,
     ) -> Result<Self, Vec<Fault>> {
-        let now = unix_now(&*clock);
+        let now = clock.unix();
         let mut faults = Vec::new();
         let mut credential_files = Watched::new(vec![
             sources.certificate.clone(),
@@ -295,6 +295,7 @@ impl<S: PolicySource> Keeper<S> {
                 Arc::clone(&self.clock),
                 Arc::clone(&self.randomness),
                 options,
+                self.sources.refresh,
                 fetcher.clone(),
                 inbox,
             )
@@ -302,7 +303,7 @@ impl<S: PolicySource> Keeper<S> {
     }
 
     fn now(&self) -> UnixTime {
-        unix_now(&*self.clock)
+        self.clock.unix()
     }
 }
 

@@ -35,7 +35,7 @@ pub struct Sources {
     pub inquiry: InquiryOptions,
     /// Limits of fetching.
     pub fetch: FetchLimits,
-    /// How long between two fetches from one address, at most.
+    /// How long between two fetches from one address, or two questions about one certificate, at most.
     pub refresh: Duration,
 }
 
