@@ -132,18 +132,7 @@ fn check(credentials: &Credentials, now: UnixTime) -> Result<(), Refusal> {
         return judge(&issuer, leaf, above, Usage::Client, now).map(|_| ());
     }
     // It may be an anchor of the bank's itself that issued it.
-    let window = validity(leaf).ok_or(Refusal::Unreadable)?;
-    if now > window.until {
-        return Err(Refusal::Expired {
-            not_after: window.until,
-        });
-    }
-    if now < window.from {
-        return Err(Refusal::NotYetValid {
-            not_before: window.from,
-        });
-    }
-    Ok(())
+    validity(leaf).ok_or(Refusal::Unreadable)?.check(now)
 }
 
 fn organisation_of_own(credentials: &Credentials) -> Result<OrganisationId, IdentityError> {

@@ -189,7 +189,7 @@ fn resuming_client(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_identity_is_not_the_name_but_the_certificate() {
-    // Somebody at CA1 whose legal name and host are Bank A's, with another authorisation number.
+    // Somebody at CA1 whose legal name is Bank A's, with another authorisation number. Bank A's host, the CA does not give.
     let banks = Banks::start().await;
     let now = bank_client::environment::Clock::now(&*banks.clock);
     let id = "PSDDE-BAFIN-666";
@@ -202,6 +202,14 @@ async fn an_identity_is_not_the_name_but_the_certificate() {
     let mut impostor = fixtures::pki::bank_a();
     impostor.id = Some(id.to_owned());
     let wanted = Wanted::default();
+    let refused = enrol(&pki.ca1, &register, &impostor, &wanted, now).unwrap_err();
+    assert!(
+        refused
+            .to_string()
+            .contains("is the host of PSDDE-BAFIN-100001"),
+        "{refused}"
+    );
+    impostor.host = "bank-a.other.example".to_owned();
     let impostor = enrol(&pki.ca1, &register, &impostor, &wanted, now).unwrap();
     let access = serde_json::json!({ "allPsd2": "allAccounts" });
     let consent = banks.approved_consent(&banks.a_at_b(), &access).await;

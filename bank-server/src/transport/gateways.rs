@@ -52,18 +52,8 @@ impl Gateways {
             .iter()
             .find(|pinned| pinned.certificate == *certificate)
             .ok_or(Refusal::UnknownGateway)?;
-        let window = pinned.window;
-        if now < window.from {
-            Err(Refusal::NotYetValid {
-                not_before: window.from,
-            })
-        } else if now > window.until {
-            Err(Refusal::Expired {
-                not_after: window.until,
-            })
-        } else {
-            Ok(window)
-        }
+        pinned.window.check(now)?;
+        Ok(pinned.window)
     }
 }
 

@@ -62,6 +62,21 @@ impl Window {
         (self.from..=self.until).contains(&now)
     }
 
+    /// Why what is valid in this window is not valid at that time, if it is not.
+    pub fn check(&self, now: UnixTime) -> Result<(), Refusal> {
+        if now < self.from {
+            Err(Refusal::NotYetValid {
+                not_before: self.from,
+            })
+        } else if now > self.until {
+            Err(Refusal::Expired {
+                not_after: self.until,
+            })
+        } else {
+            Ok(())
+        }
+    }
+
     pub(crate) fn of(certificate: &X509Certificate<'_>) -> Self {
         let validity = certificate.validity();
         Self {
