@@ -45,6 +45,8 @@ impl Scene {
             "init",
             "--name",
             "CA1",
+            "--country",
+            "FR",
             "--base",
             "http://ca1.example",
             "--by",
