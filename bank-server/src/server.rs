@@ -16,13 +16,17 @@ use shared_types::eidas::OrganisationId;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
 
+use crate::calendar::Calendar;
 use crate::config::{Config, Fault, ProxiedConfig};
 use crate::consent::Approvals;
+use crate::consent::authorisation::Authorisations;
 use crate::core_banking::CoreBanking;
 use crate::core_banking::ledger::Ledger;
 use crate::identity::{LicenceSource, Licences, own_organisation};
 use crate::operator::{self, Health};
+use crate::sca::Sca;
 use crate::store::consents::Consents;
+use crate::store::vault::{Vault, VaultError};
 use crate::store::{Database, StoreError};
 use crate::telemetry::metrics::Metrics;
 use crate::transport::keeper::{Keeper, Report, wait_for_first};
@@ -64,6 +68,9 @@ pub enum StartError {
     /// The database cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The bank's own key cannot be used.
+    #[error(transparent)]
+    Key(#[from] VaultError),
     /// TLS cannot be set up.
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
@@ -151,6 +158,23 @@ impl BankServer {
         let consents = Consents::new(database.clone());
         let approvals =
             Approvals::new(consents.clone(), Arc::clone(&core), Arc::clone(&self.clock));
+        let calendar = Calendar::new(Arc::clone(&self.clock), self.config.bank.time_zone);
+        let vault = Vault::open_file(&self.config.key_file(), Arc::clone(&self.randomness))?;
+        let sca = Sca::new(
+            &database,
+            vault,
+            None,
+            calendar.clone(),
+            Arc::clone(&self.randomness),
+        );
+        let authorisations = Authorisations::new(
+            &database,
+            Arc::clone(&core),
+            sca,
+            calendar,
+            Arc::clone(&self.randomness),
+            self.config.sca.rules(),
+        );
         let door = Door::new(
             Arc::clone(&trust),
             self.config.limits.of_connections(),
@@ -205,6 +229,7 @@ impl BankServer {
             proxied_address,
             operator_address,
             approvals,
+            authorisations,
             trust,
             report,
             reread,
@@ -393,6 +418,7 @@ pub struct RunningBank {
     proxied_address: Option<SocketAddr>,
     operator_address: SocketAddr,
     approvals: Approvals,
+    authorisations: Authorisations,
     trust: Arc<Trust<Licences>>,
     report: Arc<ArcSwap<Report>>,
     reread: Arc<Notify>,
@@ -429,6 +455,12 @@ impl RunningBank {
     #[must_use]
     pub fn approvals(&self) -> &Approvals {
         &self.approvals
+    }
+
+    /// What TPPs and customers do to authorisations.
+    #[must_use]
+    pub fn authorisations(&self) -> &Authorisations {
+        &self.authorisations
     }
 
     /// Whom the bank trusts; replaceable while it runs.
