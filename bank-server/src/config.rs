@@ -1,5 +1,6 @@
 //! The configuration file of one bank.
 
+mod online_banking;
 mod proxied;
 
 use std::net::SocketAddr;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use shared_types::revocation::UnknownStatus;
 
+pub use self::online_banking::{OnlineBankingConfig, Origin};
 pub use self::proxied::ProxiedConfig;
 pub use crate::fault::Fault;
 use crate::identity::LicenceSource;
@@ -30,6 +32,8 @@ pub struct Config {
     pub xs2a: Xs2aConfig,
     /// The listener for gateways in front of the bank, if there are any.
     pub proxied: Option<ProxiedConfig>,
+    /// The listener for the bank's customers, if it has pages for them.
+    pub online_banking: Option<OnlineBankingConfig>,
     /// The listener for the bank's operators.
     pub operator: OperatorConfig,
     /// Where data is kept.
@@ -266,6 +270,12 @@ impl Config {
             .into_iter()
             .chain(lists.into_iter().chain(gateways).flatten())
             .chain(&mut config.register.file)
+            .chain(
+                config
+                    .online_banking
+                    .iter_mut()
+                    .flat_map(|pages| pages.certificate.iter_mut().chain(&mut pages.private_key)),
+            )
         {
             *path = folder.join(&*path);
         }
@@ -410,6 +420,8 @@ impl Config {
             ));
         }
         faults.extend(self.proxied.iter().flat_map(ProxiedConfig::faults));
+        let pages = self.online_banking.iter();
+        faults.extend(pages.flat_map(OnlineBankingConfig::faults));
         if let Err(error) = crate::telemetry::check_filter(&self.log.filter) {
             faults.push(Fault::new("log.filter", error));
         }

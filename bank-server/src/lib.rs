@@ -11,6 +11,7 @@
 //! | [`identity`] | from a peer certificate to a TPP |
 //! | [`xs2a`] | the HTTP resources |
 //! | [`consent`] | the rules of consents |
+//! | `online_banking` | the customers' own pages |
 //! | [`core_banking`] | the trait behind which a bank's systems stand, and the built-in ledger |
 //! | [`store`] | what XS2A itself must remember |
 //! | [`telemetry`] | what happened |
@@ -22,6 +23,7 @@ pub mod consent;
 pub mod core_banking;
 mod fault;
 pub mod identity;
+mod online_banking;
 mod operator;
 mod server;
 pub mod store;
