@@ -131,7 +131,7 @@ async fn collect(headers: &HeaderMap, mut body: web::Payload) -> Result<Vec<u8>,
 
 /// A name or value (URL standard, section 5.1): a plus sign is a blank, `%` and two hexadecimal digits are a byte. What is
 /// not UTF-8 then, or holds a control character other than line breaks and tabs, is none.
-fn decoded(text: &str) -> Option<String> {
+pub(super) fn decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {

@@ -6,6 +6,7 @@
 //! the common `layout`, or with a `Problem`, which has a page as well. What a page says stands in `texts`. Forms are read
 //! by `forms` alone, which takes none but those that our own pages made (`csrf`).
 
+mod accounts;
 mod assets;
 mod csrf;
 mod destination;
@@ -17,12 +18,14 @@ mod log_in;
 mod problem;
 mod session;
 mod texts;
+mod writing;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::web;
 use bank_client::environment::{Clock, Randomness};
+use chrono::NaiveDate;
 
 use self::csrf::Seal;
 pub(crate) use self::headers::frame;
@@ -83,10 +86,16 @@ impl OnlineBanking {
             limits: parts.limits,
         }
     }
+
+    /// The bank's day.
+    fn today(&self) -> NaiveDate {
+        self.clock.now().date_naive()
+    }
 }
 
 /// The pages and their paths.
 pub(crate) fn configure(app: &mut web::ServiceConfig) {
     app.configure(assets::configure)
-        .configure(log_in::configure);
+        .configure(log_in::configure)
+        .configure(accounts::configure);
 }
