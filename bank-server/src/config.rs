@@ -1,6 +1,7 @@
 //! The configuration file of one bank.
 
 mod customers;
+mod online_banking;
 mod proxied;
 
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use serde::Deserialize;
 use shared_types::revocation::UnknownStatus;
 
 pub use self::customers::{Approach, ConsentConfig, RedirectUris, ScaConfig};
+pub use self::online_banking::{OnlineBankingConfig, Origin};
 pub use self::proxied::ProxiedConfig;
 pub use crate::fault::Fault;
 use crate::identity::LicenceSource;
@@ -32,6 +34,8 @@ pub struct Config {
     pub xs2a: Xs2aConfig,
     /// The listener for gateways in front of the bank, if there are any.
     pub proxied: Option<ProxiedConfig>,
+    /// The listener for the bank's customers, if it has pages for them.
+    pub online_banking: Option<OnlineBankingConfig>,
     /// The listener for the bank's operators.
     pub operator: OperatorConfig,
     /// Where data is kept.
@@ -294,6 +298,12 @@ impl Config {
             .chain(lists.into_iter().chain(gateways).flatten())
             .chain(&mut config.register.file)
             .chain(&mut config.store.key)
+            .chain(
+                config
+                    .online_banking
+                    .iter_mut()
+                    .flat_map(|pages| pages.certificate.iter_mut().chain(&mut pages.private_key)),
+            )
         {
             *path = folder.join(&*path);
         }
@@ -446,7 +456,9 @@ impl Config {
         }
         faults.extend(self.proxied.iter().flat_map(ProxiedConfig::faults));
         faults.extend(self.consent.faults());
-        faults.extend(self.sca.faults(true));
+        faults.extend(self.sca.faults(self.online_banking.is_some()));
+        let pages = self.online_banking.iter();
+        faults.extend(pages.flat_map(OnlineBankingConfig::faults));
         if let Err(error) = crate::telemetry::check_filter(&self.log.filter) {
             faults.push(Fault::new("log.filter", error));
         }

@@ -12,6 +12,7 @@
 //! | [`xs2a`] | the HTTP resources |
 //! | [`consent`] | the rules of consents, and how they are approved |
 //! | [`sca`] | how a customer proves who she is |
+//! | `online_banking` | the customers' own pages |
 //! | [`core_banking`] | the trait behind which a bank's systems stand, and the built-in ledger |
 //! | [`store`] | what XS2A itself must remember |
 //! | [`telemetry`] | what happened |
@@ -24,6 +25,7 @@ pub mod consent;
 pub mod core_banking;
 mod fault;
 pub mod identity;
+mod online_banking;
 mod operator;
 pub mod sca;
 mod server;

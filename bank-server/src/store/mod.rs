@@ -7,6 +7,7 @@ pub mod authorisations;
 pub mod consents;
 pub mod credentials;
 pub mod given;
+pub mod sessions;
 pub mod vault;
 
 use std::path::{Path, PathBuf};
