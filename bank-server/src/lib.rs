@@ -17,6 +17,7 @@
 
 #![forbid(unsafe_code)]
 
+mod calendar;
 pub mod config;
 pub mod consent;
 pub mod core_banking;
@@ -30,5 +31,7 @@ pub mod transport;
 pub mod xs2a;
 
 pub use bank_client::environment;
+
+pub use self::calendar::Calendar;
 
 pub use self::server::{BankServer, RunningBank, StartError, check};

@@ -16,13 +16,16 @@ use shared_types::eidas::OrganisationId;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
 
+use crate::calendar::Calendar;
 use crate::config::{Config, Fault, ProxiedConfig};
-use crate::consent::Approvals;
+use crate::consent::{Approvals, ConsentRules};
 use crate::core_banking::CoreBanking;
 use crate::core_banking::ledger::Ledger;
 use crate::identity::{LicenceSource, Licences, own_organisation};
 use crate::operator::{self, Health};
 use crate::store::consents::Consents;
+use crate::store::usage::Usage;
+use crate::store::vault::Vault;
 use crate::store::{Database, StoreError};
 use crate::telemetry::metrics::Metrics;
 use crate::transport::keeper::{Keeper, Report, wait_for_first};
@@ -149,8 +152,17 @@ impl BankServer {
             .core
             .unwrap_or_else(|| Arc::new(Ledger::new(database.clone())));
         let consents = Consents::new(database.clone());
-        let approvals =
-            Approvals::new(consents.clone(), Arc::clone(&core), Arc::clone(&self.clock));
+        let calendar = Calendar::new(self.clock, chrono_tz::Tz::UTC);
+        let approvals = Approvals::new(consents.clone(), Arc::clone(&core), calendar.clone());
+        let mut key = [0; 32];
+        for (byte, chance) in key
+            .iter_mut()
+            .zip([self.randomness.bytes(), self.randomness.bytes()].concat())
+        {
+            *byte = chance;
+        }
+        let vault = Vault::new(&key, Arc::clone(&self.randomness))
+            .map_err(|_| StartError::Thread(io::Error::other("no vault")))?;
         let door = Door::new(
             Arc::clone(&trust),
             self.config.limits.of_connections(),
@@ -164,8 +176,11 @@ impl BankServer {
             .map_err(|fault| StartError::Configuration(vec![fault]))?;
         let xs2a = web::Data::new(Xs2a {
             consents,
+            usage: Usage::new(database.clone()),
+            rules: ConsentRules::default(),
             core: Arc::clone(&core),
-            clock: self.clock,
+            calendar,
+            vault,
             randomness: self.randomness,
             limits: self.config.limits.of_requests(),
             certificate_header,

@@ -23,7 +23,10 @@ impl std::fmt::Debug for PsuId {
 }
 
 /// An account's `resourceId`: the same for every TPP and every consent, and no account number.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+#[serde(transparent)]
 pub struct AccountId(pub String);
 
 /// An account as the bank keeps it.
