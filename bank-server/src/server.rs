@@ -29,6 +29,7 @@ use crate::operator::{self, Health};
 use crate::sca::Sca;
 use crate::store::consents::Consents;
 use crate::store::sessions::{Lasting, Sessions};
+use crate::store::usage::Usage;
 use crate::store::vault::{Vault, VaultError};
 use crate::store::{Database, StoreError};
 use crate::telemetry::metrics::Metrics;
@@ -159,13 +160,12 @@ impl BankServer {
             .core
             .unwrap_or_else(|| Arc::new(Ledger::new(database.clone())));
         let consents = Consents::new(database.clone());
-        let approvals =
-            Approvals::new(consents.clone(), Arc::clone(&core), Arc::clone(&self.clock));
         let calendar = Calendar::new(Arc::clone(&self.clock), self.config.bank.time_zone);
+        let approvals = Approvals::new(consents.clone(), Arc::clone(&core), calendar.clone());
         let vault = Vault::open_file(&self.config.key_file(), Arc::clone(&self.randomness))?;
         let sca = Sca::new(
             &database,
-            vault,
+            vault.clone(),
             None,
             calendar.clone(),
             Arc::clone(&self.randomness),
@@ -174,7 +174,7 @@ impl BankServer {
             &database,
             Arc::clone(&core),
             sca,
-            calendar,
+            calendar.clone(),
             Arc::clone(&self.randomness),
             self.config.sca.rules(),
         );
@@ -213,8 +213,11 @@ impl BankServer {
         });
         let xs2a = web::Data::new(Xs2a {
             consents,
+            usage: Usage::new(database.clone()),
+            rules: self.config.consent.rules(),
             core: Arc::clone(&core),
-            clock: self.clock,
+            calendar,
+            vault,
             randomness: self.randomness,
             limits: self.config.limits.of_requests(),
             certificate_header,
