@@ -10,7 +10,9 @@
 //! | [`transport`] | the mutual-TLS door: who may connect |
 //! | [`identity`] | from a peer certificate to a TPP |
 //! | [`xs2a`] | the HTTP resources |
-//! | [`consent`] | the rules of consents |
+//! | [`consent`] | the rules of consents, and how they are approved |
+//! | [`sca`] | how a customer proves who she is |
+//! | `online_banking` | the customers' own pages |
 //! | [`core_banking`] | the trait behind which a bank's systems stand, and the built-in ledger |
 //! | [`store`] | what XS2A itself must remember |
 //! | [`telemetry`] | what happened |
@@ -23,7 +25,9 @@ pub mod consent;
 pub mod core_banking;
 mod fault;
 pub mod identity;
+mod online_banking;
 mod operator;
+pub mod sca;
 mod server;
 pub mod store;
 pub mod telemetry;

@@ -30,6 +30,11 @@ impl Preferences {
         })
     }
 
+    /// Whether the TPP says anything about the approach.
+    pub(super) fn are_stated(self) -> bool {
+        self.redirect.is_some() || self.decoupled.is_some()
+    }
+
     /// How far an approach is from what the TPP would like; 0 is what it asks for.
     fn distance(self, approach: ScaApproach) -> u8 {
         match approach {
@@ -87,10 +92,28 @@ mod tests {
         for (offered, redirect, decoupled, names_customer, expected) in [
             // Without wishes, the bank's own order.
             (&all[..], None, None, false, Redirect),
-            (&[Embedded, Redirect, Decoupled], None, None, false, Embedded),
-            (&[Decoupled, Embedded, Redirect], None, None, true, Decoupled),
+            (
+                &[Embedded, Redirect, Decoupled],
+                None,
+                None,
+                false,
+                Embedded,
+            ),
+            (
+                &[Decoupled, Embedded, Redirect],
+                None,
+                None,
+                true,
+                Decoupled,
+            ),
             // Decoupled needs to know whom to ask.
-            (&[Decoupled, Embedded, Redirect], None, None, false, Embedded),
+            (
+                &[Decoupled, Embedded, Redirect],
+                None,
+                None,
+                false,
+                Embedded,
+            ),
             (&[Decoupled], None, None, false, Decoupled),
             // With them.
             (&[Embedded, Redirect], yes, None, false, Redirect),

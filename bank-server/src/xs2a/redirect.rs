@@ -48,7 +48,10 @@ pub fn check(text: &str, hosts: &[String], rules: RedirectRules) -> Result<Url, 
         return Err(RedirectFault::TooLong);
     }
     // A parser that is kind to browsers would drop what is invisible, and take a backslash for a slash.
-    if !text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\') {
+    if !text
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic() && byte != b'\\')
+    {
         return Err(RedirectFault::NotAnAddress);
     }
     let url = Url::parse(text).map_err(|_| RedirectFault::NotAnAddress)?;
@@ -109,9 +112,14 @@ mod tests {
     };
 
     fn hosts() -> Vec<String> {
-        ["app.tpp.example", "*.wild.example", "*.example", "192.0.2.1"]
-            .map(str::to_owned)
-            .to_vec()
+        [
+            "app.tpp.example",
+            "*.wild.example",
+            "*.example",
+            "192.0.2.1",
+        ]
+        .map(str::to_owned)
+        .to_vec()
     }
 
     fn strict(text: &str) -> Result<String, RedirectFault> {
@@ -121,9 +129,15 @@ mod tests {
     #[test]
     fn an_address_of_the_certificates_names_is_taken_as_it_is_understood() {
         for (text, understood) in [
-            ("https://app.tpp.example/back?x=1", "https://app.tpp.example/back?x=1"),
+            (
+                "https://app.tpp.example/back?x=1",
+                "https://app.tpp.example/back?x=1",
+            ),
             ("https://APP.tpp.example", "https://app.tpp.example/"),
-            ("https://app.tpp.example:8443/a/../b", "https://app.tpp.example:8443/b"),
+            (
+                "https://app.tpp.example:8443/a/../b",
+                "https://app.tpp.example:8443/b",
+            ),
             ("https://any.wild.example/", "https://any.wild.example/"),
         ] {
             assert_eq!(strict(text), Ok(understood.to_owned()));
@@ -181,8 +195,14 @@ mod tests {
         };
         let check = |text: &str, rules| check(text, &[], rules).map(String::from);
         assert!(check("https://anywhere.example/", any).is_ok());
-        assert_eq!(check("http://anywhere.example/", any), Err(RedirectFault::NotHttps));
-        assert_eq!(check("http://localhost:1/", any), Err(RedirectFault::NotHttps));
+        assert_eq!(
+            check("http://anywhere.example/", any),
+            Err(RedirectFault::NotHttps)
+        );
+        assert_eq!(
+            check("http://localhost:1/", any),
+            Err(RedirectFault::NotHttps)
+        );
         for text in [
             "http://localhost:8451/back",
             "http://bank-a.localhost:8451/back",
@@ -192,7 +212,10 @@ mod tests {
         ] {
             assert!(check(text, own).is_ok(), "{text}");
         }
-        for text in ["https://anywhere.example/", "https://localhost.evil.example/"] {
+        for text in [
+            "https://anywhere.example/",
+            "https://localhost.evil.example/",
+        ] {
             assert_eq!(check(text, own), Err(RedirectFault::ForeignHost));
         }
         assert_eq!(
