@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use shared_types::consent::ConsentStatus;
 
-use super::choice::chosen;
-use super::{NotTheCustomers, grants, standing};
+use super::{NotTheCustomers, chosen, grants, standing};
 use crate::calendar::Calendar;
 use crate::core_banking::{CoreBanking, CoreBankingError, PsuId};
 use crate::store::StoreError;
@@ -71,7 +70,7 @@ impl Approvals {
         if opened.is_empty() {
             return Err(ApprovalError::NoAccount);
         }
-        let access = chosen(consent.access, &accounts);
+        let access = chosen(consent.access, &opened, &accounts);
         if self
             .consents
             .approve(consent_id, psu, &access, &opened, now)

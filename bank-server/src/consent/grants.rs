@@ -1,7 +1,7 @@
 //! What an approved consent opens.
 
 use shared_types::account::AccountReference;
-use shared_types::consent::{AccountAccess, AllAccounts};
+use shared_types::consent::{AccountAccess, AdditionalInformation, AllAccounts};
 
 use crate::core_banking::{Account, AccountKind};
 use crate::store::consents::Grant;
@@ -53,8 +53,35 @@ pub fn grants(access: &AccountAccess, accounts: &[Account]) -> Result<Vec<Grant>
     Ok(opened.collect())
 }
 
+/// What an approved access says in place of what was asked for: where the choice was left to the bank, what was chosen.
+#[must_use]
+pub fn chosen(access: AccountAccess, opened: &[Grant], accounts: &[Account]) -> AccountAccess {
+    if !is_bank_offered(&access) {
+        return access;
+    }
+    let references: Vec<AccountReference> = opened
+        .iter()
+        .filter_map(|grant| accounts.iter().find(|account| account.id == grant.account))
+        .map(Account::reference)
+        .collect();
+    let fill = |list: Option<Vec<AccountReference>>| list.map(|_| references.clone());
+    AccountAccess {
+        accounts: fill(access.accounts),
+        balances: fill(access.balances),
+        transactions: fill(access.transactions),
+        additional_information: access.additional_information.map(|additional| {
+            AdditionalInformation {
+                owner_name: fill(additional.owner_name),
+                ..additional
+            }
+        }),
+        ..access
+    }
+}
+
 /// Whether an access leaves it to the customer, at the bank, which accounts it opens.
-fn is_bank_offered(access: &AccountAccess) -> bool {
+#[must_use]
+pub fn is_bank_offered(access: &AccountAccess) -> bool {
     let lists = [&access.accounts, &access.balances, &access.transactions];
     lists.into_iter().any(Option::is_some) && lists.into_iter().flatten().all(Vec::is_empty)
 }
@@ -255,6 +282,28 @@ mod tests {
                 opened.iter().all(|(_, found)| found == letters),
                 "{access} {opened:?}"
             );
+        }
+    }
+
+    #[test]
+    fn what_was_chosen_is_told_where_there_was_a_choice() {
+        let tell = |access: Value| {
+            let access: AccountAccess = serde_json::from_value(access).unwrap();
+            let chosen_accounts = &accounts()[..1];
+            let opened = grants(&access, chosen_accounts).unwrap();
+            serde_json::to_value(chosen(access, &opened, chosen_accounts)).unwrap()
+        };
+        let euro = json!([{ "iban": EURO, "currency": "EUR" }]);
+        assert_eq!(
+            tell(json!({ "balances": [], "additionalInformation": { "ownerName": [] } })),
+            json!({ "balances": euro, "additionalInformation": { "ownerName": euro } })
+        );
+        for as_asked in [
+            json!({ "accounts": [{ "iban": EURO, "currency": "EUR" }], "balances": [] }),
+            json!({ "allPsd2": "allAccounts" }),
+            json!({ "availableAccounts": "allAccounts" }),
+        ] {
+            assert_eq!(tell(as_asked.clone()), as_asked);
         }
     }
 }

@@ -1,18 +1,17 @@
 //! The rules of consents: what may be asked for, what an approval opens, how a consent lives, and how often it may be
 //! used.
 //!
-//! All of it is pure but [`Approvals`] and [`authorisation`], which apply the rules to the store on behalf of a customer.
+//! All of it is pure but [`authorisation`], which applies the rules to the store.
 
 mod approval;
 pub mod authorisation;
-mod choice;
 mod grants;
 mod request;
 mod state;
 mod usage;
 
 pub use self::approval::{ApprovalError, Approvals};
-pub use self::grants::{NotTheCustomers, grants};
+pub use self::grants::{NotTheCustomers, chosen, grants, is_bank_offered};
 pub use self::request::{Violation, check_request};
 pub use self::state::{Event, after, last_action_day, standing};
 pub use self::usage::{Allowance, ConsentRules, Resource, allowance};

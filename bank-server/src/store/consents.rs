@@ -11,7 +11,6 @@ use sqlx::any::AnyRow;
 use sqlx::{Any, Row as _, Transaction};
 use uuid::Uuid;
 
-use super::given::open_accounts;
 use super::{Database, StoreError, tpps};
 use crate::core_banking::{AccountId, PsuId};
 use crate::identity::Tpp;
@@ -274,6 +273,36 @@ impl Consents {
         transaction.commit().await?;
         Ok(true)
     }
+}
+
+/// Writes down what a consent opens.
+pub(super) async fn open_accounts(
+    transaction: &mut Transaction<'static, Any>,
+    consent_id: &str,
+    access: &AccountAccess,
+    grants: &[Grant],
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE consent SET access = $1 WHERE id = $2")
+        .bind(to_json(access)?)
+        .bind(consent_id)
+        .execute(&mut **transaction)
+        .await?;
+    for (position, grant) in (0_i64..).zip(grants) {
+        sqlx::query(
+            "INSERT INTO consent_account (consent_id, position, account_id, details, balances, transactions, owner_name) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        )
+        .bind(consent_id)
+        .bind(position)
+        .bind(&grant.account.0)
+        .bind(i64::from(grant.details))
+        .bind(i64::from(grant.balances))
+        .bind(i64::from(grant.transactions))
+        .bind(i64::from(grant.owner_name))
+        .execute(&mut **transaction)
+        .await?;
+    }
+    Ok(())
 }
 
 /// A recurring consent that has just become valid takes the place of the one before.
