@@ -61,6 +61,14 @@ pub struct BankServer {
     clock: Arc<dyn Clock>,
     randomness: Arc<dyn Randomness>,
     observer: Arc<dyn DoorObserver>,
+    sockets: HandedIn,
+}
+
+/// Sockets that are open already, in place of addresses from the configuration.
+#[derive(Default)]
+struct HandedIn {
+    xs2a: Option<TcpListener>,
+    online_banking: Option<TcpListener>,
 }
 
 /// Why a bank could not be started.
@@ -109,7 +117,22 @@ impl BankServer {
             clock: Arc::new(SystemClock),
             randomness: Arc::new(SystemRandomness),
             observer: Arc::new(LogTurnedAway),
+            sockets: HandedIn::default(),
         }
+    }
+
+    /// Takes TPPs' connections from a socket that is open already, as service managers hand them over.
+    #[must_use]
+    pub fn xs2a_socket(mut self, socket: TcpListener) -> Self {
+        self.sockets.xs2a = Some(socket);
+        self
+    }
+
+    /// Takes customers' connections from a socket that is open already.
+    #[must_use]
+    pub fn online_banking_socket(mut self, socket: TcpListener) -> Self {
+        self.sockets.online_banking = Some(socket);
+        self
     }
 
     /// Puts another core banking system behind it.
@@ -193,7 +216,7 @@ impl BankServer {
             .config
             .online_banking
             .as_ref()
-            .map(|pages| open_pages(&self.config, pages))
+            .map(|pages| open_pages(&self.config, pages, self.sockets.online_banking))
             .transpose()?;
         let online_banking = pages.as_ref().map(|pages| {
             web::Data::new(OnlineBanking::new(Parts {
@@ -235,7 +258,7 @@ impl BankServer {
             trust: Arc::clone(&report),
             metrics: Metrics::of(Arc::clone(&report)),
         });
-        let (xs2a_socket, xs2a_address) = listen(self.config.xs2a.listen)?;
+        let (xs2a_socket, xs2a_address) = bound(self.sockets.xs2a, self.config.xs2a.listen)?;
         let (operator_socket, operator_address) = listen(self.config.operator.listen)?;
         let (proxied_socket, proxied_address) = proxied
             .map(|proxied| listen(proxied.listen))
@@ -329,6 +352,20 @@ fn open(
     }
 }
 
+/// The socket that was handed in, or one at that address.
+fn bound(
+    socket: Option<TcpListener>,
+    address: SocketAddr,
+) -> Result<(TcpListener, SocketAddr), StartError> {
+    let Some(socket) = socket else {
+        return listen(address);
+    };
+    let bound = socket
+        .local_addr()
+        .map_err(|error| StartError::Listen { address, error })?;
+    Ok((socket, bound))
+}
+
 fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
     let wrong = |error| StartError::Listen { address, error };
     let socket = TcpListener::bind(address).map_err(wrong)?;
@@ -345,10 +382,14 @@ struct Pages {
     lasting: Lasting,
 }
 
-fn open_pages(config: &Config, pages: &OnlineBankingConfig) -> Result<Pages, StartError> {
+fn open_pages(
+    config: &Config,
+    pages: &OnlineBankingConfig,
+    socket: Option<TcpListener>,
+) -> Result<Pages, StartError> {
     let entrance =
         entrance(config, pages).map_err(|fault| StartError::Configuration(vec![fault]))?;
-    let (socket, address) = listen(pages.listen)?;
+    let (socket, address) = bound(socket, pages.listen)?;
     Ok(Pages {
         socket,
         address,
