@@ -94,6 +94,9 @@ async fn serve(path: &Path) -> Result<(), Failure> {
         let advice = match error {
             StartError::Listen { .. } => "choose another address, or stop what listens there",
             StartError::Store(_) => "see that store.path can be written",
+            StartError::Key(_) => {
+                "see that store.key can be read, and is the key that was used before"
+            }
             _ => FIX_CONFIGURATION,
         };
         Failure(error.to_string(), advice)

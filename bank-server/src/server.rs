@@ -16,16 +16,20 @@ use shared_types::eidas::OrganisationId;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
 
+use crate::calendar::Calendar;
 use crate::config::{Config, Fault, OnlineBankingConfig, Origin, ProxiedConfig};
 use crate::consent::Approvals;
+use crate::consent::authorisation::Authorisations;
 use crate::core_banking::CoreBanking;
 use crate::core_banking::ledger::Ledger;
 use crate::identity::{LicenceSource, Licences, own_organisation};
 use crate::online_banking::listener::Entrance;
 use crate::online_banking::{self, OnlineBanking, PageLimits, Parts};
 use crate::operator::{self, Health};
+use crate::sca::{Passkeys, Sca};
 use crate::store::consents::Consents;
 use crate::store::sessions::{Lasting, Sessions};
+use crate::store::vault::{Vault, VaultError};
 use crate::store::{Database, StoreError};
 use crate::telemetry::metrics::Metrics;
 use crate::transport::keeper::{Keeper, Report, wait_for_first};
@@ -67,6 +71,9 @@ pub enum StartError {
     /// The database cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The bank's own key cannot be used.
+    #[error(transparent)]
+    Key(#[from] VaultError),
     /// TLS cannot be set up.
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
@@ -154,6 +161,59 @@ impl BankServer {
         let consents = Consents::new(database.clone());
         let approvals =
             Approvals::new(consents.clone(), Arc::clone(&core), Arc::clone(&self.clock));
+        let calendar = Calendar::new(Arc::clone(&self.clock), self.config.bank.time_zone);
+        let vault = Vault::open_file(&self.config.key_file(), Arc::clone(&self.randomness))?;
+        let pages = self
+            .config
+            .online_banking
+            .as_ref()
+            .map(|pages| open_pages(&self.config, pages))
+            .transpose()?;
+        let passkeys = pages
+            .as_ref()
+            .map(|pages| {
+                let name = &self.config.bank.name;
+                let (database, vault) = (database.clone(), vault.clone());
+                Passkeys::new(pages.origin.url(), name, database, vault, calendar.clone())
+            })
+            .transpose()
+            .map_err(|error| {
+                let place = "online_banking.origin";
+                StartError::Configuration(vec![Fault::new(place, error.to_string())])
+            })?;
+        let sca = Sca::new(
+            &database,
+            vault.clone(),
+            passkeys,
+            calendar.clone(),
+            Arc::clone(&self.randomness),
+        );
+        let authorisations = Authorisations::new(
+            &database,
+            Arc::clone(&core),
+            sca.clone(),
+            calendar.clone(),
+            Arc::clone(&self.randomness),
+            self.config.sca.rules(),
+        );
+        let online_banking = pages.as_ref().map(|pages| {
+            web::Data::new(OnlineBanking::new(Parts {
+                bank_name: self.config.bank.name.clone(),
+                origin: pages.origin.clone(),
+                core: Arc::clone(&core),
+                sessions: Sessions::new(database.clone(), pages.lasting),
+                lasting: pages.lasting,
+                sca,
+                authorisations: authorisations.clone(),
+                vault,
+                calendar,
+                randomness: Arc::clone(&self.randomness),
+                limits: PageLimits {
+                    headers: self.config.limits.header_bytes,
+                    time: Duration::from_secs(self.config.limits.request_seconds),
+                },
+            }))
+        });
         let door = Door::new(
             Arc::clone(&trust),
             self.config.limits.of_connections(),
@@ -165,28 +225,6 @@ impl BankServer {
             .map(ProxiedConfig::certificate_header)
             .transpose()
             .map_err(|fault| StartError::Configuration(vec![fault]))?;
-        let pages = self
-            .config
-            .online_banking
-            .as_ref()
-            .map(|pages| open_pages(&self.config, pages))
-            .transpose()?;
-        let online_banking = pages.as_ref().map(|pages| {
-            web::Data::new(OnlineBanking::new(Parts {
-                bank_name: self.config.bank.name.clone(),
-                origin: pages.origin.clone(),
-                core: Arc::clone(&core),
-                sessions: Sessions::new(database.clone(), pages.lasting),
-                lasting: pages.lasting,
-                key: [self.randomness.bytes(), self.randomness.bytes()].concat(),
-                clock: Arc::clone(&self.clock),
-                randomness: Arc::clone(&self.randomness),
-                limits: PageLimits {
-                    headers: self.config.limits.header_bytes,
-                    time: Duration::from_secs(self.config.limits.request_seconds),
-                },
-            }))
-        });
         let xs2a = web::Data::new(Xs2a {
             consents,
             core: Arc::clone(&core),
@@ -237,6 +275,7 @@ impl BankServer {
             origin,
             operator_address,
             approvals,
+            authorisations,
             trust,
             report,
             reread,
@@ -489,6 +528,7 @@ pub struct RunningBank {
     origin: Option<Origin>,
     operator_address: SocketAddr,
     approvals: Approvals,
+    authorisations: Authorisations,
     trust: Arc<Trust<Licences>>,
     report: Arc<ArcSwap<Report>>,
     reread: Arc<Notify>,
@@ -537,6 +577,12 @@ impl RunningBank {
     #[must_use]
     pub fn approvals(&self) -> &Approvals {
         &self.approvals
+    }
+
+    /// What TPPs and customers do to authorisations.
+    #[must_use]
+    pub fn authorisations(&self) -> &Authorisations {
+        &self.authorisations
     }
 
     /// Whom the bank trusts; replaceable while it runs.

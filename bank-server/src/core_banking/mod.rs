@@ -26,7 +26,10 @@ impl std::fmt::Debug for PsuId {
 }
 
 /// An account's `resourceId`: the same for every TPP and every consent, and no account number.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+#[serde(transparent)]
 pub struct AccountId(pub String);
 
 /// An account as the bank keeps it.
@@ -39,6 +42,8 @@ pub struct Account {
     pub id: AccountId,
     /// Payment account or card account.
     pub kind: AccountKind,
+    /// How many of its holders have to approve a consent for it: 1, for nearly all.
+    pub approvals_needed: u32,
 }
 
 /// The two kinds that PSD2 tells apart.
