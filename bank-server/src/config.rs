@@ -297,13 +297,13 @@ impl Config {
             .into_iter()
             .chain(lists.into_iter().chain(gateways).flatten())
             .chain(&mut config.register.file)
+            .chain(&mut config.store.key)
             .chain(
                 config
                     .online_banking
                     .iter_mut()
                     .flat_map(|pages| pages.certificate.iter_mut().chain(&mut pages.private_key)),
             )
-            .chain(&mut config.store.key)
         {
             *path = folder.join(&*path);
         }
@@ -455,10 +455,10 @@ impl Config {
             ));
         }
         faults.extend(self.proxied.iter().flat_map(ProxiedConfig::faults));
+        faults.extend(self.consent.faults());
+        faults.extend(self.sca.faults(self.online_banking.is_some()));
         let pages = self.online_banking.iter();
         faults.extend(pages.flat_map(OnlineBankingConfig::faults));
-        faults.extend(self.consent.faults());
-        faults.extend(self.sca.faults(true));
         if let Err(error) = crate::telemetry::check_filter(&self.log.filter) {
             faults.push(Fault::new("log.filter", error));
         }

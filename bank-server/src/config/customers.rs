@@ -5,6 +5,7 @@ use serde::Deserialize;
 use shared_types::authorisation::ScaApproach;
 
 use super::Fault;
+use crate::consent::ConsentRules;
 use crate::consent::authorisation::Rules;
 
 /// Section `[consent]`.
@@ -39,8 +40,9 @@ impl Default for ConsentConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ScaConfig {
-    /// The approaches that the bank offers; the first is for TPPs that do not say what they prefer.
-    pub approaches: Vec<Approach>,
+    /// The approaches that the bank offers; the first is for TPPs that do not say what they prefer. If absent: all of them,
+    /// or `embedded` alone where the bank has no pages of its own.
+    pub approaches: Option<Vec<Approach>>,
     /// Minutes without a step after which an authorisation has failed.
     pub authorisation_minutes: u32,
     /// Whether TPPs have to confirm, after a redirect, that the customer who approved is their own.
@@ -56,7 +58,7 @@ pub struct ScaConfig {
 impl Default for ScaConfig {
     fn default() -> Self {
         Self {
-            approaches: vec![Approach::Redirect, Approach::Decoupled, Approach::Embedded],
+            approaches: None,
             authorisation_minutes: 15,
             confirmation_code: false,
             exempt_account_list: false,
@@ -107,26 +109,31 @@ impl ScaConfig {
         }
     }
 
+    /// The approaches that the bank offers, the preferred one first.
+    pub(crate) fn approaches(&self, has_pages: bool) -> Vec<ScaApproach> {
+        match &self.approaches {
+            Some(named) => named.iter().copied().map(ScaApproach::from).collect(),
+            None if has_pages => ScaApproach::ALL.to_vec(),
+            None => vec![ScaApproach::Embedded],
+        }
+    }
+
     pub(super) fn faults(&self, has_pages: bool) -> Vec<Fault> {
         let mut faults = in_range(&[(
             "sca.authorisation_minutes",
             self.authorisation_minutes,
             24 * 60,
         )]);
-        if self.approaches.is_empty() {
+        let named = self.approaches.as_deref().unwrap_or(&[Approach::Embedded]);
+        if named.is_empty() {
             faults.push(Fault::new(
                 "sca.approaches",
                 "names none: nobody could approve anything",
             ));
         }
-        for (index, approach) in self.approaches.iter().enumerate() {
+        for (index, approach) in named.iter().enumerate() {
             let place = format!("sca.approaches[{index}]");
-            if self
-                .approaches
-                .iter()
-                .take(index)
-                .any(|other| other == approach)
-            {
+            if named.iter().take(index).any(|other| other == approach) {
                 faults.push(Fault::new(place, "is named twice"));
             } else if *approach != Approach::Embedded && !has_pages {
                 faults.push(Fault::new(
@@ -140,6 +147,17 @@ impl ScaConfig {
 }
 
 impl ConsentConfig {
+    pub(crate) fn rules(&self) -> ConsentRules {
+        let minutes = |minutes: u32| TimeDelta::minutes(minutes.into());
+        ConsentRules {
+            longest_days: self.longest_days,
+            history_days: self.history_days,
+            history: minutes(self.history_minutes),
+            one_off: minutes(self.one_off_minutes),
+            approval: minutes(self.approval_minutes),
+        }
+    }
+
     pub(super) fn faults(&self) -> Vec<Fault> {
         let day = 24 * 60;
         in_range(&[

@@ -5,6 +5,7 @@
 //! step. A code is used once, and so are all before it.
 
 use async_trait::async_trait;
+use bank_client::environment::Randomness;
 use chrono::TimeDelta;
 use sqlx::Row as _;
 use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
@@ -44,6 +45,17 @@ impl Secret {
     /// That secret.
     #[must_use]
     pub fn new(bytes: [u8; 20]) -> Self {
+        Self(bytes)
+    }
+
+    /// One that nobody can foresee.
+    #[must_use]
+    pub fn random(randomness: &dyn Randomness) -> Self {
+        let mut bytes = [0; 20];
+        let chance = [randomness.bytes(), randomness.bytes()].concat();
+        for (byte, chance) in bytes.iter_mut().zip(chance) {
+            *byte = chance;
+        }
         Self(bytes)
     }
 
