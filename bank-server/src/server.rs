@@ -26,7 +26,7 @@ use crate::identity::{LicenceSource, Licences, own_organisation};
 use crate::online_banking::listener::Entrance;
 use crate::online_banking::{self, OnlineBanking, PageLimits, Parts};
 use crate::operator::{self, Health};
-use crate::sca::Sca;
+use crate::sca::{Passkeys, Sca};
 use crate::store::consents::Consents;
 use crate::store::sessions::{Lasting, Sessions};
 use crate::store::usage::Usage;
@@ -186,21 +186,52 @@ impl BankServer {
         let calendar = Calendar::new(Arc::clone(&self.clock), self.config.bank.time_zone);
         let approvals = Approvals::new(consents.clone(), Arc::clone(&core), calendar.clone());
         let vault = Vault::open_file(&self.config.key_file(), Arc::clone(&self.randomness))?;
+        let pages = self
+            .config
+            .online_banking
+            .as_ref()
+            .map(|pages| open_pages(&self.config, pages, self.sockets.online_banking))
+            .transpose()?;
+        let passkeys = pages
+            .as_ref()
+            .map(|pages| {
+                let name = &self.config.bank.name;
+                pages.passkeys(name, &database, &vault, &calendar)
+            })
+            .transpose()?;
         let sca = Sca::new(
             &database,
             vault.clone(),
-            None,
+            passkeys,
             calendar.clone(),
             Arc::clone(&self.randomness),
         );
         let authorisations = Authorisations::new(
             &database,
             Arc::clone(&core),
-            sca,
+            sca.clone(),
             calendar.clone(),
             Arc::clone(&self.randomness),
             self.config.sca.rules(),
         );
+        let online_banking = pages.as_ref().map(|pages| {
+            web::Data::new(OnlineBanking::new(Parts {
+                bank_name: self.config.bank.name.clone(),
+                origin: pages.origin.clone(),
+                core: Arc::clone(&core),
+                sessions: Sessions::new(database.clone(), pages.lasting),
+                lasting: pages.lasting,
+                sca,
+                authorisations: authorisations.clone(),
+                vault: vault.clone(),
+                calendar: calendar.clone(),
+                randomness: Arc::clone(&self.randomness),
+                limits: PageLimits {
+                    headers: self.config.limits.header_bytes,
+                    time: Duration::from_secs(self.config.limits.request_seconds),
+                },
+            }))
+        });
         let door = Door::new(
             Arc::clone(&trust),
             self.config.limits.of_connections(),
@@ -212,28 +243,6 @@ impl BankServer {
             .map(ProxiedConfig::certificate_header)
             .transpose()
             .map_err(|fault| StartError::Configuration(vec![fault]))?;
-        let pages = self
-            .config
-            .online_banking
-            .as_ref()
-            .map(|pages| open_pages(&self.config, pages, self.sockets.online_banking))
-            .transpose()?;
-        let online_banking = pages.as_ref().map(|pages| {
-            web::Data::new(OnlineBanking::new(Parts {
-                bank_name: self.config.bank.name.clone(),
-                origin: pages.origin.clone(),
-                core: Arc::clone(&core),
-                sessions: Sessions::new(database.clone(), pages.lasting),
-                lasting: pages.lasting,
-                key: [self.randomness.bytes(), self.randomness.bytes()].concat(),
-                clock: Arc::clone(&self.clock),
-                randomness: Arc::clone(&self.randomness),
-                limits: PageLimits {
-                    headers: self.config.limits.header_bytes,
-                    time: Duration::from_secs(self.config.limits.request_seconds),
-                },
-            }))
-        });
         let xs2a = web::Data::new(Xs2a {
             consents,
             usage: Usage::new(database.clone()),
@@ -380,6 +389,23 @@ struct Pages {
     origin: Origin,
     entrance: Entrance,
     lasting: Lasting,
+}
+
+impl Pages {
+    fn passkeys(
+        &self,
+        bank: &str,
+        database: &Database,
+        vault: &Vault,
+        calendar: &Calendar,
+    ) -> Result<Passkeys, StartError> {
+        let (database, vault, calendar) = (database.clone(), vault.clone(), calendar.clone());
+        let passkeys = Passkeys::new(self.origin.url(), bank, database, vault, calendar);
+        passkeys.map_err(|error| {
+            let fault = Fault::new("online_banking.origin", error.to_string());
+            StartError::Configuration(vec![fault])
+        })
+    }
 }
 
 fn open_pages(

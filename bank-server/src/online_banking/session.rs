@@ -17,10 +17,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use shared_types::digest::sha256;
 
 use super::OnlineBanking;
-use super::csrf::{Purpose, Seal};
+use super::csrf::{Device, Purpose, Seal};
 use super::problem::Problem;
 use crate::core_banking::PsuId;
 use crate::environment::Randomness;
+use crate::sca::Source;
 use crate::store::StoreError;
 use crate::store::sessions::{Level, Session};
 
@@ -29,8 +30,7 @@ pub(super) struct Visit {
     /// Of the token in its cookie.
     digest: String,
     session: Option<Session>,
-    /// Whether a session was logged in by this browser, as far as its cookies tell.
-    device: Option<String>,
+    device: Option<Device>,
     phone: Option<String>,
     seal: Seal,
     secure: bool,
@@ -47,7 +47,7 @@ impl Visit {
             .and_then(|value| state.seal.device_of(value));
         visit.phone = cookie(headers, &name(Cookie::Phone, secure)).map(str::to_owned);
         if let Some(digest) = cookie(headers, &name(Cookie::Session, secure)).and_then(digest_of) {
-            visit.session = state.sessions.find(&digest, state.clock.now()).await?;
+            visit.session = state.sessions.find(&digest, state.calendar.now()).await?;
             visit.digest = digest;
             visit.outgoing.get_mut().clear();
         }
@@ -83,9 +83,14 @@ impl Visit {
             .map(|session| &session.psu)
     }
 
-    /// The id of the device, if a customer has fully logged in with it before.
-    pub(super) fn device(&self) -> Option<&str> {
-        self.device.as_deref()
+    /// Whose mistakes are counted together: those on a device that the customer has fully logged in with before, and those
+    /// in all other browsers.
+    pub(super) fn source(&self, psu: &PsuId) -> Source<'_> {
+        let mark = self.seal.mark(psu);
+        match self.device.as_ref().filter(|device| device.knows(&mark)) {
+            Some(device) => Source::Device(&device.id),
+            None => Source::UnknownBrowser,
+        }
     }
 
     /// What the device keeps that stands for the bank's app. A secret.
@@ -111,15 +116,17 @@ impl Visit {
         level: Level,
     ) -> Result<(), StoreError> {
         let (digest, token) = token(state.randomness.as_ref());
-        let now = state.clock.now();
+        let now = state.calendar.now();
         let sessions = &state.sessions;
         sessions
             .begin(&digest, psu, level, Some(&self.digest), now)
             .await?;
         self.set(Cookie::Session, &token);
-        if level == Level::Full && self.device.is_none() {
-            let id = state.randomness.uuid().to_string();
-            self.set(Cookie::Device, &self.seal.device(&id));
+        if level == Level::Full {
+            let device = self.device.clone();
+            let device = device.unwrap_or_else(|| Device::new(state.randomness.uuid().to_string()));
+            let device = device.with(self.seal.mark(psu));
+            self.set(Cookie::Device, &self.seal.device_cookie(&device));
         }
         Ok(())
     }
@@ -248,6 +255,17 @@ impl FromRequest for Visitor {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         ready(visit(request).map(Self))
+    }
+}
+
+impl Recognised {
+    /// Whoever visits, if the password at least was shown.
+    pub(super) fn of(visit: &Rc<Visit>) -> Option<Self> {
+        visit.session().map(|session| Self {
+            visit: Rc::clone(visit),
+            psu: session.psu.clone(),
+            session: session.digest.clone(),
+        })
     }
 }
 
