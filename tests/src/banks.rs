@@ -6,7 +6,7 @@ use bank_client::environment::{Clock as _, ManualClock, SystemClock};
 use bank_server::config::{Config, LimitsConfig};
 use bank_server::core_banking::PsuId;
 use bank_server::{BankServer, RunningBank};
-use chrono::{Days, NaiveDate, TimeDelta};
+use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 use fixtures::pki::Identity;
 use fixtures::sandbox::{CUSTOMER, Options, Sandbox};
 use fixtures::world::{Bank, SampleAccount};
@@ -108,6 +108,14 @@ impl Banks {
         .await;
     }
 
+    /// Moves the clock on to that time.
+    pub fn move_to(&self, time: &str) {
+        let time: DateTime<Utc> = time.parse().unwrap();
+        let by = time - self.clock.now();
+        assert!(by >= TimeDelta::zero(), "that time has passed");
+        self.clock.advance(by);
+    }
+
     pub async fn approve(&self, consent_id: &str) {
         let approvals = self.sandbox.bank(Bank::B).running.approvals();
         approvals
@@ -115,6 +123,14 @@ impl Banks {
             .await
             .unwrap();
     }
+}
+
+/// Bank B once more, on the same database, set up in another way.
+pub async fn bank_b_also(banks: &Banks, change: impl FnOnce(&mut Config)) -> RunningBank {
+    let mut config = Config::read(&banks.folder.path().join("bank-b.toml")).unwrap();
+    change(&mut config);
+    let clock: Arc<ManualClock> = Arc::clone(&banks.clock);
+    BankServer::new(config).clock(clock).start().await.unwrap()
 }
 
 /// Bank B once more, with limits of the test's own, and an empty database.
