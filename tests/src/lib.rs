@@ -4,6 +4,7 @@
 
 pub mod authority;
 pub mod banks;
+pub mod browser;
 pub mod front;
 pub mod gateway;
 pub mod held;
