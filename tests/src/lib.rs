@@ -5,6 +5,7 @@
 pub mod authority;
 pub mod banks;
 pub mod customer;
+pub mod browser;
 pub mod front;
 pub mod gateway;
 pub mod held;
