@@ -1,5 +1,7 @@
 //! The configuration file of one bank.
 
+mod customers;
+mod online_banking;
 mod proxied;
 
 use std::net::SocketAddr;
@@ -9,6 +11,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use shared_types::revocation::UnknownStatus;
 
+pub use self::customers::{Approach, ConsentConfig, RedirectUris, ScaConfig};
+pub use self::online_banking::{OnlineBankingConfig, Origin};
 pub use self::proxied::ProxiedConfig;
 pub use crate::fault::Fault;
 use crate::identity::LicenceSource;
@@ -30,10 +34,18 @@ pub struct Config {
     pub xs2a: Xs2aConfig,
     /// The listener for gateways in front of the bank, if there are any.
     pub proxied: Option<ProxiedConfig>,
+    /// The listener for the bank's customers, if it has pages for them.
+    pub online_banking: Option<OnlineBankingConfig>,
     /// The listener for the bank's operators.
     pub operator: OperatorConfig,
     /// Where data is kept.
     pub store: StoreConfig,
+    /// How long consents hold.
+    #[serde(default)]
+    pub consent: ConsentConfig,
+    /// How customers prove who they are.
+    #[serde(default)]
+    pub sca: ScaConfig,
     /// How revoked certificates are known.
     #[serde(default)]
     pub revocation: RevocationConfig,
@@ -52,8 +64,24 @@ pub struct Config {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BankConfig {
-    /// The name by which logs call the bank.
+    /// The name by which customers and logs know the bank.
     pub name: String,
+    /// The IANA name of the time zone in which the bank's days begin and end, such as `Europe/Berlin`.
+    #[serde(default = "utc", deserialize_with = "time_zone")]
+    pub time_zone: chrono_tz::Tz,
+}
+
+fn utc() -> chrono_tz::Tz {
+    chrono_tz::UTC
+}
+
+fn time_zone<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<chrono_tz::Tz, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    name.parse().map_err(|_| {
+        serde::de::Error::custom(format!(
+            "\"{name}\" is no time zone such as \"Europe/Berlin\""
+        ))
+    })
 }
 
 /// Section `[xs2a]`.
@@ -90,6 +118,9 @@ pub struct OperatorConfig {
 pub struct StoreConfig {
     /// The SQLite database; made if it is not there.
     pub path: PathBuf,
+    /// The bank's own key, 32 bytes, made if it is not there; beside the database, with the ending `.key`, if absent. It seals
+    /// what customers prove themselves with: with another key, none of it can be read.
+    pub key: Option<PathBuf>,
 }
 
 /// Section `[revocation]`.
@@ -266,6 +297,13 @@ impl Config {
             .into_iter()
             .chain(lists.into_iter().chain(gateways).flatten())
             .chain(&mut config.register.file)
+            .chain(&mut config.store.key)
+            .chain(
+                config
+                    .online_banking
+                    .iter_mut()
+                    .flat_map(|pages| pages.certificate.iter_mut().chain(&mut pages.private_key)),
+            )
         {
             *path = folder.join(&*path);
         }
@@ -275,6 +313,13 @@ impl Config {
             }
         }
         Ok(config)
+    }
+
+    /// The file with the bank's own key.
+    #[must_use]
+    pub fn key_file(&self) -> PathBuf {
+        let beside = || self.store.path.with_extension("key");
+        self.store.key.clone().unwrap_or_else(beside)
     }
 
     /// Where trust comes from.
@@ -410,6 +455,10 @@ impl Config {
             ));
         }
         faults.extend(self.proxied.iter().flat_map(ProxiedConfig::faults));
+        faults.extend(self.consent.faults());
+        faults.extend(self.sca.faults(self.online_banking.is_some()));
+        let pages = self.online_banking.iter();
+        faults.extend(pages.flat_map(OnlineBankingConfig::faults));
         if let Err(error) = crate::telemetry::check_filter(&self.log.filter) {
             faults.push(Fault::new("log.filter", error));
         }

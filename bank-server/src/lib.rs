@@ -10,19 +10,24 @@
 //! | [`transport`] | the mutual-TLS door: who may connect |
 //! | [`identity`] | from a peer certificate to a TPP |
 //! | [`xs2a`] | the HTTP resources |
-//! | [`consent`] | the rules of consents |
+//! | [`consent`] | the rules of consents, and how they are approved |
+//! | [`sca`] | how a customer proves who she is |
+//! | `online_banking` | the customers' own pages |
 //! | [`core_banking`] | the trait behind which a bank's systems stand, and the built-in ledger |
 //! | [`store`] | what XS2A itself must remember |
 //! | [`telemetry`] | what happened |
 
 #![forbid(unsafe_code)]
 
+mod calendar;
 pub mod config;
 pub mod consent;
 pub mod core_banking;
 mod fault;
 pub mod identity;
+mod online_banking;
 mod operator;
+pub mod sca;
 mod server;
 pub mod store;
 pub mod telemetry;
@@ -30,5 +35,7 @@ pub mod transport;
 pub mod xs2a;
 
 pub use bank_client::environment;
+
+pub use self::calendar::Calendar;
 
 pub use self::server::{BankServer, RunningBank, StartError, check};

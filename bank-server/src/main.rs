@@ -2,14 +2,18 @@
 
 #![forbid(unsafe_code)]
 
-use std::io::Write as _;
+use std::io::{BufRead as _, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use bank_server::config::{Config, Fault};
-use bank_server::core_banking::ledger;
-use bank_server::environment::SystemClock;
+use bank_server::core_banking::{PsuId, ledger};
+use bank_server::environment::{Randomness, SystemClock, SystemRandomness};
+use bank_server::sca::{Passwords, Secret};
 use bank_server::store::Database;
+use bank_server::store::credentials::CustomerCredentials;
+use bank_server::store::vault::Vault;
 use bank_server::{BankServer, StartError, check, telemetry};
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
@@ -45,6 +49,15 @@ enum Command {
         /// The world file (docs/world-file.md).
         world: PathBuf,
     },
+    /// Gives a customer a password, read from standard input, and an authenticator, whose secret is printed. Those before
+    /// are no longer good.
+    Enrol {
+        /// The configuration file.
+        #[arg(long)]
+        config: PathBuf,
+        /// The customer's id.
+        customer: String,
+    },
 }
 
 /// Cause, and what to do.
@@ -56,6 +69,7 @@ async fn main() -> ExitCode {
         Command::Serve { config } => serve(&config).await,
         Command::Check { config } => check_configuration(&config),
         Command::Import { config, world } => import(&config, &world).await,
+        Command::Enrol { config, customer } => enrol(&config, customer).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -94,6 +108,9 @@ async fn serve(path: &Path) -> Result<(), Failure> {
         let advice = match error {
             StartError::Listen { .. } => "choose another address, or stop what listens there",
             StartError::Store(_) => "see that store.path can be written",
+            StartError::Key(_) => {
+                "see that store.key can be read, and is the key that was used before"
+            }
             _ => FIX_CONFIGURATION,
         };
         Failure(error.to_string(), advice)
@@ -133,6 +150,38 @@ fn check_configuration(path: &Path) -> Result<(), Failure> {
             "correct them, and check again",
         ))
     }
+}
+
+async fn enrol(path: &Path, customer: String) -> Result<(), Failure> {
+    let config = read(path)?;
+    let failed = |cause: String| Failure(cause, "nothing was changed; try again");
+    let mut line = String::new();
+    std::io::stdin()
+        .lock()
+        .take(1024)
+        .read_line(&mut line)
+        .map_err(|error| failed(format!("the password cannot be read: {error}")))?;
+    let randomness: Arc<dyn Randomness> = Arc::new(SystemRandomness);
+    let hash = Passwords::new(Arc::clone(&randomness))
+        .hash(line.trim_end_matches(['\r', '\n']))
+        .map_err(|error| failed(error.to_string()))?;
+    let secret = Secret::random(randomness.as_ref());
+    let vault = Vault::open_file(&config.key_file(), randomness)
+        .map_err(|error| failed(error.to_string()))?;
+    let database = Database::open(&config.store.path)
+        .await
+        .map_err(|error| failed(error.to_string()))?;
+    let stored = CustomerCredentials::new(database.clone(), vault)
+        .set(&PsuId(customer), &hash, Some(&secret))
+        .await;
+    database.close().await;
+    stored.map_err(|error| failed(error.to_string()))?;
+    let _ = writeln!(
+        std::io::stdout().lock(),
+        "for the customer's authenticator: {}",
+        secret.to_base32()
+    );
+    Ok(())
 }
 
 async fn import(path: &Path, world: &Path) -> Result<(), Failure> {

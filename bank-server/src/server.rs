@@ -16,13 +16,20 @@ use shared_types::eidas::OrganisationId;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
 
-use crate::config::{Config, Fault, ProxiedConfig};
+use crate::calendar::Calendar;
+use crate::config::{Config, Fault, OnlineBankingConfig, Origin, ProxiedConfig};
 use crate::consent::Approvals;
+use crate::consent::authorisation::Authorisations;
 use crate::core_banking::CoreBanking;
 use crate::core_banking::ledger::Ledger;
 use crate::identity::{LicenceSource, Licences, own_organisation};
+use crate::online_banking::listener::Entrance;
+use crate::online_banking::{self, OnlineBanking, PageLimits, Parts};
 use crate::operator::{self, Health};
+use crate::sca::Sca;
 use crate::store::consents::Consents;
+use crate::store::sessions::{Lasting, Sessions};
+use crate::store::vault::{Vault, VaultError};
 use crate::store::{Database, StoreError};
 use crate::telemetry::metrics::Metrics;
 use crate::transport::keeper::{Keeper, Report, wait_for_first};
@@ -64,6 +71,9 @@ pub enum StartError {
     /// The database cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The bank's own key cannot be used.
+    #[error(transparent)]
+    Key(#[from] VaultError),
     /// TLS cannot be set up.
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
@@ -151,6 +161,23 @@ impl BankServer {
         let consents = Consents::new(database.clone());
         let approvals =
             Approvals::new(consents.clone(), Arc::clone(&core), Arc::clone(&self.clock));
+        let calendar = Calendar::new(Arc::clone(&self.clock), self.config.bank.time_zone);
+        let vault = Vault::open_file(&self.config.key_file(), Arc::clone(&self.randomness))?;
+        let sca = Sca::new(
+            &database,
+            vault,
+            None,
+            calendar.clone(),
+            Arc::clone(&self.randomness),
+        );
+        let authorisations = Authorisations::new(
+            &database,
+            Arc::clone(&core),
+            sca,
+            calendar,
+            Arc::clone(&self.randomness),
+            self.config.sca.rules(),
+        );
         let door = Door::new(
             Arc::clone(&trust),
             self.config.limits.of_connections(),
@@ -162,6 +189,28 @@ impl BankServer {
             .map(ProxiedConfig::certificate_header)
             .transpose()
             .map_err(|fault| StartError::Configuration(vec![fault]))?;
+        let pages = self
+            .config
+            .online_banking
+            .as_ref()
+            .map(|pages| open_pages(&self.config, pages))
+            .transpose()?;
+        let online_banking = pages.as_ref().map(|pages| {
+            web::Data::new(OnlineBanking::new(Parts {
+                bank_name: self.config.bank.name.clone(),
+                origin: pages.origin.clone(),
+                core: Arc::clone(&core),
+                sessions: Sessions::new(database.clone(), pages.lasting),
+                lasting: pages.lasting,
+                key: [self.randomness.bytes(), self.randomness.bytes()].concat(),
+                clock: Arc::clone(&self.clock),
+                randomness: Arc::clone(&self.randomness),
+                limits: PageLimits {
+                    headers: self.config.limits.header_bytes,
+                    time: Duration::from_secs(self.config.limits.request_seconds),
+                },
+            }))
+        });
         let xs2a = web::Data::new(Xs2a {
             consents,
             core: Arc::clone(&core),
@@ -188,8 +237,13 @@ impl BankServer {
                 .zip(gateway_door)
                 .map(|(socket, door)| ("proxied", socket, door)),
         );
+        let origin = pages.as_ref().map(|pages| pages.origin.clone());
+        let online_banking_address = pages.as_ref().map(|pages| pages.address);
         let sockets = Sockets {
             doors,
+            pages: pages
+                .zip(online_banking)
+                .map(|(pages, state)| (pages.socket, pages.entrance, state)),
             operator: operator_socket,
         };
         let reread = Arc::new(Notify::new());
@@ -198,13 +252,16 @@ impl BankServer {
             reread: Arc::clone(&reread),
         };
         let running = run(&self.config, sockets, keeping, xs2a, health).await?;
-        tracing::info!(bank = self.config.bank.name, %organisation, xs2a = %xs2a_address, proxied = proxied_address.map(tracing::field::display), operator = %operator_address, "serving");
+        tracing::info!(bank = self.config.bank.name, %organisation, xs2a = %xs2a_address, proxied = proxied_address.map(tracing::field::display), online_banking = origin.as_ref().map(Origin::text), operator = %operator_address, "serving");
         Ok(RunningBank {
             organisation,
             xs2a_address,
             proxied_address,
+            online_banking_address,
+            origin,
             operator_address,
             approvals,
+            authorisations,
             trust,
             report,
             reread,
@@ -223,6 +280,8 @@ pub fn check(config: &Config, clock: impl Clock) -> Vec<Fault> {
         Ok(keeper) => keeper.report().load().problems.clone(),
         Err(faults) => faults,
     };
+    let pages = config.online_banking.as_ref();
+    faults.extend(pages.and_then(|pages| entrance(config, pages).err()));
     let folder = config
         .store
         .path
@@ -267,9 +326,42 @@ fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> 
     Ok((socket, bound))
 }
 
+/// The listener for customers, before the pages are there.
+struct Pages {
+    socket: TcpListener,
+    address: SocketAddr,
+    origin: Origin,
+    entrance: Entrance,
+    lasting: Lasting,
+}
+
+fn open_pages(config: &Config, pages: &OnlineBankingConfig) -> Result<Pages, StartError> {
+    let entrance =
+        entrance(config, pages).map_err(|fault| StartError::Configuration(vec![fault]))?;
+    let (socket, address) = listen(pages.listen)?;
+    Ok(Pages {
+        socket,
+        address,
+        origin: pages.origin_at(address),
+        entrance,
+        lasting: pages.lasting(),
+    })
+}
+
+fn entrance(config: &Config, pages: &OnlineBankingConfig) -> Result<Entrance, Fault> {
+    let seconds = Duration::from_secs;
+    let limits = &config.limits;
+    Entrance::open(
+        pages,
+        seconds(limits.handshake_seconds),
+        seconds(limits.request_seconds),
+    )
+}
+
 struct Sockets {
     /// Each with its name in logs.
     doors: Vec<(&'static str, TcpListener, Door<Licences>)>,
+    pages: Option<(TcpListener, Entrance, web::Data<OnlineBanking>)>,
     operator: TcpListener,
 }
 
@@ -326,6 +418,11 @@ async fn run(
                         })
                     })?;
                 }
+                if let Some((socket, entrance, state)) = sockets.pages {
+                    builder = builder.listen("online banking", socket, move || {
+                        online_banking_service(entrance.clone(), state.clone(), time, idle)
+                    })?;
+                }
                 let builder = builder.listen("operator", sockets.operator, move || {
                     operator_service(health.clone())
                 })?;
@@ -376,6 +473,28 @@ where
     accept.and_then(http.map_err(|error| tracing::debug!(%error, "connection ended")))
 }
 
+/// From a socket to the customers' pages.
+fn online_banking_service(
+    entrance: Entrance,
+    state: web::Data<OnlineBanking>,
+    time: Duration,
+    idle: Duration,
+) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = (), InitError = ()> {
+    let app = App::new()
+        .app_data(state)
+        .configure(online_banking::configure)
+        .wrap(middleware::from_fn(online_banking::frame));
+    let http = HttpService::build()
+        .client_request_timeout(time)
+        .keep_alive(idle)
+        .finish(map_config(app, |()| AppConfig::default()));
+    let accept = fn_service(move |tcp: TcpStream| {
+        let entrance = entrance.clone();
+        async move { entrance.accept(tcp).await.ok_or(()) }
+    });
+    accept.and_then(http.map_err(|error| tracing::debug!(%error, "connection of a browser ended")))
+}
+
 fn operator_service(
     health: web::Data<Health>,
 ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = (), InitError = ()> {
@@ -391,8 +510,11 @@ pub struct RunningBank {
     organisation: OrganisationId,
     xs2a_address: SocketAddr,
     proxied_address: Option<SocketAddr>,
+    online_banking_address: Option<SocketAddr>,
+    origin: Option<Origin>,
     operator_address: SocketAddr,
     approvals: Approvals,
+    authorisations: Authorisations,
     trust: Arc<Trust<Licences>>,
     report: Arc<ArcSwap<Report>>,
     reread: Arc<Notify>,
@@ -413,6 +535,18 @@ impl RunningBank {
         self.proxied_address
     }
 
+    /// Where the browsers of customers connect, if the bank has pages for them.
+    #[must_use]
+    pub fn online_banking_address(&self) -> Option<SocketAddr> {
+        self.online_banking_address
+    }
+
+    /// Where browsers find these pages.
+    #[must_use]
+    pub fn online_banking_origin(&self) -> Option<&Origin> {
+        self.origin.as_ref()
+    }
+
     /// Where operators connect.
     #[must_use]
     pub fn operator_address(&self) -> SocketAddr {
@@ -429,6 +563,12 @@ impl RunningBank {
     #[must_use]
     pub fn approvals(&self) -> &Approvals {
         &self.approvals
+    }
+
+    /// What TPPs and customers do to authorisations.
+    #[must_use]
+    pub fn authorisations(&self) -> &Authorisations {
+        &self.authorisations
     }
 
     /// Whom the bank trusts; replaceable while it runs.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_with::skip_serializing_none;
 
 use crate::account::AccountReference;
+use crate::authorisation::{AuthenticationObject, ChallengeData};
 use crate::link::Links;
 use crate::text::Text;
 
@@ -160,6 +161,12 @@ pub struct ConsentCreated {
     pub consent_status: ConsentStatus,
     /// The id, for the path and for the `Consent-ID` header.
     pub consent_id: String,
+    /// The methods the customer can choose among.
+    pub sca_methods: Option<Vec<AuthenticationObject>>,
+    /// The method, where there is nothing to choose.
+    pub chosen_sca_method: Option<AuthenticationObject>,
+    /// What the customer needs for it.
+    pub challenge_data: Option<ChallengeData>,
     /// Where to go next.
     #[serde(rename = "_links")]
     pub links: Links,

@@ -9,7 +9,7 @@
 //! | module | subject |
 //! |---|---|
 //! | [`account`], [`card_account`], [`transaction`] | account information |
-//! | [`consent`] | the customer's permission |
+//! | [`consent`], [`authorisation`] | the customer's permission, and how it is given |
 //! | [`message`] | errors: `tppMessages` and their codes |
 //! | [`money`], [`iban`], [`text`], [`link`] | the words these are made of |
 //! | [`decode`] | JSON to types, with the path of a fault |
@@ -21,6 +21,7 @@
 
 pub mod account;
 pub mod alert;
+pub mod authorisation;
 pub mod card_account;
 pub mod certificate;
 pub mod consent;

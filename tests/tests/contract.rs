@@ -5,6 +5,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use shared_types::account::{AccountBalances, AccountList, AccountResponse};
+use shared_types::authorisation::{
+    AuthorisationList, AuthorisationStarted, AuthorisationUpdated, UpdatePsuData,
+};
 use shared_types::card_account::{CardAccountBalances, CardAccountList, CardAccountResponse};
 use shared_types::consent::{
     ConsentCreated, ConsentInformation, ConsentRequest, ConsentStatusResponse,
@@ -123,7 +126,7 @@ async fn answers_to_all_operations_are_valid_after_the_standard() {
 }
 
 /// Where the standard's examples break its own schema, and what is broken.
-const ERRATA: [(&str, &str); 5] = [
+const ERRATA: [(&str, &str); 7] = [
     (
         "consentsExample_DedicatedAccounts",
         "recurringIndicator is a text; combinedServiceIndicator is missing",
@@ -143,6 +146,14 @@ const ERRATA: [(&str, &str); 5] = [
     (
         "balancesExample_CardAccount",
         "debitAccounting stands among the balances",
+    ),
+    (
+        "updatePsuIdentificationResponseExample_Decoupled_payments",
+        "scaStatus is called scatransactionStatus",
+    ),
+    (
+        "selectPsuAuthenticationMethodResponseExample_Embedded_payments",
+        "otpMaxLength is a text",
     ),
 ];
 
@@ -294,6 +305,9 @@ fn every_example_of_the_standard_parses_and_is_something_we_could_have_sent() {
         ),
     );
     check("transactionDetailsExample", details_example(reference));
+    for (name, faults) in authorisation_examples(reference) {
+        check(name, faults);
+    }
 
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     // No example that concerns us is forgotten.
@@ -309,6 +323,11 @@ fn every_example_of_the_standard_parses_and_is_something_we_could_have_sent() {
                 "balances",
                 "transactions",
                 "transactiondetails",
+                "transactionauthorisation",
+                "authorisation",
+                "startsca",
+                "updatepsu",
+                "selectpsu",
             ]
             .iter()
             .any(|part| name.starts_with(part))
@@ -317,6 +336,75 @@ fn every_example_of_the_standard_parses_and_is_something_we_could_have_sent() {
         .filter(|name| !covered.contains(&name.as_str()))
         .collect();
     assert!(forgotten.is_empty(), "{forgotten:?}");
+}
+
+/// The steps of an authorisation, as they are asked for and answered.
+fn authorisation_examples(reference: &Value) -> Vec<(&'static str, Vec<String>)> {
+    let requests = [
+        (
+            "updatePsuAuthenticationExample_Embedded",
+            "updatePsuAuthentication",
+        ),
+        (
+            "selectPsuAuthenticationMethodExample_Embedded",
+            "selectPsuAuthenticationMethod",
+        ),
+        (
+            "transactionAuthorisationExample_Embedded",
+            "transactionAuthorisation",
+        ),
+        (
+            "authorisationConfirmationExample_Redirect",
+            "authorisationConfirmation",
+        ),
+    ];
+    let answers = [
+        (
+            "updatePsuIdentificationResponseExample_Decoupled_payments",
+            "updatePsuIdentificationResponse",
+        ),
+        (
+            "updatePsuAuthenticationResponseExample_Embedded_payments",
+            "updatePsuAuthenticationResponse",
+        ),
+        (
+            "selectPsuAuthenticationMethodResponseExample_Embedded_payments",
+            "selectPsuAuthenticationMethodResponse",
+        ),
+        (
+            "transactionAuthorisationResponseExample",
+            "scaStatusResponse",
+        ),
+        (
+            "authorisationConfirmationResponseExample",
+            "authorisationConfirmationResponse",
+        ),
+    ];
+    let schema = |name: &str| format!("/components/schemas/{name}");
+    let mut examples = Vec::new();
+    for (name, of) in requests {
+        examples.push((
+            name,
+            round_trip::<UpdatePsuData>(reference, name, &schema(of)),
+        ));
+    }
+    for (name, of) in answers {
+        examples.push((
+            name,
+            round_trip::<AuthorisationUpdated>(reference, name, &schema(of)),
+        ));
+    }
+    let name = "startScaProcessResponseExample1";
+    examples.push((
+        name,
+        round_trip::<AuthorisationStarted>(reference, name, &schema("startScaprocessResponse")),
+    ));
+    let name = "authorisationListExample";
+    examples.push((
+        name,
+        round_trip::<AuthorisationList>(reference, name, &schema("authorisations")),
+    ));
+    examples
 }
 
 /// The example nests the transaction once, the schema twice: we read both, and write what the schema says.

@@ -61,8 +61,10 @@ pub fn grants(access: &AccountAccess, accounts: &[Account]) -> Result<Vec<Grant>
 fn grant(account: &Account, balances: bool, transactions: bool) -> Grant {
     Grant {
         account: account.id.clone(),
+        details: true,
         balances,
         transactions,
+        owner_name: false,
     }
 }
 
@@ -102,6 +104,7 @@ mod tests {
             kind: AccountKind::Payment(Box::new(
                 serde_json::from_value(json!({ "iban": iban, "currency": currency })).unwrap(),
             )),
+            approvals_needed: 1,
         };
         let card = Account {
             id: AccountId("card".to_owned()),
@@ -111,6 +114,7 @@ mod tests {
                 )
                 .unwrap(),
             )),
+            approvals_needed: 1,
         };
         vec![
             payment("euro", EURO, "EUR"),

@@ -4,6 +4,8 @@
 //! customer.
 
 mod approval;
+pub mod authorisation;
+mod choice;
 mod grants;
 mod request;
 

@@ -10,6 +10,9 @@ use shared_types::card_account::{CardAccountDetails, CardTransaction};
 use shared_types::transaction::{BookingStatus, Transaction};
 
 pub mod ledger;
+mod search;
+
+use self::search::Search;
 
 /// How a bank knows its customer (PSU): the id with which she logs in.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,7 +26,10 @@ impl std::fmt::Debug for PsuId {
 }
 
 /// An account's `resourceId`: the same for every TPP and every consent, and no account number.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+#[serde(transparent)]
 pub struct AccountId(pub String);
 
 /// An account as the bank keeps it.
@@ -36,6 +42,8 @@ pub struct Account {
     pub id: AccountId,
     /// Payment account or card account.
     pub kind: AccountKind,
+    /// How many of its holders have to approve a consent for it: 1, for nearly all.
+    pub approvals_needed: u32,
 }
 
 /// The two kinds that PSD2 tells apart.
@@ -149,4 +157,35 @@ pub trait CoreBanking: Send + Sync + 'static {
         account: &AccountId,
         query: &TransactionQuery,
     ) -> Result<Page<CardTransaction>, CoreBankingError>;
+
+    /// A page of those transactions of a payment account in whose names and purposes a text occurs, without regard to
+    /// case. There can be fewer than `limit`, or none, and still a next page: one call looks through so much and no more.
+    ///
+    /// As it is here, it reads the account's pages, at most twenty of them; a system with an index of texts does better.
+    async fn find_transactions(
+        &self,
+        account: &AccountId,
+        query: &TransactionQuery,
+        text: &str,
+    ) -> Result<Page<Transaction>, CoreBankingError> {
+        let mut search = Search::new(query, text);
+        while let Some(query) = search.next() {
+            search.take(self.transactions(account, &query).await?);
+        }
+        Ok(search.found())
+    }
+
+    /// The same for a card account.
+    async fn find_card_transactions(
+        &self,
+        account: &AccountId,
+        query: &TransactionQuery,
+        text: &str,
+    ) -> Result<Page<CardTransaction>, CoreBankingError> {
+        let mut search = Search::new(query, text);
+        while let Some(query) = search.next() {
+            search.take(self.card_transactions(account, &query).await?);
+        }
+        Ok(search.found())
+    }
 }

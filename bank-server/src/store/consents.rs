@@ -33,14 +33,18 @@ pub struct Consent {
 }
 
 /// One account that a consent opens; its details are always included.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Grant {
     /// The account.
     pub account: AccountId,
+    /// It can be read by itself.
+    pub details: bool,
     /// Its balances too.
     pub balances: bool,
     /// Its transactions too.
     pub transactions: bool,
+    /// Its owner's name too.
+    pub owner_name: bool,
 }
 
 /// What storing a new consent led to.
@@ -75,7 +79,7 @@ pub struct NewConsent<'a> {
     pub now: DateTime<Utc>,
 }
 
-const COLUMNS: &str = "SELECT id, access, recurring, valid_until, frequency_per_day, status, last_action, request_digest FROM consent";
+pub(super) const COLUMNS: &str = "SELECT id, access, recurring, valid_until, frequency_per_day, status, last_action, request_digest FROM consent";
 
 impl Consents {
     /// The consents in that database.
@@ -231,7 +235,7 @@ impl Consents {
     }
 }
 
-fn consent(row: &AnyRow) -> Result<Consent, StoreError> {
+pub(super) fn consent(row: &AnyRow) -> Result<Consent, StoreError> {
     let corrupt = |what: &'static str| StoreError::Corrupt { what };
     let access: String = row.try_get("access")?;
     let valid_until: String = row.try_get("valid_until")?;
@@ -254,15 +258,17 @@ fn consent(row: &AnyRow) -> Result<Consent, StoreError> {
     })
 }
 
-fn grant(row: &AnyRow) -> Result<Grant, StoreError> {
+pub(super) fn grant(row: &AnyRow) -> Result<Grant, StoreError> {
     Ok(Grant {
         account: AccountId(row.try_get("account_id")?),
         balances: row.try_get::<i64, _>("balances")? != 0,
         transactions: row.try_get::<i64, _>("transactions")? != 0,
+        details: true,
+        owner_name: false,
     })
 }
 
-fn to_json(access: &AccountAccess) -> Result<String, StoreError> {
+pub(super) fn to_json(access: &AccountAccess) -> Result<String, StoreError> {
     serde_json::to_string(access).map_err(|_| StoreError::Corrupt {
         what: "consent.access",
     })

@@ -3,7 +3,12 @@
 //! One set of statements for SQLite now and PostgreSQL later: sqlx's `Any` driver, `$1` placeholders, no vendor's own
 //! types. Times are integers (seconds since 1970), truth is 0 or 1, dates, decimals and JSON are text.
 
+pub mod authorisations;
 pub mod consents;
+pub mod credentials;
+pub mod given;
+pub mod sessions;
+pub mod vault;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

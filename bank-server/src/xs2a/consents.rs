@@ -71,6 +71,9 @@ fn created(consent: &Consent) -> HttpResponse {
         // What this request led to; where the consent stands by now is told by its status.
         consent_status: ConsentStatus::Received,
         consent_id: consent.id.clone(),
+        sca_methods: None,
+        chosen_sca_method: None,
+        challenge_data: None,
         links: Links::new()
             .with("self", &*itself)
             .with("status", format!("{itself}/status")),

@@ -248,26 +248,28 @@ impl Import {
             Amount::new(sum, currency)
                 .map_err(|fault| self.wrong(format!("{kind}.{name}"), fault.to_string()))?;
         }
-        let known = sqlx::query("SELECT 1 FROM customer WHERE id = $1")
-            .bind(record.customer.as_str().to_owned())
-            .fetch_optional(&mut *self.sql)
+        self.check_customer(&record.customer, &format!("{kind}.customer"))
             .await?;
-        if known.is_none() {
+        let approvals = record.approvals.unwrap_or(1);
+        if !(1..=record.holders.len() as u64 + 1).contains(&u64::from(approvals)) {
             return Err(self.wrong(
-                format!("{kind}.customer"),
-                "no earlier line has a customer of that id",
+                format!("{kind}.approvals"),
+                "from 1 to the number of its holders can be asked to approve",
             ));
         }
         let insert = sqlx::query(
-            "INSERT INTO account (id, customer, position, card, details, balances) VALUES ($1, $2, $3, $4, $5, '[]')",
+            "INSERT INTO account (id, customer, position, card, details, balances, approvals) \
+             VALUES ($1, $2, $3, $4, $5, '[]', $6)",
         )
         .bind(record.id.to_string())
         .bind(record.customer.as_str().to_owned())
         .bind(i64::try_from(self.accounts.len()).unwrap_or(i64::MAX))
         .bind(i64::from(card))
-        .bind(self.json(&record.details)?);
+        .bind(self.json(&record.details)?)
+        .bind(i64::from(approvals));
         let outcome = insert.execute(&mut *self.sql).await;
         self.unless_known(outcome, &format!("{kind}.id"))?;
+        self.insert_holders(kind, record).await?;
         let account = Account {
             line: self.line,
             card,
@@ -276,6 +278,38 @@ impl Import {
         self.accounts.insert(record.id, account);
         self.imported.accounts += 1;
         Ok(())
+    }
+
+    async fn insert_holders<D>(
+        &mut self,
+        kind: &str,
+        record: &AccountRecord<D>,
+    ) -> Result<(), ImportError> {
+        for (index, holder) in record.holders.iter().enumerate() {
+            let path = format!("{kind}.holders[{index}]");
+            self.check_customer(holder, &path).await?;
+            if *holder == record.customer {
+                return Err(self.wrong(path, "the customer is a holder anyway; name the others"));
+            }
+            let insert =
+                sqlx::query("INSERT INTO account_holder (account, customer) VALUES ($1, $2)")
+                    .bind(record.id.to_string())
+                    .bind(holder.as_str().to_owned());
+            let outcome = insert.execute(&mut *self.sql).await;
+            self.unless_known(outcome, &path)?;
+        }
+        Ok(())
+    }
+
+    async fn check_customer(&mut self, id: &Text<70>, path: &str) -> Result<(), ImportError> {
+        let known = sqlx::query("SELECT 1 FROM customer WHERE id = $1")
+            .bind(id.as_str().to_owned())
+            .fetch_optional(&mut *self.sql)
+            .await?;
+        match known {
+            Some(_) => Ok(()),
+            None => Err(self.wrong(path, "no earlier line has a customer of that id")),
+        }
     }
 
     async fn transaction(&mut self, record: EntryRecord<Transaction>) -> Result<(), ImportError> {

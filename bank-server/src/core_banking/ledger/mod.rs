@@ -51,7 +51,8 @@ impl Ledger {
     ) -> Result<HashMap<String, AnyRow>, CoreBankingError> {
         let mut found = HashMap::with_capacity(ids.len());
         for ids in ids.chunks(IDS_AT_ONCE) {
-            let mut sql = format!("SELECT id, card, {column} FROM account WHERE id IN (");
+            let mut sql =
+                format!("SELECT id, card, approvals, {column} FROM account WHERE id IN (");
             for number in 1..=ids.len() {
                 // Writing to a String cannot fail.
                 let _ = write!(sql, "{}${number}", if number == 1 { "" } else { ", " });
@@ -163,7 +164,9 @@ impl CoreBanking for Ledger {
 
     async fn accounts_of(&self, psu: &PsuId) -> Result<Vec<Account>, CoreBankingError> {
         let rows = sqlx::query(
-            "SELECT id, card, details FROM account WHERE customer = $1 ORDER BY position",
+            "SELECT id, card, approvals, details, position FROM account WHERE customer = $1 \
+             UNION ALL SELECT a.id, a.card, a.approvals, a.details, a.position FROM account a \
+             JOIN account_holder h ON h.account = a.id WHERE h.customer = $1 ORDER BY position, id",
         )
         .bind(psu.0.clone())
         .fetch_all(self.database.pool())
@@ -233,6 +236,8 @@ fn account(row: &AnyRow) -> Result<Account, CoreBankingError> {
     Ok(Account {
         id: AccountId(row.try_get("id").map_err(failed)?),
         kind,
+        approvals_needed: u32::try_from(row.try_get::<i64, _>("approvals").map_err(failed)?)
+            .map_err(|_| corrupt("account.approvals"))?,
     })
 }
 

@@ -59,6 +59,12 @@ pub struct AccountRecord<D> {
     pub id: Uuid,
     /// Whose it is.
     pub customer: Text<70>,
+    /// Who else holds it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holders: Vec<Text<70>>,
+    /// How many of its holders have to approve a consent for it; 1, if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approvals: Option<u32>,
     /// The balance before the first booked transaction of this file.
     pub opening_balance: Sum,
     /// The balance after the last one.

@@ -1,0 +1,224 @@
+//! Section `[online_banking]`: the listener for the bank's customers.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use chrono::TimeDelta;
+use serde::Deserialize;
+use url::{Host, Url};
+
+use crate::fault::Fault;
+use crate::store::sessions::Lasting;
+
+/// Section `[online_banking]`: the bank's own pages for its customers.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OnlineBankingConfig {
+    /// Address and port; port 0 lets the system choose. Without a certificate, a loopback address.
+    pub listen: SocketAddr,
+    /// Where browsers find the pages, such as `https://banking.example`: requests for any other host are refused. Port 0
+    /// stands for the port that the system chose.
+    pub origin: Url,
+    /// The certificate for browsers, then those that complete its chain, as PEM.
+    pub certificate: Option<PathBuf>,
+    /// The private key that belongs to it, as PEM.
+    pub private_key: Option<PathBuf>,
+    /// Minutes without a request after which a session is over.
+    #[serde(default = "idle")]
+    pub idle_minutes: u32,
+    /// Minutes after which a session is over in any case.
+    #[serde(default = "session")]
+    pub session_minutes: u32,
+    /// Connections at a time, over all browsers.
+    #[serde(default = "connections")]
+    pub connections: usize,
+}
+
+fn idle() -> u32 {
+    10
+}
+
+fn session() -> u32 {
+    8 * 60
+}
+
+fn connections() -> usize {
+    1000
+}
+
+impl OnlineBankingConfig {
+    /// Where the pages are, once the listener has its port.
+    #[must_use]
+    pub fn origin_at(&self, bound: SocketAddr) -> Origin {
+        let mut origin = self.origin.clone();
+        if origin.port() == Some(0) {
+            // An http address can always have a port.
+            let _ = origin.set_port(Some(bound.port()));
+        }
+        Origin(origin)
+    }
+
+    /// How long sessions last.
+    pub(crate) fn lasting(&self) -> Lasting {
+        Lasting {
+            idle: TimeDelta::minutes(self.idle_minutes.into()),
+            whole: TimeDelta::minutes(self.session_minutes.into()),
+        }
+    }
+
+    /// What can be seen to be wrong without opening anything.
+    pub(super) fn faults(&self) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        let mut fault = |place: &str, problem: &str| {
+            faults.push(Fault::new(format!("online_banking.{place}"), problem));
+        };
+        let origin = &self.origin;
+        if !matches!(origin.scheme(), "http" | "https")
+            || origin.host().is_none()
+            || origin.path() != "/"
+            || origin.query().is_some()
+            || origin.fragment().is_some()
+            || !origin.username().is_empty()
+        {
+            fault(
+                "origin",
+                "must be such as https://banking.example: scheme, host and no path",
+            );
+        } else if origin.scheme() == "http" && !is_loopback(origin) {
+            fault(
+                "origin",
+                "must be https, unless its host is localhost or below it",
+            );
+        }
+        if self.certificate.is_some() != self.private_key.is_some() {
+            fault("certificate", "goes with private_key: both, or none");
+        }
+        if self.certificate.is_none() && !self.listen.ip().is_loopback() {
+            fault(
+                "listen",
+                "must be a loopback address, or have a certificate: it speaks plain HTTP",
+            );
+        }
+        if self.certificate.is_some() && origin.scheme() == "http" {
+            fault("origin", "must be https: the listener has a certificate");
+        }
+        for (place, minutes, most) in [
+            ("idle_minutes", self.idle_minutes, 60),
+            ("session_minutes", self.session_minutes, 24 * 60),
+        ] {
+            if !(1..=most).contains(&minutes) {
+                fault(place, &format!("must be from 1 to {most}"));
+            }
+        }
+        if !(1..=1_000_000).contains(&self.connections) {
+            fault("connections", "must be from 1 to 1000000");
+        }
+        faults
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
+        Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
+        None => false,
+    }
+}
+
+/// Where browsers find the pages: scheme, host and port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin(Url);
+
+impl Origin {
+    /// Whether browsers come by TLS.
+    #[must_use]
+    pub fn is_https(&self) -> bool {
+        self.0.scheme() == "https"
+    }
+
+    /// As browsers write it in `Origin`: no slash at the end.
+    #[must_use]
+    pub fn text(&self) -> String {
+        self.0.origin().ascii_serialization()
+    }
+
+    /// As browsers write it in `Host`: with the port, unless it is the scheme's own.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        let host = self.host();
+        match self.0.port() {
+            Some(port) => format!("{host}:{port}"),
+            None => host.to_owned(),
+        }
+    }
+
+    /// The host alone.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.0.host_str().unwrap_or_default()
+    }
+
+    /// The address of a page, by its path.
+    #[must_use]
+    pub fn page(&self, path: &str) -> String {
+        format!("{}{path}", self.text())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> OnlineBankingConfig {
+        toml::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn plain_http_is_for_loopback_alone() {
+        let places = |text: &str| -> Vec<String> {
+            let faults = config(text).faults().into_iter();
+            faults.map(|fault| fault.place).collect()
+        };
+        let tls = "certificate = \"c\"\nprivate_key = \"k\"\n";
+        let local = "listen = \"127.0.0.1:0\"\norigin = \"http://bank-a.localhost:0\"\n";
+        assert!(places(local).is_empty());
+        let public = "listen = \"0.0.0.0:443\"\norigin = \"https://banking.example\"\n";
+        assert!(places(&format!("{public}{tls}")).is_empty());
+        assert_eq!(places(public), ["online_banking.listen"]);
+        assert_eq!(places(&format!("{local}{tls}")), ["online_banking.origin"]);
+        assert_eq!(
+            places("listen = \"127.0.0.1:0\"\norigin = \"http://banking.example\""),
+            ["online_banking.origin"]
+        );
+        assert_eq!(
+            places("listen = \"127.0.0.1:0\"\norigin = \"https://banking.example/path\""),
+            ["online_banking.origin"]
+        );
+        assert_eq!(
+            places(&format!("{public}certificate = \"c\"")),
+            ["online_banking.certificate"]
+        );
+        for wrong in ["idle_minutes", "session_minutes", "connections"] {
+            assert_eq!(
+                places(&format!("{local}{wrong} = 0")),
+                [format!("online_banking.{wrong}")]
+            );
+        }
+    }
+
+    #[test]
+    fn port_0_becomes_the_one_that_was_bound() {
+        let bound = "127.0.0.1:8451".parse().unwrap();
+        let at = |origin: &str| {
+            config(&format!("listen = \"127.0.0.1:0\"\norigin = \"{origin}\"")).origin_at(bound)
+        };
+        let local = at("http://bank-a.localhost:0");
+        assert_eq!(local.text(), "http://bank-a.localhost:8451");
+        assert_eq!(local.authority(), "bank-a.localhost:8451");
+        assert_eq!(local.page("/log-in"), "http://bank-a.localhost:8451/log-in");
+        let public = at("https://banking.example");
+        assert_eq!(public.authority(), "banking.example");
+        assert!(public.is_https() && !local.is_https());
+    }
+}

@@ -1,0 +1,397 @@
+//! The customer's side: what waits for her, approving it, refusing it; and the consents that she has given.
+
+use shared_types::authorisation::{ScaApproach, ScaStatus};
+use shared_types::consent::{AccountAccess, ConsentStatus};
+use shared_types::digest;
+use url::Url;
+
+use super::embedded::check_customer;
+use super::{AuthorisationError, Authorisations};
+use crate::consent::choice::{chosen, is_choice, is_list_only};
+use crate::consent::{NotTheCustomers, grants};
+use crate::core_banking::{Account, AccountId, PsuId};
+use crate::sca::{Proof, Subject};
+use crate::store::authorisations::{Authorisation, Change, Opening};
+use crate::store::consents::{Consent, Grant};
+use crate::store::given::{GivenConsent, TppRecord};
+
+/// What a customer is asked to approve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// The authorisation, as it stands now.
+    pub authorisation: Authorisation,
+    /// The consent.
+    pub consent: Consent,
+    /// Where the consent stands now.
+    pub consent_status: ConsentStatus,
+    /// Who asks, by register and certificate.
+    pub tpp: TppRecord,
+}
+
+/// The accounts that approving would open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// Each account, and how far it is opened.
+    pub accounts: Vec<(Account, Grant)>,
+    /// Whether the customer chooses among them.
+    pub is_choice: bool,
+    /// How many customers have to approve.
+    pub approvals_needed: u32,
+}
+
+/// What approving or refusing has led to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Done {
+    /// Where the consent stands now.
+    pub consent_status: ConsentStatus,
+    /// Where the customer goes, if the TPP has said so.
+    pub return_to: Option<Url>,
+}
+
+impl Authorisations {
+    /// What a customer is asked to approve, whatever has become of it.
+    pub async fn page(&self, id: &str) -> Result<Page, AuthorisationError> {
+        let authorisation = self
+            .store
+            .find_for_customer(id)
+            .await?
+            .ok_or(AuthorisationError::Unknown)?;
+        self.page_of(self.as_it_stands(authorisation)).await
+    }
+
+    async fn page_of(&self, authorisation: Authorisation) -> Result<Page, AuthorisationError> {
+        let found = self.given.find(&authorisation.consent_id).await?;
+        let (consent, tpp) = found.ok_or(AuthorisationError::NoSuchConsent)?;
+        let consent_status = self.consent_standing(&consent);
+        Ok(Page {
+            authorisation,
+            consent,
+            consent_status,
+            tpp,
+        })
+    }
+
+    /// What waits in the bank's app for that customer, the newest first.
+    pub async fn waiting_for(&self, psu: &PsuId) -> Result<Vec<Page>, AuthorisationError> {
+        let since = self.calendar.now() - self.rules.lifetime;
+        let mut pages = Vec::new();
+        for authorisation in self.store.waiting_for(psu, since).await? {
+            let page = self.page_of(authorisation).await?;
+            if waits(page.consent_status) {
+                pages.push(page);
+            }
+        }
+        Ok(pages)
+    }
+
+    /// The customer has logged in to look at it.
+    ///
+    /// From then on it is hers: nobody else can approve it. One that its TPP has started for another customer is not
+    /// shown to her.
+    pub async fn claim(&self, id: &str, psu: &PsuId) -> Result<Page, AuthorisationError> {
+        let page = self.page(id).await?;
+        check_customer(&page.authorisation, psu)?;
+        if !waits(page.consent_status) {
+            return Err(AuthorisationError::ConsentOver(page.consent_status));
+        }
+        match page.authorisation.status {
+            ScaStatus::Received | ScaStatus::PsuIdentified | ScaStatus::Started => {}
+            status if status.is_final() || status == ScaStatus::Unconfirmed => {
+                return Err(AuthorisationError::OutOfTurn(status));
+            }
+            _ => return Ok(page),
+        }
+        let before = self.store.of_consent(&page.consent.id).await?;
+        if before.iter().any(|other| has_approved(other, psu)) {
+            return Err(AuthorisationError::ApprovedBefore);
+        }
+        let change = Change {
+            psu: Some(psu),
+            ..Change::default()
+        };
+        let authorisation = self
+            .advance(&page.authorisation, ScaStatus::PsuAuthenticated, change)
+            .await?;
+        Ok(Page {
+            authorisation,
+            ..page
+        })
+    }
+
+    /// The accounts that approving would open, for a customer who has logged in.
+    pub async fn offer(&self, page: &Page, psu: &PsuId) -> Result<Offer, AuthorisationError> {
+        let accounts = self.core.accounts_of(psu).await?;
+        if page.consent.status == ConsentStatus::PartiallyAuthorised {
+            let granted = self.given.grants_of(&page.consent.id).await?;
+            let ids: Vec<AccountId> = granted.iter().map(|grant| grant.account.clone()).collect();
+            return joint(&accounts, pair(self.core.accounts(&ids).await?, granted));
+        }
+        let granted = grants(&page.consent.access, &accounts)?;
+        if granted.is_empty() {
+            return Err(AuthorisationError::NoAccount);
+        }
+        let accounts = pair(accounts, granted);
+        Ok(Offer {
+            approvals_needed: needed(&accounts),
+            is_choice: is_choice(&page.consent.access),
+            accounts,
+        })
+    }
+
+    /// Whether the bank asks for no second element here.
+    pub async fn is_exempt(
+        &self,
+        authorisation: &Authorisation,
+    ) -> Result<bool, AuthorisationError> {
+        if !self.rules.exempt_account_list {
+            return Ok(false);
+        }
+        let found = self.given.find(&authorisation.consent_id).await?;
+        Ok(found.is_some_and(|(consent, _)| is_list_only(&consent.access)))
+    }
+
+    /// Approves, with a proof that was made for this authorisation.
+    ///
+    /// `selected` are the accounts that the customer has chosen, where the choice is hers; `None` takes all.
+    pub async fn approve(
+        &self,
+        id: &str,
+        proof: Proof,
+        selected: Option<&[AccountId]>,
+    ) -> Result<Done, AuthorisationError> {
+        if !proof.is_for(&Subject::authorisation(id)) {
+            return Err(AuthorisationError::OtherCustomer);
+        }
+        let (page, opening) = self.ready(id, proof.psu(), selected).await?;
+        let (authorisation, psu, now) = (&page.authorisation, proof.psu(), self.calendar.now());
+        if self.rules.confirmation_code && authorisation.approach == ScaApproach::Redirect {
+            let code = self.randomness.uuid().simple().to_string();
+            let digest = digest::sha256(code.as_bytes());
+            let opening = opening.as_ref();
+            if !self
+                .store
+                .await_confirmation(authorisation, psu, &digest, opening, now)
+                .await?
+            {
+                return Err(self.overtaken(id).await);
+            }
+            let return_to = address(authorisation.redirect_uri.as_deref()).map(|mut uri| {
+                uri.query_pairs_mut().append_pair("code", &code);
+                uri
+            });
+            return Ok(Done {
+                consent_status: page.consent_status,
+                return_to,
+            });
+        }
+        let approved = self
+            .store
+            .approve(
+                authorisation,
+                ScaStatus::Finalised,
+                psu,
+                opening.as_ref(),
+                now,
+            )
+            .await?;
+        Ok(Done {
+            consent_status: self.done(id, approved).await?,
+            return_to: address(authorisation.redirect_uri.as_deref()),
+        })
+    }
+
+    /// Approves what needs no second element, for a customer who has given her password for it.
+    pub async fn approve_exempt(&self, id: &str, psu: &PsuId) -> Result<Done, AuthorisationError> {
+        let page = self.page(id).await?;
+        if !self.is_exempt(&page.authorisation).await? {
+            return Err(AuthorisationError::OutOfTurn(page.authorisation.status));
+        }
+        let authorisation = self.approve_exempted(&page.authorisation, psu).await?;
+        let page = self.page(id).await?;
+        Ok(Done {
+            consent_status: page.consent_status,
+            return_to: address(authorisation.redirect_uri.as_deref()),
+        })
+    }
+
+    pub(super) async fn approve_exempted(
+        &self,
+        authorisation: &Authorisation,
+        psu: &PsuId,
+    ) -> Result<Authorisation, AuthorisationError> {
+        let (page, opening) = self.ready(&authorisation.id, psu, None).await?;
+        let now = self.calendar.now();
+        let approved = self
+            .store
+            .approve(
+                &page.authorisation,
+                ScaStatus::Exempted,
+                psu,
+                opening.as_ref(),
+                now,
+            )
+            .await?;
+        self.done(&authorisation.id, approved).await?;
+        Ok(Authorisation {
+            status: ScaStatus::Exempted,
+            last_action: now,
+            ..page.authorisation
+        })
+    }
+
+    /// Refuses it: nothing is opened, and the consent is rejected.
+    pub async fn refuse(&self, id: &str, psu: &PsuId) -> Result<Done, AuthorisationError> {
+        let page = self.page(id).await?;
+        check_customer(&page.authorisation, psu)?;
+        if page.authorisation.psu.is_none() || page.authorisation.status.is_final() {
+            return Err(AuthorisationError::OutOfTurn(page.authorisation.status));
+        }
+        if !waits(page.consent_status) {
+            return Err(AuthorisationError::ConsentOver(page.consent_status));
+        }
+        if !self
+            .store
+            .fail(&page.authorisation, true, self.calendar.now())
+            .await?
+        {
+            return Err(self.overtaken(id).await);
+        }
+        let uri = page
+            .authorisation
+            .nok_redirect_uri
+            .or(page.authorisation.redirect_uri);
+        Ok(Done {
+            consent_status: ConsentStatus::Rejected,
+            return_to: address(uri.as_deref()),
+        })
+    }
+
+    /// The consents that a customer has given, with who has them and when they were last used, the newest first.
+    pub async fn consents_of(&self, psu: &PsuId) -> Result<Vec<GivenConsent>, AuthorisationError> {
+        let mut given = self.given.given_by(psu).await?;
+        for one in &mut given {
+            one.status = self.consent_standing(&one.consent);
+        }
+        Ok(given)
+    }
+
+    /// The customer ends a consent that she has given. Says whether there was one to end.
+    pub async fn revoke(&self, psu: &PsuId, consent_id: &str) -> Result<bool, AuthorisationError> {
+        Ok(self
+            .given
+            .revoke(psu, consent_id, self.calendar.now())
+            .await?)
+    }
+
+    fn consent_standing(&self, consent: &Consent) -> ConsentStatus {
+        super::status_on(consent, self.calendar.today())
+    }
+
+    /// Whether everything is there for an approval, and what the first one opens.
+    async fn ready(
+        &self,
+        id: &str,
+        psu: &PsuId,
+        selected: Option<&[AccountId]>,
+    ) -> Result<(Page, Option<Opening>), AuthorisationError> {
+        let page = self.page(id).await?;
+        check_customer(&page.authorisation, psu)?;
+        if !waits(page.consent_status) {
+            return Err(AuthorisationError::ConsentOver(page.consent_status));
+        }
+        if !matches!(
+            page.authorisation.status,
+            ScaStatus::PsuAuthenticated | ScaStatus::ScaMethodSelected
+        ) {
+            return Err(AuthorisationError::OutOfTurn(page.authorisation.status));
+        }
+        let offer = self.offer(&page, psu).await?;
+        if page.consent.status == ConsentStatus::PartiallyAuthorised {
+            return Ok((page, None));
+        }
+        let opening = open(page.consent.access.clone(), offer, selected)?;
+        Ok((page, Some(opening)))
+    }
+}
+
+/// What an offer opens, as far as the customer has chosen.
+fn open(
+    access: AccountAccess,
+    offer: Offer,
+    selected: Option<&[AccountId]>,
+) -> Result<Opening, AuthorisationError> {
+    let mut accounts = offer.accounts;
+    if let (true, Some(selected)) = (offer.is_choice, selected) {
+        accounts.retain(|(account, _)| selected.contains(&account.id));
+    }
+    if accounts.is_empty() {
+        return Err(AuthorisationError::NoAccount);
+    }
+    let approvals_needed = needed(&accounts);
+    let (accounts, grants): (Vec<_>, Vec<_>) = accounts.into_iter().unzip();
+    Ok(Opening {
+        access: chosen(access, &accounts),
+        grants,
+        approvals_needed,
+    })
+}
+
+/// What a customer approves of a consent that another has approved before: the accounts that need several, all of which
+/// have to be hers too.
+fn joint(hers: &[Account], granted: Vec<(Account, Grant)>) -> Result<Offer, AuthorisationError> {
+    let accounts: Vec<_> = granted
+        .into_iter()
+        .filter(|(account, _)| account.approvals_needed > 1)
+        .collect();
+    let all_hers = accounts
+        .iter()
+        .all(|(account, _)| hers.iter().any(|own| own.id == account.id));
+    if accounts.is_empty() || !all_hers {
+        return Err(NotTheCustomers.into());
+    }
+    Ok(Offer {
+        approvals_needed: needed(&accounts),
+        is_choice: false,
+        accounts,
+    })
+}
+
+fn pair(accounts: Vec<Account>, granted: Vec<Grant>) -> Vec<(Account, Grant)> {
+    granted
+        .into_iter()
+        .filter_map(|grant| {
+            let account = accounts
+                .iter()
+                .find(|account| account.id == grant.account)?;
+            Some((account.clone(), grant))
+        })
+        .collect()
+}
+
+fn needed(accounts: &[(Account, Grant)]) -> u32 {
+    accounts
+        .iter()
+        .map(|(account, _)| account.approvals_needed)
+        .max()
+        .unwrap_or(1)
+}
+
+fn waits(status: ConsentStatus) -> bool {
+    matches!(
+        status,
+        ConsentStatus::Received | ConsentStatus::PartiallyAuthorised
+    )
+}
+
+fn has_approved(authorisation: &Authorisation, psu: &PsuId) -> bool {
+    authorisation.psu.as_ref() == Some(psu)
+        && matches!(
+            authorisation.status,
+            ScaStatus::Finalised | ScaStatus::Exempted | ScaStatus::Unconfirmed
+        )
+}
+
+/// What has been checked when the authorisation was started.
+fn address(uri: Option<&str>) -> Option<Url> {
+    uri.and_then(|uri| Url::parse(uri).ok())
+}

@@ -1,0 +1,305 @@
+//! The steps that a TPP passes on: who the customer is, her password, the method, the code; and its confirmation.
+
+use shared_types::authorisation::{ScaApproach, ScaStatus};
+use shared_types::digest;
+use shared_types::eidas::OrganisationId;
+use subtle::ConstantTimeEq as _;
+
+use super::{AuthorisationError, Authorisations};
+use crate::core_banking::PsuId;
+use crate::sca::{Challenge, MethodId, ScaError, Source, Subject};
+use crate::store::authorisations::{Approved, Authorisation, Change};
+
+/// Where a step has led.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// The authorisation, as it stands now.
+    pub authorisation: Authorisation,
+    /// The methods that the customer can choose among, if that is the next step.
+    pub methods: Vec<MethodId>,
+    /// What she is asked for, if that is the next step.
+    pub challenge: Option<Challenge>,
+}
+
+impl From<Authorisation> for Step {
+    fn from(authorisation: Authorisation) -> Self {
+        Self {
+            authorisation,
+            methods: Vec::new(),
+            challenge: None,
+        }
+    }
+}
+
+impl Authorisations {
+    /// The TPP says who its customer is.
+    pub async fn identify(
+        &self,
+        tpp: &OrganisationId,
+        consent_id: &str,
+        id: &str,
+        psu: &PsuId,
+    ) -> Result<Step, AuthorisationError> {
+        let authorisation = self.open(tpp, consent_id, id).await?;
+        check_customer(&authorisation, psu)?;
+        let status = match (authorisation.status, authorisation.approach) {
+            (ScaStatus::Received, ScaApproach::Decoupled) => {
+                self.check_room(psu).await?;
+                ScaStatus::Started
+            }
+            (ScaStatus::Received, _) => ScaStatus::PsuIdentified,
+            // Said once more: nothing changes.
+            _ => return Ok(authorisation.into()),
+        };
+        let change = Change {
+            psu: Some(psu),
+            ..Change::default()
+        };
+        self.advance(&authorisation, status, change)
+            .await
+            .map(Step::from)
+    }
+
+    /// The TPP passes on the customer's password.
+    pub async fn authenticate(
+        &self,
+        tpp: &OrganisationId,
+        consent_id: &str,
+        id: &str,
+        psu: Option<&PsuId>,
+        password: &str,
+    ) -> Result<Step, AuthorisationError> {
+        let authorisation = self.open(tpp, consent_id, id).await?;
+        check_embedded(&authorisation)?;
+        if let Some(psu) = psu {
+            check_customer(&authorisation, psu)?;
+        }
+        if !matches!(
+            authorisation.status,
+            ScaStatus::Received | ScaStatus::PsuIdentified
+        ) {
+            return Err(AuthorisationError::OutOfTurn(authorisation.status));
+        }
+        let psu = psu.or(authorisation.psu.as_ref()).cloned();
+        let psu = psu.ok_or(AuthorisationError::OutOfTurn(authorisation.status))?;
+        self.sca
+            .check_password(&psu, password, Source::Tpp(tpp))
+            .await?;
+        let change = Change {
+            psu: Some(&psu),
+            ..Change::default()
+        };
+        let authenticated = self
+            .advance(&authorisation, ScaStatus::PsuAuthenticated, change)
+            .await?;
+        if self.is_exempt(&authenticated).await? {
+            return self
+                .approve_exempted(&authenticated, &psu)
+                .await
+                .map(Step::from);
+        }
+        let methods = self.methods_for_tpp(&psu).await?;
+        match methods.as_slice() {
+            [] => Err(ScaError::NoSuchMethod.into()),
+            [only] => self.choose(&authenticated, &psu, *only).await,
+            _ => Ok(Step {
+                authorisation: authenticated,
+                methods,
+                challenge: None,
+            }),
+        }
+    }
+
+    /// The TPP passes on which method the customer has chosen.
+    pub async fn select(
+        &self,
+        tpp: &OrganisationId,
+        consent_id: &str,
+        id: &str,
+        method: MethodId,
+    ) -> Result<Step, AuthorisationError> {
+        let authorisation = self.open(tpp, consent_id, id).await?;
+        check_embedded(&authorisation)?;
+        let psu = match (&authorisation.psu, authorisation.status) {
+            (Some(psu), ScaStatus::PsuAuthenticated | ScaStatus::ScaMethodSelected) => psu.clone(),
+            (_, status) => return Err(AuthorisationError::OutOfTurn(status)),
+        };
+        if !self.methods_for_tpp(&psu).await?.contains(&method) {
+            return Err(ScaError::NoSuchMethod.into());
+        }
+        self.choose(&authorisation, &psu, method).await
+    }
+
+    /// The TPP passes on the code.
+    pub async fn authorise(
+        &self,
+        tpp: &OrganisationId,
+        consent_id: &str,
+        id: &str,
+        code: &str,
+    ) -> Result<Step, AuthorisationError> {
+        let authorisation = self.open(tpp, consent_id, id).await?;
+        check_embedded(&authorisation)?;
+        let (psu, method) = match (
+            &authorisation.psu,
+            authorisation.method,
+            authorisation.status,
+        ) {
+            (Some(psu), Some(method), ScaStatus::ScaMethodSelected) => (psu.clone(), method),
+            (_, _, status) => return Err(AuthorisationError::OutOfTurn(status)),
+        };
+        let subject = Subject::authorisation(&authorisation.id);
+        match self.sca.prove(&psu, method, &subject, code).await {
+            Ok(proof) => {
+                self.approve(&authorisation.id, proof, None).await?;
+                self.find(tpp, consent_id, id).await.map(Step::from)
+            }
+            Err(error) => {
+                // With the last attempt, it has failed.
+                if matches!(error, ScaError::WrongAnswer { attempts_left: 0 }) {
+                    self.store
+                        .fail(&authorisation, false, self.calendar.now())
+                        .await?;
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    /// The TPP confirms, with the code that the customer's browser has brought it, that she is its own customer.
+    pub async fn confirm(
+        &self,
+        tpp: &OrganisationId,
+        consent_id: &str,
+        id: &str,
+        code: &str,
+    ) -> Result<Step, AuthorisationError> {
+        let authorisation = self.open(tpp, consent_id, id).await?;
+        let pending = self.store.pending(&authorisation.id).await?;
+        let (Some((expected, opening)), Some(psu)) = (pending, &authorisation.psu) else {
+            return Err(AuthorisationError::OutOfTurn(authorisation.status));
+        };
+        let given = digest::sha256(code.as_bytes());
+        if !bool::from(given.as_bytes().ct_eq(expected.as_bytes())) {
+            // Whoever has another code has another customer: there is no second try.
+            self.store
+                .fail(&authorisation, false, self.calendar.now())
+                .await?;
+            return Err(AuthorisationError::WrongConfirmation);
+        }
+        let approved = self
+            .store
+            .approve(
+                &authorisation,
+                ScaStatus::Finalised,
+                psu,
+                opening.as_ref(),
+                self.calendar.now(),
+            )
+            .await?;
+        self.done(&authorisation.id, approved).await?;
+        self.find(tpp, consent_id, id).await.map(Step::from)
+    }
+
+    /// An authorisation that is not over, of a consent that is waiting.
+    async fn open(
+        &self,
+        tpp: &OrganisationId,
+        consent_id: &str,
+        id: &str,
+    ) -> Result<Authorisation, AuthorisationError> {
+        let authorisation = self.find(tpp, consent_id, id).await?;
+        if authorisation.status.is_final() {
+            return Err(AuthorisationError::OutOfTurn(authorisation.status));
+        }
+        let consent = self.consents.find(tpp, consent_id).await?;
+        self.check_waiting(&consent.ok_or(AuthorisationError::NoSuchConsent)?)?;
+        Ok(authorisation)
+    }
+
+    /// The methods by which the customer can answer through a TPP, or beside it.
+    async fn methods_for_tpp(&self, psu: &PsuId) -> Result<Vec<MethodId>, AuthorisationError> {
+        let mut methods = self.sca.methods_of(psu).await?;
+        methods.retain(|method| method.for_tpp().is_some());
+        Ok(methods)
+    }
+
+    async fn choose(
+        &self,
+        authorisation: &Authorisation,
+        psu: &PsuId,
+        method: MethodId,
+    ) -> Result<Step, AuthorisationError> {
+        let subject = Subject::authorisation(&authorisation.id);
+        let challenge = self.sca.challenge(psu, method, &subject).await?;
+        let (status, approach) = match challenge {
+            // What the app shows is approved there: from here on it is decoupled.
+            Challenge::App => {
+                self.check_room(psu).await?;
+                (ScaStatus::Started, Some(ScaApproach::Decoupled))
+            }
+            _ => (ScaStatus::ScaMethodSelected, None),
+        };
+        let change = Change {
+            method: Some(method),
+            approach,
+            ..Change::default()
+        };
+        let authorisation = self.advance(authorisation, status, change).await?;
+        Ok(Step {
+            authorisation,
+            methods: Vec::new(),
+            challenge: Some(challenge),
+        })
+    }
+
+    /// Brings it to that status, unless somebody was faster.
+    pub(super) async fn advance(
+        &self,
+        seen: &Authorisation,
+        to: ScaStatus,
+        change: Change<'_>,
+    ) -> Result<Authorisation, AuthorisationError> {
+        let now = self.calendar.now();
+        if !self.store.advance(seen, to, change, now).await? {
+            return Err(self.overtaken(&seen.id).await);
+        }
+        Ok(Authorisation {
+            status: to,
+            psu: change.psu.cloned().or_else(|| seen.psu.clone()),
+            method: change.method.or(seen.method),
+            approach: change.approach.unwrap_or(seen.approach),
+            last_action: now,
+            ..seen.clone()
+        })
+    }
+
+    pub(super) async fn done(
+        &self,
+        id: &str,
+        approved: Approved,
+    ) -> Result<shared_types::consent::ConsentStatus, AuthorisationError> {
+        match approved {
+            Approved::Consent(status) => Ok(status),
+            Approved::AuthorisationOver | Approved::ConsentOver => Err(self.overtaken(id).await),
+        }
+    }
+}
+
+/// Fails if the authorisation is for another customer.
+pub(super) fn check_customer(
+    authorisation: &Authorisation,
+    psu: &PsuId,
+) -> Result<(), AuthorisationError> {
+    match &authorisation.psu {
+        Some(named) if named != psu => Err(AuthorisationError::OtherCustomer),
+        _ => Ok(()),
+    }
+}
+
+fn check_embedded(authorisation: &Authorisation) -> Result<(), AuthorisationError> {
+    match authorisation.approach {
+        ScaApproach::Embedded => Ok(()),
+        other => Err(AuthorisationError::OtherApproach(other)),
+    }
+}

@@ -1,0 +1,259 @@
+//! Authorisations: how a TPP has a consent approved, and how a customer approves it.
+//!
+//! The TPP's side ([`Authorisations::start`] and the steps in `embedded`) knows an authorisation by its consent and by
+//! whose that is. The customer's side (`customer`) knows it by its id, and needs a [`Proof`](crate::sca::Proof) that was
+//! made for it.
+
+mod customer;
+mod embedded;
+
+use std::sync::Arc;
+
+use bank_client::environment::Randomness;
+use chrono::{DateTime, TimeDelta, Utc};
+use shared_types::authorisation::{ScaApproach, ScaStatus};
+use shared_types::consent::ConsentStatus;
+use shared_types::eidas::OrganisationId;
+use uuid::Uuid;
+
+pub use self::customer::{Done, Offer, Page};
+pub use self::embedded::Step;
+use super::{NotTheCustomers, status_on};
+use crate::calendar::Calendar;
+use crate::core_banking::{CoreBanking, CoreBankingError, PsuId};
+use crate::sca::{Sca, ScaError};
+use crate::store::authorisations::{Authorisation, AuthorisationStore, NewAuthorisation};
+use crate::store::consents::{Consent, Consents};
+use crate::store::given::GivenConsents;
+use crate::store::{Database, StoreError};
+
+/// Authorisations that one consent may have: enough for some that failed, and for several customers.
+const PER_CONSENT: usize = 20;
+
+/// What may wait in one customer's app at a time: from one TPP, and altogether.
+const WAITING: usize = 5;
+
+/// The bank's rules of authorisations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// After that long without a step, an authorisation has failed.
+    pub lifetime: TimeDelta,
+    /// Whether a TPP has to confirm, with a code that only the customer's own browser brings it, that the customer who
+    /// approved is its own (after a redirect).
+    pub confirmation_code: bool,
+    /// Whether a list of accounts, and no more, may be approved with the password alone (`exempted`).
+    pub exempt_account_list: bool,
+}
+
+/// What TPPs and customers do to authorisations. Cheap to clone.
+#[derive(Clone)]
+pub struct Authorisations {
+    store: AuthorisationStore,
+    consents: Consents,
+    given: GivenConsents,
+    core: Arc<dyn CoreBanking>,
+    sca: Sca,
+    calendar: Calendar,
+    randomness: Arc<dyn Randomness>,
+    rules: Rules,
+}
+
+/// What a TPP starts an authorisation with.
+#[derive(Debug, Clone, Copy)]
+pub struct Start<'a> {
+    /// Who asks.
+    pub tpp: &'a OrganisationId,
+    /// For which of its consents.
+    pub consent_id: &'a str,
+    /// The request's `X-Request-ID`.
+    pub request_id: Uuid,
+    /// Whom it names as its customer.
+    pub psu: Option<&'a PsuId>,
+    /// The approach that was chosen.
+    pub approach: ScaApproach,
+    /// Where the customer goes afterwards.
+    pub redirect_uri: Option<&'a str>,
+    /// Where she goes if nothing came of it.
+    pub nok_redirect_uri: Option<&'a str>,
+}
+
+/// Why something was not done to an authorisation.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthorisationError {
+    /// There is no such consent, for this TPP.
+    #[error("there is no such consent")]
+    NoSuchConsent,
+    /// There is no such authorisation, of this consent.
+    #[error("there is no such authorisation")]
+    Unknown,
+    /// The consent is not waiting for an approval.
+    #[error("the consent is {0}: it is not waiting for an approval")]
+    ConsentOver(ConsentStatus),
+    /// The authorisation is not at the point at which this can be done.
+    #[error("the authorisation is {0}: this is not its next step")]
+    OutOfTurn(ScaStatus),
+    /// The authorisation goes another way: its code is not passed on by TPPs, or not asked for at all.
+    #[error("this is no step of the approach {0}")]
+    OtherApproach(ScaApproach),
+    /// It is for another customer.
+    #[error("the authorisation is for another customer")]
+    OtherCustomer,
+    /// This customer has approved the consent before; others have to.
+    #[error("this customer has approved the consent before")]
+    ApprovedBefore,
+    /// The consent has had too many authorisations.
+    #[error("a consent may have {PER_CONSENT} authorisations; ask for a new consent")]
+    TooMany,
+    /// Too much waits for this customer's approval.
+    #[error("{WAITING} requests wait for this customer's approval; let her answer, or wait")]
+    TooManyWaiting,
+    /// The code that confirms is wrong.
+    #[error("the confirmation code is wrong")]
+    WrongConfirmation,
+    /// The consent names an account that the customer does not have.
+    #[error(transparent)]
+    NotTheCustomers(#[from] NotTheCustomers),
+    /// The customer has no account that the consent could open, or has chosen none.
+    #[error("no account is left that the consent could open")]
+    NoAccount,
+    /// The customer has not proved who she is.
+    #[error(transparent)]
+    Sca(#[from] ScaError),
+    /// The core banking system failed.
+    #[error(transparent)]
+    CoreBanking(#[from] CoreBankingError),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Where an authorisation stands at that time: one that was left lying has failed, whatever is written down.
+#[must_use]
+pub fn standing(authorisation: &Authorisation, rules: &Rules, now: DateTime<Utc>) -> ScaStatus {
+    if !authorisation.status.is_final() && now - authorisation.last_action >= rules.lifetime {
+        ScaStatus::Failed
+    } else {
+        authorisation.status
+    }
+}
+
+impl Authorisations {
+    /// What is done to the authorisations in that database.
+    #[must_use]
+    pub fn new(
+        database: &Database,
+        core: Arc<dyn CoreBanking>,
+        sca: Sca,
+        calendar: Calendar,
+        randomness: Arc<dyn Randomness>,
+        rules: Rules,
+    ) -> Self {
+        Self {
+            store: AuthorisationStore::new(database.clone()),
+            consents: Consents::new(database.clone()),
+            given: GivenConsents::new(database.clone()),
+            core,
+            sca,
+            calendar,
+            randomness,
+            rules,
+        }
+    }
+
+    /// Starts an authorisation of a TPP's own consent. The same request again leads to the same one.
+    pub async fn start(&self, start: Start<'_>) -> Result<Authorisation, AuthorisationError> {
+        let found = self.consents.find(start.tpp, start.consent_id).await?;
+        let consent = found.ok_or(AuthorisationError::NoSuchConsent)?;
+        if let Some(known) = self.store.by_request(&consent.id, start.request_id).await? {
+            return Ok(self.as_it_stands(known));
+        }
+        self.check_waiting(&consent)?;
+        if self.store.of_consent(&consent.id).await?.len() >= PER_CONSENT {
+            return Err(AuthorisationError::TooMany);
+        }
+        if let (ScaApproach::Decoupled, Some(psu)) = (start.approach, start.psu) {
+            self.check_room(psu).await?;
+        }
+        let status = match (start.psu, start.approach) {
+            (None, _) => ScaStatus::Received,
+            // There is one method, and nothing to choose: it waits in the app from now on.
+            (Some(_), ScaApproach::Decoupled) => ScaStatus::Started,
+            (Some(_), _) => ScaStatus::PsuIdentified,
+        };
+        let stored = self
+            .store
+            .insert(NewAuthorisation {
+                id: self.randomness.uuid(),
+                consent_id: &consent.id,
+                request_id: start.request_id,
+                psu: start.psu,
+                approach: start.approach,
+                status,
+                redirect_uri: start.redirect_uri,
+                nok_redirect_uri: start.nok_redirect_uri,
+                now: self.calendar.now(),
+            })
+            .await?;
+        Ok(stored)
+    }
+
+    /// That authorisation of a TPP's own consent. Another TPP's is not found, just as one that never was.
+    pub async fn find(
+        &self,
+        tpp: &OrganisationId,
+        consent_id: &str,
+        id: &str,
+    ) -> Result<Authorisation, AuthorisationError> {
+        let found = self.store.find(tpp, consent_id, id).await?;
+        found
+            .map(|found| self.as_it_stands(found))
+            .ok_or(AuthorisationError::Unknown)
+    }
+
+    /// All authorisations of a TPP's own consent, the oldest first.
+    pub async fn list(
+        &self,
+        tpp: &OrganisationId,
+        consent_id: &str,
+    ) -> Result<Vec<Authorisation>, AuthorisationError> {
+        let found = self.consents.find(tpp, consent_id).await?;
+        let consent = found.ok_or(AuthorisationError::NoSuchConsent)?;
+        let all = self.store.of_consent(&consent.id).await?;
+        Ok(all.into_iter().map(|one| self.as_it_stands(one)).collect())
+    }
+
+    /// With the status that it has at this time.
+    fn as_it_stands(&self, authorisation: Authorisation) -> Authorisation {
+        let status = standing(&authorisation, &self.rules, self.calendar.now());
+        Authorisation {
+            status,
+            ..authorisation
+        }
+    }
+
+    /// Fails unless the consent is waiting for an approval.
+    fn check_waiting(&self, consent: &Consent) -> Result<(), AuthorisationError> {
+        match status_on(consent, self.calendar.today()) {
+            ConsentStatus::Received | ConsentStatus::PartiallyAuthorised => Ok(()),
+            status => Err(AuthorisationError::ConsentOver(status)),
+        }
+    }
+
+    /// Fails if too much waits in the customer's app already.
+    async fn check_room(&self, psu: &PsuId) -> Result<(), AuthorisationError> {
+        let since = self.calendar.now() - self.rules.lifetime;
+        if self.store.waiting_for(psu, since).await?.len() >= WAITING {
+            return Err(AuthorisationError::TooManyWaiting);
+        }
+        Ok(())
+    }
+
+    /// Makes up for somebody who was faster: says where the authorisation stands by now.
+    async fn overtaken(&self, id: &str) -> AuthorisationError {
+        match self.store.find_for_customer(id).await {
+            Ok(Some(now)) => AuthorisationError::OutOfTurn(self.as_it_stands(now).status),
+            Ok(None) => AuthorisationError::Unknown,
+            Err(error) => error.into(),
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Finding transactions by their text, in a system that can only list them.
+
+use shared_types::card_account::CardTransaction;
+use shared_types::text::Text;
+use shared_types::transaction::Transaction;
+
+use super::{Page, PageKey, TransactionQuery};
+
+/// Pages that one search looks at. What it has not come to by then, the next page of results begins with.
+const LOOKS: usize = 20;
+
+/// A search, page by page: [`next`](Self::next) says what to read, [`take`](Self::take) looks through it.
+///
+/// Each page that is read is as large as what is still missing of the results, so that there are never more than were
+/// asked for; once half of them are found, that is enough.
+pub(super) struct Search<T> {
+    text: String,
+    query: TransactionQuery,
+    looks: usize,
+    found: Page<T>,
+    over: bool,
+}
+
+impl<T: Searchable> Search<T> {
+    pub(super) fn new(query: &TransactionQuery, text: &str) -> Self {
+        Self {
+            text: text.trim().to_lowercase(),
+            query: query.clone(),
+            looks: 0,
+            found: Page {
+                pending: Vec::new(),
+                booked: Vec::new(),
+                next: None,
+            },
+            over: false,
+        }
+    }
+
+    /// What to read next, if the search goes on.
+    pub(super) fn next(&mut self) -> Option<TransactionQuery> {
+        let found = self.found.pending.len() + self.found.booked.len();
+        if self.over
+            || self.looks >= LOOKS
+            || found * 2 >= self.query.limit.max(1) && self.looks > 0
+        {
+            return None;
+        }
+        self.looks += 1;
+        Some(TransactionQuery {
+            limit: self.query.limit.saturating_sub(found).max(1),
+            ..self.query.clone()
+        })
+    }
+
+    /// Looks through what was read.
+    pub(super) fn take(&mut self, page: Page<T>) {
+        let holds = |entry: &T| {
+            entry
+                .texts()
+                .any(|text| text.to_lowercase().contains(&self.text))
+        };
+        self.found
+            .pending
+            .extend(page.pending.into_iter().filter(holds));
+        self.found
+            .booked
+            .extend(page.booked.into_iter().filter(holds));
+        self.query.after = page.next;
+        self.over = page.next.is_none();
+    }
+
+    /// What was found, and where to search on.
+    pub(super) fn found(self) -> Page<T> {
+        let next: Option<PageKey> = self.query.after.filter(|_| !self.over);
+        Page { next, ..self.found }
+    }
+}
+
+/// What has words in it.
+pub(super) trait Searchable {
+    /// Names and purposes.
+    fn texts(&self) -> impl Iterator<Item = &str>;
+}
+
+fn text<const MAX: usize>(text: &Option<Text<MAX>>) -> Option<&str> {
+    text.as_ref().map(Text::as_str)
+}
+
+impl Searchable for Transaction {
+    fn texts(&self) -> impl Iterator<Item = &str> {
+        let references = self
+            .remittance_information_structured_array
+            .iter()
+            .flatten()
+            .map(|reference| reference.reference.as_str());
+        [
+            text(&self.creditor_name),
+            text(&self.ultimate_creditor),
+            text(&self.debtor_name),
+            text(&self.ultimate_debtor),
+            text(&self.remittance_information_unstructured),
+            text(&self.remittance_information_structured),
+            text(&self.additional_information),
+            text(&self.end_to_end_id),
+        ]
+        .into_iter()
+        .flatten()
+        .chain(references)
+    }
+}
+
+impl Searchable for CardTransaction {
+    fn texts(&self) -> impl Iterator<Item = &str> {
+        text(&self.transaction_details).into_iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::NaiveDate;
+    use shared_types::money::{Amount, Currency};
+    use shared_types::transaction::BookingStatus;
+
+    use super::*;
+
+    fn named(name: &str) -> Transaction {
+        Transaction {
+            creditor_name: Some(Text::cut(name)),
+            ..Transaction::of(Amount::zero(Currency::EUR))
+        }
+    }
+
+    /// Searches a list of which every `each`th holds the text; says what was found, and where the next page starts.
+    fn search(
+        length: usize,
+        each: usize,
+        limit: usize,
+        start: usize,
+    ) -> (Vec<usize>, Option<usize>) {
+        let date = NaiveDate::from_ymd_opt(2026, 11, 24).unwrap();
+        let key = |at: usize| PageKey {
+            booked: true,
+            date,
+            sequence: i64::try_from(length - at).unwrap(),
+        };
+        let place = |key: PageKey| length - usize::try_from(key.sequence).unwrap();
+        let query = TransactionQuery {
+            from: date,
+            to: date,
+            status: BookingStatus::Both,
+            after: (start > 0).then(|| key(start - 1)),
+            limit,
+        };
+        let mut search = Search::new(&query, " Bäcker ");
+        while let Some(query) = search.next() {
+            let from = query.after.map_or(0, |after| place(after) + 1);
+            let to = (from + query.limit).min(length);
+            let entry = |at: usize| {
+                let name = if at.is_multiple_of(each) {
+                    "BÄCKEREI"
+                } else {
+                    "other"
+                };
+                named(&format!("{name} {at}"))
+            };
+            search.take(Page {
+                pending: Vec::new(),
+                booked: (from..to).map(entry).collect(),
+                next: (to < length).then(|| key(to - 1)),
+            });
+        }
+        let found = search.found();
+        let numbers = found.booked.iter().map(|entry| {
+            let name = entry.creditor_name.as_ref().unwrap().as_str();
+            name.split(' ').nth(1).unwrap().parse().unwrap()
+        });
+        (numbers.collect(), found.next.map(|next| place(next) + 1))
+    }
+
+    #[test]
+    fn every_hit_is_found_once_and_a_page_is_never_too_long() {
+        for (length, each, limit) in [
+            (0, 1, 10),
+            (7, 1, 10),
+            (100, 1, 10),
+            (1000, 7, 10),
+            (3000, 999, 50),
+            (25, 3, 1),
+        ] {
+            let mut all = Vec::new();
+            let mut start = Some(0);
+            let mut pages = 0;
+            while let Some(from) = start {
+                let (found, next) = search(length, each, limit, from);
+                assert!(found.len() <= limit, "{found:?}");
+                all.extend(found);
+                start = next;
+                pages += 1;
+                assert!(pages <= length + 1, "it comes to an end");
+            }
+            let expected: Vec<usize> = (0..length).filter(|at| at.is_multiple_of(each)).collect();
+            assert_eq!(all, expected, "{length} {each} {limit}");
+        }
+    }
+
+    #[test]
+    fn a_search_that_finds_nothing_stops_and_says_where() {
+        assert_eq!(
+            search(100_000, 100_001, 50, 1),
+            (vec![], Some(1 + LOOKS * 50))
+        );
+    }
+}

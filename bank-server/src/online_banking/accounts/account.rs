@@ -1,0 +1,265 @@
+//! One account: what is on it, how it went lately, and its transactions, page by page.
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
+use chrono::NaiveDate;
+use maud::{Markup, html};
+use shared_types::account::BalanceType;
+use shared_types::transaction::BookingStatus;
+
+use super::super::OnlineBanking;
+use super::super::layout::{Field, Page, Section, errors};
+use super::super::problem::{Next, Problem};
+use super::super::session::Customer;
+use super::super::texts::Texts;
+use super::super::writing::held;
+use super::chart::chart;
+use super::entry::{Entry, table};
+use super::history::History;
+use super::months;
+use super::overview::views;
+use super::query::Query;
+use super::view::View;
+use crate::core_banking::{PageKey, TransactionQuery};
+
+/// Transactions on a page.
+const PAGE: usize = 50;
+
+/// Days in the chart.
+const DAYS: u64 = 90;
+
+pub(super) async fn page(
+    state: web::Data<OnlineBanking>,
+    customer: Customer,
+    account: web::Path<String>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let texts = state.texts;
+    // Another's account and one that never was are not among hers, and told alike.
+    let mut views = views(&state, &customer.psu).await?.into_iter();
+    let view = views.find(|view| view.id.0 == *account).ok_or_else(|| {
+        Problem::told(
+            StatusCode::NOT_FOUND,
+            |texts| &texts.accounts.unknown,
+            Next::Start,
+        )
+    })?;
+    let query = Query::read(request.query_string(), texts).ok_or_else(|| {
+        Problem::told(
+            StatusCode::NOT_FOUND,
+            |texts| &texts.accounts.bad_page,
+            Next::Start,
+        )
+    })?;
+    let today = state.today();
+    let found = if query.errors.is_empty() {
+        find(&state, &view, &query, today).await?
+    } else {
+        Found::default()
+    };
+    let first_page = !query.is_narrowed() && query.after.is_none() && query.errors.is_empty();
+    let history = if first_page {
+        Some(History::read(&state, &view, today).await?)
+    } else {
+        None
+    };
+    let path = format!("/accounts/{}", view.id.0);
+    let content = html! {
+        (facts(texts, &view))
+        @if let Some(history) = &history { (lately(texts, &view, history)) }
+        section.panel aria-labelledby="transactions" {
+            h2 #transactions { (texts.accounts.transactions) }
+            (search(texts, &path, &query))
+            @if query.errors.is_empty() { (list(texts, &path, &query, &found)) }
+        }
+        p { a href="/" { (texts.frame.to_start) } }
+    };
+    let status = if query.errors.is_empty() {
+        StatusCode::OK
+    } else {
+        StatusCode::UNPROCESSABLE_ENTITY
+    };
+    Ok(Page::new(view.name.clone(), content)
+        .status(status)
+        .section(Section::Accounts)
+        .respond(&state, &customer.visit))
+}
+
+#[derive(Default)]
+struct Found {
+    entries: Vec<Entry>,
+    next: Option<PageKey>,
+}
+
+async fn find(
+    state: &OnlineBanking,
+    view: &View,
+    query: &Query,
+    today: NaiveDate,
+) -> Result<Found, Problem> {
+    let core = state.core.as_ref();
+    let wanted = TransactionQuery {
+        from: query.from.date.unwrap_or(NaiveDate::MIN).max(LONG_AGO),
+        to: query.to.date.unwrap_or(today).min(FAR_AHEAD),
+        status: BookingStatus::Both,
+        after: query.after,
+        limit: PAGE,
+    };
+    let text = query.text.as_str();
+    if view.card {
+        let page = if text.is_empty() {
+            core.card_transactions(&view.id, &wanted).await?
+        } else {
+            core.find_card_transactions(&view.id, &wanted, text).await?
+        };
+        let entry =
+            |pending| move |transaction: &_| Entry::of_card(transaction, pending, view.turned);
+        let pending = page.pending.iter().map(entry(true));
+        return Ok(Found {
+            entries: pending
+                .chain(page.booked.iter().map(entry(false)))
+                .collect(),
+            next: page.next,
+        });
+    }
+    let page = if text.is_empty() {
+        core.transactions(&view.id, &wanted).await?
+    } else {
+        core.find_transactions(&view.id, &wanted, text).await?
+    };
+    let entry = |pending| move |transaction: &_| Entry::of(transaction, pending);
+    let pending = page.pending.iter().map(entry(true));
+    Ok(Found {
+        entries: pending
+            .chain(page.booked.iter().map(entry(false)))
+            .collect(),
+        next: page.next,
+    })
+}
+
+/// Days are kept as text of ten characters: what is beyond these two has another form.
+const LONG_AGO: NaiveDate = day(1);
+const FAR_AHEAD: NaiveDate = day(9999);
+
+const fn day(year: i32) -> NaiveDate {
+    match NaiveDate::from_ymd_opt(year, 1, 1) {
+        Some(day) => day,
+        None => NaiveDate::MIN,
+    }
+}
+
+fn facts(texts: &Texts, view: &View) -> Markup {
+    let words = &texts.accounts;
+    html! {
+        div.panel {
+            dl.facts {
+                dt { (words.number) }
+                dd.number { (view.number) }
+                @if let Some(owner) = &view.owner { dt { (words.owner) } dd { (owner) } }
+                @if let Some(product) = &view.product { dt { (words.product) } dd { (product) } }
+                @for (kind, amount) in &view.balances {
+                    dt { (kind_of(texts, *kind)) }
+                    dd { (held(texts, amount)) }
+                }
+                @if let Some(limit) = &view.limit { dt { (words.limit) } dd { (held(texts, limit)) } }
+            }
+            @if !view.enabled { p { span.tag.warning { (words.not_enabled) } } }
+        }
+    }
+}
+
+fn kind_of(texts: &Texts, kind: BalanceType) -> &'static str {
+    let words = &texts.accounts;
+    match kind {
+        BalanceType::ClosingBooked | BalanceType::OpeningBooked | BalanceType::InterimBooked => {
+            words.booked
+        }
+        BalanceType::Expected => words.expected,
+        BalanceType::InterimAvailable | BalanceType::ForwardAvailable => words.available,
+        BalanceType::NonInvoiced => words.not_invoiced,
+    }
+}
+
+/// How the account went: the chart, if there is a balance to draw it from, and the months.
+fn lately(texts: &Texts, view: &View, history: &History) -> Markup {
+    let drawn = view.booked().and_then(|booked| {
+        chart(
+            texts,
+            view.currency,
+            &history.balances(booked.value(), DAYS),
+        )
+    });
+    let title = texts.fill(texts.accounts.chart, &[("days", &DAYS.to_string())]);
+    let months = history.months();
+    html! {
+        @if let Some(drawn) = drawn {
+            section.panel aria-labelledby="chart" {
+                h2 #chart { (title) }
+                @if history.short {
+                    p.hint { (texts.fill(texts.accounts.chart_short, &[("from", &texts.date(history.since))])) }
+                }
+                (drawn)
+            }
+        }
+        @if !months.is_empty() { (months::table(texts, view.currency, &months)) }
+    }
+}
+
+fn search(texts: &Texts, path: &str, query: &Query) -> Markup {
+    let words = &texts.accounts;
+    let field = |name, label, kind, value| Field {
+        name,
+        label,
+        hint: None,
+        kind,
+        value,
+        autocomplete: "off",
+        digits: false,
+        longest: 70,
+        required: false,
+        error: query.error(name),
+    };
+    html! {
+        (errors(texts, &query.errors))
+        form method="get" action=(path) role="search" aria-label=(words.find) {
+            div.row {
+                (Field {
+                    hint: Some(words.find_hint),
+                    ..field("text", words.find_in, "search", query.text.as_str())
+                }.render())
+                (field("from", words.from, "date", &query.from.entered).render())
+                (field("to", words.to, "date", &query.to.entered).render())
+            }
+            div.actions {
+                button type="submit" { (words.find_button) }
+                @if query.is_narrowed() || !query.errors.is_empty() {
+                    a.button.quiet href=(path) { (words.find_all) }
+                }
+            }
+        }
+    }
+}
+
+fn list(texts: &Texts, path: &str, query: &Query, found: &Found) -> Markup {
+    let words = &texts.accounts;
+    let narrowed = query.is_narrowed();
+    let nothing = match (&found.next, narrowed) {
+        (Some(next), _) => texts.fill(words.nothing_yet, &[("day", &texts.date(next.date))]),
+        (None, true) => words.nothing_found.to_owned(),
+        (None, false) => words.no_transactions.to_owned(),
+    };
+    html! {
+        @if found.entries.is_empty() { p role="status" { (nothing) } }
+        @else { (table(texts, words.transactions, &found.entries)) }
+        div.actions {
+            @if let Some(next) = &found.next {
+                a.button.quiet href={ (path) (query.on_from(next)) "#transactions" } {
+                    @if query.text.is_empty() { (words.older) } @else { (words.search_on) }
+                }
+            }
+            @if query.after.is_some() {
+                a href={ (path) (query.start()) } { (words.newest) }
+            }
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! A transaction, as the owner of the account is shown it.
+
+use chrono::NaiveDate;
+use maud::{Markup, html};
+use rust_decimal::Decimal;
+use shared_types::card_account::CardTransaction;
+use shared_types::money::Amount;
+use shared_types::text::Text;
+use shared_types::transaction::Transaction;
+
+use super::super::texts::Texts;
+use super::super::writing::moved;
+use super::view::turned;
+
+/// A line in a list of transactions.
+pub(in super::super) struct Entry {
+    /// The day of booking; pending ones have none, or that of the purchase.
+    pub(in super::super) day: Option<NaiveDate>,
+    pub(in super::super) pending: bool,
+    /// Who paid, or was paid.
+    pub(in super::super) who: Option<String>,
+    /// What for.
+    pub(in super::super) what: Option<String>,
+    /// Negative when money went out.
+    pub(in super::super) amount: Amount,
+}
+
+fn own<const MAX: usize>(text: Option<&Text<MAX>>) -> Option<String> {
+    text.map(|text| text.as_str().to_owned())
+        .filter(|text| !text.is_empty())
+}
+
+impl Entry {
+    /// Of a payment account.
+    pub(in super::super) fn of(transaction: &Transaction, pending: bool) -> Self {
+        let creditor = own(transaction.creditor_name.as_ref())
+            .or_else(|| own(transaction.ultimate_creditor.as_ref()));
+        let debtor = own(transaction.debtor_name.as_ref())
+            .or_else(|| own(transaction.ultimate_debtor.as_ref()));
+        let structured = transaction
+            .remittance_information_structured_array
+            .iter()
+            .flatten()
+            .next()
+            .map(|reference| reference.reference.as_str().to_owned());
+        let out = transaction.transaction_amount.value() < Decimal::ZERO;
+        Self {
+            day: transaction.booking_date,
+            pending,
+            who: if out {
+                creditor.or(debtor)
+            } else {
+                debtor.or(creditor)
+            },
+            what: own(transaction.remittance_information_unstructured.as_ref())
+                .or_else(|| own(transaction.remittance_information_structured.as_ref()))
+                .or(structured)
+                .or_else(|| own(transaction.additional_information.as_ref())),
+            amount: transaction.transaction_amount,
+        }
+    }
+
+    /// Of a card.
+    pub(super) fn of_card(transaction: &CardTransaction, pending: bool, turn: bool) -> Self {
+        Self {
+            day: transaction.booking_date.or(transaction.transaction_date),
+            pending,
+            who: own(transaction.transaction_details.as_ref()),
+            what: None,
+            amount: turned(&transaction.transaction_amount, turn),
+        }
+    }
+
+    /// Who and what for, and whether it is pending.
+    pub(in super::super) fn described(&self, texts: &Texts) -> Markup {
+        let unnamed = texts.accounts.unnamed;
+        let (first, second) = match (&self.who, &self.what) {
+            (Some(who), what) => (who.as_str(), what.as_deref()),
+            (None, Some(what)) => (what.as_str(), None),
+            (None, None) => (unnamed, None),
+        };
+        html! {
+            div.what { (first) }
+            @if let Some(second) = second { div.for { (second) } }
+            @if self.pending { span.tag.warning { (texts.accounts.pending) } }
+        }
+    }
+}
+
+/// A table of them.
+pub(super) fn table(texts: &Texts, caption: &str, entries: &[Entry]) -> Markup {
+    let words = &texts.accounts;
+    html! {
+        table {
+            caption.hidden-text { (caption) }
+            thead {
+                tr {
+                    th scope="col" { (words.day) }
+                    th scope="col" { (words.what) }
+                    th.right scope="col" { (words.amount) }
+                }
+            }
+            tbody {
+                @for entry in entries {
+                    tr {
+                        td.day {
+                            @if let Some(day) = entry.day {
+                                time datetime=(day) { (texts.short_date(day)) }
+                            }
+                        }
+                        td { (entry.described(texts)) }
+                        td.right { (moved(texts, &entry.amount)) }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Money in and out by month, as a table.
+
+use maud::{Markup, html};
+
+use super::super::texts::Texts;
+use super::history::Month;
+use shared_types::money::Currency;
+
+pub(super) fn table(texts: &Texts, currency: Currency, months: &[Month]) -> Markup {
+    let words = &texts.accounts;
+    html! {
+        section.panel aria-labelledby="months" {
+            h2 #months { (words.months) }
+            div.scroll tabindex="0" role="region" aria-labelledby="months" {
+                table {
+                    thead {
+                        tr {
+                            th scope="col" { (words.month) }
+                            th.right scope="col" { (words.money_in) }
+                            th.right scope="col" { (words.money_out) }
+                            th.right scope="col" { (words.difference) }
+                        }
+                    }
+                    tbody {
+                        @for month in months {
+                            tr {
+                                th scope="row" { (name(texts, month)) }
+                                td.right { span.amount.in { (texts.money(month.into, currency)) } }
+                                td.right { span.amount { (texts.money(month.out, currency)) } }
+                                td.right { span.amount { (texts.money(month.into + month.out, currency)) } }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn name(texts: &Texts, month: &Month) -> String {
+    let name = texts.month(month.first);
+    if month.whole {
+        name
+    } else {
+        texts.fill(texts.accounts.partly, &[("month", &name)])
+    }
+}

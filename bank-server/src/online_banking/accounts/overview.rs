@@ -1,0 +1,155 @@
+//! All accounts of a customer, and what they come to together.
+
+use std::collections::BTreeMap;
+
+use actix_web::{HttpResponse, web};
+use maud::{Markup, html};
+use shared_types::money::{Amount, Currency};
+
+use super::super::OnlineBanking;
+use super::super::layout::{Page, Section};
+use super::super::problem::Problem;
+use super::super::session::Customer;
+use super::super::texts::Texts;
+use super::super::writing::held;
+use super::view::View;
+use crate::core_banking::{AccountId, PsuId};
+
+pub(super) async fn page(
+    state: web::Data<OnlineBanking>,
+    customer: Customer,
+) -> Result<HttpResponse, Problem> {
+    let views = views(&state, &customer.psu).await?;
+    let texts = state.texts;
+    let content = html! {
+        @if views.is_empty() { p { (texts.accounts.none) } }
+        @else {
+            (totals(texts, &views))
+            (cards(texts, &views, |view| Some(format!("/accounts/{}", view.id.0))))
+        }
+    };
+    Ok(Page::new(texts.accounts.title, content)
+        .section(Section::Accounts)
+        .respond(&state, &customer.visit))
+}
+
+/// The accounts of a customer at this bank, with their balances.
+pub(in super::super) async fn views(
+    state: &OnlineBanking,
+    psu: &PsuId,
+) -> Result<Vec<View>, Problem> {
+    let accounts = state.core.accounts_of(psu).await?;
+    let ids: Vec<AccountId> = accounts.iter().map(|account| account.id.clone()).collect();
+    let balances = state.core.balances(&ids).await?;
+    let views = accounts
+        .iter()
+        .zip(&balances)
+        .map(|(account, balances)| View::new(account, balances, state.texts));
+    Ok(views.collect())
+}
+
+/// What accounts come to together, in each currency. Where one of them has no balance, no sum is told: it would be wrong.
+pub(in super::super) fn sums(views: &[View]) -> Vec<Amount> {
+    let mut sums: BTreeMap<Currency, Option<Amount>> = BTreeMap::new();
+    for view in views {
+        let sum = sums
+            .entry(view.currency)
+            .or_insert_with(|| Some(Amount::zero(view.currency)));
+        *sum = sum
+            .zip(view.booked())
+            .and_then(|(sum, booked)| sum.checked_add(booked).ok());
+    }
+    sums.into_values().flatten().collect()
+}
+
+/// The sums, on a panel of their own.
+pub(in super::super) fn totals(texts: &Texts, views: &[View]) -> Markup {
+    let sums = sums(views);
+    html! {
+        @if !sums.is_empty() {
+            section.panel aria-labelledby="totals" {
+                h2 #totals { (texts.accounts.totals) }
+                dl.facts {
+                    @for sum in &sums {
+                        dt { (texts.fill(texts.accounts.total, &[("currency", sum.currency().as_str())])) }
+                        dd.large { (held(texts, sum)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The accounts, each on a card that leads to its own page, where it has one.
+pub(in super::super) fn cards(
+    texts: &Texts,
+    views: &[View],
+    page_of: impl Fn(&View) -> Option<String>,
+) -> Markup {
+    html! {
+        ul.cards {
+            @for view in views {
+                li {
+                    h2.name {
+                        @match page_of(view) {
+                            Some(page) => a href=(page) { (view.name) },
+                            None => (view.name),
+                        }
+                    }
+                    p.number { (view.number) }
+                    p.amount {
+                        @match view.booked() {
+                            Some(booked) => (texts.amount(booked)),
+                            None => (texts.accounts.no_balance),
+                        }
+                    }
+                    @if !view.enabled { span.tag.warning { (texts.accounts.not_enabled) } }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::texts::ENGLISH;
+    use super::*;
+    use crate::core_banking::{Account, AccountKind};
+
+    fn view(currency: &str, balance: Option<&str>) -> View {
+        let details = serde_json::json!({ "iban": "DE89370400440532013000", "currency": currency });
+        let account = Account {
+            id: AccountId("1".to_owned()),
+            kind: AccountKind::Payment(Box::new(serde_json::from_value(details).unwrap())),
+        };
+        let balances = balance.map(|amount| {
+            serde_json::from_value(serde_json::json!({
+                "balanceAmount": { "currency": currency, "amount": amount }, "balanceType": "interimBooked"
+            }))
+            .unwrap()
+        });
+        View::new(&account, balances.as_slice(), &ENGLISH)
+    }
+
+    #[test]
+    fn sums_are_exact_for_each_currency_and_never_half() {
+        let told = |views: &[View]| -> Vec<String> {
+            sums(views).iter().map(ToString::to_string).collect()
+        };
+        let views = [
+            view("EUR", Some("0.10")),
+            view("USD", Some("5")),
+            view("EUR", Some("0.20")),
+            view("EUR", Some("-1000.00")),
+        ];
+        assert_eq!(told(&views), ["-999.70 EUR", "5 USD"]);
+        let unknown = [
+            view("EUR", Some("1")),
+            view("EUR", None),
+            view("USD", Some("5")),
+        ];
+        assert_eq!(told(&unknown), ["5 USD"]);
+        let too_much = [view("EUR", Some("99999999999999")), view("EUR", Some("1"))];
+        assert!(told(&too_much).is_empty());
+    }
+}

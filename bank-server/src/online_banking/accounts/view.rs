@@ -1,0 +1,114 @@
+//! An account, as its owner is shown it: payment account or card alike.
+
+use rust_decimal::Decimal;
+use shared_types::account::{AccountStatus, Balance, BalanceType};
+use shared_types::money::{Amount, Currency};
+use shared_types::text::Text;
+
+use super::super::texts::Texts;
+use super::super::writing::grouped;
+use crate::core_banking::{Account, AccountId, AccountKind};
+
+/// What is shown of an account. Debts are negative, whatever the bank's own books call them.
+pub(in super::super) struct View {
+    pub(in super::super) id: AccountId,
+    pub(in super::super) name: String,
+    /// Its number in a form for people.
+    pub(in super::super) number: String,
+    pub(in super::super) owner: Option<String>,
+    pub(in super::super) product: Option<String>,
+    pub(in super::super) currency: Currency,
+    /// Balances by their kinds, in the bank's order.
+    pub(in super::super) balances: Vec<(BalanceType, Amount)>,
+    pub(in super::super) limit: Option<Amount>,
+    /// Whether it can be used.
+    pub(in super::super) enabled: bool,
+    pub(in super::super) card: bool,
+    /// Whether signs are turned around: a purchase is a positive amount in the bank's books.
+    pub(super) turned: bool,
+}
+
+impl View {
+    pub(in super::super) fn new(account: &Account, balances: &[Balance], texts: &Texts) -> Self {
+        fn own<const MAX: usize>(text: Option<&Text<MAX>>) -> Option<String> {
+            text.map(|text| text.as_str().to_owned())
+                .filter(|text| !text.is_empty())
+        }
+        let enabled =
+            |status: Option<AccountStatus>| matches!(status, None | Some(AccountStatus::Enabled));
+        let view = match &account.kind {
+            AccountKind::Payment(details) => Self {
+                id: account.id.clone(),
+                name: own(details.display_name.as_ref())
+                    .or_else(|| own(details.name.as_ref()))
+                    .or_else(|| own(details.product.as_ref()))
+                    .unwrap_or_else(|| texts.accounts.account.to_owned()),
+                number: details
+                    .iban
+                    .as_ref()
+                    .map(grouped)
+                    .or_else(|| own(details.bban.as_ref()))
+                    .unwrap_or_default(),
+                owner: own(details.owner_name.as_ref()),
+                product: own(details.product.as_ref()),
+                currency: details.currency,
+                balances: Vec::new(),
+                limit: None,
+                enabled: enabled(details.status),
+                card: false,
+                turned: false,
+            },
+            AccountKind::Card(details) => Self {
+                id: account.id.clone(),
+                name: own(details.display_name.as_ref())
+                    .or_else(|| own(details.name.as_ref()))
+                    .or_else(|| own(details.product.as_ref()))
+                    .unwrap_or_else(|| texts.accounts.card.to_owned()),
+                number: details.masked_pan.as_str().to_owned(),
+                owner: own(details.owner_name.as_ref()),
+                product: own(details.product.as_ref()),
+                currency: details.currency,
+                balances: Vec::new(),
+                limit: details.credit_limit,
+                enabled: enabled(details.status),
+                card: true,
+                turned: details.debit_accounting != Some(true),
+            },
+        };
+        let balances = balances.iter().map(|balance| {
+            (
+                balance.balance_type,
+                turned(&balance.balance_amount, view.turned),
+            )
+        });
+        Self {
+            balances: balances.collect(),
+            ..view
+        }
+    }
+
+    /// What is booked: the one figure that stands for the account.
+    pub(in super::super) fn booked(&self) -> Option<&Amount> {
+        [
+            BalanceType::InterimBooked,
+            BalanceType::ClosingBooked,
+            BalanceType::Expected,
+        ]
+        .into_iter()
+        .find_map(|wanted| {
+            self.balances
+                .iter()
+                .find(|(kind, amount)| *kind == wanted && amount.currency() == self.currency)
+        })
+        .map(|(_, amount)| amount)
+    }
+}
+
+/// The amount, or its opposite.
+pub(super) fn turned(amount: &Amount, turn: bool) -> Amount {
+    if !turn || amount.value() == Decimal::ZERO {
+        return *amount;
+    }
+    // What is an amount is one with the other sign as well.
+    Amount::new(-amount.value(), amount.currency()).unwrap_or(*amount)
+}

@@ -1,0 +1,199 @@
+//! Forms, read strictly: of a limited size, with each field known and there once, and sent from our own page.
+
+use actix_web::http::header::{CONTENT_TYPE, HeaderMap};
+use actix_web::web;
+use futures::StreamExt as _;
+
+use super::csrf::Purpose;
+use super::problem::Problem;
+use super::session::Visit;
+
+/// The field that holds the token against foreign forms.
+pub(super) const TOKEN: &str = "csrf";
+
+/// The largest form, in bytes.
+pub(super) const LARGEST: usize = 64 * 1024;
+
+/// Which fields a form has, beside its token.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fields {
+    /// Each at most once.
+    pub(super) single: &'static [&'static str],
+    /// Each as often as there are choices.
+    pub(super) repeated: &'static [&'static str],
+}
+
+impl Fields {
+    /// Fields that are there once.
+    pub(super) const fn single(single: &'static [&'static str]) -> Self {
+        Self {
+            single,
+            repeated: &[],
+        }
+    }
+}
+
+/// A form that came from our own page. It has no `Debug`: there are passwords in it.
+pub(super) struct Form(Vec<(String, String)>);
+
+impl Form {
+    /// Reads a form and checks that it was made by us, for this session and this purpose.
+    pub(super) async fn read(
+        visit: &Visit,
+        purpose: &Purpose,
+        fields: Fields,
+        headers: &HeaderMap,
+        body: web::Payload,
+    ) -> Result<Self, Problem> {
+        check_type(headers)?;
+        let form = Self::decode(&collect(headers, body).await?, fields)?;
+        // The token is judged last: that a form is broken is told to whoever sent it, and changes nothing either.
+        let token = form.optional(TOKEN).unwrap_or_default();
+        if visit.is_form_token(token, purpose) {
+            Ok(form)
+        } else if visit.session().is_none() {
+            Err(Problem::foreign_form_before_log_in())
+        } else {
+            Err(Problem::foreign_form())
+        }
+    }
+
+    fn decode(body: &[u8], fields: Fields) -> Result<Self, Problem> {
+        let text = str::from_utf8(body).map_err(|_| Problem::form_unreadable())?;
+        let mut read: Vec<(String, String)> = Vec::new();
+        for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let name = decoded(name).ok_or_else(Problem::form_unreadable)?;
+            let value = decoded(value).ok_or_else(Problem::form_unreadable)?;
+            let known = |names: &[&str]| names.contains(&name.as_str());
+            if name == TOKEN || known(fields.single) {
+                if read.iter().any(|(earlier, _)| *earlier == name) {
+                    return Err(Problem::form_repeated_field());
+                }
+            } else if !known(fields.repeated) {
+                return Err(Problem::form_unknown_field());
+            }
+            read.push((name, value));
+        }
+        Ok(Self(read))
+    }
+
+    /// A field that the page always sends, if only with an empty value.
+    pub(super) fn field(&self, name: &str) -> Result<&str, Problem> {
+        self.optional(name).ok_or_else(Problem::form_missing_field)
+    }
+
+    /// A field that the page may leave out.
+    pub(super) fn optional(&self, name: &str) -> Option<&str> {
+        self.all(name).next()
+    }
+
+    /// All values of a field.
+    pub(super) fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
+        self.0
+            .iter()
+            .filter(move |(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
+    }
+}
+
+fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
+    let kind = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    if kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        Ok(())
+    } else {
+        Err(Problem::form_type())
+    }
+}
+
+async fn collect(headers: &HeaderMap, mut body: web::Payload) -> Result<Vec<u8>, Problem> {
+    let announced = headers
+        .get(actix_web::http::header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > LARGEST) {
+        return Err(Problem::form_too_large());
+    }
+    let mut collected = Vec::new();
+    while let Some(chunk) = body.next().await {
+        let chunk = chunk.map_err(|_| Problem::form_unreadable())?;
+        if collected.len() + chunk.len() > LARGEST {
+            return Err(Problem::form_too_large());
+        }
+        collected.extend_from_slice(&chunk);
+    }
+    Ok(collected)
+}
+
+/// A name or value (URL standard, section 5.1): a plus sign is a blank, `%` and two hexadecimal digits are a byte. What is
+/// not UTF-8 then, or holds a control character other than line breaks and tabs, is none.
+pub(super) fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let digit = |byte: u8| char::from(byte).to_digit(16);
+                let (high, low) = (digit(rest.next()?)?, digit(rest.next()?)?);
+                u8::try_from(high * 16 + low).ok()?
+            }
+            byte => byte,
+        });
+    }
+    let text = String::from_utf8(bytes).ok()?;
+    let strange = |letter: char| letter.is_control() && !matches!(letter, '\r' | '\n' | '\t');
+    (!text.contains(strange)).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIELDS: Fields = Fields {
+        single: &["name", "text"],
+        repeated: &["account"],
+    };
+
+    #[test]
+    fn fields_are_read_as_the_browser_wrote_them() {
+        let form = "csrf=t&name=Anna+Weber&text=%C3%A4%26%3D%2B%0D%0A&account=1&account=2";
+        let form = Form::decode(form.as_bytes(), FIELDS).ok().unwrap();
+        assert_eq!(form.field("name").ok(), Some("Anna Weber"));
+        assert_eq!(form.optional("text"), Some("ä&=+\r\n"));
+        assert_eq!(form.all("account").collect::<Vec<_>>(), ["1", "2"]);
+        assert!(form.field("missing").is_err());
+    }
+
+    #[test]
+    fn what_is_wrong_has_a_page_of_its_own() {
+        let refusal = |form: &[u8]| {
+            Form::decode(form, FIELDS)
+                .err()
+                .map(|problem| problem.name())
+        };
+        assert_eq!(refusal(b"other=1"), Some("form-unknown-field"));
+        assert_eq!(refusal(b"name=1&name=2"), Some("form-repeated-field"));
+        assert_eq!(refusal(b"csrf=1&csrf=2"), Some("form-repeated-field"));
+        for unreadable in [
+            &b"name=%"[..],
+            b"name=%4",
+            b"name=%zz",
+            b"name=%ff",
+            b"name=\xff",
+            b"name=%00",
+            b"name=%+1",
+        ] {
+            assert_eq!(
+                refusal(unreadable),
+                Some("form-unreadable"),
+                "{unreadable:?}"
+            );
+        }
+        assert_eq!(refusal(b""), None);
+    }
+}

@@ -1,0 +1,251 @@
+//! Around all pages: for whom a request is, who sent it, in which time it is answered, and the headers that tell the
+//! browser what a page may do.
+
+use std::fmt;
+use std::rc::Rc;
+
+use actix_http::ConnectionType;
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN,
+    REFERRER_POLICY, SET_COOKIE, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
+    X_FRAME_OPTIONS,
+};
+use actix_web::http::{Method, StatusCode};
+use actix_web::middleware::Next;
+use actix_web::{HttpMessage as _, HttpResponse, ResponseError, web};
+use tokio::time::timeout;
+
+use super::problem::Problem;
+use super::session::Visit;
+use super::{OnlineBanking, assets, layout};
+
+/// What a page may load and where its forms go: nothing but what is ours, and for one page the TPP to which the answer
+/// leads. Browsers hold a redirection after a form to the policy of the page with the form.
+pub(super) fn content_security_policy(leads_to: Option<&str>) -> String {
+    let also = leads_to
+        .map(|origin| format!(" {origin}"))
+        .unwrap_or_default();
+    format!(
+        "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; form-action 'self'{also}; \
+         frame-ancestors 'none'; base-uri 'none'"
+    )
+}
+
+/// The middleware around all pages.
+pub(crate) async fn frame(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let Some(state) = request.app_data::<web::Data<OnlineBanking>>().cloned() else {
+        return Ok(request.into_response(HttpResponse::InternalServerError().finish()));
+    };
+    let method = request.method().clone();
+    let is_asset = request.path().starts_with(assets::FOLDER);
+    let mut response = if !is_ours(&request, &state) {
+        let text = state.texts.frame.misdirected;
+        let bare = HttpResponse::build(StatusCode::MISDIRECTED_REQUEST)
+            .content_type("text/plain; charset=utf-8")
+            .body(state.texts.fill(text, &[("origin", &state.origin.text())]));
+        request.into_response(bare)
+    } else {
+        match visit(&request, &state).await {
+            Ok(visit) => answer(request, next, &state, &visit).await?,
+            Err(problem) => {
+                let page = page(&problem, &state, &Visit::nobody(&state));
+                request.into_response(page)
+            }
+        }
+    };
+    let is_asset = is_asset && response.status().is_success();
+    protect(response.headers_mut(), &state, is_asset);
+    // The pattern, not the path: paths hold ids. Who visits stays out of the log.
+    tracing::info!(
+        method = %method,
+        page = response.request().match_pattern().as_deref(),
+        status = response.status().as_u16(),
+        "online banking"
+    );
+    Ok(response)
+}
+
+/// Whether the request is for the host that the configuration names: another one could be an attacker's name that leads
+/// here (DNS rebinding).
+fn is_ours(request: &ServiceRequest, state: &OnlineBanking) -> bool {
+    let mut hosts = request.headers().get_all(HOST);
+    let named = hosts.next().and_then(|host| host.to_str().ok());
+    named.is_some_and(|host| host.eq_ignore_ascii_case(&state.origin.authority()))
+        && hosts.next().is_none()
+        && request.uri().authority().is_none()
+}
+
+async fn visit(request: &ServiceRequest, state: &OnlineBanking) -> Result<Rc<Visit>, Problem> {
+    let headers = request.headers();
+    let size: usize = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum();
+    if size > state.limits.headers {
+        return Err(Problem::headers_too_large());
+    }
+    if request.path().starts_with(assets::FOLDER) {
+        return Ok(Rc::new(Visit::nobody(state)));
+    }
+    Ok(Rc::new(Visit::of(state, headers).await?))
+}
+
+async fn answer(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+    state: &web::Data<OnlineBanking>,
+    visit: &Rc<Visit>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let is_asset = request.path().starts_with(assets::FOLDER);
+    let mut response = if let Err(problem) = same_origin(&request, state) {
+        let page = page(&problem, state, visit);
+        request.into_response(page)
+    } else {
+        request.extensions_mut().insert(Rc::clone(visit));
+        match timeout(state.limits.time, next.call(request)).await {
+            Ok(answer) => finished(answer?.map_into_boxed_body(), state, visit),
+            // The request is gone with the handler that was given up.
+            Err(_) => {
+                let (state, visit) = (state.clone(), Rc::clone(visit));
+                return Err(GivenUp { state, visit }.into());
+            }
+        }
+    };
+    if !is_asset {
+        set_cookies(response.headers_mut(), visit);
+    }
+    Ok(response)
+}
+
+fn set_cookies(headers: &mut HeaderMap, visit: &Visit) {
+    for line in visit.cookies() {
+        // Made of our own names, and of base64 and hexadecimal.
+        if let Ok(line) = HeaderValue::from_str(&line) {
+            headers.append(SET_COOKIE, line);
+        }
+    }
+}
+
+/// Browsers say who sends a form, in one header or two. Who says nothing is judged by the form's token alone.
+fn same_origin(request: &ServiceRequest, state: &OnlineBanking) -> Result<(), Problem> {
+    const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+    if request.method() == Method::GET {
+        return Ok(());
+    }
+    let headers = request.headers();
+    let origin = headers.get(ORIGIN).map(HeaderValue::as_bytes);
+    let site = headers.get(SEC_FETCH_SITE).map(HeaderValue::as_bytes);
+    let foreign = origin.is_some_and(|origin| origin != state.origin.text().as_bytes())
+        || site.is_some_and(|site| !matches!(site, b"same-origin" | b"none"));
+    if foreign {
+        return Err(Problem::foreign_origin());
+    }
+    Ok(())
+}
+
+fn page(problem: &Problem, state: &OnlineBanking, visit: &Visit) -> HttpResponse {
+    match problem {
+        Problem::Told(told) => layout::problem(state, visit, told),
+        Problem::LogIn(_) => problem.error_response(),
+    }
+}
+
+/// Puts a page in the place of each problem.
+fn finished(
+    response: ServiceResponse<BoxBody>,
+    state: &OnlineBanking,
+    visit: &Visit,
+) -> ServiceResponse<BoxBody> {
+    let error = response.response().error();
+    let page = match error.map(|error| error.as_error::<Problem>()) {
+        Some(Some(problem)) => page(problem, state, visit),
+        // What the HTTP library itself refuses: a path or a query that cannot be read.
+        Some(None) if response.status().is_client_error() => {
+            page(&Problem::not_found(), state, visit)
+        }
+        Some(None) => page(&Problem::failed(), state, visit),
+        None => match response.status() {
+            StatusCode::NOT_FOUND => page(&Problem::not_found(), state, visit),
+            StatusCode::METHOD_NOT_ALLOWED => page(&Problem::wrong_method(), state, visit),
+            _ => return response,
+        },
+    };
+    response.into_response(page)
+}
+
+/// A request that took too long.
+struct GivenUp {
+    state: web::Data<OnlineBanking>,
+    visit: Rc<Visit>,
+}
+
+impl fmt::Debug for GivenUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for GivenUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the request took too long")
+    }
+}
+
+impl ResponseError for GivenUp {
+    fn status_code(&self) -> StatusCode {
+        Problem::too_slow().status_code()
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let Self { state, visit } = self;
+        let mut response = page(&Problem::too_slow(), state, visit);
+        protect(response.headers_mut(), state, false);
+        response
+            .head_mut()
+            .set_connection_type(ConnectionType::Close);
+        response
+    }
+}
+
+fn protect(headers: &mut HeaderMap, state: &OnlineBanking, is_asset: bool) {
+    let mut set = |name: HeaderName, value: &'static str| {
+        headers.insert(name, HeaderValue::from_static(value));
+    };
+    set(X_CONTENT_TYPE_OPTIONS, "nosniff");
+    set(X_FRAME_OPTIONS, "DENY");
+    // To other sites nothing; our own forms are to say where they come from, which `no-referrer` would keep them from.
+    set(REFERRER_POLICY, "same-origin");
+    set(
+        HeaderName::from_static("cross-origin-opener-policy"),
+        "same-origin",
+    );
+    set(
+        HeaderName::from_static("cross-origin-resource-policy"),
+        "same-origin",
+    );
+    set(
+        HeaderName::from_static("permissions-policy"),
+        "camera=(), geolocation=(), microphone=(), payment=(), usb=(), publickey-credentials-get=(self), \
+         publickey-credentials-create=(self)",
+    );
+    if state.origin.is_https() {
+        set(
+            STRICT_TRANSPORT_SECURITY,
+            "max-age=31536000; includeSubDomains",
+        );
+    }
+    if !is_asset {
+        set(CACHE_CONTROL, "no-store");
+    }
+    if !headers.contains_key(CONTENT_SECURITY_POLICY)
+        && let Ok(policy) = HeaderValue::from_str(&content_security_policy(None))
+    {
+        headers.insert(CONTENT_SECURITY_POLICY, policy);
+    }
+}

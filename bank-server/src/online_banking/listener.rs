@@ -1,0 +1,269 @@
+//! Where browsers connect: ordinary TLS, or plain HTTP on loopback.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use actix_http::Protocol;
+use bank_client::credentials::{Credentials, provider};
+use rustls::ServerConfig;
+use rustls::sign::SingleCertAndKey;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, Sleep, sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::config::OnlineBankingConfig;
+use crate::fault::Fault;
+
+/// Lets browsers in. Cheap to clone, one for each worker.
+#[derive(Clone)]
+pub(crate) struct Entrance {
+    tls: Option<TlsAcceptor>,
+    room: Arc<Semaphore>,
+    guests: Guests,
+    handshake: Duration,
+    patience: Duration,
+}
+
+/// How much of the whole room one address may take, unless it is this machine's own: a proxy is not one browser.
+const SHARE: usize = 10;
+
+impl Entrance {
+    /// Opens certificate and key, if the configuration names them. A handshake may take so long; so may a browser that
+    /// collects nothing of its answer.
+    pub(crate) fn open(
+        config: &OnlineBankingConfig,
+        handshake: Duration,
+        patience: Duration,
+    ) -> Result<Self, Fault> {
+        Ok(Self {
+            tls: tls(config)?,
+            room: Arc::new(Semaphore::new(config.connections)),
+            guests: Guests {
+                each: (config.connections / SHARE).max(1),
+                here: Arc::default(),
+            },
+            handshake,
+            patience,
+        })
+    }
+
+    /// Lets one browser in; one too many is turned away at once.
+    pub(crate) async fn accept(
+        &self,
+        tcp: TcpStream,
+    ) -> Option<(Bytes, Protocol, Option<SocketAddr>)> {
+        let address = tcp.peer_addr().ok()?;
+        let room = Arc::clone(&self.room).try_acquire_owned().ok();
+        let guest = self.guests.enter(address.ip());
+        let (Some(room), Some(guest)) = (room, guest) else {
+            tracing::warn!("online banking: too many connections");
+            return None;
+        };
+        // Pages are small; waiting to fill a segment only costs time. Without it they still arrive.
+        let _ = tcp.set_nodelay(true);
+        let stream = match &self.tls {
+            None => Stream::Plain(tcp),
+            Some(tls) => match timeout(self.handshake, tls.accept(tcp)).await {
+                Ok(Ok(stream)) => Stream::Tls(Box::new(stream)),
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, "online banking: handshake failed");
+                    return None;
+                }
+                Err(_) => return None,
+            },
+        };
+        let bytes = Bytes {
+            stream,
+            patience: self.patience,
+            stalled: None,
+            _room: room,
+            _guest: guest,
+        };
+        Some((bytes, Protocol::Http1, Some(address)))
+    }
+}
+
+/// TLS as browsers speak it: nobody is asked for a certificate.
+fn tls(config: &OnlineBankingConfig) -> Result<Option<TlsAcceptor>, Fault> {
+    let (Some(certificate), Some(key)) = (&config.certificate, &config.private_key) else {
+        return Ok(None);
+    };
+    let fault = |place: &str, path: &Path, problem: &dyn std::fmt::Display| {
+        let place = format!("online_banking.{place}");
+        Fault::new(place, format!("{} {problem}", path.display()))
+    };
+    let read = |place: &str, path: &Path| {
+        std::fs::read(path).map_err(|error| fault(place, path, &format!("cannot be read: {error}")))
+    };
+    let chain = read("certificate", certificate)?;
+    let secret = read("private_key", key)?;
+    let credentials = Credentials::from_pem(&chain, &secret)
+        .map_err(|error| fault("certificate", certificate, &error))?;
+    let mut tls = ServerConfig::builder_with_provider(Arc::new(provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| fault("certificate", certificate, &error))?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(
+            (*credentials.certified_key()).clone(),
+        )));
+    // A page is one request and a stylesheet that browsers keep: HTTP/2 would gain nothing.
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Some(TlsAcceptor::from(Arc::new(tls))))
+}
+
+/// How many connections each address holds.
+#[derive(Clone)]
+struct Guests {
+    each: usize,
+    here: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+impl Guests {
+    fn enter(&self, address: IpAddr) -> Option<Guest> {
+        if !address.is_loopback() {
+            let mut here = self.here.lock().unwrap_or_else(PoisonError::into_inner);
+            let held = here.entry(address).or_default();
+            if *held >= self.each {
+                return None;
+            }
+            *held += 1;
+        }
+        Some(Guest {
+            address,
+            guests: self.clone(),
+        })
+    }
+}
+
+/// One connection of an address, for as long as it is open.
+struct Guest {
+    address: IpAddr,
+    guests: Guests,
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let here = &self.guests.here;
+        let mut here = here.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(held) = here.get_mut(&self.address) {
+            *held = held.saturating_sub(1);
+            if *held == 0 {
+                here.remove(&self.address);
+            }
+        }
+    }
+}
+
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// The bytes of a connection. It fails when the browser collects nothing of its answer for too long.
+pub(crate) struct Bytes {
+    stream: Stream,
+    patience: Duration,
+    stalled: Option<Pin<Box<Sleep>>>,
+    _room: OwnedSemaphorePermit,
+    _guest: Guest,
+}
+
+impl Bytes {
+    fn or_late<T>(
+        &mut self,
+        polled: Poll<io::Result<T>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        if polled.is_ready() {
+            self.stalled = None;
+            return polled;
+        }
+        let patience = self.patience;
+        let stalled = self
+            .stalled
+            .get_or_insert_with(|| Box::pin(sleep(patience)));
+        debug_assert!(stalled.deadline() <= Instant::now() + patience);
+        stalled
+            .as_mut()
+            .poll(cx)
+            .map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl AsyncRead for Bytes {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().stream {
+            Stream::Plain(tcp) => Pin::new(tcp).poll_read(cx, buffer),
+            Stream::Tls(tls) => Pin::new(tls).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Bytes {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let polled = match &mut this.stream {
+            Stream::Plain(tcp) => Pin::new(tcp).poll_write(cx, bytes),
+            Stream::Tls(tls) => Pin::new(tls).poll_write(cx, bytes),
+        };
+        this.or_late(polled, cx)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let polled = match &mut this.stream {
+            Stream::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
+            Stream::Tls(tls) => Pin::new(tls).poll_flush(cx),
+        };
+        this.or_late(polled, cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let polled = match &mut this.stream {
+            Stream::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Stream::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
+        };
+        this.or_late(polled, cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_address_does_not_take_all_the_room() {
+        let guests = Guests {
+            each: 2,
+            here: Arc::default(),
+        };
+        let far: IpAddr = "192.0.2.1".parse().unwrap();
+        let near: IpAddr = "127.0.0.1".parse().unwrap();
+        let first = guests.enter(far).unwrap();
+        let _second = guests.enter(far).unwrap();
+        assert!(guests.enter(far).is_none());
+        assert!(guests.enter("192.0.2.2".parse().unwrap()).is_some());
+        let proxy: Vec<_> = (0..3).map(|_| guests.enter(near)).collect();
+        assert!(proxy.iter().all(Option::is_some));
+        drop(first);
+        assert!(guests.enter(far).is_some());
+    }
+}

@@ -1,0 +1,101 @@
+//! Online banking: each bank's own pages for its customers, on a listener of their own.
+//!
+//! Pages are rendered here and work without JavaScript; the one script is for passkeys. A request passes `headers` (for
+//! whom it is, who sent it, and what the browser may do with the answer), which finds out whose `session` it is; then the
+//! handler of its page. A handler takes a `Visitor`, or a `Customer` who is fully logged in, and answers with a `Page` in
+//! the common `layout`, or with a `Problem`, which has a page as well. What a page says stands in `texts`. Forms are read
+//! by `forms` alone, which takes none but those that our own pages made (`csrf`).
+
+mod accounts;
+mod assets;
+mod csrf;
+mod destination;
+mod forms;
+mod headers;
+mod layout;
+pub(crate) mod listener;
+mod log_in;
+mod problem;
+mod session;
+mod texts;
+mod writing;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::web;
+use bank_client::environment::{Clock, Randomness};
+use chrono::NaiveDate;
+
+use self::csrf::Seal;
+pub(crate) use self::headers::frame;
+use self::texts::Texts;
+use crate::config::Origin;
+use crate::core_banking::CoreBanking;
+use crate::store::sessions::{Lasting, Sessions};
+
+/// What every page can use.
+pub(crate) struct OnlineBanking {
+    bank_name: String,
+    origin: Origin,
+    texts: &'static Texts,
+    core: Arc<dyn CoreBanking>,
+    sessions: Sessions,
+    lasting: Lasting,
+    seal: Seal,
+    clock: Arc<dyn Clock>,
+    randomness: Arc<dyn Randomness>,
+    limits: PageLimits,
+}
+
+/// Limits of a request for a page.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PageLimits {
+    /// Largest header fields together, in bytes.
+    pub(crate) headers: usize,
+    /// How long a request and its answer may take.
+    pub(crate) time: Duration,
+}
+
+/// What the pages are made from.
+pub(crate) struct Parts {
+    pub(crate) bank_name: String,
+    pub(crate) origin: Origin,
+    pub(crate) core: Arc<dyn CoreBanking>,
+    pub(crate) sessions: Sessions,
+    pub(crate) lasting: Lasting,
+    /// What signs forms and cookies.
+    pub(crate) key: Vec<u8>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) randomness: Arc<dyn Randomness>,
+    pub(crate) limits: PageLimits,
+}
+
+impl OnlineBanking {
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self {
+            bank_name: parts.bank_name,
+            origin: parts.origin,
+            texts: &texts::ENGLISH,
+            core: parts.core,
+            sessions: parts.sessions,
+            lasting: parts.lasting,
+            seal: Seal::new(&parts.key),
+            clock: parts.clock,
+            randomness: parts.randomness,
+            limits: parts.limits,
+        }
+    }
+
+    /// The bank's day.
+    fn today(&self) -> NaiveDate {
+        self.clock.now().date_naive()
+    }
+}
+
+/// The pages and their paths.
+pub(crate) fn configure(app: &mut web::ServiceConfig) {
+    app.configure(assets::configure)
+        .configure(log_in::configure)
+        .configure(accounts::configure);
+}

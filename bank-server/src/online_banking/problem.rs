@@ -1,0 +1,152 @@
+//! Whatever goes wrong has a page that says what happened and what to do.
+
+use std::fmt;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::LOCATION;
+use actix_web::{HttpResponse, ResponseError};
+
+use super::destination::Destination;
+use super::texts::{Explained, Texts};
+use crate::core_banking::CoreBankingError;
+use crate::store::StoreError;
+
+/// Why a page, or what a form asked for, was not given. The middleware makes a page of it.
+#[derive(Debug)]
+pub(super) enum Problem {
+    /// A page that says what happened.
+    Told(Told),
+    /// The page is there for whoever is logged in: the log-in comes first.
+    LogIn(Destination),
+}
+
+/// What is said, with which status, and where to go on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Told {
+    pub(super) status: StatusCode,
+    pub(super) text: fn(&Texts) -> &Explained,
+    pub(super) next: Next,
+}
+
+/// The link at the end of such a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// To the first page.
+    Start,
+    /// To the log-in.
+    LogIn,
+    /// To the consents.
+    Consents,
+    /// There is nothing more to do here.
+    Nowhere,
+}
+
+macro_rules! told {
+    ($($(#[$doc:meta])* $name:ident: $status:ident, $next:ident;)*) => {
+        impl Problem {
+            $($(#[$doc])* pub(super) fn $name() -> Self {
+                Self::told(StatusCode::$status, |texts| &texts.problems.$name, Next::$next)
+            })*
+        }
+    };
+}
+
+told! {
+    /// There is no such page.
+    not_found: NOT_FOUND, Start;
+    /// The page is there, but not to be asked so.
+    wrong_method: METHOD_NOT_ALLOWED, Start;
+    /// The form was sent after the session had ended.
+    session_over: FORBIDDEN, LogIn;
+    /// The form's token is missing, or that of another form or session.
+    foreign_form: FORBIDDEN, Start;
+    /// The same, where nobody is logged in.
+    foreign_form_before_log_in: FORBIDDEN, LogIn;
+    /// The browser says that another site sent the form.
+    foreign_origin: FORBIDDEN, Start;
+    /// The form is too large.
+    form_too_large: PAYLOAD_TOO_LARGE, Start;
+    /// It is not the kind of form that our pages send.
+    form_type: UNSUPPORTED_MEDIA_TYPE, Start;
+    /// It is broken.
+    form_unreadable: BAD_REQUEST, Start;
+    /// It has a field that our page has not.
+    form_unknown_field: BAD_REQUEST, Start;
+    /// It has a field twice.
+    form_repeated_field: BAD_REQUEST, Start;
+    /// It has too few fields.
+    form_missing_field: BAD_REQUEST, Start;
+    /// The header fields are too large.
+    headers_too_large: REQUEST_HEADER_FIELDS_TOO_LARGE, Nowhere;
+    /// The request, or its answer, took too long.
+    too_slow: SERVICE_UNAVAILABLE, Start;
+    /// The bank failed.
+    failed: INTERNAL_SERVER_ERROR, Start;
+    /// The bank's systems did not answer.
+    unavailable: SERVICE_UNAVAILABLE, Start;
+}
+
+impl Problem {
+    /// A problem that a room of its own has words for.
+    pub(super) fn told(status: StatusCode, text: fn(&Texts) -> &Explained, next: Next) -> Self {
+        Self::Told(Told { status, text, next })
+    }
+
+    /// The log-in comes first, and then the page at that path.
+    pub(super) fn log_in(path: &str) -> Self {
+        Self::LogIn(Destination::or_start(Some(path)))
+    }
+
+    /// Its name, in tests and on the page.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Told(told) => (told.text)(&super::texts::ENGLISH).name,
+            Self::LogIn(_) => "log-in",
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            Self::Told(told) => told.status,
+            Self::LogIn(_) => StatusCode::SEE_OTHER,
+        }
+    }
+
+    /// Only the redirection is whole; the middleware puts the page in.
+    fn error_response(&self) -> HttpResponse {
+        match self {
+            Self::Told(told) => HttpResponse::new(told.status),
+            Self::LogIn(destination) => {
+                let path = match destination.path() {
+                    "/" => "/log-in".to_owned(),
+                    path => format!("/log-in?to={path}"),
+                };
+                HttpResponse::SeeOther()
+                    .insert_header((LOCATION, path))
+                    .finish()
+            }
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(%error, "online banking: the database failed");
+        Self::failed()
+    }
+}
+
+impl From<CoreBankingError> for Problem {
+    fn from(error: CoreBankingError) -> Self {
+        tracing::error!(%error, "online banking: the core banking system failed");
+        Self::unavailable()
+    }
+}

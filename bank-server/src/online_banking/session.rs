@@ -1,0 +1,291 @@
+//! Who visits: the session of a browser, in a cookie, and what may be done in it.
+//!
+//! A visit begins with a random token in a cookie; nothing is stored for it. Each proof (the password, then the second
+//! factor) begins a session under a *new* token, so that a token somebody else planted is worth nothing.
+
+use std::cell::RefCell;
+use std::fmt::Write as _;
+use std::future::{Ready, ready};
+use std::rc::Rc;
+
+use actix_web::dev::Payload;
+use actix_web::http::Method;
+use actix_web::http::header::{COOKIE, HeaderMap};
+use actix_web::{FromRequest, HttpMessage as _, HttpRequest};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use shared_types::digest::sha256;
+
+use super::OnlineBanking;
+use super::csrf::{Purpose, Seal};
+use super::problem::Problem;
+use crate::core_banking::PsuId;
+use crate::environment::Randomness;
+use crate::store::StoreError;
+use crate::store::sessions::{Level, Session};
+
+/// A browser's visit, as it is while one request is answered.
+pub(super) struct Visit {
+    /// Of the token in its cookie.
+    digest: String,
+    session: Option<Session>,
+    /// Whether a session was logged in by this browser, as far as its cookies tell.
+    device: Option<String>,
+    phone: Option<String>,
+    seal: Seal,
+    secure: bool,
+    /// The `Set-Cookie` lines of the answer.
+    outgoing: RefCell<Vec<String>>,
+}
+
+impl Visit {
+    /// Finds out who visits.
+    pub(super) async fn of(state: &OnlineBanking, headers: &HeaderMap) -> Result<Self, StoreError> {
+        let mut visit = Self::nobody(state);
+        let secure = state.origin.is_https();
+        visit.device = cookie(headers, &name(Cookie::Device, secure))
+            .and_then(|value| state.seal.device_of(value));
+        visit.phone = cookie(headers, &name(Cookie::Phone, secure)).map(str::to_owned);
+        if let Some(digest) = cookie(headers, &name(Cookie::Session, secure)).and_then(digest_of) {
+            visit.session = state.sessions.find(&digest, state.clock.now()).await?;
+            visit.digest = digest;
+            visit.outgoing.get_mut().clear();
+        }
+        Ok(visit)
+    }
+
+    /// A browser that has not been here, with a new token.
+    pub(super) fn nobody(state: &OnlineBanking) -> Self {
+        let (digest, token) = token(state.randomness.as_ref());
+        let visit = Self {
+            digest,
+            session: None,
+            device: None,
+            phone: None,
+            seal: state.seal.clone(),
+            secure: state.origin.is_https(),
+            outgoing: RefCell::default(),
+        };
+        visit.set(Cookie::Session, &token);
+        visit
+    }
+
+    /// The session that goes on, if any.
+    pub(super) fn session(&self) -> Option<&Session> {
+        self.session.as_ref()
+    }
+
+    /// Who is fully logged in.
+    pub(super) fn customer(&self) -> Option<&PsuId> {
+        self.session
+            .as_ref()
+            .filter(|session| session.level == Level::Full)
+            .map(|session| &session.psu)
+    }
+
+    /// The id of the device, if a customer has fully logged in with it before.
+    pub(super) fn device(&self) -> Option<&str> {
+        self.device.as_deref()
+    }
+
+    /// What the device keeps that stands for the bank's app. A secret.
+    pub(super) fn phone(&self) -> Option<&str> {
+        self.phone.as_deref()
+    }
+
+    /// The token for a form of that purpose.
+    pub(super) fn form_token(&self, purpose: &Purpose) -> String {
+        self.seal.form_token(&self.digest, purpose)
+    }
+
+    /// Whether that token came from such a form in this very session.
+    pub(super) fn is_form_token(&self, token: &str, purpose: &Purpose) -> bool {
+        self.seal.is_form_token(token, &self.digest, purpose)
+    }
+
+    /// Begins a session after a proof: under a new token, in place of the one there was.
+    pub(super) async fn begin(
+        &self,
+        state: &OnlineBanking,
+        psu: &PsuId,
+        level: Level,
+    ) -> Result<(), StoreError> {
+        let (digest, token) = token(state.randomness.as_ref());
+        let now = state.clock.now();
+        let sessions = &state.sessions;
+        sessions
+            .begin(&digest, psu, level, Some(&self.digest), now)
+            .await?;
+        self.set(Cookie::Session, &token);
+        if level == Level::Full && self.device.is_none() {
+            let id = state.randomness.uuid().to_string();
+            self.set(Cookie::Device, &self.seal.device(&id));
+        }
+        Ok(())
+    }
+
+    /// Ends the session.
+    pub(super) async fn end(&self, state: &OnlineBanking) -> Result<(), StoreError> {
+        state.sessions.end(&self.digest).await?;
+        let (_, token) = token(state.randomness.as_ref());
+        self.set(Cookie::Session, &token);
+        Ok(())
+    }
+
+    /// The browser keeps what makes it the customer's app.
+    pub(super) fn keep_phone(&self, token: &str) {
+        self.set(Cookie::Phone, token);
+    }
+
+    /// The `Set-Cookie` lines of the answer.
+    pub(super) fn cookies(&self) -> Vec<String> {
+        self.outgoing.take()
+    }
+
+    fn set(&self, cookie: Cookie, value: &str) {
+        let name = name(cookie, self.secure);
+        // Lax: whoever comes back from another bank has followed a link from there.
+        let mut line = format!("{name}={value}; Path=/; Secure; HttpOnly; SameSite=Lax");
+        if let Some(days) = cookie.days() {
+            // Writing to a String cannot fail.
+            let _ = write!(line, "; Max-Age={}", days * 24 * 60 * 60);
+        }
+        self.outgoing.borrow_mut().push(line);
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Cookie {
+    /// Who is logged in.
+    Session,
+    /// Tells the customer's own devices from others, when wrong passwords are counted.
+    Device,
+    /// Stands for the bank's app.
+    Phone,
+}
+
+impl Cookie {
+    /// How long a browser keeps it: a session's, until it is closed.
+    const fn days(self) -> Option<u32> {
+        match self {
+            Self::Session => None,
+            Self::Device => Some(365),
+            Self::Phone => Some(90),
+        }
+    }
+}
+
+/// With TLS, a name that no other host and no plain-text answer can set (RFC 6265bis, section 4.1.3.2).
+fn name(cookie: Cookie, secure: bool) -> String {
+    let name = match cookie {
+        Cookie::Session => "session",
+        Cookie::Device => "device",
+        Cookie::Phone => "phone",
+    };
+    let prefix = if secure { "__Host-" } else { "" };
+    format!("{prefix}{name}")
+}
+
+fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers
+        .get_all(COOKIE)
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find(|(known, _)| *known == name)
+        .map(|(_, value)| value)
+}
+
+/// 256 bits of chance: the digest that is stored, and the text of the cookie.
+fn token(randomness: &dyn Randomness) -> (String, String) {
+    let bytes = [randomness.bytes(), randomness.bytes()].concat();
+    (sha256(&bytes), URL_SAFE_NO_PAD.encode(bytes))
+}
+
+/// What is not one of our tokens is none at all.
+fn digest_of(cookie: &str) -> Option<String> {
+    let bytes = URL_SAFE_NO_PAD.decode(cookie).ok()?;
+    (bytes.len() == 32).then(|| sha256(&bytes))
+}
+
+/// Anybody, logged in or not.
+pub(super) struct Visitor(pub(super) Rc<Visit>);
+
+/// Somebody who has shown the password at least.
+pub(super) struct Recognised {
+    pub(super) visit: Rc<Visit>,
+    pub(super) psu: PsuId,
+    /// What the session is called, where something is bound to it.
+    pub(super) session: String,
+}
+
+/// A customer who is fully logged in.
+pub(super) struct Customer {
+    pub(super) visit: Rc<Visit>,
+    pub(super) psu: PsuId,
+    /// What the session is called, where something is bound to it.
+    pub(super) session: String,
+}
+
+fn visit(request: &HttpRequest) -> Result<Rc<Visit>, Problem> {
+    // The middleware puts it there before it lets a request in.
+    let visit = request.extensions().get::<Rc<Visit>>().cloned();
+    visit.ok_or_else(Problem::failed)
+}
+
+/// Whoever asks for a page is led to the log-in and back; whoever sends a form is told that nothing was done.
+fn not_logged_in(request: &HttpRequest) -> Problem {
+    if request.method() == Method::GET {
+        Problem::log_in(request.path())
+    } else {
+        Problem::session_over()
+    }
+}
+
+impl FromRequest for Visitor {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(visit(request).map(Self))
+    }
+}
+
+/// The visit, whose session it is, and what the session is called.
+fn recognised(request: &HttpRequest, level: Level) -> Result<(Rc<Visit>, PsuId, String), Problem> {
+    let visit = visit(request)?;
+    let session = visit
+        .session()
+        .filter(|session| level == Level::Password || session.level == Level::Full)
+        .ok_or_else(|| not_logged_in(request))?;
+    let (psu, digest) = (session.psu.clone(), session.digest.clone());
+    Ok((visit, psu, digest))
+}
+
+impl FromRequest for Recognised {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let recognised = recognised(request, Level::Password);
+        ready(recognised.map(|(visit, psu, session)| Self {
+            visit,
+            psu,
+            session,
+        }))
+    }
+}
+
+impl FromRequest for Customer {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let recognised = recognised(request, Level::Full);
+        ready(recognised.map(|(visit, psu, session)| Self {
+            visit,
+            psu,
+            session,
+        }))
+    }
+}

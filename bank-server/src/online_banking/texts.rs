@@ -1,0 +1,220 @@
+//! All that the pages say, in one place: another language is another value of [`Texts`].
+//!
+//! `{name}` in a text is a place that [`Texts::fill`] fills. Texts for one page stand together, in the order in which they
+//! are read there.
+
+mod english;
+
+pub(super) use self::english::ENGLISH;
+
+/// What the pages say in one language.
+pub(super) struct Texts {
+    /// Its tag (RFC 5646), for the `lang` of the pages.
+    pub(super) language: &'static str,
+    /// How numbers and dates are written.
+    pub(super) writing: Writing,
+    pub(super) frame: FrameTexts,
+    pub(super) log_in: LogInTexts,
+    pub(super) second_factor: SecondFactorTexts,
+    pub(super) accounts: AccountTexts,
+    pub(super) problems: ProblemTexts,
+}
+
+/// How numbers and dates are written.
+pub(super) struct Writing {
+    /// Between thousands.
+    pub(super) thousands: &'static str,
+    /// Before the decimals.
+    pub(super) point: &'static str,
+    /// From January.
+    pub(super) months: [&'static str; 12],
+    /// The same, short.
+    pub(super) short_months: [&'static str; 12],
+    /// `{day}`, `{month}` (a name) and `{year}`.
+    pub(super) date: &'static str,
+    /// `{month}` and `{year}`.
+    pub(super) month: &'static str,
+    /// `{date}` and `{time}`.
+    pub(super) time: &'static str,
+}
+
+/// What happened, and what to do.
+pub(super) struct Explained {
+    /// A name for tests and for whoever reports it; never translated.
+    pub(super) name: &'static str,
+    pub(super) title: &'static str,
+    pub(super) happened: &'static str,
+    pub(super) to_do: &'static str,
+}
+
+/// Around every page.
+pub(super) struct FrameTexts {
+    pub(super) skip: &'static str,
+    pub(super) navigation: &'static str,
+    pub(super) accounts: &'static str,
+    pub(super) other_banks: &'static str,
+    pub(super) consents: &'static str,
+    pub(super) passkeys: &'static str,
+    pub(super) log_out: &'static str,
+    pub(super) about: &'static str,
+    pub(super) never_ask: &'static str,
+    pub(super) errors: &'static str,
+    pub(super) misdirected: &'static str,
+    pub(super) back: &'static str,
+    pub(super) to_start: &'static str,
+    pub(super) to_log_in: &'static str,
+    pub(super) to_consents: &'static str,
+}
+
+/// The log-in, first step.
+pub(super) struct LogInTexts {
+    pub(super) title: &'static str,
+    pub(super) lead: &'static str,
+    pub(super) to_approve: &'static str,
+    pub(super) customer: &'static str,
+    pub(super) customer_hint: &'static str,
+    pub(super) password: &'static str,
+    pub(super) go_on: &'static str,
+    pub(super) customer_missing: &'static str,
+    pub(super) password_missing: &'static str,
+    pub(super) wrong: &'static str,
+    pub(super) check_address: &'static str,
+    pub(super) already: &'static str,
+    pub(super) already_lead: &'static str,
+    pub(super) already_go_on: &'static str,
+    pub(super) already_other: Explained,
+    pub(super) logged_out: Explained,
+    pub(super) locked: &'static str,
+    pub(super) locked_happened: &'static str,
+    pub(super) locked_to_do: &'static str,
+}
+
+/// The log-in, second step, and wherever else a second factor is asked for.
+pub(super) struct SecondFactorTexts {
+    pub(super) title: &'static str,
+    pub(super) lead: &'static str,
+    pub(super) code: &'static str,
+    pub(super) code_hint: &'static str,
+    pub(super) code_missing: &'static str,
+    pub(super) wrong: &'static str,
+    pub(super) passkey: &'static str,
+    pub(super) passkey_lead: &'static str,
+    pub(super) passkey_needs_script: &'static str,
+    pub(super) passkey_failed: &'static str,
+    pub(super) with_code: &'static str,
+    pub(super) with_passkey: &'static str,
+    pub(super) log_in: &'static str,
+    pub(super) none: Explained,
+    pub(super) stale: Explained,
+    pub(super) busy: Explained,
+}
+
+/// The accounts and their transactions.
+pub(super) struct AccountTexts {
+    pub(super) title: &'static str,
+    pub(super) none: &'static str,
+    pub(super) totals: &'static str,
+    pub(super) total: &'static str,
+    pub(super) account: &'static str,
+    pub(super) card: &'static str,
+    pub(super) balance: &'static str,
+    pub(super) booked: &'static str,
+    pub(super) expected: &'static str,
+    pub(super) available: &'static str,
+    pub(super) not_invoiced: &'static str,
+    pub(super) not_enabled: &'static str,
+    pub(super) no_balance: &'static str,
+    pub(super) owner: &'static str,
+    pub(super) number: &'static str,
+    pub(super) product: &'static str,
+    pub(super) limit: &'static str,
+    pub(super) transactions: &'static str,
+    pub(super) find: &'static str,
+    pub(super) find_in: &'static str,
+    pub(super) find_hint: &'static str,
+    pub(super) from: &'static str,
+    pub(super) to: &'static str,
+    pub(super) find_button: &'static str,
+    pub(super) find_all: &'static str,
+    pub(super) wrong_date: &'static str,
+    pub(super) wrong_order: &'static str,
+    pub(super) wrong_text: &'static str,
+    pub(super) day: &'static str,
+    pub(super) what: &'static str,
+    pub(super) amount: &'static str,
+    pub(super) pending: &'static str,
+    pub(super) unnamed: &'static str,
+    pub(super) no_transactions: &'static str,
+    pub(super) nothing_found: &'static str,
+    pub(super) nothing_yet: &'static str,
+    pub(super) older: &'static str,
+    pub(super) search_on: &'static str,
+    pub(super) newest: &'static str,
+    pub(super) chart: &'static str,
+    pub(super) chart_text: &'static str,
+    pub(super) chart_table: &'static str,
+    pub(super) chart_short: &'static str,
+    pub(super) months: &'static str,
+    pub(super) month: &'static str,
+    pub(super) money_in: &'static str,
+    pub(super) money_out: &'static str,
+    pub(super) difference: &'static str,
+    pub(super) partly: &'static str,
+    pub(super) unknown: Explained,
+    pub(super) bad_page: Explained,
+}
+
+/// What goes wrong on any page.
+pub(super) struct ProblemTexts {
+    pub(super) not_found: Explained,
+    pub(super) wrong_method: Explained,
+    pub(super) session_over: Explained,
+    pub(super) foreign_form: Explained,
+    pub(super) foreign_form_before_log_in: Explained,
+    pub(super) foreign_origin: Explained,
+    pub(super) form_too_large: Explained,
+    pub(super) form_type: Explained,
+    pub(super) form_unreadable: Explained,
+    pub(super) form_unknown_field: Explained,
+    pub(super) form_repeated_field: Explained,
+    pub(super) form_missing_field: Explained,
+    pub(super) headers_too_large: Explained,
+    pub(super) too_slow: Explained,
+    pub(super) failed: Explained,
+    pub(super) unavailable: Explained,
+}
+
+impl Texts {
+    /// Puts values in the places of a text. What is in a value stays as it is, braces included.
+    #[expect(
+        clippy::unused_self,
+        reason = "how a place is filled belongs to the language"
+    )]
+    pub(super) fn fill(&self, text: &str, values: &[(&str, &str)]) -> String {
+        let mut filled = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once('{') {
+            filled.push_str(before);
+            let Some((name, after)) = after.split_once('}') else {
+                rest = after;
+                continue;
+            };
+            let value = values.iter().find(|(known, _)| *known == name);
+            filled.push_str(value.map_or(name, |(_, value)| value));
+            rest = after;
+        }
+        filled.push_str(rest);
+        filled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_filled_once() {
+        let filled = ENGLISH.fill("{a} and {b}, {c}.", &[("a", "{b}"), ("b", "<two>")]);
+        assert_eq!(filled, "{b} and <two>, c.");
+    }
+}

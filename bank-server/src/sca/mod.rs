@@ -1,0 +1,393 @@
+//! Strong customer authentication: how a customer proves who she is (Delegated Regulation (EU) 2018/389).
+//!
+//! Two elements of different kinds: what she knows, her password, and what she has, by one of the [`Method`]s. A proof is
+//! for one thing alone ([`Subject`]): a code that was made for one authorisation is no good for another. What can be
+//! guessed is limited by whose guesses they are ([`Source`]), so that nobody shuts a customer out for good.
+
+mod lockout;
+mod passkeys;
+mod password;
+mod phone;
+mod totp;
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bank_client::environment::Randomness;
+use chrono::{DateTime, Utc};
+use shared_types::authorisation::{AuthenticationObject, AuthenticationType};
+use shared_types::eidas::OrganisationId;
+use uuid::Uuid;
+
+use self::lockout::Lockout;
+pub use self::passkeys::{NamedPasskey, Passkeys, PasskeysError};
+pub use self::password::{PasswordError, Passwords};
+pub use self::phone::{Phone, Phones};
+pub use self::totp::{DIGITS, Secret, SecretError, Totp, code_at};
+use crate::calendar::Calendar;
+use crate::core_banking::PsuId;
+use crate::store::credentials::CustomerCredentials;
+use crate::store::vault::{Vault, VaultError};
+use crate::store::{Database, StoreError};
+
+/// A second element, by which a customer proves that something of hers is in her hands.
+#[async_trait]
+pub trait Method: Send + Sync {
+    /// Which one it is.
+    fn id(&self) -> MethodId;
+
+    /// Whether the customer has it set up.
+    async fn is_enrolled(&self, psu: &PsuId) -> Result<bool, ScaError>;
+
+    /// Asks for a proof for that one thing.
+    async fn challenge(&self, psu: &PsuId, subject: &Subject) -> Result<Challenge, ScaError>;
+
+    /// Checks the answer. One that is right is used up.
+    async fn check(&self, psu: &PsuId, subject: &Subject, answer: &str) -> Result<(), ScaError>;
+}
+
+/// The methods there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MethodId {
+    /// A code of six digits from an authenticator (RFC 6238).
+    Totp,
+    /// Approval in the bank's own app, on a device that the customer has enrolled.
+    App,
+    /// A passkey in the browser (`WebAuthn`).
+    Passkey,
+}
+
+impl MethodId {
+    /// All of them, in the order in which they are offered.
+    pub const ALL: [Self; 3] = [Self::Totp, Self::App, Self::Passkey];
+
+    /// The name on the wire and in the database.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Totp => "totp",
+            Self::App => "app",
+            Self::Passkey => "passkey",
+        }
+    }
+
+    /// How a TPP sees it. A passkey is not for TPPs: it works on the bank's own pages alone.
+    #[must_use]
+    pub fn for_tpp(self) -> Option<AuthenticationObject> {
+        let (authentication_type, name) = match self {
+            Self::Totp => (AuthenticationType::ChipOtp, "Code from your authenticator"),
+            Self::App => (AuthenticationType::PushOtp, "Approval in the bank's app"),
+            Self::Passkey => return None,
+        };
+        Some(AuthenticationObject {
+            authentication_type,
+            authentication_version: None,
+            authentication_method_id: shared_types::text::Text::cut(self.as_str()),
+            name: Some(name.to_owned()),
+            explanation: None,
+        })
+    }
+}
+
+impl fmt::Display for MethodId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// There is no method of that name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not an SCA method")]
+pub struct NotAMethod;
+
+impl std::str::FromStr for MethodId {
+    type Err = NotAMethod;
+
+    fn from_str(name: &str) -> Result<Self, NotAMethod> {
+        Self::ALL
+            .into_iter()
+            .find(|method| method.as_str() == name)
+            .ok_or(NotAMethod)
+    }
+}
+
+/// The one thing that a proof is for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Subject(String);
+
+impl Subject {
+    /// An authorisation of a consent.
+    #[must_use]
+    pub fn authorisation(id: &str) -> Self {
+        Self(format!("authorisation:{id}"))
+    }
+
+    /// A log-in to online banking.
+    #[must_use]
+    pub fn log_in(session: &str) -> Self {
+        Self(format!("log-in:{session}"))
+    }
+
+    /// Something that a customer does in her session, such as adding a passkey.
+    #[must_use]
+    pub fn act(session: &str, what: &str) -> Self {
+        Self(format!("act:{session}:{what}"))
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Whose attempts are counted together. A stranger's do not shut out the device that a customer uses all the time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source<'a> {
+    /// A device from which the customer has logged in before, by its id.
+    Device(&'a str),
+    /// A browser of which nothing is known.
+    UnknownBrowser,
+    /// A TPP that passes the customer's credentials on.
+    Tpp(&'a OrganisationId),
+}
+
+/// What a customer is asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Challenge {
+    /// A code of so many digits.
+    Code {
+        /// How many.
+        digits: u8,
+    },
+    /// Something for the browser to sign: the options of `navigator.credentials.get`, as JSON.
+    Browser {
+        /// The options.
+        options: serde_json::Value,
+    },
+    /// To look at the bank's app.
+    App,
+}
+
+/// The customer has proved, by a second element, that it is she, for one thing. Only [`Sca::prove`] makes one.
+#[derive(Debug, Clone)]
+pub struct Proof {
+    psu: PsuId,
+    subject: Subject,
+    method: MethodId,
+    at: DateTime<Utc>,
+}
+
+impl Proof {
+    /// Who has proved it.
+    #[must_use]
+    pub fn psu(&self) -> &PsuId {
+        &self.psu
+    }
+
+    /// For what.
+    #[must_use]
+    pub fn is_for(&self, subject: &Subject) -> bool {
+        self.subject == *subject
+    }
+
+    /// How.
+    #[must_use]
+    pub fn method(&self) -> MethodId {
+        self.method
+    }
+
+    /// When.
+    #[must_use]
+    pub fn at(&self) -> DateTime<Utc> {
+        self.at
+    }
+}
+
+/// Why a customer has not proved who she is.
+#[derive(Debug, thiserror::Error)]
+pub enum ScaError {
+    /// Customer or password is wrong. Which one is not told.
+    #[error("the customer's credentials are wrong")]
+    WrongCredentials,
+    /// The answer to a challenge is wrong.
+    #[error("the answer is wrong; {attempts_left} attempts are left")]
+    WrongAnswer {
+        /// Attempts that are left for this challenge.
+        attempts_left: u32,
+    },
+    /// Too many attempts.
+    #[error("there were too many attempts; the next is possible at {until}")]
+    Locked {
+        /// When the next attempt is possible.
+        until: DateTime<Utc>,
+    },
+    /// The customer does not have this method.
+    #[error("the customer does not have this method")]
+    NoSuchMethod,
+    /// Nothing was asked, or too long ago, or something else has been asked since.
+    #[error("nothing is being asked for this, or no longer; ask again")]
+    NoChallenge,
+    /// A password that cannot be taken.
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    /// Too many customers are proving who they are.
+    #[error("too many customers are logging in at this time; try again")]
+    Busy,
+    /// What is kept sealed does not open.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The browser's answer could not be made sense of, or the library failed.
+    #[error(transparent)]
+    Passkeys(#[from] PasskeysError),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<sqlx::Error> for ScaError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// What the bank knows of its customers' elements. Cheap to clone.
+#[derive(Clone)]
+pub struct Sca {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    credentials: CustomerCredentials,
+    passwords: Passwords,
+    lockout: Lockout,
+    methods: Vec<Arc<dyn Method>>,
+    phones: Phones,
+    passkeys: Option<Passkeys>,
+    calendar: Calendar,
+}
+
+impl Sca {
+    /// The elements kept in that database. Without `passkeys` there is no browser to use them in.
+    #[must_use]
+    pub fn new(
+        database: &Database,
+        vault: Vault,
+        passkeys: Option<Passkeys>,
+        calendar: Calendar,
+        randomness: Arc<dyn Randomness>,
+    ) -> Self {
+        let credentials = CustomerCredentials::new(database.clone(), vault.clone());
+        let phones = Phones::new(database.clone(), calendar.clone(), Arc::clone(&randomness));
+        let mut methods: Vec<Arc<dyn Method>> = vec![
+            Arc::new(Totp::new(
+                credentials.clone(),
+                database.clone(),
+                calendar.clone(),
+            )),
+            Arc::new(phones.clone()),
+        ];
+        if let Some(passkeys) = &passkeys {
+            methods.push(Arc::new(passkeys.clone()));
+        }
+        Self {
+            inner: Arc::new(Inner {
+                lockout: Lockout::new(database.clone(), vault, calendar.clone()),
+                passwords: Passwords::new(randomness),
+                credentials,
+                methods,
+                phones,
+                passkeys,
+                calendar,
+            }),
+        }
+    }
+
+    /// Checks a password. A customer that does not exist costs the same time and gets the same answer.
+    ///
+    /// The attempt is counted before the password is looked at, so that many at once are not more than one after the
+    /// other; a right one forgets those before it.
+    pub async fn check_password(
+        &self,
+        psu: &PsuId,
+        password: &str,
+        source: Source<'_>,
+    ) -> Result<(), ScaError> {
+        self.inner.lockout.attempt(psu, source).await?;
+        let known = self.inner.credentials.password(psu).await?;
+        if self.inner.passwords.check(password, known).await? {
+            self.inner.lockout.succeeded(psu, source).await?;
+            Ok(())
+        } else {
+            Err(ScaError::WrongCredentials)
+        }
+    }
+
+    /// The methods that the customer has set up.
+    pub async fn methods_of(&self, psu: &PsuId) -> Result<Vec<MethodId>, ScaError> {
+        let mut enrolled = Vec::new();
+        for method in &self.inner.methods {
+            if method.is_enrolled(psu).await? {
+                enrolled.push(method.id());
+            }
+        }
+        Ok(enrolled)
+    }
+
+    /// Asks for a proof for that one thing.
+    pub async fn challenge(
+        &self,
+        psu: &PsuId,
+        method: MethodId,
+        subject: &Subject,
+    ) -> Result<Challenge, ScaError> {
+        let method = self.method(method)?;
+        if !method.is_enrolled(psu).await? {
+            return Err(ScaError::NoSuchMethod);
+        }
+        method.challenge(psu, subject).await
+    }
+
+    /// Checks the answer; one that is right is used up.
+    pub async fn prove(
+        &self,
+        psu: &PsuId,
+        method: MethodId,
+        subject: &Subject,
+        answer: &str,
+    ) -> Result<Proof, ScaError> {
+        self.method(method)?.check(psu, subject, answer).await?;
+        Ok(Proof {
+            psu: psu.clone(),
+            subject: subject.clone(),
+            method,
+            at: self.inner.calendar.now(),
+        })
+    }
+
+    /// The devices with the bank's app.
+    #[must_use]
+    pub fn phones(&self) -> &Phones {
+        &self.inner.phones
+    }
+
+    /// The customers' passkeys, if the bank has pages on which to use them.
+    #[must_use]
+    pub fn passkeys(&self) -> Option<&Passkeys> {
+        self.inner.passkeys.as_ref()
+    }
+
+    fn method(&self, id: MethodId) -> Result<&dyn Method, ScaError> {
+        let found = self.inner.methods.iter().find(|method| method.id() == id);
+        found.map(AsRef::as_ref).ok_or(ScaError::NoSuchMethod)
+    }
+}
+
+/// The customer's id in a form that says nothing of her: for authenticators.
+fn handle_of(vault: &Vault, psu: &PsuId) -> Uuid {
+    let stamp = vault.mac("passkey-user", psu.0.as_bytes());
+    let mut bytes = [0; 16];
+    for (byte, stamped) in bytes.iter_mut().zip(stamp) {
+        *byte = stamped;
+    }
+    uuid::Builder::from_random_bytes(bytes).into_uuid()
+}

@@ -1,0 +1,126 @@
+//! Passwords: argon2id (RFC 9106), with as many at a time as the machine has cores.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use argon2::password_hash::phc::PasswordHash;
+use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version};
+use bank_client::environment::Randomness;
+use tokio::sync::Semaphore;
+
+use super::ScaError;
+
+/// The longest password, in bytes: hashing must not become work without end.
+const LONGEST: usize = 256;
+
+/// How long a customer waits for her turn.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Hashes and checks passwords.
+#[derive(Clone)]
+pub struct Passwords {
+    turns: Arc<Semaphore>,
+    randomness: Arc<dyn Randomness>,
+}
+
+/// A password that cannot be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PasswordError {
+    /// Too short or too long.
+    #[error("a password has from 8 to {LONGEST} bytes")]
+    Length,
+    /// The library failed.
+    #[error("the password could not be hashed")]
+    Library,
+}
+
+/// OWASP's first choice for argon2id: 19 MiB, two passes, one lane.
+fn argon2() -> Argon2<'static> {
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::DEFAULT)
+}
+
+impl Passwords {
+    /// With salts of that chance.
+    #[must_use]
+    pub fn new(randomness: Arc<dyn Randomness>) -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get);
+        Self {
+            turns: Arc::new(Semaphore::new(cores)),
+            randomness,
+        }
+    }
+
+    /// What is kept of a password, as a PHC string. It takes tens of milliseconds of the calling thread.
+    pub fn hash(&self, password: &str) -> Result<String, PasswordError> {
+        if !(8..=LONGEST).contains(&password.len()) {
+            return Err(PasswordError::Length);
+        }
+        let hash: Result<PasswordHash, _> =
+            argon2().hash_password_with_salt(password.as_bytes(), &self.randomness.bytes());
+        hash.map(|hash| hash.to_string())
+            .map_err(|_| PasswordError::Library)
+    }
+
+    /// Whether it is that password. Where there is none, the same work is done for nothing.
+    pub(super) async fn check(
+        &self,
+        password: &str,
+        known: Option<String>,
+    ) -> Result<bool, ScaError> {
+        if password.len() > LONGEST {
+            return Ok(false);
+        }
+        let turn = tokio::time::timeout(PATIENCE, Arc::clone(&self.turns).acquire_owned())
+            .await
+            .map_err(|_| ScaError::Busy)?
+            .map_err(|_| ScaError::Busy)?;
+        let (password, salt) = (password.to_owned(), self.randomness.bytes());
+        let checked = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            let Some(known) = known else {
+                let wasted: Result<PasswordHash, _> =
+                    argon2().hash_password_with_salt(password.as_bytes(), &salt);
+                drop(wasted);
+                return false;
+            };
+            PasswordHash::new(&known)
+                .is_ok_and(|hash| argon2().verify_password(password.as_bytes(), &hash).is_ok())
+        });
+        checked.await.map_err(|_| ScaError::Busy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bank_client::environment::SystemRandomness;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_right_password_and_no_other() {
+        let passwords = Passwords::new(Arc::new(SystemRandomness));
+        let hash = passwords.hash("correct horse").unwrap();
+        assert!(
+            hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
+            "{hash}"
+        );
+        assert_ne!(
+            hash,
+            passwords.hash("correct horse").unwrap(),
+            "a salt of its own"
+        );
+        let check = async |password: &str, known: Option<String>| {
+            passwords.check(password, known).await.unwrap()
+        };
+        assert!(check("correct horse", Some(hash.clone())).await);
+        assert!(!check("correct hors", Some(hash.clone())).await);
+        assert!(!check("correct horse", None).await);
+        assert!(!check("correct horse", Some("no hash".to_owned())).await);
+        assert!(!check(&"x".repeat(LONGEST + 1), Some(hash)).await);
+        assert_eq!(passwords.hash("short"), Err(PasswordError::Length));
+        assert_eq!(
+            passwords.hash(&"x".repeat(LONGEST + 1)),
+            Err(PasswordError::Length)
+        );
+    }
+}

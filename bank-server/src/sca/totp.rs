@@ -1,0 +1,460 @@
+//! Time-based codes (RFC 6238: SHA-1, six digits, steps of thirty seconds), as authenticators make them.
+//!
+//! A code alone does not say what it is for. So each time step belongs to one thing: while a code is being asked for one
+//! thing, the codes of these steps are for it and for nothing else, and asking for another thing begins with the next
+//! step. A code is used once, and so are all before it.
+
+use async_trait::async_trait;
+use bank_client::environment::Randomness;
+use chrono::TimeDelta;
+use sqlx::Row as _;
+use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
+use totp_rs::{Algorithm, Builder};
+
+use super::{Challenge, Method, MethodId, ScaError, Subject};
+use crate::calendar::Calendar;
+use crate::core_banking::PsuId;
+use crate::store::Database;
+use crate::store::credentials::CustomerCredentials;
+
+/// Digits of a code.
+pub const DIGITS: u8 = 6;
+
+/// Seconds of a step.
+const STEP: i64 = 30;
+
+/// Steps by which an authenticator's clock may be off.
+const SKEW: i64 = 1;
+
+/// Wrong codes that one challenge takes; with the fifth it ends.
+const ATTEMPTS: i64 = 5;
+
+/// How long a code is asked for.
+const PATIENCE: TimeDelta = TimeDelta::minutes(10);
+
+/// What an authenticator shares with the bank: 20 bytes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret([u8; 20]);
+
+/// Not a secret for codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected 20 bytes in base32: 32 characters of A-Z and 2-7")]
+pub struct SecretError;
+
+impl Secret {
+    /// That secret.
+    #[must_use]
+    pub fn new(bytes: [u8; 20]) -> Self {
+        Self(bytes)
+    }
+
+    /// One that nobody can foresee.
+    #[must_use]
+    pub fn random(randomness: &dyn Randomness) -> Self {
+        let mut bytes = [0; 20];
+        let chance = [randomness.bytes(), randomness.bytes()].concat();
+        for (byte, chance) in bytes.iter_mut().zip(chance) {
+            *byte = chance;
+        }
+        Self(bytes)
+    }
+
+    pub(crate) fn from_slice(bytes: &[u8]) -> Result<Self, SecretError> {
+        bytes.try_into().map(Self).map_err(|_| SecretError)
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// As people type it into an authenticator (RFC 4648, base32 without padding).
+    #[must_use]
+    pub fn to_base32(&self) -> String {
+        const ALPHABET: [u8; 32] = *b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+        let (mut text, mut held, mut bits) = (String::with_capacity(32), 0_u32, 0);
+        for byte in self.0 {
+            held = (held << 8) | u32::from(byte);
+            bits += 8;
+            while bits >= 5 {
+                bits -= 5;
+                let index = usize::try_from((held >> bits) & 31).unwrap_or(0);
+                text.extend(ALPHABET.get(index).map(|letter| char::from(*letter)));
+            }
+        }
+        text
+    }
+}
+
+impl std::str::FromStr for Secret {
+    type Err = SecretError;
+
+    fn from_str(text: &str) -> Result<Self, SecretError> {
+        let (mut bytes, mut held, mut bits) = (Vec::with_capacity(20), 0_u32, 0);
+        for letter in text.bytes() {
+            let value = match letter {
+                b'A'..=b'Z' => letter - b'A',
+                b'2'..=b'7' => letter - b'2' + 26,
+                _ => return Err(SecretError),
+            };
+            held = (held << 5) | u32::from(value);
+            bits += 5;
+            if bits >= 8 {
+                bits -= 8;
+                bytes.push(u8::try_from((held >> bits) & 255).unwrap_or(0));
+            }
+        }
+        Self::from_slice(&bytes)
+    }
+}
+
+/// A secret stays out of logs.
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("<secret>")
+    }
+}
+
+/// The code that an authenticator with this secret shows at that time, in seconds since 1970.
+#[must_use]
+pub fn code_at(secret: &Secret, seconds: i64) -> String {
+    let totp = Builder::new()
+        .with_algorithm(Algorithm::SHA1)
+        .with_digits(DIGITS)
+        .with_step_duration(STEP.unsigned_abs())
+        .with_secret(secret.0.to_vec())
+        .build_noncompliant();
+    totp.generate(seconds.max(0).unsigned_abs()).to_string()
+}
+
+/// What is remembered of a customer's codes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Steps {
+    /// What a code is being asked for.
+    subject: Option<String>,
+    /// When it was asked for, in seconds since 1970.
+    opened: i64,
+    /// Codes of earlier steps are not for this.
+    first: i64,
+    /// Codes up to this step have been used.
+    used: i64,
+    /// Wrong codes for this subject.
+    wrong: i64,
+}
+
+impl Steps {
+    fn none() -> Self {
+        Self {
+            subject: None,
+            opened: 0,
+            first: 0,
+            used: -1,
+            wrong: 0,
+        }
+    }
+
+    /// A code is asked for `subject`. For the same thing as before, nothing changes.
+    fn ask(self, subject: &str, now: i64) -> Self {
+        let step = now / STEP;
+        let open = self.is_open(now);
+        if open && self.subject.as_deref() == Some(subject) {
+            return self;
+        }
+        // The steps up to this one belong to what a code was asked for until now.
+        let first = if open { step + 1 } else { step - SKEW };
+        Self {
+            subject: Some(subject.to_owned()),
+            opened: now,
+            first: first.max(self.used + 1),
+            used: self.used,
+            wrong: 0,
+        }
+    }
+
+    fn is_open(&self, now: i64) -> bool {
+        self.subject.is_some() && now - self.opened < PATIENCE.num_seconds()
+    }
+
+    /// A code comes for `subject`. It takes the same time, whichever code it is.
+    fn answer(mut self, subject: &str, code: &str, secret: &Secret, now: i64) -> (Self, Answer) {
+        if !self.is_open(now) || self.subject.as_deref() != Some(subject) {
+            return (self, Answer::NotAsked);
+        }
+        let mut matching: i64 = -1;
+        for step in now / STEP - SKEW..=now / STEP + SKEW {
+            let right = code_at(secret, step * STEP)
+                .as_bytes()
+                .ct_eq(code.as_bytes());
+            let in_turn = Choice::from(u8::from(step >= self.first && step > self.used));
+            matching.conditional_assign(&step, right & in_turn);
+        }
+        if matching < 0 {
+            self.wrong += 1;
+            let left = ATTEMPTS - self.wrong;
+            if left <= 0 {
+                self.subject = None;
+            }
+            return (self, Answer::Wrong { left });
+        }
+        self.used = matching;
+        self.subject = None;
+        (self, Answer::Right)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Right,
+    Wrong { left: i64 },
+    NotAsked,
+}
+
+/// The method.
+pub struct Totp {
+    credentials: CustomerCredentials,
+    database: Database,
+    calendar: Calendar,
+}
+
+impl Totp {
+    pub(super) fn new(
+        credentials: CustomerCredentials,
+        database: Database,
+        calendar: Calendar,
+    ) -> Self {
+        Self {
+            credentials,
+            database,
+            calendar,
+        }
+    }
+
+    /// Reads what is remembered, has it changed, and writes it, as one.
+    async fn change<T>(
+        &self,
+        psu: &PsuId,
+        change: impl FnOnce(Steps) -> (Steps, T),
+    ) -> Result<T, ScaError> {
+        let mut transaction = self.database.begin_write().await?;
+        let row = sqlx::query(
+            "SELECT subject, opened, first_step, used_step, wrong FROM code WHERE psu = $1",
+        )
+        .bind(&psu.0)
+        .fetch_optional(&mut *transaction)
+        .await?;
+        let before = match row {
+            None => Steps::none(),
+            Some(row) => Steps {
+                subject: row.try_get("subject")?,
+                opened: row.try_get("opened")?,
+                first: row.try_get("first_step")?,
+                used: row.try_get("used_step")?,
+                wrong: row.try_get("wrong")?,
+            },
+        };
+        let (after, outcome) = change(before);
+        sqlx::query(
+            "INSERT INTO code (psu, subject, opened, first_step, used_step, wrong) VALUES ($1, $2, $3, $4, $5, $6) \
+             ON CONFLICT (psu) DO UPDATE SET subject = excluded.subject, opened = excluded.opened, \
+             first_step = excluded.first_step, used_step = excluded.used_step, wrong = excluded.wrong",
+        )
+        .bind(&psu.0)
+        .bind(after.subject)
+        .bind(after.opened)
+        .bind(after.first)
+        .bind(after.used)
+        .bind(after.wrong)
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(outcome)
+    }
+}
+
+#[async_trait]
+impl Method for Totp {
+    fn id(&self) -> MethodId {
+        MethodId::Totp
+    }
+
+    async fn is_enrolled(&self, psu: &PsuId) -> Result<bool, ScaError> {
+        self.credentials
+            .secret(psu)
+            .await
+            .map(|secret| secret.is_some())
+    }
+
+    async fn challenge(&self, psu: &PsuId, subject: &Subject) -> Result<Challenge, ScaError> {
+        let now = self.calendar.now().timestamp();
+        self.change(psu, |steps| (steps.ask(subject.as_str(), now), ()))
+            .await?;
+        Ok(Challenge::Code { digits: DIGITS })
+    }
+
+    async fn check(&self, psu: &PsuId, subject: &Subject, answer: &str) -> Result<(), ScaError> {
+        let secret = self
+            .credentials
+            .secret(psu)
+            .await?
+            .ok_or(ScaError::NoSuchMethod)?;
+        let now = self.calendar.now().timestamp();
+        // As people read it off: "123 456".
+        let code: String = answer
+            .chars()
+            .filter(|letter| !letter.is_whitespace())
+            .take(64)
+            .collect();
+        match self
+            .change(psu, |steps| {
+                steps.answer(subject.as_str(), &code, &secret, now)
+            })
+            .await?
+        {
+            Answer::Right => Ok(()),
+            Answer::Wrong { left } => Err(ScaError::WrongAnswer {
+                attempts_left: u32::try_from(left).unwrap_or(0),
+            }),
+            Answer::NotAsked => Err(ScaError::NoChallenge),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Of RFC 6238, appendix B.
+    fn secret() -> Secret {
+        Secret::new(*b"12345678901234567890")
+    }
+
+    const NOW: i64 = 1_764_000_000;
+
+    fn code(step_from_now: i64) -> String {
+        code_at(&secret(), NOW + step_from_now * STEP)
+    }
+
+    #[test]
+    fn codes_are_those_of_rfc_6238() {
+        // Appendix B has eight digits; six are the last six of them.
+        for (seconds, code) in [
+            (59, "287082"),
+            (1_111_111_109, "081804"),
+            (1_111_111_111, "050471"),
+            (1_234_567_890, "005924"),
+            (2_000_000_000, "279037"),
+            (20_000_000_000, "353130"),
+        ] {
+            assert_eq!(code_at(&secret(), seconds), code);
+        }
+    }
+
+    #[test]
+    fn a_code_is_used_once_and_so_are_those_before_it() {
+        let asked = Steps::none().ask("x", NOW);
+        let (used, answer) = asked.answer("x", &code(0), &secret(), NOW);
+        assert_eq!(answer, Answer::Right);
+        let again = used.ask("y", NOW);
+        for old in [code(0), code(-1)] {
+            assert_eq!(
+                again.clone().answer("y", &old, &secret(), NOW).1,
+                Answer::Wrong { left: 4 }
+            );
+        }
+        assert_eq!(again.answer("y", &code(1), &secret(), NOW).1, Answer::Right);
+    }
+
+    #[test]
+    fn a_code_for_one_thing_is_no_good_for_another() {
+        let asked = Steps::none().ask("x", NOW);
+        assert_eq!(
+            asked.clone().answer("y", &code(0), &secret(), NOW).1,
+            Answer::NotAsked
+        );
+        // Something else is asked while the customer reads her code off: that step, and those before it, stay with the first.
+        let other = asked.ask("y", NOW + 5);
+        for taken in [code(-1), code(0)] {
+            assert_eq!(
+                other.clone().answer("y", &taken, &secret(), NOW + 5).1,
+                Answer::Wrong { left: 4 }
+            );
+        }
+        assert_eq!(
+            other.clone().answer("x", &code(0), &secret(), NOW + 5).1,
+            Answer::NotAsked
+        );
+        assert_eq!(
+            other.answer("y", &code(1), &secret(), NOW + 31).1,
+            Answer::Right
+        );
+    }
+
+    #[test]
+    fn clocks_may_be_off_by_one_step_and_no_more() {
+        for (step, answer) in [
+            (-2, Answer::Wrong { left: 4 }),
+            (-1, Answer::Right),
+            (0, Answer::Right),
+            (1, Answer::Right),
+            (2, Answer::Wrong { left: 4 }),
+        ] {
+            let asked = Steps::none().ask("x", NOW);
+            assert_eq!(
+                asked.answer("x", &code(step), &secret(), NOW).1,
+                answer,
+                "{step}"
+            );
+        }
+    }
+
+    #[test]
+    fn five_wrong_codes_end_it_and_so_do_ten_minutes() {
+        let mut steps = Steps::none().ask("x", NOW);
+        for left in (0..5).rev() {
+            let (after, answer) = steps.answer("x", "000000", &secret(), NOW);
+            assert_eq!(answer, Answer::Wrong { left });
+            steps = after;
+        }
+        assert_eq!(
+            steps.answer("x", &code(0), &secret(), NOW).1,
+            Answer::NotAsked
+        );
+        let late = NOW + PATIENCE.num_seconds();
+        let asked = Steps::none().ask("x", NOW);
+        assert_eq!(
+            asked.answer("x", &code(20), &secret(), late).1,
+            Answer::NotAsked
+        );
+    }
+
+    #[test]
+    fn secrets_have_a_form_for_people() {
+        // RFC 6238's secret, in base32.
+        assert_eq!(secret().to_base32(), "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ");
+        for wrong in [
+            "",
+            "GEZD",
+            "gezdgnbvgy3tqojqgezdgnbvgy3tqojq",
+            "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJ1",
+        ] {
+            assert!(wrong.parse::<Secret>().is_err(), "{wrong}");
+        }
+        assert_eq!(format!("{:?}", secret()), "<secret>");
+    }
+
+    proptest! {
+        #[test]
+        fn base32_reads_what_it_writes(bytes: [u8; 20]) {
+            let secret = Secret::new(bytes);
+            prop_assert_eq!(secret.to_base32().parse::<Secret>(), Ok(secret));
+        }
+
+        #[test]
+        fn no_answer_panics_and_only_the_code_is_right(answer in "\\PC{0,12}", now in 0_i64..4_000_000_000) {
+            let (_, outcome) = Steps::none().ask("x", now).answer("x", &answer, &secret(), now);
+            let known = (-1..=1).any(|step| code_at(&secret(), now + step * STEP) == answer);
+            prop_assert_eq!(outcome == Answer::Right, known);
+        }
+    }
+}

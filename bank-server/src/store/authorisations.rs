@@ -1,0 +1,450 @@
+//! Authorisations of consents, and what they lead to.
+
+use chrono::{DateTime, Utc};
+use shared_types::authorisation::{ScaApproach, ScaStatus};
+use shared_types::consent::{AccountAccess, ConsentStatus};
+use shared_types::eidas::OrganisationId;
+use sqlx::any::AnyRow;
+use sqlx::{Any, Row as _, Transaction};
+use uuid::Uuid;
+
+use super::consents::Grant;
+use super::given::open_accounts;
+use super::{Database, StoreError};
+use crate::core_banking::PsuId;
+use crate::sca::MethodId;
+
+/// An authorisation as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Authorisation {
+    /// Its id on the wire.
+    pub id: String,
+    /// The consent it is for.
+    pub consent_id: String,
+    /// Whom the TPP named, or who has logged in.
+    pub psu: Option<PsuId>,
+    /// By which way the customer proves who she is.
+    pub approach: ScaApproach,
+    /// Where it stands. That it was left lying is not written down: ask
+    /// [`crate::consent::authorisation::standing`].
+    pub status: ScaStatus,
+    /// The method, once one is chosen.
+    pub method: Option<MethodId>,
+    /// Where the customer goes afterwards.
+    pub redirect_uri: Option<String>,
+    /// Where she goes if nothing came of it.
+    pub nok_redirect_uri: Option<String>,
+    /// When it was started.
+    pub created: DateTime<Utc>,
+    /// When its status last changed.
+    pub last_action: DateTime<Utc>,
+}
+
+/// An authorisation that is about to be stored.
+#[derive(Debug, Clone)]
+pub struct NewAuthorisation<'a> {
+    /// The id it will have.
+    pub id: Uuid,
+    /// The consent it is for.
+    pub consent_id: &'a str,
+    /// The request's `X-Request-ID`.
+    pub request_id: Uuid,
+    /// Whom the TPP names.
+    pub psu: Option<&'a PsuId>,
+    /// The approach.
+    pub approach: ScaApproach,
+    /// The status it begins with.
+    pub status: ScaStatus,
+    /// Where the customer goes afterwards.
+    pub redirect_uri: Option<&'a str>,
+    /// Where she goes if nothing came of it.
+    pub nok_redirect_uri: Option<&'a str>,
+    /// The time.
+    pub now: DateTime<Utc>,
+}
+
+/// What a consent opens once it is approved, as the first of those who approve has chosen.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Opening {
+    /// What was asked for, or chosen.
+    pub access: AccountAccess,
+    /// Account by account.
+    pub grants: Vec<Grant>,
+    /// How many customers must approve.
+    pub approvals_needed: u32,
+}
+
+/// What came of an approval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Approved {
+    /// The consent stands like this now.
+    Consent(ConsentStatus),
+    /// The authorisation was over before.
+    AuthorisationOver,
+    /// The consent is not waiting for an approval.
+    ConsentOver,
+}
+
+/// Authorisations in the database. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct AuthorisationStore {
+    database: Database,
+}
+
+const COLUMNS: &str = "SELECT a.id, a.consent_id, a.psu, a.approach, a.status, a.method, a.redirect_uri, a.nok_redirect_uri, \
+     a.created, a.last_action FROM authorisation a";
+
+impl AuthorisationStore {
+    /// The authorisations in that database.
+    #[must_use]
+    pub fn new(database: Database) -> Self {
+        Self { database }
+    }
+
+    /// Stores an authorisation. A request id has one effect: a second time, what it led to is returned.
+    pub async fn insert(&self, new: NewAuthorisation<'_>) -> Result<Authorisation, StoreError> {
+        sqlx::query(
+            "INSERT INTO authorisation (id, consent_id, request_id, psu, approach, status, redirect_uri, nok_redirect_uri, \
+             created, last_action) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9) \
+             ON CONFLICT (consent_id, request_id) DO NOTHING",
+        )
+        .bind(new.id.to_string())
+        .bind(new.consent_id)
+        .bind(new.request_id.to_string())
+        .bind(new.psu.map(|psu| psu.0.as_str()))
+        .bind(new.approach.as_str())
+        .bind(new.status.as_str())
+        .bind(new.redirect_uri)
+        .bind(new.nok_redirect_uri)
+        .bind(new.now.timestamp())
+        .execute(self.database.pool())
+        .await?;
+        let found = self.by_request(new.consent_id, new.request_id).await?;
+        found.ok_or(StoreError::Corrupt {
+            what: "authorisation",
+        })
+    }
+
+    /// What a request has led to before.
+    pub async fn by_request(
+        &self,
+        consent_id: &str,
+        request_id: Uuid,
+    ) -> Result<Option<Authorisation>, StoreError> {
+        let row = sqlx::query(sqlx::AssertSqlSafe(format!(
+            "{COLUMNS} WHERE a.consent_id = $1 AND a.request_id = $2"
+        )))
+        .bind(consent_id)
+        .bind(request_id.to_string())
+        .fetch_optional(self.database.pool())
+        .await?;
+        row.as_ref().map(authorisation).transpose()
+    }
+
+    /// That authorisation, if it is of that consent and the consent is that TPP's.
+    pub async fn find(
+        &self,
+        tpp: &OrganisationId,
+        consent_id: &str,
+        id: &str,
+    ) -> Result<Option<Authorisation>, StoreError> {
+        let row = sqlx::query(sqlx::AssertSqlSafe(format!(
+            "{COLUMNS} JOIN consent c ON c.id = a.consent_id WHERE a.id = $1 AND a.consent_id = $2 AND c.tpp = $3"
+        )))
+        .bind(id)
+        .bind(consent_id)
+        .bind(tpp.as_str())
+        .fetch_optional(self.database.pool())
+        .await?;
+        row.as_ref().map(authorisation).transpose()
+    }
+
+    /// By its id alone, for the customer's side.
+    pub async fn find_for_customer(&self, id: &str) -> Result<Option<Authorisation>, StoreError> {
+        let row = sqlx::query(sqlx::AssertSqlSafe(format!("{COLUMNS} WHERE a.id = $1")))
+            .bind(id)
+            .fetch_optional(self.database.pool())
+            .await?;
+        row.as_ref().map(authorisation).transpose()
+    }
+
+    /// All of a consent, the oldest first.
+    pub async fn of_consent(&self, consent_id: &str) -> Result<Vec<Authorisation>, StoreError> {
+        let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
+            "{COLUMNS} WHERE a.consent_id = $1 ORDER BY a.created, a.id"
+        )))
+        .bind(consent_id)
+        .fetch_all(self.database.pool())
+        .await?;
+        rows.iter().map(authorisation).collect()
+    }
+
+    /// What was started since then and waits in the bank's app for that customer, the newest first.
+    pub async fn waiting_for(
+        &self,
+        psu: &PsuId,
+        since: DateTime<Utc>,
+    ) -> Result<Vec<Authorisation>, StoreError> {
+        let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
+            "{COLUMNS} WHERE a.psu = $1 AND a.status IN ('started', 'psuAuthenticated') AND a.approach = 'DECOUPLED' \
+             AND a.last_action > $2 ORDER BY a.created DESC, a.id"
+        )))
+        .bind(&psu.0)
+        .bind(since.timestamp())
+        .fetch_all(self.database.pool())
+        .await?;
+        rows.iter().map(authorisation).collect()
+    }
+
+    /// Brings an authorisation from the status it was seen in to another. Says whether it did: if it was no longer in
+    /// that status, it stays as it is.
+    pub async fn advance(
+        &self,
+        seen: &Authorisation,
+        to: ScaStatus,
+        change: Change<'_>,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        let changed = sqlx::query(
+            "UPDATE authorisation SET status = $1, psu = COALESCE($2, psu), method = COALESCE($3, method), \
+             approach = COALESCE($4, approach), last_action = $5 WHERE id = $6 AND status = $7",
+        )
+        .bind(to.as_str())
+        .bind(change.psu.map(|psu| psu.0.as_str()))
+        .bind(change.method.map(MethodId::as_str))
+        .bind(change.approach.map(ScaApproach::as_str))
+        .bind(now.timestamp())
+        .bind(&seen.id)
+        .bind(seen.status.as_str())
+        .execute(self.database.pool())
+        .await?;
+        Ok(changed.rows_affected() > 0)
+    }
+
+    /// Ends an authorisation with success, and counts it for its consent: all or nothing.
+    ///
+    /// `opening` is what the first of those who approve has chosen; for later ones what stands is kept.
+    pub async fn approve(
+        &self,
+        seen: &Authorisation,
+        to: ScaStatus,
+        psu: &PsuId,
+        opening: Option<&Opening>,
+        now: DateTime<Utc>,
+    ) -> Result<Approved, StoreError> {
+        let mut transaction = self.database.begin_write().await?;
+        if !end(&mut transaction, seen, to, psu, now).await? {
+            return Ok(Approved::AuthorisationOver);
+        }
+        let Some(status) = count(&mut transaction, &seen.consent_id, psu, opening, now).await?
+        else {
+            return Ok(Approved::ConsentOver);
+        };
+        transaction.commit().await?;
+        Ok(Approved::Consent(status))
+    }
+
+    /// The customer has approved, and the TPP has yet to confirm that she is its own: keeps what takes effect then.
+    pub async fn await_confirmation(
+        &self,
+        seen: &Authorisation,
+        psu: &PsuId,
+        code_digest: &str,
+        opening: Option<&Opening>,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        let pending = serde_json::to_string(&opening).map_err(|_| StoreError::Corrupt {
+            what: "authorisation.pending",
+        })?;
+        let changed = sqlx::query(
+            "UPDATE authorisation SET status = 'unconfirmed', psu = $1, confirmation = $2, pending = $3, last_action = $4 \
+             WHERE id = $5 AND status = $6",
+        )
+        .bind(&psu.0)
+        .bind(code_digest)
+        .bind(pending)
+        .bind(now.timestamp())
+        .bind(&seen.id)
+        .bind(seen.status.as_str())
+        .execute(self.database.pool())
+        .await?;
+        Ok(changed.rows_affected() > 0)
+    }
+
+    /// The digest of the code that confirms it, and what takes effect then.
+    pub async fn pending(&self, id: &str) -> Result<Option<(String, Option<Opening>)>, StoreError> {
+        let row = sqlx::query("SELECT confirmation, pending FROM authorisation WHERE id = $1 AND status = 'unconfirmed'")
+            .bind(id)
+            .fetch_optional(self.database.pool())
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let pending: String = row.try_get("pending")?;
+        let opening = serde_json::from_str(&pending).map_err(|_| StoreError::Corrupt {
+            what: "authorisation.pending",
+        })?;
+        Ok(Some((row.try_get("confirmation")?, opening)))
+    }
+
+    /// Ends an authorisation without success. If the customer has refused, the consent is rejected with it.
+    pub async fn fail(
+        &self,
+        seen: &Authorisation,
+        refused: bool,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        let mut transaction = self.database.begin_write().await?;
+        let changed = sqlx::query(
+            "UPDATE authorisation SET status = 'failed', last_action = $1 WHERE id = $2 AND status = $3",
+        )
+        .bind(now.timestamp())
+        .bind(&seen.id)
+        .bind(seen.status.as_str())
+        .execute(&mut *transaction)
+        .await?;
+        if changed.rows_affected() == 0 {
+            return Ok(false);
+        }
+        if refused {
+            sqlx::query(
+                "UPDATE consent SET status = 'rejected', last_action = $1 \
+                 WHERE id = $2 AND status IN ('received', 'partiallyAuthorised')",
+            )
+            .bind(now.timestamp())
+            .bind(&seen.consent_id)
+            .execute(&mut *transaction)
+            .await?;
+        }
+        transaction.commit().await?;
+        Ok(true)
+    }
+}
+
+/// What else changes with a status.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Change<'a> {
+    /// The customer is known now.
+    pub psu: Option<&'a PsuId>,
+    /// The method is chosen now.
+    pub method: Option<MethodId>,
+    /// The customer goes on in another way.
+    pub approach: Option<ScaApproach>,
+}
+
+async fn end(
+    transaction: &mut Transaction<'static, Any>,
+    seen: &Authorisation,
+    to: ScaStatus,
+    psu: &PsuId,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let changed = sqlx::query(
+        "UPDATE authorisation SET status = $1, psu = $2, confirmation = NULL, pending = NULL, last_action = $3 \
+         WHERE id = $4 AND status = $5",
+    )
+    .bind(to.as_str())
+    .bind(&psu.0)
+    .bind(now.timestamp())
+    .bind(&seen.id)
+    .bind(seen.status.as_str())
+    .execute(&mut **transaction)
+    .await?;
+    Ok(changed.rows_affected() > 0)
+}
+
+/// One more customer has approved the consent. Says where it stands then, if it was waiting for that.
+async fn count(
+    transaction: &mut Transaction<'static, Any>,
+    consent_id: &str,
+    psu: &PsuId,
+    opening: Option<&Opening>,
+    now: DateTime<Utc>,
+) -> Result<Option<ConsentStatus>, StoreError> {
+    let consent = sqlx::query(
+        "SELECT tpp, psu, status, recurring, approvals_needed FROM consent WHERE id = $1",
+    )
+    .bind(consent_id)
+    .fetch_one(&mut **transaction)
+    .await?;
+    let first = match consent.try_get::<String, _>("status")?.as_str() {
+        "received" => true,
+        "partiallyAuthorised" => false,
+        _ => return Ok(None),
+    };
+    let needed = match (first, opening) {
+        (true, Some(opening)) => {
+            open_accounts(transaction, consent_id, &opening.access, &opening.grants).await?;
+            i64::from(opening.approvals_needed)
+        }
+        (true, None) => return Ok(None),
+        (false, _) => consent.try_get("approvals_needed")?,
+    };
+    let approved: i64 = sqlx::query(
+        "SELECT COUNT(DISTINCT psu) AS number FROM authorisation \
+         WHERE consent_id = $1 AND status IN ('finalised', 'exempted')",
+    )
+    .bind(consent_id)
+    .fetch_one(&mut **transaction)
+    .await?
+    .try_get("number")?;
+    let status = if approved >= needed {
+        ConsentStatus::Valid
+    } else {
+        ConsentStatus::PartiallyAuthorised
+    };
+    let owner: String = consent
+        .try_get::<Option<String>, _>("psu")?
+        .unwrap_or_else(|| psu.0.clone());
+    sqlx::query(
+        "UPDATE consent SET status = $1, psu = $2, approvals_needed = $3, authenticated = $4, last_action = $4 WHERE id = $5",
+    )
+    .bind(status.as_str())
+    .bind(&owner)
+    .bind(needed)
+    .bind(now.timestamp())
+    .bind(consent_id)
+    .execute(&mut **transaction)
+    .await?;
+    if status == ConsentStatus::Valid && consent.try_get::<i64, _>("recurring")? != 0 {
+        // A new recurring consent takes the place of the one before: now that it holds, and not earlier.
+        sqlx::query(
+            "UPDATE consent SET status = 'terminatedByTpp', last_action = $1 \
+             WHERE tpp = $2 AND psu = $3 AND recurring = 1 AND status = 'valid' AND id <> $4",
+        )
+        .bind(now.timestamp())
+        .bind(consent.try_get::<String, _>("tpp")?)
+        .bind(owner)
+        .bind(consent_id)
+        .execute(&mut **transaction)
+        .await?;
+    }
+    Ok(Some(status))
+}
+
+fn authorisation(row: &AnyRow) -> Result<Authorisation, StoreError> {
+    let corrupt = |what: &'static str| StoreError::Corrupt { what };
+    let time = |column: &'static str| -> Result<DateTime<Utc>, StoreError> {
+        DateTime::from_timestamp(row.try_get(column)?, 0)
+            .ok_or_else(|| corrupt("authorisation.created"))
+    };
+    let approach: String = row.try_get("approach")?;
+    let status: String = row.try_get("status")?;
+    let method: Option<String> = row.try_get("method")?;
+    Ok(Authorisation {
+        id: row.try_get("id")?,
+        consent_id: row.try_get("consent_id")?,
+        psu: row.try_get::<Option<String>, _>("psu")?.map(PsuId),
+        approach: approach
+            .parse()
+            .map_err(|_| corrupt("authorisation.approach"))?,
+        status: status
+            .parse()
+            .map_err(|_| corrupt("authorisation.status"))?,
+        method: method
+            .map(|method| method.parse().map_err(|_| corrupt("authorisation.method")))
+            .transpose()?,
+        redirect_uri: row.try_get("redirect_uri")?,
+        nok_redirect_uri: row.try_get("nok_redirect_uri")?,
+        created: time("created")?,
+        last_action: time("last_action")?,
+    })
+}

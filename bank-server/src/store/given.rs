@@ -1,0 +1,176 @@
+//! Consents as customers see them: who asks, what they have opened, and ending them.
+
+use chrono::{DateTime, Utc};
+use shared_types::consent::{AccountAccess, ConsentStatus};
+use sqlx::any::AnyRow;
+use sqlx::{Any, Row as _, Transaction};
+
+use super::consents::{COLUMNS, Consent, Grant, consent, grant, to_json};
+use super::{Database, StoreError};
+use crate::core_banking::PsuId;
+
+/// Consents, for the customer's side: whose they are is not asked. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct GivenConsents {
+    database: Database,
+}
+
+/// A TPP, as register and certificate name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TppRecord {
+    /// Its authorisation number.
+    pub organisation: String,
+    /// Its legal name.
+    pub name: String,
+    /// The authority that licensed it, such as `DE-BAFIN`.
+    pub authority: String,
+}
+
+/// A consent that a customer has given, or has approved along with others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GivenConsent {
+    /// The consent.
+    pub consent: Consent,
+    /// Where it stands now.
+    pub status: ConsentStatus,
+    /// Who has it.
+    pub tpp: TppRecord,
+    /// What it opens.
+    pub grants: Vec<Grant>,
+    /// When it was last used.
+    pub last_used: Option<DateTime<Utc>>,
+}
+
+impl GivenConsents {
+    /// The consents in that database.
+    #[must_use]
+    pub fn new(database: Database) -> Self {
+        Self { database }
+    }
+
+    /// A consent by its id alone, and who asks for it.
+    pub async fn find(&self, id: &str) -> Result<Option<(Consent, TppRecord)>, StoreError> {
+        let row = sqlx::query(sqlx::AssertSqlSafe(format!("{COLUMNS} WHERE id = $1")))
+            .bind(id)
+            .fetch_optional(self.database.pool())
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let (tpp, _) = self.use_of(id).await?;
+        Ok(Some((consent(&row)?, tpp)))
+    }
+
+    /// What a consent opens.
+    pub async fn grants_of(&self, id: &str) -> Result<Vec<Grant>, StoreError> {
+        let rows =
+            sqlx::query("SELECT * FROM consent_account WHERE consent_id = $1 ORDER BY position")
+                .bind(id)
+                .fetch_all(self.database.pool())
+                .await?;
+        rows.iter().map(grant).collect()
+    }
+
+    /// The consents that a customer has approved, the newest first, as they are written down.
+    pub async fn given_by(&self, psu: &PsuId) -> Result<Vec<GivenConsent>, StoreError> {
+        let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
+            "{COLUMNS} WHERE id IN (SELECT consent_id FROM authorisation WHERE psu = $1 \
+             AND status IN ('finalised', 'exempted')) ORDER BY last_action DESC, id LIMIT 200"
+        )))
+        .bind(&psu.0)
+        .fetch_all(self.database.pool())
+        .await?;
+        let mut given = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let consent = consent(row)?;
+            let (tpp, last_used) = self.use_of(&consent.id).await?;
+            let grants = self.grants_of(&consent.id).await?;
+            given.push(GivenConsent {
+                status: consent.status,
+                tpp,
+                grants,
+                last_used,
+                consent,
+            });
+        }
+        Ok(given)
+    }
+
+    /// Ends a consent that the customer has approved. Says whether it did.
+    pub async fn revoke(
+        &self,
+        psu: &PsuId,
+        id: &str,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        let ended = sqlx::query(
+            "UPDATE consent SET status = 'revokedByPsu', last_action = $1 \
+             WHERE id = $2 AND status IN ('partiallyAuthorised', 'valid') AND EXISTS (SELECT 1 FROM authorisation a \
+             WHERE a.consent_id = consent.id AND a.psu = $3 AND a.status IN ('finalised', 'exempted'))",
+        )
+        .bind(now.timestamp())
+        .bind(id)
+        .bind(&psu.0)
+        .execute(self.database.pool())
+        .await?;
+        Ok(ended.rows_affected() > 0)
+    }
+
+    /// Who has a consent, and when it was last used.
+    async fn use_of(&self, id: &str) -> Result<(TppRecord, Option<DateTime<Utc>>), StoreError> {
+        let row = sqlx::query(
+            "SELECT c.tpp, c.last_use, t.name, t.authority FROM consent c LEFT JOIN tpp t ON t.organisation = c.tpp \
+             WHERE c.id = $1",
+        )
+        .bind(id)
+        .fetch_one(self.database.pool())
+        .await?;
+        let last_use: Option<i64> = row.try_get("last_use")?;
+        let last_use = last_use.map(|last| {
+            DateTime::from_timestamp(last, 0).ok_or(StoreError::Corrupt {
+                what: "consent.last_use",
+            })
+        });
+        Ok((tpp(&row)?, last_use.transpose()?))
+    }
+}
+
+/// Writes down what a consent opens, account by account.
+pub(super) async fn open_accounts(
+    transaction: &mut Transaction<'static, Any>,
+    id: &str,
+    access: &AccountAccess,
+    grants: &[Grant],
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE consent SET access = $1 WHERE id = $2")
+        .bind(to_json(access)?)
+        .bind(id)
+        .execute(&mut **transaction)
+        .await?;
+    for (position, grant) in (0_i64..).zip(grants) {
+        sqlx::query(
+            "INSERT INTO consent_account (consent_id, position, account_id, balances, transactions, details, owner_name) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        )
+        .bind(id)
+        .bind(position)
+        .bind(&grant.account.0)
+        .bind(i64::from(grant.balances))
+        .bind(i64::from(grant.transactions))
+        .bind(i64::from(grant.details))
+        .bind(i64::from(grant.owner_name))
+        .execute(&mut **transaction)
+        .await?;
+    }
+    Ok(())
+}
+
+/// Without a record of it, the TPP has its number alone.
+fn tpp(row: &AnyRow) -> Result<TppRecord, StoreError> {
+    let organisation: String = row.try_get("tpp")?;
+    let name: Option<String> = row.try_get("name")?;
+    let authority: Option<String> = row.try_get("authority")?;
+    Ok(TppRecord {
+        name: name.unwrap_or_else(|| organisation.clone()),
+        authority: authority.unwrap_or_default(),
+        organisation,
+    })
+}

@@ -1,0 +1,243 @@
+//! Who is logged in to online banking.
+//!
+//! Of a token only its SHA-256 is kept: who reads the database cannot go on as a customer.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::Row as _;
+use sqlx::any::AnyRow;
+
+use super::{Database, StoreError};
+use crate::core_banking::PsuId;
+
+/// How far a customer has proved who she is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// By her password alone; the second factor is still to come.
+    Password,
+    /// By two factors.
+    Full,
+}
+
+impl Level {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            Self::Full => "full",
+        }
+    }
+}
+
+/// A session that goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// SHA-256 of its token, in hexadecimal: its name within the bank.
+    pub digest: String,
+    /// Whose it is.
+    pub psu: PsuId,
+    /// What she has proved.
+    pub level: Level,
+    /// When it began.
+    pub begun: DateTime<Utc>,
+    /// When it was last written down that it was used.
+    pub last_seen: DateTime<Utc>,
+}
+
+/// How long sessions last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lasting {
+    /// Without a request.
+    pub idle: TimeDelta,
+    /// In any case.
+    pub whole: TimeDelta,
+}
+
+/// Sessions of one customer; the oldest go first.
+const PER_CUSTOMER: i64 = 20;
+
+/// Sessions in the database.
+#[derive(Debug, Clone)]
+pub struct Sessions {
+    database: Database,
+    lasting: Lasting,
+}
+
+impl Sessions {
+    /// The sessions in that database.
+    #[must_use]
+    pub fn new(database: Database, lasting: Lasting) -> Self {
+        Self { database, lasting }
+    }
+
+    /// The session of that digest, unless it is over.
+    ///
+    /// Cost: one indexed look-up; and about ten times within the idle time a write, which says that it is used.
+    pub async fn find(
+        &self,
+        digest: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Session>, StoreError> {
+        let row = sqlx::query(
+            "SELECT digest, psu, level, begun, last_seen FROM session WHERE digest = $1",
+        )
+        .bind(digest)
+        .fetch_optional(self.database.pool())
+        .await?;
+        let Some(session) = row.as_ref().map(session).transpose()? else {
+            return Ok(None);
+        };
+        if now - session.last_seen >= self.lasting.idle || now - session.begun >= self.lasting.whole
+        {
+            return Ok(None);
+        }
+        if now - session.last_seen >= self.lasting.idle / 10 {
+            sqlx::query("UPDATE session SET last_seen = $1 WHERE digest = $2")
+                .bind(now.timestamp())
+                .bind(digest)
+                .execute(self.database.pool())
+                .await?;
+        }
+        Ok(Some(session))
+    }
+
+    /// Begins a session, and ends the one that it takes the place of. Sessions that are over are forgotten.
+    pub async fn begin(
+        &self,
+        digest: &str,
+        psu: &PsuId,
+        level: Level,
+        instead_of: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let mut transaction = self.database.begin_write().await?;
+        sqlx::query("DELETE FROM session WHERE digest = $1 OR last_seen <= $2")
+            .bind(instead_of.unwrap_or_default())
+            .bind((now - self.lasting.idle).timestamp())
+            .execute(&mut *transaction)
+            .await?;
+        sqlx::query(
+            "DELETE FROM session WHERE psu = $1 AND digest NOT IN \
+             (SELECT digest FROM session WHERE psu = $1 ORDER BY last_seen DESC LIMIT $2)",
+        )
+        .bind(&psu.0)
+        .bind(PER_CUSTOMER - 1)
+        .execute(&mut *transaction)
+        .await?;
+        sqlx::query(
+            "INSERT INTO session (digest, psu, level, begun, last_seen) VALUES ($1, $2, $3, $4, $4)",
+        )
+        .bind(digest)
+        .bind(&psu.0)
+        .bind(level.as_str())
+        .bind(now.timestamp())
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Ends a session.
+    pub async fn end(&self, digest: &str) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM session WHERE digest = $1")
+            .bind(digest)
+            .execute(self.database.pool())
+            .await?;
+        Ok(())
+    }
+}
+
+fn session(row: &AnyRow) -> Result<Session, StoreError> {
+    let corrupt = |what: &'static str| StoreError::Corrupt { what };
+    let time = |column: &'static str, what| -> Result<DateTime<Utc>, StoreError> {
+        DateTime::from_timestamp(row.try_get(column)?, 0).ok_or_else(|| corrupt(what))
+    };
+    Ok(Session {
+        digest: row.try_get("digest")?,
+        psu: PsuId(row.try_get("psu")?),
+        level: match row.try_get::<String, _>("level")?.as_str() {
+            "password" => Level::Password,
+            "full" => Level::Full,
+            _ => return Err(corrupt("session.level")),
+        },
+        begun: time("begun", "session.begun")?,
+        last_seen: time("last_seen", "session.last_seen")?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn sessions() -> (Sessions, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&folder.path().join("bank.db"))
+            .await
+            .unwrap();
+        let lasting = Lasting {
+            idle: TimeDelta::minutes(10),
+            whole: TimeDelta::hours(8),
+        };
+        (Sessions::new(database, lasting), folder)
+    }
+
+    fn at(minutes: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_790_000_000, 0).unwrap() + TimeDelta::minutes(minutes)
+    }
+
+    fn anna() -> PsuId {
+        PsuId("anna.weber".to_owned())
+    }
+
+    #[tokio::test]
+    async fn a_session_is_over_when_it_is_idle_or_old() {
+        let (sessions, _folder) = sessions().await;
+        let begin = async |digest| {
+            sessions
+                .begin(digest, &anna(), Level::Full, None, at(0))
+                .await
+                .unwrap();
+        };
+        let goes_on =
+            async |digest: &str, minute| sessions.find(digest, at(minute)).await.unwrap().is_some();
+        begin("idle").await;
+        assert!(goes_on("idle", 9).await);
+        assert!(goes_on("idle", 18).await, "each request prolongs it");
+        assert!(!goes_on("idle", 28).await);
+        begin("old").await;
+        for minute in (0..480).step_by(9) {
+            assert!(goes_on("old", minute).await, "{minute}");
+        }
+        assert!(!goes_on("old", 480).await);
+    }
+
+    #[tokio::test]
+    async fn another_session_takes_the_place_of_the_first() {
+        let (sessions, _folder) = sessions().await;
+        sessions
+            .begin("first", &anna(), Level::Password, None, at(0))
+            .await
+            .unwrap();
+        sessions
+            .begin("second", &anna(), Level::Full, Some("first"), at(1))
+            .await
+            .unwrap();
+        assert!(sessions.find("first", at(1)).await.unwrap().is_none());
+        let second = sessions.find("second", at(1)).await.unwrap().unwrap();
+        assert_eq!((second.level, second.psu), (Level::Full, anna()));
+        sessions.end("second").await.unwrap();
+        assert!(sessions.find("second", at(1)).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_customer_has_so_many_sessions_and_no_more() {
+        let (sessions, _folder) = sessions().await;
+        for number in 0..=PER_CUSTOMER {
+            let now = at(0) + TimeDelta::seconds(number);
+            sessions
+                .begin(&number.to_string(), &anna(), Level::Full, None, now)
+                .await
+                .unwrap();
+        }
+        assert!(sessions.find("0", at(1)).await.unwrap().is_none());
+        assert!(sessions.find("1", at(1)).await.unwrap().is_some());
+    }
+}
