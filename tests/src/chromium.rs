@@ -515,7 +515,9 @@ mod tests {
     async fn nothing_of_it_is_left() {
         let browser = Chromium::start(Scripts::On).await;
         let capabilities = browser.driver.capabilities();
-        let profile = capabilities["chrome"]["userDataDir"].as_str().unwrap();
+        let profile = capabilities.get("chrome").unwrap()["userDataDir"]
+            .as_str()
+            .unwrap();
         let profile = profile.to_owned();
         assert!(runs_with(&profile));
         // As if the driver did not answer any more.
