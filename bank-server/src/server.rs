@@ -26,7 +26,7 @@ use crate::identity::{LicenceSource, Licences, own_organisation};
 use crate::online_banking::listener::Entrance;
 use crate::online_banking::{self, OnlineBanking, PageLimits, Parts};
 use crate::operator::{self, Health};
-use crate::sca::Sca;
+use crate::sca::{Passkeys, Sca};
 use crate::store::consents::Consents;
 use crate::store::sessions::{Lasting, Sessions};
 use crate::store::vault::{Vault, VaultError};
@@ -163,21 +163,57 @@ impl BankServer {
             Approvals::new(consents.clone(), Arc::clone(&core), Arc::clone(&self.clock));
         let calendar = Calendar::new(Arc::clone(&self.clock), self.config.bank.time_zone);
         let vault = Vault::open_file(&self.config.key_file(), Arc::clone(&self.randomness))?;
+        let pages = self
+            .config
+            .online_banking
+            .as_ref()
+            .map(|pages| open_pages(&self.config, pages))
+            .transpose()?;
+        let passkeys = pages
+            .as_ref()
+            .map(|pages| {
+                let name = &self.config.bank.name;
+                let (database, vault) = (database.clone(), vault.clone());
+                Passkeys::new(pages.origin.url(), name, database, vault, calendar.clone())
+            })
+            .transpose()
+            .map_err(|error| {
+                let place = "online_banking.origin";
+                StartError::Configuration(vec![Fault::new(place, error.to_string())])
+            })?;
         let sca = Sca::new(
             &database,
-            vault,
-            None,
+            vault.clone(),
+            passkeys,
             calendar.clone(),
             Arc::clone(&self.randomness),
         );
         let authorisations = Authorisations::new(
             &database,
             Arc::clone(&core),
-            sca,
-            calendar,
+            sca.clone(),
+            calendar.clone(),
             Arc::clone(&self.randomness),
             self.config.sca.rules(),
         );
+        let online_banking = pages.as_ref().map(|pages| {
+            web::Data::new(OnlineBanking::new(Parts {
+                bank_name: self.config.bank.name.clone(),
+                origin: pages.origin.clone(),
+                core: Arc::clone(&core),
+                sessions: Sessions::new(database.clone(), pages.lasting),
+                lasting: pages.lasting,
+                sca,
+                authorisations: authorisations.clone(),
+                vault,
+                calendar,
+                randomness: Arc::clone(&self.randomness),
+                limits: PageLimits {
+                    headers: self.config.limits.header_bytes,
+                    time: Duration::from_secs(self.config.limits.request_seconds),
+                },
+            }))
+        });
         let door = Door::new(
             Arc::clone(&trust),
             self.config.limits.of_connections(),
@@ -189,28 +225,6 @@ impl BankServer {
             .map(ProxiedConfig::certificate_header)
             .transpose()
             .map_err(|fault| StartError::Configuration(vec![fault]))?;
-        let pages = self
-            .config
-            .online_banking
-            .as_ref()
-            .map(|pages| open_pages(&self.config, pages))
-            .transpose()?;
-        let online_banking = pages.as_ref().map(|pages| {
-            web::Data::new(OnlineBanking::new(Parts {
-                bank_name: self.config.bank.name.clone(),
-                origin: pages.origin.clone(),
-                core: Arc::clone(&core),
-                sessions: Sessions::new(database.clone(), pages.lasting),
-                lasting: pages.lasting,
-                key: [self.randomness.bytes(), self.randomness.bytes()].concat(),
-                clock: Arc::clone(&self.clock),
-                randomness: Arc::clone(&self.randomness),
-                limits: PageLimits {
-                    headers: self.config.limits.header_bytes,
-                    time: Duration::from_secs(self.config.limits.request_seconds),
-                },
-            }))
-        });
         let xs2a = web::Data::new(Xs2a {
             consents,
             core: Arc::clone(&core),

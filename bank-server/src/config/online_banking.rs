@@ -153,6 +153,12 @@ impl Origin {
         }
     }
 
+    /// The whole as an address.
+    #[must_use]
+    pub fn url(&self) -> &Url {
+        &self.0
+    }
+
     /// The host alone.
     #[must_use]
     pub fn host(&self) -> &str {

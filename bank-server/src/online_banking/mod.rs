@@ -24,15 +24,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::web;
-use bank_client::environment::{Clock, Randomness};
-use chrono::NaiveDate;
+use bank_client::environment::Randomness;
 
 use self::csrf::Seal;
 pub(crate) use self::headers::frame;
 use self::texts::Texts;
+use crate::calendar::Calendar;
 use crate::config::Origin;
+use crate::consent::authorisation::Authorisations;
 use crate::core_banking::CoreBanking;
+use crate::sca::Sca;
 use crate::store::sessions::{Lasting, Sessions};
+use crate::store::vault::Vault;
 
 /// What every page can use.
 pub(crate) struct OnlineBanking {
@@ -42,8 +45,10 @@ pub(crate) struct OnlineBanking {
     core: Arc<dyn CoreBanking>,
     sessions: Sessions,
     lasting: Lasting,
+    sca: Sca,
+    authorisations: Authorisations,
     seal: Seal,
-    clock: Arc<dyn Clock>,
+    calendar: Calendar,
     randomness: Arc<dyn Randomness>,
     limits: PageLimits,
 }
@@ -64,9 +69,11 @@ pub(crate) struct Parts {
     pub(crate) core: Arc<dyn CoreBanking>,
     pub(crate) sessions: Sessions,
     pub(crate) lasting: Lasting,
+    pub(crate) sca: Sca,
+    pub(crate) authorisations: Authorisations,
     /// What signs forms and cookies.
-    pub(crate) key: Vec<u8>,
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) vault: Vault,
+    pub(crate) calendar: Calendar,
     pub(crate) randomness: Arc<dyn Randomness>,
     pub(crate) limits: PageLimits,
 }
@@ -80,16 +87,13 @@ impl OnlineBanking {
             core: parts.core,
             sessions: parts.sessions,
             lasting: parts.lasting,
-            seal: Seal::new(&parts.key),
-            clock: parts.clock,
+            sca: parts.sca,
+            authorisations: parts.authorisations,
+            seal: Seal::new(&parts.vault.mac("online-banking", b"")),
+            calendar: parts.calendar,
             randomness: parts.randomness,
             limits: parts.limits,
         }
-    }
-
-    /// The bank's day.
-    fn today(&self) -> NaiveDate {
-        self.clock.now().date_naive()
     }
 }
 

@@ -47,7 +47,7 @@ impl Visit {
             .and_then(|value| state.seal.device_of(value));
         visit.phone = cookie(headers, &name(Cookie::Phone, secure)).map(str::to_owned);
         if let Some(digest) = cookie(headers, &name(Cookie::Session, secure)).and_then(digest_of) {
-            visit.session = state.sessions.find(&digest, state.clock.now()).await?;
+            visit.session = state.sessions.find(&digest, state.calendar.now()).await?;
             visit.digest = digest;
             visit.outgoing.get_mut().clear();
         }
@@ -111,7 +111,7 @@ impl Visit {
         level: Level,
     ) -> Result<(), StoreError> {
         let (digest, token) = token(state.randomness.as_ref());
-        let now = state.clock.now();
+        let now = state.calendar.now();
         let sessions = &state.sessions;
         sessions
             .begin(&digest, psu, level, Some(&self.digest), now)

@@ -51,7 +51,7 @@ pub(super) async fn page(
             Next::Start,
         )
     })?;
-    let today = state.today();
+    let today = state.calendar.today();
     let found = if query.errors.is_empty() {
         find(&state, &view, &query, today).await?
     } else {

@@ -121,6 +121,7 @@ mod tests {
         let account = Account {
             id: AccountId("1".to_owned()),
             kind: AccountKind::Payment(Box::new(serde_json::from_value(details).unwrap())),
+            approvals_needed: 1,
         };
         let balances = balance.map(|amount| {
             serde_json::from_value(serde_json::json!({
