@@ -181,6 +181,7 @@ pub(in super::super) const ENGLISH: Texts = Texts {
             to_do: "Go to your accounts and choose one there.",
         },
     },
+    elsewhere: super::english_elsewhere::ELSEWHERE,
     problems: ProblemTexts {
         not_found: Explained {
             name: "not-found",
