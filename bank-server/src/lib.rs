@@ -10,9 +10,9 @@
 //! | [`transport`] | the mutual-TLS door: who may connect |
 //! | [`identity`] | from a peer certificate to a TPP |
 //! | [`xs2a`] | the HTTP resources |
-//! | `online_banking` | the customers' own pages |
 //! | [`consent`] | the rules of consents, and how they are approved |
 //! | [`sca`] | how a customer proves who she is |
+//! | `online_banking` | the customers' own pages |
 //! | [`core_banking`] | the trait behind which a bank's systems stand, and the built-in ledger |
 //! | [`store`] | what XS2A itself must remember |
 //! | [`telemetry`] | what happened |

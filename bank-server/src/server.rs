@@ -29,6 +29,7 @@ use crate::operator::{self, Health};
 use crate::sca::{Passkeys, Sca};
 use crate::store::consents::Consents;
 use crate::store::sessions::{Lasting, Sessions};
+use crate::store::usage::Usage;
 use crate::store::vault::{Vault, VaultError};
 use crate::store::{Database, StoreError};
 use crate::telemetry::metrics::Metrics;
@@ -60,6 +61,14 @@ pub struct BankServer {
     clock: Arc<dyn Clock>,
     randomness: Arc<dyn Randomness>,
     observer: Arc<dyn DoorObserver>,
+    sockets: HandedIn,
+}
+
+/// Sockets that are open already, in place of addresses from the configuration.
+#[derive(Default)]
+struct HandedIn {
+    xs2a: Option<TcpListener>,
+    online_banking: Option<TcpListener>,
 }
 
 /// Why a bank could not be started.
@@ -108,7 +117,22 @@ impl BankServer {
             clock: Arc::new(SystemClock),
             randomness: Arc::new(SystemRandomness),
             observer: Arc::new(LogTurnedAway),
+            sockets: HandedIn::default(),
         }
+    }
+
+    /// Takes TPPs' connections from a socket that is open already, as service managers hand them over.
+    #[must_use]
+    pub fn xs2a_socket(mut self, socket: TcpListener) -> Self {
+        self.sockets.xs2a = Some(socket);
+        self
+    }
+
+    /// Takes customers' connections from a socket that is open already.
+    #[must_use]
+    pub fn online_banking_socket(mut self, socket: TcpListener) -> Self {
+        self.sockets.online_banking = Some(socket);
+        self
     }
 
     /// Puts another core banking system behind it.
@@ -159,28 +183,22 @@ impl BankServer {
             .core
             .unwrap_or_else(|| Arc::new(Ledger::new(database.clone())));
         let consents = Consents::new(database.clone());
-        let approvals =
-            Approvals::new(consents.clone(), Arc::clone(&core), Arc::clone(&self.clock));
         let calendar = Calendar::new(Arc::clone(&self.clock), self.config.bank.time_zone);
+        let approvals = Approvals::new(consents.clone(), Arc::clone(&core), calendar.clone());
         let vault = Vault::open_file(&self.config.key_file(), Arc::clone(&self.randomness))?;
         let pages = self
             .config
             .online_banking
             .as_ref()
-            .map(|pages| open_pages(&self.config, pages))
+            .map(|pages| open_pages(&self.config, pages, self.sockets.online_banking))
             .transpose()?;
         let passkeys = pages
             .as_ref()
             .map(|pages| {
                 let name = &self.config.bank.name;
-                let (database, vault) = (database.clone(), vault.clone());
-                Passkeys::new(pages.origin.url(), name, database, vault, calendar.clone())
+                pages.passkeys(name, &database, &vault, &calendar)
             })
-            .transpose()
-            .map_err(|error| {
-                let place = "online_banking.origin";
-                StartError::Configuration(vec![Fault::new(place, error.to_string())])
-            })?;
+            .transpose()?;
         let sca = Sca::new(
             &database,
             vault.clone(),
@@ -205,8 +223,8 @@ impl BankServer {
                 lasting: pages.lasting,
                 sca,
                 authorisations: authorisations.clone(),
-                vault,
-                calendar,
+                vault: vault.clone(),
+                calendar: calendar.clone(),
                 randomness: Arc::clone(&self.randomness),
                 limits: PageLimits {
                     headers: self.config.limits.header_bytes,
@@ -227,8 +245,11 @@ impl BankServer {
             .map_err(|fault| StartError::Configuration(vec![fault]))?;
         let xs2a = web::Data::new(Xs2a {
             consents,
+            usage: Usage::new(database.clone()),
+            rules: self.config.consent.rules(),
             core: Arc::clone(&core),
-            clock: self.clock,
+            calendar,
+            vault,
             randomness: self.randomness,
             limits: self.config.limits.of_requests(),
             certificate_header,
@@ -239,7 +260,7 @@ impl BankServer {
             trust: Arc::clone(&report),
             metrics: Metrics::of(Arc::clone(&report)),
         });
-        let (xs2a_socket, xs2a_address) = listen(self.config.xs2a.listen)?;
+        let (xs2a_socket, xs2a_address) = bound(self.sockets.xs2a, self.config.xs2a.listen)?;
         let (operator_socket, operator_address) = listen(self.config.operator.listen)?;
         let (proxied_socket, proxied_address) = proxied
             .map(|proxied| listen(proxied.listen))
@@ -333,6 +354,20 @@ fn open(
     }
 }
 
+/// The socket that was handed in, or one at that address.
+fn bound(
+    socket: Option<TcpListener>,
+    address: SocketAddr,
+) -> Result<(TcpListener, SocketAddr), StartError> {
+    let Some(socket) = socket else {
+        return listen(address);
+    };
+    let bound = socket
+        .local_addr()
+        .map_err(|error| StartError::Listen { address, error })?;
+    Ok((socket, bound))
+}
+
 fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
     let wrong = |error| StartError::Listen { address, error };
     let socket = TcpListener::bind(address).map_err(wrong)?;
@@ -349,10 +384,31 @@ struct Pages {
     lasting: Lasting,
 }
 
-fn open_pages(config: &Config, pages: &OnlineBankingConfig) -> Result<Pages, StartError> {
+impl Pages {
+    fn passkeys(
+        &self,
+        bank: &str,
+        database: &Database,
+        vault: &Vault,
+        calendar: &Calendar,
+    ) -> Result<Passkeys, StartError> {
+        let (database, vault, calendar) = (database.clone(), vault.clone(), calendar.clone());
+        let passkeys = Passkeys::new(self.origin.url(), bank, database, vault, calendar);
+        passkeys.map_err(|error| {
+            let fault = Fault::new("online_banking.origin", error.to_string());
+            StartError::Configuration(vec![fault])
+        })
+    }
+}
+
+fn open_pages(
+    config: &Config,
+    pages: &OnlineBankingConfig,
+    socket: Option<TcpListener>,
+) -> Result<Pages, StartError> {
     let entrance =
         entrance(config, pages).map_err(|fault| StartError::Configuration(vec![fault]))?;
-    let (socket, address) = listen(pages.listen)?;
+    let (socket, address) = bound(socket, pages.listen)?;
     Ok(Pages {
         socket,
         address,

@@ -153,6 +153,8 @@ fn since(from: Option<NaiveDate>) -> String {
 /// What the register grants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Licence {
+    /// The legal name.
+    pub name: String,
     /// The roles, in the country that was asked about.
     pub roles: BTreeSet<Role>,
     /// The last day for which that is known, where the end is.
@@ -200,6 +202,7 @@ impl Register {
         entry.check(today)?;
         let services = entry.services.get(country).into_iter().flatten();
         Ok(Licence {
+            name: entry.name.clone(),
             roles: services.map(|service| service.role()).collect(),
             last_day: entry.withdrawn_from.and_then(|day| day.pred_opt()),
         })
@@ -277,6 +280,7 @@ mod tests {
             BTreeSet::from([Role::AccountServicing, Role::AccountInformation])
         );
         assert_eq!(home.last_day, Some(day("2026-12-31")));
+        assert_eq!(home.name, "One");
         let host = ask("", "FR", "2026-05-01").unwrap();
         assert_eq!(host.roles, BTreeSet::from([Role::AccountInformation]));
         assert!(ask("", "ES", "2026-05-01").unwrap().roles.is_empty());

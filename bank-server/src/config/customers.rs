@@ -5,6 +5,7 @@ use serde::Deserialize;
 use shared_types::authorisation::ScaApproach;
 
 use super::Fault;
+use crate::consent::ConsentRules;
 use crate::consent::authorisation::Rules;
 
 /// Section `[consent]`.
@@ -146,6 +147,17 @@ impl ScaConfig {
 }
 
 impl ConsentConfig {
+    pub(crate) fn rules(&self) -> ConsentRules {
+        let minutes = |minutes: u32| TimeDelta::minutes(minutes.into());
+        ConsentRules {
+            longest_days: self.longest_days,
+            history_days: self.history_days,
+            history: minutes(self.history_minutes),
+            one_off: minutes(self.one_off_minutes),
+            approval: minutes(self.approval_minutes),
+        }
+    }
+
     pub(super) fn faults(&self) -> Vec<Fault> {
         let day = 24 * 60;
         in_range(&[

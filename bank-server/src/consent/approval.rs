@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use bank_client::environment::Clock;
-use shared_types::account::AccountReference;
-use shared_types::consent::{AccountAccess, ConsentStatus};
+use shared_types::consent::ConsentStatus;
 
-use super::{NotTheCustomers, grants, status_on};
-use crate::core_banking::{Account, CoreBanking, CoreBankingError, PsuId};
+use super::{NotTheCustomers, chosen, grants, standing};
+use crate::calendar::Calendar;
+use crate::core_banking::{CoreBanking, CoreBankingError, PsuId};
 use crate::store::StoreError;
-use crate::store::consents::{Consents, Grant};
+use crate::store::consents::Consents;
 
 /// Approves consents in the name of customers.
 ///
@@ -19,7 +18,7 @@ use crate::store::consents::{Consents, Grant};
 pub struct Approvals {
     consents: Consents,
     core: Arc<dyn CoreBanking>,
-    clock: Arc<dyn Clock>,
+    calendar: Calendar,
 }
 
 /// Why a consent was not approved.
@@ -46,15 +45,11 @@ pub enum ApprovalError {
 }
 
 impl Approvals {
-    pub(crate) fn new(
-        consents: Consents,
-        core: Arc<dyn CoreBanking>,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
+    pub(crate) fn new(consents: Consents, core: Arc<dyn CoreBanking>, calendar: Calendar) -> Self {
         Self {
             consents,
             core,
-            clock,
+            calendar,
         }
     }
 
@@ -65,8 +60,8 @@ impl Approvals {
             .find_for_customer(consent_id)
             .await?
             .ok_or(ApprovalError::Unknown)?;
-        let now = self.clock.now();
-        let status = status_on(&consent, now.date_naive());
+        let now = self.calendar.now();
+        let status = standing(&consent, now, &self.calendar);
         if status != ConsentStatus::Received {
             return Err(ApprovalError::NotReceived(status));
         }
@@ -91,28 +86,5 @@ impl Approvals {
                 .ok_or(ApprovalError::Unknown)?;
             Err(ApprovalError::NotReceived(consent.status))
         }
-    }
-}
-
-/// A consent that left the choice to the bank says, once approved, what was chosen.
-fn chosen(access: AccountAccess, opened: &[Grant], accounts: &[Account]) -> AccountAccess {
-    if [&access.accounts, &access.balances, &access.transactions]
-        .into_iter()
-        .flatten()
-        .any(|list| !list.is_empty())
-    {
-        return access;
-    }
-    let references: Vec<AccountReference> = opened
-        .iter()
-        .filter_map(|grant| accounts.iter().find(|account| account.id == grant.account))
-        .map(Account::reference)
-        .collect();
-    let fill = |list: Option<Vec<AccountReference>>| list.map(|_| references.clone());
-    AccountAccess {
-        accounts: fill(access.accounts),
-        balances: fill(access.balances),
-        transactions: fill(access.transactions),
-        ..access
     }
 }

@@ -1,7 +1,7 @@
 //! What an approved consent opens.
 
 use shared_types::account::AccountReference;
-use shared_types::consent::AccountAccess;
+use shared_types::consent::{AccountAccess, AdditionalInformation, AllAccounts};
 
 use crate::core_banking::{Account, AccountKind};
 use crate::store::consents::Grant;
@@ -14,36 +14,27 @@ pub struct NotTheCustomers;
 /// Works out which of the customer's accounts an access opens, and how far.
 ///
 /// A dedicated consent opens what it names, and naming an account that is not the customer's fails the whole: the
-/// customer must not approve what she cannot see. A global consent, and one that leaves the choice to the bank, opens
+/// customer must not approve what she cannot see. Every other kind, and one that leaves the choice to the bank, opens
 /// everything among `accounts`: hand in what the customer chose. For a bank-offered consent only what it asked for is
 /// opened of each account.
 pub fn grants(access: &AccountAccess, accounts: &[Account]) -> Result<Vec<Grant>, NotTheCustomers> {
-    if access.all_psd2.is_some() {
+    if let Some(extent) = extent_of_all(access) {
         return Ok(accounts
             .iter()
-            .map(|account| grant(account, true, true))
+            .map(|account| extent.grant(account))
             .collect());
     }
-    let lists = [&access.accounts, &access.balances, &access.transactions];
-    if lists.into_iter().flatten().all(Vec::is_empty) {
-        let (balances, transactions) = (access.balances.is_some(), access.transactions.is_some());
-        return Ok(accounts
-            .iter()
-            .map(|account| grant(account, balances, transactions))
-            .collect());
-    }
-    let named = |list: &Option<Vec<AccountReference>>| -> Vec<AccountReference> {
-        list.clone().unwrap_or_default()
-    };
-    let (details, balances, transactions) = (
-        named(&access.accounts),
-        named(&access.balances),
-        named(&access.transactions),
-    );
-    let all_known = details
-        .iter()
-        .chain(&balances)
-        .chain(&transactions)
+    let additional = access.additional_information.as_ref();
+    let [details, balances, transactions, owners] = [
+        access.accounts.as_deref(),
+        access.balances.as_deref(),
+        access.transactions.as_deref(),
+        additional.and_then(|additional| additional.owner_name.as_deref()),
+    ]
+    .map(Option::unwrap_or_default);
+    let all_known = [details, balances, transactions, owners]
+        .into_iter()
+        .flatten()
         .all(|reference| accounts.iter().any(|account| names(reference, account)));
     if !all_known {
         return Err(NotTheCustomers);
@@ -51,21 +42,94 @@ pub fn grants(access: &AccountAccess, accounts: &[Account]) -> Result<Vec<Grant>
     let opened = accounts.iter().filter_map(|account| {
         let within =
             |list: &[AccountReference]| list.iter().any(|reference| names(reference, account));
-        let (balances, transactions) = (within(&balances), within(&transactions));
-        (within(&details) || balances || transactions)
-            .then(|| grant(account, balances, transactions))
+        let extent = Extent {
+            details: true,
+            balances: within(balances),
+            transactions: within(transactions),
+            owner_name: within(owners),
+        };
+        (within(details) || extent.balances || extent.transactions).then(|| extent.grant(account))
     });
     Ok(opened.collect())
 }
 
-fn grant(account: &Account, balances: bool, transactions: bool) -> Grant {
-    Grant {
-        account: account.id.clone(),
-        details: true,
-        balances,
-        transactions,
-        owner_name: false,
+/// What an approved access says in place of what was asked for: where the choice was left to the bank, what was chosen.
+#[must_use]
+pub fn chosen(access: AccountAccess, opened: &[Grant], accounts: &[Account]) -> AccountAccess {
+    if !is_bank_offered(&access) {
+        return access;
     }
+    let references: Vec<AccountReference> = opened
+        .iter()
+        .filter_map(|grant| accounts.iter().find(|account| account.id == grant.account))
+        .map(Account::reference)
+        .collect();
+    let fill = |list: Option<Vec<AccountReference>>| list.map(|_| references.clone());
+    AccountAccess {
+        accounts: fill(access.accounts),
+        balances: fill(access.balances),
+        transactions: fill(access.transactions),
+        additional_information: access.additional_information.map(|additional| {
+            AdditionalInformation {
+                owner_name: fill(additional.owner_name),
+                ..additional
+            }
+        }),
+        ..access
+    }
+}
+
+/// Whether an access leaves it to the customer, at the bank, which accounts it opens.
+#[must_use]
+pub fn is_bank_offered(access: &AccountAccess) -> bool {
+    let lists = [&access.accounts, &access.balances, &access.transactions];
+    lists.into_iter().any(Option::is_some) && lists.into_iter().flatten().all(Vec::is_empty)
+}
+
+/// How far an account is opened.
+struct Extent {
+    details: bool,
+    balances: bool,
+    transactions: bool,
+    owner_name: bool,
+}
+
+impl Extent {
+    fn grant(&self, account: &Account) -> Grant {
+        Grant {
+            account: account.id.clone(),
+            details: self.details,
+            balances: self.balances,
+            transactions: self.transactions,
+            owner_name: self.owner_name,
+        }
+    }
+}
+
+/// How far an access opens all accounts alike; `None` for one that names them.
+fn extent_of_all(access: &AccountAccess) -> Option<Extent> {
+    let listed = |all: AllAccounts, balances: bool, whole: bool| Extent {
+        details: whole,
+        balances,
+        transactions: whole,
+        owner_name: all == AllAccounts::AllAccountsWithOwnerName,
+    };
+    if let Some(all) = access.all_psd2 {
+        return Some(listed(all, true, true));
+    }
+    if let Some(all) = access.available_accounts_with_balance {
+        return Some(listed(all, true, false));
+    }
+    if let Some(all) = access.available_accounts {
+        return Some(listed(all, false, false));
+    }
+    let additional = access.additional_information.as_ref();
+    is_bank_offered(access).then(|| Extent {
+        details: true,
+        balances: access.balances.is_some(),
+        transactions: access.transactions.is_some(),
+        owner_name: additional.is_some_and(|additional| additional.owner_name.is_some()),
+    })
 }
 
 /// Whether a reference means that account. Without a currency it means all currencies of an account number.
@@ -124,12 +188,22 @@ mod tests {
         ]
     }
 
-    fn opened(access: Value) -> Result<Vec<(String, bool, bool)>, NotTheCustomers> {
+    /// Account, and a letter for each of details, balances, transactions and the owner's name.
+    fn opened(access: Value) -> Result<Vec<(String, String)>, NotTheCustomers> {
         let access = serde_json::from_value(access).unwrap();
         let grants = grants(&access, &accounts())?;
         Ok(grants
             .into_iter()
-            .map(|grant| (grant.account.0, grant.balances, grant.transactions))
+            .map(|grant| {
+                let opened = [
+                    (grant.details, 'd'),
+                    (grant.balances, 'b'),
+                    (grant.transactions, 't'),
+                    (grant.owner_name, 'o'),
+                ];
+                let letters = opened.into_iter().filter(|(opened, _)| *opened);
+                (grant.account.0, letters.map(|(_, letter)| letter).collect())
+            })
             .collect())
     }
 
@@ -138,17 +212,33 @@ mod tests {
         let opened_by = opened(json!({
             "accounts": [{ "iban": "NL91ABNA0417164300" }],
             "balances": [{ "iban": EURO }],
-            "transactions": [{ "iban": EURO, "currency": "USD" }, { "maskedPan": "525412******3241" }]
+            "transactions": [{ "iban": EURO, "currency": "USD" }, { "maskedPan": "525412******3241" }],
+            "additionalInformation": { "ownerName": [{ "iban": EURO, "currency": "USD" }] }
         }));
+        let expected = [
+            ("euro", "db"),
+            ("dollar", "dbto"),
+            ("other", "d"),
+            ("card", "dt"),
+        ];
         assert_eq!(
             opened_by.unwrap(),
-            [
-                ("euro".into(), true, false),
-                ("dollar".into(), true, true),
-                ("other".into(), false, false),
-                ("card".into(), false, true)
-            ]
+            expected.map(|(account, letters)| (account.to_owned(), letters.to_owned()))
         );
+    }
+
+    #[test]
+    fn the_owners_name_opens_no_account_by_itself() {
+        let opened_by = opened(json!({
+            "accounts": [{ "iban": "NL91ABNA0417164300" }],
+            "additionalInformation": { "ownerName": [{ "iban": EURO }] }
+        }));
+        assert_eq!(opened_by.unwrap(), [("other".to_owned(), "d".to_owned())]);
+        let foreign = json!({
+            "accounts": [{ "iban": EURO }],
+            "additionalInformation": { "ownerName": [{ "iban": "FR1420041010050500013M02606" }] }
+        });
+        assert_eq!(opened(foreign), Err(NotTheCustomers));
     }
 
     #[test]
@@ -162,19 +252,58 @@ mod tests {
     }
 
     #[test]
-    fn global_and_bank_offered_consents_open_all_as_far_as_asked() {
-        assert!(
-            opened(json!({ "allPsd2": "allAccounts" }))
-                .unwrap()
-                .iter()
-                .all(|(_, balances, transactions)| *balances && *transactions)
+    fn all_other_kinds_open_all_accounts_as_far_as_asked() {
+        for (access, letters) in [
+            (json!({ "allPsd2": "allAccounts" }), "dbt"),
+            (json!({ "allPsd2": "allAccountsWithOwnerName" }), "dbto"),
+            (json!({ "availableAccounts": "allAccounts" }), ""),
+            (
+                json!({ "availableAccounts": "allAccountsWithOwnerName" }),
+                "o",
+            ),
+            (
+                json!({ "availableAccountsWithBalance": "allAccounts" }),
+                "b",
+            ),
+            (
+                json!({ "availableAccountsWithBalance": "allAccountsWithOwnerName" }),
+                "bo",
+            ),
+            (json!({ "accounts": [] }), "d"),
+            (json!({ "balances": [] }), "db"),
+            (
+                json!({ "transactions": [], "additionalInformation": { "ownerName": [] } }),
+                "dto",
+            ),
+        ] {
+            let opened = opened(access.clone()).unwrap();
+            assert_eq!(opened.len(), 4, "{access}");
+            assert!(
+                opened.iter().all(|(_, found)| found == letters),
+                "{access} {opened:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_was_chosen_is_told_where_there_was_a_choice() {
+        let tell = |access: Value| {
+            let access: AccountAccess = serde_json::from_value(access).unwrap();
+            let chosen_accounts = &accounts()[..1];
+            let opened = grants(&access, chosen_accounts).unwrap();
+            serde_json::to_value(chosen(access, &opened, chosen_accounts)).unwrap()
+        };
+        let euro = json!([{ "iban": EURO, "currency": "EUR" }]);
+        assert_eq!(
+            tell(json!({ "balances": [], "additionalInformation": { "ownerName": [] } })),
+            json!({ "balances": euro, "additionalInformation": { "ownerName": euro } })
         );
-        let offered = opened(json!({ "balances": [] })).unwrap();
-        assert_eq!(offered.len(), 4);
-        assert!(
-            offered
-                .iter()
-                .all(|(_, balances, transactions)| *balances && !*transactions)
-        );
+        for as_asked in [
+            json!({ "accounts": [{ "iban": EURO, "currency": "EUR" }], "balances": [] }),
+            json!({ "allPsd2": "allAccounts" }),
+            json!({ "availableAccounts": "allAccounts" }),
+        ] {
+            assert_eq!(tell(as_asked.clone()), as_asked);
+        }
     }
 }

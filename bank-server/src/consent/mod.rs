@@ -1,31 +1,17 @@
-//! The rules of consents: what may be asked for, what an approval opens, and what may be read.
+//! The rules of consents: what may be asked for, what an approval opens, how a consent lives, and how often it may be
+//! used.
 //!
-//! [`check_request()`], [`grants()`] and [`status_on()`] are pure; [`Approvals`] applies them to the store on behalf of a
-//! customer.
+//! All of it is pure but [`authorisation`], which applies the rules to the store.
 
 mod approval;
 pub mod authorisation;
-mod choice;
 mod grants;
 mod request;
-
-use chrono::NaiveDate;
-use shared_types::consent::ConsentStatus;
+mod state;
+mod usage;
 
 pub use self::approval::{ApprovalError, Approvals};
-pub use self::grants::{NotTheCustomers, grants};
+pub use self::grants::{NotTheCustomers, chosen, grants, is_bank_offered};
 pub use self::request::{Violation, check_request};
-use crate::store::consents::Consent;
-
-/// Where a consent stands on that day: one whose last day has passed is expired, whatever is written down.
-#[must_use]
-pub fn status_on(consent: &Consent, today: NaiveDate) -> ConsentStatus {
-    match consent.status {
-        ConsentStatus::Received | ConsentStatus::PartiallyAuthorised | ConsentStatus::Valid
-            if today > consent.valid_until =>
-        {
-            ConsentStatus::Expired
-        }
-        status => status,
-    }
-}
+pub use self::state::{Event, after, last_action_day, standing};
+pub use self::usage::{Allowance, ConsentRules, Resource, allowance};

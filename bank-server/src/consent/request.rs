@@ -59,69 +59,92 @@ pub fn check_request(request: &ConsentRequest, today: NaiveDate) -> Result<(), V
 }
 
 fn check_access(access: &AccountAccess) -> Result<(), Violation> {
-    use shared_types::consent::AllAccounts;
-
-    let unsupported = [
-        (
-            "access.availableAccounts",
-            access.available_accounts.is_some(),
-        ),
-        (
-            "access.availableAccountsWithBalance",
-            access.available_accounts_with_balance.is_some(),
-        ),
-        (
-            "access.additionalInformation",
-            access.additional_information.is_some(),
-        ),
-        ("access.restrictedTo", access.restricted_to.is_some()),
-        (
-            "access.allPsd2",
-            access.all_psd2 == Some(AllAccounts::AllAccountsWithOwnerName),
-        ),
-    ];
-    if let Some((path, _)) = unsupported.into_iter().find(|(_, asked)| *asked) {
+    if access.restricted_to.is_some() {
         return violation(
             MessageCode::ParameterNotSupported,
-            path,
-            "this bank grants dedicated (accounts, balances, transactions), bank-offered (empty lists) and global \
-             (allPsd2: allAccounts) consents",
+            "access.restrictedTo",
+            "this bank does not restrict consents to types of accounts; name the accounts",
         );
     }
     let lists = [
-        ("accounts", access.accounts.as_ref()),
-        ("balances", access.balances.as_ref()),
-        ("transactions", access.transactions.as_ref()),
+        ("access.accounts", access.accounts.as_ref()),
+        ("access.balances", access.balances.as_ref()),
+        ("access.transactions", access.transactions.as_ref()),
     ];
-    let named = lists.iter().any(|(_, list)| list.is_some());
-    match (named, access.all_psd2.is_some()) {
-        (false, false) => {
+    let kinds = [
+        lists.iter().any(|(_, list)| list.is_some()),
+        access.available_accounts.is_some(),
+        access.available_accounts_with_balance.is_some(),
+        access.all_psd2.is_some(),
+    ];
+    match kinds.into_iter().filter(|asked| *asked).count() {
+        0 => {
             return violation(
                 MessageCode::FormatError,
                 "access",
                 "say which accounts, and what of them",
             );
         }
-        (true, true) => {
+        1 => {}
+        _ => {
             return violation(
                 MessageCode::ParameterNotConsistent,
                 "access",
-                "a global consent (allPsd2) names no accounts",
+                "ask for one kind: accounts, balances and transactions; or availableAccounts; or \
+                 availableAccountsWithBalance; or allPsd2",
             );
         }
-        _ => {}
     }
-    for (name, list) in lists {
-        if list.is_some_and(|list| list.len() > MOST_ACCOUNTS) {
-            return violation(
-                MessageCode::FormatError,
-                format!("access.{name}"),
-                "name at most 100 accounts",
-            );
-        }
-        for (index, reference) in list.into_iter().flatten().enumerate() {
-            check_reference(reference, &format!("access.{name}[{index}]"))?;
-        }
+    for (path, list) in lists {
+        check_list(path, list)?;
+    }
+    check_additional(access)
+}
+
+fn check_list(path: &str, list: Option<&Vec<AccountReference>>) -> Result<(), Violation> {
+    if list.is_some_and(|list| list.len() > MOST_ACCOUNTS) {
+        return violation(MessageCode::FormatError, path, "name at most 100 accounts");
+    }
+    for (index, reference) in list.into_iter().flatten().enumerate() {
+        check_reference(reference, &format!("{path}[{index}]"))?;
+    }
+    Ok(())
+}
+
+/// What is asked for beyond PSD2: the names of the owners, of accounts that are asked for anyway.
+fn check_additional(access: &AccountAccess) -> Result<(), Violation> {
+    const PATH: &str = "access.additionalInformation.ownerName";
+
+    let Some(additional) = &access.additional_information else {
+        return Ok(());
+    };
+    if additional.trusted_beneficiaries.is_some() {
+        return violation(
+            MessageCode::ParameterNotSupported,
+            "access.additionalInformation.trustedBeneficiaries",
+            "this bank does not open trusted beneficiaries",
+        );
+    }
+    let Some(owners) = &additional.owner_name else {
+        return Ok(());
+    };
+    check_list(PATH, Some(owners))?;
+    let lists = [&access.accounts, &access.balances, &access.transactions];
+    if lists.into_iter().all(Option::is_none) {
+        return violation(
+            MessageCode::ParameterNotConsistent,
+            PATH,
+            "ask for the owner's name of all accounts by allAccountsWithOwnerName",
+        );
+    }
+    let named: Vec<&AccountReference> = lists.into_iter().flatten().flatten().collect();
+    if owners.is_empty() != named.is_empty() || !owners.iter().all(|owner| named.contains(&owner)) {
+        return violation(
+            MessageCode::ParameterNotConsistent,
+            PATH,
+            "name accounts as they are named in accounts, balances or transactions; where the customer is to choose, \
+             leave all lists empty",
+        );
     }
     Ok(())
 }
@@ -182,14 +205,67 @@ mod tests {
     }
 
     #[test]
-    fn the_three_kinds_of_access_pass() {
+    fn all_kinds_of_access_pass() {
         let iban = json!({ "iban": "DE89370400440532013000" });
-        assert_eq!(
-            fault(json!({ "balances": [iban], "transactions": [] }), |_| ()),
-            ""
-        );
-        assert_eq!(fault(json!({ "accounts": [] }), |_| ()), "");
-        assert_eq!(fault(json!({ "allPsd2": "allAccounts" }), |_| ()), "");
+        for access in [
+            json!({ "balances": [iban], "transactions": [] }),
+            json!({ "accounts": [] }),
+            json!({ "allPsd2": "allAccounts" }),
+            json!({ "allPsd2": "allAccountsWithOwnerName" }),
+            json!({ "availableAccounts": "allAccounts" }),
+            json!({ "availableAccounts": "allAccountsWithOwnerName" }),
+            json!({ "availableAccountsWithBalance": "allAccounts" }),
+            json!({ "availableAccountsWithBalance": "allAccountsWithOwnerName" }),
+            json!({ "accounts": [iban], "additionalInformation": { "ownerName": [iban] } }),
+            json!({ "accounts": [], "additionalInformation": { "ownerName": [] } }),
+            json!({ "accounts": [], "additionalInformation": {} }),
+        ] {
+            assert_eq!(fault(access.clone(), |_| ()), "", "{access}");
+        }
+    }
+
+    #[test]
+    fn what_goes_beyond_the_accounts_has_its_rules() {
+        let one = json!({ "iban": "DE89370400440532013000" });
+        let other = json!({ "iban": "NL91ABNA0417164300" });
+        let owner = "access.additionalInformation.ownerName";
+        for (access, expected) in [
+            (
+                json!({ "accounts": [one], "additionalInformation": { "ownerName": [other] } }),
+                format!("PARAMETER_NOT_CONSISTENT {owner}"),
+            ),
+            (
+                json!({ "accounts": [one], "additionalInformation": { "ownerName": [] } }),
+                format!("PARAMETER_NOT_CONSISTENT {owner}"),
+            ),
+            (
+                json!({ "accounts": [], "additionalInformation": { "ownerName": [one] } }),
+                format!("PARAMETER_NOT_CONSISTENT {owner}"),
+            ),
+            (
+                json!({ "allPsd2": "allAccounts", "additionalInformation": { "ownerName": [] } }),
+                format!("PARAMETER_NOT_CONSISTENT {owner}"),
+            ),
+            (
+                json!({ "accounts": [one], "additionalInformation": { "ownerName": [{}] } }),
+                format!("FORMAT_ERROR {owner}[0]"),
+            ),
+            (
+                json!({ "accounts": [one], "additionalInformation": { "trustedBeneficiaries": [one] } }),
+                "PARAMETER_NOT_SUPPORTED access.additionalInformation.trustedBeneficiaries"
+                    .to_owned(),
+            ),
+            (
+                json!({ "accounts": [one], "restrictedTo": ["CACC"] }),
+                "PARAMETER_NOT_SUPPORTED access.restrictedTo".to_owned(),
+            ),
+            (
+                json!({ "availableAccounts": "allAccounts", "availableAccountsWithBalance": "allAccounts" }),
+                "PARAMETER_NOT_CONSISTENT access".to_owned(),
+            ),
+        ] {
+            assert_eq!(fault(access.clone(), |_| ()), expected, "{access}");
+        }
     }
 
     #[test]
@@ -219,10 +295,6 @@ mod tests {
         assert_eq!(
             fault(json!({ "allPsd2": "allAccounts", "accounts": [] }), |_| ()),
             "PARAMETER_NOT_CONSISTENT access"
-        );
-        assert_eq!(
-            fault(json!({ "availableAccounts": "allAccounts" }), |_| ()),
-            "PARAMETER_NOT_SUPPORTED access.availableAccounts"
         );
         assert_eq!(
             fault(all.clone(), |body| body["validUntil"] = "2026-11-23".into()),

@@ -82,8 +82,8 @@ pub(super) trait Searchable {
     fn texts(&self) -> impl Iterator<Item = &str>;
 }
 
-fn text<const MAX: usize>(text: &Option<Text<MAX>>) -> Option<&str> {
-    text.as_ref().map(Text::as_str)
+fn text<const MAX: usize>(text: Option<&Text<MAX>>) -> Option<&str> {
+    text.map(Text::as_str)
 }
 
 impl Searchable for Transaction {
@@ -94,14 +94,14 @@ impl Searchable for Transaction {
             .flatten()
             .map(|reference| reference.reference.as_str());
         [
-            text(&self.creditor_name),
-            text(&self.ultimate_creditor),
-            text(&self.debtor_name),
-            text(&self.ultimate_debtor),
-            text(&self.remittance_information_unstructured),
-            text(&self.remittance_information_structured),
-            text(&self.additional_information),
-            text(&self.end_to_end_id),
+            text(self.creditor_name.as_ref()),
+            text(self.ultimate_creditor.as_ref()),
+            text(self.debtor_name.as_ref()),
+            text(self.ultimate_debtor.as_ref()),
+            text(self.remittance_information_unstructured.as_ref()),
+            text(self.remittance_information_structured.as_ref()),
+            text(self.additional_information.as_ref()),
+            text(self.end_to_end_id.as_ref()),
         ]
         .into_iter()
         .flatten()
@@ -111,7 +111,7 @@ impl Searchable for Transaction {
 
 impl Searchable for CardTransaction {
     fn texts(&self) -> impl Iterator<Item = &str> {
-        text(&self.transaction_details).into_iter()
+        text(self.transaction_details.as_ref()).into_iter()
     }
 }
 

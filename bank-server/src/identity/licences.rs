@@ -52,9 +52,10 @@ impl Policy for Licences {
             });
         };
         let licence = register.licence(tpp.organisation(), &self.country, day(now))?;
+        let until = licence.last_day.map(last_second);
         Ok(Admitted {
-            peer: tpp.only(&licence.roles),
-            until: licence.last_day.map(last_second),
+            peer: tpp.licensed(licence),
+            until,
         })
     }
 

@@ -5,7 +5,9 @@ mod licences;
 use std::collections::BTreeSet;
 
 use rustls_pki_types::CertificateDer;
+use shared_types::certificate::hosts;
 use shared_types::eidas::{IdentityError, OrganisationId, Psd2Identity, Role, identify};
+use shared_types::register::Licence;
 
 pub(crate) use self::licences::own_organisation;
 pub use self::licences::{LicenceSource, Licences, NotATpp};
@@ -16,6 +18,10 @@ pub use self::licences::{LicenceSource, Licences, NotATpp};
 pub struct Tpp {
     identity: Psd2Identity,
     roles: BTreeSet<Role>,
+    /// As the register has it, where there is one.
+    registered_name: Option<String>,
+    /// The host names in its certificate.
+    hosts: Vec<String>,
 }
 
 impl Tpp {
@@ -23,12 +29,18 @@ impl Tpp {
     pub fn of(certificate: &CertificateDer<'_>) -> Result<Self, IdentityError> {
         let identity = identify(certificate)?;
         let roles = identity.roles.clone();
-        Ok(Self { identity, roles })
+        Ok(Self {
+            identity,
+            roles,
+            registered_name: None,
+            hosts: hosts(certificate),
+        })
     }
 
-    /// Keeps the roles that are granted elsewhere as well.
-    fn only(mut self, granted: &BTreeSet<Role>) -> Self {
-        self.roles.retain(|role| granted.contains(role));
+    /// Takes the register's word: the roles that it grants as well, and the name by which it knows the TPP.
+    fn licensed(mut self, licence: Licence) -> Self {
+        self.roles.retain(|role| licence.roles.contains(role));
+        self.registered_name = Some(licence.name);
         self
     }
 
@@ -38,10 +50,16 @@ impl Tpp {
         &self.identity.organisation
     }
 
-    /// Its legal name.
+    /// Its legal name: the register's word, and without a register the certificate's.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.identity.name
+        self.registered_name.as_ref().unwrap_or(&self.identity.name)
+    }
+
+    /// The host names that its certificate is for.
+    #[must_use]
+    pub fn hosts(&self) -> &[String] {
+        &self.hosts
     }
 
     /// The authority that licensed it, such as `DE-BAFIN`.

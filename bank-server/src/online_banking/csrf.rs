@@ -4,6 +4,8 @@ use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use crate::core_banking::PsuId;
+
 /// What a form does, such as `log-in` or `approve/` with the id of an authorisation: a token is good for this alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Purpose(String);
@@ -38,15 +40,31 @@ impl Seal {
         self.holds(token, &form(session, purpose))
     }
 
-    /// What is put into the cookie of a device that a customer has fully logged in with.
-    pub(super) fn device(&self, id: &str) -> String {
-        format!("{id}.{}", self.sign(&device(id)))
+    /// What is put into the cookie of a device.
+    pub(super) fn device_cookie(&self, device: &Device) -> String {
+        let body = device.body();
+        format!("{body}.{}", self.sign(&format!("device\n{body}")))
     }
 
-    /// The id in such a cookie, if we made it.
-    pub(super) fn device_of(&self, cookie: &str) -> Option<String> {
-        let (id, tag) = cookie.split_once('.')?;
-        self.holds(tag, &device(id)).then(|| id.to_owned())
+    /// The device of such a cookie, if we made it.
+    pub(super) fn device_of(&self, cookie: &str) -> Option<Device> {
+        let (body, tag) = cookie.rsplit_once('.')?;
+        if !self.holds(tag, &format!("device\n{body}")) {
+            return None;
+        }
+        let mut parts = body.split('.').map(str::to_owned);
+        Some(Device {
+            id: parts.next()?,
+            customers: parts.collect(),
+        })
+    }
+
+    /// How a device remembers a customer: nobody can tell from it who that is.
+    pub(super) fn mark(&self, psu: &PsuId) -> String {
+        self.sign(&format!("customer\n{}", psu.0))
+            .chars()
+            .take(16)
+            .collect()
     }
 
     fn sign(&self, message: &str) -> String {
@@ -60,13 +78,52 @@ impl Seal {
     }
 }
 
-// A digest is hexadecimal and a device's id a UUID: no two messages are alike.
+// A digest is hexadecimal, so that no two forms make one message.
 fn form(session: &str, Purpose(purpose): &Purpose) -> String {
     format!("form\n{session}\n{purpose}")
 }
 
-fn device(id: &str) -> String {
-    format!("device\n{id}")
+/// A device with which customers have fully logged in. Their own mistakes there are counted apart from those of others
+/// elsewhere; so it is known for whom it is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Device {
+    pub(super) id: String,
+    /// Their marks, the latest last.
+    customers: Vec<String>,
+}
+
+/// Customers that one device remembers.
+const CUSTOMERS: usize = 5;
+
+impl Device {
+    pub(super) fn new(id: String) -> Self {
+        Self {
+            id,
+            customers: Vec::new(),
+        }
+    }
+
+    pub(super) fn knows(&self, mark: &str) -> bool {
+        self.customers.iter().any(|known| known == mark)
+    }
+
+    /// The same device, after that customer has logged in with it.
+    pub(super) fn with(mut self, mark: String) -> Self {
+        self.customers.retain(|known| *known != mark);
+        self.customers.push(mark);
+        let too_many = self.customers.len().saturating_sub(CUSTOMERS);
+        self.customers.drain(..too_many);
+        self
+    }
+
+    fn body(&self) -> String {
+        let mut body = self.id.clone();
+        for mark in &self.customers {
+            body.push('.');
+            body.push_str(mark);
+        }
+        body
+    }
 }
 
 #[cfg(test)]
@@ -89,12 +146,25 @@ mod tests {
     }
 
     #[test]
-    fn a_device_is_known_by_what_we_signed() {
+    fn a_device_is_known_by_what_we_signed_and_for_whom() {
         let seal = Seal::new(b"key");
-        let cookie = seal.device("1");
-        assert_eq!(seal.device_of(&cookie).as_deref(), Some("1"));
+        let mark = |name: &str| seal.mark(&PsuId(name.to_owned()));
+        let device = Device::new("1".to_owned()).with(mark("anna"));
+        let cookie = seal.device_cookie(&device);
+        let read = seal.device_of(&cookie).unwrap();
+        assert_eq!(read, device);
+        assert!(read.knows(&mark("anna")) && !read.knows(&mark("lucas")));
         assert_eq!(seal.device_of(&cookie.replace("1.", "2.")), None);
+        assert_eq!(
+            seal.device_of(&cookie.replace(&mark("anna"), &mark("lucas"))),
+            None
+        );
         assert_eq!(seal.device_of("1"), None);
         assert_eq!(Seal::new(b"other").device_of(&cookie), None);
+        assert!(!cookie.contains("anna"));
+        let full = (0..=CUSTOMERS).fold(device, |device, number| {
+            device.with(mark(&number.to_string()))
+        });
+        assert!(!full.knows(&mark("anna")) && full.knows(&mark("5")));
     }
 }

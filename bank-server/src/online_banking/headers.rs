@@ -43,13 +43,7 @@ pub(crate) async fn frame(
     };
     let method = request.method().clone();
     let is_asset = request.path().starts_with(assets::FOLDER);
-    let mut response = if !is_ours(&request, &state) {
-        let text = state.texts.frame.misdirected;
-        let bare = HttpResponse::build(StatusCode::MISDIRECTED_REQUEST)
-            .content_type("text/plain; charset=utf-8")
-            .body(state.texts.fill(text, &[("origin", &state.origin.text())]));
-        request.into_response(bare)
-    } else {
+    let mut response = if is_ours(&request, &state) {
         match visit(&request, &state).await {
             Ok(visit) => answer(request, next, &state, &visit).await?,
             Err(problem) => {
@@ -57,6 +51,12 @@ pub(crate) async fn frame(
                 request.into_response(page)
             }
         }
+    } else {
+        let text = state.texts.frame.misdirected;
+        let bare = HttpResponse::build(StatusCode::MISDIRECTED_REQUEST)
+            .content_type("text/plain; charset=utf-8")
+            .body(state.texts.fill(text, &[("origin", &state.origin.text())]));
+        request.into_response(bare)
     };
     let is_asset = is_asset && response.status().is_success();
     protect(response.headers_mut(), &state, is_asset);
@@ -107,14 +107,12 @@ async fn answer(
         request.into_response(page)
     } else {
         request.extensions_mut().insert(Rc::clone(visit));
-        match timeout(state.limits.time, next.call(request)).await {
-            Ok(answer) => finished(answer?.map_into_boxed_body(), state, visit),
+        let Ok(answer) = timeout(state.limits.time, next.call(request)).await else {
             // The request is gone with the handler that was given up.
-            Err(_) => {
-                let (state, visit) = (state.clone(), Rc::clone(visit));
-                return Err(GivenUp { state, visit }.into());
-            }
-        }
+            let (state, visit) = (state.clone(), Rc::clone(visit));
+            return Err(GivenUp { state, visit }.into());
+        };
+        finished(answer?.map_into_boxed_body(), state, visit)
     };
     if !is_asset {
         set_cookies(response.headers_mut(), visit);

@@ -238,8 +238,9 @@ pub(super) fn errors(texts: &Texts, errors: &[(&str, String)]) -> Markup {
 }
 
 /// A field with its label, a hint, and what is wrong with it.
+#[derive(Clone, Copy)]
 pub(super) struct Field<'a> {
-    /// Its name, and its id.
+    /// Its name, and its id, unless it is given another.
     pub(super) name: &'a str,
     pub(super) label: &'a str,
     pub(super) hint: Option<&'a str>,
@@ -257,8 +258,13 @@ pub(super) struct Field<'a> {
 
 impl Field<'_> {
     pub(super) fn render(&self) -> Markup {
-        let hint = format!("{}-hint", self.name);
-        let error = format!("{}-error", self.name);
+        self.render_as(self.name)
+    }
+
+    /// The same, where a page has several of that name.
+    pub(super) fn render_as(&self, id: &str) -> Markup {
+        let hint = format!("{id}-hint");
+        let error = format!("{id}-error");
         let described: Vec<&str> = [
             self.hint.map(|_| hint.as_str()),
             self.error.map(|_| error.as_str()),
@@ -269,10 +275,10 @@ impl Field<'_> {
         let described = (!described.is_empty()).then(|| described.join(" "));
         html! {
             div.field {
-                label for=(self.name) { (self.label) }
+                label for=(id) { (self.label) }
                 @if let Some(text) = self.hint { p.hint id=(hint) { (text) } }
                 @if let Some(text) = self.error { p.error id=(error) { (text) } }
-                input id=(self.name) name=(self.name) type=(self.kind) value=(self.value)
+                input id=(id) name=(self.name) type=(self.kind) value=(self.value)
                     autocomplete=(self.autocomplete) maxlength=(self.longest) required[self.required]
                     inputmode=[self.digits.then_some("numeric")] autocapitalize="none" spellcheck="false"
                     aria-describedby=[described] aria-invalid=[self.error.map(|_| "true")];
@@ -287,19 +293,31 @@ pub(super) fn problem(state: &OnlineBanking, visit: &Visit, told: &Told) -> Http
     let text = (told.text)(texts);
     let minutes = |time: chrono::TimeDelta| time.num_minutes().to_string();
     let (idle, whole) = (minutes(state.lasting.idle), minutes(state.lasting.whole));
-    let values: &[(&str, &str)] = &[
+    let mut values: Vec<(&str, &str)> = vec![
         ("idle", &idle),
         ("whole", &whole),
         ("bank", &state.bank_name),
     ];
+    values.extend(
+        told.values
+            .iter()
+            .map(|(name, value)| (*name, value.as_str())),
+    );
+    let tone = if told.status.is_success() {
+        Tone::Good
+    } else {
+        Tone::Warning
+    };
     let content = html! {
         div.panel.narrow data-problem=(text.name) {
-            p.lead { (texts.fill(text.happened, values)) }
-            p { (texts.fill(text.to_do, values)) }
+            (notice(tone, &texts.fill(text.happened, &values)))
+            p { (texts.fill(text.to_do, &values)) }
             @match told.next {
                 Next::Start => p { a.button href="/" { (texts.frame.to_start) } }
                 Next::LogIn => p { a.button href="/log-in" { (texts.frame.to_log_in) } }
                 Next::Consents => p { a.button href="/consents" { (texts.frame.to_consents) } }
+                Next::Passkeys => p { a.button href="/passkeys" { (texts.frame.passkeys) } }
+                Next::Phone => p { a.button href="/phone" { (texts.frame.to_phone) } }
                 Next::Nowhere => {}
             }
         }

@@ -8,6 +8,8 @@
 
 mod accounts;
 mod assets;
+mod authorise;
+mod consents;
 mod csrf;
 mod destination;
 mod forms;
@@ -15,7 +17,11 @@ mod headers;
 mod layout;
 pub(crate) mod listener;
 mod log_in;
+mod passkeys;
+mod phone;
 mod problem;
+mod request;
+mod second_factor;
 mod session;
 mod texts;
 mod writing;
@@ -101,5 +107,9 @@ impl OnlineBanking {
 pub(crate) fn configure(app: &mut web::ServiceConfig) {
     app.configure(assets::configure)
         .configure(log_in::configure)
-        .configure(accounts::configure);
+        .configure(accounts::configure)
+        .configure(authorise::configure)
+        .configure(consents::configure)
+        .configure(phone::configure)
+        .configure(passkeys::configure);
 }

@@ -7,7 +7,8 @@
   const button = form.querySelector("button[type=submit]");
   const failed = form.querySelector("[data-failed]");
   if (!window.PublicKeyCredential) return;
-  form.hidden = false;
+  button.hidden = false;
+  form.querySelector("[data-no-script]").hidden = true;
 
   const bytes = (text) => {
     const binary = atob(text.replace(/-/g, "+").replace(/_/g, "/"));

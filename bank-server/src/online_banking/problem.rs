@@ -6,9 +6,11 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpResponse, ResponseError};
 
+use super::OnlineBanking;
 use super::destination::Destination;
 use super::texts::{Explained, Texts};
 use crate::core_banking::CoreBankingError;
+use crate::sca::{PasskeysError, ScaError};
 use crate::store::StoreError;
 
 /// Why a page, or what a form asked for, was not given. The middleware makes a page of it.
@@ -21,11 +23,13 @@ pub(super) enum Problem {
 }
 
 /// What is said, with which status, and where to go on.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Told {
     pub(super) status: StatusCode,
     pub(super) text: fn(&Texts) -> &Explained,
     pub(super) next: Next,
+    /// What is put into the places of the text.
+    pub(super) values: Vec<(&'static str, String)>,
 }
 
 /// The link at the end of such a page.
@@ -37,6 +41,10 @@ pub(super) enum Next {
     LogIn,
     /// To the consents.
     Consents,
+    /// To the passkeys.
+    Passkeys,
+    /// To the page for the phone.
+    Phone,
     /// There is nothing more to do here.
     Nowhere,
 }
@@ -89,7 +97,59 @@ told! {
 impl Problem {
     /// A problem that a room of its own has words for.
     pub(super) fn told(status: StatusCode, text: fn(&Texts) -> &Explained, next: Next) -> Self {
-        Self::Told(Told { status, text, next })
+        Self::Told(Told {
+            status,
+            text,
+            next,
+            values: Vec::new(),
+        })
+    }
+
+    /// With a value in its place.
+    pub(super) fn with(mut self, name: &'static str, value: String) -> Self {
+        if let Self::Told(told) = &mut self {
+            told.values.push((name, value));
+        }
+        self
+    }
+
+    /// Why a customer has not proved who she is, where nothing better can be said on the page itself.
+    pub(super) fn of_sca(state: &OnlineBanking, error: ScaError) -> Self {
+        match error {
+            ScaError::Locked { until } => {
+                let until = state.texts.time(&state.calendar.local(until));
+                let locked: fn(&Texts) -> &Explained = |texts| &texts.log_in.locked;
+                Self::told(StatusCode::TOO_MANY_REQUESTS, locked, Next::LogIn).with("until", until)
+            }
+            ScaError::Busy => Self::busy(),
+            ScaError::WrongCredentials
+            | ScaError::WrongAnswer { .. }
+            | ScaError::NoSuchMethod
+            | ScaError::NoChallenge
+            | ScaError::Passkeys(PasskeysError::Answer) => Self::stale_factor(),
+            ScaError::Passkeys(PasskeysError::TooMany) => Self::too_many_passkeys(),
+            error => {
+                tracing::error!(%error, "online banking: strong customer authentication failed");
+                Self::failed()
+            }
+        }
+    }
+
+    /// So many customers log in that this one was not looked at.
+    pub(super) fn busy() -> Self {
+        let text: fn(&Texts) -> &Explained = |texts| &texts.second_factor.busy;
+        Self::told(StatusCode::SERVICE_UNAVAILABLE, text, Next::Start)
+    }
+
+    /// What was proved, or not, is for a step that is over.
+    pub(super) fn stale_factor() -> Self {
+        let text: fn(&Texts) -> &Explained = |texts| &texts.second_factor.stale;
+        Self::told(StatusCode::CONFLICT, text, Next::Start)
+    }
+
+    fn too_many_passkeys() -> Self {
+        let text: fn(&Texts) -> &Explained = |texts| &texts.passkeys.too_many;
+        Self::told(StatusCode::CONFLICT, text, Next::Passkeys)
     }
 
     /// The log-in comes first, and then the page at that path.

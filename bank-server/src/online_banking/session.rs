@@ -17,10 +17,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use shared_types::digest::sha256;
 
 use super::OnlineBanking;
-use super::csrf::{Purpose, Seal};
+use super::csrf::{Device, Purpose, Seal};
 use super::problem::Problem;
 use crate::core_banking::PsuId;
 use crate::environment::Randomness;
+use crate::sca::Source;
 use crate::store::StoreError;
 use crate::store::sessions::{Level, Session};
 
@@ -29,8 +30,7 @@ pub(super) struct Visit {
     /// Of the token in its cookie.
     digest: String,
     session: Option<Session>,
-    /// Whether a session was logged in by this browser, as far as its cookies tell.
-    device: Option<String>,
+    device: Option<Device>,
     phone: Option<String>,
     seal: Seal,
     secure: bool,
@@ -83,9 +83,14 @@ impl Visit {
             .map(|session| &session.psu)
     }
 
-    /// The id of the device, if a customer has fully logged in with it before.
-    pub(super) fn device(&self) -> Option<&str> {
-        self.device.as_deref()
+    /// Whose mistakes are counted together: those on a device that the customer has fully logged in with before, and those
+    /// in all other browsers.
+    pub(super) fn source(&self, psu: &PsuId) -> Source<'_> {
+        let mark = self.seal.mark(psu);
+        match self.device.as_ref().filter(|device| device.knows(&mark)) {
+            Some(device) => Source::Device(&device.id),
+            None => Source::UnknownBrowser,
+        }
     }
 
     /// What the device keeps that stands for the bank's app. A secret.
@@ -117,9 +122,11 @@ impl Visit {
             .begin(&digest, psu, level, Some(&self.digest), now)
             .await?;
         self.set(Cookie::Session, &token);
-        if level == Level::Full && self.device.is_none() {
-            let id = state.randomness.uuid().to_string();
-            self.set(Cookie::Device, &self.seal.device(&id));
+        if level == Level::Full {
+            let device = self.device.clone();
+            let device = device.unwrap_or_else(|| Device::new(state.randomness.uuid().to_string()));
+            let device = device.with(self.seal.mark(psu));
+            self.set(Cookie::Device, &self.seal.device_cookie(&device));
         }
         Ok(())
     }
@@ -248,6 +255,17 @@ impl FromRequest for Visitor {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         ready(visit(request).map(Self))
+    }
+}
+
+impl Recognised {
+    /// Whoever visits, if the password at least was shown.
+    pub(super) fn of(visit: &Rc<Visit>) -> Option<Self> {
+        visit.session().map(|session| Self {
+            visit: Rc::clone(visit),
+            psu: session.psu.clone(),
+            session: session.digest.clone(),
+        })
     }
 }
 

@@ -8,8 +8,7 @@ use sqlx::any::AnyRow;
 use sqlx::{Any, Row as _, Transaction};
 use uuid::Uuid;
 
-use super::consents::Grant;
-use super::given::open_accounts;
+use super::consents::{Grant, open_accounts, replace_older};
 use super::{Database, StoreError};
 use crate::core_banking::PsuId;
 use crate::sca::MethodId;
@@ -73,6 +72,9 @@ pub struct Opening {
     /// How many customers must approve.
     pub approvals_needed: u32,
 }
+
+/// Where a consent goes when one more customer has approved it, and whether nobody else has to: the state machine's word.
+pub type ApprovalRule = fn(ConsentStatus, bool) -> Option<ConsentStatus>;
 
 /// What came of an approval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -223,20 +225,23 @@ impl AuthorisationStore {
 
     /// Ends an authorisation with success, and counts it for its consent: all or nothing.
     ///
-    /// `opening` is what the first of those who approve has chosen; for later ones what stands is kept.
+    /// `opening` is what the first of those who approve has chosen; for later ones what stands is kept. `rule` says
+    /// where the consent goes from where it stands, depending on whether anybody else has to approve.
     pub async fn approve(
         &self,
         seen: &Authorisation,
         to: ScaStatus,
         psu: &PsuId,
         opening: Option<&Opening>,
+        rule: ApprovalRule,
         now: DateTime<Utc>,
     ) -> Result<Approved, StoreError> {
         let mut transaction = self.database.begin_write().await?;
         if !end(&mut transaction, seen, to, psu, now).await? {
             return Ok(Approved::AuthorisationOver);
         }
-        let Some(status) = count(&mut transaction, &seen.consent_id, psu, opening, now).await?
+        let Some(status) =
+            count(&mut transaction, &seen.consent_id, psu, opening, rule, now).await?
         else {
             return Ok(Approved::ConsentOver);
         };
@@ -357,26 +362,24 @@ async fn count(
     consent_id: &str,
     psu: &PsuId,
     opening: Option<&Opening>,
+    rule: ApprovalRule,
     now: DateTime<Utc>,
 ) -> Result<Option<ConsentStatus>, StoreError> {
-    let consent = sqlx::query(
-        "SELECT tpp, psu, status, recurring, approvals_needed FROM consent WHERE id = $1",
-    )
-    .bind(consent_id)
-    .fetch_one(&mut **transaction)
-    .await?;
-    let first = match consent.try_get::<String, _>("status")?.as_str() {
-        "received" => true,
-        "partiallyAuthorised" => false,
-        _ => return Ok(None),
-    };
-    let needed = match (first, opening) {
-        (true, Some(opening)) => {
+    let consent = sqlx::query("SELECT psu, status, approvals_needed FROM consent WHERE id = $1")
+        .bind(consent_id)
+        .fetch_one(&mut **transaction)
+        .await?;
+    let status: String = consent.try_get("status")?;
+    let status: ConsentStatus = status.parse().map_err(|_| StoreError::Corrupt {
+        what: "consent.status",
+    })?;
+    let needed = match (status, opening) {
+        (ConsentStatus::Received, Some(opening)) => {
             open_accounts(transaction, consent_id, &opening.access, &opening.grants).await?;
             i64::from(opening.approvals_needed)
         }
-        (true, None) => return Ok(None),
-        (false, _) => consent.try_get("approvals_needed")?,
+        (ConsentStatus::Received, None) => return Ok(None),
+        _ => consent.try_get("approvals_needed")?,
     };
     let approved: i64 = sqlx::query(
         "SELECT COUNT(DISTINCT psu) AS number FROM authorisation \
@@ -386,10 +389,8 @@ async fn count(
     .fetch_one(&mut **transaction)
     .await?
     .try_get("number")?;
-    let status = if approved >= needed {
-        ConsentStatus::Valid
-    } else {
-        ConsentStatus::PartiallyAuthorised
+    let Some(status) = rule(status, approved >= needed) else {
+        return Ok(None);
     };
     let owner: String = consent
         .try_get::<Option<String>, _>("psu")?
@@ -404,18 +405,8 @@ async fn count(
     .bind(consent_id)
     .execute(&mut **transaction)
     .await?;
-    if status == ConsentStatus::Valid && consent.try_get::<i64, _>("recurring")? != 0 {
-        // A new recurring consent takes the place of the one before: now that it holds, and not earlier.
-        sqlx::query(
-            "UPDATE consent SET status = 'terminatedByTpp', last_action = $1 \
-             WHERE tpp = $2 AND psu = $3 AND recurring = 1 AND status = 'valid' AND id <> $4",
-        )
-        .bind(now.timestamp())
-        .bind(consent.try_get::<String, _>("tpp")?)
-        .bind(owner)
-        .bind(consent_id)
-        .execute(&mut **transaction)
-        .await?;
+    if status == ConsentStatus::Valid {
+        replace_older(transaction, consent_id, now).await?;
     }
     Ok(Some(status))
 }

@@ -3,37 +3,58 @@
 use std::num::NonZeroU32;
 
 use chrono::{DateTime, NaiveDate, Utc};
+use serde::{Deserialize, Serialize};
 use shared_types::consent::{AccountAccess, ConsentRequest, ConsentStatus};
 use shared_types::eidas::OrganisationId;
-use sqlx::Row as _;
 use sqlx::any::AnyRow;
+use sqlx::{Any, Row as _, Transaction};
 use uuid::Uuid;
 
-use super::{Database, StoreError};
+use super::{Database, StoreError, tpps};
 use crate::core_banking::{AccountId, PsuId};
+use crate::identity::Tpp;
 
 /// A consent as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Consent {
     /// Its id on the wire.
     pub id: String,
+    /// The TPP it is given to.
+    pub tpp: OrganisationId,
     /// What was asked for; for a bank-offered consent, what the customer chose.
     pub access: AccountAccess,
     /// For repeated reads, or for one.
     pub recurring: bool,
-    /// Last day on which it holds.
+    /// Last day on which it holds, as far as the bank allows.
     pub valid_until: NaiveDate,
     /// Unattended reads a day.
     pub frequency_per_day: NonZeroU32,
-    /// Where it stands. That its last day has passed is not written down: ask
-    /// [`crate::consent::status_on`].
+    /// Where it stands. What time has done to it is not written down: ask [`crate::consent::standing`].
     pub status: ConsentStatus,
-    /// When its status last changed.
+    /// The customer who approved it first.
+    pub psu: Option<PsuId>,
+    /// When it was asked for.
+    pub created: DateTime<Utc>,
+    /// Until when it can be approved.
+    pub approve_by: DateTime<Utc>,
+    /// How many customers have to approve it.
+    pub approvals_needed: u32,
+    /// When a customer last proved for it who they are.
+    pub authenticated: Option<DateTime<Utc>>,
+    /// When it was last used, to the minute.
+    pub last_use: Option<DateTime<Utc>>,
+    /// When it ends by use, if it is for one read and that has begun.
+    pub ends: Option<DateTime<Utc>>,
+    /// When its status was last written down.
     pub last_action: DateTime<Utc>,
 }
 
-/// One account that a consent opens; its details are always included.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+/// One account that a consent opens. Without any of these, it stands in the list of accounts, and no more.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each can be granted without the others"
+)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
     /// The account.
     pub account: AccountId,
@@ -68,18 +89,23 @@ pub struct NewConsent<'a> {
     /// The id it will have.
     pub id: Uuid,
     /// Who asks.
-    pub tpp: &'a OrganisationId,
+    pub tpp: &'a Tpp,
     /// The request's `X-Request-ID`.
     pub request_id: Uuid,
-    /// Stands for the body: two requests with one id must have one digest.
+    /// Stands for the request: two requests with one id must have one digest.
     pub digest: &'a str,
     /// What is asked for.
     pub request: &'a ConsentRequest,
+    /// Last day, as far as the bank allows.
+    pub valid_until: NaiveDate,
     /// The time.
     pub now: DateTime<Utc>,
+    /// Until when it can be approved.
+    pub approve_by: DateTime<Utc>,
 }
 
-pub(super) const COLUMNS: &str = "SELECT id, access, recurring, valid_until, frequency_per_day, status, last_action, request_digest FROM consent";
+pub(super) const COLUMNS: &str = "SELECT id, tpp, access, recurring, valid_until, frequency_per_day, status, psu, created, approve_by, \
+     approvals_needed, authenticated, last_use, ends, last_action, request_digest FROM consent";
 
 impl Consents {
     /// The consents in that database.
@@ -92,30 +118,36 @@ impl Consents {
     ///
     /// A request id has one effect: a second time, the consent of the first time is returned.
     pub async fn insert(&self, new: NewConsent<'_>) -> Result<Inserted, StoreError> {
+        let organisation = new.tpp.organisation();
+        let mut transaction = self.database.begin_write().await?;
+        tpps::note(&mut transaction, new.tpp, new.now).await?;
         sqlx::query(
             "INSERT INTO consent (id, tpp, request_id, request_digest, status, access, recurring, valid_until, \
-             frequency_per_day, last_action) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
+             frequency_per_day, last_action, created, approve_by) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10, $11) \
              ON CONFLICT (tpp, request_id) DO NOTHING",
         )
         .bind(new.id.to_string())
-        .bind(new.tpp.as_str())
+        .bind(organisation.as_str())
         .bind(new.request_id.to_string())
         .bind(new.digest)
         .bind(ConsentStatus::Received.as_str())
         .bind(to_json(&new.request.access)?)
         .bind(i64::from(new.request.recurring_indicator))
-        .bind(new.request.valid_until.to_string())
+        .bind(new.valid_until.to_string())
         .bind(i64::from(new.request.frequency_per_day.get()))
         .bind(new.now.timestamp())
-        .execute(self.database.pool())
+        .bind(new.approve_by.timestamp())
+        .execute(&mut *transaction)
         .await?;
         let row = sqlx::query(sqlx::AssertSqlSafe(format!(
             "{COLUMNS} WHERE tpp = $1 AND request_id = $2"
         )))
-        .bind(new.tpp.as_str())
+        .bind(organisation.as_str())
         .bind(new.request_id.to_string())
-        .fetch_one(self.database.pool())
+        .fetch_one(&mut *transaction)
         .await?;
+        transaction.commit().await?;
         if row.try_get::<String, _>("request_digest")? != new.digest {
             return Ok(Inserted::OtherBody);
         }
@@ -152,7 +184,8 @@ impl Consents {
             return Ok(None);
         };
         let rows = sqlx::query(
-            "SELECT account_id, balances, transactions FROM consent_account WHERE consent_id = $1 ORDER BY position",
+            "SELECT account_id, details, balances, transactions, owner_name FROM consent_account \
+             WHERE consent_id = $1 ORDER BY position",
         )
         .bind(id)
         .fetch_all(self.database.pool())
@@ -194,6 +227,8 @@ impl Consents {
 
     /// Makes a `received` consent `valid`, opening exactly `grants`. Says whether it did: a consent that is no longer
     /// `received` stays as it is.
+    ///
+    /// An older recurring consent of the same customer and TPP ends with that, and not before.
     pub async fn approve(
         &self,
         id: &str,
@@ -204,11 +239,10 @@ impl Consents {
     ) -> Result<bool, StoreError> {
         let mut transaction = self.database.begin_write().await?;
         let changed = sqlx::query(
-            "UPDATE consent SET status = $1, access = $2, psu = $3, last_action = $4 \
-             WHERE id = $5 AND status = 'received'",
+            "UPDATE consent SET status = $1, psu = $2, last_action = $3, authenticated = $3 \
+             WHERE id = $4 AND status = 'received'",
         )
         .bind(ConsentStatus::Valid.as_str())
-        .bind(to_json(access)?)
         .bind(&psu.0)
         .bind(now.timestamp())
         .bind(id)
@@ -217,32 +251,81 @@ impl Consents {
         if changed.rows_affected() == 0 {
             return Ok(false);
         }
-        for (position, grant) in (0_i64..).zip(grants) {
-            sqlx::query(
-                "INSERT INTO consent_account (consent_id, position, account_id, balances, transactions) \
-                 VALUES ($1, $2, $3, $4, $5)",
-            )
-            .bind(id)
-            .bind(position)
-            .bind(&grant.account.0)
-            .bind(i64::from(grant.balances))
-            .bind(i64::from(grant.transactions))
-            .execute(&mut *transaction)
-            .await?;
-        }
+        open_accounts(&mut transaction, id, access, grants).await?;
+        replace_older(&mut transaction, id, now).await?;
         transaction.commit().await?;
         Ok(true)
     }
 }
 
+/// Writes down what a consent opens.
+pub(super) async fn open_accounts(
+    transaction: &mut Transaction<'static, Any>,
+    consent_id: &str,
+    access: &AccountAccess,
+    grants: &[Grant],
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE consent SET access = $1 WHERE id = $2")
+        .bind(to_json(access)?)
+        .bind(consent_id)
+        .execute(&mut **transaction)
+        .await?;
+    for (position, grant) in (0_i64..).zip(grants) {
+        sqlx::query(
+            "INSERT INTO consent_account (consent_id, position, account_id, details, balances, transactions, owner_name) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        )
+        .bind(consent_id)
+        .bind(position)
+        .bind(&grant.account.0)
+        .bind(i64::from(grant.details))
+        .bind(i64::from(grant.balances))
+        .bind(i64::from(grant.transactions))
+        .bind(i64::from(grant.owner_name))
+        .execute(&mut **transaction)
+        .await?;
+    }
+    Ok(())
+}
+
+/// A recurring consent that has just become valid takes the place of the one before.
+pub(super) async fn replace_older(
+    transaction: &mut Transaction<'static, Any>,
+    consent_id: &str,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE consent SET status = $1, last_action = $2 \
+         WHERE id <> $3 AND recurring = 1 AND status = 'valid' AND EXISTS (\
+         SELECT 1 FROM consent new WHERE new.id = $3 AND new.recurring = 1 \
+         AND new.tpp = consent.tpp AND new.psu = consent.psu)",
+    )
+    .bind(ConsentStatus::TerminatedByTpp.as_str())
+    .bind(now.timestamp())
+    .bind(consent_id)
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}
+
 pub(super) fn consent(row: &AnyRow) -> Result<Consent, StoreError> {
     let corrupt = |what: &'static str| StoreError::Corrupt { what };
+    let moment = |column: &'static str, what: &'static str| -> Result<_, StoreError> {
+        row.try_get::<Option<i64>, _>(column)?
+            .map(|seconds| DateTime::from_timestamp(seconds, 0).ok_or_else(|| corrupt(what)))
+            .transpose()
+    };
+    let time = |column: &'static str, what: &'static str| {
+        moment(column, what)?.ok_or_else(|| corrupt(what))
+    };
     let access: String = row.try_get("access")?;
+    let tpp: String = row.try_get("tpp")?;
     let valid_until: String = row.try_get("valid_until")?;
     let status: String = row.try_get("status")?;
     let frequency: i64 = row.try_get("frequency_per_day")?;
     Ok(Consent {
         id: row.try_get("id")?,
+        tpp: tpp.parse().map_err(|_| corrupt("consent.tpp"))?,
         access: serde_json::from_str(&access).map_err(|_| corrupt("consent.access"))?,
         recurring: row.try_get::<i64, _>("recurring")? != 0,
         valid_until: valid_until
@@ -253,18 +336,26 @@ pub(super) fn consent(row: &AnyRow) -> Result<Consent, StoreError> {
             .and_then(NonZeroU32::new)
             .ok_or_else(|| corrupt("consent.frequency_per_day"))?,
         status: status.parse().map_err(|_| corrupt("consent.status"))?,
-        last_action: DateTime::from_timestamp(row.try_get("last_action")?, 0)
-            .ok_or_else(|| corrupt("consent.last_action"))?,
+        psu: row.try_get::<Option<String>, _>("psu")?.map(PsuId),
+        created: time("created", "consent.created")?,
+        approve_by: time("approve_by", "consent.approve_by")?,
+        approvals_needed: u32::try_from(row.try_get::<i64, _>("approvals_needed")?)
+            .map_err(|_| corrupt("consent.approvals_needed"))?,
+        authenticated: moment("authenticated", "consent.authenticated")?,
+        last_use: moment("last_use", "consent.last_use")?,
+        ends: moment("ends", "consent.ends")?,
+        last_action: time("last_action", "consent.last_action")?,
     })
 }
 
 pub(super) fn grant(row: &AnyRow) -> Result<Grant, StoreError> {
+    let granted = |column: &str| row.try_get::<i64, _>(column).map(|granted| granted != 0);
     Ok(Grant {
         account: AccountId(row.try_get("account_id")?),
-        balances: row.try_get::<i64, _>("balances")? != 0,
-        transactions: row.try_get::<i64, _>("transactions")? != 0,
-        details: true,
-        owner_name: false,
+        details: granted("details")?,
+        balances: granted("balances")?,
+        transactions: granted("transactions")?,
+        owner_name: granted("owner_name")?,
     })
 }
 

@@ -1,11 +1,11 @@
 //! Consents as customers see them: who asks, what they have opened, and ending them.
 
 use chrono::{DateTime, Utc};
-use shared_types::consent::{AccountAccess, ConsentStatus};
+use shared_types::consent::ConsentStatus;
+use sqlx::Row as _;
 use sqlx::any::AnyRow;
-use sqlx::{Any, Row as _, Transaction};
 
-use super::consents::{COLUMNS, Consent, Grant, consent, grant, to_json};
+use super::consents::{COLUMNS, Consent, Grant, consent, grant};
 use super::{Database, StoreError};
 use crate::core_banking::PsuId;
 
@@ -131,36 +131,6 @@ impl GivenConsents {
         });
         Ok((tpp(&row)?, last_use.transpose()?))
     }
-}
-
-/// Writes down what a consent opens, account by account.
-pub(super) async fn open_accounts(
-    transaction: &mut Transaction<'static, Any>,
-    id: &str,
-    access: &AccountAccess,
-    grants: &[Grant],
-) -> Result<(), StoreError> {
-    sqlx::query("UPDATE consent SET access = $1 WHERE id = $2")
-        .bind(to_json(access)?)
-        .bind(id)
-        .execute(&mut **transaction)
-        .await?;
-    for (position, grant) in (0_i64..).zip(grants) {
-        sqlx::query(
-            "INSERT INTO consent_account (consent_id, position, account_id, balances, transactions, details, owner_name) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7)",
-        )
-        .bind(id)
-        .bind(position)
-        .bind(&grant.account.0)
-        .bind(i64::from(grant.balances))
-        .bind(i64::from(grant.transactions))
-        .bind(i64::from(grant.details))
-        .bind(i64::from(grant.owner_name))
-        .execute(&mut **transaction)
-        .await?;
-    }
-    Ok(())
 }
 
 /// Without a record of it, the TPP has its number alone.

@@ -9,6 +9,8 @@ pub mod consents;
 pub mod credentials;
 pub mod given;
 pub mod sessions;
+mod tpps;
+pub mod usage;
 pub mod vault;
 
 use std::path::{Path, PathBuf};
@@ -22,6 +24,7 @@ use sqlx::{Any, AnyPool, Executor as _, Transaction};
 #[derive(Debug, Clone)]
 pub struct Database {
     pool: AnyPool,
+    counting: AnyPool,
 }
 
 /// Why the database could not do it.
@@ -65,31 +68,33 @@ impl Database {
         let whole = std::path::absolute(path).map_err(|error| failed(error.into()))?;
         let url = url::Url::from_file_path(&whole)
             .map_err(|()| failed("the path is not absolute".into()))?;
-        let pool = AnyPoolOptions::new()
-            .max_connections(CONNECTIONS)
-            .acquire_timeout(PATIENCE)
-            .after_connect(|connection, _| {
-                Box::pin(async move {
-                    // synchronous=FULL: what is committed survives the loss of power, not only of the process.
-                    let settings = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; \
-                                    PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;";
-                    connection.execute(settings).await.map(|_| ())
-                })
-            })
-            .connect(&format!("sqlite://{}", url.path()))
+        let address = format!("sqlite://{}", url.path());
+        // FULL: what is committed survives the loss of power, not only of the process.
+        let pool = connect(&address, CONNECTIONS, "FULL")
+            .await
+            .map_err(|error| failed(error.into()))?;
+        // NORMAL: it survives the loss of the process, and nobody waits for the disk.
+        let counting = connect(&address, 1, "NORMAL")
             .await
             .map_err(|error| failed(error.into()))?;
         sqlx::migrate!("./migrations")
             .run(&pool)
             .await
             .map_err(|error: MigrateError| failed(error.into()))?;
-        Ok(Self { pool })
+        Ok(Self { pool, counting })
     }
 
     /// The connections.
     #[must_use]
     pub fn pool(&self) -> &AnyPool {
         &self.pool
+    }
+
+    /// The connection for what is counted along with reads, which must not wait for the disk. There is one: whoever
+    /// counts comes in turn, instead of contending for the lock.
+    #[must_use]
+    pub fn counting(&self) -> &AnyPool {
+        &self.counting
     }
 
     /// Begins a transaction that will write. It waits for its turn now, so that it cannot fail for that later.
@@ -105,8 +110,32 @@ impl Database {
 
     /// Ends all connections.
     pub async fn close(&self) {
+        self.counting.close().await;
         self.pool.close().await;
     }
+}
+
+async fn connect(
+    address: &str,
+    connections: u32,
+    synchronous: &'static str,
+) -> Result<AnyPool, sqlx::Error> {
+    AnyPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(PATIENCE)
+        .after_connect(move |connection, _| {
+            Box::pin(async move {
+                let settings = format!(
+                    "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; \
+                     PRAGMA synchronous = {synchronous}; PRAGMA foreign_keys = ON;"
+                );
+                // The text is made of constants.
+                let settings = sqlx::AssertSqlSafe(settings);
+                connection.execute(settings).await.map(|_| ())
+            })
+        })
+        .connect(address)
+        .await
 }
 
 fn make_file(path: &Path) -> std::io::Result<()> {
@@ -133,6 +162,15 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(synchronous.get::<i64, _>(0), 2, "FULL");
+        let synchronous = sqlx::query("PRAGMA synchronous")
+            .fetch_one(database.counting())
+            .await
+            .unwrap();
+        assert_eq!(
+            synchronous.get::<i64, _>(0),
+            1,
+            "NORMAL, where reads are counted"
+        );
         let journal = sqlx::query("PRAGMA journal_mode")
             .fetch_one(database.pool())
             .await

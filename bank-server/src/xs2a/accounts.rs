@@ -12,6 +12,7 @@ use shared_types::transaction::{
 use super::error::ApiError;
 use super::parameters::Parameters;
 use super::reading::{Opened, Reading};
+use crate::consent::Resource;
 use crate::core_banking::AccountKind;
 
 fn payment(kind: AccountKind) -> Option<AccountDetails> {
@@ -26,13 +27,15 @@ fn path_of(id: &str) -> String {
 }
 
 fn present(account: Opened<'_, AccountDetails>) -> AccountDetails {
-    let links = Some(account.links(&path_of(&account.id.0)));
+    let links = account.links(&path_of(&account.id.0));
+    let grant = account.grant;
     // The owner's name is more than PSD2 opens; it needs a consent that asks for it.
+    let owner_name = account.details.owner_name.filter(|_| grant.owner_name);
     AccountDetails {
-        resource_id: Some(account.id.0),
+        resource_id: grant.details.then_some(account.id.0),
         balances: account.balances,
         links,
-        owner_name: None,
+        owner_name,
         ..account.details
     }
 }
@@ -57,6 +60,7 @@ pub(super) async fn list(
 ) -> Result<Json<AccountList>, ApiError> {
     let with_balance = Parameters::of(&request)?.with_balance()?;
     let accounts = reading.accounts(payment, with_balance).await?;
+    reading.count(Resource::Accounts, &accounts).await?;
     Ok(Json(AccountList {
         accounts: accounts.into_iter().map(present).collect(),
     }))
@@ -81,6 +85,12 @@ pub(super) async fn details(
 ) -> Result<Json<AccountResponse>, ApiError> {
     let with_balance = Parameters::of(&request)?.with_balance()?;
     let account = reading.account(&id, payment, with_balance).await?;
+    reading
+        .count(
+            Resource::Account(&account.id),
+            std::slice::from_ref(&account),
+        )
+        .await?;
     Ok(Json(AccountResponse {
         account: present(account),
     }))
@@ -104,7 +114,14 @@ pub(super) async fn balances(
     id: Path<String>,
 ) -> Result<Json<AccountBalances>, ApiError> {
     let mut account = reading.account(&id, payment, true).await?;
-    let balances = account.require_balances()?;
+    account.require_balances()?;
+    reading
+        .count(
+            Resource::Balances(&account.id),
+            std::slice::from_ref(&account),
+        )
+        .await?;
+    let balances = account.balances.take().unwrap_or_default();
     Ok(Json(AccountBalances {
         account: Some(account.reference),
         balances,
@@ -136,18 +153,29 @@ pub(super) async fn transactions(
     id: Path<String>,
     request: HttpRequest,
 ) -> Result<Json<TransactionsResponse>, ApiError> {
-    let list = Parameters::of(&request)?.list(reading.state.today(), &reading.state.limits)?;
+    let today = reading.state.calendar.today();
+    let mut list = Parameters::of(&request)?.list(today, &reading.state.limits)?;
     let account = reading.account(&id, payment, list.with_balance).await?;
     account.require_transactions()?;
+    let started = reading.turn(&mut list, &account.id)?;
     let page = reading
         .state
         .core
         .transactions(&account.id, &list.query)
         .await?;
 
+    if list.page.is_none() {
+        reading
+            .count(
+                Resource::Transactions(&account.id),
+                std::slice::from_ref(&account),
+            )
+            .await?;
+    }
     let path = path_of(&account.id.0);
     let path_of_list = format!("{path}/transactions");
-    let links = list.page_links(Links::new().with("account", path), &path_of_list, page.next);
+    let links = Links::new().with("account", path);
+    let links = reading.page_links(links, &path_of_list, &account.id, &list, started, page.next);
     let with_details = |transaction: Transaction| Transaction {
         links: transaction.transaction_id.as_ref().map(|id| {
             Links::new().with(
@@ -201,9 +229,21 @@ pub(super) async fn transaction(
         .core
         .transaction(&account.id, &transaction_id)
         .await?
+        // One that is too old to be shown now is answered like one that never was.
+        .filter(|transaction| {
+            transaction
+                .booking_date
+                .is_none_or(|date| date >= reading.first_day())
+        })
         .ok_or_else(|| {
             ApiError::no_such_resource("there is no such transaction in this account")
         })?;
+    reading
+        .count(
+            Resource::Transaction(&account.id, &transaction_id),
+            std::slice::from_ref(&account),
+        )
+        .await?;
     Ok(Json(TransactionResponse {
         transactions_details: TransactionDetails {
             transaction_details,

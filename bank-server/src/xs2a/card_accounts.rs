@@ -12,6 +12,7 @@ use shared_types::message::TppMessages;
 use super::error::ApiError;
 use super::parameters::Parameters;
 use super::reading::{Opened, Reading};
+use crate::consent::Resource;
 use crate::core_banking::AccountKind;
 
 fn card(kind: AccountKind) -> Option<CardAccountDetails> {
@@ -26,13 +27,15 @@ fn path_of(id: &str) -> String {
 }
 
 fn present(account: Opened<'_, CardAccountDetails>) -> CardAccountDetails {
-    let links = Some(account.links(&path_of(&account.id.0)));
+    let links = account.links(&path_of(&account.id.0));
+    let grant = account.grant;
     // The owner's name is more than PSD2 opens; it needs a consent that asks for it.
+    let owner_name = account.details.owner_name.filter(|_| grant.owner_name);
     CardAccountDetails {
-        resource_id: Some(account.id.0),
+        resource_id: grant.details.then_some(account.id.0),
         balances: account.balances,
         links,
-        owner_name: None,
+        owner_name,
         ..account.details
     }
 }
@@ -56,6 +59,7 @@ pub(super) async fn list(
 ) -> Result<Json<CardAccountList>, ApiError> {
     let with_balance = Parameters::of(&request)?.with_balance()?;
     let accounts = reading.accounts(card, with_balance).await?;
+    reading.count(Resource::CardAccounts, &accounts).await?;
     Ok(Json(CardAccountList {
         card_accounts: accounts.into_iter().map(present).collect(),
     }))
@@ -80,6 +84,12 @@ pub(super) async fn details(
 ) -> Result<Json<CardAccountResponse>, ApiError> {
     let with_balance = Parameters::of(&request)?.with_balance()?;
     let account = reading.account(&id, card, with_balance).await?;
+    reading
+        .count(
+            Resource::Account(&account.id),
+            std::slice::from_ref(&account),
+        )
+        .await?;
     Ok(Json(CardAccountResponse {
         card_account: present(account),
     }))
@@ -103,7 +113,14 @@ pub(super) async fn balances(
     id: Path<String>,
 ) -> Result<Json<CardAccountBalances>, ApiError> {
     let mut account = reading.account(&id, card, true).await?;
-    let balances = account.require_balances()?;
+    account.require_balances()?;
+    reading
+        .count(
+            Resource::Balances(&account.id),
+            std::slice::from_ref(&account),
+        )
+        .await?;
+    let balances = account.balances.take().unwrap_or_default();
     Ok(Json(CardAccountBalances {
         card_account: Some(account.reference),
         debit_accounting: account.details.debit_accounting,
@@ -136,22 +153,29 @@ pub(super) async fn transactions(
     id: Path<String>,
     request: HttpRequest,
 ) -> Result<Json<CardTransactionsResponse>, ApiError> {
-    let list = Parameters::of(&request)?.list(reading.state.today(), &reading.state.limits)?;
+    let today = reading.state.calendar.today();
+    let mut list = Parameters::of(&request)?.list(today, &reading.state.limits)?;
     let account = reading.account(&id, card, list.with_balance).await?;
     account.require_transactions()?;
+    let started = reading.turn(&mut list, &account.id)?;
     let page = reading
         .state
         .core
         .card_transactions(&account.id, &list.query)
         .await?;
 
+    if list.page.is_none() {
+        reading
+            .count(
+                Resource::Transactions(&account.id),
+                std::slice::from_ref(&account),
+            )
+            .await?;
+    }
     let path = path_of(&account.id.0);
     let path_of_list = format!("{path}/transactions");
-    let links = list.page_links(
-        Links::new().with("cardAccount", path),
-        &path_of_list,
-        page.next,
-    );
+    let links = Links::new().with("cardAccount", path);
+    let links = reading.page_links(links, &path_of_list, &account.id, &list, started, page.next);
     let status = list.query.status;
     let report = CardAccountReport {
         booked: status.wants_booked().then_some(page.booked),

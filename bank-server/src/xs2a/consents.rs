@@ -10,13 +10,14 @@ use shared_types::decode::decode;
 use shared_types::digest;
 use shared_types::link::Links;
 use shared_types::message::TppMessages;
+use shared_types::text::Text;
 
 use super::Xs2a;
 use super::body::receive;
 use super::door::Caller;
 use super::error::ApiError;
 use super::reading::psu_ip_address;
-use crate::consent::{check_request, status_on};
+use crate::consent::{check_request, last_action_day, standing};
 use crate::store::consents::{Consent, Inserted, NewConsent};
 
 /// Asks for a consent. It is `received` and opens nothing until the customer approves it.
@@ -44,20 +45,23 @@ pub(super) async fn create(
     psu_ip_address(&request)?
         .ok_or_else(|| ApiError::format("PSU-IP-Address", "the header is required"))?;
     let asked: ConsentRequest = decode(&body)?;
-    check_request(&asked, state.today())?;
+    let (now, today) = (state.calendar.now(), state.calendar.today());
+    check_request(&asked, today)?;
     let stored = state
         .consents
         .insert(NewConsent {
             id: state.randomness.uuid(),
-            tpp: caller.tpp.organisation(),
+            tpp: &caller.tpp,
             request_id: caller.request_id,
             digest: &digest::sha256(&body),
             request: &asked,
-            now: state.clock.now(),
+            valid_until: state.rules.last_day(asked.valid_until, today),
+            now,
+            approve_by: now + state.rules.approval,
         })
         .await?;
     match stored {
-        Inserted::Consent(consent) => Ok(created(&consent)),
+        Inserted::Consent(consent) => Ok(created(&consent, &asked)),
         Inserted::OtherBody => Err(ApiError::format(
             "X-Request-ID",
             "this id came with another body before; take a new one",
@@ -65,7 +69,9 @@ pub(super) async fn create(
     }
 }
 
-fn created(consent: &Consent) -> HttpResponse {
+fn created(consent: &Consent, asked: &ConsentRequest) -> HttpResponse {
+    let cut = consent.valid_until != asked.valid_until;
+    let last_day = consent.valid_until;
     let itself = format!("/v1/consents/{}", consent.id);
     let answer = ConsentCreated {
         // What this request led to; where the consent stands by now is told by its status.
@@ -77,7 +83,11 @@ fn created(consent: &Consent) -> HttpResponse {
         links: Links::new()
             .with("self", &*itself)
             .with("status", format!("{itself}/status")),
-        psu_message: None,
+        psu_message: cut.then(|| {
+            Text::cut(&format!(
+                "The bank gives access until {last_day} at most, and asks again after that."
+            ))
+        }),
     };
     HttpResponse::Created()
         .insert_header((LOCATION, itself))
@@ -99,7 +109,9 @@ pub(super) async fn read(
     id: Path<String>,
 ) -> Result<Json<ConsentInformation>, ApiError> {
     let consent = find(&caller, &state, &id).await?;
-    let consent_status = status_on(&consent, state.today());
+    let now = state.calendar.now();
+    let consent_status = standing(&consent, now, &state.calendar);
+    let last_action = last_action_day(&consent, now, &state.calendar);
     let links = (consent_status == ConsentStatus::Valid).then(|| {
         Links::new()
             .with("account", "/v1/accounts")
@@ -110,7 +122,7 @@ pub(super) async fn read(
         recurring_indicator: consent.recurring,
         valid_until: consent.valid_until,
         frequency_per_day: consent.frequency_per_day,
-        last_action_date: Some(consent.last_action.date_naive()),
+        last_action_date: Some(last_action),
         consent_status,
         links,
     }))
@@ -132,7 +144,7 @@ pub(super) async fn status(
 ) -> Result<Json<ConsentStatusResponse>, ApiError> {
     let consent = find(&caller, &state, &id).await?;
     Ok(Json(ConsentStatusResponse {
-        consent_status: status_on(&consent, state.today()),
+        consent_status: standing(&consent, state.calendar.now(), &state.calendar),
         psu_message: None,
     }))
 }
@@ -154,7 +166,7 @@ pub(super) async fn delete(
     find(&caller, &state, &id).await?;
     state
         .consents
-        .terminate(caller.tpp.organisation(), &id, state.clock.now())
+        .terminate(caller.tpp.organisation(), &id, state.calendar.now())
         .await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -97,6 +97,27 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, MessageCode::ResourceUnknown, text)
     }
 
+    /// With no customer present, the resource was read as often as the consent allows.
+    pub(crate) fn read_too_often(limit: u32) -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            MessageCode::AccessExceeded,
+            format!(
+                "the consent allows {limit} such reads a day with no customer present; read again on another day, or \
+                 when the customer asks for it"
+            ),
+        )
+    }
+
+    /// A consent for one read, and a second one.
+    pub(crate) fn read_twice() -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            MessageCode::AccessExceeded,
+            "the consent is for one read, and this was read; ask for one with recurringIndicator true",
+        )
+    }
+
     /// The TPP is not licensed for account information.
     pub(crate) fn role() -> Self {
         Self::new(

@@ -11,6 +11,7 @@ mod consents;
 mod door;
 mod error;
 mod openapi;
+mod pages;
 mod parameters;
 mod reading;
 
@@ -18,13 +19,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::web;
-use bank_client::environment::{Clock, Randomness};
-use chrono::NaiveDate;
+use bank_client::environment::Randomness;
 
 pub(crate) use self::error::ApiError;
 pub use self::openapi::document as openapi_document;
+use crate::calendar::Calendar;
+use crate::consent::ConsentRules;
 use crate::core_banking::CoreBanking;
 use crate::store::consents::Consents;
+use crate::store::usage::Usage;
+use crate::store::vault::Vault;
 use crate::transport::certificate_header::CertificateHeader;
 
 /// Limits of a request.
@@ -45,19 +49,15 @@ pub struct RequestLimits {
 /// What the resources work with.
 pub(crate) struct Xs2a {
     pub(crate) consents: Consents,
+    pub(crate) usage: Usage,
+    pub(crate) rules: ConsentRules,
     pub(crate) core: Arc<dyn CoreBanking>,
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) calendar: Calendar,
+    pub(crate) vault: Vault,
     pub(crate) randomness: Arc<dyn Randomness>,
     pub(crate) limits: RequestLimits,
     /// The header in which gateways forward certificates, if there is a listener for them.
     pub(crate) certificate_header: Option<CertificateHeader>,
-}
-
-impl Xs2a {
-    /// The bank's day.
-    fn today(&self) -> NaiveDate {
-        self.clock.now().date_naive()
-    }
 }
 
 /// Registers the resources; all of them need an AISP's certificate, which the door sees to.

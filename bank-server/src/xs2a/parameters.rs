@@ -3,12 +3,11 @@
 use actix_web::HttpRequest;
 use chrono::NaiveDate;
 use shared_types::date;
-use shared_types::link::Links;
 use shared_types::transaction::BookingStatus;
 
 use super::RequestLimits;
 use super::error::ApiError;
-use crate::core_banking::{PageKey, TransactionQuery};
+use crate::core_banking::TransactionQuery;
 
 /// Parameters of a request, at most; no operation knows more than seven.
 const MOST: usize = 32;
@@ -114,26 +113,19 @@ impl Parameters {
                 ));
             }
         };
-        let after = match self.get("page").map(page_key) {
-            None => None,
-            Some(Some(key)) => Some(key),
-            Some(None) => {
-                return Err(ApiError::format(
-                    "page",
-                    "not a page of this bank; follow the link next",
-                ));
-            }
-        };
         let query = TransactionQuery {
             from,
             to,
             status,
-            after,
+            after: None,
             limit,
         };
+        let page = self.get("page").map(str::to_owned);
         Ok(List {
             query,
-            with_balance: self.with_balance()?,
+            // Balances come with the first page, which is counted.
+            with_balance: self.with_balance()? && page.is_none(),
+            page,
         })
     }
 }
@@ -143,86 +135,6 @@ impl Parameters {
 pub(super) struct List {
     pub(super) query: TransactionQuery,
     pub(super) with_balance: bool,
-}
-
-impl List {
-    /// `first`, and `next` where there is more, for a list of transactions at `path`.
-    pub(super) fn page_links(&self, links: Links, path: &str, next: Option<PageKey>) -> Links {
-        let links = links.with("first", self.link(path, None));
-        match next {
-            Some(next) => links.with("next", self.link(path, Some(next))),
-            None => links,
-        }
-    }
-
-    fn link(&self, path: &str, page: Option<PageKey>) -> String {
-        let TransactionQuery {
-            from,
-            to,
-            status,
-            limit,
-            ..
-        } = &self.query;
-        let mut link = format!(
-            "{path}?dateFrom={from}&dateTo={to}&bookingStatus={}&pageSize={limit}",
-            status.as_str()
-        );
-        if self.with_balance {
-            link.push_str("&withBalance=true");
-        }
-        if let Some(page) = page {
-            link.push_str("&page=");
-            link.push_str(&page_token(page));
-        }
-        link
-    }
-}
-
-fn page_token(
-    PageKey {
-        booked,
-        date,
-        sequence,
-    }: PageKey,
-) -> String {
-    let kind = if booked { 'b' } else { 'p' };
-    format!("{kind}.{date}.{sequence}")
-}
-
-/// Reads back a [`page_token`]. A TPP that makes one up moves within what it may see anyway.
-fn page_key(token: &str) -> Option<PageKey> {
-    let mut parts = token.splitn(3, '.');
-    let booked = match parts.next()? {
-        "b" => true,
-        "p" => false,
-        _ => return None,
-    };
-    let date = date::parse(parts.next()?).ok()?;
-    let sequence = parts.next()?.parse().ok()?;
-    Some(PageKey {
-        booked,
-        date,
-        sequence,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn a_page_token_reads_back(booked: bool, day in 1..3_000_000_i32, sequence: i64) {
-            let date = NaiveDate::from_num_days_from_ce_opt(day).unwrap();
-            let key = PageKey { booked, date, sequence };
-            prop_assert_eq!(page_key(&page_token(key)), Some(key));
-        }
-
-        #[test]
-        fn no_token_panics(token in "\\PC*") {
-            let _ = page_key(&token);
-        }
-    }
+    /// The token of a page that is not the first.
+    pub(super) page: Option<String>,
 }

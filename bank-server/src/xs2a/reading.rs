@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use actix_web::dev::Payload;
 use actix_web::http::header::HeaderName;
 use actix_web::{FromRequest, HttpRequest, web};
+use chrono::{DateTime, NaiveDate, Utc};
 use futures::future::LocalBoxFuture;
 use shared_types::account::{AccountReference, Balance};
 use shared_types::consent::ConsentStatus;
@@ -13,9 +14,12 @@ use shared_types::link::Links;
 use super::Xs2a;
 use super::door::Caller;
 use super::error::ApiError;
-use crate::consent::status_on;
-use crate::core_banking::{AccountId, AccountKind};
-use crate::store::consents::Grant;
+use super::pages::{self, Walk};
+use super::parameters::List;
+use crate::consent::{Allowance, Resource, allowance, standing};
+use crate::core_banking::{AccountId, AccountKind, PageKey, TransactionQuery};
+use crate::store::consents::{Consent, Grant};
+use crate::store::usage::Shown;
 
 const CONSENT_ID: HeaderName = HeaderName::from_static("consent-id");
 const PSU_IP_ADDRESS: HeaderName = HeaderName::from_static("psu-ip-address");
@@ -23,7 +27,10 @@ const PSU_IP_ADDRESS: HeaderName = HeaderName::from_static("psu-ip-address");
 /// A read that a valid consent covers.
 pub(super) struct Reading {
     pub(super) state: web::Data<Xs2a>,
-    pub(super) grants: Vec<Grant>,
+    pub(super) consent: Consent,
+    grants: Vec<Grant>,
+    /// The customer is present.
+    attended: bool,
 }
 
 impl FromRequest for Reading {
@@ -40,14 +47,19 @@ impl FromRequest for Reading {
         Box::pin(async move {
             let (caller, state) = (caller.await?, state.ok_or_else(ApiError::internal)?);
             let consent_id = consent_id?;
-            psu?;
+            let attended = psu?.is_some();
             let (consent, grants) = state
                 .consents
                 .find_with_grants(caller.tpp.organisation(), &consent_id)
                 .await?
                 .ok_or_else(ApiError::unknown_consent_id)?;
-            match status_on(&consent, state.today()) {
-                ConsentStatus::Valid => Ok(Self { state, grants }),
+            match standing(&consent, state.calendar.now(), &state.calendar) {
+                ConsentStatus::Valid => Ok(Self {
+                    state,
+                    consent,
+                    grants,
+                    attended,
+                }),
                 ConsentStatus::Expired => Err(ApiError::consent_expired()),
                 status => Err(ApiError::consent_invalid(format!(
                     "the consent is {status}, not valid"
@@ -93,9 +105,129 @@ impl Reading {
             .filter(|grant| grant.account.0 == id)
             .collect();
         let opened = self.open(&grants, kind, with_balance).await?;
-        opened.into_iter().next().ok_or_else(|| {
+        let account = opened.into_iter().next().ok_or_else(|| {
             ApiError::no_such_resource("there is no such account under this consent")
-        })
+        })?;
+        require(
+            account.grant.details,
+            "the consent opens the list of accounts, and no account by itself",
+        )?;
+        Ok(account)
+    }
+
+    /// Counts a read that nothing else stands against, and that has shown these accounts. Fails if it is one too many.
+    pub(super) async fn count<D>(
+        &self,
+        resource: Resource<'_>,
+        shown: &[Opened<'_, D>],
+    ) -> Result<(), ApiError> {
+        let (usage, consent, now) = (&self.state.usage, &self.consent, self.state.calendar.now());
+        match allowance(consent, self.attended) {
+            Allowance::Unlimited => usage.note(consent, now).await?,
+            Allowance::ADay(limit) => {
+                let today = self.state.calendar.day_of(now);
+                if !usage.count(&consent.id, resource, today, limit).await? {
+                    return Err(ApiError::read_too_often(limit.get()));
+                }
+                usage.note(consent, now).await?;
+            }
+            Allowance::Once => {
+                let accounts: Vec<AccountId> =
+                    shown.iter().map(|account| account.id.clone()).collect();
+                let shown = Shown {
+                    accounts: &accounts,
+                    balances: shown.iter().any(|account| account.balances.is_some()),
+                };
+                let ends = now + self.state.rules.one_off;
+                if !usage.once(&consent.id, resource, shown, now, ends).await? {
+                    return Err(ApiError::read_twice());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The first day whose transactions can be read now.
+    pub(super) fn first_day(&self) -> NaiveDate {
+        let (now, today) = (self.state.calendar.now(), self.state.calendar.today());
+        self.state.rules.first_day(&self.consent, now, today)
+    }
+
+    /// Turns to the page that a list of an account's transactions is asked for, and says when its first page was read:
+    /// now, if this is the first.
+    pub(super) fn turn(
+        &self,
+        list: &mut List,
+        account: &AccountId,
+    ) -> Result<DateTime<Utc>, ApiError> {
+        let now = self.state.calendar.now();
+        let Some(token) = &list.page else {
+            let first_day = self.first_day();
+            if list.query.from < first_day {
+                let minutes = self.state.rules.history.num_minutes();
+                return Err(ApiError::period(
+                    "dateFrom",
+                    format!(
+                        "transactions before {first_day} can be read within {minutes} minutes after the customer has \
+                         authenticated; ask for later ones, or for a new consent"
+                    ),
+                ));
+            }
+            return Ok(now);
+        };
+        let opened = pages::open(
+            &self.state.vault,
+            &self.consent.id,
+            &account.0,
+            &list.query,
+            token,
+            now,
+        );
+        let (place, started) = opened.ok_or_else(|| {
+            ApiError::format(
+                "page",
+                "not a page of this list, or older than an hour; start again with the first page",
+            )
+        })?;
+        list.query.after = Some(place);
+        Ok(started)
+    }
+
+    /// `first`, and `next` where there is more, for the transactions of that account, listed at `path`.
+    pub(super) fn page_links(
+        &self,
+        links: Links,
+        path: &str,
+        account: &AccountId,
+        list: &List,
+        started: DateTime<Utc>,
+        next: Option<PageKey>,
+    ) -> Links {
+        let TransactionQuery {
+            from,
+            to,
+            status,
+            limit,
+            ..
+        } = &list.query;
+        let status = status.as_str();
+        let query =
+            format!("{path}?dateFrom={from}&dateTo={to}&bookingStatus={status}&pageSize={limit}");
+        let balance = if list.with_balance {
+            "&withBalance=true"
+        } else {
+            ""
+        };
+        let links = links.with("first", format!("{query}{balance}"));
+        let Some(next) = next else { return links };
+        let walk = Walk {
+            consent: &self.consent.id,
+            account: &account.0,
+            query: &list.query,
+            started,
+        };
+        let token = walk.token(&self.state.vault, next);
+        links.with("next", format!("{query}&page={token}"))
     }
 
     async fn open<'a, D>(
@@ -135,13 +267,12 @@ impl Reading {
 }
 
 impl<D> Opened<'_, D> {
-    /// The balances; fails where the consent does not open them.
-    pub(super) fn require_balances(&mut self) -> Result<Vec<Balance>, ApiError> {
+    /// Fails where the consent does not open the balances.
+    pub(super) fn require_balances(&self) -> Result<(), ApiError> {
         require(
             self.grant.balances,
             "the consent does not open the balances of this account",
-        )?;
-        Ok(self.balances.take().unwrap_or_default())
+        )
     }
 
     /// Fails where the consent does not open the transactions.
@@ -152,8 +283,12 @@ impl<D> Opened<'_, D> {
         )
     }
 
-    /// Where to go from the account, as far as the consent opens it. `path` is that of the account.
-    pub(super) fn links(&self, path: &str) -> Links {
+    /// Where to go from the account, as far as the consent opens it: nowhere, if it stands in a list alone. `path` is
+    /// that of the account.
+    pub(super) fn links(&self, path: &str) -> Option<Links> {
+        if !self.grant.details {
+            return None;
+        }
         let mut links = Links::new();
         if self.grant.balances {
             links = links.with("balances", format!("{path}/balances"));
@@ -161,7 +296,7 @@ impl<D> Opened<'_, D> {
         if self.grant.transactions {
             links = links.with("transactions", format!("{path}/transactions"));
         }
-        links
+        Some(links)
     }
 }
 
@@ -184,7 +319,7 @@ pub(super) fn psu_ip_address(request: &HttpRequest) -> Result<Option<IpAddr>, Ap
 }
 
 /// A header that may be there once.
-fn single(request: &HttpRequest, name: &HeaderName) -> Result<Option<String>, ApiError> {
+pub(super) fn single(request: &HttpRequest, name: &HeaderName) -> Result<Option<String>, ApiError> {
     let mut values = request.headers().get_all(name);
     let value = values.next();
     if values.next().is_some() {

@@ -6,9 +6,8 @@ use shared_types::digest;
 use url::Url;
 
 use super::embedded::check_customer;
-use super::{AuthorisationError, Authorisations};
-use crate::consent::choice::{chosen, is_choice, is_list_only};
-use crate::consent::{NotTheCustomers, grants};
+use super::{AuthorisationError, Authorisations, approved};
+use crate::consent::{NotTheCustomers, chosen, grants, is_bank_offered, standing};
 use crate::core_banking::{Account, AccountId, PsuId};
 use crate::sca::{Proof, Subject};
 use crate::store::authorisations::{Authorisation, Change, Opening};
@@ -133,7 +132,7 @@ impl Authorisations {
         let accounts = pair(accounts, granted);
         Ok(Offer {
             approvals_needed: needed(&accounts),
-            is_choice: is_choice(&page.consent.access),
+            is_choice: is_bank_offered(&page.consent.access),
             accounts,
         })
     }
@@ -147,7 +146,7 @@ impl Authorisations {
             return Ok(false);
         }
         let found = self.given.find(&authorisation.consent_id).await?;
-        Ok(found.is_some_and(|(consent, _)| is_list_only(&consent.access)))
+        Ok(found.is_some_and(|(consent, _)| consent.access.available_accounts.is_some()))
     }
 
     /// Approves, with a proof that was made for this authorisation.
@@ -184,18 +183,19 @@ impl Authorisations {
                 return_to,
             });
         }
-        let approved = self
+        let outcome = self
             .store
             .approve(
                 authorisation,
                 ScaStatus::Finalised,
                 psu,
                 opening.as_ref(),
+                approved,
                 now,
             )
             .await?;
         Ok(Done {
-            consent_status: self.done(id, approved).await?,
+            consent_status: self.done(id, outcome).await?,
             return_to: address(authorisation.redirect_uri.as_deref()),
         })
     }
@@ -221,17 +221,18 @@ impl Authorisations {
     ) -> Result<Authorisation, AuthorisationError> {
         let (page, opening) = self.ready(&authorisation.id, psu, None).await?;
         let now = self.calendar.now();
-        let approved = self
+        let outcome = self
             .store
             .approve(
                 &page.authorisation,
                 ScaStatus::Exempted,
                 psu,
                 opening.as_ref(),
+                approved,
                 now,
             )
             .await?;
-        self.done(&authorisation.id, approved).await?;
+        self.done(&authorisation.id, outcome).await?;
         Ok(Authorisation {
             status: ScaStatus::Exempted,
             last_action: now,
@@ -283,8 +284,8 @@ impl Authorisations {
             .await?)
     }
 
-    fn consent_standing(&self, consent: &Consent) -> ConsentStatus {
-        super::status_on(consent, self.calendar.today())
+    pub(super) fn consent_standing(&self, consent: &Consent) -> ConsentStatus {
+        standing(consent, self.calendar.now(), &self.calendar)
     }
 
     /// Whether everything is there for an approval, and what the first one opens.
@@ -330,7 +331,7 @@ fn open(
     let approvals_needed = needed(&accounts);
     let (accounts, grants): (Vec<_>, Vec<_>) = accounts.into_iter().unzip();
     Ok(Opening {
-        access: chosen(access, &accounts),
+        access: chosen(access, &grants, &accounts),
         grants,
         approvals_needed,
     })

@@ -5,7 +5,7 @@ use shared_types::digest;
 use shared_types::eidas::OrganisationId;
 use subtle::ConstantTimeEq as _;
 
-use super::{AuthorisationError, Authorisations};
+use super::{AuthorisationError, Authorisations, approved};
 use crate::core_banking::PsuId;
 use crate::sca::{Challenge, MethodId, ScaError, Source, Subject};
 use crate::store::authorisations::{Approved, Authorisation, Change};
@@ -187,17 +187,18 @@ impl Authorisations {
                 .await?;
             return Err(AuthorisationError::WrongConfirmation);
         }
-        let approved = self
+        let outcome = self
             .store
             .approve(
                 &authorisation,
                 ScaStatus::Finalised,
                 psu,
                 opening.as_ref(),
+                approved,
                 self.calendar.now(),
             )
             .await?;
-        self.done(&authorisation.id, approved).await?;
+        self.done(&authorisation.id, outcome).await?;
         self.find(tpp, consent_id, id).await.map(Step::from)
     }
 

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 pub use self::customer::{Done, Offer, Page};
 pub use self::embedded::Step;
-use super::{NotTheCustomers, status_on};
+use super::{Event, NotTheCustomers, after};
 use crate::calendar::Calendar;
 use crate::core_banking::{CoreBanking, CoreBankingError, PsuId};
 use crate::sca::{Sca, ScaError};
@@ -127,6 +127,11 @@ pub enum AuthorisationError {
     Store(#[from] StoreError),
 }
 
+/// Where a consent goes with one more approval.
+fn approved(status: ConsentStatus, complete: bool) -> Option<ConsentStatus> {
+    after(status, Event::Approved { complete })
+}
+
 /// Where an authorisation stands at that time: one that was left lying has failed, whatever is written down.
 #[must_use]
 pub fn standing(authorisation: &Authorisation, rules: &Rules, now: DateTime<Utc>) -> ScaStatus {
@@ -233,7 +238,7 @@ impl Authorisations {
 
     /// Fails unless the consent is waiting for an approval.
     fn check_waiting(&self, consent: &Consent) -> Result<(), AuthorisationError> {
-        match status_on(consent, self.calendar.today()) {
+        match self.consent_standing(consent) {
             ConsentStatus::Received | ConsentStatus::PartiallyAuthorised => Ok(()),
             status => Err(AuthorisationError::ConsentOver(status)),
         }

@@ -11,8 +11,7 @@ mod view;
 
 use actix_web::web;
 
-pub(super) use self::entry::Entry;
-pub(super) use self::overview::{cards, totals};
+pub(super) use self::overview::views;
 pub(super) use self::view::View;
 
 pub(super) fn configure(app: &mut web::ServiceConfig) {

@@ -1,0 +1,259 @@
+//! The life of a consent: which event leads from which status to which.
+//!
+//! What only time changes is never written down. It is worked out whenever somebody looks, so that no rule depends on a
+//! job that ran, or did not.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use shared_types::consent::ConsentStatus;
+
+use crate::calendar::Calendar;
+use crate::store::consents::Consent;
+
+/// What can happen to a consent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// A customer approved it.
+    Approved {
+        /// Nobody else has to.
+        complete: bool,
+    },
+    /// A customer refused it.
+    Refused,
+    /// A customer took back what they had approved.
+    Revoked,
+    /// Its TPP ended it.
+    Terminated,
+    /// Nobody approved it in time.
+    Lapsed,
+    /// Its last day has passed.
+    LastDayPassed,
+    /// It was for one read, and that is over.
+    UsedUp,
+    /// A newer recurring consent of the same customer and TPP became valid.
+    Replaced,
+}
+
+impl Event {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Approved { complete: false },
+        Self::Approved { complete: true },
+        Self::Refused,
+        Self::Revoked,
+        Self::Terminated,
+        Self::Lapsed,
+        Self::LastDayPassed,
+        Self::UsedUp,
+        Self::Replaced,
+    ];
+}
+
+/// The status after an event; `None` where the event is not possible, or changes nothing.
+#[must_use]
+pub const fn after(status: ConsentStatus, event: Event) -> Option<ConsentStatus> {
+    use ConsentStatus::{
+        Expired, PartiallyAuthorised, Received, Rejected, RevokedByPsu, TerminatedByTpp, Valid,
+    };
+
+    match (status, event) {
+        (Received | PartiallyAuthorised, Event::Approved { complete: true }) => Some(Valid),
+        (Received | PartiallyAuthorised, Event::Approved { complete: false }) => {
+            Some(PartiallyAuthorised)
+        }
+        (Received | PartiallyAuthorised, Event::Refused | Event::Lapsed) => Some(Rejected),
+        // Before anybody approved, there is nothing to take back: that is refusing.
+        (PartiallyAuthorised | Valid, Event::Revoked) => Some(RevokedByPsu),
+        (Received | PartiallyAuthorised | Valid, Event::Terminated) => Some(TerminatedByTpp),
+        (Valid, Event::Replaced) => Some(TerminatedByTpp),
+        (Received | PartiallyAuthorised | Valid, Event::LastDayPassed) => Some(Expired),
+        (Valid, Event::UsedUp) => Some(Expired),
+        _ => None,
+    }
+}
+
+/// Where a consent stands at this moment.
+#[must_use]
+pub fn standing(consent: &Consent, now: DateTime<Utc>, calendar: &Calendar) -> ConsentStatus {
+    due(consent, now, calendar)
+        .and_then(|(event, _)| after(consent.status, event))
+        .unwrap_or(consent.status)
+}
+
+/// The bank's day of the last action on a consent, time's own included.
+#[must_use]
+pub fn last_action_day(consent: &Consent, now: DateTime<Utc>, calendar: &Calendar) -> NaiveDate {
+    due(consent, now, calendar).map_or_else(|| calendar.day_of(consent.last_action), |(_, day)| day)
+}
+
+/// What time has done to a consent since it was last written down, and on which of the bank's days: the first of what
+/// could have been, and once it is, it stays so.
+fn due(consent: &Consent, now: DateTime<Utc>, calendar: &Calendar) -> Option<(Event, NaiveDate)> {
+    let passed = |time: &DateTime<Utc>| *time <= now;
+    let deadline = match consent.status {
+        ConsentStatus::Received | ConsentStatus::PartiallyAuthorised => {
+            Some((Event::Lapsed, consent.approve_by)).filter(|(_, time)| passed(time))
+        }
+        ConsentStatus::Valid => consent
+            .ends
+            .filter(passed)
+            .map(|time| (Event::UsedUp, time)),
+        _ => return None,
+    };
+    let deadline = deadline
+        .map(|(event, time)| (event, calendar.day_of(time)))
+        .filter(|(_, day)| *day <= consent.valid_until);
+    deadline.or_else(|| {
+        (calendar.day_of(now) > consent.valid_until).then(|| {
+            let first = consent.valid_until.succ_opt();
+            (Event::LastDayPassed, first.unwrap_or(consent.valid_until))
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bank_client::environment::ManualClock;
+    use chrono::TimeDelta;
+    use chrono_tz::Tz;
+
+    use super::*;
+
+    /// Rows: the statuses in the order of `ConsentStatus::ALL`. Columns: the events in the order of `Event::ALL`.
+    #[test]
+    fn every_status_meets_every_event() {
+        let table = "
+                                partly   whole  refused   revoked      terminated  lapsed   lastDay usedUp  replaced
+            received            partial  valid  rejected  -            terminated  rejected expired -       -
+            rejected            -        -      -         -            -           -        -       -       -
+            valid               -        -      -         revoked      terminated  -        expired expired terminated
+            revokedByPsu        -        -      -         -            -           -        -       -       -
+            expired             -        -      -         -            -           -        -       -       -
+            terminatedByTpp     -        -      -         -            -           -        -       -       -
+            partiallyAuthorised partial  valid  rejected  revoked      terminated  rejected expired -       -
+        ";
+        let rows: Vec<Vec<&str>> = table
+            .lines()
+            .map(|line| line.split_whitespace().collect())
+            .filter(|row: &Vec<&str>| !row.is_empty())
+            .skip(1)
+            .collect();
+        assert_eq!(rows.len(), ConsentStatus::ALL.len());
+        for (status, row) in ConsentStatus::ALL.into_iter().zip(&rows) {
+            assert_eq!(row[0], status.as_str());
+            assert_eq!(row.len(), 1 + Event::ALL.len());
+            for (event, expected) in Event::ALL.into_iter().zip(&row[1..]) {
+                let expected = match *expected {
+                    "-" => None,
+                    "partial" => Some(ConsentStatus::PartiallyAuthorised),
+                    "terminated" => Some(ConsentStatus::TerminatedByTpp),
+                    "revoked" => Some(ConsentStatus::RevokedByPsu),
+                    name => Some(name.parse().unwrap()),
+                };
+                assert_eq!(after(status, event), expected, "{status} {event:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_has_ended_stays_as_it_ended() {
+        for status in ConsentStatus::ALL {
+            let ends = Event::ALL
+                .into_iter()
+                .all(|event| after(status, event).is_none());
+            let open = matches!(
+                status,
+                ConsentStatus::Received | ConsentStatus::PartiallyAuthorised | ConsentStatus::Valid
+            );
+            assert_eq!(ends, !open, "{status}");
+        }
+    }
+
+    fn time(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap()
+    }
+
+    fn berlin() -> Calendar {
+        let clock = ManualClock::at(time("2026-11-24T12:00:00Z"));
+        Calendar::new(Arc::new(clock), Tz::Europe__Berlin)
+    }
+
+    fn consent(status: ConsentStatus) -> Consent {
+        let created = time("2026-11-24T12:00:00Z");
+        Consent {
+            id: "c".to_owned(),
+            tpp: "PSDDE-BAFIN-1".parse().unwrap(),
+            access: serde_json::from_str(r#"{"allPsd2":"allAccounts"}"#).unwrap(),
+            recurring: true,
+            valid_until: "2026-12-31".parse().unwrap(),
+            frequency_per_day: std::num::NonZeroU32::MIN,
+            status,
+            psu: None,
+            created,
+            approve_by: created + TimeDelta::hours(1),
+            approvals_needed: 1,
+            authenticated: None,
+            last_use: None,
+            ends: None,
+            last_action: created,
+        }
+    }
+
+    /// Status and day of the last action.
+    fn at(consent: &Consent, now: &str) -> String {
+        let (now, berlin) = (time(now), berlin());
+        let status = standing(consent, now, &berlin);
+        format!("{status} {}", last_action_day(consent, now, &berlin))
+    }
+
+    #[test]
+    fn a_consent_that_nobody_approves_lapses() {
+        for status in [ConsentStatus::Received, ConsentStatus::PartiallyAuthorised] {
+            let waiting = consent(status);
+            assert_eq!(
+                at(&waiting, "2026-11-24T12:59:59Z"),
+                format!("{status} 2026-11-24")
+            );
+            assert_eq!(at(&waiting, "2026-11-24T13:00:00Z"), "rejected 2026-11-24");
+            assert_eq!(at(&waiting, "2027-06-01T00:00:00Z"), "rejected 2026-11-24");
+        }
+        // Asked for before the midnight that ends it: it never gets to lapse.
+        let mut late = consent(ConsentStatus::Received);
+        late.valid_until = "2026-11-24".parse().unwrap();
+        late.approve_by = time("2026-11-24T23:30:00Z");
+        assert_eq!(at(&late, "2026-11-24T22:59:59Z"), "received 2026-11-24");
+        assert_eq!(at(&late, "2026-11-24T23:00:00Z"), "expired 2026-11-25");
+        assert_eq!(at(&late, "2026-11-24T23:30:00Z"), "expired 2026-11-25");
+    }
+
+    #[test]
+    fn a_valid_consent_ends_with_the_banks_day() {
+        let valid = consent(ConsentStatus::Valid);
+        assert_eq!(at(&valid, "2026-12-31T22:59:59Z"), "valid 2026-11-24");
+        assert_eq!(at(&valid, "2026-12-31T23:00:00Z"), "expired 2027-01-01");
+    }
+
+    #[test]
+    fn a_consent_for_one_read_ends_with_it() {
+        let mut once = consent(ConsentStatus::Valid);
+        once.ends = Some(time("2026-11-25T08:20:00Z"));
+        assert_eq!(at(&once, "2026-11-25T08:19:59Z"), "valid 2026-11-24");
+        assert_eq!(at(&once, "2026-11-25T08:20:00Z"), "expired 2026-11-25");
+    }
+
+    #[test]
+    fn what_was_ended_is_not_expired_by_time() {
+        for status in ConsentStatus::ALL {
+            let much_later = at(&consent(status), "2030-01-01T00:00:00Z");
+            let expected = match status {
+                ConsentStatus::Valid => "expired 2027-01-01".to_owned(),
+                ConsentStatus::Received | ConsentStatus::PartiallyAuthorised => {
+                    "rejected 2026-11-24".to_owned()
+                }
+                _ => format!("{status} 2026-11-24"),
+            };
+            assert_eq!(much_later, expected);
+        }
+    }
+}

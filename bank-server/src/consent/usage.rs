@@ -1,0 +1,111 @@
+//! How often a consent may be used, and how far back it shows.
+
+use std::num::NonZeroU32;
+
+use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
+
+use crate::core_banking::AccountId;
+use crate::store::consents::Consent;
+
+/// The bank's own limits for consents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConsentRules {
+    /// How many days ahead the last day of a consent may be.
+    pub longest_days: u32,
+    /// Transactions of so many days back can be read at any time.
+    pub history_days: u32,
+    /// Older ones for so long after the customer has authenticated.
+    pub history: TimeDelta,
+    /// A consent for one read ends so long after its first use.
+    pub one_off: TimeDelta,
+    /// A consent that nobody approves lapses after that.
+    pub approval: TimeDelta,
+}
+
+impl Default for ConsentRules {
+    fn default() -> Self {
+        Self {
+            longest_days: 180,
+            history_days: 90,
+            history: TimeDelta::minutes(15),
+            one_off: TimeDelta::minutes(20),
+            approval: TimeDelta::minutes(60),
+        }
+    }
+}
+
+impl ConsentRules {
+    /// The last day of a consent that is asked for today, up to that day.
+    #[must_use]
+    pub fn last_day(&self, asked: NaiveDate, today: NaiveDate) -> NaiveDate {
+        let longest = today.checked_add_days(Days::new(self.longest_days.into()));
+        longest.map_or(asked, |longest| asked.min(longest))
+    }
+
+    /// The first day whose transactions a consent shows now.
+    #[must_use]
+    pub fn first_day(&self, consent: &Consent, now: DateTime<Utc>, today: NaiveDate) -> NaiveDate {
+        let fresh = consent
+            .authenticated
+            .is_some_and(|time| now.signed_duration_since(time) <= self.history);
+        let recent = today.checked_sub_days(Days::new(self.history_days.into()));
+        if fresh {
+            NaiveDate::MIN
+        } else {
+            recent.unwrap_or(NaiveDate::MIN)
+        }
+    }
+}
+
+/// A resource, as far as reads of it are counted together. The pages of a list are one read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resource<'a> {
+    /// The list of payment accounts.
+    Accounts,
+    /// The list of card accounts.
+    CardAccounts,
+    /// One account, of either kind.
+    Account(&'a AccountId),
+    /// Its balances.
+    Balances(&'a AccountId),
+    /// The list of its transactions.
+    Transactions(&'a AccountId),
+    /// One of its transactions.
+    Transaction(&'a AccountId, &'a str),
+}
+
+impl<'a> Resource<'a> {
+    /// The operation, the account, and what of it: by these three a read is counted.
+    #[must_use]
+    pub fn key(&self) -> (&'static str, &'a str, &'a str) {
+        match *self {
+            Self::Accounts => ("accounts", "", ""),
+            Self::CardAccounts => ("card-accounts", "", ""),
+            Self::Account(account) => ("account", &account.0, ""),
+            Self::Balances(account) => ("balances", &account.0, ""),
+            Self::Transactions(account) => ("transactions", &account.0, ""),
+            Self::Transaction(account, id) => ("transaction", &account.0, id),
+        }
+    }
+}
+
+/// How often a resource may be read under a consent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Allowance {
+    /// The customer is there, and sees to it.
+    Unlimited,
+    /// So often on one of the bank's days.
+    ADay(NonZeroU32),
+    /// The consent is for one read.
+    Once,
+}
+
+/// How often a resource may be read under that consent, with or without the customer.
+#[must_use]
+pub fn allowance(consent: &Consent, attended: bool) -> Allowance {
+    match (consent.recurring, attended) {
+        (false, _) => Allowance::Once,
+        (true, true) => Allowance::Unlimited,
+        (true, false) => Allowance::ADay(consent.frequency_per_day),
+    }
+}

@@ -1,0 +1,281 @@
+//! Approving a consent, or refusing it: where a TPP sends its customer in the redirect approach.
+//!
+//! The password is enough to see what is asked for; giving it takes the second factor, in a proof that is good for this
+//! authorisation alone. A session that began here for this, and got no further than the password, ends with the answer.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::LOCATION;
+use actix_web::{HttpRequest, HttpResponse, web};
+use maud::html;
+use shared_types::authorisation::{ScaApproach, ScaStatus};
+use shared_types::consent::ConsentStatus;
+use url::Url;
+
+use super::OnlineBanking;
+use super::csrf::Purpose;
+use super::forms::{Fields, Form};
+use super::layout::{Page, errors, token_field};
+use super::log_in::status_of;
+use super::problem::{Next, Problem};
+use super::request::{self, ACCOUNT};
+use super::second_factor::{self, ANSWER, Answered, Asked, METHOD};
+use super::session::{Recognised, Visit, Visitor};
+use super::texts::{Explained, Texts};
+use crate::consent::authorisation::{AuthorisationError, Done, Offer, Page as Request};
+use crate::core_banking::AccountId;
+use crate::sca::{MethodId, Subject};
+use crate::store::given::TppRecord;
+
+pub(super) fn configure(app: &mut web::ServiceConfig) {
+    app.service(web::resource("/authorise/{authorisation}").get(page))
+        .service(web::resource("/authorise/{authorisation}/approve").post(approve))
+        .service(web::resource("/authorise/{authorisation}/refuse").post(refuse));
+}
+
+/// What is wrong with an answer, and what it was.
+#[derive(Default)]
+struct Before<'a> {
+    method: Option<MethodId>,
+    chosen: Option<&'a [AccountId]>,
+    wrong: Vec<(&'static str, String)>,
+}
+
+async fn page(
+    state: web::Data<OnlineBanking>,
+    Visitor(visit): Visitor,
+    id: web::Path<String>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    // What is over is told at once: nobody should log in for it. The id is not to be guessed.
+    let asked = state.authorisations.page(&id).await;
+    let asked = asked.map_err(|error| request::problem(&state, error, None))?;
+    check_open(&state, &asked)?;
+    let known = Recognised::of(&visit).ok_or_else(|| Problem::log_in(request.path()))?;
+    let (asked, offer) = claimed(&state, &known, &id).await?;
+    let before = Before {
+        method: second_factor::method_of(request.query_string()),
+        ..Before::default()
+    };
+    question(&state, &known, &asked, &offer, before).await
+}
+
+/// Fails if there is nothing to approve any more.
+fn check_open(state: &OnlineBanking, asked: &Request) -> Result<(), Problem> {
+    let told = |error| Err(request::problem(state, error, Some(&asked.tpp)));
+    let authorisation = &asked.authorisation;
+    if authorisation.approach != ScaApproach::Redirect {
+        return told(AuthorisationError::OtherApproach(authorisation.approach));
+    }
+    if authorisation.status.is_final() || authorisation.status == ScaStatus::Unconfirmed {
+        return told(AuthorisationError::OutOfTurn(authorisation.status));
+    }
+    match asked.consent_status {
+        ConsentStatus::Received | ConsentStatus::PartiallyAuthorised => Ok(()),
+        status => told(AuthorisationError::ConsentOver(status)),
+    }
+}
+
+/// The request, which is this customer's from now on, and what she would open.
+async fn claimed(
+    state: &OnlineBanking,
+    known: &Recognised,
+    id: &str,
+) -> Result<(Request, Offer), Problem> {
+    let asked = state.authorisations.page(id).await;
+    let asked = asked.map_err(|error| request::problem(state, error, None))?;
+    check_open(state, &asked)?;
+    let claimed = state.authorisations.claim(id, &known.psu).await;
+    let claimed = claimed.map_err(|error| request::problem(state, error, Some(&asked.tpp)))?;
+    let offer = state.authorisations.offer(&claimed, &known.psu).await;
+    let offer = offer.map_err(|error| request::problem(state, error, Some(&asked.tpp)))?;
+    Ok((claimed, offer))
+}
+
+async fn question(
+    state: &OnlineBanking,
+    known: &Recognised,
+    asked: &Request,
+    offer: &Offer,
+    before: Before<'_>,
+) -> Result<HttpResponse, Problem> {
+    let texts = state.texts;
+    let words = &texts.authorise;
+    let authorisation = &asked.authorisation;
+    let path = format!("/authorise/{}", authorisation.id);
+    let factor = if is_exempt(state, asked).await? {
+        None
+    } else {
+        let subject = Subject::authorisation(&authorisation.id);
+        Some(Asked::ask(state, &known.psu, &subject, before.method).await?)
+    };
+    let wrong = |field: &str| {
+        let mut wrong = before.wrong.iter();
+        let found = wrong.find(|(name, _)| *name == field);
+        found.map(|(_, text)| text.as_str())
+    };
+    let is_passkey = factor.as_ref().is_some_and(Asked::is_passkey);
+    let content = html! {
+        p.lead { (texts.fill(words.lead, &[("name", &asked.tpp.name), ("bank", &state.bank_name)])) }
+        (errors(texts, &before.wrong))
+        section.panel aria-labelledby="who" {
+            h2 #who { (words.who) }
+            (request::who(texts, &asked.tpp))
+        }
+        form method="post" action={ (path) "/approve" } data-passkey=[factor.as_ref().and_then(Asked::options)] {
+            (token_field(&known.visit, &Purpose::of("approve", &authorisation.id)))
+            section.panel aria-labelledby="which" {
+                h2 #which { (words.which) }
+                (request::accounts(texts, offer, before.chosen, wrong(ACCOUNT)))
+            }
+            section.panel aria-labelledby="terms" {
+                h2 #terms { (words.how_long) }
+                (request::terms(texts, &asked.consent))
+            }
+            section.panel aria-labelledby="answer-title" {
+                h2 #answer-title { (words.your_answer) }
+                p.hint { (texts.fill(words.as_customer, &[("customer", &known.psu.0)])) }
+                @if let Some(factor) = &factor {
+                    (factor.fields(texts, wrong(ANSWER)))
+                    (factor.other_way(texts, &path))
+                }
+                button type="submit" hidden[is_passkey] { (words.approve) }
+            }
+        }
+        form method="post" action={ (path) "/refuse" } {
+            (token_field(&known.visit, &Purpose::of("refuse", &authorisation.id)))
+            button.danger type="submit" { (words.refuse) }
+        }
+    };
+    let page = Page::new(words.title, content)
+        .status(status_of(&before.wrong))
+        .leads_to(origins(asked));
+    let page = if is_passkey { page.with_script() } else { page };
+    Ok(page.respond(state, &known.visit))
+}
+
+async fn is_exempt(state: &OnlineBanking, asked: &Request) -> Result<bool, Problem> {
+    let exempt = state.authorisations.is_exempt(&asked.authorisation).await;
+    exempt.map_err(|error| request::problem(state, error, Some(&asked.tpp)))
+}
+
+/// Where the answer may lead: to the TPP's own addresses, which were checked when it named them.
+fn origins(asked: &Request) -> Option<String> {
+    let authorisation = &asked.authorisation;
+    let mut origins: Vec<String> = [&authorisation.redirect_uri, &authorisation.nok_redirect_uri]
+        .into_iter()
+        .flatten()
+        .filter_map(|uri| Url::parse(uri).ok())
+        .filter(|uri| matches!(uri.scheme(), "https" | "http"))
+        .map(|uri| uri.origin().ascii_serialization())
+        .collect();
+    origins.dedup();
+    (!origins.is_empty()).then(|| origins.join(" "))
+}
+
+async fn approve(
+    state: web::Data<OnlineBanking>,
+    known: Recognised,
+    id: web::Path<String>,
+    request: HttpRequest,
+    body: web::Payload,
+) -> Result<HttpResponse, Problem> {
+    let fields = Fields {
+        single: &[METHOD, ANSWER],
+        repeated: &[ACCOUNT],
+    };
+    let purpose = Purpose::of("approve", &id);
+    let form = Form::read(&known.visit, &purpose, fields, request.headers(), body).await?;
+    let (asked, offer) = claimed(&state, &known, &id).await?;
+    let told = |error| request::problem(&state, error, Some(&asked.tpp));
+    let chosen = chosen(&form, &offer)?;
+    if offer.is_choice && chosen.is_empty() {
+        let before = Before {
+            method: form.optional(METHOD).and_then(|name| name.parse().ok()),
+            chosen: Some(&chosen),
+            wrong: vec![(ACCOUNT, state.texts.authorise.none_chosen.to_owned())],
+        };
+        return question(&state, &known, &asked, &offer, before).await;
+    }
+    let selected = offer.is_choice.then_some(chosen.as_slice());
+    if selected.is_none() && is_exempt(&state, &asked).await? {
+        let done = state.authorisations.approve_exempt(&id, &known.psu).await;
+        return finish(&state, &known, done.map_err(told)?, &asked.tpp).await;
+    }
+    let subject = Subject::authorisation(&id);
+    match second_factor::check(&state, &known.psu, &subject, &form).await? {
+        Answered::Proved(proof) => {
+            let done = state.authorisations.approve(&id, proof, selected).await;
+            finish(&state, &known, done.map_err(told)?, &asked.tpp).await
+        }
+        Answered::Wrong(method, text) => {
+            let before = Before {
+                method: Some(method),
+                chosen: selected,
+                wrong: vec![(ANSWER, text)],
+            };
+            question(&state, &known, &asked, &offer, before).await
+        }
+    }
+}
+
+/// The accounts that are ticked. Others than were offered cannot be.
+pub(super) fn chosen(form: &Form, offer: &Offer) -> Result<Vec<AccountId>, Problem> {
+    let chosen: Vec<AccountId> = form
+        .all(ACCOUNT)
+        .map(|id| AccountId(id.to_owned()))
+        .collect();
+    let offered = |id: &AccountId| offer.accounts.iter().any(|(account, _)| account.id == *id);
+    if !offer.is_choice && !chosen.is_empty() || !chosen.iter().all(offered) {
+        return Err(Problem::form_unreadable());
+    }
+    Ok(chosen)
+}
+
+async fn refuse(
+    state: web::Data<OnlineBanking>,
+    known: Recognised,
+    id: web::Path<String>,
+    request: HttpRequest,
+    body: web::Payload,
+) -> Result<HttpResponse, Problem> {
+    let purpose = Purpose::of("refuse", &id);
+    let none = Fields::single(&[]);
+    Form::read(&known.visit, &purpose, none, request.headers(), body).await?;
+    // Who can approve nothing, for want of such an account, can still refuse.
+    let asked = state.authorisations.page(&id).await;
+    let asked = asked.map_err(|error| request::problem(&state, error, None))?;
+    check_open(&state, &asked)?;
+    let done = state.authorisations.refuse(&id, &known.psu).await;
+    let done = done.map_err(|error| request::problem(&state, error, Some(&asked.tpp)))?;
+    finish(&state, &known, done, &asked.tpp).await
+}
+
+/// Back to the TPP, or a page that says what came of it.
+async fn finish(
+    state: &OnlineBanking,
+    known: &Recognised,
+    done: Done,
+    tpp: &TppRecord,
+) -> Result<HttpResponse, Problem> {
+    end_if_begun_for_this(state, &known.visit).await?;
+    if let Some(uri) = done.return_to {
+        return Ok(HttpResponse::SeeOther()
+            .insert_header((LOCATION, uri.as_str()))
+            .finish());
+    }
+    let text: fn(&Texts) -> &Explained = match done.consent_status {
+        ConsentStatus::Rejected => |texts| &texts.authorise.refused,
+        ConsentStatus::PartiallyAuthorised | ConsentStatus::Received => {
+            |texts| &texts.authorise.approved_partly
+        }
+        _ => |texts| &texts.authorise.approved,
+    };
+    Err(Problem::told(StatusCode::OK, text, Next::Nowhere).with("name", tpp.name.clone()))
+}
+
+async fn end_if_begun_for_this(state: &OnlineBanking, visit: &Visit) -> Result<(), Problem> {
+    if visit.customer().is_none() {
+        visit.end(state).await?;
+    }
+    Ok(())
+}

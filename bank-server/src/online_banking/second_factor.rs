@@ -1,0 +1,171 @@
+//! Asking for the second factor, on whatever page it is needed: a code, or a passkey.
+
+use actix_web::web;
+use maud::{Markup, html};
+
+use super::OnlineBanking;
+use super::forms::Form;
+use super::layout::Field;
+use super::problem::{Next, Problem};
+use super::texts::Texts;
+use crate::core_banking::PsuId;
+use crate::sca::{Challenge, MethodId, PasskeysError, Proof, ScaError, Subject};
+
+/// The fields that [`Asked::fields`] puts into a form.
+pub(super) const METHOD: &str = "method";
+pub(super) const ANSWER: &str = "answer";
+
+/// What a customer is asked for on a page.
+pub(super) struct Asked {
+    method: MethodId,
+    /// For the browser: what a passkey has to sign.
+    options: Option<String>,
+    digits: u8,
+    /// The other method, if she has it.
+    other: Option<MethodId>,
+}
+
+impl Asked {
+    /// Asks for a proof for that one thing: by the method she has chosen, or the first that she has.
+    pub(super) async fn ask(
+        state: &OnlineBanking,
+        psu: &PsuId,
+        subject: &Subject,
+        chosen: Option<MethodId>,
+    ) -> Result<Self, Problem> {
+        let enrolled = state.sca.methods_of(psu).await;
+        let mut here = enrolled.map_err(|error| Problem::of_sca(state, error))?;
+        here.retain(|method| matches!(method, MethodId::Totp | MethodId::Passkey));
+        let chosen = chosen.filter(|method| here.contains(method));
+        let Some(method) = chosen.or(here.first().copied()) else {
+            return Err(Problem::told(
+                actix_web::http::StatusCode::FORBIDDEN,
+                |texts| &texts.second_factor.none,
+                Next::Nowhere,
+            ));
+        };
+        let challenge = state.sca.challenge(psu, method, subject).await;
+        let challenge = challenge.map_err(|error| Problem::of_sca(state, error))?;
+        let (options, digits) = match challenge {
+            Challenge::Code { digits } => (None, digits),
+            Challenge::Browser { options } => (Some(options.to_string()), 0),
+            Challenge::App => (None, 0),
+        };
+        Ok(Self {
+            method,
+            options,
+            digits,
+            other: here.into_iter().find(|other| *other != method),
+        })
+    }
+
+    /// For the form's `data-passkey`: the script looks for it.
+    pub(super) fn options(&self) -> Option<&str> {
+        self.options.as_deref()
+    }
+
+    /// Whether the page needs the script.
+    pub(super) fn is_passkey(&self) -> bool {
+        self.method == MethodId::Passkey
+    }
+
+    /// The fields for the answer, with what was wrong with the one before.
+    pub(super) fn fields(&self, texts: &Texts, wrong: Option<&str>) -> Markup {
+        let words = &texts.second_factor;
+        html! {
+            input type="hidden" name=(METHOD) value=(self.method);
+            @if self.is_passkey() {
+                input type="hidden" name=(ANSWER) value="";
+                @if let Some(wrong) = wrong { p.error id=(ANSWER) { (wrong) } }
+                p { (words.passkey_lead) }
+                p.error data-failed hidden role="alert" { (words.passkey_failed) }
+                p.notice.warning data-no-script { (words.passkey_needs_script) }
+            } @else {
+                (Field {
+                    name: ANSWER,
+                    label: words.code,
+                    hint: Some(&texts.fill(words.code_hint, &[("digits", &self.digits.to_string())])),
+                    kind: "text",
+                    value: "",
+                    autocomplete: "one-time-code",
+                    digits: true,
+                    longest: 12,
+                    required: true,
+                    error: wrong,
+                }.render())
+            }
+        }
+    }
+
+    /// A link to the same page with the other method.
+    pub(super) fn other_way(&self, texts: &Texts, page: &str) -> Markup {
+        let words = &texts.second_factor;
+        html! {
+            @if let Some(other) = self.other {
+                p {
+                    a href={ (page) (if page.contains('?') { "&" } else { "?" }) "method=" (other) } {
+                        @if other == MethodId::Passkey { (words.with_passkey) } @else { (words.with_code) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What came of an answer.
+pub(super) enum Answered {
+    /// It is she.
+    Proved(Proof),
+    /// It was wrong; she may try again, and is told so at the field.
+    Wrong(MethodId, String),
+}
+
+/// Checks the answer in a form.
+pub(super) async fn check(
+    state: &web::Data<OnlineBanking>,
+    psu: &PsuId,
+    subject: &Subject,
+    form: &Form,
+) -> Result<Answered, Problem> {
+    let words = &state.texts.second_factor;
+    let method = form.field(METHOD)?.parse::<MethodId>().ok();
+    let method = method
+        .filter(|method| matches!(method, MethodId::Totp | MethodId::Passkey))
+        .ok_or_else(Problem::form_unreadable)?;
+    let answer = form.field(ANSWER)?.trim();
+    if answer.is_empty() {
+        let missing = if method == MethodId::Totp {
+            words.code_missing
+        } else {
+            words.passkey_failed
+        };
+        return Ok(Answered::Wrong(method, missing.to_owned()));
+    }
+    match state.sca.prove(psu, method, subject, answer).await {
+        Ok(proof) => Ok(Answered::Proved(proof)),
+        Err(ScaError::WrongAnswer { .. } | ScaError::Passkeys(PasskeysError::Answer))
+            if method == MethodId::Passkey =>
+        {
+            Ok(Answered::Wrong(method, words.passkey_failed.to_owned()))
+        }
+        Err(ScaError::WrongAnswer { attempts_left }) if attempts_left > 0 => {
+            let left = attempts_left.to_string();
+            let text = state.texts.fill(words.wrong, &[("left", &left)]);
+            Ok(Answered::Wrong(method, text))
+        }
+        Err(ScaError::WrongAnswer { .. }) => Err(Problem::told(
+            actix_web::http::StatusCode::TOO_MANY_REQUESTS,
+            |texts| &texts.second_factor.used_up,
+            Next::Start,
+        )),
+        Err(error) => Err(Problem::of_sca(state, error)),
+    }
+}
+
+/// The method that a query asks for.
+pub(super) fn method_of(query: &str) -> Option<MethodId> {
+    let mut pairs = query.split('&');
+    pairs
+        .find_map(|pair| pair.strip_prefix("method="))
+        .and_then(|name| name.parse().ok())
+}

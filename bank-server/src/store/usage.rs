@@ -1,0 +1,149 @@
+//! How often consents were used.
+//!
+//! Counting waits for no disk flush: after a loss of power, the reads of the last moments may count once more. A count
+//! is one statement that both asks and adds, so that no two readers get the last one.
+
+use std::num::NonZeroU32;
+
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use sqlx::Row as _;
+
+use super::consents::Consent;
+use super::{Database, StoreError};
+use crate::consent::Resource;
+use crate::core_banking::AccountId;
+
+/// What is counted, in the database. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Usage {
+    database: Database,
+}
+
+/// What a consent for one read has shown.
+#[derive(Debug, Clone, Copy)]
+pub struct Shown<'a> {
+    /// The accounts.
+    pub accounts: &'a [AccountId],
+    /// With their balances.
+    pub balances: bool,
+}
+
+/// How fresh the note of the last use is.
+const FRESH: TimeDelta = TimeDelta::seconds(60);
+
+impl Usage {
+    /// The counts in that database.
+    #[must_use]
+    pub fn new(database: Database) -> Self {
+        Self { database }
+    }
+
+    /// Counts one read on that day, if there is one left. Says whether there was.
+    ///
+    /// A day that is over by the time its read arrives counts to the one that has begun.
+    pub async fn count(
+        &self,
+        consent: &str,
+        resource: Resource<'_>,
+        day: NaiveDate,
+        limit: NonZeroU32,
+    ) -> Result<bool, StoreError> {
+        let (endpoint, account, item) = resource.key();
+        let counted = sqlx::query(
+            "INSERT INTO consent_use (consent_id, endpoint, account, item, day, count) \
+             VALUES ($1, $2, $3, $4, $5, 1) \
+             ON CONFLICT (consent_id, endpoint, account, item) DO UPDATE SET \
+             count = CASE WHEN excluded.day > consent_use.day THEN 1 ELSE consent_use.count + 1 END, \
+             day = CASE WHEN excluded.day > consent_use.day THEN excluded.day ELSE consent_use.day END \
+             WHERE excluded.day > consent_use.day OR consent_use.count < $6",
+        )
+        .bind(consent)
+        .bind(endpoint)
+        .bind(account)
+        .bind(item)
+        .bind(day.to_string())
+        .bind(i64::from(limit.get()))
+        .execute(self.database.counting())
+        .await?;
+        Ok(counted.rows_affected() > 0)
+    }
+
+    /// Counts a read under a consent for one read, if it is the first of that resource. Says whether it was.
+    ///
+    /// The first read of all starts the time in which the consent ends. It ends at once when nothing is left to read;
+    /// where it opens transactions there always is, for each has details of its own.
+    pub async fn once(
+        &self,
+        consent: &str,
+        resource: Resource<'_>,
+        shown: Shown<'_>,
+        now: DateTime<Utc>,
+        ends: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        let (endpoint, account, item) = resource.key();
+        let mut transaction = self
+            .database
+            .counting()
+            .begin_with("BEGIN IMMEDIATE")
+            .await?;
+        let counted = sqlx::query(
+            "INSERT INTO consent_use (consent_id, endpoint, account, item, day, count) \
+             VALUES ($1, $2, $3, $4, '', 1) ON CONFLICT (consent_id, endpoint, account, item) DO NOTHING",
+        )
+        .bind(consent)
+        .bind(endpoint)
+        .bind(account)
+        .bind(item)
+        .execute(&mut *transaction)
+        .await?;
+        if counted.rows_affected() == 0 {
+            return Ok(false);
+        }
+        for account in shown.accounts {
+            sqlx::query(
+                "UPDATE consent_account SET seen = 1, seen_balances = MAX(seen_balances, $1) \
+                 WHERE consent_id = $2 AND account_id = $3",
+            )
+            .bind(i64::from(shown.balances))
+            .bind(consent)
+            .bind(&account.0)
+            .execute(&mut *transaction)
+            .await?;
+        }
+        let left: i64 = sqlx::query(
+            "SELECT COUNT(*) AS number FROM consent_account WHERE consent_id = $1 \
+             AND (transactions = 1 OR seen = 0 OR (balances = 1 AND seen_balances = 0))",
+        )
+        .bind(consent)
+        .fetch_one(&mut *transaction)
+        .await?
+        .try_get("number")?;
+        let ends = if left == 0 { now } else { ends };
+        sqlx::query(
+            "UPDATE consent SET last_use = $1, \
+             ends = CASE WHEN ends IS NULL OR ends > $2 THEN $2 ELSE ends END WHERE id = $3",
+        )
+        .bind(now.timestamp())
+        .bind(ends.timestamp())
+        .bind(consent)
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(true)
+    }
+
+    /// Notes that a consent is used, unless that has been noted a moment ago.
+    pub async fn note(&self, consent: &Consent, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let fresh = consent
+            .last_use
+            .is_some_and(|last| now.signed_duration_since(last) < FRESH);
+        if !fresh {
+            sqlx::query("UPDATE consent SET last_use = $1 WHERE id = $2")
+                .bind(now.timestamp())
+                .bind(&consent.id)
+                .execute(self.database.counting())
+                .await?;
+        }
+        Ok(())
+    }
+}
