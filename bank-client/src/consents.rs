@@ -7,6 +7,7 @@ use shared_types::consent::{
     ConsentCreated, ConsentInformation, ConsentRequest, ConsentStatus, ConsentStatusResponse,
 };
 
+use crate::authorisations::{ApprovalOptions, ConsentAsked, approach};
 use crate::bank::Bank;
 use crate::error::Error;
 use crate::exchange::Request;
@@ -20,17 +21,29 @@ impl Bank {
         consent: &ConsentRequest,
         psu: IpAddr,
     ) -> Result<ConsentCreated, Error> {
-        let body = serde_json::to_vec(consent)
-            .map_err(|fault| self.malformed("request", fault.to_string()))?;
-        let url = self.url(&["v1", "consents"]);
-        self.ask(Request {
-            method: Method::POST,
-            url,
-            consent: None,
+        self.ask_for_consent(consent, psu, &ApprovalOptions::new())
+            .await
+            .map(|asked| asked.consent)
+    }
+
+    /// The same, and says how the customer is to approve it.
+    pub async fn ask_for_consent(
+        &self,
+        consent: &ConsentRequest,
+        psu: IpAddr,
+        options: &ApprovalOptions,
+    ) -> Result<ConsentAsked, Error> {
+        let request = Request {
             psu: Some(psu),
-            body: Some(body),
+            headers: options.headers(),
+            body: Some(self.body_of(consent)?),
+            ..Request::new(Method::POST, self.url(&["v1", "consents"]))
+        };
+        let (consent, headers) = self.ask_with_headers(request).await?;
+        Ok(ConsentAsked {
+            consent,
+            approach: approach(&headers),
         })
-        .await
     }
 
     /// Reads a consent (`GET /v1/consents/{consentId}`).
@@ -54,12 +67,6 @@ impl Bank {
     }
 
     fn about_consent(&self, method: Method, segments: &[&str]) -> Request<'static> {
-        Request {
-            method,
-            url: self.url(segments),
-            consent: None,
-            psu: None,
-            body: None,
-        }
+        Request::new(method, self.url(segments))
     }
 }

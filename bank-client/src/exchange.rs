@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Method, StatusCode, Url};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use shared_types::alert::Alert;
 use shared_types::decode::decode;
@@ -21,7 +22,22 @@ pub(crate) struct Request<'a> {
     pub(crate) url: Url,
     pub(crate) consent: Option<&'a str>,
     pub(crate) psu: Option<IpAddr>,
+    pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) body: Option<Vec<u8>>,
+}
+
+impl Request<'_> {
+    /// One with nothing but that.
+    pub(crate) fn new(method: Method, url: Url) -> Self {
+        Self {
+            method,
+            url,
+            consent: None,
+            psu: None,
+            headers: Vec::new(),
+            body: None,
+        }
+    }
 }
 
 struct Answer {
@@ -43,11 +59,9 @@ impl UnderConsent {
     /// Reads what is at that address.
     pub(crate) async fn get<T: DeserializeOwned>(&self, url: Url) -> Result<T, Error> {
         let request = Request {
-            method: Method::GET,
-            url,
             consent: Some(&self.consent_id),
             psu: self.psu,
-            body: None,
+            ..Request::new(Method::GET, url)
         };
         self.bank.ask(request).await
     }
@@ -56,11 +70,26 @@ impl UnderConsent {
 impl Bank {
     /// Sends a request whose answer has a body of that type.
     pub(crate) async fn ask<T: DeserializeOwned>(&self, request: Request<'_>) -> Result<T, Error> {
+        self.ask_with_headers(request).await.map(|(body, _)| body)
+    }
+
+    /// The same, where the answer's header fields say something too.
+    pub(crate) async fn ask_with_headers<T: DeserializeOwned>(
+        &self,
+        request: Request<'_>,
+    ) -> Result<(T, HeaderMap), Error> {
         let answer = self.send(request).await?;
         if !is_json(&answer.headers) {
             return Err(self.malformed("Content-Type", "expected application/json"));
         }
-        decode(&answer.body).map_err(|fault| self.malformed(fault.path, fault.reason))
+        let body =
+            decode(&answer.body).map_err(|fault| self.malformed(fault.path, fault.reason))?;
+        Ok((body, answer.headers))
+    }
+
+    /// A body that we send.
+    pub(crate) fn body_of(&self, body: &impl Serialize) -> Result<Vec<u8>, Error> {
+        serde_json::to_vec(body).map_err(|fault| self.malformed("request", fault.to_string()))
     }
 
     /// Sends a request whose answer has no body.
@@ -148,6 +177,11 @@ impl Bank {
         }
         if let Some(psu) = request.psu {
             outgoing = outgoing.header("PSU-IP-Address", psu.to_string());
+        }
+        for (name, value) in request.headers {
+            let value = HeaderValue::from_str(&value)
+                .map_err(|_| self.malformed(name, "a header is plain text"))?;
+            outgoing = outgoing.header(name, value);
         }
         if let Some(body) = request.body {
             outgoing = outgoing.header(CONTENT_TYPE, "application/json").body(body);

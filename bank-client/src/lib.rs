@@ -33,7 +33,7 @@
 //! # }
 //! ```
 //!
-//! Certificates end, and are replaced while calls are made: see [`rotation`].
+//! How a consent comes to be approved, see [`authorisations`]. Certificates end, and are replaced while calls are made: see [`rotation`].
 //!
 //! Errors tell "they refused us" from "we refused them" from a refusal with reasons from a malformed answer:
 //! see [`ErrorKind`]. Each has a line of cause ([`Error`]'s `Display`) and a line of what to do ([`Error::advice`]).
@@ -43,6 +43,7 @@
 
 mod accounts;
 mod address;
+pub mod authorisations;
 mod bank;
 mod connections;
 mod consents;

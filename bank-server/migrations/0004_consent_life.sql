@@ -7,6 +7,10 @@ ALTER TABLE consent ADD COLUMN approvals_needed BIGINT NOT NULL DEFAULT 1;
 ALTER TABLE consent ADD COLUMN authenticated BIGINT;                  -- when a customer last proved for it who they are
 ALTER TABLE consent ADD COLUMN last_use BIGINT;
 ALTER TABLE consent ADD COLUMN ends BIGINT;                           -- for one read: that has begun, and ends then
+-- For an authorisation that is started later: how, and where the customer goes afterwards.
+ALTER TABLE consent ADD COLUMN approach TEXT;
+ALTER TABLE consent ADD COLUMN redirect_uri TEXT;
+ALTER TABLE consent ADD COLUMN nok_redirect_uri TEXT;
 
 UPDATE consent SET created = last_action, approve_by = last_action + 3600;
 UPDATE consent SET authenticated = last_action WHERE status = 'valid';

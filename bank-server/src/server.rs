@@ -37,7 +37,7 @@ use crate::transport::keeper::{Keeper, Report, wait_for_first};
 use crate::transport::listener::{Door, DoorObserver, LogTurnedAway};
 use crate::transport::stream::Bytes;
 use crate::transport::trust::Trust;
-use crate::xs2a::{self, Xs2a};
+use crate::xs2a::{self, Approving, Xs2a};
 
 /// A bank that is about to be started.
 ///
@@ -247,6 +247,13 @@ impl BankServer {
             consents,
             usage: Usage::new(database.clone()),
             rules: self.config.consent.rules(),
+            authorisations: authorisations.clone(),
+            approving: Approving {
+                offered: self.config.sca.approaches(pages.is_some()),
+                redirects: self.config.sca.redirects(),
+                origin: pages.as_ref().map(|pages| pages.origin.text()),
+                confirmation: self.config.sca.confirmation_code,
+            },
             core: Arc::clone(&core),
             calendar,
             vault,

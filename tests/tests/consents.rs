@@ -228,8 +228,11 @@ async fn what_cannot_be_asked_for_is_refused_with_its_path() {
             "400 FORMAT_ERROR access.allPsd2",
         ),
         (
-            changed("/access", json!({ "availableAccounts": "allAccounts" })),
-            "400 PARAMETER_NOT_SUPPORTED access.availableAccounts",
+            changed(
+                "/access",
+                json!({ "accounts": [], "restrictedTo": ["CACC"] }),
+            ),
+            "400 PARAMETER_NOT_SUPPORTED access.restrictedTo",
         ),
         (
             changed("/recurringIndicator", json!(1)),

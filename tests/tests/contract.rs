@@ -463,5 +463,5 @@ fn every_operation_of_our_document_is_one_of_the_standards() {
             operations += 1;
         }
     }
-    assert_eq!(operations, 13);
+    assert_eq!(operations, 17);
 }

@@ -128,7 +128,8 @@ impl Scene {
             },
             recurring_indicator: true,
             valid_until: SystemClock.now().date_naive() + Days::new(30),
-            frequency_per_day: NonZeroU32::new(4).unwrap(),
+            // The TPPs read all the time.
+            frequency_per_day: NonZeroU32::MAX,
             combined_service_indicator: false,
         };
         let mut consents = Vec::new();

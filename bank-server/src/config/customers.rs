@@ -7,6 +7,7 @@ use shared_types::authorisation::ScaApproach;
 use super::Fault;
 use crate::consent::ConsentRules;
 use crate::consent::authorisation::Rules;
+use crate::xs2a::RedirectRules;
 
 /// Section `[consent]`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -106,6 +107,14 @@ impl ScaConfig {
             lifetime: TimeDelta::minutes(self.authorisation_minutes.into()),
             confirmation_code: self.confirmation_code,
             exempt_account_list: self.exempt_account_list,
+        }
+    }
+
+    /// Where TPPs may have customers sent back to.
+    pub(crate) fn redirects(&self) -> RedirectRules {
+        RedirectRules {
+            any_host: self.redirect_uris == RedirectUris::AnyHttps,
+            loopback: self.allow_loopback_redirects,
         }
     }
 

@@ -196,6 +196,9 @@ mod tests {
             authenticated: None,
             last_use: None,
             ends: None,
+            approach: None,
+            redirect_uri: None,
+            nok_redirect_uri: None,
             last_action: created,
         }
     }

@@ -22,18 +22,6 @@ pub struct ConsentRules {
     pub approval: TimeDelta,
 }
 
-impl Default for ConsentRules {
-    fn default() -> Self {
-        Self {
-            longest_days: 180,
-            history_days: 90,
-            history: TimeDelta::minutes(15),
-            one_off: TimeDelta::minutes(20),
-            approval: TimeDelta::minutes(60),
-        }
-    }
-}
-
 impl ConsentRules {
     /// The last day of a consent that is asked for today, up to that day.
     #[must_use]

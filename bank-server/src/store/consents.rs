@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
+use shared_types::authorisation::ScaApproach;
 use shared_types::consent::{AccountAccess, ConsentRequest, ConsentStatus};
 use shared_types::eidas::OrganisationId;
 use sqlx::any::AnyRow;
@@ -45,6 +46,12 @@ pub struct Consent {
     pub last_use: Option<DateTime<Utc>>,
     /// When it ends by use, if it is for one read and that has begun.
     pub ends: Option<DateTime<Utc>>,
+    /// The approach that its TPP got.
+    pub approach: Option<ScaApproach>,
+    /// Where the customer goes after an authorisation that does not say.
+    pub redirect_uri: Option<String>,
+    /// Where they go if nothing came of it.
+    pub nok_redirect_uri: Option<String>,
     /// When its status was last written down.
     pub last_action: DateTime<Utc>,
 }
@@ -98,6 +105,12 @@ pub struct NewConsent<'a> {
     pub request: &'a ConsentRequest,
     /// Last day, as far as the bank allows.
     pub valid_until: NaiveDate,
+    /// The approach that the TPP gets.
+    pub approach: ScaApproach,
+    /// Where the customer goes after an authorisation that does not say.
+    pub redirect_uri: Option<&'a str>,
+    /// Where they go if nothing came of it.
+    pub nok_redirect_uri: Option<&'a str>,
     /// The time.
     pub now: DateTime<Utc>,
     /// Until when it can be approved.
@@ -105,7 +118,8 @@ pub struct NewConsent<'a> {
 }
 
 pub(super) const COLUMNS: &str = "SELECT id, tpp, access, recurring, valid_until, frequency_per_day, status, psu, created, approve_by, \
-     approvals_needed, authenticated, last_use, ends, last_action, request_digest FROM consent";
+     approvals_needed, authenticated, last_use, ends, approach, redirect_uri, nok_redirect_uri, last_action, \
+     request_digest FROM consent";
 
 impl Consents {
     /// The consents in that database.
@@ -123,8 +137,8 @@ impl Consents {
         tpps::note(&mut transaction, new.tpp, new.now).await?;
         sqlx::query(
             "INSERT INTO consent (id, tpp, request_id, request_digest, status, access, recurring, valid_until, \
-             frequency_per_day, last_action, created, approve_by) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10, $11) \
+             frequency_per_day, last_action, created, approve_by, approach, redirect_uri, nok_redirect_uri) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10, $11, $12, $13, $14) \
              ON CONFLICT (tpp, request_id) DO NOTHING",
         )
         .bind(new.id.to_string())
@@ -138,6 +152,9 @@ impl Consents {
         .bind(i64::from(new.request.frequency_per_day.get()))
         .bind(new.now.timestamp())
         .bind(new.approve_by.timestamp())
+        .bind(new.approach.as_str())
+        .bind(new.redirect_uri)
+        .bind(new.nok_redirect_uri)
         .execute(&mut *transaction)
         .await?;
         let row = sqlx::query(sqlx::AssertSqlSafe(format!(
@@ -344,6 +361,12 @@ pub(super) fn consent(row: &AnyRow) -> Result<Consent, StoreError> {
         authenticated: moment("authenticated", "consent.authenticated")?,
         last_use: moment("last_use", "consent.last_use")?,
         ends: moment("ends", "consent.ends")?,
+        approach: row
+            .try_get::<Option<String>, _>("approach")?
+            .map(|name| name.parse().map_err(|_| corrupt("consent.approach")))
+            .transpose()?,
+        redirect_uri: row.try_get("redirect_uri")?,
+        nok_redirect_uri: row.try_get("nok_redirect_uri")?,
         last_action: time("last_action", "consent.last_action")?,
     })
 }

@@ -3,6 +3,7 @@
 use actix_web::http::header::LOCATION;
 use actix_web::web::{Data, Json, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
+use shared_types::authorisation::{ScaApproach, ScaStatus};
 use shared_types::consent::{
     ConsentCreated, ConsentInformation, ConsentRequest, ConsentStatus, ConsentStatusResponse,
 };
@@ -13,11 +14,16 @@ use shared_types::message::TppMessages;
 use shared_types::text::Text;
 
 use super::Xs2a;
+use super::authorisations::with_approach;
 use super::body::receive;
 use super::door::Caller;
 use super::error::ApiError;
+use super::next_steps::{consent_path, links, psu_message, start_link};
 use super::reading::psu_ip_address;
+use super::wishes::Wishes;
+use crate::consent::authorisation::Start;
 use crate::consent::{check_request, last_action_day, standing};
+use crate::store::authorisations::Authorisation;
 use crate::store::consents::{Consent, Inserted, NewConsent};
 
 /// Asks for a consent. It is `received` and opens nothing until the customer approves it.
@@ -26,9 +32,16 @@ use crate::store::consents::{Consent, Inserted, NewConsent};
     params(
         ("X-Request-ID" = String, Header, description = "UUID of the request; repeated, it has one effect"),
         ("PSU-IP-Address" = String, Header, description = "Address of the customer's device"),
+        ("PSU-ID" = Option<String>, Header, description = "With what the customer logs in at the bank"),
+        ("TPP-Redirect-Preferred" = Option<bool>, Header),
+        ("TPP-Decoupled-Preferred" = Option<bool>, Header),
+        ("TPP-Redirect-URI" = Option<String>, Header, description = "https, of a host that the TPP's certificate names"),
+        ("TPP-Nok-Redirect-URI" = Option<String>, Header, description = "https, of a host that the TPP's certificate names"),
+        ("TPP-Explicit-Authorisation-Preferred" = Option<bool>, Header),
     ),
     responses(
-        (status = 201, description = "Created", body = ConsentCreated),
+        (status = 201, description = "Created", body = ConsentCreated,
+            headers(("ASPSP-SCA-Approach" = String, description = "REDIRECT, DECOUPLED or EMBEDDED"))),
         (status = 400, description = "FORMAT_ERROR, PARAMETER_NOT_SUPPORTED, PARAMETER_NOT_CONSISTENT, PERIOD_INVALID, SESSIONS_NOT_SUPPORTED", body = TppMessages),
         (status = 401, description = "CERTIFICATE_INVALID, CERTIFICATE_EXPIRED, ROLE_INVALID", body = TppMessages),
         (status = 413, description = "FORMAT_ERROR", body = TppMessages),
@@ -44,35 +57,115 @@ pub(super) async fn create(
     let body = receive(&request, payload, &caller, state.limits.body).await?;
     psu_ip_address(&request)?
         .ok_or_else(|| ApiError::format("PSU-IP-Address", "the header is required"))?;
+    let wishes = Wishes::of(&request, &caller, &state.approving)?;
+    let approach = wishes.approach(&state.approving)?;
     let asked: ConsentRequest = decode(&body)?;
     let (now, today) = (state.calendar.now(), state.calendar.today());
     check_request(&asked, today)?;
+    let whole = [&body, wishes.text().as_bytes()].concat();
     let stored = state
         .consents
         .insert(NewConsent {
             id: state.randomness.uuid(),
             tpp: &caller.tpp,
             request_id: caller.request_id,
-            digest: &digest::sha256(&body),
+            digest: &digest::sha256(&whole),
             request: &asked,
             valid_until: state.rules.last_day(asked.valid_until, today),
+            approach,
+            redirect_uri: wishes.redirect_uri.as_deref(),
+            nok_redirect_uri: wishes.nok_redirect_uri.as_deref(),
             now,
             approve_by: now + state.rules.approval,
         })
         .await?;
-    match stored {
-        Inserted::Consent(consent) => Ok(created(&consent, &asked)),
-        Inserted::OtherBody => Err(ApiError::format(
+    let Inserted::Consent(consent) = stored else {
+        return Err(ApiError::format(
             "X-Request-ID",
-            "this id came with another body before; take a new one",
-        )),
-    }
+            "this id came with another request before; take a new one",
+        ));
+    };
+    // A repeated request has the approach of the first time.
+    let approach = consent.approach.unwrap_or(approach);
+    let authorisation = start(&caller, &state, &wishes, &consent, approach).await?;
+    let links = links_of_new(&consent, &wishes, approach, authorisation.as_ref(), &state);
+    Ok(created(
+        &consent,
+        &asked,
+        approach,
+        links,
+        authorisation.as_ref(),
+    ))
 }
 
-fn created(consent: &Consent, asked: &ConsentRequest) -> HttpResponse {
+/// Starts the authorisation along with the consent, if the TPP has nothing against it and nothing more to say first.
+async fn start(
+    caller: &Caller,
+    state: &Xs2a,
+    wishes: &Wishes,
+    consent: &Consent,
+    approach: ScaApproach,
+) -> Result<Option<Authorisation>, ApiError> {
+    let complete = match approach {
+        ScaApproach::Redirect => true,
+        ScaApproach::Decoupled => wishes.psu.is_some(),
+        ScaApproach::Embedded => false,
+    };
+    if wishes.explicit || !complete {
+        return Ok(None);
+    }
+    let started = state
+        .authorisations
+        .start(Start {
+            tpp: caller.tpp.organisation(),
+            consent_id: &consent.id,
+            request_id: caller.request_id,
+            psu: wishes.psu.as_ref(),
+            approach,
+            redirect_uri: consent.redirect_uri.as_deref(),
+            nok_redirect_uri: consent.nok_redirect_uri.as_deref(),
+        })
+        .await?;
+    // What this request led to; how far it has come by now is told by its status.
+    let status = match approach {
+        ScaApproach::Decoupled => ScaStatus::Started,
+        _ if started.psu.is_some() => ScaStatus::PsuIdentified,
+        _ => ScaStatus::Received,
+    };
+    Ok(Some(Authorisation { status, ..started }))
+}
+
+fn links_of_new(
+    consent: &Consent,
+    wishes: &Wishes,
+    approach: ScaApproach,
+    authorisation: Option<&Authorisation>,
+    state: &Xs2a,
+) -> Links {
+    let itself = consent_path(&consent.id);
+    let links = match authorisation {
+        Some(authorisation) => links(authorisation, false, &state.approving, true),
+        None => start_link(Links::new(), &consent.id, approach, wishes.psu.is_some()),
+    };
+    links
+        .with("status", format!("{itself}/status"))
+        .with("self", itself)
+}
+
+fn created(
+    consent: &Consent,
+    asked: &ConsentRequest,
+    approach: ScaApproach,
+    links: Links,
+    authorisation: Option<&Authorisation>,
+) -> HttpResponse {
     let cut = consent.valid_until != asked.valid_until;
     let last_day = consent.valid_until;
-    let itself = format!("/v1/consents/{}", consent.id);
+    let told = cut.then(|| {
+        Text::cut(&format!(
+            "The bank gives access until {last_day} at most, and asks again after that."
+        ))
+    });
     let answer = ConsentCreated {
         // What this request led to; where the consent stands by now is told by its status.
         consent_status: ConsentStatus::Received,
@@ -80,17 +173,12 @@ fn created(consent: &Consent, asked: &ConsentRequest) -> HttpResponse {
         sca_methods: None,
         chosen_sca_method: None,
         challenge_data: None,
-        links: Links::new()
-            .with("self", &*itself)
-            .with("status", format!("{itself}/status")),
-        psu_message: cut.then(|| {
-            Text::cut(&format!(
-                "The bank gives access until {last_day} at most, and asks again after that."
-            ))
-        }),
+        links,
+        psu_message: told.or_else(|| authorisation.and_then(psu_message)),
     };
-    HttpResponse::Created()
-        .insert_header((LOCATION, itself))
+    let mut response = HttpResponse::Created();
+    with_approach(&mut response, approach)
+        .insert_header((LOCATION, consent_path(&consent.id)))
         .json(answer)
 }
 
@@ -112,11 +200,18 @@ pub(super) async fn read(
     let now = state.calendar.now();
     let consent_status = standing(&consent, now, &state.calendar);
     let last_action = last_action_day(&consent, now, &state.calendar);
-    let links = (consent_status == ConsentStatus::Valid).then(|| {
-        Links::new()
-            .with("account", "/v1/accounts")
-            .with("card-account", "/v1/card-accounts")
-    });
+    let links = match (consent_status, consent.approach) {
+        (ConsentStatus::Valid, _) => Some(
+            Links::new()
+                .with("account", "/v1/accounts")
+                .with("card-account", "/v1/card-accounts"),
+        ),
+        // Somebody has yet to approve: another customer, or after an authorisation that failed.
+        (ConsentStatus::Received | ConsentStatus::PartiallyAuthorised, Some(approach)) => {
+            Some(start_link(Links::new(), &consent.id, approach, false))
+        }
+        _ => None,
+    };
     Ok(Json(ConsentInformation {
         access: consent.access,
         recurring_indicator: consent.recurring,

@@ -10,8 +10,10 @@ use shared_types::text::Text;
 use shared_types::trust::Refusal;
 
 use crate::consent::Violation;
+use crate::consent::authorisation::AuthorisationError;
 use crate::core_banking::CoreBankingError;
 use crate::identity::NotATpp;
+use crate::sca::ScaError;
 use crate::store::StoreError;
 use crate::transport::policy::{Ended, Farewell};
 
@@ -115,6 +117,35 @@ impl ApiError {
             StatusCode::TOO_MANY_REQUESTS,
             MessageCode::AccessExceeded,
             "the consent is for one read, and this was read; ask for one with recurringIndicator true",
+        )
+    }
+
+    /// The resource is not at the point at which this can be done.
+    pub(crate) fn status_invalid(text: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, MessageCode::StatusInvalid, text)
+    }
+
+    /// The customer has no such SCA method.
+    pub(crate) fn no_such_method() -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            MessageCode::ScaMethodUnknown,
+            "the customer has no such method; take one of scaMethods",
+        )
+        .at("authenticationMethodId")
+    }
+
+    /// What the customer entered for SCA is wrong.
+    fn sca_invalid(path: &'static str, text: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, MessageCode::ScaInvalid, text).at(path)
+    }
+
+    /// More attempts, or more at a time, than there may be.
+    fn exceeded(text: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            MessageCode::AccessExceeded,
+            text,
         )
     }
 
@@ -320,6 +351,66 @@ impl From<CoreBankingError> for ApiError {
     fn from(error: CoreBankingError) -> Self {
         tracing::error!(%error, "the core banking system failed");
         Self::internal()
+    }
+}
+
+impl From<AuthorisationError> for ApiError {
+    fn from(error: AuthorisationError) -> Self {
+        match error {
+            AuthorisationError::NoSuchConsent => Self::no_such_consent(),
+            AuthorisationError::Unknown => Self::new(
+                StatusCode::FORBIDDEN,
+                MessageCode::ResourceUnknown,
+                "there is no such authorisation for you",
+            ),
+            AuthorisationError::ConsentOver(_)
+            | AuthorisationError::OutOfTurn(_)
+            | AuthorisationError::OtherApproach(_)
+            | AuthorisationError::ApprovedBefore => Self::status_invalid(error.to_string()),
+            AuthorisationError::OtherCustomer => Self::new(
+                StatusCode::BAD_REQUEST,
+                MessageCode::ParameterNotConsistent,
+                "the authorisation is for another customer; start one for this one",
+            )
+            .at("PSU-ID"),
+            AuthorisationError::TooMany | AuthorisationError::TooManyWaiting => {
+                Self::exceeded(error.to_string())
+            }
+            AuthorisationError::WrongConfirmation => Self::sca_invalid(
+                "confirmationCode",
+                "the code is wrong, and the authorisation has failed; start another",
+            ),
+            AuthorisationError::NotTheCustomers(_) | AuthorisationError::NoAccount => {
+                Self::consent_invalid(error.to_string())
+            }
+            AuthorisationError::Sca(error) => error.into(),
+            AuthorisationError::CoreBanking(error) => error.into(),
+            AuthorisationError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ScaError> for ApiError {
+    fn from(error: ScaError) -> Self {
+        match error {
+            ScaError::WrongCredentials => Self::new(
+                StatusCode::UNAUTHORIZED,
+                MessageCode::PsuCredentialsInvalid,
+                "the customer or the password is wrong",
+            ),
+            ScaError::WrongAnswer { .. } => {
+                Self::sca_invalid("scaAuthenticationData", error.to_string())
+            }
+            ScaError::Locked { .. } => Self::exceeded(error.to_string()),
+            ScaError::NoSuchMethod => Self::no_such_method(),
+            ScaError::NoChallenge => Self::status_invalid(error.to_string()),
+            ScaError::Busy => Self::slow_answer(),
+            ScaError::Store(error) => error.into(),
+            ScaError::Password(_) | ScaError::Vault(_) | ScaError::Passkeys(_) => {
+                tracing::error!(%error, "strong customer authentication failed");
+                Self::internal()
+            }
+        }
     }
 }
 

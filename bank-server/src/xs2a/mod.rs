@@ -4,27 +4,35 @@
 //! they read the request, ask the rules, and put the answer into the standard's form.
 
 mod accounts;
+mod approach;
 mod asking;
+mod authorisations;
 mod body;
 mod card_accounts;
 mod consents;
 mod door;
 mod error;
+mod next_steps;
 mod openapi;
 mod pages;
 mod parameters;
 mod reading;
+mod redirect;
+mod wishes;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::web;
 use bank_client::environment::Randomness;
+use shared_types::authorisation::ScaApproach;
 
 pub(crate) use self::error::ApiError;
 pub use self::openapi::document as openapi_document;
+pub(crate) use self::redirect::RedirectRules;
 use crate::calendar::Calendar;
 use crate::consent::ConsentRules;
+use crate::consent::authorisation::Authorisations;
 use crate::core_banking::CoreBanking;
 use crate::store::consents::Consents;
 use crate::store::usage::Usage;
@@ -51,6 +59,8 @@ pub(crate) struct Xs2a {
     pub(crate) consents: Consents,
     pub(crate) usage: Usage,
     pub(crate) rules: ConsentRules,
+    pub(crate) authorisations: Authorisations,
+    pub(crate) approving: Approving,
     pub(crate) core: Arc<dyn CoreBanking>,
     pub(crate) calendar: Calendar,
     pub(crate) vault: Vault,
@@ -58,6 +68,19 @@ pub(crate) struct Xs2a {
     pub(crate) limits: RequestLimits,
     /// The header in which gateways forward certificates, if there is a listener for them.
     pub(crate) certificate_header: Option<CertificateHeader>,
+}
+
+/// How customers approve, as far as it concerns TPPs.
+#[derive(Debug, Clone)]
+pub(crate) struct Approving {
+    /// The approaches that the bank offers, its preferred one first.
+    pub(crate) offered: Vec<ScaApproach>,
+    /// Where customers may be sent back to.
+    pub(crate) redirects: RedirectRules,
+    /// Where the bank's own pages are.
+    pub(crate) origin: Option<String>,
+    /// Whether a TPP confirms, after a redirect, that the customer who approved is its own.
+    pub(crate) confirmation: bool,
 }
 
 /// Registers the resources; all of them need an AISP's certificate, which the door sees to.
@@ -71,6 +94,18 @@ pub(crate) fn configure(app: &mut web::ServiceConfig) {
         web::resource("/v1/consents/{consent_id}")
             .route(web::get().to(consents::read))
             .route(web::delete().to(consents::delete))
+            .default_service(web::to(error::wrong_method)),
+    )
+    .service(
+        web::resource("/v1/consents/{consent_id}/authorisations")
+            .route(web::post().to(authorisations::start))
+            .route(web::get().to(authorisations::list))
+            .default_service(web::to(error::wrong_method)),
+    )
+    .service(
+        web::resource("/v1/consents/{consent_id}/authorisations/{authorisation_id}")
+            .route(web::get().to(authorisations::status))
+            .route(web::put().to(authorisations::update))
             .default_service(web::to(error::wrong_method)),
     );
     let reads = [

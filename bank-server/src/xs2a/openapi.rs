@@ -4,7 +4,7 @@ use actix_web::HttpResponse;
 use actix_web::http::header::ContentType;
 use utoipa::OpenApi;
 
-use super::{accounts, card_accounts, consents};
+use super::{accounts, authorisations, card_accounts, consents};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -19,6 +19,10 @@ use super::{accounts, card_accounts, consents};
         consents::read,
         consents::delete,
         consents::status,
+        authorisations::start,
+        authorisations::list,
+        authorisations::status,
+        authorisations::update,
         accounts::list,
         accounts::details,
         accounts::balances,

@@ -1,0 +1,142 @@
+//! By which way a customer proves who they are: the bank's offer, and what the TPP would like.
+
+use actix_web::HttpRequest;
+use actix_web::http::header::HeaderName;
+use shared_types::authorisation::ScaApproach;
+
+use super::error::ApiError;
+use super::reading::single;
+
+const REDIRECT_PREFERRED: HeaderName = HeaderName::from_static("tpp-redirect-preferred");
+const DECOUPLED_PREFERRED: HeaderName = HeaderName::from_static("tpp-decoupled-preferred");
+
+/// What a TPP would like.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Preferences {
+    /// `TPP-Redirect-Preferred`.
+    pub(super) redirect: Option<bool>,
+    /// `TPP-Decoupled-Preferred`.
+    pub(super) decoupled: Option<bool>,
+    /// It names its customer (`PSU-ID`).
+    pub(super) names_customer: bool,
+}
+
+impl Preferences {
+    pub(super) fn of(request: &HttpRequest, names_customer: bool) -> Result<Self, ApiError> {
+        Ok(Self {
+            redirect: truth(request, &REDIRECT_PREFERRED, "TPP-Redirect-Preferred")?,
+            decoupled: truth(request, &DECOUPLED_PREFERRED, "TPP-Decoupled-Preferred")?,
+            names_customer,
+        })
+    }
+
+    /// Whether the TPP says anything about the approach.
+    pub(super) fn are_stated(self) -> bool {
+        self.redirect.is_some() || self.decoupled.is_some()
+    }
+
+    /// How far an approach is from what the TPP would like; 0 is what it asks for.
+    fn distance(self, approach: ScaApproach) -> u8 {
+        match approach {
+            ScaApproach::Redirect => distance(self.redirect, 1),
+            // Somebody has to say in whose app it is to wait; where nobody has, other ways come first.
+            ScaApproach::Decoupled => {
+                distance(self.decoupled, if self.names_customer { 1 } else { 2 })
+            }
+            ScaApproach::Embedded => 1,
+        }
+    }
+}
+
+const fn distance(preferred: Option<bool>, otherwise: u8) -> u8 {
+    match preferred {
+        Some(true) => 0,
+        None => otherwise,
+        Some(false) => 3,
+    }
+}
+
+/// The approach: of those that the bank offers, in its own order, the nearest to what the TPP would like. A wish that
+/// the bank cannot meet is no error.
+pub(super) fn choose(offered: &[ScaApproach], preferences: Preferences) -> Option<ScaApproach> {
+    offered
+        .iter()
+        .copied()
+        .min_by_key(|approach| preferences.distance(*approach))
+}
+
+/// A header that says yes or no.
+pub(super) fn truth(
+    request: &HttpRequest,
+    header: &HeaderName,
+    name: &str,
+) -> Result<Option<bool>, ApiError> {
+    match single(request, header)?.as_deref() {
+        None => Ok(None),
+        Some("true") => Ok(Some(true)),
+        Some("false") => Ok(Some(false)),
+        Some(_) => Err(ApiError::format(name, "expected true or false")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ScaApproach::{Decoupled, Embedded, Redirect};
+
+    use super::*;
+
+    #[test]
+    fn wishes_are_met_as_far_as_the_bank_offers_it() {
+        let all = [Redirect, Decoupled, Embedded];
+        let [yes, no] = [Some(true), Some(false)];
+        for (offered, redirect, decoupled, names_customer, expected) in [
+            // Without wishes, the bank's own order.
+            (&all[..], None, None, false, Redirect),
+            (
+                &[Embedded, Redirect, Decoupled],
+                None,
+                None,
+                false,
+                Embedded,
+            ),
+            (
+                &[Decoupled, Embedded, Redirect],
+                None,
+                None,
+                true,
+                Decoupled,
+            ),
+            // Decoupled needs to know whom to ask.
+            (
+                &[Decoupled, Embedded, Redirect],
+                None,
+                None,
+                false,
+                Embedded,
+            ),
+            (&[Decoupled], None, None, false, Decoupled),
+            // With them.
+            (&[Embedded, Redirect], yes, None, false, Redirect),
+            (&all, None, yes, false, Decoupled),
+            (&all, no, None, true, Decoupled),
+            (&all, no, None, false, Embedded),
+            (&all, no, no, true, Embedded),
+            (&all, None, no, true, Redirect),
+            // Both: the bank's order between the two.
+            (&all, yes, yes, true, Redirect),
+            (&[Decoupled, Redirect], yes, yes, true, Decoupled),
+            // What the bank does not offer is not to be had.
+            (&[Redirect], no, yes, true, Redirect),
+            (&[Embedded], yes, None, true, Embedded),
+        ] {
+            let preferences = Preferences {
+                redirect,
+                decoupled,
+                names_customer,
+            };
+            let chosen = choose(offered, preferences);
+            assert_eq!(chosen, Some(expected), "{offered:?} {preferences:?}");
+        }
+        assert_eq!(choose(&[], Preferences::default()), None);
+    }
+}

@@ -1,0 +1,325 @@
+//! `/v1/consents/{consentId}/authorisations`.
+
+use actix_web::http::header::{CONTENT_LENGTH, HeaderName, TRANSFER_ENCODING};
+use actix_web::web::{Data, Json, Path, Payload};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
+use shared_types::authorisation::{
+    AuthorisationList, AuthorisationStarted, AuthorisationUpdated, PsuData, ScaApproach, ScaStatus,
+    ScaStatusResponse, UpdatePsuData,
+};
+use shared_types::decode::decode;
+use shared_types::message::TppMessages;
+
+use super::Xs2a;
+use super::body::receive;
+use super::door::Caller;
+use super::error::ApiError;
+use super::next_steps::{challenge_data, chosen_method, links, methods, psu_message};
+use super::reading::psu_ip_address;
+use super::wishes::{Wishes, psu_id};
+use crate::consent::authorisation::{Start, Step};
+use crate::store::authorisations::Authorisation;
+
+/// The header that says which approach it is.
+const APPROACH: HeaderName = HeaderName::from_static("aspsp-sca-approach");
+
+/// Starts an authorisation. With the customer's password in the body, that step is taken at once.
+#[utoipa::path(
+    post, path = "/v1/consents/{consentId}/authorisations", operation_id = "startConsentAuthorisation",
+    tag = "Consents", request_body(content = UpdatePsuData, description = "Empty, or the customer's password"),
+    params(
+        ("consentId" = String, Path),
+        ("X-Request-ID" = String, Header, description = "UUID of the request; repeated, it has one effect"),
+        ("PSU-ID" = Option<String>, Header, description = "With what the customer logs in at the bank"),
+        ("TPP-Redirect-Preferred" = Option<bool>, Header),
+        ("TPP-Redirect-URI" = Option<String>, Header, description = "https, of a host that the TPP's certificate names"),
+        ("TPP-Nok-Redirect-URI" = Option<String>, Header, description = "https, of a host that the TPP's certificate names"),
+    ),
+    responses(
+        (status = 201, description = "Started", body = AuthorisationStarted,
+            headers(("ASPSP-SCA-Approach" = String, description = "REDIRECT, DECOUPLED or EMBEDDED"))),
+        (status = 400, description = "FORMAT_ERROR, PARAMETER_NOT_SUPPORTED", body = TppMessages),
+        (status = 401, description = "PSU_CREDENTIALS_INVALID", body = TppMessages),
+        (status = 403, description = "CONSENT_UNKNOWN", body = TppMessages),
+        (status = 409, description = "STATUS_INVALID", body = TppMessages),
+        (status = 429, description = "ACCESS_EXCEEDED", body = TppMessages),
+    )
+)]
+pub(super) async fn start(
+    caller: Caller,
+    state: Data<Xs2a>,
+    id: Path<String>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
+    let step = step_of(&request, payload, &caller, &state).await?;
+    psu_ip_address(&request)?;
+    let wishes = Wishes::of(&request, &caller, &state.approving)?;
+    let tpp = caller.tpp.organisation();
+    let consent = state
+        .consents
+        .find(tpp, &id)
+        .await?
+        .ok_or_else(ApiError::no_such_consent)?;
+    let approach = match &step {
+        UpdatePsuData::Identification => {
+            wishes.later_approach(consent.approach, &state.approving)?
+        }
+        UpdatePsuData::Authentication(_) => embedded(&state)?,
+        _ => {
+            return Err(ApiError::status_invalid(
+                "an authorisation starts with the customer, or with the password",
+            ));
+        }
+    };
+    let (uri, nok_uri) = (
+        wishes.redirect_uri.or(consent.redirect_uri),
+        wishes.nok_redirect_uri.or(consent.nok_redirect_uri),
+    );
+    let started = state
+        .authorisations
+        .start(Start {
+            tpp,
+            consent_id: &id,
+            request_id: caller.request_id,
+            psu: wishes.psu.as_ref(),
+            approach,
+            redirect_uri: uri.as_deref(),
+            nok_redirect_uri: nok_uri.as_deref(),
+        })
+        .await?;
+    let waits = matches!(
+        started.status,
+        ScaStatus::Received | ScaStatus::PsuIdentified
+    );
+    let step = match step {
+        // A request that is repeated finds the step taken.
+        UpdatePsuData::Authentication(data) if waits => {
+            authenticate(&state, &caller, &started, &data).await?
+        }
+        _ => Step::from(started),
+    };
+    let authorisation = &step.authorisation;
+    let answer = AuthorisationStarted {
+        sca_status: authorisation.status,
+        authorisation_id: authorisation.id.clone(),
+        sca_methods: methods(&step),
+        chosen_sca_method: chosen_method(authorisation),
+        challenge_data: challenge_data(&step),
+        links: links(
+            authorisation,
+            !step.methods.is_empty(),
+            &state.approving,
+            true,
+        ),
+        psu_message: psu_message(authorisation),
+    };
+    let mut response = HttpResponse::Created();
+    Ok(with_approach(&mut response, authorisation.approach).json(answer))
+}
+
+/// Lists the ids of a consent's authorisations.
+#[utoipa::path(
+    get, path = "/v1/consents/{consentId}/authorisations", operation_id = "getConsentAuthorisation", tag = "Consents",
+    params(("consentId" = String, Path), ("X-Request-ID" = String, Header)),
+    responses(
+        (status = 200, body = AuthorisationList),
+        (status = 403, description = "CONSENT_UNKNOWN", body = TppMessages),
+    )
+)]
+pub(super) async fn list(
+    caller: Caller,
+    state: Data<Xs2a>,
+    id: Path<String>,
+) -> Result<Json<AuthorisationList>, ApiError> {
+    let all = state
+        .authorisations
+        .list(caller.tpp.organisation(), &id)
+        .await?;
+    Ok(Json(AuthorisationList {
+        authorisation_ids: all.into_iter().map(|one| one.id).collect(),
+    }))
+}
+
+/// Reads where an authorisation stands.
+#[utoipa::path(
+    get, path = "/v1/consents/{consentId}/authorisations/{authorisationId}", operation_id = "getConsentScaStatus",
+    tag = "Consents",
+    params(("consentId" = String, Path), ("authorisationId" = String, Path), ("X-Request-ID" = String, Header)),
+    responses(
+        (status = 200, body = ScaStatusResponse),
+        (status = 403, description = "RESOURCE_UNKNOWN", body = TppMessages),
+    )
+)]
+pub(super) async fn status(
+    caller: Caller,
+    state: Data<Xs2a>,
+    path: Path<(String, String)>,
+) -> Result<Json<ScaStatusResponse>, ApiError> {
+    let (consent_id, id) = path.into_inner();
+    let authorisation = state
+        .authorisations
+        .find(caller.tpp.organisation(), &consent_id, &id)
+        .await?;
+    Ok(Json(ScaStatusResponse {
+        sca_status: authorisation.status,
+        psu_message: psu_message(&authorisation),
+        psu_name: None,
+        trusted_beneficiary_flag: None,
+        links: Some(links(&authorisation, true, &state.approving, false)),
+        tpp_message: None,
+    }))
+}
+
+/// Takes an authorisation one step further: the customer's id, password, choice of a method, or code; or the TPP's
+/// confirmation.
+#[utoipa::path(
+    put, path = "/v1/consents/{consentId}/authorisations/{authorisationId}", operation_id = "updateConsentsPsuData",
+    tag = "Consents", request_body = UpdatePsuData,
+    params(
+        ("consentId" = String, Path), ("authorisationId" = String, Path), ("X-Request-ID" = String, Header),
+        ("PSU-ID" = Option<String>, Header, description = "With what the customer logs in at the bank"),
+    ),
+    responses(
+        (status = 200, body = AuthorisationUpdated,
+            headers(("ASPSP-SCA-Approach" = String, description = "REDIRECT, DECOUPLED or EMBEDDED"))),
+        (status = 400, description = "FORMAT_ERROR, PARAMETER_NOT_SUPPORTED, PARAMETER_NOT_CONSISTENT, SCA_METHOD_UNKNOWN, SCA_INVALID", body = TppMessages),
+        (status = 401, description = "PSU_CREDENTIALS_INVALID, CONSENT_INVALID", body = TppMessages),
+        (status = 403, description = "RESOURCE_UNKNOWN", body = TppMessages),
+        (status = 409, description = "STATUS_INVALID", body = TppMessages),
+        (status = 429, description = "ACCESS_EXCEEDED", body = TppMessages),
+    )
+)]
+pub(super) async fn update(
+    caller: Caller,
+    state: Data<Xs2a>,
+    path: Path<(String, String)>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
+    let step = step_of(&request, payload, &caller, &state).await?;
+    psu_ip_address(&request)?;
+    let psu = psu_id(&request)?;
+    let (consent_id, id) = path.into_inner();
+    let (service, tpp) = (&state.authorisations, caller.tpp.organisation());
+    // Whose it is comes before all that could be said about the step.
+    let authorisation = service.find(tpp, &consent_id, &id).await?;
+    let step = match step {
+        UpdatePsuData::Identification => {
+            let psu = psu.ok_or_else(|| ApiError::format("PSU-ID", "the header is required"))?;
+            service.identify(tpp, &consent_id, &id, &psu).await?
+        }
+        UpdatePsuData::Authentication(data) => {
+            let authorisation = Authorisation {
+                psu: psu.or_else(|| authorisation.psu.clone()),
+                ..authorisation
+            };
+            authenticate(&state, &caller, &authorisation, &data).await?
+        }
+        UpdatePsuData::MethodSelection(method) => {
+            let method = method
+                .as_str()
+                .parse()
+                .map_err(|_| ApiError::no_such_method())?;
+            service.select(tpp, &consent_id, &id, method).await?
+        }
+        UpdatePsuData::TransactionAuthorisation(code) => {
+            service
+                .authorise(tpp, &consent_id, &id, code.expose())
+                .await?
+        }
+        UpdatePsuData::Confirmation(code) => {
+            service
+                .confirm(tpp, &consent_id, &id, code.expose())
+                .await?
+        }
+    };
+    let authorisation = &step.authorisation;
+    let answer = AuthorisationUpdated {
+        sca_status: authorisation.status,
+        sca_methods: methods(&step),
+        chosen_sca_method: chosen_method(authorisation),
+        challenge_data: challenge_data(&step),
+        links: Some(links(
+            authorisation,
+            !step.methods.is_empty(),
+            &state.approving,
+            false,
+        )),
+        psu_message: psu_message(authorisation),
+    };
+    let mut response = HttpResponse::Ok();
+    Ok(with_approach(&mut response, authorisation.approach).json(answer))
+}
+
+/// The same header on each answer.
+pub(super) fn with_approach(
+    response: &mut HttpResponseBuilder,
+    approach: ScaApproach,
+) -> &mut HttpResponseBuilder {
+    response.insert_header((APPROACH, approach.as_str()))
+}
+
+/// The step in the body; where there is no body, it is that of the header alone.
+async fn step_of(
+    request: &HttpRequest,
+    payload: Payload,
+    caller: &Caller,
+    state: &Xs2a,
+) -> Result<UpdatePsuData, ApiError> {
+    let headers = request.headers();
+    let is_empty = match headers.get(CONTENT_LENGTH) {
+        Some(length) => length.as_bytes() == b"0",
+        None => {
+            !headers.contains_key(TRANSFER_ENCODING)
+                && request.version() < actix_web::http::Version::HTTP_2
+        }
+    };
+    if is_empty {
+        return Ok(UpdatePsuData::Identification);
+    }
+    let body = receive(request, payload, caller, state.limits.body).await?;
+    if body.is_empty() {
+        return Ok(UpdatePsuData::Identification);
+    }
+    Ok(decode(&body)?)
+}
+
+fn embedded(state: &Xs2a) -> Result<ScaApproach, ApiError> {
+    let offered = state.approving.offered.contains(&ScaApproach::Embedded);
+    offered.then_some(ScaApproach::Embedded).ok_or_else(|| {
+        ApiError::not_supported(
+            "psuData",
+            "this bank takes no passwords through TPPs; send the customer to the bank",
+        )
+    })
+}
+
+async fn authenticate(
+    state: &Xs2a,
+    caller: &Caller,
+    authorisation: &Authorisation,
+    data: &PsuData,
+) -> Result<Step, ApiError> {
+    let password = data.password.as_ref().ok_or_else(|| {
+        ApiError::not_supported(
+            "psuData",
+            "send the password in the field password; it is protected by TLS",
+        )
+    })?;
+    let psu = authorisation
+        .psu
+        .as_ref()
+        .ok_or_else(|| ApiError::format("PSU-ID", "say whose password it is"))?;
+    let step = state
+        .authorisations
+        .authenticate(
+            caller.tpp.organisation(),
+            &authorisation.consent_id,
+            &authorisation.id,
+            Some(psu),
+            password.expose(),
+        )
+        .await?;
+    Ok(step)
+}

@@ -1,0 +1,247 @@
+//! Where a TPP goes next: the links of an authorisation, by its approach and by how far it has come.
+
+use shared_types::authorisation::{
+    AuthenticationObject, ChallengeData, OtpFormat, ScaApproach, ScaStatus,
+};
+use shared_types::link::Links;
+use shared_types::text::Text;
+
+use super::Approving;
+use crate::consent::authorisation::Step;
+use crate::sca::{Challenge, MethodId};
+use crate::store::authorisations::Authorisation;
+
+/// The path of a consent.
+pub(super) fn consent_path(id: &str) -> String {
+    format!("/v1/consents/{id}")
+}
+
+/// The path of an authorisation.
+pub(super) fn path(authorisation: &Authorisation) -> String {
+    let consent = consent_path(&authorisation.consent_id);
+    format!("{consent}/authorisations/{}", authorisation.id)
+}
+
+/// The links of an authorisation that has come so far.
+///
+/// `starting`: the answer is to its start, in which the standard calls one link by another name.
+pub(super) fn links(
+    authorisation: &Authorisation,
+    can_select: bool,
+    approving: &Approving,
+    starting: bool,
+) -> Links {
+    let path = path(authorisation);
+    let links = Links::new().with("scaStatus", &*path);
+    let password = if starting {
+        "startAuthorisationWithPsuAuthentication"
+    } else {
+        "updatePsuAuthentication"
+    };
+    match (authorisation.approach, authorisation.status) {
+        (_, status) if status.is_final() => {
+            let consent = consent_path(&authorisation.consent_id);
+            links.with("status", format!("{consent}/status"))
+        }
+        (_, ScaStatus::Unconfirmed) => links.with("confirmation", path),
+        (ScaApproach::Redirect, _) => on_our_pages(links, authorisation, approving, &path),
+        (ScaApproach::Decoupled, ScaStatus::Received) => {
+            links.with("updatePsuIdentification", path)
+        }
+        (ScaApproach::Decoupled, _) => links,
+        (ScaApproach::Embedded, ScaStatus::Received) => links
+            .with("updatePsuIdentification", &*path)
+            .with(password, path),
+        (ScaApproach::Embedded, ScaStatus::PsuIdentified) => links.with(password, path),
+        (ScaApproach::Embedded, ScaStatus::PsuAuthenticated) if can_select => {
+            links.with("selectAuthenticationMethod", path)
+        }
+        (ScaApproach::Embedded, ScaStatus::ScaMethodSelected) => {
+            links.with("authoriseTransaction", path)
+        }
+        (ScaApproach::Embedded, _) => links,
+    }
+}
+
+fn on_our_pages(
+    links: Links,
+    authorisation: &Authorisation,
+    approving: &Approving,
+    path: &str,
+) -> Links {
+    let Some(origin) = &approving.origin else {
+        return links;
+    };
+    let links = links.with(
+        "scaRedirect",
+        format!("{origin}/authorise/{}", authorisation.id),
+    );
+    if approving.confirmation {
+        links.with("confirmation", path)
+    } else {
+        links
+    }
+}
+
+/// The link by which an authorisation of that approach is started, with all that it needs.
+pub(super) fn start_link(
+    links: Links,
+    consent: &str,
+    approach: ScaApproach,
+    names_customer: bool,
+) -> Links {
+    let name = match approach {
+        ScaApproach::Redirect => "startAuthorisation",
+        ScaApproach::Decoupled if names_customer => "startAuthorisation",
+        ScaApproach::Decoupled => "startAuthorisationWithPsuIdentification",
+        ScaApproach::Embedded => "startAuthorisationWithPsuAuthentication",
+    };
+    links.with(name, format!("{}/authorisations", consent_path(consent)))
+}
+
+/// What the customer should know.
+pub(super) fn psu_message(authorisation: &Authorisation) -> Option<Text<500>> {
+    let text = match (authorisation.approach, authorisation.status) {
+        (ScaApproach::Decoupled, ScaStatus::Started) => {
+            "Please approve the request in your bank's app."
+        }
+        (ScaApproach::Embedded, ScaStatus::ScaMethodSelected) => {
+            "Please enter the code that your authenticator shows."
+        }
+        _ => return None,
+    };
+    Some(Text::cut(text))
+}
+
+/// The methods that the customer can choose among.
+pub(super) fn methods(step: &Step) -> Option<Vec<AuthenticationObject>> {
+    let methods: Vec<_> = step
+        .methods
+        .iter()
+        .filter_map(|method| method.for_tpp())
+        .collect();
+    (!methods.is_empty()).then_some(methods)
+}
+
+/// The method that is chosen, while its answer is awaited.
+pub(super) fn chosen_method(authorisation: &Authorisation) -> Option<AuthenticationObject> {
+    let awaited = matches!(
+        authorisation.status,
+        ScaStatus::ScaMethodSelected | ScaStatus::Started
+    );
+    authorisation
+        .method
+        .filter(|_| awaited)
+        .and_then(MethodId::for_tpp)
+}
+
+/// What the customer is asked for.
+pub(super) fn challenge_data(step: &Step) -> Option<ChallengeData> {
+    match step.challenge {
+        Some(Challenge::Code { digits }) => Some(ChallengeData {
+            otp_max_length: Some(digits.into()),
+            otp_format: Some(OtpFormat::Integer),
+            ..ChallengeData::default()
+        }),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::xs2a::redirect::RedirectRules;
+
+    fn authorisation(approach: ScaApproach, status: ScaStatus) -> Authorisation {
+        Authorisation {
+            id: "a".to_owned(),
+            consent_id: "c".to_owned(),
+            psu: None,
+            approach,
+            status,
+            method: None,
+            redirect_uri: None,
+            nok_redirect_uri: None,
+            created: DateTime::UNIX_EPOCH,
+            last_action: DateTime::UNIX_EPOCH,
+        }
+    }
+
+    /// The names of the links beside `scaStatus`.
+    fn names(approach: ScaApproach, status: ScaStatus, can_select: bool) -> String {
+        let rules = Approving {
+            offered: ScaApproach::ALL.to_vec(),
+            redirects: RedirectRules {
+                any_host: false,
+                loopback: false,
+            },
+            origin: Some("https://banking.example".to_owned()),
+            confirmation: true,
+        };
+        let authorisation = authorisation(approach, status);
+        let links = links(&authorisation, can_select, &rules, false);
+        assert_eq!(
+            links.get("scaStatus"),
+            Some("/v1/consents/c/authorisations/a")
+        );
+        assert_eq!(
+            links
+                .get("scaRedirect")
+                .unwrap_or("https://banking.example/authorise/a"),
+            "https://banking.example/authorise/a"
+        );
+        let others = links.iter().map(|(name, _)| name);
+        let others: Vec<_> = others.filter(|name| *name != "scaStatus").collect();
+        others.join(" ")
+    }
+
+    #[test]
+    fn every_status_of_every_approach_leads_on() {
+        use ScaApproach::{Decoupled, Embedded, Redirect};
+
+        let redirect = "confirmation scaRedirect";
+        for (status, by_redirect, decoupled, embedded) in [
+            (
+                ScaStatus::Received,
+                redirect,
+                "updatePsuIdentification",
+                "updatePsuAuthentication updatePsuIdentification",
+            ),
+            (
+                ScaStatus::PsuIdentified,
+                redirect,
+                "",
+                "updatePsuAuthentication",
+            ),
+            (
+                ScaStatus::PsuAuthenticated,
+                redirect,
+                "",
+                "selectAuthenticationMethod",
+            ),
+            (
+                ScaStatus::ScaMethodSelected,
+                redirect,
+                "",
+                "authoriseTransaction",
+            ),
+            (ScaStatus::Started, redirect, "", ""),
+            (
+                ScaStatus::Unconfirmed,
+                "confirmation",
+                "confirmation",
+                "confirmation",
+            ),
+            (ScaStatus::Finalised, "status", "status", "status"),
+            (ScaStatus::Failed, "status", "status", "status"),
+            (ScaStatus::Exempted, "status", "status", "status"),
+        ] {
+            assert_eq!(names(Redirect, status, true), by_redirect, "{status}");
+            assert_eq!(names(Decoupled, status, true), decoupled, "{status}");
+            assert_eq!(names(Embedded, status, true), embedded, "{status}");
+        }
+        assert_eq!(names(Embedded, ScaStatus::PsuAuthenticated, false), "");
+    }
+}

@@ -1,0 +1,103 @@
+//! What a TPP says about how its customer is to approve: the headers of a request that starts an authorisation.
+
+use actix_web::HttpRequest;
+use actix_web::http::header::HeaderName;
+use shared_types::authorisation::ScaApproach;
+
+use super::Approving;
+use super::approach::{Preferences, choose, truth};
+use super::door::Caller;
+use super::error::ApiError;
+use super::reading::single;
+use super::redirect;
+use crate::core_banking::PsuId;
+
+const PSU_ID: HeaderName = HeaderName::from_static("psu-id");
+const REDIRECT_URI: HeaderName = HeaderName::from_static("tpp-redirect-uri");
+const NOK_REDIRECT_URI: HeaderName = HeaderName::from_static("tpp-nok-redirect-uri");
+const EXPLICIT: HeaderName = HeaderName::from_static("tpp-explicit-authorisation-preferred");
+
+/// The longest `PSU-ID` that is taken, in bytes.
+const LONGEST_ID: usize = 256;
+
+/// What a TPP says.
+#[derive(Debug, Clone)]
+pub(super) struct Wishes {
+    /// Whom it names as its customer.
+    pub(super) psu: Option<PsuId>,
+    /// Where the customer goes afterwards.
+    pub(super) redirect_uri: Option<String>,
+    /// Where they go if nothing came of it.
+    pub(super) nok_redirect_uri: Option<String>,
+    /// It starts the authorisation by itself, later.
+    pub(super) explicit: bool,
+    preferences: Preferences,
+}
+
+impl Wishes {
+    pub(super) fn of(
+        request: &HttpRequest,
+        caller: &Caller,
+        approving: &Approving,
+    ) -> Result<Self, ApiError> {
+        let psu = psu_id(request)?;
+        let address = |header: &HeaderName, name: &str| {
+            let Some(text) = single(request, header)? else {
+                return Ok(None);
+            };
+            redirect::check(&text, caller.tpp.hosts(), approving.redirects)
+                .map(|url| Some(String::from(url)))
+                .map_err(|fault| ApiError::format(name, fault.to_string()))
+        };
+        Ok(Self {
+            preferences: Preferences::of(request, psu.is_some())?,
+            psu,
+            redirect_uri: address(&REDIRECT_URI, "TPP-Redirect-URI")?,
+            nok_redirect_uri: address(&NOK_REDIRECT_URI, "TPP-Nok-Redirect-URI")?,
+            explicit: truth(request, &EXPLICIT, "TPP-Explicit-Authorisation-Preferred")?
+                .unwrap_or(false),
+        })
+    }
+
+    /// The approach that comes nearest.
+    pub(super) fn approach(&self, approving: &Approving) -> Result<ScaApproach, ApiError> {
+        // The configuration is checked to offer one at least.
+        choose(&approving.offered, self.preferences).ok_or_else(ApiError::internal)
+    }
+
+    /// The approach for an authorisation that is started after its consent was asked for, which settled one.
+    pub(super) fn later_approach(
+        &self,
+        settled: Option<ScaApproach>,
+        approving: &Approving,
+    ) -> Result<ScaApproach, ApiError> {
+        let settled = settled.filter(|settled| approving.offered.contains(settled));
+        match settled {
+            Some(settled) if !self.preferences.are_stated() => Ok(settled),
+            _ => self.approach(approving),
+        }
+    }
+
+    /// All of it in a text: two requests with one id must not differ in it.
+    pub(super) fn text(&self) -> String {
+        format!(
+            "{:?}\n{:?}\n{:?}\n{:?}\n{:?}",
+            self.psu.as_ref().map(|psu| &psu.0),
+            self.redirect_uri,
+            self.nok_redirect_uri,
+            self.explicit,
+            self.preferences
+        )
+    }
+}
+
+/// `PSU-ID`: with what the customer logs in at the bank.
+pub(super) fn psu_id(request: &HttpRequest) -> Result<Option<PsuId>, ApiError> {
+    match single(request, &PSU_ID)? {
+        Some(id) if id.is_empty() || id.len() > LONGEST_ID => Err(ApiError::format(
+            "PSU-ID",
+            "expected that with which the customer logs in at the bank",
+        )),
+        id => Ok(id.map(PsuId)),
+    }
+}
