@@ -2,20 +2,21 @@
 -- with the bank's own key alone.
 
 CREATE TABLE connection (
-    id          TEXT   NOT NULL PRIMARY KEY,
-    psu         TEXT   NOT NULL, -- whose accounts they are, here
-    bank        TEXT   NOT NULL, -- the organisation id of the other bank
-    status      TEXT   NOT NULL, -- asked: waits for her approval there; running; ended: the other bank gives nothing more
-    state       TEXT   NOT NULL, -- SHA-256 of what she brings back from there
-    begun       BIGINT NOT NULL,
-    returned    BIGINT,          -- when she came back with it: it is good for once
-    consent     TEXT,            -- sealed: the id of the consent there
-    link        TEXT,            -- sealed: where she approves it
-    valid_until TEXT,            -- its last day
-    data        TEXT,            -- sealed: what was fetched last, as JSON
-    fetched     BIGINT,          -- when
-    tried       BIGINT,          -- when it was last tried
-    problem     TEXT             -- what went wrong then; why it has ended
+    id            TEXT   NOT NULL PRIMARY KEY,
+    psu           TEXT   NOT NULL,       -- whose accounts they are, here
+    bank          TEXT   NOT NULL,       -- the organisation id of the other bank
+    status        TEXT   NOT NULL,       -- asked: waits for her approval there; running; ended: the other bank gives nothing more
+    state         TEXT   NOT NULL,       -- SHA-256 of what she brings back from there
+    begun         BIGINT NOT NULL,
+    returned      BIGINT,                -- when she came back with it: it is good for once
+    consent       TEXT,                  -- sealed: the id of the consent there
+    authorisation TEXT,                  -- the id of its authorisation
+    link          TEXT,                  -- sealed: where she approves it
+    valid_until   TEXT,                  -- its last day
+    data          TEXT,                  -- sealed: what was fetched last, as JSON
+    fetched       BIGINT,                -- when
+    tried         BIGINT,                -- when it was last tried
+    problem       TEXT                   -- what went wrong then; why it has ended
 );
 
 CREATE UNIQUE INDEX connection_by_state ON connection (state);

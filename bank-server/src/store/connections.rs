@@ -50,8 +50,12 @@ pub struct Connection {
     pub status: Status,
     /// When it was asked for.
     pub begun: DateTime<Utc>,
+    /// When the customer came back from the other bank.
+    pub returned: Option<DateTime<Utc>>,
     /// The id of the consent at the other bank.
     pub consent: Option<String>,
+    /// The id of its authorisation.
+    pub authorisation: Option<String>,
     /// Where the customer approves it.
     pub link: Option<String>,
     /// The last day of the consent.
@@ -80,11 +84,23 @@ pub struct NewConnection<'a> {
     pub now: DateTime<Utc>,
 }
 
+/// What was asked for at the other bank.
+pub struct Asked {
+    /// The id of the consent.
+    pub consent: String,
+    /// The id of its authorisation, if the bank has told it.
+    pub authorisation: Option<String>,
+    /// Where the customer approves it.
+    pub link: String,
+}
+
 /// Who comes back from another bank.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Return {
-    /// Nobody who was sent there by this customer's pages.
+    /// Nobody whom we have sent there.
     Unknown,
+    /// Another customer than the one who asked: what was asked for is given up.
+    Foreign(Box<Connection>),
     /// Somebody who has come back before.
     Again,
     /// The customer, for the first time.
@@ -98,7 +114,7 @@ pub struct Connections {
     vault: Vault,
 }
 
-const COLUMNS: &str = "SELECT id, psu, bank, status, begun, consent, link, valid_until, data, fetched, tried, problem FROM connection";
+const COLUMNS: &str = "SELECT id, psu, bank, status, begun, returned, consent, authorisation, link, valid_until, data, fetched, tried, problem FROM connection";
 
 /// What is sealed.
 #[derive(Clone, Copy)]
@@ -138,17 +154,14 @@ impl Connections {
     }
 
     /// Stores which consent was asked for, and where it is approved. Says whether the connection is still wanted.
-    pub async fn asked(
-        &self,
-        new: &NewConnection<'_>,
-        consent: &str,
-        link: &str,
-    ) -> Result<bool, StoreError> {
+    pub async fn asked(&self, new: &NewConnection<'_>, asked: &Asked) -> Result<bool, StoreError> {
         let changed = sqlx::query(
-            "UPDATE connection SET consent = $1, link = $2 WHERE id = $3 AND status = 'asked'",
+            "UPDATE connection SET consent = $1, authorisation = $2, link = $3 \
+             WHERE id = $4 AND status = 'asked'",
         )
-        .bind(self.seal(Sealed::Consent, new.psu, new.bank, consent.as_bytes())?)
-        .bind(self.seal(Sealed::Link, new.psu, new.bank, link.as_bytes())?)
+        .bind(self.seal(Sealed::Consent, new.psu, new.bank, asked.consent.as_bytes())?)
+        .bind(asked.authorisation.as_deref())
+        .bind(self.seal(Sealed::Link, new.psu, new.bank, asked.link.as_bytes())?)
         .bind(new.id)
         .execute(self.database.pool())
         .await?;
@@ -182,32 +195,42 @@ impl Connections {
         .transpose()
     }
 
-    /// A customer comes back. What she brings is good for once, and for her alone.
+    /// A customer comes back. What she brings is good for once, and for her alone. If it was another who asked, she has
+    /// approved what she did not ask for: the connection is removed.
     pub async fn come_back(
         &self,
         psu: &PsuId,
         state: &str,
         now: DateTime<Utc>,
     ) -> Result<Return, StoreError> {
-        let first = sqlx::query(
-            "UPDATE connection SET returned = $1 WHERE state = $2 AND psu = $3 AND returned IS NULL",
-        )
-        .bind(now.timestamp())
-        .bind(state)
-        .bind(&psu.0)
-        .execute(self.database.pool())
-        .await?;
-        let row = sqlx::query(sqlx::AssertSqlSafe(format!(
-            "{COLUMNS} WHERE state = $1 AND psu = $2"
-        )))
-        .bind(state)
-        .bind(&psu.0)
-        .fetch_optional(self.database.pool())
-        .await?;
-        Ok(match row {
-            None => Return::Unknown,
-            Some(_) if first.rows_affected() == 0 => Return::Again,
-            Some(row) => Return::First(Box::new(self.read(&row)?)),
+        let mut transaction = self.database.begin_write().await?;
+        let row = sqlx::query(sqlx::AssertSqlSafe(format!("{COLUMNS} WHERE state = $1")))
+            .bind(state)
+            .fetch_optional(&mut *transaction)
+            .await?;
+        let Some(row) = row else {
+            return Ok(Return::Unknown);
+        };
+        let connection = self.read(&row)?;
+        let is_first = connection.returned.is_none() && connection.status == Status::Asked;
+        let is_own = connection.psu == *psu;
+        let query = match (is_first, is_own) {
+            (true, true) => sqlx::query("UPDATE connection SET returned = $2 WHERE id = $1")
+                .bind(&connection.id)
+                .bind(now.timestamp()),
+            (true, false) => {
+                sqlx::query("DELETE FROM connection WHERE id = $1").bind(&connection.id)
+            }
+            (false, true) => return Ok(Return::Again),
+            (false, false) => return Ok(Return::Unknown),
+        };
+        query.execute(&mut *transaction).await?;
+        transaction.commit().await?;
+        let connection = Box::new(connection);
+        Ok(if is_own {
+            Return::First(connection)
+        } else {
+            Return::Foreign(connection)
         })
     }
 
@@ -301,7 +324,7 @@ impl Connections {
         )
         .await?;
         sqlx::query(
-            "UPDATE connection SET status = 'ended', consent = NULL, link = NULL, data = NULL, fetched = NULL, \
+            "UPDATE connection SET status = 'ended', consent = NULL, authorisation = NULL, link = NULL, data = NULL, fetched = NULL, \
              tried = $1, problem = $2 WHERE id = $3 AND status = 'running'",
         )
         .bind(now.timestamp())
@@ -411,7 +434,9 @@ impl Connections {
             status: Status::read(&row.try_get::<String, _>("status")?)
                 .ok_or_else(|| corrupt("connection.status"))?,
             begun: time("begun")?.ok_or_else(|| corrupt("connection.begun"))?,
+            returned: time("returned")?,
             consent: text(Sealed::Consent, "consent")?,
+            authorisation: row.try_get("authorisation")?,
             link: text(Sealed::Link, "link")?,
             valid_until: valid_until
                 .map(|day| day.parse())

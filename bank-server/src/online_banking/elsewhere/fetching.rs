@@ -86,7 +86,13 @@ where
 {
     let id = details.resource_id().map(str::to_owned).filter(|_| opened);
     let Some(id) = id else {
-        return Ok(Held::now(details, Vec::new(), Vec::new(), None, Since::recent(today)));
+        return Ok(Held::now(
+            details,
+            Vec::new(),
+            Vec::new(),
+            None,
+            Since::recent(today),
+        ));
     };
     let before = known(before, &id);
     let mut since = Held::since(before, today);
@@ -131,10 +137,22 @@ fn opens_transactions(links: Option<&Links>) -> bool {
 fn has_no_cards(error: &Error) -> bool {
     matches!(
         error.kind,
-        ErrorKind::Refused { status: 404 | 405 | 501, .. } | ErrorKind::Status { status: 404 | 405 | 501, .. }
+        ErrorKind::Refused {
+            status: 404 | 405 | 501,
+            ..
+        } | ErrorKind::Status {
+            status: 404 | 405 | 501,
+            ..
+        }
     )
 }
 
 fn is_refused(error: &Error) -> bool {
-    matches!(error.kind, ErrorKind::Refused { status: 400..=403, .. })
+    matches!(
+        error.kind,
+        ErrorKind::Refused {
+            status: 400..=403,
+            ..
+        }
+    )
 }

@@ -5,11 +5,13 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bank_client::authorisations::{ApprovalOptions, NextStep};
+use bank_client::{Bank, Error, ErrorKind};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use bank_client::{Bank, Error, ErrorKind};
 use chrono::{Days, TimeDelta};
 use futures::stream::{StreamExt as _, iter};
+use shared_types::authorisation::{ScaApproach, Secret};
 use shared_types::consent::{AccountAccess, AllAccounts, ConsentRequest, ConsentStatus};
 use shared_types::digest::sha256;
 use shared_types::eidas::OrganisationId;
@@ -26,8 +28,8 @@ use crate::config::{Origin, OtherBankConfig};
 use crate::core_banking::PsuId;
 use crate::environment::Randomness;
 use crate::identity::Licences;
-use crate::store::connections::{Connection, Connections, NewConnection, Return, Status};
 use crate::store::StoreError;
+use crate::store::connections::{Asked, Connection, Connections, NewConnection, Return, Status};
 use crate::transport::trust::Trust;
 
 /// Days for which access is asked: the longest that Delegated Regulation (EU) 2018/389, article 10, allows.
@@ -77,7 +79,7 @@ pub(super) enum Outcome {
     /// The customer has refused, or the other bank.
     Refused,
     /// It has ended meanwhile.
-    Ended(Ending),
+    Ended,
     /// It is not approved yet.
     Waiting,
     /// The other bank does not say.
@@ -155,28 +157,27 @@ impl Elsewhere {
             self.give_up_later(&earlier);
         }
         let asked = self.request(bank, &state, address).await;
-        let (consent, link) = match asked {
+        let asked = match asked {
             Ok(asked) => asked,
             Err(error) => {
                 self.connections.forget(psu, &id).await?;
                 return Err(error);
             }
         };
-        if self.connections.asked(&new, &consent, &link).await? {
+        if self.connections.asked(&new, &asked).await? {
             Ok(id)
         } else {
-            self.give_up_consent_later(&bank.organisation, consent);
+            self.give_up_consent_later(&bank.organisation, asked.consent);
             Err(NotAsked::Overtaken)
         }
     }
 
-    /// The consent's id, and where it is approved.
     async fn request(
         &self,
         bank: &OtherBank,
         state: &str,
         address: IpAddr,
-    ) -> Result<(String, String), NotAsked> {
+    ) -> Result<Asked, NotAsked> {
         let handle = self.handle(bank).map_err(NotAsked::Trouble)?;
         let today = self.calendar.today();
         let last_day = today.checked_add_days(Days::new(LONGEST_DAYS));
@@ -191,12 +192,23 @@ impl Elsewhere {
             combined_service_indicator: false,
         };
         let back = self.origin.page(&format!("/elsewhere/return/{state}"));
-        let created = ask_by_redirect(&handle, &wanted, address, &back).await;
-        let created = created.map_err(|error| NotAsked::Trouble(self.tell(&error)))?;
-        match created.links.get("scaRedirect").filter(|link| leads_out(link)) {
-            Some(link) => Ok((created.consent_id, link.to_owned())),
-            None => {
-                self.give_up_consent_later(&bank.organisation, created.consent_id);
+        let options = ApprovalOptions::new()
+            .prefer(ScaApproach::Redirect)
+            .return_to(&back)
+            .return_to_if_refused(&back);
+        let asked = handle.ask_for_consent(&wanted, address, &options).await;
+        let asked = asked.map_err(|error| NotAsked::Trouble(tell(&error)))?;
+        let authorisation = asked.authorisation_id().map(str::to_owned);
+        let next = asked.next();
+        let consent = asked.consent.consent_id;
+        match next {
+            NextStep::Redirect(link) if leads_out(&link) => Ok(Asked {
+                consent,
+                authorisation,
+                link,
+            }),
+            _ => {
+                self.give_up_consent_later(&bank.organisation, consent);
                 Err(NotAsked::NoPages)
             }
         }
@@ -205,31 +217,43 @@ impl Elsewhere {
     /// The customer comes back from another bank.
     pub(super) async fn come_back(&self, psu: &PsuId, state: &str) -> Result<Return, StoreError> {
         let digest = sha256(state.as_bytes());
-        self.connections
-            .come_back(psu, &digest, self.calendar.now())
-            .await
+        let now = self.calendar.now();
+        let back = self.connections.come_back(psu, &digest, now).await?;
+        if let Return::Foreign(connection) = &back {
+            // Whoever asked must not see the accounts of whoever approved.
+            tracing::warn!("another customer than the one who asked came back from another bank");
+            self.give_up_later(connection);
+        }
+        Ok(back)
     }
 
-    /// Asks the other bank what came of a consent, and acts upon it. What the customer's browser says counts for nothing.
+    /// Asks the other bank what came of a consent, and acts upon it. What the customer's browser says counts for nothing,
+    /// but for the code with which a bank wants it confirmed that it was she who approved.
+    ///
+    /// To be called only once she has come back by herself: whoever asked could have sent somebody else there.
     pub(super) async fn settle(
         &self,
         bank: &OtherBank,
         asked: &Connection,
+        code: Option<&str>,
         address: IpAddr,
     ) -> Result<Outcome, StoreError> {
         let Some(consent) = asked.consent.as_deref() else {
             // The other bank has not answered when it was asked for.
             self.connections.forget(&asked.psu, &asked.id).await?;
-            return Ok(Outcome::Ended(Ending::Gone));
+            return Ok(Outcome::Ended);
         };
         let handle = match self.handle(bank) {
             Ok(handle) => handle,
             Err(trouble) => return Ok(Outcome::Unclear(trouble)),
         };
+        if let Some((code, authorisation)) = code.zip(asked.authorisation.as_deref()) {
+            confirm(&handle, consent, authorisation, code).await;
+        }
         let status = match handle.consent_status(consent).await {
             Ok(status) => status,
             Err(error) if is_unknown(&error) => ConsentStatus::Expired,
-            Err(error) => return Ok(Outcome::Unclear(self.tell(&error))),
+            Err(error) => return Ok(Outcome::Unclear(tell(&error))),
         };
         let ended = match status {
             ConsentStatus::Received | ConsentStatus::PartiallyAuthorised => {
@@ -237,7 +261,9 @@ impl Elsewhere {
             }
             ConsentStatus::Valid => return self.connect(&handle, asked, consent, address).await,
             ConsentStatus::Rejected => Outcome::Refused,
-            other => Outcome::Ended(Ending::of(other)),
+            ConsentStatus::Expired
+            | ConsentStatus::RevokedByPsu
+            | ConsentStatus::TerminatedByTpp => Outcome::Ended,
         };
         self.connections.forget(&asked.psu, &asked.id).await?;
         Ok(ended)
@@ -254,7 +280,7 @@ impl Elsewhere {
         // The other bank may give less time than was asked for.
         let last_day = match handle.consent(consent).await {
             Ok(information) => information.valid_until,
-            Err(error) => return Ok(Outcome::Unclear(self.tell(&error))),
+            Err(error) => return Ok(Outcome::Unclear(tell(&error))),
         };
         for earlier in self.connections.take_over(asked, last_day).await? {
             self.give_up_later(&earlier);
@@ -322,7 +348,9 @@ impl Elsewhere {
                 self.connections.keep(connection, &data, now).await
             }
             Err(NotRead::Trouble(trouble)) => {
-                self.connections.failed(connection, trouble.name(), now).await
+                self.connections
+                    .failed(connection, trouble.name(), now)
+                    .await
             }
             Err(NotRead::Ended(ending)) => {
                 self.connections.end(connection, ending.name(), now).await
@@ -343,7 +371,11 @@ impl Elsewhere {
         let Some(consent) = connection.consent.as_deref() else {
             return Err(gone);
         };
-        let _room = self.room.acquire().await.map_err(|_| NotRead::Trouble(Trouble::Slow))?;
+        let _room = self
+            .room
+            .acquire()
+            .await
+            .map_err(|_| NotRead::Trouble(Trouble::Slow))?;
         let handle = self.handle(bank).map_err(NotRead::Trouble)?;
         let question = Question {
             bank: &handle,
@@ -356,8 +388,14 @@ impl Elsewhere {
             Ok(snapshot) => return Ok(snapshot),
             Err(error) => error,
         };
-        let trouble = self.tell(&error);
-        if !matches!(error.kind, ErrorKind::Refused { status: 400..=403, .. }) {
+        let trouble = tell(&error);
+        if !matches!(
+            error.kind,
+            ErrorKind::Refused {
+                status: 400..=403,
+                ..
+            }
+        ) {
             return Err(NotRead::Trouble(trouble));
         }
         // Is it the consent, or the question?
@@ -371,7 +409,9 @@ impl Elsewhere {
 
     /// Forgets a connection with its data, and gives its consent up. Says whether the other bank knows.
     pub(super) async fn disconnect(&self, connection: &Connection) -> Result<bool, StoreError> {
-        self.connections.forget(&connection.psu, &connection.id).await?;
+        self.connections
+            .forget(&connection.psu, &connection.id)
+            .await?;
         let Some(consent) = connection.consent.as_deref() else {
             return Ok(true);
         };
@@ -384,7 +424,7 @@ impl Elsewhere {
         Ok(match handle.delete_consent(consent).await {
             Ok(()) => true,
             Err(error) => {
-                self.tell(&error);
+                tell(&error);
                 is_unknown(&error)
             }
         })
@@ -415,13 +455,6 @@ impl Elsewhere {
             Trouble::Faulty
         })
     }
-
-    /// What an error comes to for the customer; the log gets all of it.
-    #[expect(clippy::unused_self, reason = "it belongs to what is done at other banks")]
-    fn tell(&self, error: &Error) -> Trouble {
-        tracing::warn!(%error, "another bank did not do what was asked");
-        Trouble::of(error)
-    }
 }
 
 /// Why nothing was read.
@@ -430,14 +463,20 @@ enum NotRead {
     Ended(Ending),
 }
 
-async fn ask_by_redirect(
-    bank: &Bank,
-    wanted: &ConsentRequest,
-    address: IpAddr,
-    back: &str,
-) -> Result<shared_types::consent::ConsentCreated, Error> {
-    let _ = back;
-    bank.create_consent(wanted, address).await
+/// Passes on the code that the customer's browser has brought. Whether that was right, the consent's status says.
+async fn confirm(bank: &Bank, consent: &str, authorisation: &str, code: &str) {
+    let Ok(code) = Secret::new(code) else {
+        return;
+    };
+    if let Err(error) = bank.confirm(consent, authorisation, code).await {
+        tell(&error);
+    }
+}
+
+/// What an error comes to for the customer; the log gets all of it.
+fn tell(error: &Error) -> Trouble {
+    tracing::warn!(%error, "another bank did not do what was asked");
+    Trouble::of(error)
 }
 
 /// What was read before. What cannot be read back counts as not being there.
@@ -472,11 +511,23 @@ mod tests {
 
     #[test]
     fn a_browser_is_sent_to_pages_alone() {
-        for good in ["https://b.example/authorise/1", "http://bank-b.localhost:8452/authorise/1", "http://127.0.0.1/"] {
+        for good in [
+            "https://b.example/authorise/1",
+            "http://bank-b.localhost:8452/authorise/1",
+            "http://127.0.0.1/",
+        ] {
             assert!(leads_out(good), "{good}");
         }
         let long = format!("https://b.example/{}", "x".repeat(2000));
-        for bad in ["http://b.example/", "javascript:alert(1)", "data:text/html,x", "/authorise/1", "", "http://localhost.b.example/", &long] {
+        for bad in [
+            "http://b.example/",
+            "javascript:alert(1)",
+            "data:text/html,x",
+            "/authorise/1",
+            "",
+            "http://localhost.b.example/",
+            &long,
+        ] {
             assert!(!leads_out(bad), "{bad}");
         }
     }

@@ -209,7 +209,13 @@ mod tests {
         assert_eq!(told, ["3", "2.5", "1"], "newest first, none twice");
         assert_eq!(now.pending.len(), 1);
         let many = vec![booked("2026-11-20", "1"); MOST + 5];
-        let whole = Held::now(known.details, vec![], many, None, Since::recent(day("2026-11-24")));
+        let whole = Held::now(
+            known.details,
+            vec![],
+            many,
+            None,
+            Since::recent(day("2026-11-24")),
+        );
         assert_eq!(whole.booked.len(), MOST);
     }
 

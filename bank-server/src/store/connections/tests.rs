@@ -50,8 +50,12 @@ impl Desk {
             now: self.now,
         };
         let earlier = self.connections.begin(&new).await.unwrap();
-        let link = format!("https://b/{name}");
-        assert!(self.connections.asked(&new, name, &link).await.unwrap());
+        let asked = Asked {
+            consent: name.to_owned(),
+            authorisation: None,
+            link: format!("https://b/{name}"),
+        };
+        assert!(self.connections.asked(&new, &asked).await.unwrap());
         earlier
     }
 
@@ -93,7 +97,7 @@ async fn a_state_is_good_for_once_and_for_its_customer() {
     assert!(back("anna", "first").await == Return::Again);
     assert!(
         desk.connections
-            .find(&PsuId("lucas".to_owned()), "first")
+            .find(&PsuId("lucas".to_owned()), "third")
             .await
             .unwrap()
             .is_none()
