@@ -4,6 +4,7 @@
 
 pub mod authority;
 pub mod banks;
+pub mod browser;
 pub mod chromium;
 pub mod front;
 pub mod gateway;

@@ -37,6 +37,24 @@ impl Tpp {
         })
     }
 
+    /// A TPP without a certificate.
+    #[cfg(test)]
+    pub(crate) fn sample(organisation: &str, name: &str) -> Self {
+        let identity = Psd2Identity {
+            organisation: organisation.parse().unwrap(),
+            name: name.to_owned(),
+            roles: [Role::AccountInformation].into(),
+            nca_name: "BaFin".to_owned(),
+            nca_id: "DE-BAFIN".to_owned(),
+        };
+        Self {
+            roles: identity.roles.clone(),
+            identity,
+            registered_name: None,
+            hosts: Vec::new(),
+        }
+    }
+
     /// Takes the register's word: the roles that it grants as well, and the name by which it knows the TPP.
     fn licensed(mut self, licence: Licence) -> Self {
         self.roles.retain(|role| licence.roles.contains(role));

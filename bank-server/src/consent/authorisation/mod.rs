@@ -6,6 +6,8 @@
 
 mod customer;
 mod embedded;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
