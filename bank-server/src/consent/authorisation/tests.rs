@@ -140,6 +140,9 @@ impl Scene {
             request: &request,
             valid_until: request.valid_until,
             now,
+            redirect_uri: None,
+            nok_redirect_uri: None,
+            approach: ScaApproach::Redirect,
             approve_by: now + TimeDelta::hours(1),
         });
         match stored.await.unwrap() {
