@@ -24,9 +24,10 @@ use crate::core_banking::CoreBanking;
 use crate::core_banking::ledger::Ledger;
 use crate::identity::{LicenceSource, Licences, own_organisation};
 use crate::online_banking::listener::Entrance;
-use crate::online_banking::{self, OnlineBanking, PageLimits, Parts};
+use crate::online_banking::{self, Elsewhere, ElsewhereParts, OnlineBanking, PageLimits, Parts};
 use crate::operator::{self, Health};
 use crate::sca::{Passkeys, Sca};
+use crate::store::connections::Connections;
 use crate::store::consents::Consents;
 use crate::store::sessions::{Lasting, Sessions};
 use crate::store::usage::Usage;
@@ -223,6 +224,15 @@ impl BankServer {
                 lasting: pages.lasting,
                 sca,
                 authorisations: authorisations.clone(),
+                elsewhere: Elsewhere::new(ElsewhereParts {
+                    banks: self.config.other_banks.clone(),
+                    connections: Connections::new(database.clone(), vault.clone()),
+                    trust: Arc::clone(&trust),
+                    calendar: calendar.clone(),
+                    clock: Arc::clone(&self.clock),
+                    randomness: Arc::clone(&self.randomness),
+                    origin: pages.origin.clone(),
+                }),
                 vault: vault.clone(),
                 calendar: calendar.clone(),
                 randomness: Arc::clone(&self.randomness),
@@ -496,6 +506,7 @@ async fn run(
                     })?;
                 }
                 if let Some((socket, entrance, state)) = sockets.pages {
+                    actix_rt::spawn(online_banking::keep_reading(state.clone()));
                     builder = builder.listen("online banking", socket, move || {
                         online_banking_service(entrance.clone(), state.clone(), time, idle)
                     })?;

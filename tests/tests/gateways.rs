@@ -449,7 +449,7 @@ async fn gateways_change_their_certificates_while_the_bank_runs() {
     assert_eq!(alert(&new), "access_denied");
 
     // Both, for as long as it takes.
-    replace(&(old.chain_pem.clone() + &new.chain_pem)).await;
+    replace(&(old.chain_pem.clone() + new.chain_pem.as_str())).await;
     let mut of_new = Held::open(address, &new);
     assert_eq!(of_new.get(STATUS, &headers).refusal(), UNKNOWN);
     assert_eq!(of_old.get(STATUS, &headers).refusal(), UNKNOWN);

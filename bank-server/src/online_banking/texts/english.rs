@@ -54,7 +54,7 @@ pub(in super::super) const ENGLISH: Texts = Texts {
         to_approve: "Somebody asks for access to your accounts here. Log in to see who it is and what they ask for. Nothing is \
                      given before you approve.",
         customer: "Customer id",
-        customer_hint: "As in your contract, for example anna.weber",
+        customer_hint: "As in your contract",
         password: "Password",
         go_on: "Go on",
         customer_missing: "Enter your customer id",
@@ -421,6 +421,7 @@ pub(in super::super) const ENGLISH: Texts = Texts {
             to_do: "Try again.",
         },
     },
+    elsewhere: super::english_elsewhere::ELSEWHERE,
     problems: ProblemTexts {
         not_found: Explained {
             name: "not-found",

@@ -1,0 +1,510 @@
+//! The bank's own pages, as a browser meets them: logging in and out, and what attackers try there.
+
+use bank_server::store::Database;
+use chrono::TimeDelta;
+use fixtures::sandbox::CUSTOMER;
+use fixtures::world::{Bank, SampleCustomer};
+use tests::banks::Banks;
+use tests::browser::{Browser, Page, code_of, customer, encode};
+
+async fn start() -> (Banks, Browser, SampleCustomer) {
+    let banks = Banks::start().await;
+    let browser = Browser::at(&banks.sandbox.bank(Bank::B).running);
+    let anna = customer(&banks, Bank::B, CUSTOMER);
+    (banks, browser, anna)
+}
+
+/// Whether it is the first page of whoever is logged in.
+fn is_start(page: &Page) -> bool {
+    page.status == 200 && page.path == "/" && page.title() == "Accounts"
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_customer_logs_in_with_two_factors_sees_her_accounts_and_logs_out() {
+    let (banks, mut browser, anna) = start().await;
+    browser.get("/").await;
+    assert_eq!(
+        (browser.page.path.as_str(), browser.page.status),
+        ("/log-in", 200)
+    );
+    browser.give_password(&anna).await;
+    assert_eq!(browser.page.title(), "Confirm that it is you");
+    assert_eq!(
+        browser.clone().get("/").await.path,
+        "/log-in",
+        "the password alone is not enough"
+    );
+    let code = code_of(&banks, &anna, 0);
+    browser.submit("/second-factor", &[("answer", &code)]).await;
+    assert!(is_start(&browser.page), "{:?}", browser.page);
+
+    let accounts = browser.page.links("/accounts/");
+    assert_eq!(accounts.len(), anna.accounts.len());
+    for (link, account) in accounts.iter().zip(&anna.accounts) {
+        let page = browser.get(link).await;
+        assert_eq!(page.status, 200);
+        let text = page.text();
+        assert!(text.replace(' ', "").contains(&account.number), "{text}");
+        assert!(
+            text.contains("Transactions") && text.contains("Money in and out"),
+            "{text}"
+        );
+        assert!(page.html.contains("<svg viewBox"), "a chart");
+    }
+    browser.submit("/log-out", &[]).await;
+    assert_eq!(browser.page.problem().as_deref(), Some("logged-out"));
+    browser.get(&accounts[0]).await;
+    assert!(
+        browser.page.path.starts_with("/log-in?to=/accounts/"),
+        "{}",
+        browser.page.path
+    );
+
+    // And back to where she wanted to go.
+    browser.give_password(&anna).await;
+    let code = code_of(&banks, &anna, 1);
+    browser.submit("/second-factor", &[("answer", &code)]).await;
+    assert_eq!(browser.page.path, accounts[0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn transactions_are_found_by_text_and_day_page_by_page() {
+    let (banks, mut browser, anna) = start().await;
+    browser.log_in(&banks, &anna).await;
+    let account = browser.page.links("/accounts/")[0].clone();
+    let rows = |page: &Page| {
+        let document = page.document();
+        let rows = scraper::Selector::parse("table:has(caption) tbody tr").unwrap();
+        document.select(&rows).count()
+    };
+    let mut seen = 0;
+    let mut next = Some(account.clone());
+    while let Some(path) = next {
+        let page = browser.get(path.split('#').next().unwrap()).await;
+        seen += rows(page);
+        next = page.links(&format!("{account}?after=")).pop();
+    }
+    let all = anna.accounts[0].transactions;
+    assert_eq!(seen, all, "every transaction, once");
+
+    let name = browser.get(&account).await.text_of("td .what").unwrap();
+    let shouted = encode(&[("text".into(), name.to_uppercase())]);
+    let page = browser.get(&format!("{account}?{shouted}&from=&to=")).await;
+    let found = rows(page);
+    assert!((1..=50).contains(&found), "{name}: {found}");
+    assert_eq!(page.html.matches(&format!(">{name}<")).count(), found);
+    let page = browser
+        .get(&format!("{account}?text=no+such+text+anywhere"))
+        .await;
+    assert_eq!(rows(page), 0);
+    let page = browser
+        .get(&format!("{account}?from=2000-01-01&to=2000-12-31"))
+        .await;
+    assert!(page.text().contains("Nothing was found"), "{}", page.text());
+    let page = browser.get(&format!("{account}?from=yesterday")).await;
+    assert_eq!(page.status, 422);
+    assert!(
+        page.text().contains("Enter a day such as"),
+        "{}",
+        page.text()
+    );
+    for broken in ["?after=x", "?text=%zz"] {
+        let page = browser.get(&format!("{account}{broken}")).await;
+        assert_eq!(
+            (page.status, page.problem().as_deref()),
+            (404, Some("bad-page"))
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn anothers_account_and_one_that_never_was_are_told_alike() {
+    let (banks, mut browser, anna) = start().await;
+    let lucas = banks
+        .sandbox
+        .bank(Bank::B)
+        .customers
+        .iter()
+        .find(|one| one.id != CUSTOMER);
+    let foreign = lucas.unwrap().accounts[0].id;
+    browser.log_in(&banks, &anna).await;
+    let page = browser.get(&format!("/accounts/{foreign}")).await.clone();
+    assert_eq!(
+        (page.status, page.problem().as_deref()),
+        (404, Some("account-unknown"))
+    );
+    let never = browser
+        .get("/accounts/5f0d7c1e-5d0c-4a53-9a8e-0d6b0b1a7c11")
+        .await;
+    assert_eq!(page.html, never.html);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_customer_and_a_wrong_password_are_answered_alike() {
+    let (_banks, mut browser, anna) = start().await;
+    browser.get("/log-in").await;
+    let attempt = async |browser: &Browser, customer: &str, password: &str| {
+        let mut browser = browser.clone();
+        let begun = std::time::Instant::now();
+        let page = browser
+            .submit("/log-in", &[("customer", customer), ("password", password)])
+            .await;
+        let html = page.html.replace(customer, "WHO");
+        ((page.status, html), begun.elapsed())
+    };
+    let (wrong, first) = attempt(&browser, &anna.id, "wrong").await;
+    let (unknown, second) = attempt(&browser, "no.such.body", "wrong").await;
+    assert_eq!(wrong.0, 422);
+    assert!(
+        wrong
+            .1
+            .contains("The customer id or the password is not right")
+    );
+    assert_eq!(wrong, unknown);
+    // Both pay for argon2id: neither is answered at once.
+    let ratio = first.as_secs_f64() / second.as_secs_f64();
+    assert!((0.1..10.0).contains(&ratio), "{first:?} {second:?}");
+    let (empty, _) = attempt(&browser, &anna.id, "").await;
+    assert!(empty.1.contains("Enter your password"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lockout_ends_and_spares_the_customers_own_device() {
+    let (banks, browser, anna) = start().await;
+    let mut own = browser.clone();
+    own.log_in(&banks, &anna).await;
+    own.submit("/log-out", &[]).await;
+    banks.clock.advance(TimeDelta::minutes(5));
+
+    let mut stranger = browser;
+    stranger.get("/log-in").await;
+    let wrong = [("customer", anna.id.as_str()), ("password", "wrong")];
+    for _ in 0..5 {
+        stranger.submit("/log-in", &wrong).await;
+        assert_eq!(stranger.page.status, 422);
+    }
+    let form = stranger.clone();
+    stranger.submit("/log-in", &wrong).await;
+    assert_eq!(stranger.page.problem().as_deref(), Some("locked"));
+    let mut right = form.clone();
+    right.give_password(&anna).await;
+    assert_eq!(
+        right.page.problem().as_deref(),
+        Some("locked"),
+        "the right one is not tried"
+    );
+
+    own.get("/log-in").await;
+    own.give_password(&anna).await;
+    assert_eq!(
+        own.page.title(),
+        "Confirm that it is you",
+        "her own device is free"
+    );
+    // Another customer's device is no device of hers.
+    let mut other = form.clone();
+    let lucas = banks
+        .sandbox
+        .bank(Bank::B)
+        .customers
+        .iter()
+        .find(|one| one.id != CUSTOMER);
+    other.log_in(&banks, lucas.unwrap()).await;
+    other.submit("/log-out", &[]).await;
+    other.get("/log-in").await;
+    other.give_password(&anna).await;
+    assert_eq!(other.page.problem().as_deref(), Some("locked"));
+
+    banks.clock.advance(TimeDelta::seconds(31));
+    let mut again = form;
+    again.give_password(&anna).await;
+    assert_eq!(again.page.title(), "Confirm that it is you", "and it ends");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_was_planted_is_worth_nothing() {
+    let (banks, mut victim, anna) = start().await;
+    victim.get("/log-in").await;
+    // The attacker knows the cookie that the victim begins with, and the one of each step.
+    let mut planted = vec![victim.clone()];
+    victim.give_password(&anna).await;
+    planted.push(victim.clone());
+    let code = code_of(&banks, &anna, 0);
+    victim.submit("/second-factor", &[("answer", &code)]).await;
+    assert!(is_start(&victim.page));
+    for mut attacker in planted {
+        assert_eq!(attacker.get("/").await.path, "/log-in");
+    }
+    // What is stored is no cookie either.
+    let session = victim.cookies["session"].clone();
+    let path = banks.folder.path().join("bank-b.db");
+    let database = Database::open(&path).await.unwrap();
+    for file in ["bank-b.db", "bank-b.db-wal"] {
+        let bytes = std::fs::read(banks.folder.path().join(file)).unwrap_or_default();
+        let found = bytes
+            .windows(session.len())
+            .any(|window| window == session.as_bytes());
+        assert!(!found, "{file}");
+    }
+    database.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_ends_when_it_is_idle_and_its_pages_say_so() {
+    let (banks, mut browser, anna) = start().await;
+    browser.log_in(&banks, &anna).await;
+    let old = browser.clone();
+    banks.clock.advance(TimeDelta::minutes(9));
+    assert!(is_start(browser.get("/").await));
+    banks.clock.advance(TimeDelta::minutes(9));
+    assert!(is_start(browser.get("/").await), "each request prolongs it");
+    let mut stale = old;
+    banks.clock.advance(TimeDelta::minutes(11));
+    stale.page = browser.page.clone();
+    assert_eq!(browser.get("/").await.path, "/log-in");
+    stale.submit("/log-out", &[]).await;
+    assert_eq!(stale.page.problem().as_deref(), Some("logged-out"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forms_of_others_or_of_before_change_nothing() {
+    let (banks, mut browser, anna) = start().await;
+    let anonymous = {
+        let mut anonymous = browser.clone();
+        anonymous.get("/log-in").await;
+        anonymous
+    };
+    // Without the cookie that belongs to it.
+    let mut foreign = anonymous.clone();
+    foreign.cookies.clear();
+    foreign.give_password(&anna).await;
+    assert_eq!(
+        (foreign.page.status, foreign.page.problem().as_deref()),
+        (403, Some("foreign-form"))
+    );
+
+    browser.log_in(&banks, &anna).await;
+    let (path, body) = browser.page.form("/log-out", &[]);
+    let refused = async |headers: &[(&str, &str)], body: &str| {
+        let answer = browser.send("POST", &path, headers, body).await;
+        let page = Page {
+            html: String::from_utf8(answer.body).unwrap(),
+            ..Page::default()
+        };
+        assert!(
+            is_start(browser.clone().get("/").await),
+            "she is still logged in"
+        );
+        format!("{} {}", answer.status, page.problem().unwrap_or_default())
+    };
+    let origin = [("Origin", "https://evil.example")];
+    assert_eq!(refused(&origin, &body).await, "403 foreign-origin");
+    assert_eq!(
+        refused(&[("Origin", "null")], &body).await,
+        "403 foreign-origin"
+    );
+    let site = [("Origin", ""), ("Sec-Fetch-Site", "cross-site")];
+    assert_eq!(refused(&site, &body).await, "403 foreign-origin");
+    let site = [("Origin", ""), ("Sec-Fetch-Site", "same-site")];
+    assert_eq!(refused(&site, &body).await, "403 foreign-origin");
+    // An old browser says neither: then the token alone decides.
+    let silent = [("Origin", ""), ("Sec-Fetch-Site", "")];
+    assert_eq!(refused(&silent, "").await, "403 foreign-form");
+    assert_eq!(refused(&[], "csrf=").await, "403 foreign-form");
+    assert_eq!(refused(&[], "csrf=AAAA").await, "403 foreign-form");
+    // Of another form, and of another session.
+    let (_, other) = anonymous.page.form("/log-in", &[]);
+    let token = other
+        .split('&')
+        .find(|pair| pair.starts_with("csrf="))
+        .unwrap();
+    assert_eq!(refused(&[], token).await, "403 foreign-form");
+    let mut lucas = anonymous.clone();
+    let someone = banks
+        .sandbox
+        .bank(Bank::B)
+        .customers
+        .iter()
+        .find(|one| one.id != CUSTOMER);
+    lucas.log_in(&banks, someone.unwrap()).await;
+    let (_, theirs) = lucas.page.form("/log-out", &[]);
+    assert_eq!(refused(&[], &theirs).await, "403 foreign-form");
+
+    // The log-in page of before, in another tab: she is logged in, and nobody else will be.
+    let mut tab = browser.clone();
+    tab.page = anonymous.page.clone();
+    tab.give_password(someone.unwrap()).await;
+    assert_eq!(tab.page.problem().as_deref(), Some("already-logged-in"));
+    let back = tab.get("/log-in").await;
+    assert!(
+        back.text().contains(&format!("logged in as {CUSTOMER}")),
+        "{}",
+        back.text()
+    );
+
+    // What was replayed after the log-out.
+    let (enrol, phone) = browser.get("/phone").await.form("/phone/enrol", &[]);
+    browser.get("/").await;
+    browser.submit("/log-out", &[]).await;
+    let mut replay = browser.clone();
+    replay.visit("POST", &enrol, &phone).await;
+    assert_eq!(
+        (replay.page.status, replay.page.problem().as_deref()),
+        (403, Some("session-over"))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_is_used_once_and_guessed_five_times() {
+    let (banks, mut browser, anna) = start().await;
+    let mut second = browser.clone();
+    browser.log_in(&banks, &anna).await;
+    let used = code_of(&banks, &anna, 0);
+    second.get("/log-in").await;
+    second.give_password(&anna).await;
+    for left in (1..=4).rev() {
+        let page = second.submit("/second-factor", &[("answer", &used)]).await;
+        assert_eq!(page.status, 422);
+        assert!(
+            page.text().contains(&format!("Attempts left: {left}")),
+            "{}",
+            page.text()
+        );
+    }
+    second.submit("/second-factor", &[("answer", &used)]).await;
+    assert_eq!(second.page.problem().as_deref(), Some("no-attempts-left"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_form_of_ours_has_its_own_page() {
+    let (_banks, mut browser, _) = start().await;
+    browser.get("/log-in").await;
+    let (path, body) = browser
+        .page
+        .form("/log-in", &[("customer", "a"), ("password", "b")]);
+    let told = async |headers: &[(&str, &str)], body: &str| {
+        let answer = browser.send("POST", &path, headers, body).await;
+        let page = Page {
+            html: String::from_utf8(answer.body).unwrap(),
+            ..Page::default()
+        };
+        format!("{} {}", answer.status, page.problem().unwrap_or_default())
+    };
+    let large = format!("{body}&x={}", "a".repeat(65 * 1024));
+    assert_eq!(told(&[], &large).await, "413 form-too-large");
+    let chunked = format!("{:x}\r\n{large}\r\n0\r\n\r\n", large.len());
+    let header = [("Content-Length", ""), ("Transfer-Encoding", "chunked")];
+    assert_eq!(told(&header, &chunked).await, "413 form-too-large");
+    assert_eq!(
+        told(&[], &format!("{body}&admin=1")).await,
+        "400 form-unknown-field"
+    );
+    assert_eq!(
+        told(&[], &format!("{body}&password=c")).await,
+        "400 form-repeated-field"
+    );
+    assert_eq!(
+        told(&[], &format!("{body}&to=%")).await,
+        "400 form-unreadable"
+    );
+    let json = [("Content-Type", "application/json")];
+    assert_eq!(told(&json, "{}").await, "415 form-type");
+    let fewer = body.replace("&password=b", "").replace("password=b&", "");
+    assert_eq!(told(&[], &fewer).await, "400 form-missing-field");
+    let cookie = "a".repeat(40 * 1024);
+    assert_eq!(
+        told(&[("X-Large", &cookie)], &body).await,
+        "431 headers-too-large"
+    );
+    let answer = browser.send("GET", "/log-out", &[], "").await;
+    assert_eq!(answer.status, 405);
+    let answer = browser.send("GET", "/nowhere", &[], "").await;
+    assert_eq!(answer.status, 404);
+    assert_eq!(encode(&[("a b".into(), "ä".into())]), "a%20b=%C3%A4");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_are_not_framed_kept_or_led_elsewhere() {
+    let (banks, mut browser, anna) = start().await;
+    browser.get("/log-in").await;
+    let page = &browser.page;
+    let expected = [
+        (
+            "content-security-policy",
+            "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; form-action 'self'; \
+             frame-ancestors 'none'; base-uri 'none'",
+        ),
+        ("x-frame-options", "DENY"),
+        ("x-content-type-options", "nosniff"),
+        ("referrer-policy", "same-origin"),
+        ("cache-control", "no-store"),
+    ];
+    for (name, value) in expected {
+        assert_eq!(page.header(name), Some(value), "{name}");
+    }
+    let cookie = page.header("set-cookie").unwrap();
+    for part in ["; Secure", "; HttpOnly", "; SameSite=Lax", "; Path=/"] {
+        assert!(cookie.contains(part), "{cookie}");
+    }
+    // Nothing but our own stylesheet, nothing inline.
+    assert!(
+        !page.html.contains("style=") && !page.html.contains("<script"),
+        "{}",
+        page.html
+    );
+    let document = page.document();
+    let style = scraper::Selector::parse("link[rel=stylesheet]").unwrap();
+    let style = document
+        .select(&style)
+        .next()
+        .unwrap()
+        .value()
+        .attr("href")
+        .unwrap()
+        .to_owned();
+    let answer = browser.send("GET", &style, &[], "").await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(
+        answer.header("cache-control"),
+        Some("public, max-age=31536000, immutable")
+    );
+    assert_eq!(answer.header("set-cookie"), None);
+    assert_eq!(
+        browser
+            .send("GET", "/assets/0/style.css", &[], "")
+            .await
+            .status,
+        404
+    );
+
+    // Another name that leads here is told nothing.
+    for host in ["evil.example", "localhost", "bank-b.localhost:1"] {
+        let answer = browser.send("GET", "/log-in", &[("Host", host)], "").await;
+        assert_eq!(answer.status, 421, "{host}");
+    }
+    // After the log-in she goes to a page of the bank, whatever the address says.
+    for to in [
+        "//evil.example",
+        "https://evil.example",
+        "/\\evil.example",
+        "/%09/evil.example",
+    ] {
+        let mut lured = Browser::at(&banks.sandbox.bank(Bank::B).running);
+        lured.get(&format!("/log-in?to={to}")).await;
+        assert!(!lured.page.html.contains("evil"), "{to}");
+        let (path, body) = lured.page.form(
+            "/log-in",
+            &[
+                ("customer", &anna.id),
+                ("password", &anna.password),
+                ("to", to),
+            ],
+        );
+        let answer = lured.send("POST", &path, &[], &body).await;
+        assert_eq!(
+            answer.header("location"),
+            Some("/log-in/second-factor"),
+            "{to}"
+        );
+    }
+}
