@@ -9,7 +9,7 @@ use bank_server::config::Config;
 use bank_server::consent::authorisation::{AuthorisationError, Authorisations, Done, Rules};
 use bank_server::core_banking::PsuId;
 use bank_server::core_banking::ledger::Ledger;
-use bank_server::sca::{MethodId, Proof, Sca, Subject, code_at};
+use bank_server::sca::{MethodId, Proof, Sca, Source, Subject, code_at};
 use bank_server::store::Database;
 use bank_server::store::vault::Vault;
 use chrono::TimeDelta;
@@ -131,7 +131,10 @@ impl Customer {
     ) -> Result<Proof, AuthorisationError> {
         let subject = Subject::authorisation(id);
         self.sca.challenge(&self.psu, method, &subject).await?;
-        let proof = self.sca.prove(&self.psu, method, &subject, answer).await?;
+        let proof = self
+            .sca
+            .prove(&self.psu, method, &subject, answer, Source::UnknownBrowser)
+            .await?;
         Ok(proof)
     }
 }

@@ -4,9 +4,9 @@
 
 pub mod authority;
 pub mod banks;
-pub mod customer;
 pub mod browser;
 pub mod chromium;
+pub mod customer;
 pub mod front;
 pub mod gateway;
 pub mod held;
