@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use bank_client::environment::{Clock as _, ManualClock, SystemClock};
 use bank_server::config::{Config, LimitsConfig};
-use bank_server::core_banking::PsuId;
 use bank_server::{BankServer, RunningBank};
 use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 use fixtures::pki::Identity;
@@ -14,6 +13,7 @@ use serde_json::{Value, json};
 use shared_types::register::RegisterFile;
 use tempfile::TempDir;
 
+use crate::customer;
 use crate::http::{Response, Tpp};
 use crate::patience::wait_for;
 
@@ -92,7 +92,7 @@ impl Banks {
         let created = self.ask_for_consent(tpp, access).await;
         assert_eq!(created.status, 201, "{created:?}");
         let id = created.json()["consentId"].as_str().unwrap().to_owned();
-        self.approve(&id).await;
+        self.approve(tpp, &id).await;
         id
     }
 
@@ -116,12 +116,14 @@ impl Banks {
         self.clock.advance(by);
     }
 
-    pub async fn approve(&self, consent_id: &str) {
-        let approvals = self.sandbox.bank(Bank::B).running.approvals();
-        approvals
-            .approve(consent_id, &PsuId(CUSTOMER.to_owned()))
-            .await
-            .unwrap();
+    /// The story's customer approves a consent of that TPP.
+    pub async fn approve(&self, tpp: &Tpp, consent_id: &str) {
+        customer::approve(
+            &self.sandbox.bank(Bank::B).running,
+            &tpp.identity,
+            consent_id,
+        )
+        .await;
     }
 }
 

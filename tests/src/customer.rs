@@ -3,21 +3,57 @@
 
 use std::sync::Arc;
 
-use bank_client::environment::{Clock, ManualClock, SystemRandomness};
-use bank_server::Calendar;
+use bank_client::environment::{Clock, ManualClock, Randomness as _, SystemRandomness};
 use bank_server::config::Config;
-use bank_server::consent::authorisation::{AuthorisationError, Authorisations, Done, Rules};
+use bank_server::consent::authorisation::{AuthorisationError, Authorisations, Done, Rules, Start};
 use bank_server::core_banking::PsuId;
 use bank_server::core_banking::ledger::Ledger;
 use bank_server::sca::{MethodId, Proof, Sca, Source, Subject, code_at};
 use bank_server::store::Database;
 use bank_server::store::vault::Vault;
+use bank_server::{Calendar, RunningBank};
 use chrono::TimeDelta;
+use fixtures::pki::Identity;
 use fixtures::sandbox::CUSTOMER;
 use fixtures::world::{Bank, SampleCustomer};
-use shared_types::authorisation::Secret;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+use shared_types::authorisation::{ScaApproach, Secret};
+use shared_types::eidas::{OrganisationId, identify};
 
 use crate::banks::Banks;
+
+/// The story's customer approves a consent of that TPP, on a phone that the bank knows.
+pub async fn approve(bank: &RunningBank, tpp: &Identity, consent_id: &str) {
+    let psu = PsuId(CUSTOMER.to_owned());
+    let organisation = organisation_of(tpp);
+    let service = bank.authorisations();
+    let started = service.start(Start {
+        tpp: &organisation,
+        consent_id,
+        request_id: SystemRandomness.uuid(),
+        psu: Some(&psu),
+        approach: ScaApproach::Decoupled,
+        redirect_uri: None,
+        nok_redirect_uri: None,
+    });
+    let id = started.await.unwrap().id;
+    let phone = bank.sca().phones().enrol(&psu).await.unwrap();
+    service.claim(&id, &psu).await.unwrap();
+    let subject = Subject::authorisation(&id);
+    let source = Source::Device("phone");
+    let proof = bank
+        .sca()
+        .prove(&psu, MethodId::App, &subject, &phone.0, source)
+        .await;
+    service.approve(&id, proof.unwrap(), None).await.unwrap();
+}
+
+/// Whom a certificate names.
+fn organisation_of(identity: &Identity) -> OrganisationId {
+    let leaf = CertificateDer::from_pem_slice(identity.chain_pem.as_bytes()).unwrap();
+    identify(&leaf).unwrap().organisation
+}
 
 /// A customer of Bank B.
 pub struct Customer {

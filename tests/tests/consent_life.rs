@@ -60,7 +60,7 @@ async fn the_last_day_is_cut_to_180_days_told_and_kept() {
         body["validUntil"] = "9999-12-31".into()
     })
     .await;
-    banks.approve(&id).await;
+    banks.approve(&tpp, &id).await;
     banks.clock.advance(TimeDelta::days(180));
     assert_eq!(tpp.read("/v1/accounts", &id).await.status, 200);
     banks.clock.advance(TimeDelta::days(1));
@@ -86,7 +86,7 @@ async fn the_last_day_is_the_banks_own() {
         body["validUntil"] = "2027-03-28".into()
     })
     .await;
-    banks.approve(&id).await;
+    banks.approve(&tpp, &id).await;
     assert_eq!(stands(&tpp, &id).await, "valid 2027-03-27");
     banks.move_to("2027-03-28T21:59:59Z");
     assert_eq!(tpp.read("/v1/accounts", &id).await.status, 200);
@@ -135,7 +135,7 @@ async fn a_new_recurring_consent_replaces_the_old_one_when_it_is_approved_and_no
         body["frequencyPerDay"] = 1.into();
     })
     .await;
-    banks.approve(&once).await;
+    banks.approve(&tpp, &once).await;
     let (new, _) = ask(&banks, &tpp, |_| ()).await;
     let status = async |tpp: &Tpp, id: &str| {
         let path = format!("/v1/consents/{id}/status");
@@ -143,7 +143,7 @@ async fn a_new_recurring_consent_replaces_the_old_one_when_it_is_approved_and_no
     };
     assert_eq!(status(&tpp, &old).await, "valid", "it is not approved yet");
     assert_eq!(tpp.read("/v1/accounts", &old).await.status, 200);
-    banks.approve(&new).await;
+    banks.approve(&tpp, &new).await;
     assert_eq!(status(&tpp, &old).await, "terminatedByTpp");
     assert_eq!(
         tpp.read("/v1/accounts", &old).await.refusal(),

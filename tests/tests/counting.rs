@@ -17,7 +17,7 @@ async fn consent(banks: &Banks, tpp: &Tpp, change: impl FnOnce(&mut Value)) -> S
     let created = tpp.post("/v1/consents", &[PSU], &body.to_string()).await;
     assert_eq!(created.status, 201, "{created:?}");
     let id = created.json()["consentId"].as_str().unwrap().to_owned();
-    banks.approve(&id).await;
+    banks.approve(tpp, &id).await;
     id
 }
 
