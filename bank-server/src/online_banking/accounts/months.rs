@@ -18,7 +18,7 @@ pub(super) fn table(texts: &Texts, currency: Currency, months: &[Month]) -> Mark
                             th scope="col" { (words.month) }
                             th.right scope="col" { (words.money_in) }
                             th.right scope="col" { (words.money_out) }
-                            th.right scope="col" { (words.difference) }
+                            th.right.spare scope="col" { (words.difference) }
                         }
                     }
                     tbody {
@@ -27,7 +27,7 @@ pub(super) fn table(texts: &Texts, currency: Currency, months: &[Month]) -> Mark
                                 th scope="row" { (name(texts, month)) }
                                 td.right { span.amount.in { (texts.decimal(month.into)) } }
                                 td.right { span.amount { (texts.decimal(month.out)) } }
-                                td.right { span.amount { (texts.decimal(month.into + month.out)) } }
+                                td.right.spare { span.amount { (texts.decimal(month.into + month.out)) } }
                             }
                         }
                     }
