@@ -2,6 +2,7 @@
 
 mod customers;
 mod online_banking;
+mod other_banks;
 mod proxied;
 
 use std::net::SocketAddr;
@@ -13,6 +14,7 @@ use shared_types::revocation::UnknownStatus;
 
 pub use self::customers::{Approach, ConsentConfig, RedirectUris, ScaConfig};
 pub use self::online_banking::{OnlineBankingConfig, Origin};
+pub use self::other_banks::OtherBankConfig;
 pub use self::proxied::ProxiedConfig;
 pub use crate::fault::Fault;
 use crate::identity::LicenceSource;
@@ -36,6 +38,9 @@ pub struct Config {
     pub proxied: Option<ProxiedConfig>,
     /// The listener for the bank's customers, if it has pages for them.
     pub online_banking: Option<OnlineBankingConfig>,
+    /// The banks whose accounts customers can have shown along with ours.
+    #[serde(default)]
+    pub other_banks: Vec<OtherBankConfig>,
     /// The listener for the bank's operators.
     pub operator: OperatorConfig,
     /// Where data is kept.
@@ -457,6 +462,10 @@ impl Config {
         faults.extend(self.proxied.iter().flat_map(ProxiedConfig::faults));
         faults.extend(self.consent.faults());
         faults.extend(self.sca.faults(self.online_banking.is_some()));
+        faults.extend(other_banks::faults(
+            &self.other_banks,
+            self.online_banking.is_some(),
+        ));
         let pages = self.online_banking.iter();
         faults.extend(pages.flat_map(OnlineBankingConfig::faults));
         if let Err(error) = crate::telemetry::check_filter(&self.log.filter) {

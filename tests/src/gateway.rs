@@ -161,7 +161,7 @@ impl Gateway {
         let bank = &banks.sandbox.pki.bank_b.qwac;
         // HAProxy takes certificate and key from one file, nginx from two.
         for (name, identity) in [("bank", bank), ("gateway", own)] {
-            let pem = identity.chain_pem.clone() + &identity.key_pem;
+            let pem = identity.chain_pem.clone() + identity.key_pem.as_str();
             write(&format!("{name}.pem"), pem);
             write(&format!("{name}.key"), identity.key_pem.clone());
         }

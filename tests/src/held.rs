@@ -45,7 +45,7 @@ impl Held {
             .unwrap();
         let mut body = vec![0; length];
         self.0.read_exact(&mut body).unwrap();
-        head + &String::from_utf8(body).unwrap()
+        head + String::from_utf8(body).unwrap().as_str()
     }
 
     /// What the bank says before it ends the connection, without being asked; and when it ended.

@@ -5,12 +5,7 @@ use std::process::{Command, Output};
 
 /// A program of this workspace; an example is called `examples/NAME`. `tests/run` builds them before the tests.
 pub fn own(name: &str) -> Command {
-    let mut folder = std::env::current_exe().unwrap();
-    folder.pop();
-    if folder.ends_with("deps") {
-        folder.pop();
-    }
-    let program: PathBuf = folder.join(name);
+    let program: PathBuf = built().join(name);
     assert!(
         program.exists(),
         "{} is not built: run `cargo build --workspace --bins --examples`, or tests/run",
@@ -19,15 +14,37 @@ pub fn own(name: &str) -> Command {
     Command::new(program)
 }
 
+/// The target folder, in which `fixtures/prepare` unpacks what comes from npm.
+pub fn target() -> PathBuf {
+    let mut folder = built();
+    folder.pop();
+    folder
+}
+
+/// Where this workspace's programs are.
+fn built() -> PathBuf {
+    let mut folder = std::env::current_exe().unwrap();
+    folder.pop();
+    if folder.ends_with("deps") {
+        folder.pop();
+    }
+    folder
+}
+
 /// A program of the system. Debian has some where only root looks for them.
 pub fn system(name: &str) -> Command {
+    system_of(name, name)
+}
+
+/// A program of the system, in a package of another name.
+pub fn system_of(name: &str, package: &str) -> Command {
     let found = Command::new("sh")
         .args(["-c", &format!("PATH=$PATH:/usr/sbin command -v {name}")])
         .output()
         .unwrap();
     assert!(
         found.status.success(),
-        "{name} is not installed: run `apt-get install {name}`, or tests/run"
+        "{name} is not installed: run `apt-get install {package}`, or tests/run"
     );
     Command::new(String::from_utf8(found.stdout).unwrap().trim())
 }

@@ -363,7 +363,7 @@ async fn an_anchor_is_replaced_by_its_successor_with_an_overlap() {
     let anchors = |pem: &str| Anchors::from_pem(pem.as_bytes()).unwrap();
     scene
         .handle
-        .replace_anchors(anchors(&(ca1.clone() + &ca2)))
+        .replace_anchors(anchors(&(ca1.clone() + ca2.as_str())))
         .unwrap();
     scene.works_with(old).await;
     scene.handle.replace_anchors(anchors(&ca2)).unwrap();

@@ -38,7 +38,7 @@ impl Section {
     const fn path(self) -> &'static str {
         match self {
             Self::Accounts => "/",
-            Self::OtherBanks => "/other-banks",
+            Self::OtherBanks => "/elsewhere",
             Self::Consents => "/consents",
             Self::Passkeys => "/passkeys",
         }

@@ -12,6 +12,7 @@ mod authorise;
 mod consents;
 mod csrf;
 mod destination;
+mod elsewhere;
 mod forms;
 mod headers;
 mod layout;
@@ -33,6 +34,7 @@ use actix_web::web;
 use bank_client::environment::Randomness;
 
 use self::csrf::Seal;
+pub(crate) use self::elsewhere::{Elsewhere, ElsewhereParts, keep_reading};
 pub(crate) use self::headers::frame;
 use self::texts::Texts;
 use crate::calendar::Calendar;
@@ -53,6 +55,7 @@ pub(crate) struct OnlineBanking {
     lasting: Lasting,
     sca: Sca,
     authorisations: Authorisations,
+    elsewhere: Elsewhere,
     seal: Seal,
     calendar: Calendar,
     randomness: Arc<dyn Randomness>,
@@ -77,6 +80,7 @@ pub(crate) struct Parts {
     pub(crate) lasting: Lasting,
     pub(crate) sca: Sca,
     pub(crate) authorisations: Authorisations,
+    pub(crate) elsewhere: Elsewhere,
     /// What signs forms and cookies.
     pub(crate) vault: Vault,
     pub(crate) calendar: Calendar,
@@ -95,6 +99,7 @@ impl OnlineBanking {
             lasting: parts.lasting,
             sca: parts.sca,
             authorisations: parts.authorisations,
+            elsewhere: parts.elsewhere,
             seal: Seal::new(&parts.vault.mac("online-banking", b"")),
             calendar: parts.calendar,
             randomness: parts.randomness,
@@ -110,6 +115,7 @@ pub(crate) fn configure(app: &mut web::ServiceConfig) {
         .configure(accounts::configure)
         .configure(authorise::configure)
         .configure(consents::configure)
+        .configure(elsewhere::configure)
         .configure(phone::configure)
         .configure(passkeys::configure);
 }

@@ -3,8 +3,11 @@
 //! `{name}` in a text is a place that [`Texts::fill`] fills. Texts for one page stand together, in the order in which they
 //! are read there.
 
+mod elsewhere;
 mod english;
+mod english_elsewhere;
 
+pub(super) use self::elsewhere::ElsewhereTexts;
 pub(super) use self::english::ENGLISH;
 
 /// What the pages say in one language.
@@ -21,6 +24,7 @@ pub(super) struct Texts {
     pub(super) consents: ConsentTexts,
     pub(super) phone: PhoneTexts,
     pub(super) passkeys: PasskeyTexts,
+    pub(super) elsewhere: ElsewhereTexts,
     pub(super) problems: ProblemTexts,
 }
 

@@ -4,6 +4,7 @@
 //! types. Times are integers (seconds since 1970), truth is 0 or 1, dates, decimals and JSON are text.
 
 pub mod authorisations;
+pub mod connections;
 pub mod consents;
 pub mod credentials;
 pub mod given;

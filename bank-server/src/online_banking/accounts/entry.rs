@@ -61,7 +61,11 @@ impl Entry {
     }
 
     /// Of a card.
-    pub(super) fn of_card(transaction: &CardTransaction, pending: bool, turn: bool) -> Self {
+    pub(in super::super) fn of_card(
+        transaction: &CardTransaction,
+        pending: bool,
+        turn: bool,
+    ) -> Self {
         Self {
             day: transaction.booking_date.or(transaction.transaction_date),
             pending,

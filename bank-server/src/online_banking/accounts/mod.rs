@@ -11,7 +11,8 @@ mod view;
 
 use actix_web::web;
 
-pub(super) use self::overview::views;
+pub(super) use self::entry::Entry;
+pub(super) use self::overview::{totals, views};
 pub(super) use self::view::View;
 
 pub(super) fn configure(app: &mut web::ServiceConfig) {

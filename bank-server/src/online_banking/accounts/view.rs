@@ -25,7 +25,7 @@ pub(in super::super) struct View {
     pub(in super::super) enabled: bool,
     pub(in super::super) card: bool,
     /// Whether signs are turned around: a purchase is a positive amount in the bank's books.
-    pub(super) turned: bool,
+    pub(in super::super) turned: bool,
 }
 
 impl View {

@@ -421,6 +421,7 @@ pub(in super::super) const ENGLISH: Texts = Texts {
             to_do: "Try again.",
         },
     },
+    elsewhere: super::english_elsewhere::ELSEWHERE,
     problems: ProblemTexts {
         not_found: Explained {
             name: "not-found",

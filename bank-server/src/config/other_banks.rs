@@ -1,0 +1,102 @@
+//! Sections `[[other_banks]]`: where customers can have their accounts shown along with ours.
+
+use serde::Deserialize;
+use shared_types::eidas::OrganisationId;
+use url::Url;
+
+use crate::fault::Fault;
+
+/// A section `[[other_banks]]`: a bank whose XS2A interface is asked in the customer's name. Whom we believe there, and
+/// what we show of ourselves, is what `[xs2a]` and `[revocation]` name.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OtherBankConfig {
+    /// The name by which customers know it.
+    pub name: String,
+    /// The address of its interface, such as `https://xs2a.bank-b.example`.
+    pub url: String,
+    /// Its organisation id: a server that shows another's certificate is not asked.
+    pub organisation: OrganisationId,
+}
+
+/// The longest name.
+const LONGEST_NAME: usize = 70;
+
+/// What can be seen to be wrong with all of them.
+pub(super) fn faults(banks: &[OtherBankConfig], has_pages: bool) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    if !banks.is_empty() && !has_pages {
+        faults.push(Fault::new(
+            "other_banks",
+            "are shown on the bank's own pages: add [online_banking], or leave them out",
+        ));
+    }
+    for (index, bank) in banks.iter().enumerate() {
+        let mut fault = |place: &str, problem: String| {
+            faults.push(Fault::new(format!("other_banks[{index}].{place}"), problem));
+        };
+        if bank.name.trim().is_empty() || bank.name.chars().count() > LONGEST_NAME {
+            fault("name", format!("must have 1 to {LONGEST_NAME} letters"));
+        }
+        if !is_interface(&bank.url) {
+            fault(
+                "url",
+                "must be an https address without user, query and fragment".to_owned(),
+            );
+        }
+        if banks
+            .iter()
+            .take(index)
+            .any(|earlier| earlier.organisation == bank.organisation)
+        {
+            fault("organisation", "is named twice".to_owned());
+        }
+    }
+    faults
+}
+
+fn is_interface(text: &str) -> bool {
+    Url::parse(text).is_ok_and(|url| {
+        url.scheme() == "https"
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.query().is_none()
+            && url.fragment().is_none()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_value_has_its_fault() {
+        let places = |text: &str| -> Vec<String> {
+            #[derive(Deserialize)]
+            struct File {
+                other_banks: Vec<OtherBankConfig>,
+            }
+            let file: File = toml::from_str(text).unwrap();
+            let faults = faults(&file.other_banks, true).into_iter();
+            faults.map(|fault| fault.place).collect()
+        };
+        let bank = |name: &str, url: &str| {
+            format!(
+                "[[other_banks]]\nname = \"{name}\"\nurl = \"{url}\"\norganisation = \"PSDFR-ACPR-20002\"\n"
+            )
+        };
+        let good = bank("Bank B", "https://127.0.0.1:8442");
+        assert!(places(&good).is_empty());
+        assert_eq!(
+            places(&format!("{good}{good}")),
+            ["other_banks[1].organisation"]
+        );
+        assert_eq!(places(&bank(" ", "https://b")), ["other_banks[0].name"]);
+        for url in ["http://b", "b", "https://u@b", "https://b?q", "https://b#f"] {
+            assert_eq!(places(&bank("B", url)), ["other_banks[0].url"], "{url}");
+        }
+        let known: OtherBankConfig =
+            toml::from_str(good.lines().skip(1).collect::<Vec<_>>().join("\n").as_str()).unwrap();
+        assert_eq!(faults(&[known], false).len(), 1, "nobody would see them");
+    }
+}

@@ -1,0 +1,158 @@
+//! Reading all that a consent opens at another bank.
+
+use std::net::IpAddr;
+
+use bank_client::{AccountInformation, Bank, Entry, Error, ErrorKind, TransactionFilter};
+use chrono::NaiveDate;
+use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _, iter};
+use shared_types::link::Links;
+
+use super::snapshot::{
+    CardAccount, Dated, Held, MOST, Numbered, PaymentAccount, Since, Snapshot, known,
+};
+
+/// Accounts that are read at a time.
+const AT_A_TIME: usize = 4;
+
+/// Accounts that are read at all.
+const MOST_ACCOUNTS: usize = 100;
+
+/// What is to be read.
+pub(super) struct Question<'a> {
+    pub(super) bank: &'a Bank,
+    pub(super) consent: &'a str,
+    /// The customer's device, if she is waiting for it.
+    pub(super) psu: Option<IpAddr>,
+    /// What was read before.
+    pub(super) known: Option<&'a Snapshot>,
+    pub(super) today: NaiveDate,
+}
+
+/// Reads accounts, balances and transactions: all of them the first time, and then what is new.
+pub(super) async fn fetch(question: &Question<'_>) -> Result<Snapshot, Error> {
+    let under = question.bank.with_consent(question.consent);
+    let under = match question.psu {
+        Some(psu) => under.attended_by(psu),
+        None => under,
+    };
+    let (payment, cards) =
+        futures::try_join!(payment_accounts(question, &under), cards(question, &under))?;
+    Ok(Snapshot { payment, cards })
+}
+
+async fn payment_accounts(
+    question: &Question<'_>,
+    under: &AccountInformation,
+) -> Result<Vec<PaymentAccount>, Error> {
+    let before = question.known.map_or(&[][..], |known| &known.payment);
+    let accounts = under.accounts(true).await?;
+    let read = accounts.into_iter().take(MOST_ACCOUNTS).map(|details| {
+        let opened = opens_transactions(details.links.as_ref());
+        let read = |id: &str, filter: &TransactionFilter| under.transactions(id, filter);
+        account(details, opened, before, question.today, read)
+    });
+    iter(read).buffered(AT_A_TIME).try_collect().await
+}
+
+async fn cards(
+    question: &Question<'_>,
+    under: &AccountInformation,
+) -> Result<Vec<CardAccount>, Error> {
+    let before = question.known.map_or(&[][..], |known| &known.cards);
+    let accounts = match under.card_accounts(true).await {
+        Ok(accounts) => accounts,
+        Err(error) if has_no_cards(&error) => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    let read = accounts.into_iter().take(MOST_ACCOUNTS).map(|details| {
+        let opened = opens_transactions(details.links.as_ref());
+        let read = |id: &str, filter: &TransactionFilter| under.card_transactions(id, filter);
+        account(details, opened, before, question.today, read)
+    });
+    iter(read).buffered(AT_A_TIME).try_collect().await
+}
+
+/// Reads the transactions of one account.
+async fn account<A, T>(
+    details: A,
+    opened: bool,
+    before: &[Held<A, T>],
+    today: NaiveDate,
+    read: impl Fn(&str, &TransactionFilter) -> BoxStream<'static, Result<Entry<T>, Error>>,
+) -> Result<Held<A, T>, Error>
+where
+    A: Numbered,
+    T: Dated + Clone,
+{
+    let id = details.resource_id().map(str::to_owned).filter(|_| opened);
+    let Some(id) = id else {
+        return Ok(Held::now(
+            details,
+            Vec::new(),
+            Vec::new(),
+            None,
+            Since::recent(today),
+        ));
+    };
+    let before = known(before, &id);
+    let mut since = Held::since(before, today);
+    let mut found = transactions(read(&id, &filter(since))).await;
+    // Some banks show less than all, even right after an approval.
+    if matches!(since, Since::Beginning(_)) && found.as_ref().is_err_and(is_refused) {
+        since = Since::recent(today);
+        found = transactions(read(&id, &filter(since))).await;
+    }
+    let (pending, booked) = found?;
+    Ok(Held::now(details, pending, booked, before, since))
+}
+
+async fn transactions<T>(
+    entries: BoxStream<'static, Result<Entry<T>, Error>>,
+) -> Result<(Vec<T>, Vec<T>), Error> {
+    let (mut pending, mut booked) = (Vec::new(), Vec::new());
+    let mut entries = entries.take(2 * MOST);
+    while let Some(entry) = entries.try_next().await? {
+        match entry {
+            Entry::Pending(one) => pending.push(one),
+            Entry::Booked(one) => booked.push(one),
+        }
+    }
+    pending.truncate(MOST);
+    Ok((pending, booked))
+}
+
+fn filter(since: Since) -> TransactionFilter {
+    TransactionFilter {
+        page_size: Some(MOST),
+        ..TransactionFilter::since(since.day())
+    }
+}
+
+/// Whether the transactions of an account may be read: an account that has links says so among them.
+fn opens_transactions(links: Option<&Links>) -> bool {
+    links.is_none_or(|links| links.get("transactions").is_some())
+}
+
+/// Not every bank has card accounts at all.
+fn has_no_cards(error: &Error) -> bool {
+    matches!(
+        error.kind,
+        ErrorKind::Refused {
+            status: 404 | 405 | 501,
+            ..
+        } | ErrorKind::Status {
+            status: 404 | 405 | 501,
+            ..
+        }
+    )
+}
+
+fn is_refused(error: &Error) -> bool {
+    matches!(
+        error.kind,
+        ErrorKind::Refused {
+            status: 400..=403,
+            ..
+        }
+    )
+}

@@ -1,0 +1,82 @@
+//! How old data is, and how long access lasts.
+
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+
+/// How long ago something was fetched, as people say it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Age {
+    /// Less than two minutes.
+    Now,
+    Minutes(i64),
+    Hours(i64),
+    Days(i64),
+}
+
+impl Age {
+    /// Rounded down: data is never said to be older than it is by a whole unit. A clock that went back makes it new.
+    pub(super) fn of(fetched: DateTime<Utc>, now: DateTime<Utc>) -> Self {
+        let age = now - fetched;
+        if age < TimeDelta::minutes(2) {
+            Self::Now
+        } else if age < TimeDelta::hours(2) {
+            Self::Minutes(age.num_minutes())
+        } else if age < TimeDelta::days(2) {
+            Self::Hours(age.num_hours())
+        } else {
+            Self::Days(age.num_days())
+        }
+    }
+}
+
+/// Whether it is time to approve anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Renewal {
+    /// Not yet.
+    Later,
+    /// It ends in so many days; 0 stands for today.
+    Offered(i64),
+    /// The last day has passed.
+    Over,
+}
+
+/// Days before the end.
+const OFFERED: i64 = 7;
+
+impl Renewal {
+    /// Of a consent with that last day.
+    pub(super) fn of(last_day: NaiveDate, today: NaiveDate) -> Self {
+        match (last_day - today).num_days() {
+            ..0 => Self::Over,
+            days @ 0..=OFFERED => Self::Offered(days),
+            _ => Self::Later,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn age_is_told_as_people_do() {
+        let fetched: DateTime<Utc> = "2026-11-24T12:00:00Z".parse().unwrap();
+        let after = |seconds| Age::of(fetched, fetched + TimeDelta::seconds(seconds));
+        assert_eq!(after(-30), Age::Now);
+        assert_eq!(after(119), Age::Now);
+        assert_eq!(after(120), Age::Minutes(2));
+        assert_eq!(after(2 * 3600 - 1), Age::Minutes(119));
+        assert_eq!(after(2 * 3600), Age::Hours(2));
+        assert_eq!(after(48 * 3600 - 1), Age::Hours(47));
+        assert_eq!(after(48 * 3600), Age::Days(2));
+    }
+
+    #[test]
+    fn renewal_is_offered_a_week_before_the_end() {
+        let last: NaiveDate = "2026-11-24".parse().unwrap();
+        let on = |day: &str| Renewal::of(last, day.parse().unwrap());
+        assert_eq!(on("2026-11-16"), Renewal::Later);
+        assert_eq!(on("2026-11-17"), Renewal::Offered(7));
+        assert_eq!(on("2026-11-24"), Renewal::Offered(0), "the last day counts");
+        assert_eq!(on("2026-11-25"), Renewal::Over);
+    }
+}

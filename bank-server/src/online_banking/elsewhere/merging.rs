@@ -1,0 +1,105 @@
+//! Transactions of many accounts, in one list.
+
+use std::cmp::Reverse;
+
+use super::super::accounts::Entry;
+
+/// A transaction, and where it happened.
+pub(super) struct Line {
+    pub(super) entry: Entry,
+    /// The bank.
+    pub(super) bank: String,
+    /// The account's name.
+    pub(super) account: String,
+}
+
+/// The newest ones of all, at most so many: pending ones first, then booked ones by their days. Within a day, the order of
+/// the accounts, and that of each account, stay as they are. Each list must begin with its newest.
+pub(super) fn merged(lists: impl IntoIterator<Item = Vec<Line>>, most: usize) -> Vec<Line> {
+    let mut lines: Vec<Line> = lists
+        .into_iter()
+        // None of a list can come before those that precede it there.
+        .flat_map(|list| list.into_iter().take(most))
+        .collect();
+    lines.sort_by_key(|Line { entry, .. }| {
+        // One without a day is newer than those that have one.
+        (!entry.pending, entry.day.is_some(), Reverse(entry.day))
+    });
+    lines.truncate(most);
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{Days, NaiveDate};
+    use proptest::prelude::*;
+    use shared_types::money::{Amount, Currency};
+
+    use super::*;
+
+    fn line(account: &str, ago: Option<u64>, pending: bool, cents: i64) -> Line {
+        let today: NaiveDate = "2026-11-24".parse().unwrap();
+        Line {
+            entry: Entry {
+                day: ago.map(|days| today - Days::new(days)),
+                pending,
+                who: None,
+                what: None,
+                amount: Amount::parse(&cents.to_string(), Currency::EUR).unwrap(),
+            },
+            bank: "B".to_owned(),
+            account: account.to_owned(),
+        }
+    }
+
+    fn told(lines: &[Line]) -> Vec<String> {
+        let told = lines.iter();
+        told.map(|line| format!("{}{}", line.account, line.entry.amount.value()))
+            .collect()
+    }
+
+    #[test]
+    fn pending_ones_come_first_and_days_in_order() {
+        let one = vec![
+            line("a", None, true, 1),
+            line("a", Some(0), false, 2),
+            line("a", Some(5), false, 3),
+        ];
+        let two = vec![
+            line("b", Some(1), true, 1),
+            line("b", Some(0), false, 2),
+            line("b", Some(4), false, 3),
+        ];
+        let all = merged([one, two], 10);
+        assert_eq!(told(&all), ["a1", "b1", "a2", "b2", "b3", "a3"]);
+    }
+
+    proptest! {
+        #[test]
+        fn the_newest_of_all_are_there_and_each_accounts_order_stays(
+            lists in prop::collection::vec(prop::collection::vec(0_u64..40, 0..30), 0..5), most in 0_usize..60
+        ) {
+            let build = || lists.iter().enumerate().map(|(account, days)| {
+                let mut days = days.clone();
+                days.sort_unstable();
+                let lines = days.iter().zip(0_i64..);
+                lines.map(|(ago, at)| line(&account.to_string(), Some(*ago), false, at)).collect::<Vec<_>>()
+            }).collect::<Vec<_>>();
+            let all: usize = lists.iter().map(Vec::len).sum();
+            let merged = merged(build(), most);
+            prop_assert_eq!(merged.len(), all.min(most));
+            let days: Vec<_> = merged.iter().map(|line| line.entry.day).collect();
+            prop_assert!(days.is_sorted_by(|earlier, later| earlier >= later));
+            // What was left out is not newer than what is there.
+            let mut whole: Vec<_> = build().into_iter().flatten().map(|line| line.entry.day).collect();
+            whole.sort_unstable_by(|left, right| right.cmp(left));
+            whole.truncate(most);
+            prop_assert_eq!(days, whole);
+            for account in 0..lists.len() {
+                let own = merged.iter().filter(|line| line.account == account.to_string());
+                let at: Vec<_> = own.map(|line| line.entry.amount.value()).collect();
+                prop_assert!(at.is_sorted());
+            }
+        }
+    }
+}

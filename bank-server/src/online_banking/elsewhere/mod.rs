@@ -1,0 +1,138 @@
+//! Accounts at other banks: connecting them, and showing them beside the customer's own.
+//!
+//! A connection is a consent of ours at another bank, asked for through the SDK (`service`); the customer approves it
+//! there, and comes back by an address that is good for once and for her alone. What became of it is asked of the other
+//! bank, never taken from her browser. What is read (`fetching`) is kept sealed, whole, for each connection (`snapshot`),
+//! and shown with its age when the other bank does not answer (`freshness`, `trouble`).
+
+mod connect;
+mod disconnect;
+mod fetching;
+mod freshness;
+mod handles;
+mod merging;
+mod overview;
+mod returning;
+mod service;
+mod snapshot;
+mod trouble;
+mod wording;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
+use maud::{Markup, html};
+use tokio::time::{MissedTickBehavior, interval};
+
+use self::handles::OtherBank;
+pub(crate) use self::service::{Elsewhere, ElsewhereParts};
+use super::OnlineBanking;
+use super::layout::{Page, Section};
+use super::session::{Customer, Visit};
+use super::texts::Explained;
+use crate::store::StoreError;
+use crate::store::connections::Connection;
+
+/// The first page of this room.
+const START: &str = "/elsewhere";
+
+pub(super) fn configure(app: &mut web::ServiceConfig) {
+    app.service(web::resource(START).get(overview::page))
+        .service(web::resource("/elsewhere/refresh").post(overview::refresh))
+        .service(web::resource("/elsewhere/connect").get(connect::pick))
+        .service(
+            web::resource("/elsewhere/connect/{bank}")
+                .get(connect::explain)
+                .post(connect::ask),
+        )
+        .service(web::resource("/elsewhere/go/{connection}").get(connect::go))
+        .service(web::resource("/elsewhere/return/{state}").get(returning::page))
+        .service(web::resource("/elsewhere/check/{connection}").post(returning::check))
+        .service(
+            web::resource("/elsewhere/disconnect/{connection}")
+                .get(disconnect::confirm)
+                .post(disconnect::disconnect),
+        );
+}
+
+/// Reads what customers have connected, while they are away, for as long as it is polled.
+pub(crate) async fn keep_reading(state: web::Data<OnlineBanking>) {
+    // Looking whether something is due costs one look-up.
+    let mut tick = interval(Duration::from_secs(10 * 60));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        if let Err(error) = state.elsewhere.refresh_unattended().await {
+            tracing::error!(%error, "what customers hold at other banks could not be read");
+        }
+    }
+}
+
+/// The customer's device, as other banks are told it.
+fn address(request: &HttpRequest) -> IpAddr {
+    // Only a test without a socket has none.
+    let peer = request.peer_addr().map(|address| address.ip());
+    peer.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
+}
+
+/// A page that says what happened and what to do, about that bank.
+fn told(
+    state: &OnlineBanking,
+    visit: &Visit,
+    status: StatusCode,
+    text: &Explained,
+    values: &[(&str, &str)],
+    actions: &Markup,
+) -> HttpResponse {
+    let fill = |text: &str| state.texts.fill(text, values);
+    let content = html! {
+        div.panel.narrow data-problem=(text.name) {
+            p.lead { (fill(text.happened)) }
+            p { (fill(text.to_do)) }
+            div.actions { (actions) }
+        }
+    };
+    Page::new(fill(text.title), content)
+        .status(status)
+        .section(Section::OtherBanks)
+        .respond(state, visit)
+}
+
+/// The way to all accounts.
+fn to_all(state: &OnlineBanking) -> Markup {
+    html! { a.button href=(START) { (state.texts.elsewhere.see_all) } }
+}
+
+/// The way to the explanation, from which a connection begins.
+fn to_connect(bank: &OtherBank, text: &str) -> Markup {
+    html! { a.button href={ "/elsewhere/connect/" (bank.organisation) } { (text) } }
+}
+
+/// The customer's connection of that id, and its bank.
+async fn find<'a>(
+    state: &'a OnlineBanking,
+    customer: &Customer,
+    id: &str,
+) -> Result<Option<(Connection, &'a OtherBank)>, StoreError> {
+    let elsewhere = &state.elsewhere;
+    let found = elsewhere.connections.find(&customer.psu, id).await?;
+    Ok(found.and_then(|connection| {
+        let bank = elsewhere.bank(connection.bank.as_str())?;
+        Some((connection, bank))
+    }))
+}
+
+/// The page is about what is there no more.
+fn no_such_connection(state: &OnlineBanking, visit: &Visit) -> HttpResponse {
+    let text = &state.texts.elsewhere.no_such_connection;
+    told(
+        state,
+        visit,
+        StatusCode::NOT_FOUND,
+        text,
+        &[],
+        &to_all(state),
+    )
+}

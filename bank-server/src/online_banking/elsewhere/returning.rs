@@ -1,0 +1,116 @@
+//! Coming back from another bank, and looking again later.
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
+use maud::{Markup, html};
+
+use super::super::OnlineBanking;
+use super::super::csrf::Purpose;
+use super::super::forms::{Fields, Form};
+use super::super::layout::token_field;
+use super::super::problem::Problem;
+use super::super::session::{Customer, Visit};
+use super::handles::OtherBank;
+use super::service::Outcome;
+use super::{address, find, no_such_connection, to_all, to_connect, told, wording};
+use crate::store::connections::{Connection, Return, Status};
+
+/// The customer comes back. The address is good for once, and for her alone; what it leads to is asked of the other bank.
+pub(super) async fn page(
+    state: web::Data<OnlineBanking>,
+    customer: Customer,
+    brought: web::Path<String>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let words = &state.texts.elsewhere;
+    let visit = &customer.visit;
+    let back = state.elsewhere.come_back(&customer.psu, &brought).await?;
+    let (status, text) = match back {
+        Return::First(connection) => return settle(&state, visit, &connection, &request).await,
+        Return::Again => (StatusCode::OK, &words.came_again),
+        // Told alike: who else asked is nobody's business.
+        Return::Unknown | Return::Foreign(_) => (StatusCode::NOT_FOUND, &words.came_unknown),
+    };
+    Ok(told(&state, visit, status, text, &[], &to_all(&state)))
+}
+
+/// Looks again whether it is approved.
+pub(super) async fn check(
+    state: web::Data<OnlineBanking>,
+    customer: Customer,
+    id: web::Path<String>,
+    request: HttpRequest,
+    body: web::Payload,
+) -> Result<HttpResponse, Problem> {
+    let visit = &customer.visit;
+    let (purpose, none) = (Purpose::of("check", &id), Fields::single(&[]));
+    Form::read(visit, &purpose, none, request.headers(), body).await?;
+    match find(&state, &customer, &id).await? {
+        // Whoever has not come back by herself may have sent somebody else there.
+        Some((one, _)) if one.status == Status::Asked && one.returned.is_some() => {
+            settle(&state, visit, &one, &request).await
+        }
+        _ => Ok(no_such_connection(&state, visit)),
+    }
+}
+
+async fn settle(
+    state: &OnlineBanking,
+    visit: &Visit,
+    connection: &Connection,
+    request: &HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let Some(bank) = state.elsewhere.bank(connection.bank.as_str()) else {
+        return Ok(no_such_connection(state, visit));
+    };
+    let code = code(request.query_string());
+    let outcome = state
+        .elsewhere
+        .settle(bank, connection, code, address(request))
+        .await?;
+    let words = &state.texts.elsewhere;
+    let begin = to_connect(bank, words.try_again);
+    let (status, text, actions) = match outcome {
+        Outcome::Connected => (StatusCode::OK, &words.came_connected, to_all(state)),
+        Outcome::Refused => (StatusCode::OK, &words.came_refused, begin),
+        Outcome::Ended => (StatusCode::OK, &words.came_ended, begin),
+        Outcome::Waiting => {
+            let actions = html! { (check_form(state, visit, &connection.id)) (begin) };
+            (StatusCode::OK, &words.came_waiting, actions)
+        }
+        Outcome::Unclear(trouble) => {
+            let actions = html! {
+                p.hint { (wording::trouble(state.texts, trouble, &bank.name)) }
+                (check_form(state, visit, &connection.id))
+            };
+            (StatusCode::BAD_GATEWAY, &words.came_unclear, actions)
+        }
+    };
+    let values = named(bank);
+    Ok(told(state, visit, status, text, &values, &actions))
+}
+
+/// The code that the browser brings along from a bank that wants its approval confirmed.
+fn code(query: &str) -> Option<&str> {
+    let code = query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("code="))?;
+    let plain = code
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    (plain && code.len() <= 100).then_some(code)
+}
+
+fn named(bank: &OtherBank) -> [(&str, &str); 1] {
+    [("other", &bank.name)]
+}
+
+/// The button that looks again.
+pub(super) fn check_form(state: &OnlineBanking, visit: &Visit, id: &str) -> Markup {
+    html! {
+        form method="post" action={ "/elsewhere/check/" (id) } {
+            (token_field(visit, &Purpose::of("check", id)))
+            button type="submit" { (state.texts.elsewhere.check) }
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! What was fetched from another bank last, as it is kept.
+
+use std::cmp::Reverse;
+
+use chrono::{Days, NaiveDate};
+use serde::{Deserialize, Serialize};
+use shared_types::account::AccountDetails;
+use shared_types::card_account::{CardAccountDetails, CardTransaction};
+use shared_types::transaction::Transaction;
+
+/// All that one consent opens. It has no `Debug`: account data is in it.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Snapshot {
+    pub(super) payment: Vec<PaymentAccount>,
+    pub(super) cards: Vec<CardAccount>,
+}
+
+pub(super) type PaymentAccount = Held<AccountDetails, Transaction>;
+pub(super) type CardAccount = Held<CardAccountDetails, CardTransaction>;
+
+/// An account, and what happened on it: each list from the newest to the oldest.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Held<A, T> {
+    pub(super) details: A,
+    pub(super) pending: Vec<T>,
+    pub(super) booked: Vec<T>,
+}
+
+/// Transactions of one account that are kept.
+pub(super) const MOST: usize = 500;
+
+/// Days back to which a bank always shows transactions, today included.
+const RECENT: u64 = 90;
+
+/// Days back to which we ask right after an approval.
+const HISTORY: u64 = 730;
+
+/// Days that are asked for once more: a transaction may be booked late, and under an earlier day.
+const OVERLAP: u64 = 7;
+
+/// Something that happened on a day.
+pub(super) trait Dated {
+    /// Its day of booking.
+    fn booked_on(&self) -> Option<NaiveDate>;
+}
+
+impl Dated for Transaction {
+    fn booked_on(&self) -> Option<NaiveDate> {
+        self.booking_date
+    }
+}
+
+impl Dated for CardTransaction {
+    fn booked_on(&self) -> Option<NaiveDate> {
+        self.booking_date.or(self.transaction_date)
+    }
+}
+
+/// An account of any kind, by which it is found again.
+pub(super) trait Numbered {
+    fn resource_id(&self) -> Option<&str>;
+}
+
+impl Numbered for AccountDetails {
+    fn resource_id(&self) -> Option<&str> {
+        self.resource_id.as_deref()
+    }
+}
+
+impl Numbered for CardAccountDetails {
+    fn resource_id(&self) -> Option<&str> {
+        self.resource_id.as_deref()
+    }
+}
+
+/// From which day on transactions are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Since {
+    /// All there is: right after an approval, when banks show it.
+    Beginning(NaiveDate),
+    /// What is new, and a little more.
+    Lately(NaiveDate),
+}
+
+impl Since {
+    pub(super) const fn day(self) -> NaiveDate {
+        match self {
+            Self::Beginning(day) | Self::Lately(day) => day,
+        }
+    }
+
+    /// What is always shown.
+    pub(super) fn recent(today: NaiveDate) -> Self {
+        Self::Lately(back(today, RECENT - 1))
+    }
+}
+
+impl<A: Numbered, T: Dated + Clone> Held<A, T> {
+    /// What is still to be asked for, of an account that may be known.
+    pub(super) fn since(known: Option<&Self>, today: NaiveDate) -> Since {
+        let Some(known) = known else {
+            return Since::Beginning(back(today, HISTORY));
+        };
+        let newest = known.booked.iter().filter_map(Dated::booked_on).max();
+        let recent = Since::recent(today);
+        match newest {
+            Some(newest) => Since::Lately(back(newest, OVERLAP).max(recent.day()).min(today)),
+            None => recent,
+        }
+    }
+
+    /// The account as it is now: what was fetched since that day, and what was known from before.
+    pub(super) fn now(
+        details: A,
+        pending: Vec<T>,
+        mut booked: Vec<T>,
+        known: Option<&Self>,
+        since: Since,
+    ) -> Self {
+        if let Some(known) = known {
+            let before = |one: &&T| one.booked_on().is_some_and(|day| day < since.day());
+            booked.extend(known.booked.iter().filter(before).cloned());
+        }
+        // Banks may have another order; within a day, theirs is kept.
+        booked.sort_by_key(|one| Reverse(one.booked_on()));
+        booked.truncate(MOST);
+        Self {
+            details,
+            pending,
+            booked,
+        }
+    }
+}
+
+/// The account of that id among those that are known.
+pub(super) fn known<'a, A: Numbered, T>(
+    accounts: &'a [Held<A, T>],
+    id: &str,
+) -> Option<&'a Held<A, T>> {
+    accounts
+        .iter()
+        .find(|account| account.details.resource_id() == Some(id))
+}
+
+fn back(day: NaiveDate, days: u64) -> NaiveDate {
+    day.checked_sub_days(Days::new(days)).unwrap_or(day)
+}
+
+#[cfg(test)]
+mod tests {
+    use shared_types::money::{Amount, Currency};
+
+    use super::*;
+
+    fn day(text: &str) -> NaiveDate {
+        text.parse().unwrap()
+    }
+
+    fn booked(on: &str, cents: &str) -> Transaction {
+        Transaction {
+            booking_date: Some(day(on)),
+            ..Transaction::of(Amount::parse(cents, Currency::EUR).unwrap())
+        }
+    }
+
+    fn held(booked: Vec<Transaction>) -> PaymentAccount {
+        Held {
+            details: AccountDetails::of(Currency::EUR),
+            pending: Vec::new(),
+            booked,
+        }
+    }
+
+    #[test]
+    fn all_is_asked_for_once_and_later_what_is_new() {
+        let today = day("2026-11-24");
+        let since = |known: Option<&PaymentAccount>| Held::since(known, today);
+        assert_eq!(since(None), Since::Beginning(day("2024-11-24")));
+        // The 90th day back, today counted: the last that needs no new approval.
+        assert_eq!(Since::recent(today), Since::Lately(day("2026-08-27")));
+        assert_eq!(since(Some(&held(vec![]))), Since::recent(today));
+        let old = held(vec![booked("2026-01-01", "1")]);
+        assert_eq!(since(Some(&old)), Since::recent(today));
+        let fresh = held(vec![booked("2026-11-01", "1"), booked("2026-11-20", "1")]);
+        assert_eq!(since(Some(&fresh)), Since::Lately(day("2026-11-13")));
+        let ahead = held(vec![booked("2026-12-24", "1")]);
+        assert_eq!(since(Some(&ahead)), Since::Lately(today));
+    }
+
+    #[test]
+    fn what_is_new_takes_the_place_of_the_same_days() {
+        let known = held(vec![
+            booked("2026-11-20", "3"),
+            booked("2026-11-14", "2"),
+            booked("2026-11-10", "1"),
+        ]);
+        let now = Held::now(
+            known.details.clone(),
+            vec![booked("2026-11-24", "9")],
+            vec![booked("2026-11-13", "2.5"), booked("2026-11-20", "3")],
+            Some(&known),
+            Since::Lately(day("2026-11-13")),
+        );
+        let told: Vec<String> = now
+            .booked
+            .iter()
+            .map(|one| one.transaction_amount.value().to_string())
+            .collect();
+        assert_eq!(told, ["3", "2.5", "1"], "newest first, none twice");
+        assert_eq!(now.pending.len(), 1);
+        let many = vec![booked("2026-11-20", "1"); MOST + 5];
+        let whole = Held::now(
+            known.details,
+            vec![],
+            many,
+            None,
+            Since::recent(day("2026-11-24")),
+        );
+        assert_eq!(whole.booked.len(), MOST);
+    }
+
+    #[test]
+    fn what_is_kept_reads_back() {
+        let snapshot = Snapshot {
+            payment: vec![held(vec![booked("2026-11-20", "3.10")])],
+            cards: Vec::new(),
+        };
+        let json = serde_json::to_vec(&snapshot).unwrap();
+        assert!(serde_json::from_slice::<Snapshot>(&json).unwrap() == snapshot);
+    }
+}

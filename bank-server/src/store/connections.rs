@@ -1,0 +1,478 @@
+//! What customers have connected at other banks: consents of ours there, and what was fetched under them last.
+//!
+//! Ids of consents, links and data are sealed with the bank's own key, for one customer and one bank each.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use shared_types::eidas::OrganisationId;
+use sqlx::any::AnyRow;
+use sqlx::{Any, Row as _, Transaction};
+
+use super::vault::Vault;
+use super::{Database, StoreError};
+use crate::core_banking::PsuId;
+
+/// How a connection stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// A consent was asked for; the customer has not approved it yet, as far as we know.
+    Asked,
+    /// The other bank gives us what she has approved.
+    Running,
+    /// It gives nothing more.
+    Ended,
+}
+
+impl Status {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Asked => "asked",
+            Self::Running => "running",
+            Self::Ended => "ended",
+        }
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let all = [Self::Asked, Self::Running, Self::Ended];
+        all.into_iter().find(|status| status.as_str() == text)
+    }
+}
+
+/// A connection, opened. It has no `Debug`: account data is in it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Connection {
+    /// Its id, on our own pages.
+    pub id: String,
+    /// Whose it is.
+    pub psu: PsuId,
+    /// The other bank.
+    pub bank: OrganisationId,
+    /// How it stands.
+    pub status: Status,
+    /// When it was asked for.
+    pub begun: DateTime<Utc>,
+    /// When the customer came back from the other bank.
+    pub returned: Option<DateTime<Utc>>,
+    /// The id of the consent at the other bank.
+    pub consent: Option<String>,
+    /// The id of its authorisation.
+    pub authorisation: Option<String>,
+    /// Where the customer approves it.
+    pub link: Option<String>,
+    /// The last day of the consent.
+    pub valid_until: Option<NaiveDate>,
+    /// What was fetched last.
+    pub data: Option<Vec<u8>>,
+    /// When.
+    pub fetched: Option<DateTime<Utc>>,
+    /// When it was last tried.
+    pub tried: Option<DateTime<Utc>>,
+    /// What went wrong then; or why it has ended.
+    pub problem: Option<String>,
+}
+
+/// A connection that is about to be asked for.
+pub struct NewConnection<'a> {
+    /// The id it will have.
+    pub id: &'a str,
+    /// Whose it is.
+    pub psu: &'a PsuId,
+    /// The other bank.
+    pub bank: &'a OrganisationId,
+    /// SHA-256 of what the customer will bring back.
+    pub state: &'a str,
+    /// The time.
+    pub now: DateTime<Utc>,
+}
+
+/// What was asked for at the other bank.
+pub struct Asked {
+    /// The id of the consent.
+    pub consent: String,
+    /// The id of its authorisation, if the bank has told it.
+    pub authorisation: Option<String>,
+    /// Where the customer approves it.
+    pub link: String,
+}
+
+/// Who comes back from another bank.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Return {
+    /// Nobody whom we have sent there.
+    Unknown,
+    /// Another customer than the one who asked: what was asked for is given up.
+    Foreign(Box<Connection>),
+    /// Somebody who has come back before.
+    Again,
+    /// The customer, for the first time.
+    First(Box<Connection>),
+}
+
+/// Connections in the database.
+#[derive(Clone)]
+pub struct Connections {
+    database: Database,
+    vault: Vault,
+}
+
+const COLUMNS: &str = "SELECT id, psu, bank, status, begun, returned, consent, authorisation, link, valid_until, data, fetched, tried, problem FROM connection";
+
+/// What is sealed.
+#[derive(Clone, Copy)]
+enum Sealed {
+    Consent,
+    Link,
+    Data,
+}
+
+impl Connections {
+    /// The connections in that database.
+    #[must_use]
+    pub fn new(database: Database, vault: Vault) -> Self {
+        Self { database, vault }
+    }
+
+    /// Stores that a consent will be asked for. What was asked for at that bank before, and was not approved, is given
+    /// up and returned.
+    pub async fn begin(&self, new: &NewConnection<'_>) -> Result<Option<Connection>, StoreError> {
+        let mut transaction = self.database.begin_write().await?;
+        let earlier = self
+            .remove(&mut transaction, new.psu, new.bank, Status::Asked)
+            .await?;
+        sqlx::query(
+            "INSERT INTO connection (id, psu, bank, status, state, begun) VALUES ($1, $2, $3, $4, $5, $6)",
+        )
+        .bind(new.id)
+        .bind(&new.psu.0)
+        .bind(new.bank.as_str())
+        .bind(Status::Asked.as_str())
+        .bind(new.state)
+        .bind(new.now.timestamp())
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(earlier)
+    }
+
+    /// Stores which consent was asked for, and where it is approved. Says whether the connection is still wanted.
+    pub async fn asked(&self, new: &NewConnection<'_>, asked: &Asked) -> Result<bool, StoreError> {
+        let changed = sqlx::query(
+            "UPDATE connection SET consent = $1, authorisation = $2, link = $3 \
+             WHERE id = $4 AND status = 'asked'",
+        )
+        .bind(self.seal(Sealed::Consent, new.psu, new.bank, asked.consent.as_bytes())?)
+        .bind(asked.authorisation.as_deref())
+        .bind(self.seal(Sealed::Link, new.psu, new.bank, asked.link.as_bytes())?)
+        .bind(new.id)
+        .execute(self.database.pool())
+        .await?;
+        Ok(changed.rows_affected() > 0)
+    }
+
+    /// All connections of a customer, in the order in which they were begun.
+    ///
+    /// Cost: one indexed look-up, and opening what is sealed.
+    pub async fn of(&self, psu: &PsuId) -> Result<Vec<Connection>, StoreError> {
+        let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
+            "{COLUMNS} WHERE psu = $1 ORDER BY begun, id"
+        )))
+        .bind(&psu.0)
+        .fetch_all(self.database.pool())
+        .await?;
+        rows.iter().map(|row| self.read(row)).collect()
+    }
+
+    /// That customer's connection of that id.
+    pub async fn find(&self, psu: &PsuId, id: &str) -> Result<Option<Connection>, StoreError> {
+        sqlx::query(sqlx::AssertSqlSafe(format!(
+            "{COLUMNS} WHERE id = $1 AND psu = $2"
+        )))
+        .bind(id)
+        .bind(&psu.0)
+        .fetch_optional(self.database.pool())
+        .await?
+        .as_ref()
+        .map(|row| self.read(row))
+        .transpose()
+    }
+
+    /// A customer comes back. What she brings is good for once, and for her alone. If it was another who asked, she has
+    /// approved what she did not ask for: the connection is removed.
+    pub async fn come_back(
+        &self,
+        psu: &PsuId,
+        state: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Return, StoreError> {
+        let mut transaction = self.database.begin_write().await?;
+        let row = sqlx::query(sqlx::AssertSqlSafe(format!("{COLUMNS} WHERE state = $1")))
+            .bind(state)
+            .fetch_optional(&mut *transaction)
+            .await?;
+        let Some(row) = row else {
+            return Ok(Return::Unknown);
+        };
+        let connection = self.read(&row)?;
+        let is_first = connection.returned.is_none() && connection.status == Status::Asked;
+        let is_own = connection.psu == *psu;
+        let query = match (is_first, is_own) {
+            (true, true) => sqlx::query("UPDATE connection SET returned = $2 WHERE id = $1")
+                .bind(&connection.id)
+                .bind(now.timestamp()),
+            (true, false) => {
+                sqlx::query("DELETE FROM connection WHERE id = $1").bind(&connection.id)
+            }
+            (false, true) => return Ok(Return::Again),
+            (false, false) => return Ok(Return::Unknown),
+        };
+        query.execute(&mut *transaction).await?;
+        transaction.commit().await?;
+        let connection = Box::new(connection);
+        Ok(if is_own {
+            Return::First(connection)
+        } else {
+            Return::Foreign(connection)
+        })
+    }
+
+    /// The consent that was asked for is approved: it takes the place of those there were at that bank, which are
+    /// returned, and what was fetched under them is kept. Nothing happens if it is no longer asked for.
+    pub async fn take_over(
+        &self,
+        asked: &Connection,
+        valid_until: NaiveDate,
+    ) -> Result<Vec<Connection>, StoreError> {
+        let mut transaction = self.database.begin_write().await?;
+        let (psu, bank) = (&asked.psu, &asked.bank);
+        let running = self
+            .remove(&mut transaction, psu, bank, Status::Running)
+            .await?;
+        let ended = self
+            .remove(&mut transaction, psu, bank, Status::Ended)
+            .await?;
+        let data = running.as_ref().and_then(|old| old.data.as_deref());
+        let data = data
+            .map(|data| self.seal(Sealed::Data, psu, bank, data))
+            .transpose()?;
+        let fetched = running.as_ref().and_then(|old| old.fetched);
+        let changed = sqlx::query(
+            "UPDATE connection SET status = 'running', link = NULL, valid_until = $1, data = $2, fetched = $3 \
+             WHERE id = $4 AND status = 'asked'",
+        )
+        .bind(valid_until.to_string())
+        .bind(data)
+        .bind(fetched.map(|time| time.timestamp()))
+        .bind(&asked.id)
+        .execute(&mut *transaction)
+        .await?;
+        if changed.rows_affected() == 0 {
+            // It is rolled back: the other ones stay.
+            return Ok(Vec::new());
+        }
+        transaction.commit().await?;
+        Ok([running, ended].into_iter().flatten().collect())
+    }
+
+    /// Keeps what was fetched.
+    pub async fn keep(
+        &self,
+        connection: &Connection,
+        data: &[u8],
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let sealed = self.seal(Sealed::Data, &connection.psu, &connection.bank, data)?;
+        sqlx::query(
+            "UPDATE connection SET data = $1, fetched = $2, tried = $2, problem = NULL \
+             WHERE id = $3 AND status = 'running'",
+        )
+        .bind(sealed)
+        .bind(now.timestamp())
+        .bind(&connection.id)
+        .execute(self.database.pool())
+        .await?;
+        Ok(())
+    }
+
+    /// Keeps that nothing could be fetched, and why. What there was stays.
+    pub async fn failed(
+        &self,
+        connection: &Connection,
+        problem: &str,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        sqlx::query("UPDATE connection SET tried = $1, problem = $2 WHERE id = $3")
+            .bind(now.timestamp())
+            .bind(problem)
+            .bind(&connection.id)
+            .execute(self.database.pool())
+            .await?;
+        Ok(())
+    }
+
+    /// The other bank gives nothing more. What was fetched is deleted; that there was something is kept.
+    pub async fn end(
+        &self,
+        connection: &Connection,
+        problem: &str,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let mut transaction = self.database.begin_write().await?;
+        self.remove(
+            &mut transaction,
+            &connection.psu,
+            &connection.bank,
+            Status::Ended,
+        )
+        .await?;
+        sqlx::query(
+            "UPDATE connection SET status = 'ended', consent = NULL, authorisation = NULL, link = NULL, data = NULL, fetched = NULL, \
+             tried = $1, problem = $2 WHERE id = $3 AND status = 'running'",
+        )
+        .bind(now.timestamp())
+        .bind(problem)
+        .bind(&connection.id)
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Forgets a connection, with all that was fetched. Says whether it was there.
+    pub async fn forget(&self, psu: &PsuId, id: &str) -> Result<bool, StoreError> {
+        let deleted = sqlx::query("DELETE FROM connection WHERE id = $1 AND psu = $2")
+            .bind(id)
+            .bind(&psu.0)
+            .execute(self.database.pool())
+            .await?;
+        Ok(deleted.rows_affected() > 0)
+    }
+
+    /// Running connections that were last tried before that time, the longest ago first.
+    pub async fn due(
+        &self,
+        before: DateTime<Utc>,
+        most: u32,
+    ) -> Result<Vec<Connection>, StoreError> {
+        let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
+            "{COLUMNS} WHERE status = 'running' AND tried < $1 ORDER BY tried LIMIT $2"
+        )))
+        .bind(before.timestamp())
+        .bind(i64::from(most))
+        .fetch_all(self.database.pool())
+        .await?;
+        rows.iter().map(|row| self.read(row)).collect()
+    }
+
+    async fn remove(
+        &self,
+        transaction: &mut Transaction<'static, Any>,
+        psu: &PsuId,
+        bank: &OrganisationId,
+        status: Status,
+    ) -> Result<Option<Connection>, StoreError> {
+        const ONE: &str = "WHERE psu = $1 AND bank = $2 AND status = $3";
+
+        let row = sqlx::query(sqlx::AssertSqlSafe(format!("{COLUMNS} {ONE}")))
+            .bind(&psu.0)
+            .bind(bank.as_str())
+            .bind(status.as_str())
+            .fetch_optional(&mut **transaction)
+            .await?;
+        sqlx::query(sqlx::AssertSqlSafe(format!("DELETE FROM connection {ONE}")))
+            .bind(&psu.0)
+            .bind(bank.as_str())
+            .bind(status.as_str())
+            .execute(&mut **transaction)
+            .await?;
+        row.as_ref().map(|row| self.read(row)).transpose()
+    }
+
+    fn seal(
+        &self,
+        what: Sealed,
+        psu: &PsuId,
+        bank: &OrganisationId,
+        plain: &[u8],
+    ) -> Result<String, StoreError> {
+        self.vault
+            .seal(&context(what, psu, bank), plain)
+            .map_err(|_| what.corrupt())
+    }
+
+    fn open(
+        &self,
+        what: Sealed,
+        psu: &PsuId,
+        bank: &OrganisationId,
+        sealed: Option<String>,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let context = context(what, psu, bank);
+        sealed
+            .map(|sealed| self.vault.open(&context, &sealed))
+            .transpose()
+            .map_err(|_| what.corrupt())
+    }
+
+    fn read(&self, row: &AnyRow) -> Result<Connection, StoreError> {
+        let corrupt = |what: &'static str| StoreError::Corrupt { what };
+        let psu = PsuId(row.try_get("psu")?);
+        let bank: OrganisationId = row
+            .try_get::<String, _>("bank")?
+            .parse()
+            .map_err(|_| corrupt("connection.bank"))?;
+        let text = |what: Sealed, column: &str| {
+            let opened = self.open(what, &psu, &bank, row.try_get(column)?)?;
+            let text = opened.map(String::from_utf8).transpose();
+            text.map_err(|_| what.corrupt())
+        };
+        let time = |column: &str| -> Result<Option<DateTime<Utc>>, StoreError> {
+            let seconds: Option<i64> = row.try_get(column)?;
+            Ok(seconds.and_then(|seconds| DateTime::from_timestamp(seconds, 0)))
+        };
+        let valid_until: Option<String> = row.try_get("valid_until")?;
+        Ok(Connection {
+            id: row.try_get("id")?,
+            status: Status::read(&row.try_get::<String, _>("status")?)
+                .ok_or_else(|| corrupt("connection.status"))?,
+            begun: time("begun")?.ok_or_else(|| corrupt("connection.begun"))?,
+            returned: time("returned")?,
+            consent: text(Sealed::Consent, "consent")?,
+            authorisation: row.try_get("authorisation")?,
+            link: text(Sealed::Link, "link")?,
+            valid_until: valid_until
+                .map(|day| day.parse())
+                .transpose()
+                .map_err(|_| corrupt("connection.valid_until"))?,
+            data: self.open(Sealed::Data, &psu, &bank, row.try_get("data")?)?,
+            fetched: time("fetched")?,
+            tried: time("tried")?,
+            problem: row.try_get("problem")?,
+            psu,
+            bank,
+        })
+    }
+}
+
+impl Sealed {
+    const fn corrupt(self) -> StoreError {
+        StoreError::Corrupt {
+            what: match self {
+                Self::Consent => "connection.consent",
+                Self::Link => "connection.link",
+                Self::Data => "connection.data",
+            },
+        }
+    }
+}
+
+/// What is sealed for one customer and bank opens for no other.
+fn context(what: Sealed, psu: &PsuId, bank: &OrganisationId) -> String {
+    let what = match what {
+        Sealed::Consent => "consent",
+        Sealed::Link => "link",
+        Sealed::Data => "data",
+    };
+    format!("connection/{what}/{bank}/{}", psu.0)
+}
+
+#[cfg(test)]
+mod tests;

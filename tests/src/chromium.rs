@@ -1,0 +1,538 @@
+//! A real Chromium, driven as a customer sits in front of it: fields go by their labels, buttons and links
+//! by what is written on them.
+
+use std::fmt::Write as _;
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use thirtyfour::prelude::*;
+use tokio::sync::oneshot;
+
+use crate::programs;
+
+/// The package of npm that judges accessibility. `tests/run` names the same version.
+const AXE: &str = "axe-core-4.14.1";
+
+/// How long is waited for what should come about.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Set, to any value, to have the pages' pictures in `docs/pages` made anew.
+pub const WRITE_PICTURES: &str = "WRITE_PICTURES";
+
+/// Chromium finds the hosts of the sandbox, and no others.
+const ARGUMENTS: &[&str] = &[
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--no-proxy-server",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-breakpad",
+    "--disable-crash-reporter",
+    "--disable-dev-shm-usage",
+    "--hide-scrollbars",
+    "--disable-features=Translate,OptimizationHints",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE *.localhost, EXCLUDE 127.0.0.1",
+];
+
+/// Whether pages may run scripts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scripts {
+    On,
+    Off,
+}
+
+/// How much of a page can be seen at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Screen {
+    /// 1280 by 900.
+    Desktop,
+    /// 390 by 844.
+    Phone,
+}
+
+impl Screen {
+    const fn size(self) -> (u32, u32) {
+        match self {
+            Self::Desktop => (1280, 900),
+            Self::Phone => (390, 844),
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Desktop => "desktop",
+            Self::Phone => "phone",
+        }
+    }
+}
+
+/// One browser with an empty profile. It ends when it is dropped, and leaves nothing behind.
+pub struct Chromium {
+    // The order matters: the session ends first, then the program that drives it; the profile goes last.
+    driver: WebDriver,
+    _program: Program,
+    _profile: TempDir,
+    scripts: Scripts,
+}
+
+/// `chromedriver`, and all the processes of Chromium that it has started: they are one group.
+struct Program(Child);
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let group = format!("kill -KILL -{}", self.0.id());
+        let _ = Command::new("sh").args(["-c", &group]).status();
+        // Once more, so that it is never waited for in vain.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Chromium {
+    /// Starts one, with a desktop's screen.
+    pub async fn start(scripts: Scripts) -> Self {
+        // The crate that drives it makes an HTTP client, which wants one even where no TLS is spoken. If another test
+        // was here first, so much the better.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        // `chromedriver` says it with less words.
+        programs::system("chromium");
+        let (program, port) = start_driver().await;
+        let profile = tempfile::tempdir().unwrap();
+        let capabilities = capabilities(profile.path(), scripts);
+        let driver = WebDriver::new(format!("http://127.0.0.1:{port}"), capabilities)
+            .await
+            .expect("a session of chromedriver");
+        let browser = Self {
+            driver,
+            _program: program,
+            _profile: profile,
+            scripts,
+        };
+        browser.show_on(Screen::Desktop).await;
+        browser
+    }
+
+    /// Whether its pages may run scripts.
+    pub fn scripts(&self) -> Scripts {
+        self.scripts
+    }
+
+    /// What else it can do.
+    pub fn driver(&self) -> &WebDriver {
+        &self.driver
+    }
+
+    /// Changes the size of the screen.
+    pub async fn show_on(&self, screen: Screen) {
+        let (width, height) = screen.size();
+        let mobile = screen == Screen::Phone;
+        self.cdp(
+            "Emulation.setDeviceMetricsOverride",
+            json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile}),
+        )
+        .await;
+    }
+
+    /// Goes to an address, as if it were typed.
+    pub async fn open(&self, url: &str) {
+        if let Err(error) = self.driver.goto(url).await {
+            panic!("{url}: {error}");
+        }
+    }
+
+    pub async fn back(&self) {
+        self.driver.back().await.unwrap();
+    }
+
+    pub async fn url(&self) -> String {
+        self.driver.current_url().await.unwrap().to_string()
+    }
+
+    /// What can be read on the page.
+    pub async fn text(&self) -> String {
+        let body = self.element("the page's body", "//body").await;
+        body.text().await.unwrap()
+    }
+
+    /// Waits until the page has that heading.
+    pub async fn sees_heading(&self, heading: &str) {
+        let xpath = format!("//h1[normalize-space(.)={}]", literal(heading));
+        self.element(&format!("the heading “{heading}”"), &xpath)
+            .await;
+    }
+
+    /// Waits until that can be read on the page.
+    pub async fn sees(&self, text: &str) {
+        let started = Instant::now();
+        while !self.text().await.contains(text) {
+            if started.elapsed() > PATIENCE {
+                self.fail(&format!("“{text}” is not on the page")).await;
+            }
+        }
+    }
+
+    /// That text is not on the page.
+    pub async fn does_not_see(&self, text: &str) {
+        if self.text().await.contains(text) {
+            self.fail(&format!("“{text}” is on the page")).await;
+        }
+    }
+
+    /// Writes into the field of that label.
+    pub async fn fill(&self, label: &str, value: &str) {
+        let field = self.field(label).await;
+        field.clear().await.unwrap();
+        field.send_keys(value).await.unwrap();
+    }
+
+    /// Clicks the box or button of that label, or takes it back.
+    pub async fn tick(&self, label: &str) {
+        self.field(label).await.click().await.unwrap();
+    }
+
+    /// Presses the button on which that is written.
+    pub async fn press(&self, label: &str) {
+        let xpath = format!("//button[normalize-space(.)={}]", literal(label));
+        let button = self.element(&format!("the button “{label}”"), &xpath).await;
+        button.click().await.unwrap();
+    }
+
+    /// Follows the link on which that is written.
+    pub async fn follow(&self, label: &str) {
+        let xpath = format!("//a[@href][normalize-space(.)={}]", literal(label));
+        let link = self.element(&format!("the link “{label}”"), &xpath).await;
+        link.click().await.unwrap();
+    }
+
+    /// The one element that a CSS selector finds.
+    pub async fn find(&self, selector: &str) -> WebElement {
+        let found = self.driver.query(By::Css(selector));
+        match found.wait(PATIENCE, LOOK_AGAIN).single().await {
+            Ok(element) => element,
+            Err(error) => self.fail(&format!("{selector}: {error}")).await,
+        }
+    }
+
+    /// Puts an authenticator into the machine that holds passkeys and takes its owner for present and verified.
+    pub async fn add_authenticator(&self) {
+        self.cdp("WebAuthn.enable", json!({})).await;
+        self.cdp(
+            "WebAuthn.addVirtualAuthenticator",
+            json!({"options": {
+                "protocol": "ctap2",
+                "transport": "internal",
+                "hasResidentKey": true,
+                "hasUserVerification": true,
+                "isUserVerified": true,
+                "automaticPresenceSimulation": true,
+            }}),
+        )
+        .await;
+    }
+
+    /// Looks at the page as it is now on a desktop and on a phone: axe-core finds no serious fault, nothing is wider than
+    /// the screen. Where scripts are off, only the widths are looked at. Takes pictures for the documentation, if
+    /// [`WRITE_PICTURES`] is set.
+    pub async fn look_at(&self, name: &str) {
+        for screen in [Screen::Phone, Screen::Desktop] {
+            self.show_on(screen).await;
+            self.nothing_sticks_out(name, screen).await;
+            if self.scripts == Scripts::On {
+                self.is_accessible(&format!("{name} ({})", screen.name()))
+                    .await;
+                if std::env::var_os(WRITE_PICTURES).is_some() {
+                    let file = format!("{name}-{}.png", screen.name());
+                    self.picture(&pictures().join(file)).await;
+                }
+            }
+        }
+    }
+
+    /// Runs axe-core; serious and critical faults are faults.
+    pub async fn is_accessible(&self, page: &str) {
+        const RUN: &str = "const done = arguments[arguments.length - 1]; \
+            axe.run(document, {resultTypes: ['violations']}).then( \
+                found => done(found.violations.map(rule => ({ \
+                    id: rule.id, impact: rule.impact, help: rule.help, \
+                    nodes: rule.nodes.map(node => node.html + ' ' + (node.failureSummary || ''))}))), \
+                error => done(String(error)));";
+
+        assert_eq!(self.scripts, Scripts::On, "axe-core is a script");
+        self.driver.execute(axe(), Vec::new()).await.unwrap();
+        let found = self.driver.execute_async(RUN, Vec::new()).await.unwrap();
+        let found: &Value = found.json();
+        let rules = found
+            .as_array()
+            .unwrap_or_else(|| panic!("axe-core: {found}"));
+        let mut faults = String::new();
+        for rule in rules {
+            if rule["impact"] == "serious" || rule["impact"] == "critical" {
+                let (impact, id, help) = (&rule["impact"], &rule["id"], &rule["help"]);
+                writeln!(faults, "{impact} {id}: {help}").unwrap();
+                for node in rule["nodes"].as_array().into_iter().flatten() {
+                    writeln!(faults, "    {}", node.as_str().unwrap_or_default()).unwrap();
+                }
+            }
+        }
+        assert!(faults.is_empty(), "{page}:\n{faults}");
+    }
+
+    /// A picture of the whole page, as PNG.
+    pub async fn picture(&self, file: &Path) {
+        let metrics = self.cdp("Page.getLayoutMetrics", json!({})).await;
+        let size = &metrics["cssContentSize"];
+        let clip =
+            json!({"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1});
+        let taken = self
+            .cdp(
+                "Page.captureScreenshot",
+                json!({"format": "png", "captureBeyondViewport": true, "clip": clip}),
+            )
+            .await;
+        let png = STANDARD.decode(taken["data"].as_str().unwrap()).unwrap();
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, png).unwrap();
+    }
+
+    /// Nobody has to scroll sideways.
+    async fn nothing_sticks_out(&self, page: &str, screen: Screen) {
+        let script = "return document.documentElement.scrollWidth";
+        let width = self.driver.execute(script, Vec::new()).await.unwrap();
+        let width = width.json().as_u64().unwrap();
+        assert!(
+            width <= u64::from(screen.size().0),
+            "{page} is {width} wide on a {}",
+            screen.name()
+        );
+    }
+
+    /// The field that a label belongs to, or that it surrounds. What else is in the label (a hint, for example) comes
+    /// after its name.
+    async fn field(&self, label: &str) -> WebElement {
+        let named = format!(
+            "//label[starts-with(normalize-space(.), {})]",
+            literal(label)
+        );
+        let found = self.element(&format!("the label “{label}”"), &named).await;
+        match found.attr("for").await.unwrap() {
+            Some(id) => self.find(&format!("[id={id:?}]")).await,
+            None => found
+                .find(By::Css("input, select, textarea"))
+                .await
+                .unwrap(),
+        }
+    }
+
+    async fn element(&self, what: &str, xpath: &str) -> WebElement {
+        let found = self.driver.query(By::XPath(xpath));
+        match found.wait(PATIENCE, LOOK_AGAIN).first().await {
+            Ok(element) => element,
+            Err(error) => self.fail(&format!("{what}: {error}")).await,
+        }
+    }
+
+    /// Says where the browser is when something is not as it should be.
+    async fn fail(&self, what: &str) -> ! {
+        let url = self.driver.current_url().await;
+        let url = url.map_or_else(|error| error.to_string(), |url| url.to_string());
+        let text = match self.driver.find(By::Tag("body")).await {
+            Ok(body) => body.text().await.unwrap_or_default(),
+            Err(error) => error.to_string(),
+        };
+        panic!("{what}\nat {url}, where it says:\n{text}");
+    }
+
+    async fn cdp(&self, method: &str, parameters: Value) -> Value {
+        match self.driver.cdp().send_raw(method, parameters).await {
+            Ok(answer) => answer,
+            Err(error) => panic!("{method}: {error}"),
+        }
+    }
+}
+
+/// Between two looks for what is not there yet.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// Where the pictures of the documentation are.
+fn pictures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/pages")
+}
+
+fn capabilities(profile: &Path, scripts: Scripts) -> Capabilities {
+    let mut chrome = DesiredCapabilities::chrome();
+    for argument in ARGUMENTS {
+        chrome.add_arg(argument).unwrap();
+    }
+    let profile = format!("--user-data-dir={}", profile.display());
+    chrome.add_arg(&profile).unwrap();
+    if scripts == Scripts::Off {
+        let blocked = json!({"profile.managed_default_content_settings.javascript": 2});
+        chrome.add_experimental_option("prefs", blocked).unwrap();
+    }
+    chrome.into()
+}
+
+/// Starts `chromedriver` on a port that the system gives.
+async fn start_driver() -> (Program, u16) {
+    let mut command = programs::system_of("chromedriver", "chromium-driver");
+    let mut child = command
+        .arg("--port=0")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .unwrap();
+    let output = child.stdout.take().unwrap();
+    let program = Program(child);
+    let (told, port) = oneshot::channel();
+    // Reads on until the program ends, so that it never waits for somebody to read.
+    std::thread::spawn(move || {
+        let mut told = Some(told);
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            let port = line.split_once("started successfully on port ");
+            let port = port.and_then(|(_, port)| port.trim_end_matches('.').parse().ok());
+            if let (Some(port), Some(told)) = (port, told.take_if(|_| port.is_some())) {
+                let _: Result<(), u16> = told.send(port);
+            }
+        }
+    });
+    let port = tokio::time::timeout(PATIENCE, port).await;
+    let port = port.expect("chromedriver tells its port in time");
+    (program, port.expect("chromedriver starts"))
+}
+
+/// The script of axe-core.
+fn axe() -> String {
+    let target = programs::target();
+    let file = target.join("npm").join(AXE).join("axe.min.js");
+    std::fs::read_to_string(&file).unwrap_or_else(|error| {
+        panic!(
+            "axe-core is not at {} ({error}): run tests/run, or fixtures/prepare npm:{}",
+            file.display(),
+            AXE.replace("core-", "core@")
+        )
+    })
+}
+
+/// A text as it is written in a path to an element; there is no way to escape quotes.
+fn literal(text: &str) -> String {
+    let quote = if text.contains('\'') { '"' } else { '\'' };
+    assert!(!text.contains(quote), "both kinds of quotes: {text}");
+    format!("{quote}{text}{quote}")
+}
+
+#[cfg(test)]
+mod tests {
+    use wiremock::matchers::path;
+    use wiremock::{Mock, MockServer, ResponseTemplate};
+
+    use super::*;
+    use crate::patience::wait_for;
+
+    const GOOD: &str = "<!doctype html><html lang=en><meta name=viewport content='width=device-width'><title>Good</title>\
+        <main><h1>Hello</h1><form action=/went><label for=n>Name <span>as you like</span></label><input id=n name=n>\
+        <label><input type=checkbox name=c>Sure</label><button>Go on</button></form><p id=scripts>off</p>\
+        <script>document.getElementById('scripts').textContent = 'on'</script></main>";
+    const WENT: &str = "<!doctype html><html lang=en><title>Went</title><main><h1>There</h1><a href=/>Back again</a></main>";
+    const BAD: &str = "<!doctype html><html lang=en><meta name=viewport content='width=device-width'><title>Bad</title>\
+        <main><h1>Hello</h1><input name=n><div style='width: 1000px'>wide</div></main>";
+
+    async fn site() -> (MockServer, String) {
+        let server = MockServer::start().await;
+        for (at, page) in [("/", GOOD), ("/went", WENT), ("/bad", BAD)] {
+            let answer = ResponseTemplate::new(200).set_body_raw(page, "text/html");
+            Mock::given(path(at))
+                .respond_with(answer)
+                .mount(&server)
+                .await;
+        }
+        let url = format!("http://bank-a.localhost:{}", server.address().port());
+        (server, url)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_page_is_read_filled_in_and_judged() {
+        let (server, url) = site().await;
+        let browser = Chromium::start(Scripts::On).await;
+        browser.open(&url).await;
+        browser.sees_heading("Hello").await;
+        browser.sees("on").await;
+        browser.look_at("good").await;
+        browser.fill("Name", "Ada").await;
+        browser.tick("Sure").await;
+        browser.press("Go on").await;
+        browser.sees_heading("There").await;
+        assert_eq!(browser.url().await, format!("{url}/went?n=Ada&c=on"));
+        browser.follow("Back again").await;
+        browser.does_not_see("There").await;
+
+        browser.open(&format!("{url}/bad")).await;
+        let judged = futures::future::FutureExt::catch_unwind(std::panic::AssertUnwindSafe(
+            browser.is_accessible("bad"),
+        ))
+        .await;
+        let said = judged.unwrap_err();
+        let said = said.downcast_ref::<String>().unwrap();
+        assert!(said.contains("label"), "the rule: {said}");
+        assert!(said.contains("<input name=\"n\">"), "the node: {said}");
+        let judged =
+            futures::future::FutureExt::catch_unwind(std::panic::AssertUnwindSafe(async {
+                browser.show_on(Screen::Phone).await;
+                browser.nothing_sticks_out("bad", Screen::Phone).await;
+            }))
+            .await;
+        assert!(judged.is_err(), "a page wider than a phone");
+        let picture = server.address().port().to_string();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(picture);
+        browser.picture(&file).await;
+        assert!(std::fs::read(&file).unwrap().starts_with(b"\x89PNG"));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn without_scripts_none_runs_and_nobody_else_is_asked() {
+        let (_server, url) = site().await;
+        let browser = Chromium::start(Scripts::Off).await;
+        browser.open(&url).await;
+        assert_eq!(browser.find("#scripts").await.text().await.unwrap(), "off");
+        let elsewhere = browser.driver().goto("http://example.org/").await;
+        let error = elsewhere.unwrap_err().to_string();
+        assert!(error.contains("ERR_NAME_NOT_RESOLVED"), "{error}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn nothing_of_it_is_left() {
+        let browser = Chromium::start(Scripts::On).await;
+        let capabilities = browser.driver.capabilities();
+        let profile = capabilities.get("chrome").unwrap()["userDataDir"]
+            .as_str()
+            .unwrap();
+        let profile = profile.to_owned();
+        assert!(runs_with(&profile));
+        // As if the driver did not answer any more.
+        browser.driver.clone().leak().unwrap();
+        drop(browser);
+        wait_for("the end of all processes", || {
+            (!runs_with(&profile)).then_some(())
+        })
+        .await;
+    }
+
+    /// Whether a process has that among its arguments.
+    fn runs_with(argument: &str) -> bool {
+        let processes = std::fs::read_dir("/proc").unwrap().flatten();
+        let mut lines = processes.filter_map(|one| std::fs::read(one.path().join("cmdline")).ok());
+        lines.any(|line| String::from_utf8_lossy(&line).contains(argument))
+    }
+}
