@@ -316,7 +316,7 @@ pub(in super::super) const ENGLISH: Texts = Texts {
         terminated: "given up by the other party",
         gone_account: "an account that is no longer yours",
         end: "End access",
-        end_of: "End the access of {name}",
+        end_of: "End access of {name}",
         end_title: "End the access of {name}?",
         end_lead: "{name} sees nothing of your accounts from then on. What it has read before, it may still have. To give access \
                    again, you have to begin there again.",
