@@ -202,7 +202,7 @@ async fn approve(
         return finish(&state, &known, done.map_err(told)?, &asked.tpp).await;
     }
     let subject = Subject::authorisation(&id);
-    match second_factor::check(&state, &known.psu, &subject, &form).await? {
+    match second_factor::check(&state, &known.visit, &known.psu, &subject, &form).await? {
         Answered::Proved(proof) => {
             let done = state.authorisations.approve(&id, proof, selected).await;
             finish(&state, &known, done.map_err(told)?, &asked.tpp).await

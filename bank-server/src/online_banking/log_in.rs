@@ -250,7 +250,7 @@ async fn finish(
     let form = Form::read(&known.visit, &purpose, fields, request.headers(), body).await?;
     let to = Destination::or_start(form.optional("to"));
     let subject = Subject::log_in(&known.session);
-    match second_factor::check(&state, &known.psu, &subject, &form).await? {
+    match second_factor::check(&state, &known.visit, &known.psu, &subject, &form).await? {
         Answered::Proved(proof) => {
             known.visit.begin(&state, proof.psu(), Level::Full).await?;
             Ok(see_other(to.path()))

@@ -151,7 +151,15 @@ async fn begin(
     let purpose = Purpose::new("add-passkey");
     let fields = Fields::single(&[METHOD, ANSWER]);
     let form = Form::read(&customer.visit, &purpose, fields, request.headers(), body).await?;
-    match second_factor::check(&state, &customer.psu, &adding(&customer), &form).await? {
+    match second_factor::check(
+        &state,
+        &customer.visit,
+        &customer.psu,
+        &adding(&customer),
+        &form,
+    )
+    .await?
+    {
         Answered::Wrong(method, text) => {
             confirm_page(&state, &customer, Some(method), Some(text)).await
         }

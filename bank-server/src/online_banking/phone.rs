@@ -294,7 +294,13 @@ async fn approve(
     let subject = Subject::authorisation(&id);
     let proof = state
         .sca
-        .prove(&phone.psu, MethodId::App, &subject, phone.token)
+        .prove(
+            &phone.psu,
+            MethodId::App,
+            &subject,
+            phone.token,
+            Source::Device(&device),
+        )
         .await;
     let proof = proof.map_err(|error| Problem::of_sca(&state, error))?;
     let selected = offer.is_choice.then_some(chosen.as_slice());

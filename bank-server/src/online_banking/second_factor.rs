@@ -7,6 +7,7 @@ use super::OnlineBanking;
 use super::forms::Form;
 use super::layout::Field;
 use super::problem::{Next, Problem};
+use super::session::Visit;
 use super::texts::Texts;
 use crate::core_banking::PsuId;
 use crate::sca::{Challenge, MethodId, PasskeysError, Proof, ScaError, Subject};
@@ -123,6 +124,7 @@ pub(super) enum Answered {
 /// Checks the answer in a form.
 pub(super) async fn check(
     state: &web::Data<OnlineBanking>,
+    visit: &Visit,
     psu: &PsuId,
     subject: &Subject,
     form: &Form,
@@ -141,7 +143,11 @@ pub(super) async fn check(
         };
         return Ok(Answered::Wrong(method, missing.to_owned()));
     }
-    match state.sca.prove(psu, method, subject, answer).await {
+    match state
+        .sca
+        .prove(psu, method, subject, answer, visit.source(psu))
+        .await
+    {
         Ok(proof) => Ok(Answered::Proved(proof)),
         Err(ScaError::WrongAnswer { .. } | ScaError::Passkeys(PasskeysError::Answer))
             if method == MethodId::Passkey =>

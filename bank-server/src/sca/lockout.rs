@@ -1,4 +1,4 @@
-//! How often a password may be tried.
+//! How often a password, or a code, may be tried.
 //!
 //! After five wrong ones in a row each further attempt has to wait: half a minute, doubling up to an hour. What is counted
 //! together is one customer's attempts from one source: a device that she has used before, all other browsers together,
@@ -21,8 +21,9 @@ const FREE_FOR_ALL: i64 = 50;
 /// After that long without an attempt, all is forgotten.
 const MEMORY: TimeDelta = TimeDelta::hours(24);
 
-/// Counts failures.
+/// Counts the failures of one kind of secret.
 pub(super) struct Lockout {
+    kind: &'static str,
     database: Database,
     vault: Vault,
     calendar: Calendar,
@@ -38,8 +39,14 @@ fn pause(failed: i64, free: i64) -> TimeDelta {
 }
 
 impl Lockout {
-    pub(super) fn new(database: Database, vault: Vault, calendar: Calendar) -> Self {
+    pub(super) fn new(
+        kind: &'static str,
+        database: Database,
+        vault: Vault,
+        calendar: Calendar,
+    ) -> Self {
         Self {
+            kind,
             database,
             vault,
             calendar,
@@ -85,21 +92,24 @@ impl Lockout {
 
     /// Forgets the failures of that source. Those that a TPP had with other customers are not forgotten for one success.
     pub(super) async fn succeeded(&self, psu: &PsuId, source: Source<'_>) -> Result<(), ScaError> {
-        let mut buckets = self.buckets(psu, source).into_iter();
-        let mut transaction = self.database.begin_write().await?;
-        if let Some((bucket, _)) = buckets.next() {
+        self.forgive(psu, source).await?;
+        if let Some((bucket, _)) = self.buckets(psu, source).into_iter().next() {
             sqlx::query("DELETE FROM failure WHERE bucket = $1")
                 .bind(bucket)
-                .execute(&mut *transaction)
+                .execute(self.database.pool())
                 .await?;
         }
-        for (bucket, _) in buckets {
+        Ok(())
+    }
+
+    /// The attempt was none: nothing was guessed.
+    pub(super) async fn forgive(&self, psu: &PsuId, source: Source<'_>) -> Result<(), ScaError> {
+        for (bucket, _) in self.buckets(psu, source) {
             sqlx::query("UPDATE failure SET failed = failed - 1 WHERE bucket = $1 AND failed > 0")
                 .bind(bucket)
-                .execute(&mut *transaction)
+                .execute(self.database.pool())
                 .await?;
         }
-        transaction.commit().await?;
         Ok(())
     }
 
@@ -111,7 +121,7 @@ impl Lockout {
             Source::UnknownBrowser => "browser".to_owned(),
             Source::Tpp(tpp) => format!("tpp:{tpp}"),
         };
-        let stamp = |text: String| hex(&self.vault.mac("failure", text.as_bytes()));
+        let stamp = |text: String| hex(&self.vault.mac(self.kind, text.as_bytes()));
         let mut buckets = vec![(stamp(format!("{from}\n{}", psu.0)), FREE)];
         if matches!(source, Source::Tpp(_)) {
             buckets.push((stamp(from), FREE_FOR_ALL));
@@ -162,7 +172,7 @@ mod tests {
         let clock = Arc::new(ManualClock::at("2026-11-24T12:00:00Z".parse().unwrap()));
         let vault = Vault::new(&[7; 32], Arc::new(SystemRandomness)).unwrap();
         let calendar = Calendar::new(Arc::clone(&clock) as Arc<dyn Clock>, Tz::UTC);
-        let lockout = Lockout::new(database, vault, calendar);
+        let lockout = Lockout::new("password", database, vault, calendar);
         let anna = PsuId("anna.weber".to_owned());
         let stranger = async || lockout.attempt(&anna, Source::UnknownBrowser).await;
         for _ in 0..5 {
@@ -202,7 +212,7 @@ mod tests {
             .unwrap();
         let clock = Arc::new(ManualClock::at("2026-11-24T12:00:00Z".parse().unwrap()));
         let vault = Vault::new(&[7; 32], Arc::new(SystemRandomness)).unwrap();
-        let lockout = Lockout::new(database, vault, Calendar::new(clock, Tz::UTC));
+        let lockout = Lockout::new("password", database, vault, Calendar::new(clock, Tz::UTC));
         let tpp = "PSDDE-BAFIN-125314".parse().unwrap();
         for number in 0..FREE_FOR_ALL {
             let psu = PsuId(format!("customer-{number}"));

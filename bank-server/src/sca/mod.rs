@@ -259,7 +259,8 @@ pub struct Sca {
 struct Inner {
     credentials: CustomerCredentials,
     passwords: Passwords,
-    lockout: Lockout,
+    password_attempts: Lockout,
+    code_attempts: Lockout,
     methods: Vec<Arc<dyn Method>>,
     phones: Phones,
     passkeys: Option<Passkeys>,
@@ -291,7 +292,18 @@ impl Sca {
         }
         Self {
             inner: Arc::new(Inner {
-                lockout: Lockout::new(database.clone(), vault, calendar.clone()),
+                password_attempts: Lockout::new(
+                    "failed-password",
+                    database.clone(),
+                    vault.clone(),
+                    calendar.clone(),
+                ),
+                code_attempts: Lockout::new(
+                    "failed-code",
+                    database.clone(),
+                    vault,
+                    calendar.clone(),
+                ),
                 passwords: Passwords::new(randomness),
                 credentials,
                 methods,
@@ -312,10 +324,10 @@ impl Sca {
         password: &str,
         source: Source<'_>,
     ) -> Result<(), ScaError> {
-        self.inner.lockout.attempt(psu, source).await?;
+        self.inner.password_attempts.attempt(psu, source).await?;
         let known = self.inner.credentials.password(psu).await?;
         if self.inner.passwords.check(password, known).await? {
-            self.inner.lockout.succeeded(psu, source).await?;
+            self.inner.password_attempts.succeeded(psu, source).await?;
             Ok(())
         } else {
             Err(ScaError::WrongCredentials)
@@ -348,20 +360,46 @@ impl Sca {
     }
 
     /// Checks the answer; one that is right is used up.
+    ///
+    /// Codes can be guessed, so wrong ones are counted by whose they are, as wrong passwords are: asking for another code
+    /// gives no more attempts.
     pub async fn prove(
         &self,
         psu: &PsuId,
         method: MethodId,
         subject: &Subject,
         answer: &str,
+        source: Source<'_>,
     ) -> Result<Proof, ScaError> {
-        self.method(method)?.check(psu, subject, answer).await?;
+        let checked = match method {
+            MethodId::Totp => self.check_code(psu, subject, answer, source).await,
+            _ => self.method(method)?.check(psu, subject, answer).await,
+        };
+        checked?;
         Ok(Proof {
             psu: psu.clone(),
             subject: subject.clone(),
             method,
             at: self.inner.calendar.now(),
         })
+    }
+
+    async fn check_code(
+        &self,
+        psu: &PsuId,
+        subject: &Subject,
+        code: &str,
+        source: Source<'_>,
+    ) -> Result<(), ScaError> {
+        let attempts = &self.inner.code_attempts;
+        attempts.attempt(psu, source).await?;
+        let checked = self.method(MethodId::Totp)?.check(psu, subject, code).await;
+        match &checked {
+            Ok(()) => attempts.succeeded(psu, source).await?,
+            Err(ScaError::WrongAnswer { .. }) => {}
+            Err(_) => attempts.forgive(psu, source).await?,
+        }
+        checked
     }
 
     /// The devices with the bank's app.

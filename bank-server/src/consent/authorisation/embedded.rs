@@ -149,7 +149,11 @@ impl Authorisations {
             (_, _, status) => return Err(AuthorisationError::OutOfTurn(status)),
         };
         let subject = Subject::authorisation(&authorisation.id);
-        match self.sca.prove(&psu, method, &subject, code).await {
+        match self
+            .sca
+            .prove(&psu, method, &subject, code, Source::Tpp(tpp))
+            .await
+        {
             Ok(proof) => {
                 self.approve(&authorisation.id, proof, None).await?;
                 self.find(tpp, consent_id, id).await.map(Step::from)

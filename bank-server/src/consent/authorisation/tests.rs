@@ -11,7 +11,7 @@ use super::*;
 use crate::core_banking::AccountId;
 use crate::core_banking::ledger::{Ledger, import};
 use crate::identity::Tpp;
-use crate::sca::{Challenge, MethodId, Passwords, Proof, Secret, Subject, code_at};
+use crate::sca::{Challenge, MethodId, Passwords, Proof, Secret, Source, Subject, code_at};
 use crate::store::consents::{Inserted, NewConsent};
 use crate::store::credentials::CustomerCredentials;
 use crate::store::vault::Vault;
@@ -179,7 +179,13 @@ impl Scene {
             .unwrap();
         let code = code_at(&secret(name), self.clock.now().timestamp());
         self.sca
-            .prove(&psu, MethodId::Totp, &subject, &code)
+            .prove(
+                &psu,
+                MethodId::Totp,
+                &subject,
+                &code,
+                Source::UnknownBrowser,
+            )
             .await
             .unwrap()
     }
@@ -662,7 +668,13 @@ async fn in_the_app_it_waits_for_the_customer_alone() {
     let his = scene.sca.phones().enrol(&psu("lucas")).await.unwrap();
     let foreign = scene
         .sca
-        .prove(&anna, MethodId::App, &subject, &his.0)
+        .prove(
+            &anna,
+            MethodId::App,
+            &subject,
+            &his.0,
+            Source::UnknownBrowser,
+        )
         .await;
     assert!(
         matches!(foreign, Err(ScaError::WrongAnswer { .. })),
@@ -675,7 +687,13 @@ async fn in_the_app_it_waits_for_the_customer_alone() {
         .unwrap();
     let proof = scene
         .sca
-        .prove(&anna, MethodId::App, &subject, &phone.0)
+        .prove(
+            &anna,
+            MethodId::App,
+            &subject,
+            &phone.0,
+            Source::UnknownBrowser,
+        )
         .await
         .unwrap();
     let done = scene

@@ -1,0 +1,494 @@
+//! Approving, refusing and ending consents on the bank's own pages and on the phone, and what attackers try there.
+
+use bank_client::environment::{Randomness as _, SystemRandomness};
+use bank_server::RunningBank;
+use bank_server::consent::authorisation::Start;
+use bank_server::core_banking::PsuId;
+use chrono::TimeDelta;
+use fixtures::sandbox::CUSTOMER;
+use fixtures::world::{Bank, SampleCustomer};
+use serde_json::{Value, json};
+use shared_types::authorisation::ScaApproach;
+use tests::banks::Banks;
+use tests::browser::{Browser, code_of, customer};
+use tests::http::Tpp;
+
+/// Where the TPP has its customers sent back to.
+const BACK: &str = "https://bank-a.example/back?state=1";
+const BACK_UNHAPPY: &str = "https://bank-a.example/sorry";
+
+struct Stage {
+    banks: Banks,
+    tpp: Tpp,
+    anna: SampleCustomer,
+    browser: Browser,
+}
+
+impl Stage {
+    async fn set() -> Self {
+        let banks = Banks::start().await;
+        Self {
+            tpp: banks.a_at_b(),
+            anna: customer(&banks, Bank::B, CUSTOMER),
+            browser: Browser::at(&banks.sandbox.bank(Bank::B).running),
+            banks,
+        }
+    }
+
+    fn bank(&self) -> &RunningBank {
+        &self.banks.sandbox.bank(Bank::B).running
+    }
+
+    fn somebody_else(&self) -> SampleCustomer {
+        let customers = &self.banks.sandbox.bank(Bank::B).customers;
+        customers
+            .iter()
+            .find(|one| one.id != CUSTOMER)
+            .unwrap()
+            .clone()
+    }
+
+    async fn consent(&self, access: &Value) -> String {
+        let created = self.banks.ask_for_consent(&self.tpp, access).await;
+        assert_eq!(created.status, 201, "{created:?}");
+        created.json()["consentId"].as_str().unwrap().to_owned()
+    }
+
+    /// An authorisation of the consent, as Bank A starts it.
+    async fn authorise(&self, consent: &str, approach: ScaApproach, psu: Option<&str>) -> String {
+        let tpp = self.banks.sandbox.bank(Bank::A).organisation.clone();
+        let psu = psu.map(|id| PsuId(id.to_owned()));
+        let redirect = approach == ScaApproach::Redirect;
+        let started = self.bank().authorisations().start(Start {
+            tpp: &tpp,
+            consent_id: consent,
+            request_id: SystemRandomness.uuid(),
+            psu: psu.as_ref(),
+            approach,
+            redirect_uri: redirect.then_some(BACK),
+            nok_redirect_uri: redirect.then_some(BACK_UNHAPPY),
+        });
+        started.await.unwrap().id
+    }
+
+    /// A consent for a bank-offered choice, and the path at which it is approved.
+    async fn asked(&self) -> (String, String) {
+        let consent = self
+            .consent(&json!({ "balances": [], "transactions": [] }))
+            .await;
+        let id = self.authorise(&consent, ScaApproach::Redirect, None).await;
+        (consent, format!("/authorise/{id}"))
+    }
+
+    async fn status(&self, consent: &str) -> String {
+        let answer = self
+            .tpp
+            .get(&format!("/v1/consents/{consent}/status"), &[])
+            .await;
+        answer.json()["consentStatus"].as_str().unwrap().to_owned()
+    }
+
+    /// Anna, before the question of an authorisation.
+    async fn before(&self, path: &str) -> Browser {
+        let mut browser = self.browser.clone();
+        browser.get(path).await;
+        browser.give_password(&self.anna).await;
+        assert_eq!(browser.page.path, path, "{:?}", browser.page);
+        browser
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consent_is_read_in_plain_words_approved_seen_and_ended() {
+    let stage = Stage::set().await;
+    let (consent, path) = stage.asked().await;
+    let mut browser = stage.browser.clone();
+    browser.get(&path).await;
+    assert!(
+        browser.page.text().contains("Somebody asks for access"),
+        "{}",
+        browser.page.text()
+    );
+    browser.give_password(&stage.anna).await;
+    let page = browser.page.clone();
+    let text = page.text();
+    let organisation = stage.banks.sandbox.bank(Bank::A).organisation.to_string();
+    for said in [
+        "Bank A asks for access to accounts of yours at Bank B",
+        &organisation,
+        "Balances",
+        "Transactions, past and new",
+        "times a day on its own",
+        "Until ",
+        "It cannot pay or move money",
+    ] {
+        assert!(text.contains(said), "{said}: {text}");
+    }
+    // Only to where the answer leads; browsers hold redirects to it.
+    let policy = page.header("content-security-policy").unwrap();
+    assert!(
+        policy.contains("form-action 'self' https://bank-a.example;"),
+        "{policy}"
+    );
+    // The password opens this page, and no account.
+    assert_eq!(browser.clone().get("/").await.path, "/log-in");
+
+    // Of four accounts, one.
+    let chosen = stage.anna.accounts[0].id.to_string();
+    let code = code_of(&stage.banks, &stage.anna, 0);
+    let answer = [("account", chosen.as_str()), ("answer", code.as_str())];
+    let page = browser.submit("/approve", &answer).await;
+    assert_eq!(
+        (page.status, page.header("location")),
+        (303, Some(BACK)),
+        "{page:?}"
+    );
+    assert_eq!(stage.status(&consent).await, "valid");
+    let accounts = stage
+        .tpp
+        .read("/v1/accounts?withBalance=true", &consent)
+        .await
+        .json();
+    assert_eq!(
+        accounts["accounts"].as_array().unwrap().len(),
+        1,
+        "{accounts}"
+    );
+    assert_eq!(accounts["accounts"][0]["resourceId"], chosen.as_str());
+
+    // The session was for this alone, and the page is over.
+    let mut back = browser.clone();
+    back.get(&path).await;
+    assert_eq!(
+        back.page.problem().as_deref(),
+        Some("authorisation-finished")
+    );
+
+    stage.banks.clock.advance(TimeDelta::seconds(60));
+    browser.log_in(&stage.banks, &stage.anna).await;
+    let page = browser.get("/consents").await;
+    let text = page.text();
+    assert!(
+        text.contains("Bank A has access") && text.contains("Last used"),
+        "{text}"
+    );
+    let end = page.links("/consents/")[0].clone();
+    let page = browser.get(&end).await;
+    assert_eq!(page.title(), "End the access of Bank A?");
+    let twice = browser.clone();
+    browser.submit("/end", &[]).await;
+    assert_eq!(browser.page.problem().as_deref(), Some("access-ended"));
+    assert_eq!(stage.status(&consent).await, "revokedByPsu");
+    let refused = stage.tpp.read("/v1/accounts", &consent).await;
+    assert_eq!(refused.status, 401, "at once: {refused:?}");
+    let mut twice = twice;
+    twice.submit("/end", &[]).await;
+    assert_eq!(twice.page.problem().as_deref(), Some("no-access-to-end"));
+    let text = browser.get("/consents").await.text();
+    assert!(
+        text.contains("Nobody has access") && text.contains("ended by you"),
+        "{text}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consent_is_refused_and_nothing_is_opened() {
+    let stage = Stage::set().await;
+    let (consent, path) = stage.asked().await;
+    let mut browser = stage.before(&path).await;
+    let tab = browser.clone();
+    let page = browser.submit("/refuse", &[]).await;
+    assert_eq!(
+        (page.status, page.header("location")),
+        (303, Some(BACK_UNHAPPY))
+    );
+    assert_eq!(stage.status(&consent).await, "rejected");
+    // The other tab, and the back button.
+    let mut tab = tab;
+    let code = code_of(&stage.banks, &stage.anna, 0);
+    tab.submit("/approve", &[("answer", &code)]).await;
+    assert_eq!(
+        (tab.page.status, tab.page.problem().as_deref()),
+        (403, Some("session-over"))
+    );
+    assert_eq!(
+        browser.get(&path).await.problem().as_deref(),
+        Some("authorisation-lapsed")
+    );
+    assert_eq!(stage.status(&consent).await, "rejected");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_to_what_is_over_changes_nothing() {
+    let stage = Stage::set().await;
+    let code = code_of(&stage.banks, &stage.anna, 0);
+    let answer = [("answer", code.as_str())];
+
+    // The TPP has deleted the consent meanwhile.
+    let (consent, path) = stage.asked().await;
+    let mut browser = stage.before(&path).await;
+    let deleted = stage
+        .tpp
+        .send("DELETE", &format!("/v1/consents/{consent}"), &[], None)
+        .await;
+    assert_eq!(deleted.status, 204);
+    browser.submit("/approve", &answer).await;
+    assert_eq!(
+        (browser.page.status, browser.page.problem().as_deref()),
+        (410, Some("consent-over"))
+    );
+    assert_eq!(stage.status(&consent).await, "terminatedByTpp");
+
+    // The authorisation was left lying for too long.
+    let (consent, path) = stage.asked().await;
+    let mut browser = stage.before(&path).await;
+    browser.log_in(&stage.banks, &stage.anna).await;
+    browser.get(&path).await;
+    for _ in 0..2 {
+        stage.banks.clock.advance(TimeDelta::minutes(8));
+        let mut other = browser.clone();
+        other.get("/").await;
+    }
+    browser.submit("/approve", &answer).await;
+    assert_eq!(
+        browser.page.problem().as_deref(),
+        Some("authorisation-lapsed")
+    );
+    assert_ne!(stage.status(&consent).await, "valid");
+    browser
+        .get("/authorise/5f0d7c1e-5d0c-4a53-9a8e-0d6b0b1a7c11")
+        .await;
+    assert_eq!(
+        browser.page.problem().as_deref(),
+        Some("authorisation-unknown")
+    );
+    browser.get("/authorise/%2e%2e").await;
+    assert_eq!(browser.page.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_is_for_one_authorisation_and_once() {
+    let stage = Stage::set().await;
+    let (first, first_path) = stage.asked().await;
+    let (second, second_path) = stage.asked().await;
+    let mut browser = stage.browser.clone();
+    browser.log_in(&stage.banks, &stage.anna).await;
+    // The code that is shown while the first question is open, once the second is asked.
+    stage.banks.clock.advance(TimeDelta::minutes(1));
+    let question = {
+        browser.get(&first_path).await;
+        browser.clone()
+    };
+    let code = code_of(&stage.banks, &stage.anna, 0);
+    browser.get(&second_path).await;
+    let page = browser.submit("/approve", &[("answer", &code)]).await;
+    assert_eq!(page.status, 422, "it was shown for the first: {page:?}");
+    let mut first_again = question;
+    first_again.submit("/approve", &[("answer", &code)]).await;
+    assert_eq!(
+        first_again.page.status, 409,
+        "and the first is not asked any more"
+    );
+    assert_eq!(stage.status(&second).await, "received");
+    assert_eq!(stage.status(&first).await, "received");
+
+    stage.banks.clock.advance(TimeDelta::minutes(2));
+    browser.get(&second_path).await;
+    let code = code_of(&stage.banks, &stage.anna, 0);
+    let page = browser.submit("/approve", &[("answer", &code)]).await;
+    assert_eq!(page.status, 303, "{page:?}");
+    browser.get(&first_path).await;
+    browser.submit("/approve", &[("answer", &code)]).await;
+    assert_eq!(browser.page.status, 422, "replayed");
+    assert_eq!(stage.status(&first).await, "received");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_approves_for_another_or_for_anothers_account() {
+    let stage = Stage::set().await;
+    let else_ = stage.somebody_else();
+    // Started for Anna: another customer is not shown it.
+    let consent = stage.consent(&json!({ "balances": [] })).await;
+    let id = stage
+        .authorise(&consent, ScaApproach::Redirect, Some(CUSTOMER))
+        .await;
+    let path = format!("/authorise/{id}");
+    let mut other = stage.browser.clone();
+    other.get(&path).await;
+    other.give_password(&else_).await;
+    assert_eq!(
+        (other.page.status, other.page.problem().as_deref()),
+        (403, Some("authorisation-of-another"))
+    );
+    // Looked at by Anna: it is hers, and another's form for it is none of this session's.
+    let (_, path) = stage.asked().await;
+    let anna = stage.before(&path).await;
+    let mut other = stage.browser.clone();
+    other.log_in(&stage.banks, &else_).await;
+    other.get(&path).await;
+    assert_eq!(
+        other.page.problem().as_deref(),
+        Some("authorisation-of-another")
+    );
+    other.page = anna.page.clone();
+    let code = code_of(&stage.banks, &else_, 1);
+    other.submit("/approve", &[("answer", &code)]).await;
+    assert_eq!(other.page.problem().as_deref(), Some("foreign-form"));
+
+    // An account of another's, named by the TPP, or put into the form.
+    let foreign = else_.accounts.iter().find(|account| !account.card).unwrap();
+    let named = json!({ "balances": [{ "iban": foreign.number }] });
+    let consent = stage.consent(&named).await;
+    let id = stage.authorise(&consent, ScaApproach::Redirect, None).await;
+    let mut browser = stage.before(&format!("/authorise/{id}")).await;
+    assert_eq!(
+        (browser.page.status, browser.page.problem().as_deref()),
+        (403, Some("not-the-customers"))
+    );
+    let (consent, path) = stage.asked().await;
+    browser.get(&path).await;
+    let foreign = foreign.id.to_string();
+    let code = code_of(&stage.banks, &stage.anna, 0);
+    browser
+        .submit("/approve", &[("account", &foreign), ("answer", &code)])
+        .await;
+    assert_eq!(browser.page.problem().as_deref(), Some("form-unreadable"));
+    assert_eq!(stage.status(&consent).await, "received");
+    // None at all is a mistake that is told at its place.
+    browser.get(&path).await;
+    let (to, body) = browser.page.form("/approve", &[("answer", &code)]);
+    let none: Vec<&str> = body
+        .split('&')
+        .filter(|pair| !pair.starts_with("account="))
+        .collect();
+    browser.visit("POST", &to, &none.join("&")).await;
+    assert_eq!(browser.page.status, 422);
+    assert!(browser.page.text().contains("Choose at least one account"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_phone_shows_what_waits_and_approves_with_the_password() {
+    let stage = Stage::set().await;
+    let mut phone = stage.browser.clone();
+    phone.get("/phone").await;
+    assert!(
+        phone.page.text().contains("not set up"),
+        "{}",
+        phone.page.text()
+    );
+    phone.log_in(&stage.banks, &stage.anna).await;
+    phone.get("/phone").await;
+    phone.submit("/phone/enrol", &[]).await;
+    assert!(
+        phone.page.text().contains("Nothing waits"),
+        "{}",
+        phone.page.text()
+    );
+    // The app needs no session.
+    phone.submit("/phone/remove", &[]).await;
+    assert_eq!(phone.page.problem().as_deref(), Some("phone-removed"));
+    phone.get("/phone").await;
+    phone.submit("/phone/enrol", &[]).await;
+    phone.cookies.remove("session");
+
+    let consent = stage.consent(&json!({ "allPsd2": "allAccounts" })).await;
+    stage
+        .authorise(&consent, ScaApproach::Decoupled, Some(CUSTOMER))
+        .await;
+    let page = phone.get("/phone").await;
+    let text = page.text();
+    for said in [
+        "Bank A asks for access",
+        "Authorisation number",
+        "Transactions, past and new",
+    ] {
+        assert!(text.contains(said), "{said}: {text}");
+    }
+    phone.submit("/approve", &[("password", "wrong")]).await;
+    assert_eq!(phone.page.status, 422);
+    assert!(phone.page.text().contains("The password is not right"));
+    assert_eq!(stage.status(&consent).await, "received");
+    let stale = phone.clone();
+    phone
+        .submit("/approve", &[("password", &stage.anna.password)])
+        .await;
+    assert_eq!(
+        phone.page.problem().as_deref(),
+        Some("phone-approved"),
+        "{:?}",
+        phone.page
+    );
+    assert_eq!(stage.status(&consent).await, "valid");
+    let mut stale = stale;
+    stale
+        .submit("/approve", &[("password", &stage.anna.password)])
+        .await;
+    assert_eq!(stale.page.status, 409);
+
+    let consent = stage.consent(&json!({ "balances": [] })).await;
+    let id = stage
+        .authorise(&consent, ScaApproach::Decoupled, Some(CUSTOMER))
+        .await;
+    // Another's phone does not show it, and cannot answer for her.
+    let else_ = stage.somebody_else();
+    let mut other = stage.browser.clone();
+    other.log_in(&stage.banks, &else_).await;
+    other.get("/phone").await;
+    other.submit("/phone/enrol", &[]).await;
+    assert!(other.page.text().contains("Nothing waits"));
+    phone.get("/phone").await;
+    let (path, body) = phone.page.form(&format!("{id}/refuse"), &[]);
+    other.visit("POST", &path, &body).await;
+    assert_eq!(other.page.problem().as_deref(), Some("foreign-form"));
+    phone.submit("/refuse", &[]).await;
+    assert_eq!(phone.page.problem().as_deref(), Some("phone-refused"));
+    assert_eq!(stage.status(&consent).await, "rejected");
+    // Not on the page for the redirect approach, either.
+    let consent = stage.consent(&json!({ "balances": [] })).await;
+    let id = stage
+        .authorise(&consent, ScaApproach::Decoupled, Some(CUSTOMER))
+        .await;
+    assert_eq!(
+        other
+            .get(&format!("/authorise/{id}"))
+            .await
+            .problem()
+            .as_deref(),
+        Some("other-way")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn passkeys_are_listed_and_added_after_a_second_factor_alone() {
+    let stage = Stage::set().await;
+    let mut browser = stage.browser.clone();
+    browser.log_in(&stage.banks, &stage.anna).await;
+    let page = browser.get("/passkeys").await;
+    assert!(
+        page.text().contains("You have no passkey yet"),
+        "{}",
+        page.text()
+    );
+    browser.get("/passkeys/add").await;
+    let used = code_of(&stage.banks, &stage.anna, 0);
+    browser.submit("/passkeys/add", &[("answer", &used)]).await;
+    assert_eq!(browser.page.status, 422, "the code of the log-in");
+    let next = code_of(&stage.banks, &stage.anna, 1);
+    let page = browser.submit("/passkeys/add", &[("answer", &next)]).await;
+    assert_eq!(page.status, 200, "{page:?}");
+    assert!(
+        page.html.contains("data-act=\"make\"") && page.html.contains("passkey.js"),
+        "{}",
+        page.html
+    );
+    assert!(page.text().contains("Passkeys need JavaScript"));
+    browser.submit("/passkeys/new", &[("answer", "{}")]).await;
+    assert_eq!(browser.page.problem().as_deref(), Some("passkey-not-added"));
+    assert!(
+        browser
+            .get("/passkeys")
+            .await
+            .text()
+            .contains("You have no passkey yet")
+    );
+}
