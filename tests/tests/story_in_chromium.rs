@@ -1,8 +1,11 @@
 //! The story as a customer sees it, in a real browser: her accounts at Bank A and at Bank B on one page.
 
+use bank_client::authorisations::{ApprovalOptions, NextStep};
 use chrono::TimeDelta;
 use fixtures::sandbox::{CUSTOMER, SandboxBank};
 use fixtures::world::{Bank, SampleCustomer};
+use shared_types::authorisation::ScaApproach;
+use shared_types::consent::{ConsentRequest, ConsentStatus};
 use tests::banks::Banks;
 use tests::browser::{code_of, customer};
 use tests::chromium::{Chromium, Scripts};
@@ -60,7 +63,7 @@ impl Story {
     async fn ask_bank_b(&self) {
         let (b, browser) = (self.name(Bank::B), &self.browser);
         browser.sees_heading(&format!("Connect {b}")).await;
-        browser.look_at("connect-explained").await;
+        browser.portray("connect-explained").await;
         browser.press(&format!("Ask {b} now")).await;
         browser.sees_heading(&format!("Now go to {b}")).await;
         browser.look_at("connect-go").await;
@@ -72,14 +75,17 @@ impl Story {
         let (a, b, browser) = (self.name(Bank::A), self.name(Bank::B), &self.browser);
         self.open(Bank::A, "/").await;
         browser.sees_heading("Log in").await;
-        browser.look_at("log-in").await;
+        browser.portray("log-in").await;
         self.give_password(Bank::A).await;
         browser.sees_heading("Confirm that it is you").await;
         browser.look_at("second-factor").await;
         browser.fill("Code", &self.code(Bank::A)).await;
         browser.press("Log in").await;
         browser.sees_heading("Accounts").await;
-        browser.look_at("accounts").await;
+        browser.portray("accounts").await;
+        browser.follow("Current account").await;
+        browser.sees_heading("Current account").await;
+        browser.portray("account").await;
 
         browser.follow("Other banks").await;
         browser.sees_heading("All your accounts").await;
@@ -96,7 +102,7 @@ impl Story {
         // Who asks is what certificate and register say.
         browser.sees(a).await;
         browser.sees(self.bank(Bank::A).organisation.as_str()).await;
-        browser.look_at("approve").await;
+        browser.portray("approve").await;
         browser.fill("Code", &self.code(Bank::B)).await;
         browser.press("Give access").await;
 
@@ -106,7 +112,7 @@ impl Story {
         browser.look_at("connected").await;
         browser.follow("See all accounts").await;
         self.both_are_there().await;
-        browser.look_at("both-banks").await;
+        browser.portray("both-banks").await;
 
         // Back is no way to do it twice.
         browser.open(&back).await;
@@ -140,7 +146,7 @@ impl Story {
             .sees_heading("Who has access to your accounts")
             .await;
         browser.sees(a).await;
-        browser.look_at("my-consents").await;
+        browser.portray("my-consents").await;
         browser.follow("End access").await;
         browser
             .sees_heading(&format!("End the access of {a}?"))
@@ -158,7 +164,7 @@ impl Story {
         for account in &self.at(Bank::B).accounts {
             assert!(!text.contains(&account.number), "what was read is deleted");
         }
-        browser.look_at("access-lost").await;
+        browser.portray("access-lost").await;
     }
 
     /// Asks once more, and refuses at Bank B.
@@ -191,4 +197,123 @@ async fn all_of_it_works_without_scripts() {
     story.connect().await;
     story.revoke().await;
     story.refuse().await;
+}
+
+/// A passkey in place of a code, and a code in place of the passkey where there is no script.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_passkey_logs_in_and_gives_access() {
+    let story = Story::begin(Scripts::On).await;
+    let browser = &story.browser;
+    browser.add_authenticator().await;
+    story.open(Bank::A, "/passkeys").await;
+    story.log_in(Bank::A).await;
+    browser.sees_heading("Passkeys").await;
+    browser.look_at("passkeys-none").await;
+    browser.follow("Add a passkey").await;
+    browser.sees_heading("Add a passkey").await;
+    browser.fill("Code", &story.code(Bank::A)).await;
+    browser.press("Go on").await;
+    browser.fill("Name", "Anna's laptop").await;
+    browser.look_at("passkey-new").await;
+    browser.press("Make the passkey").await;
+    browser.sees_heading("The passkey is added").await;
+    story.open(Bank::A, "/passkeys").await;
+    browser.sees("Anna's laptop").await;
+    browser.look_at("passkeys").await;
+
+    browser.press("Log out").await;
+    browser.sees_heading("You are logged out").await;
+    story.open(Bank::A, "/").await;
+    story.give_password(Bank::A).await;
+    browser.sees_heading("Confirm that it is you").await;
+    browser.look_at("log-in-with-passkey").await;
+    browser.press("Log in").await;
+    browser.sees_heading("Accounts").await;
+
+    // A consent that somebody else asks for.
+    let bank_b = story
+        .banks
+        .sandbox
+        .client(Bank::B, Bank::A, Bank::A)
+        .unwrap();
+    let wanted: ConsentRequest = serde_json::from_value(
+        story
+            .banks
+            .consent_body(&serde_json::json!({"allPsd2": "allAccounts"})),
+    )
+    .unwrap();
+    let here = "127.0.0.1".parse().unwrap();
+    let back = format!("{}/elsewhere", story.bank(Bank::B).pages());
+    let options = ApprovalOptions::new()
+        .prefer(ScaApproach::Redirect)
+        .return_to(back);
+    let asked = bank_b
+        .ask_for_consent(&wanted, here, &options)
+        .await
+        .unwrap();
+    let NextStep::Redirect(link) = asked.next() else {
+        panic!("{:?}", asked.next());
+    };
+    browser.open(&link).await;
+    browser.sees_heading("Give access to your accounts?").await;
+    browser.look_at("approve-with-passkey").await;
+    browser.press("Give access").await;
+    browser.sees_heading("Log in").await;
+    assert!(
+        browser
+            .url()
+            .await
+            .starts_with(&story.bank(Bank::B).pages())
+    );
+    let status = bank_b
+        .consent_status(&asked.consent.consent_id)
+        .await
+        .unwrap();
+    assert_eq!(status, ConsentStatus::Valid);
+}
+
+/// The page that stands for the bank's app, with something to approve.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_banks_app_approves() {
+    let story = Story::begin(Scripts::On).await;
+    let (a, browser) = (story.name(Bank::A), &story.browser);
+    story.open(Bank::B, "/").await;
+    story.log_in(Bank::B).await;
+    browser.sees_heading("Accounts").await;
+    story.open(Bank::B, "/phone").await;
+    browser.look_at("phone-not-set-up").await;
+    browser.press("Set up this device").await;
+    browser.sees("Nothing waits for your approval.").await;
+    browser.look_at("phone-empty").await;
+
+    let bank_a = story
+        .banks
+        .sandbox
+        .client(Bank::A, Bank::B, Bank::B)
+        .unwrap();
+    let wanted: ConsentRequest = serde_json::from_value(
+        story
+            .banks
+            .consent_body(&serde_json::json!({"allPsd2": "allAccounts"})),
+    )
+    .unwrap();
+    let here = "127.0.0.1".parse().unwrap();
+    let options = ApprovalOptions::new()
+        .prefer(ScaApproach::Decoupled)
+        .psu_id(CUSTOMER);
+    let asked = bank_a
+        .ask_for_consent(&wanted, here, &options)
+        .await
+        .unwrap();
+    story.open(Bank::B, "/phone").await;
+    browser.sees(&format!("{a} asks for access")).await;
+    browser.portray("phone").await;
+    browser.fill("Password", &story.at(Bank::B).password).await;
+    browser.press("Give access").await;
+    browser.sees_heading("Approved").await;
+    let status = bank_a
+        .consent_status(&asked.consent.consent_id)
+        .await
+        .unwrap();
+    assert_eq!(status, ConsentStatus::Valid);
 }
