@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bank_client::environment::{Clock, Randomness};
 
-use super::sockets::Pages;
 use super::StartError;
+use super::sockets::Pages;
 use crate::calendar::Calendar;
 use crate::config::{Config, ProxiedConfig};
 use crate::consent::authorisation::Authorisations;

@@ -1,0 +1,345 @@
+//! What customers do at the bank.
+
+use super::*;
+
+#[tokio::test]
+async fn a_customer_approves_on_the_banks_own_page() {
+    let scene = Scene::set().await;
+    let consent = scene.consent(balances(&[HERS])).await;
+    let started = scene
+        .start(&consent, ScaApproach::Redirect, None)
+        .await
+        .unwrap();
+    assert_eq!(started.status, ScaStatus::Received);
+    let page = scene
+        .authorisations
+        .claim(&started.id, &psu("anna"))
+        .await
+        .unwrap();
+    assert_eq!(page.authorisation.status, ScaStatus::PsuAuthenticated);
+    assert_eq!(
+        (page.tpp.name.as_str(), page.tpp.authority.as_str()),
+        ("Bank A", "DE-BAFIN")
+    );
+    let done = scene
+        .authorisations
+        .approve(&started.id, scene.proof("anna", &started.id).await, None)
+        .await
+        .unwrap();
+    assert_eq!(done.consent_status, ConsentStatus::Valid);
+    assert_eq!(
+        done.return_to,
+        Some(Url::parse("https://tpp.example/back?state=7").unwrap())
+    );
+    assert_eq!(scene.opened(&consent).await.len(), 1);
+    // Once more, by the back button: nothing happens twice.
+    let again = scene
+        .authorisations
+        .approve(&started.id, scene.proof("anna", &started.id).await, None)
+        .await;
+    assert!(
+        matches!(
+            again,
+            Err(AuthorisationError::ConsentOver(ConsentStatus::Valid))
+        ),
+        "{again:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_consent_for_one_customers_account_is_not_approved_by_another() {
+    let scene = Scene::set().await;
+    let consent = scene.consent(balances(&[HERS])).await;
+    let refused = scene.approve(&consent, "lucas").await;
+    assert!(
+        matches!(refused, Err(AuthorisationError::NotTheCustomers(_))),
+        "{refused:?}"
+    );
+    assert_eq!(scene.status(&consent).await, ConsentStatus::Received);
+    // One that the TPP has started for Anna is not Lucas's to see.
+    let started = scene
+        .start(&consent, ScaApproach::Redirect, Some(&psu("anna")))
+        .await
+        .unwrap();
+    assert_eq!(started.status, ScaStatus::PsuIdentified);
+    let refused = scene.authorisations.claim(&started.id, &psu("lucas")).await;
+    assert!(
+        matches!(refused, Err(AuthorisationError::OtherCustomer)),
+        "{refused:?}"
+    );
+    // Nor does his proof count once she has logged in, nor one that he made for something else.
+    scene
+        .authorisations
+        .claim(&started.id, &psu("anna"))
+        .await
+        .unwrap();
+    let his = scene.proof("lucas", &started.id).await;
+    let refused = scene.authorisations.approve(&started.id, his, None).await;
+    assert!(
+        matches!(refused, Err(AuthorisationError::OtherCustomer)),
+        "{refused:?}"
+    );
+    let elsewhere = scene.proof("anna", "another-authorisation").await;
+    let refused = scene
+        .authorisations
+        .approve(&started.id, elsewhere, None)
+        .await;
+    assert!(
+        matches!(refused, Err(AuthorisationError::OtherCustomer)),
+        "{refused:?}"
+    );
+    assert_eq!(scene.status(&consent).await, ConsentStatus::Received);
+}
+
+#[tokio::test]
+async fn a_joint_account_needs_both() {
+    let scene = Scene::set().await;
+    let consent = scene.consent(balances(&[HERS, BOTHS])).await;
+    let first = scene.approve(&consent, "anna").await.unwrap();
+    assert_eq!(first.consent_status, ConsentStatus::PartiallyAuthorised);
+    let twice = scene.approve(&consent, "anna").await;
+    assert!(
+        matches!(twice, Err(AuthorisationError::ApprovedBefore)),
+        "{twice:?}"
+    );
+    let second = scene.approve(&consent, "lucas").await.unwrap();
+    assert_eq!(second.consent_status, ConsentStatus::Valid);
+    assert_eq!(scene.opened(&consent).await.len(), 2);
+    // Each of them can end it.
+    assert!(
+        scene
+            .authorisations
+            .revoke(&psu("lucas"), &consent)
+            .await
+            .unwrap()
+    );
+    assert_eq!(scene.status(&consent).await, ConsentStatus::RevokedByPsu);
+    assert!(
+        !scene
+            .authorisations
+            .revoke(&psu("anna"), &consent)
+            .await
+            .unwrap()
+    );
+}
+
+#[tokio::test]
+async fn a_new_consent_takes_the_place_of_the_old_one_when_it_is_approved() {
+    let scene = Scene::set().await;
+    let old = scene.consent(balances(&[HERS])).await;
+    scene.approve(&old, "anna").await.unwrap();
+    let new = scene.consent(balances(&[HERS])).await;
+    assert_eq!(scene.status(&old).await, ConsentStatus::Valid);
+    scene.approve(&new, "anna").await.unwrap();
+    assert_eq!(scene.status(&old).await, ConsentStatus::TerminatedByTpp);
+    assert_eq!(scene.status(&new).await, ConsentStatus::Valid);
+    let given = scene
+        .authorisations
+        .consents_of(&psu("anna"))
+        .await
+        .unwrap();
+    assert_eq!(given.len(), 2);
+    assert!(
+        scene
+            .authorisations
+            .consents_of(&psu("lucas"))
+            .await
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[tokio::test]
+async fn what_the_customer_chooses_of_an_offer_is_opened_and_no_more() {
+    let scene = Scene::set().await;
+    let consent = scene.consent(json!({ "balances": [] })).await;
+    let id = scene
+        .start(&consent, ScaApproach::Redirect, None)
+        .await
+        .unwrap()
+        .id;
+    let page = scene.authorisations.claim(&id, &psu("anna")).await.unwrap();
+    let offer = scene
+        .authorisations
+        .offer(&page, &psu("anna"))
+        .await
+        .unwrap();
+    assert!(offer.is_choice && offer.accounts.len() == 2 && offer.approvals_needed == 2);
+    let hers = offer.accounts[0].0.id.clone();
+    let foreign = AccountId("00000000-0000-4000-8000-000000000002".to_owned());
+    let none = scene
+        .authorisations
+        .approve(
+            &id,
+            scene.proof("anna", &id).await,
+            Some(&[foreign.clone()]),
+        )
+        .await;
+    assert!(
+        matches!(none, Err(AuthorisationError::NoAccount)),
+        "{none:?}"
+    );
+    let chosen = [hers.clone(), foreign];
+    let done = scene
+        .authorisations
+        .approve(&id, scene.proof("anna", &id).await, Some(&chosen))
+        .await
+        .unwrap();
+    assert_eq!(
+        done.consent_status,
+        ConsentStatus::Valid,
+        "the joint account was left out"
+    );
+    assert_eq!(scene.opened(&consent).await, [hers]);
+}
+
+#[tokio::test]
+async fn what_is_left_lying_fails_and_refusing_rejects() {
+    let scene = Scene::set().await;
+    let consent = scene.consent(balances(&[HERS])).await;
+    let left = scene
+        .start(&consent, ScaApproach::Redirect, None)
+        .await
+        .unwrap();
+    scene
+        .clock
+        .advance(TimeDelta::minutes(15) - TimeDelta::seconds(1));
+    assert_eq!(
+        scene
+            .authorisations
+            .page(&left.id)
+            .await
+            .unwrap()
+            .authorisation
+            .status,
+        ScaStatus::Received
+    );
+    scene.clock.advance(TimeDelta::seconds(1));
+    assert_eq!(
+        scene
+            .authorisations
+            .page(&left.id)
+            .await
+            .unwrap()
+            .authorisation
+            .status,
+        ScaStatus::Failed
+    );
+    let late = scene.authorisations.claim(&left.id, &psu("anna")).await;
+    assert!(
+        matches!(late, Err(AuthorisationError::OutOfTurn(ScaStatus::Failed))),
+        "{late:?}"
+    );
+    let id = scene
+        .start(&consent, ScaApproach::Redirect, None)
+        .await
+        .unwrap()
+        .id;
+    scene.authorisations.claim(&id, &psu("anna")).await.unwrap();
+    let done = scene
+        .authorisations
+        .refuse(&id, &psu("anna"))
+        .await
+        .unwrap();
+    assert_eq!(
+        done.return_to,
+        Some(Url::parse("https://tpp.example/nok").unwrap())
+    );
+    assert_eq!(scene.status(&consent).await, ConsentStatus::Rejected);
+    let over = scene.start(&consent, ScaApproach::Redirect, None).await;
+    assert!(
+        matches!(
+            over,
+            Err(AuthorisationError::ConsentOver(ConsentStatus::Rejected))
+        ),
+        "{over:?}"
+    );
+}
+
+#[tokio::test]
+async fn in_the_app_it_waits_for_the_customer_alone() {
+    let scene = Scene::set().await;
+    let consent = scene.consent(balances(&[HERS])).await;
+    let started = scene
+        .start(&consent, ScaApproach::Decoupled, Some(&psu("anna")))
+        .await
+        .unwrap();
+    assert_eq!(started.status, ScaStatus::Started);
+    assert!(
+        scene
+            .authorisations
+            .waiting_for(&psu("lucas"))
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    let waiting = scene
+        .authorisations
+        .waiting_for(&psu("anna"))
+        .await
+        .unwrap();
+    assert_eq!(waiting.len(), 1);
+    let (anna, subject) = (psu("anna"), Subject::authorisation(&started.id));
+    let phone = scene.sca.phones().enrol(&anna).await.unwrap();
+    let his = scene.sca.phones().enrol(&psu("lucas")).await.unwrap();
+    let foreign = scene
+        .sca
+        .prove(
+            &anna,
+            MethodId::App,
+            &subject,
+            &his.0,
+            Source::UnknownBrowser,
+        )
+        .await;
+    assert!(
+        matches!(foreign, Err(ScaError::WrongAnswer { .. })),
+        "{foreign:?}"
+    );
+    scene
+        .authorisations
+        .claim(&started.id, &anna)
+        .await
+        .unwrap();
+    let proof = scene
+        .sca
+        .prove(
+            &anna,
+            MethodId::App,
+            &subject,
+            &phone.0,
+            Source::UnknownBrowser,
+        )
+        .await
+        .unwrap();
+    let done = scene
+        .authorisations
+        .approve(&started.id, proof, None)
+        .await
+        .unwrap();
+    assert_eq!(done.consent_status, ConsentStatus::Valid);
+    assert!(
+        scene
+            .authorisations
+            .waiting_for(&anna)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    // Nobody's app is flooded.
+    for _ in 0..WAITING {
+        let consent = scene.consent(balances(&[HERS])).await;
+        scene
+            .start(&consent, ScaApproach::Decoupled, Some(&anna))
+            .await
+            .unwrap();
+    }
+    let consent = scene.consent(balances(&[HERS])).await;
+    let flooded = scene
+        .start(&consent, ScaApproach::Decoupled, Some(&anna))
+        .await;
+    assert!(
+        matches!(flooded, Err(AuthorisationError::TooManyWaiting)),
+        "{flooded:?}"
+    );
+}

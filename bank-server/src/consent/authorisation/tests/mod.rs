@@ -1,0 +1,231 @@
+//! Authorisations, from both sides, on a database and a clock of their own.
+
+mod customer;
+mod embedded;
+
+use bank_client::environment::{Clock, ManualClock, SystemRandomness};
+use chrono_tz::Tz;
+use serde_json::{Value, json};
+use shared_types::consent::ConsentRequest;
+use tempfile::TempDir;
+use url::Url;
+
+use super::*;
+use crate::core_banking::AccountId;
+use crate::core_banking::ledger::{Ledger, import};
+use crate::identity::Tpp;
+use crate::sca::{Challenge, MethodId, Passwords, Proof, Secret, Source, Subject, code_at};
+use crate::store::consents::{Inserted, NewConsent};
+use crate::store::credentials::CustomerCredentials;
+use crate::store::vault::Vault;
+
+const PASSWORD: &str = "correct horse";
+
+const HERS: &str = "DE89370400440532013000";
+const HIS: &str = "FR1420041010050500013M02606";
+const BOTHS: &str = "NL91ABNA0417164300";
+
+/// Anna and Lucas, with an account each and one that is both's and needs both.
+struct Scene {
+    authorisations: Authorisations,
+    consents: Consents,
+    sca: Sca,
+    clock: Arc<ManualClock>,
+    tpp: Tpp,
+    other: Tpp,
+    _folder: TempDir,
+}
+
+fn world() -> String {
+    let account = |id: u8, iban: &str, more: Value| {
+        let mut account = json!({
+            "id": format!("00000000-0000-4000-8000-00000000000{id}"), "openingBalance": "0", "closingBalance": "0",
+            "details": { "iban": iban, "currency": "EUR" }
+        });
+        account
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        json!({ "account": account })
+    };
+    let lines = [
+        json!({ "world": { "version": 1 } }),
+        json!({ "customer": { "id": "anna", "name": "Anna" } }),
+        json!({ "customer": { "id": "lucas", "name": "Lucas" } }),
+        account(1, HERS, json!({ "customer": "anna" })),
+        account(2, HIS, json!({ "customer": "lucas" })),
+        account(
+            3,
+            BOTHS,
+            json!({ "customer": "anna", "holders": ["lucas"], "approvals": 2 }),
+        ),
+    ];
+    lines.map(|line| line.to_string()).join("\n")
+}
+
+fn psu(name: &str) -> PsuId {
+    PsuId(name.to_owned())
+}
+
+fn secret(name: &str) -> Secret {
+    Secret::new([name.len().to_le_bytes()[0]; 20])
+}
+
+impl Scene {
+    async fn set() -> Self {
+        Self::with(|_| ()).await
+    }
+
+    async fn with(change: impl FnOnce(&mut Rules)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&folder.path().join("bank.db"))
+            .await
+            .unwrap();
+        import(&database, world().as_bytes()).await.unwrap();
+        let clock = Arc::new(ManualClock::at("2026-11-24T12:00:00Z".parse().unwrap()));
+        let calendar = Calendar::new(Arc::clone(&clock) as Arc<dyn Clock>, Tz::UTC);
+        let randomness: Arc<dyn Randomness> = Arc::new(SystemRandomness);
+        let vault = Vault::new(&[3; 32], Arc::clone(&randomness)).unwrap();
+        let credentials = CustomerCredentials::new(database.clone(), vault.clone());
+        let hash = Passwords::new(Arc::clone(&randomness))
+            .hash(PASSWORD)
+            .unwrap();
+        for name in ["anna", "lucas"] {
+            credentials
+                .set(&psu(name), &hash, Some(&secret(name)))
+                .await
+                .unwrap();
+        }
+        let sca = Sca::new(
+            &database,
+            vault,
+            None,
+            calendar.clone(),
+            Arc::clone(&randomness),
+        );
+        let mut rules = Rules {
+            lifetime: TimeDelta::minutes(15),
+            confirmation_code: false,
+            exempt_account_list: false,
+        };
+        change(&mut rules);
+        let core = Arc::new(Ledger::new(database.clone()));
+        Self {
+            authorisations: Authorisations::new(
+                &database,
+                core,
+                sca.clone(),
+                calendar,
+                randomness,
+                rules,
+            ),
+            consents: Consents::new(database),
+            sca,
+            clock,
+            tpp: Tpp::sample("PSDDE-BAFIN-125314", "Bank A"),
+            other: Tpp::sample("PSDFR-ACPR-11111", "Another"),
+            _folder: folder,
+        }
+    }
+
+    async fn consent(&self, access: Value) -> String {
+        let request: ConsentRequest = serde_json::from_value(json!({
+            "access": access, "recurringIndicator": true, "validUntil": "2026-12-31", "frequencyPerDay": 4,
+            "combinedServiceIndicator": false
+        }))
+        .unwrap();
+        let now = self.clock.now();
+        let stored = self.consents.insert(NewConsent {
+            id: SystemRandomness.uuid(),
+            tpp: &self.tpp,
+            request_id: SystemRandomness.uuid(),
+            digest: "x",
+            request: &request,
+            valid_until: request.valid_until,
+            now,
+            redirect_uri: None,
+            nok_redirect_uri: None,
+            approach: ScaApproach::Redirect,
+            approve_by: now + TimeDelta::hours(1),
+        });
+        match stored.await.unwrap() {
+            Inserted::Consent(consent) => consent.id,
+            Inserted::OtherBody => panic!("an id that was there"),
+        }
+    }
+
+    async fn start(
+        &self,
+        consent: &str,
+        approach: ScaApproach,
+        psu: Option<&PsuId>,
+    ) -> Result<Authorisation, AuthorisationError> {
+        let start = Start {
+            tpp: self.tpp.organisation(),
+            consent_id: consent,
+            request_id: SystemRandomness.uuid(),
+            psu,
+            approach,
+            redirect_uri: Some("https://tpp.example/back?state=7"),
+            nok_redirect_uri: Some("https://tpp.example/nok"),
+        };
+        self.authorisations.start(start).await
+    }
+
+    /// A proof of hers, for that authorisation, with a code of a new time step.
+    async fn proof(&self, name: &str, id: &str) -> Proof {
+        let (psu, subject) = (psu(name), Subject::authorisation(id));
+        self.clock.advance(TimeDelta::seconds(60));
+        self.sca
+            .challenge(&psu, MethodId::Totp, &subject)
+            .await
+            .unwrap();
+        let code = code_at(&secret(name), self.clock.now().timestamp());
+        self.sca
+            .prove(
+                &psu,
+                MethodId::Totp,
+                &subject,
+                &code,
+                Source::UnknownBrowser,
+            )
+            .await
+            .unwrap()
+    }
+
+    /// On the bank's own pages, from the log-in on.
+    async fn approve(&self, consent: &str, name: &str) -> Result<Done, AuthorisationError> {
+        let id = self.start(consent, ScaApproach::Redirect, None).await?.id;
+        self.authorisations.claim(&id, &psu(name)).await?;
+        let proof = self.proof(name, &id).await;
+        self.authorisations.approve(&id, proof, None).await
+    }
+
+    async fn status(&self, id: &str) -> ConsentStatus {
+        self.consents
+            .find(self.tpp.organisation(), id)
+            .await
+            .unwrap()
+            .unwrap()
+            .status
+    }
+
+    async fn opened(&self, id: &str) -> Vec<AccountId> {
+        let found = self
+            .consents
+            .find_with_grants(self.tpp.organisation(), id)
+            .await
+            .unwrap();
+        found
+            .unwrap()
+            .1
+            .into_iter()
+            .map(|grant| grant.account)
+            .collect()
+    }
+}
+
+fn balances(ibans: &[&str]) -> Value {
+    let references: Vec<Value> = ibans.iter().map(|iban| json!({ "iban": iban })).collect();
+    json!({ "balances": references })
+}
