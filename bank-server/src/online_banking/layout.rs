@@ -305,6 +305,7 @@ pub(super) fn problem(state: &OnlineBanking, visit: &Visit, told: &Told) -> Http
                 Next::Start => p { a.button href="/" { (texts.frame.to_start) } }
                 Next::LogIn => p { a.button href="/log-in" { (texts.frame.to_log_in) } }
                 Next::Consents => p { a.button href="/consents" { (texts.frame.to_consents) } }
+                Next::OtherBanks => p { a.button href="/elsewhere" { (texts.elsewhere.see_all) } }
                 Next::Passkeys => p { a.button href="/passkeys" { (texts.frame.passkeys) } }
                 Next::Phone => p { a.button href="/phone" { (texts.frame.to_phone) } }
                 Next::Nowhere => {}
