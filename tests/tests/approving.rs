@@ -416,7 +416,7 @@ async fn the_phone_shows_what_waits_and_approves_with_the_password() {
     assert_eq!(phone.page.status, 422);
     assert!(phone.page.text().contains("The password is not right"));
     assert_eq!(stage.status(&consent).await, "received");
-    let stale = phone.clone();
+    let mut other_tab = phone.clone();
     phone
         .submit("/approve", &[("password", &stage.anna.password)])
         .await;
@@ -427,11 +427,10 @@ async fn the_phone_shows_what_waits_and_approves_with_the_password() {
         phone.page
     );
     assert_eq!(stage.status(&consent).await, "valid");
-    let mut stale = stale;
-    stale
+    other_tab
         .submit("/approve", &[("password", &stage.anna.password)])
         .await;
-    assert_eq!(stale.page.status, 409);
+    assert_eq!(other_tab.page.status, 409);
 
     let consent = stage.consent(&json!({ "balances": [] })).await;
     let id = stage
