@@ -18,7 +18,6 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::calendar::Calendar;
 use crate::config::{Config, Fault, OnlineBankingConfig, Origin, ProxiedConfig};
-use crate::consent::Approvals;
 use crate::consent::authorisation::Authorisations;
 use crate::core_banking::CoreBanking;
 use crate::core_banking::ledger::Ledger;
@@ -185,7 +184,6 @@ impl BankServer {
             .unwrap_or_else(|| Arc::new(Ledger::new(database.clone())));
         let consents = Consents::new(database.clone());
         let calendar = Calendar::new(Arc::clone(&self.clock), self.config.bank.time_zone);
-        let approvals = Approvals::new(consents.clone(), Arc::clone(&core), calendar.clone());
         let vault = Vault::open_file(&self.config.key_file(), Arc::clone(&self.randomness))?;
         let pages = self
             .config
@@ -222,7 +220,7 @@ impl BankServer {
                 core: Arc::clone(&core),
                 sessions: Sessions::new(database.clone(), pages.lasting),
                 lasting: pages.lasting,
-                sca,
+                sca: sca.clone(),
                 authorisations: authorisations.clone(),
                 elsewhere: Elsewhere::new(ElsewhereParts {
                     banks: self.config.other_banks.clone(),
@@ -312,8 +310,8 @@ impl BankServer {
             online_banking_address,
             origin,
             operator_address,
-            approvals,
             authorisations,
+            sca,
             trust,
             report,
             reread,
@@ -601,8 +599,8 @@ pub struct RunningBank {
     online_banking_address: Option<SocketAddr>,
     origin: Option<Origin>,
     operator_address: SocketAddr,
-    approvals: Approvals,
     authorisations: Authorisations,
+    sca: Sca,
     trust: Arc<Trust<Licences>>,
     report: Arc<ArcSwap<Report>>,
     reread: Arc<Notify>,
@@ -647,16 +645,16 @@ impl RunningBank {
         &self.organisation
     }
 
-    /// The customers' side of consents.
-    #[must_use]
-    pub fn approvals(&self) -> &Approvals {
-        &self.approvals
-    }
-
     /// What TPPs and customers do to authorisations.
     #[must_use]
     pub fn authorisations(&self) -> &Authorisations {
         &self.authorisations
+    }
+
+    /// How customers prove who they are.
+    #[must_use]
+    pub fn sca(&self) -> &Sca {
+        &self.sca
     }
 
     /// Whom the bank trusts; replaceable while it runs.

@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use bank_client::environment::{Clock as _, ManualClock, SystemClock};
 use bank_server::config::{Config, LimitsConfig};
-use bank_server::core_banking::PsuId;
 use bank_server::{BankServer, RunningBank};
-use chrono::{Days, NaiveDate, TimeDelta};
+use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 use fixtures::pki::Identity;
 use fixtures::sandbox::{CUSTOMER, Options, Sandbox};
 use fixtures::world::{Bank, SampleAccount};
@@ -14,6 +13,7 @@ use serde_json::{Value, json};
 use shared_types::register::RegisterFile;
 use tempfile::TempDir;
 
+use crate::customer;
 use crate::http::{Response, Tpp};
 use crate::patience::wait_for;
 
@@ -92,7 +92,7 @@ impl Banks {
         let created = self.ask_for_consent(tpp, access).await;
         assert_eq!(created.status, 201, "{created:?}");
         let id = created.json()["consentId"].as_str().unwrap().to_owned();
-        self.approve(&id).await;
+        self.approve(tpp, &id).await;
         id
     }
 
@@ -108,13 +108,31 @@ impl Banks {
         .await;
     }
 
-    pub async fn approve(&self, consent_id: &str) {
-        let approvals = self.sandbox.bank(Bank::B).running.approvals();
-        approvals
-            .approve(consent_id, &PsuId(CUSTOMER.to_owned()))
-            .await
-            .unwrap();
+    /// Moves the clock on to that time.
+    pub fn move_to(&self, time: &str) {
+        let time: DateTime<Utc> = time.parse().unwrap();
+        let by = time - self.clock.now();
+        assert!(by >= TimeDelta::zero(), "that time has passed");
+        self.clock.advance(by);
     }
+
+    /// The story's customer approves a consent of that TPP.
+    pub async fn approve(&self, tpp: &Tpp, consent_id: &str) {
+        customer::approve(
+            &self.sandbox.bank(Bank::B).running,
+            &tpp.identity,
+            consent_id,
+        )
+        .await;
+    }
+}
+
+/// Bank B once more, on the same database, set up in another way.
+pub async fn bank_b_also(banks: &Banks, change: impl FnOnce(&mut Config)) -> RunningBank {
+    let mut config = Config::read(&banks.folder.path().join("bank-b.toml")).unwrap();
+    change(&mut config);
+    let clock: Arc<ManualClock> = Arc::clone(&banks.clock);
+    BankServer::new(config).clock(clock).start().await.unwrap()
 }
 
 /// Bank B once more, with limits of the test's own, and an empty database.

@@ -6,6 +6,7 @@ pub mod authority;
 pub mod banks;
 pub mod browser;
 pub mod chromium;
+pub mod customer;
 pub mod front;
 pub mod gateway;
 pub mod held;

@@ -31,7 +31,7 @@ async fn a_consent_lives_from_received_to_terminated() {
         tpp.read("/v1/accounts", id).await.refusal(),
         "401 CONSENT_INVALID"
     );
-    banks.approve(id).await;
+    banks.approve(&tpp, id).await;
     assert_eq!(
         tpp.get(&status, &[]).await.json(),
         json!({ "consentStatus": "valid" })

@@ -29,7 +29,7 @@ async fn answers_to_all_operations_are_valid_after_the_standard() {
         .ask_for_consent(&tpp, &json!({ "allPsd2": "allAccounts" }))
         .await;
     let consent = created.json()["consentId"].as_str().unwrap().to_owned();
-    banks.approve(&consent).await;
+    banks.approve(&tpp, &consent).await;
     let valid = |schema: &str, value: &Value| {
         let found = faults(reference, schema, value);
         assert!(found.is_empty(), "{schema}: {found:#?}\n{value:#}");

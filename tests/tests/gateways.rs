@@ -6,17 +6,16 @@ use std::sync::Arc;
 
 use bank_client::environment::Clock as _;
 use bank_server::RunningBank;
-use bank_server::core_banking::PsuId;
 use bank_server::transport::certificate_header::HeaderForm;
 use chrono::TimeDelta;
 use fixtures::outsider::{Met, Tls, call};
 use fixtures::pki::{Identity, Wanted};
-use fixtures::sandbox::CUSTOMER;
 use openssl::base64::encode_block;
 use openssl::x509::X509;
 use serde_json::json;
 use shared_types::register::Status;
 use tests::banks::Banks;
+use tests::customer;
 use tests::gateway::{Asks, Gateway, Held, Kind, Proxied, Relay, self_signed};
 use tests::http::Tpp;
 use tests::patience::wait_for;
@@ -58,8 +57,7 @@ async fn consent(banks: &Banks, bank: &RunningBank, tpp: &Tpp) -> String {
         .await;
     assert_eq!(created.status, 201, "{created:?}");
     let id = created.json()["consentId"].as_str().unwrap().to_owned();
-    let customer = PsuId(CUSTOMER.to_owned());
-    bank.approvals().approve(&id, &customer).await.unwrap();
+    customer::approve(bank, &banks.sandbox.pki.bank_a.qwac, &id).await;
     id
 }
 

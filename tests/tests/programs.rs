@@ -348,7 +348,7 @@ async fn bank_client_asks_for_people_and_for_programs() {
             && said.contains("to do: "),
         "{said}"
     );
-    banks.approve(id).await;
+    banks.approve(&banks.a_at_b(), id).await;
 
     let accounts = json_of(&["accounts", "--consent", id, "--with-balance"]);
     assert_eq!(accounts.as_array().unwrap().len(), 1);

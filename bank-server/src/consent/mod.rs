@@ -3,14 +3,12 @@
 //!
 //! All of it is pure but [`authorisation`], which applies the rules to the store.
 
-mod approval;
 pub mod authorisation;
 mod grants;
 mod request;
 mod state;
 mod usage;
 
-pub use self::approval::{ApprovalError, Approvals};
 pub use self::grants::{NotTheCustomers, chosen, grants, is_bank_offered};
 pub use self::request::{Violation, check_request};
 pub use self::state::{Event, after, last_action_day, standing};

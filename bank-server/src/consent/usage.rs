@@ -33,9 +33,10 @@ impl ConsentRules {
     /// The first day whose transactions a consent shows now.
     #[must_use]
     pub fn first_day(&self, consent: &Consent, now: DateTime<Utc>, today: NaiveDate) -> NaiveDate {
+        // Whole seconds: that is how the time of the authentication is kept.
         let fresh = consent
             .authenticated
-            .is_some_and(|time| now.signed_duration_since(time) <= self.history);
+            .is_some_and(|time| now.timestamp() - time.timestamp() <= self.history.num_seconds());
         let recent = today.checked_sub_days(Days::new(self.history_days.into()));
         if fresh {
             NaiveDate::MIN

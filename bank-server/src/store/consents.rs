@@ -241,38 +241,6 @@ impl Consents {
         .await?;
         Ok(())
     }
-
-    /// Makes a `received` consent `valid`, opening exactly `grants`. Says whether it did: a consent that is no longer
-    /// `received` stays as it is.
-    ///
-    /// An older recurring consent of the same customer and TPP ends with that, and not before.
-    pub async fn approve(
-        &self,
-        id: &str,
-        psu: &PsuId,
-        access: &AccountAccess,
-        grants: &[Grant],
-        now: DateTime<Utc>,
-    ) -> Result<bool, StoreError> {
-        let mut transaction = self.database.begin_write().await?;
-        let changed = sqlx::query(
-            "UPDATE consent SET status = $1, psu = $2, last_action = $3, authenticated = $3 \
-             WHERE id = $4 AND status = 'received'",
-        )
-        .bind(ConsentStatus::Valid.as_str())
-        .bind(&psu.0)
-        .bind(now.timestamp())
-        .bind(id)
-        .execute(&mut *transaction)
-        .await?;
-        if changed.rows_affected() == 0 {
-            return Ok(false);
-        }
-        open_accounts(&mut transaction, id, access, grants).await?;
-        replace_older(&mut transaction, id, now).await?;
-        transaction.commit().await?;
-        Ok(true)
-    }
 }
 
 /// Writes down what a consent opens.

@@ -1,0 +1,176 @@
+//! The story's customer at Bank B, with her password, her authenticator and her phone: what she does at the bank, without
+//! the bank's pages.
+
+use std::sync::Arc;
+
+use bank_client::environment::{Clock, ManualClock, Randomness as _, SystemRandomness};
+use bank_server::config::Config;
+use bank_server::consent::authorisation::{AuthorisationError, Authorisations, Done, Rules, Start};
+use bank_server::core_banking::PsuId;
+use bank_server::core_banking::ledger::Ledger;
+use bank_server::sca::{MethodId, Proof, Sca, Source, Subject, code_at};
+use bank_server::store::Database;
+use bank_server::store::vault::Vault;
+use bank_server::{Calendar, RunningBank};
+use chrono::TimeDelta;
+use fixtures::pki::Identity;
+use fixtures::sandbox::CUSTOMER;
+use fixtures::world::{Bank, SampleCustomer};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+use shared_types::authorisation::{ScaApproach, Secret};
+use shared_types::eidas::{OrganisationId, identify};
+
+use crate::banks::Banks;
+
+/// The story's customer approves a consent of that TPP, on a phone that the bank knows.
+pub async fn approve(bank: &RunningBank, tpp: &Identity, consent_id: &str) {
+    let psu = PsuId(CUSTOMER.to_owned());
+    let organisation = organisation_of(tpp);
+    let service = bank.authorisations();
+    let started = service.start(Start {
+        tpp: &organisation,
+        consent_id,
+        request_id: SystemRandomness.uuid(),
+        psu: Some(&psu),
+        approach: ScaApproach::Decoupled,
+        redirect_uri: None,
+        nok_redirect_uri: None,
+    });
+    let id = started.await.unwrap().id;
+    let phone = bank.sca().phones().enrol(&psu).await.unwrap();
+    service.claim(&id, &psu).await.unwrap();
+    let subject = Subject::authorisation(&id);
+    let source = Source::Device("phone");
+    let proof = bank
+        .sca()
+        .prove(&psu, MethodId::App, &subject, &phone.0, source)
+        .await;
+    service.approve(&id, proof.unwrap(), None).await.unwrap();
+}
+
+/// Whom a certificate names.
+fn organisation_of(identity: &Identity) -> OrganisationId {
+    let leaf = CertificateDer::from_pem_slice(identity.chain_pem.as_bytes()).unwrap();
+    identify(&leaf).unwrap().organisation
+}
+
+/// A customer of Bank B.
+pub struct Customer {
+    pub psu: PsuId,
+    known: SampleCustomer,
+    sca: Sca,
+    authorisations: Authorisations,
+    clock: Arc<ManualClock>,
+}
+
+impl Customer {
+    /// The story's.
+    pub async fn of(banks: &Banks) -> Self {
+        Self::named(banks, CUSTOMER, false).await
+    }
+
+    /// Any, at a bank whose TPPs have to confirm, or not.
+    pub async fn named(banks: &Banks, id: &str, confirmation_code: bool) -> Self {
+        let config = Config::read(&banks.folder.path().join("bank-b.toml")).unwrap();
+        let database = Database::open(&config.store.path).await.unwrap();
+        let randomness = Arc::new(SystemRandomness);
+        let vault = Vault::open_file(&config.key_file(), randomness.clone()).unwrap();
+        let clock: Arc<dyn Clock> = banks.clock.clone();
+        let calendar = Calendar::new(clock, config.bank.time_zone);
+        let sca = Sca::new(&database, vault, None, calendar.clone(), randomness.clone());
+        let rules = Rules {
+            lifetime: TimeDelta::minutes(config.sca.authorisation_minutes.into()),
+            confirmation_code,
+            exempt_account_list: false,
+        };
+        let core = Arc::new(Ledger::new(database.clone()));
+        let authorisations =
+            Authorisations::new(&database, core, sca.clone(), calendar, randomness, rules);
+        let customers = &banks.sandbox.bank(Bank::B).customers;
+        let known = customers.iter().find(|customer| customer.id == id).unwrap();
+        Self {
+            psu: PsuId(id.to_owned()),
+            known: known.clone(),
+            sca,
+            authorisations,
+            clock: banks.clock.clone(),
+        }
+    }
+
+    pub fn password(&self) -> Secret {
+        Secret::new(&self.known.password).unwrap()
+    }
+
+    /// What her authenticator shows now.
+    pub fn code(&self) -> Secret {
+        let now = self.clock.now().timestamp();
+        Secret::new(code_at(&self.known.secret, now)).unwrap()
+    }
+
+    /// Her authenticator shows the next code.
+    pub fn wait_for_the_next_code(&self) {
+        self.clock.advance(TimeDelta::seconds(30));
+    }
+
+    /// Enrols a phone; what it keeps is returned.
+    pub async fn enrol_phone(&self) -> String {
+        self.sca.phones().enrol(&self.psu).await.unwrap().0
+    }
+
+    /// Logs in at the bank and approves with a code, as on the bank's pages.
+    pub async fn approve_at_the_bank(&self, id: &str) -> Result<Done, AuthorisationError> {
+        self.authorisations.claim(id, &self.psu).await?;
+        let proof = self.prove(id, MethodId::Totp, self.code().expose()).await?;
+        self.authorisations.approve(id, proof, None).await
+    }
+
+    /// What waits on her phone, by the ids.
+    pub async fn waiting(&self) -> Vec<String> {
+        let waiting = self.authorisations.waiting_for(&self.psu).await.unwrap();
+        waiting
+            .into_iter()
+            .map(|page| page.authorisation.id)
+            .collect()
+    }
+
+    /// Approves on the phone.
+    pub async fn approve_on_the_phone(
+        &self,
+        id: &str,
+        phone: &str,
+    ) -> Result<Done, AuthorisationError> {
+        self.authorisations.claim(id, &self.psu).await?;
+        let proof = self.prove(id, MethodId::App, phone).await?;
+        self.authorisations.approve(id, proof, None).await
+    }
+
+    /// Logs in and refuses.
+    pub async fn refuse(&self, id: &str) -> Result<Done, AuthorisationError> {
+        self.authorisations.claim(id, &self.psu).await?;
+        self.authorisations.refuse(id, &self.psu).await
+    }
+
+    /// Takes back a consent.
+    pub async fn revoke(&self, consent: &str) -> bool {
+        self.authorisations
+            .revoke(&self.psu, consent)
+            .await
+            .unwrap()
+    }
+
+    async fn prove(
+        &self,
+        id: &str,
+        method: MethodId,
+        answer: &str,
+    ) -> Result<Proof, AuthorisationError> {
+        let subject = Subject::authorisation(id);
+        self.sca.challenge(&self.psu, method, &subject).await?;
+        let proof = self
+            .sca
+            .prove(&self.psu, method, &subject, answer, Source::UnknownBrowser)
+            .await?;
+        Ok(proof)
+    }
+}

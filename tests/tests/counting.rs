@@ -1,0 +1,302 @@
+//! How often a consent may be used: each endpoint and account by itself, by the bank's day, and exactly.
+
+use bank_server::config::Config;
+use chrono::{Days, Months, TimeDelta};
+use serde_json::{Value, json};
+use tests::banks::{Banks, bank_b_also};
+use tests::http::{Response, Tpp};
+
+const PSU: (&str, &str) = ("PSU-IP-Address", "192.0.2.7");
+
+/// A consent for everything, that allows so many unattended reads a day; approved.
+async fn consent(banks: &Banks, tpp: &Tpp, change: impl FnOnce(&mut Value)) -> String {
+    let mut body = banks.consent_body(&json!({ "allPsd2": "allAccounts" }));
+    body["frequencyPerDay"] = 4.into();
+    body["validUntil"] = json!(banks.today().checked_add_days(Days::new(150)).unwrap());
+    change(&mut body);
+    let created = tpp.post("/v1/consents", &[PSU], &body.to_string()).await;
+    assert_eq!(created.status, 201, "{created:?}");
+    let id = created.json()["consentId"].as_str().unwrap().to_owned();
+    banks.approve(tpp, &id).await;
+    id
+}
+
+async fn attended(tpp: &Tpp, path: &str, consent: &str) -> Response {
+    tpp.get(path, &[("Consent-ID", consent), PSU]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_eight_threads_that_hammer_exactly_four_reads_succeed() {
+    let banks = Banks::start().await;
+    let tpp = banks.a_at_b();
+    // The same bank, twice: what counts is in the database.
+    let twin = bank_b_also(&banks, |_| ()).await;
+    let at_twin = Tpp::new(twin.xs2a_address(), tpp.identity.clone());
+    for path in ["/v1/accounts", "/v1/card-accounts"] {
+        let consent = consent(&banks, &tpp, |_| ()).await;
+        let threads: Vec<_> = (0..8)
+            .map(|number| {
+                let tpp = if number % 2 == 0 { &tpp } else { &at_twin }.clone();
+                let consent = consent.clone();
+                tokio::spawn(async move {
+                    let mut statuses = Vec::new();
+                    for _ in 0..3 {
+                        statuses.push(tpp.read(path, &consent).await.status);
+                    }
+                    statuses
+                })
+            })
+            .collect();
+        let mut statuses = Vec::new();
+        for thread in threads {
+            statuses.extend(thread.await.unwrap());
+        }
+        let with = |status: u16| statuses.iter().filter(|found| **found == status).count();
+        assert_eq!((with(200), with(429)), (4, 20), "{path}: {statuses:?}");
+    }
+    twin.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_endpoint_and_account_counts_by_itself_and_the_customers_presence_not_at_all() {
+    let banks = Banks::start().await;
+    let tpp = banks.a_at_b();
+    let accounts = banks.accounts_at_b();
+    let (first, second, card) = (accounts[0].id, accounts[1].id, accounts[3].id);
+    let consent = consent(&banks, &tpp, |body| body["frequencyPerDay"] = 2.into()).await;
+    let since = banks.today().checked_sub_months(Months::new(2)).unwrap();
+    let days = format!("dateFrom={since}&bookingStatus=booked");
+    let listed = attended(
+        &tpp,
+        &format!("/v1/accounts/{first}/transactions?{days}"),
+        &consent,
+    )
+    .await
+    .json();
+    let booked = listed["transactions"]["booked"].as_array().unwrap();
+    let details = |index: usize| {
+        booked[index]["_links"]["transactionDetails"]["href"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    for path in [
+        "/v1/accounts".to_owned(),
+        "/v1/card-accounts".to_owned(),
+        format!("/v1/accounts/{first}"),
+        format!("/v1/accounts/{second}"),
+        format!("/v1/card-accounts/{card}"),
+        format!("/v1/accounts/{first}/balances"),
+        format!("/v1/accounts/{second}/balances"),
+        format!("/v1/card-accounts/{card}/balances"),
+        format!("/v1/accounts/{first}/transactions?{days}"),
+        format!("/v1/accounts/{second}/transactions?{days}"),
+        format!("/v1/card-accounts/{card}/transactions?{days}"),
+        details(0),
+        details(1),
+    ] {
+        for expected in [200, 200, 429, 429] {
+            let answer = tpp.read(&path, &consent).await;
+            assert_eq!(answer.status, expected, "{path}");
+            if expected == 429 {
+                assert_eq!(answer.refusal(), "429 ACCESS_EXCEEDED");
+            }
+        }
+        for _ in 0..3 {
+            assert_eq!(attended(&tpp, &path, &consent).await.status, 200, "{path}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_for_another_reason_does_not_count() {
+    let banks = Banks::start().await;
+    let tpp = banks.a_at_b();
+    let account = banks.accounts_at_b()[0].id;
+    let consent = consent(&banks, &tpp, |body| body["frequencyPerDay"] = 1.into()).await;
+    let list = format!("/v1/accounts/{account}/transactions");
+    let today = banks.today();
+    for wrong in [
+        format!("{list}?bookingStatus=booked"),
+        format!("{list}?bookingStatus=none&dateFrom={today}"),
+        format!("{list}?bookingStatus=booked&dateFrom={today}&page=made-up"),
+        format!("{list}/none"),
+        "/v1/accounts?withBalance=perhaps".to_owned(),
+    ] {
+        for _ in 0..2 {
+            let status = tpp.read(&wrong, &consent).await.status;
+            assert!([400, 404].contains(&status), "{wrong}: {status}");
+        }
+    }
+    for right in [
+        format!("{list}?bookingStatus=booked&dateFrom={today}"),
+        "/v1/accounts".to_owned(),
+    ] {
+        assert_eq!(tpp.read(&right, &consent).await.status, 200, "{right}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_are_one_read_and_nobody_can_make_up_a_page() {
+    let banks = Banks::start().await;
+    let tpp = banks.a_at_b();
+    let accounts = banks.accounts_at_b();
+    let consent = consent(&banks, &tpp, |body| body["frequencyPerDay"] = 1.into()).await;
+    let since = banks.today().checked_sub_months(Months::new(2)).unwrap();
+    let path = |account: usize| {
+        let id = accounts[account].id;
+        format!(
+            "/v1/accounts/{id}/transactions?dateFrom={since}&bookingStatus=both&pageSize=5&withBalance=true"
+        )
+    };
+    let next = |answer: &Response| {
+        let link = &answer.json()["transactions"]["_links"]["next"]["href"];
+        link.as_str().map(str::to_owned)
+    };
+    let first = tpp.read(&path(0), &consent).await;
+    assert!(first.json()["balances"].is_array());
+    let mut page = next(&first).expect("more than one page");
+    let second = page.clone();
+    for _ in 0..3 {
+        let answer = tpp.read(&page, &consent).await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(
+            answer.json()["balances"],
+            Value::Null,
+            "balances are counted"
+        );
+        page = next(&answer).unwrap_or(page);
+    }
+    let with_balances = tpp
+        .read(&format!("{second}&withBalance=true"), &consent)
+        .await;
+    assert_eq!(with_balances.json()["balances"], Value::Null);
+    assert_eq!(
+        tpp.read(&path(0), &consent).await.refusal(),
+        "429 ACCESS_EXCEEDED"
+    );
+
+    // A page of one list is none of another, nor one with other days, nor of another consent.
+    let refused = "400 FORMAT_ERROR page";
+    let (_, token) = second.split_once("&page=").unwrap();
+    let moved = path(1).replace("&withBalance=true", "") + "&page=" + token;
+    let other_days = second.replace(&since.to_string(), "2020-01-01");
+    let touched = second
+        .replacen("&page=b", "&page=p", 1)
+        .replacen("&page=p", "&page=b", 1)
+        + "x";
+    let made_up = path(0) + "&page=b.2020-01-01.1.1800000000.AAAA";
+    for wrong in [moved, other_days, touched, made_up] {
+        assert_eq!(
+            tpp.read(&wrong, &consent).await.refusal(),
+            refused,
+            "{wrong}"
+        );
+    }
+    let another = banks
+        .approved_consent(
+            &banks.at_b(&banks.sandbox.pki.bank_r.qwac),
+            &json!({ "allPsd2": "allAccounts" }),
+        )
+        .await;
+    let stranger = banks.at_b(&banks.sandbox.pki.bank_r.qwac);
+    assert_eq!(stranger.read(&second, &another).await.refusal(), refused);
+
+    // A walk lasts an hour.
+    banks.clock.advance(TimeDelta::minutes(60));
+    assert_eq!(tpp.read(&second, &consent).await.status, 200);
+    banks.clock.advance(TimeDelta::seconds(1));
+    assert_eq!(tpp.read(&second, &consent).await.refusal(), refused);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_count_begins_anew_at_the_banks_midnight_whatever_the_clocks_do() {
+    let banks = Banks::start().await;
+    let berlin = |config: &mut Config| config.bank.time_zone = "Europe/Berlin".parse().unwrap();
+    let bank = bank_b_also(&banks, berlin).await;
+    let tpp = Tpp::new(bank.xs2a_address(), banks.a_at_b().identity);
+    // A day in winter, one of 23 hours, and one of 25.
+    for (begin, last_second) in [
+        ("2027-01-14T23:00:00Z", "2027-01-15T22:59:59Z"),
+        ("2027-03-27T23:00:00Z", "2027-03-28T21:59:59Z"),
+        ("2027-10-30T22:00:00Z", "2027-10-31T22:59:59Z"),
+    ] {
+        let midnight: chrono::DateTime<chrono::Utc> = begin.parse().unwrap();
+        banks.move_to(&(midnight - TimeDelta::hours(1)).to_rfc3339());
+        let consent = consent(&banks, &tpp, |body| body["frequencyPerDay"] = 1.into()).await;
+        let read = async || tpp.read("/v1/accounts", &consent).await.status;
+        assert_eq!(
+            (read().await, read().await),
+            (200, 429),
+            "the evening before"
+        );
+        banks.move_to(&(midnight - TimeDelta::seconds(1)).to_rfc3339());
+        assert_eq!(read().await, 429, "{begin}: a second before midnight");
+        banks.move_to(begin);
+        assert_eq!((read().await, read().await), (200, 429), "{begin}");
+        banks.move_to(last_second);
+        assert_eq!(read().await, 429, "{last_second}");
+        banks.clock.advance(TimeDelta::seconds(1));
+        assert_eq!(
+            (read().await, read().await),
+            (200, 429),
+            "after {last_second}"
+        );
+    }
+    bank.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consent_for_one_read_opens_each_resource_once_and_ends() {
+    let banks = Banks::start().await;
+    let tpp = banks.a_at_b();
+    let account = banks.accounts_at_b()[0].id;
+    let once = |body: &mut Value| {
+        body["recurringIndicator"] = false.into();
+        body["frequencyPerDay"] = 1.into();
+    };
+    let status = async |consent: &str| {
+        let path = format!("/v1/consents/{consent}/status");
+        tpp.get(&path, &[]).await.json()["consentStatus"].clone()
+    };
+    // By time: it opens transactions, of which there is always one more to look at.
+    let by_time = consent(&banks, &tpp, once).await;
+    let balances = format!("/v1/accounts/{account}/balances");
+    banks.clock.advance(TimeDelta::days(1));
+    for path in [
+        "/v1/accounts?withBalance=true",
+        "/v1/card-accounts",
+        &balances,
+    ] {
+        assert_eq!(attended(&tpp, path, &by_time).await.status, 200, "{path}");
+        for again in [
+            attended(&tpp, path, &by_time).await,
+            tpp.read(path, &by_time).await,
+        ] {
+            assert_eq!(again.refusal(), "429 ACCESS_EXCEEDED", "{path}");
+        }
+    }
+    banks
+        .clock
+        .advance(TimeDelta::minutes(20) - TimeDelta::seconds(1));
+    assert_eq!(status(&by_time).await, "valid");
+    banks.clock.advance(TimeDelta::seconds(1));
+    assert_eq!(status(&by_time).await, "expired");
+    let late = tpp.read(&format!("/v1/accounts/{account}"), &by_time).await;
+    assert_eq!(late.refusal(), "401 CONSENT_EXPIRED");
+
+    // By use: all that it opens was read.
+    let by_use = consent(&banks, &tpp, |body| {
+        once(body);
+        body["access"] = json!({ "availableAccounts": "allAccounts" });
+    })
+    .await;
+    assert_eq!(tpp.read("/v1/accounts", &by_use).await.status, 200);
+    assert_eq!(status(&by_use).await, "valid", "the card is left");
+    assert_eq!(tpp.read("/v1/card-accounts", &by_use).await.status, 200);
+    assert_eq!(status(&by_use).await, "expired");
+    assert_eq!(
+        tpp.read("/v1/card-accounts", &by_use).await.refusal(),
+        "401 CONSENT_EXPIRED"
+    );
+}
