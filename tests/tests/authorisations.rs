@@ -3,6 +3,8 @@
 use bank_client::authorisations::{ApprovalOptions, NextStep};
 use bank_client::{Bank, ErrorKind};
 use bank_server::config::{Approach, Config, RedirectUris};
+use bank_server::core_banking::ledger::import;
+use bank_server::store::Database;
 use chrono::{Days, TimeDelta};
 use fixtures::sandbox::CUSTOMER;
 use fixtures::world;
@@ -777,6 +779,61 @@ async fn a_consent_is_not_approved_for_one_customer_and_used_for_anothers_accoun
     );
     let read = bank.with_consent(consent).accounts(false).await;
     assert_eq!(refusal(read), "401 CONSENT_INVALID");
+}
+
+/// An account of which two customers dispose together.
+const JOINT: &str = "DE89370400440532013000";
+
+async fn open_joint_account(banks: &Banks, other: &str) {
+    let config = Config::read(&banks.folder.path().join("bank-b.toml")).unwrap();
+    let database = Database::open(&config.store.path).await.unwrap();
+    let account = json!({ "account": {
+        "id": "5f0d7c1e-5d0c-4a53-9a8e-0d6b0b1a7c11",
+        "customer": CUSTOMER, "holders": [other], "approvals": 2,
+        "openingBalance": "100.00", "closingBalance": "100.00",
+        "details": { "iban": JOINT, "currency": "EUR" },
+    } });
+    let world = format!("{}\n{account}\n", json!({ "world": { "version": 1 } }));
+    import(&database, world.as_bytes()).await.unwrap();
+    database.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_of_two_takes_the_approval_of_both() {
+    let banks = Banks::start().await;
+    let bank = client(&banks);
+    let (one, two) = (Customer::of(&banks).await, customers_other(&banks).await);
+    open_joint_account(&banks, &two.psu.0).await;
+    let body = json!({
+        "access": { "balances": [{ "iban": JOINT }] },
+        "recurringIndicator": true, "frequencyPerDay": 100,
+        "validUntil": banks.today() + Days::new(30),
+    });
+    let wanted: ConsentRequest = serde_json::from_value(body).unwrap();
+    let options = ApprovalOptions::new();
+    let asked = bank.ask_for_consent(&wanted, DEVICE, &options).await.unwrap();
+    let consent = &asked.consent.consent_id;
+    let first = asked.authorisation_id().unwrap();
+    one.approve_at_the_bank(first).await.unwrap();
+    let status = async || bank.consent_status(consent).await.unwrap();
+    assert_eq!(status().await, ConsentStatus::PartiallyAuthorised);
+    let read = bank.with_consent(consent).accounts(false).await;
+    assert_eq!(refusal(read), "401 CONSENT_INVALID");
+    let links = bank.consent(consent).await.unwrap().links.unwrap();
+    let path = format!("/v1/consents/{consent}/authorisations");
+    assert_eq!(links.get("startAuthorisation"), Some(&*path));
+
+    // The same customer once more is not two.
+    let second = bank.start_authorisation(consent, &options).await.unwrap();
+    one.wait_for_the_next_code();
+    assert!(one.approve_at_the_bank(&second.id).await.is_err());
+    assert_eq!(status().await, ConsentStatus::PartiallyAuthorised);
+    let third = bank.start_authorisation(consent, &options).await.unwrap();
+    two.approve_at_the_bank(&third.id).await.unwrap();
+    assert_eq!(status().await, ConsentStatus::Valid);
+    assert_eq!(bank.authorisations(consent).await.unwrap().len(), 3);
+    let accounts = bank.with_consent(consent).accounts(true).await.unwrap();
+    assert_eq!(accounts.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

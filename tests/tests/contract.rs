@@ -1,6 +1,7 @@
 //! The wire contract: the Berlin Group's own document as the judge, and our own document of the interface.
 
 use chrono::Months;
+use fixtures::sandbox::CUSTOMER;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -14,6 +15,8 @@ use shared_types::consent::{
 };
 use shared_types::transaction::{TransactionResponse, TransactionsResponse};
 use tests::banks::Banks;
+use tests::customer::Customer;
+use tests::http::Response;
 use tests::reference::{document, faults};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -123,6 +126,102 @@ async fn answers_to_all_operations_are_valid_after_the_standard() {
         assert!(schema.contains(&answer.status.to_string()), "{answer:?}");
         valid(&format!("/components/schemas/{schema}"), &answer.json());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_about_authorisations_are_valid_after_the_standard() {
+    let Some(reference) = document() else { return };
+    let banks = Banks::start().await;
+    let (tpp, customer) = (banks.a_at_b(), Customer::of(&banks).await);
+    customer.enrol_phone().await;
+    let valid = |schema: &str, answer: &Response, status: u16| {
+        assert_eq!(answer.status, status, "{schema}: {answer:?}");
+        let value = answer.json();
+        let found = faults(reference, &format!("/components/schemas/{schema}"), &value);
+        assert!(found.is_empty(), "{schema}: {found:#?}\n{value:#}");
+        value
+    };
+    let who = ("PSU-ID", CUSTOMER);
+    let ask = async |headers: &[(&str, &str)]| {
+        let body = banks.consent_body(&json!({ "availableAccounts": "allAccounts" }));
+        let headers: Vec<_> = [("PSU-IP-Address", "192.0.2.7")]
+            .iter()
+            .chain(headers)
+            .copied()
+            .collect();
+        let created = tpp.post("/v1/consents", &headers, &body.to_string()).await;
+        valid("consentsResponse-201", &created, 201)
+    };
+    // By redirect and in the app: the consent's own answer, and where it stands.
+    for headers in [
+        vec![],
+        vec![who, ("TPP-Decoupled-Preferred", "true")],
+        vec![("TPP-Explicit-Authorisation-Preferred", "true")],
+    ] {
+        let created = ask(&headers).await;
+        if let Some(path) = created["_links"]["scaStatus"]["href"].as_str() {
+            valid("scaStatusResponse", &tpp.get(path, &[]).await, 200);
+        }
+        let consent = created["consentId"].as_str().unwrap();
+        let answer = tpp.get(&format!("/v1/consents/{consent}"), &[]).await;
+        valid("consentInformationResponse-200_json", &answer, 200);
+    }
+    // Embedded: step by step.
+    let created = ask(&[("TPP-Redirect-Preferred", "false")]).await;
+    let consent = created["consentId"].as_str().unwrap();
+    let list = format!("/v1/consents/{consent}/authorisations");
+    let started = valid(
+        "startScaprocessResponse",
+        &tpp.post(&list, &[], "{}").await,
+        201,
+    );
+    let path = format!("{list}/{}", started["authorisationId"].as_str().unwrap());
+    valid("authorisations", &tpp.get(&list, &[]).await, 200);
+    let put = async |headers: &[(&str, &str)], body: Value| {
+        tpp.send("PUT", &path, headers, Some(&body.to_string()))
+            .await
+    };
+    let answer = put(&[who], json!({})).await;
+    valid("updatePsuIdentificationResponse", &answer, 200);
+    let answer = put(&[], json!({ "psuData": { "password": "wrong" } })).await;
+    valid("Error401_NG_AIS", &answer, 401);
+    let password = json!({ "psuData": { "password": customer.password().expose() } });
+    let answer = put(&[], password).await;
+    valid("updatePsuAuthenticationResponse", &answer, 200);
+    let answer = put(&[], json!({ "authenticationMethodId": "sms" })).await;
+    valid("Error400_NG_AIS", &answer, 400);
+    let answer = put(&[], json!({ "authenticationMethodId": "totp" })).await;
+    valid("selectPsuAuthenticationMethodResponse", &answer, 200);
+    let answer = put(&[], json!({ "scaAuthenticationData": "wrong" })).await;
+    valid("Error400_NG_AIS", &answer, 400);
+    let answer = put(&[], json!({ "confirmationCode": "early" })).await;
+    valid("Error409_NG_AIS", &answer, 409);
+    let code = customer.code();
+    let answer = put(&[], json!({ "scaAuthenticationData": code.expose() })).await;
+    let done = valid("scaStatusResponse", &answer, 200);
+    valid("authorisationConfirmationResponse", &answer, 200);
+    assert_eq!(done["scaStatus"], "finalised");
+    // What this consent opens is valid too, and so is what it does not.
+    let listed = tpp.read("/v1/accounts", consent).await;
+    valid("accountList", &listed, 200);
+    let listed = tpp.read("/v1/card-accounts", consent).await;
+    valid("cardAccountList", &listed, 200);
+    let never = tpp.get(&format!("{list}/none"), &[]).await;
+    valid("Error403_NG_AIS", &never, 403);
+    let answer = tpp
+        .send("DELETE", &format!("/v1/consents/{consent}"), &[], None)
+        .await;
+    assert_eq!((answer.status, answer.body.len()), (204, 0));
+    // Read too often.
+    let mut body = banks.consent_body(&json!({ "allPsd2": "allAccounts" }));
+    body["frequencyPerDay"] = 1.into();
+    let headers = [("PSU-IP-Address", "192.0.2.7")];
+    let created = tpp.post("/v1/consents", &headers, &body.to_string()).await;
+    let consent = created.json()["consentId"].as_str().unwrap().to_owned();
+    banks.approve(&tpp, &consent).await;
+    tpp.read("/v1/accounts", &consent).await;
+    let answer = tpp.read("/v1/accounts", &consent).await;
+    valid("Error429_NG_AIS", &answer, 429);
 }
 
 /// Where the standard's examples break its own schema, and what is broken.

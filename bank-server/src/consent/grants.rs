@@ -87,6 +87,10 @@ pub fn is_bank_offered(access: &AccountAccess) -> bool {
 }
 
 /// How far an account is opened.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each can be granted without the others"
+)]
 struct Extent {
     details: bool,
     balances: bool,

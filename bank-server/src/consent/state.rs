@@ -63,10 +63,12 @@ pub const fn after(status: ConsentStatus, event: Event) -> Option<ConsentStatus>
         (Received | PartiallyAuthorised, Event::Refused | Event::Lapsed) => Some(Rejected),
         // Before anybody approved, there is nothing to take back: that is refusing.
         (PartiallyAuthorised | Valid, Event::Revoked) => Some(RevokedByPsu),
-        (Received | PartiallyAuthorised | Valid, Event::Terminated) => Some(TerminatedByTpp),
-        (Valid, Event::Replaced) => Some(TerminatedByTpp),
-        (Received | PartiallyAuthorised | Valid, Event::LastDayPassed) => Some(Expired),
-        (Valid, Event::UsedUp) => Some(Expired),
+        (Received | PartiallyAuthorised | Valid, Event::Terminated) | (Valid, Event::Replaced) => {
+            Some(TerminatedByTpp)
+        }
+        (Received | PartiallyAuthorised | Valid, Event::LastDayPassed) | (Valid, Event::UsedUp) => {
+            Some(Expired)
+        }
         _ => None,
     }
 }

@@ -79,7 +79,7 @@ pub struct Grant {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Inserted {
     /// It is stored. For a repeated request: it was stored before, and this is it.
-    Consent(Consent),
+    Consent(Box<Consent>),
     /// The same request id came with another body before.
     OtherBody,
 }
@@ -168,7 +168,7 @@ impl Consents {
         if row.try_get::<String, _>("request_digest")? != new.digest {
             return Ok(Inserted::OtherBody);
         }
-        consent(&row).map(Inserted::Consent)
+        consent(&row).map(|consent| Inserted::Consent(Box::new(consent)))
     }
 
     /// That TPP's consent of that id. Another TPP's is not found, just as one that never was.

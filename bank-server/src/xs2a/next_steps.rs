@@ -48,7 +48,6 @@ pub(super) fn links(
         (ScaApproach::Decoupled, ScaStatus::Received) => {
             links.with("updatePsuIdentification", path)
         }
-        (ScaApproach::Decoupled, _) => links,
         (ScaApproach::Embedded, ScaStatus::Received) => links
             .with("updatePsuIdentification", &*path)
             .with(password, path),
@@ -59,7 +58,7 @@ pub(super) fn links(
         (ScaApproach::Embedded, ScaStatus::ScaMethodSelected) => {
             links.with("authoriseTransaction", path)
         }
-        (ScaApproach::Embedded, _) => links,
+        (ScaApproach::Decoupled | ScaApproach::Embedded, _) => links,
     }
 }
 

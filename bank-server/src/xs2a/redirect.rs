@@ -9,16 +9,16 @@ use url::{Host, Url};
 
 /// Which addresses are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RedirectRules {
+pub(crate) struct RedirectRules {
     /// Any host; otherwise only those that the TPP's certificate names.
-    pub any_host: bool,
+    pub(crate) any_host: bool,
     /// The own machine too, with plain HTTP: for sandboxes.
-    pub loopback: bool,
+    pub(crate) loopback: bool,
 }
 
 /// Why an address is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum RedirectFault {
+pub(crate) enum RedirectFault {
     /// More characters than allowed.
     #[error("the address is longer than {LONGEST} characters")]
     TooLong,
@@ -40,10 +40,14 @@ pub enum RedirectFault {
 }
 
 /// The longest address that is taken, in characters.
-pub const LONGEST: usize = 2048;
+pub(crate) const LONGEST: usize = 2048;
 
 /// The address, if it is one that a TPP whose certificate names those hosts may send its customers to.
-pub fn check(text: &str, hosts: &[String], rules: RedirectRules) -> Result<Url, RedirectFault> {
+pub(crate) fn check(
+    text: &str,
+    hosts: &[String],
+    rules: RedirectRules,
+) -> Result<Url, RedirectFault> {
     if text.chars().count() > LONGEST {
         return Err(RedirectFault::TooLong);
     }
