@@ -132,7 +132,7 @@ impl Story {
             assert!(text.contains(&self.name(bank).replace(' ', "")));
         }
         for currency in ["EUR", "USD", "CHF"] {
-            assert!(text.contains(&format!("Togetherin{currency}")), "{text}");
+            assert!(text.contains(&format!("In{currency}")), "{text}");
         }
         assert!(text.contains("asofnow"), "{text}");
     }
@@ -226,6 +226,8 @@ async fn a_passkey_logs_in_and_gives_access() {
     story.open(Bank::A, "/").await;
     story.give_password(Bank::A).await;
     browser.sees_heading("Confirm that it is you").await;
+    browser.follow("Use a passkey instead").await;
+    browser.sees("Your device asks for your fingerprint").await;
     browser.look_at("log-in-with-passkey").await;
     browser.press("Log in").await;
     browser.sees_heading("Accounts").await;
@@ -256,6 +258,8 @@ async fn a_passkey_logs_in_and_gives_access() {
     };
     browser.open(&link).await;
     browser.sees_heading("Give access to your accounts?").await;
+    browser.follow("Use a passkey instead").await;
+    browser.sees("Your device asks for your fingerprint").await;
     browser.look_at("approve-with-passkey").await;
     browser.press("Give access").await;
     browser.sees_heading("Log in").await;
