@@ -218,7 +218,7 @@ async fn answers_about_authorisations_are_valid_after_the_standard() {
     let headers = [("PSU-IP-Address", "192.0.2.7")];
     let created = tpp.post("/v1/consents", &headers, &body.to_string()).await;
     let consent = created.json()["consentId"].as_str().unwrap().to_owned();
-    banks.approve(&consent).await;
+    banks.approve(&tpp, &consent).await;
     tpp.read("/v1/accounts", &consent).await;
     let answer = tpp.read("/v1/accounts", &consent).await;
     valid("Error429_NG_AIS", &answer, 429);
