@@ -232,12 +232,18 @@ impl Page {
     /// Where the form goes whose action ends so, and what a browser would send: hidden fields, what is filled in or ticked.
     pub fn form(&self, action: &str, fill: &[(&str, &str)]) -> (String, String) {
         let document = self.document();
-        let form = document
+        let leads = |element: &ElementRef<'_>, attribute| {
+            let to = element.value().attr(attribute);
+            to.filter(|to| to.ends_with(action)).map(str::to_owned)
+        };
+        let (form, to) = document
             .select(&selector("form[method=post]"))
-            .find(|form| {
-                form.value()
-                    .attr("action")
-                    .is_some_and(|to| to.ends_with(action))
+            .find_map(|form| {
+                let buttons = selector("button[formaction]");
+                let mut buttons = form.select(&buttons);
+                let to = leads(&form, "action")
+                    .or_else(|| buttons.find_map(|button| leads(&button, "formaction")));
+                to.map(|to| (form, to))
             })
             .unwrap_or_else(|| panic!("no form to {action} on {self:?}"));
         let mut fields: Vec<(String, String)> = Vec::new();
@@ -257,10 +263,7 @@ impl Page {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         fields.extend(filled);
-        (
-            form.value().attr("action").unwrap().to_owned(),
-            encode(&fields),
-        )
+        (to, encode(&fields))
     }
 }
 

@@ -242,8 +242,7 @@ impl Chromium {
     }
 
     /// Looks at the page as it is now on a desktop and on a phone: axe-core finds no serious fault, nothing is wider than
-    /// the screen. Where scripts are off, only the widths are looked at. Takes pictures for the documentation, if
-    /// [`WRITE_PICTURES`] is set.
+    /// the screen. Where scripts are off, only the widths are looked at.
     pub async fn look_at(&self, name: &str) {
         for screen in [Screen::Phone, Screen::Desktop] {
             self.show_on(screen).await;
@@ -251,10 +250,18 @@ impl Chromium {
             if self.scripts == Scripts::On {
                 self.is_accessible(&format!("{name} ({})", screen.name()))
                     .await;
-                if std::env::var_os(WRITE_PICTURES).is_some() {
-                    let file = format!("{name}-{}.png", screen.name());
-                    self.picture(&pictures().join(file)).await;
-                }
+            }
+        }
+    }
+
+    /// The same, of a page that is shown in the documentation: takes its pictures anew, if [`WRITE_PICTURES`] is set.
+    pub async fn portray(&self, name: &str) {
+        self.look_at(name).await;
+        if self.scripts == Scripts::On && std::env::var_os(WRITE_PICTURES).is_some() {
+            for screen in [Screen::Phone, Screen::Desktop] {
+                self.show_on(screen).await;
+                let file = format!("{name}-{}.png", screen.name());
+                self.picture(&pictures().join(file)).await;
             }
         }
     }
@@ -288,12 +295,12 @@ impl Chromium {
         assert!(faults.is_empty(), "{page}:\n{faults}");
     }
 
-    /// A picture of the whole page, as PNG.
+    /// A picture of the page from its top, as PNG. Of a very long one the rest is left out.
     pub async fn picture(&self, file: &Path) {
         let metrics = self.cdp("Page.getLayoutMetrics", json!({})).await;
         let size = &metrics["cssContentSize"];
-        let clip =
-            json!({"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1});
+        let height = size["height"].as_f64().unwrap().min(TALLEST);
+        let clip = json!({"x": 0, "y": 0, "width": size["width"], "height": height, "scale": 1});
         let taken = self
             .cdp(
                 "Page.captureScreenshot",
@@ -360,6 +367,9 @@ impl Chromium {
         }
     }
 }
+
+/// Pictures are not taller than that.
+const TALLEST: f64 = 1500.0;
 
 /// Between two looks for what is not there yet.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);

@@ -1,9 +1,17 @@
 //! Approving, refusing and ending consents on the bank's own pages and on the phone, and what attackers try there.
 
+use std::sync::Arc;
+
 use bank_client::environment::{Randomness as _, SystemRandomness};
 use bank_server::RunningBank;
+use bank_server::config::Config;
 use bank_server::consent::authorisation::Start;
 use bank_server::core_banking::PsuId;
+use bank_server::core_banking::ledger::import;
+use bank_server::sca::{Passwords, Secret};
+use bank_server::store::Database;
+use bank_server::store::credentials::CustomerCredentials;
+use bank_server::store::vault::Vault;
 use chrono::TimeDelta;
 use fixtures::sandbox::CUSTOMER;
 use fixtures::world::{Bank, SampleCustomer};
@@ -491,4 +499,92 @@ async fn passkeys_are_listed_and_added_after_a_second_factor_alone() {
             .text()
             .contains("You have no passkey yet")
     );
+}
+
+/// A world of one customer, whose names and texts are all the same.
+fn world_full_of(text: &str) -> String {
+    let account = "5f0d7c1e-5d0c-4a53-9a8e-0d6b0b1a7c11";
+    let transaction = json!({
+        "transactionId": "1", "bookingDate": "2026-11-02", "transactionAmount": { "currency": "EUR", "amount": "-1.00" },
+        "creditorName": text, "remittanceInformationUnstructured": text
+    });
+    let details = json!({
+        "iban": "DE89370400440532013000", "currency": "EUR", "name": text, "product": "Product", "ownerName": text
+    });
+    [
+        json!({ "world": { "version": 1 } }),
+        json!({ "customer": { "id": "eve", "name": text } }),
+        json!({ "account": {
+            "id": account, "customer": "eve", "openingBalance": "2.00", "closingBalance": "1.00", "details": details
+        } }),
+        json!({ "transaction": { "account": account, "details": transaction } }),
+    ]
+    .map(|line| line.to_string())
+    .join("\n")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scripts_in_names_and_texts_are_shown_as_text() {
+    const SCRIPT: &str = "\"'><script>alert(1)</script><img src=x>";
+    let stage = Stage::set().await;
+    let folder = stage.banks.folder.path();
+    let database = Database::open(&folder.join("bank-b.db")).await.unwrap();
+    import(&database, world_full_of(SCRIPT).as_bytes())
+        .await
+        .unwrap();
+    let randomness = || Arc::new(SystemRandomness);
+    let config = Config::read(&folder.join("bank-b.toml")).unwrap();
+    let vault = Vault::open_file(&config.key_file(), randomness()).unwrap();
+    let eve = SampleCustomer {
+        id: "eve".to_owned(),
+        password: "of no importance".to_owned(),
+        secret: Secret::new([7; 20]),
+        accounts: Vec::new(),
+    };
+    let hash = Passwords::new(randomness()).hash(&eve.password).unwrap();
+    let credentials = CustomerCredentials::new(database.clone(), vault);
+    let psu = PsuId(eve.id.clone());
+    credentials
+        .set(&psu, &hash, Some(&eve.secret))
+        .await
+        .unwrap();
+    database.close().await;
+    // The name of Bank A in the register, from which it is shown.
+    let mut register = stage.banks.sandbox.pki.register.clone();
+    for entry in &mut register.organisations {
+        entry.name = SCRIPT.to_owned();
+    }
+    stage.banks.publish(&register).await;
+
+    let consent = stage.consent(&json!({ "allPsd2": "allAccounts" })).await;
+    let id = stage.authorise(&consent, ScaApproach::Redirect, None).await;
+    let mut browser = stage.browser.clone();
+    browser.log_in(&stage.banks, &eve).await;
+    let account = browser.page.links("/accounts/")[0].clone();
+    let mut shown = vec![browser.page.clone(), browser.get(&account).await.clone()];
+    shown.push(
+        browser
+            .get(&format!("{account}?text=%3Cscript%3E"))
+            .await
+            .clone(),
+    );
+    shown.push(browser.get(&format!("/authorise/{id}")).await.clone());
+    let code = code_of(&stage.banks, &eve, 1);
+    browser.submit("/approve", &[("answer", &code)]).await;
+    assert_eq!(browser.page.status, 303, "{:?}", browser.page);
+    shown.push(browser.get("/consents").await.clone());
+    for page in &shown {
+        assert_eq!(page.status, 200, "{}", page.path);
+        assert!(
+            page.text().contains(SCRIPT),
+            "{}: {}",
+            page.path,
+            page.text()
+        );
+        assert!(
+            !page.html.contains("<script>") && !page.html.contains("<img"),
+            "{}",
+            page.html
+        );
+    }
 }

@@ -122,7 +122,7 @@ async fn question(
             (request::who(texts, &asked.tpp))
         }
         form method="post" action={ (path) "/approve" } data-passkey=[factor.as_ref().and_then(Asked::options)] {
-            (token_field(&known.visit, &Purpose::of("approve", &authorisation.id)))
+            (token_field(&known.visit, &purpose(&authorisation.id)))
             section.panel aria-labelledby="which" {
                 h2 #which { (words.which) }
                 (request::accounts(texts, offer, before.chosen, wrong(ACCOUNT)))
@@ -138,12 +138,11 @@ async fn question(
                     (factor.fields(texts, wrong(ANSWER)))
                     (factor.other_way(texts, &path))
                 }
-                button type="submit" hidden[is_passkey] { (words.approve) }
+                div.actions {
+                    button type="submit" data-passkey-button hidden[is_passkey] { (words.approve) }
+                    button.danger type="submit" formaction={ (path) "/refuse" } formnovalidate { (words.refuse) }
+                }
             }
-        }
-        form method="post" action={ (path) "/refuse" } {
-            (token_field(&known.visit, &Purpose::of("refuse", &authorisation.id)))
-            button.danger type="submit" { (words.refuse) }
         }
     };
     let page = Page::new(words.title, content)
@@ -172,6 +171,24 @@ fn origins(asked: &Request) -> Option<String> {
     (!origins.is_empty()).then(|| origins.join(" "))
 }
 
+/// Both answers are in one form, with two buttons.
+fn purpose(id: &str) -> Purpose {
+    Purpose::of("authorise", id)
+}
+
+async fn read(
+    known: &Recognised,
+    id: &str,
+    request: &HttpRequest,
+    body: web::Payload,
+) -> Result<Form, Problem> {
+    let fields = Fields {
+        single: &[METHOD, ANSWER],
+        repeated: &[ACCOUNT],
+    };
+    Form::read(&known.visit, &purpose(id), fields, request.headers(), body).await
+}
+
 async fn approve(
     state: web::Data<OnlineBanking>,
     known: Recognised,
@@ -179,12 +196,7 @@ async fn approve(
     request: HttpRequest,
     body: web::Payload,
 ) -> Result<HttpResponse, Problem> {
-    let fields = Fields {
-        single: &[METHOD, ANSWER],
-        repeated: &[ACCOUNT],
-    };
-    let purpose = Purpose::of("approve", &id);
-    let form = Form::read(&known.visit, &purpose, fields, request.headers(), body).await?;
+    let form = read(&known, &id, &request, body).await?;
     let (asked, offer) = claimed(&state, &known, &id).await?;
     let told = |error| request::problem(&state, error, Some(&asked.tpp));
     let chosen = chosen(&form, &offer)?;
@@ -238,9 +250,7 @@ async fn refuse(
     request: HttpRequest,
     body: web::Payload,
 ) -> Result<HttpResponse, Problem> {
-    let purpose = Purpose::of("refuse", &id);
-    let none = Fields::single(&[]);
-    Form::read(&known.visit, &purpose, none, request.headers(), body).await?;
+    read(&known, &id, &request, body).await?;
     // Who can approve nothing, for want of such an account, can still refuse.
     let asked = state.authorisations.page(&id).await;
     let asked = asked.map_err(|error| request::problem(&state, error, None))?;

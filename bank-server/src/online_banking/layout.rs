@@ -62,7 +62,6 @@ pub(super) struct Page {
     section: Option<Section>,
     leads_to: Option<String>,
     script: bool,
-    again_in: Option<u32>,
 }
 
 impl Page {
@@ -75,7 +74,6 @@ impl Page {
             section: None,
             leads_to: None,
             script: false,
-            again_in: None,
         }
     }
 
@@ -104,12 +102,6 @@ impl Page {
         self
     }
 
-    /// The browser asks for it again after so many seconds.
-    pub(super) fn again_in(mut self, seconds: u32) -> Self {
-        self.again_in = Some(seconds);
-        self
-    }
-
     /// The whole page, for whoever visits.
     pub(super) fn respond(self, state: &OnlineBanking, visit: &Visit) -> HttpResponse {
         let mut response = HttpResponse::build(self.status);
@@ -131,9 +123,6 @@ impl Page {
                     meta charset="utf-8";
                     meta name="viewport" content="width=device-width, initial-scale=1";
                     meta name="color-scheme" content="light dark";
-                    @if let Some(seconds) = self.again_in {
-                        meta http-equiv="refresh" content=(seconds);
-                    }
                     title { (self.title) " – " (state.bank_name) }
                     link rel="stylesheet" href=(assets::style_path());
                     link rel="icon" type="image/svg+xml" href=(assets::icon_path());
@@ -316,6 +305,7 @@ pub(super) fn problem(state: &OnlineBanking, visit: &Visit, told: &Told) -> Http
                 Next::Start => p { a.button href="/" { (texts.frame.to_start) } }
                 Next::LogIn => p { a.button href="/log-in" { (texts.frame.to_log_in) } }
                 Next::Consents => p { a.button href="/consents" { (texts.frame.to_consents) } }
+                Next::OtherBanks => p { a.button href="/elsewhere" { (texts.elsewhere.see_all) } }
                 Next::Passkeys => p { a.button href="/passkeys" { (texts.frame.passkeys) } }
                 Next::Phone => p { a.button href="/phone" { (texts.frame.to_phone) } }
                 Next::Nowhere => {}

@@ -222,7 +222,7 @@ async fn second_page(
                 (token_field(&known.visit, &Purpose::new("second-factor")))
                 input type="hidden" name="to" value=(to.path());
                 (asked.fields(texts, wrong.as_deref()))
-                button type="submit" hidden[asked.is_passkey()] { (texts.second_factor.log_in) }
+                button type="submit" data-passkey-button hidden[asked.is_passkey()] { (texts.second_factor.log_in) }
             }
             (asked.other_way(texts, &second_factor_path(to)))
         }

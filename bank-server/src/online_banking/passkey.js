@@ -4,7 +4,7 @@
 (() => {
   const form = document.querySelector("form[data-passkey]");
   if (!form) return;
-  const button = form.querySelector("button[type=submit]");
+  const button = form.querySelector("[data-passkey-button]");
   const failed = form.querySelector("[data-failed]");
   if (!window.PublicKeyCredential) return;
   button.hidden = false;
@@ -47,7 +47,7 @@
 
   let answered = false;
   form.addEventListener("submit", async (event) => {
-    if (answered) return;
+    if (answered || event.submitter !== button) return;
     event.preventDefault();
     button.disabled = true;
     failed.hidden = true;

@@ -126,7 +126,7 @@ async fn confirm_page(
             form method="post" action="/passkeys/add" data-passkey=[asked.options()] {
                 (token_field(&customer.visit, &Purpose::new("add-passkey")))
                 (asked.fields(texts, wrong.as_deref()))
-                button type="submit" hidden[asked.is_passkey()] { (words.go_on) }
+                button type="submit" data-passkey-button hidden[asked.is_passkey()] { (words.go_on) }
             }
             (asked.other_way(texts, "/passkeys/add"))
         }
@@ -192,7 +192,7 @@ async fn new_page(state: &OnlineBanking, customer: &Customer) -> Result<HttpResp
                 }.render())
                 p.error data-failed hidden role="alert" { (words.not_added.happened) }
                 p.notice.warning data-no-script { (texts.second_factor.passkey_needs_script) }
-                button type="submit" hidden { (words.save) }
+                button type="submit" data-passkey-button hidden { (words.save) }
             }
         }
     };

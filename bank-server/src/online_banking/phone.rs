@@ -29,9 +29,6 @@ pub(super) fn configure(app: &mut web::ServiceConfig) {
         .service(web::resource("/phone/{authorisation}/refuse").post(refuse));
 }
 
-/// Seconds after which a device with nothing to show looks again.
-const LOOK_AGAIN: u32 = 5;
-
 /// An enrolled device, and whose it is.
 struct Phone<'a> {
     token: &'a str,
@@ -139,12 +136,6 @@ async fn waiting(
         }
     };
     let page = Page::new(words.title, content).status(status_of(&errors_there));
-    // Where something waits, a password may be half entered.
-    let page = if nothing {
-        page.again_in(LOOK_AGAIN)
-    } else {
-        page
-    };
     Ok(page.respond(state, visit))
 }
 

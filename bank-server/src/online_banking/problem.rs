@@ -41,6 +41,8 @@ pub(super) enum Next {
     LogIn,
     /// To the consents.
     Consents,
+    /// To the accounts at other banks.
+    OtherBanks,
     /// To the passkeys.
     Passkeys,
     /// To the page for the phone.

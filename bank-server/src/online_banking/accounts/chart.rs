@@ -21,7 +21,7 @@ pub(super) fn chart(
     currency: Currency,
     balances: &[(NaiveDate, Decimal)],
 ) -> Option<Markup> {
-    let scale = Scale::of(balances)?;
+    let scale = Scale::of(texts, balances)?;
     let (first, last) = (balances.first()?, balances.last()?);
     let money = |value: Decimal| texts.money(value, currency);
     let summary = texts.fill(
@@ -36,23 +36,23 @@ pub(super) fn chart(
         ],
     );
     let line = scale.line(balances);
-    let floor = HEIGHT - BOTTOM;
-    let area = format!("{line} V{floor} H0 Z");
+    let (floor, left) = (HEIGHT - BOTTOM, scale.left);
+    let area = format!("{line} V{floor} H{left} Z");
     Some(html! {
         figure.chart {
             svg viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } role="img" aria-labelledby="chart-text" {
                 @for tick in scale.ticks() {
-                    line.grid x1="0" x2=(WIDTH) y1=(scale.y(tick)) y2=(scale.y(tick)) {}
+                    line.grid x1=(left) x2=(WIDTH) y1=(scale.y(tick)) y2=(scale.y(tick)) {}
                 }
                 path.area d=(area) {}
                 path.line d=(line) {}
                 @if scale.bottom < Decimal::ZERO && scale.top > Decimal::ZERO {
-                    line.zero x1="0" x2=(WIDTH) y1=(scale.y(Decimal::ZERO)) y2=(scale.y(Decimal::ZERO)) {}
+                    line.zero x1=(left) x2=(WIDTH) y1=(scale.y(Decimal::ZERO)) y2=(scale.y(Decimal::ZERO)) {}
                 }
                 @for tick in scale.ticks() {
-                    text x="2" y=(scale.y(tick) - Decimal::from(5)) { (texts.decimal(tick)) }
+                    text x=(left - 8) y=(scale.y(tick) + Decimal::from(5)) text-anchor="end" { (texts.round(tick)) }
                 }
-                text x="2" y=(HEIGHT - 8) { (texts.short_date(first.0)) }
+                text x=(left) y=(HEIGHT - 8) { (texts.short_date(first.0)) }
                 text x=(WIDTH - 2) y=(HEIGHT - 8) text-anchor="end" { (texts.short_date(last.0)) }
             }
             figcaption #chart-text { (summary) }
@@ -96,10 +96,15 @@ struct Scale {
     bottom: Decimal,
     top: Decimal,
     step: Decimal,
+    /// Where the drawing begins: right of the longest label.
+    left: i64,
 }
 
+/// What a letter of a label takes, where it is largest: on a phone.
+const LETTER: i64 = 13;
+
 impl Scale {
-    fn of(balances: &[(NaiveDate, Decimal)]) -> Option<Self> {
+    fn of(texts: &Texts, balances: &[(NaiveDate, Decimal)]) -> Option<Self> {
         let values = || balances.iter().map(|(_, balance)| *balance);
         let (lowest, highest) = (values().min()?, values().max()?);
         let step = step(highest - lowest);
@@ -108,12 +113,16 @@ impl Scale {
         if top == bottom {
             top += step;
         }
+        let letters = [bottom, top, bottom + step].map(|tick| texts.round(tick).chars().count());
+        let longest = letters.into_iter().max().unwrap_or_default();
+        let left = i64::try_from(longest).unwrap_or_default() * LETTER + 8;
         Some(Self {
             lowest,
             highest,
             bottom,
             top,
             step,
+            left,
         })
     }
 
@@ -143,9 +152,10 @@ impl Scale {
             let y = self.y(*balance);
             // Writing to a String cannot fail.
             let _ = if at == 0 {
-                write!(path, "M0 {y}")
+                write!(path, "M{} {y}", self.left)
             } else {
-                let x = Decimal::new(at * WIDTH * 10 / last, 1).normalize();
+                let x = self.left * 10 + at * (WIDTH - self.left) * 10 / last;
+                let x = Decimal::new(x, 1).normalize();
                 write!(path, " H{x} V{y}")
             };
         }
@@ -195,7 +205,7 @@ mod tests {
             &["99999999999999.999", "-99999999999999.999"],
         ] {
             let balances = balances(values);
-            let scale = Scale::of(&balances).unwrap();
+            let scale = Scale::of(&ENGLISH, &balances).unwrap();
             let (top, floor) = (Decimal::from(TOP), Decimal::from(HEIGHT - BOTTOM));
             for (_, balance) in &balances {
                 let y = scale.y(*balance);
@@ -212,8 +222,8 @@ mod tests {
     #[test]
     fn the_line_goes_through_what_was_there_each_day() {
         let balances = balances(&["0", "100", "50"]);
-        let scale = Scale::of(&balances).unwrap();
-        assert_eq!(scale.line(&balances), "M0 210 H360 V22 H720 V116");
+        let scale = Scale::of(&ENGLISH, &balances).unwrap();
+        assert_eq!(scale.line(&balances), "M47 210 H383.5 V22 H720 V116");
     }
 
     #[test]

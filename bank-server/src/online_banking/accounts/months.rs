@@ -9,8 +9,8 @@ use shared_types::money::Currency;
 pub(super) fn table(texts: &Texts, currency: Currency, months: &[Month]) -> Markup {
     let words = &texts.accounts;
     html! {
-        section.panel aria-labelledby="months" {
-            h2 #months { (words.months) }
+        div.panel {
+            h2 #months { (texts.fill(words.months, &[("currency", currency.as_str())])) }
             div.scroll tabindex="0" role="region" aria-labelledby="months" {
                 table {
                     thead {
@@ -18,16 +18,16 @@ pub(super) fn table(texts: &Texts, currency: Currency, months: &[Month]) -> Mark
                             th scope="col" { (words.month) }
                             th.right scope="col" { (words.money_in) }
                             th.right scope="col" { (words.money_out) }
-                            th.right scope="col" { (words.difference) }
+                            th.right.spare scope="col" { (words.difference) }
                         }
                     }
                     tbody {
                         @for month in months {
                             tr {
                                 th scope="row" { (name(texts, month)) }
-                                td.right { span.amount.in { (texts.money(month.into, currency)) } }
-                                td.right { span.amount { (texts.money(month.out, currency)) } }
-                                td.right { span.amount { (texts.money(month.into + month.out, currency)) } }
+                                td.right { span.amount.in { (texts.decimal(month.into)) } }
+                                td.right { span.amount { (texts.decimal(month.out)) } }
+                                td.right.spare { span.amount { (texts.decimal(month.into + month.out)) } }
                             }
                         }
                     }

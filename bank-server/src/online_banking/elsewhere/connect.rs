@@ -12,9 +12,9 @@ use super::super::csrf::Purpose;
 use super::super::forms::{Fields, Form};
 use super::super::layout::{Page, Section, Tone, notice, token_field};
 use super::super::problem::Problem;
-use super::super::session::{Customer, Visit};
+use super::super::session::Customer;
 use super::service::{A_DAY, LONGEST_DAYS, NotAsked};
-use super::{address, find, no_such_connection, to_all, to_connect, told, wording};
+use super::{address, bank, find, no_such_connection, to_connect, told, wording};
 use crate::store::connections::Status;
 
 /// Which bank?
@@ -57,9 +57,7 @@ pub(super) async fn explain(
 ) -> Result<HttpResponse, Problem> {
     let texts = state.texts;
     let words = &texts.elsewhere;
-    let Some(bank) = state.elsewhere.bank(&organisation) else {
-        return Ok(no_such_bank(&state, &customer.visit));
-    };
+    let bank = bank(&state, &organisation)?;
     let connections = state.elsewhere.connections.of(&customer.psu).await?;
     let runs = connections
         .iter()
@@ -120,9 +118,7 @@ pub(super) async fn ask(
     let purpose = Purpose::of("connect", &organisation);
     let none = Fields::single(&[]);
     Form::read(visit, &purpose, none, request.headers(), body).await?;
-    let Some(bank) = state.elsewhere.bank(&organisation) else {
-        return Ok(no_such_bank(&state, visit));
-    };
+    let bank = bank(&state, &organisation)?;
     let words = &state.texts.elsewhere;
     let again = to_connect(bank, words.try_again);
     let asked = state
@@ -158,10 +154,8 @@ pub(super) async fn go(
 ) -> Result<HttpResponse, Problem> {
     let texts = state.texts;
     let words = &texts.elsewhere;
-    let found = find(&state, &customer, &id).await?;
-    let Some((link, bank)) = found.and_then(|(one, bank)| Some((one.link?, bank))) else {
-        return Ok(no_such_connection(&state, &customer.visit));
-    };
+    let (connection, bank) = find(&state, &customer, &id).await?;
+    let link = connection.link.ok_or_else(no_such_connection)?;
     let address = Url::parse(&link).map_or_else(
         |_| String::new(),
         |url| format!("{}/", url.origin().ascii_serialization()),
@@ -180,16 +174,4 @@ pub(super) async fn go(
     Ok(Page::new(fill(words.go), content)
         .section(Section::OtherBanks)
         .respond(&state, &customer.visit))
-}
-
-fn no_such_bank(state: &OnlineBanking, visit: &Visit) -> HttpResponse {
-    let text = &state.texts.elsewhere.no_such_bank;
-    told(
-        state,
-        visit,
-        StatusCode::NOT_FOUND,
-        text,
-        &[],
-        &to_all(state),
-    )
 }

@@ -10,7 +10,7 @@ use super::super::forms::{Fields, Form};
 use super::super::layout::{Page, Section, token_field};
 use super::super::problem::Problem;
 use super::super::session::Customer;
-use super::{find, no_such_connection, to_all, told};
+use super::{find, to_all, told};
 
 /// Whether she is sure.
 pub(super) async fn confirm(
@@ -20,9 +20,7 @@ pub(super) async fn confirm(
 ) -> Result<HttpResponse, Problem> {
     let texts = state.texts;
     let words = &texts.elsewhere;
-    let Some((connection, bank)) = find(&state, &customer, &id).await? else {
-        return Ok(no_such_connection(&state, &customer.visit));
-    };
+    let (connection, bank) = find(&state, &customer, &id).await?;
     let fill = |text: &str| texts.fill(text, &[("other", &bank.name)]);
     let content = html! {
         div.panel.narrow {
@@ -52,9 +50,7 @@ pub(super) async fn disconnect(
     let visit = &customer.visit;
     let (purpose, none) = (Purpose::of("disconnect", &id), Fields::single(&[]));
     Form::read(visit, &purpose, none, request.headers(), body).await?;
-    let Some((connection, bank)) = find(&state, &customer, &id).await? else {
-        return Ok(no_such_connection(&state, visit));
-    };
+    let (connection, bank) = find(&state, &customer, &id).await?;
     let words = &state.texts.elsewhere;
     let text = if state.elsewhere.disconnect(&connection).await? {
         &words.ended

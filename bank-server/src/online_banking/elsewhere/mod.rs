@@ -30,9 +30,9 @@ use self::handles::OtherBank;
 pub(crate) use self::service::{Elsewhere, ElsewhereParts};
 use super::OnlineBanking;
 use super::layout::{Page, Section};
+use super::problem::{Next, Problem};
 use super::session::{Customer, Visit};
-use super::texts::Explained;
-use crate::store::StoreError;
+use super::texts::{Explained, Texts};
 use crate::store::connections::Connection;
 
 /// The first page of this room.
@@ -115,24 +115,29 @@ async fn find<'a>(
     state: &'a OnlineBanking,
     customer: &Customer,
     id: &str,
-) -> Result<Option<(Connection, &'a OtherBank)>, StoreError> {
+) -> Result<(Connection, &'a OtherBank), Problem> {
     let elsewhere = &state.elsewhere;
     let found = elsewhere.connections.find(&customer.psu, id).await?;
-    Ok(found.and_then(|connection| {
-        let bank = elsewhere.bank(connection.bank.as_str())?;
-        Some((connection, bank))
-    }))
+    found
+        .and_then(|connection| {
+            let bank = elsewhere.bank(connection.bank.as_str())?;
+            Some((connection, bank))
+        })
+        .ok_or_else(no_such_connection)
+}
+
+/// The bank that an address names.
+fn bank<'a>(state: &'a OnlineBanking, organisation: &str) -> Result<&'a OtherBank, Problem> {
+    let bank = state.elsewhere.bank(organisation);
+    bank.ok_or_else(|| not_found(|texts| &texts.elsewhere.no_such_bank))
 }
 
 /// The page is about what is there no more.
-fn no_such_connection(state: &OnlineBanking, visit: &Visit) -> HttpResponse {
-    let text = &state.texts.elsewhere.no_such_connection;
-    told(
-        state,
-        visit,
-        StatusCode::NOT_FOUND,
-        text,
-        &[],
-        &to_all(state),
-    )
+fn no_such_connection() -> Problem {
+    not_found(|texts| &texts.elsewhere.no_such_connection)
+}
+
+/// There is nothing at that address.
+fn not_found(text: fn(&Texts) -> &Explained) -> Problem {
+    Problem::told(StatusCode::NOT_FOUND, text, Next::OtherBanks)
 }

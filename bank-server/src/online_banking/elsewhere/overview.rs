@@ -91,14 +91,14 @@ async fn show(
             (notices(state, &customer.visit, &connections))
             (together(state, &mut parts))
             @for part in &parts { (section(state, part)) }
-            (transactions(state, parts))
-            div.actions {
+            div.actions.apart {
                 form method="post" action="/elsewhere/refresh" {
                     (token_field(&customer.visit, &Purpose::new("refresh")))
                     button type="submit" { (words.refresh) }
                 }
                 a.button.quiet href="/elsewhere/connect" { (words.connect) }
             }
+            (transactions(state, parts))
         }
     };
     Ok(Page::new(words.title, content)

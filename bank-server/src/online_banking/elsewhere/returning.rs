@@ -12,7 +12,9 @@ use super::super::problem::Problem;
 use super::super::session::{Customer, Visit};
 use super::handles::OtherBank;
 use super::service::Outcome;
-use super::{address, find, no_such_connection, to_all, to_connect, told, wording};
+use super::{
+    address, bank, find, no_such_connection, not_found, to_all, to_connect, told, wording,
+};
 use crate::store::connections::{Connection, Return, Status};
 
 /// The customer comes back. The address is good for once, and for her alone; what it leads to is asked of the other bank.
@@ -24,14 +26,18 @@ pub(super) async fn page(
 ) -> Result<HttpResponse, Problem> {
     let words = &state.texts.elsewhere;
     let visit = &customer.visit;
-    let back = state.elsewhere.come_back(&customer.psu, &brought).await?;
-    let (status, text) = match back {
-        Return::First(connection) => return settle(&state, visit, &connection, &request).await,
-        Return::Again => (StatusCode::OK, &words.came_again),
+    match state.elsewhere.come_back(&customer.psu, &brought).await? {
+        Return::First(connection) => settle(&state, visit, &connection, &request).await,
+        Return::Again => {
+            let text = &words.came_again;
+            let to_all = to_all(&state);
+            Ok(told(&state, visit, StatusCode::OK, text, &[], &to_all))
+        }
         // Told alike: who else asked is nobody's business.
-        Return::Unknown | Return::Foreign(_) => (StatusCode::NOT_FOUND, &words.came_unknown),
-    };
-    Ok(told(&state, visit, status, text, &[], &to_all(&state)))
+        Return::Unknown | Return::Foreign(_) => {
+            Err(not_found(|texts| &texts.elsewhere.came_unknown))
+        }
+    }
 }
 
 /// Looks again whether it is approved.
@@ -45,13 +51,12 @@ pub(super) async fn check(
     let visit = &customer.visit;
     let (purpose, none) = (Purpose::of("check", &id), Fields::single(&[]));
     Form::read(visit, &purpose, none, request.headers(), body).await?;
-    match find(&state, &customer, &id).await? {
-        // Whoever has not come back by herself may have sent somebody else there.
-        Some((one, _)) if one.status == Status::Asked && one.returned.is_some() => {
-            settle(&state, visit, &one, &request).await
-        }
-        _ => Ok(no_such_connection(&state, visit)),
+    let (connection, _) = find(&state, &customer, &id).await?;
+    // Whoever has not come back by herself may have sent somebody else there.
+    if connection.status != Status::Asked || connection.returned.is_none() {
+        return Err(no_such_connection());
     }
+    settle(&state, visit, &connection, &request).await
 }
 
 async fn settle(
@@ -60,9 +65,7 @@ async fn settle(
     connection: &Connection,
     request: &HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let Some(bank) = state.elsewhere.bank(connection.bank.as_str()) else {
-        return Ok(no_such_connection(state, visit));
-    };
+    let bank = bank(state, connection.bank.as_str())?;
     let code = code(request.query_string());
     let outcome = state
         .elsewhere

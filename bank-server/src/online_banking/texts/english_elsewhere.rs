@@ -32,7 +32,7 @@ pub(super) const ELSEWHERE: ElsewhereTexts = ElsewhereTexts {
     deleted: "What we had read there is deleted.",
     connect_again: "Connect again",
     forget: "Do not show this any more",
-    renewal: "Our access to your accounts at {other} ends in {count} days. You can renew it now; until you have, it goes on as it \
+    renewal: "Our access to your accounts at {other} ends in {days} days. You can renew it now; until you have, it goes on as it \
               is.",
     renewal_today: "Our access to your accounts at {other} ends today. You can renew it now.",
     renewal_button: "Renew access to {other}",

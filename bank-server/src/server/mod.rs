@@ -1,0 +1,294 @@
+//! One bank, put together and run.
+
+mod rooms;
+mod running;
+mod sockets;
+mod workers;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use actix_web::web;
+use bank_client::environment::{Clock, Randomness, SystemClock, SystemRandomness};
+use tokio::sync::Notify;
+
+use self::rooms::Rooms;
+pub use self::running::RunningBank;
+use self::sockets::{bound, entrance, listen, open_pages};
+use self::workers::{Keeping, Sockets, run};
+use crate::config::{Config, Fault, Origin};
+use crate::core_banking::CoreBanking;
+use crate::identity::{LicenceSource, own_organisation};
+use crate::operator::Health;
+use crate::store::StoreError;
+use crate::store::vault::VaultError;
+use crate::telemetry::metrics::Metrics;
+use crate::transport::keeper::Keeper;
+use crate::transport::listener::{Door, DoorObserver, LogTurnedAway};
+
+/// A bank that is about to be started.
+///
+/// A bank developer puts their own core banking system behind it:
+///
+/// ```no_run
+/// # async fn example(systems: std::sync::Arc<dyn bank_server::core_banking::CoreBanking>)
+/// # -> Result<(), Box<dyn std::error::Error>> {
+/// use bank_server::{BankServer, config::Config};
+///
+/// let config = Config::read("bank.toml".as_ref()).map_err(|fault| fault.to_string())?;
+/// let bank = BankServer::new(config).core_banking(systems).start().await?;
+/// println!("XS2A at https://{}", bank.xs2a_address());
+/// bank.stop().await;
+/// # Ok(())
+/// # }
+/// ```
+pub struct BankServer {
+    config: Config,
+    core: Option<Arc<dyn CoreBanking>>,
+    clock: Arc<dyn Clock>,
+    randomness: Arc<dyn Randomness>,
+    observer: Arc<dyn DoorObserver>,
+    sockets: HandedIn,
+}
+
+/// Sockets that are open already, in place of addresses from the configuration.
+#[derive(Default)]
+struct HandedIn {
+    xs2a: Option<TcpListener>,
+    online_banking: Option<TcpListener>,
+}
+
+/// Why a bank could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration, or a file that it names, is wrong.
+    #[error("the configuration is wrong: {}", list(.0))]
+    Configuration(Vec<Fault>),
+    /// The database cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The bank's own key cannot be used.
+    #[error(transparent)]
+    Key(#[from] VaultError),
+    /// TLS cannot be set up.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] rustls::Error),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {error}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The server's thread did not come up.
+    #[error("the server's thread did not start: {0}")]
+    Thread(io::Error),
+}
+
+fn wrong(place: &str, problem: String) -> StartError {
+    StartError::Configuration(vec![Fault::new(place, problem)])
+}
+
+fn list(faults: &[Fault]) -> String {
+    faults
+        .iter()
+        .map(Fault::to_string)
+        .collect::<Vec<_>>()
+        .join("; ")
+}
+
+impl BankServer {
+    /// A bank of that configuration, with the built-in ledger behind it.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            core: None,
+            clock: Arc::new(SystemClock),
+            randomness: Arc::new(SystemRandomness),
+            observer: Arc::new(LogTurnedAway),
+            sockets: HandedIn::default(),
+        }
+    }
+
+    /// Takes TPPs' connections from a socket that is open already, as service managers hand them over.
+    #[must_use]
+    pub fn xs2a_socket(mut self, socket: TcpListener) -> Self {
+        self.sockets.xs2a = Some(socket);
+        self
+    }
+
+    /// Takes customers' connections from a socket that is open already.
+    #[must_use]
+    pub fn online_banking_socket(mut self, socket: TcpListener) -> Self {
+        self.sockets.online_banking = Some(socket);
+        self
+    }
+
+    /// Puts another core banking system behind it.
+    #[must_use]
+    pub fn core_banking(mut self, core: Arc<dyn CoreBanking>) -> Self {
+        self.core = Some(core);
+        self
+    }
+
+    /// Takes the time from another clock.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Takes chance from another source.
+    #[must_use]
+    pub fn randomness(mut self, randomness: Arc<dyn Randomness>) -> Self {
+        self.randomness = randomness;
+        self
+    }
+
+    /// Tells another observer of peers that are turned away; without one, the log is told.
+    #[must_use]
+    pub fn observer(mut self, observer: Arc<dyn DoorObserver>) -> Self {
+        self.observer = observer;
+        self
+    }
+
+    /// Opens the files and the database, and starts to listen. The bank runs on threads of its own.
+    pub async fn start(self) -> Result<RunningBank, StartError> {
+        let keeper =
+            open(&self.config, &self.clock, &self.randomness).map_err(StartError::Configuration)?;
+        for problem in &keeper.report().load().problems {
+            tracing::warn!(%problem, "something is wrong with what trust is made of");
+        }
+        if self.config.register.file.is_none() {
+            tracing::warn!("no register is configured: certificates are taken at their word");
+        }
+        let (trust, report) = (keeper.trust(), keeper.report());
+        let organisation = own_organisation(&trust.current().credentials)
+            .map_err(|error| wrong("xs2a.certificate", error.to_string()))?;
+        let (config, sockets) = (self.config, self.sockets);
+        let pages = config
+            .online_banking
+            .as_ref()
+            .map(|pages| open_pages(&config, pages, sockets.online_banking))
+            .transpose()?;
+        let rooms = Rooms::open(
+            &config,
+            self.core,
+            self.clock,
+            self.randomness,
+            pages.as_ref(),
+        )
+        .await?;
+        let proxied = config.proxied.as_ref();
+        let xs2a = web::Data::new(rooms.xs2a(&config, pages.as_ref())?);
+        let online_banking = pages
+            .as_ref()
+            .map(|pages| web::Data::new(rooms.online_banking(&config, pages, &trust)));
+        let health = web::Data::new(Health {
+            database: rooms.database.clone(),
+            core: Arc::clone(&rooms.core),
+            trust: Arc::clone(&report),
+            metrics: Metrics::of(Arc::clone(&report)),
+        });
+        let door = Door::new(
+            Arc::clone(&trust),
+            config.limits.of_connections(),
+            self.observer,
+        );
+        let (xs2a_socket, xs2a_address) = bound(sockets.xs2a, config.xs2a.listen)?;
+        let (operator, operator_address) = listen(config.operator.listen)?;
+        let (proxied_socket, proxied_address) = proxied
+            .map(|proxied| listen(proxied.listen))
+            .transpose()?
+            .unzip();
+        let gateway_door = proxied.map(|proxied| door.for_gateways(proxied.connections));
+        let mut doors = vec![("xs2a", xs2a_socket, door)];
+        doors.extend(
+            proxied_socket
+                .zip(gateway_door)
+                .map(|(socket, door)| ("proxied", socket, door)),
+        );
+        let origin = pages.as_ref().map(|pages| pages.origin.clone());
+        let online_banking_address = pages.as_ref().map(|pages| pages.address);
+        let sockets = Sockets {
+            doors,
+            pages: pages
+                .zip(online_banking)
+                .map(|(pages, state)| (pages.socket, pages.entrance, state)),
+            operator,
+        };
+        let reread = Arc::new(Notify::new());
+        let keeping = Keeping {
+            keeper,
+            reread: Arc::clone(&reread),
+        };
+        let running = run(&config, sockets, keeping, xs2a, health).await?;
+        tracing::info!(bank = config.bank.name, %organisation, xs2a = %xs2a_address, proxied = proxied_address.map(tracing::field::display), online_banking = origin.as_ref().map(Origin::text), operator = %operator_address, "serving");
+        Ok(RunningBank {
+            organisation,
+            xs2a_address,
+            proxied_address,
+            online_banking_address,
+            origin,
+            operator_address,
+            authorisations: rooms.authorisations,
+            sca: rooms.sca,
+            trust,
+            report,
+            reread,
+            database: rooms.database,
+            running,
+        })
+    }
+}
+
+/// Says all that is wrong with a configuration and the files it names, without starting anything.
+#[must_use]
+pub fn check(config: &Config, clock: impl Clock) -> Vec<Fault> {
+    let clock: Arc<dyn Clock> = Arc::new(clock);
+    let randomness: Arc<dyn Randomness> = Arc::new(SystemRandomness);
+    let mut faults = match open(config, &clock, &randomness) {
+        Ok(keeper) => keeper.report().load().problems.clone(),
+        Err(faults) => faults,
+    };
+    let pages = config.online_banking.as_ref();
+    faults.extend(pages.and_then(|pages| entrance(config, pages).err()));
+    let folder = config
+        .store
+        .path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+        faults.push(Fault::new(
+            "store.path",
+            format!("the folder {} does not exist", folder.display()),
+        ));
+    }
+    faults
+}
+
+/// Opens the files; says all that is wrong, not only the first.
+fn open(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    randomness: &Arc<dyn Randomness>,
+) -> Result<Keeper<LicenceSource>, Vec<Fault>> {
+    let mut faults = config.faults();
+    let opened = Keeper::open(
+        config.sources(),
+        config.licence_source(),
+        Arc::clone(clock),
+        Arc::clone(randomness),
+    );
+    match opened {
+        Ok(keeper) if faults.is_empty() => Ok(keeper),
+        Ok(_) => Err(faults),
+        Err(more) => {
+            faults.extend(more);
+            Err(faults)
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Where the bank listens, before anybody is let in.
+
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use super::{StartError, wrong};
+use crate::calendar::Calendar;
+use crate::config::{Config, Fault, OnlineBankingConfig, Origin};
+use crate::online_banking::listener::Entrance;
+use crate::sca::Passkeys;
+use crate::store::Database;
+use crate::store::sessions::Lasting;
+use crate::store::vault::Vault;
+
+/// The socket that was handed in, or one at that address.
+pub(super) fn bound(
+    socket: Option<TcpListener>,
+    address: SocketAddr,
+) -> Result<(TcpListener, SocketAddr), StartError> {
+    let Some(socket) = socket else {
+        return listen(address);
+    };
+    let bound = socket
+        .local_addr()
+        .map_err(|error| StartError::Listen { address, error })?;
+    Ok((socket, bound))
+}
+
+pub(super) fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let wrong = |error| StartError::Listen { address, error };
+    let socket = TcpListener::bind(address).map_err(wrong)?;
+    let bound = socket.local_addr().map_err(wrong)?;
+    Ok((socket, bound))
+}
+
+/// The listener for customers, before the pages are there.
+pub(super) struct Pages {
+    pub(super) socket: TcpListener,
+    pub(super) address: SocketAddr,
+    pub(super) origin: Origin,
+    pub(super) entrance: Entrance,
+    pub(super) lasting: Lasting,
+}
+
+impl Pages {
+    /// Passkeys for these pages.
+    pub(super) fn passkeys(
+        &self,
+        bank: &str,
+        database: &Database,
+        vault: &Vault,
+        calendar: &Calendar,
+    ) -> Result<Passkeys, StartError> {
+        let (database, vault, calendar) = (database.clone(), vault.clone(), calendar.clone());
+        let passkeys = Passkeys::new(self.origin.url(), bank, database, vault, calendar);
+        passkeys.map_err(|error| wrong("online_banking.origin", error.to_string()))
+    }
+}
+
+/// Opens the listener for customers, with the certificate that their browsers are shown.
+pub(super) fn open_pages(
+    config: &Config,
+    pages: &OnlineBankingConfig,
+    socket: Option<TcpListener>,
+) -> Result<Pages, StartError> {
+    let entrance =
+        entrance(config, pages).map_err(|fault| StartError::Configuration(vec![fault]))?;
+    let (socket, address) = bound(socket, pages.listen)?;
+    Ok(Pages {
+        socket,
+        address,
+        origin: pages.origin_at(address),
+        entrance,
+        lasting: pages.lasting(),
+    })
+}
+
+/// What customers' connections pass.
+pub(super) fn entrance(config: &Config, pages: &OnlineBankingConfig) -> Result<Entrance, Fault> {
+    let seconds = Duration::from_secs;
+    let limits = &config.limits;
+    Entrance::open(
+        pages,
+        seconds(limits.handshake_seconds),
+        seconds(limits.request_seconds),
+    )
+}

@@ -1,0 +1,175 @@
+//! The threads that answer: from sockets to resources and pages.
+
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use actix_http::HttpService;
+use actix_service::{ServiceFactory, ServiceFactoryExt as _, fn_service, map_config};
+use actix_web::dev::AppConfig;
+use actix_web::{App, middleware, web};
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, oneshot};
+
+use super::StartError;
+use crate::config::Config;
+use crate::identity::{LicenceSource, Licences};
+use crate::online_banking::listener::Entrance;
+use crate::online_banking::{self, OnlineBanking};
+use crate::operator::{self, Health};
+use crate::transport::keeper::{Keeper, wait_for_first};
+use crate::transport::listener::Door;
+use crate::transport::stream::Bytes;
+use crate::xs2a::{self, Xs2a};
+
+/// What is listened on.
+pub(super) struct Sockets {
+    /// Each with its name in logs.
+    pub(super) doors: Vec<(&'static str, TcpListener, Door<Licences>)>,
+    pub(super) pages: Option<(TcpListener, Entrance, web::Data<OnlineBanking>)>,
+    pub(super) operator: TcpListener,
+}
+
+/// What keeps trust up to date.
+pub(super) struct Keeping {
+    pub(super) keeper: Keeper<LicenceSource>,
+    pub(super) reread: Arc<Notify>,
+}
+
+/// The workers, while they work.
+pub(super) struct Running {
+    pub(super) handle: actix_server::ServerHandle,
+    pub(super) thread: JoinHandle<io::Result<()>>,
+}
+
+/// Starts the workers, on a thread that belongs to them.
+pub(super) async fn run(
+    config: &Config,
+    sockets: Sockets,
+    keeping: Keeping,
+    xs2a: web::Data<Xs2a>,
+    health: web::Data<Health>,
+) -> Result<Running, StartError> {
+    let limits = config.limits.clone();
+    let workers = config.xs2a.workers;
+    let first_fetch = Duration::from_secs(config.revocation.fetch_seconds);
+    let (started, handle) = oneshot::channel();
+    let thread = std::thread::Builder::new()
+        .name("bank-server".to_owned())
+        .spawn(move || {
+            actix_rt::System::new().block_on(async move {
+                let (fetched, ready) = oneshot::channel();
+                actix_rt::spawn(keeping.keeper.keep(keeping.reread, fetched));
+                for (_, _, door) in &sockets.doors {
+                    actix_rt::spawn(door.clone().keep_judging());
+                }
+                // Peers that connect meanwhile wait, instead of being refused for want of a list.
+                wait_for_first(ready, first_fetch).await;
+                let mut builder = actix_server::Server::build()
+                    .disable_signals()
+                    .shutdown_timeout(limits.shutdown_seconds);
+                if let Some(workers) = workers {
+                    builder = builder.workers(workers.get());
+                }
+                let ending = builder.graceful_shutdown_signal();
+                let time = Duration::from_secs(limits.request_seconds);
+                let idle = Duration::from_secs(limits.idle_seconds);
+                for (name, socket, door) in sockets.doors {
+                    let (ending, xs2a) = (ending.clone(), xs2a.clone());
+                    builder = builder.listen(name, socket, move || {
+                        let ending = ending.clone();
+                        xs2a_service(door.clone(), xs2a.clone(), time, idle, move || {
+                            let ending = ending.clone();
+                            async move { ending.notified().await }
+                        })
+                    })?;
+                }
+                if let Some((socket, entrance, state)) = sockets.pages {
+                    actix_rt::spawn(online_banking::keep_reading(state.clone()));
+                    builder = builder.listen("online banking", socket, move || {
+                        online_banking_service(entrance.clone(), state.clone(), time, idle)
+                    })?;
+                }
+                let builder = builder.listen("operator", sockets.operator, move || {
+                    operator_service(health.clone())
+                })?;
+                let server = builder.run();
+                // If nobody waits for the handle any more, nobody needs the server.
+                let _ = started.send(server.handle());
+                server.await
+            })
+        })
+        .map_err(StartError::Thread)?;
+    match handle.await {
+        Ok(handle) => Ok(Running { handle, thread }),
+        Err(_) => Err(StartError::Thread(match thread.join() {
+            Ok(Err(error)) => error,
+            _ => io::Error::other("it ended at once"),
+        })),
+    }
+}
+
+/// From a socket to the resources: handshake, HTTP, the door of XS2A.
+fn xs2a_service<F, E>(
+    door: Door<Licences>,
+    xs2a: web::Data<Xs2a>,
+    time: Duration,
+    idle: Duration,
+    ending: F,
+) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = (), InitError = ()>
+where
+    F: Fn() -> E + 'static,
+    E: Future<Output = ()> + 'static,
+{
+    let app = App::new()
+        .app_data(xs2a)
+        .configure(xs2a::configure)
+        .wrap(middleware::from_fn(xs2a::door));
+    let http = HttpService::build()
+        .client_request_timeout(time)
+        .keep_alive(idle)
+        .on_connect_ext(|bytes: &Bytes<Licences>, extensions| {
+            extensions.insert(Arc::clone(bytes.connection()));
+        })
+        .graceful_shutdown_signal(ending)
+        .finish(map_config(app, |()| AppConfig::default()));
+    let accept = fn_service(move |tcp: TcpStream| {
+        let door = door.clone();
+        async move { door.accept(tcp).await.ok_or(()) }
+    });
+    accept.and_then(http.map_err(|error| tracing::debug!(%error, "connection ended")))
+}
+
+/// From a socket to the customers' pages.
+fn online_banking_service(
+    entrance: Entrance,
+    state: web::Data<OnlineBanking>,
+    time: Duration,
+    idle: Duration,
+) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = (), InitError = ()> {
+    let app = App::new()
+        .app_data(state)
+        .configure(online_banking::configure)
+        .wrap(middleware::from_fn(online_banking::frame));
+    let http = HttpService::build()
+        .client_request_timeout(time)
+        .keep_alive(idle)
+        .finish(map_config(app, |()| AppConfig::default()));
+    let accept = fn_service(move |tcp: TcpStream| {
+        let entrance = entrance.clone();
+        async move { entrance.accept(tcp).await.ok_or(()) }
+    });
+    accept.and_then(http.map_err(|error| tracing::debug!(%error, "connection of a browser ended")))
+}
+
+fn operator_service(
+    health: web::Data<Health>,
+) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = (), InitError = ()> {
+    let app = App::new().app_data(health).configure(operator::configure);
+    HttpService::build()
+        .finish(map_config(app, |()| AppConfig::default()))
+        .tcp()
+        .map_err(|error| tracing::debug!(%error, "operator connection ended"))
+}

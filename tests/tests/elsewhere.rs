@@ -1,0 +1,403 @@
+//! Accounts at other banks, as a browser meets them: what goes wrong, what is misused, and what time does. The story itself
+//! is told in `story_in_chromium`.
+
+use chrono::TimeDelta;
+use fixtures::sandbox::CUSTOMER;
+use fixtures::world::{Bank, SampleCustomer};
+use shared_types::consent::ConsentStatus;
+use tests::banks::Banks;
+use tests::browser::{Browser, code_of, customer};
+
+/// A customer of Bank A and Bank B, with a browser for each.
+struct Desk {
+    banks: Banks,
+    a: Browser,
+    b: Browser,
+}
+
+impl Desk {
+    async fn open() -> Self {
+        let banks = Banks::start().await;
+        let browser = |bank| Browser::at(&banks.sandbox.bank(bank).running);
+        let (a, b) = (browser(Bank::A), browser(Bank::B));
+        let mut desk = Self { banks, a, b };
+        desk.log_in().await;
+        desk
+    }
+
+    fn at(&self, bank: Bank) -> SampleCustomer {
+        customer(&self.banks, bank, CUSTOMER)
+    }
+
+    /// Moves the clock on. Whoever was logged in is not any more after some minutes.
+    fn wait(&self, time: TimeDelta) {
+        self.banks.clock.advance(time);
+    }
+
+    async fn log_in(&mut self) {
+        self.wait(TimeDelta::seconds(30));
+        let anna = self.at(Bank::A);
+        self.a = Browser::at(&self.banks.sandbox.bank(Bank::A).running);
+        self.a.log_in(&self.banks, &anna).await;
+    }
+
+    /// Asks Bank B for a consent. Returns where it is approved there.
+    async fn ask(&mut self) -> String {
+        self.a.get("/elsewhere/connect").await;
+        let bank = self.a.page.links("/elsewhere/connect/")[0].clone();
+        self.a.get(&bank).await;
+        self.a.submit(&bank, &[]).await;
+        assert!(
+            self.a.page.path.starts_with("/elsewhere/go/"),
+            "{:?}",
+            self.a.page
+        );
+        let link = self.a.page.links(&self.b.origin)[0].clone();
+        link[self.b.origin.len()..].to_owned()
+    }
+
+    /// Approves at Bank B. Returns where that sends the browser.
+    async fn approve(&mut self, at: &str) -> String {
+        let anna = self.at(Bank::B);
+        self.b.cookies.clear();
+        self.b.get(at).await;
+        self.b.give_password(&anna).await;
+        // Codes of this moment may belong to what was asked before.
+        self.wait(TimeDelta::seconds(30));
+        let code = code_of(&self.banks, &anna, 0);
+        self.b.submit("/approve", &[("answer", &code)]).await;
+        self.sent_back()
+    }
+
+    async fn refuse(&mut self, at: &str) -> String {
+        let anna = self.at(Bank::B);
+        self.b.cookies.clear();
+        self.b.get(at).await;
+        self.b.give_password(&anna).await;
+        self.b.submit("/refuse", &[]).await;
+        self.sent_back()
+    }
+
+    fn sent_back(&self) -> String {
+        let to = self.b.page.header("location");
+        let to = to.unwrap_or_else(|| panic!("{:?}", self.b.page));
+        to.strip_prefix(&self.a.origin).unwrap().to_owned()
+    }
+
+    async fn connect(&mut self) {
+        let at = self.ask().await;
+        let back = self.approve(&at).await;
+        self.a.get(&back).await;
+        assert_eq!(
+            self.problem().as_deref(),
+            Some("elsewhere-connected"),
+            "{:?}",
+            self.a.page
+        );
+    }
+
+    fn problem(&self) -> Option<String> {
+        self.a.page.problem()
+    }
+
+    /// Whether the accounts at Bank B are on the page.
+    fn shows_b(&self) -> bool {
+        let text = self.a.page.text().replace(['\u{a0}', ' '], "");
+        let accounts = self.at(Bank::B).accounts;
+        let shown = accounts.iter().filter(|one| text.contains(&one.number));
+        let shown = shown.count();
+        assert!(shown == 0 || shown == accounts.len(), "all or none: {text}");
+        shown > 0
+    }
+
+    /// The consents of Bank A at Bank B, the oldest first.
+    async fn consents(&self) -> Vec<(String, ConsentStatus)> {
+        let running = &self.banks.sandbox.bank(Bank::B).running;
+        let psu = bank_server::core_banking::PsuId(CUSTOMER.to_owned());
+        let mut given = running.authorisations().consents_of(&psu).await.unwrap();
+        given.sort_by_key(|one| one.consent.last_action);
+        given
+            .into_iter()
+            .map(|one| (one.consent.id, one.status))
+            .collect()
+    }
+
+    async fn statuses(&self) -> Vec<ConsentStatus> {
+        let consents = self.consents().await.into_iter();
+        consents.map(|(_, status)| status).collect()
+    }
+
+    /// Waits until the consents at Bank B stand so, in the order of the statuses' names; what nobody waits for is done a little later.
+    async fn come_to(&self, wanted: &[ConsentStatus]) {
+        let started = std::time::Instant::now();
+        loop {
+            let mut statuses = self.statuses().await;
+            statuses.sort_by_key(|status| status.as_str());
+            if statuses == wanted {
+                return;
+            }
+            assert!(started.elapsed().as_secs() < 20, "{statuses:?}");
+        }
+    }
+}
+
+/// Somebody has a customer approve what she herself has begun: it must not become hers.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_approves_is_whoever_asked() {
+    let mut desk = Desk::open().await;
+    let at = desk.ask().await;
+    let go = desk.a.page.path.clone();
+    let back = desk.approve(&at).await;
+
+    // She who asked cannot have it looked up before somebody has come back to her.
+    desk.a.get("/elsewhere").await;
+    assert!(
+        desk.a.page.text().contains("You began to connect"),
+        "{:?}",
+        desk.a.page
+    );
+    assert!(!desk.a.page.html.contains("/elsewhere/check/"));
+
+    let other = desk.banks.sandbox.bank(Bank::A).customers.iter();
+    let other = other
+        .clone()
+        .find(|one| one.id != CUSTOMER)
+        .unwrap()
+        .clone();
+    desk.wait(TimeDelta::seconds(30));
+    let mut victim = Browser::at(&desk.banks.sandbox.bank(Bank::A).running);
+    victim.log_in(&desk.banks, &other).await;
+    victim.get(&back).await;
+    assert_eq!(
+        victim.page.problem().as_deref(),
+        Some("elsewhere-unknown-return")
+    );
+    desk.come_to(&[ConsentStatus::TerminatedByTpp]).await;
+
+    // It is over for the one who asked as well.
+    for (path, problem) in [
+        (back.as_str(), "elsewhere-unknown-return"),
+        (&go, "elsewhere-no-such-connection"),
+    ] {
+        desk.a.get(path).await;
+        assert_eq!(desk.problem().as_deref(), Some(problem));
+        assert_eq!(desk.a.page.status, 404);
+    }
+    desk.a.get("/elsewhere").await;
+    assert!(!desk.shows_b());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_to_come_back_is_good_for_once_and_ours_alone() {
+    let mut desk = Desk::open().await;
+    let at = desk.ask().await;
+    let back = desk.approve(&at).await;
+    // Whoever is not logged in any more logs in, and comes back then.
+    let mut later = Browser::at(&desk.banks.sandbox.bank(Bank::A).running);
+    later.get(&back).await;
+    assert_eq!(later.page.path, format!("/log-in?to={back}"));
+    desk.a.get(&back).await;
+    assert_eq!(desk.problem().as_deref(), Some("elsewhere-connected"));
+    desk.a.get(&back).await;
+    assert_eq!(desk.problem().as_deref(), Some("elsewhere-returned-before"));
+    for wrong in ["x", &"A".repeat(43), &"A".repeat(5000)] {
+        desk.a.get(&format!("/elsewhere/return/{wrong}")).await;
+        assert_eq!(
+            desk.problem().as_deref(),
+            Some("elsewhere-unknown-return"),
+            "{wrong}"
+        );
+    }
+    assert_eq!(desk.statuses().await, [ConsentStatus::Valid]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_outcome_has_its_page() {
+    let mut desk = Desk::open().await;
+    // Back before anything was answered.
+    let at = desk.ask().await;
+    let back = {
+        // What the other bank has been told.
+        let refused = desk.refuse(&at).await;
+        desk.a.get(&refused).await;
+        assert_eq!(desk.problem().as_deref(), Some("elsewhere-refused"));
+        let at = desk.ask().await;
+        desk.approve(&at).await
+    };
+    // Withdrawn before she comes back.
+    let (id, _) = desk.consents().await.pop().unwrap();
+    let running = &desk.banks.sandbox.bank(Bank::B).running;
+    let psu = bank_server::core_banking::PsuId(CUSTOMER.to_owned());
+    assert!(running.authorisations().revoke(&psu, &id).await.unwrap());
+    desk.a.get(&back).await;
+    assert_eq!(desk.problem().as_deref(), Some("elsewhere-too-late"));
+    desk.a.get("/elsewhere/connect/PSDXX-NONE-1").await;
+    assert_eq!(desk.problem().as_deref(), Some("elsewhere-no-such-bank"));
+}
+
+/// Two tabs: what was begun first is given up.
+#[tokio::test(flavor = "multi_thread")]
+async fn beginning_once_more_gives_up_what_was_begun() {
+    let mut desk = Desk::open().await;
+    let first = desk.ask().await;
+    let back = desk.approve(&first).await;
+    desk.ask().await;
+    desk.come_to(&[ConsentStatus::TerminatedByTpp]).await;
+    desk.a.get(&back).await;
+    assert_eq!(desk.problem().as_deref(), Some("elsewhere-unknown-return"));
+    let text = desk.a.get("/elsewhere").await.text();
+    assert_eq!(text.matches("You began to connect").count(), 1, "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn disconnecting_deletes_what_was_read_and_ends_the_consent() {
+    let mut desk = Desk::open().await;
+    desk.connect().await;
+    desk.a.get("/elsewhere").await;
+    assert!(desk.shows_b());
+    let end = desk.a.page.links("/elsewhere/disconnect/")[0].clone();
+
+    // Another customer cannot.
+    let other = desk.banks.sandbox.bank(Bank::A).customers.iter();
+    let other = other
+        .clone()
+        .find(|one| one.id != CUSTOMER)
+        .unwrap()
+        .clone();
+    desk.wait(TimeDelta::seconds(30));
+    let mut stranger = Browser::at(&desk.banks.sandbox.bank(Bank::A).running);
+    stranger.log_in(&desk.banks, &other).await;
+    let page = stranger.get(&end).await;
+    assert_eq!(
+        page.problem().as_deref(),
+        Some("elsewhere-no-such-connection")
+    );
+    stranger.get("/elsewhere").await;
+    assert!(!stranger.page.text().contains("access until"));
+
+    desk.a.get(&end).await;
+    // A form without its token, or with that of another form, does nothing.
+    let forged = desk.a.send("POST", &end, &[], "").await;
+    assert_eq!(forged.status, 403);
+    let (_, body) = desk.a.page.form("/log-out", &[]);
+    assert_eq!(desk.a.send("POST", &end, &[], &body).await.status, 403);
+    assert_eq!(desk.statuses().await, [ConsentStatus::Valid]);
+
+    desk.a.submit(&end, &[]).await;
+    assert_eq!(desk.problem().as_deref(), Some("elsewhere-disconnected"));
+    assert_eq!(desk.statuses().await, [ConsentStatus::TerminatedByTpp]);
+    desk.a.get("/elsewhere").await;
+    assert!(!desk.shows_b());
+    desk.a.get(&end).await;
+    assert_eq!(
+        desk.problem().as_deref(),
+        Some("elsewhere-no-such-connection")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bank_that_is_down_is_shown_with_the_age_of_what_is_known() {
+    let mut desk = Desk::open().await;
+    desk.connect().await;
+    let Desk { banks, mut a, .. } = desk;
+    let numbers: Vec<String> = customer(&banks, Bank::B, CUSTOMER)
+        .accounts
+        .into_iter()
+        .map(|account| account.number)
+        .collect();
+    let Banks { sandbox, clock, .. } = banks;
+    let [_a, b, _c] = sandbox.banks;
+    b.running.stop().await;
+    clock.advance(TimeDelta::minutes(6));
+    let text = a.get("/elsewhere").await.text();
+    assert!(
+        text.contains("Bank B cannot be reached at the moment."),
+        "{text}"
+    );
+    assert!(
+        text.contains("What is shown of it here is as of 6 minutes ago."),
+        "{text}"
+    );
+    let close = text.replace(['\u{a0}', ' '], "");
+    assert!(
+        numbers.iter().all(|number| close.contains(number)),
+        "{text}"
+    );
+
+    // Nor can it be asked anew, or told that it is over.
+    let bank = a
+        .get("/elsewhere/connect")
+        .await
+        .links("/elsewhere/connect/")[0]
+        .clone();
+    a.get(&bank).await;
+    a.submit(&bank, &[]).await;
+    assert_eq!(
+        (a.page.status, a.page.problem().as_deref()),
+        (502, Some("elsewhere-not-asked"))
+    );
+    let end = a.get("/elsewhere").await.links("/elsewhere/disconnect/")[0].clone();
+    a.get(&end).await;
+    a.submit(&end, &[]).await;
+    assert_eq!(
+        a.page.problem().as_deref(),
+        Some("elsewhere-disconnected-untold")
+    );
+    let text = a
+        .get("/elsewhere")
+        .await
+        .text()
+        .replace(['\u{a0}', ' '], "");
+    assert!(!numbers.iter().any(|number| text.contains(number)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn renewal_is_offered_a_week_before_the_end_and_breaks_nothing() {
+    let mut desk = Desk::open().await;
+    desk.connect().await;
+    const OFFER: &str = "Our access to your accounts at Bank B ends in 7 days.";
+
+    desk.wait(TimeDelta::days(172));
+    desk.log_in().await;
+    let text = desk.a.get("/elsewhere").await.text();
+    assert!(!text.contains("Renew access"), "{text}");
+    assert!(desk.shows_b());
+    desk.wait(TimeDelta::days(1));
+    desk.log_in().await;
+    let text = desk.a.get("/elsewhere").await.text();
+    assert!(text.contains(OFFER), "{text}");
+
+    // Begun and not approved: what runs goes on.
+    let at = desk.ask().await;
+    desk.a.get("/elsewhere").await;
+    assert!(desk.shows_b());
+    let back = desk.approve(&at).await;
+    desk.a.get(&back).await;
+    assert_eq!(desk.problem().as_deref(), Some("elsewhere-connected"));
+    let text = desk.a.get("/elsewhere").await.text();
+    assert!(desk.shows_b() && !text.contains("Renew access"), "{text}");
+    desk.come_to(&[ConsentStatus::TerminatedByTpp, ConsentStatus::Valid])
+        .await;
+
+    // A year later nobody has renewed it.
+    desk.wait(TimeDelta::days(181));
+    desk.log_in().await;
+    let text = desk.a.get("/elsewhere").await.text();
+    assert!(text.contains("its last day has passed"), "{text}");
+    assert!(!desk.shows_b(), "what was read is deleted");
+}
+
+/// The customer is there: Bank B is told so, and does not count.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_there_may_look_as_often_as_she_likes() {
+    let mut desk = Desk::open().await;
+    desk.connect().await;
+    for _ in 0..6 {
+        desk.wait(TimeDelta::seconds(20));
+        desk.a.get("/elsewhere").await;
+        desk.a.submit("/elsewhere/refresh", &[]).await;
+        let text = desk.a.page.text();
+        assert!(text.contains("as of now") && desk.shows_b(), "{text}");
+        assert!(!text.contains("asked often enough"), "{text}");
+    }
+}

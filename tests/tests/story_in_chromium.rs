@@ -1,0 +1,319 @@
+//! The story as a customer sees it, in a real browser: her accounts at Bank A and at Bank B on one page.
+
+use bank_client::authorisations::{ApprovalOptions, NextStep};
+use chrono::TimeDelta;
+use fixtures::sandbox::{CUSTOMER, SandboxBank};
+use fixtures::world::{Bank, SampleCustomer};
+use shared_types::authorisation::ScaApproach;
+use shared_types::consent::{ConsentRequest, ConsentStatus};
+use tests::banks::Banks;
+use tests::browser::{code_of, customer};
+use tests::chromium::{Chromium, Scripts};
+
+/// The customer in front of her browser.
+struct Story {
+    banks: Banks,
+    browser: Chromium,
+}
+
+impl Story {
+    async fn begin(scripts: Scripts) -> Self {
+        let (banks, browser) = futures::join!(Banks::start(), Chromium::start(scripts));
+        Self { banks, browser }
+    }
+
+    fn bank(&self, bank: Bank) -> &SandboxBank {
+        self.banks.sandbox.bank(bank)
+    }
+
+    fn name(&self, bank: Bank) -> &str {
+        &self.bank(bank).party.organisation.name
+    }
+
+    fn at(&self, bank: Bank) -> SampleCustomer {
+        customer(&self.banks, bank, CUSTOMER)
+    }
+
+    async fn open(&self, bank: Bank, path: &str) {
+        let pages = self.bank(bank).pages();
+        self.browser.open(&format!("{pages}{path}")).await;
+    }
+
+    /// A code that was not used before: codes change with the time.
+    fn code(&self, bank: Bank) -> String {
+        self.banks.clock.advance(TimeDelta::seconds(30));
+        code_of(&self.banks, &self.at(bank), 0)
+    }
+
+    async fn give_password(&self, bank: Bank) {
+        let anna = self.at(bank);
+        self.browser.fill("Customer id", &anna.id).await;
+        self.browser.fill("Password", &anna.password).await;
+        self.browser.press("Go on").await;
+    }
+
+    async fn log_in(&self, bank: Bank) {
+        self.give_password(bank).await;
+        self.browser.sees_heading("Confirm that it is you").await;
+        self.browser.fill("Code", &self.code(bank)).await;
+        self.browser.press("Log in").await;
+    }
+
+    /// From the list of banks at Bank A to the log-in or the question at Bank B.
+    async fn ask_bank_b(&self) {
+        let (b, browser) = (self.name(Bank::B), &self.browser);
+        browser.sees_heading(&format!("Connect {b}")).await;
+        browser.portray("connect-explained").await;
+        browser.press(&format!("Ask {b} now")).await;
+        browser.sees_heading(&format!("Now go to {b}")).await;
+        browser.look_at("connect-go").await;
+        browser.follow(&format!("Go to {b}")).await;
+    }
+
+    /// Logs in at Bank A, connects Bank B, and looks at the accounts of both.
+    async fn connect(&self) {
+        let (a, b, browser) = (self.name(Bank::A), self.name(Bank::B), &self.browser);
+        self.open(Bank::A, "/").await;
+        browser.sees_heading("Log in").await;
+        browser.portray("log-in").await;
+        self.give_password(Bank::A).await;
+        browser.sees_heading("Confirm that it is you").await;
+        browser.look_at("second-factor").await;
+        browser.fill("Code", &self.code(Bank::A)).await;
+        browser.press("Log in").await;
+        browser.sees_heading("Accounts").await;
+        browser.portray("accounts").await;
+        browser.follow("Current account").await;
+        browser.sees_heading("Current account").await;
+        browser.portray("account").await;
+
+        browser.follow("Other banks").await;
+        browser.sees_heading("All your accounts").await;
+        browser.look_at("other-banks-none").await;
+        browser.follow("Connect another bank").await;
+        browser.sees_heading("Connect another bank").await;
+        browser.look_at("connect-pick").await;
+        browser.follow(b).await;
+        self.ask_bank_b().await;
+
+        browser.sees_heading("Log in").await;
+        self.give_password(Bank::B).await;
+        browser.sees_heading("Give access to your accounts?").await;
+        // Who asks is what certificate and register say.
+        browser.sees(a).await;
+        browser.sees(self.bank(Bank::A).organisation.as_str()).await;
+        browser.portray("approve").await;
+        browser.fill("Code", &self.code(Bank::B)).await;
+        browser.press("Give access").await;
+
+        browser.sees_heading(&format!("{b} is connected")).await;
+        let back = browser.url().await;
+        assert!(back.starts_with(&self.bank(Bank::A).pages()), "{back}");
+        browser.look_at("connected").await;
+        browser.follow("See all accounts").await;
+        self.both_are_there().await;
+        browser.portray("both-banks").await;
+
+        // Back is no way to do it twice.
+        browser.open(&back).await;
+        browser.sees_heading("You have been here before").await;
+        browser.follow("See all accounts").await;
+        self.both_are_there().await;
+    }
+
+    /// Every account at both banks is on the page, and the currencies' sums.
+    async fn both_are_there(&self) {
+        self.browser.sees_heading("All your accounts").await;
+        let text = self.browser.text().await.replace(['\u{a0}', ' '], "");
+        for bank in [Bank::A, Bank::B] {
+            for account in &self.at(bank).accounts {
+                assert!(text.contains(&account.number), "{}", account.number);
+            }
+            assert!(text.contains(&self.name(bank).replace(' ', "")));
+        }
+        for currency in ["EUR", "USD", "CHF"] {
+            assert!(text.contains(&format!("Togetherin{currency}")), "{text}");
+        }
+        assert!(text.contains("asofnow"), "{text}");
+    }
+
+    /// Ends the access at Bank B, and sees at Bank A that there is none any more.
+    async fn revoke(&self) {
+        let (a, b, browser) = (self.name(Bank::A), self.name(Bank::B), &self.browser);
+        self.open(Bank::B, "/consents").await;
+        self.log_in(Bank::B).await;
+        browser
+            .sees_heading("Who has access to your accounts")
+            .await;
+        browser.sees(a).await;
+        browser.portray("my-consents").await;
+        browser.follow("End access").await;
+        browser
+            .sees_heading(&format!("End the access of {a}?"))
+            .await;
+        browser.look_at("end-access").await;
+        browser.press("End access now").await;
+        browser.sees_heading("The access has ended").await;
+
+        self.open(Bank::A, "/elsewhere").await;
+        self.both_are_there().await;
+        browser.press("Refresh").await;
+        let lost = format!("You have withdrawn our access to your accounts at {b}.");
+        browser.sees(&lost).await;
+        let text = browser.text().await.replace(['\u{a0}', ' '], "");
+        for account in &self.at(Bank::B).accounts {
+            assert!(!text.contains(&account.number), "what was read is deleted");
+        }
+        browser.portray("access-lost").await;
+    }
+
+    /// Asks once more, and refuses at Bank B.
+    async fn refuse(&self) {
+        let (b, browser) = (self.name(Bank::B), &self.browser);
+        browser.follow("Connect again").await;
+        self.ask_bank_b().await;
+        // She is logged in there already.
+        browser.sees_heading("Give access to your accounts?").await;
+        browser.press("Refuse").await;
+        browser.sees_heading(&format!("{b} is not connected")).await;
+        browser.sees(&format!("Access was refused at {b}.")).await;
+        browser.look_at("refused").await;
+        self.open(Bank::A, "/elsewhere").await;
+        browser.does_not_see("You began to connect").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_banks_on_one_page_then_access_ends_and_is_refused() {
+    let story = Story::begin(Scripts::On).await;
+    story.connect().await;
+    story.revoke().await;
+    story.refuse().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_of_it_works_without_scripts() {
+    let story = Story::begin(Scripts::Off).await;
+    story.connect().await;
+    story.revoke().await;
+    story.refuse().await;
+}
+
+/// A passkey in place of a code, and a code in place of the passkey where there is no script.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_passkey_logs_in_and_gives_access() {
+    let story = Story::begin(Scripts::On).await;
+    let browser = &story.browser;
+    browser.add_authenticator().await;
+    story.open(Bank::A, "/passkeys").await;
+    story.log_in(Bank::A).await;
+    browser.sees_heading("Passkeys").await;
+    browser.look_at("passkeys-none").await;
+    browser.follow("Add a passkey").await;
+    browser.sees_heading("Add a passkey").await;
+    browser.fill("Code", &story.code(Bank::A)).await;
+    browser.press("Go on").await;
+    browser.fill("Name", "Anna's laptop").await;
+    browser.look_at("passkey-new").await;
+    browser.press("Make the passkey").await;
+    browser.sees_heading("The passkey is added").await;
+    story.open(Bank::A, "/passkeys").await;
+    browser.sees("Anna's laptop").await;
+    browser.look_at("passkeys").await;
+
+    browser.press("Log out").await;
+    browser.sees_heading("You are logged out").await;
+    story.open(Bank::A, "/").await;
+    story.give_password(Bank::A).await;
+    browser.sees_heading("Confirm that it is you").await;
+    browser.look_at("log-in-with-passkey").await;
+    browser.press("Log in").await;
+    browser.sees_heading("Accounts").await;
+
+    // A consent that somebody else asks for.
+    let bank_b = story
+        .banks
+        .sandbox
+        .client(Bank::B, Bank::A, Bank::A)
+        .unwrap();
+    let wanted: ConsentRequest = serde_json::from_value(
+        story
+            .banks
+            .consent_body(&serde_json::json!({"allPsd2": "allAccounts"})),
+    )
+    .unwrap();
+    let here = "127.0.0.1".parse().unwrap();
+    let back = format!("{}/elsewhere", story.bank(Bank::B).pages());
+    let options = ApprovalOptions::new()
+        .prefer(ScaApproach::Redirect)
+        .return_to(back);
+    let asked = bank_b
+        .ask_for_consent(&wanted, here, &options)
+        .await
+        .unwrap();
+    let NextStep::Redirect(link) = asked.next() else {
+        panic!("{:?}", asked.next());
+    };
+    browser.open(&link).await;
+    browser.sees_heading("Give access to your accounts?").await;
+    browser.look_at("approve-with-passkey").await;
+    browser.press("Give access").await;
+    browser.sees_heading("Log in").await;
+    assert!(
+        browser
+            .url()
+            .await
+            .starts_with(&story.bank(Bank::B).pages())
+    );
+    let status = bank_b
+        .consent_status(&asked.consent.consent_id)
+        .await
+        .unwrap();
+    assert_eq!(status, ConsentStatus::Valid);
+}
+
+/// The page that stands for the bank's app, with something to approve.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_banks_app_approves() {
+    let story = Story::begin(Scripts::On).await;
+    let (a, browser) = (story.name(Bank::A), &story.browser);
+    story.open(Bank::B, "/").await;
+    story.log_in(Bank::B).await;
+    browser.sees_heading("Accounts").await;
+    story.open(Bank::B, "/phone").await;
+    browser.look_at("phone-not-set-up").await;
+    browser.press("Set up this device").await;
+    browser.sees("Nothing waits for your approval.").await;
+    browser.look_at("phone-empty").await;
+
+    let bank_a = story
+        .banks
+        .sandbox
+        .client(Bank::A, Bank::B, Bank::B)
+        .unwrap();
+    let wanted: ConsentRequest = serde_json::from_value(
+        story
+            .banks
+            .consent_body(&serde_json::json!({"allPsd2": "allAccounts"})),
+    )
+    .unwrap();
+    let here = "127.0.0.1".parse().unwrap();
+    let options = ApprovalOptions::new()
+        .prefer(ScaApproach::Decoupled)
+        .psu_id(CUSTOMER);
+    let asked = bank_a
+        .ask_for_consent(&wanted, here, &options)
+        .await
+        .unwrap();
+    story.open(Bank::B, "/phone").await;
+    browser.sees(&format!("{a} asks for access")).await;
+    browser.portray("phone").await;
+    browser.fill("Password", &story.at(Bank::B).password).await;
+    browser.press("Give access").await;
+    browser.sees_heading("Approved").await;
+    let status = bank_a
+        .consent_status(&asked.consent.consent_id)
+        .await
+        .unwrap();
+    assert_eq!(status, ConsentStatus::Valid);
+}
