@@ -70,6 +70,13 @@ impl Customer {
         Self::named(banks, CUSTOMER, false).await
     }
 
+    /// Another one.
+    pub async fn other(banks: &Banks) -> Self {
+        let customers = &banks.sandbox.bank(Bank::B).customers;
+        let other = customers.iter().find(|customer| customer.id != CUSTOMER);
+        Self::named(banks, &other.unwrap().id, false).await
+    }
+
     /// Any, at a bank whose TPPs have to confirm, or not.
     pub async fn named(banks: &Banks, id: &str, confirmation_code: bool) -> Self {
         let config = Config::read(&banks.folder.path().join("bank-b.toml")).unwrap();

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod asking;
 pub mod authority;
 pub mod banks;
 pub mod browser;
