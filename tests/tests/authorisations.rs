@@ -811,7 +811,10 @@ async fn an_account_of_two_takes_the_approval_of_both() {
     });
     let wanted: ConsentRequest = serde_json::from_value(body).unwrap();
     let options = ApprovalOptions::new();
-    let asked = bank.ask_for_consent(&wanted, DEVICE, &options).await.unwrap();
+    let asked = bank
+        .ask_for_consent(&wanted, DEVICE, &options)
+        .await
+        .unwrap();
     let consent = &asked.consent.consent_id;
     let first = asked.authorisation_id().unwrap();
     one.approve_at_the_bank(first).await.unwrap();
