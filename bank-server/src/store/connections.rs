@@ -299,12 +299,14 @@ impl Connections {
         problem: &str,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
-        sqlx::query("UPDATE connection SET tried = $1, problem = $2 WHERE id = $3")
-            .bind(now.timestamp())
-            .bind(problem)
-            .bind(&connection.id)
-            .execute(self.database.pool())
-            .await?;
+        sqlx::query(
+            "UPDATE connection SET tried = $1, problem = $2 WHERE id = $3 AND status = 'running'",
+        )
+        .bind(now.timestamp())
+        .bind(problem)
+        .bind(&connection.id)
+        .execute(self.database.pool())
+        .await?;
         Ok(())
     }
 

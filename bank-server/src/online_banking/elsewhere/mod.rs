@@ -60,7 +60,7 @@ pub(super) fn configure(app: &mut web::ServiceConfig) {
 /// Reads what customers have connected, while they are away, for as long as it is polled.
 pub(crate) async fn keep_reading(state: web::Data<OnlineBanking>) {
     // Looking whether something is due costs one look-up.
-    let mut tick = interval(Duration::from_secs(10 * 60));
+    let mut tick = interval(Duration::from_mins(10));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;

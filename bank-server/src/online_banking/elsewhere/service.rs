@@ -45,6 +45,9 @@ const DEADLINE: Duration = Duration::from_secs(12);
 const AT_A_TIME: usize = 4;
 const AT_A_TIME_FOR_ALL: usize = 32;
 
+/// What one consent opens, at most, in bytes.
+const LARGEST: usize = 8 * 1024 * 1024;
+
 /// What is younger is shown as it is, unless she asks for it anew.
 const FRESH: TimeDelta = TimeDelta::minutes(5);
 
@@ -191,11 +194,11 @@ impl Elsewhere {
             frequency_per_day: A_DAY,
             combined_service_indicator: false,
         };
-        let back = self.origin.page(&format!("/elsewhere/return/{state}"));
+        let way_back = self.origin.page(&format!("/elsewhere/return/{state}"));
         let options = ApprovalOptions::new()
             .prefer(ScaApproach::Redirect)
-            .return_to(&back)
-            .return_to_if_refused(&back);
+            .return_to(&way_back)
+            .return_to_if_refused(&way_back);
         let asked = handle.ask_for_consent(&wanted, address, &options).await;
         let asked = asked.map_err(|error| NotAsked::Trouble(tell(&error)))?;
         let authorisation = asked.authorisation_id().map(str::to_owned);
@@ -345,6 +348,10 @@ impl Elsewhere {
                 let data = serde_json::to_vec(&snapshot).map_err(|_| StoreError::Corrupt {
                     what: "connection.data",
                 })?;
+                if data.len() > LARGEST {
+                    let trouble = Trouble::Faulty.name();
+                    return self.connections.failed(connection, trouble, now).await;
+                }
                 self.connections.keep(connection, &data, now).await
             }
             Err(NotRead::Trouble(trouble)) => {
