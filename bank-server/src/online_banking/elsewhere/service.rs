@@ -145,6 +145,10 @@ impl Elsewhere {
         psu: &PsuId,
         address: IpAddr,
     ) -> Result<String, NotAsked> {
+        // Whoever presses twice has asked once; and nobody keeps another bank busy.
+        if let Some(id) = self.asked_just_now(bank, psu).await? {
+            return Ok(id);
+        }
         let randomness = self.workshop.randomness.as_ref();
         let id = randomness.uuid().to_string();
         let state = URL_SAFE_NO_PAD.encode([randomness.bytes(), randomness.bytes()].concat());
