@@ -179,6 +179,23 @@ impl Elsewhere {
         }
     }
 
+    async fn asked_just_now(
+        &self,
+        bank: &OtherBank,
+        psu: &PsuId,
+    ) -> Result<Option<String>, StoreError> {
+        let now = self.calendar.now();
+        let connections = self.connections.of(psu).await?;
+        let asked = connections.into_iter().find(|one| {
+            one.status == Status::Asked
+                && one.bank == bank.organisation
+                && one.link.is_some()
+                && one.returned.is_none()
+                && now - one.begun < JUST_NOW
+        });
+        Ok(asked.map(|one| one.id))
+    }
+
     async fn request(
         &self,
         bank: &OtherBank,
