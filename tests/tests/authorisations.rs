@@ -281,7 +281,7 @@ async fn addresses_to_return_to_belong_to_the_tpp() {
     })
     .await;
     let any = bank_b_also(&banks, |config| {
-        config.sca.redirect_uris = RedirectUris::AnyHttps
+        config.sca.redirect_uris = RedirectUris::AnyHttps;
     })
     .await;
     let identity = banks.a_at_b().identity;

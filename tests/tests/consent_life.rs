@@ -57,7 +57,7 @@ async fn the_last_day_is_cut_to_180_days_told_and_kept() {
         assert_eq!(consent["validUntil"], json!(granted), "{asked}");
     }
     let (id, _) = ask(&banks, &tpp, |body| {
-        body["validUntil"] = "9999-12-31".into()
+        body["validUntil"] = "9999-12-31".into();
     })
     .await;
     banks.approve(&tpp, &id).await;
@@ -83,7 +83,7 @@ async fn the_last_day_is_the_banks_own() {
     // In Berlin it is the day before clocks go forward, and an hour later the day itself.
     banks.move_to("2027-03-27T22:00:00Z");
     let (id, _) = ask(&banks, &tpp, |body| {
-        body["validUntil"] = "2027-03-28".into()
+        body["validUntil"] = "2027-03-28".into();
     })
     .await;
     banks.approve(&tpp, &id).await;
