@@ -36,7 +36,8 @@ impl Banks {
             clock: Arc::<ManualClock>::clone(&clock),
         };
         Self {
-            sandbox: Sandbox::start(options).await.unwrap(),
+            // Boxed: three banks are large while they start.
+            sandbox: Box::pin(Sandbox::start(options)).await.unwrap(),
             clock,
             folder,
         }

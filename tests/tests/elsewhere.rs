@@ -240,6 +240,7 @@ async fn each_outcome_has_its_page() {
 async fn beginning_once_more_gives_up_what_was_begun() {
     let mut desk = Desk::open().await;
     let first = desk.ask().await;
+    assert_eq!(desk.ask().await, first, "who presses twice has asked once");
     let back = desk.approve(&first).await;
     desk.ask().await;
     desk.come_to(&[ConsentStatus::TerminatedByTpp]).await;
@@ -353,9 +354,10 @@ async fn a_bank_that_is_down_is_shown_with_the_age_of_what_is_known() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn renewal_is_offered_a_week_before_the_end_and_breaks_nothing() {
+    const OFFER: &str = "Our access to your accounts at Bank B ends in 7 days.";
+
     let mut desk = Desk::open().await;
     desk.connect().await;
-    const OFFER: &str = "Our access to your accounts at Bank B ends in 7 days.";
 
     desk.wait(TimeDelta::days(172));
     desk.log_in().await;

@@ -145,6 +145,10 @@ impl Elsewhere {
         psu: &PsuId,
         address: IpAddr,
     ) -> Result<String, NotAsked> {
+        // Whoever presses twice has asked once; and nobody keeps another bank busy.
+        if let Some(id) = self.asked_just_now(bank, psu).await? {
+            return Ok(id);
+        }
         let randomness = self.workshop.randomness.as_ref();
         let id = randomness.uuid().to_string();
         let state = URL_SAFE_NO_PAD.encode([randomness.bytes(), randomness.bytes()].concat());
@@ -173,6 +177,23 @@ impl Elsewhere {
             self.give_up_consent_later(&bank.organisation, asked.consent);
             Err(NotAsked::Overtaken)
         }
+    }
+
+    async fn asked_just_now(
+        &self,
+        bank: &OtherBank,
+        psu: &PsuId,
+    ) -> Result<Option<String>, StoreError> {
+        let now = self.calendar.now();
+        let connections = self.connections.of(psu).await?;
+        let asked = connections.into_iter().find(|one| {
+            one.status == Status::Asked
+                && one.bank == bank.organisation
+                && one.link.is_some()
+                && one.returned.is_none()
+                && now - one.begun < JUST_NOW
+        });
+        Ok(asked.map(|one| one.id))
     }
 
     async fn request(
