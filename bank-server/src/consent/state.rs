@@ -113,7 +113,7 @@ fn due(consent: &Consent, now: DateTime<Utc>, calendar: &Calendar) -> Option<(Ev
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::Arc;
 
     use bank_client::environment::ManualClock;
@@ -181,7 +181,7 @@ mod tests {
         Calendar::new(Arc::new(clock), Tz::Europe__Berlin)
     }
 
-    fn consent(status: ConsentStatus) -> Consent {
+    pub(in crate::consent) fn consent(status: ConsentStatus) -> Consent {
         let created = time("2026-11-24T12:00:00Z");
         Consent {
             id: "c".to_owned(),

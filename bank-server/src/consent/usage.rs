@@ -98,3 +98,87 @@ pub fn allowance(consent: &Consent, attended: bool) -> Allowance {
         (true, false) => Allowance::ADay(consent.frequency_per_day),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use shared_types::consent::ConsentStatus;
+
+    use super::*;
+    use crate::consent::state::tests::consent;
+
+    const RULES: ConsentRules = ConsentRules {
+        longest_days: 180,
+        history_days: 90,
+        history: TimeDelta::minutes(15),
+        one_off: TimeDelta::minutes(20),
+        approval: TimeDelta::minutes(60),
+    };
+
+    fn day(text: &str) -> NaiveDate {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn the_last_day_is_at_most_so_many_days_ahead() {
+        let today = day("2026-11-24");
+        for (asked, granted) in [
+            ("2026-11-24", "2026-11-24"),
+            ("2027-05-23", "2027-05-23"),
+            ("2027-05-24", "2027-05-23"),
+            ("9999-12-31", "2027-05-23"),
+        ] {
+            assert_eq!(RULES.last_day(day(asked), today), day(granted), "{asked}");
+        }
+        // At the end of all days there is nothing to cut.
+        assert_eq!(
+            RULES.last_day(NaiveDate::MAX, NaiveDate::MAX),
+            NaiveDate::MAX
+        );
+    }
+
+    #[test]
+    fn history_is_open_for_a_while_after_an_authentication_of_this_consent() {
+        let today = day("2026-11-24");
+        let mut consent = consent(ConsentStatus::Valid);
+        let now = consent.created;
+        let recent = day("2026-08-26");
+        assert_eq!(RULES.first_day(&consent, now, today), recent, "none yet");
+        for (seconds, first) in [(0, NaiveDate::MIN), (900, NaiveDate::MIN), (901, recent)] {
+            consent.authenticated = Some(now - TimeDelta::seconds(seconds));
+            assert_eq!(RULES.first_day(&consent, now, today), first, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn only_the_customers_absence_counts_and_one_read_is_one() {
+        let mut consent = consent(ConsentStatus::Valid);
+        consent.frequency_per_day = NonZeroU32::MIN.saturating_add(3);
+        let limit = consent.frequency_per_day;
+        assert_eq!(allowance(&consent, true), Allowance::Unlimited);
+        assert_eq!(allowance(&consent, false), Allowance::ADay(limit));
+        consent.recurring = false;
+        assert_eq!(allowance(&consent, true), Allowance::Once);
+        assert_eq!(allowance(&consent, false), Allowance::Once);
+    }
+
+    #[test]
+    fn no_two_resources_are_counted_together() {
+        let (one, other) = (AccountId("1".to_owned()), AccountId("2".to_owned()));
+        let resources = [
+            Resource::Accounts,
+            Resource::CardAccounts,
+            Resource::Account(&one),
+            Resource::Account(&other),
+            Resource::Balances(&one),
+            Resource::Transactions(&one),
+            Resource::Transaction(&one, "1"),
+            Resource::Transaction(&one, "2"),
+            Resource::Transaction(&other, "1"),
+        ];
+        for (index, resource) in resources.iter().enumerate() {
+            for another in &resources[index + 1..] {
+                assert_ne!(resource.key(), another.key());
+            }
+        }
+    }
+}
