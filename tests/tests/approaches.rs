@@ -53,7 +53,7 @@ async fn embedded_goes_from_password_to_code_to_a_valid_consent() {
     assert_eq!(step.challenge.as_ref().unwrap().otp_max_length, Some(6));
     assert_eq!(
         bank.authorisations(consent).await.unwrap(),
-        [step.id.clone()]
+        std::slice::from_ref(&step.id)
     );
 
     let done = bank

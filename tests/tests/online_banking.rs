@@ -1,11 +1,19 @@
 //! The bank's own pages, as a browser meets them: logging in and out, and what attackers try there.
 
+use std::sync::Arc;
+
+use bank_client::environment::ManualClock;
+use bank_server::BankServer;
+use bank_server::config::{Config, OnlineBankingConfig};
 use bank_server::store::Database;
 use chrono::TimeDelta;
+use fixtures::outsider::{Met, Tls, call};
 use fixtures::sandbox::CUSTOMER;
 use fixtures::world::{Bank, SampleCustomer};
 use tests::banks::Banks;
 use tests::browser::{Browser, Page, code_of, customer, encode};
+use tests::http::Response;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 async fn start() -> (Banks, Browser, SampleCustomer) {
     let banks = Banks::start().await;
@@ -507,4 +515,59 @@ async fn pages_are_not_framed_kept_or_led_elsewhere() {
             "{to}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_tls_cookies_belong_to_the_host_and_plain_http_is_not_spoken() {
+    let banks = Banks::start().await;
+    let mut config = Config::read(&banks.folder.path().join("bank-b.toml")).unwrap();
+    config.store.path = banks.folder.path().join("tls.db");
+    config.xs2a.listen.set_port(0);
+    config.operator.listen.set_port(0);
+    let key = banks.folder.path().join("pki/bank-b");
+    config.online_banking = Some(OnlineBankingConfig {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        origin: "https://localhost:0".parse().unwrap(),
+        certificate: Some(key.join("qwac.pem")),
+        private_key: Some(key.join("qwac.key")),
+        idle_minutes: 10,
+        session_minutes: 480,
+        connections: 100,
+    });
+    let clock: Arc<ManualClock> = Arc::clone(&banks.clock);
+    let bank = BankServer::new(config).clock(clock).start().await.unwrap();
+    let browser = Browser::at(&bank);
+    let address = bank.online_banking_address().unwrap();
+    let request = format!(
+        "GET /log-in HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+        browser.host()
+    );
+    for version in [Tls::V1_2, Tls::V1_3] {
+        let request = request.clone();
+        let met = tokio::task::spawn_blocking(move || call(address, None, version, &request));
+        let Met::Http(answer) = met.await.unwrap().unwrap().met else {
+            panic!("no HTTP");
+        };
+        let page = Response::read(&answer);
+        assert_eq!(page.status, 200);
+        let lasting = "max-age=31536000; includeSubDomains";
+        assert_eq!(page.header("strict-transport-security"), Some(lasting));
+        let cookie = page.header("set-cookie").unwrap();
+        assert!(cookie.starts_with("__Host-session="), "{cookie}");
+        assert!(
+            cookie.contains("; Secure")
+                && cookie.contains("; Path=/")
+                && !cookie.contains("Domain")
+        );
+    }
+    let mut plain = tokio::net::TcpStream::connect(address).await.unwrap();
+    plain.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let _ = plain.read_to_end(&mut answer).await;
+    assert!(
+        !answer.starts_with(b"HTTP"),
+        "{}",
+        String::from_utf8_lossy(&answer)
+    );
+    bank.stop().await;
 }

@@ -123,13 +123,13 @@ impl Authorisations {
         if page.consent.status == ConsentStatus::PartiallyAuthorised {
             let granted = self.given.grants_of(&page.consent.id).await?;
             let ids: Vec<AccountId> = granted.iter().map(|grant| grant.account.clone()).collect();
-            return joint(&accounts, pair(self.core.accounts(&ids).await?, granted));
+            return joint(&accounts, pair(&self.core.accounts(&ids).await?, granted));
         }
         let granted = grants(&page.consent.access, &accounts)?;
         if granted.is_empty() {
             return Err(AuthorisationError::NoAccount);
         }
-        let accounts = pair(accounts, granted);
+        let accounts = pair(&accounts, granted);
         Ok(Offer {
             approvals_needed: needed(&accounts),
             is_choice: is_bank_offered(&page.consent.access),
@@ -357,7 +357,7 @@ fn joint(hers: &[Account], granted: Vec<(Account, Grant)>) -> Result<Offer, Auth
     })
 }
 
-fn pair(accounts: Vec<Account>, granted: Vec<Grant>) -> Vec<(Account, Grant)> {
+fn pair(accounts: &[Account], granted: Vec<Grant>) -> Vec<(Account, Grant)> {
     granted
         .into_iter()
         .filter_map(|grant| {

@@ -172,7 +172,7 @@ async fn what_the_customer_chooses_of_an_offer_is_opened_and_no_more() {
         .approve(
             &id,
             scene.proof("anna", &id).await,
-            Some(&[foreign.clone()]),
+            Some(std::slice::from_ref(&foreign)),
         )
         .await;
     assert!(
