@@ -117,7 +117,13 @@ impl Story {
         // Back is no way to do it twice.
         browser.open(&back).await;
         browser.sees_heading("You have been here before").await;
+        browser.look_at("returned-before").await;
         browser.follow("See all accounts").await;
+        self.both_are_there().await;
+        browser.follow(&format!("Disconnect {b}")).await;
+        browser.sees_heading(&format!("Disconnect {b}")).await;
+        browser.look_at("disconnect").await;
+        browser.follow("Cancel").await;
         self.both_are_there().await;
     }
 

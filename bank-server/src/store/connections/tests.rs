@@ -88,7 +88,6 @@ async fn a_state_is_good_for_once_and_for_its_customer() {
             .await
             .unwrap()
     };
-    assert!(back("lucas", "first").await == Return::Unknown, "another's");
     assert!(back("anna", "nothing").await == Return::Unknown);
     let Return::First(connection) = back("anna", "first").await else {
         panic!("the first time");
@@ -96,12 +95,24 @@ async fn a_state_is_good_for_once_and_for_its_customer() {
     assert_eq!(connection.consent.as_deref(), Some("first"));
     assert!(back("anna", "first").await == Return::Again);
     assert!(
-        desk.connections
-            .find(&PsuId("lucas".to_owned()), "third")
-            .await
-            .unwrap()
-            .is_none()
+        back("lucas", "first").await == Return::Unknown,
+        "another's, and used"
     );
+    let first = desk.find("first").await.unwrap();
+    assert_eq!(first.returned, Some(desk.now));
+
+    // Somebody else has approved what she did not ask for.
+    desk.ask("second").await;
+    let Return::Foreign(connection) = back("lucas", "second").await else {
+        panic!("another's");
+    };
+    assert_eq!(connection.consent.as_deref(), Some("second"));
+    assert!(back("anna", "second").await == Return::Unknown);
+    assert!(desk.find("second").await.is_none());
+    desk.ask("third").await;
+    let lucas = PsuId("lucas".to_owned());
+    let foreign = desk.connections.find(&lucas, "third").await.unwrap();
+    assert!(foreign.is_none());
 }
 
 #[tokio::test]
