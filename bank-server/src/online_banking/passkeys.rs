@@ -117,7 +117,14 @@ async fn confirm_page(
 ) -> Result<HttpResponse, Problem> {
     let texts = state.texts;
     let words = &texts.passkeys;
-    let asked = Asked::ask(state, &customer.psu, &adding(customer), chosen).await?;
+    let asked = Asked::ask(
+        state,
+        &customer.visit,
+        &customer.psu,
+        &adding(customer),
+        chosen,
+    )
+    .await?;
     let errors_there: Vec<_> = wrong.iter().map(|text| (ANSWER, text.clone())).collect();
     let content = html! {
         div.panel.narrow {

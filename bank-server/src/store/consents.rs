@@ -105,6 +105,8 @@ pub struct NewConsent<'a> {
     pub request: &'a ConsentRequest,
     /// Last day, as far as the bank allows.
     pub valid_until: NaiveDate,
+    /// Unattended reads a day, as far as the bank allows.
+    pub frequency_per_day: NonZeroU32,
     /// The approach that the TPP gets.
     pub approach: ScaApproach,
     /// Where the customer goes after an authorisation that does not say.
@@ -149,7 +151,7 @@ impl Consents {
         .bind(to_json(&new.request.access)?)
         .bind(i64::from(new.request.recurring_indicator))
         .bind(new.valid_until.to_string())
-        .bind(i64::from(new.request.frequency_per_day.get()))
+        .bind(i64::from(new.frequency_per_day.get()))
         .bind(new.now.timestamp())
         .bind(new.approve_by.timestamp())
         .bind(new.approach.as_str())

@@ -69,11 +69,12 @@ impl GivenConsents {
         rows.iter().map(grant).collect()
     }
 
-    /// The consents that a customer has approved, the newest first, as they are written down.
+    /// The consents that a customer has approved, those that hold first, then the newest, as they are written down; 200 at most.
     pub async fn given_by(&self, psu: &PsuId) -> Result<Vec<GivenConsent>, StoreError> {
         let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
             "{COLUMNS} WHERE id IN (SELECT consent_id FROM authorisation WHERE psu = $1 \
-             AND status IN ('finalised', 'exempted')) ORDER BY last_action DESC, id LIMIT 200"
+             AND status IN ('finalised', 'exempted')) ORDER BY CASE status WHEN 'valid' THEN 0 WHEN 'partiallyAuthorised' THEN 1 ELSE 2 END, last_action DESC, id \
+             LIMIT 200"
         )))
         .bind(&psu.0)
         .fetch_all(self.database.pool())

@@ -98,6 +98,16 @@ impl Authorisations {
             status if status.is_final() || status == ScaStatus::Unconfirmed => {
                 return Err(AuthorisationError::OutOfTurn(status));
             }
+            // What another has approved since is shown to her now.
+            status if page.consent.last_action > page.authorisation.last_action => {
+                let authorisation = self
+                    .advance(&page.authorisation, status, Change::default(), None)
+                    .await?;
+                return Ok(Page {
+                    authorisation,
+                    ..page
+                });
+            }
             _ => return Ok(page),
         }
         let before = self.store.of_consent(&page.consent.id).await?;
@@ -109,7 +119,12 @@ impl Authorisations {
             ..Change::default()
         };
         let authorisation = self
-            .advance(&page.authorisation, ScaStatus::PsuAuthenticated, change)
+            .advance(
+                &page.authorisation,
+                ScaStatus::PsuAuthenticated,
+                change,
+                None,
+            )
             .await?;
         Ok(Page {
             authorisation,
@@ -240,6 +255,23 @@ impl Authorisations {
         })
     }
 
+    /// Gives an authorisation up, for want of a proof: nothing is opened, and another may be started.
+    pub async fn give_up(&self, id: &str, psu: &PsuId) -> Result<(), AuthorisationError> {
+        let page = self.page(id).await?;
+        check_customer(&page.authorisation, psu)?;
+        if page.authorisation.status.is_final() {
+            return Err(AuthorisationError::OutOfTurn(page.authorisation.status));
+        }
+        if !self
+            .store
+            .fail(&page.authorisation, false, self.calendar.now())
+            .await?
+        {
+            return Err(self.overtaken(id).await);
+        }
+        Ok(())
+    }
+
     /// Refuses it: nothing is opened, and the consent is rejected.
     pub async fn refuse(&self, id: &str, psu: &PsuId) -> Result<Done, AuthorisationError> {
         let page = self.page(id).await?;
@@ -308,6 +340,10 @@ impl Authorisations {
         }
         let offer = self.offer(&page, psu).await?;
         if page.consent.status == ConsentStatus::PartiallyAuthorised {
+            // Another has approved since she was shown what it opens: it may be other than what she saw.
+            if page.consent.last_action > page.authorisation.last_action {
+                return Err(AuthorisationError::OutOfTurn(page.authorisation.status));
+            }
             return Ok((page, None));
         }
         let opening = open(page.consent.access.clone(), offer, selected)?;
