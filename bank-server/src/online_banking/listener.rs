@@ -29,21 +29,29 @@ pub(crate) struct Entrance {
     tls: Option<TlsAcceptor>,
     room: Arc<Semaphore>,
     guests: Guests,
-    handshake: Duration,
-    patience: Duration,
+    times: Times,
 }
+
+/// How long browsers may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Times {
+    /// For the handshake.
+    pub(crate) handshake: Duration,
+    /// For a request and its answer; and for collecting some of the answer.
+    pub(crate) request: Duration,
+    /// From an answer to the next request.
+    pub(crate) idle: Duration,
+}
+
+/// How much later than the request's time a connection is cut: the page that says so goes first.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// How much of the whole room one address may take, unless it is this machine's own: a proxy is not one browser.
 const SHARE: usize = 10;
 
 impl Entrance {
-    /// Opens certificate and key, if the configuration names them. A handshake may take so long; so may a browser that
-    /// collects nothing of its answer.
-    pub(crate) fn open(
-        config: &OnlineBankingConfig,
-        handshake: Duration,
-        patience: Duration,
-    ) -> Result<Self, Fault> {
+    /// Opens certificate and key, if the configuration names them.
+    pub(crate) fn open(config: &OnlineBankingConfig, times: Times) -> Result<Self, Fault> {
         Ok(Self {
             tls: tls(config)?,
             room: Arc::new(Semaphore::new(config.connections)),
@@ -51,8 +59,7 @@ impl Entrance {
                 each: (config.connections / SHARE).max(1),
                 here: Arc::default(),
             },
-            handshake,
-            patience,
+            times,
         })
     }
 
@@ -72,7 +79,7 @@ impl Entrance {
         let _ = tcp.set_nodelay(true);
         let stream = match &self.tls {
             None => Stream::Plain(tcp),
-            Some(tls) => match timeout(self.handshake, tls.accept(tcp)).await {
+            Some(tls) => match timeout(self.times.handshake, tls.accept(tcp)).await {
                 Ok(Ok(stream)) => Stream::Tls(Box::new(stream)),
                 Ok(Err(error)) => {
                     tracing::debug!(%error, "online banking: handshake failed");
@@ -81,10 +88,15 @@ impl Entrance {
                 Err(_) => return None,
             },
         };
+        let turn = self.times.request + GRACE;
         let bytes = Bytes {
             stream,
-            patience: self.patience,
+            patience: self.times.request,
             stalled: None,
+            turn,
+            quiet: self.times.idle + turn,
+            asking: false,
+            end: Box::pin(sleep(self.times.idle + turn)),
             _room: room,
             _guest: guest,
         };
@@ -168,16 +180,48 @@ enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// The bytes of a connection. It fails when the browser collects nothing of its answer for too long.
+/// The bytes of a connection. It fails when the browser collects nothing of its answer for too long, and when a request
+/// is not answered in time, however its bytes come in.
+///
+/// Where requests begin and end is not known here; but each ends with an answer. What comes after an answer is the next
+/// request, or the rest of one that the bank has given up: that has its time too, and is cut.
 pub(crate) struct Bytes {
     stream: Stream,
     patience: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
+    /// From the first byte of a request to some of its answer.
+    turn: Duration,
+    /// The same, from the answer before.
+    quiet: Duration,
+    /// Whether something has come since the last answer.
+    asking: bool,
+    /// When the connection ends, unless something is answered.
+    end: Pin<Box<Sleep>>,
     _room: OwnedSemaphorePermit,
     _guest: Guest,
 }
 
+fn late<T>() -> Poll<io::Result<T>> {
+    Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+}
+
 impl Bytes {
+    fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
+        self.end.as_mut().poll(cx).is_ready()
+    }
+
+    fn asked(&mut self) {
+        if !self.asking {
+            self.asking = true;
+            self.end.as_mut().reset(Instant::now() + self.turn);
+        }
+    }
+
+    fn answered(&mut self) {
+        self.asking = false;
+        self.end.as_mut().reset(Instant::now() + self.quiet);
+    }
+
     fn or_late<T>(
         &mut self,
         polled: Poll<io::Result<T>>,
@@ -192,10 +236,11 @@ impl Bytes {
             .stalled
             .get_or_insert_with(|| Box::pin(sleep(patience)));
         debug_assert!(stalled.deadline() <= Instant::now() + patience);
-        stalled
-            .as_mut()
-            .poll(cx)
-            .map(|()| Err(io::ErrorKind::TimedOut.into()))
+        if stalled.as_mut().poll(cx).is_ready() {
+            late()
+        } else {
+            Poll::Pending
+        }
     }
 }
 
@@ -205,10 +250,21 @@ impl AsyncRead for Bytes {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().stream {
+        let this = self.get_mut();
+        if this.is_over(cx) {
+            return late();
+        }
+        let before = buffer.filled().len();
+        let polled = match &mut this.stream {
             Stream::Plain(tcp) => Pin::new(tcp).poll_read(cx, buffer),
             Stream::Tls(tls) => Pin::new(tls).poll_read(cx, buffer),
+        };
+        if buffer.filled().len() > before {
+            this.asked();
+            // The time has changed: it is to wake this connection.
+            let _ = this.is_over(cx);
         }
+        polled
     }
 }
 
@@ -219,15 +275,25 @@ impl AsyncWrite for Bytes {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if this.is_over(cx) {
+            return late();
+        }
         let polled = match &mut this.stream {
             Stream::Plain(tcp) => Pin::new(tcp).poll_write(cx, bytes),
             Stream::Tls(tls) => Pin::new(tls).poll_write(cx, bytes),
         };
+        if polled.is_ready() {
+            this.answered();
+            let _ = this.is_over(cx);
+        }
         this.or_late(polled, cx)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.is_over(cx) {
+            return late();
+        }
         let polled = match &mut this.stream {
             Stream::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
             Stream::Tls(tls) => Pin::new(tls).poll_flush(cx),
@@ -237,6 +303,9 @@ impl AsyncWrite for Bytes {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.is_over(cx) {
+            return late();
+        }
         let polled = match &mut this.stream {
             Stream::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
             Stream::Tls(tls) => Pin::new(tls).poll_shutdown(cx),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{StartError, wrong};
 use crate::calendar::Calendar;
 use crate::config::{Config, Fault, OnlineBankingConfig, Origin};
-use crate::online_banking::listener::Entrance;
+use crate::online_banking::listener::{Entrance, Times};
 use crate::sca::Passkeys;
 use crate::store::Database;
 use crate::store::sessions::Lasting;
@@ -79,9 +79,10 @@ pub(super) fn open_pages(
 pub(super) fn entrance(config: &Config, pages: &OnlineBankingConfig) -> Result<Entrance, Fault> {
     let seconds = Duration::from_secs;
     let limits = &config.limits;
-    Entrance::open(
-        pages,
-        seconds(limits.handshake_seconds),
-        seconds(limits.request_seconds),
-    )
+    let times = Times {
+        handshake: seconds(limits.handshake_seconds),
+        request: seconds(limits.request_seconds),
+        idle: seconds(limits.idle_seconds),
+    };
+    Entrance::open(pages, times)
 }

@@ -7,6 +7,15 @@ use super::{Database, StoreError};
 use crate::core_banking::PsuId;
 use crate::sca::{ScaError, Secret};
 
+/// What a customer has by her credentials ends with them.
+const ENDINGS: [&str; 5] = [
+    "DELETE FROM session WHERE psu = $1",
+    "DELETE FROM phone WHERE psu = $1",
+    "DELETE FROM passkey WHERE psu = $1",
+    "DELETE FROM passkey_question WHERE psu = $1",
+    "DELETE FROM code WHERE psu = $1",
+];
+
 /// Credentials in the database. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct CustomerCredentials {
@@ -21,7 +30,8 @@ impl CustomerCredentials {
         Self { database, vault }
     }
 
-    /// Gives a customer a password, as its hash, and the secret of her authenticator. Those before are gone.
+    /// Gives a customer a password, as its hash, and the secret of her authenticator. Those before are gone, and with them
+    /// all that was proved by them: her sessions, devices and passkeys, and what she was being asked.
     pub async fn set(
         &self,
         psu: &PsuId,
@@ -31,6 +41,13 @@ impl CustomerCredentials {
         let sealed = secret
             .map(|secret| self.vault.seal(&context(psu), secret.as_bytes()))
             .transpose()?;
+        let mut transaction = self.database.begin_write().await?;
+        for ending in ENDINGS {
+            sqlx::query(ending)
+                .bind(&psu.0)
+                .execute(&mut *transaction)
+                .await?;
+        }
         sqlx::query(
             "INSERT INTO credential (psu, password, totp) VALUES ($1, $2, $3) \
              ON CONFLICT (psu) DO UPDATE SET password = excluded.password, totp = excluded.totp",
@@ -38,8 +55,9 @@ impl CustomerCredentials {
         .bind(&psu.0)
         .bind(password_hash)
         .bind(sealed)
-        .execute(self.database.pool())
+        .execute(&mut *transaction)
         .await?;
+        transaction.commit().await?;
         Ok(())
     }
 
@@ -77,4 +95,65 @@ impl CustomerCredentials {
 
 fn context(psu: &PsuId) -> String {
     format!("totp:{}", psu.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bank_client::environment::SystemRandomness;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn with_the_credentials_all_ends_that_came_of_them() {
+        const HERS: [(&str, &str); 5] = [
+            (
+                "INSERT INTO session (digest, psu, level, begun, last_seen) VALUES ($1, $1, 'full', 0, 0)",
+                "SELECT psu FROM session",
+            ),
+            (
+                "INSERT INTO phone (token, psu, enrolled) VALUES ($1, $1, 0)",
+                "SELECT psu FROM phone",
+            ),
+            (
+                "INSERT INTO passkey (id, psu, name, credential, created) VALUES ($1, $1, '', '{}', 0)",
+                "SELECT psu FROM passkey",
+            ),
+            (
+                "INSERT INTO passkey_question (psu, subject, state, asked) VALUES ($1, '', '{}', 0)",
+                "SELECT psu FROM passkey_question",
+            ),
+            (
+                "INSERT INTO code (psu, opened, first_step, used_step, wrong) VALUES ($1, 0, 0, 0, 0)",
+                "SELECT psu FROM code",
+            ),
+        ];
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&folder.path().join("bank.db"))
+            .await
+            .unwrap();
+        let vault = Vault::new(&[3; 32], Arc::new(SystemRandomness)).unwrap();
+        let credentials = CustomerCredentials::new(database.clone(), vault);
+        for (insert, _) in HERS {
+            for psu in ["anna", "lucas"] {
+                let inserted = sqlx::query(insert).bind(psu).execute(database.pool()).await;
+                inserted.unwrap();
+            }
+        }
+        let anna = PsuId("anna".to_owned());
+        credentials.set(&anna, "hash", None).await.unwrap();
+        for (_, select) in HERS {
+            let rows = sqlx::query(select)
+                .fetch_all(database.pool())
+                .await
+                .unwrap();
+            let left: Vec<String> = rows.iter().map(|row| row.get("psu")).collect();
+            assert_eq!(left, ["lucas"], "{select}");
+        }
+        assert_eq!(
+            credentials.password(&anna).await.unwrap().as_deref(),
+            Some("hash")
+        );
+    }
 }

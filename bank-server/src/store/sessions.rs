@@ -51,7 +51,8 @@ pub struct Lasting {
     pub whole: TimeDelta,
 }
 
-/// Sessions of one customer; the oldest go first.
+/// Sessions of one customer and level; the oldest go first. Whoever knows the password alone ends no session in which she
+/// has proved more.
 const PER_CUSTOMER: i64 = 20;
 
 /// Sessions in the database.
@@ -115,10 +116,11 @@ impl Sessions {
             .execute(&mut *transaction)
             .await?;
         sqlx::query(
-            "DELETE FROM session WHERE psu = $1 AND digest NOT IN \
-             (SELECT digest FROM session WHERE psu = $1 ORDER BY last_seen DESC LIMIT $2)",
+            "DELETE FROM session WHERE psu = $1 AND level = $2 AND digest NOT IN \
+             (SELECT digest FROM session WHERE psu = $1 AND level = $2 ORDER BY last_seen DESC LIMIT $3)",
         )
         .bind(&psu.0)
+        .bind(level.as_str())
         .bind(PER_CUSTOMER - 1)
         .execute(&mut *transaction)
         .await?;
@@ -239,5 +241,22 @@ mod tests {
         }
         assert!(sessions.find("0", at(1)).await.unwrap().is_none());
         assert!(sessions.find("1", at(1)).await.unwrap().is_some());
+        // However often somebody comes with her password alone.
+        for number in 0..=PER_CUSTOMER {
+            sessions
+                .begin(
+                    &format!("password {number}"),
+                    &anna(),
+                    Level::Password,
+                    None,
+                    at(1),
+                )
+                .await
+                .unwrap();
+        }
+        for number in 1..=PER_CUSTOMER {
+            let found = sessions.find(&number.to_string(), at(1)).await.unwrap();
+            assert!(found.is_some(), "{number}");
+        }
     }
 }
