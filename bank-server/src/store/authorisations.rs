@@ -8,7 +8,7 @@ use sqlx::any::AnyRow;
 use sqlx::{Any, Row as _, Transaction};
 use uuid::Uuid;
 
-use super::consents::{Grant, open_accounts, replace_older};
+use super::consents::{Consent, Grant, Rule, by_id, change_in, open_accounts, replace_older};
 use super::{Database, StoreError};
 use crate::core_banking::PsuId;
 use crate::sca::MethodId;
@@ -112,8 +112,14 @@ pub struct Opening {
     pub approvals_needed: u32,
 }
 
-/// Where a consent goes when one more customer has approved it, and whether nobody else has to: the state machine's word.
-pub type ApprovalRule = fn(ConsentStatus, bool) -> Option<ConsentStatus>;
+/// The state machine's word on what an approval leads to.
+#[derive(Clone, Copy)]
+pub struct ApprovalRules<'a> {
+    /// Where the consent goes, and whether nobody else has to approve.
+    pub approved: &'a (dyn Fn(&Consent, bool) -> Option<ConsentStatus> + Sync),
+    /// Where the one before it goes, whose place it takes.
+    pub replaced: Rule<'a>,
+}
 
 /// What came of an approval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -299,15 +305,15 @@ impl AuthorisationStore {
 
     /// Ends an authorisation with success, and counts it for its consent: all or nothing.
     ///
-    /// `opening` is what the first of those who approve has chosen; for later ones what stands is kept. `rule` says
-    /// where the consent goes from where it stands, depending on whether anybody else has to approve.
+    /// `opening` is what the first of those who approve has chosen; for later ones what stands is kept. `rules` say
+    /// where the consents go.
     pub async fn approve(
         &self,
         seen: &Authorisation,
         to: ScaStatus,
         psu: &PsuId,
         opening: Option<&Opening>,
-        rule: ApprovalRule,
+        rules: ApprovalRules<'_>,
         now: DateTime<Utc>,
     ) -> Result<Approved, StoreError> {
         let mut transaction = self.database.begin_write().await?;
@@ -315,7 +321,7 @@ impl AuthorisationStore {
             return Ok(Approved::AuthorisationOver);
         }
         let Some(status) =
-            count(&mut transaction, &seen.consent_id, psu, opening, rule, now).await?
+            count(&mut transaction, &seen.consent_id, psu, opening, rules, now).await?
         else {
             return Ok(Approved::ConsentOver);
         };
@@ -364,11 +370,11 @@ impl AuthorisationStore {
         Ok(Some((row.try_get("confirmation")?, opening)))
     }
 
-    /// Ends an authorisation without success. If the customer has refused, the consent is rejected with it.
+    /// Ends an authorisation without success. If the customer has refused, the rule says what becomes of the consent.
     pub async fn fail(
         &self,
         seen: &Authorisation,
-        refused: bool,
+        refused: Option<Rule<'_>>,
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
         let mut transaction = self.database.begin_write().await?;
@@ -383,15 +389,10 @@ impl AuthorisationStore {
         if changed.rows_affected() == 0 {
             return Ok(false);
         }
-        if refused {
-            sqlx::query(
-                "UPDATE consent SET status = 'rejected', last_action = $1 \
-                 WHERE id = $2 AND status IN ('received', 'partiallyAuthorised')",
-            )
-            .bind(now.timestamp())
-            .bind(&seen.consent_id)
-            .execute(&mut *transaction)
-            .await?;
+        if let Some(rule) = refused
+            && let Some(consent) = by_id(&mut transaction, &seen.consent_id).await?
+        {
+            change_in(&mut transaction, &consent, rule, now).await?;
         }
         transaction.commit().await?;
         Ok(true)
@@ -456,27 +457,22 @@ async fn count(
     consent_id: &str,
     psu: &PsuId,
     opening: Option<&Opening>,
-    rule: ApprovalRule,
+    rules: ApprovalRules<'_>,
     now: DateTime<Utc>,
 ) -> Result<Option<ConsentStatus>, StoreError> {
-    let consent = sqlx::query("SELECT psu, status, approvals_needed FROM consent WHERE id = $1")
-        .bind(consent_id)
-        .fetch_one(&mut **transaction)
-        .await?;
-    let status: String = consent.try_get("status")?;
-    let status: ConsentStatus = status.parse().map_err(|_| StoreError::Corrupt {
-        what: "consent.status",
-    })?;
-    let needed = match (status, opening) {
+    let Some(consent) = by_id(transaction, consent_id).await? else {
+        return Ok(None);
+    };
+    let needed = match (consent.status, opening) {
         (ConsentStatus::Received, Some(opening)) => {
             open_accounts(transaction, consent_id, &opening.access, &opening.grants).await?;
-            i64::from(opening.approvals_needed)
+            opening.approvals_needed
         }
         // What was approved is not what the consent opens: another customer has approved in between.
         (ConsentStatus::Received, None) | (ConsentStatus::PartiallyAuthorised, Some(_)) => {
             return Ok(None);
         }
-        _ => consent.try_get("approvals_needed")?,
+        _ => consent.approvals_needed,
     };
     let approved: i64 = sqlx::query(
         "SELECT COUNT(DISTINCT psu) AS number FROM authorisation \
@@ -486,24 +482,22 @@ async fn count(
     .fetch_one(&mut **transaction)
     .await?
     .try_get("number")?;
-    let Some(status) = rule(status, approved >= needed) else {
+    let Some(status) = (rules.approved)(&consent, approved >= i64::from(needed)) else {
         return Ok(None);
     };
-    let owner: String = consent
-        .try_get::<Option<String>, _>("psu")?
-        .unwrap_or_else(|| psu.0.clone());
+    let owner = consent.psu.as_ref().unwrap_or(psu);
     sqlx::query(
         "UPDATE consent SET status = $1, psu = $2, approvals_needed = $3, authenticated = $4, last_action = $4 WHERE id = $5",
     )
     .bind(status.as_str())
-    .bind(&owner)
-    .bind(needed)
+    .bind(&owner.0)
+    .bind(i64::from(needed))
     .bind(now.timestamp())
     .bind(consent_id)
     .execute(&mut **transaction)
     .await?;
     if status == ConsentStatus::Valid {
-        replace_older(transaction, consent_id, now).await?;
+        replace_older(transaction, &consent, &owner.0, rules.replaced, now).await?;
     }
     Ok(Some(status))
 }

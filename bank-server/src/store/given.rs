@@ -5,7 +5,7 @@ use shared_types::consent::ConsentStatus;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use super::consents::{COLUMNS, Consent, Grant, consent, grant};
+use super::consents::{COLUMNS, Consent, Grant, Rule, by_id, change_in, consent, grant};
 use super::{Database, StoreError};
 use crate::core_banking::PsuId;
 
@@ -95,24 +95,30 @@ impl GivenConsents {
         Ok(given)
     }
 
-    /// Ends a consent that the customer has approved. Says whether it did.
-    pub async fn revoke(
+    /// Brings a consent that the customer has approved to where the rule says. Says whether it does.
+    pub async fn change(
         &self,
         psu: &PsuId,
         id: &str,
+        rule: Rule<'_>,
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
-        let ended = sqlx::query(
-            "UPDATE consent SET status = 'revokedByPsu', last_action = $1 \
-             WHERE id = $2 AND status IN ('partiallyAuthorised', 'valid') AND EXISTS (SELECT 1 FROM authorisation a \
-             WHERE a.consent_id = consent.id AND a.psu = $3 AND a.status IN ('finalised', 'exempted'))",
+        let mut transaction = self.database.begin_write().await?;
+        let approved = sqlx::query(
+            "SELECT 1 AS approved FROM authorisation WHERE consent_id = $1 AND psu = $2 \
+             AND status IN ('finalised', 'exempted') LIMIT 1",
         )
-        .bind(now.timestamp())
         .bind(id)
         .bind(&psu.0)
-        .execute(self.database.pool())
+        .fetch_optional(&mut *transaction)
         .await?;
-        Ok(ended.rows_affected() > 0)
+        let found = by_id(&mut transaction, id).await?;
+        let changed = match found.filter(|_| approved.is_some()) {
+            Some(consent) => change_in(&mut transaction, &consent, rule, now).await?,
+            None => false,
+        };
+        transaction.commit().await?;
+        Ok(changed)
     }
 
     /// Who has a consent, and when it was last used.

@@ -22,9 +22,9 @@ use super::next_steps::{consent_path, links, psu_message, start_link};
 use super::reading::psu_ip_address;
 use super::wishes::Wishes;
 use crate::consent::authorisation::Start;
-use crate::consent::{check_request, last_action_day, standing};
+use crate::consent::{Event, check_request, last_action_day, next, standing};
 use crate::store::authorisations::Authorisation;
-use crate::store::consents::{Consent, Inserted, NewConsent};
+use crate::store::consents::{Consent, Inserted, NewConsent, Rule};
 
 /// Asks for a consent. It is `received` and opens nothing until the customer approves it.
 #[utoipa::path(
@@ -262,9 +262,11 @@ pub(super) async fn delete(
     id: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     find(&caller, &state, &id).await?;
+    let (now, calendar) = (state.calendar.now(), &state.calendar);
+    let terminated: Rule<'_> = &|consent| next(consent, Event::Terminated, now, calendar);
     state
         .consents
-        .terminate(caller.tpp.organisation(), &id, state.calendar.now())
+        .change(caller.tpp.organisation(), &id, terminated, now)
         .await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -6,12 +6,12 @@ use shared_types::digest;
 use url::Url;
 
 use super::embedded::check_customer;
-use super::{AuthorisationError, Authorisations, approved};
-use crate::consent::{NotTheCustomers, chosen, grants, is_bank_offered, standing};
+use super::{AuthorisationError, Authorisations};
+use crate::consent::{Event, NotTheCustomers, chosen, grants, is_bank_offered, next, standing};
 use crate::core_banking::{Account, AccountId, PsuId};
 use crate::sca::{Proof, Subject};
 use crate::store::authorisations::{Authorisation, Change, Opening};
-use crate::store::consents::{Consent, Grant};
+use crate::store::consents::{Consent, Grant, Rule};
 use crate::store::given::{GivenConsent, TppRecord};
 
 /// What a customer is asked to approve.
@@ -198,19 +198,12 @@ impl Authorisations {
                 return_to,
             });
         }
-        let outcome = self
-            .store
-            .approve(
-                authorisation,
-                ScaStatus::Finalised,
-                psu,
-                opening.as_ref(),
-                approved,
-                now,
-            )
+        let opening = opening.as_ref();
+        let consent_status = self
+            .succeed(authorisation, ScaStatus::Finalised, psu, opening)
             .await?;
         Ok(Done {
-            consent_status: self.done(id, outcome).await?,
+            consent_status,
             return_to: address(authorisation.redirect_uri.as_deref()),
         })
     }
@@ -236,18 +229,9 @@ impl Authorisations {
     ) -> Result<Authorisation, AuthorisationError> {
         let (page, opening) = self.ready(&authorisation.id, psu, None).await?;
         let now = self.calendar.now();
-        let outcome = self
-            .store
-            .approve(
-                &page.authorisation,
-                ScaStatus::Exempted,
-                psu,
-                opening.as_ref(),
-                approved,
-                now,
-            )
+        let opening = opening.as_ref();
+        self.succeed(&page.authorisation, ScaStatus::Exempted, psu, opening)
             .await?;
-        self.done(&authorisation.id, outcome).await?;
         Ok(Authorisation {
             status: ScaStatus::Exempted,
             last_action: now,
@@ -264,7 +248,7 @@ impl Authorisations {
         }
         if !self
             .store
-            .fail(&page.authorisation, false, self.calendar.now())
+            .fail(&page.authorisation, None, self.calendar.now())
             .await?
         {
             return Err(self.overtaken(id).await);
@@ -282,9 +266,11 @@ impl Authorisations {
         if !waits(page.consent_status) {
             return Err(AuthorisationError::ConsentOver(page.consent_status));
         }
+        let (now, calendar) = (self.calendar.now(), &self.calendar);
+        let rejected: Rule<'_> = &|consent| next(consent, Event::Refused, now, calendar);
         if !self
             .store
-            .fail(&page.authorisation, true, self.calendar.now())
+            .fail(&page.authorisation, Some(rejected), now)
             .await?
         {
             return Err(self.overtaken(id).await);
@@ -310,10 +296,9 @@ impl Authorisations {
 
     /// The customer ends a consent that she has given. Says whether there was one to end.
     pub async fn revoke(&self, psu: &PsuId, consent_id: &str) -> Result<bool, AuthorisationError> {
-        Ok(self
-            .given
-            .revoke(psu, consent_id, self.calendar.now())
-            .await?)
+        let (now, calendar) = (self.calendar.now(), &self.calendar);
+        let revoked: Rule<'_> = &|consent| next(consent, Event::Revoked, now, calendar);
+        Ok(self.given.change(psu, consent_id, revoked, now).await?)
     }
 
     pub(super) fn consent_standing(&self, consent: &Consent) -> ConsentStatus {

@@ -5,10 +5,10 @@ use shared_types::digest;
 use shared_types::eidas::OrganisationId;
 use subtle::ConstantTimeEq as _;
 
-use super::{AuthorisationError, Authorisations, approved};
+use super::{AuthorisationError, Authorisations};
 use crate::core_banking::PsuId;
 use crate::sca::{Challenge, MethodId, ScaError, Source, Subject};
-use crate::store::authorisations::{Advanced, Approved, Authorisation, Change, Room};
+use crate::store::authorisations::{Advanced, Authorisation, Change, Room};
 
 /// Where a step has led.
 #[derive(Debug, Clone, PartialEq)]
@@ -169,7 +169,7 @@ impl Authorisations {
                 // With the last attempt, it has failed.
                 if matches!(error, ScaError::WrongAnswer { attempts_left: 0 }) {
                     self.store
-                        .fail(&authorisation, false, self.calendar.now())
+                        .fail(&authorisation, None, self.calendar.now())
                         .await?;
                 }
                 Err(error.into())
@@ -194,22 +194,12 @@ impl Authorisations {
         if !bool::from(given.as_bytes().ct_eq(expected.as_bytes())) {
             // Whoever has another code has another customer: there is no second try.
             self.store
-                .fail(&authorisation, false, self.calendar.now())
+                .fail(&authorisation, None, self.calendar.now())
                 .await?;
             return Err(AuthorisationError::WrongConfirmation);
         }
-        let outcome = self
-            .store
-            .approve(
-                &authorisation,
-                ScaStatus::Finalised,
-                psu,
-                opening.as_ref(),
-                approved,
-                self.calendar.now(),
-            )
+        self.succeed(&authorisation, ScaStatus::Finalised, psu, opening.as_ref())
             .await?;
-        self.done(&authorisation.id, outcome).await?;
         self.find(tpp, consent_id, id).await.map(Step::from)
     }
 
@@ -288,17 +278,6 @@ impl Authorisations {
             last_action: now,
             ..seen.clone()
         })
-    }
-
-    pub(super) async fn done(
-        &self,
-        id: &str,
-        approved: Approved,
-    ) -> Result<shared_types::consent::ConsentStatus, AuthorisationError> {
-        match approved {
-            Approved::Consent(status) => Ok(status),
-            Approved::AuthorisationOver | Approved::ConsentOver => Err(self.overtaken(id).await),
-        }
     }
 }
 

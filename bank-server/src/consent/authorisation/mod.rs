@@ -20,12 +20,13 @@ use uuid::Uuid;
 
 pub use self::customer::{Done, Offer, Page};
 pub use self::embedded::Step;
-use super::{Event, NotTheCustomers, after};
+use super::{Event, NotTheCustomers, next};
 use crate::calendar::Calendar;
 use crate::core_banking::{CoreBanking, CoreBankingError, PsuId};
 use crate::sca::{Sca, ScaError};
 use crate::store::authorisations::{
-    Authorisation, AuthorisationStore, NewAuthorisation, Room, Started,
+    ApprovalRules, Approved, Authorisation, AuthorisationStore, NewAuthorisation, Opening, Room,
+    Started,
 };
 use crate::store::consents::{Consent, Consents};
 use crate::store::given::GivenConsents;
@@ -137,11 +138,6 @@ pub enum AuthorisationError {
     Store(#[from] StoreError),
 }
 
-/// Where a consent goes with one more approval.
-fn approved(status: ConsentStatus, complete: bool) -> Option<ConsentStatus> {
-    after(status, Event::Approved { complete })
-}
-
 /// Where an authorisation stands at that time: one that was left lying has failed, whatever is written down.
 #[must_use]
 pub fn standing(authorisation: &Authorisation, rules: &Rules, now: DateTime<Utc>) -> ScaStatus {
@@ -246,6 +242,33 @@ impl Authorisations {
         let consent = found.ok_or(AuthorisationError::NoSuchConsent)?;
         let all = self.store.of_consent(&consent.id).await?;
         Ok(all.into_iter().map(|one| self.as_it_stands(one)).collect())
+    }
+
+    /// Ends an authorisation with success, and counts it for its consent.
+    async fn succeed(
+        &self,
+        seen: &Authorisation,
+        to: ScaStatus,
+        psu: &PsuId,
+        opening: Option<&Opening>,
+    ) -> Result<ConsentStatus, AuthorisationError> {
+        let (now, calendar) = (self.calendar.now(), &self.calendar);
+        let rules = ApprovalRules {
+            approved: &|consent, complete| {
+                next(consent, Event::Approved { complete }, now, calendar)
+            },
+            replaced: &|consent| next(consent, Event::Replaced, now, calendar),
+        };
+        match self
+            .store
+            .approve(seen, to, psu, opening, rules, now)
+            .await?
+        {
+            Approved::Consent(status) => Ok(status),
+            Approved::AuthorisationOver | Approved::ConsentOver => {
+                Err(self.overtaken(&seen.id).await)
+            }
+        }
     }
 
     /// With the status that it has at this time.
