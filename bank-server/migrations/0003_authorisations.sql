@@ -25,7 +25,8 @@ CREATE TABLE code (
     opened     BIGINT NOT NULL, -- when it was asked for
     first_step BIGINT NOT NULL, -- codes of earlier steps are not for this
     used_step  BIGINT NOT NULL, -- codes up to this step have been used
-    wrong      BIGINT NOT NULL  -- wrong codes for this subject
+    wrong      BIGINT NOT NULL, -- wrong codes for this subject
+    standing   BIGINT NOT NULL  -- 1: it was asked for on a device that the bank knows; others do not take its place
 );
 
 CREATE TABLE passkey (
@@ -66,10 +67,17 @@ CREATE TABLE failure (
 
 CREATE INDEX failure_by_time ON failure (last);
 
+-- Customers who have proved themselves through a TPP: what strangers try there does not slow them down. Keyed digests too.
+CREATE TABLE acquainted (
+    stamp TEXT   NOT NULL PRIMARY KEY,
+    since BIGINT NOT NULL
+);
+
 CREATE TABLE authorisation (
     id               TEXT   NOT NULL PRIMARY KEY,
     consent_id       TEXT   NOT NULL REFERENCES consent (id),
     request_id       TEXT   NOT NULL, -- the X-Request-ID that started it
+    request_digest   TEXT   NOT NULL, -- SHA-256 of what that request said
     psu              TEXT,            -- whom the TPP named, or who has logged in
     approach         TEXT   NOT NULL,
     status           TEXT   NOT NULL,

@@ -1,6 +1,7 @@
 //! The story's customer at Bank B, with her password, her authenticator and her phone: what she does at the bank, without
 //! the bank's pages.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use bank_client::environment::{Clock, ManualClock, Randomness as _, SystemRandomness};
@@ -23,6 +24,9 @@ use shared_types::eidas::{OrganisationId, identify};
 
 use crate::banks::Banks;
 
+/// Where she is.
+const BROWSER: Source<'static> = Source::Browser(IpAddr::V4(Ipv4Addr::LOCALHOST));
+
 /// The story's customer approves a consent of that TPP, on a phone that the bank knows.
 pub async fn approve(bank: &RunningBank, tpp: &Identity, consent_id: &str) {
     let psu = PsuId(CUSTOMER.to_owned());
@@ -32,6 +36,7 @@ pub async fn approve(bank: &RunningBank, tpp: &Identity, consent_id: &str) {
         tpp: &organisation,
         consent_id,
         request_id: SystemRandomness.uuid(),
+        digest: "",
         psu: Some(&psu),
         approach: ScaApproach::Decoupled,
         redirect_uri: None,
@@ -174,10 +179,12 @@ impl Customer {
         answer: &str,
     ) -> Result<Proof, AuthorisationError> {
         let subject = Subject::authorisation(id);
-        self.sca.challenge(&self.psu, method, &subject).await?;
+        self.sca
+            .challenge(&self.psu, method, &subject, BROWSER)
+            .await?;
         let proof = self
             .sca
-            .prove(&self.psu, method, &subject, answer, Source::UnknownBrowser)
+            .prove(&self.psu, method, &subject, answer, BROWSER)
             .await?;
         Ok(proof)
     }

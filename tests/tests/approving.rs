@@ -70,6 +70,7 @@ impl Stage {
         let started = self.bank().authorisations().start(Start {
             tpp: &tpp,
             consent_id: consent,
+            digest: "",
             request_id: SystemRandomness.uuid(),
             psu: psu.as_ref(),
             approach,

@@ -1,5 +1,7 @@
 //! Sections `[consent]` and `[sca]`: how long consents hold, and how customers prove who they are.
 
+use std::num::NonZeroU32;
+
 use chrono::TimeDelta;
 use serde::Deserialize;
 use shared_types::authorisation::ScaApproach;
@@ -15,6 +17,9 @@ use crate::xs2a::RedirectRules;
 pub struct ConsentConfig {
     /// Days for which a consent holds at most (Delegated Regulation (EU) 2018/389, article 10: 180).
     pub longest_days: u32,
+    /// How often a day each thing may be read with no customer present, at most (article 36, paragraph 5: four, unless bank
+    /// and TPP agree on more).
+    pub most_reads_a_day: NonZeroU32,
     /// Days back to which transactions are always shown.
     pub history_days: u32,
     /// Minutes after an authentication in which older ones are shown too.
@@ -29,6 +34,7 @@ impl Default for ConsentConfig {
     fn default() -> Self {
         Self {
             longest_days: 180,
+            most_reads_a_day: NonZeroU32::MIN.saturating_add(3),
             history_days: 90,
             history_minutes: 15,
             one_off_minutes: 20,
@@ -160,6 +166,7 @@ impl ConsentConfig {
         let minutes = |minutes: u32| TimeDelta::minutes(minutes.into());
         ConsentRules {
             longest_days: self.longest_days,
+            most_reads_a_day: self.most_reads_a_day,
             history_days: self.history_days,
             history: minutes(self.history_minutes),
             one_off: minutes(self.one_off_minutes),

@@ -81,6 +81,17 @@ pub fn standing(consent: &Consent, now: DateTime<Utc>, calendar: &Calendar) -> C
         .unwrap_or(consent.status)
 }
 
+/// Where an event leads a consent from where it stands at this moment; `None` where it leads nowhere.
+#[must_use]
+pub fn next(
+    consent: &Consent,
+    event: Event,
+    now: DateTime<Utc>,
+    calendar: &Calendar,
+) -> Option<ConsentStatus> {
+    after(standing(consent, now, calendar), event)
+}
+
 /// The bank's day of the last action on a consent, time's own included.
 #[must_use]
 pub fn last_action_day(consent: &Consent, now: DateTime<Utc>, calendar: &Calendar) -> NaiveDate {

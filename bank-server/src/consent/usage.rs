@@ -12,6 +12,8 @@ use crate::store::consents::Consent;
 pub struct ConsentRules {
     /// How many days ahead the last day of a consent may be.
     pub longest_days: u32,
+    /// How often a day each thing may be read with no customer present.
+    pub most_reads_a_day: NonZeroU32,
     /// Transactions of so many days back can be read at any time.
     pub history_days: u32,
     /// Older ones for so long after the customer has authenticated.
@@ -107,6 +109,7 @@ mod tests {
     use crate::consent::state::tests::consent;
 
     const RULES: ConsentRules = ConsentRules {
+        most_reads_a_day: NonZeroU32::MIN,
         longest_days: 180,
         history_days: 90,
         history: TimeDelta::minutes(15),

@@ -106,7 +106,7 @@ async fn question(
         None
     } else {
         let subject = Subject::authorisation(&authorisation.id);
-        Some(Asked::ask(state, &known.psu, &subject, before.method).await?)
+        Some(Asked::ask(state, &known.visit, &known.psu, &subject, before.method).await?)
     };
     let wrong = |field: &str| {
         let mut wrong = before.wrong.iter();

@@ -73,7 +73,8 @@ impl Act {
         wrong: Option<String>,
     ) -> Result<HttpResponse, Problem> {
         let texts = state.texts;
-        let asked = Asked::ask(state, &customer.psu, &self.subject(customer), chosen).await?;
+        let (visit, subject) = (&customer.visit, self.subject(customer));
+        let asked = Asked::ask(state, visit, &customer.psu, &subject, chosen).await?;
         let errors_there: Vec<_> = wrong.iter().map(|text| (ANSWER, text.clone())).collect();
         let content = html! {
             div.panel.narrow {

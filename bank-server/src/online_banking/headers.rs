@@ -2,6 +2,7 @@
 //! browser what a page may do.
 
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 
 use actix_http::ConnectionType;
@@ -92,7 +93,10 @@ async fn visit(request: &ServiceRequest, state: &OnlineBanking) -> Result<Rc<Vis
     if request.path().starts_with(assets::FOLDER) {
         return Ok(Rc::new(Visit::nobody(state)));
     }
-    Ok(Rc::new(Visit::of(state, headers).await?))
+    // Only a test without a socket has none.
+    let peer = request.peer_addr().map(|address| address.ip());
+    let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    Ok(Rc::new(Visit::of(state, headers, peer).await?))
 }
 
 async fn answer(

@@ -211,7 +211,7 @@ async fn second_page(
     wrong: Option<String>,
 ) -> Result<HttpResponse, Problem> {
     let subject = Subject::log_in(&known.session);
-    let asked = Asked::ask(state, &known.psu, &subject, chosen).await?;
+    let asked = Asked::ask(state, &known.visit, &known.psu, &subject, chosen).await?;
     let texts = state.texts;
     let errors_there: Vec<_> = wrong.iter().map(|text| (ANSWER, text.clone())).collect();
     let content = html! {

@@ -152,7 +152,7 @@ pub(super) fn problem(
         E::ConsentOver(_) => told!(GONE, consent_over, Nowhere),
         E::OtherApproach(_) => told!(CONFLICT, other_way, Nowhere),
         E::OtherCustomer => told!(FORBIDDEN, others, Nowhere),
-        E::ApprovedBefore | E::TooMany | E::TooManyWaiting => {
+        E::ApprovedBefore | E::TooMany | E::TooManyWaiting | E::OtherRequest => {
             told!(CONFLICT, approved_before, Consents)
         }
         E::NotTheCustomers(_) => told!(FORBIDDEN, not_the_customers, Nowhere),

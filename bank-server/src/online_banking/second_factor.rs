@@ -30,6 +30,7 @@ impl Asked {
     /// Asks for a proof for that one thing: by the method she has chosen, or the first that she has.
     pub(super) async fn ask(
         state: &OnlineBanking,
+        visit: &Visit,
         psu: &PsuId,
         subject: &Subject,
         chosen: Option<MethodId>,
@@ -45,7 +46,10 @@ impl Asked {
                 Next::Nowhere,
             ));
         };
-        let challenge = state.sca.challenge(psu, method, subject).await;
+        let challenge = state
+            .sca
+            .challenge(psu, method, subject, visit.source(psu))
+            .await;
         let challenge = challenge.map_err(|error| Problem::of_sca(state, error))?;
         let (options, digits) = match challenge {
             Challenge::Code { digits } => (None, digits),

@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::future::{Ready, ready};
+use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 
 use actix_web::dev::Payload;
@@ -34,14 +35,21 @@ pub(super) struct Visit {
     phone: Option<String>,
     seal: Seal,
     secure: bool,
+    /// Where the browser is, as far as its connection tells.
+    address: IpAddr,
     /// The `Set-Cookie` lines of the answer.
     outgoing: RefCell<Vec<String>>,
 }
 
 impl Visit {
     /// Finds out who visits.
-    pub(super) async fn of(state: &OnlineBanking, headers: &HeaderMap) -> Result<Self, StoreError> {
+    pub(super) async fn of(
+        state: &OnlineBanking,
+        headers: &HeaderMap,
+        address: IpAddr,
+    ) -> Result<Self, StoreError> {
         let mut visit = Self::nobody(state);
+        visit.address = address;
         let secure = state.origin.is_https();
         visit.device = cookie(headers, &name(Cookie::Device, secure))
             .and_then(|value| state.seal.device_of(value));
@@ -64,6 +72,7 @@ impl Visit {
             phone: None,
             seal: state.seal.clone(),
             secure: state.origin.is_https(),
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             outgoing: RefCell::default(),
         };
         visit.set(Cookie::Session, &token);
@@ -89,7 +98,7 @@ impl Visit {
         let mark = self.seal.mark(psu);
         match self.device.as_ref().filter(|device| device.knows(&mark)) {
             Some(device) => Source::Device(&device.id),
-            None => Source::UnknownBrowser,
+            None => Source::Browser(self.address),
         }
     }
 

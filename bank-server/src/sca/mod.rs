@@ -11,6 +11,7 @@ mod phone;
 mod totp;
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -41,7 +42,12 @@ pub trait Method: Send + Sync {
     async fn is_enrolled(&self, psu: &PsuId) -> Result<bool, ScaError>;
 
     /// Asks for a proof for that one thing.
-    async fn challenge(&self, psu: &PsuId, subject: &Subject) -> Result<Challenge, ScaError>;
+    async fn challenge(
+        &self,
+        psu: &PsuId,
+        subject: &Subject,
+        source: Source<'_>,
+    ) -> Result<Challenge, ScaError>;
 
     /// Checks the answer. One that is right is used up.
     async fn check(&self, psu: &PsuId, subject: &Subject, answer: &str) -> Result<(), ScaError>;
@@ -145,8 +151,8 @@ impl Subject {
 pub enum Source<'a> {
     /// A device from which the customer has logged in before, by its id.
     Device(&'a str),
-    /// A browser of which nothing is known.
-    UnknownBrowser,
+    /// A browser of which nothing is known but the address it comes from: one network's attempts count together.
+    Browser(IpAddr),
     /// A TPP that passes the customer's credentials on.
     Tpp(&'a OrganisationId),
 }
@@ -324,14 +330,32 @@ impl Sca {
         password: &str,
         source: Source<'_>,
     ) -> Result<(), ScaError> {
-        self.inner.password_attempts.attempt(psu, source).await?;
-        let known = self.inner.credentials.password(psu).await?;
-        if self.inner.passwords.check(password, known).await? {
-            self.inner.password_attempts.succeeded(psu, source).await?;
-            Ok(())
-        } else {
-            Err(ScaError::WrongCredentials)
+        if password.len() > password::LONGEST {
+            return Err(ScaError::WrongCredentials);
         }
+        let attempts = &self.inner.password_attempts;
+        attempts.attempt(psu, source).await?;
+        match self.is_password(psu, password, source).await {
+            Ok(true) => attempts.succeeded(psu, source).await,
+            Ok(false) => Err(ScaError::WrongCredentials),
+            Err(error) => {
+                // Nobody has looked at it.
+                attempts.forgive(psu, source).await?;
+                Err(error)
+            }
+        }
+    }
+
+    async fn is_password(
+        &self,
+        psu: &PsuId,
+        password: &str,
+        source: Source<'_>,
+    ) -> Result<bool, ScaError> {
+        let known = self.inner.credentials.password(psu).await?;
+        let from_known_device = matches!(source, Source::Device(_));
+        let passwords = &self.inner.passwords;
+        passwords.check(password, known, from_known_device).await
     }
 
     /// The methods that the customer has set up.
@@ -351,12 +375,13 @@ impl Sca {
         psu: &PsuId,
         method: MethodId,
         subject: &Subject,
+        source: Source<'_>,
     ) -> Result<Challenge, ScaError> {
         let method = self.method(method)?;
         if !method.is_enrolled(psu).await? {
             return Err(ScaError::NoSuchMethod);
         }
-        method.challenge(psu, subject).await
+        method.challenge(psu, subject, source).await
     }
 
     /// Checks the answer; one that is right is used up.

@@ -13,7 +13,7 @@ use url::Url;
 use webauthn_rs::prelude::{Passkey, PasskeyAuthentication, PasskeyRegistration, WebauthnError};
 use webauthn_rs::{Webauthn, WebauthnBuilder};
 
-use super::{Challenge, Method, MethodId, ScaError, Subject, handle_of};
+use super::{Challenge, Method, MethodId, ScaError, Source, Subject, handle_of};
 use crate::calendar::Calendar;
 use crate::core_banking::PsuId;
 use crate::store::vault::Vault;
@@ -248,7 +248,12 @@ impl Method for Passkeys {
         Ok(!self.keys(psu).await?.is_empty())
     }
 
-    async fn challenge(&self, psu: &PsuId, subject: &Subject) -> Result<Challenge, ScaError> {
+    async fn challenge(
+        &self,
+        psu: &PsuId,
+        subject: &Subject,
+        _: Source<'_>,
+    ) -> Result<Challenge, ScaError> {
         let keys = self.keys(psu).await?;
         let (options, state) = self
             .webauthn

@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use shared_types::digest;
 use sqlx::Row as _;
 
-use super::{Challenge, Method, MethodId, ScaError, Subject};
+use super::{Challenge, Method, MethodId, ScaError, Source, Subject};
 use crate::calendar::Calendar;
 use crate::core_banking::PsuId;
 use crate::store::{Database, StoreError};
@@ -181,7 +181,12 @@ impl Method for Phones {
     }
 
     /// What waits is read from the authorisations themselves: there is nothing to send.
-    async fn challenge(&self, _: &PsuId, _: &Subject) -> Result<Challenge, ScaError> {
+    async fn challenge(
+        &self,
+        _: &PsuId,
+        _: &Subject,
+        _: Source<'_>,
+    ) -> Result<Challenge, ScaError> {
         Ok(Challenge::App)
     }
 

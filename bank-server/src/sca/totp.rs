@@ -3,15 +3,18 @@
 //! A code alone does not say what it is for. So each time step belongs to one thing: while a code is being asked for one
 //! thing, the codes of these steps are for it and for nothing else, and asking for another thing begins with the next
 //! step. A code is used once, and so are all before it.
+//!
+//! What is asked for on a device that the bank knows keeps its place: somebody who has stolen the password alone, and asks
+//! for codes all the time, does not keep the customer from hers.
 
 use async_trait::async_trait;
 use bank_client::environment::Randomness;
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta};
 use sqlx::Row as _;
 use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
 use totp_rs::{Algorithm, Builder};
 
-use super::{Challenge, Method, MethodId, ScaError, Subject};
+use super::{Challenge, Method, MethodId, ScaError, Source, Subject};
 use crate::calendar::Calendar;
 use crate::core_banking::PsuId;
 use crate::store::Database;
@@ -139,6 +142,8 @@ struct Steps {
     used: i64,
     /// Wrong codes for this subject.
     wrong: i64,
+    /// It was asked for on a device that the bank knows.
+    standing: bool,
 }
 
 impl Steps {
@@ -149,25 +154,31 @@ impl Steps {
             first: 0,
             used: -1,
             wrong: 0,
+            standing: false,
         }
     }
 
-    /// A code is asked for `subject`. For the same thing as before, nothing changes.
-    fn ask(self, subject: &str, now: i64) -> Self {
+    /// A code is asked for `subject`. For the same thing as before, nothing changes. Where something else keeps its place,
+    /// it says until when.
+    fn ask(self, subject: &str, standing: bool, now: i64) -> Result<Self, i64> {
         let step = now / STEP;
         let open = self.is_open(now);
         if open && self.subject.as_deref() == Some(subject) {
-            return self;
+            return Ok(self);
+        }
+        if open && self.standing && !standing {
+            return Err(self.opened + PATIENCE.num_seconds());
         }
         // The steps up to this one belong to what a code was asked for until now.
         let first = if open { step + 1 } else { step - SKEW };
-        Self {
+        Ok(Self {
             subject: Some(subject.to_owned()),
             opened: now,
             first: first.max(self.used + 1),
             used: self.used,
             wrong: 0,
-        }
+            standing,
+        })
     }
 
     fn is_open(&self, now: i64) -> bool {
@@ -236,7 +247,7 @@ impl Totp {
     ) -> Result<T, ScaError> {
         let mut transaction = self.database.begin_write().await?;
         let row = sqlx::query(
-            "SELECT subject, opened, first_step, used_step, wrong FROM code WHERE psu = $1",
+            "SELECT subject, opened, first_step, used_step, wrong, standing FROM code WHERE psu = $1",
         )
         .bind(&psu.0)
         .fetch_optional(&mut *transaction)
@@ -249,13 +260,14 @@ impl Totp {
                 first: row.try_get("first_step")?,
                 used: row.try_get("used_step")?,
                 wrong: row.try_get("wrong")?,
+                standing: row.try_get::<i64, _>("standing")? != 0,
             },
         };
         let (after, outcome) = change(before);
         sqlx::query(
-            "INSERT INTO code (psu, subject, opened, first_step, used_step, wrong) VALUES ($1, $2, $3, $4, $5, $6) \
+            "INSERT INTO code (psu, subject, opened, first_step, used_step, wrong, standing) VALUES ($1, $2, $3, $4, $5, $6, $7) \
              ON CONFLICT (psu) DO UPDATE SET subject = excluded.subject, opened = excluded.opened, \
-             first_step = excluded.first_step, used_step = excluded.used_step, wrong = excluded.wrong",
+             first_step = excluded.first_step, used_step = excluded.used_step, wrong = excluded.wrong, standing = excluded.standing",
         )
         .bind(&psu.0)
         .bind(after.subject)
@@ -263,6 +275,7 @@ impl Totp {
         .bind(after.first)
         .bind(after.used)
         .bind(after.wrong)
+        .bind(i64::from(after.standing))
         .execute(&mut *transaction)
         .await?;
         transaction.commit().await?;
@@ -283,11 +296,28 @@ impl Method for Totp {
             .map(|secret| secret.is_some())
     }
 
-    async fn challenge(&self, psu: &PsuId, subject: &Subject) -> Result<Challenge, ScaError> {
+    async fn challenge(
+        &self,
+        psu: &PsuId,
+        subject: &Subject,
+        source: Source<'_>,
+    ) -> Result<Challenge, ScaError> {
         let now = self.calendar.now().timestamp();
-        self.change(psu, |steps| (steps.ask(subject.as_str(), now), ()))
-            .await?;
-        Ok(Challenge::Code { digits: DIGITS })
+        let standing = matches!(source, Source::Device(_));
+        let asked = self.change(psu, |steps| {
+            let before = steps.clone();
+            match steps.ask(subject.as_str(), standing, now) {
+                Ok(after) => (after, None),
+                Err(until) => (before, Some(until)),
+            }
+        });
+        match asked
+            .await?
+            .and_then(|until| DateTime::from_timestamp(until, 0))
+        {
+            Some(until) => Err(ScaError::Locked { until }),
+            None => Ok(Challenge::Code { digits: DIGITS }),
+        }
     }
 
     async fn check(&self, psu: &PsuId, subject: &Subject, answer: &str) -> Result<(), ScaError> {
@@ -352,10 +382,10 @@ mod tests {
 
     #[test]
     fn a_code_is_used_once_and_so_are_those_before_it() {
-        let asked = Steps::none().ask("x", NOW);
+        let asked = Steps::none().ask("x", false, NOW).unwrap();
         let (used, answer) = asked.answer("x", &code(0), &secret(), NOW);
         assert_eq!(answer, Answer::Right);
-        let again = used.ask("y", NOW);
+        let again = used.ask("y", false, NOW).unwrap();
         for old in [code(0), code(-1)] {
             assert_eq!(
                 again.clone().answer("y", &old, &secret(), NOW).1,
@@ -367,13 +397,13 @@ mod tests {
 
     #[test]
     fn a_code_for_one_thing_is_no_good_for_another() {
-        let asked = Steps::none().ask("x", NOW);
+        let asked = Steps::none().ask("x", false, NOW).unwrap();
         assert_eq!(
             asked.clone().answer("y", &code(0), &secret(), NOW).1,
             Answer::NotAsked
         );
         // Something else is asked while the customer reads her code off: that step, and those before it, stay with the first.
-        let other = asked.ask("y", NOW + 5);
+        let other = asked.ask("y", false, NOW + 5).unwrap();
         for taken in [code(-1), code(0)] {
             assert_eq!(
                 other.clone().answer("y", &taken, &secret(), NOW + 5).1,
@@ -391,6 +421,23 @@ mod tests {
     }
 
     #[test]
+    fn what_a_known_device_asked_for_keeps_its_place() {
+        let hers = Steps::none().ask("hers", true, NOW).unwrap();
+        let until = NOW + PATIENCE.num_seconds();
+        assert_eq!(hers.clone().ask("a thief's", false, NOW + 5), Err(until));
+        assert!(
+            hers.clone().ask("a thief's", false, until).is_ok(),
+            "not for good"
+        );
+        assert_eq!(
+            hers.answer("hers", &code(0), &secret(), NOW).1,
+            Answer::Right
+        );
+        let thiefs = Steps::none().ask("a thief's", false, NOW).unwrap();
+        assert!(thiefs.ask("hers", true, NOW + 5).is_ok());
+    }
+
+    #[test]
     fn clocks_may_be_off_by_one_step_and_no_more() {
         for (step, answer) in [
             (-2, Answer::Wrong { left: 4 }),
@@ -399,7 +446,7 @@ mod tests {
             (1, Answer::Right),
             (2, Answer::Wrong { left: 4 }),
         ] {
-            let asked = Steps::none().ask("x", NOW);
+            let asked = Steps::none().ask("x", false, NOW).unwrap();
             assert_eq!(
                 asked.answer("x", &code(step), &secret(), NOW).1,
                 answer,
@@ -410,7 +457,7 @@ mod tests {
 
     #[test]
     fn five_wrong_codes_end_it_and_so_do_ten_minutes() {
-        let mut steps = Steps::none().ask("x", NOW);
+        let mut steps = Steps::none().ask("x", false, NOW).unwrap();
         for left in (0..5).rev() {
             let (after, answer) = steps.answer("x", "000000", &secret(), NOW);
             assert_eq!(answer, Answer::Wrong { left });
@@ -421,7 +468,7 @@ mod tests {
             Answer::NotAsked
         );
         let late = NOW + PATIENCE.num_seconds();
-        let asked = Steps::none().ask("x", NOW);
+        let asked = Steps::none().ask("x", false, NOW).unwrap();
         assert_eq!(
             asked.answer("x", &code(20), &secret(), late).1,
             Answer::NotAsked
@@ -452,7 +499,7 @@ mod tests {
 
         #[test]
         fn no_answer_panics_and_only_the_code_is_right(answer in "\\PC{0,12}", now in 0_i64..4_000_000_000) {
-            let (_, outcome) = Steps::none().ask("x", now).answer("x", &answer, &secret(), now);
+            let (_, outcome) = Steps::none().ask("x", false, now).unwrap().answer("x", &answer, &secret(), now);
             let known = (-1..=1).any(|step| code_at(&secret(), now + step * STEP) == answer);
             prop_assert_eq!(outcome == Answer::Right, known);
         }

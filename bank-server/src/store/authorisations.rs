@@ -8,7 +8,7 @@ use sqlx::any::AnyRow;
 use sqlx::{Any, Row as _, Transaction};
 use uuid::Uuid;
 
-use super::consents::{Grant, open_accounts, replace_older};
+use super::consents::{Consent, Grant, Rule, by_id, change_in, open_accounts, replace_older};
 use super::{Database, StoreError};
 use crate::core_banking::PsuId;
 use crate::sca::MethodId;
@@ -48,6 +48,8 @@ pub struct NewAuthorisation<'a> {
     pub consent_id: &'a str,
     /// The request's `X-Request-ID`.
     pub request_id: Uuid,
+    /// Stands for the request: two requests with one id must have one digest.
+    pub digest: &'a str,
     /// Whom the TPP names.
     pub psu: Option<&'a PsuId>,
     /// The approach.
@@ -62,6 +64,43 @@ pub struct NewAuthorisation<'a> {
     pub now: DateTime<Utc>,
 }
 
+/// What storing a new authorisation led to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Started {
+    /// It is stored. For a repeated request: it was stored before, and this is it.
+    Authorisation(Authorisation),
+    /// The same request id came with another request before.
+    OtherRequest,
+    /// Too much waits for the customer.
+    NoRoom,
+}
+
+/// What bringing an authorisation further led to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Advanced {
+    /// It is there.
+    Done,
+    /// Somebody was faster.
+    Overtaken,
+    /// Too much waits for the customer.
+    NoRoom,
+}
+
+/// How much may wait in a customer's app.
+#[derive(Debug, Clone, Copy)]
+pub struct Room<'a> {
+    /// The customer.
+    pub psu: &'a PsuId,
+    /// Whose consent it is.
+    pub consent_id: &'a str,
+    /// What was started before that has ended.
+    pub since: DateTime<Utc>,
+    /// So many of one TPP.
+    pub of_one: i64,
+    /// So many of all.
+    pub of_all: i64,
+}
+
 /// What a consent opens once it is approved, as the first of those who approve has chosen.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Opening {
@@ -73,8 +112,14 @@ pub struct Opening {
     pub approvals_needed: u32,
 }
 
-/// Where a consent goes when one more customer has approved it, and whether nobody else has to: the state machine's word.
-pub type ApprovalRule = fn(ConsentStatus, bool) -> Option<ConsentStatus>;
+/// The state machine's word on what an approval leads to.
+#[derive(Clone, Copy)]
+pub struct ApprovalRules<'a> {
+    /// Where the consent goes, and whether nobody else has to approve.
+    pub approved: &'a (dyn Fn(&Consent, bool) -> Option<ConsentStatus> + Sync),
+    /// Where the one before it goes, whose place it takes.
+    pub replaced: Rule<'a>,
+}
 
 /// What came of an approval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,7 +139,7 @@ pub struct AuthorisationStore {
 }
 
 const COLUMNS: &str = "SELECT a.id, a.consent_id, a.psu, a.approach, a.status, a.method, a.redirect_uri, a.nok_redirect_uri, \
-     a.created, a.last_action FROM authorisation a";
+     a.created, a.last_action, a.request_digest FROM authorisation a";
 
 impl AuthorisationStore {
     /// The authorisations in that database.
@@ -103,11 +148,22 @@ impl AuthorisationStore {
         Self { database }
     }
 
-    /// Stores an authorisation. A request id has one effect: a second time, what it led to is returned.
-    pub async fn insert(&self, new: NewAuthorisation<'_>) -> Result<Authorisation, StoreError> {
+    /// Stores an authorisation, if there is room for it. A request id has one effect: a second time, what it led to is
+    /// returned.
+    pub async fn insert(
+        &self,
+        new: NewAuthorisation<'_>,
+        room: Option<Room<'_>>,
+    ) -> Result<Started, StoreError> {
+        let mut transaction = self.database.begin_write().await?;
+        if let Some(room) = room
+            && !has_room(&mut transaction, room).await?
+        {
+            return Ok(Started::NoRoom);
+        }
         sqlx::query(
             "INSERT INTO authorisation (id, consent_id, request_id, psu, approach, status, redirect_uri, nok_redirect_uri, \
-             created, last_action) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9) \
+             created, last_action, request_digest) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10) \
              ON CONFLICT (consent_id, request_id) DO NOTHING",
         )
         .bind(new.id.to_string())
@@ -119,9 +175,13 @@ impl AuthorisationStore {
         .bind(new.redirect_uri)
         .bind(new.nok_redirect_uri)
         .bind(new.now.timestamp())
-        .execute(self.database.pool())
+        .bind(new.digest)
+        .execute(&mut *transaction)
         .await?;
-        let found = self.by_request(new.consent_id, new.request_id).await?;
+        transaction.commit().await?;
+        let found = self
+            .by_request(new.consent_id, new.request_id, new.digest)
+            .await?;
         found.ok_or(StoreError::Corrupt {
             what: "authorisation",
         })
@@ -132,7 +192,8 @@ impl AuthorisationStore {
         &self,
         consent_id: &str,
         request_id: Uuid,
-    ) -> Result<Option<Authorisation>, StoreError> {
+        digest: &str,
+    ) -> Result<Option<Started>, StoreError> {
         let row = sqlx::query(sqlx::AssertSqlSafe(format!(
             "{COLUMNS} WHERE a.consent_id = $1 AND a.request_id = $2"
         )))
@@ -140,7 +201,14 @@ impl AuthorisationStore {
         .bind(request_id.to_string())
         .fetch_optional(self.database.pool())
         .await?;
-        row.as_ref().map(authorisation).transpose()
+        row.map(|row| {
+            if row.try_get::<String, _>("request_digest")? == digest {
+                authorisation(&row).map(Started::Authorisation)
+            } else {
+                Ok(Started::OtherRequest)
+            }
+        })
+        .transpose()
     }
 
     /// That authorisation, if it is of that consent and the consent is that TPP's.
@@ -205,8 +273,15 @@ impl AuthorisationStore {
         seen: &Authorisation,
         to: ScaStatus,
         change: Change<'_>,
+        room: Option<Room<'_>>,
         now: DateTime<Utc>,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Advanced, StoreError> {
+        let mut transaction = self.database.begin_write().await?;
+        if let Some(room) = room
+            && !has_room(&mut transaction, room).await?
+        {
+            return Ok(Advanced::NoRoom);
+        }
         let changed = sqlx::query(
             "UPDATE authorisation SET status = $1, psu = COALESCE($2, psu), method = COALESCE($3, method), \
              approach = COALESCE($4, approach), last_action = $5 WHERE id = $6 AND status = $7",
@@ -218,22 +293,27 @@ impl AuthorisationStore {
         .bind(now.timestamp())
         .bind(&seen.id)
         .bind(seen.status.as_str())
-        .execute(self.database.pool())
+        .execute(&mut *transaction)
         .await?;
-        Ok(changed.rows_affected() > 0)
+        transaction.commit().await?;
+        Ok(if changed.rows_affected() > 0 {
+            Advanced::Done
+        } else {
+            Advanced::Overtaken
+        })
     }
 
     /// Ends an authorisation with success, and counts it for its consent: all or nothing.
     ///
-    /// `opening` is what the first of those who approve has chosen; for later ones what stands is kept. `rule` says
-    /// where the consent goes from where it stands, depending on whether anybody else has to approve.
+    /// `opening` is what the first of those who approve has chosen; for later ones what stands is kept. `rules` say
+    /// where the consents go.
     pub async fn approve(
         &self,
         seen: &Authorisation,
         to: ScaStatus,
         psu: &PsuId,
         opening: Option<&Opening>,
-        rule: ApprovalRule,
+        rules: ApprovalRules<'_>,
         now: DateTime<Utc>,
     ) -> Result<Approved, StoreError> {
         let mut transaction = self.database.begin_write().await?;
@@ -241,7 +321,7 @@ impl AuthorisationStore {
             return Ok(Approved::AuthorisationOver);
         }
         let Some(status) =
-            count(&mut transaction, &seen.consent_id, psu, opening, rule, now).await?
+            count(&mut transaction, &seen.consent_id, psu, opening, rules, now).await?
         else {
             return Ok(Approved::ConsentOver);
         };
@@ -290,11 +370,11 @@ impl AuthorisationStore {
         Ok(Some((row.try_get("confirmation")?, opening)))
     }
 
-    /// Ends an authorisation without success. If the customer has refused, the consent is rejected with it.
+    /// Ends an authorisation without success. If the customer has refused, the rule says what becomes of the consent.
     pub async fn fail(
         &self,
         seen: &Authorisation,
-        refused: bool,
+        refused: Option<Rule<'_>>,
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
         let mut transaction = self.database.begin_write().await?;
@@ -309,15 +389,10 @@ impl AuthorisationStore {
         if changed.rows_affected() == 0 {
             return Ok(false);
         }
-        if refused {
-            sqlx::query(
-                "UPDATE consent SET status = 'rejected', last_action = $1 \
-                 WHERE id = $2 AND status IN ('received', 'partiallyAuthorised')",
-            )
-            .bind(now.timestamp())
-            .bind(&seen.consent_id)
-            .execute(&mut *transaction)
-            .await?;
+        if let Some(rule) = refused
+            && let Some(consent) = by_id(&mut transaction, &seen.consent_id).await?
+        {
+            change_in(&mut transaction, &consent, rule, now).await?;
         }
         transaction.commit().await?;
         Ok(true)
@@ -333,6 +408,26 @@ pub struct Change<'a> {
     pub method: Option<MethodId>,
     /// The customer goes on in another way.
     pub approach: Option<ScaApproach>,
+}
+
+/// Whether one more may wait in the customer's app. Nobody else writes meanwhile.
+async fn has_room(
+    transaction: &mut Transaction<'static, Any>,
+    room: Room<'_>,
+) -> Result<bool, StoreError> {
+    let row = sqlx::query(
+        "SELECT COUNT(*) AS of_all, COALESCE(SUM(CASE WHEN c.tpp = (SELECT tpp FROM consent WHERE id = $1) THEN 1 ELSE 0 END), 0) \
+         AS of_one FROM authorisation a JOIN consent c ON c.id = a.consent_id \
+         WHERE a.psu = $2 AND a.approach = 'DECOUPLED' AND a.status IN ('started', 'psuAuthenticated') \
+         AND a.last_action > $3 AND c.status IN ('received', 'partiallyAuthorised')",
+    )
+    .bind(room.consent_id)
+    .bind(&room.psu.0)
+    .bind(room.since.timestamp())
+    .fetch_one(&mut **transaction)
+    .await?;
+    let of_one: i64 = row.try_get("of_one")?;
+    Ok(of_one < room.of_one && row.try_get::<i64, _>("of_all")? < room.of_all)
 }
 
 async fn end(
@@ -362,24 +457,22 @@ async fn count(
     consent_id: &str,
     psu: &PsuId,
     opening: Option<&Opening>,
-    rule: ApprovalRule,
+    rules: ApprovalRules<'_>,
     now: DateTime<Utc>,
 ) -> Result<Option<ConsentStatus>, StoreError> {
-    let consent = sqlx::query("SELECT psu, status, approvals_needed FROM consent WHERE id = $1")
-        .bind(consent_id)
-        .fetch_one(&mut **transaction)
-        .await?;
-    let status: String = consent.try_get("status")?;
-    let status: ConsentStatus = status.parse().map_err(|_| StoreError::Corrupt {
-        what: "consent.status",
-    })?;
-    let needed = match (status, opening) {
+    let Some(consent) = by_id(transaction, consent_id).await? else {
+        return Ok(None);
+    };
+    let needed = match (consent.status, opening) {
         (ConsentStatus::Received, Some(opening)) => {
             open_accounts(transaction, consent_id, &opening.access, &opening.grants).await?;
-            i64::from(opening.approvals_needed)
+            opening.approvals_needed
         }
-        (ConsentStatus::Received, None) => return Ok(None),
-        _ => consent.try_get("approvals_needed")?,
+        // What was approved is not what the consent opens: another customer has approved in between.
+        (ConsentStatus::Received, None) | (ConsentStatus::PartiallyAuthorised, Some(_)) => {
+            return Ok(None);
+        }
+        _ => consent.approvals_needed,
     };
     let approved: i64 = sqlx::query(
         "SELECT COUNT(DISTINCT psu) AS number FROM authorisation \
@@ -389,24 +482,22 @@ async fn count(
     .fetch_one(&mut **transaction)
     .await?
     .try_get("number")?;
-    let Some(status) = rule(status, approved >= needed) else {
+    let Some(status) = (rules.approved)(&consent, approved >= i64::from(needed)) else {
         return Ok(None);
     };
-    let owner: String = consent
-        .try_get::<Option<String>, _>("psu")?
-        .unwrap_or_else(|| psu.0.clone());
+    let owner = consent.psu.as_ref().unwrap_or(psu);
     sqlx::query(
         "UPDATE consent SET status = $1, psu = $2, approvals_needed = $3, authenticated = $4, last_action = $4 WHERE id = $5",
     )
     .bind(status.as_str())
-    .bind(&owner)
-    .bind(needed)
+    .bind(&owner.0)
+    .bind(i64::from(needed))
     .bind(now.timestamp())
     .bind(consent_id)
     .execute(&mut **transaction)
     .await?;
     if status == ConsentStatus::Valid {
-        replace_older(transaction, consent_id, now).await?;
+        replace_older(transaction, &consent, &owner.0, rules.replaced, now).await?;
     }
     Ok(Some(status))
 }

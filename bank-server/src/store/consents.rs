@@ -105,6 +105,8 @@ pub struct NewConsent<'a> {
     pub request: &'a ConsentRequest,
     /// Last day, as far as the bank allows.
     pub valid_until: NaiveDate,
+    /// Unattended reads a day, as far as the bank allows.
+    pub frequency_per_day: NonZeroU32,
     /// The approach that the TPP gets.
     pub approach: ScaApproach,
     /// Where the customer goes after an authorisation that does not say.
@@ -149,7 +151,7 @@ impl Consents {
         .bind(to_json(&new.request.access)?)
         .bind(i64::from(new.request.recurring_indicator))
         .bind(new.valid_until.to_string())
-        .bind(i64::from(new.request.frequency_per_day.get()))
+        .bind(i64::from(new.frequency_per_day.get()))
         .bind(new.now.timestamp())
         .bind(new.approve_by.timestamp())
         .bind(new.approach.as_str())
@@ -211,36 +213,56 @@ impl Consents {
         Ok(Some((consent, grants)))
     }
 
-    /// A consent by its id alone, for the customer's side.
-    pub async fn find_for_customer(&self, id: &str) -> Result<Option<Consent>, StoreError> {
-        sqlx::query(sqlx::AssertSqlSafe(format!("{COLUMNS} WHERE id = $1")))
-            .bind(id)
-            .fetch_optional(self.database.pool())
-            .await?
-            .as_ref()
-            .map(consent)
-            .transpose()
-    }
-
-    /// Ends a consent on behalf of its TPP, if it has not ended before.
-    pub async fn terminate(
+    /// Brings that TPP's consent to where the rule says, if it says so.
+    pub async fn change(
         &self,
         tpp: &OrganisationId,
         id: &str,
+        rule: Rule<'_>,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
-        sqlx::query(
-            "UPDATE consent SET status = $1, last_action = $2 \
-             WHERE id = $3 AND tpp = $4 AND status IN ('received', 'partiallyAuthorised', 'valid')",
-        )
-        .bind(ConsentStatus::TerminatedByTpp.as_str())
-        .bind(now.timestamp())
-        .bind(id)
-        .bind(tpp.as_str())
-        .execute(self.database.pool())
-        .await?;
+        let mut transaction = self.database.begin_write().await?;
+        let found = by_id(&mut transaction, id).await?;
+        if let Some(consent) = found.filter(|consent| consent.tpp == *tpp) {
+            change_in(&mut transaction, &consent, rule, now).await?;
+        }
+        transaction.commit().await?;
         Ok(())
     }
+}
+
+/// Where a consent goes from where it stands, if it goes anywhere: the state machine's word, for one event.
+pub type Rule<'a> = &'a (dyn Fn(&Consent) -> Option<ConsentStatus> + Sync);
+
+/// A consent, while nobody else writes.
+pub(super) async fn by_id(
+    transaction: &mut Transaction<'static, Any>,
+    id: &str,
+) -> Result<Option<Consent>, StoreError> {
+    let row = sqlx::query(sqlx::AssertSqlSafe(format!("{COLUMNS} WHERE id = $1")))
+        .bind(id)
+        .fetch_optional(&mut **transaction)
+        .await?;
+    row.as_ref().map(consent).transpose()
+}
+
+/// Brings a consent to where the rule says. Says whether it does.
+pub(super) async fn change_in(
+    transaction: &mut Transaction<'static, Any>,
+    consent: &Consent,
+    rule: Rule<'_>,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let Some(status) = rule(consent) else {
+        return Ok(false);
+    };
+    sqlx::query("UPDATE consent SET status = $1, last_action = $2 WHERE id = $3")
+        .bind(status.as_str())
+        .bind(now.timestamp())
+        .bind(&consent.id)
+        .execute(&mut **transaction)
+        .await?;
+    Ok(true)
 }
 
 /// Writes down what a consent opens.
@@ -273,23 +295,29 @@ pub(super) async fn open_accounts(
     Ok(())
 }
 
-/// A recurring consent that has just become valid takes the place of the one before.
+/// A recurring consent that has just become valid takes the place of those before.
 pub(super) async fn replace_older(
     transaction: &mut Transaction<'static, Any>,
-    consent_id: &str,
+    new: &Consent,
+    psu: &str,
+    rule: Rule<'_>,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    sqlx::query(
-        "UPDATE consent SET status = $1, last_action = $2 \
-         WHERE id <> $3 AND recurring = 1 AND status = 'valid' AND EXISTS (\
-         SELECT 1 FROM consent new WHERE new.id = $3 AND new.recurring = 1 \
-         AND new.tpp = consent.tpp AND new.psu = consent.psu)",
-    )
-    .bind(ConsentStatus::TerminatedByTpp.as_str())
-    .bind(now.timestamp())
-    .bind(consent_id)
-    .execute(&mut **transaction)
+    if !new.recurring {
+        return Ok(());
+    }
+    let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
+        "{COLUMNS} WHERE psu = $1 AND tpp = $2 AND recurring = 1 AND status = $3 AND id <> $4"
+    )))
+    .bind(psu)
+    .bind(new.tpp.as_str())
+    .bind(ConsentStatus::Valid.as_str())
+    .bind(&new.id)
+    .fetch_all(&mut **transaction)
     .await?;
+    for row in &rows {
+        change_in(transaction, &consent(row)?, rule, now).await?;
+    }
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use shared_types::consent::ConsentStatus;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use super::consents::{COLUMNS, Consent, Grant, consent, grant};
+use super::consents::{COLUMNS, Consent, Grant, Rule, by_id, change_in, consent, grant};
 use super::{Database, StoreError};
 use crate::core_banking::PsuId;
 
@@ -69,11 +69,12 @@ impl GivenConsents {
         rows.iter().map(grant).collect()
     }
 
-    /// The consents that a customer has approved, the newest first, as they are written down.
+    /// The consents that a customer has approved, those that hold first, then the newest, as they are written down; 200 at most.
     pub async fn given_by(&self, psu: &PsuId) -> Result<Vec<GivenConsent>, StoreError> {
         let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
             "{COLUMNS} WHERE id IN (SELECT consent_id FROM authorisation WHERE psu = $1 \
-             AND status IN ('finalised', 'exempted')) ORDER BY last_action DESC, id LIMIT 200"
+             AND status IN ('finalised', 'exempted')) ORDER BY CASE status WHEN 'valid' THEN 0 WHEN 'partiallyAuthorised' THEN 1 ELSE 2 END, last_action DESC, id \
+             LIMIT 200"
         )))
         .bind(&psu.0)
         .fetch_all(self.database.pool())
@@ -94,24 +95,30 @@ impl GivenConsents {
         Ok(given)
     }
 
-    /// Ends a consent that the customer has approved. Says whether it did.
-    pub async fn revoke(
+    /// Brings a consent that the customer has approved to where the rule says. Says whether it does.
+    pub async fn change(
         &self,
         psu: &PsuId,
         id: &str,
+        rule: Rule<'_>,
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
-        let ended = sqlx::query(
-            "UPDATE consent SET status = 'revokedByPsu', last_action = $1 \
-             WHERE id = $2 AND status IN ('partiallyAuthorised', 'valid') AND EXISTS (SELECT 1 FROM authorisation a \
-             WHERE a.consent_id = consent.id AND a.psu = $3 AND a.status IN ('finalised', 'exempted'))",
+        let mut transaction = self.database.begin_write().await?;
+        let approved = sqlx::query(
+            "SELECT 1 AS approved FROM authorisation WHERE consent_id = $1 AND psu = $2 \
+             AND status IN ('finalised', 'exempted') LIMIT 1",
         )
-        .bind(now.timestamp())
         .bind(id)
         .bind(&psu.0)
-        .execute(self.database.pool())
+        .fetch_optional(&mut *transaction)
         .await?;
-        Ok(ended.rows_affected() > 0)
+        let found = by_id(&mut transaction, id).await?;
+        let changed = match found.filter(|_| approved.is_some()) {
+            Some(consent) => change_in(&mut transaction, &consent, rule, now).await?,
+            None => false,
+        };
+        transaction.commit().await?;
+        Ok(changed)
     }
 
     /// Who has a consent, and when it was last used.

@@ -47,6 +47,12 @@ pub enum VaultError {
         /// Which file.
         path: PathBuf,
     },
+    /// Others than its owner can read it.
+    #[error("the key {} can be read by others than its owner; set its mode to 600", path.display())]
+    Open {
+        /// Which file.
+        path: PathBuf,
+    },
     /// It was sealed with another key, for something else, or was changed.
     #[error("something in the database was not sealed with this key, or was changed")]
     Foreign,
@@ -64,6 +70,11 @@ impl Vault {
         };
         if !path.try_exists().map_err(failed)? {
             make(path, randomness.as_ref()).map_err(failed)?;
+        }
+        if is_open_to_others(path).map_err(failed)? {
+            return Err(VaultError::Open {
+                path: path.to_owned(),
+            });
         }
         let bytes = fs::read(path).map_err(failed)?;
         let key: [u8; KEY] = bytes.try_into().map_err(|_| VaultError::Length {
@@ -144,6 +155,17 @@ impl std::fmt::Debug for Vault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("<vault>")
     }
+}
+
+#[cfg(unix)]
+fn is_open_to_others(path: &Path) -> io::Result<bool> {
+    let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(path)?.permissions());
+    Ok(mode & 0o077 != 0)
+}
+
+#[cfg(not(unix))]
+fn is_open_to_others(_: &Path) -> io::Result<bool> {
+    Ok(false)
 }
 
 /// Writes a new key beside the place and links it there: nobody ever sees half of one, and who comes second takes the
@@ -235,6 +257,10 @@ mod tests {
             1,
             "nothing is left beside it"
         );
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+        let error = Vault::open_file(&path, Arc::new(SystemRandomness)).unwrap_err();
+        assert!(error.to_string().contains("mode to 600"), "{error}");
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
         fs::write(&path, b"short").unwrap();
         let error = Vault::open_file(&path, Arc::new(SystemRandomness)).unwrap_err();
         assert!(error.to_string().contains("32 bytes"), "{error}");

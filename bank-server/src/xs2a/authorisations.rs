@@ -8,6 +8,7 @@ use shared_types::authorisation::{
     ScaStatusResponse, UpdatePsuData,
 };
 use shared_types::decode::decode;
+use shared_types::digest;
 use shared_types::message::TppMessages;
 
 use super::Xs2a;
@@ -52,7 +53,8 @@ pub(super) async fn start(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let step = step_of(&request, payload, &caller, &state).await?;
+    let body = body_of(&request, payload, &caller, &state).await?;
+    let step = step_of(&body)?;
     psu_ip_address(&request)?;
     let wishes = Wishes::of(&request, &caller, &state.approving)?;
     let tpp = caller.tpp.organisation();
@@ -72,6 +74,7 @@ pub(super) async fn start(
             ));
         }
     };
+    let digest = digest::sha256(&[&body, wishes.text().as_bytes()].concat());
     let (uri, nok_uri) = (
         wishes.redirect_uri.or(consent.redirect_uri),
         wishes.nok_redirect_uri.or(consent.nok_redirect_uri),
@@ -82,6 +85,7 @@ pub(super) async fn start(
             tpp,
             consent_id: &id,
             request_id: caller.request_id,
+            digest: &digest,
             psu: wishes.psu.as_ref(),
             approach,
             redirect_uri: uri.as_deref(),
@@ -197,7 +201,7 @@ pub(super) async fn update(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let step = step_of(&request, payload, &caller, &state).await?;
+    let step = step_of(&body_of(&request, payload, &caller, &state).await?)?;
     psu_ip_address(&request)?;
     let psu = psu_id(&request)?;
     let (consent_id, id) = path.into_inner();
@@ -260,13 +264,13 @@ pub(super) fn with_approach(
     response.insert_header((APPROACH, approach.as_str()))
 }
 
-/// The step in the body; where there is no body, it is that of the header alone.
-async fn step_of(
+/// The body; nothing, if there is none.
+async fn body_of(
     request: &HttpRequest,
     payload: Payload,
     caller: &Caller,
     state: &Xs2a,
-) -> Result<UpdatePsuData, ApiError> {
+) -> Result<Vec<u8>, ApiError> {
     let headers = request.headers();
     let is_empty = match headers.get(CONTENT_LENGTH) {
         Some(length) => length.as_bytes() == b"0",
@@ -276,13 +280,19 @@ async fn step_of(
         }
     };
     if is_empty {
-        return Ok(UpdatePsuData::Identification);
+        return Ok(Vec::new());
     }
-    let body = receive(request, payload, caller, state.limits.body).await?;
+    Ok(receive(request, payload, caller, state.limits.body)
+        .await?
+        .to_vec())
+}
+
+/// The step in the body; where there is no body, it is that of the header alone.
+fn step_of(body: &[u8]) -> Result<UpdatePsuData, ApiError> {
     if body.is_empty() {
         return Ok(UpdatePsuData::Identification);
     }
-    Ok(decode(&body)?)
+    Ok(decode(body)?)
 }
 
 fn embedded(state: &Xs2a) -> Result<ScaApproach, ApiError> {

@@ -22,9 +22,9 @@ use super::next_steps::{consent_path, links, psu_message, start_link};
 use super::reading::psu_ip_address;
 use super::wishes::Wishes;
 use crate::consent::authorisation::Start;
-use crate::consent::{check_request, last_action_day, standing};
+use crate::consent::{Event, check_request, last_action_day, next, standing};
 use crate::store::authorisations::Authorisation;
-use crate::store::consents::{Consent, Inserted, NewConsent};
+use crate::store::consents::{Consent, Inserted, NewConsent, Rule};
 
 /// Asks for a consent. It is `received` and opens nothing until the customer approves it.
 #[utoipa::path(
@@ -62,16 +62,17 @@ pub(super) async fn create(
     let asked: ConsentRequest = decode(&body)?;
     let (now, today) = (state.calendar.now(), state.calendar.today());
     check_request(&asked, today)?;
-    let whole = [&body, wishes.text().as_bytes()].concat();
+    let digest = digest::sha256(&[&body, wishes.text().as_bytes()].concat());
     let stored = state
         .consents
         .insert(NewConsent {
             id: state.randomness.uuid(),
             tpp: &caller.tpp,
             request_id: caller.request_id,
-            digest: &digest::sha256(&whole),
+            digest: &digest,
             request: &asked,
             valid_until: state.rules.last_day(asked.valid_until, today),
+            frequency_per_day: asked.frequency_per_day.min(state.rules.most_reads_a_day),
             approach,
             redirect_uri: wishes.redirect_uri.as_deref(),
             nok_redirect_uri: wishes.nok_redirect_uri.as_deref(),
@@ -87,7 +88,7 @@ pub(super) async fn create(
     };
     // A repeated request has the approach of the first time.
     let approach = consent.approach.unwrap_or(approach);
-    let authorisation = start(&caller, &state, &wishes, &consent, approach).await?;
+    let authorisation = start(&caller, &state, &wishes, &consent, approach, &digest).await?;
     let links = links_of_new(&consent, &wishes, approach, authorisation.as_ref(), &state);
     Ok(created(
         &consent,
@@ -105,6 +106,7 @@ async fn start(
     wishes: &Wishes,
     consent: &Consent,
     approach: ScaApproach,
+    digest: &str,
 ) -> Result<Option<Authorisation>, ApiError> {
     let complete = match approach {
         ScaApproach::Redirect => true,
@@ -120,6 +122,7 @@ async fn start(
             tpp: caller.tpp.organisation(),
             consent_id: &consent.id,
             request_id: caller.request_id,
+            digest,
             psu: wishes.psu.as_ref(),
             approach,
             redirect_uri: consent.redirect_uri.as_deref(),
@@ -259,9 +262,11 @@ pub(super) async fn delete(
     id: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     find(&caller, &state, &id).await?;
+    let (now, calendar) = (state.calendar.now(), &state.calendar);
+    let terminated: Rule<'_> = &|consent| next(consent, Event::Terminated, now, calendar);
     state
         .consents
-        .terminate(caller.tpp.organisation(), &id, state.calendar.now())
+        .change(caller.tpp.organisation(), &id, terminated, now)
         .await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
-use actix_web::http::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::header::{ACCEPT, CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{FromRequest, HttpMessage as _, HttpRequest, HttpResponse, ResponseError, web};
 use shared_types::eidas::Role;
@@ -98,6 +98,10 @@ pub(crate) async fn door(
     if let Some(id) = echo {
         echo_request_id(response.headers_mut(), id);
     }
+    // Account data is for whom it was sent, once.
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     tracing::info!(
         request_id = echo.map(tracing::field::display),
         tpp = asker.as_ref().map(|asker| tracing::field::display(asker.tpp.organisation())),

@@ -376,6 +376,7 @@ impl From<AuthorisationError> for ApiError {
             AuthorisationError::TooMany | AuthorisationError::TooManyWaiting => {
                 Self::exceeded(error.to_string())
             }
+            AuthorisationError::OtherRequest => Self::format("X-Request-ID", error.to_string()),
             AuthorisationError::WrongConfirmation => Self::sca_invalid(
                 "confirmationCode",
                 "the code is wrong, and the authorisation has failed; start another",

@@ -160,19 +160,19 @@ impl Reading {
         list: &mut List,
         account: &AccountId,
     ) -> Result<DateTime<Utc>, ApiError> {
-        let now = self.state.calendar.now();
+        let (now, first_day) = (self.state.calendar.now(), self.first_day());
+        // On later pages too: a list that was begun in time is not a way to old transactions for ever.
+        if list.query.from < first_day {
+            let minutes = self.state.rules.history.num_minutes();
+            return Err(ApiError::period(
+                "dateFrom",
+                format!(
+                    "transactions before {first_day} can be read within {minutes} minutes after the customer has \
+                     authenticated; ask for later ones, or for a new consent"
+                ),
+            ));
+        }
         let Some(token) = &list.page else {
-            let first_day = self.first_day();
-            if list.query.from < first_day {
-                let minutes = self.state.rules.history.num_minutes();
-                return Err(ApiError::period(
-                    "dateFrom",
-                    format!(
-                        "transactions before {first_day} can be read within {minutes} minutes after the customer has \
-                         authenticated; ask for later ones, or for a new consent"
-                    ),
-                ));
-            }
             return Ok(now);
         };
         let opened = pages::open(

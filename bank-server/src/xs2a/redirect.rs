@@ -59,6 +59,15 @@ pub(crate) fn check(
         return Err(RedirectFault::NotAnAddress);
     }
     let url = Url::parse(text).map_err(|_| RedirectFault::NotAnAddress)?;
+    // Hosts as they are on the internet: the address will stand in a content security policy, where `;` and `*` have
+    // meanings of their own.
+    if let Some(Host::Domain(host)) = url.host()
+        && !host
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte))
+    {
+        return Err(RedirectFault::NotAnAddress);
+    }
     let loopback = rules.loopback && url.host().as_ref().is_some_and(is_loopback);
     match url.scheme() {
         "https" => {}

@@ -6,12 +6,12 @@ use shared_types::digest;
 use url::Url;
 
 use super::embedded::check_customer;
-use super::{AuthorisationError, Authorisations, approved};
-use crate::consent::{NotTheCustomers, chosen, grants, is_bank_offered, standing};
+use super::{AuthorisationError, Authorisations};
+use crate::consent::{Event, NotTheCustomers, chosen, grants, is_bank_offered, next, standing};
 use crate::core_banking::{Account, AccountId, PsuId};
 use crate::sca::{Proof, Subject};
 use crate::store::authorisations::{Authorisation, Change, Opening};
-use crate::store::consents::{Consent, Grant};
+use crate::store::consents::{Consent, Grant, Rule};
 use crate::store::given::{GivenConsent, TppRecord};
 
 /// What a customer is asked to approve.
@@ -98,6 +98,16 @@ impl Authorisations {
             status if status.is_final() || status == ScaStatus::Unconfirmed => {
                 return Err(AuthorisationError::OutOfTurn(status));
             }
+            // What another has approved since is shown to her now.
+            status if page.consent.last_action > page.authorisation.last_action => {
+                let authorisation = self
+                    .advance(&page.authorisation, status, Change::default(), None)
+                    .await?;
+                return Ok(Page {
+                    authorisation,
+                    ..page
+                });
+            }
             _ => return Ok(page),
         }
         let before = self.store.of_consent(&page.consent.id).await?;
@@ -109,7 +119,12 @@ impl Authorisations {
             ..Change::default()
         };
         let authorisation = self
-            .advance(&page.authorisation, ScaStatus::PsuAuthenticated, change)
+            .advance(
+                &page.authorisation,
+                ScaStatus::PsuAuthenticated,
+                change,
+                None,
+            )
             .await?;
         Ok(Page {
             authorisation,
@@ -183,19 +198,12 @@ impl Authorisations {
                 return_to,
             });
         }
-        let outcome = self
-            .store
-            .approve(
-                authorisation,
-                ScaStatus::Finalised,
-                psu,
-                opening.as_ref(),
-                approved,
-                now,
-            )
+        let opening = opening.as_ref();
+        let consent_status = self
+            .succeed(authorisation, ScaStatus::Finalised, psu, opening)
             .await?;
         Ok(Done {
-            consent_status: self.done(id, outcome).await?,
+            consent_status,
             return_to: address(authorisation.redirect_uri.as_deref()),
         })
     }
@@ -221,23 +229,31 @@ impl Authorisations {
     ) -> Result<Authorisation, AuthorisationError> {
         let (page, opening) = self.ready(&authorisation.id, psu, None).await?;
         let now = self.calendar.now();
-        let outcome = self
-            .store
-            .approve(
-                &page.authorisation,
-                ScaStatus::Exempted,
-                psu,
-                opening.as_ref(),
-                approved,
-                now,
-            )
+        let opening = opening.as_ref();
+        self.succeed(&page.authorisation, ScaStatus::Exempted, psu, opening)
             .await?;
-        self.done(&authorisation.id, outcome).await?;
         Ok(Authorisation {
             status: ScaStatus::Exempted,
             last_action: now,
             ..page.authorisation
         })
+    }
+
+    /// Gives an authorisation up, for want of a proof: nothing is opened, and another may be started.
+    pub async fn give_up(&self, id: &str, psu: &PsuId) -> Result<(), AuthorisationError> {
+        let page = self.page(id).await?;
+        check_customer(&page.authorisation, psu)?;
+        if page.authorisation.status.is_final() {
+            return Err(AuthorisationError::OutOfTurn(page.authorisation.status));
+        }
+        if !self
+            .store
+            .fail(&page.authorisation, None, self.calendar.now())
+            .await?
+        {
+            return Err(self.overtaken(id).await);
+        }
+        Ok(())
     }
 
     /// Refuses it: nothing is opened, and the consent is rejected.
@@ -250,9 +266,11 @@ impl Authorisations {
         if !waits(page.consent_status) {
             return Err(AuthorisationError::ConsentOver(page.consent_status));
         }
+        let (now, calendar) = (self.calendar.now(), &self.calendar);
+        let rejected: Rule<'_> = &|consent| next(consent, Event::Refused, now, calendar);
         if !self
             .store
-            .fail(&page.authorisation, true, self.calendar.now())
+            .fail(&page.authorisation, Some(rejected), now)
             .await?
         {
             return Err(self.overtaken(id).await);
@@ -278,10 +296,9 @@ impl Authorisations {
 
     /// The customer ends a consent that she has given. Says whether there was one to end.
     pub async fn revoke(&self, psu: &PsuId, consent_id: &str) -> Result<bool, AuthorisationError> {
-        Ok(self
-            .given
-            .revoke(psu, consent_id, self.calendar.now())
-            .await?)
+        let (now, calendar) = (self.calendar.now(), &self.calendar);
+        let revoked: Rule<'_> = &|consent| next(consent, Event::Revoked, now, calendar);
+        Ok(self.given.change(psu, consent_id, revoked, now).await?)
     }
 
     pub(super) fn consent_standing(&self, consent: &Consent) -> ConsentStatus {
@@ -308,6 +325,10 @@ impl Authorisations {
         }
         let offer = self.offer(&page, psu).await?;
         if page.consent.status == ConsentStatus::PartiallyAuthorised {
+            // Another has approved since she was shown what it opens: it may be other than what she saw.
+            if page.consent.last_action > page.authorisation.last_action {
+                return Err(AuthorisationError::OutOfTurn(page.authorisation.status));
+            }
             return Ok((page, None));
         }
         let opening = open(page.consent.access.clone(), offer, selected)?;

@@ -5,10 +5,10 @@ use shared_types::digest;
 use shared_types::eidas::OrganisationId;
 use subtle::ConstantTimeEq as _;
 
-use super::{AuthorisationError, Authorisations, approved};
+use super::{AuthorisationError, Authorisations};
 use crate::core_banking::PsuId;
 use crate::sca::{Challenge, MethodId, ScaError, Source, Subject};
-use crate::store::authorisations::{Approved, Authorisation, Change};
+use crate::store::authorisations::{Advanced, Authorisation, Change, Room};
 
 /// Where a step has led.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,21 +41,24 @@ impl Authorisations {
         psu: &PsuId,
     ) -> Result<Step, AuthorisationError> {
         let authorisation = self.open(tpp, consent_id, id).await?;
-        check_customer(&authorisation, psu)?;
-        let status = match (authorisation.status, authorisation.approach) {
+        let (status, room) = match (authorisation.status, authorisation.approach) {
             (ScaStatus::Received, ScaApproach::Decoupled) => {
-                self.check_room(psu).await?;
-                ScaStatus::Started
+                (ScaStatus::Started, Some(self.room(psu, consent_id)))
             }
-            (ScaStatus::Received, _) => ScaStatus::PsuIdentified,
+            (ScaStatus::Received, _) => (ScaStatus::PsuIdentified, None),
             // Said once more: nothing changes.
-            _ => return Ok(authorisation.into()),
+            (ScaStatus::PsuIdentified | ScaStatus::Started, _) => {
+                check_customer(&authorisation, psu)?;
+                return Ok(authorisation.into());
+            }
+            // Who has logged in at the bank is not the TPP's to find out.
+            (status, _) => return Err(AuthorisationError::OutOfTurn(status)),
         };
         let change = Change {
             psu: Some(psu),
             ..Change::default()
         };
-        self.advance(&authorisation, status, change)
+        self.advance(&authorisation, status, change, room)
             .await
             .map(Step::from)
     }
@@ -90,7 +93,7 @@ impl Authorisations {
             ..Change::default()
         };
         let authenticated = self
-            .advance(&authorisation, ScaStatus::PsuAuthenticated, change)
+            .advance(&authorisation, ScaStatus::PsuAuthenticated, change, None)
             .await?;
         if self.is_exempt(&authenticated).await? {
             return self
@@ -101,7 +104,10 @@ impl Authorisations {
         let methods = self.methods_for_tpp(&psu).await?;
         match methods.as_slice() {
             [] => Err(ScaError::NoSuchMethod.into()),
-            [only] => self.choose(&authenticated, &psu, *only).await,
+            [only] => {
+                self.choose(&authenticated, &psu, *only, Source::Tpp(tpp))
+                    .await
+            }
             _ => Ok(Step {
                 authorisation: authenticated,
                 methods,
@@ -127,7 +133,8 @@ impl Authorisations {
         if !self.methods_for_tpp(&psu).await?.contains(&method) {
             return Err(ScaError::NoSuchMethod.into());
         }
-        self.choose(&authorisation, &psu, method).await
+        self.choose(&authorisation, &psu, method, Source::Tpp(tpp))
+            .await
     }
 
     /// The TPP passes on the code.
@@ -162,7 +169,7 @@ impl Authorisations {
                 // With the last attempt, it has failed.
                 if matches!(error, ScaError::WrongAnswer { attempts_left: 0 }) {
                     self.store
-                        .fail(&authorisation, false, self.calendar.now())
+                        .fail(&authorisation, None, self.calendar.now())
                         .await?;
                 }
                 Err(error.into())
@@ -187,22 +194,12 @@ impl Authorisations {
         if !bool::from(given.as_bytes().ct_eq(expected.as_bytes())) {
             // Whoever has another code has another customer: there is no second try.
             self.store
-                .fail(&authorisation, false, self.calendar.now())
+                .fail(&authorisation, None, self.calendar.now())
                 .await?;
             return Err(AuthorisationError::WrongConfirmation);
         }
-        let outcome = self
-            .store
-            .approve(
-                &authorisation,
-                ScaStatus::Finalised,
-                psu,
-                opening.as_ref(),
-                approved,
-                self.calendar.now(),
-            )
+        self.succeed(&authorisation, ScaStatus::Finalised, psu, opening.as_ref())
             .await?;
-        self.done(&authorisation.id, outcome).await?;
         self.find(tpp, consent_id, id).await.map(Step::from)
     }
 
@@ -234,23 +231,24 @@ impl Authorisations {
         authorisation: &Authorisation,
         psu: &PsuId,
         method: MethodId,
+        source: Source<'_>,
     ) -> Result<Step, AuthorisationError> {
         let subject = Subject::authorisation(&authorisation.id);
-        let challenge = self.sca.challenge(psu, method, &subject).await?;
-        let (status, approach) = match challenge {
+        let challenge = self.sca.challenge(psu, method, &subject, source).await?;
+        let (status, approach, room) = match challenge {
             // What the app shows is approved there: from here on it is decoupled.
             Challenge::App => {
-                self.check_room(psu).await?;
-                (ScaStatus::Started, Some(ScaApproach::Decoupled))
+                let room = self.room(psu, &authorisation.consent_id);
+                (ScaStatus::Started, Some(ScaApproach::Decoupled), Some(room))
             }
-            _ => (ScaStatus::ScaMethodSelected, None),
+            _ => (ScaStatus::ScaMethodSelected, None, None),
         };
         let change = Change {
             method: Some(method),
             approach,
             ..Change::default()
         };
-        let authorisation = self.advance(authorisation, status, change).await?;
+        let authorisation = self.advance(authorisation, status, change, room).await?;
         Ok(Step {
             authorisation,
             methods: Vec::new(),
@@ -264,10 +262,13 @@ impl Authorisations {
         seen: &Authorisation,
         to: ScaStatus,
         change: Change<'_>,
+        room: Option<Room<'_>>,
     ) -> Result<Authorisation, AuthorisationError> {
         let now = self.calendar.now();
-        if !self.store.advance(seen, to, change, now).await? {
-            return Err(self.overtaken(&seen.id).await);
+        match self.store.advance(seen, to, change, room, now).await? {
+            Advanced::Done => {}
+            Advanced::Overtaken => return Err(self.overtaken(&seen.id).await),
+            Advanced::NoRoom => return Err(AuthorisationError::TooManyWaiting),
         }
         Ok(Authorisation {
             status: to,
@@ -277,17 +278,6 @@ impl Authorisations {
             last_action: now,
             ..seen.clone()
         })
-    }
-
-    pub(super) async fn done(
-        &self,
-        id: &str,
-        approved: Approved,
-    ) -> Result<shared_types::consent::ConsentStatus, AuthorisationError> {
-        match approved {
-            Approved::Consent(status) => Ok(status),
-            Approved::AuthorisationOver | Approved::ConsentOver => Err(self.overtaken(id).await),
-        }
     }
 }
 

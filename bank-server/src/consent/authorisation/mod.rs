@@ -20,11 +20,14 @@ use uuid::Uuid;
 
 pub use self::customer::{Done, Offer, Page};
 pub use self::embedded::Step;
-use super::{Event, NotTheCustomers, after};
+use super::{Event, NotTheCustomers, next};
 use crate::calendar::Calendar;
 use crate::core_banking::{CoreBanking, CoreBankingError, PsuId};
 use crate::sca::{Sca, ScaError};
-use crate::store::authorisations::{Authorisation, AuthorisationStore, NewAuthorisation};
+use crate::store::authorisations::{
+    ApprovalRules, Approved, Authorisation, AuthorisationStore, NewAuthorisation, Opening, Room,
+    Started,
+};
 use crate::store::consents::{Consent, Consents};
 use crate::store::given::GivenConsents;
 use crate::store::{Database, StoreError};
@@ -33,7 +36,8 @@ use crate::store::{Database, StoreError};
 const PER_CONSENT: usize = 20;
 
 /// What may wait in one customer's app at a time: from one TPP, and altogether.
-const WAITING: usize = 5;
+const WAITING_OF_ONE: i64 = 3;
+const WAITING_OF_ALL: i64 = 10;
 
 /// The bank's rules of authorisations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +73,8 @@ pub struct Start<'a> {
     pub consent_id: &'a str,
     /// The request's `X-Request-ID`.
     pub request_id: Uuid,
+    /// Stands for the request: the same id with another one is refused.
+    pub digest: &'a str,
     /// Whom it names as its customer.
     pub psu: Option<&'a PsuId>,
     /// The approach that was chosen.
@@ -107,8 +113,11 @@ pub enum AuthorisationError {
     #[error("a consent may have {PER_CONSENT} authorisations; ask for a new consent")]
     TooMany,
     /// Too much waits for this customer's approval.
-    #[error("{WAITING} requests wait for this customer's approval; let her answer, or wait")]
+    #[error("too many requests wait for this customer's approval; let her answer, or wait")]
     TooManyWaiting,
+    /// The request id came with another request before.
+    #[error("this request id came with another request before; take a new one")]
+    OtherRequest,
     /// The code that confirms is wrong.
     #[error("the confirmation code is wrong")]
     WrongConfirmation,
@@ -127,11 +136,6 @@ pub enum AuthorisationError {
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-/// Where a consent goes with one more approval.
-fn approved(status: ConsentStatus, complete: bool) -> Option<ConsentStatus> {
-    after(status, Event::Approved { complete })
 }
 
 /// Where an authorisation stands at that time: one that was left lying has failed, whatever is written down.
@@ -171,37 +175,48 @@ impl Authorisations {
     pub async fn start(&self, start: Start<'_>) -> Result<Authorisation, AuthorisationError> {
         let found = self.consents.find(start.tpp, start.consent_id).await?;
         let consent = found.ok_or(AuthorisationError::NoSuchConsent)?;
-        if let Some(known) = self.store.by_request(&consent.id, start.request_id).await? {
-            return Ok(self.as_it_stands(known));
+        let before = self
+            .store
+            .by_request(&consent.id, start.request_id, start.digest)
+            .await?;
+        if let Some(before) = before {
+            return self.started(before);
         }
         self.check_waiting(&consent)?;
         if self.store.of_consent(&consent.id).await?.len() >= PER_CONSENT {
             return Err(AuthorisationError::TooMany);
         }
-        if let (ScaApproach::Decoupled, Some(psu)) = (start.approach, start.psu) {
-            self.check_room(psu).await?;
-        }
+        let room = start
+            .psu
+            .filter(|_| start.approach == ScaApproach::Decoupled)
+            .map(|psu| self.room(psu, &consent.id));
         let status = match (start.psu, start.approach) {
             (None, _) => ScaStatus::Received,
             // There is one method, and nothing to choose: it waits in the app from now on.
             (Some(_), ScaApproach::Decoupled) => ScaStatus::Started,
             (Some(_), _) => ScaStatus::PsuIdentified,
         };
-        let stored = self
-            .store
-            .insert(NewAuthorisation {
-                id: self.randomness.uuid(),
-                consent_id: &consent.id,
-                request_id: start.request_id,
-                psu: start.psu,
-                approach: start.approach,
-                status,
-                redirect_uri: start.redirect_uri,
-                nok_redirect_uri: start.nok_redirect_uri,
-                now: self.calendar.now(),
-            })
-            .await?;
-        Ok(stored)
+        let new = NewAuthorisation {
+            id: self.randomness.uuid(),
+            consent_id: &consent.id,
+            request_id: start.request_id,
+            digest: start.digest,
+            psu: start.psu,
+            approach: start.approach,
+            status,
+            redirect_uri: start.redirect_uri,
+            nok_redirect_uri: start.nok_redirect_uri,
+            now: self.calendar.now(),
+        };
+        self.started(self.store.insert(new, room).await?)
+    }
+
+    fn started(&self, started: Started) -> Result<Authorisation, AuthorisationError> {
+        match started {
+            Started::Authorisation(authorisation) => Ok(self.as_it_stands(authorisation)),
+            Started::OtherRequest => Err(AuthorisationError::OtherRequest),
+            Started::NoRoom => Err(AuthorisationError::TooManyWaiting),
+        }
     }
 
     /// That authorisation of a TPP's own consent. Another TPP's is not found, just as one that never was.
@@ -229,6 +244,33 @@ impl Authorisations {
         Ok(all.into_iter().map(|one| self.as_it_stands(one)).collect())
     }
 
+    /// Ends an authorisation with success, and counts it for its consent.
+    async fn succeed(
+        &self,
+        seen: &Authorisation,
+        to: ScaStatus,
+        psu: &PsuId,
+        opening: Option<&Opening>,
+    ) -> Result<ConsentStatus, AuthorisationError> {
+        let (now, calendar) = (self.calendar.now(), &self.calendar);
+        let rules = ApprovalRules {
+            approved: &|consent, complete| {
+                next(consent, Event::Approved { complete }, now, calendar)
+            },
+            replaced: &|consent| next(consent, Event::Replaced, now, calendar),
+        };
+        match self
+            .store
+            .approve(seen, to, psu, opening, rules, now)
+            .await?
+        {
+            Approved::Consent(status) => Ok(status),
+            Approved::AuthorisationOver | Approved::ConsentOver => {
+                Err(self.overtaken(&seen.id).await)
+            }
+        }
+    }
+
     /// With the status that it has at this time.
     fn as_it_stands(&self, authorisation: Authorisation) -> Authorisation {
         let status = standing(&authorisation, &self.rules, self.calendar.now());
@@ -246,13 +288,15 @@ impl Authorisations {
         }
     }
 
-    /// Fails if too much waits in the customer's app already.
-    async fn check_room(&self, psu: &PsuId) -> Result<(), AuthorisationError> {
-        let since = self.calendar.now() - self.rules.lifetime;
-        if self.store.waiting_for(psu, since).await?.len() >= WAITING {
-            return Err(AuthorisationError::TooManyWaiting);
+    /// What may wait in a customer's app beside what waits there.
+    fn room<'a>(&self, psu: &'a PsuId, consent_id: &'a str) -> Room<'a> {
+        Room {
+            psu,
+            consent_id,
+            since: self.calendar.now() - self.rules.lifetime,
+            of_one: WAITING_OF_ONE,
+            of_all: WAITING_OF_ALL,
         }
-        Ok(())
     }
 
     /// Makes up for somebody who was faster: says where the authorisation stands by now.

@@ -284,13 +284,7 @@ async fn in_the_app_it_waits_for_the_customer_alone() {
     let his = scene.sca.phones().enrol(&psu("lucas")).await.unwrap();
     let foreign = scene
         .sca
-        .prove(
-            &anna,
-            MethodId::App,
-            &subject,
-            &his.0,
-            Source::UnknownBrowser,
-        )
+        .prove(&anna, MethodId::App, &subject, &his.0, BROWSER)
         .await;
     assert!(
         matches!(foreign, Err(ScaError::WrongAnswer { .. })),
@@ -303,13 +297,7 @@ async fn in_the_app_it_waits_for_the_customer_alone() {
         .unwrap();
     let proof = scene
         .sca
-        .prove(
-            &anna,
-            MethodId::App,
-            &subject,
-            &phone.0,
-            Source::UnknownBrowser,
-        )
+        .prove(&anna, MethodId::App, &subject, &phone.0, BROWSER)
         .await
         .unwrap();
     let done = scene
@@ -327,7 +315,7 @@ async fn in_the_app_it_waits_for_the_customer_alone() {
             .is_empty()
     );
     // Nobody's app is flooded.
-    for _ in 0..WAITING {
+    for _ in 0..WAITING_OF_ONE {
         let consent = scene.consent(balances(&[HERS])).await;
         scene
             .start(&consent, ScaApproach::Decoupled, Some(&anna))
@@ -342,4 +330,55 @@ async fn in_the_app_it_waits_for_the_customer_alone() {
         matches!(flooded, Err(AuthorisationError::TooManyWaiting)),
         "{flooded:?}"
     );
+}
+
+#[tokio::test]
+async fn an_approval_counts_for_what_was_shown_and_nothing_else() {
+    // Lucas and Anna are asked for all their accounts; the joint one is among Anna's. Both look at it while nobody has
+    // approved: each sees their own accounts.
+    let scene = Scene::set().await;
+    let consent = scene.consent(json!({ "allPsd2": "allAccounts" })).await;
+    let mut ids = Vec::new();
+    for name in ["anna", "lucas"] {
+        let id = scene
+            .start(&consent, ScaApproach::Redirect, None)
+            .await
+            .unwrap()
+            .id;
+        scene.authorisations.claim(&id, &psu(name)).await.unwrap();
+        ids.push(id);
+    }
+    let (hers, his) = (
+        scene.proof("anna", &ids[0]).await,
+        scene.proof("lucas", &ids[1]).await,
+    );
+    let first = scene
+        .authorisations
+        .approve(&ids[0], hers, None)
+        .await
+        .unwrap();
+    assert_eq!(first.consent_status, ConsentStatus::PartiallyAuthorised);
+    // His approval was for accounts of his: it is not the second one of hers.
+    let second = scene.authorisations.approve(&ids[1], his, None).await;
+    assert!(
+        matches!(second, Err(AuthorisationError::OutOfTurn(_))),
+        "{second:?}"
+    );
+    assert_eq!(
+        scene.status(&consent).await,
+        ConsentStatus::PartiallyAuthorised
+    );
+    // Once he has been shown what it opens, it is.
+    scene
+        .authorisations
+        .claim(&ids[1], &psu("lucas"))
+        .await
+        .unwrap();
+    let his = scene.proof("lucas", &ids[1]).await;
+    let second = scene
+        .authorisations
+        .approve(&ids[1], his, None)
+        .await
+        .unwrap();
+    assert_eq!(second.consent_status, ConsentStatus::Valid);
 }

@@ -260,6 +260,7 @@ async fn a_request_has_one_effect_and_a_consent_a_bounded_number_of_authorisatio
         tpp: scene.tpp.organisation(),
         consent_id: &consent,
         request_id: SystemRandomness.uuid(),
+        digest: "x",
         psu: None,
         approach: ScaApproach::Redirect,
         redirect_uri: None,
@@ -267,6 +268,17 @@ async fn a_request_has_one_effect_and_a_consent_a_bounded_number_of_authorisatio
     };
     let first = scene.authorisations.start(start).await.unwrap();
     assert_eq!(scene.authorisations.start(start).await.unwrap(), first);
+    let other = scene
+        .authorisations
+        .start(Start {
+            digest: "y",
+            ..start
+        })
+        .await;
+    assert!(
+        matches!(other, Err(AuthorisationError::OtherRequest)),
+        "{other:?}"
+    );
     for _ in 1..PER_CONSENT {
         start.request_id = SystemRandomness.uuid();
         scene.authorisations.start(start).await.unwrap();
@@ -280,4 +292,80 @@ async fn a_request_has_one_effect_and_a_consent_a_bounded_number_of_authorisatio
         matches!(foreign, Err(AuthorisationError::NoSuchConsent)),
         "{foreign:?}"
     );
+}
+
+#[tokio::test]
+async fn two_customers_with_nothing_in_common_do_not_make_up_for_each_other() {
+    // With a confirmation, both can approve before either counts.
+    let scene = Scene::with(|rules| rules.confirmation_code = true).await;
+    let tpp = scene.tpp.organisation();
+    let consent = scene.consent(json!({ "allPsd2": "allAccounts" })).await;
+    let mut codes = Vec::new();
+    for name in ["anna", "lucas"] {
+        let done = scene.approve(&consent, name).await.unwrap();
+        codes.push(
+            done.return_to
+                .unwrap()
+                .query_pairs()
+                .last()
+                .unwrap()
+                .1
+                .into_owned(),
+        );
+    }
+    let ids: Vec<String> = scene
+        .authorisations
+        .list(tpp, &consent)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|one| one.id)
+        .collect();
+    let mut confirmed = Vec::new();
+    for id in &ids {
+        for code in &codes {
+            confirmed.push(
+                scene
+                    .authorisations
+                    .confirm(tpp, &consent, id, code)
+                    .await
+                    .is_ok(),
+            );
+        }
+    }
+    assert_eq!(
+        confirmed.iter().filter(|confirmed| **confirmed).count(),
+        1,
+        "{confirmed:?}"
+    );
+    assert_eq!(
+        scene.status(&consent).await,
+        ConsentStatus::PartiallyAuthorised
+    );
+}
+
+#[tokio::test]
+async fn who_has_logged_in_at_the_bank_is_not_the_tpps_to_find_out() {
+    let scene = Scene::set().await;
+    let tpp = scene.tpp.organisation();
+    let consent = scene.consent(balances(&[HERS])).await;
+    let id = scene
+        .start(&consent, ScaApproach::Redirect, None)
+        .await
+        .unwrap()
+        .id;
+    scene.authorisations.claim(&id, &psu("anna")).await.unwrap();
+    for guess in ["anna", "lucas", "nobody"] {
+        let asked = scene
+            .authorisations
+            .identify(tpp, &consent, &id, &psu(guess))
+            .await;
+        assert!(
+            matches!(
+                asked,
+                Err(AuthorisationError::OutOfTurn(ScaStatus::PsuAuthenticated))
+            ),
+            "{asked:?}"
+        );
+    }
 }

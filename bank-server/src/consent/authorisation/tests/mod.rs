@@ -3,6 +3,8 @@
 mod customer;
 mod embedded;
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use bank_client::environment::{Clock, ManualClock, SystemRandomness};
 use chrono_tz::Tz;
 use serde_json::{Value, json};
@@ -18,6 +20,8 @@ use crate::sca::{Challenge, MethodId, Passwords, Proof, Secret, Source, Subject,
 use crate::store::consents::{Inserted, NewConsent};
 use crate::store::credentials::CustomerCredentials;
 use crate::store::vault::Vault;
+
+const BROWSER: Source<'static> = Source::Browser(IpAddr::V4(Ipv4Addr::LOCALHOST));
 
 const PASSWORD: &str = "correct horse";
 
@@ -145,6 +149,7 @@ impl Scene {
             now,
             redirect_uri: None,
             nok_redirect_uri: None,
+            frequency_per_day: request.frequency_per_day,
             approach: ScaApproach::Redirect,
             approve_by: now + TimeDelta::hours(1),
         });
@@ -164,6 +169,7 @@ impl Scene {
             tpp: self.tpp.organisation(),
             consent_id: consent,
             request_id: SystemRandomness.uuid(),
+            digest: "x",
             psu,
             approach,
             redirect_uri: Some("https://tpp.example/back?state=7"),
@@ -177,18 +183,12 @@ impl Scene {
         let (psu, subject) = (psu(name), Subject::authorisation(id));
         self.clock.advance(TimeDelta::seconds(60));
         self.sca
-            .challenge(&psu, MethodId::Totp, &subject)
+            .challenge(&psu, MethodId::Totp, &subject, BROWSER)
             .await
             .unwrap();
         let code = code_at(&secret(name), self.clock.now().timestamp());
         self.sca
-            .prove(
-                &psu,
-                MethodId::Totp,
-                &subject,
-                &code,
-                Source::UnknownBrowser,
-            )
+            .prove(&psu, MethodId::Totp, &subject, &code, BROWSER)
             .await
             .unwrap()
     }
