@@ -2,11 +2,15 @@
 
 use std::time::{Duration, Instant};
 
+use bank_client::environment::{Randomness as _, SystemRandomness};
+use bank_server::consent::authorisation::Start;
 use bank_server::core_banking::PsuId;
 use bank_server::store::Database;
 use chrono::TimeDelta;
 use fixtures::sandbox::CUSTOMER;
 use fixtures::world::{Bank, SampleCustomer};
+use serde_json::json;
+use shared_types::authorisation::ScaApproach;
 use sqlx::Row as _;
 use tests::banks::{Banks, bank_b_with};
 use tests::browser::{Browser, code_of, customer};
@@ -152,6 +156,64 @@ async fn a_passkey_is_removed_after_a_question_and_by_its_customer() {
     assert_eq!(browser.page.problem().as_deref(), Some("passkey-removed"));
     assert_eq!(keys().await, ["his-key"]);
     database.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn five_wrong_codes_end_an_authorisation() {
+    let (banks, mut browser, customer) = start().await;
+    let tpp = banks.a_at_b();
+    let created = banks
+        .ask_for_consent(&tpp, &json!({ "allPsd2": "allAccounts" }))
+        .await;
+    let consent = created.json()["consentId"].as_str().unwrap().to_owned();
+    let organisation = &banks.sandbox.bank(Bank::A).organisation;
+    let bank = &banks.sandbox.bank(Bank::B).running;
+    let started = bank.authorisations().start(Start {
+        tpp: organisation,
+        consent_id: &consent,
+        request_id: SystemRandomness.uuid(),
+        digest: "",
+        psu: None,
+        approach: ScaApproach::Redirect,
+        redirect_uri: Some("https://bank-a.example/back"),
+        nok_redirect_uri: None,
+    });
+    let id = started.await.unwrap().id;
+    let at = format!("/v1/consents/{consent}/authorisations/{id}");
+    let status = async || tpp.get(&at, &[]).await.json()["scaStatus"].clone();
+
+    let path = format!("/authorise/{id}");
+    browser.get(&path).await;
+    browser.give_password(&customer).await;
+    // As wrong as a code can be: right, but of long ago.
+    let wrong = code_of(&banks, &customer, -1000);
+    for left in (1..=4).rev() {
+        let page = browser.submit("/approve", &[("answer", &wrong)]).await;
+        assert_eq!(page.status, 422, "{page:?}");
+        let said = format!("Attempts left: {left}");
+        assert!(page.text().contains(&said), "{}", page.text());
+    }
+    assert_eq!(status().await, "psuAuthenticated");
+    let before = browser.clone();
+    browser.submit("/approve", &[("answer", &wrong)]).await;
+    assert_eq!(
+        (browser.page.status, browser.page.problem().as_deref()),
+        (429, Some("authorisation-used-up"))
+    );
+    assert_eq!(status().await, "failed");
+    let page = browser.get(&path).await;
+    assert_eq!(page.problem().as_deref(), Some("authorisation-lapsed"));
+    // Nor does the page of before take the right one, when there is one again.
+    banks.clock.advance(TimeDelta::seconds(60));
+    let mut before = before;
+    let code = code_of(&banks, &customer, 0);
+    before.submit("/approve", &[("answer", &code)]).await;
+    assert!(before.page.status >= 400, "{:?}", before.page);
+    // The consent waits: the TPP may begin again.
+    let answer = tpp
+        .get(&format!("/v1/consents/{consent}/status"), &[])
+        .await;
+    assert_eq!(answer.json()["consentStatus"], "received");
 }
 
 #[tokio::test(flavor = "multi_thread")]

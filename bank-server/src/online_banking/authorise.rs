@@ -227,8 +227,23 @@ async fn approve(
             };
             question(&state, &known, &asked, &offer, before).await
         }
-        Answered::UsedUp => Err(Problem::used_up()),
+        Answered::UsedUp => {
+            let given_up = state.authorisations.give_up(&id, &known.psu).await;
+            given_up.map_err(told)?;
+            end_if_begun_for_this(&state, &known.visit).await?;
+            Err(used_up(&asked.tpp))
+        }
     }
+}
+
+/// So many codes were wrong that the request has ended. The consent waits: its TPP may ask once more.
+fn used_up(tpp: &TppRecord) -> Problem {
+    let problem = Problem::told(
+        StatusCode::TOO_MANY_REQUESTS,
+        |texts| &texts.authorise.used_up,
+        Next::Nowhere,
+    );
+    problem.with("name", tpp.name.clone())
 }
 
 /// The accounts that are ticked. Others than were offered cannot be.
