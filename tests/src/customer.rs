@@ -52,6 +52,7 @@ pub async fn approve(bank: &RunningBank, tpp: &Identity, consent_id: &str) {
         .prove(&psu, MethodId::App, &subject, &phone.0, source)
         .await;
     service.approve(&id, proof.unwrap(), None).await.unwrap();
+    bank.sca().phones().forget(&phone.0).await.unwrap();
 }
 
 /// Whom a certificate names.

@@ -97,6 +97,15 @@ impl Stage {
         answer.json()["consentStatus"].as_str().unwrap().to_owned()
     }
 
+    /// The browser stands for the bank's app from then on.
+    async fn enrol(&self, browser: &mut Browser, customer: &SampleCustomer) {
+        browser.get("/phone/enrol").await;
+        self.banks.clock.advance(TimeDelta::seconds(30));
+        let code = code_of(&self.banks, customer, 0);
+        browser.submit("/phone/enrol", &[("answer", &code)]).await;
+        assert_eq!(browser.page.path, "/phone", "{:?}", browser.page);
+    }
+
     /// Anna, before the question of an authorisation.
     async fn before(&self, path: &str) -> Browser {
         let mut browser = self.browser.clone();
@@ -386,8 +395,7 @@ async fn the_phone_shows_what_waits_and_approves_with_the_password() {
         phone.page.text()
     );
     phone.log_in(&stage.banks, &stage.anna).await;
-    phone.get("/phone").await;
-    phone.submit("/phone/enrol", &[]).await;
+    stage.enrol(&mut phone, &stage.anna).await;
     assert!(
         phone.page.text().contains("Nothing waits"),
         "{}",
@@ -396,8 +404,7 @@ async fn the_phone_shows_what_waits_and_approves_with_the_password() {
     // The app needs no session.
     phone.submit("/phone/remove", &[]).await;
     assert_eq!(phone.page.problem().as_deref(), Some("phone-removed"));
-    phone.get("/phone").await;
-    phone.submit("/phone/enrol", &[]).await;
+    stage.enrol(&mut phone, &stage.anna).await;
     phone.cookies.remove("session");
 
     let consent = stage.consent(&json!({ "allPsd2": "allAccounts" })).await;
@@ -441,8 +448,7 @@ async fn the_phone_shows_what_waits_and_approves_with_the_password() {
     let else_ = stage.somebody_else();
     let mut other = stage.browser.clone();
     other.log_in(&stage.banks, &else_).await;
-    other.get("/phone").await;
-    other.submit("/phone/enrol", &[]).await;
+    stage.enrol(&mut other, &else_).await;
     assert!(other.page.text().contains("Nothing waits"));
     phone.get("/phone").await;
     let (path, body) = phone.page.form(&format!("{id}/refuse"), &[]);

@@ -351,7 +351,7 @@ async fn forms_of_others_or_of_before_change_nothing() {
     );
 
     // What was replayed after the log-out.
-    let (enrol, phone) = browser.get("/phone").await.form("/phone/enrol", &[]);
+    let (enrol, phone) = browser.get("/phone/enrol").await.form("/phone/enrol", &[]);
     browser.get("/").await;
     browser.submit("/log-out", &[]).await;
     let mut replay = browser.clone();

@@ -2,10 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use bank_server::core_banking::PsuId;
+use bank_server::store::Database;
+use chrono::TimeDelta;
 use fixtures::sandbox::CUSTOMER;
 use fixtures::world::{Bank, SampleCustomer};
+use sqlx::Row as _;
 use tests::banks::{Banks, bank_b_with};
-use tests::browser::{Browser, customer};
+use tests::browser::{Browser, code_of, customer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -15,6 +19,139 @@ async fn start() -> (Banks, Browser, SampleCustomer) {
     let browser = Browser::at(&banks.sandbox.bank(Bank::B).running);
     let anna = customer(&banks, Bank::B, CUSTOMER);
     (banks, browser, anna)
+}
+
+fn anna() -> PsuId {
+    PsuId(CUSTOMER.to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_is_set_up_after_a_second_factor_and_removed_by_its_customer() {
+    let (banks, mut browser, customer) = start().await;
+    let phones = banks.sandbox.bank(Bank::B).running.sca().phones();
+    browser.log_in(&banks, &customer).await;
+    let page = browser.get("/passkeys").await;
+    assert!(
+        page.text().contains("No device is set up"),
+        "{}",
+        page.text()
+    );
+    // A session that was left open is not enough, nor is the code that it was begun with.
+    browser.get("/phone/enrol").await;
+    for answer in ["", &code_of(&banks, &customer, 0)] {
+        browser.submit("/phone/enrol", &[("answer", answer)]).await;
+        assert_eq!(browser.page.status, 422, "{answer}");
+    }
+    assert_eq!(phones.of(&anna()).await.unwrap(), []);
+    let enrol = async |browser: &mut Browser| {
+        browser.get("/phone/enrol").await;
+        banks.clock.advance(TimeDelta::seconds(30));
+        let code = code_of(&banks, &customer, 0);
+        browser.submit("/phone/enrol", &[("answer", &code)]).await;
+    };
+    enrol(&mut browser).await;
+    assert!(
+        browser.page.text().contains("Nothing waits"),
+        "{:?}",
+        browser.page
+    );
+    // The same device once more is one device.
+    enrol(&mut browser).await;
+    let enrolled = phones.of(&anna()).await.unwrap();
+    assert_eq!(enrolled.len(), 1);
+
+    // She sees it, and another that she does not know; and removes that.
+    banks.clock.advance(TimeDelta::seconds(1));
+    let unknown = phones.enrol(&anna()).await.unwrap();
+    let page = browser.get("/passkeys").await;
+    assert!(page.text().contains("this device"), "{}", page.text());
+    assert!(!page.html.contains(&unknown.0), "no secrets");
+    let links = page.links("/phones/");
+    assert_eq!(links.len(), 2, "{links:?}");
+    assert!(links[0].contains(&enrolled[0].id), "{links:?}");
+    browser.get(&links[1]).await;
+    let mut twice = browser.clone();
+    browser.submit("/remove", &[]).await;
+    assert_eq!(
+        browser.page.problem().as_deref(),
+        Some("phone-of-yours-removed")
+    );
+    assert_eq!(phones.owner(&unknown.0).await.unwrap(), None);
+    assert_eq!(phones.of(&anna()).await.unwrap(), enrolled);
+    twice.submit("/remove", &[]).await;
+    assert_eq!(twice.page.problem().as_deref(), Some("nothing-to-remove"));
+
+    // Another customer does not find it.
+    let others = &banks.sandbox.bank(Bank::B).customers;
+    let other = others.iter().find(|one| one.id != CUSTOMER).unwrap();
+    let mut foreign = Browser::at(&banks.sandbox.bank(Bank::B).running);
+    foreign.log_in(&banks, other).await;
+    let page = foreign.get(&links[0]).await;
+    assert_eq!(page.problem().as_deref(), Some("nothing-to-remove"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_devices_are_enough_and_old_ones_make_room() {
+    let (banks, mut browser, customer) = start().await;
+    let phones = banks.sandbox.bank(Bank::B).running.sca().phones();
+    for _ in 0..10 {
+        phones.enrol(&anna()).await.unwrap();
+    }
+    let refused = phones.enrol(&anna()).await.unwrap_err();
+    assert!(refused.to_string().contains("may have 10"), "{refused}");
+    browser.log_in(&banks, &customer).await;
+    browser.get("/phone/enrol").await;
+    let code = code_of(&banks, &customer, 1);
+    browser.submit("/phone/enrol", &[("answer", &code)]).await;
+    assert_eq!(browser.page.problem().as_deref(), Some("too-many-phones"));
+    assert_eq!(phones.of(&anna()).await.unwrap().len(), 10);
+
+    banks.clock.advance(TimeDelta::days(90));
+    assert_eq!(phones.of(&anna()).await.unwrap(), []);
+    phones.enrol(&anna()).await.unwrap();
+    assert_eq!(phones.of(&anna()).await.unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_passkey_is_removed_after_a_question_and_by_its_customer() {
+    let (banks, mut browser, customer) = start().await;
+    browser.log_in(&banks, &customer).await;
+    let database = Database::open(&banks.folder.path().join("bank-b.db"))
+        .await
+        .unwrap();
+    for (id, psu) in [("her-key", CUSTOMER), ("his-key", "somebody")] {
+        let inserted = sqlx::query(
+            "INSERT INTO passkey (id, psu, name, credential, created) VALUES ($1, $2, 'My phone', '{}', 0)",
+        );
+        let inserted = inserted.bind(id).bind(psu).execute(database.pool());
+        inserted.await.unwrap();
+    }
+    let keys = async || {
+        let rows = sqlx::query("SELECT id FROM passkey ORDER BY id")
+            .fetch_all(database.pool())
+            .await
+            .unwrap();
+        rows.iter()
+            .map(|row| row.get("id"))
+            .collect::<Vec<String>>()
+    };
+    let page = browser.get("/passkeys").await;
+    let links = page.links("/passkeys/");
+    assert_eq!(links[0], "/passkeys/her-key/remove", "{links:?}");
+    let page = browser.get(&links[0]).await;
+    assert_eq!(page.title(), "Remove the passkey My phone?");
+    assert_eq!(keys().await, ["her-key", "his-key"], "not by looking");
+    // The form of her own does not remove his.
+    let (_, body) = browser.page.form("/remove", &[]);
+    let mut other = browser.clone();
+    other.visit("POST", "/passkeys/his-key/remove", &body).await;
+    assert_eq!(other.page.problem().as_deref(), Some("foreign-form"));
+    let page = other.get("/passkeys/his-key/remove").await;
+    assert_eq!(page.problem().as_deref(), Some("nothing-to-remove"));
+    browser.submit("/remove", &[]).await;
+    assert_eq!(browser.page.problem().as_deref(), Some("passkey-removed"));
+    assert_eq!(keys().await, ["his-key"]);
+    database.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -296,7 +296,11 @@ async fn the_banks_app_approves() {
     browser.sees_heading("Accounts").await;
     story.open(Bank::B, "/phone").await;
     browser.look_at("phone-not-set-up").await;
-    browser.press("Set up this device").await;
+    browser.follow("Set up this device").await;
+    browser.sees_heading("Set up this device").await;
+    browser.look_at("phone-confirm").await;
+    browser.fill("Code", &story.code(Bank::B)).await;
+    browser.press("Set it up").await;
     browser.sees("Nothing waits for your approval.").await;
     browser.look_at("phone-empty").await;
 

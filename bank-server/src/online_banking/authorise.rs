@@ -227,6 +227,7 @@ async fn approve(
             };
             question(&state, &known, &asked, &offer, before).await
         }
+        Answered::UsedUp => Err(Problem::used_up()),
     }
 }
 

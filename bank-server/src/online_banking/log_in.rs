@@ -258,6 +258,7 @@ async fn finish(
         Answered::Wrong(method, text) => {
             second_page(&state, &known, &to, Some(method), Some(text)).await
         }
+        Answered::UsedUp => Err(Problem::used_up()),
     }
 }
 

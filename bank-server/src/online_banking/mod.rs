@@ -9,6 +9,7 @@
 mod accounts;
 mod assets;
 mod authorise;
+mod confirming;
 mod consents;
 mod csrf;
 mod destination;
@@ -21,6 +22,7 @@ mod log_in;
 mod passkeys;
 mod phone;
 mod problem;
+mod removing;
 mod request;
 mod second_factor;
 mod session;
@@ -117,5 +119,6 @@ pub(crate) fn configure(app: &mut web::ServiceConfig) {
         .configure(consents::configure)
         .configure(elsewhere::configure)
         .configure(phone::configure)
-        .configure(passkeys::configure);
+        .configure(passkeys::configure)
+        .configure(removing::configure);
 }

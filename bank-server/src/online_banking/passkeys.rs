@@ -1,31 +1,32 @@
-//! The customer's passkeys: which there are, adding one after a second factor, removing one.
+//! The customer's passkeys: which there are, and adding one after a second factor. Below them, her devices with the bank's
+//! app.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use maud::{Markup, html};
 
 use super::OnlineBanking;
+use super::confirming::Act;
 use super::csrf::Purpose;
 use super::forms::{Fields, Form};
-use super::layout::{Field, Page, Section, errors, token_field};
-use super::log_in::status_of;
+use super::layout::{Field, Page, Section, token_field};
+use super::phone;
 use super::problem::{Next, Problem};
 use super::request::moment;
-use super::second_factor::{self, ANSWER, Answered, Asked, METHOD};
+use super::second_factor::ANSWER;
 use super::session::Customer;
-use crate::sca::{MethodId, NamedPasskey, Passkeys, PasskeysError, ScaError, Subject};
+use crate::sca::{NamedPasskey, Passkeys, PasskeysError, ScaError, Subject};
 
 pub(super) fn configure(app: &mut web::ServiceConfig) {
     app.service(web::resource("/passkeys").get(page))
         .service(web::resource("/passkeys/add").get(confirm).post(begin))
-        .service(web::resource("/passkeys/new").post(finish))
-        .service(web::resource("/passkeys/remove").post(remove));
+        .service(web::resource("/passkeys/new").post(finish));
 }
 
 /// The longest name, in letters.
 const LONGEST: usize = 50;
 
-fn of(state: &OnlineBanking) -> Result<&Passkeys, Problem> {
+pub(super) fn stored(state: &OnlineBanking) -> Result<&Passkeys, Problem> {
     // They are there wherever there are pages.
     state.sca.passkeys().ok_or_else(Problem::failed)
 }
@@ -35,19 +36,20 @@ async fn page(
     customer: Customer,
 ) -> Result<HttpResponse, Problem> {
     let words = &state.texts.passkeys;
-    let passkeys = of(&state)?.of(&customer.psu).await?;
+    let passkeys = stored(&state)?.of(&customer.psu).await?;
     let content = html! {
         p { (words.lead) }
         @if passkeys.is_empty() { p.panel { (words.none) } }
-        @else { div.panel { (table(&state, &customer, &passkeys)) } }
+        @else { div.panel { (table(&state, &passkeys)) } }
         p { a.button href="/passkeys/add" { (words.add) } }
+        (phone::list(&state, &customer).await?)
     };
     Ok(Page::new(words.title, content)
         .section(Section::Passkeys)
         .respond(&state, &customer.visit))
 }
 
-fn table(state: &OnlineBanking, customer: &Customer, passkeys: &[NamedPasskey]) -> Markup {
+fn table(state: &OnlineBanking, passkeys: &[NamedPasskey]) -> Markup {
     let texts = state.texts;
     let words = &texts.passkeys;
     html! {
@@ -73,13 +75,9 @@ fn table(state: &OnlineBanking, customer: &Customer, passkeys: &[NamedPasskey]) 
                                 }
                             }
                             td {
-                                form method="post" action="/passkeys/remove" {
-                                    (token_field(&customer.visit, &Purpose::new("remove-passkey")))
-                                    input type="hidden" name="id" value=(passkey.id);
-                                    button.quiet type="submit"
-                                        aria-label=(texts.fill(words.remove_of, &[("name", &passkey.name)])) {
-                                        (words.remove)
-                                    }
+                                a.button.quiet href={ "/passkeys/" (passkey.id) "/remove" }
+                                    aria-label=(texts.fill(words.remove_of, &[("name", &passkey.name)])) {
+                                    (words.remove)
                                 }
                             }
                         }
@@ -90,10 +88,14 @@ fn table(state: &OnlineBanking, customer: &Customer, passkeys: &[NamedPasskey]) 
     }
 }
 
-/// What the second factor is asked for before a passkey is added.
-fn adding(customer: &Customer) -> Subject {
-    Subject::act(&customer.session, "add-passkey")
-}
+/// Adding one is begun with a second factor.
+const ADDING: Act = Act {
+    name: "add-passkey",
+    path: "/passkeys/add",
+    title: |texts| texts.passkeys.add_title,
+    lead: |texts| texts.passkeys.confirm_lead,
+    go_on: |texts| texts.passkeys.go_on,
+};
 
 /// What the new passkey is made for.
 fn making(customer: &Customer) -> Subject {
@@ -105,48 +107,7 @@ async fn confirm(
     customer: Customer,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let chosen = second_factor::method_of(request.query_string());
-    confirm_page(&state, &customer, chosen, None).await
-}
-
-async fn confirm_page(
-    state: &OnlineBanking,
-    customer: &Customer,
-    chosen: Option<MethodId>,
-    wrong: Option<String>,
-) -> Result<HttpResponse, Problem> {
-    let texts = state.texts;
-    let words = &texts.passkeys;
-    let asked = Asked::ask(
-        state,
-        &customer.visit,
-        &customer.psu,
-        &adding(customer),
-        chosen,
-    )
-    .await?;
-    let errors_there: Vec<_> = wrong.iter().map(|text| (ANSWER, text.clone())).collect();
-    let content = html! {
-        div.panel.narrow {
-            p { (words.confirm_lead) }
-            (errors(texts, &errors_there))
-            form method="post" action="/passkeys/add" data-passkey=[asked.options()] {
-                (token_field(&customer.visit, &Purpose::new("add-passkey")))
-                (asked.fields(texts, wrong.as_deref()))
-                button type="submit" data-passkey-button hidden[asked.is_passkey()] { (words.go_on) }
-            }
-            (asked.other_way(texts, "/passkeys/add"))
-        }
-    };
-    let page = Page::new(words.add_title, content)
-        .status(status_of(&errors_there))
-        .section(Section::Passkeys);
-    let page = if asked.is_passkey() {
-        page.with_script()
-    } else {
-        page
-    };
-    Ok(page.respond(state, &customer.visit))
+    ADDING.page(&state, &customer, request.query_string()).await
 }
 
 async fn begin(
@@ -155,29 +116,19 @@ async fn begin(
     request: HttpRequest,
     body: web::Payload,
 ) -> Result<HttpResponse, Problem> {
-    let purpose = Purpose::new("add-passkey");
-    let fields = Fields::single(&[METHOD, ANSWER]);
-    let form = Form::read(&customer.visit, &purpose, fields, request.headers(), body).await?;
-    match second_factor::check(
-        &state,
-        &customer.visit,
-        &customer.psu,
-        &adding(&customer),
-        &form,
-    )
-    .await?
+    match ADDING
+        .check(&state, &customer, request.headers(), body)
+        .await?
     {
-        Answered::Wrong(method, text) => {
-            confirm_page(&state, &customer, Some(method), Some(text)).await
-        }
-        Answered::Proved(_) => new_page(&state, &customer).await,
+        Some(again) => Ok(again),
+        None => new_page(&state, &customer).await,
     }
 }
 
 async fn new_page(state: &OnlineBanking, customer: &Customer) -> Result<HttpResponse, Problem> {
     let texts = state.texts;
     let words = &texts.passkeys;
-    let options = of(state)?.begin(&customer.psu, &making(customer)).await;
+    let options = stored(state)?.begin(&customer.psu, &making(customer)).await;
     let options = options.map_err(|error| Problem::of_sca(state, error))?;
     let content = html! {
         div.panel.narrow {
@@ -224,7 +175,7 @@ async fn finish(
         // The browser keeps to both; what it was asked, it has answered. So this begins anew.
         return Err(not_added());
     }
-    let finished = of(&state)?
+    let finished = stored(&state)?
         .finish(&customer.psu, &making(&customer), name, answer)
         .await;
     match finished {
@@ -244,21 +195,4 @@ fn not_added() -> Problem {
         |texts| &texts.passkeys.not_added,
         Next::Passkeys,
     )
-}
-
-async fn remove(
-    state: web::Data<OnlineBanking>,
-    customer: Customer,
-    request: HttpRequest,
-    body: web::Payload,
-) -> Result<HttpResponse, Problem> {
-    let purpose = Purpose::new("remove-passkey");
-    let fields = Fields::single(&["id"]);
-    let form = Form::read(&customer.visit, &purpose, fields, request.headers(), body).await?;
-    of(&state)?.remove(&customer.psu, form.field("id")?).await?;
-    Err(Problem::told(
-        StatusCode::OK,
-        |texts| &texts.passkeys.removed,
-        Next::Passkeys,
-    ))
 }

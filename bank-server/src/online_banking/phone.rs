@@ -1,6 +1,6 @@
 //! The page that stands for the bank's app: what waits for approval in the decoupled approach.
 //!
-//! The device has a cookie of its own, from a full log-in, for ninety days: what the customer has. What she knows, her
+//! The device has a cookie of its own, from a second factor that was asked for this, for ninety days: what the customer has. What she knows, her
 //! password, she enters for each approval. Everything that she approves is shown where she approves it.
 
 use actix_web::http::StatusCode;
@@ -10,6 +10,7 @@ use shared_types::digest::sha256;
 
 use super::OnlineBanking;
 use super::authorise::chosen;
+use super::confirming::Act;
 use super::csrf::Purpose;
 use super::forms::{Fields, Form};
 use super::layout::{Field, Page, Tone, errors, notice, token_field};
@@ -19,11 +20,11 @@ use super::request::{self, ACCOUNT};
 use super::session::{Customer, Visit, Visitor};
 use crate::consent::authorisation::{Offer, Page as Request};
 use crate::core_banking::PsuId;
-use crate::sca::{MethodId, ScaError, Source, Subject};
+use crate::sca::{MethodId, PhonesError, ScaError, Source, Subject};
 
 pub(super) fn configure(app: &mut web::ServiceConfig) {
     app.service(web::resource("/phone").get(page))
-        .service(web::resource("/phone/enrol").post(enrol))
+        .service(web::resource("/phone/enrol").get(confirm).post(enrol))
         .service(web::resource("/phone/remove").post(remove))
         .service(web::resource("/phone/{authorisation}/approve").post(approve))
         .service(web::resource("/phone/{authorisation}/refuse").post(refuse));
@@ -70,10 +71,7 @@ fn not_enrolled(state: &OnlineBanking, visit: &Visit) -> HttpResponse {
             p.lead { (words.not_enrolled) }
             @if visit.customer().is_some() {
                 p { (words.enrol_lead) }
-                form method="post" action="/phone/enrol" {
-                    (token_field(visit, &Purpose::new("enrol-phone")))
-                    button type="submit" { (words.enrol) }
-                }
+                p { a.button href="/phone/enrol" { (words.enrol) } }
             } @else {
                 p { (words.log_in_first) }
                 p { a.button href="/log-in?to=/phone" { (state.texts.frame.to_log_in) } }
@@ -81,6 +79,40 @@ fn not_enrolled(state: &OnlineBanking, visit: &Visit) -> HttpResponse {
         }
     };
     Page::new(words.title, content).respond(state, visit)
+}
+
+/// The customer's devices, on the page with all that is hers.
+pub(super) async fn list(state: &OnlineBanking, customer: &Customer) -> Result<Markup, Problem> {
+    let texts = state.texts;
+    let words = &texts.phone;
+    let phones = state.sca.phones().of(&customer.psu).await?;
+    let here = customer.visit.phone().map(|token| sha256(token.as_bytes()));
+    Ok(html! {
+        section aria-labelledby="phones" {
+            h2 #phones { (words.devices) }
+            @if phones.is_empty() { p.panel { (words.devices_none) } }
+            @else {
+                ul.panel {
+                    @for phone in &phones {
+                        @let since = texts.time(&state.calendar.local(phone.enrolled));
+                        li {
+                            p {
+                                (texts.fill(words.since, &[("time", &since)]))
+                                @if here.as_deref() == Some(phone.id.as_str()) { " " span.tag { (words.this_device) } }
+                            }
+                            p {
+                                a.button.quiet href={ "/phones/" (phone.id) "/remove" }
+                                    aria-label=(texts.fill(words.remove_of, &[("time", &since)])) {
+                                    (texts.passkeys.remove)
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+            p { a href="/phone" { (words.title) } }
+        }
+    })
 }
 
 /// What was wrong with the answer to one of the requests.
@@ -193,18 +225,56 @@ fn asking(
     }
 }
 
+/// A device is set up after a second factor alone: later it is one itself.
+const ENROLLING: Act = Act {
+    name: "enrol-phone",
+    path: "/phone/enrol",
+    title: |texts| texts.phone.enrol,
+    lead: |texts| texts.phone.confirm_lead,
+    go_on: |texts| texts.phone.enrol_now,
+};
+
+async fn confirm(
+    state: web::Data<OnlineBanking>,
+    customer: Customer,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    ENROLLING
+        .page(&state, &customer, request.query_string())
+        .await
+}
+
 async fn enrol(
     state: web::Data<OnlineBanking>,
     customer: Customer,
     request: HttpRequest,
     body: web::Payload,
 ) -> Result<HttpResponse, Problem> {
-    let purpose = Purpose::new("enrol-phone");
-    let none = Fields::single(&[]);
-    Form::read(&customer.visit, &purpose, none, request.headers(), body).await?;
-    let phone = state.sca.phones().enrol(&customer.psu).await?;
-    customer.visit.keep_phone(&phone.0);
+    if let Some(again) = ENROLLING
+        .check(&state, &customer, request.headers(), body)
+        .await?
+    {
+        return Ok(again);
+    }
+    let phones = state.sca.phones();
+    // One device is one: what it was before, it is no more.
+    if let Some(before) = customer.visit.phone() {
+        phones.forget(before).await?;
+    }
+    match phones.enrol(&customer.psu).await {
+        Ok(phone) => customer.visit.keep_phone(&phone.0),
+        Err(PhonesError::TooMany) => return Err(too_many()),
+        Err(PhonesError::Store(error)) => return Err(error.into()),
+    }
     Ok(see_other("/phone"))
+}
+
+fn too_many() -> Problem {
+    Problem::told(
+        StatusCode::CONFLICT,
+        |texts| &texts.phone.too_many,
+        Next::Passkeys,
+    )
 }
 
 async fn remove(

@@ -155,6 +155,12 @@ impl Problem {
         Self::told(StatusCode::CONFLICT, text, Next::Start)
     }
 
+    /// The last answer that could be tried was wrong.
+    pub(super) fn used_up() -> Self {
+        let text: fn(&Texts) -> &Explained = |texts| &texts.second_factor.used_up;
+        Self::told(StatusCode::TOO_MANY_REQUESTS, text, Next::Start)
+    }
+
     fn too_many_passkeys() -> Self {
         let text: fn(&Texts) -> &Explained = |texts| &texts.passkeys.too_many;
         Self::told(StatusCode::CONFLICT, text, Next::Passkeys)

@@ -123,6 +123,8 @@ pub(super) enum Answered {
     Proved(Proof),
     /// It was wrong; she may try again, and is told so at the field.
     Wrong(MethodId, String),
+    /// It was wrong, and the last that could be tried for this.
+    UsedUp,
 }
 
 /// Checks the answer in a form.
@@ -165,11 +167,7 @@ pub(super) async fn check(
             let text = state.texts.fill(words.wrong, &[("left", &left)]);
             Ok(Answered::Wrong(method, text))
         }
-        Err(ScaError::WrongAnswer { .. }) => Err(Problem::told(
-            actix_web::http::StatusCode::TOO_MANY_REQUESTS,
-            |texts| &texts.second_factor.used_up,
-            Next::Start,
-        )),
+        Err(ScaError::WrongAnswer { .. }) => Ok(Answered::UsedUp),
         Err(error) => Err(Problem::of_sca(state, error)),
     }
 }

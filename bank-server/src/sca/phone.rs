@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bank_client::environment::Randomness;
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use shared_types::digest;
 use sqlx::Row as _;
 
@@ -19,6 +19,9 @@ use crate::store::{Database, StoreError};
 /// How long a device stays enrolled.
 const LIFETIME: TimeDelta = TimeDelta::days(90);
 
+/// Devices that one customer may have enrolled.
+const MOST: i64 = 10;
+
 /// The customers' devices. Cheap to clone.
 #[derive(Clone)]
 pub struct Phones {
@@ -29,11 +32,37 @@ pub struct Phones {
 
 /// What a device keeps, once it is enrolled. A secret.
 #[derive(Clone)]
-pub struct Phone(pub String);
+pub struct PhoneToken(pub String);
 
-impl std::fmt::Debug for Phone {
+impl std::fmt::Debug for PhoneToken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("<phone>")
+    }
+}
+
+/// A device, as its customer sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Phone {
+    /// By which it is removed: SHA-256 of what it keeps. No secret.
+    pub id: String,
+    /// Since when it stands for the bank's app.
+    pub enrolled: DateTime<Utc>,
+}
+
+/// Why a device was not enrolled.
+#[derive(Debug, thiserror::Error)]
+pub enum PhonesError {
+    /// The customer has as many as she may have.
+    #[error("a customer may have {MOST} devices with the bank's app; remove one first")]
+    TooMany,
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<sqlx::Error> for PhonesError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
     }
 }
 
@@ -50,20 +79,65 @@ impl Phones {
         }
     }
 
-    /// Enrols a device for a customer who has just proved who she is.
-    pub async fn enrol(&self, psu: &PsuId) -> Result<Phone, StoreError> {
+    /// Enrols a device for a customer who has just proved who she is. Those whose time is over are forgotten.
+    pub async fn enrol(&self, psu: &PsuId) -> Result<PhoneToken, PhonesError> {
         let token = format!(
             "{}{}",
             self.randomness.uuid().simple(),
             self.randomness.uuid().simple()
         );
-        sqlx::query("INSERT INTO phone (token, psu, enrolled) VALUES ($1, $2, $3)")
-            .bind(digest::sha256(token.as_bytes()))
+        let mut transaction = self.database.begin_write().await?;
+        sqlx::query("DELETE FROM phone WHERE enrolled <= $1")
+            .bind(self.oldest())
+            .execute(&mut *transaction)
+            .await?;
+        let stored = sqlx::query(
+            "INSERT INTO phone (token, psu, enrolled) \
+             SELECT $1, $2, $3 WHERE (SELECT COUNT(*) FROM phone WHERE psu = $2) < $4",
+        )
+        .bind(digest::sha256(token.as_bytes()))
+        .bind(&psu.0)
+        .bind(self.calendar.now().timestamp())
+        .bind(MOST)
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        if stored.rows_affected() == 0 {
+            return Err(PhonesError::TooMany);
+        }
+        Ok(PhoneToken(token))
+    }
+
+    /// A customer's devices, the oldest first.
+    pub async fn of(&self, psu: &PsuId) -> Result<Vec<Phone>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT token, enrolled FROM phone WHERE psu = $1 AND enrolled > $2 ORDER BY enrolled, token",
+        )
+        .bind(&psu.0)
+        .bind(self.oldest())
+        .fetch_all(self.database.pool())
+        .await?;
+        rows.iter()
+            .map(|row| {
+                let enrolled = DateTime::from_timestamp(row.try_get("enrolled")?, 0);
+                Ok(Phone {
+                    id: row.try_get("token")?,
+                    enrolled: enrolled.ok_or(StoreError::Corrupt {
+                        what: "phone.enrolled",
+                    })?,
+                })
+            })
+            .collect()
+    }
+
+    /// Removes one of the customer's.
+    pub async fn remove(&self, psu: &PsuId, id: &str) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM phone WHERE psu = $1 AND token = $2")
             .bind(&psu.0)
-            .bind(self.calendar.now().timestamp())
+            .bind(id)
             .execute(self.database.pool())
             .await?;
-        Ok(Phone(token))
+        Ok(())
     }
 
     /// Whose device that is, if it is enrolled.
