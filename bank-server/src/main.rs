@@ -171,6 +171,14 @@ async fn enrol(path: &Path, customer: String) -> Result<(), Failure> {
     let database = Database::open(&config.store.path)
         .await
         .map_err(|error| failed(error.to_string()))?;
+    // With other systems behind the bank, its own ledger is empty, and knows nobody.
+    let known = ledger::knows(&database, &PsuId(customer.clone())).await;
+    if !known.map_err(|error| failed(error.to_string()))? {
+        return Err(Failure(
+            format!("the ledger has no customer {customer}"),
+            "see the id in the world file, and import it first",
+        ));
+    }
     let stored = CustomerCredentials::new(database.clone(), vault)
         .set(&PsuId(customer), &hash, Some(&secret))
         .await;

@@ -22,6 +22,15 @@ impl Story {
         Self { banks, browser }
     }
 
+    /// All accounts, as often as is usual.
+    fn wanted(&self) -> ConsentRequest {
+        let mut body = self
+            .banks
+            .consent_body(&serde_json::json!({ "allPsd2": "allAccounts" }));
+        body["frequencyPerDay"] = 4.into();
+        serde_json::from_value(body).unwrap()
+    }
+
     fn bank(&self, bank: Bank) -> &SandboxBank {
         self.banks.sandbox.bank(bank)
     }
@@ -244,12 +253,7 @@ async fn a_passkey_logs_in_and_gives_access() {
         .sandbox
         .client(Bank::B, Bank::A, Bank::A)
         .unwrap();
-    let wanted: ConsentRequest = serde_json::from_value(
-        story
-            .banks
-            .consent_body(&serde_json::json!({"allPsd2": "allAccounts"})),
-    )
-    .unwrap();
+    let wanted = story.wanted();
     let here = "127.0.0.1".parse().unwrap();
     let back = format!("{}/elsewhere", story.bank(Bank::B).pages());
     let options = ApprovalOptions::new()
@@ -305,12 +309,7 @@ async fn the_banks_app_approves() {
         .sandbox
         .client(Bank::A, Bank::B, Bank::B)
         .unwrap();
-    let wanted: ConsentRequest = serde_json::from_value(
-        story
-            .banks
-            .consent_body(&serde_json::json!({"allPsd2": "allAccounts"})),
-    )
-    .unwrap();
+    let wanted = story.wanted();
     let here = "127.0.0.1".parse().unwrap();
     let options = ApprovalOptions::new()
         .prefer(ScaApproach::Decoupled)

@@ -198,7 +198,11 @@ async fn consent(bank: &Bank, command: &ConsentCommand, json: bool) -> Result<St
                 .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
             let created = bank.create_consent(&request(new)?, psu).await?;
             output(json, &created, |created| {
-                format!("{}  {}", created.consent_id, created.consent_status)
+                let made = format!("{}  {}", created.consent_id, created.consent_status);
+                match created.links.get("scaRedirect") {
+                    Some(page) => format!("{made}\nthe customer approves it at {page}"),
+                    None => made,
+                }
             })
         }
         ConsentCommand::Status { id } => {

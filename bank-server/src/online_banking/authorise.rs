@@ -125,7 +125,7 @@ async fn question(
             (token_field(&known.visit, &purpose(&authorisation.id)))
             section.panel aria-labelledby="which" {
                 h2 #which { (words.which) }
-                (request::accounts(texts, offer, before.chosen, wrong(ACCOUNT)))
+                (request::accounts(texts, &authorisation.id, offer, before.chosen, wrong(ACCOUNT)))
             }
             section.panel aria-labelledby="terms" {
                 h2 #terms { (words.how_long) }

@@ -196,7 +196,7 @@ fn asking(
                 form method="post" action={ "/phone/" (id) "/approve" } {
                     (token_field(visit, &Purpose::of("phone-approve", id)))
                     h3 { (texts.authorise.which) }
-                    (request::accounts(texts, offer, None, of(ACCOUNT)))
+                    (request::accounts(texts, id, offer, None, of(ACCOUNT)))
                     h3 { (texts.authorise.how_long) }
                     (request::terms(texts, &asked.consent))
                     (notice(Tone::Warning, words.only_if))

@@ -9,6 +9,8 @@ use actix_web::{HttpResponse, ResponseError};
 use super::OnlineBanking;
 use super::destination::Destination;
 use super::texts::{Explained, Texts};
+use chrono::TimeDelta;
+
 use crate::core_banking::CoreBankingError;
 use crate::sca::{PasskeysError, ScaError};
 use crate::store::StoreError;
@@ -119,7 +121,9 @@ impl Problem {
     pub(super) fn of_sca(state: &OnlineBanking, error: ScaError) -> Self {
         match error {
             ScaError::Locked { until } => {
-                let until = state.texts.time(&state.calendar.local(until));
+                // Shown to the minute: the one that is surely late enough.
+                let until = state.calendar.local(until + TimeDelta::seconds(59));
+                let until = state.texts.time(&until);
                 let locked: fn(&Texts) -> &Explained = |texts| &texts.log_in.locked;
                 Self::told(StatusCode::TOO_MANY_REQUESTS, locked, Next::LogIn).with("until", until)
             }
@@ -128,6 +132,8 @@ impl Problem {
             | ScaError::WrongAnswer { .. }
             | ScaError::NoSuchMethod
             | ScaError::NoChallenge
+            | ScaError::Taken
+            | ScaError::NotACode
             | ScaError::Passkeys(PasskeysError::Answer) => Self::stale_factor(),
             ScaError::Passkeys(PasskeysError::TooMany) => Self::too_many_passkeys(),
             error => {

@@ -39,9 +39,11 @@ pub(super) fn who(texts: &Texts, tpp: &TppRecord) -> Markup {
     }
 }
 
-/// Which accounts, each with what of it would be seen. Where the choice is the customer's, with a box for each.
+/// Which accounts, each with what of it would be seen. Where the choice is the customer's, with a box for each. `within`
+/// is the authorisation that they belong to: a page can show several.
 pub(super) fn accounts(
     texts: &Texts,
+    within: &str,
     offer: &Offer,
     chosen: Option<&[AccountId]>,
     wrong: Option<&str>,
@@ -53,12 +55,12 @@ pub(super) fn accounts(
         .map(|(account, grant)| (View::new(account, &[], texts), grant));
     html! {
         @if offer.is_choice {
-            fieldset aria-describedby=(if wrong.is_some() { "account-error" } else { "account-hint" }) {
-                legend #account { (words.choose) }
-                p.hint #account-hint { (words.choose_hint) }
-                @if let Some(wrong) = wrong { p.error #account-error { (wrong) } }
+            fieldset aria-describedby={ "account-" (if wrong.is_some() { "error" } else { "hint" }) "-" (within) } {
+                legend id=(if wrong.is_some() { ACCOUNT.to_owned() } else { format!("{ACCOUNT}-{within}") }) { (words.choose) }
+                p.hint id={ "account-hint-" (within) } { (words.choose_hint) }
+                @if let Some(wrong) = wrong { p.error id={ "account-error-" (within) } { (wrong) } }
                 @for (view, grant) in views {
-                    @let id = format!("account-{}", view.id.0);
+                    @let id = format!("account-{within}-{}", view.id.0);
                     div.choice {
                         input type="checkbox" name=(ACCOUNT) id=(id) value=(view.id.0)
                             checked[chosen.is_none_or(|chosen| chosen.contains(&view.id))];

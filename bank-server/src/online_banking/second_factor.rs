@@ -160,6 +160,8 @@ pub(super) async fn check(
         {
             Ok(Answered::Wrong(method, words.passkey_failed.to_owned()))
         }
+        Err(ScaError::Taken) => Ok(Answered::Wrong(method, words.taken.to_owned())),
+        Err(ScaError::NotACode) => Ok(Answered::Wrong(method, words.no_code.to_owned())),
         Err(ScaError::WrongAnswer { attempts_left }) if attempts_left > 0 => {
             let left = attempts_left.to_string();
             let text = state.texts.fill(words.wrong, &[("left", &left)]);

@@ -3,7 +3,7 @@
 //! A visit begins with a random token in a cookie; nothing is stored for it. Each proof (the password, then the second
 //! factor) begins a session under a *new* token, so that a token somebody else planted is worth nothing.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt::Write as _;
 use std::future::{Ready, ready};
 use std::net::{IpAddr, Ipv4Addr};
@@ -31,6 +31,8 @@ pub(super) struct Visit {
     /// Of the token in its cookie.
     digest: String,
     session: Option<Session>,
+    /// It was ended by this request.
+    over: Cell<bool>,
     device: Option<Device>,
     phone: Option<String>,
     seal: Seal,
@@ -68,6 +70,7 @@ impl Visit {
         let visit = Self {
             digest,
             session: None,
+            over: Cell::new(false),
             device: None,
             phone: None,
             seal: state.seal.clone(),
@@ -81,13 +84,12 @@ impl Visit {
 
     /// The session that goes on, if any.
     pub(super) fn session(&self) -> Option<&Session> {
-        self.session.as_ref()
+        self.session.as_ref().filter(|_| !self.over.get())
     }
 
     /// Who is fully logged in.
     pub(super) fn customer(&self) -> Option<&PsuId> {
-        self.session
-            .as_ref()
+        self.session()
             .filter(|session| session.level == Level::Full)
             .map(|session| &session.psu)
     }
@@ -143,6 +145,7 @@ impl Visit {
     /// Ends the session.
     pub(super) async fn end(&self, state: &OnlineBanking) -> Result<(), StoreError> {
         state.sessions.end(&self.digest).await?;
+        self.over.set(true);
         let (_, token) = token(state.randomness.as_ref());
         self.set(Cookie::Session, &token);
         Ok(())

@@ -102,6 +102,8 @@ pub(super) struct SecondFactorTexts {
     pub(super) code: &'static str,
     pub(super) code_hint: &'static str,
     pub(super) code_missing: &'static str,
+    pub(super) taken: &'static str,
+    pub(super) no_code: &'static str,
     pub(super) wrong: &'static str,
     pub(super) passkey_lead: &'static str,
     pub(super) passkey_needs_script: &'static str,

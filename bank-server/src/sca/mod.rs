@@ -221,6 +221,14 @@ pub enum ScaError {
         /// Attempts that are left for this challenge.
         attempts_left: u32,
     },
+    /// The code is right, and was used, or belongs to something else that was asked for. It does not count as an attempt.
+    #[error(
+        "this code was used, or belongs to something else that was asked for; wait for the next one"
+    )]
+    Taken,
+    /// What was entered is no code at all. It does not count as an attempt.
+    #[error("a code has {DIGITS} digits")]
+    NotACode,
     /// Too many attempts.
     #[error("there were too many attempts; the next is possible at {until}")]
     Locked {

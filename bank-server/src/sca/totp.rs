@@ -190,13 +190,17 @@ impl Steps {
         if !self.is_open(now) || self.subject.as_deref() != Some(subject) {
             return (self, Answer::NotAsked);
         }
-        let mut matching: i64 = -1;
+        let (mut matching, mut taken) = (-1_i64, Choice::from(0));
         for step in now / STEP - SKEW..=now / STEP + SKEW {
             let right = code_at(secret, step * STEP)
                 .as_bytes()
                 .ct_eq(code.as_bytes());
             let in_turn = Choice::from(u8::from(step >= self.first && step > self.used));
             matching.conditional_assign(&step, right & in_turn);
+            taken |= right & !in_turn;
+        }
+        if matching < 0 && bool::from(taken) {
+            return (self, Answer::Taken);
         }
         if matching < 0 {
             self.wrong += 1;
@@ -215,7 +219,11 @@ impl Steps {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Answer {
     Right,
-    Wrong { left: i64 },
+    Wrong {
+        left: i64,
+    },
+    /// It is hers, and was used, or belongs to something else. Nothing was guessed.
+    Taken,
     NotAsked,
 }
 
@@ -321,18 +329,21 @@ impl Method for Totp {
     }
 
     async fn check(&self, psu: &PsuId, subject: &Subject, answer: &str) -> Result<(), ScaError> {
-        let secret = self
-            .credentials
-            .secret(psu)
-            .await?
-            .ok_or(ScaError::NoSuchMethod)?;
-        let now = self.calendar.now().timestamp();
         // As people read it off: "123 456".
         let code: String = answer
             .chars()
             .filter(|letter| !letter.is_whitespace())
             .take(64)
             .collect();
+        if code.len() != usize::from(DIGITS) || !code.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(ScaError::NotACode);
+        }
+        let secret = self
+            .credentials
+            .secret(psu)
+            .await?
+            .ok_or(ScaError::NoSuchMethod)?;
+        let now = self.calendar.now().timestamp();
         match self
             .change(psu, |steps| {
                 steps.answer(subject.as_str(), &code, &secret, now)
@@ -343,6 +354,7 @@ impl Method for Totp {
             Answer::Wrong { left } => Err(ScaError::WrongAnswer {
                 attempts_left: u32::try_from(left).unwrap_or(0),
             }),
+            Answer::Taken => Err(ScaError::Taken),
             Answer::NotAsked => Err(ScaError::NoChallenge),
         }
     }
@@ -389,7 +401,7 @@ mod tests {
         for old in [code(0), code(-1)] {
             assert_eq!(
                 again.clone().answer("y", &old, &secret(), NOW).1,
-                Answer::Wrong { left: 4 }
+                Answer::Taken
             );
         }
         assert_eq!(again.answer("y", &code(1), &secret(), NOW).1, Answer::Right);

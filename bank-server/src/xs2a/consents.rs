@@ -241,9 +241,16 @@ pub(super) async fn status(
     id: Path<String>,
 ) -> Result<Json<ConsentStatusResponse>, ApiError> {
     let consent = find(&caller, &state, &id).await?;
+    let consent_status = standing(&consent, state.calendar.now(), &state.calendar);
+    let waits = consent_status == ConsentStatus::PartiallyAuthorised;
     Ok(Json(ConsentStatusResponse {
-        consent_status: standing(&consent, state.calendar.now(), &state.calendar),
-        psu_message: None,
+        consent_status,
+        psu_message: waits.then(|| {
+            let needed = consent.approvals_needed;
+            Text::cut(&format!(
+                "{needed} holders of an account have to approve, each for themselves; not all have."
+            ))
+        }),
     }))
 }
 

@@ -399,7 +399,7 @@ impl From<ScaError> for ApiError {
                 MessageCode::PsuCredentialsInvalid,
                 "the customer or the password is wrong",
             ),
-            ScaError::WrongAnswer { .. } => {
+            ScaError::WrongAnswer { .. } | ScaError::Taken | ScaError::NotACode => {
                 Self::sca_invalid("scaAuthenticationData", error.to_string())
             }
             ScaError::Locked { .. } => Self::exceeded(error.to_string()),

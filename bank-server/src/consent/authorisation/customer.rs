@@ -1,7 +1,7 @@
 //! The customer's side: what waits for her, approving it, refusing it; and the consents that she has given.
 
 use shared_types::authorisation::{ScaApproach, ScaStatus};
-use shared_types::consent::{AccountAccess, ConsentStatus};
+use shared_types::consent::{AccountAccess, AllAccounts, ConsentStatus};
 use shared_types::digest;
 use url::Url;
 
@@ -161,7 +161,9 @@ impl Authorisations {
             return Ok(false);
         }
         let found = self.given.find(&authorisation.consent_id).await?;
-        Ok(found.is_some_and(|(consent, _)| consent.access.available_accounts.is_some()))
+        Ok(found.is_some_and(|(consent, _)| {
+            consent.access.available_accounts == Some(AllAccounts::AllAccounts)
+        }))
     }
 
     /// Approves, with a proof that was made for this authorisation.

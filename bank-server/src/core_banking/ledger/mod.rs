@@ -33,6 +33,18 @@ pub struct Ledger {
     database: Database,
 }
 
+/// Whether the ledger has that customer, or nobody at all.
+pub async fn knows(database: &Database, psu: &PsuId) -> Result<bool, StoreError> {
+    let row = sqlx::query(
+        "SELECT CASE WHEN EXISTS (SELECT 1 FROM customer WHERE id = $1) OR NOT EXISTS (SELECT 1 FROM customer) \
+         THEN 1 ELSE 0 END AS known",
+    )
+    .bind(&psu.0)
+    .fetch_one(database.pool())
+    .await?;
+    Ok(row.try_get::<i64, _>("known")? != 0)
+}
+
 /// Ids in one statement; more are asked for in several.
 const IDS_AT_ONCE: usize = 200;
 

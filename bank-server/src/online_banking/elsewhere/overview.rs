@@ -83,7 +83,7 @@ async fn show(
         .collect();
     let words = &state.texts.elsewhere;
     let content = if others.is_empty() && connections.is_empty() {
-        nothing_connected(state)
+        html! { (nothing_connected(state)) (section(state, &own)) }
     } else {
         let mut parts = vec![own];
         parts.append(&mut others);

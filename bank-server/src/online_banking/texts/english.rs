@@ -92,7 +92,10 @@ pub(in super::super) const ENGLISH: Texts = Texts {
         code: "Code",
         code_hint: "The {digits} digits that your code app shows now",
         code_missing: "Enter the code that your app shows",
-        wrong: "The code is not right, or it was used before. Wait until the app shows another one. Attempts left: {left}.",
+        taken: "This code was used before, or belongs to another step that you began. Wait until the app shows the next one; this \
+                does not count as a wrong attempt.",
+        no_code: "Enter the six digits that your app shows; this does not count as a wrong attempt.",
+        wrong: "The code is not right. Attempts left: {left}.",
         passkey_lead: "Your device asks for your fingerprint, your face or its PIN.",
         passkey_needs_script: "Passkeys need JavaScript, which is switched off in this browser.",
         passkey_failed: "The passkey could not be used. Try again, or use another way.",

@@ -145,7 +145,7 @@ async fn five_wrong_codes_end_an_authorisation() {
     for left in (0..5).rev() {
         let wrong = scene
             .authorisations
-            .authorise(tpp, &consent, &id, "no code")
+            .authorise(tpp, &consent, &id, "000000")
             .await;
         let Err(AuthorisationError::Sca(ScaError::WrongAnswer { attempts_left })) = wrong else {
             panic!("{wrong:?}")
