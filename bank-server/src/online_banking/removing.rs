@@ -148,11 +148,7 @@ async fn remove_phone(
     let none = Fields::single(&[]);
     Form::read(&customer.visit, &purpose, none, request.headers(), body).await?;
     let phone = phone(&state, &customer, &id).await?;
-    state
-        .sca
-        .phones()
-        .remove(&customer.psu, &phone.id)
-        .await?;
+    state.sca.phones().remove(&customer.psu, &phone.id).await?;
     Err(Problem::told(
         StatusCode::OK,
         |texts| &texts.phone.removed_one,

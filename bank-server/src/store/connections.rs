@@ -355,7 +355,7 @@ impl Connections {
         most: u32,
     ) -> Result<Vec<Connection>, StoreError> {
         let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
-            "{COLUMNS} WHERE status = 'running' AND COALESCE(tried, 0) < $1 ORDER BY COALESCE(tried, 0) LIMIT $2"
+            "{COLUMNS} WHERE status = 'running' AND tried < $1 ORDER BY tried LIMIT $2"
         )))
         .bind(before.timestamp())
         .bind(i64::from(most))
