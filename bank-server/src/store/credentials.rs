@@ -125,7 +125,7 @@ mod tests {
                 "SELECT psu FROM passkey_question",
             ),
             (
-                "INSERT INTO code (psu, opened, first_step, used_step, wrong) VALUES ($1, 0, 0, 0, 0)",
+                "INSERT INTO code (psu, opened, first_step, used_step, wrong, standing) VALUES ($1, 0, 0, 0, 0, 0)",
                 "SELECT psu FROM code",
             ),
         ];
