@@ -303,6 +303,14 @@ async fn the_banks_app_approves() {
     browser.press("Set it up").await;
     browser.sees("Nothing waits for your approval.").await;
     browser.look_at("phone-empty").await;
+    story.open(Bank::B, "/passkeys").await;
+    browser.sees("this device").await;
+    browser.look_at("devices").await;
+    browser.follow("Remove").await;
+    browser.sees("Nothing can be approved on it any more.").await;
+    browser.look_at("device-remove").await;
+    browser.follow("Keep it").await;
+    browser.sees("this device").await;
 
     let bank_a = story
         .banks
