@@ -307,7 +307,9 @@ async fn the_banks_app_approves() {
     browser.sees("this device").await;
     browser.look_at("devices").await;
     browser.follow("Remove").await;
-    browser.sees("Nothing can be approved on it any more.").await;
+    browser
+        .sees("Nothing can be approved on it any more.")
+        .await;
     browser.look_at("device-remove").await;
     browser.follow("Keep it").await;
     browser.sees("this device").await;
