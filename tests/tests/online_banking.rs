@@ -226,7 +226,14 @@ async fn a_lockout_ends_and_spares_the_customers_own_device() {
     banks.clock.advance(TimeDelta::seconds(31));
     let mut again = form;
     again.give_password(&anna).await;
-    assert_eq!(again.page.title(), "Confirm that it is you", "and it ends");
+    assert_eq!(
+        again.page.problem().as_deref(),
+        Some("asked-elsewhere"),
+        "it ends; but her own device waits for a code"
+    );
+    banks.clock.advance(TimeDelta::minutes(2));
+    again.get("/log-in/second-factor").await;
+    assert_eq!(again.page.title(), "Confirm that it is you");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -370,8 +377,13 @@ async fn a_code_is_used_once_and_guessed_five_times() {
     let used = code_of(&banks, &anna, 0);
     second.get("/log-in").await;
     second.give_password(&anna).await;
+    // One that was used is no guess.
+    let page = second.submit("/second-factor", &[("answer", &used)]).await;
+    assert_eq!(page.status, 422);
+    assert!(page.text().contains("used before"), "{}", page.text());
+    let wrong = code_of(&banks, &anna, 100);
     for left in (1..=4).rev() {
-        let page = second.submit("/second-factor", &[("answer", &used)]).await;
+        let page = second.submit("/second-factor", &[("answer", &wrong)]).await;
         assert_eq!(page.status, 422);
         assert!(
             page.text().contains(&format!("Attempts left: {left}")),
@@ -379,7 +391,7 @@ async fn a_code_is_used_once_and_guessed_five_times() {
             page.text()
         );
     }
-    second.submit("/second-factor", &[("answer", &used)]).await;
+    second.submit("/second-factor", &[("answer", &wrong)]).await;
     assert_eq!(second.page.problem().as_deref(), Some("no-attempts-left"));
 }
 

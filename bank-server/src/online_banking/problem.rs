@@ -9,7 +9,7 @@ use actix_web::{HttpResponse, ResponseError};
 use super::OnlineBanking;
 use super::destination::Destination;
 use super::texts::{Explained, Texts};
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::core_banking::CoreBankingError;
 use crate::sca::{PasskeysError, ScaError};
@@ -117,15 +117,25 @@ impl Problem {
         self
     }
 
+    /// A time, to the minute: the one that is surely late enough.
+    fn surely_after(state: &OnlineBanking, time: DateTime<Utc>) -> String {
+        state
+            .texts
+            .time(&state.calendar.local(time + TimeDelta::seconds(59)))
+    }
+
     /// Why a customer has not proved who she is, where nothing better can be said on the page itself.
     pub(super) fn of_sca(state: &OnlineBanking, error: ScaError) -> Self {
         match error {
             ScaError::Locked { until } => {
-                // Shown to the minute: the one that is surely late enough.
-                let until = state.calendar.local(until + TimeDelta::seconds(59));
-                let until = state.texts.time(&until);
                 let locked: fn(&Texts) -> &Explained = |texts| &texts.log_in.locked;
+                let until = Self::surely_after(state, until);
                 Self::told(StatusCode::TOO_MANY_REQUESTS, locked, Next::LogIn).with("until", until)
+            }
+            ScaError::AskedElsewhere { until } => {
+                let elsewhere: fn(&Texts) -> &Explained = |texts| &texts.second_factor.elsewhere;
+                let until = Self::surely_after(state, until);
+                Self::told(StatusCode::CONFLICT, elsewhere, Next::LogIn).with("until", until)
             }
             ScaError::Busy => Self::busy(),
             ScaError::WrongCredentials

@@ -112,6 +112,7 @@ pub(super) struct SecondFactorTexts {
     pub(super) with_passkey: &'static str,
     pub(super) log_in: &'static str,
     pub(super) none: Explained,
+    pub(super) elsewhere: Explained,
     pub(super) stale: Explained,
     pub(super) used_up: Explained,
     pub(super) busy: Explained,

@@ -235,6 +235,12 @@ pub enum ScaError {
         /// When the next attempt is possible.
         until: DateTime<Utc>,
     },
+    /// A code is being asked for on a device that the bank knows, and keeps its place.
+    #[error("a code is being asked for on another device of the customer's, until {until}")]
+    AskedElsewhere {
+        /// When another can be asked for.
+        until: DateTime<Utc>,
+    },
     /// The customer does not have this method.
     #[error("the customer does not have this method")]
     NoSuchMethod,

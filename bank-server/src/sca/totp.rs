@@ -35,6 +35,9 @@ const ATTEMPTS: i64 = 5;
 /// How long a code is asked for.
 const PATIENCE: TimeDelta = TimeDelta::minutes(10);
 
+/// How long what is asked for on a known device keeps its place.
+const HOLD: TimeDelta = TimeDelta::minutes(2);
+
 /// What an authenticator shares with the bank: 20 bytes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret([u8; 20]);
@@ -166,8 +169,9 @@ impl Steps {
         if open && self.subject.as_deref() == Some(subject) {
             return Ok(self);
         }
-        if open && self.standing && !standing {
-            return Err(self.opened + PATIENCE.num_seconds());
+        let held = self.opened + HOLD.num_seconds();
+        if open && self.standing && !standing && now < held {
+            return Err(held);
         }
         // The steps up to this one belong to what a code was asked for until now.
         let first = if open { step + 1 } else { step - SKEW };
@@ -323,7 +327,7 @@ impl Method for Totp {
             .await?
             .and_then(|until| DateTime::from_timestamp(until, 0))
         {
-            Some(until) => Err(ScaError::Locked { until }),
+            Some(until) => Err(ScaError::AskedElsewhere { until }),
             None => Ok(Challenge::Code { digits: DIGITS }),
         }
     }
@@ -435,7 +439,7 @@ mod tests {
     #[test]
     fn what_a_known_device_asked_for_keeps_its_place() {
         let hers = Steps::none().ask("hers", true, NOW).unwrap();
-        let until = NOW + PATIENCE.num_seconds();
+        let until = NOW + HOLD.num_seconds();
         assert_eq!(hers.clone().ask("a thief's", false, NOW + 5), Err(until));
         assert!(
             hers.clone().ask("a thief's", false, until).is_ok(),

@@ -402,7 +402,9 @@ impl From<ScaError> for ApiError {
             ScaError::WrongAnswer { .. } | ScaError::Taken | ScaError::NotACode => {
                 Self::sca_invalid("scaAuthenticationData", error.to_string())
             }
-            ScaError::Locked { .. } => Self::exceeded(error.to_string()),
+            ScaError::Locked { .. } | ScaError::AskedElsewhere { .. } => {
+                Self::exceeded(error.to_string())
+            }
             ScaError::NoSuchMethod => Self::no_such_method(),
             ScaError::NoChallenge => Self::status_invalid(error.to_string()),
             ScaError::Busy => Self::slow_answer(),

@@ -109,6 +109,14 @@ pub(in super::super) const ENGLISH: Texts = Texts {
                        us show you your accounts.",
             to_do: "Visit a branch, or call the bank, to set one up.",
         },
+        elsewhere: Explained {
+            name: "asked-elsewhere",
+            title: "A code is being asked for on another device",
+            happened: "On a device from which you log in you have begun something that waits for a code. Until that is done, no other code \
+                       is asked for here.",
+            to_do: "Finish it there, or try again after {until}. If it was not you who tried to log in here, change your password: \
+                    somebody knows it.",
+        },
         stale: Explained {
             name: "second-factor-stale",
             title: "This page is an old one",
