@@ -52,6 +52,8 @@ pub mod environment;
 mod error;
 mod exchange;
 pub mod files;
+#[cfg(any(fuzzing, test))]
+pub mod fuzzing;
 mod pages;
 pub mod probe;
 pub mod revocation;
