@@ -179,6 +179,11 @@ impl Bank {
         &self.inner.name
     }
 
+    /// What clones of this handle have in common, and other handles have not.
+    pub(crate) fn identity(&self) -> usize {
+        Arc::as_ptr(&self.inner).addr()
+    }
+
     /// The address of a resource; each segment is escaped.
     pub(crate) fn url(&self, segments: &[&str]) -> Url {
         let mut url = self.inner.base.clone();

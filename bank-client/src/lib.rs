@@ -43,8 +43,11 @@
 
 mod accounts;
 mod address;
+pub mod aggregator;
 pub mod authorisations;
 mod bank;
+#[cfg(feature = "blocking")]
+pub mod blocking;
 mod connections;
 mod consents;
 pub mod credentials;
