@@ -48,6 +48,7 @@ mod bank;
 mod connections;
 mod consents;
 pub mod credentials;
+pub mod directory;
 pub mod environment;
 mod error;
 mod exchange;
