@@ -64,6 +64,7 @@ pub mod revocation;
 pub mod rotation;
 mod tls;
 mod transport_error;
+pub mod vault;
 
 pub use self::accounts::AccountInformation;
 pub use self::bank::{Bank, BankBuilder, ConfigurationError, Limits};
