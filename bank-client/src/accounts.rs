@@ -16,6 +16,8 @@ use crate::bank::Bank;
 use crate::error::Error;
 use crate::exchange::UnderConsent;
 use crate::pages::{Entry, TransactionFilter, entries};
+#[cfg(feature = "sqlite")]
+use crate::pages::{PageOf, pages};
 
 /// What a consent opens at a bank. [`Bank::with_consent`] makes one.
 #[derive(Debug, Clone)]
@@ -158,6 +160,28 @@ impl AccountInformation {
                 .url(&["v1", "card-accounts", id, "transactions"]),
         );
         entries::<CardTransactionsResponse>(self.0.clone(), url)
+    }
+
+    /// The same, with the bank's pages left whole.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn transaction_pages(
+        &self,
+        id: &str,
+        filter: &TransactionFilter,
+    ) -> BoxStream<'static, Result<PageOf<Transaction>, Error>> {
+        let url = self.bank().url(&["v1", "accounts", id, "transactions"]);
+        pages::<TransactionsResponse>(self.0.clone(), filter.apply(url))
+    }
+
+    /// The same, with the bank's pages left whole.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn card_transaction_pages(
+        &self,
+        id: &str,
+        filter: &TransactionFilter,
+    ) -> BoxStream<'static, Result<PageOf<CardTransaction>, Error>> {
+        let segments = ["v1", "card-accounts", id, "transactions"];
+        pages::<CardTransactionsResponse>(self.0.clone(), filter.apply(self.bank().url(&segments)))
     }
 
     async fn get<T: DeserializeOwned>(&self, url: Url) -> Result<T, Error> {

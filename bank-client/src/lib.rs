@@ -62,6 +62,8 @@ mod pages;
 pub mod probe;
 pub mod revocation;
 pub mod rotation;
+#[cfg(feature = "sqlite")]
+pub mod sync;
 mod tls;
 mod transport_error;
 pub mod vault;

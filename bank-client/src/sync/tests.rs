@@ -1,0 +1,1 @@
+//! The rules of synchronising, against a bank that changes its mind.
