@@ -67,6 +67,8 @@ pub mod probe;
 mod retries;
 pub mod revocation;
 pub mod rotation;
+#[cfg(feature = "sqlite")]
+pub mod sync;
 mod tls;
 mod transport_error;
 pub mod vault;
