@@ -43,8 +43,11 @@
 
 mod accounts;
 mod address;
+pub mod aggregator;
 pub mod authorisations;
 mod bank;
+#[cfg(feature = "blocking")]
+pub mod blocking;
 mod connections;
 mod consents;
 pub mod credentials;
@@ -53,12 +56,15 @@ pub mod environment;
 mod error;
 mod exchange;
 pub mod files;
+#[cfg(any(fuzzing, test))]
+pub mod fuzzing;
 mod pages;
 pub mod probe;
 pub mod revocation;
 pub mod rotation;
 mod tls;
 mod transport_error;
+pub mod vault;
 
 pub use self::accounts::AccountInformation;
 pub use self::bank::{Bank, BankBuilder, ConfigurationError, Limits};
