@@ -24,6 +24,8 @@ pub(crate) struct Request<'a> {
     pub(crate) psu: Option<IpAddr>,
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) body: Option<Vec<u8>>,
+    /// The request's own id, where it may be a repeated one: it has one effect.
+    pub(crate) id: Option<Uuid>,
 }
 
 impl Request<'_> {
@@ -36,6 +38,7 @@ impl Request<'_> {
             psu: None,
             headers: Vec::new(),
             body: None,
+            id: None,
         }
     }
 }
@@ -100,7 +103,7 @@ impl Bank {
     /// The one way in which a request reaches the bank.
     async fn send(&self, request: Request<'_>) -> Result<Answer, Error> {
         let limit = self.inner.limits.call;
-        let request_id = self.inner.randomness.uuid();
+        let request_id = request.id.unwrap_or_else(|| self.inner.randomness.uuid());
         let exchange = async {
             let connections = self
                 .connections()
