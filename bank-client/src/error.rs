@@ -80,6 +80,11 @@ pub enum ErrorKind {
         /// The limit.
         limit: Duration,
     },
+    /// The bank's turn did not come in time: others, or earlier calls to it, took all there was.
+    NotAsked {
+        /// The limit.
+        limit: Duration,
+    },
     /// There is no connection.
     Unreachable {
         /// What the system said.
@@ -119,6 +124,7 @@ impl Error {
                 "see that the address is the bank's own, and ask the bank why it sends you elsewhere"
             }
             ErrorKind::Timeout { .. } | ErrorKind::Interrupted { .. } => "try again later",
+            ErrorKind::NotAsked { .. } => "allow more calls at a time, or more time",
             ErrorKind::Unreachable { .. } => "see that the address is right and the bank is up",
         }
     }
@@ -174,6 +180,13 @@ impl fmt::Display for Error {
             ErrorKind::PageLoop => write!(f, "{bank} gives pages without end"),
             ErrorKind::Timeout { limit } => {
                 write!(f, "{bank} did not answer within {} s", limit.as_secs_f32())
+            }
+            ErrorKind::NotAsked { limit } => {
+                write!(
+                    f,
+                    "{bank} was not asked: its turn did not come within {} s",
+                    limit.as_secs_f32()
+                )
             }
             ErrorKind::Unreachable { cause } => write!(f, "{bank} cannot be reached: {cause}"),
             ErrorKind::Interrupted { cause } => {

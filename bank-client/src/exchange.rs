@@ -189,7 +189,9 @@ impl Bank {
         if let Some(body) = request.body {
             outgoing = outgoing.header(CONTENT_TYPE, "application/json").body(body);
         }
+        let first = connections.first(self.inner.limits.connecting).await;
         let mut incoming = outgoing.send().await.map_err(failed)?;
+        drop(first);
         let mut body = Vec::new();
         while let Some(chunk) = incoming.chunk().await.map_err(failed)? {
             if body.len() + chunk.len() > self.inner.limits.answer {
@@ -226,7 +228,7 @@ impl Bank {
     }
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
+pub(crate) fn is_json(headers: &HeaderMap) -> bool {
     let value = headers
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())

@@ -43,8 +43,11 @@
 
 mod accounts;
 mod address;
+pub mod aggregator;
 pub mod authorisations;
 mod bank;
+#[cfg(feature = "blocking")]
+pub mod blocking;
 mod connections;
 pub mod consent_manager;
 mod consents;
@@ -54,6 +57,8 @@ pub mod environment;
 mod error;
 mod exchange;
 pub mod files;
+#[cfg(any(fuzzing, test))]
+pub mod fuzzing;
 mod pages;
 pub mod probe;
 pub mod revocation;
