@@ -6,6 +6,8 @@ use std::time::Duration;
 use reqwest::Client;
 use shared_types::eidas::OrganisationId;
 use shared_types::trust::Anchors;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
 
 use crate::bank::{ConfigurationError, Limits};
 use crate::credentials::Credentials;
@@ -27,6 +29,20 @@ pub(crate) struct Connections {
     verifier: Arc<ServerVerifier>,
     tls: rustls::ClientConfig,
     client: Client,
+    /// Has one permit until the first call is answered, and is closed from then on.
+    first: Semaphore,
+}
+
+/// The first call over connections none of which is open yet. The others follow when it is dropped.
+pub(crate) struct FirstCall<'a>(
+    &'a Semaphore,
+    #[expect(dead_code, reason = "held")] SemaphorePermit<'a>,
+);
+
+impl Drop for FirstCall<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 impl Connections {
@@ -46,6 +62,7 @@ impl Connections {
             verifier,
             tls,
             client,
+            first: Semaphore::new(1),
         })
     }
 
@@ -56,7 +73,17 @@ impl Connections {
             verifier: Arc::clone(&self.verifier),
             tls: self.tls.clone(),
             client: client(self.tls.clone(), limits)?,
+            first: Semaphore::new(1),
         })
+    }
+
+    /// Waits until the first call has been answered, unless this is the first, but for so long only.
+    ///
+    /// Calls that begin together would each shake hands, and all but one of these connections be for nothing where the
+    /// bank speaks HTTP/2. After the first there is one that all of them can share.
+    pub(crate) async fn first(&self, most: Duration) -> Option<FirstCall<'_>> {
+        let permit = timeout(most, self.first.acquire()).await.ok()?.ok()?;
+        Some(FirstCall(&self.first, permit))
     }
 
     /// Whether the servers at their other end may still be believed. Once asked and answered `false`, it starts afresh.

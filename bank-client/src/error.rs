@@ -100,6 +100,11 @@ pub enum ErrorKind {
         /// The limit.
         limit: Duration,
     },
+    /// The bank's turn did not come in time: others, or earlier calls to it, took all there was.
+    NotAsked {
+        /// The limit.
+        limit: Duration,
+    },
     /// There is no connection.
     Unreachable {
         /// What the system said.
@@ -183,6 +188,7 @@ impl Error {
                 "see that the address is the bank's own, and ask the bank why it sends you elsewhere"
             }
             ErrorKind::Timeout { .. } | ErrorKind::Interrupted { .. } => "try again later",
+            ErrorKind::NotAsked { .. } => "allow more calls at a time, or more time",
             ErrorKind::Unreachable { .. } => "see that the address is right and the bank is up",
             ErrorKind::CircuitOpen { .. } => "wait: the bank is asked again by itself, once",
         }
@@ -234,6 +240,7 @@ impl ErrorKind {
             Self::PageLoop => "page loop",
             Self::TooManyPages { .. } => "too many pages",
             Self::Timeout { .. } => "timeout",
+            Self::NotAsked { .. } => "not asked",
             Self::Unreachable { .. } => "unreachable",
             Self::Interrupted { .. } => "interrupted",
             Self::CircuitOpen { .. } => "circuit open",
@@ -314,6 +321,13 @@ impl ErrorKind {
             }
             Self::Timeout { limit } => {
                 write!(f, "{bank} did not answer within {} s", limit.as_secs_f32())
+            }
+            Self::NotAsked { limit } => {
+                write!(
+                    f,
+                    "{bank} was not asked: its turn did not come within {} s",
+                    limit.as_secs_f32()
+                )
             }
             Self::Unreachable { cause } => write!(f, "{bank} cannot be reached: {cause}"),
             Self::Interrupted { cause } => {

@@ -268,11 +268,13 @@ impl Bank {
         let outgoing = outgoing
             .try_clone()
             .ok_or_else(|| self.unsendable("body", "it can be sent only once"))?;
+        let first = connections.first(self.inner.limits.connecting).await;
         let mut incoming = connections
             .client()
             .execute(outgoing)
             .await
             .map_err(failed)?;
+        drop(first);
         let status = incoming.status();
         if status.is_redirection() {
             return Err(self.redirected(incoming.headers()));

@@ -43,18 +43,24 @@
 
 mod accounts;
 mod address;
+pub mod aggregator;
 pub mod authorisations;
 mod bank;
+#[cfg(feature = "blocking")]
+pub mod blocking;
 mod breaker;
 mod call;
 mod checks;
 mod connections;
 mod consents;
 pub mod credentials;
+pub mod directory;
 pub mod environment;
 mod error;
 mod exchange;
 pub mod files;
+#[cfg(any(fuzzing, test))]
+pub mod fuzzing;
 pub mod http;
 mod pages;
 pub mod probe;
@@ -63,6 +69,7 @@ pub mod revocation;
 pub mod rotation;
 mod tls;
 mod transport_error;
+pub mod vault;
 
 pub use self::accounts::AccountInformation;
 pub use self::bank::{Bank, BankBuilder, ConfigurationError, Limits};

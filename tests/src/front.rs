@@ -47,7 +47,7 @@ pub async fn start_noting(
 ) -> (SocketAddr, Shown) {
     let shown = Shown::default();
     let noted = Arc::clone(&shown);
-    let acceptor = acceptor(identity, client_ca);
+    let acceptor = acceptor(identity, client_ca, "http/1.1");
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -83,7 +83,8 @@ pub async fn start_noting(
     (address, shown)
 }
 
-fn acceptor(identity: &Identity, client_ca: &str) -> TlsAcceptor {
+/// Mutual TLS with that identity, for whom `client_ca` vouches, and that protocol of HTTP.
+pub fn acceptor(identity: &Identity, client_ca: &str, http: &str) -> TlsAcceptor {
     let provider = Arc::new(provider());
     let mut roots = rustls::RootCertStore::empty();
     roots
@@ -102,6 +103,6 @@ fn acceptor(identity: &Identity, client_ca: &str) -> TlsAcceptor {
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(
             credentials.certified_key(),
         )));
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![http.as_bytes().to_vec()];
     TlsAcceptor::from(Arc::new(config))
 }

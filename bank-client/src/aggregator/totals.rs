@@ -1,0 +1,227 @@
+//! Sums of balances.
+
+use std::fmt;
+
+use chrono::NaiveDate;
+use rust_decimal::Decimal;
+use shared_types::account::{AccountDetails, Balance, BalanceType};
+use shared_types::money::Currency;
+
+/// Exact sums of balances, apart for each currency and for each kind of balance.
+///
+/// What can be spent and what is booked are not the same money, nor is a balance with the credit limit counted in the
+/// same as one without: they are never added. Where an account has several balances of one kind, for several days, the
+/// latest counts. An account that is added twice counts twice.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Totals(Vec<Total>);
+
+/// The sum of the balances of one kind in one currency.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Total {
+    /// The currency.
+    pub currency: Currency,
+    /// Of which kind the balances are.
+    pub balance_type: BalanceType,
+    /// Whether the credit limit is counted in.
+    pub credit_limit_included: bool,
+    /// How many balances were added.
+    pub balances: usize,
+    /// Their sum.
+    pub sum: Decimal,
+}
+
+impl Totals {
+    /// Adds the balances that came along with an account.
+    pub fn add_account(&mut self, account: &AccountDetails) {
+        self.add(account.balances.as_deref().unwrap_or_default());
+    }
+
+    /// Adds the balances of one account.
+    pub fn add(&mut self, balances: &[Balance]) {
+        for balance in balances {
+            let alike = balances.iter().filter(|other| kind(other) == kind(balance));
+            // Of those of one day, the first.
+            let latest = alike.rev().max_by_key(|other| day(other));
+            if latest.is_some_and(|latest| std::ptr::eq(latest, balance)) {
+                self.add_one(balance);
+            }
+        }
+    }
+
+    fn add_one(&mut self, balance: &Balance) {
+        let (currency, balance_type, credit_limit_included) = kind(balance);
+        let amount = balance.balance_amount.value();
+        let known = self
+            .0
+            .iter_mut()
+            .find(|total| total.kind() == kind(balance));
+        if let Some(total) = known {
+            total.balances += 1;
+            // An amount has at most 17 digits and a decimal 28: it takes a hundred thousand million of the largest for
+            // a sum that does not fit.
+            total.sum = total.sum.saturating_add(amount);
+        } else {
+            self.0.push(Total {
+                currency,
+                balance_type,
+                credit_limit_included,
+                balances: 1,
+                sum: amount,
+            });
+            self.0.sort_by_key(|total| {
+                (
+                    total.currency,
+                    total.balance_type.to_string(),
+                    total.credit_limit_included,
+                )
+            });
+        }
+    }
+
+    /// The sums: by currency, then by kind.
+    pub fn iter(&self) -> std::slice::Iter<'_, Total> {
+        self.0.iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a Totals {
+    type Item = &'a Total;
+    type IntoIter = std::slice::Iter<'a, Total>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl Total {
+    fn kind(&self) -> (Currency, BalanceType, bool) {
+        (self.currency, self.balance_type, self.credit_limit_included)
+    }
+}
+
+/// What may be added.
+fn kind(balance: &Balance) -> (Currency, BalanceType, bool) {
+    let credit_limit_included = balance.credit_limit_included.unwrap_or(false);
+    (
+        balance.balance_amount.currency(),
+        balance.balance_type,
+        credit_limit_included,
+    )
+}
+
+/// The day for which a balance stands. One that does not say stands for now.
+fn day(balance: &Balance) -> NaiveDate {
+    balance.reference_date.unwrap_or(NaiveDate::MAX)
+}
+
+/// For people: `1234.50 EUR available now`.
+impl fmt::Display for Total {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.sum, self.currency, self.balance_type)?;
+        if self.credit_limit_included {
+            f.write_str(", credit limit included")?;
+        }
+        Ok(())
+    }
+}
+
+/// Sums are account data: `Debug` does not show them.
+impl fmt::Debug for Total {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "<{} balances in {}, {}>",
+            self.balances, self.currency, self.balance_type
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn balance(kind: &str, amount: &str, currency: &str) -> Balance {
+        serde_json::from_value(json!({
+            "balanceType": kind, "balanceAmount": { "currency": currency, "amount": amount }
+        }))
+        .unwrap()
+    }
+
+    fn shown(totals: &Totals) -> Vec<String> {
+        totals.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn currencies_and_kinds_are_not_mixed() {
+        let mut totals = Totals::default();
+        totals.add(&[
+            balance("interimAvailable", "0.10", "EUR"),
+            balance("closingBooked", "5.00", "EUR"),
+        ]);
+        totals.add(&[balance("interimAvailable", "0.20", "EUR")]);
+        totals.add(&[balance("interimAvailable", "7", "CHF")]);
+        let with_credit = Balance {
+            credit_limit_included: Some(true),
+            ..balance("interimAvailable", "1000", "EUR")
+        };
+        totals.add(&[with_credit]);
+        assert_eq!(
+            shown(&totals),
+            [
+                "7 CHF available now",
+                "0.30 EUR available now",
+                "1000 EUR available now, credit limit included",
+                "5.00 EUR closing booked",
+            ]
+        );
+        let counted: Vec<usize> = totals.iter().map(|total| total.balances).collect();
+        assert_eq!(counted, [1, 2, 1, 1]);
+    }
+
+    #[test]
+    fn of_several_days_the_latest_counts() {
+        let on = |day: &str, amount| Balance {
+            reference_date: Some(day.parse().unwrap()),
+            ..balance("closingBooked", amount, "EUR")
+        };
+        let mut totals = Totals::default();
+        totals.add(&[
+            on("2026-01-01", "1"),
+            on("2026-01-03", "3"),
+            on("2026-01-02", "2"),
+        ]);
+        assert_eq!(shown(&totals), ["3 EUR closing booked"]);
+        let mut totals = Totals::default();
+        totals.add(&[on("2026-01-01", "1"), balance("closingBooked", "9", "EUR")]);
+        assert_eq!(shown(&totals), ["9 EUR closing booked"]);
+        let mut totals = Totals::default();
+        totals.add(&[on("2026-01-01", "1"), on("2026-01-01", "2")]);
+        assert_eq!(shown(&totals), ["1 EUR closing booked"]);
+    }
+
+    #[test]
+    fn debug_does_not_show_them() {
+        let mut totals = Totals::default();
+        totals.add(&[balance("closingBooked", "4711", "EUR")]);
+        assert!(!format!("{totals:?}").contains("4711"));
+    }
+
+    proptest! {
+        #[test]
+        fn sums_are_exact(thousandths in proptest::collection::vec(-99_999_999_999_999_999_i64..=99_999_999_999_999_999, 1..100)) {
+            let mut totals = Totals::default();
+            for part in &thousandths {
+                let amount = Decimal::new(*part, 3).to_string();
+                totals.add(&[balance("expected", &amount, "EUR")]);
+            }
+            let exact: i128 = thousandths.iter().copied().map(i128::from).sum();
+            let total = totals.iter().next().unwrap();
+            prop_assert_eq!(total.sum, Decimal::from_i128_with_scale(exact, 3));
+            prop_assert_eq!(total.balances, thousandths.len());
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Many banks at once.
+
+use shared_types::account::{AccountDetails, Balance};
+use shared_types::transaction::Transaction;
+
+use super::{Items, Runtime};
+use crate::aggregator::{FromAccount, FromBank};
+use crate::pages::{Entry, TransactionFilter};
+
+/// [`aggregator::Aggregator`](crate::aggregator::Aggregator), on a [`Runtime`]. [`Runtime::aggregator`] makes one.
+#[derive(Debug, Clone)]
+pub struct Aggregator {
+    aggregator: crate::aggregator::Aggregator,
+    runtime: Runtime,
+}
+
+impl Runtime {
+    /// Puts an aggregator on it.
+    #[must_use]
+    pub fn aggregator(&self, aggregator: crate::aggregator::Aggregator) -> Aggregator {
+        Aggregator {
+            aggregator,
+            runtime: self.clone(),
+        }
+    }
+}
+
+impl Aggregator {
+    /// The payment accounts of every member, in the order of arrival.
+    pub fn accounts(&self, with_balance: bool) -> Items<FromBank<Vec<AccountDetails>>> {
+        self.runtime.items(self.aggregator.accounts(with_balance))
+    }
+
+    /// The balances of every account of every member.
+    pub fn balances(&self) -> Items<FromAccount<Vec<Balance>>> {
+        self.runtime.items(self.aggregator.balances())
+    }
+
+    /// The transactions of every account of every member, entry by entry.
+    pub fn transactions(
+        &self,
+        filter: &TransactionFilter,
+    ) -> Items<FromAccount<Entry<Transaction>>> {
+        self.runtime.items(self.aggregator.transactions(filter))
+    }
+}

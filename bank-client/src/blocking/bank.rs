@@ -1,0 +1,160 @@
+//! One bank, and what a consent opens there.
+
+use std::net::IpAddr;
+
+use shared_types::account::{AccountBalances, AccountDetails};
+use shared_types::card_account::{CardAccountBalances, CardAccountDetails, CardTransaction};
+use shared_types::consent::{ConsentCreated, ConsentInformation, ConsentRequest, ConsentStatus};
+use shared_types::transaction::Transaction;
+
+use super::{Items, Runtime};
+use crate::authorisations::{ApprovalOptions, ConsentAsked};
+use crate::error::Error;
+use crate::pages::{Entry, TransactionFilter};
+
+/// [`Bank`](crate::Bank), on a [`Runtime`]. [`Runtime::bank`] makes one.
+#[derive(Debug, Clone)]
+pub struct Bank {
+    bank: crate::Bank,
+    runtime: Runtime,
+}
+
+/// [`AccountInformation`](crate::AccountInformation), on a [`Runtime`]. [`Bank::with_consent`] makes one.
+#[derive(Debug, Clone)]
+pub struct AccountInformation {
+    accounts: crate::AccountInformation,
+    runtime: Runtime,
+}
+
+impl Runtime {
+    /// Puts a bank on it.
+    #[must_use]
+    pub fn bank(&self, bank: crate::Bank) -> Bank {
+        Bank {
+            bank,
+            runtime: self.clone(),
+        }
+    }
+}
+
+impl Bank {
+    /// The name by which errors call the bank.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.bank.name()
+    }
+
+    /// Reads accounts under that consent.
+    #[must_use]
+    pub fn with_consent(&self, consent_id: impl Into<String>) -> AccountInformation {
+        AccountInformation {
+            accounts: self.bank.with_consent(consent_id),
+            runtime: self.runtime.clone(),
+        }
+    }
+
+    /// Asks for a consent.
+    pub fn create_consent(
+        &self,
+        consent: &ConsentRequest,
+        psu: IpAddr,
+    ) -> Result<ConsentCreated, Error> {
+        self.runtime
+            .block_on(self.bank.create_consent(consent, psu))
+    }
+
+    /// Asks for a consent, and says how the customer is to approve it.
+    pub fn ask_for_consent(
+        &self,
+        consent: &ConsentRequest,
+        psu: IpAddr,
+        options: &ApprovalOptions,
+    ) -> Result<ConsentAsked, Error> {
+        self.runtime
+            .block_on(self.bank.ask_for_consent(consent, psu, options))
+    }
+
+    /// Reads a consent.
+    pub fn consent(&self, id: &str) -> Result<ConsentInformation, Error> {
+        self.runtime.block_on(self.bank.consent(id))
+    }
+
+    /// Reads where a consent stands.
+    pub fn consent_status(&self, id: &str) -> Result<ConsentStatus, Error> {
+        self.runtime.block_on(self.bank.consent_status(id))
+    }
+
+    /// Ends a consent.
+    pub fn delete_consent(&self, id: &str) -> Result<(), Error> {
+        self.runtime.block_on(self.bank.delete_consent(id))
+    }
+}
+
+impl AccountInformation {
+    /// The customer is present, and that is the address of her device.
+    #[must_use]
+    pub fn attended_by(self, psu: IpAddr) -> Self {
+        Self {
+            accounts: self.accounts.attended_by(psu),
+            ..self
+        }
+    }
+
+    /// The payment accounts.
+    pub fn accounts(&self, with_balance: bool) -> Result<Vec<AccountDetails>, Error> {
+        self.runtime.block_on(self.accounts.accounts(with_balance))
+    }
+
+    /// One payment account.
+    pub fn account(&self, id: &str, with_balance: bool) -> Result<AccountDetails, Error> {
+        self.runtime
+            .block_on(self.accounts.account(id, with_balance))
+    }
+
+    /// The balances of a payment account.
+    pub fn balances(&self, id: &str) -> Result<AccountBalances, Error> {
+        self.runtime.block_on(self.accounts.balances(id))
+    }
+
+    /// All transactions of a payment account, page by page as they are asked for.
+    pub fn transactions(
+        &self,
+        id: &str,
+        filter: &TransactionFilter,
+    ) -> Items<Result<Entry<Transaction>, Error>> {
+        self.runtime.items(self.accounts.transactions(id, filter))
+    }
+
+    /// One transaction.
+    pub fn transaction(&self, id: &str, transaction_id: &str) -> Result<Transaction, Error> {
+        self.runtime
+            .block_on(self.accounts.transaction(id, transaction_id))
+    }
+
+    /// The card accounts.
+    pub fn card_accounts(&self, with_balance: bool) -> Result<Vec<CardAccountDetails>, Error> {
+        self.runtime
+            .block_on(self.accounts.card_accounts(with_balance))
+    }
+
+    /// One card account.
+    pub fn card_account(&self, id: &str, with_balance: bool) -> Result<CardAccountDetails, Error> {
+        self.runtime
+            .block_on(self.accounts.card_account(id, with_balance))
+    }
+
+    /// The balances of a card account.
+    pub fn card_balances(&self, id: &str) -> Result<CardAccountBalances, Error> {
+        self.runtime.block_on(self.accounts.card_balances(id))
+    }
+
+    /// All transactions of a card account.
+    pub fn card_transactions(
+        &self,
+        id: &str,
+        filter: &TransactionFilter,
+    ) -> Items<Result<Entry<CardTransaction>, Error>> {
+        self.runtime
+            .items(self.accounts.card_transactions(id, filter))
+    }
+}
