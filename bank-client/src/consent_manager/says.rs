@@ -57,8 +57,8 @@ const fn about_consent(code: &MessageCode) -> bool {
 
 /// How long the bank asks us to wait.
 fn wait(error: &Error) -> Option<TimeDelta> {
-    let _ = error;
-    None
+    let wait = error.retry_after()?;
+    TimeDelta::from_std(wait).ok()
 }
 
 /// Whether the bank says that it does not know the consent.
@@ -129,6 +129,7 @@ mod tests {
             status,
             messages: vec![serde_json::from_value(message).unwrap()],
             request_id: Uuid::nil(),
+            retry_after: None,
         })
     }
 
@@ -136,6 +137,7 @@ mod tests {
         error(ErrorKind::Status {
             status,
             request_id: Uuid::nil(),
+            retry_after: None,
         })
     }
 

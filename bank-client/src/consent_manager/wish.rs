@@ -169,6 +169,7 @@ mod tests {
                 status,
                 messages: vec![serde_json::from_value(message).unwrap()],
                 request_id: Uuid::nil(),
+                retry_after: None,
             },
         }
     }
