@@ -52,6 +52,7 @@ mod breaker;
 mod call;
 mod checks;
 mod connections;
+pub mod consent_manager;
 mod consents;
 pub mod credentials;
 pub mod directory;
@@ -69,6 +70,7 @@ pub mod revocation;
 pub mod rotation;
 #[cfg(feature = "sqlite")]
 pub mod sync;
+pub mod store;
 mod tls;
 mod transport_error;
 pub mod vault;
