@@ -1,5 +1,7 @@
 use proptest::prelude::*;
 
+use std::path::PathBuf;
+
 use super::*;
 
 const BANKS: &str = r#"
