@@ -67,6 +67,8 @@ pub mod probe;
 mod retries;
 pub mod revocation;
 pub mod rotation;
+#[cfg(feature = "test-util")]
+pub mod test_util;
 mod tls;
 mod transport_error;
 pub mod vault;
