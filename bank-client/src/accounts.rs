@@ -17,6 +17,8 @@ use crate::checks::Held;
 use crate::error::Error;
 use crate::exchange::UnderConsent;
 use crate::pages::{Entry, TransactionFilter, entries};
+#[cfg(feature = "sqlite")]
+use crate::pages::{PageOf, pages};
 
 /// What a consent opens at a bank. [`Bank::with_consent`] makes one.
 ///
@@ -170,6 +172,29 @@ impl AccountInformation {
                 .url(&["v1", "card-accounts", id, "transactions"]),
         );
         entries::<CardTransactionsResponse>(self.under.clone(), self.held.by_card(id), url)
+    }
+
+    /// The same, with the bank's pages left whole.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn transaction_pages(
+        &self,
+        id: &str,
+        filter: &TransactionFilter,
+    ) -> BoxStream<'static, Result<PageOf<Transaction>, Error>> {
+        let url = filter.apply(self.bank().url(&["v1", "accounts", id, "transactions"]));
+        pages::<TransactionsResponse>(self.under.clone(), self.held.by(id), url)
+    }
+
+    /// The same, with the bank's pages left whole.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn card_transaction_pages(
+        &self,
+        id: &str,
+        filter: &TransactionFilter,
+    ) -> BoxStream<'static, Result<PageOf<CardTransaction>, Error>> {
+        let segments = ["v1", "card-accounts", id, "transactions"];
+        let url = filter.apply(self.bank().url(&segments));
+        pages::<CardTransactionsResponse>(self.under.clone(), self.held.by_card(id), url)
     }
 }
 

@@ -140,6 +140,7 @@ impl Error {
             ErrorKind::Timeout { .. }
             | ErrorKind::Unreachable { .. }
             | ErrorKind::Interrupted { .. }
+            | ErrorKind::NotAsked { .. }
             | ErrorKind::CircuitOpen { .. } => true,
             kind => matches!(kind.status(), Some(429 | 502..=504)),
         }

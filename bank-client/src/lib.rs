@@ -52,6 +52,7 @@ mod breaker;
 mod call;
 mod checks;
 mod connections;
+pub mod consent_manager;
 mod consents;
 pub mod credentials;
 pub mod directory;
@@ -67,6 +68,9 @@ pub mod probe;
 mod retries;
 pub mod revocation;
 pub mod rotation;
+pub mod store;
+#[cfg(feature = "sqlite")]
+pub mod sync;
 #[cfg(feature = "test-util")]
 pub mod test_util;
 mod tls;

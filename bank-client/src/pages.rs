@@ -212,3 +212,45 @@ impl<T> Reading<T> {
         Ok(())
     }
 }
+
+/// A page of a list, as the bank cut it.
+#[cfg(feature = "sqlite")]
+#[derive(Debug)]
+pub(crate) struct PageOf<T> {
+    pub(crate) pending: Vec<T>,
+    pub(crate) booked: Vec<T>,
+}
+
+/// The pages of the list that starts at `url`. One is read when it is asked for.
+#[cfg(feature = "sqlite")]
+pub(crate) fn pages<P: TransactionPage>(
+    from: UnderConsent,
+    held: Option<Currency>,
+    url: Url,
+) -> BoxStream<'static, Result<PageOf<P::Item>, Error>> {
+    let start = Reading {
+        from,
+        held,
+        next: Some(url),
+        read: HashSet::new(),
+        ready: VecDeque::new(),
+    };
+    try_unfold(start, |mut reading| async move {
+        let Some(url) = reading.next.take() else {
+            return Ok(None);
+        };
+        reading.turn::<P>(url).await?;
+        let mut page = PageOf {
+            pending: Vec::new(),
+            booked: Vec::new(),
+        };
+        for entry in reading.ready.drain(..) {
+            match entry {
+                Entry::Pending(entry) => page.pending.push(entry),
+                Entry::Booked(entry) => page.booked.push(entry),
+            }
+        }
+        Ok(Some((page, reading)))
+    })
+    .boxed()
+}

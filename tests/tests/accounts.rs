@@ -394,8 +394,28 @@ async fn wrong_parameters_are_named() {
             "400 FORMAT_ERROR dateFrom",
         ),
         (
-            "bookingStatus=both&deltaList=true&dateFrom=2026-01-01",
-            "400 PARAMETER_NOT_SUPPORTED deltaList",
+            "bookingStatus=both&deltaList=false",
+            "400 FORMAT_ERROR dateFrom",
+        ),
+        (
+            "bookingStatus=both&deltaList=1",
+            "400 FORMAT_ERROR deltaList",
+        ),
+        (
+            "bookingStatus=both&deltaList=true&entryReferenceFrom=T0000001",
+            "400 PARAMETER_NOT_CONSISTENT deltaList",
+        ),
+        (
+            "bookingStatus=both&entryReferenceFrom=",
+            "400 FORMAT_ERROR entryReferenceFrom",
+        ),
+        (
+            "bookingStatus=both&entryReferenceFrom=none",
+            "400 RESOURCE_UNKNOWN entryReferenceFrom",
+        ),
+        (
+            "entryReferenceFrom=T0000001",
+            "400 FORMAT_ERROR bookingStatus",
         ),
     ] {
         assert_eq!(

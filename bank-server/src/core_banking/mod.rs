@@ -84,10 +84,31 @@ pub struct TransactionQuery {
     pub to: NaiveDate,
     /// Booked, pending or both.
     pub status: BookingStatus,
+    /// A delta report: of the booked ones only what arrived after this place, in the reverse order of arrival; of the
+    /// pending ones all. Only a system that [has deltas](CoreBanking::has_deltas) is asked so.
+    pub since: Option<Arrival>,
     /// Only what comes after this place; `None`: from the start.
     pub after: Option<PageKey>,
     /// At most so many; at least 1.
     pub limit: usize,
+}
+
+/// A place in the order in which entries came to an account: the greater, the later, whatever day they are booked under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Arrival(pub i64);
+
+impl Arrival {
+    /// Before whatever came.
+    pub const BEFORE_ALL: Self = Self(i64::MIN);
+}
+
+/// A booked entry, as far as delta reports need it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrived {
+    /// When it came.
+    pub place: Arrival,
+    /// Its booking date.
+    pub date: NaiveDate,
 }
 
 /// A place in an account's list of transactions: pending ones first, then booked ones, each from the newest to the
@@ -98,7 +119,8 @@ pub struct PageKey {
     pub booked: bool,
     /// Booking date, or the day of entry.
     pub date: NaiveDate,
-    /// Order within the day; the greater, the newer. Never two alike in one account.
+    /// Order within the day; the greater, the newer. Never two alike in one account. Where there are delta reports, it is
+    /// the order of [`Arrival`].
     pub sequence: i64,
 }
 
@@ -111,6 +133,8 @@ pub struct Page<T> {
     pub booked: Vec<T>,
     /// Where the next page starts, if there is one.
     pub next: Option<PageKey>,
+    /// Of a delta report: the latest booked one on this page.
+    pub newest: Option<Arrival>,
 }
 
 /// The core banking system did not answer.
@@ -157,6 +181,23 @@ pub trait CoreBanking: Send + Sync + 'static {
         account: &AccountId,
         query: &TransactionQuery,
     ) -> Result<Page<CardTransaction>, CoreBankingError>;
+
+    /// Whether the system keeps the order in which entries come to an account, and can tell what is new. As it is here:
+    /// no, and TPPs are told that there are no delta reports.
+    fn has_deltas(&self) -> bool {
+        false
+    }
+
+    /// When the booked entry of that reference came to the account: of a payment account by its `entryReference`, of a
+    /// card account by its `cardTransactionId`. Of several, the earliest.
+    async fn arrival_of(
+        &self,
+        account: &AccountId,
+        reference: &str,
+    ) -> Result<Option<Arrived>, CoreBankingError> {
+        let _ = (account, reference);
+        Ok(None)
+    }
 
     /// A page of those transactions of a payment account in whose names and purposes a text occurs, without regard to
     /// case. There can be fewer than `limit`, or none, and still a next page: one call looks through so much and no more.

@@ -31,6 +31,7 @@ impl<T: Searchable> Search<T> {
                 pending: Vec::new(),
                 booked: Vec::new(),
                 next: None,
+                newest: None,
             },
             over: false,
         }
@@ -148,6 +149,7 @@ mod tests {
             from: date,
             to: date,
             status: BookingStatus::Both,
+            since: None,
             after: (start > 0).then(|| key(start - 1)),
             limit,
         };
@@ -167,6 +169,7 @@ mod tests {
                 pending: Vec::new(),
                 booked: (from..to).map(entry).collect(),
                 next: (to < length).then(|| key(to - 1)),
+                newest: None,
             });
         }
         let found = search.found();

@@ -19,6 +19,7 @@ use crate::store::Database;
 use crate::store::connections::Connections;
 use crate::store::consents::Consents;
 use crate::store::sessions::Sessions;
+use crate::store::reports::Reports;
 use crate::store::usage::Usage;
 use crate::store::vault::Vault;
 use crate::transport::trust::Trust;
@@ -85,6 +86,7 @@ impl Rooms {
         Ok(Xs2a {
             consents: Consents::new(self.database.clone()),
             usage: Usage::new(self.database.clone()),
+            reports: Reports::new(self.database.clone()),
             rules: config.consent.rules(),
             authorisations: self.authorisations.clone(),
             approving: Approving {

@@ -8,6 +8,7 @@ pub mod connections;
 pub mod consents;
 pub mod credentials;
 pub mod given;
+pub mod reports;
 pub mod sessions;
 mod tpps;
 pub mod usage;

@@ -134,8 +134,10 @@ pub(super) async fn balances(
     params(
         ("account-id" = String, Path), ("X-Request-ID" = String, Header), ("Consent-ID" = String, Header),
         ("PSU-IP-Address" = Option<String>, Header),
-        ("dateFrom" = String, Query, description = "First day, YYYY-MM-DD"),
+        ("dateFrom" = Option<String>, Query, description = "First day, YYYY-MM-DD; required, unless a delta report is asked for"),
         ("dateTo" = Option<String>, Query, description = "Last day; today, if absent"),
+        ("entryReferenceFrom" = Option<String>, Query, max_length = 35, description = "A delta report: all pending ones, and what was booked after the entry of this reference"),
+        ("deltaList" = Option<bool>, Query, description = "A delta report: all pending ones, and what was booked after the last delta report to you; read it to its last page"),
         ("bookingStatus" = shared_types::transaction::BookingStatus, Query),
         ("withBalance" = Option<bool>, Query),
         ("pageSize" = Option<u32>, Query, minimum = 1, maximum = 500, description = "Transactions on a page"),
@@ -143,7 +145,7 @@ pub(super) async fn balances(
     ),
     responses(
         (status = 200, body = TransactionsResponse),
-        (status = 400, description = "FORMAT_ERROR, PARAMETER_NOT_SUPPORTED, PERIOD_INVALID, CONSENT_UNKNOWN", body = TppMessages),
+        (status = 400, description = "FORMAT_ERROR, PARAMETER_NOT_CONSISTENT, PARAMETER_NOT_SUPPORTED, PERIOD_INVALID, RESOURCE_UNKNOWN, CONSENT_UNKNOWN", body = TppMessages),
         (status = 401, description = "CONSENT_INVALID, CONSENT_EXPIRED", body = TppMessages),
         (status = 404, description = "RESOURCE_UNKNOWN", body = TppMessages),
     )
@@ -154,17 +156,17 @@ pub(super) async fn transactions(
     request: HttpRequest,
 ) -> Result<Json<TransactionsResponse>, ApiError> {
     let today = reading.state.calendar.today();
-    let mut list = Parameters::of(&request)?.list(today, &reading.state.limits)?;
+    let list = Parameters::of(&request)?.list(today, &reading.state.limits)?;
     let account = reading.account(&id, payment, list.with_balance).await?;
     account.require_transactions()?;
-    let started = reading.turn(&mut list, &account.id)?;
+    let mut listing = reading.turn(list, &account.id).await?;
     let page = reading
         .state
         .core
-        .transactions(&account.id, &list.query)
+        .transactions(&account.id, &listing.query)
         .await?;
 
-    if list.page.is_none() {
+    if listing.first {
         reading
             .count(
                 Resource::Transactions(&account.id),
@@ -172,10 +174,13 @@ pub(super) async fn transactions(
             )
             .await?;
     }
+    reading
+        .hand_out(&mut listing, &account.id, page.next, page.newest)
+        .await?;
     let path = path_of(&account.id.0);
     let path_of_list = format!("{path}/transactions");
     let links = Links::new().with("account", path);
-    let links = reading.page_links(links, &path_of_list, &account.id, &list, started, page.next);
+    let links = reading.page_links(links, &path_of_list, &account.id, &listing, page.next);
     let with_details = |transaction: Transaction| Transaction {
         links: transaction.transaction_id.as_ref().map(|id| {
             Links::new().with(
@@ -185,7 +190,7 @@ pub(super) async fn transactions(
         }),
         ..transaction
     };
-    let status = list.query.status;
+    let status = listing.query.status;
     let report = AccountReport {
         booked: status
             .wants_booked()

@@ -99,6 +99,28 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, MessageCode::ResourceUnknown, text)
     }
 
+    /// No booked entry of that reference in this account. One that is too old to be shown is answered alike.
+    ///
+    /// The standard has `RESOURCE_UNKNOWN` with 404 for what a path names, and with 400 for what anything else does.
+    pub(crate) fn unknown_reference() -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            MessageCode::ResourceUnknown,
+            "there is no booked entry of that reference in this account, or it is too old; use dateFrom",
+        )
+        .at("entryReferenceFrom")
+    }
+
+    /// Two parameters that do not go together.
+    pub(crate) fn not_consistent(path: impl Into<String>, text: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            MessageCode::ParameterNotConsistent,
+            text,
+        )
+        .at(path)
+    }
+
     /// With no customer present, the resource was read as often as the consent allows.
     pub(crate) fn read_too_often(limit: u32) -> Self {
         Self::new(

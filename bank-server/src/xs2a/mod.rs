@@ -12,6 +12,7 @@ mod card_accounts;
 mod consents;
 mod door;
 mod error;
+mod listing;
 mod next_steps;
 mod openapi;
 mod pages;
@@ -35,6 +36,7 @@ use crate::consent::ConsentRules;
 use crate::consent::authorisation::Authorisations;
 use crate::core_banking::CoreBanking;
 use crate::store::consents::Consents;
+use crate::store::reports::Reports;
 use crate::store::usage::Usage;
 use crate::store::vault::Vault;
 use crate::transport::certificate_header::CertificateHeader;
@@ -58,6 +60,7 @@ pub struct RequestLimits {
 pub(crate) struct Xs2a {
     pub(crate) consents: Consents,
     pub(crate) usage: Usage,
+    pub(crate) reports: Reports,
     pub(crate) rules: ConsentRules,
     pub(crate) authorisations: Authorisations,
     pub(crate) approving: Approving,

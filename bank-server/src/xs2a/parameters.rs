@@ -12,6 +12,9 @@ use crate::core_banking::TransactionQuery;
 /// Parameters of a request, at most; no operation knows more than seven.
 const MOST: usize = 32;
 
+/// The standard's longest `entryReference`.
+const LONGEST_REFERENCE: usize = 35;
+
 /// The query of a request, each name at most once. Names nobody asks for are ignored.
 #[derive(Debug)]
 pub(super) struct Parameters(Vec<(String, String)>);
@@ -61,14 +64,6 @@ impl Parameters {
 
     /// What `GET …/transactions` asks for.
     pub(super) fn list(&self, today: NaiveDate, limits: &RequestLimits) -> Result<List, ApiError> {
-        for delta in ["entryReferenceFrom", "deltaList"] {
-            if self.get(delta).is_some() {
-                return Err(ApiError::not_supported(
-                    delta,
-                    "this bank has no delta reports; use dateFrom",
-                ));
-            }
-        }
         let status = match self.get("bookingStatus") {
             Some("booked") => BookingStatus::Booked,
             Some("pending") => BookingStatus::Pending,
@@ -92,16 +87,12 @@ impl Parameters {
                 ));
             }
         };
-        let from = self
-            .date("dateFrom")?
-            .ok_or_else(|| ApiError::format("dateFrom", "the parameter is required"))?;
-        let to = self.date("dateTo")?.unwrap_or(today);
-        if from > to {
-            return Err(ApiError::period(
-                "dateFrom",
-                "dateFrom must not be after dateTo, nor after today without one",
-            ));
-        }
+        let delta = self.delta()?;
+        // With a delta report the standard lets us ignore the period, which could hide some of what is new.
+        let (from, to) = match delta {
+            Some(_) => (today, today),
+            None => self.period(today)?,
+        };
         let limit = match self.get("pageSize").map(str::parse::<usize>) {
             None => limits.page,
             Some(Ok(size)) if (1..=limits.largest_page).contains(&size) => size,
@@ -117,16 +108,69 @@ impl Parameters {
             from,
             to,
             status,
+            since: None,
             after: None,
             limit,
         };
         let page = self.get("page").map(str::to_owned);
         Ok(List {
             query,
+            delta,
             // Balances come with the first page, which is counted.
             with_balance: self.with_balance()? && page.is_none(),
             page,
         })
+    }
+
+    fn period(&self, today: NaiveDate) -> Result<(NaiveDate, NaiveDate), ApiError> {
+        let from = self
+            .date("dateFrom")?
+            .ok_or_else(|| ApiError::format("dateFrom", "the parameter is required"))?;
+        let to = self.date("dateTo")?.unwrap_or(today);
+        if from > to {
+            return Err(ApiError::period(
+                "dateFrom",
+                "dateFrom must not be after dateTo, nor after today without one",
+            ));
+        }
+        Ok((from, to))
+    }
+
+    fn delta(&self) -> Result<Option<Delta>, ApiError> {
+        let after_last = self.truth("deltaList")?;
+        match self.get("entryReferenceFrom") {
+            Some(_) if after_last => Err(ApiError::not_consistent(
+                "deltaList",
+                "ask for what is new in one way: entryReferenceFrom or deltaList",
+            )),
+            Some(reference) if (1..=LONGEST_REFERENCE).contains(&reference.chars().count()) => {
+                Ok(Some(Delta::AfterEntry(reference.to_owned())))
+            }
+            Some(_) => Err(ApiError::format(
+                "entryReferenceFrom",
+                format!("expected 1 to {LONGEST_REFERENCE} characters"),
+            )),
+            None => Ok(after_last.then_some(Delta::AfterLastReport)),
+        }
+    }
+}
+
+/// What a delta report is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Delta {
+    /// `entryReferenceFrom`: what arrived after the booked entry of this reference.
+    AfterEntry(String),
+    /// `deltaList`: what arrived after the TPP's last report.
+    AfterLastReport,
+}
+
+impl Delta {
+    /// The parameter that asks for it.
+    pub(super) const fn parameter(&self) -> &'static str {
+        match self {
+            Self::AfterEntry(_) => "entryReferenceFrom",
+            Self::AfterLastReport => "deltaList",
+        }
     }
 }
 
@@ -134,6 +178,8 @@ impl Parameters {
 #[derive(Debug)]
 pub(super) struct List {
     pub(super) query: TransactionQuery,
+    /// Asks for what is new, instead of a period.
+    pub(super) delta: Option<Delta>,
     pub(super) with_balance: bool,
     /// The token of a page that is not the first.
     pub(super) page: Option<String>,

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use actix_web::dev::Payload;
 use actix_web::http::header::HeaderName;
 use actix_web::{FromRequest, HttpRequest, web};
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::NaiveDate;
 use futures::future::LocalBoxFuture;
 use shared_types::account::{AccountReference, Balance};
 use shared_types::consent::ConsentStatus;
@@ -14,10 +14,8 @@ use shared_types::link::Links;
 use super::Xs2a;
 use super::door::Caller;
 use super::error::ApiError;
-use super::pages::{self, Walk};
-use super::parameters::List;
 use crate::consent::{Allowance, Resource, allowance, standing};
-use crate::core_banking::{AccountId, AccountKind, PageKey, TransactionQuery};
+use crate::core_banking::{AccountId, AccountKind};
 use crate::store::consents::{Consent, Grant};
 use crate::store::usage::Shown;
 
@@ -151,83 +149,6 @@ impl Reading {
     pub(super) fn first_day(&self) -> NaiveDate {
         let (now, today) = (self.state.calendar.now(), self.state.calendar.today());
         self.state.rules.first_day(&self.consent, now, today)
-    }
-
-    /// Turns to the page that a list of an account's transactions is asked for, and says when its first page was read:
-    /// now, if this is the first.
-    pub(super) fn turn(
-        &self,
-        list: &mut List,
-        account: &AccountId,
-    ) -> Result<DateTime<Utc>, ApiError> {
-        let (now, first_day) = (self.state.calendar.now(), self.first_day());
-        // On later pages too: a list that was begun in time is not a way to old transactions for ever.
-        if list.query.from < first_day {
-            let minutes = self.state.rules.history.num_minutes();
-            return Err(ApiError::period(
-                "dateFrom",
-                format!(
-                    "transactions before {first_day} can be read within {minutes} minutes after the customer has \
-                     authenticated; ask for later ones, or for a new consent"
-                ),
-            ));
-        }
-        let Some(token) = &list.page else {
-            return Ok(now);
-        };
-        let opened = pages::open(
-            &self.state.vault,
-            &self.consent.id,
-            &account.0,
-            &list.query,
-            token,
-            now,
-        );
-        let (place, started) = opened.ok_or_else(|| {
-            ApiError::format(
-                "page",
-                "not a page of this list, or older than an hour; start again with the first page",
-            )
-        })?;
-        list.query.after = Some(place);
-        Ok(started)
-    }
-
-    /// `first`, and `next` where there is more, for the transactions of that account, listed at `path`.
-    pub(super) fn page_links(
-        &self,
-        links: Links,
-        path: &str,
-        account: &AccountId,
-        list: &List,
-        started: DateTime<Utc>,
-        next: Option<PageKey>,
-    ) -> Links {
-        let TransactionQuery {
-            from,
-            to,
-            status,
-            limit,
-            ..
-        } = &list.query;
-        let status = status.as_str();
-        let query =
-            format!("{path}?dateFrom={from}&dateTo={to}&bookingStatus={status}&pageSize={limit}");
-        let balance = if list.with_balance {
-            "&withBalance=true"
-        } else {
-            ""
-        };
-        let links = links.with("first", format!("{query}{balance}"));
-        let Some(next) = next else { return links };
-        let walk = Walk {
-            consent: &self.consent.id,
-            account: &account.0,
-            query: &list.query,
-            started,
-        };
-        let token = walk.token(&self.state.vault, next);
-        links.with("next", format!("{query}&page={token}"))
     }
 
     async fn open<'a, D>(

@@ -4,11 +4,14 @@ use std::fmt::Write as _;
 
 use sqlx::{Any, Connection as _, Transaction};
 
-/// Rows in one statement; six values each stay well below what a database takes.
+/// Rows in one statement; seven values each stay well below what a database takes.
 const FULL: usize = 100;
 
+/// Values in a row.
+const VALUES: usize = 7;
+
 const INSERT: &str =
-    "INSERT INTO entry (account, booked, date, sequence, transaction_id, details) VALUES ";
+    "INSERT INTO entry (account, booked, date, sequence, transaction_id, reference, details) VALUES ";
 
 /// One row of the table `entry`, and the line it came from.
 #[derive(Debug)]
@@ -21,6 +24,7 @@ pub(super) struct Row {
     pub(super) date: String,
     pub(super) sequence: i64,
     pub(super) transaction_id: String,
+    pub(super) reference: Option<String>,
     pub(super) details: String,
 }
 
@@ -104,8 +108,8 @@ fn is_known(error: &sqlx::Error) -> bool {
 async fn insert(rows: &[Row], sql: &mut Transaction<'_, Any>) -> Result<(), sqlx::Error> {
     let mut text = INSERT.to_owned();
     for index in 0..rows.len() {
-        let numbers: Vec<String> = (1..=6)
-            .map(|number| format!("${}", index * 6 + number))
+        let numbers: Vec<String> = (1..=VALUES)
+            .map(|number| format!("${}", index * VALUES + number))
             .collect();
         let comma = if index == 0 { "" } else { ", " };
         // Writing to a String cannot fail.
@@ -120,6 +124,7 @@ async fn insert(rows: &[Row], sql: &mut Transaction<'_, Any>) -> Result<(), sqlx
             .bind(row.date.clone())
             .bind(row.sequence)
             .bind(row.transaction_id.clone())
+            .bind(row.reference.clone())
             .bind(row.details.clone())
     });
     bound.execute(&mut **sql).await.map(|_| ())

@@ -145,6 +145,8 @@ struct Import {
 /// What both kinds of transaction have in common.
 struct Entry<'a> {
     id: Option<&'a str>,
+    /// By which a TPP can name it, once it is booked.
+    reference: Option<&'a str>,
     id_path: &'static str,
     booking_date: Option<NaiveDate>,
     amount: Amount,
@@ -322,6 +324,7 @@ impl Import {
         }
         let entry = Entry {
             id: details.transaction_id.as_ref().map(Text::as_str),
+            reference: details.entry_reference.as_ref().map(Text::as_str),
             id_path: "transaction.details.transactionId",
             booking_date: details.booking_date,
             amount: details.transaction_amount,
@@ -338,6 +341,7 @@ impl Import {
         let details = &record.details;
         let entry = Entry {
             id: details.card_transaction_id.as_ref().map(Text::as_str),
+            reference: details.card_transaction_id.as_ref().map(Text::as_str),
             id_path: "card-transaction.details.cardTransactionId",
             booking_date: details.booking_date,
             amount: details.transaction_amount,
@@ -380,6 +384,10 @@ impl Import {
             date: date.to_string(),
             sequence: self.count(kind, record.account, entry, card)?,
             transaction_id: id.to_owned(),
+            reference: entry
+                .reference
+                .filter(|_| entry.booking_date.is_some())
+                .map(str::to_owned),
             details: self.json(&record.details)?,
         };
         self.batch.push(row, &mut self.sql).await?;

@@ -22,7 +22,7 @@ use sqlx::any::AnyRow;
 pub use self::import::{ImportError, Imported, import};
 use self::world::from_json;
 use super::{
-    Account, AccountId, AccountKind, CoreBanking, CoreBankingError, Page, PageKey, PsuId,
+    Account, AccountId, AccountKind, Arrival, Arrived, CoreBanking, CoreBankingError, Page, PageKey, PsuId,
     TransactionQuery,
 };
 use crate::store::{Database, StoreError};
@@ -103,7 +103,15 @@ impl Ledger {
             let room = (query.limit + 1).saturating_sub(entries.len());
             if wanted && room > 0 {
                 let after = query.after.filter(|after| after.booked == booked);
-                entries.extend(self.part(account, query, booked, after, room).await?);
+                let part = match query.since {
+                    Some(since) if booked => {
+                        let before = after.map_or(i64::MAX, |after| after.sequence);
+                        self.arrivals(account, query.from, (since, Arrival(before)), room)
+                            .await?
+                    }
+                    _ => self.part(account, query, booked, after, room).await?,
+                };
+                entries.extend(part);
             }
         }
         let more = entries.len() > query.limit;
@@ -113,6 +121,10 @@ impl Ledger {
         } else {
             None
         };
+        let newest = entries
+            .iter()
+            .find(|(key, _)| key.booked && query.since.is_some())
+            .map(|(key, _)| Arrival(key.sequence));
         let (booked, pending): (Vec<_>, Vec<_>) =
             entries.into_iter().partition(|(key, _)| key.booked);
         let details =
@@ -121,7 +133,28 @@ impl Ledger {
             pending: details(pending),
             booked: details(booked),
             next,
+            newest,
         })
+    }
+
+    /// Booked entries that arrived between two places, the latest first: one look-up by index.
+    async fn arrivals<D: DeserializeOwned>(
+        &self,
+        account: &AccountId,
+        from: NaiveDate,
+        between: (Arrival, Arrival),
+        room: usize,
+    ) -> Result<Vec<(PageKey, D)>, CoreBankingError> {
+        let rows = sqlx::query(ARRIVALS)
+            .bind(account.0.clone())
+            .bind(between.0.0)
+            .bind(between.1.0)
+            .bind(from.to_string())
+            .bind(i64::try_from(room).unwrap_or(i64::MAX))
+            .fetch_all(self.database.pool())
+            .await
+            .map_err(failed)?;
+        rows.iter().map(|row| entry(row, true)).collect()
     }
 
     async fn part<D: DeserializeOwned>(
@@ -150,23 +183,17 @@ impl Ledger {
         .fetch_all(self.database.pool())
         .await
         .map_err(failed)?;
-        rows.iter()
-            .map(|row| {
-                let date: String = row.try_get("date").map_err(failed)?;
-                let date: NaiveDate = date.parse().map_err(|_| corrupt("entry.date"))?;
-                let sequence = row.try_get("sequence").map_err(failed)?;
-                Ok((
-                    PageKey {
-                        booked,
-                        date,
-                        sequence,
-                    },
-                    json(row, "details", "entry.details")?,
-                ))
-            })
-            .collect()
+        rows.iter().map(|row| entry(row, booked)).collect()
     }
 }
+
+/// The order of an entry's number is that of its arrival: see the migration.
+const ARRIVALS: &str = "SELECT date, sequence, details FROM entry \
+    WHERE account = $1 AND booked = 1 AND sequence > $2 AND sequence < $3 AND date >= $4 \
+    ORDER BY sequence DESC LIMIT $5";
+
+const ARRIVAL: &str = "SELECT date, sequence FROM entry WHERE account = $1 AND reference = $2 AND booked = 1 \
+    ORDER BY sequence LIMIT 1";
 
 #[async_trait]
 impl CoreBanking for Ledger {
@@ -237,6 +264,47 @@ impl CoreBanking for Ledger {
     ) -> Result<Page<CardTransaction>, CoreBankingError> {
         self.page(account, query).await
     }
+
+    fn has_deltas(&self) -> bool {
+        true
+    }
+
+    async fn arrival_of(
+        &self,
+        account: &AccountId,
+        reference: &str,
+    ) -> Result<Option<Arrived>, CoreBankingError> {
+        let row = sqlx::query(ARRIVAL)
+            .bind(account.0.clone())
+            .bind(reference.to_owned())
+            .fetch_optional(self.database.pool())
+            .await
+            .map_err(failed)?;
+        row.map(|row| {
+            let (date, sequence) = place(&row)?;
+            Ok(Arrived {
+                place: Arrival(sequence),
+                date,
+            })
+        })
+        .transpose()
+    }
+}
+
+fn entry<D: DeserializeOwned>(row: &AnyRow, booked: bool) -> Result<(PageKey, D), CoreBankingError> {
+    let (date, sequence) = place(row)?;
+    let key = PageKey {
+        booked,
+        date,
+        sequence,
+    };
+    Ok((key, json(row, "details", "entry.details")?))
+}
+
+fn place(row: &AnyRow) -> Result<(NaiveDate, i64), CoreBankingError> {
+    let date: String = row.try_get("date").map_err(failed)?;
+    let date = date.parse().map_err(|_| corrupt("entry.date"))?;
+    Ok((date, row.try_get("sequence").map_err(failed)?))
 }
 
 fn account(row: &AnyRow) -> Result<Account, CoreBankingError> {

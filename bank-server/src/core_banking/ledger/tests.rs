@@ -267,6 +267,7 @@ async fn pages_of_any_size_and_status_give_every_entry_once_in_one_order() {
                 from: day(2),
                 to: day(9),
                 status,
+                since: None,
                 after: None,
                 limit,
             };
@@ -288,5 +289,100 @@ async fn pages_of_any_size_and_status_give_every_entry_once_in_one_order() {
                 "{status:?}, pages of {limit}"
             );
         }
+    }
+}
+
+/// What a delta report after that place says, in pages of any size: pending ones, then booked ones.
+async fn delta(ledger: &Ledger, since: Arrival, from: NaiveDate, limit: usize) -> Vec<String> {
+    let mut query = TransactionQuery {
+        from,
+        to: NaiveDate::from_ymd_opt(9999, 12, 31).unwrap(),
+        status: BookingStatus::Both,
+        since: Some(since),
+        after: None,
+        limit,
+    };
+    let mut ids = Vec::new();
+    let mut newest = None;
+    loop {
+        let account = AccountId(ACCOUNT.to_owned());
+        let page = ledger.transactions(&account, &query).await.unwrap();
+        assert!(page.booked.len() + page.pending.len() <= limit);
+        assert_eq!(page.newest.is_some(), !page.booked.is_empty());
+        newest = newest.max(page.newest);
+        let entries = page.pending.iter().chain(&page.booked);
+        ids.extend(entries.map(|entry| entry.transaction_id.as_ref().unwrap().to_string()));
+        query.after = page.next;
+        if page.next.is_none() {
+            let latest = ids.iter().filter_map(|id| id.parse().ok());
+            let booked = latest.filter(|id: &i64| id % 5 != 0).max();
+            assert_eq!(newest, booked.map(Arrival), "the numbers are those of arrival");
+            return ids;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_delta_report_has_what_arrived_later_and_all_that_is_pending() {
+    let scene = Scene::set().await;
+    import(&scene.database, many(43).as_bytes()).await.unwrap();
+    let ledger = Ledger::new(scene.database.clone());
+    let long_ago = NaiveDate::from_ymd_opt(2020, 1, 1).unwrap();
+    let pending = ["40", "35", "30", "25", "20", "15", "10", "5"];
+    for (since, booked) in [(43, vec![]), (40, vec!["43", "42", "41"]), (38, vec!["43", "42", "41", "39"])] {
+        let expected = [&pending[..], &booked[..]].concat();
+        for limit in [500, 1, 2, 3, 7, 8, 9, 10, 11] {
+            let found = delta(&ledger, Arrival(since), long_ago, limit).await;
+            assert_eq!(found, expected, "after {since}, pages of {limit}");
+        }
+    }
+    let all = delta(&ledger, Arrival::BEFORE_ALL, long_ago, 7).await;
+    assert_eq!(all.len(), 43);
+    // The tenth of January and later ones.
+    let recent = delta(&ledger, Arrival::BEFORE_ALL, NaiveDate::from_ymd_opt(2026, 1, 10).unwrap(), 7).await;
+    assert_eq!(recent, ["40", "43", "42", "41", "39", "38", "37", "36"]);
+}
+
+#[tokio::test]
+async fn a_reference_is_that_of_a_booked_entry_of_its_account() {
+    let scene = Scene::set().await;
+    let mut lines = example();
+    lines[3] = lines[3].replace("\"transactionId\":\"1\"", "\"transactionId\":\"1\",\"entryReference\":\"R/1\"");
+    lines[4] = lines[4].replace("\"transactionId\":\"2\"", "\"transactionId\":\"2\",\"entryReference\":\"R/1\"");
+    lines[5] = lines[5].replace("\"transactionId\":\"3\"", "\"transactionId\":\"3\",\"entryReference\":\"R/3\"");
+    import(&scene.database, lines.join("\n").as_bytes()).await.unwrap();
+    let ledger = Ledger::new(scene.database.clone());
+    for (account, reference, place) in [
+        (ACCOUNT, "R/1", Some(1)), // of two, the earlier
+        (ACCOUNT, "R/3", None),    // pending
+        (ACCOUNT, "1", None),      // the id of a transaction
+        (CARD, "1", Some(1)),      // by which a card's are named
+        (CARD, "R/1", None),
+    ] {
+        let account = AccountId(account.to_owned());
+        let found = ledger.arrival_of(&account, reference).await.unwrap();
+        assert_eq!(found.map(|arrived| arrived.place), place.map(Arrival), "{reference}");
+    }
+}
+
+#[tokio::test]
+async fn a_delta_report_is_one_look_up_by_index() {
+    let scene = Scene::set().await;
+    for (statement, index) in [
+        (super::ARRIVALS, "INDEX entry_by_arrival (account=? AND booked=? AND sequence>? AND sequence<?)"),
+        (super::ARRIVAL, "INDEX entry_by_reference (account=? AND reference=?)"),
+    ] {
+        let statement = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
+        let plan = sqlx::query(statement)
+            .bind("account")
+            .bind(1)
+            .bind(2)
+            .bind("2026-01-01")
+            .bind(10)
+            .fetch_all(scene.database.pool())
+            .await
+            .unwrap();
+        let plan: Vec<String> = plan.iter().map(|row| row.get("detail")).collect();
+        assert!(plan[0].contains(index), "{plan:?}");
     }
 }

@@ -102,6 +102,7 @@ async fn find(
         from: query.from.date.unwrap_or(NaiveDate::MIN).max(LONG_AGO),
         to: query.to.date.unwrap_or(today).min(FAR_AHEAD),
         status: BookingStatus::Both,
+        since: None,
         after: query.after,
         limit: PAGE,
     };

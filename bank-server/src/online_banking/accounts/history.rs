@@ -49,6 +49,7 @@ impl History {
             from: first,
             to: today,
             status: BookingStatus::Booked,
+            since: None,
             after: None,
             limit: PAGE,
         };

@@ -330,6 +330,7 @@ async fn own_part<'a>(state: &'a OnlineBanking, customer: &Customer) -> Result<P
         from: first_day(today),
         to: today,
         status: BookingStatus::Both,
+        since: None,
         after: None,
         limit: NEWEST,
     };

@@ -1,0 +1,332 @@
+//! Keeping a local copy of accounts, balances and transactions.
+//!
+//! A [`LocalCopy`] is a file; a [`Sync`] brings it up to date for one connection, which is what the program calls a consent
+//! at a bank. The first run reads everything, as far back as the bank gives it; later runs read what is new, in the way
+//! that the bank offers:
+//!
+//! | the bank has | later runs ask for |
+//! |---|---|
+//! | `entryReferenceFrom` | what came after the newest entry that is known |
+//! | `deltaList` alone | what came after the bank's last report |
+//! | neither, or it refuses | the last days once more ([`Sync::overlap_days`]) |
+//!
+//! **Nothing double.** An entry is known by its `entryReference`, else by its `transactionId`, else by all that it says of
+//! itself and its number among equals. **Nothing lost**, at whichever point the program dies: every page is one transaction
+//! of the database; a run that breaks off has done no harm, and the next one starts its walk again. What a bank tells only
+//! once (`deltaList`) is noted as lost before it is asked for, and until it is here: after a crash the last days are read
+//! once more. **Nothing kept that is gone**: what the bank does not give any more is removed, but only by a walk that was
+//! read whole, and only in the days it went through.
+//!
+//! A pending entry that is booked is recognised: the booked one says [since when](CopiedEntry::pending_since) it was seen
+//! pending. Accounts that a consent does not open any more stay, and are [marked](CopiedAccount::gone).
+//!
+//! ```no_run
+//! use bank_client::AccountInformation;
+//! use bank_client::directory::Delta;
+//! use bank_client::sync::{LocalCopy, Period, Sync};
+//! use bank_client::vault::Vault;
+//! use futures::TryStreamExt as _;
+//!
+//! # async fn example(under: AccountInformation, vault: Vault) -> Result<(), Box<dyn std::error::Error>> {
+//! let copy = LocalCopy::open("accounts.db", vault).await?;
+//! let sync = Sync::new(&copy, "bank-b").delta(Some(Delta::EntryReference));
+//! let report = sync.run(&under, |_| ()).await?;
+//! println!("{} new entries", report.new());
+//! for account in copy.accounts("bank-b").await? {
+//!     let mut entries = copy.transactions(account.key, Period::default());
+//!     while let Some(entry) = entries.try_next().await? {
+//!         println!("{}", entry.day);
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+mod account;
+mod accounts;
+mod copy;
+mod plan;
+mod reading;
+mod row;
+#[cfg(test)]
+mod tests;
+mod window;
+
+use self::account::Reading;
+use self::accounts::{Given, Listed};
+pub use self::copy::{CopyError, LocalCopy};
+pub use self::plan::Way;
+use self::plan::Wishes;
+pub use self::reading::{
+    CopiedAccount, CopiedBalance, CopiedDetails, CopiedEntry, CopiedTransaction, Period,
+};
+use self::window::Moment;
+use crate::accounts::AccountInformation;
+use crate::directory::Delta;
+use crate::error::Error;
+
+/// An account in a copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AccountKey(pub(crate) i64);
+
+/// Brings a copy up to date for one connection.
+#[derive(Debug, Clone)]
+pub struct Sync {
+    copy: LocalCopy,
+    key: String,
+    wishes: Wishes,
+}
+
+/// How far a run has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Progress {
+    /// The accounts are known; so many are to be read.
+    Accounts {
+        /// How many.
+        count: usize,
+    },
+    /// A page of an account's transactions is in the copy.
+    Page {
+        /// The account.
+        account: AccountKey,
+        /// Which of the accounts it is, from 0.
+        number: usize,
+        /// Pages of this account so far.
+        pages: u64,
+        /// Their entries.
+        entries: u64,
+    },
+    /// An account is done, or has failed.
+    Done {
+        /// The account.
+        account: AccountKey,
+        /// Which of the accounts it is, from 0.
+        number: usize,
+        /// Whether all of it was read.
+        complete: bool,
+    },
+}
+
+/// Why something was not synchronised. What was written before stays.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SyncError {
+    /// The bank did not give it.
+    #[error(transparent)]
+    Bank(#[from] Error),
+    /// The copy could not be read or written.
+    #[error(transparent)]
+    Copy(#[from] CopyError),
+    /// Another run for the same account began after this one.
+    #[error("another run for the same account began meanwhile, and goes on")]
+    Overtaken,
+}
+
+/// What a run did.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Report {
+    /// Account by account, in the bank's order.
+    pub accounts: Vec<AccountReport>,
+    /// Accounts that were not in the copy before.
+    pub new_accounts: u64,
+    /// Accounts that the consent does not open any more.
+    pub gone_accounts: u64,
+    /// Balances that have changed.
+    pub balances_changed: u64,
+    /// Why a list of accounts could not be read. What is in the copy of that kind stays as it is.
+    pub failures: Vec<Error>,
+}
+
+/// What a run did for one account.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct AccountReport {
+    /// The account.
+    pub account: AccountKey,
+    /// A card account.
+    pub card: bool,
+    /// The way in which its transactions were asked for in the end. `None`: the consent does not open them.
+    pub way: Option<Way>,
+    /// Pages that were read.
+    pub pages: u64,
+    /// Entries on them.
+    pub entries: u64,
+    /// Entries that were not in the copy before.
+    pub new: u64,
+    /// Entries of which the bank says something else now.
+    pub changed: u64,
+    /// Entries that the bank does not give any more.
+    pub removed: u64,
+    /// Booked entries that were recognised as pending ones of before.
+    pub matched: u64,
+    /// Why it is not known whether some pending entries are still there.
+    pub pending_unknown: Option<Error>,
+    /// Why it was not read whole.
+    pub failure: Option<SyncError>,
+}
+
+impl Sync {
+    /// For the connection that the program knows by that key: the id of a bank, or of a consent's life at it.
+    #[must_use]
+    pub fn new(copy: &LocalCopy, key: impl Into<String>) -> Self {
+        Self {
+            copy: copy.clone(),
+            key: key.into(),
+            wishes: Wishes {
+                delta: None,
+                history_days: 730,
+                overlap_days: 14,
+                page_size: None,
+            },
+        }
+    }
+
+    /// How the bank tells what is new, if it does.
+    #[must_use]
+    pub fn delta(mut self, delta: Option<Delta>) -> Self {
+        self.wishes.delta = delta;
+        self
+    }
+
+    /// How far back the first run asks. Default: 730 days. A bank that refuses is asked for 90.
+    #[must_use]
+    pub fn history_days(mut self, days: u32) -> Self {
+        self.wishes.history_days = days;
+        self
+    }
+
+    /// How many days before the last run are read once more, where the bank cannot tell what is new: an entry that is
+    /// booked later than that under an earlier day is not found. Default: 14.
+    #[must_use]
+    pub fn overlap_days(mut self, days: u32) -> Self {
+        self.wishes.overlap_days = days;
+        self
+    }
+
+    /// Entries on a page. Default: as the bank likes.
+    #[must_use]
+    pub fn page_size(mut self, entries: usize) -> Self {
+        self.wishes.page_size = Some(entries);
+        self
+    }
+
+    /// Reads the accounts, their balances, and what is new of their transactions.
+    ///
+    /// It fails if there are no accounts to be had, or the copy cannot be written. What fails for one account alone is told
+    /// in its [report](AccountReport::failure), and the others are read.
+    pub async fn run(
+        &self,
+        under: &AccountInformation,
+        mut progress: impl FnMut(Progress) + Send,
+    ) -> Result<Report, SyncError> {
+        let now = under.bank().inner.clock.now();
+        let moment = Moment {
+            now: now.timestamp(),
+            today: now.date_naive(),
+        };
+        let mut report = Report::default();
+        let accounts = self.accounts(under, moment, &mut report).await?;
+        progress(Progress::Accounts {
+            count: accounts.len(),
+        });
+        for (number, (account, given)) in accounts.into_iter().enumerate() {
+            let mut done = AccountReport::of(account, given.card);
+            if given.opens_transactions() {
+                let reading = Reading {
+                    copy: &self.copy,
+                    lists: under,
+                    account,
+                    card: given.card,
+                    resource: given.resource(),
+                    wishes: self.wishes,
+                    moment,
+                };
+                let mut page = |pages, entries| {
+                    progress(Progress::Page {
+                        account,
+                        number,
+                        pages,
+                        entries,
+                    });
+                };
+                match reading.read(&mut done, &mut page).await {
+                    Err(SyncError::Copy(error)) => return Err(error.into()),
+                    outcome => done.failure = outcome.err(),
+                }
+            }
+            progress(Progress::Done {
+                account,
+                number,
+                complete: done.failure.is_none(),
+            });
+            report.accounts.push(done);
+        }
+        Ok(report)
+    }
+
+    async fn accounts(
+        &self,
+        under: &AccountInformation,
+        moment: Moment,
+        report: &mut Report,
+    ) -> Result<Vec<(AccountKey, Given)>, SyncError> {
+        let Listed { payment, card } = accounts::list(under).await;
+        let mut all = Vec::new();
+        for (card, given) in [(false, payment), (true, card)] {
+            let given = match given {
+                Ok(given) => given,
+                Err(error) => {
+                    report.failures.push(error);
+                    continue;
+                }
+            };
+            let stored = self
+                .copy
+                .store_accounts(&self.key, card, &given, moment.now)
+                .await?;
+            report.new_accounts += stored.new;
+            report.gone_accounts += stored.gone;
+            report.balances_changed += stored.balances_changed;
+            all.extend(stored.keys.into_iter().zip(given));
+        }
+        // Neither list came: there is nothing to go on with.
+        if report.failures.len() == 2 {
+            return Err(report.failures.swap_remove(0).into());
+        }
+        Ok(all)
+    }
+}
+
+impl AccountReport {
+    fn of(account: AccountKey, card: bool) -> Self {
+        Self {
+            account,
+            card,
+            way: None,
+            pages: 0,
+            entries: 0,
+            new: 0,
+            changed: 0,
+            removed: 0,
+            matched: 0,
+            pending_unknown: None,
+            failure: None,
+        }
+    }
+}
+
+impl Report {
+    /// Entries that were not in the copy before.
+    #[must_use]
+    pub fn new(&self) -> u64 {
+        self.accounts.iter().map(|account| account.new).sum()
+    }
+
+    /// Whether all that the consent opens was read to the end.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.failures.is_empty() && self.accounts.iter().all(|account| account.failure.is_none())
+    }
+}

@@ -1,0 +1,302 @@
+//! What is in the copy.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _, try_unfold};
+use serde::de::DeserializeOwned;
+use shared_types::account::{AccountDetails, Balance};
+use shared_types::card_account::{CardAccountDetails, CardTransaction};
+use shared_types::transaction::Transaction;
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
+
+use super::AccountKey;
+use super::accounts::Kept;
+use super::copy::{CopyError, LocalCopy, about_entry};
+
+/// Entries that are read at a time.
+const AT_ONCE: i64 = 200;
+
+/// An account in the copy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CopiedAccount {
+    /// By which its balances and transactions are asked for.
+    pub key: AccountKey,
+    /// What the bank says of it, its `resourceId` included; balances and links are not kept with it.
+    pub details: CopiedDetails,
+    /// When it was first seen.
+    pub first_seen: DateTime<Utc>,
+    /// Since when the consent does not open it any more. What was copied until then is still here.
+    pub gone: Option<DateTime<Utc>>,
+    /// When its transactions were last read to the end.
+    pub synced: Option<DateTime<Utc>>,
+    /// The first day of which all transactions are here.
+    pub since: Option<NaiveDate>,
+}
+
+/// The two kinds of account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CopiedDetails {
+    /// A payment account.
+    Payment(Box<AccountDetails>),
+    /// A card account.
+    Card(Box<CardAccountDetails>),
+}
+
+/// A balance in the copy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CopiedBalance {
+    /// When it was first seen so.
+    pub at: DateTime<Utc>,
+    /// Whether it is what the bank last said.
+    pub current: bool,
+    /// What the bank says.
+    pub balance: Balance,
+}
+
+/// A transaction in the copy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CopiedEntry {
+    /// Booked, or pending.
+    pub booked: bool,
+    /// The day of booking; where there is none, the nearest day that is known.
+    pub day: NaiveDate,
+    /// When it was first seen so.
+    pub first_seen: DateTime<Utc>,
+    /// Of a booked one that was seen pending before: since when.
+    pub pending_since: Option<DateTime<Utc>>,
+    /// What the bank says of it; links are not kept.
+    pub transaction: CopiedTransaction,
+}
+
+/// The two kinds of transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CopiedTransaction {
+    /// Of a payment account.
+    Payment(Box<Transaction>),
+    /// Of a card account.
+    Card(Box<CardTransaction>),
+}
+
+/// Which transactions are wanted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Period {
+    /// First day; without it, from the beginning.
+    pub from: Option<NaiveDate>,
+    /// Last day; without it, to the end.
+    pub to: Option<NaiveDate>,
+}
+
+impl LocalCopy {
+    /// The connections of which there is something, by the keys they were synchronised under.
+    pub async fn connections(&self) -> Result<Vec<String>, CopyError> {
+        let rows = sqlx::query("SELECT DISTINCT connection FROM account ORDER BY connection")
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter()
+            .map(|row| Ok(row.try_get("connection")?))
+            .collect()
+    }
+
+    /// The accounts of a connection: in the bank's order, payment accounts first, and at the end those that are gone.
+    pub async fn accounts(&self, key: &str) -> Result<Vec<CopiedAccount>, CopyError> {
+        let rows = sqlx::query(
+            "SELECT id, card, details, first_seen, gone, synced, since FROM account WHERE connection = ? \
+             ORDER BY gone IS NOT NULL, card, position, id",
+        )
+        .bind(key)
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(|row| self.account(row)).collect()
+    }
+
+    fn account(&self, row: &SqliteRow) -> Result<CopiedAccount, CopyError> {
+        let id: i64 = row.try_get("id")?;
+        let kept: Kept = self.opened(row, &format!("account/{id}"), "account.details")?;
+        let corrupt = |_| CopyError::Corrupt {
+            what: "account.details",
+        };
+        let details = if row.try_get("card")? {
+            let mut details: Box<CardAccountDetails> =
+                serde_json::from_value(kept.details).map_err(corrupt)?;
+            details.resource_id = Some(kept.resource);
+            CopiedDetails::Card(details)
+        } else {
+            let mut details: Box<AccountDetails> =
+                serde_json::from_value(kept.details).map_err(corrupt)?;
+            details.resource_id = Some(kept.resource);
+            CopiedDetails::Payment(details)
+        };
+        Ok(CopiedAccount {
+            key: AccountKey(id),
+            details,
+            first_seen: time(row.try_get("first_seen")?)?,
+            gone: row.try_get::<Option<i64>, _>("gone")?.map(time).transpose()?,
+            synced: row.try_get::<Option<i64>, _>("synced")?.map(time).transpose()?,
+            since: row.try_get::<Option<String>, _>("since")?.map(|text| day(&text)).transpose()?,
+        })
+    }
+
+    /// What the bank last said of an account's balances.
+    pub async fn balances(&self, account: AccountKey) -> Result<Vec<CopiedBalance>, CopyError> {
+        let rows = sqlx::query(
+            "SELECT slot, at, current, details FROM balance WHERE account = ? AND current = 1 ORDER BY slot",
+        )
+        .bind(account.0)
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(|row| self.balance(account, row)).collect()
+    }
+
+    /// All that was said of an account's balances, the oldest first. Each stands once for the time in which it did not
+    /// change.
+    pub fn balance_history(
+        &self,
+        account: AccountKey,
+    ) -> BoxStream<'_, Result<CopiedBalance, CopyError>> {
+        sqlx::query(
+            "SELECT slot, at, current, details FROM balance WHERE account = ? ORDER BY at, slot",
+        )
+        .bind(account.0)
+        .fetch(&self.pool)
+        .map(move |row| self.balance(account, &row?))
+        .boxed()
+    }
+
+    fn balance(&self, account: AccountKey, row: &SqliteRow) -> Result<CopiedBalance, CopyError> {
+        let (slot, at): (String, i64) = (row.try_get("slot")?, row.try_get("at")?);
+        let about = format!("balance/{}/{slot}/{at}", account.0);
+        Ok(CopiedBalance {
+            at: time(at)?,
+            current: row.try_get("current")?,
+            balance: self.opened(row, &about, "balance.details")?,
+        })
+    }
+
+    /// An account's transactions: pending ones first, then booked ones, each from the newest to the oldest.
+    pub fn transactions(
+        &self,
+        account: AccountKey,
+        period: Period,
+    ) -> BoxStream<'_, Result<CopiedEntry, CopyError>> {
+        let start = Some(Place {
+            booked: false,
+            day: text(period.to, "9999-12-31"),
+            place: i64::MAX,
+            id: i64::MAX,
+        });
+        let from = text(period.from, "0000-01-01");
+        try_unfold(start, move |next| {
+            let from = from.clone();
+            async move {
+                let Some(place) = next else {
+                    return Ok::<_, CopyError>(None);
+                };
+                let (entries, next) = self.entries(account, &from, period, place).await?;
+                let entries = futures::stream::iter(entries.into_iter().map(Ok::<_, CopyError>));
+                Ok(Some((entries, next)))
+            }
+        })
+        .try_flatten()
+        .boxed()
+    }
+
+    async fn entries(
+        &self,
+        account: AccountKey,
+        from: &str,
+        period: Period,
+        place: Place,
+    ) -> Result<(Vec<CopiedEntry>, Option<Place>), CopyError> {
+        let rows = sqlx::query(
+            "SELECT e.id, e.booked, e.identity, e.day, e.place, e.first_seen, e.pending_since, e.booked_as, \
+             e.details, a.card FROM entry e JOIN account a ON a.id = e.account \
+             WHERE e.account = ? AND e.booked = ? AND e.day >= ? AND (e.day, e.place, e.id) < (?, ?, ?) \
+             ORDER BY e.day DESC, e.place DESC, e.id DESC LIMIT ?",
+        )
+        .bind(account.0)
+        .bind(place.booked)
+        .bind(from)
+        .bind(&place.day)
+        .bind(place.place)
+        .bind(place.id)
+        .bind(AT_ONCE)
+        .fetch_all(&self.pool)
+        .await?;
+        let next = match rows.last() {
+            Some(row) => Some(Place {
+                booked: place.booked,
+                day: row.try_get("day")?,
+                place: row.try_get("place")?,
+                id: row.try_get("id")?,
+            }),
+            None if place.booked => None,
+            None => Some(Place {
+                booked: true,
+                day: text(period.to, "9999-12-31"),
+                place: i64::MAX,
+                id: i64::MAX,
+            }),
+        };
+        let mut entries = Vec::with_capacity(rows.len());
+        for row in &rows {
+            // It is here as a booked one already.
+            if row.try_get::<Option<i64>, _>("booked_as")?.is_none() {
+                entries.push(self.entry(account, row)?);
+            }
+        }
+        Ok((entries, next))
+    }
+
+    fn entry(&self, account: AccountKey, row: &SqliteRow) -> Result<CopiedEntry, CopyError> {
+        let booked = row.try_get("booked")?;
+        let identity: Vec<u8> = row.try_get("identity")?;
+        let about = about_entry(account.0, booked, &identity);
+        let transaction = if row.try_get("card")? {
+            CopiedTransaction::Card(self.opened(row, &about, "entry.details")?)
+        } else {
+            CopiedTransaction::Payment(self.opened(row, &about, "entry.details")?)
+        };
+        let since: Option<i64> = row.try_get("pending_since")?;
+        Ok(CopiedEntry {
+            booked,
+            day: day(&row.try_get::<String, _>("day")?)?,
+            first_seen: time(row.try_get("first_seen")?)?,
+            pending_since: since.map(time).transpose()?,
+            transaction,
+        })
+    }
+
+    fn opened<T: DeserializeOwned>(
+        &self,
+        row: &SqliteRow,
+        about: &str,
+        what: &'static str,
+    ) -> Result<T, CopyError> {
+        let sealed: Vec<u8> = row.try_get("details")?;
+        let plain = self.vault.open(about, &sealed)?;
+        serde_json::from_slice(&plain).map_err(|_| CopyError::Corrupt { what })
+    }
+}
+
+/// A place in the list of an account's entries.
+struct Place {
+    booked: bool,
+    day: String,
+    place: i64,
+    id: i64,
+}
+
+fn text(day: Option<NaiveDate>, otherwise: &str) -> String {
+    day.map_or_else(|| otherwise.to_owned(), |day| day.to_string())
+}
+
+fn day(text: &str) -> Result<NaiveDate, CopyError> {
+    text.parse().map_err(|_| CopyError::Corrupt { what: "a day" })
+}
+
+fn time(seconds: i64) -> Result<DateTime<Utc>, CopyError> {
+    DateTime::from_timestamp(seconds, 0).ok_or(CopyError::Corrupt { what: "a time" })
+}

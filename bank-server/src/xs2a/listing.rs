@@ -1,0 +1,198 @@
+//! Lists of transactions: of a period, or of what is new, and from page to page.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use shared_types::link::Links;
+use url::form_urlencoded::byte_serialize;
+
+use super::error::ApiError;
+use super::pages::{Mark, Walk};
+use super::parameters::{Delta, List};
+use super::reading::Reading;
+use crate::core_banking::{AccountId, Arrival, PageKey, TransactionQuery};
+
+/// A delta report has no last day: what is booked for a later one has arrived.
+const FAR_AHEAD: Option<NaiveDate> = NaiveDate::from_ymd_opt(9999, 12, 31);
+
+/// A list, turned to the page that is asked for.
+pub(super) struct Listing {
+    /// What to ask the core banking system for.
+    pub(super) query: TransactionQuery,
+    /// Whether this is the list's first page, which is counted.
+    pub(super) first: bool,
+    delta: Option<Delta>,
+    with_balance: bool,
+    /// What was asked for, as it stands in the links of its pages.
+    asked: String,
+    started: DateTime<Utc>,
+    /// Of a delta report: the newest booked entry on the pages before.
+    newest: Option<Arrival>,
+}
+
+impl Reading {
+    /// Turns to the page that a list of an account's transactions is asked for.
+    pub(super) async fn turn(
+        &self,
+        list: List,
+        account: &AccountId,
+    ) -> Result<Listing, ApiError> {
+        let (now, first_day) = (self.state.calendar.now(), self.first_day());
+        let List {
+            mut query,
+            delta,
+            with_balance,
+            page,
+        } = list;
+        let asked = asked(&query, delta.as_ref());
+        // On later pages too: a list that was begun in time is not a way to old transactions for ever.
+        if let Some(delta) = &delta {
+            if !self.state.core.has_deltas() {
+                return Err(ApiError::not_supported(
+                    delta.parameter(),
+                    "this bank has no delta reports; use dateFrom",
+                ));
+            }
+            query.from = first_day;
+            query.to = FAR_AHEAD.unwrap_or(query.to);
+        } else if query.from < first_day {
+            let minutes = self.state.rules.history.num_minutes();
+            return Err(ApiError::period(
+                "dateFrom",
+                format!(
+                    "transactions before {first_day} can be read within {minutes} minutes after the customer has \
+                     authenticated; ask for later ones, or for a new consent"
+                ),
+            ));
+        }
+        let mut listing = Listing {
+            query,
+            first: page.is_none(),
+            delta,
+            with_balance,
+            asked,
+            started: now,
+            newest: None,
+        };
+        match (&page, &listing.delta) {
+            (Some(token), _) => {
+                let mark = self
+                    .walk(&listing, account)
+                    .open(&self.state.vault, token, now)
+                    .ok_or_else(|| {
+                        ApiError::format(
+                            "page",
+                            "not a page of this list, or older than an hour; start again with the first page",
+                        )
+                    })?;
+                listing.query.after = Some(mark.place);
+                listing.query.since = mark.since;
+                listing.started = mark.started;
+                listing.newest = mark.newest;
+            }
+            (None, Some(delta)) => {
+                listing.query.since = Some(self.start(delta, account, first_day).await?);
+            }
+            (None, None) => {}
+        }
+        Ok(listing)
+    }
+
+    /// After which place a delta report starts.
+    async fn start(
+        &self,
+        delta: &Delta,
+        account: &AccountId,
+        first_day: NaiveDate,
+    ) -> Result<Arrival, ApiError> {
+        match delta {
+            Delta::AfterEntry(reference) => self
+                .state
+                .core
+                .arrival_of(account, reference)
+                .await?
+                // One that is too old to be shown now is answered like one that never was.
+                .filter(|arrived| arrived.date >= first_day)
+                .map(|arrived| arrived.place)
+                .ok_or_else(ApiError::unknown_reference),
+            Delta::AfterLastReport => {
+                let last = self.state.reports.last(&self.consent, account).await?;
+                Ok(last.unwrap_or(Arrival::BEFORE_ALL))
+            }
+        }
+    }
+
+    /// Notes how far the TPP was told what is new, once the last page of the report is handed out.
+    pub(super) async fn hand_out(
+        &self,
+        listing: &mut Listing,
+        account: &AccountId,
+        next: Option<PageKey>,
+        newest: Option<Arrival>,
+    ) -> Result<(), ApiError> {
+        listing.newest = listing.newest.max(newest);
+        if let (Some(Delta::AfterLastReport), None, Some(reached)) =
+            (&listing.delta, next, listing.newest)
+        {
+            self.state
+                .reports
+                .note(&self.consent, account, reached)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// `first`, and `next` where there is more, for the transactions of that account, listed at `path`.
+    pub(super) fn page_links(
+        &self,
+        links: Links,
+        path: &str,
+        account: &AccountId,
+        listing: &Listing,
+        next: Option<PageKey>,
+    ) -> Links {
+        let query = format!("{path}?{}", listing.asked);
+        let balance = if listing.with_balance {
+            "&withBalance=true"
+        } else {
+            ""
+        };
+        let links = links.with("first", format!("{query}{balance}"));
+        let Some(place) = next else { return links };
+        let mark = Mark {
+            place,
+            started: listing.started,
+            since: listing.query.since,
+            newest: listing.newest,
+        };
+        let token = self.walk(listing, account).token(&self.state.vault, &mark);
+        links.with("next", format!("{query}&page={token}"))
+    }
+
+    fn walk<'a>(&'a self, listing: &'a Listing, account: &'a AccountId) -> Walk<'a> {
+        Walk {
+            consent: &self.consent.id,
+            account: &account.0,
+            asked: &listing.asked,
+        }
+    }
+}
+
+/// What was asked for, as the parameters of a link.
+fn asked(query: &TransactionQuery, delta: Option<&Delta>) -> String {
+    let TransactionQuery {
+        from,
+        to,
+        status,
+        limit,
+        ..
+    } = query;
+    let what = match delta {
+        None => format!("dateFrom={from}&dateTo={to}"),
+        Some(Delta::AfterEntry(reference)) => {
+            let reference: String = byte_serialize(reference.as_bytes()).collect();
+            format!("entryReferenceFrom={reference}")
+        }
+        Some(Delta::AfterLastReport) => "deltaList=true".to_owned(),
+    };
+    let status = status.as_str();
+    format!("{what}&bookingStatus={status}&pageSize={limit}")
+}
