@@ -68,9 +68,11 @@ pub mod probe;
 mod retries;
 pub mod revocation;
 pub mod rotation;
+pub mod store;
 #[cfg(feature = "sqlite")]
 pub mod sync;
-pub mod store;
+#[cfg(feature = "test-util")]
+pub mod test_util;
 mod tls;
 mod transport_error;
 pub mod vault;
