@@ -12,3 +12,22 @@ pub(crate) fn interface(text: &str) -> Result<Url, ConfigurationError> {
         .filter(|url| url.password().is_none() && url.query().is_none() && url.fragment().is_none())
         .ok_or_else(|| ConfigurationError::Url(text.to_owned()))
 }
+
+/// Why a link is not followed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Astray {
+    /// It is not a URL.
+    NotAUrl,
+    /// It leads to another host, port or scheme.
+    Foreign(Url),
+}
+
+/// Where a bank's link leads, if it stays with the bank whose interface is at `base`.
+pub(crate) fn follow(base: &Url, link: &str) -> Result<Url, Astray> {
+    let url = base.join(link).map_err(|_| Astray::NotAUrl)?;
+    if url.origin() == base.origin() {
+        Ok(url)
+    } else {
+        Err(Astray::Foreign(url))
+    }
+}

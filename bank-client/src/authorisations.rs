@@ -175,7 +175,7 @@ pub enum NextStep {
 
 impl NextStep {
     /// The step that the links lead to; of several, the one that leads furthest.
-    fn of(links: &Links, status: Option<ScaStatus>) -> Self {
+    pub(crate) fn of(links: &Links, status: Option<ScaStatus>) -> Self {
         if status.is_some_and(ScaStatus::is_final) {
             return Self::Nothing;
         }

@@ -7,7 +7,7 @@ use reqwest::Url;
 use shared_types::eidas::OrganisationId;
 use shared_types::trust::Anchors;
 
-use crate::address::interface;
+use crate::address::{Astray, follow, interface};
 use crate::connections::{Connections, Setup};
 use crate::credentials::Credentials;
 use crate::environment::{Clock, Randomness, SystemClock, SystemRandomness};
@@ -196,19 +196,12 @@ impl Bank {
 
     /// Where a link leads, if it stays with the bank.
     pub(crate) fn follow(&self, link: &str) -> Result<Url, Error> {
-        let url = self.inner.base.join(link).map_err(|_| {
-            self.error(ErrorKind::Malformed {
-                path: "_links".to_owned(),
-                reason: "a link is not a URL".to_owned(),
-            })
-        })?;
-        if url.origin() == self.inner.base.origin() {
-            Ok(url)
-        } else {
-            Err(self.error(ErrorKind::ForeignLink {
+        follow(&self.inner.base, link).map_err(|astray| match astray {
+            Astray::NotAUrl => self.malformed("_links", "a link is not a URL"),
+            Astray::Foreign(url) => self.error(ErrorKind::ForeignLink {
                 link: url.to_string(),
-            }))
-        }
+            }),
+        })
     }
 
     /// The connections; new ones, if the certificates of those that are open may no longer be believed.

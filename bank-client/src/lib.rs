@@ -51,16 +51,20 @@ pub mod blocking;
 mod connections;
 mod consents;
 pub mod credentials;
+pub mod directory;
 pub mod environment;
 mod error;
 mod exchange;
 pub mod files;
+#[cfg(any(fuzzing, test))]
+pub mod fuzzing;
 mod pages;
 pub mod probe;
 pub mod revocation;
 pub mod rotation;
 mod tls;
 mod transport_error;
+pub mod vault;
 
 pub use self::accounts::AccountInformation;
 pub use self::bank::{Bank, BankBuilder, ConfigurationError, Limits};

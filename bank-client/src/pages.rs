@@ -13,13 +13,18 @@ use shared_types::transaction::{BookingStatus, Transaction, TransactionsResponse
 use crate::error::{Error, ErrorKind};
 use crate::exchange::UnderConsent;
 
-/// Which transactions are wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Which transactions are wanted: those of a period, or what is new (a delta report, where the bank has them).
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TransactionFilter {
-    /// First day.
-    pub from: NaiveDate,
+    /// First day; the standard wants it, unless a delta report is asked for.
+    pub from: Option<NaiveDate>,
     /// Last day; without it, the bank's today.
     pub to: Option<NaiveDate>,
+    /// A delta report: what came to the account after the booked entry of this reference.
+    pub entry_reference_from: Option<String>,
+    /// A delta report: what came to the account after the last report that we got. The bank remembers which that was, so
+    /// that an answer which does not reach us is not given again.
+    pub delta_list: bool,
     /// Booked, pending or both.
     pub booking_status: BookingStatus,
     /// Balances along with the first page, where the consent opens them.
@@ -31,10 +36,37 @@ pub struct TransactionFilter {
 impl TransactionFilter {
     /// Booked and pending transactions from that day on.
     #[must_use]
-    pub const fn since(from: NaiveDate) -> Self {
+    pub fn since(from: NaiveDate) -> Self {
         Self {
-            from,
+            from: Some(from),
+            ..Self::without_limits()
+        }
+    }
+
+    /// Booked and pending transactions that came after the booked entry of that reference (`entryReferenceFrom`).
+    #[must_use]
+    pub fn after_entry(reference: impl Into<String>) -> Self {
+        Self {
+            entry_reference_from: Some(reference.into()),
+            ..Self::without_limits()
+        }
+    }
+
+    /// Booked and pending transactions that came after the bank's last report to us (`deltaList`).
+    #[must_use]
+    pub fn after_last_report() -> Self {
+        Self {
+            delta_list: true,
+            ..Self::without_limits()
+        }
+    }
+
+    fn without_limits() -> Self {
+        Self {
+            from: None,
             to: None,
+            entry_reference_from: None,
+            delta_list: false,
             booking_status: BookingStatus::Both,
             with_balance: false,
             page_size: None,
@@ -44,9 +76,17 @@ impl TransactionFilter {
     pub(crate) fn apply(&self, mut url: Url) -> Url {
         {
             let mut query = url.query_pairs_mut();
-            query.append_pair("dateFrom", &self.from.to_string());
+            if let Some(from) = self.from {
+                query.append_pair("dateFrom", &from.to_string());
+            }
             if let Some(to) = self.to {
                 query.append_pair("dateTo", &to.to_string());
+            }
+            if let Some(reference) = &self.entry_reference_from {
+                query.append_pair("entryReferenceFrom", reference);
+            }
+            if self.delta_list {
+                query.append_pair("deltaList", "true");
             }
             query.append_pair("bookingStatus", self.booking_status.as_str());
             if self.with_balance {

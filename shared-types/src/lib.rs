@@ -11,7 +11,7 @@
 //! | [`account`], [`card_account`], [`transaction`] | account information |
 //! | [`consent`], [`authorisation`] | the customer's permission, and how it is given |
 //! | [`message`] | errors: `tppMessages` and their codes |
-//! | [`money`], [`iban`], [`text`], [`link`] | the words these are made of |
+//! | [`money`], [`iban`], [`bic`], [`text`], [`link`] | the words these are made of |
 //! | [`decode`] | JSON to types, with the path of a fault |
 //! | [`trust`] | may this certificate chain come in? |
 //! | [`revocation`] | was one of its certificates withdrawn? |
@@ -22,6 +22,7 @@
 pub mod account;
 pub mod alert;
 pub mod authorisation;
+pub mod bic;
 pub mod card_account;
 pub mod certificate;
 pub mod consent;

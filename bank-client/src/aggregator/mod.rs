@@ -196,17 +196,20 @@ impl Aggregator {
         &self,
         filter: &TransactionFilter,
     ) -> BoxStream<'static, FromAccount<Entry<Transaction>>> {
-        let filter = *filter;
-        run(self, move |course, handed| async move {
-            course
-                .each_account(false, &handed, |account, id| {
-                    let (course, handed) = (&course, &handed);
-                    async move {
-                        let entries = course.handle().transactions(&id, &filter);
-                        course.read(&account, entries, handed).await;
-                    }
-                })
-                .await;
+        let filter = filter.clone();
+        run(self, move |course, handed| {
+            let filter = filter.clone();
+            async move {
+                course
+                    .each_account(false, &handed, |account, id| {
+                        let (course, handed, filter) = (&course, &handed, &filter);
+                        async move {
+                            let entries = course.handle().transactions(&id, filter);
+                            course.read(&account, entries, handed).await;
+                        }
+                    })
+                    .await;
+            }
         })
     }
 }

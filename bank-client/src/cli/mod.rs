@@ -151,11 +151,10 @@ async fn transactions(
 ) -> Result<String, Failure> {
     let under = under(bank, &asked.consent);
     let filter = TransactionFilter {
-        from: asked.from,
         to: asked.to,
         booking_status: asked.status.into(),
-        with_balance: false,
         page_size: asked.page_size,
+        ..TransactionFilter::since(asked.from)
     };
     if asked.card {
         let listed = listed(under.card_transactions(&asked.account, &filter)).await?;

@@ -1,0 +1,216 @@
+//! What a directory says of one bank.
+
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Deserializer, de};
+use shared_types::authorisation::ScaApproach;
+use shared_types::bic::Bic;
+use shared_types::eidas::OrganisationId;
+use shared_types::trust::{AnchorError, Anchors};
+
+use super::id::BankId;
+use crate::address::interface;
+use crate::bank::{Bank, BankBuilder};
+use crate::credentials::Credentials;
+
+/// One bank of a directory.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct BankEntry {
+    /// By what programs call it.
+    pub id: BankId,
+    /// By what people call it.
+    #[serde(deserialize_with = "name")]
+    pub name: String,
+    /// Its BIC.
+    pub bic: Option<Bic>,
+    /// The codes by which its accounts are known within its country, as they stand in an IBAN.
+    #[serde(default, deserialize_with = "bank_codes")]
+    pub bank_codes: Vec<String>,
+    /// Its country, by two capital letters.
+    #[serde(deserialize_with = "country")]
+    pub country: String,
+    /// Where its XS2A interface is.
+    #[serde(deserialize_with = "address")]
+    pub url: String,
+    /// Its organisation id: no other server will do.
+    pub organisation: OrganisationId,
+    /// Files with the certification authorities that are believed about it, as PEM. Of a directory that was read from a
+    /// file, the paths are those to open; in the file, they are taken from its folder.
+    #[serde(deserialize_with = "anchors")]
+    pub anchors: Vec<PathBuf>,
+    /// The ways in which its customers can approve, if that is known.
+    #[serde(default, deserialize_with = "approaches")]
+    pub sca_approaches: Vec<ScaApproach>,
+    /// What it limits, as far as that is known.
+    #[serde(default)]
+    pub limits: BankLimits,
+}
+
+/// What a bank limits. Nothing is known of what is absent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct BankLimits {
+    /// How many days back its transactions can be read.
+    #[serde(deserialize_with = "days")]
+    pub history_days: Option<u32>,
+    /// How often a day each resource can be read without the customer.
+    #[serde(deserialize_with = "days")]
+    pub calls_a_day: Option<u32>,
+    /// For how many days it gives a consent at most.
+    #[serde(deserialize_with = "days")]
+    pub consent_days: Option<u32>,
+    /// How it can be asked for what is new.
+    pub delta: Option<Delta>,
+}
+
+/// How a bank can be asked for transactions that are new since the last time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Delta {
+    /// From the last one that is known (`entryReferenceFrom`).
+    EntryReference,
+    /// Since the last time (`deltaList`): the bank remembers.
+    DeltaList,
+}
+
+/// Why an entry of a directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EntryError {
+    /// A file with anchors cannot be read.
+    #[error("{}: {error}", path.display())]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// A file with anchors holds none.
+    #[error("{} {error}", path.display())]
+    Anchors {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: AnchorError,
+    },
+}
+
+impl BankEntry {
+    /// Starts a handle for the bank, with its name, and the anchors as their files are now.
+    pub fn bank(&self, credentials: &Credentials) -> Result<BankBuilder, EntryError> {
+        let mut certificates = Vec::new();
+        for path in &self.anchors {
+            let wrong = |error| EntryError::Anchors {
+                path: path.clone(),
+                error,
+            };
+            let pem = std::fs::read(path).map_err(|error| EntryError::Unreadable {
+                path: path.clone(),
+                error,
+            })?;
+            let read = Anchors::from_pem(&pem).map_err(wrong)?;
+            certificates.extend_from_slice(read.certificates());
+        }
+        let anchors = Anchors::new(certificates).map_err(|error| EntryError::Anchors {
+            path: PathBuf::new(),
+            error,
+        })?;
+        let organisation = self.organisation.clone();
+        let handle = Bank::builder(&self.url, organisation, anchors, credentials.clone());
+        Ok(handle.name(&self.name))
+    }
+
+    /// Has the paths start at that folder.
+    pub(super) fn root(&mut self, folder: &Path) {
+        for path in &mut self.anchors {
+            *path = folder.join(&*path);
+        }
+    }
+}
+
+/// The longest name, in characters.
+const LONGEST_NAME: usize = 140;
+
+fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    let good = !name.trim().is_empty()
+        && name.chars().count() <= LONGEST_NAME
+        && !name.chars().any(char::is_control);
+    let wanted = "a name is 1 to 140 characters, none of them a control character";
+    good.then_some(name)
+        .ok_or_else(|| de::Error::custom(wanted))
+}
+
+fn country<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let country = String::deserialize(deserializer)?;
+    let good = country.len() == 2 && country.bytes().all(|byte| byte.is_ascii_uppercase());
+    let wanted = "a country is two capital letters";
+    good.then_some(country)
+        .ok_or_else(|| de::Error::custom(wanted))
+}
+
+fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let url = String::deserialize(deserializer)?;
+    interface(&url).map_err(de::Error::custom)?;
+    Ok(url)
+}
+
+fn bank_codes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    /// One code.
+    #[derive(Deserialize)]
+    #[serde(transparent)]
+    struct Code(#[serde(deserialize_with = "code")] String);
+
+    fn code<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+        let code = String::deserialize(deserializer)?;
+        let good = (1..=10).contains(&code.len())
+            && code
+                .bytes()
+                .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
+        let wanted = "a bank code is 1 to 10 digits or capital letters, without blanks";
+        good.then_some(code)
+            .ok_or_else(|| de::Error::custom(wanted))
+    }
+
+    let codes = Vec::<Code>::deserialize(deserializer)?;
+    Ok(codes.into_iter().map(|code| code.0).collect())
+}
+
+fn anchors<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf>, D::Error> {
+    let anchors = Vec::<PathBuf>::deserialize(deserializer)?;
+    if anchors.is_empty() {
+        return Err(de::Error::custom(
+            "without anchors no bank is believed: name at least one file",
+        ));
+    }
+    Ok(anchors)
+}
+
+fn approaches<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ScaApproach>, D::Error> {
+    /// As configurations write it.
+    #[derive(Deserialize)]
+    #[serde(rename_all = "kebab-case")]
+    enum Written {
+        Redirect,
+        Decoupled,
+        Embedded,
+    }
+
+    let written = Vec::<Written>::deserialize(deserializer)?;
+    let approaches = written.into_iter().map(|written| match written {
+        Written::Redirect => ScaApproach::Redirect,
+        Written::Decoupled => ScaApproach::Decoupled,
+        Written::Embedded => ScaApproach::Embedded,
+    });
+    Ok(approaches.collect())
+}
+
+/// A number, and not zero.
+fn days<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    NonZeroU32::deserialize(deserializer).map(|number| Some(number.get()))
+}

@@ -1,0 +1,239 @@
+//! Every decoder of ours that meets a bank's bytes, for fuzzing: one function for each target in `fuzz/`.
+//!
+//! Each says more than "it does not panic": what is understood reads back the same, what is followed stays with the
+//! bank, what is shown to people has no control characters. The corpus that was found is run through by a test.
+
+use std::fmt::{Debug, Display};
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use reqwest::Url;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use rustls_pki_types::{CertificateDer, UnixTime};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use shared_types::account::{AccountBalances, AccountList, AccountResponse};
+use shared_types::authorisation::{
+    AuthorisationList, AuthorisationStarted, AuthorisationUpdated, ScaStatusResponse,
+};
+use shared_types::card_account::{
+    CardAccountBalances, CardAccountList, CardAccountResponse, CardTransactionsResponse,
+};
+use shared_types::certificate::{CertificateSummary, distinguished_name, hosts};
+use shared_types::consent::{ConsentCreated, ConsentInformation, ConsentStatusResponse};
+use shared_types::decode::decode;
+use shared_types::eidas::{identify, organisation_of};
+use shared_types::link::Links;
+use shared_types::message::TppMessages;
+use shared_types::revocation::{Issuers, List};
+use shared_types::transaction::{TransactionResponse, TransactionsResponse};
+use shared_types::trust::{Anchors, Path, Usage, judge, validity};
+use uuid::Uuid;
+
+use crate::address::follow;
+use crate::authorisations::{NextStep, approach};
+use crate::error::{Error, ErrorKind};
+use crate::exchange::is_json;
+use crate::probe;
+use crate::revocation::Revocation;
+
+/// The body of an answer; the first byte chooses the type that is expected.
+pub fn answer(data: &[u8]) {
+    let Some((kind, body)) = data.split_first() else {
+        return;
+    };
+    match kind % 15 {
+        0 => reads_back::<AccountList>(body),
+        1 => reads_back::<AccountResponse>(body),
+        2 => reads_back::<AccountBalances>(body),
+        3 => reads_back::<TransactionsResponse>(body),
+        4 => reads_back::<TransactionResponse>(body),
+        5 => reads_back::<CardAccountList>(body),
+        6 => reads_back::<CardAccountResponse>(body),
+        7 => reads_back::<CardAccountBalances>(body),
+        8 => reads_back::<CardTransactionsResponse>(body),
+        9 => reads_back::<ConsentCreated>(body),
+        10 => reads_back::<ConsentInformation>(body),
+        11 => reads_back::<ConsentStatusResponse>(body),
+        12 => reads_back::<AuthorisationStarted>(body),
+        13 => reads_back::<AuthorisationUpdated>(body),
+        _ => {
+            reads_back::<AuthorisationList>(body);
+            reads_back::<ScaStatusResponse>(body);
+        }
+    }
+}
+
+/// The body of a refusal, and what we tell of it.
+pub fn refusal(data: &[u8]) {
+    reads_back::<TppMessages>(data);
+    let Ok(TppMessages {
+        tpp_messages: messages,
+    }) = decode::<TppMessages>(data)
+    else {
+        return;
+    };
+    let error = Error {
+        bank: "Bank B".to_owned(),
+        kind: ErrorKind::Refused {
+            status: 400,
+            messages,
+            request_id: Uuid::nil(),
+        },
+    };
+    assert!(!error.to_string().is_empty() && !error.advice().is_empty());
+}
+
+/// The header fields of an answer, a line each, and the links in a body.
+pub fn head(data: &[u8]) {
+    let mut headers = HeaderMap::new();
+    for line in data.split(|byte| *byte == b'\n').take(64) {
+        let mut parts = line.splitn(2, |byte| *byte == b':');
+        let name = HeaderName::from_bytes(parts.next().unwrap_or_default());
+        let value = HeaderValue::from_bytes(parts.next().unwrap_or_default());
+        if let (Ok(name), Ok(value)) = (name, value) {
+            headers.append(name, value);
+        }
+    }
+    let _ = (is_json(&headers), approach(&headers));
+    for value in headers.values() {
+        if let Ok(link) = value.to_str() {
+            stays(link);
+        }
+    }
+    if let Ok(links) = decode::<Links>(data) {
+        let _ = NextStep::of(&links, None);
+        if let Some(next) = links.get("next") {
+            stays(next);
+        }
+    }
+}
+
+/// What a server sends to a probe after the handshake, in two pieces.
+pub fn probe_answer(data: &[u8]) {
+    probe::fuzz_answer(data);
+}
+
+/// A server's certificates, and what it staples to its own: each behind its length in two bytes, the staple last.
+pub fn chain(data: &[u8]) {
+    let mut rest = data;
+    let mut certificates: Vec<CertificateDer<'_>> = Vec::new();
+    while certificates.len() < 4
+        && let Some((length, after)) = rest.split_first_chunk::<2>()
+        && let Some((one, after)) = after.split_at_checked(usize::from(u16::from_be_bytes(*length)))
+    {
+        certificates.push(one.into());
+        rest = after;
+    }
+    let Some((leaf, above)) = certificates.split_first() else {
+        return;
+    };
+    let _ = (CertificateSummary::of(leaf), validity(leaf), hosts(leaf));
+    let _ = (identify(leaf), organisation_of(leaf));
+    let name = distinguished_name(leaf);
+    assert!(!name.chars().any(char::is_control), "{name:?}");
+    if let Ok(path) = judge(&WORLD.anchors, leaf, above, Usage::Server, NOW) {
+        let _ = Revocation::default().check(&path, rest, NOW);
+    }
+}
+
+/// An OCSP answer that is stapled to a good certificate, and a revocation list.
+pub fn staple(data: &[u8]) {
+    let known = Revocation::default().check(&WORLD.path, data, NOW);
+    // Only the issuer's own word can say anything; that it says "good" is what nobody else can forge.
+    if let Ok(until) = known {
+        assert!(until >= NOW);
+    }
+    let _ = List::read(data.to_vec(), &WORLD.issuers);
+}
+
+/// What is understood is written and read again as the same, and has a form for logs.
+fn reads_back<T: DeserializeOwned + Serialize + PartialEq + Debug>(body: &[u8]) {
+    match decode::<T>(body) {
+        Ok(value) => {
+            let again = serde_json::to_vec(&value).map(|written| decode::<T>(&written));
+            assert!(
+                again.is_ok_and(|again| again.as_ref() == Ok(&value)),
+                "{value:?}"
+            );
+        }
+        Err(fault) => shown(&fault),
+    }
+}
+
+fn shown(fault: &impl Display) {
+    assert!(fault.to_string().len() < 4096, "{fault}");
+}
+
+fn stays(link: &str) {
+    if let Ok(base) = Url::parse("https://xs2a.bank-b.example:8443/psd2/")
+        && let Ok(url) = follow(&base, link)
+    {
+        assert_eq!(url.origin(), base.origin());
+    }
+}
+
+/// A good certificate with its authorities, all public, from when they were valid.
+struct World {
+    anchors: Anchors,
+    path: Path,
+    issuers: Issuers,
+}
+
+const NOW: UnixTime = UnixTime::since_unix_epoch(Duration::from_secs(1_795_576_344));
+
+#[expect(
+    clippy::expect_used,
+    reason = "the files belong to this crate, and nobody else's bytes are in them"
+)]
+static WORLD: LazyLock<World> = LazyLock::new(|| {
+    let root: CertificateDer<'static> = include_bytes!("../fuzz/world/root.der").as_slice().into();
+    let issuing: CertificateDer<'static> = include_bytes!("../fuzz/world/issuing.der")
+        .as_slice()
+        .into();
+    let leaf: CertificateDer<'static> = include_bytes!("../fuzz/world/leaf.der").as_slice().into();
+    let anchors = Anchors::new(vec![root.clone()]).expect("a root");
+    let path = judge(
+        &anchors,
+        &leaf,
+        std::slice::from_ref(&issuing),
+        Usage::Server,
+        NOW,
+    )
+    .expect("a good path");
+    let issuers = Issuers::new([&root, &issuing]);
+    World {
+        anchors,
+        path,
+        issuers,
+    }
+});
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    /// What fuzzing has found once is not to come back.
+    #[test]
+    fn the_corpus_holds() {
+        let targets: [(&str, fn(&[u8])); 6] = [
+            ("answer", super::answer),
+            ("refusal", super::refusal),
+            ("head", super::head),
+            ("probe_answer", super::probe_answer),
+            ("chain", super::chain),
+            ("staple", super::staple),
+        ];
+        for (name, target) in targets {
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("fuzz/corpus")
+                .join(name);
+            let mut inputs = 0;
+            for file in std::fs::read_dir(&folder).unwrap() {
+                target(&std::fs::read(file.unwrap().path()).unwrap());
+                inputs += 1;
+            }
+            assert!(inputs > 0, "{} is empty", folder.display());
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! What is kept encrypted: one [`Key`] for a program, and a [`Vault`] for each purpose that it serves.
+//!
+//! Records are sealed with AES-256-GCM, a fresh random nonce each time. What a record is about is bound to it: moved to
+//! another place in the database, it does not open. Whoever has the database alone can read nothing in it; so keep the
+//! key apart from it, and back it up: without it nobody can.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use bank_client::environment::SystemRandomness;
+//! use bank_client::vault::{Key, Vault};
+//!
+//! # let folder = tempfile::tempdir()?;
+//! # let path = folder.path().join("app.key");
+//! let key = Key::from_file(&path, &SystemRandomness)?;
+//! let vault = Vault::new(&key, "consents", Arc::new(SystemRandomness))?;
+//! let sealed = vault.seal("consent/17", b"secret")?;
+//! assert_eq!(vault.open("consent/17", &sealed)?, b"secret");
+//! assert!(vault.open("consent/18", &sealed).is_err());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use std::fmt;
+use std::sync::Arc;
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::hkdf;
+
+use crate::environment::Randomness;
+
+mod key;
+
+pub use self::key::{Key, KeyError, KeyPlace};
+
+/// Length of a key, in bytes.
+pub const KEY_BYTES: usize = 32;
+
+/// Seals records for one purpose. Cheap to clone.
+///
+/// Its key is derived (HKDF-SHA-256) from the program's own: what is sealed for one purpose does not open for another.
+#[derive(Clone)]
+pub struct Vault {
+    cipher: Cipher,
+}
+
+/// Why something was not sealed, or did not open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum VaultError {
+    /// It was sealed with another key, for something else, or was changed.
+    #[error(
+        "a record was not sealed with this key, or was changed; see that the key is the one it was sealed with"
+    )]
+    Foreign,
+    /// The cryptographic library failed.
+    #[error("the cryptographic library failed")]
+    Library,
+}
+
+impl Vault {
+    /// A vault for that purpose.
+    pub fn new(
+        key: &Key,
+        purpose: &str,
+        randomness: Arc<dyn Randomness>,
+    ) -> Result<Self, VaultError> {
+        let mut derived = [0; KEY_BYTES];
+        hkdf::Salt::new(hkdf::HKDF_SHA256, b"bank-client")
+            .extract(key.bytes())
+            .expand(&[purpose.as_bytes()], hkdf::HKDF_SHA256)
+            .and_then(|material| material.fill(&mut derived))
+            .map_err(|_| VaultError::Library)?;
+        let cipher = Cipher::new(&derived, randomness)?;
+        Ok(Self { cipher })
+    }
+
+    /// Encrypts. `about` says what it is and whose: only with the same one does it open again.
+    pub fn seal(&self, about: &str, plain: &[u8]) -> Result<Vec<u8>, VaultError> {
+        self.cipher.seal(about, plain)
+    }
+
+    /// Decrypts what [`seal`](Self::seal) made of the same `about`.
+    pub fn open(&self, about: &str, sealed: &[u8]) -> Result<Vec<u8>, VaultError> {
+        self.cipher.open(about, sealed)
+    }
+}
+
+impl fmt::Debug for Vault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<vault>")
+    }
+}
+
+/// What a [`Vault`] rests on: AES-256-GCM with the nonce in front, and the tag behind. Cheap to clone.
+///
+/// Nonces are random. With 96 bits of them a key is good for 2³² records (NIST SP 800-38D, section 8.3).
+#[derive(Clone)]
+pub struct Cipher {
+    key: Arc<LessSafeKey>,
+    randomness: Arc<dyn Randomness>,
+}
+
+impl Cipher {
+    /// One of that key, which is used for nothing else.
+    pub fn new(key: &[u8; KEY_BYTES], randomness: Arc<dyn Randomness>) -> Result<Self, VaultError> {
+        let key = UnboundKey::new(&AES_256_GCM, key).map_err(|_| VaultError::Library)?;
+        Ok(Self {
+            key: Arc::new(LessSafeKey::new(key)),
+            randomness,
+        })
+    }
+
+    /// Encrypts, bound to `about`.
+    pub fn seal(&self, about: &str, plain: &[u8]) -> Result<Vec<u8>, VaultError> {
+        let mut nonce = [0; NONCE_LEN];
+        for (byte, chance) in nonce.iter_mut().zip(self.randomness.bytes()) {
+            *byte = chance;
+        }
+        let mut sealed = plain.to_vec();
+        self.key
+            .seal_in_place_append_tag(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(about),
+                &mut sealed,
+            )
+            .map_err(|_| VaultError::Library)?;
+        Ok([nonce.as_slice(), &sealed].concat())
+    }
+
+    /// Decrypts what was bound to the same `about`.
+    pub fn open(&self, about: &str, sealed: &[u8]) -> Result<Vec<u8>, VaultError> {
+        let (nonce, sealed) = sealed
+            .split_first_chunk::<NONCE_LEN>()
+            .ok_or(VaultError::Foreign)?;
+        let mut sealed = sealed.to_vec();
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let plain = self
+            .key
+            .open_in_place(nonce, Aad::from(about), &mut sealed)
+            .map_err(|_| VaultError::Foreign)?;
+        Ok(plain.to_vec())
+    }
+}
+
+impl fmt::Debug for Cipher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<cipher>")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::environment::SystemRandomness;
+
+    struct Fixed;
+
+    impl Randomness for Fixed {
+        fn bytes(&self) -> [u8; 16] {
+            [7; 16]
+        }
+    }
+
+    fn vault(key: u8, purpose: &str) -> Vault {
+        let key = Key::from_bytes([key; KEY_BYTES]);
+        Vault::new(&key, purpose, Arc::new(SystemRandomness)).unwrap()
+    }
+
+    #[test]
+    fn what_is_sealed_opens_with_the_same_key_purpose_and_subject_alone() {
+        let sealed = vault(1, "consents").seal("c/1", b"secret").unwrap();
+        assert!(!sealed.windows(6).any(|window| window == b"secret"));
+        let again = vault(1, "consents").seal("c/1", b"secret").unwrap();
+        assert_ne!(sealed, again, "a fresh nonce each time");
+        assert_eq!(
+            vault(1, "consents").open("c/1", &sealed).unwrap(),
+            b"secret"
+        );
+        for (other, about) in [
+            (vault(2, "consents"), "c/1"),
+            (vault(1, "copy"), "c/1"),
+            (vault(1, "consents"), "c/2"),
+        ] {
+            assert_eq!(other.open(about, &sealed), Err(VaultError::Foreign));
+        }
+        for at in 0..sealed.len() {
+            let mut changed = sealed.clone();
+            changed[at] ^= 1;
+            assert!(
+                vault(1, "consents").open("c/1", &changed).is_err(),
+                "byte {at}"
+            );
+            assert!(
+                vault(1, "consents").open("c/1", &sealed[..at]).is_err(),
+                "{at} bytes"
+            );
+        }
+        let empty = vault(1, "consents").seal("c/1", b"").unwrap();
+        assert_eq!(vault(1, "consents").open("c/1", &empty).unwrap(), b"");
+    }
+
+    /// Worked out with Python's `cryptography`: HKDF-SHA-256 with the salt `bank-client`, then AES-256-GCM. What is in
+    /// people's databases has to open with later versions too.
+    #[test]
+    fn the_format_is_fixed() {
+        let key = Key::from_bytes([3; KEY_BYTES]);
+        let vault = Vault::new(&key, "consents", Arc::new(Fixed)).unwrap();
+        let sealed = vault.seal("c/1", b"secret").unwrap();
+        let hex: String = sealed.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(
+            hex,
+            "07070707070707070707070773c52fb127e3545d45c199cb8b9da9bca67d6c39c452"
+        );
+    }
+
+    #[test]
+    fn nothing_shows_in_debug() {
+        let shown = format!("{:?}", vault(65, "consents"));
+        assert_eq!(shown, "<vault>");
+        let key = Key::from_bytes([65; KEY_BYTES]);
+        assert_eq!(format!("{key:?}"), "<key>");
+    }
+}
