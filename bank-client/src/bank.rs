@@ -8,13 +8,15 @@ use shared_types::eidas::OrganisationId;
 use shared_types::trust::Anchors;
 
 use crate::address::{Astray, follow, interface};
+use crate::breaker::{Breaker, Circuit};
 use crate::connections::{Connections, Setup};
 use crate::credentials::Credentials;
 use crate::environment::{Clock, Randomness, SystemClock, SystemRandomness};
 use crate::error::{Error, ErrorKind};
+use crate::retries::Retries;
 use crate::revocation::Revocation;
 
-/// One bank (ASPSP). Cheap to clone; clones share the connections.
+/// One bank (ASPSP). Cheap to clone; clones share the connections, and the circuit where there is a [`Breaker`].
 #[derive(Clone, Debug)]
 pub struct Bank {
     pub(crate) inner: Arc<Inner>,
@@ -25,13 +27,16 @@ pub(crate) struct Inner {
     pub(crate) limits: Limits,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) randomness: Arc<dyn Randomness>,
+    pub(crate) retries: Option<Retries>,
+    /// Nothing is awaited while it is locked.
+    pub(crate) circuit: Option<Mutex<Circuit>>,
     expected: OrganisationId,
     name: String,
     /// Replaced whole, so that a call knows all along with whose certificate it was made.
     connections: Mutex<Arc<Connections>>,
 }
 
-/// Limits of each call.
+/// Limits of each call. For a call that is repeated, they hold for each attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// For connecting, the handshake included. Default: 5 s.
@@ -40,6 +45,9 @@ pub struct Limits {
     pub call: Duration,
     /// For the size of an answer, in bytes. Default: 32 MiB.
     pub answer: usize,
+    /// For the elements of the lists in one answer, all lists together. An entry takes about a kilobyte of memory once
+    /// it is decoded, however few bytes the bank spends on it. Default: 100 000.
+    pub entries: usize,
     /// For the pages of one list. Default: 10 000.
     pub pages: usize,
 }
@@ -50,6 +58,7 @@ impl Default for Limits {
             connecting: Duration::from_secs(5),
             call: Duration::from_secs(30),
             answer: 32 * 1024 * 1024,
+            entries: 100_000,
             pages: 10_000,
         }
     }
@@ -64,6 +73,8 @@ pub struct BankBuilder {
     name: Option<String>,
     revocation: Revocation,
     limits: Limits,
+    retries: Option<Retries>,
+    breaker: Option<Breaker>,
     clock: Arc<dyn Clock>,
     randomness: Arc<dyn Randomness>,
 }
@@ -104,6 +115,20 @@ impl BankBuilder {
         self
     }
 
+    /// Repeats calls by these rules. Without them, each call is one attempt.
+    #[must_use]
+    pub fn retries(mut self, retries: Retries) -> Self {
+        self.retries = Some(retries);
+        self
+    }
+
+    /// Leaves a bank alone that is down, by these rules. Without them, it is always asked.
+    #[must_use]
+    pub fn breaker(mut self, breaker: Breaker) -> Self {
+        self.breaker = Some(breaker);
+        self
+    }
+
     /// Takes the time from another clock.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
@@ -139,6 +164,8 @@ impl BankBuilder {
             limits: self.limits,
             clock: self.clock,
             randomness: self.randomness,
+            retries: self.retries,
+            circuit: self.breaker.map(|rules| Mutex::new(Circuit::new(rules))),
             expected: self.expected,
             connections: Mutex::new(Arc::new(connections)),
         };
@@ -168,6 +195,8 @@ impl Bank {
             name: None,
             revocation: Revocation::default(),
             limits: Limits::default(),
+            retries: None,
+            breaker: None,
             clock: Arc::new(SystemClock),
             randomness: Arc::new(SystemRandomness),
         }
@@ -242,6 +271,13 @@ impl Bank {
             bank: self.inner.name.clone(),
             kind,
         }
+    }
+
+    pub(crate) fn unsendable(&self, part: impl Into<String>, reason: impl Into<String>) -> Error {
+        self.error(ErrorKind::Unsendable {
+            part: part.into(),
+            reason: reason.into(),
+        })
     }
 
     pub(crate) fn malformed(&self, path: impl Into<String>, reason: impl Into<String>) -> Error {

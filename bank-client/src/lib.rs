@@ -48,6 +48,9 @@ pub mod authorisations;
 mod bank;
 #[cfg(feature = "blocking")]
 pub mod blocking;
+mod breaker;
+mod call;
+mod checks;
 mod connections;
 mod consents;
 pub mod credentials;
@@ -58,8 +61,10 @@ mod exchange;
 pub mod files;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
+pub mod http;
 mod pages;
 pub mod probe;
+mod retries;
 pub mod revocation;
 pub mod rotation;
 mod tls;
@@ -68,6 +73,8 @@ pub mod vault;
 
 pub use self::accounts::AccountInformation;
 pub use self::bank::{Bank, BankBuilder, ConfigurationError, Limits};
+pub use self::breaker::Breaker;
 pub use self::error::{Error, ErrorKind};
 pub use self::pages::{Entry, TransactionFilter};
+pub use self::retries::Retries;
 pub use self::tls::ServerRefusal;
