@@ -1,6 +1,6 @@
-use proptest::prelude::*;
-
 use std::path::PathBuf;
+
+use proptest::prelude::*;
 
 use super::*;
 
