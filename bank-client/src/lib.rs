@@ -68,9 +68,9 @@ pub mod probe;
 mod retries;
 pub mod revocation;
 pub mod rotation;
+pub mod store;
 #[cfg(feature = "sqlite")]
 pub mod sync;
-pub mod store;
 mod tls;
 mod transport_error;
 pub mod vault;
