@@ -1,10 +1,10 @@
 //! Reading accounts under a consent.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use futures::stream::BoxStream;
 use reqwest::Url;
-use serde::de::DeserializeOwned;
 use shared_types::account::{AccountBalances, AccountDetails, AccountList, AccountResponse};
 use shared_types::card_account::{
     CardAccountBalances, CardAccountDetails, CardAccountList, CardAccountResponse, CardTransaction,
@@ -13,6 +13,7 @@ use shared_types::card_account::{
 use shared_types::transaction::{Transaction, TransactionResponse, TransactionsResponse};
 
 use crate::bank::Bank;
+use crate::checks::Held;
 use crate::error::Error;
 use crate::exchange::UnderConsent;
 use crate::pages::{Entry, TransactionFilter, entries};
@@ -20,18 +21,28 @@ use crate::pages::{Entry, TransactionFilter, entries};
 use crate::pages::{PageOf, pages};
 
 /// What a consent opens at a bank. [`Bank::with_consent`] makes one.
+///
+/// It and its clones remember of which currency each account of the last list is: a balance or a transaction in another
+/// one is refused as malformed. Accounts in `XXX` hold any.
 #[derive(Debug, Clone)]
-pub struct AccountInformation(UnderConsent);
+pub struct AccountInformation {
+    under: UnderConsent,
+    held: Arc<Held>,
+}
 
 impl Bank {
     /// Reads accounts under that consent.
     #[must_use]
     pub fn with_consent(&self, consent_id: impl Into<String>) -> AccountInformation {
-        AccountInformation(UnderConsent {
+        let under = UnderConsent {
             bank: self.clone(),
             consent_id: consent_id.into(),
             psu: None,
-        })
+        };
+        AccountInformation {
+            under,
+            held: Arc::default(),
+        }
     }
 }
 
@@ -40,36 +51,37 @@ impl AccountInformation {
     /// frequency per day.
     #[must_use]
     pub fn attended_by(mut self, psu: IpAddr) -> Self {
-        self.0.psu = Some(psu);
+        self.under.psu = Some(psu);
         self
     }
 
     /// The bank.
     #[must_use]
     pub fn bank(&self) -> &Bank {
-        &self.0.bank
+        &self.under.bank
     }
 
     /// The payment accounts (`GET /v1/accounts`), with balances where the consent opens them.
     pub async fn accounts(&self, with_balance: bool) -> Result<Vec<AccountDetails>, Error> {
         let url = with_balances(self.bank().url(&["v1", "accounts"]), with_balance);
-        self.get(url)
-            .await
-            .map(|answer: AccountList| answer.accounts)
+        let AccountList { accounts } = self.under.get(url, None).await?;
+        self.held.learn(&accounts);
+        Ok(accounts)
     }
 
     /// One payment account (`GET /v1/accounts/{account-id}`).
     pub async fn account(&self, id: &str, with_balance: bool) -> Result<AccountDetails, Error> {
         let url = with_balances(self.bank().url(&["v1", "accounts", id]), with_balance);
-        self.get(url)
+        self.under
+            .get(url, self.held.by(id))
             .await
             .map(|answer: AccountResponse| answer.account)
     }
 
     /// The balances of a payment account (`GET /v1/accounts/{account-id}/balances`).
     pub async fn balances(&self, id: &str) -> Result<AccountBalances, Error> {
-        self.get(self.bank().url(&["v1", "accounts", id, "balances"]))
-            .await
+        let url = self.bank().url(&["v1", "accounts", id, "balances"]);
+        self.under.get(url, self.held.by(id)).await
     }
 
     /// The first page of a payment account's transactions (`GET /v1/accounts/{account-id}/transactions`).
@@ -78,8 +90,8 @@ impl AccountInformation {
         id: &str,
         filter: &TransactionFilter,
     ) -> Result<TransactionsResponse, Error> {
-        self.get(filter.apply(self.bank().url(&["v1", "accounts", id, "transactions"])))
-            .await
+        let url = filter.apply(self.bank().url(&["v1", "accounts", id, "transactions"]));
+        self.under.get(url, self.held.by(id)).await
     }
 
     /// All transactions of a payment account, page by page as they are asked for: pending ones first, then booked ones,
@@ -91,7 +103,7 @@ impl AccountInformation {
         filter: &TransactionFilter,
     ) -> BoxStream<'static, Result<Entry<Transaction>, Error>> {
         let url = filter.apply(self.bank().url(&["v1", "accounts", id, "transactions"]));
-        entries::<TransactionsResponse>(self.0.clone(), url)
+        entries::<TransactionsResponse>(self.under.clone(), self.held.by(id), url)
     }
 
     /// One transaction (`GET /v1/accounts/{account-id}/transactions/{transactionId}`).
@@ -99,7 +111,8 @@ impl AccountInformation {
         let url = self
             .bank()
             .url(&["v1", "accounts", id, "transactions", transaction_id]);
-        self.get(url)
+        self.under
+            .get(url, self.held.by(id))
             .await
             .map(|answer: TransactionResponse| answer.transactions_details.transaction_details)
     }
@@ -110,9 +123,9 @@ impl AccountInformation {
         with_balance: bool,
     ) -> Result<Vec<CardAccountDetails>, Error> {
         let url = with_balances(self.bank().url(&["v1", "card-accounts"]), with_balance);
-        self.get(url)
-            .await
-            .map(|answer: CardAccountList| answer.card_accounts)
+        let CardAccountList { card_accounts } = self.under.get(url, None).await?;
+        self.held.learn_cards(&card_accounts);
+        Ok(card_accounts)
     }
 
     /// One card account (`GET /v1/card-accounts/{account-id}`).
@@ -122,15 +135,16 @@ impl AccountInformation {
         with_balance: bool,
     ) -> Result<CardAccountDetails, Error> {
         let url = with_balances(self.bank().url(&["v1", "card-accounts", id]), with_balance);
-        self.get(url)
+        self.under
+            .get(url, self.held.by_card(id))
             .await
             .map(|answer: CardAccountResponse| answer.card_account)
     }
 
     /// The balances of a card account (`GET /v1/card-accounts/{account-id}/balances`).
     pub async fn card_balances(&self, id: &str) -> Result<CardAccountBalances, Error> {
-        self.get(self.bank().url(&["v1", "card-accounts", id, "balances"]))
-            .await
+        let url = self.bank().url(&["v1", "card-accounts", id, "balances"]);
+        self.under.get(url, self.held.by_card(id)).await
     }
 
     /// The first page of a card account's transactions (`GET /v1/card-accounts/{account-id}/transactions`).
@@ -139,13 +153,11 @@ impl AccountInformation {
         id: &str,
         filter: &TransactionFilter,
     ) -> Result<CardTransactionsResponse, Error> {
-        self.get(
-            filter.apply(
-                self.bank()
-                    .url(&["v1", "card-accounts", id, "transactions"]),
-            ),
-        )
-        .await
+        let url = filter.apply(
+            self.bank()
+                .url(&["v1", "card-accounts", id, "transactions"]),
+        );
+        self.under.get(url, self.held.by_card(id)).await
     }
 
     /// All transactions of a card account, like [`AccountInformation::transactions`].
@@ -159,7 +171,7 @@ impl AccountInformation {
             self.bank()
                 .url(&["v1", "card-accounts", id, "transactions"]),
         );
-        entries::<CardTransactionsResponse>(self.0.clone(), url)
+        entries::<CardTransactionsResponse>(self.under.clone(), self.held.by_card(id), url)
     }
 
     /// The same, with the bank's pages left whole.
@@ -169,8 +181,8 @@ impl AccountInformation {
         id: &str,
         filter: &TransactionFilter,
     ) -> BoxStream<'static, Result<PageOf<Transaction>, Error>> {
-        let url = self.bank().url(&["v1", "accounts", id, "transactions"]);
-        pages::<TransactionsResponse>(self.0.clone(), filter.apply(url))
+        let url = filter.apply(self.bank().url(&["v1", "accounts", id, "transactions"]));
+        pages::<TransactionsResponse>(self.under.clone(), self.held.by(id), url)
     }
 
     /// The same, with the bank's pages left whole.
@@ -181,11 +193,8 @@ impl AccountInformation {
         filter: &TransactionFilter,
     ) -> BoxStream<'static, Result<PageOf<CardTransaction>, Error>> {
         let segments = ["v1", "card-accounts", id, "transactions"];
-        pages::<CardTransactionsResponse>(self.0.clone(), filter.apply(self.bank().url(&segments)))
-    }
-
-    async fn get<T: DeserializeOwned>(&self, url: Url) -> Result<T, Error> {
-        self.0.get(url).await
+        let url = filter.apply(self.bank().url(&segments));
+        pages::<CardTransactionsResponse>(self.under.clone(), self.held.by_card(id), url)
     }
 }
 

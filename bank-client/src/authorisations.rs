@@ -63,11 +63,11 @@ use crate::exchange::Request;
 /// How the customer is to approve: what we know of her, and what we would like. A bank need not follow.
 #[derive(Clone, Default)]
 pub struct ApprovalOptions {
-    psu_id: Option<String>,
-    return_to: Option<String>,
-    return_to_if_refused: Option<String>,
-    preferred: Option<ScaApproach>,
-    explicit: bool,
+    pub(crate) psu_id: Option<String>,
+    pub(crate) return_to: Option<String>,
+    pub(crate) return_to_if_refused: Option<String>,
+    pub(crate) preferred: Option<ScaApproach>,
+    pub(crate) explicit: bool,
 }
 
 /// With whose id the customer logs in stays out of logs.

@@ -7,14 +7,18 @@ use reqwest::Url;
 use shared_types::eidas::OrganisationId;
 use shared_types::trust::Anchors;
 
+#[cfg(feature = "test-util")]
+use crate::address::on_this_machine;
 use crate::address::{Astray, follow, interface};
+use crate::breaker::{Breaker, Circuit};
 use crate::connections::{Connections, Setup};
 use crate::credentials::Credentials;
 use crate::environment::{Clock, Randomness, SystemClock, SystemRandomness};
 use crate::error::{Error, ErrorKind};
+use crate::retries::Retries;
 use crate::revocation::Revocation;
 
-/// One bank (ASPSP). Cheap to clone; clones share the connections.
+/// One bank (ASPSP). Cheap to clone; clones share the connections, and the circuit where there is a [`Breaker`].
 #[derive(Clone, Debug)]
 pub struct Bank {
     pub(crate) inner: Arc<Inner>,
@@ -25,13 +29,16 @@ pub(crate) struct Inner {
     pub(crate) limits: Limits,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) randomness: Arc<dyn Randomness>,
+    pub(crate) retries: Option<Retries>,
+    /// Nothing is awaited while it is locked.
+    pub(crate) circuit: Option<Mutex<Circuit>>,
     expected: OrganisationId,
     name: String,
     /// Replaced whole, so that a call knows all along with whose certificate it was made.
     connections: Mutex<Arc<Connections>>,
 }
 
-/// Limits of each call.
+/// Limits of each call. For a call that is repeated, they hold for each attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// For connecting, the handshake included. Default: 5 s.
@@ -40,6 +47,9 @@ pub struct Limits {
     pub call: Duration,
     /// For the size of an answer, in bytes. Default: 32 MiB.
     pub answer: usize,
+    /// For the elements of the lists in one answer, all lists together. An entry takes about a kilobyte of memory once
+    /// it is decoded, however few bytes the bank spends on it. Default: 100 000.
+    pub entries: usize,
     /// For the pages of one list. Default: 10 000.
     pub pages: usize,
 }
@@ -50,6 +60,7 @@ impl Default for Limits {
             connecting: Duration::from_secs(5),
             call: Duration::from_secs(30),
             answer: 32 * 1024 * 1024,
+            entries: 100_000,
             pages: 10_000,
         }
     }
@@ -57,15 +68,24 @@ impl Default for Limits {
 
 /// What a [`Bank`] is made of. [`Bank::builder`] starts one.
 pub struct BankBuilder {
-    url: String,
+    door: Door,
     expected: OrganisationId,
-    anchors: Anchors,
-    credentials: Credentials,
     name: Option<String>,
-    revocation: Revocation,
     limits: Limits,
+    retries: Option<Retries>,
+    breaker: Option<Breaker>,
     clock: Arc<dyn Clock>,
     randomness: Arc<dyn Randomness>,
+}
+
+/// Where a bank is, and how it is entered.
+enum Door {
+    Secured {
+        url: String,
+        setup: Box<Setup>,
+    },
+    #[cfg(feature = "test-util")]
+    Mock(std::net::SocketAddr),
 }
 
 /// Why a [`Bank`] could not be made.
@@ -83,6 +103,25 @@ pub enum ConfigurationError {
 }
 
 impl BankBuilder {
+    fn new(door: Door, expected: OrganisationId) -> Self {
+        Self {
+            door,
+            expected,
+            name: None,
+            limits: Limits::default(),
+            retries: None,
+            breaker: None,
+            clock: Arc::new(SystemClock),
+            randomness: Arc::new(SystemRandomness),
+        }
+    }
+
+    /// A handle for a mock bank, over plain HTTP to this machine.
+    #[cfg(feature = "test-util")]
+    pub(crate) fn mock(address: std::net::SocketAddr, organisation: OrganisationId) -> Self {
+        Self::new(Door::Mock(address), organisation)
+    }
+
     /// The name by which errors call the bank; without it, its organisation id.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
@@ -93,7 +132,12 @@ impl BankBuilder {
     /// What is known of revoked certificates, and what follows where nothing is.
     #[must_use]
     pub fn revocation(mut self, revocation: Revocation) -> Self {
-        self.revocation = revocation;
+        match &mut self.door {
+            Door::Secured { setup, .. } => setup.revocation = revocation,
+            // It shows no certificate that could be revoked.
+            #[cfg(feature = "test-util")]
+            Door::Mock(_) => {}
+        }
         self
     }
 
@@ -101,6 +145,20 @@ impl BankBuilder {
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Repeats calls by these rules. Without them, each call is one attempt.
+    #[must_use]
+    pub fn retries(mut self, retries: Retries) -> Self {
+        self.retries = Some(retries);
+        self
+    }
+
+    /// Leaves a bank alone that is down, by these rules. Without them, it is always asked.
+    #[must_use]
+    pub fn breaker(mut self, breaker: Breaker) -> Self {
+        self.breaker = Some(breaker);
         self
     }
 
@@ -120,18 +178,18 @@ impl BankBuilder {
 
     /// Makes the handle. Nothing is connected yet.
     pub fn build(self) -> Result<Bank, ConfigurationError> {
-        let base = interface(&self.url)?;
-        let setup = Setup {
-            credentials: self.credentials,
-            anchors: self.anchors,
-            revocation: self.revocation,
+        let (base, connections) = match self.door {
+            Door::Secured { url, setup } => {
+                let base = interface(&url)?;
+                let (expected, clock) = (self.expected.clone(), Arc::clone(&self.clock));
+                (
+                    base,
+                    Connections::new(*setup, expected, clock, &self.limits)?,
+                )
+            }
+            #[cfg(feature = "test-util")]
+            Door::Mock(address) => (on_this_machine(address)?, Connections::mock(&self.limits)?),
         };
-        let connections = Connections::new(
-            setup,
-            self.expected.clone(),
-            Arc::clone(&self.clock),
-            &self.limits,
-        )?;
         let name = self.name.unwrap_or_else(|| self.expected.to_string());
         let inner = Inner {
             name,
@@ -139,6 +197,8 @@ impl BankBuilder {
             limits: self.limits,
             clock: self.clock,
             randomness: self.randomness,
+            retries: self.retries,
+            circuit: self.breaker.map(|rules| Mutex::new(Circuit::new(rules))),
             expected: self.expected,
             connections: Mutex::new(Arc::new(connections)),
         };
@@ -160,17 +220,16 @@ impl Bank {
         anchors: Anchors,
         credentials: Credentials,
     ) -> BankBuilder {
-        BankBuilder {
-            url: url.into(),
-            expected,
-            anchors,
+        let setup = Setup {
             credentials,
-            name: None,
+            anchors,
             revocation: Revocation::default(),
-            limits: Limits::default(),
-            clock: Arc::new(SystemClock),
-            randomness: Arc::new(SystemRandomness),
-        }
+        };
+        let door = Door::Secured {
+            url: url.into(),
+            setup: Box::new(setup),
+        };
+        BankBuilder::new(door, expected)
     }
 
     /// The name by which errors call the bank.
@@ -205,7 +264,7 @@ impl Bank {
     }
 
     /// The connections; new ones, if the certificates of those that are open may no longer be believed.
-    pub(crate) fn connections(&self) -> Result<Arc<Connections>, reqwest::Error> {
+    pub(crate) fn connections(&self) -> Result<Arc<Connections>, ConfigurationError> {
         let mut connections = self.lock();
         if !connections.still_stand() {
             *connections = Arc::new(connections.afresh(&self.inner.limits)?);
@@ -219,7 +278,11 @@ impl Bank {
         change: impl FnOnce(&Setup) -> Result<Setup, E>,
     ) -> Result<(), E> {
         let mut connections = self.lock();
-        let setup = change(connections.setup())?;
+        // A mock bank asks for no certificate and shows none: there is nothing to change.
+        let Some(secured) = connections.secured() else {
+            return Ok(());
+        };
+        let setup = change(&secured.setup)?;
         *connections = Arc::new(Connections::new(
             setup,
             self.inner.expected.clone(),
@@ -242,6 +305,13 @@ impl Bank {
             bank: self.inner.name.clone(),
             kind,
         }
+    }
+
+    pub(crate) fn unsendable(&self, part: impl Into<String>, reason: impl Into<String>) -> Error {
+        self.error(ErrorKind::Unsendable {
+            part: part.into(),
+            reason: reason.into(),
+        })
     }
 
     pub(crate) fn malformed(&self, path: impl Into<String>, reason: impl Into<String>) -> Error {

@@ -6,6 +6,7 @@ use reqwest::Method;
 use shared_types::consent::{
     ConsentCreated, ConsentInformation, ConsentRequest, ConsentStatus, ConsentStatusResponse,
 };
+use uuid::Uuid;
 
 use crate::authorisations::{ApprovalOptions, ConsentAsked, approach};
 use crate::bank::Bank;
@@ -33,7 +34,19 @@ impl Bank {
         psu: IpAddr,
         options: &ApprovalOptions,
     ) -> Result<ConsentAsked, Error> {
+        self.ask_for_consent_once(None, consent, psu, options).await
+    }
+
+    /// The same, as a request of that id: repeated, it has one effect.
+    pub(crate) async fn ask_for_consent_once(
+        &self,
+        id: Option<Uuid>,
+        consent: &ConsentRequest,
+        psu: IpAddr,
+        options: &ApprovalOptions,
+    ) -> Result<ConsentAsked, Error> {
         let request = Request {
+            id,
             psu: Some(psu),
             headers: options.headers(),
             body: Some(self.body_of(consent)?),

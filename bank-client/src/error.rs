@@ -3,9 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use shared_types::alert::Alert;
 use shared_types::certificate::CertificateSummary;
-use shared_types::message::TppMessage;
+use shared_types::message::{MessageCode, TppMessage};
 use uuid::Uuid;
 
 use crate::tls::ServerRefusal;
@@ -43,6 +44,8 @@ pub enum ErrorKind {
         messages: Vec<TppMessage>,
         /// Under which the bank has it in its log.
         request_id: Uuid,
+        /// How long it wants us to wait (RFC 9110, section 10.2.3), if it says so; never more than a day.
+        retry_after: Option<Duration>,
     },
     /// The bank refused the request, and did not say why in the standard's form.
     Status {
@@ -50,6 +53,8 @@ pub enum ErrorKind {
         status: u16,
         /// Under which the bank may have it in its log.
         request_id: Uuid,
+        /// How long it wants us to wait (RFC 9110, section 10.2.3), if it says so; never more than a day.
+        retry_after: Option<Duration>,
     },
     /// The answer is not what it should be.
     Malformed {
@@ -63,6 +68,16 @@ pub enum ErrorKind {
         /// The limit, in bytes.
         limit: usize,
     },
+    /// The answer has more entries than we take.
+    TooMany {
+        /// The limit, in elements of its lists, all lists together.
+        limit: usize,
+    },
+    /// The answer is compressed, or encoded in another way that we did not ask for.
+    Encoded {
+        /// Its `Content-Encoding`.
+        encoding: String,
+    },
     /// The bank sent us elsewhere. Data goes to the bank that was asked, and nowhere else.
     Redirect {
         /// Where to.
@@ -73,8 +88,13 @@ pub enum ErrorKind {
         /// Where to.
         link: String,
     },
-    /// The pages of a list lead back to one that was read, or there is no end of them.
+    /// The pages of a list lead back to one that was read.
     PageLoop,
+    /// There is no end of the pages of a list.
+    TooManyPages {
+        /// The limit.
+        limit: usize,
+    },
     /// It took too long.
     Timeout {
         /// The limit.
@@ -95,9 +115,49 @@ pub enum ErrorKind {
         /// What the system said.
         cause: String,
     },
+    /// The bank was not asked: it failed again and again, and gets a rest (see [`Breaker`](crate::Breaker)).
+    CircuitOpen {
+        /// Until when it is left alone, by the handle's clock.
+        until: DateTime<Utc>,
+        /// How it failed the last time.
+        cause: Box<ErrorKind>,
+    },
+    /// The bank was not asked: what we were told to send is no request to this bank.
+    Unsendable {
+        /// Which part: a header, the path, or the body.
+        part: String,
+        /// Why not.
+        reason: String,
+    },
 }
 
 impl Error {
+    /// Whether the same request may well succeed later, with nothing changed at our end: the bank could not be reached,
+    /// broke off, was too slow, overloaded or down, or wants us to wait.
+    #[must_use]
+    pub const fn is_transient(&self) -> bool {
+        match &self.kind {
+            ErrorKind::Timeout { .. }
+            | ErrorKind::Unreachable { .. }
+            | ErrorKind::Interrupted { .. }
+            | ErrorKind::NotAsked { .. }
+            | ErrorKind::CircuitOpen { .. } => true,
+            kind => matches!(kind.status(), Some(429 | 502..=504)),
+        }
+    }
+
+    /// The standard's code for the reason of a refusal: the first that the bank gives.
+    #[must_use]
+    pub fn code(&self) -> Option<&MessageCode> {
+        self.kind.code()
+    }
+
+    /// How long the bank wants us to wait before we ask again, if it says so.
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<Duration> {
+        self.kind.retry_after()
+    }
+
     /// What to do about it, in a sentence.
     #[must_use]
     pub fn advice(&self) -> &'static str {
@@ -108,7 +168,9 @@ impl Error {
             ErrorKind::WeRefused { .. } => {
                 "see that address, anchors and organisation id are those of the bank; do not go on if they are"
             }
-            ErrorKind::Refused { status: 429, .. } => "wait, and ask less often",
+            ErrorKind::Refused { status: 429, .. } | ErrorKind::Status { status: 429, .. } => {
+                "wait, and ask less often"
+            }
             ErrorKind::Refused {
                 status: 401 | 403, ..
             } => "see that the consent is the right one, approved, and covers this",
@@ -116,28 +178,93 @@ impl Error {
                 "try again later; name the request id to the bank if it lasts"
             }
             ErrorKind::Refused { .. } | ErrorKind::Status { .. } => "correct the request",
-            ErrorKind::Malformed { .. } | ErrorKind::PageLoop => {
+            ErrorKind::Unsendable { .. } => "correct the request",
+            ErrorKind::Malformed { .. } | ErrorKind::Encoded { .. } | ErrorKind::PageLoop => {
                 "tell the bank: its answer does not follow the standard"
             }
-            ErrorKind::TooLarge { .. } => "ask for less at a time, or raise the limit",
+            ErrorKind::TooLarge { .. }
+            | ErrorKind::TooMany { .. }
+            | ErrorKind::TooManyPages { .. } => "ask for less at a time, or raise the limit",
             ErrorKind::Redirect { .. } | ErrorKind::ForeignLink { .. } => {
                 "see that the address is the bank's own, and ask the bank why it sends you elsewhere"
             }
             ErrorKind::Timeout { .. } | ErrorKind::Interrupted { .. } => "try again later",
             ErrorKind::NotAsked { .. } => "allow more calls at a time, or more time",
             ErrorKind::Unreachable { .. } => "see that the address is right and the bank is up",
+            ErrorKind::CircuitOpen { .. } => "wait: the bank is asked again by itself, once",
         }
+    }
+}
+
+impl ErrorKind {
+    /// The HTTP status, where the bank refused a request with one.
+    pub(crate) const fn status(&self) -> Option<u16> {
+        match self {
+            Self::Refused { status, .. } | Self::Status { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    pub(crate) const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { retry_after, .. } | Self::Status { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    fn code(&self) -> Option<&MessageCode> {
+        match self {
+            Self::Refused { messages, .. } => messages.first().map(|message| &message.code),
+            _ => None,
+        }
+    }
+
+    /// What happened, for logs: without a word of the bank's own, in which there may be account data.
+    pub(crate) fn label(&self) -> String {
+        let name = match self {
+            Self::TheyRefused { alert } => return format!("they refused us: {alert}"),
+            Self::Refused { status, .. } | Self::Status { status, .. } => {
+                return match self.code() {
+                    Some(code) if MessageCode::STANDARD.contains(code) => {
+                        format!("{status} {code}")
+                    }
+                    _ => status.to_string(),
+                };
+            }
+            Self::WeRefused { .. } => "we refused them",
+            Self::Malformed { .. } => "malformed",
+            Self::TooLarge { .. } => "too large",
+            Self::TooMany { .. } => "too many entries",
+            Self::Encoded { .. } => "encoded",
+            Self::Redirect { .. } => "redirect",
+            Self::ForeignLink { .. } => "foreign link",
+            Self::PageLoop => "page loop",
+            Self::TooManyPages { .. } => "too many pages",
+            Self::Timeout { .. } => "timeout",
+            Self::NotAsked { .. } => "not asked",
+            Self::Unreachable { .. } => "unreachable",
+            Self::Interrupted { .. } => "interrupted",
+            Self::CircuitOpen { .. } => "circuit open",
+            Self::Unsendable { .. } => "unsendable",
+        };
+        name.to_owned()
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bank = &self.bank;
-        match &self.kind {
-            ErrorKind::TheyRefused { alert } => {
+        self.kind.tell(&self.bank, f)
+    }
+}
+
+impl ErrorKind {
+    /// The line of cause, for that bank.
+    fn tell(&self, bank: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TheyRefused { alert } => {
                 write!(f, "{bank} refused our certificate: {alert}")
             }
-            ErrorKind::WeRefused {
+            Self::WeRefused {
                 certificate,
                 reason,
             } => {
@@ -146,10 +273,11 @@ impl fmt::Display for Error {
                     "we refused the certificate of {bank}, {certificate}: {reason}"
                 )
             }
-            ErrorKind::Refused {
+            Self::Refused {
                 status,
                 messages,
                 request_id,
+                ..
             } => {
                 write!(f, "{bank} refused the request with {status}")?;
                 for message in messages {
@@ -163,34 +291,59 @@ impl fmt::Display for Error {
                 }
                 write!(f, " (request {request_id})")
             }
-            ErrorKind::Status { status, request_id } => {
+            Self::Status {
+                status, request_id, ..
+            } => {
                 write!(
                     f,
                     "{bank} answered {status} without a reason (request {request_id})"
                 )
             }
-            ErrorKind::Malformed { path, reason } => {
+            Self::Malformed { path, reason } => {
                 write!(f, "{bank} gave a malformed answer: at {path}: {reason}")
             }
-            ErrorKind::TooLarge { limit } => {
+            Self::TooLarge { limit } => {
                 write!(f, "{bank} gave an answer of more than {limit} bytes")
             }
-            ErrorKind::Redirect { location } => write!(f, "{bank} redirects to {location}"),
-            ErrorKind::ForeignLink { link } => write!(f, "{bank} links to another host: {link}"),
-            ErrorKind::PageLoop => write!(f, "{bank} gives pages without end"),
-            ErrorKind::Timeout { limit } => {
+            Self::TooMany { limit } => {
+                write!(f, "{bank} gave an answer of more than {limit} entries")
+            }
+            Self::Encoded { encoding } => {
+                write!(
+                    f,
+                    "{bank} gave an answer encoded as {encoding}, which nobody asked for"
+                )
+            }
+            Self::Redirect { location } => write!(f, "{bank} redirects to {location}"),
+            Self::ForeignLink { link } => write!(f, "{bank} links to another host: {link}"),
+            Self::PageLoop => write!(f, "{bank} gives pages that lead back to themselves"),
+            Self::TooManyPages { limit } => {
+                write!(f, "{bank} gives more than {limit} pages of one list")
+            }
+            Self::Timeout { limit } => {
                 write!(f, "{bank} did not answer within {} s", limit.as_secs_f32())
             }
-            ErrorKind::NotAsked { limit } => {
+            Self::NotAsked { limit } => {
                 write!(
                     f,
                     "{bank} was not asked: its turn did not come within {} s",
                     limit.as_secs_f32()
                 )
             }
-            ErrorKind::Unreachable { cause } => write!(f, "{bank} cannot be reached: {cause}"),
-            ErrorKind::Interrupted { cause } => {
+            Self::Unreachable { cause } => write!(f, "{bank} cannot be reached: {cause}"),
+            Self::Interrupted { cause } => {
                 write!(f, "the connection to {bank} broke: {cause}")
+            }
+            Self::CircuitOpen { until, cause } => {
+                let until = until.to_rfc3339_opts(SecondsFormat::Secs, true);
+                write!(
+                    f,
+                    "{bank} failed again and again and is left alone until {until}; the last time: "
+                )?;
+                cause.tell(bank, f)
+            }
+            Self::Unsendable { part, reason } => {
+                write!(f, "{bank} was not asked: {part}: {reason}")
             }
         }
     }

@@ -1,29 +1,42 @@
-//! The one way in which a request reaches a bank, and its answer us.
+//! One exchange with a bank: a request on the wire, and its answer under our limits.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
+use reqwest::header::{
+    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+    LOCATION,
+};
 use reqwest::{Method, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use shared_types::alert::Alert;
-use shared_types::decode::decode;
+use shared_types::decode::{MAX_DEPTH, Shape};
 use shared_types::message::TppMessages;
+use shared_types::money::Currency;
 use uuid::Uuid;
 
-use crate::bank::Bank;
+use crate::bank::{Bank, ConfigurationError};
+use crate::checks::Checked;
 use crate::connections::Connections;
 use crate::error::{Error, ErrorKind};
+use crate::retries::retry_after;
 use crate::transport_error::{ask_for_alert, explain};
 
 /// One request.
 pub(crate) struct Request<'a> {
     pub(crate) method: Method,
     pub(crate) url: Url,
+    /// Its `X-Request-ID`, where the caller chose one.
+    pub(crate) id: Option<Uuid>,
     pub(crate) consent: Option<&'a str>,
     pub(crate) psu: Option<IpAddr>,
     pub(crate) headers: Vec<(&'static str, String)>,
+    /// More header fields, instead of ours where they have the same name.
+    pub(crate) extra: HeaderMap,
     pub(crate) body: Option<Vec<u8>>,
+    /// An answer with any status is an answer; only redirects are not.
+    pub(crate) any_status: bool,
 }
 
 impl Request<'_> {
@@ -32,18 +45,39 @@ impl Request<'_> {
         Self {
             method,
             url,
+            id: None,
             consent: None,
             psu: None,
             headers: Vec::new(),
+            extra: HeaderMap::new(),
             body: None,
+            any_status: false,
         }
     }
 }
 
-struct Answer {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+    /// Of the body, if it is JSON.
+    shape: Option<Shape>,
+}
+
+/// An attempt that did not succeed.
+pub(crate) struct Failed {
+    pub(crate) error: Error,
+    /// The bank's answer, where it is a whole one with another status than success.
+    pub(crate) answer: Option<Answer>,
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self {
+            error,
+            answer: None,
+        }
+    }
 }
 
 /// A bank, and the consent under which it is asked.
@@ -56,40 +90,67 @@ pub(crate) struct UnderConsent {
 }
 
 impl UnderConsent {
-    /// Reads what is at that address.
-    pub(crate) async fn get<T: DeserializeOwned>(&self, url: Url) -> Result<T, Error> {
+    /// Reads what is at that address, about an account whose currency may be known.
+    pub(crate) async fn get<T: DeserializeOwned + Checked>(
+        &self,
+        url: Url,
+        held: Option<Currency>,
+    ) -> Result<T, Error> {
         let request = Request {
             consent: Some(&self.consent_id),
             psu: self.psu,
             ..Request::new(Method::GET, url)
         };
-        self.bank.ask(request).await
+        self.bank
+            .ask_about(request, held)
+            .await
+            .map(|(body, _)| body)
     }
 }
 
 impl Bank {
     /// Sends a request whose answer has a body of that type.
-    pub(crate) async fn ask<T: DeserializeOwned>(&self, request: Request<'_>) -> Result<T, Error> {
+    pub(crate) async fn ask<T: DeserializeOwned + Checked>(
+        &self,
+        request: Request<'_>,
+    ) -> Result<T, Error> {
         self.ask_with_headers(request).await.map(|(body, _)| body)
     }
 
+    /// The same, about an account whose currency may be known.
+    async fn ask_about<T: DeserializeOwned + Checked>(
+        &self,
+        request: Request<'_>,
+        held: Option<Currency>,
+    ) -> Result<(T, HeaderMap), Error> {
+        let answer = self.send(request).await?;
+        let body: T = self.json(&answer)?;
+        body.check(held)
+            .map_err(|fault| self.malformed(fault.path, fault.reason))?;
+        Ok((body, answer.headers))
+    }
+
     /// The same, where the answer's header fields say something too.
-    pub(crate) async fn ask_with_headers<T: DeserializeOwned>(
+    pub(crate) async fn ask_with_headers<T: DeserializeOwned + Checked>(
         &self,
         request: Request<'_>,
     ) -> Result<(T, HeaderMap), Error> {
-        let answer = self.send(request).await?;
-        if !is_json(&answer.headers) {
+        self.ask_about(request, None).await
+    }
+
+    /// An answer's body, read as JSON.
+    pub(crate) fn json<T: DeserializeOwned>(&self, answer: &Answer) -> Result<T, Error> {
+        let Some(shape) = &answer.shape else {
             return Err(self.malformed("Content-Type", "expected application/json"));
-        }
-        let body =
-            decode(&answer.body).map_err(|fault| self.malformed(fault.path, fault.reason))?;
-        Ok((body, answer.headers))
+        };
+        shape
+            .decode(&answer.body)
+            .map_err(|fault| self.malformed(fault.path, fault.reason))
     }
 
     /// A body that we send.
     pub(crate) fn body_of(&self, body: &impl Serialize) -> Result<Vec<u8>, Error> {
-        serde_json::to_vec(body).map_err(|fault| self.malformed("request", fault.to_string()))
+        serde_json::to_vec(body).map_err(|fault| self.unsendable("body", fault.to_string()))
     }
 
     /// Sends a request whose answer has no body.
@@ -97,56 +158,95 @@ impl Bank {
         self.send(request).await.map(|_| ())
     }
 
-    /// The one way in which a request reaches the bank.
-    async fn send(&self, request: Request<'_>) -> Result<Answer, Error> {
-        let limit = self.inner.limits.call;
-        let request_id = self.inner.randomness.uuid();
-        let exchange = async {
-            let connections = self
-                .connections()
-                .map_err(|error| self.unreachable(&error))?;
-            let mut outcome = self.exchange(&connections, request, request_id).await;
-            if let Err(Error {
-                kind: kind @ ErrorKind::Interrupted { .. },
-                ..
-            }) = &mut outcome
-                && let Some(alert) = self.ask_for_alert(&connections).await
-            {
-                *kind = ErrorKind::TheyRefused { alert };
-            }
-            outcome
+    /// What goes on the wire, the same at each attempt.
+    pub(crate) fn outgoing(
+        &self,
+        request: Request<'_>,
+        request_id: Uuid,
+    ) -> Result<reqwest::Request, Error> {
+        let value = |name: &str, value: &str| {
+            HeaderValue::from_str(value).map_err(|_| self.unsendable(name, "not plain text"))
         };
-        let answer = tokio::time::timeout(limit, exchange)
-            .await
-            .map_err(|_| self.error(ErrorKind::Timeout { limit }))??;
-        if answer.status.is_redirection() {
-            let location = answer
-                .headers
-                .get(LOCATION)
-                .and_then(|value| value.to_str().ok());
-            let location = location.unwrap_or("(nowhere)").chars().take(200).collect();
-            return Err(self.error(ErrorKind::Redirect { location }));
+        let mut outgoing = reqwest::Request::new(request.method, request.url);
+        let headers = outgoing.headers_mut();
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        // A small answer that unpacks into a large one would pass by the limit (RFC 9110, section 12.5.3).
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        headers.insert(
+            "x-request-id",
+            value("X-Request-ID", &request_id.to_string())?,
+        );
+        if let Some(consent) = request.consent {
+            headers.insert("consent-id", value("Consent-ID", consent)?);
         }
+        if let Some(psu) = request.psu {
+            headers.insert("psu-ip-address", value("PSU-IP-Address", &psu.to_string())?);
+        }
+        for (name, text) in request.headers {
+            // As they are written in the standard; on the wire, case says nothing (RFC 9110, section 5.1).
+            let known = HeaderName::from_bytes(name.as_bytes())
+                .map_err(|_| self.unsendable(name, "not the name of a header"))?;
+            headers.insert(known, value(name, &text)?);
+        }
+        if request.body.is_some() {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        headers.extend(request.extra);
+        *outgoing.body_mut() = request.body.map(Into::into);
+        Ok(outgoing)
+    }
+
+    /// Sends a request once. `told` is the limit that an error tells of.
+    pub(crate) async fn attempt(
+        &self,
+        outgoing: &reqwest::Request,
+        request_id: Uuid,
+        limit: Duration,
+        told: Duration,
+    ) -> Result<Answer, Failed> {
+        let answer = tokio::time::timeout(limit, self.exchange_or_alert(outgoing))
+            .await
+            .map_err(|_| self.error(ErrorKind::Timeout { limit: told }))??;
         if !answer.status.is_success() {
-            return Err(self.refused(&answer, request_id));
+            return Err(Failed {
+                error: self.refused(&answer, request_id),
+                answer: Some(answer),
+            });
         }
         // A bank that does not echo the id is forgiven; one that answers another request is not.
         let echo = answer.headers.get("x-request-id");
         if echo.is_some_and(|echo| echo.as_bytes() != request_id.to_string().as_bytes()) {
-            return Err(self.malformed("X-Request-ID", "the answer is to another request"));
+            let reason = "the answer is to another request";
+            return Err(self.malformed("X-Request-ID", reason).into());
         }
         Ok(answer)
     }
 
+    async fn exchange_or_alert(&self, outgoing: &reqwest::Request) -> Result<Answer, Error> {
+        let connections = self
+            .connections()
+            .map_err(|error| self.unreachable(&error))?;
+        let mut outcome = self.exchange(&connections, outgoing).await;
+        if let Err(Error {
+            kind: kind @ ErrorKind::Interrupted { .. },
+            ..
+        }) = &mut outcome
+            && let Some(alert) = self.ask_for_alert(&connections).await
+        {
+            *kind = ErrorKind::TheyRefused { alert };
+        }
+        outcome
+    }
+
     /// If the connection broke because the bank does not want us: the reason it gives.
     async fn ask_for_alert(&self, connections: &Connections) -> Option<Alert> {
-        let asking = ask_for_alert(connections.tls(), &self.inner.base);
+        let asking = ask_for_alert(&connections.secured()?.tls, &self.inner.base);
         tokio::time::timeout(self.inner.limits.connecting, asking)
             .await
             .ok()?
     }
 
-    fn unreachable(&self, error: &reqwest::Error) -> Error {
+    fn unreachable(&self, error: &ConfigurationError) -> Error {
         let cause = error.to_string();
         self.error(ErrorKind::Unreachable { cause })
     }
@@ -154,64 +254,94 @@ impl Bank {
     async fn exchange(
         &self,
         connections: &Connections,
-        request: Request<'_>,
-        request_id: Uuid,
+        outgoing: &reqwest::Request,
     ) -> Result<Answer, Error> {
         let failed = |error: reqwest::Error| {
             let connecting = self.inner.limits.connecting;
             self.error(if error.is_timeout() {
                 ErrorKind::Timeout { limit: connecting }
             } else {
-                explain(&error, connections.verifier())
+                let verifier = connections.secured().map(|secured| &*secured.verifier);
+                explain(&error, verifier)
             })
         };
-        let mut outgoing = connections
-            .client()
-            .request(request.method, request.url)
-            .header(ACCEPT, "application/json")
-            .header("X-Request-ID", request_id.to_string());
-        if let Some(consent) = request.consent {
-            let value = HeaderValue::from_str(consent)
-                .map_err(|_| self.malformed("Consent-ID", "the id of a consent is plain text"))?;
-            outgoing = outgoing.header("Consent-ID", value);
-        }
-        if let Some(psu) = request.psu {
-            outgoing = outgoing.header("PSU-IP-Address", psu.to_string());
-        }
-        for (name, value) in request.headers {
-            let value = HeaderValue::from_str(&value)
-                .map_err(|_| self.malformed(name, "a header is plain text"))?;
-            outgoing = outgoing.header(name, value);
-        }
-        if let Some(body) = request.body {
-            outgoing = outgoing.header(CONTENT_TYPE, "application/json").body(body);
-        }
+        // Only a body that is a stream could not be had again, and ours never is.
+        let outgoing = outgoing
+            .try_clone()
+            .ok_or_else(|| self.unsendable("body", "it can be sent only once"))?;
         let first = connections.first(self.inner.limits.connecting).await;
-        let mut incoming = outgoing.send().await.map_err(failed)?;
+        let mut incoming = connections
+            .client()
+            .execute(outgoing)
+            .await
+            .map_err(failed)?;
         drop(first);
+        let status = incoming.status();
+        if status.is_redirection() {
+            return Err(self.redirected(incoming.headers()));
+        }
+        if let Some(encoding) = encoding(incoming.headers()) {
+            // What a refusal says in a foreign tongue is not heard; that it is one is.
+            return if status.is_success() {
+                Err(self.error(ErrorKind::Encoded { encoding }))
+            } else {
+                Ok(Answer {
+                    status,
+                    headers: incoming.headers().clone(),
+                    body: Vec::new(),
+                    shape: None,
+                })
+            };
+        }
+        let limit = self.inner.limits.answer;
+        let too_large = || self.error(ErrorKind::TooLarge { limit });
+        let announced = incoming.content_length().unwrap_or(0);
+        if announced > u64::try_from(limit).unwrap_or(u64::MAX) {
+            return Err(too_large());
+        }
         let mut body = Vec::new();
+        let mut shape = is_json(incoming.headers()).then(Shape::default);
         while let Some(chunk) = incoming.chunk().await.map_err(failed)? {
-            if body.len() + chunk.len() > self.inner.limits.answer {
-                return Err(self.error(ErrorKind::TooLarge {
-                    limit: self.inner.limits.answer,
-                }));
+            if body.len() + chunk.len() > limit {
+                return Err(too_large());
+            }
+            if let Some(shape) = &mut shape {
+                shape.see(&chunk);
+                self.check_shape(shape)?;
             }
             body.extend_from_slice(&chunk);
         }
         Ok(Answer {
-            status: incoming.status(),
+            status,
             headers: incoming.headers().clone(),
             body,
+            shape,
         })
+    }
+
+    /// A bomb is cut off while it comes in: a few bytes of JSON can take a kilobyte of memory once they are decoded.
+    fn check_shape(&self, shape: &Shape) -> Result<(), Error> {
+        let limit = self.inner.limits.entries;
+        if shape.elements() > limit {
+            return Err(self.error(ErrorKind::TooMany { limit }));
+        }
+        if shape.is_too_deep() {
+            let reason = format!("nested deeper than {MAX_DEPTH} levels");
+            return Err(self.malformed(".", reason));
+        }
+        Ok(())
+    }
+
+    fn redirected(&self, headers: &HeaderMap) -> Error {
+        let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
+        let location = location.unwrap_or("(nowhere)").chars().take(200).collect();
+        self.error(ErrorKind::Redirect { location })
     }
 
     fn refused(&self, answer: &Answer, request_id: Uuid) -> Error {
         let status = answer.status.as_u16();
-        let messages = if is_json(&answer.headers) {
-            decode::<TppMessages>(&answer.body).ok()
-        } else {
-            None
-        };
+        let retry_after = retry_after(&answer.headers, self.inner.clock.now());
+        let messages = self.json::<TppMessages>(answer).ok();
         self.error(match messages {
             Some(TppMessages {
                 tpp_messages: messages,
@@ -219,10 +349,31 @@ impl Bank {
                 status,
                 messages,
                 request_id,
+                retry_after,
             },
-            None => ErrorKind::Status { status, request_id },
+            None => ErrorKind::Status {
+                status,
+                request_id,
+                retry_after,
+            },
         })
     }
+}
+
+/// In which way an answer is encoded, if it is (RFC 9110, section 8.4).
+fn encoding(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(CONTENT_ENCODING)?;
+    let text: String = value
+        .to_str()
+        .unwrap_or("(not text)")
+        .chars()
+        .take(40)
+        .collect();
+    let encoded = text
+        .split(',')
+        .map(str::trim)
+        .any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("identity"));
+    encoded.then_some(text)
 }
 
 pub(crate) fn is_json(headers: &HeaderMap) -> bool {

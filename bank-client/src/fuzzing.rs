@@ -79,6 +79,7 @@ pub fn refusal(data: &[u8]) {
             status: 400,
             messages,
             request_id: Uuid::nil(),
+            retry_after: None,
         },
     };
     assert!(!error.to_string().is_empty() && !error.advice().is_empty());

@@ -48,7 +48,11 @@ pub mod authorisations;
 mod bank;
 #[cfg(feature = "blocking")]
 pub mod blocking;
+mod breaker;
+mod call;
+mod checks;
 mod connections;
+pub mod consent_manager;
 mod consents;
 pub mod credentials;
 pub mod directory;
@@ -58,18 +62,25 @@ mod exchange;
 pub mod files;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
+pub mod http;
 mod pages;
 pub mod probe;
+mod retries;
 pub mod revocation;
 pub mod rotation;
+pub mod store;
 #[cfg(feature = "sqlite")]
 pub mod sync;
+#[cfg(feature = "test-util")]
+pub mod test_util;
 mod tls;
 mod transport_error;
 pub mod vault;
 
 pub use self::accounts::AccountInformation;
 pub use self::bank::{Bank, BankBuilder, ConfigurationError, Limits};
+pub use self::breaker::Breaker;
 pub use self::error::{Error, ErrorKind};
 pub use self::pages::{Entry, TransactionFilter};
+pub use self::retries::Retries;
 pub use self::tls::ServerRefusal;

@@ -6,10 +6,13 @@ use chrono::NaiveDate;
 use futures::stream::{BoxStream, StreamExt as _, try_unfold};
 use reqwest::Url;
 use serde::de::DeserializeOwned;
+use sha2::{Digest as _, Sha256};
 use shared_types::card_account::{CardTransaction, CardTransactionsResponse};
 use shared_types::link::Links;
+use shared_types::money::Currency;
 use shared_types::transaction::{BookingStatus, Transaction, TransactionsResponse};
 
+use crate::checks::Checked;
 use crate::error::{Error, ErrorKind};
 use crate::exchange::UnderConsent;
 
@@ -110,7 +113,7 @@ pub enum Entry<T> {
 }
 
 /// What the pages of both kinds of account have in common.
-pub(crate) trait TransactionPage: DeserializeOwned + Send {
+pub(crate) trait TransactionPage: DeserializeOwned + Checked + Send {
     type Item: Send + 'static;
 
     /// Pending ones, booked ones, and links.
@@ -148,18 +151,24 @@ impl TransactionPage for CardTransactionsResponse {
 
 struct Reading<T> {
     from: UnderConsent,
+    /// The account's currency, where it is known.
+    held: Option<Currency>,
     next: Option<Url>,
-    read: HashSet<String>,
+    /// The pages that were read. A bank's links may be long, and there may be many of them: digests take the same
+    /// little room each, and nobody can make up two links that share one.
+    read: HashSet<[u8; 32]>,
     ready: VecDeque<Entry<T>>,
 }
 
 /// All entries of the list that starts at `url`. A page is read when the one before it is used up.
 pub(crate) fn entries<P: TransactionPage>(
     from: UnderConsent,
+    held: Option<Currency>,
     url: Url,
 ) -> BoxStream<'static, Result<Entry<P::Item>, Error>> {
     let start = Reading {
         from,
+        held,
         next: Some(url),
         read: HashSet::new(),
         ready: VecDeque::new(),
@@ -178,13 +187,21 @@ pub(crate) fn entries<P: TransactionPage>(
     .boxed()
 }
 
+fn digest(url: &Url) -> [u8; 32] {
+    Sha256::digest(url.as_str()).into()
+}
+
 impl<T> Reading<T> {
     async fn turn<P: TransactionPage<Item = T>>(&mut self, url: Url) -> Result<(), Error> {
         let bank = &self.from.bank;
-        if self.read.len() >= bank.inner.limits.pages || !self.read.insert(url.to_string()) {
+        let limit = bank.inner.limits.pages;
+        if self.read.len() >= limit {
+            return Err(bank.error(ErrorKind::TooManyPages { limit }));
+        }
+        if !self.read.insert(digest(&url)) {
             return Err(bank.error(ErrorKind::PageLoop));
         }
-        let (pending, booked, links) = self.from.get::<P>(url).await?.open();
+        let (pending, booked, links) = self.from.get::<P>(url, self.held).await?.open();
         self.next = links
             .as_ref()
             .and_then(|links| links.get("next"))
@@ -208,10 +225,12 @@ pub(crate) struct PageOf<T> {
 #[cfg(feature = "sqlite")]
 pub(crate) fn pages<P: TransactionPage>(
     from: UnderConsent,
+    held: Option<Currency>,
     url: Url,
 ) -> BoxStream<'static, Result<PageOf<P::Item>, Error>> {
     let start = Reading {
         from,
+        held,
         next: Some(url),
         read: HashSet::new(),
         ready: VecDeque::new(),

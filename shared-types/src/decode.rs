@@ -19,22 +19,119 @@ pub struct Malformed {
 
 /// Reads one JSON document.
 pub fn decode<T: DeserializeOwned>(json: &[u8]) -> Result<T, Malformed> {
-    if depth(json) > MAX_DEPTH {
-        return Err(Malformed {
-            path: ".".to_owned(),
-            reason: format!("nested deeper than {MAX_DEPTH} levels"),
-        });
+    let mut shape = Shape::default();
+    shape.see(json);
+    shape.decode(json)
+}
+
+/// What is known of a JSON document from its brackets and commas alone, while it comes in.
+///
+/// It costs one pass over the bytes and takes no memory, so that what is too deep or too wide is turned down before
+/// anything is made of it. Of what is no JSON it says nothing reliable, and does not need to: that does not decode.
+#[derive(Debug, Clone, Default)]
+pub struct Shape {
+    depth: usize,
+    deepest: usize,
+    /// For each open bracket up to [`MAX_DEPTH`], the innermost in the lowest bit: whether it is a list.
+    lists: u64,
+    /// An element is due: a list began, or a comma was passed within one.
+    due: bool,
+    elements: usize,
+    in_string: bool,
+    escaped: bool,
+}
+
+impl Shape {
+    /// Looks at the next piece of the document.
+    pub fn see(&mut self, piece: &[u8]) {
+        let mut rest = piece;
+        while let Some((byte, after)) = rest.split_first() {
+            rest = after;
+            if self.in_string {
+                rest = self.in_string(*byte, after);
+            } else {
+                self.outside(*byte);
+            }
+        }
     }
-    let mut deserializer = serde_json::Deserializer::from_slice(json);
-    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|fault| Malformed {
-        path: readable(&fault.path().to_string()),
-        reason: without_content(&fault.inner().to_string()),
-    })?;
-    deserializer.end().map_err(|fault| Malformed {
-        path: ".".to_owned(),
-        reason: without_content(&fault.to_string()),
-    })?;
-    Ok(value)
+
+    /// Deeper nesting than [`MAX_DEPTH`].
+    #[must_use]
+    pub const fn is_too_deep(&self) -> bool {
+        self.deepest > MAX_DEPTH
+    }
+
+    /// Elements of lists, all lists together.
+    #[must_use]
+    pub const fn elements(&self) -> usize {
+        self.elements
+    }
+
+    /// Reads the document whose shape this is.
+    pub fn decode<T: DeserializeOwned>(&self, json: &[u8]) -> Result<T, Malformed> {
+        if self.is_too_deep() {
+            return Err(Malformed {
+                path: ".".to_owned(),
+                reason: format!("nested deeper than {MAX_DEPTH} levels"),
+            });
+        }
+        let mut deserializer = serde_json::Deserializer::from_slice(json);
+        let value =
+            serde_path_to_error::deserialize(&mut deserializer).map_err(|fault| Malformed {
+                path: readable(&fault.path().to_string()),
+                reason: without_content(&fault.inner().to_string()),
+            })?;
+        deserializer.end().map_err(|fault| Malformed {
+            path: ".".to_owned(),
+            reason: without_content(&fault.to_string()),
+        })?;
+        Ok(value)
+    }
+
+    /// Within a string only its end is of interest.
+    fn in_string<'a>(&mut self, byte: u8, after: &'a [u8]) -> &'a [u8] {
+        match byte {
+            _ if self.escaped => self.escaped = false,
+            b'\\' => self.escaped = true,
+            b'"' => self.in_string = false,
+            _ => {
+                let end = after.iter().position(|byte| matches!(byte, b'"' | b'\\'));
+                return after.get(end.unwrap_or(after.len())..).unwrap_or_default();
+            }
+        }
+        after
+    }
+
+    fn outside(&mut self, byte: u8) {
+        match byte {
+            b' ' | b'\t' | b'\r' | b'\n' => return,
+            b']' | b'}' => {
+                self.depth = self.depth.saturating_sub(1);
+                self.lists >>= 1;
+                self.due = false;
+                return;
+            }
+            b',' => {
+                self.due = self.lists & 1 == 1;
+                return;
+            }
+            _ => {}
+        }
+        if self.due {
+            self.due = false;
+            self.elements = self.elements.saturating_add(1);
+        }
+        match byte {
+            b'"' => self.in_string = true,
+            b'[' | b'{' => {
+                self.depth += 1;
+                self.deepest = self.deepest.max(self.depth);
+                self.lists = (self.lists << 1) | u64::from(byte == b'[');
+                self.due = byte == b'[';
+            }
+            _ => {}
+        }
+    }
 }
 
 /// A fault before a name was read has a `?` for it at the end of its path.
@@ -43,32 +140,6 @@ fn readable(path: &str) -> String {
         "" => ".".to_owned(),
         known => known.to_owned(),
     }
-}
-
-/// The greatest nesting of brackets outside strings. serde skips unknown fields without a limit of its own.
-fn depth(json: &[u8]) -> usize {
-    let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
-    for byte in json {
-        if in_string {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => in_string = false,
-                _ => {}
-            }
-            continue;
-        }
-        match byte {
-            b'"' => in_string = true,
-            b'[' | b'{' => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b']' | b'}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    deepest
 }
 
 /// serde's messages read `invalid type: string "…", expected a boolean`: only the expectation is kept.
@@ -116,7 +187,28 @@ mod tests {
         let bomb = format!(r#"{{"unknown":{}{}}}"#, "[".repeat(1000), "]".repeat(1000));
         let fault = decode::<AccountReference>(bomb.as_bytes()).unwrap_err();
         assert!(fault.reason.contains("64 levels"));
-        assert_eq!(depth(br#"{"a":"[[[\"[[","b":[]}"#), 2);
+    }
+
+    fn shape(json: &str) -> (usize, usize) {
+        let mut shape = Shape::default();
+        shape.see(json.as_bytes());
+        (shape.deepest, shape.elements)
+    }
+
+    #[test]
+    fn the_shape_is_depth_and_elements_of_lists() {
+        for (json, expected) in [
+            (r#"{"a":"[[[\"[[","b":[]}"#, (2, 0)),
+            ("[]", (1, 0)),
+            ("[ ]", (1, 0)),
+            ("[1]", (1, 1)),
+            (r#"[{"a":1,"b":2}, "x,y", [], [[]], null]"#, (3, 6)),
+            (r#"{"a":[1,2],"b":[{},{"c":[3]}]}"#, (4, 5)),
+            (r#"{"a":{"b":1,"c":2},"d":3}"#, (2, 0)),
+            (r#"["\\",1]"#, (1, 2)),
+        ] {
+            assert_eq!(shape(json), expected, "{json}");
+        }
     }
 
     #[test]
@@ -124,7 +216,42 @@ mod tests {
         assert!(decode::<bool>(b"true false").is_err());
     }
 
+    /// Elements of lists, by a decoder that knows nothing of ours.
+    fn elements(value: &serde_json::Value) -> usize {
+        match value {
+            serde_json::Value::Array(list) => list.len() + list.iter().map(elements).sum::<usize>(),
+            serde_json::Value::Object(object) => object.values().map(elements).sum(),
+            _ => 0,
+        }
+    }
+
+    fn any_json() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<i64>().prop_map(Into::into),
+            "[\\[\\]{},\"\\\\ a]{0,6}".prop_map(Into::into),
+        ];
+        leaf.prop_recursive(4, 40, 5, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..5).prop_map(Into::into),
+                proptest::collection::vec(("[\\[\",]{0,3}", inner), 0..5)
+                    .prop_map(|members| members.into_iter().collect()),
+            ]
+        })
+    }
+
     proptest! {
+        #[test]
+        fn elements_are_counted_in_whatever_pieces_they_come(value in any_json(), size in 1_usize..9, pretty: bool) {
+            let json = if pretty { serde_json::to_vec_pretty(&value) } else { serde_json::to_vec(&value) }.unwrap();
+            let mut shape = Shape::default();
+            for piece in json.chunks(size) {
+                shape.see(piece);
+            }
+            prop_assert_eq!(shape.elements(), elements(&value));
+            prop_assert_eq!(shape.decode::<serde_json::Value>(&json).unwrap(), value);
+        }
+
         #[test]
         fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = decode::<ConsentRequest>(&bytes);

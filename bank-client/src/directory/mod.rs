@@ -45,7 +45,7 @@
 //! let bank = directory.by_iban(&"FR3320020000170123456789041".parse()?)?;
 //! assert_eq!(bank.id.as_str(), "bank-b");
 //! assert_eq!(directory.by_bic(&"BNKBFRPP75A".parse()?), vec![bank]);
-//! assert_eq!(directory.by_name("credit de la bay"), vec![bank]);
+//! assert_eq!(directory.by_name("credti de la baie"), vec![bank]);
 //! # Ok(())
 //! # }
 //! ```
@@ -59,7 +59,7 @@ mod reading;
 
 use std::collections::HashMap;
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use shared_types::bic::Bic;
 use shared_types::iban::Iban;

@@ -17,6 +17,7 @@ const LIMITS: Limits = Limits {
     connecting: Duration::from_secs(3),
     call: Duration::from_secs(10),
     answer: 8 * 1024 * 1024,
+    entries: 20_000,
     pages: 100,
 };
 

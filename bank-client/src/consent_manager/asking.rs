@@ -1,0 +1,387 @@
+//! Asking for a consent: the first one of a connection, and those that renew it.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::TimeDelta;
+use url::Url;
+
+use super::life::{Current, Event, Life, Next};
+use super::record::{Answer, Asking, Connection, ConnectionId};
+use super::usage::{Usage, day_of};
+use super::wish::{Learnt, fewer_days, is_too_long};
+use super::{Approval, ConsentManager, ManagerError, TRIES, Wish, is_conflict, says};
+use crate::authorisations::{ApprovalOptions, ConsentAsked, NextStep};
+use crate::bank::Bank;
+use crate::directory::BankId;
+use crate::store::Kind;
+
+/// After that, whoever was about to ask a bank has not lived to see the answer.
+const INTENDED_FOR: TimeDelta = TimeDelta::minutes(2);
+
+/// How often, and how many times, another process's answer is looked for.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+const LOOKS: usize = TRIES;
+
+impl ConsentManager {
+    /// Connects a customer's bank: asks for a consent, and says how she approves it.
+    ///
+    /// `customer` is what the program calls her; it is kept, sealed, and told back by
+    /// [`connections`](Self::connections). `psu` is the address of her device, as we saw it. Where `options` say where she
+    /// is to come back to, a `state` is added to that address, for [`returned`](Self::returned).
+    ///
+    /// A bank that refuses so long a consent is asked again for a shorter one, and remembered for it.
+    pub async fn connect(
+        &self,
+        bank: &BankId,
+        customer: &str,
+        psu: IpAddr,
+        wish: &Wish,
+        options: &ApprovalOptions,
+    ) -> Result<Approval, ManagerError> {
+        let id = ConnectionId::new(self.inner.randomness.uuid());
+        let mut connection = Connection {
+            bank: bank.clone(),
+            customer: customer.to_owned(),
+            wish: wish.clone(),
+            begun: self.now(),
+            life: Life::new(),
+            held: None,
+            asking: None,
+            state: None,
+            to_give_up: Vec::new(),
+            usage: Usage::default(),
+        };
+        self.intend(&mut connection, psu, options).await?;
+        let _turn = self.turn(&id).await?;
+        if !self.save(&id, &connection, None).await? {
+            return Err(ManagerError::Busy);
+        }
+        let outcome = self.ask(&id).await;
+        if let Err(ManagerError::Bank(_)) = &outcome {
+            self.remove(&id).await?;
+        }
+        outcome
+    }
+
+    /// Asks for a new consent in place of the one there is, or was; that one serves until the new one is approved.
+    ///
+    /// If one has been asked for and still waits, it is returned, whoever has asked: two calls do not renew twice. If it
+    /// was approved meanwhile, the next step is [`NextStep::Nothing`].
+    pub async fn renew(
+        &self,
+        id: &ConnectionId,
+        psu: IpAddr,
+        options: &ApprovalOptions,
+    ) -> Result<Approval, ManagerError> {
+        let _turn = self.turn(id).await?;
+        for _ in 0..LOOKS {
+            let (mut connection, seen) = self.load(id).await?;
+            if connection.life.current == Current::Leaving {
+                return Err(ManagerError::NotServing(self.standing_of(&connection)));
+            }
+            match connection.life.next {
+                Next::None | Next::Failed(_) => {
+                    if !connection.wish.is_recurring() {
+                        return Err(ManagerError::OneOff);
+                    }
+                    self.intend(&mut connection, psu, options).await?;
+                    if self.save(id, &connection, Some(seen)).await? {
+                        return self.ask(id).await;
+                    }
+                }
+                Next::Intended if self.is_abandoned(&connection) => return self.ask(id).await,
+                // Another process is asking: its answer is ours.
+                Next::Intended => tokio::time::sleep(LOOK_AGAIN).await,
+                Next::Waiting => {
+                    self.look_at_next(id).await?;
+                    self.give_up_dead_link(id).await?;
+                    let (connection, _) = self.load(id).await?;
+                    if let Some(approval) = self.approval(id, &connection)? {
+                        return Ok(approval);
+                    }
+                }
+            }
+        }
+        Err(ManagerError::Busy)
+    }
+
+    /// Writes down what will be asked, before it is.
+    async fn intend(
+        &self,
+        connection: &mut Connection,
+        psu: IpAddr,
+        options: &ApprovalOptions,
+    ) -> Result<(), ManagerError> {
+        let managed = self.managed(&connection.bank)?;
+        let now = self.now();
+        let learnt = self.learnt(&connection.bank).await?.longest_days(now);
+        let days = connection
+            .wish
+            .first_days(learnt.or(managed.terms.longest_days));
+        let today = day_of(now, managed.terms.time_zone);
+        let state = URL_SAFE_NO_PAD.encode(self.inner.randomness.bytes());
+        if !connection.meet(Event::Intended) {
+            return Err(ManagerError::Busy);
+        }
+        let mut options: super::record::StoredOptions = options.into();
+        for address in [&mut options.return_to, &mut options.return_to_if_refused] {
+            *address = address
+                .as_deref()
+                .map(|address| with_state(address, &state));
+        }
+        connection.asking = Some(Asking {
+            request_id: self.inner.randomness.uuid(),
+            request: connection.wish.request(today, days),
+            days,
+            psu,
+            options,
+            since: now,
+            by: self.inner.name,
+            returned: false,
+            answer: None,
+        });
+        connection.state = Some(state);
+        Ok(())
+    }
+
+    /// Whether nobody waits any more for the answer to what was intended. Our own are done in turn.
+    pub(super) fn is_abandoned(&self, connection: &Connection) -> bool {
+        connection.asking.as_ref().is_none_or(|asking| {
+            asking.by == self.inner.name || self.now() - asking.since >= INTENDED_FOR
+        })
+    }
+
+    /// Asks the bank for what is intended, perhaps not for the first time, and keeps the answer.
+    pub(super) async fn ask(&self, id: &ConnectionId) -> Result<Approval, ManagerError> {
+        loop {
+            let (connection, _) = self.load(id).await?;
+            let bank = &self.managed(&connection.bank)?.bank;
+            let asking = connection.asking.as_ref().ok_or(ManagerError::Busy)?;
+            tracing::info!(bank = %connection.bank, connection = %id, days = asking.days, "asking for a consent");
+            let asked = bank
+                .ask_for_consent_once(
+                    Some(asking.request_id),
+                    &asking.request,
+                    asking.psu,
+                    &(&asking.options).into(),
+                )
+                .await;
+            let error = match asked {
+                Ok(asked) => return self.asked(id, asking, asked, bank).await,
+                Err(error) => error,
+            };
+            let reasons = says::reasons(&error);
+            if let Some(days) = fewer_days(asking.days).filter(|_| is_too_long(&error)) {
+                tracing::info!(bank = %connection.bank, connection = %id, %reasons, days, "the bank refuses so long a consent: asking for a shorter one");
+                self.shorten(id, asking, days).await?;
+                self.learn(&connection.bank, days).await;
+            } else if says::may_have_heard(&error) {
+                tracing::warn!(bank = %connection.bank, connection = %id, %reasons, "it is not known whether the bank has heard");
+                let connection = id.clone();
+                return Err(ManagerError::Unanswered { connection, error });
+            } else {
+                tracing::warn!(bank = %connection.bank, connection = %id, %reasons, "the bank does not take the request for a consent");
+                let same = |now: &Connection| now.is_asking(asking.request_id);
+                self.change(id, |now| {
+                    (same(now) && now.fail(Event::NotAsked)).then_some(())
+                })
+                .await?;
+                return Err(error.into());
+            }
+        }
+    }
+
+    /// Keeps the bank's answer.
+    async fn asked(
+        &self,
+        id: &ConnectionId,
+        asking: &Asking,
+        asked: ConsentAsked,
+        bank: &Bank,
+    ) -> Result<Approval, ManagerError> {
+        let answer = Answer {
+            consent: asked.consent.consent_id.clone(),
+            authorisation: asked.authorisation_id().map(str::to_owned),
+            links: asked.consent.links,
+        };
+        let changed = self.change(id, |connection| {
+            let kept = connection.is_asking(asking.request_id) && connection.meet(Event::Asked);
+            let asking = connection.asking.as_mut().filter(|_| kept);
+            if let Some(asking) = asking {
+                asking.answer = Some(answer.clone());
+            } else if connection.knows(&answer.consent) {
+                // Another process has the answer to the same request.
+                return None;
+            } else {
+                // Nobody wants it any more.
+                connection.to_give_up.push(answer.consent.clone());
+            }
+            Some(())
+        });
+        let connection = match changed.await {
+            Ok((connection, _)) => connection,
+            Err(error) => {
+                // The connection was forgotten meanwhile.
+                give_up(bank, &answer.consent).await;
+                return Err(error);
+            }
+        };
+        tracing::info!(bank = %connection.bank, connection = %id, "the consent waits for the customer");
+        self.learn_what_is_given(&connection.bank, asking, bank, &answer.consent)
+            .await;
+        let approval = self.approval(id, &connection)?;
+        approval.ok_or(ManagerError::Busy)
+    }
+
+    /// How the customer approves what waits for her; if nothing does, that there is nothing to do any more. `None`: there is
+    /// nothing to approve, and nothing approved.
+    fn approval(
+        &self,
+        id: &ConnectionId,
+        connection: &Connection,
+    ) -> Result<Option<Approval>, ManagerError> {
+        let bank = &self.managed(&connection.bank)?.bank;
+        let approval = |consent: &str, authorisation, next| Approval {
+            connection: id.clone(),
+            next,
+            bank: bank.clone(),
+            consent: consent.to_owned(),
+            authorisation,
+        };
+        Ok(match (connection.waiting(), &connection.held) {
+            (Some((_, answer)), _) => {
+                let next = NextStep::of(&answer.links, None);
+                Some(approval(
+                    &answer.consent,
+                    answer.authorisation.clone(),
+                    next,
+                ))
+            }
+            (None, Some(held)) if connection.life.next == Next::None => {
+                Some(approval(&held.consent, None, NextStep::Nothing))
+            }
+            _ => None,
+        })
+    }
+
+    /// A link leads nowhere any more once its authorisation has failed: the consent is given up, and another asked for.
+    async fn give_up_dead_link(&self, id: &ConnectionId) -> Result<(), ManagerError> {
+        let (connection, _) = self.load(id).await?;
+        let Some((asking, answer)) = connection.waiting() else {
+            return Ok(());
+        };
+        let Some(authorisation) = &answer.authorisation else {
+            return Ok(());
+        };
+        let bank = &self.managed(&connection.bank)?.bank;
+        let status = bank
+            .authorisation_status(&answer.consent, authorisation)
+            .await;
+        if !matches!(status, Ok(shared_types::authorisation::ScaStatus::Failed)) {
+            return Ok(());
+        }
+        let request_id = asking.request_id;
+        self.change(id, |now| {
+            (now.is_asking(request_id) && now.fail(Event::Lapsed)).then_some(())
+        })
+        .await?;
+        Ok(())
+    }
+
+    async fn shorten(
+        &self,
+        id: &ConnectionId,
+        refused: &Asking,
+        days: u32,
+    ) -> Result<(), ManagerError> {
+        let request_id = self.inner.randomness.uuid();
+        self.change(id, |connection| {
+            let today = day_of(self.now(), self.zone(&connection.bank));
+            let request = connection.wish.request(today, days);
+            let asking = connection.asking.as_mut()?;
+            if asking.request_id != refused.request_id {
+                return None;
+            }
+            (asking.request_id, asking.request, asking.days) = (request_id, request, days);
+            Some(())
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// A bank that gives less than it was asked for says so in the consent, while nobody has approved it yet.
+    async fn learn_what_is_given(&self, id: &BankId, asking: &Asking, bank: &Bank, consent: &str) {
+        let learnt = self.learnt(id).await.unwrap_or_default();
+        if learnt.longest_days(self.now()) == Some(asking.days) {
+            return;
+        }
+        let Ok(given) = bank.consent(consent).await else {
+            return;
+        };
+        let missing = asking.request.valid_until - given.valid_until;
+        if let Ok(missing @ 1..) = u32::try_from(missing.num_days()) {
+            self.learn(id, asking.days.saturating_sub(missing)).await;
+        }
+    }
+
+    async fn learnt(&self, bank: &BankId) -> Result<Learnt, ManagerError> {
+        let found = self.inner.sealed.get(Kind::Bank, bank.as_str()).await?;
+        Ok(found.map(|(learnt, _)| learnt).unwrap_or_default())
+    }
+
+    /// Remembers the most days that a bank gives. Nothing depends on it: what is not kept is learnt again.
+    async fn learn(&self, bank: &BankId, days: u32) {
+        let sealed = &self.inner.sealed;
+        for _ in 0..TRIES {
+            let found = sealed.get::<Learnt>(Kind::Bank, bank.as_str()).await;
+            let outcome = match found {
+                Ok(found) => {
+                    let (mut learnt, seen) =
+                        found.map_or_else(Default::default, |(learnt, seen)| (learnt, Some(seen)));
+                    if !learnt.learn(days, self.now()) {
+                        return;
+                    }
+                    sealed.put(Kind::Bank, bank.as_str(), seen, &learnt).await
+                }
+                Err(error) => Err(error),
+            };
+            match outcome {
+                Err(error) if is_conflict(&error) => {}
+                Err(error) => {
+                    return tracing::warn!(%bank, %error, "what was learnt of a bank is not kept");
+                }
+                Ok(_) => return tracing::info!(%bank, days, "the bank gives so many days at most"),
+            }
+        }
+    }
+}
+
+/// Gives a consent up at the bank, if it still stands there. Says whether the bank knows.
+pub(super) async fn give_up(bank: &Bank, consent: &str) -> bool {
+    let status = match bank.consent_status(consent).await {
+        Ok(status) => status,
+        Err(error) => return says::is_unknown(&error),
+    };
+    if !says::stands(status) {
+        return true;
+    }
+    match bank.delete_consent(consent).await {
+        Ok(()) => true,
+        Err(error) => says::is_unknown(&error),
+    }
+}
+
+/// The address, and what is to be brought back along with it.
+fn with_state(address: &str, state: &str) -> String {
+    // What is no address is for the bank to refuse.
+    Url::parse(address).map_or_else(
+        |_| address.to_owned(),
+        |mut url| {
+            url.query_pairs_mut().append_pair("state", state);
+            url.into()
+        },
+    )
+}

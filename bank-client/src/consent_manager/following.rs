@@ -1,0 +1,161 @@
+//! Learning from the bank what has become of a consent.
+
+use chrono::TimeDelta;
+use shared_types::consent::ConsentStatus;
+
+use super::life::{Current, Ending, Event, Next, of_current, of_next};
+use super::record::{ConnectionId, Held};
+use super::{ConsentManager, ManagerError, Standing, says};
+use crate::authorisations::NextStep;
+use crate::bank::Bank;
+use crate::error::Error;
+
+/// A consent that is `rejected` sooner than that was refused, and not left lying.
+const LEFT_LYING: TimeDelta = TimeDelta::minutes(20);
+
+impl ConsentManager {
+    /// Asks the bank where the consents of a connection stand, and acts upon it: a new one that is approved takes the place
+    /// of the old one, at once, and the old one is given up at the bank.
+    pub async fn follow(&self, id: &ConnectionId) -> Result<Standing, ManagerError> {
+        let _turn = self.turn(id).await?;
+        self.follow_in_turn(id).await
+    }
+
+    pub(super) async fn follow_in_turn(&self, id: &ConnectionId) -> Result<Standing, ManagerError> {
+        let (connection, _) = self.load(id).await?;
+        if connection.life.current == Current::Leaving {
+            return Ok(Standing::Leaving);
+        }
+        if connection.life.next == Next::Intended && self.is_abandoned(&connection) {
+            self.ask(id).await?;
+        }
+        if !self.look_at_next(id).await? {
+            self.look_at_current(id).await?;
+        }
+        self.tidy(id).await?;
+        self.standing(id).await
+    }
+
+    /// Asks where the consent stands that waits for the customer. Says whether it is approved, and has taken the place of
+    /// the other.
+    pub(super) async fn look_at_next(&self, id: &ConnectionId) -> Result<bool, ManagerError> {
+        let (connection, _) = self.load(id).await?;
+        let Some((asking, answer)) = connection.waiting() else {
+            return Ok(false);
+        };
+        let managed = self.managed(&connection.bank)?;
+        let now = self.now();
+        let seen = asking.returned || now - asking.since < LEFT_LYING;
+        let event = match status_of(&managed.bank, &answer.consent).await? {
+            Some(status) => of_next(status, seen),
+            None => Some(Event::Lapsed),
+        };
+        let request_id = asking.request_id;
+        let is_first = connection.held.is_none();
+        let bank = &connection.bank;
+        match event {
+            None => Ok(false),
+            Some(Event::Approved) => {
+                let redirected = matches!(NextStep::of(&answer.links, None), NextStep::Redirect(_));
+                if self.inner.only_after_return && redirected && !asking.returned {
+                    tracing::info!(%bank, connection = %id, "the consent is approved; it counts once the customer is back");
+                    return Ok(false);
+                }
+                // The bank may give less time than was asked for.
+                let given = managed.bank.consent(&answer.consent).await?;
+                let held = Held::of(&answer.consent, &given, now);
+                let (_, switched) = self
+                    .change(id, |connection| {
+                        let held = held.clone();
+                        (connection.is_asking(request_id) && connection.switch(held)).then_some(())
+                    })
+                    .await?;
+                if switched.is_some() {
+                    let until = given.valid_until;
+                    let story = if is_first {
+                        "the consent is approved"
+                    } else {
+                        "the new consent is approved, and takes the place of the old one"
+                    };
+                    tracing::info!(%bank, connection = %id, %until, "{story}");
+                }
+                Ok(true)
+            }
+            Some(event) => {
+                let (after, failed) = self
+                    .change(id, |connection| {
+                        (connection.is_asking(request_id) && connection.fail(event)).then_some(())
+                    })
+                    .await?;
+                if failed.is_some() {
+                    let standing = self.standing_of(&after);
+                    tracing::info!(%bank, connection = %id, "nothing came of the consent that was asked for: the connection {standing}");
+                }
+                Ok(false)
+            }
+        }
+    }
+
+    /// Asks where the consent stands under which is read.
+    pub(super) async fn look_at_current(&self, id: &ConnectionId) -> Result<(), ManagerError> {
+        let (connection, _) = self.load(id).await?;
+        let Some(held) = connection.held.as_ref() else {
+            return Ok(());
+        };
+        if connection.life.current != Current::Serving {
+            return Ok(());
+        }
+        let managed = self.managed(&connection.bank)?;
+        let zone = managed.terms.time_zone;
+        let event = if connection.serving(self.now(), zone).is_none() {
+            Some(Event::Ended(Ending::Expired))
+        } else {
+            match status_of(&managed.bank, &held.consent).await? {
+                Some(status) => of_current(status),
+                None => Some(Event::Ended(Ending::Gone)),
+            }
+        };
+        let Some(event) = event else {
+            return Ok(());
+        };
+        let (after, ended) = self
+            .change(id, |connection| {
+                let same = connection.held.as_ref() == Some(held);
+                (same && connection.meet(event)).then_some(())
+            })
+            .await?;
+        if ended.is_some() {
+            let standing = self.standing_of(&after);
+            tracing::info!(bank = %connection.bank, connection = %id, "the connection {standing}");
+        }
+        Ok(())
+    }
+
+    /// Gives up at the bank what serves nothing more. What the bank does not answer to is left for the next time.
+    pub(super) async fn tidy(&self, id: &ConnectionId) -> Result<(), ManagerError> {
+        let (connection, _) = self.load(id).await?;
+        let bank = &self.managed(&connection.bank)?.bank;
+        for consent in &connection.to_give_up {
+            if !super::asking::give_up(bank, consent).await {
+                continue;
+            }
+            self.change(id, |connection| {
+                let before = connection.to_give_up.len();
+                connection.to_give_up.retain(|other| other != consent);
+                (connection.to_give_up.len() < before).then_some(())
+            })
+            .await?;
+            tracing::info!(bank = %connection.bank, connection = %id, "a consent that serves nothing more is given up at the bank");
+        }
+        Ok(())
+    }
+}
+
+/// Where a consent stands at the bank; `None` if it does not know it.
+async fn status_of(bank: &Bank, consent: &str) -> Result<Option<ConsentStatus>, Error> {
+    match bank.consent_status(consent).await {
+        Ok(status) => Ok(Some(status)),
+        Err(error) if says::is_unknown(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,444 @@
+//! Consents as a life: asked for, approved, followed, renewed ahead of the end, given up.
+//!
+//! A [`ConsentManager`] keeps one connection for each customer and bank that she connects. It asks for the consent,
+//! learns from the bank what has become of it, and hands out [`AccountInformation`] to read with. Before the consent
+//! ends it is renewed: the old one serves until the customer has approved the new one, and not one read is lost.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//!
+//! use bank_client::authorisations::{ApprovalOptions, NextStep};
+//! use bank_client::consent_manager::{Attendance, ConsentManager, Wish};
+//! use bank_client::environment::SystemRandomness;
+//! use bank_client::store::MemoryStore;
+//! use bank_client::vault::{Key, Vault};
+//!
+//! # async fn example(bank: bank_client::Bank) -> Result<(), Box<dyn std::error::Error>> {
+//! let key = Key::from_env("APP_KEY")?;
+//! let vault = Vault::new(&key, "consents", Arc::new(SystemRandomness))?;
+//! let manager = ConsentManager::builder(Arc::new(MemoryStore::new()), vault)
+//!     .bank("bank-b".parse()?, bank)
+//!     .build();
+//!
+//! let options = ApprovalOptions::new().return_to("https://app.example/back");
+//! let bank_b = "bank-b".parse()?;
+//! let approval = manager
+//!     .connect(&bank_b, "customer 17", "192.0.2.7".parse()?, &Wish::all_accounts(), &options)
+//!     .await?;
+//! if let NextStep::Redirect(url) = &approval.next {
+//!     println!("send the customer to {url}");
+//! }
+//! // … she comes back, and brings this along:
+//! let standing = manager.returned(&approval.connection, "state=…").await?;
+//! println!("the connection {standing}");
+//!
+//! let accounts = manager
+//!     .read(&approval.connection, Attendance::Unattended, |bank| async move { bank.accounts(true).await })
+//!     .await?;
+//! # let _ = accounts;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! **What is told apart.** [`Standing`] says whether a connection waits, serves, is used up for today, was never approved
+//! (refused, lapsed, not asked for), or has ended (expired, revoked by the customer, replaced, unknown to the bank).
+//!
+//! **When a bank refuses a read** because of the consent, its status is asked for once before anything is believed: a bank
+//! can be wrong for a moment. See [`ConsentManager::note`].
+//!
+//! **Several programs, one store.** Each change is written only over what was read, so that two programs never renew the
+//! same connection twice. What is about to be asked of a bank is written down first, with the `X-Request-ID`: if the
+//! program ends before the answer is kept, the request is repeated, and has one effect.
+//!
+//! **Web apps** take the id of the connection that [`ConsentManager::returned`] gets from the customer's session, never
+//! from the address: else somebody could have another customer approve what he sees himself. With
+//! [`ManagerBuilder::only_after_return`] an approval by redirect counts only once she has come back.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use tokio::sync::{Mutex, MutexGuard};
+use uuid::Uuid;
+
+use crate::authorisations::NextStep;
+use crate::bank::Bank;
+use crate::directory::BankId;
+use crate::environment::{Clock, Randomness, SystemClock, SystemRandomness};
+use crate::store::{Kind, Sealed, Store, Version};
+use crate::vault::Vault;
+
+mod asking;
+mod error;
+mod following;
+mod leaving;
+mod life;
+mod reading;
+mod record;
+mod returning;
+mod says;
+mod standing;
+mod usage;
+mod wish;
+
+pub use self::error::ManagerError;
+pub use self::life::{Ending, NeverApproved};
+pub use self::reading::Verdict;
+pub use self::record::{ConnectionId, NotAConnectionId};
+pub use self::standing::{Renewal, Standing};
+pub use self::wish::Wish;
+
+use self::error::is_conflict;
+use self::record::Connection;
+
+/// Keeps connections. Cheap to clone; clones share everything.
+#[derive(Clone)]
+pub struct ConsentManager {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    sealed: Sealed,
+    banks: BTreeMap<BankId, ManagedBank>,
+    clock: Arc<dyn Clock>,
+    randomness: Arc<dyn Randomness>,
+    only_after_return: bool,
+    /// Tells our own intentions from those of other processes.
+    name: Uuid,
+    /// Within this process, a connection's bank is asked one thing after the other.
+    turns: Vec<Mutex<()>>,
+}
+
+/// A bank, and what has to be known of it.
+struct ManagedBank {
+    bank: Bank,
+    terms: Terms,
+}
+
+/// What is known of a bank beforehand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// Whose midnight ends the bank's day, by which reads are counted. Default: UTC.
+    pub time_zone: Tz,
+    /// The most days for which it gives a consent, if that is known. What is not is learnt.
+    pub longest_days: Option<u32>,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self {
+            time_zone: Tz::UTC,
+            longest_days: None,
+        }
+    }
+}
+
+/// Whether the customer is present while something is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attendance {
+    /// She is, at a device of that address. Such reads are not counted.
+    Attended(IpAddr),
+    /// She is not.
+    Unattended,
+}
+
+/// A consent that was asked for, and how the customer approves it.
+#[derive(Clone)]
+pub struct Approval {
+    /// The connection that it is for.
+    pub connection: ConnectionId,
+    /// What has to be done next. [`NextStep::Nothing`]: it is approved.
+    pub next: NextStep,
+    /// The bank, to take the further steps of an approval without redirect with.
+    pub bank: Bank,
+    consent: String,
+    authorisation: Option<String>,
+}
+
+impl Approval {
+    /// The id of the consent at the bank.
+    #[must_use]
+    pub fn consent_id(&self) -> &str {
+        &self.consent
+    }
+
+    /// The id of its authorisation, if the bank has started one.
+    #[must_use]
+    pub fn authorisation_id(&self) -> Option<&str> {
+        self.authorisation.as_deref()
+    }
+}
+
+/// Ids at the bank and addresses that lead to the approval stay out of logs.
+impl fmt::Debug for Approval {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Approval")
+            .field("connection", &self.connection)
+            .field("bank", &self.bank)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A connection, as lists show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectionSummary {
+    /// Its id.
+    pub id: ConnectionId,
+    /// The bank.
+    pub bank: BankId,
+    /// Whose it is, as the program has said.
+    pub customer: String,
+    /// When it was first asked for.
+    pub begun: DateTime<Utc>,
+    /// Where it stands.
+    pub standing: Standing,
+    /// How often it can still be read with no customer present on the bank's day, as far as is known here; none if it
+    /// does not serve.
+    pub reads_left: Option<u32>,
+}
+
+/// What a [`ConsentManager`] is made of. [`ConsentManager::builder`] starts one.
+pub struct ManagerBuilder {
+    sealed: Sealed,
+    banks: BTreeMap<BankId, ManagedBank>,
+    clock: Arc<dyn Clock>,
+    randomness: Arc<dyn Randomness>,
+    only_after_return: bool,
+}
+
+impl ManagerBuilder {
+    /// A bank that customers can connect.
+    #[must_use]
+    pub fn bank(self, id: BankId, bank: Bank) -> Self {
+        self.bank_on_terms(id, bank, Terms::default())
+    }
+
+    /// The same, and what is known of it.
+    #[must_use]
+    pub fn bank_on_terms(mut self, id: BankId, bank: Bank, terms: Terms) -> Self {
+        self.banks.insert(id, ManagedBank { bank, terms });
+        self
+    }
+
+    /// An approval by redirect counts only once the customer has come back ([`ConsentManager::returned`]): for web apps,
+    /// where somebody could send another customer to the bank.
+    ///
+    /// A bank that ends the old consent at the approval of the new one leaves nothing to read under until then.
+    #[must_use]
+    pub const fn only_after_return(mut self) -> Self {
+        self.only_after_return = true;
+        self
+    }
+
+    /// Takes the time from another clock.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Takes chance from another source.
+    #[must_use]
+    pub fn randomness(mut self, randomness: Arc<dyn Randomness>) -> Self {
+        self.randomness = randomness;
+        self
+    }
+
+    /// Makes the manager. Nothing is read or asked yet.
+    #[must_use]
+    pub fn build(self) -> ConsentManager {
+        let name = self.randomness.uuid();
+        ConsentManager {
+            inner: Arc::new(Inner {
+                sealed: self.sealed,
+                banks: self.banks,
+                clock: self.clock,
+                randomness: self.randomness,
+                only_after_return: self.only_after_return,
+                name,
+                turns: (0..TURNS).map(|_| Mutex::new(())).collect(),
+            }),
+        }
+    }
+}
+
+/// Connections share their turns with others: so many are served at a time.
+const TURNS: usize = 64;
+
+/// Connections that are read from the store at a time.
+const PIECE: usize = 100;
+
+/// So often a change is tried that somebody else's comes before.
+const TRIES: usize = 50;
+
+impl ConsentManager {
+    /// Starts a manager that keeps what it knows in that store, sealed by that vault.
+    #[must_use]
+    pub fn builder(store: Arc<dyn Store>, vault: Vault) -> ManagerBuilder {
+        ManagerBuilder {
+            sealed: Sealed::new(store, vault),
+            banks: BTreeMap::new(),
+            clock: Arc::new(SystemClock),
+            randomness: Arc::new(SystemRandomness),
+            only_after_return: false,
+        }
+    }
+
+    /// Where a connection stands, as far as is known here: the bank is not asked.
+    pub async fn standing(&self, id: &ConnectionId) -> Result<Standing, ManagerError> {
+        let (connection, _) = self.load(id).await?;
+        Ok(self.standing_of(&connection))
+    }
+
+    /// All connections, in the order of their ids.
+    pub async fn connections(&self) -> Result<Vec<ConnectionSummary>, ManagerError> {
+        let mut summaries = Vec::new();
+        self.each(|id, connection| {
+            summaries.push(ConnectionSummary {
+                id,
+                standing: self.standing_of(&connection),
+                reads_left: self.reads_left(&connection),
+                bank: connection.bank,
+                customer: connection.customer,
+                begun: connection.begun,
+            });
+        })
+        .await?;
+        Ok(summaries)
+    }
+
+    /// Connections whose consents end within so many days, and which nobody has begun to renew: the soonest first.
+    pub async fn due_for_renewal(&self, days: u32) -> Result<Vec<ConnectionId>, ManagerError> {
+        let mut due = Vec::new();
+        self.each(|id, connection| {
+            let standing = self.standing_of(&connection);
+            let (Some(until), true) = (standing.until(), connection.wish.is_recurring()) else {
+                return;
+            };
+            let left = until - usage::day_of(self.now(), self.zone(&connection.bank));
+            if left.num_days() <= days.into() && standing.renewal() != Some(Renewal::Waiting) {
+                due.push((until, id));
+            }
+        })
+        .await?;
+        due.sort();
+        Ok(due.into_iter().map(|(_, id)| id).collect())
+    }
+
+    /// When a connection is to be read next with no customer present, so that its reads are evenly over the day and never
+    /// more than the consent allows. `None`: it does not serve.
+    pub async fn next_unattended(
+        &self,
+        id: &ConnectionId,
+    ) -> Result<Option<DateTime<Utc>>, ManagerError> {
+        let (connection, _) = self.load(id).await?;
+        let (now, zone) = (self.now(), self.zone(&connection.bank));
+        let held = connection.serving(now, zone);
+        Ok(held.map(|held| connection.usage.next(now, held.a_day, zone)))
+    }
+
+    async fn each(
+        &self,
+        mut look: impl FnMut(ConnectionId, Connection),
+    ) -> Result<(), ManagerError> {
+        let mut after = String::new();
+        loop {
+            let sealed = &self.inner.sealed;
+            let piece = sealed.list(Kind::Connection, &after, PIECE).await?;
+            let read = piece.len();
+            for (id, connection) in piece {
+                if let Ok(id) = id.parse() {
+                    look(id, connection);
+                }
+                after = id;
+            }
+            if read < PIECE {
+                return Ok(());
+            }
+        }
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        self.inner.clock.now()
+    }
+
+    fn managed(&self, bank: &BankId) -> Result<&ManagedBank, ManagerError> {
+        let found = self.inner.banks.get(bank);
+        found.ok_or_else(|| ManagerError::NoSuchBank(bank.clone()))
+    }
+
+    fn zone(&self, bank: &BankId) -> Tz {
+        let found = self.inner.banks.get(bank);
+        found.map_or(Tz::UTC, |managed| managed.terms.time_zone)
+    }
+
+    fn reads_left(&self, connection: &Connection) -> Option<u32> {
+        let (now, zone) = (self.now(), self.zone(&connection.bank));
+        let held = connection.serving(now, zone)?;
+        Some(connection.usage.left(now, held.a_day, zone))
+    }
+
+    fn standing_of(&self, connection: &Connection) -> Standing {
+        connection.standing(self.now(), self.zone(&connection.bank))
+    }
+
+    /// Waits until nobody else in this process is busy with that connection.
+    async fn turn(&self, id: &ConnectionId) -> Result<MutexGuard<'_, ()>, ManagerError> {
+        let turns = &self.inner.turns;
+        let turn = turns.get(id.share(turns.len()));
+        Ok(turn.ok_or(ManagerError::Busy)?.lock().await)
+    }
+
+    async fn load(&self, id: &ConnectionId) -> Result<(Connection, Version), ManagerError> {
+        let sealed = &self.inner.sealed;
+        let found = sealed.get(Kind::Connection, &id.to_string()).await?;
+        found.ok_or_else(|| ManagerError::NoSuchConnection(id.clone()))
+    }
+
+    /// Changes a connection as it stands in the store, whoever else is changing it. If there is nothing to change
+    /// (`None`), nothing is written. Returns how it stands then.
+    async fn change<T>(
+        &self,
+        id: &ConnectionId,
+        mut change: impl FnMut(&mut Connection) -> Option<T>,
+    ) -> Result<(Connection, Option<T>), ManagerError> {
+        for _ in 0..TRIES {
+            let (mut connection, seen) = self.load(id).await?;
+            let Some(changed) = change(&mut connection) else {
+                return Ok((connection, None));
+            };
+            if self.save(id, &connection, Some(seen)).await? {
+                return Ok((connection, Some(changed)));
+            }
+        }
+        Err(ManagerError::Busy)
+    }
+
+    /// Writes a connection over the version that was seen. Says whether it still was that one.
+    async fn save(
+        &self,
+        id: &ConnectionId,
+        connection: &Connection,
+        seen: Option<Version>,
+    ) -> Result<bool, ManagerError> {
+        let sealed = &self.inner.sealed;
+        let id = id.to_string();
+        match sealed.put(Kind::Connection, &id, seen, connection).await {
+            Ok(_) => Ok(true),
+            Err(error) if is_conflict(&error) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl fmt::Debug for ConsentManager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let banks: Vec<&BankId> = self.inner.banks.keys().collect();
+        f.debug_struct("ConsentManager")
+            .field("banks", &banks)
+            .finish_non_exhaustive()
+    }
+}

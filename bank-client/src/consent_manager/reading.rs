@@ -1,0 +1,169 @@
+//! Reading under a connection, and what a read that failed says of it.
+
+use std::future::Future;
+
+use chrono::{DateTime, Utc};
+
+use super::record::ConnectionId;
+use super::says::{self, Says};
+use super::{Attendance, ConsentManager, ManagerError, Renewal, Standing};
+use crate::accounts::AccountInformation;
+use crate::error::Error;
+
+/// What follows from a read that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// Read again: the connection serves, perhaps under another consent.
+    Again,
+    /// Without the customer, read again from then on.
+    UsedUp {
+        /// When.
+        again: DateTime<Utc>,
+    },
+    /// There is nothing to read under any more.
+    Over(Standing),
+    /// The bank has refused because of the consent, and could not be asked about it: nothing has changed. Try again later.
+    Unclear,
+    /// It has nothing to do with the consent.
+    Unrelated,
+}
+
+/// So often one read is tried, where it is the consent that it failed for.
+const READS: usize = 3;
+
+impl ConsentManager {
+    /// What to read with. One call is one run over all that is to be read: with no customer present it is counted, and
+    /// refused once the consent allows no more on the bank's day. [`next_unattended`](Self::next_unattended) says when the
+    /// next one is due.
+    ///
+    /// The bank is not asked. Where a read fails, see [`note`](Self::note), or take [`read`](Self::read), which does both.
+    pub async fn reading(
+        &self,
+        id: &ConnectionId,
+        attendance: Attendance,
+    ) -> Result<AccountInformation, ManagerError> {
+        let Attendance::Unattended = attendance else {
+            return self.handle(id, attendance).await;
+        };
+        let (connection, counted) = self
+            .change(id, |connection| {
+                let (now, zone) = (self.now(), self.zone(&connection.bank));
+                let a_day = connection.serving(now, zone)?.a_day;
+                if connection.usage.used_up_until(now, a_day, zone).is_some() {
+                    return None;
+                }
+                connection.usage.count(now, zone);
+                Some(())
+            })
+            .await?;
+        match (counted, self.standing_of(&connection)) {
+            (Some(()), _) => self.handle(id, attendance).await,
+            (None, Standing::UsedUp { again, .. }) => Err(ManagerError::UsedUp { again }),
+            (None, standing) => Err(ManagerError::NotServing(standing)),
+        }
+    }
+
+    /// Reads, as a person would: if the bank refuses because of the consent, it is asked about it, and if the connection
+    /// serves, `what` is done once more, perhaps under another consent. It is one run, however often it is tried.
+    pub async fn read<T, F: Future<Output = Result<T, Error>>>(
+        &self,
+        id: &ConnectionId,
+        attendance: Attendance,
+        what: impl Fn(AccountInformation) -> F,
+    ) -> Result<T, ManagerError> {
+        let mut handle = match self.reading(id, attendance).await {
+            // It may have been approved meanwhile.
+            Err(ManagerError::NotServing(standing))
+                if standing == Standing::Waiting
+                    || standing.renewal() == Some(Renewal::Waiting) =>
+            {
+                self.follow(id).await?;
+                self.reading(id, attendance).await?
+            }
+            outcome => outcome?,
+        };
+        let mut tried = 1;
+        loop {
+            let error = match what(handle).await {
+                Ok(read) => return Ok(read),
+                Err(error) => error,
+            };
+            handle = match self.note(id, &error).await? {
+                Verdict::Again if tried < READS => self.handle(id, attendance).await?,
+                Verdict::UsedUp { again } => return Err(ManagerError::UsedUp { again }),
+                Verdict::Over(standing) => return Err(ManagerError::NotServing(standing)),
+                _ => return Err(error.into()),
+            };
+            tried += 1;
+        }
+    }
+
+    /// What a read that failed says of the connection, and what follows.
+    ///
+    /// If the bank says that the consent has ended, its status is asked for once: a bank can be wrong for a moment. If it
+    /// is valid, the connection goes on serving. If a new one was approved, it takes the place of the other.
+    pub async fn note(&self, id: &ConnectionId, error: &Error) -> Result<Verdict, ManagerError> {
+        let reasons = says::reasons(error);
+        match says::of(error) {
+            Says::Nothing => Ok(Verdict::Unrelated),
+            Says::UsedUp(wait) => {
+                let (connection, again) = self
+                    .change(id, |connection| {
+                        let zone = self.zone(&connection.bank);
+                        Some(connection.usage.refused(self.now(), wait, zone))
+                    })
+                    .await?;
+                let again = again.unwrap_or_else(|| self.now());
+                tracing::warn!(bank = %connection.bank, connection = %id, %reasons, %again, "the bank has counted enough reads without the customer");
+                Ok(Verdict::UsedUp { again })
+            }
+            Says::ConsentEnded => {
+                let _turn = self.turn(id).await?;
+                let (connection, _) = self.load(id).await?;
+                tracing::warn!(bank = %connection.bank, connection = %id, %reasons, "the bank refuses a read because of the consent: asking where it stands");
+                match self.look_again(id).await {
+                    Ok(standing) if standing.is_serving() => {
+                        tracing::info!(bank = %connection.bank, connection = %id, "asked, the bank says that the consent is valid: going on");
+                        Ok(Verdict::Again)
+                    }
+                    Ok(standing) => Ok(Verdict::Over(standing)),
+                    Err(ManagerError::Bank(error)) => {
+                        let reasons = says::reasons(&error);
+                        tracing::warn!(bank = %connection.bank, connection = %id, %reasons, "the bank cannot be asked where the consent stands; nothing is changed");
+                        Ok(Verdict::Unclear)
+                    }
+                    Err(error) => Err(error),
+                }
+            }
+        }
+    }
+
+    async fn look_again(&self, id: &ConnectionId) -> Result<Standing, ManagerError> {
+        // At many banks, the approval of a new one ends the old one.
+        if self.look_at_next(id).await? {
+            self.tidy(id).await?;
+        } else {
+            self.look_at_current(id).await?;
+        }
+        self.standing(id).await
+    }
+
+    /// What to read with, uncounted.
+    async fn handle(
+        &self,
+        id: &ConnectionId,
+        attendance: Attendance,
+    ) -> Result<AccountInformation, ManagerError> {
+        let (connection, _) = self.load(id).await?;
+        let managed = self.managed(&connection.bank)?;
+        let Some(held) = connection.serving(self.now(), managed.terms.time_zone) else {
+            return Err(ManagerError::NotServing(self.standing_of(&connection)));
+        };
+        let handle = managed.bank.with_consent(&held.consent);
+        Ok(match attendance {
+            Attendance::Attended(psu) => handle.attended_by(psu),
+            Attendance::Unattended => handle,
+        })
+    }
+}

@@ -1,0 +1,275 @@
+//! What is kept of a connection. All of it is sealed.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::str::FromStr;
+
+use chrono::{DateTime, NaiveDate, Utc};
+use chrono_tz::Tz;
+use serde::{Deserialize, Serialize};
+use shared_types::authorisation::ScaApproach;
+use shared_types::consent::{ConsentInformation, ConsentRequest};
+use shared_types::link::Links;
+use uuid::Uuid;
+
+use super::life::{Current, Ending, Event, Life, Next};
+use super::standing::{Renewal, Standing};
+use super::usage::{Usage, day_of};
+use super::wish::Wish;
+use crate::authorisations::ApprovalOptions;
+use crate::directory::BankId;
+
+/// Names a connection: one customer's at one bank. It is random, and tells nothing of either.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ConnectionId(Uuid);
+
+impl ConnectionId {
+    pub(super) const fn new(id: Uuid) -> Self {
+        Self(id)
+    }
+
+    /// Which of so many it falls to.
+    pub(super) fn share(&self, of: usize) -> usize {
+        let sum: usize = self
+            .0
+            .as_bytes()
+            .iter()
+            .map(|byte| usize::from(*byte))
+            .sum();
+        sum.checked_rem(of).unwrap_or(0)
+    }
+}
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The id of a connection is a UUID.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the id of a connection is a UUID")]
+pub struct NotAConnectionId;
+
+impl FromStr for ConnectionId {
+    type Err = NotAConnectionId;
+
+    fn from_str(text: &str) -> Result<Self, NotAConnectionId> {
+        Uuid::try_parse(text)
+            .map(Self)
+            .map_err(|_| NotAConnectionId)
+    }
+}
+
+impl TryFrom<String> for ConnectionId {
+    type Error = NotAConnectionId;
+
+    fn try_from(text: String) -> Result<Self, NotAConnectionId> {
+        text.parse()
+    }
+}
+
+impl From<ConnectionId> for String {
+    fn from(id: ConnectionId) -> Self {
+        id.to_string()
+    }
+}
+
+/// All that is kept of a connection.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Connection {
+    pub(super) bank: BankId,
+    /// Whose it is, in the program's own words.
+    pub(super) customer: String,
+    pub(super) wish: Wish,
+    pub(super) begun: DateTime<Utc>,
+    pub(super) life: Life,
+    /// The consent under which is, or was, read.
+    pub(super) held: Option<Held>,
+    /// The one that is asked for.
+    pub(super) asking: Option<Asking>,
+    /// What the customer's browser brings back from the bank.
+    pub(super) state: Option<String>,
+    /// Consents that serve nothing more, and may still stand at the bank.
+    pub(super) to_give_up: Vec<String>,
+    pub(super) usage: Usage,
+}
+
+/// A consent that the customer has approved.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Held {
+    pub(super) consent: String,
+    pub(super) last_day: NaiveDate,
+    pub(super) a_day: NonZeroU32,
+    pub(super) since: DateTime<Utc>,
+}
+
+/// A consent that is asked for: all that the request says, so that it can be repeated word for word.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Asking {
+    pub(super) request_id: Uuid,
+    pub(super) request: ConsentRequest,
+    pub(super) days: u32,
+    pub(super) psu: IpAddr,
+    pub(super) options: StoredOptions,
+    pub(super) since: DateTime<Utc>,
+    /// By which manager.
+    pub(super) by: Uuid,
+    /// The customer came back from the bank.
+    pub(super) returned: bool,
+    /// What the bank has answered.
+    pub(super) answer: Option<Answer>,
+}
+
+/// The bank's answer.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Answer {
+    pub(super) consent: String,
+    pub(super) authorisation: Option<String>,
+    pub(super) links: Links,
+}
+
+/// [`ApprovalOptions`], as they are stored.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct StoredOptions {
+    psu_id: Option<String>,
+    pub(super) return_to: Option<String>,
+    pub(super) return_to_if_refused: Option<String>,
+    preferred: Option<ScaApproach>,
+    explicit: bool,
+}
+
+impl From<&ApprovalOptions> for StoredOptions {
+    fn from(options: &ApprovalOptions) -> Self {
+        Self {
+            psu_id: options.psu_id.clone(),
+            return_to: options.return_to.clone(),
+            return_to_if_refused: options.return_to_if_refused.clone(),
+            preferred: options.preferred,
+            explicit: options.explicit,
+        }
+    }
+}
+
+impl From<&StoredOptions> for ApprovalOptions {
+    fn from(stored: &StoredOptions) -> Self {
+        Self {
+            psu_id: stored.psu_id.clone(),
+            return_to: stored.return_to.clone(),
+            return_to_if_refused: stored.return_to_if_refused.clone(),
+            preferred: stored.preferred,
+            explicit: stored.explicit,
+        }
+    }
+}
+
+impl Held {
+    pub(super) fn of(consent: &str, information: &ConsentInformation, now: DateTime<Utc>) -> Self {
+        Self {
+            consent: consent.to_owned(),
+            last_day: information.valid_until,
+            a_day: information.frequency_per_day,
+            since: now,
+        }
+    }
+}
+
+impl Connection {
+    /// The consent under which is read, if it still opens anything at that moment.
+    pub(super) fn serving(&self, now: DateTime<Utc>, zone: Tz) -> Option<&Held> {
+        let held = self.held.as_ref()?;
+        let serves = self.life.current == Current::Serving && day_of(now, zone) <= held.last_day;
+        serves.then_some(held)
+    }
+
+    /// The consent that waits for the customer.
+    pub(super) fn waiting(&self) -> Option<(&Asking, &Answer)> {
+        let asking = self.asking.as_ref()?;
+        let waits = self.life.next == Next::Waiting;
+        waits.then_some((asking, asking.answer.as_ref()?))
+    }
+
+    /// Whether that request is the one whose answer, or approval, is waited for.
+    pub(super) fn is_asking(&self, request_id: Uuid) -> bool {
+        let asking = self.asking.as_ref();
+        asking.is_some_and(|asking| asking.request_id == request_id)
+    }
+
+    /// Whether that consent is anywhere here.
+    pub(super) fn knows(&self, consent: &str) -> bool {
+        let asked = self
+            .asking
+            .as_ref()
+            .and_then(|asking| asking.answer.as_ref());
+        let held = self.held.as_ref().map(|held| &held.consent);
+        held.into_iter()
+            .chain(asked.map(|answer| &answer.consent))
+            .chain(&self.to_give_up)
+            .any(|known| known == consent)
+    }
+
+    /// What an event changes. Says whether it did.
+    pub(super) fn meet(&mut self, event: Event) -> bool {
+        match self.life.after(event) {
+            Some(life) => {
+                self.life = life;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The one that was asked for is approved, and takes the place of the other. Says whether it does.
+    pub(super) fn switch(&mut self, held: Held) -> bool {
+        if !self.meet(Event::Approved) {
+            return false;
+        }
+        self.usage = self.usage.afresh();
+        self.asking = None;
+        let old = self.held.replace(held);
+        self.to_give_up.extend(old.map(|old| old.consent));
+        true
+    }
+
+    /// Nothing came of the one that was asked for. Says whether that is new.
+    pub(super) fn fail(&mut self, event: Event) -> bool {
+        if !self.meet(event) {
+            return false;
+        }
+        let answer = self.asking.take().and_then(|asking| asking.answer);
+        self.to_give_up.extend(answer.map(|answer| answer.consent));
+        true
+    }
+
+    /// Where it stands at that moment. What only time changes is worked out whenever somebody looks.
+    pub(super) fn standing(&self, now: DateTime<Utc>, zone: Tz) -> Standing {
+        let renewal = match self.life.next {
+            Next::None => None,
+            Next::Intended | Next::Waiting => Some(Renewal::Waiting),
+            Next::Failed(why) => Some(Renewal::Failed(why)),
+        };
+        match (self.life.current, renewal) {
+            (Current::Leaving, _) => Standing::Leaving,
+            (Current::None, Some(Renewal::Failed(why))) => Standing::NeverApproved(why),
+            (Current::None, _) => Standing::Waiting,
+            (Current::Over(why), renewal) => Standing::Ended { why, renewal },
+            (Current::Serving, renewal) => {
+                let why = Ending::Expired;
+                let Some(held) = self.serving(now, zone) else {
+                    return Standing::Ended { why, renewal };
+                };
+                let until = held.last_day;
+                match self.usage.used_up_until(now, held.a_day, zone) {
+                    None => Standing::Serving { until, renewal },
+                    Some(again) => Standing::UsedUp {
+                        until,
+                        again,
+                        renewal,
+                    },
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! What a bank's refusals say of a consent. No I/O.
+
+use chrono::TimeDelta;
+use shared_types::consent::ConsentStatus;
+use shared_types::message::MessageCode;
+
+use crate::error::{Error, ErrorKind};
+
+/// What an error says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Says {
+    /// The consent may have ended: the bank is to be asked.
+    ConsentEnded,
+    /// It was read without the customer as often as is allowed; the bank may say how long to wait.
+    UsedUp(Option<TimeDelta>),
+    /// Nothing of the consent.
+    Nothing,
+}
+
+/// What an error says of the consent under which something was read.
+pub(super) fn of(error: &Error) -> Says {
+    match &error.kind {
+        ErrorKind::Refused {
+            status: 429,
+            messages,
+            ..
+        } if has(messages.iter().map(|message| &message.code), |code| {
+            *code == MessageCode::AccessExceeded
+        }) =>
+        {
+            Says::UsedUp(wait(error))
+        }
+        ErrorKind::Refused {
+            status: 400..=403,
+            messages,
+            ..
+        } if has(messages.iter().map(|message| &message.code), about_consent) => Says::ConsentEnded,
+        // Some banks give no reason.
+        ErrorKind::Status { status: 401, .. } => Says::ConsentEnded,
+        _ => Says::Nothing,
+    }
+}
+
+fn has<'a>(
+    mut codes: impl Iterator<Item = &'a MessageCode>,
+    wanted: impl Fn(&MessageCode) -> bool,
+) -> bool {
+    codes.any(wanted)
+}
+
+const fn about_consent(code: &MessageCode) -> bool {
+    matches!(
+        code,
+        MessageCode::ConsentExpired | MessageCode::ConsentInvalid | MessageCode::ConsentUnknown
+    )
+}
+
+/// How long the bank asks us to wait.
+fn wait(error: &Error) -> Option<TimeDelta> {
+    let wait = error.retry_after()?;
+    TimeDelta::from_std(wait).ok()
+}
+
+/// Whether the bank says that it does not know the consent.
+pub(super) fn is_unknown(error: &Error) -> bool {
+    match &error.kind {
+        ErrorKind::Refused {
+            status: 400..=404,
+            messages,
+            ..
+        } => messages.iter().any(|message| {
+            matches!(
+                message.code,
+                MessageCode::ConsentUnknown
+                    | MessageCode::ResourceUnknown
+                    | MessageCode::ResourceExpired
+            )
+        }),
+        ErrorKind::Status { status: 404, .. } => true,
+        _ => false,
+    }
+}
+
+/// Whether there is something to give up in a consent of that status.
+pub(super) const fn stands(status: ConsentStatus) -> bool {
+    matches!(
+        status,
+        ConsentStatus::Received | ConsentStatus::PartiallyAuthorised | ConsentStatus::Valid
+    )
+}
+
+/// What a bank said, for the log: its codes, or what else went wrong. Texts stay out, which a bank writes as it likes.
+pub(super) fn reasons(error: &Error) -> String {
+    match &error.kind {
+        ErrorKind::Refused {
+            status, messages, ..
+        } => {
+            let codes = messages.iter().map(|message| message.code.as_str());
+            let words: Vec<&str> = codes.collect();
+            format!("{status} {}", words.join(" "))
+        }
+        ErrorKind::Status { status, .. } => status.to_string(),
+        _ => error.to_string(),
+    }
+}
+
+/// Whether the bank may have heard a request that it did not answer.
+pub(super) const fn may_have_heard(error: &Error) -> bool {
+    matches!(
+        error.kind,
+        ErrorKind::Timeout { .. }
+            | ErrorKind::Interrupted { .. }
+            | ErrorKind::Refused { status: 500.., .. }
+            | ErrorKind::Status { status: 500.., .. }
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn refused(status: u16, code: &str) -> Error {
+        let message = serde_json::json!({ "category": "ERROR", "code": code });
+        error(ErrorKind::Refused {
+            status,
+            messages: vec![serde_json::from_value(message).unwrap()],
+            request_id: Uuid::nil(),
+            retry_after: None,
+        })
+    }
+
+    fn bare(status: u16) -> Error {
+        error(ErrorKind::Status {
+            status,
+            request_id: Uuid::nil(),
+            retry_after: None,
+        })
+    }
+
+    fn error(kind: ErrorKind) -> Error {
+        Error {
+            bank: "Bank B".to_owned(),
+            kind,
+        }
+    }
+
+    #[test]
+    fn refusals_are_told_apart() {
+        for (error, expected) in [
+            (refused(401, "CONSENT_EXPIRED"), Says::ConsentEnded),
+            (refused(401, "CONSENT_INVALID"), Says::ConsentEnded),
+            (refused(403, "CONSENT_UNKNOWN"), Says::ConsentEnded),
+            (refused(400, "CONSENT_UNKNOWN"), Says::ConsentEnded),
+            (bare(401), Says::ConsentEnded),
+            (refused(429, "ACCESS_EXCEEDED"), Says::UsedUp(None)),
+            (refused(429, "SERVICE_BLOCKED"), Says::Nothing),
+            (bare(429), Says::Nothing),
+            (refused(401, "CERTIFICATE_EXPIRED"), Says::Nothing),
+            (refused(404, "RESOURCE_UNKNOWN"), Says::Nothing),
+            (refused(503, "CONSENT_EXPIRED"), Says::Nothing),
+        ] {
+            assert_eq!(of(&error), expected, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_consent_that_the_bank_does_not_know_is_told() {
+        assert!(is_unknown(&refused(403, "CONSENT_UNKNOWN")));
+        assert!(is_unknown(&refused(404, "RESOURCE_UNKNOWN")));
+        assert!(is_unknown(&bare(404)));
+        assert!(!is_unknown(&refused(401, "CERTIFICATE_INVALID")));
+        assert!(!is_unknown(&refused(503, "CONSENT_UNKNOWN")));
+        assert!(!is_unknown(&bare(403)));
+    }
+
+    #[test]
+    fn who_does_not_answer_may_have_heard() {
+        let timeout = ErrorKind::Timeout {
+            limit: Duration::from_secs(1),
+        };
+        let interrupted = ErrorKind::Interrupted {
+            cause: String::new(),
+        };
+        let unreachable = ErrorKind::Unreachable {
+            cause: String::new(),
+        };
+        for heard in [error(timeout), error(interrupted), bare(502)] {
+            assert!(may_have_heard(&heard), "{heard}");
+        }
+        for unheard in [
+            error(unreachable),
+            bare(404),
+            refused(400, "FORMAT_ERROR"),
+            bare(429),
+        ] {
+            assert!(!may_have_heard(&unheard), "{unheard}");
+        }
+    }
+}

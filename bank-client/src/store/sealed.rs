@@ -1,0 +1,136 @@
+//! Records as they are before they are sealed, and after.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Kind, Store, StoreError, Version};
+use crate::vault::{Vault, VaultError};
+
+/// A store, and what seals the records in it. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Sealed {
+    store: Arc<dyn Store>,
+    vault: Vault,
+}
+
+/// Why a record could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecordError {
+    /// The store could not do it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// It does not open, or cannot be sealed.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// It opens, and does not read: another version of this program has written it.
+    #[error("a record of kind {kind} cannot be read: {cause}")]
+    Format {
+        /// What it is.
+        kind: Kind,
+        /// What is wrong with it.
+        cause: String,
+    },
+}
+
+/// Records that are read from the store at a time.
+const PIECE: usize = 100;
+
+impl Sealed {
+    pub(crate) fn new(store: Arc<dyn Store>, vault: Vault) -> Self {
+        Self { store, vault }
+    }
+
+    pub(crate) async fn get<T: DeserializeOwned>(
+        &self,
+        kind: Kind,
+        id: &str,
+    ) -> Result<Option<(T, Version)>, RecordError> {
+        let Some(record) = self.store.get(kind, id).await? else {
+            return Ok(None);
+        };
+        Ok(Some((self.open(kind, id, &record.sealed)?, record.version)))
+    }
+
+    pub(crate) async fn list<T: DeserializeOwned>(
+        &self,
+        kind: Kind,
+        after: &str,
+        most: usize,
+    ) -> Result<Vec<(String, T)>, RecordError> {
+        let found = self.store.list(kind, after, most).await?;
+        found
+            .into_iter()
+            .map(|(id, record)| {
+                let opened = self.open(kind, &id, &record.sealed)?;
+                Ok((id, opened))
+            })
+            .collect()
+    }
+
+    pub(crate) async fn put<T: Serialize + Sync>(
+        &self,
+        kind: Kind,
+        id: &str,
+        seen: Option<Version>,
+        value: &T,
+    ) -> Result<Version, RecordError> {
+        let plain = serde_json::to_vec(value).map_err(|error| format(kind, &error))?;
+        let sealed = self.vault.seal(&about(kind, id), &plain)?;
+        Ok(self.store.put(kind, id, seen, &sealed).await?)
+    }
+
+    pub(crate) async fn remove(
+        &self,
+        kind: Kind,
+        id: &str,
+        seen: Version,
+    ) -> Result<(), RecordError> {
+        Ok(self.store.remove(kind, id, seen).await?)
+    }
+
+    /// Removes all records of that kind whose ids begin so. They need not open.
+    pub(crate) async fn remove_all(&self, kind: Kind, prefix: &str) -> Result<(), RecordError> {
+        loop {
+            // What was removed is gone from the front of the list.
+            let found = self.store.list(kind, prefix, PIECE).await?;
+            let mut removed = 0;
+            for (id, record) in found {
+                if !id.starts_with(prefix) {
+                    break;
+                }
+                match self.store.remove(kind, &id, record.version).await {
+                    // It was changed meanwhile: the next look sees to it.
+                    Ok(()) | Err(StoreError::Conflict) => removed += 1,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            if removed == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    fn open<T: DeserializeOwned>(
+        &self,
+        kind: Kind,
+        id: &str,
+        sealed: &[u8],
+    ) -> Result<T, RecordError> {
+        let plain = self.vault.open(&about(kind, id), sealed)?;
+        serde_json::from_slice(&plain).map_err(|error| format(kind, &error))
+    }
+}
+
+/// What is sealed for one place opens in no other.
+fn about(kind: Kind, id: &str) -> String {
+    format!("{kind}/{id}")
+}
+
+/// What is in the record stays out of it: only where, and of which sort the fault is.
+fn format(kind: Kind, error: &serde_json::Error) -> RecordError {
+    let cause = format!("{:?} at column {}", error.classify(), error.column());
+    RecordError::Format { kind, cause }
+}
