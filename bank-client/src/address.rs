@@ -13,6 +13,16 @@ pub(crate) fn interface(text: &str) -> Result<Url, ConfigurationError> {
         .ok_or_else(|| ConfigurationError::Url(text.to_owned()))
 }
 
+/// The address of a mock bank: plain HTTP, and to nowhere but this machine.
+#[cfg(feature = "test-util")]
+pub(crate) fn on_this_machine(address: std::net::SocketAddr) -> Result<Url, ConfigurationError> {
+    let text = format!("http://{address}");
+    Url::parse(&text)
+        .ok()
+        .filter(|_| address.ip().is_loopback())
+        .ok_or(ConfigurationError::Url(text))
+}
+
 /// Why a link is not followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Astray {

@@ -7,6 +7,8 @@ use reqwest::Url;
 use shared_types::eidas::OrganisationId;
 use shared_types::trust::Anchors;
 
+#[cfg(feature = "test-util")]
+use crate::address::on_this_machine;
 use crate::address::{Astray, follow, interface};
 use crate::breaker::{Breaker, Circuit};
 use crate::connections::{Connections, Setup};
@@ -66,17 +68,24 @@ impl Default for Limits {
 
 /// What a [`Bank`] is made of. [`Bank::builder`] starts one.
 pub struct BankBuilder {
-    url: String,
+    door: Door,
     expected: OrganisationId,
-    anchors: Anchors,
-    credentials: Credentials,
     name: Option<String>,
-    revocation: Revocation,
     limits: Limits,
     retries: Option<Retries>,
     breaker: Option<Breaker>,
     clock: Arc<dyn Clock>,
     randomness: Arc<dyn Randomness>,
+}
+
+/// Where a bank is, and how it is entered.
+enum Door {
+    Secured {
+        url: String,
+        setup: Box<Setup>,
+    },
+    #[cfg(feature = "test-util")]
+    Mock(std::net::SocketAddr),
 }
 
 /// Why a [`Bank`] could not be made.
@@ -94,6 +103,25 @@ pub enum ConfigurationError {
 }
 
 impl BankBuilder {
+    fn new(door: Door, expected: OrganisationId) -> Self {
+        Self {
+            door,
+            expected,
+            name: None,
+            limits: Limits::default(),
+            retries: None,
+            breaker: None,
+            clock: Arc::new(SystemClock),
+            randomness: Arc::new(SystemRandomness),
+        }
+    }
+
+    /// A handle for a mock bank, over plain HTTP to this machine.
+    #[cfg(feature = "test-util")]
+    pub(crate) fn mock(address: std::net::SocketAddr, organisation: OrganisationId) -> Self {
+        Self::new(Door::Mock(address), organisation)
+    }
+
     /// The name by which errors call the bank; without it, its organisation id.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
@@ -104,7 +132,12 @@ impl BankBuilder {
     /// What is known of revoked certificates, and what follows where nothing is.
     #[must_use]
     pub fn revocation(mut self, revocation: Revocation) -> Self {
-        self.revocation = revocation;
+        match &mut self.door {
+            Door::Secured { setup, .. } => setup.revocation = revocation,
+            // It shows no certificate that could be revoked.
+            #[cfg(feature = "test-util")]
+            Door::Mock(_) => {}
+        }
         self
     }
 
@@ -145,18 +178,18 @@ impl BankBuilder {
 
     /// Makes the handle. Nothing is connected yet.
     pub fn build(self) -> Result<Bank, ConfigurationError> {
-        let base = interface(&self.url)?;
-        let setup = Setup {
-            credentials: self.credentials,
-            anchors: self.anchors,
-            revocation: self.revocation,
+        let (base, connections) = match self.door {
+            Door::Secured { url, setup } => {
+                let base = interface(&url)?;
+                let (expected, clock) = (self.expected.clone(), Arc::clone(&self.clock));
+                (
+                    base,
+                    Connections::new(*setup, expected, clock, &self.limits)?,
+                )
+            }
+            #[cfg(feature = "test-util")]
+            Door::Mock(address) => (on_this_machine(address)?, Connections::mock(&self.limits)?),
         };
-        let connections = Connections::new(
-            setup,
-            self.expected.clone(),
-            Arc::clone(&self.clock),
-            &self.limits,
-        )?;
         let name = self.name.unwrap_or_else(|| self.expected.to_string());
         let inner = Inner {
             name,
@@ -187,19 +220,16 @@ impl Bank {
         anchors: Anchors,
         credentials: Credentials,
     ) -> BankBuilder {
-        BankBuilder {
-            url: url.into(),
-            expected,
-            anchors,
+        let setup = Setup {
             credentials,
-            name: None,
+            anchors,
             revocation: Revocation::default(),
-            limits: Limits::default(),
-            retries: None,
-            breaker: None,
-            clock: Arc::new(SystemClock),
-            randomness: Arc::new(SystemRandomness),
-        }
+        };
+        let door = Door::Secured {
+            url: url.into(),
+            setup: Box::new(setup),
+        };
+        BankBuilder::new(door, expected)
     }
 
     /// The name by which errors call the bank.
@@ -234,7 +264,7 @@ impl Bank {
     }
 
     /// The connections; new ones, if the certificates of those that are open may no longer be believed.
-    pub(crate) fn connections(&self) -> Result<Arc<Connections>, reqwest::Error> {
+    pub(crate) fn connections(&self) -> Result<Arc<Connections>, ConfigurationError> {
         let mut connections = self.lock();
         if !connections.still_stand() {
             *connections = Arc::new(connections.afresh(&self.inner.limits)?);
@@ -248,7 +278,11 @@ impl Bank {
         change: impl FnOnce(&Setup) -> Result<Setup, E>,
     ) -> Result<(), E> {
         let mut connections = self.lock();
-        let setup = change(connections.setup())?;
+        // A mock bank asks for no certificate and shows none: there is nothing to change.
+        let Some(secured) = connections.secured() else {
+            return Ok(());
+        };
+        let setup = change(&secured.setup)?;
         *connections = Arc::new(Connections::new(
             setup,
             self.inner.expected.clone(),

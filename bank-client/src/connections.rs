@@ -25,12 +25,28 @@ pub(crate) struct Setup {
 
 /// Connections that were all set up in one way. They are closed once this is dropped, and the calls over them have ended.
 pub(crate) struct Connections {
-    setup: Setup,
-    verifier: Arc<ServerVerifier>,
-    tls: rustls::ClientConfig,
+    peer: Peer,
     client: Client,
     /// Has one permit until the first call is answered, and is closed from then on.
     first: Semaphore,
+}
+
+/// Whom they lead to.
+#[derive(Clone)]
+enum Peer {
+    /// A bank, over mutual TLS.
+    Bank(Box<Secured>),
+    /// A mock bank on this machine, over plain HTTP. Nothing but `MockBank` makes one.
+    #[cfg(feature = "test-util")]
+    Mock,
+}
+
+/// What makes a connection a safe one.
+#[derive(Clone)]
+pub(crate) struct Secured {
+    pub(crate) setup: Setup,
+    pub(crate) verifier: Arc<ServerVerifier>,
+    pub(crate) tls: rustls::ClientConfig,
 }
 
 /// The first call over connections none of which is open yet. The others follow when it is dropped.
@@ -56,25 +72,36 @@ impl Connections {
         let judge = ServerVerifier::new(setup.anchors.clone(), expected, clock);
         let verifier = Arc::new(judge.revocation(setup.revocation.clone()));
         let tls = verifier.config(&setup.credentials)?;
-        let client = client(tls.clone(), limits)?;
-        Ok(Self {
+        let secured = Secured {
             setup,
             verifier,
             tls,
+        };
+        Self::to(Peer::Bank(Box::new(secured)), limits)
+    }
+
+    /// Over plain HTTP, to a mock bank.
+    #[cfg(feature = "test-util")]
+    pub(crate) fn mock(limits: &Limits) -> Result<Self, ConfigurationError> {
+        Self::to(Peer::Mock, limits)
+    }
+
+    fn to(peer: Peer, limits: &Limits) -> Result<Self, ConfigurationError> {
+        let client = match &peer {
+            Peer::Bank(secured) => client(secured.tls.clone(), true, limits)?,
+            #[cfg(feature = "test-util")]
+            Peer::Mock => client(trusting_nobody()?, false, limits)?,
+        };
+        Ok(Self {
+            peer,
             client,
             first: Semaphore::new(1),
         })
     }
 
     /// Others, set up in the same way.
-    pub(crate) fn afresh(&self, limits: &Limits) -> Result<Self, reqwest::Error> {
-        Ok(Self {
-            setup: self.setup.clone(),
-            verifier: Arc::clone(&self.verifier),
-            tls: self.tls.clone(),
-            client: client(self.tls.clone(), limits)?,
-            first: Semaphore::new(1),
-        })
+    pub(crate) fn afresh(&self, limits: &Limits) -> Result<Self, ConfigurationError> {
+        Self::to(self.peer.clone(), limits)
     }
 
     /// Waits until the first call has been answered, unless this is the first, but for so long only.
@@ -88,19 +115,17 @@ impl Connections {
 
     /// Whether the servers at their other end may still be believed. Once asked and answered `false`, it starts afresh.
     pub(crate) fn still_stand(&self) -> bool {
-        self.verifier.still_stands()
+        self.secured()
+            .is_none_or(|secured| secured.verifier.still_stands())
     }
 
-    pub(crate) fn setup(&self) -> &Setup {
-        &self.setup
-    }
-
-    pub(crate) fn verifier(&self) -> &ServerVerifier {
-        &self.verifier
-    }
-
-    pub(crate) fn tls(&self) -> &rustls::ClientConfig {
-        &self.tls
+    /// What makes them safe: there is always something, but towards a mock bank.
+    pub(crate) fn secured(&self) -> Option<&Secured> {
+        match &self.peer {
+            Peer::Bank(secured) => Some(secured),
+            #[cfg(feature = "test-util")]
+            Peer::Mock => None,
+        }
     }
 
     pub(crate) fn client(&self) -> &Client {
@@ -113,14 +138,28 @@ impl Connections {
     clippy::disallowed_methods,
     reason = "it is given our own TLS configuration here"
 )]
-fn client(tls: rustls::ClientConfig, limits: &Limits) -> Result<Client, reqwest::Error> {
+fn client(
+    tls: rustls::ClientConfig,
+    https_only: bool,
+    limits: &Limits,
+) -> Result<Client, reqwest::Error> {
     Client::builder()
         .tls_backend_preconfigured(tls)
-        .https_only(true)
+        .https_only(https_only)
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(limits.connecting)
         .pool_idle_timeout(Duration::from_secs(30))
         .user_agent(concat!("bank-client/", env!("CARGO_PKG_VERSION")))
         .build()
+}
+
+/// TLS for a client that is not to use it: there is nobody whom it would believe.
+#[cfg(feature = "test-util")]
+fn trusting_nobody() -> Result<rustls::ClientConfig, rustls::Error> {
+    let provider = Arc::new(crate::credentials::provider());
+    Ok(rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth())
 }

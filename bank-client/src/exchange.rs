@@ -16,7 +16,7 @@ use shared_types::message::TppMessages;
 use shared_types::money::Currency;
 use uuid::Uuid;
 
-use crate::bank::Bank;
+use crate::bank::{Bank, ConfigurationError};
 use crate::checks::Checked;
 use crate::connections::Connections;
 use crate::error::{Error, ErrorKind};
@@ -240,13 +240,13 @@ impl Bank {
 
     /// If the connection broke because the bank does not want us: the reason it gives.
     async fn ask_for_alert(&self, connections: &Connections) -> Option<Alert> {
-        let asking = ask_for_alert(connections.tls(), &self.inner.base);
+        let asking = ask_for_alert(&connections.secured()?.tls, &self.inner.base);
         tokio::time::timeout(self.inner.limits.connecting, asking)
             .await
             .ok()?
     }
 
-    fn unreachable(&self, error: &reqwest::Error) -> Error {
+    fn unreachable(&self, error: &ConfigurationError) -> Error {
         let cause = error.to_string();
         self.error(ErrorKind::Unreachable { cause })
     }
@@ -261,7 +261,8 @@ impl Bank {
             self.error(if error.is_timeout() {
                 ErrorKind::Timeout { limit: connecting }
             } else {
-                explain(&error, connections.verifier())
+                let verifier = connections.secured().map(|secured| &*secured.verifier);
+                explain(&error, verifier)
             })
         };
         // Only a body that is a stream could not be had again, and ours never is.

@@ -71,6 +71,8 @@ pub mod rotation;
 pub mod store;
 #[cfg(feature = "sqlite")]
 pub mod sync;
+#[cfg(feature = "test-util")]
+pub mod test_util;
 mod tls;
 mod transport_error;
 pub mod vault;

@@ -15,7 +15,7 @@ use crate::error::ErrorKind;
 use crate::tls::ServerVerifier;
 
 /// What a failed exchange means.
-pub(crate) fn explain(error: &reqwest::Error, verifier: &ServerVerifier) -> ErrorKind {
+pub(crate) fn explain(error: &reqwest::Error, verifier: Option<&ServerVerifier>) -> ErrorKind {
     match tls_error(error) {
         Some(rustls::Error::AlertReceived(alert)) => {
             return ErrorKind::TheyRefused {
@@ -23,7 +23,7 @@ pub(crate) fn explain(error: &reqwest::Error, verifier: &ServerVerifier) -> Erro
             };
         }
         Some(rustls::Error::InvalidCertificate(_)) => {
-            if let Some(refused) = verifier.take_refused() {
+            if let Some(refused) = verifier.and_then(ServerVerifier::take_refused) {
                 return ErrorKind::WeRefused {
                     certificate: Box::new(refused.certificate),
                     reason: refused.reason,
@@ -31,6 +31,12 @@ pub(crate) fn explain(error: &reqwest::Error, verifier: &ServerVerifier) -> Erro
             }
         }
         _ => {}
+    }
+    if let Some(reason) = no_http(error) {
+        return ErrorKind::Malformed {
+            path: "HTTP".to_owned(),
+            reason: reason.to_owned(),
+        };
     }
     let cause = innermost(error);
     if error.is_connect() {
@@ -56,6 +62,22 @@ fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Erro
             .and_then(std::io::Error::get_ref);
         if let Some(inner) = inner {
             return tls_error(inner);
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// Why an answer is none: it came, and it is not HTTP as we understand and bound it.
+fn no_http(error: &(dyn StdError + 'static)) -> Option<&'static str> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(http) = error.downcast_ref::<hyper::Error>() {
+            return match http {
+                http if http.is_parse_too_large() => Some("more header fields than we take"),
+                http if http.is_parse() => Some("expected an answer in HTTP"),
+                _ => None,
+            };
         }
         next = error.source();
     }

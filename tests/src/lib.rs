@@ -13,6 +13,7 @@ pub mod gateway;
 pub mod held;
 pub mod http;
 pub mod ledger;
+pub mod lone_bank;
 pub mod many_banks;
 pub mod openssl_responder;
 pub mod operator;

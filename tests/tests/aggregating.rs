@@ -171,7 +171,7 @@ async fn who_has_not_answered_at_the_deadline_is_told_apart_from_who_was_not_ask
     let handles = handles(&banks);
     let quick = Member::new("quick", handles[0].clone());
     let slow = ["first", "second"].map(|key| Member::new(key, handles[1].clone()));
-    let deadline = Duration::from_millis(200);
+    let deadline = Duration::from_secs(2);
     let aggregator = Aggregator::builder()
         .member(quick)
         .members(slow)

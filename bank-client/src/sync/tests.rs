@@ -51,6 +51,7 @@ fn refused(status: u16, code: MessageCode) -> Error {
             status,
             messages: vec![message],
             request_id: Uuid::nil(),
+            retry_after: None,
         },
     }
 }

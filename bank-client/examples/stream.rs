@@ -1,0 +1,141 @@
+//! Reads all transactions of an account, and says how many there are and what they come to, in each currency.
+//!
+//! However long the history, it takes the memory of one page: a page is read when the one before it is used up.
+//!
+//! ```sh
+//! cargo run -p bank-client --example stream -- https://xs2a.bank-b.example PSDFR-ACPR-20002 \
+//!     ca1.pem qwac.pem qwac.key CONSENT ACCOUNT 2026-01-01
+//! ```
+//!
+//! ```text
+//! 1000000 transactions
+//! EUR 49995000.00
+//! memory: 11 MiB before the first, 17 MiB at most
+//! ```
+//!
+//! The last line is there where the system tells (`/proc/self/status`). An error goes to standard error, with what to do
+//! about it, and after what was read until then.
+
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use bank_client::credentials::Credentials;
+use bank_client::{Bank, Breaker, Entry, Retries, TransactionFilter};
+use chrono::NaiveDate;
+use futures::TryStreamExt as _;
+use rust_decimal::Decimal;
+use shared_types::money::Currency;
+use shared_types::trust::Anchors;
+
+const USAGE: &str =
+    "usage: stream URL ORGANISATION ANCHORS.pem CERTIFICATE.pem KEY.pem CONSENT ACCOUNT FROM";
+
+/// What the command line says.
+struct Asked {
+    bank: Bank,
+    consent: String,
+    account: String,
+    from: NaiveDate,
+}
+
+/// What was read so far.
+#[derive(Default)]
+struct Sums {
+    count: u64,
+    by_currency: BTreeMap<Currency, Decimal>,
+}
+
+// One thread will do: there is one thing to wait for.
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let mut err = io::stderr().lock();
+    let asked = match asked(std::env::args().skip(1).collect()) {
+        Ok(asked) => asked,
+        Err(fault) => {
+            let _ = writeln!(err, "error: {fault}\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    let before = kibibytes("VmRSS");
+    let mut sums = Sums::default();
+    let outcome = read(&asked, &mut sums).await;
+    let _ = print(&sums, before, kibibytes("VmHWM"));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(err, "error: {error}\nhelp: {}", error.advice());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn read(asked: &Asked, sums: &mut Sums) -> Result<(), bank_client::Error> {
+    let reading = asked.bank.with_consent(&asked.consent);
+    let filter = TransactionFilter::since(asked.from);
+    let mut entries = reading.transactions(&asked.account, &filter);
+    while let Some(Entry::Booked(entry) | Entry::Pending(entry)) = entries.try_next().await? {
+        let amount = entry.transaction_amount;
+        sums.count += 1;
+        *sums.by_currency.entry(amount.currency()).or_default() += amount.value();
+    }
+    Ok(())
+}
+
+fn asked(arguments: Vec<String>) -> Result<Asked, Box<dyn Error>> {
+    let [
+        url,
+        organisation,
+        anchors,
+        certificate,
+        key,
+        consent,
+        account,
+        from,
+    ]: [String; 8] = arguments
+        .try_into()
+        .map_err(|_| "eight arguments are needed")?;
+    let anchors = Anchors::from_pem(&std::fs::read(anchors)?)?;
+    let credentials = Credentials::from_pem(&std::fs::read(certificate)?, &std::fs::read(key)?)?;
+    let bank = Bank::builder(url, organisation.parse()?, anchors, credentials)
+        .retries(Retries::default())
+        .breaker(Breaker::default())
+        .build()?;
+    Ok(Asked {
+        bank,
+        consent,
+        account,
+        from: from.parse()?,
+    })
+}
+
+fn print(sums: &Sums, before: Option<u64>, most: Option<u64>) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{} transactions", sums.count)?;
+    for (currency, sum) in &sums.by_currency {
+        writeln!(out, "{currency} {sum}")?;
+    }
+    if let (Some(before), Some(most)) = (before, most) {
+        let (before, most) = (before / 1024, most.div_ceil(1024));
+        writeln!(
+            out,
+            "memory: {before} MiB before the first, {most} MiB at most"
+        )?;
+    }
+    Ok(())
+}
+
+/// A line of what Linux knows of this process, in KiB: `VmRSS` is what it takes now, `VmHWM` the most that it took.
+fn kibibytes(name: &str) -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    line.trim_start_matches(':')
+        .trim()
+        .trim_end_matches("kB")
+        .trim()
+        .parse()
+        .ok()
+}

@@ -1,0 +1,233 @@
+//! Banks to test against, without a network and without certificates (feature `test-util`).
+//!
+//! A [`MockBank`] listens on this machine's loopback address and answers like a bank: accounts, balances, transactions
+//! page by page, consents. Whatever mood it is in is a line. An app's own test, whole:
+//!
+//! ```
+//! use bank_client::test_util::{MockBank, Mood};
+//!
+//! # async fn an_app_shows_what_there_is() -> Result<(), Box<dyn std::error::Error>> {
+//! let mock = MockBank::happy().await;
+//! let reading = mock.bank().with_consent(mock.consent_id());
+//!
+//! let accounts = reading.accounts(true).await?;
+//! assert_eq!(accounts.len(), 2);
+//!
+//! mock.turns(Mood::ConsentExpired);
+//! let error = reading.accounts(true).await.unwrap_err();
+//! assert_eq!(error.code().map(|code| code.as_str()), Some("CONSENT_EXPIRED"));
+//! assert_eq!(mock.asked().await.len(), 2);
+//! # Ok(())
+//! # }
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(an_app_shows_what_there_is()).unwrap();
+//! ```
+//!
+//! The handle is a real [`Bank`], with all that handles do; only the connection is plain HTTP, to loopback and to
+//! nowhere else. There is no other way to a handle without TLS, also where this feature is on.
+
+mod desk;
+mod sample;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use shared_types::account::{AccountDetails, Balance};
+use shared_types::consent::ConsentStatus;
+use shared_types::eidas::OrganisationId;
+use shared_types::transaction::Transaction;
+use wiremock::matchers::any;
+use wiremock::{Mock, MockServer};
+
+use self::desk::Desk;
+use crate::bank::{Bank, BankBuilder};
+
+/// How a mock bank behaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Mood {
+    /// It answers as it should.
+    Happy,
+    /// It does so, after that time.
+    Slow(Duration),
+    /// 503, with a page in HTML.
+    Broken,
+    /// 429 `ACCESS_EXCEEDED`, and how long to wait (in whole seconds).
+    RateLimited(Duration),
+    /// 401 `CONSENT_EXPIRED` for whoever reads accounts.
+    ConsentExpired,
+    /// JSON that is none of the standard's.
+    Malformed,
+}
+
+/// An account of a mock bank.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MockAccount {
+    /// The account; its `resource_id` is its place in paths.
+    pub details: AccountDetails,
+    /// Its balances.
+    pub balances: Vec<Balance>,
+    /// Its booked transactions, in the bank's order.
+    pub booked: Vec<Transaction>,
+    /// Its pending transactions.
+    pub pending: Vec<Transaction>,
+}
+
+/// A bank on this machine, for tests. It ends when it is dropped.
+pub struct MockBank {
+    server: MockServer,
+    shared: Arc<Mutex<State>>,
+}
+
+/// What a mock bank knows.
+pub(crate) struct State {
+    pub(crate) mood: Mood,
+    /// For the next requests, one each.
+    pub(crate) script: VecDeque<Mood>,
+    pub(crate) accounts: Vec<MockAccount>,
+    /// Ids and where they stand, in the order in which they were asked for.
+    pub(crate) consents: Vec<(String, ConsentStatus, serde_json::Value)>,
+}
+
+/// The consent that every mock bank knows from the start.
+const CONSENT: &str = "mock-consent";
+
+impl MockBank {
+    /// One that answers as it should.
+    pub async fn happy() -> Self {
+        Self::start(Mood::Happy, sample::accounts()).await
+    }
+
+    /// One that takes its time.
+    pub async fn slow(delay: Duration) -> Self {
+        Self::start(Mood::Slow(delay), sample::accounts()).await
+    }
+
+    /// One that is down: 503, and no reason.
+    pub async fn broken() -> Self {
+        Self::start(Mood::Broken, sample::accounts()).await
+    }
+
+    /// One that was asked too often, and wants to be left alone for so long.
+    pub async fn rate_limited(retry_after: Duration) -> Self {
+        Self::start(Mood::RateLimited(retry_after), sample::accounts()).await
+    }
+
+    /// One to whom the consent has ended.
+    pub async fn consent_expired() -> Self {
+        Self::start(Mood::ConsentExpired, sample::accounts()).await
+    }
+
+    /// A happy one, with those accounts instead of the sample ones.
+    pub async fn with_accounts(accounts: Vec<MockAccount>) -> Self {
+        Self::start(Mood::Happy, accounts).await
+    }
+
+    /// The accounts that a bank has which was given none: a current and a savings account, in euros.
+    #[must_use]
+    pub fn sample_accounts() -> Vec<MockAccount> {
+        sample::accounts()
+    }
+
+    async fn start(mood: Mood, accounts: Vec<MockAccount>) -> Self {
+        let state = State {
+            mood,
+            script: VecDeque::new(),
+            accounts,
+            consents: vec![(CONSENT.to_owned(), ConsentStatus::Valid, sample::consent())],
+        };
+        let shared = Arc::new(Mutex::new(state));
+        let server = MockServer::start().await;
+        Mock::given(any())
+            .respond_with(Desk::new(Arc::clone(&shared)))
+            .mount(&server)
+            .await;
+        Self { server, shared }
+    }
+
+    /// A handle for it. Like any handle, it neither repeats calls nor leaves the bank alone: see [`MockBank::builder`].
+    #[must_use]
+    pub fn bank(&self) -> Bank {
+        #[expect(
+            clippy::expect_used,
+            reason = "it is for tests, and the server listens on loopback"
+        )]
+        self.builder().build().expect("a handle for a mock bank")
+    }
+
+    /// What a handle for it is made of, so that a test can give it limits, retries, a breaker or a clock.
+    #[must_use]
+    pub fn builder(&self) -> BankBuilder {
+        #[expect(clippy::expect_used, reason = "the text is an organisation id")]
+        let organisation: OrganisationId = "PSDXX-MOCK-1".parse().expect("an organisation id");
+        BankBuilder::mock(*self.server.address(), organisation).name("Mock Bank")
+    }
+
+    /// The id of a consent that the customer has approved.
+    #[must_use]
+    pub fn consent_id(&self) -> &'static str {
+        CONSENT
+    }
+
+    /// From now on it behaves like that.
+    pub fn turns(&self, mood: Mood) {
+        self.change(|state| state.mood = mood);
+    }
+
+    /// It behaves like that for one request, after those for which this was said before; then as ever.
+    pub fn once(&self, mood: Mood) {
+        self.change(|state| state.script.push_back(mood));
+    }
+
+    /// Its customer approves every consent that waits for her.
+    pub fn customer_approves(&self) {
+        self.settle(ConsentStatus::Received, ConsentStatus::Valid);
+    }
+
+    /// Its customer turns down every consent that waits for her.
+    pub fn customer_rejects(&self) {
+        self.settle(ConsentStatus::Received, ConsentStatus::Rejected);
+    }
+
+    /// Its customer takes every consent back that she has approved.
+    pub fn customer_revokes(&self) {
+        self.settle(ConsentStatus::Valid, ConsentStatus::RevokedByPsu);
+    }
+
+    /// What it was asked, in order: `GET /v1/accounts?withBalance=true`.
+    pub async fn asked(&self) -> Vec<String> {
+        let requests = self.server.received_requests().await.unwrap_or_default();
+        requests
+            .iter()
+            .map(|request| {
+                let query = request.url.query().map(|query| format!("?{query}"));
+                let query = query.unwrap_or_default();
+                format!("{} {}{query}", request.method, request.url.path())
+            })
+            .collect()
+    }
+
+    fn settle(&self, from: ConsentStatus, to: ConsentStatus) {
+        self.change(|state| {
+            for (_, status, _) in &mut state.consents {
+                if *status == from {
+                    *status = to;
+                }
+            }
+        });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.shared.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+impl std::fmt::Debug for MockBank {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MockBank")
+            .field("address", self.server.address())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,281 @@
+//! The SDK against answers that are too much, without end, or not what they should be: a typed error for that bank, in
+//! bounded time and memory. What is merely broken or lying is in `sdk_against_lying_banks.rs`.
+
+use std::time::Duration;
+
+use bank_client::{Bank, Entry, Error, ErrorKind, Limits, Retries, TransactionFilter};
+use futures::TryStreamExt as _;
+use serde_json::{Value, json};
+use tests::lone_bank::{Raw, RawBank, ScriptedBank, well};
+use wiremock::ResponseTemplate;
+
+const JSON: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n";
+
+fn checked(error: Error) -> ErrorKind {
+    assert_eq!(error.bank, "Bank B");
+    assert!(error.to_string().contains("Bank B"), "{error}");
+    assert!(!error.advice().is_empty() && !error.is_transient());
+    error.kind
+}
+
+async fn accounts(bank: &Bank) -> Error {
+    bank.with_consent("c").accounts(true).await.unwrap_err()
+}
+
+/// What comes of an answer, by a handle with the limits that handles have.
+async fn fault_of(answer: impl Fn(&str) -> Raw + Send + Sync + 'static) -> (ErrorKind, RawBank) {
+    let raw = RawBank::start(answer).await;
+    let bank = raw.lone.builder().retries(Retries::default());
+    let error = accounts(&bank.build().unwrap()).await;
+    assert_eq!(raw.asked(), 1, "{error} was repeated");
+    (checked(error), raw)
+}
+
+fn since() -> TransactionFilter {
+    TransactionFilter::since("2026-01-01".parse().unwrap())
+}
+
+#[tokio::test]
+async fn an_answer_without_end_is_cut_off_at_the_limit() {
+    let limit = 32 * 1024 * 1024;
+    let (kind, raw) = fault_of(|_| Raw::endless(JSON, vec![b' '; 65_536])).await;
+    assert_eq!(kind, ErrorKind::TooLarge { limit });
+    // What is under way between two sockets comes on top of it.
+    assert!(raw.sent() < 48 * 1024 * 1024, "{}", raw.sent());
+}
+
+#[tokio::test]
+async fn an_answer_that_says_it_is_too_large_is_not_waited_for() {
+    let head =
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99999999999\r\n\r\n";
+    let (kind, _) = fault_of(|_| Raw::once(head)).await;
+    let limit = Limits::default().answer;
+    assert_eq!(kind, ErrorKind::TooLarge { limit });
+}
+
+#[tokio::test]
+async fn a_bomb_of_tiny_entries_is_cut_off_while_it_comes_in() {
+    let head = format!("{JSON}{{\"accounts\":[");
+    let entries = r#"{"currency":"EUR"},"#.repeat(1000);
+    let (kind, raw) = fault_of(move |_| Raw::endless(head.as_str(), entries.as_str())).await;
+    let limit = Limits::default().entries;
+    assert_eq!(kind, ErrorKind::TooMany { limit });
+    assert!(raw.sent() < 12 * 1024 * 1024, "{}", raw.sent());
+    // Wherever they are: also where they would be skipped.
+    let head = format!("{JSON}{{\"accounts\":[],\"unheard of\":[");
+    let (kind, _) = fault_of(move |_| Raw::endless(head.as_str(), "0,".repeat(1000))).await;
+    assert_eq!(kind, ErrorKind::TooMany { limit });
+}
+
+#[tokio::test]
+async fn a_bomb_in_depth_is_cut_off_while_it_comes_in() {
+    let head = format!("{JSON}{{\"accounts\":");
+    let (kind, raw) = fault_of(move |_| Raw::endless(head.as_str(), "[".repeat(1000))).await;
+    assert!(
+        matches!(&kind, ErrorKind::Malformed { path, reason } if path == "." && reason.contains("nested")),
+        "{kind:?}"
+    );
+    assert!(raw.sent() < 8 * 1024 * 1024, "{}", raw.sent());
+}
+
+#[tokio::test]
+async fn what_is_compressed_is_not_unpacked_and_was_not_asked_for() {
+    // A megabyte for each kilobyte, once it is unpacked. It is not looked into.
+    for coding in ["gzip", "br", "identity, gzip", "zstd"] {
+        let head = JSON.replace(
+            "Connection",
+            &format!("Content-Encoding: {coding}\r\nConnection"),
+        );
+        let (kind, raw) = fault_of(move |request| {
+            assert!(
+                request.contains("accept-encoding: identity\r\n"),
+                "{request}"
+            );
+            Raw::endless(head.as_str(), vec![0x1f; 65_536])
+        })
+        .await;
+        let encoding = coding.to_owned();
+        assert_eq!(kind, ErrorKind::Encoded { encoding });
+        assert!(raw.sent() < 16 * 1024 * 1024, "{}", raw.sent());
+    }
+    let plain = |_: &str| {
+        Raw::once(
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: identity\r\nContent-Length: 15\r\n\r\n{\"accounts\":[]}",
+        )
+    };
+    let raw = RawBank::start(plain).await;
+    let bank = raw.lone.builder().build().unwrap();
+    assert!(
+        bank.with_consent("c")
+            .accounts(false)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    // A refusal is one in whatever way it is packed.
+    let (kind, _) = fault_of(|_| {
+        Raw::endless("HTTP/1.1 404 Not Found\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\n\r\n", "x")
+    })
+    .await;
+    assert!(
+        matches!(kind, ErrorKind::Status { status: 404, .. }),
+        "{kind:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_is_no_http_is_malformed_and_not_asked_for_again() {
+    for answer in [
+        "SSH-2.0-OpenSSH_10.0\r\n".to_owned(),
+        "HTTP/1.1 abc\r\n\r\n".to_owned(),
+        format!("HTTP/1.1 200 OK\r\n{}\r\n", "X-More: 1\r\n".repeat(5000)),
+    ] {
+        let (kind, _) = fault_of(move |_| Raw::once(answer.as_str())).await;
+        assert!(
+            matches!(&kind, ErrorKind::Malformed { path, .. } if path == "HTTP"),
+            "{kind:?}"
+        );
+    }
+    let (kind, raw) = fault_of(|_| Raw::endless("HTTP/1.1 200 OK\r\n", "X-More: 1\r\n")).await;
+    assert!(matches!(kind, ErrorKind::Malformed { .. }), "{kind:?}");
+    assert!(raw.sent() < 8 * 1024 * 1024, "{}", raw.sent());
+}
+
+#[tokio::test]
+async fn a_redirect_is_one_however_much_comes_with_it() {
+    let head =
+        "HTTP/1.1 307 Temporary Redirect\r\nLocation: /elsewhere\r\nConnection: close\r\n\r\n";
+    let (kind, _) = fault_of(move |_| Raw::endless(head, "x")).await;
+    let location = "/elsewhere".to_owned();
+    assert_eq!(kind, ErrorKind::Redirect { location });
+}
+
+#[tokio::test]
+async fn a_bank_that_drips_is_given_up_in_time() {
+    let limit = Duration::from_millis(400);
+    for first in [JSON, "HTTP/1.1 200 OK\r\nX-Slow: "] {
+        let raw = RawBank::start(move |_| Raw {
+            every: Duration::from_millis(20),
+            ..Raw::endless(first, " ")
+        })
+        .await;
+        let limits = Limits {
+            call: limit,
+            ..Limits::default()
+        };
+        let bank = raw.lone.builder().limits(limits).build().unwrap();
+        let error = accounts(&bank).await;
+        assert_eq!(error.kind, ErrorKind::Timeout { limit });
+
+        // Asked again, it has no more time than there is for all of it.
+        let retries = Retries {
+            overall: limit,
+            ..Retries::default()
+        };
+        let bank = raw.lone.builder().retries(retries).build().unwrap();
+        let error = accounts(&bank).await;
+        assert_eq!(error.kind, ErrorKind::Timeout { limit });
+    }
+}
+
+/// Where the fault is, if the first list of accounts, the balances or the transactions have one.
+async fn place(script: Vec<Value>) -> String {
+    let asked = script.len();
+    let scripted = ScriptedBank::start(script.into_iter().map(well)).await;
+    let reading = scripted.lone.builder().build().unwrap().with_consent("c");
+    let outcome = async {
+        reading.accounts(true).await?;
+        if asked > 1 {
+            reading.balances("a").await?;
+        }
+        if asked > 2 {
+            let entries = reading.transactions("a", &since());
+            entries.try_collect::<Vec<Entry<_>>>().await?;
+        }
+        Ok::<_, Error>(())
+    };
+    let kind = checked(outcome.await.unwrap_err());
+    let ErrorKind::Malformed { path, reason } = kind else {
+        panic!("{kind:?}")
+    };
+    assert!(
+        !reason.contains("4711") && !reason.contains("USD"),
+        "{reason}"
+    );
+    path
+}
+
+fn money(currency: &str, amount: &str) -> Value {
+    json!({ "currency": currency, "amount": amount })
+}
+
+#[tokio::test]
+async fn money_is_in_the_accounts_currency_and_no_longer_than_money_is() {
+    let balance = |money: Value| json!({ "balanceType": "expected", "balanceAmount": money });
+    let account = |money: Value| json!({ "accounts": [{ "resourceId": "a", "currency": "EUR", "balances": [balance(money)] }] });
+    let good = || account(money("EUR", "1"));
+    let balances = |money: Value| json!({ "balances": [balance(money)] });
+    let page = |money: Value| json!({ "transactions": { "booked": [{ "transactionAmount": money }], "_links": {} } });
+    let dollars = || money("USD", "1");
+    assert_eq!(
+        place(vec![account(dollars())]).await,
+        "accounts[0].balances[0].balanceAmount.currency"
+    );
+    assert_eq!(
+        place(vec![good(), balances(dollars())]).await,
+        "balances[0].balanceAmount.currency"
+    );
+    assert_eq!(
+        place(vec![good(), balances(money("EUR", "1")), page(dollars())]).await,
+        "transactions.booked[0].transactionAmount.currency"
+    );
+    let digits = "4711".repeat(10);
+    assert_eq!(
+        place(vec![account(money("EUR", &digits))]).await,
+        "accounts[0].balances[0].balanceAmount"
+    );
+    let decimals = format!("0.{digits}");
+    assert_eq!(
+        place(vec![good(), balances(money("EUR", &decimals))]).await,
+        "balances[0].balanceAmount"
+    );
+    assert_eq!(
+        place(vec![json!({ "accounts": [
+            { "resourceId": "4711", "currency": "EUR" }, { "resourceId": "4711", "currency": "USD" }
+        ] })])
+        .await,
+        "accounts[1].resourceId"
+    );
+}
+
+#[tokio::test]
+async fn pages_without_end_end_at_the_limit() {
+    let raw = RawBank::start(|request| {
+        let number: u32 = request
+            .split_once("page=")
+            .map_or(0, |(_, rest)| rest.split(' ').next().unwrap().parse().unwrap());
+        let next = number + 1;
+        Raw::json(&format!(
+            r#"{{"transactions":{{"booked":[],"_links":{{"next":{{"href":"/v1/accounts/a/transactions?page={next}"}}}}}}}}"#
+        ))
+    })
+    .await;
+    let limits = Limits {
+        pages: 30,
+        ..Limits::default()
+    };
+    let bank = raw.lone.builder().limits(limits).build().unwrap();
+    let entries = bank.with_consent("c").transactions("a", &since());
+    let error = entries.try_collect::<Vec<Entry<_>>>().await.unwrap_err();
+    assert_eq!(checked(error), ErrorKind::TooManyPages { limit: 30 });
+    assert_eq!(raw.asked(), 30);
+}
+
+#[tokio::test]
+async fn a_page_that_is_no_json_is_told_by_its_type() {
+    let html = ResponseTemplate::new(200).set_body_raw("<h1>Hello</h1>", "text/html");
+    let scripted = ScriptedBank::start([html]).await;
+    let bank = scripted.lone.builder().build().unwrap();
+    let kind = checked(accounts(&bank).await);
+    assert!(matches!(kind, ErrorKind::Malformed { path, .. } if path == "Content-Type"));
+}
