@@ -5,8 +5,9 @@ use std::io::{self, IsTerminal as _, StdoutLock, Write};
 
 use anstream::AutoStream;
 use anstyle::{AnsiColor, Style};
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table};
+use comfy_table::{
+    Attribute, Cell, CellAlignment, Color, ContentArrangement, LineStyle, Table, TableStyle,
+};
 use console::Term;
 use serde::Serialize;
 use shared_types::consent::ConsentInformation;
@@ -18,6 +19,10 @@ const ALARM: Style = Style::new()
     .bold()
     .fg_color(Some(anstyle::Color::Ansi(AnsiColor::Red)));
 const STRONG: Style = Style::new().bold();
+
+/// A line under the header, and no other.
+const UNDERLINED: TableStyle =
+    TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
 
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -201,7 +206,7 @@ impl Screen {
             .map(|column| Cell::new(column.name).add_attribute(Attribute::Bold));
         // Whether colours are printed is decided where all output passes.
         table
-            .load_style(UTF8_HORIZONTAL_ONLY)
+            .load_style(UNDERLINED)
             .enforce_styling()
             .set_header(header);
         if let Some(width) = self.width {
