@@ -85,12 +85,15 @@ pub async fn no_version_comes_twice(store: &dyn Store) {
 
 /// Lists are in the order of the ids' bytes, and can be read piece by piece.
 pub async fn lists_go_by_id(store: &dyn Store) {
-    let kind = Kind::Token;
+    let kind = Kind::Bank;
     let ids = ["B", "a", "a/1", "a/2", "b", "ä"];
     for id in ids.iter().rev() {
         store.put(kind, id, None, id.as_bytes()).await.unwrap();
     }
-    store.put(Kind::Bank, "a", None, b"other").await.unwrap();
+    for other in [Kind::Connection, Kind::Token] {
+        store.put(other, "a", None, b"other").await.unwrap();
+        store.put(other, "z", None, b"other").await.unwrap();
+    }
     let list = async |after: &'static str, most| -> Vec<String> {
         let found = store.list(kind, after, most).await.unwrap();
         for (id, record) in &found {
