@@ -19,7 +19,7 @@ use rustls::sign::SingleCertAndKey;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName};
 use serde_json::{Value, json};
-use tests::many_banks::{ManyBanks, Manners};
+use tests::many_banks::{Manners, ManyBanks};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -73,9 +73,18 @@ fn main() -> ExitCode {
     let building = building[ROUNDS / 2];
     let [alone, sdk, httpx] = rounds.map(median);
     println!("medians of {ROUNDS} rounds       | last of {LIVING} answers | all 200 outcomes");
-    println!("{LIVING} handshakes, no request | {:>9.1?}            |", alone.last);
-    println!("bank-client               | {:>9.1?}            | {:.1?}", sdk.last, sdk.all);
-    println!("httpx                     | {:>9.1?}            | {:.1?}", httpx.last, httpx.all);
+    println!(
+        "{LIVING} handshakes, no request | {:>9.1?}            |",
+        alone.last
+    );
+    println!(
+        "bank-client               | {:>9.1?}            | {:.1?}",
+        sdk.last, sdk.all
+    );
+    println!(
+        "httpx                     | {:>9.1?}            | {:.1?}",
+        httpx.last, httpx.all
+    );
     println!("200 handles made in {building:.1?}, before");
     let besides = sdk.last.saturating_sub(alone.last);
     let ratio = besides.as_secs_f64() / LATENCY.as_secs_f64();
@@ -138,7 +147,10 @@ async fn ask(handles: Vec<Bank>) -> Took {
 /// Handshakes with all living banks at once, and nothing else.
 async fn shake_hands(banks: &ManyBanks) -> Took {
     let client = client(banks);
-    let living = banks.banks.iter().filter(|bank| bank.manners == Manners::Good);
+    let living = banks
+        .banks
+        .iter()
+        .filter(|bank| bank.manners == Manners::Good);
     let began = Instant::now();
     let handshakes = living.map(|bank| {
         let (client, address) = (client.clone(), bank.address);
@@ -183,8 +195,14 @@ fn client(banks: &ManyBanks) -> TlsConnector {
 
 /// The Python in which httpx is installed.
 fn python() -> PathBuf {
-    let folder = HTTPX.trim_start_matches("pip:").replace(['@', '['], "-").replace(']', "");
-    let python = tests::programs::target().join("pip").join(folder).join("bin/python");
+    let folder = HTTPX
+        .trim_start_matches("pip:")
+        .replace(['@', '['], "-")
+        .replace(']', "");
+    let python = tests::programs::target()
+        .join("pip")
+        .join(folder)
+        .join("bin/python");
     assert!(
         python.exists(),
         "httpx is not at {}: run fixtures/prepare '{HTTPX}'",
@@ -201,7 +219,10 @@ fn httpx(python: &Path, banks: &ManyBanks, folder: &Path) -> Took {
         file
     };
     let own = &banks.pki.bank_a.qwac;
-    let urls = banks.banks.iter().map(|bank| format!("https://{}", bank.address));
+    let urls = banks
+        .banks
+        .iter()
+        .map(|bank| format!("https://{}", bank.address));
     let plan = json!({
         "anchor": write("anchor.pem", &banks.pki.ca1.root_pem().unwrap()),
         "certificate": write("own.pem", &own.chain_pem),
@@ -215,7 +236,11 @@ fn httpx(python: &Path, banks: &ManyBanks, folder: &Path) -> Took {
     let plan = write("plan.json", &plan.to_string());
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/aggregator_httpx.py");
     let output = Command::new(python).arg(script).arg(plan).output().unwrap();
-    assert!(output.status.success(), "{}", tests::programs::both(&output));
+    assert!(
+        output.status.success(),
+        "{}",
+        tests::programs::both(&output)
+    );
     let told: Value = serde_json::from_slice(&output.stdout).unwrap();
     // It does not tell one bank from another by the organisation in the certificate.
     assert_eq!(told["answered"], LIVING + 1);
