@@ -57,7 +57,7 @@ impl Newcomer {
             .env_clear()
             .env("HOME", self.home.path())
             .env("PATH", format!("{}:/usr/bin:/bin", programs.display()))
-            .env("COLUMNS", "110")
+            .env("COLUMNS", "120")
             .stdin(Stdio::null())
             .args(arguments);
         command
@@ -238,7 +238,12 @@ pub fn skeleton(transcript: &str) -> Vec<String> {
         let row = line.starts_with(' ') && !line.trim_start().starts_with("to do:");
         !is_rule(line) && (header || !row)
     });
-    kept.map(|(_, line)| alike(line)).collect()
+    // What a total comes to, and in which currencies, depends on the day.
+    let same = |line: &str| match line.split_once("total: ") {
+        Some(("", _)) => "total: …".to_owned(),
+        _ => alike(line),
+    };
+    kept.map(|(_, line)| same(line)).collect()
 }
 
 /// Words apart by one blank; figures, and what is random, by one sign.
@@ -255,16 +260,15 @@ fn alike(line: &str) -> String {
     alike
 }
 
+/// Without ids and serial numbers.
 fn without_chance(word: &str) -> String {
-    match word.rsplit_once('/') {
-        Some((before, last))
-            if last.len() >= 32
-                && last
-                    .chars()
-                    .all(|letter| letter.is_ascii_hexdigit() || letter == '-') =>
-        {
-            format!("{before}/…")
-        }
-        _ => word.to_owned(),
-    }
+    let is_part = |letter: char| letter.is_ascii_hexdigit() || letter == '-';
+    let parts = word.split_inclusive(|letter| !is_part(letter));
+    let parts = parts.map(
+        |part| match part.trim_end_matches(|letter| !is_part(letter)) {
+            id if id.len() >= 32 => part.replace(id, "…"),
+            _ => part.to_owned(),
+        },
+    );
+    parts.collect()
 }

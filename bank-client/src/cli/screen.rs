@@ -198,8 +198,14 @@ impl Screen {
         Ok(())
     }
 
-    /// A table of these rows.
+    /// A table of these rows. Columns in which there is nothing are left out.
     pub(super) fn table(self, columns: &[Column], rows: Vec<Vec<String>>) -> String {
+        let filled = |place: &usize| {
+            let mut cells = rows.iter().filter_map(|row| row.get(*place));
+            rows.is_empty() || cells.any(|cell| !cell.is_empty())
+        };
+        let shown: Vec<bool> = (0..columns.len()).map(|place| filled(&place)).collect();
+        let columns: Vec<Column> = only(columns.iter().copied(), &shown).collect();
         let mut table = Table::new();
         let header = columns
             .iter()
@@ -215,11 +221,8 @@ impl Screen {
                 .set_width(width);
         }
         for row in rows {
-            table.add_row(
-                row.into_iter()
-                    .zip(columns)
-                    .map(|(text, column)| cell(&text, *column)),
-            );
+            let cells = only(row.into_iter(), &shown).zip(&columns);
+            table.add_row(cells.map(|(text, column)| cell(&text, *column)));
         }
         for (place, column) in columns.iter().enumerate() {
             if column.amount
@@ -230,6 +233,13 @@ impl Screen {
         }
         table.to_string()
     }
+}
+
+/// Those that are shown.
+fn only<T>(all: impl Iterator<Item = T>, shown: &[bool]) -> impl Iterator<Item = T> {
+    all.zip(shown)
+        .filter(|(_, shown)| **shown)
+        .map(|(one, _)| one)
 }
 
 /// A consent, as the bank tells it.
