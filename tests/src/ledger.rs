@@ -133,7 +133,12 @@ pub fn id_of(details: &Value) -> &str {
 
 /// A payment of so many cents, to be booked or pending.
 pub fn payment(cents: i64, creditor: &str) -> Value {
-    let amount = format!("{}{}.{:02}", if cents < 0 { "-" } else { "" }, cents.abs() / 100, cents.abs() % 100);
+    let amount = format!(
+        "{}{}.{:02}",
+        if cents < 0 { "-" } else { "" },
+        cents.abs() / 100,
+        cents.abs() % 100
+    );
     json!({
         "transactionAmount": { "currency": "EUR", "amount": amount },
         "creditorName": creditor,

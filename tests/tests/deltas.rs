@@ -97,14 +97,23 @@ async fn what_came_after_an_entry_is_told_whatever_its_day() {
     ] {
         ledger.book(account, id, date, payment(-100, "Shop")).await;
     }
-    ledger.pend(account, "P1", scene.day(0), payment(-5, "Cafe")).await;
+    ledger
+        .pend(account, "P1", scene.day(0), payment(-5, "Cafe"))
+        .await;
     for size in [1, 2, 100] {
         let query = format!("{after_newest}&pageSize={size}");
         let expected = [odd, "N2", "N1"].map(str::to_owned).to_vec();
-        assert_eq!(scene.report(&query).await, (expected, pending + 1), "pages of {size}");
+        assert_eq!(
+            scene.report(&query).await,
+            (expected, pending + 1),
+            "pages of {size}"
+        );
     }
     assert_eq!(
-        scene.report("entryReferenceFrom=N1&dateFrom=2099-01-01&pageSize=1").await.0,
+        scene
+            .report("entryReferenceFrom=N1&dateFrom=2099-01-01&pageSize=1")
+            .await
+            .0,
         [odd, "N2"],
         "a period with a delta report is ignored"
     );
@@ -114,7 +123,10 @@ async fn what_came_after_an_entry_is_told_whatever_its_day() {
     // What was pending is booked: that is new.
     ledger.settle(account, "P1", "N4", scene.day(0)).await;
     let (booked, left) = scene.report("entryReferenceFrom=N2").await;
-    assert_eq!((booked, left), (vec!["N4".to_owned(), odd.to_owned()], pending));
+    assert_eq!(
+        (booked, left),
+        (vec!["N4".to_owned(), odd.to_owned()], pending)
+    );
 
     let cards = format!(
         "/v1/card-accounts/{}/transactions?bookingStatus=both&pageSize=1",
@@ -122,7 +134,9 @@ async fn what_came_after_an_entry_is_told_whatever_its_day() {
     );
     let newest = ledger.entries(&scene.card).await;
     let newest = newest.iter().rfind(|entry| entry.booked).unwrap();
-    ledger.book(&scene.card, "C1", scene.day(2), payment(-700, "Hotel")).await;
+    ledger
+        .book(&scene.card, "C1", scene.day(2), payment(-700, "Hotel"))
+        .await;
     let path = format!("{cards}&entryReferenceFrom={}", id_of(&newest.details));
     assert_eq!(walk(&scene.tpp, &scene.consent, &path).await.0, ["C1"]);
 }
@@ -133,7 +147,11 @@ async fn a_last_report_is_one_whose_last_page_was_handed_out() {
     let (ledger, account) = (&scene.ledger, scene.account.as_str());
     let (all, pending) = scene.report("deltaList=true&pageSize=500").await;
     let entries = ledger.entries(account).await;
-    assert_eq!(all.len() + pending, entries.len(), "before the first report, everything is new");
+    assert_eq!(
+        all.len() + pending,
+        entries.len(),
+        "before the first report, everything is new"
+    );
     let booked: Vec<_> = entries.iter().rev().filter(|entry| entry.booked).collect();
     let by_arrival: Vec<&str> = booked.iter().map(|entry| id_of(&entry.details)).collect();
     assert_eq!(all, by_arrival);
@@ -141,7 +159,9 @@ async fn a_last_report_is_one_whose_last_page_was_handed_out() {
 
     for (number, date) in [(1, scene.day(3)), (2, scene.day(0)), (3, scene.day(60))] {
         let id = format!("N{number}");
-        ledger.book(account, &id, date, payment(number, "Shop")).await;
+        ledger
+            .book(account, &id, date, payment(number, "Shop"))
+            .await;
     }
     let size = pending + 1;
     // A report of a period is no delta report, nor is one of pending ones alone.
@@ -150,11 +170,16 @@ async fn a_last_report_is_one_whose_last_page_was_handed_out() {
     let alone = scene.list("deltaList=true").replace("both", "pending");
     assert_eq!(scene.tpp.read(&alone, &scene.consent).await.status, 200);
     // One that is not read to its end is told again, and what comes meanwhile is for the next.
-    let first = scene.read(&format!("deltaList=true&pageSize={size}")).await.json();
+    let first = scene
+        .read(&format!("deltaList=true&pageSize={size}"))
+        .await
+        .json();
     assert_eq!(id_of(&first["transactions"]["booked"][0]), "N3");
     let query = format!("deltaList=true&pageSize={size}");
     let first = scene.read(&query).await.json();
-    ledger.book(account, "N4", scene.day(0), payment(4, "Shop")).await;
+    ledger
+        .book(account, "N4", scene.day(0), payment(4, "Shop"))
+        .await;
     let next = next_of(&first["transactions"]).unwrap();
     let (rest, _) = walk(&scene.tpp, &scene.consent, &next).await;
     assert_eq!(rest, ["N2", "N1"]);
@@ -182,31 +207,55 @@ async fn a_reference_is_no_way_to_another_account_nor_to_old_transactions() {
     let (ledger, account) = (&scene.ledger, scene.account.as_str());
     let old = scene.day(200);
     ledger.book(account, "OLD", old, payment(1, "Shop")).await;
-    ledger.book(account, "NEW", scene.day(1), payment(2, "Shop")).await;
-    ledger.book(account, "LATE", scene.day(190), payment(3, "Shop")).await;
-    ledger.book(&scene.card, "ONLY-CARD", scene.day(1), payment(4, "Shop")).await;
+    ledger
+        .book(account, "NEW", scene.day(1), payment(2, "Shop"))
+        .await;
+    ledger
+        .book(account, "LATE", scene.day(190), payment(3, "Shop"))
+        .await;
+    ledger
+        .book(&scene.card, "ONLY-CARD", scene.day(1), payment(4, "Shop"))
+        .await;
     let path = "400 RESOURCE_UNKNOWN entryReferenceFrom";
     // A pending one has no reference yet.
-    ledger.pend(account, "PEND", scene.day(1), payment(5, "Shop")).await;
+    ledger
+        .pend(account, "PEND", scene.day(1), payment(5, "Shop"))
+        .await;
     let never = scene.read("entryReferenceFrom=NEVER").await;
     for wrong in ["ONLY-CARD", "PEND"] {
         let answer = scene.read(&format!("entryReferenceFrom={wrong}")).await;
         assert_eq!(answer.refusal(), path, "{wrong}");
-        assert_eq!(answer.without_date_and_request_id(), never.without_date_and_request_id());
+        assert_eq!(
+            answer.without_date_and_request_id(),
+            never.without_date_and_request_id()
+        );
     }
     // Just after the customer has authenticated she shows all of it.
-    assert_eq!(scene.report("entryReferenceFrom=OLD").await.0, ["LATE", "NEW"]);
-    let begun = scene.read("entryReferenceFrom=OLD&pageSize=1&bookingStatus=booked").await;
+    assert_eq!(
+        scene.report("entryReferenceFrom=OLD").await.0,
+        ["LATE", "NEW"]
+    );
+    let begun = scene
+        .read("entryReferenceFrom=OLD&pageSize=1&bookingStatus=booked")
+        .await;
     assert_eq!(begun.status, 400, "a parameter is there once");
-    let begun = scene.list("entryReferenceFrom=OLD&pageSize=1").replace("both", "booked");
+    let begun = scene
+        .list("entryReferenceFrom=OLD&pageSize=1")
+        .replace("both", "booked");
     let begun = scene.tpp.read(&begun, &scene.consent).await.json();
     let next = next_of(&begun["transactions"]).unwrap();
 
     scene.banks.clock.advance(TimeDelta::minutes(16));
     let refused = scene.read("entryReferenceFrom=OLD").await;
     assert_eq!(refused.refusal(), path);
-    assert_eq!(refused.without_date_and_request_id(), never.without_date_and_request_id());
-    assert_eq!(scene.report("entryReferenceFrom=NEW").await.0, Vec::<String>::new());
+    assert_eq!(
+        refused.without_date_and_request_id(),
+        never.without_date_and_request_id()
+    );
+    assert_eq!(
+        scene.report("entryReferenceFrom=NEW").await.0,
+        Vec::<String>::new()
+    );
     // A list that was begun in time shows no old ones either.
     let (rest, _) = walk(&scene.tpp, &scene.consent, &next).await;
     assert_eq!(rest, ["NEW"]);
@@ -219,9 +268,19 @@ async fn a_reference_is_no_way_to_another_account_nor_to_old_transactions() {
 async fn a_page_of_one_report_is_none_of_another() {
     let scene = Scene::set().await;
     let entries = scene.ledger.entries(&scene.account).await;
-    let reference = entries.iter().rev().filter(|entry| entry.booked).nth(20).unwrap();
+    let reference = entries
+        .iter()
+        .rev()
+        .filter(|entry| entry.booked)
+        .nth(20)
+        .unwrap();
     let by_reference = format!("entryReferenceFrom={}", id_of(&reference.details));
-    let other = entries.iter().rev().filter(|entry| entry.booked).nth(30).unwrap();
+    let other = entries
+        .iter()
+        .rev()
+        .filter(|entry| entry.booked)
+        .nth(30)
+        .unwrap();
     let by_other = format!("entryReferenceFrom={}", id_of(&other.details));
     let period = format!("dateFrom={}", scene.day(60));
     let queries = [&by_reference, &by_other, "deltaList=true", &period];
@@ -233,7 +292,9 @@ async fn a_page_of_one_report_is_none_of_another() {
     }
     for (of, token) in tokens.iter().enumerate() {
         for (to, query) in queries.iter().enumerate() {
-            let page = scene.read(&format!("{query}&pageSize=5&page={token}")).await;
+            let page = scene
+                .read(&format!("{query}&pageSize=5&page={token}"))
+                .await;
             if of == to {
                 assert_eq!(page.status, 200, "{query}");
             } else {
@@ -243,17 +304,25 @@ async fn a_page_of_one_report_is_none_of_another() {
     }
     // Not even with the place of another one written into it.
     let moved = tokens[2].replacen("..", ".1.", 1);
-    let page = scene.read(&format!("deltaList=true&pageSize=5&page={moved}")).await;
+    let page = scene
+        .read(&format!("deltaList=true&pageSize=5&page={moved}"))
+        .await;
     assert_eq!(page.refusal(), "400 FORMAT_ERROR page");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delta_report_counts_as_one_read() {
     let scene = Scene::set().await;
-    let mut body = scene.banks.consent_body(&json!({ "allPsd2": "allAccounts" }));
+    let mut body = scene
+        .banks
+        .consent_body(&json!({ "allPsd2": "allAccounts" }));
     body["frequencyPerDay"] = 2.into();
     let psu = [("PSU-IP-Address", "192.0.2.7")];
-    let created = scene.tpp.post("/v1/consents", &psu, &body.to_string()).await.json();
+    let created = scene
+        .tpp
+        .post("/v1/consents", &psu, &body.to_string())
+        .await
+        .json();
     let consent = created["consentId"].as_str().unwrap();
     scene.banks.approve(&scene.tpp, consent).await;
     let list = scene.list("deltaList=true");
@@ -264,7 +333,10 @@ async fn a_delta_report_counts_as_one_read() {
         assert_eq!(refused.status, 400, "what is refused does not count");
     }
     assert!(walk(&scene.tpp, consent, &list).await.0.is_empty());
-    scene.ledger.book(&scene.account, "N1", scene.day(0), payment(1, "Shop")).await;
+    scene
+        .ledger
+        .book(&scene.account, "N1", scene.day(0), payment(1, "Shop"))
+        .await;
     let refused = scene.tpp.read(&list, consent).await;
     assert_eq!(refused.refusal(), "429 ACCESS_EXCEEDED");
     // What was not handed out is still to be told.

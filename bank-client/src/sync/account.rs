@@ -137,15 +137,9 @@ impl<L: Lists> Reading<'_, L> {
         let (span, mut filter) = asked(way);
         filter.page_size = self.wishes.page_size;
         let told_once = *way == Way::AfterLastReport;
-        let mut window = Window::begin(
-            self.copy,
-            self.account.0,
-            span,
-            self.moment,
-            told_once,
-        )
-        .await
-        .map_err(SyncError::Copy)?;
+        let mut window = Window::begin(self.copy, self.account.0, span, self.moment, told_once)
+            .await
+            .map_err(SyncError::Copy)?;
         let before = report.tally();
         let mut pages = self.lists.pages(self.card, self.resource, &filter);
         let mut read = 0;

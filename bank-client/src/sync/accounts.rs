@@ -62,7 +62,13 @@ pub(super) async fn list(under: &AccountInformation) -> Listed {
             Err(error) if may_be_the_balances(&error) => under.accounts(false).await,
             accounts => accounts,
         }?;
-        named(under, accounts.into_iter().map(|account| payment(under, account)).collect())
+        named(
+            under,
+            accounts
+                .into_iter()
+                .map(|account| payment(under, account))
+                .collect(),
+        )
     };
     let card = async {
         let accounts = match under.card_accounts(true).await {
@@ -70,13 +76,22 @@ pub(super) async fn list(under: &AccountInformation) -> Listed {
             Err(error) if may_be_the_balances(&error) => under.card_accounts(false).await,
             accounts => accounts,
         }?;
-        named(under, accounts.into_iter().map(|account| card(under, account)).collect())
+        named(
+            under,
+            accounts
+                .into_iter()
+                .map(|account| card(under, account))
+                .collect(),
+        )
     };
     let mut listed = Listed {
         payment: payment.await,
         card: card.await,
     };
-    for given in [&mut listed.payment, &mut listed.card].into_iter().flatten() {
+    for given in [&mut listed.payment, &mut listed.card]
+        .into_iter()
+        .flatten()
+    {
         for account in given {
             account.fill_balances(under).await;
         }
@@ -99,7 +114,10 @@ fn named(
 ) -> Result<Vec<Given>, Error> {
     let accounts: Vec<Given> = accounts?.into_iter().flatten().collect();
     let mut ids = HashSet::new();
-    if accounts.iter().all(|account| ids.insert(account.resource())) {
+    if accounts
+        .iter()
+        .all(|account| ids.insert(account.resource()))
+    {
         Ok(accounts)
     } else {
         Err(under
@@ -108,7 +126,10 @@ fn named(
     }
 }
 
-fn payment(under: &AccountInformation, mut account: AccountDetails) -> Result<Option<Given>, Error> {
+fn payment(
+    under: &AccountInformation,
+    mut account: AccountDetails,
+) -> Result<Option<Given>, Error> {
     let (balances, links) = (account.balances.take(), account.links.take());
     let currency = account.currency;
     let number = account
@@ -121,11 +142,20 @@ fn payment(under: &AccountInformation, mut account: AccountDetails) -> Result<Op
     given(under, false, resource, &account, (number, balances, links))
 }
 
-fn card(under: &AccountInformation, mut account: CardAccountDetails) -> Result<Option<Given>, Error> {
+fn card(
+    under: &AccountInformation,
+    mut account: CardAccountDetails,
+) -> Result<Option<Given>, Error> {
     let (balances, links) = (account.balances.take(), account.links.take());
     let number = format!("{} {}", account.masked_pan, account.currency);
     let resource = account.resource_id.take();
-    given(under, true, resource, &account, (Some(number), balances, links))
+    given(
+        under,
+        true,
+        resource,
+        &account,
+        (Some(number), balances, links),
+    )
 }
 
 type Rest = (Option<String>, Option<Vec<Balance>>, Option<Links>);
@@ -220,10 +250,11 @@ impl LocalCopy {
 
     /// What decides how an account's transactions are asked for.
     pub(super) async fn known(&self, account: AccountKey) -> Result<Known, CopyError> {
-        let row = sqlx::query("SELECT complete, reference, in_flight, refused FROM account WHERE id = ?")
-            .bind(account.0)
-            .fetch_one(&self.pool)
-            .await?;
+        let row =
+            sqlx::query("SELECT complete, reference, in_flight, refused FROM account WHERE id = ?")
+                .bind(account.0)
+                .fetch_one(&self.pool)
+                .await?;
         let day = |column: &'static str| {
             let text: Option<String> = row.try_get(column)?;
             text.map(|text| text.parse())
@@ -412,7 +443,11 @@ impl Writing<'_> {
             let at: i64 = same.unwrap_or(self.now);
             let details = serde_json::to_vec(balance).map_err(unwritable)?;
             let about = format!("balance/{account}/{slot}/{at}");
-            let details = self.copy.vault.seal(&about, &details).map_err(CopyError::from)?;
+            let details = self
+                .copy
+                .vault
+                .seal(&about, &details)
+                .map_err(CopyError::from)?;
             sqlx::query(
                 "INSERT INTO balance (account, slot, at, current, content, details) VALUES (?, ?, ?, 1, ?, ?) \
                  ON CONFLICT (account, slot, at) DO UPDATE SET current = 1, content = excluded.content, \

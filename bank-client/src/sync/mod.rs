@@ -327,6 +327,10 @@ impl Report {
     /// Whether all that the consent opens was read to the end.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.failures.is_empty() && self.accounts.iter().all(|account| account.failure.is_none())
+        self.failures.is_empty()
+            && self
+                .accounts
+                .iter()
+                .all(|account| account.failure.is_none())
     }
 }

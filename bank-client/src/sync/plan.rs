@@ -103,12 +103,18 @@ pub(super) fn instead(
     let (status, code) = refusal(error)?;
     let unknown = code == Some(&MessageCode::ResourceUnknown);
     match way {
-        Way::Everything { from } if status == 400 => {
-            Some((Way::Everything { from: later(*from, today)? }, Lesson::Nothing))
-        }
-        Way::Dates { from } if status == 400 => {
-            Some((Way::Dates { from: later(*from, today)? }, Lesson::Nothing))
-        }
+        Way::Everything { from } if status == 400 => Some((
+            Way::Everything {
+                from: later(*from, today)?,
+            },
+            Lesson::Nothing,
+        )),
+        Way::Dates { from } if status == 400 => Some((
+            Way::Dates {
+                from: later(*from, today)?,
+            },
+            Lesson::Nothing,
+        )),
         Way::AfterEntry { .. } | Way::AfterLastReport if status == 400 || unknown => {
             let lesson = match way {
                 _ if pages > 0 => Lesson::Nothing,

@@ -133,9 +133,18 @@ impl LocalCopy {
             key: AccountKey(id),
             details,
             first_seen: time(row.try_get("first_seen")?)?,
-            gone: row.try_get::<Option<i64>, _>("gone")?.map(time).transpose()?,
-            synced: row.try_get::<Option<i64>, _>("synced")?.map(time).transpose()?,
-            since: row.try_get::<Option<String>, _>("since")?.map(|text| day(&text)).transpose()?,
+            gone: row
+                .try_get::<Option<i64>, _>("gone")?
+                .map(time)
+                .transpose()?,
+            synced: row
+                .try_get::<Option<i64>, _>("synced")?
+                .map(time)
+                .transpose()?,
+            since: row
+                .try_get::<Option<String>, _>("since")?
+                .map(|text| day(&text))
+                .transpose()?,
         })
     }
 
@@ -294,7 +303,8 @@ fn text(day: Option<NaiveDate>, otherwise: &str) -> String {
 }
 
 fn day(text: &str) -> Result<NaiveDate, CopyError> {
-    text.parse().map_err(|_| CopyError::Corrupt { what: "a day" })
+    text.parse()
+        .map_err(|_| CopyError::Corrupt { what: "a day" })
 }
 
 fn time(seconds: i64) -> Result<DateTime<Utc>, CopyError> {

@@ -143,7 +143,11 @@ impl Row {
             let amount = self.amount.value().normalize().to_string();
             let currency = self.amount.currency();
             let name = name.trim().to_lowercase();
-            let parts = [amount.as_bytes(), currency.as_str().as_bytes(), name.as_bytes()];
+            let parts = [
+                amount.as_bytes(),
+                currency.as_str().as_bytes(),
+                name.as_bytes(),
+            ];
             keys.push((digester.of("pending by amount", &parts), false));
         }
         keys

@@ -30,7 +30,12 @@ fn day(number: u64) -> NaiveDate {
 const TODAY: u64 = 200;
 
 fn vault(key: u8) -> Vault {
-    Vault::new(&Key::from_bytes([key; 32]), "copy", Arc::new(SystemRandomness)).unwrap()
+    Vault::new(
+        &Key::from_bytes([key; 32]),
+        "copy",
+        Arc::new(SystemRandomness),
+    )
+    .unwrap()
 }
 
 fn refused(status: u16, code: MessageCode) -> Error {
@@ -306,7 +311,9 @@ impl Scene {
         }
         let mut posted: BTreeMap<String, usize> = BTreeMap::new();
         for entry in self.bank.with(|model| model.entries.clone()) {
-            *posted.entry(shape(entry.booked, &entry.transaction)).or_default() += 1;
+            *posted
+                .entry(shape(entry.booked, &entry.transaction))
+                .or_default() += 1;
         }
         assert_eq!(copied, posted);
     }
@@ -347,13 +354,24 @@ async fn the_first_run_reads_everything_and_later_ones_what_is_new() {
             model.post(false, 199, payment(-7, "Cafe"));
         });
         let first = scene.sync().await;
-        assert_eq!(first.way, Some(Way::Everything { from: day(TODAY) - Days::new(730) }));
+        assert_eq!(
+            first.way,
+            Some(Way::Everything {
+                from: day(TODAY) - Days::new(730)
+            })
+        );
         assert_eq!((first.new, first.pages), (11, 4));
         scene.assert_equal().await;
         // Booked late, under an earlier day.
-        scene.bank.with(|model| model.post(true, 180, named("LATE", 6)));
+        scene
+            .bank
+            .with(|model| model.post(true, 180, named("LATE", 6)));
         let second = scene.sync().await;
-        assert!(format!("{:?}", second.way).contains(way), "{:?}", second.way);
+        assert!(
+            format!("{:?}", second.way).contains(way),
+            "{:?}",
+            second.way
+        );
         assert_eq!((second.new, second.removed, second.matched), (1, 0, 0));
         scene.assert_equal().await;
         let third = scene.sync().await;
@@ -372,11 +390,20 @@ async fn a_bank_that_refuses_is_asked_in_another_way_and_not_so_again() {
         model.post(true, 190, named("E1", 5));
     });
     let first = scene.sync().await;
-    assert_eq!(first.way, Some(Way::Everything { from: day(TODAY) - Days::new(89) }));
+    assert_eq!(
+        first.way,
+        Some(Way::Everything {
+            from: day(TODAY) - Days::new(89)
+        })
+    );
     for asked in [2, 1] {
         scene.bank.with(|model| model.asked.clear());
         let next = scene.sync().await;
-        assert!(matches!(next.way, Some(Way::Dates { .. })), "{:?}", next.way);
+        assert!(
+            matches!(next.way, Some(Way::Dates { .. })),
+            "{:?}",
+            next.way
+        );
         assert_eq!(scene.bank.with(|model| model.asked.len()), asked);
     }
     // A bank that has deltas, and does not know the entry any more.
@@ -386,17 +413,34 @@ async fn a_bank_that_refuses_is_asked_in_another_way_and_not_so_again() {
         model.post(true, 195, named("E2", 5));
     });
     scene.sync().await;
-    scene.bank.with(|model| model.entries.retain(|entry| entry.day != 195));
+    scene
+        .bank
+        .with(|model| model.entries.retain(|entry| entry.day != 195));
     let next = scene.sync().await;
-    assert!(matches!(next.way, Some(Way::Dates { .. })), "{:?}", next.way);
+    assert!(
+        matches!(next.way, Some(Way::Dates { .. })),
+        "{:?}",
+        next.way
+    );
     assert_eq!(next.removed, 1);
     scene.assert_equal().await;
     let next = scene.sync().await;
-    assert_eq!(next.way, Some(Way::AfterEntry { reference: "E1".to_owned() }));
+    assert_eq!(
+        next.way,
+        Some(Way::AfterEntry {
+            reference: "E1".to_owned()
+        })
+    );
     // One whose entries have no names cannot be asked for deltas.
-    scene.bank.with(|model| model.post(true, 196, payment(5, "Shop")));
+    scene
+        .bank
+        .with(|model| model.post(true, 196, payment(5, "Shop")));
     let next = scene.sync().await;
-    assert!(matches!(next.way, Some(Way::Dates { .. })), "{:?}", next.way);
+    assert!(
+        matches!(next.way, Some(Way::Dates { .. })),
+        "{:?}",
+        next.way
+    );
     scene.assert_equal().await;
 }
 
@@ -416,9 +460,21 @@ async fn a_pending_entry_that_is_booked_tells_since_when_it_was_pending() {
     };
     for offers in [Offers::Nothing, Offers::References, Offers::LastReport] {
         for (pending, booked, known) in [
-            (with_id(payment(-5, "Shop"), "T1"), with_id(payment(-6, "Other"), "T1"), true),
-            (as_entry(payment(-5, "Shop"), "R1"), as_entry(payment(-6, "Other"), "R1"), true),
-            (with_end_to_end(payment(-5, "A"), "X"), with_end_to_end(payment(-6, "B"), "X"), true),
+            (
+                with_id(payment(-5, "Shop"), "T1"),
+                with_id(payment(-6, "Other"), "T1"),
+                true,
+            ),
+            (
+                as_entry(payment(-5, "Shop"), "R1"),
+                as_entry(payment(-6, "Other"), "R1"),
+                true,
+            ),
+            (
+                with_end_to_end(payment(-5, "A"), "X"),
+                with_end_to_end(payment(-6, "B"), "X"),
+                true,
+            ),
             (
                 with_end_to_end(payment(-5, "A"), "NOTPROVIDED"),
                 with_end_to_end(payment(-6, "B"), "NOTPROVIDED"),
@@ -439,7 +495,11 @@ async fn a_pending_entry_that_is_booked_tells_since_when_it_was_pending() {
             scene.bank.with(|model| {
                 model.entries.pop();
                 let named = booked.transaction_id.is_some() || booked.entry_reference.is_some();
-                let booked = if named { booked } else { as_entry(booked, "NEW") };
+                let booked = if named {
+                    booked
+                } else {
+                    as_entry(booked, "NEW")
+                };
                 model.post(true, 200, booked);
             });
             let (report, outcome) = scene.sync_at(2000).await;
@@ -452,7 +512,11 @@ async fn a_pending_entry_that_is_booked_tells_since_when_it_was_pending() {
             let since = newest.pending_since.map(|time| time.timestamp());
             assert_eq!(since, known.then_some(1000), "{offers:?}");
             assert_eq!(newest.first_seen.timestamp(), 2000);
-            assert!(copied.iter().all(|entry| entry.booked || entry.first_seen.timestamp() == 1000));
+            assert!(
+                copied
+                    .iter()
+                    .all(|entry| entry.booked || entry.first_seen.timestamp() == 1000)
+            );
         }
     }
 }
@@ -481,7 +545,9 @@ async fn what_looks_alike_and_is_still_pending_is_not_taken_for_booked() {
 #[tokio::test]
 async fn what_a_bank_tells_once_and_is_lost_is_read_again() {
     let scene = Scene::set(Offers::LastReport, 2).await;
-    scene.bank.with(|model| model.post(true, 190, named("E0", 1)));
+    scene
+        .bank
+        .with(|model| model.post(true, 190, named("E0", 1)));
     scene.sync().await;
     scene.sync().await;
     for after in [0, 1, 2, 3] {
@@ -495,7 +561,11 @@ async fn what_a_bank_tells_once_and_is_lost_is_read_again() {
         assert!(matches!(outcome, Err(SyncError::Bank(_))));
         assert_eq!(report.way, Some(Way::AfterLastReport));
         let next = scene.sync().await;
-        assert!(matches!(next.way, Some(Way::Dates { .. })), "{:?}", next.way);
+        assert!(
+            matches!(next.way, Some(Way::Dates { .. })),
+            "{:?}",
+            next.way
+        );
         scene.assert_equal().await;
         assert_eq!(scene.sync().await.way, Some(Way::AfterLastReport));
     }
@@ -515,15 +585,25 @@ async fn of_two_runs_the_later_one_goes_on() {
         pending: Vec::new(),
         booked: vec![Row::payment(named("E1", 1)).unwrap()],
     };
-    let mut first = Window::begin(&scene.copy, 1, span, moment, false).await.unwrap();
+    let mut first = Window::begin(&scene.copy, 1, span, moment, false)
+        .await
+        .unwrap();
     first.take(&page).await.unwrap();
-    let mut second = Window::begin(&scene.copy, 1, span, moment, false).await.unwrap();
+    let mut second = Window::begin(&scene.copy, 1, span, moment, false)
+        .await
+        .unwrap();
     let overtaken = first.take(&page).await;
-    assert!(matches!(overtaken, Err(Untaken::Failed(SyncError::Overtaken))));
+    assert!(matches!(
+        overtaken,
+        Err(Untaken::Failed(SyncError::Overtaken))
+    ));
     let overtaken = first.finish(super::window::Pending::AsListed).await;
     assert!(matches!(overtaken, Err(SyncError::Overtaken)));
     second.take(&page).await.unwrap();
-    second.finish(super::window::Pending::AsListed).await.unwrap();
+    second
+        .finish(super::window::Pending::AsListed)
+        .await
+        .unwrap();
     assert_eq!(scene.copied().await.len(), 1);
 }
 
@@ -533,7 +613,9 @@ async fn the_file_is_its_owners_and_its_keys_alone() {
     let path = folder.path().join("copy.db");
     std::fs::write(&path, "").unwrap();
     let scene = Scene::set(Offers::Nothing, 2).await;
-    scene.bank.with(|model| model.post(true, 190, named("SECRET-REFERENCE", 123_456)));
+    scene
+        .bank
+        .with(|model| model.post(true, 190, named("SECRET-REFERENCE", 123_456)));
     scene.sync().await;
     for file in std::fs::read_dir(scene.folder.path()).unwrap() {
         let path = file.unwrap().path();
@@ -543,7 +625,9 @@ async fn the_file_is_its_owners_and_its_keys_alone() {
         assert_eq!(mode & 0o777, 0o600, "{}", path.display());
         let bytes = std::fs::read(&path).unwrap();
         for secret in ["SECRET-REFERENCE", "123456", "Shop"] {
-            let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+            let found = bytes
+                .windows(secret.len())
+                .any(|window| window == secret.as_bytes());
             assert!(!found, "{secret} in {}", path.display());
         }
     }
@@ -583,17 +667,34 @@ fn the_way_follows_from_what_is_known_and_offered() {
     let (by_reference, by_report) = (Some(Delta::EntryReference), Some(Delta::DeltaList));
     assert_eq!(plan(&known, &wishes(None), today), dates);
     assert_eq!(plan(&known, &wishes(by_reference), today), after);
-    assert_eq!(plan(&known, &wishes(by_report), today), Way::AfterLastReport);
-    let lost = Known { in_flight: true, ..known.clone() };
+    assert_eq!(
+        plan(&known, &wishes(by_report), today),
+        Way::AfterLastReport
+    );
+    let lost = Known {
+        in_flight: true,
+        ..known.clone()
+    };
     assert_eq!(plan(&lost, &wishes(by_report), today), dates);
-    let without = Known { reference: None, ..known.clone() };
+    let without = Known {
+        reference: None,
+        ..known.clone()
+    };
     assert_eq!(plan(&without, &wishes(by_reference), today), dates);
     for (refused, way) in [(171, &dates), (170, &after), (200, &dates)] {
-        let refused = Known { refused: Some(day(refused)), ..known.clone() };
+        let refused = Known {
+            refused: Some(day(refused)),
+            ..known.clone()
+        };
         assert_eq!(&plan(&refused, &wishes(by_reference), today), way);
     }
     let first = plan(&Known::default(), &wishes(by_report), today);
-    assert_eq!(first, Way::Everything { from: today - Days::new(730) });
+    assert_eq!(
+        first,
+        Way::Everything {
+            from: today - Days::new(730)
+        }
+    );
 
     let next = |way: &Way, error: &Error, pages| {
         instead(way, error, pages, &known, &wishes(by_reference), today)
@@ -601,15 +702,38 @@ fn the_way_follows_from_what_is_known_and_offered() {
     let period = refused(400, MessageCode::PeriodInvalid);
     let unknown = refused(400, MessageCode::ResourceUnknown);
     let unsupported = refused(400, MessageCode::ParameterNotSupported);
-    let shorter = |days| Some((Way::Everything { from: today - Days::new(days) }, Lesson::Nothing));
+    let shorter = |days| {
+        Some((
+            Way::Everything {
+                from: today - Days::new(days),
+            },
+            Lesson::Nothing,
+        ))
+    };
     assert_eq!(next(&first, &period, 3), shorter(90));
     assert_eq!(next(&shorter(90).unwrap().0, &period, 0), shorter(89));
     assert_eq!(next(&shorter(89).unwrap().0, &period, 0), None);
-    assert_eq!(next(&after, &unknown, 0), Some((dates.clone(), Lesson::ForgetReference)));
-    assert_eq!(next(&after, &unsupported, 0), Some((dates.clone(), Lesson::NoDeltas)));
-    assert_eq!(next(&after, &unsupported, 1), Some((dates.clone(), Lesson::Nothing)));
-    assert_eq!(next(&Way::AfterLastReport, &unsupported, 0), Some((dates.clone(), Lesson::NoDeltas)));
-    for other in [refused(401, MessageCode::ConsentExpired), refused(429, MessageCode::AccessExceeded), broken()] {
+    assert_eq!(
+        next(&after, &unknown, 0),
+        Some((dates.clone(), Lesson::ForgetReference))
+    );
+    assert_eq!(
+        next(&after, &unsupported, 0),
+        Some((dates.clone(), Lesson::NoDeltas))
+    );
+    assert_eq!(
+        next(&after, &unsupported, 1),
+        Some((dates.clone(), Lesson::Nothing))
+    );
+    assert_eq!(
+        next(&Way::AfterLastReport, &unsupported, 0),
+        Some((dates.clone(), Lesson::NoDeltas))
+    );
+    for other in [
+        refused(401, MessageCode::ConsentExpired),
+        refused(429, MessageCode::AccessExceeded),
+        broken(),
+    ] {
         for way in [&first, &dates, &after, &Way::AfterLastReport] {
             assert_eq!(next(way, &other, 0), None, "{way:?} {other}");
         }
@@ -640,19 +764,30 @@ fn a_delta_starts_after_the_newest_of_the_first_page() {
 fn an_entry_is_itself_whatever_else_is_said_of_it() {
     let digester = Digester::new(&[1; 32]);
     let identity = |transaction: Transaction, number| {
-        Row::payment(transaction).unwrap().identity(&digester, number)
+        Row::payment(transaction)
+            .unwrap()
+            .identity(&digester, number)
     };
     let other_words = Transaction {
         transaction_id: Some(Text::cut("T9")),
         ..named("E1", 2)
     };
-    assert_eq!(identity(named("E1", 1), 0), identity(other_words.clone(), 0));
+    assert_eq!(
+        identity(named("E1", 1), 0),
+        identity(other_words.clone(), 0)
+    );
     let without = |transaction: Transaction| Transaction {
         entry_reference: None,
         ..transaction
     };
-    assert_ne!(identity(without(named("E1", 1)), 0), identity(named("E1", 1), 0));
-    assert_eq!(identity(without(named("E1", 1)), 0), identity(without(named("E1", 2)), 0));
+    assert_ne!(
+        identity(without(named("E1", 1)), 0),
+        identity(named("E1", 1), 0)
+    );
+    assert_eq!(
+        identity(without(named("E1", 1)), 0),
+        identity(without(named("E1", 2)), 0)
+    );
     assert_eq!(identity(payment(1, "A"), 3), identity(payment(1, "A"), 3));
     assert_ne!(identity(payment(1, "A"), 3), identity(payment(1, "A"), 4));
     assert_ne!(identity(payment(1, "A"), 0), identity(payment(1, "B"), 0));
@@ -665,16 +800,36 @@ fn an_entry_is_itself_whatever_else_is_said_of_it() {
 #[derive(Debug, Clone)]
 enum Event {
     /// So many days ago, of so many cents, with a name or without one, at one of a few shops.
-    Book { ago: u64, cents: i64, named: bool },
-    Pend { ago: u64, cents: i64, named: bool },
+    Book {
+        ago: u64,
+        cents: i64,
+        named: bool,
+    },
+    Pend {
+        ago: u64,
+        cents: i64,
+        named: bool,
+    },
     /// The entry of that number among those that are pending.
-    Settle { number: usize, same_id: bool },
-    Vanish { number: usize },
+    Settle {
+        number: usize,
+        same_id: bool,
+    },
+    Vanish {
+        number: usize,
+    },
     /// A booked entry of the last days is another one now, or is gone: banks that only list can do that.
-    Rewrite { number: usize },
-    Cancel { number: usize },
+    Rewrite {
+        number: usize,
+    },
+    Cancel {
+        number: usize,
+    },
     /// A run, cut after so many pages, or whole.
-    Run { cut_after: Option<usize>, page: usize },
+    Run {
+        cut_after: Option<usize>,
+        page: usize,
+    },
 }
 
 fn event(named: bool) -> impl Strategy<Value = Event> {
@@ -715,7 +870,10 @@ impl Model {
                 };
                 self.post(false, TODAY - ago, pending);
             }
-            Event::Settle { number: which, same_id } => {
+            Event::Settle {
+                number: which,
+                same_id,
+            } => {
                 if let Some(index) = nth(self, false, which) {
                     let mut entry = self.entries.remove(index).transaction;
                     entry.entry_reference = Some(Text::cut(&format!("S{number}")));
@@ -753,7 +911,9 @@ fn story(offers: Offers, events: &[Event]) {
     runtime.block_on(async {
         let scene = Scene::set(offers, 3).await;
         for (number, event) in events.iter().enumerate() {
-            scene.bank.with(|model| model.happen(event, number, offers == Offers::Nothing));
+            scene
+                .bank
+                .with(|model| model.happen(event, number, offers == Offers::Nothing));
             if let Event::Run { cut_after, page } = event {
                 scene.bank.with(|model| {
                     model.page = *page;

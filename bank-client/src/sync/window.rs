@@ -102,12 +102,11 @@ impl<'a> Window<'a> {
         .fetch_one(&mut *sql)
         .await?;
         let generation = row.try_get("generation")?;
-        let pending =
-            sqlx::query("SELECT 1 FROM entry WHERE account = ? AND booked = 0 LIMIT 1")
-                .bind(account)
-                .fetch_optional(&mut *sql)
-                .await?
-                .is_some();
+        let pending = sqlx::query("SELECT 1 FROM entry WHERE account = ? AND booked = 0 LIMIT 1")
+            .bind(account)
+            .fetch_optional(&mut *sql)
+            .await?
+            .is_some();
         sql.commit().await?;
         Ok(Self {
             copy,

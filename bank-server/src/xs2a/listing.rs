@@ -30,11 +30,7 @@ pub(super) struct Listing {
 
 impl Reading {
     /// Turns to the page that a list of an account's transactions is asked for.
-    pub(super) async fn turn(
-        &self,
-        list: List,
-        account: &AccountId,
-    ) -> Result<Listing, ApiError> {
+    pub(super) async fn turn(&self, list: List, account: &AccountId) -> Result<Listing, ApiError> {
         let (now, first_day) = (self.state.calendar.now(), self.first_day());
         let List {
             mut query,

@@ -178,10 +178,7 @@ mod tests {
         ] {
             let touched = token.replacen(from, to, 1);
             assert_ne!(touched, token);
-            assert!(
-                WALK.open(&vault(), &touched, now()).is_none(),
-                "{touched}"
-            );
+            assert!(WALK.open(&vault(), &touched, now()).is_none(), "{touched}");
         }
         let (unstamped, _) = token.rsplit_once('.').unwrap();
         for made_up in [unstamped.to_owned(), format!("{unstamped}."), String::new()] {

@@ -10,8 +10,7 @@ const FULL: usize = 100;
 /// Values in a row.
 const VALUES: usize = 7;
 
-const INSERT: &str =
-    "INSERT INTO entry (account, booked, date, sequence, transaction_id, reference, details) VALUES ";
+const INSERT: &str = "INSERT INTO entry (account, booked, date, sequence, transaction_id, reference, details) VALUES ";
 
 /// One row of the table `entry`, and the line it came from.
 #[derive(Debug)]

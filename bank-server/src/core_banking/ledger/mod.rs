@@ -22,8 +22,8 @@ use sqlx::any::AnyRow;
 pub use self::import::{ImportError, Imported, import};
 use self::world::from_json;
 use super::{
-    Account, AccountId, AccountKind, Arrival, Arrived, CoreBanking, CoreBankingError, Page, PageKey, PsuId,
-    TransactionQuery,
+    Account, AccountId, AccountKind, Arrival, Arrived, CoreBanking, CoreBankingError, Page,
+    PageKey, PsuId, TransactionQuery,
 };
 use crate::store::{Database, StoreError};
 
@@ -291,7 +291,10 @@ impl CoreBanking for Ledger {
     }
 }
 
-fn entry<D: DeserializeOwned>(row: &AnyRow, booked: bool) -> Result<(PageKey, D), CoreBankingError> {
+fn entry<D: DeserializeOwned>(
+    row: &AnyRow,
+    booked: bool,
+) -> Result<(PageKey, D), CoreBankingError> {
     let (date, sequence) = place(row)?;
     let key = PageKey {
         booked,

@@ -316,7 +316,11 @@ async fn delta(ledger: &Ledger, since: Arrival, from: NaiveDate, limit: usize) -
         if page.next.is_none() {
             let latest = ids.iter().filter_map(|id| id.parse().ok());
             let booked = latest.filter(|id: &i64| id % 5 != 0).max();
-            assert_eq!(newest, booked.map(Arrival), "the numbers are those of arrival");
+            assert_eq!(
+                newest,
+                booked.map(Arrival),
+                "the numbers are those of arrival"
+            );
             return ids;
         }
     }
@@ -329,7 +333,11 @@ async fn a_delta_report_has_what_arrived_later_and_all_that_is_pending() {
     let ledger = Ledger::new(scene.database.clone());
     let long_ago = NaiveDate::from_ymd_opt(2020, 1, 1).unwrap();
     let pending = ["40", "35", "30", "25", "20", "15", "10", "5"];
-    for (since, booked) in [(43, vec![]), (40, vec!["43", "42", "41"]), (38, vec!["43", "42", "41", "39"])] {
+    for (since, booked) in [
+        (43, vec![]),
+        (40, vec!["43", "42", "41"]),
+        (38, vec!["43", "42", "41", "39"]),
+    ] {
         let expected = [&pending[..], &booked[..]].concat();
         for limit in [500, 1, 2, 3, 7, 8, 9, 10, 11] {
             let found = delta(&ledger, Arrival(since), long_ago, limit).await;
@@ -339,7 +347,13 @@ async fn a_delta_report_has_what_arrived_later_and_all_that_is_pending() {
     let all = delta(&ledger, Arrival::BEFORE_ALL, long_ago, 7).await;
     assert_eq!(all.len(), 43);
     // The tenth of January and later ones.
-    let recent = delta(&ledger, Arrival::BEFORE_ALL, NaiveDate::from_ymd_opt(2026, 1, 10).unwrap(), 7).await;
+    let recent = delta(
+        &ledger,
+        Arrival::BEFORE_ALL,
+        NaiveDate::from_ymd_opt(2026, 1, 10).unwrap(),
+        7,
+    )
+    .await;
     assert_eq!(recent, ["40", "43", "42", "41", "39", "38", "37", "36"]);
 }
 
@@ -347,10 +361,21 @@ async fn a_delta_report_has_what_arrived_later_and_all_that_is_pending() {
 async fn a_reference_is_that_of_a_booked_entry_of_its_account() {
     let scene = Scene::set().await;
     let mut lines = example();
-    lines[3] = lines[3].replace("\"transactionId\":\"1\"", "\"transactionId\":\"1\",\"entryReference\":\"R/1\"");
-    lines[4] = lines[4].replace("\"transactionId\":\"2\"", "\"transactionId\":\"2\",\"entryReference\":\"R/1\"");
-    lines[5] = lines[5].replace("\"transactionId\":\"3\"", "\"transactionId\":\"3\",\"entryReference\":\"R/3\"");
-    import(&scene.database, lines.join("\n").as_bytes()).await.unwrap();
+    lines[3] = lines[3].replace(
+        "\"transactionId\":\"1\"",
+        "\"transactionId\":\"1\",\"entryReference\":\"R/1\"",
+    );
+    lines[4] = lines[4].replace(
+        "\"transactionId\":\"2\"",
+        "\"transactionId\":\"2\",\"entryReference\":\"R/1\"",
+    );
+    lines[5] = lines[5].replace(
+        "\"transactionId\":\"3\"",
+        "\"transactionId\":\"3\",\"entryReference\":\"R/3\"",
+    );
+    import(&scene.database, lines.join("\n").as_bytes())
+        .await
+        .unwrap();
     let ledger = Ledger::new(scene.database.clone());
     for (account, reference, place) in [
         (ACCOUNT, "R/1", Some(1)), // of two, the earlier
@@ -361,7 +386,11 @@ async fn a_reference_is_that_of_a_booked_entry_of_its_account() {
     ] {
         let account = AccountId(account.to_owned());
         let found = ledger.arrival_of(&account, reference).await.unwrap();
-        assert_eq!(found.map(|arrived| arrived.place), place.map(Arrival), "{reference}");
+        assert_eq!(
+            found.map(|arrived| arrived.place),
+            place.map(Arrival),
+            "{reference}"
+        );
     }
 }
 
@@ -369,8 +398,14 @@ async fn a_reference_is_that_of_a_booked_entry_of_its_account() {
 async fn a_delta_report_is_one_look_up_by_index() {
     let scene = Scene::set().await;
     for (statement, index) in [
-        (super::ARRIVALS, "INDEX entry_by_arrival (account=? AND booked=? AND sequence>? AND sequence<?)"),
-        (super::ARRIVAL, "INDEX entry_by_reference (account=? AND reference=?)"),
+        (
+            super::ARRIVALS,
+            "INDEX entry_by_arrival (account=? AND booked=? AND sequence>? AND sequence<?)",
+        ),
+        (
+            super::ARRIVAL,
+            "INDEX entry_by_reference (account=? AND reference=?)",
+        ),
     ] {
         let statement = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
         let plan = sqlx::query(statement)
