@@ -1,35 +1,28 @@
-//! `bank-client`: asks a bank from the command line. A thin user of the SDK.
+//! `bank-client`: asks banks from the command line. A thin user of the SDK.
 
 #![forbid(unsafe_code)]
 
 mod cli;
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use tracing_subscriber::EnvFilter;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = cli::Arguments::parse();
-    match cli::run(&arguments).await {
-        Ok(output) => {
-            // Whoever closes the pipe early has read enough.
-            let _ = writeln!(std::io::stdout().lock(), "{}", output.text.trim_end());
-            if output.good {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            }
-        }
-        Err(cli::Failure::CommandLine(error)) => error.exit(),
-        Err(cli::Failure::Failed { cause, advice }) => {
-            // If standard error is closed, the exit code still tells.
-            let _ = writeln!(
-                std::io::stderr().lock(),
-                "error: {cause}\n  to do: {advice}"
-            );
-            ExitCode::FAILURE
-        }
+    log();
+    Box::pin(cli::run(&arguments)).await
+}
+
+/// Logs what `BANK_CLIENT_LOG` asks for, on standard error.
+fn log() {
+    if let Ok(filter) = EnvFilter::try_from_env("BANK_CLIENT_LOG") {
+        // There is no other log in this process.
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .try_init();
     }
 }

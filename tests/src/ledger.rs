@@ -34,6 +34,25 @@ impl Ledger {
         self.post(account, id, true, date, details).await;
     }
 
+    /// Books so many entries, spread over the last hundred days.
+    pub async fn book_many(&self, account: &str, number: u64, today: NaiveDate) {
+        sqlx::query(
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $2), \
+             e (i, day) AS (SELECT i, date($3, '-' || (100 - 100 * (i - 1) / $2) || ' days') FROM n) \
+             INSERT INTO entry (account, booked, date, sequence, transaction_id, reference, details) \
+             SELECT $1, 1, day, 1000000 + i, 'M' || i, 'M' || i, json_object('transactionId', 'M' || i, \
+             'entryReference', 'M' || i, 'bookingDate', day, 'creditorName', 'Shop ' || (i % 100), \
+             'transactionAmount', json_object('currency', 'EUR', 'amount', '-' || (i % 1000) || '.00'), \
+             'remittanceInformationUnstructured', 'Order ' || i || ' of a customer who buys a lot') FROM e",
+        )
+        .bind(account)
+        .bind(i64::try_from(number).unwrap())
+        .bind(today.to_string())
+        .execute(self.0.pool())
+        .await
+        .unwrap();
+    }
+
     /// An entry that is pending, entered on that day.
     pub async fn pend(&self, account: &str, id: &str, date: NaiveDate, details: Value) {
         self.post(account, id, false, date, details).await;
@@ -87,6 +106,16 @@ impl Ledger {
             .unwrap();
     }
 
+    /// What the bank says of an account's balances.
+    pub async fn balances(&self, account: &str) -> Value {
+        let row = sqlx::query("SELECT balances FROM account WHERE id = $1")
+            .bind(account)
+            .fetch_one(self.0.pool())
+            .await
+            .unwrap();
+        serde_json::from_str(&row.get::<String, _>("balances")).unwrap()
+    }
+
     /// All entries of an account, in the order of their arrival.
     pub async fn entries(&self, account: &str) -> Vec<Posted> {
         let rows = sqlx::query(
@@ -102,18 +131,6 @@ impl Ledger {
             details: serde_json::from_str(&row.get::<String, _>("details")).unwrap(),
         });
         posted.collect()
-    }
-
-    /// Makes an account's entries anonymous: no reference, no id in what TPPs see.
-    pub async fn blank_ids(&self, account: &str) {
-        sqlx::query(
-            "UPDATE entry SET details = json_remove(details, '$.transactionId', '$.entryReference', \
-             '$.cardTransactionId'), reference = NULL WHERE account = $1",
-        )
-        .bind(account)
-        .execute(self.0.pool())
-        .await
-        .unwrap();
     }
 
     async fn post(&self, account: &str, id: &str, booked: bool, date: NaiveDate, details: Value) {

@@ -133,8 +133,8 @@ impl<M: AtBank> Course<M> {
             })
         };
         match timeout_at(self.deadline, turn).await {
-            // The semaphores are never closed.
-            Ok(Some(turn)) => Ok(turn),
+            // The semaphores are never closed. A turn that comes when whoever had it was given up is of no use.
+            Ok(Some(turn)) if Instant::now() < self.deadline => Ok(turn),
             _ => Err(self.error(ErrorKind::NotAsked {
                 limit: self.limits.deadline,
             })),

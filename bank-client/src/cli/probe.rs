@@ -4,32 +4,60 @@ use std::fmt::Write as _;
 
 use bank_client::probe::{Probe, Report};
 
-use super::arguments::Connection;
-use super::{Failure, Output, anchors, credentials, failure, output};
+use super::arguments::Arguments;
+use super::by_hand::anchors;
+use super::config::{Profile, credentials};
+use super::failure::{Exit, Failure, failure};
+use super::screen::{Screen, plain};
 
 /// How far facts stand from the left, under the names of the steps.
 const INDENT: &str = "                ";
 
+const ADDRESS: &str = "give the address as https://HOST:PORT";
+
 pub(super) async fn run(
     address: &str,
-    connection: &Connection,
-    json: bool,
-) -> Result<Output, Failure> {
-    connection.without_url()?;
-    let (trusted, own) = (connection.anchors()?, connection.own()?);
-    let wrong = |error| failure(error, "give the address as https://HOST:PORT");
-    let mut probe = Probe::new(address, anchors(trusted)?).map_err(wrong)?;
+    arguments: &Arguments,
+    screen: Screen,
+) -> Result<Exit, Failure> {
+    let by_hand = &arguments.by_hand;
+    by_hand.without_url("the address to probe stands after `probe`, and not in --url")?;
+    let probe = if address.contains("://") {
+        told(address, arguments)?
+    } else {
+        known(address, arguments)?
+    };
+    let report = probe.run().await.map_err(|error| failure(error, ADDRESS))?;
+    let granted = report.granted;
+    screen.value(&report, text)?;
+    Ok(if granted { Exit::Done } else { Exit::Failed })
+}
+
+/// With what the command line says.
+fn told(address: &str, arguments: &Arguments) -> Result<Probe, Failure> {
+    let by_hand = &arguments.by_hand;
+    let (trusted, own) = (by_hand.anchors()?, by_hand.own()?);
+    let mut probe =
+        Probe::new(address, anchors(trusted)?).map_err(|error| failure(error, ADDRESS))?;
     if let Some((certificate, key)) = own {
         probe = probe.credentials(credentials(certificate, key)?);
     }
-    if let Some(organisation) = &connection.organisation {
+    if let Some(organisation) = &by_hand.organisation {
         probe = probe.organisation(organisation.clone());
     }
-    let report = probe.run().await.map_err(wrong)?;
-    Ok(Output {
-        text: output(json, &report, text)?,
-        good: report.granted,
-    })
+    Ok(probe)
+}
+
+/// With what the profile and its directory say.
+fn known(meant: &str, arguments: &Arguments) -> Result<Probe, Failure> {
+    let profile = Profile::read(&arguments.place)?;
+    let entry = profile.find(meant)?;
+    let trusted = entry
+        .trusted()
+        .map_err(|error| failure(error, "correct the bank's anchors in the directory"))?;
+    let probe = Probe::new(&entry.url, trusted).map_err(|error| failure(error, ADDRESS))?;
+    let probe = probe.credentials(profile.credentials.clone());
+    Ok(probe.organisation(entry.organisation.clone()))
 }
 
 /// A line for each step, its facts below, and the sentence at the end.
@@ -43,7 +71,8 @@ fn text(report: &Report) -> String {
         // Writing to a text does not fail.
         let _ = writeln!(text, "{} {:<12}  {}", index + 1, step.outcome, step.name);
         for fact in &step.facts {
-            let _ = writeln!(text, "{INDENT}{}: {}", fact.name, fact.value);
+            let (name, value) = (&fact.name, plain(&fact.value));
+            let _ = writeln!(text, "{INDENT}{name}: {value}");
         }
     }
     let _ = write!(text, "\n{}", report.sentence);

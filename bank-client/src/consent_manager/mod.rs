@@ -195,6 +195,9 @@ pub struct ConnectionSummary {
     pub begun: DateTime<Utc>,
     /// Where it stands.
     pub standing: Standing,
+    /// How often it can still be read with no customer present on the bank's day, as far as is known here; none if it
+    /// does not serve.
+    pub reads_left: Option<u32>,
 }
 
 /// What a [`ConsentManager`] is made of. [`ConsentManager::builder`] starts one.
@@ -297,6 +300,7 @@ impl ConsentManager {
             summaries.push(ConnectionSummary {
                 id,
                 standing: self.standing_of(&connection),
+                reads_left: self.reads_left(&connection),
                 bank: connection.bank,
                 customer: connection.customer,
                 begun: connection.begun,
@@ -369,6 +373,12 @@ impl ConsentManager {
     fn zone(&self, bank: &BankId) -> Tz {
         let found = self.inner.banks.get(bank);
         found.map_or(Tz::UTC, |managed| managed.terms.time_zone)
+    }
+
+    fn reads_left(&self, connection: &Connection) -> Option<u32> {
+        let (now, zone) = (self.now(), self.zone(&connection.bank));
+        let held = connection.serving(now, zone)?;
+        Some(connection.usage.left(now, held.a_day, zone))
     }
 
     fn standing_of(&self, connection: &Connection) -> Standing {

@@ -36,6 +36,14 @@ impl Usage {
         counted.max(told)
     }
 
+    /// How many unattended reads are left on this day.
+    pub(super) fn left(&self, now: DateTime<Utc>, a_day: NonZeroU32, zone: Tz) -> u32 {
+        match self.used_up_until(now, a_day, zone) {
+            Some(_) => 0,
+            None => a_day.get().saturating_sub(self.runs_on(day_of(now, zone))),
+        }
+    }
+
     /// When the next one is due, so that they are evenly over the day: one and a share of a day later. At the earliest
     /// when it is allowed.
     pub(super) fn next(&self, now: DateTime<Utc>, a_day: NonZeroU32, zone: Tz) -> DateTime<Utc> {
@@ -115,11 +123,13 @@ mod tests {
         let mut usage = Usage::default();
         // In Berlin, it is 23:10 and the days after that.
         let mut now = time("2026-11-24T22:10:00Z");
-        for _ in 0..4 {
+        for left in [4, 3, 2, 1] {
             assert_eq!(usage.used_up_until(now, four(), zone), None);
+            assert_eq!(usage.left(now, four(), zone), left);
             usage.count(now, zone);
             now += TimeDelta::minutes(10);
         }
+        assert_eq!(usage.left(now, four(), zone), 0);
         let midnight = time("2026-11-24T23:00:00Z");
         assert_eq!(usage.used_up_until(now, four(), zone), Some(midnight));
         let last = midnight - TimeDelta::seconds(1);

@@ -103,26 +103,33 @@ pub enum EntryError {
 impl BankEntry {
     /// Starts a handle for the bank, with its name, and the anchors as their files are now.
     pub fn bank(&self, credentials: &Credentials) -> Result<BankBuilder, EntryError> {
+        let organisation = self.organisation.clone();
+        let handle = Bank::builder(
+            &self.url,
+            organisation,
+            self.trusted()?,
+            credentials.clone(),
+        );
+        Ok(handle.name(&self.name))
+    }
+
+    /// The authorities that are believed about the bank, as their files are now.
+    pub fn trusted(&self) -> Result<Anchors, EntryError> {
         let mut certificates = Vec::new();
+        let mut last = PathBuf::new();
         for path in &self.anchors {
-            let wrong = |error| EntryError::Anchors {
-                path: path.clone(),
-                error,
-            };
             let pem = std::fs::read(path).map_err(|error| EntryError::Unreadable {
                 path: path.clone(),
                 error,
             })?;
-            let read = Anchors::from_pem(&pem).map_err(wrong)?;
+            let read = Anchors::from_pem(&pem).map_err(|error| EntryError::Anchors {
+                path: path.clone(),
+                error,
+            })?;
             certificates.extend_from_slice(read.certificates());
+            last.clone_from(path);
         }
-        let anchors = Anchors::new(certificates).map_err(|error| EntryError::Anchors {
-            path: PathBuf::new(),
-            error,
-        })?;
-        let organisation = self.organisation.clone();
-        let handle = Bank::builder(&self.url, organisation, anchors, credentials.clone());
-        Ok(handle.name(&self.name))
+        Anchors::new(certificates).map_err(|error| EntryError::Anchors { path: last, error })
     }
 
     /// Has the paths start at that folder.

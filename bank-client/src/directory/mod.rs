@@ -59,7 +59,7 @@ mod reading;
 
 use std::collections::HashMap;
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use shared_types::bic::Bic;
 use shared_types::iban::Iban;

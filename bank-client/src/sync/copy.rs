@@ -71,17 +71,24 @@ pub enum CopyError {
 impl LocalCopy {
     /// Opens the file, makes it if it is not there, and brings its tables up to date.
     pub async fn open(path: impl AsRef<Path>, vault: Vault) -> Result<Self, CopyError> {
-        let path = path.as_ref();
+        // FULL: what a bank tells once must not be lost with the power either.
+        Self::open_as(path.as_ref(), vault, SqliteSynchronous::Full).await
+    }
+
+    pub(super) async fn open_as(
+        path: &Path,
+        vault: Vault,
+        synchronous: SqliteSynchronous,
+    ) -> Result<Self, CopyError> {
         let failed = |cause: String| CopyError::Open {
             path: path.to_owned(),
             cause,
         };
         own_file(path).map_err(|error| failed(error.to_string()))?;
-        // FULL: what a bank tells once must not be lost with the power either.
         let options = SqliteConnectOptions::new()
             .filename(path)
             .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
+            .synchronous(synchronous)
             .foreign_keys(true)
             .busy_timeout(PATIENCE);
         let pool = SqlitePoolOptions::new()

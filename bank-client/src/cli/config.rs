@@ -1,0 +1,280 @@
+//! The configuration file and its profiles.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bank_client::Bank;
+use bank_client::credentials::Credentials;
+use bank_client::directory::{BankEntry, BankId, Directory};
+use bank_client::revocation::Revocation;
+use etcetera::{AppStrategy as _, AppStrategyArgs, choose_app_strategy};
+use serde::Deserialize;
+use shared_types::iban::Iban;
+use shared_types::revocation::{Issuers, List, Statuses, UnknownStatus};
+use shared_types::trust::Anchors;
+
+use super::arguments::ProfilePlace;
+use super::failure::{Failure, failure};
+
+/// The name of the file, in the system's folder for configuration.
+const FILE: &str = "bank-client.toml";
+
+/// The largest configuration file, in bytes.
+const MOST_BYTES: u64 = 1024 * 1024;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    profiles: BTreeMap<String, Written>,
+}
+
+/// A profile, as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    directory: PathBuf,
+    certificate: PathBuf,
+    key: PathBuf,
+    revocation: Option<WrittenRevocation>,
+    store: Option<PathBuf>,
+    copy: Option<PathBuf>,
+    store_key: Option<StoreKey>,
+}
+
+/// What is known of revoked certificates, as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenRevocation {
+    lists: Vec<PathBuf>,
+    issuers: Vec<PathBuf>,
+    #[serde(default)]
+    unknown_status: UnknownStatus,
+}
+
+/// Where the key is that seals store and copy.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) enum StoreKey {
+    /// A file; made if it is not there.
+    File(PathBuf),
+    /// An environment variable.
+    Env(String),
+    /// The system's keyring, under that name.
+    Keyring(String),
+}
+
+/// Which certificate we ask with, which banks there are, and where what we know of them is kept.
+#[derive(Debug)]
+pub(super) struct Profile {
+    pub(super) directory: Directory,
+    pub(super) credentials: Credentials,
+    pub(super) revocation: Revocation,
+    pub(super) store: PathBuf,
+    pub(super) copy: PathBuf,
+    pub(super) store_key: StoreKey,
+}
+
+const START: &str = "name the file with --config, or write one with `bank-client init`";
+const CORRECT: &str =
+    "correct the configuration file; `bank-client init` writes one to compare it with";
+
+/// Where the configuration file is.
+pub(super) fn place(told: &ProfilePlace) -> Result<PathBuf, Failure> {
+    match &told.config {
+        Some(file) => Ok(file.clone()),
+        None => Ok(folders()?.in_config_dir(FILE)),
+    }
+}
+
+/// The system's folders for this program.
+fn folders() -> Result<impl etcetera::AppStrategy, Failure> {
+    let arguments = AppStrategyArgs {
+        top_level_domain: String::new(),
+        author: String::new(),
+        app_name: "bank-client".to_owned(),
+    };
+    choose_app_strategy(arguments).map_err(|error| failure(error, "name a file with --config"))
+}
+
+impl Profile {
+    /// Reads the profile, and the directory and certificate that it names.
+    pub(super) fn read(told: &ProfilePlace) -> Result<Self, Failure> {
+        let file = place(told)?;
+        let written = Written::read(&file, &told.profile)?;
+        let folder = file.parent().unwrap_or(Path::new(""));
+        let at = |path: &Path| folder.join(path);
+        let kept = |path: Option<&Path>, name: &str| match path {
+            Some(path) => Ok(at(path)),
+            None => Ok::<_, Failure>(folders()?.in_data_dir(&told.profile).join(name)),
+        };
+        let directory = Directory::read(at(&written.directory))
+            .map_err(|error| failure(error, "correct the directory of banks"))?;
+        let store_key = match written.store_key {
+            Some(StoreKey::File(path)) => StoreKey::File(at(&path)),
+            Some(elsewhere) => elsewhere,
+            None => StoreKey::File(kept(None, "store.key")?),
+        };
+        Ok(Self {
+            directory,
+            credentials: credentials(&at(&written.certificate), &at(&written.key))?,
+            revocation: written
+                .revocation
+                .map_or_else(|| Ok(Revocation::default()), |written| written.read(folder))?,
+            store: kept(written.store.as_deref(), "consents.db")?,
+            copy: kept(written.copy.as_deref(), "copy.db")?,
+            store_key,
+        })
+    }
+
+    /// The bank of that id.
+    pub(super) fn entry(&self, id: &str) -> Result<&BankEntry, Failure> {
+        let id: Option<BankId> = id.parse().ok();
+        let entry = id.as_ref().and_then(|id| self.directory.get(id));
+        entry.ok_or_else(|| {
+            failure(
+                "there is no bank of that id in the directory",
+                "`bank-client banks` lists them",
+            )
+        })
+    }
+
+    /// The one bank that is meant: by its id, BIC or name, or by an IBAN.
+    pub(super) fn find(&self, meant: &str) -> Result<&BankEntry, Failure> {
+        if let Ok(entry) = self.entry(meant) {
+            return Ok(entry);
+        }
+        let found = self.search(meant)?;
+        match found.as_slice() {
+            [entry] => Ok(entry),
+            [] => Err(failure(
+                format!("no bank of the directory is called {meant}"),
+                "`bank-client banks` lists them",
+            )),
+            several => {
+                let ids: Vec<&str> = several
+                    .iter()
+                    .map(|entry| entry.id.as_str())
+                    .take(8)
+                    .collect();
+                Err(failure(
+                    format!("{meant} can be any of {}", ids.join(", ")),
+                    "give the id of one of them",
+                ))
+            }
+        }
+    }
+
+    /// The banks that can be meant, the likeliest first.
+    pub(super) fn search(&self, meant: &str) -> Result<Vec<&BankEntry>, Failure> {
+        let close: String = meant.split_whitespace().collect::<String>().to_uppercase();
+        if let Ok(iban) = close.parse::<Iban>()
+            && iban.check_digits_hold()
+        {
+            let found = self.directory.by_iban(&iban);
+            return found.map(|entry| vec![entry]).map_err(|fault| {
+                failure(
+                    fault,
+                    "see that the directory has the bank, with its bank codes",
+                )
+            });
+        }
+        let by_bic = close
+            .parse()
+            .map(|bic| self.directory.by_bic(&bic))
+            .unwrap_or_default();
+        if by_bic.is_empty() {
+            Ok(self.directory.by_name(meant))
+        } else {
+            Ok(by_bic)
+        }
+    }
+
+    /// A handle for a bank.
+    pub(super) fn bank(&self, entry: &BankEntry) -> Result<Bank, Failure> {
+        let builder = entry
+            .bank(&self.credentials)
+            .map_err(|error| failure(error, "correct the bank's anchors in the directory"))?;
+        let builder = builder.revocation(self.revocation.clone());
+        builder
+            .build()
+            .map_err(|error| failure(error, "correct the bank's entry in the directory"))
+    }
+}
+
+impl WrittenRevocation {
+    fn read(&self, folder: &Path) -> Result<Revocation, Failure> {
+        let mut authorities = Vec::new();
+        for path in &self.issuers {
+            let path = folder.join(path);
+            let read = Anchors::from_pem(&read(&path)?)
+                .map_err(|error| failure(format!("{} {error}", path.display()), LISTS))?;
+            authorities.extend_from_slice(read.certificates());
+        }
+        let issuers = Issuers::new(&authorities);
+        let mut statuses = Statuses::default();
+        for path in &self.lists {
+            let path = folder.join(path);
+            let wrong = |error| failure(format!("{}: {error}", path.display()), LISTS);
+            let list = List::read(read(&path)?, &issuers).map_err(wrong)?;
+            statuses.lists.add(Arc::new(list)).map_err(wrong)?;
+        }
+        Ok(Revocation {
+            statuses,
+            unknown_status: self.unknown_status,
+        })
+    }
+}
+
+impl Written {
+    fn read(file: &Path, profile: &str) -> Result<Self, Failure> {
+        let unreadable =
+            |error: std::io::Error| failure(format!("{}: {error}", file.display()), START);
+        if fs::metadata(file).map_err(unreadable)?.len() > MOST_BYTES {
+            return Err(failure(
+                format!("{}: larger than 1 MiB", file.display()),
+                CORRECT,
+            ));
+        }
+        let text = fs::read_to_string(file).map_err(unreadable)?;
+        let mut read: File = toml::from_str(&text).map_err(|error| {
+            let before = error
+                .span()
+                .and_then(|span| text.get(..span.start))
+                .unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
+            let column = before
+                .rsplit('\n')
+                .next()
+                .unwrap_or_default()
+                .chars()
+                .count()
+                + 1;
+            let message = error.message().replace('\n', "; ");
+            failure(
+                format!("{}:{line}:{column}: {message}", file.display()),
+                CORRECT,
+            )
+        })?;
+        let names: Vec<String> = read.profiles.keys().cloned().collect();
+        read.profiles.remove(profile).ok_or_else(|| {
+            let cause = format!("{} has no profile {profile}", file.display());
+            let advice = format!("it has {}: name one with --profile", names.join(", "));
+            failure(cause, advice)
+        })
+    }
+}
+
+const LISTS: &str =
+    "see that lists are revocation lists, and issuers the authorities that signed them";
+const FILES: &str = "see that certificate and key name PEM files that belong together";
+
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    fs::read(path).map_err(|error| failure(format!("{}: {error}", path.display()), FILES))
+}
+
+pub(super) fn credentials(certificate: &Path, key: &Path) -> Result<Credentials, Failure> {
+    Credentials::from_pem(&read(certificate)?, &read(key)?)
+        .map_err(|error| failure(format!("{}: {error}", certificate.display()), FILES))
+}

@@ -1,0 +1,126 @@
+//! `bank-client consents` and `bank-client revoke`.
+
+use bank_client::consent_manager::ManagerError;
+use bank_client::environment::{Clock as _, SystemClock};
+use serde::Serialize;
+
+use super::failure::{Failure, failure};
+use super::kept::{Connection, Kept, trouble};
+use super::screen::{Column, Field, Listed, Screen, amount, or_empty, text};
+
+/// A connection, and how it stands.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ConsentRow {
+    bank: String,
+    connection: String,
+    serving: bool,
+    standing: String,
+    valid_until: Option<String>,
+    days_left: Option<i64>,
+    reads_left_today: Option<u32>,
+}
+
+impl From<Connection> for ConsentRow {
+    fn from(connection: Connection) -> Self {
+        let today = SystemClock.now().date_naive();
+        let until = connection.standing.until();
+        Self {
+            bank: connection.label(),
+            connection: connection.id.to_string(),
+            serving: connection.standing.is_serving(),
+            standing: connection.standing.to_string(),
+            valid_until: until.map(|until| until.to_string()),
+            days_left: until.map(|until| (until - today).num_days()),
+            reads_left_today: connection.reads_left,
+        }
+    }
+}
+
+impl Listed for ConsentRow {
+    const COLUMNS: &'static [Column] = &[
+        text("bank"),
+        text("the connection"),
+        amount("days left"),
+        amount("reads left today"),
+        text("id"),
+    ];
+    const FIELDS: &'static [&'static str] = &[
+        "bank",
+        "connection",
+        "serving",
+        "standing",
+        "valid_until",
+        "days_left",
+        "reads_left_today",
+    ];
+
+    fn row(&self) -> Vec<String> {
+        vec![
+            self.bank.clone(),
+            self.standing.clone(),
+            or_empty(self.days_left.as_ref()),
+            or_empty(self.reads_left_today.as_ref()),
+            self.connection.clone(),
+        ]
+    }
+
+    fn fields(&self) -> Vec<Field> {
+        vec![
+            Field::Foreign(self.bank.clone()),
+            Field::Own(self.connection.clone()),
+            Field::Own(self.serving.to_string()),
+            Field::Own(self.standing.clone()),
+            Field::own(self.valid_until.as_ref()),
+            Field::own(self.days_left.as_ref()),
+            Field::own(self.reads_left_today.as_ref()),
+        ]
+    }
+}
+
+/// Lists all connections.
+pub(super) async fn list(kept: &Kept, screen: Screen) -> Result<(), Failure> {
+    let connections = kept.connections().await?;
+    screen.list(connections.into_iter().map(ConsentRow::from))
+}
+
+/// Ends a connection, at the bank first.
+pub(super) async fn revoke(kept: &Kept, meant: &str, screen: Screen) -> Result<(), Failure> {
+    let connections = kept.connections().await?;
+    let is_meant = |known: &&Connection| {
+        known.id.to_string() == meant || known.label() == meant || known.bank.as_str() == meant
+    };
+    let found: Vec<&Connection> = connections.iter().filter(is_meant).collect();
+    let connection = match found.as_slice() {
+        [connection] => *connection,
+        [] => {
+            return Err(failure(
+                format!("{meant} is not connected"),
+                "`bank-client consents` lists all connections",
+            ));
+        }
+        _ => {
+            return Err(failure(
+                format!("{meant} has several connections"),
+                "give the id of one of them: `bank-client consents`",
+            ));
+        }
+    };
+    let label = connection.label();
+    let told = match kept.profile.directory.get(&connection.bank) {
+        Some(entry) => kept.manager(&[entry])?.disconnect(&connection.id).await,
+        // The bank is not in the directory any more: it cannot be told.
+        None => kept.manager(&[])?.forget(&connection.id).await,
+    };
+    told.map_err(|error: ManagerError| trouble(&label, &connection.bank, &error))?;
+    let copy = if kept.profile.copy.exists() {
+        let copy = kept.copy().await?;
+        copy.forget(&label)
+            .await
+            .map_err(|error| failure(error, "remove the file of the copy"))?;
+        ", and its copy removed"
+    } else {
+        ""
+    };
+    screen.line(format!("{label} is disconnected{copy}"))
+}

@@ -1,0 +1,128 @@
+//! `bank-client init`: a configuration file to start from.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf, absolute};
+
+use super::arguments::{Arguments, Init};
+use super::config::place;
+use super::screen::Screen;
+use super::{Failure, failure};
+
+/// Writes the file, and says what comes next.
+pub(super) fn write(asked: &Init, arguments: &Arguments, screen: Screen) -> Result<(), Failure> {
+    let file = place(&arguments.place)?;
+    let folder = file.parent().map(Path::to_owned).unwrap_or_default();
+    let cannot = |error: std::io::Error| {
+        failure(
+            format!("{}: {error}", file.display()),
+            "name another file with --config",
+        )
+    };
+    fs::create_dir_all(&folder).map_err(cannot)?;
+    let by_hand = &arguments.by_hand;
+    let text = starter(
+        &arguments.place.profile,
+        &given(asked.directory.as_deref(), "banks.toml"),
+        &given(by_hand.certificate.as_deref(), "qwac.pem"),
+        &given(by_hand.key.as_deref(), "qwac.key"),
+    );
+    let mut options = fs::OpenOptions::new();
+    options
+        .write(true)
+        .create(true)
+        .truncate(asked.force)
+        .create_new(!asked.force);
+    let mut open = options.open(&file).map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => failure(
+            format!("{} is there already", file.display()),
+            "keep it, or replace it with --force",
+        ),
+        _ => cannot(error),
+    })?;
+    open.write_all(text.as_bytes()).map_err(cannot)?;
+    screen.line(format!("{} is written", file.display()))?;
+    if asked.directory.is_none() || by_hand.own()?.is_none() {
+        return screen.line("next: put directory, certificate and key in their places, or correct the file; then `bank-client banks`");
+    }
+    screen.line("next: `bank-client banks`, then `bank-client connect BANK`")
+}
+
+/// A path that holds from everywhere; one that was not given is in the folder of the file.
+fn given(path: Option<&Path>, otherwise: &str) -> PathBuf {
+    path.map_or_else(
+        || PathBuf::from(otherwise),
+        |path| absolute(path).unwrap_or_else(|_| path.to_owned()),
+    )
+}
+
+fn starter(profile: &str, directory: &Path, certificate: &Path, key: &Path) -> String {
+    let quoted = |path: &Path| toml::Value::String(path.display().to_string()).to_string();
+    let (directory, certificate, key) = (quoted(directory), quoted(certificate), quoted(key));
+    let profile = toml::Value::String(profile.to_owned());
+    format!(
+        r#"# bank-client. Paths are taken from the folder of this file. Other profiles are chosen with --profile.
+
+[profiles.{profile}]
+directory = {directory}   # the banks: `cargo doc`, bank_client::directory
+certificate = {certificate}   # our own QWAC, then the issuing CA
+key = {key}           # the private key that belongs to it
+
+# Consents and the local copy of accounts are kept in the system's folder for data, encrypted. To keep them elsewhere:
+# store = "consents.db"
+# copy = "copy.db"
+
+# The key that encrypts them is a file beside them. It can be a file elsewhere, base64 of 32 bytes in a variable of the
+# environment, or in the system's keyring:
+# store_key = {{ file = "store.key" }}
+# store_key = {{ env = "BANK_CLIENT_KEY" }}
+# store_key = {{ keyring = "default" }}
+
+# Lists of revoked certificates. Without them, only what banks staple to theirs is known.
+# [profiles.{profile}.revocation]
+# lists = ["ca1-root.crl", "ca1-issuing.crl"]
+# issuers = ["ca1-root.pem", "ca1-issuing.pem"]   # who signed them
+# unknown_status = "hard-fail"                    # or "soft-fail": what follows where no list speaks for a certificate
+"#
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_starter_is_a_configuration() {
+        let text = starter(
+            "a b",
+            Path::new("b\"anks.toml"),
+            Path::new("q.pem"),
+            Path::new("q.key"),
+        );
+        let read: toml::Table = toml::from_str(&text).unwrap();
+        assert_eq!(
+            read["profiles"]["a b"]["directory"].as_str(),
+            Some("b\"anks.toml")
+        );
+        // What is commented out is right too.
+        let all = text
+            .replace("# store", "store")
+            .replace("# copy", "copy")
+            .replace("# [", "[");
+        let all = all
+            .replace("# lists", "lists")
+            .replace("# issuers", "issuers")
+            .replace("# unknown", "unknown");
+        let once =
+            all.replacen("store_key = { env", "# ", 1)
+                .replacen("store_key = { keyring", "# ", 1);
+        let read: toml::Table = toml::from_str(&once).unwrap();
+        assert_eq!(
+            read["profiles"]["a b"]["revocation"]["lists"]
+                .as_array()
+                .unwrap()
+                .len(),
+            2
+        );
+    }
+}

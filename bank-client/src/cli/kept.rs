@@ -1,0 +1,190 @@
+//! The connections that are kept: which bank, whose, and how it stands.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use bank_client::consent_manager::{ConnectionId, ConsentManager, ManagerError, Standing, Terms};
+use bank_client::directory::{BankEntry, BankId};
+use bank_client::environment::{Randomness, SystemRandomness};
+use bank_client::store::{SqliteStore, Store};
+use bank_client::sync::LocalCopy;
+use bank_client::vault::{Key, KeyError, Vault};
+
+use super::arguments::ProfilePlace;
+use super::config::{Profile, StoreKey};
+use super::failure::{Exit, Failure, Trouble, failure};
+
+/// What a customer is called who is not given a name.
+pub(super) const SOMEBODY: &str = "default";
+
+/// A profile, and what it keeps.
+pub(super) struct Kept {
+    pub(super) profile: Profile,
+    store: Arc<dyn Store>,
+    key: Key,
+}
+
+/// One customer's connection to one bank.
+#[derive(Debug, Clone)]
+pub(super) struct Connection {
+    pub(super) id: ConnectionId,
+    pub(super) bank: BankId,
+    pub(super) customer: String,
+    pub(super) standing: Standing,
+    pub(super) reads_left: Option<u32>,
+}
+
+impl Connection {
+    /// By what users and the local copy know it.
+    pub(super) fn label(&self) -> String {
+        label(&self.bank, &self.customer)
+    }
+}
+
+/// By what users and the local copy know a connection.
+pub(super) fn label(bank: &BankId, customer: &str) -> String {
+    if customer == SOMEBODY {
+        bank.to_string()
+    } else {
+        format!("{bank}/{customer}")
+    }
+}
+
+const STORE: &str =
+    "see that store and store_key of the profile are those they were made with, and can be written";
+
+impl Kept {
+    /// Opens the profile's store; makes it, and its key, if they are not there.
+    pub(super) async fn open(place: &ProfilePlace) -> Result<Self, Failure> {
+        let profile = Profile::read(place)?;
+        for file in [&profile.store, &profile.copy] {
+            make_folder(file)?;
+        }
+        let key = key(&profile.store_key).map_err(|error| failure(error, STORE))?;
+        let store = SqliteStore::open(&profile.store)
+            .await
+            .map_err(|error| failure(error, STORE))?;
+        Ok(Self {
+            profile,
+            store: Arc::new(store),
+            key,
+        })
+    }
+
+    /// The local copy.
+    pub(super) async fn copy(&self) -> Result<LocalCopy, Failure> {
+        let vault = self.vault("copy")?;
+        LocalCopy::open(&self.profile.copy, vault)
+            .await
+            .map_err(|error| failure(error, STORE))
+    }
+
+    /// A manager that can ask these banks.
+    pub(super) fn manager(&self, banks: &[&BankEntry]) -> Result<ConsentManager, Failure> {
+        let mut builder = ConsentManager::builder(Arc::clone(&self.store), self.vault("consents")?);
+        for entry in banks {
+            let terms = Terms {
+                longest_days: entry.limits.consent_days,
+                ..Terms::default()
+            };
+            builder = builder.bank_on_terms(entry.id.clone(), self.profile.bank(entry)?, terms);
+        }
+        Ok(builder.build())
+    }
+
+    /// All connections, by their labels.
+    pub(super) async fn connections(&self) -> Result<Vec<Connection>, Failure> {
+        let all = self.manager(&[])?.connections().await.map_err(kept)?;
+        let mut all: Vec<Connection> = all
+            .into_iter()
+            .map(|summary| Connection {
+                id: summary.id,
+                bank: summary.bank,
+                customer: summary.customer,
+                standing: summary.standing,
+                reads_left: summary.reads_left,
+            })
+            .collect();
+        all.sort_by_key(Connection::label);
+        Ok(all)
+    }
+
+    fn vault(&self, purpose: &str) -> Result<Vault, Failure> {
+        Vault::new(&self.key, purpose, Arc::new(SystemRandomness))
+            .map_err(|error| failure(error, STORE))
+    }
+}
+
+/// The folder of a file, for its owner alone.
+fn make_folder(file: &Path) -> Result<(), Failure> {
+    let Some(folder) = file
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    else {
+        return Ok(());
+    };
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder
+        .create(folder)
+        .map_err(|error| failure(format!("{}: {error}", folder.display()), STORE))
+}
+
+fn key(place: &StoreKey) -> Result<Key, KeyError> {
+    match place {
+        StoreKey::File(path) => {
+            // The folder is the store's, or the user's own.
+            Key::from_file(path, &SystemRandomness)
+        }
+        StoreKey::Env(variable) => Key::from_env(variable),
+        StoreKey::Keyring(name) => keyring(name, &SystemRandomness),
+    }
+}
+
+#[cfg(feature = "keyring")]
+fn keyring(name: &str, randomness: &dyn Randomness) -> Result<Key, KeyError> {
+    Key::from_keyring("bank-client", name, randomness)
+}
+
+#[cfg(not(feature = "keyring"))]
+fn keyring(name: &str, _: &dyn Randomness) -> Result<Key, KeyError> {
+    Err(KeyError::Keyring {
+        place: bank_client::vault::KeyPlace::Keyring {
+            service: "bank-client".to_owned(),
+            name: name.to_owned(),
+        },
+        cause: "this bank-client was built without it (feature `keyring`)".to_owned(),
+    })
+}
+
+/// What went wrong with a connection of that label, and what to do about it.
+pub(super) fn trouble(label: &str, bank: &BankId, error: &ManagerError) -> Trouble {
+    match error {
+        ManagerError::Bank(error) | ManagerError::Unanswered { error, .. } => Trouble::from(error),
+        ManagerError::NotServing(standing) => Trouble::new(
+            format!("{label}: nothing can be read: the connection {standing}"),
+            format!("`bank-client connect {bank}`"),
+        )
+        .exit(Exit::ConsentNeeded),
+        ManagerError::UsedUp { again } => Trouble::new(
+            format!("{label}: used up for today"),
+            format!(
+                "wait until {}, or give --psu-ip-address if the customer is present",
+                again.format("%Y-%m-%d %H:%M UTC")
+            ),
+        )
+        .exit(Exit::Unreachable),
+        error => Trouble::new(
+            format!("{label}: {error}"),
+            "try again; if it lasts, `bank-client consents` shows how all stand",
+        ),
+    }
+}
+
+/// What went wrong with what is kept.
+pub(super) fn kept(error: ManagerError) -> Failure {
+    failure(error, STORE)
+}

@@ -1,0 +1,377 @@
+//! What lists are made of.
+
+use bank_client::directory::BankEntry;
+use rust_decimal::Decimal;
+use serde::Serialize;
+use shared_types::account::{AccountDetails, Balance};
+use shared_types::card_account::{CardAccountDetails, CardTransaction};
+use shared_types::text::Text;
+use shared_types::transaction::Transaction;
+
+use super::screen::{Column, Field, Listed, amount, or_empty, text};
+
+/// A bank of the directory.
+#[derive(Debug, Serialize)]
+pub(super) struct BankRow<'a> {
+    id: &'a str,
+    name: &'a str,
+    bic: Option<String>,
+    country: &'a str,
+    bank_codes: &'a [String],
+    url: &'a str,
+    organisation: &'a str,
+}
+
+impl<'a> From<&'a BankEntry> for BankRow<'a> {
+    fn from(entry: &'a BankEntry) -> Self {
+        Self {
+            id: entry.id.as_str(),
+            name: &entry.name,
+            bic: entry.bic.as_ref().map(ToString::to_string),
+            country: &entry.country,
+            bank_codes: &entry.bank_codes,
+            url: &entry.url,
+            organisation: entry.organisation.as_str(),
+        }
+    }
+}
+
+impl Listed for BankRow<'_> {
+    const COLUMNS: &'static [Column] = &[
+        text("id"),
+        text("name"),
+        text("BIC"),
+        text("country"),
+        text("address"),
+    ];
+    const FIELDS: &'static [&'static str] = &[
+        "id",
+        "name",
+        "bic",
+        "country",
+        "bank_codes",
+        "url",
+        "organisation",
+    ];
+
+    fn row(&self) -> Vec<String> {
+        vec![
+            self.id.to_owned(),
+            self.name.to_owned(),
+            or_empty(self.bic.as_ref()),
+            self.country.to_owned(),
+            self.url.to_owned(),
+        ]
+    }
+
+    fn fields(&self) -> Vec<Field> {
+        let own = |text: &str| Field::Own(text.to_owned());
+        vec![
+            own(self.id),
+            Field::Foreign(self.name.to_owned()),
+            Field::own(self.bic.as_ref()),
+            own(self.country),
+            Field::Own(self.bank_codes.join(" ")),
+            own(self.url),
+            own(self.organisation),
+        ]
+    }
+}
+
+/// An account, and where it is.
+#[derive(Debug, Serialize)]
+pub(super) struct AccountRow<T> {
+    pub(super) bank: String,
+    #[serde(flatten)]
+    pub(super) account: T,
+}
+
+impl Listed for AccountRow<AccountDetails> {
+    const COLUMNS: &'static [Column] = &[
+        text("bank"),
+        text("id"),
+        text("IBAN"),
+        text("name"),
+        text("currency"),
+        amount("balances"),
+    ];
+    const FIELDS: &'static [&'static str] = &["bank", "id", "iban", "name", "currency"];
+
+    fn row(&self) -> Vec<String> {
+        let account = &self.account;
+        vec![
+            self.bank.clone(),
+            or_empty(account.resource_id.as_ref()),
+            or_empty(account.iban.as_ref()),
+            or_empty(account.name.as_ref()),
+            account.currency.to_string(),
+            in_lines(account.balances.as_deref()),
+        ]
+    }
+
+    fn fields(&self) -> Vec<Field> {
+        let account = &self.account;
+        vec![
+            Field::Foreign(self.bank.clone()),
+            Field::foreign(account.resource_id.as_ref()),
+            Field::own(account.iban.as_ref()),
+            Field::foreign(account.name.as_ref()),
+            Field::Own(account.currency.to_string()),
+        ]
+    }
+}
+
+impl Listed for AccountRow<CardAccountDetails> {
+    const COLUMNS: &'static [Column] = &[
+        text("bank"),
+        text("id"),
+        text("card"),
+        text("name"),
+        amount("limit"),
+        amount("balances"),
+    ];
+    const FIELDS: &'static [&'static str] =
+        &["bank", "id", "card", "name", "currency", "credit_limit"];
+
+    fn row(&self) -> Vec<String> {
+        let account = &self.account;
+        vec![
+            self.bank.clone(),
+            or_empty(account.resource_id.as_ref()),
+            account.masked_pan.to_string(),
+            or_empty(account.name.as_ref()),
+            or_empty(account.credit_limit.as_ref()),
+            in_lines(account.balances.as_deref()),
+        ]
+    }
+
+    fn fields(&self) -> Vec<Field> {
+        let account = &self.account;
+        vec![
+            Field::Foreign(self.bank.clone()),
+            Field::foreign(account.resource_id.as_ref()),
+            Field::Foreign(account.masked_pan.to_string()),
+            Field::foreign(account.name.as_ref()),
+            Field::Own(account.currency.to_string()),
+            Field::Own(
+                account
+                    .credit_limit
+                    .map(|limit| limit.value().to_string())
+                    .unwrap_or_default(),
+            ),
+        ]
+    }
+}
+
+fn in_lines(balances: Option<&[Balance]>) -> String {
+    let lines = balances.unwrap_or_default().iter();
+    let lines = lines.map(|balance| format!("{} {}", balance.balance_type, balance.balance_amount));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// A balance, and of which account.
+#[derive(Debug, Serialize)]
+pub(super) struct BalanceRow {
+    pub(super) bank: String,
+    /// Its IBAN, or what else it is known by.
+    pub(super) account: String,
+    #[serde(flatten)]
+    pub(super) balance: Balance,
+    /// How it came about, from the local copy.
+    #[serde(skip)]
+    pub(super) course: String,
+}
+
+impl Listed for BalanceRow {
+    const COLUMNS: &'static [Column] = &[
+        text("bank"),
+        text("account"),
+        text("balance"),
+        amount("amount"),
+        text("as of"),
+        text("course"),
+    ];
+    const FIELDS: &'static [&'static str] =
+        &["bank", "account", "balance", "amount", "currency", "as_of"];
+
+    fn row(&self) -> Vec<String> {
+        vec![
+            self.bank.clone(),
+            self.account.clone(),
+            self.balance.balance_type.to_string(),
+            self.balance.balance_amount.to_string(),
+            or_empty(self.balance.reference_date.as_ref()),
+            self.course.clone(),
+        ]
+    }
+
+    fn fields(&self) -> Vec<Field> {
+        let amount = &self.balance.balance_amount;
+        vec![
+            Field::Foreign(self.bank.clone()),
+            Field::Foreign(self.account.clone()),
+            Field::Own(self.balance.balance_type.to_string()),
+            Field::Own(amount.value().to_string()),
+            Field::Own(amount.currency().to_string()),
+            Field::own(self.balance.reference_date.as_ref()),
+        ]
+    }
+}
+
+/// A transaction, with what its list said of it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TransactionRow<T> {
+    pub(super) bank: String,
+    /// Its IBAN, or what else it is known by.
+    pub(super) account: String,
+    pub(super) booked: bool,
+    #[serde(flatten)]
+    pub(super) transaction: T,
+    /// The sum of what was listed in its currency, up to here.
+    #[serde(serialize_with = "as_text")]
+    pub(super) running_total: Decimal,
+}
+
+/// As the standard writes amounts.
+fn as_text<S: serde::Serializer>(value: &Decimal, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+/// What transactions of both kinds of account are listed by.
+struct Shown {
+    date: String,
+    id: String,
+    with: String,
+    what: String,
+    amount: shared_types::money::Amount,
+}
+
+fn of_account(transaction: &Transaction) -> Shown {
+    let date = transaction
+        .booking_date
+        .as_ref()
+        .or(transaction.value_date.as_ref());
+    let with = transaction
+        .creditor_name
+        .as_ref()
+        .or(transaction.debtor_name.as_ref());
+    Shown {
+        date: or_empty(date),
+        id: or_empty(transaction.transaction_id.as_ref()),
+        with: or_empty(with),
+        what: purpose(transaction).to_owned(),
+        amount: transaction.transaction_amount,
+    }
+}
+
+fn purpose(transaction: &Transaction) -> &str {
+    let structured = transaction.remittance_information_structured_array.as_ref();
+    let structured = || structured?.first().map(|first| first.reference.as_str());
+    let unstructured = transaction.remittance_information_unstructured.as_ref();
+    unstructured
+        .map(Text::as_str)
+        .or_else(structured)
+        .unwrap_or_default()
+}
+
+fn of_card(transaction: &CardTransaction) -> Shown {
+    let date = transaction
+        .booking_date
+        .as_ref()
+        .or(transaction.transaction_date.as_ref());
+    Shown {
+        date: or_empty(date),
+        id: or_empty(transaction.card_transaction_id.as_ref()),
+        with: or_empty(transaction.original_amount.as_ref()),
+        what: or_empty(transaction.transaction_details.as_ref()),
+        amount: transaction.transaction_amount,
+    }
+}
+
+const TRANSACTION_FIELDS: &[&str] = &[
+    "bank",
+    "account",
+    "status",
+    "date",
+    "id",
+    "with",
+    "what",
+    "amount",
+    "currency",
+    "running_total",
+];
+
+impl<T> TransactionRow<T> {
+    fn cells(&self, shown: Shown) -> Vec<String> {
+        let date = if self.booked {
+            shown.date
+        } else {
+            format!("{} pending", shown.date)
+        };
+        let total = format!("{} {}", self.running_total, shown.amount.currency());
+        vec![
+            self.bank.clone(),
+            date,
+            shown.with,
+            shown.what,
+            shown.amount.to_string(),
+            total,
+        ]
+    }
+
+    fn values(&self, shown: Shown) -> Vec<Field> {
+        vec![
+            Field::Foreign(self.bank.clone()),
+            Field::Foreign(self.account.clone()),
+            Field::Own(if self.booked { "booked" } else { "pending" }.to_owned()),
+            Field::Own(shown.date),
+            Field::Foreign(shown.id),
+            Field::Foreign(shown.with),
+            Field::Foreign(shown.what),
+            Field::Own(shown.amount.value().to_string()),
+            Field::Own(shown.amount.currency().to_string()),
+            Field::Own(self.running_total.to_string()),
+        ]
+    }
+}
+
+impl Listed for TransactionRow<Transaction> {
+    const COLUMNS: &'static [Column] = &[
+        text("bank"),
+        text("date"),
+        text("with"),
+        text("what"),
+        amount("amount"),
+        amount("running total"),
+    ];
+    const FIELDS: &'static [&'static str] = TRANSACTION_FIELDS;
+
+    fn row(&self) -> Vec<String> {
+        self.cells(of_account(&self.transaction))
+    }
+
+    fn fields(&self) -> Vec<Field> {
+        self.values(of_account(&self.transaction))
+    }
+}
+
+impl Listed for TransactionRow<CardTransaction> {
+    const COLUMNS: &'static [Column] = &[
+        text("bank"),
+        text("date"),
+        text("abroad"),
+        text("what"),
+        amount("amount"),
+        amount("running total"),
+    ];
+    const FIELDS: &'static [&'static str] = TRANSACTION_FIELDS;
+
+    fn row(&self) -> Vec<String> {
+        self.cells(of_card(&self.transaction))
+    }
+
+    fn fields(&self) -> Vec<Field> {
+        self.values(of_card(&self.transaction))
+    }
+}

@@ -1,0 +1,456 @@
+//! What is printed, and how: for people, or for programs.
+
+use std::fmt::Display;
+use std::io::{self, IsTerminal as _, StdoutLock, Write};
+
+use anstream::AutoStream;
+use anstyle::{AnsiColor, Style};
+use comfy_table::{
+    Attribute, Cell, CellAlignment, Color, ContentArrangement, LineStyle, Table, TableStyle,
+};
+use console::Term;
+use serde::Serialize;
+use shared_types::consent::ConsentInformation;
+
+use super::arguments::Form;
+use super::failure::{Failure, Trouble, failure};
+
+const ALARM: Style = Style::new()
+    .bold()
+    .fg_color(Some(anstyle::Color::Ansi(AnsiColor::Red)));
+const STRONG: Style = Style::new().bold();
+
+/// A line under the header, and no other.
+const UNDERLINED: TableStyle =
+    TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    Table,
+    Json,
+    Csv,
+}
+
+/// Where results go, and in what form.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Screen {
+    pub(super) format: Format,
+    /// How wide tables may be; as wide as it takes, if absent.
+    width: Option<u16>,
+}
+
+/// What can be listed.
+pub(super) trait Listed: Serialize {
+    /// The columns of a table.
+    const COLUMNS: &'static [Column];
+    /// The columns of CSV.
+    const FIELDS: &'static [&'static str];
+
+    /// A row of a table, a cell for each column. What comes from a bank need not be made plain.
+    fn row(&self) -> Vec<String>;
+
+    /// A row of CSV, a field for each column. Amounts and the like are [`Field::Own`].
+    fn fields(&self) -> Vec<Field>;
+}
+
+/// A column of a table.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Column {
+    name: &'static str,
+    amount: bool,
+}
+
+/// A column of text.
+pub(super) const fn text(name: &'static str) -> Column {
+    Column {
+        name,
+        amount: false,
+    }
+}
+
+/// A column of amounts: they stand under each other at their right end.
+pub(super) const fn amount(name: &'static str) -> Column {
+    Column { name, amount: true }
+}
+
+/// A field of CSV.
+pub(super) enum Field {
+    /// Text of a bank, or of whom it had it from.
+    Foreign(String),
+    /// What we have written ourselves, or read and found to be what it should be.
+    Own(String),
+}
+
+impl Field {
+    pub(super) fn foreign<T: ToString>(value: Option<&T>) -> Self {
+        Self::Foreign(or_empty(value))
+    }
+
+    pub(super) fn own<T: ToString>(value: Option<&T>) -> Self {
+        Self::Own(or_empty(value))
+    }
+}
+
+pub(super) fn or_empty<T: ToString>(value: Option<&T>) -> String {
+    value.map(ToString::to_string).unwrap_or_default()
+}
+
+/// Text without what a terminal would obey, or what would have it show something else: control characters, and those that
+/// turn the direction of writing. Line breaks become blanks.
+pub(super) fn plain(text: &str) -> String {
+    let shown = text.chars().map(|character| match character {
+        '\n' | '\r' | '\t' => ' ',
+        character if is_obeyed(character) => char::REPLACEMENT_CHARACTER,
+        character => character,
+    });
+    shown.collect()
+}
+
+fn is_obeyed(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// JSON in which what a terminal would obey is escaped. It means the same.
+fn plain_json(json: &str) -> String {
+    json.chars()
+        .fold(String::with_capacity(json.len()), |mut plain, character| {
+            if is_obeyed(character) && character != '\n' {
+                plain.push_str(&format!("\\u{:04x}", u32::from(character)));
+            } else {
+                plain.push(character);
+            }
+            plain
+        })
+}
+
+/// A field of CSV that no spreadsheet takes for a formula.
+fn harmless(text: &str) -> String {
+    let text = plain(text);
+    if text.starts_with(['=', '+', '-', '@']) {
+        format!("'{text}")
+    } else {
+        text
+    }
+}
+
+impl Screen {
+    pub(super) fn new(form: &Form) -> Self {
+        let format = match form {
+            Form { json: true, .. } => Format::Json,
+            Form { csv: true, .. } => Format::Csv,
+            Form { .. } => Format::Table,
+        };
+        Self {
+            format,
+            width: width(),
+        }
+    }
+
+    /// One value: JSON for programs, or a text for people.
+    pub(super) fn value<T: Serialize>(
+        self,
+        value: &T,
+        text: impl FnOnce(&T) -> String,
+    ) -> Result<(), Failure> {
+        let printed = match self.format {
+            Format::Json => plain_json(&serde_json::to_string_pretty(value).map_err(not_json)?),
+            Format::Table => text(value).trim_end().to_owned(),
+            Format::Csv => {
+                return Err(failure(
+                    "this is no list",
+                    "leave --csv out, or take --json instead",
+                ));
+            }
+        };
+        Ok(writeln!(
+            AutoStream::auto(io::stdout().lock()),
+            "{printed}"
+        )?)
+    }
+
+    /// A list.
+    pub(super) fn list<L: Listed>(self, items: impl IntoIterator<Item = L>) -> Result<(), Failure> {
+        let mut printer = self.printer();
+        for item in items {
+            printer.print(item)?;
+        }
+        printer.finish()
+    }
+
+    /// A list whose items come one after the other.
+    pub(super) fn printer<L: Listed>(self) -> Printer<L> {
+        Printer {
+            screen: self,
+            out: AutoStream::auto(io::stdout().lock()),
+            printed: 0,
+            rows: Vec::new(),
+            list: std::marker::PhantomData,
+        }
+    }
+
+    /// A line for people: nothing where programs read.
+    pub(super) fn line(self, line: impl Display) -> Result<(), Failure> {
+        if self.format == Format::Table {
+            writeln!(AutoStream::auto(io::stdout().lock()), "{line}")?;
+        }
+        Ok(())
+    }
+
+    /// A table of these rows.
+    pub(super) fn table(self, columns: &[Column], rows: Vec<Vec<String>>) -> String {
+        let mut table = Table::new();
+        let header = columns
+            .iter()
+            .map(|column| Cell::new(column.name).add_attribute(Attribute::Bold));
+        // Whether colours are printed is decided where all output passes.
+        table
+            .load_style(UNDERLINED)
+            .enforce_styling()
+            .set_header(header);
+        if let Some(width) = self.width {
+            table
+                .set_content_arrangement(ContentArrangement::Dynamic)
+                .set_width(width);
+        }
+        for row in rows {
+            table.add_row(
+                row.into_iter()
+                    .zip(columns)
+                    .map(|(text, column)| cell(&text, *column)),
+            );
+        }
+        for (place, column) in columns.iter().enumerate() {
+            if column.amount
+                && let Some(column) = table.column_mut(place)
+            {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        table.to_string()
+    }
+}
+
+/// A consent, as the bank tells it.
+pub(super) fn consent_table(screen: Screen, consent: &ConsentInformation) -> String {
+    let mut rows = Vec::new();
+    let mut row = |name: &str, value: String| rows.push(vec![name.to_owned(), value]);
+    row("status", consent.consent_status.to_string());
+    row("last day", consent.valid_until.to_string());
+    row("reads a day", consent.frequency_per_day.to_string());
+    let recurring = if consent.recurring_indicator {
+        "yes"
+    } else {
+        "no"
+    };
+    row("recurring", recurring.to_owned());
+    row("last action", or_empty(consent.last_action_date.as_ref()));
+    let access = &consent.access;
+    let lists = [
+        ("accounts", &access.accounts),
+        ("balances", &access.balances),
+        ("transactions", &access.transactions),
+    ];
+    for (name, references) in lists {
+        let numbers = references.iter().flatten().map(|reference| {
+            let iban = reference.iban.as_ref().map(ToString::to_string);
+            let pan = || reference.masked_pan.as_ref().map(ToString::to_string);
+            iban.or_else(pan).unwrap_or_default()
+        });
+        let numbers: Vec<String> = numbers.collect();
+        if !numbers.is_empty() {
+            row(name, numbers.join("\n"));
+        }
+    }
+    if access.all_psd2.is_some() {
+        row("accounts", "all".to_owned());
+    }
+    screen.table(&[text("consent"), text("")], rows)
+}
+
+/// Each line is made plain; what is owed is red.
+fn cell(text: &str, column: Column) -> Cell {
+    let lines: Vec<String> = text.split('\n').map(plain).collect();
+    let cell = Cell::new(lines.join("\n"));
+    if column.amount && text.starts_with('-') {
+        cell.fg(Color::Red)
+    } else {
+        cell
+    }
+}
+
+/// How wide tables may be.
+fn width() -> Option<u16> {
+    let told = std::env::var("COLUMNS")
+        .ok()
+        .and_then(|columns| columns.parse().ok());
+    let terminal = || Term::stdout().size_checked().map(|(_, columns)| columns);
+    told.or_else(terminal).filter(|columns| *columns > 0)
+}
+
+fn not_json(error: serde_json::Error) -> Failure {
+    failure(error, "tell the makers of bank-client")
+}
+
+/// Prints a list item by item. Of a table, so many rows are held back and no more.
+pub(super) struct Printer<L> {
+    screen: Screen,
+    out: AutoStream<StdoutLock<'static>>,
+    printed: usize,
+    rows: Vec<Vec<String>>,
+    list: std::marker::PhantomData<fn(L)>,
+}
+
+/// Rows of one table; a longer list is several.
+const ROWS: usize = 200;
+
+impl<L: Listed> Printer<L> {
+    pub(super) fn print(&mut self, item: L) -> Result<(), Failure> {
+        match self.screen.format {
+            Format::Json => {
+                let json = plain_json(&serde_json::to_string(&item).map_err(not_json)?);
+                let before = if self.printed == 0 { "[\n" } else { ",\n" };
+                write!(self.out, "{before}{json}")?;
+            }
+            Format::Csv => {
+                if self.printed == 0 {
+                    self.head()?;
+                }
+                let fields = item.fields().into_iter().map(|field| match field {
+                    Field::Foreign(text) => harmless(&text),
+                    Field::Own(text) => plain(&text),
+                });
+                record(&mut self.out, fields)?;
+            }
+            Format::Table => {
+                self.rows.push(item.row());
+                if self.rows.len() >= ROWS {
+                    self.table()?;
+                }
+            }
+        }
+        self.printed += 1;
+        Ok(())
+    }
+
+    /// Prints what is left, and the end.
+    pub(super) fn finish(mut self) -> Result<(), Failure> {
+        match self.screen.format {
+            Format::Json if self.printed == 0 => writeln!(self.out, "[]")?,
+            Format::Json => writeln!(self.out, "\n]")?,
+            Format::Csv if self.printed == 0 => self.head()?,
+            Format::Csv => {}
+            Format::Table => {
+                if !self.rows.is_empty() || self.printed == 0 {
+                    self.table()?;
+                }
+            }
+        }
+        Ok(self.out.flush()?)
+    }
+
+    fn head(&mut self) -> io::Result<()> {
+        record(
+            &mut self.out,
+            L::FIELDS.iter().map(|name| (*name).to_owned()),
+        )
+    }
+
+    fn table(&mut self) -> io::Result<()> {
+        let table = self
+            .screen
+            .table(L::COLUMNS, std::mem::take(&mut self.rows));
+        writeln!(self.out, "{table}")
+    }
+}
+
+fn record(out: &mut impl Write, fields: impl Iterator<Item = String>) -> io::Result<()> {
+    let mut writer = csv::WriterBuilder::new()
+        .terminator(csv::Terminator::CRLF)
+        .from_writer(out);
+    writer.write_record(fields)?;
+    writer.flush()
+}
+
+/// Tells what failed, on standard error.
+pub(crate) fn tell(trouble: &Trouble) {
+    let mut out = anstream::stderr().lock();
+    let Trouble { cause, advice, .. } = trouble;
+    // If standard error is closed, the exit code still tells.
+    let _ = writeln!(
+        out,
+        "{ALARM}error{ALARM:#}: {cause}\n  {STRONG}to do{STRONG:#}: {advice}"
+    );
+}
+
+/// Tells something in passing, on standard error.
+pub(super) fn note(text: impl Display) {
+    let _ = writeln!(anstream::stderr().lock(), "{text}");
+}
+
+/// Whether somebody sits there who can be asked.
+pub(super) fn somebody_is_there() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_obeys_nothing_that_a_bank_says() {
+        for (text, expected) in [
+            ("Miete März", "Miete März"),
+            ("\x1b]0;title\x07", "\u{fffd}]0;title\u{fffd}"),
+            ("a\u{9b}31mb", "a\u{fffd}31mb"),
+            ("two\r\nlines\tand more", "two  lines and more"),
+            ("DE\u{202e}21", "DE\u{fffd}21"),
+            ("\u{7f}\u{200f}\u{2066}", "\u{fffd}\u{fffd}\u{fffd}"),
+            ("שלום 👩‍💻", "שלום 👩‍💻"),
+        ] {
+            assert_eq!(plain(text), expected, "{text:?}");
+        }
+        let json = plain_json(&serde_json::to_string("\u{9b}\u{7f}\u{202e}é\n").unwrap());
+        assert_eq!(json, r#""\u009b\u007f\u202eé\n""#);
+        assert_eq!(
+            serde_json::from_str::<String>(&json).unwrap(),
+            "\u{9b}\u{7f}\u{202e}é\n"
+        );
+    }
+
+    #[test]
+    fn a_spreadsheet_takes_no_text_of_a_bank_for_a_formula() {
+        for (text, expected) in [
+            ("=HYPERLINK(\"x\")", "'=HYPERLINK(\"x\")"),
+            ("+49", "'+49"),
+            ("@SUM(A1)", "'@SUM(A1)"),
+            ("-2+3", "'-2+3"),
+            ("Rent = 2", "Rent = 2"),
+        ] {
+            assert_eq!(harmless(text), expected);
+        }
+    }
+
+    #[test]
+    fn tables_fit_where_they_are_printed() {
+        let screen = |width| Screen {
+            format: Format::Table,
+            width,
+        };
+        let columns = [text("name"), amount("amount")];
+        let long = "a very long name indeed ".repeat(5);
+        let rows = || vec![vec![long.clone(), "-1.00 EUR".to_owned()]];
+        for width in [30, 60] {
+            let table = anstream::adapter::strip_str(&screen(Some(width)).table(&columns, rows()))
+                .to_string();
+            let widest = table.lines().map(|line| line.chars().count()).max();
+            assert!(widest <= Some(width.into()), "{table}");
+        }
+        assert!(
+            screen(None)
+                .table(&columns, rows())
+                .contains(long.trim_end())
+        );
+    }
+}
