@@ -15,6 +15,7 @@ pub mod http;
 pub mod ledger;
 pub mod lone_bank;
 pub mod many_banks;
+pub mod newcomer;
 pub mod openssl_responder;
 pub mod operator;
 pub mod patience;

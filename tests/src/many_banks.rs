@@ -87,7 +87,7 @@ pub struct OneBank {
     pub name: String,
     pub manners: Manners,
     pub address: SocketAddr,
-    organisation: String,
+    pub organisation: String,
     met: Arc<Met>,
 }
 

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use bank_client::aggregator::{Aggregator, AggregatorLimits, FromAccount, Member, Totals};
 use bank_client::{
-    AccountInformation, Bank, Entry, Error, ErrorKind, Limits, ServerRefusal, TransactionFilter,
+    AccountInformation, Bank, Breaker, Entry, Error, ErrorKind, Limits, Retries, ServerRefusal,
+    TransactionFilter,
 };
 use chrono::NaiveDate;
 use futures::future::pending;
@@ -17,6 +18,7 @@ use shared_types::transaction::Transaction;
 use shared_types::trust::Refusal;
 use tests::many_banks::{Manners, ManyBanks};
 use tests::patience::wait_for;
+use tests::programs::{both, own as own_program};
 use tokio::sync::Barrier;
 
 const LATENCY: Duration = Duration::from_millis(50);
@@ -47,8 +49,21 @@ fn handles(banks: &ManyBanks) -> Vec<Bank> {
     banks.handles(|bank, builder| builder.limits(patient(bank.manners)))
 }
 
-fn consents(banks: &ManyBanks) -> Vec<AccountInformation> {
-    let handles = handles(banks).into_iter();
+/// Handles that ask twice where that is safe.
+fn persistent_handles(banks: &ManyBanks) -> Vec<Bank> {
+    let retries = Retries {
+        attempts: 2,
+        first_pause: Duration::from_millis(1),
+        ..Retries::default()
+    };
+    banks.handles(|bank, builder| {
+        let builder = builder.limits(patient(bank.manners));
+        builder.retries(retries).breaker(Breaker::default())
+    })
+}
+
+fn consents(handles: Vec<Bank>) -> Vec<AccountInformation> {
+    let handles = handles.into_iter();
     handles.map(|bank| bank.with_consent("c")).collect()
 }
 
@@ -100,7 +115,7 @@ async fn of_two_hundred_banks_ten_are_dead_each_in_its_own_way() {
     });
     let banks = ManyBanks::start(manners, LATENCY).await;
     let aggregator = Aggregator::builder()
-        .members(consents(&banks))
+        .members(consents(persistent_handles(&banks)))
         .limits(without_end())
         .build();
 
@@ -147,6 +162,14 @@ async fn of_two_hundred_banks_ten_are_dead_each_in_its_own_way() {
     }
     let distinct: BTreeSet<_> = reasons.values().collect();
     assert_eq!(distinct.len(), 10);
+
+    let asked = |manners| {
+        let bank = banks.banks.iter().find(|bank| bank.manners == manners);
+        bank.unwrap().requests()
+    };
+    assert_eq!(asked(Manners::Down), 2);
+    assert_eq!(asked(Manners::Busy), 1, "in an hour, it said");
+    assert_eq!(asked(Manners::Malformed), 1);
 
     // Each has n.01 and n.02, where n is its number.
     let numbers = (0..200_u32).filter(|number| number % 20 != 7).sum::<u32>();
@@ -305,7 +328,7 @@ async fn consents_at_one_bank_share_one_connection() {
 async fn dropping_the_stream_cancels_what_is_under_way() {
     let banks = ManyBanks::start([Manners::Good; 5], Duration::from_hours(1)).await;
     let aggregator = Aggregator::builder()
-        .members(consents(&banks))
+        .members(consents(handles(&banks)))
         .limits(without_end())
         .build();
     let mut answers = aggregator.accounts(false);
@@ -467,4 +490,47 @@ async fn a_question_that_panics_panics_once_the_others_were_heard() {
         .catch_unwind()
         .await;
     assert!(panicked.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_example_shows_what_each_bank_answers_and_what_it_comes_to() {
+    let banks = ManyBanks::start([Manners::Good, Manners::Closed, Manners::Good], LATENCY).await;
+    let folder = tempfile::tempdir().unwrap();
+    let own = &banks.pki.bank_a.qwac;
+    let mut directory = String::new();
+    for (number, bank) in banks.banks.iter().enumerate() {
+        directory += &format!(
+            "[[banks]]\nid = \"bank-{number}\"\nname = \"{}\"\ncountry = \"FR\"\nurl = \"https://{}\"\n\
+             organisation = \"{}\"\nanchors = [\"ca1.pem\"]\n",
+            bank.name, bank.address, bank.organisation
+        );
+    }
+    for (name, text) in [
+        ("banks.toml", &directory),
+        ("ca1.pem", &banks.pki.ca1.root_pem().unwrap()),
+        ("own.pem", &own.chain_pem),
+        ("own.key", &own.key_pem),
+    ] {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let mut program = own_program("examples/many_banks");
+    program.current_dir(folder.path()).args([
+        "banks.toml",
+        "own.pem",
+        "own.key",
+        "bank-0=c",
+        "bank-1=c",
+        "bank-2=c",
+    ]);
+    let output = tokio::task::spawn_blocking(move || program.output().unwrap())
+        .await
+        .unwrap();
+    let shown = both(&output);
+    assert!(output.status.success(), "{shown}");
+    assert!(shown.contains("Bank 1 cannot be reached"), "{shown}");
+    assert!(shown.contains("    2.01 EUR closing booked"), "{shown}");
+    assert!(
+        shown.contains("in all\n  4.06 EUR closing booked"),
+        "{shown}"
+    );
 }

@@ -341,7 +341,7 @@ async fn bank_client_asks_for_people_and_for_programs() {
     let id = created["consentId"].as_str().unwrap();
     assert_eq!(json_of(&["consent", "status", id]), "received");
     let early = client(&["accounts", "--consent", id]);
-    assert_eq!(early.status.code(), Some(1));
+    assert_eq!(early.status.code(), Some(4));
     let said = String::from_utf8_lossy(&early.stderr).into_owned();
     assert!(
         said.contains("Bank B refused the request with 401 CONSENT_INVALID")

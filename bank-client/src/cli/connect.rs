@@ -1,6 +1,7 @@
 //! `bank-client connect`: from a bank to a connection that serves.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use bank_client::authorisations::{ApprovalOptions, Authorisation, NextStep};
@@ -97,6 +98,10 @@ impl Connecting<'_> {
             }
             _ => {
                 let mut wish = Wish::of(self.asked.access.wanted());
+                // Without the customer, as often as the bank is known to allow.
+                if let Some(reads) = self.entry.limits.calls_a_day.and_then(NonZeroU32::new) {
+                    wish = wish.a_day(reads);
+                }
                 if let Some(days) = self.asked.days {
                     wish = wish.days(days.get());
                 }

@@ -5,8 +5,11 @@ use std::io::{self, Write as _};
 use clap::CommandFactory as _;
 use clap_complete::Shell;
 
-use super::Failure;
 use super::arguments::Arguments;
+use super::failure::{Failure, failure};
+
+/// When the page was last changed, as manual pages have it.
+const CHANGED: &str = "2026-11-25";
 
 /// Prints completions.
 pub(super) fn completions(shell: Shell) -> Result<(), Failure> {
@@ -15,9 +18,24 @@ pub(super) fn completions(shell: Shell) -> Result<(), Failure> {
     Ok(io::stdout().lock().write_all(&text)?)
 }
 
-/// Prints the manual page: that of the program, then a section for each command.
-pub(super) fn manual() -> Result<(), Failure> {
+/// Prints the manual page of the program, or of one of its commands.
+pub(super) fn manual(of: Option<&str>) -> Result<(), Failure> {
+    let mut command = Arguments::command();
+    command.build();
+    let named = match of {
+        None => clap_mangen::Man::new(command),
+        Some(name) => {
+            let found = command.find_subcommand(name).cloned();
+            let found = found.ok_or_else(|| {
+                failure(
+                    format!("there is no command {name}"),
+                    "`bank-client help` lists them",
+                )
+            })?;
+            clap_mangen::Man::new(found).title(format!("bank-client-{name}"))
+        }
+    };
     let mut text = Vec::new();
-    clap_mangen::Man::new(Arguments::command()).render(&mut text)?;
+    named.date(CHANGED).render(&mut text)?;
     Ok(io::stdout().lock().write_all(&text)?)
 }

@@ -103,6 +103,6 @@ async fn carry_out(arguments: &Arguments) -> Result<Exit, Failure> {
             by_hand::consent(&bank, command, screen).await.map(done)
         }
         Command::Completions { shell } => manual::completions(*shell).map(done),
-        Command::Man => manual::manual().map(done),
+        Command::Man { command } => manual::manual(command.as_deref()).map(done),
     }
 }

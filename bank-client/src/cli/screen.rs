@@ -5,8 +5,9 @@ use std::io::{self, IsTerminal as _, StdoutLock, Write};
 
 use anstream::AutoStream;
 use anstyle::{AnsiColor, Style};
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table};
+use comfy_table::{
+    Attribute, Cell, CellAlignment, Color, ContentArrangement, LineStyle, Table, TableStyle,
+};
 use console::Term;
 use serde::Serialize;
 use shared_types::consent::ConsentInformation;
@@ -18,6 +19,10 @@ const ALARM: Style = Style::new()
     .bold()
     .fg_color(Some(anstyle::Color::Ansi(AnsiColor::Red)));
 const STRONG: Style = Style::new().bold();
+
+/// A line under the header, and no other.
+const UNDERLINED: TableStyle =
+    TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
 
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -193,15 +198,21 @@ impl Screen {
         Ok(())
     }
 
-    /// A table of these rows.
+    /// A table of these rows. Columns in which there is nothing are left out.
     pub(super) fn table(self, columns: &[Column], rows: Vec<Vec<String>>) -> String {
+        let filled = |place: &usize| {
+            let mut cells = rows.iter().filter_map(|row| row.get(*place));
+            rows.is_empty() || cells.any(|cell| !cell.is_empty())
+        };
+        let shown: Vec<bool> = (0..columns.len()).map(|place| filled(&place)).collect();
+        let columns: Vec<Column> = only(columns.iter().copied(), &shown).collect();
         let mut table = Table::new();
         let header = columns
             .iter()
             .map(|column| Cell::new(column.name).add_attribute(Attribute::Bold));
         // Whether colours are printed is decided where all output passes.
         table
-            .load_style(UTF8_HORIZONTAL_ONLY)
+            .load_style(UNDERLINED)
             .enforce_styling()
             .set_header(header);
         if let Some(width) = self.width {
@@ -210,11 +221,8 @@ impl Screen {
                 .set_width(width);
         }
         for row in rows {
-            table.add_row(
-                row.into_iter()
-                    .zip(columns)
-                    .map(|(text, column)| cell(&text, *column)),
-            );
+            let cells = only(row.into_iter(), &shown).zip(&columns);
+            table.add_row(cells.map(|(text, column)| cell(&text, *column)));
         }
         for (place, column) in columns.iter().enumerate() {
             if column.amount
@@ -225,6 +233,13 @@ impl Screen {
         }
         table.to_string()
     }
+}
+
+/// Those that are shown.
+fn only<T>(all: impl Iterator<Item = T>, shown: &[bool]) -> impl Iterator<Item = T> {
+    all.zip(shown)
+        .filter(|(_, shown)| **shown)
+        .map(|(one, _)| one)
 }
 
 /// A consent, as the bank tells it.

@@ -46,7 +46,7 @@ mod tests {
             // Of each two the last.
             (vec![0, 7, 7, 0, 0, 7], 3, "█▁█"),
             // The oldest has less company.
-            (vec![7, 0, 7], 2, "█▁"),
+            (vec![7, 0, 3], 2, "█▄"),
             (vec![1, 2], 0, "█"),
         ] {
             let figures: Vec<Decimal> = figures.into_iter().map(Decimal::from).collect();

@@ -224,8 +224,10 @@ impl ConsentManager {
         let connection = match changed.await {
             Ok((connection, _)) => connection,
             Err(error) => {
-                // The connection was forgotten meanwhile.
-                give_up(bank, &answer.consent).await;
+                // Where our own store has failed, the intention is still there, and is repeated.
+                if matches!(error, ManagerError::NoSuchConnection(_)) {
+                    give_up(bank, &answer.consent).await;
+                }
                 return Err(error);
             }
         };

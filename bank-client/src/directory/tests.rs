@@ -146,11 +146,11 @@ fn fault(
     text: &str,
     changes: &[(&str, &str)],
 ) -> String {
-    let changed = changes.iter().fold(text.to_owned(), |text, (from, to)| {
+    let faulty = changes.iter().fold(text.to_owned(), |text, (from, to)| {
         assert!(text.contains(from), "{from}");
         text.replacen(from, to, 1)
     });
-    read(&changed, "").unwrap_err().to_string()
+    read(&faulty, "").unwrap_err().to_string()
 }
 
 #[test]

@@ -157,8 +157,11 @@ pub(super) enum Command {
         /// Which shell.
         shell: Shell,
     },
-    /// Prints the manual page.
-    Man,
+    /// Prints the manual page, as roff: `bank-client man | man -l -`.
+    Man {
+        /// That of this command.
+        command: Option<String>,
+    },
 }
 
 #[derive(Debug, Args)]

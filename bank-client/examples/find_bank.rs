@@ -1,0 +1,29 @@
+//! Finds the bank of an account in a directory of banks, by its IBAN.
+//!
+//! ```sh
+//! cargo run --example find_bank -- banks.toml DE80100900011234567890
+//! ```
+
+#![forbid(unsafe_code)]
+
+use std::error::Error;
+use std::io::Write as _;
+
+use bank_client::directory::Directory;
+use shared_types::iban::Iban;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [file, number] = arguments.as_slice() else {
+        return Err("usage: find_bank DIRECTORY IBAN".into());
+    };
+    let directory = Directory::read(file)?;
+    let iban: Iban = number.replace(' ', "").to_uppercase().parse()?;
+    let bank = directory.by_iban(&iban)?;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{} ({}), at {}", bank.name, bank.id, bank.url)?;
+    if let Some(bic) = &bank.bic {
+        writeln!(out, "BIC {bic}")?;
+    }
+    Ok(())
+}

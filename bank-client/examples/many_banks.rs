@@ -1,0 +1,87 @@
+//! The accounts of one customer at many banks, as each bank answers, and the totals for each currency.
+//!
+//! ```text
+//! many_banks DIRECTORY CERTIFICATE KEY BANK=CONSENT...
+//! ```
+//!
+//! DIRECTORY is a file of banks (see `bank_client::directory`), CERTIFICATE and KEY are our own, and each BANK is one of
+//! the directory by its id, with the CONSENT that the customer approved there. The sandbox writes all of them.
+
+#![forbid(unsafe_code)]
+#![expect(
+    clippy::print_stdout,
+    reason = "this program is for people at a terminal"
+)]
+
+use std::error::Error;
+use std::fs;
+
+use bank_client::aggregator::{Aggregator, Member, Totals};
+use bank_client::credentials::Credentials;
+use bank_client::directory::{BankId, Directory};
+use bank_client::{Breaker, Retries};
+use futures::StreamExt as _;
+use shared_types::account::AccountDetails;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [directory, certificate, key, consents @ ..] = arguments.as_slice() else {
+        return Err("usage: many_banks DIRECTORY CERTIFICATE KEY BANK=CONSENT...".into());
+    };
+    let directory = Directory::read(directory)?;
+    let own = Credentials::from_pem(&fs::read(certificate)?, &fs::read(key)?)?;
+    let members = consents
+        .iter()
+        .map(|given| member(&directory, &own, given))
+        .collect::<Result<Vec<_>, _>>()?;
+    let aggregator = Aggregator::builder().members(members).build();
+
+    let mut totals = Totals::default();
+    let mut answers = aggregator.accounts(true);
+    while let Some(answer) = answers.next().await {
+        match answer.outcome {
+            Ok(accounts) => {
+                println!("{} ({:.0?})", answer.bank, answer.took);
+                for account in &accounts {
+                    print(account);
+                    totals.add_account(account);
+                }
+            }
+            Err(error) => println!("{error}; {}", error.advice()),
+        }
+    }
+    println!("in all");
+    for total in &totals {
+        println!("  {total}");
+    }
+    Ok(())
+}
+
+/// `BANK=CONSENT`, as a member of the aggregator. Its bank is asked again where that is safe, and left alone while it is
+/// down.
+fn member(directory: &Directory, own: &Credentials, given: &str) -> Result<Member, Box<dyn Error>> {
+    let (id, consent) = given.split_once('=').ok_or("expected BANK=CONSENT")?;
+    let entry = directory
+        .get(&id.parse::<BankId>()?)
+        .ok_or_else(|| format!("the directory has no bank {id}"))?;
+    let bank = entry
+        .bank(own)?
+        .retries(Retries::default())
+        .breaker(Breaker::default())
+        .build()?;
+    Ok(Member::new(id, bank.with_consent(consent)))
+}
+
+fn print(account: &AccountDetails) {
+    let iban = account.iban.as_ref().map(ToString::to_string);
+    let name = account.name.as_ref().map(ToString::to_string);
+    println!(
+        "  {}  {}",
+        iban.unwrap_or_default(),
+        name.unwrap_or_default()
+    );
+    for balance in account.balances.iter().flatten() {
+        println!("    {} {}", balance.balance_amount, balance.balance_type);
+    }
+}

@@ -1,0 +1,274 @@
+//! Somebody who has never run `bank-client`: an empty home directory, a terminal whose every line is written down, and a
+//! browser.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use chrono::TimeDelta;
+use fixtures::sandbox::CUSTOMER;
+use fixtures::world::Bank;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::banks::Banks;
+use crate::browser::{Browser, code_of, customer};
+use crate::patience::wait_for;
+use crate::programs::own;
+
+pub struct Newcomer {
+    pub banks: Banks,
+    pub home: TempDir,
+    /// What stands on the terminal, with captions in between: the transcript, in Markdown.
+    pub transcript: String,
+}
+
+impl Newcomer {
+    pub async fn arrive() -> Self {
+        Self {
+            banks: Banks::start().await,
+            home: tempfile::tempdir().unwrap(),
+            transcript: String::new(),
+        }
+    }
+
+    /// A file of the sandbox.
+    pub fn sandbox(&self, file: &str) -> PathBuf {
+        self.banks.folder.path().join(file)
+    }
+
+    /// The program, with nothing in its environment but home, width, and a browser that writes down where it is sent.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let programs = self.home.path().join("bin");
+        fs::create_dir_all(&programs).unwrap();
+        let browser = programs.join("xdg-open");
+        let seen = self.visited();
+        fs::write(
+            &browser,
+            format!("#!/bin/sh\necho \"$1\" >'{}'\n", seen.display()),
+        )
+        .unwrap();
+        fs::set_permissions(&browser, fs::Permissions::from_mode(0o755)).unwrap();
+        let mut command = own("bank-client");
+        command
+            .env_clear()
+            .env("HOME", self.home.path())
+            .env("PATH", format!("{}:/usr/bin:/bin", programs.display()))
+            .env("COLUMNS", "120")
+            .stdin(Stdio::null())
+            .args(arguments);
+        command
+    }
+
+    /// Runs it.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// Runs it, and writes it down. Returns what it printed.
+    pub fn types(&mut self, caption: &str, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let errors = String::from_utf8(output.stderr).unwrap();
+        let printed = String::from_utf8(output.stdout).unwrap();
+        let all = format!("{errors}{printed}");
+        self.note(caption, arguments, &all);
+        let code = output.status.code();
+        if code != Some(0) {
+            self.exit(code.unwrap());
+        }
+        all
+    }
+
+    fn exit(&mut self, code: i32) {
+        let end = "```\n";
+        assert!(self.transcript.ends_with(end));
+        self.transcript.truncate(self.transcript.len() - end.len());
+        self.transcript += &*format!("$ echo $?\n{code}\n{end}");
+    }
+
+    fn note(&mut self, caption: &str, arguments: &[&str], printed: &str) {
+        let quoted = arguments.iter().map(|argument| {
+            if argument.contains(' ') {
+                format!("\"{argument}\"")
+            } else {
+                (*argument).to_owned()
+            }
+        });
+        let typed = quoted.collect::<Vec<_>>().join(" ");
+        let printed: Vec<&str> = printed.lines().map(str::trim_end).collect();
+        let printed = printed.join("\n");
+        self.transcript +=
+            &format!("\n{caption}\n\n```console\n$ bank-client {typed}\n{printed}\n```\n");
+    }
+
+    /// Connects a bank; the customer approves in the browser. With `--print` she takes the address from the terminal,
+    /// without it from the browser that was opened.
+    pub async fn connects(&mut self, caption: &str, bank: Bank, arguments: &[&str]) {
+        let child = self
+            .command(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (child, mut told, page) = read_page(child);
+        let page = if arguments.contains(&"--print") {
+            page
+        } else {
+            let visited = self.visited();
+            wait_for("the browser", || {
+                fs::read_to_string(&visited)
+                    .ok()
+                    .filter(|page| page.ends_with('\n'))
+            })
+            .await
+            .trim()
+            .to_owned()
+        };
+        let _ = fs::remove_file(self.visited());
+        let back = self.approves(bank, &page).await;
+        let came = visit(&back).await;
+        assert!(
+            came.starts_with("HTTP/1.1 200") && came.contains("You can close this window"),
+            "{came}"
+        );
+        let output = tokio::task::spawn_blocking(|| child.wait_with_output())
+            .await
+            .unwrap()
+            .unwrap();
+        told += String::from_utf8(output.stderr).unwrap().as_str();
+        told += String::from_utf8(output.stdout).unwrap().as_str();
+        assert!(output.status.success(), "{told}");
+        self.note(caption, arguments, &told);
+    }
+
+    /// The customer approves on the bank's page. Returns where that sends the browser.
+    async fn approves(&self, bank: Bank, page: &str) -> String {
+        let who = customer(&self.banks, bank, CUSTOMER);
+        let mut browser = Browser::at(&self.banks.sandbox.bank(bank).running);
+        let path = page
+            .strip_prefix(browser.origin.as_str())
+            .unwrap()
+            .to_owned();
+        // Each code is good for one thing.
+        self.banks.clock.advance(TimeDelta::seconds(30));
+        browser.get(&path).await;
+        browser.give_password(&who).await;
+        let code = code_of(&self.banks, &who, 0);
+        let approved = browser.submit("/approve", &[("answer", &code)]).await;
+        approved
+            .header("location")
+            .unwrap_or_else(|| panic!("{approved:?}"))
+            .to_owned()
+    }
+
+    fn visited(&self) -> PathBuf {
+        self.home.path().join("visited")
+    }
+
+    /// The transcript as it can be shown: with the folders of a newcomer, and the sandbox's usual ports.
+    pub fn shown(&self) -> String {
+        let mut shown = self.transcript.clone();
+        let mut replace = |from: &str, to: &str| shown = shown.replace(from, to);
+        let path = |path: &Path| path.display().to_string();
+        replace(&path(self.home.path()), "/home/you");
+        replace(&path(self.banks.folder.path()), "DIR");
+        for (bank, port) in [(Bank::A, 1), (Bank::B, 2), (Bank::C, 3)] {
+            let running = &self.banks.sandbox.bank(bank).running;
+            let (xs2a, pages) = (
+                running.xs2a_address(),
+                running.online_banking_address().unwrap(),
+            );
+            replace(&format!(":{}", xs2a.port()), &format!(":{}", 8440 + port));
+            replace(&format!(":{}", pages.port()), &format!(":{}", 8450 + port));
+        }
+        shown
+    }
+}
+
+/// What the program says up to the address of the approval page, and that address.
+fn read_page(mut child: Child) -> (Child, String, String) {
+    let mut told = String::new();
+    let mut errors = BufReader::new(child.stderr.take().unwrap());
+    loop {
+        let mut line = String::new();
+        if errors.read_line(&mut line).unwrap() == 0 {
+            let mut printed = String::new();
+            child
+                .stdout
+                .take()
+                .unwrap()
+                .read_to_string(&mut printed)
+                .unwrap();
+            panic!("no page: {told}{printed}");
+        }
+        told += line.as_str();
+        if line.starts_with("http") {
+            // Nothing is behind it in the buffer yet: the program waits for the browser.
+            child.stderr = Some(errors.into_inner());
+            return (child, told, line.trim().to_owned());
+        }
+    }
+}
+
+/// Goes to an address of this machine, as a browser does.
+pub async fn visit(url: &str) -> String {
+    let (host, path) = url
+        .strip_prefix("http://")
+        .unwrap()
+        .split_once('/')
+        .unwrap();
+    let mut tcp = TcpStream::connect(host).await.unwrap();
+    let request = format!("GET /{path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    tcp.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    tcp.read_to_end(&mut answer).await.unwrap();
+    String::from_utf8(answer).unwrap()
+}
+
+/// What of a transcript is the same on every day and every machine: what was typed, captions, headers, what is said. Of
+/// tables, rows are left out; digits are all alike.
+pub fn skeleton(transcript: &str) -> Vec<String> {
+    let lines: Vec<&str> = transcript.lines().collect();
+    let is_rule = |line: &str| !line.is_empty() && line.trim().chars().all(|letter| letter == '─');
+    let kept = lines.iter().enumerate().filter(|(place, line)| {
+        let header = lines.get(place + 1).is_some_and(|below| is_rule(below));
+        let row = line.starts_with(' ') && !line.trim_start().starts_with("to do:");
+        !is_rule(line) && (header || !row)
+    });
+    // What a total comes to, and in which currencies, depends on the day.
+    let same = |line: &str| match line.split_once("total: ") {
+        Some(("", _)) => "total: …".to_owned(),
+        _ => alike(line),
+    };
+    kept.map(|(_, line)| same(line)).collect()
+}
+
+/// Words apart by one blank; figures, and what is random, by one sign.
+fn alike(line: &str) -> String {
+    let words: Vec<String> = line.split_whitespace().map(without_chance).collect();
+    let mut alike = String::new();
+    for letter in words.join(" ").chars() {
+        match letter {
+            '0'..='9' if alike.ends_with('#') => {}
+            '0'..='9' => alike.push('#'),
+            letter => alike.push(letter),
+        }
+    }
+    alike
+}
+
+/// Without ids and serial numbers.
+fn without_chance(word: &str) -> String {
+    let is_part = |letter: char| letter.is_ascii_hexdigit() || letter == '-';
+    let parts = word.split_inclusive(|letter| !is_part(letter));
+    let parts = parts.map(
+        |part| match part.trim_end_matches(|letter| !is_part(letter)) {
+            id if id.len() >= 32 => part.replace(id, "…"),
+            _ => part.to_owned(),
+        },
+    );
+    parts.collect()
+}

@@ -1,0 +1,489 @@
+//! `bank-client` as a newcomer meets it, from an empty home directory to a synced copy of two banks; and as scripts do.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use fixtures::sandbox::CUSTOMER;
+use fixtures::world::Bank;
+use serde_json::Value;
+use tests::browser::{code_of, customer};
+use tests::newcomer::{Newcomer, skeleton};
+use tests::programs::{both, own, system};
+
+/// What stands before the transcript.
+const INTRODUCTION: &str = "\
+# `bank-client` from the beginning
+
+From an empty home directory to a local copy of the accounts at two banks, against a sandbox that runs with `--dir DIR`.
+This is what the program prints; a test goes this way, and fails when it prints something else
+(`WRITE_TRANSCRIPT=1 tests/run --test command_line` writes this page anew). In a terminal there are colours, and while
+banks are asked, a line for each shows how far it is.
+";
+
+fn transcript() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/command-line.md")
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newcomer_gets_from_nothing_to_a_copy_of_two_banks() {
+    let mut newcomer = Newcomer::arrive().await;
+    let empty = newcomer.types("There is no configuration yet:", &["banks"]);
+    assert!(
+        empty.contains("to do: ") && empty.contains("bank-client init"),
+        "{empty}"
+    );
+    let (directory, certificate, key) = (
+        newcomer.sandbox("banks.toml"),
+        newcomer.sandbox("pki/bank-a/qwac.pem"),
+        newcomer.sandbox("pki/bank-a/qwac.key"),
+    );
+    let init = [
+        "init",
+        "--directory",
+        path(&directory),
+        "--certificate",
+        path(&certificate),
+        "--key",
+        path(&key),
+    ];
+    newcomer.types(
+        "`init` writes one to start from; here with Bank A's certificate:",
+        &init,
+    );
+    let banks = newcomer.types("The banks of the directory:", &["banks"]);
+    assert!(
+        banks.contains("Bank A") && banks.contains("BNKBFRPPXXX"),
+        "{banks}"
+    );
+    let iban = newcomer.banks.accounts_at_b()[0].number.clone();
+    let found = newcomer.types("Whose account is it?", &["banks", &iban]);
+    assert!(
+        found.contains("bank-b") && !found.contains("bank-a"),
+        "{found}"
+    );
+
+    let caption = "Connect the first bank. The program asks it for a consent, opens the bank's page in the browser, and waits \
+                   until the customer has approved there and is sent back:";
+    newcomer
+        .connects(caption, Bank::A, &["connect", "bank-a"])
+        .await;
+    let caption = "The second one, with the page in another browser:";
+    newcomer
+        .connects(caption, Bank::B, &["connect", "bank b", "--print"])
+        .await;
+    let refused = newcomer.types(
+        "A bank whose certificate comes from an authority that was not agreed upon:",
+        &["connect", "bank-c"],
+    );
+    assert!(
+        refused.contains("we refused the certificate of Bank C"),
+        "{refused}"
+    );
+
+    let accounts = newcomer.types(
+        "From here on all connected banks are asked at once:",
+        &["accounts"],
+    );
+    for bank in ["bank-a", "bank-b"] {
+        assert_eq!(
+            accounts.matches(&format!(" {bank} ")).count(),
+            3,
+            "{accounts}"
+        );
+    }
+    let transactions = newcomer.types(
+        "Transactions, with a running total for each currency:",
+        &["transactions", "--bank", "bank-b"],
+    );
+    assert!(transactions.contains("\ntotal: "), "{transactions}");
+    let first = newcomer.types("A local copy, encrypted:", &["sync"]);
+    assert!(
+        first
+            .lines()
+            .filter(|row| row.trim_end().ends_with(" yes"))
+            .count()
+            == 2,
+        "{first}"
+    );
+    let again = newcomer.types("The next time only what is new is asked for:", &["sync"]);
+    for row in again.lines().filter(|row| row.starts_with(" bank-")) {
+        let cells: Vec<&str> = row.split_whitespace().collect();
+        assert_eq!(cells[2..], ["0", "0", "0", "yes"], "{again}");
+    }
+    let balances = newcomer.types(
+        "With a copy, balances come with their course over the last 60 days:",
+        &["balances"],
+    );
+    assert!(balances.contains('█'), "{balances}");
+    let consents = newcomer.types("Where the connections stand:", &["consents"]);
+    assert!(
+        consents.contains(" 95 "),
+        "five of a hundred reads: {consents}"
+    );
+    newcomer.types("Done with a bank:", &["revoke", "bank-a"]);
+    let ended = newcomer.types(
+        "What needs a consent says so, and the exit code does too:",
+        &["accounts", "--bank", "bank-a"],
+    );
+    assert!(ended.contains("connect bank-a"), "{ended}");
+    let consents = both(&newcomer.run(&["consents"]));
+    assert!(
+        consents.contains("bank-b") && !consents.contains("bank-a"),
+        "{consents}"
+    );
+
+    // What is kept is in the newcomer's own folder, for her alone.
+    let kept = newcomer
+        .home
+        .path()
+        .join(".local/share/bank-client/default");
+    let key = fs::metadata(kept.join("store.key")).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::mode(&key.permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    for file in ["consents.db", "copy.db"] {
+        let content = fs::read(kept.join(file)).unwrap();
+        let holds = |text: &str| {
+            content
+                .windows(text.len())
+                .any(|window| window == text.as_bytes())
+        };
+        assert!(!holds(&iban) && !holds("Supermarkt"), "{file}");
+    }
+
+    let shown = format!("{INTRODUCTION}{}", newcomer.shown());
+    if std::env::var_os("WRITE_TRANSCRIPT").is_some() {
+        fs::write(transcript(), &shown).unwrap();
+    }
+    let written = fs::read_to_string(transcript()).unwrap_or_default();
+    assert_eq!(
+        skeleton(&shown),
+        skeleton(&written),
+        "write it anew: WRITE_TRANSCRIPT=1"
+    );
+}
+
+/// A program that asks both banks, which are connected without a browser.
+struct Script(Newcomer);
+
+impl Script {
+    async fn ready() -> Self {
+        let script = Self(Newcomer::arrive().await);
+        for (bank, id) in [(Bank::A, "bank-a"), (Bank::B, "bank-b")] {
+            let connected = script.connect(bank, id);
+            assert!(connected.status.success(), "{}", both(&connected));
+        }
+        script
+    }
+
+    /// The customer's password and code go through us, on standard input.
+    fn connect(&self, bank: Bank, id: &str) -> Output {
+        let who = customer(&self.0.banks, bank, CUSTOMER);
+        self.0.banks.clock.advance(chrono::TimeDelta::seconds(30));
+        let code = code_of(&self.0.banks, &who, 0);
+        let answers = self.0.home.path().join("answers");
+        fs::write(&answers, format!("{}\n{code}\n", who.password)).unwrap();
+        let arguments = [
+            "connect",
+            id,
+            "--approach",
+            "embedded",
+            "--psu-id",
+            CUSTOMER,
+        ];
+        let mut command = self.command(&arguments);
+        command
+            .stdin(fs::File::open(&answers).unwrap())
+            .output()
+            .unwrap()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.0.command(arguments);
+        command.env("BANK_CLIENT_CONFIG", self.0.sandbox("bank-client.toml"));
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    fn stdout(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", both(&output));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn json(&self, arguments: &[&str]) -> Vec<Value> {
+        let text = self.stdout(&[&["--json"], arguments].concat());
+        serde_json::from_str(&text).unwrap_or_else(|fault| panic!("{fault}: {text}"))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn programs_read_json_and_csv_and_people_tables_that_fit() {
+    let script = Script::ready().await;
+    let accounts = script.json(&["accounts", "--with-balance"]);
+    assert_eq!(accounts.len(), 6);
+    assert!(
+        accounts
+            .iter()
+            .all(|account| account["balances"].is_array()),
+        "{accounts:?}"
+    );
+    let cards = script.json(&["accounts", "--cards"]);
+    assert_eq!(cards.len(), 2, "{cards:?}");
+
+    let listed = script.json(&["transactions", "--from", "2000-01-01", "--status", "booked"]);
+    let csv = script.stdout(&[
+        "--csv",
+        "transactions",
+        "--from",
+        "2000-01-01",
+        "--status",
+        "booked",
+    ]);
+    let mut lines = csv.split("\r\n");
+    assert_eq!(
+        lines.next(),
+        Some("bank,account,status,date,id,with,what,amount,currency,running_total")
+    );
+    assert_eq!(lines.filter(|line| !line.is_empty()).count(), listed.len());
+    // What is there in the end is the sum of what was listed.
+    let of_bank_b = script.json(&["transactions", "--bank", "bank-b"]);
+    let last = of_bank_b
+        .iter()
+        .rfind(|row| row["transactionAmount"]["currency"] == "EUR")
+        .unwrap();
+    let cents = |text: &Value| {
+        text.as_str()
+            .unwrap()
+            .replace('.', "")
+            .parse::<i64>()
+            .unwrap()
+    };
+    let sum: i64 = of_bank_b
+        .iter()
+        .filter(|row| row["transactionAmount"]["currency"] == "EUR")
+        .map(|row| cents(&row["transactionAmount"]["amount"]))
+        .sum();
+    assert_eq!(cents(&last["runningTotal"]), sum);
+    // One account, by its id.
+    let current = accounts
+        .iter()
+        .find(|account| account["bank"] == "bank-b")
+        .unwrap();
+    let id = current["resourceId"].as_str().unwrap();
+    assert_eq!(script.json(&["balances", "--bank", "bank-b", id]).len(), 2);
+    let whole = script.json(&[
+        "transactions",
+        "--bank",
+        "bank-b",
+        id,
+        "--from",
+        "2000-01-01",
+    ]);
+    assert!(!whole.is_empty() && whole.len() < listed.len());
+
+    // No colours where nobody sees them, or wants them.
+    assert!(!script.stdout(&["balances"]).contains('\x1b'));
+    let forced = |more: Option<&str>| {
+        let mut command = script.command(&["banks"]);
+        command.env("CLICOLOR_FORCE", "1");
+        if let Some(variable) = more {
+            command.env(variable, "1");
+        }
+        both(&command.output().unwrap()).contains('\x1b')
+    };
+    assert!(forced(None));
+    assert!(!forced(Some("NO_COLOR")));
+    for columns in ["40", "72"] {
+        let mut command = script.command(&["accounts", "--with-balance"]);
+        let table = both(&command.env("COLUMNS", columns).output().unwrap());
+        let widest = table
+            .lines()
+            .map(|line| line.chars().count())
+            .max()
+            .unwrap();
+        assert!(
+            widest <= columns.parse::<usize>().unwrap(),
+            "{widest}: {table}"
+        );
+    }
+    // Whoever reads the first line only is no error.
+    let mut child = script
+        .command(&["--csv", "transactions", "--from", "2000-01-01"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let ended = child.wait_with_output().unwrap();
+    assert!(
+        ended.status.success() && ended.stderr.is_empty(),
+        "{}",
+        both(&ended)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exit_codes_tell_scripts_what_happened() {
+    let script = Script::ready().await;
+    let code = |arguments: &[&str]| {
+        let output = script.run(arguments);
+        (output.status.code().unwrap(), both(&output))
+    };
+    let says = |arguments: &[&str], expected: i32, text: &str| {
+        let (code, said) = code(arguments);
+        assert_eq!(code, expected, "{arguments:?}: {said}");
+        assert!(said.contains(text), "{arguments:?}: {said}");
+        if code > 2 {
+            assert!(
+                said.contains("error: ") && said.contains("\n  to do: "),
+                "{said}"
+            );
+        }
+    };
+    says(&["accounts"], 0, "bank-b");
+    says(&["banks", "--nonsense"], 2, "--nonsense");
+    says(&["--json", "--csv", "banks"], 2, "cannot be used with");
+    says(
+        &["--profile", "nobody", "banks"],
+        1,
+        "has no profile nobody",
+    );
+    says(
+        &["connect", "bank"],
+        1,
+        "can be any of bank-a, bank-b, bank-c",
+    );
+    says(&["accounts", "--bank", "bank-c"], 4, "connect bank-c");
+    says(
+        &["connect", "bank-c", "--print"],
+        5,
+        "we refused the certificate of Bank C",
+    );
+    says(
+        &["--profile", "bank-c", "connect", "bank-b", "--print"],
+        5,
+        "Bank B refused our certificate",
+    );
+    let silent = [
+        "connect",
+        "bank-a",
+        "--approach",
+        "embedded",
+        "--no-input",
+        "--psu-id",
+        CUSTOMER,
+    ];
+    says(&silent, 1, "--no-input");
+    says(
+        &["connect", "bank-b", "--print", "--wait", "1"],
+        4,
+        "nobody has approved within 1 s",
+    );
+
+    // One of the banks is away.
+    let directory = script.0.sandbox("banks.toml");
+    let good = fs::read_to_string(&directory).unwrap();
+    let at_a = script.0.banks.sandbox.bank(Bank::A).url();
+    fs::write(&directory, good.replace(&at_a, "https://127.0.0.1:1")).unwrap();
+    says(&["accounts"], 3, "Bank A cannot be reached");
+    says(&["sync"], 3, "Bank A cannot be reached");
+    says(
+        &["accounts", "--bank", "bank-a"],
+        6,
+        "Bank A cannot be reached",
+    );
+    let (_, said) = code(&["accounts"]);
+    assert!(said.contains("FR76") && !said.contains("DE49"), "{said}");
+
+    // What is wrong with the directory is told with file, line and column.
+    fs::write(&directory, good.replace("bank-c", "bank-b")).unwrap();
+    says(&["banks"], 1, "the id bank-b is that of the bank at ");
+    let (_, said) = code(&["banks"]);
+    assert!(said.contains("banks.toml:"), "{said}");
+    fs::write(&directory, &good).unwrap();
+
+    // The customer ends it at the bank.
+    let bank = &script.0.banks.sandbox.bank(Bank::B).running;
+    let psu = bank_server::core_banking::PsuId(CUSTOMER.to_owned());
+    let given = bank.authorisations().consents_of(&psu).await.unwrap();
+    for consent in given {
+        bank.authorisations()
+            .revoke(&psu, &consent.consent.id)
+            .await
+            .unwrap();
+    }
+    says(
+        &["accounts"],
+        3,
+        "bank-b: nothing can be read: the connection has ended: revoked by the customer",
+    );
+    says(&["accounts", "--bank", "bank-b"], 4, "connect bank-b");
+    says(&["--csv", "consents"], 0, "revoked by the customer");
+}
+
+#[test]
+fn shells_and_manual_readers_are_served() {
+    let client = |arguments: &[&str]| {
+        let output = own("bank-client").args(arguments).output().unwrap();
+        assert!(output.status.success(), "{}", both(&output));
+        output.stdout
+    };
+    let judge = |program: &str, arguments: &[&str], text: &[u8]| {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("text");
+        fs::write(&file, text).unwrap();
+        let judged = system(program).args(arguments).arg(&file).output().unwrap();
+        assert!(judged.status.success(), "{program}: {}", both(&judged));
+    };
+    for shell in ["bash", "zsh", "fish"] {
+        let completions = client(&["completions", shell]);
+        assert!(String::from_utf8_lossy(&completions).contains("transactions"));
+        judge(shell, &["-n"], &completions);
+    }
+    judge(
+        "mandoc",
+        &["-T", "lint", "-W", "warning"],
+        &client(&["man"]),
+    );
+    for command in [
+        "init",
+        "connect",
+        "accounts",
+        "balances",
+        "transactions",
+        "sync",
+        "consents",
+        "revoke",
+        "probe",
+    ] {
+        judge(
+            "mandoc",
+            &["-T", "lint", "-W", "error"],
+            &client(&["man", command]),
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_example_finds_the_bank_of_an_account() {
+    let newcomer = Newcomer::arrive().await;
+    let iban = newcomer.banks.accounts_at_b()[0].number.clone();
+    let found = own("examples/find_bank")
+        .arg(newcomer.sandbox("banks.toml"))
+        .arg(&iban)
+        .output()
+        .unwrap();
+    assert!(
+        both(&found).starts_with("Bank B (bank-b), at https://"),
+        "{}",
+        both(&found)
+    );
+}
