@@ -58,7 +58,7 @@ impl SyncRow {
         Self {
             bank: bank.to_owned(),
             accounts: report.accounts.len(),
-            new: report.new(),
+            new: report.new_entries(),
             changed: report.accounts.iter().map(|account| account.changed).sum(),
             removed: report.accounts.iter().map(|account| account.removed).sum(),
             complete: report.is_complete(),

@@ -318,11 +318,12 @@ impl Writing<'_> {
             .as_ref()
             .map(|number| digester.of("number", &[number.as_bytes()]).to_vec());
         let content = digest_of(digester, "account", &self.account.kept).map_err(unwritable)?;
-        let id = match self.find(sql, &resource, number.as_deref(), given).await? {
-            Some(id) => id,
-            None => {
-                stored.new += 1;
-                let inserted = sqlx::query(
+        let known = self.find(sql, &resource, number.as_deref(), given).await?;
+        let id = if let Some(id) = known {
+            id
+        } else {
+            stored.new += 1;
+            let inserted = sqlx::query(
                     "INSERT INTO account (connection, card, resource, position, content, details, first_seen) \
                      VALUES (?, ?, ?, 0, x'', x'', ?)",
                 )
@@ -332,8 +333,7 @@ impl Writing<'_> {
                 .bind(self.now)
                 .execute(&mut **sql)
                 .await?;
-                inserted.last_insert_rowid()
-            }
+            inserted.last_insert_rowid()
         };
         let details = serde_json::to_vec(&self.account.kept).map_err(unwritable)?;
         let details = self

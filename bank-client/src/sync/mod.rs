@@ -31,7 +31,7 @@
 //! let copy = LocalCopy::open("accounts.db", vault).await?;
 //! let sync = Sync::new(&copy, "bank-b").delta(Some(Delta::EntryReference));
 //! let report = sync.run(&under, |_| ()).await?;
-//! println!("{} new entries", report.new());
+//! println!("{} new entries", report.new_entries());
 //! for account in copy.accounts("bank-b").await? {
 //!     let mut entries = copy.transactions(account.key, Period::default());
 //!     while let Some(entry) = entries.try_next().await? {
@@ -320,7 +320,7 @@ impl AccountReport {
 impl Report {
     /// Entries that were not in the copy before.
     #[must_use]
-    pub fn new(&self) -> u64 {
+    pub fn new_entries(&self) -> u64 {
         self.accounts.iter().map(|account| account.new).sum()
     }
 

@@ -161,6 +161,7 @@ impl LocalCopy {
 
     /// All that was said of an account's balances, the oldest first. Each stands once for the time in which it did not
     /// change.
+    #[must_use]
     pub fn balance_history(
         &self,
         account: AccountKey,
@@ -185,6 +186,7 @@ impl LocalCopy {
     }
 
     /// An account's transactions: pending ones first, then booked ones, each from the newest to the oldest.
+    #[must_use]
     pub fn transactions(
         &self,
         account: AccountKey,
@@ -193,7 +195,7 @@ impl LocalCopy {
         let start = Some(Place {
             booked: false,
             day: text(period.to, "9999-12-31"),
-            place: i64::MAX,
+            order: i64::MAX,
             id: i64::MAX,
         });
         let from = text(period.from, "0000-01-01");
@@ -229,7 +231,7 @@ impl LocalCopy {
         .bind(place.booked)
         .bind(from)
         .bind(&place.day)
-        .bind(place.place)
+        .bind(place.order)
         .bind(place.id)
         .bind(AT_ONCE)
         .fetch_all(&self.pool)
@@ -238,14 +240,14 @@ impl LocalCopy {
             Some(row) => Some(Place {
                 booked: place.booked,
                 day: row.try_get("day")?,
-                place: row.try_get("place")?,
+                order: row.try_get("place")?,
                 id: row.try_get("id")?,
             }),
             None if place.booked => None,
             None => Some(Place {
                 booked: true,
                 day: text(period.to, "9999-12-31"),
-                place: i64::MAX,
+                order: i64::MAX,
                 id: i64::MAX,
             }),
         };
@@ -294,7 +296,7 @@ impl LocalCopy {
 struct Place {
     booked: bool,
     day: String,
-    place: i64,
+    order: i64,
     id: i64,
 }
 
