@@ -48,17 +48,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let known = known
         .into_iter()
         .find(|one| one.bank == bank && one.customer == "me");
-    let id = match known {
-        Some(known) => known.id,
-        None => {
-            let wish = Wish::all_accounts();
-            let options = ApprovalOptions::new();
-            let approval = manager
-                .connect(&bank, "me", DEVICE, &wish, &options)
-                .await?;
-            tell(&approval);
-            approval.connection
-        }
+    let id = if let Some(known) = known {
+        known.id
+    } else {
+        let wish = Wish::all_accounts();
+        let options = ApprovalOptions::new();
+        let connecting = manager.connect(&bank, "me", DEVICE, &wish, &options);
+        let approval = connecting.await?;
+        tell(&approval);
+        approval.connection
     };
     let standing = decided(&manager, &id).await?;
     println!("The connection {standing}.");

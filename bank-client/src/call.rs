@@ -119,8 +119,8 @@ impl Bank {
 
     fn pause(&self, made: u32, kind: &ErrorKind, spent: Duration) -> Option<Duration> {
         let retries = self.inner.retries.as_ref()?;
-        let [a, b, c, d, e, f, g, h, ..] = self.inner.randomness.bytes();
-        let chance = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+        let bytes = self.inner.randomness.bytes();
+        let chance = u64::from_be_bytes(*bytes.first_chunk()?);
         retries.pause(made, kind, retries.overall.saturating_sub(spent), chance)
     }
 

@@ -177,8 +177,9 @@ impl Error {
             ErrorKind::Refused { status: 500.., .. } | ErrorKind::Status { status: 500.., .. } => {
                 "try again later; name the request id to the bank if it lasts"
             }
-            ErrorKind::Refused { .. } | ErrorKind::Status { .. } => "correct the request",
-            ErrorKind::Unsendable { .. } => "correct the request",
+            ErrorKind::Refused { .. } | ErrorKind::Status { .. } | ErrorKind::Unsendable { .. } => {
+                "correct the request"
+            }
             ErrorKind::Malformed { .. } | ErrorKind::Encoded { .. } | ErrorKind::PageLoop => {
                 "tell the bank: its answer does not follow the standard"
             }

@@ -7,11 +7,13 @@ use std::fmt::{Debug, Display};
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use chrono::DateTime;
 use reqwest::Url;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use rustls_pki_types::{CertificateDer, UnixTime};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use shared_types::account::{AccountBalances, AccountList, AccountResponse};
 use shared_types::authorisation::{
     AuthorisationList, AuthorisationStarted, AuthorisationUpdated, ScaStatusResponse,
@@ -21,10 +23,11 @@ use shared_types::card_account::{
 };
 use shared_types::certificate::{CertificateSummary, distinguished_name, hosts};
 use shared_types::consent::{ConsentCreated, ConsentInformation, ConsentStatusResponse};
-use shared_types::decode::decode;
+use shared_types::decode::{Shape, decode};
 use shared_types::eidas::{identify, organisation_of};
 use shared_types::link::Links;
 use shared_types::message::TppMessages;
+use shared_types::money::Currency;
 use shared_types::revocation::{Issuers, List};
 use shared_types::transaction::{TransactionResponse, TransactionsResponse};
 use shared_types::trust::{Anchors, Path, Usage, judge, validity};
@@ -32,9 +35,11 @@ use uuid::Uuid;
 
 use crate::address::follow;
 use crate::authorisations::{NextStep, approach};
+use crate::checks::Checked;
 use crate::error::{Error, ErrorKind};
 use crate::exchange::is_json;
 use crate::probe;
+use crate::retries::retry_after;
 use crate::revocation::Revocation;
 
 /// The body of an answer; the first byte chooses the type that is expected.
@@ -43,16 +48,16 @@ pub fn answer(data: &[u8]) {
         return;
     };
     match kind % 15 {
-        0 => reads_back::<AccountList>(body),
-        1 => reads_back::<AccountResponse>(body),
-        2 => reads_back::<AccountBalances>(body),
-        3 => reads_back::<TransactionsResponse>(body),
-        4 => reads_back::<TransactionResponse>(body),
-        5 => reads_back::<CardAccountList>(body),
-        6 => reads_back::<CardAccountResponse>(body),
-        7 => reads_back::<CardAccountBalances>(body),
-        8 => reads_back::<CardTransactionsResponse>(body),
-        9 => reads_back::<ConsentCreated>(body),
+        0 => is_checked::<AccountList>(body),
+        1 => is_checked::<AccountResponse>(body),
+        2 => is_checked::<AccountBalances>(body),
+        3 => is_checked::<TransactionsResponse>(body),
+        4 => is_checked::<TransactionResponse>(body),
+        5 => is_checked::<CardAccountList>(body),
+        6 => is_checked::<CardAccountResponse>(body),
+        7 => is_checked::<CardAccountBalances>(body),
+        8 => is_checked::<CardTransactionsResponse>(body),
+        9 => is_checked::<ConsentCreated>(body),
         10 => reads_back::<ConsentInformation>(body),
         11 => reads_back::<ConsentStatusResponse>(body),
         12 => reads_back::<AuthorisationStarted>(body),
@@ -97,6 +102,8 @@ pub fn head(data: &[u8]) {
         }
     }
     let _ = (is_json(&headers), approach(&headers));
+    let now = DateTime::from_timestamp(1_795_576_344, 0).unwrap_or_default();
+    let _ = retry_after(&headers, now);
     for value in headers.values() {
         if let Ok(link) = value.to_str() {
             stays(link);
@@ -148,10 +155,16 @@ pub fn staple(data: &[u8]) {
     let _ = List::read(data.to_vec(), &WORLD.issuers);
 }
 
-/// What is understood is written and read again as the same, and has a form for logs.
+/// What is understood is written and read again as the same, and has a form for logs; in whatever pieces it arrives.
 fn reads_back<T: DeserializeOwned + Serialize + PartialEq + Debug>(body: &[u8]) {
-    match decode::<T>(body) {
+    let whole = shape(&[body]);
+    let (half, rest) = body.split_at(body.len() / 2);
+    assert_eq!(whole, shape(&[half, rest]));
+    match whole.decode::<T>(body) {
         Ok(value) => {
+            let elements = serde_json::from_slice(body).map(|json| elements(&json));
+            // A name that is there twice counts twice, and is one in the value.
+            assert!(elements.is_ok_and(|elements| elements <= whole.elements()));
             let again = serde_json::to_vec(&value).map(|written| decode::<T>(&written));
             assert!(
                 again.is_ok_and(|again| again.as_ref() == Ok(&value)),
@@ -159,6 +172,31 @@ fn reads_back<T: DeserializeOwned + Serialize + PartialEq + Debug>(body: &[u8]) 
             );
         }
         Err(fault) => shown(&fault),
+    }
+}
+
+/// The same for what is looked at once more after it was read; an account holds euros.
+fn is_checked<T: DeserializeOwned + Serialize + PartialEq + Debug + Checked>(body: &[u8]) {
+    reads_back::<T>(body);
+    if let Ok(value) = decode::<T>(body)
+        && let Err(fault) = value.check(Some(Currency::EUR))
+    {
+        shown(&fault);
+    }
+}
+
+fn shape(pieces: &[&[u8]]) -> Shape {
+    let mut shape = Shape::default();
+    pieces.iter().for_each(|piece| shape.see(piece));
+    shape
+}
+
+/// Elements of lists, all lists together.
+fn elements(json: &Value) -> usize {
+    match json {
+        Value::Array(list) => list.len() + list.iter().map(elements).sum::<usize>(),
+        Value::Object(fields) => fields.values().map(elements).sum(),
+        _ => 0,
     }
 }
 

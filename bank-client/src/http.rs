@@ -67,32 +67,27 @@ impl Bank {
 
 impl Http {
     /// Starts a `GET`. See [`Http::request`].
-    #[must_use]
     pub fn get(&self, path: &str) -> HttpRequest {
         self.request(Method::GET, path)
     }
 
     /// Starts a `POST`. See [`Http::request`].
-    #[must_use]
     pub fn post(&self, path: &str) -> HttpRequest {
         self.request(Method::POST, path)
     }
 
     /// Starts a `PUT`. See [`Http::request`].
-    #[must_use]
     pub fn put(&self, path: &str) -> HttpRequest {
         self.request(Method::PUT, path)
     }
 
     /// Starts a `DELETE`. See [`Http::request`].
-    #[must_use]
     pub fn delete(&self, path: &str) -> HttpRequest {
         self.request(Method::DELETE, path)
     }
 
     /// Starts a request. `path` goes on from the bank's address (`v1/accounts`); one that begins with `/`, or a whole URL,
     /// is taken as the bank's own links are: it must lead to the same host.
-    #[must_use]
     pub fn request(&self, method: Method, path: &str) -> HttpRequest {
         let bank = self.0.clone();
         let mut below = bank.inner.base.clone();

@@ -1,8 +1,12 @@
-//! The SDK that queries a bank's XS2A interface over mutual TLS.
+//! The SDK that queries banks' XS2A interfaces over mutual TLS: one bank, or all that a program knows.
 //!
-//! A [`Bank`] is a handle for one bank. It shows the bank our certificate, believes only the authorities that were
-//! agreed upon, and makes sure that the other end is the very bank it expects. Under a consent that the customer has
-//! approved, it reads her accounts, balances and transactions.
+//! It shows a bank our certificate, believes only the authorities that were agreed upon, and makes sure that the other
+//! end is the very bank it expects. Under consents that customers have approved, it reads their accounts, balances and
+//! transactions, and keeps copies of them. This page is a tour; each stop links to the module that has the rest.
+//!
+//! # One bank
+//!
+//! A [`Bank`] is a handle for one bank. It is cheap to clone, and clones share its connections.
 //!
 //! ```no_run
 //! use bank_client::credentials::Credentials;
@@ -33,11 +37,122 @@
 //! # }
 //! ```
 //!
-//! How a consent comes to be approved, see [`authorisations`]. Certificates end, and are replaced while calls are made: see [`rotation`].
+//! Lists come page by page, as they are asked for. Money is an exact decimal with its currency
+//! ([`Amount`](shared_types::money::Amount)), a day is a [`NaiveDate`](chrono::NaiveDate), and both have a form for people.
+//!
+//! # A bank that falters
+//!
+//! A plain handle asks once. One that is built with [`Retries`] asks again where that is safe, with the same
+//! `X-Request-ID`, and waits as long as the bank wants it to; a [`Breaker`] leaves a bank alone that fails again and again.
+//! Refusals are never repeated. [`Limits`] bound each call in time and in size.
+//!
+//! ```no_run
+//! use bank_client::{BankBuilder, Breaker, Limits, Retries};
+//!
+//! # fn example(builder: BankBuilder) -> Result<(), bank_client::ConfigurationError> {
+//! let bank = builder
+//!     .retries(Retries::default())
+//!     .breaker(Breaker::default())
+//!     .limits(Limits { answer: 4 * 1024 * 1024, ..Limits::default() })
+//!     .build()?;
+//! # let _ = bank;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # All banks of a file
+//!
+//! A [`directory`] says where each bank is and who it is, and finds the one of an IBAN, a BIC or a name.
+//!
+//! ```no_run
+//! use bank_client::directory::Directory;
+//! # use bank_client::credentials::Credentials;
+//!
+//! # fn example(own: Credentials) -> Result<(), Box<dyn std::error::Error>> {
+//! let directory = Directory::read("banks.toml")?;
+//! let entry = directory.by_iban(&"FR3320020000170123456789041".parse()?)?;
+//! let bank = entry.bank(&own)?.build()?;
+//! # let _ = bank;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Many banks at once
+//!
+//! An [`Aggregator`](aggregator::Aggregator) asks all of them together, and hands over what they answer as it arrives. One
+//! bank's failure is that bank's own result.
+//!
+//! ```no_run
+//! use bank_client::AccountInformation;
+//! use bank_client::aggregator::{Aggregator, Totals};
+//! use futures::StreamExt as _;
+//!
+//! # async fn example(connected: Vec<AccountInformation>) {
+//! let mut totals = Totals::default();
+//! let mut answers = Aggregator::builder().members(connected).build().accounts(true);
+//! while let Some(answer) = answers.next().await {
+//!     match answer.outcome {
+//!         Ok(accounts) => accounts.iter().for_each(|account| totals.add_account(account)),
+//!         Err(error) => eprintln!("{error}; {}", error.advice()),
+//!     }
+//! }
+//! # }
+//! ```
+//!
+//! # A consent's life
+//!
+//! [`authorisations`] has each step by which a consent comes to be approved. The
+//! [`consent_manager`] takes all of it off an app's hands: it asks for consents, follows them, renews them while the old
+//! one still serves, counts and plans the reads without the customer, and tells "expired" from "revoked" from "used up for
+//! today". What it knows is kept in a [`store`], sealed by a [`vault`].
+//!
+//! # A local copy
+//!
+//! [`sync`] keeps accounts, balances and transactions in a file: first all, then only what is new.
+//!
+//! # An app's own tests
+//!
+//! With the feature `test-util`, a [`MockBank`](test_util::MockBank) answers as a bank does, without a network and without
+//! certificates: happy, slow, broken, rate-limited, or with an expired consent, in a line each.
+//!
+//! ```
+//! # #[cfg(feature = "test-util")]
+//! # mod app {
+//! use bank_client::test_util::MockBank;
+//!
+//! # pub async fn test() -> Result<(), Box<dyn std::error::Error>> {
+//! let mock = MockBank::broken().await;
+//! let error = mock.bank().with_consent(mock.consent_id()).accounts(true).await.unwrap_err();
+//! assert!(error.is_transient());
+//! # Ok(())
+//! # }
+//! # }
+//! # #[cfg(feature = "test-util")]
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(app::test()).unwrap();
+//! ```
+//!
+//! # When something goes wrong
 //!
 //! Errors tell "they refused us" from "we refused them" from a refusal with reasons from a malformed answer:
 //! see [`ErrorKind`]. Each has a line of cause ([`Error`]'s `Display`) and a line of what to do ([`Error::advice`]).
-//! To see why a bank turns us away, or we it, step by step, there is [`probe`].
+//! To see why a bank turns us away, or we it, step by step, there is [`probe`]. Each call is a span of `tracing`, named
+//! after its operation, with the bank, the request id, the attempts and what came of it; neither account data nor
+//! consents are in it.
+//!
+//! Certificates end, and are replaced while calls are made: see [`rotation`]. Calls that have no method here are made
+//! through [`http`], with the same trust and the same limits. Programs without a runtime use [`blocking`].
+//!
+//! # Features
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `cli` (on) | the program `bank-client`, and `sqlite` |
+//! | `sqlite` | stores on SQLite: consents and tokens, and the local copy |
+//! | `blocking` | the façade for programs without a runtime |
+//! | `keyring` | the store's key from the system's keyring |
+//! | `test-util` | banks to test against, and the contract for stores |
+//!
+//! A feature adds; it changes nothing of what is there without it.
 
 #![forbid(unsafe_code)]
 

@@ -28,7 +28,7 @@ pub fn decode<T: DeserializeOwned>(json: &[u8]) -> Result<T, Malformed> {
 ///
 /// It costs one pass over the bytes and takes no memory, so that what is too deep or too wide is turned down before
 /// anything is made of it. Of what is no JSON it says nothing reliable, and does not need to: that does not decode.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Shape {
     depth: usize,
     deepest: usize,

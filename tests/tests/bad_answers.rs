@@ -48,7 +48,7 @@ async fn an_answer_without_end_is_cut_off_at_the_limit() {
 async fn an_answer_that_says_it_is_too_large_is_not_waited_for() {
     let head =
         "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99999999999\r\n\r\n";
-    let (kind, _) = fault_of(|_| Raw::once(head)).await;
+    let (kind, _) = fault_of(move |_| Raw::once(head)).await;
     let limit = Limits::default().answer;
     assert_eq!(kind, ErrorKind::TooLarge { limit });
 }

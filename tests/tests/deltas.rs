@@ -80,11 +80,13 @@ fn next_of(list: &Value) -> Option<String> {
 async fn what_came_after_an_entry_is_told_whatever_its_day() {
     let scene = Scene::set().await;
     let (ledger, account) = (&scene.ledger, scene.account.as_str());
+    ledger
+        .pend(account, "P0", scene.day(2), payment(-9, "Hotel"))
+        .await;
     let before = ledger.entries(account).await;
     let newest = before.iter().rfind(|entry| entry.booked).unwrap();
     let newest = id_of(&newest.details);
     let pending = before.iter().filter(|entry| !entry.booked).count();
-    assert!(pending > 0);
     let after_newest = format!("entryReferenceFrom={newest}");
     assert_eq!(scene.report(&after_newest).await, (vec![], pending));
 
@@ -222,13 +224,11 @@ async fn a_reference_is_no_way_to_another_account_nor_to_old_transactions() {
         .pend(account, "PEND", scene.day(1), payment(5, "Shop"))
         .await;
     let never = scene.read("entryReferenceFrom=NEVER").await;
+    let never = never.without_date_and_request_id();
     for wrong in ["ONLY-CARD", "PEND"] {
         let answer = scene.read(&format!("entryReferenceFrom={wrong}")).await;
         assert_eq!(answer.refusal(), path, "{wrong}");
-        assert_eq!(
-            answer.without_date_and_request_id(),
-            never.without_date_and_request_id()
-        );
+        assert_eq!(answer.without_date_and_request_id(), never);
     }
     // Just after the customer has authenticated she shows all of it.
     assert_eq!(
@@ -248,10 +248,7 @@ async fn a_reference_is_no_way_to_another_account_nor_to_old_transactions() {
     scene.banks.clock.advance(TimeDelta::minutes(16));
     let refused = scene.read("entryReferenceFrom=OLD").await;
     assert_eq!(refused.refusal(), path);
-    assert_eq!(
-        refused.without_date_and_request_id(),
-        never.without_date_and_request_id()
-    );
+    assert_eq!(refused.without_date_and_request_id(), never);
     assert_eq!(
         scene.report("entryReferenceFrom=NEW").await.0,
         Vec::<String>::new()
@@ -303,7 +300,8 @@ async fn a_page_of_one_report_is_none_of_another() {
         }
     }
     // Not even with the place of another one written into it.
-    let moved = tokens[2].replacen("..", ".1.", 1);
+    let moved = tokens[2].replacen(&i64::MIN.to_string(), "1", 1);
+    assert_ne!(moved, tokens[2]);
     let page = scene
         .read(&format!("deltaList=true&pageSize=5&page={moved}"))
         .await;

@@ -153,3 +153,25 @@ fn transport_knows_no_banking() {
     }
     assert!(imports > 5, "{imports}");
 }
+
+/// The README's lines are those of a snippet that is compiled and run.
+#[test]
+fn the_readme_shows_the_test_that_the_crate_runs() {
+    let readme = read("README.md");
+    let shown = readme
+        .split("```rust\n")
+        .nth(1)
+        .and_then(|rest| rest.split("```").next())
+        .unwrap();
+    let source = read("bank-client/src/test_util/mod.rs");
+    let run: String = source
+        .lines()
+        .filter_map(|line| line.strip_prefix("//! "))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let lines: Vec<&str> = shown.lines().filter(|line| !line.is_empty()).collect();
+    assert!(lines.len() >= 8, "{lines:?}");
+    for line in lines {
+        assert!(run.contains(&format!("{line}\n")), "{line}");
+    }
+}

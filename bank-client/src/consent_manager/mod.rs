@@ -1,8 +1,9 @@
 //! Consents as a life: asked for, approved, followed, renewed ahead of the end, given up.
 //!
 //! A [`ConsentManager`] keeps one connection for each customer and bank that she connects. It asks for the consent,
-//! learns from the bank what has become of it, and hands out [`AccountInformation`] to read with. Before the consent
-//! ends it is renewed: the old one serves until the customer has approved the new one, and not one read is lost.
+//! learns from the bank what has become of it, and hands out what to read with
+//! ([`AccountInformation`](crate::AccountInformation)). Before the consent ends it is renewed: the old one serves until the
+//! customer has approved the new one, and not one read is lost.
 //!
 //! ```no_run
 //! use std::sync::Arc;

@@ -59,13 +59,13 @@ pub async fn what_is_put_is_there(store: &dyn Store) {
 pub async fn nobody_overwrites_what_he_has_not_seen(store: &dyn Store) {
     let kind = Kind::Connection;
     let first = store.put(kind, "a", None, b"1").await.unwrap();
-    conflict(store.put(kind, "a", None, b"2").await, "it is there");
+    conflict(&store.put(kind, "a", None, b"2").await, "it is there");
     let second = store.put(kind, "a", Some(first), b"2").await.unwrap();
     assert_ne!(first, second);
-    conflict(store.put(kind, "a", Some(first), b"3").await, "an old one");
-    conflict(store.remove(kind, "a", first).await, "an old one");
-    conflict(store.put(kind, "b", Some(second), b"3").await, "another's");
-    conflict(store.remove(kind, "b", second).await, "another's");
+    conflict(&store.put(kind, "a", Some(first), b"3").await, "an old one");
+    conflict(&store.remove(kind, "a", first).await, "an old one");
+    conflict(&store.put(kind, "b", Some(second), b"3").await, "another's");
+    conflict(&store.remove(kind, "b", second).await, "another's");
     let record = store.get(kind, "a").await.unwrap().unwrap();
     assert_eq!((record.version, record.sealed), (second, b"2".to_vec()));
     assert_eq!(store.get(kind, "b").await.unwrap(), None);
@@ -76,21 +76,24 @@ pub async fn no_version_comes_twice(store: &dyn Store) {
     let kind = Kind::Connection;
     let before = store.put(kind, "a", None, b"1").await.unwrap();
     store.remove(kind, "a", before).await.unwrap();
-    conflict(store.put(kind, "a", Some(before), b"2").await, "removed");
+    conflict(&store.put(kind, "a", Some(before), b"2").await, "removed");
     let after = store.put(kind, "a", None, b"2").await.unwrap();
     assert_ne!(before, after);
-    conflict(store.put(kind, "a", Some(before), b"3").await, "made anew");
-    conflict(store.remove(kind, "a", before).await, "made anew");
+    conflict(&store.put(kind, "a", Some(before), b"3").await, "made anew");
+    conflict(&store.remove(kind, "a", before).await, "made anew");
 }
 
 /// Lists are in the order of the ids' bytes, and can be read piece by piece.
 pub async fn lists_go_by_id(store: &dyn Store) {
-    let kind = Kind::Token;
+    let kind = Kind::Bank;
     let ids = ["B", "a", "a/1", "a/2", "b", "ä"];
     for id in ids.iter().rev() {
         store.put(kind, id, None, id.as_bytes()).await.unwrap();
     }
-    store.put(Kind::Bank, "a", None, b"other").await.unwrap();
+    for other in [Kind::Connection, Kind::Token] {
+        store.put(other, "a", None, b"other").await.unwrap();
+        store.put(other, "z", None, b"other").await.unwrap();
+    }
     let list = async |after: &'static str, most| -> Vec<String> {
         let found = store.list(kind, after, most).await.unwrap();
         for (id, record) in &found {
@@ -146,7 +149,7 @@ pub async fn of_many_at_once_one_writes(store: Arc<dyn Store>) {
     }
 }
 
-fn conflict<T: std::fmt::Debug>(outcome: Result<T, StoreError>, why: &str) {
+fn conflict<T: std::fmt::Debug>(outcome: &Result<T, StoreError>, why: &str) {
     assert!(
         matches!(outcome, Err(StoreError::Conflict)),
         "{why}: {outcome:?}"

@@ -7,6 +7,7 @@ use chrono::NaiveDate;
 use serde_json::{Value, json};
 use shared_types::account::AccountReference;
 use shared_types::consent::ConsentStatus;
+use shared_types::link::Links;
 use shared_types::transaction::Transaction;
 use url::Url;
 use wiremock::{Request, Respond, ResponseTemplate};
@@ -33,7 +34,6 @@ impl Respond for Desk {
             .pop_front()
             .unwrap_or_else(|| state.mood.clone());
         let answer = match mood {
-            Mood::Happy => answer(&mut state, request),
             Mood::Slow(delay) => answer(&mut state, request).set_delay(delay),
             Mood::Broken => {
                 ResponseTemplate::new(503).set_body_raw("<h1>Out of order</h1>", "text/html")
@@ -43,7 +43,7 @@ impl Respond for Desk {
             Mood::ConsentExpired if request.headers.contains_key("consent-id") => {
                 refusal(401, "CONSENT_EXPIRED", "the consent is past its last day")
             }
-            Mood::ConsentExpired => answer(&mut state, request),
+            Mood::Happy | Mood::ConsentExpired => answer(&mut state, request),
             Mood::Malformed => json_answer(200, &json!({ "unheard": ["of"] })),
         };
         match request.headers.get("x-request-id") {
@@ -198,14 +198,16 @@ fn page(account: &MockAccount, url: &Url, query: &HashMap<String, String>) -> Re
     };
     let start = number("offset").unwrap_or(0);
     let size = number("pageSize").unwrap_or(PAGE).max(1);
-    let mut links = json!({ "account": { "href": url.path().trim_end_matches("/transactions") } });
-    let mut body = json!({});
+    let account_path = url.path().trim_end_matches("/transactions");
+    let mut links = Links::new().with("account", account_path);
+    let mut body = serde_json::Map::new();
     if wants("booked") {
         let booked: Vec<_> = account.booked.iter().filter(within).collect();
         let end = start.saturating_add(size).min(booked.len());
-        body["booked"] = json!(booked.get(start..end).unwrap_or_default());
+        let shown = booked.get(start..end).unwrap_or_default();
+        body.insert("booked".to_owned(), json!(shown));
         if end < booked.len() {
-            links["next"] = json!({ "href": next(url, end) });
+            links = links.with("next", next(url, end));
         }
     }
     if wants("pending") {
@@ -214,9 +216,9 @@ fn page(account: &MockAccount, url: &Url, query: &HashMap<String, String>) -> Re
         } else {
             &[]
         };
-        body["pending"] = json!(pending);
+        body.insert("pending".to_owned(), json!(pending));
     }
-    body["_links"] = links;
+    body.insert("_links".to_owned(), json!(links));
     json_answer(
         200,
         &json!({ "account": reference(account), "transactions": body }),

@@ -148,6 +148,10 @@ impl MockBank {
     }
 
     /// A handle for it. Like any handle, it neither repeats calls nor leaves the bank alone: see [`MockBank::builder`].
+    ///
+    /// # Panics
+    ///
+    /// If the system has no TLS to set up a client with.
     #[must_use]
     pub fn bank(&self) -> Bank {
         #[expect(
@@ -158,6 +162,10 @@ impl MockBank {
     }
 
     /// What a handle for it is made of, so that a test can give it limits, retries, a breaker or a clock.
+    ///
+    /// # Panics
+    ///
+    /// Never: the organisation id that is read here is one.
     #[must_use]
     pub fn builder(&self) -> BankBuilder {
         #[expect(clippy::expect_used, reason = "the text is an organisation id")]
