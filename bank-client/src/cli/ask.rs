@@ -20,7 +20,7 @@ pub(super) struct Questions {
 impl Questions {
     /// A line that stays unseen while it is typed. Where nobody sits at a terminal, it is the next one of standard input.
     pub(super) fn secret(self, question: &str) -> Result<Secret, Failure> {
-        let answer = self.ask(question, |terminal| terminal.read_secure_line())?;
+        let answer = self.ask(question, Term::read_secure_line)?;
         Secret::new(answer).map_err(|_| failure("that is too long", "try again"))
     }
 

@@ -188,7 +188,7 @@ impl Connecting<'_> {
                 match standing {
                     // Somebody else's return: ours may still come.
                     Err(ManagerError::Foreign) => {
-                        note("what came back does not belong to this connection")
+                        note("what came back does not belong to this connection");
                     }
                     Err(ManagerError::Bank(error)) if error.is_transient() => {}
                     Err(error) => return Err(Failure::from(self.trouble(&error))),
@@ -242,13 +242,12 @@ impl Connecting<'_> {
                 let password = self
                     .questions
                     .secret("the customer's password at the bank")?;
-                match authorisation {
-                    Some(id) => bank.authenticate(consent, id, &psu, password).await,
-                    None => {
-                        let options = options.psu_id(psu);
-                        bank.start_authorisation_with_password(consent, &options, password)
-                            .await
-                    }
+                if let Some(id) = authorisation {
+                    bank.authenticate(consent, id, &psu, password).await
+                } else {
+                    let options = options.psu_id(psu);
+                    bank.start_authorisation_with_password(consent, &options, password)
+                        .await
                 }
             }
             (NextStep::Code, Some(id)) => {

@@ -6,7 +6,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
@@ -21,7 +21,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio::time::timeout;
 
 /// For one request and its answer.
@@ -41,16 +41,24 @@ pub(super) struct Loopback {
     listener: TcpListener,
     address: SocketAddr,
     secret: String,
+    /// Kept from one wait to the next: what comes while nobody waits is not lost.
+    way_in: mpsc::Sender<String>,
+    returned: Mutex<mpsc::Receiver<String>>,
+    places: Arc<Semaphore>,
 }
 
 impl Loopback {
     /// Listens on that port, or with 0 on one of the system's choice.
     pub(super) async fn open(port: u16, randomness: &dyn Randomness) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+        let (way_in, returned) = mpsc::channel(1);
         Ok(Self {
             address: listener.local_addr()?,
             listener,
             secret: randomness.uuid().simple().to_string(),
+            way_in,
+            returned: Mutex::new(returned),
+            places: Arc::new(Semaphore::new(MOST_CONNECTIONS)),
         })
     }
 
@@ -62,8 +70,7 @@ impl Loopback {
     /// Waits for the browser: what stands in the address behind the `?`. Whatever else comes is answered, and does not
     /// count.
     pub(super) async fn wait(&self) -> io::Result<String> {
-        let (sender, mut returned) = mpsc::channel(1);
-        let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+        let mut returned = self.returned.lock().await;
         loop {
             tokio::select! {
                 biased;
@@ -71,10 +78,10 @@ impl Loopback {
                 accepted = self.listener.accept() => {
                     let (stream, _) = accepted?;
                     // Who comes when all places are taken is turned away.
-                    if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
-                        let (sender, gate) = (sender.clone(), self.gate());
+                    if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+                        let (way_in, gate) = (self.way_in.clone(), self.gate());
                         tokio::spawn(async move {
-                            serve(stream, gate, sender).await;
+                            serve(stream, gate, way_in).await;
                             drop(place);
                         });
                     }
@@ -121,8 +128,8 @@ impl Gate {
 }
 
 /// Answers one request. The return is told on once the browser has its answer.
-async fn serve(stream: TcpStream, gate: Gate, sender: mpsc::Sender<String>) {
-    let (came, mut come) = mpsc::channel(1);
+async fn serve(stream: TcpStream, gate: Gate, way_in: mpsc::Sender<String>) {
+    let brought = OnceLock::new();
     let service = service_fn(|request: Request<Incoming>| {
         let host = request
             .headers()
@@ -130,8 +137,9 @@ async fn serve(stream: TcpStream, gate: Gate, sender: mpsc::Sender<String>) {
             .and_then(|host| host.to_str().ok());
         let met = gate.judge(request.method(), host, request.uri().path());
         if met == Met::Returned {
-            // The first one counts.
-            let _ = came.try_send(request.uri().query().unwrap_or_default().to_owned());
+            let query = request.uri().query().unwrap_or_default();
+            // A connection brings one request.
+            let _ = brought.set(query.to_owned());
         }
         async move { Ok::<_, Infallible>(answer(met)) }
     });
@@ -141,8 +149,9 @@ async fn serve(stream: TcpStream, gate: Gate, sender: mpsc::Sender<String>) {
         .serve_connection(TokioIo::new(stream), service);
     // Who is cut off, or cuts us off, has had or has wanted no answer.
     let _ = timeout(MOST_TIME, connection).await;
-    if let Ok(returned) = come.try_recv() {
-        let _ = sender.try_send(returned);
+    if let Some(query) = brought.into_inner() {
+        // One return waits at most.
+        let _ = way_in.try_send(query);
     }
 }
 

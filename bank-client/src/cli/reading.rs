@@ -59,7 +59,7 @@ where
             Ok(accounts) => {
                 for account in accounts {
                     let bank = answer.member.to_string();
-                    printer.print(AccountRow { bank, account })?;
+                    printer.print(&AccountRow { bank, account })?;
                 }
             }
             Err(error) => asked.failed(&answer.member, &error).await,
@@ -138,7 +138,7 @@ fn print_balances(
     course: &str,
 ) -> Result<(), Failure> {
     for (number, balance) in balances.into_iter().enumerate() {
-        printer.print(BalanceRow {
+        printer.print(&BalanceRow {
             bank: bank.to_owned(),
             account: account.to_owned(),
             balance,
@@ -211,7 +211,7 @@ where
             transaction,
         };
         let printer = &mut self.printer;
-        self.progress.aside(|| printer.print(row))
+        self.progress.aside(|| printer.print(&row))
     }
 
     fn finish(self) -> Result<(), Failure> {

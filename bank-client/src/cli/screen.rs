@@ -1,6 +1,6 @@
 //! What is printed, and how: for people, or for programs.
 
-use std::fmt::Display;
+use std::fmt::{Display, Write as _};
 use std::io::{self, IsTerminal as _, StdoutLock, Write};
 
 use anstream::AutoStream;
@@ -117,7 +117,8 @@ fn plain_json(json: &str) -> String {
     json.chars()
         .fold(String::with_capacity(json.len()), |mut plain, character| {
             if is_obeyed(character) && character != '\n' {
-                plain.push_str(&format!("\\u{:04x}", u32::from(character)));
+                // Writing to a text does not fail.
+                let _ = write!(plain, "\\u{:04x}", u32::from(character));
             } else {
                 plain.push(character);
             }
@@ -174,7 +175,7 @@ impl Screen {
     pub(super) fn list<L: Listed>(self, items: impl IntoIterator<Item = L>) -> Result<(), Failure> {
         let mut printer = self.printer();
         for item in items {
-            printer.print(item)?;
+            printer.print(&item)?;
         }
         printer.finish()
     }
@@ -316,10 +317,10 @@ pub(super) struct Printer<L> {
 const ROWS: usize = 200;
 
 impl<L: Listed> Printer<L> {
-    pub(super) fn print(&mut self, item: L) -> Result<(), Failure> {
+    pub(super) fn print(&mut self, item: &L) -> Result<(), Failure> {
         match self.screen.format {
             Format::Json => {
-                let json = plain_json(&serde_json::to_string(&item).map_err(not_json)?);
+                let json = plain_json(&serde_json::to_string(item).map_err(not_json)?);
                 let before = if self.printed == 0 { "[\n" } else { ",\n" };
                 write!(self.out, "{before}{json}")?;
             }

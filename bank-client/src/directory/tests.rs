@@ -154,6 +154,7 @@ fn fault(
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn faults_in_toml_are_told_with_line_and_column() {
     let fault = |from, to| {
         fault(
