@@ -12,10 +12,12 @@ pub(super) fn sparkline(figures: &[Decimal], room: usize) -> String {
     let (Some(least), Some(greatest)) = (figures.iter().min(), figures.iter().max()) else {
         return String::new();
     };
-    let span = greatest - least;
+    let span = greatest.saturating_sub(*least);
     let each = figures.len().div_ceil(room.max(1));
     let shown = figures.rchunks(each).rev().filter_map(|some| some.last());
-    shown.map(|figure| block(*figure - least, span)).collect()
+    shown
+        .map(|figure| block(figure.saturating_sub(*least), span))
+        .collect()
 }
 
 fn block(above: Decimal, span: Decimal) -> char {
