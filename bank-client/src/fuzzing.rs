@@ -167,9 +167,11 @@ fn reads_back<T: DeserializeOwned + Serialize + PartialEq + Debug>(body: &[u8]) 
     assert_eq!(whole, shape(&[half, rest]));
     match whole.decode::<T>(body) {
         Ok(value) => {
-            let elements = serde_json::from_slice(body).map(|json| elements(&json));
-            // A name that is there twice counts twice, and is one in the value.
-            assert!(elements.is_ok_and(|elements| elements <= whole.elements()));
+            // Numbers beyond all bounds can be skipped, and are in no value.
+            if let Ok(json) = serde_json::from_slice(body) {
+                // A name that is there twice counts twice, and is one in the value.
+                assert!(elements(&json) <= whole.elements());
+            }
             let again = serde_json::to_vec(&value).map(|written| decode::<T>(&written));
             assert!(
                 again.is_ok_and(|again| again.as_ref() == Ok(&value)),

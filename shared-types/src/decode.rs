@@ -75,7 +75,12 @@ impl Shape {
                 reason: format!("nested deeper than {MAX_DEPTH} levels"),
             });
         }
-        let mut deserializer = serde_json::Deserializer::from_slice(json);
+        // What is skipped would not be looked at otherwise (RFC 8259, section 8.1).
+        let text = str::from_utf8(json).map_err(|_| Malformed {
+            path: ".".to_owned(),
+            reason: "not UTF-8".to_owned(),
+        })?;
+        let mut deserializer = serde_json::Deserializer::from_str(text);
         let value =
             serde_path_to_error::deserialize(&mut deserializer).map_err(|fault| Malformed {
                 path: readable(&fault.path().to_string()),
@@ -180,6 +185,12 @@ mod tests {
                 reason: "expected a boolean at line 1 column 22".into()
             }
         );
+    }
+
+    #[test]
+    fn what_is_not_utf8_is_refused_even_where_unknown_fields_are_skipped() {
+        let fault = decode::<AccountReference>(b"{\"unknown\":\"\xea\"}").unwrap_err();
+        assert_eq!(fault.reason, "not UTF-8");
     }
 
     #[test]

@@ -128,8 +128,8 @@ impl Newcomer {
             .to_owned()
         };
         let _ = fs::remove_file(self.visited());
-        let back = self.approves(bank, &page).await;
-        let came = visit(&back).await;
+        let return_address = self.approves(bank, &page).await;
+        let came = visit(&return_address).await;
         assert!(
             came.starts_with("HTTP/1.1 200") && came.contains("You can close this window"),
             "{came}"

@@ -157,7 +157,10 @@ async fn a_consent_is_renewed_and_not_one_read_fails() {
     assert!(app.manager.due_for_renewal(7).await.unwrap().is_empty());
 
     app.banks.clock.advance(TimeDelta::days(175));
-    assert_eq!(app.manager.due_for_renewal(5).await.unwrap(), [id.clone()]);
+    assert_eq!(
+        app.manager.due_for_renewal(5).await.unwrap(),
+        std::slice::from_ref(&id)
+    );
     assert!(app.manager.due_for_renewal(4).await.unwrap().is_empty());
 
     let (reads, stop) = (
