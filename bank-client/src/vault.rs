@@ -209,7 +209,10 @@ mod tests {
         let key = Key::from_bytes([3; KEY_BYTES]);
         let vault = Vault::new(&key, "consents", Arc::new(Fixed)).unwrap();
         let sealed = vault.seal("c/1", b"secret").unwrap();
-        assert_eq!(STANDARD.encode(sealed), "BwcHBwcHBwcHBwcHc8UvsSfjVF1FwZnLi52pvKZ9bDnEUg==");
+        assert_eq!(
+            STANDARD.encode(sealed),
+            "BwcHBwcHBwcHBwcHc8UvsSfjVF1FwZnLi52pvKZ9bDnEUg=="
+        );
     }
 
     #[test]
