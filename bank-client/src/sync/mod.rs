@@ -50,6 +50,8 @@ mod reading;
 mod row;
 #[cfg(test)]
 mod tests;
+#[cfg(all(test, feature = "test-util"))]
+mod tests_with_accounts;
 mod window;
 
 use self::account::Reading;

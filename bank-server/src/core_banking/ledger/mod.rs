@@ -192,7 +192,8 @@ const ARRIVALS: &str = "SELECT date, sequence, details FROM entry \
     WHERE account = $1 AND booked = 1 AND sequence > $2 AND sequence < $3 AND date >= $4 \
     ORDER BY sequence DESC LIMIT $5";
 
-const ARRIVAL: &str = "SELECT date, sequence FROM entry WHERE account = $1 AND reference = $2 AND booked = 1 \
+/// The `+` keeps the planner from walking through all that is booked on the account, in the order that is asked for.
+const ARRIVAL: &str = "SELECT date, sequence FROM entry WHERE account = $1 AND reference = $2 AND +booked = 1 \
     ORDER BY sequence LIMIT 1";
 
 #[async_trait]
