@@ -29,7 +29,7 @@ fn patient(manners: Manners) -> Limits {
         connecting: if manners == Manners::Silent {
             Duration::from_millis(300)
         } else {
-            Duration::from_secs(60)
+            Duration::from_mins(1)
         },
         call: Duration::from_secs(90),
         answer: 1024 * 1024,
@@ -126,9 +126,9 @@ async fn of_two_hundred_banks_ten_are_dead_each_in_its_own_way() {
         match answer.outcome {
             Ok(accounts) => {
                 assert_eq!(accounts.len(), 2);
-                accounts
-                    .iter()
-                    .for_each(|account| totals.add_account(account));
+                for account in &accounts {
+                    totals.add_account(account);
+                }
                 heard.push((began.elapsed(), answer.member));
             }
             Err(error) => {
