@@ -41,6 +41,7 @@ impl Bank {
 
     async fn attempts(&self, request: Request<'_>, request_id: Uuid) -> Result<Answer, Error> {
         let any_status = request.any_status;
+        let once = is_told_once(&request.url);
         let outgoing = self.outgoing(request, request_id)?;
         let started = Instant::now();
         let mut made = 0;
@@ -59,7 +60,7 @@ impl Bank {
             };
             let kind = &failed.error.kind;
             let opened = pass.note(Some(kind));
-            let pause = if opened {
+            let pause = if opened || once {
                 None
             } else {
                 self.pause(made, kind, started.elapsed())
@@ -244,6 +245,13 @@ const WORDS: &[&str] = &[
     "v1",
     "v2",
 ];
+
+/// Whether the bank tells what is asked for once only: what is new since its last report (`deltaList`). If such an answer
+/// is lost, asking again would get another one, in which it is missing, and nobody would know.
+fn is_told_once(url: &Url) -> bool {
+    url.query_pairs()
+        .any(|(name, value)| name == "deltaList" && value == "true")
+}
 
 #[cfg(test)]
 mod tests {

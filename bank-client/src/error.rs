@@ -152,6 +152,39 @@ impl Error {
         self.kind.code()
     }
 
+    /// Whether the bank refused because of the consent: it does not know it, it has ended, or it does not cover this.
+    #[must_use]
+    pub fn is_about_consent(&self) -> bool {
+        matches!(
+            self.code(),
+            Some(
+                MessageCode::ConsentUnknown
+                    | MessageCode::ConsentInvalid
+                    | MessageCode::ConsentExpired
+            )
+        )
+    }
+
+    /// Whether one of the two refused the other's certificate: in the handshake, or the bank over HTTP, for the
+    /// certificate itself or for the roles in it.
+    #[must_use]
+    pub fn is_about_certificate(&self) -> bool {
+        matches!(
+            self.kind,
+            ErrorKind::TheyRefused { .. } | ErrorKind::WeRefused { .. }
+        ) || matches!(
+            self.code(),
+            Some(
+                MessageCode::CertificateInvalid
+                    | MessageCode::CertificateExpired
+                    | MessageCode::CertificateBlocked
+                    | MessageCode::CertificateRevoke
+                    | MessageCode::CertificateMissing
+                    | MessageCode::RoleInvalid
+            )
+        )
+    }
+
     /// How long the bank wants us to wait before we ask again, if it says so.
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
@@ -171,9 +204,15 @@ impl Error {
             ErrorKind::Refused { status: 429, .. } | ErrorKind::Status { status: 429, .. } => {
                 "wait, and ask less often"
             }
+            ErrorKind::Refused { .. } if self.is_about_certificate() => {
+                "see that your certificate is valid, in the register, and has the role for this"
+            }
+            ErrorKind::Refused { .. } if self.is_about_consent() => {
+                "see that the consent is the right one, approved, and covers this"
+            }
             ErrorKind::Refused {
                 status: 401 | 403, ..
-            } => "see that the consent is the right one, approved, and covers this",
+            } => "see in the bank's reason what it wants",
             ErrorKind::Refused { status: 500.., .. } | ErrorKind::Status { status: 500.., .. } => {
                 "try again later; name the request id to the bank if it lasts"
             }

@@ -135,8 +135,8 @@
 //!
 //! Errors tell "they refused us" from "we refused them" from a refusal with reasons from a malformed answer:
 //! see [`ErrorKind`]. Each has a line of cause ([`Error`]'s `Display`) and a line of what to do ([`Error::advice`]).
-//! To see why a bank turns us away, or we it, step by step, there is [`probe`]. Each call is a span of `tracing`, named
-//! after its operation, with the bank, the request id, the attempts and what came of it; neither account data nor
+//! To see why a bank turns us away, or we it, step by step, there is [`probe`]. Each call is a span of `tracing`, `call`,
+//! with its operation, the bank, the request id, the attempts and what came of it; neither account data nor
 //! consents are in it.
 //!
 //! Certificates end, and are replaced while calls are made: see [`rotation`]. Calls that have no method here are made
@@ -178,6 +178,8 @@ pub mod files;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 pub mod http;
+#[cfg(feature = "sqlite")]
+mod own_file;
 mod pages;
 pub mod probe;
 mod retries;

@@ -10,24 +10,34 @@ use std::time::Duration;
 use futures::stream::{BoxStream, StreamExt as _, iter, poll_fn};
 use futures::{FutureExt as _, Stream};
 use shared_types::account::AccountDetails;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Sender, channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use tracing::Instrument as _;
 
+use super::time::{Late, Time};
 use super::{Aggregator, AggregatorLimits, AtBank, FromAccount, FromBank, Member};
 use crate::accounts::AccountInformation;
 use crate::error::{Error, ErrorKind};
 
-/// The way back. It has room for so many items only; who has more waits.
-pub(super) struct Handed<T>(Sender<T>);
+/// The way back. It has room for so many items only; who has more waits, and that time is the program's.
+pub(super) struct Handed<T> {
+    room: Sender<T>,
+    time: Arc<Time>,
+}
 
 impl<T> Handed<T> {
     /// Hands an item over, once there is room.
     pub(super) async fn over(&self, item: T) {
+        let Err(TrySendError::Full(item)) = self.room.try_send(item) else {
+            return;
+        };
+        let held_up = self.time.held_up();
         // Nobody is there any more: then this task is about to be aborted.
-        let _ = self.0.send(item).await;
+        let _ = self.room.send(item).await;
+        drop(held_up);
     }
 }
 
@@ -36,7 +46,7 @@ pub(super) struct Course<M> {
     member: Member<M>,
     bank: Arc<str>,
     limits: AggregatorLimits,
-    deadline: Instant,
+    time: Arc<Time>,
     overall: Arc<Semaphore>,
     at_bank: Arc<Semaphore>,
 }
@@ -61,8 +71,13 @@ where
     async move {
         let (sender, mut receiver) = channel(within(aggregator.limits.ready));
         let mut tasks = JoinSet::new();
-        for course in Course::all(&aggregator) {
-            let task = way(course, Handed(sender.clone()));
+        let time = Arc::new(Time::starts(aggregator.limits.deadline));
+        for course in Course::all(&aggregator, &time) {
+            let handed = Handed {
+                room: sender.clone(),
+                time: Arc::clone(&time),
+            };
+            let task = way(course, handed);
             tasks.spawn(task.in_current_span());
         }
         poll_fn(move |context| match ready!(receiver.poll_recv(context)) {
@@ -91,9 +106,8 @@ fn within(limit: usize) -> usize {
 
 impl<M: AtBank> Course<M> {
     /// That of each member.
-    fn all(aggregator: &Aggregator<M>) -> Vec<Self> {
+    fn all(aggregator: &Aggregator<M>, time: &Arc<Time>) -> Vec<Self> {
         let limits = aggregator.limits;
-        let deadline = Instant::now() + limits.deadline;
         let overall = Arc::new(Semaphore::new(within(limits.at_a_time)));
         let mut banks = HashMap::new();
         let course = |member: &Member<M>| {
@@ -106,7 +120,7 @@ impl<M: AtBank> Course<M> {
                 member: member.clone(),
                 bank: Arc::clone(name),
                 limits,
-                deadline,
+                time: Arc::clone(time),
                 overall: Arc::clone(&overall),
                 at_bank: Arc::clone(at_bank),
             }
@@ -132,24 +146,26 @@ impl<M: AtBank> Course<M> {
                 _overall: overall,
             })
         };
-        match timeout_at(self.deadline, turn).await {
+        match self.time.within(None, turn).await {
             // The semaphores are never closed. A turn that comes when whoever had it was given up is of no use.
-            Ok(Some(turn)) if Instant::now() < self.deadline => Ok(turn),
+            Ok(Some(turn)) if !self.time.is_over() => Ok(turn),
             _ => Err(self.error(ErrorKind::NotAsked {
                 limit: self.limits.deadline,
             })),
         }
     }
 
-    /// Waits for the bank: for so long, and to the deadline at most.
-    async fn wait<T>(&self, most: Duration, answer: impl Future<Output = T>) -> Result<T, Error> {
-        let (until, limit) = match Instant::now().checked_add(most) {
-            Some(until) if until < self.deadline => (until, self.limits.each),
-            _ => (self.deadline, self.limits.deadline),
-        };
-        timeout_at(until, answer)
-            .await
-            .map_err(|_| self.error(ErrorKind::Timeout { limit }))
+    /// Waits for the bank: for so long as for each question, and to the deadline at most.
+    async fn wait<T>(&self, answer: impl Future<Output = T>) -> Result<T, Error> {
+        let limits = self.limits;
+        let outcome = self.time.within(Some(limits.each), answer).await;
+        outcome.map_err(|late| {
+            let limit = match late {
+                Late::Each => limits.each,
+                Late::Deadline => limits.deadline,
+            };
+            self.error(ErrorKind::Timeout { limit })
+        })
     }
 
     /// The answer to one question. The turn ends when it is dropped: once the answer is handed over.
@@ -160,7 +176,7 @@ impl<M: AtBank> Course<M> {
         let (took, outcome, turn) = match self.turn().await {
             Ok(turn) => {
                 let began = Instant::now();
-                let outcome = self.wait(self.limits.each, question).await.flatten();
+                let outcome = self.wait(question).await.flatten();
                 (began.elapsed(), outcome, Some(turn))
             }
             Err(error) => (Duration::ZERO, Err(error), None),
@@ -217,16 +233,12 @@ impl Course<AccountInformation> {
             Ok(turn) => turn,
             Err(error) => return handed.over(self.about(account, Err(error))).await,
         };
-        // Only the waiting for the bank counts, not that for room.
-        let mut left = self.limits.each;
         loop {
-            let began = Instant::now();
-            let entry = match self.wait(left, entries.next()).await {
+            let entry = match self.wait(entries.next()).await {
                 Ok(None) => return,
                 Ok(Some(entry)) => entry,
                 Err(error) => Err(error),
             };
-            left = left.saturating_sub(began.elapsed());
             let broken = entry.is_err();
             handed.over(self.about(account, entry)).await;
             if broken {

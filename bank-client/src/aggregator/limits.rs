@@ -14,11 +14,10 @@ pub struct AggregatorLimits {
     pub at_a_time: usize,
     /// Calls under way at a time at one bank, over all members that share its handle. At least 1. Default: 4.
     pub per_bank: usize,
-    /// For a question to one member, and for the transactions of one account: the time spent waiting for the bank, from
-    /// its turn on, retries included. Default: 40 s.
+    /// For a question to one member, from its turn on, retries included; of transactions, for each page. Default: 40 s.
     pub each: Duration,
-    /// For the whole round, from the first poll on. The time that the program takes over what it was handed counts.
-    /// Default: 60 s.
+    /// For the whole round, from the first poll on. The time in which an answer waits for the program to take it does not
+    /// count. Default: 60 s.
     pub deadline: Duration,
     /// Outcomes and entries that are ready before they are taken. At least 1. Default: 64.
     pub ready: usize,

@@ -26,12 +26,12 @@
 //!
 //! # What holds
 //!
-//! - Every member has its outcome, in the order of arrival. By [`AggregatorLimits::deadline`] whoever has not answered is
+//! - Every member has its outcome, in the order of arrival; of balances and transactions, every account has its items. By [`AggregatorLimits::deadline`] whoever has not answered is
 //!   given up, with a [`Timeout`](crate::ErrorKind::Timeout) of its own, or [`NotAsked`](crate::ErrorKind::NotAsked) if
 //!   its turn did not come. What arrived before is handed over all the same.
 //! - Nothing is asked before the stream is polled, and nothing goes on once it is dropped.
-//! - Answers that nobody takes do not pile up: a member whose answer waits keeps its turn, so that at most
-//!   [`AggregatorLimits::at_a_time`] answers wait, and [`AggregatorLimits::ready`] besides.
+//! - Answers that nobody takes do not pile up: a member whose answer waits keeps its turn, and an account whose entries
+//!   wait has no more of them read. While an answer waits for the program, the deadline waits as well.
 //! - Each member is asked in a task of its own, so that handshakes use all the cores that the runtime has, and a program
 //!   that takes its time over one answer does not make another bank late.
 //! - Members with the same [`Bank`](crate::Bank) (a clone of it) share its connections, and the limit for each bank.
@@ -39,6 +39,7 @@
 mod course;
 mod limits;
 mod member;
+mod time;
 mod totals;
 
 use std::future::Future;

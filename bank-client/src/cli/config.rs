@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bank_client::Bank;
+use bank_client::{Bank, Breaker, Retries};
 use bank_client::credentials::Credentials;
 use bank_client::directory::{BankEntry, BankId, Directory};
 use bank_client::revocation::Revocation;
@@ -196,8 +196,10 @@ impl Profile {
         let builder = entry
             .bank(&self.credentials)
             .map_err(|error| failure(error, "correct the bank's anchors in the directory"))?;
-        let builder = builder.revocation(self.revocation.clone());
         builder
+            .revocation(self.revocation.clone())
+            .retries(Retries::default())
+            .breaker(Breaker::default())
             .build()
             .map_err(|error| failure(error, "correct the bank's entry in the directory"))
     }

@@ -311,7 +311,14 @@ async fn back(loopback: Option<&Loopback>) -> Result<String, Failure> {
 /// The address, if it is one that a browser may be sent to: a bank can name no file and no other program of this machine.
 fn web_page(page: &str) -> Option<String> {
     let url = url::Url::parse(page).ok()?;
-    matches!(url.scheme(), "https" | "http").then(|| url.to_string())
+    let own = match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    // She types her password there: in the clear on this machine alone.
+    (url.scheme() == "https" || url.scheme() == "http" && own).then(|| url.to_string())
 }
 
 #[cfg(test)]
@@ -333,6 +340,8 @@ mod tests {
                 "https://bank-b.example/\x1b[2J",
                 Some("https://bank-b.example/%1B[2J"),
             ),
+            ("http://bank-b.example/approve", None),
+            ("http://localhost.bank-b.example/approve", None),
             ("file:///etc/passwd", None),
             ("javascript:alert(1)", None),
             ("x-apple.systempreferences:", None),

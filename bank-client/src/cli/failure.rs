@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::io;
 use std::process::ExitCode;
 
-use bank_client::{Error, ErrorKind};
+use bank_client::Error;
 
 use super::screen::plain;
 
@@ -42,13 +42,14 @@ pub(crate) struct Trouble {
 impl Exit {
     /// What an error of a bank comes to.
     fn of(error: &Error) -> Self {
-        match &error.kind {
-            ErrorKind::TheyRefused { .. } | ErrorKind::WeRefused { .. } => Self::CertificateRefused,
-            ErrorKind::Refused {
-                status: 401 | 403, ..
-            } => Self::ConsentNeeded,
-            _ if error.is_transient() => Self::Unreachable,
-            _ => Self::Failed,
+        if error.is_about_certificate() {
+            Self::CertificateRefused
+        } else if error.is_about_consent() {
+            Self::ConsentNeeded
+        } else if error.is_transient() {
+            Self::Unreachable
+        } else {
+            Self::Failed
         }
     }
 

@@ -11,6 +11,7 @@ use sqlx::sqlite::{
 use sqlx::{Row as _, SqlitePool};
 
 use super::{Kind, Record, Store, StoreError, Version, check};
+use crate::own_file::own_file;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations/store");
 
@@ -34,7 +35,7 @@ impl SqliteStore {
             path: path.display().to_string(),
             cause,
         };
-        make_file(path).map_err(|error| failed(error.into()))?;
+        own_file(path).map_err(|error| failed(error.into()))?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .journal_mode(SqliteJournalMode::Wal)
@@ -65,14 +66,6 @@ impl SqliteStore {
     pub async fn close(&self) {
         self.pool.close().await;
     }
-}
-
-fn make_file(path: &Path) -> std::io::Result<()> {
-    let mut options = std::fs::OpenOptions::new();
-    options.append(true).create(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map(|_| ())
 }
 
 impl From<sqlx::Error> for StoreError {

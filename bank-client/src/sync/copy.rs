@@ -11,6 +11,7 @@ use sqlx::{Row as _, Sqlite, Transaction};
 
 use super::row::Digester;
 use crate::environment::{Randomness as _, SystemRandomness};
+use crate::own_file::own_file;
 use crate::vault::{Vault, VaultError};
 
 /// Connections at a time. SQLite has one writer; the others read.
@@ -165,22 +166,6 @@ async fn digest_key(pool: &SqlitePool, vault: &Vault) -> Result<Vec<u8>, CopyErr
 }
 
 const DIGEST_KEY: &str = "digest key";
-
-/// Makes the file, or takes away what others may do with it.
-fn own_file(path: &Path) -> std::io::Result<()> {
-    let mut options = std::fs::OpenOptions::new();
-    options.append(true).create(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-        options.mode(0o600);
-        options
-            .open(path)?
-            .set_permissions(std::fs::Permissions::from_mode(0o600))
-    }
-    #[cfg(not(unix))]
-    options.open(path).map(|_| ())
-}
 
 /// To what an entry's seal is bound.
 pub(super) fn about_entry(account: i64, booked: bool, identity: &[u8]) -> String {

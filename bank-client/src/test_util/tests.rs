@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta};
-use futures::TryStreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use serde_json::{Value, json};
 use shared_types::consent::ConsentStatus;
 use shared_types::eidas::OrganisationId;
@@ -209,6 +209,21 @@ async fn a_repetition_carries_the_same_request_id_and_a_refusal_is_not_repeated(
     // A plain handle asks once.
     mock.once(Mood::Broken);
     assert!(fault(&mock, &mock.bank()).await.status() == Some(503));
+}
+
+/// What the bank tells once only is not asked for a second time: the second answer would lack it.
+#[tokio::test]
+async fn what_is_new_since_the_last_report_is_asked_for_once() {
+    let mock = MockBank::broken().await;
+    let bank = mock.builder().retries(quick()).build().unwrap();
+    let reading = bank.with_consent(mock.consent_id());
+    let first = async |filter: TransactionFilter| {
+        let mut entries = reading.transactions("a", &filter);
+        assert!(entries.next().await.unwrap().is_err());
+        mock.asked().await.len()
+    };
+    assert_eq!(first(TransactionFilter::after_last_report()).await, 1);
+    assert_eq!(first(TransactionFilter::after_entry("E1")).await, 1 + 3);
 }
 
 #[tokio::test]
