@@ -18,8 +18,11 @@ fn checked(error: Error) -> ErrorKind {
     error.kind
 }
 
+/// The error of a call. A call that does not end by itself is told from one that does.
 async fn accounts(bank: &Bank) -> Error {
-    bank.with_consent("c").accounts(true).await.unwrap_err()
+    let reading = bank.with_consent("c");
+    let asked = tokio::time::timeout(Duration::from_mins(2), reading.accounts(true));
+    asked.await.expect("an end").unwrap_err()
 }
 
 /// What comes of an answer, by a handle with the limits that handles have.

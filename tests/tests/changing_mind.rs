@@ -4,7 +4,7 @@
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
-use bank_client::environment::Randomness;
+use bank_client::environment::{Clock as _, Randomness};
 use bank_client::{Breaker, ErrorKind, Retries};
 use serde_json::json;
 use tests::lone_bank::{ScriptedBank, refusal, well};
@@ -162,6 +162,8 @@ async fn a_bank_that_stays_down_is_given_up_and_left_alone() {
     let Err(ErrorKind::CircuitOpen { until, .. }) = ask().await else {
         panic!("the bank was asked")
     };
+    // As long as the bank asked for, which is longer than the first pause.
+    assert_eq!(until, clock.now() + chrono::TimeDelta::seconds(20));
     clock.advance(chrono::TimeDelta::seconds(20));
     assert!(ask().await.is_ok());
 

@@ -145,16 +145,25 @@ async fn an_account_with_another_id_is_the_same_and_one_with_another_number_is_n
     assert_eq!(after.iter().map(id).collect::<Vec<_>>(), ["A2", "A1"]);
     assert_eq!((after[0].key, after[1].key), (before[1].key, before[0].key));
 
-    // An account in another currency under the same IBAN is one of its own.
-    let mut dollars = savings.clone();
-    dollars.details.resource_id = Some("A3".to_owned());
-    dollars.details.currency = "USD".parse().unwrap();
-    dollars.balances.clear();
-    dollars.booked.clear();
+    // One more under the same number, and first in the list, takes nothing from the one that is known.
+    let mut twin = savings.clone();
+    twin.details.resource_id = Some("A0".to_owned());
+    twin.balances.clear();
+    twin.booked.clear();
     let (report, _) = scene
-        .run(&[savings.clone(), current.clone(), dollars])
+        .run(&[twin.clone(), savings.clone(), current.clone()])
         .await;
     assert_eq!((report.new_accounts, report.gone_accounts), (1, 0));
+    assert_eq!(scene.accounts().await[1].key, before[1].key);
+
+    // Nor is one in another currency, under that IBAN, the one that has gone.
+    let mut dollars = twin.clone();
+    dollars.details.resource_id = Some("A3".to_owned());
+    dollars.details.currency = "USD".parse().unwrap();
+    let (report, _) = scene
+        .run(&[dollars, savings.clone(), current.clone()])
+        .await;
+    assert_eq!((report.new_accounts, report.gone_accounts), (1, 1));
 
     // Another number and another id: nothing says that it is the same. The old one stays, with all it had.
     current.details.resource_id = Some("A4".to_owned());
@@ -165,7 +174,7 @@ async fn an_account_with_another_id_is_the_same_and_one_with_another_number_is_n
     assert_eq!(report.new_entries(), 4);
     let all = scene.accounts().await;
     let of = |wanted: &str| all.iter().find(|account| id(account) == wanted).unwrap();
-    assert_eq!(all.len(), 4);
+    assert_eq!(all.len(), 5);
     assert_eq!(of("A4").first_seen, renumbered);
     assert_eq!((of("A4").gone, of("A2").gone), (None, None));
     assert_eq!(of("A1").gone, Some(renumbered));
