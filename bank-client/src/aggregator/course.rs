@@ -200,7 +200,7 @@ impl Course<AccountInformation> {
         way: impl Fn(Arc<AccountDetails>, String) -> F,
     ) {
         let under = self.handle();
-        let question = async move { under.accounts(with_balance).await };
+        let question = Box::pin(async move { under.accounts(with_balance).await });
         // The turn ends here: the accounts need turns of their own.
         let accounts = match self.answer(question).await.0.outcome {
             Ok(accounts) => accounts,

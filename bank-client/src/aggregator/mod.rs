@@ -146,7 +146,7 @@ impl<M: AtBank> Aggregator<M> {
         run(self, move |course, handed: Handed<FromBank<T>>| {
             let question = Arc::clone(&question);
             async move {
-                let (answer, _turn) = course.answer(question(course.handle())).await;
+                let (answer, _turn) = course.answer(Box::pin(question(course.handle()))).await;
                 handed.over(answer).await;
             }
         })
@@ -178,7 +178,7 @@ impl Aggregator {
                         }
                         let under = course.handle();
                         let (answer, _turn) = course
-                            .answer(async move { under.balances(&id).await })
+                            .answer(Box::pin(async move { under.balances(&id).await }))
                             .await;
                         let balances = answer.outcome.map(|answer| answer.balances);
                         handed.over(course.about(&account, balances)).await;

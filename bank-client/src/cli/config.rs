@@ -5,10 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bank_client::{Bank, Breaker, Retries};
 use bank_client::credentials::Credentials;
 use bank_client::directory::{BankEntry, BankId, Directory};
 use bank_client::revocation::Revocation;
+use bank_client::{Bank, Breaker, Retries};
 use etcetera::{AppStrategy as _, AppStrategyArgs, choose_app_strategy};
 use serde::Deserialize;
 use shared_types::iban::Iban;
