@@ -50,7 +50,8 @@ mod reading;
 mod row;
 #[cfg(test)]
 mod tests;
-#[cfg(all(test, feature = "test-util"))]
+#[cfg(test)]
+#[cfg(feature = "test-util")]
 mod tests_with_accounts;
 mod window;
 
