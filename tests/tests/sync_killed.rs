@@ -125,12 +125,12 @@ impl Scene {
                 0..3 => {
                     self.ledger
                         .book(&account, &id, day, payment(cents, &shop))
-                        .await
+                        .await;
                 }
                 3..5 => {
                     self.ledger
                         .pend(&account, &id, day, payment(cents, &shop))
-                        .await
+                        .await;
                 }
                 5..7 => {
                     if let Some(known) = pending.get(some) {
@@ -163,7 +163,7 @@ impl Scene {
     async fn run(&self, copy: &Path) -> Duration {
         let started = Instant::now();
         let mut child = self.program(copy).spawn().unwrap();
-        let ended = until(&mut child, Duration::from_secs(120)).await;
+        let ended = until(&mut child, Duration::from_mins(2)).await;
         assert!(ended.expect("it comes to an end").success());
         started.elapsed()
     }
@@ -299,45 +299,4 @@ async fn twelve_times_killed_and_equal_with_last_reports() {
 #[tokio::test(flavor = "multi_thread")]
 async fn twelve_times_killed_and_equal_with_days_alone() {
     Scene::set(None, 3).await.kill(12).await;
-}
-
-/// `cargo test -p tests --test sync_killed -- --ignored --nocapture`: the figures of docs/performance.md.
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "measures, and judges nothing"]
-async fn a_hundred_thousand_entries() {
-    let scene = Scene::set(Some("entry-reference"), 4).await;
-    let copy = scene.folder.path().join("copy");
-    std::fs::create_dir(&copy).unwrap();
-    let few = scene.measure(&copy, "the sample world").await;
-    let account = scene.accounts[0].0.as_str();
-    let other = tempfile::tempdir().unwrap();
-    scene
-        .ledger
-        .book_many(account, 100_000, scene.banks.today())
-        .await;
-    let first = scene.measure(other.path(), "100 000 entries more").await;
-    let again = scene.measure(other.path(), "nothing new").await;
-    scene.assert_equal(other.path()).await;
-    println!("{few:?} {first:?} {again:?}");
-}
-
-impl Scene {
-    /// Runs the program, and prints how long it took and how much memory it had at most.
-    async fn measure(&self, copy: &Path, what: &str) -> Duration {
-        let started = Instant::now();
-        let mut child = self.program(copy).spawn().unwrap();
-        let mut most = String::new();
-        while child.try_wait().unwrap().is_none() {
-            let status = std::fs::read_to_string(format!("/proc/{}/status", child.id()));
-            let status = status.unwrap_or_default();
-            let line = status.lines().find(|line| line.starts_with("VmHWM:"));
-            if let Some(line) = line {
-                most = line.to_owned();
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        let took = started.elapsed();
-        println!("{what}: {took:.2?}, {most}");
-        took
-    }
 }
