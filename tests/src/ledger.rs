@@ -34,25 +34,6 @@ impl Ledger {
         self.post(account, id, true, date, details).await;
     }
 
-    /// Books so many entries, spread over the last hundred days.
-    pub async fn book_many(&self, account: &str, number: u64, today: NaiveDate) {
-        sqlx::query(
-            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $2), \
-             e (i, day) AS (SELECT i, date($3, '-' || (100 - 100 * (i - 1) / $2) || ' days') FROM n) \
-             INSERT INTO entry (account, booked, date, sequence, transaction_id, reference, details) \
-             SELECT $1, 1, day, 1000000 + i, 'M' || i, 'M' || i, json_object('transactionId', 'M' || i, \
-             'entryReference', 'M' || i, 'bookingDate', day, 'creditorName', 'Shop ' || (i % 100), \
-             'transactionAmount', json_object('currency', 'EUR', 'amount', '-' || (i % 1000) || '.00'), \
-             'remittanceInformationUnstructured', 'Order ' || i || ' of a customer who buys a lot') FROM e",
-        )
-        .bind(account)
-        .bind(i64::try_from(number).unwrap())
-        .bind(today.to_string())
-        .execute(self.0.pool())
-        .await
-        .unwrap();
-    }
-
     /// An entry that is pending, entered on that day.
     pub async fn pend(&self, account: &str, id: &str, date: NaiveDate, details: Value) {
         self.post(account, id, false, date, details).await;
