@@ -14,15 +14,14 @@ pub struct Href {
     pub href: String,
 }
 
-/// Named links (schemas `_links…`). The standard leaves each set open to names of the bank's own; more than
-/// [`Links::MOST`] of them are not read.
+/// Named links (schemas `_links…`). The standard leaves each set open to names of the bank's own.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(transparent)]
 pub struct Links(BTreeMap<String, Href>);
 
 impl Links {
-    /// Links in one set, at most. The standard has names for some thirty.
+    /// Links in one set, at most: more are not read. The standard has names for some thirty.
     pub const MOST: usize = 100;
 
     /// No links yet.
