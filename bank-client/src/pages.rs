@@ -1,9 +1,9 @@
 //! Lists of transactions, page by page.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 
 use chrono::NaiveDate;
-use futures::stream::{BoxStream, StreamExt as _, try_unfold};
+use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _, iter, try_unfold};
 use reqwest::Url;
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
@@ -149,7 +149,14 @@ impl TransactionPage for CardTransactionsResponse {
     }
 }
 
-struct Reading<T> {
+/// A page of a list, as the bank cut it.
+#[derive(Debug)]
+pub(crate) struct PageOf<T> {
+    pub(crate) pending: Vec<T>,
+    pub(crate) booked: Vec<T>,
+}
+
+struct Reading {
     from: UnderConsent,
     /// The account's currency, where it is known.
     held: Option<Currency>,
@@ -157,7 +164,6 @@ struct Reading<T> {
     /// The pages that were read. A bank's links may be long, and there may be many of them: digests take the same
     /// little room each, and nobody can make up two links that share one.
     read: HashSet<[u8; 32]>,
-    ready: VecDeque<Entry<T>>,
 }
 
 /// All entries of the list that starts at `url`. A page is read when the one before it is used up.
@@ -166,23 +172,34 @@ pub(crate) fn entries<P: TransactionPage>(
     held: Option<Currency>,
     url: Url,
 ) -> BoxStream<'static, Result<Entry<P::Item>, Error>> {
+    pages::<P>(from, held, url)
+        .map_ok(|page| {
+            let pending = page.pending.into_iter().map(Entry::Pending);
+            let booked = page.booked.into_iter().map(Entry::Booked);
+            iter(pending.chain(booked).map(Ok))
+        })
+        .try_flatten()
+        .boxed()
+}
+
+/// The pages of the list that starts at `url`. One is read when it is asked for.
+pub(crate) fn pages<P: TransactionPage>(
+    from: UnderConsent,
+    held: Option<Currency>,
+    url: Url,
+) -> BoxStream<'static, Result<PageOf<P::Item>, Error>> {
     let start = Reading {
         from,
         held,
         next: Some(url),
         read: HashSet::new(),
-        ready: VecDeque::new(),
     };
     try_unfold(start, |mut reading| async move {
-        loop {
-            if let Some(entry) = reading.ready.pop_front() {
-                return Ok(Some((entry, reading)));
-            }
-            let Some(url) = reading.next.take() else {
-                return Ok(None);
-            };
-            reading.turn::<P>(url).await?;
-        }
+        let Some(url) = reading.next.take() else {
+            return Ok(None);
+        };
+        let page = reading.turn::<P>(url).await?;
+        Ok(Some((page, reading)))
     })
     .boxed()
 }
@@ -191,8 +208,8 @@ fn digest(url: &Url) -> [u8; 32] {
     Sha256::digest(url.as_str()).into()
 }
 
-impl<T> Reading<T> {
-    async fn turn<P: TransactionPage<Item = T>>(&mut self, url: Url) -> Result<(), Error> {
+impl Reading {
+    async fn turn<P: TransactionPage>(&mut self, url: Url) -> Result<PageOf<P::Item>, Error> {
         let bank = &self.from.bank;
         let limit = bank.inner.limits.pages;
         if self.read.len() >= limit {
@@ -207,50 +224,6 @@ impl<T> Reading<T> {
             .and_then(|links| links.get("next"))
             .map(|link| bank.follow(link))
             .transpose()?;
-        self.ready.extend(pending.into_iter().map(Entry::Pending));
-        self.ready.extend(booked.into_iter().map(Entry::Booked));
-        Ok(())
+        Ok(PageOf { pending, booked })
     }
-}
-
-/// A page of a list, as the bank cut it.
-#[cfg(feature = "sqlite")]
-#[derive(Debug)]
-pub(crate) struct PageOf<T> {
-    pub(crate) pending: Vec<T>,
-    pub(crate) booked: Vec<T>,
-}
-
-/// The pages of the list that starts at `url`. One is read when it is asked for.
-#[cfg(feature = "sqlite")]
-pub(crate) fn pages<P: TransactionPage>(
-    from: UnderConsent,
-    held: Option<Currency>,
-    url: Url,
-) -> BoxStream<'static, Result<PageOf<P::Item>, Error>> {
-    let start = Reading {
-        from,
-        held,
-        next: Some(url),
-        read: HashSet::new(),
-        ready: VecDeque::new(),
-    };
-    try_unfold(start, |mut reading| async move {
-        let Some(url) = reading.next.take() else {
-            return Ok(None);
-        };
-        reading.turn::<P>(url).await?;
-        let mut page = PageOf {
-            pending: Vec::new(),
-            booked: Vec::new(),
-        };
-        for entry in reading.ready.drain(..) {
-            match entry {
-                Entry::Pending(entry) => page.pending.push(entry),
-                Entry::Booked(entry) => page.booked.push(entry),
-            }
-        }
-        Ok(Some((page, reading)))
-    })
-    .boxed()
 }

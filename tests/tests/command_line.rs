@@ -16,9 +16,9 @@ const INTRODUCTION: &str = "\
 # `bank-client` from the beginning
 
 From an empty home directory to a local copy of the accounts at two banks, against a sandbox that runs with `--dir DIR`.
-This is what the program prints; a test goes this way, and fails when it prints something else
-(`WRITE_TRANSCRIPT=1 tests/run --test command_line` writes this page anew). In a terminal there are colours, and while
-banks are asked, a line for each shows how far it is.
+This is what the program prints; a test goes this way, and fails when other words come, figures and the rows of tables
+left out (`WRITE_TRANSCRIPT=1 tests/run --test command_line` writes this page anew). In a terminal there are colours, and
+while banks are asked, a line for each shows how far it is.
 ";
 
 fn transcript() -> std::path::PathBuf {

@@ -173,7 +173,7 @@ impl ConsentManager {
                 Ok(asked) => return self.asked(id, asking, asked, bank).await,
                 Err(error) => error,
             };
-            let reasons = says::reasons(&error);
+            let reasons = error.kind.label();
             if let Some(days) = fewer_days(asking.days).filter(|_| is_too_long(&error)) {
                 tracing::info!(bank = %connection.bank, connection = %id, %reasons, days, "the bank refuses so long a consent: asking for a shorter one");
                 self.shorten(id, asking, days).await?;

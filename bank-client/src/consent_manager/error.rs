@@ -18,7 +18,7 @@ pub enum ManagerError {
     /// The manager was given no handle for that bank.
     #[error("the bank {0} is not set up; give the manager a handle for it")]
     NoSuchBank(BankId),
-    /// The bank did not do its part. Nothing has changed.
+    /// The bank did not do its part. What it has answered until then is kept.
     #[error(transparent)]
     Bank(#[from] Error),
     /// The bank was asked for a consent, and it is not known whether it has heard. Following or renewing that connection

@@ -65,7 +65,8 @@ impl ConsentManager {
     }
 
     /// Reads, as a person would: if the bank refuses because of the consent, it is asked about it, and if the connection
-    /// serves, `what` is done once more, perhaps under another consent. It is one run, however often it is tried.
+    /// serves, `what` is done again, perhaps under another consent: three times in all at most. It is one run, however
+    /// often it is tried.
     pub async fn read<T, F: Future<Output = Result<T, Error>>>(
         &self,
         id: &ConnectionId,
@@ -104,7 +105,7 @@ impl ConsentManager {
     /// If the bank says that the consent has ended, its status is asked for once: a bank can be wrong for a moment. If it
     /// is valid, the connection goes on serving. If a new one was approved, it takes the place of the other.
     pub async fn note(&self, id: &ConnectionId, error: &Error) -> Result<Verdict, ManagerError> {
-        let reasons = says::reasons(error);
+        let reasons = error.kind.label();
         match says::of(error) {
             Says::Nothing => Ok(Verdict::Unrelated),
             Says::UsedUp(wait) => {
@@ -129,7 +130,7 @@ impl ConsentManager {
                     }
                     Ok(standing) => Ok(Verdict::Over(standing)),
                     Err(ManagerError::Bank(error)) => {
-                        let reasons = says::reasons(&error);
+                        let reasons = error.kind.label();
                         tracing::warn!(bank = %connection.bank, connection = %id, %reasons, "the bank cannot be asked where the consent stands; nothing is changed");
                         Ok(Verdict::Unclear)
                     }

@@ -63,7 +63,7 @@ impl ConsentManager {
                     return Err(error.into());
                 }
                 // Whether that was right, the consent's status says.
-                let reasons = says::reasons(&error);
+                let reasons = error.kind.label();
                 tracing::warn!(%bank, connection = %id, %reasons, "the bank does not take the code that was brought back");
             }
             let request_id = asking.request_id;

@@ -89,21 +89,6 @@ pub(super) const fn stands(status: ConsentStatus) -> bool {
     )
 }
 
-/// What a bank said, for the log: its codes, or what else went wrong. Texts stay out, which a bank writes as it likes.
-pub(super) fn reasons(error: &Error) -> String {
-    match &error.kind {
-        ErrorKind::Refused {
-            status, messages, ..
-        } => {
-            let codes = messages.iter().map(|message| message.code.as_str());
-            let words: Vec<&str> = codes.collect();
-            format!("{status} {}", words.join(" "))
-        }
-        ErrorKind::Status { status, .. } => status.to_string(),
-        _ => error.to_string(),
-    }
-}
-
 /// Whether the bank may have heard a request that it did not answer.
 pub(super) const fn may_have_heard(error: &Error) -> bool {
     matches!(

@@ -1,8 +1,8 @@
 //! Keeping a local copy of accounts, balances and transactions.
 //!
 //! A [`LocalCopy`] is a file; a [`Sync`] brings it up to date for one connection, which is what the program calls a consent
-//! at a bank. The first run reads everything, as far back as the bank gives it; later runs read what is new, in the way
-//! that the bank offers:
+//! at a bank. The first run reads everything of the last 730 days ([`Sync::history_days`]), or of 90 where the bank refuses
+//! so many; later runs read what is new, in the way that the bank offers:
 //!
 //! | the bank has | later runs ask for |
 //! |---|---|
