@@ -12,6 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use thirtyfour::error::{WebDriverError, WebDriverErrorInner};
 use thirtyfour::prelude::*;
 use tokio::sync::oneshot;
 
@@ -161,8 +162,16 @@ impl Chromium {
 
     /// What can be read on the page.
     pub async fn text(&self) -> String {
-        let body = self.element("the page's body", "//body").await;
-        body.text().await.unwrap()
+        let started = Instant::now();
+        loop {
+            let body = self.element("the page's body", "//body").await;
+            match body.text().await {
+                Ok(text) => return text,
+                // Between finding and reading it the browser has gone on to another page.
+                Err(error) if is_stale(&error) && started.elapsed() < PATIENCE => {}
+                Err(error) => self.fail(&error.to_string()).await,
+            }
+        }
     }
 
     /// Waits until the page has that heading.
@@ -366,6 +375,13 @@ impl Chromium {
             Err(error) => panic!("{method}: {error}"),
         }
     }
+}
+
+fn is_stale(error: &WebDriverError) -> bool {
+    matches!(
+        error.as_inner(),
+        WebDriverErrorInner::StaleElementReference(_)
+    )
 }
 
 /// Pictures are not taller than that.
