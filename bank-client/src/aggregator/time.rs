@@ -54,11 +54,7 @@ impl Time {
 
     /// An answer waits for the program.
     pub(super) fn held_up(&self) -> HeldUp<'_> {
-        let mut pause = self.pause();
-        if pause.waiting == 0 {
-            pause.since = Some(Instant::now());
-        }
-        pause.waiting += 1;
+        self.pause().begin(Instant::now());
         HeldUp(self)
     }
 
@@ -91,12 +87,8 @@ impl Time {
     }
 
     fn deadline(&self) -> Instant {
-        let pause = self.pause();
-        let ends = self.began + self.limit + pause.total;
-        match pause.since {
-            Some(since) => (ends + since.elapsed()).max(Instant::now() + LOOK_AGAIN),
-            None => ends,
-        }
+        let now = Instant::now();
+        self.pause().put_off(self.began + self.limit, now)
     }
 
     fn pause(&self) -> MutexGuard<'_, Pause> {
@@ -105,14 +97,99 @@ impl Time {
     }
 }
 
+impl Pause {
+    fn begin(&mut self, now: Instant) {
+        if self.waiting == 0 {
+            self.since = Some(now);
+        }
+        self.waiting += 1;
+    }
+
+    fn end(&mut self, now: Instant) {
+        self.waiting = self.waiting.saturating_sub(1);
+        if self.waiting == 0
+            && let Some(since) = self.since.take()
+        {
+            self.total += now - since;
+        }
+    }
+
+    /// When what ends then ends, by what is known now: while the time stands still, never now.
+    fn put_off(&self, ends: Instant, now: Instant) -> Instant {
+        let ends = ends + self.total;
+        match self.since {
+            Some(since) => (ends + (now - since)).max(now + LOOK_AGAIN),
+            None => ends,
+        }
+    }
+}
+
 impl Drop for HeldUp<'_> {
     fn drop(&mut self) {
-        let mut pause = self.0.pause();
-        pause.waiting = pause.waiting.saturating_sub(1);
-        if pause.waiting == 0
-            && let Some(since) = pause.since.take()
-        {
-            pause.total += since.elapsed();
-        }
+        self.0.pause().end(Instant::now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn while_an_answer_waits_the_time_stands_still() {
+        let began = Instant::now();
+        let ends = began + 10 * SECOND;
+        let mut pause = Pause::default();
+        assert_eq!(pause.put_off(ends, began), ends);
+        pause.begin(began + 9 * SECOND);
+        let late = began + 60 * SECOND;
+        assert!(pause.put_off(ends, late) > late);
+        pause.end(late);
+        // A second of its ten is left.
+        assert_eq!(pause.put_off(ends, late), late + SECOND);
+        assert_eq!(pause.put_off(ends, late + 2 * SECOND), late + SECOND);
+    }
+
+    #[test]
+    fn two_answers_that_wait_stop_it_once() {
+        let began = Instant::now();
+        let ends = began + 10 * SECOND;
+        let mut pause = Pause::default();
+        pause.begin(began);
+        pause.begin(began + 5 * SECOND);
+        pause.end(began + 7 * SECOND);
+        let now = began + 20 * SECOND;
+        assert!(pause.put_off(ends, now) > now);
+        pause.end(now);
+        assert_eq!(pause.put_off(ends, now), ends + 20 * SECOND);
+    }
+
+    #[test]
+    fn a_pause_that_begins_late_is_looked_at_again_and_does_not_spin() {
+        let began = Instant::now();
+        let mut pause = Pause::default();
+        pause.begin(began + 3 * SECOND);
+        let ends = began + 2 * SECOND;
+        let now = began + 3 * SECOND;
+        assert_eq!(pause.put_off(ends, now), now + LOOK_AGAIN);
+    }
+
+    #[tokio::test]
+    async fn each_question_has_its_own_time_and_the_round_has_one() {
+        let never = std::future::pending::<()>;
+        let time = Time::starts(Duration::MAX);
+        assert_eq!(
+            time.within(Some(Duration::ZERO), never()).await,
+            Err(Late::Each)
+        );
+        assert!(!time.is_over());
+        assert_eq!(time.within(None, async {}).await, Ok(()));
+        let over = Time::starts(Duration::ZERO);
+        assert!(over.is_over());
+        assert_eq!(
+            over.within(Some(Duration::MAX), never()).await,
+            Err(Late::Deadline)
+        );
     }
 }
