@@ -24,7 +24,9 @@ use std::sync::Arc;
 use bank_client::credentials::Credentials;
 use bank_client::directory::{BankId, Directory};
 use bank_client::environment::SystemRandomness;
-use bank_client::sync::{AccountReport, CopiedAccount, CopiedDetails, LocalCopy, Progress, Sync};
+use bank_client::sync::{
+    AccountReport, CopiedAccount, CopiedDetails, LocalCopy, Progress, Synchroniser,
+};
 use bank_client::vault::{Key, Vault};
 
 #[tokio::main]
@@ -46,7 +48,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     let vault = Vault::new(&key, "copy", Arc::new(SystemRandomness))?;
     let copy = LocalCopy::open(folder.join("accounts.db"), vault).await?;
 
-    let mut sync = Sync::new(&copy, bank).delta(entry.limits.delta);
+    let mut sync = Synchroniser::new(&copy, bank).delta(entry.limits.delta);
     if let Some(days) = entry.limits.history_days {
         sync = sync.history_days(days);
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bank_client::AccountInformation;
 use bank_client::aggregator::Member;
 use bank_client::directory::BankLimits;
-use bank_client::sync::{LocalCopy, Progress as Step, Report, Sync, SyncError};
+use bank_client::sync::{LocalCopy, Progress as Step, Report, SyncError, Synchroniser};
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use serde::Serialize;
 
@@ -112,7 +112,7 @@ async fn one(
     progress: Arc<Progress>,
 ) -> (String, Result<Report, SyncError>) {
     let label = member.key().to_owned();
-    let mut sync = Sync::new(&copy, label.as_str()).delta(limits.delta);
+    let mut sync = Synchroniser::new(&copy, label.as_str()).delta(limits.delta);
     if let Some(days) = limits.history_days {
         sync = sync.history_days(days);
     }

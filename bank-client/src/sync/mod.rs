@@ -1,14 +1,14 @@
 //! Keeping a local copy of accounts, balances and transactions.
 //!
-//! A [`LocalCopy`] is a file; a [`Sync`] brings it up to date for one connection, which is what the program calls a consent
-//! at a bank. The first run reads everything of the last 730 days ([`Sync::history_days`]), or of 90 where the bank refuses
+//! A [`LocalCopy`] is a file; a [`Synchroniser`] brings it up to date for one connection, which is what the program calls a consent
+//! at a bank. The first run reads everything of the last 730 days ([`Synchroniser::history_days`]), or of 90 where the bank refuses
 //! so many; later runs read what is new, in the way that the bank offers:
 //!
 //! | the bank has | later runs ask for |
 //! |---|---|
 //! | `entryReferenceFrom` | what came after the newest entry that is known |
 //! | `deltaList` alone | what came after the bank's last report |
-//! | neither, or it refuses | the last days once more ([`Sync::overlap_days`]) |
+//! | neither, or it refuses | the last days once more ([`Synchroniser::overlap_days`]) |
 //!
 //! **Nothing double.** An entry is known by its `entryReference`, else by its `transactionId`, else by all that it says of
 //! itself and its number among equals. **Nothing lost**, at whichever point the program dies: every page is one transaction
@@ -23,13 +23,13 @@
 //! ```no_run
 //! use bank_client::AccountInformation;
 //! use bank_client::directory::Delta;
-//! use bank_client::sync::{LocalCopy, Period, Sync};
+//! use bank_client::sync::{LocalCopy, Period, Synchroniser};
 //! use bank_client::vault::Vault;
 //! use futures::TryStreamExt as _;
 //!
 //! # async fn example(under: AccountInformation, vault: Vault) -> Result<(), Box<dyn std::error::Error>> {
 //! let copy = LocalCopy::open("accounts.db", vault).await?;
-//! let sync = Sync::new(&copy, "bank-b").delta(Some(Delta::EntryReference));
+//! let sync = Synchroniser::new(&copy, "bank-b").delta(Some(Delta::EntryReference));
 //! let report = sync.run(&under, |_| ()).await?;
 //! println!("{} new entries", report.new_entries());
 //! for account in copy.accounts("bank-b").await? {
@@ -50,9 +50,6 @@ mod reading;
 mod row;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-#[cfg(feature = "test-util")]
-mod tests_with_accounts;
 mod window;
 
 use self::account::Reading;
@@ -74,7 +71,7 @@ pub struct AccountKey(pub(crate) i64);
 
 /// Brings a copy up to date for one connection.
 #[derive(Debug, Clone)]
-pub struct Sync {
+pub struct Synchroniser {
     copy: LocalCopy,
     key: String,
     wishes: Wishes,
@@ -170,7 +167,7 @@ pub struct AccountReport {
     pub failure: Option<SyncError>,
 }
 
-impl Sync {
+impl Synchroniser {
     /// For the connection that the program knows by that key: the id of a bank, or of a consent's life at it.
     #[must_use]
     pub fn new(copy: &LocalCopy, key: impl Into<String>) -> Self {

@@ -7,7 +7,7 @@ use futures::TryStreamExt as _;
 use shared_types::money::{Amount, Currency};
 use tempfile::TempDir;
 
-use super::*;
+use super::super::*;
 use crate::environment::{Clock as _, ManualClock, SystemRandomness};
 use crate::error::ErrorKind;
 use crate::test_util::{MockAccount, MockBank, Mood};
@@ -48,7 +48,9 @@ impl Scene {
         let clock = Arc::<ManualClock>::clone(&self.clock);
         let bank = mock.builder().clock(clock).build().unwrap();
         let under = bank.with_consent(mock.consent_id());
-        Sync::new(&self.copy, "bank").run(&under, |_| ()).await
+        Synchroniser::new(&self.copy, "bank")
+            .run(&under, |_| ())
+            .await
     }
 
     async fn accounts(&self) -> Vec<CopiedAccount> {
