@@ -42,11 +42,16 @@ impl Bank {
     async fn attempts(&self, request: Request<'_>, request_id: Uuid) -> Result<Answer, Error> {
         let any_status = request.any_status;
         let once = is_told_once(&request.url);
+        let has_effect = request.method != reqwest::Method::GET;
         let outgoing = self.outgoing(request, request_id)?;
         let started = Instant::now();
         let mut made = 0;
+        let mut unsure = None;
         let failed = loop {
-            let pass = self.admit()?;
+            let pass = match self.admit() {
+                Ok(pass) => pass,
+                Err(error) => break error.into(),
+            };
             let (limit, told) = self.limit(started.elapsed());
             made += 1;
             let failed = match self.attempt(&outgoing, request_id, limit, told).await {
@@ -66,6 +71,9 @@ impl Bank {
                 self.pause(made, kind, started.elapsed())
             };
             let Some(pause) = pause else { break failed };
+            if has_effect && failed.error.may_have_been_heard() {
+                unsure = Some(failed.error.clone());
+            }
             info!(
                 attempt = made,
                 cause = kind.label(),
@@ -74,7 +82,7 @@ impl Bank {
             );
             sleep(pause).await;
         };
-        self.conclude(made, started, failed, any_status)
+        self.conclude(made, started, last_word(unsure, failed), any_status)
     }
 
     fn conclude(
@@ -148,6 +156,17 @@ impl Bank {
                 Err(self.error(kind))
             }
         }
+    }
+}
+
+/// What is told of several attempts: how the last one failed. But if that one did not reach the bank, or was put off, it says
+/// nothing of an earlier one, which may have had its effect: then that is told.
+fn last_word(unsure: Option<Error>, last: Failed) -> Failed {
+    match unsure {
+        Some(unsure) if !last.error.is_refusal() && !last.error.may_have_been_heard() => {
+            unsure.into()
+        }
+        _ => last,
     }
 }
 
@@ -275,5 +294,37 @@ mod tests {
             assert_eq!(template(&base, &url), expected, "{path}");
         }
         assert!(WORDS.is_sorted());
+    }
+
+    #[test]
+    fn an_attempt_that_may_have_been_heard_is_not_forgotten() {
+        let error = |kind| Error {
+            bank: "Bank B".to_owned(),
+            kind,
+        };
+        let timeout = error(ErrorKind::Timeout {
+            limit: Duration::from_secs(1),
+        });
+        let unreachable = error(ErrorKind::Unreachable {
+            cause: String::new(),
+        });
+        let status = |status| {
+            error(ErrorKind::Status {
+                status,
+                request_id: Uuid::nil(),
+                retry_after: None,
+            })
+        };
+        for (unsure, last, told) in [
+            (None, &unreachable, &unreachable),
+            (Some(&timeout), &unreachable, &timeout),
+            (Some(&timeout), &status(429), &timeout),
+            (Some(&timeout), &status(503), &status(503)),
+            // The bank knows the request by its id: what it says now is what became of it.
+            (Some(&timeout), &status(400), &status(400)),
+        ] {
+            let failed = last_word(unsure.cloned(), last.clone().into());
+            assert_eq!(&failed.error, told, "{unsure:?} {last:?}");
+        }
     }
 }

@@ -146,6 +146,35 @@ impl Error {
         }
     }
 
+    /// Whether the bank may have done what it was asked for, although the call did not succeed: no answer came, or none that
+    /// can be read, or something broke there. Only the same request under the same `X-Request-ID`, or a look at what there
+    /// is, tells.
+    #[must_use]
+    pub const fn may_have_been_heard(&self) -> bool {
+        match &self.kind {
+            ErrorKind::Timeout { .. }
+            | ErrorKind::Interrupted { .. }
+            | ErrorKind::Malformed { .. }
+            | ErrorKind::TooLarge { .. }
+            | ErrorKind::TooMany { .. }
+            | ErrorKind::Encoded { .. } => true,
+            kind => matches!(kind.status(), Some(500..)),
+        }
+    }
+
+    /// Whether the bank has heard what it was asked, and said no: that is its word, whatever became of the same request
+    /// before. To wait (`429`, and `408`) is no such word.
+    #[must_use]
+    pub const fn is_refusal(&self) -> bool {
+        matches!(self.kind.status(), Some(400..=407 | 409..=428 | 430..=499))
+    }
+
+    /// Whether the bank has no such thing at all (`404`, `405`, `501`).
+    #[must_use]
+    pub const fn is_not_offered(&self) -> bool {
+        matches!(self.kind.status(), Some(404 | 405 | 501))
+    }
+
     /// The standard's code for the reason of a refusal: the first that the bank gives.
     #[must_use]
     pub fn code(&self) -> Option<&MessageCode> {

@@ -83,6 +83,12 @@ impl Vault {
     pub fn open(&self, about: &str, sealed: &[u8]) -> Result<Vec<u8>, VaultError> {
         self.cipher.open(about, sealed)
     }
+
+    /// Chance, from the source that its nonces come from.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn chance(&self) -> [u8; 16] {
+        self.cipher.randomness.bytes()
+    }
 }
 
 impl fmt::Debug for Vault {

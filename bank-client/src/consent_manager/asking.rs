@@ -6,7 +6,6 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
-use url::Url;
 
 use super::life::{Current, Event, Life, Next};
 use super::record::{Answer, Asking, Connection, ConnectionId};
@@ -24,6 +23,15 @@ const INTENDED_FOR: TimeDelta = TimeDelta::minutes(2);
 /// How often, and how many times, another process's answer is looked for.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 const LOOKS: usize = TRIES;
+
+/// Whether the bank was asked the same before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Before {
+    /// It was not.
+    Never,
+    /// By somebody who has not seen the answer.
+    Perhaps,
+}
 
 impl ConsentManager {
     /// Connects a customer's bank: asks for a consent, and says how she approves it.
@@ -59,7 +67,7 @@ impl ConsentManager {
         if !self.save(&id, &connection, None).await? {
             return Err(ManagerError::Busy);
         }
-        let outcome = self.ask(&id).await;
+        let outcome = self.ask(&id, Before::Never).await;
         if let Err(ManagerError::Bank(_)) = &outcome {
             self.remove(&id).await?;
         }
@@ -68,8 +76,9 @@ impl ConsentManager {
 
     /// Asks for a new consent in place of the one there is, or was; that one serves until the new one is approved.
     ///
-    /// If one has been asked for and still waits, it is returned, whoever has asked: two calls do not renew twice. If it
-    /// was approved meanwhile, the next step is [`NextStep::Nothing`].
+    /// If one has been asked for and still waits, it is returned, whoever has asked: two calls do not renew twice. But if
+    /// its approval would lead the customer back to another address than `options` say, it is given up, and another asked
+    /// for. If it was approved meanwhile, the next step is [`NextStep::Nothing`].
     pub async fn renew(
         &self,
         id: &ConnectionId,
@@ -89,19 +98,26 @@ impl ConsentManager {
                     }
                     self.intend(&mut connection, psu, options).await?;
                     if self.save(id, &connection, Some(seen)).await? {
-                        return self.ask(id).await;
+                        return self.ask(id, Before::Never).await;
                     }
                 }
-                Next::Intended if self.is_abandoned(&connection) => return self.ask(id).await,
+                Next::Intended if self.is_abandoned(&connection) => {
+                    self.ask(id, Before::Perhaps).await?;
+                }
                 // Another process is asking: its answer is ours.
                 Next::Intended => tokio::time::sleep(LOOK_AGAIN).await,
                 Next::Waiting => {
                     self.look_at_next(id).await?;
                     self.give_up_dead_link(id).await?;
                     let (connection, _) = self.load(id).await?;
-                    if let Some(approval) = self.approval(id, &connection)? {
+                    let Some(approval) = self.approval(id, &connection)? else {
+                        continue;
+                    };
+                    if connection.leads_back_to(options.return_to.as_deref()) {
                         return Ok(approval);
                     }
+                    tracing::info!(bank = %connection.bank, connection = %id, "the customer would come back to where nobody waits: asking anew");
+                    self.fail_asking(id, &connection, Event::Lapsed).await?;
                 }
             }
         }
@@ -130,7 +146,7 @@ impl ConsentManager {
         for address in [&mut options.return_to, &mut options.return_to_if_refused] {
             *address = address
                 .as_deref()
-                .map(|address| with_state(address, &state));
+                .map(|address| super::record::with_state(address, &state));
         }
         connection.asking = Some(Asking {
             request_id: self.inner.randomness.uuid(),
@@ -154,8 +170,15 @@ impl ConsentManager {
         })
     }
 
-    /// Asks the bank for what is intended, perhaps not for the first time, and keeps the answer.
-    pub(super) async fn ask(&self, id: &ConnectionId) -> Result<Approval, ManagerError> {
+    /// Asks the bank for what is intended, and keeps the answer.
+    ///
+    /// What the bank may have heard is not given up before it has said a word about it: it would stand there, and could be
+    /// approved, and nobody here would know.
+    pub(super) async fn ask(
+        &self,
+        id: &ConnectionId,
+        mut before: Before,
+    ) -> Result<Approval, ManagerError> {
         loop {
             let (connection, _) = self.load(id).await?;
             let bank = &self.managed(&connection.bank)?.bank;
@@ -178,17 +201,16 @@ impl ConsentManager {
                 tracing::info!(bank = %connection.bank, connection = %id, %reasons, days, "the bank refuses so long a consent: asking for a shorter one");
                 self.shorten(id, asking, days).await?;
                 self.learn(&connection.bank, days).await;
-            } else if says::may_have_heard(&error) {
+                before = Before::Never;
+            } else if error.may_have_been_heard()
+                || before == Before::Perhaps && !error.is_refusal()
+            {
                 tracing::warn!(bank = %connection.bank, connection = %id, %reasons, "it is not known whether the bank has heard");
                 let connection = id.clone();
                 return Err(ManagerError::Unanswered { connection, error });
             } else {
                 tracing::warn!(bank = %connection.bank, connection = %id, %reasons, "the bank does not take the request for a consent");
-                let same = |now: &Connection| now.is_asking(asking.request_id);
-                self.change(id, |now| {
-                    (same(now) && now.fail(Event::NotAsked)).then_some(())
-                })
-                .await?;
+                self.fail_asking(id, &connection, Event::NotAsked).await?;
                 return Err(error.into());
             }
         }
@@ -272,7 +294,7 @@ impl ConsentManager {
     /// A link leads nowhere any more once its authorisation has failed: the consent is given up, and another asked for.
     async fn give_up_dead_link(&self, id: &ConnectionId) -> Result<(), ManagerError> {
         let (connection, _) = self.load(id).await?;
-        let Some((asking, answer)) = connection.waiting() else {
+        let Some((_, answer)) = connection.waiting() else {
             return Ok(());
         };
         let Some(authorisation) = &answer.authorisation else {
@@ -285,11 +307,22 @@ impl ConsentManager {
         if !matches!(status, Ok(shared_types::authorisation::ScaStatus::Failed)) {
             return Ok(());
         }
-        let request_id = asking.request_id;
-        self.change(id, |now| {
-            (now.is_asking(request_id) && now.fail(Event::Lapsed)).then_some(())
-        })
-        .await?;
+        self.fail_asking(id, &connection, Event::Lapsed).await
+    }
+
+    /// Nothing comes of what was asked for, as it was seen.
+    async fn fail_asking(
+        &self,
+        id: &ConnectionId,
+        seen: &Connection,
+        event: Event,
+    ) -> Result<(), ManagerError> {
+        if let Some(asking) = &seen.asking {
+            self.change(id, |now| {
+                (now.is_asking(asking.request_id) && now.fail(event)).then_some(())
+            })
+            .await?;
+        }
         Ok(())
     }
 
@@ -374,16 +407,4 @@ pub(super) async fn give_up(bank: &Bank, consent: &str) -> bool {
         Ok(()) => true,
         Err(error) => says::is_unknown(&error),
     }
-}
-
-/// The address, and what is to be brought back along with it.
-fn with_state(address: &str, state: &str) -> String {
-    // What is no address is for the bank to refuse.
-    Url::parse(address).map_or_else(
-        |_| address.to_owned(),
-        |mut url| {
-            url.query_pairs_mut().append_pair("state", state);
-            url.into()
-        },
-    )
 }

@@ -3,6 +3,7 @@
 use chrono::TimeDelta;
 use shared_types::consent::ConsentStatus;
 
+use super::asking::Before;
 use super::life::{Current, Ending, Event, Next, of_current, of_next};
 use super::record::{ConnectionId, Held};
 use super::{ConsentManager, ManagerError, Standing, says};
@@ -27,7 +28,7 @@ impl ConsentManager {
             return Ok(Standing::Leaving);
         }
         if connection.life.next == Next::Intended && self.is_abandoned(&connection) {
-            self.ask(id).await?;
+            self.ask(id, Before::Perhaps).await?;
         }
         if !self.look_at_next(id).await? {
             self.look_at_current(id).await?;

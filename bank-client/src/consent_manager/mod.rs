@@ -69,7 +69,7 @@ use crate::authorisations::NextStep;
 use crate::bank::Bank;
 use crate::directory::BankId;
 use crate::environment::{Clock, Randomness, SystemClock, SystemRandomness};
-use crate::store::{Kind, Sealed, Store, Version};
+use crate::store::{Kind, RecordError, Sealed, Store, Version};
 use crate::vault::Vault;
 
 mod asking;
@@ -201,6 +201,16 @@ pub struct ConnectionSummary {
     pub reads_left: Option<u32>,
 }
 
+/// A connection that cannot be read.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Unreadable {
+    /// Its id.
+    pub id: ConnectionId,
+    /// Why not.
+    pub error: RecordError,
+}
+
 /// What a [`ConsentManager`] is made of. [`ConsentManager::builder`] starts one.
 pub struct ManagerBuilder {
     sealed: Sealed,
@@ -294,7 +304,7 @@ impl ConsentManager {
         Ok(self.standing_of(&connection))
     }
 
-    /// All connections, in the order of their ids.
+    /// All connections that can be read, in the order of their ids.
     pub async fn connections(&self) -> Result<Vec<ConnectionSummary>, ManagerError> {
         let mut summaries = Vec::new();
         self.each(|id, connection| {
@@ -341,23 +351,44 @@ impl ConsentManager {
         Ok(held.map(|held| connection.usage.next(now, held.a_day, zone)))
     }
 
+    /// The connections that are in the store and cannot be read: sealed with another key, damaged, or written by another
+    /// version of this program. [`connections`](Self::connections) leaves them out.
+    pub async fn unreadable(&self) -> Result<Vec<Unreadable>, ManagerError> {
+        self.each(|_, _| ()).await
+    }
+
+    /// Looks at all that can be read, and says what cannot. If nothing can, that is an error: the key will be another one.
     async fn each(
         &self,
         mut look: impl FnMut(ConnectionId, Connection),
-    ) -> Result<(), ManagerError> {
+    ) -> Result<Vec<Unreadable>, ManagerError> {
         let mut after = String::new();
+        let mut unreadable = Vec::new();
+        let mut readable = 0_usize;
         loop {
             let sealed = &self.inner.sealed;
             let piece = sealed.list(Kind::Connection, &after, PIECE).await?;
             let read = piece.len();
             for (id, connection) in piece {
-                if let Ok(id) = id.parse() {
-                    look(id, connection);
+                match (id.parse(), connection) {
+                    (Ok(id), Ok(connection)) => {
+                        readable += 1;
+                        look(id, connection);
+                    }
+                    (Ok(id), Err(error)) => unreadable.push(Unreadable { id, error }),
+                    (Err(_), _) => {}
                 }
                 after = id;
             }
             if read < PIECE {
-                return Ok(());
+                break;
+            }
+        }
+        match unreadable.pop() {
+            Some(Unreadable { error, .. }) if readable == 0 => Err(error.into()),
+            last => {
+                unreadable.extend(last);
+                Ok(unreadable)
             }
         }
     }

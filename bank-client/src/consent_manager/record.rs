@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use shared_types::authorisation::ScaApproach;
 use shared_types::consent::{ConsentInformation, ConsentRequest};
 use shared_types::link::Links;
+use url::Url;
 use uuid::Uuid;
 
 use super::life::{Current, Ending, Event, Life, Next};
@@ -165,6 +166,18 @@ impl From<&StoredOptions> for ApprovalOptions {
     }
 }
 
+/// The address, and what is to be brought back along with it.
+pub(super) fn with_state(address: &str, state: &str) -> String {
+    // What is no address is for the bank to refuse.
+    Url::parse(address).map_or_else(
+        |_| address.to_owned(),
+        |mut url| {
+            url.query_pairs_mut().append_pair("state", state);
+            url.into()
+        },
+    )
+}
+
 impl Held {
     pub(super) fn of(consent: &str, information: &ConsentInformation, now: DateTime<Utc>) -> Self {
         Self {
@@ -228,8 +241,8 @@ impl Connection {
         }
         self.usage = self.usage.afresh();
         self.asking = None;
-        let old = self.held.replace(held);
-        self.to_give_up.extend(old.map(|old| old.consent));
+        let old = self.held.replace(held).map(|old| old.consent);
+        self.give_up(old);
         true
     }
 
@@ -239,8 +252,43 @@ impl Connection {
             return false;
         }
         let answer = self.asking.take().and_then(|asking| asking.answer);
-        self.to_give_up.extend(answer.map(|answer| answer.consent));
+        self.give_up(answer.map(|answer| answer.consent));
         true
+    }
+
+    /// The connection is given up, and all its consents with it. A request that was not answered is kept: what became of it
+    /// is to be asked. Says whether that is new.
+    pub(super) fn leave(&mut self) -> bool {
+        if !self.meet(Event::Left) {
+            return false;
+        }
+        let held = self.held.take().map(|held| held.consent);
+        self.give_up(held);
+        if let Some(Asking {
+            answer: Some(answer),
+            ..
+        }) = self.asking.take_if(|asking| asking.answer.is_some())
+        {
+            self.give_up(Some(answer.consent));
+        }
+        true
+    }
+
+    /// A consent serves nothing more. A bank that gives one and the same twice does not lose it to us.
+    fn give_up(&mut self, consent: Option<String>) {
+        let still = self.held.as_ref().map(|held| &held.consent);
+        let consent = consent.filter(|consent| Some(consent) != still);
+        self.to_give_up.extend(consent);
+    }
+
+    /// Whether the customer comes back to that address from the bank.
+    pub(super) fn leads_back_to(&self, address: Option<&str>) -> bool {
+        let Some((asking, _)) = self.waiting() else {
+            return true;
+        };
+        let sent = self.state.as_deref().unwrap_or_default();
+        let address = address.map(|address| with_state(address, sent));
+        asking.options.return_to == address
     }
 
     /// Where it stands at that moment. What only time changes is worked out whenever somebody looks.

@@ -5,7 +5,7 @@ use shared_types::authorisation::Secret;
 use url::form_urlencoded;
 
 use super::record::ConnectionId;
-use super::{ConsentManager, ManagerError, Standing, says};
+use super::{ConsentManager, ManagerError, Standing};
 
 /// What the customer's browser brings along.
 #[derive(Default, PartialEq, Eq)]
@@ -58,7 +58,7 @@ impl ConsentManager {
             if let Some((code, authorisation)) = code.zip(answer.authorisation.as_deref())
                 && let Err(error) = handle.confirm(&answer.consent, authorisation, code).await
             {
-                if says::may_have_heard(&error) {
+                if error.may_have_been_heard() {
                     // She can come back once more.
                     return Err(error.into());
                 }

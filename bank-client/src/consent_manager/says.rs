@@ -76,7 +76,7 @@ pub(super) fn is_unknown(error: &Error) -> bool {
                     | MessageCode::ResourceExpired
             )
         }),
-        ErrorKind::Status { status: 404, .. } => true,
+        // A 404 without the standard's code may as well come from whatever stands before the bank.
         _ => false,
     }
 }
@@ -89,21 +89,8 @@ pub(super) const fn stands(status: ConsentStatus) -> bool {
     )
 }
 
-/// Whether the bank may have heard a request that it did not answer.
-pub(super) const fn may_have_heard(error: &Error) -> bool {
-    matches!(
-        error.kind,
-        ErrorKind::Timeout { .. }
-            | ErrorKind::Interrupted { .. }
-            | ErrorKind::Refused { status: 500.., .. }
-            | ErrorKind::Status { status: 500.., .. }
-    )
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use uuid::Uuid;
 
     use super::*;
@@ -156,33 +143,9 @@ mod tests {
     fn a_consent_that_the_bank_does_not_know_is_told() {
         assert!(is_unknown(&refused(403, "CONSENT_UNKNOWN")));
         assert!(is_unknown(&refused(404, "RESOURCE_UNKNOWN")));
-        assert!(is_unknown(&bare(404)));
+        assert!(!is_unknown(&bare(404)));
         assert!(!is_unknown(&refused(401, "CERTIFICATE_INVALID")));
         assert!(!is_unknown(&refused(503, "CONSENT_UNKNOWN")));
         assert!(!is_unknown(&bare(403)));
-    }
-
-    #[test]
-    fn who_does_not_answer_may_have_heard() {
-        let timeout = ErrorKind::Timeout {
-            limit: Duration::from_secs(1),
-        };
-        let interrupted = ErrorKind::Interrupted {
-            cause: String::new(),
-        };
-        let unreachable = ErrorKind::Unreachable {
-            cause: String::new(),
-        };
-        for heard in [error(timeout), error(interrupted), bare(502)] {
-            assert!(may_have_heard(&heard), "{heard}");
-        }
-        for unheard in [
-            error(unreachable),
-            bare(404),
-            refused(400, "FORMAT_ERROR"),
-            bare(429),
-        ] {
-            assert!(!may_have_heard(&unheard), "{unheard}");
-        }
     }
 }

@@ -54,20 +54,19 @@ impl Sealed {
         Ok(Some((self.open(kind, id, &record.sealed)?, record.version)))
     }
 
+    /// So many records after that id. One that cannot be read does not hide the others.
     pub(crate) async fn list<T: DeserializeOwned>(
         &self,
         kind: Kind,
         after: &str,
         most: usize,
-    ) -> Result<Vec<(String, T)>, RecordError> {
+    ) -> Result<Vec<(String, Result<T, RecordError>)>, RecordError> {
         let found = self.store.list(kind, after, most).await?;
-        found
-            .into_iter()
-            .map(|(id, record)| {
-                let opened = self.open(kind, &id, &record.sealed)?;
-                Ok((id, opened))
-            })
-            .collect()
+        let opened = found.into_iter().map(|(id, record)| {
+            let opened = self.open(kind, &id, &record.sealed);
+            (id, opened)
+        });
+        Ok(opened.collect())
     }
 
     pub(crate) async fn put<T: Serialize + Sync>(

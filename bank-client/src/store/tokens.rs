@@ -112,7 +112,7 @@ impl Tokens {
                 if !id.starts_with(&prefix) {
                     return Ok(tokens);
                 }
-                tokens.push(token);
+                tokens.push(token?);
                 after = id;
             }
             if read < PIECE {

@@ -4,12 +4,13 @@ use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
 use shared_types::transaction::BookingStatus;
 
 use super::copy::LocalCopy;
+use super::deadline::Deadline;
 use super::plan::{Known, Lesson, Way, Wishes, instead, pending_from, plan};
 use super::row::Row;
 use super::window::{Moment, Pending, Span, Tally, Untaken, Window};
 use super::{AccountKey, AccountReport, SyncError};
 use crate::accounts::AccountInformation;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::pages::{PageOf, TransactionFilter};
 
 /// Where lists of transactions come from: a bank, or a test.
@@ -21,6 +22,9 @@ pub(super) trait Lists: Send + Sync {
         resource: &str,
         filter: &TransactionFilter,
     ) -> BoxStream<'static, Result<PageOf<Row>, Error>>;
+
+    /// That bank's error of that kind.
+    fn error(&self, kind: ErrorKind) -> Error;
 }
 
 impl Lists for AccountInformation {
@@ -44,6 +48,10 @@ impl Lists for AccountInformation {
                 .map(move |page| rows(page?, Row::payment).map_err(&unwritable))
                 .boxed()
         }
+    }
+
+    fn error(&self, kind: ErrorKind) -> Error {
+        self.bank().error(kind)
     }
 }
 
@@ -69,6 +77,7 @@ pub(super) struct Reading<'a, L> {
     pub(super) resource: &'a str,
     pub(super) wishes: Wishes,
     pub(super) moment: Moment,
+    pub(super) deadline: Deadline,
 }
 
 /// Why a walk came to no end.
@@ -92,6 +101,10 @@ impl<L: Lists> Reading<'_, L> {
         report: &mut AccountReport,
         progress: &mut (dyn FnMut(u64, u64) + Send),
     ) -> Result<(), SyncError> {
+        if self.deadline.is_over() {
+            let limit = self.deadline.limit();
+            return Err(self.lists.error(ErrorKind::NotAsked { limit }).into());
+        }
         let mut known = self.copy.known(self.account).await?;
         let today = self.moment.today;
         let mut way = plan(&known, &self.wishes, today);
@@ -137,14 +150,13 @@ impl<L: Lists> Reading<'_, L> {
         let (span, mut filter) = asked(way);
         filter.page_size = self.wishes.page_size;
         let told_once = *way == Way::AfterLastReport;
-        let mut window = Window::begin(self.copy, self.account.0, span, self.moment, told_once)
-            .await
-            .map_err(SyncError::Copy)?;
+        let mut window =
+            Window::begin(self.copy, self.account.0, span, self.moment, told_once).await?;
         let before = report.tally();
         let mut pages = self.lists.pages(self.card, self.resource, &filter);
         let mut read = 0;
-        while let Some(page) = pages
-            .try_next()
+        while let Some(page) = self
+            .next(&mut pages)
             .await
             .map_err(|error| Broken::Bank(error, read))?
         {
@@ -160,6 +172,15 @@ impl<L: Lists> Reading<'_, L> {
         let pending = self.pending(&mut window, report).await?;
         report.add(before, window.finish(pending).await?);
         Ok(())
+    }
+
+    /// The next page, if it comes in time.
+    async fn next(
+        &self,
+        pages: &mut BoxStream<'static, Result<PageOf<Row>, Error>>,
+    ) -> Result<Option<PageOf<Row>>, Error> {
+        let page = self.deadline.wait(pages.try_next()).await;
+        page.unwrap_or_else(|late| Err(self.lists.error(late)))
     }
 
     /// Asks once more for what is pending, if the walk leaves it open whether some of it has vanished.
@@ -180,7 +201,7 @@ impl<L: Lists> Reading<'_, L> {
         window.begin_pending().await?;
         let mut pages = self.lists.pages(self.card, self.resource, &filter);
         loop {
-            match pages.try_next().await {
+            match self.next(&mut pages).await {
                 Ok(Some(page)) => {
                     report.pages += 1;
                     window.take_pending(&page, from).await?;

@@ -1,19 +1,27 @@
 //! The accounts of a connection, and their balances, into the copy.
 
 use std::collections::HashSet;
+use std::future::Future;
 
 use serde::{Deserialize, Serialize};
 use shared_types::account::{AccountDetails, Balance};
 use shared_types::card_account::CardAccountDetails;
 use shared_types::link::Links;
-use sqlx::{Row as _, Sqlite, Transaction};
+use sqlx::Row as _;
 
-use super::copy::{CopyError, LocalCopy};
+use super::copy::{CopyError, LocalCopy, PIECE, Write};
+use super::deadline::Deadline;
 use super::plan::{Known, refusal};
 use super::row::digest_of;
 use super::{AccountKey, SyncError};
 use crate::accounts::AccountInformation;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
+
+/// Accounts of one kind that are taken from one connection: all of them are written at a time.
+pub(super) const MOST_ACCOUNTS: usize = 1000;
+
+/// Balances that are taken of one account: the standard has eight types.
+pub(super) const MOST_BALANCES: usize = 100;
 
 /// An account as the copy keeps it: its `resourceId`, and the details in the standard's form.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -56,10 +64,12 @@ pub(super) struct Listed {
 }
 
 /// Asks the bank for the accounts, with balances as far as the consent opens them.
-pub(super) async fn list(under: &AccountInformation) -> Listed {
+pub(super) async fn list(under: &AccountInformation, deadline: Deadline) -> Listed {
     let payment = async {
-        let accounts = match under.accounts(true).await {
-            Err(error) if may_be_the_balances(&error) => under.accounts(false).await,
+        let accounts = match in_time(under, deadline, under.accounts(true)).await {
+            Err(error) if may_be_the_balances(&error) => {
+                in_time(under, deadline, under.accounts(false)).await
+            }
             accounts => accounts,
         }?;
         named(
@@ -71,9 +81,11 @@ pub(super) async fn list(under: &AccountInformation) -> Listed {
         )
     };
     let card = async {
-        let accounts = match under.card_accounts(true).await {
+        let accounts = match in_time(under, deadline, under.card_accounts(true)).await {
             Err(error) if has_no_such_thing(&error) => Ok(Vec::new()),
-            Err(error) if may_be_the_balances(&error) => under.card_accounts(false).await,
+            Err(error) if may_be_the_balances(&error) => {
+                in_time(under, deadline, under.card_accounts(false)).await
+            }
             accounts => accounts,
         }?;
         named(
@@ -88,15 +100,28 @@ pub(super) async fn list(under: &AccountInformation) -> Listed {
         payment: payment.await,
         card: card.await,
     };
-    for given in [&mut listed.payment, &mut listed.card]
-        .into_iter()
-        .flatten()
-    {
-        for account in given {
-            account.fill_balances(under).await;
+    let accounts = [&mut listed.payment, &mut listed.card];
+    for account in accounts.into_iter().flatten().flatten() {
+        // A bank that is down now will not be well for the next account.
+        if account
+            .fill_balances(under, deadline)
+            .await
+            .is_err_and(|error| error.is_transient())
+        {
+            break;
         }
     }
     listed
+}
+
+/// An answer, if it comes before the run ends.
+async fn in_time<T>(
+    under: &AccountInformation,
+    deadline: Deadline,
+    answer: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let outcome = deadline.wait(Box::pin(answer)).await;
+    outcome.unwrap_or_else(|late| Err(under.bank().error(late)))
 }
 
 fn may_be_the_balances(error: &Error) -> bool {
@@ -113,6 +138,10 @@ fn named(
     accounts: Result<Vec<Option<Given>>, Error>,
 ) -> Result<Vec<Given>, Error> {
     let accounts: Vec<Given> = accounts?.into_iter().flatten().collect();
+    if accounts.len() > MOST_ACCOUNTS {
+        let limit = MOST_ACCOUNTS;
+        return Err(under.bank().error(ErrorKind::TooMany { limit }));
+    }
     let mut ids = HashSet::new();
     if accounts
         .iter()
@@ -170,6 +199,13 @@ fn given(
     let Some(resource) = resource else {
         return Ok(None);
     };
+    if balances
+        .as_ref()
+        .is_some_and(|all| all.len() > MOST_BALANCES)
+    {
+        let limit = MOST_BALANCES;
+        return Err(under.bank().error(ErrorKind::TooMany { limit }));
+    }
     let details = serde_json::to_value(details)
         .map_err(|fault| under.bank().malformed("accounts", fault.to_string()))?;
     Ok(Some(Given {
@@ -182,17 +218,28 @@ fn given(
 }
 
 impl Given {
-    /// A bank that gives no balances along with its list may give them one by one. That it does not is no failure.
-    async fn fill_balances(&mut self, under: &AccountInformation) {
-        if self.balances.is_none() && opens(self.links.as_ref(), "balances") {
-            let id = self.resource();
-            let read = if self.card {
-                under.card_balances(id).await.map(|answer| answer.balances)
-            } else {
-                under.balances(id).await.map(|answer| answer.balances)
-            };
-            self.balances = read.ok();
+    /// A bank that gives no balances along with its list may give them one by one. That it does not is no failure of the
+    /// run.
+    async fn fill_balances(
+        &mut self,
+        under: &AccountInformation,
+        deadline: Deadline,
+    ) -> Result<(), Error> {
+        if self.balances.is_some() || !opens(self.links.as_ref(), "balances") {
+            return Ok(());
         }
+        let id = self.resource();
+        let read = async {
+            Ok(if self.card {
+                under.card_balances(id).await?.balances
+            } else {
+                under.balances(id).await?.balances
+            })
+        };
+        let mut balances = in_time(under, deadline, read).await?;
+        balances.truncate(MOST_BALANCES);
+        self.balances = Some(balances);
+        Ok(())
     }
 }
 
@@ -214,26 +261,29 @@ impl LocalCopy {
         given: &[Given],
         now: i64,
     ) -> Result<Stored, SyncError> {
-        let mut sql = self.begin().await?;
         let mut stored = Stored::default();
+        let mut sql = self.begin().await?;
         sqlx::query("UPDATE account SET position = -1 WHERE connection = ? AND card = ?")
             .bind(connection)
             .bind(card)
             .execute(&mut *sql)
             .await?;
-        for (position, account) in given.iter().enumerate() {
-            let writing = Writing {
-                copy: self,
-                connection,
-                account,
-                now,
-                position: i64::try_from(position).unwrap_or(i64::MAX),
-            };
-            let id = writing.account(&mut sql, given, &mut stored).await?;
-            if let Some(balances) = &account.balances {
-                stored.balances_changed += writing.balances(&mut sql, id, balances).await?;
+        let mut ids: Vec<Option<i64>> = vec![None; given.len()];
+        // First those that are known by their resourceId: of what is left, each has none of those that are given, and may be
+        // known by its number.
+        for known_by in [Mark::Resource, Mark::Number] {
+            for (position, (account, id)) in given.iter().zip(&mut ids).enumerate() {
+                let writing = Writing {
+                    copy: self,
+                    connection,
+                    account,
+                    now,
+                    position: i64::try_from(position).unwrap_or(i64::MAX),
+                };
+                if id.is_none() {
+                    *id = writing.account(&mut sql, known_by, &mut stored).await?;
+                }
             }
-            stored.keys.push(AccountKey(id));
         }
         let gone = sqlx::query(
             "UPDATE account SET gone = ? WHERE connection = ? AND card = ? AND position < 0 AND gone IS NULL",
@@ -245,7 +295,31 @@ impl LocalCopy {
         .await?;
         stored.gone = gone.rows_affected();
         sql.commit().await?;
+        stored.keys = ids.into_iter().flatten().map(AccountKey).collect();
+        self.store_balances(given, &mut stored, now).await?;
         Ok(stored)
+    }
+
+    /// Writes down the balances, so many accounts at a time that others who write do not wait for long.
+    async fn store_balances(
+        &self,
+        given: &[Given],
+        stored: &mut Stored,
+        now: i64,
+    ) -> Result<(), SyncError> {
+        let all: Vec<_> = stored.keys.iter().zip(given).collect();
+        for piece in all.chunks(PIECE / MOST_BALANCES) {
+            let mut sql = self.begin().await?;
+            for (account, given) in piece {
+                if let Some(balances) = &given.balances {
+                    stored.balances_changed += self
+                        .put_balances(&mut sql, account.0, balances, now)
+                        .await?;
+                }
+            }
+            sql.commit().await?;
+        }
+        Ok(())
     }
 
     /// What decides how an account's transactions are asked for.
@@ -276,7 +350,7 @@ impl LocalCopy {
         Ok(Known {
             complete: day("complete")?,
             reference,
-            in_flight: row.try_get("in_flight")?,
+            in_flight: row.try_get::<i64, _>("in_flight")? != 0,
             refused: day("refused")?,
         })
     }
@@ -295,6 +369,15 @@ impl LocalCopy {
     }
 }
 
+/// By what an account is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    /// Its `resourceId`.
+    Resource,
+    /// Its number, where the bank has changed that.
+    Number,
+}
+
 struct Writing<'a> {
     copy: &'a LocalCopy,
     connection: &'a str,
@@ -304,12 +387,14 @@ struct Writing<'a> {
 }
 
 impl Writing<'_> {
+    /// Writes an account over the one that is known by that mark, and makes a new one if there is no other mark to know
+    /// it by.
     async fn account(
         &self,
-        sql: &mut Transaction<'static, Sqlite>,
-        given: &[Given],
+        sql: &mut Write,
+        known_by: Mark,
         stored: &mut Stored,
-    ) -> Result<i64, SyncError> {
+    ) -> Result<Option<i64>, SyncError> {
         let digester = &self.copy.digester;
         let resource = digester.of("resource", &[self.account.resource().as_bytes()]);
         let number = self
@@ -317,24 +402,20 @@ impl Writing<'_> {
             .number
             .as_ref()
             .map(|number| digester.of("number", &[number.as_bytes()]).to_vec());
-        let content = digest_of(digester, "account", &self.account.kept).map_err(unwritable)?;
-        let known = self.find(sql, &resource, number.as_deref(), given).await?;
-        let id = if let Some(id) = known {
-            id
-        } else {
-            stored.new += 1;
-            let inserted = sqlx::query(
-                    "INSERT INTO account (connection, card, resource, position, content, details, first_seen) \
-                     VALUES (?, ?, ?, 0, x'', x'', ?)",
-                )
-                .bind(self.connection)
-                .bind(self.account.card)
-                .bind(resource.as_slice())
-                .bind(self.now)
-                .execute(&mut **sql)
-                .await?;
-            inserted.last_insert_rowid()
+        let known = match (known_by, &number) {
+            (Mark::Resource, _) => self.by_resource(sql, &resource).await?,
+            (Mark::Number, Some(number)) => self.by_number(sql, number).await?,
+            (Mark::Number, None) => None,
         };
+        let id = match (known, known_by) {
+            (Some(id), _) => id,
+            (None, Mark::Resource) => return Ok(None),
+            (None, Mark::Number) => {
+                stored.new += 1;
+                self.insert(sql, &resource).await?
+            }
+        };
+        let content = digest_of(digester, "account", &self.account.kept).map_err(unwritable)?;
         let details = serde_json::to_vec(&self.account.kept).map_err(unwritable)?;
         let details = self
             .copy
@@ -353,16 +434,27 @@ impl Writing<'_> {
         .bind(id)
         .execute(&mut **sql)
         .await?;
-        Ok(id)
+        Ok(Some(id))
     }
 
-    /// The account, if it is known: by its `resourceId`, or by its number where the bank has changed that.
-    async fn find(
+    async fn insert(&self, sql: &mut Write, resource: &[u8]) -> Result<i64, SyncError> {
+        let inserted = sqlx::query(
+            "INSERT INTO account (connection, card, resource, position, content, details, first_seen) \
+             VALUES (?, ?, ?, 0, x'', x'', ?)",
+        )
+        .bind(self.connection)
+        .bind(self.account.card)
+        .bind(resource)
+        .bind(self.now)
+        .execute(&mut **sql)
+        .await?;
+        Ok(inserted.last_insert_rowid())
+    }
+
+    async fn by_resource(
         &self,
-        sql: &mut Transaction<'static, Sqlite>,
+        sql: &mut Write,
         resource: &[u8],
-        number: Option<&[u8]>,
-        given: &[Given],
     ) -> Result<Option<i64>, SyncError> {
         let found = sqlx::query(
             "SELECT id FROM account WHERE connection = ? AND card = ? AND resource = ?",
@@ -372,40 +464,32 @@ impl Writing<'_> {
         .bind(resource)
         .fetch_optional(&mut **sql)
         .await?;
-        if let Some(row) = found {
-            return Ok(Some(row.try_get("id")?));
-        }
-        let Some(number) = number else {
-            return Ok(None);
-        };
-        let alike = sqlx::query(
-            "SELECT id, resource FROM account WHERE connection = ? AND card = ? AND number = ? AND position < 0 \
-             ORDER BY id",
+        Ok(found.map(|row| row.try_get("id")).transpose()?)
+    }
+
+    /// The oldest with that number that is not among those that are given.
+    async fn by_number(&self, sql: &mut Write, number: &[u8]) -> Result<Option<i64>, SyncError> {
+        let found = sqlx::query(
+            "SELECT id FROM account WHERE connection = ? AND card = ? AND number = ? AND position < 0 \
+             ORDER BY id LIMIT 1",
         )
         .bind(self.connection)
         .bind(self.account.card)
         .bind(number)
-        .fetch_all(&mut **sql)
+        .fetch_optional(&mut **sql)
         .await?;
-        for row in alike {
-            let known: Vec<u8> = row.try_get("resource")?;
-            let digester = &self.copy.digester;
-            let still = given
-                .iter()
-                .any(|other| digester.of("resource", &[other.resource().as_bytes()])[..] == known);
-            if !still {
-                return Ok(Some(row.try_get("id")?));
-            }
-        }
-        Ok(None)
+        Ok(found.map(|row| row.try_get("id")).transpose()?)
     }
+}
 
+impl LocalCopy {
     /// Writes down balances, those that have changed as new ones; says how many these are.
-    async fn balances(
+    async fn put_balances(
         &self,
-        sql: &mut Transaction<'static, Sqlite>,
+        sql: &mut Write,
         account: i64,
         balances: &[Balance],
+        now: i64,
     ) -> Result<u64, SyncError> {
         sqlx::query("UPDATE balance SET current = 0 WHERE account = ? AND current = 1")
             .bind(account)
@@ -425,7 +509,7 @@ impl Writing<'_> {
                 balance.credit_limit_included,
                 balance.reference_date,
             );
-            let content = digest_of(&self.copy.digester, "balance", &said).map_err(unwritable)?;
+            let content = digest_of(&self.digester, "balance", &said).map_err(unwritable)?;
             let last = sqlx::query(
                 "SELECT at, content FROM balance WHERE account = ? AND slot = ? ORDER BY at DESC LIMIT 1",
             )
@@ -440,14 +524,10 @@ impl Writing<'_> {
                 _ => None,
             };
             changed += u64::from(same.is_none());
-            let at: i64 = same.unwrap_or(self.now);
+            let at: i64 = same.unwrap_or(now);
             let details = serde_json::to_vec(balance).map_err(unwritable)?;
             let about = format!("balance/{account}/{slot}/{at}");
-            let details = self
-                .copy
-                .vault
-                .seal(&about, &details)
-                .map_err(CopyError::from)?;
+            let details = self.vault.seal(&about, &details).map_err(CopyError::from)?;
             sqlx::query(
                 "INSERT INTO balance (account, slot, at, current, content, details) VALUES (?, ?, ?, 1, ?, ?) \
                  ON CONFLICT (account, slot, at) DO UPDATE SET current = 1, content = excluded.content, \

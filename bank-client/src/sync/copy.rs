@@ -1,21 +1,27 @@
 //! The file with the copy.
 
+use std::fs::{DirBuilder, File, TryLockError};
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{Row as _, Sqlite, Transaction};
+use sqlx::{Row as _, Sqlite, SqliteConnection, Transaction};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::row::Digester;
-use crate::environment::{Randomness as _, SystemRandomness};
 use crate::own_file::own_file;
 use crate::vault::{Vault, VaultError};
 
 /// Connections at a time. SQLite has one writer; the others read.
 const CONNECTIONS: u32 = 4;
+
+/// Rows that are written in one transaction: some milliseconds of work, for which whoever else writes waits.
+pub(super) const PIECE: usize = 500;
 
 /// How long a statement waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -29,6 +35,36 @@ pub struct LocalCopy {
     pub(super) pool: SqlitePool,
     pub(super) vault: Vault,
     pub(super) digester: Digester,
+    /// Whoever writes in this process comes in turn: SQLite itself lets one who writes again and again go first.
+    writers: Arc<Mutex<()>>,
+    /// One file for each connection, locked while somebody synchronises it.
+    runs: Arc<Path>,
+}
+
+/// A transaction that writes.
+pub(super) struct Write {
+    sql: Transaction<'static, Sqlite>,
+    _turn: OwnedMutexGuard<()>,
+}
+
+impl Write {
+    pub(super) async fn commit(self) -> Result<(), CopyError> {
+        Ok(self.sql.commit().await?)
+    }
+}
+
+impl Deref for Write {
+    type Target = SqliteConnection;
+
+    fn deref(&self) -> &SqliteConnection {
+        &self.sql
+    }
+}
+
+impl DerefMut for Write {
+    fn deref_mut(&mut self) -> &mut SqliteConnection {
+        &mut self.sql
+    }
 }
 
 /// Why the copy could not be opened, read or written.
@@ -55,9 +91,12 @@ pub enum CopyError {
         /// Which file.
         path: PathBuf,
     },
+    /// Another program writes, and did not come to an end within half a minute. Try again.
+    #[error("the copy is kept busy by another program; try again")]
+    Busy,
     /// A statement failed.
     #[error("the copy's database failed: {0}")]
-    Sql(#[from] sqlx::Error),
+    Sql(sqlx::Error),
     /// Something in it was not sealed, or does not open.
     #[error("the copy holds something that does not open: {0}")]
     Sealed(#[from] VaultError),
@@ -117,10 +156,14 @@ impl LocalCopy {
             }
             key => key?,
         };
+        let mut runs = path.as_os_str().to_owned();
+        runs.push(".runs");
         Ok(Self {
             pool,
             vault,
             digester: Digester::new(&key),
+            writers: Arc::default(),
+            runs: PathBuf::from(runs).into(),
         })
     }
 
@@ -139,8 +182,24 @@ impl LocalCopy {
     }
 
     /// Begins a transaction that will write. It waits for its turn now, so that it cannot fail for that later.
-    pub(super) async fn begin(&self) -> Result<Transaction<'static, Sqlite>, CopyError> {
-        Ok(self.pool.begin_with("BEGIN IMMEDIATE").await?)
+    pub(super) async fn begin(&self) -> Result<Write, CopyError> {
+        let turn = Arc::clone(&self.writers).lock_owned().await;
+        Ok(Write {
+            sql: self.pool.begin_with("BEGIN IMMEDIATE").await?,
+            _turn: turn,
+        })
+    }
+
+    /// Keeps all other runs away from a connection, in this program and in others, until it is dropped or the process
+    /// ends, in whichever way. `None`: there is another one.
+    pub(super) fn claim(&self, key: &str) -> Result<Option<File>, CopyError> {
+        let file = hex(&self.digester.of("run", &[key.as_bytes()]));
+        let path = self.runs.join(file);
+        let claimed = claim(&self.runs, &path);
+        claimed.map_err(|error| CopyError::Open {
+            path,
+            cause: error.to_string(),
+        })
     }
 }
 
@@ -152,7 +211,7 @@ impl std::fmt::Debug for LocalCopy {
 
 /// The key of the file's digests: made along with the file.
 async fn digest_key(pool: &SqlitePool, vault: &Vault) -> Result<Vec<u8>, CopyError> {
-    let fresh = [SystemRandomness.bytes(), SystemRandomness.bytes()].concat();
+    let fresh = [vault.chance(), vault.chance()].concat();
     // Of two programs that make the file at a time, one is first.
     sqlx::query("INSERT INTO copy (id, digest_key) VALUES (1, ?) ON CONFLICT (id) DO NOTHING")
         .bind(vault.seal(DIGEST_KEY, &fresh)?)
@@ -167,15 +226,46 @@ async fn digest_key(pool: &SqlitePool, vault: &Vault) -> Result<Vec<u8>, CopyErr
 
 const DIGEST_KEY: &str = "digest key";
 
+fn claim(folder: &Path, path: &Path) -> std::io::Result<Option<File>> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)?;
+    own_file(path)?;
+    let file = File::open(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+impl From<sqlx::Error> for CopyError {
+    fn from(error: sqlx::Error) -> Self {
+        // SQLITE_BUSY, with or without its extended codes.
+        let code = error.as_database_error().and_then(|error| error.code());
+        let code = code.and_then(|code| code.parse::<i32>().ok());
+        if code.is_some_and(|code| code & 0xff == 5) {
+            Self::Busy
+        } else {
+            Self::Sql(error)
+        }
+    }
+}
+
 /// To what an entry's seal is bound.
 pub(super) fn about_entry(account: i64, booked: bool, identity: &[u8]) -> String {
+    let kind = if booked { "booked" } else { "pending" };
+    format!("{kind}/{account}/{}", hex(identity))
+}
+
+fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
 
-    let kind = if booked { "booked" } else { "pending" };
-    let mut about = format!("{kind}/{account}/");
-    for byte in identity {
+    bytes.iter().fold(String::new(), |mut text, byte| {
         // Writing to a String cannot fail.
-        let _ = write!(about, "{byte:02x}");
-    }
-    about
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }

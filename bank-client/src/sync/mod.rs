@@ -42,9 +42,12 @@
 //! # }
 //! ```
 
+use std::time::Duration;
+
 mod account;
 mod accounts;
 mod copy;
+mod deadline;
 mod plan;
 mod reading;
 mod row;
@@ -55,6 +58,7 @@ mod window;
 use self::account::Reading;
 use self::accounts::{Given, Listed};
 pub use self::copy::{CopyError, LocalCopy};
+use self::deadline::Deadline;
 pub use self::plan::Way;
 use self::plan::Wishes;
 pub use self::reading::{
@@ -75,6 +79,7 @@ pub struct Synchroniser {
     copy: LocalCopy,
     key: String,
     wishes: Wishes,
+    deadline: Duration,
 }
 
 /// How far a run has come.
@@ -118,8 +123,14 @@ pub enum SyncError {
     /// The copy could not be read or written.
     #[error(transparent)]
     Copy(#[from] CopyError),
-    /// Another run for the same account began after this one.
-    #[error("another run for the same account began meanwhile, and goes on")]
+    /// Another run for the same connection is under way, in this program or in another one, and goes on. Nothing was asked.
+    #[error("another run for {key} is under way, and goes on")]
+    Busy {
+        /// By what the program knows the connection.
+        key: String,
+    },
+    /// The account was forgotten meanwhile, or another run has taken it over.
+    #[error("the account was forgotten, or taken over by another run, meanwhile")]
     Overtaken,
 }
 
@@ -180,7 +191,17 @@ impl Synchroniser {
                 overlap_days: 14,
                 page_size: None,
             },
+            deadline: Duration::from_mins(30),
         }
+    }
+
+    /// How long a run may take. What has not come by then is missing with a
+    /// [`Timeout`](crate::ErrorKind::Timeout), or with [`NotAsked`](crate::ErrorKind::NotAsked) if its turn did not come, and
+    /// the next run goes on. Default: half an hour.
+    #[must_use]
+    pub fn deadline(mut self, limit: Duration) -> Self {
+        self.deadline = limit;
+        self
     }
 
     /// How the bank tells what is new, if it does.
@@ -216,6 +237,9 @@ impl Synchroniser {
     ///
     /// It fails if there are no accounts to be had, or the copy cannot be written. What fails for one account alone is told
     /// in its [report](AccountReport::failure), and the others are read.
+    ///
+    /// Of two runs for the same connection the first one goes on, and the other fails at once ([`SyncError::Busy`]). A
+    /// process that has ended, in whichever way, keeps nobody away.
     pub async fn run(
         &self,
         under: &AccountInformation,
@@ -226,8 +250,13 @@ impl Synchroniser {
             now: now.timestamp(),
             today: now.date_naive(),
         };
+        let Some(_claim) = self.copy.claim(&self.key)? else {
+            let key = self.key.clone();
+            return Err(SyncError::Busy { key });
+        };
+        let deadline = Deadline::after(self.deadline);
         let mut report = Report::default();
-        let accounts = self.accounts(under, moment, &mut report).await?;
+        let accounts = self.accounts(under, moment, deadline, &mut report).await?;
         progress(Progress::Accounts {
             count: accounts.len(),
         });
@@ -242,6 +271,7 @@ impl Synchroniser {
                     resource: given.resource(),
                     wishes: self.wishes,
                     moment,
+                    deadline,
                 };
                 let mut page = |pages, entries| {
                     progress(Progress::Page {
@@ -270,9 +300,10 @@ impl Synchroniser {
         &self,
         under: &AccountInformation,
         moment: Moment,
+        deadline: Deadline,
         report: &mut Report,
     ) -> Result<Vec<(AccountKey, Given)>, SyncError> {
-        let Listed { payment, card } = accounts::list(under).await;
+        let Listed { payment, card } = accounts::list(under, deadline).await;
         let mut all = Vec::new();
         for (card, given) in [(false, payment), (true, card)] {
             let given = match given {

@@ -1,14 +1,15 @@
 //! A walk through an account's transactions, page by page into the copy.
 //!
-//! Each page is one transaction of the database. A walk that breaks off has changed nothing but for the better: what it
-//! brought stays, what it has not seen stays too, and the next walk starts from its beginning. Only one that was read
-//! whole removes what the bank does not give any more, and says how far the copy has come.
+//! A page is written in pieces, each a transaction of the database: whoever else writes waits for one of them, and not for
+//! the bank with the longest pages. A walk that breaks off has changed nothing but for the better: what it brought stays,
+//! what it has not seen stays too, and the next walk starts from its beginning. Only one that was read whole removes what
+//! the bank does not give any more, and says how far the copy has come.
 
 use chrono::NaiveDate;
-use sqlx::{Row as _, Sqlite, Transaction};
+use sqlx::Row as _;
 
 use super::SyncError;
-use super::copy::{CopyError, LocalCopy, about_entry};
+use super::copy::{CopyError, LocalCopy, PIECE, Write, about_entry};
 use super::row::{Digest, Row, anchor};
 use crate::pages::PageOf;
 
@@ -70,11 +71,16 @@ impl From<sqlx::Error> for SyncError {
     }
 }
 
+/// Seconds after which a request that was cut off is answered by no bank any more.
+const SETTLED: i64 = 120;
+
 pub(super) struct Window<'a> {
     copy: &'a LocalCopy,
     account: i64,
     span: Span,
     moment: Moment,
+    /// What it reads, the bank tells once.
+    told_once: bool,
     generation: i64,
     /// Whether there is anything pending that could be booked by now.
     pending: bool,
@@ -90,17 +96,20 @@ impl<'a> Window<'a> {
         span: Span,
         moment: Moment,
         told_once: bool,
-    ) -> Result<Self, CopyError> {
+    ) -> Result<Self, SyncError> {
         let mut sql = copy.begin().await?;
-        // What is told once counts as lost until it is here; no other walk than a whole one makes up for it.
+        // What is told once counts as lost until it is here; no other walk than a whole one makes up for it. Nobody asks for
+        // it while somebody else may have.
         let row = sqlx::query(
-            "UPDATE account SET generation = generation + 1, in_flight = MAX(in_flight, ?) WHERE id = ? \
-             RETURNING generation",
+            "UPDATE account SET generation = generation + 1, in_flight = CASE WHEN ?1 THEN ?2 ELSE in_flight END \
+             WHERE id = ?3 AND NOT (?1 AND in_flight <> 0) RETURNING generation",
         )
         .bind(told_once)
+        .bind(moment.now.max(1))
         .bind(account)
-        .fetch_one(&mut *sql)
-        .await?;
+        .fetch_optional(&mut *sql)
+        .await?
+        .ok_or(SyncError::Overtaken)?;
         let generation = row.try_get("generation")?;
         let pending = sqlx::query("SELECT 1 FROM entry WHERE account = ? AND booked = 0 LIMIT 1")
             .bind(account)
@@ -113,6 +122,7 @@ impl<'a> Window<'a> {
             account,
             span,
             moment,
+            told_once,
             generation,
             pending,
             anchor: None,
@@ -126,17 +136,9 @@ impl<'a> Window<'a> {
         if self.span == Span::Delta && page.booked.iter().any(nameless) {
             return Err(Untaken::Nameless);
         }
-        let mut sql = self.enter().await?;
-        let before = self.tally;
         for (booked, rows) in [(false, &page.pending), (true, &page.booked)] {
-            for row in rows {
-                if let Err(error) = self.put(&mut sql, booked, row, self.listed_from()).await {
-                    self.tally = before;
-                    return Err(error.into());
-                }
-            }
+            self.put_all(booked, rows, self.listed_from()).await?;
         }
-        sql.commit().await?;
         if self.anchor.is_none() {
             self.anchor = anchor(&page.booked).map(str::to_owned);
         }
@@ -149,12 +151,38 @@ impl<'a> Window<'a> {
         page: &PageOf<Row>,
         from: NaiveDate,
     ) -> Result<(), SyncError> {
-        let mut sql = self.enter().await?;
-        for row in &page.pending {
-            self.put(&mut sql, false, row, Some(from)).await?;
+        self.put_all(false, &page.pending, Some(from)).await
+    }
+
+    /// Writes rows, piece by piece. What counts is what is written.
+    async fn put_all(
+        &mut self,
+        booked: bool,
+        rows: &[Row],
+        listed_from: Option<NaiveDate>,
+    ) -> Result<(), SyncError> {
+        for piece in rows.chunks(PIECE) {
+            let before = self.tally;
+            let written = self.put_piece(booked, piece, listed_from).await;
+            if written.is_err() {
+                self.tally = before;
+                return written;
+            }
         }
-        sql.commit().await?;
         Ok(())
+    }
+
+    async fn put_piece(
+        &mut self,
+        booked: bool,
+        piece: &[Row],
+        listed_from: Option<NaiveDate>,
+    ) -> Result<(), SyncError> {
+        let mut sql = self.enter().await?;
+        for row in piece {
+            self.put(&mut sql, booked, row, listed_from).await?;
+        }
+        Ok(sql.commit().await?)
     }
 
     /// How many pending entries the walk has not met, and cannot say of that they are gone.
@@ -187,9 +215,10 @@ impl<'a> Window<'a> {
 
     /// Ends a walk that was read whole.
     pub(super) async fn finish(mut self, pending: Pending) -> Result<Tally, SyncError> {
+        self.tally.removed += self.remove_booked().await?;
         let mut sql = self.enter().await?;
         self.tally.matched += self.settle(&mut sql, pending).await?;
-        self.tally.removed += self.remove(&mut sql, pending).await?;
+        self.tally.removed += self.remove_pending(&mut sql, pending).await?;
         let reference = self
             .anchor
             .as_ref()
@@ -201,9 +230,13 @@ impl<'a> Window<'a> {
             .map_err(CopyError::from)?;
         let from = self.listed_from().map(|day| day.to_string());
         sqlx::query(
-            "UPDATE account SET in_flight = 0, synced = ?, complete = ?, reference = COALESCE(?, reference), \
+            "UPDATE account SET in_flight = CASE WHEN ? OR in_flight <= ? THEN 0 ELSE in_flight END, synced = ?, \
+             complete = ?, reference = COALESCE(?, reference), \
              since = CASE WHEN ? IS NULL OR since < ? THEN since ELSE ? END WHERE id = ?",
         )
+        // Somebody else's question may still be answered after this list was made.
+        .bind(self.told_once)
+        .bind(self.moment.now.saturating_sub(SETTLED))
         .bind(self.moment.now)
         .bind(self.moment.today.to_string())
         .bind(reference)
@@ -218,11 +251,7 @@ impl<'a> Window<'a> {
     }
 
     /// Pending entries that the walk has not met any more, and that are booked: the booked one is to know since when.
-    async fn settle(
-        &self,
-        sql: &mut Transaction<'_, Sqlite>,
-        pending: Pending,
-    ) -> Result<u64, CopyError> {
+    async fn settle(&self, sql: &mut Write, pending: Pending) -> Result<u64, CopyError> {
         let guesses_too = pending != Pending::Unknown;
         let matched = sqlx::query(
             "UPDATE entry SET pending_since = (SELECT MIN(p.first_seen) FROM entry p \
@@ -248,12 +277,8 @@ impl<'a> Window<'a> {
         Ok(matched.rows_affected())
     }
 
-    /// What the bank does not give any more.
-    async fn remove(
-        &self,
-        sql: &mut Transaction<'_, Sqlite>,
-        pending: Pending,
-    ) -> Result<u64, CopyError> {
+    /// Pending entries that the bank does not give any more.
+    async fn remove_pending(&self, sql: &mut Write, pending: Pending) -> Result<u64, CopyError> {
         let from = self.listed_from().map(|day| day.to_string());
         let vanished = sqlx::query(
             "DELETE FROM entry WHERE account = ? AND booked = 0 AND generation < ? \
@@ -266,24 +291,54 @@ impl<'a> Window<'a> {
         .bind(&from)
         .execute(&mut **sql)
         .await?;
-        let Some(from) = from else {
-            return Ok(vanished.rows_affected());
+        Ok(vanished.rows_affected())
+    }
+
+    /// Booked entries of the days that were listed, which the bank does not give any more. They are looked for along the
+    /// index while others write, and removed piece by piece.
+    async fn remove_booked(&self) -> Result<u64, SyncError> {
+        let Some(from) = self.listed_from() else {
+            return Ok(0);
         };
-        let removed = sqlx::query(
-            "DELETE FROM entry WHERE account = ? AND booked = 1 AND dated = 1 AND day BETWEEN ? AND ? \
-             AND generation < ?",
-        )
-        .bind(self.account)
-        .bind(from)
-        .bind(self.moment.today.to_string())
-        .bind(self.generation)
-        .execute(&mut **sql)
-        .await?;
-        Ok(vanished.rows_affected() + removed.rows_affected())
+        let (mut day, mut place, mut id) = (from.to_string(), i64::MIN, i64::MIN);
+        let mut removed = 0;
+        loop {
+            let gone = sqlx::query(
+                "SELECT id, day, place FROM entry WHERE account = ?1 AND booked = 1 AND dated = 1 \
+                 AND (day, place, id) > (?2, ?3, ?4) AND day <= ?5 AND generation < ?6 \
+                 ORDER BY day, place, id LIMIT ?7",
+            )
+            .bind(self.account)
+            .bind(&day)
+            .bind(place)
+            .bind(id)
+            .bind(self.moment.today.to_string())
+            .bind(self.generation)
+            .bind(i64::try_from(PIECE).unwrap_or(i64::MAX))
+            .fetch_all(&self.copy.pool)
+            .await?;
+            let Some(last) = gone.last() else {
+                return Ok(removed);
+            };
+            (day, place, id) = (
+                last.try_get("day")?,
+                last.try_get("place")?,
+                last.try_get("id")?,
+            );
+            let mut sql = self.enter().await?;
+            for row in &gone {
+                let deleted = sqlx::query("DELETE FROM entry WHERE id = ?")
+                    .bind(row.try_get::<i64, _>("id")?)
+                    .execute(&mut *sql)
+                    .await?;
+                removed += deleted.rows_affected();
+            }
+            sql.commit().await?;
+        }
     }
 
     /// Begins a transaction, unless a later walk has begun.
-    async fn enter(&self) -> Result<Transaction<'static, Sqlite>, SyncError> {
+    async fn enter(&self) -> Result<Write, SyncError> {
         let mut sql = self.copy.begin().await?;
         let row = sqlx::query("SELECT generation FROM account WHERE id = ?")
             .bind(self.account)
@@ -306,7 +361,7 @@ impl<'a> Window<'a> {
 
     async fn put(
         &mut self,
-        sql: &mut Transaction<'static, Sqlite>,
+        sql: &mut Write,
         booked: bool,
         row: &Row,
         listed_from: Option<NaiveDate>,
@@ -345,7 +400,7 @@ impl<'a> Window<'a> {
     /// The identity of the row. Of those without a name that are equal, the first whose number this walk has not met yet.
     async fn identity(
         &self,
-        sql: &mut Transaction<'_, Sqlite>,
+        sql: &mut Write,
         booked: bool,
         row: &Row,
     ) -> Result<Digest, CopyError> {
@@ -370,7 +425,7 @@ impl<'a> Window<'a> {
 
     async fn is_met(
         &self,
-        sql: &mut Transaction<'_, Sqlite>,
+        sql: &mut Write,
         booked: bool,
         identity: &Digest,
     ) -> Result<bool, CopyError> {
@@ -394,11 +449,7 @@ impl<'a> Window<'a> {
             .saturating_sub(number)
     }
 
-    async fn insert(
-        &self,
-        sql: &mut Transaction<'_, Sqlite>,
-        put: &Put<'_>,
-    ) -> Result<(), CopyError> {
+    async fn insert(&self, sql: &mut Write, put: &Put<'_>) -> Result<(), CopyError> {
         let inserted = sqlx::query(
             "INSERT INTO entry (account, booked, identity, content, day, dated, place, generation, first_seen, \
              listed_from, details) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -424,12 +475,7 @@ impl<'a> Window<'a> {
         }
     }
 
-    async fn change(
-        &self,
-        sql: &mut Transaction<'_, Sqlite>,
-        put: &Put<'_>,
-        id: i64,
-    ) -> Result<(), CopyError> {
+    async fn change(&self, sql: &mut Write, put: &Put<'_>, id: i64) -> Result<(), CopyError> {
         sqlx::query("UPDATE entry SET content = ?, day = ?, dated = ?, details = ? WHERE id = ?")
             .bind(put.content.as_slice())
             .bind(self.day(put.row).to_string())
@@ -449,12 +495,7 @@ impl<'a> Window<'a> {
     }
 
     /// Notes that an entry that is known was met. A pending one that is still listed has not become a booked one.
-    async fn see(
-        &self,
-        sql: &mut Transaction<'_, Sqlite>,
-        put: &Put<'_>,
-        id: i64,
-    ) -> Result<(), CopyError> {
+    async fn see(&self, sql: &mut Write, put: &Put<'_>, id: i64) -> Result<(), CopyError> {
         // Only a list of whole days tells the order within a day.
         let place = match self.span {
             Span::Period { .. } => Some(self.place()),
@@ -475,12 +516,7 @@ impl<'a> Window<'a> {
     }
 
     /// Looks for the pending entry that a booked one was, among those that this walk has not met.
-    async fn recognise(
-        &self,
-        sql: &mut Transaction<'_, Sqlite>,
-        row: &Row,
-        id: i64,
-    ) -> Result<(), CopyError> {
+    async fn recognise(&self, sql: &mut Write, row: &Row, id: i64) -> Result<(), CopyError> {
         if !self.pending {
             return Ok(());
         }
@@ -504,12 +540,7 @@ impl<'a> Window<'a> {
         Ok(())
     }
 
-    async fn write_keys(
-        &self,
-        sql: &mut Transaction<'_, Sqlite>,
-        row: &Row,
-        id: i64,
-    ) -> Result<(), CopyError> {
+    async fn write_keys(&self, sql: &mut Write, row: &Row, id: i64) -> Result<(), CopyError> {
         for (key, _) in row.keys(&self.copy.digester) {
             sqlx::query("INSERT INTO pending_key (account, key, entry) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
                 .bind(self.account)

@@ -34,7 +34,7 @@ impl Respond for Desk {
             .pop_front()
             .unwrap_or_else(|| state.mood.clone());
         let answer = match mood {
-            Mood::Slow(delay) => answer(&mut state, request).set_delay(delay),
+            Mood::Slow(delay) => answer(&mut state, request, false).set_delay(delay),
             Mood::Broken => {
                 ResponseTemplate::new(503).set_body_raw("<h1>Out of order</h1>", "text/html")
             }
@@ -43,7 +43,10 @@ impl Respond for Desk {
             Mood::ConsentExpired if request.headers.contains_key("consent-id") => {
                 refusal(401, "CONSENT_EXPIRED", "the consent is past its last day")
             }
-            Mood::Happy | Mood::ConsentExpired => answer(&mut state, request),
+            Mood::Happy | Mood::ConsentExpired => {
+                let expired = matches!(mood, Mood::ConsentExpired);
+                answer(&mut state, request, expired)
+            }
             Mood::Malformed => json_answer(200, &json!({ "unheard": ["of"] })),
         };
         match request.headers.get("x-request-id") {
@@ -53,12 +56,12 @@ impl Respond for Desk {
     }
 }
 
-fn answer(state: &mut State, request: &Request) -> ResponseTemplate {
+fn answer(state: &mut State, request: &Request, expired: bool) -> ResponseTemplate {
     let path = request.url.path().to_owned();
     let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     let method = request.method.as_str();
     match (method, segments.as_slice()) {
-        (_, ["v1", "consents", ..]) => consents(state, request, method, &segments),
+        (_, ["v1", "consents", ..]) => consents(state, request, expired, &segments),
         ("GET", ["v1", "accounts" | "card-accounts", ..]) => match turned_away(state, request) {
             Some(refusal) => refusal,
             None => read(&state.accounts, request, &segments),
@@ -70,9 +73,10 @@ fn answer(state: &mut State, request: &Request) -> ResponseTemplate {
 fn consents(
     state: &mut State,
     request: &Request,
-    method: &str,
+    expired: bool,
     segments: &[&str],
 ) -> ResponseTemplate {
+    let method = request.method.as_str();
     if let ("POST", [_, _]) = (method, segments) {
         let Ok(wanted) = request.body_json::<Value>() else {
             return refusal(400, "FORMAT_ERROR", "the body is no JSON");
@@ -95,16 +99,20 @@ fn consents(
     let Some((_, status, wanted)) = known else {
         return refusal(403, "CONSENT_UNKNOWN", "there is no such consent");
     };
+    let shown = match *status {
+        ConsentStatus::Valid if expired => ConsentStatus::Expired,
+        status => status,
+    };
     match (method, segments) {
         ("GET", [_, _, _]) => {
             let mut body = wanted.clone();
             if let Some(fields) = body.as_object_mut() {
-                fields.insert("consentStatus".to_owned(), json!(status.as_str()));
+                fields.insert("consentStatus".to_owned(), json!(shown.as_str()));
             }
             json_answer(200, &body)
         }
         ("GET", [_, _, _, "status"]) => {
-            json_answer(200, &json!({ "consentStatus": status.as_str() }))
+            json_answer(200, &json!({ "consentStatus": shown.as_str() }))
         }
         ("DELETE", [_, _, _]) => {
             *status = ConsentStatus::TerminatedByTpp;

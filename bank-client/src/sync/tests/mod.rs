@@ -182,6 +182,13 @@ impl Model {
 }
 
 impl Lists for Bank {
+    fn error(&self, kind: ErrorKind) -> Error {
+        Error {
+            bank: "Bank".to_owned(),
+            kind,
+        }
+    }
+
     fn pages(
         &self,
         _card: bool,
@@ -239,6 +246,8 @@ struct Scene {
     bank: Bank,
     account: AccountKey,
     wishes: Wishes,
+    /// For each run.
+    time: Duration,
     folder: TempDir,
 }
 
@@ -271,6 +280,7 @@ impl Scene {
                 overlap_days: 30,
                 page_size: None,
             },
+            time: Duration::MAX,
             folder,
         }
     }
@@ -288,6 +298,7 @@ impl Scene {
                 now,
                 today: day(TODAY),
             },
+            deadline: Deadline::after(self.time),
         };
         let outcome = reading.read(&mut report, &mut |_, _| ()).await;
         (report, outcome)

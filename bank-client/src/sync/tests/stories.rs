@@ -127,7 +127,9 @@ fn story(offers: Offers, events: &[Event]) {
                     model.page = *page;
                     model.cut_after = *cut_after;
                 });
-                let (_, outcome) = scene.sync_at(1).await;
+                // Sooner or later than whatever was cut off is over and done with.
+                let now = 90 * i64::try_from(number).unwrap();
+                let (_, outcome) = scene.sync_at(now).await;
                 scene.bank.with(|model| model.cut_after = None);
                 if cut_after.is_none() {
                     outcome.unwrap();

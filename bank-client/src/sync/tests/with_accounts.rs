@@ -13,25 +13,28 @@ use crate::error::ErrorKind;
 use crate::test_util::{MockAccount, MockBank, Mood};
 use crate::vault::{Key, Vault};
 
+fn vault() -> Vault {
+    let key = Key::from_bytes([1; 32]);
+    Vault::new(&key, "copy", Arc::new(SystemRandomness)).unwrap()
+}
+
 struct Scene {
     copy: LocalCopy,
     clock: Arc<ManualClock>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Scene {
     async fn set() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let key = Key::from_bytes([1; 32]);
-        let vault = Vault::new(&key, "copy", Arc::new(SystemRandomness)).unwrap();
-        let copy = LocalCopy::open(folder.path().join("copy.db"), vault)
+        let copy = LocalCopy::open(folder.path().join("copy.db"), vault())
             .await
             .unwrap();
         let start = "2026-02-01T12:00:00Z".parse().unwrap();
         Self {
             copy,
             clock: Arc::new(ManualClock::at(start)),
-            _folder: folder,
+            folder,
         }
     }
 
@@ -279,4 +282,61 @@ async fn a_list_of_accounts_that_fails_leaves_what_is_known_of_its_kind() {
     mock.turns(Mood::Broken);
     assert!(matches!(scene.run_at(&mock).await, Err(SyncError::Bank(_))));
     assert_eq!(scene.accounts().await, before);
+}
+
+#[tokio::test]
+async fn of_two_runs_for_one_connection_the_first_goes_on() {
+    let scene = Scene::set().await;
+    let mock = MockBank::happy().await;
+    let path = scene.folder.path().join("copy.db");
+    let claim = scene.copy.claim("bank").unwrap().unwrap();
+    let busy = scene.run_at(&mock).await.unwrap_err();
+    assert!(
+        matches!(&busy, SyncError::Busy { key } if key == "bank"),
+        "{busy}"
+    );
+    assert!(mock.asked().await.is_empty());
+    // As another program sees it.
+    let elsewhere = LocalCopy::open(&path, vault()).await.unwrap();
+    assert!(elsewhere.claim("bank").unwrap().is_none());
+    assert!(elsewhere.claim("another bank").unwrap().is_some());
+    drop(claim);
+    assert!(scene.run_at(&mock).await.unwrap().is_complete());
+}
+
+#[tokio::test]
+async fn more_accounts_than_can_be_kept_are_refused() {
+    let scene = Scene::set().await;
+    let accounts = |number| {
+        let account = |number: usize| {
+            let mut account = MockBank::sample_accounts().remove(1);
+            account.details.resource_id = Some(format!("a-{number}"));
+            account.details.iban = None;
+            account.booked.clear();
+            account
+        };
+        (0..number).map(account).collect()
+    };
+    let mock = MockBank::with_accounts(accounts(accounts::MOST_ACCOUNTS)).await;
+    assert_eq!(scene.run_at(&mock).await.unwrap().new_accounts, 1000);
+    let mock = MockBank::with_accounts(accounts(accounts::MOST_ACCOUNTS + 1)).await;
+    let report = scene.run_at(&mock).await.unwrap();
+    let limit = accounts::MOST_ACCOUNTS;
+    assert_eq!(report.failures[0].kind, ErrorKind::TooMany { limit });
+    assert_eq!(scene.accounts().await.len(), 1000);
+}
+
+#[tokio::test]
+async fn a_run_that_has_no_time_asks_for_nothing() {
+    let scene = Scene::set().await;
+    let mock = MockBank::happy().await;
+    let bank = mock.builder().build().unwrap();
+    let under = bank.with_consent(mock.consent_id());
+    let run = Synchroniser::new(&scene.copy, "bank").deadline(Duration::ZERO);
+    let Err(SyncError::Bank(late)) = run.run(&under, |_| ()).await else {
+        panic!("it was read")
+    };
+    let limit = Duration::ZERO;
+    assert_eq!(late.kind, ErrorKind::Timeout { limit });
+    assert_eq!(late.bank, bank.name());
 }
