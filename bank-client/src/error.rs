@@ -419,3 +419,55 @@ impl ErrorKind {
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_error_says_of_the_request() {
+        let cause = String::new;
+        let limit = Duration::from_secs(1);
+        let status = |status| ErrorKind::Status {
+            status,
+            request_id: Uuid::nil(),
+            retry_after: None,
+        };
+        let malformed = ErrorKind::Malformed {
+            path: String::new(),
+            reason: String::new(),
+        };
+        for (kind, heard, refusal, not_offered) in [
+            (ErrorKind::Timeout { limit }, true, false, false),
+            (
+                ErrorKind::Interrupted { cause: cause() },
+                true,
+                false,
+                false,
+            ),
+            (malformed, true, false, false),
+            (ErrorKind::TooLarge { limit: 1 }, true, false, false),
+            (status(500), true, false, false),
+            (status(501), true, false, true),
+            (status(503), true, false, false),
+            (
+                ErrorKind::Unreachable { cause: cause() },
+                false,
+                false,
+                false,
+            ),
+            (ErrorKind::NotAsked { limit }, false, false, false),
+            (status(400), false, true, false),
+            (status(404), false, true, true),
+            (status(405), false, true, true),
+            (status(408), false, false, false),
+            (status(429), false, false, false),
+        ] {
+            let bank = "Bank B".to_owned();
+            let error = Error { bank, kind };
+            assert_eq!(error.may_have_been_heard(), heard, "{error}");
+            assert_eq!(error.is_refusal(), refusal, "{error}");
+            assert_eq!(error.is_not_offered(), not_offered, "{error}");
+        }
+    }
+}

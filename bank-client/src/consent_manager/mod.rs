@@ -82,6 +82,9 @@ mod record;
 mod returning;
 mod says;
 mod standing;
+#[cfg(test)]
+#[cfg(feature = "test-util")]
+mod tests;
 mod usage;
 mod wish;
 

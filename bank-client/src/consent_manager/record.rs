@@ -321,3 +321,40 @@ impl Connection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(consent: &str) -> Held {
+        Held {
+            consent: consent.to_owned(),
+            last_day: NaiveDate::MAX,
+            a_day: NonZeroU32::MIN,
+            since: DateTime::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn a_bank_that_gives_the_same_consent_again_does_not_lose_it_to_us() {
+        for (given, given_up) in [("c-1", vec![]), ("c-2", vec!["c-1"])] {
+            let mut connection = Connection {
+                bank: "bank-b".parse().unwrap(),
+                customer: String::new(),
+                wish: Wish::all_accounts(),
+                begun: DateTime::UNIX_EPOCH,
+                life: Life {
+                    current: Current::Serving,
+                    next: Next::Waiting,
+                },
+                held: Some(held("c-1")),
+                asking: None,
+                state: None,
+                to_give_up: Vec::new(),
+                usage: Usage::default(),
+            };
+            assert!(connection.switch(held(given)));
+            assert_eq!(connection.to_give_up, given_up);
+        }
+    }
+}

@@ -82,7 +82,7 @@ pub(super) async fn list(under: &AccountInformation, deadline: Deadline) -> List
     };
     let card = async {
         let accounts = match in_time(under, deadline, under.card_accounts(true)).await {
-            Err(error) if has_no_such_thing(&error) => Ok(Vec::new()),
+            Err(error) if error.is_not_offered() => Ok(Vec::new()),
             Err(error) if may_be_the_balances(&error) => {
                 in_time(under, deadline, under.card_accounts(false)).await
             }
@@ -126,10 +126,6 @@ async fn in_time<T>(
 
 fn may_be_the_balances(error: &Error) -> bool {
     matches!(refusal(error), Some((400 | 401 | 403, _)))
-}
-
-fn has_no_such_thing(error: &Error) -> bool {
-    matches!(refusal(error), Some((404 | 405 | 501, _)))
 }
 
 /// Each account once, and none without an id: without one nothing can be asked of it.

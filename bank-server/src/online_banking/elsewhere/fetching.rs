@@ -61,7 +61,7 @@ async fn cards(
     let before = question.known.map_or(&[][..], |known| &known.cards);
     let accounts = match under.card_accounts(true).await {
         Ok(accounts) => accounts,
-        Err(error) if has_no_cards(&error) => Vec::new(),
+        Err(error) if error.is_not_offered() => Vec::new(),
         Err(error) => return Err(error),
     };
     let read = accounts.into_iter().take(MOST_ACCOUNTS).map(|details| {
@@ -131,20 +131,6 @@ fn filter(since: Since) -> TransactionFilter {
 /// Whether the transactions of an account may be read: an account that has links says so among them.
 fn opens_transactions(links: Option<&Links>) -> bool {
     links.is_none_or(|links| links.get("transactions").is_some())
-}
-
-/// Not every bank has card accounts at all.
-fn has_no_cards(error: &Error) -> bool {
-    matches!(
-        error.kind,
-        ErrorKind::Refused {
-            status: 404 | 405 | 501,
-            ..
-        } | ErrorKind::Status {
-            status: 404 | 405 | 501,
-            ..
-        }
-    )
 }
 
 fn is_refused(error: &Error) -> bool {
