@@ -162,6 +162,20 @@ impl Error {
         }
     }
 
+    /// Whether the bank was certainly never asked: there was no connection, or none that either side would go on with.
+    #[must_use]
+    pub const fn is_unasked(&self) -> bool {
+        matches!(
+            self.kind,
+            ErrorKind::Unreachable { .. }
+                | ErrorKind::NotAsked { .. }
+                | ErrorKind::CircuitOpen { .. }
+                | ErrorKind::Unsendable { .. }
+                | ErrorKind::TheyRefused { .. }
+                | ErrorKind::WeRefused { .. }
+        )
+    }
+
     /// Whether the bank has heard what it was asked, and said no: that is its word, whatever became of the same request
     /// before. To wait (`429`, and `408`) is no such word.
     #[must_use]
@@ -467,6 +481,8 @@ mod tests {
             let error = Error { bank, kind };
             assert_eq!(error.may_have_been_heard(), heard, "{error}");
             assert_eq!(error.is_refusal(), refusal, "{error}");
+            let unasked = !heard && error.kind.status().is_none();
+            assert_eq!(error.is_unasked(), unasked, "{error}");
             assert_eq!(error.is_not_offered(), not_offered, "{error}");
         }
     }

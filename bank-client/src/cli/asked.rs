@@ -3,14 +3,14 @@
 use std::collections::{HashMap, HashSet};
 
 use bank_client::aggregator::{Aggregator, Member};
-use bank_client::consent_manager::{Attendance, ConsentManager, ManagerError, Verdict};
+use bank_client::consent_manager::{Attendance, ConsentManager, ManagerError, Standing, Verdict};
 use bank_client::directory::BankLimits;
 use bank_client::{AccountInformation, Error};
 
 use super::arguments::{Arguments, Whom};
 use super::failure::{Exit, Failure, Trouble};
 use super::kept::{Connection, Kept, trouble};
-use super::screen::tell;
+use super::screen::{note, tell};
 use super::{by_hand, failure};
 
 /// Everybody who is asked. Members are known by their labels.
@@ -19,13 +19,14 @@ pub(super) struct Asked {
     /// What is kept, unless everything was told on the command line.
     pub(super) kept: Option<Kept>,
     connections: HashMap<String, Connection>,
+    attendance: Attendance,
     manager: Option<ConsentManager>,
     /// What went wrong.
     troubles: Vec<Exit>,
     /// Whose question failed.
     failed: HashSet<String>,
-    /// Something was read, perhaps of somebody whose question failed later.
-    pub(super) partly: bool,
+    /// Of whom something was read, perhaps before a later question failed.
+    heard: HashSet<String>,
 }
 
 impl Asked {
@@ -54,15 +55,31 @@ impl Asked {
         let manager = kept.manager(&entries)?;
         let known =
             |connection: &Connection| entries.iter().any(|entry| entry.id == connection.bank);
+        let mut unapproved = Vec::new();
         for connection in connections.into_iter().filter(known) {
             let label = connection.label();
             match manager.reading(&connection.id, attendance(whom)).await {
                 Ok(under) => found.members.push(Member::new(label.as_str(), under)),
+                Err(ManagerError::NotServing(standing))
+                    if whom.bank.is_empty() && never_served(standing) =>
+                {
+                    let error = ManagerError::NotServing(standing);
+                    unapproved.push(trouble(&label, &connection.bank, &error));
+                }
                 Err(error) => found.trouble(&trouble(&label, &connection.bank, &error)),
             }
             found.connections.insert(label, connection);
         }
         drop(entries);
+        // What nobody has approved yet is no failure of those who can be asked.
+        for trouble in &unapproved {
+            if found.members.is_empty() {
+                found.trouble(trouble);
+            } else {
+                note(format!("left out: {}; {}", trouble.cause, trouble.advice));
+            }
+        }
+        found.attendance = attendance(whom);
         found.manager = Some(manager);
         found.kept = Some(kept);
         Ok(found)
@@ -73,10 +90,11 @@ impl Asked {
             members: Vec::new(),
             kept: None,
             connections: HashMap::new(),
+            attendance: Attendance::Unattended,
             manager: None,
             troubles: Vec::new(),
             failed: HashSet::new(),
-            partly: false,
+            heard: HashSet::new(),
         }
     }
 
@@ -110,8 +128,28 @@ impl Asked {
     /// A member's question has failed: the connection learns of it, the user is told, and it counts.
     pub(super) async fn failed(&mut self, label: &str, error: &Error) {
         let trouble = self.judged(label, error).await;
+        if error.is_unasked() && !self.heard.contains(label) && !self.failed.contains(label) {
+            self.take_back(label).await;
+        }
         self.failed.insert(label.to_owned());
         self.trouble(&trouble);
+    }
+
+    /// Something of a member was read.
+    pub(super) fn heard(&mut self, label: &str) {
+        if !self.heard.contains(label) {
+            self.heard.insert(label.to_owned());
+        }
+    }
+
+    /// A run that never came to the bank does not count among the reads of the day.
+    async fn take_back(&self, label: &str) {
+        if let (Some(manager), Some(connection), Attendance::Unattended) =
+            (&self.manager, self.connections.get(label), self.attendance)
+            && let Err(error) = manager.take_back(&connection.id).await
+        {
+            note(format!("{label}: a read is counted that was none: {error}"));
+        }
     }
 
     /// Tells of a trouble, and counts it.
@@ -123,7 +161,7 @@ impl Asked {
     /// How it ends.
     pub(super) fn exit(&self) -> Exit {
         let well = self.members.len().saturating_sub(self.failed.len());
-        Exit::of_all(well + usize::from(self.partly), &self.troubles)
+        Exit::of_all(well + self.heard.len(), &self.troubles)
     }
 
     async fn judged(&self, label: &str, error: &Error) -> Trouble {
@@ -146,19 +184,24 @@ impl Asked {
 async fn meant(kept: &Kept, whom: &Whom) -> Result<Vec<Connection>, Failure> {
     let mut connections = kept.connections().await?;
     if !whom.bank.is_empty() {
+        let mut wanted = Vec::new();
         for bank in &whom.bank {
-            let connected = connections.iter().any(|known| is(known, bank));
-            if !connected {
-                let entry = kept.profile.entry(bank)?;
+            if connections.iter().any(|known| is(known, bank)) {
+                wanted.push(bank.clone());
+                continue;
+            }
+            let entry = kept.profile.find(bank)?;
+            if !connections.iter().any(|known| known.bank == entry.id) {
                 return Err(Trouble::new(
                     format!("{} is not connected", entry.name),
-                    format!("`bank-client connect {bank}`"),
+                    format!("`bank-client connect {}`", entry.id),
                 )
                 .exit(Exit::ConsentNeeded)
                 .into());
             }
+            wanted.push(entry.id.to_string());
         }
-        connections.retain(|known| whom.bank.iter().any(|bank| is(known, bank)));
+        connections.retain(|known| wanted.iter().any(|bank| is(known, bank)));
     }
     if connections.is_empty() {
         return Err(Trouble::new(
@@ -176,13 +219,21 @@ fn is(connection: &Connection, meant: &str) -> bool {
     connection.bank.as_str() == meant || connection.label() == meant
 }
 
+/// Whether nothing was ever read under it, or nothing is to be any more.
+const fn never_served(standing: Standing) -> bool {
+    matches!(
+        standing,
+        Standing::Waiting | Standing::NeverApproved(_) | Standing::Leaving
+    )
+}
+
 fn gone(connection: &Connection) -> Trouble {
     Trouble::new(
         format!(
             "{}: the bank is not in the directory any more",
             connection.label()
         ),
-        "put it back, or end the connection with `bank-client revoke`",
+        format!("put it back, or `bank-client revoke {}`", connection.id),
     )
 }
 

@@ -21,7 +21,7 @@ const ADDRESS: &str = "give --url as https://HOST:PORT";
 pub(super) fn bank(arguments: &Arguments, id: Option<&str>) -> Result<Bank, Failure> {
     if let (Some(id), None) = (id, &arguments.by_hand.url) {
         let profile = Profile::read(&arguments.place)?;
-        return profile.bank(profile.entry(id)?);
+        return profile.bank(profile.find(id)?);
     }
     let told = arguments.by_hand.complete()?;
     let mut builder = Bank::builder(

@@ -169,9 +169,13 @@ impl Profile {
     /// The banks that can be meant, the likeliest first.
     pub(super) fn search(&self, meant: &str) -> Result<Vec<&BankEntry>, Failure> {
         let close: String = meant.split_whitespace().collect::<String>().to_uppercase();
-        if let Ok(iban) = close.parse::<Iban>()
-            && iban.check_digits_hold()
-        {
+        if let Ok(iban) = close.parse::<Iban>() {
+            if !iban.check_digits_hold() {
+                return Err(failure(
+                    "the check digits of that IBAN are wrong",
+                    "see that it is typed as it stands on the card or the statement",
+                ));
+            }
             let found = self.directory.by_iban(&iban);
             return found.map(|entry| vec![entry]).map_err(|fault| {
                 failure(
@@ -277,6 +281,26 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 pub(super) fn credentials(certificate: &Path, key: &Path) -> Result<Credentials, Failure> {
+    if is_open_to_others(key) {
+        return Err(failure(
+            format!("{}: others can read the private key", key.display()),
+            format!("`chmod 600 {}`", key.display()),
+        ));
+    }
     Credentials::from_pem(&read(certificate)?, &read(key)?)
         .map_err(|error| failure(format!("{}: {error}", certificate.display()), FILES))
+}
+
+/// The owner alone writes a key, and beside the owner at most a group reads it, as where secrets are mounted. One that is not
+/// there is told of where it is read.
+#[cfg(unix)]
+fn is_open_to_others(key: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    fs::metadata(key).is_ok_and(|found| found.permissions().mode() & 0o027 != 0)
+}
+
+#[cfg(not(unix))]
+fn is_open_to_others(_: &Path) -> bool {
+    false
 }

@@ -15,7 +15,7 @@ use tokio::time::{interval, timeout};
 use super::arguments::Connect;
 use super::ask::Questions;
 use super::failure::{Exit, Failure, Trouble, failure};
-use super::kept::{Kept, label, trouble};
+use super::kept::{Kept, connect, label, trouble};
 use super::loopback::Loopback;
 use super::screen::{Screen, note, plain};
 
@@ -203,7 +203,8 @@ impl Connecting<'_> {
                 self.label(),
                 self.asked.wait.as_secs()
             );
-            let again = format!("`bank-client connect {}` goes on", self.entry.id);
+            let again = connect(&self.entry.id, &self.label());
+            let again = format!("`{again}` asks once more");
             Err(Trouble::new(cause, again).exit(Exit::ConsentNeeded).into())
         })
     }

@@ -4,9 +4,9 @@ use bank_client::consent_manager::ManagerError;
 use bank_client::environment::{Clock as _, SystemClock};
 use serde::Serialize;
 
-use super::failure::{Failure, failure};
+use super::failure::{Failure, Trouble, failure};
 use super::kept::{Connection, Kept, trouble};
-use super::screen::{Column, Field, Listed, Screen, amount, or_empty, text};
+use super::screen::{Column, Field, Listed, Screen, amount, or_empty, plain, text};
 
 /// A connection, and how it stands.
 #[derive(Debug, Serialize)]
@@ -85,7 +85,14 @@ pub(super) async fn list(kept: &Kept, screen: Screen) -> Result<(), Failure> {
 }
 
 /// Ends a connection, at the bank first.
-pub(super) async fn revoke(kept: &Kept, meant: &str, screen: Screen) -> Result<(), Failure> {
+///
+/// With `forget` the bank is not told.
+pub(super) async fn revoke(
+    kept: &Kept,
+    meant: &str,
+    forget: bool,
+    screen: Screen,
+) -> Result<(), Failure> {
     let connections = kept.connections().await?;
     let is_meant = |known: &&Connection| {
         known.id.to_string() == meant || known.label() == meant || known.bank.as_str() == meant
@@ -108,12 +115,16 @@ pub(super) async fn revoke(kept: &Kept, meant: &str, screen: Screen) -> Result<(
     };
     let label = connection.label();
     let told = match kept.profile.directory.get(&connection.bank) {
-        Some(entry) => kept.manager(&[entry])?.disconnect(&connection.id).await,
-        // The bank is not in the directory any more: it cannot be told.
-        None => kept.manager(&[])?.forget(&connection.id).await,
+        Some(entry) if !forget => kept.manager(&[entry])?.disconnect(&connection.id).await,
+        // A bank that is not in the directory any more cannot be told.
+        _ => kept.manager(&[])?.forget(&connection.id).await,
     };
-    told.map_err(|error: ManagerError| trouble(&label, &connection.bank, &error))?;
-    let copy = if kept.profile.copy.exists() {
+    told.map_err(|error| untold(connection, &error))?;
+    // Another connection of the same name has its copy under that name.
+    let others = connections
+        .iter()
+        .any(|other| other.id != connection.id && other.label() == label);
+    let copy = if kept.profile.copy.exists() && !others {
         let copy = kept.copy().await?;
         copy.forget(&label)
             .await
@@ -123,4 +134,23 @@ pub(super) async fn revoke(kept: &Kept, meant: &str, screen: Screen) -> Result<(
         ""
     };
     screen.line(format!("{label} is disconnected{copy}"))
+}
+
+/// The bank could not be told that a connection has ended.
+fn untold(connection: &Connection, error: &ManagerError) -> Trouble {
+    let label = connection.label();
+    let (ManagerError::Bank(why) | ManagerError::Unanswered { error: why, .. }) = error else {
+        return trouble(&label, &connection.bank, error);
+    };
+    let id = &connection.id;
+    let cause =
+        format!("nothing is read any more at {label}, but the bank could not be told: {why}");
+    let advice = format!(
+        "`bank-client revoke {id}` tells it later; if it is gone for good, `bank-client revoke {id} --forget`"
+    );
+    Trouble {
+        cause: plain(&cause),
+        advice: advice.into(),
+        ..Trouble::from(why)
+    }
 }

@@ -14,6 +14,7 @@ use bank_client::vault::{Key, KeyError, Vault};
 use super::arguments::ProfilePlace;
 use super::config::{Profile, StoreKey};
 use super::failure::{Exit, Failure, Trouble, failure};
+use super::screen::note;
 
 /// What a customer is called who is not given a name.
 pub(super) const SOMEBODY: &str = "default";
@@ -61,6 +62,7 @@ impl Kept {
         for file in [&profile.store, &profile.copy] {
             make_folder(file)?;
         }
+        lost_key(&profile)?;
         let key = key(&profile.store_key).map_err(|error| failure(error, STORE))?;
         let store = SqliteStore::open(&profile.store)
             .await
@@ -95,7 +97,14 @@ impl Kept {
 
     /// All connections, by their labels.
     pub(super) async fn connections(&self) -> Result<Vec<Connection>, Failure> {
-        let all = self.manager(&[])?.connections().await.map_err(kept)?;
+        let manager = self.manager(&[])?;
+        let all = manager.connections().await.map_err(kept)?;
+        for hidden in manager.unreadable().await.map_err(kept)? {
+            note(format!(
+                "the connection {} cannot be read: {}",
+                hidden.id, hidden.error
+            ));
+        }
         let mut all: Vec<Connection> = all
             .into_iter()
             .map(|summary| Connection {
@@ -113,6 +122,30 @@ impl Kept {
     fn vault(&self, purpose: &str) -> Result<Vault, Failure> {
         Vault::new(&self.key, purpose, Arc::new(SystemRandomness))
             .map_err(|error| failure(error, STORE))
+    }
+}
+
+/// A new key would open nothing of what was sealed with the old one.
+fn lost_key(profile: &Profile) -> Result<(), Failure> {
+    let StoreKey::File(key) = &profile.store_key else {
+        return Ok(());
+    };
+    if key.exists() {
+        return Ok(());
+    }
+    match [&profile.store, &profile.copy]
+        .into_iter()
+        .find(|file| file.exists())
+    {
+        Some(sealed) => Err(failure(
+            format!(
+                "{} is there, and the key it was sealed with is not: {}",
+                sealed.display(),
+                key.display()
+            ),
+            "put the key back; if it is lost, move store and copy away, and connect the banks anew",
+        )),
+        None => Ok(()),
     }
 }
 
@@ -160,13 +193,21 @@ fn keyring(name: &str, _: &dyn Randomness) -> Result<Key, KeyError> {
     })
 }
 
+/// The command that connects a bank, or connects it anew, for the customer in that label.
+pub(super) fn connect(bank: &BankId, label: &str) -> String {
+    match label.split_once('/') {
+        Some((_, customer)) => format!("bank-client connect {bank} --customer {customer}"),
+        None => format!("bank-client connect {bank}"),
+    }
+}
+
 /// What went wrong with a connection of that label, and what to do about it.
 pub(super) fn trouble(label: &str, bank: &BankId, error: &ManagerError) -> Trouble {
     match error {
         ManagerError::Bank(error) | ManagerError::Unanswered { error, .. } => Trouble::from(error),
         ManagerError::NotServing(standing) => Trouble::new(
             format!("{label}: nothing can be read: the connection {standing}"),
-            format!("`bank-client connect {bank}`"),
+            format!("`{}`", connect(bank, label)),
         )
         .exit(Exit::ConsentNeeded),
         ManagerError::UsedUp { again } => Trouble::new(

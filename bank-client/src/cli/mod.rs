@@ -82,6 +82,7 @@ async fn carry_out(arguments: &Arguments) -> Result<Exit, Failure> {
             }
         }
         Command::Transactions(wanted) => {
+            wanted.check()?;
             let asked = Asked::find(&wanted.whom, arguments).await?;
             match &wanted.account {
                 Some(account) => reading::transactions_of(asked, account, wanted, screen).await,
@@ -92,8 +93,8 @@ async fn carry_out(arguments: &Arguments) -> Result<Exit, Failure> {
         Command::Consents => consents::list(&Kept::open(place).await?, screen)
             .await
             .map(done),
-        Command::Revoke { connection } => {
-            consents::revoke(&Kept::open(place).await?, connection, screen)
+        Command::Revoke { connection, forget } => {
+            consents::revoke(&Kept::open(place).await?, connection, *forget, screen)
                 .await
                 .map(done)
         }

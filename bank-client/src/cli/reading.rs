@@ -1,10 +1,14 @@
 //! `bank-client accounts`, `balances`, `transactions`.
 
+use std::collections::HashMap;
+use std::future::ready;
+use std::pin::Pin;
+
+use bank_client::aggregator::{FromBank, Member};
 use bank_client::environment::{Clock as _, SystemClock};
-use bank_client::{AccountInformation, Entry, Error, TransactionFilter};
+use bank_client::{AccountInformation, Entry, Error, ErrorKind, TransactionFilter};
 use chrono::Days;
-use futures::StreamExt as _;
-use futures::stream::BoxStream;
+use futures::stream::{BoxStream, Peekable, StreamExt as _, iter, once};
 use shared_types::account::{AccountDetails, Balance};
 use shared_types::card_account::CardTransaction;
 use shared_types::money::Amount;
@@ -13,7 +17,7 @@ use shared_types::transaction::Transaction;
 use super::arguments::Transactions;
 use super::asked::Asked;
 use super::course::Courses;
-use super::failure::{Exit, Failure};
+use super::failure::{Exit, Failure, failure};
 use super::progress::Progress;
 use super::rows::{AccountRow, BalanceRow, TransactionRow};
 use super::screen::{Listed, Printer, Screen};
@@ -45,29 +49,57 @@ pub(super) async fn card_accounts(
 
 async fn listed<T>(
     asked: &mut Asked,
-    mut answers: BoxStream<'static, bank_client::aggregator::FromBank<Vec<T>>>,
+    answers: BoxStream<'static, FromBank<Vec<T>>>,
     screen: Screen,
 ) -> Result<Exit, Failure>
 where
     AccountRow<T>: Listed,
 {
-    let progress = Progress::of(asked);
+    let answered = in_turn(asked, answers).await;
     let mut printer = screen.printer();
+    for (member, accounts) in answered {
+        for account in accounts {
+            let bank = member.key().to_owned();
+            printer.print(&AccountRow { bank, account })?;
+        }
+    }
+    finish(printer, asked)
+}
+
+/// Prints what is left. Where nothing came and the reason is told, no empty table says that there is nothing.
+fn finish<L: Listed>(printer: Printer<L>, asked: &Asked) -> Result<Exit, Failure> {
+    let exit = asked.exit();
+    if exit == Exit::Done {
+        printer.finish()?;
+    } else {
+        printer.finish_some()?;
+    }
+    Ok(exit)
+}
+
+/// What everybody answers, in the order in which they are asked, whoever is the first: it is printed alike from run to run.
+async fn in_turn<T>(
+    asked: &mut Asked,
+    mut answers: BoxStream<'static, FromBank<Vec<T>>>,
+) -> Vec<(Member<AccountInformation>, Vec<T>)> {
+    let progress = Progress::of(asked);
+    let mut answered = HashMap::new();
     while let Some(answer) = answers.next().await {
         progress.done(&answer.member);
         match answer.outcome {
-            Ok(accounts) => {
-                for account in accounts {
-                    let bank = answer.member.to_string();
-                    printer.print(&AccountRow { bank, account })?;
-                }
+            Ok(read) => {
+                asked.heard(&answer.member);
+                answered.insert(answer.member, read);
             }
             Err(error) => asked.failed(&answer.member, &error).await,
         }
     }
     progress.end();
-    printer.finish()?;
-    Ok(asked.exit())
+    let in_turn = asked.members.iter().filter_map(|member| {
+        let read = answered.remove(member.key())?;
+        Some((member.clone(), read))
+    });
+    in_turn.collect()
 }
 
 /// What an account is known by.
@@ -81,22 +113,34 @@ pub(super) fn known_as(account: &AccountDetails) -> String {
 pub(super) async fn balances(mut asked: Asked, screen: Screen) -> Result<Exit, Failure> {
     let courses = Courses::read(&asked).await?;
     let progress = Progress::of(&asked);
-    let mut printer = screen.printer();
+    let mut answered = Vec::new();
     let mut answers = asked.aggregator().balances();
     while let Some(answer) = answers.next().await {
         match answer.outcome {
             Ok(balances) => {
-                asked.partly = true;
+                asked.heard(&answer.member);
                 let account = answer.account.as_deref().map(known_as).unwrap_or_default();
-                let course = courses.of(&answer.member, &account);
-                print_balances(&mut printer, &answer.member, &account, balances, course)?;
+                answered.push((answer.member, account, balances));
             }
             Err(error) => asked.failed(&answer.member, &error).await,
         }
     }
     progress.end();
-    printer.finish()?;
-    Ok(asked.exit())
+    // They come as banks answer; what is printed is alike from run to run.
+    let turn = |label: &str| {
+        asked
+            .members
+            .iter()
+            .position(|member| member.key() == label)
+    };
+    answered
+        .sort_by(|(one, its, _), (other, others, _)| (turn(one), its).cmp(&(turn(other), others)));
+    let mut printer = screen.printer();
+    for (label, account, balances) in answered {
+        let course = courses.of(&label, &account);
+        print_balances(&mut printer, &label, &account, balances, course)?;
+    }
+    finish(printer, &asked)
 }
 
 /// The balances of one account.
@@ -125,8 +169,7 @@ pub(super) async fn balances_of(
     };
     let mut printer = screen.printer();
     print_balances(&mut printer, member.key(), account, balances, "")?;
-    printer.finish()?;
-    Ok(asked.exit())
+    finish(printer, &asked)
 }
 
 /// The course stands beside the first balance.
@@ -214,39 +257,90 @@ where
         self.progress.aside(|| printer.print(&row))
     }
 
-    fn finish(self) -> Result<(), Failure> {
+    fn finish(self, asked: &Asked) -> Result<Exit, Failure> {
         self.progress.end();
-        self.printer.finish()?;
-        if self.totals.is_empty() {
-            return Ok(());
+        let exit = finish(self.printer, asked)?;
+        if !self.totals.is_empty() {
+            self.screen.line(&self.totals)?;
         }
-        self.screen.line(&self.totals)
+        Ok(exit)
     }
 }
 
-/// The transactions of all accounts.
+/// So many accounts' first pages are read ahead.
+const AHEAD: usize = 16;
+
+/// The transactions of all accounts, one account after the other, so that running totals are alike from run to run.
 pub(super) async fn transactions(
     mut asked: Asked,
     wanted: &Transactions,
     screen: Screen,
 ) -> Result<Exit, Failure> {
-    let progress = Progress::of(&asked);
-    let mut telling = Telling::new(screen, progress);
-    let mut entries = asked.aggregator().transactions(&filter(wanted));
-    while let Some(entry) = entries.next().await {
-        let account = entry.account.as_deref().map(known_as).unwrap_or_default();
-        match entry.outcome {
-            Ok(read) => {
-                asked.partly = true;
-                telling.entry(&entry.member, &account, read, |read: &Transaction| {
+    let accounts = asked.aggregator().accounts(false);
+    let accounts = in_turn(&mut asked, accounts).await;
+    let filter = filter(wanted);
+    let begun = accounts.into_iter().flat_map(|(member, accounts)| {
+        let filter = filter.clone();
+        accounts
+            .into_iter()
+            .map(move |account| tokio::spawn(Begun::of(member.clone(), account, filter.clone())))
+    });
+    // Nothing is asked before it is this one's turn: the iterator is lazy.
+    let mut begun = iter(begun).buffered(AHEAD);
+    let mut telling = Telling::new(screen, Progress::of(&asked));
+    while let Some(one) = begun.next().await {
+        let mut one = one.map_err(|error| failure(error, "tell the makers of bank-client"))?;
+        let label = one.member.key();
+        while let Some(entry) = one.entries.next().await {
+            match entry {
+                Ok(read) => telling.entry(label, &one.account, read, |read: &Transaction| {
                     read.transaction_amount
-                })?;
+                })?,
+                Err(error) => asked.failed(label, &error).await,
             }
-            Err(error) => asked.failed(&entry.member, &error).await,
         }
     }
-    telling.finish()?;
-    Ok(asked.exit())
+    telling.finish(&asked)
+}
+
+/// An account whose first page is here.
+struct Begun {
+    member: Member<AccountInformation>,
+    account: String,
+    entries: Peekable<BoxStream<'static, Result<Entry<Transaction>, Error>>>,
+}
+
+impl Begun {
+    async fn of(
+        member: Member<AccountInformation>,
+        account: AccountDetails,
+        filter: TransactionFilter,
+    ) -> Self {
+        let under = member.handle();
+        let entries = match &account.resource_id {
+            Some(id) => under.transactions(id, &filter),
+            None => once(ready(Err(nameless(under.bank().name())))).boxed(),
+        };
+        let mut entries = entries.peekable();
+        // That is the first page; it is not read on while nobody takes its entries.
+        let _ = Pin::new(&mut entries).peek().await;
+        Self {
+            account: known_as(&account),
+            member,
+            entries,
+        }
+    }
+}
+
+/// Nothing can be asked of an account without an id.
+fn nameless(bank: &str) -> Error {
+    Error {
+        bank: bank.to_owned(),
+        kind: ErrorKind::Malformed {
+            path: "accounts.resourceId".to_owned(),
+            reason: "missing".to_owned(),
+        },
+    }
 }
 
 /// The transactions of one account.
@@ -288,12 +382,11 @@ where
     while let Some(entry) = entries.next().await {
         match entry {
             Ok(entry) => {
-                asked.partly = true;
+                asked.heard(&label);
                 telling.entry(&label, account, entry, amount)?;
             }
             Err(error) => asked.failed(&label, &error).await,
         }
     }
-    telling.finish()?;
-    Ok(asked.exit())
+    telling.finish(&asked)
 }

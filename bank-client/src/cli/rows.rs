@@ -312,6 +312,7 @@ impl<T> TransactionRow<T> {
         let total = format!("{} {}", self.running_total, shown.amount.currency());
         vec![
             self.bank.clone(),
+            self.account.clone(),
             date,
             shown.with,
             shown.what,
@@ -339,6 +340,7 @@ impl<T> TransactionRow<T> {
 impl Listed for TransactionRow<Transaction> {
     const COLUMNS: &'static [Column] = &[
         text("bank"),
+        text("account"),
         text("date"),
         text("with"),
         text("what"),
@@ -359,6 +361,7 @@ impl Listed for TransactionRow<Transaction> {
 impl Listed for TransactionRow<CardTransaction> {
     const COLUMNS: &'static [Column] = &[
         text("bank"),
+        text("account"),
         text("date"),
         text("abroad"),
         text("what"),

@@ -126,14 +126,24 @@ fn plain_json(json: &str) -> String {
         })
 }
 
-/// A field of CSV that no spreadsheet takes for a formula.
+/// A field of CSV that no spreadsheet takes for a formula, and no part of it either: one that parts fields with something
+/// else than commas knows nothing of our quotes.
 fn harmless(text: &str) -> String {
-    let text = plain(text);
-    if text.starts_with(['=', '+', '-', '@']) {
-        format!("'{text}")
-    } else {
-        text
+    let mut harmless = String::with_capacity(text.len());
+    let mut begins = true;
+    for character in plain(text).chars() {
+        if begins && is_formula(character) {
+            harmless.push('\'');
+        }
+        begins = matches!(character, ',' | ';' | '|') || begins && character == ' ';
+        harmless.push(character);
     }
+    harmless
+}
+
+/// Whether a formula begins so: the wide forms count in some countries' spreadsheets.
+const fn is_formula(character: char) -> bool {
+    matches!(character, '=' | '+' | '-' | '@' | '＝' | '＋' | '－' | '＠')
 }
 
 impl Screen {
@@ -361,6 +371,14 @@ impl<L: Listed> Printer<L> {
         Ok(self.out.flush()?)
     }
 
+    /// The same, but where there is nothing, people are shown nothing.
+    pub(super) fn finish_some(self) -> Result<(), Failure> {
+        if self.screen.format == Format::Table && self.printed == 0 {
+            return Ok(());
+        }
+        self.finish()
+    }
+
     fn head(&mut self) -> io::Result<()> {
         record(
             &mut self.out,
@@ -437,7 +455,13 @@ mod tests {
             ("+49", "'+49"),
             ("@SUM(A1)", "'@SUM(A1)"),
             ("-2+3", "'-2+3"),
+            ("  =1", "  '=1"),
+            ("\t=1", " '=1"),
+            ("＝1", "'＝1"),
+            ("Shop;=1", "Shop;'=1"),
+            ("Shop, @A1|-2", "Shop, '@A1|'-2"),
             ("Rent = 2", "Rent = 2"),
+            ("Meier-Huber", "Meier-Huber"),
         ] {
             assert_eq!(harmless(text), expected);
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bank_client::AccountInformation;
 use bank_client::aggregator::Member;
 use bank_client::directory::BankLimits;
-use bank_client::sync::{LocalCopy, Progress as Step, Report, SyncError, Synchroniser};
+use bank_client::sync::{CopyError, LocalCopy, Progress as Step, Report, SyncError, Synchroniser};
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use serde::Serialize;
 
@@ -85,7 +85,7 @@ pub(super) async fn run(mut asked: Asked, screen: Screen) -> Result<Exit, Failur
     while let Some((label, outcome)) = runs.next().await {
         match outcome {
             Ok(report) => {
-                asked.partly = true;
+                asked.heard(&label);
                 rows.push(SyncRow::of(&label, &report));
                 let of_accounts = report
                     .accounts
@@ -143,10 +143,17 @@ async fn one(
 async fn failed(asked: &mut Asked, label: &str, error: SyncError) {
     match error {
         SyncError::Bank(error) => asked.failed(label, &error).await,
+        SyncError::Copy(CopyError::Busy) => asked.trouble(&Trouble::new(
+            format!("{label}: {}", CopyError::Busy),
+            "what was written stays",
+        )),
         SyncError::Copy(error) => asked.trouble(&Trouble::new(
             format!("{label}: {error}"),
             "see that copy and store_key of the profile are those it was made with, and that there is room",
         )),
-        error => asked.trouble(&Trouble::new(format!("{label}: {error}"), "let one run end before the next begins")),
+        error => asked.trouble(&Trouble::new(
+            format!("{label}: {error}"),
+            "let that run end; the next one goes on from there",
+        )),
     }
 }

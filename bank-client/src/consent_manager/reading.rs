@@ -90,6 +90,9 @@ impl ConsentManager {
                 Ok(read) => return Ok(read),
                 Err(error) => error,
             };
+            if tried == 1 && attendance == Attendance::Unattended && error.is_unasked() {
+                self.take_back(id).await?;
+            }
             handle = match self.note(id, &error).await? {
                 Verdict::Again if tried < READS => self.handle(id, attendance).await?,
                 Verdict::UsedUp { again } => return Err(ManagerError::UsedUp { again }),
@@ -98,6 +101,17 @@ impl ConsentManager {
             };
             tried += 1;
         }
+    }
+
+    /// The bank was never asked in the run that was counted last ([`Error::is_unasked`] of its first question): it does not
+    /// count. [`read`](Self::read) does so by itself.
+    pub async fn take_back(&self, id: &ConnectionId) -> Result<(), ManagerError> {
+        self.change(id, |connection| {
+            connection.usage.take_back();
+            Some(())
+        })
+        .await?;
+        Ok(())
     }
 
     /// What a read that failed says of the connection, and what follows.

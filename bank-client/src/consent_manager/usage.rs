@@ -62,6 +62,11 @@ impl Usage {
         self.last = Some(now);
     }
 
+    /// The last run never came to the bank: it does not count. When the next one is due stays.
+    pub(super) fn take_back(&mut self) {
+        self.runs = self.runs.saturating_sub(1);
+    }
+
     /// The bank has said that there were enough: until its next day, or for as long as it asks for.
     pub(super) fn refused(
         &mut self,

@@ -244,7 +244,9 @@ fn claim(folder: &Path, path: &Path) -> std::io::Result<Option<File>> {
 impl From<sqlx::Error> for CopyError {
     fn from(error: sqlx::Error) -> Self {
         // SQLITE_BUSY, with or without its extended codes.
-        let code = error.as_database_error().and_then(|error| error.code());
+        let code = error
+            .as_database_error()
+            .and_then(sqlx::error::DatabaseError::code);
         let code = code.and_then(|code| code.parse::<i32>().ok());
         if code.is_some_and(|code| code & 0xff == 5) {
             Self::Busy

@@ -14,7 +14,7 @@ use super::Arguments;
 #[command(next_help_heading = "One bank without a profile")]
 pub(in super::super) struct ByHand {
     /// The bank's address, such as `https://xs2a.bank-b.example`.
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub(in super::super) url: Option<String>,
     /// The bank's organisation id, such as PSDFR-ACPR-20002; no other bank will do.
     #[arg(long, global = true)]
@@ -29,7 +29,7 @@ pub(in super::super) struct ByHand {
     #[arg(long, global = true)]
     pub(in super::super) key: Option<PathBuf>,
     /// The name by which messages call the bank.
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub(in super::super) name: Option<String>,
 }
 

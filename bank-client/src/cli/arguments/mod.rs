@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::NaiveDate;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use shared_types::authorisation::ScaApproach;
 use shared_types::transaction::BookingStatus;
@@ -44,7 +45,8 @@ Exit codes:
   0  done
   1  failed; cause and what to do are on standard error, as for all that follow
   2  wrong command line
-  3  some banks failed; what the others answered is printed
+  3  some banks failed; what the others answered is printed. A connection that nobody has approved yet is left out, and
+     counts as failed only if it is named with --bank, or there is no other
   4  a consent is needed: there is none, it has ended, or it does not cover this
   5  a certificate was refused: ours by the bank, or the bank's by us
   6  a bank cannot be reached, does not answer in time, or asks to wait: later it may
@@ -134,6 +136,9 @@ pub(super) enum Command {
     Revoke {
         /// The bank's id, or the connection's.
         connection: String,
+        /// Without telling the bank: what was approved there may stand until it ends by itself.
+        #[arg(long)]
+        forget: bool,
     },
     /// Shows step by step who refuses whom at the handshake, and why.
     ///
@@ -146,7 +151,7 @@ pub(super) enum Command {
     },
     /// Asks for a consent, follows it, ends it, step by step; nothing is kept.
     Consent {
-        /// At this bank of the directory, by its id, if not at that of --url.
+        /// At this bank of the directory, by its id, BIC or name, if not at that of --url.
         #[arg(long)]
         bank: Option<String>,
         #[command(subcommand)]
@@ -266,6 +271,19 @@ pub(super) struct Transactions {
     pub(super) card: bool,
 }
 
+impl Transactions {
+    /// A period ends after it has begun.
+    pub(super) fn check(&self) -> Result<(), clap::Error> {
+        match (self.from, self.to) {
+            (Some(from), Some(to)) if from > to => {
+                let says = format!("--from {from} is after --to {to}");
+                Err(Arguments::command().error(ErrorKind::ValueValidation, says))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(super) enum Status {
     /// Booked.
@@ -288,8 +306,6 @@ impl From<Status> for BookingStatus {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]

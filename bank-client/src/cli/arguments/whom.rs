@@ -7,7 +7,7 @@ use clap::Args;
 /// Whom to ask: all banks that are connected, some of them, or one under a consent that is told.
 #[derive(Debug, Args)]
 pub(in super::super) struct Whom {
-    /// At this bank alone, by its id; may be given several times.
+    /// At this bank alone, by its id, BIC or name; may be given several times.
     #[arg(long, value_name = "BANK")]
     pub(in super::super) bank: Vec<String>,
     /// Under this consent, instead of those that are kept: at the bank of --url, or at one --bank.
