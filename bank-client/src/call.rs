@@ -50,6 +50,7 @@ impl Bank {
         let failed = loop {
             let pass = match self.admit() {
                 Ok(pass) => pass,
+                Err(error) if made == 0 => return Err(error),
                 Err(error) => break error.into(),
             };
             let (limit, told) = self.limit(started.elapsed());

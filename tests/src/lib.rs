@@ -21,3 +21,4 @@ pub mod operator;
 pub mod patience;
 pub mod programs;
 pub mod reference;
+pub mod script;

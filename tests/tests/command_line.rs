@@ -2,14 +2,14 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Stdio;
 
 use fixtures::sandbox::CUSTOMER;
 use fixtures::world::Bank;
 use serde_json::Value;
-use tests::browser::{code_of, customer};
 use tests::newcomer::{Newcomer, skeleton};
 use tests::programs::{both, own, system};
+use tests::script::Script;
 
 /// What stands before the transcript.
 const INTRODUCTION: &str = "\
@@ -165,63 +165,6 @@ async fn a_newcomer_gets_from_nothing_to_a_copy_of_two_banks() {
         skeleton(&written),
         "write it anew: WRITE_TRANSCRIPT=1"
     );
-}
-
-/// A program that asks both banks, which are connected without a browser.
-struct Script(Newcomer);
-
-impl Script {
-    async fn ready() -> Self {
-        let script = Self(Newcomer::arrive().await);
-        for (bank, id) in [(Bank::A, "bank-a"), (Bank::B, "bank-b")] {
-            let connected = script.connect(bank, id);
-            assert!(connected.status.success(), "{}", both(&connected));
-        }
-        script
-    }
-
-    /// The customer's password and code go through us, on standard input.
-    fn connect(&self, bank: Bank, id: &str) -> Output {
-        let who = customer(&self.0.banks, bank, CUSTOMER);
-        self.0.banks.clock.advance(chrono::TimeDelta::seconds(30));
-        let code = code_of(&self.0.banks, &who, 0);
-        let answers = self.0.home.path().join("answers");
-        fs::write(&answers, format!("{}\n{code}\n", who.password)).unwrap();
-        let arguments = [
-            "connect",
-            id,
-            "--approach",
-            "embedded",
-            "--psu-id",
-            CUSTOMER,
-        ];
-        let mut command = self.command(&arguments);
-        command
-            .stdin(fs::File::open(&answers).unwrap())
-            .output()
-            .unwrap()
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = self.0.command(arguments);
-        command.env("BANK_CLIENT_CONFIG", self.0.sandbox("bank-client.toml"));
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().unwrap()
-    }
-
-    fn stdout(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        assert!(output.status.success(), "{arguments:?}: {}", both(&output));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    fn json(&self, arguments: &[&str]) -> Vec<Value> {
-        let text = self.stdout(&[&["--json"], arguments].concat());
-        serde_json::from_str(&text).unwrap_or_else(|fault| panic!("{fault}: {text}"))
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use bank_client::directory::Directory;
 use bank_server::config::Config;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
@@ -102,6 +103,20 @@ fn the_configuration_of_the_readme_is_one() {
         folder.path().join("bank.db"),
         "paths are taken from the folder of the file"
     );
+}
+
+#[test]
+fn the_directory_is_documented_as_it_is_read() {
+    let page = read("docs/directory.md");
+    let directory = Directory::from_toml(configuration(&page), "").unwrap();
+    let bank = &directory.banks()[0];
+    assert!(bank.bic.is_some() && bank.limits.delta.is_some() && !bank.sca_approaches.is_empty());
+    let example = configuration(&page).lines();
+    for field in example.filter_map(|line| line.split_once(" = ")) {
+        let named = page.contains(&format!("| `{}` |", field.0))
+            || page.contains(&format!("| `limits.{}` |", field.0));
+        assert!(named, "{} has no row", field.0);
+    }
 }
 
 #[test]

@@ -61,7 +61,7 @@ impl Asked {
             match manager.reading(&connection.id, attendance(whom)).await {
                 Ok(under) => found.members.push(Member::new(label.as_str(), under)),
                 Err(ManagerError::NotServing(standing))
-                    if whom.bank.is_empty() && never_served(standing) =>
+                    if never_served(standing) && !whom.bank.contains(&label) =>
                 {
                     let error = ManagerError::NotServing(standing);
                     unapproved.push(trouble(&label, &connection.bank, &error));

@@ -64,7 +64,7 @@ fn starter(profile: &str, directory: &Path, certificate: &Path, key: &Path) -> S
         r#"# bank-client. Paths are taken from the folder of this file. Other profiles are chosen with --profile.
 
 [profiles.{profile}]
-directory = {directory}   # the banks: `cargo doc`, bank_client::directory
+directory = {directory}   # the banks: docs/directory.md
 certificate = {certificate}   # our own QWAC, then the issuing CA
 key = {key}           # the private key that belongs to it
 

@@ -289,6 +289,17 @@ fn of_card(transaction: &CardTransaction) -> Shown {
     }
 }
 
+/// An account as a narrow column has it: enough to tell one customer's accounts apart.
+fn short(account: &str) -> String {
+    let letters: Vec<char> = account.chars().collect();
+    match (letters.first_chunk::<4>(), letters.last_chunk::<4>()) {
+        (Some(first), Some(last)) if letters.len() > 12 => {
+            first.iter().chain(&['…']).chain(last).collect()
+        }
+        _ => account.to_owned(),
+    }
+}
+
 const TRANSACTION_FIELDS: &[&str] = &[
     "bank",
     "account",
@@ -312,7 +323,7 @@ impl<T> TransactionRow<T> {
         let total = format!("{} {}", self.running_total, shown.amount.currency());
         vec![
             self.bank.clone(),
-            self.account.clone(),
+            short(&self.account),
             date,
             shown.with,
             shown.what,
@@ -376,5 +387,23 @@ impl Listed for TransactionRow<CardTransaction> {
 
     fn fields(&self) -> Vec<Field> {
         self.values(of_card(&self.transaction))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_narrow_column_tells_accounts_apart() {
+        for (account, expected) in [
+            ("FR7620020000179648017967381", "FR76…7381"),
+            ("current", "current"),
+            ("123456789012", "123456789012"),
+            ("1234567890123", "1234…0123"),
+            ("", ""),
+        ] {
+            assert_eq!(short(account), expected);
+        }
     }
 }

@@ -1,0 +1,178 @@
+//! `bank-client` where something is wrong: what it says, what it leaves as it was, and whether what it advises works.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+
+use fixtures::world::Bank;
+use serde_json::Value;
+use tests::programs::both;
+use tests::script::Script;
+
+/// It ends with that exit code, and says that.
+fn says(script: &Script, arguments: &[&str], code: i32, texts: &[&str]) -> String {
+    let output = script.run(arguments);
+    let said = both(&output);
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+    for text in texts {
+        assert!(said.contains(text), "{arguments:?}: {said}");
+    }
+    said
+}
+
+/// Bank A is away from now on.
+fn away(script: &Script) {
+    let directory = script.0.sandbox("banks.toml");
+    let good = fs::read_to_string(&directory).unwrap();
+    let at_a = script.0.banks.sandbox.bank(Bank::A).url();
+    fs::write(&directory, good.replace(&at_a, "https://127.0.0.1:1")).unwrap();
+}
+
+fn key_file(script: &Script) -> PathBuf {
+    script.0.sandbox("bank-client/default/store.key")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_are_alike_from_run_to_run() {
+    let script = Script::ready().await;
+    let accounts = script.json(&["accounts"]);
+    let all = ["transactions", "--from", "2000-01-01"];
+    let rows = script.json(&all);
+    let of = |row: &Value, what: &str| (row["bank"].clone(), row[what].clone());
+    let mut order: Vec<_> = rows.iter().map(|row| of(row, "account")).collect();
+    order.dedup();
+    let listed: Vec<_> = accounts.iter().map(|account| of(account, "iban")).collect();
+    let with_entries: Vec<_> = listed
+        .into_iter()
+        .filter(|one| order.contains(one))
+        .collect();
+    assert_eq!(
+        order, with_entries,
+        "one account after the other, as they are listed"
+    );
+    assert_eq!(rows, script.json(&all));
+    assert_eq!(script.json(&["balances"]), script.json(&["balances"]));
+    assert_eq!(accounts[0]["bank"], "bank-a");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_advised_works() {
+    let script = Script::ready().await;
+    let connect = [
+        "connect",
+        "bank-b",
+        "--customer",
+        "anna",
+        "--print",
+        "--wait",
+        "1",
+    ];
+    let again = "`bank-client connect bank-b --customer anna`";
+    says(
+        &script,
+        &connect,
+        4,
+        &["nobody has approved within 1 s", again],
+    );
+    let said = says(
+        &script,
+        &["accounts"],
+        0,
+        &["left out: bank-b/anna: ", again],
+    );
+    assert!(said.contains(" bank-a "), "{said}");
+    says(&script, &["accounts", "--bank", "bank-b/anna"], 4, &[again]);
+
+    says(&script, &["accounts", "--bank", "Bank B"], 0, &[" bank-b "]);
+    let backwards = ["transactions", "--from", "2026-02-01", "--to", "2026-01-31"];
+    says(
+        &script,
+        &backwards,
+        2,
+        &["--from 2026-02-01 is after --to 2026-01-31"],
+    );
+    let wrong = ["banks", "DE03120300000000202051"];
+    says(&script, &wrong, 1, &["check digits of that IBAN are wrong"]);
+    says(
+        &script,
+        &["banks", "--url", "https://127.0.0.1:1"],
+        0,
+        &["Bank A"],
+    );
+
+    let key = script.0.sandbox("pki/bank-a/qwac.key");
+    let open = |mode| fs::set_permissions(&key, fs::Permissions::from_mode(mode)).unwrap();
+    for (mode, code) in [(0o644, 1), (0o620, 1), (0o640, 0), (0o600, 0)] {
+        open(mode);
+        let said = says(&script, &["banks"], code, &[]);
+        assert_eq!(said.contains("`chmod 600 "), code == 1, "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bank_that_is_away_costs_no_read_and_can_be_left() {
+    let script = Script::ready().await;
+    let left = || {
+        let connections = script.json(&["consents"]);
+        let of_a = connections.iter().find(|row| row["bank"] == "bank-a");
+        of_a.unwrap()["readsLeftToday"].as_u64().unwrap()
+    };
+    let first = left();
+    script.stdout(&["accounts"]);
+    assert_eq!(left(), first - 1);
+    away(&script);
+    for command in [
+        &["accounts"][..],
+        &["transactions"],
+        &["balances"],
+        &["sync"],
+    ] {
+        says(&script, command, 3, &["Bank A cannot be reached"]);
+        assert_eq!(left(), first - 1, "{command:?}");
+    }
+    let alone = says(&script, &["accounts", "--bank", "bank-a"], 6, &[]);
+    assert!(!alone.contains("IBAN"), "no empty table: {alone}");
+
+    let told = says(
+        &script,
+        &["revoke", "bank-a"],
+        6,
+        &[
+            "nothing is read any more at bank-a, but the bank could not be told",
+            "--forget",
+        ],
+    );
+    says(
+        &script,
+        &["accounts"],
+        0,
+        &["left out: bank-a: ", " bank-b "],
+    );
+    let forget = told
+        .split('`')
+        .find(|part| part.ends_with("--forget"))
+        .unwrap();
+    let forget: Vec<&str> = forget.split(' ').skip(1).collect();
+    says(&script, &forget, 0, &["bank-a is disconnected"]);
+    says(&script, &["consents"], 0, &["bank-b"]);
+    assert_eq!(script.json(&["consents"]).len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_key_is_not_replaced() {
+    let script = Script::ready().await;
+    let key = key_file(&script);
+    let kept = fs::read(&key).unwrap();
+    fs::remove_file(&key).unwrap();
+    let missing = [
+        "consents.db is there, and the key it was sealed with is not: ",
+        "store.key",
+    ];
+    for command in ["consents", "accounts", "sync"] {
+        says(&script, &[command], 1, &missing);
+        assert!(!key.exists());
+    }
+    fs::write(&key, kept).unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(script.json(&["consents"]).len(), 2);
+}
