@@ -28,6 +28,7 @@ use bank_client::sync::{
     AccountReport, CopiedAccount, CopiedDetails, LocalCopy, Progress, Synchroniser,
 };
 use bank_client::vault::{Key, Vault};
+use bank_client::{Breaker, Retries};
 
 #[tokio::main]
 async fn main() -> Result<ExitCode, Box<dyn Error>> {
@@ -41,7 +42,13 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
         .get(&id)
         .ok_or_else(|| format!("the directory has no bank {id}"))?;
     let own = Credentials::from_pem(&fs::read(certificate)?, &fs::read(key)?)?;
-    let under = entry.bank(&own)?.build()?.with_consent(consent);
+    // One that fails for a moment is asked again, and one that stays down is left alone.
+    let handle = entry
+        .bank(&own)?
+        .retries(Retries::default())
+        .breaker(Breaker::default())
+        .build()?;
+    let under = handle.with_consent(consent);
 
     let folder = Path::new(folder);
     let key = Key::from_file(&folder.join("accounts.key"), &SystemRandomness)?;

@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
@@ -13,7 +14,6 @@ use bank_client::aggregator::{Aggregator, AggregatorLimits};
 use bank_client::credentials::{Credentials, provider};
 use bank_client::{Bank, Limits};
 use futures::StreamExt as _;
-use futures::future::join_all;
 use rustls::client::Resumption;
 use rustls::sign::SingleCertAndKey;
 use rustls_pki_types::pem::PemObject as _;
@@ -22,13 +22,14 @@ use serde_json::{Value, json};
 use tests::many_banks::{Manners, ManyBanks};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 
 const LATENCY: Duration = Duration::from_millis(50);
 const LIVING: usize = 190;
 /// Each is measured so often, in turns.
 const ROUNDS: usize = 7;
-/// At most: the last answer, in parts of the slowest living bank, once the handshakes are taken off.
+/// At most: the last answer, in parts of the slowest living bank's, once the handshakes are taken off.
 const MOST_RATIO: f64 = 1.3;
 /// Ample: the time is measured, and no living bank is to be given up on a busy machine.
 const CONNECTING: Duration = Duration::from_secs(15);
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
     let folder = tempfile::tempdir().unwrap();
     let python = python();
 
+    let slowest = ours.block_on(slowest(&banks));
     let mut rounds = [const { Vec::new() }; 3];
     let mut building = Vec::new();
     for _ in 0..ROUNDS {
@@ -68,6 +70,8 @@ fn main() -> ExitCode {
         let handles = handles(&banks);
         building.push(began.elapsed());
         rounds[1].push(ours.block_on(ask(handles)));
+        // Once more, so that neither of the two is always the first after a pause.
+        rounds[0].push(ours.block_on(shake_hands(&banks)));
         rounds[2].push(httpx(&python, &banks, folder.path()));
     }
     building.sort_unstable();
@@ -75,7 +79,7 @@ fn main() -> ExitCode {
     let [alone, sdk, httpx] = rounds.map(median);
     println!("medians of {ROUNDS} rounds       | last of {LIVING} answers | all 200 outcomes");
     println!(
-        "{LIVING} handshakes, no request | {:>9.1?}            |",
+        "handshakes, no request    | {:>9.1?}            |",
         alone.last
     );
     println!(
@@ -88,9 +92,9 @@ fn main() -> ExitCode {
     );
     println!("200 handles made in {building:.1?}, before");
     let besides = sdk.last.saturating_sub(alone.last);
-    let ratio = besides.as_secs_f64() / LATENCY.as_secs_f64();
+    let ratio = besides.as_secs_f64() / slowest.as_secs_f64();
     println!(
-        "besides the handshakes {besides:.1?}: {ratio:.2} of the slowest living bank's {LATENCY:?}; at most {MOST_RATIO} is promised"
+        "besides the handshakes {besides:.1?}: {ratio:.2} of the slowest living bank's {slowest:.1?}; at most {MOST_RATIO} is promised"
     );
     let times = httpx.last.as_secs_f64() / sdk.last.as_secs_f64();
     println!("httpx takes {times:.2} times as long");
@@ -145,31 +149,57 @@ async fn ask(handles: Vec<Bank>) -> Took {
     }
 }
 
-/// Handshakes with all living banks at once, and nothing else.
+/// The slowest of the living banks, asked by itself over a connection that is open: of each, the best of three answers.
+async fn slowest(banks: &ManyBanks) -> Duration {
+    let mut slowest = Duration::ZERO;
+    for (bank, handle) in banks.banks.iter().zip(handles(banks)) {
+        if bank.manners != Manners::Good {
+            continue;
+        }
+        let under = handle.with_consent("c");
+        under.accounts(true).await.unwrap();
+        let mut best = Duration::MAX;
+        for _ in 0..3 {
+            let began = Instant::now();
+            under.accounts(true).await.unwrap();
+            best = best.min(began.elapsed());
+        }
+        slowest = slowest.max(best);
+    }
+    slowest
+}
+
+/// Handshakes with all banks at once, and nothing else. Those with the dead ones have to be tried as well.
 async fn shake_hands(banks: &ManyBanks) -> Took {
     let client = client(banks);
-    let living = banks
-        .banks
-        .iter()
-        .filter(|bank| bank.manners == Manners::Good);
+    let mut handshakes = JoinSet::new();
     let began = Instant::now();
-    let handshakes = living.map(|bank| {
+    for bank in &banks.banks {
         let (client, address) = (client.clone(), bank.address);
-        tokio::spawn(async move {
-            let tcp = TcpStream::connect(address).await.unwrap();
-            tcp.set_nodelay(true).unwrap();
-            let name = ServerName::from(address.ip());
-            let mut tls = client.connect(name, tcp).await.unwrap();
-            // The first byte of HTTP/2, the bank's SETTINGS: by then it has judged our certificate.
-            tls.read_exact(&mut [0]).await.unwrap();
-        })
-    });
-    let ended = join_all(handshakes).await;
-    assert_eq!(ended.into_iter().flatten().count(), LIVING);
-    Took {
-        last: began.elapsed(),
-        all: began.elapsed(),
+        let lives = bank.manners == Manners::Good;
+        handshakes.spawn(async move { (lives, shake_hands_with(address, client).await) });
     }
+    let (mut done, mut last) = (0, Duration::ZERO);
+    while done < LIVING {
+        let (lives, outcome) = handshakes.join_next().await.unwrap().unwrap();
+        if lives {
+            outcome.unwrap();
+            done += 1;
+            last = began.elapsed();
+        }
+    }
+    // Some of the dead never say a word.
+    Took { last, all: last }
+}
+
+async fn shake_hands_with(address: SocketAddr, client: TlsConnector) -> std::io::Result<()> {
+    let tcp = TcpStream::connect(address).await?;
+    tcp.set_nodelay(true)?;
+    let name = ServerName::from(address.ip());
+    let mut tls = client.connect(name, tcp).await?;
+    // The first byte of HTTP/2, the bank's SETTINGS: by then it has judged our certificate.
+    tls.read_exact(&mut [0]).await?;
+    Ok(())
 }
 
 /// TLS as the SDK speaks it, with rustls's own judgement of the banks.

@@ -430,3 +430,24 @@ async fn the_example_finds_the_bank_of_an_account() {
         both(&found)
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_example_reads_and_keeps_what_the_command_line_has_connected() {
+    let script = Script::ready().await;
+    let file = |file: &str| script.0.sandbox(file);
+    let told = own("examples/whole_app")
+        .arg(file("banks.toml"))
+        .args([file("pki/bank-a/qwac.pem"), file("pki/bank-a/qwac.key")])
+        .arg(file("bank-client/default/consents.db"))
+        .arg(file("bank-client/default/store.key"))
+        .arg(script.0.home.path().join("copy.db"))
+        .output()
+        .unwrap();
+    let told = both(&told);
+    for bank in ["bank-a", "bank-b"] {
+        let line = told.lines().find(|line| line.starts_with(bank)).unwrap();
+        assert!(line.contains("4 accounts"), "{told}");
+        assert!(line.ends_with("new entries, up to date"), "{told}");
+    }
+    assert!(told.contains("EUR") && told.contains("CHF"), "{told}");
+}

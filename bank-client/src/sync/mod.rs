@@ -355,6 +355,17 @@ impl Report {
         self.accounts.iter().map(|account| account.new).sum()
     }
 
+    /// What the bank did not give, and why: for [`ConsentManager::note`](crate::consent_manager::ConsentManager::note).
+    pub fn bank_errors(&self) -> impl Iterator<Item = &Error> {
+        let of_accounts = self.accounts.iter().filter_map(|account| {
+            let Some(SyncError::Bank(error)) = &account.failure else {
+                return None;
+            };
+            Some(error)
+        });
+        self.failures.iter().chain(of_accounts)
+    }
+
     /// Whether all that the consent opens was read to the end.
     #[must_use]
     pub fn is_complete(&self) -> bool {
