@@ -4,7 +4,7 @@
 //! whole_app DIRECTORY CERTIFICATE KEY STORE STORE_KEY COPY
 //! ```
 //!
-//! STORE and STORE_KEY are where a `ConsentManager` keeps connections that customers have approved: those of the command
+//! STORE and `STORE_KEY` are where a `ConsentManager` keeps connections that customers have approved: those of the command
 //! line will do (`bank-client connect BANK`), which calls them `consents.db` and `store.key`. COPY is made if it is not
 //! there.
 

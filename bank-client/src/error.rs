@@ -177,10 +177,11 @@ impl Error {
     }
 
     /// Whether the bank has heard what it was asked, and said no: that is its word, whatever became of the same request
-    /// before. To wait (`429`, and `408`) is no such word.
+    /// before. To wait (`429`, and `408`) is no such word, and neither is what it says of our certificate: that comes first.
     #[must_use]
-    pub const fn is_refusal(&self) -> bool {
+    pub fn is_refusal(&self) -> bool {
         matches!(self.kind.status(), Some(400..=407 | 409..=428 | 430..=499))
+            && !self.is_about_certificate()
     }
 
     /// Whether the bank has no such thing at all (`404`, `405`, `501`).
@@ -447,6 +448,15 @@ mod tests {
             request_id: Uuid::nil(),
             retry_after: None,
         };
+        let refused = |code: &str| ErrorKind::Refused {
+            status: 401,
+            messages: vec![
+                serde_json::from_value(serde_json::json!({ "category": "ERROR", "code": code }))
+                    .unwrap(),
+            ],
+            request_id: Uuid::nil(),
+            retry_after: None,
+        };
         let malformed = ErrorKind::Malformed {
             path: String::new(),
             reason: String::new(),
@@ -476,6 +486,8 @@ mod tests {
             (status(405), false, true, true),
             (status(408), false, false, false),
             (status(429), false, false, false),
+            (refused("CONSENT_INVALID"), false, true, false),
+            (refused("CERTIFICATE_EXPIRED"), false, false, false),
         ] {
             let bank = "Bank B".to_owned();
             let error = Error { bank, kind };

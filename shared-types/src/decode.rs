@@ -139,11 +139,31 @@ impl Shape {
     }
 }
 
-/// A fault before a name was read has a `?` for it at the end of its path.
+/// The longest path that is told, in characters: the standard's own have less than half of it.
+const LONGEST_PATH: usize = 200;
+
+/// A fault before a name was read has a `?` for it at the end of its path. Names that the standard does not know are the
+/// sender's: they are cut, and bring no control characters along.
 fn readable(path: &str) -> String {
-    match path.trim_end_matches('?').trim_end_matches('.') {
-        "" => ".".to_owned(),
-        known => known.to_owned(),
+    let known = path.trim_end_matches('?').trim_end_matches('.');
+    let mut told: String = known
+        .chars()
+        .take(LONGEST_PATH)
+        .map(|letter| {
+            if letter.is_control() {
+                char::REPLACEMENT_CHARACTER
+            } else {
+                letter
+            }
+        })
+        .collect();
+    if known.chars().nth(LONGEST_PATH).is_some() {
+        told.push('…');
+    }
+    if told.is_empty() {
+        ".".to_owned()
+    } else {
+        told
     }
 }
 
@@ -185,6 +205,15 @@ mod tests {
                 reason: "expected a boolean at line 1 column 22".into()
             }
         );
+    }
+
+    #[test]
+    fn a_name_that_the_sender_made_up_is_told_shortly() {
+        let endless = "x\\u0007".repeat(1000);
+        let json = format!(r#"{{"access":{{"{endless}":tru}}}}"#);
+        let path = decode::<ConsentRequest>(json.as_bytes()).unwrap_err().path;
+        assert!(path.starts_with("access.x\u{fffd}x\u{fffd}"), "{path}");
+        assert_eq!(path.chars().count(), LONGEST_PATH + 1, "{path}");
     }
 
     #[test]

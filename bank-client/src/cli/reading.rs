@@ -268,7 +268,7 @@ where
 }
 
 /// So many accounts' first pages are read ahead.
-const AHEAD: usize = 16;
+const AHEAD: usize = 8;
 
 /// The transactions of all accounts, one account after the other, so that running totals are alike from run to run.
 pub(super) async fn transactions(

@@ -113,7 +113,10 @@ impl ConsentManager {
                     let Some(approval) = self.approval(id, &connection)? else {
                         continue;
                     };
-                    if connection.leads_back_to(options.return_to.as_deref()) {
+                    // Where she approves without being sent there, she does not come back either.
+                    if !matches!(approval.next, NextStep::Redirect(_))
+                        || connection.leads_back_to(options.return_to.as_deref())
+                    {
                         return Ok(approval);
                     }
                     tracing::info!(bank = %connection.bank, connection = %id, "the customer would come back to where nobody waits: asking anew");

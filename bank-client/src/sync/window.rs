@@ -327,8 +327,9 @@ impl<'a> Window<'a> {
             );
             let mut sql = self.enter().await?;
             for row in &gone {
-                let deleted = sqlx::query("DELETE FROM entry WHERE id = ?")
+                let deleted = sqlx::query("DELETE FROM entry WHERE id = ? AND generation < ?")
                     .bind(row.try_get::<i64, _>("id")?)
+                    .bind(self.generation)
                     .execute(&mut *sql)
                     .await?;
                 removed += deleted.rows_affected();
