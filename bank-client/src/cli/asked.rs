@@ -143,7 +143,7 @@ impl Asked {
     }
 
     /// A run that never came to the bank does not count among the reads of the day.
-    async fn take_back(&self, label: &str) {
+    pub(super) async fn take_back(&self, label: &str) {
         if let (Some(manager), Some(connection), Attendance::Unattended) =
             (&self.manager, self.connections.get(label), self.attendance)
             && let Err(error) = manager.take_back(&connection.id).await

@@ -42,8 +42,8 @@ impl Listed for ConsentRow {
         text("bank"),
         text("the connection"),
         amount("days left"),
-        amount("reads left today"),
-        text("id"),
+        amount("reads left today").spare(),
+        text("id").spare(),
     ];
     const FIELDS: &'static [&'static str] = &[
         "bank",

@@ -67,7 +67,7 @@ where
 }
 
 /// Prints what is left. Where nothing came and the reason is told, no empty table says that there is nothing.
-fn finish<L: Listed>(printer: Printer<L>, asked: &Asked) -> Result<Exit, Failure> {
+pub(super) fn finish<L: Listed>(printer: Printer<L>, asked: &Asked) -> Result<Exit, Failure> {
     let exit = asked.exit();
     if exit == Exit::Done {
         printer.finish()?;

@@ -40,9 +40,9 @@ impl Listed for BankRow<'_> {
     const COLUMNS: &'static [Column] = &[
         text("id"),
         text("name"),
-        text("BIC"),
-        text("country"),
-        text("address"),
+        text("BIC").spare(),
+        text("country").spare(),
+        text("address").spare(),
     ];
     const FIELDS: &'static [&'static str] = &[
         "id",
@@ -89,10 +89,10 @@ pub(super) struct AccountRow<T> {
 impl Listed for AccountRow<AccountDetails> {
     const COLUMNS: &'static [Column] = &[
         text("bank"),
-        text("id"),
+        text("id").spare(),
         text("IBAN"),
-        text("name"),
-        text("currency"),
+        text("name").spare(),
+        text("currency").spare(),
         amount("balances"),
     ];
     const FIELDS: &'static [&'static str] = &["bank", "id", "iban", "name", "currency"];
@@ -124,10 +124,10 @@ impl Listed for AccountRow<AccountDetails> {
 impl Listed for AccountRow<CardAccountDetails> {
     const COLUMNS: &'static [Column] = &[
         text("bank"),
-        text("id"),
+        text("id").spare(),
         text("card"),
-        text("name"),
-        amount("limit"),
+        text("name").spare(),
+        amount("limit").spare(),
         amount("balances"),
     ];
     const FIELDS: &'static [&'static str] =
@@ -188,8 +188,8 @@ impl Listed for BalanceRow {
         text("account"),
         text("balance"),
         amount("amount"),
-        text("as of"),
-        text("course"),
+        text("as of").spare(),
+        text("course").spare(),
     ];
     const FIELDS: &'static [&'static str] =
         &["bank", "account", "balance", "amount", "currency", "as_of"];
@@ -197,7 +197,7 @@ impl Listed for BalanceRow {
     fn row(&self) -> Vec<String> {
         vec![
             self.bank.clone(),
-            self.account.clone(),
+            short(&self.account),
             self.balance.balance_type.to_string(),
             self.balance.balance_amount.to_string(),
             or_empty(self.balance.reference_date.as_ref()),
@@ -354,9 +354,9 @@ impl Listed for TransactionRow<Transaction> {
         text("account"),
         text("date"),
         text("with"),
-        text("what"),
+        text("what").spare(),
         amount("amount"),
-        amount("running total"),
+        amount("running total").spare(),
     ];
     const FIELDS: &'static [&'static str] = TRANSACTION_FIELDS;
 
@@ -375,9 +375,9 @@ impl Listed for TransactionRow<CardTransaction> {
         text("account"),
         text("date"),
         text("abroad"),
-        text("what"),
+        text("what").spare(),
         amount("amount"),
-        amount("running total"),
+        amount("running total").spare(),
     ];
     const FIELDS: &'static [&'static str] = TRANSACTION_FIELDS;
 

@@ -59,6 +59,15 @@ pub(super) trait Listed: Serialize {
 pub(super) struct Column {
     name: &'static str,
     amount: bool,
+    /// It is left out where there is no room: JSON and CSV have it all the same.
+    spare: bool,
+}
+
+impl Column {
+    pub(super) const fn spare(mut self) -> Self {
+        self.spare = true;
+        self
+    }
 }
 
 /// A column of text.
@@ -66,12 +75,17 @@ pub(super) const fn text(name: &'static str) -> Column {
     Column {
         name,
         amount: false,
+        spare: false,
     }
 }
 
 /// A column of amounts: they stand under each other at their right end.
 pub(super) const fn amount(name: &'static str) -> Column {
-    Column { name, amount: true }
+    Column {
+        name,
+        amount: true,
+        spare: false,
+    }
 }
 
 /// A field of CSV.
@@ -215,7 +229,10 @@ impl Screen {
             let mut cells = rows.iter().filter_map(|row| row.get(*place));
             rows.is_empty() || cells.any(|cell| !cell.is_empty())
         };
-        let shown: Vec<bool> = (0..columns.len()).map(|place| filled(&place)).collect();
+        let mut shown: Vec<bool> = (0..columns.len()).map(|place| filled(&place)).collect();
+        if let Some(width) = self.width {
+            leave_out(columns, &rows, &mut shown, width.into());
+        }
         let columns: Vec<Column> = only(columns.iter().copied(), &shown).collect();
         let mut table = Table::new();
         let header = columns
@@ -243,6 +260,31 @@ impl Screen {
             }
         }
         table.to_string()
+    }
+}
+
+/// Leaves spare columns out, the last first, until the rest has room.
+fn leave_out(columns: &[Column], rows: &[Vec<String>], shown: &mut [bool], room: usize) {
+    let widths: Vec<usize> = columns
+        .iter()
+        .enumerate()
+        .map(|(place, column)| {
+            let cells = rows.iter().filter_map(|row| row.get(place));
+            let lines = cells.flat_map(|cell| cell.lines()).chain([column.name]);
+            // A blank at either side, and one in between.
+            lines.map(console::measure_text_width).max().unwrap_or(0) + 3
+        })
+        .collect();
+    for place in (0..columns.len()).rev() {
+        let wide: usize = only(widths.iter(), shown).sum();
+        if wide <= room {
+            return;
+        }
+        if let (Some(column), Some(shown)) = (columns.get(place), shown.get_mut(place))
+            && column.spare
+        {
+            *shown = false;
+        }
     }
 }
 
@@ -464,6 +506,39 @@ mod tests {
             ("Meier-Huber", "Meier-Huber"),
         ] {
             assert_eq!(harmless(text), expected);
+        }
+    }
+
+    #[test]
+    fn what_has_no_room_is_left_out_and_the_rest_is_whole() {
+        let columns = [
+            text("bank"),
+            text("id").spare(),
+            amount("amount"),
+            text("course").spare(),
+        ];
+        let row = ["bank-b", "571aface-719e-45ed", "1.00 EUR", "▁▅▅█"];
+        let table = |width| {
+            let screen = Screen {
+                format: Format::Table,
+                width: Some(width),
+            };
+            let rows = vec![row.map(str::to_owned).to_vec()];
+            let table = screen.table(&columns, rows);
+            anstream::adapter::strip_str(&table).to_string()
+        };
+        for (width, left_out) in [
+            (80, [false, false]),
+            (45, [false, true]),
+            (25, [true, true]),
+        ] {
+            let table = table(width);
+            let missing = [row[1], row[3]].map(|cell| !table.contains(cell));
+            assert_eq!(missing, left_out, "{width}: {table}");
+            assert!(
+                table.contains(" bank-b ") && table.contains(" 1.00 EUR "),
+                "{table}"
+            );
         }
     }
 

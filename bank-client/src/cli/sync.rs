@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::asked::Asked;
 use super::failure::{Exit, Failure, Trouble, failure};
 use super::progress::Progress;
+use super::reading::finish;
 use super::screen::{Column, Field, Listed, Screen, amount, text};
 
 /// What came of one bank.
@@ -101,8 +102,11 @@ pub(super) async fn run(mut asked: Asked, screen: Screen) -> Result<Exit, Failur
     }
     progress.end();
     rows.sort_by(|one, other| one.bank.cmp(&other.bank));
-    screen.list(rows)?;
-    Ok(asked.exit())
+    let mut printer = screen.printer();
+    for row in rows {
+        printer.print(&row)?;
+    }
+    finish(printer, &asked)
 }
 
 async fn one(
@@ -151,6 +155,14 @@ async fn failed(asked: &mut Asked, label: &str, error: SyncError) {
             format!("{label}: {error}"),
             "see that copy and store_key of the profile are those it was made with, and that there is room",
         )),
+        SyncError::Busy { .. } => {
+            // Nothing was asked.
+            asked.take_back(label).await;
+            asked.trouble(&Trouble::new(
+                format!("{label}: {error}"),
+                "let that run end; the next one goes on from there",
+            ));
+        }
         error => asked.trouble(&Trouble::new(
             format!("{label}: {error}"),
             "let that run end; the next one goes on from there",
