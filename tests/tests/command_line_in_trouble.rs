@@ -1,6 +1,6 @@
 //! `bank-client` where something is wrong: what it says, what it leaves as it was, and whether what it advises works.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
@@ -26,6 +26,13 @@ fn away(script: &Script) {
     let good = fs::read_to_string(&directory).unwrap();
     let at_a = script.0.banks.sandbox.bank(Bank::A).url();
     fs::write(&directory, good.replace(&at_a, "https://127.0.0.1:1")).unwrap();
+}
+
+/// How often Bank A can still be read today with no customer present.
+fn reads_left(script: &Script) -> u64 {
+    let connections = script.json(&["consents"]);
+    let of_a = connections.iter().find(|row| row["bank"] == "bank-a");
+    of_a.unwrap()["readsLeftToday"].as_u64().unwrap()
 }
 
 fn key_file(script: &Script) -> PathBuf {
@@ -112,11 +119,7 @@ async fn what_is_advised_works() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bank_that_is_away_costs_no_read_and_can_be_left() {
     let script = Script::ready().await;
-    let left = || {
-        let connections = script.json(&["consents"]);
-        let of_a = connections.iter().find(|row| row["bank"] == "bank-a");
-        of_a.unwrap()["readsLeftToday"].as_u64().unwrap()
-    };
+    let left = || reads_left(&script);
     let first = left();
     script.stdout(&["accounts"]);
     assert_eq!(left(), first - 1);
@@ -175,4 +178,26 @@ async fn a_lost_key_is_not_replaced() {
     fs::write(&key, kept).unwrap();
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
     assert_eq!(script.json(&["consents"]).len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_runs_of_sync_the_second_costs_no_read() {
+    let script = Script::ready().await;
+    script.stdout(&["sync"]);
+    let left = reads_left(&script);
+    // As another process that is at it.
+    let runs = fs::read_dir(script.0.sandbox("bank-client/default/copy.db.runs")).unwrap();
+    let held: Vec<File> = runs
+        .map(|file| File::open(file.unwrap().path()).unwrap())
+        .collect();
+    assert_eq!(held.len(), 2);
+    held.iter().for_each(|file| file.try_lock().unwrap());
+    for bank in ["bank-a", "bank-b"] {
+        let told = format!("another run for {bank} is under way");
+        says(&script, &["sync"], 1, &[&told]);
+    }
+    assert_eq!(reads_left(&script), left);
+    drop(held);
+    script.stdout(&["sync"]);
+    assert_eq!(reads_left(&script), left - 1);
 }

@@ -131,8 +131,13 @@ impl Asked {
         if error.is_unasked() && !self.heard.contains(label) && !self.failed.contains(label) {
             self.take_back(label).await;
         }
+        self.failed_here(label, &trouble);
+    }
+
+    /// A member's question has failed, and it is not the bank that is to blame.
+    pub(super) fn failed_here(&mut self, label: &str, trouble: &Trouble) {
         self.failed.insert(label.to_owned());
-        self.trouble(&trouble);
+        self.trouble(trouble);
     }
 
     /// Something of a member was read.

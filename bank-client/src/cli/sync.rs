@@ -145,27 +145,18 @@ async fn one(
 }
 
 async fn failed(asked: &mut Asked, label: &str, error: SyncError) {
-    match error {
-        SyncError::Bank(error) => asked.failed(label, &error).await,
-        SyncError::Copy(CopyError::Busy) => asked.trouble(&Trouble::new(
-            format!("{label}: {}", CopyError::Busy),
-            "what was written stays",
-        )),
-        SyncError::Copy(error) => asked.trouble(&Trouble::new(
-            format!("{label}: {error}"),
-            "see that copy and store_key of the profile are those it was made with, and that there is room",
-        )),
-        SyncError::Busy { .. } => {
-            // Nothing was asked.
-            asked.take_back(label).await;
-            asked.trouble(&Trouble::new(
-                format!("{label}: {error}"),
-                "let that run end; the next one goes on from there",
-            ));
+    let advice = match &error {
+        SyncError::Bank(error) => return asked.failed(label, error).await,
+        SyncError::Copy(CopyError::Busy) => "what was written stays",
+        SyncError::Copy(_) => {
+            "see that copy and store_key of the profile are those it was made with, and that there is room"
         }
-        error => asked.trouble(&Trouble::new(
-            format!("{label}: {error}"),
-            "let that run end; the next one goes on from there",
-        )),
+        _ => "let that run end; the next one goes on from there",
+    };
+    if matches!(error, SyncError::Busy { .. }) {
+        // Nothing was asked.
+        asked.take_back(label).await;
     }
+    let trouble = Trouble::new(format!("{label}: {error}"), advice);
+    asked.failed_here(label, &trouble);
 }
