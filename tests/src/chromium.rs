@@ -162,16 +162,8 @@ impl Chromium {
 
     /// What can be read on the page.
     pub async fn text(&self) -> String {
-        let started = Instant::now();
-        loop {
-            let body = self.element("the page's body", "//body").await;
-            match body.text().await {
-                Ok(text) => return text,
-                // Between finding and reading it the browser has gone on to another page.
-                Err(error) if is_stale(&error) && started.elapsed() < PATIENCE => {}
-                Err(error) => self.fail(&error.to_string()).await,
-            }
-        }
+        self.on_one_page(async || self.element("the page's body", "//body").await.text().await)
+            .await
     }
 
     /// Waits until the page has that heading.
@@ -200,28 +192,31 @@ impl Chromium {
 
     /// Writes into the field of that label.
     pub async fn fill(&self, label: &str, value: &str) {
-        let field = self.field(label).await;
-        field.clear().await.unwrap();
-        field.send_keys(value).await.unwrap();
+        self.on_one_page(async || {
+            let field = self.field(label).await?;
+            field.clear().await?;
+            field.send_keys(value).await
+        })
+        .await;
     }
 
     /// Clicks the box or button of that label, or takes it back.
     pub async fn tick(&self, label: &str) {
-        self.field(label).await.click().await.unwrap();
+        self.on_one_page(async || self.field(label).await?.click().await)
+            .await;
     }
 
     /// Presses the button on which that is written.
     pub async fn press(&self, label: &str) {
         let xpath = format!("//button[normalize-space(.)={}]", literal(label));
-        let button = self.element(&format!("the button “{label}”"), &xpath).await;
-        button.click().await.unwrap();
+        self.leave_by(&format!("the button “{label}”"), &xpath)
+            .await;
     }
 
     /// Follows the link on which that is written.
     pub async fn follow(&self, label: &str) {
         let xpath = format!("//a[@href][normalize-space(.)={}]", literal(label));
-        let link = self.element(&format!("the link “{label}”"), &xpath).await;
-        link.click().await.unwrap();
+        self.leave_by(&format!("the link “{label}”"), &xpath).await;
     }
 
     /// The one element that a CSS selector finds.
@@ -335,18 +330,43 @@ impl Chromium {
 
     /// The field that a label belongs to, or that it surrounds. What else is in the label (a hint, for example) comes
     /// after its name.
-    async fn field(&self, label: &str) -> WebElement {
+    async fn field(&self, label: &str) -> WebDriverResult<WebElement> {
         let named = format!(
             "//label[starts-with(normalize-space(.), {})]",
             literal(label)
         );
         let found = self.element(&format!("the label “{label}”"), &named).await;
-        match found.attr("for").await.unwrap() {
-            Some(id) => self.find(&format!("[id={id:?}]")).await,
-            None => found
-                .find(By::Css("input, select, textarea"))
-                .await
-                .unwrap(),
+        match found.attr("for").await? {
+            Some(id) => Ok(self.find(&format!("[id={id:?}]")).await),
+            None => found.find(By::Css("input, select, textarea")).await,
+        }
+    }
+
+    /// Does something on a page; all of it once more if the browser has gone on to another page meanwhile.
+    async fn on_one_page<T>(&self, what: impl AsyncFn() -> WebDriverResult<T>) -> T {
+        let started = Instant::now();
+        loop {
+            match what().await {
+                Ok(done) => return done,
+                Err(error) if is_stale(&error) && started.elapsed() < PATIENCE => {}
+                Err(error) => self.fail(&error.to_string()).await,
+            }
+        }
+    }
+
+    /// Clicks that, and waits until the page is left, so that nothing more is done on it. What does not lead anywhere (a
+    /// button that a script listens to) is waited for a while.
+    async fn leave_by(&self, what: &str, xpath: &str) {
+        let page = self
+            .on_one_page(async || {
+                let page = self.driver.find(By::Tag("html")).await?;
+                self.element(what, xpath).await.click().await?;
+                Ok(page)
+            })
+            .await;
+        let clicked = Instant::now();
+        while clicked.elapsed() < LEAVES && page.tag_name().await.is_ok() {
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
 
@@ -376,6 +396,9 @@ impl Chromium {
         }
     }
 }
+
+/// A page that is left is left by then.
+const LEAVES: Duration = Duration::from_secs(2);
 
 fn is_stale(error: &WebDriverError) -> bool {
     matches!(

@@ -191,7 +191,9 @@ async fn of_two_runs_of_sync_the_second_costs_no_read() {
         .map(|file| File::open(file.unwrap().path()).unwrap())
         .collect();
     assert_eq!(held.len(), 2);
-    held.iter().for_each(|file| file.try_lock().unwrap());
+    for file in &held {
+        file.try_lock().unwrap();
+    }
     for bank in ["bank-a", "bank-b"] {
         let told = format!("another run for {bank} is under way");
         says(&script, &["sync"], 1, &[&told]);
