@@ -281,34 +281,41 @@ fn free_address() -> SocketAddr {
     listener.local_addr().unwrap()
 }
 
-/// Passes bytes on and counts connections: what cannot be seen of a gateway from outside.
+/// Passes bytes on and counts the connections that the bank ends: what cannot be seen of a gateway from outside. How many it
+/// opens is its own affair.
 pub struct Relay {
     pub address: SocketAddr,
-    opened: Arc<AtomicUsize>,
+    ended: Arc<AtomicUsize>,
 }
 
 impl Relay {
     pub async fn start(behind: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let opened = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&opened);
+        let ended = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&ended);
         tokio::spawn(async move {
             while let Ok((mut front, _)) = listener.accept().await {
-                count.fetch_add(1, Ordering::Relaxed);
+                let count = Arc::clone(&count);
                 tokio::spawn(async move {
                     let mut back = TcpStream::connect(behind).await.unwrap();
-                    // How it ends is up to both ends.
-                    let _ = tokio::io::copy_bidirectional(&mut front, &mut back).await;
+                    let (mut from_gateway, mut to_gateway) = front.split();
+                    let (mut from_bank, mut to_bank) = back.split();
+                    tokio::select! {
+                        _ = tokio::io::copy(&mut from_gateway, &mut to_bank) => {}
+                        _ = tokio::io::copy(&mut from_bank, &mut to_gateway) => {
+                            count.fetch_add(1, Ordering::Relaxed);
+                        }
+                    }
                 });
             }
         });
-        Self { address, opened }
+        Self { address, ended }
     }
 
-    /// How many connections there were so far.
-    pub fn opened(&self) -> usize {
-        self.opened.load(Ordering::Relaxed)
+    /// How many connections the bank has ended so far.
+    pub fn ended(&self) -> usize {
+        self.ended.load(Ordering::Relaxed)
     }
 }
 

@@ -181,16 +181,16 @@ async fn a_gets_in_and_c_and_a_revoked_a_do_not(kind: Kind) {
         200
     );
     assert_eq!(other.get(STATUS, &[]).refusal(), UNKNOWN);
-    let opened = relay.opened();
+    let ended = relay.ended();
     revoke_bank_a(&banks, &proxied.bank).await;
     let refused = held.get("/v1/accounts", &[("Consent-ID", &consent)]);
     assert_eq!(refused.refusal(), "401 CERTIFICATE_REVOKE");
     assert_eq!(other.get(STATUS, &[]).refusal(), UNKNOWN);
     assert_eq!(held.get(STATUS, &[]).refusal(), "401 CERTIFICATE_REVOKE");
     assert_eq!(
-        relay.opened(),
-        opened,
-        "over the same connections to the bank"
+        relay.ended(),
+        ended,
+        "the gateway keeps its connections to the bank"
     );
     assert_eq!(
         at_gateway(a).get(STATUS, &[]).await.refusal(),
