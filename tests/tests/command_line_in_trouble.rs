@@ -203,3 +203,24 @@ async fn of_two_runs_of_sync_the_second_costs_no_read() {
     script.stdout(&["sync"]);
     assert_eq!(reads_left(&script), left - 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_is_left_late_leaves_the_copy_of_the_next_one() {
+    let script = Script::ready().await;
+    let directory = script.0.sandbox("banks.toml");
+    let good = fs::read_to_string(&directory).unwrap();
+    away(&script);
+    says(&script, &["revoke", "bank-a"], 6, &["could not be told"]);
+    let left = script.json(&["consents"]);
+    let left = left.iter().find(|row| row["bank"] == "bank-a").unwrap();
+    fs::write(&directory, good).unwrap();
+    let connected = script.connect(Bank::A, "bank-a");
+    assert!(connected.status.success(), "{}", both(&connected));
+    script.stdout(&["sync"]);
+    let course = || script.stdout(&["balances", "--bank", "bank-a"]);
+    assert!(course().contains('█'));
+    let revoke = ["revoke", left["connection"].as_str().unwrap()];
+    let said = says(&script, &revoke, 0, &["bank-a is disconnected"]);
+    assert!(!said.contains("copy removed"), "{said}");
+    assert!(course().contains('█'), "{}", course());
+}

@@ -188,6 +188,14 @@ impl Asked {
 /// The connections that are meant.
 async fn meant(kept: &Kept, whom: &Whom) -> Result<Vec<Connection>, Failure> {
     let mut connections = kept.connections().await?;
+    // One that is still being given up stands behind the one that has taken its name since.
+    let served: HashSet<String> = connections
+        .iter()
+        .filter(|known| known.standing != Standing::Leaving)
+        .map(Connection::label)
+        .collect();
+    connections
+        .retain(|known| known.standing != Standing::Leaving || !served.contains(&known.label()));
     if !whom.bank.is_empty() {
         let mut wanted = Vec::new();
         for bank in &whom.bank {

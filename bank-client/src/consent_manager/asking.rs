@@ -15,6 +15,7 @@ use super::{Approval, ConsentManager, ManagerError, TRIES, Wish, is_conflict, sa
 use crate::authorisations::{ApprovalOptions, ConsentAsked, NextStep};
 use crate::bank::Bank;
 use crate::directory::BankId;
+use crate::error::Error;
 use crate::store::Kind;
 
 /// After that, whoever was about to ask a bank has not lived to see the answer.
@@ -31,6 +32,15 @@ pub(super) enum Before {
     Never,
     /// By somebody who has not seen the answer.
     Perhaps,
+}
+
+impl Asking {
+    /// Asks the bank: each time it is the same request.
+    pub(super) async fn send(&self, bank: &Bank) -> Result<ConsentAsked, Error> {
+        let options = (&self.options).into();
+        bank.ask_for_consent_once(Some(self.request_id), &self.request, self.psu, &options)
+            .await
+    }
 }
 
 impl ConsentManager {
@@ -187,15 +197,7 @@ impl ConsentManager {
             let bank = &self.managed(&connection.bank)?.bank;
             let asking = connection.asking.as_ref().ok_or(ManagerError::Busy)?;
             tracing::info!(bank = %connection.bank, connection = %id, days = asking.days, "asking for a consent");
-            let asked = bank
-                .ask_for_consent_once(
-                    Some(asking.request_id),
-                    &asking.request,
-                    asking.psu,
-                    &(&asking.options).into(),
-                )
-                .await;
-            let error = match asked {
+            let error = match asking.send(bank).await {
                 Ok(asked) => return self.asked(id, asking, asked, bank).await,
                 Err(error) => error,
             };

@@ -49,15 +49,7 @@ impl ConsentManager {
         bank: &Bank,
         asking: &Asking,
     ) -> Result<(), ManagerError> {
-        let asked = bank
-            .ask_for_consent_once(
-                Some(asking.request_id),
-                &asking.request,
-                asking.psu,
-                &(&asking.options).into(),
-            )
-            .await;
-        let consent = match asked {
+        let consent = match asking.send(bank).await {
             Ok(asked) => Some(asked.consent.consent_id),
             Err(error) if error.is_refusal() => None,
             Err(error) => return Err(error.into()),
