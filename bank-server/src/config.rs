@@ -4,6 +4,7 @@ mod customers;
 mod online_banking;
 mod other_banks;
 mod proxied;
+mod store;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ pub use self::customers::{Approach, ConsentConfig, RedirectUris, ScaConfig};
 pub use self::online_banking::{OnlineBankingConfig, Origin};
 pub use self::other_banks::OtherBankConfig;
 pub use self::proxied::ProxiedConfig;
+pub use self::store::StoreConfig;
 pub use crate::fault::Fault;
 use crate::identity::LicenceSource;
 use crate::telemetry::LogFormat;
@@ -115,17 +117,6 @@ pub struct Xs2aConfig {
 pub struct OperatorConfig {
     /// Address and port, on loopback: it speaks plain HTTP.
     pub listen: SocketAddr,
-}
-
-/// Section `[store]`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct StoreConfig {
-    /// The SQLite database; made if it is not there.
-    pub path: PathBuf,
-    /// The bank's own key, 32 bytes, made if it is not there; beside the database, with the ending `.key`, if absent. It seals
-    /// what customers prove themselves with: with another key, none of it can be read.
-    pub key: Option<PathBuf>,
 }
 
 /// Section `[revocation]`.
@@ -288,11 +279,8 @@ impl Config {
         let mut config: Self = toml::from_str(&text).map_err(|error| whole(error.to_string()))?;
         let folder = file.parent().unwrap_or(Path::new(""));
         let xs2a = &mut config.xs2a;
-        let paths = [
-            &mut xs2a.certificate,
-            &mut xs2a.private_key,
-            &mut config.store.path,
-        ];
+        config.store = config.store.in_folder(folder);
+        let paths = [&mut xs2a.certificate, &mut xs2a.private_key];
         let lists = [&mut xs2a.anchors, &mut xs2a.intermediates];
         let gateways = config
             .proxied
@@ -302,7 +290,6 @@ impl Config {
             .into_iter()
             .chain(lists.into_iter().chain(gateways).flatten())
             .chain(&mut config.register.file)
-            .chain(&mut config.store.key)
             .chain(
                 config
                     .online_banking
@@ -318,13 +305,6 @@ impl Config {
             }
         }
         Ok(config)
-    }
-
-    /// The file with the bank's own key.
-    #[must_use]
-    pub fn key_file(&self) -> PathBuf {
-        let beside = || self.store.path.with_extension("key");
-        self.store.key.clone().unwrap_or_else(beside)
     }
 
     /// Where trust comes from.

@@ -11,9 +11,9 @@ use bank_server::config::{Config, Fault};
 use bank_server::core_banking::{PsuId, ledger};
 use bank_server::environment::{Randomness, SystemClock, SystemRandomness};
 use bank_server::sca::{Passwords, Secret};
-use bank_server::store::Database;
 use bank_server::store::credentials::CustomerCredentials;
 use bank_server::store::vault::Vault;
+use bank_server::store::{Database, StoreError};
 use bank_server::{BankServer, StartError, check, telemetry};
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
@@ -49,6 +49,13 @@ enum Command {
         /// The world file (docs/world-file.md).
         world: PathBuf,
     },
+    /// Brings the tables of the database up to date. Replicas go on serving meanwhile; run it before the first of a new
+    /// version starts. (The tables of a SQLite file are brought up to date at the start.)
+    Migrate {
+        /// The configuration file.
+        #[arg(long)]
+        config: PathBuf,
+    },
     /// Gives a customer a password, read from standard input, and an authenticator, whose secret is printed. Those before
     /// are no longer good.
     Enrol {
@@ -69,6 +76,7 @@ async fn main() -> ExitCode {
         Command::Serve { config } => serve(&config).await,
         Command::Check { config } => check_configuration(&config),
         Command::Import { config, world } => import(&config, &world).await,
+        Command::Migrate { config } => migrate(&config).await,
         Command::Enrol { config, customer } => enrol(&config, customer).await,
     };
     match outcome {
@@ -105,9 +113,9 @@ async fn serve(path: &Path) -> Result<(), Failure> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(signals)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(signals)?;
     let bank = BankServer::new(config).start().await.map_err(|error| {
-        let advice = match error {
+        let advice = match &error {
             StartError::Listen { .. } => "choose another address, or stop what listens there",
-            StartError::Store(_) => "see that store.path can be written",
+            StartError::Store(error) => return of_store(error),
             StartError::Key(_) => {
                 "see that store.key can be read, and is the key that was used before"
             }
@@ -128,6 +136,29 @@ async fn serve(path: &Path) -> Result<(), Failure> {
     tracing::info!("stopping; open requests are still answered");
     bank.stop().await;
     tracing::info!("stopped");
+    Ok(())
+}
+
+fn of_store(error: &StoreError) -> Failure {
+    let advice = match error {
+        StoreError::Open { .. } => "see that store.path can be written",
+        StoreError::Connect { .. } => "see that the server runs, and that store.url is right",
+        StoreError::Schema { .. } => {
+            "run `bank-server migrate` with this configuration, and try again"
+        }
+        _ => "see the cause, and try again",
+    };
+    Failure(error.to_string(), advice)
+}
+
+async fn migrate(path: &Path) -> Result<(), Failure> {
+    let config = read(path)?;
+    let versions = Database::migrate(&config.store.place).await;
+    let (before, after) = versions.map_err(|error| of_store(&error))?;
+    let _ = writeln!(
+        std::io::stdout().lock(),
+        "the tables were of version {before}, and are of version {after}"
+    );
     Ok(())
 }
 
@@ -166,11 +197,10 @@ async fn enrol(path: &Path, customer: String) -> Result<(), Failure> {
         .hash(line.trim_end_matches(['\r', '\n']))
         .map_err(|error| failed(error.to_string()))?;
     let secret = Secret::random(randomness.as_ref());
-    let vault = Vault::open_file(&config.key_file(), randomness)
+    let vault = Vault::open_file(&config.store.key, randomness)
         .map_err(|error| failed(error.to_string()))?;
-    let database = Database::open(&config.store.path)
-        .await
-        .map_err(|error| failed(error.to_string()))?;
+    let opened = Database::open(&config.store.place).await;
+    let database = opened.map_err(|error| of_store(&error))?;
     // With other systems behind the bank, its own ledger is empty, and knows nobody.
     let known = ledger::knows(&database, &PsuId(customer.clone())).await;
     if !known.map_err(|error| failed(error.to_string()))? {
@@ -201,9 +231,8 @@ async fn import(path: &Path, world: &Path) -> Result<(), Failure> {
         )
     };
     let file = std::fs::File::open(world).map_err(|error| failed(error.to_string()))?;
-    let database = Database::open(&config.store.path)
-        .await
-        .map_err(|error| Failure(error.to_string(), "see that store.path can be written"))?;
+    let opened = Database::open(&config.store.place).await;
+    let database = opened.map_err(|error| of_store(&error))?;
     let imported = ledger::import(&database, std::io::BufReader::new(file))
         .await
         .map_err(|error| failed(error.to_string()))?;

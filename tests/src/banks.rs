@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use crate::customer;
 use crate::http::{Response, Tpp};
 use crate::patience::wait_for;
+use crate::stores;
 
 pub struct Banks {
     pub sandbox: Sandbox,
@@ -30,6 +31,7 @@ impl Banks {
         let options = Options {
             folder: folder.path().to_owned(),
             port_base: 0,
+            databases: stores::databases(),
             seed: 1,
             // Tests move the clock; the lists are to last as long as the certificates.
             lists_for: TimeDelta::days(729),
@@ -139,7 +141,7 @@ pub async fn bank_b_also(banks: &Banks, change: impl FnOnce(&mut Config)) -> Run
 /// Bank B once more, with limits of the test's own, and an empty database.
 pub async fn bank_b_with(banks: &Banks, change: impl FnOnce(&mut LimitsConfig)) -> RunningBank {
     let mut config = Config::read(&banks.folder.path().join("bank-b.toml")).unwrap();
-    config.store.path = banks.folder.path().join("limited.db");
+    config.store.place = stores::empty(&banks.folder.path().join("limited.db")).await;
     change(&mut config.limits);
     let clock: Arc<ManualClock> = Arc::clone(&banks.clock);
     BankServer::new(config).clock(clock).start().await.unwrap()

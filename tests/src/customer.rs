@@ -86,9 +86,9 @@ impl Customer {
     /// Any, at a bank whose TPPs have to confirm, or not.
     pub async fn named(banks: &Banks, id: &str, confirmation_code: bool) -> Self {
         let config = Config::read(&banks.folder.path().join("bank-b.toml")).unwrap();
-        let database = Database::open(&config.store.path).await.unwrap();
+        let database = Database::open(&config.store.place).await.unwrap();
         let randomness = Arc::new(SystemRandomness);
-        let vault = Vault::open_file(&config.key_file(), randomness.clone()).unwrap();
+        let vault = Vault::open_file(&config.store.key, randomness.clone()).unwrap();
         let clock: Arc<dyn Clock> = banks.clock.clone();
         let calendar = Calendar::new(clock, config.bank.time_zone);
         let sca = Sca::new(&database, vault, None, calendar.clone(), randomness.clone());

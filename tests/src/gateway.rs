@@ -31,6 +31,7 @@ use crate::banks::Banks;
 use crate::http::{REQUEST_ID, Response};
 use crate::patience::wait_for;
 use crate::programs::system;
+use crate::stores;
 
 /// Bank B once more, with its customers, and with a listener for gateways.
 pub struct Proxied {
@@ -54,7 +55,7 @@ impl Proxied {
         let pinned = folder.join("gateway.pem");
         fs::write(&pinned, &gateway.chain_pem).unwrap();
         let mut config = Config::read(&folder.join("bank-b.toml")).unwrap();
-        config.store.path = folder.join("proxied.db");
+        config.store.place = stores::empty(&folder.join("proxied.db")).await;
         config.proxied = Some(ProxiedConfig {
             listen: "127.0.0.1:0".parse().unwrap(),
             gateways: vec![pinned],
@@ -64,7 +65,7 @@ impl Proxied {
         });
         change(&mut config);
         let world = fs::read(folder.join("world/bank-b.jsonl")).unwrap();
-        let database = Database::open(&config.store.path).await.unwrap();
+        let database = Database::open(&config.store.place).await.unwrap();
         import(&database, world.as_slice()).await.unwrap();
         database.close().await;
         let clock = Arc::clone(&banks.clock);

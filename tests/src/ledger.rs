@@ -1,12 +1,12 @@
 //! Bank B's ledger, as the bank's own systems write to it: what comes to its customers' accounts while TPPs look on.
 
-use bank_server::config::Config;
-use bank_server::store::Database;
+use bank_server::store::{Database, Write};
 use chrono::NaiveDate;
 use serde_json::{Value, json};
 use sqlx::Row as _;
 
 use crate::banks::Banks;
+use crate::stores;
 
 pub struct Ledger(Database);
 
@@ -23,8 +23,7 @@ pub struct Posted {
 impl Ledger {
     /// Bank B's.
     pub async fn of(banks: &Banks) -> Self {
-        let config = Config::read(&banks.folder.path().join("bank-b.toml")).unwrap();
-        Self(Database::open(&config.store.path).await.unwrap())
+        Self(stores::of(&banks.folder.path().join("bank-b.toml")).await)
     }
 
     /// Books an entry under that day.
@@ -144,7 +143,7 @@ pub fn payment(cents: i64, creditor: &str) -> Value {
 }
 
 async fn insert(
-    sql: &mut sqlx::Transaction<'static, sqlx::Any>,
+    sql: &mut Write,
     account: &str,
     id: &str,
     booked: bool,

@@ -22,3 +22,4 @@ pub mod patience;
 pub mod programs;
 pub mod reference;
 pub mod script;
+pub mod stores;

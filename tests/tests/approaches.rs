@@ -4,7 +4,6 @@
 use bank_client::authorisations::{ApprovalOptions, NextStep};
 use bank_server::config::{Approach, Config};
 use bank_server::core_banking::ledger::import;
-use bank_server::store::Database;
 use chrono::{Days, TimeDelta};
 use fixtures::sandbox::CUSTOMER;
 use fixtures::world;
@@ -15,6 +14,7 @@ use tests::asking::{BACK, DEVICE, ask, client, embedded, refusal, wanted};
 use tests::banks::{Banks, bank_b_also};
 use tests::customer::Customer;
 use tests::http::{Response, Tpp};
+use tests::stores;
 
 fn links(answer: &Response) -> Vec<String> {
     let links = answer.json()["_links"].as_object().unwrap().clone();
@@ -389,8 +389,7 @@ async fn a_bank_goes_the_ways_that_it_offers() {
 const JOINT: &str = "DE89370400440532013000";
 
 async fn open_joint_account(banks: &Banks, other: &str) {
-    let config = Config::read(&banks.folder.path().join("bank-b.toml")).unwrap();
-    let database = Database::open(&config.store.path).await.unwrap();
+    let database = stores::of(&banks.folder.path().join("bank-b.toml")).await;
     let account = json!({ "account": {
         "id": "5f0d7c1e-5d0c-4a53-9a8e-0d6b0b1a7c11",
         "customer": CUSTOMER, "holders": [other], "approvals": 2,

@@ -9,7 +9,6 @@ use bank_server::consent::authorisation::Start;
 use bank_server::core_banking::PsuId;
 use bank_server::core_banking::ledger::import;
 use bank_server::sca::{Passwords, Secret};
-use bank_server::store::Database;
 use bank_server::store::credentials::CustomerCredentials;
 use bank_server::store::vault::Vault;
 use chrono::TimeDelta;
@@ -20,6 +19,7 @@ use shared_types::authorisation::ScaApproach;
 use tests::banks::Banks;
 use tests::browser::{Browser, code_of, customer};
 use tests::http::Tpp;
+use tests::stores;
 
 /// Where the TPP has its customers sent back to.
 const BACK: &str = "https://bank-a.example/back?state=1";
@@ -534,13 +534,13 @@ async fn scripts_in_names_and_texts_are_shown_as_text() {
     const SCRIPT: &str = "\"'><script>alert(1)</script><img src=x>";
     let stage = Stage::set().await;
     let folder = stage.banks.folder.path();
-    let database = Database::open(&folder.join("bank-b.db")).await.unwrap();
+    let database = stores::of(&folder.join("bank-b.toml")).await;
     import(&database, world_full_of(SCRIPT).as_bytes())
         .await
         .unwrap();
     let randomness = || Arc::new(SystemRandomness);
     let config = Config::read(&folder.join("bank-b.toml")).unwrap();
-    let vault = Vault::open_file(&config.key_file(), randomness()).unwrap();
+    let vault = Vault::open_file(&config.store.key, randomness()).unwrap();
     let eve = SampleCustomer {
         id: "eve".to_owned(),
         password: "of no importance".to_owned(),

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use bank_client::directory::Directory;
 use bank_server::config::Config;
+use bank_server::store::Place;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
@@ -99,8 +100,8 @@ fn the_configuration_of_the_readme_is_one() {
     let config = Config::read(&file).unwrap_or_else(|fault| panic!("{fault}"));
     assert!(config.faults().is_empty());
     assert_eq!(
-        config.store.path,
-        folder.path().join("bank.db"),
+        config.store.place,
+        Place::File(folder.path().join("bank.db")),
         "paths are taken from the folder of the file"
     );
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use bank_client::environment::ManualClock;
 use bank_server::BankServer;
 use bank_server::config::{Config, OnlineBankingConfig};
-use bank_server::store::Database;
 use chrono::TimeDelta;
 use fixtures::outsider::{Met, Tls, call};
 use fixtures::sandbox::CUSTOMER;
@@ -13,6 +12,7 @@ use fixtures::world::{Bank, SampleCustomer};
 use tests::banks::Banks;
 use tests::browser::{Browser, Page, code_of, customer, encode};
 use tests::http::Response;
+use tests::stores;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 async fn start() -> (Banks, Browser, SampleCustomer) {
@@ -252,16 +252,11 @@ async fn a_session_that_was_planted_is_worth_nothing() {
     }
     // What is stored is no cookie either.
     let session = victim.cookies["session"].clone();
-    let path = banks.folder.path().join("bank-b.db");
-    let database = Database::open(&path).await.unwrap();
-    for file in ["bank-b.db", "bank-b.db-wal"] {
-        let bytes = std::fs::read(banks.folder.path().join(file)).unwrap_or_default();
-        let found = bytes
-            .windows(session.len())
-            .any(|window| window == session.as_bytes());
-        assert!(!found, "{file}");
-    }
-    database.close().await;
+    let bytes = stores::bytes(&banks.folder.path().join("bank-b.toml"));
+    let found = bytes
+        .windows(session.len())
+        .any(|window| window == session.as_bytes());
+    assert!(!found, "{session}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -533,7 +528,7 @@ async fn pages_are_not_framed_kept_or_led_elsewhere() {
 async fn over_tls_cookies_belong_to_the_host_and_plain_http_is_not_spoken() {
     let banks = Banks::start().await;
     let mut config = Config::read(&banks.folder.path().join("bank-b.toml")).unwrap();
-    config.store.path = banks.folder.path().join("tls.db");
+    config.store.place = stores::empty(&banks.folder.path().join("tls.db")).await;
     config.xs2a.listen.set_port(0);
     config.operator.listen.set_port(0);
     let key = banks.folder.path().join("pki/bank-b");

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use bank_client::environment::{Randomness as _, SystemRandomness};
 use bank_server::consent::authorisation::Start;
 use bank_server::core_banking::PsuId;
-use bank_server::store::Database;
 use chrono::TimeDelta;
 use fixtures::sandbox::CUSTOMER;
 use fixtures::world::{Bank, SampleCustomer};
@@ -14,6 +13,7 @@ use shared_types::authorisation::ScaApproach;
 use sqlx::Row as _;
 use tests::banks::{Banks, bank_b_with};
 use tests::browser::{Browser, code_of, customer};
+use tests::stores;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -120,9 +120,7 @@ async fn ten_devices_are_enough_and_old_ones_make_room() {
 async fn a_passkey_is_removed_after_a_question_and_by_its_customer() {
     let (banks, mut browser, customer) = start().await;
     browser.log_in(&banks, &customer).await;
-    let database = Database::open(&banks.folder.path().join("bank-b.db"))
-        .await
-        .unwrap();
+    let database = stores::of(&banks.folder.path().join("bank-b.toml")).await;
     for (id, psu) in [("her-key", CUSTOMER), ("his-key", "somebody")] {
         let inserted = sqlx::query(
             "INSERT INTO passkey (id, psu, name, credential, created) VALUES ($1, $2, 'My phone', '{}', 0)",

@@ -15,6 +15,7 @@ use tests::banks::Banks;
 use tests::http::Tpp;
 use tests::patience::wait_for;
 use tests::programs::{both, own};
+use tests::stores;
 
 /// Bank B as a process of its own.
 struct Process {
@@ -24,7 +25,12 @@ struct Process {
 }
 
 /// The certificates and the configuration of Bank B, in a folder of their own.
-fn prepare() -> (TempDir, Pki) {
+async fn prepare() -> (TempDir, Pki) {
+    prepare_with(&stores::section().await)
+}
+
+/// With that section `[store]`.
+fn prepare_with(store: &str) -> (TempDir, Pki) {
     let folder = tempfile::tempdir().unwrap();
     let pki = Pki::make(SystemClock.now()).unwrap();
     pki.write(&folder.path().join("pki"), SystemClock.now())
@@ -34,7 +40,7 @@ fn prepare() -> (TempDir, Pki) {
         r#"
             bank = { name = "Bank B" }
             operator = { listen = "127.0.0.1:0" }
-            store = { path = "bank.db" }
+            store = STORE
             log = { format = "json" }
             [xs2a]
             listen = "127.0.0.1:0"
@@ -46,7 +52,8 @@ fn prepare() -> (TempDir, Pki) {
             lists = ["pki/ca1/root.crl", "pki/ca1/issuing.crl"]
             [register]
             file = "pki/register.json"
-        "#,
+        "#
+        .replace("STORE", store),
     )
     .unwrap();
     (folder, pki)
@@ -96,7 +103,7 @@ fn consent_body(valid_until: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_was_acknowledged_survives_kill_9() {
-    let (folder, pki) = prepare();
+    let (folder, pki) = prepare().await;
     let mut acknowledged = Vec::new();
     for round in 0..4 {
         let mut server = Process::serve(folder.path(), &pki).await;
@@ -148,7 +155,7 @@ async fn whatever_was_acknowledged_survives_kill_9() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_ends_the_server_and_health_tells_how_it_is() {
-    let (folder, pki) = prepare();
+    let (folder, pki) = prepare().await;
     let mut server = Process::serve(folder.path(), &pki).await;
     for path in ["live", "ready"] {
         let url = format!("http://{}/health/{path}", server.operator);
@@ -214,7 +221,7 @@ async fn sigterm_ends_the_server_and_health_tells_how_it_is() {
 
 #[test]
 fn check_says_all_that_is_wrong() {
-    let (folder, _) = prepare();
+    let (folder, _) = prepare_with(r#"{ path = "bank.db" }"#);
     let file = folder.path().join("bank.toml");
     let check = || {
         own("bank-server")
@@ -253,9 +260,9 @@ fn check_says_all_that_is_wrong() {
     );
 }
 
-#[test]
-fn import_takes_all_of_a_file_or_nothing() {
-    let (folder, _) = prepare();
+#[tokio::test]
+async fn import_takes_all_of_a_file_or_nothing() {
+    let (folder, _) = prepare().await;
     let import = |lines: &str| {
         let file = folder.path().join("world.jsonl");
         fs::write(&file, lines).unwrap();
@@ -471,7 +478,7 @@ fn the_sandbox_writes_certificates_alone() {
 fn a_key_that_others_can_read_is_not_used() {
     use std::os::unix::fs::PermissionsExt as _;
 
-    let (folder, _) = prepare();
+    let (folder, _) = prepare_with(r#"{ path = "bank.db" }"#);
     let key = folder.path().join("pki/bank-b/qwac.key");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
     for command in ["check", "serve"] {

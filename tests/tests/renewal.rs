@@ -22,6 +22,7 @@ use sqlx::Row as _;
 use tests::banks::Banks;
 use tests::customer::Customer;
 use tests::patience::wait_for;
+use tests::stores;
 
 const DEVICE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
 const PRESENT: Attendance = Attendance::Attended(DEVICE);
@@ -98,10 +99,9 @@ impl App {
     /// How many consents the bank has been asked for.
     async fn asked_for(&self) -> i64 {
         let path = self.banks.folder.path().join("bank-b.toml");
-        let config = bank_server::config::Config::read(&path).unwrap();
-        let database = bank_server::store::Database::open(&config.store.path).await;
+        let database = stores::of(&path).await;
         sqlx::query("SELECT COUNT(*) FROM consent")
-            .fetch_one(database.unwrap().pool())
+            .fetch_one(database.pool())
             .await
             .unwrap()
             .get(0)

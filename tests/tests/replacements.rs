@@ -20,6 +20,7 @@ use tests::banks::Banks;
 use tests::held::Held;
 use tests::operator;
 use tests::patience::wait_for;
+use tests::stores;
 use wiremock::matchers::path as at;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
@@ -61,10 +62,10 @@ fn without_the_issuing_ca(identity: &Identity) -> Vec<u8> {
 }
 
 /// Bank B once more, with those lists alone: nobody but the test changes anything, and no responder is asked.
-fn bank_b(banks: &Banks, lists: &[String; 2]) -> Config {
+async fn bank_b(banks: &Banks, lists: &[String; 2]) -> Config {
     let folder = banks.folder.path();
     let mut config = Config::read(&folder.join("bank-b.toml")).unwrap();
-    config.store.path = folder.join("other.db");
+    config.store.place = stores::empty(&folder.join("other.db")).await;
     config.revocation = RevocationConfig {
         lists: lists.to_vec(),
         refresh_seconds: 1,
@@ -88,7 +89,7 @@ async fn what_is_no_good_changes_nothing_and_is_told() {
     let older = pki.ca1.publish(Which::Issuing, now).unwrap();
     fs::write(&list, &older).unwrap();
     let named = lists.map(|path| path.to_str().unwrap().to_owned());
-    let bank = &start(&banks, bank_b(&banks, &named)).await;
+    let bank = &start(&banks, bank_b(&banks, &named).await).await;
     let mut held = Held::open(bank.xs2a_address(), &pki.bank_a.qwac);
 
     let certificate = folder.join("pki/bank-b/qwac.pem");
@@ -292,7 +293,8 @@ async fn lists_are_fetched_again_and_again() {
     let mut config = bank_b(
         &banks,
         &["root", "issuing"].map(|which| format!("{}/{which}.crl", server.uri())),
-    );
+    )
+    .await;
 
     // This machine is not asked, unless that is meant.
     let bank = start(&banks, config.clone()).await;

@@ -16,7 +16,6 @@ use bank_client::{AccountInformation, Bank as Handle, TransactionFilter};
 use bank_server::BankServer;
 use bank_server::config::Config;
 use bank_server::core_banking::ledger::import;
-use bank_server::store::Database;
 use chrono::{Days, Months};
 use fixtures::pki::{Identity, Pki, Wanted, bank_b};
 use fixtures::scheme_ca::Which;
@@ -29,6 +28,7 @@ use tempfile::TempDir;
 use tests::customer;
 use tests::patience::wait_for;
 use tests::programs::own;
+use tests::stores;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
@@ -71,7 +71,7 @@ impl Scene {
         let configuration = r#"
             bank = { name = "Bank B" }
             operator = { listen = "127.0.0.1:0" }
-            store = { path = "bank.db" }
+            store = STORE
             log = { format = "json" }
             [xs2a]
             listen = "127.0.0.1:0"
@@ -83,7 +83,8 @@ impl Scene {
             lists = ["pki/ca1/root.crl", "pki/ca1/issuing.crl"]
             [register]
             file = "pki/register.json"
-        "#;
+        "#
+        .replace("STORE", &stores::section().await);
         fs::write(folder.path().join("bank.toml"), configuration).unwrap();
         let scene = Self { folder, pki };
         let mut world = Vec::new();
@@ -91,7 +92,7 @@ impl Scene {
             .of(Bank::B)
             .write(&mut world)
             .unwrap();
-        let database = Database::open(&scene.path("bank.db")).await.unwrap();
+        let database = stores::of(&scene.path("bank.toml")).await;
         import(&database, world.as_slice()).await.unwrap();
         database.close().await;
         scene

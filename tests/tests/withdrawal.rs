@@ -24,6 +24,7 @@ use tests::banks::Banks;
 use tests::held::{Held, STATUS};
 use tests::patience::wait_for;
 use tests::programs::{both, own};
+use tests::stores;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -368,7 +369,7 @@ async fn an_anchor_that_was_removed_takes_its_certificates_along() {
             .lists
             .push(list.to_str().unwrap().to_owned());
     }
-    config.store.path = folder.join("other.db");
+    config.store.place = stores::empty(&folder.join("other.db")).await;
     let clock = Arc::clone(&banks.clock);
     let bank = BankServer::new(config).clock(clock).start().await.unwrap();
     let address = bank.xs2a_address();

@@ -14,13 +14,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 use shared_types::eidas::OrganisationId;
-use sqlx::{Any, Row as _, Transaction};
+use sqlx::Row as _;
 
 use super::{ScaError, Source};
 use crate::calendar::Calendar;
 use crate::core_banking::PsuId;
 use crate::store::vault::Vault;
-use crate::store::{Database, StoreError};
+use crate::store::{Database, StoreError, Turn, Write};
 
 /// Attempts that nobody has to wait for.
 const FREE: i64 = 5;
@@ -115,13 +115,11 @@ impl Lockout {
         let now = self.calendar.now();
         let buckets = self.buckets(psu, source).await?;
         let mut transaction = self.database.begin_write().await?;
-        sqlx::query("DELETE FROM failure WHERE last < $1")
-            .bind((now - MEMORY).timestamp())
-            .execute(&mut *transaction)
-            .await?;
         for (bucket, measure) in buckets {
+            transaction.take(Turn::Attempts(&bucket)).await?;
             let before = tally(&mut transaction, &bucket).await?;
-            let before = before.unwrap_or(Tally {
+            let remembered = before.filter(|tally| now - tally.last <= MEMORY);
+            let before = remembered.unwrap_or(Tally {
                 failed: 0,
                 last: now,
             });
@@ -220,10 +218,7 @@ fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-async fn tally(
-    transaction: &mut Transaction<'static, Any>,
-    bucket: &str,
-) -> Result<Option<Tally>, StoreError> {
+async fn tally(transaction: &mut Write, bucket: &str) -> Result<Option<Tally>, StoreError> {
     let row = sqlx::query("SELECT failed, last FROM failure WHERE bucket = $1")
         .bind(bucket)
         .fetch_optional(&mut **transaction)
@@ -262,10 +257,7 @@ mod tests {
     }
 
     async fn scene() -> (tempfile::TempDir, Arc<ManualClock>, Lockout) {
-        let folder = tempfile::tempdir().unwrap();
-        let database = Database::open(&folder.path().join("bank.db"))
-            .await
-            .unwrap();
+        let (database, folder) = crate::store::testing::database().await;
         let clock = Arc::new(ManualClock::at("2026-11-24T12:00:00Z".parse().unwrap()));
         let vault = Vault::new(&[7; 32], Arc::new(SystemRandomness)).unwrap();
         let calendar = Calendar::new(Arc::clone(&clock) as Arc<dyn Clock>, Tz::UTC);

@@ -195,12 +195,6 @@ impl Passkeys {
         subject: &Subject,
         state: &impl Serialize,
     ) -> Result<(), ScaError> {
-        let now = self.calendar.now();
-        let mut transaction = self.database.begin_write().await?;
-        sqlx::query("DELETE FROM passkey_question WHERE asked < $1")
-            .bind((now - PATIENCE).timestamp())
-            .execute(&mut *transaction)
-            .await?;
         sqlx::query(
             "INSERT INTO passkey_question (psu, subject, state, asked) VALUES ($1, $2, $3, $4) \
              ON CONFLICT (psu, subject) DO UPDATE SET state = excluded.state, asked = excluded.asked",
@@ -208,10 +202,9 @@ impl Passkeys {
         .bind(&psu.0)
         .bind(subject.as_str())
         .bind(text(state)?)
-        .bind(now.timestamp())
-        .execute(&mut *transaction)
+        .bind(self.calendar.now().timestamp())
+        .execute(self.database.pool())
         .await?;
-        transaction.commit().await?;
         Ok(())
     }
 

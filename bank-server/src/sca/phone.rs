@@ -14,7 +14,7 @@ use sqlx::Row as _;
 use super::{Challenge, Method, MethodId, ScaError, Source, Subject};
 use crate::calendar::Calendar;
 use crate::core_banking::PsuId;
-use crate::store::{Database, StoreError};
+use crate::store::{Database, StoreError, Turn};
 
 /// How long a device stays enrolled.
 const LIFETIME: TimeDelta = TimeDelta::days(90);
@@ -79,7 +79,7 @@ impl Phones {
         }
     }
 
-    /// Enrols a device for a customer who has just proved who she is. Those whose time is over are forgotten.
+    /// Enrols a device for a customer who has just proved who she is.
     pub async fn enrol(&self, psu: &PsuId) -> Result<PhoneToken, PhonesError> {
         let token = format!(
             "{}{}",
@@ -87,18 +87,16 @@ impl Phones {
             self.randomness.uuid().simple()
         );
         let mut transaction = self.database.begin_write().await?;
-        sqlx::query("DELETE FROM phone WHERE enrolled <= $1")
-            .bind(self.oldest())
-            .execute(&mut *transaction)
-            .await?;
+        transaction.take(Turn::Customer(psu)).await?;
         let stored = sqlx::query(
             "INSERT INTO phone (token, psu, enrolled) \
-             SELECT $1, $2, $3 WHERE (SELECT COUNT(*) FROM phone WHERE psu = $2) < $4",
+             SELECT $1, $2, $3 WHERE (SELECT COUNT(*) FROM phone WHERE psu = $2 AND enrolled > $5) < $4",
         )
         .bind(digest::sha256(token.as_bytes()))
         .bind(&psu.0)
         .bind(self.calendar.now().timestamp())
         .bind(MOST)
+        .bind(self.oldest())
         .execute(&mut *transaction)
         .await?;
         transaction.commit().await?;

@@ -21,8 +21,8 @@ use crate::config::{Config, Fault, Origin};
 use crate::core_banking::CoreBanking;
 use crate::identity::{LicenceSource, own_organisation};
 use crate::operator::Health;
-use crate::store::StoreError;
 use crate::store::vault::VaultError;
+use crate::store::{Place, StoreError};
 use crate::telemetry::metrics::Metrics;
 use crate::transport::keeper::Keeper;
 use crate::transport::listener::{Door, DoorObserver, LogTurnedAway};
@@ -256,11 +256,12 @@ pub fn check(config: &Config, clock: impl Clock) -> Vec<Fault> {
     };
     let pages = config.online_banking.as_ref();
     faults.extend(pages.and_then(|pages| entrance(config, pages).err()));
-    let folder = config
-        .store
-        .path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
+    let file = match &config.store.place {
+        Place::File(path) => Some(path),
+        Place::Server(_) => None,
+    };
+    let folder = file.and_then(|file| file.parent());
+    let folder = folder.filter(|folder| !folder.as_os_str().is_empty());
     if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
         faults.push(Fault::new(
             "store.path",

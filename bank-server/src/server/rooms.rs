@@ -46,10 +46,10 @@ impl Rooms {
         randomness: Arc<dyn Randomness>,
         pages: Option<&Pages>,
     ) -> Result<Self, StartError> {
-        let database = Database::open(&config.store.path).await?;
+        let database = Database::open(&config.store.place).await?;
         let core = core.unwrap_or_else(|| Arc::new(Ledger::new(database.clone())));
         let calendar = Calendar::new(Arc::clone(&clock), config.bank.time_zone);
-        let vault = Vault::open_file(&config.key_file(), Arc::clone(&randomness))?;
+        let vault = Vault::open_file(&config.store.key, Arc::clone(&randomness))?;
         let passkeys = pages
             .map(|pages| pages.passkeys(&config.bank.name, &database, &vault, &calendar))
             .transpose()?;

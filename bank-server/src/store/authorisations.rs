@@ -4,12 +4,12 @@ use chrono::{DateTime, Utc};
 use shared_types::authorisation::{ScaApproach, ScaStatus};
 use shared_types::consent::{AccountAccess, ConsentStatus};
 use shared_types::eidas::OrganisationId;
+use sqlx::Row as _;
 use sqlx::any::AnyRow;
-use sqlx::{Any, Row as _, Transaction};
 use uuid::Uuid;
 
 use super::consents::{Consent, Grant, Rule, by_id, change_in, open_accounts, replace_older};
-use super::{Database, StoreError};
+use super::{Database, StoreError, Turn, Write};
 use crate::core_banking::PsuId;
 use crate::sca::MethodId;
 
@@ -410,11 +410,9 @@ pub struct Change<'a> {
     pub approach: Option<ScaApproach>,
 }
 
-/// Whether one more may wait in the customer's app. Nobody else writes meanwhile.
-async fn has_room(
-    transaction: &mut Transaction<'static, Any>,
-    room: Room<'_>,
-) -> Result<bool, StoreError> {
+/// Whether one more may wait in the customer's app. Nobody else adds one until the transaction ends.
+async fn has_room(transaction: &mut Write, room: Room<'_>) -> Result<bool, StoreError> {
+    transaction.take(Turn::Customer(room.psu)).await?;
     let row = sqlx::query(
         "SELECT COUNT(*) AS of_all, COALESCE(SUM(CASE WHEN c.tpp = (SELECT tpp FROM consent WHERE id = $1) THEN 1 ELSE 0 END), 0) \
          AS of_one FROM authorisation a JOIN consent c ON c.id = a.consent_id \
@@ -431,7 +429,7 @@ async fn has_room(
 }
 
 async fn end(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Write,
     seen: &Authorisation,
     to: ScaStatus,
     psu: &PsuId,
@@ -453,7 +451,7 @@ async fn end(
 
 /// One more customer has approved the consent. Says where it stands then, if it was waiting for that.
 async fn count(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Write,
     consent_id: &str,
     psu: &PsuId,
     opening: Option<&Opening>,
@@ -486,6 +484,8 @@ async fn count(
         return Ok(None);
     };
     let owner = consent.psu.as_ref().unwrap_or(psu);
+    // Of two consents that become valid at a time, one replaces the other.
+    transaction.take(Turn::Customer(owner)).await?;
     sqlx::query(
         "UPDATE consent SET status = $1, psu = $2, approvals_needed = $3, authenticated = $4, last_action = $4 WHERE id = $5",
     )

@@ -4,11 +4,11 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 use shared_types::eidas::OrganisationId;
+use sqlx::Row as _;
 use sqlx::any::AnyRow;
-use sqlx::{Any, Row as _, Transaction};
 
 use super::vault::Vault;
-use super::{Database, StoreError};
+use super::{Database, StoreError, Turn, Write};
 use crate::core_banking::PsuId;
 
 /// How a connection stands.
@@ -135,6 +135,7 @@ impl Connections {
     /// up and returned.
     pub async fn begin(&self, new: &NewConnection<'_>) -> Result<Option<Connection>, StoreError> {
         let mut transaction = self.database.begin_write().await?;
+        transaction.take(Turn::Customer(new.psu)).await?;
         let earlier = self
             .remove(&mut transaction, new.psu, new.bank, Status::Asked)
             .await?;
@@ -204,7 +205,8 @@ impl Connections {
         now: DateTime<Utc>,
     ) -> Result<Return, StoreError> {
         let mut transaction = self.database.begin_write().await?;
-        let row = sqlx::query(sqlx::AssertSqlSafe(format!("{COLUMNS} WHERE state = $1")))
+        let select = transaction.locked(&format!("{COLUMNS} WHERE state = $1"));
+        let row = sqlx::query(sqlx::AssertSqlSafe(select))
             .bind(state)
             .fetch_optional(&mut *transaction)
             .await?;
@@ -243,6 +245,7 @@ impl Connections {
     ) -> Result<Vec<Connection>, StoreError> {
         let mut transaction = self.database.begin_write().await?;
         let (psu, bank) = (&asked.psu, &asked.bank);
+        transaction.take(Turn::Customer(psu)).await?;
         let running = self
             .remove(&mut transaction, psu, bank, Status::Running)
             .await?;
@@ -318,6 +321,7 @@ impl Connections {
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         let mut transaction = self.database.begin_write().await?;
+        transaction.take(Turn::Customer(&connection.psu)).await?;
         self.remove(
             &mut transaction,
             &connection.psu,
@@ -366,7 +370,7 @@ impl Connections {
 
     async fn remove(
         &self,
-        transaction: &mut Transaction<'static, Any>,
+        transaction: &mut Write,
         psu: &PsuId,
         bank: &OrganisationId,
         status: Status,

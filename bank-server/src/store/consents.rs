@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 use shared_types::authorisation::ScaApproach;
 use shared_types::consent::{AccountAccess, ConsentRequest, ConsentStatus};
 use shared_types::eidas::OrganisationId;
+use sqlx::Row as _;
 use sqlx::any::AnyRow;
-use sqlx::{Any, Row as _, Transaction};
 use uuid::Uuid;
 
-use super::{Database, StoreError, tpps};
+use super::{Database, StoreError, Write, tpps};
 use crate::core_banking::{AccountId, PsuId};
 use crate::identity::Tpp;
 
@@ -234,12 +234,13 @@ impl Consents {
 /// Where a consent goes from where it stands, if it goes anywhere: the state machine's word, for one event.
 pub type Rule<'a> = &'a (dyn Fn(&Consent) -> Option<ConsentStatus> + Sync);
 
-/// A consent, while nobody else writes.
+/// A consent, which nobody else changes until the transaction ends.
 pub(super) async fn by_id(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Write,
     id: &str,
 ) -> Result<Option<Consent>, StoreError> {
-    let row = sqlx::query(sqlx::AssertSqlSafe(format!("{COLUMNS} WHERE id = $1")))
+    let select = transaction.locked(&format!("{COLUMNS} WHERE id = $1"));
+    let row = sqlx::query(sqlx::AssertSqlSafe(select))
         .bind(id)
         .fetch_optional(&mut **transaction)
         .await?;
@@ -248,7 +249,7 @@ pub(super) async fn by_id(
 
 /// Brings a consent to where the rule says. Says whether it does.
 pub(super) async fn change_in(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Write,
     consent: &Consent,
     rule: Rule<'_>,
     now: DateTime<Utc>,
@@ -267,7 +268,7 @@ pub(super) async fn change_in(
 
 /// Writes down what a consent opens.
 pub(super) async fn open_accounts(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Write,
     consent_id: &str,
     access: &AccountAccess,
     grants: &[Grant],
@@ -297,7 +298,7 @@ pub(super) async fn open_accounts(
 
 /// A recurring consent that has just become valid takes the place of those before.
 pub(super) async fn replace_older(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Write,
     new: &Consent,
     psu: &str,
     rule: Rule<'_>,
@@ -306,15 +307,16 @@ pub(super) async fn replace_older(
     if !new.recurring {
         return Ok(());
     }
-    let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
-        "{COLUMNS} WHERE psu = $1 AND tpp = $2 AND recurring = 1 AND status = $3 AND id <> $4"
-    )))
-    .bind(psu)
-    .bind(new.tpp.as_str())
-    .bind(ConsentStatus::Valid.as_str())
-    .bind(&new.id)
-    .fetch_all(&mut **transaction)
-    .await?;
+    let select = transaction.locked(&format!(
+        "{COLUMNS} WHERE psu = $1 AND tpp = $2 AND recurring = 1 AND status = $3 AND id <> $4 ORDER BY id"
+    ));
+    let rows = sqlx::query(sqlx::AssertSqlSafe(select))
+        .bind(psu)
+        .bind(new.tpp.as_str())
+        .bind(ConsentStatus::Valid.as_str())
+        .bind(&new.id)
+        .fetch_all(&mut **transaction)
+        .await?;
     for row in &rows {
         change_in(transaction, &consent(row)?, rule, now).await?;
     }

@@ -3,7 +3,7 @@
 use sqlx::Row as _;
 
 use super::vault::Vault;
-use super::{Database, StoreError};
+use super::{Database, StoreError, Turn};
 use crate::core_banking::PsuId;
 use crate::sca::{ScaError, Secret};
 
@@ -42,6 +42,8 @@ impl CustomerCredentials {
             .map(|secret| self.vault.seal(&context(psu), secret.as_bytes()))
             .transpose()?;
         let mut transaction = self.database.begin_write().await?;
+        transaction.take(Turn::Customer(psu)).await?;
+        transaction.take(Turn::Codes(psu)).await?;
         for ending in ENDINGS {
             sqlx::query(ending)
                 .bind(&psu.0)
@@ -129,10 +131,7 @@ mod tests {
                 "SELECT psu FROM code",
             ),
         ];
-        let folder = tempfile::tempdir().unwrap();
-        let database = Database::open(&folder.path().join("bank.db"))
-            .await
-            .unwrap();
+        let (database, _folder) = crate::store::testing::database().await;
         let vault = Vault::new(&[3; 32], Arc::new(SystemRandomness)).unwrap();
         let credentials = CustomerCredentials::new(database.clone(), vault);
         for (insert, _) in HERS {

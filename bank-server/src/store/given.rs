@@ -104,6 +104,7 @@ impl GivenConsents {
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
         let mut transaction = self.database.begin_write().await?;
+        let found = by_id(&mut transaction, id).await?;
         let approved = sqlx::query(
             "SELECT 1 AS approved FROM authorisation WHERE consent_id = $1 AND psu = $2 \
              AND status IN ('finalised', 'exempted') LIMIT 1",
@@ -112,7 +113,6 @@ impl GivenConsents {
         .bind(&psu.0)
         .fetch_optional(&mut *transaction)
         .await?;
-        let found = by_id(&mut transaction, id).await?;
         let changed = match found.filter(|_| approved.is_some()) {
             Some(consent) => change_in(&mut transaction, &consent, rule, now).await?,
             None => false,

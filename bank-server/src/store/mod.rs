@@ -1,29 +1,39 @@
 //! What the bank remembers, on SQL.
 //!
-//! One set of statements for SQLite now and PostgreSQL later: sqlx's `Any` driver, `$1` placeholders, no vendor's own
-//! types. Times are integers (seconds since 1970), truth is 0 or 1, dates, decimals and JSON are text.
+//! One set of statements for SQLite and PostgreSQL: sqlx's `Any` driver, `$1` placeholders, no vendor's own types. Times are
+//! integers (seconds since 1970), truth is 0 or 1, dates, decimals and JSON are text. Where the two differ at all is in
+//! [`engine`](self::engine): how it is opened, and how transactions keep out of each other's way.
 
 pub mod authorisations;
 pub mod connections;
 pub mod consents;
 pub mod credentials;
+mod engine;
 pub mod given;
+mod place;
 pub mod reports;
+mod schema;
+pub mod scratch;
 pub mod sessions;
+#[cfg(test)]
+pub(crate) mod testing;
 mod tpps;
 pub mod usage;
 pub mod vault;
+mod write;
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
 
-use sqlx::any::AnyPoolOptions;
-use sqlx::migrate::MigrateError;
-use sqlx::{Any, AnyPool, Executor as _, Transaction};
+use sqlx::AnyPool;
+
+use self::engine::Engine;
+pub use self::place::{Place, PlaceError, Server};
+pub use self::write::{Turn, Write};
 
 /// The database of one bank. Cheap to clone: all clones share the connections.
 #[derive(Debug, Clone)]
 pub struct Database {
+    engine: Engine,
     pool: AnyPool,
     counting: AnyPool,
 }
@@ -39,6 +49,29 @@ pub enum StoreError {
         /// What went wrong.
         error: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The server of the database cannot be reached, or does not let us in.
+    #[error("the database at {server} cannot be opened: {error}")]
+    Connect {
+        /// Which server and database; without user and password.
+        server: Box<Server>,
+        /// What went wrong.
+        error: sqlx::Error,
+    },
+    /// The tables are those of an older version, or not there.
+    #[error(
+        "the tables of the database at {server} are of version {found}, and version {needed} is needed"
+    )]
+    Schema {
+        /// Which server and database.
+        server: Box<Server>,
+        /// The version they have; 0 if there are none.
+        found: i64,
+        /// The version this program needs.
+        needed: i64,
+    },
+    /// The tables cannot be brought up to date.
+    #[error("the tables of the database cannot be brought up to date: {0}")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
     /// A statement failed.
     #[error("the database failed: {0}")]
     Sql(#[from] sqlx::Error),
@@ -50,39 +83,30 @@ pub enum StoreError {
     },
 }
 
-/// Connections at a time. SQLite has one writer; the others read.
-const CONNECTIONS: u32 = 8;
-
-/// How long a request waits for a connection.
-const PATIENCE: Duration = Duration::from_secs(5);
-
 impl Database {
-    /// Opens the SQLite file, makes it if it is not there (readable by its owner alone), and brings its tables up to
-    /// date.
-    pub async fn open(path: &Path) -> Result<Self, StoreError> {
-        let failed = |error: Box<dyn std::error::Error + Send + Sync>| StoreError::Open {
-            path: path.to_owned(),
-            error,
-        };
-        sqlx::any::install_default_drivers();
-        make_file(path).map_err(|error| failed(error.into()))?;
-        let whole = std::path::absolute(path).map_err(|error| failed(error.into()))?;
-        let url = url::Url::from_file_path(&whole)
-            .map_err(|()| failed("the path is not absolute".into()))?;
-        let address = format!("sqlite://{}", url.path());
-        // FULL: what is committed survives the loss of power, not only of the process.
-        let pool = connect(&address, CONNECTIONS, "FULL")
-            .await
-            .map_err(|error| failed(error.into()))?;
-        // NORMAL: it survives the loss of the process, and nobody waits for the disk.
-        let counting = connect(&address, 1, "NORMAL")
-            .await
-            .map_err(|error| failed(error.into()))?;
-        sqlx::migrate!("./migrations")
-            .run(&pool)
-            .await
-            .map_err(|error: MigrateError| failed(error.into()))?;
-        Ok(Self { pool, counting })
+    /// Opens the database at that place.
+    ///
+    /// A SQLite file is made if it is not there (readable by its owner alone), and its tables are brought up to date. The
+    /// tables of a server's database have to be there: [`migrate`](Self::migrate) makes them. Tables of a newer version
+    /// are good for this one as well: migrations add, and take nothing away that the version before needs.
+    pub async fn open(place: &Place) -> Result<Self, StoreError> {
+        match place {
+            Place::File(path) => engine::sqlite(path).await,
+            Place::Server(server) => {
+                let database = engine::postgres(server).await?;
+                schema::check(&database, server).await?;
+                Ok(database)
+            }
+        }
+    }
+
+    /// Brings the tables at that place up to date, while replicas of this version and the one before serve from them. Says
+    /// from which version to which.
+    pub async fn migrate(place: &Place) -> Result<(i64, i64), StoreError> {
+        match place {
+            Place::File(path) => engine::migrate_sqlite(path).await,
+            Place::Server(server) => engine::migrate_postgres(server).await,
+        }
     }
 
     /// The connections.
@@ -91,16 +115,25 @@ impl Database {
         &self.pool
     }
 
-    /// The connection for what is counted along with reads, which must not wait for the disk. There is one: whoever
+    /// Connections for what is counted along with reads, which must not wait for the disk. Of SQLite there is one: whoever
     /// counts comes in turn, instead of contending for the lock.
     #[must_use]
     pub fn counting(&self) -> &AnyPool {
         &self.counting
     }
 
-    /// Begins a transaction that will write. It waits for its turn now, so that it cannot fail for that later.
-    pub async fn begin_write(&self) -> Result<Transaction<'static, Any>, StoreError> {
-        Ok(self.pool.begin_with("BEGIN IMMEDIATE").await?)
+    /// Begins a transaction that will write.
+    ///
+    /// On SQLite nobody else writes from now on; it waits for its turn now, so that it cannot fail for that later. On
+    /// PostgreSQL others do: rows that a decision depends on are read with [`Write::locked`], and decisions that depend
+    /// on rows that may not be there yet wait for a [`Turn`].
+    pub async fn begin_write(&self) -> Result<Write, StoreError> {
+        Write::begin(self.engine, &self.pool).await
+    }
+
+    /// Begins a transaction that counts: like [`begin_write`](Self::begin_write), and nobody waits for the disk.
+    pub async fn begin_counting(&self) -> Result<Write, StoreError> {
+        Write::begin(self.engine, &self.counting).await
     }
 
     /// Whether the database answers.
@@ -116,37 +149,6 @@ impl Database {
     }
 }
 
-async fn connect(
-    address: &str,
-    connections: u32,
-    synchronous: &'static str,
-) -> Result<AnyPool, sqlx::Error> {
-    AnyPoolOptions::new()
-        .max_connections(connections)
-        .acquire_timeout(PATIENCE)
-        .after_connect(move |connection, _| {
-            Box::pin(async move {
-                let settings = format!(
-                    "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; \
-                     PRAGMA synchronous = {synchronous}; PRAGMA foreign_keys = ON;"
-                );
-                // The text is made of constants.
-                let settings = sqlx::AssertSqlSafe(settings);
-                connection.execute(settings).await.map(|_| ())
-            })
-        })
-        .connect(address)
-        .await
-}
-
-fn make_file(path: &Path) -> std::io::Result<()> {
-    let mut options = std::fs::OpenOptions::new();
-    options.append(true).create(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map(|_| ())
-}
-
 #[cfg(test)]
 mod tests {
     use sqlx::Row as _;
@@ -156,8 +158,9 @@ mod tests {
     #[tokio::test]
     async fn what_is_committed_is_on_disk_and_for_its_owner_alone() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("bank.db");
-        let database = Database::open(&path).await.unwrap();
+        // A name that a URL would have to escape.
+        let path = folder.path().join("bank 100%?.db");
+        let database = Database::open(&Place::File(path.clone())).await.unwrap();
         let synchronous = sqlx::query("PRAGMA synchronous")
             .fetch_one(database.pool())
             .await
@@ -181,9 +184,8 @@ mod tests {
             &std::fs::metadata(&path).unwrap().permissions(),
         );
         assert_eq!(mode & 0o777, 0o600);
-        let error = Database::open(&folder.path().join("nowhere/bank.db"))
-            .await
-            .unwrap_err();
+        let nowhere = Place::File(folder.path().join("nowhere/bank.db"));
+        let error = Database::open(&nowhere).await.unwrap_err();
         assert!(error.to_string().contains("nowhere/bank.db"), "{error}");
     }
 }

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use super::{Database, StoreError};
+use super::{Database, StoreError, Turn};
 use crate::core_banking::PsuId;
 
 /// How far a customer has proved who she is.
@@ -100,7 +100,7 @@ impl Sessions {
         Ok(Some(session))
     }
 
-    /// Begins a session, and ends the one that it takes the place of. Sessions that are over are forgotten.
+    /// Begins a session, and ends the one that it takes the place of.
     pub async fn begin(
         &self,
         digest: &str,
@@ -110,9 +110,9 @@ impl Sessions {
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         let mut transaction = self.database.begin_write().await?;
-        sqlx::query("DELETE FROM session WHERE digest = $1 OR last_seen <= $2")
+        transaction.take(Turn::Customer(psu)).await?;
+        sqlx::query("DELETE FROM session WHERE digest = $1")
             .bind(instead_of.unwrap_or_default())
-            .bind((now - self.lasting.idle).timestamp())
             .execute(&mut *transaction)
             .await?;
         sqlx::query(
@@ -170,10 +170,7 @@ mod tests {
     use super::*;
 
     async fn sessions() -> (Sessions, tempfile::TempDir) {
-        let folder = tempfile::tempdir().unwrap();
-        let database = Database::open(&folder.path().join("bank.db"))
-            .await
-            .unwrap();
+        let (database, folder) = crate::store::testing::database().await;
         let lasting = Lasting {
             idle: TimeDelta::minutes(10),
             whole: TimeDelta::hours(8),

@@ -1,21 +1,22 @@
 //! The TPPs, as certificate and register named them: for the customer, who is asked when the TPP is not there.
 
 use chrono::{DateTime, Utc};
-use sqlx::{Any, Transaction};
 
-use super::StoreError;
+use super::{StoreError, Write};
 use crate::identity::Tpp;
 
 /// Notes who a TPP is, beside what it asks for.
 pub(super) async fn note(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Write,
     tpp: &Tpp,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
+    // Where nothing has changed, no row is locked: all that a TPP asks for would wait for each other.
     sqlx::query(
-        "INSERT INTO tpp (organisation, name, authority, updated) VALUES ($1, $2, $3, $4) \
+        "INSERT INTO tpp (organisation, name, authority, updated) SELECT $1, $2, $3, $4 \
+         WHERE NOT EXISTS (SELECT 1 FROM tpp WHERE organisation = $1 AND name = $2 AND authority = $3) \
          ON CONFLICT (organisation) DO UPDATE SET name = excluded.name, authority = excluded.authority, \
-         updated = excluded.updated WHERE tpp.name <> excluded.name OR tpp.authority <> excluded.authority",
+         updated = excluded.updated",
     )
     .bind(tpp.organisation().as_str())
     .bind(tpp.name())

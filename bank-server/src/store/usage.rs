@@ -81,11 +81,7 @@ impl Usage {
         ends: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
         let (endpoint, account, item) = resource.key();
-        let mut transaction = self
-            .database
-            .counting()
-            .begin_with("BEGIN IMMEDIATE")
-            .await?;
+        let mut transaction = self.database.begin_counting().await?;
         let counted = sqlx::query(
             "INSERT INTO consent_use (consent_id, endpoint, account, item, day, count) \
              VALUES ($1, $2, $3, $4, '', 1) ON CONFLICT (consent_id, endpoint, account, item) DO NOTHING",
@@ -101,7 +97,7 @@ impl Usage {
         }
         for account in shown.accounts {
             sqlx::query(
-                "UPDATE consent_account SET seen = 1, seen_balances = MAX(seen_balances, $1) \
+                "UPDATE consent_account SET seen = 1, seen_balances = CASE WHEN $1 > seen_balances THEN $1 ELSE seen_balances END \
                  WHERE consent_id = $2 AND account_id = $3",
             )
             .bind(i64::from(shown.balances))

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use sqlx::{Any, Connection as _, Transaction};
+use sqlx::{AnyConnection, Connection as _};
+
+use crate::store::Write;
 
 /// Rows in one statement; seven values each stay well below what a database takes.
 const FULL: usize = 100;
@@ -47,11 +49,7 @@ pub(super) enum BatchError {
 
 impl Batch {
     /// Takes a row, and writes all if it is one of many.
-    pub(super) async fn push(
-        &mut self,
-        row: Row,
-        sql: &mut Transaction<'static, Any>,
-    ) -> Result<(), BatchError> {
+    pub(super) async fn push(&mut self, row: Row, sql: &mut Write) -> Result<(), BatchError> {
         self.0.push(row);
         if self.0.len() < FULL {
             Ok(())
@@ -61,10 +59,7 @@ impl Batch {
     }
 
     /// Writes what has not been written.
-    pub(super) async fn write(
-        &mut self,
-        sql: &mut Transaction<'static, Any>,
-    ) -> Result<(), BatchError> {
+    pub(super) async fn write(&mut self, sql: &mut Write) -> Result<(), BatchError> {
         let rows = std::mem::take(&mut self.0);
         if rows.is_empty() {
             return Ok(());
@@ -83,7 +78,7 @@ impl Batch {
 }
 
 /// Which of the rows is there already: the first that does not get in on its own.
-async fn find_known(rows: &[Row], sql: &mut Transaction<'static, Any>) -> BatchError {
+async fn find_known(rows: &[Row], sql: &mut Write) -> BatchError {
     for row in rows {
         match insert(std::slice::from_ref(row), sql).await {
             Ok(()) => {}
@@ -104,7 +99,7 @@ fn is_known(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Database(refused) if refused.is_unique_violation())
 }
 
-async fn insert(rows: &[Row], sql: &mut Transaction<'_, Any>) -> Result<(), sqlx::Error> {
+async fn insert(rows: &[Row], sql: &mut AnyConnection) -> Result<(), sqlx::Error> {
     let mut text = INSERT.to_owned();
     for index in 0..rows.len() {
         let numbers: Vec<String> = (1..=VALUES)
@@ -126,5 +121,5 @@ async fn insert(rows: &[Row], sql: &mut Transaction<'_, Any>) -> Result<(), sqlx
             .bind(row.reference.clone())
             .bind(row.details.clone())
     });
-    bound.execute(&mut **sql).await.map(|_| ())
+    bound.execute(sql).await.map(|_| ())
 }

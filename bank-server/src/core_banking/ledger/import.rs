@@ -12,13 +12,13 @@ use shared_types::decode::Malformed;
 use shared_types::money::{Amount, AmountError, Currency};
 use shared_types::text::Text;
 use shared_types::transaction::Transaction;
-use sqlx::{Any, Transaction as SqlTransaction};
+use sqlx::any::AnyQueryResult;
 use uuid::Uuid;
 
 use super::batch::{Batch, BatchError, Row};
 use super::sums::Sums;
 use super::world::{AccountRecord, EntryRecord, Record, Sum, VERSION, read};
-use crate::store::{Database, StoreError};
+use crate::store::{Database, StoreError, Write};
 
 /// The longest line, in bytes.
 const LONGEST_LINE: u64 = 64 * 1024;
@@ -135,7 +135,7 @@ struct Account {
 }
 
 struct Import {
-    sql: SqlTransaction<'static, Any>,
+    sql: Write,
     line: u64,
     accounts: HashMap<Uuid, Account>,
     batch: Batch,
@@ -183,11 +183,13 @@ impl Import {
                 Err(self.wrong("world.version", format!("only version {VERSION} is known")))
             }
             Record::Customer(customer) => {
-                let insert = sqlx::query("INSERT INTO customer (id, name) VALUES ($1, $2)")
-                    .bind(customer.id.as_str().to_owned())
-                    .bind(customer.name.as_str().to_owned());
-                let outcome = insert.execute(&mut *self.sql).await;
-                self.unless_known(outcome, "customer.id")?;
+                let insert = sqlx::query(
+                    "INSERT INTO customer (id, name) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+                )
+                .bind(customer.id.as_str().to_owned())
+                .bind(customer.name.as_str().to_owned());
+                let inserted = insert.execute(&mut *self.sql).await?;
+                self.unless_known(&inserted, "customer.id")?;
                 self.imported.customers += 1;
                 Ok(())
             }
@@ -261,7 +263,7 @@ impl Import {
         }
         let insert = sqlx::query(
             "INSERT INTO account (id, customer, position, card, details, balances, approvals) \
-             VALUES ($1, $2, $3, $4, $5, '[]', $6)",
+             VALUES ($1, $2, $3, $4, $5, '[]', $6) ON CONFLICT DO NOTHING",
         )
         .bind(record.id.to_string())
         .bind(record.customer.as_str().to_owned())
@@ -269,8 +271,8 @@ impl Import {
         .bind(i64::from(card))
         .bind(self.json(&record.details)?)
         .bind(i64::from(approvals));
-        let outcome = insert.execute(&mut *self.sql).await;
-        self.unless_known(outcome, &format!("{kind}.id"))?;
+        let inserted = insert.execute(&mut *self.sql).await?;
+        self.unless_known(&inserted, &format!("{kind}.id"))?;
         self.insert_holders(kind, record).await?;
         let account = Account {
             line: self.line,
@@ -294,11 +296,11 @@ impl Import {
                 return Err(self.wrong(path, "the customer is a holder anyway; name the others"));
             }
             let insert =
-                sqlx::query("INSERT INTO account_holder (account, customer) VALUES ($1, $2)")
+                sqlx::query("INSERT INTO account_holder (account, customer) VALUES ($1, $2) ON CONFLICT DO NOTHING")
                     .bind(record.id.to_string())
                     .bind(holder.as_str().to_owned());
-            let outcome = insert.execute(&mut *self.sql).await;
-            self.unless_known(outcome, &path)?;
+            let inserted = insert.execute(&mut *self.sql).await?;
+            self.unless_known(&inserted, &path)?;
         }
         Ok(())
     }
@@ -463,16 +465,11 @@ impl Import {
         serde_json::to_string(value).map_err(|fault| self.wrong(".", fault.to_string()))
     }
 
-    fn unless_known<T>(
-        &self,
-        outcome: Result<T, sqlx::Error>,
-        path: &str,
-    ) -> Result<T, ImportError> {
-        outcome.map_err(|error| match &error {
-            sqlx::Error::Database(refused) if refused.is_unique_violation() => {
-                self.wrong(path, KNOWN)
-            }
-            _ => error.into(),
-        })
+    /// A row that was there already is not inserted, and spoils nothing.
+    fn unless_known(&self, inserted: &AnyQueryResult, path: &str) -> Result<(), ImportError> {
+        if inserted.rows_affected() == 0 {
+            return Err(self.wrong(path, KNOWN));
+        }
+        Ok(())
     }
 }

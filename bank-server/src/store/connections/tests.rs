@@ -26,10 +26,7 @@ fn day(text: &str) -> NaiveDate {
 
 impl Desk {
     async fn open() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let database = Database::open(&folder.path().join("bank.db"))
-            .await
-            .unwrap();
+        let (database, folder) = crate::store::testing::database().await;
         let vault = Vault::new(&[7; 32], Arc::new(SystemRandomness)).unwrap();
         Self {
             connections: Connections::new(database.clone(), vault),

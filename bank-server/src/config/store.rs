@@ -1,0 +1,167 @@
+//! Section `[store]`.
+
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::store::{Place, PlaceError, Server};
+
+/// Section `[store]`: where data is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Written")]
+pub struct StoreConfig {
+    /// `path`, a SQLite file, made if it is not there; or `url`, a database on a PostgreSQL server.
+    pub place: Place,
+    /// The bank's own key, 32 bytes, made if it is not there; beside the SQLite file, with the ending `.key`, if absent. It
+    /// seals what customers prove themselves with: with another key, none of it can be read. All replicas have the same.
+    pub key: PathBuf,
+}
+
+/// The section as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    path: Option<PathBuf>,
+    url: Option<String>,
+    key: Option<PathBuf>,
+    /// Connections of one replica to the server.
+    connections: Option<NonZeroU32>,
+    /// Seconds that a statement may take there.
+    statement_seconds: Option<u32>,
+}
+
+/// Why the section says nothing that can be done.
+#[derive(Debug, thiserror::Error)]
+enum Unusable {
+    #[error("store: give a path, for SQLite, or a url, for PostgreSQL")]
+    Place,
+    #[error("store.url: {0}")]
+    Url(#[from] PlaceError),
+    #[error("store.key: name the file with the bank's own key, the same for all replicas")]
+    Key,
+    #[error("store.{0} is for a PostgreSQL server alone")]
+    ForServers(&'static str),
+    #[error("store.{0} must be from 1 to {1}")]
+    Range(&'static str, u32),
+}
+
+/// Connections of one replica, at most.
+const MOST_CONNECTIONS: u32 = 1000;
+
+/// Seconds of a statement, at most.
+const LONGEST_STATEMENT: u32 = 3600;
+
+impl TryFrom<Written> for StoreConfig {
+    type Error = Unusable;
+
+    fn try_from(written: Written) -> Result<Self, Unusable> {
+        match (written.path, written.url) {
+            (Some(path), None) => {
+                if written.connections.is_some() {
+                    return Err(Unusable::ForServers("connections"));
+                }
+                if written.statement_seconds.is_some() {
+                    return Err(Unusable::ForServers("statement_seconds"));
+                }
+                let key = written.key.unwrap_or_else(|| path.with_extension("key"));
+                let place = Place::File(path);
+                Ok(Self { place, key })
+            }
+            (None, Some(url)) => {
+                let mut server = Server::new(&url)?;
+                if let Some(connections) = written.connections {
+                    if connections.get() > MOST_CONNECTIONS {
+                        return Err(Unusable::Range("connections", MOST_CONNECTIONS));
+                    }
+                    server.connections = connections;
+                }
+                if let Some(seconds) = written.statement_seconds {
+                    if !(1..=LONGEST_STATEMENT).contains(&seconds) {
+                        return Err(Unusable::Range("statement_seconds", LONGEST_STATEMENT));
+                    }
+                    server.statement = Duration::from_secs(seconds.into());
+                }
+                let place = Place::Server(server);
+                let key = written.key.ok_or(Unusable::Key)?;
+                Ok(Self { place, key })
+            }
+            _ => Err(Unusable::Place),
+        }
+    }
+}
+
+impl StoreConfig {
+    /// With paths taken from that folder.
+    pub(super) fn in_folder(self, folder: &Path) -> Self {
+        Self {
+            place: match self.place {
+                Place::File(path) => Place::File(folder.join(path)),
+                Place::Server(server) => Place::Server(server.in_folder(folder)),
+            },
+            key: folder.join(self.key),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<StoreConfig, String> {
+        toml::from_str(text).map_err(|error| error.message().to_owned())
+    }
+
+    #[test]
+    fn a_file_or_a_server() {
+        let file = read("path = 'bank.db'").unwrap().in_folder("/srv".as_ref());
+        assert_eq!(file.place, Place::File("/srv/bank.db".into()));
+        assert_eq!(file.key, Path::new("/srv/bank.key"));
+        let url = "url = 'postgres://bank@localhost/bank'\nkey = 'k'\n";
+        let Place::Server(server) = read(url).unwrap().place else {
+            panic!("no server");
+        };
+        assert_eq!(server.connections, Server::CONNECTIONS);
+        let more = read(&format!("{url}connections = 40\nstatement_seconds = 2")).unwrap();
+        let Place::Server(server) = more.place else {
+            panic!("no server");
+        };
+        assert_eq!(server.connections.get(), 40);
+        assert_eq!(server.statement, Duration::from_secs(2));
+    }
+
+    #[test]
+    fn what_cannot_be_done_is_told() {
+        let url = "url = 'postgres://bank@localhost/bank'\n";
+        for (text, told) in [
+            (String::new(), "give a path"),
+            (format!("{url}path = 'x'"), "give a path"),
+            (url.to_owned(), "store.key"),
+            (
+                format!("{url}key = 'k'\nconnections = 1001"),
+                "store.connections",
+            ),
+            (
+                format!("{url}key = 'k'\nstatement_seconds = 0"),
+                "store.statement_seconds",
+            ),
+            (
+                "path = 'x'\nconnections = 4".to_owned(),
+                "store.connections",
+            ),
+            (
+                "path = 'x'\nstatement_seconds = 4".to_owned(),
+                "store.statement_seconds",
+            ),
+            (
+                "url = 'postgres://bank:hunter2@db.example/bank'\nkey = 'k'".to_owned(),
+                "sslmode=verify-full",
+            ),
+        ] {
+            let error = read(&text).unwrap_err();
+            assert!(error.contains(told), "{text}: {error}");
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Where SQLite and PostgreSQL differ.
+
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::any::AnyPoolOptions;
+use sqlx::{AnyPool, Executor as _};
+
+use super::place::Server;
+use super::{Database, StoreError, schema};
+
+/// The database under the bank.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Engine {
+    /// Embedded: one process, one writer at a time.
+    Sqlite,
+    /// A server that several replicas share.
+    Postgres,
+}
+
+impl Engine {
+    /// Begins a transaction that will write.
+    pub(super) const fn begin(self) -> &'static str {
+        match self {
+            // It waits for the lock now: one that reads first, and then writes, could find it taken, and fail.
+            Self::Sqlite => "BEGIN IMMEDIATE",
+            // Each statement sees what was committed before it: after a turn was waited for, what the one before did.
+            Self::Postgres => "BEGIN ISOLATION LEVEL READ COMMITTED",
+        }
+    }
+
+    /// The end of a `SELECT` whose rows others are not to change until the transaction ends.
+    pub(super) const fn lock_rows(self) -> &'static str {
+        match self {
+            Self::Sqlite => "",
+            Self::Postgres => " FOR UPDATE",
+        }
+    }
+
+    /// Waits for a turn by its name, and keeps it until the transaction ends.
+    pub(super) const fn take_turn(self) -> Option<&'static str> {
+        match self {
+            Self::Sqlite => None,
+            Self::Postgres => Some(
+                "SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || ':' || $1, 0))",
+            ),
+        }
+    }
+}
+
+/// Connections to a SQLite file. One of them writes at a time; the others read.
+const CONNECTIONS: u32 = 8;
+
+/// How long a request waits for a connection.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Connections that have been idle for longer are tried before they are used; the others have just worked.
+const PROVEN: Duration = Duration::from_secs(1);
+
+/// Opens a file, makes it if it is not there, and brings its tables up to date.
+pub(super) async fn sqlite(path: &Path) -> Result<Database, StoreError> {
+    Ok(open_sqlite(path).await?.0)
+}
+
+/// Brings a file's tables up to date, as opening it does. Says from which version to which.
+pub(super) async fn migrate_sqlite(path: &Path) -> Result<(i64, i64), StoreError> {
+    let (database, versions) = open_sqlite(path).await?;
+    database.close().await;
+    Ok(versions)
+}
+
+async fn open_sqlite(path: &Path) -> Result<(Database, (i64, i64)), StoreError> {
+    let failed = |error: Box<dyn std::error::Error + Send + Sync>| StoreError::Open {
+        path: path.to_owned(),
+        error,
+    };
+    sqlx::any::install_default_drivers();
+    make_file(path).map_err(|error| failed(error.into()))?;
+    let whole = std::path::absolute(path).map_err(|error| failed(error.into()))?;
+    let url =
+        url::Url::from_file_path(&whole).map_err(|()| failed("the path is not absolute".into()))?;
+    let address = format!("sqlite://{}", url.path());
+    let settings = |synchronous: &str| {
+        format!(
+            "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; \
+             PRAGMA foreign_keys = ON;"
+        )
+    };
+    // FULL: what is committed survives the loss of power, not only of the process.
+    let pool = pool(CONNECTIONS, settings("FULL")).connect(&address).await;
+    let pool = pool.map_err(|error| failed(error.into()))?;
+    // NORMAL: it survives the loss of the process, and nobody waits for the disk.
+    let counting = self::pool(1, settings("NORMAL")).connect(&address).await;
+    let counting = counting.map_err(|error| failed(error.into()))?;
+    let database = Database {
+        engine: Engine::Sqlite,
+        pool,
+        counting,
+    };
+    let versions = schema::migrate(&schema::sqlite(), &database.pool)
+        .await
+        .map_err(|error| failed(error.into()))?;
+    Ok((database, versions))
+}
+
+/// Connects to a server.
+pub(super) async fn postgres(server: &Server) -> Result<Database, StoreError> {
+    let time = server.statement.as_millis();
+    // What a lost replica has begun is given up soon: others wait for its rows.
+    let settings = format!(
+        "SET statement_timeout = {time}; SET lock_timeout = {time}; SET idle_in_transaction_session_timeout = {};",
+        time * 2
+    );
+    // After a crash of the database, reads of the last moment may count once more; nobody waits for the disk.
+    let counting = format!("{settings} SET synchronous_commit = off;");
+    let count = (server.connections.get() / 4).max(1);
+    Ok(Database {
+        engine: Engine::Postgres,
+        pool: connect(server, server.connections.get(), settings).await?,
+        counting: connect(server, count, counting).await?,
+    })
+}
+
+/// Brings a server's tables up to date. Says from which version to which.
+pub(super) async fn migrate_postgres(server: &Server) -> Result<(i64, i64), StoreError> {
+    // An index on a large table takes its time. What waits for a lock holds up the requests behind it: it gives up.
+    let settings = "SET statement_timeout = 0; SET lock_timeout = '5s';".to_owned();
+    let pool = connect(server, 1, settings).await?;
+    let versions = schema::migrate(&schema::postgres(), &pool).await;
+    pool.close().await;
+    versions
+}
+
+async fn connect(
+    server: &Server,
+    connections: u32,
+    settings: String,
+) -> Result<AnyPool, StoreError> {
+    sqlx::any::install_default_drivers();
+    pool(connections, settings)
+        // Each trial is a round trip.
+        .test_before_acquire(false)
+        .before_acquire(|connection, meta| {
+            Box::pin(async move {
+                if meta.idle_for < PROVEN {
+                    return Ok(true);
+                }
+                let alive = sqlx::Connection::ping(connection);
+                Ok(matches!(
+                    tokio::time::timeout(PROVEN, alive).await,
+                    Ok(Ok(()))
+                ))
+            })
+        })
+        .connect(server.url.as_str())
+        .await
+        .map_err(|error| StoreError::Connect {
+            server: Box::new(server.clone()),
+            error,
+        })
+}
+
+fn pool(connections: u32, settings: String) -> AnyPoolOptions {
+    AnyPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(PATIENCE)
+        .after_connect(move |connection, _| {
+            // The text is made of constants and numbers.
+            let settings = sqlx::AssertSqlSafe(settings.clone());
+            Box::pin(async move { connection.execute(settings).await.map(|_| ()) })
+        })
+}
+
+fn make_file(path: &Path) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(|_| ())
+}

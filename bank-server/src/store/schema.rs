@@ -1,0 +1,72 @@
+//! The tables, and their versions.
+//!
+//! A version is the same tables on both engines. Migrations only go forward, and only add: what the version before reads
+//! and writes stays good, because its replicas go on while the tables change under them.
+
+use sqlx::migrate::Migrator;
+use sqlx::{AnyPool, Row as _};
+
+use super::place::Server;
+use super::{Database, StoreError};
+
+/// For SQLite.
+pub(super) fn sqlite() -> Migrator {
+    lenient(sqlx::migrate!("migrations/sqlite"))
+}
+
+/// For PostgreSQL. Its first migration is the seventh: those before never ran there.
+pub(super) fn postgres() -> Migrator {
+    lenient(sqlx::migrate!("migrations/postgres"))
+}
+
+/// Tables of a newer version are good for this one as well.
+fn lenient(mut migrator: Migrator) -> Migrator {
+    migrator.set_ignore_missing(true);
+    migrator
+}
+
+/// Brings the tables up to date. Says from which version to which.
+pub(super) async fn migrate(migrator: &Migrator, pool: &AnyPool) -> Result<(i64, i64), StoreError> {
+    // Without tables there is no version.
+    let before = version(pool).await.unwrap_or(0);
+    migrator.run(pool).await?;
+    Ok((before, version(pool).await?))
+}
+
+/// Whether a server's tables are good for this program.
+pub(super) async fn check(database: &Database, server: &Server) -> Result<(), StoreError> {
+    let needed = newest(&postgres());
+    let tables = sqlx::query(
+        "SELECT CASE WHEN to_regclass('_sqlx_migrations') IS NULL THEN 0 ELSE 1 END AS there",
+    )
+    .fetch_one(database.pool())
+    .await?;
+    let found = if tables.try_get::<i64, _>("there")? == 0 {
+        0
+    } else {
+        version(database.pool()).await?
+    };
+    if found < needed {
+        return Err(StoreError::Schema {
+            server: Box::new(server.clone()),
+            found,
+            needed,
+        });
+    }
+    Ok(())
+}
+
+fn newest(migrator: &Migrator) -> i64 {
+    let versions = migrator.iter().map(|migration| migration.version);
+    versions.max().unwrap_or(0)
+}
+
+/// The newest version that is in place as a whole.
+async fn version(pool: &AnyPool) -> Result<i64, StoreError> {
+    let row = sqlx::query(
+        "SELECT COALESCE(MAX(version), 0) AS version FROM _sqlx_migrations WHERE success",
+    )
+    .fetch_one(pool)
+    .await?;
+    Ok(row.try_get("version")?)
+}

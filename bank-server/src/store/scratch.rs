@@ -1,0 +1,40 @@
+//! Schemas on a PostgreSQL server that are made anew, for the sandbox and for tests. A bank's own tables are left alone.
+
+use sqlx::{AnyConnection, Connection as _, Executor as _};
+
+use super::{Database, Place, Server, StoreError};
+
+/// The schemas that this makes, and removes, begin with this.
+pub const PREFIX: &str = "sandbox_";
+
+/// An empty schema with all tables. One of that name that was made so before is removed, with all that is in it.
+///
+/// `name` goes on with letters, digits and `_` after [`PREFIX`].
+pub async fn schema(server: &Server, name: &str) -> Result<Server, StoreError> {
+    let failed = |error| StoreError::Connect {
+        server: Box::new(server.clone()),
+        error,
+    };
+    let plain =
+        |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_';
+    if !name.chars().all(plain) {
+        return Err(failed(sqlx::Error::Configuration(
+            "not the name of a schema".into(),
+        )));
+    }
+    sqlx::any::install_default_drivers();
+    let mut connection = AnyConnection::connect(server.url.as_str())
+        .await
+        .map_err(failed)?;
+    let anew =
+        format!("DROP SCHEMA IF EXISTS {PREFIX}{name} CASCADE; CREATE SCHEMA {PREFIX}{name};");
+    // The name has been looked at.
+    connection
+        .execute(sqlx::AssertSqlSafe(anew))
+        .await
+        .map_err(failed)?;
+    connection.close().await.map_err(failed)?;
+    let server = server.clone().in_schema(&format!("{PREFIX}{name}"));
+    Database::migrate(&Place::Server(server.clone())).await?;
+    Ok(server)
+}

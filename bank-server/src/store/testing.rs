@@ -1,0 +1,72 @@
+//! Databases of a test's own, on the engine that the tests are run for: SQLite, or the PostgreSQL server that
+//! `BANK_TEST_POSTGRES` names (`tests/run` starts one, and runs the tests for both).
+
+use bank_client::environment::{Randomness as _, SystemRandomness};
+use sqlx::Row as _;
+use tempfile::TempDir;
+
+use super::engine::Engine;
+use super::{Database, Place, Server, scratch};
+
+/// The folder is removed when it is dropped.
+pub(crate) async fn database() -> (Database, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let place = match std::env::var("BANK_TEST_POSTGRES") {
+        Ok(url) => {
+            let name = SystemRandomness.uuid().simple().to_string();
+            let server = Server::new(&url).unwrap();
+            Place::Server(scratch::schema(&server, &name).await.unwrap())
+        }
+        Err(_) => Place::File(folder.path().join("bank 100%?.db")),
+    };
+    (Database::open(&place).await.unwrap(), folder)
+}
+
+/// What a statement is given.
+pub(crate) enum Value {
+    Number(i64),
+    Text(&'static str),
+}
+
+impl From<i64> for Value {
+    fn from(number: i64) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl From<&'static str> for Value {
+    fn from(text: &'static str) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl Database {
+    /// How the engine goes about a statement, in its own words.
+    pub(crate) async fn plan(&self, statement: &str, values: Vec<Value>) -> String {
+        let mut transaction = self.begin_write().await.unwrap();
+        let explain = match self.engine {
+            Engine::Sqlite => "EXPLAIN QUERY PLAN",
+            Engine::Postgres => {
+                // On small tables it would read all there is.
+                let large = sqlx::query("SET LOCAL enable_seqscan = off");
+                large.execute(&mut *transaction).await.unwrap();
+                "EXPLAIN"
+            }
+        };
+        let statement = sqlx::AssertSqlSafe(format!("{explain} {statement}"));
+        let mut query = sqlx::query(statement);
+        for value in values {
+            query = match value {
+                Value::Number(number) => query.bind(number),
+                Value::Text(text) => query.bind(text),
+            };
+        }
+        let rows = query.fetch_all(&mut *transaction).await.unwrap();
+        let column = match self.engine {
+            Engine::Sqlite => "detail",
+            Engine::Postgres => "QUERY PLAN",
+        };
+        let lines: Vec<String> = rows.iter().map(|row| row.get(column)).collect();
+        lines.join("\n")
+    }
+}

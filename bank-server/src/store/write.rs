@@ -1,0 +1,79 @@
+//! Transactions that write, and how they keep out of each other's way.
+
+use std::ops::{Deref, DerefMut};
+
+use sqlx::{Any, AnyConnection, AnyPool, Transaction};
+
+use super::StoreError;
+use super::engine::Engine;
+use crate::core_banking::PsuId;
+
+/// A transaction that writes. What is not committed when it is dropped has not happened.
+#[derive(Debug)]
+pub struct Write {
+    engine: Engine,
+    transaction: Transaction<'static, Any>,
+}
+
+/// What only one transaction does at a time, on whichever replica.
+#[derive(Debug, Clone, Copy)]
+pub enum Turn<'a> {
+    /// What is decided by all that there is of one customer: how much waits for her, how many sessions she has.
+    Customer(&'a PsuId),
+    /// The codes of one customer.
+    Codes(&'a PsuId),
+    /// Attempts that count together, by the name of their bucket.
+    Attempts(&'a str),
+}
+
+impl Write {
+    pub(super) async fn begin(engine: Engine, pool: &AnyPool) -> Result<Self, StoreError> {
+        Ok(Self {
+            engine,
+            transaction: pool.begin_with(engine.begin()).await?,
+        })
+    }
+
+    /// Waits until no other transaction has that turn, and keeps it to the end. Take turns in the order in which
+    /// [`Turn`] names them, so that no two transactions wait for each other.
+    pub async fn take(&mut self, turn: Turn<'_>) -> Result<(), StoreError> {
+        let Some(statement) = self.engine.take_turn() else {
+            return Ok(());
+        };
+        let name = match turn {
+            Turn::Customer(psu) => format!("customer:{}", psu.0),
+            Turn::Codes(psu) => format!("codes:{}", psu.0),
+            Turn::Attempts(bucket) => format!("attempts:{bucket}"),
+        };
+        sqlx::query(statement)
+            .bind(name)
+            .execute(&mut *self.transaction)
+            .await?;
+        Ok(())
+    }
+
+    /// A `SELECT` whose rows stay as they are until this transaction ends.
+    #[must_use]
+    pub fn locked(&self, select: &str) -> String {
+        format!("{select}{}", self.engine.lock_rows())
+    }
+
+    /// Has it happen.
+    pub async fn commit(self) -> Result<(), StoreError> {
+        Ok(self.transaction.commit().await?)
+    }
+}
+
+impl Deref for Write {
+    type Target = AnyConnection;
+
+    fn deref(&self) -> &AnyConnection {
+        &self.transaction
+    }
+}
+
+impl DerefMut for Write {
+    fn deref_mut(&mut self) -> &mut AnyConnection {
+        &mut self.transaction
+    }
+}

@@ -1,0 +1,82 @@
+//! Where the banks of the tests keep their data: in SQLite files, or on the PostgreSQL server that `BANK_TEST_POSTGRES`
+//! names. `tests/run` starts one, and runs the tests for both.
+
+use std::path::Path;
+use std::process::Command;
+
+use bank_client::environment::{Randomness as _, SystemRandomness};
+use bank_server::config::Config;
+use bank_server::store::{Database, Place, Server, scratch};
+use fixtures::sandbox::Databases;
+
+/// The server, if the tests are run for it.
+fn server() -> Option<Server> {
+    let url = std::env::var("BANK_TEST_POSTGRES").ok()?;
+    Some(Server::new(&url).unwrap())
+}
+
+fn unique() -> String {
+    SystemRandomness.uuid().simple().to_string()
+}
+
+/// For a sandbox: nobody else's.
+pub fn databases() -> Databases {
+    match server() {
+        Some(server) => Databases::Schemas {
+            server: Box::new(server),
+            prefix: format!("{}_", unique()),
+        },
+        None => Databases::Files,
+    }
+}
+
+/// An empty one. As a file it has that name.
+pub async fn empty(file: &Path) -> Place {
+    match server() {
+        Some(server) => Place::Server(scratch::schema(&server, &unique()).await.unwrap()),
+        None => Place::File(file.to_owned()),
+    }
+}
+
+/// The section `[store]` of an empty one, in one line.
+pub async fn section() -> String {
+    match empty(Path::new("bank.db")).await {
+        Place::File(path) => format!("{{ path = \"{}\" }}", path.display()),
+        Place::Server(server) => format!("{{ url = \"{}\", key = \"bank.key\" }}", server.url()),
+    }
+}
+
+/// That of the bank whose configuration is in that file.
+pub async fn of(configuration: &Path) -> Database {
+    let config = Config::read(configuration).unwrap();
+    Database::open(&config.store.place).await.unwrap()
+}
+
+/// All that is kept, as it is kept.
+pub fn bytes(configuration: &Path) -> Vec<u8> {
+    match Config::read(configuration).unwrap().store.place {
+        Place::File(path) => {
+            let mut log = path.clone().into_os_string();
+            log.push("-wal");
+            let mut bytes = std::fs::read(path).unwrap();
+            bytes.extend(std::fs::read(log).unwrap_or_default());
+            bytes
+        }
+        Place::Server(server) => {
+            let programs = std::env::var("BANK_TEST_POSTGRES_PROGRAMS").unwrap();
+            let schema = server.schema().unwrap();
+            let url = std::env::var("BANK_TEST_POSTGRES").unwrap();
+            let dump = Command::new(Path::new(&programs).join("pg_dump"))
+                .arg(format!("--schema={schema}"))
+                .arg(url)
+                .output()
+                .unwrap();
+            assert!(
+                dump.status.success(),
+                "{}",
+                String::from_utf8_lossy(&dump.stderr)
+            );
+            dump.stdout
+        }
+    }
+}
