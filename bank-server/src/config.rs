@@ -4,6 +4,7 @@ mod customers;
 mod online_banking;
 mod other_banks;
 mod proxied;
+mod retention;
 mod store;
 
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ pub use self::customers::{Approach, ConsentConfig, RedirectUris, ScaConfig};
 pub use self::online_banking::{OnlineBankingConfig, Origin};
 pub use self::other_banks::OtherBankConfig;
 pub use self::proxied::ProxiedConfig;
+pub use self::retention::RetentionConfig;
 pub use self::store::StoreConfig;
 pub use crate::fault::Fault;
 use crate::identity::LicenceSource;
@@ -53,6 +55,9 @@ pub struct Config {
     /// How customers prove who they are.
     #[serde(default)]
     pub sca: ScaConfig,
+    /// How long what is over is kept.
+    #[serde(default)]
+    pub retention: RetentionConfig,
     /// How revoked certificates are known.
     #[serde(default)]
     pub revocation: RevocationConfig,
@@ -441,6 +446,7 @@ impl Config {
         }
         faults.extend(self.proxied.iter().flat_map(ProxiedConfig::faults));
         faults.extend(self.consent.faults());
+        faults.extend(self.retention.faults());
         faults.extend(self.sca.faults(self.online_banking.is_some()));
         faults.extend(other_banks::faults(
             &self.other_banks,

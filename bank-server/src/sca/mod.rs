@@ -24,6 +24,7 @@ use uuid::Uuid;
 use self::lockout::Lockout;
 pub use self::passkeys::{NamedPasskey, Passkeys, PasskeysError};
 pub use self::password::{PasswordError, Passwords};
+pub(crate) use self::phone::LIFETIME as PHONE_LIFETIME;
 pub use self::phone::{Phone, PhoneToken, Phones, PhonesError};
 pub use self::totp::{DIGITS, Secret, SecretError, Totp, code_at};
 use crate::calendar::Calendar;

@@ -17,7 +17,7 @@ use crate::core_banking::PsuId;
 use crate::store::{Database, StoreError, Turn};
 
 /// How long a device stays enrolled.
-const LIFETIME: TimeDelta = TimeDelta::days(90);
+pub(crate) const LIFETIME: TimeDelta = TimeDelta::days(90);
 
 /// Devices that one customer may have enrolled.
 const MOST: i64 = 10;

@@ -16,11 +16,12 @@ use tokio::sync::Notify;
 use self::rooms::Rooms;
 pub use self::running::RunningBank;
 use self::sockets::{bound, entrance, listen, open_pages};
-use self::workers::{Keeping, Sockets, run};
+use self::workers::{Keeping, Removing, Sockets, run};
 use crate::config::{Config, Fault, Origin};
 use crate::core_banking::CoreBanking;
 use crate::identity::{LicenceSource, own_organisation};
 use crate::operator::Health;
+use crate::store::retention::Retention;
 use crate::store::vault::VaultError;
 use crate::store::{Place, StoreError};
 use crate::telemetry::metrics::Metrics;
@@ -225,7 +226,11 @@ impl BankServer {
             keeper,
             reread: Arc::clone(&reread),
         };
-        let running = run(&config, sockets, keeping, xs2a, health).await?;
+        let removing = Removing {
+            retention: Retention::new(rooms.database.clone(), config.retention.keeping()),
+            clock: Arc::clone(&rooms.clock),
+        };
+        let running = run(&config, sockets, keeping, removing, xs2a, health).await?;
         tracing::info!(bank = config.bank.name, %organisation, xs2a = %xs2a_address, proxied = proxied_address.map(tracing::field::display), online_banking = origin.as_ref().map(Origin::text), operator = %operator_address, "serving");
         Ok(RunningBank {
             organisation,

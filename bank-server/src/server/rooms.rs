@@ -33,7 +33,7 @@ pub(super) struct Rooms {
     pub(super) authorisations: Authorisations,
     vault: Vault,
     calendar: Calendar,
-    clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
     randomness: Arc<dyn Randomness>,
 }
 

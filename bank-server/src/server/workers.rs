@@ -10,8 +10,10 @@ use actix_http::HttpService;
 use actix_service::{ServiceFactory, ServiceFactoryExt as _, fn_service, map_config};
 use actix_web::dev::AppConfig;
 use actix_web::{App, middleware, web};
+use bank_client::environment::Clock;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
+use tokio::time::{MissedTickBehavior, interval};
 
 use super::StartError;
 use crate::config::Config;
@@ -19,6 +21,7 @@ use crate::identity::{LicenceSource, Licences};
 use crate::online_banking::listener::Entrance;
 use crate::online_banking::{self, OnlineBanking};
 use crate::operator::{self, Health};
+use crate::store::retention::Retention;
 use crate::transport::keeper::{Keeper, wait_for_first};
 use crate::transport::listener::Door;
 use crate::transport::stream::Bytes;
@@ -38,6 +41,12 @@ pub(super) struct Keeping {
     pub(super) reread: Arc<Notify>,
 }
 
+/// What removes from the database what is over.
+pub(super) struct Removing {
+    pub(super) retention: Retention,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
 /// The workers, while they work.
 pub(super) struct Running {
     pub(super) handle: actix_server::ServerHandle,
@@ -49,6 +58,7 @@ pub(super) async fn run(
     config: &Config,
     sockets: Sockets,
     keeping: Keeping,
+    removing: Removing,
     xs2a: web::Data<Xs2a>,
     health: web::Data<Health>,
 ) -> Result<Running, StartError> {
@@ -62,6 +72,7 @@ pub(super) async fn run(
             actix_rt::System::new().block_on(async move {
                 let (fetched, ready) = oneshot::channel();
                 actix_rt::spawn(keeping.keeper.keep(keeping.reread, fetched));
+                actix_rt::spawn(keep_removing(removing));
                 for (_, _, door) in &sockets.doors {
                     actix_rt::spawn(door.clone().keep_judging());
                 }
@@ -108,6 +119,20 @@ pub(super) async fn run(
             Ok(Err(error)) => error,
             _ => io::Error::other("it ended at once"),
         })),
+    }
+}
+
+/// Removes what is over, for as long as it is polled.
+async fn keep_removing(removing: Removing) {
+    let mut tick = interval(Duration::from_mins(10));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        match removing.retention.remove(removing.clock.now()).await {
+            Ok(0) => {}
+            Ok(removed) => tracing::info!(removed, "what was over has been removed"),
+            Err(error) => tracing::warn!(%error, "what is over could not be removed"),
+        }
     }
 }
 

@@ -46,6 +46,16 @@ impl Engine {
             ),
         }
     }
+
+    /// The same, unless somebody else has it; says whether it was taken.
+    pub(super) const fn try_take_turn(self) -> Option<&'static str> {
+        match self {
+            Self::Sqlite => None,
+            Self::Postgres => Some(
+                "SELECT pg_try_advisory_xact_lock(hashtextextended(current_schema() || ':' || $1, 0)) AS taken",
+            ),
+        }
+    }
 }
 
 /// Connections to a SQLite file. One of them writes at a time; the others read.
@@ -97,9 +107,11 @@ async fn open_sqlite(path: &Path) -> Result<(Database, (i64, i64)), StoreError> 
         pool,
         counting,
     };
-    let versions = schema::migrate(&schema::sqlite(), &database.pool)
+    let mut connection = database.pool.acquire().await?;
+    let versions = schema::migrate(&schema::sqlite(), &mut connection)
         .await
         .map_err(|error| failed(error.into()))?;
+    drop(connection);
     Ok((database, versions))
 }
 
@@ -126,9 +138,27 @@ pub(super) async fn migrate_postgres(server: &Server) -> Result<(i64, i64), Stor
     // An index on a large table takes its time. What waits for a lock holds up the requests behind it: it gives up.
     let settings = "SET statement_timeout = 0; SET lock_timeout = '5s';".to_owned();
     let pool = connect(server, 1, settings).await?;
-    let versions = schema::migrate(&schema::postgres(), &pool).await;
+    let versions = alone(&pool).await;
+    // With it, the lock ends.
     pool.close().await;
     versions
+}
+
+/// Migrates while nobody else does, in this schema.
+async fn alone(pool: &AnyPool) -> Result<(i64, i64), StoreError> {
+    let mut connection = pool.acquire().await?;
+    // It is asked for again and again: who waits in a statement has a snapshot, and an index that is made beside other work
+    // waits until no snapshot is older. The two would wait for each other.
+    while !sqlx::query_scalar(
+        "SELECT pg_try_advisory_lock(hashtextextended(current_schema() || ':migrate', 0))",
+    )
+    .fetch_one(&mut *connection)
+    .await?
+    {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    schema::remove_half_made(&mut connection).await?;
+    schema::migrate(&schema::postgres(), &mut connection).await
 }
 
 async fn connect(

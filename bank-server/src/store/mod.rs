@@ -12,6 +12,7 @@ mod engine;
 pub mod given;
 mod place;
 pub mod reports;
+pub mod retention;
 mod schema;
 pub mod scratch;
 pub mod sessions;

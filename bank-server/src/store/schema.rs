@@ -4,7 +4,7 @@
 //! and writes stays good, because its replicas go on while the tables change under them.
 
 use sqlx::migrate::Migrator;
-use sqlx::{AnyPool, Row as _};
+use sqlx::{AnyConnection, Row as _};
 
 use super::place::Server;
 use super::{Database, StoreError};
@@ -19,32 +19,53 @@ pub(super) fn postgres() -> Migrator {
     lenient(sqlx::migrate!("migrations/postgres"))
 }
 
-/// Tables of a newer version are good for this one as well.
+/// Tables of a newer version are good for this one as well. Who else migrates is kept out by who opens the database.
 fn lenient(mut migrator: Migrator) -> Migrator {
     migrator.set_ignore_missing(true);
+    migrator.set_locking(false);
     migrator
 }
 
 /// Brings the tables up to date. Says from which version to which.
-pub(super) async fn migrate(migrator: &Migrator, pool: &AnyPool) -> Result<(i64, i64), StoreError> {
+pub(super) async fn migrate(
+    migrator: &Migrator,
+    connection: &mut AnyConnection,
+) -> Result<(i64, i64), StoreError> {
     // Without tables there is no version.
-    let before = version(pool).await.unwrap_or(0);
-    migrator.run(pool).await?;
-    Ok((before, version(pool).await?))
+    let before = version(connection).await.unwrap_or(0);
+    migrator.run(&mut *connection).await?;
+    Ok((before, version(connection).await?))
+}
+
+/// Removes indexes that a server was making, beside other work, when it was interrupted: it does not go on with them.
+pub(super) async fn remove_half_made(connection: &mut AnyConnection) -> Result<(), StoreError> {
+    let names: Vec<String> = sqlx::query_scalar(
+        "SELECT quote_ident(c.relname) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid \
+         JOIN pg_namespace n ON n.oid = c.relnamespace WHERE NOT i.indisvalid AND n.nspname = current_schema()",
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    for name in names {
+        // The server has quoted it.
+        let statement = sqlx::AssertSqlSafe(format!("DROP INDEX CONCURRENTLY {name}"));
+        sqlx::query(statement).execute(&mut *connection).await?;
+    }
+    Ok(())
 }
 
 /// Whether a server's tables are good for this program.
 pub(super) async fn check(database: &Database, server: &Server) -> Result<(), StoreError> {
     let needed = newest(&postgres());
+    let mut connection = database.pool().acquire().await?;
     let tables = sqlx::query(
         "SELECT CASE WHEN to_regclass('_sqlx_migrations') IS NULL THEN 0 ELSE 1 END AS there",
     )
-    .fetch_one(database.pool())
+    .fetch_one(&mut *connection)
     .await?;
     let found = if tables.try_get::<i64, _>("there")? == 0 {
         0
     } else {
-        version(database.pool()).await?
+        version(&mut connection).await?
     };
     if found < needed {
         return Err(StoreError::Schema {
@@ -62,11 +83,11 @@ fn newest(migrator: &Migrator) -> i64 {
 }
 
 /// The newest version that is in place as a whole.
-async fn version(pool: &AnyPool) -> Result<i64, StoreError> {
+async fn version(connection: &mut AnyConnection) -> Result<i64, StoreError> {
     let row = sqlx::query(
         "SELECT COALESCE(MAX(version), 0) AS version FROM _sqlx_migrations WHERE success",
     )
-    .fetch_one(pool)
+    .fetch_one(connection)
     .await?;
     Ok(row.try_get("version")?)
 }

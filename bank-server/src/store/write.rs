@@ -2,7 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 
-use sqlx::{Any, AnyConnection, AnyPool, Transaction};
+use sqlx::{Any, AnyConnection, AnyPool, Row as _, Transaction};
 
 use super::StoreError;
 use super::engine::Engine;
@@ -24,6 +24,19 @@ pub enum Turn<'a> {
     Codes(&'a PsuId),
     /// Attempts that count together, by the name of their bucket.
     Attempts(&'a str),
+    /// Removing what has been kept for long enough.
+    Retention,
+}
+
+impl Turn<'_> {
+    fn name(self) -> String {
+        match self {
+            Self::Customer(psu) => format!("customer:{}", psu.0),
+            Self::Codes(psu) => format!("codes:{}", psu.0),
+            Self::Attempts(bucket) => format!("attempts:{bucket}"),
+            Self::Retention => "retention".to_owned(),
+        }
+    }
 }
 
 impl Write {
@@ -40,16 +53,23 @@ impl Write {
         let Some(statement) = self.engine.take_turn() else {
             return Ok(());
         };
-        let name = match turn {
-            Turn::Customer(psu) => format!("customer:{}", psu.0),
-            Turn::Codes(psu) => format!("codes:{}", psu.0),
-            Turn::Attempts(bucket) => format!("attempts:{bucket}"),
-        };
         sqlx::query(statement)
-            .bind(name)
+            .bind(turn.name())
             .execute(&mut *self.transaction)
             .await?;
         Ok(())
+    }
+
+    /// Takes that turn if no other transaction has it. Says whether it does.
+    pub async fn try_take(&mut self, turn: Turn<'_>) -> Result<bool, StoreError> {
+        let Some(statement) = self.engine.try_take_turn() else {
+            return Ok(true);
+        };
+        let row = sqlx::query(statement)
+            .bind(turn.name())
+            .fetch_one(&mut *self.transaction)
+            .await?;
+        Ok(row.try_get("taken")?)
     }
 
     /// A `SELECT` whose rows stay as they are until this transaction ends.

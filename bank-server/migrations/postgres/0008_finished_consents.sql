@@ -1,0 +1,3 @@
+-- no-transaction: others write meanwhile.
+-- What has been over for long is found by when it was last acted on.
+CREATE INDEX CONCURRENTLY consent_by_last_action ON consent (last_action, id);

@@ -1,0 +1,3 @@
+-- no-transaction: others write meanwhile.
+-- Authorisations that came to nothing, by when they were last acted on.
+CREATE INDEX CONCURRENTLY authorisation_by_last_action ON authorisation (last_action, id);

@@ -1,0 +1,349 @@
+//! What is over is kept for a while, and then removed.
+//!
+//! In small pieces, each a transaction of its own, and with pauses: requests hardly notice. One replica at a time does it.
+//! No rule waits for it: what is over is over whether its rows are there or not.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::time::Instant;
+
+use super::{Database, StoreError, Turn};
+
+/// How long what is over is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keeping {
+    /// Consents, with all that belongs to them.
+    pub consents: TimeDelta,
+    /// Authorisations that came to nothing. Approvals stay as long as their consents.
+    pub authorisations: TimeDelta,
+    /// Counts of days gone by, and failed attempts to log in. At least two days: what is younger still counts.
+    pub counters: TimeDelta,
+    /// Sessions, and questions to passkeys. At least a day: no session is idle for longer, and goes on.
+    pub sessions: TimeDelta,
+    /// Devices with the bank's app, from their enrolment: so long they are good.
+    pub phones: TimeDelta,
+}
+
+/// Removes what has been kept for long enough.
+#[derive(Debug, Clone)]
+pub struct Retention {
+    database: Database,
+    keeping: Keeping,
+}
+
+/// Rows that are looked for at a time.
+const PIECE: i64 = 200;
+
+/// A piece is followed by a pause of so many times its own length.
+const PAUSE: u32 = 4;
+
+/// Statements that remove one kind of thing, so many at a time. The last says by the rows it removes whether there is more;
+/// all are about the same ones. They are made of constants and times, and planned for these.
+type Piece = Vec<String>;
+
+impl Retention {
+    /// In that database.
+    #[must_use]
+    pub fn new(database: Database, keeping: Keeping) -> Self {
+        Self { database, keeping }
+    }
+
+    /// Removes all that has been kept for long enough at that time. Says how many consents, authorisations, counts and so
+    /// on these were; if another replica is at it, none.
+    pub async fn remove(&self, now: DateTime<Utc>) -> Result<u64, StoreError> {
+        let mut removed = 0;
+        for piece in self.pieces(now) {
+            loop {
+                let begun = Instant::now();
+                let Some(rows) = self.take_away(&piece).await? else {
+                    return Ok(removed);
+                };
+                removed += rows;
+                if rows < PIECE.unsigned_abs() {
+                    break;
+                }
+                let pause = begun.elapsed() * PAUSE;
+                tokio::time::sleep(pause.min(Duration::from_secs(10))).await;
+            }
+        }
+        Ok(removed)
+    }
+
+    /// `None` if another replica is at it.
+    async fn take_away(&self, piece: &[String]) -> Result<Option<u64>, StoreError> {
+        let mut transaction = self.database.begin_counting().await?;
+        if !transaction.try_take(Turn::Retention).await? {
+            return Ok(None);
+        }
+        let mut rows = 0;
+        for statement in piece {
+            rows = sqlx::query(sqlx::AssertSqlSafe(statement.as_str()))
+                .persistent(false)
+                .execute(&mut *transaction)
+                .await?
+                .rows_affected();
+        }
+        transaction.commit().await?;
+        Ok(Some(rows))
+    }
+
+    fn pieces(&self, now: DateTime<Utc>) -> Vec<Piece> {
+        let keeping = &self.keeping;
+        let time = |kept: TimeDelta| (now - kept).timestamp();
+        let day = |kept: TimeDelta| (now - kept).date_naive();
+        // Whatever is over was last acted on before that, so that the index leads to it.
+        let (before, last_day) = (time(keeping.consents), day(keeping.consents));
+        let consents = format!(
+            "SELECT id FROM consent WHERE last_action < {before} AND \
+             (status IN ('rejected', 'revokedByPsu', 'expired', 'terminatedByTpp') OR valid_until < '{last_day}' \
+             OR (status <> 'valid' AND approve_by < {before}) OR ends < {before}) ORDER BY last_action, id LIMIT {PIECE}"
+        );
+        let of_consents =
+            |table: &str| format!("DELETE FROM {table} WHERE consent_id IN ({consents})");
+        let nothing = format!(
+            "last_action < {} AND status NOT IN ('finalised', 'exempted')",
+            time(keeping.authorisations)
+        );
+        // A read that happens once has no day, and is kept with its consent.
+        let counts = format!("day < '{}' AND day > ''", day(keeping.counters));
+        let failures = format!("last < {}", time(keeping.counters));
+        let sessions = format!("last_seen < {}", time(keeping.sessions));
+        let questions = format!("asked < {}", time(keeping.sessions));
+        let phones = format!("enrolled <= {}", time(keeping.phones));
+        vec![
+            vec![
+                of_consents("consent_account"),
+                of_consents("consent_use"),
+                of_consents("authorisation"),
+                format!("DELETE FROM consent WHERE id IN ({consents})"),
+            ],
+            vec![some("authorisation", "id", &nothing)],
+            vec![some(
+                "consent_use",
+                "consent_id, endpoint, account, item",
+                &counts,
+            )],
+            vec![some("failure", "bucket", &failures)],
+            vec![some("session", "digest", &sessions)],
+            vec![some("passkey_question", "psu, subject", &questions)],
+            vec![some("phone", "token", &phones)],
+        ]
+    }
+}
+
+/// Removes some rows for which that is so.
+fn some(table: &str, key: &str, so: &str) -> String {
+    format!(
+        "DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} WHERE {so} LIMIT {PIECE})"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::testing;
+
+    fn now() -> DateTime<Utc> {
+        "2026-11-24T12:00:00Z".parse().unwrap()
+    }
+
+    const KEEPING: Keeping = Keeping {
+        consents: TimeDelta::days(396),
+        authorisations: TimeDelta::days(100),
+        counters: TimeDelta::days(35),
+        sessions: TimeDelta::days(1),
+        phones: TimeDelta::days(90),
+    };
+
+    async fn run(database: &Database, statement: &str) {
+        sqlx::query(sqlx::AssertSqlSafe(statement))
+            .execute(database.pool())
+            .await
+            .unwrap();
+    }
+
+    async fn ids(database: &Database, statement: &str) -> Vec<String> {
+        sqlx::query_scalar(sqlx::AssertSqlSafe(statement))
+            .fetch_all(database.pool())
+            .await
+            .unwrap()
+    }
+
+    /// So many days ago.
+    fn ago(days: i64) -> i64 {
+        (now() - TimeDelta::days(days)).timestamp()
+    }
+
+    async fn consent(database: &Database, id: &str, status: &str, acted: i64, valid_until: &str) {
+        run(
+            database,
+            &format!(
+                "INSERT INTO consent (id, tpp, request_id, request_digest, status, access, recurring, valid_until, \
+                 frequency_per_day, last_action, created, approve_by) VALUES ('{id}', 'tpp', '{id}', '', '{status}', \
+                 '{{}}', 1, '{valid_until}', 4, {}, {0}, {0})",
+                ago(acted)
+            ),
+        )
+        .await;
+        run(
+            database,
+            &format!("INSERT INTO consent_account (consent_id, position, account_id, balances, transactions) VALUES ('{id}', 0, 'a', 1, 1)"),
+        )
+        .await;
+        authorisation(database, &format!("{id} approval"), id, "finalised", acted).await;
+    }
+
+    async fn authorisation(database: &Database, id: &str, consent: &str, status: &str, acted: i64) {
+        run(
+            database,
+            &format!(
+                "INSERT INTO authorisation (id, consent_id, request_id, request_digest, approach, status, created, \
+                 last_action) VALUES ('{id}', '{consent}', '{id}', '', 'REDIRECT', '{status}', {}, {0})",
+                ago(acted)
+            ),
+        )
+        .await;
+    }
+
+    async fn removed(database: &Database) -> u64 {
+        let retention = Retention::new(database.clone(), KEEPING);
+        retention.remove(now()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn consents_go_so_long_after_they_are_over_and_what_belongs_to_them_goes_with_them() {
+        let (database, _folder) = testing::database().await;
+        consent(
+            &database,
+            "revoked long ago",
+            "revokedByPsu",
+            397,
+            "2026-01-01",
+        )
+        .await;
+        consent(
+            &database,
+            "revoked lately",
+            "revokedByPsu",
+            395,
+            "2026-01-01",
+        )
+        .await;
+        consent(&database, "never approved", "received", 397, "2027-01-01").await;
+        consent(&database, "expired long ago", "valid", 500, "2025-10-23").await;
+        consent(&database, "expired lately", "valid", 500, "2025-10-25").await;
+        consent(&database, "goes on", "valid", 500, "2027-01-01").await;
+        assert_eq!(removed(&database).await, 3);
+        let left = ids(&database, "SELECT id FROM consent ORDER BY id").await;
+        let expected = ["expired lately", "goes on", "revoked lately"];
+        assert_eq!(left, expected);
+        for table in ["consent_account", "authorisation"] {
+            let of = format!("SELECT consent_id FROM {table} ORDER BY consent_id");
+            assert_eq!(ids(&database, &of).await, expected, "{table}");
+        }
+    }
+
+    #[tokio::test]
+    async fn of_a_consent_that_goes_on_approvals_stay_and_what_came_to_nothing_goes() {
+        let (database, _folder) = testing::database().await;
+        consent(&database, "goes on", "valid", 300, "2027-01-01").await;
+        for (id, status, acted) in [
+            ("refused long ago", "failed", 101),
+            ("left lying long ago", "started", 101),
+            ("refused lately", "failed", 99),
+            ("exempted", "exempted", 101),
+        ] {
+            authorisation(&database, id, "goes on", status, acted).await;
+        }
+        assert_eq!(removed(&database).await, 2);
+        let left = ids(&database, "SELECT id FROM authorisation ORDER BY id").await;
+        assert_eq!(left, ["exempted", "goes on approval", "refused lately"]);
+    }
+
+    #[tokio::test]
+    async fn counts_sessions_and_the_rest_go_in_their_time() {
+        let (database, _folder) = testing::database().await;
+        consent(&database, "goes on", "valid", 300, "2027-01-01").await;
+        for day in ["2026-10-19", "2026-10-20", "2026-11-24", ""] {
+            run(&database, &format!("INSERT INTO consent_use (consent_id, endpoint, account, item, day, count) VALUES ('goes on', 'accounts', '', '{day}', '{day}', 1)")).await;
+        }
+        for (days, name) in [
+            (0, "new"),
+            (2, "two"),
+            (36, "thirty-six"),
+            (91, "ninety-one"),
+        ] {
+            let then = ago(days);
+            run(
+                &database,
+                &format!("INSERT INTO failure (bucket, failed, last) VALUES ('{name}', 1, {then})"),
+            )
+            .await;
+            run(&database, &format!("INSERT INTO session (digest, psu, level, begun, last_seen) VALUES ('{name}', 'a', 'full', {then}, {then})")).await;
+            run(&database, &format!("INSERT INTO passkey_question (psu, subject, state, asked) VALUES ('a', '{name}', '', {then})")).await;
+            run(
+                &database,
+                &format!("INSERT INTO phone (token, psu, enrolled) VALUES ('{name}', 'a', {then})"),
+            )
+            .await;
+        }
+        removed(&database).await;
+        let left = async |column: &str, table: &str| {
+            ids(
+                &database,
+                &format!("SELECT {column} FROM {table} ORDER BY {column}"),
+            )
+            .await
+        };
+        assert_eq!(
+            left("day", "consent_use").await,
+            ["", "2026-10-20", "2026-11-24"]
+        );
+        assert_eq!(left("bucket", "failure").await, ["new", "two"]);
+        assert_eq!(left("digest", "session").await, ["new"]);
+        assert_eq!(left("subject", "passkey_question").await, ["new"]);
+        assert_eq!(left("token", "phone").await, ["new", "thirty-six", "two"]);
+    }
+
+    #[tokio::test]
+    async fn more_than_a_piece_goes_in_several() {
+        let (database, _folder) = testing::database().await;
+        for number in 0..2 * PIECE + 1 {
+            run(
+                &database,
+                &format!(
+                    "INSERT INTO failure (bucket, failed, last) VALUES ('{number}', 1, {})",
+                    ago(36)
+                ),
+            )
+            .await;
+        }
+        assert_eq!(removed(&database).await, 2 * PIECE.unsigned_abs() + 1);
+    }
+
+    #[tokio::test]
+    async fn what_is_old_is_found_by_its_index() {
+        let (database, _folder) = testing::database().await;
+        for piece in Retention::new(database.clone(), KEEPING).pieces(now()) {
+            for (statement, index) in piece.iter().flat_map(|statement| {
+                [
+                    ("FROM consent WHERE last_action", "consent_by_last_action"),
+                    (
+                        "FROM authorisation WHERE last_action",
+                        "authorisation_by_last_action",
+                    ),
+                    ("FROM consent_use WHERE day", "consent_use_by_day"),
+                    ("FROM session WHERE", "session_by_last_seen"),
+                    ("FROM failure WHERE", "failure_by_time"),
+                ]
+                .into_iter()
+                .filter(|(part, _)| statement.contains(part))
+                .map(move |(_, index)| (statement, index))
+            }) {
+                let plan = database.plan(statement, Vec::new()).await;
+                assert!(plan.contains(index), "{statement}: {plan}");
+            }
+        }
+    }
+}
