@@ -368,6 +368,25 @@ impl Connections {
         rows.iter().map(|row| self.read(row)).collect()
     }
 
+    /// Says that a connection is tried now, if nobody has tried it since that time: replicas that find the same one due at
+    /// once do not all read it. Says whether it was so.
+    pub async fn claim(
+        &self,
+        connection: &Connection,
+        before: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        let claimed = sqlx::query(
+            "UPDATE connection SET tried = $1 WHERE id = $2 AND status = 'running' AND tried < $3",
+        )
+        .bind(now.timestamp())
+        .bind(&connection.id)
+        .bind(before.timestamp())
+        .execute(self.database.pool())
+        .await?;
+        Ok(claimed.rows_affected() > 0)
+    }
+
     async fn remove(
         &self,
         transaction: &mut Write,

@@ -346,8 +346,11 @@ impl Elsewhere {
         let apart = TimeDelta::hours(24) / i32::try_from(A_DAY.get()).unwrap_or(i32::MAX);
         let before = self.calendar.now() - apart;
         for connection in self.connections.due(before, 100).await? {
-            let known = known(&connection);
-            self.read(&connection, known.as_ref(), None).await?;
+            let now = self.calendar.now();
+            if self.connections.claim(&connection, before, now).await? {
+                let known = known(&connection);
+                self.read(&connection, known.as_ref(), None).await?;
+            }
         }
         Ok(())
     }

@@ -214,6 +214,16 @@ async fn who_is_away_is_served_by_what_was_tried_longest_ago() {
         .await
         .unwrap();
     assert_eq!((due(0).await, due(6).await), (0, 1));
+    // Of two replicas that find it, one reads it.
+    let hours = |hours| desk.now + TimeDelta::hours(hours);
+    let claim = async || {
+        desk.connections
+            .claim(&one, hours(6), hours(7))
+            .await
+            .unwrap()
+    };
+    assert_eq!((claim().await, claim().await), (true, false));
+    assert_eq!((due(7).await, due(8).await), (0, 1), "again after its time");
 }
 
 #[tokio::test]

@@ -1,0 +1,218 @@
+//! Two replicas on one database: any request can go to any of them.
+
+use std::collections::BTreeMap;
+
+use bank_server::RunningBank;
+use fixtures::sandbox::CUSTOMER;
+use fixtures::world::Bank;
+use serde_json::{Value, json};
+use tests::asking::ask;
+use tests::banks::{Banks, bank_b_also};
+use tests::browser::{Browser, customer};
+use tests::customer::Customer;
+use tests::http::{Response, Tpp};
+
+/// Bank B, twice, and a TPP at each.
+struct Pair {
+    banks: Banks,
+    second: RunningBank,
+    at_first: Tpp,
+    at_second: Tpp,
+}
+
+impl Pair {
+    async fn start() -> Self {
+        let banks = Banks::start().await;
+        let second = bank_b_also(&banks, |_| ()).await;
+        let at_first = banks.a_at_b();
+        let at_second = Tpp::new(second.xs2a_address(), at_first.identity.clone());
+        Self {
+            banks,
+            second,
+            at_first,
+            at_second,
+        }
+    }
+
+    /// Eight at once, four at each.
+    async fn all_at_once<F>(&self, send: impl Fn(Tpp) -> F) -> Vec<Response>
+    where
+        F: Future<Output = Response> + Send + 'static,
+    {
+        let asked: Vec<_> = (0..8)
+            .map(|number| {
+                let tpp = if number % 2 == 0 {
+                    &self.at_first
+                } else {
+                    &self.at_second
+                };
+                tokio::spawn(send(tpp.clone()))
+            })
+            .collect();
+        let mut answers = Vec::new();
+        for answer in asked {
+            answers.push(answer.await.unwrap());
+        }
+        answers
+    }
+}
+
+/// The headers of a request that is sent again and again.
+const ONE_REQUEST: [(&str, &str); 2] = [
+    ("PSU-IP-Address", "192.0.2.7"),
+    ("X-Request-ID", "5c3b6a0e-5d0c-4b35-8d3b-0a6a5a1d7b01"),
+];
+
+fn everything() -> Value {
+    json!({ "allPsd2": "allAccounts" })
+}
+
+/// How often which status was answered.
+fn statuses(answers: &[Response]) -> BTreeMap<u16, usize> {
+    let mut counts = BTreeMap::new();
+    for answer in answers {
+        *counts.entry(answer.status).or_default() += 1;
+    }
+    counts
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_ends_at_one_has_ended_at_the_other() {
+    let pair = Pair::start().await;
+    let customer = Customer::of(&pair.banks).await;
+    let read = async |tpp: &Tpp, consent: &str| tpp.read("/v1/accounts", consent).await;
+    for end in ["the customer", "the TPP"] {
+        let everything = everything();
+        let consent = pair.banks.approved_consent(&pair.at_first, &everything);
+        let consent = consent.await;
+        for tpp in [&pair.at_first, &pair.at_second] {
+            assert_eq!(read(tpp, &consent).await.status, 200);
+        }
+        // The next request is refused already: no replica keeps what it knows.
+        if end == "the customer" {
+            assert!(customer.revoke(&consent).await);
+        } else {
+            let path = format!("/v1/consents/{consent}");
+            let answer = pair.at_first.send("DELETE", &path, &[], None).await;
+            assert_eq!(answer.status, 204);
+        }
+        for tpp in [&pair.at_second, &pair.at_first] {
+            let answer = read(tpp, &consent).await;
+            assert_eq!(answer.status, 401, "{end}: {answer:?}");
+        }
+    }
+    pair.second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_that_was_used_at_one_is_used_up_at_both() {
+    let pair = Pair::start().await;
+    let customer = Customer::of(&pair.banks).await;
+    let embedded = [("TPP-Redirect-Preferred", "false")];
+    let asked = ask(&pair.banks, &pair.at_first, &embedded).await.json();
+    let start = asked["_links"]["startAuthorisationWithPsuAuthentication"]["href"]
+        .as_str()
+        .unwrap_or_else(|| panic!("{asked}"));
+    let password = json!({ "psuData": { "password": customer.password().expose() } }).to_string();
+    // Begun at one, carried on at both.
+    let begun = pair
+        .at_first
+        .post(start, &[("PSU-ID", CUSTOMER)], &password)
+        .await;
+    assert_eq!(begun.status, 201, "{begun:?}");
+    let id = begun.json()["authorisationId"].as_str().unwrap().to_owned();
+    let path = format!("{start}/{id}");
+    let code = json!({ "scaAuthenticationData": customer.code().expose() }).to_string();
+    let answers = pair
+        .all_at_once(|tpp| {
+            let (path, code) = (path.clone(), code.clone());
+            async move { tpp.send("PUT", &path, &[], Some(&code)).await }
+        })
+        .await;
+    let counts = statuses(&answers);
+    assert_eq!(counts.get(&200), Some(&1), "{answers:?}");
+    assert_eq!(counts.values().sum::<usize>(), 8);
+    for answer in answers.iter().filter(|answer| answer.status != 200) {
+        let refusal = answer.refusal();
+        assert!(
+            refusal == "409 STATUS_INVALID" || refusal == "400 SCA_INVALID scaAuthenticationData",
+            "{refusal}"
+        );
+    }
+    // Nor is it good for anything else, at the other.
+    let asked = pair
+        .banks
+        .ask_for_consent(&pair.at_second, &everything())
+        .await
+        .json();
+    let consent = asked["consentId"].as_str().unwrap();
+    let path = format!("/v1/consents/{consent}/authorisations");
+    let begun = pair
+        .at_second
+        .post(
+            &path,
+            &[("PSU-ID", CUSTOMER), ("TPP-Redirect-Preferred", "false")],
+            &password,
+        )
+        .await;
+    let id = begun.json()["authorisationId"].as_str().unwrap().to_owned();
+    let again = pair
+        .at_second
+        .send("PUT", &format!("{path}/{id}"), &[], Some(&code))
+        .await;
+    assert_eq!(again.refusal(), "400 SCA_INVALID scaAuthenticationData");
+    pair.second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_request_id_has_one_effect_wherever_it_goes() {
+    let pair = Pair::start().await;
+    let body = pair.banks.consent_body(&everything()).to_string();
+    let answers = pair
+        .all_at_once(|tpp| {
+            let body = body.clone();
+            async move { tpp.post("/v1/consents", &ONE_REQUEST, &body).await }
+        })
+        .await;
+    let ids: Vec<Value> = answers
+        .iter()
+        .map(|answer| answer.json()["consentId"].clone())
+        .collect();
+    assert!(ids[0].is_string(), "{answers:?}");
+    assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+    let other = pair
+        .banks
+        .consent_body(&json!({ "availableAccounts": "allAccounts" }));
+    let refused = pair
+        .at_second
+        .post("/v1/consents", &ONE_REQUEST, &other.to_string())
+        .await;
+    assert_eq!(refused.refusal(), "400 FORMAT_ERROR X-Request-ID");
+    pair.second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_logs_in_at_one_is_logged_in_at_the_other_and_logged_out_of_both() {
+    let banks = Banks::start().await;
+    let second = bank_b_also(&banks, |config| {
+        // The same pages, at another door.
+        let pages = config.online_banking.as_mut().unwrap();
+        pages.listen = "127.0.0.1:0".parse().unwrap();
+    })
+    .await;
+    let anna = customer(&banks, Bank::B, CUSTOMER);
+    let mut at_first = Browser::at(&banks.sandbox.bank(Bank::B).running);
+    let mut at_second = Browser::at(&second);
+    at_first.log_in(&banks, &anna).await;
+    at_second.cookies = at_first.cookies.clone();
+    assert_eq!(at_second.get("/").await.status, 200);
+    assert_eq!(at_second.page.path, "/");
+    at_second.submit("/log-out", &[]).await;
+    at_first.get("/").await;
+    assert!(
+        at_first.page.path.starts_with("/log-in"),
+        "{:?}",
+        at_first.page.path
+    );
+    second.stop().await;
+}
