@@ -1,105 +1,21 @@
 //! The programs, as people and scripts use them.
 
 use std::fs;
-use std::path::Path;
-use std::process::{Child, Stdio};
+
+use std::process::Stdio;
 
 use bank_client::environment::{Clock as _, SystemClock};
 use fixtures::outsider::{Met, Tls, ask, context, dial, shake_hands};
-use fixtures::pki::Pki;
+
 use fixtures::world::{Bank, World};
 use openssl::ssl::Ssl;
 use serde_json::{Value, json};
-use tempfile::TempDir;
+
 use tests::banks::Banks;
-use tests::http::Tpp;
+
 use tests::patience::wait_for;
+use tests::process::{Process, consent_body, prepare, prepare_with};
 use tests::programs::{both, own};
-use tests::stores;
-
-/// Bank B as a process of its own.
-struct Process {
-    child: Child,
-    tpp: Tpp,
-    operator: String,
-}
-
-/// The certificates and the configuration of Bank B, in a folder of their own.
-async fn prepare() -> (TempDir, Pki) {
-    prepare_with(&stores::section().await)
-}
-
-/// With that section `[store]`.
-fn prepare_with(store: &str) -> (TempDir, Pki) {
-    let folder = tempfile::tempdir().unwrap();
-    let pki = Pki::make(SystemClock.now()).unwrap();
-    pki.write(&folder.path().join("pki"), SystemClock.now())
-        .unwrap();
-    fs::write(
-        folder.path().join("bank.toml"),
-        r#"
-            bank = { name = "Bank B" }
-            operator = { listen = "127.0.0.1:0" }
-            store = STORE
-            log = { format = "json" }
-            [xs2a]
-            listen = "127.0.0.1:0"
-            certificate = "pki/bank-b/qwac.pem"
-            private_key = "pki/bank-b/qwac.key"
-            anchors = ["pki/ca1/root.pem"]
-            intermediates = ["pki/ca1/issuing.pem"]
-            [revocation]
-            lists = ["pki/ca1/root.crl", "pki/ca1/issuing.crl"]
-            [register]
-            file = "pki/register.json"
-        "#
-        .replace("STORE", store),
-    )
-    .unwrap();
-    (folder, pki)
-}
-
-impl Process {
-    async fn serve(folder: &Path, pki: &Pki) -> Self {
-        let log = folder.join("log");
-        let child = own("bank-server")
-            .args(["serve", "--config"])
-            .arg(folder.join("bank.toml"))
-            .stderr(fs::File::create(&log).unwrap())
-            .spawn()
-            .unwrap();
-        let started: Value = wait_for("the server's first line", || {
-            let text = fs::read_to_string(&log).ok()?;
-            let line = text
-                .lines()
-                .find(|line| line.contains(r#""message":"serving""#))?;
-            serde_json::from_str(line).ok()
-        })
-        .await;
-        let address = started["xs2a"].as_str().unwrap().parse().unwrap();
-        Self {
-            child,
-            tpp: Tpp::new(address, pki.bank_a.qwac.clone()),
-            operator: started["operator"].as_str().unwrap().to_owned(),
-        }
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended before.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn consent_body(valid_until: &str) -> String {
-    json!({
-        "access": { "allPsd2": "allAccounts" }, "recurringIndicator": true, "validUntil": valid_until,
-        "frequencyPerDay": 4, "combinedServiceIndicator": false
-    })
-    .to_string()
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_was_acknowledged_survives_kill_9() {

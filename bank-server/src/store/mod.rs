@@ -84,6 +84,29 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// Whether the same can go well in a moment: the database was not there, or busy.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Connect { .. } => true,
+            Self::Sql(sqlx::Error::Database(error)) => {
+                let code = error.code().unwrap_or_default();
+                // Of PostgreSQL (appendix A of its documentation): connections; rolled back for others' sake; resources;
+                // locks that were not given; stopped by somebody or for its time. Of SQLite: busy.
+                ["08", "40", "53", "55P03", "57", "5"]
+                    .iter()
+                    .any(|class| code == *class || (class.len() == 2 && code.starts_with(class)))
+            }
+            Self::Sql(error) => matches!(
+                error,
+                sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed
+            ),
+            _ => false,
+        }
+    }
+}
+
 impl Database {
     /// Opens the database at that place.
     ///

@@ -32,9 +32,9 @@ pub(super) async fn migrate(
     connection: &mut AnyConnection,
 ) -> Result<(i64, i64), StoreError> {
     // Without tables there is no version.
-    let before = version(connection).await.unwrap_or(0);
+    let before = version(migrator, connection).await.unwrap_or(0);
     migrator.run(&mut *connection).await?;
-    Ok((before, version(connection).await?))
+    Ok((before, version(migrator, connection).await?))
 }
 
 /// Removes indexes that a server was making, beside other work, when it was interrupted: it does not go on with them.
@@ -55,7 +55,7 @@ pub(super) async fn remove_half_made(connection: &mut AnyConnection) -> Result<(
 
 /// Whether a server's tables are good for this program.
 pub(super) async fn check(database: &Database, server: &Server) -> Result<(), StoreError> {
-    let needed = newest(&postgres());
+    let ours = postgres();
     let mut connection = database.pool().acquire().await?;
     let tables = sqlx::query(
         "SELECT CASE WHEN to_regclass('_sqlx_migrations') IS NULL THEN 0 ELSE 1 END AS there",
@@ -65,29 +65,25 @@ pub(super) async fn check(database: &Database, server: &Server) -> Result<(), St
     let found = if tables.try_get::<i64, _>("there")? == 0 {
         0
     } else {
-        version(&mut connection).await?
+        version(&ours, &mut connection).await?
     };
-    if found < needed {
-        return Err(StoreError::Schema {
+    let needed = ours.iter().map(|migration| migration.version).max();
+    match needed {
+        Some(needed) if found < needed => Err(StoreError::Schema {
             server: Box::new(server.clone()),
             found,
             needed,
-        });
+        }),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
-fn newest(migrator: &Migrator) -> i64 {
+/// The version up to which all of these migrations are in place, as a whole. Newer ones of others do not count.
+async fn version(migrator: &Migrator, connection: &mut AnyConnection) -> Result<i64, StoreError> {
+    let there: Vec<i64> = sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success")
+        .fetch_all(connection)
+        .await?;
     let versions = migrator.iter().map(|migration| migration.version);
-    versions.max().unwrap_or(0)
-}
-
-/// The newest version that is in place as a whole.
-async fn version(connection: &mut AnyConnection) -> Result<i64, StoreError> {
-    let row = sqlx::query(
-        "SELECT COALESCE(MAX(version), 0) AS version FROM _sqlx_migrations WHERE success",
-    )
-    .fetch_one(connection)
-    .await?;
-    Ok(row.try_get("version")?)
+    let in_place = versions.take_while(|version| there.contains(version));
+    Ok(in_place.last().unwrap_or(0))
 }

@@ -303,6 +303,15 @@ impl ApiError {
         )
     }
 
+    /// The bank's database does not answer at this time.
+    fn unavailable() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            MessageCode::InternalServerError,
+            "the bank cannot answer at this time; try again later",
+        )
+    }
+
     /// The bank failed. What failed is for its log.
     pub(crate) fn internal() -> Self {
         Self::new(
@@ -365,7 +374,11 @@ impl From<Violation> for ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         tracing::error!(%error, "the database failed");
-        Self::internal()
+        if error.is_passing() {
+            Self::unavailable()
+        } else {
+            Self::internal()
+        }
     }
 }
 

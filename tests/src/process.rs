@@ -1,0 +1,103 @@
+//! Bank B as a process of its own, with nobody's accounts.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Child;
+
+use bank_client::environment::{Clock as _, SystemClock};
+use fixtures::pki::Pki;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::http::Tpp;
+use crate::patience::wait_for;
+use crate::programs::own;
+use crate::stores;
+
+/// It runs until it is dropped.
+pub struct Process {
+    pub child: Child,
+    pub tpp: Tpp,
+    /// Where its operators ask.
+    pub operator: SocketAddr,
+}
+
+/// The certificates and the configuration of Bank B, in a folder of their own.
+pub async fn prepare() -> (TempDir, Pki) {
+    prepare_with(&stores::section().await)
+}
+
+/// With that section `[store]`.
+pub fn prepare_with(store: &str) -> (TempDir, Pki) {
+    let folder = tempfile::tempdir().unwrap();
+    let pki = Pki::make(SystemClock.now()).unwrap();
+    pki.write(&folder.path().join("pki"), SystemClock.now())
+        .unwrap();
+    fs::write(
+        folder.path().join("bank.toml"),
+        r#"
+            bank = { name = "Bank B" }
+            operator = { listen = "127.0.0.1:0" }
+            store = STORE
+            log = { format = "json" }
+            [xs2a]
+            listen = "127.0.0.1:0"
+            certificate = "pki/bank-b/qwac.pem"
+            private_key = "pki/bank-b/qwac.key"
+            anchors = ["pki/ca1/root.pem"]
+            intermediates = ["pki/ca1/issuing.pem"]
+            [revocation]
+            lists = ["pki/ca1/root.crl", "pki/ca1/issuing.crl"]
+            [register]
+            file = "pki/register.json"
+        "#
+        .replace("STORE", store),
+    )
+    .unwrap();
+    (folder, pki)
+}
+
+impl Process {
+    /// Starts it, and waits until it serves.
+    pub async fn serve(folder: &Path, pki: &Pki) -> Self {
+        let log = folder.join("log");
+        let child = own("bank-server")
+            .args(["serve", "--config"])
+            .arg(folder.join("bank.toml"))
+            .stderr(fs::File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        let started: Value = wait_for("the server's first line", || {
+            let text = fs::read_to_string(&log).ok()?;
+            let line = text
+                .lines()
+                .find(|line| line.contains(r#""message":"serving""#))?;
+            serde_json::from_str(line).ok()
+        })
+        .await;
+        let address = started["xs2a"].as_str().unwrap().parse().unwrap();
+        Self {
+            child,
+            tpp: Tpp::new(address, pki.bank_a.qwac.clone()),
+            operator: started["operator"].as_str().unwrap().parse().unwrap(),
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended before.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A consent for everything.
+pub fn consent_body(valid_until: &str) -> String {
+    json!({
+        "access": { "allPsd2": "allAccounts" }, "recurringIndicator": true, "validUntil": valid_until,
+        "frequencyPerDay": 4, "combinedServiceIndicator": false
+    })
+    .to_string()
+}

@@ -1,0 +1,166 @@
+//! On PostgreSQL: the way to the database, its tables and their versions, and what happens when it is gone.
+
+use std::process::Output;
+
+use bank_server::store::{Database, Place, Server};
+use serde_json::json;
+use tempfile::TempDir;
+use tests::cluster::Cluster;
+use tests::operator;
+use tests::patience::wait_for;
+use tests::process::{Process, consent_body, prepare_with};
+use tests::programs::{both, own};
+
+const PSU: (&str, &str) = ("PSU-IP-Address", "192.0.2.7");
+
+/// The section `[store]` for that database.
+fn section(url: &str) -> String {
+    format!("{{ url = \"{url}\", key = \"bank.key\", connections = 4, statement_seconds = 2 }}")
+}
+
+fn run(folder: &TempDir, command: &str) -> Output {
+    let mut program = own("bank-server");
+    program
+        .args([command, "--config"])
+        .arg(folder.path().join("bank.toml"));
+    program.output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    assert!(output.status.success(), "{}", both(output));
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_are_asked_for_at_the_start_and_made_by_migrate_alone() {
+    let cluster = Cluster::start();
+    let (folder, pki) = prepare_with(&section(&cluster.url("")));
+    let refused = run(&folder, "serve");
+    assert!(!refused.status.success());
+    let told = both(&refused);
+    assert!(
+        told.contains("of version 0, and version 10 is needed"),
+        "{told}"
+    );
+    assert!(told.contains("bank-server migrate"), "{told}");
+    // Several at once wait for each other.
+    let path = folder.path().join("bank.toml");
+    let migrations: Vec<_> = (0..4)
+        .map(|_| {
+            let mut program = own("bank-server");
+            program.args(["migrate", "--config"]).arg(&path);
+            std::thread::spawn(move || program.output().unwrap())
+        })
+        .collect();
+    let said: Vec<String> = migrations
+        .into_iter()
+        .map(|one| said(&one.join().unwrap()))
+        .collect();
+    let made = |before: u32| {
+        let line = format!("the tables were of version {before}, and are of version 10\n");
+        said.iter().filter(|found| **found == line).count()
+    };
+    assert_eq!((made(0), made(10)), (1, 3), "{said:?}");
+    let bank = Process::serve(folder.path(), &pki).await;
+    let created = bank
+        .tpp
+        .post("/v1/consents", &[PSU], &consent_body("2099-12-31"))
+        .await;
+    assert_eq!(created.status, 201, "{created:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_of_the_version_before_are_brought_up_to_date_and_those_of_the_next_are_good() {
+    let cluster = Cluster::start();
+    let (folder, pki) = prepare_with(&section(&cluster.url("")));
+    said(&run(&folder, "migrate"));
+    let bank = Process::serve(folder.path(), &pki).await;
+    let create = async |bank: &Process| {
+        let body = consent_body("2099-12-31");
+        let created = bank.tpp.post("/v1/consents", &[PSU], &body).await;
+        assert_eq!(created.status, 201, "{created:?}");
+        created.json()["consentId"].as_str().unwrap().to_owned()
+    };
+    let before = create(&bank).await;
+    // As the next version does: it adds.
+    cluster.ask(
+        "ALTER TABLE consent ADD COLUMN of_the_next_version TEXT; \
+         CREATE TABLE of_the_next_version (id BIGINT PRIMARY KEY); \
+         INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+         VALUES (9999, 'the next', true, '\\x00', 0)",
+    );
+    // The replica goes on, and another one of its version can be started.
+    let meanwhile = create(&bank).await;
+    let another = Process::serve(folder.path(), &pki).await;
+    for id in [&before, &meanwhile, &create(&another).await] {
+        for bank in [&bank, &another] {
+            let status = bank
+                .tpp
+                .get(&format!("/v1/consents/{id}/status"), &[])
+                .await;
+            assert_eq!(status.json(), json!({ "consentStatus": "received" }));
+        }
+    }
+    // One that was made beside other work, and not to the end, is made anew.
+    cluster.ask(
+        "DELETE FROM _sqlx_migrations WHERE version = 8; \
+         UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'consent_by_last_action'::regclass",
+    );
+    let told = both(&run(&folder, "serve"));
+    assert!(
+        told.contains("of version 7, and version 10 is needed"),
+        "{told}"
+    );
+    said(&run(&folder, "migrate"));
+    let valid =
+        "SELECT indisvalid FROM pg_index WHERE indexrelid = 'consent_by_last_action'::regclass";
+    assert_eq!(cluster.ask(valid), "t");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_way_to_the_database_is_tls_with_the_authority_that_is_named() {
+    let (folder, pki) = prepare_with("{ path = \"unused.db\" }");
+    let cluster = Cluster::with_tls(&pki.bank_b.qwac);
+    let open = async |root: &str| {
+        let root = folder.path().join(root);
+        let url = cluster.url_at_port(&format!(
+            "sslmode=verify-full&sslrootcert={}",
+            root.display()
+        ));
+        let place = Place::Server(Server::new(&url).unwrap());
+        Database::migrate(&place).await?;
+        Database::open(&place).await
+    };
+    let database = open("pki/ca1/root.pem").await.unwrap();
+    let tls: bool = sqlx::query_scalar("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+        .fetch_one(database.pool())
+        .await
+        .unwrap();
+    assert!(tls);
+    let refused = open("pki/ca2/root.pem").await.unwrap_err().to_string();
+    assert!(refused.contains("certificate"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readiness_falls_with_the_database_and_comes_back_with_it() {
+    let cluster = Cluster::start();
+    let (folder, pki) = prepare_with(&section(&cluster.url("")));
+    said(&run(&folder, "migrate"));
+    let bank = Process::serve(folder.path(), &pki).await;
+    let ready = || operator::get(bank.operator, "/health/ready").starts_with("HTTP/1.1 200");
+    assert!(ready());
+    let body = consent_body("2099-12-31");
+    let created = bank.tpp.post("/v1/consents", &[PSU], &body).await.json();
+    cluster.stop_at_once();
+    wait_for("the fall of readiness", || (!ready()).then_some(())).await;
+    let path = format!(
+        "/v1/consents/{}/status",
+        created["consentId"].as_str().unwrap()
+    );
+    let refused = bank.tpp.get(&path, &[]).await;
+    assert_eq!(refused.refusal(), "503 INTERNAL_SERVER_ERROR");
+    cluster.start_again();
+    wait_for("readiness", || ready().then_some(())).await;
+    let status = bank.tpp.get(&path, &[]).await;
+    assert_eq!(status.json(), json!({ "consentStatus": "received" }));
+}
