@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use bank_client::directory::Directory;
-use bank_server::config::Config;
-use bank_server::store::Place;
+use bank_server::config::{Config, RetentionConfig};
+use bank_server::store::{Place, Server};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
@@ -88,6 +88,31 @@ fn the_listener_for_gateways_is_configured_as_documented() {
     let proxied = config.proxied.unwrap();
     assert_eq!(proxied.gateways, [folder.path().join("gateways.pem")]);
     assert_eq!(proxied.connections, 1000);
+}
+
+#[test]
+fn the_database_and_retention_are_configured_as_documented() {
+    let (readme, database) = (read("README.md"), read("docs/database.md"));
+    let (before, rest) = configuration(&readme).split_once("[store]").unwrap();
+    let (_, after) = rest.split_once("[online_banking]").unwrap();
+    let store = configuration(&database);
+    let (_, rest) = database.split_once(store).unwrap();
+    let text = format!(
+        "{before}{store}{}[online_banking]{after}",
+        configuration(rest)
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("bank.toml");
+    fs::write(&file, text).unwrap();
+    let config = Config::read(&file).unwrap_or_else(|fault| panic!("{fault}"));
+    assert_eq!(config.faults(), []);
+    assert_eq!(config.retention, RetentionConfig::default());
+    let Place::Server(server) = config.store.place else {
+        panic!("no server");
+    };
+    assert_eq!(server.connections, Server::CONNECTIONS);
+    assert_eq!(server.statement, Server::STATEMENT);
+    assert_eq!(config.store.key, folder.path().join("bank.key"));
 }
 
 #[test]

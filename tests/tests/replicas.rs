@@ -1,8 +1,11 @@
 //! Two replicas on one database: any request can go to any of them.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use bank_client::environment::Clock as _;
 use bank_server::RunningBank;
+use chrono::TimeDelta;
 use fixtures::sandbox::CUSTOMER;
 use fixtures::world::Bank;
 use serde_json::{Value, json};
@@ -11,6 +14,8 @@ use tests::banks::{Banks, bank_b_also};
 use tests::browser::{Browser, customer};
 use tests::customer::Customer;
 use tests::http::{Response, Tpp};
+use tests::stores;
+use tokio::time::timeout;
 
 /// Bank B, twice, and a TPP at each.
 struct Pair {
@@ -189,6 +194,37 @@ async fn one_request_id_has_one_effect_wherever_it_goes() {
         .await;
     assert_eq!(refused.refusal(), "400 FORMAT_ERROR X-Request-ID");
     pair.second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_over_is_removed_while_the_bank_runs() {
+    let banks = Banks::start().await;
+    let database = stores::of(&banks.folder.path().join("bank-b.toml")).await;
+    for (digest, days) in [("over", 2), ("goes on", 0)] {
+        let then = (banks.clock.now() - TimeDelta::days(days)).timestamp();
+        sqlx::query("INSERT INTO session (digest, psu, level, begun, last_seen) VALUES ($1, 'a', 'full', $2, $2)")
+            .bind(digest)
+            .bind(then)
+            .execute(database.pool())
+            .await
+            .unwrap();
+    }
+    // It looks when it starts, and then every ten minutes.
+    let replica = bank_b_also(&banks, |_| ()).await;
+    let removed = async {
+        loop {
+            let left: Vec<String> = sqlx::query_scalar("SELECT digest FROM session")
+                .fetch_all(database.pool())
+                .await
+                .unwrap();
+            if left.len() < 2 {
+                break left;
+            }
+        }
+    };
+    let left = timeout(Duration::from_secs(20), removed).await.unwrap();
+    assert_eq!(left, ["goes on"]);
+    replica.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -87,3 +87,104 @@ async fn version(migrator: &Migrator, connection: &mut AnyConnection) -> Result<
     let in_place = versions.take_while(|version| there.contains(version));
     Ok(in_place.last().unwrap_or(0))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use sqlx::{AnyConnection, Connection as _, Executor as _};
+
+    use super::*;
+    use crate::consent::Resource;
+    use crate::core_banking::PsuId;
+    use crate::store::consents::Consents;
+    use crate::store::engine::Engine;
+    use crate::store::usage::Usage;
+    use crate::store::{Place, testing};
+
+    /// What version 7 has written of a consent, and of what it opens.
+    const OF_VERSION_7: &str = "\
+        INSERT INTO consent (id, tpp, request_id, request_digest, status, access, recurring, valid_until, frequency_per_day, \
+        psu, last_action, created, approve_by) VALUES ('c', 'PSDDE-BAFIN-100001', 'r', 'd', 'valid', \
+        '{\"allPsd2\":\"allAccounts\"}', 1, '2027-01-01', 4, 'anna', 1790000000, 1790000000, 1790003600); \
+        INSERT INTO consent_account (consent_id, position, account_id, balances, transactions) VALUES ('c', 0, 'a', 1, 0); \
+        INSERT INTO consent_use (consent_id, endpoint, account, item, day, count) VALUES ('c', 'accounts', '', '', '2026-11-24', 3);";
+
+    /// Brings the tables there to that version.
+    async fn at_version(place: &Place, version: i64) -> AnyConnection {
+        sqlx::any::install_default_drivers();
+        let (url, mut migrator) = match place {
+            Place::File(path) => {
+                let url = url::Url::from_file_path(path).unwrap();
+                (format!("sqlite://{}?mode=rwc", url.path()), sqlite())
+            }
+            Place::Server(server) => (server.url().to_string(), postgres()),
+        };
+        let older = migrator.iter().filter(|one| one.version <= version);
+        migrator.migrations = older.cloned().collect::<Vec<_>>().into();
+        let mut connection = AnyConnection::connect(&url).await.unwrap();
+        let versions = migrate(&migrator, &mut connection).await.unwrap();
+        assert_eq!(versions, (0, version));
+        connection
+    }
+
+    #[tokio::test]
+    async fn what_the_version_before_has_written_is_read_and_it_goes_on_writing() {
+        let (place, _folder) = testing::empty().await;
+        let mut old = at_version(&place, 7).await;
+        old.execute(OF_VERSION_7).await.unwrap();
+        let (before, after) = Database::migrate(&place).await.unwrap();
+        assert!(before == 7 && after > 7, "{before}, {after}");
+        // A replica of the version before is still there.
+        let later = "INSERT INTO consent_use (consent_id, endpoint, account, item, day, count) \
+             VALUES ('c', 'balances', 'a', '', '2026-11-24', 4)";
+        old.execute(later).await.unwrap();
+        let database = Database::open(&place).await.unwrap();
+        let tpp = "PSDDE-BAFIN-100001".parse().unwrap();
+        let consents = Consents::new(database.clone());
+        let found = consents.find_with_grants(&tpp, "c").await.unwrap();
+        let (consent, grants) = found.unwrap();
+        assert_eq!(consent.psu, Some(PsuId("anna".to_owned())));
+        assert_eq!(
+            (grants.len(), grants[0].balances, grants[0].transactions),
+            (1, true, false)
+        );
+        let day = "2026-11-24".parse().unwrap();
+        let usage = Usage::new(database);
+        let mut left = Vec::new();
+        for _ in 0..2 {
+            let limit = NonZeroU32::new(4).unwrap();
+            let counted = usage.count("c", Resource::Accounts, day, limit).await;
+            left.push(counted.unwrap());
+        }
+        assert_eq!(left, [true, false], "three of four had been counted");
+    }
+
+    /// What there is, line by line: `table.column`, with `?` where it may be absent, and the indexes.
+    const SQLITE: &str = "SELECT m.name || '.' || p.name || CASE WHEN p.\"notnull\" = 1 OR p.pk > 0 THEN '' ELSE '?' END AS line \
+         FROM sqlite_master m JOIN pragma_table_info(m.name) p WHERE m.type = 'table' AND m.name NOT LIKE '\\_%' ESCAPE '\\' \
+         UNION ALL SELECT tbl_name || ' index ' || name FROM sqlite_master WHERE type = 'index' AND name NOT LIKE 'sqlite_%'";
+
+    const POSTGRES: &str = "SELECT table_name || '.' || column_name || CASE is_nullable WHEN 'NO' THEN '' ELSE '?' END AS line \
+         FROM information_schema.columns WHERE table_schema = current_schema() AND table_name NOT LIKE '\\_%' \
+         UNION ALL SELECT tablename || ' index ' || indexname FROM pg_indexes \
+         WHERE schemaname = current_schema() AND indexname NOT LIKE '%\\_pkey'";
+
+    #[tokio::test]
+    async fn both_engines_have_the_tables_that_are_listed() {
+        let (database, _folder) = testing::database().await;
+        let statement = match database.engine {
+            Engine::Sqlite => SQLITE,
+            Engine::Postgres => POSTGRES,
+        };
+        let mut found: Vec<String> = sqlx::query_scalar(statement)
+            .fetch_all(database.pool())
+            .await
+            .unwrap();
+        found.sort();
+        let listed: Vec<&str> = include_str!("../../migrations/tables.txt")
+            .lines()
+            .collect();
+        assert_eq!(found, listed, "\n{}\n", found.join("\n"));
+    }
+}

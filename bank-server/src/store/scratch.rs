@@ -11,6 +11,12 @@ pub const PREFIX: &str = "sandbox_";
 ///
 /// `name` goes on with letters, digits and `_` after [`PREFIX`].
 pub async fn schema(server: &Server, name: &str) -> Result<Server, StoreError> {
+    let server = without_tables(server, name).await?;
+    Database::migrate(&Place::Server(server.clone())).await?;
+    Ok(server)
+}
+
+pub(super) async fn without_tables(server: &Server, name: &str) -> Result<Server, StoreError> {
     let failed = |error| StoreError::Connect {
         server: Box::new(server.clone()),
         error,
@@ -34,7 +40,5 @@ pub async fn schema(server: &Server, name: &str) -> Result<Server, StoreError> {
         .await
         .map_err(failed)?;
     connection.close().await.map_err(failed)?;
-    let server = server.clone().in_schema(&format!("{PREFIX}{name}"));
-    Database::migrate(&Place::Server(server.clone())).await?;
-    Ok(server)
+    Ok(server.clone().in_schema(&format!("{PREFIX}{name}")))
 }

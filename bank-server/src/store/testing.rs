@@ -10,16 +10,23 @@ use super::{Database, Place, Server, scratch};
 
 /// The folder is removed when it is dropped.
 pub(crate) async fn database() -> (Database, TempDir) {
+    let (place, folder) = empty().await;
+    Database::migrate(&place).await.unwrap();
+    (Database::open(&place).await.unwrap(), folder)
+}
+
+/// Where no tables are.
+pub(crate) async fn empty() -> (Place, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let place = match std::env::var("BANK_TEST_POSTGRES") {
         Ok(url) => {
             let name = SystemRandomness.uuid().simple().to_string();
             let server = Server::new(&url).unwrap();
-            Place::Server(scratch::schema(&server, &name).await.unwrap())
+            Place::Server(scratch::without_tables(&server, &name).await.unwrap())
         }
         Err(_) => Place::File(folder.path().join("bank 100%?.db")),
     };
-    (Database::open(&place).await.unwrap(), folder)
+    (place, folder)
 }
 
 /// What a statement is given.
