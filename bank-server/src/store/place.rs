@@ -141,10 +141,10 @@ impl Server {
     /// The schema with the tables, if it is not the one that the server looks into first.
     #[must_use]
     pub fn schema(&self) -> Option<String> {
-        let mut options = self.url.query_pairs().filter(|(name, _)| name == "options");
-        let path =
-            options.find_map(|(_, value)| value.strip_prefix(SEARCH_PATH).map(str::to_owned));
-        path
+        self.url
+            .query_pairs()
+            .filter(|(name, _)| name == "options")
+            .find_map(|(_, value)| value.strip_prefix(SEARCH_PATH).map(str::to_owned))
     }
 
     /// Its address, with the password, if one is in it.

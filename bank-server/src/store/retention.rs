@@ -309,7 +309,7 @@ mod tests {
     #[tokio::test]
     async fn more_than_a_piece_goes_in_several() {
         let (database, _folder) = testing::database().await;
-        for number in 0..2 * PIECE + 1 {
+        for number in 0..=2 * PIECE {
             run(
                 &database,
                 &format!(
