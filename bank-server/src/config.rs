@@ -209,7 +209,10 @@ pub struct LimitsConfig {
     pub idle_seconds: u64,
     /// Seconds for receiving a request and answering it.
     pub request_seconds: u64,
-    /// Seconds that open requests get on shutdown.
+    /// Seconds in which a bank that is to stop goes on answering, and has its peers ask elsewhere; sooner, if none is left.
+    /// 0 stops at once.
+    pub drain_seconds: u64,
+    /// Seconds that open requests get after that.
     pub shutdown_seconds: u64,
     /// Connections that one organisation may hold.
     pub connections_per_organisation: usize,
@@ -227,6 +230,7 @@ impl Default for LimitsConfig {
             handshake_seconds: 5,
             idle_seconds: 60,
             request_seconds: 30,
+            drain_seconds: 5,
             shutdown_seconds: 30,
             connections_per_organisation: 100,
             requests_per_organisation: 100,
@@ -416,6 +420,12 @@ impl Config {
             .filter(|(_, value, most)| !(1..=*most).contains(value))
             .map(|(name, _, most)| Fault::new(name, format!("must be from 1 to {most}")))
             .collect();
+        if limits.drain_seconds > DAY {
+            faults.push(Fault::new(
+                "limits.drain_seconds",
+                format!("must be at most {DAY}"),
+            ));
+        }
         if limits.page_size > limits.largest_page_size {
             faults.push(Fault::new(
                 "limits.page_size",

@@ -7,15 +7,18 @@ use arc_swap::ArcSwap;
 use serde_json::json;
 
 use crate::core_banking::CoreBanking;
+use crate::identity::Licences;
 use crate::store::Database;
 use crate::telemetry::metrics::{MEDIA_TYPE, Metrics};
 use crate::transport::keeper::Report;
+use crate::transport::listener::Door;
 
 pub(crate) struct Health {
     pub(crate) database: Database,
     pub(crate) core: Arc<dyn CoreBanking>,
     pub(crate) trust: Arc<ArcSwap<Report>>,
     pub(crate) metrics: Metrics,
+    pub(crate) door: Door<Licences>,
 }
 
 pub(crate) fn configure(app: &mut web::ServiceConfig) {
@@ -30,7 +33,8 @@ async fn live() -> HttpResponse {
 }
 
 /// Requests can be answered: the database and the core banking system do, and peers can come in. A replacement that was
-/// refused is told, and is no reason to take the bank out of service: it goes on with what it had.
+/// refused is told, and is no reason to take the bank out of service: it goes on with what it had. A bank that is about to
+/// stop still answers, and is no longer ready: whoever spreads requests sends them elsewhere.
 async fn ready(health: web::Data<Health>) -> HttpResponse {
     let store = health
         .database
@@ -45,13 +49,15 @@ async fn ready(health: web::Data<Health>) -> HttpResponse {
     let trust = health.trust.load();
     let problems: Vec<String> = trust.problems.iter().map(ToString::to_string).collect();
     let closed = if trust.closed { "closed" } else { "ready" };
+    let stopping = health.door.is_leaving();
     let body = json!({
         "store": name(&store),
         "coreBanking": name(&core),
         "trust": closed,
         "problems": problems,
+        "stopping": stopping,
     });
-    if store.is_ok() && core.is_ok() && !trust.closed {
+    if store.is_ok() && core.is_ok() && !trust.closed && !stopping {
         HttpResponse::Ok().json(body)
     } else {
         HttpResponse::ServiceUnavailable().json(body)

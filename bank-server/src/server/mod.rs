@@ -8,6 +8,7 @@ mod workers;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::web;
 use bank_client::environment::{Clock, Randomness, SystemClock, SystemRandomness};
@@ -188,17 +189,18 @@ impl BankServer {
         let online_banking = pages
             .as_ref()
             .map(|pages| web::Data::new(rooms.online_banking(&config, pages, &trust)));
-        let health = web::Data::new(Health {
-            database: rooms.database.clone(),
-            core: Arc::clone(&rooms.core),
-            trust: Arc::clone(&report),
-            metrics: Metrics::of(Arc::clone(&report)),
-        });
         let door = Door::new(
             Arc::clone(&trust),
             config.limits.of_connections(),
             self.observer,
         );
+        let health = web::Data::new(Health {
+            database: rooms.database.clone(),
+            core: Arc::clone(&rooms.core),
+            trust: Arc::clone(&report),
+            metrics: Metrics::of(Arc::clone(&report)),
+            door: door.clone(),
+        });
         let (xs2a_socket, xs2a_address) = bound(sockets.xs2a, config.xs2a.listen)?;
         let (operator, operator_address) = listen(config.operator.listen)?;
         let (proxied_socket, proxied_address) = proxied
@@ -212,6 +214,7 @@ impl BankServer {
                 .zip(gateway_door)
                 .map(|(socket, door)| ("proxied", socket, door)),
         );
+        let open_doors = doors.iter().map(|(_, _, door)| door.clone()).collect();
         let origin = pages.as_ref().map(|pages| pages.origin.clone());
         let online_banking_address = pages.as_ref().map(|pages| pages.address);
         let sockets = Sockets {
@@ -245,6 +248,8 @@ impl BankServer {
             report,
             reread,
             database: rooms.database,
+            doors: open_doors,
+            drain: Duration::from_secs(config.limits.drain_seconds),
             running,
         })
     }

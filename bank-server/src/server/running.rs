@@ -2,10 +2,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use futures::future::join_all;
 use shared_types::eidas::OrganisationId;
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use super::workers::Running;
 use crate::config::Origin;
@@ -14,6 +17,7 @@ use crate::identity::Licences;
 use crate::sca::Sca;
 use crate::store::Database;
 use crate::transport::keeper::Report;
+use crate::transport::listener::Door;
 use crate::transport::trust::Trust;
 
 /// A bank that runs, until it is stopped.
@@ -30,6 +34,8 @@ pub struct RunningBank {
     pub(super) report: Arc<ArcSwap<Report>>,
     pub(super) reread: Arc<Notify>,
     pub(super) database: Database,
+    pub(super) doors: Vec<Door<Licences>>,
+    pub(super) drain: Duration,
     pub(super) running: Running,
 }
 
@@ -99,8 +105,12 @@ impl RunningBank {
         self.reread.notify_one();
     }
 
-    /// Stops listening, lets open requests end, and closes the database.
+    /// Has peers ask elsewhere, and waits until they have left, for as long as `limits.drain_seconds` says; then stops
+    /// listening, lets open requests end, and closes the database.
     pub async fn stop(self) {
+        let leaving = join_all(self.doors.iter().map(Door::leave));
+        // Who is still here after that has had no answer to learn it from.
+        let _ = timeout(self.drain, leaving).await;
         self.running.handle.stop(true).await;
         let thread = self.running.thread;
         let ended = tokio::task::spawn_blocking(move || thread.join()).await;

@@ -30,6 +30,7 @@ pub struct Connection<P: Policy> {
     place: Place,
     trust: Arc<Trust<P>>,
     ended: CancellationToken,
+    leaving: CancellationToken,
     state: Mutex<State<P>>,
 }
 
@@ -68,6 +69,7 @@ impl<P: Policy> Connection<P> {
         chain: Vec<CertificateDer<'static>>,
         trust: Arc<Trust<P>>,
         role: &Role<P>,
+        leaving: CancellationToken,
         place: impl FnOnce(Option<&str>) -> Place,
     ) -> Result<Self, Refusal> {
         let standing = Standing::new(role, &trust, &chain).await?;
@@ -82,6 +84,7 @@ impl<P: Policy> Connection<P> {
             place,
             trust,
             ended: CancellationToken::new(),
+            leaving,
             state: Mutex::new(State {
                 standing,
                 end: None,
@@ -154,6 +157,16 @@ impl<P: Policy> Connection<P> {
     /// Notes that a request was answered with the reason why the peer may no longer be here.
     pub fn told(&self) {
         self.state().told = true;
+    }
+
+    /// Whether the server is about to stop, and its peers are to ask elsewhere.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.is_cancelled()
+    }
+
+    pub(super) fn when_leaving(&self) -> CancellationToken {
+        self.leaving.clone()
     }
 
     pub(super) fn when_ended(&self) -> CancellationToken {

@@ -17,6 +17,8 @@ pub(super) enum Outgoing {
         /// How much of the head was seen.
         seen: usize,
         left: usize,
+        /// Whether there was any frame.
+        begun: bool,
     },
 }
 
@@ -30,6 +32,7 @@ impl Outgoing {
                 head: [0; FRAME_HEAD],
                 seen: 0,
                 left: 0,
+                begun: false,
             },
             _ => Self::Http1 { unsent: false },
         }
@@ -39,7 +42,13 @@ impl Outgoing {
     pub(super) fn note(&mut self, bytes: &[u8], taken: usize) {
         match self {
             Self::Http1 { unsent } => *unsent = taken < bytes.len(),
-            Self::Http2 { head, seen, left } => {
+            Self::Http2 {
+                head,
+                seen,
+                left,
+                begun,
+            } => {
+                *begun |= taken > 0;
                 for byte in bytes.iter().take(taken) {
                     if *left > 0 {
                         *left -= 1;
@@ -60,6 +69,14 @@ impl Outgoing {
         }
     }
 
+    /// Whether the first message of a server was sent: over HTTP/2 that has to be its settings (RFC 9113, section 3.4).
+    pub(super) fn has_begun(&self) -> bool {
+        match self {
+            Self::Http1 { .. } => true,
+            Self::Http2 { begun, .. } => *begun,
+        }
+    }
+
     /// Whether another message may start here.
     pub(super) fn is_between_messages(&self) -> bool {
         match self {
@@ -69,15 +86,28 @@ impl Outgoing {
     }
 }
 
-/// A GOAWAY frame (RFC 9113, section 6.8), with a word for the peer's log.
+/// A GOAWAY frame (RFC 9113, section 6.8) for a peer that may no longer be here, with a word for its log.
 ///
-/// Of the standard's codes, `INADEQUATE_SECURITY` comes nearest; with `NO_ERROR`, clients drop the word. It names the highest stream there can be: what the peer has asked is answered, or shown as broken off, and not for
-/// the peer to ask again elsewhere.
+/// Of the standard's codes, `INADEQUATE_SECURITY` comes nearest; with `NO_ERROR`, clients drop the word.
 pub(super) fn goaway(word: &str) -> Vec<u8> {
+    const INADEQUATE_SECURITY: u32 = 0x0c;
+
+    frame(INADEQUATE_SECURITY, word)
+}
+
+/// A GOAWAY frame for a peer that is to ask elsewhere from now on: what it has asked by then is answered.
+pub(super) fn elsewhere() -> Vec<u8> {
+    const NO_ERROR: u32 = 0;
+
+    frame(NO_ERROR, "")
+}
+
+/// It names the highest stream there can be: what the peer has asked is answered, or shown as broken off, and not for the
+/// peer to ask again elsewhere.
+fn frame(code: u32, word: &str) -> Vec<u8> {
     const GOAWAY: u8 = 0x07;
     const MOST: usize = 1024;
     const LAST_STREAM: u32 = 0x7fff_ffff;
-    const INADEQUATE_SECURITY: u32 = 0x0c;
 
     let word = word.as_bytes();
     let word = word.get(..MOST).unwrap_or(word);
@@ -86,7 +116,7 @@ pub(super) fn goaway(word: &str) -> Vec<u8> {
     frame.extend(length.to_be_bytes());
     frame.extend([GOAWAY, 0, 0, 0, 0, 0]);
     frame.extend(LAST_STREAM.to_be_bytes());
-    frame.extend(INADEQUATE_SECURITY.to_be_bytes());
+    frame.extend(code.to_be_bytes());
     frame.extend(word);
     frame
 }

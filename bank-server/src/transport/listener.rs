@@ -11,9 +11,10 @@ use shared_types::certificate::CertificateSummary;
 use shared_types::trust::Refusal;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{interval, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
 
 use super::connection::{Connection, Patience};
 use super::forwarding::Forwarding;
@@ -48,6 +49,7 @@ pub struct Door<P: Policy> {
     quota: Quota,
     limits: ConnectionLimits,
     observer: Arc<dyn DoorObserver>,
+    leaving: CancellationToken,
 }
 
 /// Hears of every peer that was not let in. The server's log is one; the sandbox and tests are others.
@@ -123,6 +125,7 @@ impl<P: Policy> Door<P> {
             }),
             limits,
             observer,
+            leaving: CancellationToken::new(),
         }
     }
 
@@ -152,6 +155,22 @@ impl<P: Policy> Door<P> {
                 tokio::join!(judging, forwarding.keep_up());
             }
         }
+    }
+
+    /// Has peers ask elsewhere from now on, at this door and those for gateways: over HTTP/2 each is told at once, over
+    /// HTTP/1.1 with its next answer. Who comes in is still answered. Ready once nobody is left here.
+    pub async fn leave(&self) {
+        self.leaving.cancel();
+        let mut tick = interval(Duration::from_millis(50));
+        while !self.open.is_empty() {
+            tick.tick().await;
+        }
+    }
+
+    /// Whether peers are asked to ask elsewhere.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.is_cancelled()
     }
 
     /// Lets one peer in, or turns it away. What comes back is what a service of actix-http takes; a server with a protocol
@@ -215,7 +234,8 @@ impl<P: Policy> Door<P> {
             session.peer_certificates().unwrap_or_default().to_vec();
         let shown = chain.first().map(CertificateSummary::of);
         let trust = Arc::clone(&self.trust);
-        let admitted = Connection::admit(address, chain, trust, &self.role, |group| {
+        let leaving = self.leaving.clone();
+        let admitted = Connection::admit(address, chain, trust, &self.role, leaving, |group| {
             self.quota.take(group)
         });
         // A responder may have to be asked; that has limits of its own, and this one besides.
@@ -258,6 +278,7 @@ impl<P: Policy> Clone for Door<P> {
             quota: self.quota.clone(),
             limits: self.limits,
             observer: Arc::clone(&self.observer),
+            leaving: self.leaving.clone(),
         }
     }
 }

@@ -51,6 +51,10 @@ impl<P: Policy> OpenConnections<P> {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.still_open().is_empty()
+    }
+
     /// The certificates in use.
     fn links(&self) -> Vec<Link> {
         let open = self.still_open();

@@ -14,7 +14,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::connection::{Connection, Patience};
-use super::farewell::{Outgoing, goaway};
+use super::farewell::{Outgoing, elsewhere, goaway};
 use super::policy::Policy;
 
 /// The bytes of an open connection. It reads as ended once
@@ -30,6 +30,17 @@ pub struct Bytes<P: Policy> {
     outgoing: Outgoing,
     ended: Pin<Box<WaitForCancellationFutureOwned>>,
     farewell: Farewell,
+    leaving: Leaving,
+}
+
+/// How far an HTTP/2 peer is told that it is to ask elsewhere.
+enum Leaving {
+    /// It is not, yet.
+    No(Pin<Box<WaitForCancellationFutureOwned>>),
+    /// The frame is being sent; nothing else may come between its parts.
+    Saying { frame: Vec<u8>, sent: usize },
+    /// It is, or need not be: over HTTP/1.1 the next answer says it.
+    Said,
 }
 
 /// How far the end is that comes when the peer may no longer be here.
@@ -75,6 +86,12 @@ impl<P: Policy> Bytes<P> {
             outgoing: Outgoing::new(protocol),
             ended: Box::pin(connection.when_ended().cancelled_owned()),
             farewell: Farewell::None,
+            leaving: match protocol {
+                Protocol::Http2 => {
+                    Leaving::No(Box::pin(connection.when_leaving().cancelled_owned()))
+                }
+                _ => Leaving::Said,
+            },
             connection,
         }
     }
@@ -150,7 +167,8 @@ impl<P: Policy> Bytes<P> {
                         self.timer.as_mut().reset(settled.min(until));
                         self.timer.as_mut().poll(cx).is_ready()
                     });
-                    let free = settled && self.outgoing.is_between_messages();
+                    let said = self.poll_leaving(cx).is_ready();
+                    let free = settled && said && self.outgoing.is_between_messages();
                     match (free, late) {
                         (true, _) => {
                             self.farewell = Farewell::Speaking {
@@ -199,6 +217,39 @@ impl<P: Policy> Bytes<P> {
         }
     }
 
+    /// Ready if no frame of ours is half sent.
+    fn poll_leaving(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match &mut self.leaving {
+                Leaving::No(leaving) => {
+                    let leaves = leaving.as_mut().poll(cx).is_ready();
+                    if !(leaves && self.outgoing.has_begun() && self.outgoing.is_between_messages())
+                    {
+                        return Poll::Ready(());
+                    }
+                    self.leaving = Leaving::Saying {
+                        frame: elsewhere(),
+                        sent: 0,
+                    };
+                }
+                Leaving::Saying { frame, sent } => {
+                    let rest = frame.get(*sent..).unwrap_or_default();
+                    let polled = if rest.is_empty() {
+                        Pin::new(&mut self.tls).poll_flush(cx).map_ok(|()| 0)
+                    } else {
+                        Pin::new(&mut self.tls).poll_write(cx, rest)
+                    };
+                    match ready!(polled) {
+                        Ok(taken) if !rest.is_empty() => *sent += taken,
+                        // Sent; or the peer is gone, which whoever reads or writes next finds out.
+                        _ => self.leaving = Leaving::Said,
+                    }
+                }
+                Leaving::Said => return Poll::Ready(()),
+            }
+        }
+    }
+
     fn last_word(&self) -> Vec<u8> {
         let Some((end, told)) = self.connection.end() else {
             return Vec::new();
@@ -237,6 +288,8 @@ impl<P: Policy> AsyncRead for Bytes<P> {
         if this.connection.is_overrun() || this.poll_farewell(cx).is_ready() {
             return Poll::Ready(Ok(()));
         }
+        // If it cannot be sent now, the socket wakes us when it can.
+        let _ = this.poll_leaving(cx);
         match Pin::new(&mut this.tls).poll_read(cx, buffer) {
             Poll::Pending => this.poll_late(cx).map(Ok),
             ready @ Poll::Ready(_) => ready,
@@ -254,6 +307,9 @@ impl<P: Policy> AsyncWrite for Bytes<P> {
         // After the last word, or the time for it, nothing more is said.
         if this.is_overdue(cx) || !matches!(this.farewell, Farewell::None | Farewell::Due { .. }) {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        if this.poll_leaving(cx).is_pending() {
+            return this.or_late(Poll::Pending, cx);
         }
         let polled = Pin::new(&mut this.tls).poll_write(cx, bytes);
         if let Poll::Ready(Ok(taken)) = polled {

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::http::ConnectionType;
 use actix_web::http::header::{ACCEPT, CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{FromRequest, HttpMessage as _, HttpRequest, HttpResponse, ResponseError, web};
@@ -57,6 +58,7 @@ pub(crate) async fn door(
     let gateway = connection
         .filter(|connection| connection.is_gateway())
         .map(|connection| connection.address);
+    let leaving = connection.cloned();
     let mut answering = connection.map(Connection::begin_request);
     let outcome = ask(&request, answering.as_mut()).await;
     let asker = outcome.as_ref().ok().cloned();
@@ -97,6 +99,12 @@ pub(crate) async fn door(
     };
     if let Some(id) = echo {
         echo_request_id(response.headers_mut(), id);
+    }
+    if leaving.is_some_and(|connection| connection.is_leaving()) {
+        response
+            .response_mut()
+            .head_mut()
+            .set_connection_type(ConnectionType::Close);
     }
     // Account data is for whom it was sent, once.
     response
