@@ -28,7 +28,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Runs the bank until SIGTERM or SIGINT; open requests are still answered. SIGHUP has certificates, revocation
+    /// Runs the bank until SIGTERM or SIGINT; then it sends its peers elsewhere, and answers what is asked meanwhile. SIGHUP has certificates, revocation
     /// lists and register read again.
     Serve {
         /// The configuration file.
