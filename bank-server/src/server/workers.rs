@@ -7,13 +7,15 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use actix_http::HttpService;
-use actix_service::{ServiceFactory, ServiceFactoryExt as _, fn_service, map_config};
+use actix_service::{Service as _, ServiceFactory, ServiceFactoryExt as _, fn_service, map_config};
 use actix_web::dev::AppConfig;
 use actix_web::{App, middleware, web};
 use bank_client::environment::Clock;
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::context::TokioContext;
 
 use super::StartError;
 use crate::config::Config;
@@ -54,6 +56,10 @@ pub(super) struct Running {
 }
 
 /// Starts the workers, on a thread that belongs to them.
+///
+/// Each worker has a runtime of its own, which ends when the worker has nothing left to do. Connections to the database are
+/// shared, and each belongs to the runtime that it was opened on: so requests are answered in the context of the runtime
+/// on which the bank was started, which lasts until it has stopped.
 pub(super) async fn run(
     config: &Config,
     sockets: Sockets,
@@ -64,6 +70,7 @@ pub(super) async fn run(
 ) -> Result<Running, StartError> {
     let limits = config.limits.clone();
     let workers = config.xs2a.workers;
+    let lasting = Handle::current();
     let first_fetch = Duration::from_secs(config.revocation.fetch_seconds);
     let (started, handle) = oneshot::channel();
     let thread = std::thread::Builder::new()
@@ -72,7 +79,7 @@ pub(super) async fn run(
             actix_rt::System::new().block_on(async move {
                 let (fetched, ready) = oneshot::channel();
                 actix_rt::spawn(keeping.keeper.keep(keeping.reread, fetched));
-                actix_rt::spawn(keep_removing(removing));
+                actix_rt::spawn(TokioContext::new(keep_removing(removing), lasting.clone()));
                 for (_, _, door) in &sockets.doors {
                     actix_rt::spawn(door.clone().keep_judging());
                 }
@@ -88,23 +95,38 @@ pub(super) async fn run(
                 let time = Duration::from_secs(limits.request_seconds);
                 let idle = Duration::from_secs(limits.idle_seconds);
                 for (name, socket, door) in sockets.doors {
-                    let (ending, xs2a) = (ending.clone(), xs2a.clone());
+                    let (ending, xs2a, lasting) = (ending.clone(), xs2a.clone(), lasting.clone());
                     builder = builder.listen(name, socket, move || {
                         let ending = ending.clone();
-                        xs2a_service(door.clone(), xs2a.clone(), time, idle, move || {
-                            let ending = ending.clone();
-                            async move { ending.notified().await }
-                        })
+                        xs2a_service(
+                            door.clone(),
+                            xs2a.clone(),
+                            lasting.clone(),
+                            time,
+                            idle,
+                            move || {
+                                let ending = ending.clone();
+                                async move { ending.notified().await }
+                            },
+                        )
                     })?;
                 }
                 if let Some((socket, entrance, state)) = sockets.pages {
-                    actix_rt::spawn(online_banking::keep_reading(state.clone()));
+                    let reading = online_banking::keep_reading(state.clone());
+                    actix_rt::spawn(TokioContext::new(reading, lasting.clone()));
+                    let lasting = lasting.clone();
                     builder = builder.listen("online banking", socket, move || {
-                        online_banking_service(entrance.clone(), state.clone(), time, idle)
+                        online_banking_service(
+                            entrance.clone(),
+                            state.clone(),
+                            lasting.clone(),
+                            time,
+                            idle,
+                        )
                     })?;
                 }
                 let builder = builder.listen("operator", sockets.operator, move || {
-                    operator_service(health.clone())
+                    operator_service(health.clone(), lasting.clone())
                 })?;
                 let server = builder.run();
                 // If nobody waits for the handle any more, nobody needs the server.
@@ -140,6 +162,7 @@ async fn keep_removing(removing: Removing) {
 fn xs2a_service<F, E>(
     door: Door<Licences>,
     xs2a: web::Data<Xs2a>,
+    lasting: Handle,
     time: Duration,
     idle: Duration,
     ending: F,
@@ -151,7 +174,8 @@ where
     let app = App::new()
         .app_data(xs2a)
         .configure(xs2a::configure)
-        .wrap(middleware::from_fn(xs2a::door));
+        .wrap(middleware::from_fn(xs2a::door))
+        .wrap_fn(move |request, app| TokioContext::new(app.call(request), lasting.clone()));
     let http = HttpService::build()
         .client_request_timeout(time)
         .keep_alive(idle)
@@ -171,13 +195,15 @@ where
 fn online_banking_service(
     entrance: Entrance,
     state: web::Data<OnlineBanking>,
+    lasting: Handle,
     time: Duration,
     idle: Duration,
 ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = (), InitError = ()> {
     let app = App::new()
         .app_data(state)
         .configure(online_banking::configure)
-        .wrap(middleware::from_fn(online_banking::frame));
+        .wrap(middleware::from_fn(online_banking::frame))
+        .wrap_fn(move |request, app| TokioContext::new(app.call(request), lasting.clone()));
     let http = HttpService::build()
         .client_request_timeout(time)
         .keep_alive(idle)
@@ -191,8 +217,12 @@ fn online_banking_service(
 
 fn operator_service(
     health: web::Data<Health>,
+    lasting: Handle,
 ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = (), InitError = ()> {
-    let app = App::new().app_data(health).configure(operator::configure);
+    let app = App::new()
+        .app_data(health)
+        .configure(operator::configure)
+        .wrap_fn(move |request, app| TokioContext::new(app.call(request), lasting.clone()));
     HttpService::build()
         .finish(map_config(app, |()| AppConfig::default()))
         .tcp()
