@@ -118,17 +118,18 @@ impl Outcome {
 }
 
 /// One request after the other over HTTP/1.1; another connection only where the bank has said that it closes this one.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it is the pace of a client; nothing is waited for"
+)]
 fn keep_asking(bank: SocketAddr, identity: &Identity, request: &str, outcome: &Outcome) {
     let mut kept = None;
     while !outcome.enough.load(Ordering::Relaxed) {
-        let connection = kept.take().map_or_else(
-            || {
-                let ssl = Ssl::new(&context(Some(identity), Tls::V1_3).unwrap()).unwrap();
-                let stream = shake_hands(ssl, dial(bank).unwrap()).unwrap();
-                BufReader::new(stream.unwrap_or_else(|met| panic!("{met:?}")))
-            },
-            |connection| connection,
-        );
+        let connection = kept.take().unwrap_or_else(|| {
+            let ssl = Ssl::new(&context(Some(identity), Tls::V1_3).unwrap()).unwrap();
+            let stream = shake_hands(ssl, dial(bank).unwrap()).unwrap();
+            BufReader::new(stream.unwrap_or_else(|met| panic!("{met:?}")))
+        });
         match ask(connection, request) {
             Ok(still_open) => {
                 kept = still_open;
@@ -198,7 +199,9 @@ async fn both_replicas_are_replaced_and_no_request_fails() {
         .await;
     let spreader = Spreader::start().await;
     let mut replicas = [replica(&banks).await, replica(&banks).await];
-    replicas.iter().for_each(|bank| spreader.add(bank));
+    for bank in &replicas {
+        spreader.add(bank);
+    }
     let request = format!(
         "GET /v1/accounts HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: 99391c7e-ad88-49ec-a2ad-99ddcb1f7721\r\n\
          Consent-ID: {consent}\r\nPSU-IP-Address: 192.0.2.7\r\n\r\n"
@@ -224,10 +227,10 @@ async fn both_replicas_are_replaced_and_no_request_fails() {
         }));
     }
     outcome.more(200).await;
-    for number in 0..replicas.len() {
+    for place in &mut replicas {
         let next = replica(&banks).await;
         spreader.add(&next);
-        let old = std::mem::replace(&mut replicas[number], next);
+        let old = std::mem::replace(place, next);
         let address = old.xs2a_address();
         old.stop().await;
         spreader.remove(address);
