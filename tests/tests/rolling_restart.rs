@@ -16,7 +16,6 @@ use openssl::ssl::Ssl;
 use serde_json::json;
 use shared_types::trust::Anchors;
 use tests::banks::{Banks, bank_b_also};
-use tests::operator;
 use tests::patience::wait_for;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
@@ -67,10 +66,9 @@ impl Spreader {
         let replicas = self.replicas.lock().unwrap().clone();
         let first = turn % replicas.len();
         let (after, before) = replicas.split_at(first);
-        let ready = before.iter().chain(after).find(|replica| {
-            let answer = operator::get(replica.operator, "/health/ready");
-            answer.starts_with("HTTP/1.1 200")
-        });
+        // One that answers late is asked again.
+        let in_turn = before.iter().chain(after).cycle().take(10 * replicas.len());
+        let ready = in_turn.copied().find(|replica| is_ready(replica.operator));
         ready.expect("a replica that is ready").xs2a
     }
 
@@ -87,6 +85,21 @@ impl Spreader {
             .unwrap()
             .retain(|replica| replica.xs2a != bank);
     }
+}
+
+/// Whether a replica says that it is. One that has stopped says nothing.
+fn is_ready(operator: SocketAddr) -> bool {
+    let asked = || -> io::Result<String> {
+        let mut tcp = dial(operator)?;
+        tcp.set_read_timeout(Some(Duration::from_secs(1)))?;
+        tcp.write_all(
+            b"GET /health/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+        )?;
+        let mut answer = String::new();
+        tcp.read_to_string(&mut answer)?;
+        Ok(answer)
+    };
+    asked().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
 }
 
 /// What became of the requests.
