@@ -2,7 +2,7 @@
 //!
 //! One set of statements for SQLite and PostgreSQL: sqlx's `Any` driver, `$1` placeholders, no vendor's own types. Times are
 //! integers (seconds since 1970), truth is 0 or 1, dates, decimals and JSON are text. Where the two differ at all is in
-//! [`engine`](self::engine): how it is opened, and how transactions keep out of each other's way.
+//! `engine`: how it is opened, and how transactions keep out of each other's way.
 
 pub mod authorisations;
 pub mod connections;
