@@ -7,7 +7,7 @@ use bank_server::config::{Config, LimitsConfig};
 use bank_server::{BankServer, RunningBank};
 use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 use fixtures::pki::Identity;
-use fixtures::sandbox::{CUSTOMER, Options, Sandbox};
+use fixtures::sandbox::{CUSTOMER, Databases, Options, Sandbox};
 use fixtures::world::{Bank, SampleAccount};
 use serde_json::{Value, json};
 use shared_types::register::RegisterFile;
@@ -26,12 +26,17 @@ pub struct Banks {
 
 impl Banks {
     pub async fn start() -> Self {
+        Self::on(stores::databases()).await
+    }
+
+    /// With their data there.
+    pub async fn on(databases: Databases) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::at(SystemClock.now()));
         let options = Options {
             folder: folder.path().to_owned(),
             port_base: 0,
-            databases: stores::databases(),
+            databases,
             seed: 1,
             // Tests move the clock; the lists are to last as long as the certificates.
             lists_for: TimeDelta::days(729),

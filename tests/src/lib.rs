@@ -25,3 +25,5 @@ pub mod programs;
 pub mod reference;
 pub mod script;
 pub mod stores;
+pub mod trouble;
+pub mod wire;

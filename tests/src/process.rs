@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Child;
 
 use bank_client::environment::{Clock as _, SystemClock};
-use fixtures::pki::Pki;
+use fixtures::pki::{Identity, Pki};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -61,15 +61,21 @@ pub fn prepare_with(store: &str) -> (TempDir, Pki) {
 impl Process {
     /// Starts it, and waits until it serves.
     pub async fn serve(folder: &Path, pki: &Pki) -> Self {
-        let log = folder.join("log");
-        let child = own("bank-server")
+        Self::configured(&folder.join("bank.toml"), &pki.bank_a.qwac).await
+    }
+
+    /// Starts one with that configuration, whose log is JSON, and waits until it serves. Who asks it has that certificate.
+    pub async fn configured(configuration: &Path, asker: &Identity) -> Self {
+        let log = configuration.with_extension("log");
+        let mut child = own("bank-server")
             .args(["serve", "--config"])
-            .arg(folder.join("bank.toml"))
+            .arg(configuration)
             .stderr(fs::File::create(&log).unwrap())
             .spawn()
             .unwrap();
         let started: Value = wait_for("the server's first line", || {
             let text = fs::read_to_string(&log).ok()?;
+            assert!(child.try_wait().unwrap().is_none(), "it has ended: {text}");
             let line = text
                 .lines()
                 .find(|line| line.contains(r#""message":"serving""#))?;
@@ -79,7 +85,7 @@ impl Process {
         let address = started["xs2a"].as_str().unwrap().parse().unwrap();
         Self {
             child,
-            tpp: Tpp::new(address, pki.bank_a.qwac.clone()),
+            tpp: Tpp::new(address, asker.clone()),
             operator: started["operator"].as_str().unwrap().parse().unwrap(),
         }
     }

@@ -123,7 +123,7 @@ async fn sigterm_ends_the_server_and_health_tells_how_it_is() {
     );
     let status = wait_for("the end of the server", || server.child.try_wait().unwrap()).await;
     assert!(status.success());
-    let log = fs::read_to_string(folder.path().join("log")).unwrap();
+    let log = fs::read_to_string(folder.path().join("bank.log")).unwrap();
     assert!(log.contains("\"stopped\""), "{log}");
     let request = log
         .lines()

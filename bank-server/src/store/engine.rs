@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
+use sqlx::Executor as _;
 use sqlx::any::AnyPoolOptions;
-use sqlx::{AnyPool, Executor as _};
 
 use super::place::Server;
+use super::pool::Pool;
 use super::{Database, StoreError, schema};
 
 /// The database under the bank.
@@ -67,6 +68,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Connections that have been idle for longer are tried before they are used; the others have just worked.
 const PROVEN: Duration = Duration::from_secs(1);
 
+/// A server that stops a statement for its time says so; one that says nothing for so much longer is gone.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// Opens a file, makes it if it is not there, and brings its tables up to date.
 pub(super) async fn sqlite(path: &Path) -> Result<Database, StoreError> {
     Ok(open_sqlite(path).await?.0)
@@ -97,18 +101,20 @@ async fn open_sqlite(path: &Path) -> Result<(Database, (i64, i64)), StoreError> 
         )
     };
     // FULL: what is committed survives the loss of power, not only of the process.
-    let pool = pool(CONNECTIONS, settings("FULL")).connect(&address).await;
+    let pool = options(CONNECTIONS, settings("FULL"))
+        .connect(&address)
+        .await;
     let pool = pool.map_err(|error| failed(error.into()))?;
     // NORMAL: it survives the loss of the process, and nobody waits for the disk.
-    let counting = self::pool(1, settings("NORMAL")).connect(&address).await;
+    let counting = options(1, settings("NORMAL")).connect(&address).await;
     let counting = counting.map_err(|error| failed(error.into()))?;
     let database = Database {
         engine: Engine::Sqlite,
-        pool,
-        counting,
+        pool: Pool::new(pool, None),
+        counting: Pool::new(counting, None),
     };
     let mut connection = database.pool.acquire().await?;
-    let versions = schema::migrate(&schema::sqlite(), &mut connection)
+    let versions = schema::migrate(&schema::sqlite(), connection.unbounded()?)
         .await
         .map_err(|error| failed(error.into()))?;
     drop(connection);
@@ -145,29 +151,26 @@ pub(super) async fn migrate_postgres(server: &Server) -> Result<(i64, i64), Stor
 }
 
 /// Migrates while nobody else does, in this schema.
-async fn alone(pool: &AnyPool) -> Result<(i64, i64), StoreError> {
+async fn alone(pool: &Pool) -> Result<(i64, i64), StoreError> {
     let mut connection = pool.acquire().await?;
     // It is asked for again and again: who waits in a statement has a snapshot, and an index that is made beside other work
     // waits until no snapshot is older. The two would wait for each other.
     while !sqlx::query_scalar(
         "SELECT pg_try_advisory_lock(hashtextextended(current_schema() || ':migrate', 0))",
     )
-    .fetch_one(&mut *connection)
+    .fetch_one(&mut connection)
     .await?
     {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    schema::remove_half_made(&mut connection).await?;
-    schema::migrate(&schema::postgres(), &mut connection).await
+    let connection = connection.unbounded()?;
+    schema::remove_half_made(connection).await?;
+    schema::migrate(&schema::postgres(), connection).await
 }
 
-async fn connect(
-    server: &Server,
-    connections: u32,
-    settings: String,
-) -> Result<AnyPool, StoreError> {
+async fn connect(server: &Server, connections: u32, settings: String) -> Result<Pool, StoreError> {
     sqlx::any::install_default_drivers();
-    pool(connections, settings)
+    let connected = options(connections, settings)
         // Each trial is a round trip.
         .test_before_acquire(false)
         .before_acquire(|connection, meta| {
@@ -183,14 +186,17 @@ async fn connect(
             })
         })
         .connect(server.url.as_str())
-        .await
-        .map_err(|error| StoreError::Connect {
+        .await;
+    match connected {
+        Ok(connections) => Ok(Pool::new(connections, Some(server.statement + GRACE))),
+        Err(error) => Err(StoreError::Connect {
             server: Box::new(server.clone()),
             error,
-        })
+        }),
+    }
 }
 
-fn pool(connections: u32, settings: String) -> AnyPoolOptions {
+fn options(connections: u32, settings: String) -> AnyPoolOptions {
     AnyPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(PATIENCE)

@@ -11,6 +11,7 @@ pub mod credentials;
 mod engine;
 pub mod given;
 mod place;
+mod pool;
 pub mod reports;
 pub mod retention;
 mod schema;
@@ -25,18 +26,17 @@ mod write;
 
 use std::path::PathBuf;
 
-use sqlx::AnyPool;
-
 use self::engine::Engine;
 pub use self::place::{Place, PlaceError, Server};
+pub use self::pool::{Held, Pool};
 pub use self::write::{Turn, Write};
 
 /// The database of one bank. Cheap to clone: all clones share the connections.
 #[derive(Debug, Clone)]
 pub struct Database {
     engine: Engine,
-    pool: AnyPool,
-    counting: AnyPool,
+    pool: Pool,
+    counting: Pool,
 }
 
 /// Why the database could not do it.
@@ -135,14 +135,14 @@ impl Database {
 
     /// The connections.
     #[must_use]
-    pub fn pool(&self) -> &AnyPool {
+    pub fn pool(&self) -> &Pool {
         &self.pool
     }
 
     /// Connections for what is counted along with reads, which must not wait for the disk. Of SQLite there is one: whoever
     /// counts comes in turn, instead of contending for the lock.
     #[must_use]
-    pub fn counting(&self) -> &AnyPool {
+    pub fn counting(&self) -> &Pool {
         &self.counting
     }
 

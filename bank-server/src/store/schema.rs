@@ -60,12 +60,12 @@ pub(super) async fn check(database: &Database, server: &Server) -> Result<(), St
     let tables = sqlx::query(
         "SELECT CASE WHEN to_regclass('_sqlx_migrations') IS NULL THEN 0 ELSE 1 END AS there",
     )
-    .fetch_one(&mut *connection)
+    .fetch_one(&mut connection)
     .await?;
     let found = if tables.try_get::<i64, _>("there")? == 0 {
         0
     } else {
-        version(&ours, &mut connection).await?
+        version(&ours, connection.unbounded()?).await?
     };
     let needed = ours.iter().map(|migration| migration.version).max();
     match needed {

@@ -2,17 +2,18 @@
 
 use std::ops::{Deref, DerefMut};
 
-use sqlx::{Any, AnyConnection, AnyPool, Row as _, Transaction};
+use sqlx::Row as _;
 
 use super::StoreError;
 use super::engine::Engine;
+use super::pool::{Held, Pool};
 use crate::core_banking::PsuId;
 
 /// A transaction that writes. What is not committed when it is dropped has not happened.
 #[derive(Debug)]
 pub struct Write {
     engine: Engine,
-    transaction: Transaction<'static, Any>,
+    held: Held,
 }
 
 /// What only one transaction does at a time, on whichever replica.
@@ -40,11 +41,10 @@ impl Turn<'_> {
 }
 
 impl Write {
-    pub(super) async fn begin(engine: Engine, pool: &AnyPool) -> Result<Self, StoreError> {
-        Ok(Self {
-            engine,
-            transaction: pool.begin_with(engine.begin()).await?,
-        })
+    pub(super) async fn begin(engine: Engine, pool: &Pool) -> Result<Self, StoreError> {
+        let mut held = pool.acquire().await?;
+        held.begin(engine.begin()).await?;
+        Ok(Self { engine, held })
     }
 
     /// Waits until no other transaction has that turn, and keeps it to the end. Take turns in the order in which
@@ -55,7 +55,7 @@ impl Write {
         };
         sqlx::query(statement)
             .bind(turn.name())
-            .execute(&mut *self.transaction)
+            .execute(&mut self.held)
             .await?;
         Ok(())
     }
@@ -67,7 +67,7 @@ impl Write {
         };
         let row = sqlx::query(statement)
             .bind(turn.name())
-            .fetch_one(&mut *self.transaction)
+            .fetch_one(&mut self.held)
             .await?;
         Ok(row.try_get("taken")?)
     }
@@ -79,21 +79,21 @@ impl Write {
     }
 
     /// Has it happen.
-    pub async fn commit(self) -> Result<(), StoreError> {
-        Ok(self.transaction.commit().await?)
+    pub async fn commit(mut self) -> Result<(), StoreError> {
+        Ok(self.held.commit().await?)
     }
 }
 
 impl Deref for Write {
-    type Target = AnyConnection;
+    type Target = Held;
 
-    fn deref(&self) -> &AnyConnection {
-        &self.transaction
+    fn deref(&self) -> &Held {
+        &self.held
     }
 }
 
 impl DerefMut for Write {
-    fn deref_mut(&mut self) -> &mut AnyConnection {
-        &mut self.transaction
+    fn deref_mut(&mut self) -> &mut Held {
+        &mut self.held
     }
 }

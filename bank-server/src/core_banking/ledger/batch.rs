@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use sqlx::{AnyConnection, Connection as _};
+use sqlx::Executor as _;
 
-use crate::store::Write;
+use crate::store::{Held, Write};
 
 /// Rows in one statement; seven values each stay well below what a database takes.
 const FULL: usize = 100;
@@ -65,11 +65,11 @@ impl Batch {
             return Ok(());
         }
         // A savepoint, so that a statement that fails does not spoil the transaction around it.
-        let mut attempt = sql.begin().await.map_err(BatchError::Sql)?;
-        match insert(&rows, &mut attempt).await {
-            Ok(()) => attempt.commit().await.map_err(BatchError::Sql),
+        run("SAVEPOINT batch", sql).await?;
+        match insert(&rows, sql).await {
+            Ok(()) => run("RELEASE SAVEPOINT batch", sql).await,
             Err(error) if is_known(&error) => {
-                attempt.rollback().await.map_err(BatchError::Sql)?;
+                run("ROLLBACK TO SAVEPOINT batch", sql).await?;
                 Err(find_known(&rows, sql).await)
             }
             Err(error) => Err(BatchError::Sql(error)),
@@ -99,7 +99,12 @@ fn is_known(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Database(refused) if refused.is_unique_violation())
 }
 
-async fn insert(rows: &[Row], sql: &mut AnyConnection) -> Result<(), sqlx::Error> {
+async fn run(statement: &'static str, sql: &mut Held) -> Result<(), BatchError> {
+    let done = sql.execute(statement).await;
+    done.map(|_| ()).map_err(BatchError::Sql)
+}
+
+async fn insert(rows: &[Row], sql: &mut Held) -> Result<(), sqlx::Error> {
     let mut text = INSERT.to_owned();
     for index in 0..rows.len() {
         let numbers: Vec<String> = (1..=VALUES)
