@@ -226,16 +226,30 @@ impl Trouble {
             self.more_answers().await;
         }
         let after = self.tally();
+        let mut wrong = std::mem::take(&mut *self.load.wrong.lock().unwrap());
+        if !wrong.is_empty() {
+            wrong.extend(self.complaints());
+        }
         Figures {
             answered: after.0 - before.0,
             acknowledged: after.1 - before.1,
             refused: after.2 - before.2,
             broken: after.3 - before.3,
             uncounted: (self.uncounted() - uncounted).max(0),
-            wrong: std::mem::take(&mut *self.load.wrong.lock().unwrap()),
+            wrong,
             recovered,
             ..self.verdict()
         }
+    }
+
+    /// What the replicas themselves say went wrong.
+    fn complaints(&self) -> Vec<String> {
+        let logs = self.replicas.iter().map(|(configuration, _)| {
+            std::fs::read_to_string(configuration.with_extension("log")).unwrap()
+        });
+        let logs: String = logs.collect();
+        let errors = logs.lines().filter(|line| line.contains(r#""ERROR""#));
+        errors.map(str::to_owned).collect()
     }
 
     fn tally(&self) -> (usize, usize, usize, usize) {
