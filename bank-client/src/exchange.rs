@@ -191,6 +191,8 @@ impl Bank {
         if request.body.is_some() {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
+        #[cfg(feature = "opentelemetry")]
+        crate::trace_context::carry(headers);
         headers.extend(request.extra);
         *outgoing.body_mut() = request.body.map(Into::into);
         Ok(outgoing)

@@ -191,6 +191,8 @@ pub mod sync;
 #[cfg(feature = "test-util")]
 pub mod test_util;
 mod tls;
+#[cfg(feature = "opentelemetry")]
+mod trace_context;
 mod transport_error;
 pub mod vault;
 

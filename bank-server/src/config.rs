@@ -6,6 +6,7 @@ mod other_banks;
 mod proxied;
 mod retention;
 mod store;
+mod traces;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ pub use self::other_banks::OtherBankConfig;
 pub use self::proxied::ProxiedConfig;
 pub use self::retention::RetentionConfig;
 pub use self::store::StoreConfig;
+pub use self::traces::TracesConfig;
 pub use crate::fault::Fault;
 use crate::identity::LicenceSource;
 use crate::telemetry::LogFormat;
@@ -70,6 +72,8 @@ pub struct Config {
     /// The log.
     #[serde(default)]
     pub log: LogConfig,
+    /// Where traces go, if anywhere.
+    pub traces: Option<TracesConfig>,
 }
 
 /// Section `[bank]`.
@@ -457,6 +461,7 @@ impl Config {
         faults.extend(self.proxied.iter().flat_map(ProxiedConfig::faults));
         faults.extend(self.consent.faults());
         faults.extend(self.retention.faults());
+        faults.extend(self.traces.iter().flat_map(TracesConfig::faults));
         faults.extend(self.sca.faults(self.online_banking.is_some()));
         faults.extend(other_banks::faults(
             &self.other_banks,

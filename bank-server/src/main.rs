@@ -101,8 +101,8 @@ fn read(path: &Path) -> Result<Config, Failure> {
 
 async fn serve(path: &Path) -> Result<(), Failure> {
     let config = read(path)?;
-    telemetry::log_to_stderr(config.log.format, &config.log.filter)
-        .map_err(|problem| Failure(format!("log.filter: {problem}"), FIX_CONFIGURATION))?;
+    let telling =
+        telemetry::start(&config).map_err(|problem| Failure(problem, FIX_CONFIGURATION))?;
     let signals = |error: std::io::Error| {
         Failure(
             error.to_string(),
@@ -136,6 +136,7 @@ async fn serve(path: &Path) -> Result<(), Failure> {
     tracing::info!("stopping; open requests are still answered");
     bank.stop().await;
     tracing::info!("stopped");
+    telling.finish().await;
     Ok(())
 }
 

@@ -548,7 +548,10 @@ impl Client {
                     self.load.refused.fetch_add(1, Ordering::SeqCst);
                 }
                 Some(answer) => {
-                    self.load.is_wrong(format!("{method} {path}: {answer:?}"));
+                    let body = String::from_utf8_lossy(&answer.body);
+                    let status = answer.status;
+                    self.load
+                        .is_wrong(format!("{method} {path}: {status} {body}"));
                     return None;
                 }
                 None => {

@@ -139,10 +139,16 @@ pub struct Page<T> {
 
 /// The core banking system did not answer.
 ///
-/// The text is for the bank's log; a TPP gets to know only that the bank failed.
+/// The text is for the bank's log; a TPP gets to know only whether it is worth asking again.
 #[derive(Debug, thiserror::Error)]
-#[error("the core banking system failed: {0}")]
-pub struct CoreBankingError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+pub enum CoreBankingError {
+    /// Not at this time: the same question can be answered in a moment. A TPP is told 503.
+    #[error("the core banking system does not answer at this time: {0}")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Something is wrong with it. A TPP is told 500.
+    #[error("the core banking system failed: {0}")]
+    Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
 
 /// A bank's own systems, as far as XS2A needs them.
 ///

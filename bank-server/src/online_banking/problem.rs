@@ -224,7 +224,11 @@ impl ResponseError for Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         tracing::error!(%error, "online banking: the database failed");
-        Self::failed()
+        if error.is_passing() {
+            Self::unavailable()
+        } else {
+            Self::failed()
+        }
     }
 }
 

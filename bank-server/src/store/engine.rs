@@ -6,6 +6,7 @@ use std::time::Duration;
 use sqlx::Executor as _;
 use sqlx::any::AnyPoolOptions;
 
+use super::figures::Figures;
 use super::place::Server;
 use super::pool::Pool;
 use super::{Database, StoreError, schema};
@@ -108,10 +109,12 @@ async fn open_sqlite(path: &Path) -> Result<(Database, (i64, i64)), StoreError> 
     // NORMAL: it survives the loss of the process, and nobody waits for the disk.
     let counting = options(1, settings("NORMAL")).connect(&address).await;
     let counting = counting.map_err(|error| failed(error.into()))?;
+    let figures = Figures::new();
     let database = Database {
         engine: Engine::Sqlite,
-        pool: Pool::new(pool, None),
-        counting: Pool::new(counting, None),
+        pool: Pool::new(pool, None, &figures),
+        counting: Pool::new(counting, None, &figures),
+        figures,
     };
     let mut connection = database.pool.acquire().await?;
     let versions = schema::migrate(&schema::sqlite(), connection.unbounded()?)
@@ -132,10 +135,12 @@ pub(super) async fn postgres(server: &Server) -> Result<Database, StoreError> {
     // After a crash of the database, reads of the last moment may count once more; nobody waits for the disk.
     let counting = format!("{settings} SET synchronous_commit = off;");
     let count = (server.connections.get() / 4).max(1);
+    let figures = Figures::new();
     Ok(Database {
         engine: Engine::Postgres,
-        pool: connect(server, server.connections.get(), settings).await?,
-        counting: connect(server, count, counting).await?,
+        pool: connect(server, server.connections.get(), settings, &figures).await?,
+        counting: connect(server, count, counting, &figures).await?,
+        figures,
     })
 }
 
@@ -143,7 +148,7 @@ pub(super) async fn postgres(server: &Server) -> Result<Database, StoreError> {
 pub(super) async fn migrate_postgres(server: &Server) -> Result<(i64, i64), StoreError> {
     // An index on a large table takes its time. What waits for a lock holds up the requests behind it: it gives up.
     let settings = "SET statement_timeout = 0; SET lock_timeout = '5s';".to_owned();
-    let pool = connect(server, 1, settings).await?;
+    let pool = connect(server, 1, settings, &Figures::new()).await?;
     let versions = alone(&pool).await;
     // With it, the lock ends.
     pool.close().await;
@@ -168,7 +173,12 @@ async fn alone(pool: &Pool) -> Result<(i64, i64), StoreError> {
     schema::migrate(&schema::postgres(), connection).await
 }
 
-async fn connect(server: &Server, connections: u32, settings: String) -> Result<Pool, StoreError> {
+async fn connect(
+    server: &Server,
+    connections: u32,
+    settings: String,
+    figures: &Figures,
+) -> Result<Pool, StoreError> {
     sqlx::any::install_default_drivers();
     let connected = options(connections, settings)
         // Each trial is a round trip.
@@ -188,7 +198,11 @@ async fn connect(server: &Server, connections: u32, settings: String) -> Result<
         .connect(server.url.as_str())
         .await;
     match connected {
-        Ok(connections) => Ok(Pool::new(connections, Some(server.statement + GRACE))),
+        Ok(connections) => Ok(Pool::new(
+            connections,
+            Some(server.statement + GRACE),
+            figures,
+        )),
         Err(error) => Err(StoreError::Connect {
             server: Box::new(server.clone()),
             error,

@@ -9,6 +9,7 @@ pub mod connections;
 pub mod consents;
 pub mod credentials;
 mod engine;
+mod figures;
 pub mod given;
 mod place;
 mod pool;
@@ -26,7 +27,10 @@ mod write;
 
 use std::path::PathBuf;
 
+use prometheus_client::registry::Registry;
+
 use self::engine::Engine;
+use self::figures::Figures;
 pub use self::place::{Place, PlaceError, Server};
 pub use self::pool::{Held, Pool};
 pub use self::write::{Turn, Write};
@@ -37,6 +41,7 @@ pub struct Database {
     engine: Engine,
     pool: Pool,
     counting: Pool,
+    figures: Figures,
 }
 
 /// Why the database could not do it.
@@ -158,6 +163,15 @@ impl Database {
     /// Begins a transaction that counts: like [`begin_write`](Self::begin_write), and nobody waits for the disk.
     pub async fn begin_counting(&self) -> Result<Write, StoreError> {
         Write::begin(self.engine, &self.counting).await
+    }
+
+    /// Has it told what it costs.
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        let pools = [
+            ("main", self.pool.clone()),
+            ("counting", self.counting.clone()),
+        ];
+        self.figures.register(registry, pools);
     }
 
     /// Whether the database answers.

@@ -9,11 +9,15 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt as _, StreamExt as _, TryFutureExt as _, TryStreamExt as _};
-use sqlx::any::{AnyQueryResult, AnyRow, AnyStatement, AnyTypeInfo};
+use sqlx::any::{AnyArguments, AnyQueryResult, AnyRow, AnyStatement, AnyTypeInfo};
+use sqlx::error::BoxDynError;
 use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyConnection, AnyPool, Describe, Either, Execute, Executor, SqlStr};
 use tokio::runtime::Handle;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
+use tracing::{Instrument as _, Span, debug_span};
+
+use super::figures::{Figures, Operation};
 
 /// Connections. Cheap to clone: all clones share them. A statement that is run on it has a connection of its own for as long
 /// as it takes.
@@ -24,6 +28,7 @@ pub struct Pool {
     time: Option<Duration>,
     /// Connections belong to the runtime on which the database was opened.
     runtime: Handle,
+    figures: Figures,
 }
 
 /// A connection, until it is dropped. A transaction that is open by then has not happened.
@@ -33,6 +38,7 @@ pub struct Held {
     connection: Option<PoolConnection<Any>>,
     time: Option<Duration>,
     runtime: Handle,
+    figures: Figures,
     in_transaction: bool,
     lost: bool,
 }
@@ -42,28 +48,59 @@ const RETURN: Duration = Duration::from_secs(2);
 
 impl Pool {
     /// Belongs to the runtime that it is called on.
-    pub(super) fn new(connections: AnyPool, time: Option<Duration>) -> Self {
+    pub(super) fn new(connections: AnyPool, time: Option<Duration>, figures: &Figures) -> Self {
         Self {
             connections,
             time,
             runtime: Handle::current(),
+            figures: figures.clone(),
         }
     }
 
     /// Waits for a connection.
     pub async fn acquire(&self) -> Result<Held, sqlx::Error> {
+        let begun = Instant::now();
+        let connection = {
+            let _waiting = Waiting::new(&self.figures);
+            self.connections.acquire().await?
+        };
+        self.figures.waited(begun.elapsed());
         Ok(Held {
-            connection: Some(self.connections.acquire().await?),
+            connection: Some(connection),
             time: self.time,
             runtime: self.runtime.clone(),
+            figures: self.figures.clone(),
             in_transaction: false,
             lost: false,
         })
     }
 
+    /// How many are idle, and how many are used.
+    pub(super) fn connections(&self) -> (usize, usize) {
+        let idle = self.connections.num_idle();
+        let all = usize::try_from(self.connections.size()).unwrap_or(usize::MAX);
+        (idle, all.saturating_sub(idle))
+    }
+
     /// Ends all connections. Those that are in use end with what they are used for.
     pub async fn close(&self) {
         self.connections.close().await;
+    }
+}
+
+/// Somebody who waits, until they have given up or have what they wait for.
+struct Waiting<'a>(&'a Figures);
+
+impl<'a> Waiting<'a> {
+    fn new(figures: &'a Figures) -> Self {
+        figures.waiting.inc();
+        Self(figures)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.dec();
     }
 }
 
@@ -113,24 +150,78 @@ impl Drop for Held {
     }
 }
 
-/// Waits for the database, until then.
-async fn within<T>(
-    end: Option<Instant>,
-    lost: &mut bool,
-    answer: impl Future<Output = Result<T, sqlx::Error>> + Send,
-) -> Result<T, sqlx::Error> {
-    let Some(end) = end else {
-        return answer.await;
-    };
-    timeout_at(end, answer).await.unwrap_or_else(|_| {
-        *lost = true;
-        let late = io::Error::new(io::ErrorKind::TimedOut, "the database does not answer");
-        Err(sqlx::Error::Io(late))
-    })
+/// A statement, with what is to be told of it.
+struct Asked {
+    sql: SqlStr,
+    /// Taken when it is run.
+    arguments: Result<Option<AnyArguments>, BoxDynError>,
+    persistent: bool,
+    operation: Operation,
 }
 
-fn after(time: Option<Duration>) -> Option<Instant> {
-    time.map(|time| Instant::now() + time)
+impl Asked {
+    fn new<'q>(mut query: impl Execute<'q, Any>) -> Self {
+        let (arguments, persistent) = (query.take_arguments(), query.persistent());
+        let sql = query.sql();
+        Self {
+            operation: Operation::of(sql.as_str()),
+            sql,
+            arguments,
+            persistent,
+        }
+    }
+
+    /// The text of a statement holds no value of a row: those are arguments.
+    fn span(&self) -> Span {
+        debug_span!(
+            "statement",
+            otel.name = self.operation.name(),
+            otel.kind = "client",
+            db.query.text = self.sql.as_str(),
+        )
+    }
+}
+
+impl Execute<'_, Any> for Asked {
+    fn sql(self) -> SqlStr {
+        self.sql
+    }
+
+    fn statement(&self) -> Option<&AnyStatement> {
+        None
+    }
+
+    fn take_arguments(&mut self) -> Result<Option<AnyArguments>, BoxDynError> {
+        std::mem::replace(&mut self.arguments, Ok(None))
+    }
+
+    fn persistent(&self) -> bool {
+        self.persistent
+    }
+}
+
+impl Held {
+    /// Waits for the database, for as long as a statement may take.
+    async fn answer<T>(
+        &mut self,
+        operation: Operation,
+        ask: impl for<'a> FnOnce(&'a mut AnyConnection) -> BoxFuture<'a, Result<T, sqlx::Error>>,
+    ) -> Result<T, sqlx::Error> {
+        let begun = Instant::now();
+        let connection = self.connection.as_mut().ok_or(sqlx::Error::PoolClosed)?;
+        let answer = ask(connection);
+        let answer = match self.time {
+            None => answer.await,
+            Some(time) => timeout(time, answer).await.unwrap_or_else(|_| {
+                self.lost = true;
+                let late = io::Error::new(io::ErrorKind::TimedOut, "the database does not answer");
+                Err(sqlx::Error::Io(late))
+            }),
+        };
+        self.figures
+            .statement(operation, begun.elapsed(), answer.is_err());
+        answer
+    }
 }
 
 type Step = Either<AnyQueryResult, AnyRow>;
@@ -144,13 +235,15 @@ impl<'c> Executor<'c> for &'c mut Held {
         'c: 'e,
         E: 'q + Execute<'q, Any>,
     {
+        let asked = Asked::new(query);
+        let span = asked.span();
         async move {
-            let (end, connection) = (after(self.time), self.connection.as_mut());
-            let connection = connection.ok_or(sqlx::Error::PoolClosed)?;
-            let steps = connection.fetch_many(query).try_collect::<Vec<Step>>();
-            let steps = within(end, &mut self.lost, steps).await?;
-            Ok(stream::iter(steps).map(Ok))
+            let steps = self.answer::<Vec<Step>>(asked.operation, |connection| {
+                connection.fetch_many(asked).try_collect().boxed()
+            });
+            Ok(stream::iter(steps.await?).map(Ok))
         }
+        .instrument(span)
         .try_flatten_stream()
         .boxed()
     }
@@ -163,11 +256,12 @@ impl<'c> Executor<'c> for &'c mut Held {
         'c: 'e,
         E: 'q + Execute<'q, Any>,
     {
-        async move {
-            let (end, connection) = (after(self.time), self.connection.as_mut());
-            let connection = connection.ok_or(sqlx::Error::PoolClosed)?;
-            within(end, &mut self.lost, connection.fetch_optional(query)).await
-        }
+        let asked = Asked::new(query);
+        let span = asked.span();
+        self.answer(asked.operation, |connection| {
+            connection.fetch_optional(asked)
+        })
+        .instrument(span)
         .boxed()
     }
 
@@ -179,16 +273,11 @@ impl<'c> Executor<'c> for &'c mut Held {
     where
         'c: 'e,
     {
-        async move {
-            let (end, connection) = (after(self.time), self.connection.as_mut());
-            let connection = connection.ok_or(sqlx::Error::PoolClosed)?;
-            within(
-                end,
-                &mut self.lost,
-                connection.prepare_with(sql, parameters),
-            )
-            .await
-        }
+        // The types are handed on as they are: they do not live as long as a connection may.
+        let parameters = parameters.to_vec();
+        self.answer(Operation::Other, |connection| {
+            async move { connection.prepare_with(sql, &parameters).await }.boxed()
+        })
         .boxed()
     }
 
@@ -196,12 +285,8 @@ impl<'c> Executor<'c> for &'c mut Held {
     where
         'c: 'e,
     {
-        async move {
-            let (end, connection) = (after(self.time), self.connection.as_mut());
-            let connection = connection.ok_or(sqlx::Error::PoolClosed)?;
-            within(end, &mut self.lost, connection.describe(sql)).await
-        }
-        .boxed()
+        self.answer(Operation::Other, |connection| connection.describe(sql))
+            .boxed()
     }
 }
 

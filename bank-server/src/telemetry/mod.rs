@@ -1,12 +1,18 @@
-//! What happened, for machines: the log, and [`metrics`].
+//! What happened, for machines: the log, [`metrics`], and traces.
 //!
 //! Lines carry request ids, organisation ids and certificates. They never carry what belongs to a customer: accounts,
 //! names, amounts, consents' ids or the ids with which customers log in.
 
 pub mod metrics;
+mod traces;
 
+use opentelemetry_sdk::trace::SdkTracerProvider;
 use serde::Deserialize;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
+
+use crate::config::Config;
 
 /// How the log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -25,17 +31,49 @@ pub fn check_filter(filter: &str) -> Result<(), String> {
         .map_err(|error| error.to_string())
 }
 
-/// Sends the log of this process to standard error.
-pub fn log_to_stderr(format: LogFormat, filter: &str) -> Result<(), String> {
-    let filter = EnvFilter::try_new(filter).map_err(|error| error.to_string())?;
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+/// What is told while the process runs.
+#[derive(Debug)]
+pub struct Telling(Option<SdkTracerProvider>);
+
+/// Sends the log of this process to standard error, and its traces where the configuration says. To be called on the
+/// runtime on which the bank will run.
+pub fn start(config: &Config) -> Result<Telling, String> {
+    let filter = EnvFilter::try_new(&config.log.filter)
+        .map_err(|problem| format!("log.filter: {problem}"))?;
+    let log = tracing_subscriber::fmt::layer()
         // Colours are for people at a terminal, not for files.
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .with_writer(std::io::stderr);
-    let started = match format {
-        LogFormat::Text => log.try_init(),
-        LogFormat::Json => log.json().flatten_event(true).try_init(),
+    let log = match config.log.format {
+        LogFormat::Text => log.boxed(),
+        LogFormat::Json => {
+            let json = log.json().flatten_event(true).with_span_list(false);
+            json.boxed()
+        }
     };
-    started.map_err(|error| error.to_string())
+    let traces = config.traces.as_ref();
+    let traces = traces.map(|traces| traces::open(traces, &config.bank.name));
+    let traces = traces
+        .transpose()
+        .map_err(|problem| format!("traces.otlp: {problem}"))?;
+    tracing_subscriber::registry()
+        .with(log.with_filter(filter))
+        .with(traces.as_ref().map(traces::layer))
+        .try_init()
+        .map_err(|error| error.to_string())?;
+    Ok(Telling(traces))
+}
+
+impl Telling {
+    /// Sends what is still on its way.
+    pub async fn finish(self) {
+        let Some(provider) = self.0 else {
+            return;
+        };
+        // It blocks, and sends from this runtime.
+        let finished = tokio::task::spawn_blocking(move || provider.shutdown()).await;
+        if let Ok(Err(error)) = finished {
+            tracing::warn!(%error, "the last traces were not taken");
+        }
+    }
 }

@@ -303,7 +303,7 @@ impl ApiError {
         )
     }
 
-    /// The bank's database does not answer at this time.
+    /// The bank's database, or the systems behind it, do not answer at this time.
     fn unavailable() -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -385,7 +385,10 @@ impl From<StoreError> for ApiError {
 impl From<CoreBankingError> for ApiError {
     fn from(error: CoreBankingError) -> Self {
         tracing::error!(%error, "the core banking system failed");
-        Self::internal()
+        match error {
+            CoreBankingError::Unavailable(_) => Self::unavailable(),
+            CoreBankingError::Failed(_) => Self::internal(),
+        }
     }
 }
 

@@ -335,7 +335,12 @@ fn json<T: DeserializeOwned>(
 }
 
 fn failed(error: impl Into<StoreError>) -> CoreBankingError {
-    CoreBankingError(Box::new(error.into()))
+    let error: StoreError = error.into();
+    if error.is_passing() {
+        CoreBankingError::Unavailable(Box::new(error))
+    } else {
+        CoreBankingError::Failed(Box::new(error))
+    }
 }
 
 fn corrupt(what: &'static str) -> CoreBankingError {

@@ -1,0 +1,164 @@
+//! What the database costs, in numbers.
+
+use std::fmt;
+use std::time::Duration;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::pool::Pool;
+
+/// What a statement does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Operation {
+    Select,
+    Insert,
+    Update,
+    Delete,
+    /// Beginning and ending transactions, and the rest.
+    Other,
+}
+
+impl Operation {
+    const ALL: [Self; 5] = [
+        Self::Select,
+        Self::Insert,
+        Self::Update,
+        Self::Delete,
+        Self::Other,
+    ];
+
+    pub(super) fn of(statement: &str) -> Self {
+        let word = statement.split_whitespace().next().unwrap_or_default();
+        let known = Self::ALL.into_iter();
+        known
+            .filter(|operation| *operation != Self::Other)
+            .find(|operation| word.eq_ignore_ascii_case(operation.name()))
+            .unwrap_or(Self::Other)
+    }
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Select => "SELECT",
+            Self::Insert => "INSERT",
+            Self::Update => "UPDATE",
+            Self::Delete => "DELETE",
+            Self::Other => "OTHER",
+        }
+    }
+}
+
+/// Counted by all connections of a database together.
+#[derive(Debug, Clone)]
+pub(super) struct Figures {
+    statements: Family<[(&'static str, &'static str); 1], Histogram>,
+    failures: Family<[(&'static str, &'static str); 1], Counter>,
+    waits: Histogram,
+    pub(super) waiting: Gauge,
+}
+
+/// From a tenth of a millisecond, in which a statement can be answered, to ten seconds, which nobody waits.
+const SECONDS: [f64; 12] = [
+    0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 2.0, 10.0,
+];
+
+impl Figures {
+    pub(super) fn new() -> Self {
+        Self {
+            statements: Family::new_with_constructor(|| Histogram::new(SECONDS)),
+            failures: Family::default(),
+            waits: Histogram::new(SECONDS),
+            waiting: Gauge::default(),
+        }
+    }
+
+    pub(super) fn statement(&self, operation: Operation, took: Duration, failed: bool) {
+        let labels = [("operation", operation.name())];
+        self.statements
+            .get_or_create(&labels)
+            .observe(took.as_secs_f64());
+        if failed {
+            self.failures.get_or_create(&labels).inc();
+        }
+    }
+
+    pub(super) fn waited(&self, took: Duration) {
+        self.waits.observe(took.as_secs_f64());
+    }
+
+    /// Has them told, with the connections of those pools as they are at that moment.
+    pub(super) fn register(&self, registry: &mut Registry, pools: [(&'static str, Pool); 2]) {
+        registry.register_with_unit(
+            "store_statement",
+            "How long statements took, from a free connection to the last row",
+            Unit::Seconds,
+            self.statements.clone(),
+        );
+        registry.register(
+            "store_failures",
+            "Statements that failed; one that meets what is there already does as well",
+            self.failures.clone(),
+        );
+        registry.register_with_unit(
+            "store_wait",
+            "How long was waited for a connection to the database",
+            Unit::Seconds,
+            self.waits.clone(),
+        );
+        registry.register(
+            "store_waiting",
+            "What waits for a connection to the database",
+            self.waiting.clone(),
+        );
+        registry.register_collector(Box::new(Connections(pools)));
+    }
+}
+
+#[derive(Debug)]
+struct Connections([(&'static str, Pool); 2]);
+
+impl Collector for Connections {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let none = ConstGauge::new(0_i64);
+        let mut metric = encoder.encode_descriptor(
+            "store_connections",
+            "Connections to the database",
+            None,
+            none.metric_type(),
+        )?;
+        for (name, pool) in &self.0 {
+            let (idle, used) = pool.connections();
+            for (state, count) in [("idle", idle), ("used", used)] {
+                let labels = [("pool", *name), ("state", state)];
+                let count = i64::try_from(count).unwrap_or(i64::MAX);
+                ConstGauge::new(count).encode(metric.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_is_known_by_its_first_word() {
+        for (statement, operation) in [
+            ("SELECT 1", Operation::Select),
+            ("  insert INTO x", Operation::Insert),
+            ("UPDATE x", Operation::Update),
+            ("DELETE\nFROM x", Operation::Delete),
+            ("BEGIN", Operation::Other),
+            ("SELECTED", Operation::Other),
+            ("", Operation::Other),
+        ] {
+            assert_eq!(Operation::of(statement), operation, "{statement}");
+        }
+    }
+}
