@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Child;
 
 use bank_client::environment::{Clock as _, SystemClock};
@@ -56,6 +56,29 @@ pub fn prepare_with(store: &str) -> (TempDir, Pki) {
     )
     .unwrap();
     (folder, pki)
+}
+
+/// The configuration of a bank that runs already for another replica of it, in a file of that name beside it: at ports that
+/// the system chooses, with a log for programs, with some lines changed, and with more sections.
+pub fn replica_of(
+    configuration: &Path,
+    name: &str,
+    more: &str,
+    change: impl Fn(&str) -> Option<String>,
+) -> PathBuf {
+    let text = fs::read_to_string(configuration).unwrap();
+    let lines = text.lines().map(|line| {
+        if line.starts_with("listen = ") {
+            "listen = \"127.0.0.1:0\"".to_owned()
+        } else {
+            change(line).unwrap_or_else(|| line.to_owned())
+        }
+    });
+    let lines: Vec<String> = lines.collect();
+    let text = format!("{}\n[log]\nformat = \"json\"\n{more}\n", lines.join("\n"));
+    let path = configuration.with_file_name(format!("{name}.toml"));
+    fs::write(&path, text).unwrap();
+    path
 }
 
 impl Process {

@@ -22,7 +22,7 @@ use crate::banks::Banks;
 use crate::cluster::Cluster;
 use crate::http::Response;
 use crate::operator;
-use crate::process::Process;
+use crate::process::{Process, replica_of};
 use crate::wire::{CUT, Healed, Wire};
 
 /// Clients that ask at a time.
@@ -179,24 +179,18 @@ impl Trouble {
         trouble
     }
 
-    /// The configuration of Bank B, at ports that the system chooses, and with the database behind the wire.
+    /// The configuration of Bank B, with the database behind the wire.
     fn configure(&self, number: usize) -> PathBuf {
-        let folder = self.banks.folder.path();
-        let text = std::fs::read_to_string(folder.join("bank-b.toml")).unwrap();
-        let lines = text.lines().map(|line| match line {
-            line if line.starts_with("listen = ") => "listen = \"127.0.0.1:0\"".to_owned(),
-            line if line.starts_with("url = \"postgres") => format!(
-                "url = \"postgres://bank@{}/postgres?sslmode=disable&options=-csearch_path%3D{}\"\n\
-                 connections = 4\nstatement_seconds = 1",
-                self.wire.address, self.schema
-            ),
-            line => line.to_owned(),
-        });
-        let text: Vec<String> = lines.collect();
-        let path = folder.join(format!("replica-{number}.toml"));
-        let text = text.join("\n") + "\n[log]\nformat = \"json\"\n";
-        std::fs::write(&path, text).unwrap();
-        path
+        let url = format!(
+            "url = \"postgres://bank@{}/postgres?sslmode=disable&options=-csearch_path%3D{}\"\n\
+             connections = 4\nstatement_seconds = 1",
+            self.wire.address, self.schema
+        );
+        let bank = self.banks.folder.path().join("bank-b.toml");
+        replica_of(&bank, &format!("replica-{number}"), "", |line| {
+            let is_url = line.starts_with("url = \"postgres");
+            is_url.then(|| url.clone())
+        })
     }
 
     /// That, so many times.

@@ -17,6 +17,8 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{HttpMessage as _, HttpResponse, ResponseError, web};
 use tokio::time::timeout;
+use tracing::field::Empty;
+use tracing::{Instrument as _, info_span};
 
 use super::problem::Problem;
 use super::session::Visit;
@@ -44,14 +46,25 @@ pub(crate) async fn frame(
     };
     let method = request.method().clone();
     let is_asset = request.path().starts_with(assets::FOLDER);
+    let span = info_span!(
+        "page",
+        otel.kind = "server",
+        otel.name = Empty,
+        http.request.method = %method,
+        http.route = Empty,
+        http.response.status_code = Empty,
+    );
     let mut response = if is_ours(&request, &state) {
-        match visit(&request, &state).await {
-            Ok(visit) => answer(request, next, &state, &visit).await?,
-            Err(problem) => {
-                let page = page(&problem, &state, &Visit::nobody(&state));
-                request.into_response(page)
+        let answered = async {
+            match visit(&request, &state).await {
+                Ok(visit) => answer(request, next, &state, &visit).await,
+                Err(problem) => {
+                    let page = page(&problem, &state, &Visit::nobody(&state));
+                    Ok(request.into_response(page))
+                }
             }
-        }
+        };
+        answered.instrument(span.clone()).await?
     } else {
         let text = state.texts.frame.misdirected;
         let bare = HttpResponse::build(StatusCode::MISDIRECTED_REQUEST)
@@ -62,9 +75,17 @@ pub(crate) async fn frame(
     let is_asset = is_asset && response.status().is_success();
     protect(response.headers_mut(), &state, is_asset);
     // The pattern, not the path: paths hold ids. Who visits stays out of the log.
+    let pattern = response.request().match_pattern();
+    let pattern = pattern.as_deref();
+    span.record(
+        "otel.name",
+        format!("{method} {}", pattern.unwrap_or("elsewhere")),
+    );
+    span.record("http.route", pattern);
+    span.record("http.response.status_code", response.status().as_u16());
     tracing::info!(
         method = %method,
-        page = response.request().match_pattern().as_deref(),
+        page = pattern,
         status = response.status().as_u16(),
         "online banking"
     );

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bank_client::environment::Randomness;
 use chrono::{DateTime, Utc};
+use prometheus_client::registry::Registry;
 use shared_types::authorisation::{AuthenticationObject, AuthenticationType};
 use shared_types::eidas::OrganisationId;
 use uuid::Uuid;
@@ -397,6 +398,16 @@ impl Sca {
             return Err(ScaError::NoSuchMethod);
         }
         method.challenge(psu, subject, source).await
+    }
+
+    /// Has it told how many passwords wait to be checked.
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        let waiting = self.inner.passwords.waiting().clone();
+        registry.register(
+            "passwords_waiting",
+            "Passwords that wait to be checked",
+            waiting,
+        );
     }
 
     /// Checks the answer; one that is right is used up.

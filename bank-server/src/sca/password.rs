@@ -7,9 +7,11 @@ use std::time::Duration;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version};
 use bank_client::environment::Randomness;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Semaphore;
 
 use super::ScaError;
+use crate::telemetry::counted::Counted;
 
 /// The longest password, in bytes: hashing must not become work without end.
 pub(super) const LONGEST: usize = 256;
@@ -22,6 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Passwords {
     turns: Arc<Semaphore>,
     turns_of_known: Arc<Semaphore>,
+    waiting: Gauge,
     randomness: Arc<dyn Randomness>,
 }
 
@@ -49,6 +52,7 @@ impl Passwords {
         Self {
             turns: Arc::new(Semaphore::new(cores)),
             turns_of_known: Arc::new(Semaphore::new(1)),
+            waiting: Gauge::default(),
             randomness,
         }
     }
@@ -64,6 +68,11 @@ impl Passwords {
             .map_err(|_| PasswordError::Library)
     }
 
+    /// What waits for its turn.
+    pub(super) fn waiting(&self) -> &Gauge {
+        &self.waiting
+    }
+
     /// Whether it is that password. Where there is none, the same work is done for nothing.
     pub(super) async fn check(
         &self,
@@ -76,10 +85,12 @@ impl Passwords {
         } else {
             &self.turns
         };
+        let waiting = Counted::among(&self.waiting);
         let turn = tokio::time::timeout(PATIENCE, Arc::clone(turns).acquire_owned())
             .await
             .map_err(|_| ScaError::Busy)?
             .map_err(|_| ScaError::Busy)?;
+        drop(waiting);
         let (password, salt) = (password.to_owned(), self.randomness.bytes());
         let checked = tokio::task::spawn_blocking(move || {
             let _turn = turn;

@@ -25,7 +25,8 @@ use crate::operator::Health;
 use crate::store::retention::Retention;
 use crate::store::vault::VaultError;
 use crate::store::{Place, StoreError};
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::figures::{Counting, Figures};
+use crate::telemetry::metrics::{Metrics, Parts};
 use crate::transport::keeper::Keeper;
 use crate::transport::listener::{Door, DoorObserver, LogTurnedAway};
 
@@ -185,22 +186,19 @@ impl BankServer {
         )
         .await?;
         let proxied = config.proxied.as_ref();
-        let xs2a = web::Data::new(rooms.xs2a(&config, pages.as_ref())?);
+        let figures = Figures::new();
+        let xs2a = web::Data::new(rooms.xs2a(&config, pages.as_ref(), &figures)?);
         let online_banking = pages
             .as_ref()
             .map(|pages| web::Data::new(rooms.online_banking(&config, pages, &trust)));
         let door = Door::new(
             Arc::clone(&trust),
             config.limits.of_connections(),
-            self.observer,
+            Arc::new(Counting {
+                figures: figures.clone(),
+                observer: self.observer,
+            }),
         );
-        let health = web::Data::new(Health {
-            database: rooms.database.clone(),
-            core: Arc::clone(&rooms.core),
-            trust: Arc::clone(&report),
-            metrics: Metrics::of(Arc::clone(&report)),
-            door: door.clone(),
-        });
         let (xs2a_socket, xs2a_address) = bound(sockets.xs2a, config.xs2a.listen)?;
         let (operator, operator_address) = listen(config.operator.listen)?;
         let (proxied_socket, proxied_address) = proxied
@@ -208,12 +206,29 @@ impl BankServer {
             .transpose()?
             .unzip();
         let gateway_door = proxied.map(|proxied| door.for_gateways(proxied.connections));
-        let mut doors = vec![("xs2a", xs2a_socket, door)];
+        let mut doors = vec![("xs2a", xs2a_socket, door.clone())];
         doors.extend(
             proxied_socket
                 .zip(gateway_door)
                 .map(|(socket, door)| ("proxied", socket, door)),
         );
+        let metrics = Metrics::of(Parts {
+            trust: Arc::clone(&report),
+            doors: doors
+                .iter()
+                .map(|(name, _, door)| (*name, door.clone()))
+                .collect(),
+            figures: &figures,
+            database: &rooms.database,
+            sca: &rooms.sca,
+        });
+        let health = web::Data::new(Health {
+            database: rooms.database.clone(),
+            core: Arc::clone(&rooms.core),
+            trust: Arc::clone(&report),
+            metrics,
+            door,
+        });
         let open_doors = doors.iter().map(|(_, _, door)| door.clone()).collect();
         let origin = pages.as_ref().map(|pages| pages.origin.clone());
         let online_banking_address = pages.as_ref().map(|pages| pages.address);

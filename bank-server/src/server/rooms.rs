@@ -22,6 +22,7 @@ use crate::store::reports::Reports;
 use crate::store::sessions::Sessions;
 use crate::store::usage::Usage;
 use crate::store::vault::Vault;
+use crate::telemetry::figures::Figures;
 use crate::transport::trust::Trust;
 use crate::xs2a::{Approving, Xs2a};
 
@@ -81,7 +82,12 @@ impl Rooms {
     }
 
     /// What the resources work with.
-    pub(super) fn xs2a(&self, config: &Config, pages: Option<&Pages>) -> Result<Xs2a, StartError> {
+    pub(super) fn xs2a(
+        &self,
+        config: &Config,
+        pages: Option<&Pages>,
+        figures: &Figures,
+    ) -> Result<Xs2a, StartError> {
         let proxied = config.proxied.as_ref();
         Ok(Xs2a {
             consents: Consents::new(self.database.clone()),
@@ -100,6 +106,7 @@ impl Rooms {
             vault: self.vault.clone(),
             randomness: Arc::clone(&self.randomness),
             limits: config.limits.of_requests(),
+            figures: figures.clone(),
             certificate_header: proxied
                 .map(ProxiedConfig::certificate_header)
                 .transpose()

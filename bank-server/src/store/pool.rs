@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout};
 use tracing::{Instrument as _, Span, debug_span};
 
 use super::figures::{Figures, Operation};
+use crate::telemetry::counted::Counted;
 
 /// Connections. Cheap to clone: all clones share them. A statement that is run on it has a connection of its own for as long
 /// as it takes.
@@ -61,7 +62,7 @@ impl Pool {
     pub async fn acquire(&self) -> Result<Held, sqlx::Error> {
         let begun = Instant::now();
         let connection = {
-            let _waiting = Waiting::new(&self.figures);
+            let _waiting = Counted::among(&self.figures.waiting);
             self.connections.acquire().await?
         };
         self.figures.waited(begun.elapsed());
@@ -85,22 +86,6 @@ impl Pool {
     /// Ends all connections. Those that are in use end with what they are used for.
     pub async fn close(&self) {
         self.connections.close().await;
-    }
-}
-
-/// Somebody who waits, until they have given up or have what they wait for.
-struct Waiting<'a>(&'a Figures);
-
-impl<'a> Waiting<'a> {
-    fn new(figures: &'a Figures) -> Self {
-        figures.waiting.inc();
-        Self(figures)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.dec();
     }
 }
 

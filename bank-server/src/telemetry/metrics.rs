@@ -1,6 +1,7 @@
 //! Figures for Prometheus, in the `OpenMetrics` text format.
 //!
-//! Each is read off when it is asked for: nothing is counted twice, and no request pays for it.
+//! What is known anyway is read off when it is asked for; what only passes is counted when it does ([`Figures`], and those
+//! of the database).
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,19 +15,37 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 use rustls_pki_types::UnixTime;
 
+use super::figures::Figures;
+use crate::identity::Licences;
+use crate::sca::Sca;
+use crate::store::Database;
 use crate::transport::keeper::Report;
+use crate::transport::listener::Door;
 
 /// The media type of the text.
 pub(crate) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What tells figures of itself.
+pub(crate) struct Parts<'a> {
+    pub(crate) trust: Arc<ArcSwap<Report>>,
+    pub(crate) doors: Vec<(&'static str, Door<Licences>)>,
+    pub(crate) figures: &'a Figures,
+    pub(crate) database: &'a Database,
+    pub(crate) sca: &'a Sca,
+}
 
 /// All figures of a bank.
 pub(crate) struct Metrics(Registry);
 
 impl Metrics {
-    /// The figures about trust, as the latest report has them.
-    pub(crate) fn of(trust: Arc<ArcSwap<Report>>) -> Self {
+    /// The figures of a bank that consists of these.
+    pub(crate) fn of(parts: Parts<'_>) -> Self {
         let mut registry = Registry::with_prefix("bank");
-        registry.register_collector(Box::new(TrustFigures(trust)));
+        registry.register_collector(Box::new(TrustFigures(parts.trust)));
+        registry.register_collector(Box::new(Connections(parts.doors)));
+        parts.figures.register(&mut registry);
+        parts.database.register(&mut registry);
+        parts.sca.register(&mut registry);
         Self(registry)
     }
 
@@ -35,6 +54,33 @@ impl Metrics {
         let mut text = String::new();
         encode(&mut text, &self.0)?;
         Ok(text)
+    }
+}
+
+struct Connections(Vec<(&'static str, Door<Licences>)>);
+
+/// The doors have nothing to add.
+impl fmt::Debug for Connections {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Connections").finish()
+    }
+}
+
+impl Collector for Connections {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let none = ConstGauge::new(0_i64);
+        let mut metric = encoder.encode_descriptor(
+            "connections",
+            "Connections that are open, by the listener they came in at",
+            None,
+            none.metric_type(),
+        )?;
+        for (name, door) in &self.0 {
+            let count = i64::try_from(door.connections()).unwrap_or(i64::MAX);
+            let labels = [("listener", *name)];
+            ConstGauge::new(count).encode(metric.encode_family(&labels)?)?;
+        }
+        Ok(())
     }
 }
 

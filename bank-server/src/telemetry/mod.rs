@@ -3,6 +3,8 @@
 //! Lines carry request ids, organisation ids and certificates. They never carry what belongs to a customer: accounts,
 //! names, amounts, consents' ids or the ids with which customers log in.
 
+pub(crate) mod counted;
+pub(crate) mod figures;
 pub mod metrics;
 mod traces;
 

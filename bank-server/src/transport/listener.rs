@@ -52,10 +52,13 @@ pub struct Door<P: Policy> {
     leaving: CancellationToken,
 }
 
-/// Hears of every peer that was not let in. The server's log is one; the sandbox and tests are others.
+/// Hears of every peer that comes to the door. The server's log is one; the sandbox and tests are others.
 pub trait DoorObserver: Send + Sync + 'static {
     /// A peer was turned away before any application data.
     fn turned_away(&self, peer: &TurnedAway);
+
+    /// A peer was let in.
+    fn let_in(&self) {}
 }
 
 /// A peer that was turned away.
@@ -162,7 +165,7 @@ impl<P: Policy> Door<P> {
     pub async fn leave(&self) {
         self.leaving.cancel();
         let mut tick = interval(Duration::from_millis(50));
-        while !self.open.is_empty() {
+        while self.open.count() > 0 {
             tick.tick().await;
         }
     }
@@ -171,6 +174,12 @@ impl<P: Policy> Door<P> {
     #[must_use]
     pub fn is_leaving(&self) -> bool {
         self.leaving.is_cancelled()
+    }
+
+    /// How many connections are open here.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.open.count()
     }
 
     /// Lets one peer in, or turns it away. What comes back is what a service of actix-http takes; a server with a protocol
@@ -200,7 +209,10 @@ impl<P: Policy> Door<P> {
         };
         match outcome {
             Ok(tls) => match self.admit(tls, address).await {
-                Ok((bytes, protocol)) => Some((bytes, protocol, Some(address))),
+                Ok((bytes, protocol)) => {
+                    self.observer.let_in();
+                    Some((bytes, protocol, Some(address)))
+                }
                 Err((certificate, reason)) => {
                     self.observer
                         .turned_away(&turned_away(certificate, *reason));

@@ -51,8 +51,8 @@ impl<P: Policy> OpenConnections<P> {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.still_open().is_empty()
+    pub(super) fn count(&self) -> usize {
+        self.still_open().len()
     }
 
     /// The certificates in use.

@@ -9,18 +9,22 @@ use std::time::Instant;
 
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
-use actix_web::http::ConnectionType;
 use actix_web::http::header::{ACCEPT, CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::{ConnectionType, Method};
 use actix_web::middleware::Next;
 use actix_web::{FromRequest, HttpMessage as _, HttpRequest, HttpResponse, ResponseError, web};
-use shared_types::eidas::Role;
+use shared_types::eidas::{OrganisationId, Role};
 use tokio::time::timeout;
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::Xs2a;
 use super::asking::{Answering, Asker, Closed, Connection, closing};
 use super::error::ApiError;
+use super::traced;
 use crate::identity::Tpp;
+use crate::telemetry::counted::Counted;
+use crate::telemetry::figures::Answered;
 
 /// The header that names a request, in both directions.
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -52,55 +56,65 @@ pub(crate) async fn door(
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let started = Instant::now();
     let method = request.method().clone();
+    let state = request.app_data::<web::Data<Xs2a>>().cloned();
     let echo = request_id(request.headers()).ok();
-    let connection = request.conn_data::<Arc<Connection>>();
-    let shown = connection.map(|connection| connection.certificate.clone());
-    let gateway = connection
-        .filter(|connection| connection.is_gateway())
-        .map(|connection| connection.address);
-    let leaving = connection.cloned();
-    let mut answering = connection.map(Connection::begin_request);
-    let outcome = ask(&request, answering.as_mut()).await;
-    let asker = outcome.as_ref().ok().cloned();
-    let has_turn = answering.as_ref().is_some_and(Answering::has_turn);
-
-    let (mut response, refused) = match outcome
-        .and_then(|asker| enter(&request, asker, has_turn).map_err(Closed::from))
-    {
-        Err(closed) => (request.into_response(closed.respond()), Some(closed.error)),
-        Ok(entered) => {
-            let limit = entered.state.limits.time;
-            let receiving = Rc::clone(&entered.caller.receiving);
-            request.extensions_mut().insert(entered.caller);
-            let given_up = |error| GivenUp { error, echo };
-            let outcome = tokio::select! {
-                biased;
-                () = entered.asker.ended() => {
-                    let closed = entered.asker.still_here().await.err();
-                    Err(given_up(closed.map_or_else(ApiError::internal, |closed| closed.error)))
-                }
-                outcome = timeout(limit, next.call(request)) => outcome.map_err(|_| {
-                    let error = if receiving.get() {
-                        ApiError::slow_request()
-                    } else {
-                        ApiError::slow_answer()
-                    };
-                    tracing::warn!(request_id = echo.map(tracing::field::display), %error, "request took too long");
-                    given_up(error)
-                }),
-            };
-            let response = outcome??.map_into_boxed_body();
-            // Trust can have ended while the answer was made: what the peer may no longer have is not sent.
-            match entered.asker.still_here().await {
-                Ok(()) => (response, None),
-                Err(closed) => (response.into_response(closed.respond()), Some(closed.error)),
-            }
-        }
+    let connection = request.conn_data::<Arc<Connection>>().cloned();
+    let counted = state.as_ref().map(|state| state.figures.begin_request());
+    let span = traced::span(&request, echo);
+    let outcome = pass(request, next, echo).instrument(span.clone()).await;
+    let took = started.elapsed();
+    let passed = outcome.as_ref().ok();
+    let status = match &outcome {
+        Ok(passed) => passed.response.status(),
+        Err(given_up) => given_up.as_response_error().status_code(),
     };
+    // The pattern, not the path: paths hold ids of consents and accounts. It is gone with a request that was given up.
+    let resource = passed.and_then(|passed| passed.response.request().match_pattern());
+    let asker = passed.and_then(|passed| passed.asker.as_ref());
+    let tpp = asker.map(|asker| asker.tpp.organisation());
+    let refused = passed.and_then(|passed| passed.refused.as_ref());
+    let told = Told {
+        method: &method,
+        resource: resource.as_deref(),
+        status: status.as_u16(),
+        tpp,
+        refused: refused.map(|error| error.code().as_str()),
+    };
+    traced::conclude(&span, &told);
+    if let Some(state) = state {
+        let in_role = asker.filter(|asker| asker.tpp.has(Role::AccountInformation));
+        state.figures.request(&Answered {
+            operation: &traced::operation(&told),
+            status: told.status,
+            role: in_role.map(|_| Role::AccountInformation),
+            took,
+        });
+    }
+    let connection = connection.as_ref();
+    let gateway = connection.filter(|connection| connection.is_gateway());
+    tracing::info!(
+        request_id = echo.map(display),
+        tpp = tpp.map(display),
+        // Whoever is not known by then is told by its certificate.
+        certificate = connection.filter(|_| tpp.is_none()).map(|connection| display(&connection.certificate)),
+        gateway = gateway.map(|connection| display(connection.address)),
+        forwarded = asker.and_then(Asker::forwarded).map(display),
+        method = %method,
+        resource = told.resource,
+        status = told.status,
+        refused = told.refused,
+        microseconds = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+        "request"
+    );
+    let Passed {
+        mut response,
+        answering,
+        ..
+    } = outcome?;
     if let Some(id) = echo {
         echo_request_id(response.headers_mut(), id);
     }
-    if leaving.is_some_and(|connection| connection.is_leaving()) {
+    if connection.is_some_and(|connection| connection.is_leaving()) {
         response
             .response_mut()
             .head_mut()
@@ -110,33 +124,89 @@ pub(crate) async fn door(
     response
         .headers_mut()
         .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    tracing::info!(
-        request_id = echo.map(tracing::field::display),
-        tpp = asker.as_ref().map(|asker| tracing::field::display(asker.tpp.organisation())),
-        // Whoever is not known by then is told by its certificate.
-        certificate = shown.filter(|_| asker.is_none()).map(tracing::field::display),
-        gateway = gateway.map(tracing::field::display),
-        forwarded = asker.as_ref().and_then(Asker::forwarded).map(tracing::field::display),
-        method = %method,
-        // The pattern, not the path: paths hold ids of consents and accounts.
-        resource = response.request().match_pattern().as_deref(),
-        status = response.status().as_u16(),
-        refused = refused.as_ref().map(|error| error.code().as_str()),
-        microseconds = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
-        "request"
-    );
     Ok(response.map_body(|_, body| {
         BoxBody::new(Sending {
             body,
             _answering: answering,
+            _counted: counted,
         })
     }))
+}
+
+/// What is told of a request. Nothing of it is a customer's.
+pub(super) struct Told<'a> {
+    pub(super) method: &'a Method,
+    /// The path as a template, if it leads somewhere.
+    pub(super) resource: Option<&'a str>,
+    pub(super) status: u16,
+    pub(super) tpp: Option<&'a OrganisationId>,
+    /// The code with which it was refused before it met a resource.
+    pub(super) refused: Option<&'a str>,
+}
+
+/// A request that was let through, or refused.
+struct Passed {
+    response: ServiceResponse<BoxBody>,
+    asker: Option<Asker>,
+    refused: Option<ApiError>,
+    answering: Option<Answering>,
+}
+
+async fn pass(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+    echo: Option<Uuid>,
+) -> Result<Passed, actix_web::Error> {
+    let connection = request.conn_data::<Arc<Connection>>();
+    let mut answering = connection.map(Connection::begin_request);
+    let outcome = ask(&request, answering.as_mut()).await;
+    let asker = outcome.as_ref().ok().cloned();
+    let has_turn = answering.as_ref().is_some_and(Answering::has_turn);
+    let (response, refused) =
+        match outcome.and_then(|asker| enter(&request, asker, has_turn).map_err(Closed::from)) {
+            Err(closed) => (request.into_response(closed.respond()), Some(closed.error)),
+            Ok(entered) => {
+                let limit = entered.state.limits.time;
+                let receiving = Rc::clone(&entered.caller.receiving);
+                request.extensions_mut().insert(entered.caller);
+                let given_up = |error| GivenUp { error, echo };
+                let outcome = tokio::select! {
+                    biased;
+                    () = entered.asker.ended() => {
+                        let closed = entered.asker.still_here().await.err();
+                        Err(given_up(closed.map_or_else(ApiError::internal, |closed| closed.error)))
+                    }
+                    outcome = timeout(limit, next.call(request)) => outcome.map_err(|_| {
+                        let error = if receiving.get() {
+                            ApiError::slow_request()
+                        } else {
+                            ApiError::slow_answer()
+                        };
+                        tracing::warn!(%error, "request took too long");
+                        given_up(error)
+                    }),
+                };
+                let response = outcome??.map_into_boxed_body();
+                // Trust can have ended while the answer was made: what the peer may no longer have is not sent.
+                match entered.asker.still_here().await {
+                    Ok(()) => (response, None),
+                    Err(closed) => (response.into_response(closed.respond()), Some(closed.error)),
+                }
+            }
+        };
+    Ok(Passed {
+        response,
+        asker,
+        refused,
+        answering,
+    })
 }
 
 /// A body that counts as an open answer until it is sent.
 struct Sending {
     body: BoxBody,
     _answering: Option<Answering>,
+    _counted: Option<Counted>,
 }
 
 impl MessageBody for Sending {

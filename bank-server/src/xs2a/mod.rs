@@ -19,6 +19,7 @@ mod pages;
 mod parameters;
 mod reading;
 mod redirect;
+mod traced;
 mod wishes;
 
 use std::sync::Arc;
@@ -39,6 +40,7 @@ use crate::store::consents::Consents;
 use crate::store::reports::Reports;
 use crate::store::usage::Usage;
 use crate::store::vault::Vault;
+use crate::telemetry::figures::Figures;
 use crate::transport::certificate_header::CertificateHeader;
 
 /// Limits of a request.
@@ -69,6 +71,7 @@ pub(crate) struct Xs2a {
     pub(crate) vault: Vault,
     pub(crate) randomness: Arc<dyn Randomness>,
     pub(crate) limits: RequestLimits,
+    pub(crate) figures: Figures,
     /// The header in which gateways forward certificates, if there is a listener for them.
     pub(crate) certificate_header: Option<CertificateHeader>,
 }

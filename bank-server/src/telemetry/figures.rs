@@ -1,0 +1,155 @@
+//! What is counted while it happens: requests, and who came to the door.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+use shared_types::eidas::Role;
+use shared_types::trust::Refusal;
+
+use super::counted::Counted;
+use crate::transport::listener::{DoorObserver, TurnedAway, TurnedAwayReason};
+
+/// Counted by all workers together. Cheap to clone.
+///
+/// Cost for a request: two look-ups by its labels, each under a lock that is shared with reads alone once the labels are
+/// known, and the additions.
+#[derive(Debug, Clone)]
+pub(crate) struct Figures {
+    requests: Family<[(&'static str, String); 3], Counter>,
+    durations: Family<[(&'static str, String); 1], Histogram>,
+    handshakes: Family<[(&'static str, &'static str); 1], Counter>,
+    open: Gauge,
+}
+
+/// From a quarter of a millisecond to the half minute after which a request is given up.
+const SECONDS: [f64; 12] = [
+    0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.0, 10.0, 30.0,
+];
+
+/// One request that was answered.
+pub(crate) struct Answered<'a> {
+    /// Method and path as a template.
+    pub(crate) operation: &'a str,
+    pub(crate) status: u16,
+    /// In which role the TPP asked; nobody whom we know has one.
+    pub(crate) role: Option<Role>,
+    /// From its head to the head of its answer.
+    pub(crate) took: Duration,
+}
+
+impl Figures {
+    pub(crate) fn new() -> Self {
+        Self {
+            requests: Family::default(),
+            durations: Family::new_with_constructor(|| Histogram::new(SECONDS)),
+            handshakes: Family::default(),
+            open: Gauge::default(),
+        }
+    }
+
+    pub(super) fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "requests",
+            "Requests of TPPs that were answered, by operation, status and the role in which they were made",
+            self.requests.clone(),
+        );
+        registry.register_with_unit(
+            "request_duration",
+            "How long requests of TPPs took, from the head to the head of the answer",
+            Unit::Seconds,
+            self.durations.clone(),
+        );
+        registry.register(
+            "handshakes",
+            "Peers that came to the door, by what became of them",
+            self.handshakes.clone(),
+        );
+        registry.register(
+            "requests_open",
+            "Requests of TPPs that came in, and whose answers are not all sent",
+            self.open.clone(),
+        );
+    }
+
+    pub(crate) fn begin_request(&self) -> Counted {
+        Counted::among(&self.open)
+    }
+
+    pub(crate) fn request(&self, answered: &Answered<'_>) {
+        let role = answered.role.map_or("none", Role::as_str);
+        let operation = answered.operation.to_owned();
+        self.durations
+            .get_or_create(&[("operation", operation.clone())])
+            .observe(answered.took.as_secs_f64());
+        let labels = [
+            ("operation", operation),
+            ("status", answered.status.to_string()),
+            ("role", role.to_owned()),
+        ];
+        self.requests.get_or_create(&labels).inc();
+    }
+
+    fn handshake(&self, outcome: &'static str) {
+        self.handshakes.get_or_create(&[("outcome", outcome)]).inc();
+    }
+}
+
+/// Counts those who come to the door, and tells another observer.
+pub(crate) struct Counting {
+    pub(crate) figures: Figures,
+    pub(crate) observer: Arc<dyn DoorObserver>,
+}
+
+impl DoorObserver for Counting {
+    fn turned_away(&self, peer: &TurnedAway) {
+        self.figures.handshake(outcome(&peer.reason));
+        self.observer.turned_away(peer);
+    }
+
+    fn let_in(&self) {
+        self.figures.handshake("let in");
+        self.observer.let_in();
+    }
+}
+
+fn outcome(reason: &TurnedAwayReason) -> &'static str {
+    match reason {
+        TurnedAwayReason::Refused(refusal) => refused(refusal),
+        TurnedAwayReason::Handshake(_) => "failed",
+        TurnedAwayReason::Slow(_) => "too slow",
+        TurnedAwayReason::NotKnown(_) => "status not known in time",
+        TurnedAwayReason::TooMany => "too many connections",
+    }
+}
+
+/// Each reason by a name of its own; who it was is for the log.
+fn refused(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::NoCertificate => "no certificate",
+        Refusal::Unreadable => "unreadable",
+        Refusal::SelfSigned => "self-signed",
+        Refusal::UnknownIssuer { .. } => "unknown issuer",
+        Refusal::IncompleteChain { .. } => "incomplete chain",
+        Refusal::Expired { .. } => "expired",
+        Refusal::NotYetValid { .. } => "not yet valid",
+        Refusal::WrongUsage(_) => "wrong usage",
+        Refusal::WeakKey(_) => "weak key",
+        Refusal::UnknownCriticalExtension => "unknown critical extension",
+        Refusal::LeafUsedAsCa => "leaf used as CA",
+        Refusal::CaUsedAsLeaf => "CA used as leaf",
+        Refusal::NameConstraintViolated => "name constraint violated",
+        Refusal::PathTooLong => "path too long",
+        Refusal::BadSignature => "bad signature",
+        Refusal::Revoked { .. } => "revoked",
+        Refusal::StatusUnknown { .. } => "status unknown",
+        Refusal::Unrecorded { .. } => "unrecorded",
+        Refusal::UnknownGateway => "unknown gateway",
+        Refusal::AnchorNotValid => "anchor not valid",
+        Refusal::Other(_) => "other",
+    }
+}

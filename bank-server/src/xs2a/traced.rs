@@ -1,0 +1,72 @@
+//! A request as a span: of the trace that the TPP's request belongs to, where it names one (W3C Trace Context).
+
+use actix_web::dev::ServiceRequest;
+use actix_web::http::Method;
+use actix_web::http::header::HeaderMap;
+use opentelemetry::global;
+use opentelemetry::propagation::Extractor;
+use tracing::field::{Empty, display};
+use tracing::{Span, info_span};
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+use uuid::Uuid;
+
+use super::door::Told;
+
+/// Names of fields are those of OpenTelemetry's semantic conventions for HTTP servers, where there is one. No value is
+/// anything of a customer's.
+pub(super) fn span(request: &ServiceRequest, id: Option<Uuid>) -> Span {
+    let span = info_span!(
+        "request",
+        otel.kind = "server",
+        otel.name = Empty,
+        otel.status_code = Empty,
+        request_id = id.map(display),
+        http.request.method = %request.method(),
+        http.route = Empty,
+        http.response.status_code = Empty,
+        tpp = Empty,
+        refused = Empty,
+    );
+    let context = global::get_text_map_propagator(|propagator| {
+        propagator.extract(&Headers(request.headers()))
+    });
+    // Refused where nobody collects traces: then it belongs to none.
+    let _ = span.set_parent(context);
+    span
+}
+
+/// What has become of it.
+pub(super) fn conclude(span: &Span, told: &Told<'_>) {
+    span.record("otel.name", operation(told));
+    span.record("http.route", told.resource);
+    span.record("http.response.status_code", told.status);
+    span.record("tpp", told.tpp.map(display));
+    span.record("refused", told.refused);
+    if told.status >= 500 {
+        span.record("otel.status_code", "ERROR");
+    }
+}
+
+/// Method and path as a template, such as `GET /v1/accounts/{account-id}`. Paths that lead nowhere have one together, and so
+/// do methods that nobody knows: there is no end to either.
+pub(super) fn operation(told: &Told<'_>) -> String {
+    let known = [Method::GET, Method::POST, Method::PUT, Method::DELETE];
+    let method = known.iter().find(|known| *known == told.method);
+    format!(
+        "{} {}",
+        method.map_or("OTHER", Method::as_str),
+        told.resource.unwrap_or("elsewhere")
+    )
+}
+
+struct Headers<'a>(&'a HeaderMap);
+
+impl Extractor for Headers<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key)?.to_str().ok()
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(|name| name.as_str()).collect()
+    }
+}
