@@ -43,5 +43,8 @@ async fn main() {
         end.wrong.len()
     );
     well &= end.lost + end.doubled + end.wrong.len() == 0;
+    for wrong in end.wrong {
+        eprintln!("{wrong}");
+    }
     assert!(well, "a promise was not kept");
 }

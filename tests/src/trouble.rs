@@ -3,6 +3,7 @@
 //!
 //! Each client knows what it was told, and nothing else. In the end, and all the time, that has to be so.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -258,8 +259,13 @@ impl Trouble {
     }
 
     fn number(&self, statement: &str) -> i64 {
+        self.ask(statement).parse().unwrap()
+    }
+
+    /// The clients, and the wire, go on meanwhile.
+    fn ask(&self, statement: &str) -> String {
         let statement = statement.replace("SCHEMA", &self.schema);
-        self.cluster.ask(&statement).parse().unwrap()
+        tokio::task::block_in_place(|| self.cluster.ask(&statement))
     }
 
     /// At least so many reads were answered and are not counted; those that were counted and not answered hide others.
@@ -326,15 +332,14 @@ impl Trouble {
     /// Whether all that clients were told is so, and nothing else.
     fn verdict(&self) -> Figures {
         let known = self.load.known.lock().unwrap();
-        let there = |table: &str, id: &str, so: &str| {
-            self.number(&format!(
-                "SELECT count(*) FROM SCHEMA.{table} WHERE id = '{id}'{so}"
-            ))
-        };
+        let consents = self.ask("SELECT id || ' ' || status FROM SCHEMA.consent");
+        let consents: HashSet<&str> = consents.lines().collect();
+        let authorisations = self.ask("SELECT id FROM SCHEMA.authorisation");
+        let authorisations: HashSet<&str> = authorisations.lines().collect();
         let lost = known.iter().filter(|known| {
-            let so = format!(" AND status = '{}'", known.status);
-            there("consent", &known.consent, &so) != 1
-                || there("authorisation", &known.authorisation, "") != 1
+            let consent = format!("{} {}", known.consent, known.status);
+            !consents.contains(consent.as_str())
+                || !authorisations.contains(known.authorisation.as_str())
         });
         let doubled = ["consent", "authorisation"].map(|table| {
             self.number(&format!(
@@ -465,12 +470,11 @@ impl Client {
             self.load.reads.fetch_add(1, Ordering::SeqCst);
         }
         let ends = self.turn % 2 == 0;
-        if ends
-            && self
-                .until_answered("DELETE", &path, &[], "", 204)
-                .await
-                .is_some()
-        {
+        if ends {
+            let ended = self.until_answered("DELETE", &path, &[], "", 204).await;
+            if ended.is_none() {
+                return;
+            }
             self.load.acknowledged.fetch_add(1, Ordering::SeqCst);
         }
         let status = if ends { "terminatedByTpp" } else { "received" };

@@ -23,6 +23,7 @@ use tracing::{Instrument as _, info_span};
 use super::problem::Problem;
 use super::session::Visit;
 use super::{OnlineBanking, assets, layout};
+use crate::telemetry::spans::rename;
 
 /// What a page may load and where its forms go: nothing but what is ours, and for one page the TPP to which the answer
 /// leads. Browsers hold a redirection after a form to the policy of the page with the form.
@@ -49,7 +50,6 @@ pub(crate) async fn frame(
     let span = info_span!(
         "page",
         otel.kind = "server",
-        otel.name = Empty,
         http.request.method = %method,
         http.route = Empty,
         http.response.status_code = Empty,
@@ -77,8 +77,8 @@ pub(crate) async fn frame(
     // The pattern, not the path: paths hold ids. Who visits stays out of the log.
     let pattern = response.request().match_pattern();
     let pattern = pattern.as_deref();
-    span.record(
-        "otel.name",
+    rename(
+        &span,
         format!("{method} {}", pattern.unwrap_or("elsewhere")),
     );
     span.record("http.route", pattern);

@@ -1,8 +1,9 @@
-//! Figures for Prometheus, in the `OpenMetrics` text format.
+//! Figures for Prometheus, in its own text format.
 //!
 //! What is known anyway is read off when it is asked for; what only passes is counted when it does ([`Figures`], and those
 //! of the database).
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -23,7 +24,7 @@ use crate::transport::keeper::Report;
 use crate::transport::listener::Door;
 
 /// The media type of the text.
-pub(crate) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub(crate) const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// What tells figures of itself.
 pub(crate) struct Parts<'a> {
@@ -53,8 +54,31 @@ impl Metrics {
     pub(crate) fn text(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
         encode(&mut text, &self.0)?;
-        Ok(text)
+        Ok(plain(&text))
     }
+}
+
+/// The library writes `OpenMetrics`, which not every tool reads. The text format before it knows no units and no end, and
+/// describes a counter by the name that its samples have.
+fn plain(open_metrics: &str) -> String {
+    let is_type = |line: &&str| line.starts_with("# TYPE ");
+    let counters: HashSet<&str> = open_metrics
+        .lines()
+        .filter(is_type)
+        .filter_map(|line| line.strip_suffix(" counter")?.split(' ').nth(2))
+        .collect();
+    let mut text = String::with_capacity(open_metrics.len());
+    for line in open_metrics.lines() {
+        let mut words = line.splitn(4, ' ');
+        match (words.next(), words.next(), words.next(), words.next()) {
+            (Some("#"), Some("EOF" | "UNIT"), ..) => {}
+            (Some("#"), Some(word), Some(name), Some(rest)) if counters.contains(name) => {
+                text.extend(["# ", word, " ", name, "_total ", rest, "\n"]);
+            }
+            _ => text.extend([line, "\n"]),
+        }
+    }
+    text
 }
 
 struct Connections(Vec<(&'static str, Door<Licences>)>);
@@ -181,4 +205,18 @@ fn lists(encoder: &mut DescriptorEncoder<'_>, report: &Report) -> Result<(), fmt
 
 fn seconds(time: UnixTime) -> i64 {
     i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_are_described_by_the_names_of_their_samples() {
+        let open_metrics = "# HELP a_counter All of them.\n# TYPE a_counter counter\na_counter_total{x=\"1\"} 2\n\
+                            # HELP a_second How long.\n# TYPE a_second gauge\n# UNIT a_second second\na_second 1\n# EOF\n";
+        let expected = "# HELP a_counter_total All of them.\n# TYPE a_counter_total counter\na_counter_total{x=\"1\"} 2\n\
+                        # HELP a_second How long.\n# TYPE a_second gauge\na_second 1\n";
+        assert_eq!(plain(open_metrics), expected);
+    }
 }

@@ -6,6 +6,7 @@
 pub(crate) mod counted;
 pub(crate) mod figures;
 pub mod metrics;
+pub(crate) mod spans;
 mod traces;
 
 use opentelemetry_sdk::trace::SdkTracerProvider;

@@ -21,6 +21,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::config::TracesConfig;
+use crate::transport::fetch::no_tls;
 
 /// How long a collector may take for what it is sent.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -75,9 +76,15 @@ struct Sender {
 }
 
 impl Sender {
-    fn new() -> Result<Self, reqwest::Error> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this client is given a TLS configuration that trusts nobody: it speaks plain HTTP"
+    )]
+    fn new() -> Result<Self, Box<dyn std::error::Error>> {
+        let tls = no_tls()?;
         // Neither a proxy nor a redirect leads away from this machine.
         let client = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .timeout(PATIENCE)

@@ -191,7 +191,7 @@ fn within(address: Ipv6Addr) -> Option<Ipv4Addr> {
 }
 
 /// The library wants a TLS configuration, also where everything is fetched over plain HTTP; this one trusts nobody.
-fn no_tls() -> Result<rustls::ClientConfig, rustls::Error> {
+pub(crate) fn no_tls() -> Result<rustls::ClientConfig, rustls::Error> {
     let provider = Arc::new(bank_client::credentials::provider());
     Ok(rustls::ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?

@@ -3,14 +3,13 @@
 use actix_web::dev::ServiceRequest;
 use actix_web::http::Method;
 use actix_web::http::header::HeaderMap;
-use opentelemetry::global;
 use opentelemetry::propagation::Extractor;
 use tracing::field::{Empty, display};
 use tracing::{Span, info_span};
-use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use uuid::Uuid;
 
 use super::door::Told;
+use crate::telemetry::spans::{belongs_to, rename};
 
 /// Names of fields are those of OpenTelemetry's semantic conventions for HTTP servers, where there is one. No value is
 /// anything of a customer's.
@@ -18,7 +17,6 @@ pub(super) fn span(request: &ServiceRequest, id: Option<Uuid>) -> Span {
     let span = info_span!(
         "request",
         otel.kind = "server",
-        otel.name = Empty,
         otel.status_code = Empty,
         request_id = id.map(display),
         http.request.method = %request.method(),
@@ -27,17 +25,13 @@ pub(super) fn span(request: &ServiceRequest, id: Option<Uuid>) -> Span {
         tpp = Empty,
         refused = Empty,
     );
-    let context = global::get_text_map_propagator(|propagator| {
-        propagator.extract(&Headers(request.headers()))
-    });
-    // Refused where nobody collects traces: then it belongs to none.
-    let _ = span.set_parent(context);
+    belongs_to(&span, &Headers(request.headers()));
     span
 }
 
 /// What has become of it.
 pub(super) fn conclude(span: &Span, told: &Told<'_>) {
-    span.record("otel.name", operation(told));
+    rename(span, operation(told));
     span.record("http.route", told.resource);
     span.record("http.response.status_code", told.status);
     span.record("tpp", told.tpp.map(display));

@@ -1,0 +1,19 @@
+//! What `tracing` does not know of spans: the trace they belong to, and names that are known at their end.
+
+use opentelemetry::global;
+use opentelemetry::propagation::Extractor;
+use opentelemetry::trace::TraceContextExt as _;
+use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+
+/// Puts a span that has just been made below the one that header fields name (W3C Trace Context).
+pub(crate) fn belongs_to(span: &Span, headers: &dyn Extractor) {
+    let context = global::get_text_map_propagator(|propagator| propagator.extract(headers));
+    // Where nobody collects traces, there is nothing to belong to.
+    let _ = span.set_parent(context);
+}
+
+/// Gives a span another name: that of a request is known once it has met its resource.
+pub(crate) fn rename(span: &Span, name: String) {
+    span.context().span().update_name(name);
+}

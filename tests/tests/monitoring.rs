@@ -1,0 +1,351 @@
+//! What a bank tells of itself: figures that a real Prometheus takes, and traces that arrive at a receiver of OTLP.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::sync::Arc;
+
+use bank_client::Bank;
+use bank_client::credentials::Credentials;
+use fixtures::outsider::{Met, Tls, call};
+use fixtures::sandbox::CUSTOMER;
+use fixtures::world;
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value as AnyValue;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider};
+use prost::Message as _;
+use serde_json::{Value, json};
+use shared_types::trust::Anchors;
+use tests::banks::Banks;
+use tests::operator;
+use tests::patience::wait_for;
+use tests::process::{Process, replica_of};
+use tests::programs::{both, system_of};
+use tracing::Instrument as _;
+use tracing_subscriber::layer::SubscriberExt as _;
+use wiremock::matchers::{method, path};
+use wiremock::{Mock, MockServer, ResponseTemplate};
+
+fn documented(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../docs/monitoring")
+        .join(name)
+}
+
+/// The names of figures in a text, without what histograms add to theirs.
+fn figures_in(text: &str) -> BTreeSet<String> {
+    let name = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    text.split(|letter| !name(letter))
+        .filter(|word| word.starts_with("bank_") && !["bank_server", "bank_client"].contains(word))
+        .map(|word| word.trim_end_matches("_bucket").to_owned())
+        .collect()
+}
+
+/// The figures of a bank that has been asked, and has turned somebody away.
+async fn told(banks: &Banks) -> (SocketAddr, String) {
+    let bank = banks.a_at_b();
+    let consent = banks
+        .approved_consent(&bank, &json!({ "allPsd2": "allAccounts" }))
+        .await;
+    let accounts = bank.read("/v1/accounts", &consent).await;
+    assert_eq!(accounts.status, 200, "{accounts:?}");
+    bank.get("/v1/nowhere", &[]).await;
+    let stranger = &banks.sandbox.pki.bank_c.qwac;
+    let met = call(bank.bank, Some(stranger), Tls::V1_3, "").unwrap().met;
+    assert!(matches!(met, Met::Alert(_)), "{met:?}");
+    let operator = banks
+        .sandbox
+        .bank(world::Bank::B)
+        .running
+        .operator_address();
+    let answer = operator::get(operator, "/metrics");
+    let (_, text) = answer.split_once("\r\n\r\n").unwrap();
+    (operator, text.to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_handshakes_and_the_database_have_figures_and_none_is_of_a_customer() {
+    let banks = Banks::start().await;
+    let (_, text) = told(&banks).await;
+    for line in [
+        "bank_requests_total{operation=\"GET /v1/accounts\",status=\"200\",role=\"PSP_AI\"} 1\n",
+        "bank_requests_total{operation=\"POST /v1/consents\",status=\"201\",role=\"PSP_AI\"} 1\n",
+        "bank_request_duration_seconds_count{operation=\"GET /v1/accounts\"} 1\n",
+        "bank_handshakes_total{outcome=\"unknown issuer\"} 1\n",
+        "bank_store_connections{pool=\"counting\",state=\"idle\"}",
+        "bank_store_statement_seconds_count{operation=\"SELECT\"}",
+        "bank_store_waiting 0\n",
+        "bank_passwords_waiting 0\n",
+        "bank_connections{listener=\"xs2a\"}",
+    ] {
+        assert!(text.contains(line), "{line}\nis not in\n{text}");
+    }
+    let anna = banks.accounts_at_b();
+    for account in &anna {
+        assert!(!text.contains(&account.id.to_string()), "{text}");
+    }
+    assert!(!text.contains(CUSTOMER), "{text}");
+    // Those that rules, dashboard and documentation speak of are there. Some come with what has not happened here.
+    let there = figures_in(&text);
+    let may_come = BTreeSet::from(["bank_store_failures_total".to_owned()]);
+    for file in ["alerts.yml", "dashboard.json", "../monitoring.md"] {
+        let named = figures_in(&fs::read_to_string(documented(file)).unwrap());
+        let unknown: Vec<&String> = named
+            .iter()
+            .filter(|name| {
+                !there
+                    .iter()
+                    .any(|there| there.trim_end_matches("_count") == name.as_str())
+            })
+            .filter(|name| !may_come.contains(*name))
+            .collect();
+        assert_eq!(unknown, Vec::<&String>::new(), "{file}");
+    }
+}
+
+/// Prometheus, until it is dropped.
+struct Prometheus {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Prometheus {
+    fn start(folder: &Path, bank: SocketAddr) -> Self {
+        let rules = documented("alerts.yml").canonicalize().unwrap();
+        let configuration = folder.join("prometheus.yml");
+        let text = format!(
+            "global: {{ scrape_interval: 1s, evaluation_interval: 1s }}\nrule_files: [{}]\nscrape_configs:\n  \
+             - job_name: bank\n    static_configs: [{{ targets: [\"{bank}\"] }}]\n",
+            rules.display()
+        );
+        fs::write(&configuration, text).unwrap();
+        // Somebody else may take the port before it does: then it ends, and the test says so.
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = free.local_addr().unwrap();
+        drop(free);
+        let child = system_of("prometheus", "prometheus")
+            .arg(format!("--config.file={}", configuration.display()))
+            .arg(format!(
+                "--storage.tsdb.path={}",
+                folder.join("data").display()
+            ))
+            .arg(format!("--web.listen-address={address}"))
+            .stderr(fs::File::create(folder.join("prometheus.log")).unwrap())
+            .spawn()
+            .unwrap();
+        Self { child, address }
+    }
+
+    /// The data of an answer of its interface, once there is one.
+    fn ask(&self, path: &str) -> Option<Value> {
+        let mut tcp = TcpStream::connect(self.address).ok()?;
+        write!(tcp, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        tcp.read_to_string(&mut answer).ok()?;
+        let (_, body) = answer.split_once("\r\n\r\n")?;
+        let answer: Value = serde_json::from_str(body).ok()?;
+        (answer["status"] == "success").then(|| answer["data"].clone())
+    }
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_prometheus_takes_the_figures_and_the_rules() {
+    let banks = Banks::start().await;
+    let (operator, text) = told(&banks).await;
+    let checked = system_of("promtool", "prometheus")
+        .args(["check", "rules"])
+        .arg(documented("alerts.yml"))
+        .output()
+        .unwrap();
+    assert!(checked.status.success(), "{}", both(&checked));
+    let mut checking = system_of("promtool", "prometheus")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut into = checking.stdin.take().unwrap();
+    into.write_all(text.as_bytes()).unwrap();
+    drop(into);
+    let checked = checking.wait_with_output().unwrap();
+    assert!(checked.status.success(), "{}", both(&checked));
+
+    let folder = tempfile::tempdir().unwrap();
+    let prometheus = Prometheus::start(folder.path(), operator);
+    let requests = wait_for("the figures in Prometheus", || {
+        let query = "/api/v1/query?query=bank_requests_total%7Bstatus%3D%22200%22%7D";
+        let found = prometheus.ask(query)?;
+        found["result"].get(0).cloned()
+    })
+    .await;
+    assert_eq!(requests["metric"]["operation"], "GET /v1/accounts");
+    assert_eq!(requests["metric"]["role"], "PSP_AI");
+    let rules = wait_for("the rules evaluated", || {
+        let rules = prometheus.ask("/api/v1/rules")?["groups"][0]["rules"].clone();
+        let all = rules.as_array()?;
+        let evaluated = all.iter().all(|rule| rule["health"] != "unknown");
+        (evaluated && !all.is_empty()).then_some(rules)
+    })
+    .await;
+    for rule in rules.as_array().unwrap() {
+        assert_eq!(rule["health"], "ok", "{rule}");
+        assert_eq!(rule["state"], "inactive", "{rule}");
+    }
+}
+
+/// All spans that have arrived.
+async fn arrived(receiver: &MockServer) -> Vec<Span> {
+    let requests = receiver.received_requests().await.unwrap();
+    let exports = requests
+        .iter()
+        .map(|request| ExportTraceServiceRequest::decode(request.body.as_slice()).unwrap());
+    exports
+        .flat_map(|export| export.resource_spans)
+        .flat_map(|of| of.scope_spans)
+        .flat_map(|of| of.spans)
+        .collect()
+}
+
+fn text_of(span: &Span, key: &str) -> Option<String> {
+    let attribute = span.attributes.iter().find(|known| known.key == key)?;
+    match attribute.value.as_ref()?.value.as_ref()? {
+        AnyValue::StringValue(text) => Some(text.clone()),
+        AnyValue::IntValue(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trace_goes_from_the_client_through_the_bank_to_the_database() {
+    let receiver = MockServer::start().await;
+    Mock::given(method("POST"))
+        .and(path("/v1/traces"))
+        .respond_with(ResponseTemplate::new(200))
+        .mount(&receiver)
+        .await;
+    let banks = Banks::start().await;
+    let tpp = banks.a_at_b();
+    let consent = banks
+        .approved_consent(&tpp, &json!({ "allPsd2": "allAccounts" }))
+        .await;
+    let traces = format!(
+        "[traces]\notlp = \"http://{}/v1/traces\"\n",
+        receiver.address()
+    );
+    let configuration = banks.folder.path().join("bank-b.toml");
+    let configuration = replica_of(&configuration, "traced", &traces, |_| None);
+    let process = Process::configured(&configuration, &tpp.identity).await;
+
+    // The client: the SDK, in a program whose own spans go elsewhere.
+    let own = InMemorySpanExporter::default();
+    let provider = SdkTracerProvider::builder()
+        .with_simple_exporter(own.clone())
+        .build();
+    opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
+    let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("app"));
+    let subscriber = Arc::new(tracing_subscriber::registry().with(layer));
+    let root = banks.sandbox.pki.ca1.root_pem().unwrap();
+    let credentials = Credentials::from_pem(
+        tpp.identity.chain_pem.as_bytes(),
+        tpp.identity.key_pem.as_bytes(),
+    );
+    let bank = Bank::builder(
+        format!("https://{}", process.tpp.bank),
+        "PSDFR-ACPR-20002".parse().unwrap(),
+        Anchors::from_pem(root.as_bytes()).unwrap(),
+        credentials.unwrap(),
+    )
+    .build()
+    .unwrap();
+    let reading = bank.with_consent(&consent);
+    let guard = tracing::subscriber::set_default(subscriber);
+    let accounts = reading
+        .accounts(true)
+        .instrument(tracing::info_span!("the app's own"))
+        .await;
+    drop(guard);
+    assert!(!accounts.unwrap().is_empty());
+
+    // Spans leave when the bank does, at the latest.
+    terminate(process).await;
+    let spans = arrived(&receiver).await;
+    let calls = own.get_finished_spans().unwrap();
+    let client = calls.iter().find(|span| span.name == "call").unwrap();
+    let request = spans
+        .iter()
+        .find(|span| span.name == "GET /v1/accounts")
+        .unwrap_or_else(|| {
+            panic!(
+                "{:?}",
+                spans.iter().map(|span| &span.name).collect::<Vec<_>>()
+            )
+        });
+    assert_eq!(
+        request.trace_id,
+        client.span_context.trace_id().to_bytes(),
+        "one trace"
+    );
+    assert_eq!(
+        request.parent_span_id,
+        client.span_context.span_id().to_bytes(),
+        "the call led to the request"
+    );
+    assert_eq!(
+        text_of(request, "http.response.status_code").unwrap(),
+        "200"
+    );
+    let asked = client
+        .attributes
+        .iter()
+        .find(|known| known.key.as_str() == "request_id");
+    assert_eq!(
+        text_of(request, "request_id").unwrap(),
+        asked.unwrap().value.to_string(),
+        "the TPP's request id"
+    );
+    let statements: Vec<&Span> = spans
+        .iter()
+        .filter(|span| span.parent_span_id == request.span_id)
+        .collect();
+    assert!(
+        statements.iter().any(|span| span.name == "SELECT"
+            && text_of(span, "db.query.text").is_some_and(|text| text.contains("FROM consent"))),
+        "{statements:#?}"
+    );
+    // Nothing of the customer's left.
+    let all = format!("{spans:?}");
+    let mut hers = vec![consent, CUSTOMER.to_owned(), "192.0.2.7".to_owned()];
+    hers.extend(
+        banks
+            .accounts_at_b()
+            .iter()
+            .map(|account| account.id.to_string()),
+    );
+    for of_hers in hers {
+        assert!(!all.contains(&of_hers), "{of_hers} is in {all}");
+    }
+}
+
+/// Ends it as an operator does, and waits.
+async fn terminate(mut process: Process) {
+    let ended = std::process::Command::new("kill")
+        .arg(process.child.id().to_string())
+        .status()
+        .unwrap();
+    assert!(ended.success());
+    wait_for("its end", || process.child.try_wait().unwrap()).await;
+}
