@@ -18,7 +18,8 @@ pub(crate) struct Health {
     pub(crate) core: Arc<dyn CoreBanking>,
     pub(crate) trust: Arc<ArcSwap<Report>>,
     pub(crate) metrics: Metrics,
-    pub(crate) door: Door<Licences>,
+    /// Each by the name of its listener.
+    pub(crate) doors: Vec<(&'static str, Door<Licences>)>,
 }
 
 pub(crate) fn configure(app: &mut web::ServiceConfig) {
@@ -49,7 +50,7 @@ async fn ready(health: web::Data<Health>) -> HttpResponse {
     let trust = health.trust.load();
     let problems: Vec<String> = trust.problems.iter().map(ToString::to_string).collect();
     let closed = if trust.closed { "closed" } else { "ready" };
-    let stopping = health.door.is_leaving();
+    let stopping = health.doors.iter().any(|(_, door)| door.is_leaving());
     let body = json!({
         "store": name(&store),
         "coreBanking": name(&core),

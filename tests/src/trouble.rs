@@ -33,7 +33,7 @@ const CLIENTS: usize = 8;
 const PACE: Duration = Duration::from_millis(10);
 
 /// How long nothing may be answered, before that is wrong as well.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -469,7 +469,7 @@ impl Client {
         {
             self.load.reads.fetch_add(1, Ordering::SeqCst);
         }
-        let ends = self.turn % 2 == 0;
+        let ends = self.turn.is_multiple_of(2);
         if ends {
             let ended = self.until_answered("DELETE", &path, &[], "", 204).await;
             if ended.is_none() {

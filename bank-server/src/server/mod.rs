@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::web;
+use arc_swap::ArcSwap;
 use bank_client::environment::{Clock, Randomness, SystemClock, SystemRandomness};
 use tokio::sync::Notify;
 
@@ -20,14 +21,14 @@ use self::sockets::{bound, entrance, listen, open_pages};
 use self::workers::{Keeping, Removing, Sockets, run};
 use crate::config::{Config, Fault, Origin};
 use crate::core_banking::CoreBanking;
-use crate::identity::{LicenceSource, own_organisation};
+use crate::identity::{LicenceSource, Licences, own_organisation};
 use crate::operator::Health;
 use crate::store::retention::Retention;
 use crate::store::vault::VaultError;
 use crate::store::{Place, StoreError};
 use crate::telemetry::figures::{Counting, Figures};
 use crate::telemetry::metrics::{Metrics, Parts};
-use crate::transport::keeper::Keeper;
+use crate::transport::keeper::{Keeper, Report};
 use crate::transport::listener::{Door, DoorObserver, LogTurnedAway};
 
 /// A bank that is about to be started.
@@ -206,29 +207,13 @@ impl BankServer {
             .transpose()?
             .unzip();
         let gateway_door = proxied.map(|proxied| door.for_gateways(proxied.connections));
-        let mut doors = vec![("xs2a", xs2a_socket, door.clone())];
+        let mut doors = vec![("xs2a", xs2a_socket, door)];
         doors.extend(
             proxied_socket
                 .zip(gateway_door)
                 .map(|(socket, door)| ("proxied", socket, door)),
         );
-        let metrics = Metrics::of(Parts {
-            trust: Arc::clone(&report),
-            doors: doors
-                .iter()
-                .map(|(name, _, door)| (*name, door.clone()))
-                .collect(),
-            figures: &figures,
-            database: &rooms.database,
-            sca: &rooms.sca,
-        });
-        let health = web::Data::new(Health {
-            database: rooms.database.clone(),
-            core: Arc::clone(&rooms.core),
-            trust: Arc::clone(&report),
-            metrics,
-            door,
-        });
+        let health = web::Data::new(health(&rooms, &report, &doors, &figures));
         let open_doors = doors.iter().map(|(_, _, door)| door.clone()).collect();
         let origin = pages.as_ref().map(|pages| pages.origin.clone());
         let online_banking_address = pages.as_ref().map(|pages| pages.address);
@@ -267,6 +252,30 @@ impl BankServer {
             drain: Duration::from_secs(config.limits.drain_seconds),
             running,
         })
+    }
+}
+
+/// How the bank is, for its operators.
+fn health(
+    rooms: &Rooms,
+    report: &Arc<ArcSwap<Report>>,
+    doors: &[(&'static str, TcpListener, Door<Licences>)],
+    figures: &Figures,
+) -> Health {
+    let doors = doors.iter().map(|(name, _, door)| (*name, door.clone()));
+    let doors: Vec<_> = doors.collect();
+    Health {
+        database: rooms.database.clone(),
+        core: Arc::clone(&rooms.core),
+        trust: Arc::clone(report),
+        metrics: Metrics::of(Parts {
+            trust: Arc::clone(report),
+            doors: doors.clone(),
+            figures,
+            database: &rooms.database,
+            sca: &rooms.sca,
+        }),
+        doors,
     }
 }
 
