@@ -6,7 +6,7 @@ const TIMES: usize = 10;
 
 #[tokio::main]
 async fn main() {
-    let mut trouble = Box::pin(Trouble::start()).await;
+    let mut trouble = Trouble::start().await;
     println!(
         "| {TIMES} times | answered | writes acknowledged | refused with 503 | without an answer | lost | doubled | wrong | reads not counted | slowest recovery |"
     );

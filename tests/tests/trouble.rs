@@ -4,7 +4,7 @@ use tests::trouble::{Fault, Trouble};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_goes_wrong_no_acknowledged_write_is_lost_or_doubled_and_no_answer_is_wrong() {
-    let mut trouble = Box::pin(Trouble::start()).await;
+    let mut trouble = Trouble::start().await;
     for fault in [
         Fault::DatabaseStopped,
         Fault::ReplicaKilled,

@@ -1,6 +1,7 @@
 //! Where SQLite and PostgreSQL differ.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::Executor as _;
@@ -9,7 +10,7 @@ use sqlx::any::AnyPoolOptions;
 use super::figures::Figures;
 use super::place::Server;
 use super::pool::Pool;
-use super::{Database, StoreError, schema};
+use super::{Database, Shared, StoreError, schema};
 
 /// The database under the bank.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,13 +111,13 @@ async fn open_sqlite(path: &Path) -> Result<(Database, (i64, i64)), StoreError> 
     let counting = options(1, settings("NORMAL")).connect(&address).await;
     let counting = counting.map_err(|error| failed(error.into()))?;
     let figures = Figures::new();
-    let database = Database {
+    let database = Database(Arc::new(Shared {
         engine: Engine::Sqlite,
         pool: Pool::new(pool, None, &figures),
         counting: Pool::new(counting, None, &figures),
         figures,
-    };
-    let mut connection = database.pool.acquire().await?;
+    }));
+    let mut connection = database.pool().acquire().await?;
     let versions = schema::migrate(&schema::sqlite(), connection.unbounded()?)
         .await
         .map_err(|error| failed(error.into()))?;
@@ -136,12 +137,12 @@ pub(super) async fn postgres(server: &Server) -> Result<Database, StoreError> {
     let counting = format!("{settings} SET synchronous_commit = off;");
     let count = (server.connections.get() / 4).max(1);
     let figures = Figures::new();
-    Ok(Database {
+    Ok(Database(Arc::new(Shared {
         engine: Engine::Postgres,
         pool: connect(server, server.connections.get(), settings, &figures).await?,
         counting: connect(server, count, counting, &figures).await?,
         figures,
-    })
+    })))
 }
 
 /// Brings a server's tables up to date. Says from which version to which.

@@ -26,6 +26,7 @@ pub mod vault;
 mod write;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use prometheus_client::registry::Registry;
 
@@ -37,7 +38,10 @@ pub use self::write::{Turn, Write};
 
 /// The database of one bank. Cheap to clone: all clones share the connections.
 #[derive(Debug, Clone)]
-pub struct Database {
+pub struct Database(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
     engine: Engine,
     pool: Pool,
     counting: Pool,
@@ -141,14 +145,14 @@ impl Database {
     /// The connections.
     #[must_use]
     pub fn pool(&self) -> &Pool {
-        &self.pool
+        &self.0.pool
     }
 
     /// Connections for what is counted along with reads, which must not wait for the disk. Of SQLite there is one: whoever
     /// counts comes in turn, instead of contending for the lock.
     #[must_use]
     pub fn counting(&self) -> &Pool {
-        &self.counting
+        &self.0.counting
     }
 
     /// Begins a transaction that will write.
@@ -157,33 +161,33 @@ impl Database {
     /// PostgreSQL others do: rows that a decision depends on are read with [`Write::locked`], and decisions that depend
     /// on rows that may not be there yet wait for a [`Turn`].
     pub async fn begin_write(&self) -> Result<Write, StoreError> {
-        Write::begin(self.engine, &self.pool).await
+        Write::begin(self.0.engine, &self.0.pool).await
     }
 
     /// Begins a transaction that counts: like [`begin_write`](Self::begin_write), and nobody waits for the disk.
     pub async fn begin_counting(&self) -> Result<Write, StoreError> {
-        Write::begin(self.engine, &self.counting).await
+        Write::begin(self.0.engine, &self.0.counting).await
     }
 
     /// Has it told what it costs.
     pub(crate) fn register(&self, registry: &mut Registry) {
         let pools = [
-            ("main", self.pool.clone()),
-            ("counting", self.counting.clone()),
+            ("main", self.0.pool.clone()),
+            ("counting", self.0.counting.clone()),
         ];
-        self.figures.register(registry, pools);
+        self.0.figures.register(registry, pools);
     }
 
     /// Whether the database answers.
     pub async fn ready(&self) -> Result<(), StoreError> {
-        sqlx::query("SELECT 1").execute(&self.pool).await?;
+        sqlx::query("SELECT 1").execute(&self.0.pool).await?;
         Ok(())
     }
 
     /// Ends all connections.
     pub async fn close(&self) {
-        self.counting.close().await;
-        self.pool.close().await;
+        self.0.counting.close().await;
+        self.0.pool.close().await;
     }
 }
 

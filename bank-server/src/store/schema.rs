@@ -173,7 +173,7 @@ mod tests {
     #[tokio::test]
     async fn both_engines_have_the_tables_that_are_listed() {
         let (database, _folder) = testing::database().await;
-        let statement = match database.engine {
+        let statement = match database.0.engine {
             Engine::Sqlite => SQLITE,
             Engine::Postgres => POSTGRES,
         };

@@ -51,7 +51,7 @@ impl Database {
     /// How the engine goes about a statement, in its own words.
     pub(crate) async fn plan(&self, statement: &str, values: Vec<Value>) -> String {
         let mut transaction = self.begin_write().await.unwrap();
-        let explain = match self.engine {
+        let explain = match self.0.engine {
             Engine::Sqlite => "EXPLAIN QUERY PLAN",
             Engine::Postgres => {
                 // On small tables it would read all there is.
@@ -69,7 +69,7 @@ impl Database {
             };
         }
         let rows = query.fetch_all(&mut *transaction).await.unwrap();
-        let column = match self.engine {
+        let column = match self.0.engine {
             Engine::Sqlite => "detail",
             Engine::Postgres => "QUERY PLAN",
         };

@@ -1,7 +1,7 @@
 //! Figures for Prometheus, in its own text format.
 //!
-//! What is known anyway is read off when it is asked for; what only passes is counted when it does ([`Figures`], and those
-//! of the database).
+//! What is known anyway is read off when it is asked for; what only passes is counted when it does, here and at the
+//! connections to the database.
 
 use std::collections::HashSet;
 use std::fmt;
