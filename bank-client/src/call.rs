@@ -29,7 +29,6 @@ impl Bank {
         let request_id = request.id.unwrap_or_else(|| self.inner.randomness.uuid());
         let span = info_span!(
             "call",
-            otel.kind = "client",
             bank = self.name(),
             operation = %Operation(&request.method, template(&self.inner.base, &request.url)),
             %request_id,

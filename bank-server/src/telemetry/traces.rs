@@ -46,11 +46,16 @@ pub(super) fn open(config: &TracesConfig, bank: &str) -> Result<SdkTracerProvide
         .build();
     let provider = SdkTracerProvider::builder()
         .with_batch_exporter(exporter)
-        .with_sampler(Sampler::TraceIdRatioBased(config.ratio))
+        .with_sampler(sampler(config.ratio))
         .with_resource(resource)
         .build();
     global::set_text_map_propagator(TraceContextPropagator::new());
     Ok(provider)
+}
+
+/// Keeps that part of all traces, told by their ids alone.
+fn sampler(ratio: f64) -> Sampler {
+    Sampler::TraceIdRatioBased(ratio)
 }
 
 /// Makes spans of our own and the SDK's to be sent.
@@ -109,5 +114,42 @@ impl HttpClient for Sender {
         let mut response = Response::new(body);
         *response.status_mut() = status;
         Ok(response)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry::Context;
+    use opentelemetry::trace::{
+        SpanContext, SpanId, SpanKind, TraceContextExt as _, TraceFlags, TraceId, TraceState,
+    };
+    use opentelemetry_sdk::trace::{SamplingDecision, ShouldSample as _};
+
+    use super::*;
+
+    #[test]
+    fn what_a_peer_says_of_sampling_is_not_heeded() {
+        let trace = TraceId::from_bytes([7; 16]);
+        for (flags, ratio, kept) in [
+            (TraceFlags::SAMPLED, 0.0, SamplingDecision::Drop),
+            (
+                TraceFlags::default(),
+                1.0,
+                SamplingDecision::RecordAndSample,
+            ),
+        ] {
+            let span = SpanId::from_bytes([7; 8]);
+            let peer = SpanContext::new(trace, span, flags, true, TraceState::default());
+            let parent = Context::new().with_remote_span_context(peer);
+            let sampled = sampler(ratio).should_sample(
+                Some(&parent),
+                trace,
+                "request",
+                &SpanKind::Server,
+                &[],
+                &[],
+            );
+            assert_eq!(sampled.decision, kept);
+        }
     }
 }

@@ -64,3 +64,24 @@ impl Extractor for Headers<'_> {
         self.0.keys().map(HeaderName::as_str).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_knows_shares_a_name() {
+        let named = |method: &str, resource: Option<&str>| {
+            operation(&Told {
+                method: &Method::from_bytes(method.as_bytes()).unwrap(),
+                resource,
+                status: 404,
+                tpp: None,
+                refused: None,
+            })
+        };
+        assert_eq!(named("GET", Some("/v1/accounts")), "GET /v1/accounts");
+        assert_eq!(named("BREW", Some("/v1/accounts")), "OTHER /v1/accounts");
+        assert_eq!(named("GET", None), "GET elsewhere");
+    }
+}
