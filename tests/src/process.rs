@@ -90,27 +90,34 @@ impl Process {
     /// Starts one with that configuration, whose log is JSON, and waits until it serves. Who asks it has that certificate.
     pub async fn configured(configuration: &Path, asker: &Identity) -> Self {
         let log = configuration.with_extension("log");
-        let mut child = own("bank-server")
+        let child = own("bank-server")
             .args(["serve", "--config"])
             .arg(configuration)
             .stderr(fs::File::create(&log).unwrap())
             .spawn()
             .unwrap();
+        // It ends with this, whatever happens; the addresses come with its first line.
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut process = Self {
+            child,
+            tpp: Tpp::new(nowhere, asker.clone()),
+            operator: nowhere,
+        };
         let started: Value = wait_for("the server's first line", || {
             let text = fs::read_to_string(&log).ok()?;
-            assert!(child.try_wait().unwrap().is_none(), "it has ended: {text}");
+            assert!(
+                process.child.try_wait().unwrap().is_none(),
+                "it has ended: {text}"
+            );
             let line = text
                 .lines()
                 .find(|line| line.contains(r#""message":"serving""#))?;
             serde_json::from_str(line).ok()
         })
         .await;
-        let address = started["xs2a"].as_str().unwrap().parse().unwrap();
-        Self {
-            child,
-            tpp: Tpp::new(address, asker.clone()),
-            operator: started["operator"].as_str().unwrap().parse().unwrap(),
-        }
+        process.tpp.bank = started["xs2a"].as_str().unwrap().parse().unwrap();
+        process.operator = started["operator"].as_str().unwrap().parse().unwrap();
+        process
     }
 }
 

@@ -3,6 +3,7 @@
 //! Lines carry request ids, organisation ids and certificates. They never carry what belongs to a customer: accounts,
 //! names, amounts, consents' ids or the ids with which customers log in.
 
+mod asked_each_time;
 pub(crate) mod counted;
 pub(crate) mod figures;
 pub mod metrics;
@@ -15,6 +16,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
+use self::asked_each_time::AskedEachTime;
 use crate::config::Config;
 
 /// How the log is written.
@@ -60,7 +62,7 @@ pub fn start(config: &Config) -> Result<Telling, String> {
         .transpose()
         .map_err(|problem| format!("traces.otlp: {problem}"))?;
     tracing_subscriber::registry()
-        .with(log.with_filter(filter))
+        .with(log.with_filter(AskedEachTime(filter)))
         .with(traces.as_ref().map(traces::layer))
         .try_init()
         .map_err(|error| error.to_string())?;

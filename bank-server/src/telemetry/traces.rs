@@ -20,6 +20,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::registry::LookupSpan;
 
+use super::asked_each_time::AskedEachTime;
 use crate::config::TracesConfig;
 use crate::transport::fetch::no_tls;
 
@@ -70,7 +71,7 @@ where
         .with_tracer(provider.tracer("bank-server"))
         .with_location(false)
         .with_threads(false)
-        .with_filter(ours)
+        .with_filter(AskedEachTime(ours))
 }
 
 /// Sends from the runtime of the bank: what leaves in the background is on a thread without one.
