@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UnixStream};
@@ -101,6 +101,3 @@ async fn pass(
         }
     }
 }
-
-/// How long a cut lasts: longer than anybody waits for a statement.
-pub const CUT: Duration = Duration::from_secs(4);

@@ -146,6 +146,20 @@ fn the_directory_is_documented_as_it_is_read() {
 }
 
 #[test]
+fn traces_and_the_log_are_configured_as_documented() {
+    let (readme, monitoring) = (read("README.md"), read("docs/monitoring.md"));
+    let traces = configuration(&monitoring);
+    let (_, rest) = monitoring.split_once(traces).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("bank.toml");
+    let text = [configuration(&readme), traces, configuration(rest)].concat();
+    fs::write(&file, text).unwrap();
+    let config = Config::read(&file).unwrap_or_else(|fault| panic!("{fault}"));
+    assert_eq!(config.faults(), []);
+    assert!(config.traces.is_some());
+}
+
+#[test]
 fn every_file_that_the_readme_links_to_is_there() {
     let readme = read("README.md");
     let links = readme

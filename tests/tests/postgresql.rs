@@ -2,7 +2,7 @@
 
 use std::process::Output;
 
-use bank_server::store::{Database, Place, Server};
+use bank_server::store::{Database, Place, Server, StoreError};
 use serde_json::json;
 use tempfile::TempDir;
 use tests::cluster::Cluster;
@@ -139,6 +139,27 @@ async fn the_way_to_the_database_is_tls_with_the_authority_that_is_named() {
     assert!(tls);
     let refused = open("pki/ca2/root.pem").await.unwrap_err().to_string();
     assert!(refused.contains("certificate"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_left_lying_for_too_long_can_be_asked_again() {
+    let cluster = Cluster::start();
+    let place = Place::Server(cluster.server());
+    Database::migrate(&place).await.unwrap();
+    let database = Database::open(&place).await.unwrap();
+    let mut write = database.begin_write().await.unwrap();
+    sqlx::query("SET LOCAL idle_in_transaction_session_timeout = 1")
+        .execute(&mut *write)
+        .await
+        .unwrap();
+    let idle = "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction'";
+    wait_for("the end of its session", || {
+        (cluster.ask(idle) == "0").then_some(())
+    })
+    .await;
+    let late = sqlx::query("SELECT 1").execute(&mut *write).await;
+    let late = StoreError::from(late.unwrap_err());
+    assert!(late.is_passing(), "{late:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

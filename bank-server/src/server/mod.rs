@@ -178,14 +178,13 @@ impl BankServer {
             .as_ref()
             .map(|pages| open_pages(&config, pages, sockets.online_banking))
             .transpose()?;
-        // Boxed, like the workers below: whoever starts a bank is not to carry what that takes.
-        let rooms = Box::pin(Rooms::open(
+        let rooms = Rooms::open(
             &config,
             self.core,
             self.clock,
             self.randomness,
             pages.as_ref(),
-        ))
+        )
         .await?;
         let proxied = config.proxied.as_ref();
         let figures = Figures::new();
@@ -234,7 +233,7 @@ impl BankServer {
             retention: Retention::new(rooms.database.clone(), config.retention.keeping()),
             clock: Arc::clone(&rooms.clock),
         };
-        let running = Box::pin(run(&config, sockets, keeping, removing, xs2a, health)).await?;
+        let running = run(&config, sockets, keeping, removing, xs2a, health).await?;
         tracing::info!(bank = config.bank.name, %organisation, xs2a = %xs2a_address, proxied = proxied_address.map(tracing::field::display), online_banking = origin.as_ref().map(Origin::text), operator = %operator_address, "serving");
         Ok(RunningBank {
             organisation,

@@ -4,14 +4,15 @@ use std::fmt;
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::pool::Pool;
+use crate::telemetry::gauges::gauges;
 
 /// What a statement does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,22 +125,13 @@ struct Connections([(&'static str, Pool); 2]);
 
 impl Collector for Connections {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let none = ConstGauge::new(0_i64);
-        let mut metric = encoder.encode_descriptor(
-            "store_connections",
-            "Connections to the database",
-            None,
-            none.metric_type(),
-        )?;
-        for (name, pool) in &self.0 {
+        let counts = self.0.iter().flat_map(|(name, pool)| {
             let (idle, used) = pool.connections();
-            for (state, count) in [("idle", idle), ("used", used)] {
-                let labels = [("pool", *name), ("state", state)];
-                let count = i64::try_from(count).unwrap_or(i64::MAX);
-                ConstGauge::new(count).encode(metric.encode_family(&labels)?)?;
-            }
-        }
-        Ok(())
+            [("idle", idle), ("used", used)]
+                .map(|(state, count)| ([("pool", *name), ("state", state)], count))
+        });
+        let described = ("store_connections", "Connections to the database", None);
+        gauges(&mut encoder, described, counts)
     }
 }
 

@@ -101,9 +101,10 @@ impl StoreError {
             Self::Connect { .. } => true,
             Self::Sql(sqlx::Error::Database(error)) => {
                 let code = error.code().unwrap_or_default();
-                // Of PostgreSQL (appendix A of its documentation): connections; rolled back for others' sake; resources;
-                // locks that were not given; stopped by somebody or for its time. Of SQLite: busy.
-                ["08", "40", "53", "55P03", "57", "5"]
+                // Of PostgreSQL (appendix A of its documentation): connections; a transaction that idled or lasted too long;
+                // rolled back for others' sake; resources; locks that were not given; stopped by somebody or for its
+                // time. Of SQLite: busy.
+                ["08", "25P03", "25P04", "40", "53", "55P03", "57", "5"]
                     .iter()
                     .any(|class| code == *class || (class.len() == 2 && code.starts_with(class)))
             }

@@ -17,6 +17,7 @@ use prometheus_client::registry::{Registry, Unit};
 use rustls_pki_types::UnixTime;
 
 use super::figures::Figures;
+use super::gauges::gauges;
 use crate::identity::Licences;
 use crate::sca::Sca;
 use crate::store::Database;
@@ -92,19 +93,10 @@ impl fmt::Debug for Connections {
 
 impl Collector for Connections {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let none = ConstGauge::new(0_i64);
-        let mut metric = encoder.encode_descriptor(
-            "connections",
-            "Connections that are open, by the listener they came in at",
-            None,
-            none.metric_type(),
-        )?;
-        for (name, door) in &self.0 {
-            let count = i64::try_from(door.connections()).unwrap_or(i64::MAX);
-            let labels = [("listener", *name)];
-            ConstGauge::new(count).encode(metric.encode_family(&labels)?)?;
-        }
-        Ok(())
+        let counts = self.0.iter();
+        let counts = counts.map(|(name, door)| ([("listener", *name)], door.connections()));
+        let what = "Connections that are open, by the listener they came in at";
+        gauges(&mut encoder, ("connections", what, None), counts)
     }
 }
 
@@ -178,29 +170,24 @@ impl Collector for TrustFigures {
 }
 
 fn lists(encoder: &mut DescriptorEncoder<'_>, report: &Report) -> Result<(), fmt::Error> {
-    let next = ConstGauge::new(0_i64);
-    let mut metric = encoder.encode_descriptor(
-        "revocation_list_next_update",
-        "When the next revocation list of an issuer is due, since 1970",
-        Some(&Unit::Seconds),
-        next.metric_type(),
+    let of_each = || {
+        report
+            .lists
+            .iter()
+            .map(|list| ([("issuer", list.issuer.as_str())], list))
+    };
+    let what = "When the next revocation list of an issuer is due, since 1970";
+    gauges(
+        encoder,
+        ("revocation_list_next_update", what, Some(&Unit::Seconds)),
+        of_each().map(|(labels, list)| (labels, list.next_update.as_secs())),
     )?;
-    for list in &report.lists {
-        let labels = [("issuer", list.issuer.as_str())];
-        ConstGauge::new(seconds(list.next_update)).encode(metric.encode_family(&labels)?)?;
-    }
-    let mut metric = encoder.encode_descriptor(
-        "revocation_list_entries",
-        "Certificates on the revocation list of an issuer",
-        None,
-        next.metric_type(),
-    )?;
-    for list in &report.lists {
-        let labels = [("issuer", list.issuer.as_str())];
-        let entries = i64::try_from(list.entries).unwrap_or(i64::MAX);
-        ConstGauge::new(entries).encode(metric.encode_family(&labels)?)?;
-    }
-    Ok(())
+    let what = "Certificates on the revocation list of an issuer";
+    gauges(
+        encoder,
+        ("revocation_list_entries", what, None),
+        of_each().map(|(labels, list)| (labels, list.entries)),
+    )
 }
 
 fn seconds(time: UnixTime) -> i64 {

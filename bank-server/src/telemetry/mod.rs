@@ -6,6 +6,7 @@
 mod asked_each_time;
 pub(crate) mod counted;
 pub(crate) mod figures;
+pub(crate) mod gauges;
 pub mod metrics;
 pub(crate) mod spans;
 mod traces;

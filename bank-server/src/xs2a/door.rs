@@ -80,16 +80,17 @@ pub(crate) async fn door(
         tpp,
         refused: refused.map(|error| error.code().as_str()),
     };
-    traced::conclude(&span, &told);
+    let operation = traced::operation(&told);
     if let Some(state) = state {
         let in_role = asker.filter(|asker| asker.tpp.has(Role::AccountInformation));
         state.figures.request(&Answered {
-            operation: &traced::operation(&told),
+            operation: &operation,
             status: told.status,
             role: in_role.map(|_| Role::AccountInformation),
             took,
         });
     }
+    traced::conclude(&span, &told, operation);
     let connection = connection.as_ref();
     let gateway = connection.filter(|connection| connection.is_gateway());
     tracing::info!(

@@ -30,8 +30,8 @@ pub(super) fn span(request: &ServiceRequest, id: Option<Uuid>) -> Span {
 }
 
 /// What has become of it.
-pub(super) fn conclude(span: &Span, told: &Told<'_>) {
-    rename(span, operation(told));
+pub(super) fn conclude(span: &Span, told: &Told<'_>, operation: String) {
+    rename(span, operation);
     span.record("http.route", told.resource);
     span.record("http.response.status_code", told.status);
     span.record("tpp", told.tpp.map(display));

@@ -3,28 +3,25 @@
 //!
 //! Each client knows what it was told, and nothing else. In the end, and all the time, that has to be so.
 
+mod clients;
+
 use std::collections::HashSet;
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use bank_client::environment::{Randomness as _, SystemRandomness};
-use fixtures::outsider::{Met, OutsiderError, Tls, call};
-use fixtures::pki::Identity;
 use fixtures::sandbox::Databases;
 use serde_json::json;
-use std::sync::Mutex;
 use tokio::task::JoinHandle;
 
+use self::clients::{Client, Load, Tally};
 use crate::banks::Banks;
 use crate::cluster::Cluster;
-use crate::http::Response;
 use crate::operator;
 use crate::process::{Process, replica_of};
-use crate::wire::{CUT, Healed, Wire};
+use crate::wire::{Healed, Wire};
 
 /// Clients that ask at a time.
 const CLIENTS: usize = 8;
@@ -42,7 +39,7 @@ pub enum Fault {
     DatabaseStopped,
     /// A replica is killed with SIGKILL, and another one started in its place.
     ReplicaKilled,
-    /// Nothing passes between replicas and database for some seconds. Every second time the connections that there were
+    /// Nothing passes between replicas and database until clients have been told so. Every second time the connections that there were
     /// are forgotten by the network.
     NetworkCut,
 }
@@ -100,30 +97,6 @@ pub struct Trouble {
     clients: Vec<JoinHandle<()>>,
 }
 
-/// What the clients share.
-struct Load {
-    identity: Identity,
-    /// For everything, with as good as no limit.
-    consent: String,
-    consent_body: String,
-    places: Mutex<Vec<SocketAddr>>,
-    enough: AtomicBool,
-    answered: AtomicUsize,
-    acknowledged: AtomicUsize,
-    refused: AtomicUsize,
-    broken: AtomicUsize,
-    reads: AtomicUsize,
-    wrong: Mutex<Vec<String>>,
-    known: Mutex<Vec<Known>>,
-}
-
-/// What a client was told.
-struct Known {
-    consent: String,
-    status: &'static str,
-    authorisation: String,
-}
-
 impl Trouble {
     /// Starts all of it.
     pub async fn start() -> Self {
@@ -143,10 +116,7 @@ impl Trouble {
             consent_body: banks.consent_body(&everything).to_string(),
             places: Mutex::default(),
             enough: AtomicBool::new(false),
-            answered: AtomicUsize::new(0),
-            acknowledged: AtomicUsize::new(0),
-            refused: AtomicUsize::new(0),
-            broken: AtomicUsize::new(0),
+            tally: Tally::default(),
             reads: AtomicUsize::new(0),
             wrong: Mutex::default(),
             known: Mutex::default(),
@@ -209,7 +179,7 @@ impl Trouble {
                 Fault::ReplicaKilled => self.replace(time % 2).await,
                 Fault::NetworkCut => {
                     self.wire.cut();
-                    tokio::time::sleep(CUT).await;
+                    self.trouble_shows().await;
                     self.wire.heal(if time % 2 == 0 {
                         Healed::AsBefore
                     } else {
@@ -226,10 +196,10 @@ impl Trouble {
             wrong.extend(self.complaints());
         }
         Figures {
-            answered: after.0 - before.0,
-            acknowledged: after.1 - before.1,
-            refused: after.2 - before.2,
-            broken: after.3 - before.3,
+            answered: after.answered - before.answered,
+            acknowledged: after.acknowledged - before.acknowledged,
+            refused: after.refused - before.refused,
+            broken: after.broken - before.broken,
             uncounted: (self.uncounted() - uncounted).max(0),
             wrong,
             recovered,
@@ -247,15 +217,17 @@ impl Trouble {
         errors.map(str::to_owned).collect()
     }
 
-    fn tally(&self) -> (usize, usize, usize, usize) {
-        let load = &self.load;
+    /// What became of the requests, so far.
+    fn tally(&self) -> Figures {
+        let tally = &self.load.tally;
         let read = |count: &AtomicUsize| count.load(Ordering::SeqCst);
-        (
-            read(&load.answered),
-            read(&load.acknowledged),
-            read(&load.refused),
-            read(&load.broken),
-        )
+        Figures {
+            answered: read(&tally.answered),
+            acknowledged: read(&tally.acknowledged),
+            refused: read(&tally.refused),
+            broken: read(&tally.broken),
+            ..Figures::default()
+        }
     }
 
     fn number(&self, statement: &str) -> i64 {
@@ -288,17 +260,17 @@ impl Trouble {
         self.replicas[which].1 = next;
     }
 
-    /// Waits until somebody was told that it does not work.
+    /// Waits until clients were told, as often as there are any, that it does not work.
     async fn trouble_shows(&self) {
-        let before = self.load.refused.load(Ordering::SeqCst);
-        let shown = || self.load.refused.load(Ordering::SeqCst) > before;
+        let before = self.tally().refused;
+        let shown = || self.tally().refused >= before + CLIENTS;
         wait(shown, "trouble").await;
     }
 
     /// Waits for answers, and for as long as clients do.
     async fn more_answers(&self) {
-        let before = self.load.answered.load(Ordering::SeqCst);
-        let more = || self.load.answered.load(Ordering::SeqCst) >= before + 25 * CLIENTS;
+        let before = self.tally().answered;
+        let more = || self.tally().answered >= before + 25 * CLIENTS;
         wait(more, "answers").await;
     }
 
@@ -367,200 +339,6 @@ impl Trouble {
         }
         figures.wrong = std::mem::take(&mut *self.load.wrong.lock().unwrap());
         figures
-    }
-}
-
-impl Load {
-    /// One request, and its answer, if there is one.
-    async fn ask(
-        &self,
-        place: SocketAddr,
-        method: &str,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: &str,
-    ) -> Option<Response> {
-        let mut request =
-            format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
-        if !headers.iter().any(|(name, _)| *name == "X-Request-ID") {
-            request += &format!("X-Request-ID: {}\r\n", SystemRandomness.uuid());
-        }
-        for (name, value) in headers {
-            request += &format!("{name}: {value}\r\n");
-        }
-        if method == "POST" {
-            request += &format!(
-                "Content-Type: application/json\r\nContent-Length: {}\r\n",
-                body.len()
-            );
-        }
-        request = request + "\r\n" + body;
-        let identity = self.identity.clone();
-        let answer =
-            tokio::task::spawn_blocking(move || call(place, Some(&identity), Tls::V1_3, &request));
-        match answer.await.unwrap() {
-            Ok(meeting) => match meeting.met {
-                Met::Http(bytes) if whole(&bytes) => Some(Response::read(&bytes)),
-                _ => None,
-            },
-            Err(OutsiderError::Network(_)) => None,
-            Err(error) => panic!("{error}"),
-        }
-    }
-
-    fn is_wrong(&self, what: String) {
-        self.wrong.lock().unwrap().push(what);
-    }
-}
-
-/// Whether the answer has arrived to its end. A process that is killed may leave half of one.
-fn whole(bytes: &[u8]) -> bool {
-    let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else {
-        return false;
-    };
-    let answer = Response::read(bytes);
-    let length = answer.header("content-length");
-    length.is_none_or(|length| length.parse() == Ok(bytes.len() - end - 4))
-}
-
-struct Client {
-    load: Arc<Load>,
-    turn: usize,
-}
-
-impl Client {
-    async fn keep_asking(mut self) {
-        while !self.load.enough.load(Ordering::SeqCst) {
-            self.round().await;
-        }
-    }
-
-    /// A consent, what belongs to it, and its end; each asked for until there is an answer, and then once more.
-    async fn round(&mut self) {
-        let psu = ("PSU-IP-Address", "192.0.2.7");
-        let body = self.load.consent_body.clone();
-        let id = SystemRandomness.uuid().to_string();
-        // Otherwise the bank begins an authorisation along with it.
-        let explicit = ("TPP-Explicit-Authorisation-Preferred", "true");
-        let headers = [("X-Request-ID", id.as_str()), psu, explicit];
-        let Some(consent) = self
-            .create("/v1/consents", &headers, &body, "consentId")
-            .await
-        else {
-            return;
-        };
-        let path = format!("/v1/consents/{consent}");
-        self.shows(&path, "received").await;
-        let id = SystemRandomness.uuid().to_string();
-        let headers = [("X-Request-ID", id.as_str()), psu];
-        let authorisations = format!("{path}/authorisations");
-        let Some(authorisation) = self
-            .create(&authorisations, &headers, "{}", "authorisationId")
-            .await
-        else {
-            return;
-        };
-        let accounts = self.load.consent.clone();
-        let accounts = [("Consent-ID", accounts.as_str())];
-        if self
-            .until_answered("GET", "/v1/accounts", &accounts, "", 200)
-            .await
-            .is_some()
-        {
-            self.load.reads.fetch_add(1, Ordering::SeqCst);
-        }
-        let ends = self.turn.is_multiple_of(2);
-        if ends {
-            let ended = self.until_answered("DELETE", &path, &[], "", 204).await;
-            if ended.is_none() {
-                return;
-            }
-            self.load.acknowledged.fetch_add(1, Ordering::SeqCst);
-        }
-        let status = if ends { "terminatedByTpp" } else { "received" };
-        self.shows(&path, status).await;
-        self.load.known.lock().unwrap().push(Known {
-            consent,
-            status,
-            authorisation,
-        });
-    }
-
-    /// Creates something, and is told the same again for the same request.
-    async fn create(
-        &mut self,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: &str,
-        id: &str,
-    ) -> Option<String> {
-        let first = self
-            .until_answered("POST", path, headers, body, 201)
-            .await?;
-        self.load.acknowledged.fetch_add(1, Ordering::SeqCst);
-        let again = self
-            .until_answered("POST", path, headers, body, 201)
-            .await?;
-        let (first, again) = (first.json()[id].clone(), again.json()[id].clone());
-        if first != again {
-            self.load
-                .is_wrong(format!("POST {path}: {first}, and again {again}"));
-        }
-        Some(first.as_str()?.to_owned())
-    }
-
-    async fn shows(&mut self, path: &str, status: &str) {
-        let path = format!("{path}/status");
-        if let Some(answer) = self.until_answered("GET", &path, &[], "", 200).await {
-            let shown = answer.json();
-            if shown["consentStatus"] != status {
-                self.load
-                    .is_wrong(format!("GET {path}: {shown} instead of {status}"));
-            }
-        }
-    }
-
-    /// Asks one replica after the other, until one answers. Any answer but that one is wrong, and then it gives up.
-    async fn until_answered(
-        &mut self,
-        method: &str,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: &str,
-        expected: u16,
-    ) -> Option<Response> {
-        let begun = Instant::now();
-        loop {
-            self.turn += 1;
-            let place = {
-                let places = self.load.places.lock().unwrap();
-                places[self.turn % places.len()]
-            };
-            tokio::time::sleep(PACE).await;
-            match self.load.ask(place, method, path, headers, body).await {
-                Some(answer) if answer.status == expected => {
-                    self.load.answered.fetch_add(1, Ordering::SeqCst);
-                    return Some(answer);
-                }
-                Some(answer) if answer.status == 503 => {
-                    self.load.refused.fetch_add(1, Ordering::SeqCst);
-                }
-                Some(answer) => {
-                    let body = String::from_utf8_lossy(&answer.body);
-                    let status = answer.status;
-                    self.load
-                        .is_wrong(format!("{method} {path}: {status} {body}"));
-                    return None;
-                }
-                None => {
-                    self.load.broken.fetch_add(1, Ordering::SeqCst);
-                }
-            }
-            if begun.elapsed() > PATIENCE {
-                self.load.is_wrong(format!("{method} {path}: no answer"));
-                return None;
-            }
-        }
     }
 }
 
