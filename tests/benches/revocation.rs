@@ -12,20 +12,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use bank_client::credentials::{Credentials, provider};
+use bank_client::credentials::Credentials;
 use bank_client::environment::{Clock as _, SystemClock};
 use bank_client::{Bank as Handle, ErrorKind};
 use bank_server::config::Config;
 use bank_server::{BankServer, RunningBank};
-use chrono::TimeDelta;
 use fixtures::pki::{Pki, bank_b};
-use fixtures::scheme_ca::{SchemeCa, Which};
-use rustls::client::Resumption;
-use rustls::sign::SingleCertAndKey;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName};
 use shared_types::revocation::{Issuers, List};
 use shared_types::trust::Anchors;
+use tests::handshake::client;
+use tests::made_up::write_list;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -48,7 +46,7 @@ async fn main() -> ExitCode {
     if let [_, make, authority, file] = arguments.as_slice()
         && make == "make"
     {
-        make_list(Path::new(authority), Path::new(file));
+        write_list(Path::new(authority), Path::new(file), ENTRIES);
         return ExitCode::SUCCESS;
     }
     if measure().await {
@@ -57,30 +55,6 @@ async fn main() -> ExitCode {
         println!("a promise is not kept");
         ExitCode::FAILURE
     }
-}
-
-fn make_list(authority: &Path, file: &Path) {
-    let authority = SchemeCa::open(authority, TimeDelta::days(7)).unwrap();
-    let mut state = 1;
-    let serials = (0..ENTRIES).map(|_| serial(&mut state));
-    let list = authority
-        .made_up_list(Which::Issuing, 1_000_000, serials, SystemClock.now())
-        .unwrap();
-    fs::write(file, list).unwrap();
-}
-
-/// As long as those of our authorities, and as scattered: 20 octets (splitmix64).
-fn serial(state: &mut u64) -> Vec<u8> {
-    let mut octets = vec![0x40];
-    while octets.len() < 20 {
-        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = *state;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        octets.extend((mixed ^ (mixed >> 31)).to_be_bytes());
-    }
-    octets.truncate(20);
-    octets
 }
 
 async fn measure() -> bool {
@@ -252,7 +226,7 @@ fn resident(what: &str) -> u64 {
 
 /// Handshakes with both banks in turn. Says whether the long list costs little enough.
 async fn shake_hands(pki: &Pki, without: &RunningBank, with: &RunningBank) -> bool {
-    let client = client(pki);
+    let client = client(&pki.ca1, &pki.bank_a.qwac, b"h2");
     let [without, with] = [without, with].map(RunningBank::xs2a_address);
     for _ in 0..HANDSHAKES / 10 {
         handshake(&client, without).await;
@@ -289,28 +263,6 @@ async fn shake_hands(pki: &Pki, without: &RunningBank, with: &RunningBank) -> bo
 
 fn median(sorted: &[Duration]) -> Duration {
     sorted.get(sorted.len() / 2).copied().unwrap_or_default()
-}
-
-/// A client that never resumes a session.
-fn client(pki: &Pki) -> TlsConnector {
-    let mut roots = rustls::RootCertStore::empty();
-    let root = pki.ca1.root_pem().unwrap();
-    roots
-        .add(CertificateDer::from_pem_slice(root.as_bytes()).unwrap())
-        .unwrap();
-    let own = &pki.bank_a.qwac;
-    let credentials =
-        Credentials::from_pem(own.chain_pem.as_bytes(), own.key_pem.as_bytes()).unwrap();
-    let mut config = rustls::ClientConfig::builder_with_provider(Arc::new(provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(
-            credentials.certified_key(),
-        )));
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    config.resumption = Resumption::disabled();
-    TlsConnector::from(Arc::new(config))
 }
 
 /// From the first packet to the bank's first byte of HTTP/2, its SETTINGS: by then it has judged our certificate twice, in

@@ -91,6 +91,12 @@ impl Cluster {
         assert!(started.status.success(), "{}", both(&started));
     }
 
+    /// The first of its processes.
+    pub fn process(&self) -> u32 {
+        let file = std::fs::read_to_string(self.data().join("postmaster.pid")).unwrap();
+        file.lines().next().unwrap().parse().unwrap()
+    }
+
     /// What a statement says, as the database's own client prints it.
     pub fn ask(&self, statement: &str) -> String {
         let asked = Command::new(self.programs.join("psql"))

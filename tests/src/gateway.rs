@@ -258,7 +258,7 @@ fn command(kind: Kind, folder: &Path, file: &str) -> Command {
 }
 
 /// nginx has folders of its own outside the configuration, which others than root may not write to.
-fn nginx_folders(place: &str) -> String {
+pub fn nginx_folders(place: &str) -> String {
     let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|name| format!("    {name}_temp_path {place}/{name};\n"))
         .concat();
@@ -277,7 +277,7 @@ fn documented(file: &str, changes: &[(&str, String)]) -> String {
 }
 
 /// An address that was free a moment ago: these programs cannot be told to choose a port themselves.
-fn free_address() -> SocketAddr {
+pub fn free_address() -> SocketAddr {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap()
 }

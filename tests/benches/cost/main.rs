@@ -1,0 +1,525 @@
+//! What a request costs a bank, beside nginx and a server on Go's standard library, and how that grows with what the bank
+//! holds. Writes its tables into `docs/performance.md`, which says how they come about.
+
+#![forbid(unsafe_code)]
+
+mod filling;
+mod load;
+mod peers;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use bank_client::environment::{Clock as _, SystemClock};
+use bank_server::store::{Database, Place};
+use chrono::TimeDelta;
+use fixtures::pki::{Pki, bank_a};
+use tempfile::TempDir;
+use tests::cluster::Cluster;
+use tests::made_up::{longer, write_list};
+use tests::process::prepare_with;
+use tests::programs::{both, system, system_of};
+
+use self::load::{Askers, Connections, Http, Question};
+use self::peers::{Peer, cpu_of, family};
+
+/// Everybody is asked as often, in turns; the medians count.
+const ROUNDS: usize = 3;
+/// For how long, each time.
+const TIME: Duration = Duration::from_secs(2);
+const IDLE: u32 = 10_000;
+
+const BEGIN: &str = "<!-- tests/benchmark writes what follows -->\n";
+const END: &str = "<!-- as far as here -->\n";
+
+#[tokio::main]
+async fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    // Making the list takes memory that would be in the way of measuring: a process of its own does it.
+    if let [_, make, authority, file, entries] = arguments.as_slice()
+        && make == "make"
+    {
+        write_list(
+            Path::new(authority),
+            Path::new(file),
+            entries.parse().unwrap(),
+        );
+        return;
+    }
+    let scene = Scene::set().await;
+    let mut report = machine();
+    for part in [
+        scene.side_by_side().await,
+        scene.idle().await,
+        scene.with_transactions().await,
+        scene.with_consents().await,
+        scene.with_revoked().await,
+        scene.with_tpps().await,
+        scene.with_replicas().await,
+    ] {
+        report.push_str(&part);
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/performance.md");
+    let text = fs::read_to_string(&path).unwrap();
+    let (before, rest) = text.split_once(BEGIN).unwrap();
+    let (_, after) = rest.split_once(END).unwrap();
+    fs::write(path, format!("{before}{BEGIN}\n{report}{END}{after}")).unwrap();
+}
+
+struct Scene {
+    folder: TempDir,
+    pki: Pki,
+    askers: Askers,
+    accounts: Question,
+    counted: Question,
+    transactions: Question,
+}
+
+/// CPU time of a request, and how many were answered in a second.
+#[derive(Clone, Copy)]
+struct Cost {
+    microseconds: f64,
+    a_second: f64,
+}
+
+impl Scene {
+    async fn set() -> Self {
+        let (folder, pki) = prepare_with("{ path = \"bank.db\" }");
+        let from = SystemClock.now().date_naive() - TimeDelta::days(80);
+        let consent = ("Consent-ID", filling::CONSENT.to_owned());
+        let question = |path: String, present: bool| Question {
+            path,
+            headers: [consent.clone()]
+                .into_iter()
+                .chain(present.then(|| ("PSU-IP-Address", "192.0.2.7".to_owned())))
+                .collect(),
+            length: 0,
+        };
+        let accounts = "/v1/accounts?withBalance=true";
+        let account = filling::ACCOUNT;
+        let page = format!(
+            "/v1/accounts/{account}/transactions?bookingStatus=booked&dateFrom={from}&pageSize=100"
+        );
+        let mut scene = Self {
+            askers: Askers::new(&pki),
+            accounts: question(accounts.to_owned(), true),
+            counted: question(accounts.to_owned(), false),
+            transactions: question(page, true),
+            folder,
+            pki,
+        };
+        // How long the answers are, and what the others are to answer.
+        let bank = scene.bank("bank").await;
+        let files = scene.path("files");
+        fs::create_dir(&files).unwrap();
+        let asker = tests::http::Tpp::new(bank.address, scene.pki.bank_a.qwac.clone());
+        for (name, question) in [
+            ("accounts.json", &mut scene.accounts),
+            ("accounts.json", &mut scene.counted),
+            ("transactions.json", &mut scene.transactions),
+        ] {
+            let headers: Vec<(&str, &str)> = question
+                .headers
+                .iter()
+                .map(|(name, value)| (*name, value.as_str()))
+                .collect();
+            let answer = asker.get(&question.path, &headers).await;
+            assert_eq!(answer.status, 200, "{answer:?}");
+            question.length = answer.body.len();
+            fs::write(files.join(name), &answer.body).unwrap();
+        }
+        scene
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A configuration of that name, with a database of its own as a file, which has been filled with the customer.
+    async fn configure(&self, name: &str, change: impl Fn(String) -> String) -> (PathBuf, Place) {
+        let place = Place::File(self.path(&format!("{name}.db")));
+        let store = format!("{{ path = \"{name}.db\" }}");
+        let file = self.configure_at(name, &store, &place, change).await;
+        (file, place)
+    }
+
+    async fn configure_at(
+        &self,
+        name: &str,
+        store: &str,
+        place: &Place,
+        change: impl Fn(String) -> String,
+    ) -> PathBuf {
+        let more = "limits = { idle_seconds = 3600, connections_per_organisation = 20000, requests_per_organisation = 1000 }";
+        let text = fs::read_to_string(self.path("bank.toml")).unwrap();
+        let lines = text.lines().map(|line| match line.trim() {
+            line if line.starts_with("store = ") => format!("store = {store}"),
+            line if line.starts_with("limits = ") => String::new(),
+            line if line.starts_with("log = ") => format!("{line}\n{more}"),
+            line => line.to_owned(),
+        });
+        let text: Vec<String> = lines.collect();
+        let file = self.path(&format!("{name}.toml"));
+        fs::write(&file, change(text.join("\n"))).unwrap();
+        let database = Database::open(place).await.unwrap();
+        let tpp = bank_a().id.unwrap();
+        filling::begin(&database, &tpp, SystemClock.now()).await;
+        database.close().await;
+        file
+    }
+
+    async fn bank(&self, name: &str) -> Peer {
+        let (file, _) = self.configure(name, |text| text).await;
+        Peer::bank(&file, &self.pki).await
+    }
+
+    /// Asks everybody in turns. What one is asked can be another path than what another is asked.
+    async fn measure(
+        &self,
+        peers: &[(&Peer, &Question)],
+        http: Http,
+        connections: Connections,
+    ) -> Vec<Cost> {
+        let mut costs = vec![Vec::new(); peers.len()];
+        for round in 0..=ROUNDS {
+            // The first round only warms up.
+            let time = if round == 0 { TIME / 8 } else { TIME };
+            for (number, (peer, question)) in peers.iter().enumerate() {
+                let (cpu, began) = (peer.cpu(), Instant::now());
+                let answers = self
+                    .askers
+                    .ask(&[peer.address], question, http, connections, time)
+                    .await;
+                let took = began.elapsed();
+                if round > 0 {
+                    costs[number].push(Cost::of(peer.cpu().saturating_sub(cpu), took, answers));
+                }
+            }
+        }
+        costs.into_iter().map(median).collect()
+    }
+
+    async fn side_by_side(&self) -> String {
+        let mut text = String::from(
+            "### Side by side\n\nMicroseconds of CPU (user and system) for each request, and in brackets requests a second.\n\n\
+             | request | HTTP | connections | bank-server | nginx | Go | bank-server / nginx |\n|---|---|---|---|---|---|---|\n",
+        );
+        let bank = self.bank("beside").await;
+        let nginx = Peer::nginx(self.folder.path()).await;
+        let go = Peer::go(self.folder.path());
+        let mut handshakes = String::new();
+        for (name, question, file) in [
+            (
+                "accounts with balances, customer present",
+                &self.accounts,
+                "/accounts.json",
+            ),
+            (
+                "the same, counted for the day",
+                &self.counted,
+                "/accounts.json",
+            ),
+            ("100 transactions", &self.transactions, "/transactions.json"),
+        ] {
+            let plain = Question {
+                path: file.to_owned(),
+                headers: Vec::new(),
+                length: question.length,
+            };
+            let peers = [(&bank, question), (&nginx, &plain), (&go, &plain)];
+            for (http, version) in [(Http::One, "1.1"), (Http::Two, "2")] {
+                let kept = self.measure(&peers, http, Connections::Kept).await;
+                let new = self.measure(&peers, http, Connections::New).await;
+                for (connections, costs) in [("kept", &kept), ("new", &new)] {
+                    text.push_str(&format!(
+                        "| {name}, {} bytes | {version} | {connections} | {} | {} | {} | {:.2} |\n",
+                        question.length,
+                        costs[0],
+                        costs[1],
+                        costs[2],
+                        costs[0].microseconds / costs[1].microseconds
+                    ));
+                }
+                if handshakes.is_empty() {
+                    let alone: Vec<f64> = new
+                        .iter()
+                        .zip(&kept)
+                        .map(|(new, kept)| new.microseconds - kept.microseconds)
+                        .collect();
+                    handshakes = format!(
+                        "| a connection and its handshake alone: the second row less the first | | | {:.0} | {:.0} | {:.0} | {:.2} |\n",
+                        alone[0],
+                        alone[1],
+                        alone[2],
+                        alone[0] / alone[1]
+                    );
+                }
+            }
+        }
+        told(text + handshakes.as_str() + "\n")
+    }
+
+    async fn idle(&self) -> String {
+        let mut text = format!(
+            "### Idle\n\n| | bank-server | nginx | Go |\n|---|---|---|---|\n| memory with no connection | BEFORE |\n\
+             | memory for each of {IDLE} connections, after a request over each | EACH |\n\n"
+        );
+        let bank = self.bank("idle").await;
+        let nginx = Peer::nginx(self.folder.path()).await;
+        let go = Peer::go(self.folder.path());
+        let plain = Question {
+            path: "/accounts.json".to_owned(),
+            headers: Vec::new(),
+            length: self.accounts.length,
+        };
+        let (mut before, mut each) = (Vec::new(), Vec::new());
+        for (peer, question) in [(&bank, &self.accounts), (&nginx, &plain), (&go, &plain)] {
+            let least = peer.resident();
+            let mut open = Vec::new();
+            for _ in 0..IDLE {
+                open.push(self.askers.idle(peer.address, question).await);
+            }
+            let grown = peer.resident() - least;
+            before.push(format!("{:.1} MiB", float(least) / 1024.0));
+            each.push(format!("{:.1} KiB", float(grown) / f64::from(IDLE)));
+        }
+        text = text
+            .replace("BEFORE", &before.join(" | "))
+            .replace("EACH", &each.join(" | "));
+        told(text)
+    }
+
+    async fn with_transactions(&self) -> String {
+        let sizes = [10_000, 1_000_000, 10_000_000];
+        let mut banks = Vec::new();
+        for size in sizes {
+            let (file, place) = self
+                .configure(&format!("entries-{size}"), |text| text)
+                .await;
+            let database = Database::open(&place).await.unwrap();
+            filling::entries(&database, size).await;
+            database.close().await;
+            banks.push(Peer::bank(&file, &self.pki).await);
+        }
+        let asked: Vec<_> = banks
+            .iter()
+            .map(|bank| (bank, &self.transactions))
+            .collect();
+        let costs = self.measure(&asked, Http::One, Connections::Kept).await;
+        told(growth(
+            "Transactions in the ledger: a page of 100 of them",
+            &sizes,
+            &costs,
+        ))
+    }
+
+    async fn with_consents(&self) -> String {
+        let sizes = [1, 100_000, 1_000_000];
+        let (mut banks, mut ready) = (Vec::new(), Vec::new());
+        for size in sizes {
+            let (file, place) = self
+                .configure(&format!("consents-{size}"), |text| text)
+                .await;
+            let database = Database::open(&place).await.unwrap();
+            filling::consents(&database, size).await;
+            database.close().await;
+            let mut took = Vec::new();
+            for _ in 0..5 {
+                let began = Instant::now();
+                let process =
+                    tests::process::Process::configured(&file, &self.pki.bank_a.qwac).await;
+                let answer = tests::operator::get(process.operator, "/health/ready");
+                assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+                took.push(began.elapsed());
+            }
+            took.sort_unstable();
+            ready.push(took[2]);
+            banks.push(Peer::bank(&file, &self.pki).await);
+        }
+        let asked: Vec<_> = banks.iter().map(|bank| (bank, &self.accounts)).collect();
+        let costs = self.measure(&asked, Http::One, Connections::Kept).await;
+        let mut text = growth(
+            "Consents in the store: accounts with balances",
+            &sizes,
+            &costs,
+        );
+        for (size, ready) in sizes.iter().zip(ready) {
+            text.push_str(&format!(
+                "With {size}, the bank is ready {} ms after its process was started (median of 5).\n",
+                ready.as_millis()
+            ));
+        }
+        told(text + "\n")
+    }
+
+    async fn with_revoked(&self) -> String {
+        let sizes: [u64; 3] = [1, 10_000, 1_000_000];
+        let ca = self.path("ca1");
+        self.pki.ca1.keep_in(&ca, SystemClock.now()).unwrap();
+        let mut banks = Vec::new();
+        for size in sizes {
+            let list = format!("revoked-{size}.crl");
+            let made = Command::new(std::env::current_exe().unwrap())
+                .arg("make")
+                .args([&ca, &self.path(&list)])
+                .arg(size.to_string())
+                .status()
+                .unwrap();
+            assert!(made.success());
+            let change = |text: String| text.replace("pki/ca1/issuing.crl", &list);
+            let (file, _) = self.configure(&format!("revoked-{size}"), change).await;
+            banks.push(Peer::bank(&file, &self.pki).await);
+        }
+        let asked: Vec<_> = banks.iter().map(|bank| (bank, &self.accounts)).collect();
+        let costs = self.measure(&asked, Http::One, Connections::New).await;
+        told(growth(
+            "Revoked certificates: a new connection, and accounts with balances",
+            &sizes,
+            &costs,
+        ))
+    }
+
+    async fn with_tpps(&self) -> String {
+        let sizes = [10, 10_000];
+        let mut banks = Vec::new();
+        for size in sizes {
+            let register = format!("register-{size}.json");
+            let longer = longer(&self.pki.register, usize::try_from(size).unwrap());
+            fs::write(self.path(&register), serde_json::to_vec(&longer).unwrap()).unwrap();
+            let change = |text: String| text.replace("pki/register.json", &register);
+            let (file, _) = self.configure(&format!("tpps-{size}"), change).await;
+            banks.push(Peer::bank(&file, &self.pki).await);
+        }
+        let asked: Vec<_> = banks.iter().map(|bank| (bank, &self.accounts)).collect();
+        let costs = self.measure(&asked, Http::One, Connections::New).await;
+        told(growth(
+            "TPPs in the register: a new connection, and accounts with balances",
+            &sizes,
+            &costs,
+        ))
+    }
+
+    async fn with_replicas(&self) -> String {
+        let cluster = Cluster::start();
+        let place = Place::Server(cluster.server());
+        Database::migrate(&place).await.unwrap();
+        let store = format!("{{ url = \"{}\", key = \"bank.key\" }}", cluster.url(""));
+        let file = self
+            .configure_at("replica", &store, &place, |text| text)
+            .await;
+        let mut replicas = vec![Peer::bank(&file, &self.pki).await];
+        let server = cluster.process();
+        let mut text = String::from(
+            "### Replicas on one PostgreSQL\n\nMicroseconds of CPU for each request, over kept connections of HTTP/1.1, and in brackets \
+             requests a second; everything shares the two cores.\n\n\
+             | request | replicas | bank-server | PostgreSQL |\n|---|---|---|---|\n",
+        );
+        for number in [1, 2] {
+            if number == 2 {
+                replicas.push(Peer::bank(&file, &self.pki).await);
+            }
+            for (name, question) in [
+                ("accounts with balances, customer present", &self.accounts),
+                ("the same, counted for the day", &self.counted),
+                ("100 transactions", &self.transactions),
+            ] {
+                let addresses: Vec<_> = replicas.iter().map(|replica| replica.address).collect();
+                let (mut of_banks, mut of_database) = (Vec::new(), Vec::new());
+                for _ in 0..ROUNDS {
+                    let banks = || replicas.iter().map(Peer::cpu).sum::<Duration>();
+                    let database = || family(server).into_iter().map(cpu_of).sum::<Duration>();
+                    let (cpu, of_server, began) = (banks(), database(), Instant::now());
+                    let answers = self
+                        .askers
+                        .ask(&addresses, question, Http::One, Connections::Kept, TIME)
+                        .await;
+                    let took = began.elapsed();
+                    of_banks.push(Cost::of(banks().saturating_sub(cpu), took, answers));
+                    // Its processes for single connections can have ended meanwhile.
+                    of_database.push(Cost::of(
+                        database().saturating_sub(of_server),
+                        took,
+                        answers,
+                    ));
+                }
+                text.push_str(&format!(
+                    "| {name} | {number} | {} | {:.0} |\n",
+                    median(of_banks),
+                    median(of_database).microseconds
+                ));
+            }
+        }
+        told(text + "\n")
+    }
+}
+
+fn machine() -> String {
+    let processor = fs::read_to_string("/proc/cpuinfo").unwrap();
+    let model = processor
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"));
+    let model = model.map_or("an unknown processor", |model| {
+        model.trim_start_matches([':', ' ', '\t'])
+    });
+    let cores = std::thread::available_parallelism().unwrap();
+    let said = |command: &mut Command| both(&command.output().unwrap()).trim().to_owned();
+    let nginx = said(system("nginx").arg("-v"));
+    let go = said(system_of("go", "golang-go").arg("version"));
+    told(format!(
+        "Measured on {}: {cores} cores, {}, Linux {}; {}, {}. Medians of {ROUNDS} rounds of {} s.\n\n",
+        SystemClock.now().date_naive(),
+        model.trim(),
+        fs::read_to_string("/proc/sys/kernel/osrelease")
+            .unwrap()
+            .trim(),
+        nginx.replace("nginx version: ", ""),
+        go.replace("go version ", ""),
+        TIME.as_secs()
+    ))
+}
+
+impl Cost {
+    fn of(cpu: Duration, took: Duration, answers: usize) -> Self {
+        let answers = f64::from(u32::try_from(answers).unwrap());
+        Self {
+            microseconds: cpu.as_secs_f64() * 1_000_000.0 / answers,
+            a_second: answers / took.as_secs_f64(),
+        }
+    }
+}
+
+impl std::fmt::Display for Cost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:.1} ({:.0})", self.microseconds, self.a_second)
+    }
+}
+
+/// By CPU time.
+fn median(mut costs: Vec<Cost>) -> Cost {
+    costs.sort_by(|one, other| one.microseconds.total_cmp(&other.microseconds));
+    costs[costs.len() / 2]
+}
+
+fn growth(what: &str, sizes: &[u64], costs: &[Cost]) -> String {
+    let mut text = format!(
+        "### {what}\n\n| number | CPU, µs (requests a second) | against the least |\n|---|---|---|\n"
+    );
+    for (size, cost) in sizes.iter().zip(costs) {
+        let ratio = cost.microseconds / costs[0].microseconds;
+        text.push_str(&format!("| {size} | {cost} | {ratio:.2} |\n"));
+    }
+    text.push('\n');
+    text
+}
+
+/// Prints it as well, as soon as it is known.
+fn told(text: String) -> String {
+    print!("{text}");
+    text
+}
+
+fn float(kib: u64) -> f64 {
+    f64::from(u32::try_from(kib).unwrap())
+}

@@ -1,0 +1,174 @@
+//! Who is measured: a bank, and what one would use instead.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use fixtures::pki::Pki;
+use tests::gateway::{free_address, nginx_folders};
+use tests::patience::wait_for;
+use tests::process::Process;
+use tests::programs::{system, system_of};
+
+/// A server that runs until it is dropped.
+pub struct Peer {
+    pub address: SocketAddr,
+    pub process: u32,
+    _keeps: Keeps,
+}
+
+enum Keeps {
+    Bank { _process: Process },
+    Program { _program: Program },
+}
+
+struct Program(Child);
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // nginx ends its workers on SIGTERM alone.
+        let id = self.0.id().to_string();
+        let _ = Command::new("kill").args(["-TERM", &id]).status();
+        let _ = self.0.wait();
+    }
+}
+
+impl Peer {
+    pub async fn bank(configuration: &Path, pki: &Pki) -> Self {
+        let process = Process::configured(configuration, &pki.bank_a.qwac).await;
+        Self {
+            address: process.tpp.bank,
+            process: process.child.id(),
+            _keeps: Keeps::Bank { _process: process },
+        }
+    }
+
+    /// Debian's nginx with its defaults, and what mutual TLS needs. Answers with the files of the folder `files`.
+    pub async fn nginx(folder: &Path) -> Self {
+        let place = folder.display();
+        let address = free_address();
+        let open = nginx_folders(folder.to_str().unwrap());
+        let text = format!(
+            r"
+            worker_processes 2;
+            worker_rlimit_nofile 20000;
+            events {{ worker_connections 15000; }}
+            {open}
+                sendfile on;
+                keepalive_requests 1000000000;
+                keepalive_timeout 1h;
+                default_type application/json;
+                server {{
+                    listen {address} ssl http2 backlog=1024;
+                    ssl_certificate {place}/pki/bank-b/qwac.pem;
+                    ssl_certificate_key {place}/pki/bank-b/qwac.key;
+                    ssl_protocols TLSv1.2 TLSv1.3;
+                    ssl_client_certificate {place}/pki/ca1/root.pem;
+                    ssl_verify_client on;
+                    ssl_verify_depth 3;
+                    ssl_session_cache off;
+                    ssl_session_tickets off;
+                    root {place}/files;
+                    add_header Cache-Control no-store;
+                }}
+            }}
+            "
+        );
+        let file = folder.join("nginx.conf");
+        fs::write(&file, text).unwrap();
+        let log = folder.join("nginx.log");
+        let child = system("nginx")
+            .args(["-g", &format!("daemon off; pid {place}/nginx.pid;")])
+            .args(["-e", "stderr", "-c"])
+            .arg(&file)
+            .stderr(fs::File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        let mut program = Program(child);
+        wait_for("nginx", || {
+            let ended = program.0.try_wait().unwrap();
+            assert!(ended.is_none(), "{}", fs::read_to_string(&log).unwrap());
+            std::net::TcpStream::connect(address).ok()
+        })
+        .await;
+        Self::program(address, program)
+    }
+
+    /// Go's `net/http` with its defaults: server.go.
+    pub fn go(folder: &Path) -> Self {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/cost/server.go");
+        let server = folder.join("go-server");
+        let built = system_of("go", "golang-go")
+            .args(["build", "-o"])
+            .args([&server, &source])
+            .status()
+            .unwrap();
+        assert!(built.success());
+        let pki = folder.join("pki");
+        let mut child = Command::new(&server)
+            .arg(folder.join("files"))
+            .arg(pki.join("bank-b/qwac.pem"))
+            .arg(pki.join("bank-b/qwac.key"))
+            .arg(pki.join("ca1/root.pem"))
+            .stdout(Stdio::piped())
+            .stderr(fs::File::create(folder.join("go.log")).unwrap())
+            .spawn()
+            .unwrap();
+        let mut address = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut address)
+            .unwrap();
+        Self::program(address.trim().parse().unwrap(), Program(child))
+    }
+
+    fn program(address: SocketAddr, program: Program) -> Self {
+        Self {
+            address,
+            process: program.0.id(),
+            _keeps: Keeps::Program { _program: program },
+        }
+    }
+
+    /// User and system time that it has taken so far.
+    pub fn cpu(&self) -> Duration {
+        family(self.process).into_iter().map(cpu_of).sum()
+    }
+
+    /// Resident memory, in KiB.
+    pub fn resident(&self) -> u64 {
+        family(self.process).into_iter().map(resident_of).sum()
+    }
+}
+
+/// A process and its children.
+pub fn family(process: u32) -> Vec<u32> {
+    let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children"));
+    let children = children.unwrap();
+    let children = children.split_whitespace().map(|id| id.parse().unwrap());
+    std::iter::once(process).chain(children).collect()
+}
+
+pub fn cpu_of(process: u32) -> Duration {
+    /// Of Linux, on all its platforms, in what it tells programs.
+    const TICKS_A_SECOND: u64 = 100;
+
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    // The name comes second, in brackets, and can hold anything; user and system time are fields 14 and 15.
+    let (_, fields) = stat.rsplit_once(')').unwrap();
+    let fields: Vec<&str> = fields.split_whitespace().collect();
+    let ticks: u64 = fields[11..13]
+        .iter()
+        .map(|ticks| ticks.parse::<u64>().unwrap())
+        .sum();
+    Duration::from_millis(ticks * 1000 / TICKS_A_SECOND)
+}
+
+fn resident_of(process: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let kib = line.unwrap().split_whitespace().nth(1).unwrap();
+    kib.parse().unwrap()
+}

@@ -1,0 +1,33 @@
+//! A client of TLS that shakes hands anew with each connection.
+
+use std::sync::Arc;
+
+use bank_client::credentials::{Credentials, provider};
+use fixtures::pki::Identity;
+use fixtures::scheme_ca::SchemeCa;
+use rustls::client::Resumption;
+use rustls::sign::SingleCertAndKey;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+use tokio_rustls::TlsConnector;
+
+/// Never resumes a session. Trusts that authority, has that certificate, and offers that protocol alone.
+pub fn client(authority: &SchemeCa, own: &Identity, protocol: &[u8]) -> TlsConnector {
+    let mut roots = rustls::RootCertStore::empty();
+    let root = authority.root_pem().unwrap();
+    roots
+        .add(CertificateDer::from_pem_slice(root.as_bytes()).unwrap())
+        .unwrap();
+    let credentials =
+        Credentials::from_pem(own.chain_pem.as_bytes(), own.key_pem.as_bytes()).unwrap();
+    let mut config = rustls::ClientConfig::builder_with_provider(Arc::new(provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(
+            credentials.certified_key(),
+        )));
+    config.alpn_protocols = vec![protocol.to_vec()];
+    config.resumption = Resumption::disabled();
+    TlsConnector::from(Arc::new(config))
+}
