@@ -7,18 +7,14 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bank_client::aggregator::{Aggregator, AggregatorLimits};
-use bank_client::credentials::{Credentials, provider};
 use bank_client::{Bank, Limits};
 use futures::StreamExt as _;
-use rustls::client::Resumption;
-use rustls::sign::SingleCertAndKey;
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, ServerName};
+use rustls_pki_types::ServerName;
 use serde_json::{Value, json};
+use tests::handshake::client;
 use tests::many_banks::{Manners, ManyBanks};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
@@ -171,7 +167,7 @@ async fn slowest(banks: &ManyBanks) -> Duration {
 
 /// Handshakes with all banks at once, and nothing else. Those with the dead ones have to be tried as well.
 async fn shake_hands(banks: &ManyBanks) -> Took {
-    let client = client(banks);
+    let client = client(&banks.pki.ca1, &banks.pki.bank_a.qwac, b"h2");
     let mut handshakes = JoinSet::new();
     let began = Instant::now();
     for bank in &banks.banks {
@@ -200,28 +196,6 @@ async fn shake_hands_with(address: SocketAddr, client: TlsConnector) -> std::io:
     // The first byte of HTTP/2, the bank's SETTINGS: by then it has judged our certificate.
     tls.read_exact(&mut [0]).await?;
     Ok(())
-}
-
-/// TLS as the SDK speaks it, with rustls's own judgement of the banks.
-fn client(banks: &ManyBanks) -> TlsConnector {
-    let mut roots = rustls::RootCertStore::empty();
-    let root = banks.pki.ca1.root_pem().unwrap();
-    roots
-        .add(CertificateDer::from_pem_slice(root.as_bytes()).unwrap())
-        .unwrap();
-    let own = &banks.pki.bank_a.qwac;
-    let credentials =
-        Credentials::from_pem(own.chain_pem.as_bytes(), own.key_pem.as_bytes()).unwrap();
-    let mut config = rustls::ClientConfig::builder_with_provider(Arc::new(provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(
-            credentials.certified_key(),
-        )));
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    config.resumption = Resumption::disabled();
-    TlsConnector::from(Arc::new(config))
 }
 
 /// The Python in which httpx is installed.

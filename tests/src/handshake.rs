@@ -1,10 +1,11 @@
-//! A client of TLS that shakes hands anew with each connection.
+//! Clients of TLS as the SDK speaks it, with rustls's own judgement of the banks.
 
 use std::sync::Arc;
 
 use bank_client::credentials::{Credentials, provider};
 use fixtures::pki::Identity;
 use fixtures::scheme_ca::SchemeCa;
+use rustls::ClientConfig;
 use rustls::client::Resumption;
 use rustls::sign::SingleCertAndKey;
 use rustls_pki_types::CertificateDer;
@@ -13,6 +14,17 @@ use tokio_rustls::TlsConnector;
 
 /// Never resumes a session. Trusts that authority, has that certificate, and offers that protocol alone.
 pub fn client(authority: &SchemeCa, own: &Identity, protocol: &[u8]) -> TlsConnector {
+    let mut config = configuration(authority, own, protocol);
+    config.resumption = Resumption::disabled();
+    TlsConnector::from(Arc::new(config))
+}
+
+/// The same, but it keeps sessions.
+pub fn resuming_client(authority: &SchemeCa, own: &Identity, protocol: &[u8]) -> TlsConnector {
+    TlsConnector::from(Arc::new(configuration(authority, own, protocol)))
+}
+
+fn configuration(authority: &SchemeCa, own: &Identity, protocol: &[u8]) -> ClientConfig {
     let mut roots = rustls::RootCertStore::empty();
     let root = authority.root_pem().unwrap();
     roots
@@ -20,7 +32,7 @@ pub fn client(authority: &SchemeCa, own: &Identity, protocol: &[u8]) -> TlsConne
         .unwrap();
     let credentials =
         Credentials::from_pem(own.chain_pem.as_bytes(), own.key_pem.as_bytes()).unwrap();
-    let mut config = rustls::ClientConfig::builder_with_provider(Arc::new(provider()))
+    let mut config = ClientConfig::builder_with_provider(Arc::new(provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)
@@ -28,6 +40,5 @@ pub fn client(authority: &SchemeCa, own: &Identity, protocol: &[u8]) -> TlsConne
             credentials.certified_key(),
         )));
     config.alpn_protocols = vec![protocol.to_vec()];
-    config.resumption = Resumption::disabled();
-    TlsConnector::from(Arc::new(config))
+    config
 }

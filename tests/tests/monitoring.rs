@@ -85,14 +85,14 @@ async fn requests_handshakes_and_the_database_have_figures_and_none_is_of_a_cust
         "bank_connections{listener=\"xs2a\"}",
     ];
     // Whoever is refused hears of it before it is counted.
-    let text = wait_for("all figures", || {
-        let text = operator::get(operator, "/metrics");
-        expected
-            .iter()
-            .all(|line| text.contains(line))
-            .then_some(text)
-    })
-    .await;
+    let mut text = String::new();
+    for line in expected {
+        text = wait_for(line, || {
+            let text = operator::get(operator, "/metrics");
+            text.contains(line).then_some(text)
+        })
+        .await;
+    }
     let anna = banks.accounts_at_b();
     for account in &anna {
         assert!(!text.contains(&account.id.to_string()), "{text}");

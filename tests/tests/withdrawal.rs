@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bank_client::ErrorKind;
-use bank_client::credentials::{Credentials, provider};
+use bank_client::credentials::Credentials;
 use bank_server::config::Config;
 use bank_server::{BankServer, RunningBank};
 use chrono::TimeDelta;
@@ -16,11 +16,10 @@ use fixtures::pki::{Identity, Wanted};
 use fixtures::world::Bank;
 use openssl::ssl::Ssl;
 use rustls::HandshakeKind;
-use rustls::sign::SingleCertAndKey;
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, ServerName};
+use rustls_pki_types::ServerName;
 use shared_types::register::{Service, Status};
 use tests::banks::Banks;
+use tests::handshake::resuming_client;
 use tests::held::{Held, STATUS};
 use tests::patience::wait_for;
 use tests::programs::{both, own};
@@ -34,22 +33,7 @@ const PROMISED: Duration = Duration::from_secs(1);
 
 /// A client that speaks HTTP/2, or keeps sessions.
 fn connector(banks: &Banks, identity: &Identity, alpn: &[u8]) -> TlsConnector {
-    let root = banks.sandbox.pki.ca1.root_pem().unwrap();
-    let mut roots = rustls::RootCertStore::empty();
-    roots
-        .add(CertificateDer::from_pem_slice(root.as_bytes()).unwrap())
-        .unwrap();
-    let credentials =
-        Credentials::from_pem(identity.chain_pem.as_bytes(), identity.key_pem.as_bytes()).unwrap();
-    let mut config = rustls::ClientConfig::builder_with_provider(Arc::new(provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(
-            credentials.certified_key(),
-        )));
-    config.alpn_protocols = vec![alpn.to_vec()];
-    TlsConnector::from(Arc::new(config))
+    resuming_client(&banks.sandbox.pki.ca1, identity, alpn)
 }
 
 async fn connect(
