@@ -5,8 +5,10 @@
 
 use async_trait::async_trait;
 use chrono::NaiveDate;
+use serde::Serialize;
 use shared_types::account::{AccountDetails, AccountReference, Balance};
 use shared_types::card_account::{CardAccountDetails, CardTransaction};
+use shared_types::text::Text;
 use shared_types::transaction::{BookingStatus, Transaction};
 
 pub mod ledger;
@@ -137,6 +139,38 @@ pub struct Page<T> {
     pub newest: Option<Arrival>,
 }
 
+/// A transaction in the standard's JSON form, as it goes into a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its `transactionId`, if it can be read by itself.
+    pub id: Option<String>,
+    /// An object of schema `transactions` or `cardTransaction`, without `_links`.
+    pub json: String,
+}
+
+impl Listed {
+    fn of(id: Option<&str>, transaction: &impl Serialize) -> Result<Self, CoreBankingError> {
+        Ok(Self {
+            id: id.map(str::to_owned),
+            json: serde_json::to_string(transaction)
+                .map_err(|error| CoreBankingError::Failed(Box::new(error)))?,
+        })
+    }
+}
+
+impl<T> Page<T> {
+    /// The same page of something else.
+    fn try_map<U, E>(self, of: impl Fn(T) -> Result<U, E>) -> Result<Page<U>, E> {
+        let all = |entries: Vec<T>| entries.into_iter().map(&of).collect::<Result<Vec<U>, E>>();
+        Ok(Page {
+            pending: all(self.pending)?,
+            booked: all(self.booked)?,
+            next: self.next,
+            newest: self.newest,
+        })
+    }
+}
+
 /// The core banking system did not answer.
 ///
 /// The text is for the bank's log; a TPP gets to know only whether it is worth asking again.
@@ -187,6 +221,34 @@ pub trait CoreBanking: Send + Sync + 'static {
         account: &AccountId,
         query: &TransactionQuery,
     ) -> Result<Page<CardTransaction>, CoreBankingError>;
+
+    /// The same as [`transactions`](Self::transactions), for a TPP. A system that has them in the standard's form already
+    /// saves the bank reading and writing each.
+    async fn transactions_as_json(
+        &self,
+        account: &AccountId,
+        query: &TransactionQuery,
+    ) -> Result<Page<Listed>, CoreBankingError> {
+        let page = self.transactions(account, query).await?;
+        page.try_map(|transaction| {
+            let transaction = Transaction {
+                links: None,
+                ..transaction
+            };
+            let id = transaction.transaction_id.as_ref().map(Text::as_str);
+            Listed::of(id, &transaction)
+        })
+    }
+
+    /// The same as [`card_transactions`](Self::card_transactions), for a TPP.
+    async fn card_transactions_as_json(
+        &self,
+        account: &AccountId,
+        query: &TransactionQuery,
+    ) -> Result<Page<Listed>, CoreBankingError> {
+        let page = self.card_transactions(account, query).await?;
+        page.try_map(|transaction| Listed::of(None, &transaction))
+    }
 
     /// Whether the system keeps the order in which entries come to an account, and can tell what is new. As it is here:
     /// no, and TPPs are told that there are no delta reports.

@@ -48,6 +48,7 @@ impl Rooms {
         pages: Option<&Pages>,
     ) -> Result<Self, StartError> {
         let database = Database::open(&config.store.place).await?;
+        database.follow(&config.store.place);
         let core = core.unwrap_or_else(|| Arc::new(Ledger::new(database.clone())));
         let calendar = Calendar::new(Arc::clone(&clock), config.bank.time_zone);
         let vault = Vault::open_file(&config.store.key, Arc::clone(&randomness))?;

@@ -486,6 +486,7 @@ async fn count(
     let owner = consent.psu.as_ref().unwrap_or(psu);
     // Of two consents that become valid at a time, one replaces the other.
     transaction.take(Turn::Customer(owner)).await?;
+    transaction.changes(consent_id);
     sqlx::query(
         "UPDATE consent SET status = $1, psu = $2, approvals_needed = $3, authenticated = $4, last_action = $4 WHERE id = $5",
     )

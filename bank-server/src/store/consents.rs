@@ -1,6 +1,7 @@
 //! The consents, and what each of them opens.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
@@ -75,6 +76,15 @@ pub struct Grant {
     pub owner_name: bool,
 }
 
+/// A consent, and what it opens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Granted {
+    /// The consent.
+    pub consent: Consent,
+    /// The accounts, in the order in which they were asked for.
+    pub grants: Vec<Grant>,
+}
+
 /// What storing a new consent led to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Inserted {
@@ -119,9 +129,22 @@ pub struct NewConsent<'a> {
     pub approve_by: DateTime<Utc>,
 }
 
-pub(super) const COLUMNS: &str = "SELECT id, tpp, access, recurring, valid_until, frequency_per_day, status, psu, created, approve_by, \
-     approvals_needed, authenticated, last_use, ends, approach, redirect_uri, nok_redirect_uri, last_action, \
-     request_digest FROM consent";
+/// A literal, for statements that are put together of literals.
+macro_rules! columns {
+    () => {
+        "id, tpp, access, recurring, valid_until, frequency_per_day, status, psu, created, approve_by, approvals_needed, \
+         authenticated, last_use, ends, approach, redirect_uri, nok_redirect_uri, last_action, request_digest"
+    };
+}
+
+pub(super) const COLUMNS: &str = concat!("SELECT ", columns!(), " FROM consent");
+
+const WITH_GRANTS: &str = concat!(
+    "SELECT ",
+    columns!(),
+    ", account_id, details, balances, transactions, owner_name \
+     FROM consent LEFT JOIN consent_account ON consent_id = id WHERE id = $1 AND tpp = $2 ORDER BY position"
+);
 
 impl Consents {
     /// The consents in that database.
@@ -193,24 +216,39 @@ impl Consents {
 
     /// That TPP's consent of that id, and what it opens.
     ///
-    /// Cost: one indexed look-up for the consent and one for its accounts.
+    /// Cost: nothing of the database's for a valid consent that was read a moment ago; else one statement, with an indexed
+    /// look-up for the consent and one for its accounts.
     pub async fn find_with_grants(
         &self,
         tpp: &OrganisationId,
         id: &str,
-    ) -> Result<Option<(Consent, Vec<Grant>)>, StoreError> {
-        let Some(consent) = self.find(tpp, id).await? else {
+    ) -> Result<Option<Arc<Granted>>, StoreError> {
+        let known = &self.database.known().consents;
+        if let Some(granted) = known.get(id) {
+            return Ok((granted.consent.tpp == *tpp).then_some(granted));
+        }
+        let before = known.before();
+        let rows = sqlx::query(WITH_GRANTS)
+            .bind(id)
+            .bind(tpp.as_str())
+            .fetch_all(self.database.pool())
+            .await?;
+        let Some(first) = rows.first() else {
             return Ok(None);
         };
-        let rows = sqlx::query(
-            "SELECT account_id, details, balances, transactions, owner_name FROM consent_account \
-             WHERE consent_id = $1 ORDER BY position",
-        )
-        .bind(id)
-        .fetch_all(self.database.pool())
-        .await?;
-        let grants = rows.iter().map(grant).collect::<Result<Vec<_>, _>>()?;
-        Ok(Some((consent, grants)))
+        let mut grants = Vec::with_capacity(rows.len());
+        for row in &rows {
+            if row.try_get::<Option<String>, _>("account_id")?.is_some() {
+                grants.push(grant(row)?);
+            }
+        }
+        let consent = consent(first)?;
+        let granted = Arc::new(Granted { consent, grants });
+        // One that is not valid can become it at any moment, and no TPP is to be refused for that it was not.
+        if granted.consent.status == ConsentStatus::Valid {
+            known.keep(before, id, Arc::clone(&granted));
+        }
+        Ok(Some(granted))
     }
 
     /// Brings that TPP's consent to where the rule says, if it says so.
@@ -257,6 +295,7 @@ pub(super) async fn change_in(
     let Some(status) = rule(consent) else {
         return Ok(false);
     };
+    transaction.changes(&consent.id);
     sqlx::query("UPDATE consent SET status = $1, last_action = $2 WHERE id = $3")
         .bind(status.as_str())
         .bind(now.timestamp())
@@ -273,6 +312,7 @@ pub(super) async fn open_accounts(
     access: &AccountAccess,
     grants: &[Grant],
 ) -> Result<(), StoreError> {
+    transaction.changes(consent_id);
     sqlx::query("UPDATE consent SET access = $1 WHERE id = $2")
         .bind(to_json(access)?)
         .bind(consent_id)

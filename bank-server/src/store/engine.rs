@@ -1,15 +1,17 @@
 //! Where SQLite and PostgreSQL differ.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use sqlx::Executor as _;
 use sqlx::any::AnyPoolOptions;
 
+use super::changes::Known;
 use super::figures::Figures;
 use super::place::Server;
 use super::pool::Pool;
+use super::recent::Trust;
 use super::{Database, Shared, StoreError, schema};
 
 /// The database under the bank.
@@ -116,6 +118,8 @@ async fn open_sqlite(path: &Path) -> Result<(Database, (i64, i64)), StoreError> 
         pool: Pool::new(pool, None, &figures),
         counting: Pool::new(counting, None, &figures),
         figures,
+        known: Arc::new(Known::new(Trust::File)),
+        listening: OnceLock::new(),
     }));
     let mut connection = database.pool().acquire().await?;
     let versions = schema::migrate(&schema::sqlite(), connection.unbounded()?)
@@ -142,6 +146,8 @@ pub(super) async fn postgres(server: &Server) -> Result<Database, StoreError> {
         pool: connect(server, server.connections.get(), settings, &figures).await?,
         counting: connect(server, count, counting, &figures).await?,
         figures,
+        known: Arc::new(Known::new(Trust::told())),
+        listening: OnceLock::new(),
     })))
 }
 

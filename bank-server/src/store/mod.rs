@@ -5,14 +5,17 @@
 //! `engine`: how it is opened, and how transactions keep out of each other's way.
 
 pub mod authorisations;
+mod changes;
 pub mod connections;
 pub mod consents;
+mod counter;
 pub mod credentials;
 mod engine;
 mod figures;
 pub mod given;
 mod place;
 mod pool;
+pub mod recent;
 pub mod reports;
 pub mod retention;
 mod schema;
@@ -26,10 +29,12 @@ pub mod vault;
 mod write;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use prometheus_client::registry::Registry;
+use tokio::task::AbortHandle;
 
+pub use self::changes::Known;
 use self::engine::Engine;
 use self::figures::Figures;
 pub use self::place::{Place, PlaceError, Server};
@@ -46,6 +51,16 @@ struct Shared {
     pool: Pool,
     counting: Pool,
     figures: Figures,
+    known: Arc<Known>,
+    listening: OnceLock<AbortHandle>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Some(listening) = self.listening.get() {
+            listening.abort();
+        }
+    }
 }
 
 /// Why the database could not do it.
@@ -143,6 +158,23 @@ impl Database {
         }
     }
 
+    /// Begins to listen for what other replicas change, on the runtime on which the database was opened. Before that, what
+    /// was read from a server is not taken to hold.
+    pub fn follow(&self, place: &Place) {
+        if let Place::Server(server) = place {
+            self.0.listening.get_or_init(|| {
+                let known = Arc::downgrade(&self.0.known);
+                tokio::spawn(changes::listen(known, server.clone())).abort_handle()
+            });
+        }
+    }
+
+    /// What was read a moment ago and still holds.
+    #[must_use]
+    pub fn known(&self) -> &Known {
+        &self.0.known
+    }
+
     /// The connections.
     #[must_use]
     pub fn pool(&self) -> &Pool {
@@ -162,12 +194,12 @@ impl Database {
     /// PostgreSQL others do: rows that a decision depends on are read with [`Write::locked`], and decisions that depend
     /// on rows that may not be there yet wait for a [`Turn`].
     pub async fn begin_write(&self) -> Result<Write, StoreError> {
-        Write::begin(self.0.engine, &self.0.pool).await
+        Write::begin(self.0.engine, &self.0.pool, &self.0.known).await
     }
 
     /// Begins a transaction that counts: like [`begin_write`](Self::begin_write), and nobody waits for the disk.
     pub async fn begin_counting(&self) -> Result<Write, StoreError> {
-        Write::begin(self.0.engine, &self.0.counting).await
+        Write::begin(self.0.engine, &self.0.counting, &self.0.known).await
     }
 
     /// Has it told what it costs.
@@ -187,6 +219,9 @@ impl Database {
 
     /// Ends all connections.
     pub async fn close(&self) {
+        if let Some(listening) = self.0.listening.get() {
+            listening.abort();
+        }
         self.0.counting.close().await;
         self.0.pool.close().await;
     }

@@ -91,13 +91,14 @@ async fn version(migrator: &Migrator, connection: &mut AnyConnection) -> Result<
 #[cfg(test)]
 mod tests {
     use std::num::NonZeroU32;
+    use std::sync::Arc;
 
     use sqlx::{AnyConnection, Connection as _, Executor as _};
 
     use super::*;
     use crate::consent::Resource;
     use crate::core_banking::PsuId;
-    use crate::store::consents::Consents;
+    use crate::store::consents::{Consents, Granted};
     use crate::store::engine::Engine;
     use crate::store::usage::Usage;
     use crate::store::{Place, testing};
@@ -143,7 +144,7 @@ mod tests {
         let tpp = "PSDDE-BAFIN-100001".parse().unwrap();
         let consents = Consents::new(database.clone());
         let found = consents.find_with_grants(&tpp, "c").await.unwrap();
-        let (consent, grants) = found.unwrap();
+        let Granted { consent, grants } = Arc::unwrap_or_clone(found.unwrap());
         assert_eq!(consent.psu, Some(PsuId("anna".to_owned())));
         assert_eq!(
             (grants.len(), grants[0].balances, grants[0].transactions),

@@ -1,7 +1,6 @@
 //! How often consents were used.
 //!
-//! Counting waits for no disk flush: after a loss of power, the reads of the last moments may count once more. A count
-//! is one statement that both asks and adds, so that no two readers get the last one.
+//! Counting waits for no disk flush: after a loss of power, the reads of the last moments may count once more.
 
 use std::num::NonZeroU32;
 
@@ -9,6 +8,7 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use sqlx::Row as _;
 
 use super::consents::Consent;
+use super::counter::{Counter, Key};
 use super::{Database, StoreError};
 use crate::consent::Resource;
 use crate::core_banking::AccountId;
@@ -17,6 +17,7 @@ use crate::core_banking::AccountId;
 #[derive(Debug, Clone)]
 pub struct Usage {
     database: Database,
+    counter: Counter,
 }
 
 /// What a consent for one read has shown.
@@ -32,15 +33,20 @@ pub struct Shown<'a> {
 const FRESH: TimeDelta = TimeDelta::seconds(60);
 
 impl Usage {
-    /// The counts in that database.
+    /// The counts in that database. To be called on a runtime that lasts as long as this: counting is done there.
     #[must_use]
     pub fn new(database: Database) -> Self {
-        Self { database }
+        Self {
+            counter: Counter::start(database.clone()),
+            database,
+        }
     }
 
     /// Counts one read on that day, if there is one left. Says whether there was.
     ///
     /// A day that is over by the time its read arrives counts to the one that has begun.
+    ///
+    /// Cost: a statement, which is shared with all that are to be counted while the one before runs.
     pub async fn count(
         &self,
         consent: &str,
@@ -49,23 +55,13 @@ impl Usage {
         limit: NonZeroU32,
     ) -> Result<bool, StoreError> {
         let (endpoint, account, item) = resource.key();
-        let counted = sqlx::query(
-            "INSERT INTO consent_use (consent_id, endpoint, account, item, day, count) \
-             VALUES ($1, $2, $3, $4, $5, 1) \
-             ON CONFLICT (consent_id, endpoint, account, item) DO UPDATE SET \
-             count = CASE WHEN excluded.day > consent_use.day THEN 1 ELSE consent_use.count + 1 END, \
-             day = CASE WHEN excluded.day > consent_use.day THEN excluded.day ELSE consent_use.day END \
-             WHERE excluded.day > consent_use.day OR consent_use.count < $6",
-        )
-        .bind(consent)
-        .bind(endpoint)
-        .bind(account)
-        .bind(item)
-        .bind(day.to_string())
-        .bind(i64::from(limit.get()))
-        .execute(self.database.counting())
-        .await?;
-        Ok(counted.rows_affected() > 0)
+        let key = Key {
+            consent: consent.to_owned(),
+            endpoint,
+            account: account.to_owned(),
+            item: item.to_owned(),
+        };
+        self.counter.count(key, day, limit).await
     }
 
     /// Counts a read under a consent for one read, if it is the first of that resource. Says whether it was.
@@ -82,6 +78,7 @@ impl Usage {
     ) -> Result<bool, StoreError> {
         let (endpoint, account, item) = resource.key();
         let mut transaction = self.database.begin_counting().await?;
+        transaction.changes(consent);
         let counted = sqlx::query(
             "INSERT INTO consent_use (consent_id, endpoint, account, item, day, count) \
              VALUES ($1, $2, $3, $4, '', 1) ON CONFLICT (consent_id, endpoint, account, item) DO NOTHING",
@@ -139,6 +136,7 @@ impl Usage {
                 .bind(&consent.id)
                 .execute(self.database.counting())
                 .await?;
+            self.database.known().consents.forget(&consent.id);
         }
         Ok(())
     }

@@ -1,10 +1,12 @@
 //! Transactions that write, and how they keep out of each other's way.
 
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 
 use sqlx::Row as _;
 
 use super::StoreError;
+use super::changes::Known;
 use super::engine::Engine;
 use super::pool::{Held, Pool};
 use crate::core_banking::PsuId;
@@ -14,6 +16,18 @@ use crate::core_banking::PsuId;
 pub struct Write {
     engine: Engine,
     held: Held,
+    known: Arc<Known>,
+    /// Consents that it changes.
+    changed: Vec<String>,
+}
+
+/// Whatever has become of it, and even if nobody knows: nothing that was read before is taken to hold.
+impl Drop for Write {
+    fn drop(&mut self) {
+        for id in &self.changed {
+            self.known.consents.forget(id);
+        }
+    }
 }
 
 /// What only one transaction does at a time, on whichever replica.
@@ -41,10 +55,19 @@ impl Turn<'_> {
 }
 
 impl Write {
-    pub(super) async fn begin(engine: Engine, pool: &Pool) -> Result<Self, StoreError> {
+    pub(super) async fn begin(
+        engine: Engine,
+        pool: &Pool,
+        known: &Arc<Known>,
+    ) -> Result<Self, StoreError> {
         let mut held = pool.acquire().await?;
         held.begin(engine.begin()).await?;
-        Ok(Self { engine, held })
+        Ok(Self {
+            engine,
+            held,
+            known: Arc::clone(known),
+            changed: Vec::new(),
+        })
     }
 
     /// Waits until no other transaction has that turn, and keeps it to the end. Take turns in the order in which
@@ -76,6 +99,11 @@ impl Write {
     #[must_use]
     pub fn locked(&self, select: &str) -> String {
         format!("{select}{}", self.engine.lock_rows())
+    }
+
+    /// To be said of each consent that it changes, or whose accounts: what was read of it before does not hold any more.
+    pub(super) fn changes(&mut self, consent: &str) {
+        self.changed.push(consent.to_owned());
     }
 
     /// Has it happen.

@@ -1,28 +1,28 @@
 //! Peers that gateways forward: judged as if they had come themselves, and remembered for as long as that stands.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
+use quick_cache::sync::Cache;
 use rustls_pki_types::CertificateDer;
 use shared_types::certificate::CertificateSummary;
-use shared_types::digest;
 use shared_types::revocation::Link;
 use shared_types::trust::{Refusal, complete};
 
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::open::IN_USE;
+use super::paths::key;
 use super::policy::{Ended, Policy};
 use super::quota::{Place, Quota, Turn};
-use super::recent::Recent;
 use super::trust::{Trust, Verdict};
 
 /// What all gateways of a listener have forwarded.
 pub struct Forwarding<P: Policy> {
     trust: Arc<Trust<P>>,
     quota: Quota,
-    known: Mutex<Recent<Arc<Forwarded<P>>>>,
+    known: Cache<String, Arc<Forwarded<P>>>,
 }
 
 /// A peer whose certificate a gateway forwards.
@@ -46,7 +46,7 @@ impl<P: Policy> Forwarding<P> {
         Self {
             trust,
             quota,
-            known: Mutex::new(Recent::new(MOST)),
+            known: Cache::new(MOST),
         }
     }
 
@@ -58,7 +58,7 @@ impl<P: Policy> Forwarding<P> {
         chain: Vec<CertificateDer<'static>>,
     ) -> Result<Arc<Forwarded<P>>, Refusal> {
         let key = key(&chain);
-        if let Some(known) = self.known().get(&key) {
+        if let Some(known) = self.known.get(&key) {
             return Ok(known);
         }
         let verdict = judge(&self.trust, &chain, None).await?;
@@ -71,7 +71,7 @@ impl<P: Policy> Forwarding<P> {
             place: OnceLock::new(),
             chain,
         });
-        self.known().insert(key, Arc::clone(&forwarded));
+        self.known.insert(key, Arc::clone(&forwarded));
         Ok(forwarded)
     }
 
@@ -89,23 +89,17 @@ impl<P: Policy> Forwarding<P> {
             };
             self.trust.keep_informed_of(self.links());
             if forget {
-                self.known().clear();
+                self.known.clear();
             }
         }
     }
 
     /// The certificates by which the known peers were judged.
     fn links(&self) -> Vec<Link> {
-        let known = self.known();
-        let verdicts = known.values().map(|forwarded| forwarded.verdict.load());
-        verdicts
-            .flat_map(|verdict| verdict.links().to_vec())
+        let known = self.known.iter().map(|(_, forwarded)| forwarded);
+        known
+            .flat_map(|forwarded| forwarded.verdict.load().links().to_vec())
             .collect()
-    }
-
-    fn known(&self) -> MutexGuard<'_, Recent<Arc<Forwarded<P>>>> {
-        // Nothing panics while the lock is held; if it did, what is known would still be true.
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -145,16 +139,6 @@ async fn judge<P: Policy>(
         // Not known before, or no longer known well enough: a responder may have to be asked.
         _ => trust.admit(&whole).await,
     }
-}
-
-/// Each certificate is digested with its length before it, so that no two chains are taken for one another.
-fn key(chain: &[CertificateDer<'_>]) -> String {
-    let mut bytes = Vec::with_capacity(chain.iter().map(|one| one.len() + 8).sum());
-    for certificate in chain {
-        bytes.extend_from_slice(&certificate.len().to_be_bytes());
-        bytes.extend_from_slice(certificate);
-    }
-    digest::sha256(&bytes)
 }
 
 impl<P: Policy> fmt::Debug for Forwarding<P> {

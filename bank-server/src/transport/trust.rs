@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use super::gateways::Gateways;
 use super::inquiry::{Inquiries, InquiryTally};
+use super::paths::{Paths, key};
 use super::policy::Policy;
 use super::verifier::{self, Judges};
 
@@ -37,6 +38,8 @@ pub struct Beliefs<P> {
     pub policy: Arc<P>,
     /// Our own certificate and key.
     pub credentials: Credentials,
+    /// Paths to anchors that were found.
+    pub paths: Paths,
 }
 
 /// Beliefs, and the TLS configuration that follows from them.
@@ -148,7 +151,8 @@ impl<P: Policy> Trust<P> {
     /// Judges the chain of a peer that wants to come in, its own certificate first. Where it is not known how a
     /// certificate of it stands, and its responder may be asked, that comes before the judgement.
     ///
-    /// Cost: that of one judgement; where a responder is asked, waiting for its answer, for a bounded time.
+    /// Cost: that of one judgement, without its signatures if it is the chain of a peer that was here before; where a
+    /// responder is asked, waiting for its answer, for a bounded time.
     pub(super) async fn admit(&self, chain: &[CertificateDer<'_>]) -> Result<Verdict<P>, Refusal> {
         let beliefs = self.current();
         let path = beliefs.path(chain, None, self.now())?;
@@ -264,6 +268,8 @@ impl<P: Policy> Beliefs<P> {
 
 impl<P> Beliefs<P> {
     /// The path from a chain to an anchor, which says nothing of revocation yet.
+    ///
+    /// Cost: for a chain that was judged before, one digest of it and a look-up; else that of [`judge`].
     pub(super) fn path(
         &self,
         chain: &[CertificateDer<'_>],
@@ -277,7 +283,15 @@ impl<P> Beliefs<P> {
             {
                 Ok(path.clone())
             }
-            _ => judge(&self.anchors, leaf, intermediates, Usage::Client, now),
+            _ => {
+                let key = key(chain);
+                if let Some(path) = self.paths.get(&key, &self.anchors, now) {
+                    return Ok(path);
+                }
+                let path = judge(&self.anchors, leaf, intermediates, Usage::Client, now)?;
+                self.paths.keep(key, &self.anchors, &path);
+                Ok(path)
+            }
         }
     }
 
@@ -333,6 +347,7 @@ impl<P> Clone for Beliefs<P> {
             unknown_status: self.unknown_status,
             policy: Arc::clone(&self.policy),
             credentials: self.credentials.clone(),
+            paths: self.paths.clone(),
         }
     }
 }

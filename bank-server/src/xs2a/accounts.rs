@@ -1,17 +1,18 @@
 //! `/v1/accounts`.
 
-use actix_web::HttpRequest;
 use actix_web::web::{Json, Path};
+use actix_web::{HttpRequest, HttpResponse};
 use shared_types::account::{AccountBalances, AccountDetails, AccountList, AccountResponse};
 use shared_types::link::Links;
 use shared_types::message::TppMessages;
 use shared_types::transaction::{
-    AccountReport, Transaction, TransactionDetails, TransactionResponse, TransactionsResponse,
+    AccountReport, TransactionDetails, TransactionResponse, TransactionsResponse,
 };
 
 use super::error::ApiError;
 use super::parameters::Parameters;
 use super::reading::{Opened, Reading};
+use super::report;
 use crate::consent::Resource;
 use crate::core_banking::AccountKind;
 
@@ -154,7 +155,7 @@ pub(super) async fn transactions(
     reading: Reading,
     id: Path<String>,
     request: HttpRequest,
-) -> Result<Json<TransactionsResponse>, ApiError> {
+) -> Result<HttpResponse, ApiError> {
     let today = reading.state.calendar.today();
     let list = Parameters::of(&request)?.list(today, &reading.state.limits)?;
     let account = reading.account(&id, payment, list.with_balance).await?;
@@ -163,7 +164,7 @@ pub(super) async fn transactions(
     let page = reading
         .state
         .core
-        .transactions(&account.id, &listing.query)
+        .transactions_as_json(&account.id, &listing.query)
         .await?;
 
     if listing.first {
@@ -181,31 +182,28 @@ pub(super) async fn transactions(
     let path_of_list = format!("{path}/transactions");
     let links = Links::new().with("account", path);
     let links = reading.page_links(links, &path_of_list, &account.id, &listing, page.next);
-    let with_details = |transaction: Transaction| Transaction {
-        links: transaction.transaction_id.as_ref().map(|id| {
-            Links::new().with(
-                "transactionDetails",
-                format!("{path_of_list}/{}", segment(id.as_str())),
-            )
-        }),
-        ..transaction
-    };
     let status = listing.query.status;
-    let report = AccountReport {
-        booked: status
-            .wants_booked()
-            .then(|| page.booked.into_iter().map(with_details).collect()),
-        pending: status
-            .wants_pending()
-            .then(|| page.pending.into_iter().map(with_details).collect()),
-        links,
-    };
-    Ok(Json(TransactionsResponse {
+    let empty = TransactionsResponse {
         account: Some(account.reference),
-        transactions: Some(report),
+        transactions: Some(AccountReport {
+            booked: status.wants_booked().then(Vec::new),
+            pending: status.wants_pending().then(Vec::new),
+            links,
+        }),
         balances: account.balances,
         links: None,
-    }))
+    };
+    let details = serde_json::to_string(&path_of_list).map_err(|_| ApiError::internal())?;
+    let details = details.trim_end_matches('"');
+    report::respond(&empty, &page, |transaction, text| {
+        if let Some(id) = &transaction.id {
+            text.push_str(r#","_links":{"transactionDetails":{"href":"#);
+            text.push_str(details);
+            text.push('/');
+            text.push_str(&segment(id));
+            text.push_str(r#""}}"#);
+        }
+    })
 }
 
 /// Reads one transaction.

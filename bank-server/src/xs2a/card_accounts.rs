@@ -1,7 +1,7 @@
 //! `/v1/card-accounts`.
 
-use actix_web::HttpRequest;
 use actix_web::web::{Json, Path};
+use actix_web::{HttpRequest, HttpResponse};
 use shared_types::card_account::{
     CardAccountBalances, CardAccountDetails, CardAccountList, CardAccountReport,
     CardAccountResponse, CardTransactionsResponse,
@@ -12,6 +12,7 @@ use shared_types::message::TppMessages;
 use super::error::ApiError;
 use super::parameters::Parameters;
 use super::reading::{Opened, Reading};
+use super::report;
 use crate::consent::Resource;
 use crate::core_banking::AccountKind;
 
@@ -154,7 +155,7 @@ pub(super) async fn transactions(
     reading: Reading,
     id: Path<String>,
     request: HttpRequest,
-) -> Result<Json<CardTransactionsResponse>, ApiError> {
+) -> Result<HttpResponse, ApiError> {
     let today = reading.state.calendar.today();
     let list = Parameters::of(&request)?.list(today, &reading.state.limits)?;
     let account = reading.account(&id, card, list.with_balance).await?;
@@ -163,7 +164,7 @@ pub(super) async fn transactions(
     let page = reading
         .state
         .core
-        .card_transactions(&account.id, &listing.query)
+        .card_transactions_as_json(&account.id, &listing.query)
         .await?;
 
     if listing.first {
@@ -182,15 +183,15 @@ pub(super) async fn transactions(
     let links = Links::new().with("cardAccount", path);
     let links = reading.page_links(links, &path_of_list, &account.id, &listing, page.next);
     let status = listing.query.status;
-    let report = CardAccountReport {
-        booked: status.wants_booked().then_some(page.booked),
-        pending: status.wants_pending().then_some(page.pending),
-        links,
-    };
-    Ok(Json(CardTransactionsResponse {
+    let empty = CardTransactionsResponse {
         card_account: Some(account.reference),
         debit_accounting: account.details.debit_accounting,
-        card_transactions: Some(report),
+        card_transactions: Some(CardAccountReport {
+            booked: status.wants_booked().then(Vec::new),
+            pending: status.wants_pending().then(Vec::new),
+            links,
+        }),
         balances: account.balances,
-    }))
+    };
+    report::respond(&empty, &page, |_, _| ())
 }

@@ -110,7 +110,7 @@ impl Reading {
                 .map(|arrived| arrived.place)
                 .ok_or_else(ApiError::unknown_reference),
             Delta::AfterLastReport => {
-                let last = self.state.reports.last(&self.consent, account).await?;
+                let last = self.state.reports.last(self.consent(), account).await?;
                 Ok(last.unwrap_or(Arrival::BEFORE_ALL))
             }
         }
@@ -130,7 +130,7 @@ impl Reading {
         {
             self.state
                 .reports
-                .note(&self.consent, account, reached)
+                .note(self.consent(), account, reached)
                 .await?;
         }
         Ok(())
@@ -165,7 +165,7 @@ impl Reading {
 
     fn walk<'a>(&'a self, listing: &'a Listing, account: &'a AccountId) -> Walk<'a> {
         Walk {
-            consent: &self.consent.id,
+            consent: &self.consent().id,
             account: &account.0,
             asked: &listing.asked,
         }

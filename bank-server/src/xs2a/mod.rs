@@ -19,6 +19,7 @@ mod pages;
 mod parameters;
 mod reading;
 mod redirect;
+mod report;
 mod traced;
 mod wishes;
 

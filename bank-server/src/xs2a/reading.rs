@@ -1,6 +1,7 @@
 //! A read under a consent: who reads, and what the consent opens.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use actix_web::dev::Payload;
 use actix_web::http::header::HeaderName;
@@ -16,7 +17,7 @@ use super::door::Caller;
 use super::error::ApiError;
 use crate::consent::{Allowance, Resource, allowance, standing};
 use crate::core_banking::{AccountId, AccountKind};
-use crate::store::consents::{Consent, Grant};
+use crate::store::consents::{Consent, Grant, Granted};
 use crate::store::usage::Shown;
 
 const CONSENT_ID: HeaderName = HeaderName::from_static("consent-id");
@@ -25,8 +26,7 @@ const PSU_IP_ADDRESS: HeaderName = HeaderName::from_static("psu-ip-address");
 /// A read that a valid consent covers.
 pub(super) struct Reading {
     pub(super) state: web::Data<Xs2a>,
-    pub(super) consent: Consent,
-    grants: Vec<Grant>,
+    granted: Arc<Granted>,
     /// The customer is present.
     attended: bool,
 }
@@ -46,16 +46,15 @@ impl FromRequest for Reading {
             let (caller, state) = (caller.await?, state.ok_or_else(ApiError::internal)?);
             let consent_id = consent_id?;
             let attended = psu?.is_some();
-            let (consent, grants) = state
+            let granted = state
                 .consents
                 .find_with_grants(caller.tpp.organisation(), &consent_id)
                 .await?
                 .ok_or_else(ApiError::unknown_consent_id)?;
-            match standing(&consent, state.calendar.now(), &state.calendar) {
+            match standing(&granted.consent, state.calendar.now(), &state.calendar) {
                 ConsentStatus::Valid => Ok(Self {
                     state,
-                    consent,
-                    grants,
+                    granted,
                     attended,
                 }),
                 ConsentStatus::Expired => Err(ApiError::consent_expired()),
@@ -78,6 +77,11 @@ pub(super) struct Opened<'a, D> {
 }
 
 impl Reading {
+    /// The consent it is under.
+    pub(super) fn consent(&self) -> &Consent {
+        &self.granted.consent
+    }
+
     /// The accounts of one kind that the consent opens.
     ///
     /// Cost: one call of the core banking system for the accounts, and one for balances if they are wanted.
@@ -86,7 +90,7 @@ impl Reading {
         kind: fn(AccountKind) -> Option<D>,
         with_balance: bool,
     ) -> Result<Vec<Opened<'_, D>>, ApiError> {
-        let grants: Vec<&Grant> = self.grants.iter().collect();
+        let grants: Vec<&Grant> = self.granted.grants.iter().collect();
         self.open(&grants, kind, with_balance).await
     }
 
@@ -98,6 +102,7 @@ impl Reading {
         with_balance: bool,
     ) -> Result<Opened<'_, D>, ApiError> {
         let grants: Vec<&Grant> = self
+            .granted
             .grants
             .iter()
             .filter(|grant| grant.account.0 == id)
@@ -119,7 +124,7 @@ impl Reading {
         resource: Resource<'_>,
         shown: &[Opened<'_, D>],
     ) -> Result<(), ApiError> {
-        let (usage, consent, now) = (&self.state.usage, &self.consent, self.state.calendar.now());
+        let (usage, consent, now) = (&self.state.usage, self.consent(), self.state.calendar.now());
         match allowance(consent, self.attended) {
             Allowance::Unlimited => usage.note(consent, now).await?,
             Allowance::ADay(limit) => {
@@ -148,7 +153,7 @@ impl Reading {
     /// The first day whose transactions can be read now.
     pub(super) fn first_day(&self) -> NaiveDate {
         let (now, today) = (self.state.calendar.now(), self.state.calendar.today());
-        self.state.rules.first_day(&self.consent, now, today)
+        self.state.rules.first_day(self.consent(), now, today)
     }
 
     async fn open<'a, D>(

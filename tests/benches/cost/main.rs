@@ -31,6 +31,17 @@ const ROUNDS: usize = 3;
 const TIME: Duration = Duration::from_secs(2);
 const IDLE: u32 = 10_000;
 
+/// All are measured and written down, or those that are named, and only printed.
+const PARTS: [&str; 7] = [
+    "side-by-side",
+    "idle",
+    "transactions",
+    "consents",
+    "revoked",
+    "tpps",
+    "replicas",
+];
+
 const BEGIN: &str = "<!-- tests/benchmark writes what follows -->\n";
 const END: &str = "<!-- as far as here -->\n";
 
@@ -48,18 +59,21 @@ async fn main() {
         );
         return;
     }
+    // `cargo bench` adds an argument of its own.
+    let wanted: Vec<&String> = arguments
+        .iter()
+        .skip(1)
+        .filter(|argument| !argument.starts_with("--"))
+        .collect();
     let scene = Scene::set().await;
     let mut report = machine();
-    for part in [
-        scene.side_by_side().await,
-        scene.idle().await,
-        scene.with_transactions().await,
-        scene.with_consents().await,
-        scene.with_revoked().await,
-        scene.with_tpps().await,
-        scene.with_replicas().await,
-    ] {
-        report.push_str(&part);
+    for part in PARTS {
+        if wanted.is_empty() || wanted.iter().any(|name| *name == part) {
+            report.push_str(&scene.part(part).await);
+        }
+    }
+    if !wanted.is_empty() {
+        return;
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/performance.md");
     let text = fs::read_to_string(&path).unwrap();
@@ -131,6 +145,19 @@ impl Scene {
             fs::write(files.join(name), &answer.body).unwrap();
         }
         scene
+    }
+
+    async fn part(&self, name: &str) -> String {
+        match name {
+            "side-by-side" => self.side_by_side().await,
+            "idle" => self.idle().await,
+            "transactions" => self.with_transactions().await,
+            "consents" => self.with_consents().await,
+            "revoked" => self.with_revoked().await,
+            "tpps" => self.with_tpps().await,
+            "replicas" => self.with_replicas().await,
+            _ => panic!("no part is called {name}"),
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -2,6 +2,7 @@
 
 mod batch;
 mod import;
+mod pages;
 mod sums;
 #[cfg(test)]
 mod tests;
@@ -9,6 +10,7 @@ pub mod world;
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::NaiveDate;
@@ -22,8 +24,8 @@ use sqlx::any::AnyRow;
 pub use self::import::{ImportError, Imported, import};
 use self::world::from_json;
 use super::{
-    Account, AccountId, AccountKind, Arrival, Arrived, CoreBanking, CoreBankingError, Page,
-    PageKey, PsuId, TransactionQuery,
+    Account, AccountId, AccountKind, Arrival, Arrived, CoreBanking, CoreBankingError, Listed, Page,
+    PsuId, TransactionQuery,
 };
 use crate::store::{Database, StoreError};
 
@@ -45,6 +47,9 @@ pub async fn knows(database: &Database, psu: &PsuId) -> Result<bool, StoreError>
     Ok(row.try_get::<i64, _>("known")? != 0)
 }
 
+/// An account, and its balances.
+type Held = (Account, Vec<Balance>);
+
 /// Ids in one statement; more are asked for in several.
 const IDS_AT_ONCE: usize = 200;
 
@@ -55,142 +60,55 @@ impl Ledger {
         Self { database }
     }
 
-    /// The rows of those accounts, by id. One look-up by primary key for each id.
-    async fn rows(
-        &self,
-        column: &str,
-        ids: &[AccountId],
-    ) -> Result<HashMap<String, AnyRow>, CoreBankingError> {
-        let mut found = HashMap::with_capacity(ids.len());
-        for ids in ids.chunks(IDS_AT_ONCE) {
-            let mut sql =
-                format!("SELECT id, card, approvals, {column} FROM account WHERE id IN (");
-            for number in 1..=ids.len() {
-                // Writing to a String cannot fail.
-                let _ = write!(sql, "{}${number}", if number == 1 { "" } else { ", " });
-            }
-            sql.push(')');
-            // The text is made of a constant and of numbers.
-            let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
-            for id in ids {
-                query = query.bind(id.0.clone());
-            }
-            for row in query
-                .fetch_all(self.database.pool())
-                .await
-                .map_err(failed)?
-            {
-                found.insert(row.try_get("id").map_err(failed)?, row);
+    /// Those accounts, with their balances, in that order; those that are not there are left out.
+    ///
+    /// Cost: nothing of the database's for what was read a moment ago; else one statement for [`IDS_AT_ONCE`] of the
+    /// others, with one look-up by primary key for each.
+    async fn known(&self, ids: &[AccountId]) -> Result<Vec<Arc<Held>>, CoreBankingError> {
+        let known = &self.database.known().accounts;
+        let mut found: HashMap<&str, Arc<Held>> = HashMap::with_capacity(ids.len());
+        let mut missing: Vec<&str> = Vec::new();
+        for AccountId(id) in ids {
+            match known.get(id) {
+                Some(account) => drop(found.insert(id, account)),
+                None => missing.push(id),
             }
         }
-        Ok(found)
-    }
-
-    /// One page: pending entries first, then booked ones, each the newest first.
-    async fn page<D: DeserializeOwned>(
-        &self,
-        account: &AccountId,
-        query: &TransactionQuery,
-    ) -> Result<Page<D>, CoreBankingError> {
-        let mut entries: Vec<(PageKey, D)> = Vec::new();
-        let after_pending = query.after.is_some_and(|after| after.booked);
-        let parts = [
-            (false, query.status.wants_pending() && !after_pending),
-            (true, query.status.wants_booked()),
-        ];
-        for (booked, wanted) in parts {
-            // One more than asked for shows whether there is a next page.
-            let room = (query.limit + 1).saturating_sub(entries.len());
-            if wanted && room > 0 {
-                let after = query.after.filter(|after| after.booked == booked);
-                let part = match query.since {
-                    Some(since) if booked => {
-                        let before = after.map_or(i64::MAX, |after| after.sequence);
-                        self.arrivals(account, query.from, (since, Arrival(before)), room)
-                            .await?
-                    }
-                    _ => self.part(account, query, booked, after, room).await?,
-                };
-                entries.extend(part);
+        let before = known.before();
+        for missing in missing.chunks(IDS_AT_ONCE) {
+            for account in self.read(missing).await? {
+                let account = Arc::new(account);
+                let AccountId(id) = &account.0.id;
+                known.keep(before, id, Arc::clone(&account));
+                if let Some(asked) = missing.iter().find(|asked| *asked == id) {
+                    found.insert(asked, account);
+                }
             }
         }
-        let more = entries.len() > query.limit;
-        entries.truncate(query.limit);
-        let next = if more {
-            entries.last().map(|(key, _)| *key)
-        } else {
-            None
-        };
-        let newest = entries
-            .iter()
-            .find(|(key, _)| key.booked && query.since.is_some())
-            .map(|(key, _)| Arrival(key.sequence));
-        let (booked, pending): (Vec<_>, Vec<_>) =
-            entries.into_iter().partition(|(key, _)| key.booked);
-        let details =
-            |entries: Vec<(PageKey, D)>| entries.into_iter().map(|(_, details)| details).collect();
-        Ok(Page {
-            pending: details(pending),
-            booked: details(booked),
-            next,
-            newest,
-        })
+        let accounts = ids.iter().filter_map(|AccountId(id)| found.get(&**id));
+        Ok(accounts.cloned().collect())
     }
 
-    /// Booked entries that arrived between two places, the latest first: one look-up by index.
-    async fn arrivals<D: DeserializeOwned>(
-        &self,
-        account: &AccountId,
-        from: NaiveDate,
-        between: (Arrival, Arrival),
-        room: usize,
-    ) -> Result<Vec<(PageKey, D)>, CoreBankingError> {
-        let rows = sqlx::query(ARRIVALS)
-            .bind(account.0.clone())
-            .bind(between.0.0)
-            .bind(between.1.0)
-            .bind(from.to_string())
-            .bind(i64::try_from(room).unwrap_or(i64::MAX))
-            .fetch_all(self.database.pool())
-            .await
-            .map_err(failed)?;
-        rows.iter().map(|row| entry(row, true)).collect()
-    }
-
-    async fn part<D: DeserializeOwned>(
-        &self,
-        account: &AccountId,
-        query: &TransactionQuery,
-        booked: bool,
-        after: Option<PageKey>,
-        room: usize,
-    ) -> Result<Vec<(PageKey, D)>, CoreBankingError> {
-        // Everything before this place: the end of the last day, or the end of the page before.
-        let before = after
-            .map_or((query.to, i64::MAX), |after| (after.date, after.sequence))
-            .min((query.to, i64::MAX));
-        let rows = sqlx::query(
-            "SELECT date, sequence, details FROM entry \
-             WHERE account = $1 AND booked = $2 AND date >= $3 AND (date, sequence) < ($4, $5) \
-             ORDER BY date DESC, sequence DESC LIMIT $6",
-        )
-        .bind(account.0.clone())
-        .bind(i64::from(booked))
-        .bind(query.from.to_string())
-        .bind(before.0.to_string())
-        .bind(before.1)
-        .bind(i64::try_from(room).unwrap_or(i64::MAX))
-        .fetch_all(self.database.pool())
-        .await
-        .map_err(failed)?;
-        rows.iter().map(|row| entry(row, booked)).collect()
+    async fn read(&self, ids: &[&str]) -> Result<Vec<Held>, CoreBankingError> {
+        let mut sql =
+            "SELECT id, card, approvals, details, balances FROM account WHERE id IN (".to_owned();
+        for number in 1..=ids.len() {
+            // Writing to a String cannot fail.
+            let _ = write!(sql, "{}${number}", if number == 1 { "" } else { ", " });
+        }
+        sql.push(')');
+        // The text is made of a constant and of numbers.
+        let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
+        for id in ids {
+            query = query.bind((*id).to_owned());
+        }
+        let rows = query.fetch_all(self.database.pool()).await;
+        let rows = rows.map_err(failed)?;
+        rows.iter()
+            .map(|row| Ok((account(row)?, json(row, "balances", "account.balances")?)))
+            .collect()
     }
 }
-
-/// The order of an entry's number is that of its arrival: see the migration.
-const ARRIVALS: &str = "SELECT date, sequence, details FROM entry \
-    WHERE account = $1 AND booked = 1 AND sequence > $2 AND sequence < $3 AND date >= $4 \
-    ORDER BY sequence DESC LIMIT $5";
 
 /// The `+` keeps the planner from walking through all that is booked on the account, in the order that is asked for.
 const ARRIVAL: &str = "SELECT date, sequence FROM entry WHERE account = $1 AND reference = $2 AND +booked = 1 \
@@ -216,22 +134,18 @@ impl CoreBanking for Ledger {
     }
 
     async fn accounts(&self, ids: &[AccountId]) -> Result<Vec<Account>, CoreBankingError> {
-        let rows = self.rows("details", ids).await?;
-        ids.iter()
-            .filter_map(|id| rows.get(&id.0))
-            .map(account)
-            .collect()
+        let known = self.known(ids).await?;
+        Ok(known.iter().map(|account| account.0.clone()).collect())
     }
 
     async fn balances(&self, ids: &[AccountId]) -> Result<Vec<Vec<Balance>>, CoreBankingError> {
-        let rows = self.rows("balances", ids).await?;
-        ids.iter()
-            .map(|id| {
-                rows.get(&id.0).map_or(Ok(Vec::new()), |row| {
-                    json(row, "balances", "account.balances")
-                })
-            })
-            .collect()
+        let known = self.known(ids).await?;
+        let mut known = known.iter().peekable();
+        let of = |AccountId(id): &AccountId| {
+            let account = known.next_if(|account| account.0.id.0 == *id);
+            account.map_or_else(Vec::new, |account| account.1.clone())
+        };
+        Ok(ids.iter().map(of).collect())
     }
 
     async fn transactions(
@@ -239,7 +153,7 @@ impl CoreBanking for Ledger {
         account: &AccountId,
         query: &TransactionQuery,
     ) -> Result<Page<Transaction>, CoreBankingError> {
-        self.page(account, query).await
+        self.page(account, query, |_, details| parse(details)).await
     }
 
     async fn transaction(
@@ -263,7 +177,23 @@ impl CoreBanking for Ledger {
         account: &AccountId,
         query: &TransactionQuery,
     ) -> Result<Page<CardTransaction>, CoreBankingError> {
-        self.page(account, query).await
+        self.page(account, query, |_, details| parse(details)).await
+    }
+
+    async fn transactions_as_json(
+        &self,
+        account: &AccountId,
+        query: &TransactionQuery,
+    ) -> Result<Page<Listed>, CoreBankingError> {
+        self.page(account, query, listed).await
+    }
+
+    async fn card_transactions_as_json(
+        &self,
+        account: &AccountId,
+        query: &TransactionQuery,
+    ) -> Result<Page<Listed>, CoreBankingError> {
+        self.page(account, query, listed).await
     }
 
     fn has_deltas(&self) -> bool {
@@ -292,17 +222,17 @@ impl CoreBanking for Ledger {
     }
 }
 
-fn entry<D: DeserializeOwned>(
-    row: &AnyRow,
-    booked: bool,
-) -> Result<(PageKey, D), CoreBankingError> {
-    let (date, sequence) = place(row)?;
-    let key = PageKey {
-        booked,
-        date,
-        sequence,
-    };
-    Ok((key, json(row, "details", "entry.details")?))
+/// What was imported was read by the standard's rules, and written down by them.
+#[expect(clippy::unnecessary_wraps, reason = "others can fail")]
+fn listed(id: &str, details: &str) -> Result<Listed, CoreBankingError> {
+    Ok(Listed {
+        id: Some(id.to_owned()),
+        json: details.to_owned(),
+    })
+}
+
+fn parse<D: DeserializeOwned>(details: &str) -> Result<D, CoreBankingError> {
+    from_json(details).map_err(|_| corrupt("entry.details"))
 }
 
 fn place(row: &AnyRow) -> Result<(NaiveDate, i64), CoreBankingError> {

@@ -395,13 +395,13 @@ async fn a_delta_report_is_one_look_up_by_index() {
     let account = || "account".into();
     for (statement, values, on_sqlite, on_postgres) in [
         (
-            super::ARRIVALS,
+            super::pages::ARRIVALS,
             vec![
+                10.into(),
                 account(),
                 1.into(),
                 2.into(),
                 "2026-01-01".into(),
-                10.into(),
             ],
             "INDEX entry_by_arrival (account=? AND booked=? AND sequence>? AND sequence<?)",
             "using entry_by_arrival",

@@ -213,12 +213,8 @@ impl Scene {
             .find_with_grants(self.tpp.organisation(), id)
             .await
             .unwrap();
-        found
-            .unwrap()
-            .1
-            .into_iter()
-            .map(|grant| grant.account)
-            .collect()
+        let grants = &found.unwrap().grants;
+        grants.iter().map(|grant| grant.account.clone()).collect()
     }
 }
 

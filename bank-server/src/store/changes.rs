@@ -1,0 +1,205 @@
+//! Hearing of what other replicas change.
+//!
+//! A trigger tells whoever listens which row has changed (LISTEN and NOTIFY, in the migration), when the change is
+//! committed. This asks a few times a second over the connection that listens: the answer proves that the connection
+//! lives, and comes after all that was told before.
+
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use shared_types::account::Balance;
+use sqlx::postgres::PgListener;
+use sqlx::{Executor as _, Row as _};
+use tokio::time::timeout;
+
+use super::place::Server;
+use super::recent::{Recent, STALE, Trust};
+use super::consents::Granted;
+use crate::core_banking::Account;
+
+/// Rows that are kept, of each kind.
+const ROWS: usize = 20_000;
+
+/// How often is asked.
+const EVERY: Duration = Duration::from_millis(200);
+
+/// How long may be waited for an answer, and how long it holds. What was changed right after a question is heard with the
+/// next; should that fail, trust has ended before it is stale.
+const ANSWER: Duration = Duration::from_millis(400);
+const HOLDS: Duration = STALE.saturating_sub(Duration::from_millis(100));
+
+/// How long making the connection may take.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// What was read and is known to hold, of each kind.
+#[derive(Debug)]
+pub struct Known {
+    trust: Arc<Trust>,
+    /// Consents that are valid, with what they open.
+    pub consents: Recent<Granted>,
+    /// Accounts of the built-in ledger.
+    pub accounts: Recent<(Account, Vec<Balance>)>,
+}
+
+impl Known {
+    pub(super) fn new(trust: Trust) -> Self {
+        let trust = Arc::new(trust);
+        Self {
+            consents: Recent::new(ROWS, &trust),
+            accounts: Recent::new(ROWS, &trust),
+            trust,
+        }
+    }
+
+    fn forget_all(&self) {
+        self.consents.forget_all();
+        self.accounts.forget_all();
+    }
+
+    /// Forgets what a trigger has told of: the kind of row, and its id.
+    fn forget(&self, told: &str) {
+        match told.split_once(' ') {
+            Some(("consent", id)) => self.consents.forget(id),
+            Some(("account", id)) => self.accounts.forget(id),
+            _ => self.forget_all(),
+        }
+    }
+}
+
+/// Listens until nobody needs it any more.
+pub(super) async fn listen(known: Weak<Known>, server: Server) {
+    while known.strong_count() > 0 {
+        let told = hear(&known, &server).await;
+        if let Some(known) = known.upgrade() {
+            known.trust.end();
+        }
+        if let Err(error) = told {
+            tracing::warn!(%error, "changes by other replicas are not heard of; everything is read from the database");
+        }
+        tokio::time::sleep(EVERY).await;
+    }
+}
+
+/// Listens over one connection, for as long as it lives.
+async fn hear(known: &Weak<Known>, server: &Server) -> Result<(), sqlx::Error> {
+    let mut listener = soon(CONNECT, open(server)).await?;
+    // What was told before, nobody has heard.
+    if let Some(known) = known.upgrade() {
+        known.forget_all();
+    }
+    while let Some(known) = known.upgrade() {
+        let asked = Instant::now();
+        soon(ANSWER, listener.execute("SELECT 1")).await?;
+        while let Some(told) = listener.next_buffered() {
+            known.forget(told.payload());
+        }
+        known.trust.extend(asked, HOLDS);
+        drop(known);
+        tokio::time::sleep(EVERY).await;
+    }
+    Ok(())
+}
+
+async fn open(server: &Server) -> Result<PgListener, sqlx::Error> {
+    let mut listener = PgListener::connect(server.url().as_str()).await?;
+    let channel = listener
+        .fetch_one("SELECT 'bank_server_' || md5(current_schema()) AS channel")
+        .await?
+        .try_get::<String, _>("channel")?;
+    listener.listen(&channel).await?;
+    Ok(listener)
+}
+
+async fn soon<T>(
+    time: Duration,
+    answer: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    timeout(time, answer)
+        .await
+        .unwrap_or(Err(sqlx::Error::PoolTimedOut))
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use shared_types::consent::ConsentStatus;
+    use shared_types::eidas::OrganisationId;
+
+    use super::*;
+    use crate::store::consents::Consents;
+    use crate::store::{Database, Place, testing};
+
+    const CONSENT: &str = "\
+        INSERT INTO consent (id, tpp, request_id, request_digest, status, access, recurring, valid_until, frequency_per_day, \
+        psu, last_action, created, approve_by) VALUES ('c', 'PSDDE-BAFIN-100001', 'r', 'd', 'valid', \
+        '{\"allPsd2\":\"allAccounts\"}', 1, '2027-01-01', 4, 'anna', 1790000000, 1790000000, 1790003600)";
+
+    /// One of the replicas on a database, which listens.
+    async fn replica(place: &Place) -> (Database, Consents) {
+        let database = Database::open(place).await.unwrap();
+        database.follow(place);
+        (database.clone(), Consents::new(database))
+    }
+
+    fn tpp() -> OrganisationId {
+        "PSDDE-BAFIN-100001".parse().unwrap()
+    }
+
+    async fn status(consents: &Consents) -> ConsentStatus {
+        let found = consents.find_with_grants(&tpp(), "c").await.unwrap();
+        found.unwrap().consent.status
+    }
+
+    /// Reads it until it is kept.
+    async fn until_kept(database: &Database, consents: &Consents) {
+        for _ in 0..1000 {
+            assert_eq!(status(consents).await, ConsentStatus::Valid);
+            if database.known().consents.get("c").is_some() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("it is not kept");
+    }
+
+    async fn end(consents: &Consents) {
+        let ended = |_: &_| Some(ConsentStatus::TerminatedByTpp);
+        let now = DateTime::UNIX_EPOCH;
+        consents.change(&tpp(), "c", &ended, now).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_a_replica_changes_it_knows_at_once_and_the_others_within_a_second() {
+        let (place, _folder) = testing::empty().await;
+        Database::migrate(&place).await.unwrap();
+        let (here, at_home) = replica(&place).await;
+        let (there, elsewhere) = replica(&place).await;
+        sqlx::query(CONSENT).execute(here.pool()).await.unwrap();
+        until_kept(&here, &at_home).await;
+        until_kept(&there, &elsewhere).await;
+        end(&at_home).await;
+        let ended = Instant::now();
+        assert_eq!(status(&at_home).await, ConsentStatus::TerminatedByTpp);
+        loop {
+            let asked = ended.elapsed();
+            if status(&elsewhere).await == ConsentStatus::TerminatedByTpp {
+                break;
+            }
+            assert!(asked < STALE, "still valid after {asked:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_consent_is_known_for_its_own_tpp_alone_and_only_while_it_is_valid() {
+        let (place, _folder) = testing::empty().await;
+        Database::migrate(&place).await.unwrap();
+        let (here, consents) = replica(&place).await;
+        sqlx::query(CONSENT).execute(here.pool()).await.unwrap();
+        until_kept(&here, &consents).await;
+        let other = "PSDDE-BAFIN-100002".parse().unwrap();
+        assert_eq!(consents.find_with_grants(&other, "c").await.unwrap(), None);
+        end(&consents).await;
+        assert_eq!(status(&consents).await, ConsentStatus::TerminatedByTpp);
+        assert!(here.known().consents.get("c").is_none());
+    }
+}
