@@ -18,6 +18,9 @@ use bank_server::{BankServer, StartError, check, telemetry};
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
+#[global_allocator]
+static MEMORY: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A bank's PSD2 account interface (XS2A) behind mutual TLS.
 #[derive(Debug, Parser)]
 #[command(name = "bank-server", version)]

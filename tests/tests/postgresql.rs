@@ -1,15 +1,19 @@
 //! On PostgreSQL: the way to the database, its tables and their versions, and what happens when it is gone.
 
 use std::process::Output;
+use std::time::{Duration, Instant};
 
+use bank_server::store::consents::Consents;
 use bank_server::store::{Database, Place, Server, StoreError};
 use serde_json::json;
+use shared_types::consent::ConsentStatus;
 use tempfile::TempDir;
 use tests::cluster::Cluster;
 use tests::operator;
 use tests::patience::wait_for;
 use tests::process::{Process, consent_body, prepare_with};
 use tests::programs::{both, own};
+use tests::wire::{Healed, Wire};
 
 const PSU: (&str, &str) = ("PSU-IP-Address", "192.0.2.7");
 
@@ -184,4 +188,63 @@ async fn readiness_falls_with_the_database_and_comes_back_with_it() {
     wait_for("readiness", || ready().then_some(())).await;
     let status = bank.tpp.get(&path, &[]).await;
     assert_eq!(status.json(), json!({ "consentStatus": "received" }));
+}
+
+/// Whether that TPP's consent `c` is valid, or why nobody can say.
+async fn is_valid(consents: &Consents) -> Result<bool, StoreError> {
+    let tpp = "PSDDE-BAFIN-100001".parse().unwrap();
+    let found = consents.find_with_grants(&tpp, "c").await?;
+    Ok(found.unwrap().consent.status == ConsentStatus::Valid)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_loses_touch_does_not_go_by_what_it_has_read() {
+    let cluster = Cluster::start();
+    let wire = Wire::to(cluster.socket()).await;
+    Database::migrate(&Place::Server(cluster.server()))
+        .await
+        .unwrap();
+    cluster.ask(
+        "INSERT INTO consent (id, tpp, request_id, request_digest, status, access, recurring, valid_until, \
+         frequency_per_day, last_action, created, approve_by) \
+         VALUES ('c', 'PSDDE-BAFIN-100001', 'r', 'd', 'valid', '{}', 1, '2099-01-01', 4, 0, 0, 0)",
+    );
+    let url = format!("postgres://bank@{}/postgres?sslmode=disable", wire.address);
+    let mut server = Server::new(&url).unwrap();
+    server.statement = Duration::from_secs(1);
+    let place = Place::Server(server);
+    let database = Database::open(&place).await.unwrap();
+    database.follow(&place);
+    let consents = Consents::new(database.clone());
+    for healed in [Healed::AsBefore, Healed::ForNewConnections] {
+        let kept = async || {
+            assert!(is_valid(&consents).await.unwrap());
+            database.known().consents.get("c").is_some()
+        };
+        let patience = Instant::now();
+        while !kept().await {
+            assert!(patience.elapsed() < Duration::from_secs(30), "never kept");
+        }
+        wire.cut();
+        let cut = Instant::now();
+        // Somebody changes it by hand, and nobody can tell.
+        cluster.ask("UPDATE consent SET status = 'revokedByPsu'");
+        loop {
+            let after = cut.elapsed();
+            let Ok(valid) = is_valid(&consents).await else {
+                break;
+            };
+            assert!(valid && after < Duration::from_secs(1), "{after:?}");
+        }
+        wire.heal(healed);
+        let patience = Instant::now();
+        let valid = loop {
+            if let Ok(valid) = is_valid(&consents).await {
+                break valid;
+            }
+            assert!(patience.elapsed() < Duration::from_secs(30), "never healed");
+        };
+        assert!(!valid, "{healed:?}");
+        cluster.ask("UPDATE consent SET status = 'valid'");
+    }
 }

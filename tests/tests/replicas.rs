@@ -103,7 +103,10 @@ async fn what_ends_at_one_has_ended_at_the_other() {
         let ended = Instant::now();
         if end == "the TPP" {
             let answer = read(&pair.at_first, &consent).await;
-            assert_eq!(answer.status, 401, "where it was ended, at once: {answer:?}");
+            assert_eq!(
+                answer.status, 401,
+                "where it was ended, at once: {answer:?}"
+            );
         }
         // The others know within a second: whoever asks later is refused.
         for tpp in [&pair.at_second, &pair.at_first] {

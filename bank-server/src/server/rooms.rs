@@ -11,7 +11,7 @@ use crate::calendar::Calendar;
 use crate::config::{Config, ProxiedConfig};
 use crate::consent::authorisation::Authorisations;
 use crate::core_banking::CoreBanking;
-use crate::core_banking::ledger::Ledger;
+use crate::core_banking::ledger::{Ledger, read_along};
 use crate::identity::Licences;
 use crate::online_banking::{Elsewhere, ElsewhereParts, OnlineBanking, PageLimits, Parts};
 use crate::sca::Sca;
@@ -30,6 +30,7 @@ use crate::xs2a::{Approving, Xs2a};
 pub(super) struct Rooms {
     pub(super) database: Database,
     pub(super) core: Arc<dyn CoreBanking>,
+    consents: Consents,
     pub(super) sca: Sca,
     pub(super) authorisations: Authorisations,
     vault: Vault,
@@ -49,7 +50,14 @@ impl Rooms {
     ) -> Result<Self, StartError> {
         let database = Database::open(&config.store.place).await?;
         database.follow(&config.store.place);
-        let core = core.unwrap_or_else(|| Arc::new(Ledger::new(database.clone())));
+        let consents = Consents::new(database.clone());
+        let (core, consents): (Arc<dyn CoreBanking>, _) = match core {
+            Some(core) => (core, consents),
+            None => (
+                Arc::new(Ledger::new(database.clone())),
+                consents.with_ledger(read_along),
+            ),
+        };
         let calendar = Calendar::new(Arc::clone(&clock), config.bank.time_zone);
         let vault = Vault::open_file(&config.store.key, Arc::clone(&randomness))?;
         let passkeys = pages
@@ -73,6 +81,7 @@ impl Rooms {
         Ok(Self {
             database,
             core,
+            consents,
             sca,
             authorisations,
             vault,
@@ -91,7 +100,7 @@ impl Rooms {
     ) -> Result<Xs2a, StartError> {
         let proxied = config.proxied.as_ref();
         Ok(Xs2a {
-            consents: Consents::new(self.database.clone()),
+            consents: self.consents.clone(),
             usage: Usage::new(self.database.clone()),
             reports: Reports::new(self.database.clone()),
             rules: config.consent.rules(),

@@ -12,9 +12,9 @@ use sqlx::postgres::PgListener;
 use sqlx::{Executor as _, Row as _};
 use tokio::time::timeout;
 
+use super::consents::Granted;
 use super::place::Server;
 use super::recent::{Recent, STALE, Trust};
-use super::consents::Granted;
 use crate::core_banking::Account;
 
 /// Rows that are kept, of each kind.
@@ -49,6 +49,12 @@ impl Known {
             accounts: Recent::new(ROWS, &trust),
             trust,
         }
+    }
+
+    /// Whether what is read now holds.
+    #[cfg(test)]
+    pub(super) fn holds(&self) -> bool {
+        self.trust.holds(Instant::now())
     }
 
     fn forget_all(&self) {
@@ -150,16 +156,11 @@ mod tests {
         found.unwrap().consent.status
     }
 
-    /// Reads it until it is kept.
-    async fn until_kept(database: &Database, consents: &Consents) {
-        for _ in 0..1000 {
-            assert_eq!(status(consents).await, ConsentStatus::Valid);
-            if database.known().consents.get("c").is_some() {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("it is not kept");
+    /// Reads it once it can be kept.
+    async fn keep(database: &Database, consents: &Consents) {
+        database.until_it_hears().await;
+        assert_eq!(status(consents).await, ConsentStatus::Valid);
+        assert!(database.known().consents.get("c").is_some());
     }
 
     async fn end(consents: &Consents) {
@@ -175,8 +176,8 @@ mod tests {
         let (here, at_home) = replica(&place).await;
         let (there, elsewhere) = replica(&place).await;
         sqlx::query(CONSENT).execute(here.pool()).await.unwrap();
-        until_kept(&here, &at_home).await;
-        until_kept(&there, &elsewhere).await;
+        keep(&here, &at_home).await;
+        keep(&there, &elsewhere).await;
         end(&at_home).await;
         let ended = Instant::now();
         assert_eq!(status(&at_home).await, ConsentStatus::TerminatedByTpp);
@@ -195,7 +196,7 @@ mod tests {
         Database::migrate(&place).await.unwrap();
         let (here, consents) = replica(&place).await;
         sqlx::query(CONSENT).execute(here.pool()).await.unwrap();
-        until_kept(&here, &consents).await;
+        keep(&here, &consents).await;
         let other = "PSDDE-BAFIN-100002".parse().unwrap();
         assert_eq!(consents.find_with_grants(&other, "c").await.unwrap(), None);
         end(&consents).await;

@@ -12,6 +12,7 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 use uuid::Uuid;
 
+use super::recent::Before;
 use super::{Database, StoreError, Write, tpps};
 use crate::core_banking::{AccountId, PsuId};
 use crate::identity::Tpp;
@@ -98,6 +99,7 @@ pub enum Inserted {
 #[derive(Debug, Clone)]
 pub struct Consents {
     database: Database,
+    along: Option<Along>,
 }
 
 /// A request for a consent, as it came in.
@@ -139,18 +141,49 @@ macro_rules! columns {
 
 pub(super) const COLUMNS: &str = concat!("SELECT ", columns!(), " FROM consent");
 
-const WITH_GRANTS: &str = concat!(
-    "SELECT ",
-    columns!(),
-    ", account_id, details, balances, transactions, owner_name \
-     FROM consent LEFT JOIN consent_account ON consent_id = id WHERE id = $1 AND tpp = $2 ORDER BY position"
+/// A consent, with a row for each account that it opens, and more of that account.
+macro_rules! with_grants {
+    ($columns:literal, $join:literal) => {
+        concat!(
+            "SELECT c.*, g.account_id, g.details, g.balances, g.transactions, g.owner_name",
+            $columns,
+            " FROM (SELECT ",
+            columns!(),
+            " FROM consent WHERE id = $1 AND tpp = $2) AS c LEFT JOIN consent_account g ON g.consent_id = c.id ",
+            $join,
+            " ORDER BY g.position"
+        )
+    };
+}
+
+const WITH_GRANTS: &str = with_grants!("", "");
+
+const WITH_ACCOUNTS: &str = with_grants!(
+    ", a.card AS ledger_card, a.approvals AS ledger_approvals, a.details AS ledger_details, a.balances AS ledger_balances",
+    "LEFT JOIN account a ON a.id = g.account_id"
 );
+
+/// Takes what was read of the built-in ledger along with a consent: a row of the columns `account_id` and `ledger_…`.
+pub type Along = fn(&Database, Before, &AnyRow);
 
 impl Consents {
     /// The consents in that database.
     #[must_use]
     pub fn new(database: Database) -> Self {
-        Self { database }
+        Self {
+            database,
+            along: None,
+        }
+    }
+
+    /// With what the built-in ledger has of the accounts read along: a TPP that asks what a consent opens is about to ask
+    /// for those.
+    #[must_use]
+    pub fn with_ledger(self, along: Along) -> Self {
+        Self {
+            along: Some(along),
+            ..self
+        }
     }
 
     /// Stores a consent as `received`. Once this returns, it is on disk.
@@ -217,7 +250,7 @@ impl Consents {
     /// That TPP's consent of that id, and what it opens.
     ///
     /// Cost: nothing of the database's for a valid consent that was read a moment ago; else one statement, with an indexed
-    /// look-up for the consent and one for its accounts.
+    /// look-up for the consent, one for its accounts, and with the built-in ledger one for each of those.
     pub async fn find_with_grants(
         &self,
         tpp: &OrganisationId,
@@ -228,7 +261,9 @@ impl Consents {
             return Ok((granted.consent.tpp == *tpp).then_some(granted));
         }
         let before = known.before();
-        let rows = sqlx::query(WITH_GRANTS)
+        let before_accounts = self.database.known().accounts.before();
+        let statement = self.along.map_or(WITH_GRANTS, |_| WITH_ACCOUNTS);
+        let rows = sqlx::query(statement)
             .bind(id)
             .bind(tpp.as_str())
             .fetch_all(self.database.pool())
@@ -240,6 +275,9 @@ impl Consents {
         for row in &rows {
             if row.try_get::<Option<String>, _>("account_id")?.is_some() {
                 grants.push(grant(row)?);
+                if let Some(take) = self.along {
+                    take(&self.database, before_accounts, row);
+                }
             }
         }
         let consent = consent(first)?;

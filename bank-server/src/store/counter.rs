@@ -285,7 +285,11 @@ mod tests {
             async move { counter.count(key.clone(), day(24), limit).await.unwrap() }
         });
         let counted = join_all(reads).await;
-        let of = |kind: usize| (0..300).filter(|read| read % 3 == kind && counted[*read]).count();
+        let of = |kind: usize| {
+            (0..300)
+                .filter(|read| read % 3 == kind && counted[*read])
+                .count()
+        };
         assert_eq!([of(0), of(1), of(2)], [4, 7, 7]);
     }
 

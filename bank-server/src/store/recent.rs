@@ -106,7 +106,7 @@ impl Trust {
         Self::Told(Instant::now(), AtomicU64::new(0))
     }
 
-    fn holds(&self, read: Instant) -> bool {
+    pub(super) fn holds(&self, read: Instant) -> bool {
         match self {
             Self::File => read.elapsed() < STALE,
             Self::Told(began, until) => millis(began.elapsed()) < until.load(Ordering::Acquire),

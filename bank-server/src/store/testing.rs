@@ -1,7 +1,10 @@
 //! Databases of a test's own, on the engine that the tests are run for: SQLite, or the PostgreSQL server that
 //! `BANK_TEST_POSTGRES` names (`tests/run` starts one, and runs the tests for both).
 
+use std::time::Duration;
+
 use bank_client::environment::{Randomness as _, SystemRandomness};
+use prometheus_client::registry::Registry;
 use sqlx::Row as _;
 use tempfile::TempDir;
 
@@ -48,6 +51,31 @@ impl From<&'static str> for Value {
 }
 
 impl Database {
+    /// How many statements have been run: each is a round trip, where the database is a server.
+    pub(crate) fn statements(&self) -> u64 {
+        let mut registry = Registry::default();
+        self.register(&mut registry);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        let counts = text
+            .lines()
+            .filter(|line| line.starts_with("store_statement_seconds_count"));
+        counts
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+            .sum()
+    }
+
+    /// Waits until what is read is taken to hold.
+    pub(crate) async fn until_it_hears(&self) {
+        for _ in 0..1000 {
+            if self.known().holds() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("what is read is not taken to hold");
+    }
+
     /// How the engine goes about a statement, in its own words.
     pub(crate) async fn plan(&self, statement: &str, values: Vec<Value>) -> String {
         let mut transaction = self.begin_write().await.unwrap();

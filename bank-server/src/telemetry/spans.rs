@@ -1,8 +1,8 @@
 //! What `tracing` does not know of spans: the trace they belong to, and names that are known at their end.
 
-use opentelemetry::global;
 use opentelemetry::propagation::Extractor;
-use opentelemetry::trace::TraceContextExt as _;
+use opentelemetry::trace::{Status, TraceContextExt as _};
+use opentelemetry::{Value, global};
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
@@ -11,6 +11,17 @@ pub(crate) fn belongs_to(span: &Span, headers: &dyn Extractor) {
     let context = global::get_text_map_propagator(|propagator| propagator.extract(headers));
     // Where nobody collects traces, there is nothing to belong to.
     let _ = span.set_parent(context);
+}
+
+/// Tells more of a span, to those who collect traces. `tracing`'s own way costs a request a tenth of its time, because it
+/// tells the log as well, and that has lines for it.
+pub(crate) fn tell(span: &Span, name: &'static str, value: impl Into<Value>) {
+    span.set_attribute(name, value);
+}
+
+/// Something of ours has gone wrong in it.
+pub(crate) fn failed(span: &Span) {
+    span.set_status(Status::error(""));
 }
 
 /// Gives a span another name: that of a request is known once it has met its resource.

@@ -92,6 +92,51 @@ pub(crate) struct Approving {
 
 /// Registers the resources; all of them need an AISP's certificate, which the door sees to.
 pub(crate) fn configure(app: &mut web::ServiceConfig) {
+    // They are looked through in this order: what is asked most comes first.
+    let reads = [
+        ("/v1/accounts", web::get().to(accounts::list)),
+        (
+            "/v1/accounts/{account_id}/transactions",
+            web::get().to(accounts::transactions),
+        ),
+        (
+            "/v1/accounts/{account_id}/balances",
+            web::get().to(accounts::balances),
+        ),
+        (
+            "/v1/accounts/{account_id}",
+            web::get().to(accounts::details),
+        ),
+        (
+            "/v1/accounts/{account_id}/transactions/{transaction_id}",
+            web::get().to(accounts::transaction),
+        ),
+        ("/v1/card-accounts", web::get().to(card_accounts::list)),
+        (
+            "/v1/card-accounts/{account_id}",
+            web::get().to(card_accounts::details),
+        ),
+        (
+            "/v1/card-accounts/{account_id}/balances",
+            web::get().to(card_accounts::balances),
+        ),
+        (
+            "/v1/card-accounts/{account_id}/transactions",
+            web::get().to(card_accounts::transactions),
+        ),
+        (
+            "/v1/consents/{consent_id}/status",
+            web::get().to(consents::status),
+        ),
+        ("/openapi.json", web::get().to(openapi::serve)),
+    ];
+    for (path, route) in reads {
+        app.service(
+            web::resource(path)
+                .route(route)
+                .default_service(web::to(error::wrong_method)),
+        );
+    }
     app.service(
         web::resource("/v1/consents")
             .route(web::post().to(consents::create))
@@ -115,50 +160,6 @@ pub(crate) fn configure(app: &mut web::ServiceConfig) {
             .route(web::put().to(authorisations::update))
             .default_service(web::to(error::wrong_method)),
     );
-    let reads = [
-        (
-            "/v1/consents/{consent_id}/status",
-            web::get().to(consents::status),
-        ),
-        ("/v1/accounts", web::get().to(accounts::list)),
-        (
-            "/v1/accounts/{account_id}",
-            web::get().to(accounts::details),
-        ),
-        (
-            "/v1/accounts/{account_id}/balances",
-            web::get().to(accounts::balances),
-        ),
-        (
-            "/v1/accounts/{account_id}/transactions",
-            web::get().to(accounts::transactions),
-        ),
-        (
-            "/v1/accounts/{account_id}/transactions/{transaction_id}",
-            web::get().to(accounts::transaction),
-        ),
-        ("/v1/card-accounts", web::get().to(card_accounts::list)),
-        (
-            "/v1/card-accounts/{account_id}",
-            web::get().to(card_accounts::details),
-        ),
-        (
-            "/v1/card-accounts/{account_id}/balances",
-            web::get().to(card_accounts::balances),
-        ),
-        (
-            "/v1/card-accounts/{account_id}/transactions",
-            web::get().to(card_accounts::transactions),
-        ),
-        ("/openapi.json", web::get().to(openapi::serve)),
-    ];
-    for (path, route) in reads {
-        app.service(
-            web::resource(path)
-                .route(route)
-                .default_service(web::to(error::wrong_method)),
-        );
-    }
     app.default_service(web::to(error::no_such_path));
 }
 

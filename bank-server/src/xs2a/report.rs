@@ -20,7 +20,13 @@ pub(super) fn respond(
         let start = format!("\"{member}\":[");
         if let Some(found) = text.find(&start) {
             let tail = text.split_off(found + start.len());
-            text.reserve(entries.iter().map(|entry| entry.json.len() + 256).sum::<usize>() + tail.len());
+            text.reserve(
+                entries
+                    .iter()
+                    .map(|entry| entry.json.len() + 256)
+                    .sum::<usize>()
+                    + tail.len(),
+            );
             fill(&mut text, entries, &more).ok_or_else(ApiError::internal)?;
             text.push_str(&tail);
         }

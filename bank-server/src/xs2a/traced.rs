@@ -4,12 +4,11 @@ use actix_web::dev::ServiceRequest;
 use actix_web::http::Method;
 use actix_web::http::header::{HeaderMap, HeaderName};
 use opentelemetry::propagation::Extractor;
-use tracing::field::{Empty, display};
 use tracing::{Span, info_span};
 use uuid::Uuid;
 
 use super::door::Told;
-use crate::telemetry::spans::{belongs_to, rename};
+use crate::telemetry::spans::{belongs_to, failed, rename, tell};
 
 /// Names of fields are those of OpenTelemetry's semantic conventions for HTTP servers, where there is one. No value is
 /// anything of a customer's.
@@ -17,13 +16,8 @@ pub(super) fn span(request: &ServiceRequest, id: Option<Uuid>) -> Span {
     let span = info_span!(
         "request",
         otel.kind = "server",
-        otel.status_code = Empty,
         request_id = id.map(display),
         http.request.method = %request.method(),
-        http.route = Empty,
-        http.response.status_code = Empty,
-        tpp = Empty,
-        refused = Empty,
     );
     belongs_to(&span, &Headers(request.headers()));
     span
@@ -32,12 +26,18 @@ pub(super) fn span(request: &ServiceRequest, id: Option<Uuid>) -> Span {
 /// What has become of it.
 pub(super) fn conclude(span: &Span, told: &Told<'_>, operation: String) {
     rename(span, operation);
-    span.record("http.route", told.resource);
-    span.record("http.response.status_code", told.status);
-    span.record("tpp", told.tpp.map(display));
-    span.record("refused", told.refused);
+    if let Some(resource) = told.resource {
+        tell(span, "http.route", resource.to_owned());
+    }
+    tell(span, "http.response.status_code", i64::from(told.status));
+    if let Some(tpp) = told.tpp {
+        tell(span, "tpp", tpp.to_string());
+    }
+    if let Some(refused) = told.refused {
+        tell(span, "refused", refused.to_owned());
+    }
     if told.status >= 500 {
-        span.record("otel.status_code", "ERROR");
+        failed(span);
     }
 }
 

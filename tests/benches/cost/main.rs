@@ -229,10 +229,10 @@ impl Scene {
     }
 
     async fn side_by_side(&self) -> String {
-        let mut text = String::from(
+        let mut text = told(String::from(
             "### Side by side\n\nMicroseconds of CPU (user and system) for each request, and in brackets requests a second.\n\n\
              | request | HTTP | connections | bank-server | nginx | Go | bank-server / nginx |\n|---|---|---|---|---|---|---|\n",
-        );
+        ));
         let bank = self.bank("beside").await;
         let nginx = Peer::nginx(self.folder.path()).await;
         let go = Peer::go(self.folder.path());
@@ -260,14 +260,14 @@ impl Scene {
                 let kept = self.measure(&peers, http, Connections::Kept).await;
                 let new = self.measure(&peers, http, Connections::New).await;
                 for (connections, costs) in [("kept", &kept), ("new", &new)] {
-                    text.push_str(&format!(
+                    text.push_str(&told(format!(
                         "| {name}, {} bytes | {version} | {connections} | {} | {} | {} | {:.2} |\n",
                         question.length,
                         costs[0],
                         costs[1],
                         costs[2],
                         costs[0].microseconds / costs[1].microseconds
-                    ));
+                    )));
                 }
                 for ((alone, new), kept) in alone.iter_mut().zip(&new).zip(&kept) {
                     alone.push(new.microseconds - kept.microseconds);
@@ -278,11 +278,11 @@ impl Scene {
             alone.sort_by(f64::total_cmp);
             alone[alone.len() / 2]
         });
-        text.push_str(&format!(
+        text.push_str(&told(format!(
             "| a connection and its handshake alone: median of what new connections take more | | | {bank:.0} | {nginx:.0} | {go:.0} | {:.2} |\n\n",
             bank / nginx
-        ));
-        told(text)
+        )));
+        text
     }
 
     async fn idle(&self) -> String {

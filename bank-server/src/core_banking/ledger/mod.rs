@@ -27,6 +27,7 @@ use super::{
     Account, AccountId, AccountKind, Arrival, Arrived, CoreBanking, CoreBankingError, Listed, Page,
     PsuId, TransactionQuery,
 };
+use crate::store::recent::Before;
 use crate::store::{Database, StoreError};
 
 /// The ledger. It is filled by [`import`] and otherwise only read.
@@ -104,9 +105,7 @@ impl Ledger {
         }
         let rows = query.fetch_all(self.database.pool()).await;
         let rows = rows.map_err(failed)?;
-        rows.iter()
-            .map(|row| Ok((account(row)?, json(row, "balances", "account.balances")?)))
-            .collect()
+        rows.iter().map(|row| held(row, &OF_TABLE)).collect()
     }
 }
 
@@ -130,7 +129,7 @@ impl CoreBanking for Ledger {
         .fetch_all(self.database.pool())
         .await
         .map_err(failed)?;
-        rows.iter().map(account).collect()
+        rows.iter().map(|row| account(row, &OF_TABLE)).collect()
     }
 
     async fn accounts(&self, ids: &[AccountId]) -> Result<Vec<Account>, CoreBankingError> {
@@ -241,17 +240,56 @@ fn place(row: &AnyRow) -> Result<(NaiveDate, i64), CoreBankingError> {
     Ok((date, row.try_get("sequence").map_err(failed)?))
 }
 
-fn account(row: &AnyRow) -> Result<Account, CoreBankingError> {
-    let kind = if row.try_get::<i64, _>("card").map_err(failed)? == 0 {
-        AccountKind::Payment(Box::new(json(row, "details", "account.details")?))
+/// What a row's columns of an account are called: as in the table, or as where it was read along with a consent.
+struct Columns {
+    id: &'static str,
+    card: &'static str,
+    approvals: &'static str,
+    details: &'static str,
+    balances: &'static str,
+}
+
+const OF_TABLE: Columns = Columns {
+    id: "id",
+    card: "card",
+    approvals: "approvals",
+    details: "details",
+    balances: "balances",
+};
+
+const READ_ALONG: Columns = Columns {
+    id: "account_id",
+    card: "ledger_card",
+    approvals: "ledger_approvals",
+    details: "ledger_details",
+    balances: "ledger_balances",
+};
+
+/// Keeps the account that was read along with a consent, if the ledger has it: the next question is for that.
+pub fn read_along(database: &Database, before: Before, row: &AnyRow) {
+    // What cannot be read is found again, and told of, when it is asked for.
+    if let Ok(held) = held(row, &READ_ALONG) {
+        let id = held.0.id.0.clone();
+        database.known().accounts.keep(before, &id, Arc::new(held));
+    }
+}
+
+fn held(row: &AnyRow, columns: &Columns) -> Result<Held, CoreBankingError> {
+    let balances = json(row, columns.balances, "account.balances")?;
+    Ok((account(row, columns)?, balances))
+}
+
+fn account(row: &AnyRow, columns: &Columns) -> Result<Account, CoreBankingError> {
+    let kind = if row.try_get::<i64, _>(columns.card).map_err(failed)? == 0 {
+        AccountKind::Payment(Box::new(json(row, columns.details, "account.details")?))
     } else {
-        AccountKind::Card(Box::new(json(row, "details", "account.details")?))
+        AccountKind::Card(Box::new(json(row, columns.details, "account.details")?))
     };
+    let approvals: i64 = row.try_get(columns.approvals).map_err(failed)?;
     Ok(Account {
-        id: AccountId(row.try_get("id").map_err(failed)?),
+        id: AccountId(row.try_get(columns.id).map_err(failed)?),
         kind,
-        approvals_needed: u32::try_from(row.try_get::<i64, _>("approvals").map_err(failed)?)
-            .map_err(|_| corrupt("account.approvals"))?,
+        approvals_needed: u32::try_from(approvals).map_err(|_| corrupt("account.approvals"))?,
     })
 }
 

@@ -10,19 +10,20 @@ use sqlx::{Any, Row as _};
 use super::{Ledger, corrupt, failed};
 use crate::core_banking::{AccountId, Arrival, CoreBankingError, Page, PageKey, TransactionQuery};
 
-/// Puts the rows of a statement into one text: each as date, number, the length in bytes of its id and of its JSON, each
-/// with a blank behind it, and then those two. The statement is a literal, with the columns of [`COLUMNS`].
+/// Puts rows into one text: each as date, number, the length in bytes of its id and of its JSON, each with a blank behind
+/// it, and then those two.
+///
+/// They are put together as they come, in order; whoever reads them sees to that. The limit is a sum, because SQLite plans
+/// a statement anew each time it is run if it is a parameter.
 macro_rules! as_one {
     ($rows:literal, $order:literal) => {
         concat!(
             "SELECT string_agg(date || ' ' || sequence || ' ' || octet_length(transaction_id) || ' ' || octet_length(details) \
-             || ' ' || transaction_id || details, '' ORDER BY ",
-            $order,
-            ") AS page FROM (SELECT date, sequence, transaction_id, details FROM entry ",
+             || ' ' || transaction_id || details, '') AS page FROM (SELECT date, sequence, transaction_id, details FROM entry ",
             $rows,
             " ORDER BY ",
             $order,
-            " LIMIT $1) AS entries"
+            " LIMIT $1 + 0) AS entries"
         )
     };
 }
@@ -74,6 +75,10 @@ impl Ledger {
             let mut rest = text.as_str();
             while !rest.is_empty() {
                 let entry = next(&mut rest, booked).ok_or_else(|| corrupt("entry"))?;
+                let before = entries.last().map(|(before, _)| before);
+                if before.is_some_and(|before| !query.comes_after(before, &entry.key)) {
+                    return Err(corrupt("the order of entry"));
+                }
                 entries.push((entry.key, of(entry.id, entry.details)?));
             }
         }
@@ -133,6 +138,18 @@ impl Ledger {
     }
 }
 
+impl TransactionQuery {
+    /// Whether an entry may stand behind that other one, in the list that is asked for.
+    fn comes_after(&self, before: &PageKey, entry: &PageKey) -> bool {
+        let place = |key: &PageKey| {
+            let by_arrival = key.booked && self.since.is_some();
+            let day = (!by_arrival).then_some(key.date);
+            (!key.booked, day, key.sequence)
+        };
+        place(entry) < place(before)
+    }
+}
+
 /// Takes the next entry off the text. `None` if the text is not one of entries.
 fn next<'a>(rest: &mut &'a str, booked: bool) -> Option<Entry<'a>> {
     let mut head = [""; 4];
@@ -159,6 +176,8 @@ fn next<'a>(rest: &mut &'a str, booked: bool) -> Option<Entry<'a>> {
 
 #[cfg(test)]
 mod tests {
+    use shared_types::transaction::BookingStatus;
+
     use super::*;
 
     #[test]
@@ -184,6 +203,45 @@ mod tests {
             "2026-11-24 x 1 1 aa",
         ] {
             assert!(next(&mut &*text, true).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_page_that_comes_in_another_order_is_found_out() {
+        let day = |day| NaiveDate::from_ymd_opt(2026, 11, day).unwrap();
+        let key = |booked, on, sequence| PageKey {
+            booked,
+            date: day(on),
+            sequence,
+        };
+        let query = |since| TransactionQuery {
+            from: day(1),
+            to: day(30),
+            status: BookingStatus::Both,
+            since,
+            after: None,
+            limit: 10,
+        };
+        let (list, delta) = (query(None), query(Some(Arrival(0))));
+        for (before, entry, in_list, in_delta) in [
+            (key(true, 24, 1), key(true, 23, 9), true, false),
+            (key(true, 24, 2), key(true, 24, 1), true, true),
+            (key(true, 23, 2), key(true, 24, 1), false, true),
+            (key(true, 24, 1), key(true, 24, 1), false, false),
+            (key(false, 1, 1), key(true, 24, 9), true, true),
+            (key(true, 24, 9), key(false, 1, 1), false, false),
+            (key(false, 24, 1), key(false, 23, 9), true, true),
+        ] {
+            assert_eq!(
+                list.comes_after(&before, &entry),
+                in_list,
+                "{before:?} {entry:?}"
+            );
+            assert_eq!(
+                delta.comes_after(&before, &entry),
+                in_delta,
+                "{before:?} {entry:?}"
+            );
         }
     }
 }

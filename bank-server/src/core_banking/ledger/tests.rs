@@ -3,19 +3,24 @@
 use tempfile::TempDir;
 
 use super::*;
+use crate::store::consents::Consents;
+use crate::store::{Place, testing};
 use chrono::Days;
 use shared_types::transaction::BookingStatus;
 
 struct Scene {
     database: Database,
+    place: Place,
     _folder: TempDir,
 }
 
 impl Scene {
     async fn set() -> Self {
-        let (database, folder) = crate::store::testing::database().await;
+        let (place, folder) = testing::empty().await;
+        Database::migrate(&place).await.unwrap();
         Self {
-            database,
+            database: Database::open(&place).await.unwrap(),
+            place,
             _folder: folder,
         }
     }
@@ -418,5 +423,37 @@ async fn a_delta_report_is_one_look_up_by_index() {
             plan.contains(on_sqlite) || plan.contains(on_postgres),
             "{plan}"
         );
+    }
+}
+
+#[tokio::test]
+async fn what_a_consent_opens_is_one_round_trip_away_and_then_none() {
+    let scene = Scene::set().await;
+    import(&scene.database, example().join("\n").as_bytes())
+        .await
+        .unwrap();
+    for statement in [
+        "INSERT INTO consent (id, tpp, request_id, request_digest, status, access, recurring, valid_until, \
+         frequency_per_day, last_action, created, approve_by) \
+         VALUES ('c', 'PSDDE-BAFIN-100001', 'r', 'd', 'valid', '{}', 1, '2027-01-01', 4, 0, 0, 0)",
+        "INSERT INTO consent_account (consent_id, position, account_id, details, balances, transactions, owner_name) \
+         SELECT 'c', position, id, 1, 1, 1, 0 FROM account",
+    ] {
+        let done = sqlx::query(statement).execute(scene.database.pool()).await;
+        done.unwrap();
+    }
+    let ledger = Ledger::new(scene.database.clone());
+    let consents = Consents::new(scene.database.clone()).with_ledger(read_along);
+    let tpp = "PSDDE-BAFIN-100001".parse().unwrap();
+    scene.database.follow(&scene.place);
+    scene.database.until_it_hears().await;
+    let before = scene.database.statements();
+    for _ in 0..3 {
+        let granted = consents.find_with_grants(&tpp, "c").await.unwrap().unwrap();
+        let grants = granted.grants.iter();
+        let ids: Vec<AccountId> = grants.map(|grant| grant.account.clone()).collect();
+        assert_eq!(ledger.accounts(&ids).await.unwrap().len(), 2);
+        assert_eq!(ledger.balances(&ids).await.unwrap().concat().len(), 4);
+        assert_eq!(scene.database.statements() - before, 1);
     }
 }
