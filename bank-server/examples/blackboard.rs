@@ -261,7 +261,7 @@ async fn run(arguments: Arguments) -> Result<(), Vec<Fault>> {
     };
     let door = Door::new(keeper.trust(), limits, Arc::new(LogTurnedAway));
     let (told_ready, _) = oneshot::channel();
-    tokio::spawn(keeper.keep(Arc::new(Notify::new()), told_ready));
+    tokio::spawn(keeper.keep(Arc::new(Notify::new()), None, told_ready));
     tokio::spawn(door.clone().keep_judging());
 
     let failed = |error: io::Error| {

@@ -24,6 +24,7 @@ use crate::core_banking::CoreBanking;
 use crate::identity::{LicenceSource, Licences, own_organisation};
 use crate::operator::Health;
 use crate::store::retention::Retention;
+use crate::store::shelf::FetchedLists;
 use crate::store::vault::VaultError;
 use crate::store::{Place, StoreError};
 use crate::telemetry::figures::{Counting, Figures};
@@ -228,6 +229,7 @@ impl BankServer {
         let keeping = Keeping {
             keeper,
             reread: Arc::clone(&reread),
+            shelf: Arc::new(FetchedLists::new(rooms.database.clone())),
         };
         let removing = Removing {
             retention: Retention::new(rooms.database.clone(), config.retention.keeping()),

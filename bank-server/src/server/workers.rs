@@ -24,7 +24,7 @@ use crate::online_banking::listener::Entrance;
 use crate::online_banking::{self, OnlineBanking};
 use crate::operator::{self, Health};
 use crate::store::retention::Retention;
-use crate::transport::keeper::{Keeper, wait_for_first};
+use crate::transport::keeper::{Keeper, Shelf, wait_for_first};
 use crate::transport::listener::Door;
 use crate::transport::stream::Bytes;
 use crate::xs2a::{self, Xs2a};
@@ -41,6 +41,7 @@ pub(super) struct Sockets {
 pub(super) struct Keeping {
     pub(super) keeper: Keeper<LicenceSource>,
     pub(super) reread: Arc<Notify>,
+    pub(super) shelf: Arc<dyn Shelf>,
 }
 
 /// What removes from the database what is over.
@@ -78,7 +79,10 @@ pub(super) async fn run(
         .spawn(move || {
             actix_rt::System::new().block_on(async move {
                 let (fetched, ready) = oneshot::channel();
-                actix_rt::spawn(keeping.keeper.keep(keeping.reread, fetched));
+                let kept = keeping
+                    .keeper
+                    .keep(keeping.reread, Some(keeping.shelf), fetched);
+                actix_rt::spawn(TokioContext::new(kept, lasting.clone()));
                 actix_rt::spawn(TokioContext::new(keep_removing(removing), lasting.clone()));
                 for (_, _, door) in &sockets.doors {
                     actix_rt::spawn(door.clone().keep_judging());

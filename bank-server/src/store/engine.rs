@@ -4,11 +4,9 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use sqlx::Executor as _;
-use sqlx::any::AnyPoolOptions;
-
 use super::changes::Known;
 use super::figures::Figures;
+use super::opener::Opener;
 use super::place::Server;
 use super::pool::Pool;
 use super::recent::Trust;
@@ -66,12 +64,6 @@ impl Engine {
 /// Connections to a SQLite file. One of them writes at a time; the others read.
 const CONNECTIONS: u32 = 8;
 
-/// How long a request waits for a connection.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Connections that have been idle for longer are tried before they are used; the others have just worked.
-const PROVEN: Duration = Duration::from_secs(1);
-
 /// A server that stops a statement for its time says so; one that says nothing for so much longer is gone.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -104,19 +96,24 @@ async fn open_sqlite(path: &Path) -> Result<(Database, (i64, i64)), StoreError> 
              PRAGMA foreign_keys = ON;"
         )
     };
-    // FULL: what is committed survives the loss of power, not only of the process.
-    let pool = options(CONNECTIONS, settings("FULL"))
-        .connect(&address)
-        .await;
-    let pool = pool.map_err(|error| failed(error.into()))?;
-    // NORMAL: it survives the loss of the process, and nobody waits for the disk.
-    let counting = options(1, settings("NORMAL")).connect(&address).await;
-    let counting = counting.map_err(|error| failed(error.into()))?;
     let figures = Figures::new();
+    let open = async |connections, synchronous| {
+        let opener = Opener {
+            address: address.clone(),
+            settings: settings(synchronous),
+            can_be_gone: false,
+        };
+        let pool = Pool::open(opener, connections, None, &figures).await;
+        pool.map_err(|error| failed(error.into()))
+    };
+    // FULL: what is committed survives the loss of power, not only of the process.
+    let pool = open(CONNECTIONS, "FULL").await?;
+    // NORMAL: it survives the loss of the process, and nobody waits for the disk.
+    let counting = open(1, "NORMAL").await?;
     let database = Database(Arc::new(Shared {
         engine: Engine::Sqlite,
-        pool: Pool::new(pool, None, &figures),
-        counting: Pool::new(counting, None, &figures),
+        pool,
+        counting,
         figures,
         known: Arc::new(Known::new(Trust::File)),
         listening: OnceLock::new(),
@@ -187,44 +184,17 @@ async fn connect(
     figures: &Figures,
 ) -> Result<Pool, StoreError> {
     sqlx::any::install_default_drivers();
-    let connected = options(connections, settings)
-        // Each trial is a round trip.
-        .test_before_acquire(false)
-        .before_acquire(|connection, meta| {
-            Box::pin(async move {
-                if meta.idle_for < PROVEN {
-                    return Ok(true);
-                }
-                let alive = sqlx::Connection::ping(connection);
-                Ok(matches!(
-                    tokio::time::timeout(PROVEN, alive).await,
-                    Ok(Ok(()))
-                ))
-            })
-        })
-        .connect(server.url.as_str())
-        .await;
-    match connected {
-        Ok(connections) => Ok(Pool::new(
-            connections,
-            Some(server.statement + GRACE),
-            figures,
-        )),
-        Err(error) => Err(StoreError::Connect {
+    let opener = Opener {
+        address: server.url.to_string(),
+        settings,
+        can_be_gone: true,
+    };
+    let time = Some(server.statement + GRACE);
+    Pool::open(opener, connections, time, figures)
+        .await
+        .map_err(|error| StoreError::Connect {
             server: Box::new(server.clone()),
             error,
-        }),
-    }
-}
-
-fn options(connections: u32, settings: String) -> AnyPoolOptions {
-    AnyPoolOptions::new()
-        .max_connections(connections)
-        .acquire_timeout(PATIENCE)
-        .after_connect(move |connection, _| {
-            // The text is made of constants and numbers.
-            let settings = sqlx::AssertSqlSafe(settings.clone());
-            Box::pin(async move { connection.execute(settings).await.map(|_| ()) })
         })
 }
 

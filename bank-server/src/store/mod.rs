@@ -13,6 +13,7 @@ pub mod credentials;
 mod engine;
 mod figures;
 pub mod given;
+mod opener;
 mod place;
 mod pool;
 pub mod recent;
@@ -21,6 +22,7 @@ pub mod retention;
 mod schema;
 pub mod scratch;
 pub mod sessions;
+pub mod shelf;
 #[cfg(test)]
 pub(crate) mod testing;
 mod tpps;

@@ -6,25 +6,26 @@
 use std::io;
 use std::time::Duration;
 
+use deadpool::managed::{self, Object, PoolError, QueueMode};
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt as _, StreamExt as _, TryFutureExt as _, TryStreamExt as _};
 use sqlx::any::{AnyArguments, AnyQueryResult, AnyRow, AnyStatement, AnyTypeInfo};
 use sqlx::error::BoxDynError;
-use sqlx::pool::PoolConnection;
-use sqlx::{Any, AnyConnection, AnyPool, Describe, Either, Execute, Executor, SqlStr};
+use sqlx::{Any, AnyConnection, Connection as _, Describe, Either, Execute, Executor, SqlStr};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout};
 use tracing::{Instrument as _, Span, debug_span};
 
 use super::figures::{Figures, Operation};
+use super::opener::Opener;
 use crate::telemetry::counted::Counted;
 
 /// Connections. Cheap to clone: all clones share them. A statement that is run on it has a connection of its own for as long
 /// as it takes.
 #[derive(Debug, Clone)]
 pub struct Pool {
-    connections: AnyPool,
+    connections: managed::Pool<Opener>,
     /// How long a statement may take before its connection counts as lost; without end for a file, which does not go away.
     time: Option<Duration>,
     /// Connections belong to the runtime on which the database was opened.
@@ -36,26 +37,45 @@ pub struct Pool {
 #[derive(Debug)]
 pub struct Held {
     /// There until it is dropped.
-    connection: Option<PoolConnection<Any>>,
+    connection: Option<Object<Opener>>,
     time: Option<Duration>,
     runtime: Handle,
     figures: Figures,
     in_transaction: bool,
+    /// A statement is under way. If it is given up, its answer is still to come.
+    asking: bool,
     lost: bool,
 }
+
+/// How long a request waits for a connection.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long a connection may take to be ready for the next one who needs it. A statement that was given up may still run.
 const RETURN: Duration = Duration::from_secs(2);
 
 impl Pool {
-    /// Belongs to the runtime that it is called on.
-    pub(super) fn new(connections: AnyPool, time: Option<Duration>, figures: &Figures) -> Self {
-        Self {
+    /// At most so many connections, of which one is opened now. Belongs to the runtime that it is called on.
+    pub(super) async fn open(
+        opener: Opener,
+        most: u32,
+        time: Option<Duration>,
+        figures: &Figures,
+    ) -> Result<Self, sqlx::Error> {
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let connections = managed::Pool::builder(opener)
+            .max_size(most)
+            // Those that were used last have their statements prepared; the others may rest.
+            .queue_mode(QueueMode::Lifo)
+            .build()
+            .map_err(|error| sqlx::Error::Configuration(error.into()))?;
+        let pool = Self {
             connections,
             time,
             runtime: Handle::current(),
             figures: figures.clone(),
-        }
+        };
+        pool.acquire().await?;
+        Ok(pool)
     }
 
     /// Waits for a connection.
@@ -63,8 +83,14 @@ impl Pool {
         let begun = Instant::now();
         let connection = {
             let _waiting = Counted::among(&self.figures.waiting);
-            self.connections.acquire().await?
+            let connection = timeout(PATIENCE, self.connections.get()).await;
+            connection.map_err(|_| sqlx::Error::PoolTimedOut)?
         };
+        let connection = connection.map_err(|error| match error {
+            PoolError::Backend(error) => error,
+            PoolError::Closed => sqlx::Error::PoolClosed,
+            _ => sqlx::Error::PoolTimedOut,
+        })?;
         self.figures.waited(begun.elapsed());
         Ok(Held {
             connection: Some(connection),
@@ -72,20 +98,28 @@ impl Pool {
             runtime: self.runtime.clone(),
             figures: self.figures.clone(),
             in_transaction: false,
+            asking: false,
             lost: false,
         })
     }
 
     /// How many are idle, and how many are used.
     pub(super) fn connections(&self) -> (usize, usize) {
-        let idle = self.connections.num_idle();
-        let all = usize::try_from(self.connections.size()).unwrap_or(usize::MAX);
-        (idle, all.saturating_sub(idle))
+        let status = self.connections.status();
+        (
+            status.available,
+            status.size.saturating_sub(status.available),
+        )
     }
 
     /// Ends all connections. Those that are in use end with what they are used for.
     pub async fn close(&self) {
-        self.connections.close().await;
+        let idle = self.connections.retain(|_, _| false).removed;
+        self.connections.close();
+        for connection in idle {
+            // It is not needed any more, whatever it says to that.
+            let _ = timeout(RETURN, connection.close()).await;
+        }
     }
 }
 
@@ -117,20 +151,24 @@ impl Drop for Held {
             return;
         };
         if self.lost {
-            drop(connection.detach());
+            drop(Object::take(connection));
+            return;
+        }
+        if !self.in_transaction && !self.asking {
+            // It goes back with this.
             return;
         }
         let in_transaction = self.in_transaction;
         self.runtime.spawn(async move {
-            if in_transaction {
-                let rollback = timeout(RETURN, connection.execute("ROLLBACK")).await;
-                if !matches!(rollback, Ok(Ok(_))) {
-                    drop(connection.detach());
-                    return;
+            let ready = timeout(RETURN, async {
+                if in_transaction {
+                    connection.execute("ROLLBACK").await?;
                 }
+                connection.ping().await
+            });
+            if !matches!(ready.await, Ok(Ok(()))) {
+                drop(Object::take(connection));
             }
-            // If it is late, it is closed: it is in there.
-            let _ = timeout(RETURN, connection.return_to_pool()).await;
         });
     }
 }
@@ -194,6 +232,7 @@ impl Held {
     ) -> Result<T, sqlx::Error> {
         let begun = Instant::now();
         let connection = self.connection.as_mut().ok_or(sqlx::Error::PoolClosed)?;
+        self.asking = true;
         let answer = ask(connection);
         let answer = match self.time {
             None => answer.await,
@@ -203,9 +242,30 @@ impl Held {
                 Err(sqlx::Error::Io(late))
             }),
         };
+        self.asking = false;
+        self.lost |= answer.as_ref().is_err_and(ends_connection);
         self.figures
             .statement(operation, begun.elapsed(), answer.is_err());
         answer
+    }
+}
+
+/// Whether a connection is over with that error.
+fn ends_connection(error: &sqlx::Error) -> bool {
+    match error {
+        // Of PostgreSQL (appendix A of its documentation): connections; stopped by somebody; idle, or in a transaction, for
+        // too long.
+        sqlx::Error::Database(error) => {
+            let code = error.code().unwrap_or_default();
+            ["08", "57P", "25P03", "25P04"]
+                .iter()
+                .any(|class| code.starts_with(class))
+        }
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::WorkerCrashed => true,
+        _ => false,
     }
 }
 

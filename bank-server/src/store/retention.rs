@@ -110,6 +110,12 @@ impl Retention {
         let failures = format!("last < {}", time(keeping.counters));
         let sessions = format!("last_seen < {}", time(keeping.sessions));
         let questions = format!("asked < {}", time(keeping.sessions));
+        // A list that is still wanted has been fetched again long ago.
+        let lists = format!(
+            "fetched < {} AND claimed < {}",
+            time(keeping.counters),
+            now.timestamp()
+        );
         let phones = format!("enrolled <= {}", time(keeping.phones));
         vec![
             vec![
@@ -128,6 +134,7 @@ impl Retention {
             vec![some("session", "digest", &sessions)],
             vec![some("passkey_question", "psu, subject", &questions)],
             vec![some("phone", "token", &phones)],
+            vec![some("fetched_list", "address", &lists)],
         ]
     }
 }

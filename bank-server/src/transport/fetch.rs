@@ -61,6 +61,11 @@ impl Fetcher {
         Ok(Self { client, limits })
     }
 
+    /// How long one fetch may take.
+    pub(super) fn time(&self) -> Duration {
+        self.limits.time
+    }
+
     /// Fetches at most so many bytes.
     pub(super) async fn get(&self, address: &str, most: usize) -> Result<Vec<u8>, FetchError> {
         let url = self.checked(address)?;

@@ -18,8 +18,8 @@ use crate::core_banking::{AccountId, Arrival, CoreBankingError, Page, PageKey, T
 macro_rules! as_one {
     ($rows:literal, $order:literal) => {
         concat!(
-            "SELECT string_agg(date || ' ' || sequence || ' ' || octet_length(transaction_id) || ' ' || octet_length(details) \
-             || ' ' || transaction_id || details, '') AS page FROM (SELECT date, sequence, transaction_id, details FROM entry ",
+            "SELECT string_agg(concat(date, ' ', sequence, ' ', octet_length(transaction_id), ' ', octet_length(details), ' ', \
+             transaction_id, details), '') AS page FROM (SELECT date, sequence, transaction_id, details FROM entry ",
             $rows,
             " ORDER BY ",
             $order,

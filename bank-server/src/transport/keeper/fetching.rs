@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bank_client::environment::Clock;
 use shared_types::revocation::List;
 use tokio::sync::{Notify, mpsc, oneshot};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
+use super::shelf::{Look, Shelf, Wanted};
 use crate::transport::fetch::Fetcher;
 use crate::transport::material::Source;
 
@@ -17,10 +19,10 @@ pub(super) struct Fetched {
     pub(super) answer: oneshot::Sender<Option<Duration>>,
 }
 
-/// Fetches from one address, again and again: soon after a failure and later with each further one, otherwise in time
+/// Has what is at one address, again and again: soon after a failure and later with each further one, otherwise in time
 /// before the list ends, and whenever it is told to.
 pub(super) async fn keep_fetching(
-    fetcher: Fetcher,
+    mut fetching: Fetching,
     source: Source,
     refresh: Duration,
     at_once: Arc<Notify>,
@@ -29,12 +31,15 @@ pub(super) async fn keep_fetching(
     const SOONEST: Duration = Duration::from_secs(1);
 
     let mut after_failure = SOONEST;
+    // Told to fetch at once, nobody wants what another replica fetched before that.
+    let mut ask_others = true;
     loop {
         let address = source.path.to_string_lossy().into_owned();
-        let content = fetcher
-            .get(&address, List::MOST_BYTES)
-            .await
-            .map_err(|error| error.to_string());
+        let (content, age) = if ask_others {
+            fetching.get(&address, refresh).await
+        } else {
+            (fetching.fetch(&address).await, Duration::ZERO)
+        };
         let (answer, answered) = oneshot::channel();
         let arrival = Fetched {
             source: source.clone(),
@@ -48,7 +53,8 @@ pub(super) async fn keep_fetching(
             Ok(Some(good_for)) => {
                 after_failure = SOONEST;
                 // Before it ends, with time left to try again.
-                (good_for / 2).clamp(SOONEST, refresh.max(SOONEST))
+                let lasting = (good_for / 2).min(refresh);
+                lasting.saturating_sub(age).max(SOONEST)
             }
             Ok(None) => {
                 let wait = after_failure;
@@ -58,9 +64,81 @@ pub(super) async fn keep_fetching(
             Err(_) => return,
         };
         tokio::select! {
-            () = sleep(wait) => {}
-            () = at_once.notified() => {}
+            () = sleep(wait) => ask_others = true,
+            () = at_once.notified() => ask_others = false,
         }
+    }
+}
+
+/// Fetches from one address, unless another replica has done it.
+pub(super) struct Fetching {
+    pub(super) fetcher: Fetcher,
+    pub(super) shelf: Option<Arc<dyn Shelf>>,
+    pub(super) clock: Arc<dyn Clock>,
+    /// The number of the latest that this replica has.
+    pub(super) known: i64,
+}
+
+impl Fetching {
+    /// What another replica has fetched, not longer ago than it may stay, and how long ago that was; or else what is there
+    /// now.
+    async fn get(
+        &mut self,
+        address: &str,
+        refresh: Duration,
+    ) -> (Result<Vec<u8>, String>, Duration) {
+        /// How often is asked whether another replica has it by now.
+        const AGAIN: Duration = Duration::from_millis(250);
+
+        let most = self.fetcher.time();
+        let begun = Instant::now();
+        while let Some(shelf) = &self.shelf {
+            let now = self.clock.now().timestamp();
+            let wanted = Wanted {
+                address,
+                known: self.known,
+                since: now.saturating_sub_unsigned(refresh.as_secs()),
+                now,
+                turn: most,
+            };
+            match shelf.look(wanted).await {
+                Ok(Look::Fetched {
+                    number,
+                    fetched,
+                    content,
+                }) => {
+                    self.known = number;
+                    let age = u64::try_from(now.saturating_sub(fetched)).unwrap_or(0);
+                    return (Ok(content), Duration::from_secs(age));
+                }
+                Ok(Look::Wait) if begun.elapsed() < most => sleep(AGAIN).await,
+                // Whoever was at it has been for too long.
+                Ok(Look::Turn | Look::Wait) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "what other replicas have fetched is not known");
+                    break;
+                }
+            }
+        }
+        (self.fetch(address).await, Duration::ZERO)
+    }
+
+    async fn fetch(&mut self, address: &str) -> Result<Vec<u8>, String> {
+        let fetched = self.fetcher.get(address, List::MOST_BYTES).await;
+        if let Some(shelf) = &self.shelf {
+            let now = self.clock.now().timestamp();
+            let told = match &fetched {
+                Ok(content) => {
+                    let put = shelf.put(address, content, now).await;
+                    put.map(|number| self.known = number)
+                }
+                Err(_) => shelf.give_up(address).await,
+            };
+            if let Err(error) = told {
+                tracing::warn!(%error, "other replicas are not told what was fetched");
+            }
+        }
+        fetched.map_err(|error| error.to_string())
     }
 }
 

@@ -8,6 +8,7 @@ mod fetching;
 mod looking;
 mod placing;
 mod report;
+mod shelf;
 mod sources;
 
 use std::collections::BTreeMap;
@@ -24,8 +25,9 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 
 pub(crate) use self::fetching::wait_for_first;
-use self::fetching::{Fetched, keep_fetching};
+use self::fetching::{Fetched, Fetching, keep_fetching};
 pub use self::report::{ListReport, Report};
+pub use self::shelf::{Look, Shelf, ShelfError, Wanted};
 pub use self::sources::{PolicySource, Sources};
 use super::fetch::Fetcher;
 use super::gateways::Gateways;
@@ -221,8 +223,13 @@ impl<S: PolicySource> Keeper<S> {
 
     /// Watches and fetches, for as long as it is polled. `reread` has all files read, and all addresses
     /// asked, at once. `ready` is told when every
-    /// address was asked once.
-    pub async fn keep(mut self, reread: Arc<Notify>, ready: oneshot::Sender<()>) {
+    /// address was asked once. On the shelf, if there is one, are lists that other replicas have fetched.
+    pub async fn keep(
+        mut self,
+        reread: Arc<Notify>,
+        shelf: Option<Arc<dyn Shelf>>,
+        ready: oneshot::Sender<()>,
+    ) {
         let (arrivals, mut arriving) = mpsc::channel(1);
         let mut fetching = tokio::task::JoinSet::new();
         let mut asking = tokio::task::JoinSet::new();
@@ -234,7 +241,12 @@ impl<S: PolicySource> Keeper<S> {
                 }
                 for source in &self.sources.list_addresses {
                     let fetching_one = keep_fetching(
-                        fetcher.clone(),
+                        Fetching {
+                            fetcher: fetcher.clone(),
+                            shelf: shelf.clone(),
+                            clock: Arc::clone(&self.clock),
+                            known: 0,
+                        },
                         source.clone(),
                         self.sources.refresh,
                         Arc::clone(&fetch_at_once),

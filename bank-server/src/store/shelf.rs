@@ -1,0 +1,149 @@
+//! Revocation lists that one replica has fetched, for all of them.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::Row as _;
+
+use super::{Database, StoreError};
+use crate::transport::keeper::{Look, Shelf, ShelfError, Wanted};
+
+/// Lists in the database. Can be asked on any runtime.
+#[derive(Debug, Clone)]
+pub struct FetchedLists {
+    database: Database,
+}
+
+/// How much later than it must have ended a fetch counts as abandoned.
+const GRACE: Duration = Duration::from_secs(5);
+
+impl FetchedLists {
+    /// The lists in that database.
+    #[must_use]
+    pub fn new(database: Database) -> Self {
+        Self { database }
+    }
+
+    async fn found(&self, wanted: Wanted<'_>) -> Result<Look, StoreError> {
+        // Who puts another one in place meanwhile does not keep this one from being read, and good.
+        let row = sqlx::query(
+            "SELECT number, fetched, body FROM fetched_list WHERE address = $1 AND number > $2 AND fetched >= $3",
+        )
+        .bind(wanted.address)
+        .bind(wanted.known)
+        .bind(wanted.since)
+        .fetch_optional(self.database.pool())
+        .await?;
+        if let Some(row) = row {
+            return Ok(Look::Fetched {
+                number: row.try_get("number")?,
+                fetched: row.try_get("fetched")?,
+                content: row.try_get("body")?,
+            });
+        }
+        let turn = i64::try_from((wanted.turn + GRACE).as_secs()).unwrap_or(i64::MAX);
+        let claimed = sqlx::query(
+            "INSERT INTO fetched_list (address, number, fetched, claimed, body) VALUES ($1, 0, 0, $2, $3) \
+             ON CONFLICT (address) DO UPDATE SET claimed = excluded.claimed \
+             WHERE fetched_list.claimed <= $4 AND (fetched_list.number <= $5 OR fetched_list.fetched < $6)",
+        )
+        .bind(wanted.address)
+        .bind(wanted.now.saturating_add(turn))
+        .bind(Vec::<u8>::new())
+        .bind(wanted.now)
+        .bind(wanted.known)
+        .bind(wanted.since)
+        .execute(self.database.pool())
+        .await?;
+        Ok(if claimed.rows_affected() > 0 {
+            Look::Turn
+        } else {
+            Look::Wait
+        })
+    }
+}
+
+#[async_trait]
+impl Shelf for FetchedLists {
+    async fn look(&self, wanted: Wanted<'_>) -> Result<Look, ShelfError> {
+        Ok(self.found(wanted).await?)
+    }
+
+    async fn put(&self, address: &str, content: &[u8], now: i64) -> Result<i64, ShelfError> {
+        let row = sqlx::query(
+            "INSERT INTO fetched_list (address, number, fetched, claimed, body) VALUES ($1, 1, $2, 0, $3) \
+             ON CONFLICT (address) DO UPDATE SET number = fetched_list.number + 1, fetched = excluded.fetched, claimed = 0, \
+             body = excluded.body RETURNING number",
+        )
+        .bind(address)
+        .bind(now)
+        .bind(content.to_vec())
+        .fetch_one(self.database.pool())
+        .await?;
+        Ok(row.try_get("number")?)
+    }
+
+    async fn give_up(&self, address: &str) -> Result<(), ShelfError> {
+        sqlx::query("UPDATE fetched_list SET claimed = 0 WHERE address = $1")
+            .bind(address)
+            .execute(self.database.pool())
+            .await?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::testing;
+
+    fn wanted(known: i64, since: i64, now: i64) -> Wanted<'static> {
+        Wanted {
+            address: "http://ca.example/list",
+            known,
+            since,
+            now,
+            turn: Duration::from_secs(10),
+        }
+    }
+
+    #[tokio::test]
+    async fn one_fetches_and_the_others_have_what_it_fetched() {
+        let (database, _folder) = testing::database().await;
+        let shelf = FetchedLists::new(database);
+        let address = wanted(0, 0, 0).address;
+        let look = async |known, since, now| shelf.look(wanted(known, since, now)).await.unwrap();
+        assert_eq!(look(0, 0, 100).await, Look::Turn);
+        assert_eq!(look(0, 0, 101).await, Look::Wait, "another has the turn");
+        assert_eq!(shelf.put(address, b"one", 102).await.unwrap(), 1);
+        let found = |number, fetched, content: &[u8]| Look::Fetched {
+            number,
+            fetched,
+            content: content.to_vec(),
+        };
+        let one = found(1, 102, b"one");
+        assert_eq!(look(0, 100, 103).await, one);
+        assert_eq!(look(0, 102, 103).await, one);
+        assert_eq!(
+            look(1, 100, 104).await,
+            Look::Turn,
+            "known: it is to be newer"
+        );
+        assert_eq!(shelf.put(address, b"two", 105).await.unwrap(), 2);
+        assert_eq!(look(1, 100, 106).await, found(2, 105, b"two"));
+        assert_eq!(look(0, 200, 300).await, Look::Turn, "too old");
+    }
+
+    #[tokio::test]
+    async fn a_turn_that_comes_to_nothing_goes_to_the_next() {
+        let (database, _folder) = testing::database().await;
+        let shelf = FetchedLists::new(database);
+        let look = async |now| shelf.look(wanted(0, 0, now)).await.unwrap();
+        assert_eq!(look(100).await, Look::Turn);
+        shelf.give_up(wanted(0, 0, 0).address).await.unwrap();
+        assert_eq!(look(100).await, Look::Turn);
+        // Whoever had it is gone without a word.
+        assert_eq!(look(114).await, Look::Wait);
+        assert_eq!(look(115).await, Look::Turn);
+    }
+}
