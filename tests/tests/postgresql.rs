@@ -1,19 +1,26 @@
 //! On PostgreSQL: the way to the database, its tables and their versions, and what happens when it is gone.
 
 use std::process::Output;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bank_server::BankServer;
+use bank_server::config::{Config, RevocationConfig};
 use bank_server::store::consents::Consents;
 use bank_server::store::{Database, Place, Server, StoreError};
 use serde_json::json;
 use shared_types::consent::ConsentStatus;
 use tempfile::TempDir;
+use tests::banks::Banks;
 use tests::cluster::Cluster;
+use tests::http::Tpp;
 use tests::operator;
 use tests::patience::wait_for;
 use tests::process::{Process, consent_body, prepare_with};
 use tests::programs::{both, own};
 use tests::wire::{Healed, Wire};
+use wiremock::matchers::path;
+use wiremock::{Mock, MockServer, ResponseTemplate};
 
 const PSU: (&str, &str) = ("PSU-IP-Address", "192.0.2.7");
 
@@ -214,7 +221,7 @@ async fn a_replica_that_loses_touch_does_not_go_by_what_it_has_read() {
     server.statement = Duration::from_secs(1);
     let place = Place::Server(server);
     let database = Database::open(&place).await.unwrap();
-    database.follow(&place);
+    database.follow();
     let consents = Consents::new(database.clone());
     for healed in [Healed::AsBefore, Healed::ForNewConnections] {
         let kept = async || {
@@ -246,5 +253,60 @@ async fn a_replica_that_loses_touch_does_not_go_by_what_it_has_read() {
         };
         assert!(!valid, "{healed:?}");
         cluster.ask("UPDATE consent SET status = 'valid'");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revocation_list_is_fetched_once_for_all() {
+    let banks = Banks::start().await;
+    let folder = banks.folder.path();
+    let published = folder.join("scheme-ca/ca1/published");
+    let lists = MockServer::start().await;
+    let list = std::fs::read(published.join("issuing.crl")).unwrap();
+    let answer = ResponseTemplate::new(200).set_body_bytes(list);
+    Mock::given(path("/issuing.crl"))
+        .respond_with(answer)
+        .mount(&lists)
+        .await;
+    let cluster = Cluster::start();
+    let place = Place::Server(cluster.server());
+    Database::migrate(&place).await.unwrap();
+    let start = async || {
+        let mut config = Config::read(&folder.join("bank-b.toml")).unwrap();
+        config.store.place = place.clone();
+        config.revocation = RevocationConfig {
+            lists: vec![
+                published.join("root.crl").to_str().unwrap().to_owned(),
+                format!("{}/issuing.crl", lists.uri()),
+            ],
+            allow_local_addresses: true,
+            ..RevocationConfig::default()
+        };
+        let clock = Arc::clone(&banks.clock);
+        BankServer::new(config).clock(clock).start().await.unwrap()
+    };
+    let requests = async || lists.received_requests().await.unwrap().len();
+    let replicas = [start().await, start().await];
+    for replica in &replicas {
+        let identity = &banks.sandbox.pki.bank_a.qwac;
+        // Without that list nobody is let in.
+        let answer = Tpp::new(replica.xs2a_address(), identity.clone())
+            .get("/openapi.json", &[])
+            .await;
+        assert_eq!(answer.status, 200);
+    }
+    assert_eq!(requests().await, 1);
+    // Whoever is told to read everything again does not ask the others.
+    replicas[1].reread();
+    wait_for_requests(&lists, 2).await;
+    for replica in replicas {
+        replica.stop().await;
+    }
+}
+
+async fn wait_for_requests(lists: &MockServer, number: usize) {
+    let patience = Instant::now();
+    while lists.received_requests().await.unwrap().len() < number {
+        assert!(patience.elapsed() < Duration::from_secs(30), "not asked");
     }
 }

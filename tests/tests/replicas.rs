@@ -1,12 +1,10 @@
 //! Two replicas on one database: any request can go to any of them.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bank_client::environment::Clock as _;
-use bank_server::config::{Config, RevocationConfig};
-use bank_server::{BankServer, RunningBank};
+use bank_server::RunningBank;
 use chrono::TimeDelta;
 use fixtures::sandbox::CUSTOMER;
 use fixtures::world::Bank;
@@ -18,8 +16,6 @@ use tests::customer::Customer;
 use tests::http::{Response, Tpp};
 use tests::stores;
 use tokio::time::timeout;
-use wiremock::matchers::path;
-use wiremock::{Mock, MockServer, ResponseTemplate};
 
 /// Bank B, twice, and a TPP at each.
 struct Pair {
@@ -126,59 +122,6 @@ async fn what_ends_at_one_has_ended_at_the_other() {
         }
     }
     pair.second.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_revocation_list_is_fetched_once_for_all() {
-    let banks = Banks::start().await;
-    let folder = banks.folder.path();
-    let published = folder.join("scheme-ca/ca1/published");
-    let lists = MockServer::start().await;
-    let list = std::fs::read(published.join("issuing.crl")).unwrap();
-    let answer = ResponseTemplate::new(200).set_body_bytes(list);
-    Mock::given(path("/issuing.crl"))
-        .respond_with(answer)
-        .mount(&lists)
-        .await;
-    let place = stores::empty(&folder.join("lists.db")).await;
-    let start = async || {
-        let mut config = Config::read(&folder.join("bank-b.toml")).unwrap();
-        config.store.place = place.clone();
-        config.revocation = RevocationConfig {
-            lists: vec![
-                published.join("root.crl").to_str().unwrap().to_owned(),
-                format!("{}/issuing.crl", lists.uri()),
-            ],
-            allow_local_addresses: true,
-            ..RevocationConfig::default()
-        };
-        let clock = Arc::clone(&banks.clock);
-        BankServer::new(config).clock(clock).start().await.unwrap()
-    };
-    let requests = async || lists.received_requests().await.unwrap().len();
-    let replicas = [start().await, start().await];
-    for replica in &replicas {
-        let identity = &banks.sandbox.pki.bank_a.qwac;
-        // Without that list nobody is let in.
-        let answer = Tpp::new(replica.xs2a_address(), identity.clone())
-            .get("/openapi.json", &[])
-            .await;
-        assert_eq!(answer.status, 200);
-    }
-    assert_eq!(requests().await, 1);
-    // Whoever is told to read everything again does not ask the others.
-    replicas[1].reread();
-    wait_for_requests(&lists, 2).await;
-    for replica in replicas {
-        replica.stop().await;
-    }
-}
-
-async fn wait_for_requests(lists: &MockServer, number: usize) {
-    let patience = Instant::now();
-    while lists.received_requests().await.unwrap().len() < number {
-        assert!(patience.elapsed() < Duration::from_secs(30), "not asked");
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,10 +9,17 @@ BEGIN
     RETURN NULL;
 END $$;
 
-CREATE TRIGGER tell_change AFTER UPDATE OR DELETE ON consent
+-- That it was used is noted with reads, and nobody needs to know: whoever tells waits for all others who tell, and for
+-- their disks.
+CREATE TRIGGER tell_update AFTER UPDATE ON consent
+    FOR EACH ROW WHEN (to_jsonb(OLD) - 'last_use' IS DISTINCT FROM to_jsonb(NEW) - 'last_use')
+    EXECUTE FUNCTION tell_change('consent', 'id');
+
+CREATE TRIGGER tell_delete AFTER DELETE ON consent
     FOR EACH ROW EXECUTE FUNCTION tell_change('consent', 'id');
 
-CREATE TRIGGER tell_change AFTER INSERT OR UPDATE OR DELETE ON consent_account
+CREATE TRIGGER tell_change
+    AFTER INSERT OR DELETE OR UPDATE OF account_id, details, balances, transactions, owner_name ON consent_account
     FOR EACH ROW EXECUTE FUNCTION tell_change('consent', 'consent_id');
 
 CREATE TRIGGER tell_change AFTER UPDATE OR DELETE ON account

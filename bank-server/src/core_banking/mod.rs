@@ -142,7 +142,7 @@ pub struct Page<T> {
 /// A transaction in the standard's JSON form, as it goes into a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
-    /// Its `transactionId`, if it can be read by itself.
+    /// Its `transactionId` or `cardTransactionId`, if it has one.
     pub id: Option<String>,
     /// An object of schema `transactions` or `cardTransaction`, without `_links`.
     pub json: String,
@@ -247,7 +247,10 @@ pub trait CoreBanking: Send + Sync + 'static {
         query: &TransactionQuery,
     ) -> Result<Page<Listed>, CoreBankingError> {
         let page = self.card_transactions(account, query).await?;
-        page.try_map(|transaction| Listed::of(None, &transaction))
+        page.try_map(|transaction| {
+            let id = transaction.card_transaction_id.as_ref().map(Text::as_str);
+            Listed::of(id, &transaction)
+        })
     }
 
     /// Whether the system keeps the order in which entries come to an account, and can tell what is new. As it is here:

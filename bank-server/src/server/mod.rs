@@ -23,8 +23,8 @@ use crate::config::{Config, Fault, Origin};
 use crate::core_banking::CoreBanking;
 use crate::identity::{LicenceSource, Licences, own_organisation};
 use crate::operator::Health;
+use crate::store::fetched_lists::FetchedLists;
 use crate::store::retention::Retention;
-use crate::store::shelf::FetchedLists;
 use crate::store::vault::VaultError;
 use crate::store::{Place, StoreError};
 use crate::telemetry::figures::{Counting, Figures};
@@ -229,7 +229,11 @@ impl BankServer {
         let keeping = Keeping {
             keeper,
             reread: Arc::clone(&reread),
-            shelf: Arc::new(FetchedLists::new(rooms.database.clone())),
+            // A file has no replicas.
+            shelf: match &config.store.place {
+                Place::File(_) => None,
+                Place::Server(_) => Some(Arc::new(FetchedLists::new(rooms.database.clone()))),
+            },
         };
         let removing = Removing {
             retention: Retention::new(rooms.database.clone(), config.retention.keeping()),

@@ -49,7 +49,7 @@ impl Rooms {
         pages: Option<&Pages>,
     ) -> Result<Self, StartError> {
         let database = Database::open(&config.store.place).await?;
-        database.follow(&config.store.place);
+        database.follow();
         let consents = Consents::new(database.clone());
         let (core, consents): (Arc<dyn CoreBanking>, _) = match core {
             Some(core) => (core, consents),

@@ -41,7 +41,8 @@ pub(super) struct Sockets {
 pub(super) struct Keeping {
     pub(super) keeper: Keeper<LicenceSource>,
     pub(super) reread: Arc<Notify>,
-    pub(super) shelf: Arc<dyn Shelf>,
+    /// Shared with other replicas, if there are any.
+    pub(super) shelf: Option<Arc<dyn Shelf>>,
 }
 
 /// What removes from the database what is over.
@@ -79,9 +80,7 @@ pub(super) async fn run(
         .spawn(move || {
             actix_rt::System::new().block_on(async move {
                 let (fetched, ready) = oneshot::channel();
-                let kept = keeping
-                    .keeper
-                    .keep(keeping.reread, Some(keeping.shelf), fetched);
+                let kept = keeping.keeper.keep(keeping.reread, keeping.shelf, fetched);
                 actix_rt::spawn(TokioContext::new(kept, lasting.clone()));
                 actix_rt::spawn(TokioContext::new(keep_removing(removing), lasting.clone()));
                 for (_, _, door) in &sockets.doors {

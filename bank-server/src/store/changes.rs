@@ -4,21 +4,17 @@
 //! committed. This asks a few times a second over the connection that listens: the answer proves that the connection
 //! lives, and comes after all that was told before.
 
-use std::sync::{Arc, Weak};
+use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use shared_types::account::Balance;
 use sqlx::postgres::PgListener;
 use sqlx::{Executor as _, Row as _};
 use tokio::time::timeout;
 
-use super::consents::Granted;
 use super::place::Server;
-use super::recent::{Recent, STALE, Trust};
-use crate::core_banking::Account;
-
-/// Rows that are kept, of each kind.
-const ROWS: usize = 20_000;
+use super::pool::silent;
+use super::recent::{Known, STALE};
 
 /// How often is asked.
 const EVERY: Duration = Duration::from_millis(200);
@@ -31,79 +27,30 @@ const HOLDS: Duration = STALE.saturating_sub(Duration::from_millis(100));
 /// How long making the connection may take.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// What was read and is known to hold, of each kind.
-#[derive(Debug)]
-pub struct Known {
-    trust: Arc<Trust>,
-    /// Consents that are valid, with what they open.
-    pub consents: Recent<Granted>,
-    /// Accounts of the built-in ledger.
-    pub accounts: Recent<(Account, Vec<Balance>)>,
-}
-
-impl Known {
-    pub(super) fn new(trust: Trust) -> Self {
-        let trust = Arc::new(trust);
-        Self {
-            consents: Recent::new(ROWS, &trust),
-            accounts: Recent::new(ROWS, &trust),
-            trust,
-        }
-    }
-
-    /// Whether what is read now holds.
-    #[cfg(test)]
-    pub(super) fn holds(&self) -> bool {
-        self.trust.holds(Instant::now())
-    }
-
-    fn forget_all(&self) {
-        self.consents.forget_all();
-        self.accounts.forget_all();
-    }
-
-    /// Forgets what a trigger has told of: the kind of row, and its id.
-    fn forget(&self, told: &str) {
-        match told.split_once(' ') {
-            Some(("consent", id)) => self.consents.forget(id),
-            Some(("account", id)) => self.accounts.forget(id),
-            _ => self.forget_all(),
-        }
-    }
-}
-
-/// Listens until nobody needs it any more.
-pub(super) async fn listen(known: Weak<Known>, server: Server) {
-    while known.strong_count() > 0 {
-        let told = hear(&known, &server).await;
-        if let Some(known) = known.upgrade() {
-            known.trust.end();
-        }
-        if let Err(error) = told {
-            tracing::warn!(%error, "changes by other replicas are not heard of; everything is read from the database");
-        }
+/// Listens, for as long as it is polled.
+pub(super) async fn listen(known: Arc<Known>, server: Server) {
+    loop {
+        let Err(error) = hear(&known, &server).await;
+        known.lasting.end();
+        tracing::warn!(%error, "changes by other replicas are not heard of; everything is read from the database");
         tokio::time::sleep(EVERY).await;
     }
 }
 
 /// Listens over one connection, for as long as it lives.
-async fn hear(known: &Weak<Known>, server: &Server) -> Result<(), sqlx::Error> {
+async fn hear(known: &Known, server: &Server) -> Result<Infallible, sqlx::Error> {
     let mut listener = soon(CONNECT, open(server)).await?;
     // What was told before, nobody has heard.
-    if let Some(known) = known.upgrade() {
-        known.forget_all();
-    }
-    while let Some(known) = known.upgrade() {
+    known.forget_all();
+    loop {
         let asked = Instant::now();
         soon(ANSWER, listener.execute("SELECT 1")).await?;
         while let Some(told) = listener.next_buffered() {
             known.forget(told.payload());
         }
-        known.trust.extend(asked, HOLDS);
-        drop(known);
+        known.lasting.extend(asked, HOLDS);
         tokio::time::sleep(EVERY).await;
     }
-    Ok(())
 }
 
 async fn open(server: &Server) -> Result<PgListener, sqlx::Error> {
@@ -122,7 +69,7 @@ async fn soon<T>(
 ) -> Result<T, sqlx::Error> {
     timeout(time, answer)
         .await
-        .unwrap_or(Err(sqlx::Error::PoolTimedOut))
+        .unwrap_or_else(|_| Err(silent()))
 }
 
 #[cfg(test)]
@@ -143,7 +90,7 @@ mod tests {
     /// One of the replicas on a database, which listens.
     async fn replica(place: &Place) -> (Database, Consents) {
         let database = Database::open(place).await.unwrap();
-        database.follow(place);
+        database.follow();
         (database.clone(), Consents::new(database))
     }
 

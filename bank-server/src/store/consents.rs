@@ -163,7 +163,7 @@ const WITH_ACCOUNTS: &str = with_grants!(
     "LEFT JOIN account a ON a.id = g.account_id"
 );
 
-/// Takes what was read of the built-in ledger along with a consent: a row of the columns `account_id` and `ledger_…`.
+/// Takes what was read of the built-in ledger along with a consent: a row with the columns that the ledger reads.
 pub type Along = fn(&Database, Before, &AnyRow);
 
 impl Consents {
@@ -257,8 +257,10 @@ impl Consents {
         id: &str,
     ) -> Result<Option<Arc<Granted>>, StoreError> {
         let known = &self.database.known().consents;
-        if let Some(granted) = known.get(id) {
-            return Ok((granted.consent.tpp == *tpp).then_some(granted));
+        // Another TPP's takes as long to be found missing as one that never was.
+        let own = known.get(id).filter(|known| known.consent.tpp == *tpp);
+        if own.is_some() {
+            return Ok(own);
         }
         let before = known.before();
         let before_accounts = self.database.known().accounts.before();

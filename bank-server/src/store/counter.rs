@@ -47,8 +47,8 @@ struct Asked {
     told: oneshot::Sender<Result<bool, StoreError>>,
 }
 
-/// Keys in one statement: one for each number of them is kept prepared.
-const FULL: usize = 32;
+/// Reads in one statement, each of another key. A statement is kept prepared for each number of them.
+const AT_ONCE: usize = 32;
 
 impl Counter {
     /// Begins to count, on this runtime, until all clones are gone.
@@ -81,113 +81,90 @@ impl Counter {
 async fn work(database: Database, mut asking: mpsc::UnboundedReceiver<Asked>) {
     let mut waiting = Vec::new();
     loop {
-        if waiting.is_empty() && asking.recv_many(&mut waiting, FULL).await == 0 {
+        if waiting.is_empty() && asking.recv_many(&mut waiting, AT_ONCE).await == 0 {
             return;
         }
         while let Ok(asked) = asking.try_recv() {
             waiting.push(asked);
         }
-        waiting = turn(&database, waiting).await;
+        let (batch, left) = pick(waiting);
+        let again = settle(&database, batch).await;
+        waiting = left;
+        waiting.extend(again);
     }
 }
 
-/// Counts some of those that wait, and says who still does.
-async fn turn(database: &Database, waiting: Vec<Asked>) -> Vec<Asked> {
-    let (on, mut groups, mut waiting) = pick(waiting);
-    let Some(on) = on else {
-        return waiting;
-    };
-    groups.sort_by(|one, other| one[0].key.cmp(&other[0].key));
-    let number: usize = groups.iter().map(Vec::len).sum();
-    let again = |asked: Asked| Asked {
-        alone: true,
-        ..asked
-    };
-    match add(database, &groups, on).await {
+/// What one statement counts, and who waits on. Of one key only one: a statement cannot change a row twice.
+fn pick(waiting: Vec<Asked>) -> (Vec<Asked>, Vec<Asked>) {
+    let (mut batch, mut left): (Vec<Asked>, _) = (Vec::new(), Vec::new());
+    for asked in waiting {
+        let fits = batch.first().is_none_or(|first| {
+            !first.alone && !asked.alone && first.on == asked.on && batch.len() < AT_ONCE
+        });
+        if fits && batch.iter().all(|other| other.key != asked.key) {
+            batch.push(asked);
+        } else {
+            left.push(asked);
+        }
+    }
+    batch.sort_by(|one, other| one.key.cmp(&other.key));
+    // Whoever has other days and limits comes next, however many there are of these.
+    let on = batch.first().map(|first| first.on);
+    left.sort_by_key(|asked: &Asked| Some(asked.on) == on);
+    (batch, left)
+}
+
+/// Counts those. Says which are to be tried again, each alone.
+async fn settle(database: &Database, batch: Vec<Asked>) -> Vec<Asked> {
+    match add(database, &batch).await {
         Ok(counted) => {
-            for (group, counted) in groups.into_iter().zip(counted) {
-                if counted || group.len() == 1 {
-                    if !counted {
-                        waiting = refuse(waiting, &group[0]);
-                    }
-                    for asked in group {
-                        // Nobody may wait for it any more.
-                        let _ = asked.told.send(Ok(counted));
-                    }
-                } else {
-                    // Not as many as that are left.
-                    waiting.splice(0..0, group.into_iter().map(again));
-                }
+            for (asked, counted) in batch.into_iter().zip(counted) {
+                // Nobody may wait for it any more.
+                let _ = asked.told.send(Ok(counted));
             }
+            Vec::new()
         }
         // One of them is at fault, or all of them met somebody else's transaction.
-        Err(StoreError::Sql(sqlx::Error::Database(_))) if number > 1 => {
-            waiting.splice(0..0, groups.into_iter().flatten().map(again));
+        Err(StoreError::Sql(sqlx::Error::Database(_))) if batch.len() > 1 => {
+            let again = |asked| Asked {
+                alone: true,
+                ..asked
+            };
+            batch.into_iter().map(again).collect()
         }
         Err(error) => {
             let text = error.to_string();
             let mut error = Some(error);
-            for asked in groups.into_iter().flatten() {
+            for asked in batch {
                 let same = || StoreError::Sql(sqlx::Error::Io(io::Error::other(text.clone())));
                 let _ = asked.told.send(Err(error.take().unwrap_or_else(same)));
             }
+            Vec::new()
         }
     }
-    waiting
 }
 
-/// What one statement counts, by key, and who waits on. Of one key never more than a day has.
-fn pick(waiting: Vec<Asked>) -> (Option<On>, Vec<Vec<Asked>>, Vec<Asked>) {
-    let mut groups: Vec<Vec<Asked>> = Vec::new();
-    let mut left = Vec::new();
-    let on = waiting.first().map(|first| first.on);
-    for asked in waiting {
-        let limit = usize::try_from(asked.on.limit.get()).unwrap_or(usize::MAX);
-        let closed = Some(asked.on) != on
-            || groups.first().is_some_and(|first| first[0].alone)
-            || (asked.alone && !groups.is_empty());
-        let room = groups.len() < FULL;
-        let group = groups.iter_mut().find(|group| group[0].key == asked.key);
-        match group {
-            Some(group) if !closed && group.len() < limit => group.push(asked),
-            None if !closed && room => groups.push(vec![asked]),
-            _ => left.push(asked),
-        }
-    }
-    (on, groups, left)
-}
-
-/// Where one read is too many, so is each that comes after it on that day.
-fn refuse(waiting: Vec<Asked>, refused: &Asked) -> Vec<Asked> {
-    let (same, others): (Vec<_>, Vec<_>) = waiting
-        .into_iter()
-        .partition(|asked| asked.key == refused.key && asked.on == refused.on);
-    for asked in same {
-        let _ = asked.told.send(Ok(false));
-    }
-    others
-}
-
-/// Counts those groups, each as a whole or not at all. Says which.
-async fn add(database: &Database, groups: &[Vec<Asked>], on: On) -> Result<Vec<bool>, StoreError> {
+/// Counts each of them that its day has left. Says which.
+async fn add(database: &Database, batch: &[Asked]) -> Result<Vec<bool>, StoreError> {
+    let Some(On { day, limit }) = batch.first().map(|first| first.on) else {
+        return Ok(Vec::new());
+    };
     // The text is made of constants and numbers.
-    let mut query = sqlx::query(sqlx::AssertSqlSafe(statement(groups.len())))
-        .bind(on.day.to_string())
-        .bind(i64::from(on.limit.get()));
-    for group in groups {
-        let key = &group[0].key;
+    let mut query = sqlx::query(sqlx::AssertSqlSafe(statement(batch.len())))
+        .bind(day.to_string())
+        .bind(i64::from(limit.get()));
+    for Asked { key, .. } in batch {
         query = query
             .bind(key.consent.as_str())
             .bind(key.endpoint)
             .bind(key.account.as_str())
-            .bind(key.item.as_str())
-            .bind(i64::try_from(group.len()).unwrap_or(i64::MAX));
+            .bind(key.item.as_str());
     }
     let rows = query.fetch_all(database.counting()).await?;
-    let mut counted = vec![false; groups.len()];
+    let mut counted = vec![false; batch.len()];
     for row in &rows {
-        for (group, counted) in groups.iter().zip(&mut counted) {
-            *counted |= is_of(row, &group[0].key)?;
+        for (asked, counted) in batch.iter().zip(&mut counted) {
+            *counted |= is_of(row, &asked.key)?;
         }
     }
     Ok(counted)
@@ -207,25 +184,24 @@ fn is_of(row: &AnyRow, key: &Key) -> Result<bool, sqlx::Error> {
     Ok(true)
 }
 
-fn statement(groups: usize) -> String {
+fn statement(reads: usize) -> String {
     let mut text =
         "INSERT INTO consent_use (consent_id, endpoint, account, item, day, count) VALUES "
             .to_owned();
-    for group in 0..groups {
-        let comma = if group == 0 { "" } else { ", " };
-        let [consent, endpoint, account, item, count] =
-            [3, 4, 5, 6, 7].map(|number| group * 5 + number);
+    for read in 0..reads {
+        let comma = if read == 0 { "" } else { ", " };
+        let [consent, endpoint, account, item] = [3, 4, 5, 6].map(|number| read * 4 + number);
         // Writing to a String cannot fail.
         let _ = write!(
             text,
-            "{comma}(${consent}, ${endpoint}, ${account}, ${item}, $1, ${count})"
+            "{comma}(${consent}, ${endpoint}, ${account}, ${item}, $1, 1)"
         );
     }
     text.push_str(
         " ON CONFLICT (consent_id, endpoint, account, item) DO UPDATE SET \
-         count = CASE WHEN excluded.day > consent_use.day THEN excluded.count ELSE consent_use.count + excluded.count END, \
+         count = CASE WHEN excluded.day > consent_use.day THEN 1 ELSE consent_use.count + 1 END, \
          day = CASE WHEN excluded.day > consent_use.day THEN excluded.day ELSE consent_use.day END \
-         WHERE excluded.day > consent_use.day OR consent_use.count + excluded.count <= $2 \
+         WHERE excluded.day > consent_use.day OR consent_use.count < $2 \
          RETURNING consent_id, endpoint, account, item",
     );
     text

@@ -4,12 +4,11 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use super::changes::Known;
 use super::figures::Figures;
 use super::opener::Opener;
 use super::place::Server;
 use super::pool::Pool;
-use super::recent::Trust;
+use super::recent::{Known, Lasting};
 use super::{Database, Shared, StoreError, schema};
 
 /// The database under the bank.
@@ -40,6 +39,14 @@ impl Engine {
         }
     }
 
+    /// The end of a `SELECT` of rows that are about to be removed, and that others may be at.
+    pub(super) const fn skip_locked(self) -> &'static str {
+        match self {
+            Self::Sqlite => "",
+            Self::Postgres => " FOR UPDATE SKIP LOCKED",
+        }
+    }
+
     /// Waits for a turn by its name, and keeps it until the transaction ends.
     pub(super) const fn take_turn(self) -> Option<&'static str> {
         match self {
@@ -63,6 +70,9 @@ impl Engine {
 
 /// Connections to a SQLite file. One of them writes at a time; the others read.
 const CONNECTIONS: u32 = 8;
+
+/// How long counting waits for a row that somebody else has locked.
+const LOCKED: Duration = Duration::from_millis(500);
 
 /// A server that stops a statement for its time says so; one that says nothing for so much longer is gone.
 const GRACE: Duration = Duration::from_secs(1);
@@ -115,7 +125,8 @@ async fn open_sqlite(path: &Path) -> Result<(Database, (i64, i64)), StoreError> 
         pool,
         counting,
         figures,
-        known: Arc::new(Known::new(Trust::File)),
+        known: Arc::new(Known::new(Lasting::File)),
+        server: None,
         listening: OnceLock::new(),
     }));
     let mut connection = database.pool().acquire().await?;
@@ -135,7 +146,11 @@ pub(super) async fn postgres(server: &Server) -> Result<Database, StoreError> {
         time * 2
     );
     // After a crash of the database, reads of the last moment may count once more; nobody waits for the disk.
-    let counting = format!("{settings} SET synchronous_commit = off;");
+    // Others count with the same statement: one row that is locked does not hold them up for long.
+    let counting = format!(
+        "{settings} SET synchronous_commit = off; SET lock_timeout = {};",
+        time.min(LOCKED.as_millis())
+    );
     let count = (server.connections.get() / 4).max(1);
     let figures = Figures::new();
     Ok(Database(Arc::new(Shared {
@@ -143,7 +158,8 @@ pub(super) async fn postgres(server: &Server) -> Result<Database, StoreError> {
         pool: connect(server, server.connections.get(), settings, &figures).await?,
         counting: connect(server, count, counting, &figures).await?,
         figures,
-        known: Arc::new(Known::new(Trust::told())),
+        known: Arc::new(Known::new(Lasting::told())),
+        server: Some(server.clone()),
         listening: OnceLock::new(),
     })))
 }

@@ -11,6 +11,7 @@ pub mod consents;
 mod counter;
 pub mod credentials;
 mod engine;
+pub mod fetched_lists;
 mod figures;
 pub mod given;
 mod opener;
@@ -22,7 +23,6 @@ pub mod retention;
 mod schema;
 pub mod scratch;
 pub mod sessions;
-pub mod shelf;
 #[cfg(test)]
 pub(crate) mod testing;
 mod tpps;
@@ -36,11 +36,11 @@ use std::sync::{Arc, OnceLock};
 use prometheus_client::registry::Registry;
 use tokio::task::AbortHandle;
 
-pub use self::changes::Known;
 use self::engine::Engine;
 use self::figures::Figures;
 pub use self::place::{Place, PlaceError, Server};
 pub use self::pool::{Held, Pool};
+use self::recent::Known;
 pub use self::write::{Turn, Write};
 
 /// The database of one bank. Cheap to clone: all clones share the connections.
@@ -54,6 +54,8 @@ struct Shared {
     counting: Pool,
     figures: Figures,
     known: Arc<Known>,
+    /// Which others may change too.
+    server: Option<Server>,
     listening: OnceLock<AbortHandle>,
 }
 
@@ -162,11 +164,11 @@ impl Database {
 
     /// Begins to listen for what other replicas change, on the runtime on which the database was opened. Before that, what
     /// was read from a server is not taken to hold.
-    pub fn follow(&self, place: &Place) {
-        if let Place::Server(server) = place {
+    pub fn follow(&self) {
+        if let Some(server) = self.0.server.clone() {
             self.0.listening.get_or_init(|| {
-                let known = Arc::downgrade(&self.0.known);
-                tokio::spawn(changes::listen(known, server.clone())).abort_handle()
+                let known = Arc::clone(&self.0.known);
+                tokio::spawn(changes::listen(known, server)).abort_handle()
             });
         }
     }
@@ -175,6 +177,11 @@ impl Database {
     #[must_use]
     pub fn known(&self) -> &Known {
         &self.0.known
+    }
+
+    /// The end of a `SELECT` of rows that are about to be removed.
+    fn skip_locked(&self) -> &'static str {
+        self.0.engine.skip_locked()
     }
 
     /// The connections.

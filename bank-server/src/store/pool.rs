@@ -238,8 +238,7 @@ impl Held {
             None => answer.await,
             Some(time) => timeout(time, answer).await.unwrap_or_else(|_| {
                 self.lost = true;
-                let late = io::Error::new(io::ErrorKind::TimedOut, "the database does not answer");
-                Err(sqlx::Error::Io(late))
+                Err(silent())
             }),
         };
         self.asking = false;
@@ -248,6 +247,12 @@ impl Held {
             .statement(operation, begun.elapsed(), answer.is_err());
         answer
     }
+}
+
+/// The database has said nothing for as long as is waited for it.
+pub(super) fn silent() -> sqlx::Error {
+    let late = io::Error::new(io::ErrorKind::TimedOut, "the database does not answer");
+    sqlx::Error::Io(late)
 }
 
 /// Whether a connection is over with that error.

@@ -2,71 +2,117 @@
 //!
 //! A TPP reads a consent's accounts in bursts, and each read asks first what the consent opens. What is kept here answers
 //! that without the database, as long as it is sure to hold: changes of this process drop it before they are
-//! acknowledged, and changes of others within a second (see [`Trust`]).
+//! acknowledged, and changes of others within a second (see [`Lasting`]).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use quick_cache::sync::Cache;
+use shared_types::account::Balance;
 
-/// How long what another process has changed may still be answered as it was before.
-pub(super) const STALE: Duration = Duration::from_secs(1);
+use super::consents::Granted;
+use crate::core_banking::Account;
 
-/// Rows by their id. Cost of a look-up: one hash and a count of references; of all of them, the memory of so many rows.
+/// Rows that are kept, of each kind.
+const ROWS: usize = 20_000;
+
+/// What was read and is known to hold, of each kind.
 #[derive(Debug)]
-pub struct Recent<V> {
-    rows: Cache<String, Row<V>>,
-    /// How often something was forgotten.
-    forgotten: Mutex<u64>,
-    trust: Arc<Trust>,
+pub struct Known {
+    pub(super) lasting: Arc<Lasting>,
+    /// Consents that are valid, with what they open.
+    pub consents: Recent<Granted>,
+    /// Accounts of the built-in ledger.
+    pub accounts: Recent<WithBalances>,
 }
 
-#[derive(Debug)]
-struct Row<V> {
-    read: Instant,
-    value: Arc<V>,
-}
-
-impl<V> Clone for Row<V> {
-    fn clone(&self) -> Self {
+impl Known {
+    pub(super) fn new(lasting: Lasting) -> Self {
+        let lasting = Arc::new(lasting);
         Self {
-            read: self.read,
-            value: Arc::clone(&self.value),
+            consents: Recent::new(ROWS, &lasting),
+            accounts: Recent::new(ROWS, &lasting),
+            lasting,
+        }
+    }
+
+    /// Whether what is read now holds.
+    #[cfg(test)]
+    pub(super) fn holds(&self) -> bool {
+        self.lasting.holds(Instant::now())
+    }
+
+    /// Nobody knows what has changed.
+    pub(super) fn forget_all(&self) {
+        self.consents.forget_all();
+        self.accounts.forget_all();
+    }
+
+    /// Forgets what a trigger has told of: the kind of row, and its id.
+    pub(super) fn forget(&self, told: &str) {
+        match told.split_once(' ') {
+            Some(("consent", id)) => self.consents.forget(id),
+            Some(("account", id)) => self.accounts.forget(id),
+            _ => self.forget_all(),
         }
     }
 }
 
+/// An account of the ledger, and its balances.
+pub type WithBalances = (Account, Vec<Balance>);
+
+/// How long what another process has changed may still be answered as it was before.
+pub(super) const STALE: Duration = Duration::from_secs(1);
+
+/// How long anything is kept: what nobody tells of (triggers that were switched off, a table that was emptied) ends some time.
+const LONGEST: Duration = Duration::from_mins(1);
+
+/// Rows by their id. Cost of a look-up: one hash and a count of references; of all of them, the memory of so many rows.
+#[derive(Debug)]
+pub struct Recent<V> {
+    /// Each with the moment when it was read.
+    rows: Cache<String, (Instant, Arc<V>)>,
+    /// How often something was forgotten.
+    forgotten: Mutex<u64>,
+    lasting: Arc<Lasting>,
+}
+
 /// A moment before a row was read.
 #[derive(Debug, Clone, Copy)]
-pub struct Before(u64, Instant);
+pub struct Before {
+    forgotten: u64,
+    moment: Instant,
+}
 
 impl<V> Recent<V> {
-    pub(super) fn new(rows: usize, trust: &Arc<Trust>) -> Self {
+    pub(super) fn new(rows: usize, lasting: &Arc<Lasting>) -> Self {
         Self {
             rows: Cache::new(rows),
             forgotten: Mutex::new(0),
-            trust: Arc::clone(trust),
+            lasting: Arc::clone(lasting),
         }
     }
 
     /// The row of that id, if it is there and holds.
     pub fn get(&self, id: &str) -> Option<Arc<V>> {
-        let row = self.rows.get(id)?;
-        self.trust.holds(row.read).then_some(row.value)
+        let (read, value) = self.rows.get(id)?;
+        self.lasting.holds(read).then_some(value)
     }
 
     /// To be called before a row is read that is to be [kept](Self::keep).
     pub fn before(&self) -> Before {
-        Before(*self.lock(), Instant::now())
+        Before {
+            forgotten: *self.lock(),
+            moment: Instant::now(),
+        }
     }
 
     /// Keeps a row, unless something has been forgotten since: it could have been this, as it was before.
     pub fn keep(&self, before: Before, id: &str, value: Arc<V>) {
         let forgotten = self.lock();
-        if *forgotten == before.0 {
-            let read = before.1;
-            self.rows.insert(id.to_owned(), Row { read, value });
+        if *forgotten == before.forgotten {
+            self.rows.insert(id.to_owned(), (before.moment, value));
         }
     }
 
@@ -93,7 +139,7 @@ impl<V> Recent<V> {
 
 /// How what was read stays sure.
 #[derive(Debug)]
-pub(super) enum Trust {
+pub(super) enum Lasting {
     /// A file belongs to one process. Whoever changes it by hand meanwhile is heard of when the row is read again, which
     /// it is when it is as old as [`STALE`].
     File,
@@ -101,7 +147,7 @@ pub(super) enum Trust {
     Told(Instant, AtomicU64),
 }
 
-impl Trust {
+impl Lasting {
     pub(super) fn told() -> Self {
         Self::Told(Instant::now(), AtomicU64::new(0))
     }
@@ -109,7 +155,9 @@ impl Trust {
     pub(super) fn holds(&self, read: Instant) -> bool {
         match self {
             Self::File => read.elapsed() < STALE,
-            Self::Told(began, until) => millis(began.elapsed()) < until.load(Ordering::Acquire),
+            Self::Told(began, until) => {
+                millis(began.elapsed()) < until.load(Ordering::Acquire) && read.elapsed() < LONGEST
+            }
         }
     }
 
@@ -137,15 +185,15 @@ fn millis(time: Duration) -> u64 {
 mod tests {
     use super::*;
 
-    fn kept(trust: Trust) -> Recent<&'static str> {
-        let recent = Recent::new(8, &Arc::new(trust));
+    fn kept(lasting: Lasting) -> Recent<&'static str> {
+        let recent = Recent::new(8, &Arc::new(lasting));
         recent.keep(recent.before(), "a", Arc::new("first"));
         recent
     }
 
     #[test]
     fn what_was_forgotten_while_it_was_read_is_not_kept() {
-        let recent = kept(Trust::File);
+        let recent = kept(Lasting::File);
         let before = recent.before();
         recent.forget("a");
         recent.keep(before, "a", Arc::new("as it was"));
@@ -160,25 +208,26 @@ mod tests {
 
     #[test]
     fn a_row_of_a_file_holds_for_a_moment() {
-        let recent = kept(Trust::File);
+        let recent = kept(Lasting::File);
         assert!(recent.get("a").is_some());
-        let Some(long_ago) = Instant::now().checked_sub(STALE) else {
-            return;
+        let before = Before {
+            forgotten: 0,
+            moment: Instant::now().checked_sub(STALE).unwrap(),
         };
-        recent.keep(Before(0, long_ago), "a", Arc::new("old"));
+        recent.keep(before, "a", Arc::new("old"));
         assert!(recent.get("a").is_none());
     }
 
     #[test]
     fn a_row_of_a_server_holds_while_changes_are_told() {
-        let recent = kept(Trust::told());
+        let recent = kept(Lasting::told());
         assert_eq!(recent.get("a"), None, "nothing has been told yet");
         let long = Duration::from_secs(3600);
-        recent.trust.extend(Instant::now(), long);
+        recent.lasting.extend(Instant::now(), long);
         assert_eq!(recent.get("a").as_deref(), Some(&"first"));
-        recent.trust.end();
+        recent.lasting.end();
         assert_eq!(recent.get("a"), None);
-        recent.trust.extend(Instant::now(), Duration::ZERO);
+        recent.lasting.extend(Instant::now(), Duration::ZERO);
         assert_eq!(recent.get("a"), None);
     }
 }

@@ -90,6 +90,7 @@ impl Retention {
 
     fn pieces(&self, now: DateTime<Utc>) -> Vec<Piece> {
         let keeping = &self.keeping;
+        let unlocked = self.database.skip_locked();
         let time = |kept: TimeDelta| (now - kept).timestamp();
         let day = |kept: TimeDelta| (now - kept).date_naive();
         // Whatever is over was last acted on before that, so that the index leads to it.
@@ -124,25 +125,33 @@ impl Retention {
                 of_consents("authorisation"),
                 format!("DELETE FROM consent WHERE id IN ({consents})"),
             ],
-            vec![some("authorisation", "id", &nothing)],
+            vec![some("authorisation", "id", &nothing, unlocked)],
             vec![some(
                 "consent_use",
                 "consent_id, endpoint, account, item",
                 &counts,
+                unlocked,
             )],
-            vec![some("failure", "bucket", &failures)],
-            vec![some("session", "digest", &sessions)],
-            vec![some("passkey_question", "psu, subject", &questions)],
-            vec![some("phone", "token", &phones)],
-            vec![some("fetched_list", "address", &lists)],
+            vec![some("failure", "bucket", &failures, unlocked)],
+            vec![some("session", "digest", &sessions, unlocked)],
+            vec![some(
+                "passkey_question",
+                "psu, subject",
+                &questions,
+                unlocked,
+            )],
+            vec![some("phone", "token", &phones, unlocked)],
+            vec![some("fetched_list", "address", &lists, unlocked)],
         ]
     }
 }
 
 /// Removes some rows for which that is so.
-fn some(table: &str, key: &str, so: &str) -> String {
+///
+/// What somebody else is at is left for later, and what is not so any more by the time that it is its turn stays.
+fn some(table: &str, key: &str, so: &str, unlocked: &str) -> String {
     format!(
-        "DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} WHERE {so} LIMIT {PIECE})"
+        "DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} WHERE {so} LIMIT {PIECE}{unlocked}) AND {so}"
     )
 }
 

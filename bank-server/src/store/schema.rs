@@ -62,6 +62,17 @@ pub(super) async fn check(database: &Database, server: &Server) -> Result<(), St
     )
     .fetch_one(&mut connection)
     .await?;
+    let encoding: String = sqlx::query_scalar("SHOW server_encoding")
+        .fetch_one(&mut connection)
+        .await?;
+    if encoding != "UTF8" {
+        // Pages come with their lengths in bytes.
+        let other = format!("its encoding is {encoding}, and has to be UTF8");
+        return Err(StoreError::Connect {
+            server: Box::new(server.clone()),
+            error: sqlx::Error::Configuration(other.into()),
+        });
+    }
     let found = if tables.try_get::<i64, _>("there")? == 0 {
         0
     } else {

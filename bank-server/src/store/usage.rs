@@ -78,7 +78,6 @@ impl Usage {
     ) -> Result<bool, StoreError> {
         let (endpoint, account, item) = resource.key();
         let mut transaction = self.database.begin_counting().await?;
-        transaction.changes(consent);
         let counted = sqlx::query(
             "INSERT INTO consent_use (consent_id, endpoint, account, item, day, count) \
              VALUES ($1, $2, $3, $4, '', 1) ON CONFLICT (consent_id, endpoint, account, item) DO NOTHING",
@@ -92,6 +91,7 @@ impl Usage {
         if counted.rows_affected() == 0 {
             return Ok(false);
         }
+        transaction.changes(consent);
         for account in shown.accounts {
             sqlx::query(
                 "UPDATE consent_account SET seen = 1, seen_balances = CASE WHEN $1 > seen_balances THEN $1 ELSE seen_balances END \

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use sqlx::Row as _;
 
 use super::StoreError;
-use super::changes::Known;
 use super::engine::Engine;
 use super::pool::{Held, Pool};
+use super::recent::Known;
 use crate::core_banking::PsuId;
 
 /// A transaction that writes. What is not committed when it is dropped has not happened.

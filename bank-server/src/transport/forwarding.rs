@@ -13,7 +13,7 @@ use shared_types::trust::{Refusal, complete};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::open::IN_USE;
-use super::paths::key;
+use super::paths::digest_of;
 use super::policy::{Ended, Policy};
 use super::quota::{Place, Quota, Turn};
 use super::trust::{Trust, Verdict};
@@ -57,8 +57,8 @@ impl<P: Policy> Forwarding<P> {
         &self,
         chain: Vec<CertificateDer<'static>>,
     ) -> Result<Arc<Forwarded<P>>, Refusal> {
-        let key = key(&chain);
-        if let Some(known) = self.known.get(&key) {
+        let digest = digest_of(&chain);
+        if let Some(known) = self.known.get(&digest) {
             return Ok(known);
         }
         let verdict = judge(&self.trust, &chain, None).await?;
@@ -71,7 +71,7 @@ impl<P: Policy> Forwarding<P> {
             place: OnceLock::new(),
             chain,
         });
-        self.known.insert(key, Arc::clone(&forwarded));
+        self.known.insert(digest, Arc::clone(&forwarded));
         Ok(forwarded)
     }
 

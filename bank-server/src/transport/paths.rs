@@ -42,7 +42,7 @@ impl fmt::Debug for Paths {
 
 /// Stands for a chain. Each certificate is digested with its length before it, so that no two chains are taken for one
 /// another.
-pub(super) fn key(chain: &[CertificateDer<'_>]) -> String {
+pub(super) fn digest_of(chain: &[CertificateDer<'_>]) -> String {
     let mut bytes = Vec::with_capacity(chain.iter().map(|one| one.len() + 8).sum());
     for certificate in chain {
         bytes.extend_from_slice(&certificate.len().to_be_bytes());

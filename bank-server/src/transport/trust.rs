@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use super::gateways::Gateways;
 use super::inquiry::{Inquiries, InquiryTally};
-use super::paths::{Paths, key};
+use super::paths::{Paths, digest_of};
 use super::policy::Policy;
 use super::verifier::{self, Judges};
 
@@ -156,6 +156,10 @@ impl<P: Policy> Trust<P> {
     pub(super) async fn admit(&self, chain: &[CertificateDer<'_>]) -> Result<Verdict<P>, Refusal> {
         let beliefs = self.current();
         let path = beliefs.path(chain, None, self.now())?;
+        // Here, where the peer has proved that it has the key: others' chains are not to crowd out those of peers.
+        beliefs
+            .paths
+            .keep(digest_of(chain), &beliefs.anchors, &path);
         if beliefs.ask_responders {
             let unknown: Vec<Link> = beliefs.unknown(&path, self.now()).cloned().collect();
             if unknown.is_empty() {
@@ -283,15 +287,10 @@ impl<P> Beliefs<P> {
             {
                 Ok(path.clone())
             }
-            _ => {
-                let key = key(chain);
-                if let Some(path) = self.paths.get(&key, &self.anchors, now) {
-                    return Ok(path);
-                }
-                let path = judge(&self.anchors, leaf, intermediates, Usage::Client, now)?;
-                self.paths.keep(key, &self.anchors, &path);
-                Ok(path)
-            }
+            _ => match self.paths.get(&digest_of(chain), &self.anchors, now) {
+                Some(path) => Ok(path),
+                None => judge(&self.anchors, leaf, intermediates, Usage::Client, now),
+            },
         }
     }
 

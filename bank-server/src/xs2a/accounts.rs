@@ -193,17 +193,7 @@ pub(super) async fn transactions(
         balances: account.balances,
         links: None,
     };
-    let details = serde_json::to_string(&path_of_list).map_err(|_| ApiError::internal())?;
-    let details = details.trim_end_matches('"');
-    report::respond(&empty, &page, |transaction, text| {
-        if let Some(id) = &transaction.id {
-            text.push_str(r#","_links":{"transactionDetails":{"href":"#);
-            text.push_str(details);
-            text.push('/');
-            text.push_str(&segment(id));
-            text.push_str(r#""}}"#);
-        }
-    })
+    report::respond(&empty, &page, Some(&path_of_list))
 }
 
 /// Reads one transaction.
@@ -252,20 +242,4 @@ pub(super) async fn transaction(
             transaction_details,
         },
     }))
-}
-
-/// A transaction id as a segment of a path: what is not unreserved (RFC 3986) is escaped.
-fn segment(id: &str) -> String {
-    use std::fmt::Write as _;
-
-    id.bytes()
-        .fold(String::with_capacity(id.len()), |mut path, byte| {
-            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-                path.push(char::from(byte));
-            } else {
-                // Writing to a String cannot fail.
-                let _ = write!(path, "%{byte:02X}");
-            }
-            path
-        })
 }

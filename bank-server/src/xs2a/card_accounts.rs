@@ -193,5 +193,5 @@ pub(super) async fn transactions(
         }),
         balances: account.balances,
     };
-    report::respond(&empty, &page, |_, _| ())
+    report::respond(&empty, &page, None)
 }

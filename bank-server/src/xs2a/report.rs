@@ -3,16 +3,17 @@
 
 use actix_web::HttpResponse;
 use serde::Serialize;
+use shared_types::link::Links;
 
 use super::error::ApiError;
 use crate::core_banking::{Listed, Page};
 
 /// The answer that is like `empty`, whose lists of transactions are there and empty where they are wanted, with those of
-/// the page in them. Each gets what `more` adds to its members.
+/// the page in them. Where single transactions can be read below `path`, each has a link.
 pub(super) fn respond(
     empty: &impl Serialize,
     page: &Page<Listed>,
-    more: impl Fn(&Listed, &mut String),
+    path: Option<&str>,
 ) -> Result<HttpResponse, ApiError> {
     let mut text = serde_json::to_string(empty).map_err(|_| ApiError::internal())?;
     for (member, entries) in [("booked", &page.booked), ("pending", &page.pending)] {
@@ -27,7 +28,7 @@ pub(super) fn respond(
                     .sum::<usize>()
                     + tail.len(),
             );
-            fill(&mut text, entries, &more).ok_or_else(ApiError::internal)?;
+            fill(&mut text, entries, path).ok_or_else(ApiError::internal)?;
             text.push_str(&tail);
         }
     }
@@ -37,14 +38,98 @@ pub(super) fn respond(
 }
 
 /// `None` if one of them is no object.
-fn fill(text: &mut String, entries: &[Listed], more: impl Fn(&Listed, &mut String)) -> Option<()> {
+fn fill(text: &mut String, entries: &[Listed], path: Option<&str>) -> Option<()> {
     for (position, entry) in entries.iter().enumerate() {
         if position > 0 {
             text.push(',');
         }
         text.push_str(entry.json.strip_suffix('}')?);
-        more(entry, text);
+        if let (Some(path), Some(id)) = (path, &entry.id) {
+            let details = format!("{path}/{}", segment(id));
+            let links = Links::new().with("transactionDetails", details);
+            text.push_str(r#","_links":"#);
+            text.push_str(&serde_json::to_string(&links).ok()?);
+        }
         text.push('}');
     }
     Some(())
+}
+
+/// A transaction id as a segment of a path: what is not unreserved (RFC 3986) is escaped.
+fn segment(id: &str) -> String {
+    use std::fmt::Write as _;
+
+    id.bytes()
+        .fold(String::with_capacity(id.len()), |mut path, byte| {
+            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+                path.push(char::from(byte));
+            } else {
+                // Writing to a String cannot fail.
+                let _ = write!(path, "%{byte:02X}");
+            }
+            path
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::body::to_bytes;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn entries(all: &[&str]) -> Vec<Listed> {
+        let listed = |json: &&str| Listed {
+            id: Some("a/1".to_owned()),
+            json: (*json).to_owned(),
+        };
+        all.iter().map(listed).collect()
+    }
+
+    async fn answered(
+        empty: &Value,
+        path: Option<&str>,
+        booked: &[&str],
+        pending: &[&str],
+    ) -> Option<Value> {
+        let page = Page {
+            booked: entries(booked),
+            pending: entries(pending),
+            next: None,
+            newest: None,
+        };
+        let answer = respond(empty, &page, path).ok()?;
+        let body = to_bytes(answer.into_body()).await.unwrap();
+        Some(serde_json::from_slice(&body).unwrap())
+    }
+
+    #[tokio::test]
+    async fn entries_go_where_they_are_wanted_and_nowhere_else() {
+        // A name that looks like the place.
+        let name = r#""booked":[ \"pending\":["#;
+        let empty = json!({ "account": { "name": name }, "list": { "booked": [], "pending": [], "_links": {} } });
+        let answer = answered(
+            &empty,
+            Some("/v1"),
+            &[r#"{"a":"1"}"#, r#"{"a":"}"}"#],
+            &[r#"{"b":{}}"#],
+        )
+        .await;
+        let link = json!({ "transactionDetails": { "href": "/v1/a%2F1" } });
+        let filled = json!({ "account": { "name": name }, "list": {
+            "booked": [{ "a": "1", "_links": link }, { "a": "}", "_links": link }],
+            "pending": [{ "b": {}, "_links": link }],
+            "_links": {},
+        } });
+        assert_eq!(answer, Some(filled));
+        let booked = json!({ "list": { "booked": [] } });
+        let answer = answered(&booked, None, &[], &[r#"{"b":1}"#]).await;
+        assert_eq!(answer, Some(booked), "pending ones were not wanted");
+    }
+
+    #[tokio::test]
+    async fn what_is_no_object_is_not_answered() {
+        let empty = json!({ "booked": [] });
+        assert_eq!(answered(&empty, None, &["1"], &[]).await, None);
+    }
 }

@@ -24,8 +24,13 @@ const ACCOUNTS: [(&str, &str); 3] = [
 pub const ACCOUNT: &str = ACCOUNTS[0].0;
 /// Transactions of an account.
 pub const ENTRIES: u64 = 1000;
-/// The consent, for all accounts of the customer.
-pub const CONSENT: &str = "dd1b1466-6c31-4a28-9cb1-000000000000";
+/// The first consent, for all accounts of the customer.
+pub const CONSENT: &str = "dd1b1466-6c31-4a28-9cb1-100000000000";
+
+/// The consent of that number, from 0.
+pub fn consent(number: u64) -> String {
+    format!("dd1b1466-6c31-4a28-9cb1-{}", 100_000_000_000 + number)
+}
 
 /// Rows that are made in one go.
 const AT_ONCE: u64 = 500_000;
@@ -128,10 +133,15 @@ pub async fn entries(database: &Database, wanted: u64) {
     }
 }
 
-/// Other customers' consents, until there are so many.
+/// Other customers' consents, until there are so many; the first of them is there.
 pub async fn consents(database: &Database, wanted: u64) {
+    more_consents(database, 1, wanted).await;
+}
+
+/// The same, where there are some already.
+pub async fn more_consents(database: &Database, there: u64, wanted: u64) {
     let id = "'dd1b1466-6c31-4a28-9cb1-' || CAST(100000000000 + n.i AS TEXT)";
-    for numbers in pieces(1, wanted, AT_ONCE / 5) {
+    for numbers in pieces(there, wanted, AT_ONCE / 5) {
         run(database, &format!(
             "{numbers} INSERT INTO consent {CONSENT_COLUMNS} \
              SELECT {id}, c.tpp, {id}, c.request_digest, c.status, c.access, c.recurring, c.valid_until, \

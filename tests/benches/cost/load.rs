@@ -1,6 +1,7 @@
 //! Clients that ask as fast as they are answered.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use fixtures::pki::Pki;
@@ -12,6 +13,8 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+
+use super::filling;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Http {
@@ -31,7 +34,25 @@ pub enum Connections {
 pub struct Question {
     pub path: String,
     pub headers: Vec<(&'static str, String)>,
+    /// Under so many consents, in turns; 0 where no consent is needed.
+    pub consents: u64,
     pub length: usize,
+}
+
+impl Question {
+    /// The headers of the next request.
+    fn next(&self) -> Vec<(&'static str, String)> {
+        static TURN: AtomicU64 = AtomicU64::new(0);
+        /// Prime to all numbers of consents, so that the turns go through all of them, far apart.
+        const STEP: u64 = 7919;
+
+        let mut headers = self.headers.clone();
+        if self.consents > 0 {
+            let turn = TURN.fetch_add(STEP, Ordering::Relaxed) % self.consents;
+            headers.push(("consent-id", filling::consent(turn)));
+        }
+        headers
+    }
 }
 
 /// TPPs that ask with that certificate.
@@ -160,7 +181,7 @@ async fn exchange(tls: &mut TlsStream<TcpStream>, question: &Question, buffer: &
         "GET {} HTTP/1.1\r\nHost: bank.example\r\nX-Request-ID: {REQUEST_ID}\r\n",
         question.path
     );
-    for (name, value) in &question.headers {
+    for (name, value) in question.next() {
         request.push_str(&format!("{name}: {value}\r\n"));
     }
     request.push_str("\r\n");
@@ -190,8 +211,8 @@ async fn stream(
     let mut requests = requests.ready().await.unwrap();
     let mut request = http::Request::get(format!("https://bank.example{}", question.path))
         .header("x-request-id", REQUEST_ID);
-    for (name, value) in &question.headers {
-        request = request.header(*name, value);
+    for (name, value) in question.next() {
+        request = request.header(name, value);
     }
     let (answer, _) = requests
         .send_request(request.body(()).unwrap(), true)

@@ -30,6 +30,8 @@ const ROUNDS: usize = 3;
 /// For how long, each time.
 const TIME: Duration = Duration::from_secs(2);
 const IDLE: u32 = 10_000;
+/// Reads are under so many consents, one after the other.
+const CONSENTS: u64 = 1000;
 
 /// All are measured and written down, or those that are named, and only printed.
 const PARTS: [&str; 7] = [
@@ -67,13 +69,14 @@ async fn main() {
         .collect();
     let scene = Scene::set().await;
     let mut report = machine();
-    for part in PARTS {
-        if wanted.is_empty() || wanted.iter().any(|name| *name == part) {
-            report.push_str(&scene.part(part).await);
-        }
-    }
     if !wanted.is_empty() {
+        for part in wanted {
+            scene.part(part).await;
+        }
         return;
+    }
+    for part in PARTS {
+        report.push_str(&scene.part(part).await);
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/performance.md");
     let text = fs::read_to_string(&path).unwrap();
@@ -102,13 +105,13 @@ impl Scene {
     async fn set() -> Self {
         let (folder, pki) = prepare_with("{ path = \"bank.db\" }");
         let from = SystemClock.now().date_naive() - TimeDelta::days(80);
-        let consent = ("Consent-ID", filling::CONSENT.to_owned());
         let question = |path: String, present: bool| Question {
             path,
-            headers: [consent.clone()]
+            headers: present
+                .then(|| ("PSU-IP-Address", "192.0.2.7".to_owned()))
                 .into_iter()
-                .chain(present.then(|| ("PSU-IP-Address", "192.0.2.7".to_owned())))
                 .collect(),
+            consents: CONSENTS,
             length: 0,
         };
         let accounts = "/v1/accounts?withBalance=true";
@@ -134,11 +137,12 @@ impl Scene {
             ("accounts.json", &mut scene.counted),
             ("transactions.json", &mut scene.transactions),
         ] {
-            let headers: Vec<(&str, &str)> = question
+            let mut headers: Vec<(&str, &str)> = question
                 .headers
                 .iter()
                 .map(|(name, value)| (*name, value.as_str()))
                 .collect();
+            headers.push(("Consent-ID", filling::CONSENT));
             let answer = asker.get(&question.path, &headers).await;
             assert_eq!(answer.status, 200, "{answer:?}");
             question.length = answer.body.len();
@@ -156,7 +160,7 @@ impl Scene {
             "revoked" => self.with_revoked().await,
             "tpps" => self.with_tpps().await,
             "replicas" => self.with_replicas().await,
-            _ => panic!("no part is called {name}"),
+            _ => panic!("the parts are {PARTS:?}"),
         }
     }
 
@@ -193,6 +197,7 @@ impl Scene {
         let database = Database::open(place).await.unwrap();
         let tpp = bank_a().id.unwrap();
         filling::begin(&database, &tpp, SystemClock.now()).await;
+        filling::consents(&database, CONSENTS).await;
         database.close().await;
         file
     }
@@ -253,6 +258,7 @@ impl Scene {
             let plain = Question {
                 path: file.to_owned(),
                 headers: Vec::new(),
+                consents: 0,
                 length: question.length,
             };
             let peers = [(&bank, question), (&nginx, &plain), (&go, &plain)];
@@ -296,6 +302,7 @@ impl Scene {
         let plain = Question {
             path: "/accounts.json".to_owned(),
             headers: Vec::new(),
+            consents: 0,
             length: self.accounts.length,
         };
         let (mut before, mut each) = (Vec::new(), Vec::new());
@@ -315,16 +322,15 @@ impl Scene {
         told(text)
     }
 
-    /// What the same question costs banks that differ in how much of something they hold.
+    /// What a question costs banks that differ in how much of something they hold.
     async fn growth(
         &self,
         what: &str,
         sizes: &[u64],
-        banks: &[Peer],
-        (question, connections): (&Question, Connections),
+        asked: &[(&Peer, &Question)],
+        connections: Connections,
     ) -> String {
-        let asked: Vec<_> = banks.iter().map(|bank| (bank, question)).collect();
-        let costs = self.measure(&asked, Http::One, connections).await;
+        let costs = self.measure(asked, Http::One, connections).await;
         let mut text = format!(
             "### {what}\n\n| number | CPU, µs (requests a second) | against the least |\n|---|---|---|\n"
         );
@@ -348,27 +354,30 @@ impl Scene {
             database.close().await;
             banks.push(Peer::bank(&file, &self.pki).await);
         }
-        let asked = (&self.transactions, Connections::Kept);
+        let asked: Vec<_> = banks
+            .iter()
+            .map(|bank| (bank, &self.transactions))
+            .collect();
         told(
             self.growth(
                 "Transactions in the ledger: a page of 100 of them",
                 &sizes,
-                &banks,
-                asked,
+                &asked,
+                Connections::Kept,
             )
             .await,
         )
     }
 
     async fn with_consents(&self) -> String {
-        let sizes = [1, 100_000, 1_000_000];
+        let sizes = [CONSENTS, 100_000, 1_000_000];
         let (mut banks, mut ready) = (Vec::new(), Vec::new());
         for size in sizes {
             let (file, place) = self
                 .configure(&format!("consents-{size}"), |text| text)
                 .await;
             let database = Database::open(&place).await.unwrap();
-            filling::consents(&database, size).await;
+            filling::more_consents(&database, CONSENTS, size).await;
             database.close().await;
             let mut took = Vec::new();
             for _ in 0..5 {
@@ -383,13 +392,20 @@ impl Scene {
             ready.push(took[2]);
             banks.push(Peer::bank(&file, &self.pki).await);
         }
-        let asked = (&self.accounts, Connections::Kept);
+        let questions: Vec<Question> = sizes
+            .iter()
+            .map(|consents| Question {
+                consents: *consents,
+                ..self.accounts.clone()
+            })
+            .collect();
+        let asked: Vec<_> = banks.iter().zip(&questions).collect();
         let mut text = self
             .growth(
-                "Consents in the store: accounts with balances",
+                "Consents in the store, each asked with in turn: accounts with balances",
                 &sizes,
-                &banks,
-                asked,
+                &asked,
+                Connections::Kept,
             )
             .await;
         for (size, ready) in sizes.iter().zip(ready) {
@@ -419,13 +435,13 @@ impl Scene {
             let (file, _) = self.configure(&format!("revoked-{size}"), change).await;
             banks.push(Peer::bank(&file, &self.pki).await);
         }
-        let asked = (&self.accounts, Connections::New);
+        let asked: Vec<_> = banks.iter().map(|bank| (bank, &self.accounts)).collect();
         told(
             self.growth(
                 "Revoked certificates: a new connection, and accounts with balances",
                 &sizes,
-                &banks,
-                asked,
+                &asked,
+                Connections::New,
             )
             .await,
         )
@@ -442,13 +458,13 @@ impl Scene {
             let (file, _) = self.configure(&format!("tpps-{size}"), change).await;
             banks.push(Peer::bank(&file, &self.pki).await);
         }
-        let asked = (&self.accounts, Connections::New);
+        let asked: Vec<_> = banks.iter().map(|bank| (bank, &self.accounts)).collect();
         told(
             self.growth(
                 "TPPs in the register: a new connection, and accounts with balances",
                 &sizes,
-                &banks,
-                asked,
+                &asked,
+                Connections::New,
             )
             .await,
         )

@@ -27,7 +27,7 @@ use super::{
     Account, AccountId, AccountKind, Arrival, Arrived, CoreBanking, CoreBankingError, Listed, Page,
     PsuId, TransactionQuery,
 };
-use crate::store::recent::Before;
+use crate::store::recent::{Before, WithBalances};
 use crate::store::{Database, StoreError};
 
 /// The ledger. It is filled by [`import`] and otherwise only read.
@@ -48,8 +48,8 @@ pub async fn knows(database: &Database, psu: &PsuId) -> Result<bool, StoreError>
     Ok(row.try_get::<i64, _>("known")? != 0)
 }
 
-/// An account, and its balances.
-type Held = (Account, Vec<Balance>);
+/// The columns of an account.
+const ACCOUNT: &str = "id AS account_id, card AS ledger_card, approvals AS ledger_approvals, details AS ledger_details";
 
 /// Ids in one statement; more are asked for in several.
 const IDS_AT_ONCE: usize = 200;
@@ -61,13 +61,16 @@ impl Ledger {
         Self { database }
     }
 
-    /// Those accounts, with their balances, in that order; those that are not there are left out.
+    /// Those accounts, with their balances, each in its place, if it is there.
     ///
     /// Cost: nothing of the database's for what was read a moment ago; else one statement for [`IDS_AT_ONCE`] of the
     /// others, with one look-up by primary key for each.
-    async fn known(&self, ids: &[AccountId]) -> Result<Vec<Arc<Held>>, CoreBankingError> {
+    async fn known(
+        &self,
+        ids: &[AccountId],
+    ) -> Result<Vec<Option<Arc<WithBalances>>>, CoreBankingError> {
         let known = &self.database.known().accounts;
-        let mut found: HashMap<&str, Arc<Held>> = HashMap::with_capacity(ids.len());
+        let mut found: HashMap<&str, Arc<WithBalances>> = HashMap::with_capacity(ids.len());
         let mut missing: Vec<&str> = Vec::new();
         for AccountId(id) in ids {
             match known.get(id) {
@@ -86,13 +89,13 @@ impl Ledger {
                 }
             }
         }
-        let accounts = ids.iter().filter_map(|AccountId(id)| found.get(&**id));
-        Ok(accounts.cloned().collect())
+        let accounts = ids.iter().map(|AccountId(id)| found.get(&**id).cloned());
+        Ok(accounts.collect())
     }
 
-    async fn read(&self, ids: &[&str]) -> Result<Vec<Held>, CoreBankingError> {
+    async fn read(&self, ids: &[&str]) -> Result<Vec<WithBalances>, CoreBankingError> {
         let mut sql =
-            "SELECT id, card, approvals, details, balances FROM account WHERE id IN (".to_owned();
+            format!("SELECT {ACCOUNT}, balances AS ledger_balances FROM account WHERE id IN (");
         for number in 1..=ids.len() {
             // Writing to a String cannot fail.
             let _ = write!(sql, "{}${number}", if number == 1 { "" } else { ", " });
@@ -105,7 +108,7 @@ impl Ledger {
         }
         let rows = query.fetch_all(self.database.pool()).await;
         let rows = rows.map_err(failed)?;
-        rows.iter().map(|row| held(row, &OF_TABLE)).collect()
+        rows.iter().map(with_balances).collect()
     }
 }
 
@@ -120,31 +123,31 @@ impl CoreBanking for Ledger {
     }
 
     async fn accounts_of(&self, psu: &PsuId) -> Result<Vec<Account>, CoreBankingError> {
-        let rows = sqlx::query(
-            "SELECT id, card, approvals, details, position FROM account WHERE customer = $1 \
-             UNION ALL SELECT a.id, a.card, a.approvals, a.details, a.position FROM account a \
-             JOIN account_holder h ON h.account = a.id WHERE h.customer = $1 ORDER BY position, id",
-        )
+        // The text is made of constants.
+        let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
+            "SELECT {ACCOUNT}, position FROM account WHERE customer = $1 UNION ALL SELECT {ACCOUNT}, position FROM account \
+             JOIN account_holder h ON h.account = id WHERE h.customer = $1 ORDER BY position, account_id"
+        )))
         .bind(psu.0.clone())
         .fetch_all(self.database.pool())
         .await
         .map_err(failed)?;
-        rows.iter().map(|row| account(row, &OF_TABLE)).collect()
+        rows.iter().map(account).collect()
     }
 
     async fn accounts(&self, ids: &[AccountId]) -> Result<Vec<Account>, CoreBankingError> {
         let known = self.known(ids).await?;
-        Ok(known.iter().map(|account| account.0.clone()).collect())
+        let accounts = known.iter().flatten();
+        Ok(accounts.map(|account| account.0.clone()).collect())
     }
 
     async fn balances(&self, ids: &[AccountId]) -> Result<Vec<Vec<Balance>>, CoreBankingError> {
         let known = self.known(ids).await?;
-        let mut known = known.iter().peekable();
-        let of = |AccountId(id): &AccountId| {
-            let account = known.next_if(|account| account.0.id.0 == *id);
+        let balances = |account: &Option<Arc<WithBalances>>| {
+            let account = account.as_ref();
             account.map_or_else(Vec::new, |account| account.1.clone())
         };
-        Ok(ids.iter().map(of).collect())
+        Ok(known.iter().map(balances).collect())
     }
 
     async fn transactions(
@@ -240,54 +243,33 @@ fn place(row: &AnyRow) -> Result<(NaiveDate, i64), CoreBankingError> {
     Ok((date, row.try_get("sequence").map_err(failed)?))
 }
 
-/// What a row's columns of an account are called: as in the table, or as where it was read along with a consent.
-struct Columns {
-    id: &'static str,
-    card: &'static str,
-    approvals: &'static str,
-    details: &'static str,
-    balances: &'static str,
-}
-
-const OF_TABLE: Columns = Columns {
-    id: "id",
-    card: "card",
-    approvals: "approvals",
-    details: "details",
-    balances: "balances",
-};
-
-const READ_ALONG: Columns = Columns {
-    id: "account_id",
-    card: "ledger_card",
-    approvals: "ledger_approvals",
-    details: "ledger_details",
-    balances: "ledger_balances",
-};
-
 /// Keeps the account that was read along with a consent, if the ledger has it: the next question is for that.
 pub fn read_along(database: &Database, before: Before, row: &AnyRow) {
     // What cannot be read is found again, and told of, when it is asked for.
-    if let Ok(held) = held(row, &READ_ALONG) {
-        let id = held.0.id.0.clone();
-        database.known().accounts.keep(before, &id, Arc::new(held));
+    if let Ok(account) = with_balances(row) {
+        let id = account.0.id.0.clone();
+        database
+            .known()
+            .accounts
+            .keep(before, &id, Arc::new(account));
     }
 }
 
-fn held(row: &AnyRow, columns: &Columns) -> Result<Held, CoreBankingError> {
-    let balances = json(row, columns.balances, "account.balances")?;
-    Ok((account(row, columns)?, balances))
+fn with_balances(row: &AnyRow) -> Result<WithBalances, CoreBankingError> {
+    let balances = json(row, "ledger_balances", "account.balances")?;
+    Ok((account(row)?, balances))
 }
 
-fn account(row: &AnyRow, columns: &Columns) -> Result<Account, CoreBankingError> {
-    let kind = if row.try_get::<i64, _>(columns.card).map_err(failed)? == 0 {
-        AccountKind::Payment(Box::new(json(row, columns.details, "account.details")?))
+/// The columns are called so wherever they are read: along with a consent as well, which has a `details` of its own.
+fn account(row: &AnyRow) -> Result<Account, CoreBankingError> {
+    let kind = if row.try_get::<i64, _>("ledger_card").map_err(failed)? == 0 {
+        AccountKind::Payment(Box::new(json(row, "ledger_details", "account.details")?))
     } else {
-        AccountKind::Card(Box::new(json(row, columns.details, "account.details")?))
+        AccountKind::Card(Box::new(json(row, "ledger_details", "account.details")?))
     };
-    let approvals: i64 = row.try_get(columns.approvals).map_err(failed)?;
+    let approvals: i64 = row.try_get("ledger_approvals").map_err(failed)?;
     Ok(Account {
-        id: AccountId(row.try_get(columns.id).map_err(failed)?),
+        id: AccountId(row.try_get("account_id").map_err(failed)?),
         kind,
         approvals_needed: u32::try_from(approvals).map_err(|_| corrupt("account.approvals"))?,
     })

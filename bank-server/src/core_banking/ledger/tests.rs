@@ -4,23 +4,20 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::store::consents::Consents;
-use crate::store::{Place, testing};
+use crate::store::testing;
 use chrono::Days;
 use shared_types::transaction::BookingStatus;
 
 struct Scene {
     database: Database,
-    place: Place,
     _folder: TempDir,
 }
 
 impl Scene {
     async fn set() -> Self {
-        let (place, folder) = testing::empty().await;
-        Database::migrate(&place).await.unwrap();
+        let (database, folder) = testing::database().await;
         Self {
-            database: Database::open(&place).await.unwrap(),
-            place,
+            database,
             _folder: folder,
         }
     }
@@ -445,7 +442,7 @@ async fn what_a_consent_opens_is_one_round_trip_away_and_then_none() {
     let ledger = Ledger::new(scene.database.clone());
     let consents = Consents::new(scene.database.clone()).with_ledger(read_along);
     let tpp = "PSDDE-BAFIN-100001".parse().unwrap();
-    scene.database.follow(&scene.place);
+    scene.database.follow();
     scene.database.until_it_hears().await;
     let before = scene.database.statements();
     for _ in 0..3 {

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use bank_client::environment::Clock;
 use shared_types::revocation::List;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::shelf::{Look, Shelf, Wanted};
+use super::shelf::{Look, Shelf, ShelfError, Wanted};
 use crate::transport::fetch::Fetcher;
 use crate::transport::material::Source;
 
@@ -25,7 +25,7 @@ pub(super) async fn keep_fetching(
     mut fetching: Fetching,
     source: Source,
     refresh: Duration,
-    at_once: Arc<Notify>,
+    mut at_once: watch::Receiver<()>,
     arrivals: mpsc::Sender<Fetched>,
 ) {
     const SOONEST: Duration = Duration::from_secs(1);
@@ -65,7 +65,11 @@ pub(super) async fn keep_fetching(
         };
         tokio::select! {
             () = sleep(wait) => ask_others = true,
-            () = at_once.notified() => ask_others = false,
+            // Also if it was said meanwhile. Once nobody can say it any more, nobody needs this.
+            said = at_once.changed() => match said {
+                Ok(()) => ask_others = false,
+                Err(_) => return,
+            },
         }
     }
 }
@@ -75,8 +79,8 @@ pub(super) struct Fetching {
     pub(super) fetcher: Fetcher,
     pub(super) shelf: Option<Arc<dyn Shelf>>,
     pub(super) clock: Arc<dyn Clock>,
-    /// The number of the latest that this replica has.
-    pub(super) known: i64,
+    /// When the latest that this replica has was fetched.
+    pub(super) latest: i64,
 }
 
 impl Fetching {
@@ -96,23 +100,22 @@ impl Fetching {
             let now = self.clock.now().timestamp();
             let wanted = Wanted {
                 address,
-                known: self.known,
-                since: now.saturating_sub_unsigned(refresh.as_secs()),
+                since: now
+                    .saturating_sub_unsigned(refresh.as_secs())
+                    .max(self.latest + 1),
                 now,
                 turn: most,
             };
-            match shelf.look(wanted).await {
-                Ok(Look::Fetched {
-                    number,
-                    fetched,
-                    content,
-                }) => {
-                    self.known = number;
+            match soon(shelf.look(wanted)).await {
+                Ok(Look::Fetched { fetched, content }) => {
+                    self.latest = fetched;
                     let age = u64::try_from(now.saturating_sub(fetched)).unwrap_or(0);
                     return (Ok(content), Duration::from_secs(age));
                 }
-                Ok(Look::Wait) if begun.elapsed() < most => sleep(AGAIN).await,
-                // Whoever was at it has been for too long.
+                Ok(Look::Wait) if self.latest > 0 && begun.elapsed() < most => {
+                    sleep(AGAIN).await;
+                }
+                // Nothing is known yet, and nobody is let in; or whoever was at it has been for too long.
                 Ok(Look::Turn | Look::Wait) => break,
                 Err(error) => {
                     tracing::warn!(%error, "what other replicas have fetched is not known");
@@ -129,10 +132,10 @@ impl Fetching {
             let now = self.clock.now().timestamp();
             let told = match &fetched {
                 Ok(content) => {
-                    let put = shelf.put(address, content, now).await;
-                    put.map(|number| self.known = number)
+                    self.latest = now;
+                    soon(shelf.put(address, content, now)).await
                 }
-                Err(_) => shelf.give_up(address).await,
+                Err(_) => soon(shelf.give_up(address)).await,
             };
             if let Err(error) = told {
                 tracing::warn!(%error, "other replicas are not told what was fetched");
@@ -140,6 +143,13 @@ impl Fetching {
         }
         fetched.map_err(|error| error.to_string())
     }
+}
+
+/// The shelf is a help: nobody waits for it for long.
+async fn soon<T>(answer: impl Future<Output = Result<T, ShelfError>>) -> Result<T, ShelfError> {
+    const SOON: Duration = Duration::from_secs(3);
+
+    timeout(SOON, answer).await?
 }
 
 /// Waits until every address was asked once, for a while.

@@ -21,7 +21,7 @@ use bank_client::environment::{Clock, Randomness};
 use rustls_pki_types::{CertificateDer, UnixTime};
 use shared_types::revocation::{Issuers, List, Lists, Statuses};
 use shared_types::trust::Anchors;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
 pub(crate) use self::fetching::wait_for_first;
@@ -233,7 +233,7 @@ impl<S: PolicySource> Keeper<S> {
         let (arrivals, mut arriving) = mpsc::channel(1);
         let mut fetching = tokio::task::JoinSet::new();
         let mut asking = tokio::task::JoinSet::new();
-        let fetch_at_once = Arc::new(Notify::new());
+        let fetch_at_once = watch::Sender::new(());
         match Fetcher::new(self.sources.fetch) {
             Ok(fetcher) => {
                 if let Some(inquirer) = self.inquirer(&fetcher) {
@@ -245,11 +245,11 @@ impl<S: PolicySource> Keeper<S> {
                             fetcher: fetcher.clone(),
                             shelf: shelf.clone(),
                             clock: Arc::clone(&self.clock),
-                            known: 0,
+                            latest: 0,
                         },
                         source.clone(),
                         self.sources.refresh,
-                        Arc::clone(&fetch_at_once),
+                        fetch_at_once.subscribe(),
                         arrivals.clone(),
                     );
                     fetching.spawn(fetching_one);
@@ -273,7 +273,7 @@ impl<S: PolicySource> Keeper<S> {
             let work: Work = tokio::select! {
                 _ = tick.tick() => Work::Look { anyway: false },
                 () = reread.notified() => {
-                    fetch_at_once.notify_waiters();
+                    fetch_at_once.send_replace(());
                     Work::Look { anyway: true }
                 }
                 Some(fetched) = arriving.recv() => {

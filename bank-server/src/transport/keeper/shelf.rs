@@ -11,8 +11,8 @@ pub trait Shelf: Send + Sync + 'static {
     /// What there is of an address that is wanted; or the turn to fetch it.
     async fn look(&self, wanted: Wanted<'_>) -> Result<Look, ShelfError>;
 
-    /// Puts down what was fetched. Gives it a number.
-    async fn put(&self, address: &str, content: &[u8], now: i64) -> Result<i64, ShelfError>;
+    /// Puts down what was fetched, in place of what was there.
+    async fn put(&self, address: &str, content: &[u8], now: i64) -> Result<(), ShelfError>;
 
     /// Gives the turn back: nothing came of it.
     async fn give_up(&self, address: &str) -> Result<(), ShelfError>;
@@ -23,8 +23,6 @@ pub trait Shelf: Send + Sync + 'static {
 pub struct Wanted<'a> {
     /// From where.
     pub address: &'a str,
-    /// The number of what is known already; 0 for nothing.
-    pub known: i64,
     /// What was fetched before then is not wanted.
     pub since: i64,
     /// The time.
@@ -38,8 +36,6 @@ pub struct Wanted<'a> {
 pub enum Look {
     /// Another one has fetched it.
     Fetched {
-        /// Its number.
-        number: i64,
         /// When it was fetched.
         fetched: i64,
         /// What came.

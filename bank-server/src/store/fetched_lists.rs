@@ -27,31 +27,28 @@ impl FetchedLists {
     async fn found(&self, wanted: Wanted<'_>) -> Result<Look, StoreError> {
         // Who puts another one in place meanwhile does not keep this one from being read, and good.
         let row = sqlx::query(
-            "SELECT number, fetched, body FROM fetched_list WHERE address = $1 AND number > $2 AND fetched >= $3",
+            "SELECT fetched, body FROM fetched_list WHERE address = $1 AND fetched >= $2 AND fetched > 0",
         )
         .bind(wanted.address)
-        .bind(wanted.known)
         .bind(wanted.since)
         .fetch_optional(self.database.pool())
         .await?;
         if let Some(row) = row {
             return Ok(Look::Fetched {
-                number: row.try_get("number")?,
                 fetched: row.try_get("fetched")?,
                 content: row.try_get("body")?,
             });
         }
         let turn = i64::try_from((wanted.turn + GRACE).as_secs()).unwrap_or(i64::MAX);
         let claimed = sqlx::query(
-            "INSERT INTO fetched_list (address, number, fetched, claimed, body) VALUES ($1, 0, 0, $2, $3) \
+            "INSERT INTO fetched_list (address, fetched, claimed, body) VALUES ($1, 0, $2, $3) \
              ON CONFLICT (address) DO UPDATE SET claimed = excluded.claimed \
-             WHERE fetched_list.claimed <= $4 AND (fetched_list.number <= $5 OR fetched_list.fetched < $6)",
+             WHERE fetched_list.claimed <= $4 AND (fetched_list.fetched < $5 OR fetched_list.fetched = 0)",
         )
         .bind(wanted.address)
         .bind(wanted.now.saturating_add(turn))
         .bind(Vec::<u8>::new())
         .bind(wanted.now)
-        .bind(wanted.known)
         .bind(wanted.since)
         .execute(self.database.pool())
         .await?;
@@ -69,18 +66,17 @@ impl Shelf for FetchedLists {
         Ok(self.found(wanted).await?)
     }
 
-    async fn put(&self, address: &str, content: &[u8], now: i64) -> Result<i64, ShelfError> {
-        let row = sqlx::query(
-            "INSERT INTO fetched_list (address, number, fetched, claimed, body) VALUES ($1, 1, $2, 0, $3) \
-             ON CONFLICT (address) DO UPDATE SET number = fetched_list.number + 1, fetched = excluded.fetched, claimed = 0, \
-             body = excluded.body RETURNING number",
+    async fn put(&self, address: &str, content: &[u8], now: i64) -> Result<(), ShelfError> {
+        sqlx::query(
+            "INSERT INTO fetched_list (address, fetched, claimed, body) VALUES ($1, $2, 0, $3) \
+             ON CONFLICT (address) DO UPDATE SET fetched = excluded.fetched, claimed = 0, body = excluded.body",
         )
         .bind(address)
         .bind(now)
         .bind(content.to_vec())
-        .fetch_one(self.database.pool())
+        .execute(self.database.pool())
         .await?;
-        Ok(row.try_get("number")?)
+        Ok(())
     }
 
     async fn give_up(&self, address: &str) -> Result<(), ShelfError> {
@@ -97,10 +93,9 @@ mod tests {
     use super::*;
     use crate::store::testing;
 
-    fn wanted(known: i64, since: i64, now: i64) -> Wanted<'static> {
+    fn wanted(since: i64, now: i64) -> Wanted<'static> {
         Wanted {
             address: "http://ca.example/list",
-            known,
             since,
             now,
             turn: Duration::from_secs(10),
@@ -111,36 +106,29 @@ mod tests {
     async fn one_fetches_and_the_others_have_what_it_fetched() {
         let (database, _folder) = testing::database().await;
         let shelf = FetchedLists::new(database);
-        let address = wanted(0, 0, 0).address;
-        let look = async |known, since, now| shelf.look(wanted(known, since, now)).await.unwrap();
-        assert_eq!(look(0, 0, 100).await, Look::Turn);
-        assert_eq!(look(0, 0, 101).await, Look::Wait, "another has the turn");
-        assert_eq!(shelf.put(address, b"one", 102).await.unwrap(), 1);
-        let found = |number, fetched, content: &[u8]| Look::Fetched {
-            number,
+        let address = wanted(0, 0).address;
+        let look = async |since, now| shelf.look(wanted(since, now)).await.unwrap();
+        let found = |fetched, content: &[u8]| Look::Fetched {
             fetched,
             content: content.to_vec(),
         };
-        let one = found(1, 102, b"one");
-        assert_eq!(look(0, 100, 103).await, one);
-        assert_eq!(look(0, 102, 103).await, one);
-        assert_eq!(
-            look(1, 100, 104).await,
-            Look::Turn,
-            "known: it is to be newer"
-        );
-        assert_eq!(shelf.put(address, b"two", 105).await.unwrap(), 2);
-        assert_eq!(look(1, 100, 106).await, found(2, 105, b"two"));
-        assert_eq!(look(0, 200, 300).await, Look::Turn, "too old");
+        assert_eq!(look(0, 100).await, Look::Turn);
+        assert_eq!(look(0, 101).await, Look::Wait, "another has the turn");
+        shelf.put(address, b"one", 102).await.unwrap();
+        assert_eq!(look(0, 103).await, found(102, b"one"));
+        assert_eq!(look(102, 103).await, found(102, b"one"));
+        assert_eq!(look(103, 104).await, Look::Turn, "it is to be newer");
+        shelf.put(address, b"two", 105).await.unwrap();
+        assert_eq!(look(103, 106).await, found(105, b"two"));
     }
 
     #[tokio::test]
     async fn a_turn_that_comes_to_nothing_goes_to_the_next() {
         let (database, _folder) = testing::database().await;
         let shelf = FetchedLists::new(database);
-        let look = async |now| shelf.look(wanted(0, 0, now)).await.unwrap();
+        let look = async |now| shelf.look(wanted(0, now)).await.unwrap();
         assert_eq!(look(100).await, Look::Turn);
-        shelf.give_up(wanted(0, 0, 0).address).await.unwrap();
+        shelf.give_up(wanted(0, 0).address).await.unwrap();
         assert_eq!(look(100).await, Look::Turn);
         // Whoever had it is gone without a word.
         assert_eq!(look(114).await, Look::Wait);
