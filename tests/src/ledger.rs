@@ -2,11 +2,11 @@
 
 use bank_server::store::{Database, Write};
 use chrono::NaiveDate;
+use fixtures::world::Bank;
 use serde_json::{Value, json};
 use sqlx::Row as _;
 
 use crate::banks::Banks;
-use crate::stores;
 
 pub struct Ledger(Database);
 
@@ -22,8 +22,9 @@ pub struct Posted {
 
 impl Ledger {
     /// Bank B's.
-    pub async fn of(banks: &Banks) -> Self {
-        Self(stores::of(&banks.folder.path().join("bank-b.toml")).await)
+    pub fn of(banks: &Banks) -> Self {
+        let bank = &banks.sandbox.bank(Bank::B).running;
+        Self(bank.database().clone())
     }
 
     /// Books an entry under that day.
@@ -78,12 +79,15 @@ impl Ledger {
             "balanceAmount": { "currency": "EUR", "amount": amount },
             "balanceType": "interimBooked",
         }]);
+        let mut sql = self.0.begin_write().await.unwrap();
+        sql.changes_account(account);
         sqlx::query("UPDATE account SET balances = $1 WHERE id = $2")
             .bind(balances.to_string())
             .bind(account)
-            .execute(self.0.pool())
+            .execute(&mut *sql)
             .await
             .unwrap();
+        sql.commit().await.unwrap();
     }
 
     /// What the bank says of an account's balances.

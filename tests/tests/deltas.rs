@@ -20,7 +20,7 @@ impl Scene {
     async fn set() -> Self {
         let banks = Banks::start().await;
         let (tpp, accounts) = (banks.a_at_b(), banks.accounts_at_b());
-        let ledger = Ledger::of(&banks).await;
+        let ledger = Ledger::of(&banks);
         let consent = banks
             .approved_consent(&tpp, &json!({ "allPsd2": "allAccounts" }))
             .await;

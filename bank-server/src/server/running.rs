@@ -76,6 +76,12 @@ impl RunningBank {
         &self.organisation
     }
 
+    /// What it remembers.
+    #[must_use]
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+
     /// What TPPs and customers do to authorisations.
     #[must_use]
     pub fn authorisations(&self) -> &Authorisations {

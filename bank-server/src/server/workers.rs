@@ -81,7 +81,7 @@ pub(super) async fn run(
             actix_rt::System::new().block_on(async move {
                 let (fetched, ready) = oneshot::channel();
                 let kept = keeping.keeper.keep(keeping.reread, keeping.shelf, fetched);
-                actix_rt::spawn(TokioContext::new(kept, lasting.clone()));
+                actix_rt::spawn(kept);
                 actix_rt::spawn(TokioContext::new(keep_removing(removing), lasting.clone()));
                 for (_, _, door) in &sockets.doors {
                     actix_rt::spawn(door.clone().keep_judging());

@@ -8,7 +8,7 @@ use sqlx::Row as _;
 use super::{Database, StoreError};
 use crate::transport::keeper::{Look, Shelf, ShelfError, Wanted};
 
-/// Lists in the database. Can be asked on any runtime.
+/// Lists in the database. Can be asked on any runtime: the database is asked on its own.
 #[derive(Debug, Clone)]
 pub struct FetchedLists {
     database: Database,
@@ -24,12 +24,12 @@ impl FetchedLists {
         Self { database }
     }
 
-    async fn found(&self, wanted: Wanted<'_>) -> Result<Look, StoreError> {
+    async fn found(self, wanted: Wanted) -> Result<Look, StoreError> {
         // Who puts another one in place meanwhile does not keep this one from being read, and good.
         let row = sqlx::query(
             "SELECT fetched, body FROM fetched_list WHERE address = $1 AND fetched >= $2 AND fetched > 0",
         )
-        .bind(wanted.address)
+        .bind(wanted.address.as_str())
         .bind(wanted.since)
         .fetch_optional(self.database.pool())
         .await?;
@@ -62,28 +62,37 @@ impl FetchedLists {
 
 #[async_trait]
 impl Shelf for FetchedLists {
-    async fn look(&self, wanted: Wanted<'_>) -> Result<Look, ShelfError> {
-        Ok(self.found(wanted).await?)
+    async fn look(&self, wanted: Wanted) -> Result<Look, ShelfError> {
+        let runtime = self.database.pool().runtime();
+        Ok(runtime.spawn(self.clone().found(wanted)).await??)
     }
 
-    async fn put(&self, address: &str, content: &[u8], now: i64) -> Result<(), ShelfError> {
-        sqlx::query(
-            "INSERT INTO fetched_list (address, fetched, claimed, body) VALUES ($1, $2, 0, $3) \
-             ON CONFLICT (address) DO UPDATE SET fetched = excluded.fetched, claimed = 0, body = excluded.body",
-        )
-        .bind(address)
-        .bind(now)
-        .bind(content.to_vec())
-        .execute(self.database.pool())
-        .await?;
+    async fn put(&self, address: &str, content: Vec<u8>, now: i64) -> Result<(), ShelfError> {
+        let (database, address) = (self.database.clone(), address.to_owned());
+        let put = async move {
+            sqlx::query(
+                "INSERT INTO fetched_list (address, fetched, claimed, body) VALUES ($1, $2, 0, $3) \
+                 ON CONFLICT (address) DO UPDATE SET fetched = excluded.fetched, claimed = 0, body = excluded.body",
+            )
+            .bind(address)
+            .bind(now)
+            .bind(content)
+            .execute(database.pool())
+            .await
+        };
+        self.database.pool().runtime().spawn(put).await??;
         Ok(())
     }
 
     async fn give_up(&self, address: &str) -> Result<(), ShelfError> {
-        sqlx::query("UPDATE fetched_list SET claimed = 0 WHERE address = $1")
-            .bind(address)
-            .execute(self.database.pool())
-            .await?;
+        let (database, address) = (self.database.clone(), address.to_owned());
+        let given_up = async move {
+            sqlx::query("UPDATE fetched_list SET claimed = 0 WHERE address = $1")
+                .bind(address)
+                .execute(database.pool())
+                .await
+        };
+        self.database.pool().runtime().spawn(given_up).await??;
         Ok(())
     }
 }
@@ -93,9 +102,11 @@ mod tests {
     use super::*;
     use crate::store::testing;
 
-    fn wanted(since: i64, now: i64) -> Wanted<'static> {
+    const ADDRESS: &str = "http://ca.example/list";
+
+    fn wanted(since: i64, now: i64) -> Wanted {
         Wanted {
-            address: "http://ca.example/list",
+            address: ADDRESS.to_owned(),
             since,
             now,
             turn: Duration::from_secs(10),
@@ -106,7 +117,6 @@ mod tests {
     async fn one_fetches_and_the_others_have_what_it_fetched() {
         let (database, _folder) = testing::database().await;
         let shelf = FetchedLists::new(database);
-        let address = wanted(0, 0).address;
         let look = async |since, now| shelf.look(wanted(since, now)).await.unwrap();
         let found = |fetched, content: &[u8]| Look::Fetched {
             fetched,
@@ -114,11 +124,11 @@ mod tests {
         };
         assert_eq!(look(0, 100).await, Look::Turn);
         assert_eq!(look(0, 101).await, Look::Wait, "another has the turn");
-        shelf.put(address, b"one", 102).await.unwrap();
+        shelf.put(ADDRESS, b"one".to_vec(), 102).await.unwrap();
         assert_eq!(look(0, 103).await, found(102, b"one"));
         assert_eq!(look(102, 103).await, found(102, b"one"));
         assert_eq!(look(103, 104).await, Look::Turn, "it is to be newer");
-        shelf.put(address, b"two", 105).await.unwrap();
+        shelf.put(ADDRESS, b"two".to_vec(), 105).await.unwrap();
         assert_eq!(look(103, 106).await, found(105, b"two"));
     }
 
@@ -128,7 +138,7 @@ mod tests {
         let shelf = FetchedLists::new(database);
         let look = async |now| shelf.look(wanted(0, now)).await.unwrap();
         assert_eq!(look(100).await, Look::Turn);
-        shelf.give_up(wanted(0, 0).address).await.unwrap();
+        shelf.give_up(ADDRESS).await.unwrap();
         assert_eq!(look(100).await, Look::Turn);
         // Whoever had it is gone without a word.
         assert_eq!(look(114).await, Look::Wait);

@@ -103,6 +103,11 @@ impl Pool {
         })
     }
 
+    /// That on which connections are to be asked.
+    pub(super) fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
     /// How many are idle, and how many are used.
     pub(super) fn connections(&self) -> (usize, usize) {
         let status = self.connections.status();

@@ -99,7 +99,7 @@ impl Fetching {
         while let Some(shelf) = &self.shelf {
             let now = self.clock.now().timestamp();
             let wanted = Wanted {
-                address,
+                address: address.to_owned(),
                 since: now
                     .saturating_sub_unsigned(refresh.as_secs())
                     .max(self.latest + 1),
@@ -133,7 +133,7 @@ impl Fetching {
             let told = match &fetched {
                 Ok(content) => {
                     self.latest = now;
-                    soon(shelf.put(address, content, now)).await
+                    soon(shelf.put(address, content.clone(), now)).await
                 }
                 Err(_) => soon(shelf.give_up(address)).await,
             };

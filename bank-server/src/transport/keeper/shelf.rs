@@ -9,20 +9,20 @@ use async_trait::async_trait;
 #[async_trait]
 pub trait Shelf: Send + Sync + 'static {
     /// What there is of an address that is wanted; or the turn to fetch it.
-    async fn look(&self, wanted: Wanted<'_>) -> Result<Look, ShelfError>;
+    async fn look(&self, wanted: Wanted) -> Result<Look, ShelfError>;
 
     /// Puts down what was fetched, in place of what was there.
-    async fn put(&self, address: &str, content: &[u8], now: i64) -> Result<(), ShelfError>;
+    async fn put(&self, address: &str, content: Vec<u8>, now: i64) -> Result<(), ShelfError>;
 
     /// Gives the turn back: nothing came of it.
     async fn give_up(&self, address: &str) -> Result<(), ShelfError>;
 }
 
 /// What is looked for. Times are seconds since 1970.
-#[derive(Debug, Clone, Copy)]
-pub struct Wanted<'a> {
+#[derive(Debug, Clone)]
+pub struct Wanted {
     /// From where.
-    pub address: &'a str,
+    pub address: String,
     /// What was fetched before then is not wanted.
     pub since: i64,
     /// The time.
