@@ -1,12 +1,10 @@
-//! Bank B's ledger, as the bank's own systems write to it: what comes to its customers' accounts while TPPs look on.
+//! A bank's ledger, as the bank's own systems write to it: what comes to its customers' accounts while TPPs look on.
 
+use bank_server::RunningBank;
 use bank_server::store::{Database, Write};
 use chrono::NaiveDate;
-use fixtures::world::Bank;
 use serde_json::{Value, json};
 use sqlx::Row as _;
-
-use crate::banks::Banks;
 
 pub struct Ledger(Database);
 
@@ -21,9 +19,8 @@ pub struct Posted {
 }
 
 impl Ledger {
-    /// Bank B's.
-    pub fn of(banks: &Banks) -> Self {
-        let bank = &banks.sandbox.bank(Bank::B).running;
+    /// That bank's, which knows of each change at once.
+    pub fn of(bank: &RunningBank) -> Self {
         Self(bank.database().clone())
     }
 

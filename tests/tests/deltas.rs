@@ -2,6 +2,7 @@
 
 use bank_client::environment::Clock as _;
 use chrono::{Days, NaiveDate, TimeDelta};
+use fixtures::world::Bank;
 use serde_json::{Value, json};
 use tests::banks::Banks;
 use tests::http::{Response, Tpp};
@@ -20,7 +21,7 @@ impl Scene {
     async fn set() -> Self {
         let banks = Banks::start().await;
         let (tpp, accounts) = (banks.a_at_b(), banks.accounts_at_b());
-        let ledger = Ledger::of(&banks);
+        let ledger = Ledger::of(&banks.sandbox.bank(Bank::B).running);
         let consent = banks
             .approved_consent(&tpp, &json!({ "allPsd2": "allAccounts" }))
             .await;

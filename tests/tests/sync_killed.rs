@@ -57,7 +57,7 @@ impl Scene {
             .approved_consent(&banks.a_at_b(), &json!({ "allPsd2": "allAccounts" }))
             .await;
         let scene = Self {
-            ledger: Ledger::of(&banks),
+            ledger: Ledger::of(&bank),
             accounts: banks
                 .accounts_at_b()
                 .iter()
