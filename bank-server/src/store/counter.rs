@@ -260,10 +260,10 @@ mod tests {
             let counter = &counters[read % 2];
             async move { counter.count(key.clone(), day(24), limit).await.unwrap() }
         });
-        let counted = join_all(reads).await;
+        let outcomes = join_all(reads).await;
         let of = |kind: usize| {
             (0..300)
-                .filter(|read| read % 3 == kind && counted[*read])
+                .filter(|read| read % 3 == kind && outcomes[*read])
                 .count()
         };
         assert_eq!([of(0), of(1), of(2)], [4, 7, 7]);
@@ -274,11 +274,11 @@ mod tests {
         let (database, _folder) = testing::database().await;
         with_consents(&database, &["c"]).await;
         let counter = Counter::start(database);
-        let mut counted = Vec::new();
+        let mut outcomes = Vec::new();
         for day in [day(24), day(24), day(24), day(25), day(24), day(24)] {
-            counted.push(counter.count(key("c", ""), day, limit(2)).await.unwrap());
+            outcomes.push(counter.count(key("c", ""), day, limit(2)).await.unwrap());
         }
-        assert_eq!(counted, [true, true, false, true, true, false]);
+        assert_eq!(outcomes, [true, true, false, true, true, false]);
     }
 
     #[tokio::test]
@@ -291,9 +291,9 @@ mod tests {
             let key = key(if read == 7 { "nobody's" } else { "c" }, &read.to_string());
             counter.count(key, day(24), limit(1))
         });
-        for (read, counted) in join_all(reads).await.into_iter().enumerate() {
-            match counted {
-                Ok(counted) => assert!(counted && read != 7, "{read}"),
+        for (read, outcome) in join_all(reads).await.into_iter().enumerate() {
+            match outcome {
+                Ok(took) => assert!(took && read != 7, "{read}"),
                 Err(error) => assert_eq!(read, 7, "{error}"),
             }
         }

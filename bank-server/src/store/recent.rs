@@ -222,7 +222,7 @@ mod tests {
     fn a_row_of_a_server_holds_while_changes_are_told() {
         let recent = kept(Lasting::told());
         assert_eq!(recent.get("a"), None, "nothing has been told yet");
-        let long = Duration::from_secs(3600);
+        let long = Duration::from_hours(1);
         recent.lasting.extend(Instant::now(), long);
         assert_eq!(recent.get("a").as_deref(), Some(&"first"));
         recent.lasting.end();

@@ -223,11 +223,11 @@ impl<S: PolicySource> Keeper<S> {
 
     /// Watches and fetches, for as long as it is polled. `reread` has all files read, and all addresses
     /// asked, at once. `ready` is told when every
-    /// address was asked once. On the shelf, if there is one, are lists that other replicas have fetched.
+    /// address was asked once. What is shared, if anything is, are lists that other replicas have fetched.
     pub async fn keep(
         mut self,
         reread: Arc<Notify>,
-        shelf: Option<Arc<dyn Shelf>>,
+        shared: Option<Arc<dyn Shelf>>,
         ready: oneshot::Sender<()>,
     ) {
         let (arrivals, mut arriving) = mpsc::channel(1);
@@ -243,7 +243,7 @@ impl<S: PolicySource> Keeper<S> {
                     let fetching_one = keep_fetching(
                         Fetching {
                             fetcher: fetcher.clone(),
-                            shelf: shelf.clone(),
+                            shelf: shared.clone(),
                             clock: Arc::clone(&self.clock),
                             latest: 0,
                         },
