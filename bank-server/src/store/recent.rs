@@ -2,7 +2,7 @@
 //!
 //! A TPP reads a consent's accounts in bursts, and each read asks first what the consent opens. What is kept here answers
 //! that without the database, as long as it is sure to hold: changes of this process drop it before they are
-//! acknowledged, and changes of others within a second (see [`Lasting`]).
+//! acknowledged, and changes of others within a second (see `Lasting`).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
