@@ -16,7 +16,8 @@ pub(super) fn respond(
     path: Option<&str>,
 ) -> Result<HttpResponse, ApiError> {
     let mut text = serde_json::to_string(empty).map_err(|_| ApiError::internal())?;
-    for (member, entries) in [("booked", &page.booked), ("pending", &page.pending)] {
+    // From the back: what is looked through has no entries in it yet, whose members may be called so as well.
+    for (member, entries) in [("pending", &page.pending), ("booked", &page.booked)] {
         // Within a string a quotation mark has a backslash before it: this is the member itself.
         let start = format!("\"{member}\":[");
         if let Some(found) = text.find(&start) {
@@ -125,6 +126,18 @@ mod tests {
         let booked = json!({ "list": { "booked": [] } });
         let answer = answered(&booked, None, &[], &[r#"{"b":1}"#]).await;
         assert_eq!(answer, Some(booked), "pending ones were not wanted");
+    }
+
+    #[tokio::test]
+    async fn an_entry_may_have_members_of_the_lists_names() {
+        let empty = json!({ "booked": [], "pending": [] });
+        let entry = r#"{"booked":[1],"pending":[2]}"#;
+        let answer = answered(&empty, None, &[entry], &[entry]).await;
+        let entry = json!({ "booked": [1], "pending": [2] });
+        assert_eq!(
+            answer,
+            Some(json!({ "booked": [entry], "pending": [entry] }))
+        );
     }
 
     #[tokio::test]

@@ -187,7 +187,8 @@ impl CoreBanking for Ledger {
         account: &AccountId,
         query: &TransactionQuery,
     ) -> Result<Page<Listed>, CoreBankingError> {
-        self.page(account, query, listed).await
+        self.page(account, query, |id, details| Ok(listed(id, details)))
+            .await
     }
 
     async fn card_transactions_as_json(
@@ -195,7 +196,8 @@ impl CoreBanking for Ledger {
         account: &AccountId,
         query: &TransactionQuery,
     ) -> Result<Page<Listed>, CoreBankingError> {
-        self.page(account, query, listed).await
+        self.page(account, query, |id, details| Ok(listed(id, details)))
+            .await
     }
 
     fn has_deltas(&self) -> bool {
@@ -225,12 +227,11 @@ impl CoreBanking for Ledger {
 }
 
 /// What was imported was read by the standard's rules, and written down by them.
-#[expect(clippy::unnecessary_wraps, reason = "others can fail")]
-fn listed(id: &str, details: &str) -> Result<Listed, CoreBankingError> {
-    Ok(Listed {
+fn listed(id: &str, details: &str) -> Listed {
+    Listed {
         id: Some(id.to_owned()),
         json: details.to_owned(),
-    })
+    }
 }
 
 fn parse<D: DeserializeOwned>(details: &str) -> Result<D, CoreBankingError> {

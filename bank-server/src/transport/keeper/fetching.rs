@@ -102,7 +102,7 @@ impl Fetching {
                 address: address.to_owned(),
                 since: now
                     .saturating_sub_unsigned(refresh.as_secs())
-                    .max(self.latest + 1),
+                    .max(self.latest.saturating_add(1)),
                 now,
                 turn: most,
             };
