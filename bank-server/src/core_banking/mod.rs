@@ -4,6 +4,7 @@
 //! implements it on the server's own database: for the sandbox, for tests, and for a small bank.
 
 use async_trait::async_trait;
+use bytestring::ByteString;
 use chrono::NaiveDate;
 use serde::Serialize;
 use shared_types::account::{AccountDetails, AccountReference, Balance};
@@ -139,21 +140,22 @@ pub struct Page<T> {
     pub newest: Option<Arrival>,
 }
 
-/// A transaction in the standard's JSON form, as it goes into a list.
+/// A transaction in the standard's JSON form, as it goes into a list. A page of them may share one text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
     /// Its `transactionId` or `cardTransactionId`, if it has one.
-    pub id: Option<String>,
+    pub id: Option<ByteString>,
     /// An object of schema `transactions` or `cardTransaction`, without `_links`.
-    pub json: String,
+    pub json: ByteString,
 }
 
 impl Listed {
     fn of(id: Option<&str>, transaction: &impl Serialize) -> Result<Self, CoreBankingError> {
         Ok(Self {
-            id: id.map(str::to_owned),
+            id: id.map(ByteString::from),
             json: serde_json::to_string(transaction)
-                .map_err(|error| CoreBankingError::Failed(Box::new(error)))?,
+                .map_err(|error| CoreBankingError::Failed(Box::new(error)))?
+                .into(),
         })
     }
 }

@@ -40,36 +40,43 @@ pub(super) fn respond(
 
 /// `None` if one of them is no object.
 fn fill(text: &mut String, entries: &[Listed], path: Option<&str>) -> Option<()> {
+    let link = path.and_then(link_below);
     for (position, entry) in entries.iter().enumerate() {
         if position > 0 {
             text.push(',');
         }
         text.push_str(entry.json.strip_suffix('}')?);
-        if let (Some(path), Some(id)) = (path, &entry.id) {
-            let details = format!("{path}/{}", segment(id));
-            let links = Links::new().with("transactionDetails", details);
-            text.push_str(r#","_links":"#);
-            text.push_str(&serde_json::to_string(&links).ok()?);
+        if let (Some((before, after)), Some(id)) = (&link, &entry.id) {
+            text.push_str(before);
+            push_segment(text, id);
+            text.push_str(after);
         }
         text.push('}');
     }
     Some(())
 }
 
-/// A transaction id as a segment of a path: what is not unreserved (RFC 3986) is escaped.
-fn segment(id: &str) -> String {
+/// What stands in each entry before the last segment of its link, and what behind it.
+fn link_below(path: &str) -> Option<(String, String)> {
+    // A segment has no character that JSON would escape, and never a blank.
+    let links = Links::new().with("transactionDetails", format!("{path}/ "));
+    let links = serde_json::to_string(&links).ok()?;
+    let (before, after) = links.rsplit_once(' ')?;
+    Some((format!(r#","_links":{before}"#), after.to_owned()))
+}
+
+/// Adds a transaction id as a segment of a path: what is not unreserved (RFC 3986) is escaped.
+fn push_segment(path: &mut String, id: &str) {
     use std::fmt::Write as _;
 
-    id.bytes()
-        .fold(String::with_capacity(id.len()), |mut path, byte| {
-            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-                path.push(char::from(byte));
-            } else {
-                // Writing to a String cannot fail.
-                let _ = write!(path, "%{byte:02X}");
-            }
-            path
-        })
+    for byte in id.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            path.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(path, "%{byte:02X}");
+        }
+    }
 }
 
 #[cfg(test)]
@@ -81,8 +88,8 @@ mod tests {
 
     fn entries(all: &[&str]) -> Vec<Listed> {
         let listed = |json: &&str| Listed {
-            id: Some("a/1".to_owned()),
-            json: (*json).to_owned(),
+            id: Some("a/1".into()),
+            json: (*json).into(),
         };
         all.iter().map(listed).collect()
     }

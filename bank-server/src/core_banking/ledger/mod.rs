@@ -13,6 +13,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytestring::ByteString;
 use chrono::NaiveDate;
 use serde::de::DeserializeOwned;
 use shared_types::account::Balance;
@@ -155,7 +156,7 @@ impl CoreBanking for Ledger {
         account: &AccountId,
         query: &TransactionQuery,
     ) -> Result<Page<Transaction>, CoreBankingError> {
-        self.page(account, query, |_, details| parse(details)).await
+        self.page(account, query, |_, _, details| parse(details)).await
     }
 
     async fn transaction(
@@ -179,7 +180,7 @@ impl CoreBanking for Ledger {
         account: &AccountId,
         query: &TransactionQuery,
     ) -> Result<Page<CardTransaction>, CoreBankingError> {
-        self.page(account, query, |_, details| parse(details)).await
+        self.page(account, query, |_, _, details| parse(details)).await
     }
 
     async fn transactions_as_json(
@@ -187,8 +188,7 @@ impl CoreBanking for Ledger {
         account: &AccountId,
         query: &TransactionQuery,
     ) -> Result<Page<Listed>, CoreBankingError> {
-        self.page(account, query, |id, details| Ok(listed(id, details)))
-            .await
+        self.page(account, query, listed).await
     }
 
     async fn card_transactions_as_json(
@@ -196,8 +196,7 @@ impl CoreBanking for Ledger {
         account: &AccountId,
         query: &TransactionQuery,
     ) -> Result<Page<Listed>, CoreBankingError> {
-        self.page(account, query, |id, details| Ok(listed(id, details)))
-            .await
+        self.page(account, query, listed).await
     }
 
     fn has_deltas(&self) -> bool {
@@ -227,11 +226,11 @@ impl CoreBanking for Ledger {
 }
 
 /// What was imported was read by the standard's rules, and written down by them.
-fn listed(id: &str, details: &str) -> Listed {
-    Listed {
-        id: Some(id.to_owned()),
-        json: details.to_owned(),
-    }
+fn listed(page: &ByteString, id: &str, details: &str) -> Result<Listed, CoreBankingError> {
+    Ok(Listed {
+        id: Some(page.slice_ref(id)),
+        json: page.slice_ref(details),
+    })
 }
 
 fn parse<D: DeserializeOwned>(details: &str) -> Result<D, CoreBankingError> {

@@ -2,6 +2,7 @@
 //!
 //! The rows of a page come as one: to take a hundred rows out of a database costs more than to read them there.
 
+use bytestring::ByteString;
 use chrono::NaiveDate;
 use sqlx::any::AnyArguments;
 use sqlx::query::Query;
@@ -49,7 +50,7 @@ struct Entry<'a> {
 
 impl Ledger {
     /// One page: pending entries first, then booked ones, each the newest first. Each becomes what `of` makes of its id
-    /// and its JSON.
+    /// and its JSON, both out of the text that comes first.
     ///
     /// Cost: one statement for the pending ones and one for the booked ones, as far as each are wanted, with one look-up
     /// by index.
@@ -57,7 +58,7 @@ impl Ledger {
         &self,
         account: &AccountId,
         query: &TransactionQuery,
-        of: impl Fn(&str, &str) -> Result<D, CoreBankingError> + Send,
+        of: impl Fn(&ByteString, &str, &str) -> Result<D, CoreBankingError> + Send,
     ) -> Result<Page<D>, CoreBankingError> {
         let mut entries: Vec<(PageKey, D)> = Vec::new();
         let after_pending = query.after.is_some_and(|after| after.booked);
@@ -72,14 +73,14 @@ impl Ledger {
                 continue;
             }
             let text = self.part(account, query, booked, room).await?;
-            let mut rest = text.as_str();
+            let mut rest: &str = &text;
             while !rest.is_empty() {
                 let entry = next(&mut rest, booked).ok_or_else(|| corrupt("entry"))?;
                 let before = entries.last().map(|(before, _)| before);
                 if before.is_some_and(|before| !query.comes_after(before, &entry.key)) {
                     return Err(corrupt("the order of entry"));
                 }
-                entries.push((entry.key, of(entry.id, entry.details)?));
+                entries.push((entry.key, of(&text, entry.id, entry.details)?));
             }
         }
         let more = entries.len() > query.limit;
@@ -108,7 +109,7 @@ impl Ledger {
         query: &TransactionQuery,
         booked: bool,
         room: usize,
-    ) -> Result<String, CoreBankingError> {
+    ) -> Result<ByteString, CoreBankingError> {
         let after = query.after.filter(|after| after.booked == booked);
         let room = i64::try_from(room).unwrap_or(i64::MAX);
         let statement: Query<'_, Any, AnyArguments> = match query.since {
@@ -134,7 +135,7 @@ impl Ledger {
         };
         let row = statement.fetch_one(self.database.pool()).await;
         let page: Option<String> = row.map_err(failed)?.try_get("page").map_err(failed)?;
-        Ok(page.unwrap_or_default())
+        Ok(page.unwrap_or_default().into())
     }
 }
 
