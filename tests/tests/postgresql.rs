@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use bank_server::BankServer;
 use bank_server::config::{Config, RevocationConfig};
 use bank_server::store::consents::Consents;
-use bank_server::store::{Database, Place, Server, StoreError};
+use bank_server::store::retention::{Keeping, Retention};
+use bank_server::store::{Database, Place, Server, StoreError, Turn};
+use chrono::{DateTime, TimeDelta};
 use serde_json::json;
 use shared_types::consent::ConsentStatus;
 use tempfile::TempDir;
@@ -171,6 +173,45 @@ async fn what_was_left_lying_for_too_long_can_be_asked_again() {
     let late = sqlx::query("SELECT 1").execute(&mut *write).await;
     let late = StoreError::from(late.unwrap_err());
     assert!(late.is_passing(), "{late:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retention_waits_for_nobody_and_one_replica_is_at_it() {
+    let cluster = Cluster::start();
+    let place = Place::Server(cluster.server());
+    Database::migrate(&place).await.unwrap();
+    let database = Database::open(&place).await.unwrap();
+    let insert = "INSERT INTO failure (bucket, failed, last) VALUES ('one', 1, 0), ('two', 1, 0)";
+    sqlx::query(insert).execute(database.pool()).await.unwrap();
+    let retention = Retention::new(
+        database.clone(),
+        Keeping {
+            consents: TimeDelta::days(396),
+            authorisations: TimeDelta::days(100),
+            counters: TimeDelta::days(35),
+            sessions: TimeDelta::days(1),
+            phones: TimeDelta::days(90),
+        },
+    );
+    let now = DateTime::UNIX_EPOCH + TimeDelta::days(20_000);
+    let remove = async || retention.remove(now).await.unwrap();
+
+    let mut other = database.begin_write().await.unwrap();
+    assert!(other.try_take(Turn::Retention).await.unwrap());
+    assert_eq!(remove().await, 0, "another one is at it");
+    other.commit().await.unwrap();
+
+    let mut request = database.begin_write().await.unwrap();
+    let lock = request.locked("SELECT bucket FROM failure WHERE bucket = 'one'");
+    sqlx::query(sqlx::AssertSqlSafe(lock))
+        .execute(&mut *request)
+        .await
+        .unwrap();
+    // A statement that waits for a lock fails.
+    assert_eq!(remove().await, 1);
+    assert_eq!(cluster.ask("SELECT bucket FROM failure"), "one");
+    request.commit().await.unwrap();
+    assert_eq!(remove().await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -25,6 +25,14 @@ impl FetchedLists {
     }
 
     async fn found(self, wanted: Wanted) -> Result<Look, StoreError> {
+        match self.fetched(&wanted).await? {
+            Some(list) => Ok(list),
+            None if self.claim(wanted).await? => Ok(Look::Turn),
+            None => Ok(Look::Wait),
+        }
+    }
+
+    async fn fetched(&self, wanted: &Wanted) -> Result<Option<Look>, StoreError> {
         // Who puts another one in place meanwhile does not keep this one from being read, and good.
         let row = sqlx::query(
             "SELECT fetched, body FROM fetched_list WHERE address = $1 AND fetched >= $2 AND fetched > 0",
@@ -33,12 +41,17 @@ impl FetchedLists {
         .bind(wanted.since)
         .fetch_optional(self.database.pool())
         .await?;
-        if let Some(row) = row {
-            return Ok(Look::Fetched {
+        row.map(|row| {
+            Ok(Look::Fetched {
                 fetched: row.try_get("fetched")?,
                 content: row.try_get("body")?,
-            });
-        }
+            })
+        })
+        .transpose()
+    }
+
+    /// Takes the turn, unless another one has it, or has put the list down in the meantime.
+    async fn claim(&self, wanted: Wanted) -> Result<bool, StoreError> {
         let turn = i64::try_from((wanted.turn + GRACE).as_secs()).unwrap_or(i64::MAX);
         let claimed = sqlx::query(
             "INSERT INTO fetched_list (address, fetched, claimed, body) VALUES ($1, 0, $2, $3) \
@@ -52,11 +65,7 @@ impl FetchedLists {
         .bind(wanted.since)
         .execute(self.database.pool())
         .await?;
-        Ok(if claimed.rows_affected() > 0 {
-            Look::Turn
-        } else {
-            Look::Wait
-        })
+        Ok(claimed.rows_affected() > 0)
     }
 }
 
@@ -130,6 +139,16 @@ mod tests {
         assert_eq!(look(103, 104).await, Look::Turn, "it is to be newer");
         shelf.put(ADDRESS, b"two".to_vec(), 105).await.unwrap();
         assert_eq!(look(103, 106).await, found(105, b"two"));
+    }
+
+    #[tokio::test]
+    async fn nobody_takes_the_turn_once_the_list_is_there() {
+        let (database, _folder) = testing::database().await;
+        let shelf = FetchedLists::new(database);
+        assert_eq!(shelf.fetched(&wanted(100, 101)).await.unwrap(), None);
+        shelf.put(ADDRESS, b"one".to_vec(), 101).await.unwrap();
+        assert!(!shelf.claim(wanted(100, 101)).await.unwrap());
+        assert!(shelf.claim(wanted(102, 102)).await.unwrap());
     }
 
     #[tokio::test]

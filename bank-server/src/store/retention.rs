@@ -148,10 +148,10 @@ impl Retention {
 
 /// Removes some rows for which that is so.
 ///
-/// What somebody else is at is left for later, and what is not so any more by the time that it is its turn stays.
+/// What somebody else is at is left for later. What is chosen is locked, and looked at once more if it was changed meanwhile.
 fn some(table: &str, key: &str, so: &str, unlocked: &str) -> String {
     format!(
-        "DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} WHERE {so} LIMIT {PIECE}{unlocked}) AND {so}"
+        "DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} WHERE {so} LIMIT {PIECE}{unlocked})"
     )
 }
 

@@ -156,7 +156,8 @@ impl CoreBanking for Ledger {
         account: &AccountId,
         query: &TransactionQuery,
     ) -> Result<Page<Transaction>, CoreBankingError> {
-        self.page(account, query, |_, _, details| parse(details)).await
+        self.page(account, query, |_, _, details| parse(details))
+            .await
     }
 
     async fn transaction(
@@ -180,7 +181,8 @@ impl CoreBanking for Ledger {
         account: &AccountId,
         query: &TransactionQuery,
     ) -> Result<Page<CardTransaction>, CoreBankingError> {
-        self.page(account, query, |_, _, details| parse(details)).await
+        self.page(account, query, |_, _, details| parse(details))
+            .await
     }
 
     async fn transactions_as_json(
