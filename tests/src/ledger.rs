@@ -76,15 +76,13 @@ impl Ledger {
             "balanceAmount": { "currency": "EUR", "amount": amount },
             "balanceType": "interimBooked",
         }]);
-        let mut sql = self.0.begin_write().await.unwrap();
-        sql.changes_account(account);
         sqlx::query("UPDATE account SET balances = $1 WHERE id = $2")
             .bind(balances.to_string())
             .bind(account)
-            .execute(&mut *sql)
+            .execute(self.0.pool())
             .await
             .unwrap();
-        sql.commit().await.unwrap();
+        self.0.known().accounts.forget(account);
     }
 
     /// What the bank says of an account's balances.

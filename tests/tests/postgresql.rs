@@ -17,7 +17,7 @@ use tests::banks::Banks;
 use tests::cluster::Cluster;
 use tests::http::Tpp;
 use tests::operator;
-use tests::patience::wait_for;
+use tests::patience::{wait_for, wait_until};
 use tests::process::{Process, consent_body, prepare_with};
 use tests::programs::{both, own};
 use tests::wire::{Healed, Wire};
@@ -269,10 +269,7 @@ async fn a_replica_that_loses_touch_does_not_go_by_what_it_has_read() {
             assert!(is_valid(&consents).await.unwrap());
             database.known().consents.get("c").is_some()
         };
-        let patience = Instant::now();
-        while !kept().await {
-            assert!(patience.elapsed() < Duration::from_secs(30), "never kept");
-        }
+        wait_until("its being kept", async || kept().await.then_some(())).await;
         wire.cut();
         let cut = Instant::now();
         // Somebody changes it by hand, and nobody can tell.
@@ -285,13 +282,10 @@ async fn a_replica_that_loses_touch_does_not_go_by_what_it_has_read() {
             assert!(valid && after < Duration::from_secs(1), "{after:?}");
         }
         wire.heal(healed);
-        let patience = Instant::now();
-        let valid = loop {
-            if let Ok(valid) = is_valid(&consents).await {
-                break valid;
-            }
-            assert!(patience.elapsed() < Duration::from_secs(30), "never healed");
-        };
+        let valid = wait_until("the end of the cut", async || {
+            is_valid(&consents).await.ok()
+        })
+        .await;
         assert!(!valid, "{healed:?}");
         cluster.ask("UPDATE consent SET status = 'valid'");
     }
@@ -339,15 +333,11 @@ async fn a_revocation_list_is_fetched_once_for_all() {
     assert_eq!(requests().await, 1);
     // Whoever is told to read everything again does not ask the others.
     replicas[1].reread();
-    wait_for_requests(&lists, 2).await;
+    wait_until("the second fetch", async || {
+        (requests().await == 2).then_some(())
+    })
+    .await;
     for replica in replicas {
         replica.stop().await;
-    }
-}
-
-async fn wait_for_requests(lists: &MockServer, number: usize) {
-    let patience = Instant::now();
-    while lists.received_requests().await.unwrap().len() < number {
-        assert!(patience.elapsed() < Duration::from_secs(30), "not asked");
     }
 }

@@ -14,8 +14,8 @@ use tests::banks::{Banks, bank_b_also};
 use tests::browser::{Browser, customer};
 use tests::customer::Customer;
 use tests::http::{Response, Tpp};
+use tests::patience::wait_until;
 use tests::stores;
-use tokio::time::timeout;
 
 /// Bank B, twice, and a TPP at each.
 struct Pair {
@@ -226,18 +226,14 @@ async fn what_is_over_is_removed_while_the_bank_runs() {
     }
     // It looks when it starts, and then every ten minutes.
     let replica = bank_b_also(&banks, |_| ()).await;
-    let removed = async {
-        loop {
-            let left: Vec<String> = sqlx::query_scalar("SELECT digest FROM session")
-                .fetch_all(database.pool())
-                .await
-                .unwrap();
-            if left.len() < 2 {
-                break left;
-            }
-        }
-    };
-    let left = timeout(Duration::from_secs(20), removed).await.unwrap();
+    let left = wait_until("the removal", async || {
+        let left: Vec<String> = sqlx::query_scalar("SELECT digest FROM session")
+            .fetch_all(database.pool())
+            .await
+            .unwrap();
+        (left.len() < 2).then_some(left)
+    })
+    .await;
     assert_eq!(left, ["goes on"]);
     replica.stop().await;
 }

@@ -16,7 +16,8 @@ pub struct RetentionConfig {
     pub consents_days: u32,
     /// Authorisations that came to nothing. What was approved stays as long as its consent.
     pub authorisations_days: u32,
-    /// Counts of reads on days gone by, and failed attempts to log in. At least two.
+    /// Counts of reads on days gone by, failed attempts to log in, and revocation lists that nobody fetches any more. At
+    /// least two.
     pub counters_days: u32,
     /// Sessions of online banking, from their last request.
     pub sessions_days: u32,

@@ -17,13 +17,12 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{HttpMessage as _, HttpResponse, ResponseError, web};
 use tokio::time::timeout;
-use tracing::field::Empty;
 use tracing::{Instrument as _, info_span};
 
 use super::problem::Problem;
 use super::session::Visit;
 use super::{OnlineBanking, assets, layout};
-use crate::telemetry::spans::rename;
+use crate::telemetry::spans::{answered, rename};
 
 /// What a page may load and where its forms go: nothing but what is ours, and for one page the TPP to which the answer
 /// leads. Browsers hold a redirection after a form to the policy of the page with the form.
@@ -51,11 +50,9 @@ pub(crate) async fn frame(
         "page",
         otel.kind = "server",
         http.request.method = %method,
-        http.route = Empty,
-        http.response.status_code = Empty,
     );
     let mut response = if is_ours(&request, &state) {
-        let answered = async {
+        let visit = async {
             match visit(&request, &state).await {
                 Ok(visit) => answer(request, next, &state, &visit).await,
                 Err(problem) => {
@@ -64,7 +61,7 @@ pub(crate) async fn frame(
                 }
             }
         };
-        answered.instrument(span.clone()).await?
+        visit.instrument(span.clone()).await?
     } else {
         let text = state.texts.frame.misdirected;
         let bare = HttpResponse::build(StatusCode::MISDIRECTED_REQUEST)
@@ -81,8 +78,7 @@ pub(crate) async fn frame(
         &span,
         format!("{method} {}", pattern.unwrap_or("elsewhere")),
     );
-    span.record("http.route", pattern);
-    span.record("http.response.status_code", response.status().as_u16());
+    answered(&span, pattern, response.status().as_u16());
     tracing::info!(
         method = %method,
         page = pattern,

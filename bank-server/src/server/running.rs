@@ -76,7 +76,7 @@ impl RunningBank {
         &self.organisation
     }
 
-    /// What it remembers.
+    /// What it remembers: also for whoever writes to the built-in ledger, as a bank's own systems would.
     #[must_use]
     pub fn database(&self) -> &Database {
         &self.database

@@ -31,7 +31,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 pub(super) async fn listen(known: Arc<Known>, server: Server) {
     loop {
         let Err(error) = hear(&known, &server).await;
-        known.lasting.end();
+        known.certainty.end();
         tracing::warn!(%error, "changes by other replicas are not heard of; everything is read from the database");
         tokio::time::sleep(EVERY).await;
     }
@@ -48,7 +48,7 @@ async fn hear(known: &Known, server: &Server) -> Result<Infallible, sqlx::Error>
         while let Some(told) = listener.next_buffered() {
             known.forget(told.payload());
         }
-        known.lasting.extend(asked, HOLDS);
+        known.certainty.extend(asked, HOLDS);
         tokio::time::sleep(EVERY).await;
     }
 }

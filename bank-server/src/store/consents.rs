@@ -12,7 +12,7 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 use uuid::Uuid;
 
-use super::recent::Before;
+use super::recent::{Known, WithBalances};
 use super::{Database, StoreError, Write, tpps};
 use crate::core_banking::{AccountId, PsuId};
 use crate::identity::Tpp;
@@ -99,7 +99,7 @@ pub enum Inserted {
 #[derive(Debug, Clone)]
 pub struct Consents {
     database: Database,
-    along: Option<Along>,
+    read_account: Option<ReadAccount>,
 }
 
 /// A request for a consent, as it came in.
@@ -131,40 +131,17 @@ pub struct NewConsent<'a> {
     pub approve_by: DateTime<Utc>,
 }
 
-/// A literal, for statements that are put together of literals.
-macro_rules! columns {
-    () => {
-        "id, tpp, access, recurring, valid_until, frequency_per_day, status, psu, created, approve_by, approvals_needed, \
-         authenticated, last_use, ends, approach, redirect_uri, nok_redirect_uri, last_action, request_digest"
-    };
-}
+pub(super) const COLUMNS: &str = "SELECT id, tpp, access, recurring, valid_until, frequency_per_day, status, psu, created, approve_by, \
+     approvals_needed, authenticated, last_use, ends, approach, redirect_uri, nok_redirect_uri, last_action, request_digest \
+     FROM consent";
 
-pub(super) const COLUMNS: &str = concat!("SELECT ", columns!(), " FROM consent");
+/// Of an account of the ledger, what [`ReadAccount`] reads.
+const LEDGER_COLUMNS: &str = ", a.card AS ledger_card, a.approvals AS ledger_approvals, a.details AS ledger_details, a.balances AS ledger_balances";
 
-/// A consent, with a row for each account that it opens, and more of that account.
-macro_rules! with_grants {
-    ($columns:literal, $join:literal) => {
-        concat!(
-            "SELECT c.*, g.account_id, g.details, g.balances, g.transactions, g.owner_name",
-            $columns,
-            " FROM (SELECT ",
-            columns!(),
-            " FROM consent WHERE id = $1 AND tpp = $2) AS c LEFT JOIN consent_account g ON g.consent_id = c.id ",
-            $join,
-            " ORDER BY g.position"
-        )
-    };
-}
+const LEDGER: &str = " LEFT JOIN account a ON a.id = g.account_id";
 
-const WITH_GRANTS: &str = with_grants!("", "");
-
-const WITH_ACCOUNTS: &str = with_grants!(
-    ", a.card AS ledger_card, a.approvals AS ledger_approvals, a.details AS ledger_details, a.balances AS ledger_balances",
-    "LEFT JOIN account a ON a.id = g.account_id"
-);
-
-/// Takes what was read of the built-in ledger along with a consent: a row with the columns that the ledger reads.
-pub type Along = fn(&Database, Before, &AnyRow);
+/// Reads an account of the built-in ledger, if the row has one that can be read.
+pub type ReadAccount = fn(&AnyRow) -> Option<WithBalances>;
 
 impl Consents {
     /// The consents in that database.
@@ -172,16 +149,16 @@ impl Consents {
     pub fn new(database: Database) -> Self {
         Self {
             database,
-            along: None,
+            read_account: None,
         }
     }
 
     /// With what the built-in ledger has of the accounts read along: a TPP that asks what a consent opens is about to ask
     /// for those.
     #[must_use]
-    pub fn with_ledger(self, along: Along) -> Self {
+    pub fn with_ledger(self, read_account: ReadAccount) -> Self {
         Self {
-            along: Some(along),
+            read_account: Some(read_account),
             ..self
         }
     }
@@ -256,16 +233,28 @@ impl Consents {
         tpp: &OrganisationId,
         id: &str,
     ) -> Result<Option<Arc<Granted>>, StoreError> {
-        let known = &self.database.known().consents;
+        let Known {
+            consents: known,
+            accounts,
+            ..
+        } = self.database.known();
         // Another TPP's takes as long to be found missing as one that never was.
         let own = known.get(id).filter(|known| known.consent.tpp == *tpp);
         if own.is_some() {
             return Ok(own);
         }
         let before = known.before();
-        let before_accounts = self.database.known().accounts.before();
-        let statement = self.along.map_or(WITH_GRANTS, |_| WITH_ACCOUNTS);
-        let rows = sqlx::query(statement)
+        let before_accounts = accounts.before();
+        let (columns, ledger) = match self.read_account {
+            Some(_) => (LEDGER_COLUMNS, LEDGER),
+            None => ("", ""),
+        };
+        // A row for each account that the consent opens, and one if there is none.
+        let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
+            "SELECT c.*, g.account_id, g.details, g.balances, g.transactions, g.owner_name{columns} \
+             FROM ({COLUMNS} WHERE id = $1 AND tpp = $2) AS c LEFT JOIN consent_account g ON g.consent_id = c.id{ledger} \
+             ORDER BY g.position"
+        )))
             .bind(id)
             .bind(tpp.as_str())
             .fetch_all(self.database.pool())
@@ -277,8 +266,9 @@ impl Consents {
         for row in &rows {
             if row.try_get::<Option<String>, _>("account_id")?.is_some() {
                 grants.push(grant(row)?);
-                if let Some(take) = self.along {
-                    take(&self.database, before_accounts, row);
+                if let Some(account) = self.read_account.and_then(|read| read(row)) {
+                    let id = account.0.id.0.clone();
+                    accounts.keep(before_accounts, &id, Arc::new(account));
                 }
             }
         }

@@ -4,13 +4,12 @@
 //! that have come while the one before ran. It both asks and adds, so that no two readers get the last one, on whichever
 //! replica.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io;
 use std::num::NonZeroU32;
 
 use chrono::NaiveDate;
-use sqlx::Row as _;
-use sqlx::any::AnyRow;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Database, StoreError};
@@ -20,7 +19,7 @@ use super::{Database, StoreError};
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key {
     pub(super) consent: String,
-    pub(super) endpoint: &'static str,
+    pub(super) endpoint: String,
     pub(super) account: String,
     pub(super) item: String,
 }
@@ -134,10 +133,11 @@ async fn settle(database: &Database, batch: Vec<Asked>) -> Vec<Asked> {
         }
         Err(error) => {
             let text = error.to_string();
-            let mut error = Some(error);
+            // It cannot be cloned: of several, each is told what it says.
+            let mut only = (batch.len() == 1).then_some(error);
             for asked in batch {
                 let same = || StoreError::Sql(sqlx::Error::Io(io::Error::other(text.clone())));
-                let _ = asked.told.send(Err(error.take().unwrap_or_else(same)));
+                let _ = asked.told.send(Err(only.take().unwrap_or_else(same)));
             }
             Vec::new()
         }
@@ -150,38 +150,28 @@ async fn add(database: &Database, batch: &[Asked]) -> Result<Vec<bool>, StoreErr
         return Ok(Vec::new());
     };
     // The text is made of constants and numbers.
-    let mut query = sqlx::query(sqlx::AssertSqlSafe(statement(batch.len())))
+    let mut query = sqlx::query_as(sqlx::AssertSqlSafe(statement(batch.len())))
         .bind(day.to_string())
         .bind(i64::from(limit.get()));
     for Asked { key, .. } in batch {
         query = query
             .bind(key.consent.as_str())
-            .bind(key.endpoint)
+            .bind(key.endpoint.as_str())
             .bind(key.account.as_str())
             .bind(key.item.as_str());
     }
-    let rows = query.fetch_all(database.counting()).await?;
-    let mut counted = vec![false; batch.len()];
-    for row in &rows {
-        for (asked, counted) in batch.iter().zip(&mut counted) {
-            *counted |= is_of(row, &asked.key)?;
-        }
-    }
-    Ok(counted)
-}
-
-fn is_of(row: &AnyRow, key: &Key) -> Result<bool, sqlx::Error> {
-    for (column, value) in [
-        ("consent_id", key.consent.as_str()),
-        ("account", &key.account),
-        ("item", &key.item),
-        ("endpoint", key.endpoint),
-    ] {
-        if row.try_get::<String, _>(column)? != value {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+    let rows: Vec<(String, String, String, String)> = query.fetch_all(database.counting()).await?;
+    let key = |(consent, endpoint, account, item)| Key {
+        consent,
+        endpoint,
+        account,
+        item,
+    };
+    let counted: BTreeSet<Key> = rows.into_iter().map(key).collect();
+    Ok(batch
+        .iter()
+        .map(|asked| counted.contains(&asked.key))
+        .collect())
 }
 
 fn statement(reads: usize) -> String {
@@ -231,7 +221,7 @@ mod tests {
     fn key(consent: &str, item: &str) -> Key {
         Key {
             consent: consent.to_owned(),
-            endpoint: "transaction",
+            endpoint: "transaction".to_owned(),
             account: "a".to_owned(),
             item: item.to_owned(),
         }

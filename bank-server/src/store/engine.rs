@@ -8,7 +8,7 @@ use super::figures::Figures;
 use super::opener::Opener;
 use super::place::Server;
 use super::pool::Pool;
-use super::recent::{Known, Lasting};
+use super::recent::{Certainty, Known};
 use super::{Database, Shared, StoreError, schema};
 
 /// The database under the bank.
@@ -125,7 +125,7 @@ async fn open_sqlite(path: &Path) -> Result<(Database, (i64, i64)), StoreError> 
         pool,
         counting,
         figures,
-        known: Arc::new(Known::new(Lasting::File)),
+        known: Arc::new(Known::new(Certainty::File)),
         server: None,
         listening: OnceLock::new(),
     }));
@@ -158,7 +158,7 @@ pub(super) async fn postgres(server: &Server) -> Result<Database, StoreError> {
         pool: connect(server, server.connections.get(), settings, &figures).await?,
         counting: connect(server, count, counting, &figures).await?,
         figures,
-        known: Arc::new(Known::new(Lasting::told())),
+        known: Arc::new(Known::new(Certainty::told())),
         server: Some(server.clone()),
         listening: OnceLock::new(),
     })))

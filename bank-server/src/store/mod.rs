@@ -34,7 +34,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use prometheus_client::registry::Registry;
-use tokio::task::AbortHandle;
+use tokio_util::task::AbortOnDropHandle;
 
 use self::engine::Engine;
 use self::figures::Figures;
@@ -56,15 +56,7 @@ struct Shared {
     known: Arc<Known>,
     /// Which others may change too.
     server: Option<Server>,
-    listening: OnceLock<AbortHandle>,
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        if let Some(listening) = self.listening.get() {
-            listening.abort();
-        }
-    }
+    listening: OnceLock<AbortOnDropHandle<()>>,
 }
 
 /// Why the database could not do it.
@@ -168,7 +160,7 @@ impl Database {
         if let Some(server) = self.0.server.clone() {
             self.0.listening.get_or_init(|| {
                 let known = Arc::clone(&self.0.known);
-                tokio::spawn(changes::listen(known, server)).abort_handle()
+                AbortOnDropHandle::new(tokio::spawn(changes::listen(known, server)))
             });
         }
     }

@@ -23,7 +23,7 @@ pub enum Place {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Server {
     pub(super) url: Url,
-    /// Connections at a time, of this process; a quarter more, rounded down, for what is counted along with
+    /// Connections at a time, of this process; a quarter more, at least one, for what is counted along with
     /// reads, and one that listens.
     pub connections: NonZeroU32,
     /// How long a statement may take, and wait for others.

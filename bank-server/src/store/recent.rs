@@ -2,7 +2,7 @@
 //!
 //! A TPP reads a consent's accounts in bursts, and each read asks first what the consent opens. What is kept here answers
 //! that without the database, as long as it is sure to hold: changes of this process drop it before they are
-//! acknowledged, and changes of others within a second (see `Lasting`).
+//! acknowledged, and changes of others within a second (see `Certainty`).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,7 +20,7 @@ const ROWS: usize = 20_000;
 /// What was read and is known to hold, of each kind.
 #[derive(Debug)]
 pub struct Known {
-    pub(super) lasting: Arc<Lasting>,
+    pub(super) certainty: Arc<Certainty>,
     /// Consents that are valid, with what they open.
     pub consents: Recent<Granted>,
     /// Accounts of the built-in ledger.
@@ -28,19 +28,19 @@ pub struct Known {
 }
 
 impl Known {
-    pub(super) fn new(lasting: Lasting) -> Self {
-        let lasting = Arc::new(lasting);
+    pub(super) fn new(certainty: Certainty) -> Self {
+        let certainty = Arc::new(certainty);
         Self {
-            consents: Recent::new(ROWS, &lasting),
-            accounts: Recent::new(ROWS, &lasting),
-            lasting,
+            consents: Recent::new(ROWS, &certainty),
+            accounts: Recent::new(ROWS, &certainty),
+            certainty,
         }
     }
 
     /// Whether what is read now holds.
     #[cfg(test)]
     pub(super) fn holds(&self) -> bool {
-        self.lasting.holds(Instant::now())
+        self.certainty.holds(Instant::now())
     }
 
     /// Nobody knows what has changed.
@@ -75,7 +75,7 @@ pub struct Recent<V> {
     rows: Cache<String, (Instant, Arc<V>)>,
     /// How often something was forgotten.
     forgotten: Mutex<u64>,
-    lasting: Arc<Lasting>,
+    certainty: Arc<Certainty>,
 }
 
 /// A moment before a row was read.
@@ -86,18 +86,18 @@ pub struct Before {
 }
 
 impl<V> Recent<V> {
-    pub(super) fn new(rows: usize, lasting: &Arc<Lasting>) -> Self {
+    pub(super) fn new(rows: usize, certainty: &Arc<Certainty>) -> Self {
         Self {
             rows: Cache::new(rows),
             forgotten: Mutex::new(0),
-            lasting: Arc::clone(lasting),
+            certainty: Arc::clone(certainty),
         }
     }
 
     /// The row of that id, if it is there and holds.
     pub fn get(&self, id: &str) -> Option<Arc<V>> {
         let (read, value) = self.rows.get(id)?;
-        self.lasting.holds(read).then_some(value)
+        self.certainty.holds(read).then_some(value)
     }
 
     /// To be called before a row is read that is to be [kept](Self::keep).
@@ -117,7 +117,7 @@ impl<V> Recent<V> {
     }
 
     /// Forgets a row that has changed.
-    pub(super) fn forget(&self, id: &str) {
+    pub fn forget(&self, id: &str) {
         let mut forgotten = self.lock();
         *forgotten += 1;
         self.rows.remove(id);
@@ -139,7 +139,7 @@ impl<V> Recent<V> {
 
 /// How what was read stays sure.
 #[derive(Debug)]
-pub(super) enum Lasting {
+pub(super) enum Certainty {
     /// A file belongs to one process. Whoever changes it by hand meanwhile is heard of when the row is read again, which
     /// it is when it is as old as [`STALE`].
     File,
@@ -147,7 +147,7 @@ pub(super) enum Lasting {
     Told(Instant, AtomicU64),
 }
 
-impl Lasting {
+impl Certainty {
     pub(super) fn told() -> Self {
         Self::Told(Instant::now(), AtomicU64::new(0))
     }
@@ -162,9 +162,9 @@ impl Lasting {
     }
 
     /// All that others had changed by then has been heard of: it holds for that long.
-    pub(super) fn extend(&self, heard: Instant, lasting: Duration) {
+    pub(super) fn extend(&self, heard: Instant, time: Duration) {
         if let Self::Told(began, until) = self {
-            let end = heard.duration_since(*began) + lasting;
+            let end = heard.duration_since(*began) + time;
             until.store(millis(end), Ordering::Release);
         }
     }
@@ -185,15 +185,15 @@ fn millis(time: Duration) -> u64 {
 mod tests {
     use super::*;
 
-    fn kept(lasting: Lasting) -> Recent<&'static str> {
-        let recent = Recent::new(8, &Arc::new(lasting));
+    fn kept(certainty: Certainty) -> Recent<&'static str> {
+        let recent = Recent::new(8, &Arc::new(certainty));
         recent.keep(recent.before(), "a", Arc::new("first"));
         recent
     }
 
     #[test]
     fn what_was_forgotten_while_it_was_read_is_not_kept() {
-        let recent = kept(Lasting::File);
+        let recent = kept(Certainty::File);
         let before = recent.before();
         recent.forget("a");
         recent.keep(before, "a", Arc::new("as it was"));
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn a_row_of_a_file_holds_for_a_moment() {
-        let recent = kept(Lasting::File);
+        let recent = kept(Certainty::File);
         assert!(recent.get("a").is_some());
         let before = Before {
             forgotten: 0,
@@ -220,14 +220,14 @@ mod tests {
 
     #[test]
     fn a_row_of_a_server_holds_while_changes_are_told() {
-        let recent = kept(Lasting::told());
+        let recent = kept(Certainty::told());
         assert_eq!(recent.get("a"), None, "nothing has been told yet");
         let long = Duration::from_hours(1);
-        recent.lasting.extend(Instant::now(), long);
+        recent.certainty.extend(Instant::now(), long);
         assert_eq!(recent.get("a").as_deref(), Some(&"first"));
-        recent.lasting.end();
+        recent.certainty.end();
         assert_eq!(recent.get("a"), None);
-        recent.lasting.extend(Instant::now(), Duration::ZERO);
+        recent.certainty.extend(Instant::now(), Duration::ZERO);
         assert_eq!(recent.get("a"), None);
     }
 }

@@ -17,7 +17,8 @@ pub struct Keeping {
     pub consents: TimeDelta,
     /// Authorisations that came to nothing. Approvals stay as long as their consents.
     pub authorisations: TimeDelta,
-    /// Counts of days gone by, and failed attempts to log in. At least two days: what is younger still counts.
+    /// Counts of days gone by, failed attempts to log in, and revocation lists that nobody fetches any more. At least two
+    /// days: what is younger still counts.
     pub counters: TimeDelta,
     /// Sessions, and questions to passkeys. At least a day: no session is idle for longer, and goes on.
     pub sessions: TimeDelta,
@@ -298,6 +299,7 @@ mod tests {
             .await;
             run(&database, &format!("INSERT INTO session (digest, psu, level, begun, last_seen) VALUES ('{name}', 'a', 'full', {then}, {then})")).await;
             run(&database, &format!("INSERT INTO passkey_question (psu, subject, state, asked) VALUES ('a', '{name}', '', {then})")).await;
+            run(&database, &format!("INSERT INTO fetched_list (address, fetched, claimed, body) VALUES ('{name}', {then}, 0, '')")).await;
             run(
                 &database,
                 &format!("INSERT INTO phone (token, psu, enrolled) VALUES ('{name}', 'a', {then})"),
@@ -317,6 +319,7 @@ mod tests {
             ["", "2026-10-20", "2026-11-24"]
         );
         assert_eq!(left("bucket", "failure").await, ["new", "two"]);
+        assert_eq!(left("address", "fetched_list").await, ["new", "two"]);
         assert_eq!(left("digest", "session").await, ["new"]);
         assert_eq!(left("subject", "passkey_question").await, ["new"]);
         assert_eq!(left("token", "phone").await, ["new", "thirty-six", "two"]);

@@ -57,7 +57,7 @@ impl Usage {
         let (endpoint, account, item) = resource.key();
         let key = Key {
             consent: consent.to_owned(),
-            endpoint,
+            endpoint: endpoint.to_owned(),
             account: account.to_owned(),
             item: item.to_owned(),
         };

@@ -19,8 +19,6 @@ pub struct Write {
     known: Arc<Known>,
     /// Consents that it changes.
     changed: Vec<String>,
-    /// Accounts of the ledger that it changes.
-    changed_accounts: Vec<String>,
 }
 
 /// Whatever has become of it, and even if nobody knows: nothing that was read before is taken to hold.
@@ -28,9 +26,6 @@ impl Drop for Write {
     fn drop(&mut self) {
         for id in &self.changed {
             self.known.consents.forget(id);
-        }
-        for id in &self.changed_accounts {
-            self.known.accounts.forget(id);
         }
     }
 }
@@ -72,7 +67,6 @@ impl Write {
             held,
             known: Arc::clone(known),
             changed: Vec::new(),
-            changed_accounts: Vec::new(),
         })
     }
 
@@ -110,11 +104,6 @@ impl Write {
     /// To be said of each consent that it changes, or whose accounts: what was read of it before does not hold any more.
     pub(super) fn changes(&mut self, consent: &str) {
         self.changed.push(consent.to_owned());
-    }
-
-    /// The same for an account of the ledger, or its balances.
-    pub fn changes_account(&mut self, account: &str) {
-        self.changed_accounts.push(account.to_owned());
     }
 
     /// Has it happen.

@@ -1,4 +1,4 @@
-//! What `tracing` does not know of spans: the trace they belong to, and names that are known at their end.
+//! What `tracing` does not know of spans, or tells the log as well: the trace they belong to, and what is known at their end.
 
 use opentelemetry::propagation::Extractor;
 use opentelemetry::trace::{Status, TraceContextExt as _};
@@ -19,9 +19,15 @@ pub(crate) fn tell(span: &Span, name: &'static str, value: impl Into<Value>) {
     span.set_attribute(name, value);
 }
 
-/// Something of ours has gone wrong in it.
-pub(crate) fn failed(span: &Span) {
-    span.set_status(Status::error(""));
+/// What a request was answered with, and the pattern of the path that it met, if it met a resource.
+pub(crate) fn answered(span: &Span, route: Option<&str>, status: u16) {
+    if let Some(route) = route {
+        tell(span, "http.route", route.to_owned());
+    }
+    tell(span, "http.response.status_code", i64::from(status));
+    if status >= 500 {
+        span.set_status(Status::error(""));
+    }
 }
 
 /// Gives a span another name: that of a request is known once it has met its resource.

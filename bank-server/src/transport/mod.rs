@@ -27,7 +27,7 @@ pub mod listener;
 pub mod material;
 mod open;
 mod own_certificate;
-pub mod paths;
+mod paths;
 pub mod policy;
 mod quota;
 pub mod standing;

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use quick_cache::sync::Cache;
 use rustls_pki_types::{CertificateDer, UnixTime};
 use shared_types::digest;
-use shared_types::trust::{Anchors, Path};
+use shared_types::trust::{Anchors, Path, Refusal, Usage, judge};
 
 /// Paths, by the chain that each was found for. Whether a certificate was revoked is none of a path's, and is looked for
 /// each time. Cheap to clone: all clones share them.
 #[derive(Clone)]
-pub struct Paths(Arc<Cache<String, (Arc<Anchors>, Path)>>);
+pub(super) struct Paths(Arc<Cache<String, (Arc<Anchors>, Path)>>);
 
 /// Chains that are remembered; more than there are TPPs in Europe.
 const MOST: usize = 4096;
@@ -23,14 +23,27 @@ impl Default for Paths {
 }
 
 impl Paths {
-    /// The path of that chain to those very anchors, if one was found that is valid now.
-    pub(super) fn get(&self, chain: &str, anchors: &Arc<Anchors>, now: UnixTime) -> Option<Path> {
-        let (by, path) = self.0.get(chain)?;
-        (Arc::ptr_eq(&by, anchors) && path.window.contains(now)).then_some(path)
+    /// The path from a chain to an anchor, which says nothing of revocation yet.
+    ///
+    /// Cost: for a chain whose path is remembered, by those very anchors, one digest of it and a look-up; else that of
+    /// [`judge`].
+    pub(super) fn find(
+        &self,
+        chain: &[CertificateDer<'_>],
+        anchors: &Arc<Anchors>,
+        now: UnixTime,
+    ) -> Result<Path, Refusal> {
+        let (leaf, intermediates) = chain.split_first().ok_or(Refusal::NoCertificate)?;
+        match self.0.get(&digest_of(chain)) {
+            Some((by, path)) if Arc::ptr_eq(&by, anchors) && path.window.contains(now) => Ok(path),
+            _ => judge(anchors, leaf, intermediates, Usage::Client, now),
+        }
     }
 
-    pub(super) fn keep(&self, chain: String, anchors: &Arc<Anchors>, path: &Path) {
-        self.0.insert(chain, (Arc::clone(anchors), path.clone()));
+    /// Remembers a path that was found by those anchors.
+    pub(super) fn keep(&self, chain: &[CertificateDer<'_>], anchors: &Arc<Anchors>, path: &Path) {
+        self.0
+            .insert(digest_of(chain), (Arc::clone(anchors), path.clone()));
     }
 }
 

@@ -10,12 +10,12 @@ use rustls::ServerConfig;
 use rustls::server::{ServerSessionMemoryCache, StoresServerSessions};
 use rustls_pki_types::{CertificateDer, UnixTime};
 use shared_types::revocation::{Link, List, Standing, Statuses, UnknownStatus};
-use shared_types::trust::{Anchors, Path, Refusal, Usage, Window, judge};
+use shared_types::trust::{Anchors, Path, Refusal, Window};
 use tokio::sync::watch;
 
 use super::gateways::Gateways;
 use super::inquiry::{Inquiries, InquiryTally};
-use super::paths::{Paths, digest_of};
+use super::paths::Paths;
 use super::policy::Policy;
 use super::verifier::{self, Judges};
 
@@ -38,8 +38,6 @@ pub struct Beliefs<P> {
     pub policy: Arc<P>,
     /// Our own certificate and key.
     pub credentials: Credentials,
-    /// Paths to anchors that were found.
-    pub paths: Paths,
 }
 
 /// Beliefs, and the TLS configuration that follows from them.
@@ -57,6 +55,7 @@ pub struct Trust<P> {
     changed: watch::Sender<()>,
     clock: Arc<dyn Clock>,
     sessions: Sessions,
+    paths: Paths,
     inquiries: Inquiries,
 }
 
@@ -95,13 +94,15 @@ impl<P: Policy> Trust<P> {
             peers: ServerSessionMemoryCache::new(SESSIONS),
             gateways: ServerSessionMemoryCache::new(SESSIONS),
         };
-        let snapshot = Snapshot::new(beliefs, &clock, &sessions)?;
+        let paths = Paths::default();
+        let snapshot = Snapshot::new(beliefs, &clock, &sessions, &paths)?;
         Ok(Self {
             current: ArcSwap::from_pointee(snapshot),
             changing: Mutex::default(),
             changed: watch::Sender::new(()),
             clock,
             sessions,
+            paths,
             inquiries,
         })
     }
@@ -115,7 +116,7 @@ impl<P: Policy> Trust<P> {
         // Nothing is half done when this panics: the old snapshot is in place.
         let changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let beliefs = make(&self.current.load().beliefs);
-        let snapshot = Snapshot::new(beliefs, &self.clock, &self.sessions)?;
+        let snapshot = Snapshot::new(beliefs, &self.clock, &self.sessions, &self.paths)?;
         self.current.store(Arc::new(snapshot));
         drop(changing);
         self.changed.send_replace(());
@@ -155,11 +156,9 @@ impl<P: Policy> Trust<P> {
     /// responder is asked, waiting for its answer, for a bounded time.
     pub(super) async fn admit(&self, chain: &[CertificateDer<'_>]) -> Result<Verdict<P>, Refusal> {
         let beliefs = self.current();
-        let path = beliefs.path(chain, None, self.now())?;
+        let path = self.paths.find(chain, &beliefs.anchors, self.now())?;
         // Here, where the peer has proved that it has the key: others' chains are not to crowd out those of peers.
-        beliefs
-            .paths
-            .keep(digest_of(chain), &beliefs.anchors, &path);
+        self.paths.keep(chain, &beliefs.anchors, &path);
         if beliefs.ask_responders {
             let unknown: Vec<Link> = beliefs.unknown(&path, self.now()).cloned().collect();
             if unknown.is_empty() {
@@ -168,8 +167,7 @@ impl<P: Policy> Trust<P> {
                 self.inquiries.ask(unknown).await;
             }
         }
-        let known = (&beliefs.anchors, &path);
-        Beliefs::judge(&self.current(), chain, Some(known), self.now())
+        self.judge(chain, &beliefs.anchors, &path)
     }
 
     /// Judges a chain once more, by the beliefs and the time of this moment. What an earlier verdict found is not looked
@@ -179,8 +177,24 @@ impl<P: Policy> Trust<P> {
         chain: &[CertificateDer<'_>],
         earlier: &Verdict<P>,
     ) -> Result<Verdict<P>, Refusal> {
-        let known = (&earlier.by.anchors, &earlier.path);
-        Beliefs::judge(&self.current(), chain, Some(known), self.now())
+        self.judge(chain, &earlier.by.anchors, &earlier.path)
+    }
+
+    /// Judges a chain by the beliefs and the time of this moment. If these have the anchors to which that path leads, and it
+    /// is valid, it is not looked for again.
+    fn judge(
+        &self,
+        chain: &[CertificateDer<'_>],
+        anchors: &Arc<Anchors>,
+        path: &Path,
+    ) -> Result<Verdict<P>, Refusal> {
+        let (beliefs, now) = (self.current(), self.now());
+        let path = if Arc::ptr_eq(anchors, &beliefs.anchors) && path.window.contains(now) {
+            path.clone()
+        } else {
+            self.paths.find(chain, &beliefs.anchors, now)?
+        };
+        beliefs.judge(chain, path, now)
     }
 
     /// Has responders asked about those certificates again, before what they have said runs out.
@@ -226,10 +240,11 @@ impl<P: Policy> Snapshot<P> {
         beliefs: Beliefs<P>,
         clock: &Arc<dyn Clock>,
         sessions: &Sessions,
+        paths: &Paths,
     ) -> Result<Self, rustls::Error> {
         let beliefs = Arc::new(beliefs);
         let tls = |judges, sessions| {
-            verifier::configure(&beliefs, judges, clock, Arc::clone(sessions)).map(Arc::new)
+            verifier::configure(&beliefs, judges, clock, Arc::clone(sessions), paths).map(Arc::new)
         };
         Ok(Self {
             tls: tls(Judges::Peers, &sessions.peers)?,
@@ -239,19 +254,16 @@ impl<P: Policy> Snapshot<P> {
     }
 }
 
-/// A path that was found before, and by which anchors.
-type Known<'a> = (&'a Arc<Anchors>, &'a Path);
-
 impl<P: Policy> Beliefs<P> {
-    /// Cost: that of [`shared_types::trust::judge`], a search in lists and answers for each certificate, and that of the
-    /// policy. With a path known by the same anchors, no signature is checked.
+    /// Judges a chain whose path these anchors led to.
+    ///
+    /// Cost: a search in lists and answers for each certificate, and that of the policy. No signature is checked.
     fn judge(
         self: &Arc<Self>,
         chain: &[CertificateDer<'_>],
-        known: Option<Known<'_>>,
+        path: Path,
         now: UnixTime,
     ) -> Result<Verdict<P>, Refusal> {
-        let path = self.path(chain, known, now)?;
         let leaf = chain.first().ok_or(Refusal::NoCertificate)?;
         let mut until = path.window.until.min(self.check_revocation(&path, now)?);
         let admitted = self.policy.admit(leaf, now);
@@ -271,29 +283,6 @@ impl<P: Policy> Beliefs<P> {
 }
 
 impl<P> Beliefs<P> {
-    /// The path from a chain to an anchor, which says nothing of revocation yet.
-    ///
-    /// Cost: for a chain that was judged before, one digest of it and a look-up; else that of [`judge`].
-    pub(super) fn path(
-        &self,
-        chain: &[CertificateDer<'_>],
-        known: Option<Known<'_>>,
-        now: UnixTime,
-    ) -> Result<Path, Refusal> {
-        let (leaf, intermediates) = chain.split_first().ok_or(Refusal::NoCertificate)?;
-        match known {
-            Some((anchors, path))
-                if Arc::ptr_eq(anchors, &self.anchors) && path.window.contains(now) =>
-            {
-                Ok(path.clone())
-            }
-            _ => match self.paths.get(&digest_of(chain), &self.anchors, now) {
-                Some(path) => Ok(path),
-                None => judge(&self.anchors, leaf, intermediates, Usage::Client, now),
-            },
-        }
-    }
-
     /// Until when it is known that nothing of the path was revoked.
     pub(super) fn check_revocation(&self, path: &Path, now: UnixTime) -> Result<UnixTime, Refusal> {
         self.statuses.check(&path.links, self.unknown_status, now)
@@ -346,7 +335,6 @@ impl<P> Clone for Beliefs<P> {
             unknown_status: self.unknown_status,
             policy: Arc::clone(&self.policy),
             credentials: self.credentials.clone(),
-            paths: self.paths.clone(),
         }
     }
 }

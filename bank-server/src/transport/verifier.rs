@@ -16,6 +16,7 @@ use shared_types::certificate::CertificateSummary;
 use shared_types::trust::Refusal;
 
 use super::own_certificate::OwnCertificate;
+use super::paths::Paths;
 use super::policy::Policy;
 use super::trust::Beliefs;
 
@@ -34,6 +35,7 @@ pub(super) fn configure<P: Policy>(
     judges: Judges,
     clock: &Arc<dyn Clock>,
     sessions: Arc<dyn StoresServerSessions>,
+    paths: &Paths,
 ) -> Result<ServerConfig, rustls::Error> {
     let provider = Arc::new(provider());
     let verifier = PeerVerifier {
@@ -49,6 +51,7 @@ pub(super) fn configure<P: Policy>(
         judges,
         beliefs: Arc::clone(beliefs),
         clock: Arc::clone(clock),
+        paths: paths.clone(),
         provider: Arc::clone(&provider),
     };
     let mut config = ServerConfig::builder_with_provider(provider)
@@ -87,6 +90,7 @@ struct PeerVerifier<P: Policy> {
     beliefs: Arc<Beliefs<P>>,
     judges: Judges,
     clock: Arc<dyn Clock>,
+    paths: Paths,
     provider: Arc<CryptoProvider>,
     hints: Vec<DistinguishedName>,
 }
@@ -102,7 +106,7 @@ impl<P: Policy> PeerVerifier<P> {
             .chain(intermediates)
             .cloned()
             .collect();
-        let path = self.beliefs.path(&chain, None, now)?;
+        let path = self.paths.find(&chain, &self.beliefs.anchors, now)?;
         match self.beliefs.check_revocation(&path, now) {
             // Who admits the peer asks the responder first; this cannot wait for it.
             Err(Refusal::StatusUnknown { .. }) if self.beliefs.can_ask_about(&path, now) => Ok(()),

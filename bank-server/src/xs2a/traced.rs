@@ -8,7 +8,7 @@ use tracing::{Span, info_span};
 use uuid::Uuid;
 
 use super::door::Told;
-use crate::telemetry::spans::{belongs_to, failed, rename, tell};
+use crate::telemetry::spans::{answered, belongs_to, rename, tell};
 
 /// Names of fields are those of OpenTelemetry's semantic conventions for HTTP servers, where there is one. No value is
 /// anything of a customer's.
@@ -26,18 +26,12 @@ pub(super) fn span(request: &ServiceRequest, id: Option<Uuid>) -> Span {
 /// What has become of it.
 pub(super) fn conclude(span: &Span, told: &Told<'_>, operation: String) {
     rename(span, operation);
-    if let Some(resource) = told.resource {
-        tell(span, "http.route", resource.to_owned());
-    }
-    tell(span, "http.response.status_code", i64::from(told.status));
+    answered(span, told.resource, told.status);
     if let Some(tpp) = told.tpp {
         tell(span, "tpp", tpp.to_string());
     }
     if let Some(refused) = told.refused {
         tell(span, "refused", refused.to_owned());
-    }
-    if told.status >= 500 {
-        failed(span);
     }
 }
 

@@ -28,7 +28,7 @@ use super::{
     Account, AccountId, AccountKind, Arrival, Arrived, CoreBanking, CoreBankingError, Listed, Page,
     PsuId, TransactionQuery,
 };
-use crate::store::recent::{Before, WithBalances};
+use crate::store::recent::WithBalances;
 use crate::store::{Database, StoreError};
 
 /// The ledger. It is filled by [`import`] and otherwise only read.
@@ -245,16 +245,10 @@ fn place(row: &AnyRow) -> Result<(NaiveDate, i64), CoreBankingError> {
     Ok((date, row.try_get("sequence").map_err(failed)?))
 }
 
-/// Keeps the account that was read along with a consent, if the ledger has it: the next question is for that.
-pub fn read_along(database: &Database, before: Before, row: &AnyRow) {
-    // What cannot be read is found again, and told of, when it is asked for.
-    if let Ok(account) = with_balances(row) {
-        let id = account.0.id.0.clone();
-        database
-            .known()
-            .accounts
-            .keep(before, &id, Arc::new(account));
-    }
+/// The account that was read along with a consent, if the ledger has it. What cannot be read is found again, and told of,
+/// when it is asked for.
+pub fn read_along(row: &AnyRow) -> Option<WithBalances> {
+    with_balances(row).ok()
 }
 
 fn with_balances(row: &AnyRow) -> Result<WithBalances, CoreBankingError> {

@@ -33,7 +33,6 @@ use super::fetch::Fetcher;
 use super::gateways::Gateways;
 use super::inquiry::{Inbox, Inquirer, Inquiries};
 use super::material::{self, Source};
-use super::paths::Paths;
 use super::trust::{Beliefs, Trust};
 use super::watched::Watched;
 use crate::fault::Fault;
@@ -172,7 +171,6 @@ impl<S: PolicySource> Keeper<S> {
             unknown_status: sources.unknown_status,
             policy: Arc::new(made),
             credentials,
-            paths: Paths::default(),
         };
         let (inquiries, inbox) = Inquiries::new();
         let trust = Trust::new(beliefs, Arc::clone(&clock), inquiries)
