@@ -4,11 +4,12 @@ use std::process::Output;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bank_server::BankServer;
+use bank_client::environment::Clock as _;
 use bank_server::config::{Config, RevocationConfig};
 use bank_server::store::consents::Consents;
 use bank_server::store::retention::{Keeping, Retention};
 use bank_server::store::{Database, Place, Server, StoreError, Turn};
+use bank_server::{BankServer, RunningBank};
 use chrono::{DateTime, TimeDelta};
 use serde_json::json;
 use shared_types::consent::ConsentStatus;
@@ -52,7 +53,7 @@ async fn tables_are_asked_for_at_the_start_and_made_by_migrate_alone() {
     assert!(!refused.status.success());
     let told = both(&refused);
     assert!(
-        told.contains("of version 0, and version 12 is needed"),
+        told.contains("of version 0, and version 13 is needed"),
         "{told}"
     );
     assert!(told.contains("bank-server migrate"), "{told}");
@@ -70,10 +71,10 @@ async fn tables_are_asked_for_at_the_start_and_made_by_migrate_alone() {
         .map(|one| said(&one.join().unwrap()))
         .collect();
     let made = |before: u32| {
-        let line = format!("the tables were of version {before}, and are of version 12\n");
+        let line = format!("the tables were of version {before}, and are of version 13\n");
         said.iter().filter(|found| **found == line).count()
     };
-    assert_eq!((made(0), made(12)), (1, 3), "{said:?}");
+    assert_eq!((made(0), made(13)), (1, 3), "{said:?}");
     let bank = Process::serve(folder.path(), &pki).await;
     let created = bank
         .tpp
@@ -121,7 +122,7 @@ async fn tables_of_the_version_before_are_brought_up_to_date_and_those_of_the_ne
     );
     let told = both(&run(&folder, "serve"));
     assert!(
-        told.contains("of version 7, and version 12 is needed"),
+        told.contains("of version 7, and version 13 is needed"),
         "{told}"
     );
     said(&run(&folder, "migrate"));
@@ -239,6 +240,14 @@ async fn readiness_falls_with_the_database_and_comes_back_with_it() {
 }
 
 /// Whether that TPP's consent `c` is valid, or why nobody can say.
+fn insert_consent(cluster: &Cluster) {
+    cluster.ask(
+        "INSERT INTO consent (id, tpp, request_id, request_digest, status, access, recurring, valid_until, \
+         frequency_per_day, last_action, created, approve_by) \
+         VALUES ('c', 'PSDDE-BAFIN-100001', 'r', 'd', 'valid', '{}', 1, '2099-01-01', 4, 0, 0, 0)",
+    );
+}
+
 async fn is_valid(consents: &Consents) -> Result<bool, StoreError> {
     let tpp = "PSDDE-BAFIN-100001".parse().unwrap();
     let found = consents.find_with_grants(&tpp, "c").await?;
@@ -252,11 +261,7 @@ async fn a_replica_that_loses_touch_does_not_go_by_what_it_has_read() {
     Database::migrate(&Place::Server(cluster.server()))
         .await
         .unwrap();
-    cluster.ask(
-        "INSERT INTO consent (id, tpp, request_id, request_digest, status, access, recurring, valid_until, \
-         frequency_per_day, last_action, created, approve_by) \
-         VALUES ('c', 'PSDDE-BAFIN-100001', 'r', 'd', 'valid', '{}', 1, '2099-01-01', 4, 0, 0, 0)",
-    );
+    insert_consent(&cluster);
     let url = format!("postgres://bank@{}/postgres?sslmode=disable", wire.address);
     let mut server = Server::new(&url).unwrap();
     server.statement = Duration::from_secs(1);
@@ -306,22 +311,10 @@ async fn a_revocation_list_is_fetched_once_for_all() {
     let cluster = Cluster::start();
     let place = Place::Server(cluster.server());
     Database::migrate(&place).await.unwrap();
-    let start = async || {
-        let mut config = Config::read(&folder.join("bank-b.toml")).unwrap();
-        config.store.place = place.clone();
-        config.revocation = RevocationConfig {
-            lists: vec![
-                published.join("root.crl").to_str().unwrap().to_owned(),
-                format!("{}/issuing.crl", lists.uri()),
-            ],
-            allow_local_addresses: true,
-            ..RevocationConfig::default()
-        };
-        let clock = Arc::clone(&banks.clock);
-        BankServer::new(config).clock(clock).start().await.unwrap()
-    };
     let requests = async || lists.received_requests().await.unwrap().len();
-    let replicas = [start().await, start().await];
+    let first = with_list_from(&banks, &place, &lists).await;
+    wait_for("the list for the others", || is_shared(&cluster)).await;
+    let replicas = [first, with_list_from(&banks, &place, &lists).await];
     for replica in &replicas {
         let identity = &banks.sandbox.pki.bank_a.qwac;
         // Without that list nobody is let in.
@@ -339,5 +332,96 @@ async fn a_revocation_list_is_fetched_once_for_all() {
     .await;
     for replica in replicas {
         replica.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_list_is_not_handed_on_and_not_taken() {
+    const NONE: &str = "<html>";
+
+    let banks = Banks::start().await;
+    let published = banks.folder.path().join("scheme-ca/ca1/published");
+    let lists = MockServer::start().await;
+    let list = std::fs::read(published.join("issuing.crl")).unwrap();
+    for (content, times) in [(NONE.as_bytes().to_vec(), Some(1)), (list, None)] {
+        let mock = Mock::given(path("/issuing.crl"))
+            .respond_with(ResponseTemplate::new(200).set_body_bytes(content));
+        match times {
+            Some(times) => mock.up_to_n_times(times).mount(&lists).await,
+            None => mock.mount(&lists).await,
+        }
+    }
+    let cluster = Cluster::start();
+    let place = Place::Server(cluster.server());
+    Database::migrate(&place).await.unwrap();
+    // Another replica believes what this one cannot read. Whatever is put down is written down.
+    let now = banks.clock.now().timestamp();
+    let address = format!("{}/issuing.crl", lists.uri());
+    cluster.ask(&format!(
+        "INSERT INTO fetched_list (address, fetched, claimed, body) VALUES ('{address}', {now}, 0, '{NONE}'); \
+         CREATE TABLE put_down AS SELECT body FROM fetched_list WHERE false; \
+         CREATE FUNCTION write_down() RETURNS trigger LANGUAGE plpgsql AS \
+         $$ BEGIN INSERT INTO put_down VALUES (NEW.body); RETURN NULL; END $$; \
+         CREATE TRIGGER write_down AFTER UPDATE OF body ON fetched_list FOR EACH ROW EXECUTE FUNCTION write_down()"
+    ));
+    let bank = with_list_from(&banks, &place, &lists).await;
+    let no_list = format!("SELECT count(*) FROM put_down WHERE body = '{NONE}'");
+    wait_for("a list", || {
+        (cluster.ask("SELECT count(*) FROM put_down") != "0").then_some(())
+    })
+    .await;
+    assert_eq!(cluster.ask(&no_list), "0");
+    let fetched = lists.received_requests().await.unwrap().len();
+    assert_eq!(fetched, 2, "what is no list, and the list");
+    let answer = Tpp::new(bank.xs2a_address(), banks.sandbox.pki.bank_a.qwac.clone())
+        .get("/openapi.json", &[])
+        .await;
+    assert_eq!(answer.status, 200);
+    bank.stop().await;
+}
+
+/// Bank B on that database, which fetches a list of revoked certificates from there.
+async fn with_list_from(banks: &Banks, place: &Place, lists: &MockServer) -> RunningBank {
+    let folder = banks.folder.path();
+    let root = folder.join("scheme-ca/ca1/published/root.crl");
+    let mut config = Config::read(&folder.join("bank-b.toml")).unwrap();
+    config.store.place = place.clone();
+    config.revocation = RevocationConfig {
+        lists: vec![
+            root.to_str().unwrap().to_owned(),
+            format!("{}/issuing.crl", lists.uri()),
+        ],
+        allow_local_addresses: true,
+        ..RevocationConfig::default()
+    };
+    let clock = Arc::clone(&banks.clock);
+    BankServer::new(config).clock(clock).start().await.unwrap()
+}
+
+fn is_shared(cluster: &Cluster) -> Option<()> {
+    (cluster.ask("SELECT count(*) FROM fetched_list WHERE fetched > 0") == "1").then_some(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_are_heard_of_in_whatever_schema_the_tables_are() {
+    let cluster = Cluster::start();
+    let place = Place::Server(cluster.server());
+    Database::migrate(&place).await.unwrap();
+    // The user's own, which comes first where names are looked for, and has no tables.
+    cluster.ask("CREATE SCHEMA bank");
+    insert_consent(&cluster);
+    let database = Database::open(&place).await.unwrap();
+    database.follow();
+    let consents = Consents::new(database.clone());
+    wait_until("its being kept", async || {
+        is_valid(&consents).await.unwrap();
+        database.known().consents.get("c").map(drop)
+    })
+    .await;
+    cluster.ask("UPDATE consent SET status = 'revokedByPsu'");
+    let changed = Instant::now();
+    while is_valid(&consents).await.unwrap() {
+        let after = changed.elapsed();
+        assert!(after < Duration::from_secs(1), "{after:?}");
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sqlx::postgres::PgListener;
-use sqlx::{Executor as _, Row as _};
+use sqlx::{AssertSqlSafe, Executor as _, Row as _, SqlSafeStr as _, SqlStr};
 use tokio::time::timeout;
 
 use super::place::Server;
@@ -19,10 +19,12 @@ use super::recent::{Known, STALE};
 /// How often is asked.
 const EVERY: Duration = Duration::from_millis(200);
 
-/// How long may be waited for an answer, and how long it holds. What was changed right after a question is heard with the
-/// next; should that fail, trust has ended before it is stale.
-const ANSWER: Duration = Duration::from_millis(400);
+/// How long an answer holds, from its question. What was changed right after that is heard with the next; should that come
+/// late, trust has ended before it is stale.
 const HOLDS: Duration = STALE.saturating_sub(Duration::from_millis(100));
+
+/// How long may be waited for an answer. One that comes late gives no trust, but what was told meanwhile is not lost.
+const ANSWER: Duration = Duration::from_secs(3);
 
 /// How long making the connection may take.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -39,12 +41,12 @@ pub(super) async fn listen(known: Arc<Known>, server: Server) {
 
 /// Listens over one connection, for as long as it lives.
 async fn hear(known: &Known, server: &Server) -> Result<Infallible, sqlx::Error> {
-    let mut listener = soon(CONNECT, open(server)).await?;
+    let (mut listener, question) = soon(CONNECT, open(server)).await?;
     // What was told before, nobody has heard.
     known.forget_all();
     loop {
         let asked = Instant::now();
-        soon(ANSWER, listener.execute("SELECT 1")).await?;
+        soon(ANSWER, listener.fetch_one(question.clone())).await?;
         while let Some(told) = listener.next_buffered() {
             known.forget(told.payload());
         }
@@ -53,14 +55,23 @@ async fn hear(known: &Known, server: &Server) -> Result<Infallible, sqlx::Error>
     }
 }
 
-async fn open(server: &Server) -> Result<PgListener, sqlx::Error> {
+/// The connection, and a question that has an answer only while it listens.
+async fn open(server: &Server) -> Result<(PgListener, SqlStr), sqlx::Error> {
     let mut listener = PgListener::connect(server.url().as_str()).await?;
+    // The schema of the tables, wherever on the path that is.
     let channel = listener
-        .fetch_one("SELECT 'bank_server_' || md5(current_schema()) AS channel")
+        .fetch_one(
+            "SELECT 'bank_server_' || md5(n.nspname) AS channel FROM pg_class c \
+             JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass('consent')",
+        )
         .await?
         .try_get::<String, _>("channel")?;
     listener.listen(&channel).await?;
-    Ok(listener)
+    // Letters, digits and underscores.
+    let question = AssertSqlSafe(format!(
+        "SELECT 1 FROM pg_listening_channels() AS channel WHERE channel = '{channel}'"
+    ));
+    Ok((listener, question.into_sql_str()))
 }
 
 async fn soon<T>(

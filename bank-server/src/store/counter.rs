@@ -35,14 +35,14 @@ struct On {
     limit: NonZeroU32,
 }
 
-/// A read that is to be counted. There are never more than there are open requests.
+/// A read that is to be counted.
 #[derive(Debug)]
 struct Asked {
     key: Key,
     on: On,
     /// With a statement of its own, because it was not counted with others.
     alone: bool,
-    /// If the request was given up meanwhile, nobody waits for it. It counts all the same.
+    /// Closed if the request was given up. While its statement runs, it counts all the same.
     told: oneshot::Sender<Result<bool, StoreError>>,
 }
 
@@ -86,6 +86,8 @@ async fn work(database: Database, mut asking: mpsc::UnboundedReceiver<Asked>) {
         while let Ok(asked) = asking.try_recv() {
             waiting.push(asked);
         }
+        // A request that was given up reads nothing.
+        waiting.retain(|asked| !asked.told.is_closed());
         let (batch, left) = pick(waiting);
         let again = settle(&database, batch).await;
         waiting = left;

@@ -35,7 +35,8 @@ impl Engine {
     pub(super) const fn lock_rows(self) -> &'static str {
         match self {
             Self::Sqlite => "",
-            Self::Postgres => " FOR UPDATE",
+            // Not their keys: what belongs to such a row can be written meanwhile.
+            Self::Postgres => " FOR NO KEY UPDATE",
         }
     }
 

@@ -126,13 +126,12 @@ impl Reading {
     ) -> Result<(), ApiError> {
         let (usage, consent, now) = (&self.state.usage, self.consent(), self.state.calendar.now());
         match allowance(consent, self.attended) {
-            Allowance::Unlimited => usage.note(consent, now).await?,
+            Allowance::Unlimited => {}
             Allowance::ADay(limit) => {
                 let today = self.state.calendar.day_of(now);
                 if !usage.count(&consent.id, resource, today, limit).await? {
                     return Err(ApiError::read_too_often(limit.get()));
                 }
-                usage.note(consent, now).await?;
             }
             Allowance::Once => {
                 let accounts: Vec<AccountId> =
@@ -145,7 +144,13 @@ impl Reading {
                 if !usage.once(&consent.id, resource, shown, now, ends).await? {
                     return Err(ApiError::read_twice());
                 }
+                // It is noted along with that.
+                return Ok(());
             }
+        }
+        // A read that was counted is not refused because a note could not be made.
+        if let Err(error) = usage.note(consent, now).await {
+            tracing::warn!(%error, "the use of a consent is not noted");
         }
         Ok(())
     }

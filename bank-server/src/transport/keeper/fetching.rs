@@ -35,11 +35,21 @@ pub(super) async fn keep_fetching(
     let mut ask_others = true;
     loop {
         let address = source.path.to_string_lossy().into_owned();
-        let (content, age) = if ask_others {
-            fetching.get(&address, refresh).await
+        let taken = if ask_others {
+            fetching.take(&address, refresh).await
         } else {
-            (fetching.fetch(&address).await, Duration::ZERO)
+            None
         };
+        let (content, age) = match &taken {
+            Some((content, age)) => (Ok(content.clone()), *age),
+            None => (fetching.fetch(&address).await, Duration::ZERO),
+        };
+        // What was fetched here, for the others.
+        let ours = match (&taken, &content) {
+            (None, Ok(content)) => Some(content.clone()),
+            _ => None,
+        };
+        let now = fetching.clock.now().timestamp();
         let (answer, answered) = oneshot::channel();
         let arrival = Fetched {
             source: source.clone(),
@@ -49,19 +59,31 @@ pub(super) async fn keep_fetching(
         if arrivals.send(arrival).await.is_err() {
             return;
         }
-        let wait = match answered.await {
-            Ok(Some(good_for)) => {
+        let Ok(good_for) = answered.await else {
+            return;
+        };
+        if taken.is_none() {
+            // Only what is believed here.
+            let list = ours.filter(|_| good_for.is_some());
+            fetching.share(&address, list, now).await;
+        }
+        let wait = match good_for {
+            Some(good_for) => {
                 after_failure = SOONEST;
                 // Before it ends, with time left to try again.
                 let lasting = (good_for / 2).min(refresh);
                 lasting.saturating_sub(age).max(SOONEST)
             }
-            Ok(None) => {
+            None if taken.is_some() => {
+                // Others believe what is not believed here: what does its address say?
+                ask_others = false;
+                continue;
+            }
+            None => {
                 let wait = after_failure;
                 after_failure = (after_failure * 2).min(refresh.max(SOONEST));
                 wait
             }
-            Err(_) => return,
         };
         tokio::select! {
             () = sleep(wait) => ask_others = true,
@@ -84,19 +106,16 @@ pub(super) struct Fetching {
 }
 
 impl Fetching {
-    /// What another replica has fetched, not longer ago than it may stay, and how long ago that was; or else what is there
-    /// now.
-    async fn get(
-        &mut self,
-        address: &str,
-        refresh: Duration,
-    ) -> (Result<Vec<u8>, String>, Duration) {
+    /// What another replica has fetched, not longer ago than it may stay, and how long ago that was. `None` if it is to be
+    /// fetched here.
+    async fn take(&mut self, address: &str, refresh: Duration) -> Option<(Vec<u8>, Duration)> {
         /// How often is asked whether another replica has it by now.
         const AGAIN: Duration = Duration::from_millis(250);
 
+        let shelf = self.shelf.as_ref()?;
         let most = self.fetcher.time();
         let begun = Instant::now();
-        while let Some(shelf) = &self.shelf {
+        loop {
             let now = self.clock.now().timestamp();
             let wanted = Wanted {
                 address: address.to_owned(),
@@ -110,38 +129,41 @@ impl Fetching {
                 Ok(Look::Fetched { fetched, content }) => {
                     self.latest = fetched;
                     let age = u64::try_from(now.saturating_sub(fetched)).unwrap_or(0);
-                    return (Ok(content), Duration::from_secs(age));
+                    return Some((content, Duration::from_secs(age)));
                 }
                 Ok(Look::Wait) if self.latest > 0 && begun.elapsed() < most => {
                     sleep(AGAIN).await;
                 }
                 // Nothing is known yet, and nobody is let in; or whoever was at it has been for too long.
-                Ok(Look::Turn | Look::Wait) => break,
+                Ok(Look::Turn | Look::Wait) => return None,
                 Err(error) => {
                     tracing::warn!(%error, "what other replicas have fetched is not known");
-                    break;
+                    return None;
                 }
             }
         }
-        (self.fetch(address).await, Duration::ZERO)
     }
 
-    async fn fetch(&mut self, address: &str) -> Result<Vec<u8>, String> {
+    async fn fetch(&self, address: &str) -> Result<Vec<u8>, String> {
         let fetched = self.fetcher.get(address, List::MOST_BYTES).await;
-        if let Some(shelf) = &self.shelf {
-            let now = self.clock.now().timestamp();
-            let told = match &fetched {
-                Ok(content) => {
-                    self.latest = now;
-                    soon(shelf.put(address, content.clone(), now)).await
-                }
-                Err(_) => soon(shelf.give_up(address)).await,
-            };
-            if let Err(error) = told {
-                tracing::warn!(%error, "other replicas are not told what was fetched");
-            }
-        }
         fetched.map_err(|error| error.to_string())
+    }
+
+    /// Has the others know what has come of a fetch at that time: a list, or nothing.
+    async fn share(&mut self, address: &str, list: Option<Vec<u8>>, fetched: i64) {
+        if list.is_some() {
+            self.latest = fetched;
+        }
+        let Some(shelf) = &self.shelf else {
+            return;
+        };
+        let told = match list {
+            Some(list) => soon(shelf.put(address, list, fetched)).await,
+            None => soon(shelf.give_up(address)).await,
+        };
+        if let Err(error) = told {
+            tracing::warn!(%error, "other replicas are not told what was fetched");
+        }
     }
 }
 
