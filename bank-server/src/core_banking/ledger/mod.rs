@@ -190,7 +190,10 @@ impl CoreBanking for Ledger {
         account: &AccountId,
         query: &TransactionQuery,
     ) -> Result<Page<Listed>, CoreBankingError> {
-        self.page(account, query, listed).await
+        self.page(account, query, |text, id, details| {
+            Ok(listed(text, id, details))
+        })
+        .await
     }
 
     async fn card_transactions_as_json(
@@ -198,7 +201,10 @@ impl CoreBanking for Ledger {
         account: &AccountId,
         query: &TransactionQuery,
     ) -> Result<Page<Listed>, CoreBankingError> {
-        self.page(account, query, listed).await
+        self.page(account, query, |text, id, details| {
+            Ok(listed(text, id, details))
+        })
+        .await
     }
 
     fn has_deltas(&self) -> bool {
@@ -228,11 +234,11 @@ impl CoreBanking for Ledger {
 }
 
 /// What was imported was read by the standard's rules, and written down by them.
-fn listed(page: &ByteString, id: &str, details: &str) -> Result<Listed, CoreBankingError> {
-    Ok(Listed {
+fn listed(page: &ByteString, id: &str, details: &str) -> Listed {
+    Listed {
         id: Some(page.slice_ref(id)),
         json: page.slice_ref(details),
-    })
+    }
 }
 
 fn parse<D: DeserializeOwned>(details: &str) -> Result<D, CoreBankingError> {
@@ -247,6 +253,7 @@ fn place(row: &AnyRow) -> Result<(NaiveDate, i64), CoreBankingError> {
 
 /// The account that was read along with a consent, if the ledger has it. What cannot be read is found again, and told of,
 /// when it is asked for.
+#[must_use]
 pub fn read_along(row: &AnyRow) -> Option<WithBalances> {
     with_balances(row).ok()
 }

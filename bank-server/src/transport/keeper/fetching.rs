@@ -40,16 +40,15 @@ pub(super) async fn keep_fetching(
         } else {
             None
         };
-        let (content, age) = match &taken {
-            Some((content, age)) => (Ok(content.clone()), *age),
-            None => (fetching.fetch(&address).await, Duration::ZERO),
+        let (content, age) = match taken {
+            Some((content, age)) => (Ok(content), Some(age)),
+            None => (fetching.fetch(&address).await, None),
         };
-        // What was fetched here, for the others.
-        let ours = match (&taken, &content) {
-            (None, Ok(content)) => Some(content.clone()),
+        let fetched = fetching.clock.now().timestamp();
+        let for_others = match &content {
+            Ok(content) if age.is_none() && fetching.others.is_some() => Some(content.clone()),
             _ => None,
         };
-        let now = fetching.clock.now().timestamp();
         let (answer, answered) = oneshot::channel();
         let arrival = Fetched {
             source: source.clone(),
@@ -62,19 +61,19 @@ pub(super) async fn keep_fetching(
         let Ok(good_for) = answered.await else {
             return;
         };
-        if taken.is_none() {
+        if age.is_none() {
             // Only what is believed here.
-            let list = ours.filter(|_| good_for.is_some());
-            fetching.share(&address, list, now).await;
+            let list = for_others.filter(|_| good_for.is_some());
+            fetching.share(&address, list, fetched).await;
         }
         let wait = match good_for {
             Some(good_for) => {
                 after_failure = SOONEST;
                 // Before it ends, with time left to try again.
                 let lasting = (good_for / 2).min(refresh);
-                lasting.saturating_sub(age).max(SOONEST)
+                lasting.saturating_sub(age.unwrap_or_default()).max(SOONEST)
             }
-            None if taken.is_some() => {
+            None if age.is_some() => {
                 // Others believe what is not believed here: what does its address say?
                 ask_others = false;
                 continue;
@@ -99,7 +98,7 @@ pub(super) async fn keep_fetching(
 /// Fetches from one address, unless another replica has done it.
 pub(super) struct Fetching {
     pub(super) fetcher: Fetcher,
-    pub(super) shelf: Option<Arc<dyn Shelf>>,
+    pub(super) others: Option<Arc<dyn Shelf>>,
     pub(super) clock: Arc<dyn Clock>,
     /// When the latest that this replica has was fetched.
     pub(super) latest: i64,
@@ -112,7 +111,7 @@ impl Fetching {
         /// How often is asked whether another replica has it by now.
         const AGAIN: Duration = Duration::from_millis(250);
 
-        let shelf = self.shelf.as_ref()?;
+        let others = self.others.as_ref()?;
         let most = self.fetcher.time();
         let begun = Instant::now();
         loop {
@@ -125,7 +124,7 @@ impl Fetching {
                 now,
                 turn: most,
             };
-            match soon(shelf.look(wanted)).await {
+            match soon(others.look(wanted)).await {
                 Ok(Look::Fetched { fetched, content }) => {
                     self.latest = fetched;
                     let age = u64::try_from(now.saturating_sub(fetched)).unwrap_or(0);
@@ -151,15 +150,15 @@ impl Fetching {
 
     /// Has the others know what has come of a fetch at that time: a list, or nothing.
     async fn share(&mut self, address: &str, list: Option<Vec<u8>>, fetched: i64) {
-        if list.is_some() {
-            self.latest = fetched;
-        }
-        let Some(shelf) = &self.shelf else {
+        let Some(others) = &self.others else {
             return;
         };
         let told = match list {
-            Some(list) => soon(shelf.put(address, list, fetched)).await,
-            None => soon(shelf.give_up(address)).await,
+            Some(list) => {
+                self.latest = fetched;
+                soon(others.put(address, list, fetched)).await
+            }
+            None => soon(others.give_up(address)).await,
         };
         if let Err(error) = told {
             tracing::warn!(%error, "other replicas are not told what was fetched");

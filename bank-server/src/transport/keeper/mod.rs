@@ -241,7 +241,7 @@ impl<S: PolicySource> Keeper<S> {
                     let fetching_one = keep_fetching(
                         Fetching {
                             fetcher: fetcher.clone(),
-                            shelf: shared.clone(),
+                            others: shared.clone(),
                             clock: Arc::clone(&self.clock),
                             latest: 0,
                         },
