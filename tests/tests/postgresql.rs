@@ -239,7 +239,7 @@ async fn readiness_falls_with_the_database_and_comes_back_with_it() {
     assert_eq!(status.json(), json!({ "consentStatus": "received" }));
 }
 
-/// Whether that TPP's consent `c` is valid, or why nobody can say.
+/// A consent `c`, which is valid.
 fn insert_consent(cluster: &Cluster) {
     cluster.ask(
         "INSERT INTO consent (id, tpp, request_id, request_digest, status, access, recurring, valid_until, \
@@ -248,6 +248,7 @@ fn insert_consent(cluster: &Cluster) {
     );
 }
 
+/// Whether the consent `c` is valid, or why nobody can say.
 async fn is_valid(consents: &Consents) -> Result<bool, StoreError> {
     let tpp = "PSDDE-BAFIN-100001".parse().unwrap();
     let found = consents.find_with_grants(&tpp, "c").await?;
@@ -407,10 +408,10 @@ async fn changes_are_heard_of_in_whatever_schema_the_tables_are() {
     let cluster = Cluster::start();
     let place = Place::Server(cluster.server());
     Database::migrate(&place).await.unwrap();
-    // The user's own, which comes first where names are looked for, and has no tables.
-    cluster.ask("CREATE SCHEMA bank");
     insert_consent(&cluster);
     let database = Database::open(&place).await.unwrap();
+    // Meanwhile the user gets one of its own, which comes first where names are looked for, and has no tables.
+    cluster.ask("CREATE SCHEMA bank");
     database.follow();
     let consents = Consents::new(database.clone());
     wait_until("its being kept", async || {
@@ -423,5 +424,14 @@ async fn changes_are_heard_of_in_whatever_schema_the_tables_are() {
     while is_valid(&consents).await.unwrap() {
         let after = changed.elapsed();
         assert!(after < Duration::from_secs(1), "{after:?}");
+    }
+    // No second set of tables is made there, and none is taken for ours.
+    for outcome in [
+        Database::migrate(&place).await.map(drop),
+        Database::open(&place).await.map(drop),
+    ] {
+        let refused = outcome.unwrap_err().to_string();
+        let why = "its tables are in the schema public, and names lead to bank first; add options=-csearch_path=public";
+        assert!(refused.contains(why), "{refused}");
     }
 }

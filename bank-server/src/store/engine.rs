@@ -170,14 +170,14 @@ pub(super) async fn migrate_postgres(server: &Server) -> Result<(i64, i64), Stor
     // An index on a large table takes its time. What waits for a lock holds up the requests behind it: it gives up.
     let settings = "SET statement_timeout = 0; SET lock_timeout = '5s';".to_owned();
     let pool = connect(server, 1, settings, &Figures::new()).await?;
-    let versions = alone(&pool).await;
+    let versions = alone(server, &pool).await;
     // With it, the lock ends.
     pool.close().await;
     versions
 }
 
 /// Migrates while nobody else does, in this schema.
-async fn alone(pool: &Pool) -> Result<(i64, i64), StoreError> {
+async fn alone(server: &Server, pool: &Pool) -> Result<(i64, i64), StoreError> {
     let mut connection = pool.acquire().await?;
     // It is asked for again and again: who waits in a statement has a snapshot, and an index that is made beside other work
     // waits until no snapshot is older. The two would wait for each other.
@@ -190,6 +190,7 @@ async fn alone(pool: &Pool) -> Result<(i64, i64), StoreError> {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let connection = connection.unbounded()?;
+    schema::check_place(server, connection).await?;
     schema::remove_half_made(connection).await?;
     schema::migrate(&schema::postgres(), connection).await
 }

@@ -53,6 +53,29 @@ pub(super) async fn remove_half_made(connection: &mut AnyConnection) -> Result<(
     Ok(())
 }
 
+/// Fails if a server's tables are in another schema than that in which new ones would be made: names would lead to both.
+pub(super) async fn check_place(
+    server: &Server,
+    connection: &mut AnyConnection,
+) -> Result<(), StoreError> {
+    let apart: Option<(String, String)> = sqlx::query_as(
+        "SELECT n.nspname::text, current_schema()::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+         WHERE c.oid = to_regclass('_sqlx_migrations') AND n.nspname <> current_schema()",
+    )
+    .fetch_optional(connection)
+    .await?;
+    let Some((tables, first)) = apart else {
+        return Ok(());
+    };
+    let apart = format!(
+        "its tables are in the schema {tables}, and names lead to {first} first; add options=-csearch_path={tables} to the URL"
+    );
+    Err(StoreError::Connect {
+        server: Box::new(server.clone()),
+        error: sqlx::Error::Configuration(apart.into()),
+    })
+}
+
 /// Whether a server's tables are good for this program.
 pub(super) async fn check(database: &Database, server: &Server) -> Result<(), StoreError> {
     let ours = postgres();
@@ -73,6 +96,7 @@ pub(super) async fn check(database: &Database, server: &Server) -> Result<(), St
             error: sqlx::Error::Configuration(other.into()),
         });
     }
+    check_place(server, connection.unbounded()?).await?;
     let found = if tables.try_get::<i64, _>("there")? == 0 {
         0
     } else {

@@ -1,5 +1,6 @@
 //! Fetching lists, again and again, in the background.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,19 +21,22 @@ pub(super) struct Fetched {
 }
 
 /// Has what is at one address, again and again: soon after a failure and later with each further one, otherwise in time
-/// before the list ends, and whenever it is told to.
+/// before the list ends, and whenever it is told to. Holds `still_first` until the address was asked once, or others' list
+/// was believed.
 pub(super) async fn keep_fetching(
     mut fetching: Fetching,
     source: Source,
     refresh: Duration,
     mut at_once: watch::Receiver<()>,
     arrivals: mpsc::Sender<Fetched>,
+    still_first: mpsc::Sender<Infallible>,
 ) {
     const SOONEST: Duration = Duration::from_secs(1);
 
     let mut after_failure = SOONEST;
     // Told to fetch at once, nobody wants what another replica fetched before that.
     let mut ask_others = true;
+    let mut still_first = Some(still_first);
     loop {
         let address = source.path.to_string_lossy().into_owned();
         let taken = if ask_others {
@@ -84,6 +88,7 @@ pub(super) async fn keep_fetching(
                 wait
             }
         };
+        drop(still_first.take());
         tokio::select! {
             () = sleep(wait) => ask_others = true,
             // Also if it was said meanwhile. Once nobody can say it any more, nobody needs this.

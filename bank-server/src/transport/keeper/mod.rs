@@ -232,6 +232,8 @@ impl<S: PolicySource> Keeper<S> {
         let mut fetching = tokio::task::JoinSet::new();
         let mut asking = tokio::task::JoinSet::new();
         let fetch_at_once = watch::Sender::new(());
+        // Nothing is ever sent: it ends once nobody holds it.
+        let (first, mut still_first) = mpsc::channel(1);
         match Fetcher::new(self.sources.fetch) {
             Ok(fetcher) => {
                 if let Some(inquirer) = self.inquirer(&fetcher) {
@@ -249,34 +251,31 @@ impl<S: PolicySource> Keeper<S> {
                         self.sources.refresh,
                         fetch_at_once.subscribe(),
                         arrivals.clone(),
+                        first.clone(),
                     );
                     fetching.spawn(fetching_one);
                 }
             }
             Err(error) => tracing::error!(%error, "nothing can be fetched or asked"),
         }
-        let mut still_first = fetching.len();
+        drop(first);
         let mut ready = Some(ready);
         let mut tick = interval(LOOK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let report = self.report();
         let mut keeper = self;
         loop {
-            if still_first == 0
-                && let Some(ready) = ready.take()
-            {
-                // Who started us may have given up waiting.
-                let _ = ready.send(());
-            }
             let work: Work = tokio::select! {
                 _ = tick.tick() => Work::Look { anyway: false },
                 () = reread.notified() => {
                     fetch_at_once.send_replace(());
                     Work::Look { anyway: true }
                 }
-                Some(fetched) = arriving.recv() => {
-                    still_first = still_first.saturating_sub(1);
-                    Work::Take(fetched)
+                Some(fetched) = arriving.recv() => Work::Take(fetched),
+                None = still_first.recv(), if ready.is_some() => {
+                    // Who started us may have given up waiting.
+                    let _ = ready.take().map(|ready| ready.send(()));
+                    continue;
                 }
             };
             // Reading, checking and sorting a long list takes a while; requests are answered meanwhile.
