@@ -122,6 +122,9 @@ async fn serve(path: &Path) -> Result<(), Failure> {
             StartError::Key(_) => {
                 "see that store.key can be read, and is the key that was used before"
             }
+            StartError::OtherKey(_) => {
+                "put the key that was used before in its place: all replicas have the same one"
+            }
             _ => FIX_CONFIGURATION,
         };
         Failure(error.to_string(), advice)

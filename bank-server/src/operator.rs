@@ -1,10 +1,12 @@
 //! The operators' listener: plain HTTP on loopback.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use actix_web::{HttpResponse, web};
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use serde_json::json;
+use tokio::time::timeout;
 
 use crate::core_banking::CoreBanking;
 use crate::identity::Licences;
@@ -20,7 +22,25 @@ pub(crate) struct Health {
     pub(crate) metrics: Metrics,
     /// Each by the name of its listener.
     pub(crate) doors: Vec<(&'static str, Door<Licences>)>,
+    pub(crate) questions: Questions,
 }
+
+/// When somebody last asked whether the bank is ready. Cheap to clone: all clones share it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Questions(Arc<ArcSwapOption<Instant>>);
+
+impl Questions {
+    /// Whether somebody asks again and again, to send requests where they are answered. Nobody who does waits for longer.
+    pub(crate) fn come(&self) -> bool {
+        const LATELY: Duration = Duration::from_secs(30);
+
+        let last = self.0.load();
+        last.as_ref().is_some_and(|last| last.elapsed() < LATELY)
+    }
+}
+
+/// Who asks each second or two wants an answer before the next question.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 pub(crate) fn configure(app: &mut web::ServiceConfig) {
     app.route("/health/live", web::get().to(live))
@@ -37,12 +57,11 @@ async fn live() -> HttpResponse {
 /// refused is told, and is no reason to take the bank out of service: it goes on with what it had. A bank that is about to
 /// stop still answers, and is no longer ready: whoever spreads requests sends them elsewhere.
 async fn ready(health: web::Data<Health>) -> HttpResponse {
-    let store = health
-        .database
-        .ready()
-        .await
-        .map_err(|error| error.to_string());
-    let core = health.core.ready().await.map_err(|error| error.to_string());
+    health.questions.0.store(Some(Arc::new(Instant::now())));
+    let (store, core) = tokio::join!(
+        in_time(health.database.ready()),
+        in_time(health.core.ready())
+    );
     let name = |outcome: &Result<(), String>| match outcome {
         Ok(()) => "ready".to_owned(),
         Err(problem) => problem.clone(),
@@ -62,6 +81,13 @@ async fn ready(health: web::Data<Health>) -> HttpResponse {
         HttpResponse::Ok().json(body)
     } else {
         HttpResponse::ServiceUnavailable().json(body)
+    }
+}
+
+async fn in_time<E: ToString>(answer: impl Future<Output = Result<(), E>>) -> Result<(), String> {
+    match timeout(PATIENCE, answer).await {
+        Ok(answered) => answered.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
     }
 }
 

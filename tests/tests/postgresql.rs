@@ -233,6 +233,10 @@ async fn readiness_falls_with_the_database_and_comes_back_with_it() {
     );
     let refused = bank.tpp.get(&path, &[]).await;
     assert_eq!(refused.refusal(), "503 INTERNAL_SERVER_ERROR");
+    // Also while nobody asks.
+    let figures = operator::get(bank.operator, "/metrics");
+    let missing = "bank_store_failures_total{operation=\"CONNECT\"}";
+    assert!(figures.contains(missing), "{figures}");
     cluster.start_again();
     wait_for("readiness", || ready().then_some(())).await;
     let status = bank.tpp.get(&path, &[]).await;
@@ -434,4 +438,8 @@ async fn changes_are_heard_of_in_whatever_schema_the_tables_are() {
         let why = "its tables are in the schema public, and names lead to bank first; add options=-csearch_path=public";
         assert!(refused.contains(why), "{refused}");
     }
+    let nowhere = cluster.url("&options=-csearch_path=nowhere");
+    let refused = Database::migrate(&Place::Server(Server::new(&nowhere).unwrap())).await;
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("make it with CREATE SCHEMA"), "{refused}");
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bank_client::environment::Clock as _;
-use bank_server::RunningBank;
+use bank_server::config::Config;
+use bank_server::{BankServer, RunningBank, StartError};
 use chrono::TimeDelta;
 use fixtures::sandbox::CUSTOMER;
 use fixtures::world::Bank;
@@ -209,6 +210,18 @@ async fn one_request_id_has_one_effect_wherever_it_goes() {
         .await;
     assert_eq!(refused.refusal(), "400 FORMAT_ERROR X-Request-ID");
     pair.second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_with_another_key_does_not_start() {
+    let banks = Banks::start().await;
+    let folder = banks.folder.path();
+    let mut config = Config::read(&folder.join("bank-b.toml")).unwrap();
+    // A forgotten file is made anew.
+    config.store.key = folder.join("another.key");
+    let refused = BankServer::new(config).start().await.err().unwrap();
+    assert!(matches!(refused, StartError::OtherKey(_)), "{refused}");
+    assert!(refused.to_string().contains("another.key is not the key"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,6 +16,7 @@ use openssl::ssl::Ssl;
 use serde_json::json;
 use shared_types::trust::Anchors;
 use tests::banks::{Banks, bank_b_also};
+use tests::http::Tpp;
 use tests::patience::wait_for;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
@@ -201,6 +202,27 @@ fn handle(banks: &Banks, address: SocketAddr) -> Bank {
 
 async fn replica(banks: &Banks) -> RunningBank {
     bank_b_also(banks, |config| config.limits.drain_seconds = 5).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_whether_it_is_ready_is_told_before_the_door_closes() {
+    let banks = Banks::start().await;
+    let bank = bank_b_also(&banks, |config| config.limits.drain_seconds = 3).await;
+    let (address, operator) = (bank.xs2a_address(), bank.operator_address());
+    let identity = banks.sandbox.pki.bank_a.qwac.clone();
+    assert!(is_ready(operator));
+    // Nobody is connected whose leaving could be waited for.
+    let stopping = tokio::spawn(bank.stop());
+    wait_for("the end of readiness", || {
+        (!is_ready(operator)).then_some(())
+    })
+    .await;
+    assert!(tests::operator::get(operator, "/health/ready").starts_with("HTTP/1.1 503"));
+    // Until that has been asked, requests come.
+    let answer = Tpp::new(address, identity).get("/openapi.json", &[]).await;
+    assert_eq!(answer.status, 200);
+    stopping.await.unwrap();
+    assert!(std::net::TcpStream::connect(address).is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]

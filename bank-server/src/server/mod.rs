@@ -7,6 +7,7 @@ mod workers;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use self::workers::{Keeping, Removing, Sockets, run};
 use crate::config::{Config, Fault, Origin};
 use crate::core_banking::CoreBanking;
 use crate::identity::{LicenceSource, Licences, own_organisation};
-use crate::operator::Health;
+use crate::operator::{Health, Questions};
 use crate::store::fetched_lists::FetchedLists;
 use crate::store::retention::Retention;
 use crate::store::vault::VaultError;
@@ -76,6 +77,9 @@ pub enum StartError {
     /// The bank's own key cannot be used.
     #[error(transparent)]
     Key(#[from] VaultError),
+    /// It is not the key that was used before: what was sealed with that would never open.
+    #[error("{} is not the key with which secrets in the database were sealed", .0.display())]
+    OtherKey(PathBuf),
     /// TLS cannot be set up.
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
@@ -214,7 +218,9 @@ impl BankServer {
                 .zip(gateway_door)
                 .map(|(socket, door)| ("proxied", socket, door)),
         );
-        let health = web::Data::new(health(&rooms, &report, &doors, &figures));
+        let health = health(&rooms, &report, &doors, &figures);
+        let questions = health.questions.clone();
+        let health = web::Data::new(health);
         let open_doors = doors.iter().map(|(_, _, door)| door.clone()).collect();
         let origin = pages.as_ref().map(|pages| pages.origin.clone());
         let online_banking_address = pages.as_ref().map(|pages| pages.address);
@@ -256,6 +262,7 @@ impl BankServer {
             database: rooms.database,
             doors: open_doors,
             drain: Duration::from_secs(config.limits.drain_seconds),
+            questions,
             running,
         })
     }
@@ -282,6 +289,7 @@ fn health(
             sca: &rooms.sca,
         }),
         doors,
+        questions: Questions::default(),
     }
 }
 

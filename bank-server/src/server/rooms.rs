@@ -18,6 +18,7 @@ use crate::sca::Sca;
 use crate::store::Database;
 use crate::store::connections::Connections;
 use crate::store::consents::Consents;
+use crate::store::credentials::CustomerCredentials;
 use crate::store::reports::Reports;
 use crate::store::sessions::Sessions;
 use crate::store::usage::Usage;
@@ -60,6 +61,12 @@ impl Rooms {
         };
         let calendar = Calendar::new(Arc::clone(&clock), config.bank.time_zone);
         let vault = Vault::open_file(&config.store.key, Arc::clone(&randomness))?;
+        if !CustomerCredentials::new(database.clone(), vault.clone())
+            .open()
+            .await?
+        {
+            return Err(StartError::OtherKey(config.store.key.clone()));
+        }
         let passkeys = pages
             .map(|pages| pages.passkeys(&config.bank.name, &database, &vault, &calendar))
             .transpose()?;

@@ -8,12 +8,13 @@ use arc_swap::ArcSwap;
 use futures::future::join_all;
 use shared_types::eidas::OrganisationId;
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::workers::Running;
 use crate::config::Origin;
 use crate::consent::authorisation::Authorisations;
 use crate::identity::Licences;
+use crate::operator::Questions;
 use crate::sca::Sca;
 use crate::store::Database;
 use crate::transport::keeper::Report;
@@ -36,6 +37,7 @@ pub struct RunningBank {
     pub(super) database: Database,
     pub(super) doors: Vec<Door<Licences>>,
     pub(super) drain: Duration,
+    pub(super) questions: Questions,
     pub(super) running: Running,
 }
 
@@ -112,11 +114,17 @@ impl RunningBank {
     }
 
     /// Has peers ask elsewhere, and waits until they have left, for as long as `limits.drain_seconds` says; then stops
-    /// listening, lets open requests end, and closes the database.
+    /// listening, lets open requests end, and closes the database. Where somebody asks at `/health/ready` where requests can
+    /// be sent, it waits for so long in any case: they come until that is asked again.
     pub async fn stop(self) {
         let leaving = join_all(self.doors.iter().map(Door::leave));
+        let told = async {
+            if self.questions.come() {
+                sleep(self.drain).await;
+            }
+        };
         // Who is still here after that has had no answer to learn it from.
-        let _ = timeout(self.drain, leaving).await;
+        let _ = tokio::join!(timeout(self.drain, leaving), told);
         self.running.handle.stop(true).await;
         let thread = self.running.thread;
         let ended = tokio::task::spawn_blocking(move || thread.join()).await;

@@ -12,6 +12,7 @@ use sqlx::postgres::PgListener;
 use sqlx::{AssertSqlSafe, Executor as _, Row as _, SqlSafeStr as _, SqlStr};
 use tokio::time::timeout;
 
+use super::figures::Figures;
 use super::place::Server;
 use super::pool::silent;
 use super::recent::{Known, STALE};
@@ -30,10 +31,11 @@ const ANSWER: Duration = Duration::from_secs(3);
 const CONNECT: Duration = Duration::from_secs(5);
 
 /// Listens, for as long as it is polled.
-pub(super) async fn listen(known: Arc<Known>, server: Server) {
+pub(super) async fn listen(known: Arc<Known>, server: Server, figures: Figures) {
     loop {
         let Err(error) = hear(&known, &server).await;
         known.certainty.end();
+        figures.unconnected();
         tracing::warn!(%error, "changes by other replicas are not heard of; everything is read from the database");
         tokio::time::sleep(EVERY).await;
     }

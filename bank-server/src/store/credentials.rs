@@ -63,6 +63,16 @@ impl CustomerCredentials {
         Ok(())
     }
 
+    /// Whether what is sealed here opens with this key. One of them stands for all.
+    pub async fn open(&self) -> Result<bool, StoreError> {
+        let row = sqlx::query("SELECT psu, totp FROM credential WHERE totp IS NOT NULL LIMIT 1")
+            .fetch_optional(self.database.pool())
+            .await?;
+        let Some(row) = row else { return Ok(true) };
+        let (psu, sealed): (String, String) = (row.try_get("psu")?, row.try_get("totp")?);
+        Ok(self.vault.open(&context(&PsuId(psu)), &sealed).is_ok())
+    }
+
     /// The hash of a customer's password, if there is such a customer.
     pub async fn password(&self, psu: &PsuId) -> Result<Option<String>, StoreError> {
         let row = sqlx::query("SELECT password FROM credential WHERE psu = $1")

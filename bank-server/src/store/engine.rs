@@ -179,6 +179,7 @@ pub(super) async fn migrate_postgres(server: &Server) -> Result<(i64, i64), Stor
 /// Migrates while nobody else does, in this schema.
 async fn alone(server: &Server, pool: &Pool) -> Result<(i64, i64), StoreError> {
     let mut connection = pool.acquire().await?;
+    schema::check_place(server, connection.unbounded()?).await?;
     // It is asked for again and again: who waits in a statement has a snapshot, and an index that is made beside other work
     // waits until no snapshot is older. The two would wait for each other.
     while !sqlx::query_scalar(
@@ -190,7 +191,6 @@ async fn alone(server: &Server, pool: &Pool) -> Result<(i64, i64), StoreError> {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let connection = connection.unbounded()?;
-    schema::check_place(server, connection).await?;
     schema::remove_half_made(connection).await?;
     schema::migrate(&schema::postgres(), connection).await
 }

@@ -88,6 +88,12 @@ impl Figures {
         }
     }
 
+    /// A connection that was wanted, and did not come.
+    pub(super) fn unconnected(&self) {
+        let labels = [("operation", "CONNECT")];
+        self.failures.get_or_create(&labels).inc();
+    }
+
     pub(super) fn waited(&self, took: Duration) {
         self.waits.observe(took.as_secs_f64());
     }
@@ -102,7 +108,7 @@ impl Figures {
         );
         registry.register(
             "store_failures",
-            "Statements that failed; one that meets what is there already does as well",
+            "Statements that failed, and connections that did not come (CONNECT); a statement that meets what is there already fails as well",
             self.failures.clone(),
         );
         registry.register_with_unit(

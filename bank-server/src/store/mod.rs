@@ -160,7 +160,8 @@ impl Database {
         if let Some(server) = self.0.server.clone() {
             self.0.listening.get_or_init(|| {
                 let known = Arc::clone(&self.0.known);
-                AbortOnDropHandle::new(tokio::spawn(changes::listen(known, server)))
+                let figures = self.0.figures.clone();
+                AbortOnDropHandle::new(tokio::spawn(changes::listen(known, server, figures)))
             });
         }
     }

@@ -83,14 +83,14 @@ impl Pool {
         let begun = Instant::now();
         let connection = {
             let _waiting = Counted::among(&self.figures.waiting);
-            let connection = timeout(PATIENCE, self.connections.get()).await;
-            connection.map_err(|_| sqlx::Error::PoolTimedOut)?
+            match timeout(PATIENCE, self.connections.get()).await {
+                Ok(Ok(connection)) => Ok(connection),
+                Ok(Err(PoolError::Backend(error))) => Err(error),
+                Ok(Err(PoolError::Closed)) => Err(sqlx::Error::PoolClosed),
+                Ok(Err(_)) | Err(_) => Err(sqlx::Error::PoolTimedOut),
+            }
         };
-        let connection = connection.map_err(|error| match error {
-            PoolError::Backend(error) => error,
-            PoolError::Closed => sqlx::Error::PoolClosed,
-            _ => sqlx::Error::PoolTimedOut,
-        })?;
+        let connection = connection.inspect_err(|_| self.figures.unconnected())?;
         self.figures.waited(begun.elapsed());
         Ok(Held {
             connection: Some(connection),

@@ -53,26 +53,30 @@ pub(super) async fn remove_half_made(connection: &mut AnyConnection) -> Result<(
     Ok(())
 }
 
-/// Fails if a server's tables are in another schema than that in which new ones would be made: names would lead to both.
+/// Fails if there is no schema in which tables would be made, or if those that are there are in another one: names would
+/// lead to both.
 pub(super) async fn check_place(
     server: &Server,
     connection: &mut AnyConnection,
 ) -> Result<(), StoreError> {
-    let apart: Option<(String, String)> = sqlx::query_as(
-        "SELECT n.nspname::text, current_schema()::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-         WHERE c.oid = to_regclass('_sqlx_migrations') AND n.nspname <> current_schema()",
+    let (first, tables): (Option<String>, Option<String>) = sqlx::query_as(
+        "SELECT current_schema()::text, (SELECT n.nspname::text FROM pg_class c \
+         JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass('_sqlx_migrations'))",
     )
-    .fetch_optional(connection)
+    .fetch_one(connection)
     .await?;
-    let Some((tables, first)) = apart else {
-        return Ok(());
+    let wrong = match (first, tables) {
+        (None, _) => {
+            "the schema for its tables is not there; make it with CREATE SCHEMA".to_owned()
+        }
+        (Some(first), Some(tables)) if first != tables => format!(
+            "its tables are in the schema {tables}, and names lead to {first} first; add options=-csearch_path={tables} to the URL"
+        ),
+        _ => return Ok(()),
     };
-    let apart = format!(
-        "its tables are in the schema {tables}, and names lead to {first} first; add options=-csearch_path={tables} to the URL"
-    );
     Err(StoreError::Connect {
         server: Box::new(server.clone()),
-        error: sqlx::Error::Configuration(apart.into()),
+        error: sqlx::Error::Configuration(wrong.into()),
     })
 }
 
