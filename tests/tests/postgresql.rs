@@ -226,6 +226,13 @@ async fn readiness_falls_with_the_database_and_comes_back_with_it() {
     let body = consent_body("2099-12-31");
     let created = bank.tpp.post("/v1/consents", &[PSU], &body).await.json();
     cluster.stop_at_once();
+    // What listens for changes needs a connection as well: it is counted while nobody asks anything.
+    wait_for("a figure", || {
+        let figures = operator::get(bank.operator, "/metrics");
+        let missing = "bank_store_failures_total{operation=\"CONNECT\"}";
+        figures.contains(missing).then_some(())
+    })
+    .await;
     wait_for("the fall of readiness", || (!ready()).then_some(())).await;
     let path = format!(
         "/v1/consents/{}/status",
@@ -233,10 +240,6 @@ async fn readiness_falls_with_the_database_and_comes_back_with_it() {
     );
     let refused = bank.tpp.get(&path, &[]).await;
     assert_eq!(refused.refusal(), "503 INTERNAL_SERVER_ERROR");
-    // Also while nobody asks.
-    let figures = operator::get(bank.operator, "/metrics");
-    let missing = "bank_store_failures_total{operation=\"CONNECT\"}";
-    assert!(figures.contains(missing), "{figures}");
     cluster.start_again();
     wait_for("readiness", || ready().then_some(())).await;
     let status = bank.tpp.get(&path, &[]).await;
@@ -435,11 +438,14 @@ async fn changes_are_heard_of_in_whatever_schema_the_tables_are() {
         Database::open(&place).await.map(drop),
     ] {
         let refused = outcome.unwrap_err().to_string();
-        let why = "its tables are in the schema public, and names lead to bank first; add options=-csearch_path=public";
+        let why = "there are tables in the schema public, and names lead to bank first; if they are this bank's, add options=-csearch_path=public";
         assert!(refused.contains(why), "{refused}");
     }
     let nowhere = cluster.url("&options=-csearch_path=nowhere");
     let refused = Database::migrate(&Place::Server(Server::new(&nowhere).unwrap())).await;
     let refused = refused.unwrap_err().to_string();
-    assert!(refused.contains("make it with CREATE SCHEMA"), "{refused}");
+    assert!(
+        refused.contains("is not there (CREATE SCHEMA)"),
+        "{refused}"
+    );
 }

@@ -258,6 +258,9 @@ pub enum ScaError {
     /// What is kept sealed does not open.
     #[error(transparent)]
     Vault(#[from] VaultError),
+    /// The bank's key is not the one with which other customers' secrets were sealed.
+    #[error("this is not the key with which secrets in the database were sealed")]
+    OtherKey,
     /// The browser's answer could not be made sense of, or the library failed.
     #[error(transparent)]
     Passkeys(#[from] PasskeysError),

@@ -62,7 +62,7 @@ impl Rooms {
         let calendar = Calendar::new(Arc::clone(&clock), config.bank.time_zone);
         let vault = Vault::open_file(&config.store.key, Arc::clone(&randomness))?;
         if !CustomerCredentials::new(database.clone(), vault.clone())
-            .open()
+            .has_their_key()
             .await?
         {
             return Err(StartError::OtherKey(config.store.key.clone()));

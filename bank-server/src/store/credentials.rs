@@ -32,12 +32,17 @@ impl CustomerCredentials {
 
     /// Gives a customer a password, as its hash, and the secret of her authenticator. Those before are gone, and with them
     /// all that was proved by them: her sessions, devices and passkeys, and what she was being asked.
+    ///
+    /// With another key than that of the secrets that are there, nothing is changed.
     pub async fn set(
         &self,
         psu: &PsuId,
         password_hash: &str,
         secret: Option<&Secret>,
     ) -> Result<(), ScaError> {
+        if !self.has_their_key().await? {
+            return Err(ScaError::OtherKey);
+        }
         let sealed = secret
             .map(|secret| self.vault.seal(&context(psu), secret.as_bytes()))
             .transpose()?;
@@ -63,14 +68,19 @@ impl CustomerCredentials {
         Ok(())
     }
 
-    /// Whether what is sealed here opens with this key. One of them stands for all.
-    pub async fn open(&self) -> Result<bool, StoreError> {
-        let row = sqlx::query("SELECT psu, totp FROM credential WHERE totp IS NOT NULL LIMIT 1")
-            .fetch_optional(self.database.pool())
-            .await?;
-        let Some(row) = row else { return Ok(true) };
-        let (psu, sealed): (String, String) = (row.try_get("psu")?, row.try_get("totp")?);
-        Ok(self.vault.open(&context(&PsuId(psu)), &sealed).is_ok())
+    /// Whether this is the key with which secrets here were sealed: one of some opens, or there are none.
+    pub async fn has_their_key(&self) -> Result<bool, StoreError> {
+        // More than one, so that one that was damaged decides nothing.
+        let rows: Vec<(String, String)> = sqlx::query_as(
+            "SELECT psu, totp FROM credential WHERE totp IS NOT NULL ORDER BY psu LIMIT 100",
+        )
+        .fetch_all(self.database.pool())
+        .await?;
+        let opens = |(psu, sealed): &(String, String)| {
+            let opened = self.vault.open(&context(&PsuId(psu.clone())), sealed);
+            opened.is_ok()
+        };
+        Ok(rows.is_empty() || rows.iter().any(opens))
     }
 
     /// The hash of a customer's password, if there is such a customer.
@@ -116,6 +126,29 @@ mod tests {
     use bank_client::environment::SystemRandomness;
 
     use super::*;
+
+    #[tokio::test]
+    async fn another_key_seals_nothing_beside_what_is_there() {
+        let (database, _folder) = crate::store::testing::database().await;
+        let with = |key| {
+            let vault = Vault::new(&[key; 32], Arc::new(SystemRandomness)).unwrap();
+            CustomerCredentials::new(database.clone(), vault)
+        };
+        let (ours, another) = (with(3), with(4));
+        let (anna, lucas) = (PsuId("anna".to_owned()), PsuId("lucas".to_owned()));
+        let secret = Secret::random(&SystemRandomness);
+        assert!(another.has_their_key().await.unwrap(), "there is nothing");
+        ours.set(&lucas, "hash", Some(&secret)).await.unwrap();
+        assert!(ours.has_their_key().await.unwrap());
+        assert!(!another.has_their_key().await.unwrap());
+        let refused = another.set(&anna, "hash", Some(&secret)).await;
+        assert!(matches!(refused, Err(ScaError::OtherKey)), "{refused:?}");
+        assert_eq!(another.password(&anna).await.unwrap(), None);
+        // One that was damaged is that customer's trouble alone.
+        let damaged = "INSERT INTO credential (psu, password, totp) VALUES ('a', 'hash', 'x')";
+        sqlx::query(damaged).execute(database.pool()).await.unwrap();
+        assert!(ours.has_their_key().await.unwrap());
+    }
 
     #[tokio::test]
     async fn with_the_credentials_all_ends_that_came_of_them() {

@@ -67,10 +67,11 @@ pub(super) async fn check_place(
     .await?;
     let wrong = match (first, tables) {
         (None, _) => {
-            "the schema for its tables is not there; make it with CREATE SCHEMA".to_owned()
+            "the schema for its tables is not there (CREATE SCHEMA), or this user may not use it (GRANT USAGE ON SCHEMA)".to_owned()
         }
         (Some(first), Some(tables)) if first != tables => format!(
-            "its tables are in the schema {tables}, and names lead to {first} first; add options=-csearch_path={tables} to the URL"
+            "there are tables in the schema {tables}, and names lead to {first} first; if they are this bank's, add \
+             options=-csearch_path={tables} to the URL, and otherwise options=-csearch_path={first}"
         ),
         _ => return Ok(()),
     };
