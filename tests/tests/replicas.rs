@@ -12,7 +12,7 @@ use fixtures::world::Bank;
 use serde_json::{Value, json};
 use tests::asking::ask;
 use tests::banks::{Banks, bank_b_also};
-use tests::browser::{Browser, customer};
+use tests::browser::{Browser, code_of, customer};
 use tests::customer::Customer;
 use tests::http::{Response, Tpp};
 use tests::patience::wait_until;
@@ -73,6 +73,26 @@ fn everything() -> Value {
     json!({ "allPsd2": "allAccounts" })
 }
 
+/// Asks for a consent and passes the customer's password on. Gives where her code goes.
+async fn awaiting_a_code(tpp: &Tpp, banks: &Banks, customer: &Customer) -> String {
+    let embedded = [("TPP-Redirect-Preferred", "false")];
+    let asked = ask(banks, tpp, &embedded).await.json();
+    let start = asked["_links"]["startAuthorisationWithPsuAuthentication"]["href"]
+        .as_str()
+        .unwrap_or_else(|| panic!("{asked}"));
+    let password = json!({ "psuData": { "password": customer.password().expose() } }).to_string();
+    let begun = tpp.post(start, &[("PSU-ID", CUSTOMER)], &password).await;
+    assert_eq!(begun.status, 201, "{begun:?}");
+    let id = begun.json()["authorisationId"].as_str().unwrap().to_owned();
+    format!("{start}/{id}")
+}
+
+/// Passes a code on.
+fn answer(tpp: Tpp, path: &str, code: &str) -> impl Future<Output = Response> + Send + 'static {
+    let (path, code) = (path.to_owned(), code.to_owned());
+    async move { tpp.send("PUT", &path, &[], Some(&code)).await }
+}
+
 /// How often which status was answered.
 fn statuses(answers: &[Response]) -> BTreeMap<u16, usize> {
     let mut counts = BTreeMap::new();
@@ -129,28 +149,11 @@ async fn what_ends_at_one_has_ended_at_the_other() {
 async fn a_code_that_was_used_at_one_is_used_up_at_both() {
     let pair = Pair::start().await;
     let customer = Customer::of(&pair.banks).await;
-    let embedded = [("TPP-Redirect-Preferred", "false")];
-    let asked = ask(&pair.banks, &pair.at_first, &embedded).await.json();
-    let start = asked["_links"]["startAuthorisationWithPsuAuthentication"]["href"]
-        .as_str()
-        .unwrap_or_else(|| panic!("{asked}"));
-    let password = json!({ "psuData": { "password": customer.password().expose() } }).to_string();
     // Begun at one, carried on at both.
-    let begun = pair
-        .at_first
-        .post(start, &[("PSU-ID", CUSTOMER)], &password)
-        .await;
-    assert_eq!(begun.status, 201, "{begun:?}");
-    let id = begun.json()["authorisationId"].as_str().unwrap().to_owned();
-    let path = format!("{start}/{id}");
+    let path = awaiting_a_code(&pair.at_first, &pair.banks, &customer).await;
     let code = json!({ "scaAuthenticationData": customer.code().expose() }).to_string();
-    // Not more than a customer's attempts that may be under way at a time: the sixth would have to wait.
-    let answers = pair
-        .at_once(4, |tpp| {
-            let (path, code) = (path.clone(), code.clone());
-            async move { tpp.send("PUT", &path, &[], Some(&code)).await }
-        })
-        .await;
+    // Of more than five at once, the sixth might have to wait.
+    let answers = pair.at_once(4, |tpp| answer(tpp, &path, &code)).await;
     let counts = statuses(&answers);
     assert_eq!(counts.get(&200), Some(&1), "{answers:?}");
     assert_eq!(counts.values().sum::<usize>(), 4);
@@ -162,27 +165,38 @@ async fn a_code_that_was_used_at_one_is_used_up_at_both() {
         );
     }
     // Nor is it good for anything else, at the other.
-    let asked = pair
-        .banks
-        .ask_for_consent(&pair.at_second, &everything())
-        .await
-        .json();
-    let consent = asked["consentId"].as_str().unwrap();
-    let path = format!("/v1/consents/{consent}/authorisations");
-    let begun = pair
-        .at_second
-        .post(
-            &path,
-            &[("PSU-ID", CUSTOMER), ("TPP-Redirect-Preferred", "false")],
-            &password,
-        )
-        .await;
-    let id = begun.json()["authorisationId"].as_str().unwrap().to_owned();
-    let again = pair
-        .at_second
-        .send("PUT", &format!("{path}/{id}"), &[], Some(&code))
-        .await;
+    let path = awaiting_a_code(&pair.at_second, &pair.banks, &customer).await;
+    let again = answer(pair.at_second.clone(), &path, &code).await;
     assert_eq!(again.refusal(), "400 SCA_INVALID scaAuthenticationData");
+    pair.second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_eight_wrong_codes_at_once_five_are_looked_at() {
+    let pair = Pair::start().await;
+    let anna = Customer::of(&pair.banks).await;
+    let path = awaiting_a_code(&pair.at_first, &pair.banks, &anna).await;
+    // As wrong as a code can be: right, but of long ago.
+    let code = code_of(
+        &pair.banks,
+        &customer(&pair.banks, Bank::B, CUSTOMER),
+        -1000,
+    );
+    let code = json!({ "scaAuthenticationData": code }).to_string();
+    let answers = pair.at_once(8, |tpp| answer(tpp, &path, &code)).await;
+    let counts = statuses(&answers);
+    assert_eq!(counts.get(&400), Some(&5), "{answers:?}");
+    for answer in answers.iter().filter(|answer| answer.status != 400) {
+        let refusal = answer.refusal();
+        assert!(
+            refusal == "429 ACCESS_EXCEEDED" || refusal == "409 STATUS_INVALID",
+            "{refusal}"
+        );
+    }
+    // Nor are there more for something else.
+    let path = awaiting_a_code(&pair.at_second, &pair.banks, &anna).await;
+    let sixth = answer(pair.at_second.clone(), &path, &code).await;
+    assert_eq!(sixth.refusal(), "429 ACCESS_EXCEEDED");
     pair.second.stop().await;
 }
 
