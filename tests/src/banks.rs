@@ -137,7 +137,19 @@ impl Banks {
 
 /// Bank B once more, on the same database, set up in another way.
 pub async fn bank_b_also(banks: &Banks, change: impl FnOnce(&mut Config)) -> RunningBank {
-    let mut config = Config::read(&banks.folder.path().join("bank-b.toml")).unwrap();
+    also(banks, "bank-b.toml", change).await
+}
+
+/// Bank A once more, with the same pages at another address.
+pub async fn bank_a_also(banks: &Banks) -> RunningBank {
+    let elsewhere = |config: &mut Config| {
+        config.online_banking.as_mut().unwrap().listen = "127.0.0.1:0".parse().unwrap();
+    };
+    also(banks, "bank-a.toml", elsewhere).await
+}
+
+async fn also(banks: &Banks, configuration: &str, change: impl FnOnce(&mut Config)) -> RunningBank {
+    let mut config = Config::read(&banks.folder.path().join(configuration)).unwrap();
     change(&mut config);
     let clock: Arc<ManualClock> = Arc::clone(&banks.clock);
     BankServer::new(config).clock(clock).start().await.unwrap()

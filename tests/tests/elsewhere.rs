@@ -1,12 +1,15 @@
 //! Accounts at other banks, as a browser meets them: what goes wrong, what is misused, and what time does. The story itself
 //! is told in `story_in_chromium`.
 
+use bank_client::environment::Clock as _;
 use chrono::TimeDelta;
 use fixtures::sandbox::CUSTOMER;
 use fixtures::world::{Bank, SampleCustomer};
 use shared_types::consent::ConsentStatus;
-use tests::banks::Banks;
+use tests::banks::{Banks, bank_a_also};
 use tests::browser::{Browser, code_of, customer};
+use tests::patience::wait_until;
+use tests::stores;
 
 /// A customer of Bank A and Bank B, with a browser for each.
 struct Desk {
@@ -402,4 +405,34 @@ async fn whoever_is_there_may_look_as_often_as_she_likes() {
         assert!(text.contains("as of now") && desk.shows_b(), "{text}");
         assert!(!text.contains("asked often enough"), "{text}");
     }
+}
+
+/// One customer's connection that cannot be read is her trouble alone, also if it comes first.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_connected_is_read_while_its_customer_is_away() {
+    let mut desk = Desk::open().await;
+    desk.connect().await;
+    let database = stores::of(&desk.banks.folder.path().join("bank-a.toml")).await;
+    sqlx::query(
+        "INSERT INTO connection (id, psu, bank, status, state, begun, data, tried) \
+         SELECT 'damaged', 'lucas', bank, status, 'x', begun, data, 0 FROM connection",
+    )
+    .execute(database.pool())
+    .await
+    .unwrap();
+    desk.wait(TimeDelta::hours(7));
+    let now = desk.banks.clock.now().timestamp();
+    // It looks when it starts, and then every ten minutes.
+    let replica = bank_a_also(&desk.banks).await;
+    wait_until("what was read", async || {
+        let read: Vec<(Option<i64>, i64)> = sqlx::query_as(
+            "SELECT fetched, tried FROM connection ORDER BY CASE WHEN id = 'damaged' THEN 0 ELSE 1 END",
+        )
+        .fetch_all(database.pool())
+        .await
+        .unwrap();
+        (read == [(None, now), (Some(now), now)]).then_some(())
+    })
+    .await;
+    replica.stop().await;
 }

@@ -36,7 +36,7 @@ use actix_web::web;
 use bank_client::environment::Randomness;
 
 use self::csrf::Seal;
-pub(crate) use self::elsewhere::{Elsewhere, ElsewhereParts, keep_reading};
+pub(crate) use self::elsewhere::{Elsewhere, ElsewhereParts, read_what_is_due};
 pub(crate) use self::headers::frame;
 use self::texts::Texts;
 use crate::calendar::Calendar;

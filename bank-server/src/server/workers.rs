@@ -51,6 +51,9 @@ pub(super) struct Removing {
     pub(super) clock: Arc<dyn Clock>,
 }
 
+/// How often is looked for what is over, or due.
+const NOW_AND_THEN: Duration = Duration::from_mins(10);
+
 /// The workers, while they work.
 pub(super) struct Running {
     pub(super) handle: actix_server::ServerHandle,
@@ -82,7 +85,8 @@ pub(super) async fn run(
                 let (fetched, ready) = oneshot::channel();
                 let kept = keeping.keeper.keep(keeping.reread, keeping.shelf, fetched);
                 actix_rt::spawn(kept);
-                actix_rt::spawn(TokioContext::new(keep_removing(removing), lasting.clone()));
+                let removal = async move || remove_what_is_over(&removing).await;
+                actix_rt::spawn(now_and_then(NOW_AND_THEN, removal, lasting.clone()));
                 for (_, _, door) in &sockets.doors {
                     actix_rt::spawn(door.clone().keep_judging());
                 }
@@ -115,8 +119,9 @@ pub(super) async fn run(
                     })?;
                 }
                 if let Some((socket, entrance, state)) = sockets.pages {
-                    let reading = online_banking::keep_reading(state.clone());
-                    actix_rt::spawn(TokioContext::new(reading, lasting.clone()));
+                    let of_pages = state.clone();
+                    let reading = async move || online_banking::read_what_is_due(&of_pages).await;
+                    actix_rt::spawn(now_and_then(NOW_AND_THEN, reading, lasting.clone()));
                     let lasting = lasting.clone();
                     builder = builder.listen("online banking", socket, move || {
                         online_banking_service(
@@ -147,17 +152,22 @@ pub(super) async fn run(
     }
 }
 
-/// Removes what is over, for as long as it is polled.
-async fn keep_removing(removing: Removing) {
-    let mut tick = interval(Duration::from_mins(10));
+/// Has that done now and then, for as long as it is polled: in the context of the lasting runtime, and waiting on this one,
+/// which may outlive it.
+async fn now_and_then(every: Duration, work: impl AsyncFn(), lasting: Handle) {
+    let mut tick = interval(every);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        match removing.retention.remove(removing.clock.now()).await {
-            Ok(0) => {}
-            Ok(removed) => tracing::info!(removed, "what was over has been removed"),
-            Err(error) => tracing::warn!(%error, "what is over could not be removed"),
-        }
+        TokioContext::new(work(), lasting.clone()).await;
+    }
+}
+
+async fn remove_what_is_over(removing: &Removing) {
+    match removing.retention.remove(removing.clock.now()).await {
+        Ok(0) => {}
+        Ok(removed) => tracing::info!(removed, "what was over has been removed"),
+        Err(error) => tracing::warn!(%error, "what is over could not be removed"),
     }
 }
 
@@ -230,4 +240,35 @@ fn operator_service(
         .finish(map_config(app, |()| AppConfig::default()))
         .tcp()
         .map_err(|error| tracing::debug!(%error, "operator connection ended"))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::runtime::Runtime;
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn what_is_done_now_and_then_goes_on_when_the_lasting_runtime_has_ended() {
+        let lasting = Runtime::new().unwrap();
+        let context = lasting.handle().id();
+        let (done, mut times) = mpsc::unbounded_channel();
+        let work = async move || done.send(Handle::current().id()).unwrap();
+        let often = Duration::from_millis(1);
+        let working = now_and_then(often, work, lasting.handle().clone());
+        Runtime::new().unwrap().block_on(async {
+            let looking = async {
+                assert_eq!(times.recv().await, Some(context));
+                lasting.shutdown_background();
+                // Not what was done meanwhile.
+                while times.try_recv().is_ok() {}
+                assert_eq!(times.recv().await, Some(context));
+            };
+            tokio::select! {
+                () = working => {}
+                () = looking => {}
+            }
+        });
+    }
 }

@@ -114,7 +114,7 @@ pub struct Connections {
     vault: Vault,
 }
 
-const COLUMNS: &str = "SELECT id, psu, bank, status, begun, returned, consent, authorisation, link, valid_until, data, fetched, tried, problem FROM connection";
+const COLUMNS: &str = "id, psu, bank, status, begun, returned, consent, authorisation, link, valid_until, data, fetched, tried, problem";
 
 /// What is sealed.
 #[derive(Clone, Copy)]
@@ -174,7 +174,7 @@ impl Connections {
     /// Cost: one indexed look-up, and opening what is sealed.
     pub async fn of(&self, psu: &PsuId) -> Result<Vec<Connection>, StoreError> {
         let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
-            "{COLUMNS} WHERE psu = $1 ORDER BY begun, id"
+            "SELECT {COLUMNS} FROM connection WHERE psu = $1 ORDER BY begun, id"
         )))
         .bind(&psu.0)
         .fetch_all(self.database.pool())
@@ -185,7 +185,7 @@ impl Connections {
     /// That customer's connection of that id.
     pub async fn find(&self, psu: &PsuId, id: &str) -> Result<Option<Connection>, StoreError> {
         sqlx::query(sqlx::AssertSqlSafe(format!(
-            "{COLUMNS} WHERE id = $1 AND psu = $2"
+            "SELECT {COLUMNS} FROM connection WHERE id = $1 AND psu = $2"
         )))
         .bind(id)
         .bind(&psu.0)
@@ -205,7 +205,9 @@ impl Connections {
         now: DateTime<Utc>,
     ) -> Result<Return, StoreError> {
         let mut transaction = self.database.begin_write().await?;
-        let select = transaction.locked(&format!("{COLUMNS} WHERE state = $1"));
+        let select = transaction.locked(&format!(
+            "SELECT {COLUMNS} FROM connection WHERE state = $1"
+        ));
         let row = sqlx::query(sqlx::AssertSqlSafe(select))
             .bind(state)
             .fetch_optional(&mut *transaction)
@@ -352,39 +354,32 @@ impl Connections {
         Ok(deleted.rows_affected() > 0)
     }
 
-    /// Running connections that were last tried before that time, the longest ago first.
-    pub async fn due(
-        &self,
-        before: DateTime<Utc>,
-        most: u32,
-    ) -> Result<Vec<Connection>, StoreError> {
-        let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
-            "{COLUMNS} WHERE status = 'running' AND tried < $1 ORDER BY tried LIMIT $2"
-        )))
-        .bind(before.timestamp())
-        .bind(i64::from(most))
-        .fetch_all(self.database.pool())
-        .await?;
-        rows.iter().map(|row| self.read(row)).collect()
+    /// The ids of running connections that were last tried before that time, the longest ago first.
+    pub async fn due(&self, before: DateTime<Utc>, most: u32) -> Result<Vec<String>, StoreError> {
+        let due = sqlx::query_scalar(
+            "SELECT id FROM connection WHERE status = 'running' AND tried < $1 ORDER BY tried LIMIT $2",
+        );
+        let due = due.bind(before.timestamp()).bind(i64::from(most));
+        Ok(due.fetch_all(self.database.pool()).await?)
     }
 
     /// Says that a connection is tried now, if nobody has tried it since that time: replicas that find the same one due at
-    /// once do not all read it. Says whether it was so.
+    /// once do not all read it. Gives it if it was so. One that cannot be read counts as tried, too.
     pub async fn claim(
         &self,
-        connection: &Connection,
+        id: &str,
         before: DateTime<Utc>,
         now: DateTime<Utc>,
-    ) -> Result<bool, StoreError> {
-        let claimed = sqlx::query(
-            "UPDATE connection SET tried = $1 WHERE id = $2 AND status = 'running' AND tried < $3",
-        )
-        .bind(now.timestamp())
-        .bind(&connection.id)
-        .bind(before.timestamp())
-        .execute(self.database.pool())
-        .await?;
-        Ok(claimed.rows_affected() > 0)
+    ) -> Result<Option<Connection>, StoreError> {
+        let claimed = sqlx::query(sqlx::AssertSqlSafe(format!(
+            "UPDATE connection SET tried = $1 WHERE id = $2 AND status = 'running' AND tried < $3 RETURNING {COLUMNS}"
+        )));
+        let claimed = claimed.bind(now.timestamp()).bind(id);
+        let row = claimed
+            .bind(before.timestamp())
+            .fetch_optional(self.database.pool())
+            .await?;
+        row.as_ref().map(|row| self.read(row)).transpose()
     }
 
     async fn remove(
@@ -396,12 +391,14 @@ impl Connections {
     ) -> Result<Option<Connection>, StoreError> {
         const ONE: &str = "WHERE psu = $1 AND bank = $2 AND status = $3";
 
-        let row = sqlx::query(sqlx::AssertSqlSafe(format!("{COLUMNS} {ONE}")))
-            .bind(&psu.0)
-            .bind(bank.as_str())
-            .bind(status.as_str())
-            .fetch_optional(&mut **transaction)
-            .await?;
+        let row = sqlx::query(sqlx::AssertSqlSafe(format!(
+            "SELECT {COLUMNS} FROM connection {ONE}"
+        )))
+        .bind(&psu.0)
+        .bind(bank.as_str())
+        .bind(status.as_str())
+        .fetch_optional(&mut **transaction)
+        .await?;
         sqlx::query(sqlx::AssertSqlSafe(format!("DELETE FROM connection {ONE}")))
             .bind(&psu.0)
             .bind(bank.as_str())

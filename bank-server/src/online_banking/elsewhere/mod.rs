@@ -19,12 +19,10 @@ mod trouble;
 mod wording;
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use maud::{Markup, html};
-use tokio::time::{MissedTickBehavior, interval};
 
 use self::handles::OtherBank;
 pub(crate) use self::service::{Elsewhere, ElsewhereParts};
@@ -57,16 +55,10 @@ pub(super) fn configure(app: &mut web::ServiceConfig) {
         );
 }
 
-/// Reads what customers have connected, while they are away, for as long as it is polled.
-pub(crate) async fn keep_reading(state: web::Data<OnlineBanking>) {
-    // Looking whether something is due costs one look-up.
-    let mut tick = interval(Duration::from_mins(10));
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tick.tick().await;
-        if let Err(error) = state.elsewhere.refresh_unattended().await {
-            tracing::error!(%error, "what customers hold at other banks could not be read");
-        }
+/// Reads what customers have connected, and is due, while they are away. Finding that nothing is costs one look-up.
+pub(crate) async fn read_what_is_due(state: &OnlineBanking) {
+    if let Err(error) = state.elsewhere.refresh_unattended().await {
+        tracing::error!(%error, "what customers hold at other banks could not be read");
     }
 }
 

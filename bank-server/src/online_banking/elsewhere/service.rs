@@ -345,11 +345,19 @@ impl Elsewhere {
     pub(crate) async fn refresh_unattended(&self) -> Result<(), StoreError> {
         let apart = TimeDelta::hours(24) / i32::try_from(A_DAY.get()).unwrap_or(i32::MAX);
         let before = self.calendar.now() - apart;
-        for connection in self.connections.due(before, 100).await? {
+        for id in self.connections.due(before, 100).await? {
             let now = self.calendar.now();
-            if self.connections.claim(&connection, before, now).await? {
-                let known = known(&connection);
-                self.read(&connection, known.as_ref(), None).await?;
+            match self.connections.claim(&id, before, now).await {
+                Ok(Some(connection)) => {
+                    let known = known(&connection);
+                    self.read(&connection, known.as_ref(), None).await?;
+                }
+                Ok(None) => {}
+                // One customer's trouble is not that of those who come after her.
+                Err(error @ StoreError::Corrupt { .. }) => {
+                    tracing::error!(connection = id, %error, "a connection cannot be read");
+                }
+                Err(error) => return Err(error),
             }
         }
         Ok(())

@@ -218,12 +218,24 @@ async fn who_is_away_is_served_by_what_was_tried_longest_ago() {
     let hours = |hours| desk.now + TimeDelta::hours(hours);
     let claim = async || {
         desk.connections
-            .claim(&one, hours(6), hours(7))
+            .claim("one", hours(6), hours(7))
             .await
             .unwrap()
+            .map(|claimed| claimed.data)
     };
-    assert_eq!((claim().await, claim().await), (true, false));
+    assert_eq!(
+        (claim().await, claim().await),
+        (Some(Some(b"data".to_vec())), None)
+    );
     assert_eq!((due(7).await, due(8).await), (0, 1), "again after its time");
+    // One that does not open is no longer the first in line, either.
+    sqlx::query("UPDATE connection SET data = 'x'")
+        .execute(desk.database.pool())
+        .await
+        .unwrap();
+    let unreadable = desk.connections.claim("one", hours(8), hours(9)).await;
+    assert!(matches!(unreadable, Err(StoreError::Corrupt { .. })));
+    assert_eq!(due(9).await, 0);
 }
 
 #[tokio::test]
