@@ -1,10 +1,12 @@
 //! How often a consent may be used: each endpoint and account by itself, by the bank's day, and exactly.
 
+use bank_client::environment::Clock as _;
 use bank_server::config::Config;
 use chrono::{Days, Months, TimeDelta};
 use serde_json::{Value, json};
 use tests::banks::{Banks, bank_b_also};
 use tests::http::{Response, Tpp};
+use tests::stores;
 
 const PSU: (&str, &str) = ("PSU-IP-Address", "192.0.2.7");
 
@@ -23,6 +25,28 @@ async fn consent(banks: &Banks, tpp: &Tpp, change: impl FnOnce(&mut Value)) -> S
 
 async fn attended(tpp: &Tpp, path: &str, consent: &str) -> Response {
     tpp.get(path, &[("Consent-ID", consent), PSU]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_is_answered_whose_note_cannot_be_made() {
+    let banks = Banks::start().await;
+    let tpp = banks.a_at_b();
+    let earlier = consent(&banks, &tpp, |_| ()).await;
+    let consent = consent(&banks, &tpp, |_| ()).await;
+    let database = stores::of(&banks.folder.path().join("bank-b.toml")).await;
+    // Of two that are used at this time, only one can be noted.
+    let used = sqlx::query("UPDATE consent SET last_use = $1 WHERE id = $2");
+    let used = used.bind(banks.clock.now().timestamp()).bind(earlier);
+    used.execute(database.pool()).await.unwrap();
+    let only_one = sqlx::query("CREATE UNIQUE INDEX only_one ON consent (last_use)");
+    only_one.execute(database.pool()).await.unwrap();
+    let answer = attended(&tpp, "/v1/accounts", &consent).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let noted: i64 = sqlx::query_scalar("SELECT COUNT(last_use) FROM consent")
+        .fetch_one(database.pool())
+        .await
+        .unwrap();
+    assert_eq!(noted, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -246,6 +246,24 @@ async fn readiness_falls_with_the_database_and_comes_back_with_it() {
     assert_eq!(status.json(), json!({ "consentStatus": "received" }));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_asks_for_readiness_is_not_kept_waiting_by_the_database() {
+    let cluster = Cluster::start();
+    let wire = Wire::to(cluster.socket()).await;
+    let url = format!("postgres://bank@{}/postgres?sslmode=disable", wire.address);
+    let (folder, pki) = prepare_with(&section(&url));
+    said(&run(&folder, "migrate"));
+    let bank = Process::serve(folder.path(), &pki).await;
+    let ready = || operator::get(bank.operator, "/health/ready");
+    assert!(ready().starts_with("HTTP/1.1 200"));
+    wire.cut();
+    let answer = ready();
+    assert!(
+        answer.starts_with("HTTP/1.1 503") && answer.contains("\"no answer within 1 s\""),
+        "{answer}"
+    );
+}
+
 /// A consent `c`, which is valid.
 fn insert_consent(cluster: &Cluster) {
     cluster.ask(

@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bank_client::environment::Clock as _;
 use bank_server::config::{Config, RevocationConfig};
@@ -279,6 +280,24 @@ async fn publish(server: &MockServer, which: &str, answer: ResponseTemplate) {
 
 fn list(content: Vec<u8>) -> ResponseTemplate {
     ResponseTemplate::new(200).set_body_bytes(content)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bank_that_starts_has_asked_every_address() {
+    let banks = Banks::start().await;
+    let server = MockServer::start().await;
+    let now = banks.clock.now();
+    let slow = banks.sandbox.pki.ca1.publish(Which::Issuing, now).unwrap();
+    // By the time that this one comes, the other was asked twice.
+    let slow = list(slow).set_delay(Duration::from_millis(2500));
+    publish(&server, "issuing", slow).await;
+    publish(&server, "root", ResponseTemplate::new(404)).await;
+    let lists = ["root", "issuing"].map(|which| format!("{}/{which}.crl", server.uri()));
+    let mut config = bank_b(&banks, &lists).await;
+    config.revocation.allow_local_addresses = true;
+    let bank = start(&banks, config).await;
+    assert_eq!(bank.trust_report().lists.len(), 1);
+    bank.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
