@@ -4,6 +4,8 @@
 //! over HTTP/1.1 a response that answers nothing or the next request, over HTTP/2 a GOAWAY frame. Both may stand only
 //! where no other message is in the middle of being sent; [`Outgoing`] knows where that is.
 
+use std::io::IoSlice;
+
 use actix_http::Protocol;
 
 /// What the bytes sent so far say about where a message ends.
@@ -11,15 +13,20 @@ use actix_http::Protocol;
 pub(super) enum Outgoing {
     /// HTTP/1.1: whether what was last given to be sent was not all taken.
     Http1 { unsent: bool },
-    /// HTTP/2: how much of a frame is still to come.
-    Http2 {
-        head: [u8; FRAME_HEAD],
-        /// How much of the head was seen.
-        seen: usize,
-        left: usize,
-        /// Whether there was any frame.
-        begun: bool,
-    },
+    /// HTTP/2: where in its frames it is.
+    Http2(Frames),
+}
+
+/// How far frames were sent.
+#[derive(Debug, Default)]
+pub(super) struct Frames {
+    head: [u8; FRAME_HEAD],
+    /// How much of the head was seen.
+    seen: usize,
+    /// How much of the frame is still to come.
+    left: usize,
+    /// Whether there was any frame.
+    begun: bool,
 }
 
 /// The head of an HTTP/2 frame (RFC 9113, section 4.1), in bytes.
@@ -28,42 +35,23 @@ const FRAME_HEAD: usize = 9;
 impl Outgoing {
     pub(super) fn new(protocol: Protocol) -> Self {
         match protocol {
-            Protocol::Http2 => Self::Http2 {
-                head: [0; FRAME_HEAD],
-                seen: 0,
-                left: 0,
-                begun: false,
-            },
+            Protocol::Http2 => Self::Http2(Frames::default()),
             _ => Self::Http1 { unsent: false },
         }
     }
 
-    /// Notes that the first `taken` of those bytes were taken, to be sent.
-    pub(super) fn note(&mut self, bytes: &[u8], taken: usize) {
+    /// Notes that of those bytes, one piece after the other, the first `taken` were taken, to be sent.
+    pub(super) fn note(&mut self, pieces: &[IoSlice<'_>], mut taken: usize) {
         match self {
-            Self::Http1 { unsent } => *unsent = taken < bytes.len(),
-            Self::Http2 {
-                head,
-                seen,
-                left,
-                begun,
-            } => {
-                *begun |= taken > 0;
-                for byte in bytes.iter().take(taken) {
-                    if *left > 0 {
-                        *left -= 1;
-                        continue;
-                    }
-                    if let Some(place) = head.get_mut(*seen) {
-                        *place = *byte;
-                    }
-                    *seen += 1;
-                    if *seen == FRAME_HEAD {
-                        let [high, middle, low, ..] = *head;
-                        *left =
-                            usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
-                        *seen = 0;
-                    }
+            Self::Http1 { unsent } => {
+                let given: usize = pieces.iter().map(|piece| piece.len()).sum();
+                *unsent = taken < given;
+            }
+            Self::Http2(frames) => {
+                for piece in pieces {
+                    let sent = piece.get(..taken).unwrap_or(piece);
+                    taken -= sent.len();
+                    frames.note(sent);
                 }
             }
         }
@@ -73,7 +61,7 @@ impl Outgoing {
     pub(super) fn has_begun(&self) -> bool {
         match self {
             Self::Http1 { .. } => true,
-            Self::Http2 { begun, .. } => *begun,
+            Self::Http2(frames) => frames.begun,
         }
     }
 
@@ -81,7 +69,31 @@ impl Outgoing {
     pub(super) fn is_between_messages(&self) -> bool {
         match self {
             Self::Http1 { unsent } => !unsent,
-            Self::Http2 { seen, left, .. } => *seen == 0 && *left == 0,
+            Self::Http2(frames) => frames.seen == 0 && frames.left == 0,
+        }
+    }
+}
+
+impl Frames {
+    /// Cost: a look at the heads of frames; what is in them is passed over.
+    fn note(&mut self, mut sent: &[u8]) {
+        self.begun |= !sent.is_empty();
+        loop {
+            let content = sent.len().min(self.left);
+            self.left -= content;
+            let Some((byte, rest)) = sent.get(content..).and_then(<[u8]>::split_first) else {
+                return;
+            };
+            sent = rest;
+            if let Some(place) = self.head.get_mut(self.seen) {
+                *place = *byte;
+            }
+            self.seen += 1;
+            if self.seen == FRAME_HEAD {
+                let [high, middle, low, ..] = self.head;
+                self.left = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
+                self.seen = 0;
+            }
         }
     }
 }
@@ -134,7 +146,7 @@ mod tests {
         assert_eq!(&frame[..9], &[0, 0, 26, 7, 0, 0, 0, 0, 0]);
         assert!(frame.ends_with(b"CERTIFICATE_REVOKE"));
         let mut outgoing = Outgoing::new(Protocol::Http2);
-        outgoing.note(&frame, frame.len());
+        outgoing.note(&[IoSlice::new(&frame)], frame.len());
         assert!(outgoing.is_between_messages());
         assert_eq!(goaway(&"x".repeat(5000)).len(), FRAME_HEAD + 8 + 1024);
     }
@@ -142,7 +154,11 @@ mod tests {
     proptest! {
         /// However the bytes are cut, the ends of frames are where they are.
         #[test]
-        fn frames_end_where_they_end(lengths in proptest::collection::vec(0_usize..400, 1..6), cut in 1_usize..50) {
+        fn frames_end_where_they_end(
+            lengths in proptest::collection::vec(0_usize..400, 1..6),
+            cut in 1_usize..50,
+            piece in 0_usize..60,
+        ) {
             let mut bytes = Vec::new();
             let mut ends = vec![0];
             for length in lengths {
@@ -155,7 +171,8 @@ mod tests {
             let mut at = 0;
             while at < bytes.len() {
                 let taken = cut.min(bytes.len() - at);
-                outgoing.note(&bytes[at..], taken);
+                let (one, other) = bytes[at..].split_at(piece.min(bytes.len() - at));
+                outgoing.note(&[IoSlice::new(one), IoSlice::new(other)], taken);
                 at += taken;
                 prop_assert_eq!(outgoing.is_between_messages(), ends.contains(&at), "at {}", at);
             }

@@ -1,6 +1,6 @@
 //! The bytes of an open connection, and the ways in which it ends from our side.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -303,6 +303,15 @@ impl<P: Policy> AsyncWrite for Bytes<P> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
+    }
+
+    /// HTTP/2 has the head of a frame in one place and what is in it in another: they go out as one.
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         // After the last word, or the time for it, nothing more is said.
         if this.is_overdue(cx) || !matches!(this.farewell, Farewell::None | Farewell::Due { .. }) {
@@ -311,13 +320,17 @@ impl<P: Policy> AsyncWrite for Bytes<P> {
         if this.poll_leaving(cx).is_pending() {
             return this.or_late(Poll::Pending, cx);
         }
-        let polled = Pin::new(&mut this.tls).poll_write(cx, bytes);
-        if let Poll::Ready(Ok(taken)) = polled {
-            this.outgoing.note(bytes, taken);
-        } else {
-            this.outgoing.note(bytes, 0);
-        }
+        let polled = Pin::new(&mut this.tls).poll_write_vectored(cx, pieces);
+        let taken = match polled {
+            Poll::Ready(Ok(taken)) => taken,
+            _ => 0,
+        };
+        this.outgoing.note(pieces, taken);
         this.or_late(polled, cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
