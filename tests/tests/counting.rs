@@ -42,11 +42,17 @@ async fn a_read_is_answered_whose_note_cannot_be_made() {
     only_one.execute(database.pool()).await.unwrap();
     let answer = attended(&tpp, "/v1/accounts", &consent).await;
     assert_eq!(answer.status, 200, "{answer:?}");
-    let noted: i64 = sqlx::query_scalar("SELECT COUNT(last_use) FROM consent")
-        .fetch_one(database.pool())
-        .await
-        .unwrap();
-    assert_eq!(noted, 1);
+    let noted = async || {
+        let noted = sqlx::query_scalar("SELECT COUNT(last_use) FROM consent");
+        let noted: i64 = noted.fetch_one(database.pool()).await.unwrap();
+        noted
+    };
+    assert_eq!(noted().await, 1);
+    // It was that alone.
+    let any_number = sqlx::query("DROP INDEX only_one");
+    any_number.execute(database.pool()).await.unwrap();
+    attended(&tpp, "/v1/accounts", &consent).await;
+    assert_eq!(noted().await, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -222,7 +222,7 @@ async fn readiness_falls_with_the_database_and_comes_back_with_it() {
     said(&run(&folder, "migrate"));
     let bank = Process::serve(folder.path(), &pki).await;
     let ready = || operator::get(bank.operator, "/health/ready").starts_with("HTTP/1.1 200");
-    assert!(ready());
+    wait_for("readiness", || ready().then_some(())).await;
     let body = consent_body("2099-12-31");
     let created = bank.tpp.post("/v1/consents", &[PSU], &body).await.json();
     cluster.stop_at_once();
@@ -255,7 +255,10 @@ async fn whoever_asks_for_readiness_is_not_kept_waiting_by_the_database() {
     said(&run(&folder, "migrate"));
     let bank = Process::serve(folder.path(), &pki).await;
     let ready = || operator::get(bank.operator, "/health/ready");
-    assert!(ready().starts_with("HTTP/1.1 200"));
+    wait_for("readiness", || {
+        ready().starts_with("HTTP/1.1 200").then_some(())
+    })
+    .await;
     wire.cut();
     let answer = ready();
     assert!(

@@ -156,7 +156,6 @@ async fn a_code_that_was_used_at_one_is_used_up_at_both() {
     let answers = pair.at_once(4, |tpp| answer(tpp, &path, &code)).await;
     let counts = statuses(&answers);
     assert_eq!(counts.get(&200), Some(&1), "{answers:?}");
-    assert_eq!(counts.values().sum::<usize>(), 4);
     for answer in answers.iter().filter(|answer| answer.status != 200) {
         let refusal = answer.refusal();
         assert!(
@@ -269,12 +268,7 @@ async fn what_is_over_is_removed_while_the_bank_runs() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_logs_in_at_one_is_logged_in_at_the_other_and_logged_out_of_both() {
     let banks = Banks::start().await;
-    let second = bank_b_also(&banks, |config| {
-        // The same pages, at another door.
-        let pages = config.online_banking.as_mut().unwrap();
-        pages.listen = "127.0.0.1:0".parse().unwrap();
-    })
-    .await;
+    let second = bank_b_also(&banks, |_| ()).await;
     let anna = customer(&banks, Bank::B, CUSTOMER);
     let mut at_first = Browser::at(&banks.sandbox.bank(Bank::B).running);
     let mut at_second = Browser::at(&second);

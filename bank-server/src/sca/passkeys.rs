@@ -214,17 +214,17 @@ impl Passkeys {
         psu: &PsuId,
         subject: &Subject,
     ) -> Result<T, ScaError> {
-        let row = sqlx::query(
+        // To the end: before that, SQLite has given the row, and not committed that it is gone.
+        let states: Vec<String> = sqlx::query_scalar(
             "DELETE FROM passkey_question WHERE psu = $1 AND subject = $2 AND asked > $3 RETURNING state",
         )
         .bind(&psu.0)
         .bind(subject.as_str())
         .bind((self.calendar.now() - PATIENCE).timestamp())
-        .fetch_optional(self.database.pool())
-        .await?
-        .ok_or(ScaError::NoChallenge)?;
-        let state: String = row.try_get("state")?;
-        let state = serde_json::from_str(&state).map_err(|_| StoreError::Corrupt {
+        .fetch_all(self.database.pool())
+        .await?;
+        let state = states.first().ok_or(ScaError::NoChallenge)?;
+        let state = serde_json::from_str(state).map_err(|_| StoreError::Corrupt {
             what: "passkey_question.state",
         })?;
         Ok(state)

@@ -260,7 +260,8 @@ mod tests {
         Runtime::new().unwrap().block_on(async {
             let looking = async {
                 assert_eq!(times.recv().await, Some(context));
-                lasting.shutdown_background();
+                // Not in the background: as long as it is ending, it still ticks.
+                std::thread::spawn(move || drop(lasting)).join().unwrap();
                 // Not what was done meanwhile.
                 while times.try_recv().is_ok() {}
                 assert_eq!(times.recv().await, Some(context));

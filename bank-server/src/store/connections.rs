@@ -375,11 +375,12 @@ impl Connections {
             "UPDATE connection SET tried = $1 WHERE id = $2 AND status = 'running' AND tried < $3 RETURNING {COLUMNS}"
         )));
         let claimed = claimed.bind(now.timestamp()).bind(id);
-        let row = claimed
+        // To the end: before that, SQLite has given the row, and not committed that it is claimed.
+        let rows = claimed
             .bind(before.timestamp())
-            .fetch_optional(self.database.pool())
+            .fetch_all(self.database.pool())
             .await?;
-        row.as_ref().map(|row| self.read(row)).transpose()
+        rows.first().map(|row| self.read(row)).transpose()
     }
 
     async fn remove(

@@ -20,10 +20,9 @@ pub(super) enum Outgoing {
 /// How far frames were sent.
 #[derive(Debug, Default)]
 pub(super) struct Frames {
-    head: [u8; FRAME_HEAD],
-    /// How much of the head was seen.
+    /// How much of a head was seen.
     seen: usize,
-    /// How much of the frame is still to come.
+    /// How much of what comes after it is still to come. While only a part of the head was seen: as far as that says it.
     left: usize,
     /// Whether there was any frame.
     begun: bool,
@@ -31,6 +30,8 @@ pub(super) struct Frames {
 
 /// The head of an HTTP/2 frame (RFC 9113, section 4.1), in bytes.
 const FRAME_HEAD: usize = 9;
+/// Of them, those that say how much comes after it.
+const LENGTH: usize = 3;
 
 impl Outgoing {
     pub(super) fn new(protocol: Protocol) -> Self {
@@ -79,21 +80,20 @@ impl Frames {
     fn note(&mut self, mut sent: &[u8]) {
         self.begun |= !sent.is_empty();
         loop {
-            let content = sent.len().min(self.left);
-            self.left -= content;
-            let Some((byte, rest)) = sent.get(content..).and_then(<[u8]>::split_first) else {
+            if self.seen == 0 {
+                let content = sent.len().min(self.left);
+                self.left -= content;
+                sent = sent.get(content..).unwrap_or_default();
+            }
+            let Some((byte, rest)) = sent.split_first() else {
                 return;
             };
+            // A head begins with the length of what comes after it.
+            if self.seen < LENGTH {
+                self.left = self.left << 8 | usize::from(*byte);
+            }
+            self.seen = (self.seen + 1) % FRAME_HEAD;
             sent = rest;
-            if let Some(place) = self.head.get_mut(self.seen) {
-                *place = *byte;
-            }
-            self.seen += 1;
-            if self.seen == FRAME_HEAD {
-                let [high, middle, low, ..] = self.head;
-                self.left = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
-                self.seen = 0;
-            }
         }
     }
 }

@@ -329,8 +329,10 @@ impl<P: Policy> AsyncWrite for Bytes<P> {
         this.or_late(polled, cx)
     }
 
+    /// h2 asks before anything is written how much it should copy together: more, if pieces cannot be written as one. They
+    /// can; but each that it does not copy is written by itself, which costs more than copying a short answer.
     fn is_write_vectored(&self) -> bool {
-        true
+        self.outgoing.has_begun()
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -354,7 +354,7 @@ impl Elsewhere {
                 }
                 Ok(None) => {}
                 // One customer's trouble is not that of those who come after her.
-                Err(error @ StoreError::Corrupt { .. }) => {
+                Err(error) if !error.is_passing() => {
                     tracing::error!(connection = id, %error, "a connection cannot be read");
                 }
                 Err(error) => return Err(error),
