@@ -179,6 +179,8 @@ pub mod files;
 pub mod fuzzing;
 pub mod http;
 #[cfg(feature = "sqlite")]
+mod migrations;
+#[cfg(feature = "sqlite")]
 mod own_file;
 mod pages;
 pub mod probe;

@@ -4,16 +4,21 @@ use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
 use sqlx::{Row as _, SqlitePool};
 
 use super::{Kind, Record, Store, StoreError, Version, check};
+use crate::migrations::migrator;
 use crate::own_file::own_file;
 
-static MIGRATIONS: Migrator = sqlx::migrate!("./migrations/store");
+const MIGRATIONS: [(i64, &str, &str); 1] = [(
+    1,
+    "records",
+    include_str!("../../migrations/store/0001_records.sql"),
+)];
 
 /// Connections at a time. SQLite has one writer; the others read.
 const CONNECTIONS: u32 = 4;
@@ -48,10 +53,10 @@ impl SqliteStore {
             .connect_with(options)
             .await
             .map_err(|error| failed(error.into()))?;
-        match MIGRATIONS.run(&pool).await {
+        match migrator(&MIGRATIONS).run(&pool).await {
             Ok(()) => Ok(Self { pool }),
             Err(MigrateError::VersionMissing(found)) => {
-                let known = MIGRATIONS.iter().map(|one| one.version).max();
+                let known = MIGRATIONS.iter().map(|(version, ..)| *version).max();
                 Err(StoreError::Newer {
                     path: path.display().to_string(),
                     found,

@@ -14,11 +14,25 @@ use sqlx::{Row as _, Sqlite, SqliteConnection, Transaction};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::row::Digester;
+use crate::migrations::migrator;
 use crate::own_file::own_file;
 use crate::vault::{Vault, VaultError};
 
 /// Connections at a time. SQLite has one writer; the others read.
 const CONNECTIONS: u32 = 4;
+
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (
+        1,
+        "copy",
+        include_str!("../../migrations/copy/0001_copy.sql"),
+    ),
+    (
+        2,
+        "runs",
+        include_str!("../../migrations/copy/0002_runs.sql"),
+    ),
+];
 
 /// Rows that are written in one transaction: some milliseconds of work, for which whoever else writes waits.
 pub(super) const PIECE: usize = 500;
@@ -137,7 +151,7 @@ impl LocalCopy {
             .connect_with(options)
             .await
             .map_err(|error| failed(error.to_string()))?;
-        sqlx::migrate!("./migrations/copy")
+        migrator(&MIGRATIONS)
             .run(&pool)
             .await
             .map_err(|error| match error {

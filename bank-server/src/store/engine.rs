@@ -9,7 +9,7 @@ use super::opener::Opener;
 use super::place::Server;
 use super::pool::Pool;
 use super::recent::{Certainty, Known};
-use super::{Database, Shared, StoreError, schema};
+use super::{Database, Shared, StoreError, migrations, schema};
 
 /// The database under the bank.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,7 +131,7 @@ async fn open_sqlite(path: &Path) -> Result<(Database, (i64, i64)), StoreError> 
         listening: OnceLock::new(),
     }));
     let mut connection = database.pool().acquire().await?;
-    let versions = schema::migrate(&schema::sqlite(), connection.unbounded()?)
+    let versions = schema::migrate(&migrations::sqlite(), connection.unbounded()?)
         .await
         .map_err(|error| failed(error.into()))?;
     drop(connection);
@@ -192,7 +192,7 @@ async fn alone(server: &Server, pool: &Pool) -> Result<(i64, i64), StoreError> {
     }
     let connection = connection.unbounded()?;
     schema::remove_half_made(connection).await?;
-    schema::migrate(&schema::postgres(), connection).await
+    schema::migrate(&migrations::postgres(), connection).await
 }
 
 async fn connect(

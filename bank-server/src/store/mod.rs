@@ -14,6 +14,7 @@ mod engine;
 pub mod fetched_lists;
 mod figures;
 pub mod given;
+mod migrations;
 mod opener;
 mod place;
 mod pool;

@@ -6,25 +6,9 @@
 use sqlx::migrate::Migrator;
 use sqlx::{AnyConnection, Row as _};
 
+use super::migrations;
 use super::place::Server;
 use super::{Database, StoreError};
-
-/// For SQLite.
-pub(super) fn sqlite() -> Migrator {
-    lenient(sqlx::migrate!("migrations/sqlite"))
-}
-
-/// For PostgreSQL. Its first migration is the seventh: those before never ran there.
-pub(super) fn postgres() -> Migrator {
-    lenient(sqlx::migrate!("migrations/postgres"))
-}
-
-/// Tables of a newer version are good for this one as well. Who else migrates is kept out by who opens the database.
-fn lenient(mut migrator: Migrator) -> Migrator {
-    migrator.set_ignore_missing(true);
-    migrator.set_locking(false);
-    migrator
-}
 
 /// Brings the tables up to date. Says from which version to which.
 pub(super) async fn migrate(
@@ -83,7 +67,7 @@ pub(super) async fn check_place(
 
 /// Whether a server's tables are good for this program.
 pub(super) async fn check(database: &Database, server: &Server) -> Result<(), StoreError> {
-    let ours = postgres();
+    let ours = migrations::postgres();
     let mut connection = database.pool().acquire().await?;
     let tables = sqlx::query(
         "SELECT CASE WHEN to_regclass('_sqlx_migrations') IS NULL THEN 0 ELSE 1 END AS there",
@@ -157,9 +141,12 @@ mod tests {
         let (url, mut migrator) = match place {
             Place::File(path) => {
                 let url = url::Url::from_file_path(path).unwrap();
-                (format!("sqlite://{}?mode=rwc", url.path()), sqlite())
+                (
+                    format!("sqlite://{}?mode=rwc", url.path()),
+                    migrations::sqlite(),
+                )
             }
-            Place::Server(server) => (server.url().to_string(), postgres()),
+            Place::Server(server) => (server.url().to_string(), migrations::postgres()),
         };
         let older = migrator.iter().filter(|one| one.version <= version);
         migrator.migrations = older.cloned().collect::<Vec<_>>().into();
