@@ -1,6 +1,6 @@
 //! What `tests/trouble.rs` does twice, ten times each, and the figures: docs/reliability.md.
 
-use tests::trouble::{Fault, Trouble};
+use tests::fault_injection::{Fault, Trouble};
 
 const TIMES: usize = 10;
 

@@ -15,8 +15,8 @@ use tempfile::TempDir;
 
 use crate::customer;
 use crate::http::{Response, Tpp};
-use crate::patience::wait_for;
 use crate::stores;
+use crate::wait::wait_for;
 
 pub struct Banks {
     pub sandbox: Sandbox,

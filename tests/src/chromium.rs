@@ -487,7 +487,7 @@ mod tests {
     use wiremock::{Mock, MockServer, ResponseTemplate};
 
     use super::*;
-    use crate::patience::wait_for;
+    use crate::wait::wait_for;
 
     const GOOD: &str = "<!doctype html><html lang=en><meta name=viewport content='width=device-width'><title>Good</title>\
         <main><h1>Hello</h1><form action=/went><label for=n>Name <span>as you like</span></label><input id=n name=n>\

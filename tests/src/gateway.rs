@@ -29,9 +29,9 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::banks::Banks;
 use crate::http::{REQUEST_ID, Response};
-use crate::patience::wait_for;
 use crate::programs::system;
 use crate::stores;
+use crate::wait::wait_for;
 
 /// Bank B once more, with its customers, and with a listener for gateways.
 pub struct Proxied {

@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use wiremock::matchers::any;
 use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
 
-use crate::front::{self, Manners};
+use crate::tls_terminator::{self, Manners};
 
 /// Certificates, a clock, and a front in the name of Bank B.
 pub struct LoneBank {
@@ -33,7 +33,7 @@ impl LoneBank {
         let clock = Arc::new(ManualClock::at(SystemClock.now()));
         let pki = Pki::make(clock.now()).unwrap();
         let root = pki.ca1.root_pem().unwrap();
-        let front = front::start(&pki.bank_b.qwac, &root, behind, Manners::Honest).await;
+        let front = tls_terminator::start(&pki.bank_b.qwac, &root, behind, Manners::Honest).await;
         Self { pki, clock, front }
     }
 

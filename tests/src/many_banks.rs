@@ -21,7 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::front::acceptor;
+use crate::tls_terminator::acceptor;
 
 type Body = Cursor<Vec<u8>>;
 

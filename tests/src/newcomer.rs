@@ -16,8 +16,8 @@ use tokio::net::TcpStream;
 
 use crate::banks::Banks;
 use crate::browser::{Browser, code_of, customer};
-use crate::patience::wait_for;
 use crate::programs::own;
+use crate::wait::wait_for;
 
 pub struct Newcomer {
     pub banks: Banks,

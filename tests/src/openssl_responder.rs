@@ -18,8 +18,8 @@ use fixtures::pki::{Identity, Pki};
 use openssl::x509::X509;
 use tempfile::TempDir;
 
-use crate::patience::wait_for;
 use crate::programs::{both, system};
+use crate::wait::wait_for;
 
 const STATUS: &str = "GET /v1/consents/none/status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
                       X-Request-ID: 99391c7e-ad88-49ec-a2ad-99ddcb1f7721\r\n\r\n";

@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::http::Tpp;
-use crate::patience::wait_for;
 use crate::programs::own;
 use crate::stores;
+use crate::wait::wait_for;
 
 /// It runs until it is dropped.
 pub struct Process {

@@ -18,7 +18,7 @@ use chrono::TimeDelta;
 use fixtures::pki::{Pki, bank_a};
 use tempfile::TempDir;
 use tests::cluster::Cluster;
-use tests::made_up::{longer, write_list};
+use tests::generators::{longer, write_list};
 use tests::process::prepare_with;
 use tests::programs::{both, system, system_of};
 

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use fixtures::pki::Pki;
 use tests::gateway::{free_address, nginx_folders};
-use tests::patience::wait_for;
 use tests::process::Process;
 use tests::programs::{system, system_of};
+use tests::wait::wait_for;
 
 /// A server that runs until it is dropped.
 pub struct Peer {

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use shared_types::consent::{AccountAccess, AllAccounts, ConsentRequest};
 use shared_types::eidas::OrganisationId;
 use shared_types::trust::{Anchors, Refusal};
-use tests::front::{self, Manners};
+use tests::tls_terminator::{self, Manners};
 use wiremock::matchers::{header, header_exists, method, path, query_param};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
@@ -35,7 +35,8 @@ impl Scene {
         let pki = Pki::make(clock.now()).unwrap();
         let behind = MockServer::start().await;
         let root = pki.ca1.root_pem().unwrap();
-        let front = front::start(&pki.bank_b.qwac, &root, *behind.address(), manners).await;
+        let front =
+            tls_terminator::start(&pki.bank_b.qwac, &root, *behind.address(), manners).await;
         Self {
             pki,
             clock,
@@ -391,7 +392,7 @@ async fn consents_are_asked_for_read_and_ended() {
 
 async fn refused_server(scene: &Scene, server: &Identity, expected: &str) -> ServerRefusal {
     let root = scene.pki.ca1.root_pem().unwrap();
-    let at = front::start(server, &root, *scene.behind.address(), Manners::Honest).await;
+    let at = tls_terminator::start(server, &root, *scene.behind.address(), Manners::Honest).await;
     let bank = scene.handle(at, &scene.pki.bank_a.qwac, Limits::default(), expected);
     let error = bank.with_consent("c").accounts(false).await.unwrap_err();
     let ErrorKind::WeRefused {

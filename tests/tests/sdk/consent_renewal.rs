@@ -21,8 +21,8 @@ use fixtures::world::Bank;
 use sqlx::Row as _;
 use tests::banks::Banks;
 use tests::customer::Customer;
-use tests::patience::wait_for;
 use tests::stores;
+use tests::wait::wait_for;
 
 const DEVICE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
 const PRESENT: Attendance = Attendance::Attended(DEVICE);

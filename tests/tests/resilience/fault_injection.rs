@@ -1,6 +1,6 @@
 //! The database stops, a replica is killed, the network is cut, while clients ask. `tests/reliability` does it more often.
 
-use tests::trouble::{Fault, Trouble};
+use tests::fault_injection::{Fault, Trouble};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_goes_wrong_no_acknowledged_write_is_lost_or_doubled_and_no_answer_is_wrong() {

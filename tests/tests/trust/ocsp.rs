@@ -17,8 +17,8 @@ use shared_types::revocation::ocsp::{Answer, AnswerError, Question};
 use shared_types::revocation::{Answers, Issuers, Link, List, Reason, Statuses, UnknownStatus};
 use shared_types::trust::Anchors;
 use tests::openssl_responder::{Bank, World, serial_of};
-use tests::patience::wait_for;
 use tests::programs::{both, system};
+use tests::wait::wait_for;
 
 const IN: &str = "HTTP/1.1 403";
 const NOTHING_FRESH: &str = "nothing fresh from";
@@ -228,7 +228,7 @@ async fn an_answer_that_changes_reaches_open_connections() {
     let responder = world.respond_as_ca(&["-nmin", "60"]);
     let bank = world.bank("hard-fail", "").await;
     let address = bank.running.xs2a_address();
-    let mut held = tests::held::Held::open(address, a);
+    let mut held = tests::held_connection::Held::open(address, a);
     assert!(held.ask().starts_with(IN));
     drop(responder);
     world.index(&[], &[(a, world.clock.now(), "cessationOfOperation")]);

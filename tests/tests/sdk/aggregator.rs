@@ -17,8 +17,8 @@ use futures::{FutureExt as _, StreamExt as _};
 use shared_types::transaction::Transaction;
 use shared_types::trust::Refusal;
 use tests::many_banks::{Manners, ManyBanks};
-use tests::patience::wait_for;
 use tests::programs::{both, own as own_program};
+use tests::wait::wait_for;
 use tokio::sync::Barrier;
 
 const LATENCY: Duration = Duration::from_millis(50);

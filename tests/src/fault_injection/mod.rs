@@ -21,7 +21,7 @@ use crate::banks::Banks;
 use crate::cluster::Cluster;
 use crate::operator;
 use crate::process::{Process, replica_of};
-use crate::wire::{Healed, Wire};
+use crate::tcp_proxy::{Healed, Wire};
 
 /// Clients that ask at a time.
 const CLIENTS: usize = 8;

@@ -17,8 +17,8 @@ use openssl::nid::Nid;
 use openssl::pkey::PKey;
 use openssl::x509::{X509, X509Req};
 use tests::authority::{Scene, Serving, ocsp, text};
-use tests::patience::wait_for;
 use tests::programs::{both, system};
+use tests::wait::wait_for;
 
 #[test]
 fn openssl_asks_and_believes_the_answers() {

@@ -19,8 +19,8 @@ use tests::banks::Banks;
 use tests::customer;
 use tests::gateway::{Asks, Gateway, Held, Kind, Proxied, Relay, self_signed};
 use tests::http::Tpp;
-use tests::patience::wait_for;
 use tests::programs::{both, own};
+use tests::wait::wait_for;
 
 const STATUS: &str = "/v1/consents/none/status";
 const UNKNOWN: &str = "403 CONSENT_UNKNOWN";

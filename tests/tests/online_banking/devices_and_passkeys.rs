@@ -1,4 +1,4 @@
-//! What attackers try at the bank's own pages, beyond `online_banking` and `approving`.
+//! What attackers try at the bank's own pages, beyond `login_and_sessions` and `consent_approval`.
 
 use std::time::{Duration, Instant};
 

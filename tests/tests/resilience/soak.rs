@@ -26,9 +26,9 @@ use shared_types::consent::{AccountAccess, AllAccounts, ConsentRequest, ConsentS
 use shared_types::trust::Anchors;
 use tempfile::TempDir;
 use tests::customer;
-use tests::patience::wait_for;
 use tests::programs::own;
 use tests::stores;
+use tests::wait::wait_for;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};

@@ -15,8 +15,8 @@ use tests::banks::{Banks, bank_b_also};
 use tests::browser::{Browser, code_of, customer};
 use tests::customer::Customer;
 use tests::http::{Response, Tpp};
-use tests::patience::wait_until;
 use tests::stores;
+use tests::wait::wait_until;
 
 /// Bank B, twice, and a TPP at each.
 struct Pair {

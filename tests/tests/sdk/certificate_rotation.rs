@@ -20,9 +20,9 @@ use shared_types::certificate::CertificateSummary;
 use shared_types::trust::{Anchors, Refusal};
 use tempfile::TempDir;
 use tests::banks::Banks;
-use tests::front::{Manners, Shown, start_noting};
-use tests::patience::wait_for;
 use tests::programs::{both, own};
+use tests::tls_terminator::{Manners, Shown, start_noting};
+use tests::wait::wait_for;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 fn credentials(identity: &Identity) -> Credentials {

@@ -17,7 +17,7 @@ use serde_json::json;
 use shared_types::trust::Anchors;
 use tests::banks::{Banks, bank_b_also};
 use tests::http::Tpp;
-use tests::patience::wait_for;
+use tests::wait::wait_for;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 

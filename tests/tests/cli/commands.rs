@@ -17,7 +17,7 @@ const INTRODUCTION: &str = "\
 
 From an empty home directory to a local copy of the accounts at two banks, against a sandbox that runs with `--dir DIR`.
 This is what the program prints; a test goes this way, and fails when other words come, figures and the rows of tables
-left out (`WRITE_TRANSCRIPT=1 tests/run --test command_line` writes this page anew). In a terminal there are colours, and
+left out (`WRITE_TRANSCRIPT=1 tests/run --test cli commands` writes this page anew). In a terminal there are colours, and
 while banks are asked, a line for each shows how far it is.
 ";
 

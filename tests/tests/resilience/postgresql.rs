@@ -18,10 +18,10 @@ use tests::banks::Banks;
 use tests::cluster::Cluster;
 use tests::http::Tpp;
 use tests::operator;
-use tests::patience::{wait_for, wait_until};
 use tests::process::{Process, consent_body, prepare_with};
 use tests::programs::{both, own};
-use tests::wire::{Healed, Wire};
+use tests::tcp_proxy::{Healed, Wire};
+use tests::wait::{wait_for, wait_until};
 use wiremock::matchers::path;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 

@@ -18,10 +18,10 @@ use rustls_pki_types::pem::PemObject as _;
 use shared_types::register::{RegisterFile, Status};
 use shared_types::revocation::{Issuers, Link, List, Lists, Reason, Standing, Statuses};
 use tests::banks::Banks;
-use tests::held::Held;
+use tests::held_connection::Held;
 use tests::operator;
-use tests::patience::wait_for;
 use tests::stores;
+use tests::wait::wait_for;
 use wiremock::matchers::path as at;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 

@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 
 use tests::banks::Banks;
 
-use tests::patience::wait_for;
 use tests::process::{Process, consent_body, prepare, prepare_with};
 use tests::programs::{both, own};
+use tests::wait::wait_for;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_was_acknowledged_survives_kill_9() {

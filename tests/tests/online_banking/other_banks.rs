@@ -1,5 +1,5 @@
 //! Accounts at other banks, as a browser meets them: what goes wrong, what is misused, and what time does. The story itself
-//! is told in `story_in_chromium`.
+//! is told in `browser_story`.
 
 use bank_client::environment::Clock as _;
 use chrono::TimeDelta;
@@ -8,8 +8,8 @@ use fixtures::world::{Bank, SampleCustomer};
 use shared_types::consent::ConsentStatus;
 use tests::banks::{Banks, bank_a_also};
 use tests::browser::{Browser, code_of, customer};
-use tests::patience::wait_until;
 use tests::stores;
+use tests::wait::wait_until;
 
 /// A customer of Bank A and Bank B, with a browser for each.
 struct Desk {

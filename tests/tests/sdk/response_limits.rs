@@ -1,5 +1,5 @@
 //! The SDK against answers that are too much, without end, or not what they should be: a typed error for that bank, in
-//! bounded time and memory. What is merely broken or lying is in `sdk_against_lying_banks.rs`.
+//! bounded time and memory. What is merely broken or lying is in `response_validation.rs`.
 
 use std::time::Duration;
 

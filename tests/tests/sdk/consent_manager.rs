@@ -19,7 +19,7 @@ use chrono::{Days, NaiveDate, TimeDelta};
 use fixtures::pki::Pki;
 use serde_json::{Value, json};
 use shared_types::trust::Anchors;
-use tests::front::{self, Manners};
+use tests::tls_terminator::{self, Manners};
 use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use wiremock::matchers::{body_partial_json, method, path};
@@ -50,7 +50,9 @@ impl Scene {
         let pki = Pki::make(clock.now()).unwrap();
         let script = MockServer::start().await;
         let root = pki.ca1.root_pem().unwrap();
-        let front = front::start(&pki.bank_b.qwac, &root, *script.address(), Manners::Honest).await;
+        let front =
+            tls_terminator::start(&pki.bank_b.qwac, &root, *script.address(), Manners::Honest)
+                .await;
         let own = &pki.bank_a.qwac;
         let bank = Bank::builder(
             format!("https://{front}"),

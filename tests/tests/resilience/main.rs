@@ -1,0 +1,12 @@
+//! Faults and load: crashes, lost networks, replicas, restarts.
+//!
+//! `tests/README.md` says what is tested where.
+
+#![forbid(unsafe_code)]
+
+mod fault_injection;
+mod postgresql;
+mod replicas;
+mod rolling_restart;
+mod soak;
+mod sync_crash_recovery;

@@ -1,0 +1,15 @@
+//! The trust decision: certificates, revocation, hot reload, gateways, and the scheme's own authority.
+//!
+//! `tests/README.md` says what is tested where.
+
+#![forbid(unsafe_code)]
+
+mod gateway_listener;
+mod interoperability;
+mod invalid_certificates;
+mod mutual_tls;
+mod ocsp;
+mod scheme_ca;
+mod transport_example;
+mod trust_reload;
+mod trust_revocation;
