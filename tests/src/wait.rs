@@ -1,33 +1,36 @@
-//! Waiting for what comes about, and not for time to pass.
+//! Waiting for a condition, with a bound.
 
 use std::time::{Duration, Instant};
 
-/// Waits for a condition that takes asking, at most 30 seconds.
+/// How long a condition is waited for: long enough for a machine that does much else.
+const MAX_WAIT: Duration = Duration::from_secs(60);
+
+/// Between two looks, so that waiting takes no processor from what is waited for.
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
+
+/// Waits for a condition that is checked asynchronously.
 pub async fn wait_until<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
     let wait = async {
         loop {
             if let Some(value) = condition().await {
                 return value;
             }
-            tokio::task::yield_now().await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), wait)
+    tokio::time::timeout(MAX_WAIT, wait)
         .await
         .unwrap_or_else(|_| panic!("{what} did not come about"))
 }
 
-/// Waits for a condition, at most 20 seconds.
+/// Waits for a condition.
 pub async fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();
     loop {
         if let Some(value) = condition() {
             return value;
         }
-        assert!(
-            started.elapsed() < Duration::from_secs(20),
-            "{what} did not come about"
-        );
-        tokio::task::yield_now().await;
+        assert!(started.elapsed() < MAX_WAIT, "{what} did not come about");
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }

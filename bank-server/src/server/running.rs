@@ -21,7 +21,7 @@ use crate::transport::keeper::Report;
 use crate::transport::listener::Door;
 use crate::transport::trust::Trust;
 
-/// A bank that runs, until it is stopped.
+/// A bank that runs, until it is stopped or dropped. [`stop`](Self::stop) lets open requests end; dropping it does not.
 pub struct RunningBank {
     pub(super) organisation: OrganisationId,
     pub(super) xs2a_address: SocketAddr,
@@ -125,12 +125,7 @@ impl RunningBank {
         };
         // Who is still here after that has had no answer to learn it from.
         let _ = tokio::join!(timeout(self.drain, leaving), told);
-        self.running.handle.stop(true).await;
-        let thread = self.running.thread;
-        let ended = tokio::task::spawn_blocking(move || thread.join()).await;
-        if !matches!(ended, Ok(Ok(Ok(())))) {
-            tracing::warn!("the server's thread ended badly");
-        }
+        self.running.stop().await;
         self.database.close().await;
     }
 }

@@ -54,10 +54,30 @@ pub(super) struct Removing {
 /// How often is looked for what is over, or due.
 const NOW_AND_THEN: Duration = Duration::from_mins(10);
 
-/// The workers, while they work.
+/// The workers, while they work. Dropping them stops them without waiting for open requests.
 pub(super) struct Running {
-    pub(super) handle: actix_server::ServerHandle,
-    pub(super) thread: JoinHandle<io::Result<()>>,
+    handle: actix_server::ServerHandle,
+    /// Present until it is joined.
+    thread: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl Running {
+    /// Stops listening, lets open requests end, and joins the thread.
+    pub(super) async fn stop(mut self) {
+        self.handle.stop(true).await;
+        let thread = self.thread.take();
+        let ended = tokio::task::spawn_blocking(move || thread.map(JoinHandle::join)).await;
+        if !matches!(ended, Ok(Some(Ok(Ok(()))))) {
+            tracing::warn!("the server's thread ended badly");
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // The command is sent by the call itself; the future only waits for its end.
+        drop(self.handle.stop(false));
+    }
 }
 
 /// Starts the workers, on a thread that belongs to them.
@@ -144,7 +164,10 @@ pub(super) async fn run(
         })
         .map_err(StartError::Thread)?;
     match handle.await {
-        Ok(handle) => Ok(Running { handle, thread }),
+        Ok(handle) => Ok(Running {
+            handle,
+            thread: Some(thread),
+        }),
         Err(_) => Err(StartError::Thread(match thread.join() {
             Ok(Err(error)) => error,
             _ => io::Error::other("it ended at once"),
