@@ -12,18 +12,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use bank_client::credentials::Credentials;
+use bank_client::ErrorKind;
 use bank_client::environment::{Clock as _, SystemClock};
-use bank_client::{Bank as Handle, ErrorKind};
 use bank_server::config::Config;
 use bank_server::{BankServer, RunningBank};
-use fixtures::pki::{Pki, bank_b};
+use fixtures::pki::Pki;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName};
 use shared_types::revocation::{Issuers, List};
-use shared_types::trust::Anchors;
 use tests::generators::write_list;
 use tests::handshake::client;
+use tests::sdk::{BANK_B, bank_builder};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -121,15 +120,9 @@ fn keep_asking(
     bank: SocketAddr,
     stop: Arc<AtomicBool>,
 ) -> tokio::task::JoinHandle<Vec<(Instant, Duration)>> {
-    let own = &pki.bank_a.qwac;
-    let handle = Handle::builder(
-        format!("https://{bank}"),
-        bank_b().id.unwrap().parse().unwrap(),
-        Anchors::from_pem(pki.ca1.root_pem().unwrap().as_bytes()).unwrap(),
-        Credentials::from_pem(own.chain_pem.as_bytes(), own.key_pem.as_bytes()).unwrap(),
-    )
-    .build()
-    .unwrap();
+    let handle = bank_builder(bank, BANK_B, pki, &pki.bank_a.qwac)
+        .build()
+        .unwrap();
     tokio::spawn(async move {
         let mut asked = Vec::new();
         while !stop.load(Ordering::Relaxed) {

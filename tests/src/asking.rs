@@ -1,12 +1,15 @@
-//! A TPP that asks for consents and has them approved: through the SDK, and by hand.
+//! Consent requests of a TPP, through the SDK and by hand, and what the tests of the SDK have in common.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use bank_client::authorisations::ApprovalOptions;
-use bank_client::{Bank, ErrorKind};
+use bank_client::directory::BankId;
+use bank_client::environment::SystemRandomness;
+use bank_client::vault::{Key, Vault};
+use bank_client::{Bank, ErrorKind, TransactionFilter};
 use fixtures::sandbox::CUSTOMER;
 use fixtures::world;
-use serde_json::json;
 use shared_types::authorisation::ScaApproach;
 use shared_types::consent::ConsentRequest;
 
@@ -20,6 +23,22 @@ pub const DEVICE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
 /// Where Bank A has its customers come back to.
 pub const BACK: &str = "https://bank-a.example/back";
 
+/// Transactions since 1 January 2026.
+pub fn since() -> TransactionFilter {
+    TransactionFilter::since("2026-01-01".parse().unwrap())
+}
+
+/// Vault of a consent manager. Every call makes the same key: two managers can share a store.
+pub fn vault() -> Vault {
+    let key = Key::from_bytes([7; 32]);
+    Vault::new(&key, "consents", Arc::new(SystemRandomness)).unwrap()
+}
+
+/// Bank B in the consent manager.
+pub fn bank_b_id() -> BankId {
+    "bank-b".parse().unwrap()
+}
+
 /// Bank A's handle for Bank B.
 pub fn client(banks: &Banks) -> Bank {
     use world::Bank::{A, B};
@@ -29,8 +48,7 @@ pub fn client(banks: &Banks) -> Bank {
 
 /// Everything, of all accounts.
 pub fn wanted(banks: &Banks) -> ConsentRequest {
-    let body = banks.consent_body(&json!({ "allPsd2": "allAccounts" }));
-    serde_json::from_value(body).unwrap()
+    serde_json::from_value(banks.consent_body()).unwrap()
 }
 
 /// For the story's customer, through the TPP.
@@ -58,7 +76,5 @@ pub fn refusal<T: std::fmt::Debug>(outcome: Result<T, bank_client::Error>) -> St
 
 /// Asks for everything, with those headers.
 pub async fn ask(banks: &Banks, tpp: &Tpp, headers: &[(&str, &str)]) -> Response {
-    let body = banks.consent_body(&json!({ "allPsd2": "allAccounts" }));
-    let headers: Vec<_> = [PSU].iter().chain(headers).copied().collect();
-    tpp.post("/v1/consents", &headers, &body.to_string()).await
+    banks.consent(tpp).headers(headers).ask().await
 }

@@ -1,20 +1,24 @@
 //! The three banks of the sandbox, in a folder of their own, on a clock that a test can move.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bank_client::environment::{Clock as _, ManualClock, SystemClock};
 use bank_server::config::{Config, LimitsConfig};
-use bank_server::{BankServer, RunningBank};
+use bank_server::{BankServer, RunningBank, StartError};
 use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 use fixtures::pki::Identity;
 use fixtures::sandbox::{CUSTOMER, Databases, Options, Sandbox};
-use fixtures::world::{Bank, SampleAccount};
+use fixtures::world::{Bank, SampleAccount, SampleCustomer};
 use serde_json::{Value, json};
 use shared_types::register::RegisterFile;
 use tempfile::TempDir;
 
+use crate::asking::PSU;
 use crate::customer;
+use crate::files;
 use crate::http::{Response, Tpp};
+use crate::programs::{both, own};
 use crate::stores;
 use crate::wait::wait_for;
 
@@ -69,39 +73,33 @@ impl Banks {
 
     /// The accounts of the story's customer at Bank B: current, savings, foreign currency, card.
     pub fn accounts_at_b(&self) -> Vec<SampleAccount> {
-        let customers = &self.sandbox.bank(Bank::B).customers;
-        customers
-            .iter()
-            .find(|customer| customer.id == CUSTOMER)
-            .unwrap()
-            .accounts
-            .clone()
+        self.customer(Bank::B).accounts
     }
 
-    pub fn consent_body(&self, access: &Value) -> Value {
-        json!({
-            "access": access,
-            "recurringIndicator": true,
-            "validUntil": self.today().checked_add_days(Days::new(30)).unwrap(),
-            // As good as no limit: tests of the limit ask for one.
-            "frequencyPerDay": 100_000,
-            "combinedServiceIndicator": false,
-        })
+    /// The story's customer at that bank.
+    pub fn customer(&self, bank: Bank) -> SampleCustomer {
+        self.sandbox.bank(bank).customer(CUSTOMER).unwrap().clone()
     }
 
-    pub async fn ask_for_consent(&self, tpp: &Tpp, access: &Value) -> Response {
-        let body = self.consent_body(access).to_string();
-        tpp.post("/v1/consents", &[("PSU-IP-Address", "192.0.2.7")], &body)
-            .await
+    /// Another customer of that bank.
+    pub fn other_customer(&self, bank: Bank) -> SampleCustomer {
+        self.sandbox.bank(bank).other_customer().unwrap().clone()
     }
 
-    /// A consent for that access at Bank B, approved by the story's customer.
-    pub async fn approved_consent(&self, tpp: &Tpp, access: &Value) -> String {
-        let created = self.ask_for_consent(tpp, access).await;
-        assert_eq!(created.status, 201, "{created:?}");
-        let id = created.json()["consentId"].as_str().unwrap().to_owned();
-        self.approve(tpp, &id).await;
-        id
+    /// A consent request of that TPP: at Bank B, for all accounts, for 30 days.
+    pub fn consent<'a>(&'a self, tpp: &'a Tpp) -> ConsentBuilder<'a> {
+        ConsentBuilder {
+            banks: self,
+            tpp,
+            body: self.consent_body(),
+            headers: vec![PSU],
+        }
+    }
+
+    /// The body of such a request.
+    pub fn consent_body(&self) -> Value {
+        let until = self.today() + Days::new(30);
+        consent_body(&json!(until), UNLIMITED)
     }
 
     /// Publishes another edition of the register, and waits until Bank B has it.
@@ -109,11 +107,61 @@ impl Banks {
         let bank = &self.sandbox.bank(Bank::B).running;
         let before = bank.trust_report().changes;
         let json = serde_json::to_string(register).unwrap();
-        std::fs::write(self.folder.path().join("pki/register.json"), json).unwrap();
-        wait_for("the register at Bank B", || {
-            (bank.trust_report().changes > before).then_some(())
-        })
-        .await;
+        files::replace(&self.folder.path().join("pki/register.json"), json);
+        trust_changed(bank, before).await;
+    }
+
+    /// The serial number of Bank A's certificate, as the authority records it.
+    pub fn serial_of_bank_a(&self) -> String {
+        let mut serials = self.sandbox.pki.ca1.serials_of("PSDDE-BAFIN-100001");
+        serials.remove(0)
+    }
+
+    /// Revokes a certificate of CA1 for `keyCompromise` with `scheme-ca`, waits until the bank has the new CRL, and returns
+    /// when it had. The bank's clock stands meanwhile; the authority's goes on.
+    pub async fn revoke(&self, bank: &RunningBank, serial: &str) -> Instant {
+        let before = bank.trust_report().changes;
+        let revoked = own("scheme-ca")
+            .arg("--dir")
+            .arg(self.folder.path().join("scheme-ca/ca1"))
+            .args(["--list-days", "729", "revoke", serial])
+            .args(["--reason", "keyCompromise", "--by", "Rita"])
+            .output()
+            .unwrap();
+        assert!(revoked.status.success(), "{}", both(&revoked));
+        trust_changed(bank, before).await
+    }
+
+    /// Starts a replica of Bank B, on the same database, with a changed configuration.
+    pub async fn replica_of_b(&self, change: impl FnOnce(&mut Config)) -> RunningBank {
+        self.start_replica("bank-b.toml", change).await.unwrap()
+    }
+
+    /// Starts a replica of Bank A.
+    pub async fn replica_of_a(&self) -> RunningBank {
+        self.start_replica("bank-a.toml", |_| ()).await.unwrap()
+    }
+
+    /// Starts Bank B once more, with other limits, and on an empty database.
+    pub async fn limited_bank_b(&self, change: impl FnOnce(&mut LimitsConfig)) -> RunningBank {
+        let place = stores::empty(&self.folder.path().join("limited.db")).await;
+        let limited = |config: &mut Config| {
+            config.store.place = place;
+            change(&mut config.limits);
+        };
+        self.replica_of_b(limited).await
+    }
+
+    /// Starts a bank with the configuration in that file, changed, on the clock of the test.
+    pub async fn start_replica(
+        &self,
+        file: &str,
+        change: impl FnOnce(&mut Config),
+    ) -> Result<RunningBank, StartError> {
+        let mut config = Config::read(&self.folder.path().join(file)).unwrap();
+        change(&mut config);
+        let clock: Arc<ManualClock> = Arc::clone(&self.clock);
+        BankServer::new(config).clock(clock).start().await
     }
 
     /// Moves the clock on to that time.
@@ -135,28 +183,108 @@ impl Banks {
     }
 }
 
-/// Bank B once more, on the same database, set up in another way.
-pub async fn bank_b_also(banks: &Banks, change: impl FnOnce(&mut Config)) -> RunningBank {
-    also(banks, "bank-b.toml", change).await
+/// As good as no limit: tests of the limit set one.
+const UNLIMITED: u32 = 100_000;
+
+/// The body of a consent request for all accounts.
+pub fn consent_body(valid_until: &Value, frequency_per_day: u32) -> Value {
+    json!({
+        "access": { "allPsd2": "allAccounts" },
+        "recurringIndicator": true,
+        "validUntil": valid_until,
+        "frequencyPerDay": frequency_per_day,
+        "combinedServiceIndicator": false,
+    })
 }
 
-/// Bank A once more.
-pub async fn bank_a_also(banks: &Banks) -> RunningBank {
-    also(banks, "bank-a.toml", |_| ()).await
+/// A consent request in the making: what it asks for, and how it is sent.
+#[derive(Clone)]
+#[must_use]
+pub struct ConsentBuilder<'a> {
+    banks: &'a Banks,
+    tpp: &'a Tpp,
+    body: Value,
+    headers: Vec<(&'a str, &'a str)>,
 }
 
-async fn also(banks: &Banks, configuration: &str, change: impl FnOnce(&mut Config)) -> RunningBank {
-    let mut config = Config::read(&banks.folder.path().join(configuration)).unwrap();
-    change(&mut config);
-    let clock: Arc<ManualClock> = Arc::clone(&banks.clock);
-    BankServer::new(config).clock(clock).start().await.unwrap()
+impl<'a> ConsentBuilder<'a> {
+    pub fn access(self, access: &Value) -> Self {
+        self.field("access", access.clone())
+    }
+
+    /// Reads a day without the customer.
+    pub fn frequency(self, per_day: u32) -> Self {
+        self.field("frequencyPerDay", per_day.into())
+    }
+
+    /// The last day.
+    pub fn until(self, day: impl Into<Day>) -> Self {
+        self.field("validUntil", day.into().0)
+    }
+
+    /// For one read.
+    pub fn once(self) -> Self {
+        self.field("recurringIndicator", false.into()).frequency(1)
+    }
+
+    /// More headers.
+    pub fn headers(mut self, headers: &[(&'a str, &'a str)]) -> Self {
+        self.headers.extend(headers);
+        self
+    }
+
+    /// Its body.
+    pub fn body(&self) -> &Value {
+        &self.body
+    }
+
+    /// Sends it. The response may be a refusal.
+    pub async fn ask(self) -> Response {
+        let body = self.body.to_string();
+        self.tpp.post("/v1/consents", &self.headers, &body).await
+    }
+
+    /// Sends it, and returns the id of the consent, which is not approved.
+    pub async fn received(self) -> String {
+        let created = self.ask().await;
+        assert_eq!(created.status, 201, "{created:?}");
+        created.json()["consentId"].as_str().unwrap().to_owned()
+    }
+
+    /// The id of a consent that the story's customer has approved.
+    pub async fn approved(self) -> String {
+        let (banks, tpp) = (self.banks, self.tpp);
+        let id = self.received().await;
+        banks.approve(tpp, &id).await;
+        id
+    }
+
+    fn field(mut self, name: &str, value: Value) -> Self {
+        self.body[name] = value;
+        self
+    }
 }
 
-/// Bank B once more, with limits of the test's own, and an empty database.
-pub async fn bank_b_with(banks: &Banks, change: impl FnOnce(&mut LimitsConfig)) -> RunningBank {
-    let mut config = Config::read(&banks.folder.path().join("bank-b.toml")).unwrap();
-    config.store.place = stores::empty(&banks.folder.path().join("limited.db")).await;
-    change(&mut config.limits);
-    let clock: Arc<ManualClock> = Arc::clone(&banks.clock);
-    BankServer::new(config).clock(clock).start().await.unwrap()
+/// A day as a request writes it.
+pub struct Day(Value);
+
+impl From<NaiveDate> for Day {
+    fn from(day: NaiveDate) -> Self {
+        Self(json!(day))
+    }
+}
+
+impl From<&str> for Day {
+    fn from(day: &str) -> Self {
+        Self(day.into())
+    }
+}
+
+/// Waits until the bank has changed its trust more often than `before`; returns when it had.
+pub async fn trust_changed(bank: &RunningBank, before: u64) -> Instant {
+    wait_for("a change of trust at the bank", || {
+        (bank.trust_report().changes > before).then_some(())
+    })
+    .await;
+    Instant::now()
 }

@@ -171,14 +171,12 @@ pub fn code_of(banks: &Banks, customer: &SampleCustomer, steps: i64) -> String {
     code_at(&customer.secret, banks.clock.now().timestamp() + 30 * steps)
 }
 
-/// The customer of that id at that bank.
-pub fn customer(banks: &Banks, bank: Bank, id: &str) -> SampleCustomer {
-    let customers = &banks.sandbox.bank(bank).customers;
-    customers
-        .iter()
-        .find(|customer| customer.id == id)
-        .unwrap()
-        .clone()
+/// The banks, the story's customer at Bank B, and her browser, which has been nowhere.
+pub async fn at_bank_b() -> (Banks, Browser, SampleCustomer) {
+    let banks = Banks::start().await;
+    let browser = Browser::at(&banks.sandbox.bank(Bank::B).running);
+    let customer = banks.customer(Bank::B);
+    (banks, browser, customer)
 }
 
 impl Page {

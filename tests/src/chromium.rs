@@ -10,12 +10,16 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use chrono::TimeDelta;
+use fixtures::world::Bank;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use thirtyfour::error::{WebDriverError, WebDriverErrorInner};
 use thirtyfour::prelude::*;
 use tokio::sync::oneshot;
 
+use crate::banks::Banks;
+use crate::browser::code_of;
 use crate::programs;
 
 /// The package of npm that judges accessibility. `tests/run` names the same version.
@@ -397,8 +401,54 @@ impl Chromium {
     }
 }
 
+/// The story's customer in front of her browser, with the banks that it leads to.
+pub struct Visit {
+    pub banks: Banks,
+    pub browser: Chromium,
+}
+
+impl Visit {
+    pub async fn begin(scripts: Scripts) -> Self {
+        let (banks, browser) = futures::join!(Banks::start(), Chromium::start(scripts));
+        Self { banks, browser }
+    }
+
+    pub async fn open(&self, bank: Bank, path: &str) {
+        let pages = self.banks.sandbox.bank(bank).pages();
+        self.browser.open(&format!("{pages}{path}")).await;
+    }
+
+    /// A code that was not used before: codes change with the time.
+    pub fn code(&self, bank: Bank) -> String {
+        self.banks.clock.advance(TimeDelta::seconds(30));
+        code_of(&self.banks, &self.banks.customer(bank), 0)
+    }
+
+    /// The first step of a log-in, on whatever page has one.
+    pub async fn give_password(&self, bank: Bank) {
+        let password = self.banks.customer(bank).password;
+        self.give(bank, &password).await;
+    }
+
+    /// The same with any password.
+    pub async fn give(&self, bank: Bank, password: &str) {
+        let customer = self.banks.customer(bank).id;
+        self.browser.fill("Customer id", &customer).await;
+        self.browser.fill("Password", password).await;
+        self.browser.press("Go on").await;
+    }
+
+    /// Both steps of a log-in.
+    pub async fn log_in(&self, bank: Bank) {
+        self.give_password(bank).await;
+        self.browser.sees_heading("Confirm that it is you").await;
+        self.browser.fill("Code", &self.code(bank)).await;
+        self.browser.press("Log in").await;
+    }
+}
+
 /// A page that is left is left by then.
-const LEAVES: Duration = Duration::from_secs(2);
+const LEAVES: Duration = Duration::from_secs(20);
 
 fn is_stale(error: &WebDriverError) -> bool {
     matches!(

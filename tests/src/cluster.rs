@@ -8,6 +8,7 @@ use bank_server::store::Server;
 use fixtures::pki::Identity;
 use tempfile::TempDir;
 
+use crate::ports;
 use crate::programs::both;
 
 /// It runs until it is dropped.
@@ -46,11 +47,9 @@ impl Cluster {
                 .unwrap();
             cluster.give(&path);
         }
-        // Somebody else may take the port before the server does: then with another.
+        // Another process may have taken the port before the server does.
         for _ in 0..10 {
-            let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-            cluster.port = free.local_addr().unwrap().port();
-            drop(free);
+            cluster.port = ports::free().port();
             if cluster.control(&["start", "--wait"]).status.success() {
                 return cluster;
             }
@@ -119,7 +118,12 @@ impl Cluster {
         cluster.give(cluster.folder.path());
         let made = cluster
             .program("initdb")
-            .args(["--username=bank", "--auth=trust", "--encoding=UTF8"])
+            .args([
+                "--username=bank",
+                "--auth=trust",
+                "--encoding=UTF8",
+                "--no-sync",
+            ])
             .output()
             .unwrap();
         assert!(made.status.success(), "{}", both(&made));

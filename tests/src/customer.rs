@@ -78,9 +78,7 @@ impl Customer {
 
     /// Another one.
     pub async fn other(banks: &Banks) -> Self {
-        let customers = &banks.sandbox.bank(Bank::B).customers;
-        let other = customers.iter().find(|customer| customer.id != CUSTOMER);
-        Self::named(banks, &other.unwrap().id, false).await
+        Self::named(banks, &banks.other_customer(Bank::B).id, false).await
     }
 
     /// Any, at a bank whose TPPs have to confirm, or not.
@@ -100,8 +98,7 @@ impl Customer {
         let core = Arc::new(Ledger::new(database.clone()));
         let authorisations =
             Authorisations::new(&database, core, sca.clone(), calendar, randomness, rules);
-        let customers = &banks.sandbox.bank(Bank::B).customers;
-        let known = customers.iter().find(|customer| customer.id == id).unwrap();
+        let known = banks.sandbox.bank(Bank::B).customer(id).unwrap();
         Self {
             psu: PsuId(id.to_owned()),
             known: known.clone(),

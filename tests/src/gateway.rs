@@ -14,7 +14,6 @@ use bank_server::store::Database;
 use bank_server::transport::certificate_header::HeaderForm;
 use bank_server::{BankServer, RunningBank};
 use chrono::{DateTime, TimeDelta, Utc};
-use fixtures::outsider::{Tls, context, dial, shake_hands};
 use fixtures::pki::Identity;
 use openssl::asn1::Asn1Time;
 use openssl::bn::BigNum;
@@ -22,13 +21,12 @@ use openssl::ec::{EcGroup, EcKey};
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use openssl::pkey::PKey;
-use openssl::ssl::{Ssl, SslStream};
 use openssl::x509::{X509Builder, X509NameBuilder};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::banks::Banks;
-use crate::http::{REQUEST_ID, Response};
+use crate::ports;
 use crate::programs::system;
 use crate::stores;
 use crate::wait::wait_for;
@@ -167,7 +165,7 @@ impl Gateway {
             write(&format!("{name}.key"), identity.key_pem.clone());
         }
         write("ca1.pem", banks.sandbox.pki.ca1.root_pem().unwrap());
-        let address = free_address();
+        let address = ports::free();
         let (file, mut changes) = match kind {
             Kind::HaProxy => (
                 "haproxy.cfg",
@@ -276,12 +274,6 @@ fn documented(file: &str, changes: &[(&str, String)]) -> String {
     text
 }
 
-/// An address that was free a moment ago: these programs cannot be told to choose a port themselves.
-pub fn free_address() -> SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
-}
-
 /// Passes bytes on and counts the connections that the bank ends: what cannot be seen of a gateway from outside. How many it
 /// opens is its own affair.
 pub struct Relay {
@@ -317,67 +309,5 @@ impl Relay {
     /// How many connections the bank has ended so far.
     pub fn ended(&self) -> usize {
         self.ended.load(Ordering::Relaxed)
-    }
-}
-
-/// An HTTP/1.1 connection that is kept open between requests.
-pub struct Held(SslStream<std::net::TcpStream>);
-
-impl Held {
-    pub fn open(address: SocketAddr, identity: &Identity) -> Self {
-        let context = context(Some(identity), Tls::V1_3).unwrap();
-        let tcp = dial(address).unwrap();
-        Self(
-            shake_hands(Ssl::new(&context).unwrap(), tcp)
-                .unwrap()
-                .unwrap(),
-        )
-    }
-
-    /// Sends bytes as they are.
-    pub fn send(&mut self, bytes: &str) {
-        std::io::Write::write_all(&mut self.0, bytes.as_bytes()).unwrap();
-    }
-
-    /// Asks, and reads the answer.
-    pub fn get(&mut self, path: &str, headers: &[(&str, &str)]) -> Response {
-        let lines: Vec<String> = headers
-            .iter()
-            .map(|(name, value)| format!("{name}: {value}\r\n"))
-            .collect();
-        let lines = lines.concat();
-        self.send(&format!(
-            "GET {path} HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: {REQUEST_ID}\r\n{lines}\r\n"
-        ));
-        self.answer()
-    }
-
-    pub fn answer(&mut self) -> Response {
-        let mut answer = Vec::new();
-        while !answer.ends_with(b"\r\n\r\n") {
-            answer.push(self.byte().expect("an answer"));
-        }
-        let length: usize = Response::read(&answer)
-            .header("content-length")
-            .unwrap()
-            .parse()
-            .unwrap();
-        for _ in 0..length {
-            answer.push(self.byte().expect("a body"));
-        }
-        Response::read(&answer)
-    }
-
-    /// Whether the other end closes the connection without another word.
-    pub fn is_closed(&mut self) -> bool {
-        self.byte().is_none()
-    }
-
-    fn byte(&mut self) -> Option<u8> {
-        let mut byte = [0];
-        match std::io::Read::read(&mut self.0, &mut byte) {
-            Ok(1) => Some(byte[0]),
-            _ => None,
-        }
     }
 }

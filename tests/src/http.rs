@@ -9,6 +9,30 @@ use serde_json::Value;
 /// The request id of every request that does not bring its own.
 pub const REQUEST_ID: &str = "99391c7e-ad88-49ec-a2ad-99ddcb1f7721";
 
+/// The status of a consent that does not exist: a bank that accepts the certificate answers 403.
+pub const STATUS_PATH: &str = "/v1/consents/none/status";
+
+/// A request for [`STATUS_PATH`] on a connection that stays open.
+pub const STATUS_REQUEST: &str = "GET /v1/consents/none/status HTTP/1.1\r\nHost: localhost\r\n\
+                                  X-Request-ID: 99391c7e-ad88-49ec-a2ad-99ddcb1f7721\r\n\r\n";
+
+/// A request for [`STATUS_PATH`] after which the bank ends the connection.
+pub const LAST_STATUS_REQUEST: &str = "GET /v1/consents/none/status HTTP/1.1\r\nHost: localhost\r\n\
+                                       X-Request-ID: 99391c7e-ad88-49ec-a2ad-99ddcb1f7721\r\n\
+                                       Connection: close\r\n\r\n";
+
+/// The alert with which a new TLS 1.3 connection is refused. Fails if it is not.
+#[track_caller]
+pub fn alert(address: SocketAddr, identity: &Identity) -> String {
+    let met = outsider::call(address, Some(identity), Tls::V1_3, LAST_STATUS_REQUEST)
+        .unwrap()
+        .met;
+    match met {
+        Met::Alert(alert) => alert.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
 #[derive(Clone)]
 pub struct Tpp {
     pub bank: SocketAddr,

@@ -7,50 +7,68 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bank_client::credentials::Credentials;
+use bank_client::BankBuilder;
 use bank_client::environment::{Clock as _, ManualClock, SystemClock};
-use bank_client::{Bank, BankBuilder};
-use fixtures::pki::Pki;
+use fixtures::pki::{Identity, Pki};
 use serde_json::{Value, json};
-use shared_types::trust::Anchors;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use wiremock::matchers::any;
 use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
 
-use crate::tls_terminator::{self, Manners};
+use crate::sdk::{BANK_B, bank_builder};
+use crate::tls_terminator::{Manners, Shown, start_noting};
 
 /// Certificates, a clock, and a front in the name of Bank B.
 pub struct LoneBank {
     pub pki: Pki,
     pub clock: Arc<ManualClock>,
     pub front: SocketAddr,
+    /// Which certificates the front was shown.
+    pub shown: Shown,
 }
 
 impl LoneBank {
     /// A front before what speaks plain HTTP.
     pub async fn before(behind: SocketAddr) -> Self {
+        Self::with_manners(behind, Manners::Honest).await
+    }
+
+    /// A front of those manners.
+    pub async fn with_manners(behind: SocketAddr, manners: Manners) -> Self {
         let clock = Arc::new(ManualClock::at(SystemClock.now()));
         let pki = Pki::make(clock.now()).unwrap();
         let root = pki.ca1.root_pem().unwrap();
-        let front = tls_terminator::start(&pki.bank_b.qwac, &root, behind, Manners::Honest).await;
-        Self { pki, clock, front }
+        let (front, shown) = start_noting(&pki.bank_b.qwac, &root, behind, manners).await;
+        Self {
+            pki,
+            clock,
+            front,
+            shown,
+        }
     }
 
-    /// What Bank A's handle for it is made of.
+    /// A front before a server whose answers the test mounts.
+    pub async fn mocked(manners: Manners) -> (Self, MockServer) {
+        let behind = MockServer::start().await;
+        (Self::with_manners(*behind.address(), manners).await, behind)
+    }
+
+    /// Builder of Bank A's handle for it.
     pub fn builder(&self) -> BankBuilder {
-        let root = self.pki.ca1.root_pem().unwrap();
-        let own = &self.pki.bank_a.qwac;
-        let credentials =
-            Credentials::from_pem(own.chain_pem.as_bytes(), own.key_pem.as_bytes()).unwrap();
-        Bank::builder(
-            format!("https://{}", self.front),
-            "PSDFR-ACPR-20002".parse().unwrap(),
-            Anchors::from_pem(root.as_bytes()).unwrap(),
-            credentials,
-        )
-        .name("Bank B")
-        .clock(Arc::<ManualClock>::clone(&self.clock))
+        self.builder_for(self.front, BANK_B, &self.pki.bank_a.qwac)
+    }
+
+    /// Builder of a handle under these certificates and this clock; errors call the bank Bank B.
+    pub fn builder_for(
+        &self,
+        address: SocketAddr,
+        organisation: &str,
+        identity: &Identity,
+    ) -> BankBuilder {
+        bank_builder(address, organisation, &self.pki, identity)
+            .name("Bank B")
+            .clock(Arc::<ManualClock>::clone(&self.clock))
     }
 }
 
@@ -76,15 +94,12 @@ impl Respond for Script {
 
 impl ScriptedBank {
     pub async fn start(script: impl IntoIterator<Item = ResponseTemplate>) -> Self {
-        let behind = MockServer::start().await;
+        let (lone, behind) = LoneBank::mocked(Manners::Honest).await;
         Mock::given(any())
             .respond_with(Script(Mutex::new(script.into_iter().collect())))
             .mount(&behind)
             .await;
-        Self {
-            lone: LoneBank::before(*behind.address()).await,
-            behind,
-        }
+        Self { lone, behind }
     }
 
     /// The values of that header in all requests so far.

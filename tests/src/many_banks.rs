@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bank_client::credentials::Credentials;
 use bank_client::environment::{Clock as _, SystemClock};
 use bank_client::{Bank, BankBuilder};
 use fixtures::pki::{Identity, Organisation, Pki, Wanted, bank_b, enrol};
@@ -16,11 +15,12 @@ use h2::SendStream;
 use h2::server::SendResponse;
 use http::{Method, Request, Response, Uri};
 use serde_json::{Value, json};
-use shared_types::trust::Anchors;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::closed_port::ClosedPort;
+use crate::sdk::bank_builder;
 use crate::tls_terminator::acceptor;
 
 type Body = Cursor<Vec<u8>>;
@@ -89,6 +89,8 @@ pub struct OneBank {
     pub address: SocketAddr,
     pub organisation: String,
     met: Arc<Met>,
+    /// Of a bank that is closed: the banks that are started after it cannot get its port.
+    _reserved: Option<ClosedPort>,
 }
 
 /// What a bank saw of its visitors.
@@ -138,12 +140,18 @@ impl ManyBanks {
                 met: Arc::default(),
             };
             let met = Arc::clone(&desk.met);
+            let reserved = (manners == Manners::Closed).then(ClosedPort::reserve);
+            let address = match &reserved {
+                Some(port) => port.address(),
+                None => open(&pki, &identity, desk).await,
+            };
             banks.push(OneBank {
                 name: organisation.name,
                 manners,
-                address: open(&pki, &identity, desk).await,
+                address,
                 organisation: organisation.id.unwrap(),
                 met,
+                _reserved: reserved,
             });
         }
         Self { pki, banks }
@@ -151,17 +159,9 @@ impl ManyBanks {
 
     /// Bank A's handles for all of them, in order.
     pub fn handles(&self, adjust: impl Fn(&OneBank, BankBuilder) -> BankBuilder) -> Vec<Bank> {
-        let own = &self.pki.bank_a.qwac;
-        let anchors = Anchors::from_pem(self.pki.ca1.root_pem().unwrap().as_bytes()).unwrap();
-        let credentials =
-            Credentials::from_pem(own.chain_pem.as_bytes(), own.key_pem.as_bytes()).unwrap();
         let handle = |bank: &OneBank| {
-            let builder = Bank::builder(
-                format!("https://{}", bank.address),
-                bank.organisation.parse().unwrap(),
-                anchors.clone(),
-                credentials.clone(),
-            );
+            let own = &self.pki.bank_a.qwac;
+            let builder = bank_builder(bank.address, &bank.organisation, &self.pki, own);
             adjust(bank, builder.name(&bank.name)).build().unwrap()
         };
         self.banks.iter().map(handle).collect()
@@ -213,9 +213,6 @@ fn license(pki: &mut Pki, number: usize) -> Organisation {
 async fn open(pki: &Pki, identity: &Identity, desk: Desk) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    if desk.manners == Manners::Closed {
-        return address;
-    }
     let clients = match desk.manners {
         Manners::Distrustful => &pki.ca2,
         _ => &pki.ca1,

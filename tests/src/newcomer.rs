@@ -3,20 +3,18 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use chrono::TimeDelta;
-use fixtures::sandbox::CUSTOMER;
 use fixtures::world::Bank;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::banks::Banks;
-use crate::browser::{Browser, code_of, customer};
-use crate::programs::own;
+use crate::browser::{Browser, code_of};
+use crate::programs::{own, system_of};
 use crate::wait::wait_for;
 
 pub struct Newcomer {
@@ -28,11 +26,39 @@ pub struct Newcomer {
 
 impl Newcomer {
     pub async fn arrive() -> Self {
-        Self {
+        let newcomer = Self {
             banks: Banks::start().await,
             home: tempfile::tempdir().unwrap(),
             transcript: String::new(),
-        }
+        };
+        newcomer.install_browser();
+        newcomer
+    }
+
+    /// A browser that writes down where it is sent.
+    fn install_browser(&self) {
+        let script = self.home.path().join("browser.sh");
+        let visited = self.visited();
+        fs::write(
+            &script,
+            format!("#!/bin/sh\necho \"$1\" >'{}'\n", visited.display()),
+        )
+        .unwrap();
+        fs::create_dir_all(self.programs()).unwrap();
+        // By a program: this process never opens the file that is run. A child that another test forks would hold it open,
+        // and running it would fail (ETXTBSY).
+        let installed = system_of("install", "coreutils")
+            .args(["-m", "755"])
+            .arg(&script)
+            .arg(self.programs().join("xdg-open"))
+            .status()
+            .unwrap();
+        assert!(installed.success());
+        fs::remove_file(script).unwrap();
+    }
+
+    fn programs(&self) -> PathBuf {
+        self.home.path().join("bin")
     }
 
     /// A file of the sandbox.
@@ -42,21 +68,14 @@ impl Newcomer {
 
     /// The program, with nothing in its environment but home, width, and a browser that writes down where it is sent.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let programs = self.home.path().join("bin");
-        fs::create_dir_all(&programs).unwrap();
-        let browser = programs.join("xdg-open");
-        let seen = self.visited();
-        fs::write(
-            &browser,
-            format!("#!/bin/sh\necho \"$1\" >'{}'\n", seen.display()),
-        )
-        .unwrap();
-        fs::set_permissions(&browser, fs::Permissions::from_mode(0o755)).unwrap();
         let mut command = own("bank-client");
         command
             .env_clear()
             .env("HOME", self.home.path())
-            .env("PATH", format!("{}:/usr/bin:/bin", programs.display()))
+            .env(
+                "PATH",
+                format!("{}:/usr/bin:/bin", self.programs().display()),
+            )
             .env("COLUMNS", "120")
             .stdin(Stdio::null())
             .args(arguments);
@@ -146,7 +165,7 @@ impl Newcomer {
 
     /// The customer approves on the bank's page. Returns where that sends the browser.
     async fn approves(&self, bank: Bank, page: &str) -> String {
-        let who = customer(&self.banks, bank, CUSTOMER);
+        let who = self.banks.customer(bank);
         let mut browser = Browser::at(&self.banks.sandbox.bank(bank).running);
         let path = page
             .strip_prefix(browser.origin.as_str())

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
@@ -18,11 +18,10 @@ use fixtures::pki::{Identity, Pki};
 use openssl::x509::X509;
 use tempfile::TempDir;
 
+use crate::http::LAST_STATUS_REQUEST;
+use crate::ports;
 use crate::programs::{both, system};
 use crate::wait::wait_for;
-
-const STATUS: &str = "GET /v1/consents/none/status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
-                      X-Request-ID: 99391c7e-ad88-49ec-a2ad-99ddcb1f7721\r\n\r\n";
 
 /// An authority whose certificates name a responder on this machine.
 pub struct World {
@@ -34,11 +33,7 @@ pub struct World {
 
 impl World {
     pub fn make() -> Self {
-        // The port is free again when the responder takes it.
-        let responder = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap();
+        let responder = ports::free();
         let now = SystemClock.now();
         let base = format!("http://{responder}");
         let pki = Pki::make_at([&base, "http://ca2.example"], TimeDelta::days(729), now).unwrap();
@@ -58,8 +53,19 @@ impl World {
         self.folder.path().join(name)
     }
 
-    /// Bank B, with the root's list and no list of the issuing CA: how TPPs stand, only the responder says.
+    /// Bank B, with the root's CRL and no CRL of the issuing CA: the status of TPPs comes from the responder alone, which
+    /// has 15 s for each response.
     pub async fn bank(&self, unknown_status: &str, ocsp: &str) -> Bank {
+        self.bank_that_waits(15, unknown_status, ocsp).await
+    }
+
+    /// The same, and the responder has that many seconds for each response.
+    pub async fn bank_that_waits(
+        &self,
+        answer_seconds: u64,
+        unknown_status: &str,
+        ocsp: &str,
+    ) -> Bank {
         let number = fs::read_dir(self.folder.path()).unwrap().count();
         let file = self.path(&format!("bank-{number}.toml"));
         let text = format!(
@@ -79,7 +85,11 @@ impl World {
             refresh_seconds = 1
             allow_local_addresses = true
             unknown_status = "{unknown_status}"
-            ocsp = {{ peers = true, answer_seconds = 1{ocsp} }}
+            ocsp = {{ peers = true, answer_seconds = {answer_seconds}{ocsp} }}
+
+            # The wait for the responder is a part of the handshake.
+            [limits]
+            handshake_seconds = 30
             "#
         );
         fs::write(&file, text).unwrap();
@@ -230,7 +240,7 @@ impl Bank {
     pub async fn ask(&self, identity: &Identity) -> String {
         let (address, identity) = (self.running.xs2a_address(), identity.clone());
         let meeting = tokio::task::spawn_blocking(move || {
-            call(address, Some(&identity), Tls::V1_3, STATUS).unwrap()
+            call(address, Some(&identity), Tls::V1_3, LAST_STATUS_REQUEST).unwrap()
         });
         let meeting = meeting.await.unwrap();
         match meeting.met {

@@ -7,9 +7,10 @@ use std::process::Child;
 
 use bank_client::environment::{Clock as _, SystemClock};
 use fixtures::pki::{Identity, Pki};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::banks;
 use crate::http::Tpp;
 use crate::programs::own;
 use crate::stores;
@@ -19,8 +20,10 @@ use crate::wait::wait_for;
 pub struct Process {
     pub child: Child,
     pub tpp: Tpp,
-    /// Where its operators ask.
+    /// The operators' listener.
     pub operator: SocketAddr,
+    /// What it writes to standard error.
+    pub log: PathBuf,
 }
 
 /// The certificates and the configuration of Bank B, in a folder of their own.
@@ -102,9 +105,10 @@ impl Process {
             child,
             tpp: Tpp::new(nowhere, asker.clone()),
             operator: nowhere,
+            log,
         };
         let started: Value = wait_for("the server's first line", || {
-            let text = fs::read_to_string(&log).ok()?;
+            let text = fs::read_to_string(&process.log).ok()?;
             assert!(
                 process.child.try_wait().unwrap().is_none(),
                 "it has ended: {text}"
@@ -119,6 +123,36 @@ impl Process {
         process.operator = started["operator"].as_str().unwrap().parse().unwrap();
         process
     }
+
+    /// Resident memory in KiB.
+    pub fn memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let kib = line.unwrap().split_whitespace().nth(1).unwrap();
+        kib.parse().unwrap()
+    }
+
+    /// Number of open file descriptors.
+    pub fn descriptors(&self) -> usize {
+        let open = fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap();
+        open.count()
+    }
+
+    /// Number of open connections of TPPs.
+    pub fn connections(&self) -> usize {
+        const LISTENS: &str = "0A";
+        /// The process has closed it, and the system has not.
+        const NO_INODE: &str = "0";
+
+        let table = fs::read_to_string(format!("/proc/{}/net/tcp", self.child.id())).unwrap();
+        let port = format!(":{:04X}", self.tpp.bank.port());
+        // Its number, the local address, the other one, the state, ..., the inode.
+        table
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>())
+            .filter(|line| line[1].ends_with(&port) && line[3] != LISTENS && line[9] != NO_INODE)
+            .count()
+    }
 }
 
 impl Drop for Process {
@@ -129,11 +163,7 @@ impl Drop for Process {
     }
 }
 
-/// A consent for everything.
+/// Body of a consent request for all accounts, four times a day.
 pub fn consent_body(valid_until: &str) -> String {
-    json!({
-        "access": { "allPsd2": "allAccounts" }, "recurringIndicator": true, "validUntil": valid_until,
-        "frequencyPerDay": 4, "combinedServiceIndicator": false
-    })
-    .to_string()
+    banks::consent_body(&valid_until.into(), 4).to_string()
 }

@@ -7,7 +7,7 @@ use fixtures::sandbox::CUSTOMER;
 use fixtures::world::Bank;
 use serde_json::Value;
 
-use crate::browser::{code_of, customer};
+use crate::browser::code_of;
 use crate::newcomer::Newcomer;
 use crate::programs::both;
 
@@ -26,7 +26,7 @@ impl Script {
 
     /// The customer's password and code go through us, on standard input.
     pub fn connect(&self, bank: Bank, id: &str) -> Output {
-        let who = customer(&self.0.banks, bank, CUSTOMER);
+        let who = self.0.banks.customer(bank);
         self.0.banks.clock.advance(chrono::TimeDelta::seconds(30));
         let code = code_of(&self.0.banks, &who, 0);
         let answers = self.0.home.path().join("answers");

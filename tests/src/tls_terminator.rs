@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use bank_client::credentials::{Credentials, provider};
+use bank_client::credentials::provider;
 use fixtures::pki::Identity;
 use rustls::ServerConfig;
 use rustls::server::WebPkiClientVerifier;
@@ -14,6 +14,8 @@ use shared_types::certificate::CertificateSummary;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
+
+use crate::sdk::credentials;
 
 /// What the front does with the answers that pass it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,8 +96,7 @@ pub fn acceptor(identity: &Identity, client_ca: &str, http: &str) -> TlsAcceptor
         WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
             .build()
             .unwrap();
-    let credentials =
-        Credentials::from_pem(identity.chain_pem.as_bytes(), identity.key_pem.as_bytes()).unwrap();
+    let credentials = credentials(identity);
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()

@@ -8,7 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use fixtures::pki::Pki;
-use tests::gateway::{free_address, nginx_folders};
+use tests::gateway::nginx_folders;
+use tests::ports;
 use tests::process::Process;
 use tests::programs::{system, system_of};
 use tests::wait::wait_for;
@@ -49,7 +50,7 @@ impl Peer {
     /// Debian's nginx with its defaults, and what mutual TLS needs. Answers with the files of the folder `files`.
     pub async fn nginx(folder: &Path) -> Self {
         let place = folder.display();
-        let address = free_address();
+        let address = ports::free();
         let open = nginx_folders(folder.to_str().unwrap());
         let text = format!(
             r"

@@ -10,6 +10,7 @@ use fixtures::outsider::{Met, OutsiderError, Tls, call};
 use fixtures::pki::Identity;
 
 use super::{PACE, PATIENCE};
+use crate::asking::PSU;
 use crate::http::Response;
 
 /// What became of the requests, so far.
@@ -113,12 +114,11 @@ impl Client {
 
     /// A consent, what belongs to it, and its end; each asked for until there is an answer, and then once more.
     async fn round(&mut self) {
-        let psu = ("PSU-IP-Address", "192.0.2.7");
         let body = self.load.consent_body.clone();
         let id = SystemRandomness.uuid().to_string();
         // Otherwise the bank begins an authorisation along with it.
         let explicit = ("TPP-Explicit-Authorisation-Preferred", "true");
-        let headers = [("X-Request-ID", id.as_str()), psu, explicit];
+        let headers = [("X-Request-ID", id.as_str()), PSU, explicit];
         let Some(consent) = self
             .create("/v1/consents", &headers, &body, "consentId")
             .await
@@ -128,7 +128,7 @@ impl Client {
         let path = format!("/v1/consents/{consent}");
         self.shows(&path, "received").await;
         let id = SystemRandomness.uuid().to_string();
-        let headers = [("X-Request-ID", id.as_str()), psu];
+        let headers = [("X-Request-ID", id.as_str()), PSU];
         let authorisations = format!("{path}/authorisations");
         let Some(authorisation) = self
             .create(&authorisations, &headers, "{}", "authorisationId")

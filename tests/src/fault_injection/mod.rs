@@ -13,7 +13,6 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use fixtures::sandbox::Databases;
-use serde_json::json;
 use tokio::task::JoinHandle;
 
 use self::clients::{Client, Load, Tally};
@@ -22,6 +21,7 @@ use crate::cluster::Cluster;
 use crate::operator;
 use crate::process::{Process, replica_of};
 use crate::tcp_proxy::{Healed, Wire};
+use crate::wait::{wait_for, wait_until};
 
 /// Clients that ask at a time.
 const CLIENTS: usize = 8;
@@ -108,12 +108,11 @@ impl Trouble {
         })
         .await;
         let tpp = banks.a_at_b();
-        let everything = json!({ "allPsd2": "allAccounts" });
-        let consent = banks.approved_consent(&tpp, &everything).await;
+        let consent = banks.consent(&tpp).approved().await;
         let load = Arc::new(Load {
             identity: tpp.identity.clone(),
             consent: consent.clone(),
-            consent_body: banks.consent_body(&everything).to_string(),
+            consent_body: banks.consent_body().to_string(),
             places: Mutex::default(),
             enough: AtomicBool::new(false),
             tally: Tally::default(),
@@ -263,15 +262,15 @@ impl Trouble {
     /// Waits until clients were told, as often as there are any, that it does not work.
     async fn trouble_shows(&self) {
         let before = self.tally().refused;
-        let shown = || self.tally().refused >= before + CLIENTS;
-        wait(shown, "trouble").await;
+        let shown = || (self.tally().refused >= before + CLIENTS).then_some(());
+        wait_for("trouble", shown).await;
     }
 
     /// Waits for answers, and for as long as clients do.
     async fn more_answers(&self) {
         let before = self.tally().answered;
-        let more = || self.tally().answered >= before + 25 * CLIENTS;
-        wait(more, "answers").await;
+        let more = || (self.tally().answered >= before + 25 * CLIENTS).then_some(());
+        wait_for("answers", more).await;
     }
 
     /// Consents and authorisations.
@@ -286,17 +285,18 @@ impl Trouble {
     async fn recovery(&self) -> Duration {
         let begun = Instant::now();
         for (_, replica) in &self.replicas {
-            let ready = || operator::get(replica.operator, "/health/ready").contains(" 200 OK");
-            wait(ready, "readiness").await;
+            wait_until("readiness", async || {
+                let answer = operator::try_get(replica.operator, "/health/ready").await?;
+                answer.contains(" 200 OK").then_some(())
+            })
+            .await;
             let place = replica.tpp.bank;
             let path = format!("/v1/consents/{}/status", self.consent);
-            loop {
-                let answer = self.load.ask(place, "GET", &path, &[], "").await;
-                if answer.is_some_and(|answer| answer.status == 200) {
-                    break;
-                }
-                assert!(begun.elapsed() < PATIENCE, "{place} does not answer");
-            }
+            wait_until("an answer of each replica", async || {
+                let answer = self.load.ask(place, "GET", &path, &[], "").await?;
+                (answer.status == 200).then_some(())
+            })
+            .await;
         }
         begun.elapsed()
     }
@@ -339,13 +339,5 @@ impl Trouble {
         }
         figures.wrong = std::mem::take(&mut *self.load.wrong.lock().unwrap());
         figures
-    }
-}
-
-async fn wait(mut so: impl FnMut() -> bool, what: &str) {
-    let begun = Instant::now();
-    while !so() {
-        assert!(begun.elapsed() < PATIENCE, "{what} did not come about");
-        tokio::time::sleep(PACE).await;
     }
 }

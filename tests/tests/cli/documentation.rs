@@ -180,6 +180,28 @@ fn every_file_that_the_readme_links_to_is_there() {
 }
 
 #[test]
+fn every_binary_of_the_tests_is_run_and_documented() {
+    let (run, readme) = (read("tests/run"), read("tests/README.md"));
+    for entry in fs::read_dir(Path::new(ROOT).join("tests/tests")).unwrap() {
+        let path = entry.unwrap().path();
+        let binary = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        assert!(run.contains(&format!("--test {binary}")), "{binary}");
+        assert!(readme.contains(&format!("| `{binary}` |")), "{binary}");
+        for module in path
+            .is_dir()
+            .then(|| fs::read_dir(&path).unwrap())
+            .into_iter()
+            .flatten()
+        {
+            let module = module.unwrap().path();
+            let module = module.file_stem().unwrap().to_str().unwrap().to_owned();
+            let named = module == "main" || readme.contains(&format!("`{module}`"));
+            assert!(named, "tests/README.md does not name {binary}/{module}");
+        }
+    }
+}
+
+#[test]
 fn transport_knows_no_banking() {
     fn sources(folder: &Path, found: &mut Vec<(String, String)>) {
         for entry in fs::read_dir(folder).unwrap() {

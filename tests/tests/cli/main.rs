@@ -4,8 +4,10 @@
 
 #![forbid(unsafe_code)]
 
+mod bank_server;
 mod commands;
 mod documentation;
 mod error_handling;
+mod explicit_bank;
 mod probe;
-mod programs;
+mod sandbox;

@@ -7,7 +7,7 @@ use std::process::Output;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bank_client::credentials::{Credentials, provider};
+use bank_client::credentials::provider;
 use bank_client::environment::Clock as _;
 use bank_client::probe::{Limits, Outcome, Probe, Report, Stage, Verdict};
 use fixtures::pki::Identity;
@@ -19,15 +19,13 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde_json::Value;
 use shared_types::register::Status;
-use shared_types::trust::Anchors;
 use tests::banks::Banks;
+use tests::closed_port::ClosedPort;
 use tests::programs::{both, own};
-use tests::wait::wait_for;
+use tests::sdk::{BANK_B, anchors, credentials};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
-
-const BANK_B: &str = "PSDFR-ACPR-20002";
 
 /// Probes with the program: that server, with the certificate of those files, and more arguments.
 fn probe(banks: &Banks, server: &str, certificate: Option<&str>, more: &[&str]) -> Output {
@@ -66,8 +64,7 @@ const NOTHING_EVER: &str = "nothing, ever";
 /// A TLS server with a certificate of Bank B that gives everybody the same answer, and then closes the connection.
 async fn tls_server(banks: &Banks, asks: Asks, answer: &'static str) -> SocketAddr {
     let identity = &banks.sandbox.pki.bank_b.qwac;
-    let credentials =
-        Credentials::from_pem(identity.chain_pem.as_bytes(), identity.key_pem.as_bytes()).unwrap();
+    let credentials = credentials(identity);
     let builder = ServerConfig::builder_with_provider(Arc::new(provider()))
         .with_safe_default_protocol_versions()
         .unwrap();
@@ -107,36 +104,6 @@ async fn tls_server(banks: &Banks, asks: Asks, answer: &'static str) -> SocketAd
     address
 }
 
-/// An address at which nobody listens.
-async fn closed_port() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    listener.local_addr().unwrap()
-}
-
-/// Revokes Bank A's certificate, and waits until Bank B knows.
-async fn revoke_bank_a(banks: &Banks) {
-    let bank = &banks.sandbox.bank(Bank::B).running;
-    let before = bank.trust_report().changes;
-    let serial = banks
-        .sandbox
-        .pki
-        .ca1
-        .serials_of("PSDDE-BAFIN-100001")
-        .remove(0);
-    let revoked = own("scheme-ca")
-        .arg("--dir")
-        .arg(banks.folder.path().join("scheme-ca/ca1"))
-        .args(["--list-days", "729", "revoke", &serial])
-        .args(["--reason", "keyCompromise", "--by", "Rita"])
-        .output()
-        .unwrap();
-    assert!(revoked.status.success(), "{}", both(&revoked));
-    wait_for("the revocation at Bank B", || {
-        (bank.trust_report().changes > before).then_some(())
-    })
-    .await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn eight_endings_have_eight_last_sentences_each_true() {
     let banks = Banks::start().await;
@@ -149,7 +116,7 @@ async fn eight_endings_have_eight_last_sentences_each_true() {
         "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
     )
     .await;
-    let closed = closed_port().await;
+    let closed = ClosedPort::reserve();
 
     let mut sentences = vec![
         (
@@ -213,7 +180,7 @@ async fn eight_endings_have_eight_last_sentences_each_true() {
             sentence(
                 &probe(
                     &banks,
-                    &format!("https://{closed}"),
+                    &format!("https://{}", closed.address()),
                     Some("bank-a/qwac"),
                     &expected,
                 ),
@@ -226,7 +193,12 @@ async fn eight_endings_have_eight_last_sentences_each_true() {
             ],
         ),
     ];
-    revoke_bank_a(&banks).await;
+    banks
+        .revoke(
+            &banks.sandbox.bank(Bank::B).running,
+            &banks.serial_of_bank_a(),
+        )
+        .await;
     sentences.push((
         sentence(&at_bank_b(Some("bank-a/qwac"), &expected), false),
         vec!["refused us", "certificate_revoked", "have a new one issued"],
@@ -381,24 +353,37 @@ async fn the_command_line_says_what_is_missing() {
     );
 }
 
-/// Probes with the library, as Bank A, with limits that are soon reached.
-async fn in_haste(banks: &Banks, server: SocketAddr, identity: Option<&Identity>) -> Report {
-    let root = banks.sandbox.pki.ca1.root_pem().unwrap();
-    let anchors = Anchors::from_pem(root.as_bytes()).unwrap();
+/// The default times, and 1000 bytes for the answer.
+fn limits() -> Limits {
+    Limits {
+        answer: 1000,
+        ..Limits::default()
+    }
+}
+
+/// Probes with the library, with the default times.
+async fn probe_with_library(
+    banks: &Banks,
+    server: SocketAddr,
+    identity: Option<&Identity>,
+) -> Report {
+    probe_within(limits(), banks, server, identity).await
+}
+
+/// Probes with the library, within those limits.
+async fn probe_within(
+    limits: Limits,
+    banks: &Banks,
+    server: SocketAddr,
+    identity: Option<&Identity>,
+) -> Report {
+    let anchors = anchors(&banks.sandbox.pki.ca1);
     let mut probe = Probe::new(&format!("https://{server}"), anchors)
         .unwrap()
         .clock(Arc::clone(&banks.clock) as _)
-        .limits(Limits {
-            handshake: Duration::from_millis(200),
-            exchange: Duration::from_millis(500),
-            answer: 1000,
-            ..Limits::default()
-        });
+        .limits(limits);
     if let Some(identity) = identity {
-        probe = probe.credentials(
-            Credentials::from_pem(identity.chain_pem.as_bytes(), identity.key_pem.as_bytes())
-                .unwrap(),
-        );
+        probe = probe.credentials(credentials(identity));
     }
     let report = probe.run().await.unwrap();
     assert_eq!(report.at, banks.clock.now());
@@ -423,7 +408,11 @@ async fn tcp_server(says: &'static str, closes_after: Duration) -> SocketAddr {
 async fn servers_that_are_silent_or_speak_something_else_are_told_apart() {
     let banks = Banks::start().await;
     let silent = tcp_server("", Duration::from_secs(30)).await;
-    let verdict = in_haste(&banks, silent, None).await.verdict;
+    let soon = Limits {
+        handshake: Duration::from_millis(200),
+        ..limits()
+    };
+    let verdict = probe_within(soon, &banks, silent, None).await.verdict;
     assert!(
         matches!(
             verdict,
@@ -435,10 +424,10 @@ async fn servers_that_are_silent_or_speak_something_else_are_told_apart() {
         "{verdict:?}"
     );
     let ssh = tcp_server("SSH-2.0-OpenSSH_10.0\r\n", Duration::from_secs(30)).await;
-    let verdict = in_haste(&banks, ssh, None).await.verdict;
+    let verdict = probe_with_library(&banks, ssh, None).await.verdict;
     assert!(matches!(verdict, Verdict::NotTls { .. }), "{verdict:?}");
     let leaving = tcp_server("", Duration::from_millis(1)).await;
-    let verdict = in_haste(&banks, leaving, None).await.verdict;
+    let verdict = probe_with_library(&banks, leaving, None).await.verdict;
     assert!(
         matches!(verdict, Verdict::Closed { shown: false, .. }),
         "{verdict:?}"
@@ -456,18 +445,18 @@ async fn servers_that_ask_and_do_not_insist_are_told_apart() {
         "HTTP/1.1 404 X\r\nContent-Length: 0\r\n\r\n",
     )
     .await;
-    let verdict = in_haste(&banks, lax, None).await.verdict;
+    let verdict = probe_with_library(&banks, lax, None).await.verdict;
     assert!(
         matches!(verdict, Verdict::NotInsisted { status: 404, .. }),
         "{verdict:?}"
     );
-    assert!(in_haste(&banks, lax, Some(a)).await.granted);
+    assert!(probe_with_library(&banks, lax, Some(a)).await.granted);
 
     // As nginx answers a client without a certificate.
     let front =
         "HTTP/1.1 400 Bad Request\r\n\r\n<title>400 No required SSL certificate was sent</title>";
     let nginx = tls_server(&banks, root(), front).await;
-    let report = in_haste(&banks, nginx, None).await;
+    let report = probe_with_library(&banks, nginx, None).await;
     assert!(
         report
             .sentence
@@ -477,7 +466,7 @@ async fn servers_that_ask_and_do_not_insist_are_told_apart() {
     );
 
     let speechless = tls_server(&banks, root(), "").await;
-    let report = in_haste(&banks, speechless, Some(a)).await;
+    let report = probe_with_library(&banks, speechless, Some(a)).await;
     assert!(
         matches!(report.verdict, Verdict::Closed { shown: true, .. }),
         "{report:?}"
@@ -485,18 +474,22 @@ async fn servers_that_ask_and_do_not_insist_are_told_apart() {
     assert_eq!(report.steps[4].outcome, Outcome::Unknown);
 
     let other = tls_server(&banks, root(), "220 mail.example ESMTP\r\n").await;
-    let verdict = in_haste(&banks, other, Some(a)).await.verdict;
+    let verdict = probe_with_library(&banks, other, Some(a)).await.verdict;
     assert!(matches!(verdict, Verdict::NotHttp { .. }), "{verdict:?}");
     let wordy: &'static str =
         Box::leak(format!("HTTP/1.1 200 OK\r\nX: {}", "x".repeat(2000)).into_boxed_str());
     let endless = tls_server(&banks, root(), wordy).await;
-    let verdict = in_haste(&banks, endless, Some(a)).await.verdict;
+    let verdict = probe_with_library(&banks, endless, Some(a)).await.verdict;
     assert!(
         matches!(verdict, Verdict::TooLarge { limit: 1000, .. }),
         "{verdict:?}"
     );
     let slow = tls_server(&banks, root(), NOTHING_EVER).await;
-    let verdict = in_haste(&banks, slow, Some(a)).await.verdict;
+    let soon = Limits {
+        exchange: Duration::from_millis(500),
+        ..limits()
+    };
+    let verdict = probe_within(soon, &banks, slow, Some(a)).await.verdict;
     assert!(
         matches!(
             verdict,
@@ -508,7 +501,7 @@ async fn servers_that_ask_and_do_not_insist_are_told_apart() {
         "{verdict:?}"
     );
     let half = tls_server(&banks, root(), "HTTP/1.1 200 OK\r\n").await;
-    let verdict = in_haste(&banks, half, Some(a)).await.verdict;
+    let verdict = probe_with_library(&banks, half, Some(a)).await.verdict;
     assert!(
         matches!(verdict, Verdict::Closed { shown: true, .. }),
         "{verdict:?}"

@@ -2,55 +2,18 @@
 //! is to know about other banks.
 
 use chrono::TimeDelta;
-use fixtures::sandbox::CUSTOMER;
-use fixtures::world::{Bank, SampleCustomer};
-use tests::banks::Banks;
-use tests::browser::{code_of, customer};
-use tests::chromium::{Chromium, Scripts};
+use fixtures::world::Bank;
+use tests::chromium::{Scripts, Visit};
 
-struct Visit {
-    banks: Banks,
-    browser: Chromium,
-}
-
-impl Visit {
-    async fn begin() -> Self {
-        let (banks, browser) = futures::join!(Banks::start(), Chromium::start(Scripts::On));
-        Self { banks, browser }
-    }
-
-    fn at(&self, bank: Bank) -> SampleCustomer {
-        customer(&self.banks, bank, CUSTOMER)
-    }
-
-    async fn open(&self, bank: Bank, path: &str) {
-        let pages = self.banks.sandbox.bank(bank).pages();
-        self.browser.open(&format!("{pages}{path}")).await;
-    }
-
-    async fn give(&self, bank: Bank, password: &str) {
-        self.browser.fill("Customer id", &self.at(bank).id).await;
-        self.browser.fill("Password", password).await;
-        self.browser.press("Go on").await;
-    }
-
-    fn code(&self, bank: Bank) -> String {
-        self.banks.clock.advance(TimeDelta::seconds(30));
-        code_of(&self.banks, &self.at(bank), 0)
-    }
-
-    async fn log_in(&self, bank: Bank) {
-        self.open(bank, "/").await;
-        self.give(bank, &self.at(bank).password).await;
-        self.browser.fill("Code", &self.code(bank)).await;
-        self.browser.press("Log in").await;
-        self.browser.sees_heading("Accounts").await;
-    }
+async fn log_in(visit: &Visit, bank: Bank) {
+    visit.open(bank, "/").await;
+    visit.log_in(bank).await;
+    visit.browser.sees_heading("Accounts").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_went_wrong_at_the_bank_is_told_to_everybody() {
-    let visit = Visit::begin().await;
+    let visit = Visit::begin(Scripts::On).await;
     let browser = &visit.browser;
     visit.open(Bank::B, "/nowhere").await;
     browser.look_at("not-found").await;
@@ -70,7 +33,7 @@ async fn what_went_wrong_at_the_bank_is_told_to_everybody() {
     browser.look_at("locked").await;
     visit.banks.clock.advance(TimeDelta::minutes(2));
     visit.open(Bank::B, "/").await;
-    visit.give(Bank::B, &visit.at(Bank::B).password).await;
+    visit.give_password(Bank::B).await;
     browser.sees_heading("Confirm that it is you").await;
     browser.fill("Code", "000000").await;
     browser.press("Log in").await;
@@ -90,8 +53,8 @@ async fn what_went_wrong_at_the_bank_is_told_to_everybody() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_there_is_to_know_about_other_banks_is_told_to_everybody() {
-    let visit = Visit::begin().await;
-    visit.log_in(Bank::A).await;
+    let visit = Visit::begin(Scripts::On).await;
+    log_in(&visit, Bank::A).await;
     let b = visit
         .banks
         .sandbox
@@ -117,7 +80,7 @@ async fn what_there_is_to_know_about_other_banks_is_told_to_everybody() {
     visit.browser.look_at("connection-waits").await;
     visit.browser.open(&go).await;
     visit.browser.follow(&format!("Go to {b}")).await;
-    visit.give(Bank::B, &visit.at(Bank::B).password).await;
+    visit.give_password(Bank::B).await;
     visit.browser.fill("Code", &visit.code(Bank::B)).await;
     visit.browser.press("Give access").await;
     visit
@@ -127,7 +90,7 @@ async fn what_there_is_to_know_about_other_banks_is_told_to_everybody() {
 
     // Five days before the end.
     visit.banks.clock.advance(TimeDelta::days(175));
-    visit.log_in(Bank::A).await;
+    log_in(&visit, Bank::A).await;
     visit.open(Bank::A, "/elsewhere").await;
     visit.browser.sees("Renew access").await;
     visit.browser.look_at("renewal").await;

@@ -1,33 +1,34 @@
 //! The story as a customer sees it, in a real browser: her accounts at Bank A and at Bank B on one page.
 
+use std::ops::Deref;
+
 use bank_client::authorisations::{ApprovalOptions, NextStep};
-use chrono::TimeDelta;
 use fixtures::sandbox::{CUSTOMER, SandboxBank};
-use fixtures::world::{Bank, SampleCustomer};
+use fixtures::world::Bank;
 use shared_types::authorisation::ScaApproach;
 use shared_types::consent::{ConsentRequest, ConsentStatus};
-use tests::banks::Banks;
-use tests::browser::{code_of, customer};
-use tests::chromium::{Chromium, Scripts};
+use tests::chromium::{Scripts, Visit};
 
-/// The customer in front of her browser.
-struct Story {
-    banks: Banks,
-    browser: Chromium,
+/// The customer in front of her browser, and what she does in the story.
+struct Story(Visit);
+
+impl Deref for Story {
+    type Target = Visit;
+
+    fn deref(&self) -> &Visit {
+        &self.0
+    }
 }
 
 impl Story {
     async fn begin(scripts: Scripts) -> Self {
-        let (banks, browser) = futures::join!(Banks::start(), Chromium::start(scripts));
-        Self { banks, browser }
+        Self(Visit::begin(scripts).await)
     }
 
     /// All accounts, as often as is usual.
     fn wanted(&self) -> ConsentRequest {
-        let mut body = self
-            .banks
-            .consent_body(&serde_json::json!({ "allPsd2": "allAccounts" }));
-        body["frequencyPerDay"] = 4.into();
+        let tpp = self.banks.a_at_b();
+        let body = self.banks.consent(&tpp).frequency(4).body().clone();
         serde_json::from_value(body).unwrap()
     }
 
@@ -37,35 +38,6 @@ impl Story {
 
     fn name(&self, bank: Bank) -> &str {
         &self.bank(bank).party.organisation.name
-    }
-
-    fn at(&self, bank: Bank) -> SampleCustomer {
-        customer(&self.banks, bank, CUSTOMER)
-    }
-
-    async fn open(&self, bank: Bank, path: &str) {
-        let pages = self.bank(bank).pages();
-        self.browser.open(&format!("{pages}{path}")).await;
-    }
-
-    /// A code that was not used before: codes change with the time.
-    fn code(&self, bank: Bank) -> String {
-        self.banks.clock.advance(TimeDelta::seconds(30));
-        code_of(&self.banks, &self.at(bank), 0)
-    }
-
-    async fn give_password(&self, bank: Bank) {
-        let anna = self.at(bank);
-        self.browser.fill("Customer id", &anna.id).await;
-        self.browser.fill("Password", &anna.password).await;
-        self.browser.press("Go on").await;
-    }
-
-    async fn log_in(&self, bank: Bank) {
-        self.give_password(bank).await;
-        self.browser.sees_heading("Confirm that it is you").await;
-        self.browser.fill("Code", &self.code(bank)).await;
-        self.browser.press("Log in").await;
     }
 
     /// From the list of banks at Bank A to the log-in or the question at Bank B.
@@ -141,7 +113,7 @@ impl Story {
         self.browser.sees_heading("All your accounts").await;
         let text = self.browser.text().await.replace(['\u{a0}', ' '], "");
         for bank in [Bank::A, Bank::B] {
-            for account in &self.at(bank).accounts {
+            for account in &self.banks.customer(bank).accounts {
                 assert!(text.contains(&account.number), "{}", account.number);
             }
             assert!(text.contains(&self.name(bank).replace(' ', "")));
@@ -176,7 +148,7 @@ impl Story {
         let lost = format!("You have withdrawn our access to your accounts at {b}.");
         browser.sees(&lost).await;
         let text = browser.text().await.replace(['\u{a0}', ' '], "");
-        for account in &self.at(Bank::B).accounts {
+        for account in &self.banks.customer(Bank::B).accounts {
             assert!(!text.contains(&account.number), "what was read is deleted");
         }
         browser.portray("access-lost").await;
@@ -331,7 +303,9 @@ async fn the_banks_app_approves() {
     story.open(Bank::B, "/phone").await;
     browser.sees(&format!("{a} asks for access")).await;
     browser.portray("phone").await;
-    browser.fill("Password", &story.at(Bank::B).password).await;
+    browser
+        .fill("Password", &story.banks.customer(Bank::B).password)
+        .await;
     browser.press("Give access").await;
     browser.sees_heading("Approved").await;
     let status = bank_a

@@ -17,7 +17,7 @@ use fixtures::world::{Bank, SampleCustomer};
 use serde_json::{Value, json};
 use shared_types::authorisation::ScaApproach;
 use tests::banks::Banks;
-use tests::browser::{Browser, code_of, customer};
+use tests::browser::{Browser, at_bank_b, code_of};
 use tests::http::Tpp;
 use tests::stores;
 
@@ -34,11 +34,11 @@ struct Stage {
 
 impl Stage {
     async fn set() -> Self {
-        let banks = Banks::start().await;
+        let (banks, browser, anna) = at_bank_b().await;
         Self {
             tpp: banks.a_at_b(),
-            anna: customer(&banks, Bank::B, CUSTOMER),
-            browser: Browser::at(&banks.sandbox.bank(Bank::B).running),
+            anna,
+            browser,
             banks,
         }
     }
@@ -48,18 +48,19 @@ impl Stage {
     }
 
     fn somebody_else(&self) -> SampleCustomer {
-        let customers = &self.banks.sandbox.bank(Bank::B).customers;
-        customers
-            .iter()
-            .find(|one| one.id != CUSTOMER)
-            .unwrap()
-            .clone()
+        self.banks.other_customer(Bank::B)
     }
 
     async fn consent(&self, access: &Value) -> String {
-        let created = self.banks.ask_for_consent(&self.tpp, access).await;
-        assert_eq!(created.status, 201, "{created:?}");
-        created.json()["consentId"].as_str().unwrap().to_owned()
+        let consent = self.banks.consent(&self.tpp).access(access);
+        consent.received().await
+    }
+
+    /// Whether the bank ends the consent when that customer asks for it.
+    async fn revoke(&self, customer: &SampleCustomer, consent: &str) -> bool {
+        let psu = PsuId(customer.id.clone());
+        let revoked = self.bank().authorisations().revoke(&psu, consent);
+        revoked.await.unwrap()
     }
 
     /// An authorisation of the consent, as Bank A starts it.
@@ -150,6 +151,8 @@ async fn a_consent_is_read_in_plain_words_approved_seen_and_ended() {
     );
     // The password opens this page, and no account.
     assert_eq!(browser.clone().get("/").await.path, "/log-in");
+    // There is nothing to end yet.
+    assert!(!stage.revoke(&stage.anna, &consent).await);
 
     // Of four accounts, one.
     let chosen = stage.anna.accounts[0].id.to_string();
@@ -190,6 +193,9 @@ async fn a_consent_is_read_in_plain_words_approved_seen_and_ended() {
         text.contains("Bank A has access") && text.contains("Last used"),
         "{text}"
     );
+    // Nobody but her can end it.
+    assert!(!stage.revoke(&stage.somebody_else(), &consent).await);
+    assert_eq!(stage.status(&consent).await, "valid");
     let end = page.links("/consents/")[0].clone();
     let page = browser.get(&end).await;
     assert_eq!(page.title(), "End the access of Bank A?");

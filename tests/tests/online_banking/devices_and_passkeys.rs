@@ -7,23 +7,15 @@ use bank_server::consent::authorisation::Start;
 use bank_server::core_banking::PsuId;
 use chrono::TimeDelta;
 use fixtures::sandbox::CUSTOMER;
-use fixtures::world::{Bank, SampleCustomer};
-use serde_json::json;
+use fixtures::world::Bank;
 use shared_types::authorisation::ScaApproach;
 use sqlx::Row as _;
-use tests::banks::{Banks, bank_b_with};
-use tests::browser::{Browser, code_of, customer};
+use tests::banks::Banks;
+use tests::browser::{Browser, at_bank_b, code_of};
 use tests::stores;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-
-async fn start() -> (Banks, Browser, SampleCustomer) {
-    let banks = Banks::start().await;
-    let browser = Browser::at(&banks.sandbox.bank(Bank::B).running);
-    let anna = customer(&banks, Bank::B, CUSTOMER);
-    (banks, browser, anna)
-}
 
 fn anna() -> PsuId {
     PsuId(CUSTOMER.to_owned())
@@ -31,7 +23,7 @@ fn anna() -> PsuId {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_device_is_set_up_after_a_second_factor_and_removed_by_its_customer() {
-    let (banks, mut browser, customer) = start().await;
+    let (banks, mut browser, customer) = at_bank_b().await;
     let phones = banks.sandbox.bank(Bank::B).running.sca().phones();
     browser.log_in(&banks, &customer).await;
     let page = browser.get("/passkeys").await;
@@ -86,17 +78,16 @@ async fn a_device_is_set_up_after_a_second_factor_and_removed_by_its_customer() 
     assert_eq!(twice.page.problem().as_deref(), Some("nothing-to-remove"));
 
     // Another customer does not find it.
-    let others = &banks.sandbox.bank(Bank::B).customers;
-    let other = others.iter().find(|one| one.id != CUSTOMER).unwrap();
+    let other = banks.other_customer(Bank::B);
     let mut foreign = Browser::at(&banks.sandbox.bank(Bank::B).running);
-    foreign.log_in(&banks, other).await;
+    foreign.log_in(&banks, &other).await;
     let page = foreign.get(&links[0]).await;
     assert_eq!(page.problem().as_deref(), Some("nothing-to-remove"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_devices_are_enough_and_old_ones_make_room() {
-    let (banks, mut browser, customer) = start().await;
+    let (banks, mut browser, customer) = at_bank_b().await;
     let phones = banks.sandbox.bank(Bank::B).running.sca().phones();
     for _ in 0..10 {
         phones.enrol(&anna()).await.unwrap();
@@ -118,7 +109,7 @@ async fn ten_devices_are_enough_and_old_ones_make_room() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_passkey_is_removed_after_a_question_and_by_its_customer() {
-    let (banks, mut browser, customer) = start().await;
+    let (banks, mut browser, customer) = at_bank_b().await;
     browser.log_in(&banks, &customer).await;
     let database = stores::of(&banks.folder.path().join("bank-b.toml")).await;
     for (id, psu) in [("her-key", CUSTOMER), ("his-key", "somebody")] {
@@ -158,11 +149,9 @@ async fn a_passkey_is_removed_after_a_question_and_by_its_customer() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn five_wrong_codes_end_an_authorisation() {
-    let (banks, mut browser, customer) = start().await;
+    let (banks, mut browser, customer) = at_bank_b().await;
     let tpp = banks.a_at_b();
-    let created = banks
-        .ask_for_consent(&tpp, &json!({ "allPsd2": "allAccounts" }))
-        .await;
+    let created = banks.consent(&tpp).ask().await;
     let consent = created.json()["consentId"].as_str().unwrap().to_owned();
     let organisation = &banks.sandbox.bank(Bank::A).organisation;
     let bank = &banks.sandbox.bank(Bank::B).running;
@@ -220,11 +209,12 @@ async fn a_request_that_drips_is_answered_and_cut() {
     const PAUSE: Duration = Duration::from_millis(100);
 
     let banks = Banks::start().await;
-    let bank = bank_b_with(&banks, |limits| {
-        limits.request_seconds = 1;
-        limits.idle_seconds = 600;
-    })
-    .await;
+    let bank = banks
+        .limited_bank_b(|limits| {
+            limits.request_seconds = 1;
+            limits.idle_seconds = 600;
+        })
+        .await;
     let browser = Browser::at(&bank);
     let head = format!(
         "POST /log-in HTTP/1.1\r\nHost: {}\r\nContent-Type: application/x-www-form-urlencoded\r\n\

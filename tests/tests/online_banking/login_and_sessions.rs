@@ -1,26 +1,17 @@
 //! The bank's own pages, as a browser meets them: logging in and out, and what attackers try there.
 
-use std::sync::Arc;
+use std::time::Duration;
 
-use bank_client::environment::ManualClock;
-use bank_server::BankServer;
 use bank_server::config::{Config, OnlineBankingConfig};
 use chrono::TimeDelta;
 use fixtures::outsider::{Met, Tls, call};
 use fixtures::sandbox::CUSTOMER;
-use fixtures::world::{Bank, SampleCustomer};
+use fixtures::world::Bank;
 use tests::banks::Banks;
-use tests::browser::{Browser, Page, code_of, customer, encode};
+use tests::browser::{Browser, Page, at_bank_b, code_of, encode};
 use tests::http::Response;
 use tests::stores;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-
-async fn start() -> (Banks, Browser, SampleCustomer) {
-    let banks = Banks::start().await;
-    let browser = Browser::at(&banks.sandbox.bank(Bank::B).running);
-    let anna = customer(&banks, Bank::B, CUSTOMER);
-    (banks, browser, anna)
-}
 
 /// Whether it is the first page of whoever is logged in.
 fn is_start(page: &Page) -> bool {
@@ -29,7 +20,7 @@ fn is_start(page: &Page) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_customer_logs_in_with_two_factors_sees_her_accounts_and_logs_out() {
-    let (banks, mut browser, anna) = start().await;
+    let (banks, mut browser, anna) = at_bank_b().await;
     browser.get("/").await;
     assert_eq!(
         (browser.page.path.as_str(), browser.page.status),
@@ -77,7 +68,7 @@ async fn a_customer_logs_in_with_two_factors_sees_her_accounts_and_logs_out() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn transactions_are_found_by_text_and_day_page_by_page() {
-    let (banks, mut browser, anna) = start().await;
+    let (banks, mut browser, anna) = at_bank_b().await;
     browser.log_in(&banks, &anna).await;
     let account = browser.page.links("/accounts/")[0].clone();
     let rows = |page: &Page| {
@@ -127,14 +118,9 @@ async fn transactions_are_found_by_text_and_day_page_by_page() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn anothers_account_and_one_that_never_was_are_told_alike() {
-    let (banks, mut browser, anna) = start().await;
-    let lucas = banks
-        .sandbox
-        .bank(Bank::B)
-        .customers
-        .iter()
-        .find(|one| one.id != CUSTOMER);
-    let foreign = lucas.unwrap().accounts[0].id;
+    let (banks, mut browser, anna) = at_bank_b().await;
+    let lucas = banks.other_customer(Bank::B);
+    let foreign = lucas.accounts[0].id;
     browser.log_in(&banks, &anna).await;
     let page = browser.get(&format!("/accounts/{foreign}")).await.clone();
     assert_eq!(
@@ -149,9 +135,9 @@ async fn anothers_account_and_one_that_never_was_are_told_alike() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_customer_and_a_wrong_password_are_answered_alike() {
-    let (_banks, mut browser, anna) = start().await;
+    let (_banks, mut browser, anna) = at_bank_b().await;
     browser.get("/log-in").await;
-    let attempt = async |browser: &Browser, customer: &str, password: &str| {
+    let attempt = async |customer: &str, password: &str| {
         let mut browser = browser.clone();
         let begun = std::time::Instant::now();
         let page = browser
@@ -160,25 +146,30 @@ async fn an_unknown_customer_and_a_wrong_password_are_answered_alike() {
         let html = page.html.replace(customer, "WHO");
         ((page.status, html), begun.elapsed())
     };
-    let (wrong, first) = attempt(&browser, &anna.id, "wrong").await;
-    let (unknown, second) = attempt(&browser, "no.such.body", "wrong").await;
-    assert_eq!(wrong.0, 422);
-    assert!(
-        wrong
-            .1
-            .contains("The customer id or the password is not right")
-    );
-    assert_eq!(wrong, unknown);
+    // The least of three each: other work can only add to a time. Five failures are allowed.
+    let mut least = [Duration::MAX; 2];
+    for _ in 0..3 {
+        let (wrong, first) = attempt(&anna.id, "wrong").await;
+        let (unknown, second) = attempt("no.such.body", "wrong").await;
+        assert_eq!(wrong.0, 422);
+        assert!(
+            wrong
+                .1
+                .contains("The customer id or the password is not right")
+        );
+        assert_eq!(wrong, unknown);
+        least = [least[0].min(first), least[1].min(second)];
+    }
     // Both pay for argon2id: neither is answered at once.
-    let ratio = first.as_secs_f64() / second.as_secs_f64();
-    assert!((0.1..10.0).contains(&ratio), "{first:?} {second:?}");
-    let (empty, _) = attempt(&browser, &anna.id, "").await;
+    let ratio = least[0].as_secs_f64() / least[1].as_secs_f64();
+    assert!((0.1..10.0).contains(&ratio), "{least:?}");
+    let (empty, _) = attempt(&anna.id, "").await;
     assert!(empty.1.contains("Enter your password"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lockout_ends_and_spares_the_customers_own_device() {
-    let (banks, browser, anna) = start().await;
+    let (banks, browser, anna) = at_bank_b().await;
     let mut own = browser.clone();
     own.log_in(&banks, &anna).await;
     own.submit("/log-out", &[]).await;
@@ -211,13 +202,8 @@ async fn a_lockout_ends_and_spares_the_customers_own_device() {
     );
     // Another customer's device is no device of hers.
     let mut other = form.clone();
-    let lucas = banks
-        .sandbox
-        .bank(Bank::B)
-        .customers
-        .iter()
-        .find(|one| one.id != CUSTOMER);
-    other.log_in(&banks, lucas.unwrap()).await;
+    let lucas = banks.other_customer(Bank::B);
+    other.log_in(&banks, &lucas).await;
     other.submit("/log-out", &[]).await;
     other.get("/log-in").await;
     other.give_password(&anna).await;
@@ -238,7 +224,7 @@ async fn a_lockout_ends_and_spares_the_customers_own_device() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_was_planted_is_worth_nothing() {
-    let (banks, mut victim, anna) = start().await;
+    let (banks, mut victim, anna) = at_bank_b().await;
     victim.get("/log-in").await;
     // The attacker knows the cookie that the victim begins with, and the one of each step.
     let mut planted = vec![victim.clone()];
@@ -261,7 +247,7 @@ async fn a_session_that_was_planted_is_worth_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_ends_when_it_is_idle_and_its_pages_say_so() {
-    let (banks, mut browser, anna) = start().await;
+    let (banks, mut browser, anna) = at_bank_b().await;
     browser.log_in(&banks, &anna).await;
     let old = browser.clone();
     banks.clock.advance(TimeDelta::minutes(9));
@@ -278,7 +264,7 @@ async fn a_session_ends_when_it_is_idle_and_its_pages_say_so() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn forms_of_others_or_of_before_change_nothing() {
-    let (banks, mut browser, anna) = start().await;
+    let (banks, mut browser, anna) = at_bank_b().await;
     let anonymous = {
         let mut anonymous = browser.clone();
         anonymous.get("/log-in").await;
@@ -330,20 +316,15 @@ async fn forms_of_others_or_of_before_change_nothing() {
         .unwrap();
     assert_eq!(refused(&[], token).await, "403 foreign-form");
     let mut lucas = anonymous.clone();
-    let someone = banks
-        .sandbox
-        .bank(Bank::B)
-        .customers
-        .iter()
-        .find(|one| one.id != CUSTOMER);
-    lucas.log_in(&banks, someone.unwrap()).await;
+    let someone = banks.other_customer(Bank::B);
+    lucas.log_in(&banks, &someone).await;
     let (_, theirs) = lucas.page.form("/log-out", &[]);
     assert_eq!(refused(&[], &theirs).await, "403 foreign-form");
 
     // The log-in page of before, in another tab: she is logged in, and nobody else will be.
     let mut tab = browser.clone();
     tab.page = anonymous.page.clone();
-    tab.give_password(someone.unwrap()).await;
+    tab.give_password(&someone).await;
     assert_eq!(tab.page.problem().as_deref(), Some("already-logged-in"));
     let back = tab.get("/log-in").await;
     assert!(
@@ -366,7 +347,7 @@ async fn forms_of_others_or_of_before_change_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_code_is_used_once_and_guessed_five_times() {
-    let (banks, mut browser, anna) = start().await;
+    let (banks, mut browser, anna) = at_bank_b().await;
     let mut second = browser.clone();
     browser.log_in(&banks, &anna).await;
     let used = code_of(&banks, &anna, 0);
@@ -392,7 +373,7 @@ async fn a_code_is_used_once_and_guessed_five_times() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_form_of_ours_has_its_own_page() {
-    let (_banks, mut browser, _) = start().await;
+    let (_banks, mut browser, _) = at_bank_b().await;
     browser.get("/log-in").await;
     let (path, body) = browser
         .page
@@ -440,7 +421,7 @@ async fn what_is_no_form_of_ours_has_its_own_page() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_are_not_framed_kept_or_led_elsewhere() {
-    let (banks, mut browser, anna) = start().await;
+    let (banks, mut browser, anna) = at_bank_b().await;
     browser.get("/log-in").await;
     let page = &browser.page;
     let expected = [
@@ -527,12 +508,9 @@ async fn pages_are_not_framed_kept_or_led_elsewhere() {
 #[tokio::test(flavor = "multi_thread")]
 async fn over_tls_cookies_belong_to_the_host_and_plain_http_is_not_spoken() {
     let banks = Banks::start().await;
-    let mut config = Config::read(&banks.folder.path().join("bank-b.toml")).unwrap();
-    config.store.place = stores::empty(&banks.folder.path().join("tls.db")).await;
-    config.xs2a.listen.set_port(0);
-    config.operator.listen.set_port(0);
+    let place = stores::empty(&banks.folder.path().join("tls.db")).await;
     let key = banks.folder.path().join("pki/bank-b");
-    config.online_banking = Some(OnlineBankingConfig {
+    let online_banking = OnlineBankingConfig {
         listen: "127.0.0.1:0".parse().unwrap(),
         origin: "https://localhost:0".parse().unwrap(),
         certificate: Some(key.join("qwac.pem")),
@@ -540,9 +518,14 @@ async fn over_tls_cookies_belong_to_the_host_and_plain_http_is_not_spoken() {
         idle_minutes: 10,
         session_minutes: 480,
         connections: 100,
-    });
-    let clock: Arc<ManualClock> = Arc::clone(&banks.clock);
-    let bank = BankServer::new(config).clock(clock).start().await.unwrap();
+    };
+    let over_tls = |config: &mut Config| {
+        config.store.place = place;
+        config.xs2a.listen.set_port(0);
+        config.operator.listen.set_port(0);
+        config.online_banking = Some(online_banking);
+    };
+    let bank = banks.replica_of_b(over_tls).await;
     let browser = Browser::at(&bank);
     let address = bank.online_banking_address().unwrap();
     let request = format!(

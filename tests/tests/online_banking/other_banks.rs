@@ -6,8 +6,8 @@ use chrono::TimeDelta;
 use fixtures::sandbox::CUSTOMER;
 use fixtures::world::{Bank, SampleCustomer};
 use shared_types::consent::ConsentStatus;
-use tests::banks::{Banks, bank_a_also};
-use tests::browser::{Browser, code_of, customer};
+use tests::banks::Banks;
+use tests::browser::{Browser, code_of};
 use tests::stores;
 use tests::wait::wait_until;
 
@@ -29,7 +29,7 @@ impl Desk {
     }
 
     fn at(&self, bank: Bank) -> SampleCustomer {
-        customer(&self.banks, bank, CUSTOMER)
+        self.banks.customer(bank)
     }
 
     /// Moves the clock on. Whoever was logged in is not any more after some minutes.
@@ -132,15 +132,13 @@ impl Desk {
 
     /// Waits until the consents at Bank B stand so, in the order of the statuses' names; what nobody waits for is done a little later.
     async fn come_to(&self, wanted: &[ConsentStatus]) {
-        let started = std::time::Instant::now();
-        loop {
+        let what = format!("{wanted:?} at Bank B");
+        wait_until(&what, async || {
             let mut statuses = self.statuses().await;
             statuses.sort_by_key(|status| status.as_str());
-            if statuses == wanted {
-                return;
-            }
-            assert!(started.elapsed().as_secs() < 20, "{statuses:?}");
-        }
+            (statuses == wanted).then_some(())
+        })
+        .await;
     }
 }
 
@@ -161,12 +159,7 @@ async fn whoever_approves_is_whoever_asked() {
     );
     assert!(!desk.a.page.html.contains("/elsewhere/check/"));
 
-    let other = desk.banks.sandbox.bank(Bank::A).customers.iter();
-    let other = other
-        .clone()
-        .find(|one| one.id != CUSTOMER)
-        .unwrap()
-        .clone();
+    let other = desk.banks.other_customer(Bank::A);
     desk.wait(TimeDelta::seconds(30));
     let mut victim = Browser::at(&desk.banks.sandbox.bank(Bank::A).running);
     victim.log_in(&desk.banks, &other).await;
@@ -262,12 +255,7 @@ async fn disconnecting_deletes_what_was_read_and_ends_the_consent() {
     let end = desk.a.page.links("/elsewhere/disconnect/")[0].clone();
 
     // Another customer cannot.
-    let other = desk.banks.sandbox.bank(Bank::A).customers.iter();
-    let other = other
-        .clone()
-        .find(|one| one.id != CUSTOMER)
-        .unwrap()
-        .clone();
+    let other = desk.banks.other_customer(Bank::A);
     desk.wait(TimeDelta::seconds(30));
     let mut stranger = Browser::at(&desk.banks.sandbox.bank(Bank::A).running);
     stranger.log_in(&desk.banks, &other).await;
@@ -304,7 +292,8 @@ async fn a_bank_that_is_down_is_shown_with_the_age_of_what_is_known() {
     let mut desk = Desk::open().await;
     desk.connect().await;
     let Desk { banks, mut a, .. } = desk;
-    let numbers: Vec<String> = customer(&banks, Bank::B, CUSTOMER)
+    let numbers: Vec<String> = banks
+        .customer(Bank::B)
         .accounts
         .into_iter()
         .map(|account| account.number)
@@ -423,7 +412,7 @@ async fn what_is_connected_is_read_while_its_customer_is_away() {
     desk.wait(TimeDelta::hours(7));
     let now = desk.banks.clock.now().timestamp();
     // It looks when it starts, and then every ten minutes.
-    let replica = bank_a_also(&desk.banks).await;
+    let replica = desk.banks.replica_of_a().await;
     wait_until("what was read", async || {
         let read: Vec<(Option<i64>, i64, Option<String>)> =
             sqlx::query_as("SELECT fetched, tried, problem FROM connection ORDER BY psu")

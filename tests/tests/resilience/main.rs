@@ -4,7 +4,9 @@
 
 #![forbid(unsafe_code)]
 
+mod durability;
 mod fault_injection;
+mod graceful_shutdown;
 mod postgresql;
 mod replicas;
 mod rolling_restart;

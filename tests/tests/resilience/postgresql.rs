@@ -1,19 +1,19 @@
 //! On PostgreSQL: the way to the database, its tables and their versions, and what happens when it is gone.
 
 use std::process::Output;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bank_client::environment::Clock as _;
+use bank_server::RunningBank;
 use bank_server::config::{Config, RevocationConfig};
 use bank_server::store::consents::Consents;
 use bank_server::store::retention::{Keeping, Retention};
 use bank_server::store::{Database, Place, Server, StoreError, Turn};
-use bank_server::{BankServer, RunningBank};
 use chrono::{DateTime, TimeDelta};
 use serde_json::json;
 use shared_types::consent::ConsentStatus;
 use tempfile::TempDir;
+use tests::asking::PSU;
 use tests::banks::Banks;
 use tests::cluster::Cluster;
 use tests::http::Tpp;
@@ -24,8 +24,6 @@ use tests::tcp_proxy::{Healed, Wire};
 use tests::wait::{wait_for, wait_until};
 use wiremock::matchers::path;
 use wiremock::{Mock, MockServer, ResponseTemplate};
-
-const PSU: (&str, &str) = ("PSU-IP-Address", "192.0.2.7");
 
 /// The section `[store]` for that database.
 fn section(url: &str) -> String {
@@ -308,13 +306,15 @@ async fn a_replica_that_loses_touch_does_not_go_by_what_it_has_read() {
         let cut = Instant::now();
         // Somebody changes it by hand, and nobody can tell.
         cluster.ask("UPDATE consent SET status = 'revokedByPsu'");
-        loop {
+        wait_until("a read that fails", async || {
             let after = cut.elapsed();
             let Ok(valid) = is_valid(&consents).await else {
-                break;
+                return Some(());
             };
             assert!(valid && after < Duration::from_secs(1), "{after:?}");
-        }
+            None
+        })
+        .await;
         wire.heal(healed);
         let valid = wait_until("the end of the cut", async || {
             is_valid(&consents).await.ok()
@@ -413,18 +413,18 @@ async fn what_is_no_list_is_not_handed_on_and_not_taken() {
 async fn with_list_from(banks: &Banks, place: &Place, lists: &MockServer) -> RunningBank {
     let folder = banks.folder.path();
     let root = folder.join("scheme-ca/ca1/published/root.crl");
-    let mut config = Config::read(&folder.join("bank-b.toml")).unwrap();
-    config.store.place = place.clone();
-    config.revocation = RevocationConfig {
-        lists: vec![
-            root.to_str().unwrap().to_owned(),
-            format!("{}/issuing.crl", lists.uri()),
-        ],
-        allow_local_addresses: true,
-        ..RevocationConfig::default()
+    let change = |config: &mut Config| {
+        config.store.place = place.clone();
+        config.revocation = RevocationConfig {
+            lists: vec![
+                root.to_str().unwrap().to_owned(),
+                format!("{}/issuing.crl", lists.uri()),
+            ],
+            allow_local_addresses: true,
+            ..RevocationConfig::default()
+        };
     };
-    let clock = Arc::clone(&banks.clock);
-    BankServer::new(config).clock(clock).start().await.unwrap()
+    banks.replica_of_b(change).await
 }
 
 fn is_shared(cluster: &Cluster) -> Option<()> {
@@ -449,10 +449,13 @@ async fn changes_are_heard_of_in_whatever_schema_the_tables_are() {
     .await;
     cluster.ask("UPDATE consent SET status = 'revokedByPsu'");
     let changed = Instant::now();
-    while is_valid(&consents).await.unwrap() {
+    wait_until("the change", async || {
         let after = changed.elapsed();
-        assert!(after < Duration::from_secs(1), "{after:?}");
-    }
+        let valid = is_valid(&consents).await.unwrap();
+        assert!(!valid || after < Duration::from_secs(1), "{after:?}");
+        (!valid).then_some(())
+    })
+    .await;
     // No second set of tables is made there, and none is taken for ours.
     for outcome in [
         Database::migrate(&place).await.map(drop),

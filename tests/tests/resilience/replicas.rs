@@ -4,15 +4,14 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bank_client::environment::Clock as _;
-use bank_server::config::Config;
-use bank_server::{BankServer, RunningBank, StartError};
+use bank_server::{RunningBank, StartError};
 use chrono::TimeDelta;
 use fixtures::sandbox::CUSTOMER;
 use fixtures::world::Bank;
 use serde_json::{Value, json};
-use tests::asking::ask;
-use tests::banks::{Banks, bank_b_also};
-use tests::browser::{Browser, code_of, customer};
+use tests::asking::{PSU, ask};
+use tests::banks::Banks;
+use tests::browser::{Browser, code_of};
 use tests::customer::Customer;
 use tests::http::{Response, Tpp};
 use tests::stores;
@@ -29,7 +28,7 @@ struct Pair {
 impl Pair {
     async fn start() -> Self {
         let banks = Banks::start().await;
-        let second = bank_b_also(&banks, |_| ()).await;
+        let second = banks.replica_of_b(|_| ()).await;
         let at_first = banks.a_at_b();
         let at_second = Tpp::new(second.xs2a_address(), at_first.identity.clone());
         Self {
@@ -65,13 +64,9 @@ impl Pair {
 
 /// The headers of a request that is sent again and again.
 const ONE_REQUEST: [(&str, &str); 2] = [
-    ("PSU-IP-Address", "192.0.2.7"),
+    PSU,
     ("X-Request-ID", "5c3b6a0e-5d0c-4b35-8d3b-0a6a5a1d7b01"),
 ];
-
-fn everything() -> Value {
-    json!({ "allPsd2": "allAccounts" })
-}
 
 /// Asks for a consent and passes the customer's password on. Gives where her code goes.
 async fn awaiting_a_code(tpp: &Tpp, banks: &Banks, customer: &Customer) -> String {
@@ -108,8 +103,7 @@ async fn what_ends_at_one_has_ended_at_the_other() {
     let customer = Customer::of(&pair.banks).await;
     let read = async |tpp: &Tpp, consent: &str| tpp.read("/v1/accounts", consent).await;
     for end in ["the customer", "the TPP"] {
-        let everything = everything();
-        let consent = pair.banks.approved_consent(&pair.at_first, &everything);
+        let consent = pair.banks.consent(&pair.at_first).approved();
         let consent = consent.await;
         for tpp in [&pair.at_first, &pair.at_second] {
             assert_eq!(read(tpp, &consent).await.status, 200);
@@ -131,15 +125,17 @@ async fn what_ends_at_one_has_ended_at_the_other() {
         }
         // The others know within a second: whoever asks later is refused.
         for tpp in [&pair.at_second, &pair.at_first] {
-            loop {
+            wait_until("the end of the consent", async || {
                 let after = ended.elapsed();
                 let answer = read(tpp, &consent).await;
                 if answer.status == 401 {
-                    break;
+                    return Some(());
                 }
                 assert_eq!(answer.status, 200, "{end}: {answer:?}");
                 assert!(after < Duration::from_secs(1), "{end}: {after:?}");
-            }
+                None
+            })
+            .await;
         }
     }
     pair.second.stop().await;
@@ -176,11 +172,7 @@ async fn of_eight_wrong_codes_at_once_five_are_looked_at() {
     let anna = Customer::of(&pair.banks).await;
     let path = awaiting_a_code(&pair.at_first, &pair.banks, &anna).await;
     // As wrong as a code can be: right, but of long ago.
-    let code = code_of(
-        &pair.banks,
-        &customer(&pair.banks, Bank::B, CUSTOMER),
-        -1000,
-    );
+    let code = code_of(&pair.banks, &pair.banks.customer(Bank::B), -1000);
     let code = json!({ "scaAuthenticationData": code }).to_string();
     let answers = pair.at_once(8, |tpp| answer(tpp, &path, &code)).await;
     let counts = statuses(&answers);
@@ -202,7 +194,7 @@ async fn of_eight_wrong_codes_at_once_five_are_looked_at() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_request_id_has_one_effect_wherever_it_goes() {
     let pair = Pair::start().await;
-    let body = pair.banks.consent_body(&everything()).to_string();
+    let body = pair.banks.consent_body().to_string();
     let answers = pair
         .at_once(8, |tpp| {
             let body = body.clone();
@@ -215,25 +207,23 @@ async fn one_request_id_has_one_effect_wherever_it_goes() {
         .collect();
     assert!(ids[0].is_string(), "{answers:?}");
     assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
-    let other = pair
-        .banks
-        .consent_body(&json!({ "availableAccounts": "allAccounts" }));
-    let refused = pair
-        .at_second
-        .post("/v1/consents", &ONE_REQUEST, &other.to_string())
-        .await;
-    assert_eq!(refused.refusal(), "400 FORMAT_ERROR X-Request-ID");
+    // Another body is refused at both, of which one has not created the consent.
+    for tpp in [&pair.at_first, &pair.at_second] {
+        let access = json!({ "availableAccounts": "allAccounts" });
+        let other = pair.banks.consent(tpp).access(&access).body().to_string();
+        let refused = tpp.post("/v1/consents", &ONE_REQUEST, &other).await;
+        assert_eq!(refused.refusal(), "400 FORMAT_ERROR X-Request-ID");
+    }
     pair.second.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_with_another_key_does_not_start() {
     let banks = Banks::start().await;
-    let folder = banks.folder.path();
-    let mut config = Config::read(&folder.join("bank-b.toml")).unwrap();
     // A forgotten file is made anew.
-    config.store.key = folder.join("another.key");
-    let refused = BankServer::new(config).start().await.err().unwrap();
+    let key = banks.folder.path().join("another.key");
+    let replica = banks.start_replica("bank-b.toml", |config| config.store.key = key);
+    let refused = replica.await.err().unwrap();
     assert!(matches!(refused, StartError::OtherKey(_)), "{refused}");
     assert!(refused.to_string().contains("another.key is not the key"));
 }
@@ -252,7 +242,7 @@ async fn what_is_over_is_removed_while_the_bank_runs() {
             .unwrap();
     }
     // It looks when it starts, and then every ten minutes.
-    let replica = bank_b_also(&banks, |_| ()).await;
+    let replica = banks.replica_of_b(|_| ()).await;
     let left = wait_until("the removal", async || {
         let left: Vec<String> = sqlx::query_scalar("SELECT digest FROM session")
             .fetch_all(database.pool())
@@ -268,8 +258,8 @@ async fn what_is_over_is_removed_while_the_bank_runs() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_logs_in_at_one_is_logged_in_at_the_other_and_logged_out_of_both() {
     let banks = Banks::start().await;
-    let second = bank_b_also(&banks, |_| ()).await;
-    let anna = customer(&banks, Bank::B, CUSTOMER);
+    let second = banks.replica_of_b(|_| ()).await;
+    let anna = banks.customer(Bank::B);
     let mut at_first = Browser::at(&banks.sandbox.bank(Bank::B).running);
     let mut at_second = Browser::at(&second);
     at_first.log_in(&banks, &anna).await;

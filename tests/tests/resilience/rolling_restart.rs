@@ -8,18 +8,18 @@ use std::thread;
 use std::time::Duration;
 
 use bank_client::Bank;
-use bank_client::credentials::Credentials;
 use bank_server::RunningBank;
 use fixtures::outsider::{Tls, context, dial, shake_hands};
 use fixtures::pki::Identity;
 use openssl::ssl::Ssl;
-use serde_json::json;
-use shared_types::trust::Anchors;
-use tests::banks::{Banks, bank_b_also};
+use tests::banks::Banks;
 use tests::http::Tpp;
-use tests::wait::wait_for;
+use tests::operator;
+use tests::sdk::{BANK_B, bank_builder};
+use tests::wait::{wait_for, wait_until};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{sleep, timeout};
 
 /// Clients over HTTP/1.1, and as many over HTTP/2.
 const CLIENTS: usize = 4;
@@ -27,7 +27,7 @@ const CLIENTS: usize = 4;
 /// How long a client waits between two requests: all together ask 200 times a second.
 const PACE: Duration = Duration::from_millis(40);
 
-/// Spreads connections over the replicas that are ready, as a load balancer does. It sees no byte of what is said.
+/// TCP load balancer: passes each connection to a replica whose readiness check succeeds, and reads no byte of it.
 #[derive(Clone)]
 struct Spreader {
     address: SocketAddr,
@@ -52,8 +52,10 @@ impl Spreader {
             let mut turn = 0;
             while let Ok((mut client, _)) = socket.accept().await {
                 turn += 1;
-                let replica = all.choose(turn);
+                let all = all.clone();
+                // A connection that finds no replica is closed, which its client counts as a failure.
                 tokio::spawn(async move {
+                    let replica = all.choose(turn).await;
                     let mut bank = TcpStream::connect(replica).await.unwrap();
                     // However it ends: both ends are told.
                     let _ = copy_bidirectional(&mut client, &mut bank).await;
@@ -63,14 +65,24 @@ impl Spreader {
         spreader
     }
 
-    fn choose(&self, turn: usize) -> SocketAddr {
-        let replicas = self.replicas.lock().unwrap().clone();
-        let first = turn % replicas.len();
-        let (after, before) = replicas.split_at(first);
-        // One that answers late is asked again.
-        let in_turn = before.iter().chain(after).cycle().take(10 * replicas.len());
-        let ready = in_turn.copied().find(|replica| is_ready(replica.operator));
-        ready.expect("a replica that is ready").xs2a
+    /// The next replica that is ready. One that answers late is asked again.
+    async fn choose(&self, turn: usize) -> SocketAddr {
+        let choice = async {
+            loop {
+                let mut replicas = self.replicas.lock().unwrap().clone();
+                let first = turn % replicas.len();
+                replicas.rotate_left(first);
+                for replica in replicas {
+                    if is_ready(replica.operator).await {
+                        return replica.xs2a;
+                    }
+                }
+                sleep(Duration::from_millis(2)).await;
+            }
+        };
+        timeout(Duration::from_mins(1), choice)
+            .await
+            .expect("a replica that is ready")
     }
 
     fn add(&self, bank: &RunningBank) {
@@ -88,19 +100,10 @@ impl Spreader {
     }
 }
 
-/// Whether a replica says that it is. One that has stopped says nothing.
-fn is_ready(operator: SocketAddr) -> bool {
-    let asked = || -> io::Result<String> {
-        let mut tcp = dial(operator)?;
-        tcp.set_read_timeout(Some(Duration::from_secs(1)))?;
-        tcp.write_all(
-            b"GET /health/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
-        )?;
-        let mut answer = String::new();
-        tcp.read_to_string(&mut answer)?;
-        Ok(answer)
-    };
-    asked().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+/// Whether a replica answers its readiness check with 200. One that has stopped does not answer.
+async fn is_ready(operator: SocketAddr) -> bool {
+    let answer = operator::try_get(operator, "/health/ready").await;
+    answer.is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))
 }
 
 /// What became of the requests.
@@ -185,40 +188,38 @@ fn ask(mut connection: Stream, request: &str) -> io::Result<Option<Stream>> {
 
 /// The SDK's handle, which repeats nothing, for what the spreader leads to.
 fn handle(banks: &Banks, address: SocketAddr) -> Bank {
-    let root = banks.sandbox.pki.ca1.root_pem().unwrap();
-    let own = &banks.sandbox.pki.bank_a.qwac;
-    Bank::builder(
-        format!("https://{address}"),
-        "PSDFR-ACPR-20002".parse().unwrap(),
-        Anchors::from_pem(root.as_bytes()).unwrap(),
-        Credentials::from_pem(own.chain_pem.as_bytes(), own.key_pem.as_bytes()).unwrap(),
-    )
-    .clock(Arc::<bank_client::environment::ManualClock>::clone(
-        &banks.clock,
-    ))
-    .build()
-    .unwrap()
+    let pki = &banks.sandbox.pki;
+    let builder = bank_builder(address, BANK_B, pki, &pki.bank_a.qwac);
+    builder
+        .clock(Arc::clone(&banks.clock) as _)
+        .build()
+        .unwrap()
 }
 
 async fn replica(banks: &Banks) -> RunningBank {
-    bank_b_also(banks, |config| config.limits.drain_seconds = 5).await
+    banks
+        .replica_of_b(|config| config.limits.drain_seconds = 5)
+        .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_asks_whether_it_is_ready_is_told_before_the_door_closes() {
     let banks = Banks::start().await;
-    let bank = bank_b_also(&banks, |config| config.limits.drain_seconds = 3).await;
+    let bank = banks
+        .replica_of_b(|config| config.limits.drain_seconds = 10)
+        .await;
     let (address, operator) = (bank.xs2a_address(), bank.operator_address());
     let identity = banks.sandbox.pki.bank_a.qwac.clone();
-    assert!(is_ready(operator));
-    // Nobody is connected whose leaving could be waited for.
+    wait_until("readiness", async || is_ready(operator).await.then_some(())).await;
+    // No connection is open that `stop` could wait for.
     let stopping = tokio::spawn(bank.stop());
-    wait_for("the end of readiness", || {
-        (!is_ready(operator)).then_some(())
+    wait_until("503 while the replica stops", async || {
+        let answer = operator::try_get(operator, "/health/ready").await?;
+        let stops = answer.starts_with("HTTP/1.1 503") && answer.contains("\"stopping\":true");
+        stops.then_some(())
     })
     .await;
-    assert!(tests::operator::get(operator, "/health/ready").starts_with("HTTP/1.1 503"));
-    // Until that has been asked, requests come.
+    // A load balancer sends requests until it has seen that.
     let answer = Tpp::new(address, identity).get("/openapi.json", &[]).await;
     assert_eq!(answer.status, 200);
     stopping.await.unwrap();
@@ -229,9 +230,7 @@ async fn who_asks_whether_it_is_ready_is_told_before_the_door_closes() {
 async fn both_replicas_are_replaced_and_no_request_fails() {
     let banks = Banks::start().await;
     let tpp = banks.a_at_b();
-    let consent = banks
-        .approved_consent(&tpp, &json!({ "allPsd2": "allAccounts" }))
-        .await;
+    let consent = banks.consent(&tpp).approved().await;
     let spreader = Spreader::start().await;
     let mut replicas = [replica(&banks).await, replica(&banks).await];
     for bank in &replicas {
@@ -257,7 +256,7 @@ async fn both_replicas_are_replaced_and_no_request_fails() {
         tasks.push(tokio::spawn(async move {
             while !noted.enough.load(Ordering::Relaxed) {
                 noted.note(under.accounts(false).await.map(drop));
-                tokio::time::sleep(PACE).await;
+                sleep(PACE).await;
             }
         }));
     }

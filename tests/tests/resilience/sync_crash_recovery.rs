@@ -2,7 +2,7 @@
 //! is what the bank has, entry by entry.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,14 +15,16 @@ use fixtures::world::Bank;
 use futures::TryStreamExt as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::Value;
 use shared_types::account::Balance;
 use shared_types::card_account::CardTransaction;
 use shared_types::transaction::Transaction;
 use tempfile::TempDir;
-use tests::banks::{Banks, bank_b_also};
+use tests::banks::Banks;
 use tests::ledger::{Ledger, id_of, payment};
 use tests::programs::own;
+use tests::wait::wait_for;
+use tokio::time::timeout;
 
 /// A random number generator (SplitMix64): the same moments every time.
 struct Dice(u64);
@@ -52,10 +54,10 @@ struct Scene {
 impl Scene {
     async fn set(delta: Option<&str>, seed: u64) -> Self {
         let banks = Banks::start().await;
-        let bank = bank_b_also(&banks, |config| config.limits.page_size = 20).await;
-        let consent = banks
-            .approved_consent(&banks.a_at_b(), &json!({ "allPsd2": "allAccounts" }))
+        let bank = banks
+            .replica_of_b(|config| config.limits.page_size = 20)
             .await;
+        let consent = banks.consent(&banks.a_at_b()).approved().await;
         let scene = Self {
             ledger: Ledger::of(&bank),
             accounts: banks
@@ -163,8 +165,7 @@ impl Scene {
     async fn run(&self, copy: &Path) -> Duration {
         let started = Instant::now();
         let mut child = self.program(copy).spawn().unwrap();
-        let ended = until(&mut child, Duration::from_mins(2)).await;
-        assert!(ended.expect("it comes to an end").success());
+        assert!(end_of(&mut child).await.success());
         started.elapsed()
     }
 
@@ -179,10 +180,10 @@ impl Scene {
             let micros = u64::try_from(length.as_micros()).unwrap();
             let moment = Duration::from_micros(self.dice.below(micros));
             let mut child = self.program(&copy).spawn().unwrap();
-            let ended = until(&mut child, moment / 2).await;
+            let ended = timeout(moment / 2, end_of(&mut child)).await.ok();
             self.happen().await;
             let ended = match ended {
-                None => until(&mut child, moment / 2).await,
+                None => timeout(moment / 2, end_of(&mut child)).await.ok(),
                 ended => ended,
             };
             if let Some(status) = ended {
@@ -274,16 +275,9 @@ fn again<T: Serialize + DeserializeOwned>(details: Value) -> String {
     line(&serde_json::from_value::<T>(details).unwrap())
 }
 
-/// Waits so long for the program's end.
-async fn until(child: &mut Child, patience: Duration) -> Option<std::process::ExitStatus> {
-    let started = Instant::now();
-    while started.elapsed() < patience {
-        if let Some(status) = child.try_wait().unwrap() {
-            return Some(status);
-        }
-        tokio::task::yield_now().await;
-    }
-    None
+/// Waits for the program's end.
+async fn end_of(child: &mut Child) -> ExitStatus {
+    wait_for("the end of the program", || child.try_wait().unwrap()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

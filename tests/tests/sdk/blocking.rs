@@ -5,9 +5,10 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use bank_client::blocking::Runtime;
-use bank_client::{Entry, ErrorKind, TransactionFilter};
+use bank_client::{Entry, ErrorKind};
 use chrono::NaiveDate;
 use shared_types::consent::{AccountAccess, AllAccounts, ConsentRequest, ConsentStatus};
+use tests::asking::since;
 use tests::many_banks::{Manners, ManyBanks};
 
 /// Banks on a runtime of their own, for as long as that runs.
@@ -19,10 +20,6 @@ fn banks<const N: usize>(manners: [Manners; N]) -> (ManyBanks, tokio::runtime::R
         .unwrap();
     let banks = theirs.block_on(ManyBanks::start(manners, Duration::ZERO));
     (banks, theirs)
-}
-
-fn since() -> TransactionFilter {
-    TransactionFilter::since(NaiveDate::from_ymd_opt(2026, 1, 1).unwrap())
 }
 
 #[test]

@@ -1,33 +1,30 @@
 //! The SDK's own certificate is replaced while calls are made: none fails, and what is no good is not taken.
 
 use std::fs;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bank_client::credentials::{Credentials, CredentialsError};
-use bank_client::environment::{Clock as _, ManualClock, SystemClock};
+use bank_client::credentials::CredentialsError;
+use bank_client::environment::Clock as _;
 use bank_client::rotation::{CredentialFiles, CredentialFilesError, ReplacementRefused};
 use bank_client::{Bank as Handle, ErrorKind, ServerRefusal};
 use chrono::TimeDelta;
-use fixtures::outsider::{Met, Tls, call};
-use fixtures::pki::{Identity, Pki, Wanted, bank_a};
+use fixtures::pki::{Identity, Wanted, bank_a};
 use fixtures::world::Bank;
 use serde_json::json;
 use shared_types::certificate::CertificateSummary;
 use shared_types::trust::{Anchors, Refusal};
 use tempfile::TempDir;
 use tests::banks::Banks;
-use tests::programs::{both, own};
-use tests::tls_terminator::{Manners, Shown, start_noting};
-use tests::wait::wait_for;
+use tests::files;
+use tests::http::alert;
+use tests::lone_bank::LoneBank;
+use tests::sdk::{BANK_A, anchors, credentials};
+use tests::tls_terminator::Manners;
+use tests::wait::{wait_for, wait_until};
 use wiremock::{Mock, MockServer, ResponseTemplate};
-
-fn credentials(identity: &Identity) -> Credentials {
-    Credentials::from_pem(identity.chain_pem.as_bytes(), identity.key_pem.as_bytes()).unwrap()
-}
 
 fn serial(identity: &Identity) -> String {
     CertificateSummary::of(&credentials(identity).chain()[0]).serial
@@ -52,15 +49,9 @@ impl Files {
     }
 
     fn put(&self, identity: &Identity) {
-        rename_into(&self.certificate(), &identity.chain_pem);
-        rename_into(&self.key(), &identity.key_pem);
+        files::replace(&self.certificate(), &identity.chain_pem);
+        files::replace(&self.key(), &identity.key_pem);
     }
-}
-
-fn rename_into(path: &Path, text: &str) {
-    let new = path.with_extension("new");
-    fs::write(&new, text).unwrap();
-    fs::rename(&new, path).unwrap();
 }
 
 /// What became of the pairs that a handle was offered, in words.
@@ -90,9 +81,7 @@ async fn certificates_rotate_and_no_call_fails() {
     const ROTATIONS: usize = 21;
 
     let banks = Banks::start().await;
-    let consent = banks
-        .approved_consent(&banks.a_at_b(), &json!({ "allPsd2": "allAccounts" }))
-        .await;
+    let consent = banks.consent(&banks.a_at_b()).approved().await;
     let pki = &banks.sandbox.pki;
     let (first, bank) = (&pki.bank_a.qwac, banks.sandbox.bank(Bank::B));
     let second = pki
@@ -101,11 +90,10 @@ async fn certificates_rotate_and_no_call_fails() {
     let files = Files::with(first);
     let (watched, own_credentials) =
         CredentialFiles::open(files.certificate(), files.key()).unwrap();
-    let anchors = Anchors::from_pem(pki.ca1.root_pem().unwrap().as_bytes()).unwrap();
     let handle = Handle::builder(
         bank.url(),
         bank.organisation.clone(),
-        anchors,
+        anchors(&pki.ca1),
         own_credentials,
     )
     .build()
@@ -148,12 +136,7 @@ async fn certificates_rotate_and_no_call_fails() {
         .await;
     }
     // The second is in use. The first is revoked, and no caller notices.
-    let before = bank.running.trust_report().changes;
-    revoke(banks.folder.path(), &serial(first));
-    wait_for("a change of trust at the bank", || {
-        (bank.running.trust_report().changes > before).then_some(())
-    })
-    .await;
+    banks.revoke(&bank.running, &serial(first)).await;
     more_calls().await;
     stop.store(true, Ordering::Relaxed);
     for caller in callers {
@@ -166,61 +149,24 @@ async fn certificates_rotate_and_no_call_fails() {
     );
 }
 
-fn alert(bank: SocketAddr, identity: &Identity) -> String {
-    const STATUS: &str = "GET /v1/consents/none/status HTTP/1.1\r\nHost: localhost\r\n\r\n";
-
-    match call(bank, Some(identity), Tls::V1_3, STATUS).unwrap().met {
-        Met::Alert(alert) => alert.to_string(),
-        other => panic!("{other:?}"),
-    }
-}
-
-fn revoke(folder: &Path, serial: &str) {
-    let revoked = own("scheme-ca")
-        .arg("--dir")
-        .arg(folder.join("scheme-ca/ca1"))
-        .args(["--list-days", "729", "revoke", serial])
-        .args(["--reason", "superseded", "--by", "Rita"])
-        .output()
-        .unwrap();
-    assert!(revoked.status.success(), "{}", both(&revoked));
-}
-
 /// A bank that notes which certificates it is shown, and Bank A's handle for it.
 struct Scene {
-    pki: Pki,
-    clock: Arc<ManualClock>,
+    lone: LoneBank,
     behind: MockServer,
-    shown: Shown,
     handle: Handle,
 }
 
 impl Scene {
     async fn set(answer: ResponseTemplate) -> Self {
-        let clock = Arc::new(ManualClock::at(SystemClock.now()));
-        let pki = Pki::make(clock.now()).unwrap();
-        let behind = MockServer::start().await;
+        let (lone, behind) = LoneBank::mocked(Manners::Honest).await;
         Mock::given(wiremock::matchers::any())
             .respond_with(answer)
             .mount(&behind)
             .await;
-        let root = pki.ca1.root_pem().unwrap();
-        let (front, shown) =
-            start_noting(&pki.bank_b.qwac, &root, *behind.address(), Manners::Honest).await;
-        let handle = Handle::builder(
-            format!("https://{front}"),
-            "PSDFR-ACPR-20002".parse().unwrap(),
-            Anchors::from_pem(root.as_bytes()).unwrap(),
-            credentials(&pki.bank_a.qwac),
-        )
-        .clock(Arc::<ManualClock>::clone(&clock))
-        .build()
-        .unwrap();
+        let handle = lone.builder().build().unwrap();
         Self {
-            pki,
-            clock,
+            lone,
             behind,
-            shown,
             handle,
         }
     }
@@ -231,15 +177,17 @@ impl Scene {
             valid_for,
             ..Wanted::default()
         };
-        self.pki
-            .enrol(&bank_a(), &wanted, self.clock.now() + now)
-            .unwrap()
+        let at = self.lone.clock.now() + now;
+        self.lone.pki.enrol(&bank_a(), &wanted, at).unwrap()
     }
 
     /// A call works, and the bank last saw that certificate.
     async fn works_with(&self, identity: &Identity) {
         self.handle.consent_status("any").await.unwrap();
-        assert_eq!(self.shown.lock().unwrap().last(), Some(&serial(identity)));
+        assert_eq!(
+            self.lone.shown.lock().unwrap().last(),
+            Some(&serial(identity))
+        );
     }
 }
 
@@ -249,20 +197,29 @@ fn status_received() -> ResponseTemplate {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_next_call_shows_the_new_certificate_and_one_under_way_ends_with_the_old() {
-    let scene = Scene::set(status_received().set_delay(Duration::from_millis(300))).await;
-    let old = scene.pki.bank_a.qwac.clone();
+    let scene = Scene::set(status_received()).await;
+    // The first answer takes its time: the certificate is replaced meanwhile. The others come at once.
+    Mock::given(wiremock::matchers::any())
+        .respond_with(status_received().set_delay(Duration::from_secs(5)))
+        .up_to_n_times(1)
+        .with_priority(1)
+        .mount(&scene.behind)
+        .await;
+    let old = scene.lone.pki.bank_a.qwac.clone();
     let new = scene.another(TimeDelta::days(700), TimeDelta::zero());
     let handle = scene.handle.clone();
     let under_way = tokio::spawn(async move { handle.consent_status("any").await });
-    while scene.behind.received_requests().await.unwrap().is_empty() {
-        tokio::task::yield_now().await;
-    }
+    wait_until("the first request", async || {
+        let requests = scene.behind.received_requests().await.unwrap();
+        (!requests.is_empty()).then_some(())
+    })
+    .await;
     scene.handle.replace_credentials(credentials(&new)).unwrap();
     assert!(!under_way.is_finished());
     scene.works_with(&new).await;
     under_way.await.unwrap().unwrap();
     assert_eq!(
-        *scene.shown.lock().unwrap(),
+        *scene.lone.shown.lock().unwrap(),
         [serial(&old), serial(&new)],
         "one connection each"
     );
@@ -271,7 +228,7 @@ async fn the_next_call_shows_the_new_certificate_and_one_under_way_ends_with_the
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_good_is_refused_and_the_old_stays() {
     let scene = Scene::set(status_received()).await;
-    let old = &scene.pki.bank_a.qwac;
+    let old = &scene.lone.pki.bank_a.qwac;
     scene.works_with(old).await;
     let refused = |identity: &Identity| {
         scene
@@ -294,21 +251,25 @@ async fn what_is_no_good_is_refused_and_the_old_stays() {
         ),
         "{error:?}"
     );
-    let error = refused(&scene.pki.bank_r.qwac);
+    let error = refused(&scene.lone.pki.bank_r.qwac);
     assert!(
         matches!(&error, ReplacementRefused::AnotherOrganisation { current, new }
-            if current.as_str() == "PSDDE-BAFIN-100001" && new != current),
+            if current.as_str() == BANK_A && new != current),
         "{error:?}"
     );
-    let error = refused(&scene.pki.bank_a.qsealc);
+    let error = refused(&scene.lone.pki.bank_a.qsealc);
     assert!(
         matches!(error, ReplacementRefused::Unusable(Refusal::WrongUsage(_))),
         "a seal does not open a connection: {error:?}"
     );
     scene.works_with(old).await;
-    assert_eq!(scene.shown.lock().unwrap().len(), 1, "nor a new connection");
+    assert_eq!(
+        scene.lone.shown.lock().unwrap().len(),
+        1,
+        "nor a new connection"
+    );
     // Its time comes, by the handle's clock.
-    scene.clock.advance(TimeDelta::days(1));
+    scene.lone.clock.advance(TimeDelta::days(1));
     scene
         .handle
         .replace_credentials(credentials(&early))
@@ -319,14 +280,14 @@ async fn what_is_no_good_is_refused_and_the_old_stays() {
 async fn a_pair_of_files_is_taken_once_both_fit() {
     let scene = Scene::set(status_received()).await;
     let (old, new) = (
-        scene.pki.bank_a.qwac.clone(),
+        scene.lone.pki.bank_a.qwac.clone(),
         scene.another(TimeDelta::days(700), TimeDelta::zero()),
     );
     let files = Files::with(&old);
     let (mut watched, _) = CredentialFiles::open(files.certificate(), files.key()).unwrap();
     assert!(watched.look().is_none(), "nothing has changed");
 
-    rename_into(&files.certificate(), &new.chain_pem[..100]);
+    files::replace(&files.certificate(), &new.chain_pem[..100]);
     assert!(matches!(
         watched.look(),
         Some(Err(CredentialFilesError::Credentials {
@@ -334,7 +295,7 @@ async fn a_pair_of_files_is_taken_once_both_fit() {
             ..
         }))
     ));
-    rename_into(&files.certificate(), &new.chain_pem);
+    files::replace(&files.certificate(), &new.chain_pem);
     assert!(matches!(
         watched.look(),
         Some(Err(CredentialFilesError::Credentials {
@@ -348,7 +309,7 @@ async fn a_pair_of_files_is_taken_once_both_fit() {
     assert!(
         matches!(watched.look(), Some(Err(CredentialFilesError::Unreadable { path, .. })) if path == files.key())
     );
-    rename_into(&files.key(), &new.key_pem);
+    files::replace(&files.key(), &new.key_pem);
     let fits = watched.look().unwrap().unwrap();
     scene.handle.replace_credentials(fits).unwrap();
     scene.works_with(&new).await;
@@ -358,15 +319,15 @@ async fn a_pair_of_files_is_taken_once_both_fit() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_anchor_is_replaced_by_its_successor_with_an_overlap() {
     let scene = Scene::set(status_received()).await;
-    let old = &scene.pki.bank_a.qwac;
-    let [ca1, ca2] = [&scene.pki.ca1, &scene.pki.ca2].map(|ca| ca.root_pem().unwrap());
-    let anchors = |pem: &str| Anchors::from_pem(pem.as_bytes()).unwrap();
+    let old = &scene.lone.pki.bank_a.qwac;
+    let [ca1, ca2] = [&scene.lone.pki.ca1, &scene.lone.pki.ca2];
+    let both = [ca1, ca2].map(|ca| ca.root_pem().unwrap()).concat();
     scene
         .handle
-        .replace_anchors(anchors(&(ca1.clone() + ca2.as_str())))
+        .replace_anchors(Anchors::from_pem(both.as_bytes()).unwrap())
         .unwrap();
     scene.works_with(old).await;
-    scene.handle.replace_anchors(anchors(&ca2)).unwrap();
+    scene.handle.replace_anchors(anchors(ca2)).unwrap();
     let error = scene.handle.consent_status("any").await.unwrap_err();
     assert!(
         matches!(
@@ -378,11 +339,11 @@ async fn an_anchor_is_replaced_by_its_successor_with_an_overlap() {
         ),
         "{error:?}"
     );
-    scene.handle.replace_anchors(anchors(&ca1)).unwrap();
+    scene.handle.replace_anchors(anchors(ca1)).unwrap();
     scene.works_with(old).await;
 
-    scene.clock.advance(TimeDelta::days(365 * 40));
-    let error = scene.handle.replace_anchors(anchors(&ca1)).unwrap_err();
+    scene.lone.clock.advance(TimeDelta::days(365 * 40));
+    let error = scene.handle.replace_anchors(anchors(ca1)).unwrap_err();
     assert!(
         matches!(error, ReplacementRefused::NoValidAnchor),
         "{error:?}"

@@ -1,31 +1,25 @@
 //! The consent manager and a bank that follows a script: one that changes its mind, gives less than it is asked for, keeps
 //! old consents, wants approvals confirmed. Over real mutual TLS.
 
-use std::cell::RefCell;
-use std::net::{IpAddr, Ipv4Addr};
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 use std::time::Duration;
 
+use bank_client::Retries;
 use bank_client::authorisations::{ApprovalOptions, NextStep};
 use bank_client::consent_manager::{
     Approval, Attendance, ConsentManager, Ending, ManagerError, Renewal, Standing, Wish,
 };
-use bank_client::credentials::Credentials;
-use bank_client::environment::{Clock as _, ManualClock, SystemClock, SystemRandomness};
+use bank_client::environment::{Clock as _, ManualClock};
 use bank_client::store::{Kind, MemoryStore, Owner, Store, Token, Tokens};
-use bank_client::vault::{Key, Vault};
-use bank_client::{Bank, Retries};
 use chrono::{Days, NaiveDate, TimeDelta};
-use fixtures::pki::Pki;
 use serde_json::{Value, json};
-use shared_types::trust::Anchors;
-use tests::tls_terminator::{self, Manners};
-use tracing::field::{Field, Visit};
-use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+use tests::asking::{DEVICE, bank_b_id, vault};
+use tests::log_capture::LogCapture;
+use tests::lone_bank::{LoneBank, refusal};
+use tests::tls_terminator::Manners;
+use tracing::Level;
 use wiremock::matchers::{body_partial_json, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
-
-const DEVICE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
 
 struct Scene {
     clock: Arc<ManualClock>,
@@ -34,47 +28,24 @@ struct Scene {
     manager: ConsentManager,
 }
 
-fn vault() -> Vault {
-    let key = Key::from_bytes([7; 32]);
-    Vault::new(&key, "consents", Arc::new(SystemRandomness)).unwrap()
-}
-
-fn bank_b() -> bank_client::directory::BankId {
-    "bank-b".parse().unwrap()
-}
-
 impl Scene {
     async fn set() -> Self {
-        Story::listen();
-        let clock = Arc::new(ManualClock::at(SystemClock.now()));
-        let pki = Pki::make(clock.now()).unwrap();
-        let script = MockServer::start().await;
-        let root = pki.ca1.root_pem().unwrap();
-        let front =
-            tls_terminator::start(&pki.bank_b.qwac, &root, *script.address(), Manners::Honest)
-                .await;
-        let own = &pki.bank_a.qwac;
-        let bank = Bank::builder(
-            format!("https://{front}"),
-            "PSDFR-ACPR-20002".parse().unwrap(),
-            Anchors::from_pem(root.as_bytes()).unwrap(),
-            Credentials::from_pem(own.chain_pem.as_bytes(), own.key_pem.as_bytes()).unwrap(),
-        )
-        .name("Bank B")
-        .clock(Arc::<ManualClock>::clone(&clock))
-        .retries(Retries {
-            first_pause: Duration::from_millis(1),
-            ..Retries::default()
-        })
-        .build()
-        .unwrap();
+        let (lone, script) = LoneBank::mocked(Manners::Honest).await;
+        let bank = lone
+            .builder()
+            .retries(Retries {
+                first_pause: Duration::from_millis(1),
+                ..Retries::default()
+            })
+            .build()
+            .unwrap();
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
         let manager = ConsentManager::builder(Arc::clone(&store), vault())
-            .bank(bank_b(), bank)
-            .clock(Arc::<ManualClock>::clone(&clock))
+            .bank(bank_b_id(), bank)
+            .clock(Arc::<ManualClock>::clone(&lone.clock))
             .build();
         Self {
-            clock,
+            clock: lone.clock,
             script,
             store,
             manager,
@@ -132,7 +103,7 @@ impl Scene {
 
     async fn connect(&self, options: &ApprovalOptions) -> Result<Approval, ManagerError> {
         self.manager
-            .connect(&bank_b(), "17", DEVICE, &Wish::all_accounts(), options)
+            .connect(&bank_b_id(), "17", DEVICE, &Wish::all_accounts(), options)
             .await
     }
 
@@ -175,72 +146,27 @@ impl Scene {
     }
 }
 
-fn refusal(status: u16, code: &str) -> ResponseTemplate {
-    ResponseTemplate::new(status)
-        .set_body_json(json!({ "tppMessages": [{ "category": "ERROR", "code": code }] }))
-}
-
 fn no_accounts() -> ResponseTemplate {
     ResponseTemplate::new(200).set_body_json(json!({ "accounts": [] }))
 }
 
-/// What is logged, line by line: the message, and the fields that say why. Each test runs on a thread of its own.
-struct Story;
-
-thread_local! {
-    static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
-}
-
-impl Story {
-    /// For all tests of this file: what one of them logs before anybody listens would not be heard in the others.
-    fn listen() {
-        static ONCE: Once = Once::new();
-        ONCE.call_once(|| {
-            let subscriber = tracing_subscriber::registry().with(Self);
-            tracing::subscriber::set_global_default(subscriber).unwrap();
-        });
-    }
-
-    /// The lines since the last time.
-    fn lines() -> Vec<String> {
-        LINES.take()
-    }
-}
-
-impl<S: tracing::Subscriber> Layer<S> for Story {
-    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
-        if *event.metadata().level() > tracing::Level::INFO
-            || !event.metadata().target().starts_with("bank_client")
-        {
-            return;
-        }
-        let mut line = Line::default();
-        event.record(&mut line);
+/// What is logged from `INFO` on, line by line: the message, and the field that has the reason.
+fn story(log: &LogCapture) -> Vec<String> {
+    let events = log.events().into_iter();
+    let told = events.filter(|event| event.level <= Level::INFO);
+    told.map(|event| {
         // How long exactly is waited is left to chance.
-        let message = line.message.split(" ms").next().unwrap().to_owned();
+        let message = event.message.split(" ms").next().unwrap();
         let message = message.trim_end_matches(|letter: char| letter.is_ascii_digit());
-        let said = line.reasons.map(|reasons| format!(" [{reasons}]"));
-        let line = format!("{}{}", message.trim_end(), said.unwrap_or_default());
-        LINES.with_borrow_mut(|lines| lines.push(line));
-    }
-}
-
-#[derive(Default)]
-struct Line {
-    message: String,
-    reasons: Option<String>,
-}
-
-impl Visit for Line {
-    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-        match field.name() {
-            "message" => self.message = format!("{value:?}"),
-            "reasons" | "cause" => {
-                self.reasons = Some(format!("{value:?}").trim_matches('"').to_owned());
-            }
-            _ => {}
-        }
-    }
+        let mut reasons = event
+            .fields
+            .iter()
+            .filter(|(name, _)| ["reasons", "cause"].contains(name));
+        let reason = reasons.next_back();
+        let reason = reason.map(|(_, reason)| format!(" [{}]", reason.trim_matches('"')));
+        format!("{}{}", message.trim_end(), reason.unwrap_or_default())
+    })
+    .collect()
 }
 
 #[tokio::test]
@@ -258,9 +184,9 @@ async fn a_bank_that_changes_its_mind_is_handled_as_a_person_would_and_the_log_t
     scene.says("GET", "/v1/accounts", no_accounts(), None).await;
     let before = scene.asked().await.len();
 
-    Story::lines();
+    let log = LogCapture::start();
     assert_eq!(scene.read(&approval).await.unwrap(), 0);
-    let story = Story::lines();
+    let story = story(&log);
 
     assert_eq!(
         scene.asked().await[before..],
@@ -581,7 +507,7 @@ async fn for_a_web_app_an_approval_counts_once_the_customer_is_back() {
     let old = scene.connected().await;
     let id = &old.connection;
     let careful = ConsentManager::builder(Arc::clone(&scene.store), vault())
-        .bank(bank_b(), old.bank.clone())
+        .bank(bank_b_id(), old.bank.clone())
         .clock(Arc::<ManualClock>::clone(&scene.clock))
         .only_after_return()
         .build();

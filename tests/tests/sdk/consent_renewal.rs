@@ -1,7 +1,6 @@
 //! The life of a connection at our own bank, as the SDK's consent manager leads it: renewed without one read that fails,
 //! and told apart where it ends.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,18 +12,16 @@ use bank_client::consent_manager::{
     Approval, Attendance, ConnectionId, ConsentManager, Ending, ManagerError, NeverApproved,
     Renewal, Standing, Wish,
 };
-use bank_client::environment::{Clock, SystemRandomness};
+use bank_client::environment::Clock;
 use bank_client::store::{Kind, MemoryStore, Record, SqliteStore, Store, StoreError, Version};
-use bank_client::vault::{Key, Vault};
 use chrono::{Days, TimeDelta};
-use fixtures::world::Bank;
 use sqlx::Row as _;
+use tests::asking::{DEVICE, bank_b_id, client, vault};
 use tests::banks::Banks;
 use tests::customer::Customer;
 use tests::stores;
 use tests::wait::wait_for;
 
-const DEVICE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
 const PRESENT: Attendance = Attendance::Attended(DEVICE);
 
 /// Bank A's program, which customers connect Bank B with.
@@ -52,7 +49,7 @@ impl App {
     async fn connect(&self, wish: &Wish) -> Approval {
         self.manager
             .connect(
-                &bank_b(),
+                &bank_b_id(),
                 "customer 17",
                 DEVICE,
                 wish,
@@ -109,20 +106,10 @@ impl App {
 }
 
 fn manager(banks: &Banks, store: &Arc<dyn Store>) -> ConsentManager {
-    let vault = Vault::new(
-        &Key::from_bytes([7; 32]),
-        "consents",
-        Arc::new(SystemRandomness),
-    );
-    let handle = banks.sandbox.client(Bank::A, Bank::B, Bank::B).unwrap();
-    ConsentManager::builder(Arc::clone(store), vault.unwrap())
-        .bank(bank_b(), handle)
+    ConsentManager::builder(Arc::clone(store), vault())
+        .bank(bank_b_id(), client(banks))
         .clock(Arc::clone(&banks.clock) as Arc<dyn Clock>)
         .build()
-}
-
-fn bank_b() -> bank_client::directory::BankId {
-    "bank-b".parse().unwrap()
 }
 
 async fn read(
@@ -509,7 +496,7 @@ async fn a_program_that_is_killed_before_the_answer_is_kept_asks_again_with_one_
     let first = manager(&app.banks, &killed(1));
     let outcome = first
         .connect(
-            &bank_b(),
+            &bank_b_id(),
             "17",
             DEVICE,
             &Wish::all_accounts(),

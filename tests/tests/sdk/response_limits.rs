@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use bank_client::{Bank, Entry, Error, ErrorKind, Limits, Retries, TransactionFilter};
+use bank_client::{Bank, Entry, Error, ErrorKind, Limits, Retries};
 use futures::TryStreamExt as _;
 use serde_json::{Value, json};
+use tests::asking::since;
 use tests::lone_bank::{Raw, RawBank, ScriptedBank, well};
-use wiremock::ResponseTemplate;
 
 const JSON: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n";
 
@@ -34,10 +34,6 @@ async fn fault_of(answer: impl Fn(&str) -> Raw + Send + Sync + 'static) -> (Erro
     (checked(error), raw)
 }
 
-fn since() -> TransactionFilter {
-    TransactionFilter::since("2026-01-01".parse().unwrap())
-}
-
 #[tokio::test]
 async fn an_answer_without_end_is_cut_off_at_the_limit() {
     let limit = 32 * 1024 * 1024;
@@ -49,11 +45,24 @@ async fn an_answer_without_end_is_cut_off_at_the_limit() {
 
 #[tokio::test]
 async fn an_answer_that_says_it_is_too_large_is_not_waited_for() {
-    let head =
-        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99999999999\r\n\r\n";
-    let (kind, _) = fault_of(move |_| Raw::once(head)).await;
+    let answer = |length: u64| {
+        Raw::once(format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+        ))
+    };
+    let (kind, _) = fault_of(move |_| answer(99_999_999_999)).await;
     let limit = Limits::default().answer;
     assert_eq!(kind, ErrorKind::TooLarge { limit });
+    // So is one that is too large for the caller's own limit.
+    let raw = RawBank::start(move |_| answer(100_000)).await;
+    let limit = 50_000;
+    let limits = Limits {
+        answer: limit,
+        ..Limits::default()
+    };
+    let bank = raw.lone.builder().limits(limits).build().unwrap();
+    let error = accounts(&bank).await;
+    assert_eq!(checked(error), ErrorKind::TooLarge { limit });
 }
 
 #[tokio::test]
@@ -145,12 +154,17 @@ async fn what_is_no_http_is_malformed_and_not_asked_for_again() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_one_however_much_comes_with_it() {
-    let head =
-        "HTTP/1.1 307 Temporary Redirect\r\nLocation: /elsewhere\r\nConnection: close\r\n\r\n";
-    let (kind, _) = fault_of(move |_| Raw::endless(head, "x")).await;
-    let location = "/elsewhere".to_owned();
-    assert_eq!(kind, ErrorKind::Redirect { location });
+async fn a_redirect_is_not_followed_however_much_comes_with_it() {
+    for (status, location) in [
+        ("307 Temporary Redirect", "/elsewhere"),
+        ("302 Found", "https://evil.example/v1/accounts"),
+    ] {
+        let head =
+            format!("HTTP/1.1 {status}\r\nLocation: {location}\r\nConnection: close\r\n\r\n");
+        let (kind, _) = fault_of(move |_| Raw::endless(head.as_str(), "x")).await;
+        let location = location.to_owned();
+        assert_eq!(kind, ErrorKind::Redirect { location });
+    }
 }
 
 #[tokio::test]
@@ -273,13 +287,4 @@ async fn pages_without_end_end_at_the_limit() {
     let error = entries.try_collect::<Vec<Entry<_>>>().await.unwrap_err();
     assert_eq!(checked(error), ErrorKind::TooManyPages { limit: 30 });
     assert_eq!(raw.asked(), 30);
-}
-
-#[tokio::test]
-async fn a_page_that_is_no_json_is_told_by_its_type() {
-    let html = ResponseTemplate::new(200).set_body_raw("<h1>Hello</h1>", "text/html");
-    let scripted = ScriptedBank::start([html]).await;
-    let bank = scripted.lone.builder().build().unwrap();
-    let kind = checked(accounts(&bank).await);
-    assert!(matches!(kind, ErrorKind::Malformed { path, .. } if path == "Content-Type"));
 }

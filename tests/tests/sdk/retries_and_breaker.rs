@@ -1,14 +1,13 @@
 //! A bank that changes its mind: 429 with `Retry-After`, 401 `CONSENT_EXPIRED`, 503, then well. What the handle does, and
 //! what the log tells of it. What becomes of the consent is the manager's part.
 
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use bank_client::environment::{Clock as _, Randomness};
 use bank_client::{Breaker, ErrorKind, Retries};
 use serde_json::json;
+use tests::log_capture::LogCapture;
 use tests::lone_bank::{ScriptedBank, refusal, well};
-use tracing_subscriber::EnvFilter;
 use wiremock::ResponseTemplate;
 
 /// Always the same: no pause is longer than the bank asks for.
@@ -20,39 +19,11 @@ impl Randomness for NoChance {
     }
 }
 
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log {
-    /// What this thread's handles log, from now on.
-    fn of_this_thread() -> (Self, tracing::subscriber::DefaultGuard) {
-        let log = Self::default();
-        let writer = log.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_env_filter(EnvFilter::new("bank_client=debug"))
-            .with_writer(move || writer.clone())
-            .with_ansi(false)
-            .with_target(false)
-            .without_time()
-            .finish();
-        (log, tracing::subscriber::set_default(subscriber))
-    }
-
-    /// The lines, without what the calls took, and how often the rest of each span is the same.
-    fn lines(&self) -> Vec<String> {
-        let log = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        log.lines().map(|line| without(line, " took_ms=")).collect()
-    }
+/// The captured lines, without what the calls took.
+fn lines(log: &LogCapture) -> Vec<String> {
+    let text = log.text();
+    let lines = text.lines().map(|line| without(line, " took_ms="));
+    lines.collect()
 }
 
 /// A line without that field.
@@ -76,7 +47,7 @@ fn line(level: &str, end: &str, event: &str) -> String {
 
 #[tokio::test]
 async fn the_handle_waits_repeats_and_tells_and_the_log_tells_the_story() {
-    let (log, _guard) = Log::of_this_thread();
+    let log = LogCapture::start();
     let scripted = ScriptedBank::start([
         refusal(429, "ACCESS_EXCEEDED").insert_header("Retry-After", "1"),
         refusal(401, "CONSENT_EXPIRED"),
@@ -103,7 +74,7 @@ async fn the_handle_waits_repeats_and_tells_and_the_log_tells_the_story() {
     assert!(renewed.accounts(false).await.unwrap().is_empty());
 
     assert_eq!(
-        log.lines(),
+        lines(&log),
         [
             line(
                 "INFO",
@@ -126,7 +97,7 @@ async fn the_handle_waits_repeats_and_tells_and_the_log_tells_the_story() {
 
 #[tokio::test]
 async fn a_bank_that_stays_down_is_given_up_and_left_alone() {
-    let (log, _guard) = Log::of_this_thread();
+    let log = LogCapture::start();
     let scripted = ScriptedBank::start([
         ResponseTemplate::new(503),
         ResponseTemplate::new(502),
@@ -173,7 +144,7 @@ async fn a_bank_that_stays_down_is_given_up_and_left_alone() {
     );
     let half_open = "the circuit is half open: asking whether the bank is well again";
     assert_eq!(
-        log.lines(),
+        lines(&log),
         [
             line("INFO", "", "retrying in 0 ms attempt=1 cause=\"503\""),
             line(

@@ -6,6 +6,7 @@ use std::process::Output;
 
 use tests::lone_bank::{Raw, RawBank};
 use tests::programs::own;
+use tests::sdk::BANK_B;
 
 const PAGES: u64 = 1000;
 const ON_A_PAGE: u64 = 1000;
@@ -62,7 +63,7 @@ async fn run(bank: &RawBank) -> Output {
     let mut program = own("examples/stream");
     program
         .arg(format!("https://{}", lone.front))
-        .arg("PSDFR-ACPR-20002")
+        .arg(BANK_B)
         .args([&anchors, &certificate, &key].map(|path| path as &Path))
         .args(["the-consent", "a", "2026-01-01"]);
     tokio::task::spawn_blocking(move || program.output().unwrap())

@@ -13,16 +13,15 @@ use fixtures::outsider::{Met, Tls, call};
 use fixtures::pki::{Identity, Wanted};
 use openssl::base64::encode_block;
 use openssl::x509::X509;
-use serde_json::json;
 use shared_types::register::Status;
-use tests::banks::Banks;
+use tests::banks::{Banks, trust_changed};
 use tests::customer;
-use tests::gateway::{Asks, Gateway, Held, Kind, Proxied, Relay, self_signed};
-use tests::http::Tpp;
-use tests::programs::{both, own};
+use tests::files;
+use tests::gateway::{Asks, Gateway, Kind, Proxied, Relay, self_signed};
+use tests::held_connection::HeldConnection;
+use tests::http::{STATUS_PATH, Tpp, alert};
 use tests::wait::wait_for;
 
-const STATUS: &str = "/v1/consents/none/status";
 const UNKNOWN: &str = "403 CONSENT_UNKNOWN";
 
 fn ders(identity: &Identity) -> Vec<Vec<u8>> {
@@ -53,35 +52,9 @@ fn leaf_pem(identity: &Identity) -> String {
 
 /// A consent for all accounts, that Bank A asks for through a gateway and the customer gives.
 async fn consent(banks: &Banks, bank: &RunningBank, tpp: &Tpp) -> String {
-    let created = banks
-        .ask_for_consent(tpp, &json!({ "allPsd2": "allAccounts" }))
-        .await;
-    assert_eq!(created.status, 201, "{created:?}");
-    let id = created.json()["consentId"].as_str().unwrap().to_owned();
+    let id = banks.consent(tpp).received().await;
     customer::approve(bank, &banks.sandbox.pki.bank_a.qwac, &id).await;
     id
-}
-
-/// Revokes Bank A's certificate with the program, as its authority would, and waits until the bank knows.
-async fn revoke_bank_a(banks: &Banks, bank: &RunningBank) {
-    let before = bank.trust_report().changes;
-    let serials = banks.sandbox.pki.ca1.serials_of("PSDDE-BAFIN-100001");
-    let revoked = own("scheme-ca")
-        .arg("--dir")
-        .arg(banks.folder.path().join("scheme-ca/ca1"))
-        .args(["--list-days", "729", "revoke", &serials[0]])
-        .args(["--reason", "keyCompromise", "--by", "Rita"])
-        .output()
-        .unwrap();
-    assert!(revoked.status.success(), "{}", both(&revoked));
-    when_changed(bank, before).await;
-}
-
-async fn when_changed(bank: &RunningBank, before: u64) {
-    wait_for("a change of trust at the bank", || {
-        (bank.trust_report().changes > before).then_some(())
-    })
-    .await;
 }
 
 /// The whole story, with a gateway in front.
@@ -89,7 +62,11 @@ async fn a_gets_in_and_c_and_a_revoked_a_do_not(kind: Kind) {
     let banks = Banks::start().await;
     let pki = &banks.sandbox.pki;
     let (a, c, r) = (&pki.bank_a.qwac, &pki.bank_c.qwac, &pki.bank_r.qwac);
-    let proxied = Proxied::start(&banks, kind.form()).await;
+    let proxied = Proxied::start_with(&banks, kind.form(), |config| {
+        // The gateway's connections are counted: none may end because it was quiet.
+        config.limits.idle_seconds = 600;
+    })
+    .await;
     let relay = Relay::start(proxied.address()).await;
     let gateway = Gateway::start(kind, Asks::Ca1, &banks, &proxied.gateway, relay.address).await;
     let at_gateway = |identity: &Identity| Tpp::new(gateway.address, identity.clone());
@@ -128,7 +105,7 @@ async fn a_gets_in_and_c_and_a_revoked_a_do_not(kind: Kind) {
         kind,
         at_gateway(c)
             .raw(format!(
-                "GET {STATUS} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+                "GET {STATUS_PATH} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
             ))
             .await
             .met,
@@ -147,8 +124,8 @@ async fn a_gets_in_and_c_and_a_revoked_a_do_not(kind: Kind) {
     // One that asks for no certificate of CA1 leaves it to the bank.
     let open = Gateway::start(kind, Asks::Nothing, &banks, &proxied.gateway, relay.address).await;
     let at_open = |identity: &Identity| Tpp::new(open.address, identity.clone());
-    assert_eq!(at_open(a).get(STATUS, &[]).await.refusal(), UNKNOWN);
-    let refused = at_open(c).get(STATUS, &[]).await;
+    assert_eq!(at_open(a).get(STATUS_PATH, &[]).await.refusal(), UNKNOWN);
+    let refused = at_open(c).get(STATUS_PATH, &[]).await;
     assert_eq!(refused.refusal(), "401 CERTIFICATE_INVALID");
     let text = refused.json().to_string();
     assert!(
@@ -158,7 +135,7 @@ async fn a_gets_in_and_c_and_a_revoked_a_do_not(kind: Kind) {
     let nobody = tokio::task::spawn_blocking({
         let (address, request) = (
             open.address,
-            format!("GET {STATUS} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"),
+            format!("GET {STATUS_PATH} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"),
         );
         move || call(address, None, Tls::V1_3, &request).unwrap().met
     })
@@ -175,29 +152,32 @@ async fn a_gets_in_and_c_and_a_revoked_a_do_not(kind: Kind) {
     }
 
     // Bank A is revoked while its connection, and that of the gateway, are open.
-    let mut held = Held::open(gateway.address, a);
-    let mut other = Held::open(gateway.address, r);
+    let mut held = HeldConnection::open(gateway.address, a);
+    let mut other = HeldConnection::open(gateway.address, r);
     assert_eq!(
         held.get("/v1/accounts", &[("Consent-ID", &consent)]).status,
         200
     );
-    assert_eq!(other.get(STATUS, &[]).refusal(), UNKNOWN);
+    assert_eq!(other.get(STATUS_PATH, &[]).refusal(), UNKNOWN);
     let ended = relay.ended();
-    revoke_bank_a(&banks, &proxied.bank).await;
+    banks.revoke(&proxied.bank, &banks.serial_of_bank_a()).await;
     let refused = held.get("/v1/accounts", &[("Consent-ID", &consent)]);
     assert_eq!(refused.refusal(), "401 CERTIFICATE_REVOKE");
-    assert_eq!(other.get(STATUS, &[]).refusal(), UNKNOWN);
-    assert_eq!(held.get(STATUS, &[]).refusal(), "401 CERTIFICATE_REVOKE");
+    assert_eq!(other.get(STATUS_PATH, &[]).refusal(), UNKNOWN);
+    assert_eq!(
+        held.get(STATUS_PATH, &[]).refusal(),
+        "401 CERTIFICATE_REVOKE"
+    );
     assert_eq!(
         relay.ended(),
         ended,
         "the gateway keeps its connections to the bank"
     );
     assert_eq!(
-        at_gateway(a).get(STATUS, &[]).await.refusal(),
+        at_gateway(a).get(STATUS_PATH, &[]).await.refusal(),
         "401 CERTIFICATE_REVOKE"
     );
-    assert_eq!(at_gateway(r).get(STATUS, &[]).await.refusal(), UNKNOWN);
+    assert_eq!(at_gateway(r).get(STATUS_PATH, &[]).await.refusal(), UNKNOWN);
     drop((gateway, open));
     proxied.bank.stop().await;
 }
@@ -231,20 +211,20 @@ async fn a_direct_caller_who_forges_the_headers_is_refused() {
         ("x-forwarded-client-cert", format!("Cert=\"{pem}\"")),
     ] {
         for tpp in [&direct, &without_gateways] {
-            let answer = tpp.get(STATUS, &[(name, &value)]).await;
+            let answer = tpp.get(STATUS_PATH, &[(name, &value)]).await;
             assert_eq!(answer.refusal(), format!("400 FORMAT_ERROR {name}"));
         }
     }
-    let answer = direct.get(STATUS, &[("X-Bank-Client", &pem)]).await;
+    let answer = direct.get(STATUS_PATH, &[("X-Bank-Client", &pem)]).await;
     assert_eq!(answer.refusal(), "400 FORMAT_ERROR x-bank-client");
     let answer = without_gateways
-        .get(STATUS, &[("X-Bank-Client", &pem)])
+        .get(STATUS_PATH, &[("X-Bank-Client", &pem)])
         .await;
     assert_eq!(answer.refusal(), UNKNOWN, "there it means nothing");
 
     // No TPP comes in where gateways do, and no gateway where TPPs do.
     let request = format!(
-        "GET {STATUS} HTTP/1.1\r\nHost: localhost\r\nX-Bank-Client: {pem}\r\nConnection: close\r\n\r\n"
+        "GET {STATUS_PATH} HTTP/1.1\r\nHost: localhost\r\nX-Bank-Client: {pem}\r\nConnection: close\r\n\r\n"
     );
     let stranger = self_signed(
         "gateway",
@@ -295,10 +275,11 @@ async fn a_gateway_says_who_asks_in_its_one_form() {
         let proxied = Proxied::start(&banks, form).await;
         let gateway = Tpp::new(proxied.address(), proxied.gateway.clone());
         let (name, value) = of(form);
-        let get = async |headers: &[(&str, &str)]| gateway.get(STATUS, headers).await.refusal();
+        let get =
+            async |headers: &[(&str, &str)]| gateway.get(STATUS_PATH, headers).await.refusal();
 
         assert_eq!(get(&[(name, &value)]).await, UNKNOWN);
-        let missing = gateway.get(STATUS, &[]).await;
+        let missing = gateway.get(STATUS_PATH, &[]).await;
         assert_eq!(missing.refusal(), "401 CERTIFICATE_MISSING");
         let malformed = format!("400 FORMAT_ERROR {name}");
         assert_eq!(get(&[(name, "nonsense")]).await, malformed);
@@ -311,17 +292,23 @@ async fn a_gateway_says_who_asks_in_its_one_form() {
             );
         }
         // What one TPP does wrong does not end the connection that others share.
-        let mut held = Held::open(proxied.address(), &proxied.gateway);
-        assert_eq!(held.get(STATUS, &[]).refusal(), "401 CERTIFICATE_MISSING");
-        assert_eq!(held.get(STATUS, &[(name, "nonsense")]).refusal(), malformed);
-        assert_eq!(held.get(STATUS, &[(name, &value)]).refusal(), UNKNOWN);
+        let mut held = HeldConnection::open(proxied.address(), &proxied.gateway);
+        assert_eq!(
+            held.get(STATUS_PATH, &[]).refusal(),
+            "401 CERTIFICATE_MISSING"
+        );
+        assert_eq!(
+            held.get(STATUS_PATH, &[(name, "nonsense")]).refusal(),
+            malformed
+        );
+        assert_eq!(held.get(STATUS_PATH, &[(name, &value)]).refusal(), UNKNOWN);
         let large = "x".repeat(40_000);
         assert_eq!(
-            held.get(STATUS, &[(name, &value), ("x-large", &large)])
+            held.get(STATUS_PATH, &[(name, &value), ("x-large", &large)])
                 .refusal(),
             "431 FORMAT_ERROR"
         );
-        assert_eq!(held.get(STATUS, &[(name, &value)]).refusal(), UNKNOWN);
+        assert_eq!(held.get(STATUS_PATH, &[(name, &value)]).refusal(), UNKNOWN);
         proxied.bank.stop().await;
         // The next one begins with an empty file of that name.
         if let Place::File(path) = &proxied.config.store.place {
@@ -341,9 +328,9 @@ async fn a_forwarded_chain_is_judged_as_any_other() {
     };
     let brief = pki.enrol(&fixtures::pki::bank_b(), &brief, now).unwrap();
     let proxied = Proxied::start(&banks, HeaderForm::Rfc9440).await;
-    let mut held = Held::open(proxied.address(), &proxied.gateway);
+    let mut held = HeldConnection::open(proxied.address(), &proxied.gateway);
     let mut ask = |identity: &Identity| {
-        held.get(STATUS, &[("Client-Cert", &leaf(identity))])
+        held.get(STATUS_PATH, &[("Client-Cert", &leaf(identity))])
             .refusal()
     };
     for refused in &pki.refused {
@@ -376,12 +363,12 @@ async fn a_forwarded_chain_is_judged_as_any_other() {
     register.organisations[0].status = Status::Blocked;
     let before = proxied.bank.trust_report().changes;
     banks.publish(&register).await;
-    when_changed(&proxied.bank, before).await;
+    trust_changed(&proxied.bank, before).await;
     assert_eq!(ask(&pki.bank_a.qwac), "401 CERTIFICATE_BLOCKED");
     assert_eq!(ask(&brief), UNKNOWN);
     let before = proxied.bank.trust_report().changes;
     banks.publish(&pki.register).await;
-    when_changed(&proxied.bank, before).await;
+    trust_changed(&proxied.bank, before).await;
     assert_eq!(ask(&pki.bank_a.qwac), UNKNOWN, "and back again");
 
     banks.clock.advance(TimeDelta::days(2));
@@ -407,18 +394,18 @@ async fn the_chain_comes_from_the_gateway_or_from_the_configuration() {
         lists.unknown_status = shared_types::revocation::UnknownStatus::SoftFail;
     })
     .await;
-    let mut held = Held::open(proxied.address(), &proxied.gateway);
+    let mut held = HeldConnection::open(proxied.address(), &proxied.gateway);
     let leaf = leaf(a);
     let alone = [("Client-Cert", leaf.as_str())];
     let whole = [alone[0], ("Client-Cert-Chain", chain.as_str())];
-    let refused = held.get(STATUS, &alone);
+    let refused = held.get(STATUS_PATH, &alone);
     assert_eq!(refused.refusal(), "401 CERTIFICATE_INVALID");
     assert!(refused.json().to_string().contains("was not sent along"));
-    assert_eq!(held.get(STATUS, &whole).refusal(), UNKNOWN);
+    assert_eq!(held.get(STATUS_PATH, &whole).refusal(), UNKNOWN);
     let before = proxied.bank.trust_report().changes;
-    fs::write(&known, issuing).unwrap();
-    when_changed(&proxied.bank, before).await;
-    assert_eq!(held.get(STATUS, &alone).refusal(), UNKNOWN);
+    files::replace(&known, issuing);
+    trust_changed(&proxied.bank, before).await;
+    assert_eq!(held.get(STATUS_PATH, &alone).refusal(), UNKNOWN);
     proxied.bank.stop().await;
 }
 
@@ -436,31 +423,27 @@ async fn gateways_change_their_certificates_while_the_bank_runs() {
     );
     let old = &proxied.gateway;
     let new = self_signed("new gateway", now(), TimeDelta::days(2));
-    let alert =
-        |identity: &Identity| match call(address, Some(identity), Tls::V1_3, "").unwrap().met {
-            Met::Alert(alert) => alert.to_string(),
-            other => panic!("{other:?}"),
-        };
+    let alert = |identity: &Identity| alert(address, identity);
     let replace = async |pem: &str| {
         let before = proxied.bank.trust_report().changes;
-        fs::write(&file, pem).unwrap();
-        when_changed(&proxied.bank, before).await;
+        files::replace(&file, pem);
+        trust_changed(&proxied.bank, before).await;
     };
-    let mut of_old = Held::open(address, old);
-    assert_eq!(of_old.get(STATUS, &headers).refusal(), UNKNOWN);
+    let mut of_old = HeldConnection::open(address, old);
+    assert_eq!(of_old.get(STATUS_PATH, &headers).refusal(), UNKNOWN);
     assert_eq!(alert(&new), "access_denied");
 
     // Both, for as long as it takes.
     replace(&(old.chain_pem.clone() + new.chain_pem.as_str())).await;
-    let mut of_new = Held::open(address, &new);
-    assert_eq!(of_new.get(STATUS, &headers).refusal(), UNKNOWN);
-    assert_eq!(of_old.get(STATUS, &headers).refusal(), UNKNOWN);
+    let mut of_new = HeldConnection::open(address, &new);
+    assert_eq!(of_new.get(STATUS_PATH, &headers).refusal(), UNKNOWN);
+    assert_eq!(of_old.get(STATUS_PATH, &headers).refusal(), UNKNOWN);
 
     // The old one is out, without a word that would be taken for an answer; nobody else notices.
     replace(&new.chain_pem).await;
     assert!(of_old.is_closed());
     assert_eq!(alert(old), "access_denied");
-    assert_eq!(of_new.get(STATUS, &headers).refusal(), UNKNOWN);
+    assert_eq!(of_new.get(STATUS_PATH, &headers).refusal(), UNKNOWN);
 
     // What is broken, or would lock all out, is refused, and the one before stays.
     let expired = self_signed("expired", now() - TimeDelta::days(9), TimeDelta::days(1));
@@ -469,20 +452,16 @@ async fn gateways_change_their_certificates_while_the_bank_runs() {
         (expired.chain_pem.as_str(), "none could connect"),
     ] {
         let before = proxied.bank.trust_report().refusals;
-        fs::write(&file, broken).unwrap();
-        let report = wait_for("a refusal", || {
+        files::replace(&file, broken);
+        wait_for(says, || {
             let report = proxied.bank.trust_report();
-            (report.refusals > before).then_some(report)
+            let mut problems = report.problems.iter().map(ToString::to_string);
+            let is_told = problems
+                .any(|problem| problem.contains("proxied.gateways[0]") && problem.contains(says));
+            (report.refusals > before && is_told).then_some(())
         })
         .await;
-        let problems: Vec<String> = report.problems.iter().map(ToString::to_string).collect();
-        assert!(
-            problems
-                .iter()
-                .any(|problem| problem.contains("proxied.gateways[0]") && problem.contains(says)),
-            "{problems:?}"
-        );
-        assert_eq!(of_new.get(STATUS, &headers).refusal(), UNKNOWN);
+        assert_eq!(of_new.get(STATUS_PATH, &headers).refusal(), UNKNOWN);
     }
 
     // Time ends it as well.
@@ -532,19 +511,19 @@ async fn connections_are_counted_for_the_gateway_and_requests_for_the_tpp() {
         config.limits.requests_per_organisation = 1;
     })
     .await;
-    let mut held = Held::open(proxied.address(), &proxied.gateway);
-    let mut ask = |leaf: &str| held.get(STATUS, &[("Client-Cert", leaf)]).refusal();
+    let mut held = HeldConnection::open(proxied.address(), &proxied.gateway);
+    let mut ask = |leaf: &str| held.get(STATUS_PATH, &[("Client-Cert", leaf)]).refusal();
     assert_eq!(ask(&a), UNKNOWN);
 
-    let mut excess = Held::open(proxied.address(), &proxied.gateway);
-    let answer = excess.get(STATUS, &[("Client-Cert", &a)]);
+    let mut excess = HeldConnection::open(proxied.address(), &proxied.gateway);
+    let answer = excess.get(STATUS_PATH, &[("Client-Cert", &a)]);
     assert_eq!(answer.refusal(), "503 INTERNAL_SERVER_ERROR");
     assert!(excess.is_closed());
     assert_eq!(ask(&a), UNKNOWN);
 
     // Bank A has a request open that it has sent itself, and none is left through the gateway.
-    let mut direct = Held::open(proxied.bank.xs2a_address(), &pki.bank_a.qwac);
-    assert_eq!(direct.get(STATUS, &[]).refusal(), UNKNOWN);
+    let mut direct = HeldConnection::open(proxied.bank.xs2a_address(), &pki.bank_a.qwac);
+    assert_eq!(direct.get(STATUS_PATH, &[]).refusal(), UNKNOWN);
     direct.send(
         "POST /v1/consents HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
          X-Request-ID: 99391c7e-ad88-49ec-a2ad-99ddcb1f7721\r\nContent-Length: 2\r\n\r\n",
@@ -555,7 +534,7 @@ async fn connections_are_counted_for_the_gateway_and_requests_for_the_tpp() {
     .await;
     assert_eq!(ask(&r), UNKNOWN, "another TPP is not concerned");
     direct.send("{}");
-    assert_eq!(direct.answer().status, 400);
+    assert_eq!(direct.response().status, 400);
     wait_for("the end of the request", || {
         (ask(&a) == UNKNOWN).then_some(())
     })
@@ -573,9 +552,9 @@ async fn a_forwarded_peers_responder_is_asked_and_asked_again() {
         config.revocation.refresh_seconds = 1;
     })
     .await;
-    let mut held = Held::open(proxied.address(), &proxied.gateway);
+    let mut held = HeldConnection::open(proxied.address(), &proxied.gateway);
     let leaf = leaf(&pki.bank_a.qwac);
-    let mut ask = || held.get(STATUS, &[("Client-Cert", &leaf)]).refusal();
+    let mut ask = || held.get(STATUS_PATH, &[("Client-Cert", &leaf)]).refusal();
     assert_eq!(ask(), "403 CONSENT_UNKNOWN");
     let serial = pki.ca1.serials_of("PSDDE-BAFIN-100001").remove(0);
     let reason = shared_types::revocation::Reason::KeyCompromise;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 
 use fixtures::world::Bank;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tests::banks::Banks;
 use tests::programs::{both, system};
 
@@ -63,9 +63,7 @@ fn s_client(
 #[tokio::test(flavor = "multi_thread")]
 async fn bank_a_gets_the_accounts_and_bank_c_an_alert_and_no_byte_of_http() {
     let banks = Banks::start().await;
-    let consent = banks
-        .approved_consent(&banks.a_at_b(), &json!({ "allPsd2": "allAccounts" }))
-        .await;
+    let consent = banks.consent(&banks.a_at_b()).approved().await;
     let (folder, bank) = (banks.folder.path(), banks.sandbox.bank(Bank::B));
     let url = format!("{}/v1/accounts?withBalance=true", bank.url());
     let header = format!("Consent-ID: {consent}");

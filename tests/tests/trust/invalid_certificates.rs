@@ -25,7 +25,7 @@ const DRAWER: [(&str, &str, &str, &str); 14] = [
         "not-yet-valid",
         "alert certificate_expired",
         "not valid before",
-        "certificate is not yet valid or the system clock is incorrect",
+        "certificate is not yet valid",
     ),
     (
         "self-signed",
@@ -133,24 +133,17 @@ fn openssl_is_of_the_same_opinion_where_it_has_one() {
         "",
         "a good one is let in"
     );
-    let said: Vec<_> = DRAWER
-        .into_iter()
-        .map(|(reason, ..)| {
-            let refused = pki
-                .refused
-                .iter()
-                .find(|refused| refused.reason == reason)
-                .unwrap();
-            (
-                reason,
-                openssl_says(&root, &pki.bank_b.qwac, &refused.identity),
-            )
-        })
-        .collect();
-    assert_eq!(
-        said,
-        DRAWER.map(|(reason, _, _, opinion)| (reason, opinion.to_owned()))
-    );
+    for (reason, _, _, opinion) in DRAWER {
+        let refused = pki
+            .refused
+            .iter()
+            .find(|refused| refused.reason == reason)
+            .unwrap();
+        let said = openssl_says(&root, &pki.bank_b.qwac, &refused.identity);
+        // Later versions of OpenSSL say more after the same beginning.
+        let same = said.starts_with(opinion) && said.is_empty() == opinion.is_empty();
+        assert!(same, "{reason}: {said:?} instead of {opinion:?}");
+    }
 }
 
 /// Shows a certificate to a server on OpenSSL alone; the server's verdict, or nothing if it lets the peer in.

@@ -1,32 +1,23 @@
 //! Trust is judged in every handshake, on every resumption, and for every request on an open connection.
 
-use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 
-use bank_client::credentials::{Credentials, provider};
 use bank_server::transport::trust::Beliefs;
-use fixtures::outsider::{Met, Tls, ask, call, context, dial, shake_hands};
+use fixtures::outsider::{Met, Tls, dial, shake_hands};
 use fixtures::pki::{Wanted, enrol};
 use fixtures::sandbox::meet;
 use fixtures::world::Bank;
 use openssl::ssl::{Ssl, SslContextBuilder, SslMethod, SslVerifyMode, SslVersion};
 use rustls::HandshakeKind;
-use rustls::sign::SingleCertAndKey;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName};
 use shared_types::trust::Anchors;
 use tests::banks::Banks;
+use tests::handshake::resuming_client;
+use tests::http::LAST_STATUS_REQUEST;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-
-const STATUS: &str = "GET /v1/consents/none/status HTTP/1.1\r\nHost: localhost\r\n\
-                      X-Request-ID: 99391c7e-ad88-49ec-a2ad-99ddcb1f7721\r\n";
-
-fn close() -> String {
-    format!("{STATUS}Connection: close\r\n\r\n")
-}
 
 /// From now on, Bank B trusts CA2 alone.
 fn turn_to_ca2(banks: &Banks) {
@@ -84,45 +75,12 @@ async fn an_old_protocol_is_not_spoken() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_open_connection_ends_when_trust_does() {
-    let banks = Banks::start().await;
-    let (address, identity) = (banks.a_at_b().bank, banks.sandbox.pki.bank_a.qwac.clone());
-    let context = context(Some(&identity), Tls::V1_3).unwrap();
-    let mut stream = shake_hands(Ssl::new(&context).unwrap(), dial(address).unwrap())
-        .unwrap()
-        .unwrap();
-    stream
-        .write_all(format!("{STATUS}\r\n").as_bytes())
-        .unwrap();
-    let mut head = [0; 12];
-    stream.read_exact(&mut head).unwrap();
-    assert_eq!(&head, b"HTTP/1.1 403");
-
-    turn_to_ca2(&banks);
-    let Met::Http(answer) = ask(&mut stream, &format!("{STATUS}\r\n")) else {
-        panic!()
-    };
-    let answer = String::from_utf8_lossy(&answer).into_owned();
-    // The rest of the first answer, then the refusal, then the end of the connection.
-    assert!(
-        answer.contains("HTTP/1.1 401") && answer.contains("CERTIFICATE_INVALID"),
-        "{answer}"
-    );
-    let Met::Alert(alert) = call(address, Some(&identity), Tls::V1_3, &close())
-        .unwrap()
-        .met
-    else {
-        panic!()
-    };
-    assert_eq!(alert.to_string(), "unknown_ca", "and there is no new one");
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_resumed_session_is_judged_again() {
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
         let banks = Banks::start().await;
         let address = banks.a_at_b().bank;
-        let client = resuming_client(&banks, version);
+        let pki = &banks.sandbox.pki;
+        let client = resuming_client(&pki.ca1, &pki.bank_a.qwac, b"http/1.1", &[version]);
         let connect = async || {
             let tcp = TcpStream::connect(address).await.unwrap();
             let name = ServerName::from(address.ip());
@@ -131,7 +89,7 @@ async fn a_resumed_session_is_judged_again() {
         let exchange = async |stream: &mut TlsStream<TcpStream>| {
             let mut answer = Vec::new();
             // A connection that is cut shows in what was read, not in how it ended.
-            let _ = stream.write_all(close().as_bytes()).await;
+            let _ = stream.write_all(LAST_STATUS_REQUEST.as_bytes()).await;
             let _ = stream.read_to_end(&mut answer).await;
             String::from_utf8_lossy(&answer).into_owned()
         };
@@ -164,29 +122,6 @@ async fn a_resumed_session_is_judged_again() {
     }
 }
 
-/// Bank A with a client that keeps sessions; the SDK does not.
-fn resuming_client(
-    banks: &Banks,
-    version: &'static rustls::SupportedProtocolVersion,
-) -> TlsConnector {
-    let pki = &banks.sandbox.pki;
-    let mut roots = rustls::RootCertStore::empty();
-    roots
-        .add(CertificateDer::from_pem_slice(pki.ca1.root_pem().unwrap().as_bytes()).unwrap())
-        .unwrap();
-    let own = &pki.bank_a.qwac;
-    let credentials =
-        Credentials::from_pem(own.chain_pem.as_bytes(), own.key_pem.as_bytes()).unwrap();
-    let config = rustls::ClientConfig::builder_with_provider(Arc::new(provider()))
-        .with_protocol_versions(&[version])
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(
-            credentials.certified_key(),
-        )));
-    TlsConnector::from(Arc::new(config))
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn an_identity_is_not_the_name_but_the_certificate() {
     // Somebody at CA1 whose legal name is Bank A's, with another authorisation number. Bank A's host, the CA does not give.
@@ -212,7 +147,11 @@ async fn an_identity_is_not_the_name_but_the_certificate() {
     impostor.host = "bank-a.other.example".to_owned();
     let impostor = enrol(&pki.ca1, &register, &impostor, &wanted, now).unwrap();
     let access = serde_json::json!({ "allPsd2": "allAccounts" });
-    let consent = banks.approved_consent(&banks.a_at_b(), &access).await;
+    let consent = banks
+        .consent(&banks.a_at_b())
+        .access(&access)
+        .approved()
+        .await;
     let answer = banks.at_b(&impostor).read("/v1/accounts", &consent).await;
     assert_eq!(answer.refusal(), "400 CONSENT_UNKNOWN Consent-ID");
 }

@@ -6,7 +6,6 @@ use std::process::Stdio;
 use std::sync::Arc;
 
 use bank_client::ErrorKind;
-use bank_client::credentials::Credentials;
 use bank_client::environment::{Clock as _, ManualClock};
 use bank_client::revocation::Revocation;
 use chrono::TimeDelta;
@@ -15,10 +14,11 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use shared_types::revocation::ocsp::{Answer, AnswerError, Question};
 use shared_types::revocation::{Answers, Issuers, Link, List, Reason, Statuses, UnknownStatus};
-use shared_types::trust::Anchors;
+use tests::held_connection::HeldConnection;
 use tests::openssl_responder::{Bank, World, serial_of};
 use tests::programs::{both, system};
-use tests::wait::wait_for;
+use tests::sdk::{BANK_B, bank_builder};
+use tests::wait::{wait_for, wait_until};
 
 const IN: &str = "HTTP/1.1 403";
 const NOTHING_FRESH: &str = "nothing fresh from";
@@ -61,8 +61,8 @@ async fn without_a_fresh_answer_the_configuration_decides() {
     let a = &world.pki.bank_a.qwac;
     let decided = async || {
         let (strict, lenient) = (
-            world.bank("hard-fail", "").await,
-            world.bank("soft-fail", "").await,
+            world.bank_that_waits(1, "hard-fail", "").await,
+            world.bank_that_waits(1, "soft-fail", "").await,
         );
         let reason = strict.ask(a).await;
         assert!(reason.contains(NOTHING_FRESH), "{reason}");
@@ -164,12 +164,11 @@ async fn the_sdk_knows_a_revoked_bank() {
         world.bank("hard-fail", "").await,
     );
     let handle = |bank: &Bank| {
-        let (root, own) = (world.pki.ca1.root_pem().unwrap(), &world.pki.bank_a.qwac);
-        bank_client::Bank::builder(
-            format!("https://{}", bank.running.xs2a_address()),
-            bank.running.organisation().clone(),
-            Anchors::from_pem(root.as_bytes()).unwrap(),
-            Credentials::from_pem(own.chain_pem.as_bytes(), own.key_pem.as_bytes()).unwrap(),
+        bank_builder(
+            bank.running.xs2a_address(),
+            BANK_B,
+            &world.pki,
+            &world.pki.bank_a.qwac,
         )
         .clock(Arc::clone(&world.clock) as Arc<ManualClock>)
         .revocation(knowing(vec![list(Which::Root)]))
@@ -188,12 +187,14 @@ async fn the_sdk_knows_a_revoked_bank() {
         other => panic!("{other:?}"),
     };
     // The staple comes in the background; until then, nothing is known of the bank.
-    loop {
-        match refused(&from_stapling).await {
-            None => break,
-            Some(reason) => assert!(reason.contains(NOTHING_FRESH), "{reason}"),
+    wait_until("the staple", async || match refused(&from_stapling).await {
+        None => Some(()),
+        Some(reason) => {
+            assert!(reason.contains(NOTHING_FRESH), "{reason}");
+            None
         }
-    }
+    })
+    .await;
     let reason = refused(&from_silent).await.unwrap();
     assert!(reason.contains(NOTHING_FRESH), "{reason}");
     // A list says as much as a staple.
@@ -228,8 +229,8 @@ async fn an_answer_that_changes_reaches_open_connections() {
     let responder = world.respond_as_ca(&["-nmin", "60"]);
     let bank = world.bank("hard-fail", "").await;
     let address = bank.running.xs2a_address();
-    let mut held = tests::held_connection::Held::open(address, a);
-    assert!(held.ask().starts_with(IN));
+    let mut held = HeldConnection::accepted(address, a);
+    assert_eq!(held.get_status().status, 403);
     drop(responder);
     world.index(&[], &[(a, world.clock.now(), "cessationOfOperation")]);
     let _responder = world.respond_as_ca(&["-nmin", "60"]);

@@ -7,9 +7,11 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 
 use bank_client::environment::{Clock as _, SystemClock};
-use fixtures::outsider::{Met, Tls, call, context, dial, shake_hands};
+use fixtures::outsider::{Met, Tls, call};
 use fixtures::pki::{Identity, Organisation, Pki, Wanted, bank_a};
-use openssl::ssl::{Ssl, SslStream};
+use openssl::ssl::SslStream;
+use tests::files;
+use tests::held_connection::connect;
 use tests::programs::own;
 
 struct Process {
@@ -65,9 +67,7 @@ struct Machine(BufReader<SslStream<std::net::TcpStream>>);
 
 impl Machine {
     fn connect(server: SocketAddr, identity: &Identity) -> Self {
-        let context = context(Some(identity), Tls::V1_3).unwrap();
-        let stream = shake_hands(Ssl::new(&context).unwrap(), dial(server).unwrap());
-        Self(BufReader::new(stream.unwrap().unwrap()))
+        Self(BufReader::new(connect(server, identity)))
     }
 
     fn say(&mut self, line: &str) -> String {
@@ -144,7 +144,7 @@ fn machines_of_the_fleet_are_served_and_nobody_else() {
     }
 
     // Struck off, on an open connection that asks nothing.
-    fs::write(&roster, "two.fleet.example\nthree.fleet.example\n").unwrap();
+    files::replace(&roster, "two.fleet.example\nthree.fleet.example\n");
     assert_eq!(
         first.hear(),
         "error: one.fleet.example is not on the roster\n"

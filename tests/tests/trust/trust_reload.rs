@@ -2,7 +2,7 @@
 //! both are told.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +18,8 @@ use rustls_pki_types::pem::PemObject as _;
 use shared_types::register::{RegisterFile, Status};
 use shared_types::revocation::{Issuers, Link, List, Lists, Reason, Standing, Statuses};
 use tests::banks::Banks;
-use tests::held_connection::Held;
+use tests::files::replace;
+use tests::held_connection::HeldConnection;
 use tests::operator;
 use tests::stores;
 use tests::wait::wait_for;
@@ -32,28 +33,15 @@ struct Replacement {
     says: &'static str,
 }
 
-/// Puts a new file in the place of an old one, at once.
-fn replace(file: &Path, content: &[u8]) {
-    let new = file.with_extension("new");
-    fs::write(&new, content).unwrap();
-    fs::rename(&new, file).unwrap();
-}
-
+/// Waits until the bank has rejected a change and reports that as the problem.
 async fn refused(bank: &RunningBank, before: u64, says: &str) {
     wait_for(says, || {
-        (bank.trust_report().refusals > before).then_some(())
+        let report = bank.trust_report();
+        let mut problems = report.problems.iter();
+        (report.refusals > before && problems.any(|problem| problem.to_string().contains(says)))
+            .then_some(())
     })
     .await;
-    let problems: Vec<String> = bank
-        .trust_report()
-        .problems
-        .iter()
-        .map(ToString::to_string)
-        .collect();
-    assert!(
-        problems.iter().any(|problem| problem.contains(says)),
-        "{says}: {problems:?}"
-    );
 }
 
 fn without_the_issuing_ca(identity: &Identity) -> Vec<u8> {
@@ -91,7 +79,7 @@ async fn what_is_no_good_changes_nothing_and_is_told() {
     fs::write(&list, &older).unwrap();
     let named = lists.map(|path| path.to_str().unwrap().to_owned());
     let bank = &start(&banks, bank_b(&banks, &named).await).await;
-    let mut held = Held::open(bank.xs2a_address(), &pki.bank_a.qwac);
+    let mut held = HeldConnection::accepted(bank.xs2a_address(), &pki.bank_a.qwac);
 
     let certificate = folder.join("pki/bank-b/qwac.pem");
     let anchors = folder.join("pki/ca1/root.pem");
@@ -194,7 +182,7 @@ async fn what_is_no_good_changes_nothing_and_is_told() {
         replace(&file, &content);
         refused(bank, report.refusals, says).await;
         assert_eq!(bank.trust_report().changes, report.changes, "{says}");
-        assert!(held.ask().starts_with("HTTP/1.1 403"), "{says}");
+        assert_eq!(held.get_status().status, 403, "{says}");
         let ready = operator::get(bank.operator_address(), "/health/ready");
         assert!(
             ready.starts_with("HTTP/1.1 200") && ready.contains("\"problems\":[\""),
@@ -237,7 +225,7 @@ async fn what_is_no_good_changes_nothing_and_is_told() {
         })
         .await;
     }
-    assert!(held.ask().starts_with("HTTP/1.1 403"));
+    assert_eq!(held.get_status().status, 403);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -327,7 +315,7 @@ async fn lists_are_fetched_again_and_again() {
 
     config.revocation.allow_local_addresses = true;
     let bank = start(&banks, config).await;
-    let mut held = Held::open(bank.xs2a_address(), &pki.bank_a.qwac);
+    let mut held = HeldConnection::accepted(bank.xs2a_address(), &pki.bank_a.qwac);
     let page = "<!doctype html><title>Maintenance</title>";
     for (answer, says) in [
         (ResponseTemplate::new(404), "answered 404"),
@@ -350,7 +338,7 @@ async fn lists_are_fetched_again_and_again() {
         publish(&server, "root", list(root.clone())).await;
         publish(&server, "issuing", answer).await;
         refused(&bank, before.refusals, says).await;
-        assert!(held.ask().starts_with("HTTP/1.1 403"), "{says}");
+        assert_eq!(held.get_status().status, 403, "{says}");
     }
     let serial = pki.ca1.serials_of("PSDDE-BAFIN-100001").remove(0);
     pki.ca1

@@ -1,7 +1,7 @@
 //! Accounts, balances and transactions: what a consent opens, and not one byte more.
 
 use chrono::{Months, NaiveDate};
-use fixtures::world::SampleAccount;
+use fixtures::world::{Bank, SampleAccount};
 use serde_json::{Value, json};
 use tests::banks::Banks;
 use tests::http::Tpp;
@@ -25,7 +25,11 @@ impl Scene {
     }
 
     async fn consent(&self, access: Value) -> String {
-        self.banks.approved_consent(&self.tpp, &access).await
+        self.banks
+            .consent(&self.tpp)
+            .access(&access)
+            .approved()
+            .await
     }
 
     fn since(&self, months: u32) -> NaiveDate {
@@ -123,30 +127,24 @@ async fn a_dedicated_consent_opens_what_it_names_as_far_as_it_says() {
             "{path}"
         );
     }
-    // An account outside the consent, and one that never was, are answered alike.
+    // An account outside the consent, one of another customer, and one that never was, are answered alike.
+    let others = scene.banks.other_customer(Bank::B).accounts[0].id;
     for rest in [
         String::new(),
         "/balances".to_owned(),
         format!("/transactions?{days}"),
         "/transactions/T0000001".to_owned(),
     ] {
-        let outside = scene
-            .tpp
-            .read(&format!("/v1/accounts/{}{rest}", foreign.id), &consent)
-            .await;
-        let never = scene
-            .tpp
-            .read(
-                &format!("/v1/accounts/7d3f6c1e-0000-4000-8000-000000000000{rest}"),
-                &consent,
-            )
-            .await;
-        assert_eq!(outside.refusal(), "404 RESOURCE_UNKNOWN");
-        assert_eq!(
-            outside.without_date_and_request_id(),
-            never.without_date_and_request_id(),
-            "{rest}"
-        );
+        let read = async |id: &str| {
+            let path = format!("/v1/accounts/{id}{rest}");
+            let answer = scene.tpp.read(&path, &consent).await;
+            assert_eq!(answer.refusal(), "404 RESOURCE_UNKNOWN", "{path}");
+            answer.without_date_and_request_id()
+        };
+        let never = read("7d3f6c1e-0000-4000-8000-000000000000").await;
+        for guessed in [foreign.id, others] {
+            assert_eq!(read(&guessed.to_string()).await, never, "{rest}");
+        }
     }
 }
 

@@ -1,6 +1,5 @@
 //! What nobody gets done to an authorisation: to another TPP's, out of turn, with what is wrong, once more, or too often.
 
-use bank_client::authorisations::ApprovalOptions;
 use bank_server::config::RedirectUris;
 use chrono::{Days, TimeDelta};
 use fixtures::sandbox::CUSTOMER;
@@ -9,7 +8,7 @@ use serde_json::{Value, json};
 use shared_types::authorisation::{ScaStatus, Secret};
 use shared_types::consent::{ConsentRequest, ConsentStatus};
 use tests::asking::{BACK, DEVICE, ask, client, embedded, refusal, wanted};
-use tests::banks::{Banks, bank_b_also};
+use tests::banks::Banks;
 use tests::customer::Customer;
 use tests::http::Tpp;
 
@@ -279,14 +278,16 @@ async fn a_consent_has_so_many_authorisations_and_a_customers_phone_so_many_requ
 #[tokio::test(flavor = "multi_thread")]
 async fn addresses_to_return_to_belong_to_the_tpp() {
     let banks = Banks::start().await;
-    let strict = bank_b_also(&banks, |config| {
-        config.sca.allow_loopback_redirects = false;
-    })
-    .await;
-    let any = bank_b_also(&banks, |config| {
-        config.sca.redirect_uris = RedirectUris::AnyHttps;
-    })
-    .await;
+    let strict = banks
+        .replica_of_b(|config| {
+            config.sca.allow_loopback_redirects = false;
+        })
+        .await;
+    let any = banks
+        .replica_of_b(|config| {
+            config.sca.redirect_uris = RedirectUris::AnyHttps;
+        })
+        .await;
     let identity = banks.a_at_b().identity;
     let at = |address| Tpp::new(address, identity.clone());
     let (strict_tpp, any_tpp) = (at(strict.xs2a_address()), at(any.xs2a_address()));
@@ -339,11 +340,7 @@ async fn addresses_to_return_to_belong_to_the_tpp() {
 async fn a_consent_is_not_approved_for_one_customer_and_used_for_anothers_account() {
     let banks = Banks::start().await;
     let bank = client(&banks);
-    let customers = &banks.sandbox.bank(world::Bank::B).customers;
-    let other = customers
-        .iter()
-        .find(|customer| customer.id != CUSTOMER)
-        .unwrap();
+    let other = banks.other_customer(world::Bank::B);
     let customer = Customer::of(&banks).await;
     let body = json!({
         "access": { "balances": [{ "iban": other.accounts[0].number }] },
@@ -368,30 +365,6 @@ async fn a_consent_is_not_approved_for_one_customer_and_used_for_anothers_accoun
     );
     let read = bank.with_consent(consent).accounts(false).await;
     assert_eq!(refusal(read), "401 CONSENT_INVALID");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_customer_takes_a_consent_back_at_once() {
-    let banks = Banks::start().await;
-    let (bank, customer) = (client(&banks), Customer::of(&banks).await);
-    let asked = bank
-        .ask_for_consent(&wanted(&banks), DEVICE, &ApprovalOptions::new())
-        .await
-        .unwrap();
-    let consent = &asked.consent.consent_id;
-    let id = asked.authorisation_id().unwrap();
-    assert!(!customer.revoke(consent).await, "nothing is approved yet");
-    customer.approve_at_the_bank(id).await.unwrap();
-    let under = bank.with_consent(consent);
-    assert_eq!(under.accounts(false).await.unwrap().len(), 3);
-    let stranger = Customer::other(&banks).await;
-    assert!(!stranger.revoke(consent).await, "it is not hers");
-    assert!(customer.revoke(consent).await);
-    assert_eq!(refusal(under.accounts(false).await), "401 CONSENT_INVALID");
-    assert_eq!(
-        bank.consent_status(consent).await.unwrap(),
-        ConsentStatus::RevokedByPsu
-    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,19 +3,9 @@
 use bank_server::config::Config;
 use chrono::{Days, TimeDelta};
 use serde_json::{Value, json};
-use tests::banks::{Banks, bank_b_also};
-use tests::http::{Response, Tpp};
-
-const PSU: (&str, &str) = ("PSU-IP-Address", "192.0.2.7");
-
-async fn ask(banks: &Banks, tpp: &Tpp, change: impl FnOnce(&mut Value)) -> (String, Response) {
-    let mut body = banks.consent_body(&json!({ "allPsd2": "allAccounts" }));
-    change(&mut body);
-    let created = tpp.post("/v1/consents", &[PSU], &body.to_string()).await;
-    assert_eq!(created.status, 201, "{created:?}");
-    let id = created.json()["consentId"].as_str().unwrap().to_owned();
-    (id, created)
-}
+use tests::asking::PSU;
+use tests::banks::Banks;
+use tests::http::Tpp;
 
 /// Status and day of the last action.
 async fn stands(tpp: &Tpp, consent: &str) -> String {
@@ -43,9 +33,11 @@ async fn the_last_day_is_cut_to_180_days_told_and_kept() {
         (json!(longest), longest),
         (json!(today + Days::new(7)), today + Days::new(7)),
     ] {
-        let (id, created) = ask(&banks, &tpp, |body| body["validUntil"] = asked.clone()).await;
-        let cut = asked != json!(granted);
-        let message = &created.json()["psuMessage"];
+        let asked = asked.as_str().unwrap();
+        let created = banks.consent(&tpp).until(asked).ask().await.json();
+        let id = created["consentId"].as_str().unwrap();
+        let cut = asked != granted.to_string();
+        let message = &created["psuMessage"];
         assert_eq!(
             message
                 .as_str()
@@ -56,45 +48,41 @@ async fn the_last_day_is_cut_to_180_days_told_and_kept() {
         let consent = tpp.get(&format!("/v1/consents/{id}"), &[]).await.json();
         assert_eq!(consent["validUntil"], json!(granted), "{asked}");
     }
-    let (id, _) = ask(&banks, &tpp, |body| {
-        body["validUntil"] = "9999-12-31".into();
-    })
-    .await;
-    banks.approve(&tpp, &id).await;
-    banks.clock.advance(TimeDelta::days(180));
-    assert_eq!(tpp.read("/v1/accounts", &id).await.status, 200);
-    banks.clock.advance(TimeDelta::days(1));
-    assert_eq!(
-        tpp.read("/v1/accounts", &id).await.refusal(),
-        "401 CONSENT_EXPIRED"
-    );
-    assert_eq!(
-        stands(&tpp, &id).await,
-        format!("expired {}", banks.today())
-    );
+    // One that was cut, and one that was not: the last day counts, and the next does not.
+    for (asked, days) in [(Some("9999-12-31"), 180), (None, 30)] {
+        let in_30_days = (banks.today() + Days::new(30)).to_string();
+        let asked = asked.unwrap_or(&in_30_days);
+        let id = banks.consent(&tpp).until(asked).approved().await;
+        banks.clock.advance(TimeDelta::days(days));
+        assert_eq!(tpp.read("/v1/accounts", &id).await.status, 200, "{asked}");
+        banks.clock.advance(TimeDelta::days(1));
+        assert_eq!(
+            tpp.read("/v1/accounts", &id).await.refusal(),
+            "401 CONSENT_EXPIRED"
+        );
+        assert_eq!(
+            stands(&tpp, &id).await,
+            format!("expired {}", banks.today())
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_last_day_is_the_banks_own() {
     let banks = Banks::start().await;
     let berlin = |config: &mut Config| config.bank.time_zone = "Europe/Berlin".parse().unwrap();
-    let bank = bank_b_also(&banks, berlin).await;
+    let bank = banks.replica_of_b(berlin).await;
     let tpp = Tpp::new(bank.xs2a_address(), banks.a_at_b().identity);
     // In Berlin it is the day before clocks go forward, and an hour later the day itself.
     banks.move_to("2027-03-27T22:00:00Z");
-    let (id, _) = ask(&banks, &tpp, |body| {
-        body["validUntil"] = "2027-03-28".into();
-    })
-    .await;
-    banks.approve(&tpp, &id).await;
+    let consent = banks.consent(&tpp).until("2027-03-28");
+    let id = consent.clone().approved().await;
     assert_eq!(stands(&tpp, &id).await, "valid 2027-03-27");
     banks.move_to("2027-03-28T21:59:59Z");
     assert_eq!(tpp.read("/v1/accounts", &id).await.status, 200);
     banks.move_to("2027-03-28T22:00:00Z");
     assert_eq!(stands(&tpp, &id).await, "expired 2027-03-29");
-    let mut body = banks.consent_body(&json!({ "allPsd2": "allAccounts" }));
-    body["validUntil"] = "2027-03-28".into();
-    let answer = tpp.post("/v1/consents", &[PSU], &body.to_string()).await;
+    let answer = consent.ask().await;
     assert_eq!(answer.refusal(), "400 PERIOD_INVALID validUntil");
     bank.stop().await;
 }
@@ -105,7 +93,7 @@ async fn what_nobody_approves_lapses() {
     let tpp = banks.a_at_b();
     banks.move_to(&format!("{}T12:00:00Z", banks.today() + Days::new(1)));
     let day = banks.today();
-    let (id, _) = ask(&banks, &tpp, |_| ()).await;
+    let id = banks.consent(&tpp).received().await;
     banks
         .clock
         .advance(TimeDelta::minutes(60) - TimeDelta::seconds(1));
@@ -127,16 +115,10 @@ async fn what_nobody_approves_lapses() {
 async fn a_new_recurring_consent_replaces_the_old_one_when_it_is_approved_and_not_before() {
     let banks = Banks::start().await;
     let (tpp, stranger) = (banks.a_at_b(), banks.at_b(&banks.sandbox.pki.bank_r.qwac));
-    let everything = json!({ "allPsd2": "allAccounts" });
-    let strangers = banks.approved_consent(&stranger, &everything).await;
-    let old = banks.approved_consent(&tpp, &everything).await;
-    let (once, _) = ask(&banks, &tpp, |body| {
-        body["recurringIndicator"] = false.into();
-        body["frequencyPerDay"] = 1.into();
-    })
-    .await;
-    banks.approve(&tpp, &once).await;
-    let (new, _) = ask(&banks, &tpp, |_| ()).await;
+    let strangers = banks.consent(&stranger).approved().await;
+    let old = banks.consent(&tpp).approved().await;
+    let once = banks.consent(&tpp).once().approved().await;
+    let new = banks.consent(&tpp).received().await;
     let status = async |tpp: &Tpp, id: &str| {
         let path = format!("/v1/consents/{id}/status");
         tpp.get(&path, &[]).await.json()["consentStatus"].clone()
@@ -167,9 +149,7 @@ async fn old_transactions_are_shown_shortly_after_the_customer_has_authenticated
     let banks = Banks::start().await;
     let tpp = banks.a_at_b();
     let account = banks.accounts_at_b()[0].id;
-    let consent = banks
-        .approved_consent(&tpp, &json!({ "allPsd2": "allAccounts" }))
-        .await;
+    let consent = banks.consent(&tpp).approved().await;
     let days_ago = |days: u64| banks.today() - Days::new(days);
     let list = |days: u64| {
         format!(
@@ -249,7 +229,7 @@ async fn a_list_of_available_accounts_opens_a_list_and_no_account() {
             true,
         ),
     ] {
-        let consent = banks.approved_consent(&tpp, &access).await;
+        let consent = banks.consent(&tpp).access(&access).approved().await;
         for (kind, list, number) in [
             ("accounts", "accounts", 3),
             ("card-accounts", "cardAccounts", 1),
@@ -312,7 +292,7 @@ async fn the_owners_name_is_told_where_it_was_asked_for() {
         ),
         (json!({ "allPsd2": "allAccounts" }), vec![false; 3]),
     ] {
-        let consent = banks.approved_consent(&tpp, &access).await;
+        let consent = banks.consent(&tpp).access(&access).approved().await;
         let listed = tpp.read("/v1/accounts", &consent).await.json();
         let listed = listed["accounts"].as_array().unwrap();
         let found: Vec<bool> = listed
@@ -330,41 +310,5 @@ async fn the_owners_name_is_told_where_it_was_asked_for() {
             named[0],
             "{access}"
         );
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_account_id_that_was_guessed_opens_nothing() {
-    let banks = Banks::start().await;
-    let tpp = banks.a_at_b();
-    let accounts = banks.accounts_at_b();
-    let others = banks
-        .sandbox
-        .bank(fixtures::world::Bank::B)
-        .customers
-        .iter()
-        .find(|customer| customer.id != fixtures::sandbox::CUSTOMER)
-        .unwrap()
-        .accounts[0]
-        .id;
-    let consent = banks
-        .approved_consent(
-            &tpp,
-            &json!({ "balances": [{ "iban": accounts[0].number }] }),
-        )
-        .await;
-    let never = "7d3f6c1e-0000-4000-8000-000000000000".to_owned();
-    for rest in ["", "/balances"] {
-        let read = async |id: &str| {
-            let answer = tpp
-                .read(&format!("/v1/accounts/{id}{rest}"), &consent)
-                .await;
-            assert_eq!(answer.refusal(), "404 RESOURCE_UNKNOWN");
-            answer.without_date_and_request_id()
-        };
-        let nobodys = read(&never).await;
-        // Another account of hers, and one of another customer.
-        assert_eq!(read(&accounts[1].id.to_string()).await, nobodys);
-        assert_eq!(read(&others.to_string()).await, nobodys);
     }
 }

@@ -1,19 +1,15 @@
 //! Consents: asking, following, ending, and what nobody may learn of them.
 
-use chrono::TimeDelta;
 use serde_json::{Value, json};
+use tests::asking::PSU;
 use tests::banks::Banks;
 use tests::http::REQUEST_ID;
-
-const PSU: (&str, &str) = ("PSU-IP-Address", "192.0.2.7");
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_consent_lives_from_received_to_terminated() {
     let banks = Banks::start().await;
     let tpp = banks.a_at_b();
-    let created = banks
-        .ask_for_consent(&tpp, &json!({ "allPsd2": "allAccounts" }))
-        .await;
+    let created = banks.consent(&tpp).ask().await;
     assert_eq!(created.status, 201);
     let body = created.json();
     assert_eq!(body["consentStatus"], "received");
@@ -58,38 +54,11 @@ async fn a_consent_lives_from_received_to_terminated() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_consent_ends_with_its_last_day() {
-    let banks = Banks::start().await;
-    let tpp = banks.a_at_b();
-    let id = banks
-        .approved_consent(&tpp, &json!({ "allPsd2": "allAccounts" }))
-        .await;
-    banks.clock.advance(TimeDelta::days(30));
-    assert_eq!(
-        tpp.read("/v1/accounts", &id).await.status,
-        200,
-        "the last day counts"
-    );
-    banks.clock.advance(TimeDelta::days(1));
-    assert_eq!(
-        tpp.read("/v1/accounts", &id).await.refusal(),
-        "401 CONSENT_EXPIRED"
-    );
-    let status = tpp
-        .get(&format!("/v1/consents/{id}/status"), &[])
-        .await
-        .json();
-    assert_eq!(status, json!({ "consentStatus": "expired" }));
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn anothers_consent_and_one_that_never_was_are_answered_alike() {
     let banks = Banks::start().await;
     let owner = banks.a_at_b();
     let stranger = banks.at_b(&banks.sandbox.pki.bank_r.qwac);
-    let id = banks
-        .approved_consent(&owner, &json!({ "allPsd2": "allAccounts" }))
-        .await;
+    let id = banks.consent(&owner).approved().await;
     let account = banks.accounts_at_b()[0].id;
     let never = "7d3f6c1e-0000-4000-8000-000000000000";
 
@@ -151,9 +120,7 @@ async fn anothers_consent_and_one_that_never_was_are_answered_alike() {
 async fn one_request_id_has_one_effect() {
     let banks = Banks::start().await;
     let tpp = banks.a_at_b();
-    let body = banks
-        .consent_body(&json!({ "allPsd2": "allAccounts" }))
-        .to_string();
+    let body = banks.consent_body().to_string();
     let headers = [PSU, ("X-Request-ID", REQUEST_ID)];
     let first = tpp.post("/v1/consents", &headers, &body).await;
     let again = tpp.post("/v1/consents", &headers, &body).await;
@@ -163,7 +130,8 @@ async fn one_request_id_has_one_effect() {
         again.without_date_and_request_id()
     );
 
-    let other = banks.consent_body(&json!({ "balances": [] })).to_string();
+    let access = json!({ "balances": [] });
+    let other = banks.consent(&tpp).access(&access).body().to_string();
     assert_eq!(
         tpp.post("/v1/consents", &headers, &other).await.refusal(),
         "400 FORMAT_ERROR X-Request-ID"
@@ -180,7 +148,8 @@ async fn one_request_id_has_one_effect() {
 async fn what_cannot_be_asked_for_is_refused_with_its_path() {
     let banks = Banks::start().await;
     let tpp = banks.a_at_b();
-    let good = banks.consent_body(&json!({ "accounts": [{ "iban": "DE89370400440532013000" }] }));
+    let access = json!({ "accounts": [{ "iban": "DE89370400440532013000" }] });
+    let good = banks.consent(&tpp).access(&access).body().clone();
     let changed = |pointer: &str, value: Value| {
         let mut body = good.clone();
         *body.pointer_mut(pointer).unwrap() = value;
@@ -279,9 +248,7 @@ async fn what_cannot_be_asked_for_is_refused_with_its_path() {
 async fn headers_that_are_missing_or_wrong_are_named() {
     let banks = Banks::start().await;
     let tpp = banks.a_at_b();
-    let body = banks
-        .consent_body(&json!({ "allPsd2": "allAccounts" }))
-        .to_string();
+    let body = banks.consent_body().to_string();
     for (headers, refusal) in [
         (vec![], "400 FORMAT_ERROR PSU-IP-Address"),
         (

@@ -28,9 +28,7 @@ async fn answers_to_all_operations_are_valid_after_the_standard() {
     let (payment, card) = (accounts[0].id, accounts[3].id);
     let since = banks.today().checked_sub_months(Months::new(3)).unwrap();
     let days = format!("dateFrom={since}&bookingStatus=both&withBalance=true");
-    let created = banks
-        .ask_for_consent(&tpp, &json!({ "allPsd2": "allAccounts" }))
-        .await;
+    let created = banks.consent(&tpp).ask().await;
     let consent = created.json()["consentId"].as_str().unwrap().to_owned();
     banks.approve(&tpp, &consent).await;
     let valid = |schema: &str, value: &Value| {
@@ -143,14 +141,9 @@ async fn answers_about_authorisations_are_valid_after_the_standard() {
     };
     let who = ("PSU-ID", CUSTOMER);
     let ask = async |headers: &[(&str, &str)]| {
-        let body = banks.consent_body(&json!({ "availableAccounts": "allAccounts" }));
-        let headers: Vec<_> = [("PSU-IP-Address", "192.0.2.7")]
-            .iter()
-            .chain(headers)
-            .copied()
-            .collect();
-        let created = tpp.post("/v1/consents", &headers, &body.to_string()).await;
-        valid("consentsResponse-201", &created, 201)
+        let access = json!({ "availableAccounts": "allAccounts" });
+        let consent = banks.consent(&tpp).access(&access).headers(headers);
+        valid("consentsResponse-201", &consent.ask().await, 201)
     };
     // By redirect and in the app: the consent's own answer, and where it stands.
     for headers in [
@@ -213,12 +206,7 @@ async fn answers_about_authorisations_are_valid_after_the_standard() {
         .await;
     assert_eq!((answer.status, answer.body.len()), (204, 0));
     // Read too often.
-    let mut body = banks.consent_body(&json!({ "allPsd2": "allAccounts" }));
-    body["frequencyPerDay"] = 1.into();
-    let headers = [("PSU-IP-Address", "192.0.2.7")];
-    let created = tpp.post("/v1/consents", &headers, &body.to_string()).await;
-    let consent = created.json()["consentId"].as_str().unwrap().to_owned();
-    banks.approve(&tpp, &consent).await;
+    let consent = banks.consent(&tpp).frequency(1).approved().await;
     tpp.read("/v1/accounts", &consent).await;
     let answer = tpp.read("/v1/accounts", &consent).await;
     valid("Error429_NG_AIS", &answer, 429);

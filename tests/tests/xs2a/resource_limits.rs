@@ -1,26 +1,35 @@
 //! Every limit has its own error, and the server goes on.
 
 use std::io::{Read as _, Write as _};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 use bank_server::transport::certificate_header::HeaderForm;
-use fixtures::outsider::{Met, Tls, ask, context, dial, shake_hands};
+use fixtures::outsider::{self, Met, ask};
 use fixtures::pki::Identity;
-use openssl::ssl::{Ssl, SslStream};
-use serde_json::json;
-use tests::banks::{Banks, bank_b_with};
+use openssl::ssl::SslStream;
+use tests::asking::PSU;
+use tests::banks::Banks;
 use tests::gateway::Proxied;
-use tests::http::Tpp;
+use tests::held_connection::handshake;
+use tests::http::{LAST_STATUS_REQUEST, STATUS_REQUEST, Tpp};
+use tests::wait::wait_for;
+use tokio::runtime::Handle;
 
-const PSU: (&str, &str) = ("PSU-IP-Address", "192.0.2.7");
+/// A connection whose reads end after that time: the bank is to end it sooner.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-fn connect(bank: SocketAddr, identity: &Identity, alpn: &[u8]) -> SslStream<std::net::TcpStream> {
-    let mut ssl = Ssl::new(&context(Some(identity), Tls::V1_3).unwrap()).unwrap();
-    ssl.set_alpn_protos(alpn).unwrap();
-    shake_hands(ssl, dial(bank).unwrap()).unwrap().unwrap()
+fn dial(bank: SocketAddr) -> TcpStream {
+    let tcp = outsider::dial(bank).unwrap();
+    tcp.set_read_timeout(Some(READ_TIMEOUT)).unwrap();
+    tcp
 }
 
-/// Reads to the end; whoever waits for ever fails after ten seconds.
+fn connect(bank: SocketAddr, identity: &Identity, alpn: &[u8]) -> SslStream<TcpStream> {
+    handshake(dial(bank), identity, Some(alpn))
+}
+
+/// Reads to the end. Fails when a read takes longer than [`READ_TIMEOUT`].
 fn until_the_end(mut stream: impl std::io::Read) -> Vec<u8> {
     let mut bytes = Vec::new();
     match stream.read_to_end(&mut bytes) {
@@ -35,9 +44,6 @@ fn until_the_end(mut stream: impl std::io::Read) -> Vec<u8> {
         }
     }
 }
-
-const STATUS: &str = "GET /v1/consents/none/status HTTP/1.1\r\nHost: localhost\r\n\
-                      X-Request-ID: 99391c7e-ad88-49ec-a2ad-99ddcb1f7721\r\n\r\n";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bodies_and_headers_have_a_size() {
@@ -71,9 +77,7 @@ async fn bodies_and_headers_have_a_size() {
             .status,
         431
     );
-    let body = banks
-        .consent_body(&json!({ "allPsd2": "allAccounts" }))
-        .to_string();
+    let body = banks.consent_body().to_string();
     assert_eq!(
         tpp.post("/v1/consents", &[PSU], &body).await.status,
         201,
@@ -84,16 +88,17 @@ async fn bodies_and_headers_have_a_size() {
 #[tokio::test(flavor = "multi_thread")]
 async fn handshakes_and_quiet_connections_have_a_time() {
     let banks = Banks::start().await;
-    let bank = bank_b_with(&banks, |limits| {
-        (limits.handshake_seconds, limits.idle_seconds) = (2, 1);
-    })
-    .await;
+    let bank = banks
+        .limited_bank_b(|limits| {
+            (limits.handshake_seconds, limits.idle_seconds) = (2, 3);
+        })
+        .await;
     let (address, identity) = (bank.xs2a_address(), banks.sandbox.pki.bank_a.qwac.clone());
     tokio::task::spawn_blocking(move || {
         // Nothing is said.
-        assert_eq!(until_the_end(dial(address).unwrap()), b"");
+        assert_eq!(until_the_end(dial(address)), b"");
         // Half a hello is said.
-        let mut half = dial(address).unwrap();
+        let mut half = dial(address);
         half.write_all(&[0x16, 0x03, 0x01, 0x02, 0x00]).unwrap();
         until_the_end(half);
         // Nothing is asked, over either version of HTTP.
@@ -106,7 +111,7 @@ async fn handshakes_and_quiet_connections_have_a_time() {
         answer_pings_to_the_end(well, b"");
         // Something is asked, and then nothing more.
         let mut once = connect(address, &identity, b"\x08http/1.1");
-        let Met::Http(answer) = ask(&mut once, STATUS) else {
+        let Met::Http(answer) = ask(&mut once, STATUS_REQUEST) else {
             panic!()
         };
         assert!(answer.starts_with(b"HTTP/1.1 403"));
@@ -119,7 +124,9 @@ async fn handshakes_and_quiet_connections_have_a_time() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_drips_in_is_given_up() {
     let banks = Banks::start().await;
-    let bank = bank_b_with(&banks, |limits| limits.request_seconds = 1).await;
+    let bank = banks
+        .limited_bank_b(|limits| limits.request_seconds = 3)
+        .await;
     let tpp = Tpp::new(bank.xs2a_address(), banks.sandbox.pki.bank_a.qwac.clone());
     let headers = [PSU, ("Content-Length", "10")];
     let slow = tpp
@@ -138,15 +145,17 @@ async fn a_request_that_drips_in_is_given_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_organisation_may_hold_so_many_connections() {
     let banks = Banks::start().await;
-    let bank = bank_b_with(&banks, |limits| limits.connections_per_organisation = 2).await;
+    let bank = banks
+        .limited_bank_b(|limits| limits.connections_per_organisation = 2)
+        .await;
     let address = bank.xs2a_address();
     let (a, r) = (
         banks.sandbox.pki.bank_a.qwac.clone(),
         banks.sandbox.pki.bank_r.qwac.clone(),
     );
     tokio::task::spawn_blocking(move || {
-        let ask_on = |mut stream: SslStream<std::net::TcpStream>| {
-            stream.write_all(STATUS.as_bytes()).unwrap();
+        let ask_on = |mut stream: SslStream<TcpStream>| {
+            stream.write_all(STATUS_REQUEST.as_bytes()).unwrap();
             let mut head = [0; 12];
             stream.read_exact(&mut head).unwrap();
             (String::from_utf8(head.to_vec()).unwrap(), stream)
@@ -158,7 +167,7 @@ async fn an_organisation_may_hold_so_many_connections() {
             ["HTTP/1.1 403", "HTTP/1.1 403"]
         );
         let mut excess = connect(address, &a, b"\x08http/1.1");
-        let Met::Http(answer) = ask(&mut excess, STATUS) else {
+        let Met::Http(answer) = ask(&mut excess, STATUS_REQUEST) else {
             panic!()
         };
         let answer = String::from_utf8(answer).unwrap();
@@ -189,7 +198,7 @@ async fn noise_does_no_harm() {
             &[0xFF; 5000],
             &[0x16, 0x03, 0x03, 0xFF, 0xFF, 1, 2, 3],
         ] {
-            let mut tcp = dial(address).unwrap();
+            let mut tcp = dial(address);
             tcp.write_all(noise).unwrap();
             tcp.shutdown(std::net::Shutdown::Write).unwrap();
             let answer = until_the_end(tcp);
@@ -221,7 +230,9 @@ async fn noise_does_no_harm() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_organisation_may_have_so_many_requests_at_a_time() {
     let banks = Banks::start().await;
-    let bank = bank_b_with(&banks, |limits| limits.requests_per_organisation = 1).await;
+    let bank = banks
+        .limited_bank_b(|limits| limits.requests_per_organisation = 1)
+        .await;
     let address = bank.xs2a_address();
     let (a, r) = (
         banks.sandbox.pki.bank_a.qwac.clone(),
@@ -229,7 +240,7 @@ async fn an_organisation_may_have_so_many_requests_at_a_time() {
     );
     tokio::task::spawn_blocking(move || {
         let mut open = connect(address, &a, b"\x08http/1.1");
-        let half = STATUS.replace("GET /v1/consents/none/status", "POST /v1/consents").replace(
+        let half = STATUS_REQUEST.replace("GET /v1/consents/none/status", "POST /v1/consents").replace(
             "\r\n\r\n",
             "\r\nContent-Type: application/json\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n",
         );
@@ -240,7 +251,7 @@ async fn an_organisation_may_have_so_many_requests_at_a_time() {
         assert_eq!(&head, b"HTTP/1.1 100");
         open.write_all(b"{").unwrap();
 
-        let ask_as = |identity| match ask(&mut connect(address, identity, b"\x08http/1.1"), &STATUS.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n")) {
+        let ask_as = |identity| match ask(&mut connect(address, identity, b"\x08http/1.1"), LAST_STATUS_REQUEST) {
             Met::Http(answer) => String::from_utf8(answer).unwrap(),
             other => panic!("{other:?}"),
         };
@@ -285,12 +296,12 @@ fn requests_without_room(number: u32) -> Vec<u8> {
 }
 
 /// Answers the bank's pings, as a peer that is well but does not read; fails if the bank does not mind.
-fn answer_pings_to_the_end(mut stream: SslStream<std::net::TcpStream>, read: &[u8]) {
+fn answer_pings_to_the_end(mut stream: SslStream<TcpStream>, read: &[u8]) {
     let started = std::time::Instant::now();
     let mut bytes = read.to_vec();
     loop {
         assert!(
-            started.elapsed() < std::time::Duration::from_secs(10),
+            started.elapsed() < READ_TIMEOUT,
             "the bank did not end the connection"
         );
         while let Some(head) = bytes.first_chunk::<9>().copied() {
@@ -309,7 +320,16 @@ fn answer_pings_to_the_end(mut stream: SslStream<std::net::TcpStream>, read: &[u
         }
         let mut more = [0; 4096];
         match stream.read(&mut more) {
-            Ok(0) | Err(_) => return,
+            Ok(0) => return,
+            Err(error) => {
+                let kind = error.kind();
+                assert_ne!(
+                    kind,
+                    std::io::ErrorKind::WouldBlock,
+                    "the bank did not end the connection"
+                );
+                return;
+            }
             Ok(number) => bytes.extend(&more[..number]),
         }
     }
@@ -318,19 +338,35 @@ fn answer_pings_to_the_end(mut stream: SslStream<std::net::TcpStream>, read: &[u
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_that_nobody_collects_do_not_pile_up() {
     let banks = Banks::start().await;
-    let bank = bank_b_with(&banks, |limits| {
-        (
-            limits.request_seconds,
-            limits.idle_seconds,
-            limits.requests_per_organisation,
-        ) = (1, 1, 5);
-    })
-    .await;
+    let bank = banks
+        .limited_bank_b(|limits| {
+            (
+                limits.request_seconds,
+                limits.idle_seconds,
+                limits.requests_per_organisation,
+            ) = (1, 1, 5);
+        })
+        .await;
     let (address, identity) = (bank.xs2a_address(), banks.sandbox.pki.bank_a.qwac.clone());
     tokio::task::spawn_blocking(move || {
-        let status = || match ask(&mut connect(address, &identity, b"\x08http/1.1"), STATUS) {
+        let status = || match ask(
+            &mut connect(address, &identity, b"\x08http/1.1"),
+            STATUS_REQUEST,
+        ) {
             Met::Http(answer) => String::from_utf8_lossy(&answer[..12]).into_owned(),
             other => panic!("{other:?}"),
+        };
+        // The end of a connection cancels its requests, which may take a moment.
+        let turns_are_given_back = || {
+            let poll = wait_for("a free turn", || {
+                let status = status();
+                assert!(
+                    ["HTTP/1.1 429", "HTTP/1.1 403"].contains(&&*status),
+                    "{status}"
+                );
+                (status == "HTTP/1.1 403").then_some(())
+            });
+            Handle::current().block_on(poll);
         };
         // A few, and the connection ends after its time; while it lasts, they count.
         let mut few = connect(address, &identity, b"\x02h2");
@@ -343,13 +379,13 @@ async fn answers_that_nobody_collects_do_not_pile_up() {
             ["HTTP/1.1 429", "HTTP/1.1 403"].contains(&meanwhile.as_str()),
             "{meanwhile}"
         );
-        assert_eq!(status(), "HTTP/1.1 403", "the turns are given back");
+        turns_are_given_back();
         // A great many, and it is cut.
         let mut many = connect(address, &identity, b"\x02h2");
         // It may be cut before all are written.
         let _ = many.write_all(&requests_without_room(3000));
         until_the_end(many);
-        assert_eq!(status(), "HTTP/1.1 403");
+        turns_are_given_back();
     })
     .await
     .unwrap();

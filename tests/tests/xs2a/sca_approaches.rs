@@ -11,7 +11,7 @@ use serde_json::json;
 use shared_types::authorisation::{ScaApproach, ScaStatus};
 use shared_types::consent::{ConsentRequest, ConsentStatus};
 use tests::asking::{BACK, DEVICE, ask, client, embedded, refusal, wanted};
-use tests::banks::{Banks, bank_b_also};
+use tests::banks::Banks;
 use tests::customer::Customer;
 use tests::http::{Response, Tpp};
 use tests::stores;
@@ -247,7 +247,9 @@ async fn redirect_leads_to_the_bank_and_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn where_a_confirmation_is_asked_for_nothing_opens_without_it() {
     let banks = Banks::start().await;
-    let other = bank_b_also(&banks, |config| config.sca.confirmation_code = true).await;
+    let other = banks
+        .replica_of_b(|config| config.sca.confirmation_code = true)
+        .await;
     let customer = Customer::named(&banks, CUSTOMER, true).await;
     let tpp = Tpp::new(other.xs2a_address(), banks.a_at_b().identity);
     let start = async || {
@@ -344,7 +346,7 @@ async fn a_bank_goes_the_ways_that_it_offers() {
     let banks = Banks::start().await;
     let with = async |approaches: Vec<Approach>| {
         let change = |config: &mut Config| config.sca.approaches = Some(approaches);
-        bank_b_also(&banks, change).await
+        banks.replica_of_b(change).await
     };
     let approach = async |bank: &bank_server::RunningBank, headers: &[(&str, &str)]| {
         let tpp = Tpp::new(bank.xs2a_address(), banks.a_at_b().identity);

@@ -3,7 +3,8 @@
 use bank_client::environment::Clock as _;
 use chrono::{Days, NaiveDate, TimeDelta};
 use fixtures::world::Bank;
-use serde_json::{Value, json};
+use serde_json::Value;
+use tests::asking::PSU;
 use tests::banks::Banks;
 use tests::http::{Response, Tpp};
 use tests::ledger::{Ledger, id_of, payment};
@@ -22,9 +23,7 @@ impl Scene {
         let banks = Banks::start().await;
         let (tpp, accounts) = (banks.a_at_b(), banks.accounts_at_b());
         let ledger = Ledger::of(&banks.sandbox.bank(Bank::B).running);
-        let consent = banks
-            .approved_consent(&tpp, &json!({ "allPsd2": "allAccounts" }))
-            .await;
+        let consent = banks.consent(&tpp).approved().await;
         Self {
             banks,
             tpp,
@@ -189,17 +188,11 @@ async fn a_last_report_is_one_whose_last_page_was_handed_out() {
     assert!(scene.report("deltaList=true").await.0.is_empty());
 
     // Another consent of the same TPP and customer goes on from there; another TPP has its own.
-    let again = scene
-        .banks
-        .approved_consent(&scene.tpp, &json!({ "allPsd2": "allAccounts" }))
-        .await;
+    let again = scene.banks.consent(&scene.tpp).approved().await;
     let list = scene.list("deltaList=true&pageSize=500");
     assert!(walk(&scene.tpp, &again, &list).await.0.is_empty());
     let other = scene.banks.at_b(&scene.banks.sandbox.pki.bank_r.qwac);
-    let others = scene
-        .banks
-        .approved_consent(&other, &json!({ "allPsd2": "allAccounts" }))
-        .await;
+    let others = scene.banks.consent(&other).approved().await;
     assert_eq!(walk(&other, &others, &list).await.0.len(), all.len() + 4);
 }
 
@@ -311,18 +304,8 @@ async fn a_page_of_one_report_is_none_of_another() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delta_report_counts_as_one_read() {
     let scene = Scene::set().await;
-    let mut body = scene
-        .banks
-        .consent_body(&json!({ "allPsd2": "allAccounts" }));
-    body["frequencyPerDay"] = 2.into();
-    let psu = [("PSU-IP-Address", "192.0.2.7")];
-    let created = scene
-        .tpp
-        .post("/v1/consents", &psu, &body.to_string())
-        .await
-        .json();
-    let consent = created["consentId"].as_str().unwrap();
-    scene.banks.approve(&scene.tpp, consent).await;
+    let consent = scene.banks.consent(&scene.tpp).frequency(2).approved();
+    let consent = &consent.await;
     let list = scene.list("deltaList=true");
     walk(&scene.tpp, consent, &format!("{list}&pageSize=50")).await;
     let unknown = scene.list("entryReferenceFrom=NEVER");
@@ -338,7 +321,7 @@ async fn a_delta_report_counts_as_one_read() {
     let refused = scene.tpp.read(&list, consent).await;
     assert_eq!(refused.refusal(), "429 ACCESS_EXCEEDED");
     // What was not handed out is still to be told.
-    let attended = [("Consent-ID", consent), psu[0]];
+    let attended = [("Consent-ID", consent.as_str()), PSU];
     let told = scene.tpp.get(&list, &attended).await.json();
     assert_eq!(id_of(&told["transactions"]["booked"][0]), "N1");
 }

@@ -443,14 +443,27 @@ async fn what_a_consent_opens_is_one_round_trip_away_and_then_none() {
     let consents = Consents::new(scene.database.clone()).with_ledger(read_along);
     let tpp = "PSDDE-BAFIN-100001".parse().unwrap();
     scene.database.follow();
-    scene.database.until_it_hears().await;
-    let before = scene.database.statements();
-    for _ in 0..3 {
-        let granted = consents.find_with_grants(&tpp, "c").await.unwrap().unwrap();
-        let grants = granted.grants.iter();
-        let ids: Vec<AccountId> = grants.map(|grant| grant.account.clone()).collect();
-        assert_eq!(ledger.accounts(&ids).await.unwrap().len(), 2);
-        assert_eq!(ledger.balances(&ids).await.unwrap().concat().len(), 4);
-        assert_eq!(scene.database.statements() - before, 1);
+    // What is read holds for less than a second: a round that takes longer is repeated.
+    let mut counts = [0; 3];
+    for _ in 0..20 {
+        let known = scene.database.known();
+        known.consents.forget("c");
+        for account in [ACCOUNT, CARD] {
+            known.accounts.forget(account);
+        }
+        scene.database.until_it_hears().await;
+        let before = scene.database.statements();
+        for count in &mut counts {
+            let granted = consents.find_with_grants(&tpp, "c").await.unwrap().unwrap();
+            let grants = granted.grants.iter();
+            let ids: Vec<AccountId> = grants.map(|grant| grant.account.clone()).collect();
+            assert_eq!(ledger.accounts(&ids).await.unwrap().len(), 2);
+            assert_eq!(ledger.balances(&ids).await.unwrap().concat().len(), 4);
+            *count = scene.database.statements() - before;
+        }
+        if counts == [1; 3] {
+            return;
+        }
     }
+    panic!("statements after each round: {counts:?}");
 }
