@@ -20,6 +20,7 @@ use fixtures::pki::Pki;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName};
 use shared_types::revocation::{Issuers, List};
+use tests::child_process::memory;
 use tests::generators::write_list;
 use tests::handshake::client;
 use tests::sdk::{BANK_B, bank_builder};
@@ -143,7 +144,7 @@ async fn load(pki: &Pki, bank: &RunningBank, folder: &Path) -> bool {
     let stop = Arc::new(AtomicBool::new(false));
     let asking = keep_asking(pki, bank.xs2a_address(), Arc::clone(&stop));
     tokio::time::sleep(BEFORE).await;
-    let memory = resident("VmRSS:");
+    let memory_before = memory(std::process::id(), "VmRSS:");
     let offered = Instant::now();
     fs::rename(folder.join("long.crl"), folder.join("with.crl")).unwrap();
     bank.reread();
@@ -176,13 +177,13 @@ async fn load(pki: &Pki, bank: &RunningBank, folder: &Path) -> bool {
         during.map(|(_, took)| *took).collect(),
     );
     let an_entry = |kib: u64| {
-        let grown = u32::try_from(kib - memory).unwrap();
+        let grown = u32::try_from(kib - memory_before).unwrap();
         f64::from(grown) * 1024.0 / f64::from(u32::try_from(ENTRIES).unwrap())
     };
     let held = an_entry(settled().await);
     println!(
         "memory: {held:.1} bytes an entry, at most {MOST_AN_ENTRY} are promised; {:.1} at the highest, while files are read",
-        an_entry(resident("VmHWM:"))
+        an_entry(memory(std::process::id(), "VmHWM:"))
     );
     held <= MOST_AN_ENTRY
 }
@@ -204,17 +205,9 @@ async fn settled() -> u64 {
     let mut least = u64::MAX;
     for _ in 0..LOOKS {
         tokio::time::sleep(Duration::from_millis(100)).await;
-        least = least.min(resident("VmRSS:"));
+        least = least.min(memory(std::process::id(), "VmRSS:"));
     }
     least
-}
-
-/// Resident memory in KiB, now or at its highest.
-fn resident(what: &str) -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with(what));
-    let kib = line.unwrap().split_whitespace().nth(1).unwrap();
-    kib.parse().unwrap()
 }
 
 /// Handshakes with both banks in turn. Says whether the long list costs little enough.

@@ -1,9 +1,8 @@
 //! An authority as its officers use it, with `scheme-ca`; and OpenSSL and curl, which ask it.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Output, Stdio};
+use std::process::{Output, Stdio};
 
 use bank_client::environment::{Clock as _, SystemClock};
 use fixtures::pki::{Pki, bank_a};
@@ -11,6 +10,7 @@ use openssl::x509::X509;
 use shared_types::register::Service;
 use tempfile::TempDir;
 
+use crate::child_process::ChildProcess;
 use crate::programs::{both, own, system};
 
 /// An authority in a folder of its own, with a register that licenses Bank A for all but payment initiation.
@@ -161,25 +161,21 @@ impl Scene {
 
 /// `scheme-ca serve`, as a process of its own.
 pub struct Serving {
-    pub child: Child,
-    pub out: BufReader<ChildStdout>,
+    pub child: ChildProcess,
     url: String,
 }
 
 impl Serving {
     pub fn start(scene: &Scene) -> Self {
-        let mut child = own("scheme-ca")
-            .arg("--dir")
-            .arg(scene.path("ca"))
-            .args(["serve", "--listen", "127.0.0.1:0"])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        out.read_line(&mut line).unwrap();
-        let url = line.trim().strip_prefix("serving at ").unwrap().to_owned();
-        Self { child, out, url }
+        let child = ChildProcess::spawn(
+            own("scheme-ca")
+                .arg("--dir")
+                .arg(scene.path("ca"))
+                .args(["serve", "--listen", "127.0.0.1:0"])
+                .stdout(Stdio::piped()),
+        );
+        let url = child.line(|line| Some(line.strip_prefix("serving at ")?.to_owned()));
+        Self { child, url }
     }
 
     pub fn at(&self, path: &str) -> String {
@@ -200,14 +196,6 @@ impl Serving {
             .unwrap();
         assert!(got.status.success(), "{}", both(&got));
         got.stdout
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        // It may have ended before.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

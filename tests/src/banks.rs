@@ -19,6 +19,7 @@ use crate::customer;
 use crate::files;
 use crate::http::{Response, Tpp};
 use crate::programs::{both, own};
+use crate::sdk::BANK_A;
 use crate::stores;
 use crate::wait::wait_for;
 
@@ -113,7 +114,7 @@ impl Banks {
 
     /// The serial number of Bank A's certificate, as the authority records it.
     pub fn serial_of_bank_a(&self) -> String {
-        let mut serials = self.sandbox.pki.ca1.serials_of("PSDDE-BAFIN-100001");
+        let mut serials = self.sandbox.pki.ca1.serials_of(BANK_A);
         serials.remove(0)
     }
 

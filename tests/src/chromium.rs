@@ -2,10 +2,9 @@
 //! by what is written on them.
 
 use std::fmt::Write as _;
-use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -16,10 +15,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use thirtyfour::error::{WebDriverError, WebDriverErrorInner};
 use thirtyfour::prelude::*;
-use tokio::sync::oneshot;
 
 use crate::banks::Banks;
 use crate::browser::code_of;
+use crate::child_process::{ChildProcess, OnDrop};
 use crate::programs;
 
 /// The package of npm that judges accessibility. `tests/run` names the same version.
@@ -86,22 +85,9 @@ impl Screen {
 pub struct Chromium {
     // The order matters: the session ends first, then the program that drives it; the profile goes last.
     driver: WebDriver,
-    _program: Program,
+    _program: ChildProcess,
     _profile: TempDir,
     scripts: Scripts,
-}
-
-/// `chromedriver`, and all the processes of Chromium that it has started: they are one group.
-struct Program(Child);
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let group = format!("kill -KILL -{}", self.0.id());
-        let _ = Command::new("sh").args(["-c", &group]).status();
-        // Once more, so that it is never waited for in vain.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 impl Chromium {
@@ -112,7 +98,7 @@ impl Chromium {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         // `chromedriver` says it with less words.
         programs::system("chromium");
-        let (program, port) = start_driver().await;
+        let (program, port) = start_driver();
         let profile = tempfile::tempdir().unwrap();
         let capabilities = capabilities(profile.path(), scripts);
         let driver = WebDriver::new(format!("http://127.0.0.1:{port}"), capabilities)
@@ -482,33 +468,21 @@ fn capabilities(profile: &Path, scripts: Scripts) -> Capabilities {
     chrome.into()
 }
 
-/// Starts `chromedriver` on a port that the system gives.
-async fn start_driver() -> (Program, u16) {
-    let mut command = programs::system_of("chromedriver", "chromium-driver");
-    let mut child = command
-        .arg("--port=0")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .process_group(0)
-        .spawn()
-        .unwrap();
-    let output = child.stdout.take().unwrap();
-    let program = Program(child);
-    let (told, port) = oneshot::channel();
-    // Reads on until the program ends, so that it never waits for somebody to read.
-    std::thread::spawn(move || {
-        let mut told = Some(told);
-        for line in BufReader::new(output).lines().map_while(Result::ok) {
-            let port = line.split_once("started successfully on port ");
-            let port = port.and_then(|(_, port)| port.trim_end_matches('.').parse().ok());
-            if let (Some(port), Some(told)) = (port, told.take_if(|_| port.is_some())) {
-                let _: Result<(), u16> = told.send(port);
-            }
-        }
+/// Starts `chromedriver` on a port that the system gives. The processes of Chromium belong to its process group.
+fn start_driver() -> (ChildProcess, u16) {
+    let program = ChildProcess::spawn(
+        programs::system_of("chromedriver", "chromium-driver")
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .process_group(0),
+    )
+    .on_drop(OnDrop::KillGroup);
+    let port = program.line(|line| {
+        let (_, port) = line.split_once("started successfully on port ")?;
+        port.trim_end_matches('.').parse().ok()
     });
-    let port = tokio::time::timeout(PATIENCE, port).await;
-    let port = port.expect("chromedriver tells its port in time");
-    (program, port.expect("chromedriver starts"))
+    (program, port)
 }
 
 /// The script of axe-core.

@@ -9,7 +9,7 @@ use bank_server::config::Config;
 use bank_server::consent::authorisation::{AuthorisationError, Authorisations, Done, Rules, Start};
 use bank_server::core_banking::PsuId;
 use bank_server::core_banking::ledger::Ledger;
-use bank_server::sca::{MethodId, Proof, Sca, Source, Subject, code_at};
+use bank_server::sca::{MethodId, Proof, Sca, Source, Subject};
 use bank_server::store::Database;
 use bank_server::store::vault::Vault;
 use bank_server::{Calendar, RunningBank};
@@ -114,8 +114,7 @@ impl Customer {
 
     /// What her authenticator shows now.
     pub fn code(&self) -> Secret {
-        let now = self.clock.now().timestamp();
-        Secret::new(code_at(&self.known.secret, now)).unwrap()
+        Secret::new(self.known.code_at(self.clock.now(), 0)).unwrap()
     }
 
     /// Her authenticator shows the next code.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -26,10 +26,10 @@ use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::banks::Banks;
+use crate::child_process::{ChildProcess, OnDrop};
 use crate::ports;
 use crate::programs::system;
 use crate::stores;
-use crate::wait::wait_for;
 
 /// Bank B once more, with its customers, and with a listener for gateways.
 pub struct Proxied {
@@ -139,8 +139,8 @@ impl Kind {
 /// A gateway that runs, until it is dropped.
 pub struct Gateway {
     pub address: SocketAddr,
-    child: Child,
-    folder: TempDir,
+    _child: ChildProcess,
+    _folder: TempDir,
 }
 
 impl Gateway {
@@ -200,39 +200,22 @@ impl Gateway {
             });
         }
         write(file, documented(file, &changes));
-        let log = fs::File::create(folder.path().join("log")).unwrap();
-        let child = command(kind, folder.path(), file)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let mut gateway = Self {
+        let log = folder.path().join("log");
+        let output = fs::File::create(&log).unwrap();
+        let mut child = ChildProcess::spawn(
+            command(kind, folder.path(), file)
+                .stdin(Stdio::null())
+                .stdout(output.try_clone().unwrap())
+                .stderr(output),
+        )
+        .on_drop(OnDrop::Terminate);
+        let listening = || std::net::TcpStream::connect(address).ok();
+        child.wait_for("the gateway", &log, listening).await;
+        Self {
             address,
-            child,
-            folder,
-        };
-        let log = gateway.folder.path().join("log");
-        wait_for("the gateway", || {
-            let ended = gateway.child.try_wait().unwrap();
-            assert!(
-                ended.is_none(),
-                "{kind:?} ended: {}",
-                fs::read_to_string(&log).unwrap()
-            );
-            std::net::TcpStream::connect(address).ok()
-        })
-        .await;
-        gateway
-    }
-}
-
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        // nginx ends its workers on SIGTERM alone.
-        let id = self.child.id().to_string();
-        let _ = Command::new("kill").args(["-TERM", &id]).status();
-        let _ = self.child.wait();
+            _child: child,
+            _folder: folder,
+        }
     }
 }
 

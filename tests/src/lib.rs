@@ -6,6 +6,7 @@ pub mod asking;
 pub mod authority;
 pub mod banks;
 pub mod browser;
+pub mod child_process;
 pub mod chromium;
 pub mod closed_port;
 pub mod cluster;

@@ -7,13 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use chrono::TimeDelta;
+use fixtures::sandbox::customer::Customer;
 use fixtures::world::Bank;
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
 use crate::banks::Banks;
-use crate::browser::{Browser, code_of};
 use crate::programs::{own, system_of};
 use crate::wait::wait_for;
 
@@ -147,11 +145,13 @@ impl Newcomer {
             .to_owned()
         };
         let _ = fs::remove_file(self.visited());
-        let return_address = self.approves(bank, &page).await;
-        let came = visit(&return_address).await;
+        // Each code is good for one thing.
+        self.banks.clock.advance(TimeDelta::seconds(30));
+        let mut customer = Customer::new(self.banks.customer(bank), self.banks.clock.clone());
+        let came = customer.approve(&page).await.unwrap();
         assert!(
-            came.starts_with("HTTP/1.1 200") && came.contains("You can close this window"),
-            "{came}"
+            came.status == 200 && came.html.contains("You can close this window"),
+            "{came:?}"
         );
         let output = tokio::task::spawn_blocking(|| child.wait_with_output())
             .await
@@ -161,26 +161,6 @@ impl Newcomer {
         told += String::from_utf8(output.stdout).unwrap().as_str();
         assert!(output.status.success(), "{told}");
         self.note(caption, arguments, &told);
-    }
-
-    /// The customer approves on the bank's page. Returns where that sends the browser.
-    async fn approves(&self, bank: Bank, page: &str) -> String {
-        let who = self.banks.customer(bank);
-        let mut browser = Browser::at(&self.banks.sandbox.bank(bank).running);
-        let path = page
-            .strip_prefix(browser.origin.as_str())
-            .unwrap()
-            .to_owned();
-        // Each code is good for one thing.
-        self.banks.clock.advance(TimeDelta::seconds(30));
-        browser.get(&path).await;
-        browser.give_password(&who).await;
-        let code = code_of(&self.banks, &who, 0);
-        let approved = browser.submit("/approve", &[("answer", &code)]).await;
-        approved
-            .header("location")
-            .unwrap_or_else(|| panic!("{approved:?}"))
-            .to_owned()
     }
 
     fn visited(&self) -> PathBuf {
@@ -230,21 +210,6 @@ fn read_page(mut child: Child) -> (Child, String, String) {
             return (child, told, line.trim().to_owned());
         }
     }
-}
-
-/// Goes to an address of this machine, as a browser does.
-pub async fn visit(url: &str) -> String {
-    let (host, path) = url
-        .strip_prefix("http://")
-        .unwrap()
-        .split_once('/')
-        .unwrap();
-    let mut tcp = TcpStream::connect(host).await.unwrap();
-    let request = format!("GET /{path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
-    tcp.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = Vec::new();
-    tcp.read_to_end(&mut answer).await.unwrap();
-    String::from_utf8(answer).unwrap()
 }
 
 /// What of a transcript is the same on every day and every machine: what was typed, captions, headers, what is said. Of

@@ -2,10 +2,9 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
 use bank_client::environment::{Clock as _, ManualClock, SystemClock};
@@ -18,6 +17,7 @@ use fixtures::pki::{Identity, Pki};
 use openssl::x509::X509;
 use tempfile::TempDir;
 
+use crate::child_process::ChildProcess;
 use crate::http::LAST_STATUS_REQUEST;
 use crate::ports;
 use crate::programs::{both, system};
@@ -124,36 +124,31 @@ impl World {
     }
 
     /// Starts OpenSSL's responder, which signs with that certificate and key.
-    pub fn respond(&self, signer: (&Path, &Path), more: &[&str]) -> Responder {
-        let mut child = system("openssl")
-            .args(["ocsp", "-port", &self.responder.port().to_string()])
-            .arg("-index")
-            .arg(self.path("index.txt"))
-            .arg("-CA")
-            .arg(self.path("ca1/issuing.pem"))
-            .arg("-rsigner")
-            .arg(signer.0)
-            .arg("-rkey")
-            .arg(signer.1)
-            .args(more)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        // It says when it listens. A connection to see whether it does would be a client that it waits for.
-        let mut said = String::new();
-        let mut stderr = BufReader::new(child.stderr.take().unwrap());
-        while !said.contains("waiting for OCSP client connections") {
-            assert_ne!(stderr.read_line(&mut said).unwrap(), 0, "{said}");
-        }
-        // What it says later is not to block it.
-        std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
-        Responder(child)
+    pub fn respond(&self, signer: (&Path, &Path), more: &[&str]) -> ChildProcess {
+        let child = ChildProcess::spawn(
+            system("openssl")
+                .args(["ocsp", "-port", &self.responder.port().to_string()])
+                .arg("-index")
+                .arg(self.path("index.txt"))
+                .arg("-CA")
+                .arg(self.path("ca1/issuing.pem"))
+                .arg("-rsigner")
+                .arg(signer.0)
+                .arg("-rkey")
+                .arg(signer.1)
+                .args(more)
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::piped()),
+        );
+        // A connection to check that it listens would be a client that it waits for.
+        let listening = "waiting for OCSP client connections";
+        child.line(|line| line.contains(listening).then_some(()));
+        child
     }
 
     /// The CA itself signs.
-    pub fn respond_as_ca(&self, more: &[&str]) -> Responder {
+    pub fn respond_as_ca(&self, more: &[&str]) -> ChildProcess {
         let (certificate, key) = (self.path("ca1/issuing.pem"), self.path("ca1/issuing.key"));
         self.respond((&certificate, &key), more)
     }
@@ -208,16 +203,6 @@ pub fn serial_of(identity: &Identity) -> String {
     let certificate = X509::from_pem(identity.chain_pem.as_bytes()).unwrap();
     let number = certificate.serial_number().to_bn().unwrap();
     number.to_hex_str().unwrap().to_string()
-}
-
-/// OpenSSL's responder, for as long as this lives.
-pub struct Responder(Child);
-
-impl Drop for Responder {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 #[derive(Default)]

@@ -3,7 +3,6 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Child;
 
 use bank_client::environment::{Clock as _, SystemClock};
 use fixtures::pki::{Identity, Pki};
@@ -11,14 +10,14 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::banks;
+use crate::child_process::ChildProcess;
 use crate::http::Tpp;
 use crate::programs::own;
 use crate::stores;
-use crate::wait::wait_for;
 
 /// It runs until it is dropped.
 pub struct Process {
-    pub child: Child,
+    pub child: ChildProcess,
     pub tpp: Tpp,
     /// The operators' listener.
     pub operator: SocketAddr,
@@ -93,43 +92,27 @@ impl Process {
     /// Starts one with that configuration, whose log is JSON, and waits until it serves. Who asks it has that certificate.
     pub async fn configured(configuration: &Path, asker: &Identity) -> Self {
         let log = configuration.with_extension("log");
-        let child = own("bank-server")
-            .args(["serve", "--config"])
-            .arg(configuration)
-            .stderr(fs::File::create(&log).unwrap())
-            .spawn()
-            .unwrap();
-        // It ends with this, whatever happens; the addresses come with its first line.
-        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut process = Self {
-            child,
-            tpp: Tpp::new(nowhere, asker.clone()),
-            operator: nowhere,
-            log,
-        };
-        let started: Value = wait_for("the server's first line", || {
-            let text = fs::read_to_string(&process.log).ok()?;
-            assert!(
-                process.child.try_wait().unwrap().is_none(),
-                "it has ended: {text}"
-            );
+        let mut child = ChildProcess::spawn(
+            own("bank-server")
+                .args(["serve", "--config"])
+                .arg(configuration)
+                .stderr(fs::File::create(&log).unwrap()),
+        );
+        let serving = || {
+            let text = fs::read_to_string(&log).ok()?;
             let line = text
                 .lines()
                 .find(|line| line.contains(r#""message":"serving""#))?;
             serde_json::from_str(line).ok()
-        })
-        .await;
-        process.tpp.bank = started["xs2a"].as_str().unwrap().parse().unwrap();
-        process.operator = started["operator"].as_str().unwrap().parse().unwrap();
-        process
-    }
-
-    /// Resident memory in KiB.
-    pub fn memory(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-        let kib = line.unwrap().split_whitespace().nth(1).unwrap();
-        kib.parse().unwrap()
+        };
+        let started: Value = child.wait_for("the bank's addresses", &log, serving).await;
+        let address = |listener: &str| started[listener].as_str().unwrap().parse().unwrap();
+        Self {
+            child,
+            tpp: Tpp::new(address("xs2a"), asker.clone()),
+            operator: address("operator"),
+            log,
+        }
     }
 
     /// Number of open file descriptors.
@@ -152,14 +135,6 @@ impl Process {
             .map(|line| line.split_whitespace().collect::<Vec<_>>())
             .filter(|line| line[1].ends_with(&port) && line[3] != LISTENS && line[9] != NO_INODE)
             .count()
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended before.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// How long a condition is waited for: long enough for a machine that does much else.
-const MAX_WAIT: Duration = Duration::from_mins(1);
+pub const MAX_WAIT: Duration = Duration::from_mins(1);
 
 /// Between two looks, so that waiting takes no processor from what is waited for.
 const POLL_INTERVAL: Duration = Duration::from_millis(2);

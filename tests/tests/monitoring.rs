@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 
 use fixtures::outsider::{Met, Tls, call};
 use fixtures::sandbox::CUSTOMER;
@@ -19,6 +19,7 @@ use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider};
 use prost::Message as _;
 use serde_json::Value;
 use tests::banks::Banks;
+use tests::child_process::ChildProcess;
 use tests::operator;
 use tests::ports;
 use tests::process::{Process, replica_of};
@@ -114,7 +115,7 @@ async fn requests_handshakes_and_the_database_have_figures_and_none_is_of_a_cust
 
 /// Prometheus, until it is dropped.
 struct Prometheus {
-    child: Child,
+    _child: ChildProcess,
     address: SocketAddr,
 }
 
@@ -129,17 +130,18 @@ impl Prometheus {
         );
         fs::write(&configuration, text).unwrap();
         let address = ports::free();
-        let child = system_of("prometheus", "prometheus")
-            .arg(format!("--config.file={}", configuration.display()))
-            .arg(format!(
-                "--storage.tsdb.path={}",
-                folder.join("data").display()
-            ))
-            .arg(format!("--web.listen-address={address}"))
-            .stderr(fs::File::create(folder.join("prometheus.log")).unwrap())
-            .spawn()
-            .unwrap();
-        Self { child, address }
+        let data = folder.join("data");
+        let child = ChildProcess::spawn(
+            system_of("prometheus", "prometheus")
+                .arg(format!("--config.file={}", configuration.display()))
+                .arg(format!("--storage.tsdb.path={}", data.display()))
+                .arg(format!("--web.listen-address={address}"))
+                .stderr(fs::File::create(folder.join("prometheus.log")).unwrap()),
+        );
+        Self {
+            _child: child,
+            address,
+        }
     }
 
     /// The data of an answer of its interface, once there is one.
@@ -151,13 +153,6 @@ impl Prometheus {
         let (_, body) = answer.split_once("\r\n\r\n")?;
         let answer: Value = serde_json::from_str(body).ok()?;
         (answer["status"] == "success").then(|| answer["data"].clone())
-    }
-}
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -247,7 +242,7 @@ async fn a_trace_goes_from_the_client_through_the_bank_to_the_database() {
     );
     let configuration = banks.folder.path().join("bank-b.toml");
     let configuration = replica_of(&configuration, "traced", &traces, |_| None);
-    let process = Process::configured(&configuration, &tpp.identity).await;
+    let mut process = Process::configured(&configuration, &tpp.identity).await;
 
     // The client: the SDK, in a program whose own spans go elsewhere.
     let own = InMemorySpanExporter::default();
@@ -271,7 +266,8 @@ async fn a_trace_goes_from_the_client_through_the_bank_to_the_database() {
     assert!(!accounts.unwrap().is_empty());
 
     // Spans leave when the bank does, at the latest.
-    terminate(process).await;
+    process.child.terminate();
+    process.child.wait().await;
     let spans = arrived(&receiver).await;
     let calls = own.get_finished_spans().unwrap();
     let app = calls.iter().find(|span| span.name == "the app's own");
@@ -333,14 +329,4 @@ async fn a_trace_goes_from_the_client_through_the_bank_to_the_database() {
     for of_hers in hers {
         assert!(!all.contains(&of_hers), "{of_hers} is in {all}");
     }
-}
-
-/// Ends it as an operator does, and waits.
-async fn terminate(mut process: Process) {
-    let ended = std::process::Command::new("kill")
-        .arg(process.child.id().to_string())
-        .status()
-        .unwrap();
-    assert!(ended.success());
-    wait_for("its end", || process.child.try_wait().unwrap()).await;
 }

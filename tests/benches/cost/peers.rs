@@ -1,40 +1,22 @@
 //! Who is measured: a bank, and what one would use instead.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use fixtures::pki::Pki;
+use tests::child_process::{ChildProcess, OnDrop, memory};
 use tests::gateway::nginx_folders;
 use tests::ports;
 use tests::process::Process;
 use tests::programs::{system, system_of};
-use tests::wait::wait_for;
 
 /// A server that runs until it is dropped.
 pub struct Peer {
     pub address: SocketAddr,
-    pub process: u32,
-    _keeps: Keeps,
-}
-
-enum Keeps {
-    Bank { _process: Process },
-    Program { _program: Program },
-}
-
-struct Program(Child);
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        // nginx ends its workers on SIGTERM alone.
-        let id = self.0.id().to_string();
-        let _ = Command::new("kill").args(["-TERM", &id]).status();
-        let _ = self.0.wait();
-    }
+    process: ChildProcess,
 }
 
 impl Peer {
@@ -42,8 +24,7 @@ impl Peer {
         let process = Process::configured(configuration, &pki.bank_a.qwac).await;
         Self {
             address: process.tpp.bank,
-            process: process.child.id(),
-            _keeps: Keeps::Bank { _process: process },
+            process: process.child,
         }
     }
 
@@ -81,21 +62,17 @@ impl Peer {
         let file = folder.join("nginx.conf");
         fs::write(&file, text).unwrap();
         let log = folder.join("nginx.log");
-        let child = system("nginx")
-            .args(["-g", &format!("daemon off; pid {place}/nginx.pid;")])
-            .args(["-e", "stderr", "-c"])
-            .arg(&file)
-            .stderr(fs::File::create(&log).unwrap())
-            .spawn()
-            .unwrap();
-        let mut program = Program(child);
-        wait_for("nginx", || {
-            let ended = program.0.try_wait().unwrap();
-            assert!(ended.is_none(), "{}", fs::read_to_string(&log).unwrap());
-            std::net::TcpStream::connect(address).ok()
-        })
-        .await;
-        Self::program(address, program)
+        let mut process = ChildProcess::spawn(
+            system("nginx")
+                .args(["-g", &format!("daemon off; pid {place}/nginx.pid;")])
+                .args(["-e", "stderr", "-c"])
+                .arg(&file)
+                .stderr(fs::File::create(&log).unwrap()),
+        )
+        .on_drop(OnDrop::Terminate);
+        let listening = || std::net::TcpStream::connect(address).ok();
+        process.wait_for("nginx", &log, listening).await;
+        Self { address, process }
     }
 
     /// Go's `net/http` with its defaults: server.go.
@@ -109,38 +86,28 @@ impl Peer {
             .unwrap();
         assert!(built.success());
         let pki = folder.join("pki");
-        let mut child = Command::new(&server)
-            .arg(folder.join("files"))
-            .arg(pki.join("bank-b/qwac.pem"))
-            .arg(pki.join("bank-b/qwac.key"))
-            .arg(pki.join("ca1/root.pem"))
-            .stdout(Stdio::piped())
-            .stderr(fs::File::create(folder.join("go.log")).unwrap())
-            .spawn()
-            .unwrap();
-        let mut address = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut address)
-            .unwrap();
-        Self::program(address.trim().parse().unwrap(), Program(child))
-    }
-
-    fn program(address: SocketAddr, program: Program) -> Self {
-        Self {
-            address,
-            process: program.0.id(),
-            _keeps: Keeps::Program { _program: program },
-        }
+        let process = ChildProcess::spawn(
+            Command::new(&server)
+                .arg(folder.join("files"))
+                .arg(pki.join("bank-b/qwac.pem"))
+                .arg(pki.join("bank-b/qwac.key"))
+                .arg(pki.join("ca1/root.pem"))
+                .stdout(Stdio::piped())
+                .stderr(fs::File::create(folder.join("go.log")).unwrap()),
+        );
+        let address = process.line(|line| line.parse().ok());
+        Self { address, process }
     }
 
     /// User and system time that it has taken so far.
     pub fn cpu(&self) -> Duration {
-        family(self.process).into_iter().map(cpu_of).sum()
+        family(self.process.id()).into_iter().map(cpu_of).sum()
     }
 
     /// Resident memory, in KiB.
     pub fn resident(&self) -> u64 {
-        family(self.process).into_iter().map(resident_of).sum()
+        let family = family(self.process.id()).into_iter();
+        family.map(|process| memory(process, "VmRSS:")).sum()
     }
 }
 
@@ -165,11 +132,4 @@ pub fn cpu_of(process: u32) -> Duration {
         .map(|ticks| ticks.parse::<u64>().unwrap())
         .sum();
     Duration::from_millis(ticks * 1000 / TICKS_A_SECOND)
-}
-
-fn resident_of(process: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-    let kib = line.unwrap().split_whitespace().nth(1).unwrap();
-    kib.parse().unwrap()
 }

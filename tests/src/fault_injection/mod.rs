@@ -252,8 +252,7 @@ impl Trouble {
     /// Another replica in the place of one that dies.
     async fn replace(&mut self, which: usize) {
         let (configuration, old) = &mut self.replicas[which];
-        old.child.kill().unwrap();
-        old.child.wait().unwrap();
+        old.child.kill();
         let next = Process::configured(configuration, &self.load.identity).await;
         self.load.places.lock().unwrap()[which] = next.tpp.bank;
         self.replicas[which].1 = next;

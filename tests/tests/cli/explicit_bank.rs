@@ -4,6 +4,7 @@ use fixtures::world::Bank;
 use serde_json::Value;
 use tests::banks::Banks;
 use tests::programs::{both, own};
+use tests::sdk::BANK_B;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bank_client_asks_for_people_and_for_programs() {
@@ -19,7 +20,7 @@ async fn bank_client_asks_for_people_and_for_programs() {
                 "--url",
                 &bank.url(),
                 "--organisation",
-                "PSDFR-ACPR-20002",
+                BANK_B,
                 "--name",
                 "Bank B",
                 "--anchors",

@@ -22,7 +22,7 @@ use shared_types::register::Status;
 use tests::banks::Banks;
 use tests::closed_port::ClosedPort;
 use tests::programs::{both, own};
-use tests::sdk::{BANK_B, anchors, credentials};
+use tests::sdk::{BANK_A, BANK_B, anchors, credentials};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -153,10 +153,7 @@ async fn eight_endings_have_eight_last_sentences_each_true() {
         ),
         (
             sentence(
-                &at_bank_b(
-                    Some("bank-a/qwac"),
-                    &["--organisation", "PSDDE-BAFIN-100001"],
-                ),
+                &at_bank_b(Some("bank-a/qwac"), &["--organisation", BANK_A]),
                 false,
             ),
             vec![
@@ -287,7 +284,7 @@ async fn programs_get_every_step_with_the_facts_of_the_protocol() {
     }
     let presents = granted["steps"][3]["facts"].to_string();
     assert!(
-        presents.contains("CA1") && presents.contains("PSDDE-BAFIN-100001"),
+        presents.contains("CA1") && presents.contains(BANK_A),
         "{presents}"
     );
 

@@ -5,6 +5,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 use tests::programs::{both, own};
+use tests::sdk::BANK_B;
 
 #[test]
 fn the_sandbox_tells_the_story_for_scripts() {
@@ -28,10 +29,7 @@ fn the_sandbox_tells_the_story_for_scripts() {
     }
     let description: Value =
         serde_json::from_slice(&fs::read(folder.path().join("sandbox.json")).unwrap()).unwrap();
-    assert_eq!(
-        description["banks"]["bank-b"]["organisation"],
-        "PSDFR-ACPR-20002"
-    );
+    assert_eq!(description["banks"]["bank-b"]["organisation"], BANK_B);
     assert!(description["consents"]["bank-a-at-bank-b"].is_string());
     for file in [
         "pki/bank-a/qwac.pem",

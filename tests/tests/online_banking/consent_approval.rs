@@ -17,7 +17,7 @@ use fixtures::world::{Bank, SampleCustomer};
 use serde_json::{Value, json};
 use shared_types::authorisation::ScaApproach;
 use tests::banks::Banks;
-use tests::browser::{Browser, at_bank_b, code_of};
+use tests::browser::{Tab, at_bank_b, code_of};
 use tests::http::Tpp;
 use tests::stores;
 
@@ -29,7 +29,7 @@ struct Stage {
     banks: Banks,
     tpp: Tpp,
     anna: SampleCustomer,
-    browser: Browser,
+    browser: Tab,
 }
 
 impl Stage {
@@ -99,20 +99,20 @@ impl Stage {
     }
 
     /// The browser stands for the bank's app from then on.
-    async fn enrol(&self, browser: &mut Browser, customer: &SampleCustomer) {
+    async fn enrol(&self, browser: &mut Tab, customer: &SampleCustomer) {
         browser.get("/phone/enrol").await;
         self.banks.clock.advance(TimeDelta::seconds(30));
         let code = code_of(&self.banks, customer, 0);
         browser.submit("/phone/enrol", &[("answer", &code)]).await;
-        assert_eq!(browser.page.path, "/phone", "{:?}", browser.page);
+        assert_eq!(browser.page.path(), "/phone", "{:?}", browser.page);
     }
 
     /// Anna, before the question of an authorisation.
-    async fn before(&self, path: &str) -> Browser {
+    async fn before(&self, path: &str) -> Tab {
         let mut browser = self.browser.clone();
         browser.get(path).await;
         browser.give_password(&self.anna).await;
-        assert_eq!(browser.page.path, path, "{:?}", browser.page);
+        assert_eq!(browser.page.path(), path, "{:?}", browser.page);
         browser
     }
 }
@@ -150,7 +150,7 @@ async fn a_consent_is_read_in_plain_words_approved_seen_and_ended() {
         "{policy}"
     );
     // The password opens this page, and no account.
-    assert_eq!(browser.clone().get("/").await.path, "/log-in");
+    assert_eq!(browser.clone().get("/").await.path(), "/log-in");
     // There is nothing to end yet.
     assert!(!stage.revoke(&stage.anna, &consent).await);
 
@@ -198,7 +198,7 @@ async fn a_consent_is_read_in_plain_words_approved_seen_and_ended() {
     assert_eq!(stage.status(&consent).await, "valid");
     let end = page.links("/consents/")[0].clone();
     let page = browser.get(&end).await;
-    assert_eq!(page.title(), "End the access of Bank A?");
+    assert_eq!(page.heading(), "End the access of Bank A?");
     let twice = browser.clone();
     browser.submit("/end", &[]).await;
     assert_eq!(browser.page.problem().as_deref(), Some("access-ended"));
@@ -286,8 +286,8 @@ async fn an_answer_to_what_is_over_changes_nothing() {
         browser.page.problem().as_deref(),
         Some("authorisation-unknown")
     );
-    browser.get("/authorise/%2e%2e").await;
-    assert_eq!(browser.page.status, 404);
+    let answer = browser.send("GET", "/authorise/%2e%2e", &[], "").await;
+    assert_eq!(answer.status, 404);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -380,12 +380,8 @@ async fn nobody_approves_for_another_or_for_anothers_account() {
     assert_eq!(stage.status(&consent).await, "received");
     // None at all is a mistake that is told at its place.
     browser.get(&path).await;
-    let (to, body) = browser.page.form("/approve", &[("answer", &code)]);
-    let none: Vec<&str> = body
-        .split('&')
-        .filter(|pair| !pair.starts_with("account="))
-        .collect();
-    browser.visit("POST", &to, &none.join("&")).await;
+    let none = browser.form("/approve").without("account");
+    browser.submit_form(&none.with("answer", &code)).await;
     assert_eq!(browser.page.status, 422);
     assert!(browser.page.text().contains("Choose at least one account"));
 }
@@ -411,7 +407,8 @@ async fn the_phone_shows_what_waits_and_approves_with_the_password() {
     phone.submit("/phone/remove", &[]).await;
     assert_eq!(phone.page.problem().as_deref(), Some("phone-removed"));
     stage.enrol(&mut phone, &stage.anna).await;
-    phone.cookies.remove("session");
+    let cookies = phone.browser.cookies.get_mut("bank-b.localhost");
+    cookies.unwrap().remove("session");
 
     let consent = stage.consent(&json!({ "allPsd2": "allAccounts" })).await;
     stage
@@ -457,8 +454,9 @@ async fn the_phone_shows_what_waits_and_approves_with_the_password() {
     stage.enrol(&mut other, &else_).await;
     assert!(other.page.text().contains("Nothing waits"));
     phone.get("/phone").await;
-    let (path, body) = phone.page.form(&format!("{id}/refuse"), &[]);
-    other.visit("POST", &path, &body).await;
+    other
+        .submit_form(&phone.form(&format!("{id}/refuse")))
+        .await;
     assert_eq!(other.page.problem().as_deref(), Some("foreign-form"));
     phone.submit("/refuse", &[]).await;
     assert_eq!(phone.page.problem().as_deref(), Some("phone-refused"));
@@ -586,11 +584,11 @@ async fn scripts_in_names_and_texts_are_shown_as_text() {
     assert_eq!(browser.page.status, 303, "{:?}", browser.page);
     shown.push(browser.get("/consents").await.clone());
     for page in &shown {
-        assert_eq!(page.status, 200, "{}", page.path);
+        assert_eq!(page.status, 200, "{}", page.path());
         assert!(
             page.text().contains(SCRIPT),
             "{}: {}",
-            page.path,
+            page.path(),
             page.text()
         );
         assert!(

@@ -11,7 +11,7 @@ use fixtures::world::Bank;
 use shared_types::authorisation::ScaApproach;
 use sqlx::Row as _;
 use tests::banks::Banks;
-use tests::browser::{Browser, at_bank_b, code_of};
+use tests::browser::{Tab, at_bank_b, code_of};
 use tests::stores;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -39,7 +39,7 @@ async fn a_device_is_set_up_after_a_second_factor_and_removed_by_its_customer() 
         assert_eq!(browser.page.status, 422, "{answer}");
     }
     assert_eq!(phones.of(&anna()).await.unwrap(), []);
-    let enrol = async |browser: &mut Browser| {
+    let enrol = async |browser: &mut Tab| {
         browser.get("/phone/enrol").await;
         banks.clock.advance(TimeDelta::seconds(30));
         let code = code_of(&banks, &customer, 0);
@@ -79,7 +79,7 @@ async fn a_device_is_set_up_after_a_second_factor_and_removed_by_its_customer() 
 
     // Another customer does not find it.
     let other = banks.other_customer(Bank::B);
-    let mut foreign = Browser::at(&banks.sandbox.bank(Bank::B).running);
+    let mut foreign = Tab::at(&banks.sandbox.bank(Bank::B).running);
     foreign.log_in(&banks, &other).await;
     let page = foreign.get(&links[0]).await;
     assert_eq!(page.problem().as_deref(), Some("nothing-to-remove"));
@@ -132,12 +132,13 @@ async fn a_passkey_is_removed_after_a_question_and_by_its_customer() {
     let links = page.links("/passkeys/");
     assert_eq!(links[0], "/passkeys/her-key/remove", "{links:?}");
     let page = browser.get(&links[0]).await;
-    assert_eq!(page.title(), "Remove the passkey My phone?");
+    assert_eq!(page.heading(), "Remove the passkey My phone?");
     assert_eq!(keys().await, ["her-key", "his-key"], "not by looking");
     // The form of her own does not remove his.
-    let (_, body) = browser.page.form("/remove", &[]);
+    let mut form = browser.form("/remove");
+    form.action.set_path("/passkeys/his-key/remove");
     let mut other = browser.clone();
-    other.visit("POST", "/passkeys/his-key/remove", &body).await;
+    other.submit_form(&form).await;
     assert_eq!(other.page.problem().as_deref(), Some("foreign-form"));
     let page = other.get("/passkeys/his-key/remove").await;
     assert_eq!(page.problem().as_deref(), Some("nothing-to-remove"));
@@ -215,11 +216,11 @@ async fn a_request_that_drips_is_answered_and_cut() {
             limits.idle_seconds = 600;
         })
         .await;
-    let browser = Browser::at(&bank);
+    let origin = bank.online_banking_origin().unwrap().text();
     let head = format!(
         "POST /log-in HTTP/1.1\r\nHost: {}\r\nContent-Type: application/x-www-form-urlencoded\r\n\
          Transfer-Encoding: chunked\r\n\r\n",
-        browser.host()
+        origin.split("//").nth(1).unwrap()
     );
     let address = bank.online_banking_address().unwrap();
     let mut tcp = TcpStream::connect(address).await.unwrap();

@@ -3,27 +3,27 @@
 
 use bank_client::environment::Clock as _;
 use chrono::TimeDelta;
+use fixtures::browser::{Browser, Page};
 use fixtures::sandbox::CUSTOMER;
+use fixtures::sandbox::customer::Customer;
 use fixtures::world::{Bank, SampleCustomer};
 use shared_types::consent::ConsentStatus;
 use tests::banks::Banks;
-use tests::browser::{Browser, code_of};
+use tests::browser::Tab;
 use tests::stores;
 use tests::wait::wait_until;
 
-/// A customer of Bank A and Bank B, with a browser for each.
+/// A customer of Bank A and Bank B, with a browser at Bank A.
 struct Desk {
     banks: Banks,
-    a: Browser,
-    b: Browser,
+    a: Tab,
 }
 
 impl Desk {
     async fn open() -> Self {
         let banks = Banks::start().await;
-        let browser = |bank| Browser::at(&banks.sandbox.bank(bank).running);
-        let (a, b) = (browser(Bank::A), browser(Bank::B));
-        let mut desk = Self { banks, a, b };
+        let a = Tab::at(&banks.sandbox.bank(Bank::A).running);
+        let mut desk = Self { banks, a };
         desk.log_in().await;
         desk
     }
@@ -40,7 +40,7 @@ impl Desk {
     async fn log_in(&mut self) {
         self.wait(TimeDelta::seconds(30));
         let anna = self.at(Bank::A);
-        self.a = Browser::at(&self.banks.sandbox.bank(Bank::A).running);
+        self.a = Tab::at(&self.banks.sandbox.bank(Bank::A).running);
         self.a.log_in(&self.banks, &anna).await;
     }
 
@@ -51,40 +51,36 @@ impl Desk {
         self.a.get(&bank).await;
         self.a.submit(&bank, &[]).await;
         assert!(
-            self.a.page.path.starts_with("/elsewhere/go/"),
+            self.a.page.path().starts_with("/elsewhere/go/"),
             "{:?}",
             self.a.page
         );
-        let link = self.a.page.links(&self.b.origin)[0].clone();
-        link[self.b.origin.len()..].to_owned()
+        let pages = self.banks.sandbox.bank(Bank::B).pages();
+        self.a.page.links(&pages)[0].clone()
+    }
+
+    /// The customer at Bank B, with a browser that has been nowhere and stays there.
+    fn customer(&self) -> Customer {
+        // Codes of this moment may belong to what was asked before.
+        self.wait(TimeDelta::seconds(30));
+        let mut customer = Customer::new(self.at(Bank::B), self.banks.clock.clone());
+        customer.browser = Browser::at(&self.banks.sandbox.bank(Bank::B).pages()).unwrap();
+        customer
     }
 
     /// Approves at Bank B. Returns where that sends the browser.
     async fn approve(&mut self, at: &str) -> String {
-        let anna = self.at(Bank::B);
-        self.b.cookies.clear();
-        self.b.get(at).await;
-        self.b.give_password(&anna).await;
-        // Codes of this moment may belong to what was asked before.
-        self.wait(TimeDelta::seconds(30));
-        let code = code_of(&self.banks, &anna, 0);
-        self.b.submit("/approve", &[("answer", &code)]).await;
-        self.sent_back()
+        self.sent_back(self.customer().approve(at).await.unwrap())
     }
 
     async fn refuse(&mut self, at: &str) -> String {
-        let anna = self.at(Bank::B);
-        self.b.cookies.clear();
-        self.b.get(at).await;
-        self.b.give_password(&anna).await;
-        self.b.submit("/refuse", &[]).await;
-        self.sent_back()
+        self.sent_back(self.customer().refuse(at).await.unwrap())
     }
 
-    fn sent_back(&self) -> String {
-        let to = self.b.page.header("location");
-        let to = to.unwrap_or_else(|| panic!("{:?}", self.b.page));
-        to.strip_prefix(&self.a.origin).unwrap().to_owned()
+    fn sent_back(&self, page: Page) -> String {
+        let to = page.sent_to.unwrap_or_else(|| panic!("{:?}", page.html));
+        let pages = self.banks.sandbox.bank(Bank::A).pages();
+        to.as_str().strip_prefix(&pages).unwrap().to_owned()
     }
 
     async fn connect(&mut self) {
@@ -147,7 +143,7 @@ impl Desk {
 async fn whoever_approves_is_whoever_asked() {
     let mut desk = Desk::open().await;
     let at = desk.ask().await;
-    let go = desk.a.page.path.clone();
+    let go = desk.a.page.path().to_owned();
     let back = desk.approve(&at).await;
 
     // She who asked cannot have it looked up before somebody has come back to her.
@@ -161,7 +157,7 @@ async fn whoever_approves_is_whoever_asked() {
 
     let other = desk.banks.other_customer(Bank::A);
     desk.wait(TimeDelta::seconds(30));
-    let mut victim = Browser::at(&desk.banks.sandbox.bank(Bank::A).running);
+    let mut victim = Tab::at(&desk.banks.sandbox.bank(Bank::A).running);
     victim.log_in(&desk.banks, &other).await;
     victim.get(&back).await;
     assert_eq!(
@@ -189,9 +185,9 @@ async fn an_address_to_come_back_is_good_for_once_and_ours_alone() {
     let at = desk.ask().await;
     let back = desk.approve(&at).await;
     // Whoever is not logged in any more logs in, and comes back then.
-    let mut later = Browser::at(&desk.banks.sandbox.bank(Bank::A).running);
+    let mut later = Tab::at(&desk.banks.sandbox.bank(Bank::A).running);
     later.get(&back).await;
-    assert_eq!(later.page.path, format!("/log-in?to={back}"));
+    assert_eq!(later.page.path(), format!("/log-in?to={back}"));
     desk.a.get(&back).await;
     assert_eq!(desk.problem().as_deref(), Some("elsewhere-connected"));
     desk.a.get(&back).await;
@@ -257,7 +253,7 @@ async fn disconnecting_deletes_what_was_read_and_ends_the_consent() {
     // Another customer cannot.
     let other = desk.banks.other_customer(Bank::A);
     desk.wait(TimeDelta::seconds(30));
-    let mut stranger = Browser::at(&desk.banks.sandbox.bank(Bank::A).running);
+    let mut stranger = Tab::at(&desk.banks.sandbox.bank(Bank::A).running);
     stranger.log_in(&desk.banks, &other).await;
     let page = stranger.get(&end).await;
     assert_eq!(
@@ -271,7 +267,7 @@ async fn disconnecting_deletes_what_was_read_and_ends_the_consent() {
     // A form without its token, or with that of another form, does nothing.
     let forged = desk.a.send("POST", &end, &[], "").await;
     assert_eq!(forged.status, 403);
-    let (_, body) = desk.a.page.form("/log-out", &[]);
+    let body = desk.a.form("/log-out").body();
     assert_eq!(desk.a.send("POST", &end, &[], &body).await.status, 403);
     assert_eq!(desk.statuses().await, [ConsentStatus::Valid]);
 

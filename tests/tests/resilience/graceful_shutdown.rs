@@ -7,7 +7,7 @@ use serde_json::Value;
 use tests::held_connection::connect;
 use tests::process::{Process, consent_body, prepare};
 use tests::programs::{both, system};
-use tests::wait::wait_for;
+use tests::sdk::BANK_A;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_ends_the_server_and_health_tells_how_it_is() {
@@ -36,14 +36,7 @@ async fn sigterm_ends_the_server_and_health_tells_how_it_is() {
     let mut go_on = [0; 25];
     std::io::Read::read_exact(&mut busy, &mut go_on).unwrap();
     assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
-    let pid = server.child.id().to_string();
-    assert!(
-        std::process::Command::new("kill")
-            .arg(pid)
-            .status()
-            .unwrap()
-            .success()
-    );
+    server.child.terminate();
     // The quiet one ends after a while, in which it could have asked; the busy one gets its answer.
     assert!(matches!(
         std::io::Read::read(&mut quiet, &mut [0]),
@@ -57,8 +50,7 @@ async fn sigterm_ends_the_server_and_health_tells_how_it_is() {
         "{}",
         String::from_utf8_lossy(&answer)
     );
-    let status = wait_for("the end of the server", || server.child.try_wait().unwrap()).await;
-    assert!(status.success());
+    assert!(server.child.wait().await.success());
     let log = fs::read_to_string(folder.path().join("bank.log")).unwrap();
     assert!(log.contains("\"stopped\""), "{log}");
     let request = log
@@ -66,7 +58,7 @@ async fn sigterm_ends_the_server_and_health_tells_how_it_is() {
         .find(|line| line.contains(r#""message":"request""#))
         .unwrap();
     let request: Value = serde_json::from_str(request).unwrap();
-    assert_eq!(request["tpp"], "PSDDE-BAFIN-100001");
+    assert_eq!(request["tpp"], BANK_A);
     assert_eq!(request["resource"], "/v1/consents/{consent_id}");
     assert_eq!(request["status"], 403);
 }

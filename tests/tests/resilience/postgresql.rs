@@ -20,6 +20,7 @@ use tests::http::Tpp;
 use tests::operator;
 use tests::process::{Process, consent_body, prepare_with};
 use tests::programs::{both, own};
+use tests::sdk::BANK_A;
 use tests::tcp_proxy::{Healed, Wire};
 use tests::wait::{wait_for, wait_until};
 use wiremock::matchers::path;
@@ -276,7 +277,7 @@ fn insert_consent(cluster: &Cluster) {
 
 /// Whether the consent `c` is valid, or why nobody can say.
 async fn is_valid(consents: &Consents) -> Result<bool, StoreError> {
-    let tpp = "PSDDE-BAFIN-100001".parse().unwrap();
+    let tpp = BANK_A.parse().unwrap();
     let found = consents.find_with_grants(&tpp, "c").await?;
     Ok(found.unwrap().consent.status == ConsentStatus::Valid)
 }

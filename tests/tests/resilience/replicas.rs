@@ -11,7 +11,7 @@ use fixtures::world::Bank;
 use serde_json::{Value, json};
 use tests::asking::{PSU, ask};
 use tests::banks::Banks;
-use tests::browser::{Browser, code_of};
+use tests::browser::{Tab, code_of};
 use tests::customer::Customer;
 use tests::http::{Response, Tpp};
 use tests::stores;
@@ -260,18 +260,18 @@ async fn who_logs_in_at_one_is_logged_in_at_the_other_and_logged_out_of_both() {
     let banks = Banks::start().await;
     let second = banks.replica_of_b(|_| ()).await;
     let anna = banks.customer(Bank::B);
-    let mut at_first = Browser::at(&banks.sandbox.bank(Bank::B).running);
-    let mut at_second = Browser::at(&second);
+    let mut at_first = Tab::at(&banks.sandbox.bank(Bank::B).running);
+    let mut at_second = Tab::at(&second);
     at_first.log_in(&banks, &anna).await;
-    at_second.cookies = at_first.cookies.clone();
+    at_second.browser.cookies = at_first.browser.cookies.clone();
     assert_eq!(at_second.get("/").await.status, 200);
-    assert_eq!(at_second.page.path, "/");
+    assert_eq!(at_second.page.path(), "/");
     at_second.submit("/log-out", &[]).await;
     at_first.get("/").await;
     assert!(
-        at_first.page.path.starts_with("/log-in"),
+        at_first.page.path().starts_with("/log-in"),
         "{:?}",
-        at_first.page.path
+        at_first.page.path()
     );
     second.stop().await;
 }

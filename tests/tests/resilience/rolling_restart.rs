@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use bank_client::Bank;
 use bank_server::RunningBank;
-use fixtures::outsider::{Tls, context, dial, shake_hands};
 use fixtures::pki::Identity;
-use openssl::ssl::Ssl;
 use tests::banks::Banks;
+use tests::held_connection::connect;
 use tests::http::Tpp;
 use tests::operator;
 use tests::sdk::{BANK_B, bank_builder};
@@ -142,11 +141,9 @@ impl Outcome {
 fn keep_asking(bank: SocketAddr, identity: &Identity, request: &str, outcome: &Outcome) {
     let mut kept = None;
     while !outcome.enough.load(Ordering::Relaxed) {
-        let connection = kept.take().unwrap_or_else(|| {
-            let ssl = Ssl::new(&context(Some(identity), Tls::V1_3).unwrap()).unwrap();
-            let stream = shake_hands(ssl, dial(bank).unwrap()).unwrap();
-            BufReader::new(stream.unwrap_or_else(|met| panic!("{met:?}")))
-        });
+        let connection = kept
+            .take()
+            .unwrap_or_else(|| BufReader::new(connect(bank, identity)));
         match ask(connection, request) {
             Ok(still_open) => {
                 kept = still_open;

@@ -221,7 +221,7 @@ struct Seen {
 impl Seen {
     fn now(bank: &Process) -> Self {
         Self {
-            memory: bank.memory(),
+            memory: bank.child.resident_memory(),
             connections: bank.connections(),
             descriptors: bank.descriptors(),
         }

@@ -2,7 +2,7 @@
 //! is what the bank has, entry by entry.
 
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,9 +21,9 @@ use shared_types::card_account::CardTransaction;
 use shared_types::transaction::Transaction;
 use tempfile::TempDir;
 use tests::banks::Banks;
+use tests::child_process::ChildProcess;
 use tests::ledger::{Ledger, id_of, payment};
 use tests::programs::own;
-use tests::wait::wait_for;
 use tokio::time::timeout;
 
 /// A random number generator (SplitMix64): the same moments every time.
@@ -164,8 +164,8 @@ impl Scene {
     /// Runs the program to its end, and says how long that took.
     async fn run(&self, copy: &Path) -> Duration {
         let started = Instant::now();
-        let mut child = self.program(copy).spawn().unwrap();
-        assert!(end_of(&mut child).await.success());
+        let mut child = ChildProcess::spawn(&mut self.program(copy));
+        assert!(child.wait().await.success());
         started.elapsed()
     }
 
@@ -179,19 +179,18 @@ impl Scene {
         while killed < times {
             let micros = u64::try_from(length.as_micros()).unwrap();
             let moment = Duration::from_micros(self.dice.below(micros));
-            let mut child = self.program(&copy).spawn().unwrap();
-            let ended = timeout(moment / 2, end_of(&mut child)).await.ok();
+            let mut child = ChildProcess::spawn(&mut self.program(&copy));
+            let ended = timeout(moment / 2, child.wait()).await.ok();
             self.happen().await;
             let ended = match ended {
-                None => timeout(moment / 2, end_of(&mut child)).await.ok(),
+                None => timeout(moment / 2, child.wait()).await.ok(),
                 ended => ended,
             };
             if let Some(status) = ended {
                 assert!(status.success());
                 whole += 1;
             } else {
-                child.kill().unwrap();
-                child.wait().unwrap();
+                child.kill();
                 killed += 1;
             }
             self.happen().await;
@@ -273,11 +272,6 @@ fn line(details: &impl Serialize) -> String {
 /// The same, with its fields in the order of the type.
 fn again<T: Serialize + DeserializeOwned>(details: Value) -> String {
     line(&serde_json::from_value::<T>(details).unwrap())
-}
-
-/// Waits for the program's end.
-async fn end_of(child: &mut Child) -> ExitStatus {
-    wait_for("the end of the program", || child.try_wait().unwrap()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -20,6 +20,7 @@ use tests::files;
 use tests::gateway::{Asks, Gateway, Kind, Proxied, Relay, self_signed};
 use tests::held_connection::HeldConnection;
 use tests::http::{STATUS_PATH, Tpp, alert};
+use tests::sdk::BANK_A;
 use tests::wait::wait_for;
 
 const UNKNOWN: &str = "403 CONSENT_UNKNOWN";
@@ -556,7 +557,7 @@ async fn a_forwarded_peers_responder_is_asked_and_asked_again() {
     let leaf = leaf(&pki.bank_a.qwac);
     let mut ask = || held.get(STATUS_PATH, &[("Client-Cert", &leaf)]).refusal();
     assert_eq!(ask(), "403 CONSENT_UNKNOWN");
-    let serial = pki.ca1.serials_of("PSDDE-BAFIN-100001").remove(0);
+    let serial = pki.ca1.serials_of(BANK_A).remove(0);
     let reason = shared_types::revocation::Reason::KeyCompromise;
     pki.ca1.revoke(&serial, reason, "Rita", now).unwrap();
     wait_for("the responder's word", || {

@@ -203,7 +203,7 @@ async fn the_sdk_knows_a_revoked_bank() {
         .unwrap();
     assert_eq!(refused(&from_silent).await, None);
     // And more, when it is against the bank.
-    let serial = world.pki.ca1.serials_of("PSDFR-ACPR-20002").remove(0);
+    let serial = world.pki.ca1.serials_of(BANK_B).remove(0);
     let withdrawn = Reason::PrivilegeWithdrawn;
     world
         .pki

@@ -1,7 +1,6 @@
 //! What `scheme-ca` refuses; and OpenSSL's opinion of what it issues, lists and answers.
 
 use std::fs;
-use std::io::BufRead as _;
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 
@@ -390,20 +389,15 @@ async fn lists_are_published_anew_though_nobody_asks() {
     wait_for("a closed port", || TcpStream::connect(address).err()).await;
 }
 
-#[test]
-fn serving_ends_when_it_is_told_to() {
+#[tokio::test]
+async fn serving_ends_when_it_is_told_to() {
     let scene = Scene::found();
-    for signal in ["-TERM", "-INT"] {
+    for signal in ["TERM", "INT"] {
         let mut serving = Serving::start(&scene);
-        let told = system("kill")
-            .args([signal, &serving.child.id().to_string()])
-            .status()
-            .unwrap();
-        assert!(told.success());
-        assert!(serving.child.wait().unwrap().success(), "{signal}");
-        let mut rest = String::new();
-        serving.out.read_line(&mut rest).unwrap();
-        assert_eq!(rest.trim(), "stopped");
+        serving.child.signal(signal);
+        assert!(serving.child.wait().await.success(), "{signal}");
+        let rest = serving.child.line(|line| Some(line.to_owned()));
+        assert_eq!(rest, "stopped");
     }
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();

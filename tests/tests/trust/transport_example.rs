@@ -4,18 +4,19 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 
 use bank_client::environment::{Clock as _, SystemClock};
 use fixtures::outsider::{Met, Tls, call};
 use fixtures::pki::{Identity, Organisation, Pki, Wanted, bank_a};
 use openssl::ssl::SslStream;
+use tests::child_process::ChildProcess;
 use tests::files;
 use tests::held_connection::connect;
 use tests::programs::own;
 
 struct Process {
-    child: Child,
+    _child: ChildProcess,
     address: SocketAddr,
 }
 
@@ -23,42 +24,29 @@ impl Process {
     /// The example, with the files of Bank B as its own.
     fn start(folder: &Path) -> Self {
         let pki = folder.join("pki");
-        let mut child = own("examples/blackboard")
-            .args(["--listen", "127.0.0.1:0", "--certificate"])
-            .arg(pki.join("bank-b/qwac.pem"))
-            .arg("--key")
-            .arg(pki.join("bank-b/qwac.key"))
-            .arg("--anchors")
-            .arg(pki.join("ca1/root.pem"))
-            .arg("--intermediates")
-            .arg(pki.join("ca1/issuing.pem"))
-            .arg("--lists")
-            .arg(pki.join("ca1/root.crl"))
-            .arg("--lists")
-            .arg(pki.join("ca1/issuing.crl"))
-            .arg("--roster")
-            .arg(folder.join("roster.txt"))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        let address = line.trim().strip_prefix("listening on ").unwrap();
+        let child = ChildProcess::spawn(
+            own("examples/blackboard")
+                .args(["--listen", "127.0.0.1:0", "--certificate"])
+                .arg(pki.join("bank-b/qwac.pem"))
+                .arg("--key")
+                .arg(pki.join("bank-b/qwac.key"))
+                .arg("--anchors")
+                .arg(pki.join("ca1/root.pem"))
+                .arg("--intermediates")
+                .arg(pki.join("ca1/issuing.pem"))
+                .arg("--lists")
+                .arg(pki.join("ca1/root.crl"))
+                .arg("--lists")
+                .arg(pki.join("ca1/issuing.crl"))
+                .arg("--roster")
+                .arg(folder.join("roster.txt"))
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null()),
+        );
         Self {
-            address: address.parse().unwrap(),
-            child,
+            address: child.line(|line| line.strip_prefix("listening on ")?.parse().ok()),
+            _child: child,
         }
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended before.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

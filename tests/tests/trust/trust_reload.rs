@@ -21,6 +21,7 @@ use tests::banks::Banks;
 use tests::files::replace;
 use tests::held_connection::HeldConnection;
 use tests::operator;
+use tests::sdk::BANK_A;
 use tests::stores;
 use tests::wait::wait_for;
 use wiremock::matchers::path as at;
@@ -340,7 +341,7 @@ async fn lists_are_fetched_again_and_again() {
         refused(&bank, before.refusals, says).await;
         assert_eq!(held.get_status().status, 403, "{says}");
     }
-    let serial = pki.ca1.serials_of("PSDDE-BAFIN-100001").remove(0);
+    let serial = pki.ca1.serials_of(BANK_A).remove(0);
     pki.ca1
         .revoke(&serial, Reason::AffiliationChanged, "Rita", now)
         .unwrap();
@@ -363,7 +364,7 @@ async fn lists_are_fetched_again_and_again() {
 async fn no_changed_byte_of_a_list_goes_unnoticed() {
     let banks = Banks::start().await;
     let (pki, now) = (&banks.sandbox.pki, banks.clock.now());
-    let serial = pki.ca1.serials_of("PSDDE-BAFIN-100001").remove(0);
+    let serial = pki.ca1.serials_of(BANK_A).remove(0);
     pki.ca1
         .revoke(&serial, Reason::KeyCompromise, "Rita", now)
         .unwrap();
