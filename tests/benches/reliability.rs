@@ -1,4 +1,4 @@
-//! What `tests/trouble.rs` does twice, ten times each, and the figures: docs/reliability.md.
+//! What `tests/resilience/fault_injection.rs` does twice, ten times each, and the figures: docs/reliability.md.
 
 use tests::fault_injection::{Fault, Trouble};
 

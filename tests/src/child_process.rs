@@ -120,7 +120,10 @@ impl ChildProcess {
 
 impl Drop for ChildProcess {
     fn drop(&mut self) {
-        // It may have ended before.
+        // Once it is reaped, its id may be that of another process.
+        if !matches!(self.child.try_wait(), Ok(None)) {
+            return;
+        }
         let _ = match self.on_drop {
             OnDrop::Kill => self.child.kill().is_ok(),
             OnDrop::KillGroup => kill("KILL", &format!("-{}", self.id())),

@@ -1,5 +1,5 @@
 //! Where the banks of the tests keep their data: in SQLite files, or on the PostgreSQL server that `BANK_TEST_POSTGRES`
-//! names. `tests/run` starts one, and runs the tests for both.
+//! names. `tests/run` starts one, and runs what depends on the database for both.
 
 use std::path::Path;
 use std::process::Command;

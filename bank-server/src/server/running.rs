@@ -21,7 +21,9 @@ use crate::transport::keeper::Report;
 use crate::transport::listener::Door;
 use crate::transport::trust::Trust;
 
-/// A bank that runs, until it is stopped or dropped. [`stop`](Self::stop) lets open requests end; dropping it does not.
+/// A bank that runs, until it is stopped or dropped. [`stop`](Self::stop) lets open requests end and closes the database;
+/// dropping it does neither.
+#[must_use = "a bank that is dropped stops"]
 pub struct RunningBank {
     pub(super) organisation: OrganisationId,
     pub(super) xs2a_address: SocketAddr,

@@ -54,29 +54,29 @@ pub(super) struct Removing {
 /// How often is looked for what is over, or due.
 const NOW_AND_THEN: Duration = Duration::from_mins(10);
 
-/// The workers, while they work. Dropping them stops them without waiting for open requests.
+/// The workers, while they work. Dropping them stops them without waiting for open requests, unless they are stopping.
 pub(super) struct Running {
-    handle: actix_server::ServerHandle,
-    /// Present until it is joined.
-    thread: Option<JoinHandle<io::Result<()>>>,
+    handle: StopOnDrop,
+    thread: JoinHandle<io::Result<()>>,
 }
+
+struct StopOnDrop(actix_server::ServerHandle);
 
 impl Running {
     /// Stops listening, lets open requests end, and joins the thread.
-    pub(super) async fn stop(mut self) {
-        self.handle.stop(true).await;
-        let thread = self.thread.take();
-        let ended = tokio::task::spawn_blocking(move || thread.map(JoinHandle::join)).await;
-        if !matches!(ended, Ok(Some(Ok(Ok(()))))) {
+    pub(super) async fn stop(self) {
+        self.handle.0.stop(true).await;
+        let ended = tokio::task::spawn_blocking(move || self.thread.join()).await;
+        if !matches!(ended, Ok(Ok(Ok(())))) {
             tracing::warn!("the server's thread ended badly");
         }
     }
 }
 
-impl Drop for Running {
+impl Drop for StopOnDrop {
     fn drop(&mut self) {
         // The command is sent by the call itself; the future only waits for its end.
-        drop(self.handle.stop(false));
+        drop(self.0.stop(false));
     }
 }
 
@@ -157,16 +157,18 @@ pub(super) async fn run(
                     operator_service(health.clone(), lasting.clone())
                 })?;
                 let server = builder.run();
-                // If nobody waits for the handle any more, nobody needs the server.
-                let _ = started.send(server.handle());
+                if started.send(server.handle()).is_err() {
+                    // The start was given up.
+                    return Ok(());
+                }
                 server.await
             })
         })
         .map_err(StartError::Thread)?;
     match handle.await {
         Ok(handle) => Ok(Running {
-            handle,
-            thread: Some(thread),
+            handle: StopOnDrop(handle),
+            thread,
         }),
         Err(_) => Err(StartError::Thread(match thread.join() {
             Ok(Err(error)) => error,

@@ -12,7 +12,7 @@ use futures::stream::{self, BoxStream};
 use futures::{FutureExt as _, StreamExt as _, TryFutureExt as _, TryStreamExt as _};
 use sqlx::any::{AnyArguments, AnyQueryResult, AnyRow, AnyStatement, AnyTypeInfo};
 use sqlx::error::BoxDynError;
-use sqlx::{Any, AnyConnection, Connection as _, Either, Execute, Executor, SqlStr};
+use sqlx::{Any, AnyConnection, Connection as _, Describe, Either, Execute, Executor, SqlStr};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout};
 use tracing::{Instrument as _, Span, debug_span};
@@ -335,6 +335,14 @@ impl<'c> Executor<'c> for &'c mut Held {
         })
         .boxed()
     }
+
+    fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<Describe<Any>, sqlx::Error>>
+    where
+        'c: 'e,
+    {
+        self.answer(Operation::Other, |connection| connection.describe(sql))
+            .boxed()
+    }
 }
 
 impl<'p> Executor<'p> for &Pool {
@@ -377,5 +385,13 @@ impl<'p> Executor<'p> for &Pool {
     {
         let pool = self.clone();
         async move { pool.acquire().await?.prepare_with(sql, parameters).await }.boxed()
+    }
+
+    fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<Describe<Any>, sqlx::Error>>
+    where
+        'p: 'e,
+    {
+        let pool = self.clone();
+        async move { pool.acquire().await?.describe(sql).await }.boxed()
     }
 }

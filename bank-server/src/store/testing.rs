@@ -1,5 +1,5 @@
 //! Databases of a test's own, on the engine that the tests are run for: SQLite, or the PostgreSQL server that
-//! `BANK_TEST_POSTGRES` names (`tests/run` starts one, and runs the tests for both).
+//! `BANK_TEST_POSTGRES` names (`tests/run` starts one, and runs these tests for both).
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The database stops, a replica is killed, the network is cut, while clients ask. `tests/reliability` does it more often.
+//! The database stops, a replica is killed, the network is cut, while clients ask. The benchmark `reliability` does it more often.
 
 use tests::fault_injection::{Fault, Trouble};
 

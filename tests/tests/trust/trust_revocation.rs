@@ -29,8 +29,8 @@ use tokio_rustls::TlsConnector;
 /// What a peer is promised: its connection is over that long after the bank knows.
 const PROMISED: Duration = Duration::from_secs(1);
 
-/// What these tests allow: the promise, and 9 s of scheduling on a machine that runs other tests as well. Without the
-/// promise a connection would last for `idle_seconds`, which is 60. The benchmark `revocation` measures the time itself.
+/// What one measurement may take: the promise, and 9 s of scheduling on a machine that runs other tests as well. The
+/// promise itself is kept by the best of several: `a_licence_that_was_withdrawn_or_blocked_ends_connections`.
 const MAX_DELAY: Duration = PROMISED.saturating_add(Duration::from_secs(9));
 
 /// A client that speaks HTTP/2, or keeps sessions.
@@ -221,10 +221,13 @@ async fn a_licence_that_was_withdrawn_or_blocked_ends_connections() {
     let address = banks.sandbox.bank(Bank::B).running.xs2a_address();
     let a = &banks.sandbox.pki.bank_a.qwac;
     let bystander = Bystander::start(&banks, address);
+    let mut fastest = MAX_DELAY;
     for (status, says) in [
         (Status::Withdrawn, "was withdrawn"),
         (Status::Blocked, "is blocked"),
-    ] {
+    ]
+    .repeat(3)
+    {
         let mut register = banks.sandbox.pki.register.clone();
         let held = HeldConnection::accepted(address, a).until_the_end();
         let http2 = hold_http2(&banks, address, a).await;
@@ -239,9 +242,11 @@ async fn a_licence_that_was_withdrawn_or_blocked_ends_connections() {
             "{said}"
         );
         assert!(said.contains(says), "{said}");
-        assert!(ended < known + MAX_DELAY);
-        let (word, _) = http2.await.unwrap();
+        let (word, goaway) = http2.await.unwrap();
         assert!(word.contains("CERTIFICATE_BLOCKED"), "{word}");
+        let took = ended.max(goaway).saturating_duration_since(known);
+        assert!(took < MAX_DELAY, "it took {took:?}");
+        fastest = fastest.min(took);
         // The certificate itself is good: a new connection is told over HTTP.
         let answer = banks.a_at_b().get(STATUS_PATH, &[]).await;
         assert_eq!(answer.refusal(), "401 CERTIFICATE_BLOCKED");
@@ -249,6 +254,7 @@ async fn a_licence_that_was_withdrawn_or_blocked_ends_connections() {
         let answer = banks.a_at_b().get(STATUS_PATH, &[]).await;
         assert_eq!(answer.refusal(), "403 CONSENT_UNKNOWN", "and back again");
     }
+    assert!(fastest < PROMISED, "it took {fastest:?} at best");
     bystander.lost_nothing().await;
 }
 
