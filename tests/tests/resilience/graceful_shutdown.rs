@@ -4,10 +4,13 @@ use std::fs;
 
 use fixtures::outsider::{Met, ask};
 use serde_json::Value;
+use tests::banks::Banks;
 use tests::held_connection::connect;
+use tests::operator;
 use tests::process::{Process, consent_body, prepare};
 use tests::programs::{both, system};
 use tests::sdk::BANK_A;
+use tests::wait::wait_until;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_ends_the_server_and_health_tells_how_it_is() {
@@ -61,4 +64,20 @@ async fn sigterm_ends_the_server_and_health_tells_how_it_is() {
     assert_eq!(request["tpp"], BANK_A);
     assert_eq!(request["resource"], "/v1/consents/{consent_id}");
     assert_eq!(request["status"], 403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bank_that_is_dropped_stops() {
+    let banks = Banks::start().await;
+    let replica = banks.replica_of_b(|_| ()).await;
+    let operator = replica.operator_address();
+    assert!(operator::try_get(operator, "/health/live").await.is_some());
+    drop(replica);
+    wait_until("the end of its listeners", async || {
+        operator::try_get(operator, "/health/live")
+            .await
+            .is_none()
+            .then_some(())
+    })
+    .await;
 }
