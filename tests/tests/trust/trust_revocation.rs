@@ -30,7 +30,7 @@ use tokio_rustls::TlsConnector;
 const PROMISED: Duration = Duration::from_secs(1);
 
 /// What one measurement may take: the promise, and 9 s of scheduling on a machine that runs other tests as well. The
-/// promise itself is kept by the best of several: `a_licence_that_was_withdrawn_or_blocked_ends_connections`.
+/// promise itself is kept by the median of several: `a_licence_that_was_withdrawn_or_blocked_ends_connections`.
 const MAX_DELAY: Duration = PROMISED.saturating_add(Duration::from_secs(9));
 
 /// A client that speaks HTTP/2, or keeps sessions.
@@ -221,7 +221,7 @@ async fn a_licence_that_was_withdrawn_or_blocked_ends_connections() {
     let address = banks.sandbox.bank(Bank::B).running.xs2a_address();
     let a = &banks.sandbox.pki.bank_a.qwac;
     let bystander = Bystander::start(&banks, address);
-    let mut fastest = MAX_DELAY;
+    let mut delays = Vec::new();
     for (status, says) in [
         (Status::Withdrawn, "was withdrawn"),
         (Status::Blocked, "is blocked"),
@@ -246,7 +246,7 @@ async fn a_licence_that_was_withdrawn_or_blocked_ends_connections() {
         assert!(word.contains("CERTIFICATE_BLOCKED"), "{word}");
         let took = ended.max(goaway).saturating_duration_since(known);
         assert!(took < MAX_DELAY, "it took {took:?}");
-        fastest = fastest.min(took);
+        delays.push(took);
         // The certificate itself is good: a new connection is told over HTTP.
         let answer = banks.a_at_b().get(STATUS_PATH, &[]).await;
         assert_eq!(answer.refusal(), "401 CERTIFICATE_BLOCKED");
@@ -254,7 +254,8 @@ async fn a_licence_that_was_withdrawn_or_blocked_ends_connections() {
         let answer = banks.a_at_b().get(STATUS_PATH, &[]).await;
         assert_eq!(answer.refusal(), "403 CONSENT_UNKNOWN", "and back again");
     }
-    assert!(fastest < PROMISED, "it took {fastest:?} at best");
+    delays.sort();
+    assert!(delays[delays.len() / 2] < PROMISED, "{delays:?}");
     bystander.lost_nothing().await;
 }
 
