@@ -116,7 +116,7 @@ mod tests {
         found.unwrap().consent.status
     }
 
-    /// Reads it until it is kept: a read that takes longer than what is read holds keeps nothing.
+    /// Reads until the row is cached: a read that takes longer than the cache may be trusted caches nothing.
     async fn keep(database: &Database, consents: &Consents) {
         for _ in 0..100 {
             database.until_it_hears().await;
