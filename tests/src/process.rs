@@ -123,6 +123,22 @@ impl Process {
 
     /// Number of open connections of TPPs.
     pub fn connections(&self) -> usize {
+        self.sockets().len()
+    }
+
+    /// Bytes that TPPs have sent and the bank has not read.
+    pub fn unread_bytes(&self) -> u64 {
+        let sockets = self.sockets();
+        let unread = sockets.iter().map(|socket| {
+            // "tx_queue:rx_queue", in hexadecimal.
+            let (_, unread) = socket[4].split_once(':').unwrap();
+            u64::from_str_radix(unread, 16).unwrap()
+        });
+        unread.sum()
+    }
+
+    /// The fields of each open connection of a TPP, as the system lists them.
+    fn sockets(&self) -> Vec<Vec<String>> {
         const LISTENS: &str = "0A";
         /// The process has closed it, and the system has not.
         const NO_INODE: &str = "0";
@@ -132,9 +148,13 @@ impl Process {
         // Its number, the local address, the other one, the state, ..., the inode.
         table
             .lines()
-            .map(|line| line.split_whitespace().collect::<Vec<_>>())
+            .map(|line| {
+                line.split_whitespace()
+                    .map(str::to_owned)
+                    .collect::<Vec<_>>()
+            })
             .filter(|line| line[1].ends_with(&port) && line[3] != LISTENS && line[9] != NO_INODE)
-            .count()
+            .collect()
     }
 }
 

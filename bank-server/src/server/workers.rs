@@ -1,13 +1,17 @@
 //! The threads that answer: from sockets to resources and pages.
 
+use std::future::ready;
 use std::io;
 use std::net::TcpListener;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use actix_http::HttpService;
-use actix_service::{Service as _, ServiceFactory, ServiceFactoryExt as _, fn_service, map_config};
+use actix_http::{HttpMessage as _, HttpService, Protocol};
+use actix_service::{
+    Service as _, ServiceFactory, ServiceFactoryExt as _, fn_factory, fn_service, map_config,
+};
 use actix_web::dev::AppConfig;
 use actix_web::{App, middleware, web};
 use bank_client::environment::Clock;
@@ -24,6 +28,8 @@ use crate::online_banking::listener::Entrance;
 use crate::online_banking::{self, OnlineBanking};
 use crate::operator::{self, Health};
 use crate::store::retention::Retention;
+use crate::transport::connection::Connection;
+use crate::transport::http2;
 use crate::transport::keeper::{Keeper, Shelf, wait_for_first};
 use crate::transport::listener::Door;
 use crate::transport::stream::Bytes;
@@ -53,6 +59,10 @@ pub(super) struct Removing {
 
 /// How often is looked for what is over, or due.
 const NOW_AND_THEN: Duration = Duration::from_mins(10);
+
+/// How long a connection is read from that was answered before its request had all come in: closing it at once would reset
+/// it, and the reset would overtake the answer (RFC 9112, section 9.6).
+const LINGER: Duration = Duration::from_secs(2);
 
 /// The workers, while they work. Dropping them stops them without waiting for open requests, unless they are stopping.
 pub(super) struct Running {
@@ -121,6 +131,9 @@ pub(super) async fn run(
                 let ending = builder.graceful_shutdown_signal();
                 let time = Duration::from_secs(limits.request_seconds);
                 let idle = Duration::from_secs(limits.idle_seconds);
+                // Twice the limit: what exceeds it by less is told so in a body, over either version of HTTP.
+                let max_header_bytes = limits.header_bytes.saturating_mul(2);
+                let max_header_bytes = u32::try_from(max_header_bytes).unwrap_or(u32::MAX);
                 for (name, socket, door) in sockets.doors {
                     let (ending, xs2a, lasting) = (ending.clone(), xs2a.clone(), lasting.clone());
                     builder = builder.listen(name, socket, move || {
@@ -131,6 +144,7 @@ pub(super) async fn run(
                             lasting.clone(),
                             time,
                             idle,
+                            max_header_bytes,
                             move || {
                                 let ending = ending.clone();
                                 async move { ending.notified().await }
@@ -196,37 +210,68 @@ async fn remove_what_is_over(removing: &Removing) {
     }
 }
 
-/// From a socket to the resources: handshake, HTTP, the door of XS2A.
+/// From a socket to the resources: handshake, HTTP, the door of XS2A. Both versions of HTTP lead to one service.
 fn xs2a_service<F, E>(
     door: Door<Licences>,
     xs2a: web::Data<Xs2a>,
     lasting: Handle,
     time: Duration,
     idle: Duration,
+    max_header_bytes: u32,
     ending: F,
 ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = (), InitError = ()>
 where
-    F: Fn() -> E + 'static,
+    F: Fn() -> E + Clone + 'static,
     E: Future<Output = ()> + 'static,
 {
-    let app = App::new()
-        .app_data(xs2a)
-        .configure(xs2a::configure)
-        .wrap(middleware::from_fn(xs2a::door))
-        .wrap_fn(move |request, app| TokioContext::new(app.call(request), lasting.clone()));
-    let http = HttpService::build()
-        .client_request_timeout(time)
-        .keep_alive(idle)
-        .on_connect_ext(|bytes: &Bytes<Licences>, extensions| {
-            extensions.insert(Arc::clone(bytes.connection()));
-        })
-        .graceful_shutdown_signal(ending)
-        .finish(map_config(app, |()| AppConfig::default()));
-    let accept = fn_service(move |tcp: TcpStream| {
-        let door = door.clone();
-        async move { door.accept(tcp).await.ok_or(()) }
-    });
-    accept.and_then(http.map_err(|error| tracing::debug!(%error, "connection ended")))
+    fn_factory(move || {
+        let (door, xs2a, lasting, ending) =
+            (door.clone(), xs2a.clone(), lasting.clone(), ending.clone());
+        async move {
+            let app = App::new()
+                .app_data(xs2a)
+                .configure(xs2a::configure)
+                .wrap(middleware::from_fn(xs2a::door))
+                .wrap_fn(move |request, app| {
+                    let connection = request.conn_data::<Arc<Connection<Licences>>>().cloned();
+                    if let Some(connection) = connection {
+                        request.extensions_mut().insert(connection);
+                    }
+                    TokioContext::new(app.call(request), lasting.clone())
+                });
+            let app = map_config(app, |()| AppConfig::default());
+            let app = Rc::new(app.new_service(()).await?);
+            let shared = Rc::clone(&app);
+            let http1 = HttpService::build()
+                .client_request_timeout(time)
+                .keep_alive(idle)
+                .client_disconnect_timeout(LINGER)
+                .on_connect_ext(|bytes: &Bytes<Licences>, extensions| {
+                    extensions.insert(Arc::clone(bytes.connection()));
+                })
+                .graceful_shutdown_signal(ending.clone())
+                .h1(fn_factory(move || ready(Ok::<_, ()>(Rc::clone(&shared)))))
+                .new_service(())
+                .await?;
+            let http1 = Rc::new(http1);
+            Ok(fn_service(move |tcp: TcpStream| {
+                let (door, app, http1) = (door.clone(), Rc::clone(&app), Rc::clone(&http1));
+                let ending = ending();
+                async move {
+                    let (bytes, protocol, address) = door.accept(tcp).await.ok_or(())?;
+                    let ended = if protocol == Protocol::Http2 {
+                        http2::serve(bytes, address, app, max_header_bytes, ending)
+                            .await
+                            .map_err(|error| error.to_string())
+                    } else {
+                        let served = http1.call((bytes, address)).await;
+                        served.map_err(|error| error.to_string())
+                    };
+                    ended.map_err(|error| tracing::debug!(error, "connection ended"))
+                }
+            }))
+        }
+    })
 }
 
 /// From a socket to the customers' pages.
@@ -245,6 +290,7 @@ fn online_banking_service(
     let http = HttpService::build()
         .client_request_timeout(time)
         .keep_alive(idle)
+        .client_disconnect_timeout(LINGER)
         .finish(map_config(app, |()| AppConfig::default()));
     let accept = fn_service(move |tcp: TcpStream| {
         let entrance = entrance.clone();

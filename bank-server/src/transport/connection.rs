@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rustls_pki_types::CertificateDer;
+use rustls_pki_types::{CertificateDer, UnixTime};
 use shared_types::certificate::CertificateSummary;
 use shared_types::revocation::Link;
 use shared_types::trust::Refusal;
@@ -47,10 +47,6 @@ struct State<P: Policy> {
     /// When the last answer was sent, or the connection opened.
     quiet_since: Instant,
 }
-
-/// Open answers on one connection, refusals included, at which it is cut: a peer that keeps asking over HTTP/2 and
-/// never reads would otherwise pile them up.
-const MOST_OPEN: usize = 1000;
 
 /// How long a connection may last.
 #[derive(Debug, Clone, Copy)]
@@ -209,9 +205,9 @@ impl<P: Policy> Connection<P> {
         }
     }
 
-    /// Whether the peer piles up requests without collecting answers.
-    pub(super) fn is_overrun(&self) -> bool {
-        self.state().open.len() > MOST_OPEN
+    /// The time by which the connection is judged.
+    pub(super) fn now(&self) -> UnixTime {
+        self.trust.now()
     }
 
     fn state(&self) -> MutexGuard<'_, State<P>> {

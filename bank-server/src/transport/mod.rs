@@ -17,10 +17,10 @@
 
 pub mod certificate_header;
 pub mod connection;
-mod farewell;
 pub mod fetch;
 pub mod forwarding;
 pub mod gateways;
+pub mod http2;
 pub mod inquiry;
 pub mod keeper;
 pub mod listener;

@@ -14,7 +14,6 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::connection::{Connection, Patience};
-use super::farewell::{Outgoing, elsewhere, goaway};
 use super::policy::Policy;
 
 /// The bytes of an open connection. It reads as ended once
@@ -27,20 +26,10 @@ pub struct Bytes<P: Policy> {
     patience: Patience,
     timer: Pin<Box<Sleep>>,
     protocol: Protocol,
-    outgoing: Outgoing,
+    /// Whether what was last given to be sent was not all taken: the last word may not come between its parts.
+    unsent: bool,
     ended: Pin<Box<WaitForCancellationFutureOwned>>,
     farewell: Farewell,
-    leaving: Leaving,
-}
-
-/// How far an HTTP/2 peer is told that it is to ask elsewhere.
-enum Leaving {
-    /// It is not, yet.
-    No(Pin<Box<WaitForCancellationFutureOwned>>),
-    /// The frame is being sent; nothing else may come between its parts.
-    Saying { frame: Vec<u8>, sent: usize },
-    /// It is, or need not be: over HTTP/1.1 the next answer says it.
-    Said,
 }
 
 /// How far the end is that comes when the peer may no longer be here.
@@ -83,15 +72,9 @@ impl<P: Policy> Bytes<P> {
             patience,
             timer,
             protocol,
-            outgoing: Outgoing::new(protocol),
+            unsent: false,
             ended: Box::pin(connection.when_ended().cancelled_owned()),
             farewell: Farewell::None,
-            leaving: match protocol {
-                Protocol::Http2 => {
-                    Leaving::No(Box::pin(connection.when_leaving().cancelled_owned()))
-                }
-                _ => Leaving::Said,
-            },
             connection,
         }
     }
@@ -167,9 +150,7 @@ impl<P: Policy> Bytes<P> {
                         self.timer.as_mut().reset(settled.min(until));
                         self.timer.as_mut().poll(cx).is_ready()
                     });
-                    let said = self.poll_leaving(cx).is_ready();
-                    let free = settled && said && self.outgoing.is_between_messages();
-                    match (free, late) {
+                    match (settled && !self.unsent, late) {
                         (true, _) => {
                             self.farewell = Farewell::Speaking {
                                 word: self.last_word(),
@@ -217,39 +198,6 @@ impl<P: Policy> Bytes<P> {
         }
     }
 
-    /// Ready if no frame of ours is half sent.
-    fn poll_leaving(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            match &mut self.leaving {
-                Leaving::No(leaving) => {
-                    let leaves = leaving.as_mut().poll(cx).is_ready();
-                    if !(leaves && self.outgoing.has_begun() && self.outgoing.is_between_messages())
-                    {
-                        return Poll::Ready(());
-                    }
-                    self.leaving = Leaving::Saying {
-                        frame: elsewhere(),
-                        sent: 0,
-                    };
-                }
-                Leaving::Saying { frame, sent } => {
-                    let rest = frame.get(*sent..).unwrap_or_default();
-                    let polled = if rest.is_empty() {
-                        Pin::new(&mut self.tls).poll_flush(cx).map_ok(|()| 0)
-                    } else {
-                        Pin::new(&mut self.tls).poll_write(cx, rest)
-                    };
-                    match ready!(polled) {
-                        Ok(taken) if !rest.is_empty() => *sent += taken,
-                        // Sent; or the peer is gone, which whoever reads or writes next finds out.
-                        _ => self.leaving = Leaving::Said,
-                    }
-                }
-                Leaving::Said => return Poll::Ready(()),
-            }
-        }
-    }
-
     fn last_word(&self) -> Vec<u8> {
         let Some((end, told)) = self.connection.end() else {
             return Vec::new();
@@ -285,11 +233,9 @@ impl<P: Policy> AsyncRead for Bytes<P> {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         // Reading nothing is how a stream ends.
-        if this.connection.is_overrun() || this.poll_farewell(cx).is_ready() {
+        if this.poll_farewell(cx).is_ready() {
             return Poll::Ready(Ok(()));
         }
-        // If it cannot be sent now, the socket wakes us when it can.
-        let _ = this.poll_leaving(cx);
         match Pin::new(&mut this.tls).poll_read(cx, buffer) {
             Poll::Pending => this.poll_late(cx).map(Ok),
             ready @ Poll::Ready(_) => ready,
@@ -317,22 +263,15 @@ impl<P: Policy> AsyncWrite for Bytes<P> {
         if this.is_overdue(cx) || !matches!(this.farewell, Farewell::None | Farewell::Due { .. }) {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
-        if this.poll_leaving(cx).is_pending() {
-            return this.or_late(Poll::Pending, cx);
-        }
         let polled = Pin::new(&mut this.tls).poll_write_vectored(cx, pieces);
-        let taken = match polled {
-            Poll::Ready(Ok(taken)) => taken,
-            _ => 0,
-        };
-        this.outgoing.note(pieces, taken);
+        let given: usize = pieces.iter().map(|piece| piece.len()).sum();
+        this.unsent = !matches!(polled, Poll::Ready(Ok(taken)) if taken == given);
         this.or_late(polled, cx)
     }
 
-    /// h2 asks before anything is written how much it should copy together: more, if pieces cannot be written as one. They
-    /// can; but each that it does not copy is written by itself, which costs more than copying a short answer.
+    /// h2 gives a frame whole, head and content, to a stream that takes several pieces at once.
     fn is_write_vectored(&self) -> bool {
-        self.outgoing.has_begun()
+        true
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -346,7 +285,57 @@ impl<P: Policy> AsyncWrite for Bytes<P> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.protocol == Protocol::Http2 {
+            // Its last frame may be a GOAWAY, and the peer may still be sending.
+            if matches!(this.farewell, Farewell::None | Farewell::Due { .. }) {
+                let until = Instant::now() + GRACE;
+                this.timer.as_mut().reset(until);
+                this.farewell = Farewell::Speaking {
+                    word: Vec::new(),
+                    sent: 0,
+                    until,
+                };
+            }
+            return this.poll_farewell(cx).map(Ok);
+        }
         let polled = Pin::new(&mut this.tls).poll_shutdown(cx);
         this.or_late(polled, cx)
+    }
+}
+
+/// A GOAWAY frame (RFC 9113, section 6.8) for a peer that may no longer be here, with a word for its log.
+///
+/// Of the standard's codes, `INADEQUATE_SECURITY` comes nearest; with `NO_ERROR`, clients drop the word. It names the highest
+/// stream there can be: what the peer has asked is answered, or shown as broken off, and not for the peer to ask again
+/// elsewhere.
+fn goaway(word: &str) -> Vec<u8> {
+    const GOAWAY: u8 = 0x07;
+    const MAX_WORD_BYTES: usize = 1024;
+    const LAST_STREAM: u32 = 0x7fff_ffff;
+    const INADEQUATE_SECURITY: u32 = 0x0c;
+
+    let word = word.as_bytes();
+    let word = word.get(..MAX_WORD_BYTES).unwrap_or(word);
+    let length = u16::try_from(8 + word.len()).unwrap_or(8);
+    let mut frame = vec![0];
+    frame.extend(length.to_be_bytes());
+    frame.extend([GOAWAY, 0, 0, 0, 0, 0]);
+    frame.extend(LAST_STREAM.to_be_bytes());
+    frame.extend(INADEQUATE_SECURITY.to_be_bytes());
+    frame.extend(word);
+    frame
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_goaway_is_a_frame_of_its_length() {
+        let frame = goaway("CERTIFICATE_REVOKE");
+        assert_eq!(frame.len(), 9 + 8 + 18);
+        assert_eq!(&frame[..9], &[0, 0, 26, 7, 0, 0, 0, 0, 0]);
+        assert!(frame.ends_with(b"CERTIFICATE_REVOKE"));
+        assert_eq!(goaway(&"x".repeat(5000)).len(), 9 + 8 + 1024);
     }
 }

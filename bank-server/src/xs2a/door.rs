@@ -58,10 +58,12 @@ pub(crate) async fn door(
     let method = request.method().clone();
     let state = request.app_data::<web::Data<Xs2a>>().cloned();
     let echo = request_id(request.headers()).ok();
-    let connection = request.conn_data::<Arc<Connection>>().cloned();
+    let connection = request.extensions().get::<Arc<Connection>>().cloned();
     let counted = state.as_ref().map(|state| state.figures.begin_request());
     let span = traced::span(&request, echo);
-    let outcome = pass(request, next, echo).instrument(span.clone()).await;
+    let outcome = pass(request, next, echo, connection.as_ref())
+        .instrument(span.clone())
+        .await;
     let took = started.elapsed();
     let passed = outcome.as_ref().ok();
     let status = match &outcome {
@@ -157,8 +159,8 @@ async fn pass(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
     echo: Option<Uuid>,
+    connection: Option<&Arc<Connection>>,
 ) -> Result<Passed, actix_web::Error> {
-    let connection = request.conn_data::<Arc<Connection>>();
     let mut answering = connection.map(Connection::begin_request);
     let outcome = ask(&request, answering.as_mut()).await;
     let asker = outcome.as_ref().ok().cloned();

@@ -7,6 +7,7 @@
 mod durability;
 mod fault_injection;
 mod graceful_shutdown;
+mod http2_limits;
 mod postgresql;
 mod replicas;
 mod rolling_restart;

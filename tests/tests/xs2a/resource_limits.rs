@@ -13,6 +13,7 @@ use tests::banks::Banks;
 use tests::gateway::Proxied;
 use tests::held_connection::handshake;
 use tests::http::{LAST_STATUS_REQUEST, STATUS_REQUEST, Tpp};
+use tests::http2_frames::{self, END_HEADERS, END_STREAM, HEADERS, frame, preface};
 use tests::wait::wait_for;
 use tokio::runtime::Handle;
 
@@ -142,6 +143,31 @@ async fn a_request_that_drips_in_is_given_up() {
     bank.stop().await;
 }
 
+/// Refused by its headers, while 20 kB of body are still on their way.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_early_refusal_reaches_a_client_that_is_still_sending() {
+    let banks = Banks::start().await;
+    let (address, identity) = (banks.a_at_b().bank, banks.sandbox.pki.bank_a.qwac.clone());
+    tokio::task::spawn_blocking(move || {
+        for _ in 0..5 {
+            let mut tls = connect(address, &identity, b"\x08http/1.1");
+            let head = "POST /v1/consents HTTP/1.1\r\nHost: localhost\r\n\
+                        Content-Type: application/json\r\nContent-Length: 20000\r\n\r\n";
+            tls.write_all(head.as_bytes()).unwrap();
+            // Until the bank has answered.
+            tls.ssl_peek(&mut [0]).unwrap();
+            for _ in 0..20 {
+                tls.write_all(&[b' '; 1000]).unwrap();
+            }
+            let mut status = [0; 12];
+            tls.read_exact(&mut status).unwrap();
+            assert_eq!(&status, b"HTTP/1.1 400");
+        }
+    })
+    .await
+    .unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_organisation_may_hold_so_many_connections() {
     let banks = Banks::start().await;
@@ -267,30 +293,16 @@ async fn an_organisation_may_have_so_many_requests_at_a_time() {
 
 /// The start of an HTTP/2 connection whose peer will never have room for an answer, and so many requests.
 fn requests_without_room(number: u32) -> Vec<u8> {
-    let frame = |kind: u8, flags: u8, stream: u32, payload: &[u8]| {
-        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-        [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-    };
-    let text = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
-    // HPACK: GET and https by their index, the rest as literals.
-    let head = [
-        vec![0x82, 0x87, 0x04],
-        text("/v1/consents/none/status"),
-        vec![0x01],
-        text("localhost"),
-        vec![0x00],
-        text("x-request-id"),
-        text("99391c7e-ad88-49ec-a2ad-99ddcb1f7721"),
-    ]
-    .concat();
     // SETTINGS_INITIAL_WINDOW_SIZE is 0.
-    let mut bytes = [
-        &b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..],
-        &frame(4, 0, 0, &[0, 4, 0, 0, 0, 0]),
-    ]
-    .concat();
+    let mut bytes = preface(&[0, 4, 0, 0, 0, 0]);
+    let head = http2_frames::request("GET");
     for request in 0..number {
-        bytes.extend(frame(1, 0x05, 2 * request + 1, &head));
+        bytes.extend(frame(
+            HEADERS,
+            END_STREAM | END_HEADERS,
+            2 * request + 1,
+            &head,
+        ));
     }
     bytes
 }

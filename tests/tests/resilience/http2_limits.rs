@@ -1,0 +1,227 @@
+//! What a TPP with a valid certificate cannot make a bank do over HTTP/2: hold memory, or work without a request.
+
+use std::fs;
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use fixtures::outsider;
+use fixtures::pki::Identity;
+use openssl::ssl::SslStream;
+use tests::child_process::memory;
+use tests::held_connection::handshake;
+use tests::http2_frames::{
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, GOAWAY, HEADERS, PING, PRIORITY,
+    RST_STREAM, SETTINGS, WINDOW_UPDATE, frame, literal, preface, read_frame, request,
+};
+use tests::process::{Process, prepare};
+use tests::wait::wait_for;
+
+/// RFC 9113, section 7.
+const ENHANCE_YOUR_CALM: u32 = 0x0b;
+
+/// What one TPP may make a bank hold, over all its connections.
+const MAX_GROWTH_KIB: u64 = 64 * 1024;
+
+fn connect(bank: SocketAddr, identity: &Identity) -> SslStream<TcpStream> {
+    let tcp = outsider::dial(bank).unwrap();
+    let limit = Some(Duration::from_secs(30));
+    tcp.set_read_timeout(limit).unwrap();
+    tcp.set_write_timeout(limit).unwrap();
+    handshake(tcp, identity, Some(b"\x02h2"))
+}
+
+/// The error code and the debug data of the GOAWAY with which a connection ends after these bytes.
+fn goaway_after(bank: SocketAddr, identity: &Identity, bytes: &[u8]) -> Option<(u32, String)> {
+    let mut stream = connect(bank, identity);
+    // The connection may end before all are written.
+    let _ = stream.write_all(bytes);
+    let frames: Vec<_> = std::iter::from_fn(|| read_frame(&mut stream)).collect();
+    let goaway = frames.iter().rev().find(|frame| frame.kind == GOAWAY)?;
+    let (code, data) = goaway.payload[4..].split_first_chunk().unwrap();
+    Some((
+        u32::from_be_bytes(*code),
+        String::from_utf8_lossy(data).into_owned(),
+    ))
+}
+
+/// More of these than ordinary clients send, with a request before them.
+fn flood(frames: impl Fn(u32) -> Vec<u8>) -> Vec<u8> {
+    const FRAMES: u32 = 3000;
+
+    let mut bytes = preface(&[]);
+    bytes.extend(frame(HEADERS, END_HEADERS, 1, &request("POST")));
+    bytes.extend((0..FRAMES).flat_map(frames));
+    bytes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn frames_without_a_request_are_counted() {
+    let (folder, pki) = prepare().await;
+    let bank = Process::serve(folder.path(), &pki).await;
+    let (address, a) = (bank.tpp.bank, pki.bank_a.qwac.clone());
+    let refused = tokio::task::spawn_blocking(move || {
+        let get = |stream| frame(HEADERS, END_STREAM | END_HEADERS, stream, &request("GET"));
+        let floods: [(&str, Vec<u8>); 10] = [
+            ("PING", flood(|_| frame(PING, 0, 0, b"12345678"))),
+            ("SETTINGS", flood(|_| frame(SETTINGS, 0, 0, &[]))),
+            (
+                "PRIORITY",
+                flood(|_| frame(PRIORITY, 0, 3, &[0, 0, 0, 0, 1])),
+            ),
+            (
+                "WINDOW_UPDATE",
+                flood(|_| frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1])),
+            ),
+            ("an unknown type", flood(|_| frame(0xee, 0, 0, b""))),
+            ("empty DATA", flood(|_| frame(DATA, 0, 1, b""))),
+            ("DATA of a byte", flood(|_| frame(DATA, 0, 1, b" "))),
+            (
+                "rapid reset",
+                flood(|number| {
+                    let stream = 2 * number + 3;
+                    [get(stream), frame(RST_STREAM, 0, stream, &[0, 0, 0, 8])].concat()
+                }),
+            ),
+            (
+                "made-you-reset",
+                flood(|number| {
+                    let stream = 2 * number + 3;
+                    [
+                        get(stream),
+                        frame(WINDOW_UPDATE, 0, stream, &[0x7f, 0xff, 0xff, 0xff]),
+                    ]
+                    .concat()
+                }),
+            ),
+            ("CONTINUATION", {
+                let mut bytes = preface(&[]);
+                bytes.extend(frame(HEADERS, 0, 1, &[]));
+                bytes.extend((0..3000).flat_map(|_| frame(CONTINUATION, 0, 1, &[])));
+                bytes
+            }),
+        ];
+        floods.map(|(name, bytes)| (name, goaway_after(address, &a, &bytes)))
+    })
+    .await
+    .unwrap();
+    for (name, goaway) in refused {
+        let code = goaway.as_ref().map(|(code, _)| *code);
+        assert_eq!(code, Some(ENHANCE_YOUR_CALM), "{name}: {goaway:?}");
+    }
+    let log = fs::read_to_string(&bank.log).unwrap();
+    assert!(log.contains("too many frames without a request"), "{log}");
+    assert_eq!(bank.tpp.get("/v1/consents/none", &[]).await.status, 403);
+}
+
+/// A client that widens its windows with every answer, and keeps the connection alive, is no flood.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ordinary_client_is_not_calmed() {
+    const REQUESTS: u32 = 1000;
+
+    let (folder, pki) = prepare().await;
+    let bank = Process::serve(folder.path(), &pki).await;
+    let (address, a) = (bank.tpp.bank, pki.bank_a.qwac.clone());
+    tokio::task::spawn_blocking(move || {
+        let mut stream = connect(address, &a);
+        stream.write_all(&preface(&[])).unwrap();
+        for stream_id in (1..2 * REQUESTS).step_by(2) {
+            let bytes = [
+                frame(
+                    HEADERS,
+                    END_STREAM | END_HEADERS,
+                    stream_id,
+                    &request("GET"),
+                ),
+                frame(WINDOW_UPDATE, 0, 0, &[0, 0, 1, 0]),
+                frame(WINDOW_UPDATE, 0, stream_id, &[0, 0, 1, 0]),
+                frame(PING, 0, 0, b"12345678"),
+            ];
+            stream.write_all(&bytes.concat()).unwrap();
+            let answered = |frame: Frame| {
+                assert_ne!(frame.kind, GOAWAY, "{:?}", frame.payload);
+                [HEADERS, DATA].contains(&frame.kind)
+                    && frame.stream == stream_id
+                    && frame.flags & END_STREAM != 0
+            };
+            while !answered(read_frame(&mut stream).expect("an answer")) {}
+        }
+    })
+    .await
+    .unwrap();
+}
+
+/// Runs an attack, and what it may make the bank hold: the growth of the bank's memory at its highest, in KiB.
+async fn memory_growth(
+    bank: &Process,
+    attack: impl FnOnce() -> Vec<SslStream<TcpStream>> + Send + 'static,
+) -> u64 {
+    let process = bank.child.id();
+    let before = memory(process, "VmRSS:");
+    let held = tokio::task::spawn_blocking(attack).await.unwrap();
+    wait_for("all bytes read", || {
+        (bank.unread_bytes() == 0).then_some(())
+    })
+    .await;
+    let highest = memory(process, "VmHWM:");
+    drop(held);
+    highest.saturating_sub(before)
+}
+
+/// The header block of a request with so many more fields, each of which is one byte that refers to HPACK's dynamic table,
+/// and an entry of a list in memory.
+fn references(number: usize) -> Vec<u8> {
+    let mut block = request("POST");
+    block.extend(literal(&[0x40, 1, b'x'], b"y"));
+    block.extend(vec![0xbe; number]);
+    block
+}
+
+/// Writes a header block in frames of the size that is allowed, and ends it or not. The bank may end the connection.
+fn write_block(tls: &mut SslStream<TcpStream>, stream: u32, block: &[u8], ends: bool) {
+    let chunks: Vec<_> = block.chunks(16_384).collect();
+    for (number, chunk) in chunks.iter().enumerate() {
+        let kind = if number == 0 { HEADERS } else { CONTINUATION };
+        let last = ends && number + 1 == chunks.len();
+        let flags = if last { END_HEADERS } else { 0 };
+        let _ = tls.write_all(&frame(kind, flags, stream, chunk));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn header_lists_are_bounded_as_they_come_in() {
+    let (folder, pki) = prepare().await;
+    let bank = Process::serve(folder.path(), &pki).await;
+    let (address, a) = (bank.tpp.bank, pki.bank_a.qwac.clone());
+    let connection = move || {
+        let mut tls = connect(address, &a);
+        // The peer never has room for an answer: what the bank holds for one, it keeps.
+        tls.write_all(&preface(&[0, 4, 0, 0, 0, 0])).unwrap();
+        tls
+    };
+    let opened = connection.clone();
+    let many_requests = move || {
+        let mut held = Vec::new();
+        for _ in 0..4 {
+            let mut tls = opened();
+            for stream in (1..500).step_by(2) {
+                write_block(&mut tls, stream, &references(12_000), true);
+            }
+            held.push(tls);
+        }
+        held
+    };
+    let grown = memory_growth(&bank, many_requests).await;
+    assert!(grown < MAX_GROWTH_KIB, "requests: {grown} KiB");
+    let unended = move || {
+        let mut held = Vec::new();
+        for _ in 0..90 {
+            let mut tls = connection();
+            write_block(&mut tls, 1, &references(400_000), false);
+            held.push(tls);
+        }
+        held
+    };
+    let grown = memory_growth(&bank, unended).await;
+    assert!(grown < MAX_GROWTH_KIB, "unended blocks: {grown} KiB");
+}
