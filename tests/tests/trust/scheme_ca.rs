@@ -16,7 +16,7 @@ use openssl::nid::Nid;
 use openssl::pkey::PKey;
 use openssl::x509::{X509, X509Req};
 use tests::authority::{Scene, Serving, ocsp, text};
-use tests::programs::{both, system};
+use tests::programs::{both, own, system};
 use tests::wait::wait_for;
 
 #[test]
@@ -465,6 +465,67 @@ fn it_refuses_what_it_must() {
 
     let issued = issue(&number, "Ines", "365");
     scene.does(&issued.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+/// A decision for which the disk has not enough room is not made, and the next one is.
+#[test]
+fn a_full_disk_leaves_the_record_whole() {
+    let scene = Scene::found();
+    let record = scene.of_ca("record.jsonl");
+    let before = fs::read(&record).unwrap();
+    let application = scene.applies("bank.csr", "PSP_AI");
+    // In units of 512 bytes: there is room for a part of the line.
+    let blocks = before.len() / 512 + 1;
+    let limited = format!(r#"trap "" XFSZ; ulimit -f {blocks}; exec "$0" "$@""#);
+    let scheme_ca = own("scheme-ca").get_program().to_owned();
+    let refused = system("sh")
+        .args(["-c", &limited])
+        .arg(scheme_ca)
+        .arg("--dir")
+        .arg(scene.path("ca"))
+        .args(&application)
+        .output()
+        .unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{}", both(&refused));
+    assert!(
+        both(&refused).contains("record.jsonl"),
+        "{}",
+        both(&refused)
+    );
+    assert_eq!(fs::read(&record).unwrap(), before);
+    scene.applied("PSP_AI");
+}
+
+/// A list for which there is no room: the certificate is revoked, and that is told apart from one that is not.
+#[test]
+fn revoked_and_not_published_has_an_exit_code_of_its_own() {
+    let scene = Scene::found();
+    scene.issued();
+    let record = scene.does(&["record"]);
+    let issued = record.lines().last().unwrap();
+    let serial = issued
+        .split("issued ")
+        .nth(1)
+        .unwrap()
+        .split(' ')
+        .next()
+        .unwrap();
+    let blocked = scene.of_ca("published/issuing.crl.new");
+    fs::create_dir(&blocked).unwrap();
+    let revoked = scene.asks(&["revoke", serial, "--reason", "superseded", "--by", "Rita"]);
+    assert_eq!(revoked.status.code(), Some(3), "{}", both(&revoked));
+    let said = both(&revoked);
+    assert!(
+        said.contains("is revoked, but not published") && said.contains("scheme-ca --dir DIR crl"),
+        "{said}"
+    );
+    assert!(
+        scene
+            .does(&["record"])
+            .contains(&format!("revoked {serial}"))
+    );
+    fs::remove_dir(&blocked).unwrap();
+    scene.does(&["crl"]);
 }
 
 /// A certificate signing request for one key, signed with another.
