@@ -38,4 +38,4 @@ pub use bank_client::environment;
 
 pub use self::calendar::Calendar;
 
-pub use self::server::{BankServer, RunningBank, StartError, check};
+pub use self::server::{BankServer, RunningBank, StartError, check, raise_limit};

@@ -14,7 +14,7 @@ use bank_server::sca::{Passwords, Secret};
 use bank_server::store::credentials::CustomerCredentials;
 use bank_server::store::vault::Vault;
 use bank_server::store::{Database, StoreError};
-use bank_server::{BankServer, StartError, check, telemetry};
+use bank_server::{BankServer, StartError, check, raise_limit, telemetry};
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -112,6 +112,7 @@ async fn serve(path: &Path) -> Result<(), Failure> {
             "the system does not let us handle signals",
         )
     };
+    raise_limit();
     let mut terminate = signal(SignalKind::terminate()).map_err(signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(signals)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(signals)?;

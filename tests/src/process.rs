@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use bank_client::environment::{Clock as _, SystemClock};
 use fixtures::pki::{Identity, Pki};
@@ -91,9 +92,14 @@ impl Process {
 
     /// Starts one with that configuration, whose log is JSON, and waits until it serves. Who asks it has that certificate.
     pub async fn configured(configuration: &Path, asker: &Identity) -> Self {
+        Self::started_by(&mut own("bank-server"), configuration, asker).await
+    }
+
+    /// The same, started by a command that takes the arguments of `bank-server`.
+    pub async fn started_by(command: &mut Command, configuration: &Path, asker: &Identity) -> Self {
         let log = configuration.with_extension("log");
         let mut child = ChildProcess::spawn(
-            own("bank-server")
+            command
                 .args(["serve", "--config"])
                 .arg(configuration)
                 .stderr(fs::File::create(&log).unwrap()),

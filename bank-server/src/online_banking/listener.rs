@@ -50,13 +50,17 @@ const GRACE: Duration = Duration::from_secs(2);
 const SHARE: usize = 10;
 
 impl Entrance {
-    /// Opens certificate and key, if the configuration names them.
-    pub(crate) fn open(config: &OnlineBankingConfig, times: Times) -> Result<Self, Fault> {
+    /// Opens certificate and key, if the configuration names them. It lets in so many connections.
+    pub(crate) fn open(
+        config: &OnlineBankingConfig,
+        connections: usize,
+        times: Times,
+    ) -> Result<Self, Fault> {
         Ok(Self {
             tls: tls(config)?,
-            room: Arc::new(Semaphore::new(config.connections)),
+            room: Arc::new(Semaphore::new(connections)),
             guests: Guests {
-                each: (config.connections / SHARE).max(1),
+                each: (connections / SHARE).max(1),
                 here: Arc::default(),
             },
             times,

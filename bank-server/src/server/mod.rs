@@ -1,5 +1,6 @@
 //! One bank, put together and run.
 
+mod descriptors;
 mod rooms;
 mod running;
 mod sockets;
@@ -14,8 +15,10 @@ use std::time::Duration;
 use actix_web::web;
 use arc_swap::ArcSwap;
 use bank_client::environment::{Clock, Randomness, SystemClock, SystemRandomness};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
+pub use self::descriptors::raise_limit;
+use self::descriptors::share;
 use self::rooms::Rooms;
 pub use self::running::RunningBank;
 use self::sockets::{bound, entrance, listen, open_pages};
@@ -224,8 +227,15 @@ impl BankServer {
         let open_doors = doors.iter().map(|(_, _, door)| door.clone()).collect();
         let origin = pages.as_ref().map(|pages| pages.origin.clone());
         let online_banking_address = pages.as_ref().map(|pages| pages.address);
+        let share = share(
+            config
+                .online_banking
+                .as_ref()
+                .map_or(0, |pages| pages.connections),
+        );
         let sockets = Sockets {
             doors,
+            peers: Arc::new(Semaphore::new(share.peers)),
             pages: pages
                 .zip(online_banking)
                 .map(|(pages, state)| (pages.socket, pages.entrance, state)),

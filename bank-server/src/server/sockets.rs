@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
+use super::descriptors::share;
 use super::{StartError, wrong};
 use crate::calendar::Calendar;
 use crate::config::{Config, Fault, OnlineBankingConfig, Origin};
@@ -84,5 +85,5 @@ pub(super) fn entrance(config: &Config, pages: &OnlineBankingConfig) -> Result<E
         request: seconds(limits.request_seconds),
         idle: seconds(limits.idle_seconds),
     };
-    Entrance::open(pages, times)
+    Entrance::open(pages, share(pages.connections).pages, times)
 }

@@ -17,7 +17,7 @@ use actix_web::{App, middleware, web};
 use bank_client::environment::Clock;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::context::TokioContext;
 
@@ -39,6 +39,8 @@ use crate::xs2a::{self, Xs2a};
 pub(super) struct Sockets {
     /// Each with its name in logs.
     pub(super) doors: Vec<(&'static str, TcpListener, Door<Licences>)>,
+    /// How many connections all of them may hold.
+    pub(super) peers: Arc<Semaphore>,
     pub(super) pages: Option<(TcpListener, Entrance, web::Data<OnlineBanking>)>,
     pub(super) operator: TcpListener,
 }
@@ -136,10 +138,12 @@ pub(super) async fn run(
                 let max_header_bytes = u32::try_from(max_header_bytes).unwrap_or(u32::MAX);
                 for (name, socket, door) in sockets.doors {
                     let (ending, xs2a, lasting) = (ending.clone(), xs2a.clone(), lasting.clone());
+                    let room = Arc::clone(&sockets.peers);
                     builder = builder.listen(name, socket, move || {
                         let ending = ending.clone();
                         xs2a_service(
                             door.clone(),
+                            Arc::clone(&room),
                             xs2a.clone(),
                             lasting.clone(),
                             time,
@@ -213,6 +217,7 @@ async fn remove_what_is_over(removing: &Removing) {
 /// From a socket to the resources: handshake, HTTP, the door of XS2A. Both versions of HTTP lead to one service.
 fn xs2a_service<F, E>(
     door: Door<Licences>,
+    room: Arc<Semaphore>,
     xs2a: web::Data<Xs2a>,
     lasting: Handle,
     time: Duration,
@@ -225,8 +230,8 @@ where
     E: Future<Output = ()> + 'static,
 {
     fn_factory(move || {
-        let (door, xs2a, lasting, ending) =
-            (door.clone(), xs2a.clone(), lasting.clone(), ending.clone());
+        let (door, room, xs2a) = (door.clone(), Arc::clone(&room), xs2a.clone());
+        let (lasting, ending) = (lasting.clone(), ending.clone());
         async move {
             let app = App::new()
                 .app_data(xs2a)
@@ -256,8 +261,13 @@ where
             let http1 = Rc::new(http1);
             Ok(fn_service(move |tcp: TcpStream| {
                 let (door, app, http1) = (door.clone(), Rc::clone(&app), Rc::clone(&http1));
-                let ending = ending();
+                let (ending, room) = (ending(), Arc::clone(&room));
                 async move {
+                    // For as long as the connection is open.
+                    let Ok(_permit) = room.try_acquire() else {
+                        tracing::warn!("connection closed: no file descriptor is free for it");
+                        return Err(());
+                    };
                     let (bytes, protocol, address) = door.accept(tcp).await.ok_or(())?;
                     let ended = if protocol == Protocol::Http2 {
                         http2::serve(bytes, address, app, max_header_bytes, ending)

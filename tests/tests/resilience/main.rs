@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+mod descriptors;
 mod durability;
 mod fault_injection;
 mod graceful_shutdown;
