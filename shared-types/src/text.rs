@@ -26,6 +26,26 @@ impl<const MAX: usize> Text<MAX> {
     }
 }
 
+/// Text of others as it can be printed: control characters, and those that turn the direction of writing (Unicode's
+/// `Bidi_Control` with the line and paragraph separators), are replaced by U+FFFD; line breaks and tabs by blanks.
+#[must_use]
+pub fn plain(text: &str) -> String {
+    text.chars()
+        .map(|character| match character {
+            '\n' | '\r' | '\t' => ' ',
+            character if is_obeyed(character) => char::REPLACEMENT_CHARACTER,
+            character => character,
+        })
+        .collect()
+}
+
+/// Whether a terminal or a browser obeys a character instead of showing it.
+#[must_use]
+pub fn is_obeyed(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{206f}')
+}
+
 /// A text was longer than its field allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("longer than {max} characters")]
@@ -100,6 +120,22 @@ mod openapi {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_obeyed_instead_of_shown_is_replaced() {
+        for (text, expected) in [
+            ("two\r\nlines\tand more", "two  lines and more"),
+            ("DE\u{202e}21", "DE\u{fffd}21"),
+            ("\u{1b}[2J\0\u{9b}", "\u{fffd}[2J\u{fffd}\u{fffd}"),
+            (
+                "\u{7f}\u{200f}\u{2066}\u{206a}",
+                "\u{fffd}\u{fffd}\u{fffd}\u{fffd}",
+            ),
+            ("שלום 👩\u{200d}💻", "שלום 👩\u{200d}💻"),
+        ] {
+            assert_eq!(plain(text), expected, "{text:?}");
+        }
+    }
 
     #[test]
     fn length_is_counted_in_characters_and_debug_hides_the_text() {

@@ -7,6 +7,7 @@ mod asked_each_time;
 pub(crate) mod counted;
 pub(crate) mod figures;
 pub(crate) mod gauges;
+mod log_writer;
 pub mod metrics;
 pub(crate) mod spans;
 mod traces;
@@ -18,6 +19,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
 use self::asked_each_time::AskedEachTime;
+use self::log_writer::LogWriter;
 use crate::config::Config;
 
 /// How the log is written.
@@ -49,7 +51,7 @@ pub fn start(config: &Config) -> Result<Telling, String> {
     let log = tracing_subscriber::fmt::layer()
         // Colours are for people at a terminal, not for files.
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-        .with_writer(std::io::stderr);
+        .with_writer(|| LogWriter);
     let log = match config.log.format {
         LogFormat::Text => log.boxed(),
         LogFormat::Json => {
