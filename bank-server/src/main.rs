@@ -13,9 +13,10 @@ use bank_server::environment::{Randomness, SystemClock, SystemRandomness};
 use bank_server::sca::{Passwords, Secret};
 use bank_server::store::credentials::CustomerCredentials;
 use bank_server::store::vault::Vault;
-use bank_server::store::{Database, StoreError};
-use bank_server::{BankServer, StartError, check, raise_limit, telemetry};
+use bank_server::store::{Database, DatabaseUse, StoreError};
+use bank_server::{BankServer, Calendar, StartError, check, raise_limit, telemetry};
 use clap::{Parser, Subcommand};
+use shared_types::text::plain;
 use tokio::signal::unix::{SignalKind, signal};
 
 #[global_allocator]
@@ -86,9 +87,11 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure(cause, advice)) => {
             // If standard error is closed, the exit code still tells.
+            let cause: Vec<String> = cause.lines().map(plain).collect();
             let _ = writeln!(
                 std::io::stderr().lock(),
-                "error: {cause}\n  to do: {advice}"
+                "error: {}\n  to do: {advice}",
+                cause.join("\n")
             );
             ExitCode::FAILURE
         }
@@ -150,6 +153,11 @@ async fn serve(path: &Path) -> Result<(), Failure> {
 fn of_store(error: &StoreError) -> Failure {
     let advice = match error {
         StoreError::Open { .. } => "see that store.path can be written",
+        StoreError::InUse {
+            wanted_for: DatabaseUse::Importing,
+            ..
+        } => "stop the bank, import, and start it again; nothing was loaded",
+        StoreError::InUse { .. } => "wait until the import has ended, and start the bank again",
         StoreError::Connect { .. } => "see that the server runs, and that store.url is right",
         StoreError::Schema { .. } => {
             "run `bank-server migrate` with this configuration, and try again"
@@ -194,6 +202,7 @@ fn check_configuration(path: &Path) -> Result<(), Failure> {
 async fn enrol(path: &Path, customer: String) -> Result<(), Failure> {
     let config = read(path)?;
     let failed = |cause: String| Failure(cause, "nothing was changed; try again");
+    PsuId::check(&customer).map_err(|cause| failed(cause.to_owned()))?;
     let mut line = String::new();
     std::io::stdin()
         .lock()
@@ -239,12 +248,13 @@ async fn import(path: &Path, world: &Path) -> Result<(), Failure> {
         )
     };
     let file = std::fs::File::open(world).map_err(|error| failed(error.to_string()))?;
-    let opened = Database::open(&config.store.place).await;
+    let opened = Database::open_for(DatabaseUse::Importing, &config.store.place).await;
     let database = opened.map_err(|error| of_store(&error))?;
-    let imported = ledger::import(&database, std::io::BufReader::new(file))
-        .await
-        .map_err(|error| failed(error.to_string()))?;
+    let today = Calendar::new(Arc::new(SystemClock), config.bank.time_zone).today();
+    let imported = ledger::import(&database, today, std::io::BufReader::new(file)).await;
+    // Refused or not: what was written on the way is removed with the last connection.
     database.close().await;
+    let imported = imported.map_err(|error| failed(error.to_string()))?;
     let _ = writeln!(
         std::io::stdout().lock(),
         "imported {} customers, {} accounts, {} transactions",

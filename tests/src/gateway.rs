@@ -64,7 +64,9 @@ impl Proxied {
         change(&mut config);
         let world = fs::read(folder.join("world/bank-b.jsonl")).unwrap();
         let database = Database::open(&config.store.place).await.unwrap();
-        import(&database, world.as_slice()).await.unwrap();
+        import(&database, banks.today(), world.as_slice())
+            .await
+            .unwrap();
         database.close().await;
         let clock = Arc::clone(&banks.clock);
         Self {

@@ -21,6 +21,21 @@ use self::search::Search;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PsuId(pub String);
 
+impl PsuId {
+    /// Checks an id that a customer is to be given: it can be entered where customers log in, which cuts blanks off.
+    pub fn check(id: &str) -> Result<(), &'static str> {
+        if !(1..=70).contains(&id.chars().count()) {
+            Err("a customer id has 1 to 70 characters")
+        } else if id.trim() != id {
+            Err("a customer id has no blanks at its ends")
+        } else if id.contains(char::is_control) {
+            Err("a customer id has no control characters")
+        } else {
+            Ok(())
+        }
+    }
+}
+
 /// Who the customer is stays out of logs.
 impl std::fmt::Debug for PsuId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -14,7 +14,7 @@ use super::problem::{Next, Problem};
 use super::second_factor::{self, ANSWER, Answered, Asked, METHOD};
 use super::session::{Recognised, Visit, Visitor};
 use crate::core_banking::PsuId;
-use crate::sca::{MethodId, ScaError, Subject};
+use crate::sca::{MethodId, PASSWORD_LENGTH, ScaError, Subject};
 use crate::store::sessions::Level;
 
 pub(super) fn configure(app: &mut web::ServiceConfig) {
@@ -105,7 +105,7 @@ fn log_in_page(
                     value: "",
                     autocomplete: "current-password",
                     digits: false,
-                    longest: 200,
+                    longest: *PASSWORD_LENGTH.end(),
                     required: true,
                     error: error("password"),
                 }.render())

@@ -20,7 +20,7 @@ use super::request::{self, ACCOUNT};
 use super::session::{Customer, Visit, Visitor};
 use crate::consent::authorisation::{Offer, Page as Request};
 use crate::core_banking::PsuId;
-use crate::sca::{MethodId, PhonesError, ScaError, Source, Subject};
+use crate::sca::{MethodId, PASSWORD_LENGTH, PhonesError, ScaError, Source, Subject};
 
 pub(super) fn configure(app: &mut web::ServiceConfig) {
     app.service(web::resource("/phone").get(page))
@@ -208,7 +208,7 @@ fn asking(
                         value: "",
                         autocomplete: "current-password",
                         digits: false,
-                        longest: 200,
+                        longest: *PASSWORD_LENGTH.end(),
                         required: true,
                         error: of("password"),
                     }.render_as(&format!("password-{id}")))

@@ -24,7 +24,7 @@ use uuid::Uuid;
 
 use self::lockout::Lockout;
 pub use self::passkeys::{NamedPasskey, Passkeys, PasskeysError};
-pub use self::password::{PasswordError, Passwords};
+pub use self::password::{PASSWORD_LENGTH, PasswordError, Passwords};
 pub(crate) use self::phone::LIFETIME as PHONE_LIFETIME;
 pub use self::phone::{Phone, PhoneToken, Phones, PhonesError};
 pub use self::totp::{DIGITS, Secret, SecretError, Totp, code_at};
@@ -349,7 +349,7 @@ impl Sca {
         password: &str,
         source: Source<'_>,
     ) -> Result<(), ScaError> {
-        if password.len() > password::LONGEST {
+        if password::is_too_long(password) {
             return Err(ScaError::WrongCredentials);
         }
         let attempts = &self.inner.password_attempts;

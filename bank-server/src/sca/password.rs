@@ -1,6 +1,7 @@
 //! Passwords: argon2id (RFC 9106), with as many at a time as the machine has cores, and one more for devices that the bank
 //! knows: a crowd of strangers does not keep them waiting.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +14,14 @@ use tokio::sync::Semaphore;
 use super::ScaError;
 use crate::telemetry::counted::Counted;
 
-/// The longest password, in bytes: hashing must not become work without end.
-pub(super) const LONGEST: usize = 256;
+/// The shortest and the longest password, in UTF-16 code units: what the `maxlength` of a form counts (HTML, 4.10.5.3.1), so
+/// that what can be enrolled can be entered. Hashing must not become work without end.
+pub const PASSWORD_LENGTH: RangeInclusive<usize> = 8..=200;
+
+/// Whether it is longer than any password.
+pub(super) fn is_too_long(password: &str) -> bool {
+    password.encode_utf16().count() > *PASSWORD_LENGTH.end()
+}
 
 /// How long a customer waits for her turn.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -32,8 +39,15 @@ pub struct Passwords {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PasswordError {
     /// Too short or too long.
-    #[error("a password has from 8 to {LONGEST} bytes")]
+    #[error(
+        "a password has from {} to {} characters, as forms count them (UTF-16 code units)",
+        PASSWORD_LENGTH.start(),
+        PASSWORD_LENGTH.end()
+    )]
     Length,
+    /// It holds what cannot be entered in a form.
+    #[error("a password has no control characters")]
+    Control,
     /// The library failed.
     #[error("the password could not be hashed")]
     Library,
@@ -59,8 +73,11 @@ impl Passwords {
 
     /// What is kept of a password, as a PHC string. It takes tens of milliseconds of the calling thread.
     pub fn hash(&self, password: &str) -> Result<String, PasswordError> {
-        if !(8..=LONGEST).contains(&password.len()) {
+        if !PASSWORD_LENGTH.contains(&password.encode_utf16().count()) {
             return Err(PasswordError::Length);
+        }
+        if password.contains(char::is_control) {
+            return Err(PasswordError::Control);
         }
         let hash: Result<PasswordHash, _> =
             argon2().hash_password_with_salt(password.as_bytes(), &self.randomness.bytes());
@@ -135,8 +152,21 @@ mod tests {
         assert!(!check("correct horse", Some("no hash".to_owned())).await);
         assert_eq!(passwords.hash("short"), Err(PasswordError::Length));
         assert_eq!(
-            passwords.hash(&"x".repeat(LONGEST + 1)),
-            Err(PasswordError::Length)
+            passwords.hash("correct\0horse"),
+            Err(PasswordError::Control)
         );
+    }
+
+    #[test]
+    fn a_password_is_as_long_as_a_form_takes() {
+        let passwords = Passwords::new(Arc::new(SystemRandomness));
+        // A form counts an emoji twice, and a letter with an accent once.
+        for (letter, most) in [("x", 200), ("ä", 200), ("€", 200), ("😀", 100)] {
+            assert!(passwords.hash(&letter.repeat(most)).is_ok(), "{letter}");
+            let longer = passwords.hash(&letter.repeat(most + 1));
+            assert_eq!(longer, Err(PasswordError::Length), "{letter}");
+            assert!(!is_too_long(&letter.repeat(most)));
+            assert!(is_too_long(&letter.repeat(most + 1)));
+        }
     }
 }

@@ -15,7 +15,6 @@ use crate::core_banking::ledger::{Ledger, read_along};
 use crate::identity::Licences;
 use crate::online_banking::{Elsewhere, ElsewhereParts, OnlineBanking, PageLimits, Parts};
 use crate::sca::Sca;
-use crate::store::Database;
 use crate::store::connections::Connections;
 use crate::store::consents::Consents;
 use crate::store::credentials::CustomerCredentials;
@@ -23,6 +22,7 @@ use crate::store::reports::Reports;
 use crate::store::sessions::Sessions;
 use crate::store::usage::Usage;
 use crate::store::vault::Vault;
+use crate::store::{Database, DatabaseUse};
 use crate::telemetry::figures::Figures;
 use crate::transport::trust::Trust;
 use crate::xs2a::{Approving, Xs2a};
@@ -49,7 +49,7 @@ impl Rooms {
         randomness: Arc<dyn Randomness>,
         pages: Option<&Pages>,
     ) -> Result<Self, StartError> {
-        let database = Database::open(&config.store.place).await?;
+        let database = Database::open_for(DatabaseUse::Serving, &config.store.place).await?;
         database.follow();
         let consents = Consents::new(database.clone());
         let (core, consents): (Arc<dyn CoreBanking>, _) = match core {

@@ -72,6 +72,9 @@ impl Engine {
 /// Connections to a SQLite file. One of them writes at a time; the others read.
 const CONNECTIONS: u32 = 8;
 
+/// The journal shrinks to so many bytes once a large transaction is over, or was given up.
+const JOURNAL: u32 = 16 * 1024 * 1024;
+
 /// How long counting waits for a row that somebody else has locked.
 const LOCKED: Duration = Duration::from_millis(500);
 
@@ -104,7 +107,7 @@ async fn open_sqlite(path: &Path) -> Result<(Database, (i64, i64)), StoreError> 
     let settings = |synchronous: &str| {
         format!(
             "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; \
-             PRAGMA foreign_keys = ON;"
+             PRAGMA foreign_keys = ON; PRAGMA journal_size_limit = {JOURNAL};"
         )
     };
     let figures = Figures::new();
@@ -129,6 +132,7 @@ async fn open_sqlite(path: &Path) -> Result<(Database, (i64, i64)), StoreError> 
         known: Arc::new(Known::new(Certainty::File)),
         server: None,
         listening: OnceLock::new(),
+        lock: OnceLock::new(),
     }));
     let mut connection = database.pool().acquire().await?;
     let versions = schema::migrate(&migrations::sqlite(), connection.unbounded()?)
@@ -162,6 +166,7 @@ pub(super) async fn postgres(server: &Server) -> Result<Database, StoreError> {
         known: Arc::new(Known::new(Certainty::told())),
         server: Some(server.clone()),
         listening: OnceLock::new(),
+        lock: OnceLock::new(),
     })))
 }
 

@@ -14,6 +14,7 @@ mod engine;
 pub mod fetched_lists;
 mod figures;
 pub mod given;
+mod lock;
 mod migrations;
 mod opener;
 mod place;
@@ -31,6 +32,7 @@ pub mod usage;
 pub mod vault;
 mod write;
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
@@ -39,6 +41,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use self::engine::Engine;
 use self::figures::Figures;
+pub use self::lock::DatabaseUse;
 pub use self::place::{Place, PlaceError, Server};
 pub use self::pool::{Held, Pool};
 use self::recent::Known;
@@ -58,6 +61,8 @@ struct Shared {
     /// Which others may change too.
     server: Option<Server>,
     listening: OnceLock<AbortOnDropHandle<()>>,
+    /// What keeps other uses of a SQLite file away.
+    lock: OnceLock<File>,
 }
 
 /// Why the database could not do it.
@@ -70,6 +75,17 @@ pub enum StoreError {
         path: PathBuf,
         /// What went wrong.
         error: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The file is used in a way that leaves no room for this one.
+    #[error("{}: {}", path.display(), match wanted_for {
+        DatabaseUse::Serving => "an import into this database is under way",
+        DatabaseUse::Importing => "a bank serves from this database, and an import would keep it from writing",
+    })]
+    InUse {
+        /// Which file.
+        path: PathBuf,
+        /// What it was wanted for.
+        wanted_for: DatabaseUse,
     },
     /// The server of the database cannot be reached, or does not let us in.
     #[error("the database at {server} cannot be opened: {error}")]
@@ -144,6 +160,17 @@ impl Database {
                 Ok(database)
             }
         }
+    }
+
+    /// Opens the database at that place, as [`open`](Self::open) does. On SQLite, where one writes at a time, a bank does not
+    /// serve while an import is under way, nor is there an import while a bank serves.
+    pub async fn open_for(wanted_for: DatabaseUse, place: &Place) -> Result<Self, StoreError> {
+        let lock = lock::take(wanted_for, place)?;
+        let database = Self::open(place).await?;
+        if let Some(lock) = lock {
+            database.0.lock.get_or_init(|| lock);
+        }
+        Ok(database)
     }
 
     /// Brings the tables at that place up to date, while replicas of this version and the one before serve from them. Says

@@ -148,6 +148,13 @@ impl Held {
         self.in_transaction = false;
         Ok(())
     }
+
+    /// Has the transaction not happened.
+    pub(super) async fn roll_back(&mut self) -> Result<(), sqlx::Error> {
+        self.execute("ROLLBACK").await?;
+        self.in_transaction = false;
+        Ok(())
+    }
 }
 
 impl Drop for Held {

@@ -106,6 +106,11 @@ impl Write {
         self.changed.push(consent.to_owned());
     }
 
+    /// Has it not happened, before this returns. What is dropped is rolled back soon after.
+    pub async fn roll_back(mut self) -> Result<(), StoreError> {
+        Ok(self.held.roll_back().await?)
+    }
+
     /// Has it happen.
     pub async fn commit(mut self) -> Result<(), StoreError> {
         Ok(self.held.commit().await?)

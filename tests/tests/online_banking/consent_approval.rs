@@ -539,7 +539,7 @@ async fn scripts_in_names_and_texts_are_shown_as_text() {
     let stage = Stage::set().await;
     let folder = stage.banks.folder.path();
     let database = stores::of(&folder.join("bank-b.toml")).await;
-    import(&database, world_full_of(SCRIPT).as_bytes())
+    import(&database, stage.banks.today(), world_full_of(SCRIPT).as_bytes())
         .await
         .unwrap();
     let randomness = || Arc::new(SystemRandomness);

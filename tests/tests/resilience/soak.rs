@@ -67,7 +67,9 @@ impl Scene {
             .write(&mut world)
             .unwrap();
         let database = stores::of(&scene.path("bank.toml")).await;
-        import(&database, world.as_slice()).await.unwrap();
+        import(&database, SystemClock.now().date_naive(), world.as_slice())
+            .await
+            .unwrap();
         database.close().await;
         scene
     }

@@ -399,7 +399,9 @@ async fn open_joint_account(banks: &Banks, other: &str) {
         "details": { "iban": JOINT, "currency": "EUR" },
     } });
     let world = format!("{}\n{account}\n", json!({ "world": { "version": 1 } }));
-    import(&database, world.as_bytes()).await.unwrap();
+    import(&database, banks.today(), world.as_bytes())
+        .await
+        .unwrap();
     database.close().await;
 }
 

@@ -1,27 +1,35 @@
 //! Loading a world file: all of it, or nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, Read as _};
 
-use chrono::NaiveDate;
+use chrono::{Datelike as _, NaiveDate, TimeDelta};
 use rust_decimal::Decimal;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use shared_types::account::AccountDetails;
 use shared_types::card_account::{CardAccountDetails, CardTransaction};
 use shared_types::decode::Malformed;
 use shared_types::money::{Amount, AmountError, Currency};
 use shared_types::text::Text;
 use shared_types::transaction::Transaction;
+use sqlx::Row as _;
 use sqlx::any::AnyQueryResult;
 use uuid::Uuid;
 
 use super::batch::{Batch, BatchError, Row};
 use super::sums::Sums;
 use super::world::{AccountRecord, EntryRecord, Record, Sum, VERSION, read};
+use crate::core_banking::PsuId;
 use crate::store::{Database, StoreError, Write};
 
 /// The longest line, in bytes.
 const LONGEST_LINE: u64 = 64 * 1024;
+
+/// Older entries are mistakes, and days are compared as texts of ten characters.
+const EARLIEST_YEAR: i32 = 1900;
+
+/// How far value date or day of purchase may be from the day of booking.
+const LONGEST_APART: TimeDelta = TimeDelta::days(366);
 
 const KNOWN: &str = "this id is there already, in the file or in the database";
 
@@ -89,42 +97,38 @@ impl From<sqlx::Error> for ImportError {
     }
 }
 
-/// Loads a world file into the ledger, in one transaction.
+/// Loads a world file into the ledger, in one transaction, on the bank's day `today`: what is booked has happened.
+///
+/// On SQLite nobody else writes meanwhile: open the database with
+/// [`Database::open_for`] where a bank may serve from it.
 ///
 /// It reads the file on the calling thread. Memory grows with the number of accounts, not of transactions.
 pub async fn import(
     database: &Database,
+    today: NaiveDate,
     mut file: impl BufRead + Send,
 ) -> Result<Imported, ImportError> {
     let mut import = Import {
         sql: database.begin_write().await?,
+        today,
         line: 0,
+        numbers: HashSet::new(),
         accounts: HashMap::new(),
         batch: Batch::default(),
         imported: Imported::default(),
     };
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        import.line += 1;
-        if (&mut file)
-            .take(LONGEST_LINE + 1)
-            .read_until(b'\n', &mut line)?
-            == 0
-        {
-            break;
+    match import.load(&mut file).await {
+        Ok(()) => {
+            import.sql.commit().await?;
+            Ok(import.imported)
         }
-        if let Err(error) = import.take_line(&line).await {
-            // What is wrong in an earlier line, and not seen yet, comes first.
-            import.batch.write(&mut import.sql).await?;
-            return Err(error);
+        Err(error) => {
+            // Before this returns, so that closing the database leaves no journal behind. If it fails, the database has
+            // rolled back by itself, and the first error counts.
+            let _ = import.sql.roll_back().await;
+            Err(error)
         }
     }
-    import.batch.write(&mut import.sql).await?;
-    if import.line == 1 {
-        return Err(import.wrong(".", "the file is empty"));
-    }
-    import.finish().await
 }
 
 /// An account while its transactions come in.
@@ -134,9 +138,29 @@ struct Account {
     sums: Sums,
 }
 
+/// By what payment accounts are told apart.
+#[derive(Deserialize)]
+struct Number {
+    iban: Option<String>,
+    bban: Option<String>,
+    currency: Currency,
+}
+
+impl Number {
+    /// The field that has the number, and the number with its currency.
+    fn key(self) -> Option<(&'static str, (String, Currency))> {
+        let iban = self.iban.map(|iban| ("iban", iban));
+        let (field, number) = iban.or_else(|| self.bban.map(|bban| ("bban", bban)))?;
+        Some((field, (number, self.currency)))
+    }
+}
+
 struct Import {
     sql: Write,
+    today: NaiveDate,
     line: u64,
+    /// The numbers of payment accounts with their currencies: an account is found by them.
+    numbers: HashSet<(String, Currency)>,
     accounts: HashMap<Uuid, Account>,
     batch: Batch,
     imported: Imported,
@@ -149,6 +173,8 @@ struct Entry<'a> {
     reference: Option<&'a str>,
     id_path: &'static str,
     booking_date: Option<NaiveDate>,
+    /// A further day, and its name: it is not far from that of booking.
+    other_date: (&'static str, Option<NaiveDate>),
     amount: Amount,
     invoiced: bool,
 }
@@ -160,6 +186,48 @@ impl Import {
             path: path.into(),
             problem: problem.into(),
         }
+    }
+
+    async fn load(&mut self, file: &mut (impl BufRead + Send)) -> Result<(), ImportError> {
+        self.read_numbers().await?;
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            self.line += 1;
+            let read = file
+                .by_ref()
+                .take(LONGEST_LINE + 1)
+                .read_until(b'\n', &mut line)?;
+            if read == 0 {
+                break;
+            }
+            if let Err(error) = self.take_line(&line).await {
+                // What is wrong in an earlier line, and not seen yet, comes first.
+                self.batch.write(&mut self.sql).await?;
+                return Err(error);
+            }
+        }
+        self.batch.write(&mut self.sql).await?;
+        if self.line == 1 {
+            return Err(self.wrong(".", "the file is empty"));
+        }
+        self.set_balances().await
+    }
+
+    /// The numbers that are in the database.
+    async fn read_numbers(&mut self) -> Result<(), ImportError> {
+        let rows = sqlx::query("SELECT details FROM account WHERE card = 0")
+            .fetch_all(&mut *self.sql)
+            .await?;
+        for row in rows {
+            let details: String = row.try_get("details")?;
+            let number = serde_json::from_str::<Number>(&details);
+            let number = number.map_err(|_| StoreError::Corrupt {
+                what: "account.details",
+            })?;
+            self.numbers.extend(number.key().map(|(_, key)| key));
+        }
+        Ok(())
     }
 
     async fn take_line(&mut self, line: &[u8]) -> Result<(), ImportError> {
@@ -183,6 +251,8 @@ impl Import {
                 Err(self.wrong("world.version", format!("only version {VERSION} is known")))
             }
             Record::Customer(customer) => {
+                PsuId::check(customer.id.as_str())
+                    .map_err(|problem| self.wrong("customer.id", problem))?;
                 let insert = sqlx::query(
                     "INSERT INTO customer (id, name) VALUES ($1, $2) ON CONFLICT DO NOTHING",
                 )
@@ -208,14 +278,26 @@ impl Import {
                 "resourceId, balances and _links are worked out by the bank",
             ));
         }
-        match (&details.iban, &details.bban) {
-            (None, None) => return Err(self.wrong("account.details", "give an iban or a bban")),
-            (Some(iban), _) if !iban.check_digits_hold() => {
-                return Err(self.wrong("account.details.iban", "the check digits are wrong"));
-            }
-            _ => {}
-        }
         let currency = details.currency;
+        let number = Number {
+            iban: details.iban.as_ref().map(ToString::to_string),
+            bban: details.bban.as_ref().map(ToString::to_string),
+            currency,
+        };
+        let Some((field, number)) = number.key() else {
+            return Err(self.wrong("account.details", "give an iban or a bban"));
+        };
+        if let Some(iban) = &details.iban
+            && !iban.check_digits_hold()
+        {
+            return Err(self.wrong("account.details.iban", "the check digits are wrong"));
+        }
+        if !self.numbers.insert(number) {
+            return Err(self.wrong(
+                format!("account.details.{field}"),
+                "an account with this number and currency is there already, in the file or in the database",
+            ));
+        }
         self.insert_account("account", &record, currency, false)
             .await
     }
@@ -329,6 +411,7 @@ impl Import {
             reference: details.entry_reference.as_ref().map(Text::as_str),
             id_path: "transaction.details.transactionId",
             booking_date: details.booking_date,
+            other_date: ("valueDate", details.value_date),
             amount: details.transaction_amount,
             invoiced: true,
         };
@@ -346,6 +429,7 @@ impl Import {
             reference: details.card_transaction_id.as_ref().map(Text::as_str),
             id_path: "card-transaction.details.cardTransactionId",
             booking_date: details.booking_date,
+            other_date: ("transactionDate", details.transaction_date),
             amount: details.transaction_amount,
             invoiced: details.invoiced.unwrap_or(false),
         };
@@ -378,6 +462,7 @@ impl Import {
                 ));
             }
         };
+        self.check_days(kind, entry, date)?;
         let row = Row {
             line: self.line,
             id_path: entry.id_path,
@@ -395,6 +480,40 @@ impl Import {
         self.batch.push(row, &mut self.sql).await?;
         self.imported.transactions += 1;
         Ok(())
+    }
+
+    /// What was entered has happened, and its other day is near.
+    fn check_days(
+        &self,
+        kind: &str,
+        entry: &Entry<'_>,
+        date: NaiveDate,
+    ) -> Result<(), ImportError> {
+        let path = if entry.booking_date.is_some() {
+            format!("{kind}.details.bookingDate")
+        } else {
+            format!("{kind}.entryDate")
+        };
+        if date > self.today {
+            let problem = format!(
+                "after today, {}: leave out what has not happened",
+                self.today
+            );
+            return Err(self.wrong(path, problem));
+        }
+        if date.year() < EARLIEST_YEAR {
+            return Err(self.wrong(path, format!("before {EARLIEST_YEAR}")));
+        }
+        match entry.other_date {
+            (name, Some(other)) if (other - date).abs() > LONGEST_APART => Err(self.wrong(
+                format!("{kind}.details.{name}"),
+                format!(
+                    "more than {} days from the day of booking",
+                    LONGEST_APART.num_days()
+                ),
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Adds a transaction to its account's sums, and gives it its place.
@@ -436,7 +555,8 @@ impl Import {
             })
     }
 
-    async fn finish(mut self) -> Result<Imported, ImportError> {
+    /// All accounts add up; from now on they have their balances.
+    async fn set_balances(&mut self) -> Result<(), ImportError> {
         for (id, Account { line, sums, .. }) in std::mem::take(&mut self.accounts) {
             let difference = sums.difference();
             if !difference.is_zero() {
@@ -457,8 +577,7 @@ impl Import {
                 .execute(&mut *self.sql)
                 .await?;
         }
-        self.sql.commit().await?;
-        Ok(self.imported)
+        Ok(())
     }
 
     fn json<T: Serialize>(&self, value: &T) -> Result<String, ImportError> {

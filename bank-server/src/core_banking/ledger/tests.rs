@@ -42,13 +42,16 @@ fn example() -> Vec<String> {
         .collect()
 }
 
+/// No entry of these files is of a later day.
+const TODAY: NaiveDate = NaiveDate::from_ymd_opt(2026, 11, 24).unwrap();
+
 const ACCOUNT: &str = "5f0d7c1e-5d0c-4a53-9a8e-0d6b0b1a7c11";
 const CARD: &str = "0d7a3b52-3c1f-4c58-8b57-6a1a5e0d2f22";
 
 #[tokio::test]
 async fn the_example_of_the_documentation_is_loaded_and_adds_up() {
     let scene = Scene::set().await;
-    let imported = import(&scene.database, example().join("\n").as_bytes())
+    let imported = import(&scene.database, TODAY, example().join("\n").as_bytes())
         .await
         .unwrap();
     assert_eq!(
@@ -176,6 +179,71 @@ async fn a_bad_line_is_refused_with_its_place_and_nothing_is_loaded() {
             change(6, "\"details\":{", "\"details\":{\"_links\":{},"),
             "line 6, at transaction.details._links: ",
         ),
+        (change(2, "clara.holm", ""), "line 2, at customer.id: empty"),
+        (
+            change(2, "clara.holm", " clara.holm"),
+            "line 2, at customer.id: a customer id has no blanks",
+        ),
+        (
+            change(2, "Clara Holm", " "),
+            "line 2, at customer.name: empty: give a text",
+        ),
+        (
+            change(2, "Clara Holm", &"x".repeat(141)),
+            "line 2, at customer.name: longer than 140",
+        ),
+        (
+            change(3, "Current account", "Current\\u0000account"),
+            "line 3, at account.details.name: a text has no control characters",
+        ),
+        (
+            change(5, "Order 4411", "Order\\u001b[2J"),
+            "line 5, at transaction.details.remittanceInformationUnstructured: a text has no control",
+        ),
+        (
+            change(5, "\"transactionId\":\"2\"", "\"transactionId\":\"\""),
+            "line 5, at transaction.details.transactionId: empty",
+        ),
+        (
+            change(3, "\"EUR\"", "\"EUX\""),
+            "line 3, at account.details.currency: no currency of ISO 4217",
+        ),
+        (
+            change(3, "\"1250.50\"", "\"100000000000000\""),
+            "line 3, at account.closingBalance: more than 14 digits",
+        ),
+        (
+            change(4, "2026-10-27", "2999-10-27"),
+            "line 4, at transaction.details.bookingDate: after today, 2026-11-24",
+        ),
+        (
+            change(4, "2026-10-27", "2026-11-25"),
+            "line 4, at transaction.details.bookingDate: after today",
+        ),
+        (
+            change(4, "2026-10-27", "1026-10-27"),
+            "line 4, at transaction.details.bookingDate: before 1900",
+        ),
+        (
+            change(
+                5,
+                "\"bookingDate\"",
+                "\"valueDate\":\"2028-10-28\",\"bookingDate\"",
+            ),
+            "line 5, at transaction.details.valueDate: more than 366 days",
+        ),
+        (
+            change(6, "2026-10-29", "2999-01-01"),
+            "line 6, at transaction.entryDate: after today",
+        ),
+        (
+            change(
+                8,
+                "\"bookingDate\"",
+                "\"transactionDate\":\"1999-10-20\",\"bookingDate\"",
+            ),
+            "line 8, at card-transaction.details.transactionDate: more than 366 days",
+        ),
         (
             change(7, "maskedPan", "maskedPAN"),
             "line 7, at card-account.details: missing field `maskedPan`",
@@ -186,7 +254,7 @@ async fn a_bad_line_is_refused_with_its_place_and_nothing_is_loaded() {
         ),
     ] {
         let scene = Scene::set().await;
-        let error = import(&scene.database, file.as_bytes())
+        let error = import(&scene.database, TODAY, file.as_bytes())
             .await
             .unwrap_err()
             .to_string();
@@ -199,12 +267,41 @@ async fn a_bad_line_is_refused_with_its_place_and_nothing_is_loaded() {
 }
 
 #[tokio::test]
+async fn one_number_and_currency_is_one_account() {
+    let scene = Scene::set().await;
+    let second = "00000000-0000-4000-8000-000000000002";
+    let account = |currency: &str| {
+        let line = &example()[2];
+        let line = line.replace("1250.50", "100.00").replace("EUR", currency);
+        line.replace(ACCOUNT, second)
+    };
+    let refused = "at account.details.iban: an account with this number and currency is there";
+    let mut lines = example();
+    lines.push(account("EUR"));
+    let import = async |lines: &[String]| {
+        let file = lines.join("\n");
+        import(&scene.database, TODAY, file.as_bytes()).await
+    };
+    let error = import(&lines).await.unwrap_err().to_string();
+    assert!(error.contains(&format!("line 9, {refused}")), "{error}");
+    assert_eq!(scene.customers().await, 0);
+
+    // One that is in the database already.
+    import(&example()).await.unwrap();
+    let more = |currency| [example()[0].clone(), account(currency)];
+    let error = import(&more("EUR")).await.unwrap_err().to_string();
+    assert!(error.contains(&format!("line 2, {refused}")), "{error}");
+    // Another currency of the same number is another account.
+    import(&more("USD")).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_known_id_is_found_among_many() {
     for (number, again) in [(99, 50), (100, 100), (250, 201), (250, 250)] {
         let scene = Scene::set().await;
         let mut lines: Vec<String> = many(number).lines().map(str::to_owned).collect();
         lines.push(lines[2 + again].clone());
-        let error = import(&scene.database, lines.join("\n").as_bytes())
+        let error = import(&scene.database, TODAY, lines.join("\n").as_bytes())
             .await
             .unwrap_err()
             .to_string();
@@ -215,7 +312,7 @@ async fn a_known_id_is_found_among_many() {
         assert!(error.contains(&place), "{error}");
         // A later fault does not hide an earlier one.
         lines.push("{}".to_owned());
-        let error = import(&scene.database, lines.join("\n").as_bytes())
+        let error = import(&scene.database, TODAY, lines.join("\n").as_bytes())
             .await
             .unwrap_err()
             .to_string();
@@ -249,7 +346,9 @@ fn many(number: u32) -> String {
 #[tokio::test]
 async fn pages_of_any_size_and_status_give_every_entry_once_in_one_order() {
     let scene = Scene::set().await;
-    import(&scene.database, many(43).as_bytes()).await.unwrap();
+    import(&scene.database, TODAY, many(43).as_bytes())
+        .await
+        .unwrap();
     let ledger = Ledger::new(scene.database.clone());
     let account = AccountId(ACCOUNT.to_owned());
     let day = |day| NaiveDate::from_ymd_opt(2026, 1, day).unwrap();
@@ -326,7 +425,9 @@ async fn delta(ledger: &Ledger, since: Arrival, from: NaiveDate, limit: usize) -
 #[tokio::test]
 async fn a_delta_report_has_what_arrived_later_and_all_that_is_pending() {
     let scene = Scene::set().await;
-    import(&scene.database, many(43).as_bytes()).await.unwrap();
+    import(&scene.database, TODAY, many(43).as_bytes())
+        .await
+        .unwrap();
     let ledger = Ledger::new(scene.database.clone());
     let long_ago = NaiveDate::from_ymd_opt(2020, 1, 1).unwrap();
     let pending = ["40", "35", "30", "25", "20", "15", "10", "5"];
@@ -370,7 +471,7 @@ async fn a_reference_is_that_of_a_booked_entry_of_its_account() {
         "\"transactionId\":\"3\"",
         "\"transactionId\":\"3\",\"entryReference\":\"R/3\"",
     );
-    import(&scene.database, lines.join("\n").as_bytes())
+    import(&scene.database, TODAY, lines.join("\n").as_bytes())
         .await
         .unwrap();
     let ledger = Ledger::new(scene.database.clone());
@@ -426,7 +527,7 @@ async fn a_delta_report_is_one_look_up_by_index() {
 #[tokio::test]
 async fn what_a_consent_opens_is_one_round_trip_away_and_then_none() {
     let scene = Scene::set().await;
-    import(&scene.database, example().join("\n").as_bytes())
+    import(&scene.database, TODAY, example().join("\n").as_bytes())
         .await
         .unwrap();
     for statement in [

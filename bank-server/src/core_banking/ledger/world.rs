@@ -108,12 +108,19 @@ impl From<Sum> for String {
     }
 }
 
-/// Reads one line. A field that would be lost, because it is misspelt or not supported, is an error.
+/// Reads one line. A field that would be lost, because it is misspelt or not supported, is an error, and so is a text that
+/// nobody could read: empty, or with control characters.
 pub fn read(line: &[u8]) -> Result<Record, Malformed> {
     let record: Record = decode(line)?;
     let given: Value = decode(line)?;
     match lost(&given, &to_value(&record)?) {
-        None => Ok(record),
+        None => match unusable(&given) {
+            None => Ok(record),
+            Some((path, reason)) => Err(Malformed {
+                path,
+                reason: reason.to_owned(),
+            }),
+        },
         Some(path) => Err(Malformed {
             path,
             reason: "no field of that name is known here".to_owned(),
@@ -140,13 +147,6 @@ pub(super) fn from_json<T: DeserializeOwned>(json: &str) -> Result<T, Malformed>
 
 /// The path of the first field that is in `given` and not in `kept`.
 fn lost(given: &Value, kept: &Value) -> Option<String> {
-    let below = |name: &str, rest: String| {
-        if rest.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{name}.{rest}")
-        }
-    };
     match (given, kept) {
         (Value::Object(given), Value::Object(kept)) => {
             given.iter().find_map(|(name, value)| match kept.get(name) {
@@ -168,3 +168,52 @@ fn lost(given: &Value, kept: &Value) -> Option<String> {
         _ => None,
     }
 }
+
+/// The path of a field within another.
+fn below(name: &str, rest: String) -> String {
+    if rest.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{name}.{rest}")
+    }
+}
+
+/// Fields with a currency.
+const CURRENCIES: [&str; 4] = [
+    "currency",
+    "sourceCurrency",
+    "targetCurrency",
+    "unitCurrency",
+];
+
+/// The path of the first text that cannot be used, and why.
+fn unusable(given: &Value) -> Option<(String, &'static str)> {
+    match given {
+        Value::String(text) if text.contains(char::is_control) => {
+            Some((String::new(), "a text has no control characters"))
+        }
+        Value::String(text) if text.trim().is_empty() => {
+            Some((String::new(), "empty: give a text, or leave the field out"))
+        }
+        Value::Object(fields) => fields.iter().find_map(|(name, value)| {
+            let is_unknown = |code: &str| !ISO_4217.split(' ').any(|known| known == code);
+            if CURRENCIES.contains(&name.as_str()) && value.as_str().is_some_and(is_unknown) {
+                return Some((name.clone(), "no currency of ISO 4217"));
+            }
+            unusable(value).map(|(rest, reason)| (below(name, rest), reason))
+        }),
+        Value::Array(values) => values.iter().enumerate().find_map(|(index, value)| {
+            unusable(value).map(|(rest, reason)| (below(&format!("[{index}]"), rest), reason))
+        }),
+        _ => None,
+    }
+}
+
+/// The currencies in which an account can be held (ISO 4217, list one of 2026, without codes for tests and metals, and
+/// without `XXX`: each currency of a multi-currency account is an account here). A currency that has just ended stays.
+const ISO_4217: &str = "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BOV BRL BSD BTN BWP \
+    BYN BZD CAD CDF CHE CHF CHW CLF CLP CNY COP COU CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS \
+    GIP GMD GNF GTQ GYD HKD HNL HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP \
+    LKR LRD LSL LYD MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MXV MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK \
+    PHP PKR PLN PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP \
+    TRY TTD TWD TZS UAH UGX USD USN UYI UYU UYW UZS VED VES VND VUV WST XAD XAF XCD XCG XOF XPF YER ZAR ZMW ZWG";

@@ -82,7 +82,9 @@ impl Scene {
 
     async fn with(change: impl FnOnce(&mut Rules)) -> Self {
         let (database, folder) = crate::store::testing::database().await;
-        import(&database, world().as_bytes()).await.unwrap();
+        import(&database, chrono::NaiveDate::MAX, world().as_bytes())
+            .await
+            .unwrap();
         let clock = Arc::new(ManualClock::at("2026-11-24T12:00:00Z".parse().unwrap()));
         let calendar = Calendar::new(Arc::clone(&clock) as Arc<dyn Clock>, Tz::UTC);
         let randomness: Arc<dyn Randomness> = Arc::new(SystemRandomness);

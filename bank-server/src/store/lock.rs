@@ -1,0 +1,68 @@
+//! Lock file beside a SQLite database: banks that serve share it, an import has it alone.
+//!
+//! SQLite has one writer at a time, and an import of a large file writes for seconds: a bank that served meanwhile could not
+//! record a consent. The file is empty, and stays; the lock ends with the process (`flock`).
+
+use std::fs::{File, TryLockError};
+
+use super::{Place, StoreError};
+
+/// What a database is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DatabaseUse {
+    /// A bank answers from it; several may.
+    Serving,
+    /// A world file is loaded.
+    Importing,
+}
+
+/// Takes the lock, or fails at once. On a server there is none: its transactions do not wait for each other.
+pub(super) fn take(wanted_for: DatabaseUse, place: &Place) -> Result<Option<File>, StoreError> {
+    let Place::File(path) = place else {
+        return Ok(None);
+    };
+    let mut name = path.clone().into_os_string();
+    name.push("-lock");
+    let failed = |error: std::io::Error| StoreError::Open {
+        path: path.clone(),
+        error: error.into(),
+    };
+    let file = File::options().append(true).create(true).open(name);
+    let file = file.map_err(failed)?;
+    let locked = match wanted_for {
+        DatabaseUse::Serving => file.try_lock_shared(),
+        DatabaseUse::Importing => file.try_lock(),
+    };
+    match locked {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse {
+            path: path.clone(),
+            wanted_for,
+        }),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Database;
+
+    #[tokio::test]
+    async fn banks_share_a_file_and_an_import_has_it_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::File(folder.path().join("bank.db"));
+        let open = async |wanted_for| Database::open_for(wanted_for, &place).await;
+        let one = open(DatabaseUse::Serving).await.unwrap();
+        let two = open(DatabaseUse::Serving).await.unwrap();
+        drop(one);
+        let refused = open(DatabaseUse::Importing).await.unwrap_err();
+        assert!(refused.to_string().contains("a bank serves"), "{refused}");
+        drop(two);
+        let import = open(DatabaseUse::Importing).await.unwrap();
+        let refused = open(DatabaseUse::Serving).await.unwrap_err();
+        assert!(refused.to_string().contains("under way"), "{refused}");
+        drop(import);
+        open(DatabaseUse::Serving).await.unwrap();
+    }
+}
