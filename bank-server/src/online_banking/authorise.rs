@@ -17,7 +17,7 @@ use super::forms::{Fields, Form};
 use super::layout::{Page, errors, token_field};
 use super::log_in::status_of;
 use super::problem::{Next, Problem};
-use super::request::{self, ACCOUNT};
+use super::request::{self, ACCOUNT, Shown};
 use super::second_factor::{self, ANSWER, Answered, Asked, METHOD};
 use super::session::{Recognised, Visit, Visitor};
 use super::texts::{Explained, Texts};
@@ -36,7 +36,7 @@ pub(super) fn configure(app: &mut web::ServiceConfig) {
 #[derive(Default)]
 struct Before<'a> {
     method: Option<MethodId>,
-    chosen: Option<&'a [AccountId]>,
+    chosen: &'a [AccountId],
     wrong: Vec<(&'static str, String)>,
 }
 
@@ -113,6 +113,12 @@ async fn question(
         let found = wrong.find(|(name, _)| *name == field);
         found.map(|(_, text)| text.as_str())
     };
+    let shown = Shown {
+        within: &authorisation.id,
+        is_masked: known.visit.customer().is_none(),
+        chosen: before.chosen,
+        wrong: wrong(ACCOUNT),
+    };
     let is_passkey = factor.as_ref().is_some_and(Asked::is_passkey);
     let content = html! {
         p.lead { (texts.fill(words.lead, &[("name", &asked.tpp.name), ("bank", &state.bank_name)])) }
@@ -125,7 +131,7 @@ async fn question(
             (token_field(&known.visit, &purpose(&authorisation.id)))
             section.panel aria-labelledby="which" {
                 h2 #which { (words.which) }
-                (request::accounts(texts, &authorisation.id, offer, before.chosen, wrong(ACCOUNT)))
+                (request::accounts(texts, offer, shown))
             }
             section.panel aria-labelledby="terms" {
                 h2 #terms { (words.how_long) }
@@ -199,11 +205,11 @@ async fn approve(
     let form = read(&known, &id, &request, body).await?;
     let (asked, offer) = claimed(&state, &known, &id).await?;
     let told = |error| request::problem(&state, error, Some(&asked.tpp));
-    let chosen = chosen(&form, &offer)?;
-    if offer.is_choice && chosen.is_empty() {
+    let chosen = request::chosen(&form, &offer)?;
+    if chosen.is_empty() {
         let before = Before {
             method: form.optional(METHOD).and_then(|name| name.parse().ok()),
-            chosen: Some(&chosen),
+            chosen: &chosen,
             wrong: vec![(ACCOUNT, state.texts.authorise.none_chosen.to_owned())],
         };
         return question(&state, &known, &asked, &offer, before).await;
@@ -222,7 +228,7 @@ async fn approve(
         Answered::Wrong(method, text) => {
             let before = Before {
                 method: Some(method),
-                chosen: selected,
+                chosen: &chosen,
                 wrong: vec![(ANSWER, text)],
             };
             question(&state, &known, &asked, &offer, before).await
@@ -244,19 +250,6 @@ fn used_up(tpp: &TppRecord) -> Problem {
         Next::Nowhere,
     );
     problem.with("name", tpp.name.clone())
-}
-
-/// The accounts that are ticked. Others than were offered cannot be.
-pub(super) fn chosen(form: &Form, offer: &Offer) -> Result<Vec<AccountId>, Problem> {
-    let chosen: Vec<AccountId> = form
-        .all(ACCOUNT)
-        .map(|id| AccountId(id.to_owned()))
-        .collect();
-    let offered = |id: &AccountId| offer.accounts.iter().any(|(account, _)| account.id == *id);
-    if !offer.is_choice && !chosen.is_empty() || !chosen.iter().all(offered) {
-        return Err(Problem::form_unreadable());
-    }
-    Ok(chosen)
 }
 
 async fn refuse(

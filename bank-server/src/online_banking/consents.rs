@@ -8,6 +8,7 @@ use shared_types::consent::ConsentStatus;
 use super::OnlineBanking;
 use super::accounts::{View, views};
 use super::csrf::Purpose;
+use super::foreign::Foreign;
 use super::forms::{Fields, Form};
 use super::layout::{Page, Section, token_field};
 use super::problem::{Next, Problem};
@@ -72,10 +73,13 @@ fn consent(state: &OnlineBanking, one: &GivenConsent, views: &[View]) -> Markup 
     let name = texts.fill(words.end_of, &[("name", &one.tpp.name)]);
     html! {
         article.panel {
-            h3 { (one.tpp.name) " " (status(texts, one.status)) }
+            h3 { (Foreign::new(&one.tpp.name)) " " (status(texts, one.status)) }
             dl.facts {
                 dt { (texts.authorise.number) }
-                dd { (one.tpp.organisation) @if !one.tpp.authority.is_empty() { ", " (one.tpp.authority) } }
+                dd {
+                    (Foreign::new(&one.tpp.organisation))
+                    @if !one.tpp.authority.is_empty() { ", " (Foreign::new(&one.tpp.authority)) }
+                }
                 dt { (words.accounts) }
                 dd { (opened(texts, one, views)) }
                 @if runs && one.consent.recurring {
@@ -117,19 +121,12 @@ fn status(texts: &Texts, status: ConsentStatus) -> Markup {
 
 /// The accounts that it opens, each with what of it.
 fn opened(texts: &Texts, one: &GivenConsent, views: &[View]) -> Markup {
-    html! {
-        ul.opened {
-            @for grant in &one.grants {
-                li {
-                    @match views.iter().find(|view| view.id == grant.account) {
-                        Some(view) => { (view.name) " " span.number { (view.number) } },
-                        None => (texts.consents.gone_account),
-                    }
-                    (request::sights(texts, grant))
-                }
-            }
-        }
-    }
+    let lines = one.grants.iter().map(|grant| {
+        let view = views.iter().find(|view| view.id == grant.account);
+        let line = view.map_or_else(|| html! { (texts.consents.gone_account) }, request::named);
+        (line, grant)
+    });
+    request::opened(texts, lines.collect(), false)
 }
 
 /// The one that the address names, if it runs and is hers.

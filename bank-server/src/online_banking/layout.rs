@@ -8,6 +8,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use super::OnlineBanking;
 use super::assets;
 use super::csrf::Purpose;
+use super::foreign::isolated;
 use super::forms::TOKEN;
 use super::headers::content_security_policy;
 use super::problem::{Next, Told};
@@ -68,7 +69,7 @@ impl Page {
     /// A page of that title. The title is also its first heading.
     pub(super) fn new(title: impl Into<String>, content: Markup) -> Self {
         Self {
-            title: title.into(),
+            title: isolated(&title.into()),
             content,
             status: StatusCode::OK,
             section: None,

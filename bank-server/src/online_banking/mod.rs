@@ -14,6 +14,7 @@ mod consents;
 mod csrf;
 mod destination;
 mod elsewhere;
+mod foreign;
 mod forms;
 mod headers;
 mod layout;

@@ -8,6 +8,7 @@ use maud::{Markup, html};
 use super::OnlineBanking;
 use super::confirming::Act;
 use super::csrf::Purpose;
+use super::foreign::Foreign;
 use super::forms::{Fields, Form};
 use super::layout::{Field, Page, Section, token_field};
 use super::phone;
@@ -66,7 +67,7 @@ fn table(state: &OnlineBanking, passkeys: &[NamedPasskey]) -> Markup {
                 tbody {
                     @for passkey in passkeys {
                         tr {
-                            th scope="row" { (passkey.name) }
+                            th scope="row" { (Foreign::new(&passkey.name)) }
                             td { (moment(state, passkey.created)) }
                             td {
                                 @match passkey.last_used {

@@ -9,17 +9,16 @@ use maud::{Markup, html};
 use shared_types::digest::sha256;
 
 use super::OnlineBanking;
-use super::authorise::chosen;
 use super::confirming::Act;
 use super::csrf::Purpose;
 use super::forms::{Fields, Form};
 use super::layout::{Field, Page, Tone, errors, notice, token_field};
 use super::log_in::{see_other, status_of};
 use super::problem::{Next, Problem};
-use super::request::{self, ACCOUNT};
+use super::request::{self, ACCOUNT, Shown};
 use super::session::{Customer, Visit, Visitor};
 use crate::consent::authorisation::{Offer, Page as Request};
-use crate::core_banking::PsuId;
+use crate::core_banking::{AccountId, PsuId};
 use crate::sca::{MethodId, PASSWORD_LENGTH, PhonesError, ScaError, Source, Subject};
 
 pub(super) fn configure(app: &mut web::ServiceConfig) {
@@ -120,6 +119,8 @@ struct Wrong {
     authorisation: String,
     field: &'static str,
     text: String,
+    /// The accounts that were ticked.
+    chosen: Vec<AccountId>,
 }
 
 async fn waiting(
@@ -151,13 +152,15 @@ async fn waiting(
         .map(|(field, text)| (field.as_str(), text.clone()))
         .collect();
     let nothing = requests.is_empty();
+    // The device alone is one factor.
+    let is_masked = visit.customer() != Some(&phone.psu);
     let content = html! {
         p.hint { (state.texts.fill(words.of, &[("customer", &phone.psu.0)])) }
         (errors(state.texts, &errors_there))
         @if nothing { p.panel role="status" { (words.nothing) } }
         @for (asked, offer) in &requests {
             @let wrong = wrong.as_ref().filter(|wrong| wrong.authorisation == asked.authorisation.id);
-            (asking(state, visit, asked, offer.as_ref().ok(), wrong))
+            (asking(state, visit, is_masked, asked, offer.as_ref().ok(), wrong))
         }
         div.actions {
             a.button.quiet href="/phone" { (words.again) }
@@ -175,6 +178,7 @@ async fn waiting(
 fn asking(
     state: &OnlineBanking,
     visit: &Visit,
+    is_masked: bool,
     asked: &Request,
     offer: Option<&Offer>,
     wrong: Option<&Wrong>,
@@ -187,6 +191,14 @@ fn asking(
             .filter(|wrong| wrong.field == field)
             .map(|wrong| wrong.text.as_str())
     };
+    let shown = Shown {
+        within: id,
+        is_masked,
+        chosen: wrong
+            .map(|wrong| wrong.chosen.as_slice())
+            .unwrap_or_default(),
+        wrong: of(ACCOUNT),
+    };
     html! {
         article.panel {
             h2 { (texts.fill(words.asks, &[("name", &asked.tpp.name)])) }
@@ -196,7 +208,7 @@ fn asking(
                 form method="post" action={ "/phone/" (id) "/approve" } {
                     (token_field(visit, &Purpose::of("phone-approve", id)))
                     h3 { (texts.authorise.which) }
-                    (request::accounts(texts, id, offer, None, of(ACCOUNT)))
+                    (request::accounts(texts, offer, shown))
                     h3 { (texts.authorise.how_long) }
                     (request::terms(texts, &asked.consent))
                     (notice(Tone::Warning, words.only_if))
@@ -323,13 +335,14 @@ async fn approve(
         .offer(&asked, &phone.psu)
         .await
         .map_err(told)?;
-    let chosen = chosen(&form, &offer)?;
+    let chosen = request::chosen(&form, &offer)?;
     let wrong = |field, text: &str| Wrong {
         authorisation: id.to_string(),
         field,
         text: text.to_owned(),
+        chosen: chosen.clone(),
     };
-    if offer.is_choice && chosen.is_empty() {
+    if chosen.is_empty() {
         let wrong = wrong(ACCOUNT, state.texts.authorise.none_chosen);
         return waiting(&state, &visit, &phone, Some(wrong)).await;
     }

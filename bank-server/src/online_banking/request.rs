@@ -9,6 +9,8 @@ use shared_types::consent::ConsentStatus;
 
 use super::OnlineBanking;
 use super::accounts::View;
+use super::foreign::Foreign;
+use super::forms::Form;
 use super::layout::{Tone, notice};
 use super::problem::{Next, Problem};
 use super::texts::Texts;
@@ -27,51 +29,90 @@ pub(super) fn who(texts: &Texts, tpp: &TppRecord) -> Markup {
     html! {
         dl.facts {
             dt { (words.name) }
-            dd { strong { (tpp.name) } }
+            dd { strong { (Foreign::new(&tpp.name)) } }
             dt { (words.number) }
-            dd { (tpp.organisation) }
+            dd { (Foreign::new(&tpp.organisation)) }
             @if !tpp.authority.is_empty() {
                 dt { (words.authority) }
-                dd { (tpp.authority) }
+                dd { (Foreign::new(&tpp.authority)) }
             }
         }
         p.hint { (words.checked) }
     }
 }
 
-/// Which accounts, each with what of it would be seen. Where the choice is the customer's, with a box for each. `within`
-/// is the authorisation that they belong to: a page can show several.
-pub(super) fn accounts(
-    texts: &Texts,
-    within: &str,
-    offer: &Offer,
-    chosen: Option<&[AccountId]>,
-    wrong: Option<&str>,
-) -> Markup {
+/// The value of the box that stands for all accounts on offer.
+const ALL: &str = "all";
+
+/// More accounts than these are folded away, where there are enough to fold.
+const SHOWN: usize = 8;
+
+/// How a page shows the accounts that a request is about.
+#[derive(Clone, Copy)]
+pub(super) struct Shown<'a> {
+    /// The authorisation that they belong to: a page can show several.
+    pub(super) within: &'a str,
+    /// The customer has shown one factor alone: account numbers and names are [`masked`](View::masked).
+    pub(super) is_masked: bool,
+    /// What was ticked before, if the form comes back.
+    pub(super) chosen: &'a [AccountId],
+    pub(super) wrong: Option<&'a str>,
+}
+
+/// Whether the customer chooses among accounts. One alone is no choice.
+pub(super) fn is_choice(offer: &Offer) -> bool {
+    offer.is_choice && offer.accounts.len() > 1
+}
+
+/// The accounts that are ticked, where there is a choice. Others than were offered cannot be.
+pub(super) fn chosen(form: &Form, offer: &Offer) -> Result<Vec<AccountId>, Problem> {
+    let offered = || offer.accounts.iter().map(|(account, _)| &account.id);
+    let ticked: Vec<&str> = form.all(ACCOUNT).collect();
+    if !is_choice(offer) {
+        if !ticked.is_empty() {
+            return Err(Problem::form_unreadable());
+        }
+        return Ok(offered().cloned().collect());
+    }
+    if ticked.contains(&ALL) && is_folded(offer.accounts.len()) {
+        return Ok(offered().cloned().collect());
+    }
+    if !ticked
+        .iter()
+        .all(|id| offered().any(|known| known.0 == **id))
+    {
+        return Err(Problem::form_unreadable());
+    }
+    Ok(ticked
+        .into_iter()
+        .map(|id| AccountId(id.to_owned()))
+        .collect())
+}
+
+/// Which accounts, and what of them would be seen. Where the choice is the customer's, each has a box, and none is ticked
+/// beforehand (CJEU C-673/17).
+pub(super) fn accounts(texts: &Texts, offer: &Offer, shown: Shown<'_>) -> Markup {
     let words = &texts.authorise;
-    let views = offer
+    let lines: Vec<(View, &Grant)> = offer
         .accounts
         .iter()
-        .map(|(account, grant)| (View::new(account, &[], texts), grant));
+        .map(|(account, grant)| {
+            let view = View::new(account, &[], texts);
+            (
+                if shown.is_masked {
+                    view.masked(texts)
+                } else {
+                    view
+                },
+                grant,
+            )
+        })
+        .collect();
     html! {
-        @if offer.is_choice {
-            fieldset aria-describedby={ "account-" (if wrong.is_some() { "error" } else { "hint" }) "-" (within) } {
-                legend id=(if wrong.is_some() { ACCOUNT.to_owned() } else { format!("{ACCOUNT}-{within}") }) { (words.choose) }
-                p.hint id={ "account-hint-" (within) } { (words.choose_hint) }
-                @if let Some(wrong) = wrong { p.error id={ "account-error-" (within) } { (wrong) } }
-                @for (view, grant) in views {
-                    @let id = format!("account-{within}-{}", view.id.0);
-                    div.choice {
-                        input type="checkbox" name=(ACCOUNT) id=(id) value=(view.id.0)
-                            checked[chosen.is_none_or(|chosen| chosen.contains(&view.id))];
-                        label for=(id) { (named(&view)) (sights(texts, grant)) }
-                    }
-                }
-            }
-        } @else {
-            ul.opened {
-                @for (view, grant) in views { li { (named(&view)) (sights(texts, grant)) } }
-            }
+        @if shown.is_masked { p.hint { (words.masked) } }
+        @if is_choice(offer) { (choice(texts, &lines, shown)) }
+        @else {
+            (opened(texts, lines.iter().map(|(view, grant)| (named(view), *grant)).collect(), false))
         }
         p { (words.cannot) }
         @if offer.approvals_needed > 1 {
@@ -80,11 +121,92 @@ pub(super) fn accounts(
     }
 }
 
-fn named(view: &View) -> Markup {
+fn choice(texts: &Texts, lines: &[(View, &Grant)], shown: Shown<'_>) -> Markup {
+    let words = &texts.authorise;
+    let Shown {
+        within,
+        chosen,
+        wrong,
+        ..
+    } = shown;
+    let boxed = |id: &str, label: Markup, is_ticked: bool| {
+        let field = format!("account-{within}-{id}");
+        html! {
+            div.choice {
+                input type="checkbox" name=(ACCOUNT) id=(field) value=(id) checked[is_ticked];
+                label for=(field) { (label) }
+            }
+        }
+    };
+    let boxes = lines.iter().map(|(view, grant)| {
+        (
+            boxed(&view.id.0, named(view), chosen.contains(&view.id)),
+            *grant,
+        )
+    });
+    let all = texts.fill(words.choose_all, &[("count", &lines.len().to_string())]);
+    html! {
+        fieldset aria-describedby={ "account-" (if wrong.is_some() { "error" } else { "hint" }) "-" (within) } {
+            legend id=(if wrong.is_some() { ACCOUNT.to_owned() } else { format!("{ACCOUNT}-{within}") }) { (words.choose) }
+            p.hint id={ "account-hint-" (within) } { (words.choose_hint) }
+            @if let Some(wrong) = wrong { p.error id={ "account-error-" (within) } { (wrong) } }
+            @if is_folded(lines.len()) { (boxed(ALL, html! { (all) }, false)) }
+            (opened(texts, boxes.collect(), !chosen.is_empty()))
+        }
+    }
+}
+
+/// Accounts by what of them is seen: a line for each, and once for all of a group what that is.
+pub(super) fn opened(texts: &Texts, lines: Vec<(Markup, &Grant)>, is_unfolded: bool) -> Markup {
+    let words = &texts.authorise;
+    let mut groups: Vec<(&Grant, Vec<Markup>)> = Vec::new();
+    for (line, grant) in lines {
+        match groups
+            .iter_mut()
+            .find(|(known, _)| extent(known) == extent(grant))
+        {
+            Some((_, lines)) => lines.push(line),
+            None => groups.push((grant, vec![line])),
+        }
+    }
+    html! {
+        @for (grant, lines) in &groups {
+            @let (first, rest) = lines.split_at(if is_folded(lines.len()) { SHOWN } else { lines.len() });
+            div.opened {
+                ul { @for line in first { li { (line) } } }
+                @if !rest.is_empty() {
+                    details open[is_unfolded] {
+                        summary { (texts.fill(words.more, &[("count", &rest.len().to_string())])) }
+                        ul { @for line in rest { li { (line) } } }
+                    }
+                }
+                @if lines.len() > 1 { p.hint { (words.of_each) } }
+                (sights(texts, grant))
+            }
+        }
+    }
+}
+
+/// What of an account is seen.
+const fn extent(grant: &Grant) -> [bool; 4] {
+    [
+        grant.details,
+        grant.balances,
+        grant.transactions,
+        grant.owner_name,
+    ]
+}
+
+const fn is_folded(lines: usize) -> bool {
+    lines > SHOWN + 2
+}
+
+/// An account by its name and number.
+pub(super) fn named(view: &View) -> Markup {
     html! { strong { (view.name) } " " span.number { (view.number) } }
 }
 
-pub(super) fn sights(texts: &Texts, grant: &Grant) -> Markup {
+fn sights(texts: &Texts, grant: &Grant) -> Markup {
     let words = &texts.authorise;
     let seen = [
         (grant.details, words.sees_details),

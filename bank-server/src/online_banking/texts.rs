@@ -9,6 +9,7 @@ mod english_elsewhere;
 
 pub(super) use self::elsewhere::ElsewhereTexts;
 pub(super) use self::english::ENGLISH;
+use super::foreign::isolated;
 
 /// What the pages say in one language.
 pub(super) struct Texts {
@@ -185,6 +186,10 @@ pub(super) struct AuthoriseTexts {
     pub(super) which: &'static str,
     pub(super) choose: &'static str,
     pub(super) choose_hint: &'static str,
+    pub(super) choose_all: &'static str,
+    pub(super) of_each: &'static str,
+    pub(super) more: &'static str,
+    pub(super) masked: &'static str,
     pub(super) none_chosen: &'static str,
     pub(super) sees_details: &'static str,
     pub(super) sees_balances: &'static str,
@@ -334,7 +339,7 @@ pub(super) struct ProblemTexts {
 }
 
 impl Texts {
-    /// Puts values in the places of a text. What is in a value stays as it is, braces included.
+    /// Puts values in the places of a text, each [`isolated`]. Braces in a value stay as they are.
     #[expect(
         clippy::unused_self,
         reason = "how a place is filled belongs to the language"
@@ -349,7 +354,10 @@ impl Texts {
                 continue;
             };
             let value = values.iter().find(|(known, _)| *known == name);
-            filled.push_str(value.map_or(name, |(_, value)| value));
+            match value {
+                Some((_, value)) => filled.push_str(&isolated(value)),
+                None => filled.push_str(name),
+            }
             rest = after;
         }
         filled.push_str(rest);

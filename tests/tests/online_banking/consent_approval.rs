@@ -12,6 +12,7 @@ use bank_server::sca::{Passwords, Secret};
 use bank_server::store::credentials::CustomerCredentials;
 use bank_server::store::vault::Vault;
 use chrono::TimeDelta;
+use fixtures::browser::Page;
 use fixtures::sandbox::CUSTOMER;
 use fixtures::world::{Bank, SampleCustomer};
 use serde_json::{Value, json};
@@ -304,11 +305,18 @@ async fn a_code_is_for_one_authorisation_and_once() {
         browser.clone()
     };
     let code = code_of(&stage.banks, &stage.anna, 0);
+    let account = stage.anna.accounts[0].id.to_string();
+    let account = ("account", account.as_str());
     browser.get(&second_path).await;
-    let page = browser.submit("/approve", &[("answer", &code)]).await;
+    let page = browser
+        .submit("/approve", &[account, ("answer", &code)])
+        .await;
     assert_eq!(page.status, 422, "it was shown for the first: {page:?}");
+    assert!(page.text().contains("used before"), "{}", page.text());
     let mut first_again = question;
-    first_again.submit("/approve", &[("answer", &code)]).await;
+    first_again
+        .submit("/approve", &[account, ("answer", &code)])
+        .await;
     assert_eq!(
         first_again.page.status, 409,
         "and the first is not asked any more"
@@ -319,11 +327,16 @@ async fn a_code_is_for_one_authorisation_and_once() {
     stage.banks.clock.advance(TimeDelta::minutes(2));
     browser.get(&second_path).await;
     let code = code_of(&stage.banks, &stage.anna, 0);
-    let page = browser.submit("/approve", &[("answer", &code)]).await;
+    let page = browser
+        .submit("/approve", &[account, ("answer", &code)])
+        .await;
     assert_eq!(page.status, 303, "{page:?}");
     browser.get(&first_path).await;
-    browser.submit("/approve", &[("answer", &code)]).await;
+    browser
+        .submit("/approve", &[account, ("answer", &code)])
+        .await;
     assert_eq!(browser.page.status, 422, "replayed");
+    assert!(browser.page.text().contains("used before"));
     assert_eq!(stage.status(&first).await, "received");
 }
 
@@ -533,13 +546,12 @@ fn world_full_of(text: &str) -> String {
     .join("\n")
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn scripts_in_names_and_texts_are_shown_as_text() {
-    const SCRIPT: &str = "\"'><script>alert(1)</script><img src=x>";
-    let stage = Stage::set().await;
+/// A customer of Bank B with one account, whose names and texts are all the same, as is Bank A's name in the register.
+async fn eve(stage: &Stage, text: &str) -> SampleCustomer {
     let folder = stage.banks.folder.path();
     let database = stores::of(&folder.join("bank-b.toml")).await;
-    import(&database, stage.banks.today(), world_full_of(SCRIPT).as_bytes())
+    let world = world_full_of(text);
+    import(&database, stage.banks.today(), world.as_bytes())
         .await
         .unwrap();
     let randomness = || Arc::new(SystemRandomness);
@@ -559,13 +571,18 @@ async fn scripts_in_names_and_texts_are_shown_as_text() {
         .await
         .unwrap();
     database.close().await;
-    // The name of Bank A in the register, from which it is shown.
     let mut register = stage.banks.sandbox.pki.register.clone();
     for entry in &mut register.organisations {
-        entry.name = SCRIPT.to_owned();
+        entry.name = text.to_owned();
     }
     stage.banks.publish(&register).await;
+    eve
+}
 
+/// The pages that eve is shown when all that others wrote is that text.
+async fn pages_full_of(text: &str) -> Vec<Page> {
+    let stage = Stage::set().await;
+    let eve = eve(&stage, text).await;
     let consent = stage.consent(&json!({ "allPsd2": "allAccounts" })).await;
     let id = stage.authorise(&consent, ScaApproach::Redirect, None).await;
     let mut browser = stage.browser.clone();
@@ -582,9 +599,20 @@ async fn scripts_in_names_and_texts_are_shown_as_text() {
     let code = code_of(&stage.banks, &eve, 1);
     browser.submit("/approve", &[("answer", &code)]).await;
     assert_eq!(browser.page.status, 303, "{:?}", browser.page);
-    shown.push(browser.get("/consents").await.clone());
+    let consents = browser.get("/consents").await.clone();
+    let end = consents.links("/consents/")[0].clone();
+    shown.push(consents);
+    shown.push(browser.get(&end).await.clone());
     for page in &shown {
         assert_eq!(page.status, 200, "{}", page.path());
+    }
+    shown
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scripts_in_names_and_texts_are_shown_as_text() {
+    const SCRIPT: &str = "\"'><script>alert(1)</script><img src=x>";
+    for page in &pages_full_of(SCRIPT).await {
         assert!(
             page.text().contains(SCRIPT),
             "{}: {}",
@@ -596,5 +624,128 @@ async fn scripts_in_names_and_texts_are_shown_as_text() {
             "{}",
             page.html
         );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn text_of_others_does_not_turn_the_page_around_it() {
+    // Shown in its own direction, it ends where it ends; what would turn the rest of the page is a box.
+    const SHOWN: &str = "\u{fffd}بنك";
+    for page in &pages_full_of("\u{202e}بنك").await {
+        assert!(!page.html.contains('\u{202e}'), "{}", page.html);
+        let isolated = page.html.matches(&format!("<bdi>{SHOWN}</bdi>")).count()
+            + page
+                .html
+                .matches(&format!("\u{2068}{SHOWN}\u{2069}"))
+                .count();
+        assert_eq!(page.html.matches("بنك").count(), isolated, "{}", page.html);
+        assert!(isolated > 0, "{}", page.path());
+    }
+}
+
+/// The boxes of a page, and whether they are ticked.
+fn boxes(page: &Page) -> Vec<bool> {
+    let inputs = page.html.split("<input").skip(1);
+    let boxes = inputs.filter(|input| input.contains("type=\"checkbox\""));
+    boxes
+        .map(|input| input.split('>').next().unwrap().contains(" checked"))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_ticked_beforehand_and_what_was_ticked_stays() {
+    let stage = Stage::set().await;
+    let mut phone = stage.browser.clone();
+    phone.log_in(&stage.banks, &stage.anna).await;
+    stage.enrol(&mut phone, &stage.anna).await;
+    stage.banks.clock.advance(TimeDelta::seconds(60));
+    let (consent, path) = stage.asked().await;
+    let mut browser = stage.before(&path).await;
+    assert_eq!(boxes(&browser.page), [false; 4]);
+    let chosen = stage.anna.accounts[1].id.to_string();
+    let account = ("account", chosen.as_str());
+    let page = browser
+        .submit("/approve", &[account, ("answer", "000000")])
+        .await;
+    assert_eq!(page.status, 422);
+    assert_eq!(boxes(page), [false, true, false, false]);
+
+    // In the bank's app, too.
+    stage
+        .authorise(&consent, ScaApproach::Decoupled, Some(CUSTOMER))
+        .await;
+    assert_eq!(boxes(phone.get("/phone").await), [false; 4]);
+    let page = phone
+        .submit("/approve", &[account, ("password", "wrong")])
+        .await;
+    assert_eq!(boxes(page), [false, true, false, false]);
+    let page = phone
+        .submit("/approve", &[("password", &stage.anna.password)])
+        .await;
+    assert_eq!(
+        page.problem().as_deref(),
+        Some("phone-approved"),
+        "{page:?}"
+    );
+    let accounts = stage.tpp.read("/v1/accounts", &consent).await.json();
+    let accounts = accounts["accounts"].as_array().unwrap();
+    assert_eq!(accounts.len(), 1, "{accounts:?}");
+    assert_eq!(accounts[0]["resourceId"], chosen.as_str());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_account_is_no_choice() {
+    let stage = Stage::set().await;
+    let eve = eve(&stage, "Eve").await;
+    let (consent, path) = stage.asked().await;
+    let mut browser = stage.browser.clone();
+    browser.get(&path).await;
+    browser.give_password(&eve).await;
+    assert!(boxes(&browser.page).is_empty(), "{}", browser.page.html);
+    let code = code_of(&stage.banks, &eve, 0);
+    let page = browser.submit("/approve", &[("answer", &code)]).await;
+    assert_eq!(page.status, 303, "{page:?}");
+    let accounts = stage.tpp.read("/v1/accounts", &consent).await.json();
+    assert_eq!(accounts["accounts"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_factor_shows_the_ends_of_account_numbers_alone() {
+    let stage = Stage::set().await;
+    let eve = eve(&stage, "Eve Adams").await;
+    let is_masked = |page: &Page| {
+        let text = page.text().replace(['\u{a0}', ' '], "");
+        assert!(text.contains("3000EUR"), "{text}");
+        let number = text.contains("DE89370400440532013000");
+        // Bank A has her name as well: once where it asks, and once among who it is.
+        let names = text.matches("EveAdams").count();
+        assert_eq!(number, names > 2, "{text}");
+        text.contains("DE••••••3000") && !number
+    };
+    // The device alone.
+    let mut browser = stage.browser.clone();
+    browser.log_in(&stage.banks, &eve).await;
+    stage.enrol(&mut browser, &eve).await;
+    let consent = stage.consent(&json!({ "allPsd2": "allAccounts" })).await;
+    stage
+        .authorise(&consent, ScaApproach::Decoupled, Some("eve"))
+        .await;
+    let mut phone = browser.clone();
+    let cookies = phone.browser.cookies.get_mut("bank-b.localhost");
+    cookies.unwrap().remove("session");
+    assert!(is_masked(phone.get("/phone").await));
+
+    // The password alone.
+    let (_, path) = stage.asked().await;
+    let mut stranger = stage.browser.clone();
+    stranger.get(&path).await;
+    stranger.give_password(&eve).await;
+    assert!(is_masked(&stranger.page));
+
+    // Both.
+    for page in ["/phone", &path] {
+        let page = browser.get(page).await;
+        let text = page.text();
+        assert!(text.contains("DE89 3704 0044 0532 0130 00"), "{text}");
     }
 }

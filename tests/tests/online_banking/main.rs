@@ -10,3 +10,4 @@ mod consent_approval;
 mod devices_and_passkeys;
 mod login_and_sessions;
 mod other_banks;
+mod reflow;

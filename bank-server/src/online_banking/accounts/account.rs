@@ -79,7 +79,7 @@ pub(super) async fn page(
     } else {
         StatusCode::UNPROCESSABLE_ENTITY
     };
-    Ok(Page::new(view.name.clone(), content)
+    Ok(Page::new(view.name.as_str(), content)
         .status(status)
         .section(Section::Accounts)
         .respond(&state, &customer.visit))

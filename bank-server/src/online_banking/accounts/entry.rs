@@ -8,6 +8,7 @@ use shared_types::money::Amount;
 use shared_types::text::Text;
 use shared_types::transaction::Transaction;
 
+use super::super::foreign::Foreign;
 use super::super::texts::Texts;
 use super::super::writing::moved;
 use super::view::turned;
@@ -18,16 +19,17 @@ pub(in super::super) struct Entry {
     pub(in super::super) day: Option<NaiveDate>,
     pub(in super::super) pending: bool,
     /// Who paid, or was paid.
-    pub(in super::super) who: Option<String>,
+    pub(in super::super) who: Option<Foreign>,
     /// What for.
-    pub(in super::super) what: Option<String>,
+    pub(in super::super) what: Option<Foreign>,
     /// Negative when money went out.
     pub(in super::super) amount: Amount,
 }
 
-fn own<const MAX: usize>(text: Option<&Text<MAX>>) -> Option<String> {
-    text.map(|text| text.as_str().to_owned())
+fn own<const MAX: usize>(text: Option<&Text<MAX>>) -> Option<Foreign> {
+    text.map(Text::as_str)
         .filter(|text| !text.is_empty())
+        .map(Foreign::new)
 }
 
 impl Entry {
@@ -42,7 +44,7 @@ impl Entry {
             .iter()
             .flatten()
             .next()
-            .map(|reference| reference.reference.as_str().to_owned());
+            .map(|reference| Foreign::new(reference.reference.as_str()));
         let out = transaction.transaction_amount.value() < Decimal::ZERO;
         Self {
             day: transaction.booking_date,
@@ -77,14 +79,14 @@ impl Entry {
 
     /// Who and what for, and whether it is pending.
     pub(in super::super) fn described(&self, texts: &Texts) -> Markup {
-        let unnamed = texts.accounts.unnamed;
         let (first, second) = match (&self.who, &self.what) {
-            (Some(who), what) => (who.as_str(), what.as_deref()),
-            (None, Some(what)) => (what.as_str(), None),
-            (None, None) => (unnamed, None),
+            (Some(who), what) => (Some(who), what.as_ref()),
+            (None, what) => (what.as_ref(), None),
         };
         html! {
-            div.what { (first) }
+            div.what {
+                @if let Some(first) = first { (first) } @else { (texts.accounts.unnamed) }
+            }
             @if let Some(second) = second { div.for { (second) } }
             @if self.pending { span.tag.warning { (texts.accounts.pending) } }
         }

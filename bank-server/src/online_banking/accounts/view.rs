@@ -5,6 +5,7 @@ use shared_types::account::{AccountStatus, Balance, BalanceType};
 use shared_types::money::{Amount, Currency};
 use shared_types::text::Text;
 
+use super::super::foreign::{Foreign, masked};
 use super::super::texts::Texts;
 use super::super::writing::grouped;
 use crate::core_banking::{Account, AccountId, AccountKind};
@@ -12,11 +13,11 @@ use crate::core_banking::{Account, AccountId, AccountKind};
 /// What is shown of an account. Debts are negative, whatever the bank's own books call them.
 pub(in super::super) struct View {
     pub(in super::super) id: AccountId,
-    pub(in super::super) name: String,
+    pub(in super::super) name: Foreign,
     /// Its number in a form for people.
-    pub(in super::super) number: String,
-    pub(in super::super) owner: Option<String>,
-    pub(in super::super) product: Option<String>,
+    pub(in super::super) number: Foreign,
+    pub(in super::super) owner: Option<Foreign>,
+    pub(in super::super) product: Option<Foreign>,
     pub(in super::super) currency: Currency,
     /// Balances by their kinds, in the bank's order.
     pub(in super::super) balances: Vec<(BalanceType, Amount)>,
@@ -30,9 +31,10 @@ pub(in super::super) struct View {
 
 impl View {
     pub(in super::super) fn new(account: &Account, balances: &[Balance], texts: &Texts) -> Self {
-        fn own<const MAX: usize>(text: Option<&Text<MAX>>) -> Option<String> {
-            text.map(|text| text.as_str().to_owned())
+        fn own<const MAX: usize>(text: Option<&Text<MAX>>) -> Option<Foreign> {
+            text.map(Text::as_str)
                 .filter(|text| !text.is_empty())
+                .map(Foreign::new)
         }
         let enabled =
             |status: Option<AccountStatus>| matches!(status, None | Some(AccountStatus::Enabled));
@@ -42,13 +44,13 @@ impl View {
                 name: own(details.display_name.as_ref())
                     .or_else(|| own(details.name.as_ref()))
                     .or_else(|| own(details.product.as_ref()))
-                    .unwrap_or_else(|| texts.accounts.account.to_owned()),
+                    .unwrap_or_else(|| Foreign::new(texts.accounts.account)),
                 number: details
                     .iban
                     .as_ref()
-                    .map(grouped)
+                    .map(|iban| Foreign::new(grouped(iban)))
                     .or_else(|| own(details.bban.as_ref()))
-                    .unwrap_or_default(),
+                    .unwrap_or_else(|| Foreign::new("")),
                 owner: own(details.owner_name.as_ref()),
                 product: own(details.product.as_ref()),
                 currency: details.currency,
@@ -63,8 +65,8 @@ impl View {
                 name: own(details.display_name.as_ref())
                     .or_else(|| own(details.name.as_ref()))
                     .or_else(|| own(details.product.as_ref()))
-                    .unwrap_or_else(|| texts.accounts.card.to_owned()),
-                number: details.masked_pan.as_str().to_owned(),
+                    .unwrap_or_else(|| Foreign::new(texts.accounts.card)),
+                number: Foreign::new(details.masked_pan.as_str()),
                 owner: own(details.owner_name.as_ref()),
                 product: own(details.product.as_ref()),
                 currency: details.currency,
@@ -84,6 +86,20 @@ impl View {
         Self {
             balances: balances.collect(),
             ..view
+        }
+    }
+
+    /// As much of it as one factor opens (RTS, Article 4): its kind, the end of its number, its currency.
+    pub(in super::super) fn masked(self, texts: &Texts) -> Self {
+        let words = &texts.accounts;
+        let kind = if self.card { words.card } else { words.account };
+        let number = masked(self.number.as_str());
+        Self {
+            name: Foreign::new(kind),
+            number: Foreign::new(format!("{number} {}", self.currency)),
+            owner: None,
+            product: None,
+            ..self
         }
     }
 

@@ -9,6 +9,7 @@ use url::Url;
 
 use super::super::OnlineBanking;
 use super::super::csrf::Purpose;
+use super::super::foreign::Foreign;
 use super::super::forms::{Fields, Form};
 use super::super::layout::{Page, Section, Tone, notice, token_field};
 use super::super::problem::Problem;
@@ -36,7 +37,7 @@ pub(super) async fn pick(
             ul.cards {
                 @for bank in &state.elsewhere.banks {
                     li {
-                        h2.name { a href={ "/elsewhere/connect/" (bank.organisation) } { (bank.name) } }
+                        h2.name { a href={ "/elsewhere/connect/" (bank.organisation) } { (Foreign::new(&bank.name)) } }
                         p.number { (bank.organisation) }
                         @if is_connected(bank.organisation.clone()) { span.tag.good { (words.connected) } }
                     }

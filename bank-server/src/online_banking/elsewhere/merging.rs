@@ -3,14 +3,15 @@
 use std::cmp::Reverse;
 
 use super::super::accounts::Entry;
+use super::super::foreign::Foreign;
 
 /// A transaction, and where it happened.
 pub(super) struct Line {
     pub(super) entry: Entry,
     /// The bank.
-    pub(super) bank: String,
+    pub(super) bank: Foreign,
     /// The account's name.
-    pub(super) account: String,
+    pub(super) account: Foreign,
 }
 
 /// The newest ones of all, at most so many: pending ones first, then booked ones by their days. Within a day, the order of
@@ -47,14 +48,14 @@ mod tests {
                 what: None,
                 amount: Amount::parse(&cents.to_string(), Currency::EUR).unwrap(),
             },
-            bank: "B".to_owned(),
-            account: account.to_owned(),
+            bank: Foreign::new("B"),
+            account: Foreign::new(account),
         }
     }
 
     fn told(lines: &[Line]) -> Vec<String> {
         let told = lines.iter();
-        told.map(|line| format!("{}{}", line.account, line.entry.amount.value()))
+        told.map(|line| format!("{}{}", line.account.as_str(), line.entry.amount.value()))
             .collect()
     }
 
@@ -96,7 +97,7 @@ mod tests {
             whole.truncate(most);
             prop_assert_eq!(days, whole);
             for account in 0..lists.len() {
-                let own = merged.iter().filter(|line| line.account == account.to_string());
+                let own = merged.iter().filter(|line| line.account.as_str() == account.to_string());
                 let at: Vec<_> = own.map(|line| line.entry.amount.value()).collect();
                 prop_assert!(at.is_sorted());
             }

@@ -8,6 +8,7 @@ use shared_types::transaction::BookingStatus;
 use super::super::OnlineBanking;
 use super::super::accounts::{Entry, View, totals, views};
 use super::super::csrf::Purpose;
+use super::super::foreign::Foreign;
 use super::super::forms::{Fields, Form};
 use super::super::layout::{Page, Section, Tone, notice, token_field};
 use super::super::problem::Problem;
@@ -235,7 +236,7 @@ fn section(state: &OnlineBanking, part: &Part<'_>) -> Markup {
         .and_then(|connection| connection.valid_until);
     html! {
         section {
-            h2 { (part.bank) }
+            h2 { (Foreign::new(part.bank)) }
             p.hint {
                 (freshness)
                 @if let Some(day) = until { "; " (texts.fill(words.until, &[("date", &texts.date(day))])) }
@@ -412,12 +413,12 @@ fn other_account(id: Option<String>, kind: AccountKind) -> Account {
     }
 }
 
-fn placed(entries: Vec<Entry>, bank: &str, account: &str) -> Vec<Line> {
+fn placed(entries: Vec<Entry>, bank: &str, account: &Foreign) -> Vec<Line> {
     let entries = entries.into_iter();
     let line = |entry| Line {
         entry,
-        bank: bank.to_owned(),
-        account: account.to_owned(),
+        bank: Foreign::new(bank),
+        account: account.clone(),
     };
     entries.map(line).collect()
 }
