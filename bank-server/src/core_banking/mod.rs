@@ -22,9 +22,10 @@ use self::search::Search;
 pub struct PsuId(pub String);
 
 impl PsuId {
-    /// Checks an id that a customer is to be given: it can be entered where customers log in, which cuts blanks off.
+    /// Checks an id that a customer is to be given: it can be entered where customers log in. The form there counts UTF-16
+    /// code units, and blanks at the ends are cut off.
     pub fn check(id: &str) -> Result<(), &'static str> {
-        if !(1..=70).contains(&id.chars().count()) {
+        if !(1..=70).contains(&id.encode_utf16().count()) {
             Err("a customer id has 1 to 70 characters")
         } else if id.trim() != id {
             Err("a customer id has no blanks at its ends")

@@ -21,7 +21,9 @@ pub(super) fn take(wanted_for: DatabaseUse, place: &Place) -> Result<Option<File
     let Place::File(path) = place else {
         return Ok(None);
     };
-    let mut name = path.clone().into_os_string();
+    // Where the file itself is, as SQLite has its journal.
+    let file = path.canonicalize().unwrap_or_else(|_| path.clone());
+    let mut name = file.into_os_string();
     name.push("-lock");
     let failed = |error: std::io::Error| StoreError::Open {
         path: path.clone(),

@@ -181,6 +181,14 @@ async fn a_bad_line_is_refused_with_its_place_and_nothing_is_loaded() {
         ),
         (change(2, "clara.holm", ""), "line 2, at customer.id: empty"),
         (
+            change(2, "clara.holm", &"😀".repeat(36)),
+            "line 2, at customer.id: a customer id has 1 to 70",
+        ),
+        (
+            change(7, CARD, ACCOUNT),
+            "line 7, at card-account.id: this id is there already",
+        ),
+        (
             change(2, "clara.holm", " clara.holm"),
             "line 2, at customer.id: a customer id has no blanks",
         ),
