@@ -129,7 +129,7 @@ fn choice(texts: &Texts, lines: &[(View, &Grant)], shown: Shown<'_>) -> Markup {
         wrong,
         ..
     } = shown;
-    let boxed = |id: &str, label: Markup, is_ticked: bool| {
+    let tick = |id: &str, label: Markup, is_ticked: bool| {
         let field = format!("account-{within}-{id}");
         html! {
             div.choice {
@@ -140,7 +140,7 @@ fn choice(texts: &Texts, lines: &[(View, &Grant)], shown: Shown<'_>) -> Markup {
     };
     let boxes = lines.iter().map(|(view, grant)| {
         (
-            boxed(&view.id.0, named(view), chosen.contains(&view.id)),
+            tick(&view.id.0, named(view), chosen.contains(&view.id)),
             *grant,
         )
     });
@@ -150,7 +150,7 @@ fn choice(texts: &Texts, lines: &[(View, &Grant)], shown: Shown<'_>) -> Markup {
             legend id=(if wrong.is_some() { ACCOUNT.to_owned() } else { format!("{ACCOUNT}-{within}") }) { (words.choose) }
             p.hint id={ "account-hint-" (within) } { (words.choose_hint) }
             @if let Some(wrong) = wrong { p.error id={ "account-error-" (within) } { (wrong) } }
-            @if is_folded(lines.len()) { (boxed(ALL, html! { (all) }, false)) }
+            @if is_folded(lines.len()) { (tick(ALL, html! { (all) }, false)) }
             (opened(texts, boxes.collect(), !chosen.is_empty()))
         }
     }

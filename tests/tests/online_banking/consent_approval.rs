@@ -573,7 +573,7 @@ async fn eve(stage: &Stage, text: &str) -> SampleCustomer {
     database.close().await;
     let mut register = stage.banks.sandbox.pki.register.clone();
     for entry in &mut register.organisations {
-        entry.name = text.to_owned();
+        text.clone_into(&mut entry.name);
     }
     stage.banks.publish(&register).await;
     eve

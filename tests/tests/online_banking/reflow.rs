@@ -120,7 +120,7 @@ async fn ask(visit: &Visit, options: &ApprovalOptions) -> Option<String> {
         .await
         .unwrap();
     match asked.next() {
-        NextStep::Redirect(link) => Some(link.to_string()),
+        NextStep::Redirect(link) => Some(link.clone()),
         _ => None,
     }
 }

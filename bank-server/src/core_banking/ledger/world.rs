@@ -153,7 +153,7 @@ fn lost(given: &Value, kept: &Value) -> Option<String> {
                 // An explicit null says the same as no field.
                 None if value.is_null() => None,
                 None => Some(name.clone()),
-                Some(kept) => lost(value, kept).map(|rest| below(name, rest)),
+                Some(kept) => lost(value, kept).map(|rest| below(name, &rest)),
             })
         }
         (Value::Array(given), Value::Array(kept)) => {
@@ -162,7 +162,7 @@ fn lost(given: &Value, kept: &Value) -> Option<String> {
                 .zip(kept)
                 .enumerate()
                 .find_map(|(index, (given, kept))| {
-                    lost(given, kept).map(|rest| below(&format!("[{index}]"), rest))
+                    lost(given, kept).map(|rest| below(&format!("[{index}]"), &rest))
                 })
         }
         _ => None,
@@ -170,7 +170,7 @@ fn lost(given: &Value, kept: &Value) -> Option<String> {
 }
 
 /// The path of a field within another.
-fn below(name: &str, rest: String) -> String {
+fn below(name: &str, rest: &str) -> String {
     if rest.is_empty() {
         name.to_owned()
     } else {
@@ -200,10 +200,10 @@ fn unusable(given: &Value) -> Option<(String, &'static str)> {
             if CURRENCIES.contains(&name.as_str()) && value.as_str().is_some_and(is_unknown) {
                 return Some((name.clone(), "no currency of ISO 4217"));
             }
-            unusable(value).map(|(rest, reason)| (below(name, rest), reason))
+            unusable(value).map(|(rest, reason)| (below(name, &rest), reason))
         }),
         Value::Array(values) => values.iter().enumerate().find_map(|(index, value)| {
-            unusable(value).map(|(rest, reason)| (below(&format!("[{index}]"), rest), reason))
+            unusable(value).map(|(rest, reason)| (below(&format!("[{index}]"), &rest), reason))
         }),
         _ => None,
     }
