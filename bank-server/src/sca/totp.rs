@@ -2,7 +2,9 @@
 //!
 //! A code alone does not say what it is for. So each time step belongs to one thing: while a code is being asked for one
 //! thing, the codes of these steps are for it and for nothing else, and asking for another thing begins with the next
-//! step. A code is used once, and so are all before it.
+//! step. That holds however the first one ends: a code that was read off for it and never entered, or entered too late,
+//! is good for nothing (Delegated Regulation (EU) 2018/389, articles 4(3) and 5). A code is used once, and so are all
+//! before it.
 //!
 //! What is asked for on a device that the bank knows keeps its place: somebody who has stolen the password alone, and asks
 //! for codes all the time, does not keep the customer from hers.
@@ -135,13 +137,13 @@ pub fn code_at(secret: &Secret, seconds: i64) -> String {
 /// What is remembered of a customer's codes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Steps {
-    /// What a code is being asked for.
+    /// What a code is being asked for, or was until its time ended. Without a value, the last answer closed it.
     subject: Option<String>,
     /// When it was asked for, in seconds since 1970.
     opened: i64,
     /// Codes of earlier steps are not for this.
     first: i64,
-    /// Codes up to this step have been used.
+    /// Codes up to this step have been used, or are spent.
     used: i64,
     /// Wrong codes for this subject.
     wrong: i64,
@@ -173,8 +175,12 @@ impl Steps {
         if open && self.standing && !standing && now < held {
             return Err(held);
         }
-        // The steps up to this one belong to what a code was asked for until now.
-        let first = if open { step + 1 } else { step - SKEW };
+        // What a code was asked for until now, and was not answered, keeps the steps up to its end.
+        let end = now.min(self.opened + PATIENCE.num_seconds());
+        let first = match self.subject {
+            Some(_) => (step - SKEW).max(end / STEP + 1),
+            None => step - SKEW,
+        };
         Ok(Self {
             subject: Some(subject.to_owned()),
             opened: now,
@@ -211,6 +217,7 @@ impl Steps {
             let left = ATTEMPTS - self.wrong;
             if left <= 0 {
                 self.subject = None;
+                self.used = self.used.max(now / STEP);
             }
             return (self, Answer::Wrong { left });
         }
@@ -493,6 +500,37 @@ mod tests {
     }
 
     #[test]
+    fn codes_read_for_what_ended_unanswered_are_good_for_nothing_else() {
+        let asked = Steps::none().ask("x", false, NOW).unwrap();
+        let wrong = |mut steps: Steps| {
+            for _ in 0..ATTEMPTS {
+                steps = steps.answer("x", "000000", &secret(), NOW).0;
+            }
+            steps
+        };
+        let lapsed = NOW + PATIENCE.num_seconds();
+        // How it ends, when something else is asked for, and which of its codes the customer can have read.
+        for (name, ended, now) in [
+            ("five wrong", wrong(asked.clone()), NOW),
+            ("lapsed", asked.clone(), lapsed),
+            ("lapsed a moment ago", asked, lapsed + STEP - 1),
+        ] {
+            for subject in ["y", "x"] {
+                let next = ended.clone().ask(subject, true, now).unwrap();
+                for step in [-1, 0] {
+                    let read = code_at(&secret(), (now.min(lapsed) / STEP + step) * STEP);
+                    let (_, answer) = next.clone().answer(subject, &read, &secret(), now);
+                    assert_eq!(answer, Answer::Taken, "{name} {subject} {step}");
+                }
+                let later = (now.min(lapsed) / STEP + 1) * STEP;
+                let fresh = code_at(&secret(), later);
+                let (_, answer) = next.answer(subject, &fresh, &secret(), later);
+                assert_eq!(answer, Answer::Right, "{name} {subject}");
+            }
+        }
+    }
+
+    #[test]
     fn secrets_have_a_form_for_people() {
         // RFC 6238's secret, in base32.
         assert_eq!(secret().to_base32(), "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ");
@@ -512,6 +550,49 @@ mod tests {
         fn base32_reads_what_it_writes(bytes: [u8; 20]) {
             let secret = Secret::new(bytes);
             prop_assert_eq!(secret.to_base32().parse::<Secret>(), Ok(secret));
+        }
+
+        /// Whatever is asked for, answered wrongly, given up or forgotten before: a code that was shown while something
+        /// else waited for its answer is not right.
+        #[test]
+        fn a_code_shown_for_one_thing_is_never_right_for_another(
+            moves in prop::collection::vec((0_usize..3, 0_i64..700, 0_usize..4), 1..40),
+        ) {
+            const THINGS: [&str; 3] = ["x", "y", "z"];
+            let (mut steps, mut now) = (Steps::none(), NOW);
+            // When which thing was waited for.
+            let mut waited: Vec<(&str, i64, i64)> = Vec::new();
+            let mut open: Option<(&str, i64)> = None;
+            for (thing, pause, act) in moves {
+                now += if act == 3 { pause } else { pause % 20 };
+                let thing = THINGS[thing];
+                let end = |since: i64| now.min(since + PATIENCE.num_seconds());
+                if act == 0 {
+                    let was_open = open.filter(|(other, since)| *other == thing && now < since + PATIENCE.num_seconds());
+                    steps = steps.ask(thing, true, now).unwrap();
+                    if was_open.is_none() {
+                        waited.extend(open.map(|(other, since)| (other, since, end(since))));
+                        open = Some((thing, now));
+                    }
+                    continue;
+                }
+                let code = if act == 1 { "000000".to_owned() } else { code_at(&secret(), now) };
+                let (after, answer) = steps.answer(thing, &code, &secret(), now);
+                steps = after;
+                match answer {
+                    Answer::Right => {
+                        let foreign = waited.iter().any(|(other, since, end)| {
+                            *other != thing && since / STEP <= now / STEP && now / STEP <= end / STEP
+                        });
+                        prop_assert!(!foreign, "{thing} at {now}: {waited:?}");
+                        open = None;
+                    }
+                    Answer::Wrong { left: 0 } => {
+                        waited.extend(open.take().map(|(other, since)| (other, since, end(since))));
+                    }
+                    _ => {}
+                }
+            }
         }
 
         #[test]

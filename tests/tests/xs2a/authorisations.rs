@@ -117,6 +117,57 @@ async fn wrong_passwords_are_limited_and_tell_nothing_of_who_is_a_customer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_code_read_for_what_ended_unanswered_approves_nothing_else() {
+    let banks = Banks::start().await;
+    let (bank, customer) = (client(&banks), Customer::of(&banks).await);
+    let begin = async || {
+        let asked = bank
+            .ask_for_consent(&wanted(&banks), DEVICE, &embedded())
+            .await
+            .unwrap();
+        let consent = asked.consent.consent_id;
+        let step = bank
+            .start_authorisation_with_password(&consent, &embedded(), customer.password())
+            .await
+            .unwrap();
+        (consent, step.id)
+    };
+    let is_refused = async |consent: &str, id: &str, code: Secret| {
+        let outcome = bank.authorise(consent, id, code).await;
+        assert_eq!(refusal(outcome), "400 SCA_INVALID scaAuthenticationData");
+    };
+    // No answer: the consent is deleted.
+    let (first, _) = begin().await;
+    let code = customer.code();
+    bank.delete_consent(&first).await.unwrap();
+    let (second, second_id) = begin().await;
+    is_refused(&second, &second_id, code).await;
+    // No answer: the time for it runs out.
+    banks
+        .clock
+        .advance(TimeDelta::minutes(10) - TimeDelta::seconds(1));
+    let code = customer.code();
+    banks.clock.advance(TimeDelta::seconds(1));
+    let (third, third_id) = begin().await;
+    is_refused(&third, &third_id, code).await;
+    customer.wait_for_the_next_code();
+    let code = customer.code();
+    bank.authorise(&third, &third_id, code).await.unwrap();
+    // Five wrong answers. The wait after them is over, and the code is not.
+    customer.wait_for_the_next_code();
+    let (fourth, fourth_id) = begin().await;
+    let code = customer.code();
+    for _ in 0..5 {
+        is_refused(&fourth, &fourth_id, Secret::new("000000").unwrap()).await;
+    }
+    let (fifth, fifth_id) = begin().await;
+    customer.wait_for_the_next_code();
+    is_refused(&fifth, &fifth_id, code).await;
+    let status = bank.authorisation_status(&fifth, &fifth_id).await.unwrap();
+    assert_eq!(status, ScaStatus::ScaMethodSelected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_code_is_good_once_and_for_one_authorisation() {
     let banks = Banks::start().await;
     let (bank, customer) = (client(&banks), Customer::of(&banks).await);
