@@ -78,6 +78,12 @@ impl Usage {
     ) -> Result<bool, StoreError> {
         let (endpoint, account, item) = resource.key();
         let mut transaction = self.database.begin_counting().await?;
+        // One at a time: of two that are read at once, the second finds nothing left.
+        let lock = transaction.locked("SELECT id FROM consent WHERE id = $1");
+        sqlx::query(sqlx::AssertSqlSafe(lock))
+            .bind(consent)
+            .fetch_optional(&mut *transaction)
+            .await?;
         let counted = sqlx::query(
             "INSERT INTO consent_use (consent_id, endpoint, account, item, day, count) \
              VALUES ($1, $2, $3, $4, '', 1) ON CONFLICT (consent_id, endpoint, account, item) DO NOTHING",
@@ -139,5 +145,56 @@ impl Usage {
             self.database.known().consents.forget(&consent.id);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::testing;
+
+    #[tokio::test]
+    async fn the_last_two_resources_read_at_once_end_a_consent_for_one_read() {
+        let (database, _folder) = testing::database().await;
+        let usage = Usage::new(database.clone());
+        let now = DateTime::from_timestamp(1_790_000_000, 0).unwrap();
+        let later = now + TimeDelta::minutes(20);
+        let [a, b] = ["a", "b"].map(|id| AccountId(id.to_owned()));
+        let run = async |statement: String| {
+            let run = sqlx::query(sqlx::AssertSqlSafe(statement)).execute(database.pool());
+            run.await.unwrap();
+        };
+        for number in 0..20 {
+            let id = format!("consent {number}");
+            run(format!(
+                "INSERT INTO consent (id, tpp, request_id, request_digest, status, access, recurring, valid_until, \
+                 frequency_per_day, last_action) VALUES ('{id}', 'tpp', '{id}', '', 'valid', '{{}}', 0, '2027-01-01', 1, 0)"
+            ))
+            .await;
+            for (position, account) in [&a, &b].into_iter().enumerate() {
+                run(format!(
+                    "INSERT INTO consent_account (consent_id, position, account_id, balances, transactions) \
+                     VALUES ('{id}', {position}, '{}', 0, 0)",
+                    account.0
+                ))
+                .await;
+            }
+            let read = async |account: &AccountId| {
+                let shown = Shown {
+                    accounts: std::slice::from_ref(account),
+                    balances: false,
+                };
+                let resource = Resource::Account(account);
+                usage.once(&id, resource, shown, now, later).await.unwrap()
+            };
+            let (first, second) = tokio::join!(read(&a), read(&b));
+            assert!(first && second);
+            let ends: i64 = sqlx::query_scalar("SELECT ends FROM consent WHERE id = $1")
+                .bind(&id)
+                .fetch_one(database.pool())
+                .await
+                .unwrap();
+            assert_eq!(ends, now.timestamp(), "{id} ends late");
+        }
     }
 }
