@@ -1,11 +1,15 @@
 //! Where a customer goes after she has logged in: a page of ours, and never another address.
 
-/// The path of a page of this bank.
+/// The path of a page of this bank, with the code that a browser brings from another bank, if it has brought one: it comes
+/// once, and has to outlive the log-in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Destination(String);
 
 /// Longer than any path of ours.
 const LONGEST: usize = 200;
+
+/// The longest code of another bank.
+const LONGEST_CODE: usize = 100;
 
 impl Destination {
     /// The first page.
@@ -13,16 +17,29 @@ impl Destination {
         Self("/".to_owned())
     }
 
-    /// The path, if it is one: one slash, then letters, digits, `-`, `_`, `.` and single slashes. No scheme, no host, no
-    /// query, nothing that a browser could read as one of these.
+    /// The path, if it is one: one slash, then letters, digits, `-`, `_`, `.` and single slashes. No scheme, no host,
+    /// nothing that a browser could read as one of these; and no query but a code.
     pub(super) fn read(text: &str) -> Option<Self> {
+        let (path, query) = match text.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (text, None),
+        };
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.".contains(&byte);
-        let is_path = text.starts_with('/')
-            && text.len() <= LONGEST
-            && text.bytes().all(plain)
-            && !text.contains("//")
-            && !text.contains("..");
-        is_path.then(|| Self(text.to_owned()))
+        let is_path = path.starts_with('/')
+            && path.len() <= LONGEST
+            && path.bytes().all(plain)
+            && !path.contains("//")
+            && !path.contains("..");
+        let is_code = |query: &str| code(query).is_some_and(|code| query.len() == code.len() + 5);
+        (is_path && query.is_none_or(is_code)).then(|| Self(text.to_owned()))
+    }
+
+    /// The page that a request asks for: its path and its code.
+    pub(super) fn of_request(path: &str, query: &str) -> Self {
+        match code(query) {
+            Some(code) => Self::or_start(Some(&format!("{path}?code={code}"))),
+            None => Self::or_start(Some(path)),
+        }
     }
 
     /// The path, or the first page if it is none.
@@ -46,9 +63,38 @@ impl Destination {
     }
 }
 
+/// The code that a query brings from another bank, which wants its approval confirmed.
+pub(super) fn code(query: &str) -> Option<&str> {
+    let code = query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("code="))?;
+    let plain = code
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    (plain && code.len() <= LONGEST_CODE).then_some(code)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_query_the_code_alone_goes_along() {
+        let path = "/elsewhere/return/x";
+        for (query, expected) in [
+            ("code=a-b_c.1", "/elsewhere/return/x?code=a-b_c.1"),
+            ("state=1&code=abc&to=//e", "/elsewhere/return/x?code=abc"),
+            ("", path),
+            ("code=//evil.example", path),
+            ("to=//evil.example", path),
+        ] {
+            let to = Destination::of_request(path, query);
+            assert_eq!(to.path(), expected, "{query}");
+            // It passes through the log-in unchanged.
+            assert_eq!(Destination::of_query(&format!("to={expected}")), to);
+            assert_eq!(Destination::or_start(Some(expected)), to);
+        }
+    }
 
     #[test]
     fn only_paths_of_ours_are_destinations() {
@@ -70,6 +116,10 @@ mod tests {
             "/../x",
             "/\t/evil.example",
             "/a?to=//evil.example",
+            "/a?code=1&to=//evil.example",
+            "/a?x=1&code=1",
+            "/a?code=1?code=1",
+            "/a?",
             "/a#b",
             "/%2f/evil.example",
             "javascript:alert(1)",

@@ -19,6 +19,7 @@ use shared_types::digest::sha256;
 
 use super::OnlineBanking;
 use super::csrf::{Device, Purpose, Seal};
+use super::destination::Destination;
 use super::problem::Problem;
 use crate::core_banking::PsuId;
 use crate::environment::Randomness;
@@ -255,7 +256,10 @@ fn visit(request: &HttpRequest) -> Result<Rc<Visit>, Problem> {
 /// Whoever asks for a page is led to the log-in and back; whoever sends a form is told that nothing was done.
 fn not_logged_in(request: &HttpRequest) -> Problem {
     if request.method() == Method::GET {
-        Problem::log_in(request.path())
+        Problem::LogIn(Destination::of_request(
+            request.path(),
+            request.query_string(),
+        ))
     } else {
         Problem::session_over()
     }

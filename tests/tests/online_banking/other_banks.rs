@@ -9,7 +9,7 @@ use fixtures::sandbox::customer::Customer;
 use fixtures::world::{Bank, SampleCustomer};
 use shared_types::consent::ConsentStatus;
 use tests::banks::Banks;
-use tests::browser::Tab;
+use tests::browser::{Tab, code_of};
 use tests::stores;
 use tests::wait::wait_until;
 
@@ -201,6 +201,41 @@ async fn an_address_to_come_back_is_good_for_once_and_ours_alone() {
         );
     }
     assert_eq!(desk.statuses().await, [ConsentStatus::Valid]);
+}
+
+/// Her session ends while she is at the other bank, which wants its approval confirmed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_that_is_brought_back_outlives_the_log_in() {
+    let mut desk = Desk::open().await;
+    let confirming = desk
+        .banks
+        .replica_of_b(|config| config.sca.confirmation_code = true)
+        .await;
+    let at = desk.ask().await;
+    let pages = desk.banks.sandbox.bank(Bank::B).pages();
+    let origin = confirming.online_banking_origin().unwrap().text();
+    let at = at.replace(&pages, &origin);
+    let mut customer = desk.customer();
+    customer.browser = Browser::at(&origin).unwrap();
+    let back = desk.sent_back(customer.approve(&at).await.unwrap());
+    assert!(back.contains("?code="), "{back}");
+    desk.wait(TimeDelta::minutes(11));
+    desk.a.get(&back).await;
+    assert_eq!(desk.a.page.path(), format!("/log-in?to={back}"));
+    let anna = desk.at(Bank::A);
+    desk.a.give_password(&anna).await;
+    let code = code_of(&desk.banks, &anna, 0);
+    desk.a
+        .submit("/log-in/second-factor", &[("answer", &code)])
+        .await;
+    assert_eq!(
+        desk.problem().as_deref(),
+        Some("elsewhere-connected"),
+        "{:?}",
+        desk.a.page
+    );
+    assert_eq!(desk.statuses().await, [ConsentStatus::Valid]);
+    confirming.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -188,7 +188,7 @@ fn waiting(state: &OnlineBanking, visit: &Visit, connection: &Connection, other:
         div.panel {
             (notice(Tone::Neutral, &texts.fill(words.waiting, &[("other", other)])))
             div.actions {
-                @if connection.returned.is_some() { (check_form(state, visit, &connection.id)) }
+                @if connection.returned.is_some() { (check_form(state, visit, &connection.id, None)) }
                 a.button.quiet href={ "/elsewhere/connect/" (connection.bank) } { (words.try_again) }
                 a.button.quiet href={ "/elsewhere/disconnect/" (connection.id) } { (words.cancel) }
             }

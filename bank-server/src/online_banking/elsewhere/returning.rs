@@ -6,6 +6,7 @@ use maud::{Markup, html};
 
 use super::super::OnlineBanking;
 use super::super::csrf::Purpose;
+use super::super::destination::code;
 use super::super::forms::{Fields, Form};
 use super::super::layout::token_field;
 use super::super::problem::Problem;
@@ -78,13 +79,13 @@ async fn settle(
         Outcome::Refused => (StatusCode::OK, &words.came_refused, begin),
         Outcome::Ended => (StatusCode::OK, &words.came_ended, begin),
         Outcome::Waiting => {
-            let actions = html! { (check_form(state, visit, &connection.id)) (begin) };
+            let actions = html! { (check_form(state, visit, &connection.id, code)) (begin) };
             (StatusCode::OK, &words.came_waiting, actions)
         }
         Outcome::Unclear(trouble) => {
             let actions = html! {
                 p.hint { (wording::trouble(state.texts, trouble, &bank.name)) }
-                (check_form(state, visit, &connection.id))
+                (check_form(state, visit, &connection.id, code))
             };
             (StatusCode::BAD_GATEWAY, &words.came_unclear, actions)
         }
@@ -93,25 +94,20 @@ async fn settle(
     Ok(told(state, visit, status, text, &values, &actions))
 }
 
-/// The code that the browser brings along from a bank that wants its approval confirmed.
-fn code(query: &str) -> Option<&str> {
-    let code = query
-        .split('&')
-        .find_map(|pair| pair.strip_prefix("code="))?;
-    let plain = code
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
-    (plain && code.len() <= 100).then_some(code)
-}
-
 fn named(bank: &OtherBank) -> [(&str, &str); 1] {
     [("other", &bank.name)]
 }
 
-/// The button that looks again.
-pub(super) fn check_form(state: &OnlineBanking, visit: &Visit, id: &str) -> Markup {
+/// The button that looks again, with the code that the other bank may not have got yet.
+pub(super) fn check_form(
+    state: &OnlineBanking,
+    visit: &Visit,
+    id: &str,
+    code: Option<&str>,
+) -> Markup {
+    let code = code.map(|code| format!("?code={code}"));
     html! {
-        form method="post" action={ "/elsewhere/check/" (id) } {
+        form method="post" action={ "/elsewhere/check/" (id) (code.unwrap_or_default()) } {
             (token_field(visit, &Purpose::of("check", id)))
             button type="submit" { (state.texts.elsewhere.check) }
         }
