@@ -153,20 +153,24 @@ async fn password(
         return Ok(log_in_page(&state, &visit, &to, customer, &missing));
     }
     let psu = PsuId(customer.to_owned());
-    match state
+    let checked = state
         .sca
         .check_password(&psu, password, visit.source(&psu))
-        .await
-    {
-        Ok(()) => {}
-        // Which of the two is wrong is not told, nor whether there is such a customer.
-        Err(ScaError::WrongCredentials) => {
-            let wrong = [("customer", texts.wrong.to_owned())];
-            return Ok(log_in_page(&state, &visit, &to, customer, &wrong));
+        .await;
+    let is_begun = match checked {
+        Ok(credentials) => {
+            visit
+                .begin(&state, &psu, Level::Password, credentials)
+                .await?
         }
+        Err(ScaError::WrongCredentials) => false,
         Err(error) => return Err(Problem::of_sca(&state, error)),
+    };
+    if !is_begun {
+        // Which of the two is wrong is not told, nor whether there is such a customer.
+        let wrong = [("customer", texts.wrong.to_owned())];
+        return Ok(log_in_page(&state, &visit, &to, customer, &wrong));
     }
-    visit.begin(&state, &psu, Level::Password).await?;
     Ok(see_other(&if to.is_approval() {
         to.path().to_owned()
     } else {
@@ -252,7 +256,13 @@ async fn finish(
     let subject = Subject::log_in(&known.session);
     match second_factor::check(&state, &known.visit, &known.psu, &subject, &form).await? {
         Answered::Proved(proof) => {
-            known.visit.begin(&state, proof.psu(), Level::Full).await?;
+            let (visit, credentials) = (&known.visit, known.credentials);
+            if !visit
+                .begin(&state, proof.psu(), Level::Full, credentials)
+                .await?
+            {
+                return Err(Problem::session_over());
+            }
             Ok(see_other(to.path()))
         }
         Answered::Wrong(method, text) => {

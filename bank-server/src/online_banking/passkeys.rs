@@ -177,7 +177,13 @@ async fn finish(
         return Err(not_added());
     }
     let finished = stored(&state)?
-        .finish(&customer.psu, &making(&customer), name, answer)
+        .finish(
+            &customer.psu,
+            &making(&customer),
+            customer.credentials,
+            name,
+            answer,
+        )
         .await;
     match finished {
         Ok(()) => Err(Problem::told(

@@ -269,13 +269,17 @@ async fn enrol(
         return Ok(again);
     }
     let phones = state.sca.phones();
-    // One device is one: what it was before, it is no more.
-    if let Some(before) = customer.visit.phone() {
-        phones.forget(before).await?;
-    }
-    match phones.enrol(&customer.psu).await {
+    let enrolled = phones
+        .enrol_in_place_of(
+            customer.visit.phone(),
+            &customer.psu,
+            Some(customer.credentials),
+        )
+        .await;
+    match enrolled {
         Ok(phone) => customer.visit.keep_phone(&phone.0),
         Err(PhonesError::TooMany) => return Err(too_many()),
+        Err(PhonesError::CredentialsChanged) => return Err(Problem::session_over()),
         Err(PhonesError::Store(error)) => return Err(error.into()),
     }
     Ok(see_other("/phone"))
@@ -353,7 +357,7 @@ async fn approve(
         .check_password(&phone.psu, password, Source::Device(&device))
         .await
     {
-        Ok(()) => {}
+        Ok(_) => {}
         Err(ScaError::WrongCredentials) => {
             let wrong = wrong("password", state.texts.phone.wrong);
             return waiting(&state, &visit, &phone, Some(wrong)).await;

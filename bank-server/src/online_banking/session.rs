@@ -25,7 +25,8 @@ use crate::core_banking::PsuId;
 use crate::environment::Randomness;
 use crate::sca::Source;
 use crate::store::StoreError;
-use crate::store::sessions::{Level, Session};
+use crate::store::credentials::CredentialsVersion;
+use crate::store::sessions::{Level, NewSession, Session};
 
 /// A browser's visit, as it is while one request is answered.
 pub(super) struct Visit {
@@ -120,19 +121,27 @@ impl Visit {
         self.seal.is_form_token(token, &self.digest, purpose)
     }
 
-    /// Begins a session after a proof: under a new token, in place of the one there was.
+    /// Begins a session after a proof: under a new token, in place of the one there was. Returns false, and begins none,
+    /// if the customer has other credentials by now than those by which she has proved who she is.
     pub(super) async fn begin(
         &self,
         state: &OnlineBanking,
         psu: &PsuId,
         level: Level,
-    ) -> Result<(), StoreError> {
+        credentials: CredentialsVersion,
+    ) -> Result<bool, StoreError> {
         let (digest, token) = token(state.randomness.as_ref());
-        let now = state.calendar.now();
-        let sessions = &state.sessions;
-        sessions
-            .begin(&digest, psu, level, Some(&self.digest), now)
-            .await?;
+        let begun = state.sessions.begin(NewSession {
+            digest: &digest,
+            psu,
+            level,
+            credentials,
+            instead_of: Some(&self.digest),
+            now: state.calendar.now(),
+        });
+        if !begun.await? {
+            return Ok(false);
+        }
         self.set(Cookie::Session, &token);
         if level == Level::Full {
             let device = self.device.clone();
@@ -140,7 +149,7 @@ impl Visit {
             let device = device.with(self.seal.mark(psu));
             self.set(Cookie::Device, &self.seal.device_cookie(&device));
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Ends the session.
@@ -237,6 +246,8 @@ pub(super) struct Recognised {
     pub(super) psu: PsuId,
     /// What the session is called, where something is bound to it.
     pub(super) session: String,
+    /// The credentials under which the session goes on.
+    pub(super) credentials: CredentialsVersion,
 }
 
 /// A customer who is fully logged in.
@@ -245,6 +256,8 @@ pub(super) struct Customer {
     pub(super) psu: PsuId,
     /// What the session is called, where something is bound to it.
     pub(super) session: String,
+    /// The credentials under which the session goes on.
+    pub(super) credentials: CredentialsVersion,
 }
 
 fn visit(request: &HttpRequest) -> Result<Rc<Visit>, Problem> {
@@ -281,19 +294,19 @@ impl Recognised {
             visit: Rc::clone(visit),
             psu: session.psu.clone(),
             session: session.digest.clone(),
+            credentials: session.credentials,
         })
     }
 }
 
-/// The visit, whose session it is, and what the session is called.
-fn recognised(request: &HttpRequest, level: Level) -> Result<(Rc<Visit>, PsuId, String), Problem> {
+/// The visit, if its session goes as far as that.
+fn recognised(request: &HttpRequest, level: Level) -> Result<Recognised, Problem> {
     let visit = visit(request)?;
-    let session = visit
+    visit
         .session()
         .filter(|session| level == Level::Password || session.level == Level::Full)
-        .ok_or_else(|| not_logged_in(request))?;
-    let (psu, digest) = (session.psu.clone(), session.digest.clone());
-    Ok((visit, psu, digest))
+        .and_then(|_| Recognised::of(&visit))
+        .ok_or_else(|| not_logged_in(request))
 }
 
 impl FromRequest for Recognised {
@@ -301,12 +314,7 @@ impl FromRequest for Recognised {
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let recognised = recognised(request, Level::Password);
-        ready(recognised.map(|(visit, psu, session)| Self {
-            visit,
-            psu,
-            session,
-        }))
+        ready(recognised(request, Level::Password))
     }
 }
 
@@ -316,10 +324,11 @@ impl FromRequest for Customer {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let recognised = recognised(request, Level::Full);
-        ready(recognised.map(|(visit, psu, session)| Self {
-            visit,
-            psu,
-            session,
+        ready(recognised.map(|known| Self {
+            visit: known.visit,
+            psu: known.psu,
+            session: known.session,
+            credentials: known.credentials,
         }))
     }
 }

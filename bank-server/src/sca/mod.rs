@@ -30,7 +30,7 @@ pub use self::phone::{Phone, PhoneToken, Phones, PhonesError};
 pub use self::totp::{DIGITS, Secret, SecretError, Totp, code_at};
 use crate::calendar::Calendar;
 use crate::core_banking::PsuId;
-use crate::store::credentials::CustomerCredentials;
+use crate::store::credentials::{CredentialsVersion, CustomerCredentials};
 use crate::store::vault::{Vault, VaultError};
 use crate::store::{Database, StoreError};
 
@@ -343,20 +343,25 @@ impl Sca {
     ///
     /// The attempt is counted before the password is looked at, so that many at once are not more than one after the
     /// other; a right one forgets those before it.
+    ///
+    /// Returns the version of the credentials that the password is of: what is begun with it begins under that version.
     pub async fn check_password(
         &self,
         psu: &PsuId,
         password: &str,
         source: Source<'_>,
-    ) -> Result<(), ScaError> {
+    ) -> Result<CredentialsVersion, ScaError> {
         if password::is_too_long(password) {
             return Err(ScaError::WrongCredentials);
         }
         let attempts = &self.inner.password_attempts;
         attempts.attempt(psu, source).await?;
         match self.is_password(psu, password, source).await {
-            Ok(true) => attempts.succeeded(psu, source).await,
-            Ok(false) => Err(ScaError::WrongCredentials),
+            Ok(Some(version)) => {
+                attempts.succeeded(psu, source).await?;
+                Ok(version)
+            }
+            Ok(None) => Err(ScaError::WrongCredentials),
             Err(error) => {
                 // Nobody has looked at it.
                 attempts.forgive(psu, source).await?;
@@ -370,11 +375,18 @@ impl Sca {
         psu: &PsuId,
         password: &str,
         source: Source<'_>,
-    ) -> Result<bool, ScaError> {
+    ) -> Result<Option<CredentialsVersion>, ScaError> {
         let known = self.inner.credentials.password(psu).await?;
+        let (hash, version) = known.unzip();
         let from_known_device = matches!(source, Source::Device(_));
         let passwords = &self.inner.passwords;
-        passwords.check(password, known, from_known_device).await
+        let is_right = passwords.check(password, hash, from_known_device).await?;
+        Ok(version.filter(|_| is_right))
+    }
+
+    /// The version of a customer's credentials.
+    pub(crate) async fn credentials_of(&self, psu: &PsuId) -> Result<CredentialsVersion, ScaError> {
+        Ok(self.inner.credentials.version(psu).await?)
     }
 
     /// The methods that the customer has set up.

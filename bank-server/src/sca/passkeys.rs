@@ -9,21 +9,25 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::Row as _;
+use sqlx::any::AnyRow;
 use url::Url;
-use webauthn_rs::prelude::{Passkey, PasskeyAuthentication, PasskeyRegistration, WebauthnError};
+use webauthn_rs::prelude::{
+    Credential, Passkey, PasskeyAuthentication, PasskeyRegistration, WebauthnError,
+};
 use webauthn_rs::{Webauthn, WebauthnBuilder};
 
 use super::{Challenge, Method, MethodId, ScaError, Source, Subject, handle_of};
 use crate::calendar::Calendar;
 use crate::core_banking::PsuId;
+use crate::store::credentials::{CredentialsVersion, begin_version, is_current};
 use crate::store::vault::Vault;
-use crate::store::{Database, StoreError};
+use crate::store::{Database, StoreError, Turn};
 
 /// How long a browser may take.
 const PATIENCE: TimeDelta = TimeDelta::minutes(10);
 
 /// Passkeys that one customer may have.
-const MOST: usize = 10;
+const MOST: i64 = 10;
 
 /// The customers' passkeys. Cheap to clone.
 #[derive(Clone)]
@@ -120,7 +124,7 @@ impl Passkeys {
         subject: &Subject,
     ) -> Result<serde_json::Value, ScaError> {
         let known = self.keys(psu).await?;
-        if known.len() >= MOST {
+        if i64::try_from(known.len()).is_ok_and(|known| known >= MOST) {
             return Err(PasskeysError::TooMany.into());
         }
         let exclude = known.iter().map(|key| key.cred_id().clone()).collect();
@@ -132,11 +136,12 @@ impl Passkeys {
         value(&options)
     }
 
-    /// Ends adding one, with what the browser answered.
-    pub async fn finish(
+    /// Ends adding one, with what the browser answered, under the credentials by which the customer has proved who she is.
+    pub(crate) async fn finish(
         &self,
         psu: &PsuId,
         subject: &Subject,
+        credentials: CredentialsVersion,
         name: &str,
         answer: &str,
     ) -> Result<(), ScaError> {
@@ -146,31 +151,43 @@ impl Passkeys {
             .webauthn
             .finish_passkey_registration(&answer, &state)
             .map_err(|_| PasskeysError::Answer)?;
+        let mut transaction = self.database.begin_write().await?;
+        if !is_current(&mut transaction, psu, credentials).await? {
+            return Err(PasskeysError::Answer.into());
+        }
         let stored = sqlx::query(
-            "INSERT INTO passkey (id, psu, name, credential, created) VALUES ($1, $2, $3, $4, $5) \
-             ON CONFLICT (id) DO NOTHING",
+            "INSERT INTO passkey (id, psu, name, credential, created) SELECT $1, $2, $3, $4, $5 \
+             WHERE (SELECT COUNT(*) FROM passkey WHERE psu = $2) < $6 ON CONFLICT (id) DO NOTHING",
         )
         .bind(id_of(&key))
         .bind(&psu.0)
         .bind(name)
         .bind(text(&key)?)
         .bind(self.calendar.now().timestamp())
-        .execute(self.database.pool())
+        .bind(MOST)
+        .execute(&mut *transaction)
         .await?;
         if stored.rows_affected() == 0 {
             return Err(PasskeysError::Answer.into());
         }
+        begin_version(&mut transaction, psu).await?;
+        transaction.commit().await?;
         Ok(())
     }
 
     /// Removes one of the customer's.
     pub async fn remove(&self, psu: &PsuId, id: &str) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM passkey WHERE psu = $1 AND id = $2")
+        let mut transaction = self.database.begin_write().await?;
+        transaction.take(Turn::Customer(psu)).await?;
+        let removed = sqlx::query("DELETE FROM passkey WHERE psu = $1 AND id = $2")
             .bind(&psu.0)
             .bind(id)
-            .execute(self.database.pool())
+            .execute(&mut *transaction)
             .await?;
-        Ok(())
+        if removed.rows_affected() > 0 {
+            begin_version(&mut transaction, psu).await?;
+        }
+        transaction.commit().await
     }
 
     async fn keys(&self, psu: &PsuId) -> Result<Vec<Passkey>, StoreError> {
@@ -179,14 +196,7 @@ impl Passkeys {
                 .bind(&psu.0)
                 .fetch_all(self.database.pool())
                 .await?;
-        rows.iter()
-            .map(|row| {
-                let json: String = row.try_get("credential")?;
-                serde_json::from_str(&json).map_err(|_| StoreError::Corrupt {
-                    what: "passkey.credential",
-                })
-            })
-            .collect()
+        rows.iter().map(key_of).collect()
     }
 
     async fn remember(
@@ -267,26 +277,52 @@ impl Method for Passkeys {
         let Ok(result) = self.webauthn.finish_passkey_authentication(&answer, &state) else {
             return Err(wrong);
         };
-        let mut keys = self.keys(psu).await?;
-        // It can have been removed since it was asked for.
-        let Some(key) = keys
-            .iter_mut()
-            .find(|key| key.cred_id() == result.cred_id())
-        else {
+        // What was asked holds the key as it was then. It can have signed something else since, or have been removed.
+        let id = URL_SAFE_NO_PAD.encode(result.cred_id());
+        let mut transaction = self.database.begin_write().await?;
+        let select =
+            transaction.locked("SELECT credential FROM passkey WHERE id = $1 AND psu = $2");
+        let row = sqlx::query(sqlx::AssertSqlSafe(select))
+            .bind(&id)
+            .bind(&psu.0)
+            .fetch_optional(&mut *transaction)
+            .await?;
+        let Some(mut key) = row.as_ref().map(key_of).transpose()? else {
             return Err(wrong);
         };
+        let stored = Credential::from(key.clone()).counter;
+        if !is_ahead(result.counter(), stored) {
+            tracing::warn!(
+                passkey = id,
+                counter = result.counter(),
+                stored,
+                "passkey refused: its signature counter did not increase, it may have been cloned"
+            );
+            return Err(wrong);
+        }
         key.update_credential(&result);
-        sqlx::query(
-            "UPDATE passkey SET credential = $1, last_used = $2 WHERE id = $3 AND psu = $4",
-        )
-        .bind(text(key)?)
-        .bind(self.calendar.now().timestamp())
-        .bind(id_of(key))
-        .bind(&psu.0)
-        .execute(self.database.pool())
-        .await?;
+        sqlx::query("UPDATE passkey SET credential = $1, last_used = $2 WHERE id = $3")
+            .bind(text(&key)?)
+            .bind(self.calendar.now().timestamp())
+            .bind(&id)
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
         Ok(())
     }
+}
+
+/// Whether a signature counter has gone on from the stored one (`WebAuthn`, section 7.2, step 22). Both are 0 for a passkey
+/// that does not count.
+const fn is_ahead(counter: u32, stored: u32) -> bool {
+    counter > stored || (counter == 0 && stored == 0)
+}
+
+fn key_of(row: &AnyRow) -> Result<Passkey, StoreError> {
+    let json: String = row.try_get("credential")?;
+    serde_json::from_str(&json).map_err(|_| StoreError::Corrupt {
+        what: "passkey.credential",
+    })
 }
 
 fn id_of(key: &Passkey) -> String {
@@ -299,4 +335,193 @@ fn text(value: &impl Serialize) -> Result<String, StoreError> {
 
 fn value(options: &impl Serialize) -> Result<serde_json::Value, ScaError> {
     serde_json::to_value(options).map_err(|_| StoreError::Corrupt { what: "passkey" }.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::rand::SystemRandom;
+    use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
+    use bank_client::environment::{Clock, ManualClock, SystemRandomness};
+    use chrono_tz::Tz;
+    use serde_json::{Value, json};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::store::credentials::CustomerCredentials;
+
+    const ORIGIN: &str = "https://banking.example";
+    const ID: [u8; 16] = [7; 16];
+
+    /// An authenticator with one key (`WebAuthn`, sections 6.1 and 6.5.4): a copy of it signs as well.
+    struct Authenticator(EcdsaKeyPair);
+
+    impl Authenticator {
+        fn new() -> Self {
+            Self(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap())
+        }
+
+        fn data(flags: u8, counter: u32) -> Vec<u8> {
+            let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, b"banking.example");
+            [hash.as_ref(), &[flags], &counter.to_be_bytes()].concat()
+        }
+
+        fn client_data(kind: &str, options: &Value) -> Vec<u8> {
+            let challenge = &options["publicKey"]["challenge"];
+            let data = json!({ "type": kind, "challenge": challenge, "origin": ORIGIN });
+            data.to_string().into_bytes()
+        }
+
+        /// The answer to `navigator.credentials.create`, without attestation.
+        fn make(&self, options: &Value) -> String {
+            let point = self.0.public_key().as_ref();
+            let key = [
+                &[0xa5, 0x01, 0x02, 0x03, 0x26, 0x20, 0x01, 0x21, 0x58, 0x20][..],
+                &point[1..33],
+                &[0x22, 0x58, 0x20],
+                &point[33..],
+            ]
+            .concat();
+            // Present, verified, with the key.
+            let data = [&Self::data(0x45, 0)[..], &[0; 16], &[0, 16], &ID, &key].concat();
+            let length = u8::try_from(data.len()).unwrap();
+            let attestation = [
+                b"\xa3\x63fmt\x64none\x67attStmt\xa0\x68authData\x58",
+                &[length][..],
+                &data,
+            ]
+            .concat();
+            let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+            json!({
+                "id": text(&ID), "rawId": text(&ID), "type": "public-key",
+                "response": {
+                    "attestationObject": text(&attestation),
+                    "clientDataJSON": text(&Self::client_data("webauthn.create", options)),
+                },
+                "extensions": {},
+            })
+            .to_string()
+        }
+
+        /// The answer to `navigator.credentials.get`, with the counter at that number.
+        fn sign(&self, challenge: &Challenge, counter: u32) -> String {
+            let Challenge::Browser { options } = challenge else {
+                panic!("{challenge:?}")
+            };
+            let (data, client) = (
+                Self::data(0x05, counter),
+                Self::client_data("webauthn.get", options),
+            );
+            let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &client);
+            let message = [&data, hash.as_ref()].concat();
+            let signature = self.0.sign(&SystemRandom::new(), &message).unwrap();
+            let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+            json!({
+                "id": text(&ID), "rawId": text(&ID), "type": "public-key",
+                "response": {
+                    "authenticatorData": text(&data), "clientDataJSON": text(&client),
+                    "signature": text(signature.as_ref()), "userHandle": null,
+                },
+                "extensions": {},
+            })
+            .to_string()
+        }
+    }
+
+    struct Scene {
+        passkeys: Passkeys,
+        credentials: CustomerCredentials,
+        anna: PsuId,
+        _folder: TempDir,
+    }
+
+    impl Scene {
+        async fn set() -> Self {
+            let (database, folder) = crate::store::testing::database().await;
+            let clock: Arc<dyn Clock> =
+                Arc::new(ManualClock::at("2026-11-24T12:00:00Z".parse().unwrap()));
+            let vault = Vault::new(&[3; 32], Arc::new(SystemRandomness)).unwrap();
+            let origin = Url::parse(ORIGIN).unwrap();
+            let calendar = Calendar::new(clock, Tz::UTC);
+            let credentials = CustomerCredentials::new(database.clone(), vault.clone());
+            let anna = PsuId("anna".to_owned());
+            credentials.set(&anna, "hash", None).await.unwrap();
+            Self {
+                passkeys: Passkeys::new(&origin, "Bank", database, vault, calendar).unwrap(),
+                credentials,
+                anna,
+                _folder: folder,
+            }
+        }
+
+        async fn add(
+            &self,
+            authenticator: &Authenticator,
+            credentials: CredentialsVersion,
+        ) -> Result<(), ScaError> {
+            let making = Subject::act("session", "new-passkey");
+            let options = self.passkeys.begin(&self.anna, &making).await?;
+            let answer = authenticator.make(&options);
+            self.passkeys
+                .finish(&self.anna, &making, credentials, "My key", &answer)
+                .await
+        }
+
+        async fn ask(&self, what: &str) -> (Subject, Challenge) {
+            let subject = Subject::authorisation(what);
+            let source = Source::Device("device");
+            let challenge = self.passkeys.challenge(&self.anna, &subject, source).await;
+            (subject, challenge.unwrap())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_copy_of_a_key_is_found_out_under_challenges_that_were_asked_before() {
+        let (scene, authenticator) = (Scene::set().await, Authenticator::new());
+        let version = scene.credentials.version(&scene.anna).await.unwrap();
+        scene.add(&authenticator, version).await.unwrap();
+        // Asked at a time: each with the key as it is then, which has signed nothing.
+        let asked = [
+            scene.ask("x").await,
+            scene.ask("y").await,
+            scene.ask("z").await,
+        ];
+        for ((subject, challenge), (counter, is_right)) in
+            asked.iter().zip([(6, true), (6, false), (7, true)])
+        {
+            let answer = authenticator.sign(challenge, counter);
+            let checked = scene.passkeys.check(&scene.anna, subject, &answer).await;
+            assert_eq!(checked.is_ok(), is_right, "{subject:?} {checked:?}");
+        }
+    }
+
+    #[test]
+    fn counters_go_on_or_are_none() {
+        for (counter, stored, is_right) in [
+            (0, 0, true),
+            (1, 0, true),
+            (6, 5, true),
+            (5, 5, false),
+            (4, 5, false),
+            (0, 5, false),
+        ] {
+            assert_eq!(is_ahead(counter, stored), is_right, "{counter} {stored}");
+        }
+    }
+
+    #[tokio::test]
+    async fn no_passkey_is_added_under_credentials_that_were_replaced() {
+        let (scene, authenticator) = (Scene::set().await, Authenticator::new());
+        let version = scene.credentials.version(&scene.anna).await.unwrap();
+        scene
+            .credentials
+            .set(&scene.anna, "new", None)
+            .await
+            .unwrap();
+        let late = scene.add(&authenticator, version).await;
+        assert!(
+            matches!(late, Err(ScaError::Passkeys(PasskeysError::Answer))),
+            "{late:?}"
+        );
+        assert_eq!(scene.passkeys.of(&scene.anna).await.unwrap(), []);
+    }
 }

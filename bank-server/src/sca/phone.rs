@@ -14,6 +14,7 @@ use sqlx::Row as _;
 use super::{Challenge, Method, MethodId, ScaError, Source, Subject};
 use crate::calendar::Calendar;
 use crate::core_banking::PsuId;
+use crate::store::credentials::{CredentialsVersion, begin_version, is_current};
 use crate::store::{Database, StoreError, Turn};
 
 /// How long a device stays enrolled.
@@ -55,6 +56,9 @@ pub enum PhonesError {
     /// The customer has as many as she may have.
     #[error("a customer may have {MOST} devices with the bank's app; remove one first")]
     TooMany,
+    /// The customer has other credentials by now than those by which she has proved who she is.
+    #[error("the customer's credentials were changed meanwhile; log in again")]
+    CredentialsChanged,
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -81,6 +85,17 @@ impl Phones {
 
     /// Enrols a device for a customer who has just proved who she is.
     pub async fn enrol(&self, psu: &PsuId) -> Result<PhoneToken, PhonesError> {
+        self.enrol_in_place_of(None, psu, None).await
+    }
+
+    /// Enrols a device for a customer who has proved who she is, under that version of her credentials. One device is one:
+    /// what it was before, for her or for another customer, it is no more.
+    pub(crate) async fn enrol_in_place_of(
+        &self,
+        before: Option<&str>,
+        psu: &PsuId,
+        credentials: Option<CredentialsVersion>,
+    ) -> Result<PhoneToken, PhonesError> {
         let token = format!(
             "{}{}",
             self.randomness.uuid().simple(),
@@ -88,6 +103,16 @@ impl Phones {
         );
         let mut transaction = self.database.begin_write().await?;
         transaction.take(Turn::Customer(psu)).await?;
+        if let Some(version) = credentials
+            && !is_current(&mut transaction, psu, version).await?
+        {
+            return Err(PhonesError::CredentialsChanged);
+        }
+        sqlx::query("DELETE FROM phone WHERE psu = $1 AND token = $2")
+            .bind(&psu.0)
+            .bind(before.map(|before| digest::sha256(before.as_bytes())))
+            .execute(&mut *transaction)
+            .await?;
         let stored = sqlx::query(
             "INSERT INTO phone (token, psu, enrolled) \
              SELECT $1, $2, $3 WHERE (SELECT COUNT(*) FROM phone WHERE psu = $2 AND enrolled > $5) < $4",
@@ -99,9 +124,13 @@ impl Phones {
         .bind(self.oldest())
         .execute(&mut *transaction)
         .await?;
-        transaction.commit().await?;
         if stored.rows_affected() == 0 {
             return Err(PhonesError::TooMany);
+        }
+        begin_version(&mut transaction, psu).await?;
+        transaction.commit().await?;
+        if let Some(others) = before {
+            self.forget(others).await?;
         }
         Ok(PhoneToken(token))
     }
@@ -130,12 +159,17 @@ impl Phones {
 
     /// Removes one of the customer's.
     pub async fn remove(&self, psu: &PsuId, id: &str) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM phone WHERE psu = $1 AND token = $2")
+        let mut transaction = self.database.begin_write().await?;
+        transaction.take(Turn::Customer(psu)).await?;
+        let removed = sqlx::query("DELETE FROM phone WHERE psu = $1 AND token = $2")
             .bind(&psu.0)
             .bind(id)
-            .execute(self.database.pool())
+            .execute(&mut *transaction)
             .await?;
-        Ok(())
+        if removed.rows_affected() > 0 {
+            begin_version(&mut transaction, psu).await?;
+        }
+        transaction.commit().await
     }
 
     /// Whose device that is, if it is enrolled.
@@ -150,11 +184,10 @@ impl Phones {
 
     /// Forgets a device.
     pub async fn forget(&self, token: &str) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM phone WHERE token = $1")
-            .bind(digest::sha256(token.as_bytes()))
-            .execute(self.database.pool())
-            .await?;
-        Ok(())
+        match self.owner(token).await? {
+            Some(psu) => self.remove(&psu, &digest::sha256(token.as_bytes())).await,
+            None => Ok(()),
+        }
     }
 
     fn oldest(&self) -> i64 {

@@ -1,20 +1,72 @@
 //! What customers prove themselves with: passwords, as hashes, and the secrets of their authenticators, sealed.
 
 use sqlx::Row as _;
+use sqlx::any::AnyRow;
 
 use super::vault::Vault;
-use super::{Database, StoreError, Turn};
+use super::{Database, StoreError, Turn, Write};
 use crate::core_banking::PsuId;
 use crate::sca::{ScaError, Secret};
 
-/// What a customer has by her credentials ends with them.
+/// What a customer has by her credentials ends with them. Which of her codes are spent is kept: a secret can be given
+/// again. The place that a known device held in asking for a code is not.
 const ENDINGS: [&str; 5] = [
     "DELETE FROM session WHERE psu = $1",
     "DELETE FROM phone WHERE psu = $1",
     "DELETE FROM passkey WHERE psu = $1",
     "DELETE FROM passkey_question WHERE psu = $1",
-    "DELETE FROM code WHERE psu = $1",
+    "UPDATE code SET standing = 0 WHERE psu = $1",
 ];
+
+/// What rests on a customer's elements and does not count yet: log-ins before their second factor, approvals before their
+/// end or their confirmation.
+const UNDER_WAY: [&str; 2] = [
+    "DELETE FROM session WHERE psu = $1 AND level = 'password'",
+    "UPDATE authorisation SET status = 'failed', confirmation = NULL, pending = NULL \
+     WHERE psu = $1 AND status IN ('psuAuthenticated', 'scaMethodSelected', 'unconfirmed')",
+];
+
+/// Version of a customer's credentials: it changes with her password, her authenticator, her passkeys and her devices.
+///
+/// What was proved under one version counts only as long as that is the current one ([`is_current`]).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CredentialsVersion(i64);
+
+impl CredentialsVersion {
+    /// Reads the column `version` of a row; 0 for a customer without credentials.
+    pub(super) fn of_row(row: &AnyRow) -> Result<Self, StoreError> {
+        Ok(Self(row.try_get::<Option<i64>, _>("version")?.unwrap_or(0)))
+    }
+}
+
+/// Whether that is still the version of the customer's credentials. It stays so until the transaction ends.
+pub(crate) async fn is_current(
+    transaction: &mut Write,
+    psu: &PsuId,
+    version: CredentialsVersion,
+) -> Result<bool, StoreError> {
+    transaction.take(Turn::Customer(psu)).await?;
+    let row = sqlx::query("SELECT version FROM credential WHERE psu = $1")
+        .bind(&psu.0)
+        .fetch_optional(&mut **transaction)
+        .await?;
+    let current = row.as_ref().map(CredentialsVersion::of_row).transpose()?;
+    Ok(current.unwrap_or_default() == version)
+}
+
+/// Begins the next version of a customer's credentials, in the transaction that changes them, and ends what is under way
+/// under the one before.
+pub(crate) async fn begin_version(transaction: &mut Write, psu: &PsuId) -> Result<(), StoreError> {
+    transaction.take(Turn::Customer(psu)).await?;
+    let next = "UPDATE credential SET version = version + 1 WHERE psu = $1";
+    for statement in std::iter::once(next).chain(UNDER_WAY) {
+        sqlx::query(statement)
+            .bind(&psu.0)
+            .execute(&mut **transaction)
+            .await?;
+    }
+    Ok(())
+}
 
 /// Credentials in the database. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -31,7 +83,8 @@ impl CustomerCredentials {
     }
 
     /// Gives a customer a password, as its hash, and the secret of her authenticator. Those before are gone, and with them
-    /// all that was proved by them: her sessions, devices and passkeys, and what she was being asked.
+    /// all that was proved by them: her sessions, devices and passkeys, what she was being asked, and approvals that do not
+    /// count yet.
     ///
     /// With another key than that of the secrets that are there, nothing is changed.
     pub async fn set(
@@ -64,6 +117,7 @@ impl CustomerCredentials {
         .bind(sealed)
         .execute(&mut *transaction)
         .await?;
+        begin_version(&mut transaction, psu).await?;
         transaction.commit().await?;
         Ok(())
     }
@@ -83,13 +137,23 @@ impl CustomerCredentials {
         Ok(rows.is_empty() || rows.iter().any(opens))
     }
 
-    /// The hash of a customer's password, if there is such a customer.
-    pub async fn password(&self, psu: &PsuId) -> Result<Option<String>, StoreError> {
-        let row = sqlx::query("SELECT password FROM credential WHERE psu = $1")
+    /// The hash of a customer's password, if there is such a customer, and the version of her credentials.
+    pub async fn password(
+        &self,
+        psu: &PsuId,
+    ) -> Result<Option<(String, CredentialsVersion)>, StoreError> {
+        let row = sqlx::query("SELECT password, version FROM credential WHERE psu = $1")
             .bind(&psu.0)
             .fetch_optional(self.database.pool())
             .await?;
-        Ok(row.map(|row| row.try_get("password")).transpose()?)
+        row.map(|row| Ok((row.try_get("password")?, CredentialsVersion::of_row(&row)?)))
+            .transpose()
+    }
+
+    /// The version of a customer's credentials.
+    pub async fn version(&self, psu: &PsuId) -> Result<CredentialsVersion, StoreError> {
+        let known = self.password(psu).await?;
+        Ok(known.map(|(_, version)| version).unwrap_or_default())
     }
 
     /// The secret of a customer's authenticator, if she has one.
@@ -143,7 +207,7 @@ mod tests {
         assert!(!another.has_their_key().await.unwrap());
         let refused = another.set(&anna, "hash", Some(&secret)).await;
         assert!(matches!(refused, Err(ScaError::OtherKey)), "{refused:?}");
-        assert_eq!(another.password(&anna).await.unwrap(), None);
+        assert!(another.password(&anna).await.unwrap().is_none());
         // One that was damaged is that customer's trouble alone.
         let damaged = "INSERT INTO credential (psu, password, totp) VALUES ('a', 'hash', 'x')";
         sqlx::query(damaged).execute(database.pool()).await.unwrap();
@@ -152,7 +216,7 @@ mod tests {
 
     #[tokio::test]
     async fn with_the_credentials_all_ends_that_came_of_them() {
-        const HERS: [(&str, &str); 5] = [
+        const HERS: [(&str, &str); 4] = [
             (
                 "INSERT INTO session (digest, psu, level, begun, last_seen) VALUES ($1, $1, 'full', 0, 0)",
                 "SELECT psu FROM session",
@@ -168,10 +232,6 @@ mod tests {
             (
                 "INSERT INTO passkey_question (psu, subject, state, asked) VALUES ($1, '', '{}', 0)",
                 "SELECT psu FROM passkey_question",
-            ),
-            (
-                "INSERT INTO code (psu, opened, first_step, used_step, wrong, standing) VALUES ($1, 0, 0, 0, 0, 0)",
-                "SELECT psu FROM code",
             ),
         ];
         let (database, _folder) = crate::store::testing::database().await;
@@ -193,9 +253,26 @@ mod tests {
             let left: Vec<String> = rows.iter().map(|row| row.get("psu")).collect();
             assert_eq!(left, ["lucas"], "{select}");
         }
-        assert_eq!(
-            credentials.password(&anna).await.unwrap().as_deref(),
-            Some("hash")
-        );
+        let known = credentials.password(&anna).await.unwrap();
+        assert_eq!(known.map(|(hash, _)| hash).as_deref(), Some("hash"));
+    }
+
+    #[tokio::test]
+    async fn new_credentials_have_another_version() {
+        let (database, _folder) = crate::store::testing::database().await;
+        let vault = Vault::new(&[3; 32], Arc::new(SystemRandomness)).unwrap();
+        let credentials = CustomerCredentials::new(database.clone(), vault);
+        let anna = PsuId("anna".to_owned());
+        let mut before = credentials.version(&anna).await.unwrap();
+        for _ in 0..2 {
+            credentials.set(&anna, "hash", None).await.unwrap();
+            let now = credentials.version(&anna).await.unwrap();
+            let mut transaction = database.begin_write().await.unwrap();
+            for (version, current) in [(before, false), (now, true)] {
+                let found = is_current(&mut transaction, &anna, version).await;
+                assert_eq!(found.unwrap(), current, "{version:?}");
+            }
+            before = now;
+        }
     }
 }

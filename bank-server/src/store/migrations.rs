@@ -75,6 +75,11 @@ const SQLITE: &Migrations = &[
         "fewer changes",
         include_str!("../../migrations/sqlite/0013_fewer_changes.sql"),
     ),
+    (
+        16,
+        "credential version",
+        include_str!("../../migrations/sqlite/0016_credential_version.sql"),
+    ),
 ];
 
 /// The first is version 7: the versions before it never ran on PostgreSQL.
@@ -113,6 +118,11 @@ const POSTGRES: &Migrations = &[
         13,
         "fewer changes",
         include_str!("../../migrations/postgres/0013_fewer_changes.sql"),
+    ),
+    (
+        16,
+        "credential version",
+        include_str!("../../migrations/postgres/0016_credential_version.sql"),
     ),
 ];
 

@@ -6,7 +6,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use super::{Database, StoreError, Turn};
+use super::credentials::{CredentialsVersion, is_current};
+use super::{Database, StoreError};
 use crate::core_banking::PsuId;
 
 /// How far a customer has proved who she is.
@@ -40,6 +41,25 @@ pub struct Session {
     pub begun: DateTime<Utc>,
     /// When it was last written down that it was used.
     pub last_seen: DateTime<Utc>,
+    /// The version of her credentials at the moment at which the session was found.
+    pub credentials: CredentialsVersion,
+}
+
+/// A session that is about to begin.
+#[derive(Debug, Clone, Copy)]
+pub struct NewSession<'a> {
+    /// SHA-256 of its token.
+    pub digest: &'a str,
+    /// Whose it is.
+    pub psu: &'a PsuId,
+    /// What she has proved.
+    pub level: Level,
+    /// Under which credentials.
+    pub credentials: CredentialsVersion,
+    /// The session that it takes the place of, by its digest.
+    pub instead_of: Option<&'a str>,
+    /// The time.
+    pub now: DateTime<Utc>,
 }
 
 /// How long sessions last.
@@ -71,14 +91,15 @@ impl Sessions {
 
     /// The session of that digest, unless it is over.
     ///
-    /// Cost: one indexed look-up; and about ten times within the idle time a write, which says that it is used.
+    /// Cost: two indexed look-ups; and about ten times within the idle time a write, which says that it is used.
     pub async fn find(
         &self,
         digest: &str,
         now: DateTime<Utc>,
     ) -> Result<Option<Session>, StoreError> {
         let row = sqlx::query(
-            "SELECT digest, psu, level, begun, last_seen FROM session WHERE digest = $1",
+            "SELECT s.digest, s.psu, s.level, s.begun, s.last_seen, c.version FROM session s \
+             LEFT JOIN credential c ON c.psu = s.psu WHERE s.digest = $1",
         )
         .bind(digest)
         .fetch_optional(self.database.pool())
@@ -100,41 +121,38 @@ impl Sessions {
         Ok(Some(session))
     }
 
-    /// Begins a session, and ends the one that it takes the place of.
-    pub async fn begin(
-        &self,
-        digest: &str,
-        psu: &PsuId,
-        level: Level,
-        instead_of: Option<&str>,
-        now: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
+    /// Begins a session, and ends the one that it takes the place of. Returns false, and begins none, if the customer's
+    /// credentials are not those any more by which she has proved who she is.
+    pub async fn begin(&self, new: NewSession<'_>) -> Result<bool, StoreError> {
         let mut transaction = self.database.begin_write().await?;
-        transaction.take(Turn::Customer(psu)).await?;
+        if !is_current(&mut transaction, new.psu, new.credentials).await? {
+            return Ok(false);
+        }
+        let (psu, level) = (&new.psu.0, new.level.as_str());
         sqlx::query("DELETE FROM session WHERE digest = $1")
-            .bind(instead_of.unwrap_or_default())
+            .bind(new.instead_of.unwrap_or_default())
             .execute(&mut *transaction)
             .await?;
         sqlx::query(
             "DELETE FROM session WHERE psu = $1 AND level = $2 AND digest NOT IN \
              (SELECT digest FROM session WHERE psu = $1 AND level = $2 ORDER BY last_seen DESC LIMIT $3)",
         )
-        .bind(&psu.0)
-        .bind(level.as_str())
+        .bind(psu)
+        .bind(level)
         .bind(PER_CUSTOMER - 1)
         .execute(&mut *transaction)
         .await?;
         sqlx::query(
             "INSERT INTO session (digest, psu, level, begun, last_seen) VALUES ($1, $2, $3, $4, $4)",
         )
-        .bind(digest)
-        .bind(&psu.0)
-        .bind(level.as_str())
-        .bind(now.timestamp())
+        .bind(new.digest)
+        .bind(psu)
+        .bind(level)
+        .bind(new.now.timestamp())
         .execute(&mut *transaction)
         .await?;
         transaction.commit().await?;
-        Ok(())
+        Ok(true)
     }
 
     /// Ends a session.
@@ -162,12 +180,19 @@ fn session(row: &AnyRow) -> Result<Session, StoreError> {
         },
         begun: time("begun", "session.begun")?,
         last_seen: time("last_seen", "session.last_seen")?,
+        credentials: CredentialsVersion::of_row(row)?,
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use bank_client::environment::SystemRandomness;
+
     use super::*;
+    use crate::store::credentials::CustomerCredentials;
+    use crate::store::vault::Vault;
 
     async fn sessions() -> (Sessions, tempfile::TempDir) {
         let (database, folder) = crate::store::testing::database().await;
@@ -186,14 +211,29 @@ mod tests {
         PsuId("anna.weber".to_owned())
     }
 
+    async fn begin(
+        sessions: &Sessions,
+        digest: &str,
+        level: Level,
+        instead_of: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> bool {
+        let new = NewSession {
+            digest,
+            psu: &anna(),
+            level,
+            credentials: CredentialsVersion::default(),
+            instead_of,
+            now,
+        };
+        sessions.begin(new).await.unwrap()
+    }
+
     #[tokio::test]
     async fn a_session_is_over_when_it_is_idle_or_old() {
         let (sessions, _folder) = sessions().await;
         let begin = async |digest| {
-            sessions
-                .begin(digest, &anna(), Level::Full, None, at(0))
-                .await
-                .unwrap();
+            begin(&sessions, digest, Level::Full, None, at(0)).await;
         };
         let goes_on =
             async |digest: &str, minute| sessions.find(digest, at(minute)).await.unwrap().is_some();
@@ -211,14 +251,8 @@ mod tests {
     #[tokio::test]
     async fn another_session_takes_the_place_of_the_first() {
         let (sessions, _folder) = sessions().await;
-        sessions
-            .begin("first", &anna(), Level::Password, None, at(0))
-            .await
-            .unwrap();
-        sessions
-            .begin("second", &anna(), Level::Full, Some("first"), at(1))
-            .await
-            .unwrap();
+        begin(&sessions, "first", Level::Password, None, at(0)).await;
+        begin(&sessions, "second", Level::Full, Some("first"), at(1)).await;
         assert!(sessions.find("first", at(1)).await.unwrap().is_none());
         let second = sessions.find("second", at(1)).await.unwrap().unwrap();
         assert_eq!((second.level, second.psu), (Level::Full, anna()));
@@ -231,29 +265,60 @@ mod tests {
         let (sessions, _folder) = sessions().await;
         for number in 0..=PER_CUSTOMER {
             let now = at(0) + TimeDelta::seconds(number);
-            sessions
-                .begin(&number.to_string(), &anna(), Level::Full, None, now)
-                .await
-                .unwrap();
+            begin(&sessions, &number.to_string(), Level::Full, None, now).await;
         }
         assert!(sessions.find("0", at(1)).await.unwrap().is_none());
         assert!(sessions.find("1", at(1)).await.unwrap().is_some());
         // However often somebody comes with her password alone.
         for number in 0..=PER_CUSTOMER {
-            sessions
-                .begin(
-                    &format!("password {number}"),
-                    &anna(),
-                    Level::Password,
-                    None,
-                    at(1),
-                )
-                .await
-                .unwrap();
+            let digest = format!("password {number}");
+            begin(&sessions, &digest, Level::Password, None, at(1)).await;
         }
         for number in 1..=PER_CUSTOMER {
             let found = sessions.find(&number.to_string(), at(1)).await.unwrap();
             assert!(found.is_some(), "{number}");
+        }
+    }
+
+    #[tokio::test]
+    async fn no_session_begins_under_credentials_that_were_replaced() {
+        let (database, _folder) = crate::store::testing::database().await;
+        let lasting = Lasting {
+            idle: TimeDelta::minutes(10),
+            whole: TimeDelta::hours(8),
+        };
+        let sessions = Sessions::new(database.clone(), lasting);
+        let vault = Vault::new(&[3; 32], Arc::new(SystemRandomness)).unwrap();
+        let credentials = CustomerCredentials::new(database, vault);
+        let anna = anna();
+        // Her password is checked, and replaced before the session begins.
+        credentials.set(&anna, "old", None).await.unwrap();
+        let checked = credentials.version(&anna).await.unwrap();
+        let new = |level, instead_of, credentials| NewSession {
+            digest: match level {
+                Level::Password => "password",
+                Level::Full => "full",
+            },
+            psu: &anna,
+            level,
+            credentials,
+            instead_of,
+            now: at(0),
+        };
+        credentials.set(&anna, "new", None).await.unwrap();
+        let late = sessions.begin(new(Level::Password, None, checked));
+        assert!(!late.await.unwrap());
+        assert!(sessions.find("password", at(0)).await.unwrap().is_none());
+        // The same between the two factors.
+        let checked = credentials.version(&anna).await.unwrap();
+        let begun = sessions.begin(new(Level::Password, None, checked));
+        assert!(begun.await.unwrap());
+        let found = sessions.find("password", at(0)).await.unwrap().unwrap();
+        credentials.set(&anna, "newer", None).await.unwrap();
+        let late = sessions.begin(new(Level::Full, Some("password"), found.credentials));
+        assert!(!late.await.unwrap());
+        for digest in ["password", "full"] {
+            assert!(sessions.find(digest, at(0)).await.unwrap().is_none());
         }
     }
 }
