@@ -84,7 +84,10 @@ async fn claimed(
     let asked = state.authorisations.page(id).await;
     let asked = asked.map_err(|error| request::problem(state, error, None))?;
     check_open(state, &asked)?;
-    let claimed = state.authorisations.claim(id, &known.psu).await;
+    let claimed = state
+        .authorisations
+        .claim_under(id, &known.psu, known.credentials)
+        .await;
     let claimed = claimed.map_err(|error| request::problem(state, error, Some(&asked.tpp)))?;
     let offer = state.authorisations.offer(&claimed, &known.psu).await;
     let offer = offer.map_err(|error| request::problem(state, error, Some(&asked.tpp)))?;

@@ -352,21 +352,21 @@ async fn approve(
     }
     let device = sha256(phone.token.as_bytes());
     let password = form.field("password")?;
-    match state
+    let credentials = match state
         .sca
         .check_password(&phone.psu, password, Source::Device(&device))
         .await
     {
-        Ok(_) => {}
+        Ok(credentials) => credentials,
         Err(ScaError::WrongCredentials) => {
             let wrong = wrong("password", state.texts.phone.wrong);
             return waiting(&state, &visit, &phone, Some(wrong)).await;
         }
         Err(error) => return Err(Problem::of_sca(&state, error)),
-    }
+    };
     state
         .authorisations
-        .claim(&id, &phone.psu)
+        .claim_under(&id, &phone.psu, credentials)
         .await
         .map_err(told)?;
     let subject = Subject::authorisation(&id);

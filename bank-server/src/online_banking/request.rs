@@ -279,6 +279,7 @@ pub(super) fn problem(
         E::ApprovedBefore | E::TooMany | E::TooManyWaiting | E::OtherRequest => {
             told!(CONFLICT, approved_before, Consents)
         }
+        E::NeedsChoice => told!(CONFLICT, other_way, Nowhere),
         E::NotTheCustomers(_) => told!(FORBIDDEN, not_the_customers, Nowhere),
         E::NoAccount => told!(FORBIDDEN, no_account, Nowhere),
         E::Sca(error) => Problem::of_sca(state, error),

@@ -9,6 +9,7 @@ use sqlx::any::AnyRow;
 use uuid::Uuid;
 
 use super::consents::{Consent, Grant, Rule, by_id, change_in, open_accounts, replace_older};
+use super::credentials::{CredentialsVersion, is_current};
 use super::{Database, StoreError, Turn, Write};
 use crate::core_banking::PsuId;
 use crate::sca::MethodId;
@@ -84,6 +85,8 @@ pub enum Advanced {
     Overtaken,
     /// Too much waits for the customer.
     NoRoom,
+    /// The customer's credentials are not those any more by which she has proved who she is.
+    CredentialsChanged,
 }
 
 /// How much may wait in a customer's app.
@@ -266,6 +269,26 @@ impl AuthorisationStore {
         rows.iter().map(authorisation).collect()
     }
 
+    /// Whether that customer has approved a consent of the same TPP with a second element, in an authorisation that was started
+    /// after that time.
+    pub async fn has_authenticated(
+        &self,
+        psu: &PsuId,
+        consent_id: &str,
+        after: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        let row = sqlx::query(
+            "SELECT 1 AS there FROM authorisation a JOIN consent c ON c.id = a.consent_id WHERE a.psu = $1 \
+             AND a.status = 'finalised' AND a.created > $2 AND c.tpp = (SELECT tpp FROM consent WHERE id = $3) LIMIT 1",
+        )
+        .bind(&psu.0)
+        .bind(after.timestamp())
+        .bind(consent_id)
+        .fetch_optional(self.database.pool())
+        .await?;
+        Ok(row.is_some())
+    }
+
     /// Brings an authorisation from the status it was seen in to another. Says whether it did: if it was no longer in
     /// that status, it stays as it is.
     pub async fn advance(
@@ -277,6 +300,11 @@ impl AuthorisationStore {
         now: DateTime<Utc>,
     ) -> Result<Advanced, StoreError> {
         let mut transaction = self.database.begin_write().await?;
+        if let (Some(psu), Some(version)) = (change.psu, change.credentials)
+            && !is_current(&mut transaction, psu, version).await?
+        {
+            return Ok(Advanced::CredentialsChanged);
+        }
         if let Some(room) = room
             && !has_room(&mut transaction, room).await?
         {
@@ -307,6 +335,8 @@ impl AuthorisationStore {
     ///
     /// `opening` is what the first of those who approve has chosen; for later ones what stands is kept. `rules` say
     /// where the consents go.
+    ///
+    /// Locks in the order of all that change authorisations: the customer's turn, the authorisation, the consents.
     pub async fn approve(
         &self,
         seen: &Authorisation,
@@ -317,22 +347,34 @@ impl AuthorisationStore {
         now: DateTime<Utc>,
     ) -> Result<Approved, StoreError> {
         let mut transaction = self.database.begin_write().await?;
+        let owner = owner(&mut transaction, &seen.consent_id).await?;
+        let owner = owner.unwrap_or_else(|| psu.clone());
+        // Of two consents that become valid at a time, one replaces the other.
+        transaction.take(Turn::Customer(&owner)).await?;
         if !end(&mut transaction, seen, to, psu, now).await? {
             return Ok(Approved::AuthorisationOver);
         }
-        let Some(status) =
-            count(&mut transaction, &seen.consent_id, psu, opening, rules, now).await?
-        else {
+        // Only a second element is an authentication: without one, what needs a fresh one stays closed.
+        let authenticated = (to == ScaStatus::Finalised).then_some(now);
+        let approval = Approval {
+            owner: &owner,
+            opening,
+            authenticated,
+            now,
+        };
+        let Some(status) = count(&mut transaction, &seen.consent_id, approval, rules).await? else {
             return Ok(Approved::ConsentOver);
         };
         transaction.commit().await?;
         Ok(Approved::Consent(status))
     }
 
-    /// The customer has approved, and the TPP has yet to confirm that she is its own: keeps what takes effect then.
+    /// The customer has approved, by that method or without a second element, and the TPP has yet to confirm that she is
+    /// its own: keeps what takes effect then.
     pub async fn await_confirmation(
         &self,
         seen: &Authorisation,
+        method: Option<MethodId>,
         psu: &PsuId,
         code_digest: &str,
         opening: Option<&Opening>,
@@ -342,8 +384,8 @@ impl AuthorisationStore {
             what: "authorisation.pending",
         })?;
         let changed = sqlx::query(
-            "UPDATE authorisation SET status = 'unconfirmed', psu = $1, confirmation = $2, pending = $3, last_action = $4 \
-             WHERE id = $5 AND status = $6",
+            "UPDATE authorisation SET status = 'unconfirmed', psu = $1, confirmation = $2, pending = $3, last_action = $4, \
+             method = $7 WHERE id = $5 AND status = $6",
         )
         .bind(&psu.0)
         .bind(code_digest)
@@ -351,6 +393,7 @@ impl AuthorisationStore {
         .bind(now.timestamp())
         .bind(&seen.id)
         .bind(seen.status.as_str())
+        .bind(method.map(MethodId::as_str))
         .execute(self.database.pool())
         .await?;
         Ok(changed.rows_affected() > 0)
@@ -404,6 +447,8 @@ impl AuthorisationStore {
 pub struct Change<'a> {
     /// The customer is known now.
     pub psu: Option<&'a PsuId>,
+    /// The version of the credentials by which she has proved who she is, if she has.
+    pub credentials: Option<CredentialsVersion>,
     /// The method is chosen now.
     pub method: Option<MethodId>,
     /// The customer goes on in another way.
@@ -449,19 +494,45 @@ async fn end(
     Ok(changed.rows_affected() > 0)
 }
 
+/// Whose turn it is when a consent becomes valid: that of the customer who approved it first, if one has.
+async fn owner(transaction: &mut Write, consent_id: &str) -> Result<Option<PsuId>, StoreError> {
+    let row = sqlx::query("SELECT psu FROM consent WHERE id = $1")
+        .bind(consent_id)
+        .fetch_optional(&mut **transaction)
+        .await?;
+    let psu = row.map(|row| row.try_get::<Option<String>, _>("psu"));
+    Ok(psu.transpose()?.flatten().map(PsuId))
+}
+
+/// One more approval of a consent.
+struct Approval<'a> {
+    /// The customer who approved it first. The transaction has her turn.
+    owner: &'a PsuId,
+    opening: Option<&'a Opening>,
+    /// The time, if it was given with a second element.
+    authenticated: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+}
+
 /// One more customer has approved the consent. Says where it stands then, if it was waiting for that.
 async fn count(
     transaction: &mut Write,
     consent_id: &str,
-    psu: &PsuId,
-    opening: Option<&Opening>,
+    approval: Approval<'_>,
     rules: ApprovalRules<'_>,
-    now: DateTime<Utc>,
 ) -> Result<Option<ConsentStatus>, StoreError> {
     let Some(consent) = by_id(transaction, consent_id).await? else {
         return Ok(None);
     };
-    let needed = match (consent.status, opening) {
+    // Another has approved since the owner was looked up.
+    if consent
+        .psu
+        .as_ref()
+        .is_some_and(|psu| psu != approval.owner)
+    {
+        return Ok(None);
+    }
+    let needed = match (consent.status, approval.opening) {
         (ConsentStatus::Received, Some(opening)) => {
             open_accounts(transaction, consent_id, &opening.access, &opening.grants).await?;
             opening.approvals_needed
@@ -483,16 +554,16 @@ async fn count(
     let Some(status) = (rules.approved)(&consent, approved >= i64::from(needed)) else {
         return Ok(None);
     };
-    let owner = consent.psu.as_ref().unwrap_or(psu);
-    // Of two consents that become valid at a time, one replaces the other.
-    transaction.take(Turn::Customer(owner)).await?;
+    let Approval { owner, now, .. } = approval;
     transaction.changes(consent_id);
     sqlx::query(
-        "UPDATE consent SET status = $1, psu = $2, approvals_needed = $3, authenticated = $4, last_action = $4 WHERE id = $5",
+        "UPDATE consent SET status = $1, psu = $2, approvals_needed = $3, authenticated = COALESCE($4, authenticated), \
+         last_action = $5 WHERE id = $6",
     )
     .bind(status.as_str())
     .bind(&owner.0)
     .bind(i64::from(needed))
+    .bind(approval.authenticated.map(|time| time.timestamp()))
     .bind(now.timestamp())
     .bind(consent_id)
     .execute(&mut **transaction)

@@ -9,7 +9,7 @@ use sqlx::Row as _;
 use tempfile::TempDir;
 
 use super::engine::Engine;
-use super::{Database, Place, Server, scratch};
+use super::{Database, Place, Server, Write, scratch};
 
 /// The folder is removed when it is dropped.
 pub(crate) async fn database() -> (Database, TempDir) {
@@ -30,6 +30,29 @@ pub(crate) async fn empty() -> (Place, TempDir) {
         Err(_) => Place::File(folder.path().join("bank 100%?.db")),
     };
     (place, folder)
+}
+
+impl Write {
+    /// Waits until another transaction waits for this one. A file has one writer, which begins only when it has its turn:
+    /// there is nothing to wait for.
+    pub(crate) async fn until_it_blocks_another(&mut self) {
+        if std::env::var("BANK_TEST_POSTGRES").is_err() {
+            return;
+        }
+        for _ in 0..1000 {
+            let blocked: i64 = sqlx::query_scalar(
+                "SELECT COUNT(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))",
+            )
+            .fetch_one(&mut **self)
+            .await
+            .unwrap();
+            if blocked > 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("nothing waits for this transaction");
+    }
 }
 
 /// What a statement is given.

@@ -71,7 +71,8 @@ impl Write {
     }
 
     /// Waits until no other transaction has that turn, and keeps it to the end. Take turns in the order in which
-    /// [`Turn`] names them, so that no two transactions wait for each other.
+    /// [`Turn`] names them, and before rows are locked; of these, authorisations come before consents. So no two
+    /// transactions wait for each other.
     pub async fn take(&mut self, turn: Turn<'_>) -> Result<(), StoreError> {
         let Some(statement) = self.engine.take_turn() else {
             return Ok(());

@@ -419,6 +419,7 @@ impl From<AuthorisationError> for ApiError {
                 "confirmationCode",
                 "the code is wrong, and the authorisation has failed; start another",
             ),
+            AuthorisationError::NeedsChoice => Self::not_supported("psuData", error.to_string()),
             AuthorisationError::NotTheCustomers(_) | AuthorisationError::NoAccount => {
                 Self::consent_invalid(error.to_string())
             }

@@ -524,6 +524,47 @@ async fn passkeys_are_listed_and_added_after_a_second_factor_alone() {
     );
 }
 
+/// A mere list of accounts, at a bank that exempts it from a second factor and has approvals confirmed.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exempted_list_takes_a_first_second_factor_and_each_confirmation() {
+    let stage = Stage::set().await;
+    let bank = stage.banks.replica_of_b(|config| {
+        config.sca.exempt_account_list = true;
+        config.sca.confirmation_code = true;
+    });
+    let bank = bank.await;
+    let tpp = Tpp::new(bank.xs2a_address(), stage.tpp.identity.clone());
+    let list = json!({ "availableAccounts": "allAccounts" });
+    for (takes_a_code, ended) in [(true, "finalised"), (false, "exempted")] {
+        let asked = stage.banks.consent(&tpp).access(&list);
+        let asked = asked.headers(&[("TPP-Redirect-URI", BACK)]).ask().await;
+        let asked = asked.json();
+        let consent = asked["consentId"].as_str().unwrap();
+        let at = asked["_links"]["scaStatus"]["href"].as_str().unwrap();
+        let path = format!("/authorise/{}", at.rsplit('/').next().unwrap());
+        let mut browser = Tab::at(&bank);
+        browser.get(&path).await;
+        browser.give_password(&stage.anna).await;
+        let asks = browser.page.html.contains("name=\"answer\"");
+        assert_eq!(asks, takes_a_code, "{:?}", browser.page);
+        let code = code_of(&stage.banks, &stage.anna, 0);
+        let answer = [("answer", code.as_str())];
+        let answer = if takes_a_code { &answer[..] } else { &[] };
+        browser.submit("/approve", answer).await;
+        let sent_to = browser.page.sent_to.clone().unwrap();
+        // Without the code that the customer brings back, nothing is opened.
+        let read = tpp.read("/v1/accounts", consent).await;
+        assert_eq!(read.refusal(), "401 CONSENT_INVALID");
+        let mut brought = sent_to.query_pairs();
+        let (_, code) = brought.find(|(name, _)| name == "code").unwrap();
+        let body = json!({ "confirmationCode": code }).to_string();
+        let confirmed = tpp.send("PUT", at, &[], Some(&body)).await;
+        assert_eq!(confirmed.json()["scaStatus"], ended, "{confirmed:?}");
+        assert_eq!(tpp.read("/v1/accounts", consent).await.status, 200);
+    }
+    bank.stop().await;
+}
+
 /// A world of one customer, whose names and texts are all the same.
 fn world_full_of(text: &str) -> String {
     let account = "5f0d7c1e-5d0c-4a53-9a8e-0d6b0b1a7c11";

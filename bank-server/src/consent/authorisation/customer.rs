@@ -1,5 +1,6 @@
 //! The customer's side: what waits for her, approving it, refusing it; and the consents that she has given.
 
+use chrono::TimeDelta;
 use shared_types::authorisation::{ScaApproach, ScaStatus};
 use shared_types::consent::{AccountAccess, AllAccounts, ConsentStatus};
 use shared_types::digest;
@@ -9,10 +10,14 @@ use super::embedded::check_customer;
 use super::{AuthorisationError, Authorisations};
 use crate::consent::{Event, NotTheCustomers, chosen, grants, is_bank_offered, next, standing};
 use crate::core_banking::{Account, AccountId, PsuId};
-use crate::sca::{Proof, Subject};
+use crate::sca::{MethodId, Proof, Subject};
 use crate::store::authorisations::{Authorisation, Change, Opening};
 use crate::store::consents::{Consent, Grant, Rule};
+use crate::store::credentials::CredentialsVersion;
 use crate::store::given::{GivenConsent, TppRecord};
+
+/// How long an approval with a second element exempts the same customer's access through the same TPP.
+const EXEMPT_FOR: TimeDelta = TimeDelta::days(180);
 
 /// What a customer is asked to approve.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,6 +93,17 @@ impl Authorisations {
     /// From then on it is hers: nobody else can approve it. One that its TPP has started for another customer is not
     /// shown to her.
     pub async fn claim(&self, id: &str, psu: &PsuId) -> Result<Page, AuthorisationError> {
+        let credentials = self.sca.credentials_of(psu).await?;
+        self.claim_under(id, psu, credentials).await
+    }
+
+    /// The same, for a customer who has proved who she is under that version of her credentials.
+    pub(crate) async fn claim_under(
+        &self,
+        id: &str,
+        psu: &PsuId,
+        credentials: CredentialsVersion,
+    ) -> Result<Page, AuthorisationError> {
         let page = self.page(id).await?;
         check_customer(&page.authorisation, psu)?;
         if !waits(page.consent_status) {
@@ -110,12 +126,15 @@ impl Authorisations {
             }
             _ => return Ok(page),
         }
+        // One that was left unconfirmed has failed, and counts for nothing.
         let before = self.store.of_consent(&page.consent.id).await?;
-        if before.iter().any(|other| has_approved(other, psu)) {
+        let mut before = before.into_iter().map(|other| self.as_it_stands(other));
+        if before.any(|other| has_approved(&other, psu)) {
             return Err(AuthorisationError::ApprovedBefore);
         }
         let change = Change {
             psu: Some(psu),
+            credentials: Some(credentials),
             ..Change::default()
         };
         let authorisation = self
@@ -152,23 +171,34 @@ impl Authorisations {
         })
     }
 
-    /// Whether the bank asks for no second element here.
+    /// Whether the bank asks for no second element here: for a mere list of accounts, from a customer who has given this
+    /// TPP access with one in the last 180 days (Delegated Regulation (EU) 2018/389, articles 10 and 10a).
     pub async fn is_exempt(
         &self,
         authorisation: &Authorisation,
     ) -> Result<bool, AuthorisationError> {
-        if !self.rules.exempt_account_list {
+        let Some(psu) = authorisation
+            .psu
+            .as_ref()
+            .filter(|_| self.rules.exempt_account_list)
+        else {
+            return Ok(false);
+        };
+        let found = self.given.find(&authorisation.consent_id).await?;
+        if !found.is_some_and(|(consent, _)| {
+            consent.access.available_accounts == Some(AllAccounts::AllAccounts)
+        }) {
             return Ok(false);
         }
-        let found = self.given.find(&authorisation.consent_id).await?;
-        Ok(found.is_some_and(|(consent, _)| {
-            consent.access.available_accounts == Some(AllAccounts::AllAccounts)
-        }))
+        let after = self.calendar.now() - EXEMPT_FOR;
+        let (store, consent_id) = (&self.store, &authorisation.consent_id);
+        Ok(store.has_authenticated(psu, consent_id, after).await?)
     }
 
     /// Approves, with a proof that was made for this authorisation.
     ///
-    /// `selected` are the accounts that the customer has chosen, where the choice is hers; `None` takes all.
+    /// `selected` are the accounts that the customer has chosen, where the choice is hers; `None` takes all. A TPP passes no
+    /// choice on: in the embedded approach, what leaves a choice to the customer is not approved.
     pub async fn approve(
         &self,
         id: &str,
@@ -179,65 +209,53 @@ impl Authorisations {
             return Err(AuthorisationError::OtherCustomer);
         }
         let (page, opening) = self.ready(id, proof.psu(), selected).await?;
-        let (authorisation, psu, now) = (&page.authorisation, proof.psu(), self.calendar.now());
-        if self.rules.confirmation_code && authorisation.approach == ScaApproach::Redirect {
-            let code = self.randomness.uuid().simple().to_string();
-            let digest = digest::sha256(code.as_bytes());
-            let opening = opening.as_ref();
-            if !self
-                .store
-                .await_confirmation(authorisation, psu, &digest, opening, now)
-                .await?
-            {
-                return Err(self.overtaken(id).await);
-            }
-            let return_to = address(authorisation.redirect_uri.as_deref()).map(|mut uri| {
-                uri.query_pairs_mut().append_pair("code", &code);
-                uri
-            });
-            return Ok(Done {
-                consent_status: page.consent_status,
-                return_to,
-            });
-        }
-        let opening = opening.as_ref();
-        let consent_status = self
-            .succeed(authorisation, ScaStatus::Finalised, psu, opening)
-            .await?;
-        Ok(Done {
-            consent_status,
-            return_to: address(authorisation.redirect_uri.as_deref()),
-        })
+        let method = Some(proof.method());
+        self.count(page, proof.psu(), method, opening.as_ref())
+            .await
     }
 
     /// Approves what needs no second element, for a customer who has given her password for it.
     pub async fn approve_exempt(&self, id: &str, psu: &PsuId) -> Result<Done, AuthorisationError> {
-        let page = self.page(id).await?;
+        let (page, opening) = self.ready(id, psu, None).await?;
         if !self.is_exempt(&page.authorisation).await? {
             return Err(AuthorisationError::OutOfTurn(page.authorisation.status));
         }
-        let authorisation = self.approve_exempted(&page.authorisation, psu).await?;
-        let page = self.page(id).await?;
-        Ok(Done {
-            consent_status: page.consent_status,
-            return_to: address(authorisation.redirect_uri.as_deref()),
-        })
+        self.count(page, psu, None, opening.as_ref()).await
     }
 
-    pub(super) async fn approve_exempted(
+    /// Counts an approval, by that method or without a second element. Where the TPP has to confirm that the customer is
+    /// its own, it counts only then.
+    async fn count(
         &self,
-        authorisation: &Authorisation,
+        page: Page,
         psu: &PsuId,
-    ) -> Result<Authorisation, AuthorisationError> {
-        let (page, opening) = self.ready(&authorisation.id, psu, None).await?;
-        let now = self.calendar.now();
-        let opening = opening.as_ref();
-        self.succeed(&page.authorisation, ScaStatus::Exempted, psu, opening)
-            .await?;
-        Ok(Authorisation {
-            status: ScaStatus::Exempted,
-            last_action: now,
-            ..page.authorisation
+        method: Option<MethodId>,
+        opening: Option<&Opening>,
+    ) -> Result<Done, AuthorisationError> {
+        let authorisation = &page.authorisation;
+        let return_to = address(authorisation.redirect_uri.as_deref());
+        if !self.rules.confirmation_code || authorisation.approach != ScaApproach::Redirect {
+            let to = ended_by(method);
+            return Ok(Done {
+                consent_status: self.succeed(authorisation, to, psu, opening).await?,
+                return_to,
+            });
+        }
+        let code = self.randomness.uuid().simple().to_string();
+        let (digest, now) = (digest::sha256(code.as_bytes()), self.calendar.now());
+        let store = &self.store;
+        if !store
+            .await_confirmation(authorisation, method, psu, &digest, opening, now)
+            .await?
+        {
+            return Err(self.overtaken(&authorisation.id).await);
+        }
+        Ok(Done {
+            consent_status: page.consent_status,
+            return_to: return_to.map(|mut uri| {
+                uri.query_pairs_mut().append_pair("code", &code);
+                uri
+            }),
         })
     }
 
@@ -326,6 +344,9 @@ impl Authorisations {
             return Err(AuthorisationError::OutOfTurn(page.authorisation.status));
         }
         let offer = self.offer(&page, psu).await?;
+        if offer.is_choice && page.authorisation.approach == ScaApproach::Embedded {
+            return Err(AuthorisationError::NeedsChoice);
+        }
         if page.consent.status == ConsentStatus::PartiallyAuthorised {
             // Another has approved since she was shown what it opens: it may be other than what she saw.
             if page.consent.last_action > page.authorisation.last_action {
@@ -335,6 +356,14 @@ impl Authorisations {
         }
         let opening = open(page.consent.access.clone(), offer, selected)?;
         Ok((page, Some(opening)))
+    }
+}
+
+/// With which status an approval ends an authorisation, by that method or without a second element.
+pub(super) const fn ended_by(method: Option<MethodId>) -> ScaStatus {
+    match method {
+        Some(_) => ScaStatus::Finalised,
+        None => ScaStatus::Exempted,
     }
 }
 

@@ -5,6 +5,7 @@ use shared_types::digest;
 use shared_types::eidas::OrganisationId;
 use subtle::ConstantTimeEq as _;
 
+use super::customer::ended_by;
 use super::{AuthorisationError, Authorisations};
 use crate::core_banking::PsuId;
 use crate::sca::{Challenge, MethodId, ScaError, Source, Subject};
@@ -85,21 +86,21 @@ impl Authorisations {
         }
         let psu = psu.or(authorisation.psu.as_ref()).cloned();
         let psu = psu.ok_or(AuthorisationError::OutOfTurn(authorisation.status))?;
-        self.sca
+        let credentials = self
+            .sca
             .check_password(&psu, password, Source::Tpp(tpp))
             .await?;
         let change = Change {
             psu: Some(&psu),
+            credentials: Some(credentials),
             ..Change::default()
         };
         let authenticated = self
             .advance(&authorisation, ScaStatus::PsuAuthenticated, change, None)
             .await?;
         if self.is_exempt(&authenticated).await? {
-            return self
-                .approve_exempted(&authenticated, &psu)
-                .await
-                .map(Step::from);
+            self.approve_exempt(id, &psu).await?;
+            return self.find(tpp, consent_id, id).await.map(Step::from);
         }
         let methods = self.methods_for_tpp(&psu).await?;
         match methods.as_slice() {
@@ -198,7 +199,8 @@ impl Authorisations {
                 .await?;
             return Err(AuthorisationError::WrongConfirmation);
         }
-        self.succeed(&authorisation, ScaStatus::Finalised, psu, opening.as_ref())
+        let to = ended_by(authorisation.method);
+        self.succeed(&authorisation, to, psu, opening.as_ref())
             .await?;
         self.find(tpp, consent_id, id).await.map(Step::from)
     }
@@ -269,6 +271,7 @@ impl Authorisations {
             Advanced::Done => {}
             Advanced::Overtaken => return Err(self.overtaken(&seen.id).await),
             Advanced::NoRoom => return Err(AuthorisationError::TooManyWaiting),
+            Advanced::CredentialsChanged => return Err(ScaError::WrongCredentials.into()),
         }
         Ok(Authorisation {
             status: to,

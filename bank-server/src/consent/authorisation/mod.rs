@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 pub use self::customer::{Done, Offer, Page};
 pub use self::embedded::Step;
-use super::{Event, NotTheCustomers, next};
+use super::{Event, NotTheCustomers, is_bank_offered, next};
 use crate::calendar::Calendar;
 use crate::core_banking::{CoreBanking, CoreBankingError, PsuId};
 use crate::sca::{Sca, ScaError};
@@ -47,7 +47,8 @@ pub struct Rules {
     /// Whether a TPP has to confirm, with a code that only the customer's own browser brings it, that the customer who
     /// approved is its own (after a redirect).
     pub confirmation_code: bool,
-    /// Whether a list of accounts, and no more, may be approved with the password alone (`exempted`).
+    /// Whether a list of accounts, and no more, may be approved with the password alone (`exempted`), by a customer who has
+    /// given the same TPP access with a second element in the last 180 days.
     pub exempt_account_list: bool,
 }
 
@@ -124,6 +125,11 @@ pub enum AuthorisationError {
     /// The consent names an account that the customer does not have.
     #[error(transparent)]
     NotTheCustomers(#[from] NotTheCustomers),
+    /// The consent leaves the choice of accounts to the customer, and a TPP cannot pass it on.
+    #[error(
+        "the customer chooses the accounts at the bank: start the authorisation without a password, or name the accounts"
+    )]
+    NeedsChoice,
     /// The customer has no account that the consent could open, or has chosen none.
     #[error("no account is left that the consent could open")]
     NoAccount,
@@ -183,6 +189,9 @@ impl Authorisations {
             return self.started(before);
         }
         self.check_waiting(&consent)?;
+        if start.approach == ScaApproach::Embedded && is_bank_offered(&consent.access) {
+            return Err(AuthorisationError::NeedsChoice);
+        }
         if self.store.of_consent(&consent.id).await?.len() >= PER_CONSENT {
             return Err(AuthorisationError::TooMany);
         }

@@ -382,3 +382,33 @@ async fn an_approval_counts_for_what_was_shown_and_nothing_else() {
         .unwrap();
     assert_eq!(second.consent_status, ConsentStatus::Valid);
 }
+
+#[tokio::test]
+async fn approving_and_going_on_take_locks_in_one_order() {
+    let scene = Scene::set().await;
+    let anna = psu("anna");
+    let consent = scene.consent(balances(&[HERS])).await;
+    let id = scene
+        .start(&consent, ScaApproach::Redirect, None)
+        .await
+        .unwrap()
+        .id;
+    scene.authorisations.claim(&id, &anna).await.unwrap();
+    let proof = scene.proof("anna", &id).await;
+    // What goes on with an authorisation takes the customer's turn, and then the authorisation.
+    let mut going_on = scene.database.begin_write().await.unwrap();
+    going_on.take(Turn::Customer(&anna)).await.unwrap();
+    let approving = tokio::spawn({
+        let (service, id) = (scene.authorisations.clone(), id.clone());
+        async move { service.approve(&id, proof, None).await }
+    });
+    going_on.until_it_blocks_another().await;
+    sqlx::query("UPDATE authorisation SET last_action = last_action WHERE id = $1")
+        .bind(&id)
+        .execute(&mut *going_on)
+        .await
+        .unwrap();
+    going_on.commit().await.unwrap();
+    let done = approving.await.unwrap().unwrap();
+    assert_eq!(done.consent_status, ConsentStatus::Valid);
+}

@@ -212,36 +212,323 @@ async fn a_tpp_confirms_with_the_code_that_its_own_customer_brings() {
     assert_eq!(scene.status(&consent).await, ConsentStatus::Received);
 }
 
-#[tokio::test]
-async fn a_list_of_accounts_can_be_exempted() {
-    let scene = Scene::with(|rules| rules.exempt_account_list = true).await;
-    let tpp = scene.tpp.organisation();
+/// Passes a password on for a list of accounts. Returns where that leads.
+async fn list_by_password(scene: &Scene, tpp: &Tpp, name: &str) -> ScaStatus {
     let list = scene
-        .consent(json!({ "availableAccounts": "allAccounts" }))
+        .consent_of(tpp, json!({ "availableAccounts": "allAccounts" }))
         .await;
-    let id = scene
-        .start(&list, ScaApproach::Embedded, Some(&psu("lucas")))
-        .await
-        .unwrap()
-        .id;
+    let (tpp, customer) = (tpp.organisation(), psu(name));
+    let start = Start {
+        tpp,
+        consent_id: &list,
+        request_id: SystemRandomness.uuid(),
+        digest: "x",
+        psu: Some(&customer),
+        approach: ScaApproach::Embedded,
+        redirect_uri: None,
+        nok_redirect_uri: None,
+    };
+    let id = scene.authorisations.start(start).await.unwrap().id;
     let step = scene
         .authorisations
         .authenticate(tpp, &list, &id, None, PASSWORD)
         .await
         .unwrap();
-    assert_eq!(step.authorisation.status, ScaStatus::Exempted);
-    let more = scene.consent(balances(&[HERS])).await;
+    step.authorisation.status
+}
+
+#[tokio::test]
+async fn a_list_of_accounts_is_exempted_for_180_days_after_an_authentication_through_the_same_tpp()
+{
+    let scene = Scene::with(|rules| rules.exempt_account_list = true).await;
+    let asked = ScaStatus::ScaMethodSelected;
+    // The first access never is, and no exempted one stands for an authentication.
+    assert_eq!(list_by_password(&scene, &scene.tpp, "anna").await, asked);
+    scene.clock.advance(TimeDelta::minutes(11));
+    let consent = scene.consent(balances(&[HERS])).await;
+    scene.approve(&consent, "anna").await.unwrap();
+    for days in [0, 90, 89] {
+        scene.clock.advance(TimeDelta::days(days));
+        let exempted = list_by_password(&scene, &scene.tpp, "anna").await;
+        assert_eq!(exempted, ScaStatus::Exempted, "{days}");
+    }
+    assert_eq!(list_by_password(&scene, &scene.other, "anna").await, asked);
+    assert_eq!(list_by_password(&scene, &scene.tpp, "lucas").await, asked);
+    scene.clock.advance(TimeDelta::days(1));
+    assert_eq!(list_by_password(&scene, &scene.tpp, "anna").await, asked);
+}
+
+#[tokio::test]
+async fn an_exempted_approval_is_confirmed_too_and_authenticates_nothing() {
+    let scene = Scene::with(|rules| {
+        rules.exempt_account_list = true;
+        rules.confirmation_code = true;
+    })
+    .await;
+    let tpp = scene.tpp.organisation();
+    let first = scene.consent(balances(&[HERS])).await;
+    let done = scene.approve(&first, "anna").await.unwrap();
+    let all = scene.authorisations.list(tpp, &first).await.unwrap();
+    let code = Scene::code_of(&done);
+    let confirmed = scene.authorisations.confirm(tpp, &first, &all[0].id, &code);
+    let confirmed = confirmed.await.unwrap();
+    assert_eq!(confirmed.authorisation.status, ScaStatus::Finalised);
+
+    let list = scene
+        .consent(json!({ "availableAccounts": "allAccounts" }))
+        .await;
     let id = scene
-        .start(&more, ScaApproach::Embedded, Some(&psu("anna")))
+        .start(&list, ScaApproach::Redirect, None)
         .await
         .unwrap()
         .id;
-    let step = scene
-        .authorisations
-        .authenticate(tpp, &more, &id, None, PASSWORD)
+    let anna = psu("anna");
+    scene.authorisations.claim(&id, &anna).await.unwrap();
+    let done = scene.authorisations.approve_exempt(&id, &anna);
+    let done = done.await.unwrap();
+    assert_eq!(scene.status(&list).await, ConsentStatus::Received);
+    let found = scene.authorisations.find(tpp, &list, &id).await.unwrap();
+    assert_eq!(found.status, ScaStatus::Unconfirmed);
+    let code = Scene::code_of(&done);
+    let confirmed = scene.authorisations.confirm(tpp, &list, &id, &code);
+    let confirmed = confirmed.await.unwrap();
+    assert_eq!(confirmed.authorisation.status, ScaStatus::Exempted);
+    // The joint account waits for its other holder.
+    let consent = scene.consents.find(tpp, &list).await.unwrap().unwrap();
+    assert_eq!(
+        (consent.status, consent.authenticated),
+        (ConsentStatus::PartiallyAuthorised, None)
+    );
+}
+
+#[tokio::test]
+async fn a_choice_that_a_tpp_cannot_pass_on_is_not_made_for_the_customer() {
+    let scene = Scene::set().await;
+    let consent = scene
+        .consent(json!({ "balances": [], "transactions": [] }))
+        .await;
+    let refused = scene
+        .start(&consent, ScaApproach::Embedded, Some(&psu("anna")))
+        .await;
+    assert!(
+        matches!(refused, Err(AuthorisationError::NeedsChoice)),
+        "{refused:?}"
+    );
+    // Nor in one that was started before.
+    let id = scene
+        .start(&consent, ScaApproach::Redirect, None)
+        .await
+        .unwrap()
+        .id;
+    scene.authorisations.claim(&id, &psu("anna")).await.unwrap();
+    sqlx::query("UPDATE authorisation SET approach = 'EMBEDDED' WHERE id = $1")
+        .bind(&id)
+        .execute(scene.database.pool())
         .await
         .unwrap();
-    assert_eq!(step.authorisation.status, ScaStatus::ScaMethodSelected);
+    let proof = scene.proof("anna", &id).await;
+    let refused = scene.authorisations.approve(&id, proof, None).await;
+    assert!(
+        matches!(refused, Err(AuthorisationError::NeedsChoice)),
+        "{refused:?}"
+    );
+    assert_eq!(scene.status(&consent).await, ConsentStatus::Received);
+}
+
+#[tokio::test]
+async fn an_approval_that_was_left_unconfirmed_does_not_keep_the_customer_from_another() {
+    let scene = Scene::with(|rules| rules.confirmation_code = true).await;
+    let tpp = scene.tpp.organisation();
+    let consent = scene.consent(balances(&[HERS])).await;
+    scene.approve(&consent, "anna").await.unwrap();
+    let twice = scene.approve(&consent, "anna").await;
+    assert!(
+        matches!(twice, Err(AuthorisationError::ApprovedBefore)),
+        "{twice:?}"
+    );
+    scene.clock.advance(TimeDelta::minutes(15));
+    let done = scene.approve(&consent, "anna").await.unwrap();
+    let id = scene.authorisations.list(tpp, &consent).await.unwrap();
+    let id = &id.last().unwrap().id;
+    let code = Scene::code_of(&done);
+    let confirmed = scene.authorisations.confirm(tpp, &consent, id, &code);
+    confirmed.await.unwrap();
+    assert_eq!(scene.status(&consent).await, ConsentStatus::Valid);
+}
+
+/// What changes a customer's elements.
+#[derive(Debug, Clone, Copy)]
+enum NewElement {
+    Credentials,
+    Device,
+    DeviceRemoved,
+}
+
+impl NewElement {
+    async fn happen(self, scene: &Scene, device: &str) {
+        let (phones, anna) = (scene.sca.phones(), psu("anna"));
+        match self {
+            Self::Credentials => scene.enrol_anew("anna").await,
+            Self::Device => drop(phones.enrol(&anna).await.unwrap()),
+            Self::DeviceRemoved => phones.forget(device).await.unwrap(),
+        }
+    }
+}
+
+#[tokio::test]
+async fn new_elements_end_approvals_that_do_not_count_yet() {
+    let scene = Scene::with(|rules| rules.confirmation_code = true).await;
+    let (tpp, anna) = (scene.tpp.organisation(), psu("anna"));
+    for element in [
+        NewElement::Credentials,
+        NewElement::Device,
+        NewElement::DeviceRemoved,
+    ] {
+        let device = scene.sca.phones().enrol(&anna).await.unwrap();
+        // One is approved and not confirmed, in one she looks at the page, one waits for her code through the TPP.
+        let mut begun = Vec::new();
+        for _ in 0..3 {
+            begun.push(scene.consent(balances(&[HERS])).await);
+        }
+        let done = scene.approve(&begun[0], "anna").await.unwrap();
+        let looked_at = scene
+            .start(&begun[1], ScaApproach::Redirect, None)
+            .await
+            .unwrap()
+            .id;
+        scene.authorisations.claim(&looked_at, &anna).await.unwrap();
+        let passed_on = scene
+            .start(&begun[2], ScaApproach::Embedded, Some(&anna))
+            .await
+            .unwrap()
+            .id;
+        scene
+            .authorisations
+            .authenticate(tpp, &begun[2], &passed_on, None, PASSWORD)
+            .await
+            .unwrap();
+        // Nothing of hers is proved for this one yet: it goes on.
+        let later = scene.consent(balances(&[HERS])).await;
+        let named = scene.start(&later, ScaApproach::Redirect, Some(&anna));
+        let named = named.await.unwrap().id;
+
+        element.happen(&scene, &device.0).await;
+        for consent in &begun {
+            let all = scene.authorisations.list(tpp, consent).await.unwrap();
+            assert_eq!(all[0].status, ScaStatus::Failed, "{element:?}");
+        }
+        let (id, code) = (
+            scene.authorisations.list(tpp, &begun[0]).await.unwrap()[0]
+                .id
+                .clone(),
+            Scene::code_of(&done),
+        );
+        let late = scene
+            .authorisations
+            .confirm(tpp, &begun[0], &id, &code)
+            .await;
+        assert!(
+            matches!(late, Err(AuthorisationError::OutOfTurn(ScaStatus::Failed))),
+            "{element:?}: {late:?}"
+        );
+        assert_eq!(scene.status(&begun[0]).await, ConsentStatus::Received);
+        scene.authorisations.claim(&named, &anna).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_was_proved_under_credentials_that_were_replaced_begins_nothing() {
+    let scene = Scene::set().await;
+    let anna = psu("anna");
+    let consent = scene.consent(balances(&[HERS])).await;
+    let id = scene
+        .start(&consent, ScaApproach::Redirect, Some(&anna))
+        .await
+        .unwrap()
+        .id;
+    // Her password is checked, and replaced before what it was for is written down.
+    let checked = scene.sca.check_password(&anna, PASSWORD, BROWSER).await;
+    let checked = checked.unwrap();
+    scene.enrol_anew("anna").await;
+    let late = scene.authorisations.claim_under(&id, &anna, checked).await;
+    assert!(
+        matches!(
+            late,
+            Err(AuthorisationError::Sca(ScaError::WrongCredentials))
+        ),
+        "{late:?}"
+    );
+    let late = scene
+        .sca
+        .phones()
+        .enrol_in_place_of(None, &anna, Some(checked))
+        .await;
+    assert!(
+        matches!(late, Err(PhonesError::CredentialsChanged)),
+        "{late:?}"
+    );
+    let checked = scene.sca.check_password(&anna, PASSWORD, BROWSER).await;
+    let claimed = scene
+        .authorisations
+        .claim_under(&id, &anna, checked.unwrap());
+    claimed.await.unwrap();
+}
+
+#[tokio::test]
+async fn the_same_authenticator_given_anew_makes_no_spent_code_good() {
+    let scene = Scene::set().await;
+    let tpp = scene.tpp.organisation();
+    let ids = [scene.passed_on().await, scene.passed_on().await];
+    let code = code_at(&secret("anna"), scene.clock.now().timestamp());
+    let authenticate = async |(consent, id): &(String, String)| {
+        let step = scene
+            .authorisations
+            .authenticate(tpp, consent, id, None, PASSWORD);
+        step.await.unwrap();
+    };
+    authenticate(&ids[0]).await;
+    scene.enrol_anew("anna").await;
+    authenticate(&ids[1]).await;
+    let (consent, id) = &ids[1];
+    let read_before = scene
+        .authorisations
+        .authorise(tpp, consent, id, &code)
+        .await;
+    assert!(
+        matches!(read_before, Err(AuthorisationError::Sca(ScaError::Taken))),
+        "{read_before:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_code_read_for_an_authorisation_that_failed_approves_no_other() {
+    let scene = Scene::set().await;
+    let tpp = scene.tpp.organisation();
+    let ids = [scene.passed_on().await, scene.passed_on().await];
+    let [(first, first_id), (second, second_id)] = [&ids[0], &ids[1]];
+    let service = &scene.authorisations;
+    let begun = service.authenticate(tpp, first, first_id, None, PASSWORD);
+    begun.await.unwrap();
+    let code = code_at(&secret("anna"), scene.clock.now().timestamp());
+    for _ in 0..5 {
+        let wrong = service.authorise(tpp, first, first_id, "000000").await;
+        assert!(
+            matches!(
+                wrong,
+                Err(AuthorisationError::Sca(ScaError::WrongAnswer { .. }))
+            ),
+            "{wrong:?}"
+        );
+    }
+    // The wait after five wrong codes is over before the code is.
+    let begun = service.authenticate(tpp, second, second_id, None, PASSWORD);
+    begun.await.unwrap();
+    scene.clock.advance(TimeDelta::seconds(30));
+    let taken = service.authorise(tpp, second, second_id, &code).await;
+    assert!(
+        matches!(taken, Err(AuthorisationError::Sca(ScaError::Taken))),
+        "{taken:?}"
+    );
 }
 
 #[tokio::test]

@@ -16,7 +16,10 @@ use super::*;
 use crate::core_banking::AccountId;
 use crate::core_banking::ledger::{Ledger, import};
 use crate::identity::Tpp;
-use crate::sca::{Challenge, MethodId, Passwords, Proof, Secret, Source, Subject, code_at};
+use crate::sca::{
+    Challenge, MethodId, Passwords, PhonesError, Proof, Secret, Source, Subject, code_at,
+};
+use crate::store::Turn;
 use crate::store::consents::{Inserted, NewConsent};
 use crate::store::credentials::CustomerCredentials;
 use crate::store::vault::Vault;
@@ -33,6 +36,8 @@ const BOTHS: &str = "NL91ABNA0417164300";
 struct Scene {
     authorisations: Authorisations,
     consents: Consents,
+    database: Database,
+    credentials: CustomerCredentials,
     sca: Sca,
     clock: Arc<ManualClock>,
     tpp: Tpp,
@@ -122,7 +127,9 @@ impl Scene {
                 randomness,
                 rules,
             ),
-            consents: Consents::new(database),
+            consents: Consents::new(database.clone()),
+            database,
+            credentials,
             sca,
             clock,
             tpp: Tpp::sample("PSDDE-BAFIN-125314", "Bank A"),
@@ -132,15 +139,19 @@ impl Scene {
     }
 
     async fn consent(&self, access: Value) -> String {
+        self.consent_of(&self.tpp, access).await
+    }
+
+    async fn consent_of(&self, tpp: &Tpp, access: Value) -> String {
         let request: ConsentRequest = serde_json::from_value(json!({
-            "access": access, "recurringIndicator": true, "validUntil": "2026-12-31", "frequencyPerDay": 4,
+            "access": access, "recurringIndicator": true, "validUntil": "2027-12-31", "frequencyPerDay": 4,
             "combinedServiceIndicator": false
         }))
         .unwrap();
         let now = self.clock.now();
         let stored = self.consents.insert(NewConsent {
             id: SystemRandomness.uuid(),
-            tpp: &self.tpp,
+            tpp,
             request_id: SystemRandomness.uuid(),
             digest: "x",
             request: &request,
@@ -190,6 +201,31 @@ impl Scene {
             .prove(&psu, MethodId::Totp, &subject, &code, BROWSER)
             .await
             .unwrap()
+    }
+
+    /// The operator gives a customer the same password and authenticator anew.
+    async fn enrol_anew(&self, name: &str) {
+        let hash = Passwords::new(Arc::new(SystemRandomness))
+            .hash(PASSWORD)
+            .unwrap();
+        let (psu, secret) = (psu(name), secret(name));
+        let set = self.credentials.set(&psu, &hash, Some(&secret));
+        set.await.unwrap();
+    }
+
+    /// A consent, and an authorisation of it that Anna's TPP passes on.
+    async fn passed_on(&self) -> (String, String) {
+        let consent = self.consent(balances(&[HERS])).await;
+        let anna = psu("anna");
+        let started = self.start(&consent, ScaApproach::Embedded, Some(&anna));
+        let id = started.await.unwrap().id;
+        (consent, id)
+    }
+
+    /// The code that a customer's browser brings her TPP.
+    fn code_of(done: &Done) -> String {
+        let uri = done.return_to.as_ref().unwrap();
+        uri.query_pairs().last().unwrap().1.into_owned()
     }
 
     /// On the bank's own pages, from the log-in on.
