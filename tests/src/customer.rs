@@ -9,8 +9,9 @@ use bank_server::config::Config;
 use bank_server::consent::authorisation::{AuthorisationError, Authorisations, Done, Rules, Start};
 use bank_server::core_banking::PsuId;
 use bank_server::core_banking::ledger::Ledger;
-use bank_server::sca::{MethodId, Proof, Sca, Source, Subject};
+use bank_server::sca::{MethodId, Passwords, Proof, Sca, Source, Subject};
 use bank_server::store::Database;
+use bank_server::store::credentials::CustomerCredentials;
 use bank_server::store::vault::Vault;
 use bank_server::{Calendar, RunningBank};
 use chrono::TimeDelta;
@@ -110,6 +111,20 @@ impl Customer {
 
     pub fn password(&self) -> Secret {
         Secret::new(&self.known.password).unwrap()
+    }
+
+    /// The operator gives her another password, and the same authenticator.
+    pub async fn change_password(&self, banks: &Banks, password: &str) {
+        let config = Config::read(&banks.folder.path().join("bank-b.toml")).unwrap();
+        let database = Database::open(&config.store.place).await.unwrap();
+        let randomness = Arc::new(SystemRandomness);
+        let vault = Vault::open_file(&config.store.key, randomness.clone()).unwrap();
+        let hash = Passwords::new(randomness).hash(password).unwrap();
+        CustomerCredentials::new(database.clone(), vault)
+            .set(&self.psu, &hash, Some(&self.known.secret))
+            .await
+            .unwrap();
+        database.close().await;
     }
 
     /// What her authenticator shows now.

@@ -17,7 +17,7 @@ use super::door::Caller;
 use super::error::ApiError;
 use super::next_steps::{challenge_data, chosen_method, links, methods, psu_message};
 use super::reading::psu_ip_address;
-use super::wishes::{Wishes, psu_id};
+use super::wishes::{Wishes, check_return, psu_id};
 use crate::consent::authorisation::{Start, Step};
 use crate::store::authorisations::Authorisation;
 
@@ -64,9 +64,7 @@ pub(super) async fn start(
         .await?
         .ok_or_else(ApiError::no_such_consent)?;
     let approach = match &step {
-        UpdatePsuData::Identification => {
-            wishes.later_approach(consent.approach, &state.approving)?
-        }
+        UpdatePsuData::Identification => wishes.later_approach(&consent, &state.approving)?,
         UpdatePsuData::Authentication(_) => embedded(&state)?,
         _ => {
             return Err(ApiError::status_invalid(
@@ -79,6 +77,7 @@ pub(super) async fn start(
         wishes.redirect_uri.or(consent.redirect_uri),
         wishes.nok_redirect_uri.or(consent.nok_redirect_uri),
     );
+    check_return(approach, uri.as_deref(), &state.approving)?;
     let started = state
         .authorisations
         .start(Start {

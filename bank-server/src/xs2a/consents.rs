@@ -20,7 +20,7 @@ use super::door::Caller;
 use super::error::ApiError;
 use super::next_steps::{consent_path, links, psu_message, start_link};
 use super::reading::psu_ip_address;
-use super::wishes::Wishes;
+use super::wishes::{Wishes, check_return};
 use crate::consent::authorisation::Start;
 use crate::consent::{Event, check_request, last_action_day, next, standing};
 use crate::store::authorisations::Authorisation;
@@ -58,10 +58,13 @@ pub(super) async fn create(
     psu_ip_address(&request)?
         .ok_or_else(|| ApiError::format("PSU-IP-Address", "the header is required"))?;
     let wishes = Wishes::of(&request, &caller, &state.approving)?;
-    let approach = wishes.approach(&state.approving)?;
     let asked: ConsentRequest = decode(&body)?;
     let (now, today) = (state.calendar.now(), state.calendar.today());
     check_request(&asked, today)?;
+    let approach = wishes.approach(&asked.access, &state.approving)?;
+    if !wishes.explicit {
+        check_return(approach, wishes.redirect_uri.as_deref(), &state.approving)?;
+    }
     let digest = digest::sha256(&[&body, wishes.text().as_bytes()].concat());
     let stored = state
         .consents

@@ -3,6 +3,7 @@
 use actix_web::HttpRequest;
 use actix_web::http::header::HeaderName;
 use shared_types::authorisation::ScaApproach;
+use shared_types::consent::AccountAccess;
 
 use super::Approving;
 use super::approach::{Preferences, choose, truth};
@@ -10,7 +11,9 @@ use super::door::Caller;
 use super::error::ApiError;
 use super::reading::single;
 use super::redirect;
+use crate::consent::is_bank_offered;
 use crate::core_banking::PsuId;
+use crate::store::consents::Consent;
 
 const PSU_ID: HeaderName = HeaderName::from_static("psu-id");
 const REDIRECT_URI: HeaderName = HeaderName::from_static("tpp-redirect-uri");
@@ -59,22 +62,30 @@ impl Wishes {
         })
     }
 
-    /// The approach that comes nearest.
-    pub(super) fn approach(&self, approving: &Approving) -> Result<ScaApproach, ApiError> {
+    /// The approach that comes nearest, of those in which that access can be approved.
+    pub(super) fn approach(
+        &self,
+        access: &AccountAccess,
+        approving: &Approving,
+    ) -> Result<ScaApproach, ApiError> {
+        let possible = possible(access, approving)?;
         // The configuration is checked to offer one at least.
-        choose(&approving.offered, self.preferences).ok_or_else(ApiError::internal)
+        choose(&possible, self.preferences).ok_or_else(ApiError::internal)
     }
 
     /// The approach for an authorisation that is started after its consent was asked for, which settled one.
     pub(super) fn later_approach(
         &self,
-        settled: Option<ScaApproach>,
+        consent: &Consent,
         approving: &Approving,
     ) -> Result<ScaApproach, ApiError> {
-        let settled = settled.filter(|settled| approving.offered.contains(settled));
+        let possible = possible(&consent.access, approving)?;
+        let settled = consent
+            .approach
+            .filter(|settled| possible.contains(settled));
         match settled {
             Some(settled) if !self.preferences.are_stated() => Ok(settled),
-            _ => self.approach(approving),
+            _ => self.approach(&consent.access, approving),
         }
     }
 
@@ -89,6 +100,39 @@ impl Wishes {
             self.preferences
         )
     }
+}
+
+/// The approaches in which that access can be approved: where the customer chooses the accounts, those in which the bank
+/// itself shows her which there are (EBA Q&A 2021/6246).
+fn possible(access: &AccountAccess, approving: &Approving) -> Result<Vec<ScaApproach>, ApiError> {
+    let mut possible = approving.offered.clone();
+    if is_bank_offered(access) {
+        possible.retain(|approach| *approach != ScaApproach::Embedded);
+        if possible.is_empty() {
+            return Err(ApiError::not_supported(
+                "access",
+                "this bank cannot let the customer choose accounts in the embedded approach; name the accounts, or ask \
+                 for allPsd2",
+            ));
+        }
+    }
+    Ok(possible)
+}
+
+/// Checks that a customer who approves on the bank's pages can be sent back, where the TPP needs the code that she brings.
+pub(super) fn check_return(
+    approach: ScaApproach,
+    redirect_uri: Option<&str>,
+    approving: &Approving,
+) -> Result<(), ApiError> {
+    if approving.confirmation && approach == ScaApproach::Redirect && redirect_uri.is_none() {
+        return Err(ApiError::format(
+            "TPP-Redirect-URI",
+            "the header is required for the redirect approach: this bank has approvals confirmed, with a code that the \
+             customer's browser brings to that address",
+        ));
+    }
+    Ok(())
 }
 
 /// `PSU-ID`: with what the customer logs in at the bank.

@@ -287,6 +287,24 @@ async fn where_a_confirmation_is_asked_for_nothing_opens_without_it() {
     assert_eq!(tpp.read("/v1/accounts", &consent).await.status, 200);
     assert_eq!(confirm(&path, &code).await.refusal(), "409 STATUS_INVALID");
 
+    // Without an address the code could not be brought back: refused with the consent, or when it is started later.
+    let refused = ask(&banks, &tpp, &[]).await;
+    assert_eq!(refused.refusal(), "400 FORMAT_ERROR TPP-Redirect-URI");
+    let explicit = ask(
+        &banks,
+        &tpp,
+        &[("TPP-Explicit-Authorisation-Preferred", "true")],
+    )
+    .await;
+    let later = explicit.json()["_links"]["startAuthorisation"]["href"].clone();
+    let later = later.as_str().unwrap();
+    let refused = tpp.send("POST", later, &[], None).await;
+    assert_eq!(refused.refusal(), "400 FORMAT_ERROR TPP-Redirect-URI");
+    let started = tpp
+        .send("POST", later, &[("TPP-Redirect-URI", BACK)], None)
+        .await;
+    assert_eq!(started.status, 201, "{started:?}");
+
     // One wrong code, and it is over.
     customer.wait_for_the_next_code();
     let (consent, path) = start().await;
@@ -300,6 +318,70 @@ async fn where_a_confirmation_is_asked_for_nothing_opens_without_it() {
         tpp.read("/v1/accounts", &consent).await.refusal(),
         "401 CONSENT_INVALID"
     );
+    other.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_credentials_end_an_approval_that_is_not_confirmed() {
+    let banks = Banks::start().await;
+    let other = banks
+        .replica_of_b(|config| config.sca.confirmation_code = true)
+        .await;
+    let customer = Customer::named(&banks, CUSTOMER, true).await;
+    let tpp = Tpp::new(other.xs2a_address(), banks.a_at_b().identity);
+    let asked = ask(&banks, &tpp, &[("TPP-Redirect-URI", BACK)])
+        .await
+        .json();
+    let consent = asked["consentId"].as_str().unwrap();
+    let path = asked["_links"]["scaStatus"]["href"].as_str().unwrap();
+    let id = path.rsplit('/').next().unwrap();
+    let done = customer.approve_at_the_bank(id).await.unwrap();
+    let back = done.return_to.unwrap();
+    let code = back.query_pairs().find(|(name, _)| name == "code").unwrap();
+    // The operator gives her a new password; her authenticator stays.
+    customer.change_password(&banks, "another one").await;
+    let body = json!({ "confirmationCode": code.1 }).to_string();
+    let confirmed = tpp.send("PUT", path, &[], Some(&body)).await;
+    assert_eq!(confirmed.refusal(), "409 STATUS_INVALID");
+    assert_eq!(tpp.get(path, &[]).await.json()["scaStatus"], "failed");
+    let read = tpp.read("/v1/accounts", consent).await;
+    assert_eq!(read.refusal(), "401 CONSENT_INVALID");
+    other.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_customer_chooses_the_accounts_she_is_led_to_the_bank() {
+    let banks = Banks::start().await;
+    let (tpp, customer) = (banks.a_at_b(), Customer::of(&banks).await);
+    let offered = json!({ "balances": [], "transactions": [] });
+    let no_redirect = [("TPP-Redirect-Preferred", "false")];
+    let ask = async |tpp: &Tpp, headers: &[(&str, &str)]| {
+        let consent = banks.consent(tpp).access(&offered).headers(headers);
+        consent.ask().await
+    };
+    // What would be embedded, for accounts that are named, takes another way.
+    let asked = ask(&tpp, &no_redirect).await;
+    let approach = asked.header("aspsp-sca-approach").unwrap();
+    assert!(["REDIRECT", "DECOUPLED"].contains(&approach), "{approach}");
+    let consent = asked.json()["consentId"].as_str().unwrap().to_owned();
+    let start = format!("/v1/consents/{consent}/authorisations");
+    let password = json!({ "psuData": { "password": customer.password().expose() } });
+    let refused = tpp
+        .post(&start, &[("PSU-ID", CUSTOMER)], &password.to_string())
+        .await;
+    assert_eq!(refused.refusal(), "400 PARAMETER_NOT_SUPPORTED psuData");
+    let started = tpp.send("POST", &start, &no_redirect, None).await;
+    assert_eq!(started.status, 201, "{started:?}");
+    let approach = started.header("aspsp-sca-approach").unwrap();
+    assert!(["REDIRECT", "DECOUPLED"].contains(&approach), "{approach}");
+
+    // A bank that has no other way says so.
+    let other = banks
+        .replica_of_b(|config| config.sca.approaches = Some(vec![Approach::Embedded]))
+        .await;
+    let tpp = Tpp::new(other.xs2a_address(), banks.a_at_b().identity);
+    let refused = ask(&tpp, &[]).await;
+    assert_eq!(refused.refusal(), "400 PARAMETER_NOT_SUPPORTED access");
     other.stop().await;
 }
 
