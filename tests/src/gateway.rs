@@ -202,6 +202,46 @@ impl Gateway {
             });
         }
         write(file, documented(file, &changes));
+        Self::launch(kind, folder, file, address).await
+    }
+
+    /// Starts it in front of the customers' pages, at that address, with the documentation's configuration.
+    pub async fn for_pages(
+        kind: Kind,
+        own: &Identity,
+        address: SocketAddr,
+        behind: SocketAddr,
+    ) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().to_str().unwrap().to_owned();
+        let write = |name: &str, content: String| {
+            fs::write(folder.path().join(name), content).unwrap();
+        };
+        write("pages.pem", own.chain_pem.clone() + own.key_pem.as_str());
+        write("pages.key", own.key_pem.clone());
+        let (file, mut changes) = match kind {
+            Kind::HaProxy => (
+                "pages-haproxy.cfg",
+                vec![
+                    ("/etc/haproxy", place),
+                    ("bind :443", format!("bind {address}")),
+                ],
+            ),
+            Kind::Nginx => (
+                "pages-nginx.conf",
+                vec![
+                    ("http {", nginx_folders(&place)),
+                    ("/etc/nginx", place),
+                    ("listen 443", format!("listen {address}")),
+                ],
+            ),
+        };
+        changes.push(("127.0.0.1:8451", behind.to_string()));
+        write(file, documented(file, &changes));
+        Self::launch(kind, folder, file, address).await
+    }
+
+    async fn launch(kind: Kind, folder: TempDir, file: &str, address: SocketAddr) -> Self {
         let log = folder.path().join("log");
         let output = fs::File::create(&log).unwrap();
         let mut child = ChildProcess::spawn(

@@ -32,6 +32,10 @@ pub struct OnlineBankingConfig {
     /// Connections at a time, over all browsers.
     #[serde(default = "connections")]
     pub connections: usize,
+    /// Addresses of proxies that end the browsers' connections and name each browser's address in `X-Forwarded-For`. From
+    /// any other address that header is ignored.
+    #[serde(default)]
+    pub trusted_proxies: Vec<IpAddr>,
 }
 
 fn idle() -> u32 {
@@ -97,6 +101,15 @@ impl OnlineBankingConfig {
             fault(
                 "listen",
                 "must be a loopback address, or have a certificate: it speaks plain HTTP",
+            );
+        } else if self.certificate.is_none()
+            && origin.scheme() == "https"
+            && !self.trusted_proxies.iter().any(IpAddr::is_loopback)
+        {
+            fault(
+                "trusted_proxies",
+                "must name the address of the proxy on this machine that ends TLS, such as [\"127.0.0.1\"]; without it \
+                 all browsers would come from one address, and one that guesses passwords would lock out all",
             );
         }
         if self.certificate.is_some() && origin.scheme() == "http" {
@@ -191,6 +204,14 @@ mod tests {
         assert!(places(local).is_empty());
         let public = "listen = \"0.0.0.0:443\"\norigin = \"https://banking.example\"\n";
         assert!(places(&format!("{public}{tls}")).is_empty());
+        // Behind a proxy that ends TLS, which has to be named.
+        let proxied = "listen = \"127.0.0.1:0\"\norigin = \"https://banking.example\"\n";
+        let other = format!("{proxied}trusted_proxies = [\"192.0.2.1\"]\n");
+        for unnamed in [proxied, other.as_str()] {
+            assert_eq!(places(unnamed), ["online_banking.trusted_proxies"]);
+        }
+        let named = format!("{proxied}trusted_proxies = [\"127.0.0.1\", \"::1\"]\n");
+        assert!(places(&named).is_empty());
         assert_eq!(places(public), ["online_banking.listen"]);
         assert_eq!(places(&format!("{local}{tls}")), ["online_banking.origin"]);
         assert_eq!(
@@ -198,7 +219,7 @@ mod tests {
             ["online_banking.origin"]
         );
         assert_eq!(
-            places("listen = \"127.0.0.1:0\"\norigin = \"https://banking.example/path\""),
+            places("listen = \"127.0.0.1:0\"\norigin = \"http://localhost/path\""),
             ["online_banking.origin"]
         );
         assert_eq!(

@@ -19,6 +19,7 @@ use actix_web::{HttpMessage as _, HttpResponse, ResponseError, web};
 use tokio::time::timeout;
 use tracing::{Instrument as _, info_span};
 
+use super::client_address::NoAddress;
 use super::problem::Problem;
 use super::session::Visit;
 use super::{OnlineBanking, assets, layout};
@@ -51,34 +52,48 @@ pub(crate) async fn frame(
         otel.kind = "server",
         http.request.method = %method,
     );
-    let mut response = if is_ours(&request, &state) {
-        let visit = async {
-            match visit(&request, &state).await {
-                Ok(visit) => answer(request, next, &state, &visit).await,
-                Err(problem) => {
-                    let page = page(&problem, &state, &Visit::nobody(&state));
-                    Ok(request.into_response(page))
+    let mut response = match client(&request, &state) {
+        Err(error) => {
+            tracing::warn!(proxy = ?request.peer_addr(), %error, "online banking: request of a proxy refused");
+            bare(
+                request,
+                StatusCode::BAD_REQUEST,
+                state.texts.frame.no_address,
+            )
+        }
+        Ok(_) if !is_ours(&request, &state) => {
+            let text = state.texts.frame.misdirected;
+            let text = state.texts.fill(text, &[("origin", &state.origin.text())]);
+            bare(request, StatusCode::MISDIRECTED_REQUEST, &text)
+        }
+        Ok(client) => {
+            let visit = async {
+                match visit(&request, &state, client).await {
+                    Ok(visit) => answer(request, next, &state, &visit).await,
+                    Err(problem) => {
+                        let page = page(&problem, &state, &Visit::nobody(&state));
+                        Ok(request.into_response(page))
+                    }
                 }
-            }
-        };
-        visit.instrument(span.clone()).await?
-    } else {
-        let text = state.texts.frame.misdirected;
-        let bare = HttpResponse::build(StatusCode::MISDIRECTED_REQUEST)
-            .content_type("text/plain; charset=utf-8")
-            .body(state.texts.fill(text, &[("origin", &state.origin.text())]));
-        request.into_response(bare)
+            };
+            visit.instrument(span.clone()).await?
+        }
     };
     let is_asset = is_asset && response.status().is_success();
     protect(response.headers_mut(), &state, is_asset);
     // The pattern, not the path: paths hold ids. Who visits stays out of the log.
     let pattern = response.request().match_pattern();
     let pattern = pattern.as_deref();
-    rename(
-        &span,
-        format!("{method} {}", pattern.unwrap_or("elsewhere")),
+    // There is no end to the names of methods.
+    let is_known = [Method::GET, Method::POST].contains(&method);
+    let operation = format!(
+        "{} {}",
+        if is_known { method.as_str() } else { "OTHER" },
+        pattern.unwrap_or("elsewhere")
     );
     answered(&span, pattern, response.status().as_u16());
+    state.figures.page(&operation, response.status().as_u16());
+    rename(&span, operation);
     tracing::info!(
         method = %method,
         page = pattern,
@@ -86,6 +101,22 @@ pub(crate) async fn frame(
         "online banking"
     );
     Ok(response)
+}
+
+/// An answer for those who see no pages.
+fn bare(request: ServiceRequest, status: StatusCode, text: &str) -> ServiceResponse<BoxBody> {
+    let answer = HttpResponse::build(status)
+        .content_type("text/plain; charset=utf-8")
+        .body(text.to_owned());
+    request.into_response(answer)
+}
+
+/// The address of the browser that sent the request.
+fn client(request: &ServiceRequest, state: &OnlineBanking) -> Result<IpAddr, NoAddress> {
+    // Only a test without a socket has none.
+    let peer = request.peer_addr().map(|address| address.ip());
+    let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    state.proxies.client(peer, request.headers())
 }
 
 /// Whether the request is for the host that the configuration names: another one could be an attacker's name that leads
@@ -98,7 +129,11 @@ fn is_ours(request: &ServiceRequest, state: &OnlineBanking) -> bool {
         && request.uri().authority().is_none()
 }
 
-async fn visit(request: &ServiceRequest, state: &OnlineBanking) -> Result<Rc<Visit>, Problem> {
+async fn visit(
+    request: &ServiceRequest,
+    state: &OnlineBanking,
+    client: IpAddr,
+) -> Result<Rc<Visit>, Problem> {
     let headers = request.headers();
     let size: usize = headers
         .iter()
@@ -110,10 +145,7 @@ async fn visit(request: &ServiceRequest, state: &OnlineBanking) -> Result<Rc<Vis
     if request.path().starts_with(assets::FOLDER) {
         return Ok(Rc::new(Visit::nobody(state)));
     }
-    // Only a test without a socket has none.
-    let peer = request.peer_addr().map(|address| address.ip());
-    let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    Ok(Rc::new(Visit::of(state, headers, peer).await?))
+    Ok(Rc::new(Visit::of(state, headers, client).await?))
 }
 
 async fn answer(

@@ -20,6 +20,7 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::client_address::TrustedProxies;
 use crate::config::OnlineBankingConfig;
 use crate::fault::Fault;
 
@@ -46,7 +47,7 @@ pub(crate) struct Times {
 /// How much later than the request's time a connection is cut: the page that says so goes first.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// How much of the whole room one address may take, unless it is this machine's own: a proxy is not one browser.
+/// How much of the whole room one address may take, unless it is this machine's own or a proxy's, which is not one browser.
 const SHARE: usize = 10;
 
 impl Entrance {
@@ -61,6 +62,7 @@ impl Entrance {
             room: Arc::new(Semaphore::new(connections)),
             guests: Guests {
                 each: (connections / SHARE).max(1),
+                proxies: TrustedProxies::new(&config.trusted_proxies),
                 here: Arc::default(),
             },
             times,
@@ -140,12 +142,13 @@ fn tls(config: &OnlineBankingConfig) -> Result<Option<TlsAcceptor>, Fault> {
 #[derive(Clone)]
 struct Guests {
     each: usize,
+    proxies: TrustedProxies,
     here: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
 impl Guests {
     fn enter(&self, address: IpAddr) -> Option<Guest> {
-        if !address.is_loopback() {
+        if !address.is_loopback() && !self.proxies.contains(address) {
             let mut here = self.here.lock().unwrap_or_else(PoisonError::into_inner);
             let held = here.entry(address).or_default();
             if *held >= self.each {
@@ -326,16 +329,20 @@ mod tests {
     fn one_address_does_not_take_all_the_room() {
         let guests = Guests {
             each: 2,
+            proxies: TrustedProxies::new(&["10.0.0.5".parse().unwrap()]),
             here: Arc::default(),
         };
         let far: IpAddr = "192.0.2.1".parse().unwrap();
         let near: IpAddr = "127.0.0.1".parse().unwrap();
+        let trusted: IpAddr = "::ffff:10.0.0.5".parse().unwrap();
         let first = guests.enter(far).unwrap();
         let _second = guests.enter(far).unwrap();
         assert!(guests.enter(far).is_none());
         assert!(guests.enter("192.0.2.2".parse().unwrap()).is_some());
-        let proxy: Vec<_> = (0..3).map(|_| guests.enter(near)).collect();
-        assert!(proxy.iter().all(Option::is_some));
+        for proxy in [near, trusted] {
+            let held: Vec<_> = (0..3).map(|_| guests.enter(proxy)).collect();
+            assert!(held.iter().all(Option::is_some));
+        }
         drop(first);
         assert!(guests.enter(far).is_some());
     }

@@ -9,6 +9,7 @@
 mod accounts;
 mod assets;
 mod authorise;
+mod client_address;
 mod confirming;
 mod consents;
 mod csrf;
@@ -36,6 +37,7 @@ use std::time::Duration;
 use actix_web::web;
 use bank_client::environment::Randomness;
 
+pub(crate) use self::client_address::TrustedProxies;
 use self::csrf::Seal;
 pub(crate) use self::elsewhere::{Elsewhere, ElsewhereParts, read_what_is_due};
 pub(crate) use self::headers::frame;
@@ -47,6 +49,7 @@ use crate::core_banking::CoreBanking;
 use crate::sca::Sca;
 use crate::store::sessions::{Lasting, Sessions};
 use crate::store::vault::Vault;
+use crate::telemetry::figures::Figures;
 
 /// What every page can use.
 pub(crate) struct OnlineBanking {
@@ -63,6 +66,8 @@ pub(crate) struct OnlineBanking {
     calendar: Calendar,
     randomness: Arc<dyn Randomness>,
     limits: PageLimits,
+    proxies: TrustedProxies,
+    figures: Figures,
 }
 
 /// Limits of a request for a page.
@@ -89,6 +94,8 @@ pub(crate) struct Parts {
     pub(crate) calendar: Calendar,
     pub(crate) randomness: Arc<dyn Randomness>,
     pub(crate) limits: PageLimits,
+    pub(crate) proxies: TrustedProxies,
+    pub(crate) figures: Figures,
 }
 
 impl OnlineBanking {
@@ -107,6 +114,8 @@ impl OnlineBanking {
             calendar: parts.calendar,
             randomness: parts.randomness,
             limits: parts.limits,
+            proxies: parts.proxies,
+            figures: parts.figures,
         }
     }
 }

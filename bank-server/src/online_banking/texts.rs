@@ -69,6 +69,7 @@ pub(super) struct FrameTexts {
     pub(super) never_ask: &'static str,
     pub(super) errors: &'static str,
     pub(super) misdirected: &'static str,
+    pub(super) no_address: &'static str,
     pub(super) to_start: &'static str,
     pub(super) to_log_in: &'static str,
     pub(super) to_consents: &'static str,

@@ -199,7 +199,7 @@ impl BankServer {
         let xs2a = web::Data::new(rooms.xs2a(&config, pages.as_ref(), &figures)?);
         let online_banking = pages
             .as_ref()
-            .map(|pages| web::Data::new(rooms.online_banking(&config, pages, &trust)));
+            .map(|pages| web::Data::new(rooms.online_banking(&config, pages, &trust, &figures)));
         let door = Door::new(
             Arc::clone(&trust),
             config.limits.of_connections(),

@@ -137,6 +137,7 @@ impl Rooms {
         config: &Config,
         pages: &Pages,
         trust: &Arc<Trust<Licences>>,
+        figures: &Figures,
     ) -> OnlineBanking {
         OnlineBanking::new(Parts {
             bank_name: config.bank.name.clone(),
@@ -162,6 +163,8 @@ impl Rooms {
                 headers: config.limits.header_bytes,
                 time: Duration::from_secs(config.limits.request_seconds),
             },
+            proxies: pages.proxies.clone(),
+            figures: figures.clone(),
         })
     }
 }

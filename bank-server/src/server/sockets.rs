@@ -7,6 +7,7 @@ use super::descriptors::share;
 use super::{StartError, wrong};
 use crate::calendar::Calendar;
 use crate::config::{Config, Fault, OnlineBankingConfig, Origin};
+use crate::online_banking::TrustedProxies;
 use crate::online_banking::listener::{Entrance, Times};
 use crate::sca::Passkeys;
 use crate::store::Database;
@@ -41,6 +42,7 @@ pub(super) struct Pages {
     pub(super) origin: Origin,
     pub(super) entrance: Entrance,
     pub(super) lasting: Lasting,
+    pub(super) proxies: TrustedProxies,
 }
 
 impl Pages {
@@ -73,6 +75,7 @@ pub(super) fn open_pages(
         origin: pages.origin_at(address),
         entrance,
         lasting: pages.lasting(),
+        proxies: TrustedProxies::new(&pages.trusted_proxies),
     })
 }
 

@@ -23,6 +23,7 @@ pub(crate) struct Figures {
     requests: Family<[(&'static str, String); 3], Counter>,
     durations: Family<[(&'static str, String); 1], Histogram>,
     handshakes: Family<[(&'static str, &'static str); 1], Counter>,
+    pages: Family<[(&'static str, String); 2], Counter>,
     open: Gauge,
 }
 
@@ -48,6 +49,7 @@ impl Figures {
             requests: Family::default(),
             durations: Family::new_with_constructor(|| Histogram::new(SECONDS)),
             handshakes: Family::default(),
+            pages: Family::default(),
             open: Gauge::default(),
         }
     }
@@ -68,6 +70,11 @@ impl Figures {
             "handshakes",
             "Peers that came to the door, by what became of them",
             self.handshakes.clone(),
+        );
+        registry.register(
+            "page_requests",
+            "Requests of browsers that were answered, by page and status",
+            self.pages.clone(),
         );
         registry.register(
             "requests_open",
@@ -92,6 +99,12 @@ impl Figures {
             ("role", role.to_owned()),
         ];
         self.requests.get_or_create(&labels).inc();
+    }
+
+    /// One request of a browser that was answered: method and path as a template.
+    pub(crate) fn page(&self, page: &str, status: u16) {
+        let labels = [("page", page.to_owned()), ("status", status.to_string())];
+        self.pages.get_or_create(&labels).inc();
     }
 
     fn handshake(&self, outcome: &'static str) {

@@ -538,3 +538,4 @@ async fn over_tls_cookies_belong_to_the_host_and_plain_http_is_not_spoken() {
     );
     bank.stop().await;
 }
+        trusted_proxies: Vec::new(),

@@ -11,3 +11,4 @@ mod devices_and_passkeys;
 mod login_and_sessions;
 mod other_banks;
 mod reflow;
+mod tls_proxy;

@@ -42,6 +42,7 @@ pub(in super::super) const ENGLISH: Texts = Texts {
         about: "{bank} online banking.",
         never_ask: "We never ask for your password or a code by telephone, e-mail or message.",
         errors: "Please correct this first",
+        no_address: "Online banking is not available at the moment: the bank's proxy does not name your address. Try again later.\n",
         misdirected: "This is not the address of online banking. Go to {origin}.\n",
         to_start: "To my accounts",
         to_log_in: "Log in",
