@@ -7,6 +7,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use fixtures::browser::Browser;
 use fixtures::outsider::{Met, Tls, call};
 use fixtures::sandbox::CUSTOMER;
 use fixtures::world;
@@ -19,6 +20,7 @@ use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider};
 use prost::Message as _;
 use serde_json::Value;
 use tests::banks::Banks;
+use tests::browser::Tab;
 use tests::child_process::ChildProcess;
 use tests::operator;
 use tests::ports;
@@ -56,6 +58,10 @@ async fn told(banks: &Banks) -> (SocketAddr, String) {
     let stranger = &banks.sandbox.pki.bank_c.qwac;
     let met = call(bank.bank, Some(stranger), Tls::V1_3, "").unwrap().met;
     assert!(matches!(met, Met::Alert(_)), "{met:?}");
+    let mut browser = Tab::at(&banks.sandbox.bank(world::Bank::B).running);
+    browser.get("/log-in").await;
+    let wrong = [("customer", CUSTOMER), ("password", "wrong")];
+    browser.submit("/log-in", &wrong).await;
     let operator = banks
         .sandbox
         .bank(world::Bank::B)
@@ -79,6 +85,9 @@ async fn requests_handshakes_and_the_database_have_figures_and_none_is_of_a_cust
         "bank_store_statement_seconds_count{operation=\"SELECT\"}",
         "bank_store_waiting 0\n",
         "bank_passwords_waiting 0\n",
+        "bank_authentication_attempts_total{element=\"password\",source=\"network\",outcome=\"wrong\"} 1\n",
+        "bank_authentication_attempts_total{element=\"app\",source=\"device\",outcome=\"right\"} 1\n",
+        "bank_page_requests_total{page=\"POST /log-in\",status=\"422\"} 1\n",
         "bank_connections{listener=\"xs2a\"}",
     ];
     // Whoever is refused hears of it before it is counted.
@@ -111,6 +120,95 @@ async fn requests_handshakes_and_the_database_have_figures_and_none_is_of_a_cust
             .collect();
         assert_eq!(unknown, Vec::<&String>::new(), "{file}");
     }
+}
+
+#[test]
+fn guesses_at_passwords_raise_an_alert_and_mistakes_of_customers_do_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let series = |outcome: &str, values: &str| {
+        format!(
+            "      - series: 'bank_authentication_attempts_total{{instance=\"b\", element=\"password\", \
+             source=\"network\", outcome=\"{outcome}\"}}'\n        values: '{values}'\n"
+        )
+    };
+    // In each minute, for half an hour: right, wrong and refused ones.
+    let of = |name: &str, right: &str, wrong: &str, locked: &str, alerts: &str| {
+        format!(
+            "  - name: {name}\n    interval: 1m\n    input_series:\n{}{}{}    alert_rule_test:\n      - eval_time: 30m\n        \
+             alertname: BankPasswordsGuessed\n        exp_alerts: {alerts}\n",
+            series("right", &format!("0+{right}x30")),
+            series("wrong", &format!("0+{wrong}x30")),
+            series("locked", &format!("0+{locked}x30")),
+        )
+    };
+    let raised = "[{ exp_labels: { instance: b, severity: ticket }, exp_annotations: { summary: \"more failed \
+                  log-ins at b than right ones: the log has their networks\" } }]";
+    let tests = [
+        of("a quiet bank", "0", "0", "0", "[]"),
+        of("customers who mistype", "60", "20", "1", "[]"),
+        of("guesses", "2", "50", "0", raised),
+        of("guesses that are refused", "60", "1", "100", raised),
+    ];
+    let rules = documented("alerts.yml").canonicalize().unwrap();
+    let text = format!(
+        "rule_files: [{}]\nevaluation_interval: 1m\ntests:\n{}",
+        rules.display(),
+        tests.concat()
+    );
+    let file = folder.path().join("test.yml");
+    fs::write(&file, text).unwrap();
+    let tested = system_of("promtool", "prometheus")
+        .args(["test", "rules"])
+        .arg(file)
+        .output()
+        .unwrap();
+    assert!(tested.status.success(), "{}", both(&tested));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failed_log_ins_are_logged_with_their_network_and_without_their_customer() {
+    let banks = Banks::start().await;
+    let configuration = banks.folder.path().join("bank-b.toml");
+    let configuration = replica_of(&configuration, "logged", "", |_| None);
+    let process = Process::configured(&configuration, &banks.sandbox.pki.bank_a.qwac).await;
+    let log = || fs::read_to_string(&process.log).unwrap();
+    let serving: Value = log()
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .find(|line| line["message"] == "serving")
+        .unwrap();
+    let mut browser = Browser::at(serving["online_banking"].as_str().unwrap()).unwrap();
+    browser.from = Some([127, 0, 9, 1].into());
+    let form = browser
+        .open("/log-in")
+        .await
+        .unwrap()
+        .form_to("/log-in")
+        .unwrap();
+    let wrong = form.with("customer", CUSTOMER).with("password", "wrong");
+    for _ in 0..6 {
+        browser.submit(&wrong).await.unwrap();
+    }
+    let logged: Vec<(String, String)> = wait_for("the failures in the log", || {
+        let lines = log();
+        let events = lines
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap())
+            .filter(|line| line["element"] == "password");
+        let events: Vec<_> = events
+            .map(|line| {
+                assert_eq!(line["from"], "127.0.9.1");
+                let text = |key: &str| line[key].as_str().unwrap().to_owned();
+                (text("level"), text("message"))
+            })
+            .collect();
+        (events.len() == 6).then_some(events)
+    })
+    .await;
+    let failed = ("INFO".to_owned(), "authentication failed".to_owned());
+    assert_eq!(logged[..5], vec![failed; 5]);
+    assert_eq!(logged[5].0, "WARN");
+    assert!(!log().contains(CUSTOMER), "{}", log());
 }
 
 /// Prometheus, until it is dropped.

@@ -352,6 +352,10 @@ async fn approve(
     }
     let device = sha256(phone.token.as_bytes());
     let password = form.field("password")?;
+    if password.is_empty() {
+        let wrong = wrong("password", state.texts.log_in.password_missing);
+        return waiting(&state, &visit, &phone, Some(wrong)).await;
+    }
     let credentials = match state
         .sca
         .check_password(&phone.psu, password, Source::Device(&device))

@@ -1,12 +1,13 @@
-//! How often a password, or a code, may be tried.
+//! Limits for guesses at passwords and codes.
 //!
-//! After five wrong ones in a row each further attempt has to wait: half a minute, doubling up to an hour. What is counted
-//! together is one customer's attempts from one source: a device that she has used before, the browsers of one network,
-//! each TPP. Somebody who tries her password over and over slows down a network of strangers, and nobody else; and an hour
-//! is the end of it.
+//! Five failures in a row are free of a wait; each further attempt waits half a minute, doubling up to an hour. What is
+//! counted together is one customer's failures from one source: a device that she has used before, the browsers of one
+//! network, each TPP. So somebody who tries her password over and over slows down a network of strangers, and nobody else.
+//! Who guesses at a code has her password already: failures there are counted for the customer over all sources that she
+//! has not used before, besides (Delegated Regulation (EU) 2018/389, Art. 4(3)(b)).
 //!
-//! A TPP through which many customers' secrets are tried is slowed down as such: fifty wrong ones an hour. Customers who
-//! have proved themselves through it before are not: what strangers do there is nothing of theirs.
+//! A source from which many customers' secrets are tried, a network or a TPP, is limited as such: fifty failures an hour.
+//! Customers' own devices, and customers who have proved themselves through that TPP before, do not count there.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -22,34 +23,67 @@ use crate::core_banking::PsuId;
 use crate::store::vault::Vault;
 use crate::store::{Database, StoreError, Turn, Write};
 
-/// Attempts that nobody has to wait for.
+/// Failures in a row after which the next attempt waits.
 const FREE: i64 = 5;
 
-/// Wrong attempts of all strangers through one TPP, in an hour.
+/// Failures of all strangers through one TPP, or of one network, in an hour.
 const STRANGERS: i64 = 50;
 
 /// How long it takes until one of them is forgotten.
 const DECAY: TimeDelta = TimeDelta::seconds(3600 / STRANGERS);
 
-/// After that long without an attempt, all is forgotten.
+/// After that long without an attempt, all is forgotten. A time that is farther ahead than this is not believed.
 const MEMORY: TimeDelta = TimeDelta::hours(24);
 
 /// Counts the failures of one kind of secret.
 pub(super) struct Lockout {
-    kind: &'static str,
+    kind: Kind,
     database: Database,
     vault: Vault,
     calendar: Calendar,
 }
 
-/// What is remembered of a source: so many failures, the last of them then.
+/// What is guessed at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Password,
+    /// Known to be guessed at by somebody who has the password.
+    Code,
+}
+
+impl Kind {
+    const fn purpose(self) -> &'static str {
+        match self {
+            Self::Password => "failed-password",
+            Self::Code => "failed-code",
+        }
+    }
+}
+
+/// An attempt that counts as a failure, until it is settled.
+#[must_use]
+pub(super) struct Attempt<'a> {
+    psu: &'a PsuId,
+    source: Source<'a>,
+    counted: Vec<Counted>,
+}
+
+/// Where an attempt counts, and what stood there before.
+struct Counted {
+    bucket: String,
+    measure: Measure,
+    stored: Option<Tally>,
+    before: Tally,
+}
+
+/// Failures that are remembered, and the time of the last of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Tally {
     failed: i64,
     last: DateTime<Utc>,
 }
 
-/// What counts how.
+/// How failures are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Measure {
     /// Failures in a row: each further one has to wait longer.
@@ -59,6 +93,31 @@ enum Measure {
 }
 
 impl Tally {
+    /// What is left of it at that time.
+    ///
+    /// The clock that wrote it may have been ahead: then the last failure counts as one of now, so that no wait is longer
+    /// than its own length. Where that clock was ahead by more than a day, counting starts anew.
+    fn at(self, measure: Measure, now: DateTime<Utc>) -> Self {
+        let last = self.last.min(now);
+        let forgotten = match measure {
+            _ if self.last - now > MEMORY => self.failed,
+            Measure::InARow if now - last > MEMORY => self.failed,
+            Measure::InARow => 0,
+            Measure::OverTime => (now - last).num_seconds() / DECAY.num_seconds(),
+        };
+        if forgotten >= self.failed {
+            return Self {
+                failed: 0,
+                last: now,
+            };
+        }
+        Self {
+            failed: self.failed - forgotten,
+            // What has passed towards forgetting the next one is not lost.
+            last: last + DECAY * i32::try_from(forgotten).unwrap_or(i32::MAX),
+        }
+    }
+
     /// When the next attempt is possible.
     fn until(self, measure: Measure) -> DateTime<Utc> {
         match measure {
@@ -71,17 +130,13 @@ impl Tally {
     }
 
     /// With one more failure, now.
-    fn and_now(self, measure: Measure, now: DateTime<Utc>) -> Self {
-        let kept = match measure {
-            Measure::InARow => self.failed,
-            Measure::OverTime => {
-                let forgotten = (now - self.last).num_seconds() / DECAY.num_seconds();
-                (self.failed - forgotten).max(0)
-            }
-        };
+    fn with_one_more(self, measure: Measure, now: DateTime<Utc>) -> Self {
         Self {
-            failed: kept + 1,
-            last: now,
+            failed: self.failed + 1,
+            last: match measure {
+                Measure::InARow => now,
+                Measure::OverTime => self.last,
+            },
         }
     }
 }
@@ -96,12 +151,7 @@ fn pause(failed: i64) -> TimeDelta {
 }
 
 impl Lockout {
-    pub(super) fn new(
-        kind: &'static str,
-        database: Database,
-        vault: Vault,
-        calendar: Calendar,
-    ) -> Self {
+    pub(super) fn new(kind: Kind, database: Database, vault: Vault, calendar: Calendar) -> Self {
         Self {
             kind,
             database,
@@ -110,48 +160,73 @@ impl Lockout {
         }
     }
 
-    /// Counts an attempt as failed, until it has succeeded; or says how long it has to wait.
-    pub(super) async fn attempt(&self, psu: &PsuId, source: Source<'_>) -> Result<(), ScaError> {
+    /// Counts an attempt as a failure, until it is settled. Fails if it has to wait.
+    pub(super) async fn attempt<'a>(
+        &self,
+        psu: &'a PsuId,
+        source: Source<'a>,
+    ) -> Result<Attempt<'a>, ScaError> {
         let now = self.calendar.now();
         let buckets = self.buckets(psu, source).await?;
         let mut transaction = self.database.begin_write().await?;
+        let mut counted = Vec::with_capacity(buckets.len());
         for (bucket, measure) in buckets {
             transaction.take(Turn::Attempts(&bucket)).await?;
-            let before = tally(&mut transaction, &bucket).await?;
-            let remembered = before.filter(|tally| now - tally.last <= MEMORY);
-            let before = remembered.unwrap_or(Tally {
+            let stored = tally(&mut transaction, &bucket).await?;
+            let none = Tally {
                 failed: 0,
                 last: now,
+            };
+            counted.push(Counted {
+                bucket,
+                measure,
+                stored,
+                before: stored.map_or(none, |tally| tally.at(measure, now)),
             });
-            let until = before.until(measure);
-            if now < until {
-                return Err(ScaError::Locked { until });
+        }
+        let until = counted.iter().map(|one| one.before.until(one.measure));
+        let locked = until.max().filter(|until| now < *until);
+        for one in &counted {
+            let is_from_the_future = one.stored.is_some_and(|stored| stored.last > now);
+            match locked {
+                None => {
+                    let after = one.before.with_one_more(one.measure, now);
+                    write(&mut transaction, &one.bucket, after).await?;
+                }
+                // The wait runs from now.
+                Some(_) if is_from_the_future => {
+                    write(&mut transaction, &one.bucket, one.before).await?;
+                }
+                Some(_) => {}
             }
-            let after = before.and_now(measure, now);
-            sqlx::query(
-                "INSERT INTO failure (bucket, failed, last) VALUES ($1, $2, $3) \
-                 ON CONFLICT (bucket) DO UPDATE SET failed = excluded.failed, last = excluded.last",
-            )
-            .bind(bucket)
-            .bind(after.failed)
-            .bind(after.last.timestamp())
-            .execute(&mut *transaction)
-            .await?;
         }
         transaction.commit().await?;
-        Ok(())
+        match locked {
+            Some(until) => Err(ScaError::Locked { until }),
+            None => Ok(Attempt {
+                psu,
+                source,
+                counted,
+            }),
+        }
     }
 
-    /// Forgets the failures of that source, and remembers a customer of a TPP.
-    pub(super) async fn succeeded(&self, psu: &PsuId, source: Source<'_>) -> Result<(), ScaError> {
-        self.forgive(psu, source).await?;
-        sqlx::query("DELETE FROM failure WHERE bucket = $1")
-            .bind(self.own_bucket(psu, source))
-            .execute(self.database.pool())
-            .await?;
-        if let Source::Tpp(tpp) = source {
+    /// The secret was right: ends the row of failures, and remembers a customer of a TPP.
+    pub(super) async fn succeeded(&self, attempt: Attempt<'_>) -> Result<(), ScaError> {
+        for one in &attempt.counted {
+            match one.measure {
+                Measure::InARow => {
+                    sqlx::query("DELETE FROM failure WHERE bucket = $1")
+                        .bind(&one.bucket)
+                        .execute(self.database.pool())
+                        .await?;
+                }
+                Measure::OverTime => self.take_back(one).await?,
+            }
+        }
+        if let Source::Tpp(tpp) = attempt.source {
             sqlx::query("INSERT INTO acquainted (stamp, since) VALUES ($1, $2) ON CONFLICT (stamp) DO NOTHING")
-                .bind(self.acquaintance(psu, tpp))
+                .bind(self.acquaintance(attempt.psu, tpp))
                 .bind(self.calendar.now().timestamp())
                 .execute(self.database.pool())
                 .await?;
@@ -159,43 +234,63 @@ impl Lockout {
         Ok(())
     }
 
-    /// The attempt was none: nothing was guessed.
-    pub(super) async fn forgive(&self, psu: &PsuId, source: Source<'_>) -> Result<(), ScaError> {
-        for (bucket, _) in self.buckets(psu, source).await? {
-            sqlx::query("UPDATE failure SET failed = failed - 1 WHERE bucket = $1 AND failed > 0")
-                .bind(bucket)
-                .execute(self.database.pool())
-                .await?;
+    /// Nothing was guessed: all is as it was before the attempt.
+    pub(super) async fn forgive(&self, attempt: Attempt<'_>) -> Result<(), ScaError> {
+        for one in &attempt.counted {
+            self.take_back(one).await?;
         }
         Ok(())
     }
 
-    /// Where an attempt counts, and how.
+    /// The time of the failure before counts again, unless others were counted meanwhile.
+    async fn take_back(&self, one: &Counted) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE failure SET failed = failed - 1, last = CASE WHEN failed - 1 = $2 THEN $3 ELSE last END \
+             WHERE bucket = $1 AND failed > 0",
+        )
+        .bind(&one.bucket)
+        .bind(one.before.failed)
+        .bind(one.before.last.timestamp())
+        .execute(self.database.pool())
+        .await?;
+        Ok(())
+    }
+
+    /// Where an attempt counts, and how: what is one customer's first, so that no two transactions wait for each other.
     async fn buckets(
         &self,
         psu: &PsuId,
         source: Source<'_>,
     ) -> Result<Vec<(String, Measure)>, StoreError> {
-        let mut buckets = vec![(self.own_bucket(psu, source), Measure::InARow)];
-        if let Source::Tpp(tpp) = source {
-            let known = sqlx::query("SELECT 1 AS known FROM acquainted WHERE stamp = $1")
-                .bind(self.acquaintance(psu, tpp))
-                .fetch_optional(self.database.pool())
-                .await?;
-            if known.is_none() {
-                buckets.push((self.stamp(&format!("strangers:{tpp}")), Measure::OverTime));
-            }
-        }
-        Ok(buckets)
-    }
-
-    fn own_bucket(&self, psu: &PsuId, source: Source<'_>) -> String {
         let from = match source {
             Source::Device(id) => format!("device:{id}"),
             Source::Browser(address) => format!("network:{}", network(address)),
             Source::Tpp(tpp) => format!("tpp:{tpp}"),
         };
-        self.stamp(&format!("{from}\n{}", psu.0))
+        let own = self.stamp(&format!("{from}\n{}", psu.0));
+        let mut buckets = vec![(own, Measure::InARow)];
+        let is_known = match source {
+            Source::Device(_) => true,
+            Source::Browser(_) => false,
+            Source::Tpp(tpp) => self.is_acquainted(psu, tpp).await?,
+        };
+        if !is_known {
+            if self.kind == Kind::Code {
+                let of_strangers = self.stamp(&format!("strangers\n{}", psu.0));
+                buckets.push((of_strangers, Measure::InARow));
+            }
+            let of_all_customers = self.stamp(&format!("strangers:{from}"));
+            buckets.push((of_all_customers, Measure::OverTime));
+        }
+        Ok(buckets)
+    }
+
+    async fn is_acquainted(&self, psu: &PsuId, tpp: &OrganisationId) -> Result<bool, StoreError> {
+        let known = sqlx::query("SELECT 1 AS known FROM acquainted WHERE stamp = $1")
+            .bind(self.acquaintance(psu, tpp))
+            .fetch_optional(self.database.pool())
+            .await?;
+        Ok(known.is_some())
     }
 
     fn acquaintance(&self, psu: &PsuId, tpp: &OrganisationId) -> String {
@@ -204,7 +299,7 @@ impl Lockout {
 
     /// Names are stamps: who reads the table does not learn whom somebody tried to be.
     fn stamp(&self, text: &str) -> String {
-        URL_SAFE_NO_PAD.encode(self.vault.mac(self.kind, text.as_bytes()))
+        URL_SAFE_NO_PAD.encode(self.vault.mac(self.kind.purpose(), text.as_bytes()))
     }
 }
 
@@ -235,6 +330,19 @@ async fn tally(transaction: &mut Write, bucket: &str) -> Result<Option<Tally>, S
     .transpose()
 }
 
+async fn write(transaction: &mut Write, bucket: &str, tally: Tally) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO failure (bucket, failed, last) VALUES ($1, $2, $3) \
+         ON CONFLICT (bucket) DO UPDATE SET failed = excluded.failed, last = excluded.last",
+    )
+    .bind(bucket)
+    .bind(tally.failed)
+    .bind(tally.last.timestamp())
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -257,15 +365,16 @@ mod tests {
     }
 
     async fn scene() -> (tempfile::TempDir, Arc<ManualClock>, Lockout) {
+        scene_of(Kind::Password).await
+    }
+
+    async fn scene_of(kind: Kind) -> (tempfile::TempDir, Arc<ManualClock>, Lockout) {
         let (database, folder) = crate::store::testing::database().await;
         let clock = Arc::new(ManualClock::at("2026-11-24T12:00:00Z".parse().unwrap()));
         let vault = Vault::new(&[7; 32], Arc::new(SystemRandomness)).unwrap();
         let calendar = Calendar::new(Arc::clone(&clock) as Arc<dyn Clock>, Tz::UTC);
-        (
-            folder,
-            clock,
-            Lockout::new("password", database, vault, calendar),
-        )
+        let lockout = Lockout::new(kind, database, vault, calendar);
+        (folder, clock, lockout)
     }
 
     fn psu(name: &str) -> PsuId {
@@ -274,6 +383,22 @@ mod tests {
 
     fn from(address: &str) -> Source<'static> {
         Source::Browser(address.parse().unwrap())
+    }
+
+    impl Lockout {
+        /// An attempt that fails. Returns for how long it has to wait, if it does.
+        async fn fail(&self, psu: &PsuId, source: Source<'_>) -> Option<TimeDelta> {
+            match self.attempt(psu, source).await {
+                Ok(_) => None,
+                Err(ScaError::Locked { until }) => Some(until - self.calendar.now()),
+                Err(error) => panic!("{error}"),
+            }
+        }
+
+        async fn succeed(&self, psu: &PsuId, source: Source<'_>) {
+            let attempt = self.attempt(psu, source).await.unwrap();
+            self.succeeded(attempt).await.unwrap();
+        }
     }
 
     #[test]
@@ -291,51 +416,176 @@ mod tests {
     async fn strangers_are_slowed_down_and_known_devices_and_other_networks_are_not() {
         let (_folder, clock, lockout) = scene().await;
         let anna = psu("anna.weber");
-        let stranger = async || lockout.attempt(&anna, from("192.0.2.1")).await;
+        let stranger = async || lockout.fail(&anna, from("192.0.2.1")).await;
         for _ in 0..5 {
-            stranger().await.unwrap();
+            assert_eq!(stranger().await, None);
         }
-        let Err(ScaError::Locked { until }) = stranger().await else {
-            panic!("not locked")
-        };
-        assert_eq!(until - clock.now(), TimeDelta::seconds(30));
+        assert_eq!(stranger().await, Some(TimeDelta::seconds(30)));
         assert!(
-            lockout.attempt(&anna, from("192.0.2.200")).await.is_err(),
+            lockout.fail(&anna, from("192.0.2.200")).await.is_some(),
             "the same network"
         );
-        lockout.attempt(&anna, from("198.51.100.1")).await.unwrap();
-        lockout
-            .attempt(&anna, Source::Device("hers"))
-            .await
-            .unwrap();
-        lockout
-            .attempt(&psu("lucas.moreau"), from("192.0.2.1"))
-            .await
-            .unwrap();
+        assert_eq!(lockout.fail(&anna, from("198.51.100.1")).await, None);
+        assert_eq!(lockout.fail(&anna, Source::Device("hers")).await, None);
+        let lucas = psu("lucas.moreau");
+        assert_eq!(lockout.fail(&lucas, from("192.0.2.1")).await, None);
         // A refused attempt does not make the pause longer; a failed one does.
         clock.advance(TimeDelta::seconds(30));
-        stranger().await.unwrap();
+        assert_eq!(stranger().await, None);
         clock.advance(TimeDelta::seconds(59));
-        assert!(matches!(stranger().await, Err(ScaError::Locked { .. })));
+        assert_eq!(stranger().await, Some(TimeDelta::seconds(1)));
         clock.advance(TimeDelta::seconds(1));
-        stranger().await.unwrap();
-        lockout.succeeded(&anna, from("192.0.2.1")).await.unwrap();
-        stranger().await.unwrap();
+        assert_eq!(stranger().await, None);
+        clock.advance(TimeDelta::minutes(2));
+        lockout.succeed(&anna, from("192.0.2.1")).await;
+        assert_eq!(stranger().await, None);
     }
 
     #[tokio::test]
-    async fn an_attempt_that_was_none_is_forgiven() {
-        let (_folder, _clock, lockout) = scene().await;
+    async fn codes_are_guessed_five_times_from_all_networks_together_and_a_known_device_is_spared()
+    {
+        let (_folder, clock, lockout) = scene_of(Kind::Code).await;
+        let (anna, tpp) = (psu("anna.weber"), "PSDDE-BAFIN-125314".parse().unwrap());
+        let at_her_tpp = Source::Tpp(&tpp);
+        lockout.succeed(&anna, at_her_tpp).await;
+        let mut judged = 0;
+        for number in 0..60 {
+            let network = from(&format!("203.0.{number}.1"));
+            judged += i64::from(lockout.fail(&anna, network).await.is_none());
+        }
+        assert_eq!(judged, FREE);
+        // Another TPP is one more network of strangers; those that she has used are not.
+        let other = "PSDFR-ACPR-11111".parse().unwrap();
+        assert!(lockout.fail(&anna, Source::Tpp(&other)).await.is_some());
+        assert_eq!(lockout.fail(&anna, Source::Device("hers")).await, None);
+        assert_eq!(lockout.fail(&anna, at_her_tpp).await, None);
+        // It ends, and with the right code the row does.
+        clock.advance(TimeDelta::seconds(30));
+        lockout.succeed(&anna, from("192.0.2.1")).await;
+        for number in 0..FREE {
+            let network = from(&format!("198.51.{number}.1"));
+            assert_eq!(lockout.fail(&anna, network).await, None, "{number}");
+        }
+        assert!(lockout.fail(&anna, from("192.0.2.1")).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn one_network_has_fifty_failures_an_hour_over_all_customers() {
+        let (_folder, clock, lockout) = scene().await;
+        let mut judged = 0;
+        for number in 0..400 {
+            let customer = psu(&format!("customer-{number}"));
+            let address = from(&format!("2001:db8:1:2ff::{number:x}"));
+            judged += i64::from(lockout.fail(&customer, address).await.is_none());
+        }
+        assert_eq!(judged, STRANGERS);
         let anna = psu("anna.weber");
+        let near = from("2001:db8:1:200::1");
+        assert_eq!(lockout.fail(&anna, near).await, Some(DECAY));
+        assert_eq!(lockout.fail(&anna, Source::Device("hers")).await, None);
+        assert_eq!(lockout.fail(&anna, from("2001:db8:2::1")).await, None);
+        clock.advance(DECAY);
+        assert_eq!(lockout.fail(&anna, near).await, None);
+        assert!(lockout.fail(&psu("another"), near).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn failures_are_forgotten_while_there_is_traffic() {
+        let (_folder, clock, lockout) = scene().await;
+        let network = from("192.0.2.1");
+        for number in 0..STRANGERS {
+            let customer = psu(&format!("customer-{number}"));
+            assert_eq!(lockout.fail(&customer, network).await, None);
+        }
+        clock.advance(DECAY);
+        // Customers who log in, and who mistype, less often than failures are forgotten.
+        for number in 0..200 {
+            clock.advance(TimeDelta::seconds(50));
+            lockout.succeed(&psu("anna.weber"), network).await;
+            clock.advance(TimeDelta::seconds(50));
+            let customer = psu(&format!("mistypes-{number}"));
+            assert_eq!(lockout.fail(&customer, network).await, None, "{number}");
+        }
+        clock.advance(DECAY);
+        for number in 0..STRANGERS {
+            let customer = psu(&format!("later-{number}"));
+            assert_eq!(lockout.fail(&customer, network).await, None, "{number}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_no_guess_costs_no_attempt_and_no_wait() {
+        let (_folder, clock, lockout) = scene().await;
+        let (anna, hers) = (psu("anna.weber"), Source::Device("hers"));
+        let none = async || {
+            let attempt = lockout.attempt(&anna, hers).await.unwrap();
+            lockout.forgive(attempt).await.unwrap();
+        };
         for _ in 0..20 {
-            lockout
-                .attempt(&anna, Source::Device("hers"))
-                .await
-                .unwrap();
-            lockout
-                .forgive(&anna, Source::Device("hers"))
-                .await
-                .unwrap();
+            none().await;
+        }
+        for _ in 0..5 {
+            assert_eq!(lockout.fail(&anna, hers).await, None);
+        }
+        clock.advance(TimeDelta::seconds(30));
+        none().await;
+        assert_eq!(lockout.fail(&anna, hers).await, None, "the wait is over");
+        assert_eq!(
+            lockout.fail(&anna, hers).await,
+            Some(TimeDelta::minutes(1)),
+            "and a wrong one begins the next"
+        );
+    }
+
+    #[tokio::test]
+    async fn of_attempts_at_once_one_that_is_forgiven_takes_no_others_wait_along() {
+        let (_folder, clock, lockout) = scene().await;
+        let (anna, hers) = (psu("anna.weber"), Source::Device("hers"));
+        for _ in 0..4 {
+            assert_eq!(lockout.fail(&anna, hers).await, None);
+        }
+        let slow = lockout.attempt(&anna, hers).await.unwrap();
+        clock.advance(TimeDelta::seconds(31));
+        assert_eq!(lockout.fail(&anna, hers).await, None);
+        lockout.forgive(slow).await.unwrap();
+        assert_eq!(
+            lockout.fail(&anna, hers).await,
+            Some(TimeDelta::seconds(30))
+        );
+    }
+
+    #[tokio::test]
+    async fn what_a_clock_wrote_that_was_ahead_is_of_now_at_the_latest() {
+        for (ahead, wait) in [
+            (TimeDelta::seconds(50), Some(TimeDelta::seconds(30))),
+            (TimeDelta::hours(23), Some(TimeDelta::seconds(30))),
+            (TimeDelta::days(30), None),
+            (TimeDelta::days(700), None),
+        ] {
+            let (_folder, clock, lockout) = scene().await;
+            let fast = Arc::new(ManualClock::at(clock.now() + ahead));
+            let replica = Lockout {
+                calendar: Calendar::new(fast, Tz::UTC),
+                vault: lockout.vault.clone(),
+                database: lockout.database.clone(),
+                ..lockout
+            };
+            let (anna, network) = (psu("anna.weber"), from("192.0.2.1"));
+            for _ in 0..FREE {
+                assert_eq!(replica.fail(&anna, network).await, None);
+            }
+            for number in FREE..STRANGERS {
+                let customer = psu(&format!("customer-{number}"));
+                assert_eq!(replica.fail(&customer, network).await, None);
+            }
+            let of_network = wait.map(|_| DECAY);
+            let waits = lockout.fail(&anna, network).await;
+            assert_eq!(waits, of_network, "{ahead}");
+            let elsewhere = lockout.fail(&psu("lucas"), network).await;
+            assert_eq!(elsewhere, of_network, "{ahead}");
+            // The wait runs: it does not begin anew with each attempt.
+            clock.advance(DECAY);
+            assert_eq!(lockout.fail(&anna, network).await, None, "{ahead}");
         }
     }
 
@@ -345,34 +595,23 @@ mod tests {
         let tpp = "PSDDE-BAFIN-125314".parse().unwrap();
         let at = Source::Tpp(&tpp);
         let (anna, stranger) = (psu("anna.weber"), psu("one-more"));
-        lockout.attempt(&anna, at).await.unwrap();
-        lockout.succeeded(&anna, at).await.unwrap();
+        lockout.succeed(&anna, at).await;
         for number in 0..STRANGERS {
-            lockout
-                .attempt(&psu(&format!("customer-{number}")), at)
-                .await
-                .unwrap();
+            let customer = psu(&format!("customer-{number}"));
+            assert_eq!(lockout.fail(&customer, at).await, None);
         }
-        assert!(matches!(
-            lockout.attempt(&stranger, at).await,
-            Err(ScaError::Locked { .. })
-        ));
-        lockout.attempt(&anna, at).await.unwrap();
+        assert!(lockout.fail(&stranger, at).await.is_some());
+        assert_eq!(lockout.fail(&anna, at).await, None);
         let other = "PSDFR-ACPR-11111".parse().unwrap();
-        lockout
-            .attempt(&stranger, Source::Tpp(&other))
-            .await
-            .unwrap();
+        assert_eq!(lockout.fail(&stranger, Source::Tpp(&other)).await, None);
         // One is forgotten every 72 seconds, whatever came before.
         clock.advance(DECAY);
-        lockout.attempt(&stranger, at).await.unwrap();
-        assert!(lockout.attempt(&psu("another"), at).await.is_err());
+        assert_eq!(lockout.fail(&stranger, at).await, None);
+        assert!(lockout.fail(&psu("another"), at).await.is_some());
         clock.advance(TimeDelta::hours(1));
         for number in 0..STRANGERS {
-            lockout
-                .attempt(&psu(&format!("later-{number}")), at)
-                .await
-                .unwrap();
+            let customer = psu(&format!("later-{number}"));
+            assert_eq!(lockout.fail(&customer, at).await, None);
         }
     }
 }

@@ -17,12 +17,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bank_client::environment::Randomness;
 use chrono::{DateTime, Utc};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 use shared_types::authorisation::{AuthenticationObject, AuthenticationType};
 use shared_types::eidas::OrganisationId;
 use uuid::Uuid;
 
-use self::lockout::Lockout;
+use self::lockout::{Kind, Lockout};
 pub use self::passkeys::{NamedPasskey, Passkeys, PasskeysError};
 pub use self::password::{PASSWORD_LENGTH, PasswordError, Passwords};
 pub(crate) use self::phone::LIFETIME as PHONE_LIFETIME;
@@ -159,6 +161,26 @@ pub enum Source<'a> {
     Tpp(&'a OrganisationId),
 }
 
+impl Source<'_> {
+    /// Its kind, as figures and logs have it.
+    const fn kind(&self) -> &'static str {
+        match self {
+            Self::Device(_) => "device",
+            Self::Browser(_) => "network",
+            Self::Tpp(_) => "tpp",
+        }
+    }
+
+    /// The address or TPP, for the log. A device is its customer's, and stays out of it.
+    fn origin(&self) -> Option<String> {
+        match self {
+            Self::Device(_) => None,
+            Self::Browser(address) => Some(address.to_string()),
+            Self::Tpp(tpp) => Some(tpp.to_string()),
+        }
+    }
+}
+
 /// What a customer is asked for.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Challenge {
@@ -289,6 +311,7 @@ struct Inner {
     methods: Vec<Arc<dyn Method>>,
     phones: Phones,
     passkeys: Option<Passkeys>,
+    judged: Family<[(&'static str, &'static str); 3], Counter>,
     calendar: Calendar,
 }
 
@@ -318,22 +341,18 @@ impl Sca {
         Self {
             inner: Arc::new(Inner {
                 password_attempts: Lockout::new(
-                    "failed-password",
+                    Kind::Password,
                     database.clone(),
                     vault.clone(),
                     calendar.clone(),
                 ),
-                code_attempts: Lockout::new(
-                    "failed-code",
-                    database.clone(),
-                    vault,
-                    calendar.clone(),
-                ),
+                code_attempts: Lockout::new(Kind::Code, database.clone(), vault, calendar.clone()),
                 passwords: Passwords::new(randomness),
                 credentials,
                 methods,
                 phones,
                 passkeys,
+                judged: Family::default(),
                 calendar,
             }),
         }
@@ -351,20 +370,31 @@ impl Sca {
         password: &str,
         source: Source<'_>,
     ) -> Result<CredentialsVersion, ScaError> {
+        let checked = self.password_is_right(psu, password, source).await;
+        self.note("password", source, &checked);
+        checked
+    }
+
+    async fn password_is_right(
+        &self,
+        psu: &PsuId,
+        password: &str,
+        source: Source<'_>,
+    ) -> Result<CredentialsVersion, ScaError> {
         if password::is_too_long(password) {
             return Err(ScaError::WrongCredentials);
         }
         let attempts = &self.inner.password_attempts;
-        attempts.attempt(psu, source).await?;
+        let attempt = attempts.attempt(psu, source).await?;
         match self.is_password(psu, password, source).await {
             Ok(Some(version)) => {
-                attempts.succeeded(psu, source).await?;
+                attempts.succeeded(attempt).await?;
                 Ok(version)
             }
             Ok(None) => Err(ScaError::WrongCredentials),
             Err(error) => {
                 // Nobody has looked at it.
-                attempts.forgive(psu, source).await?;
+                attempts.forgive(attempt).await?;
                 Err(error)
             }
         }
@@ -415,8 +445,13 @@ impl Sca {
         method.challenge(psu, subject, source).await
     }
 
-    /// Has it told how many passwords wait to be checked.
+    /// Registers its figures: passwords that wait to be checked, and attempts to prove who a customer is.
     pub(crate) fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "authentication_attempts",
+            "Passwords, codes and other proofs of customers, by whence they came and what became of them",
+            self.inner.judged.clone(),
+        );
         let waiting = self.inner.passwords.waiting().clone();
         registry.register(
             "passwords_waiting",
@@ -441,6 +476,7 @@ impl Sca {
             MethodId::Totp => self.check_code(psu, subject, answer, source).await,
             _ => self.method(method)?.check(psu, subject, answer).await,
         };
+        self.note(method.as_str(), source, &checked);
         checked?;
         Ok(Proof {
             psu: psu.clone(),
@@ -457,15 +493,47 @@ impl Sca {
         code: &str,
         source: Source<'_>,
     ) -> Result<(), ScaError> {
+        // What is no code is no guess: it is told so, whoever has to wait, and not counted.
+        let code = totp::digits(code)?;
         let attempts = &self.inner.code_attempts;
-        attempts.attempt(psu, source).await?;
-        let checked = self.method(MethodId::Totp)?.check(psu, subject, code).await;
+        let attempt = attempts.attempt(psu, source).await?;
+        let totp = self.method(MethodId::Totp)?;
+        let checked = totp.check(psu, subject, &code).await;
         match &checked {
-            Ok(()) => attempts.succeeded(psu, source).await?,
+            Ok(()) => attempts.succeeded(attempt).await?,
             Err(ScaError::WrongAnswer { .. }) => {}
-            Err(_) => attempts.forgive(psu, source).await?,
+            Err(_) => attempts.forgive(attempt).await?,
         }
         checked
+    }
+
+    /// Counts what became of an attempt, and logs one that failed: whence it came, and not for whom.
+    fn note(&self, element: &'static str, source: Source<'_>, checked: &Result<(), ScaError>) {
+        let outcome = match checked {
+            Ok(()) => "right",
+            Err(ScaError::WrongCredentials | ScaError::WrongAnswer { .. }) => "wrong",
+            Err(ScaError::Locked { .. }) => "locked",
+            Err(_) => "not judged",
+        };
+        let labels = [
+            ("element", element),
+            ("source", source.kind()),
+            ("outcome", outcome),
+        ];
+        self.inner.judged.get_or_create(&labels).inc();
+        let (kind, from) = (source.kind(), source.origin());
+        match outcome {
+            "wrong" => tracing::info!(element, source = kind, from, "authentication failed"),
+            "locked" => {
+                tracing::warn!(
+                    element,
+                    source = kind,
+                    from,
+                    "authentication refused: too many failures"
+                );
+            }
+            _ => {}
+        }
     }
 
     /// The devices with the bank's app.

@@ -1,5 +1,5 @@
-//! Passwords: argon2id (RFC 9106), with as many at a time as the machine has cores, and one more for devices that the bank
-//! knows: a crowd of strangers does not keep them waiting.
+//! Passwords: argon2id (RFC 9106), as many at a time as the machine has cores, and one more that is reserved for devices that
+//! the bank knows: a crowd of strangers does not keep them waiting.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version};
 use bank_client::environment::Randomness;
 use prometheus_client::metrics::gauge::Gauge;
-use tokio::sync::Semaphore;
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 use super::ScaError;
 use crate::telemetry::counted::Counted;
@@ -90,6 +90,19 @@ impl Passwords {
         &self.waiting
     }
 
+    /// One of the turns that all have; a known device takes the reserved one if none of these is free.
+    async fn turn(&self, from_known_device: bool) -> Result<OwnedSemaphorePermit, AcquireError> {
+        let general = Arc::clone(&self.turns).acquire_owned();
+        if !from_known_device {
+            return general.await;
+        }
+        tokio::select! {
+            biased;
+            turn = general => turn,
+            turn = Arc::clone(&self.turns_of_known).acquire_owned() => turn,
+        }
+    }
+
     /// Whether it is that password. Where there is none, the same work is done for nothing.
     pub(super) async fn check(
         &self,
@@ -97,13 +110,8 @@ impl Passwords {
         known: Option<String>,
         from_known_device: bool,
     ) -> Result<bool, ScaError> {
-        let turns = if from_known_device {
-            &self.turns_of_known
-        } else {
-            &self.turns
-        };
         let waiting = Counted::among(&self.waiting);
-        let turn = tokio::time::timeout(PATIENCE, Arc::clone(turns).acquire_owned())
+        let turn = tokio::time::timeout(PATIENCE, self.turn(from_known_device))
             .await
             .map_err(|_| ScaError::Busy)?
             .map_err(|_| ScaError::Busy)?;
@@ -127,8 +135,35 @@ impl Passwords {
 #[cfg(test)]
 mod tests {
     use bank_client::environment::SystemRandomness;
+    use futures::FutureExt as _;
 
     use super::*;
+
+    #[tokio::test]
+    async fn known_devices_have_all_turns_and_one_more() {
+        let passwords = Passwords::new(Arc::new(SystemRandomness));
+        let all = passwords.turns.available_permits();
+        let mut turns = Vec::new();
+        for _ in 0..=all {
+            turns.push(passwords.turn(true).now_or_never().unwrap().unwrap());
+        }
+        assert!(passwords.turn(true).now_or_never().is_none());
+        assert!(passwords.turn(false).now_or_never().is_none());
+        turns.clear();
+        // Strangers take what all have, and no more.
+        for _ in 0..all {
+            turns.push(passwords.turn(false).now_or_never().unwrap().unwrap());
+        }
+        assert!(passwords.turn(false).now_or_never().is_none());
+        let reserved = passwords.turn(true).now_or_never().unwrap().unwrap();
+        // While that one is taken, the next free turn is a known device's too.
+        let waiting = passwords.turn(true);
+        tokio::pin!(waiting);
+        assert!(waiting.as_mut().now_or_never().is_none());
+        turns.pop();
+        assert!(waiting.now_or_never().is_some());
+        drop(reserved);
+    }
 
     #[tokio::test]
     async fn the_right_password_and_no_other() {

@@ -37,6 +37,9 @@ const ATTEMPTS: i64 = 5;
 /// How long a code is asked for.
 const PATIENCE: TimeDelta = TimeDelta::minutes(10);
 
+/// A step that was used farther ahead than so many seconds was used by a clock that was ahead, and is forgotten.
+const DAY: i64 = 24 * 60 * 60;
+
 /// How long what is asked for on a known device keeps its place.
 const HOLD: TimeDelta = TimeDelta::minutes(2);
 
@@ -163,6 +166,23 @@ impl Steps {
         }
     }
 
+    /// What counts at that time. The clock that wrote it may have been ahead: nothing is later than now, so that no code is
+    /// refused for longer than until the next but one.
+    fn at(self, now: i64) -> Self {
+        let latest = now / STEP + SKEW;
+        let is_far_ahead = self.used > latest + DAY / STEP;
+        Self {
+            opened: self.opened.min(now),
+            first: self.first.min(latest),
+            used: if is_far_ahead {
+                Self::none().used
+            } else {
+                self.used.min(latest)
+            },
+            ..self
+        }
+    }
+
     /// A code is asked for `subject`. For the same thing as before, nothing changes. Where something else keeps its place,
     /// it says until when.
     fn ask(self, subject: &str, standing: bool, now: i64) -> Result<Self, i64> {
@@ -238,6 +258,19 @@ enum Answer {
     NotAsked,
 }
 
+/// A code as people read it off: `123 456`. Fails for what is none, which is no guess.
+pub(super) fn digits(answer: &str) -> Result<String, ScaError> {
+    let code: String = answer
+        .chars()
+        .filter(|letter| !letter.is_whitespace())
+        .take(64)
+        .collect();
+    if code.len() != usize::from(DIGITS) || !code.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(ScaError::NotACode);
+    }
+    Ok(code)
+}
+
 /// The method.
 pub struct Totp {
     credentials: CustomerCredentials,
@@ -262,6 +295,7 @@ impl Totp {
     async fn change<T>(
         &self,
         psu: &PsuId,
+        now: i64,
         change: impl FnOnce(Steps) -> (Steps, T),
     ) -> Result<T, ScaError> {
         let mut transaction = self.database.begin_write().await?;
@@ -283,7 +317,7 @@ impl Totp {
                 standing: row.try_get::<i64, _>("standing")? != 0,
             },
         };
-        let (after, outcome) = change(before);
+        let (after, outcome) = change(before.at(now));
         sqlx::query(
             "INSERT INTO code (psu, subject, opened, first_step, used_step, wrong, standing) VALUES ($1, $2, $3, $4, $5, $6, $7) \
              ON CONFLICT (psu) DO UPDATE SET subject = excluded.subject, opened = excluded.opened, \
@@ -324,7 +358,7 @@ impl Method for Totp {
     ) -> Result<Challenge, ScaError> {
         let now = self.calendar.now().timestamp();
         let standing = matches!(source, Source::Device(_));
-        let asked = self.change(psu, |steps| {
+        let asked = self.change(psu, now, |steps| {
             let before = steps.clone();
             match steps.ask(subject.as_str(), standing, now) {
                 Ok(after) => (after, None),
@@ -341,15 +375,6 @@ impl Method for Totp {
     }
 
     async fn check(&self, psu: &PsuId, subject: &Subject, answer: &str) -> Result<(), ScaError> {
-        // As people read it off: "123 456".
-        let code: String = answer
-            .chars()
-            .filter(|letter| !letter.is_whitespace())
-            .take(64)
-            .collect();
-        if code.len() != usize::from(DIGITS) || !code.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(ScaError::NotACode);
-        }
         let secret = self
             .credentials
             .secret(psu)
@@ -357,8 +382,8 @@ impl Method for Totp {
             .ok_or(ScaError::NoSuchMethod)?;
         let now = self.calendar.now().timestamp();
         match self
-            .change(psu, |steps| {
-                steps.answer(subject.as_str(), &code, &secret, now)
+            .change(psu, now, |steps| {
+                steps.answer(subject.as_str(), answer, &secret, now)
             })
             .await?
         {
@@ -459,6 +484,35 @@ mod tests {
         );
         let thiefs = Steps::none().ask("a thief's", false, NOW).unwrap();
         assert!(thiefs.ask("hers", true, NOW + 5).is_ok());
+    }
+
+    #[test]
+    fn what_a_clock_wrote_that_was_ahead_keeps_no_code_from_its_customer() {
+        for ahead in [60, DAY / 2, 30 * DAY, 700 * DAY] {
+            let then = NOW + ahead;
+            let asked = Steps::none().ask("hers", true, then).unwrap();
+            let code_then = code_at(&secret(), then);
+            let (used, answer) = asked.clone().answer("hers", &code_then, &secret(), then);
+            assert_eq!(answer, Answer::Right);
+            // What was used there can be used up here for a step, and the next one is good.
+            let again = used.at(NOW).ask("x", false, NOW).unwrap();
+            let (_, answer) = again.answer("x", &code(2), &secret(), NOW + 60);
+            assert_eq!(answer, Answer::Right, "{ahead}");
+            // What was asked for there keeps its place from now, and can be answered.
+            let asked = asked.at(NOW);
+            let until = NOW + HOLD.num_seconds();
+            assert_eq!(asked.clone().ask("x", false, NOW), Err(until));
+            let (_, answer) = asked.answer("hers", &code(1), &secret(), NOW + STEP);
+            assert_eq!(answer, Answer::Right, "{ahead}");
+        }
+    }
+
+    #[test]
+    fn a_code_is_read_with_its_spaces_and_nothing_else_is_one() {
+        assert_eq!(digits(" 123 456 ").ok().as_deref(), Some("123456"));
+        for none in ["", "12345", "1234567", "12345a", "\u{661}23456", "-12345"] {
+            assert!(matches!(digits(none), Err(ScaError::NotACode)), "{none}");
+        }
     }
 
     #[test]

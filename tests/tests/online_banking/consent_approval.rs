@@ -439,6 +439,11 @@ async fn the_phone_shows_what_waits_and_approves_with_the_password() {
     phone.submit("/approve", &[("password", "wrong")]).await;
     assert_eq!(phone.page.status, 422);
     assert!(phone.page.text().contains("The password is not right"));
+    // Nothing entered is no attempt.
+    for _ in 0..5 {
+        phone.submit("/approve", &[("password", "")]).await;
+        assert!(phone.page.text().contains("Enter your password"));
+    }
     assert_eq!(stage.status(&consent).await, "received");
     let mut other_tab = phone.clone();
     phone

@@ -220,6 +220,106 @@ async fn a_lockout_ends_and_spares_the_customers_own_device() {
     assert_eq!(again.page.heading(), "Confirm that it is you");
 }
 
+/// The same browser in another network of this machine.
+fn in_network(browser: &Tab, number: u8) -> Tab {
+    let mut other = browser.clone();
+    other.browser.from = Some([127, 0, number, 1].into());
+    other
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn codes_are_guessed_five_times_from_all_networks_together() {
+    let (banks, browser, anna) = at_bank_b().await;
+    let mut own = browser.clone();
+    own.log_in(&banks, &anna).await;
+    own.submit("/log-out", &[]).await;
+    banks.clock.advance(TimeDelta::minutes(5));
+
+    let wrong = code_of(&banks, &anna, 100);
+    let mut told = Vec::new();
+    for number in 1..=20 {
+        let mut thief = in_network(&browser, number);
+        thief.get("/log-in").await;
+        thief.give_password(&anna).await;
+        thief.submit("/second-factor", &[("answer", &wrong)]).await;
+        told.push(
+            thief
+                .page
+                .problem()
+                .unwrap_or_else(|| thief.page.status.to_string()),
+        );
+    }
+    let (judged, refused) = told.split_at(5);
+    assert!(judged.iter().all(|told| told == "422"), "{told:?}");
+    assert!(refused.iter().all(|told| told == "locked"), "{told:?}");
+
+    // The next step's codes are for what is asked for on her own device.
+    own.get("/log-in").await;
+    own.give_password(&anna).await;
+    let code = code_of(&banks, &anna, 1);
+    banks.clock.advance(TimeDelta::seconds(30));
+    own.submit("/second-factor", &[("answer", &code)]).await;
+    assert!(is_start(&own.page), "{:?}", own.page);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_code_is_told_so_and_costs_no_wait() {
+    let (banks, mut browser, anna) = at_bank_b().await;
+    browser.get("/log-in").await;
+    browser.give_password(&anna).await;
+    let wrong = code_of(&banks, &anna, 100);
+    for _ in 0..5 {
+        browser
+            .submit("/second-factor", &[("answer", &wrong)])
+            .await;
+    }
+    assert_eq!(browser.page.problem().as_deref(), Some("no-attempts-left"));
+    banks.clock.advance(TimeDelta::seconds(60));
+    browser.get("/log-in/second-factor").await;
+    let page = browser
+        .submit("/second-factor", &[("answer", "12345")])
+        .await;
+    assert!(
+        page.text().contains("Enter the six digits"),
+        "{}",
+        page.text()
+    );
+    let code = code_of(&banks, &anna, 0);
+    browser.submit("/second-factor", &[("answer", &code)]).await;
+    assert!(is_start(&browser.page), "{:?}", browser.page);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_network_tries_passwords_of_fifty_customers_an_hour() {
+    let (banks, browser, anna) = at_bank_b().await;
+    let mut own = in_network(&browser, 3);
+    own.log_in(&banks, &anna).await;
+    own.submit("/log-out", &[]).await;
+    let mut guessing = in_network(&browser, 3);
+    guessing.get("/log-in").await;
+    let form = guessing.clone();
+    let mut judged = 0;
+    for number in 0..60 {
+        let customer = format!("customer-{number}");
+        let guess = [("customer", customer.as_str()), ("password", "Spring 2026")];
+        guessing.page = form.page.clone();
+        guessing.submit("/log-in", &guess).await;
+        match guessing.page.problem().as_deref() {
+            None => judged += 1,
+            problem => assert_eq!(problem, Some("locked")),
+        }
+    }
+    assert_eq!(judged, 50);
+    let mut elsewhere = in_network(&browser, 4);
+    elsewhere.get("/log-in").await;
+    let lucas = banks.other_customer(Bank::B);
+    elsewhere.give_password(&lucas).await;
+    assert_eq!(elsewhere.page.heading(), "Confirm that it is you");
+    own.get("/log-in").await;
+    own.give_password(&anna).await;
+    assert_eq!(own.page.heading(), "Confirm that it is you");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_was_planted_is_worth_nothing() {
     let (banks, mut victim, anna) = at_bank_b().await;
@@ -496,6 +596,7 @@ async fn over_tls_cookies_belong_to_the_host_and_plain_http_is_not_spoken() {
         idle_minutes: 10,
         session_minutes: 480,
         connections: 100,
+        trusted_proxies: Vec::new(),
     };
     let over_tls = |config: &mut Config| {
         config.store.place = place;
@@ -538,4 +639,3 @@ async fn over_tls_cookies_belong_to_the_host_and_plain_http_is_not_spoken() {
     );
     bank.stop().await;
 }
-        trusted_proxies: Vec::new(),
