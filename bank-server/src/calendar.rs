@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use bank_client::environment::Clock;
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use chrono_tz::Tz;
+
+/// How much the clocks of replicas may differ. A stored time that is farther ahead was written by a clock that was wrong.
+pub(crate) const MAX_CLOCK_SKEW: TimeDelta = TimeDelta::minutes(1);
 
 /// Tells the time, and which day it is where the bank is: limits by the day, and last days, go by this one.
 #[derive(Clone)]
@@ -32,6 +35,12 @@ impl Calendar {
         self.day_of(self.now())
     }
 
+    /// The day that a replica with another clock may have begun already; today, but shortly before midnight.
+    #[must_use]
+    pub fn latest_day(&self) -> NaiveDate {
+        self.day_of(self.now() + MAX_CLOCK_SKEW)
+    }
+
     /// The bank's day at that moment.
     #[must_use]
     pub fn day_of(&self, time: DateTime<Utc>) -> NaiveDate {
@@ -48,7 +57,6 @@ impl Calendar {
 #[cfg(test)]
 mod tests {
     use bank_client::environment::ManualClock;
-    use chrono::TimeDelta;
 
     use super::*;
 

@@ -35,10 +35,10 @@ impl ConsentRules {
     /// The first day whose transactions a consent shows now.
     #[must_use]
     pub fn first_day(&self, consent: &Consent, now: DateTime<Utc>, today: NaiveDate) -> NaiveDate {
-        // Whole seconds: that is how the time of the authentication is kept.
-        let fresh = consent
-            .authenticated
-            .is_some_and(|time| now.timestamp() - time.timestamp() <= self.history.num_seconds());
+        // Whole seconds: that is how the time of the authentication is kept, by a clock that may have been ahead.
+        let fresh = consent.authenticated.is_some_and(|time| {
+            (now.timestamp() - time.timestamp()).abs() <= self.history.num_seconds()
+        });
         let recent = today.checked_sub_days(Days::new(self.history_days.into()));
         if fresh {
             NaiveDate::MIN
@@ -146,7 +146,12 @@ mod tests {
         let now = consent.created;
         let recent = day("2026-08-26");
         assert_eq!(RULES.first_day(&consent, now, today), recent, "none yet");
-        for (seconds, first) in [(0, NaiveDate::MIN), (900, NaiveDate::MIN), (901, recent)] {
+        for (seconds, first) in [
+            (0, NaiveDate::MIN),
+            (900, NaiveDate::MIN),
+            (901, recent),
+            (-86_400, recent),
+        ] {
             consent.authenticated = Some(now - TimeDelta::seconds(seconds));
             assert_eq!(RULES.first_day(&consent, now, today), first, "{seconds}");
         }

@@ -508,9 +508,14 @@ impl Sca {
     }
 
     /// Counts what became of an attempt, and logs one that failed: whence it came, and not for whom.
-    fn note(&self, element: &'static str, source: Source<'_>, checked: &Result<(), ScaError>) {
+    fn note<T>(
+        &self,
+        element: &'static str,
+        source: Source<'_>,
+        checked: &Result<T, ScaError>,
+    ) {
         let outcome = match checked {
-            Ok(()) => "right",
+            Ok(_) => "right",
             Err(ScaError::WrongCredentials | ScaError::WrongAnswer { .. }) => "wrong",
             Err(ScaError::Locked { .. }) => "locked",
             Err(_) => "not judged",

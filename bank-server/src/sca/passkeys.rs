@@ -17,7 +17,7 @@ use webauthn_rs::prelude::{
 use webauthn_rs::{Webauthn, WebauthnBuilder};
 
 use super::{Challenge, Method, MethodId, ScaError, Source, Subject, handle_of};
-use crate::calendar::Calendar;
+use crate::calendar::{Calendar, MAX_CLOCK_SKEW};
 use crate::core_banking::PsuId;
 use crate::store::credentials::{CredentialsVersion, begin_version, is_current};
 use crate::store::vault::Vault;
@@ -226,11 +226,12 @@ impl Passkeys {
     ) -> Result<T, ScaError> {
         // To the end: before that, SQLite has given the row, and not committed that it is gone.
         let states: Vec<String> = sqlx::query_scalar(
-            "DELETE FROM passkey_question WHERE psu = $1 AND subject = $2 AND asked > $3 RETURNING state",
+            "DELETE FROM passkey_question WHERE psu = $1 AND subject = $2 AND asked > $3 AND asked <= $4 RETURNING state",
         )
         .bind(&psu.0)
         .bind(subject.as_str())
         .bind((self.calendar.now() - PATIENCE).timestamp())
+        .bind((self.calendar.now() + MAX_CLOCK_SKEW).timestamp())
         .fetch_all(self.database.pool())
         .await?;
         let state = states.first().ok_or(ScaError::NoChallenge)?;
@@ -523,5 +524,29 @@ mod tests {
             "{late:?}"
         );
         assert_eq!(scene.passkeys.of(&scene.anna).await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn a_question_is_good_for_ten_minutes_and_none_from_a_clock_that_is_ahead() {
+        let (database, _folder) = crate::store::testing::database().await;
+        let now: DateTime<Utc> = "2026-11-24T12:00:00Z".parse().unwrap();
+        let passkeys = |minutes| {
+            let clock = Arc::new(ManualClock::at(now + TimeDelta::minutes(minutes)));
+            let calendar = Calendar::new(clock as Arc<dyn Clock>, Tz::UTC);
+            let vault = Vault::new(&[7; 32], Arc::new(SystemRandomness)).unwrap();
+            let origin = "https://banking.example".parse().unwrap();
+            Passkeys::new(&origin, "Bank B", database.clone(), vault, calendar).unwrap()
+        };
+        let (anna, subject) = (PsuId("anna.weber".to_owned()), Subject::log_in("session"));
+        for (asked, answered, is_good) in
+            [(0, 9, true), (0, 10, false), (1, 0, true), (2, 0, false)]
+        {
+            passkeys(asked)
+                .remember(&anna, &subject, &"state")
+                .await
+                .unwrap();
+            let recalled: Result<String, _> = passkeys(answered).recall(&anna, &subject).await;
+            assert_eq!(recalled.is_ok(), is_good, "{asked} {answered}");
+        }
     }
 }

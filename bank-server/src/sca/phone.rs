@@ -12,7 +12,7 @@ use shared_types::digest;
 use sqlx::Row as _;
 
 use super::{Challenge, Method, MethodId, ScaError, Source, Subject};
-use crate::calendar::Calendar;
+use crate::calendar::{Calendar, MAX_CLOCK_SKEW};
 use crate::core_banking::PsuId;
 use crate::store::credentials::{CredentialsVersion, begin_version, is_current};
 use crate::store::{Database, StoreError, Turn};
@@ -172,14 +172,25 @@ impl Phones {
         transaction.commit().await
     }
 
-    /// Whose device that is, if it is enrolled.
+    /// Whose device that is, if it is enrolled. One that a clock has enrolled that was ahead is enrolled from now.
     pub async fn owner(&self, token: &str) -> Result<Option<PsuId>, StoreError> {
-        let row = sqlx::query("SELECT psu FROM phone WHERE token = $1 AND enrolled > $2")
-            .bind(digest::sha256(token.as_bytes()))
+        let (token, now) = (digest::sha256(token.as_bytes()), self.calendar.now());
+        let row = sqlx::query("SELECT psu, enrolled FROM phone WHERE token = $1 AND enrolled > $2")
+            .bind(&token)
             .bind(self.oldest())
             .fetch_optional(self.database.pool())
             .await?;
-        Ok(row.map(|row| row.try_get("psu")).transpose()?.map(PsuId))
+        let Some(row) = row else {
+            return Ok(None);
+        };
+        if row.try_get::<i64, _>("enrolled")? > (now + MAX_CLOCK_SKEW).timestamp() {
+            sqlx::query("UPDATE phone SET enrolled = $1 WHERE token = $2")
+                .bind(now.timestamp())
+                .bind(&token)
+                .execute(self.database.pool())
+                .await?;
+        }
+        Ok(Some(PsuId(row.try_get("psu")?)))
     }
 
     /// Forgets a device.
@@ -227,5 +238,33 @@ impl Method for Phones {
             Some(owner) if owner == *psu => Ok(()),
             _ => Err(ScaError::WrongAnswer { attempts_left: 0 }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bank_client::environment::{Clock, ManualClock, SystemRandomness};
+    use chrono_tz::Tz;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_device_that_was_enrolled_by_a_clock_ahead_lasts_no_longer_than_others() {
+        let (database, _folder) = crate::store::testing::database().await;
+        let now: DateTime<Utc> = "2026-11-24T12:00:00Z".parse().unwrap();
+        let phones = |clock: &Arc<ManualClock>| {
+            let calendar = Calendar::new(Arc::clone(clock) as Arc<dyn Clock>, Tz::UTC);
+            Phones::new(database.clone(), calendar, Arc::new(SystemRandomness))
+        };
+        let fast = Arc::new(ManualClock::at(now + TimeDelta::days(700)));
+        let right = Arc::new(ManualClock::at(now));
+        let anna = PsuId("anna.weber".to_owned());
+        let token = phones(&fast).enrol(&anna).await.unwrap();
+        let owner = async || phones(&right).owner(&token.0).await.unwrap();
+        assert_eq!(owner().await.as_ref(), Some(&anna));
+        right.advance(LIFETIME - TimeDelta::seconds(1));
+        assert_eq!(owner().await, Some(anna));
+        right.advance(TimeDelta::seconds(1));
+        assert_eq!(owner().await, None);
     }
 }

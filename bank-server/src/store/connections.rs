@@ -9,6 +9,7 @@ use sqlx::any::AnyRow;
 
 use super::vault::Vault;
 use super::{Database, StoreError, Turn, Write};
+use crate::calendar::MAX_CLOCK_SKEW;
 use crate::core_banking::PsuId;
 
 /// How a connection stands.
@@ -354,12 +355,21 @@ impl Connections {
         Ok(deleted.rows_affected() > 0)
     }
 
-    /// The ids of running connections that were last tried before that time, the longest ago first.
-    pub async fn due(&self, before: DateTime<Utc>, most: u32) -> Result<Vec<String>, StoreError> {
+    /// The ids of running connections that were last tried before that time, the longest ago first; and then of those that a
+    /// clock has tried that was ahead.
+    pub async fn due(
+        &self,
+        before: DateTime<Utc>,
+        now: DateTime<Utc>,
+        most: u32,
+    ) -> Result<Vec<String>, StoreError> {
         let due = sqlx::query_scalar(
-            "SELECT id FROM connection WHERE status = 'running' AND tried < $1 ORDER BY tried LIMIT $2",
+            "SELECT id FROM connection WHERE status = 'running' AND (tried < $1 OR tried > $2) ORDER BY tried LIMIT $3",
         );
-        let due = due.bind(before.timestamp()).bind(i64::from(most));
+        let due = due
+            .bind(before.timestamp())
+            .bind((now + MAX_CLOCK_SKEW).timestamp())
+            .bind(i64::from(most));
         Ok(due.fetch_all(self.database.pool()).await?)
     }
 
@@ -372,12 +382,13 @@ impl Connections {
         now: DateTime<Utc>,
     ) -> Result<Option<Connection>, StoreError> {
         let claimed = sqlx::query(sqlx::AssertSqlSafe(format!(
-            "UPDATE connection SET tried = $1 WHERE id = $2 AND status = 'running' AND tried < $3 RETURNING {COLUMNS}"
+            "UPDATE connection SET tried = $1 WHERE id = $2 AND status = 'running' AND (tried < $3 OR tried > $4) RETURNING {COLUMNS}"
         )));
         let claimed = claimed.bind(now.timestamp()).bind(id);
         // To the end: before that, SQLite has given the row, and not committed that it is claimed.
         let rows = claimed
             .bind(before.timestamp())
+            .bind((now + MAX_CLOCK_SKEW).timestamp())
             .fetch_all(self.database.pool())
             .await?;
         rows.first().map(|row| self.read(row)).transpose()

@@ -32,6 +32,7 @@ pub(super) struct Counter(mpsc::UnboundedSender<Asked>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct On {
     day: NaiveDate,
+    latest: NaiveDate,
     limit: NonZeroU32,
 }
 
@@ -57,10 +58,12 @@ impl Counter {
         Self(asking)
     }
 
+    /// Counts on `day`. A count of a day after `latest` was written by a clock that was ahead, and starts anew.
     pub(super) async fn count(
         &self,
         key: Key,
         day: NaiveDate,
+        latest: NaiveDate,
         limit: NonZeroU32,
     ) -> Result<bool, StoreError> {
         // It is gone only if its runtime is, and the connections with that.
@@ -68,7 +71,7 @@ impl Counter {
         let (told, counted) = oneshot::channel();
         let asked = Asked {
             key,
-            on: On { day, limit },
+            on: On { day, latest, limit },
             alone: false,
             told,
         };
@@ -148,13 +151,14 @@ async fn settle(database: &Database, batch: Vec<Asked>) -> Vec<Asked> {
 
 /// Counts each of them that its day has left. Says which.
 async fn add(database: &Database, batch: &[Asked]) -> Result<Vec<bool>, StoreError> {
-    let Some(On { day, limit }) = batch.first().map(|first| first.on) else {
+    let Some(On { day, latest, limit }) = batch.first().map(|first| first.on) else {
         return Ok(Vec::new());
     };
     // The text is made of constants and numbers.
     let mut query = sqlx::query_as(sqlx::AssertSqlSafe(statement(batch.len())))
         .bind(day.to_string())
-        .bind(i64::from(limit.get()));
+        .bind(i64::from(limit.get()))
+        .bind(latest.to_string());
     for Asked { key, .. } in batch {
         query = query
             .bind(key.consent.as_str())
@@ -182,7 +186,7 @@ fn statement(reads: usize) -> String {
             .to_owned();
     for read in 0..reads {
         let comma = if read == 0 { "" } else { ", " };
-        let [consent, endpoint, account, item] = [3, 4, 5, 6].map(|number| read * 4 + number);
+        let [consent, endpoint, account, item] = [4, 5, 6, 7].map(|number| read * 4 + number);
         // Writing to a String cannot fail.
         let _ = write!(
             text,
@@ -191,9 +195,9 @@ fn statement(reads: usize) -> String {
     }
     text.push_str(
         " ON CONFLICT (consent_id, endpoint, account, item) DO UPDATE SET \
-         count = CASE WHEN excluded.day > consent_use.day THEN 1 ELSE consent_use.count + 1 END, \
-         day = CASE WHEN excluded.day > consent_use.day THEN excluded.day ELSE consent_use.day END \
-         WHERE excluded.day > consent_use.day OR consent_use.count < $2 \
+         count = CASE WHEN excluded.day > consent_use.day OR consent_use.day > $3 THEN 1 ELSE consent_use.count + 1 END, \
+         day = CASE WHEN excluded.day > consent_use.day OR consent_use.day > $3 THEN excluded.day ELSE consent_use.day END \
+         WHERE excluded.day > consent_use.day OR consent_use.day > $3 OR consent_use.count < $2 \
          RETURNING consent_id, endpoint, account, item",
     );
     text
@@ -250,7 +254,12 @@ mod tests {
         let reads = (0..300).map(|read| {
             let (key, limit) = (&keys[read % 3], limit(if read % 3 == 0 { 4 } else { 7 }));
             let counter = &counters[read % 2];
-            async move { counter.count(key.clone(), day(24), limit).await.unwrap() }
+            async move {
+                counter
+                    .count(key.clone(), day(24), day(24), limit)
+                    .await
+                    .unwrap()
+            }
         });
         let outcomes = join_all(reads).await;
         let of = |kind: usize| {
@@ -267,10 +276,26 @@ mod tests {
         with_consents(&database, &["c"]).await;
         let counter = Counter::start(database);
         let mut outcomes = Vec::new();
+        let latest = day(25);
         for day in [day(24), day(24), day(24), day(25), day(24), day(24)] {
-            outcomes.push(counter.count(key("c", ""), day, limit(2)).await.unwrap());
+            let counted = counter.count(key("c", ""), day, latest, limit(2));
+            outcomes.push(counted.await.unwrap());
         }
         assert_eq!(outcomes, [true, true, false, true, true, false]);
+    }
+
+    #[tokio::test]
+    async fn a_count_of_a_day_that_has_not_begun_uses_up_nothing_of_today() {
+        let (database, _folder) = testing::database().await;
+        with_consents(&database, &["c"]).await;
+        let counter = Counter::start(database);
+        let mut outcomes = Vec::new();
+        // A replica whose clock is a day or more ahead has counted; then those whose clocks are right do.
+        for (counted_on, latest) in [(25, 25), (25, 25), (24, 24), (24, 24), (24, 24), (25, 25)] {
+            let counted = counter.count(key("c", ""), day(counted_on), day(latest), limit(2));
+            outcomes.push(counted.await.unwrap());
+        }
+        assert_eq!(outcomes, [true, true, true, true, false, true]);
     }
 
     #[tokio::test]
@@ -281,7 +306,7 @@ mod tests {
         let reads = (0..20).map(|read| {
             // No consent has that id.
             let key = key(if read == 7 { "nobody's" } else { "c" }, &read.to_string());
-            counter.count(key, day(24), limit(1))
+            counter.count(key, day(24), day(24), limit(1))
         });
         for (read, outcome) in join_all(reads).await.into_iter().enumerate() {
             match outcome {

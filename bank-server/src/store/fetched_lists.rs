@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use sqlx::Row as _;
 
 use super::{Database, StoreError};
+use crate::calendar::MAX_CLOCK_SKEW;
 use crate::transport::keeper::{Look, Shelf, ShelfError, Wanted};
 
 /// Lists in the database. Can be asked on any runtime: the database is asked on its own.
@@ -35,10 +36,11 @@ impl FetchedLists {
     async fn fetched(&self, wanted: &Wanted) -> Result<Option<Look>, StoreError> {
         // Who puts another one in place meanwhile does not keep this one from being read, and good.
         let row = sqlx::query(
-            "SELECT fetched, body FROM fetched_list WHERE address = $1 AND fetched >= $2 AND fetched > 0",
+            "SELECT fetched, body FROM fetched_list WHERE address = $1 AND fetched >= $2 AND fetched > 0 AND fetched <= $3",
         )
         .bind(wanted.address.as_str())
         .bind(wanted.since)
+        .bind(latest(wanted))
         .fetch_optional(self.database.pool())
         .await?;
         row.map(|row| {
@@ -56,17 +58,25 @@ impl FetchedLists {
         let claimed = sqlx::query(
             "INSERT INTO fetched_list (address, fetched, claimed, body) VALUES ($1, 0, $2, $3) \
              ON CONFLICT (address) DO UPDATE SET claimed = excluded.claimed \
-             WHERE fetched_list.claimed <= $4 AND (fetched_list.fetched < $5 OR fetched_list.fetched = 0)",
+             WHERE (fetched_list.claimed <= $4 OR fetched_list.claimed > $6) \
+             AND (fetched_list.fetched < $5 OR fetched_list.fetched = 0 OR fetched_list.fetched > $7)",
         )
-        .bind(wanted.address)
+        .bind(&wanted.address)
         .bind(wanted.now.saturating_add(turn))
         .bind(Vec::<u8>::new())
         .bind(wanted.now)
         .bind(wanted.since)
+        .bind(latest(&wanted).saturating_add(turn))
+        .bind(latest(&wanted))
         .execute(self.database.pool())
         .await?;
         Ok(claimed.rows_affected() > 0)
     }
+}
+
+/// What was fetched or claimed later than that, a clock has written that was ahead: it keeps no list from being fetched.
+fn latest(wanted: &Wanted) -> i64 {
+    wanted.now.saturating_add(MAX_CLOCK_SKEW.num_seconds())
 }
 
 #[async_trait]
@@ -162,5 +172,25 @@ mod tests {
         // Whoever had it is gone without a word.
         assert_eq!(look(114).await, Look::Wait);
         assert_eq!(look(115).await, Look::Turn);
+    }
+
+    #[tokio::test]
+    async fn a_replica_whose_clock_is_ahead_keeps_no_list_from_the_others() {
+        let (database, _folder) = testing::database().await;
+        let shelf = FetchedLists::new(database);
+        let look = async |now| shelf.look(wanted(0, now)).await.unwrap();
+        assert_eq!(look(1_000_000).await, Look::Turn, "ahead");
+        assert_eq!(look(100).await, Look::Turn);
+        assert_eq!(look(101).await, Look::Wait, "a clock that is right has it");
+        shelf
+            .put(ADDRESS, b"old".to_vec(), 1_000_000)
+            .await
+            .unwrap();
+        assert_eq!(look(102).await, Look::Turn);
+        shelf.put(ADDRESS, b"new".to_vec(), 103).await.unwrap();
+        assert!(matches!(
+            look(104).await,
+            Look::Fetched { fetched: 103, .. }
+        ));
     }
 }

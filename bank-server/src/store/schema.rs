@@ -182,7 +182,7 @@ mod tests {
         let mut left = Vec::new();
         for _ in 0..2 {
             let limit = NonZeroU32::new(4).unwrap();
-            let counted = usage.count("c", Resource::Accounts, day, limit).await;
+            let counted = usage.count("c", Resource::Accounts, day, day, limit).await;
             left.push(counted.unwrap());
         }
         assert_eq!(left, [true, false], "three of four had been counted");

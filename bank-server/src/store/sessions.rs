@@ -7,7 +7,8 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use super::credentials::{CredentialsVersion, is_current};
-use super::{Database, StoreError};
+use super::{Database, StoreError, Turn};
+use crate::calendar::MAX_CLOCK_SKEW;
 use crate::core_banking::PsuId;
 
 /// How far a customer has proved who she is.
@@ -71,7 +72,7 @@ pub struct Lasting {
     pub whole: TimeDelta,
 }
 
-/// Sessions of one customer and level; the oldest go first. Whoever knows the password alone ends no session in which she
+/// Sessions of one customer and level; the oldest go first, and those before them that a clock wrote that was ahead. Whoever knows the password alone ends no session in which she
 /// has proved more.
 const PER_CUSTOMER: i64 = 20;
 
@@ -104,15 +105,20 @@ impl Sessions {
         .bind(digest)
         .fetch_optional(self.database.pool())
         .await?;
-        let Some(session) = row.as_ref().map(session).transpose()? else {
+        let Some(mut session) = row.as_ref().map(session).transpose()? else {
             return Ok(None);
         };
+        // Written by a clock that was ahead, it counts from now.
+        let is_from_the_future = session.begun > now || session.last_seen > now;
+        session.begun = session.begun.min(now);
+        session.last_seen = session.last_seen.min(now);
         if now - session.last_seen >= self.lasting.idle || now - session.begun >= self.lasting.whole
         {
             return Ok(None);
         }
-        if now - session.last_seen >= self.lasting.idle / 10 {
-            sqlx::query("UPDATE session SET last_seen = $1 WHERE digest = $2")
+        if is_from_the_future || now - session.last_seen >= self.lasting.idle / 10 {
+            sqlx::query("UPDATE session SET begun = $1, last_seen = $2 WHERE digest = $3")
+                .bind(session.begun.timestamp())
                 .bind(now.timestamp())
                 .bind(digest)
                 .execute(self.database.pool())
@@ -135,11 +141,13 @@ impl Sessions {
             .await?;
         sqlx::query(
             "DELETE FROM session WHERE psu = $1 AND level = $2 AND digest NOT IN \
-             (SELECT digest FROM session WHERE psu = $1 AND level = $2 ORDER BY last_seen DESC LIMIT $3)",
+             (SELECT digest FROM session WHERE psu = $1 AND level = $2 \
+             ORDER BY CASE WHEN last_seen > $4 THEN 0 ELSE last_seen END DESC LIMIT $3)",
         )
         .bind(psu)
         .bind(level)
         .bind(PER_CUSTOMER - 1)
+        .bind((now + MAX_CLOCK_SKEW).timestamp())
         .execute(&mut *transaction)
         .await?;
         sqlx::query(
@@ -246,6 +254,36 @@ mod tests {
             assert!(goes_on("old", minute).await, "{minute}");
         }
         assert!(!goes_on("old", 480).await);
+    }
+
+    #[tokio::test]
+    async fn a_session_of_a_clock_that_was_ahead_counts_from_when_it_is_found() {
+        let (sessions, _folder) = sessions().await;
+        let ahead = 30 * 24 * 60;
+        for number in 0..PER_CUSTOMER {
+            let digest = format!("ahead {number}");
+            let begun = at(ahead) + TimeDelta::seconds(number);
+            sessions
+                .begin(&digest, &anna(), Level::Full, None, begun)
+                .await
+                .unwrap();
+        }
+        let found = async |digest: &str, minute| sessions.find(digest, at(minute)).await.unwrap();
+        assert_eq!(found("ahead 19", 0).await.unwrap().begun, at(0));
+        assert!(found("ahead 19", 10).await.is_none(), "idle");
+        assert!(found("ahead 18", 0).await.is_some());
+        for minute in (9..480).step_by(9) {
+            assert!(found("ahead 18", minute).await.is_some(), "{minute}");
+        }
+        assert!(found("ahead 18", 480).await.is_none(), "old");
+        // What begins now outlives what was begun ahead.
+        for (digest, minute) in [("one", 480), ("two", 481), ("three", 482)] {
+            sessions
+                .begin(digest, &anna(), Level::Full, None, at(minute))
+                .await
+                .unwrap();
+        }
+        assert!(found("one", 482).await.is_some());
     }
 
     #[tokio::test]

@@ -44,7 +44,8 @@ impl Usage {
 
     /// Counts one read on that day, if there is one left. Says whether there was.
     ///
-    /// A day that is over by the time its read arrives counts to the one that has begun.
+    /// A day that is over by the time its read arrives counts to the one that has begun. `latest` is the last day that can
+    /// have begun anywhere: what was counted on a later one, by a clock that was ahead, uses up nothing.
     ///
     /// Cost: a statement, which is shared with all that are to be counted while the one before runs.
     pub async fn count(
@@ -52,6 +53,7 @@ impl Usage {
         consent: &str,
         resource: Resource<'_>,
         day: NaiveDate,
+        latest: NaiveDate,
         limit: NonZeroU32,
     ) -> Result<bool, StoreError> {
         let (endpoint, account, item) = resource.key();
@@ -61,7 +63,7 @@ impl Usage {
             account: account.to_owned(),
             item: item.to_owned(),
         };
-        self.counter.count(key, day, limit).await
+        self.counter.count(key, day, latest, limit).await
     }
 
     /// Counts a read under a consent for one read, if it is the first of that resource. Says whether it was.
@@ -135,7 +137,7 @@ impl Usage {
     pub async fn note(&self, consent: &Consent, now: DateTime<Utc>) -> Result<(), StoreError> {
         let fresh = consent
             .last_use
-            .is_some_and(|last| now.signed_duration_since(last) < FRESH);
+            .is_some_and(|last| now.signed_duration_since(last).abs() < FRESH);
         if !fresh {
             sqlx::query("UPDATE consent SET last_use = $1 WHERE id = $2")
                 .bind(now.timestamp())

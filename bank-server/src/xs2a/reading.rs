@@ -128,8 +128,10 @@ impl Reading {
         match allowance(consent, self.attended) {
             Allowance::Unlimited => {}
             Allowance::ADay(limit) => {
-                let today = self.state.calendar.day_of(now);
-                if !usage.count(&consent.id, resource, today, limit).await? {
+                let calendar = &self.state.calendar;
+                let (today, latest) = (calendar.day_of(now), calendar.latest_day());
+                let counted = usage.count(&consent.id, resource, today, latest, limit);
+                if !counted.await? {
                     return Err(ApiError::read_too_often(limit.get()));
                 }
             }

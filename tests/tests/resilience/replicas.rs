@@ -1,11 +1,13 @@
 //! Two replicas on one database: any request can go to any of them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bank_client::environment::Clock as _;
-use bank_server::{RunningBank, StartError};
-use chrono::TimeDelta;
+use bank_client::environment::{Clock as _, ManualClock};
+use bank_server::config::Config;
+use bank_server::{BankServer, RunningBank, StartError};
+use chrono::{Days, TimeDelta};
 use fixtures::sandbox::CUSTOMER;
 use fixtures::world::Bank;
 use serde_json::{Value, json};
@@ -274,4 +276,48 @@ async fn who_logs_in_at_one_is_logged_in_at_the_other_and_logged_out_of_both() {
         at_first.page.path()
     );
     second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_whose_clock_is_ahead_locks_nobody_out() {
+    let banks = Banks::start().await;
+    let (tpp, anna) = (banks.a_at_b(), banks.customer(Bank::B));
+    let right = &banks.sandbox.bank(Bank::B).running;
+    for (network, ahead) in [(1, TimeDelta::days(1)), (2, TimeDelta::days(30))] {
+        let config = Config::read(&banks.folder.path().join("bank-b.toml")).unwrap();
+        let clock = ManualClock::at(banks.clock.now() + ahead);
+        let fast = BankServer::new(config).clock(Arc::new(clock));
+        let fast = fast.start().await.unwrap();
+        let until = banks.today() + Days::new(150);
+        let consent = banks.consent(&tpp).until(until).frequency(4).approved();
+        let consent = consent.await;
+        let at_fast = Tpp::new(fast.xs2a_address(), tpp.identity.clone());
+        let reads = async |tpp: &Tpp| {
+            let mut statuses = Vec::new();
+            for _ in 0..5 {
+                statuses.push(tpp.read("/v1/accounts", &consent).await.status);
+            }
+            statuses
+        };
+        assert_eq!(reads(&at_fast).await, [200, 200, 200, 200, 429]);
+        assert_eq!(reads(&tpp).await, [200, 200, 200, 200, 429], "{ahead}");
+
+        let wrong = [("customer", anna.id.as_str()), ("password", "wrong")];
+        let mut guessing = Tab::at(&fast);
+        guessing.browser.from = Some([127, 0, network, 1].into());
+        guessing.get("/log-in").await;
+        for _ in 0..5 {
+            guessing.submit("/log-in", &wrong).await;
+        }
+        let mut browser = Tab::at(right);
+        browser.browser.from = guessing.browser.from;
+        browser.get("/log-in").await;
+        // That it has to wait begins now, if at all.
+        browser.submit("/log-in", &wrong).await;
+        banks.clock.advance(TimeDelta::seconds(61));
+        browser.get("/log-in").await;
+        browser.give_password(&anna).await;
+        assert_eq!(browser.page.heading(), "Confirm that it is you", "{ahead}");
+        fast.stop().await;
+    }
 }

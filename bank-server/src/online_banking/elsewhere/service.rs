@@ -191,7 +191,7 @@ impl Elsewhere {
                 && one.bank == bank.organisation
                 && one.link.is_some()
                 && one.returned.is_none()
-                && now - one.begun < JUST_NOW
+                && (now - one.begun).abs() < JUST_NOW
         });
         Ok(asked.map(|one| one.id))
     }
@@ -330,7 +330,9 @@ impl Elsewhere {
         };
         let due = connections.iter().filter(|connection| {
             connection.status == Status::Running
-                && connection.tried.is_none_or(|tried| now - tried >= fresh)
+                && connection
+                    .tried
+                    .is_none_or(|tried| (now - tried).abs() >= fresh)
         });
         let read = due.map(|connection| async move {
             let known = known(connection);
@@ -344,8 +346,9 @@ impl Elsewhere {
     /// allow, and not once more.
     pub(crate) async fn refresh_unattended(&self) -> Result<(), StoreError> {
         let apart = TimeDelta::hours(24) / i32::try_from(A_DAY.get()).unwrap_or(i32::MAX);
-        let before = self.calendar.now() - apart;
-        for id in self.connections.due(before, 100).await? {
+        let now = self.calendar.now();
+        let before = now - apart;
+        for id in self.connections.due(before, now, 100).await? {
             let now = self.calendar.now();
             match self.connections.claim(&id, before, now).await {
                 Ok(Some(connection)) => {

@@ -200,7 +200,8 @@ async fn who_is_away_is_served_by_what_was_tried_longest_ago() {
     desk.run("one").await;
     let due = async |hours| {
         let before = desk.now + TimeDelta::hours(hours);
-        let due = desk.connections.due(before, 10).await.unwrap();
+        let now = before + TimeDelta::hours(1);
+        let due = desk.connections.due(before, now, 10).await.unwrap();
         due.len()
     };
     assert_eq!(
@@ -235,6 +236,16 @@ async fn who_is_away_is_served_by_what_was_tried_longest_ago() {
         .unwrap();
     let unreadable = desk.connections.claim("one", hours(8), hours(9)).await;
     assert!(matches!(unreadable, Err(StoreError::Corrupt { .. })));
+    assert_eq!(due(9).await, 0);
+    // One that a replica has tried whose clock is ahead is due.
+    sqlx::query("UPDATE connection SET tried = $1, data = NULL")
+        .bind(hours(24 * 30).timestamp())
+        .execute(desk.database.pool())
+        .await
+        .unwrap();
+    assert_eq!(due(9).await, 1);
+    let claimed = desk.connections.claim("one", hours(9), hours(10)).await;
+    assert!(claimed.unwrap().is_some());
     assert_eq!(due(9).await, 0);
 }
 
