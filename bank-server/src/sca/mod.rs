@@ -508,12 +508,7 @@ impl Sca {
     }
 
     /// Counts what became of an attempt, and logs one that failed: whence it came, and not for whom.
-    fn note<T>(
-        &self,
-        element: &'static str,
-        source: Source<'_>,
-        checked: &Result<T, ScaError>,
-    ) {
+    fn note<T>(&self, element: &'static str, source: Source<'_>, checked: &Result<T, ScaError>) {
         let outcome = match checked {
             Ok(_) => "right",
             Err(ScaError::WrongCredentials | ScaError::WrongAnswer { .. }) => "wrong",

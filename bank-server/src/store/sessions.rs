@@ -7,7 +7,7 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use super::credentials::{CredentialsVersion, is_current};
-use super::{Database, StoreError, Turn};
+use super::{Database, StoreError};
 use crate::calendar::MAX_CLOCK_SKEW;
 use crate::core_banking::PsuId;
 
@@ -72,8 +72,8 @@ pub struct Lasting {
     pub whole: TimeDelta,
 }
 
-/// Sessions of one customer and level; the oldest go first, and those before them that a clock wrote that was ahead. Whoever knows the password alone ends no session in which she
-/// has proved more.
+/// Sessions of one customer and level. Those that a clock wrote that was ahead go first, then the oldest. With the password
+/// alone, no session ends in which the customer has proved more.
 const PER_CUSTOMER: i64 = 20;
 
 /// Sessions in the database.
@@ -147,7 +147,7 @@ impl Sessions {
         .bind(psu)
         .bind(level)
         .bind(PER_CUSTOMER - 1)
-        .bind((now + MAX_CLOCK_SKEW).timestamp())
+        .bind((new.now + MAX_CLOCK_SKEW).timestamp())
         .execute(&mut *transaction)
         .await?;
         sqlx::query(
@@ -263,10 +263,7 @@ mod tests {
         for number in 0..PER_CUSTOMER {
             let digest = format!("ahead {number}");
             let begun = at(ahead) + TimeDelta::seconds(number);
-            sessions
-                .begin(&digest, &anna(), Level::Full, None, begun)
-                .await
-                .unwrap();
+            begin(&sessions, &digest, Level::Full, None, begun).await;
         }
         let found = async |digest: &str, minute| sessions.find(digest, at(minute)).await.unwrap();
         assert_eq!(found("ahead 19", 0).await.unwrap().begun, at(0));
@@ -278,10 +275,7 @@ mod tests {
         assert!(found("ahead 18", 480).await.is_none(), "old");
         // What begins now outlives what was begun ahead.
         for (digest, minute) in [("one", 480), ("two", 481), ("three", 482)] {
-            sessions
-                .begin(digest, &anna(), Level::Full, None, at(minute))
-                .await
-                .unwrap();
+            begin(&sessions, digest, Level::Full, None, at(minute)).await;
         }
         assert!(found("one", 482).await.is_some());
     }
