@@ -172,7 +172,8 @@ pub struct OcspConfig {
     pub stapling: bool,
     /// Seconds that an answer may take.
     pub answer_seconds: u64,
-    /// Whether an answer without the nonce of its question is refused. Many responders make their answers ahead.
+    /// Whether an answer without the nonce of its question is refused. Many responders make their answers ahead, and some
+    /// refuse questions with a nonce: unless this is set, these are asked once more without.
     pub nonce_required: bool,
 }
 

@@ -9,6 +9,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::x509::X509Name;
 
 use crate::digest;
+use crate::name;
 
 /// Who a certificate is for, who issued it, and which one it is. It says nothing about trust.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,8 +31,8 @@ impl CertificateSummary {
         let fingerprint = digest::sha256(certificate);
         match X509Certificate::from_der(certificate) {
             Ok((_, parsed)) => Self {
-                subject: printable(&parsed.subject().to_string()),
-                issuer: printable(&parsed.issuer().to_string()),
+                subject: printable(&name::display(parsed.subject())),
+                issuer: printable(&name::display(parsed.issuer())),
                 serial: digest::hex(parsed.raw_serial()),
                 fingerprint,
             },
@@ -85,7 +86,7 @@ fn address(octets: &[u8]) -> Option<IpAddr> {
 #[must_use]
 pub fn distinguished_name(der: &[u8]) -> String {
     match X509Name::from_der(der) {
-        Ok((_, name)) => printable(&name.to_string()),
+        Ok((_, name)) => printable(&name::display(&name)),
         Err(_) => "(unreadable)".to_owned(),
     }
 }

@@ -34,6 +34,7 @@ pub mod iban;
 pub mod link;
 pub mod message;
 pub mod money;
+mod name;
 pub mod register;
 pub mod revocation;
 pub mod text;

@@ -13,6 +13,7 @@ pub mod cluster;
 pub mod customer;
 pub mod fault_injection;
 pub mod files;
+pub mod foreign;
 pub mod gateway;
 pub mod generators;
 pub mod handshake;

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::fetch::Fetcher;
+use super::fetch::{FetchError, Fetcher};
 use super::own_certificate::own_link;
 use super::policy::Policy;
 use super::trust::Trust;
@@ -25,7 +25,8 @@ pub struct InquiryOptions {
     pub about_peers: bool,
     /// Whether they are asked about our own certificate, so that the answer is stapled to it.
     pub about_ourselves: bool,
-    /// Whether an answer without the nonce of its question is refused. Many responders make their answers ahead.
+    /// Whether an answer without the nonce of its question is refused. Many responders make their answers ahead, and some
+    /// refuse questions with a nonce: unless this is set, these are asked once more without.
     pub nonce_required: bool,
     /// How long an answer may take.
     pub patience: Duration,
@@ -351,15 +352,14 @@ async fn ask(
     let each = async {
         let mut problems = Vec::new();
         for responder in &link.responders {
-            match ask_one(
+            let asked = ask_one(
                 &fetcher,
                 responder,
                 &link,
                 &question,
                 options.nonce_required,
-            )
-            .await
-            {
+            );
+            match asked.await {
                 Ok(answer) => return Ok(answer),
                 Err(problem) => problems.push(problem),
             }
@@ -374,6 +374,8 @@ async fn ask(
     })
 }
 
+/// Asks one responder. One that refuses the question is asked once more without a nonce, unless that is required: there are
+/// responders that take none, or none of this length, and say so in any way (RFC 9654, section 2.1).
 async fn ask_one(
     fetcher: &Fetcher,
     responder: &str,
@@ -381,6 +383,51 @@ async fn ask_one(
     question: &Question,
     nonce_required: bool,
 ) -> Result<Answer, String> {
+    let refused = match exchange(fetcher, responder, link, question).await {
+        Ok(answer) if nonce_required && !answer.has_nonce() => {
+            return Err(AnswerError::NoNonce.to_string());
+        }
+        Ok(answer) => return Ok(answer),
+        Err(problem) => problem,
+    };
+    if !refused.can_be_due_to_the_nonce() {
+        return Err(refused.to_string());
+    }
+    if nonce_required {
+        return Err(format!(
+            "{refused}; it is not asked again without a nonce, because of nonce_required"
+        ));
+    }
+    exchange(fetcher, responder, link, &Question::without_nonce(link))
+        .await
+        .map_err(|problem| format!("{refused}; without a nonce, its answer {problem}"))
+}
+
+/// Why a responder's answer is not used.
+#[derive(Debug, thiserror::Error)]
+enum Unanswered {
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    #[error(transparent)]
+    Answer(#[from] AnswerError),
+}
+
+impl Unanswered {
+    fn can_be_due_to_the_nonce(&self) -> bool {
+        matches!(
+            self,
+            Self::Fetch(FetchError::Status(_))
+                | Self::Answer(AnswerError::Refused(_) | AnswerError::NotAnAnswer(_))
+        )
+    }
+}
+
+async fn exchange(
+    fetcher: &Fetcher,
+    responder: &str,
+    link: &Link,
+    question: &Question,
+) -> Result<Answer, Unanswered> {
     let der = fetcher
         .post(
             responder,
@@ -388,12 +435,6 @@ async fn ask_one(
             question.der().to_vec(),
             Answer::MOST_BYTES,
         )
-        .await
-        .map_err(|error| error.to_string())?;
-    let answer =
-        Answer::read(der, link, Some(question.nonce())).map_err(|error| error.to_string())?;
-    if nonce_required && !answer.has_nonce() {
-        return Err(AnswerError::NoNonce.to_string());
-    }
-    Ok(answer)
+        .await?;
+    Ok(Answer::read(der, link, question.nonce())?)
 }

@@ -1,5 +1,6 @@
 //! As much of DER as it takes to walk over a list of any size without copying it, and to write a question.
 
+pub(super) const BOOLEAN: u8 = 0x01;
 pub(super) const BIT_STRING: u8 = 0x03;
 pub(super) const INTEGER: u8 = 0x02;
 pub(super) const OCTET_STRING: u8 = 0x04;

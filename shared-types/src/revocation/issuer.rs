@@ -12,8 +12,10 @@ use x509_parser::x509::X509Name;
 
 use crate::certificate::printable;
 use crate::digest::hex;
+use crate::name::{comparable, display, is_one_name};
 
-/// A CA by the digest of its name and key. Two CAs of one name differ in it, and so does one CA with a new key.
+/// A CA by the digest of its name and key. Two CAs of one name differ in it, and so does one CA with a new key; how the name
+/// is written makes no difference (RFC 5280, section 7.1).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct IssuerId([u8; 32]);
 
@@ -36,8 +38,8 @@ impl Issuer {
     #[must_use]
     pub fn new(name: &[u8], key: &[u8]) -> Self {
         let mut digest = Sha256::new();
-        // The name's length, in its DER, keeps the two apart.
-        digest.update(name);
+        // The digest's length keeps the two apart.
+        digest.update(Sha256::digest(comparable(name)));
         digest.update(key);
         Self {
             id: IssuerId(digest.finalize().into()),
@@ -48,6 +50,11 @@ impl Issuer {
 
     pub(crate) fn of(certificate: &X509Certificate<'_>) -> Self {
         Self::new(certificate.subject().as_raw(), certificate.public_key().raw)
+    }
+
+    /// Whether that is its name, however it is written.
+    pub(super) fn is_named(&self, name: &[u8]) -> bool {
+        is_one_name(name, &self.name)
     }
 
     /// Name and key, as one digest.
@@ -79,11 +86,11 @@ impl fmt::Display for Issuer {
 pub(super) fn name_text(der: &[u8]) -> String {
     X509Name::from_der(der).map_or_else(
         |_| "(unreadable)".to_owned(),
-        |(_, name)| printable(&name.to_string()),
+        |(_, name)| printable(&display(&name)),
     )
 }
 
-/// The CAs from which revocation lists are accepted.
+/// The CAs from which revocation lists are accepted, by their names as these are compared.
 #[derive(Debug, Clone, Default)]
 pub struct Issuers(HashMap<Vec<u8>, Vec<Arc<Issuer>>>);
 
@@ -101,7 +108,8 @@ impl Issuers {
                 .is_ok_and(|usage| usage.is_none_or(|usage| usage.value.crl_sign()));
             if parsed.is_ca() && signs_lists {
                 let issuer = Arc::new(Issuer::of(&parsed));
-                known.0.entry(issuer.name.clone()).or_default().push(issuer);
+                let name = comparable(&issuer.name);
+                known.0.entry(name).or_default().push(issuer);
             }
         }
         known
@@ -117,6 +125,6 @@ impl Issuers {
 
     /// Those of that name; several, where a CA got a new key.
     pub(super) fn named(&self, name: &[u8]) -> &[Arc<Issuer>] {
-        self.0.get(name).map_or(&[], Vec::as_slice)
+        self.0.get(&comparable(name)).map_or(&[], Vec::as_slice)
     }
 }

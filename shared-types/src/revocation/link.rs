@@ -13,7 +13,7 @@ use super::issuer::Issuer;
 /// A certificate below the anchor of a path that was checked: what is needed to ask whether it was revoked.
 #[derive(Debug, Clone)]
 pub struct Link {
-    /// The serial number: the content octets of its DER.
+    /// The serial number: the content octets of its DER, in whatever form the certificate has it.
     pub serial: Vec<u8>,
     /// Who issued it.
     pub issuer: Arc<Issuer>,
@@ -32,8 +32,11 @@ impl Link {
     pub fn between(certificate: &CertificateDer<'_>, issuer: &CertificateDer<'_>) -> Option<Self> {
         let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
         let (_, issuer) = X509Certificate::from_der(issuer).ok()?;
-        (certificate.issuer().as_raw() == issuer.subject().as_raw())
-            .then(|| Self::new(&certificate, Arc::new(Issuer::of(&issuer))))
+        // By the name as the certificate has it: that is what a responder is asked with (RFC 6960, section 4.1.1).
+        let named = Issuer::new(certificate.issuer().as_raw(), issuer.public_key().raw);
+        Issuer::of(&issuer)
+            .is_named(named.name())
+            .then(|| Self::new(&certificate, Arc::new(named)))
     }
 
     pub(crate) fn new(certificate: &X509Certificate<'_>, issuer: Arc<Issuer>) -> Self {
@@ -69,11 +72,13 @@ impl Link {
     }
 }
 
-pub(super) fn http(name: &GeneralName<'_>) -> Option<String> {
+fn http(name: &GeneralName<'_>) -> Option<String> {
     match name {
-        GeneralName::URI(uri) if uri.starts_with("http://") || uri.starts_with("https://") => {
-            Some((*uri).to_owned())
-        }
+        GeneralName::URI(uri) if is_http(uri) => Some((*uri).to_owned()),
         _ => None,
     }
+}
+
+pub(super) fn is_http(uri: &str) -> bool {
+    uri.starts_with("http://") || uri.starts_with("https://")
 }

@@ -1,21 +1,23 @@
 //! One revocation list, read and checked.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateRevocationListDer, UnixTime};
-use webpki::BorrowedCertRevocationList;
-use x509_parser::extensions::{DistributionPointName, ParsedExtension};
-use x509_parser::prelude::{FromDer as _, X509Extension};
+use x509_parser::prelude::FromDer as _;
 use x509_parser::time::ASN1Time;
 
 use super::der;
+use super::extension::extensions;
 use super::issuer::{Issuer, Issuers, name_text};
-use super::link::{Link, http};
+use super::link::{Link, is_http};
 use super::reason::Reason;
-use super::signature::Signed;
+use super::serial::significant;
+use super::signature::{SignatureError, Signed};
+use crate::digest::hex;
 use crate::trust::{unix, when};
 
 /// A revocation list whose signature, issuer and form were checked. Whether it is fresh depends on the time.
@@ -29,7 +31,7 @@ pub struct List {
     number: Vec<u8>,
     scope: Scope,
     der: Vec<u8>,
-    /// Where the content of each serial number starts in `der`, ordered by serial number.
+    /// Where each serial number starts in `der`, ordered by serial number.
     index: Vec<u32>,
 }
 
@@ -53,7 +55,7 @@ pub enum ListError {
     NotAList(String),
     /// It is of a CA that we do not know.
     #[error(
-        "is of {issuer}, which is neither an anchor nor a known intermediate that may sign lists"
+        "is of {issuer}, which is neither an anchor nor a known intermediate that may sign lists; name its certificate among the intermediates, if it is a CA below an anchor"
     )]
     UnknownIssuer {
         /// Who it says issued it.
@@ -65,9 +67,30 @@ pub enum ListError {
         /// Who it says issued it.
         issuer: String,
     },
+    /// Its signature is of a kind that proves nothing, or that is not known.
+    #[error(
+        "is signed with {algorithm}, which is not accepted: ask {issuer} for a list that is signed with SHA-256 or better (with OpenSSL: openssl ca -gencrl -md sha256)"
+    )]
+    WeakSignature {
+        /// Who it says issued it.
+        issuer: String,
+        /// How it is signed.
+        algorithm: String,
+    },
     /// It is of a kind that we do not use.
-    #[error("is of a kind that is not supported: {0}")]
+    #[error("is {0}, which is not supported: ask the CA for a complete list of its certificates")]
     Unsupported(&'static str),
+    /// It says something critical that we do not understand (RFC 5280, sections 5.2 and 5.3).
+    #[error(
+        "has a critical extension that is not understood, {extension}{}: such a list must not be used; ask the CA for one without it",
+        of_entry(.entry.as_ref())
+    )]
+    CriticalExtension {
+        /// The extension's OID.
+        extension: String,
+        /// The serial number of the entry that has it, in hexadecimal; nothing, where the list itself has it.
+        entry: Option<String>,
+    },
     /// Its time has not come.
     #[error("is of {}, which is in the future", when(*.this_update))]
     NotYet {
@@ -90,6 +113,12 @@ pub enum ListError {
     },
 }
 
+fn of_entry(serial: Option<&String>) -> String {
+    serial
+        .map(|serial| format!(" in the entry of the certificate {serial}"))
+        .unwrap_or_default()
+}
+
 /// An entry of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Entry {
@@ -105,41 +134,24 @@ impl List {
 
     /// Reads a list, PEM or DER, and checks that one of `issuers` signed it.
     ///
-    /// Cost: one signature check, and sorting the serial numbers: a third of a second for a million.
+    /// Cost: one signature check, and sorting the serial numbers.
     pub fn read(bytes: Vec<u8>, issuers: &Issuers) -> Result<Self, ListError> {
         if bytes.len() > Self::MOST_BYTES {
             return Err(ListError::TooLarge);
         }
         let mut der = to_der(bytes)?;
         der.shrink_to_fit();
-        let not_a_list = |what: &str| ListError::NotAList(what.to_owned());
-        let signed = Signed::read(&der).ok_or_else(|| not_a_list("it is cut off or malformed"))?;
-        let outline = Outline::read(signed.content)?;
+        let signed = Signed::read(&der).ok_or_else(|| malformed("it is cut off or malformed"))?;
+        let outline = Outline::read(&signed)?;
         let issuer = signer(&outline, &signed, issuers)?;
-        let parsed = BorrowedCertRevocationList::from_der(&der).map_err(|fault| match fault {
-            webpki::Error::UnsupportedDeltaCrl => ListError::Unsupported("a delta list"),
-            other => ListError::NotAList(other.to_string()),
-        })?;
-        let scope = Scope::read(outline.extensions)?;
-        let start = der.as_ptr().addr();
-        let mut index = Vec::with_capacity(outline.entries / SMALLEST_ENTRY);
-        for entry in &parsed {
-            let entry = entry.map_err(|fault| ListError::NotAList(fault.to_string()))?;
-            // RFC 5280, section 4.1.2.2: at most 20 octets. It lies within `der`, which is not that large.
-            let place = u32::try_from(entry.serial_number.as_ptr().addr() - start);
-            match place {
-                Ok(place) if (1..=20).contains(&entry.serial_number.len()) => index.push(place),
-                _ => return Err(not_a_list("a serial number is longer than 20 octets")),
-            }
-        }
-        index.sort_unstable_by(|one, other| serial_at(&der, *one).cmp(serial_at(&der, *other)));
-        index.shrink_to_fit();
+        let extensions = Extensions::read(outline.extensions)?;
+        let index = index(&der, outline.entries)?;
         Ok(Self {
             issuer,
             this_update: outline.this_update,
             next_update: outline.next_update,
-            number: outline.number(),
-            scope,
+            number: extensions.number,
+            scope: extensions.scope,
             index,
             der,
         })
@@ -221,15 +233,16 @@ impl List {
         order(self) < order(other)
     }
 
+    /// The first entry of that serial number, compared as numbers.
+    ///
     /// Cost: a binary search.
     pub(super) fn find(&self, serial: &[u8]) -> Option<Entry> {
-        let found = self
+        let serial = significant(serial);
+        let first = self
             .index
-            .binary_search_by(|place| serial_at(&self.der, *place).cmp(serial))
-            .ok()?;
-        let place = usize::try_from(*self.index.get(found)?).ok()?;
-        let rest = self.der.get(place + serial.len()..)?;
-        Some(entry(rest))
+            .partition_point(|place| significant(serial_at(&self.der, *place).0) < serial);
+        let (found, rest) = serial_at(&self.der, *self.index.get(first)?);
+        (significant(found) == serial).then(|| entry(rest))
     }
 }
 
@@ -248,45 +261,102 @@ impl fmt::Debug for List {
 /// No entry takes fewer bytes: tag, length, a serial number of one octet, a time.
 const SMALLEST_ENTRY: usize = 2 + 3 + 15;
 
-/// The serial number whose content starts there; the octet before it is its length.
-fn serial_at(der: &[u8], place: u32) -> &[u8] {
-    let Ok(place) = usize::try_from(place) else {
-        return &[];
-    };
-    let length = place
-        .checked_sub(1)
-        .and_then(|before| der.get(before))
-        .map_or(0, |length| usize::from(*length));
-    der.get(place..place + length).unwrap_or_default()
+/// Where the serial number of each entry starts in `der`, ordered by serial number, and those of one by place.
+fn index(der: &[u8], entries: &[u8]) -> Result<Vec<u32>, ListError> {
+    let start = der.as_ptr().addr();
+    // Each with the beginning of its serial number: that mostly decides, and is at hand.
+    let mut index: Vec<(u64, u32)> = Vec::with_capacity(entries.len() / SMALLEST_ENTRY);
+    let mut left = entries;
+    while !left.is_empty() {
+        let unreadable = || malformed(&format!("its entry {} cannot be read", index.len() + 1));
+        let (entry, rest) = der::element(left, der::SEQUENCE).ok_or_else(unreadable)?;
+        let (serial, after) = der::element(entry.content, der::INTEGER).ok_or_else(unreadable)?;
+        let (_since, after) = der::any(after).ok_or_else(unreadable)?;
+        let (extensions, after) = der::optional(after, der::SEQUENCE);
+        if !after.is_empty() {
+            return Err(unreadable());
+        }
+        if let Some(extensions) = extensions {
+            check_entry(extensions.content, serial.content)?;
+        }
+        // It lies within `der`, which is not that large.
+        let place = u32::try_from(serial.whole.as_ptr().addr() - start);
+        let place = place.map_err(|_| ListError::TooLarge)?;
+        index.push((beginning(significant(serial.content)), place));
+        left = rest;
+    }
+    let serial = |place: u32| significant(serial_at(der, place).0);
+    index.sort_unstable_by(|(beginning, one), (other_beginning, other)| {
+        let whole = || serial(*one).cmp(serial(*other)).then(one.cmp(other));
+        beginning.cmp(other_beginning).then_with(whole)
+    });
+    let mut places: Vec<u32> = index.into_iter().map(|(_, place)| place).collect();
+    places.shrink_to_fit();
+    Ok(places)
+}
+
+/// The first eight octets, with zeros after them where there are fewer: in the order of the octets themselves, as far as they
+/// go.
+fn beginning(octets: &[u8]) -> u64 {
+    let mut first = [0; 8];
+    for (place, octet) in first.iter_mut().zip(octets) {
+        *place = *octet;
+    }
+    u64::from_be_bytes(first)
+}
+
+/// Whether an entry says nothing beside when and why its certificate was revoked.
+fn check_entry(content: &[u8], serial: &[u8]) -> Result<(), ListError> {
+    // Of one that is too long, the beginning.
+    let serial = || hex(serial.get(..20).unwrap_or(serial));
+    for extension in extensions(content) {
+        let extension = extension.ok_or_else(|| {
+            malformed(&format!(
+                "the entry of the certificate {} cannot be read",
+                serial()
+            ))
+        })?;
+        match extension.id {
+            REASON_CODE | HOLD_INSTRUCTION | INVALIDITY_DATE => {}
+            CERTIFICATE_ISSUER => return Err(INDIRECT),
+            _ if extension.is_critical => {
+                return Err(ListError::CriticalExtension {
+                    extension: extension.name(),
+                    entry: Some(serial()),
+                });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The content of the serial number that starts there, and what follows it in its entry and in the list.
+fn serial_at(der: &[u8], place: u32) -> (&[u8], &[u8]) {
+    usize::try_from(place)
+        .ok()
+        .and_then(|place| der::any(der.get(place..)?))
+        .map_or((&[], &[]), |(serial, rest)| (serial.content, rest))
 }
 
 /// What follows the serial number of an entry that was read before: a time, and perhaps extensions.
 fn entry(rest: &[u8]) -> Entry {
-    const REASON: &[u8] = &[0x06, 0x03, 0x55, 0x1d, 0x15];
-
-    let unknown = Entry {
-        since: UnixTime::since_unix_epoch(Duration::ZERO),
-        reason: Reason::Unspecified,
-    };
-    let Ok((after, since)) = ASN1Time::from_der(rest) else {
-        return unknown;
-    };
-    let (extensions, _) = der::optional(after, der::SEQUENCE);
-    let mut left = extensions.map_or(&[][..], |extensions| extensions.content);
-    let mut reason = Reason::Unspecified;
-    while let Some((extension, rest)) = der::element(left, der::SEQUENCE) {
-        if extension.content.starts_with(REASON) {
-            // OCTET STRING { ENUMERATED }: the code is the last octet.
-            reason = extension
-                .content
-                .last()
-                .map_or(reason, |code| Reason::of_code(*code));
-        }
-        left = rest;
-    }
+    // A time that cannot be read takes nothing from the fact that the certificate was revoked.
+    let since = ASN1Time::from_der(rest)
+        .map_or(UnixTime::since_unix_epoch(Duration::ZERO), |time| {
+            unix(time.1)
+        });
+    let after = der::any(rest).map_or(&[][..], |(_, after)| after);
+    let content = der::optional(after, der::SEQUENCE).0;
+    let reason = extensions(content.map_or(&[], |content| content.content))
+        .flatten()
+        .find(|extension| extension.id == REASON_CODE)
+        // ENUMERATED: the code is the last octet.
+        .and_then(|extension| extension.value.last().copied());
     Entry {
-        since: unix(since),
-        reason,
+        since,
+        // removeFromCRL belongs into delta lists alone (RFC 5280, section 5.3.1): whom a complete list names is revoked.
+        reason: reason.map_or(Reason::Unspecified, Reason::of_code),
     }
 }
 
@@ -307,24 +377,28 @@ fn to_der(bytes: Vec<u8>) -> Result<Vec<u8>, ListError> {
         })
 }
 
+fn malformed(problem: &str) -> ListError {
+    ListError::NotAList(problem.to_owned())
+}
+
 fn signer(
     outline: &Outline<'_>,
     signed: &Signed<'_>,
     issuers: &Issuers,
 ) -> Result<Arc<Issuer>, ListError> {
-    let named = issuers.named(outline.issuer);
-    if named.is_empty() {
-        return Err(ListError::UnknownIssuer {
-            issuer: name_text(outline.issuer),
-        });
+    let issuer = || name_text(outline.issuer);
+    let mut refused = ListError::UnknownIssuer { issuer: issuer() };
+    for known in issuers.named(outline.issuer) {
+        refused = match signed.verify(known.key()) {
+            Ok(()) => return Ok(Arc::clone(known)),
+            Err(SignatureError::Mismatch) => ListError::BadSignature { issuer: issuer() },
+            Err(SignatureError::Algorithm(algorithm)) => ListError::WeakSignature {
+                issuer: issuer(),
+                algorithm,
+            },
+        };
     }
-    named
-        .iter()
-        .find(|issuer| signed.verify(issuer.key()).is_ok())
-        .cloned()
-        .ok_or_else(|| ListError::BadSignature {
-            issuer: name_text(outline.issuer),
-        })
+    Err(refused)
 }
 
 /// `TBSCertList`, without a look at its entries.
@@ -332,85 +406,254 @@ struct Outline<'a> {
     issuer: &'a [u8],
     this_update: UnixTime,
     next_update: UnixTime,
-    /// The length of all entries together.
-    entries: usize,
+    /// All entries, one after the other.
+    entries: &'a [u8],
+    /// All extensions of the list, one after the other.
     extensions: &'a [u8],
 }
 
 impl<'a> Outline<'a> {
-    fn read(content: &'a [u8]) -> Result<Self, ListError> {
-        let malformed = || ListError::NotAList("it does not have a list's form".to_owned());
-        let part = |bytes, tag| der::element(bytes, tag).ok_or_else(malformed);
-        let time = |bytes| ASN1Time::from_der(bytes).map_err(|_| malformed());
-        let (list, _) = part(content, der::SEQUENCE)?;
-        let (_version, rest) = part(list.content, der::INTEGER)?;
-        let (_algorithm, rest) = part(rest, der::SEQUENCE)?;
+    fn read(signed: &Signed<'a>) -> Result<Self, ListError> {
+        let no_form = || malformed("it does not have a list's form");
+        let part = |bytes, tag| der::element(bytes, tag).ok_or_else(no_form);
+        let time = |bytes| ASN1Time::from_der(bytes).map_err(|_| no_form());
+        let (list, _) = part(signed.content, der::SEQUENCE)?;
+        // Version 1 has no extensions, and is otherwise the same (RFC 5280, section 5.1.2.1).
+        let (version, rest) = der::optional(list.content, der::INTEGER);
+        if version.is_some_and(|version| version.content != [1]) {
+            return Err(malformed("it is of a version that is not known"));
+        }
+        let (algorithm, rest) = part(rest, der::SEQUENCE)?;
+        if algorithm.content != signed.algorithm {
+            return Err(malformed("it names two signature algorithms"));
+        }
         let (issuer, rest) = part(rest, der::SEQUENCE)?;
         let (rest, this_update) = time(rest)?;
         // RFC 5280, section 5.1.2.5: there must be one. Without it, a list would never be known to be stale.
-        let (rest, next_update) = time(rest)?;
+        let (rest, next_update) = ASN1Time::from_der(rest).map_err(|_| {
+            malformed(
+                "it does not say when the next one is due (nextUpdate); with OpenSSL: openssl ca -gencrl -crldays 7",
+            )
+        })?;
         let (entries, rest) = der::optional(rest, der::SEQUENCE);
-        let (extensions, _) = part(rest, der::context(0))?;
-        let (extensions, _) = part(extensions.content, der::SEQUENCE)?;
+        let extensions = if rest.is_empty() {
+            &[]
+        } else {
+            let (outer, rest) = part(rest, der::context(0))?;
+            let (extensions, more) = part(outer.content, der::SEQUENCE)?;
+            if !rest.is_empty() || !more.is_empty() {
+                return Err(no_form());
+            }
+            extensions.content
+        };
         Ok(Self {
             issuer: issuer.whole,
             this_update: unix(this_update),
             next_update: unix(next_update),
-            entries: entries.map_or(0, |entries| entries.content.len()),
-            extensions: extensions.content,
+            entries: entries.map_or(&[], |entries| entries.content),
+            extensions,
         })
     }
+}
 
-    fn number(&self) -> Vec<u8> {
-        extensions(self.extensions)
-            .find_map(|extension| match extension.parsed_extension() {
-                ParsedExtension::CRLNumber(number) => Some(number.to_bytes_be()),
-                _ => None,
-            })
-            .unwrap_or_default()
+/// 2.5.29.20
+const CRL_NUMBER: &[u8] = &[0x55, 0x1d, 20];
+/// 2.5.29.21
+const REASON_CODE: &[u8] = &[0x55, 0x1d, 21];
+/// 2.5.29.23
+const HOLD_INSTRUCTION: &[u8] = &[0x55, 0x1d, 23];
+/// 2.5.29.24
+const INVALIDITY_DATE: &[u8] = &[0x55, 0x1d, 24];
+/// 2.5.29.27
+const DELTA_INDICATOR: &[u8] = &[0x55, 0x1d, 27];
+/// 2.5.29.28
+const ISSUING_DISTRIBUTION_POINT: &[u8] = &[0x55, 0x1d, 28];
+/// 2.5.29.29
+const CERTIFICATE_ISSUER: &[u8] = &[0x55, 0x1d, 29];
+/// 2.5.29.35
+const AUTHORITY_KEY_ID: &[u8] = &[0x55, 0x1d, 35];
+
+const INDIRECT: ListError = ListError::Unsupported("an indirect list");
+
+/// What the extensions of a list say (RFC 5280, section 5.2).
+#[derive(Default)]
+struct Extensions {
+    number: Vec<u8>,
+    scope: Scope,
+}
+
+impl Extensions {
+    fn read(content: &[u8]) -> Result<Self, ListError> {
+        let mut found = Self::default();
+        let mut seen = HashSet::new();
+        for extension in extensions(content) {
+            let extension =
+                extension.ok_or_else(|| malformed("one of its extensions cannot be read"))?;
+            if !seen.insert(extension.id) {
+                let twice = format!("it has the extension {} twice", extension.name());
+                return Err(malformed(&twice));
+            }
+            match extension.id {
+                CRL_NUMBER => {
+                    let number = der::element(extension.value, der::INTEGER);
+                    let (number, _) =
+                        number.ok_or_else(|| malformed("its number (cRLNumber) cannot be read"))?;
+                    found.number = significant(number.content).to_vec();
+                }
+                ISSUING_DISTRIBUTION_POINT => found.scope = Scope::read(extension.value)?,
+                DELTA_INDICATOR => return Err(ListError::Unsupported("a delta list")),
+                AUTHORITY_KEY_ID => {}
+                _ if extension.is_critical => {
+                    return Err(ListError::CriticalExtension {
+                        extension: extension.name(),
+                        entry: None,
+                    });
+                }
+                _ => {}
+            }
+        }
+        Ok(found)
     }
 }
 
 impl Scope {
-    fn read(list_extensions: &[u8]) -> Result<Self, ListError> {
+    /// `IssuingDistributionPoint` (RFC 5280, section 5.2.5), each of whose parts may be left out.
+    fn read(der: &[u8]) -> Result<Self, ListError> {
+        const ONLY_USER_CERTS: u8 = 0x81;
+        const ONLY_CA_CERTS: u8 = 0x82;
+        const ONLY_SOME_REASONS: u8 = 0x83;
+        const INDIRECT_CRL: u8 = 0x84;
+        const ONLY_ATTRIBUTE_CERTS: u8 = 0x85;
+
+        let no_form = || malformed("what it speaks for (issuingDistributionPoint) cannot be read");
+        let Some((point, [])) = der::element(der, der::SEQUENCE) else {
+            return Err(no_form());
+        };
         let mut scope = Self::default();
-        for extension in extensions(list_extensions) {
-            let ParsedExtension::IssuingDistributionPoint(point) = extension.parsed_extension()
-            else {
-                continue;
-            };
-            if point.indirect_crl {
-                return Err(ListError::Unsupported("an indirect list"));
-            }
-            if point.only_some_reasons.is_some() {
-                return Err(ListError::Unsupported("a list for some reasons only"));
-            }
-            if point.only_contains_attribute_certs {
-                return Err(ListError::Unsupported("a list of attribute certificates"));
-            }
-            match &point.distribution_point {
-                None => {}
-                Some(DistributionPointName::FullName(names)) => {
-                    scope.places = names.iter().filter_map(http).collect();
-                    if scope.places.is_empty() {
-                        return Err(ListError::Unsupported("a list for a place that is no URL"));
-                    }
+        let mut left = point.content;
+        while !left.is_empty() {
+            let (part, rest) = der::any(left).ok_or_else(no_form)?;
+            // BOOLEAN; FALSE should have been left out.
+            let is_true = part.content != [0];
+            match part.tag {
+                tag if tag == der::context(0) => scope.places = Self::places(part.content)?,
+                ONLY_USER_CERTS => scope.only_end_entity = is_true,
+                ONLY_CA_CERTS => scope.only_ca = is_true,
+                ONLY_SOME_REASONS => {
+                    return Err(ListError::Unsupported("a list for some reasons only"));
                 }
-                Some(DistributionPointName::NameRelativeToCRLIssuer(_)) => {
-                    return Err(ListError::Unsupported("a list for a relative name"));
+                INDIRECT_CRL if is_true => return Err(INDIRECT),
+                ONLY_ATTRIBUTE_CERTS if is_true => {
+                    return Err(ListError::Unsupported("a list of attribute certificates"));
                 }
+                INDIRECT_CRL | ONLY_ATTRIBUTE_CERTS => {}
+                _ => return Err(no_form()),
             }
-            scope.only_ca = point.only_contains_ca_certs;
-            scope.only_end_entity = point.only_contains_user_certs;
+            left = rest;
+        }
+        if scope.only_ca && scope.only_end_entity {
+            return Err(malformed(
+                "it speaks for CA certificates alone, and for all others alone",
+            ));
         }
         Ok(scope)
     }
+
+    /// The addresses in a `DistributionPointName`; at least one.
+    fn places(content: &[u8]) -> Result<Vec<String>, ListError> {
+        const URI: u8 = 0x86;
+
+        let no_form = || malformed("for which places it speaks (distributionPoint) cannot be read");
+        let (name, _) = der::any(content).ok_or_else(no_form)?;
+        if name.tag != der::context(0) {
+            return Err(ListError::Unsupported("a list for a relative name"));
+        }
+        let mut places = Vec::new();
+        let mut left = name.content;
+        while !left.is_empty() {
+            let (name, rest) = der::any(left).ok_or_else(no_form)?;
+            let uri = std::str::from_utf8(name.content);
+            if let (URI, Ok(uri)) = (name.tag, uri)
+                && is_http(uri)
+            {
+                places.push(uri.to_owned());
+            }
+            left = rest;
+        }
+        if places.is_empty() {
+            return Err(ListError::Unsupported("a list for a place that is no URL"));
+        }
+        Ok(places)
+    }
 }
 
-fn extensions(mut der: &[u8]) -> impl Iterator<Item = X509Extension<'_>> {
-    std::iter::from_fn(move || {
-        let (rest, extension) = X509Extension::from_der(der).ok()?;
-        der = rest;
-        Some(extension)
-    })
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Entries with those serial numbers, as long as each is below 100 octets.
+    fn entries(serials: &[Vec<u8>]) -> Vec<u8> {
+        let entry = |serial: &Vec<u8>| {
+            let serial = der::write(der::INTEGER, &[serial]);
+            let time = der::write(0x17, &[b"260101000000Z"]);
+            der::write(der::SEQUENCE, &[&serial, &time])
+        };
+        serials.iter().map(entry).collect::<Vec<_>>().concat()
+    }
+
+    fn list(der: Vec<u8>, index: Vec<u32>) -> List {
+        List {
+            issuer: Arc::new(Issuer::new(b"name", b"key")),
+            this_update: UnixTime::since_unix_epoch(Duration::ZERO),
+            next_update: UnixTime::since_unix_epoch(Duration::ZERO),
+            number: Vec::new(),
+            scope: Scope::default(),
+            der,
+            index,
+        }
+    }
+
+    proptest! {
+        /// Serial numbers of few octets are often the same, and differ in leading octets.
+        #[test]
+        fn whom_a_list_names_is_found(serials in proptest::collection::vec(proptest::collection::vec(0_u8..3, 0..12), 0..40), other in proptest::collection::vec(0_u8..3, 0..12)) {
+            let der = entries(&serials);
+            let list = list(der.clone(), index(&der, &der).unwrap());
+            for serial in &serials {
+                prop_assert!(list.find(serial).is_some());
+            }
+            let is_named = serials.iter().any(|serial| significant(serial) == significant(&other));
+            prop_assert_eq!(list.find(&other).is_some(), is_named);
+        }
+
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), place in 0_usize..40, octet in any::<u8>()) {
+            let _ = Extensions::read(&bytes);
+            let _ = Scope::read(&bytes);
+            let _ = Scope::read(&der::write(der::SEQUENCE, &[&bytes]));
+            let _ = Scope::places(&bytes);
+            let _ = entry(&bytes);
+            if let Ok(index) = index(&bytes, &bytes) {
+                let _ = list(bytes, index).find(&[1]);
+            }
+            // One octet away from what is well-formed.
+            let value = der::write(der::OCTET_STRING, &[&der::write(der::SEQUENCE, &[])]);
+            let id = der::write(der::OID, &[ISSUING_DISTRIBUTION_POINT]);
+            let mut extension = der::write(der::SEQUENCE, &[&id, &value]);
+            if let Some(changed) = extension.get_mut(place) {
+                *changed = octet;
+            }
+            let _ = Extensions::read(&extension);
+            let _ = check_entry(&extension, &[1]);
+            let mut changed = entries(&[vec![1], vec![2; 20]]);
+            if let Some(changed) = changed.get_mut(place) {
+                *changed = octet;
+            }
+            if let Ok(index) = index(&changed, &changed) {
+                let _ = list(changed, index).find(&[1]);
+            }
+        }
+    }
 }

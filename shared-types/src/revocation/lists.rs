@@ -58,18 +58,16 @@ impl Lists {
 
     /// How a certificate stands at that time. What a stale list says was revoked stays revoked.
     ///
-    /// Cost: one binary search for each list of the issuer that speaks for the certificate; usually one.
+    /// Cost: one binary search for each list of the issuer; usually one.
     pub(super) fn standing(&self, link: &Link, now: UnixTime) -> Standing {
         let of_issuer = self.0.get(&link.issuer.id());
         let mut standing = Standing::Unknown;
         for list in of_issuer.into_iter().flatten() {
-            if !list.covers(link) {
-                continue;
-            }
+            // Also where the list does not speak for it: a serial number is that of one certificate of its issuer.
             if let Some(Entry { since, reason }) = list.find(&link.serial) {
                 return Standing::Revoked { since, reason };
             }
-            if list.check_fresh(now).is_ok() {
+            if list.covers(link) && list.check_fresh(now).is_ok() {
                 let until = match standing {
                     Standing::Good { until } => until.max(list.next_update()),
                     _ => list.next_update(),

@@ -5,12 +5,14 @@
 
 mod answers;
 mod der;
+mod extension;
 mod issuer;
 mod link;
 mod list;
 mod lists;
 pub mod ocsp;
 mod reason;
+mod serial;
 mod signature;
 mod statuses;
 

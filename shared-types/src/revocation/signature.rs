@@ -5,16 +5,23 @@ use x509_parser::prelude::FromDer as _;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
 use super::der;
+use super::extension::dotted;
 
-/// A signature does not belong to what it should.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct BadSignature;
+/// Why a signature is not believed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum SignatureError {
+    /// It is of a kind that is not accepted, such as one with SHA-1; its name.
+    Algorithm(String),
+    /// It is not that of the key over the content.
+    Mismatch,
+}
 
 /// `SIGNED { ToBeSigned }`: what is signed, the algorithm's identifier without its outer tag, and the signature.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Signed<'a> {
     pub(super) content: &'a [u8],
-    algorithm: &'a [u8],
+    /// The content of the `AlgorithmIdentifier`.
+    pub(super) algorithm: &'a [u8],
     signature: &'a [u8],
 }
 
@@ -47,12 +54,17 @@ impl<'a> Signed<'a> {
     }
 
     /// Whether the holder of that key (`SubjectPublicKeyInfo`) signed it.
-    pub(super) fn verify(&self, key: &[u8]) -> Result<(), BadSignature> {
-        let (_, parsed) = SubjectPublicKeyInfo::from_der(key).map_err(|_| BadSignature)?;
-        let (outer, _) = der::element(key, der::SEQUENCE).ok_or(BadSignature)?;
-        let (key_algorithm, _) = der::element(outer.content, der::SEQUENCE).ok_or(BadSignature)?;
+    pub(super) fn verify(&self, key: &[u8]) -> Result<(), SignatureError> {
+        let same = |known: AlgorithmIdentifier, found: &[u8]| known.as_ref() == found;
+        let mut known = webpki::ALL_VERIFICATION_ALGS.iter();
+        if !known.any(|algorithm| same(algorithm.signature_alg_id(), self.algorithm)) {
+            return Err(SignatureError::Algorithm(algorithm_name(self.algorithm)));
+        }
+        let mismatch = || SignatureError::Mismatch;
+        let (_, parsed) = SubjectPublicKeyInfo::from_der(key).map_err(|_| mismatch())?;
+        let (outer, _) = der::element(key, der::SEQUENCE).ok_or_else(mismatch)?;
+        let (key_algorithm, _) = der::element(outer.content, der::SEQUENCE).ok_or_else(mismatch)?;
         let fits = |algorithm: &&&dyn SignatureVerificationAlgorithm| {
-            let same = |known: AlgorithmIdentifier, found: &[u8]| known.as_ref() == found;
             same(algorithm.public_key_alg_id(), key_algorithm.content)
                 && same(algorithm.signature_alg_id(), self.algorithm)
         };
@@ -67,6 +79,20 @@ impl<'a> Signed<'a> {
                     .is_ok()
             })
             .then_some(())
-            .ok_or(BadSignature)
+            .ok_or_else(mismatch)
+    }
+}
+
+/// What a signature algorithm that is not accepted is called: those that people still meet by name, others by OID.
+fn algorithm_name(identifier: &[u8]) -> String {
+    let id = der::element(identifier, der::OID).map(|(id, _)| dotted(id.content));
+    match id.as_deref() {
+        Some("1.2.840.113549.1.1.4") => "MD5 (md5WithRSAEncryption)".to_owned(),
+        Some("1.2.840.113549.1.1.5") => "SHA-1 (sha1WithRSAEncryption)".to_owned(),
+        Some("1.2.840.113549.1.1.10") => "RSASSA-PSS with parameters of its own".to_owned(),
+        Some("1.2.840.10045.4.1") => "SHA-1 (ecdsa-with-SHA1)".to_owned(),
+        Some("1.2.840.10040.4.3") => "SHA-1 (dsaWithSHA1)".to_owned(),
+        Some(other) => format!("the algorithm {other}"),
+        None => "an algorithm that cannot be read".to_owned(),
     }
 }

@@ -4,6 +4,8 @@
 
 #![forbid(unsafe_code)]
 
+mod foreign_lists;
+mod foreign_ocsp;
 mod gateway_listener;
 mod interoperability;
 mod invalid_certificates;

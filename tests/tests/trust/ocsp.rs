@@ -373,7 +373,7 @@ fn an_answer_belongs_to_its_question() {
     assert!(done.status.success(), "{}", both(&done));
     let answer = fs::read(&answered).unwrap();
     let read = |link: &Link, nonce: Option<&[u8]>| Answer::read(answer.clone(), link, nonce);
-    let good = read(&link, Some(question.nonce())).unwrap();
+    let good = read(&link, question.nonce()).unwrap();
     assert!(good.has_nonce());
     assert_eq!(
         read(&link, Some(&[8; 32])).unwrap_err(),

@@ -69,6 +69,20 @@ pub enum AnswerError {
     /// Its signature does not match.
     #[error("is not signed by the responder it names")]
     BadSignature,
+    /// Its signature is of a kind that proves nothing, or that is not known.
+    #[error(
+        "is signed with {algorithm}, which is not accepted: its responder has to sign with SHA-256 or better (with OpenSSL: openssl ocsp -rmd sha256)"
+    )]
+    WeakSignature {
+        /// How it is signed.
+        algorithm: String,
+    },
+    /// It says something critical that we do not understand (RFC 6960, section 4.4).
+    #[error("has a critical extension that is not understood, {extension}")]
+    CriticalExtension {
+        /// The extension's OID.
+        extension: String,
+    },
     /// Its time has not come.
     #[error("is of {}, which is in the future", when(*.this_update))]
     NotYet {

@@ -3,16 +3,19 @@
 use rustls_pki_types::UnixTime;
 use sha1::{Digest as _, Sha1};
 use x509_parser::certificate::X509Certificate;
+use x509_parser::oid_registry::Oid;
 use x509_parser::oid_registry::asn1_rs::oid;
 use x509_parser::prelude::FromDer as _;
 use x509_parser::time::ASN1Time;
 
 use super::answer::{AnswerError, Said};
 use super::question::{NONCE, key_hash, names};
+use crate::name::is_one_name;
 use crate::revocation::der::{self, Element};
+use crate::revocation::extension::{Extension, extensions};
 use crate::revocation::link::Link;
 use crate::revocation::reason::Reason;
-use crate::revocation::signature::Signed;
+use crate::revocation::signature::{SignatureError, Signed};
 use crate::trust::{Window, unix};
 
 /// `BasicOCSPResponse`, not yet believed.
@@ -109,7 +112,12 @@ impl<'a> Basic<'a> {
             (None, _) => &[],
         };
         // ResponseData ::= SEQUENCE { version [0] DEFAULT v1, ResponderID, producedAt, responses, extensions [1] }
-        let (_version, rest) = der::optional(data.content, der::context(0));
+        let (version, rest) = der::optional(data.content, der::context(0));
+        if version.is_some_and(|version| version.content != [der::INTEGER, 1, 0]) {
+            return Err(AnswerError::NotAnAnswer(
+                "it is of a version that is not known",
+            ));
+        }
         let (responder, rest) = der::any(rest).ok_or_else(no_form)?;
         let responder = match responder.tag {
             tag if tag == der::context(1) => Responder::Name(responder.content),
@@ -120,10 +128,7 @@ impl<'a> Basic<'a> {
         };
         let (_produced_at, rest) = time(rest)?;
         let (singles, rest) = part(rest, der::SEQUENCE)?;
-        let nonce = match der::optional(rest, der::context(1)) {
-            (Some(extensions), _) => nonce(part(extensions.content, der::SEQUENCE)?.0.content)?,
-            (None, _) => None,
-        };
+        let nonce = nonce(extensions_within(rest)?)?;
         Ok(Self {
             responder,
             singles: singles.content,
@@ -133,34 +138,50 @@ impl<'a> Basic<'a> {
         })
     }
 
-    /// What it says of that certificate.
+    /// What it says of that certificate. Where it says several things, the worst of them counts.
     pub(super) fn about(&self, link: &Link) -> Result<Single, AnswerError> {
+        let mut worst: Option<Single> = None;
         let mut left = self.singles;
         while !left.is_empty() {
             let (single, rest) = part(left, der::SEQUENCE)?;
             let (id, after) = part(single.content, der::SEQUENCE)?;
             if names(id.content, link) {
-                return Single::read(after);
+                let found = Single::read(after)?;
+                if worst
+                    .as_ref()
+                    .is_none_or(|worst| found.is_worse_than(worst))
+                {
+                    worst = Some(found);
+                }
             }
             left = rest;
         }
-        Err(AnswerError::AnotherCertificate)
+        worst.ok_or(AnswerError::AnotherCertificate)
     }
 
     /// Who signed it, if that is one who may.
     pub(super) fn signer(&self, link: &Link) -> Result<Signer, AnswerError> {
         let issuer = &link.issuer;
         let is_issuer = match self.responder {
-            Responder::Name(name) => name == issuer.name(),
+            Responder::Name(name) => issuer.is_named(name),
             Responder::Key(hash) => hash == key_hash(issuer),
         };
-        if is_issuer && self.signed.verify(issuer.key()).is_ok() {
-            return Ok(Signer {
-                from: UnixTime::since_unix_epoch(std::time::Duration::ZERO),
-                until: UnixTime::since_unix_epoch(std::time::Duration::from_secs(u64::MAX)),
-                delegate: None,
-            });
+        let mut refused = AnswerError::NotItsResponder {
+            issuer: issuer.to_string(),
+        };
+        if is_issuer {
+            match self.signed.verify(issuer.key()) {
+                Ok(()) => {
+                    return Ok(Signer {
+                        from: UnixTime::since_unix_epoch(std::time::Duration::ZERO),
+                        until: UnixTime::since_unix_epoch(std::time::Duration::from_secs(u64::MAX)),
+                        delegate: None,
+                    });
+                }
+                Err(error) => refused = error.into(),
+            }
         }
+        // A responder that got a new key has two certificates of one name.
         let mut left = self.certificates;
         while let Some((certificate, rest)) = der::element(left, der::SEQUENCE) {
             left = rest;
@@ -170,26 +191,28 @@ impl<'a> Basic<'a> {
             if !self.responder.is(&parsed) || !is_vouched_for(certificate.whole, &parsed, link) {
                 continue;
             }
-            return self
-                .signed
-                .verify(parsed.public_key().raw)
-                .map(|()| Signer::delegate(&parsed, link))
-                .map_err(|_| AnswerError::BadSignature);
-        }
-        Err(if is_issuer {
-            AnswerError::BadSignature
-        } else {
-            AnswerError::NotItsResponder {
-                issuer: issuer.to_string(),
+            match self.signed.verify(parsed.public_key().raw) {
+                Ok(()) => return Ok(Signer::delegate(&parsed, link)),
+                Err(error) => refused = error.into(),
             }
-        })
+        }
+        Err(refused)
+    }
+}
+
+impl From<SignatureError> for AnswerError {
+    fn from(error: SignatureError) -> Self {
+        match error {
+            SignatureError::Mismatch => Self::BadSignature,
+            SignatureError::Algorithm(algorithm) => Self::WeakSignature { algorithm },
+        }
     }
 }
 
 impl Responder<'_> {
     fn is(&self, certificate: &X509Certificate<'_>) -> bool {
         match self {
-            Self::Name(name) => *name == certificate.subject().as_raw(),
+            Self::Name(name) => is_one_name(name, certificate.subject().as_raw()),
             Self::Key(hash) => {
                 let key = &certificate.public_key().subject_public_key.data;
                 Sha1::digest(key).as_slice() == *hash
@@ -203,19 +226,41 @@ fn is_vouched_for(der: &[u8], certificate: &X509Certificate<'_>, link: &Link) ->
     let for_answering = certificate
         .extended_key_usage()
         .is_ok_and(|usage| usage.is_some_and(|usage| usage.value.ocsp_signing));
+    let for_signing = certificate
+        .key_usage()
+        .is_ok_and(|usage| usage.is_none_or(|usage| usage.value.digital_signature()));
     for_answering
-        && certificate.issuer().as_raw() == link.issuer.name()
+        && for_signing
+        && is_understood(certificate)
+        && link.issuer.is_named(certificate.issuer().as_raw())
         && Signed::read(der).is_some_and(|signed| signed.verify(link.issuer.key()).is_ok())
 }
+
+/// Whether nothing critical in a responder's certificate goes beyond what is looked at or does not concern an answer (RFC
+/// 5280, section 4.2).
+fn is_understood(certificate: &X509Certificate<'_>) -> bool {
+    let known = [
+        oid!(2.5.29.14), // subject key identifier
+        oid!(2.5.29.15), // key usage
+        oid!(2.5.29.17), // subject alternative name
+        oid!(2.5.29.19), // basic constraints
+        oid!(2.5.29.32), // certificate policies
+        oid!(2.5.29.35), // authority key identifier
+        oid!(2.5.29.37), // extended key usage
+        OCSP_NO_CHECK,
+    ];
+    let mut extensions = certificate.extensions().iter();
+    extensions.all(|extension| !extension.critical || known.contains(&extension.oid))
+}
+
+/// `id-pkix-ocsp-nocheck` (RFC 6960, section 4.2.2.2.1).
+const OCSP_NO_CHECK: Oid<'static> = oid!(1.3.6.1.5.5.7.48.1.5);
 
 impl Signer {
     fn delegate(certificate: &X509Certificate<'_>, link: &Link) -> Self {
         let window = Window::of(certificate);
-        // id-pkix-ocsp-nocheck (RFC 6960, section 4.2.2.2.1).
-        let no_check = certificate
-            .extensions()
-            .iter()
-            .any(|extension| extension.oid == oid!(1.3.6.1.5.5.7.48.1.5));
+        let mut extensions = certificate.extensions().iter();
+        let no_check = extensions.any(|extension| extension.oid == OCSP_NO_CHECK);
         Self {
             from: window.from,
             until: window.until,
@@ -225,6 +270,16 @@ impl Signer {
 }
 
 impl Single {
+    /// Whether it speaks more against the certificate.
+    fn is_worse_than(&self, other: &Self) -> bool {
+        let weight = |single: &Self| match single.said {
+            Said::Good => 0,
+            Said::Unknown => 1,
+            Said::Revoked { .. } => 2,
+        };
+        weight(self) > weight(other)
+    }
+
     /// What follows the `CertID`: `certStatus, thisUpdate, nextUpdate [0] OPTIONAL, singleExtensions [1] OPTIONAL`
     fn read(after_id: &[u8]) -> Result<Self, AnswerError> {
         const GOOD: u8 = 0x80;
@@ -249,10 +304,14 @@ impl Single {
             _ => return Err(no_form()),
         };
         let (this_update, rest) = time(rest)?;
-        let next_update = match der::optional(rest, der::context(0)) {
-            (Some(next), _) => Some(time(next.content)?.0),
-            (None, _) => None,
+        let (next, rest) = der::optional(rest, der::context(0));
+        let next_update = match next {
+            Some(next) => Some(time(next.content)?.0),
+            None => None,
         };
+        for extension in extensions(extensions_within(rest)?) {
+            may_be_ignored(&extension.ok_or_else(no_form)?)?;
+        }
         Ok(Self {
             said,
             this_update,
@@ -261,21 +320,42 @@ impl Single {
     }
 }
 
-/// The nonce among the extensions of an answer.
-fn nonce(mut extensions: &[u8]) -> Result<Option<&[u8]>, AnswerError> {
-    while !extensions.is_empty() {
-        let (extension, rest) = part(extensions, der::SEQUENCE)?;
-        let (id, value) = part(extension.content, der::OID)?;
-        if id.content == NONCE {
-            let (value, _) = part(value, der::OCTET_STRING)?;
-            // RFC 8954 wraps it once more; older responders do not.
-            let nonce = der::element(value.content, der::OCTET_STRING)
-                .map_or(value.content, |(inner, _)| inner.content);
-            return Ok(Some(nonce));
-        }
-        extensions = rest;
+/// The content of what follows, an answer or what it says of one certificate: `extensions [1] Extensions OPTIONAL`.
+fn extensions_within(rest: &[u8]) -> Result<&[u8], AnswerError> {
+    match der::optional(rest, der::context(1)) {
+        (Some(outer), []) => Ok(part(outer.content, der::SEQUENCE)?.0.content),
+        (None, []) => Ok(&[]),
+        _ => Err(no_form()),
     }
-    Ok(None)
+}
+
+/// The nonce among the extensions of an answer, the only one of them that is understood.
+fn nonce(content: &[u8]) -> Result<Option<&[u8]>, AnswerError> {
+    let mut nonce = None;
+    for extension in extensions(content) {
+        let extension = extension.ok_or_else(no_form)?;
+        if extension.id != NONCE {
+            may_be_ignored(&extension)?;
+            continue;
+        }
+        // RFC 8954 wraps it once more; older responders do not.
+        let value = der::element(extension.value, der::OCTET_STRING)
+            .map_or(extension.value, |(inner, _)| inner.content);
+        if nonce.replace(value).is_some() {
+            return Err(AnswerError::NotAnAnswer("it carries two nonces"));
+        }
+    }
+    Ok(nonce)
+}
+
+fn may_be_ignored(extension: &Extension<'_>) -> Result<(), AnswerError> {
+    if extension.is_critical {
+        Err(AnswerError::CriticalExtension {
+            extension: extension.name(),
+        })
+    } else {
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -1,20 +1,21 @@
 //! A question about one certificate.
 
 use sha1::{Digest as _, Sha1};
-use sha2::Sha256;
+use sha2::{Sha256, Sha384, Sha512};
 use x509_parser::prelude::FromDer as _;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
 use crate::revocation::der;
 use crate::revocation::issuer::{Issuer, IssuerId};
 use crate::revocation::link::Link;
+use crate::revocation::serial::{minimal, significant};
 
 /// Which certificate is meant: that of an issuer, with a serial number.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct CertificateId {
     /// The issuer, by name and key.
     pub issuer: IssuerId,
-    /// The content octets of the serial number's DER.
+    /// The octets of the serial number, without any that add nothing to it.
     pub serial: Vec<u8>,
 }
 
@@ -24,7 +25,7 @@ impl CertificateId {
     pub fn of(link: &Link) -> Self {
         Self {
             issuer: link.issuer.id(),
-            serial: link.serial.clone(),
+            serial: significant(&link.serial).to_vec(),
         }
     }
 }
@@ -32,7 +33,7 @@ impl CertificateId {
 /// A question about one certificate, as a responder is asked it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
-    nonce: Vec<u8>,
+    nonce: Option<Vec<u8>>,
     der: Vec<u8>,
 }
 
@@ -47,25 +48,33 @@ impl Question {
     /// foresee (RFC 9654, section 2.1).
     #[must_use]
     pub fn about(link: &Link, nonce: &[u8]) -> Self {
-        // OCSPRequest ::= SEQUENCE { SEQUENCE { SEQUENCE OF Request, requestExtensions [2] } }
-        let request = der::write(der::SEQUENCE, &[&certificate_id(link)]);
         let value = der::write(
             der::OCTET_STRING,
             &[&der::write(der::OCTET_STRING, &[nonce])],
         );
         let extension = der::write(der::SEQUENCE, &[&der::write(der::OID, &[NONCE]), &value]);
         let extensions = der::write(der::SEQUENCE, &[&extension]);
-        let asked = der::write(
-            der::SEQUENCE,
-            &[
-                &der::write(der::SEQUENCE, &[&request]),
-                &der::write(der::context(2), &[&extensions]),
-            ],
-        );
         Self {
-            nonce: nonce.to_vec(),
-            der: der::write(der::SEQUENCE, &[&asked]),
+            nonce: Some(nonce.to_vec()),
+            der: Self::write(link, &der::write(der::context(2), &[&extensions])),
         }
+    }
+
+    /// The same for a responder that refuses nonces, or those of this length.
+    #[must_use]
+    pub fn without_nonce(link: &Link) -> Self {
+        Self {
+            nonce: None,
+            der: Self::write(link, &[]),
+        }
+    }
+
+    /// `OCSPRequest ::= SEQUENCE { SEQUENCE { SEQUENCE OF Request, requestExtensions [2] OPTIONAL } }`
+    fn write(link: &Link, extensions: &[u8]) -> Vec<u8> {
+        let request = der::write(der::SEQUENCE, &[&certificate_id(link)]);
+        let requests = der::write(der::SEQUENCE, &[&request]);
+        let asked = der::write(der::SEQUENCE, &[&requests, extensions]);
+        der::write(der::SEQUENCE, &[&asked])
     }
 
     /// What is sent to the responder.
@@ -76,8 +85,8 @@ impl Question {
 
     /// What an answer to this question has to bring along, if it brings any.
     #[must_use]
-    pub fn nonce(&self) -> &[u8] {
-        &self.nonce
+    pub fn nonce(&self) -> Option<&[u8]> {
+        self.nonce.as_deref()
     }
 }
 
@@ -85,6 +94,10 @@ impl Question {
 const SHA1: &[u8] = &[0x2b, 0x0e, 0x03, 0x02, 0x1a];
 /// 2.16.840.1.101.3.4.2.1
 const SHA256: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01];
+/// 2.16.840.1.101.3.4.2.2
+const SHA384: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x02];
+/// 2.16.840.1.101.3.4.2.3
+const SHA512: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x03];
 
 /// `CertID ::= SEQUENCE { hashAlgorithm, issuerNameHash, issuerKeyHash, serialNumber }`, with SHA-1: it names the
 /// certificate and seals nothing, and every responder knows it (RFC 5019, section 2.1.1).
@@ -101,12 +114,13 @@ fn certificate_id(link: &Link) -> Vec<u8> {
             &algorithm,
             &der::write(der::OCTET_STRING, &[&Sha1::digest(link.issuer.name())]),
             &der::write(der::OCTET_STRING, &[&key_hash(&link.issuer)]),
-            &der::write(der::INTEGER, &[&link.serial]),
+            &der::write(der::INTEGER, &[minimal(&link.serial)]),
         ],
     )
 }
 
-/// Whether the content of a `CertID` names that certificate. An answer that was made ahead may name it with SHA-256.
+/// Whether the content of a `CertID` names that certificate. An answer that was made ahead may name it with another
+/// digest than we do.
 pub(super) fn names(certificate_id: &[u8], link: &Link) -> bool {
     let parts = || {
         let (algorithm, rest) = der::element(certificate_id, der::SEQUENCE)?;
@@ -122,9 +136,11 @@ pub(super) fn names(certificate_id: &[u8], link: &Link) -> bool {
     let hash = |bytes: &[u8]| match algorithm {
         SHA1 => Some(Sha1::digest(bytes).to_vec()),
         SHA256 => Some(Sha256::digest(bytes).to_vec()),
+        SHA384 => Some(Sha384::digest(bytes).to_vec()),
+        SHA512 => Some(Sha512::digest(bytes).to_vec()),
         _ => None,
     };
-    serial == link.serial
+    significant(serial) == significant(&link.serial)
         && hash(link.issuer.name()).is_some_and(|hash| hash == name)
         && hash(&key_bits(&link.issuer)).is_some_and(|hash| hash == key)
 }
