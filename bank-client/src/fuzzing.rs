@@ -142,9 +142,19 @@ pub fn chain(data: &[u8]) {
         return;
     };
     let _ = (CertificateSummary::of(leaf), validity(leaf), hosts(leaf));
-    let _ = (identify(leaf), organisation_of(leaf));
-    let name = distinguished_name(leaf);
-    assert!(!name.chars().any(char::is_control), "{name:?}");
+    let identity = identify(leaf);
+    let names = identity.iter().flat_map(|identity| {
+        let of_nca = [&identity.nca_name, &identity.nca_id];
+        of_nca.into_iter().chain(&identity.name)
+    });
+    for name in names.chain([&distinguished_name(leaf)]) {
+        assert!(!name.chars().any(char::is_control), "{name:?}");
+    }
+    if let Ok(organisation) = organisation_of(leaf) {
+        let shown = organisation.as_str();
+        assert!(!shown.chars().any(char::is_control), "{shown:?}");
+        assert_eq!(shown.parse(), Ok(organisation.clone()));
+    }
     if let Ok(path) = judge(&WORLD.anchors, leaf, above, Usage::Server, NOW) {
         let _ = Revocation::default().check(&path, rest, NOW);
     }

@@ -15,27 +15,39 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::x509::X509Name;
 
 use crate::certificate::printable;
+use crate::name::{text, words};
 
-/// An authorisation number, such as `PSDDE-BAFIN-125314` (ETSI TS 119 495, clause 5.2.1): `PSD`, the country of the
-/// NCA, the NCA's own id, and the number that the NCA gave.
+/// What names an organisation in a certificate (`organizationIdentifier`; ETSI EN 319 412-1, clause 5.1.4): a kind, a
+/// country, and an identifier.
+///
+/// A licensed one has an authorisation number, such as `PSDDE-BAFIN-125314` (ETSI TS 119 495, clause 5.2.1): `PSD`, the
+/// country of the NCA, the NCA's own id, and the number that the NCA gave, in whatever characters. Some certificates have
+/// another of its identifiers instead: a legal entity identifier (`LEIXG-529900T8BM49AURSDO55`), one of a trade register
+/// (`NTRDE-HRB 12345`), for value added tax (`VATDE-123456789`), or of a national scheme (`EI:SE-5567971433`).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct OrganisationId(String);
 
-/// The text is not an authorisation number of that form.
+/// The text is not an identifier of that form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not an organisation id such as PSDDE-BAFIN-125314")]
+#[error(
+    "not an organisation id such as PSDDE-BAFIN-125314, LEIXG-529900T8BM49AURSDO55, NTRDE-HRB 12345 or VATDE-123456789"
+)]
 pub struct NotAnOrganisationId;
 
 impl OrganisationId {
-    /// The country of the authority that gave it, by its two letters.
+    /// The country of the authority that gave it, by its two letters; `XG`, which is none, for a legal entity identifier.
     #[must_use]
     pub fn country(&self) -> &str {
-        // The form was checked: `PSD` and two capitals.
+        // The form was checked: three characters, and two capitals.
         self.0.get(3..5).unwrap_or_default()
     }
 
-    /// The id as it stands in the certificate.
+    fn is_authorisation_number(&self) -> bool {
+        self.0.starts_with("PSD")
+    }
+
+    /// The id as it stands in the certificate, with one space between words.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -46,23 +58,50 @@ impl std::str::FromStr for OrganisationId {
     type Err = NotAnOrganisationId;
 
     fn from_str(text: &str) -> Result<Self, NotAnOrganisationId> {
-        let rest = text.strip_prefix("PSD").ok_or(NotAnOrganisationId)?;
-        let mut parts = rest.splitn(3, '-');
-        let (country, authority, number) = (parts.next(), parts.next(), parts.next());
-        let capitals = |part: Option<&str>, lengths: std::ops::RangeInclusive<usize>| {
-            part.is_some_and(|part| {
-                lengths.contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_uppercase())
-            })
+        let text = words(text);
+        let is_one = || {
+            let (kind, rest) = text.split_at_checked(3)?;
+            let (country, identifier) = rest.split_once('-')?;
+            let number = match kind {
+                "PSD" => {
+                    let (authority, number) = identifier.split_once('-')?;
+                    capitals(authority, 2..=8).then_some(number)?
+                }
+                "LEI" | "NTR" | "VAT" => identifier,
+                _ => {
+                    let national = kind.strip_suffix(':')?;
+                    capitals(national, 2..=2).then_some(identifier)?
+                }
+            };
+            let is_short = number.chars().nth(64).is_none();
+            Some(
+                capitals(country, 2..=2)
+                    && !number.is_empty()
+                    && is_short
+                    && number.chars().all(is_seen),
+            )
         };
-        let numbered = number.is_some_and(|number| {
-            (1..=64).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_graphic())
-        });
-        if capitals(country, 2..=2) && capitals(authority, 2..=8) && numbered {
-            Ok(Self(text.to_owned()))
+        if is_one().unwrap_or(false) {
+            Ok(Self(text))
         } else {
             Err(NotAnOrganisationId)
         }
     }
+}
+
+fn capitals(part: &str, lengths: std::ops::RangeInclusive<usize>) -> bool {
+    lengths.contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_uppercase())
+}
+
+/// Whether a character shows: two identifiers that look alike are one, and none turns the direction of a line. There are no
+/// other restrictions on the characters of an authorisation number.
+fn is_seen(character: char) -> bool {
+    let is_format = matches!(
+        character,
+        '\u{AD}' | '\u{61C}' | '\u{180E}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}'
+            | '\u{2060}'..='\u{206F}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E007F}'
+    );
+    !character.is_control() && !is_format
 }
 
 impl<'de> Deserialize<'de> for OrganisationId {
@@ -131,10 +170,10 @@ impl fmt::Display for Role {
 /// The licensed organisation that a certificate names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Psd2Identity {
-    /// Authorisation number.
+    /// Authorisation number, or another identifier.
     pub organisation: OrganisationId,
-    /// Legal name (`organizationName`), or the authorisation number where there is none.
-    pub name: String,
+    /// Legal name (`organizationName`), if that is one. A number is none.
+    pub name: Option<String>,
     /// Roles.
     pub roles: BTreeSet<Role>,
     /// The licensing authority's name.
@@ -144,6 +183,17 @@ pub struct Psd2Identity {
 }
 
 impl Psd2Identity {
+    /// The country of the authority that licensed it, by its two letters.
+    #[must_use]
+    pub fn country(&self) -> &str {
+        let of_nca = self.nca_id.split('-').next().unwrap_or_default();
+        if self.organisation.is_authorisation_number() || !capitals(of_nca, 2..=2) {
+            self.organisation.country()
+        } else {
+            of_nca
+        }
+    }
+
     /// Whether the organisation is licensed for that role.
     #[must_use]
     pub fn has(&self, role: Role) -> bool {
@@ -163,14 +213,21 @@ pub enum IdentityError {
     /// More than one `organizationIdentifier`: it is not clear whom it names.
     #[error("the certificate's subject has more than one organizationIdentifier")]
     SeveralOrganisationIds,
-    /// The `organizationIdentifier` is no PSD2 authorisation number.
-    #[error(
-        "the certificate's organizationIdentifier is not a PSD2 authorisation number such as PSDDE-BAFIN-125314"
-    )]
-    NotAnAuthorisationNumber,
+    /// The `organizationIdentifier` does not have the form of one.
+    #[error("the certificate's organizationIdentifier is {NotAnOrganisationId}")]
+    NotAnOrganisationId,
+    /// More than one `organizationName`: it is not clear which is shown to customers.
+    #[error("the certificate's subject has more than one organizationName")]
+    SeveralNames,
+    /// No `organizationName` that can be shown to customers.
+    #[error("the certificate's subject has no legal name (organizationName, 2.5.4.10)")]
+    NoName,
     /// No PSD2 statement among the `QCStatements`.
     #[error("the certificate has no PSD2 statement (0.4.0.19495.2)")]
     NoPsd2Statement,
+    /// More than one `QCStatements` extension, PSD2 statement or type: it is not clear which counts.
+    #[error("the certificate has more than one of {0}: it is not clear which counts")]
+    SeveralStatements(&'static str),
     /// The `QCStatements`, or the PSD2 statement within, do not have their form.
     #[error("the certificate's PSD2 statement is not well-formed")]
     MalformedStatement,
@@ -184,13 +241,8 @@ pub fn identify(certificate: &CertificateDer<'_>) -> Result<Psd2Identity, Identi
     let (_, parsed) =
         X509Certificate::from_der(certificate).map_err(|_| IdentityError::Unreadable)?;
     let organisation = organisation_id(parsed.subject())?;
+    let name = legal_name(parsed.subject())?;
     let statements = Statements::of(&parsed)?;
-    let name = parsed
-        .subject()
-        .iter_organization()
-        .next()
-        .and_then(|name| name.as_str().ok())
-        .map_or_else(|| organisation.to_string(), printable);
     let psd2 = statements.psd2.ok_or(IdentityError::NoPsd2Statement)?;
     if !statements.for_websites {
         return Err(IdentityError::NotForWebsites);
@@ -204,7 +256,7 @@ pub fn identify(certificate: &CertificateDer<'_>) -> Result<Psd2Identity, Identi
     })
 }
 
-/// Reads the authorisation number alone, as a client does that knows which bank it expects.
+/// Reads the organisation's identifier alone, as a client does that knows which bank it expects.
 pub fn organisation_of(certificate: &CertificateDer<'_>) -> Result<OrganisationId, IdentityError> {
     let (_, parsed) =
         X509Certificate::from_der(certificate).map_err(|_| IdentityError::Unreadable)?;
@@ -217,10 +269,21 @@ fn organisation_id(subject: &X509Name<'_>) -> Result<OrganisationId, IdentityErr
     if ids.next().is_some() {
         return Err(IdentityError::SeveralOrganisationIds);
     }
-    id.as_str()
-        .ok()
+    text(id.attr_value())
         .and_then(|text| text.parse().ok())
-        .ok_or(IdentityError::NotAnAuthorisationNumber)
+        .ok_or(IdentityError::NotAnOrganisationId)
+}
+
+fn legal_name(subject: &X509Name<'_>) -> Result<Option<String>, IdentityError> {
+    let mut names = subject.iter_organization();
+    let name = names.next().and_then(|name| text(name.attr_value()));
+    if names.next().is_some() {
+        return Err(IdentityError::SeveralNames);
+    }
+    let is_name = |name: &String| {
+        name.chars().any(char::is_alphabetic) && name.parse::<OrganisationId>().is_err()
+    };
+    Ok(name.map(|name| printable(&words(&name))).filter(is_name))
 }
 
 /// What is of interest among the `QCStatements` (ETSI EN 319 412-5).
@@ -239,32 +302,39 @@ impl Statements {
     fn of(certificate: &X509Certificate<'_>) -> Result<Self, IdentityError> {
         let extension = certificate
             .get_extension_unique(&oid!(1.3.6.1.5.5.7.1.3))
-            .map_err(|_| IdentityError::MalformedStatement)?
+            .map_err(|_| IdentityError::SeveralStatements("the QCStatements extension"))?
             .ok_or(IdentityError::NoPsd2Statement)?;
-        Self::read(extension.value).ok_or(IdentityError::MalformedStatement)
+        Self::read(extension.value)
     }
 
     /// `QCStatements ::= SEQUENCE OF SEQUENCE { statementId OID, statementInfo ANY OPTIONAL }`
-    fn read(der: &[u8]) -> Option<Self> {
-        let mut found = Self {
-            psd2: None,
-            for_websites: false,
-        };
-        for statement in sequence(der)? {
-            elements(&statement)?;
-            let (info, id) = Oid::from_der(statement.data).ok()?;
+    fn read(der: &[u8]) -> Result<Self, IdentityError> {
+        let malformed = || IdentityError::MalformedStatement;
+        let several = IdentityError::SeveralStatements;
+        let (mut psd2, mut for_websites) = (None, None);
+        for statement in sequence(der).ok_or_else(malformed)? {
+            elements(&statement).ok_or_else(malformed)?;
+            let (info, id) = Oid::from_der(statement.data).map_err(|_| malformed())?;
             if id == oid!(0.4.0.19495.2) {
-                found.psd2 = Some(Psd2Statement::read(info)?);
+                let read = Psd2Statement::read(info).ok_or_else(malformed)?;
+                if psd2.replace(read).is_some() {
+                    return Err(several("the PSD2 statement (0.4.0.19495.2)"));
+                }
             } else if id == oid!(0.4.0.1862.1.6) {
                 // QcType ::= SEQUENCE OF OID
-                found.for_websites = sequence(info)?.iter().any(|kind| {
-                    kind.clone()
-                        .oid()
-                        .is_ok_and(|kind| kind == oid!(0.4.0.1862.1.6.3))
-                });
+                let kinds = sequence(info).ok_or_else(malformed)?;
+                let is_web =
+                    |kind: Any<'_>| kind.oid().is_ok_and(|kind| kind == oid!(0.4.0.1862.1.6.3));
+                let found = kinds.into_iter().any(is_web);
+                if for_websites.replace(found).is_some() {
+                    return Err(several("the certificate's type (QcType, 0.4.0.1862.1.6)"));
+                }
             }
         }
-        Some(found)
+        Ok(Self {
+            psd2,
+            for_websites: for_websites.unwrap_or(false),
+        })
     }
 }
 
@@ -275,13 +345,7 @@ impl Psd2Statement {
         let [roles, nca_name, nca_id] = fields.as_slice() else {
             return None;
         };
-        let text = |field: &Any<'_>| {
-            field
-                .clone()
-                .utf8string()
-                .ok()
-                .map(|text| printable(&text.string()))
-        };
+        let text = |field: &Any<'_>| text(field).map(|text| printable(&text));
         // RolesOfPSP ::= SEQUENCE OF SEQUENCE { roleOfPspOid, roleOfPspName }. A role we do not know grants nothing.
         let mut known = BTreeSet::new();
         for role in elements(roles)? {
@@ -333,6 +397,13 @@ mod tests {
             "PSDFR-ACPR-1",
             "PSDPL-KNF-IP48/2019",
             "PSDXX-AB-a-b",
+            "PSDMT-MFSA-A 12345",
+            "PSDGR-BOG-ΑΡ.1",
+            "PSDBG-BNB-РГ-2",
+            "LEIXG-529900T8BM49AURSDO55",
+            "NTRDE-HRB 12345",
+            "VATDE-123456789",
+            "EI:SE-5567971433",
         ] {
             assert!(good.parse::<OrganisationId>().is_ok(), "{good}");
         }
@@ -341,13 +412,40 @@ mod tests {
             "PSD",
             "PSDDE-BAFIN-",
             "PSDDE-BAFIN",
-            "VATDE-123",
             "PSDde-BAFIN-1",
             "PSDDE-B-1",
-            "PSDDE-BAFIN-1 2",
+            "VATDE",
+            "VATDE-",
+            "XXXDE-123",
+            "ei:SE-1",
+            "PSDDE-BAFIN-1\u{202e}2",
+            "PSDDE-BAFIN-1\u{200b}",
+            "ÄÄÄ",
         ] {
             assert!(bad.parse::<OrganisationId>().is_err(), "{bad}");
         }
+        let spaced: OrganisationId = " PSDMT-MFSA-A \u{a0}12345 ".parse().unwrap();
+        assert_eq!(spaced.as_str(), "PSDMT-MFSA-A 12345");
+        let longest = format!("PSDDE-BAFIN-{}", "Ω".repeat(64));
+        assert!(longest.parse::<OrganisationId>().is_ok());
+        assert!(format!("{longest}1").parse::<OrganisationId>().is_err());
+    }
+
+    #[test]
+    fn a_country_is_that_of_the_licensing_authority() {
+        let country = |organisation: &str, nca_id: &str| {
+            let identity = Psd2Identity {
+                organisation: organisation.parse().unwrap(),
+                name: None,
+                roles: BTreeSet::new(),
+                nca_name: String::new(),
+                nca_id: nca_id.to_owned(),
+            };
+            identity.country().to_owned()
+        };
+        assert_eq!(country("PSDDE-BAFIN-1", "FR-ACPR"), "DE");
+        assert_eq!(country("LEIXG-529900T8BM49AURSDO55", "FR-ACPR"), "FR");
+        assert_eq!(country("VATDE-1", "BAFIN"), "DE");
     }
 
     /// `QCStatements` written by hand from the ASN.1 of the standard: QcType web, then a PSD2 statement.
@@ -371,7 +469,7 @@ mod tests {
         assert_eq!(psd2.roles, BTreeSet::from([Role::AccountInformation]));
         assert_eq!((psd2.nca_name.as_str(), psd2.nca_id.as_str()), ("N", "DE"));
         for cut in 0..der.len() {
-            assert!(Statements::read(&der[..cut]).is_none(), "cut at {cut}");
+            assert!(Statements::read(&der[..cut]).is_err(), "cut at {cut}");
         }
     }
 

@@ -5,6 +5,7 @@
 //! country. A certificate says what its holder was licensed for when it was issued; the register says what is so now.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
@@ -12,9 +13,9 @@ use serde_with::skip_serializing_none;
 
 use crate::eidas::{OrganisationId, Role};
 
-/// The register, with an index by organisation.
+/// The register, with an index by every identifier of its organisations.
 #[derive(Debug, Clone)]
-pub struct Register(HashMap<OrganisationId, Entry>);
+pub struct Register(HashMap<OrganisationId, Arc<Entry>>);
 
 /// The file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -33,6 +34,9 @@ pub struct RegisterFile {
 pub struct Entry {
     /// The authorisation number, as in certificates: `PSDDE-BAFIN-125314`.
     pub national_reference: OrganisationId,
+    /// What else names it in certificates, such as `LEIXG-529900T8BM49AURSDO55` or `VATDE-123456789`.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub other_identifiers: BTreeSet<OrganisationId>,
     /// The authority that licensed it.
     pub nca: RegisterNca,
     /// Legal name.
@@ -110,7 +114,7 @@ pub enum RegisterError {
     /// It is not the JSON it should be.
     #[error("is no register: {0}")]
     Malformed(String),
-    /// An organisation is in it more than once.
+    /// An organisation is in it more than once, or an identifier is that of two.
     #[error("has {0} more than once")]
     Twice(OrganisationId),
     /// A country is not two capital letters.
@@ -153,6 +157,8 @@ fn since(from: Option<NaiveDate>) -> String {
 /// What the register grants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Licence {
+    /// The authorisation number, by which the organisation is told from others whatever its certificate names.
+    pub organisation: OrganisationId,
     /// The legal name.
     pub name: String,
     /// The roles, in the country that was asked about.
@@ -173,19 +179,22 @@ impl Register {
     pub fn new(file: RegisterFile) -> Result<Self, RegisterError> {
         let mut entries = HashMap::with_capacity(file.organisations.len());
         for entry in file.organisations {
-            let id = entry.national_reference.clone();
+            let entry = Arc::new(entry);
+            let id = &entry.national_reference;
             let countries = entry.services.keys().chain([&entry.home_country]);
             if let Some(country) = countries.into_iter().find(|country| !is_country(country)) {
-                return Err(RegisterError::Country(country.clone(), id));
+                return Err(RegisterError::Country(country.clone(), id.clone()));
             }
-            if entries.insert(id.clone(), entry).is_some() {
-                return Err(RegisterError::Twice(id));
+            for id in entry.identifiers() {
+                if entries.insert(id.clone(), Arc::clone(&entry)).is_some() {
+                    return Err(RegisterError::Twice(id.clone()));
+                }
             }
         }
         Ok(Self(entries))
     }
 
-    /// What an organisation may do in a country on that day.
+    /// What an organisation may do in a country on that day. It is found by any of its identifiers.
     ///
     /// Cost: one look-up by hash.
     pub fn licence(
@@ -202,6 +211,7 @@ impl Register {
         entry.check(today)?;
         let services = entry.services.get(country).into_iter().flatten();
         Ok(Licence {
+            organisation: entry.national_reference.clone(),
             name: entry.name.clone(),
             roles: services.map(|service| service.role()).collect(),
             last_day: entry.withdrawn_from.and_then(|day| day.pred_opt()),
@@ -216,6 +226,11 @@ impl Register {
 }
 
 impl Entry {
+    /// Everything that names it in certificates.
+    pub fn identifiers(&self) -> impl Iterator<Item = &OrganisationId> {
+        std::iter::once(&self.national_reference).chain(&self.other_identifiers)
+    }
+
     /// Whether the organisation may act on that day, whatever it may do.
     pub fn check(&self, today: NaiveDate) -> Result<(), NotLicensed> {
         let organisation = self.national_reference.clone();
@@ -296,6 +311,19 @@ mod tests {
     }
 
     #[test]
+    fn an_organisation_is_found_under_any_of_its_identifiers() {
+        let listed = "PSDDE-BAFIN-1\",=>PSDDE-BAFIN-1\", \"otherIdentifiers\": [\"LEIXG-1\", \"NTRDE-HRB 1\"],";
+        let register = Register::from_json(file(listed).as_bytes()).unwrap();
+        for id in ["PSDDE-BAFIN-1", "LEIXG-1", "NTRDE-HRB 1"] {
+            let licence = register.licence(&id.parse().unwrap(), "DE", day("2026-05-01"));
+            let organisation = licence.unwrap().organisation;
+            assert_eq!(organisation.as_str(), "PSDDE-BAFIN-1", "{id}");
+        }
+        let other = register.licence(&"VATDE-1".parse().unwrap(), "DE", day("2026-05-01"));
+        assert!(matches!(other, Err(NotLicensed::NotInRegister(_))));
+    }
+
+    #[test]
     fn the_status_counts() {
         let blocked = ask("authorised\"=>blocked\"", "DE", "2026-05-01");
         assert!(matches!(blocked, Err(NotLicensed::Blocked(_))));
@@ -332,6 +360,12 @@ mod tests {
             (&file("\"FR\"=>\"France\""), "France"),
             (&file("PS_010=>PS_999"), "PS_999"),
             (&twice, "more than once"),
+            (
+                &file(
+                    "PSDDE-BAFIN-1\",=>PSDDE-BAFIN-1\", \"otherIdentifiers\": [\"PSDDE-BAFIN-1\"],",
+                ),
+                "PSDDE-BAFIN-1 more than once",
+            ),
         ] {
             let error = Register::from_json(bad.as_bytes()).unwrap_err().to_string();
             assert!(error.contains(why), "{why}: {error}");

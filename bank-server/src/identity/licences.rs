@@ -5,7 +5,7 @@ use std::time::Duration;
 use bank_client::credentials::Credentials;
 use chrono::{DateTime, NaiveDate, Utc};
 use rustls_pki_types::{CertificateDer, UnixTime};
-use shared_types::eidas::{IdentityError, OrganisationId};
+use shared_types::eidas::{IdentityError, OrganisationId, Psd2Identity, identify};
 use shared_types::register::{NotLicensed, Register};
 
 use super::Tpp;
@@ -44,17 +44,17 @@ impl Policy for Licences {
         certificate: &CertificateDer<'_>,
         now: UnixTime,
     ) -> Result<Admitted<Tpp>, NotATpp> {
-        let tpp = Tpp::of(certificate)?;
+        let identity = identify(certificate)?;
         let Some(register) = &self.register else {
             return Ok(Admitted {
-                peer: tpp,
+                peer: Tpp::unregistered(identity, certificate)?,
                 until: None,
             });
         };
-        let licence = register.licence(tpp.organisation(), &self.country, day(now))?;
+        let licence = register.licence(&identity.organisation, &self.country, day(now))?;
         let until = licence.last_day.map(last_second);
         Ok(Admitted {
-            peer: tpp.licensed(licence),
+            peer: Tpp::licensed(identity, licence, certificate),
             until,
         })
     }
@@ -88,7 +88,7 @@ impl PolicySource for LicenceSource {
         credentials: &Credentials,
         now: UnixTime,
     ) -> Result<Licences, Fault> {
-        let own = own_organisation(credentials)
+        let own = own_identity(credentials)
             .map_err(|error| Fault::new("xs2a.certificate", error.to_string()))?;
         let register = match (&self.register, contents.first()) {
             (Some(source), Some(json)) => {
@@ -118,11 +118,15 @@ impl PolicySource for LicenceSource {
 
 /// Whom our own certificate names.
 pub(crate) fn own_organisation(credentials: &Credentials) -> Result<OrganisationId, IdentityError> {
+    own_identity(credentials).map(|itself| itself.organisation)
+}
+
+fn own_identity(credentials: &Credentials) -> Result<Psd2Identity, IdentityError> {
     let leaf = credentials
         .chain()
         .first()
         .ok_or(IdentityError::Unreadable)?;
-    Tpp::of(leaf).map(|itself| itself.organisation().clone())
+    identify(leaf)
 }
 
 fn day(now: UnixTime) -> NaiveDate {

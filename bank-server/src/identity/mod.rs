@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use rustls_pki_types::CertificateDer;
 use shared_types::certificate::hosts;
-use shared_types::eidas::{IdentityError, OrganisationId, Psd2Identity, Role, identify};
+use shared_types::eidas::{IdentityError, OrganisationId, Psd2Identity, Role};
 use shared_types::register::Licence;
 
 pub(crate) use self::licences::own_organisation;
@@ -16,62 +16,68 @@ pub use self::licences::{LicenceSource, Licences, NotATpp};
 /// still grants it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tpp {
-    identity: Psd2Identity,
+    organisation: OrganisationId,
+    name: String,
     roles: BTreeSet<Role>,
-    /// As the register has it, where there is one.
-    registered_name: Option<String>,
+    nca: String,
     /// The host names in its certificate.
     hosts: Vec<String>,
 }
 
 impl Tpp {
-    /// Reads the TPP from its certificate, which has been found trustworthy before. The register is not asked.
-    pub fn of(certificate: &CertificateDer<'_>) -> Result<Self, IdentityError> {
-        let identity = identify(certificate)?;
-        let roles = identity.roles.clone();
+    /// The TPP that a certificate names, which has been found trustworthy before: at its word, without a register.
+    fn unregistered(
+        identity: Psd2Identity,
+        certificate: &CertificateDer<'_>,
+    ) -> Result<Self, IdentityError> {
         Ok(Self {
-            identity,
-            roles,
-            registered_name: None,
+            organisation: identity.organisation,
+            name: identity.name.ok_or(IdentityError::NoName)?,
+            roles: identity.roles,
+            nca: identity.nca_id,
             hosts: hosts(certificate),
         })
+    }
+
+    /// The same by the register's word: the number and the name by which it knows the TPP, and the roles that it grants as
+    /// well.
+    fn licensed(
+        mut identity: Psd2Identity,
+        licence: Licence,
+        certificate: &CertificateDer<'_>,
+    ) -> Self {
+        identity.roles.retain(|role| licence.roles.contains(role));
+        Self {
+            organisation: licence.organisation,
+            name: licence.name,
+            roles: identity.roles,
+            nca: identity.nca_id,
+            hosts: hosts(certificate),
+        }
     }
 
     /// A TPP without a certificate.
     #[cfg(test)]
     pub(crate) fn sample(organisation: &str, name: &str) -> Self {
-        let identity = Psd2Identity {
+        Self {
             organisation: organisation.parse().unwrap(),
             name: name.to_owned(),
             roles: [Role::AccountInformation].into(),
-            nca_name: "BaFin".to_owned(),
-            nca_id: "DE-BAFIN".to_owned(),
-        };
-        Self {
-            roles: identity.roles.clone(),
-            identity,
-            registered_name: None,
+            nca: "DE-BAFIN".to_owned(),
             hosts: Vec::new(),
         }
     }
 
-    /// Takes the register's word: the roles that it grants as well, and the name by which it knows the TPP.
-    fn licensed(mut self, licence: Licence) -> Self {
-        self.roles.retain(|role| licence.roles.contains(role));
-        self.registered_name = Some(licence.name);
-        self
-    }
-
-    /// Its authorisation number: by this, and nothing else, it is told from other TPPs.
+    /// Its authorisation number, by the register if there is one: by this, and nothing else, it is told from other TPPs.
     #[must_use]
     pub fn organisation(&self) -> &OrganisationId {
-        &self.identity.organisation
+        &self.organisation
     }
 
     /// Its legal name: the register's word, and without a register the certificate's.
     #[must_use]
     pub fn name(&self) -> &str {
-        self.registered_name.as_ref().unwrap_or(&self.identity.name)
+        &self.name
     }
 
     /// The host names that its certificate is for.
@@ -83,7 +89,7 @@ impl Tpp {
     /// The authority that licensed it, such as `DE-BAFIN`.
     #[must_use]
     pub fn nca(&self) -> &str {
-        &self.identity.nca_id
+        &self.nca
     }
 
     /// Whether it may act in that role.

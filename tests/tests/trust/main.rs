@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod foreign_lists;
+mod foreign_names;
 mod foreign_ocsp;
 mod gateway_listener;
 mod interoperability;
