@@ -37,7 +37,7 @@ pub(super) async fn pick(
             ul.cards {
                 @for bank in &state.elsewhere.banks {
                     li {
-                        h2.name { a href={ "/elsewhere/connect/" (bank.organisation) } { (Foreign::new(&bank.name)) } }
+                        h2.name { a href=(super::connect_path(&bank.organisation)) { (Foreign::new(&bank.name)) } }
                         p.number { (bank.organisation) }
                         @if is_connected(bank.organisation.clone()) { span.tag.good { (words.connected) } }
                     }
@@ -94,7 +94,7 @@ pub(super) async fn explain(
             p { (words.what_not) }
             p { (fill(words.how_long)) }
             div.actions {
-                form method="post" action={ "/elsewhere/connect/" (bank.organisation) } {
+                form method="post" action=(super::connect_path(&bank.organisation)) {
                     (token_field(&customer.visit, &Purpose::of("connect", bank.organisation.as_str())))
                     button type="submit" { (fill(words.ask)) }
                 }

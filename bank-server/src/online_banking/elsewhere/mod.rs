@@ -23,6 +23,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use maud::{Markup, html};
+use shared_types::eidas::OrganisationId;
+use url::form_urlencoded::byte_serialize;
 
 use self::handles::OtherBank;
 pub(crate) use self::service::{Elsewhere, ElsewhereParts};
@@ -97,9 +99,16 @@ fn to_all(state: &OnlineBanking) -> Markup {
     html! { a.button href=(START) { (state.texts.elsewhere.see_all) } }
 }
 
-/// The way to the explanation, from which a connection begins.
+/// The address of the explanation, from which a connection begins. An authorisation number has any characters.
+fn connect_path(bank: &OrganisationId) -> String {
+    let encoded = byte_serialize(bank.as_str().as_bytes()).collect::<String>();
+    // In a path, a plus sign is one.
+    format!("/elsewhere/connect/{}", encoded.replace('+', "%20"))
+}
+
+/// The way there.
 fn to_connect(bank: &OtherBank, text: &str) -> Markup {
-    html! { a.button href={ "/elsewhere/connect/" (bank.organisation) } { (text) } }
+    html! { a.button href=(connect_path(&bank.organisation)) { (text) } }
 }
 
 /// The customer's connection of that id, and its bank.
@@ -132,4 +141,29 @@ fn no_such_connection() -> Problem {
 /// There is nothing at that address.
 fn not_found(text: fn(&Texts) -> &Explained) -> Problem {
     Problem::told(StatusCode::NOT_FOUND, text, Next::OtherBanks)
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::{App, test};
+
+    use super::*;
+
+    #[actix_web::test]
+    async fn any_authorisation_number_has_an_address() {
+        let echo = async |bank: web::Path<String>| bank.into_inner();
+        let connect = web::resource("/elsewhere/connect/{bank}").get(echo);
+        let app = test::init_service(App::new().service(connect)).await;
+        for id in [
+            "PSDPL-KNF-IP48/2019",
+            "PSDMT-MFSA-A 12345",
+            "PSDXX-AB-a+b%2F?c#d&e",
+            "PSDGR-BOG-\u{391}\u{3a1}.1",
+        ] {
+            let address = connect_path(&id.parse().unwrap());
+            let request = test::TestRequest::get().uri(&address).to_request();
+            let answer = test::call_and_read_body(&app, request).await;
+            assert_eq!(answer, id.as_bytes(), "{address}");
+        }
+    }
 }

@@ -157,7 +157,7 @@ fn running(state: &OnlineBanking, connection: &Connection, other: &str) -> Marku
             @let values = [("other", other), ("days", &days.to_string())];
             div.panel {
                 (notice(Tone::Neutral, &texts.fill(text, &values)))
-                p { a.button href={ "/elsewhere/connect/" (connection.bank) } {
+                p { a.button href=(super::connect_path(&connection.bank)) {
                     (texts.fill(words.renewal_button, &values))
                 } }
             }
@@ -174,7 +174,7 @@ fn ended(state: &OnlineBanking, connection: &Connection, other: &str) -> Markup 
         div.panel {
             (notice(Tone::Warning, &format!("{ending} {}", words.deleted)))
             div.actions {
-                a.button href={ "/elsewhere/connect/" (connection.bank) } { (words.connect_again) }
+                a.button href=(super::connect_path(&connection.bank)) { (words.connect_again) }
                 a.button.quiet href={ "/elsewhere/disconnect/" (connection.id) } { (words.forget) }
             }
         }
@@ -189,7 +189,7 @@ fn waiting(state: &OnlineBanking, visit: &Visit, connection: &Connection, other:
             (notice(Tone::Neutral, &texts.fill(words.waiting, &[("other", other)])))
             div.actions {
                 @if connection.returned.is_some() { (check_form(state, visit, &connection.id, None)) }
-                a.button.quiet href={ "/elsewhere/connect/" (connection.bank) } { (words.try_again) }
+                a.button.quiet href=(super::connect_path(&connection.bank)) { (words.try_again) }
                 a.button.quiet href={ "/elsewhere/disconnect/" (connection.id) } { (words.cancel) }
             }
         }
