@@ -125,6 +125,7 @@ fn issuing_name(ca: &SchemeCa) -> Vec<u8> {
 
 /// The places of what can be changed in a certificate's content.
 pub const SERIAL: usize = 1;
+pub const ISSUER: usize = 3;
 pub const SUBJECT: usize = 5;
 pub const EXTENSIONS: usize = 7;
 

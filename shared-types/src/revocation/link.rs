@@ -32,14 +32,18 @@ impl Link {
     pub fn between(certificate: &CertificateDer<'_>, issuer: &CertificateDer<'_>) -> Option<Self> {
         let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
         let (_, issuer) = X509Certificate::from_der(issuer).ok()?;
-        // By the name as the certificate has it: that is what a responder is asked with (RFC 6960, section 4.1.1).
-        let named = Issuer::new(certificate.issuer().as_raw(), issuer.public_key().raw);
-        Issuer::of(&issuer)
-            .is_named(named.name())
-            .then(|| Self::new(&certificate, Arc::new(named)))
+        let issuer = Arc::new(Issuer::of(&issuer));
+        issuer
+            .is_named(certificate.issuer().as_raw())
+            .then(|| Self::new(&certificate, issuer))
     }
 
     pub(crate) fn new(certificate: &X509Certificate<'_>, issuer: Arc<Issuer>) -> Self {
+        // By the name as the certificate has it: that is what a responder is asked with (RFC 6960, section 4.1.1).
+        let issuer = match certificate.issuer().as_raw() {
+            name if name == issuer.name() => issuer,
+            name => Arc::new(Issuer::new(name, issuer.key())),
+        };
         let mut lists = Vec::new();
         let mut responders = Vec::new();
         for extension in certificate.extensions() {

@@ -25,7 +25,7 @@ const QC_STATEMENTS: &str = "1.3.6.1.5.5.7.1.3";
 /// Bank A's certificate with another subject.
 fn named(pki: &Pki, subject: &[(&str, u8, &[u8])]) -> Identity {
     reissued(pki, &pki.bank_a.qwac, |parts| {
-        parts[SUBJECT] = name(subject)
+        parts[SUBJECT] = name(subject);
     })
 }
 
@@ -37,6 +37,9 @@ fn leaf(identity: &Identity) -> CertificateDer<'static> {
 fn read(pki: &Pki, subject: &[(&str, u8, &[u8])]) -> Result<Psd2Identity, String> {
     identify(&leaf(&named(pki, subject))).map_err(|error| error.to_string())
 }
+
+/// Other extensions in the place of those that are there.
+type Change<'a> = &'a dyn Fn(&[Vec<u8>]) -> Vec<Vec<u8>>;
 
 /// Text in each of the string types of a name.
 fn in_each_type(text: &str) -> [(u8, Vec<u8>); 4] {
@@ -174,7 +177,7 @@ fn what_is_there_twice_is_refused_as_ambiguous() {
     assert!(read(pki, &[id, one, hosts[0], hosts[1]]).is_ok());
 
     // The statements of the certificate, whole, and each of them.
-    let statements = |change: &dyn Fn(&[Vec<u8>]) -> Vec<Vec<u8>>| {
+    let statements = |change: Change<'_>| {
         let identity = reissued(pki, &pki.bank_a.qwac, |content| {
             let all = parts(&parts(&content[EXTENSIONS])[0].clone());
             let all = sequence(&change(&all));

@@ -12,7 +12,8 @@ use openssl::hash::{MessageDigest, hash};
 use openssl::x509::X509;
 use shared_types::revocation::ocsp::{Answer, Question, Said};
 use tests::foreign::{
-    ENUMERATED, INTEGER, OCTET_STRING, SERIAL, extension, link_of, reissued, rewritten, time,
+    ENUMERATED, INTEGER, ISSUER, OCTET_STRING, SERIAL, extension, link_of, reissued, rewritten,
+    time,
 };
 use tests::openssl_responder::World;
 use wiremock::matchers::any;
@@ -218,6 +219,16 @@ fn certificates_and_responders_are_named_in_several_ways() {
     let asked = openssl::ocsp::OcspRequest::from_der(question.der());
     assert!(asked.is_ok(), "OpenSSL reads the question");
     assert!(question.der().ends_with(&[INTEGER, 1, 0x2A]));
+    // And by its issuer's name as it has that itself.
+    let renamed = reissued(&PKI, &PKI.bank_a.qwac, |parts| parts[ISSUER] = name.clone());
+    let question = Question::without_nonce(&link_of(&PKI, &renamed));
+    let digest = hash(MessageDigest::sha1(), &name).unwrap();
+    assert!(
+        question
+            .der()
+            .windows(digest.len())
+            .any(|octets| *octets == *digest)
+    );
     let answer = ForeignAnswer::new(&PKI).says(id(&PKI, sha1(), &[0x2A]), revoked(), &[]);
     let found = Answer::read(answer.der(), &odd, None).unwrap();
     assert!(matches!(found.said(), Said::Revoked { .. }));
