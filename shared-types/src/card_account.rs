@@ -5,6 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_with::skip_serializing_none;
 
 use crate::account::{AccountReference, AccountStatus, Balance, Usage};
+use crate::decode::Split;
 use crate::link::Links;
 use crate::money::{Amount, Currency, Rate};
 use crate::text::Text;
@@ -114,23 +115,29 @@ impl<'de> Deserialize<'de> for CardAccountBalances {
             debit_accounting: Option<bool>,
             balances: Vec<Entry>,
         }
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Entry {
-            Stray {
-                #[serde(rename = "debitAccounting")]
-                debit_accounting: bool,
-            },
-            Balance(Balance),
+        struct Entry {
+            balance: Option<Balance>,
+            debit_accounting: Option<bool>,
+        }
+
+        impl<'de> Deserialize<'de> for Entry {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let entry: Split<Balance, bool> = Split::read(deserializer, "debitAccounting")?;
+                match (entry.rest, entry.member) {
+                    (Err(fault), None) => Err(serde::de::Error::custom(fault)),
+                    (balance, debit_accounting) => Ok(Self {
+                        balance: balance.ok(),
+                        debit_accounting,
+                    }),
+                }
+            }
         }
 
         let mut wire = Wire::deserialize(deserializer)?;
         let mut balances = Vec::with_capacity(wire.balances.len());
         for entry in wire.balances {
-            match entry {
-                Entry::Balance(balance) => balances.push(balance),
-                Entry::Stray { debit_accounting } => wire.debit_accounting = Some(debit_accounting),
-            }
+            balances.extend(entry.balance);
+            wire.debit_accounting = entry.debit_accounting.or(wire.debit_accounting);
         }
         Ok(Self {
             card_account: wire.card_account,

@@ -66,7 +66,6 @@ pub struct ConsentRequest {
     /// What is asked for.
     pub access: AccountAccess,
     /// `true`: for repeated reads; `false`: for one.
-    #[serde(deserialize_with = "truth")]
     pub recurring_indicator: bool,
     /// Last day on which the consent holds. `9999-12-31` asks for as long as the bank allows.
     #[serde(deserialize_with = "crate::date::strict")]
@@ -75,9 +74,7 @@ pub struct ConsentRequest {
     /// How often a day each account may be read with no customer present; 1 for a one-off consent.
     #[cfg_attr(feature = "openapi", schema(value_type = u32, minimum = 1))]
     pub frequency_per_day: std::num::NonZeroU32,
-    /// Whether a payment in the same session will rest on this consent. The standard requires the field, and its
-    /// own examples leave it out: absent reads as `false`.
-    #[serde(default, deserialize_with = "truth")]
+    /// Whether a payment in the same session will rest on this consent.
     pub combined_service_indicator: bool,
 }
 
@@ -214,7 +211,7 @@ pub struct ConsentStatusResponse {
     pub psu_message: Option<Text<500>>,
 }
 
-/// The standard's examples write `"true"` where its schema has `true`. Both are understood.
+/// The standard's example of an answer writes `"true"` where its schema has `true`. Both are understood of a bank.
 fn truth<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     struct Truth;
 

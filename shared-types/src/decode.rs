@@ -1,6 +1,12 @@
-//! JSON to types, with the place of a fault and without its content.
+//! JSON to types, with the place of a fault and without its content. Objects are read as objects alone (`objects`).
+
+mod objects;
 
 use serde::de::DeserializeOwned;
+use serde_json::error::Category;
+
+pub(crate) use self::objects::Split;
+use self::objects::Strict;
 
 /// Deeper JSON than this is refused before it is looked at; the deepest message of the standard has 8 levels.
 pub const MAX_DEPTH: usize = 64;
@@ -81,15 +87,9 @@ impl Shape {
             reason: "not UTF-8".to_owned(),
         })?;
         let mut deserializer = serde_json::Deserializer::from_str(text);
-        let value =
-            serde_path_to_error::deserialize(&mut deserializer).map_err(|fault| Malformed {
-                path: readable(&fault.path().to_string()),
-                reason: without_content(&fault.inner().to_string()),
-            })?;
-        deserializer.end().map_err(|fault| Malformed {
-            path: ".".to_owned(),
-            reason: without_content(&fault.to_string()),
-        })?;
+        let value = serde_path_to_error::deserialize(Strict(&mut deserializer))
+            .map_err(|fault| malformed(&fault.path().to_string(), fault.inner()))?;
+        deserializer.end().map_err(|fault| malformed(".", &fault))?;
         Ok(value)
     }
 
@@ -167,17 +167,80 @@ fn readable(path: &str) -> String {
     }
 }
 
-/// serde's messages read `invalid type: string "…", expected a boolean`: only the expectation is kept.
-///
-/// The content comes first and may hold the separator itself, so the last one counts.
+/// What is wrong where. serde's messages repeat content (`invalid type: string "…", expected a boolean`) and speak of
+/// Rust's types: only the expectation is kept, in the words of JSON.
+fn malformed(path: &str, fault: &serde_json::Error) -> Malformed {
+    let message = fault.to_string();
+    if matches!(fault.classify(), Category::Syntax | Category::Eof) {
+        return Malformed {
+            path: readable(path),
+            reason: format!("not JSON: {message}"),
+        };
+    }
+    // Of fields alone: their names are the standard's, not the sender's.
+    for (start, reason) in [
+        ("missing field `", "the field is required"),
+        ("duplicate field `", "the field is there twice"),
+    ] {
+        let field = message
+            .strip_prefix(start)
+            .and_then(|rest| rest.split_once('`'));
+        if let Some((field, _)) = field {
+            return Malformed {
+                path: beside(path, field),
+                reason: reason.to_owned(),
+            };
+        }
+    }
+    Malformed {
+        path: readable(path),
+        reason: without_content(&message),
+    }
+}
+
+/// The path of a field of the object at `path`, which may end at the field itself.
+fn beside(path: &str, field: &str) -> String {
+    match readable(path) {
+        root if root == "." => field.to_owned(),
+        path if path == field || path.ends_with(&format!(".{field}")) => path,
+        path => format!("{path}.{field}"),
+    }
+}
+
+/// The expectation without the content. The content comes first and may hold the separator itself, so the last one counts.
 fn without_content(message: &str) -> String {
     if let Some((_, expected)) = message.rsplit_once(", expected ") {
-        return format!("expected {expected}");
+        let (expected, place) = match expected.split_once(" at line ") {
+            Some((expected, place)) => (expected, format!(" at line {place}")),
+            None => (expected, String::new()),
+        };
+        return format!("expected {}{place}", in_json(expected));
     }
     if message.starts_with("unknown variant ") || message.starts_with("unknown field ") {
         return "not one of the known names".to_owned();
     }
     message.to_owned()
+}
+
+/// Rust's types as JSON calls them.
+fn in_json(expected: &str) -> String {
+    let whole = |least: &str, most: &str| format!("a whole number from {least} to {most}");
+    match expected {
+        "u8" => whole("0", "255"),
+        "u16" => whole("0", "65535"),
+        "u32" => whole("0", "4294967295"),
+        "a nonzero u32" => whole("1", "4294967295"),
+        "i64" | "u64" | "usize" | "an integer" => "a whole number".to_owned(),
+        "a sequence" => "a list".to_owned(),
+        "a map" => "an object".to_owned(),
+        "a borrowed string" | "string or map" => "a string".to_owned(),
+        other if other.starts_with("struct ") => "an object".to_owned(),
+        other if other.starts_with("a nonzero ") => "a whole number other than 0".to_owned(),
+        other if other.starts_with("enum ") || other.starts_with("variant ") => {
+            "one of the known names".to_owned()
+        }
+        other => other.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -186,7 +249,10 @@ mod tests {
 
     use super::*;
     use crate::account::AccountReference;
+    use crate::authorisation::UpdatePsuData;
     use crate::consent::ConsentRequest;
+    use crate::link::Links;
+    use crate::money::Amount;
 
     #[test]
     fn the_path_is_named_and_the_content_is_not() {
@@ -205,6 +271,109 @@ mod tests {
                 reason: "expected a boolean at line 1 column 22".into()
             }
         );
+    }
+
+    /// Path and reason of what is wrong with a consent request.
+    fn fault(json: &str) -> (String, String) {
+        let fault = decode::<ConsentRequest>(json.as_bytes()).unwrap_err();
+        (fault.path, fault.reason)
+    }
+
+    #[test]
+    fn lists_are_no_objects_and_objects_no_names_at_any_depth() {
+        let with_access = |access: &str| {
+            format!(
+                r#"{{"access":{access},"recurringIndicator":true,"validUntil":"2027-01-31","frequencyPerDay":4,"combinedServiceIndicator":false}}"#
+            )
+        };
+        decode::<ConsentRequest>(with_access(r#"{"allPsd2":"allAccounts"}"#).as_bytes()).unwrap();
+        let object = "expected an object";
+        let name = "expected one of the known names";
+        let whole = r#"[{"allPsd2":"allAccounts"},true,"2027-01-31",4,false]"#;
+        for (json, path, reason) in [
+            (whole.to_owned(), ".", object),
+            (with_access("[]"), "access", object),
+            (
+                with_access(r#"{"accounts":[["DE89370400440532013000"]]}"#),
+                "access.accounts[0]",
+                object,
+            ),
+            (
+                with_access(r#"{"allPsd2":{"allAccounts":null}}"#),
+                "access.allPsd2.allAccounts",
+                name,
+            ),
+            (
+                with_access(r#"{"allPsd2":["allAccounts"]}"#),
+                "access.allPsd2",
+                name,
+            ),
+            (with_access(r#"{"allPsd2":1}"#), "access.allPsd2", name),
+        ] {
+            let (at, told) = fault(&json);
+            assert_eq!(at, path, "{json}: {told}");
+            assert!(told.starts_with(reason), "{json}: {told}");
+        }
+        for step in ["[]", "[null,null,null,null]", r#"{"psuData":["start12"]}"#] {
+            assert!(decode::<UpdatePsuData>(step.as_bytes()).is_err(), "{step}");
+        }
+        assert!(decode::<Amount>(br#"["EUR","1.00"]"#).is_err());
+    }
+
+    #[test]
+    fn no_name_is_there_twice() {
+        let (path, reason) =
+            fault(r#"{"access":{"allPsd2":"allAccounts","allPsd2":"allAccounts"}}"#);
+        assert_eq!(
+            (&*path, &*reason),
+            ("access.allPsd2", "the field is there twice")
+        );
+        // Names that are not known beforehand: the second would take the place of the first.
+        let links = br#"{"self":{"href":"/a"},"self":{"href":"/b"}}"#;
+        assert!(
+            decode::<Links>(links)
+                .unwrap_err()
+                .reason
+                .starts_with("a name is there twice")
+        );
+    }
+
+    #[test]
+    fn reasons_are_in_the_words_of_json() {
+        for (json, path, reason) in [
+            ("", ".", "not JSON: EOF"),
+            ("{", ".", "not JSON: EOF"),
+            (
+                r#"{"access":{}}"#,
+                "recurringIndicator",
+                "the field is required",
+            ),
+            (
+                r#"{"recurringIndicator":"true"}"#,
+                "recurringIndicator",
+                "expected a boolean",
+            ),
+            (
+                r#"{"frequencyPerDay":0}"#,
+                "frequencyPerDay",
+                "expected a whole number from 1 to 4294967295",
+            ),
+            (
+                r#"{"access":{"accounts":{}}}"#,
+                "access.accounts",
+                "expected a list",
+            ),
+            (
+                r#"{"access":{"accounts":[{"other":{}}]}}"#,
+                "access.accounts[0].other.identification",
+                "the field is required",
+            ),
+            (r#"{"access":7}"#, "access", "expected an object"),
+        ] {
+            let (at, told) = fault(json);
+            assert_eq!(at, path, "{json}: {told}");
+            assert!(told.starts_with(reason), "{json}: {told}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 
+use crate::decode::decode;
 use crate::eidas::{OrganisationId, Role};
 
 /// The register, with an index by every identifier of its organisations.
@@ -170,8 +171,8 @@ pub struct Licence {
 impl Register {
     /// Reads the file.
     pub fn from_json(json: &[u8]) -> Result<Self, RegisterError> {
-        let file: RegisterFile = serde_json::from_slice(json)
-            .map_err(|fault| RegisterError::Malformed(fault.to_string()))?;
+        let file: RegisterFile =
+            decode(json).map_err(|fault| RegisterError::Malformed(fault.to_string()))?;
         Self::new(file)
     }
 
@@ -358,7 +359,7 @@ mod tests {
             ("<html>", "is no register"),
             (&file("\"name\": \"One\"=>\"nome\": \"One\""), "nome"),
             (&file("\"FR\"=>\"France\""), "France"),
-            (&file("PS_010=>PS_999"), "PS_999"),
+            (&file("PS_010=>PS_999"), "organisations[0].services.DE[0]"),
             (&twice, "more than once"),
             (
                 &file(

@@ -5,6 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_with::skip_serializing_none;
 
 use crate::account::{AccountReference, Balance};
+use crate::decode::Split;
 use crate::link::Links;
 use crate::money::{Amount, Currency, Rate};
 use crate::text::Text;
@@ -241,18 +242,22 @@ impl<'de> Deserialize<'de> for TransactionResponse {
         struct Wire {
             transactions_details: Body,
         }
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Body {
-            AsInSchema(Box<TransactionDetails>),
-            AsInExample(Box<Transaction>),
+        struct Body(Transaction);
+
+        impl<'de> Deserialize<'de> for Body {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let body: Split<Transaction, Transaction> =
+                    Split::read(deserializer, "transactionDetails")?;
+                match body.member {
+                    Some(nested) => Ok(Self(nested)),
+                    None => body.rest.map(Self).map_err(serde::de::Error::custom),
+                }
+            }
         }
 
-        let transactions_details = match Wire::deserialize(deserializer)?.transactions_details {
-            Body::AsInSchema(details) => *details,
-            Body::AsInExample(transaction_details) => TransactionDetails {
-                transaction_details: *transaction_details,
-            },
+        let Body(transaction_details) = Wire::deserialize(deserializer)?.transactions_details;
+        let transactions_details = TransactionDetails {
+            transaction_details,
         };
         Ok(Self {
             transactions_details,

@@ -160,6 +160,8 @@ async fn what_cannot_be_asked_for_is_refused_with_its_path() {
         body.as_object_mut().unwrap().remove(field);
         body.to_string()
     };
+    // The values of a request, in the order of its fields and without their names.
+    let in_order = json!([good["access"], true, good["validUntil"], 4, false]);
     let nested = format!(r#"{{"access":{}{}}}"#, "[".repeat(1000), "]".repeat(1000));
     let hidden = format!(
         r#"{{"other":{}{},{}"#,
@@ -174,7 +176,7 @@ async fn what_cannot_be_asked_for_is_refused_with_its_path() {
         (nested, "400 FORMAT_ERROR ."),
         (hidden, "400 FORMAT_ERROR ."),
         (format!("{good}{good}"), "400 FORMAT_ERROR ."),
-        (without("access"), "400 FORMAT_ERROR ."),
+        (without("access"), "400 FORMAT_ERROR access"),
         (changed("/access", json!({})), "400 FORMAT_ERROR access"),
         (
             changed("/access/accounts/0/iban", json!("DE88370400440532013000")),
@@ -208,6 +210,35 @@ async fn what_cannot_be_asked_for_is_refused_with_its_path() {
             "400 FORMAT_ERROR recurringIndicator",
         ),
         (
+            changed("/recurringIndicator", json!("true")),
+            "400 FORMAT_ERROR recurringIndicator",
+        ),
+        (
+            without("combinedServiceIndicator"),
+            "400 FORMAT_ERROR combinedServiceIndicator",
+        ),
+        (
+            changed("/combinedServiceIndicator", json!("false")),
+            "400 FORMAT_ERROR combinedServiceIndicator",
+        ),
+        (in_order.to_string(), "400 FORMAT_ERROR ."),
+        (
+            changed("/access", json!([[good["access"]["accounts"][0]]])),
+            "400 FORMAT_ERROR access",
+        ),
+        (
+            changed("/access/accounts/0", json!(["DE89370400440532013000"])),
+            "400 FORMAT_ERROR access.accounts[0]",
+        ),
+        (
+            changed("/access", json!({ "allPsd2": { "allAccounts": null } })),
+            "400 FORMAT_ERROR access.allPsd2.allAccounts",
+        ),
+        (
+            format!(r#"{{"validUntil":"2027-01-31",{}"#, &good.to_string()[1..]),
+            "400 FORMAT_ERROR validUntil",
+        ),
+        (
             changed("/validUntil", json!("2027-02-30")),
             "400 FORMAT_ERROR validUntil",
         ),
@@ -239,6 +270,9 @@ async fn what_cannot_be_asked_for_is_refused_with_its_path() {
             !text.contains("3704004405320"),
             "the account is not repeated: {text}"
         );
+        for rust in ["struct", "enum", "u32", "variant", "sequence", "elements"] {
+            assert!(!text.contains(rust), "in the words of JSON: {text}");
+        }
     }
     let accepted = tpp.post("/v1/consents", &[PSU], &good.to_string()).await;
     assert_eq!(accepted.status, 201, "and the server goes on");
@@ -254,6 +288,31 @@ async fn headers_that_are_missing_or_wrong_are_named() {
         (
             vec![("PSU-IP-Address", "300.1.1.1")],
             "400 FORMAT_ERROR PSU-IP-Address",
+        ),
+        (vec![PSU, PSU], "400 FORMAT_ERROR PSU-IP-Address"),
+        (
+            vec![PSU, ("PSU-ID", "a"), ("PSU-ID", "b")],
+            "400 FORMAT_ERROR PSU-ID",
+        ),
+        (
+            vec![PSU, ("TPP-Redirect-URI", "\u{e4}")],
+            "400 FORMAT_ERROR TPP-Redirect-URI",
+        ),
+        (
+            vec![
+                PSU,
+                ("TPP-Decoupled-Preferred", "true"),
+                ("TPP-Decoupled-Preferred", "true"),
+            ],
+            "400 FORMAT_ERROR TPP-Decoupled-Preferred",
+        ),
+        (
+            vec![
+                PSU,
+                ("Content-Type", "application/json"),
+                ("Content-Type", "text/plain"),
+            ],
+            "400 FORMAT_ERROR Content-Type",
         ),
         (
             vec![PSU, ("X-Request-ID", "")],

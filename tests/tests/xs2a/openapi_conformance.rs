@@ -213,19 +213,7 @@ async fn answers_about_authorisations_are_valid_after_the_standard() {
 }
 
 /// Where the standard's examples break its own schema, and what is broken.
-const ERRATA: [(&str, &str); 7] = [
-    (
-        "consentsExample_DedicatedAccounts",
-        "recurringIndicator is a text; combinedServiceIndicator is missing",
-    ),
-    (
-        "consentsExample_AccountList",
-        "recurringIndicator is a text; combinedServiceIndicator is missing",
-    ),
-    (
-        "consentsExample_without_Accounts",
-        "recurringIndicator is a text; combinedServiceIndicator is missing",
-    ),
+const ERRATA: [(&str, &str); 4] = [
     (
         "consentsInformationResponseExample",
         "recurringIndicator is a text; lastActionDate is missing",
@@ -279,6 +267,29 @@ fn round_trip<T: DeserializeOwned + Serialize>(
     wrong
 }
 
+/// What is wrong with an example of a request: `recurringIndicator` is a text and `combinedServiceIndicator` is missing in
+/// all of them, against the schema, and refused. Put right, it is read.
+fn request_example(reference: &Value, name: &str) -> Vec<String> {
+    let schema = "/components/schemas/consents";
+    let mut example = reference["components"]["examples"][name]["value"].clone();
+    let read = |example: &Value| {
+        let body = example.to_string();
+        shared_types::decode::decode::<ConsentRequest>(body.as_bytes())
+    };
+    let mut wrong = Vec::new();
+    if faults(reference, schema, &example).is_empty() || read(&example).is_ok() {
+        wrong.push(format!("{name} is called an erratum, and is none"));
+    }
+    example["recurringIndicator"] = json!(example["recurringIndicator"] == "true");
+    example["combinedServiceIndicator"] = json!(false);
+    match read(&example) {
+        Ok(parsed) if json!(parsed) == example => {}
+        other => wrong.push(format!("{name} changes on the way: {other:?}")),
+    }
+    wrong.extend(faults(reference, schema, &example));
+    wrong
+}
+
 #[test]
 fn every_example_of_the_standard_parses_and_is_something_we_could_have_sent() {
     let Some(reference) = document() else { return };
@@ -294,10 +305,7 @@ fn every_example_of_the_standard_parses_and_is_something_we_could_have_sent() {
         "consentsExample_AccountList",
         "consentsExample_without_Accounts",
     ] {
-        check(
-            name,
-            round_trip::<ConsentRequest>(reference, name, &schema("consents")),
-        );
+        check(name, request_example(reference, name));
     }
     for name in [
         "consentResponseExample1a_Redirect",
