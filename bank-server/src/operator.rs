@@ -9,6 +9,7 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use crate::core_banking::CoreBanking;
+use crate::http::resource;
 use crate::identity::Licences;
 use crate::store::Database;
 use crate::telemetry::metrics::{MEDIA_TYPE, Metrics};
@@ -43,9 +44,9 @@ impl Questions {
 const PATIENCE: Duration = Duration::from_secs(1);
 
 pub(crate) fn configure(app: &mut web::ServiceConfig) {
-    app.route("/health/live", web::get().to(live))
-        .route("/health/ready", web::get().to(ready))
-        .route("/metrics", web::get().to(metrics));
+    app.service(resource("/health/live").get(live))
+        .service(resource("/health/ready").get(ready))
+        .service(resource("/metrics").get(metrics));
 }
 
 /// The process runs.

@@ -8,6 +8,7 @@ use actix_web::web;
 use shared_types::digest::sha256;
 
 use super::problem::Problem;
+use crate::http::resource;
 
 struct Asset {
     path: String,
@@ -61,11 +62,10 @@ pub(super) fn icon_path() -> &'static str {
 
 pub(super) fn configure(app: &mut web::ServiceConfig) {
     for asset in [&STYLE, &SCRIPT, &PICTURE] {
-        app.route(&asset.path, web::get().to(async || send(asset)));
+        app.service(resource(&asset.path).get(async || send(asset)));
     }
-    app.route(
-        "/favicon.ico",
-        web::get().to(async || Err::<HttpResponse, _>(Problem::not_found())),
+    app.service(
+        resource("/favicon.ico").get(async || Err::<HttpResponse, _>(Problem::not_found())),
     );
 }
 

@@ -23,13 +23,14 @@ use super::session::{Recognised, Visit, Visitor};
 use super::texts::{Explained, Texts};
 use crate::consent::authorisation::{AuthorisationError, Done, Offer, Page as Request};
 use crate::core_banking::AccountId;
+use crate::http::resource;
 use crate::sca::{MethodId, Subject};
 use crate::store::given::TppRecord;
 
 pub(super) fn configure(app: &mut web::ServiceConfig) {
-    app.service(web::resource("/authorise/{authorisation}").get(page))
-        .service(web::resource("/authorise/{authorisation}/approve").post(approve))
-        .service(web::resource("/authorise/{authorisation}/refuse").post(refuse));
+    app.service(resource("/authorise/{authorisation}").get(page))
+        .service(resource("/authorise/{authorisation}/approve").post(approve))
+        .service(resource("/authorise/{authorisation}/refuse").post(refuse));
 }
 
 /// What is wrong with an answer, and what it was.

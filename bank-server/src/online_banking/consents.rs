@@ -15,14 +15,12 @@ use super::problem::{Next, Problem};
 use super::request;
 use super::session::Customer;
 use super::texts::Texts;
+use crate::http::resource;
 use crate::store::given::GivenConsent;
 
 pub(super) fn configure(app: &mut web::ServiceConfig) {
-    app.service(web::resource("/consents").get(page)).service(
-        web::resource("/consents/{consent}/end")
-            .get(confirm)
-            .post(end),
-    );
+    app.service(resource("/consents").get(page))
+        .service(resource("/consents/{consent}/end").get(confirm).post(end));
 }
 
 async fn page(

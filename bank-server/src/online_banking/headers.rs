@@ -8,12 +8,12 @@ use std::rc::Rc;
 use actix_http::ConnectionType;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
 use actix_web::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN,
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, HeaderValue, ORIGIN,
     REFERRER_POLICY, SET_COOKIE, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
     X_FRAME_OPTIONS,
 };
-use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{HttpMessage as _, HttpResponse, ResponseError, web};
 use tokio::time::timeout;
@@ -23,6 +23,7 @@ use super::client_address::NoAddress;
 use super::problem::Problem;
 use super::session::Visit;
 use super::{OnlineBanking, assets, layout};
+use crate::http::{NotAHost, named_host};
 use crate::telemetry::spans::{answered, rename};
 
 /// What a page may load and where its forms go: nothing but what is ours, and for one page the TPP to which the answer
@@ -52,8 +53,8 @@ pub(crate) async fn frame(
         otel.kind = "server",
         http.request.method = %method,
     );
-    let mut response = match client(&request, &state) {
-        Err(error) => {
+    let mut response = match (client(&request, &state), is_ours(&request, &state)) {
+        (Err(error), _) => {
             tracing::warn!(proxy = ?request.peer_addr(), %error, "online banking: request of a proxy refused");
             bare(
                 request,
@@ -61,12 +62,17 @@ pub(crate) async fn frame(
                 state.texts.frame.no_address,
             )
         }
-        Ok(_) if !is_ours(&request, &state) => {
+        (_, Err(error)) => bare(
+            request,
+            StatusCode::BAD_REQUEST,
+            &format!("Host: {error}\n"),
+        ),
+        (_, Ok(false)) => {
             let text = state.texts.frame.misdirected;
             let text = state.texts.fill(text, &[("origin", &state.origin.text())]);
             bare(request, StatusCode::MISDIRECTED_REQUEST, &text)
         }
-        Ok(client) => {
+        (Ok(client), Ok(true)) => {
             let visit = async {
                 match visit(&request, &state, client).await {
                     Ok(visit) => answer(request, next, &state, &visit).await,
@@ -121,12 +127,9 @@ fn client(request: &ServiceRequest, state: &OnlineBanking) -> Result<IpAddr, NoA
 
 /// Whether the request is for the host that the configuration names: another one could be an attacker's name that leads
 /// here (DNS rebinding).
-fn is_ours(request: &ServiceRequest, state: &OnlineBanking) -> bool {
-    let mut hosts = request.headers().get_all(HOST);
-    let named = hosts.next().and_then(|host| host.to_str().ok());
-    named.is_some_and(|host| host.eq_ignore_ascii_case(&state.origin.authority()))
-        && hosts.next().is_none()
-        && request.uri().authority().is_none()
+fn is_ours(request: &ServiceRequest, state: &OnlineBanking) -> Result<bool, NotAHost> {
+    let named = named_host(request.head())?;
+    Ok(named.is_some_and(|host| host.eq_ignore_ascii_case(&state.origin.authority())))
 }
 
 async fn visit(
@@ -186,7 +189,7 @@ fn set_cookies(headers: &mut HeaderMap, visit: &Visit) {
 fn same_origin(request: &ServiceRequest, state: &OnlineBanking) -> Result<(), Problem> {
     const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-    if request.method() == Method::GET {
+    if request.method().is_safe() {
         return Ok(());
     }
     let headers = request.headers();
@@ -223,7 +226,13 @@ fn finished(
         Some(None) => page(&Problem::failed(), state, visit),
         None => match response.status() {
             StatusCode::NOT_FOUND => page(&Problem::not_found(), state, visit),
-            StatusCode::METHOD_NOT_ALLOWED => page(&Problem::wrong_method(), state, visit),
+            StatusCode::METHOD_NOT_ALLOWED => {
+                let mut page = page(&Problem::wrong_method(), state, visit);
+                if let Some(allow) = response.headers().get(ALLOW) {
+                    page.headers_mut().insert(ALLOW, allow.clone());
+                }
+                page
+            }
             _ => return response,
         },
     };

@@ -14,17 +14,14 @@ use super::problem::{Next, Problem};
 use super::second_factor::{self, ANSWER, Answered, Asked, METHOD};
 use super::session::{Recognised, Visit, Visitor};
 use crate::core_banking::PsuId;
+use crate::http::resource;
 use crate::sca::{MethodId, PASSWORD_LENGTH, ScaError, Subject};
 use crate::store::sessions::Level;
 
 pub(super) fn configure(app: &mut web::ServiceConfig) {
-    app.service(web::resource("/log-in").get(page).post(password))
-        .service(
-            web::resource("/log-in/second-factor")
-                .get(second)
-                .post(finish),
-        )
-        .service(web::resource("/log-out").post(log_out));
+    app.service(resource("/log-in").get(page).post(password))
+        .service(resource("/log-in/second-factor").get(second).post(finish))
+        .service(resource("/log-out").post(log_out));
 }
 
 /// Sends the browser to a page of ours.

@@ -16,12 +16,13 @@ use super::problem::{Next, Problem};
 use super::request::moment;
 use super::second_factor::ANSWER;
 use super::session::Customer;
+use crate::http::resource;
 use crate::sca::{NamedPasskey, Passkeys, PasskeysError, ScaError, Subject};
 
 pub(super) fn configure(app: &mut web::ServiceConfig) {
-    app.service(web::resource("/passkeys").get(page))
-        .service(web::resource("/passkeys/add").get(confirm).post(begin))
-        .service(web::resource("/passkeys/new").post(finish));
+    app.service(resource("/passkeys").get(page))
+        .service(resource("/passkeys/add").get(confirm).post(begin))
+        .service(resource("/passkeys/new").post(finish));
 }
 
 /// The longest name, in letters.

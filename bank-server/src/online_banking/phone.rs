@@ -19,14 +19,15 @@ use super::request::{self, ACCOUNT, Shown};
 use super::session::{Customer, Visit, Visitor};
 use crate::consent::authorisation::{Offer, Page as Request};
 use crate::core_banking::{AccountId, PsuId};
+use crate::http::resource;
 use crate::sca::{MethodId, PASSWORD_LENGTH, PhonesError, ScaError, Source, Subject};
 
 pub(super) fn configure(app: &mut web::ServiceConfig) {
-    app.service(web::resource("/phone").get(page))
-        .service(web::resource("/phone/enrol").get(confirm).post(enrol))
-        .service(web::resource("/phone/remove").post(remove))
-        .service(web::resource("/phone/{authorisation}/approve").post(approve))
-        .service(web::resource("/phone/{authorisation}/refuse").post(refuse));
+    app.service(resource("/phone").get(page))
+        .service(resource("/phone/enrol").get(confirm).post(enrol))
+        .service(resource("/phone/remove").post(remove))
+        .service(resource("/phone/{authorisation}/approve").post(approve))
+        .service(resource("/phone/{authorisation}/refuse").post(refuse));
 }
 
 /// An enrolled device, and whose it is.

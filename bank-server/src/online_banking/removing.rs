@@ -12,16 +12,17 @@ use super::layout::{Page, Section, token_field};
 use super::passkeys::stored;
 use super::problem::{Next, Problem};
 use super::session::Customer;
+use crate::http::resource;
 use crate::sca::{NamedPasskey, Phone};
 
 pub(super) fn configure(app: &mut web::ServiceConfig) {
     app.service(
-        web::resource("/passkeys/{passkey}/remove")
+        resource("/passkeys/{passkey}/remove")
             .get(confirm_passkey)
             .post(remove_passkey),
     )
     .service(
-        web::resource("/phones/{phone}/remove")
+        resource("/phones/{phone}/remove")
             .get(confirm_phone)
             .post(remove_phone),
     );

@@ -22,6 +22,7 @@ use super::Xs2a;
 use super::asking::{Answering, Asker, Closed, Connection, closing};
 use super::error::ApiError;
 use super::traced;
+use crate::http::named_host;
 use crate::identity::Tpp;
 use crate::telemetry::counted::Counted;
 use crate::telemetry::figures::Answered;
@@ -253,6 +254,7 @@ fn enter(request: &ServiceRequest, asker: Asker, has_turn: bool) -> Result<Enter
     if !asker.tpp.has(Role::AccountInformation) {
         return Err(ApiError::role());
     }
+    named_host(request.head()).map_err(ApiError::not_a_host)?;
     // The document about the interface is part of no request to an account.
     let request_id = match request_id(request.headers()) {
         Err(_) if request.path() == "/openapi.json" => Uuid::nil(),

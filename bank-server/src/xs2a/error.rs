@@ -12,6 +12,7 @@ use shared_types::trust::Refusal;
 use crate::consent::Violation;
 use crate::consent::authorisation::AuthorisationError;
 use crate::core_banking::CoreBankingError;
+use crate::http::NotAHost;
 use crate::identity::NotATpp;
 use crate::sca::ScaError;
 use crate::store::StoreError;
@@ -213,6 +214,11 @@ impl ApiError {
             MessageCode::InternalServerError,
             "the bank's gateway cannot pass requests on at this time; try again later",
         )
+    }
+
+    /// The request does not name one host.
+    pub(crate) fn not_a_host(error: NotAHost) -> Self {
+        Self::format("Host", error.to_string())
     }
 
     /// The same as the last word on a connection.
@@ -460,12 +466,16 @@ impl From<ScaError> for ApiError {
 }
 
 /// A resource that exists, asked with a method it does not have.
-pub(super) async fn wrong_method(request: HttpRequest) -> ApiError {
+pub(super) fn wrong_method(request: &HttpRequest) -> HttpResponse {
     ApiError::new(
         StatusCode::METHOD_NOT_ALLOWED,
         MessageCode::ServiceInvalid,
-        format!("{} is not possible here", request.method()),
+        format!(
+            "{} is not possible here; the header Allow names what is",
+            request.method()
+        ),
     )
+    .respond()
 }
 
 /// No resource of that path.

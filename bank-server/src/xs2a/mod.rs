@@ -37,6 +37,7 @@ use crate::calendar::Calendar;
 use crate::consent::ConsentRules;
 use crate::consent::authorisation::Authorisations;
 use crate::core_banking::CoreBanking;
+use crate::http;
 use crate::store::consents::Consents;
 use crate::store::reports::Reports;
 use crate::store::usage::Usage;
@@ -92,74 +93,41 @@ pub(crate) struct Approving {
 
 /// Registers the resources; all of them need an AISP's certificate, which the door sees to.
 pub(crate) fn configure(app: &mut web::ServiceConfig) {
+    let resource = |path| http::resource(path).refuse(error::wrong_method);
     // They are looked through in this order: what is asked most comes first.
-    let reads = [
-        ("/v1/accounts", web::get().to(accounts::list)),
-        (
-            "/v1/accounts/{account_id}/transactions",
-            web::get().to(accounts::transactions),
-        ),
-        (
-            "/v1/accounts/{account_id}/balances",
-            web::get().to(accounts::balances),
-        ),
-        (
-            "/v1/accounts/{account_id}",
-            web::get().to(accounts::details),
-        ),
-        (
-            "/v1/accounts/{account_id}/transactions/{transaction_id}",
-            web::get().to(accounts::transaction),
-        ),
-        ("/v1/card-accounts", web::get().to(card_accounts::list)),
-        (
-            "/v1/card-accounts/{account_id}",
-            web::get().to(card_accounts::details),
-        ),
-        (
-            "/v1/card-accounts/{account_id}/balances",
-            web::get().to(card_accounts::balances),
-        ),
-        (
-            "/v1/card-accounts/{account_id}/transactions",
-            web::get().to(card_accounts::transactions),
-        ),
-        (
-            "/v1/consents/{consent_id}/status",
-            web::get().to(consents::status),
-        ),
-        ("/openapi.json", web::get().to(openapi::serve)),
-    ];
-    for (path, route) in reads {
-        app.service(
-            web::resource(path)
-                .route(route)
-                .default_service(web::to(error::wrong_method)),
+    app.service(resource("/v1/accounts").get(accounts::list))
+        .service(resource("/v1/accounts/{account_id}/transactions").get(accounts::transactions))
+        .service(resource("/v1/accounts/{account_id}/balances").get(accounts::balances))
+        .service(resource("/v1/accounts/{account_id}").get(accounts::details))
+        .service(
+            resource("/v1/accounts/{account_id}/transactions/{transaction_id}")
+                .get(accounts::transaction),
+        )
+        .service(resource("/v1/card-accounts").get(card_accounts::list))
+        .service(resource("/v1/card-accounts/{account_id}").get(card_accounts::details))
+        .service(resource("/v1/card-accounts/{account_id}/balances").get(card_accounts::balances))
+        .service(
+            resource("/v1/card-accounts/{account_id}/transactions")
+                .get(card_accounts::transactions),
+        )
+        .service(resource("/v1/consents/{consent_id}/status").get(consents::status))
+        .service(resource("/openapi.json").get(openapi::serve))
+        .service(resource("/v1/consents").post(consents::create))
+        .service(
+            resource("/v1/consents/{consent_id}")
+                .get(consents::read)
+                .delete(consents::delete),
+        )
+        .service(
+            resource("/v1/consents/{consent_id}/authorisations")
+                .post(authorisations::start)
+                .get(authorisations::list),
+        )
+        .service(
+            resource("/v1/consents/{consent_id}/authorisations/{authorisation_id}")
+                .get(authorisations::status)
+                .put(authorisations::update),
         );
-    }
-    app.service(
-        web::resource("/v1/consents")
-            .route(web::post().to(consents::create))
-            .default_service(web::to(error::wrong_method)),
-    )
-    .service(
-        web::resource("/v1/consents/{consent_id}")
-            .route(web::get().to(consents::read))
-            .route(web::delete().to(consents::delete))
-            .default_service(web::to(error::wrong_method)),
-    )
-    .service(
-        web::resource("/v1/consents/{consent_id}/authorisations")
-            .route(web::post().to(authorisations::start))
-            .route(web::get().to(authorisations::list))
-            .default_service(web::to(error::wrong_method)),
-    )
-    .service(
-        web::resource("/v1/consents/{consent_id}/authorisations/{authorisation_id}")
-            .route(web::get().to(authorisations::status))
-            .route(web::put().to(authorisations::update))
-            .default_service(web::to(error::wrong_method)),
-    );
     app.default_service(web::to(error::no_such_path));
 }
 

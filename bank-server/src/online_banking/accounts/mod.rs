@@ -11,11 +11,13 @@ mod view;
 
 use actix_web::web;
 
+use crate::http::resource;
+
 pub(super) use self::entry::Entry;
 pub(super) use self::overview::{totals, views};
 pub(super) use self::view::View;
 
 pub(super) fn configure(app: &mut web::ServiceConfig) {
-    app.service(web::resource("/").get(overview::page))
-        .service(web::resource("/accounts/{account}").get(account::page));
+    app.service(resource("/").get(overview::page))
+        .service(resource("/accounts/{account}").get(account::page));
 }

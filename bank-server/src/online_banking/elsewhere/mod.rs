@@ -33,25 +33,26 @@ use super::layout::{Page, Section};
 use super::problem::{Next, Problem};
 use super::session::{Customer, Visit};
 use super::texts::{Explained, Texts};
+use crate::http::resource;
 use crate::store::connections::Connection;
 
 /// The first page of this room.
 const START: &str = "/elsewhere";
 
 pub(super) fn configure(app: &mut web::ServiceConfig) {
-    app.service(web::resource(START).get(overview::page))
-        .service(web::resource("/elsewhere/refresh").post(overview::refresh))
-        .service(web::resource("/elsewhere/connect").get(connect::pick))
+    app.service(resource(START).get(overview::page))
+        .service(resource("/elsewhere/refresh").post(overview::refresh))
+        .service(resource("/elsewhere/connect").get(connect::pick))
         .service(
-            web::resource("/elsewhere/connect/{bank}")
+            resource("/elsewhere/connect/{bank}")
                 .get(connect::explain)
                 .post(connect::ask),
         )
-        .service(web::resource("/elsewhere/go/{connection}").get(connect::go))
-        .service(web::resource("/elsewhere/return/{state}").get(returning::page))
-        .service(web::resource("/elsewhere/check/{connection}").post(returning::check))
+        .service(resource("/elsewhere/go/{connection}").get(connect::go))
+        .service(resource("/elsewhere/return/{state}").get(returning::page))
+        .service(resource("/elsewhere/check/{connection}").post(returning::check))
         .service(
-            web::resource("/elsewhere/disconnect/{connection}")
+            resource("/elsewhere/disconnect/{connection}")
                 .get(disconnect::confirm)
                 .post(disconnect::disconnect),
         );
