@@ -138,6 +138,8 @@ message_codes! {
     AccessExceeded = "ACCESS_EXCEEDED",
     /// The bank failed.
     InternalServerError = "INTERNAL_SERVER_ERROR",
+    /// The bank cannot answer at this time. The standard's schemas name no code for 503; this is that status's own name.
+    ServiceUnavailable = "SERVICE_UNAVAILABLE",
 }
 
 impl fmt::Display for MessageCode {

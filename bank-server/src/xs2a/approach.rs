@@ -1,14 +1,13 @@
 //! By which way a customer proves who they are: the bank's offer, and what the TPP would like.
 
 use actix_web::HttpRequest;
-use actix_web::http::header::HeaderName;
 use shared_types::authorisation::ScaApproach;
 
 use super::error::ApiError;
 use super::reading::single;
 
-const REDIRECT_PREFERRED: HeaderName = HeaderName::from_static("tpp-redirect-preferred");
-const DECOUPLED_PREFERRED: HeaderName = HeaderName::from_static("tpp-decoupled-preferred");
+const REDIRECT_PREFERRED: &str = "TPP-Redirect-Preferred";
+const DECOUPLED_PREFERRED: &str = "TPP-Decoupled-Preferred";
 
 /// What a TPP would like.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -24,8 +23,8 @@ pub(super) struct Preferences {
 impl Preferences {
     pub(super) fn of(request: &HttpRequest, names_customer: bool) -> Result<Self, ApiError> {
         Ok(Self {
-            redirect: truth(request, &REDIRECT_PREFERRED, "TPP-Redirect-Preferred")?,
-            decoupled: truth(request, &DECOUPLED_PREFERRED, "TPP-Decoupled-Preferred")?,
+            redirect: truth(request, REDIRECT_PREFERRED)?,
+            decoupled: truth(request, DECOUPLED_PREFERRED)?,
             names_customer,
         })
     }
@@ -66,12 +65,8 @@ pub(super) fn choose(offered: &[ScaApproach], preferences: Preferences) -> Optio
 }
 
 /// A header that says yes or no.
-pub(super) fn truth(
-    request: &HttpRequest,
-    header: &HeaderName,
-    name: &str,
-) -> Result<Option<bool>, ApiError> {
-    match single(request, header)?.as_deref() {
+pub(super) fn truth(request: &HttpRequest, name: &'static str) -> Result<Option<bool>, ApiError> {
+    match single(request, name)?.as_deref() {
         None => Ok(None),
         Some("true") => Ok(Some(true)),
         Some("false") => Ok(Some(false)),

@@ -1,11 +1,11 @@
 //! The body of a request: its type, its size, its JSON.
 
 use actix_web::HttpRequest;
-use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use actix_web::web::{Bytes, Payload};
 
 use super::door::Caller;
 use super::error::ApiError;
+use super::reading::single;
 
 /// Receives the body: `application/json`, not compressed, at most `limit` bytes.
 pub(super) async fn receive(
@@ -14,25 +14,16 @@ pub(super) async fn receive(
     caller: &Caller,
     limit: usize,
 ) -> Result<Bytes, ApiError> {
-    let header = |name| {
-        request
-            .headers()
-            .get(name)
-            .map(|value| value.to_str().unwrap_or_default())
-    };
-    let media_type = header(CONTENT_TYPE)
-        .unwrap_or_default()
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim();
+    let media_type = single(request, "Content-Type")?.unwrap_or_default();
+    let media_type = media_type.split(';').next().unwrap_or_default().trim();
     if !media_type.eq_ignore_ascii_case("application/json") {
         return Err(ApiError::media_type(
             "Content-Type",
             "the body must be application/json",
         ));
     }
-    if header(CONTENT_ENCODING).is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
+    let encoding = single(request, "Content-Encoding")?;
+    if encoding.is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
         return Err(ApiError::media_type(
             "Content-Encoding",
             "the body must not be compressed",

@@ -211,7 +211,7 @@ impl ApiError {
     pub(crate) fn gateway() -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
-            MessageCode::InternalServerError,
+            MessageCode::ServiceUnavailable,
             "the bank's gateway cannot pass requests on at this time; try again later",
         )
     }
@@ -304,7 +304,7 @@ impl ApiError {
     pub(crate) fn slow_answer() -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
-            MessageCode::InternalServerError,
+            MessageCode::ServiceUnavailable,
             "the bank did not answer in time; try again later",
         )
     }
@@ -313,7 +313,7 @@ impl ApiError {
     fn unavailable() -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
-            MessageCode::InternalServerError,
+            MessageCode::ServiceUnavailable,
             "the bank cannot answer at this time; try again later",
         )
     }

@@ -4,7 +4,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use actix_web::dev::Payload;
-use actix_web::http::header::HeaderName;
 use actix_web::{FromRequest, HttpRequest, web};
 use chrono::NaiveDate;
 use futures::future::LocalBoxFuture;
@@ -20,8 +19,8 @@ use crate::core_banking::{AccountId, AccountKind};
 use crate::store::consents::{Consent, Grant, Granted};
 use crate::store::usage::Shown;
 
-const CONSENT_ID: HeaderName = HeaderName::from_static("consent-id");
-const PSU_IP_ADDRESS: HeaderName = HeaderName::from_static("psu-ip-address");
+const CONSENT_ID: &str = "Consent-ID";
+const PSU_IP_ADDRESS: &str = "PSU-IP-Address";
 
 /// A read that a valid consent covers.
 pub(super) struct Reading {
@@ -38,8 +37,8 @@ impl FromRequest for Reading {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let caller = Caller::from_request(request, payload);
         let state = request.app_data::<web::Data<Xs2a>>().cloned();
-        let consent_id = single(request, &CONSENT_ID).and_then(|id| {
-            id.ok_or_else(|| ApiError::format("Consent-ID", "the header is required"))
+        let consent_id = single(request, CONSENT_ID).and_then(|id| {
+            id.ok_or_else(|| ApiError::format(CONSENT_ID, "the header is required"))
         });
         let psu = psu_ip_address(request);
         Box::pin(async move {
@@ -243,26 +242,26 @@ fn require(opened: bool, text: &'static str) -> Result<(), ApiError> {
 
 /// `PSU-IP-Address`: there is one exactly if the customer is present.
 pub(super) fn psu_ip_address(request: &HttpRequest) -> Result<Option<IpAddr>, ApiError> {
-    single(request, &PSU_IP_ADDRESS)?
+    single(request, PSU_IP_ADDRESS)?
         .map(|text| {
             text.parse()
-                .map_err(|_| ApiError::format("PSU-IP-Address", "expected an IPv4 or IPv6 address"))
+                .map_err(|_| ApiError::format(PSU_IP_ADDRESS, "expected an IPv4 or IPv6 address"))
         })
         .transpose()
 }
 
-/// A header that may be there once.
-pub(super) fn single(request: &HttpRequest, name: &HeaderName) -> Result<Option<String>, ApiError> {
+/// A header that may be there once, by its name as the standard spells it.
+pub(super) fn single(
+    request: &HttpRequest,
+    name: &'static str,
+) -> Result<Option<String>, ApiError> {
     let mut values = request.headers().get_all(name);
     let value = values.next();
     if values.next().is_some() {
-        return Err(ApiError::format(
-            name.as_str(),
-            "the header must be there once",
-        ));
+        return Err(ApiError::format(name, "the header must be there once"));
     }
     value
         .map(|value| value.to_str().map(str::to_owned))
         .transpose()
-        .map_err(|_| ApiError::format(name.as_str(), "the header must be plain text"))
+        .map_err(|_| ApiError::format(name, "the header must be plain text"))
 }

@@ -1,7 +1,6 @@
 //! What a TPP says about how its customer is to approve: the headers of a request that starts an authorisation.
 
 use actix_web::HttpRequest;
-use actix_web::http::header::HeaderName;
 use shared_types::authorisation::ScaApproach;
 use shared_types::consent::AccountAccess;
 
@@ -15,10 +14,10 @@ use crate::consent::is_bank_offered;
 use crate::core_banking::PsuId;
 use crate::store::consents::Consent;
 
-const PSU_ID: HeaderName = HeaderName::from_static("psu-id");
-const REDIRECT_URI: HeaderName = HeaderName::from_static("tpp-redirect-uri");
-const NOK_REDIRECT_URI: HeaderName = HeaderName::from_static("tpp-nok-redirect-uri");
-const EXPLICIT: HeaderName = HeaderName::from_static("tpp-explicit-authorisation-preferred");
+pub(super) const PSU_ID: &str = "PSU-ID";
+const REDIRECT_URI: &str = "TPP-Redirect-URI";
+const NOK_REDIRECT_URI: &str = "TPP-Nok-Redirect-URI";
+const EXPLICIT: &str = "TPP-Explicit-Authorisation-Preferred";
 
 /// The longest `PSU-ID` that is taken, in bytes.
 const LONGEST_ID: usize = 256;
@@ -44,8 +43,8 @@ impl Wishes {
         approving: &Approving,
     ) -> Result<Self, ApiError> {
         let psu = psu_id(request)?;
-        let address = |header: &HeaderName, name: &str| {
-            let Some(text) = single(request, header)? else {
+        let address = |name| {
+            let Some(text) = single(request, name)? else {
                 return Ok(None);
             };
             redirect::check(&text, caller.tpp.hosts(), approving.redirects)
@@ -55,10 +54,9 @@ impl Wishes {
         Ok(Self {
             preferences: Preferences::of(request, psu.is_some())?,
             psu,
-            redirect_uri: address(&REDIRECT_URI, "TPP-Redirect-URI")?,
-            nok_redirect_uri: address(&NOK_REDIRECT_URI, "TPP-Nok-Redirect-URI")?,
-            explicit: truth(request, &EXPLICIT, "TPP-Explicit-Authorisation-Preferred")?
-                .unwrap_or(false),
+            redirect_uri: address(REDIRECT_URI)?,
+            nok_redirect_uri: address(NOK_REDIRECT_URI)?,
+            explicit: truth(request, EXPLICIT)?.unwrap_or(false),
         })
     }
 
@@ -137,9 +135,9 @@ pub(super) fn check_return(
 
 /// `PSU-ID`: with what the customer logs in at the bank.
 pub(super) fn psu_id(request: &HttpRequest) -> Result<Option<PsuId>, ApiError> {
-    match single(request, &PSU_ID)? {
+    match single(request, PSU_ID)? {
         Some(id) if id.is_empty() || id.len() > LONGEST_ID => Err(ApiError::format(
-            "PSU-ID",
+            PSU_ID,
             "expected that with which the customer logs in at the bank",
         )),
         id => Ok(id.map(PsuId)),

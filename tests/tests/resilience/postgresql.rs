@@ -238,7 +238,7 @@ async fn readiness_falls_with_the_database_and_comes_back_with_it() {
         created["consentId"].as_str().unwrap()
     );
     let refused = bank.tpp.get(&path, &[]).await;
-    assert_eq!(refused.refusal(), "503 INTERNAL_SERVER_ERROR");
+    assert_eq!(refused.refusal(), "503 SERVICE_UNAVAILABLE");
     cluster.start_again();
     wait_for("readiness", || ready().then_some(())).await;
     let status = bank.tpp.get(&path, &[]).await;

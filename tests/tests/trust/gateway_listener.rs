@@ -518,7 +518,7 @@ async fn connections_are_counted_for_the_gateway_and_requests_for_the_tpp() {
 
     let mut excess = HeldConnection::open(proxied.address(), &proxied.gateway);
     let answer = excess.get(STATUS_PATH, &[("Client-Cert", &a)]);
-    assert_eq!(answer.refusal(), "503 INTERNAL_SERVER_ERROR");
+    assert_eq!(answer.refusal(), "503 SERVICE_UNAVAILABLE");
     assert!(excess.is_closed());
     assert_eq!(ask(&a), UNKNOWN);
 

@@ -428,6 +428,9 @@ async fn wrong_parameters_are_named() {
     }
     let missing = scene.tpp.get("/v1/accounts", &[]).await;
     assert_eq!(missing.refusal(), "400 FORMAT_ERROR Consent-ID");
+    let twice = [("Consent-ID", "a"), ("Consent-ID", "b")];
+    let twice = scene.tpp.get("/v1/accounts", &twice).await;
+    assert_eq!(twice.refusal(), "400 FORMAT_ERROR Consent-ID");
     for (method, path, refusal) in [
         ("GET", "/v1/nothing", "404 RESOURCE_UNKNOWN"),
         ("GET", "/", "404 RESOURCE_UNKNOWN"),
