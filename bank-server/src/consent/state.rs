@@ -3,11 +3,16 @@
 //! What only time changes is never written down. It is worked out whenever somebody looks, so that no rule depends on a
 //! job that ran, or did not.
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use shared_types::consent::ConsentStatus;
 
 use crate::calendar::Calendar;
 use crate::store::consents::Consent;
+
+/// How long after its approval a consent for one read ends, if it is not used: as long as a consent waits for its approval
+/// by default. Its TPP asked for it to read now, with the customer there; no rule sets a time, and the standard has the bank
+/// cut `validUntil`.
+pub const ONE_OFF_UNUSED: TimeDelta = TimeDelta::minutes(60);
 
 /// What can happen to a consent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +32,7 @@ pub enum Event {
     Lapsed,
     /// Its last day has passed.
     LastDayPassed,
-    /// It was for one read, and that is over.
+    /// It was for one read, and that is over; or nothing was read in time.
     UsedUp,
     /// A newer recurring consent of the same customer and TPP became valid.
     Replaced,
@@ -108,6 +113,7 @@ fn due(consent: &Consent, now: DateTime<Utc>, calendar: &Calendar) -> Option<(Ev
         }
         ConsentStatus::Valid => consent
             .ends
+            .or_else(|| unused_until(consent))
             .filter(passed)
             .map(|time| (Event::UsedUp, time)),
         _ => return None,
@@ -123,12 +129,19 @@ fn due(consent: &Consent, now: DateTime<Utc>, calendar: &Calendar) -> Option<(Ev
     })
 }
 
+/// When a consent for one read ends that was approved and not used.
+fn unused_until(consent: &Consent) -> Option<DateTime<Utc>> {
+    consent
+        .authenticated
+        .filter(|_| !consent.recurring)
+        .map(|approved| approved + ONE_OFF_UNUSED)
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use std::sync::Arc;
 
     use bank_client::environment::ManualClock;
-    use chrono::TimeDelta;
     use chrono_tz::Tz;
 
     use super::*;
@@ -256,6 +269,20 @@ pub(super) mod tests {
         once.ends = Some(time("2026-11-25T08:20:00Z"));
         assert_eq!(at(&once, "2026-11-25T08:19:59Z"), "valid 2026-11-24");
         assert_eq!(at(&once, "2026-11-25T08:20:00Z"), "expired 2026-11-25");
+    }
+
+    #[test]
+    fn a_consent_for_one_read_that_is_not_used_ends_an_hour_after_its_approval() {
+        let mut once = consent(ConsentStatus::Valid);
+        once.authenticated = Some(time("2026-11-24T12:30:00Z"));
+        assert_eq!(at(&once, "2026-11-24T13:30:00Z"), "valid 2026-11-24");
+        once.recurring = false;
+        assert_eq!(at(&once, "2026-11-24T13:29:59Z"), "valid 2026-11-24");
+        assert_eq!(at(&once, "2026-11-24T13:30:00Z"), "expired 2026-11-24");
+        // Used just before: what is left of it can be read as long as after any first use.
+        once.ends = Some(time("2026-11-24T13:49:00Z"));
+        assert_eq!(at(&once, "2026-11-24T13:48:59Z"), "valid 2026-11-24");
+        assert_eq!(at(&once, "2026-11-24T13:49:00Z"), "expired 2026-11-24");
     }
 
     #[test]

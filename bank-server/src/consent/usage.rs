@@ -4,6 +4,8 @@ use std::num::NonZeroU32;
 
 use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 
+use super::ONE_OFF_UNUSED;
+use crate::calendar::Calendar;
 use crate::core_banking::AccountId;
 use crate::store::consents::Consent;
 
@@ -25,10 +27,22 @@ pub struct ConsentRules {
 }
 
 impl ConsentRules {
-    /// The last day of a consent that is asked for today, up to that day.
+    /// The last day of a consent that is asked for now, up to that day. One for one read ends on the last day on which it
+    /// can be read: approved at the last moment, and first used at the last.
     #[must_use]
-    pub fn last_day(&self, asked: NaiveDate, today: NaiveDate) -> NaiveDate {
-        let longest = today.checked_add_days(Days::new(self.longest_days.into()));
+    pub fn last_day(
+        &self,
+        asked: NaiveDate,
+        recurring: bool,
+        now: DateTime<Utc>,
+        calendar: &Calendar,
+    ) -> NaiveDate {
+        let longest = if recurring {
+            let days = Days::new(self.longest_days.into());
+            calendar.day_of(now).checked_add_days(days)
+        } else {
+            Some(calendar.day_of(now + self.approval + ONE_OFF_UNUSED + self.one_off))
+        };
         longest.map_or(asked, |longest| asked.min(longest))
     }
 
@@ -122,21 +136,22 @@ mod tests {
     }
 
     #[test]
-    fn the_last_day_is_at_most_so_many_days_ahead() {
-        let today = day("2026-11-24");
-        for (asked, granted) in [
-            ("2026-11-24", "2026-11-24"),
-            ("2027-05-23", "2027-05-23"),
-            ("2027-05-24", "2027-05-23"),
-            ("9999-12-31", "2027-05-23"),
+    fn the_last_day_is_at_most_so_many_days_ahead_and_near_for_one_read() {
+        let now = "2026-11-24T21:40:00Z".parse().unwrap();
+        let clock = bank_client::environment::ManualClock::at(now);
+        let calendar = Calendar::new(std::sync::Arc::new(clock), chrono_tz::Tz::UTC);
+        for (asked, recurring, granted) in [
+            ("2026-11-24", true, "2026-11-24"),
+            ("2027-05-23", true, "2027-05-23"),
+            ("2027-05-24", true, "2027-05-23"),
+            ("9999-12-31", true, "2027-05-23"),
+            // Approved by 22:40, used by 23:40, and read until midnight.
+            ("2027-02-22", false, "2026-11-25"),
+            ("2026-11-24", false, "2026-11-24"),
         ] {
-            assert_eq!(RULES.last_day(day(asked), today), day(granted), "{asked}");
+            let last = RULES.last_day(day(asked), recurring, now, &calendar);
+            assert_eq!(last, day(granted), "{asked}");
         }
-        // At the end of all days there is nothing to cut.
-        assert_eq!(
-            RULES.last_day(NaiveDate::MAX, NaiveDate::MAX),
-            NaiveDate::MAX
-        );
     }
 
     #[test]

@@ -80,7 +80,7 @@ fn consent(state: &OnlineBanking, one: &GivenConsent, views: &[View]) -> Markup 
                 }
                 dt { (words.accounts) }
                 dd { (opened(texts, one, views)) }
-                @if runs && one.consent.recurring {
+                @if runs {
                     dt { (words.until) }
                     dd { (request::last_day(texts, &one.consent)) }
                 }

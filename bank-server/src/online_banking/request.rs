@@ -15,6 +15,7 @@ use super::layout::{Tone, notice};
 use super::problem::{Next, Problem};
 use super::texts::Texts;
 use super::writing::day;
+use crate::consent::ONE_OFF_UNUSED;
 use crate::consent::authorisation::{AuthorisationError, Offer};
 use crate::core_banking::AccountId;
 use crate::store::consents::{Consent, Grant};
@@ -226,13 +227,14 @@ pub(super) fn terms(texts: &Texts, consent: &Consent) -> Markup {
     let words = &texts.authorise;
     let times = consent.frequency_per_day.to_string();
     let until = texts.date(consent.valid_until);
+    let minutes = ONE_OFF_UNUSED.num_minutes().to_string();
     html! {
         ul {
             @if consent.recurring {
                 li { (texts.fill(words.often, &[("times", &times)])) }
                 li { (texts.fill(words.until, &[("day", &until)])) }
             } @else {
-                li { (words.once) }
+                li { (texts.fill(words.once, &[("minutes", &minutes), ("day", &until)])) }
             }
         }
         p.hint { (words.end_any_time) }

@@ -22,7 +22,7 @@ use super::next_steps::{consent_path, links, psu_message, start_link};
 use super::reading::psu_ip_address;
 use super::wishes::{Wishes, check_return};
 use crate::consent::authorisation::Start;
-use crate::consent::{Event, check_request, last_action_day, next, standing};
+use crate::consent::{Event, ONE_OFF_UNUSED, check_request, last_action_day, next, standing};
 use crate::store::authorisations::Authorisation;
 use crate::store::consents::{Consent, Inserted, NewConsent, Rule};
 
@@ -74,7 +74,12 @@ pub(super) async fn create(
             request_id: caller.request_id,
             digest: &digest,
             request: &asked,
-            valid_until: state.rules.last_day(asked.valid_until, today),
+            valid_until: state.rules.last_day(
+                asked.valid_until,
+                asked.recurring_indicator,
+                now,
+                &state.calendar,
+            ),
             frequency_per_day: asked.frequency_per_day.min(state.rules.most_reads_a_day),
             approach,
             redirect_uri: wishes.redirect_uri.as_deref(),
@@ -168,9 +173,14 @@ fn created(
     let cut = consent.valid_until != asked.valid_until;
     let last_day = consent.valid_until;
     let told = cut.then(|| {
-        Text::cut(&format!(
-            "The bank gives access until {last_day} at most, and asks again after that."
-        ))
+        Text::cut(&if consent.recurring {
+            format!("The bank gives access until {last_day} at most, and asks again after that.")
+        } else {
+            format!(
+                "The bank gives access once: within {} minutes of the approval, and until {last_day} at most.",
+                ONE_OFF_UNUSED.num_minutes()
+            )
+        })
     });
     let answer = ConsentCreated {
         // What this request led to; where the consent stands by now is told by its status.

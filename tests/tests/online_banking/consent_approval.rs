@@ -11,7 +11,7 @@ use bank_server::core_banking::ledger::import;
 use bank_server::sca::{Passwords, Secret};
 use bank_server::store::credentials::CustomerCredentials;
 use bank_server::store::vault::Vault;
-use chrono::TimeDelta;
+use chrono::{Days, NaiveDate, TimeDelta};
 use fixtures::browser::Page;
 use fixtures::sandbox::CUSTOMER;
 use fixtures::world::{Bank, SampleCustomer};
@@ -492,6 +492,31 @@ async fn the_phone_shows_what_waits_and_approves_with_the_password() {
             .as_deref(),
         Some("other-way")
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_consent_for_one_read_the_last_day_is_told() {
+    let stage = Stage::set().await;
+    let until = stage.banks.today() + Days::new(90);
+    let access = json!({ "availableAccounts": "allAccounts" });
+    let consent = stage.banks.consent(&stage.tpp).access(&access);
+    let consent = consent.until(until).once().received().await;
+    let told = stage.tpp.get(&format!("/v1/consents/{consent}"), &[]).await;
+    let last = told.json()["validUntil"].as_str().unwrap().to_owned();
+    let last: NaiveDate = last.parse().unwrap();
+    assert!(last < until, "{last}");
+    let id = stage.authorise(&consent, ScaApproach::Redirect, None).await;
+    let mut browser = stage.before(&format!("/authorise/{id}")).await;
+    let last = last.format("%-d %B %Y").to_string();
+    let once = format!("Once, within 60 minutes of your approval and until {last} at the latest");
+    let text = browser.page.text();
+    assert!(text.contains(&once), "{text}");
+    let code = code_of(&stage.banks, &stage.anna, 0);
+    browser.submit("/approve", &[("answer", &code)]).await;
+    stage.banks.clock.advance(TimeDelta::seconds(60));
+    browser.log_in(&stage.banks, &stage.anna).await;
+    let text = browser.get("/consents").await.text();
+    assert!(text.contains(&last), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 
 use bank_client::environment::Clock as _;
 use bank_server::config::Config;
-use chrono::{Days, Months, TimeDelta};
+use chrono::{Days, Months, NaiveDate, TimeDelta};
 use serde_json::{Value, json};
 use tests::asking::PSU;
 use tests::banks::Banks;
@@ -285,7 +285,9 @@ async fn a_consent_for_one_read_opens_each_resource_once_and_ends() {
     let until = banks.today() + Days::new(150);
     let by_time = banks.consent(&tpp).until(until).once().approved().await;
     let balances = format!("/v1/accounts/{account}/balances");
-    banks.clock.advance(TimeDelta::days(1));
+    banks
+        .clock
+        .advance(TimeDelta::minutes(60) - TimeDelta::seconds(1));
     for path in [
         "/v1/accounts?withBalance=true",
         "/v1/card-accounts",
@@ -319,4 +321,21 @@ async fn a_consent_for_one_read_opens_each_resource_once_and_ends() {
         tpp.read("/v1/card-accounts", &by_use).await.refusal(),
         "401 CONSENT_EXPIRED"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consent_for_one_read_that_is_not_used_ends_an_hour_after_its_approval() {
+    let banks = Banks::start().await;
+    let tpp = banks.a_at_b();
+    let until = banks.today() + Days::new(90);
+    let consent = banks.consent(&tpp).until(until).once().approved().await;
+    // The last day is cut to the one on which it can be read, and told.
+    let told = tpp.get(&format!("/v1/consents/{consent}"), &[]).await;
+    let last: NaiveDate = serde_json::from_value(told.json()["validUntil"].clone()).unwrap();
+    assert!(last <= banks.today() + Days::new(1), "{last}");
+    banks.clock.advance(TimeDelta::minutes(60));
+    let late = tpp.read("/v1/accounts", &consent).await;
+    assert_eq!(late.refusal(), "401 CONSENT_EXPIRED");
+    let path = format!("/v1/consents/{consent}/status");
+    assert_eq!(tpp.get(&path, &[]).await.json()["consentStatus"], "expired");
 }

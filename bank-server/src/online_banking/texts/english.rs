@@ -223,7 +223,7 @@ pub(in super::super) const ENGLISH: Texts = Texts {
         sees_owner: "The name of the owner",
         cannot: "It cannot pay or move money, and does not get your password.",
         how_long: "How often, and until when",
-        once: "Once, now",
+        once: "Once, within {minutes} minutes of your approval and until {day} at the latest",
         often: "As often as you use it yourself, and up to {times} times a day on its own",
         until: "Until {day}, that day included",
         end_any_time: "You can end the access at any time, here under “Who has access”. It ends at once.",
