@@ -26,6 +26,7 @@ pub mod core_banking;
 mod fault;
 mod http;
 pub mod identity;
+mod keyed_locks;
 mod online_banking;
 mod operator;
 pub mod sca;

@@ -8,12 +8,12 @@ use std::rc::Rc;
 use actix_http::ConnectionType;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::StatusCode;
 use actix_web::http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, HeaderValue, ORIGIN,
     REFERRER_POLICY, SET_COOKIE, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
     X_FRAME_OPTIONS,
 };
+use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{HttpMessage as _, HttpResponse, ResponseError, web};
 use tokio::time::timeout;
@@ -91,7 +91,7 @@ pub(crate) async fn frame(
     let pattern = response.request().match_pattern();
     let pattern = pattern.as_deref();
     // There is no end to the names of methods.
-    let is_known = [Method::GET, Method::POST].contains(&method);
+    let is_known = [Method::GET, Method::HEAD, Method::POST].contains(&method);
     let operation = format!(
         "{} {}",
         if is_known { method.as_str() } else { "OTHER" },

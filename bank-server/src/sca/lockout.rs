@@ -16,10 +16,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 use shared_types::eidas::OrganisationId;
 use sqlx::Row as _;
+use tokio::sync::OwnedMutexGuard;
 
 use super::{ScaError, Source};
 use crate::calendar::Calendar;
 use crate::core_banking::PsuId;
+use crate::keyed_locks::KeyedLocks;
 use crate::store::vault::Vault;
 use crate::store::{Database, StoreError, Turn, Write};
 
@@ -41,6 +43,7 @@ pub(super) struct Lockout {
     database: Database,
     vault: Vault,
     calendar: Calendar,
+    turns: KeyedLocks,
 }
 
 /// What is guessed at.
@@ -157,7 +160,15 @@ impl Lockout {
             database,
             vault,
             calendar,
+            turns: KeyedLocks::default(),
         }
+    }
+
+    /// Waits until no other attempt of that customer from that source is under way: each counts as failed until it has
+    /// succeeded, and right ones at the same time are not to lock each other out.
+    pub(super) async fn turn(&self, psu: &PsuId, source: Source<'_>) -> OwnedMutexGuard<()> {
+        let own = self.own_bucket(&origin(source), psu);
+        self.turns.lock(&own).await
     }
 
     /// Counts an attempt as a failure, until it is settled. Fails if it has to wait.
@@ -262,13 +273,8 @@ impl Lockout {
         psu: &PsuId,
         source: Source<'_>,
     ) -> Result<Vec<(String, Measure)>, StoreError> {
-        let from = match source {
-            Source::Device(id) => format!("device:{id}"),
-            Source::Browser(address) => format!("network:{}", network(address)),
-            Source::Tpp(tpp) => format!("tpp:{tpp}"),
-        };
-        let own = self.stamp(&format!("{from}\n{}", psu.0));
-        let mut buckets = vec![(own, Measure::InARow)];
+        let from = origin(source);
+        let mut buckets = vec![(self.own_bucket(&from, psu), Measure::InARow)];
         let is_known = match source {
             Source::Device(_) => true,
             Source::Browser(_) => false,
@@ -283,6 +289,10 @@ impl Lockout {
             buckets.push((of_all_customers, Measure::OverTime));
         }
         Ok(buckets)
+    }
+
+    fn own_bucket(&self, from: &str, psu: &PsuId) -> String {
+        self.stamp(&format!("{from}\n{}", psu.0))
     }
 
     async fn is_acquainted(&self, psu: &PsuId, tpp: &OrganisationId) -> Result<bool, StoreError> {
@@ -300,6 +310,15 @@ impl Lockout {
     /// Names are stamps: who reads the table does not learn whom somebody tried to be.
     fn stamp(&self, text: &str) -> String {
         URL_SAFE_NO_PAD.encode(self.vault.mac(self.kind.purpose(), text.as_bytes()))
+    }
+}
+
+/// The name of a source: a device, a network, or a TPP.
+fn origin(source: Source<'_>) -> String {
+    match source {
+        Source::Device(id) => format!("device:{id}"),
+        Source::Browser(address) => format!("network:{}", network(address)),
+        Source::Tpp(tpp) => format!("tpp:{tpp}"),
     }
 }
 
@@ -568,6 +587,7 @@ mod tests {
                 calendar: Calendar::new(fast, Tz::UTC),
                 vault: lockout.vault.clone(),
                 database: lockout.database.clone(),
+                turns: lockout.turns.clone(),
                 ..lockout
             };
             let (anna, network) = (psu("anna.weber"), from("192.0.2.1"));

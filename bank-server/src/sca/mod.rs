@@ -385,6 +385,7 @@ impl Sca {
             return Err(ScaError::WrongCredentials);
         }
         let attempts = &self.inner.password_attempts;
+        let _turn = attempts.turn(psu, source).await;
         let attempt = attempts.attempt(psu, source).await?;
         match self.is_password(psu, password, source).await {
             Ok(Some(version)) => {
@@ -496,6 +497,7 @@ impl Sca {
         // What is no code is no guess: it is told so, whoever has to wait, and not counted.
         let code = totp::digits(code)?;
         let attempts = &self.inner.code_attempts;
+        let _turn = attempts.turn(psu, source).await;
         let attempt = attempts.attempt(psu, source).await?;
         let totp = self.method(MethodId::Totp)?;
         let checked = totp.check(psu, subject, &code).await;

@@ -155,16 +155,24 @@ impl Passkeys {
         if !is_current(&mut transaction, psu, credentials).await? {
             return Err(PasskeysError::Answer.into());
         }
+        // Several may have been begun at once: what counts is how many there are now.
+        let known: i64 = sqlx::query("SELECT COUNT(*) AS number FROM passkey WHERE psu = $1")
+            .bind(&psu.0)
+            .fetch_one(&mut *transaction)
+            .await?
+            .try_get("number")?;
+        if known >= MOST {
+            return Err(PasskeysError::TooMany.into());
+        }
         let stored = sqlx::query(
-            "INSERT INTO passkey (id, psu, name, credential, created) SELECT $1, $2, $3, $4, $5 \
-             WHERE (SELECT COUNT(*) FROM passkey WHERE psu = $2) < $6 ON CONFLICT (id) DO NOTHING",
+            "INSERT INTO passkey (id, psu, name, credential, created) VALUES ($1, $2, $3, $4, $5) \
+             ON CONFLICT (id) DO NOTHING",
         )
         .bind(id_of(&key))
         .bind(&psu.0)
         .bind(name)
         .bind(text(&key)?)
         .bind(self.calendar.now().timestamp())
-        .bind(MOST)
         .execute(&mut *transaction)
         .await?;
         if stored.rows_affected() == 0 {

@@ -38,6 +38,10 @@ pub struct Authorisation {
     pub created: DateTime<Utc>,
     /// When its status last changed.
     pub last_action: DateTime<Utc>,
+    /// The status of the consent when the customer was last shown what approving opens.
+    pub shown: Option<ConsentStatus>,
+    /// The password that came with its start was wrong.
+    pub refused: bool,
 }
 
 /// An authorisation that is about to be stored.
@@ -72,6 +76,8 @@ pub enum Started {
     Authorisation(Authorisation),
     /// The same request id came with another request before.
     OtherRequest,
+    /// The consent has as many as it may have.
+    TooMany,
     /// Too much waits for the customer.
     NoRoom,
 }
@@ -142,7 +148,7 @@ pub struct AuthorisationStore {
 }
 
 const COLUMNS: &str = "SELECT a.id, a.consent_id, a.psu, a.approach, a.status, a.method, a.redirect_uri, a.nok_redirect_uri, \
-     a.created, a.last_action, a.request_digest FROM authorisation a";
+     a.created, a.last_action, a.shown, a.refused, a.request_digest FROM authorisation a";
 
 impl AuthorisationStore {
     /// The authorisations in that database.
@@ -151,18 +157,34 @@ impl AuthorisationStore {
         Self { database }
     }
 
-    /// Stores an authorisation, if there is room for it. A request id has one effect: a second time, what it led to is
-    /// returned.
+    /// Stores an authorisation, if its consent has fewer than `most`, and if there is room for it. A request id has one
+    /// effect: a second time, what it led to is returned.
     pub async fn insert(
         &self,
         new: NewAuthorisation<'_>,
+        most: i64,
         room: Option<Room<'_>>,
     ) -> Result<Started, StoreError> {
         let mut transaction = self.database.begin_write().await?;
-        if let Some(room) = room
-            && !has_room(&mut transaction, room).await?
-        {
-            return Ok(Started::NoRoom);
+        // No other authorisation of this consent is stored until the transaction ends.
+        by_id(&mut transaction, new.consent_id).await?;
+        let row = sqlx::query(
+            "SELECT COUNT(*) AS stored, COALESCE(SUM(CASE WHEN request_id = $2 THEN 1 ELSE 0 END), 0) AS same \
+             FROM authorisation WHERE consent_id = $1",
+        )
+        .bind(new.consent_id)
+        .bind(new.request_id.to_string())
+        .fetch_one(&mut *transaction)
+        .await?;
+        if row.try_get::<i64, _>("same")? == 0 {
+            if row.try_get::<i64, _>("stored")? >= most {
+                return Ok(Started::TooMany);
+            }
+            if let Some(room) = room
+                && !has_room(&mut transaction, room).await?
+            {
+                return Ok(Started::NoRoom);
+            }
         }
         sqlx::query(
             "INSERT INTO authorisation (id, consent_id, request_id, psu, approach, status, redirect_uri, nok_redirect_uri, \
@@ -312,12 +334,13 @@ impl AuthorisationStore {
         }
         let changed = sqlx::query(
             "UPDATE authorisation SET status = $1, psu = COALESCE($2, psu), method = COALESCE($3, method), \
-             approach = COALESCE($4, approach), last_action = $5 WHERE id = $6 AND status = $7",
+             approach = COALESCE($4, approach), shown = COALESCE($5, shown), last_action = $6 WHERE id = $7 AND status = $8",
         )
         .bind(to.as_str())
         .bind(change.psu.map(|psu| psu.0.as_str()))
         .bind(change.method.map(MethodId::as_str))
         .bind(change.approach.map(ScaApproach::as_str))
+        .bind(change.shown.map(ConsentStatus::as_str))
         .bind(now.timestamp())
         .bind(&seen.id)
         .bind(seen.status.as_str())
@@ -399,6 +422,15 @@ impl AuthorisationStore {
         Ok(changed.rows_affected() > 0)
     }
 
+    /// Keeps that the password that came with its start was wrong.
+    pub async fn refuse_start(&self, id: &str) -> Result<(), StoreError> {
+        sqlx::query("UPDATE authorisation SET refused = 1 WHERE id = $1")
+            .bind(id)
+            .execute(self.database.pool())
+            .await?;
+        Ok(())
+    }
+
     /// The digest of the code that confirms it, and what takes effect then.
     pub async fn pending(&self, id: &str) -> Result<Option<(String, Option<Opening>)>, StoreError> {
         let row = sqlx::query("SELECT confirmation, pending FROM authorisation WHERE id = $1 AND status = 'unconfirmed'")
@@ -453,6 +485,8 @@ pub struct Change<'a> {
     pub method: Option<MethodId>,
     /// The customer goes on in another way.
     pub approach: Option<ScaApproach>,
+    /// The customer is shown what approving opens, while the consent has this status.
+    pub shown: Option<ConsentStatus>,
 }
 
 /// Whether one more may wait in the customer's app. Nobody else adds one until the transaction ends.
@@ -600,5 +634,10 @@ fn authorisation(row: &AnyRow) -> Result<Authorisation, StoreError> {
         nok_redirect_uri: row.try_get("nok_redirect_uri")?,
         created: time("created")?,
         last_action: time("last_action")?,
+        shown: row
+            .try_get::<Option<String>, _>("shown")?
+            .map(|status| status.parse().map_err(|_| corrupt("authorisation.shown")))
+            .transpose()?,
+        refused: row.try_get::<i64, _>("refused")? != 0,
     })
 }

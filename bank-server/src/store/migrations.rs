@@ -76,6 +76,11 @@ const SQLITE: &Migrations = &[
         include_str!("../../migrations/sqlite/0013_fewer_changes.sql"),
     ),
     (
+        14,
+        "steps",
+        include_str!("../../migrations/sqlite/0014_steps.sql"),
+    ),
+    (
         16,
         "credential version",
         include_str!("../../migrations/sqlite/0016_credential_version.sql"),
@@ -118,6 +123,11 @@ const POSTGRES: &Migrations = &[
         13,
         "fewer changes",
         include_str!("../../migrations/postgres/0013_fewer_changes.sql"),
+    ),
+    (
+        14,
+        "steps",
+        include_str!("../../migrations/postgres/0014_steps.sql"),
     ),
     (
         16,

@@ -3,12 +3,13 @@
 use actix_web::http::header::{CONTENT_LENGTH, HeaderName, TRANSFER_ENCODING};
 use actix_web::web::{Data, Json, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use shared_types::authorisation::{
-    AuthorisationList, AuthorisationStarted, AuthorisationUpdated, PsuData, ScaApproach, ScaStatus,
-    ScaStatusResponse, UpdatePsuData,
+    AuthorisationList, AuthorisationStarted, AuthorisationUpdated, PsuData, ScaApproach,
+    ScaStatusResponse, Secret, UpdatePsuData,
 };
 use shared_types::decode::decode;
-use shared_types::digest;
 use shared_types::message::TppMessages;
 
 use super::Xs2a;
@@ -17,9 +18,9 @@ use super::door::Caller;
 use super::error::ApiError;
 use super::next_steps::{challenge_data, chosen_method, links, methods, psu_message};
 use super::reading::psu_ip_address;
-use super::wishes::{Wishes, check_return, psu_id};
+use super::wishes::{PSU_ID, Wishes, check_return, psu_id};
 use crate::consent::authorisation::{Start, Step};
-use crate::store::authorisations::Authorisation;
+use crate::store::vault::Vault;
 
 /// The header that says which approach it is.
 const APPROACH: HeaderName = HeaderName::from_static("aspsp-sca-approach");
@@ -72,35 +73,32 @@ pub(super) async fn start(
             ));
         }
     };
-    let digest = digest::sha256(&[&body, wishes.text().as_bytes()].concat());
+    let digest = digest_of(&state.vault, &[&body, wishes.text().as_bytes()]);
     let (uri, nok_uri) = (
         wishes.redirect_uri.or(consent.redirect_uri),
         wishes.nok_redirect_uri.or(consent.nok_redirect_uri),
     );
     check_return(approach, uri.as_deref(), &state.approving)?;
-    let started = state
-        .authorisations
-        .start(Start {
-            tpp,
-            consent_id: &id,
-            request_id: caller.request_id,
-            digest: &digest,
-            psu: wishes.psu.as_ref(),
-            approach,
-            redirect_uri: uri.as_deref(),
-            nok_redirect_uri: nok_uri.as_deref(),
-        })
-        .await?;
-    let waits = matches!(
-        started.status,
-        ScaStatus::Received | ScaStatus::PsuIdentified
-    );
+    let start = Start {
+        tpp,
+        consent_id: &id,
+        request_id: caller.request_id,
+        digest: &digest,
+        psu: wishes.psu.as_ref(),
+        approach,
+        redirect_uri: uri.as_deref(),
+        nok_redirect_uri: nok_uri.as_deref(),
+    };
     let step = match step {
-        // A request that is repeated finds the step taken.
-        UpdatePsuData::Authentication(data) if waits => {
-            authenticate(&state, &caller, &started, &data).await?
+        UpdatePsuData::Authentication(data) => {
+            let password = password_in(data)?;
+            let psu = wishes.psu.as_ref().ok_or_else(nobodys_password)?;
+            let service = &state.authorisations;
+            service
+                .start_with_password(start, psu, password.expose())
+                .await?
         }
-        _ => Step::from(started),
+        _ => Step::from(state.authorisations.start(start).await?),
     };
     let authorisation = &step.authorisation;
     let answer = AuthorisationStarted {
@@ -209,15 +207,16 @@ pub(super) async fn update(
     let authorisation = service.find(tpp, &consent_id, &id).await?;
     let step = match step {
         UpdatePsuData::Identification => {
-            let psu = psu.ok_or_else(|| ApiError::format("PSU-ID", "the header is required"))?;
+            let psu = psu.ok_or_else(|| ApiError::format(PSU_ID, "the header is required"))?;
             service.identify(tpp, &consent_id, &id, &psu).await?
         }
         UpdatePsuData::Authentication(data) => {
-            let authorisation = Authorisation {
-                psu: psu.or_else(|| authorisation.psu.clone()),
-                ..authorisation
-            };
-            authenticate(&state, &caller, &authorisation, &data).await?
+            let psu = psu.or(authorisation.psu).ok_or_else(nobodys_password)?;
+            let password = password_in(data)?;
+            let (psu, password) = (Some(&psu), password.expose());
+            service
+                .authenticate(tpp, &consent_id, &id, psu, password)
+                .await?
         }
         UpdatePsuData::MethodSelection(method) => {
             let method = method
@@ -304,31 +303,43 @@ fn embedded(state: &Xs2a) -> Result<ScaApproach, ApiError> {
     })
 }
 
-async fn authenticate(
-    state: &Xs2a,
-    caller: &Caller,
-    authorisation: &Authorisation,
-    data: &PsuData,
-) -> Result<Step, ApiError> {
-    let password = data.password.as_ref().ok_or_else(|| {
+fn password_in(data: PsuData) -> Result<Secret, ApiError> {
+    data.password.ok_or_else(|| {
         ApiError::not_supported(
             "psuData",
             "send the password in the field password; it is protected by TLS",
         )
-    })?;
-    let psu = authorisation
-        .psu
-        .as_ref()
-        .ok_or_else(|| ApiError::format("PSU-ID", "say whose password it is"))?;
-    let step = state
-        .authorisations
-        .authenticate(
-            caller.tpp.organisation(),
-            &authorisation.consent_id,
-            &authorisation.id,
-            Some(psu),
-            password.expose(),
-        )
-        .await?;
-    Ok(step)
+    })
+}
+
+fn nobodys_password() -> ApiError {
+    ApiError::format(PSU_ID, "say whose password it is")
+}
+
+/// Stands for what a request says, in the database. It may say a password, which cannot be found by trying without the
+/// bank's key.
+fn digest_of(vault: &Vault, parts: &[&[u8]]) -> String {
+    let stamp = vault.mac("authorisation-request", &parts.concat());
+    URL_SAFE_NO_PAD.encode(stamp)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bank_client::environment::SystemRandomness;
+    use shared_types::digest;
+
+    use super::*;
+
+    #[test]
+    fn a_request_is_kept_by_a_keyed_digest() {
+        let vault = |key: u8| Vault::new(&[key; 32], Arc::new(SystemRandomness)).unwrap();
+        let body: &[u8] = br#"{"psuData":{"password":"start12"}}"#;
+        let kept = digest_of(&vault(1), &[body, b"anna"]);
+        assert_eq!(kept, digest_of(&vault(1), &[body, b"anna"]));
+        assert_ne!(kept, digest_of(&vault(2), &[body, b"anna"]));
+        assert_ne!(kept, digest_of(&vault(1), &[body, b"lucas"]));
+        assert_ne!(kept, digest::sha256(&[body, b"anna"].concat()));
+    }
 }

@@ -165,6 +165,8 @@ mod tests {
             nok_redirect_uri: None,
             created: DateTime::UNIX_EPOCH,
             last_action: DateTime::UNIX_EPOCH,
+            shown: None,
+            refused: false,
         }
     }
 

@@ -10,7 +10,7 @@ use shared_types::consent::{ConsentRequest, ConsentStatus};
 use tests::asking::{BACK, DEVICE, ask, client, embedded, refusal, wanted};
 use tests::banks::Banks;
 use tests::customer::Customer;
-use tests::http::Tpp;
+use tests::http::{REQUEST_ID, Tpp};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_tpps_authorisation_and_one_that_never_was_are_answered_alike() {
@@ -326,6 +326,85 @@ async fn a_consent_has_so_many_authorisations_and_a_customers_phone_so_many_requ
     assert_eq!(ask(&banks, &tpp, &decoupled).await.status, 201);
 }
 
+/// Where an authorisation of a new consent is started with the customer's password, and a body with that password.
+async fn at_password(banks: &Banks, tpp: &Tpp, password: &Secret) -> (String, String) {
+    let asked = ask(banks, tpp, &[("TPP-Redirect-Preferred", "false")]).await;
+    let path = &asked.json()["_links"]["startAuthorisationWithPsuAuthentication"]["href"];
+    let body = json!({ "psuData": { "password": password.expose() } });
+    (path.as_str().unwrap().to_owned(), body.to_string())
+}
+
+/// So many of them at once.
+async fn at_once(
+    number: usize,
+    request: impl AsyncFn(usize) -> tests::http::Response,
+) -> Vec<tests::http::Response> {
+    futures::future::join_all((0..number).map(|one| request(one))).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_start_twenty_times_at_once_has_one_effect_and_one_answer() {
+    let banks = Banks::start().await;
+    let (tpp, customer) = (banks.a_at_b(), Customer::of(&banks).await);
+    let (path, right) = at_password(&banks, &tpp, &customer.password()).await;
+    let headers = [("PSU-ID", CUSTOMER), ("X-Request-ID", REQUEST_ID)];
+    let mut answers = at_once(20, async |_| tpp.post(&path, &headers, &right).await).await;
+    answers.push(tpp.post(&path, &headers, &right).await);
+    let first = answers[0].clone().without_date_and_request_id();
+    assert_eq!(first.status, 201, "{first:?}");
+    assert_eq!(first.json()["scaStatus"], "scaMethodSelected");
+    assert_eq!(first.json()["challengeData"]["otpMaxLength"], 6);
+    for answer in answers {
+        assert_eq!(answer.without_date_and_request_id(), first);
+    }
+    let started = tpp.get(&path, &[]).await.json();
+    let id = first.json()["authorisationId"].clone();
+    assert_eq!(started, json!({ "authorisationIds": [id] }));
+
+    // A wrong one is one wrong attempt, however often it comes.
+    let wrong = json!({ "psuData": { "password": "wrong" } }).to_string();
+    let headers = [
+        ("PSU-ID", CUSTOMER),
+        ("X-Request-ID", "5c3b6a0e-5d0c-4b35-8d3b-0a6a5a1d7b02"),
+    ];
+    for answer in at_once(8, async |_| tpp.post(&path, &headers, &wrong).await).await {
+        assert_eq!(answer.refusal(), "401 PSU_CREDENTIALS_INVALID");
+    }
+    let answer = tpp.post(&path, &[("PSU-ID", CUSTOMER)], &right).await;
+    assert_eq!(answer.status, 201, "{answer:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn right_passwords_at_the_same_time_are_no_wrong_ones() {
+    let banks = Banks::start().await;
+    let (tpp, customer) = (banks.a_at_b(), Customer::of(&banks).await);
+    let (path, right) = at_password(&banks, &tpp, &customer.password()).await;
+    let headers = [("PSU-ID", CUSTOMER)];
+    for answer in at_once(20, async |_| tpp.post(&path, &headers, &right).await).await {
+        assert_eq!(answer.status, 201, "{answer:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_fifty_authorisations_at_once_a_consent_has_twenty() {
+    let banks = Banks::start().await;
+    let tpp = banks.a_at_b();
+    let consent = banks
+        .consent(&tpp)
+        .headers(&[("TPP-Explicit-Authorisation-Preferred", "true")])
+        .received()
+        .await;
+    let path = format!("/v1/consents/{consent}/authorisations");
+    let answers = at_once(50, async |_| tpp.post(&path, &[], "{}").await).await;
+    let started = answers.iter().filter(|answer| answer.status == 201);
+    assert_eq!(started.count(), 20);
+    for answer in answers.iter().filter(|answer| answer.status != 201) {
+        assert_eq!(answer.refusal(), "429 ACCESS_EXCEEDED");
+    }
+    let listed = tpp.get(&path, &[]).await.json();
+    assert_eq!(listed["authorisationIds"].as_array().unwrap().len(), 20);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn addresses_to_return_to_belong_to_the_tpp() {
     let banks = Banks::start().await;
@@ -396,7 +475,7 @@ async fn a_consent_is_not_approved_for_one_customer_and_used_for_anothers_accoun
     let body = json!({
         "access": { "balances": [{ "iban": other.accounts[0].number }] },
         "recurringIndicator": true, "frequencyPerDay": 4,
-        "validUntil": banks.today() + Days::new(30),
+        "validUntil": banks.today() + Days::new(30), "combinedServiceIndicator": false,
     });
     let wanted: ConsentRequest = serde_json::from_value(body).unwrap();
     let asked = bank

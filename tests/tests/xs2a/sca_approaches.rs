@@ -496,7 +496,7 @@ async fn an_account_of_two_takes_the_approval_of_both() {
     let body = json!({
         "access": { "balances": [{ "iban": JOINT }] },
         "recurringIndicator": true, "frequencyPerDay": 100,
-        "validUntil": banks.today() + Days::new(30),
+        "validUntil": banks.today() + Days::new(30), "combinedServiceIndicator": false,
     });
     let wanted: ConsentRequest = serde_json::from_value(body).unwrap();
     let options = ApprovalOptions::new();
@@ -526,4 +526,52 @@ async fn an_account_of_two_takes_the_approval_of_both() {
     assert_eq!(bank.authorisations(consent).await.unwrap().len(), 3);
     let accounts = bank.with_consent(consent).accounts(true).await.unwrap();
     assert_eq!(accounts.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_holders_approve_through_their_tpp_one_between_the_others_steps() {
+    // With a code for each round that neither has used before.
+    for (at_the_bank, seconds) in [(false, 0), (false, 5), (true, 0), (true, 5)] {
+        let banks = Banks::start().await;
+        let bank = client(&banks);
+        let (one, two) = (Customer::of(&banks).await, Customer::other(&banks).await);
+        open_joint_account(&banks, &two.psu.0).await;
+        let access = json!({ "balances": [{ "iban": JOINT }] });
+        let wanted = banks
+            .consent(&banks.a_at_b())
+            .access(&access)
+            .body()
+            .clone();
+        let wanted: ConsentRequest = serde_json::from_value(wanted).unwrap();
+        let embedded = |customer: &Customer| {
+            ApprovalOptions::new()
+                .psu_id(&customer.psu.0)
+                .prefer(ScaApproach::Embedded)
+        };
+        let asked = bank.ask_for_consent(&wanted, DEVICE, &embedded(&one)).await;
+        let consent = &asked.unwrap().consent.consent_id;
+        let hers = bank
+            .start_authorisation_with_password(consent, &embedded(&one), one.password())
+            .await
+            .unwrap();
+        banks.clock.advance(TimeDelta::seconds(seconds));
+        // The other one begins and ends meanwhile.
+        if at_the_bank {
+            let options = ApprovalOptions::new().prefer(ScaApproach::Redirect);
+            let his = bank.start_authorisation(consent, &options).await.unwrap();
+            two.approve_at_the_bank(&his.id).await.unwrap();
+        } else {
+            let his = bank
+                .start_authorisation_with_password(consent, &embedded(&two), two.password())
+                .await
+                .unwrap();
+            bank.authorise(consent, &his.id, two.code()).await.unwrap();
+        }
+        let status = bank.consent_status(consent).await.unwrap();
+        assert_eq!(status, ConsentStatus::PartiallyAuthorised);
+        let done = bank.authorise(consent, &hers.id, one.code()).await;
+        assert_eq!(done.unwrap().status, ScaStatus::Finalised);
+        let status = bank.consent_status(consent).await.unwrap();
+        assert_eq!(status, ConsentStatus::Valid);
+    }
 }

@@ -115,9 +115,13 @@ impl Authorisations {
                 return Err(AuthorisationError::OutOfTurn(status));
             }
             // What another has approved since is shown to her now.
-            status if page.consent.last_action > page.authorisation.last_action => {
+            status if page.authorisation.shown != Some(page.consent.status) => {
+                let change = Change {
+                    shown: Some(page.consent.status),
+                    ..Change::default()
+                };
                 let authorisation = self
-                    .advance(&page.authorisation, status, Change::default(), None)
+                    .advance(&page.authorisation, status, change, None)
                     .await?;
                 return Ok(Page {
                     authorisation,
@@ -135,6 +139,7 @@ impl Authorisations {
         let change = Change {
             psu: Some(psu),
             credentials: Some(credentials),
+            shown: Some(page.consent.status),
             ..Change::default()
         };
         let authorisation = self
@@ -236,8 +241,20 @@ impl Authorisations {
         let return_to = address(authorisation.redirect_uri.as_deref());
         if !self.rules.confirmation_code || authorisation.approach != ScaApproach::Redirect {
             let to = ended_by(method);
+            let consent_status = match self.succeed(authorisation, to, psu, opening).await {
+                // Another has approved in between. Through a TPP she approves what the consent opens by now.
+                Err(AuthorisationError::OutOfTurn(status))
+                    if authorisation.approach == ScaApproach::Embedded
+                        && status == authorisation.status =>
+                {
+                    let (_, opening) = self.ready(&authorisation.id, psu, None).await?;
+                    let opening = opening.as_ref();
+                    self.succeed(authorisation, to, psu, opening).await?
+                }
+                outcome => outcome?,
+            };
             return Ok(Done {
-                consent_status: self.succeed(authorisation, to, psu, opening).await?,
+                consent_status,
                 return_to,
             });
         }
@@ -326,7 +343,7 @@ impl Authorisations {
     }
 
     /// Whether everything is there for an approval, and what the first one opens.
-    async fn ready(
+    pub(super) async fn ready(
         &self,
         id: &str,
         psu: &PsuId,
@@ -348,8 +365,11 @@ impl Authorisations {
             return Err(AuthorisationError::NeedsChoice);
         }
         if page.consent.status == ConsentStatus::PartiallyAuthorised {
-            // Another has approved since she was shown what it opens: it may be other than what she saw.
-            if page.consent.last_action > page.authorisation.last_action {
+            // Another has approved since she was shown what it opens: it may be other than what she saw. Through a TPP the
+            // bank shows her nothing, and she approves what the consent opens.
+            if page.authorisation.approach != ScaApproach::Embedded
+                && page.authorisation.shown != Some(ConsentStatus::PartiallyAuthorised)
+            {
                 return Err(AuthorisationError::OutOfTurn(page.authorisation.status));
             }
             return Ok((page, None));

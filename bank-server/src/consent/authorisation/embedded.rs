@@ -6,9 +6,9 @@ use shared_types::eidas::OrganisationId;
 use subtle::ConstantTimeEq as _;
 
 use super::customer::ended_by;
-use super::{AuthorisationError, Authorisations};
+use super::{AuthorisationError, Authorisations, Start};
 use crate::core_banking::PsuId;
-use crate::sca::{Challenge, MethodId, ScaError, Source, Subject};
+use crate::sca::{Challenge, DIGITS, MethodId, ScaError, Source, Subject};
 use crate::store::authorisations::{Advanced, Authorisation, Change, Room};
 
 /// Where a step has led.
@@ -33,6 +33,56 @@ impl From<Authorisation> for Step {
 }
 
 impl Authorisations {
+    /// Starts an authorisation, and takes the step of the customer's password along. The same request again has no second
+    /// effect and the same answer, be it at the same time or later.
+    pub async fn start_with_password(
+        &self,
+        start: Start<'_>,
+        psu: &PsuId,
+        password: &str,
+    ) -> Result<Step, AuthorisationError> {
+        let (tpp, consent_id) = (start.tpp, start.consent_id);
+        let id = self.start(start).await?.id;
+        let _turn = self.starting.lock(&id).await;
+        let started = self.find(tpp, consent_id, &id).await?;
+        if !awaits_password(started.status) {
+            return self.as_step(started).await;
+        }
+        if started.refused {
+            return Err(ScaError::WrongCredentials.into());
+        }
+        let outcome = self
+            .authenticate(tpp, consent_id, &id, Some(psu), password)
+            .await;
+        match &outcome {
+            Err(AuthorisationError::Sca(ScaError::WrongCredentials)) => {
+                self.store.refuse_start(&id).await?;
+                outcome
+            }
+            // It was faster on another replica.
+            Err(AuthorisationError::OutOfTurn(_)) => {
+                self.as_step(self.find(tpp, consent_id, &id).await?).await
+            }
+            _ => outcome,
+        }
+    }
+
+    /// Where an authorisation stands, as the step that led there was answered.
+    async fn as_step(&self, authorisation: Authorisation) -> Result<Step, AuthorisationError> {
+        let mut step = Step::from(authorisation);
+        let now = &step.authorisation;
+        match (now.approach, now.status, &now.psu, now.method) {
+            (ScaApproach::Embedded, ScaStatus::PsuAuthenticated, Some(psu), _) => {
+                step.methods = self.methods_for_tpp(psu).await?;
+            }
+            (ScaApproach::Embedded, ScaStatus::ScaMethodSelected, _, Some(MethodId::Totp)) => {
+                step.challenge = Some(Challenge::Code { digits: DIGITS });
+            }
+            _ => {}
+        }
+        Ok(step)
+    }
+
     /// The TPP says who its customer is.
     pub async fn identify(
         &self,
@@ -78,10 +128,7 @@ impl Authorisations {
         if let Some(psu) = psu {
             check_customer(&authorisation, psu)?;
         }
-        if !matches!(
-            authorisation.status,
-            ScaStatus::Received | ScaStatus::PsuIdentified
-        ) {
+        if !awaits_password(authorisation.status) {
             return Err(AuthorisationError::OutOfTurn(authorisation.status));
         }
         let psu = psu.or(authorisation.psu.as_ref()).cloned();
@@ -156,6 +203,8 @@ impl Authorisations {
             (Some(psu), Some(method), ScaStatus::ScaMethodSelected) => (psu.clone(), method),
             (_, _, status) => return Err(AuthorisationError::OutOfTurn(status)),
         };
+        // A code is used up by a proof: none is taken that could approve nothing.
+        self.ready(&authorisation.id, &psu, None).await?;
         let subject = Subject::authorisation(&authorisation.id);
         match self
             .sca
@@ -278,6 +327,7 @@ impl Authorisations {
             psu: change.psu.cloned().or_else(|| seen.psu.clone()),
             method: change.method.or(seen.method),
             approach: change.approach.unwrap_or(seen.approach),
+            shown: change.shown.or(seen.shown),
             last_action: now,
             ..seen.clone()
         })
@@ -293,6 +343,10 @@ pub(super) fn check_customer(
         Some(named) if named != psu => Err(AuthorisationError::OtherCustomer),
         _ => Ok(()),
     }
+}
+
+fn awaits_password(status: ScaStatus) -> bool {
+    matches!(status, ScaStatus::Received | ScaStatus::PsuIdentified)
 }
 
 fn check_embedded(authorisation: &Authorisation) -> Result<(), AuthorisationError> {

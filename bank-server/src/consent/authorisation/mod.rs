@@ -23,6 +23,7 @@ pub use self::embedded::Step;
 use super::{Event, NotTheCustomers, is_bank_offered, next};
 use crate::calendar::Calendar;
 use crate::core_banking::{CoreBanking, CoreBankingError, PsuId};
+use crate::keyed_locks::KeyedLocks;
 use crate::sca::{Sca, ScaError};
 use crate::store::authorisations::{
     ApprovalRules, Approved, Authorisation, AuthorisationStore, NewAuthorisation, Opening, Room,
@@ -33,7 +34,7 @@ use crate::store::given::GivenConsents;
 use crate::store::{Database, StoreError};
 
 /// Authorisations that one consent may have: enough for some that failed, and for several customers.
-const PER_CONSENT: usize = 20;
+const PER_CONSENT: i64 = 20;
 
 /// What may wait in one customer's app at a time: from one TPP, and altogether.
 const WAITING_OF_ONE: i64 = 3;
@@ -63,6 +64,8 @@ pub struct Authorisations {
     calendar: Calendar,
     randomness: Arc<dyn Randomness>,
     rules: Rules,
+    /// The same request to start one, at the same time, comes one after the other.
+    starting: KeyedLocks,
 }
 
 /// What a TPP starts an authorisation with.
@@ -174,6 +177,7 @@ impl Authorisations {
             calendar,
             randomness,
             rules,
+            starting: KeyedLocks::default(),
         }
     }
 
@@ -191,9 +195,6 @@ impl Authorisations {
         self.check_waiting(&consent)?;
         if start.approach == ScaApproach::Embedded && is_bank_offered(&consent.access) {
             return Err(AuthorisationError::NeedsChoice);
-        }
-        if self.store.of_consent(&consent.id).await?.len() >= PER_CONSENT {
-            return Err(AuthorisationError::TooMany);
         }
         let room = start
             .psu
@@ -217,13 +218,14 @@ impl Authorisations {
             nok_redirect_uri: start.nok_redirect_uri,
             now: self.calendar.now(),
         };
-        self.started(self.store.insert(new, room).await?)
+        self.started(self.store.insert(new, PER_CONSENT, room).await?)
     }
 
     fn started(&self, started: Started) -> Result<Authorisation, AuthorisationError> {
         match started {
             Started::Authorisation(authorisation) => Ok(self.as_it_stands(authorisation)),
             Started::OtherRequest => Err(AuthorisationError::OtherRequest),
+            Started::TooMany => Err(AuthorisationError::TooMany),
             Started::NoRoom => Err(AuthorisationError::TooManyWaiting),
         }
     }
