@@ -137,6 +137,12 @@ pub(crate) fn named_host(head: &RequestHead) -> Result<Option<&str>, NotAHost> {
     }
 }
 
+/// Whether the path or the query holds a zero byte: no id has one, and not every database can be asked for it.
+pub(crate) fn has_zero_byte(target: &Uri) -> bool {
+    let text = target.path_and_query().map_or("", |text| text.as_str());
+    text.contains("%00")
+}
+
 fn authority(target: &Uri) -> Result<Option<&str>, NotAHost> {
     match target.authority().map(|authority| authority.as_str()) {
         Some(authority) if !is_host(authority) => Err(NotAHost::Malformed),

@@ -250,9 +250,11 @@ mod tests {
     use super::*;
     use crate::account::AccountReference;
     use crate::authorisation::UpdatePsuData;
+    use crate::card_account::CardAccountBalances;
     use crate::consent::ConsentRequest;
     use crate::link::Links;
     use crate::money::Amount;
+    use crate::transaction::TransactionResponse;
 
     #[test]
     fn the_path_is_named_and_the_content_is_not() {
@@ -318,6 +320,53 @@ mod tests {
             assert!(decode::<UpdatePsuData>(step.as_bytes()).is_err(), "{step}");
         }
         assert!(decode::<Amount>(br#"["EUR","1.00"]"#).is_err());
+    }
+
+    #[test]
+    fn where_examples_of_the_standard_are_understood_lists_are_no_objects_either() {
+        let nested =
+            |entry: &str| format!(r#"{{"transactionsDetails":{{"transactionDetails":{entry}}}}}"#);
+        let flat = |entry: &str| format!(r#"{{"transactionsDetails":{entry}}}"#);
+        let entry = r#"{"transactionAmount":{"currency":"EUR","amount":"1.00"}}"#;
+        for json in [nested(entry), flat(entry)] {
+            decode::<TransactionResponse>(json.as_bytes()).unwrap();
+        }
+        for wrong in [r#"{"transactionAmount":["EUR","1.00"]}"#, "[]", "{}"] {
+            for json in [nested(wrong), flat(wrong)] {
+                assert!(
+                    decode::<TransactionResponse>(json.as_bytes()).is_err(),
+                    "{json}"
+                );
+            }
+        }
+        let balances = |entry: &str| {
+            let json = format!(r#"{{"balances":[{entry}]}}"#);
+            decode::<CardAccountBalances>(json.as_bytes())
+        };
+        let amount =
+            r#""balanceType":"expected","balanceAmount":{"currency":"EUR","amount":"1.00"}"#;
+        assert_eq!(
+            balances(&format!("{{{amount}}}")).unwrap().balances.len(),
+            1
+        );
+        let both = balances(&format!(r#"{{"debitAccounting":true,{amount}}}"#)).unwrap();
+        assert_eq!(
+            (both.balances.len(), both.debit_accounting),
+            (1, Some(true))
+        );
+        let stray = balances(r#"{"debitAccounting":true}"#).unwrap();
+        assert_eq!(
+            (stray.balances.len(), stray.debit_accounting),
+            (0, Some(true))
+        );
+        for wrong in [
+            "[true]",
+            r#"{"balanceType":"expected","balanceAmount":["EUR","1.00"]}"#,
+            r#"{"debitAccounting":true,"balanceAmount":["EUR","1.00"]}"#,
+            r#"{"debitAccounting":true,"debitAccounting":false}"#,
+        ] {
+            assert!(balances(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

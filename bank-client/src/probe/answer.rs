@@ -1,6 +1,7 @@
 //! The answer to the one request of a probe: as much of HTTP/1.1 (RFC 9112) as its meaning needs.
 
 use shared_types::certificate::printable;
+use shared_types::decode::decode;
 use shared_types::message::{MessageCode, TppMessage, TppMessages};
 
 /// What the server answered.
@@ -170,7 +171,7 @@ fn attitude(status: u16, body: &[u8]) -> Attitude {
 }
 
 fn reasons(body: &[u8]) -> Vec<TppMessage> {
-    serde_json::from_slice::<TppMessages>(body)
+    decode::<TppMessages>(body)
         .map(|messages| messages.tpp_messages)
         .unwrap_or_default()
 }

@@ -23,7 +23,7 @@ use super::client_address::NoAddress;
 use super::problem::Problem;
 use super::session::Visit;
 use super::{OnlineBanking, assets, layout};
-use crate::http::{NotAHost, named_host};
+use crate::http::{NotAHost, has_zero_byte, named_host};
 use crate::telemetry::spans::{answered, rename};
 
 /// What a page may load and where its forms go: nothing but what is ours, and for one page the TPP to which the answer
@@ -144,6 +144,9 @@ async fn visit(
         .sum();
     if size > state.limits.headers {
         return Err(Problem::headers_too_large());
+    }
+    if has_zero_byte(request.uri()) {
+        return Err(Problem::not_found());
     }
     if request.path().starts_with(assets::FOLDER) {
         return Ok(Rc::new(Visit::nobody(state)));

@@ -278,8 +278,8 @@ mod tests {
         let mut outcomes = Vec::new();
         let latest = day(25);
         for day in [day(24), day(24), day(24), day(25), day(24), day(24)] {
-            let counted = counter.count(key("c", ""), day, latest, limit(2));
-            outcomes.push(counted.await.unwrap());
+            let outcome = counter.count(key("c", ""), day, latest, limit(2));
+            outcomes.push(outcome.await.unwrap());
         }
         assert_eq!(outcomes, [true, true, false, true, true, false]);
     }
@@ -291,9 +291,9 @@ mod tests {
         let counter = Counter::start(database);
         let mut outcomes = Vec::new();
         // A replica whose clock is a day or more ahead has counted; then those whose clocks are right do.
-        for (counted_on, latest) in [(25, 25), (25, 25), (24, 24), (24, 24), (24, 24), (25, 25)] {
-            let counted = counter.count(key("c", ""), day(counted_on), day(latest), limit(2));
-            outcomes.push(counted.await.unwrap());
+        for (today, latest) in [(25, 25), (25, 25), (24, 24), (24, 24), (24, 24), (25, 25)] {
+            let outcome = counter.count(key("c", ""), day(today), day(latest), limit(2));
+            outcomes.push(outcome.await.unwrap());
         }
         assert_eq!(outcomes, [true, true, true, true, false, true]);
     }

@@ -22,7 +22,7 @@ use super::Xs2a;
 use super::asking::{Answering, Asker, Closed, Connection, closing};
 use super::error::ApiError;
 use super::traced;
-use crate::http::named_host;
+use crate::http::{has_zero_byte, named_host};
 use crate::identity::Tpp;
 use crate::telemetry::counted::Counted;
 use crate::telemetry::figures::Answered;
@@ -255,6 +255,12 @@ fn enter(request: &ServiceRequest, asker: Asker, has_turn: bool) -> Result<Enter
         return Err(ApiError::role());
     }
     named_host(request.head()).map_err(ApiError::not_a_host)?;
+    if has_zero_byte(request.uri()) {
+        return Err(ApiError::format(
+            ".",
+            "the path or the query holds a zero byte",
+        ));
+    }
     // The document about the interface is part of no request to an account.
     let request_id = match request_id(request.headers()) {
         Err(_) if request.path() == "/openapi.json" => Uuid::nil(),

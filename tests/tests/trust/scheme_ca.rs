@@ -331,6 +331,8 @@ fn lists_and_certificates_may_be_kept_until_there_are_others() {
                 head.starts_with(&format!("HTTP/1.1 {status}")),
                 "{path}: {head}"
             );
+            let allow = head.to_lowercase().contains("allow: get, head\r\n");
+            assert_eq!(allow, status == "405", "{path}: {head}");
         }
     }
     let der = serving.curl_bytes("/issuing.der", &[]);

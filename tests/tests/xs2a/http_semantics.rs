@@ -94,6 +94,26 @@ async fn head_is_answered_like_get_without_the_content() {
     assert_eq!((live.status, live.body.len()), (200, 0));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn ids_that_no_database_can_hold_are_refused() {
+    let banks = Banks::start().await;
+    let tpp = banks.a_at_b();
+    for path in [
+        "/v1/consents/%00",
+        "/v1/consents/a%00b/status",
+        "/v1/consents/none/authorisations/%00",
+    ] {
+        let answer = tpp.get(path, &[]).await;
+        assert_eq!(answer.refusal(), "400 FORMAT_ERROR .", "{path}");
+    }
+    // What is not UTF-8 is an id like any other that never was.
+    let answer = tpp.get("/v1/consents/%ff", &[]).await;
+    assert_eq!(answer.refusal(), "403 CONSENT_UNKNOWN");
+    let bank = &banks.sandbox.bank(Bank::B).running;
+    let page = Tab::at(bank).send("GET", "/authorise/%00", &[], "").await;
+    assert_eq!(page.status, 404);
+}
+
 /// What is no host, or not one.
 const NO_HOSTS: [&str; 5] = [
     "Host: localhost/x\r\n",

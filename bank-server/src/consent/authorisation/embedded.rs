@@ -1,6 +1,7 @@
 //! The steps that a TPP passes on: who the customer is, her password, the method, the code; and its confirmation.
 
 use shared_types::authorisation::{ScaApproach, ScaStatus};
+use shared_types::consent::ConsentStatus;
 use shared_types::digest;
 use shared_types::eidas::OrganisationId;
 use subtle::ConstantTimeEq as _;
@@ -9,7 +10,7 @@ use super::customer::ended_by;
 use super::{AuthorisationError, Authorisations, Start};
 use crate::core_banking::PsuId;
 use crate::sca::{Challenge, DIGITS, MethodId, ScaError, Source, Subject};
-use crate::store::authorisations::{Advanced, Authorisation, Change, Room};
+use crate::store::authorisations::{Advanced, Authorisation, Change, Opening, Room};
 
 /// Where a step has led.
 #[derive(Debug, Clone, PartialEq)]
@@ -248,10 +249,34 @@ impl Authorisations {
                 .await?;
             return Err(AuthorisationError::WrongConfirmation);
         }
+        // Another may have approved since she did.
+        let opening = self.still_opening(&authorisation, opening).await?;
         let to = ended_by(authorisation.method);
         self.succeed(&authorisation, to, psu, opening.as_ref())
             .await?;
         self.find(tpp, consent_id, id).await.map(Step::from)
+    }
+
+    /// What an approval opens that waited for its confirmation: nothing more, if another has approved the same in between.
+    /// If the consent opens something else since, her approval has failed, and she may approve anew.
+    async fn still_opening(
+        &self,
+        authorisation: &Authorisation,
+        opening: Option<Opening>,
+    ) -> Result<Option<Opening>, AuthorisationError> {
+        let page = self.page(&authorisation.id).await?;
+        let Some(approved) = opening else {
+            return Ok(None);
+        };
+        if page.consent.status != ConsentStatus::PartiallyAuthorised {
+            return Ok(Some(approved));
+        }
+        if self.given.grants_of(&page.consent.id).await? == approved.grants {
+            return Ok(None);
+        }
+        let now = self.calendar.now();
+        self.store.fail(authorisation, None, now).await?;
+        Err(AuthorisationError::OutOfTurn(ScaStatus::Failed))
     }
 
     /// An authorisation that is not over, of a consent that is waiting.

@@ -142,7 +142,7 @@ async fn a_bad_line_is_refused_with_its_place_and_nothing_is_loaded() {
         (long, "line 2, at .: longer than 65536 bytes"),
         (
             change(2, "\"name\"", "\"nmae\""),
-            "line 2, at customer: missing field `name`",
+            "line 2, at customer.name: the field is required",
         ),
         (change(2, "\"customer\"", "\"customers\""), "line 2, at .: "),
         (
@@ -199,7 +199,7 @@ async fn a_bad_line_is_refused_with_its_place_and_nothing_is_loaded() {
         ),
         (
             change(7, "maskedPan", "maskedPAN"),
-            "line 7, at card-account.details: missing field `maskedPan`",
+            "line 7, at card-account.details.maskedPan: the field is required",
         ),
         (
             change(8, "-80.00", "-80.0001"),

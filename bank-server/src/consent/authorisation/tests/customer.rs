@@ -412,3 +412,37 @@ async fn approving_and_going_on_take_locks_in_one_order() {
     let done = approving.await.unwrap().unwrap();
     assert_eq!(done.consent_status, ConsentStatus::Valid);
 }
+
+#[tokio::test]
+async fn approvals_of_the_same_that_wait_for_their_confirmations_both_count() {
+    let scene = Scene::with(|rules| rules.confirmation_code = true).await;
+    let tpp = scene.tpp.organisation();
+    // Both approve before either is confirmed: of the account that is both's, and of all that each of them has.
+    for (access, second) in [
+        (balances(&[BOTHS]), Ok(ConsentStatus::Valid)),
+        (json!({ "allPsd2": "allAccounts" }), Err(ScaStatus::Failed)),
+    ] {
+        let consent = scene.consent(access).await;
+        let mut waiting = Vec::new();
+        for name in ["anna", "lucas"] {
+            let started = scene.start(&consent, ScaApproach::Redirect, None).await;
+            let id = started.unwrap().id;
+            scene.authorisations.claim(&id, &psu(name)).await.unwrap();
+            let proof = scene.proof(name, &id).await;
+            let done = scene.authorisations.approve(&id, proof, None).await;
+            let back = done.unwrap().return_to.unwrap();
+            let code = back.query_pairs().find(|(name, _)| name == "code");
+            waiting.push((id, code.unwrap().1.into_owned()));
+        }
+        let confirm = async |(id, code): &(String, String)| {
+            scene.authorisations.confirm(tpp, &consent, id, code).await
+        };
+        confirm(&waiting[0]).await.unwrap();
+        let outcome = match confirm(&waiting[1]).await {
+            Ok(_) => Ok(scene.status(&consent).await),
+            Err(AuthorisationError::OutOfTurn(status)) => Err(status),
+            Err(error) => panic!("{error}"),
+        };
+        assert_eq!(outcome, second);
+    }
+}
