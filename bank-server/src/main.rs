@@ -45,7 +45,8 @@ enum Command {
         #[arg(long)]
         config: PathBuf,
     },
-    /// Loads customers, accounts and transactions into the built-in ledger: all of the file, or nothing.
+    /// Loads customers, accounts and transactions into the built-in ledger: all of the file, or nothing. Into a SQLite file only
+    /// while no bank serves from it.
     Import {
         /// The configuration file.
         #[arg(long)]
@@ -60,8 +61,8 @@ enum Command {
         #[arg(long)]
         config: PathBuf,
     },
-    /// Gives a customer a password, read from standard input, and an authenticator, whose secret is printed. Those before
-    /// are no longer good.
+    /// Gives a customer a password of 8 to 200 characters, read from standard input, and an authenticator, whose secret is
+    /// printed. Those before are no longer good.
     Enrol {
         /// The configuration file.
         #[arg(long)]
