@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bank_client::environment::{Clock, Randomness};
+use bank_client::environment::{Clock, Randomness, uptime};
 use rustls_pki_types::UnixTime;
 use shared_types::revocation::Link;
 use shared_types::revocation::ocsp::{Answer, AnswerError, CertificateId, Question, Said};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::fetch::{FetchError, Fetcher};
 use super::own_certificate::own_link;
@@ -149,9 +149,10 @@ pub struct Inquirer<P: Policy> {
 /// A certificate that is asked about.
 struct Subject {
     link: Link,
-    last_wanted: Instant,
-    /// When its responder is to be asked next.
-    due: Instant,
+    /// An [`uptime`].
+    last_wanted: Duration,
+    /// The [`uptime`] at which its responder is to be asked next: after a suspension, at once.
+    due: Duration,
     after_failure: Duration,
     asking: bool,
     /// Whether its responder gave no answer when it was asked last.
@@ -211,14 +212,14 @@ impl<P: Policy> Inquirer<P> {
         for link in wanted.links {
             self.want(link, answered.as_ref());
         }
-        self.ask_what_is_due(Instant::now());
+        self.ask_what_is_due(uptime());
     }
 
     fn want(&mut self, link: Link, answered: Option<&Arc<oneshot::Sender<()>>>) {
         if link.responders.is_empty() {
             return;
         }
-        let now = Instant::now();
+        let now = uptime();
         let certificate = CertificateId::of(&link);
         if self.subjects.len() >= MOST_CERTIFICATES && !self.subjects.contains_key(&certificate) {
             tracing::warn!("more certificates are in use than responders are asked about");
@@ -247,15 +248,16 @@ impl<P: Policy> Inquirer<P> {
         {
             self.want(own, None);
         }
-        let now = Instant::now();
-        self.subjects
-            .retain(|_, subject| subject.asking || now - subject.last_wanted < OF_INTEREST);
+        let now = uptime();
+        self.subjects.retain(|_, subject| {
+            subject.asking || now.saturating_sub(subject.last_wanted) < OF_INTEREST
+        });
         self.count_unanswered();
         self.ask_what_is_due(now);
     }
 
     /// Cost: a look at each certificate of interest.
-    fn ask_what_is_due(&mut self, now: Instant) {
+    fn ask_what_is_due(&mut self, now: Duration) {
         let due = self
             .subjects
             .iter_mut()
@@ -310,7 +312,7 @@ impl<P: Policy> Inquirer<P> {
                 wait
             }
         };
-        subject.due = Instant::now() + wait;
+        subject.due = uptime() + wait;
         self.count_unanswered();
     }
 

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bank_client::environment::Clock;
+use bank_client::environment::{Clock, uptime};
 use shared_types::revocation::List;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout};
@@ -90,13 +90,27 @@ pub(super) async fn keep_fetching(
         };
         drop(still_first.take());
         tokio::select! {
-            () = sleep(wait) => ask_others = true,
+            () = sleep_through(wait) => ask_others = true,
             // Also if it was said meanwhile. Once nobody can say it any more, nobody needs this.
             said = at_once.changed() => match said {
                 Ok(()) => ask_others = false,
                 Err(_) => return,
             },
         }
+    }
+}
+
+/// Waits for so long, a suspension of the machine included: a list that has become old meanwhile is due at once.
+async fn sleep_through(wait: Duration) {
+    const LOOK: Duration = Duration::from_secs(1);
+
+    let end = uptime() + wait;
+    loop {
+        let left = end.saturating_sub(uptime());
+        if left.is_zero() {
+            return;
+        }
+        sleep(left.min(LOOK)).await;
     }
 }
 
