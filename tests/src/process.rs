@@ -92,11 +92,11 @@ impl Process {
 
     /// Starts one with that configuration, whose log is JSON, and waits until it serves. Who asks it has that certificate.
     pub async fn configured(configuration: &Path, asker: &Identity) -> Self {
-        Self::started_by(&mut own("bank-server"), configuration, asker).await
+        Self::started_by(own("bank-server"), configuration, asker).await
     }
 
-    /// The same, started by a command that takes the arguments of `bank-server`.
-    pub async fn started_by(command: &mut Command, configuration: &Path, asker: &Identity) -> Self {
+    /// The same, as a child of a command that becomes `bank-server` with the arguments that it is given.
+    pub async fn started_by(mut command: Command, configuration: &Path, asker: &Identity) -> Self {
         let log = configuration.with_extension("log");
         let mut child = ChildProcess::spawn(
             command

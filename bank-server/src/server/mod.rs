@@ -30,7 +30,7 @@ use crate::operator::{Health, Questions};
 use crate::store::fetched_lists::FetchedLists;
 use crate::store::retention::Retention;
 use crate::store::vault::VaultError;
-use crate::store::{Place, StoreError};
+use crate::store::{Database, Place, StoreError};
 use crate::telemetry::figures::{Counting, Figures};
 use crate::telemetry::metrics::{Metrics, Parts};
 use crate::transport::keeper::{Keeper, Report};
@@ -169,8 +169,7 @@ impl BankServer {
 
     /// Opens the files and the database, and starts to listen. The bank runs on threads of its own.
     pub async fn start(self) -> Result<RunningBank, StartError> {
-        let keeper =
-            open(&self.config, &self.clock, &self.randomness).map_err(StartError::Configuration)?;
+        let keeper = open_to_start(&self.config, &self.clock, &self.randomness).await?;
         for problem in &keeper.report().load().problems {
             tracing::warn!(%problem, "something is wrong with what trust is made of");
         }
@@ -275,6 +274,34 @@ impl BankServer {
             questions,
             running,
         })
+    }
+}
+
+/// Opens the files, as [`open`] does. Where they are refused and the clock is wrong, that comes first.
+async fn open_to_start(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    randomness: &Arc<dyn Randomness>,
+) -> Result<Keeper<LicenceSource>, StartError> {
+    match open(config, clock, randomness) {
+        Ok(keeper) => Ok(keeper),
+        Err(mut faults) => {
+            faults.splice(0..0, wrong_clock(&config.store.place, clock).await);
+            Err(StartError::Configuration(faults))
+        }
+    }
+}
+
+/// Why certificates, lists and licences may look wrong that are right: the clock is. Without a word where that is not known.
+async fn wrong_clock(place: &Place, clock: &Arc<dyn Clock>) -> Option<Fault> {
+    let Place::Server(_) = place else { return None };
+    let database = Database::open(place).await.ok()?;
+    database.compare_clock(clock).await.ok()?;
+    let ready = database.ready().await;
+    database.close().await;
+    match ready {
+        Err(StoreError::Clock(wrong)) => Some(Fault::new("clock", wrong.to_string())),
+        _ => None,
     }
 }
 

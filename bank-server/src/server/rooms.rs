@@ -50,7 +50,6 @@ impl Rooms {
         pages: Option<&Pages>,
     ) -> Result<Self, StartError> {
         let database = Database::open_for(DatabaseUse::Serving, &config.store.place).await?;
-        database.follow();
         let consents = Consents::new(database.clone());
         let (core, consents): (Arc<dyn CoreBanking>, _) = match core {
             Some(core) => (core, consents),
@@ -67,6 +66,9 @@ impl Rooms {
         {
             return Err(StartError::OtherKey(config.store.key.clone()));
         }
+        // From now on, nothing is read and written by a clock that is wrong.
+        database.compare_clock(&clock).await?;
+        database.follow();
         let passkeys = pages
             .map(|pages| pages.passkeys(&config.bank.name, &database, &vault, &calendar))
             .transpose()?;

@@ -6,12 +6,14 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use bank_client::environment::uptime;
 use sqlx::postgres::PgListener;
 use sqlx::{AssertSqlSafe, Executor as _, Row as _, SqlSafeStr as _, SqlStr};
 use tokio::time::timeout;
 
+use super::condition::Condition;
 use super::figures::Figures;
 use super::place::Server;
 use super::pool::silent;
@@ -27,13 +29,21 @@ const HOLDS: Duration = STALE.saturating_sub(Duration::from_millis(100));
 /// How long may be waited for an answer. One that comes late gives no trust, but what was told meanwhile is not lost.
 const ANSWER: Duration = Duration::from_secs(3);
 
+/// The time of the server, in seconds since 1970.
+pub(super) const SERVER_TIME: &str = "extract(epoch FROM clock_timestamp())::float8";
+
 /// How long making the connection may take.
 const CONNECT: Duration = Duration::from_secs(5);
 
 /// Listens, for as long as it is polled.
-pub(super) async fn listen(known: Arc<Known>, server: Server, figures: Figures) {
+pub(super) async fn listen(
+    known: Arc<Known>,
+    server: Server,
+    figures: Figures,
+    condition: Arc<Condition>,
+) {
     loop {
-        let Err(error) = hear(&known, &server).await;
+        let Err(error) = hear(&known, &server, &condition).await;
         known.certainty.end();
         figures.unconnected();
         tracing::warn!(%error, "changes by other replicas are not heard of; everything is read from the database");
@@ -42,17 +52,25 @@ pub(super) async fn listen(known: Arc<Known>, server: Server, figures: Figures) 
 }
 
 /// Listens over one connection, for as long as it lives.
-async fn hear(known: &Known, server: &Server) -> Result<Infallible, sqlx::Error> {
+async fn hear(
+    known: &Known,
+    server: &Server,
+    condition: &Condition,
+) -> Result<Infallible, sqlx::Error> {
     let (mut listener, question) = soon(CONNECT, Box::pin(open(server))).await?;
     // What was told before, nobody has heard.
     known.forget_all();
     loop {
-        let asked = Instant::now();
-        soon(ANSWER, listener.fetch_one(question.clone())).await?;
+        let (asked, before) = (uptime(), condition.before());
+        let answer = soon(ANSWER, listener.fetch_one(question.clone())).await?;
+        condition.told(before, answer.try_get("now")?);
         while let Some(told) = listener.next_buffered() {
             known.forget(told.payload());
         }
-        known.certainty.extend(asked, HOLDS);
+        match condition.clock_is_right() {
+            Ok(()) => known.certainty.extend(asked, HOLDS),
+            Err(_) => known.certainty.end(),
+        }
         tokio::time::sleep(EVERY).await;
     }
 }
@@ -71,7 +89,7 @@ async fn open(server: &Server) -> Result<(PgListener, SqlStr), sqlx::Error> {
     listener.listen(&channel).await?;
     // Letters, digits and underscores.
     let question = AssertSqlSafe(format!(
-        "SELECT 1 FROM pg_listening_channels() AS channel WHERE channel = '{channel}'"
+        "SELECT {SERVER_TIME} AS now FROM pg_listening_channels() AS channel WHERE channel = '{channel}'"
     ));
     Ok((listener, question.into_sql_str()))
 }
@@ -87,6 +105,8 @@ async fn soon<T>(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use chrono::DateTime;
     use shared_types::consent::ConsentStatus;
     use shared_types::eidas::OrganisationId;

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use super::condition::Condition;
 use super::figures::Figures;
 use super::opener::Opener;
 use super::place::Server;
@@ -45,6 +46,23 @@ impl Engine {
         match self {
             Self::Sqlite => "",
             Self::Postgres => " FOR UPDATE SKIP LOCKED",
+        }
+    }
+
+    /// Writes something that needs space on the disk, and can be overwritten by the next.
+    pub(super) const fn trial(self) -> &'static str {
+        match self {
+            // The log of writes grows by it, as by any other write. What stays as it is would not be written.
+            Self::Sqlite => {
+                "INSERT INTO bank_state (name, value) VALUES ('trial', '0') ON CONFLICT (name) \
+                 DO UPDATE SET value = CASE bank_state.value WHEN '0' THEN '1' ELSE '0' END"
+            }
+            // 32 kB that cannot be compressed: more than what was free on a page.
+            Self::Postgres => {
+                "INSERT INTO bank_state (name, value) \
+                 SELECT 'trial', string_agg(md5(random()::text), '') FROM generate_series(1, 1000) \
+                 ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+            }
         }
     }
 
@@ -111,13 +129,14 @@ async fn open_sqlite(path: &Path) -> Result<(Database, (i64, i64)), StoreError> 
         )
     };
     let figures = Figures::new();
+    let condition = Arc::new(Condition::new());
     let open = async |connections, synchronous| {
         let opener = Opener {
             address: address.clone(),
             settings: settings(synchronous),
             can_be_gone: false,
         };
-        let pool = Pool::open(opener, connections, None, &figures).await;
+        let pool = Pool::open(opener, connections, None, &figures, &condition).await;
         pool.map_err(|error| failed(error.into()))
     };
     // FULL: what is committed survives the loss of power, not only of the process.
@@ -129,6 +148,7 @@ async fn open_sqlite(path: &Path) -> Result<(Database, (i64, i64)), StoreError> 
         pool,
         counting,
         figures,
+        condition,
         known: Arc::new(Known::new(Certainty::File)),
         server: None,
         listening: OnceLock::new(),
@@ -158,11 +178,16 @@ pub(super) async fn postgres(server: &Server) -> Result<Database, StoreError> {
     );
     let count = (server.connections.get() / 4).max(1);
     let figures = Figures::new();
+    let condition = Arc::new(Condition::new());
+    let connect = async |connections, settings| {
+        connect(server, connections, settings, &figures, &condition).await
+    };
     Ok(Database(Arc::new(Shared {
         engine: Engine::Postgres,
-        pool: connect(server, server.connections.get(), settings, &figures).await?,
-        counting: connect(server, count, counting, &figures).await?,
+        pool: connect(server.connections.get(), settings).await?,
+        counting: connect(count, counting).await?,
         figures,
+        condition,
         known: Arc::new(Known::new(Certainty::told())),
         server: Some(server.clone()),
         listening: OnceLock::new(),
@@ -174,7 +199,8 @@ pub(super) async fn postgres(server: &Server) -> Result<Database, StoreError> {
 pub(super) async fn migrate_postgres(server: &Server) -> Result<(i64, i64), StoreError> {
     // An index on a large table takes its time. What waits for a lock holds up the requests behind it: it gives up.
     let settings = "SET statement_timeout = 0; SET lock_timeout = '5s';".to_owned();
-    let pool = connect(server, 1, settings, &Figures::new()).await?;
+    let condition = Arc::new(Condition::new());
+    let pool = connect(server, 1, settings, &Figures::new(), &condition).await?;
     let versions = alone(server, &pool).await;
     // With it, the lock ends.
     pool.close().await;
@@ -205,6 +231,7 @@ async fn connect(
     connections: u32,
     settings: String,
     figures: &Figures,
+    condition: &Arc<Condition>,
 ) -> Result<Pool, StoreError> {
     sqlx::any::install_default_drivers();
     let opener = Opener {
@@ -213,7 +240,7 @@ async fn connect(
         can_be_gone: true,
     };
     let time = Some(server.statement + GRACE);
-    Pool::open(opener, connections, time, figures)
+    Pool::open(opener, connections, time, figures, condition)
         .await
         .map_err(|error| StoreError::Connect {
             server: Box::new(server.clone()),

@@ -85,6 +85,11 @@ const SQLITE: &Migrations = &[
         "credential version",
         include_str!("../../migrations/sqlite/0016_credential_version.sql"),
     ),
+    (
+        18,
+        "bank state",
+        include_str!("../../migrations/sqlite/0018_bank_state.sql"),
+    ),
 ];
 
 /// The first is version 7: the versions before it never ran on PostgreSQL.
@@ -133,6 +138,11 @@ const POSTGRES: &Migrations = &[
         16,
         "credential version",
         include_str!("../../migrations/postgres/0016_credential_version.sql"),
+    ),
+    (
+        18,
+        "bank state",
+        include_str!("../../migrations/postgres/0018_bank_state.sql"),
     ),
 ];
 

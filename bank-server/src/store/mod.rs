@@ -6,6 +6,7 @@
 
 pub mod authorisations;
 mod changes;
+mod condition;
 pub mod connections;
 pub mod consents;
 mod counter;
@@ -35,10 +36,15 @@ mod write;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
+use bank_client::environment::Clock;
 use prometheus_client::registry::Registry;
+use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
+pub use self::condition::WrongClock;
+use self::condition::{Condition, ConditionFigures};
 use self::engine::Engine;
 use self::figures::Figures;
 pub use self::lock::DatabaseUse;
@@ -57,6 +63,7 @@ struct Shared {
     pool: Pool,
     counting: Pool,
     figures: Figures,
+    condition: Arc<Condition>,
     known: Arc<Known>,
     /// Which others may change too.
     server: Option<Server>,
@@ -110,9 +117,12 @@ pub enum StoreError {
     /// The tables cannot be brought up to date.
     #[error("the tables of the database cannot be brought up to date: {0}")]
     Migrate(#[from] sqlx::migrate::MigrateError),
+    /// The clock of this machine is wrong: what was written by it would harm other replicas.
+    #[error(transparent)]
+    Clock(WrongClock),
     /// A statement failed.
     #[error("the database failed: {0}")]
-    Sql(#[from] sqlx::Error),
+    Sql(sqlx::Error),
     /// What is stored cannot be read back.
     #[error("the database holds something that cannot be read in {what}")]
     Corrupt {
@@ -121,20 +131,36 @@ pub enum StoreError {
     },
 }
 
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        match WrongClock::of(&error) {
+            Some(wrong) => Self::Clock(wrong),
+            None => Self::Sql(error),
+        }
+    }
+}
+
 impl StoreError {
-    /// Whether the same can go well in a moment: the database was not there, or busy.
+    /// Whether the same can go well in a moment: the database was not there, busy or full, or our clock is wrong.
     #[must_use]
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Connect { .. } => true,
+            Self::Connect { .. } | Self::Clock(_) => true,
             Self::Sql(sqlx::Error::Database(error)) => {
-                let code = error.code().unwrap_or_default();
+                let code = pool::code(error.as_ref());
                 // Of PostgreSQL (appendix A of its documentation): connections; a transaction that idled or lasted too long;
-                // rolled back for others' sake; resources; locks that were not given; stopped by somebody or for its
-                // time. Of SQLite: busy.
-                ["08", "25P03", "25P04", "40", "53", "55P03", "57", "5"]
-                    .iter()
-                    .any(|class| code == *class || (class.len() == 2 && code.starts_with(class)))
+                // read-only, as a standby server is; rolled back for others' sake; resources, such as the disk; locks that were
+                // not given; stopped by somebody or for its time; the system's own errors. Of SQLite: BUSY, READONLY, IOERR,
+                // FULL, CANTOPEN.
+                [
+                    "08", "25006", "25P03", "25P04", "40", "53", "55P03", "57", "58", "5", "8",
+                    "10", "13", "14",
+                ]
+                .iter()
+                .any(|class| {
+                    code == *class
+                        || (class.len() == 2 && code.len() == 5 && code.starts_with(class))
+                })
             }
             Self::Sql(error) => matches!(
                 error,
@@ -144,6 +170,9 @@ impl StoreError {
         }
     }
 }
+
+/// How long a write that tries whether the disk takes more is waited for.
+const TRIAL: Duration = Duration::from_millis(500);
 
 impl Database {
     /// Opens the database at that place.
@@ -182,6 +211,26 @@ impl Database {
         }
     }
 
+    /// Compares that clock with the one of the database's server from now on, if the database is on one: at once, and as
+    /// often as [`follow`](Self::follow) listens. While they differ by a minute and more, all that needs the database fails
+    /// with [`StoreError::Clock`].
+    pub async fn compare_clock(&self, clock: &Arc<dyn Clock>) -> Result<(), StoreError> {
+        if self.0.server.is_none() || clock.is_manual() {
+            return Ok(());
+        }
+        self.0.condition.compare(Arc::clone(clock));
+        let mut connection = self.0.pool.acquire().await?;
+        let before = self.0.condition.before();
+        let server = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
+            "SELECT {}",
+            changes::SERVER_TIME
+        )))
+        .fetch_one(&mut connection)
+        .await?;
+        self.0.condition.told(before, server);
+        Ok(())
+    }
+
     /// Begins to listen for what other replicas change, on the runtime on which the database was opened. Before that, what
     /// was read from a server is not taken to hold.
     pub fn follow(&self) {
@@ -189,7 +238,9 @@ impl Database {
             self.0.listening.get_or_init(|| {
                 let known = Arc::clone(&self.0.known);
                 let figures = self.0.figures.clone();
-                AbortOnDropHandle::new(tokio::spawn(changes::listen(known, server, figures)))
+                let condition = Arc::clone(&self.0.condition);
+                let listening = changes::listen(known, server, figures, condition);
+                AbortOnDropHandle::new(tokio::spawn(listening))
             });
         }
     }
@@ -239,12 +290,30 @@ impl Database {
             ("counting", self.0.counting.clone()),
         ];
         self.0.figures.register(registry, pools);
+        let condition = Arc::clone(&self.0.condition);
+        registry.register_collector(Box::new(ConditionFigures(condition)));
     }
 
-    /// Whether the database answers.
+    /// Whether the database answers, and takes what is written.
+    ///
+    /// To a file something is written each time. To a server only after it has refused a write for want of space: so much
+    /// that it needs more.
     pub async fn ready(&self) -> Result<(), StoreError> {
         sqlx::query("SELECT 1").execute(&self.0.pool).await?;
-        Ok(())
+        if self.0.engine == Engine::Postgres && !self.0.condition.is_full() {
+            return Ok(());
+        }
+        let trial = sqlx::query(self.0.engine.trial()).execute(&self.0.counting);
+        match timeout(TRIAL, trial).await {
+            Ok(written) => {
+                written?;
+                self.0.condition.set_full(false);
+                Ok(())
+            }
+            Err(_) if self.0.condition.is_full() => Err(pool::silent().into()),
+            // It waits for its turn behind another write: that proves nothing.
+            Err(_) => Ok(()),
+        }
     }
 
     /// Ends all connections.
@@ -262,6 +331,32 @@ mod tests {
     use sqlx::Row as _;
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_file_that_is_full_or_read_only_can_take_more_in_a_moment() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bank.db");
+        let database = Database::open(&Place::File(path)).await.unwrap();
+        let mut connection = database.pool().acquire().await.unwrap();
+        for (set, unset) in [
+            (
+                "PRAGMA max_page_count = 1",
+                "PRAGMA max_page_count = 1000000",
+            ),
+            ("PRAGMA query_only = ON", "PRAGMA query_only = OFF"),
+        ] {
+            sqlx::query(set).fetch_all(&mut connection).await.unwrap();
+            let large =
+                "INSERT INTO bank_state (name, value) VALUES ('large', hex(zeroblob(1000000)))";
+            let refused = sqlx::query(large).execute(&mut connection).await;
+            let refused = StoreError::from(refused.unwrap_err());
+            assert!(refused.is_passing(), "{refused}");
+            assert!(database.0.condition.is_full(), "{refused}");
+            sqlx::query(unset).fetch_all(&mut connection).await.unwrap();
+            database.ready().await.unwrap();
+            assert!(!database.0.condition.is_full());
+        }
+    }
 
     #[tokio::test]
     async fn what_is_committed_is_on_disk_and_for_its_owner_alone() {

@@ -4,6 +4,7 @@
 //! without a bound, and a connection that has kept silent is closed, for nobody knows what became of its last statement.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool::managed::{self, Object, PoolError, QueueMode};
@@ -17,6 +18,7 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout};
 use tracing::{Instrument as _, Span, debug_span};
 
+use super::condition::Condition;
 use super::figures::{Figures, Operation};
 use super::opener::Opener;
 use crate::telemetry::counted::Counted;
@@ -31,6 +33,7 @@ pub struct Pool {
     /// Connections belong to the runtime on which the database was opened.
     runtime: Handle,
     figures: Figures,
+    condition: Arc<Condition>,
 }
 
 /// A connection, until it is dropped. A transaction that is open by then has not happened.
@@ -41,6 +44,7 @@ pub struct Held {
     time: Option<Duration>,
     runtime: Handle,
     figures: Figures,
+    condition: Arc<Condition>,
     in_transaction: bool,
     /// A statement is under way. If it is given up, its answer is still to come.
     asking: bool,
@@ -60,6 +64,7 @@ impl Pool {
         most: u32,
         time: Option<Duration>,
         figures: &Figures,
+        condition: &Arc<Condition>,
     ) -> Result<Self, sqlx::Error> {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         let connections = managed::Pool::builder(opener)
@@ -73,13 +78,16 @@ impl Pool {
             time,
             runtime: Handle::current(),
             figures: figures.clone(),
+            condition: Arc::clone(condition),
         };
         pool.acquire().await?;
         Ok(pool)
     }
 
-    /// Waits for a connection.
+    /// Waits for a connection. Fails while the clock of this machine is [wrong](Condition::clock_is_right): nothing is read,
+    /// written or removed by it.
     pub async fn acquire(&self) -> Result<Held, sqlx::Error> {
+        self.condition.clock_is_right()?;
         let begun = Instant::now();
         let connection = {
             let _waiting = Counted::among(&self.figures.waiting);
@@ -97,6 +105,7 @@ impl Pool {
             time: self.time,
             runtime: self.runtime.clone(),
             figures: self.figures.clone(),
+            condition: Arc::clone(&self.condition),
             in_transaction: false,
             asking: false,
             lost: false,
@@ -146,6 +155,7 @@ impl Held {
     pub(super) async fn commit(&mut self) -> Result<(), sqlx::Error> {
         self.execute("COMMIT").await?;
         self.in_transaction = false;
+        self.condition.set_full(false);
         Ok(())
     }
 
@@ -255,6 +265,9 @@ impl Held {
         };
         self.asking = false;
         self.lost |= answer.as_ref().is_err_and(ends_connection);
+        if answer.as_ref().is_err_and(is_full) {
+            self.condition.set_full(true);
+        }
         self.figures
             .statement(operation, begun.elapsed(), answer.is_err());
         answer
@@ -282,6 +295,29 @@ fn ends_connection(error: &sqlx::Error) -> bool {
         | sqlx::Error::Tls(_)
         | sqlx::Error::Protocol(_)
         | sqlx::Error::WorkerCrashed => true,
+        _ => false,
+    }
+}
+
+/// The code of an error of SQLite, without its extension, or of PostgreSQL.
+pub(super) fn code(error: &dyn sqlx::error::DatabaseError) -> String {
+    let code = error.code().unwrap_or_default();
+    // A code of PostgreSQL has five characters, of which some can be letters; one of SQLite has at most four digits, of which
+    // the lower byte is the primary code (https://www.sqlite.org/rescode.html).
+    match code.parse::<u32>() {
+        Ok(extended) if code.len() < 5 => (extended & 0xff).to_string(),
+        _ => code.into_owned(),
+    }
+}
+
+/// Whether what was to be written found no place: a full disk, one that fails or is read-only, a standby server.
+fn is_full(error: &sqlx::Error) -> bool {
+    // Of SQLite: READONLY, IOERR, FULL. Of PostgreSQL (appendix A of its documentation): disk_full, io_error,
+    // read_only_sql_transaction.
+    const CODES: [&str; 6] = ["8", "10", "13", "53100", "58030", "25006"];
+
+    match error {
+        sqlx::Error::Database(error) => CODES.contains(&code(error.as_ref()).as_str()),
         _ => false,
     }
 }

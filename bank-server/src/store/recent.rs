@@ -6,8 +6,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use bank_client::environment::uptime;
 use quick_cache::sync::Cache;
 use shared_types::account::Balance;
 
@@ -40,7 +41,7 @@ impl Known {
     /// Whether what is read now holds.
     #[cfg(test)]
     pub(super) fn holds(&self) -> bool {
-        self.certainty.holds(Instant::now())
+        self.certainty.holds(uptime())
     }
 
     /// Nobody knows what has changed.
@@ -71,8 +72,8 @@ const LONGEST: Duration = Duration::from_mins(1);
 /// Rows by their id. Cost of a look-up: one hash and a count of references; of all of them, the memory of so many rows.
 #[derive(Debug)]
 pub struct Recent<V> {
-    /// Each with the moment when it was read.
-    rows: Cache<String, (Instant, Arc<V>)>,
+    /// Each with the [`uptime`] at which it was read: one that a machine held while it was suspended is too old afterwards.
+    rows: Cache<String, (Duration, Arc<V>)>,
     /// How often something was forgotten.
     forgotten: Mutex<u64>,
     certainty: Arc<Certainty>,
@@ -82,7 +83,7 @@ pub struct Recent<V> {
 #[derive(Debug, Clone, Copy)]
 pub struct Before {
     forgotten: u64,
-    moment: Instant,
+    moment: Duration,
 }
 
 impl<V> Recent<V> {
@@ -104,7 +105,7 @@ impl<V> Recent<V> {
     pub fn before(&self) -> Before {
         Before {
             forgotten: *self.lock(),
-            moment: Instant::now(),
+            moment: uptime(),
         }
     }
 
@@ -143,35 +144,35 @@ pub(super) enum Certainty {
     /// A file belongs to one process. Whoever changes it by hand meanwhile is heard of when the row is read again, which
     /// it is when it is as old as [`STALE`].
     File,
-    /// The server tells what others change. It holds until then: milliseconds from that moment.
-    Told(Instant, AtomicU64),
+    /// The server tells what others change. It holds until then: an [`uptime`], in milliseconds.
+    Told(AtomicU64),
 }
 
 impl Certainty {
     pub(super) fn told() -> Self {
-        Self::Told(Instant::now(), AtomicU64::new(0))
+        Self::Told(AtomicU64::new(0))
     }
 
-    pub(super) fn holds(&self, read: Instant) -> bool {
+    /// Whether what was read at that [`uptime`] holds.
+    pub(super) fn holds(&self, read: Duration) -> bool {
+        let now = uptime();
+        let age = now.saturating_sub(read);
         match self {
-            Self::File => read.elapsed() < STALE,
-            Self::Told(began, until) => {
-                millis(began.elapsed()) < until.load(Ordering::Acquire) && read.elapsed() < LONGEST
-            }
+            Self::File => age < STALE,
+            Self::Told(until) => millis(now) < until.load(Ordering::Acquire) && age < LONGEST,
         }
     }
 
     /// All that others had changed by then has been heard of: it holds for that long.
-    pub(super) fn extend(&self, heard: Instant, time: Duration) {
-        if let Self::Told(began, until) = self {
-            let end = heard.duration_since(*began) + time;
-            until.store(millis(end), Ordering::Release);
+    pub(super) fn extend(&self, heard: Duration, time: Duration) {
+        if let Self::Told(until) = self {
+            until.store(millis(heard + time), Ordering::Release);
         }
     }
 
     /// Nothing is heard any more.
     pub(super) fn end(&self) {
-        if let Self::Told(_, until) = self {
+        if let Self::Told(until) = self {
             until.store(0, Ordering::Release);
         }
     }
@@ -195,7 +196,7 @@ mod tests {
     fn what_was_forgotten_while_it_was_read_is_not_kept() {
         let recent = kept(Certainty::told());
         let long = Duration::from_hours(1);
-        recent.certainty.extend(Instant::now(), long);
+        recent.certainty.extend(uptime(), long);
         let before = recent.before();
         recent.forget("a");
         recent.keep(before, "a", Arc::new("as it was"));
@@ -219,7 +220,7 @@ mod tests {
         assert!(holds);
         let before = Before {
             forgotten: 0,
-            moment: Instant::now().checked_sub(STALE).unwrap(),
+            moment: uptime().checked_sub(STALE).unwrap(),
         };
         recent.keep(before, "a", Arc::new("old"));
         assert!(recent.get("a").is_none());
@@ -230,11 +231,11 @@ mod tests {
         let recent = kept(Certainty::told());
         assert_eq!(recent.get("a"), None, "nothing has been told yet");
         let long = Duration::from_hours(1);
-        recent.certainty.extend(Instant::now(), long);
+        recent.certainty.extend(uptime(), long);
         assert_eq!(recent.get("a").as_deref(), Some(&"first"));
         recent.certainty.end();
         assert_eq!(recent.get("a"), None);
-        recent.certainty.extend(Instant::now(), Duration::ZERO);
+        recent.certainty.extend(uptime(), Duration::ZERO);
         assert_eq!(recent.get("a"), None);
     }
 }

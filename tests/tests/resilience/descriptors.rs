@@ -26,7 +26,7 @@ async fn the_operators_listener_answers_when_all_others_are_taken() {
     let mut text = fs::read_to_string(&configuration).unwrap();
     text += "[limits]\nhandshake_seconds = 60\n";
     fs::write(&configuration, text).unwrap();
-    let bank = Process::started_by(&mut command, &configuration, &pki.bank_a.qwac).await;
+    let bank = Process::started_by(command, &configuration, &pki.bank_a.qwac).await;
     // Nothing is said on them; each waits for a handshake.
     let connect = |_| TcpStream::connect(bank.tpp.bank).unwrap();
     let held: Vec<TcpStream> = (0..CONNECTIONS).map(connect).collect();

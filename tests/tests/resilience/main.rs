@@ -4,7 +4,9 @@
 
 #![forbid(unsafe_code)]
 
+mod clocks;
 mod descriptors;
+mod disk_full;
 mod durability;
 mod fault_injection;
 mod graceful_shutdown;

@@ -1,0 +1,269 @@
+//! What keeps a replica from using its database: a clock that disagrees with that of the database's server, and a disk that
+//! takes no more.
+
+use std::fmt;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use bank_client::environment::Clock;
+use chrono::{DateTime, TimeDelta, Utc};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::registry::Unit;
+
+use crate::telemetry::gauges::gauges;
+
+/// By how many seconds the clocks may differ. From there on, the database is not used: times that this replica wrote, and
+/// decisions that it made by its clock, would harm the others.
+const MAX_SECONDS: i64 = 60;
+
+/// An answer that took longer says too little about the time in between.
+const MAX_ROUND_TRIP: TimeDelta = TimeDelta::seconds(2);
+
+/// No comparison yet.
+const UNKNOWN: i64 = i64::MIN;
+
+/// The condition of a database, as this replica finds it. Shared by all of its connections.
+pub(super) struct Condition {
+    /// The clock that is compared; there is none where the database is a file, or the clock is moved by hand.
+    clock: OnceLock<Arc<dyn Clock>>,
+    /// The time of the database's server less our [uptime](Clock::uptime), in milliseconds, at the last comparison. Together
+    /// with the uptime of any later moment it returns what our clock ought to show then, also right after it was set.
+    reference: AtomicI64,
+    /// Whether the clocks differed when that was last logged.
+    differed: AtomicBool,
+    /// Whether the disk took no more when something was last written.
+    full: AtomicBool,
+}
+
+/// The clock of this machine disagrees with that of the database's server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WrongClock {
+    /// By so many seconds it is ahead; behind, if negative.
+    pub ahead: i64,
+}
+
+impl fmt::Display for WrongClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let side = if self.ahead < 0 { "behind" } else { "ahead of" };
+        write!(
+            f,
+            "the clock of this machine is {} s {side} that of the database's server, and may differ by less than \
+             {MAX_SECONDS} s: have both set by the same time server (NTP)",
+            self.ahead.abs()
+        )
+    }
+}
+
+impl std::error::Error for WrongClock {}
+
+impl From<WrongClock> for sqlx::Error {
+    fn from(error: WrongClock) -> Self {
+        Self::Io(io::Error::other(error))
+    }
+}
+
+impl WrongClock {
+    /// The reason of that error, if it is this.
+    pub(super) fn of(error: &sqlx::Error) -> Option<Self> {
+        match error {
+            sqlx::Error::Io(error) => error.get_ref()?.downcast_ref().copied(),
+            _ => None,
+        }
+    }
+}
+
+impl Condition {
+    pub(super) fn new() -> Self {
+        Self {
+            clock: OnceLock::new(),
+            reference: AtomicI64::new(UNKNOWN),
+            differed: AtomicBool::new(false),
+            full: AtomicBool::new(false),
+        }
+    }
+
+    /// Compares that clock from now on. The first one counts.
+    pub(super) fn compare(&self, clock: Arc<dyn Clock>) {
+        self.clock.get_or_init(|| clock);
+    }
+
+    /// The time at which the database's server is about to be asked for its own.
+    pub(super) fn before(&self) -> Option<DateTime<Utc>> {
+        self.clock.get().map(|clock| clock.now())
+    }
+
+    /// The server has told its time, in seconds since 1970. Logs when the clocks begin to differ, and when they agree again.
+    pub(super) fn told(&self, before: Option<DateTime<Utc>>, server: f64) {
+        let (Some(clock), Some(before)) = (self.clock.get(), before) else {
+            return;
+        };
+        let took = clock.now() - before;
+        // Otherwise the clock was set meanwhile, or the answer was late.
+        if took < TimeDelta::zero() || took > MAX_ROUND_TRIP {
+            return;
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "seconds since 1970, with a fraction"
+        )]
+        let server = (server * 1000.0) as i64;
+        let asked = server + took.num_milliseconds() / 2;
+        self.reference
+            .store(asked.saturating_sub(uptime(clock)), Ordering::Release);
+        match self.clock_is_right() {
+            Err(error) if !self.differed.swap(true, Ordering::Relaxed) => {
+                tracing::error!(%error, "not ready: the clock is wrong; the database is not used until it is right");
+            }
+            Ok(()) if self.differed.swap(false, Ordering::Relaxed) => {
+                tracing::info!("the clock is right again; the database is used");
+            }
+            _ => {}
+        }
+    }
+
+    /// By how many seconds our clock is ahead of the server's; `None` where they are not compared.
+    fn ahead(&self) -> Option<i64> {
+        let clock = self.clock.get()?;
+        let reference = self.reference.load(Ordering::Acquire);
+        let right = reference.saturating_add(uptime(clock));
+        let ahead = clock.now().timestamp_millis().saturating_sub(right);
+        // Rounded: the way to the server and back is part of it.
+        (reference != UNKNOWN).then(|| (ahead + 500 * ahead.signum()) / 1000)
+    }
+
+    /// Fails while the clocks differ by too much. Cost: two readings of the clock.
+    pub(super) fn clock_is_right(&self) -> Result<(), WrongClock> {
+        match self.ahead() {
+            Some(ahead) if ahead.abs() >= MAX_SECONDS => Err(WrongClock { ahead }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the disk took no more when something was last written.
+    pub(super) fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
+    }
+
+    /// Whether it takes something now. Logs when that changes.
+    pub(super) fn set_full(&self, full: bool) {
+        if self.full.swap(full, Ordering::Relaxed) == full {
+            return;
+        }
+        if full {
+            tracing::error!("not ready: the database takes no writes; free space on its disk");
+        } else {
+            tracing::info!("the database takes writes again");
+        }
+    }
+}
+
+fn uptime(clock: &Arc<dyn Clock>) -> i64 {
+    i64::try_from(clock.uptime().as_millis()).unwrap_or(i64::MAX)
+}
+
+/// The clock has nothing to add.
+impl fmt::Debug for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Condition")
+            .field("reference", &self.reference)
+            .field("full", &self.full)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Tells figures of a condition.
+#[derive(Debug)]
+pub(super) struct ConditionFigures(pub(super) Arc<Condition>);
+
+impl Collector for ConditionFigures {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        const NONE: [(&str, &str); 0] = [];
+
+        let what =
+            "By how much the clock is ahead of that of the database's server; behind, if negative";
+        gauges(
+            &mut encoder,
+            ("clock_ahead", what, Some(&Unit::Seconds)),
+            self.0.ahead().map(|ahead| (NONE, ahead)),
+        )?;
+        let what = "1 if the database took no writes when something was last written";
+        let full = i64::from(self.0.is_full());
+        gauges(&mut encoder, ("store_full", what, None), [(NONE, full)])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bank_client::environment::ManualClock;
+
+    use super::*;
+
+    /// A condition whose clock is ahead by so many milliseconds, and the clock.
+    fn ahead(millis: i64) -> (Condition, Arc<ManualClock>) {
+        let condition = Condition::new();
+        let clock = Arc::new(ManualClock::at("2026-11-24T12:00:00Z".parse().unwrap()));
+        condition.compare(Arc::clone(&clock) as Arc<dyn Clock>);
+        told(&condition, &clock, millis);
+        (condition, clock)
+    }
+
+    fn told(condition: &Condition, clock: &ManualClock, ahead: i64) {
+        let server = clock.now() - TimeDelta::milliseconds(ahead);
+        #[expect(clippy::cast_precision_loss, reason = "as the server says it")]
+        let seconds = server.timestamp_millis() as f64 / 1000.0;
+        condition.told(condition.before(), seconds);
+    }
+
+    #[test]
+    fn a_clock_that_is_wrong_by_a_minute_is_refused_in_both_directions() {
+        const DAY: i64 = 86_400_000;
+        for millis in [0, 59_000, -59_000] {
+            assert_eq!(ahead(millis).0.clock_is_right(), Ok(()), "{millis}");
+        }
+        for millis in [
+            59_900,
+            -59_900,
+            60_000,
+            -60_000,
+            DAY,
+            -DAY,
+            730 * DAY,
+            -730 * DAY,
+        ] {
+            let error = ahead(millis).0.clock_is_right().unwrap_err();
+            let seconds = (millis + 500 * millis.signum()) / 1000;
+            assert_eq!(error.ahead, seconds);
+            let text = error.to_string();
+            assert!(
+                text.contains(if millis < 0 { "behind" } else { "ahead of" }),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_is_refused_at_once_and_taken_again_when_it_is_right() {
+        let (condition, clock) = ahead(0);
+        clock.advance(TimeDelta::days(1));
+        assert_eq!(condition.clock_is_right(), Ok(()), "time passes");
+        clock.step(TimeDelta::days(700));
+        let ahead = 700 * 86_400;
+        assert_eq!(condition.clock_is_right(), Err(WrongClock { ahead }));
+        told(&condition, &clock, 0);
+        assert_eq!(condition.clock_is_right(), Ok(()));
+    }
+
+    #[test]
+    fn without_a_comparison_and_by_an_answer_that_comes_late_nothing_is_refused() {
+        let condition = Condition::new();
+        condition.told(condition.before(), 0.0);
+        assert_eq!(condition.clock_is_right(), Ok(()));
+        let (condition, clock) = ahead(0);
+        let before = condition.before();
+        clock.advance(MAX_ROUND_TRIP + TimeDelta::milliseconds(1));
+        condition.told(before, 0.0);
+        assert_eq!(condition.clock_is_right(), Ok(()));
+    }
+}
