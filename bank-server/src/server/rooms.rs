@@ -111,7 +111,7 @@ impl Rooms {
         Ok(Xs2a {
             consents: self.consents.clone(),
             usage: Usage::new(self.database.clone()),
-            reports: Reports::new(self.database.clone()),
+            reports: Reports::new(self.database.clone(), self.vault.clone()),
             rules: config.consent.rules(),
             authorisations: self.authorisations.clone(),
             approving: Approving {

@@ -130,7 +130,7 @@ impl Reading {
         {
             self.state
                 .reports
-                .note(self.consent(), account, reached)
+                .note(self.consent(), account, reached, self.state.calendar.now())
                 .await?;
         }
         Ok(())
