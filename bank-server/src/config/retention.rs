@@ -11,10 +11,10 @@ use crate::store::retention::Keeping;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RetentionConfig {
-    /// Consents, from their end, with all that belongs to them. Thirteen months if absent: so long can a customer object to
+    /// Consents, from their end, with all that belongs to them; connections to other banks, from their end. Thirteen months if absent: so long can a customer object to
     /// what was done in her name (Directive (EU) 2015/2366, article 71).
     pub consents_days: u32,
-    /// Authorisations that came to nothing. What was approved stays as long as its consent.
+    /// Authorisations that came to nothing, and connections to other banks that were not approved. What was approved stays as long as its consent.
     pub authorisations_days: u32,
     /// Counts of reads on days gone by, failed attempts to log in, and revocation lists that nobody fetches any more. At
     /// least two.

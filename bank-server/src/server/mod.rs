@@ -1,6 +1,7 @@
 //! One bank, put together and run.
 
 mod descriptors;
+mod removal;
 mod rooms;
 mod running;
 mod sockets;
@@ -19,10 +20,11 @@ use tokio::sync::{Notify, Semaphore};
 
 pub use self::descriptors::raise_limit;
 use self::descriptors::share;
+use self::removal::Removal;
 use self::rooms::Rooms;
 pub use self::running::RunningBank;
 use self::sockets::{bound, entrance, listen, open_pages};
-use self::workers::{Keeping, Removing, Sockets, run};
+use self::workers::{Keeping, Sockets, run};
 use crate::config::{Config, Fault, Origin};
 use crate::core_banking::CoreBanking;
 use crate::identity::{LicenceSource, Licences, own_organisation};
@@ -250,11 +252,12 @@ impl BankServer {
                 Place::Server(_) => Some(Arc::new(FetchedLists::new(rooms.database.clone()))),
             },
         };
-        let removing = Removing {
-            retention: Retention::new(rooms.database.clone(), config.retention.keeping()),
-            clock: Arc::clone(&rooms.clock),
-        };
-        let running = run(&config, sockets, keeping, removing, xs2a, health).await?;
+        let removal = Removal::new(
+            Retention::new(rooms.database.clone(), config.retention.keeping()),
+            Arc::clone(&rooms.clock),
+            Arc::clone(&report),
+        );
+        let running = run(&config, sockets, keeping, removal, xs2a, health).await?;
         tracing::info!(bank = config.bank.name, %organisation, xs2a = %xs2a_address, proxied = proxied_address.map(tracing::field::display), online_banking = origin.as_ref().map(Origin::text), operator = %operator_address, "serving");
         Ok(RunningBank {
             organisation,

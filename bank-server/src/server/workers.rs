@@ -14,7 +14,6 @@ use actix_service::{
 };
 use actix_web::dev::AppConfig;
 use actix_web::{App, middleware, web};
-use bank_client::environment::Clock;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, oneshot};
@@ -22,12 +21,12 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::context::TokioContext;
 
 use super::StartError;
+use super::removal::{self, Removal};
 use crate::config::Config;
 use crate::identity::{LicenceSource, Licences};
 use crate::online_banking::listener::Entrance;
 use crate::online_banking::{self, OnlineBanking};
 use crate::operator::{self, Health};
-use crate::store::retention::Retention;
 use crate::transport::connection::Connection;
 use crate::transport::http2;
 use crate::transport::keeper::{Keeper, Shelf, wait_for_first};
@@ -53,13 +52,7 @@ pub(super) struct Keeping {
     pub(super) shelf: Option<Arc<dyn Shelf>>,
 }
 
-/// What removes from the database what is over.
-pub(super) struct Removing {
-    pub(super) retention: Retention,
-    pub(super) clock: Arc<dyn Clock>,
-}
-
-/// How often is looked for what is over, or due.
+/// How often is looked for what is due.
 const NOW_AND_THEN: Duration = Duration::from_mins(10);
 
 /// How long a connection is read from that was answered before its request had all come in: closing it at once would reset
@@ -101,7 +94,7 @@ pub(super) async fn run(
     config: &Config,
     sockets: Sockets,
     keeping: Keeping,
-    removing: Removing,
+    removal: Removal,
     xs2a: web::Data<Xs2a>,
     health: web::Data<Health>,
 ) -> Result<Running, StartError> {
@@ -117,8 +110,8 @@ pub(super) async fn run(
                 let (fetched, ready) = oneshot::channel();
                 let kept = keeping.keeper.keep(keeping.reread, keeping.shelf, fetched);
                 actix_rt::spawn(kept);
-                let removal = async move || remove_what_is_over(&removing).await;
-                actix_rt::spawn(now_and_then(NOW_AND_THEN, removal, lasting.clone()));
+                let removing = async move || removal.look().await;
+                actix_rt::spawn(now_and_then(removal::LOOK, removing, lasting.clone()));
                 for (_, _, door) in &sockets.doors {
                     actix_rt::spawn(door.clone().keep_judging());
                 }
@@ -203,14 +196,6 @@ async fn now_and_then(every: Duration, work: impl AsyncFn(), lasting: Handle) {
     loop {
         tick.tick().await;
         TokioContext::new(work(), lasting.clone()).await;
-    }
-}
-
-async fn remove_what_is_over(removing: &Removing) {
-    match removing.retention.remove(removing.clock.now()).await {
-        Ok(0) => {}
-        Ok(removed) => tracing::info!(removed, "what was over has been removed"),
-        Err(error) => tracing::warn!(%error, "what is over could not be removed"),
     }
 }
 

@@ -2,6 +2,10 @@
 //!
 //! In small pieces, each a transaction of its own, and with pauses: requests hardly notice. One replica at a time does it.
 //! No rule waits for it: what is over is over whether its rows are there or not.
+//!
+//! No clock decides alone what is old. The database holds the time up to which rows were removed, and a run moves it on by
+//! at most twice the time that has passed since the run before. So no run takes more than what became old in a few minutes,
+//! also where the clock is wrong by years; and a bank that was down for a week catches up within one.
 
 use std::time::Duration;
 
@@ -13,9 +17,10 @@ use super::{Database, StoreError, Turn};
 /// How long what is over is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keeping {
-    /// Consents, with all that belongs to them.
+    /// Consents, with all that belongs to them; how far delta reports went, from the last one; who has proved herself through
+    /// a TPP, from the first time; connections to other banks, from their end.
     pub consents: TimeDelta,
-    /// Authorisations that came to nothing. Approvals stay as long as their consents.
+    /// Authorisations, and connections to other banks, that came to nothing. Approvals stay as long as their consents.
     pub authorisations: TimeDelta,
     /// Counts of days gone by, failed attempts to log in, and revocation lists that nobody fetches any more. At least two
     /// days: what is younger still counts.
@@ -50,6 +55,21 @@ impl Retention {
         Self { database, keeping }
     }
 
+    /// Notes where the removal begins, unless it has begun before: now, or when something was last done to a consent,
+    /// whichever is earlier. To be called at the start, before anything is written by this clock.
+    pub async fn begin(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO bank_state (name, value) SELECT 'removed until', \
+             CAST(CASE WHEN MAX(last_action) < $1 THEN MAX(last_action) ELSE $1 END AS TEXT) FROM consent \
+             WHERE NOT EXISTS (SELECT 1 FROM bank_state WHERE name = 'removed until') \
+             ON CONFLICT (name) DO NOTHING",
+        )
+        .bind(now.timestamp())
+        .execute(self.database.counting())
+        .await?;
+        Ok(())
+    }
+
     /// Removes all that has been kept for long enough at that time. Says how many consents, authorisations, counts and so
     /// on these were; if another replica is at it, none.
     pub async fn remove(&self, now: DateTime<Utc>) -> Result<u64, StoreError> {
@@ -69,6 +89,39 @@ impl Retention {
             }
         }
         Ok(removed)
+    }
+
+    /// The time to [remove](Self::remove) by: now, and at most twice what has `passed` since this replica's last run after
+    /// the time by which was removed before. `None` if another replica is at it, or none has [begun](Self::begin).
+    pub async fn move_on(
+        &self,
+        now: DateTime<Utc>,
+        passed: Duration,
+    ) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let mut transaction = self.database.begin_counting().await?;
+        if !transaction.try_take(Turn::Retention).await? {
+            return Ok(None);
+        }
+        let before: Option<String> =
+            sqlx::query_scalar("SELECT value FROM bank_state WHERE name = 'removed until'")
+                .fetch_optional(&mut *transaction)
+                .await?;
+        let before = before.and_then(|text| DateTime::from_timestamp(text.parse().ok()?, 0));
+        let Some(before) = before else {
+            return Ok(None);
+        };
+        let most = TimeDelta::from_std(passed * 2).unwrap_or(TimeDelta::MAX);
+        let most = before.checked_add_signed(most).unwrap_or(before);
+        if now <= before {
+            return Ok(Some(now));
+        }
+        let until = now.min(most);
+        sqlx::query("UPDATE bank_state SET value = $1 WHERE name = 'removed until'")
+            .bind(until.timestamp().to_string())
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok(Some(until))
     }
 
     /// `None` if another replica is at it.
@@ -103,6 +156,18 @@ impl Retention {
         );
         let of_consents =
             |table: &str| format!("DELETE FROM {table} WHERE consent_id IN ({consents})");
+        // Of a TPP without any other consent.
+        let tpps = format!(
+            "DELETE FROM tpp WHERE organisation IN (SELECT tpp FROM consent WHERE id IN ({consents})) AND NOT EXISTS \
+             (SELECT 1 FROM consent c WHERE c.tpp = tpp.organisation AND c.id NOT IN ({consents}))"
+        );
+        let reports = format!("noted < {before}");
+        let acquainted = format!("since < {before}");
+        let ended = format!("status = 'ended' AND tried < {before}");
+        let asked = format!(
+            "status = 'asked' AND begun < {}",
+            time(keeping.authorisations)
+        );
         let nothing = format!(
             "last_action < {} AND status NOT IN ('finalised', 'exempted')",
             time(keeping.authorisations)
@@ -124,6 +189,7 @@ impl Retention {
                 of_consents("consent_account"),
                 of_consents("consent_use"),
                 of_consents("authorisation"),
+                tpps,
                 format!("DELETE FROM consent WHERE id IN ({consents})"),
             ],
             vec![some("authorisation", "id", &nothing, unlocked)],
@@ -143,6 +209,15 @@ impl Retention {
             )],
             vec![some("phone", "token", &phones, unlocked)],
             vec![some("fetched_list", "address", &lists, unlocked)],
+            vec![some(
+                "delta_report",
+                "tpp, psu, account",
+                &reports,
+                unlocked,
+            )],
+            vec![some("acquainted", "stamp", &acquainted, unlocked)],
+            vec![some("connection", "id", &ended, unlocked)],
+            vec![some("connection", "id", &asked, unlocked)],
         ]
     }
 }
@@ -323,6 +398,90 @@ mod tests {
         assert_eq!(left("digest", "session").await, ["new"]);
         assert_eq!(left("subject", "passkey_question").await, ["new"]);
         assert_eq!(left("token", "phone").await, ["new", "thirty-six", "two"]);
+    }
+
+    #[tokio::test]
+    async fn by_a_clock_that_is_years_fast_a_run_takes_what_became_old_in_minutes() {
+        let (database, _folder) = testing::database().await;
+        consent(&database, "goes on", "valid", 0, "2027-02-01").await;
+        consent(&database, "over", "revokedByPsu", 397, "2026-01-01").await;
+        let retention = Retention::new(database.clone(), KEEPING);
+        let wrong = now() + TimeDelta::days(700);
+        let passed = Duration::from_mins(10);
+        assert_eq!(retention.move_on(wrong, passed).await.unwrap(), None);
+        // As of the last action, not of the clock; and once.
+        for clock in [wrong, now() - TimeDelta::days(700)] {
+            retention.begin(clock).await.unwrap();
+        }
+        let mut minutes = 0;
+        for _ in 0..3 {
+            minutes += 20;
+            let time = retention.move_on(wrong, passed).await.unwrap().unwrap();
+            assert_eq!(time, now() + TimeDelta::minutes(minutes));
+            retention.remove(time).await.unwrap();
+        }
+        let left = ids(&database, "SELECT id FROM consent").await;
+        assert_eq!(left, ["goes on"]);
+        // By the right clock it goes on from there; one that is behind removes less, and changes nothing.
+        for (clock, expected) in [(now(), now()), (wrong, now() + TimeDelta::minutes(80))] {
+            let time = retention.move_on(clock, passed).await.unwrap().unwrap();
+            assert_eq!(time, expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_tpp_goes_with_its_last_consent() {
+        let (database, _folder) = testing::database().await;
+        for (id, tpp, acted) in [
+            ("over", "stays", 397),
+            ("goes on", "stays", 0),
+            ("over too", "gone", 397),
+            ("and this", "gone", 397),
+        ] {
+            consent(&database, id, "revokedByPsu", acted, "2026-01-01").await;
+            let of = format!("UPDATE consent SET tpp = '{tpp}' WHERE id = '{id}'");
+            run(&database, &of).await;
+        }
+        for tpp in ["stays", "gone"] {
+            run(&database, &format!("INSERT INTO tpp (organisation, name, authority, updated) VALUES ('{tpp}', '', '', 0)")).await;
+        }
+        assert_eq!(removed(&database).await, 3);
+        assert_eq!(
+            ids(&database, "SELECT organisation FROM tpp").await,
+            ["stays"]
+        );
+    }
+
+    #[tokio::test]
+    async fn who_was_known_reports_and_connections_that_ended_go_in_their_time() {
+        let (database, _folder) = testing::database().await;
+        for days in [1, 101, 397] {
+            let then = ago(days);
+            run(
+                &database,
+                &format!("INSERT INTO acquainted (stamp, since) VALUES ('{days}', {then})"),
+            )
+            .await;
+            run(&database, &format!("INSERT INTO delta_report (tpp, psu, account, arrival, noted) VALUES ('', '{days}', '', 1, {then})")).await;
+            for status in ["asked", "running", "ended"] {
+                run(&database, &format!("INSERT INTO connection (id, psu, bank, status, state, begun, tried) VALUES ('{status} {days}', 'a', '{days}', '{status}', '{status} {days}', {then}, {then})")).await;
+            }
+        }
+        removed(&database).await;
+        let left = ids(&database, "SELECT stamp FROM acquainted ORDER BY stamp").await;
+        assert_eq!(left, ["1", "101"]);
+        let left = ids(&database, "SELECT psu FROM delta_report ORDER BY psu").await;
+        assert_eq!(left, ["1", "101"]);
+        let left = ids(&database, "SELECT id FROM connection ORDER BY id").await;
+        let expected = [
+            "asked 1",
+            "ended 1",
+            "ended 101",
+            "running 1",
+            "running 101",
+            "running 397",
+        ];
+        assert_eq!(left, expected);
     }
 
     #[tokio::test]

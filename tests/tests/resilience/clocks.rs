@@ -15,7 +15,8 @@ use tests::browser::Tab;
 use tests::cluster::Cluster;
 use tests::http::Tpp;
 use tests::operator;
-use tests::wait::wait_for;
+use tests::stores;
+use tests::wait::{wait_for, wait_until};
 
 const DAY: i64 = 86_400;
 
@@ -186,5 +187,37 @@ async fn a_clock_that_is_set_wrong_takes_its_replica_out_until_it_is_right() {
     clock.set(0);
     assert_eq!(read().await, 200);
     world.goes_on().await;
+    replica.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_the_clock_was_set_years_ahead_nothing_that_is_valid_is_removed() {
+    let banks = Banks::start().await;
+    let tpp = banks.a_at_b();
+    let consent = banks.consent(&tpp).approved().await;
+    let database = stores::of(&banks.folder.path().join("bank-b.toml")).await;
+    let then = (banks.clock.now() - TimeDelta::days(2)).timestamp();
+    sqlx::query("INSERT INTO session (digest, psu, level, begun, last_seen) VALUES ('over', 'a', 'full', $1, $1)")
+        .bind(then)
+        .execute(database.pool())
+        .await
+        .unwrap();
+    let replica = banks.replica_of_b(|_| ()).await;
+    // Less than the lists are good for: nothing but the step and the pace speaks against it.
+    banks.clock.step(TimeDelta::days(700));
+    wait_until("a removal", async || {
+        banks.clock.advance(TimeDelta::minutes(1));
+        let left: Vec<String> = sqlx::query_scalar("SELECT digest FROM session")
+            .fetch_all(database.pool())
+            .await
+            .unwrap();
+        left.is_empty().then_some(())
+    })
+    .await;
+    let left: Vec<String> = sqlx::query_scalar("SELECT id FROM consent")
+        .fetch_all(database.pool())
+        .await
+        .unwrap();
+    assert_eq!(left, [consent]);
     replica.stop().await;
 }
