@@ -5,42 +5,97 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 use rustls::sign::CertifiedKey;
-use rustls_pki_types::pem::PemObject;
+use rustls::{Error, InconsistentKeys};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use shared_types::certificate::CertificateSummary;
-use shared_types::trust::validity;
+use shared_types::pem::{self, Kind, Object, PemError};
+use shared_types::trust::{Refusal, validity, weakness};
 
 /// A certificate chain and the private key that belongs to its first certificate.
 #[derive(Clone)]
 pub struct Credentials(Arc<CertifiedKey>);
 
-/// Why certificate and key cannot be used.
+/// Why certificate and key cannot be used. The text continues the name of the file that is wrong, for which `FILE` stands
+/// in commands.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialsError {
-    /// The certificate file is not PEM, or holds no certificate.
-    #[error("the certificate file holds no readable PEM certificate")]
-    NoCertificate,
-    /// The key file is not PEM, or holds no private key.
-    #[error("the private key file holds no readable PEM private key")]
-    NoKey,
-    /// The key is of a kind that cannot be used, or belongs to another certificate.
-    #[error("the private key does not fit the certificate: {0}")]
-    Mismatch(rustls::Error),
+    /// The certificate's file is not a chain of certificates.
+    #[error(transparent)]
+    Certificate(PemError),
+    /// Our own certificate is not one.
+    #[error("holds a first certificate that cannot be read: openssl x509 -in FILE -noout -text")]
+    Unreadable,
+    /// The key's file does not hold one private key.
+    #[error(transparent)]
+    Key(PemError),
+    /// The key is of a kind or size that is not used.
+    #[error(
+        "holds a private key of a kind that is not used: RSA with 2048 bits or more, ECDSA on P-256, P-384 \
+         or P-521, and Ed25519 are; make one: openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out NEW"
+    )]
+    UnusableKey,
+    /// The key is too short, and so says the certificate.
+    #[error(
+        "holds a private key that cannot be used: {0}; make another, and have it certified: \
+         openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out NEW"
+    )]
+    WeakKey(Refusal),
+    /// The key belongs to another certificate.
+    #[error(
+        "holds a private key that does not fit the certificate: `openssl pkey -in FILE -pubout` and `openssl x509 -in \
+         CERTIFICATE -noout -pubkey` have to print the same"
+    )]
+    OtherKey,
+    /// The key belongs to a certificate of the chain that is not the first.
+    #[error(
+        "holds our own certificate as number {0}: it has to be the first, then the one that issued \
+         it, and so on"
+    )]
+    Order(usize),
+}
+
+impl CredentialsError {
+    /// Whether it is the key's file that is wrong, and not the certificate's.
+    #[must_use]
+    pub fn is_of_key(&self) -> bool {
+        match self {
+            Self::Certificate(_) | Self::Unreadable | Self::Order(_) => false,
+            Self::Key(_) | Self::UnusableKey | Self::WeakKey(_) | Self::OtherKey => true,
+        }
+    }
 }
 
 impl Credentials {
     /// Reads the chain (own certificate first, then the issuing CA) and the key.
+    ///
+    /// Both can be one file. Otherwise the chain's has no key, and the key's no certificate that is not in the chain.
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, CredentialsError> {
-        let chain = CertificateDer::pem_slice_iter(chain)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|_| CredentialsError::NoCertificate)?;
-        if chain.is_empty() {
-            return Err(CredentialsError::NoCertificate);
+        let is_one_file = chain == key;
+        let certificates = certificates(chain, is_one_file)?;
+        let key = private_key(key, &certificates)?;
+        let unusable = || match certificates.first().and_then(weakness) {
+            Some(refusal) => CredentialsError::WeakKey(refusal),
+            None => CredentialsError::UnusableKey,
+        };
+        let key = provider().key_provider.load_private_key(key);
+        let key = key.map_err(|_| unusable())?;
+        let mut certified = CertifiedKey::new(certificates, key);
+        match certified.keys_match() {
+            // Where the key does not tell its public half, a handshake would.
+            Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => {
+                Ok(Self(Arc::new(certified)))
+            }
+            Err(Error::InconsistentKeys(_)) => {
+                for number in 2..=certified.cert.len() {
+                    certified.cert.rotate_left(1);
+                    if certified.keys_match().is_ok() {
+                        return Err(CredentialsError::Order(number));
+                    }
+                }
+                Err(CredentialsError::OtherKey)
+            }
+            Err(_) => Err(CredentialsError::Unreadable),
         }
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| CredentialsError::NoKey)?;
-        let certified =
-            CertifiedKey::from_der(chain, key, &provider()).map_err(CredentialsError::Mismatch)?;
-        Ok(Self(Arc::new(certified)))
     }
 
     /// The chain, own certificate first.
@@ -63,6 +118,61 @@ impl Credentials {
     pub fn certified_key(&self) -> Arc<CertifiedKey> {
         Arc::clone(&self.0)
     }
+}
+
+/// The certificates of the chain's file; a key is among them only where the key's file is the same.
+fn certificates(
+    chain: &[u8],
+    is_one_file: bool,
+) -> Result<Vec<CertificateDer<'static>>, CredentialsError> {
+    let found = pem::objects(Kind::Certificate, chain).map_err(CredentialsError::Certificate)?;
+    let mut certificates = Vec::new();
+    for object in found {
+        match object.kind {
+            Kind::Certificate => certificates.push(object.der.into()),
+            Kind::PrivateKey | Kind::Parameters if is_one_file => {}
+            _ => {
+                let advice = "certificates are read here, own certificate first: take it out";
+                return Err(CredentialsError::Certificate(PemError::unwanted(
+                    &object, advice,
+                )));
+            }
+        }
+    }
+    if certificates.is_empty() {
+        return Err(CredentialsError::Certificate(PemError::Empty(
+            Kind::Certificate,
+        )));
+    }
+    Ok(certificates)
+}
+
+/// The one key of a file.
+fn private_key(
+    file: &[u8],
+    chain: &[CertificateDer<'static>],
+) -> Result<PrivateKeyDer<'static>, CredentialsError> {
+    let unwanted =
+        |object: &Object, advice| CredentialsError::Key(PemError::unwanted(object, advice));
+    let mut key: Option<Object> = None;
+    for object in pem::objects(Kind::PrivateKey, file).map_err(CredentialsError::Key)? {
+        match object.kind {
+            Kind::PrivateKey if key.as_ref().is_some_and(|key| key.der != object.der) => {
+                let advice = "there is another one before it: keep the certificate's key alone";
+                return Err(unwanted(&object, advice));
+            }
+            Kind::PrivateKey => key = Some(object),
+            Kind::Certificate if chain.iter().any(|known| **known == *object.der) => {}
+            Kind::Parameters => {}
+            Kind::Certificate | Kind::RevocationList => {
+                let advice =
+                    "it is not in the certificate's file, and is not read here: take it out";
+                return Err(unwanted(&object, advice));
+            }
+        }
+    }
+    let key = key.ok_or(CredentialsError::Key(PemError::Empty(Kind::PrivateKey)))?;
+    PrivateKeyDer::try_from(key.der).map_err(|_| CredentialsError::UnusableKey)
 }
 
 /// The key is not shown.

@@ -12,6 +12,8 @@ use std::fmt::{Debug, Display};
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use chrono::DateTime;
 use reqwest::Url;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -33,6 +35,7 @@ use shared_types::eidas::{identify, organisation_of};
 use shared_types::link::Links;
 use shared_types::message::TppMessages;
 use shared_types::money::Currency;
+use shared_types::pem::{Kind, Object, objects};
 use shared_types::revocation::{Issuers, List};
 use shared_types::transaction::{TransactionResponse, TransactionsResponse};
 use shared_types::trust::{Anchors, Path, Usage, judge, validity};
@@ -41,6 +44,7 @@ use uuid::Uuid;
 use crate::address::follow;
 use crate::authorisations::{NextStep, approach};
 use crate::checks::Checked;
+use crate::credentials::Credentials;
 use crate::error::{Error, ErrorKind};
 use crate::exchange::is_json;
 use crate::probe;
@@ -170,6 +174,43 @@ pub fn staple(data: &[u8]) {
     let _ = List::read(data.to_vec(), &WORLD.issuers);
 }
 
+/// A file of certificates, lists or keys.
+pub fn pem(data: &[u8]) {
+    for kind in [Kind::Certificate, Kind::RevocationList, Kind::PrivateKey] {
+        match objects(kind, data) {
+            Err(fault) => shown(&fault),
+            Ok(found) => {
+                let again = objects(kind, written(&found).as_bytes());
+                let content = |object: Object| (object.kind, object.der);
+                assert_eq!(
+                    again.map(|again| again.into_iter().map(content).collect()),
+                    Ok(found.into_iter().map(content).collect::<Vec<_>>())
+                );
+            }
+        }
+    }
+    let _ = Anchors::from_pem(data).map_err(|fault| shown(&fault));
+    let _ = Credentials::from_pem(data, data).map_err(|fault| shown(&fault));
+    for list in List::read_all(data.to_vec(), &WORLD.issuers).unwrap_or_default() {
+        let _ = list.map_err(|fault| shown(&fault));
+    }
+}
+
+/// Objects as a PEM file.
+fn written(objects: &[Object]) -> String {
+    let written = objects.iter().map(|object| {
+        let label = match object.kind {
+            Kind::Certificate => "CERTIFICATE",
+            Kind::RevocationList => "X509 CRL",
+            Kind::PrivateKey => "PRIVATE KEY",
+            Kind::Parameters => "EC PARAMETERS",
+        };
+        let base64 = BASE64_STANDARD.encode(&object.der);
+        format!("-----BEGIN {label}-----\n{base64}\n-----END {label}-----\n")
+    });
+    written.collect::<Vec<_>>().concat()
+}
+
 /// What is understood is written and read again as the same, and has a form for logs; in whatever pieces it arrives.
 fn reads_back<T: DeserializeOwned + Serialize + PartialEq + Debug>(body: &[u8]) {
     let whole = shape(&[body]);
@@ -275,13 +316,14 @@ mod tests {
     #[test]
     fn the_corpus_holds() {
         type Target = (&'static str, fn(&[u8]));
-        let targets: [Target; 6] = [
+        let targets: [Target; 7] = [
             ("answer", super::answer),
             ("refusal", super::refusal),
             ("head", super::head),
             ("probe_answer", super::probe_answer),
             ("chain", super::chain),
             ("staple", super::staple),
+            ("pem", super::pem),
         ];
         for (name, target) in targets {
             let folder = Path::new(env!("CARGO_MANIFEST_DIR"))

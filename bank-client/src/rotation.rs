@@ -164,10 +164,10 @@ pub enum CredentialFilesError {
         error: io::Error,
     },
     /// Their content does not do.
-    #[error("{}: {error}", certificate.display())]
+    #[error("{} {error}", path.display())]
     Credentials {
-        /// The certificate's file.
-        certificate: PathBuf,
+        /// The file that is wrong: the certificate's, or the key's.
+        path: PathBuf,
         /// What is wrong.
         error: CredentialsError,
     },
@@ -233,7 +233,11 @@ impl CredentialFiles {
         };
         let (chain, key) = (next(&self.certificate)?, next(&self.key)?);
         Credentials::from_pem(&chain, &key).map_err(|error| CredentialFilesError::Credentials {
-            certificate: self.certificate.clone(),
+            path: if error.is_of_key() {
+                self.key.clone()
+            } else {
+                self.certificate.clone()
+            },
             error,
         })
     }

@@ -15,6 +15,7 @@
 //! | [`decode`] | JSON to types, with the path of a fault |
 //! | [`trust`] | may this certificate chain come in? |
 //! | [`revocation`] | was one of its certificates withdrawn? |
+//! | [`pem`] | certificates, lists and keys as files have them |
 //! | [`eidas`] | who is it? (ETSI TS 119 495) |
 //! | [`register`] | is it still licensed? |
 //! | [`certificate`], [`alert`], [`digest`] | what logs and errors say of both |
@@ -35,6 +36,7 @@ pub mod link;
 pub mod message;
 pub mod money;
 mod name;
+pub mod pem;
 pub mod register;
 pub mod revocation;
 pub mod text;

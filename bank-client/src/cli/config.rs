@@ -12,7 +12,7 @@ use bank_client::{Bank, Breaker, Retries};
 use etcetera::{AppStrategy as _, AppStrategyArgs, choose_app_strategy};
 use serde::Deserialize;
 use shared_types::iban::Iban;
-use shared_types::revocation::{Issuers, List, Statuses, UnknownStatus};
+use shared_types::revocation::{FoundList, Issuers, List, Statuses, UnknownStatus};
 use shared_types::trust::Anchors;
 
 use super::arguments::ProfilePlace;
@@ -221,10 +221,20 @@ impl WrittenRevocation {
         let issuers = Issuers::new(&authorities);
         let mut statuses = Statuses::default();
         for path in &self.lists {
+            if path.to_string_lossy().contains("://") {
+                let cause = format!("{}: revocation lists are files here", path.display());
+                return Err(failure(
+                    cause,
+                    "fetch the list with curl, and name the file",
+                ));
+            }
             let path = folder.join(path);
-            let wrong = |error| failure(format!("{}: {error}", path.display()), LISTS);
-            let list = List::read(read(&path)?, &issuers).map_err(wrong)?;
-            statuses.lists.add(Arc::new(list)).map_err(wrong)?;
+            let wrong = |error| failure(format!("{} {error}", path.display()), LISTS);
+            for list in List::read_all(read(&path)?, &issuers).map_err(wrong)? {
+                let FoundList { list, position } = list.map_err(wrong)?;
+                let added = statuses.lists.add(Arc::new(list));
+                added.map_err(|error| wrong(error.at(position)))?;
+            }
         }
         Ok(Revocation {
             statuses,
@@ -287,8 +297,10 @@ pub(super) fn credentials(certificate: &Path, key: &Path) -> Result<Credentials,
             format!("`chmod 600 {}`", key.display()),
         ));
     }
-    Credentials::from_pem(&read(certificate)?, &read(key)?)
-        .map_err(|error| failure(format!("{}: {error}", certificate.display()), FILES))
+    Credentials::from_pem(&read(certificate)?, &read(key)?).map_err(|error| {
+        let wrong = if error.is_of_key() { key } else { certificate };
+        failure(format!("{} {error}", wrong.display()), FILES)
+    })
 }
 
 /// The owner alone writes a key, and beside the owner at most a group reads it, as where secrets are mounted. One that is not

@@ -11,26 +11,29 @@ use shared_types::trust::{Refusal, Window, validity};
 #[derive(Clone, Default)]
 pub struct Gateways(Arc<[Pinned]>);
 
-struct Pinned {
+/// The certificate of one gateway.
+pub struct Pinned {
     certificate: CertificateDer<'static>,
     window: Window,
 }
 
-impl Gateways {
-    /// Pins those certificates; none, where one cannot be read.
+impl Pinned {
+    /// Pins that certificate, if it can be read.
     #[must_use]
-    pub fn new(certificates: Vec<CertificateDer<'static>>) -> Option<Self> {
-        let pinned: Option<Arc<[Pinned]>> = certificates
-            .into_iter()
-            .map(|certificate| {
-                let window = validity(&certificate)?;
-                Some(Pinned {
-                    certificate,
-                    window,
-                })
-            })
-            .collect();
-        pinned.map(Self)
+    pub fn new(certificate: CertificateDer<'static>) -> Option<Self> {
+        let window = validity(&certificate)?;
+        Some(Self {
+            certificate,
+            window,
+        })
+    }
+}
+
+impl Gateways {
+    /// Knows those, and no others.
+    #[must_use]
+    pub fn new(pinned: Vec<Pinned>) -> Self {
+        Self(pinned.into())
     }
 
     /// Whether gateways are configured, and none of them can come in at that time.

@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use bank_client::credentials::Credentials;
-use rustls_pki_types::pem::PemObject as _;
+use bank_client::credentials::{Credentials, CredentialsError};
 use rustls_pki_types::{CertificateDer, UnixTime};
+use shared_types::pem::{self, Kind, PemError};
 use shared_types::trust::{Anchors, Usage, judge};
 
-use super::gateways::Gateways;
+use super::gateways::{Gateways, Pinned};
 use crate::fault::Fault;
 
 /// A file, and where the configuration names it.
@@ -52,38 +52,62 @@ pub(super) fn credentials(
     if let Some(problem) = readable_by_others(&key.0.path) {
         return Err(vec![key.0.fault(&problem)]);
     }
-    Credentials::from_pem(certificate.1, key.1).map_err(|error| vec![certificate.0.fault(&error)])
+    Credentials::from_pem(certificate.1, key.1).map_err(|error| {
+        let Source { place, path } = certificate.0;
+        vec![match error {
+            CredentialsError::OtherKey => key.0.fault(&format!(
+                "{error}; the certificate is that of {place}, {}",
+                path.display()
+            )),
+            error if error.is_of_key() => key.0.fault(&error),
+            error => certificate.0.fault(&error),
+        }]
+    })
 }
 
 /// The anchors of all files.
 pub(super) fn anchors(files: &[(&Source, &[u8])]) -> Result<Anchors, Vec<Fault>> {
-    let mut certificates = Vec::new();
-    let mut faults = Vec::new();
-    for (source, pem) in files {
-        match Anchors::from_pem(pem) {
-            Ok(anchors) => certificates.extend_from_slice(anchors.certificates()),
-            Err(error) => faults.push(source.fault(&error)),
-        }
-    }
-    match Anchors::new(certificates) {
-        Ok(anchors) if faults.is_empty() => Ok(anchors),
-        // What is wrong with each was said above; that there are none at all is said of the configuration.
-        _ => Err(faults),
-    }
+    // What is wrong with each file was said; that there is none at all is said of the configuration.
+    Anchors::new(authorities(files)?).map_err(|_| Vec::new())
 }
 
-/// The certificates of all files.
-pub(super) fn certificates(
+/// The certification authorities of all files.
+pub(super) fn authorities(
     files: &[(&Source, &[u8])],
 ) -> Result<Vec<CertificateDer<'static>>, Vec<Fault>> {
+    each(files, |source, file| {
+        let read = Anchors::from_pem(file).map_err(|error| source.fault(&error))?;
+        Ok(read.certificates().to_vec())
+    })
+}
+
+/// The gateways whose certificates are in the files.
+pub(super) fn gateways(files: &[(&Source, &[u8])]) -> Result<Gateways, Vec<Fault>> {
+    let pinned = each(files, |source, file| {
+        let found = pem::only(Kind::Certificate, file).map_err(|error| source.fault(&error))?;
+        let pinned = found.into_iter().map(|object| {
+            let unreadable = PemError::unwanted(
+                &object,
+                "it cannot be read: openssl x509 -in FILE -noout -text",
+            );
+            Pinned::new(object.der.into()).ok_or_else(|| source.fault(&unreadable))
+        });
+        pinned.collect::<Result<Vec<_>, _>>()
+    })?;
+    Ok(Gateways::new(pinned))
+}
+
+/// What is in all files together, or what is wrong with each of them.
+fn each<T>(
+    files: &[(&Source, &[u8])],
+    read: impl Fn(&Source, &[u8]) -> Result<Vec<T>, Fault>,
+) -> Result<Vec<T>, Vec<Fault>> {
     let mut found = Vec::new();
     let mut faults = Vec::new();
-    for (source, pem) in files {
-        let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-        match read {
-            Ok(certificates) if !certificates.is_empty() => found.extend(certificates),
-            Ok(_) => faults.push(source.fault(&"holds no certificate")),
-            Err(error) => faults.push(source.fault(&format!("is not PEM: {error}"))),
+    for (source, file) in files {
+        match read(source, file) {
+            Ok(more) => found.extend(more),
+            Err(fault) => faults.push(fault),
         }
     }
     if faults.is_empty() {
@@ -91,17 +115,6 @@ pub(super) fn certificates(
     } else {
         Err(faults)
     }
-}
-
-/// The gateways whose certificates are in the files.
-pub(super) fn gateways(files: &[(&Source, &[u8])]) -> Result<Gateways, Vec<Fault>> {
-    let unreadable = || match files {
-        [(source, _), ..] => {
-            vec![source.fault(&"or another holds a certificate that cannot be read")]
-        }
-        [] => Vec::new(),
-    };
-    certificates(files).and_then(|pinned| Gateways::new(pinned).ok_or_else(unreadable))
 }
 
 /// What is wrong with our own certificate at that time. A server can run with it, but no client that knows its duty will

@@ -5,8 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateRevocationListDer, UnixTime};
+use rustls_pki_types::UnixTime;
 use x509_parser::prelude::FromDer as _;
 use x509_parser::time::ASN1Time;
 
@@ -18,6 +17,7 @@ use super::reason::Reason;
 use super::serial::significant;
 use super::signature::{SignatureError, Signed};
 use crate::digest::hex;
+use crate::pem::{self, Kind, PemError, Position};
 use crate::trust::{unix, when};
 
 /// A revocation list whose signature, issuer and form were checked. Whether it is fresh depends on the time.
@@ -53,6 +53,20 @@ pub enum ListError {
     /// It is something else: an error page, or a part of a list.
     #[error("is no revocation list: {0}")]
     NotAList(String),
+    /// A file that is not lists alone.
+    #[error(transparent)]
+    Pem(#[from] PemError),
+    /// There are several, where one is read.
+    #[error("holds several lists, where one is read")]
+    Several,
+    /// One of several lists of a file.
+    #[error("holds a list ({position}) that {error}")]
+    OneOfSeveral {
+        /// Which one.
+        position: Position,
+        /// What is wrong with it.
+        error: Box<ListError>,
+    },
     /// It is of a CA that we do not know.
     #[error(
         "is of {issuer}, which is neither an anchor nor a known intermediate that may sign lists; name its certificate among the intermediates, if it is a CA below an anchor"
@@ -119,6 +133,29 @@ fn of_entry(serial: Option<&String>) -> String {
         .unwrap_or_default()
 }
 
+impl ListError {
+    /// The same of one of several lists of a file, if it is one.
+    #[must_use]
+    pub fn at(self, position: Option<Position>) -> Self {
+        match position {
+            None => self,
+            Some(position) => Self::OneOfSeveral {
+                position,
+                error: Box::new(self),
+            },
+        }
+    }
+}
+
+/// A list of a file or an answer.
+#[derive(Debug)]
+pub struct FoundList {
+    /// The list.
+    pub list: List,
+    /// Where it stands, if there are several.
+    pub position: Option<Position>,
+}
+
 /// An entry of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Entry {
@@ -132,14 +169,47 @@ impl List {
     /// How far the clock of a list's issuer may be ahead.
     pub const CLOCKS_APART: Duration = Duration::from_mins(5);
 
-    /// Reads a list, PEM or DER, and checks that one of `issuers` signed it.
+    /// Reads the lists of a file or an answer, any number as PEM or one in DER, and checks of each that one of `issuers`
+    /// signed it. A list that is not good does not hold up the others; a file that is not lists alone is refused whole.
     ///
-    /// Cost: one signature check, and sorting the serial numbers.
+    /// Cost of each: one signature check, and sorting the serial numbers.
+    pub fn read_all(
+        bytes: Vec<u8>,
+        issuers: &Issuers,
+    ) -> Result<Vec<Result<FoundList, ListError>>, ListError> {
+        if bytes.first() == Some(&der::SEQUENCE) {
+            let position = None;
+            let read = Self::from_der(bytes, issuers).map(|list| FoundList { list, position });
+            return Ok(vec![read]);
+        }
+        let found = pem::only(Kind::RevocationList, &bytes).map_err(|error| match error {
+            PemError::Empty(_) => neither_der_nor_pem(&bytes),
+            error => error.into(),
+        })?;
+        drop(bytes);
+        let several = found.len() > 1;
+        let lists = found.into_iter().map(|object| {
+            let position = object.position.filter(|_| several);
+            Self::from_der(object.der, issuers)
+                .map(|list| FoundList { list, position })
+                .map_err(|error| error.at(position))
+        });
+        Ok(lists.collect())
+    }
+
+    /// Reads the only list of a file or an answer, as [`Self::read_all`] does.
     pub fn read(bytes: Vec<u8>, issuers: &Issuers) -> Result<Self, ListError> {
-        if bytes.len() > Self::MOST_BYTES {
+        let mut lists = Self::read_all(bytes, issuers)?;
+        match (lists.pop(), lists.is_empty()) {
+            (Some(read), true) => read.map(|found| found.list),
+            _ => Err(ListError::Several),
+        }
+    }
+
+    fn from_der(mut der: Vec<u8>, issuers: &Issuers) -> Result<Self, ListError> {
+        if der.len() > Self::MOST_BYTES {
             return Err(ListError::TooLarge);
         }
-        let mut der = to_der(bytes)?;
         der.shrink_to_fit();
         let signed = Signed::read(&der).ok_or_else(|| malformed("it is cut off or malformed"))?;
         let outline = Outline::read(&signed)?;
@@ -360,21 +430,14 @@ fn entry(rest: &[u8]) -> Entry {
     }
 }
 
-fn to_der(bytes: Vec<u8>) -> Result<Vec<u8>, ListError> {
-    if bytes.first() == Some(&der::SEQUENCE) {
-        return Ok(bytes);
-    }
-    CertificateRevocationListDer::from_pem_slice(&bytes)
-        .map(|list| list.as_ref().to_vec())
-        .map_err(|_| {
-            let start: String = String::from_utf8_lossy(bytes.get(..40).unwrap_or(&bytes))
-                .chars()
-                .filter(|character| !character.is_control())
-                .collect();
-            ListError::NotAList(format!(
-                "it is neither DER nor PEM, and starts with \"{start}\""
-            ))
-        })
+fn neither_der_nor_pem(bytes: &[u8]) -> ListError {
+    let start: String = String::from_utf8_lossy(bytes.get(..40).unwrap_or(bytes))
+        .chars()
+        .filter(|character| !character.is_control())
+        .collect();
+    ListError::NotAList(format!(
+        "it is neither DER nor PEM, and starts with \"{start}\""
+    ))
 }
 
 fn malformed(problem: &str) -> ListError {

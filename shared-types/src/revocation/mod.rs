@@ -19,7 +19,7 @@ mod statuses;
 pub use self::answers::Answers;
 pub use self::issuer::{Issuer, IssuerId, Issuers};
 pub use self::link::Link;
-pub use self::list::{List, ListError};
+pub use self::list::{FoundList, List, ListError};
 pub use self::lists::Lists;
 pub use self::reason::{NotAReason, Reason};
 pub use self::statuses::{Standing, Statuses, UnknownStatus};

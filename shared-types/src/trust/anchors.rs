@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
-use super::Window;
+use super::{Refusal, Window};
+use crate::pem::{self, Kind, PemError};
 use crate::revocation::Issuer;
 
 /// The certification authorities that were agreed upon, and no others.
@@ -26,9 +26,9 @@ pub enum AnchorError {
     /// There is none: nobody could ever come in.
     #[error("holds no certificate")]
     None,
-    /// The text is not PEM.
-    #[error("is not PEM: {0}")]
-    NotPem(String),
+    /// The file is not certificates alone, in PEM or DER.
+    #[error(transparent)]
+    Pem(#[from] PemError),
     /// A certificate cannot be read.
     #[error("certificate {number} cannot be read: {reason}")]
     Unreadable {
@@ -48,12 +48,10 @@ pub enum AnchorError {
 }
 
 impl Anchors {
-    /// Reads one or more CA certificates from PEM.
+    /// Reads one or more CA certificates from PEM, or one from DER. Any other object in the file refuses it.
     pub fn from_pem(pem: &[u8]) -> Result<Self, AnchorError> {
-        let certificates = CertificateDer::pem_slice_iter(pem)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|fault| AnchorError::NotPem(fault.to_string()))?;
-        Self::new(certificates)
+        let certificates = pem::only(Kind::Certificate, pem)?.into_iter();
+        Self::new(certificates.map(|found| found.der.into()).collect())
     }
 
     /// Takes one or more CA certificates.
@@ -101,6 +99,18 @@ impl Anchors {
     #[must_use]
     pub fn any_valid_at(&self, now: UnixTime) -> bool {
         self.issuers.iter().any(|(_, window)| window.contains(now))
+    }
+
+    /// Those that are outside their own validity at that time, and why: [`Refusal::Expired`] or
+    /// [`Refusal::NotYetValid`].
+    pub fn invalid_at(
+        &self,
+        now: UnixTime,
+    ) -> impl Iterator<Item = (&CertificateDer<'static>, Refusal)> {
+        let all = self.certificates.iter().zip(&self.issuers);
+        all.filter_map(move |(certificate, (_, window))| {
+            Some((certificate, window.check(now).err()?))
+        })
     }
 
     /// Whether that CA is one of them.

@@ -232,9 +232,9 @@ const SMALLEST_EC: usize = 256;
 fn check_key(certificate: &X509Certificate<'_>) -> Result<(), Refusal> {
     let weak = |what: String| Err(Refusal::WeakKey(what));
     match certificate.public_key().parsed() {
-        Ok(PublicKey::RSA(key)) if key.key_size() < SMALLEST_RSA => weak(format!(
+        Ok(PublicKey::RSA(key)) if bits(key.modulus) < SMALLEST_RSA => weak(format!(
             "RSA with {} bits; at least {SMALLEST_RSA} are asked for",
-            key.key_size()
+            bits(key.modulus)
         )),
         Ok(PublicKey::EC(point)) if point.key_size() < SMALLEST_EC => weak(format!(
             "an elliptic curve of {} bits; at least {SMALLEST_EC} are asked for",
@@ -245,6 +245,22 @@ fn check_key(certificate: &X509Certificate<'_>) -> Result<(), Refusal> {
         Ok(_) => Ok(()),
         Err(_) => Err(Refusal::Unreadable),
     }
+}
+
+/// Why the key of a certificate is too weak to be used, if it is.
+#[must_use]
+pub fn weakness(certificate: &CertificateDer<'_>) -> Option<Refusal> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    check_key(&parsed).err()
+}
+
+/// The length of a positive number, in bits.
+fn bits(number: &[u8]) -> usize {
+    let zeros = number.iter().take_while(|byte| **byte == 0).count();
+    let significant = number.get(zeros..).unwrap_or_default();
+    significant.first().map_or(0, |first| {
+        significant.len() * 8 - usize::try_from(first.leading_zeros()).unwrap_or(0)
+    })
 }
 
 fn explain(

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use fixtures::world::Bank;
 use serde_json::Value;
+use tests::files::list_bundle;
 use tests::programs::both;
 use tests::script::Script;
 use tests::wait::wait_for;
@@ -120,6 +121,50 @@ async fn what_is_advised_works() {
         let said = says(&script, &["banks"], code, &[]);
         assert_eq!(said.contains("`chmod 600 "), code == 1, "{said}");
     }
+}
+
+/// Each list of a file is read; of certificate, key and list, the one that is wrong is named, with the place in it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_wrong_is_named_with_the_place() {
+    let script = Script::ready().await;
+    let at = |name: &str| script.0.sandbox(name);
+    let list = |ca: &str, which: &str| {
+        fs::read(at(&format!("scheme-ca/{ca}/published/{which}.crl"))).unwrap()
+    };
+    let config = fs::read_to_string(at("bank-client.toml")).unwrap();
+    let with_lists = |lists: &str| {
+        let lists = format!(
+            "lists = [\"{lists}\"]\nissuers = [\"pki/ca1/root.pem\", \"pki/ca1/issuing.pem\"]\n"
+        );
+        let config = format!("{config}\n[profiles.default.revocation]\n{lists}");
+        fs::write(at("bank-client.toml"), config).unwrap();
+    };
+    with_lists("lists.pem");
+    let root = list("ca1", "root");
+    let lists = |of: &str| list_bundle(&[root.clone(), list(of, "issuing")]);
+    fs::write(at("lists.pem"), lists("ca1")).unwrap();
+    says(&script, &["banks"], 0, &[]);
+    fs::write(at("lists.pem"), lists("ca2")).unwrap();
+    says(
+        &script,
+        &["banks"],
+        1,
+        &["lists.pem holds a list (object 2, line "],
+    );
+    with_lists("https://ca1.example/root.crl");
+    says(&script, &["banks"], 1, &["lists are files"]);
+
+    fs::write(at("bank-client.toml"), &config).unwrap();
+    let key = at("pki/bank-a/qwac.key");
+    let other = fs::read_to_string(at("pki/bank-b/qwac.key")).unwrap();
+    let own = fs::read_to_string(&key).unwrap();
+    fs::write(&key, format!("{own}{other}")).unwrap();
+    says(
+        &script,
+        &["banks"],
+        1,
+        &["qwac.key holds a private key (object 2, line 6)"],
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

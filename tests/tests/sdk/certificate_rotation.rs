@@ -291,7 +291,7 @@ async fn a_pair_of_files_is_taken_once_both_fit() {
     assert!(matches!(
         watched.look(),
         Some(Err(CredentialFilesError::Credentials {
-            error: CredentialsError::NoCertificate,
+            error: CredentialsError::Certificate(_),
             ..
         }))
     ));
@@ -299,7 +299,7 @@ async fn a_pair_of_files_is_taken_once_both_fit() {
     assert!(matches!(
         watched.look(),
         Some(Err(CredentialFilesError::Credentials {
-            error: CredentialsError::Mismatch(_),
+            error: CredentialsError::OtherKey,
             ..
         }))
     ));

@@ -16,10 +16,13 @@ use fixtures::world::Bank;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use shared_types::register::{RegisterFile, Status};
-use shared_types::revocation::{Issuers, Link, List, Lists, Reason, Standing, Statuses};
+use shared_types::revocation::{
+    Issuers, Link, List, Lists, Reason, Standing, Statuses, UnknownStatus,
+};
 use tests::banks::Banks;
-use tests::files::replace;
+use tests::files::{list_bundle, replace};
 use tests::held_connection::HeldConnection;
+use tests::http::alert;
 use tests::operator;
 use tests::sdk::BANK_A;
 use tests::stores;
@@ -128,15 +131,11 @@ async fn what_is_no_good_changes_nothing_and_is_told() {
         says,
     };
     let cases = [
-        case(
-            &certificate,
-            b"no certificate",
-            "no readable PEM certificate",
-        ),
+        case(&certificate, b"no certificate", "holds no certificate"),
         case(
             &certificate,
             pki.bank_a.qwac.chain_pem.as_bytes(),
-            "the private key does not fit",
+            "a private key that does not fit",
         ),
         case(
             &certificate,
@@ -269,6 +268,62 @@ async fn publish(server: &MockServer, which: &str, answer: ResponseTemplate) {
 
 fn list(content: Vec<u8>) -> ResponseTemplate {
     ResponseTemplate::new(200).set_body_bytes(content)
+}
+
+/// Where an unknown status lets in, a list that is dropped is a certificate that is not revoked.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_list_of_a_file_counts() {
+    let banks = Banks::start().await;
+    let (folder, pki, now) = (banks.folder.path(), &banks.sandbox.pki, banks.clock.now());
+    let published = |ca: &str, which: &str| {
+        fs::read(folder.join(format!("scheme-ca/{ca}/published/{which}.crl"))).unwrap()
+    };
+    let root = pki.ca1.publish(Which::Root, now).unwrap();
+    let before = list_bundle(&[root.clone(), published("ca1", "issuing")]);
+    let bank_b_runs = &banks.sandbox.bank(Bank::B).running;
+    banks.revoke(bank_b_runs, &banks.serial_of_bank_a()).await;
+    let revoking = published("ca1", "issuing");
+    let after = list_bundle(&[root.clone(), revoking.clone()]);
+
+    let file = folder.join("bundle.pem");
+    let soft = async |lists: Vec<String>| {
+        let mut config = bank_b(&banks, &[String::new(), String::new()]).await;
+        config.revocation.unknown_status = UnknownStatus::SoftFail;
+        config.revocation.allow_local_addresses = true;
+        config.revocation.lists = lists;
+        start(&banks, config).await
+    };
+    fs::write(&file, &before).unwrap();
+    let bank = soft(vec![file.to_str().unwrap().to_owned()]).await;
+    let mut held = HeldConnection::accepted(bank.xs2a_address(), &pki.bank_a.qwac);
+    // One list that is no good is named, and does not keep the other out.
+    let known = bank.trust_report().refusals;
+    let foreign = published("ca2", "issuing");
+    replace(&file, list_bundle(&[root.clone(), foreign, revoking]));
+    refused(&bank, known, "(object 2, line ").await;
+    assert_eq!(held.get_status().refusal(), "401 CERTIFICATE_REVOKE");
+    assert_eq!(
+        alert(bank.xs2a_address(), &pki.bank_a.qwac),
+        "certificate_revoked"
+    );
+    bank.stop().await;
+
+    // At the start, and over HTTP.
+    fs::write(&file, &after).unwrap();
+    let server = MockServer::start().await;
+    publish(&server, "bundle", list(after.into_bytes())).await;
+    for place in [
+        file.to_str().unwrap().to_owned(),
+        format!("{}/bundle.crl", server.uri()),
+    ] {
+        let bank = soft(vec![place]).await;
+        assert_eq!(bank.trust_report().lists.len(), 2);
+        assert_eq!(
+            alert(bank.xs2a_address(), &pki.bank_a.qwac),
+            "certificate_revoked"
+        );
+        bank.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 //! URL-encoded PEM, as nginx and Envoy make it.
 
 use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
+use shared_types::pem::{Kind, text_objects};
 
 use super::{MOST_ABOVE, Problem, sized};
 
@@ -16,18 +16,17 @@ pub(super) fn certificate(value: &[u8]) -> Result<CertificateDer<'static>, Probl
 
 /// One certificate, and those above it.
 pub(super) fn certificates(value: &[u8]) -> Result<Vec<CertificateDer<'static>>, Problem> {
-    let pem = unescaped(value)?;
-    let mut found = Vec::new();
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
-        if found.len() == MOST_ABOVE + 1 {
-            return Err(Problem::TooLong);
-        }
-        found.push(sized(certificate.map_err(|_| Problem::NotPem)?)?);
+    let found = text_objects(&unescaped(value)?).map_err(|_| Problem::NotPem)?;
+    if found.len() > MOST_ABOVE + 1 {
+        return Err(Problem::TooLong);
     }
-    if found.is_empty() {
+    if found.is_empty() || found.iter().any(|object| object.kind != Kind::Certificate) {
         return Err(Problem::NotPem);
     }
-    Ok(found)
+    found
+        .into_iter()
+        .map(|object| sized(object.der.into()))
+        .collect()
 }
 
 /// RFC 3986, section 2.1. A plus sign is itself: base64 has it.

@@ -10,10 +10,10 @@ use shared_types::trust::Anchors;
 
 use super::fetching::Fetched;
 use super::sources::PolicySource;
-use super::{Found, Keeper, credentials_of, paired};
+use super::{Found, Keeper, anchor_faults, credentials_of, each_list, paired};
 use crate::fault::Fault;
 use crate::transport::gateways::Gateways;
-use crate::transport::material;
+use crate::transport::material::{self, Source};
 use crate::transport::watched::Watched;
 
 impl<S: PolicySource> Keeper<S> {
@@ -39,7 +39,7 @@ impl<S: PolicySource> Keeper<S> {
         }
         if let Some(contents) = self.intermediate_files.changed(anyway) {
             let outcome = contents.and_then(|contents| {
-                material::certificates(&paired(self.intermediate_files.sources(), &contents))
+                material::authorities(&paired(self.intermediate_files.sources(), &contents))
             });
             if let Some(intermediates) = self.settle("intermediates", outcome) {
                 self.intermediates = intermediates.into();
@@ -99,37 +99,54 @@ impl<S: PolicySource> Keeper<S> {
         }
     }
 
-    fn look_at_list(&mut self, index: usize, anyway: bool, now: UnixTime) -> Option<Arc<List>> {
-        let watched = self.list_files.get_mut(index)?;
-        let contents = watched.changed(anyway)?;
-        let source = watched.sources().first()?.clone();
-        let outcome = contents.and_then(|contents| {
+    fn look_at_list(&mut self, index: usize, anyway: bool, now: UnixTime) -> Vec<Arc<List>> {
+        let Some(watched) = self.list_files.get_mut(index) else {
+            return Vec::new();
+        };
+        let (Some(contents), Some(source)) = (watched.changed(anyway), watched.sources().first())
+        else {
+            return Vec::new();
+        };
+        let source = source.clone();
+        let outcome = contents.map(|contents| {
             let content = contents.into_iter().next().unwrap_or_default();
-            self.check_list(content, now)
-                .map_err(|error| vec![source.fault(&error)])
+            self.check_lists(&source, content, now)
         });
-        self.settle(&source.place, outcome)
+        let (lists, faults) = outcome.unwrap_or_else(|faults| (Vec::new(), faults));
+        self.settle_lists(&source, faults);
+        lists
     }
 
-    fn check_list(
+    /// The lists of a file or an answer that are good, and what is wrong with the others: one that is not good does not
+    /// keep those in that another list revokes.
+    fn check_lists(
         &self,
+        source: &Source,
         content: Vec<u8>,
         now: UnixTime,
-    ) -> Result<Arc<List>, shared_types::revocation::ListError> {
-        let list = List::read(content, &self.issuers)?;
-        list.check_fresh(now)?;
-        let list = Arc::new(list);
+    ) -> (Vec<Arc<List>>, Vec<Fault>) {
         // Tried on a copy: an older one than that at hand is refused here, with its own reason.
-        self.trust
-            .current()
-            .statuses
-            .lists
-            .clone()
-            .add(Arc::clone(&list))?;
-        Ok(list)
+        let mut tried = self.trust.current().statuses.lists.clone();
+        let mut good = Vec::new();
+        let faults = each_list(source, content, &self.issuers, |list| {
+            list.check_fresh(now)?;
+            tried.add(Arc::clone(&list))?;
+            good.push(list);
+            Ok(())
+        });
+        (good, faults)
     }
 
-    /// A list that was fetched.
+    fn settle_lists(&mut self, source: &Source, faults: Vec<Fault>) {
+        let outcome = if faults.is_empty() {
+            Ok(())
+        } else {
+            Err(faults)
+        };
+        self.settle(&source.place, outcome);
+    }
+
+    /// Lists that were fetched from one address.
     pub(super) fn take(&mut self, fetched: Fetched) {
         let Fetched {
             source,
@@ -137,18 +154,19 @@ impl<S: PolicySource> Keeper<S> {
             answer,
         } = fetched;
         let now = self.now();
-        let outcome = content.and_then(|content| {
-            self.check_list(content, now)
-                .map_err(|error| error.to_string())
-        });
-        let outcome = outcome.map_err(|problem| vec![source.fault(&problem)]);
-        let list = self.settle(&source.place, outcome);
-        let good_for = list.as_ref().map(|list| {
-            Duration::from_secs(list.next_update().as_secs().saturating_sub(now.as_secs()))
-        });
+        let (lists, faults) = match content {
+            Ok(content) => self.check_lists(&source, content, now),
+            Err(problem) => (Vec::new(), vec![source.fault(&problem)]),
+        };
+        // Where one of several is no good, the address is asked again soon.
+        let until = lists.iter().map(|list| list.next_update().as_secs()).min();
+        let good_for = until
+            .filter(|_| faults.is_empty())
+            .map(|until| Duration::from_secs(until.saturating_sub(now.as_secs())));
+        self.settle_lists(&source, faults);
         let current = self.trust.current();
         let found = Found {
-            lists: list.into_iter().collect(),
+            lists,
             ..Found::nothing()
         };
         self.put_in_place(found, &current);
@@ -185,9 +203,9 @@ impl<S: PolicySource> Keeper<S> {
         });
         match outcome {
             Ok(anchors) if anchors.any_valid_at(now) => Some(anchors),
-            Ok(_) => {
-                let none = "none of the anchors is valid at this time: nobody could connect";
-                self.settle("anchors", Err(self.of_anchors(none)))
+            Ok(anchors) => {
+                let faults = anchor_faults(&self.sources, &anchors, now);
+                self.settle("anchors", Err(faults))
             }
             Err(faults) => self.settle("anchors", Err(faults)),
         }

@@ -19,7 +19,8 @@ use arc_swap::ArcSwap;
 use bank_client::credentials::Credentials;
 use bank_client::environment::{Clock, Randomness};
 use rustls_pki_types::{CertificateDer, UnixTime};
-use shared_types::revocation::{Issuers, List, Lists, Statuses};
+use shared_types::certificate::CertificateSummary;
+use shared_types::revocation::{FoundList, Issuers, List, ListError, Lists, Statuses};
 use shared_types::trust::Anchors;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval};
@@ -131,7 +132,7 @@ impl<S: PolicySource> Keeper<S> {
         note(read(&mut anchor_files, material::anchors).map(|read| anchors = Some(read)));
         let mut intermediates: Arc<[_]> = Arc::default();
         note(
-            read(&mut intermediate_files, material::certificates)
+            read(&mut intermediate_files, material::authorities)
                 .map(|read| intermediates = read.into()),
         );
         let mut gateways = Gateways::default();
@@ -145,6 +146,12 @@ impl<S: PolicySource> Keeper<S> {
                     .map(|policy| made = Some(policy))
                     .map_err(|fault| vec![fault])
             }));
+        }
+        if let Some(anchors) = anchors
+            .as_ref()
+            .filter(|anchors| !anchors.any_valid_at(now))
+        {
+            note(Err(anchor_faults(&sources, anchors, now)));
         }
         let mut lists = Lists::default();
         let mut issuers = Issuers::default();
@@ -355,10 +362,52 @@ fn first_list(
     lists: &mut Lists,
 ) -> Result<(), Vec<Fault>> {
     let contents = first(watched)?;
+    let mut faults = Vec::new();
     for (source, content) in watched.sources().iter().zip(contents) {
-        List::read(content, issuers)
-            .and_then(|list| lists.add(Arc::new(list)))
-            .map_err(|error| vec![source.fault(&error)])?;
+        faults.extend(each_list(source, content, issuers, |list| lists.add(list)));
     }
-    Ok(())
+    if faults.is_empty() {
+        Ok(())
+    } else {
+        Err(faults)
+    }
+}
+
+/// Hands each list of a file or an answer on; what is wrong with those that are no good.
+fn each_list(
+    source: &Source,
+    content: Vec<u8>,
+    issuers: &Issuers,
+    mut take: impl FnMut(Arc<List>) -> Result<(), ListError>,
+) -> Vec<Fault> {
+    let read = List::read_all(content, issuers).unwrap_or_else(|error| vec![Err(error)]);
+    let faults = read.into_iter().filter_map(|read| {
+        let taken = read.and_then(|FoundList { list, position }| {
+            take(Arc::new(list)).map_err(|error| error.at(position))
+        });
+        taken.err()
+    });
+    faults.map(|error| source.fault(&error)).collect()
+}
+
+/// The anchors that are outside their own validity, each by its name.
+fn anchor_faults(sources: &Sources, anchors: &Anchors, now: UnixTime) -> Vec<Fault> {
+    let Some(source) = sources.anchors.first() else {
+        return Vec::new();
+    };
+    let invalid = anchors.invalid_at(now).map(|(certificate, refusal)| {
+        let CertificateSummary {
+            subject, serial, ..
+        } = CertificateSummary::of(certificate);
+        let problem = format!(
+            "the anchor {subject} (serial {serial}): {refusal}; put the authority's present certificate in its place"
+        );
+        Fault::new(&source.place, problem)
+    });
+    let mut faults: Vec<Fault> = invalid.collect();
+    if !anchors.any_valid_at(now) {
+        let problem = "none of the anchors is valid at this time: nobody could connect";
+        faults.push(Fault::new(&source.place, problem));
+    }
+    faults
 }

@@ -8,7 +8,7 @@ use shared_types::trust::{Anchors, Refusal};
 
 use super::report::{ListReport, Report};
 use super::sources::PolicySource;
-use super::{Found, Keeper};
+use super::{Found, Keeper, anchor_faults};
 use crate::fault::Fault;
 use crate::transport::inquiry::InquiryTally;
 use crate::transport::own_certificate::own_link;
@@ -160,6 +160,7 @@ impl<S: PolicySource> Keeper<S> {
             };
             problems.push(self.sources.certificate.fault(&refusal));
         }
+        problems.extend(anchor_faults(&self.sources, &current.anchors, now));
         problems.extend(self.gateway_fault(&current.gateways, now));
         let lists: Vec<ListReport> = current
             .statuses
@@ -179,8 +180,9 @@ impl<S: PolicySource> Keeper<S> {
                 format!("the list of {} {stale}", list.issuer()),
             ))
         }));
-        let closed = current.lets_nobody_in(now);
-        if closed {
+        let unknown = current.lets_nobody_in(now);
+        let closed = unknown || !current.anchors.any_valid_at(now);
+        if unknown {
             problems.push(Fault::new(
                 "revocation",
                 "there is no fresh list of any anchor, and no responder is asked: nobody can connect",
