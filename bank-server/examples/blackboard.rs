@@ -268,6 +268,7 @@ async fn run(arguments: Arguments) -> Result<(), Vec<Fault>> {
         vec![Fault {
             place: "--listen".to_owned(),
             problem: format!("{listen}: {error}"),
+            line: None,
         }]
     };
     let listener = TcpListener::bind(listen).await.map_err(failed)?;

@@ -4,21 +4,25 @@ mod customers;
 mod online_banking;
 mod other_banks;
 mod proxied;
+mod reading;
 mod retention;
 mod store;
 mod traces;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
 use shared_types::revocation::UnknownStatus;
+use url::Url;
 
 pub use self::customers::{Approach, ConsentConfig, RedirectUris, ScaConfig};
 pub use self::online_banking::{OnlineBankingConfig, Origin};
 pub use self::other_banks::OtherBankConfig;
 pub use self::proxied::ProxiedConfig;
+use self::reading::Lines;
 pub use self::retention::RetentionConfig;
 pub use self::store::StoreConfig;
 pub use self::traces::TracesConfig;
@@ -74,6 +78,25 @@ pub struct Config {
     pub log: LogConfig,
     /// Where traces go, if anywhere.
     pub traces: Option<TracesConfig>,
+    /// Where the fields stand in the file.
+    #[serde(skip)]
+    pub(crate) lines: Lines,
+}
+
+/// A configuration file, as far as it can be read.
+pub(crate) struct ReadConfig {
+    /// With values made up in the place of those that are wrong or missing; none, if that was not possible.
+    pub(crate) config: Option<Config>,
+    /// What is wrong with the text.
+    pub(crate) faults: Vec<Fault>,
+    made_up: BTreeSet<String>,
+}
+
+impl ReadConfig {
+    /// Whether what was found there is owed to a value that was made up.
+    pub(crate) fn is_made_up(&self, place: &str) -> bool {
+        reading::is_within(&self.made_up, place)
+    }
 }
 
 /// Section `[bank]`.
@@ -285,12 +308,33 @@ impl Default for LogConfig {
 }
 
 impl Config {
-    /// Reads the file and takes its paths from its folder.
+    /// Reads the file and takes its paths from its folder. Where several things are wrong with it, the first is returned.
     pub fn read(file: &Path) -> Result<Self, Fault> {
-        let whole = |problem: String| Fault::new(file.display().to_string(), problem);
-        let text = std::fs::read_to_string(file)
-            .map_err(|error| whole(format!("cannot be read: {error}")))?;
-        let mut config: Self = toml::from_str(&text).map_err(|error| whole(error.to_string()))?;
+        let ReadConfig { config, faults, .. } = Self::read_all(file);
+        match (faults.into_iter().next(), config) {
+            (None, Some(config)) => Ok(config),
+            (Some(fault), _) => Err(fault),
+            (None, None) => Err(Fault::new(file.display().to_string(), "cannot be read")),
+        }
+    }
+
+    /// Reads the file, and goes on where something is wrong with it.
+    pub(crate) fn read_all(file: &Path) -> ReadConfig {
+        let name = file.display().to_string();
+        let mut read = match std::fs::read_to_string(file) {
+            Ok(text) => reading::read(&name, &text),
+            Err(error) => ReadConfig {
+                config: None,
+                faults: vec![Fault::new(name, format!("cannot be read: {error}"))],
+                made_up: BTreeSet::new(),
+            },
+        };
+        read.config = read.config.map(|config| config.in_folder_of(file));
+        read
+    }
+
+    fn in_folder_of(self, file: &Path) -> Self {
+        let mut config = self;
         let folder = file.parent().unwrap_or(Path::new(""));
         let xs2a = &mut config.xs2a;
         config.store = config.store.in_folder(folder);
@@ -314,11 +358,11 @@ impl Config {
             *path = folder.join(&*path);
         }
         for list in &mut config.revocation.lists {
-            if !is_address(list) {
+            if !list.contains("://") {
                 *list = folder.join(&*list).to_string_lossy().into_owned();
             }
         }
-        Ok(config)
+        config
     }
 
     /// Where trust comes from.
@@ -334,8 +378,10 @@ impl Config {
             let place = format!("revocation.lists[{index}]");
             (is_address(list), Source::new(place, list))
         });
-        let (list_addresses, list_files): (Vec<_>, Vec<_>) =
-            lists.partition(|(fetched, _)| *fetched);
+        // Another address is a fault of the configuration.
+        let (list_addresses, list_files): (Vec<_>, Vec<_>) = lists
+            .filter(|(fetched, source)| *fetched || !source.path.to_string_lossy().contains("://"))
+            .partition(|(fetched, _)| *fetched);
         let only =
             |marked: Vec<(bool, Source)>| marked.into_iter().map(|(_, source)| source).collect();
         Sources {
@@ -447,12 +493,10 @@ impl Config {
                  lists, set ocsp.peers = true, or set unknown_status = \"soft-fail\"",
             ));
         }
-        if !self.operator.listen.ip().is_loopback() {
-            faults.push(Fault::new(
-                "operator.listen",
-                "must be a loopback address: it speaks plain HTTP",
-            ));
+        if let Some(problem) = name_problem(&self.bank.name) {
+            faults.push(Fault::new("bank.name", problem));
         }
+        faults.extend(self.address_faults());
         if self.xs2a.anchors.is_empty() {
             faults.push(Fault::new(
                 "xs2a.anchors",
@@ -475,6 +519,72 @@ impl Config {
         }
         faults
     }
+}
+
+impl Config {
+    /// Lists at addresses that are not fetched from, and listeners where they should not or cannot listen.
+    fn address_faults(&self) -> Vec<Fault> {
+        let lists = self.revocation.lists.iter().enumerate();
+        let lists = lists.filter(|(_, list)| {
+            let is_url = || Url::parse(list).is_ok_and(|url| url.has_host());
+            list.contains("://") && !(is_address(list) && is_url())
+        });
+        let mut faults: Vec<Fault> = lists
+            .map(|(index, list)| {
+                let problem = format!(
+                    "{list} is neither a file nor an http:// address: lists are signed, and fetched over HTTP alone \
+                     (RFC 5280, section 8)"
+                );
+                Fault::new(format!("revocation.lists[{index}]"), problem)
+            })
+            .collect();
+        if !self.operator.listen.ip().is_loopback() {
+            faults.push(Fault::new(
+                "operator.listen",
+                "must be a loopback address: it speaks plain HTTP",
+            ));
+        }
+        let pages = self.online_banking.as_ref().map(|pages| pages.listen);
+        let listeners = [
+            ("xs2a.listen", Some(self.xs2a.listen)),
+            (
+                "proxied.listen",
+                self.proxied.as_ref().map(|proxied| proxied.listen),
+            ),
+            ("online_banking.listen", pages),
+            ("operator.listen", Some(self.operator.listen)),
+        ];
+        for (index, (place, address)) in listeners.iter().enumerate() {
+            let before = listeners.iter().take(index);
+            let same = before.filter(|(_, other)| {
+                address.zip(*other).is_some_and(|(one, other)| {
+                    let anywhere = one.ip().is_unspecified() || other.ip().is_unspecified();
+                    one.port() != 0
+                        && one.port() == other.port()
+                        && (anywhere || one.ip() == other.ip())
+                })
+            });
+            faults.extend(same.map(|(other, _)| {
+                Fault::new(*place, format!("has the port of {other}: give it another"))
+            }));
+        }
+        faults
+    }
+}
+
+/// The longest name of a bank, in characters.
+const LONGEST_NAME: usize = 70;
+
+/// What keeps a text from being the name by which customers know a bank.
+fn name_problem(name: &str) -> Option<String> {
+    let is_good = !name.trim().is_empty()
+        && name.chars().count() <= LONGEST_NAME
+        && !name.chars().any(char::is_control);
+    (!is_good).then(|| {
+        format!(
+            "must have 1 to {LONGEST_NAME} characters that can be seen, and no control characters"
+        )
+    })
 }
 
 /// Whether a revocation list is to be fetched, rather than read from a file.
@@ -523,5 +633,113 @@ mod tests {
             toml::from_str::<Config>(&text("idle = 1")).is_err(),
             "a misspelt name"
         );
+    }
+
+    /// A configuration with which nothing is wrong, and a line for each field.
+    const GOOD: &str = r#"
+[bank]
+name = "B"
+[xs2a]
+listen = "127.0.0.1:8441"
+certificate = "c"
+private_key = "k"
+anchors = ["a"]
+[operator]
+listen = "127.0.0.1:9441"
+[store]
+path = "d"
+[revocation]
+lists = ["l"]
+"#;
+
+    fn places(text: &str) -> Vec<String> {
+        let read = reading::read("bank.toml", text);
+        let more = read
+            .config
+            .as_ref()
+            .map(|config| config.lines.locate(config.faults()));
+        let more = more.into_iter().flatten();
+        let more = more.filter(|fault| !read.is_made_up(&fault.place));
+        read.faults
+            .iter()
+            .cloned()
+            .chain(more)
+            .map(|fault| format!("{}: {}", fault.line.unwrap_or_default(), fault.place))
+            .collect()
+    }
+
+    #[test]
+    fn a_port_an_address_and_a_name_are_refused_where_they_are_written() {
+        let changed = |from: &str, to: &str| places(&GOOD.replace(from, to));
+        assert_eq!(places(GOOD), [""; 0]);
+        for name in ["", "  ", "a\\u0000b"] {
+            assert_eq!(changed("\"B\"", &format!("\"{name}\"")), ["3: bank.name"]);
+        }
+        for (listen, places) in [
+            ("127.0.0.1:8441", ["10: operator.listen"].as_slice()),
+            ("[::1]:8441", &[]),
+            ("127.0.0.1:0", &[]),
+        ] {
+            assert_eq!(changed("127.0.0.1:9441", listen), places, "{listen}");
+        }
+        for anywhere in ["0.0.0.0:9441", "[::]:9441"] {
+            assert_eq!(changed("127.0.0.1:8441", anywhere), ["10: operator.listen"]);
+        }
+        for address in [
+            "https://ca/crl",
+            "ldap://ca/crl",
+            "HTTP://ca/crl",
+            "http://",
+            "file:///crl",
+        ] {
+            assert_eq!(
+                changed("\"l\"", &format!("\"l\", \"{address}\"")),
+                ["14: revocation.lists[1]"]
+            );
+        }
+        assert_eq!(changed("\"l\"", "\"http://ca/crl\""), [""; 0]);
+    }
+
+    #[test]
+    fn every_fault_of_a_file_is_found_with_its_line() {
+        let wrong = GOOD
+            .replace("name = \"B\"", "name = \"B\"\nmane = 1")
+            .replace("\"127.0.0.1:8441\"", "8441")
+            .replace("certificate = \"c\"\n", "")
+            .replace("anchors = [\"a\"]", "anchors = [1, \"a\"]")
+            .replace("path = \"d\"", "path = \"d\"\nconnections = 4")
+            + "unknown_status = \"maybe\"\n[limits]\npage_size = 501\n[[other_banks]]\nname = \"C\"\n";
+        let mut found = places(&wrong);
+        found.sort();
+        let mut expected = [
+            "4: bank.mane",
+            "6: xs2a.listen",
+            "5: xs2a.certificate",
+            "8: xs2a.anchors[0]",
+            "11: store",
+            "16: revocation.unknown_status",
+            "18: limits.page_size",
+            "19: other_banks[0].url",
+            "19: other_banks[0].organisation",
+            "19: other_banks",
+        ];
+        expected.sort_unstable();
+        assert_eq!(found, expected);
+        // What is no TOML, all of it.
+        let broken = GOOD.replace("\"B\"", "B").replace("[\"a\"]", "[\"a");
+        let found = places(&broken);
+        assert!(
+            found.contains(&"3: bank.toml".to_owned())
+                && found.contains(&"8: bank.toml".to_owned()),
+            "{found:?}"
+        );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_panics(start in 0..GOOD.len(), text in "[a-z0-9=.,\\[\\]{}\"\n ]{0,12}", end in 0..GOOD.len()) {
+            let broken = [&GOOD[..start], &text, &GOOD[end..]].concat();
+            let _ = places(&broken);
+        }
     }
 }

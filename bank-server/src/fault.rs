@@ -9,6 +9,8 @@ pub struct Fault {
     pub place: String,
     /// What is wrong.
     pub problem: String,
+    /// The line of the configuration file, from 1, where it is known.
+    pub line: Option<usize>,
 }
 
 impl Fault {
@@ -16,12 +18,22 @@ impl Fault {
         Self {
             place: place.into(),
             problem: problem.into(),
+            line: None,
         }
+    }
+
+    /// The same, at that line of the file.
+    pub(crate) fn at(mut self, line: usize) -> Self {
+        self.line = Some(line);
+        self
     }
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(line) = self.line {
+            write!(f, "line {line}, ")?;
+        }
         write!(f, "{}: {}", self.place, self.problem)
     }
 }

@@ -40,4 +40,6 @@ pub use bank_client::environment;
 
 pub use self::calendar::Calendar;
 
-pub use self::server::{BankServer, RunningBank, StartError, check, raise_limit};
+pub use self::server::{
+    BankServer, NOT_CHECKED, RunningBank, StartError, check, check_file, raise_limit,
+};

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use shared_types::eidas::OrganisationId;
 use url::Url;
 
+use super::name_problem;
 use crate::fault::Fault;
 
 /// A section `[[other_banks]]`: a bank whose XS2A interface is asked in the customer's name. Whom we believe there, and
@@ -19,9 +20,6 @@ pub struct OtherBankConfig {
     pub organisation: OrganisationId,
 }
 
-/// The longest name.
-const LONGEST_NAME: usize = 70;
-
 /// What can be seen to be wrong with all of them.
 pub(super) fn faults(banks: &[OtherBankConfig], has_pages: bool) -> Vec<Fault> {
     let mut faults = Vec::new();
@@ -35,8 +33,8 @@ pub(super) fn faults(banks: &[OtherBankConfig], has_pages: bool) -> Vec<Fault> {
         let mut fault = |place: &str, problem: String| {
             faults.push(Fault::new(format!("other_banks[{index}].{place}"), problem));
         };
-        if bank.name.trim().is_empty() || bank.name.chars().count() > LONGEST_NAME {
-            fault("name", format!("must have 1 to {LONGEST_NAME} letters"));
+        if let Some(problem) = name_problem(&bank.name) {
+            fault("name", problem);
         }
         if !is_interface(&bank.url) {
             fault(

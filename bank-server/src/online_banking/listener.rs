@@ -12,13 +12,19 @@ use std::time::Duration;
 use actix_http::Protocol;
 use bank_client::credentials::{Credentials, provider};
 use rustls::ServerConfig;
+use rustls::client::verify_server_name;
+use rustls::server::ParsedCertificate;
 use rustls::sign::SingleCertAndKey;
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use shared_types::certificate::hosts;
+use shared_types::trust::{Window, validity};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use url::{Host, Url};
 
 use super::client_address::TrustedProxies;
 use crate::config::OnlineBankingConfig;
@@ -28,6 +34,8 @@ use crate::fault::Fault;
 #[derive(Clone)]
 pub(crate) struct Entrance {
     tls: Option<TlsAcceptor>,
+    /// When the certificate is valid.
+    window: Option<Window>,
     room: Arc<Semaphore>,
     guests: Guests,
     times: Times,
@@ -57,8 +65,10 @@ impl Entrance {
         connections: usize,
         times: Times,
     ) -> Result<Self, Fault> {
+        let (tls, window) = tls(config)?.unzip();
         Ok(Self {
-            tls: tls(config)?,
+            tls,
+            window: window.flatten(),
             room: Arc::new(Semaphore::new(connections)),
             guests: Guests {
                 each: (connections / SHARE).max(1),
@@ -67,6 +77,18 @@ impl Entrance {
             },
             times,
         })
+    }
+
+    /// What is wrong with the time of the certificate. Browsers say it too, and warn of the pages.
+    pub(crate) fn certificate_fault(
+        &self,
+        config: &OnlineBankingConfig,
+        now: UnixTime,
+    ) -> Option<Fault> {
+        let refusal = self.window?.check(now).err()?;
+        let path = config.certificate.as_ref()?.display();
+        let problem = format!("{path}: {refusal}");
+        Some(Fault::new("online_banking.certificate", problem))
     }
 
     /// Lets one browser in; one too many is turned away at once.
@@ -110,8 +132,11 @@ impl Entrance {
     }
 }
 
+/// What accepts browsers, and when its certificate is valid.
+type Tls = (TlsAcceptor, Option<Window>);
+
 /// TLS as browsers speak it: nobody is asked for a certificate.
-fn tls(config: &OnlineBankingConfig) -> Result<Option<TlsAcceptor>, Fault> {
+fn tls(config: &OnlineBankingConfig) -> Result<Option<Tls>, Fault> {
     let (Some(certificate), Some(key)) = (&config.certificate, &config.private_key) else {
         return Ok(None);
     };
@@ -124,8 +149,23 @@ fn tls(config: &OnlineBankingConfig) -> Result<Option<TlsAcceptor>, Fault> {
     };
     let chain = read("certificate", certificate)?;
     let secret = read("private_key", key)?;
-    let credentials = Credentials::from_pem(&chain, &secret)
-        .map_err(|error| fault("certificate", certificate, &error))?;
+    let credentials = Credentials::from_pem(&chain, &secret).map_err(|error| {
+        if error.is_of_key() {
+            fault("private_key", key, &error)
+        } else {
+            fault("certificate", certificate, &error)
+        }
+    })?;
+    if let Some(leaf) = credentials.chain().first()
+        && !is_for(leaf, &config.origin)
+    {
+        let problem = format!(
+            "is for {}, and browsers look for {} (online_banking.origin)",
+            hosts(leaf).join(", "),
+            config.origin.host_str().unwrap_or_default()
+        );
+        return Err(fault("certificate", certificate, &problem));
+    }
     let mut tls = ServerConfig::builder_with_provider(Arc::new(provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| fault("certificate", certificate, &error))?
@@ -135,7 +175,20 @@ fn tls(config: &OnlineBankingConfig) -> Result<Option<TlsAcceptor>, Fault> {
         )));
     // A page is one request and a stylesheet that browsers keep: HTTP/2 would gain nothing.
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Some(TlsAcceptor::from(Arc::new(tls))))
+    let window = credentials.chain().first().and_then(validity);
+    Ok(Some((TlsAcceptor::from(Arc::new(tls)), window)))
+}
+
+/// Whether a certificate is for the host of that address.
+fn is_for(certificate: &CertificateDer<'_>, origin: &Url) -> bool {
+    let host = match origin.host() {
+        Some(Host::Domain(name)) => ServerName::try_from(name.to_owned()).ok(),
+        Some(Host::Ipv4(address)) => Some(ServerName::from(IpAddr::V4(address))),
+        Some(Host::Ipv6(address)) => Some(ServerName::from(IpAddr::V6(address))),
+        None => None,
+    };
+    host.zip(ParsedCertificate::try_from(certificate).ok())
+        .is_some_and(|(host, certificate)| verify_server_name(&certificate, &host).is_ok())
 }
 
 /// How many connections each address holds.

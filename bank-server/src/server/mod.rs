@@ -9,13 +9,14 @@ mod workers;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::web;
 use arc_swap::ArcSwap;
 use bank_client::environment::{Clock, Randomness, SystemClock, SystemRandomness};
+use shared_types::pem::{self, Kind};
 use tokio::sync::{Notify, Semaphore};
 
 pub use self::descriptors::raise_limit;
@@ -171,7 +172,9 @@ impl BankServer {
 
     /// Opens the files and the database, and starts to listen. The bank runs on threads of its own.
     pub async fn start(self) -> Result<RunningBank, StartError> {
-        let keeper = open_to_start(&self.config, &self.clock, &self.randomness).await?;
+        let opened = open_to_start(&self.config, &self.clock, &self.randomness).await;
+        let keeper = opened
+            .map_err(|faults| StartError::Configuration(self.config.lines.locate(faults)))?;
         for problem in &keeper.report().load().problems {
             tracing::warn!(%problem, "something is wrong with what trust is made of");
         }
@@ -185,7 +188,7 @@ impl BankServer {
         let pages = config
             .online_banking
             .as_ref()
-            .map(|pages| open_pages(&config, pages, sockets.online_banking))
+            .map(|pages| open_pages(&config, pages, sockets.online_banking, self.clock.unix()))
             .transpose()?;
         let rooms = Rooms::open(
             &config,
@@ -285,12 +288,12 @@ async fn open_to_start(
     config: &Config,
     clock: &Arc<dyn Clock>,
     randomness: &Arc<dyn Randomness>,
-) -> Result<Keeper<LicenceSource>, StartError> {
+) -> Result<Keeper<LicenceSource>, Vec<Fault>> {
     match open(config, clock, randomness) {
         Ok(keeper) => Ok(keeper),
         Err(mut faults) => {
             faults.splice(0..0, wrong_clock(&config.store.place, clock).await);
-            Err(StartError::Configuration(faults))
+            Err(faults)
         }
     }
 }
@@ -333,17 +336,36 @@ fn health(
     }
 }
 
-/// Says all that is wrong with a configuration and the files it names, without starting anything.
+/// Returns all that is wrong with a configuration file and the files it names, without starting anything. The network and
+/// the database are not looked at ([`NOT_CHECKED`]).
+#[must_use]
+pub fn check_file(file: &Path, clock: impl Clock) -> Vec<Fault> {
+    let read = Config::read_all(file);
+    let more = read.config.as_ref().map(|config| check(config, clock));
+    let more = more.into_iter().flatten();
+    let found = more.filter(|fault| !read.is_made_up(&fault.place));
+    read.faults.iter().cloned().chain(found).collect()
+}
+
+/// What [`check_file`] does not look at.
+pub const NOT_CHECKED: &str = "the network (whether addresses are free to listen on; lists, responders, other banks and \
+     collectors at their addresses), the database, and the bank's own key";
+
+/// Returns all that is wrong with a configuration and the files it names, without starting anything.
 #[must_use]
 pub fn check(config: &Config, clock: impl Clock) -> Vec<Fault> {
     let clock: Arc<dyn Clock> = Arc::new(clock);
     let randomness: Arc<dyn Randomness> = Arc::new(SystemRandomness);
+    let now = clock.unix();
     let mut faults = match open(config, &clock, &randomness) {
         Ok(keeper) => keeper.report().load().problems.clone(),
         Err(faults) => faults,
     };
     let pages = config.online_banking.as_ref();
-    faults.extend(pages.and_then(|pages| entrance(config, pages).err()));
+    faults.extend(pages.and_then(|pages| match entrance(config, pages) {
+        Ok(entrance) => entrance.certificate_fault(pages, now),
+        Err(fault) => Some(fault),
+    }));
     let file = match &config.store.place {
         Place::File(path) => Some(path),
         Place::Server(_) => None,
@@ -356,7 +378,25 @@ pub fn check(config: &Config, clock: impl Clock) -> Vec<Fault> {
             format!("the folder {} does not exist", folder.display()),
         ));
     }
-    faults
+    config.lines.locate(faults)
+}
+
+/// What is wrong with the file of the database server's authorities: the driver would pass over what it cannot read.
+fn database_fault(config: &Config) -> Option<Fault> {
+    let Place::Server(server) = &config.store.place else {
+        return None;
+    };
+    let path = server.root_certificates()?;
+    let problem = match std::fs::read(&path) {
+        Ok(file) => match pem::only(Kind::Certificate, &file) {
+            Ok(found) if found.iter().all(|found| found.position.is_some()) => return None,
+            Ok(_) => "is DER; convert it: openssl x509 -inform DER -in FILE -out NEW".to_owned(),
+            Err(error) => error.to_string(),
+        },
+        Err(error) => format!("cannot be read: {error}"),
+    };
+    let problem = format!("{} {problem}", path.display());
+    Some(Fault::new("store.url", problem))
 }
 
 /// Opens the files; says all that is wrong, not only the first.
@@ -366,6 +406,7 @@ fn open(
     randomness: &Arc<dyn Randomness>,
 ) -> Result<Keeper<LicenceSource>, Vec<Fault>> {
     let mut faults = config.faults();
+    faults.extend(database_fault(config));
     let opened = Keeper::open(
         config.sources(),
         config.licence_source(),

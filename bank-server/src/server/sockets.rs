@@ -3,6 +3,8 @@
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
+use rustls_pki_types::UnixTime;
+
 use super::descriptors::share;
 use super::{StartError, wrong};
 use crate::calendar::Calendar;
@@ -65,9 +67,13 @@ pub(super) fn open_pages(
     config: &Config,
     pages: &OnlineBankingConfig,
     socket: Option<TcpListener>,
+    now: UnixTime,
 ) -> Result<Pages, StartError> {
-    let entrance =
-        entrance(config, pages).map_err(|fault| StartError::Configuration(vec![fault]))?;
+    let entrance = entrance(config, pages)
+        .map_err(|fault| StartError::Configuration(config.lines.locate(vec![fault])))?;
+    if let Some(fault) = entrance.certificate_fault(pages, now) {
+        tracing::warn!(%fault, "browsers will warn of the customers' pages");
+    }
     let (socket, address) = bound(socket, pages.listen)?;
     Ok(Pages {
         socket,

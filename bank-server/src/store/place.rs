@@ -139,6 +139,14 @@ impl Server {
         self
     }
 
+    /// The file with the authorities that certify the server, if one is named.
+    #[must_use]
+    pub fn root_certificates(&self) -> Option<PathBuf> {
+        let mut parameters = self.url.query_pairs();
+        let named = parameters.find(|(name, _)| name == "sslrootcert");
+        named.map(|(_, path)| PathBuf::from(path.as_ref()))
+    }
+
     /// The schema with the tables, if it is not the one that the server looks into first.
     #[must_use]
     pub fn schema(&self) -> Option<String> {

@@ -5,7 +5,17 @@ use std::path::Path;
 use std::process::Output;
 
 use bank_client::environment::{Clock as _, SystemClock};
+use chrono::TimeDelta;
+use fixtures::pki::{Identity, Pki};
 use fixtures::world::{Bank, World};
+use openssl::asn1::Asn1Time;
+use openssl::hash::MessageDigest;
+use openssl::pkcs12::Pkcs12;
+use openssl::pkey::{PKey, Private};
+use openssl::rsa::Rsa;
+use openssl::symm::Cipher;
+use openssl::x509::{X509, X509Name};
+use tempfile::TempDir;
 use tests::process::{Process, prepare, prepare_with};
 use tests::programs::{both, own};
 
@@ -57,7 +67,7 @@ fn check_says_all_that_is_wrong() {
     assert!(!bad.status.success());
     let said = both(&bad);
     for place in [
-        "xs2a.certificate",
+        "xs2a.private_key",
         "xs2a.anchors[0]",
         "operator.listen",
         "store.path",
@@ -70,6 +80,100 @@ fn check_says_all_that_is_wrong() {
         both(&check()).contains("ankers"),
         "a misspelt name is named"
     );
+}
+
+/// What cannot be read of the text keeps nothing else from being looked at.
+#[test]
+fn check_goes_on_after_a_fault_and_says_what_it_left_out() {
+    let (folder, _) = prepare_with(r#"{ path = "bank.db" }"#);
+    let file = folder.path().join("bank.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let good = own("bank-server")
+        .args(["check", "--config"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    let left_out = "not looked at: the network (";
+    assert!(both(&good).contains(left_out), "{}", both(&good));
+    let wrong = text
+        .replace("name = \"Bank B\"", "name = \"\", colour = 1")
+        .replace("anchors = [\"pki/ca1/root.pem\"]", "anchors = 1")
+        .replace("certificate = ", "certificat = ")
+        .replace("pki/ca1/root.crl", "https://ca1.example/root.crl")
+        .replace("pki/ca1/issuing.pem", "pki/ca9/issuing.pem")
+        + "[limits]\npage_size = \"many\"\nidle_seconds = 0\n";
+    fs::write(&file, wrong).unwrap();
+    let said = said_of(folder.path()).unwrap();
+    for wanted in [
+        "line 2, bank.name: ",
+        "line 2, bank.colour: ",
+        "line 8, xs2a.certificat: ",
+        "xs2a.certificate: missing field",
+        "line 10, xs2a.anchors: ",
+        "line 11, xs2a.intermediates[0]: ",
+        "line 13, revocation.lists[0]: https://",
+        "line 17, limits.page_size: ",
+        "line 18, limits.idle_seconds: ",
+        left_out,
+    ] {
+        assert!(said.contains(wanted), "{wanted}: {said}");
+    }
+    assert!(said.contains("bank.toml: 9\n"), "and no more: {said}");
+}
+
+/// The pages' certificate has to be for the host that browsers look for.
+#[test]
+fn a_certificate_for_another_host_is_named() {
+    let (folder, pki) = prepare_with(r#"{ path = "bank.db" }"#);
+    let file = folder.path().join("bank.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let with_pages = |origin: &str| {
+        let pages = format!(
+            "[online_banking]\nlisten = \"127.0.0.1:0\"\norigin = \"{origin}\"\n\
+             certificate = \"pki/bank-b/qwac.pem\"\nprivate_key = \"pki/bank-b/qwac.key\"\n"
+        );
+        fs::write(&file, format!("{text}\n{pages}")).unwrap();
+        said_of(folder.path())
+    };
+    assert_eq!(with_pages("https://localhost"), None);
+    let said = with_pages("https://banking.example").unwrap();
+    assert!(
+        said.contains("online_banking.certificate: ") && said.contains("banking.example"),
+        "{said}"
+    );
+    let key = folder.path().join("pki/bank-b/qwac.key");
+    fs::write(key, &pki.bank_a.qwac.key_pem).unwrap();
+    let said = with_pages("https://localhost").unwrap();
+    assert!(said.contains("online_banking.private_key: "), "{said}");
+}
+
+/// The driver would pass over what it cannot read.
+#[test]
+fn the_authorities_of_the_database_server_are_read_too() {
+    let url = "postgres://bank@db.example/bank?sslmode=verify-full&sslrootcert=ca.pem";
+    let (folder, pki) = prepare_with(&format!("{{ url = \"{url}\", key = \"bank.key\" }}"));
+    let root = pki.ca1.root_pem().unwrap();
+    let with = |authorities: &[u8]| {
+        fs::write(folder.path().join("ca.pem"), authorities).unwrap();
+        said_of(folder.path())
+    };
+    assert_eq!(with(root.as_bytes()), None);
+    let der = X509::from_pem(root.as_bytes()).unwrap().to_der().unwrap();
+    for (wrong, wanted) in [
+        (
+            root.replace("CERTIFICATE", "TRUSTED CERTIFICATE")
+                .into_bytes(),
+            "TRUSTED CERTIFICATE (object 1",
+        ),
+        (der, "openssl x509 -inform DER"),
+        (Vec::new(), "no certificate"),
+    ] {
+        let said = with(&wrong).unwrap();
+        assert!(
+            said.contains("store.url: ") && said.contains(wanted),
+            "{said}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -182,4 +286,196 @@ fn a_key_that_others_can_read_is_not_used() {
             both(&refused)
         );
     }
+}
+
+/// What `check` says of the bank in that folder; nothing, if nothing is wrong.
+fn said_of(folder: &Path) -> Option<String> {
+    let output = own("bank-server")
+        .args(["check", "--config"])
+        .arg(folder.join("bank.toml"))
+        .output()
+        .unwrap();
+    (!output.status.success()).then(|| both(&output))
+}
+
+fn self_signed(key: &PKey<Private>) -> Vec<u8> {
+    let mut name = X509Name::builder().unwrap();
+    name.append_entry_by_text("CN", "weak").unwrap();
+    let name = name.build();
+    let mut certificate = X509::builder().unwrap();
+    certificate.set_version(2).unwrap();
+    certificate.set_subject_name(&name).unwrap();
+    certificate.set_issuer_name(&name).unwrap();
+    certificate.set_pubkey(key).unwrap();
+    let (from, until) = (Asn1Time::days_from_now(0), Asn1Time::days_from_now(9));
+    certificate.set_not_before(&from.unwrap()).unwrap();
+    certificate.set_not_after(&until.unwrap()).unwrap();
+    certificate.sign(key, MessageDigest::sha256()).unwrap();
+    certificate.build().to_pem().unwrap()
+}
+
+/// A bank with which nothing is wrong, whose files are replaced one at a time.
+struct Files {
+    folder: TempDir,
+    pki: Pki,
+}
+
+const CERTIFICATE: &str = "pki/bank-b/qwac.pem";
+const KEY: &str = "pki/bank-b/qwac.key";
+const ANCHORS: &str = "pki/ca1/root.pem";
+
+impl Files {
+    fn prepare() -> Self {
+        let (folder, pki) = prepare_with(r#"{ path = "bank.db" }"#);
+        Self { folder, pki }
+    }
+
+    /// What `check` says with that content in the file.
+    fn with(&self, file: &str, content: impl AsRef<[u8]>) -> Option<String> {
+        let file = self.folder.path().join(file);
+        let good = fs::read(&file).unwrap();
+        fs::write(&file, content).unwrap();
+        let said = said_of(self.folder.path());
+        fs::write(&file, good).unwrap();
+        said
+    }
+
+    fn refuses(&self, file: &str, content: impl AsRef<[u8]>, wanted: &[&str]) {
+        let said = self.with(file, content).unwrap_or_default();
+        for part in wanted {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+    }
+
+    fn own(&self) -> (&[u8], &[u8], PKey<Private>) {
+        let Identity { chain_pem, key_pem } = &self.pki.bank_b.qwac;
+        let key = PKey::private_key_from_pem(key_pem.as_bytes()).unwrap();
+        (chain_pem.as_bytes(), key_pem.as_bytes(), key)
+    }
+
+    fn roots(&self) -> [String; 2] {
+        [&self.pki.ca1, &self.pki.ca2].map(|ca| ca.root_pem().unwrap())
+    }
+}
+
+#[test]
+fn files_as_people_have_them_are_read() {
+    let files = Files::prepare();
+    let (chain, key, own) = files.own();
+    let [ca1, ca2] = files.roots();
+    let parameters =
+        "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n";
+    let of_openssl = own.ec_key().unwrap().private_key_to_pem().unwrap();
+    let anchor = X509::from_pem(ca1.as_bytes()).unwrap();
+    for (index, (file, content)) in [
+        (KEY, own.private_key_to_der().unwrap()),
+        (KEY, own.private_key_to_pkcs8().unwrap()),
+        (KEY, [parameters.as_bytes(), &of_openssl].concat()),
+        (KEY, [chain, key].concat()),
+        (ANCHORS, anchor.to_der().unwrap()),
+        (ANCHORS, format!("\u{feff}{ca2}{ca1}").into_bytes()),
+        (ANCHORS, format!("{}{ca1}", ca2.trim_end()).into_bytes()),
+        (ANCHORS, ca1.replace('\n', "\r\n").into_bytes()),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        assert_eq!(files.with(file, content), None, "{index}");
+    }
+}
+
+/// It is said what is wrong, in which of the two files and where in it, and what mends it.
+#[test]
+fn a_certificate_or_key_that_is_not_read_is_named_with_its_place() {
+    let files = Files::prepare();
+    let (chain, key, own) = files.own();
+    let [ca1, _] = files.roots();
+    let other = files.pki.bank_a.qwac.key_pem.as_bytes();
+    let certificates = X509::stack_from_pem(chain).unwrap();
+    let pem = |index: usize| certificates[index].to_pem().unwrap();
+    let mut bundle = Pkcs12::builder();
+    let bundle = bundle.pkey(&own).cert(&certificates[0]).build2("password");
+    let bundle = bundle.unwrap().to_der().unwrap();
+    let cipher = Cipher::aes_256_cbc();
+    let encrypted = own.private_key_to_pem_pkcs8_passphrase(cipher, b"password");
+    let rsa = Rsa::generate(2048).unwrap();
+    let traditional = rsa.private_key_to_pem_passphrase(cipher, b"password");
+    let place = "xs2a.private_key: ";
+    for (content, wanted) in [
+        (encrypted.unwrap(), ["encrypted", "openssl pkey -in FILE"]),
+        (traditional.unwrap(), ["encrypted", "openssl pkey -in FILE"]),
+        (other.to_vec(), ["does not fit", "xs2a.certificate"]),
+        ([key, other].concat(), ["a private key", "object 2, line 6"]),
+        (bundle.clone(), ["PKCS #12", "openssl pkcs12"]),
+        (chain.to_vec(), ["no private key", ""]),
+        (
+            [ca1.as_bytes(), key].concat(),
+            ["a certificate", "object 1, line 1"],
+        ),
+    ] {
+        files.refuses(KEY, content, &[&[place], wanted.as_slice()].concat());
+    }
+    let place = "xs2a.certificate: ";
+    for (content, wanted) in [
+        ([pem(1), pem(0)].concat(), "number 2"),
+        (bundle, "openssl pkcs12"),
+        ([chain, key].concat(), "private key (object 3"),
+    ] {
+        files.refuses(CERTIFICATE, content, &[place, wanted]);
+    }
+    let short = PKey::from_rsa(Rsa::generate(2047).unwrap()).unwrap();
+    let of_short = short.private_key_to_pem_pkcs8().unwrap();
+    fs::write(files.folder.path().join(KEY), of_short).unwrap();
+    let wanted = ["xs2a.private_key: ", "2047 bits", "openssl genpkey"];
+    files.refuses(CERTIFICATE, self_signed(&short), &wanted);
+}
+
+#[test]
+fn an_anchor_that_is_not_read_or_has_expired_is_named() {
+    let files = Files::prepare();
+    let [ca1, ca2] = files.roots();
+    let trusted = ca2.replace("CERTIFICATE", "TRUSTED CERTIFICATE");
+    let damaged = ca2.replacen('-', "", 1);
+    let key = &files.pki.bank_b.qwac.key_pem;
+    let long_ago = Pki::make(SystemClock.now() - TimeDelta::days(365 * 60)).unwrap();
+    let expired = long_ago.ca1.root_pem().unwrap();
+    for (content, wanted) in [
+        (
+            format!("{trusted}{ca1}"),
+            ["TRUSTED CERTIFICATE (object 1, line 1)", "openssl x509"],
+        ),
+        (
+            format!("{ca1}{trusted}"),
+            ["TRUSTED CERTIFICATE (object 2", "openssl x509"],
+        ),
+        (format!("{ca1}{damaged}"), ["outside one (line ", "BEGIN"]),
+        (
+            format!("{ca1}{key}"),
+            ["a private key (object 2", "take it out"],
+        ),
+        (expired.clone(), ["CN=CA1", "none of the anchors"]),
+        (format!("{ca1}{expired}"), ["CN=CA1", "expired at"]),
+    ] {
+        let wanted = [&["xs2a.anchors[0]: "], wanted.as_slice()].concat();
+        files.refuses(ANCHORS, content, &wanted);
+    }
+}
+
+#[test]
+fn a_bank_whose_anchors_have_expired_does_not_start() {
+    let (folder, _) = prepare_with(r#"{ path = "bank.db" }"#);
+    let long_ago = Pki::make(SystemClock.now() - TimeDelta::days(365 * 60)).unwrap();
+    let anchors = folder.path().join("pki/ca1/root.pem");
+    fs::write(anchors, long_ago.ca1.root_pem().unwrap()).unwrap();
+    let refused = own("bank-server")
+        .args(["serve", "--config"])
+        .arg(folder.path().join("bank.toml"))
+        .output()
+        .unwrap();
+    assert!(!refused.status.success());
+    let said = both(&refused);
+    assert!(
+        said.contains("xs2a.anchors[0]") && said.contains("expired at"),
+        "{said}"
+    );
 }
