@@ -173,8 +173,8 @@ impl BankServer {
     /// Opens the files and the database, and starts to listen. The bank runs on threads of its own.
     pub async fn start(self) -> Result<RunningBank, StartError> {
         let opened = open_to_start(&self.config, &self.clock, &self.randomness).await;
-        let keeper = opened
-            .map_err(|faults| StartError::Configuration(self.config.lines.locate(faults)))?;
+        let keeper =
+            opened.map_err(|faults| StartError::Configuration(self.config.lines.locate(faults)))?;
         for problem in &keeper.report().load().problems {
             tracing::warn!(%problem, "something is wrong with what trust is made of");
         }
