@@ -9,6 +9,7 @@
 )]
 
 use std::fmt::{Debug, Display};
+use std::net::IpAddr;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use base64::prelude::BASE64_STANDARD;
 use chrono::DateTime;
 use reqwest::Url;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use rustls_pki_types::{CertificateDer, UnixTime};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -38,7 +39,7 @@ use shared_types::money::Currency;
 use shared_types::pem::{Kind, Object, objects};
 use shared_types::revocation::{Issuers, List};
 use shared_types::transaction::{TransactionResponse, TransactionsResponse};
-use shared_types::trust::{Anchors, Path, Usage, judge, validity};
+use shared_types::trust::{Anchors, MAX_CERTIFICATES, Path, Usage, is_for_host, judge, validity};
 use uuid::Uuid;
 
 use crate::address::follow;
@@ -135,7 +136,7 @@ pub fn probe_answer(data: &[u8]) {
 pub fn chain(data: &[u8]) {
     let mut rest = data;
     let mut certificates: Vec<CertificateDer<'_>> = Vec::new();
-    while certificates.len() < 4
+    while certificates.len() <= MAX_CERTIFICATES
         && let Some((length, after)) = rest.split_first_chunk::<2>()
         && let Some((one, after)) = after.split_at_checked(usize::from(u16::from_be_bytes(*length)))
     {
@@ -159,7 +160,12 @@ pub fn chain(data: &[u8]) {
         assert!(!shown.chars().any(char::is_control), "{shown:?}");
         assert_eq!(shown.parse(), Ok(organisation.clone()));
     }
+    let _ = is_for_host(
+        leaf,
+        &ServerName::IpAddress(IpAddr::from([127, 0, 0, 1]).into()),
+    );
     if let Ok(path) = judge(&WORLD.anchors, leaf, above, Usage::Server, NOW) {
+        assert!(path.window.contains(NOW));
         let _ = Revocation::default().check(&path, rest, NOW);
     }
 }

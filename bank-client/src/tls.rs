@@ -3,16 +3,18 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{Resumption, verify_server_name};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::server::ParsedCertificate;
+use rustls::crypto::CryptoProvider;
 use rustls::sign::SingleCertAndKey;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use shared_types::certificate::CertificateSummary;
 use shared_types::eidas::{IdentityError, OrganisationId, organisation_of};
-use shared_types::trust::{Anchors, Refusal, Usage, Window, judge};
+use shared_types::trust::{
+    Anchors, Refusal, Usage, Window, is_for_host, judge, verify_tls12_signature,
+    verify_tls13_signature,
+};
 
 use crate::credentials::{Credentials, provider};
 use crate::environment::Clock;
@@ -138,7 +140,8 @@ impl ServerVerifier {
         stands
     }
 
-    fn judge(
+    /// For how long a bank may be believed, by what it has shown.
+    pub(crate) fn judge(
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
@@ -152,9 +155,9 @@ impl ServerVerifier {
             until: path.window.until.min(known),
             ..path.window
         };
-        let parsed = ParsedCertificate::try_from(leaf).map_err(|_| Refusal::Unreadable)?;
-        verify_server_name(&parsed, name)
-            .map_err(|_| ServerRefusal::WrongName(name.to_str().into_owned()))?;
+        if !is_for_host(leaf, name) {
+            return Err(ServerRefusal::WrongName(name.to_str().into_owned()));
+        }
         if let Some(expected) = &self.expected {
             let found = organisation_of(leaf)?;
             if found != *expected {

@@ -20,6 +20,7 @@ pub mod handshake;
 pub mod held_connection;
 pub mod http;
 pub mod http2_frames;
+pub mod issuing;
 pub mod ledger;
 pub mod log_capture;
 pub mod lone_bank;

@@ -27,6 +27,7 @@
 
 mod desk;
 mod sample;
+mod servers;
 #[cfg(test)]
 mod tests;
 
@@ -42,6 +43,7 @@ use wiremock::matchers::any;
 use wiremock::{Mock, MockServer};
 
 use self::desk::Desk;
+pub use self::servers::judge_server;
 use crate::bank::{Bank, BankBuilder};
 
 /// How a mock bank behaves.

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use bank_client::credentials::provider;
 use bank_client::environment::Clock;
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::CryptoProvider;
 use rustls::server::StoresServerSessions;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
 use rustls_pki_types::{CertificateDer, UnixTime};
 use shared_types::certificate::CertificateSummary;
-use shared_types::trust::Refusal;
+use shared_types::trust::{Refusal, verify_tls12_signature, verify_tls13_signature};
 
 use super::own_certificate::OwnCertificate;
 use super::paths::Paths;

@@ -1,29 +1,29 @@
 //! As much of DER as it takes to walk over a list of any size without copying it, and to write a question.
 
-pub(super) const BOOLEAN: u8 = 0x01;
-pub(super) const BIT_STRING: u8 = 0x03;
-pub(super) const INTEGER: u8 = 0x02;
-pub(super) const OCTET_STRING: u8 = 0x04;
-pub(super) const OID: u8 = 0x06;
-pub(super) const ENUMERATED: u8 = 0x0a;
-pub(super) const SEQUENCE: u8 = 0x30;
+pub(crate) const BOOLEAN: u8 = 0x01;
+pub(crate) const BIT_STRING: u8 = 0x03;
+pub(crate) const INTEGER: u8 = 0x02;
+pub(crate) const OCTET_STRING: u8 = 0x04;
+pub(crate) const OID: u8 = 0x06;
+pub(crate) const ENUMERATED: u8 = 0x0a;
+pub(crate) const SEQUENCE: u8 = 0x30;
 
 /// The tag of an explicit or constructed element of that number, specific to its context.
-pub(super) const fn context(number: u8) -> u8 {
+pub(crate) const fn context(number: u8) -> u8 {
     0xa0 | number
 }
 
 /// One element.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Element<'a> {
-    pub(super) tag: u8,
+pub(crate) struct Element<'a> {
+    pub(crate) tag: u8,
     /// With tag and length.
-    pub(super) whole: &'a [u8],
-    pub(super) content: &'a [u8],
+    pub(crate) whole: &'a [u8],
+    pub(crate) content: &'a [u8],
 }
 
 /// The first element, and what comes after it.
-pub(super) fn any(bytes: &[u8]) -> Option<(Element<'_>, &[u8])> {
+pub(crate) fn any(bytes: &[u8]) -> Option<(Element<'_>, &[u8])> {
     let (&tag, after_tag) = bytes.split_first()?;
     let (&first, after_length) = after_tag.split_first()?;
     let (length, content) = if first < 0x80 {
@@ -53,17 +53,17 @@ pub(super) fn any(bytes: &[u8]) -> Option<(Element<'_>, &[u8])> {
 }
 
 /// The first element, which must have that tag, and what comes after it.
-pub(super) fn element(bytes: &[u8], tag: u8) -> Option<(Element<'_>, &[u8])> {
+pub(crate) fn element(bytes: &[u8], tag: u8) -> Option<(Element<'_>, &[u8])> {
     any(bytes).filter(|(element, _)| element.tag == tag)
 }
 
 /// The first element, if it has that tag; and what comes after it.
-pub(super) fn optional(bytes: &[u8], tag: u8) -> (Option<Element<'_>>, &[u8]) {
+pub(crate) fn optional(bytes: &[u8], tag: u8) -> (Option<Element<'_>>, &[u8]) {
     element(bytes, tag).map_or((None, bytes), |(element, rest)| (Some(element), rest))
 }
 
 /// An element of that tag around the parts.
-pub(super) fn write(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+pub(crate) fn write(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     let length: usize = parts.iter().map(|part| part.len()).sum();
     let octets = length.to_be_bytes();
     let first = octets.iter().position(|octet| *octet != 0);

@@ -4,7 +4,7 @@
 //! fetches lists and asks responders, where and how often, is not decided here.
 
 mod answers;
-mod der;
+pub(crate) mod der;
 mod extension;
 mod issuer;
 mod link;
@@ -13,7 +13,7 @@ mod lists;
 pub mod ocsp;
 mod reason;
 mod serial;
-mod signature;
+pub(crate) mod signature;
 mod statuses;
 
 pub use self::answers::Answers;

@@ -9,7 +9,7 @@ use super::extension::dotted;
 
 /// Why a signature is not believed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum SignatureError {
+pub(crate) enum SignatureError {
     /// It is of a kind that is not accepted, such as one with SHA-1; its name.
     Algorithm(String),
     /// It is not that of the key over the content.
@@ -18,15 +18,15 @@ pub(super) enum SignatureError {
 
 /// `SIGNED { ToBeSigned }`: what is signed, the algorithm's identifier without its outer tag, and the signature.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Signed<'a> {
-    pub(super) content: &'a [u8],
+pub(crate) struct Signed<'a> {
+    pub(crate) content: &'a [u8],
     /// The content of the `AlgorithmIdentifier`.
-    pub(super) algorithm: &'a [u8],
+    pub(crate) algorithm: &'a [u8],
     signature: &'a [u8],
 }
 
 impl<'a> Signed<'a> {
-    pub(super) fn new(content: &'a [u8], algorithm: &'a [u8], signature: &'a [u8]) -> Option<Self> {
+    pub(crate) fn new(content: &'a [u8], algorithm: &'a [u8], signature: &'a [u8]) -> Option<Self> {
         // A BIT STRING starts with the number of bits its last octet leaves unused.
         let (0, signature) = signature
             .split_first()
@@ -42,7 +42,7 @@ impl<'a> Signed<'a> {
     }
 
     /// Splits `SEQUENCE { content, AlgorithmIdentifier, BIT STRING }`.
-    pub(super) fn read(whole: &'a [u8]) -> Option<Self> {
+    pub(crate) fn read(whole: &'a [u8]) -> Option<Self> {
         let (sequence, rest) = der::element(whole, der::SEQUENCE)?;
         let (content, after) = der::any(sequence.content)?;
         let (algorithm, after) = der::element(after, der::SEQUENCE)?;
@@ -54,7 +54,7 @@ impl<'a> Signed<'a> {
     }
 
     /// Whether the holder of that key (`SubjectPublicKeyInfo`) signed it.
-    pub(super) fn verify(&self, key: &[u8]) -> Result<(), SignatureError> {
+    pub(crate) fn verify(&self, key: &[u8]) -> Result<(), SignatureError> {
         let same = |known: AlgorithmIdentifier, found: &[u8]| known.as_ref() == found;
         let mut known = webpki::ALL_VERIFICATION_ALGS.iter();
         if !known.any(|algorithm| same(algorithm.signature_alg_id(), self.algorithm)) {

@@ -1,23 +1,25 @@
 //! The certification authorities that were agreed upon.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
-use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
+use rustls_pki_types::{CertificateDer, UnixTime};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
+use super::certificate::Certificate;
 use super::{Refusal, Window};
+use crate::name::comparable;
 use crate::pem::{self, Kind, PemError};
-use crate::revocation::Issuer;
+use crate::revocation::{Issuer, der};
 
 /// The certification authorities that were agreed upon, and no others.
 #[derive(Debug, Clone)]
 pub struct Anchors {
-    trusted: Vec<TrustAnchor<'static>>,
     certificates: Vec<CertificateDer<'static>>,
     /// As revocation knows them, and when they are valid, in the same order.
     issuers: Vec<(Arc<Issuer>, Window)>,
+    /// Their names, in the form in which names are compared, in the same order.
+    names: Vec<Vec<u8>>,
 }
 
 /// Why a set of anchors cannot be used.
@@ -59,7 +61,7 @@ impl Anchors {
         if certificates.is_empty() {
             return Err(AnchorError::None);
         }
-        let mut anchors = Vec::with_capacity(certificates.len());
+        let mut names = Vec::with_capacity(certificates.len());
         let mut issuers = Vec::with_capacity(certificates.len());
         for (index, certificate) in certificates.iter().enumerate() {
             let number = index + 1;
@@ -72,15 +74,13 @@ impl Anchors {
                     subject: parsed.subject().to_string(),
                 });
             }
-            let anchor = webpki::anchor_from_trusted_cert(certificate)
-                .map_err(|fault| unreadable(fault.to_string()))?;
-            anchors.push(anchor.to_owned());
+            names.push(comparable(parsed.subject().as_raw()));
             issuers.push((Arc::new(Issuer::of(&parsed)), Window::of(&parsed)));
         }
         Ok(Self {
-            trusted: anchors,
             certificates,
             issuers,
+            names,
         })
     }
 
@@ -92,7 +92,8 @@ impl Anchors {
 
     /// The distinguished names of the anchors, as a peer wants to know them in a TLS certificate request.
     pub fn subjects(&self) -> impl Iterator<Item = &[u8]> {
-        self.trusted.iter().map(|anchor| anchor.subject.as_ref())
+        let names = self.issuers.iter().map(|(issuer, _)| issuer.name());
+        names.map(|name| der::any(name).map_or(name, |(name, _)| name.content))
     }
 
     /// Whether at least one of them is within its own validity.
@@ -121,28 +122,14 @@ impl Anchors {
             .any(|(known, _)| known.id() == issuer.id())
     }
 
-    pub(super) fn all(&self) -> &[TrustAnchor<'static>] {
-        &self.trusted
-    }
-
-    /// Those that are within their own validity.
-    pub(super) fn valid_at(&self, now: UnixTime) -> Cow<'_, [TrustAnchor<'static>]> {
-        if self.issuers.iter().all(|(_, window)| window.contains(now)) {
-            return Cow::Borrowed(&self.trusted);
-        }
-        let valid = self.trusted.iter().zip(&self.issuers);
-        valid
-            .filter(|(_, (_, window))| window.contains(now))
-            .map(|(anchor, _)| anchor.clone())
+    /// Those whose name one of the certificates has for its issuer.
+    ///
+    /// Cost: one reading of each.
+    pub(super) fn issuers_of(&self, certificates: &[&Certificate<'_>]) -> Vec<Certificate<'_>> {
+        let anchors = self.certificates.iter().zip(&self.names);
+        anchors
+            .filter(|(_, name)| certificates.iter().any(|below| below.issuer == **name))
+            .filter_map(|(anchor, _)| Certificate::read(anchor).ok())
             .collect()
-    }
-
-    /// The CA behind an anchor, and when the anchor is valid.
-    pub(super) fn issuer(&self, anchor: &TrustAnchor<'_>) -> Option<(Arc<Issuer>, Window)> {
-        let place = self.trusted.iter().position(|known| {
-            known.subject == anchor.subject
-                && known.subject_public_key_info == anchor.subject_public_key_info
-        })?;
-        self.issuers.get(place).cloned()
     }
 }

@@ -50,9 +50,100 @@ pub enum Refusal {
     /// The key is too small or of a kind that is not used.
     #[error("the key is too weak: {0}")]
     WeakKey(String),
-    /// A critical extension that we do not understand.
-    #[error("the certificate has a critical extension that is not understood")]
-    UnknownCriticalExtension,
+    /// The key is so large that its signatures are expensive to check.
+    #[error("the RSA key of {certificate} has {bits} bits; at most {most} are accepted")]
+    LargeKey {
+        /// Its size.
+        bits: usize,
+        /// The largest that is accepted.
+        most: usize,
+        /// The certificate that it is in, by its subject.
+        certificate: String,
+    },
+    /// A certificate is larger than any should be.
+    #[error("the certificate has {bytes} bytes; at most {most} are read")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The largest that is read.
+        most: usize,
+    },
+    /// More certificates came than are looked at.
+    #[error(
+        "{sent} certificates were sent; at most {most} are read: send the party's own and the CAs between it and the \
+         agreed authority"
+    )]
+    TooManyCertificates {
+        /// How many came.
+        sent: usize,
+        /// How many are read.
+        most: usize,
+    },
+    /// Too many certificates with signatures that do not match.
+    #[error(
+        "several certificates carry the name of {issuer}, which has not issued them: send the party's own certificate \
+         and the CAs between it and the agreed authority, and no others"
+    )]
+    TooManyMismatches {
+        /// The authority whose name they carry.
+        issuer: String,
+    },
+    /// There are too many CAs between the certificate and its anchor.
+    #[error(
+        "the chain has more than {most} CA certificates between the party's own and the agreed authority: use a \
+         certificate that is issued nearer to it"
+    )]
+    ChainTooLong {
+        /// How many are accepted.
+        most: usize,
+    },
+    /// A critical extension that we do not process.
+    #[error(
+        "the certificate of {certificate} has a critical extension that is not understood: {extension}"
+    )]
+    UnknownCriticalExtension {
+        /// Its object identifier, with its name if it has one.
+        extension: String,
+        /// The certificate that it is in, by its subject.
+        certificate: String,
+    },
+    /// A certificate does not have the form that RFC 5280 asks for.
+    #[error("the certificate of {certificate} is malformed: {what}; its CA has to issue it anew")]
+    Malformed {
+        /// What is wrong.
+        what: String,
+        /// The certificate, by its subject.
+        certificate: String,
+    },
+    /// A certificate is signed in a way that is not accepted.
+    #[error(
+        "the certificate of {certificate} is signed with {algorithm}, which is not accepted; its CA has to issue it anew"
+    )]
+    UnsupportedSignature {
+        /// The algorithm.
+        algorithm: String,
+        /// The certificate, by its subject.
+        certificate: String,
+    },
+    /// A CA may not sign certificates (RFC 5280, section 6.1.4, n).
+    #[error("the CA {ca} may not sign certificates: its key usage lacks keyCertSign")]
+    NotForCertificates {
+        /// The CA.
+        ca: String,
+    },
+    /// A CA may not issue for this.
+    #[error("the CA {ca} may not issue for {usage}: its extended key usage lacks that")]
+    WrongUsageOfCa {
+        /// What the certificate is used for.
+        usage: Usage,
+        /// The CA.
+        ca: String,
+    },
+    /// A CA asks for a policy that the certificates below it do not have (RFC 5280, section 6.1.5).
+    #[error(
+        "a CA in the chain demands a certificate policy that the certificates below it do not have"
+    )]
+    PolicyRequired,
     /// A certificate in the chain was issued by one that is not a CA.
     #[error("a certificate in the chain was issued by one that is not a CA")]
     LeafUsedAsCa,
@@ -60,14 +151,29 @@ pub enum Refusal {
     #[error("a CA certificate was shown as a party's own")]
     CaUsedAsLeaf,
     /// The names in the certificate are not among those its CA may issue for.
-    #[error("the issuing CA may not issue for the names in the certificate")]
-    NameConstraintViolated,
+    #[error("the CA {ca} may not issue for the names in the certificate: {name}")]
+    NameConstraintViolated {
+        /// The CA whose constraints are not met.
+        ca: String,
+        /// The name that it may not issue for.
+        name: String,
+    },
     /// The chain is longer than a CA in it allows.
-    #[error("the chain is longer than a CA in it allows")]
-    PathTooLong,
+    #[error("the chain is longer than the CA {ca} allows: at most {most} CAs below it")]
+    PathTooLong {
+        /// The CA.
+        ca: String,
+        /// How many CAs it allows below it (`pathLenConstraint`).
+        most: u32,
+    },
     /// A signature in the chain is wrong.
-    #[error("a signature in the chain does not match")]
-    BadSignature,
+    #[error(
+        "a signature in the chain does not match: {issuer} has not issued what carries its name"
+    )]
+    BadSignature {
+        /// The authority whose name the certificate carries.
+        issuer: String,
+    },
     /// The certificate, or one above it, was revoked.
     #[error("revoked by {issuer} since {}: {reason}", when(*since))]
     Revoked {
@@ -96,9 +202,6 @@ pub enum Refusal {
     /// The anchor at the top is outside its own validity.
     #[error("the agreed authority's own certificate is not valid at this time")]
     AnchorNotValid,
-    /// Anything else, in the words of the path checker.
-    #[error("the chain is not valid: {0}")]
-    Other(String),
 }
 
 /// A moment, for people.
@@ -118,19 +221,28 @@ impl Refusal {
     pub fn to_tls(&self) -> rustls::Error {
         let error = match self {
             Self::NoCertificate => return rustls::Error::NoCertificatesPresented,
-            Self::Unreadable | Self::WeakKey(_) => CertificateError::BadEncoding,
+            Self::Unreadable
+            | Self::WeakKey(_)
+            | Self::LargeKey { .. }
+            | Self::TooLarge { .. }
+            | Self::TooManyCertificates { .. }
+            | Self::TooManyMismatches { .. }
+            | Self::Malformed { .. }
+            | Self::UnsupportedSignature { .. } => CertificateError::BadEncoding,
             Self::Revoked { .. } => CertificateError::Revoked,
             Self::Expired { .. } => CertificateError::Expired,
             Self::NotYetValid { .. } => CertificateError::NotValidYet,
-            Self::WrongUsage(_) => CertificateError::InvalidPurpose,
-            Self::UnknownCriticalExtension => CertificateError::UnhandledCriticalExtension,
-            Self::BadSignature => CertificateError::BadSignature,
+            Self::WrongUsage(_) | Self::WrongUsageOfCa { .. } => CertificateError::InvalidPurpose,
+            Self::UnknownCriticalExtension { .. } => CertificateError::UnhandledCriticalExtension,
+            Self::BadSignature { .. } => CertificateError::BadSignature,
             // "The certificate was not accepted because the CA could not be matched with a known trust anchor."
             Self::SelfSigned
             | Self::UnknownIssuer { .. }
             | Self::IncompleteChain { .. }
             | Self::LeafUsedAsCa
-            | Self::PathTooLong
+            | Self::NotForCertificates { .. }
+            | Self::PathTooLong { .. }
+            | Self::ChainTooLong { .. }
             | Self::AnchorNotValid => CertificateError::UnknownIssuer,
             // "A valid certificate or PSK was received, but when access control was applied, the sender decided not to
             // proceed with negotiation."
@@ -138,8 +250,10 @@ impl Refusal {
             Self::StatusUnknown { .. }
             | Self::Unrecorded { .. }
             | Self::CaUsedAsLeaf
-            | Self::NameConstraintViolated
-            | Self::Other(_) => CertificateError::Other(rustls::OtherError(Arc::new(self.clone()))),
+            | Self::NameConstraintViolated { .. }
+            | Self::PolicyRequired => {
+                CertificateError::Other(rustls::OtherError(Arc::new(self.clone())))
+            }
         };
         rustls::Error::InvalidCertificate(error)
     }

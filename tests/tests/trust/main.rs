@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+mod certificate_paths;
 mod foreign_lists;
 mod foreign_names;
 mod foreign_ocsp;
@@ -16,3 +17,4 @@ mod scheme_ca;
 mod transport_example;
 mod trust_reload;
 mod trust_revocation;
+mod x509_limbo;
