@@ -26,6 +26,8 @@ pub const MAX_INTERMEDIATES: usize = 6;
 /// Signatures that may turn out not to match, at most, beside one for each anchor of a name that is looked for. What is
 /// made up has none that matches.
 const MAX_MISMATCHES: usize = 3;
+/// Signatures that may match, at most: twice the longest path, for CAs that have several certificates.
+const MAX_SIGNATURES: usize = 2 * (MAX_INTERMEDIATES + 1);
 /// Paths that are validated for a chain, at most.
 const MAX_PATHS: usize = 8;
 /// Steps upwards that are taken while paths are looked for, at most.
@@ -142,8 +144,13 @@ impl<'c> Search<'c> {
                     continue;
                 }
                 self.signatures.push(Signature { of, by, by_anchor });
-                if first {
+                if self.signatures.len() == MAX_SIGNATURES {
+                    return;
+                }
+                if first && of.is_ca() {
                     trusted.push_back((of, false));
+                } else if first && certificates.first().is_none_or(|own| !own.is(of)) {
+                    refused.get_or_insert(Refusal::LeafUsedAsCa);
                 }
             }
         }

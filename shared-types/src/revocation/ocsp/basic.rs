@@ -18,6 +18,9 @@ use crate::revocation::reason::Reason;
 use crate::revocation::signature::{SignatureError, Signed};
 use crate::trust::{Window, unix};
 
+/// Certificates that are looked at for the signer's, at most. Whether its issuer has issued one costs a signature.
+const MAX_CERTIFICATES: usize = 4;
+
 /// `BasicOCSPResponse`, not yet believed.
 pub(super) struct Basic<'a> {
     responder: Responder<'a>,
@@ -183,7 +186,10 @@ impl<'a> Basic<'a> {
         }
         // A responder that got a new key has two certificates of one name.
         let mut left = self.certificates;
-        while let Some((certificate, rest)) = der::element(left, der::SEQUENCE) {
+        for _ in 0..MAX_CERTIFICATES {
+            let Some((certificate, rest)) = der::element(left, der::SEQUENCE) else {
+                break;
+            };
             left = rest;
             let Ok((_, parsed)) = X509Certificate::from_der(certificate.whole) else {
                 continue;
