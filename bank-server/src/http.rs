@@ -6,12 +6,13 @@ use std::net::Ipv6Addr;
 use actix_web::body::MessageBody;
 use actix_web::dev::{AppService, HttpServiceFactory, RequestHead};
 use actix_web::http::header::{ALLOW, HOST, HeaderValue};
+use actix_web::http::uri::Authority;
 use actix_web::http::{Method, Uri, Version};
 use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Responder, web};
 
 /// A resource at one path. `GET` brings `HEAD` along; `OPTIONS` and all other methods are answered with `Allow`.
 pub(crate) struct Resource {
-    resource: actix_web::Resource,
+    routes: actix_web::Resource,
     methods: Vec<Method>,
     refuse: fn(&HttpRequest) -> HttpResponse,
 }
@@ -19,7 +20,7 @@ pub(crate) struct Resource {
 /// A resource at that path.
 pub(crate) fn resource(path: &str) -> Resource {
     Resource {
-        resource: web::resource(path),
+        routes: web::resource(path),
         methods: vec![Method::OPTIONS],
         refuse: |_| HttpResponse::MethodNotAllowed().finish(),
     }
@@ -68,7 +69,7 @@ impl Resource {
         F::Output: Responder<Body: MessageBody> + 'static,
     {
         self.methods.push(method.clone());
-        self.resource = self.resource.route(web::method(method).to(handler));
+        self.routes = self.routes.route(web::method(method).to(handler));
         self
     }
 }
@@ -90,7 +91,7 @@ impl HttpServiceFactory for Resource {
             }
             std::future::ready(response)
         };
-        self.resource
+        self.routes
             .default_service(web::to(others))
             .register(config);
     }
@@ -144,7 +145,7 @@ pub(crate) fn has_zero_byte(target: &Uri) -> bool {
 }
 
 fn authority(target: &Uri) -> Result<Option<&str>, NotAHost> {
-    match target.authority().map(|authority| authority.as_str()) {
+    match target.authority().map(Authority::as_str) {
         Some(authority) if !is_host(authority) => Err(NotAHost::Malformed),
         authority => Ok(authority),
     }
@@ -261,7 +262,7 @@ mod tests {
         #[test]
         fn what_is_taken_is_what_the_library_takes_without_a_user(text in "\\PC{0,24}|[a-z0-9.:@/\\[\\]%-]{0,24}") {
             if is_host(&text) {
-                prop_assert!(text.parse::<actix_web::http::uri::Authority>().is_ok(), "{text}");
+                prop_assert!(text.parse::<Authority>().is_ok(), "{text}");
                 prop_assert!(!text.contains(['@', '/', '?', '#']), "{text}");
             }
         }

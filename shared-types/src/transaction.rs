@@ -255,12 +255,11 @@ impl<'de> Deserialize<'de> for TransactionResponse {
             }
         }
 
-        let Body(transaction_details) = Wire::deserialize(deserializer)?.transactions_details;
-        let transactions_details = TransactionDetails {
-            transaction_details,
-        };
+        let Body(entry) = Wire::deserialize(deserializer)?.transactions_details;
         Ok(Self {
-            transactions_details,
+            transactions_details: TransactionDetails {
+                transaction_details: entry,
+            },
         })
     }
 }
