@@ -175,12 +175,7 @@ impl BankServer {
         let opened = open_to_start(&self.config, &self.clock, &self.randomness).await;
         let keeper =
             opened.map_err(|faults| StartError::Configuration(self.config.lines.locate(faults)))?;
-        for problem in &keeper.report().load().problems {
-            tracing::warn!(%problem, "something is wrong with what trust is made of");
-        }
-        if self.config.register.file.is_none() {
-            tracing::warn!("no register is configured: certificates are taken at their word");
-        }
+        warn_of(&keeper, &self.config);
         let (trust, report) = (keeper.trust(), keeper.report());
         let organisation = own_organisation(&trust.current().credentials)
             .map_err(|error| wrong("xs2a.certificate", error.to_string()))?;
@@ -231,15 +226,9 @@ impl BankServer {
         let open_doors = doors.iter().map(|(_, _, door)| door.clone()).collect();
         let origin = pages.as_ref().map(|pages| pages.origin.clone());
         let online_banking_address = pages.as_ref().map(|pages| pages.address);
-        let share = share(
-            config
-                .online_banking
-                .as_ref()
-                .map_or(0, |pages| pages.connections),
-        );
         let sockets = Sockets {
             doors,
-            peers: Arc::new(Semaphore::new(share.peers)),
+            peers: Arc::new(Semaphore::new(connections_of_peers(&config))),
             pages: pages
                 .zip(online_banking)
                 .map(|(pages, state)| (pages.socket, pages.entrance, state)),
@@ -281,6 +270,22 @@ impl BankServer {
             running,
         })
     }
+}
+
+/// Tells the log of what works, and not as it should.
+fn warn_of(keeper: &Keeper<LicenceSource>, config: &Config) {
+    for problem in &keeper.report().load().problems {
+        tracing::warn!(%problem, "something is wrong with what trust is made of");
+    }
+    if config.register.file.is_none() {
+        tracing::warn!("no register is configured: certificates are taken at their word");
+    }
+}
+
+/// How many connections TPPs and gateways may hold together.
+fn connections_of_peers(config: &Config) -> usize {
+    let pages = config.online_banking.as_ref();
+    share(pages.map_or(0, |pages| pages.connections)).peers
 }
 
 /// Opens the files, as [`open`] does. Where they are refused and the clock is wrong, that comes first.

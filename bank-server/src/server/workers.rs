@@ -22,7 +22,7 @@ use tokio_util::context::TokioContext;
 
 use super::StartError;
 use super::removal::{self, Removal};
-use crate::config::Config;
+use crate::config::{Config, LimitsConfig};
 use crate::identity::{LicenceSource, Licences};
 use crate::online_banking::listener::Entrance;
 use crate::online_banking::{self, OnlineBanking};
@@ -126,12 +126,9 @@ pub(super) async fn run(
                 let ending = builder.graceful_shutdown_signal();
                 let time = Duration::from_secs(limits.request_seconds);
                 let idle = Duration::from_secs(limits.idle_seconds);
-                // Twice the limit: what exceeds it by less is told so in a body, over either version of HTTP.
-                let max_header_bytes = limits.header_bytes.saturating_mul(2);
-                let max_header_bytes = u32::try_from(max_header_bytes).unwrap_or(u32::MAX);
                 for (name, socket, door) in sockets.doors {
                     let (ending, xs2a, lasting) = (ending.clone(), xs2a.clone(), lasting.clone());
-                    let room = Arc::clone(&sockets.peers);
+                    let (room, limits) = (Arc::clone(&sockets.peers), limits.clone());
                     builder = builder.listen(name, socket, move || {
                         let ending = ending.clone();
                         xs2a_service(
@@ -139,9 +136,7 @@ pub(super) async fn run(
                             Arc::clone(&room),
                             xs2a.clone(),
                             lasting.clone(),
-                            time,
-                            idle,
-                            max_header_bytes,
+                            &limits,
                             move || {
                                 let ending = ending.clone();
                                 async move { ending.notified().await }
@@ -205,15 +200,18 @@ fn xs2a_service<F, E>(
     room: Arc<Semaphore>,
     xs2a: web::Data<Xs2a>,
     lasting: Handle,
-    time: Duration,
-    idle: Duration,
-    max_header_bytes: u32,
+    limits: &LimitsConfig,
     ending: F,
-) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = (), InitError = ()>
+) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = (), InitError = ()> + use<F, E>
 where
     F: Fn() -> E + Clone + 'static,
     E: Future<Output = ()> + 'static,
 {
+    let time = Duration::from_secs(limits.request_seconds);
+    let idle = Duration::from_secs(limits.idle_seconds);
+    // Twice the limit: what exceeds it by less is told so in a body, over either version of HTTP.
+    let max_header_bytes = limits.header_bytes.saturating_mul(2);
+    let max_header_bytes = u32::try_from(max_header_bytes).unwrap_or(u32::MAX);
     fn_factory(move || {
         let (door, room, xs2a) = (door.clone(), Arc::clone(&room), xs2a.clone());
         let (lasting, ending) = (lasting.clone(), ending.clone());
