@@ -222,10 +222,10 @@ pub fn skeleton(transcript: &str) -> Vec<String> {
         let row = line.starts_with(' ') && !line.trim_start().starts_with("to do:");
         !is_rule(line) && (header || !row)
     });
-    // What a total comes to, and in which currencies, depends on the day.
+    // What a total comes to, in which currencies, and whether there is room for running totals, depends on the day.
     let same = |line: &str| match line.split_once("total: ") {
         Some(("", _)) => "total: …".to_owned(),
-        _ => alike(line),
+        _ => alike(line.trim_end().trim_end_matches("running total")),
     };
     kept.map(|(_, line)| same(line)).collect()
 }

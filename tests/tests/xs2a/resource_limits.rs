@@ -59,7 +59,7 @@ async fn bodies_and_headers_have_a_size() {
     assert_eq!(just.len(), 1024 * 1024);
     assert_eq!(
         tpp.post("/v1/consents", &[PSU], &just).await.refusal(),
-        "400 FORMAT_ERROR ."
+        "400 FORMAT_ERROR access"
     );
 
     let padding = "x".repeat(33 * 1024);
