@@ -24,6 +24,7 @@ pub mod config;
 pub mod consent;
 pub mod core_banking;
 mod fault;
+mod file_mode;
 mod http;
 pub mod identity;
 mod keyed_locks;

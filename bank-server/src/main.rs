@@ -12,7 +12,6 @@ use bank_server::core_banking::{PsuId, ledger};
 use bank_server::environment::{Randomness, SystemClock, SystemRandomness};
 use bank_server::sca::{Passwords, Secret};
 use bank_server::store::credentials::CustomerCredentials;
-use bank_server::store::vault::Vault;
 use bank_server::store::{Database, DatabaseUse, StoreError};
 use bank_server::{
     BankServer, Calendar, NOT_CHECKED, StartError, check_file, raise_limit, telemetry,
@@ -127,9 +126,6 @@ async fn serve(path: &Path) -> Result<(), Failure> {
         let advice = match &error {
             StartError::Listen { .. } => "choose another address, or stop what listens there",
             StartError::Store(error) => return of_store(error),
-            StartError::Key(_) => {
-                "see that store.key can be read, and is the key that was used before"
-            }
             StartError::OtherKey(_) => {
                 "put the key that was used before in its place: all replicas have the same one"
             }
@@ -162,6 +158,15 @@ fn of_store(error: &StoreError) -> Failure {
             ..
         } => "stop the bank, import, and start it again; nothing was loaded",
         StoreError::InUse { .. } => "wait until the import has ended, and start the bank again",
+        StoreError::Damaged { .. } => "restore the file from a backup; a bank does not begin anew by itself",
+        StoreError::OpenToOthers(_) => "run chmod 600 on it, and see who could read it until now",
+        StoreError::NoKey(_) => {
+            "put the key that was used before in its place; without it, customers need new authenticators"
+        }
+        StoreError::NoFile { .. } => {
+            "restore the database from a backup; to begin anew, remove the key and what is left of the database"
+        }
+        StoreError::Key(_) => "see that store.key can be read, and is the key that was used before",
         StoreError::Connect { .. } => "see that the server runs, and that store.url is right",
         StoreError::Schema { .. } => {
             "run `bank-server migrate` with this configuration, and try again"
@@ -216,10 +221,9 @@ async fn enrol(path: &Path, customer: String) -> Result<(), Failure> {
         .hash(line.trim_end_matches(['\r', '\n']))
         .map_err(|error| failed(error.to_string()))?;
     let secret = Secret::random(randomness.as_ref());
-    let vault = Vault::open_file(&config.store.key, randomness)
-        .map_err(|error| failed(error.to_string()))?;
-    let opened = Database::open(&config.store.place).await;
-    let database = opened.map_err(|error| of_store(&error))?;
+    let (place, key) = (&config.store.place, &config.store.key);
+    let opened = Database::open_with_key(DatabaseUse::Serving, place, key, randomness).await;
+    let (database, vault) = opened.map_err(|error| of_store(&error))?;
     // With other systems behind the bank, its own ledger is empty, and knows nobody.
     let known = ledger::knows(&database, &PsuId(customer.clone())).await;
     if !known.map_err(|error| failed(error.to_string()))? {

@@ -32,7 +32,6 @@ use crate::identity::{LicenceSource, Licences, own_organisation};
 use crate::operator::{Health, Questions};
 use crate::store::fetched_lists::FetchedLists;
 use crate::store::retention::Retention;
-use crate::store::vault::VaultError;
 use crate::store::{Database, Place, StoreError};
 use crate::telemetry::figures::{Counting, Figures};
 use crate::telemetry::metrics::{Metrics, Parts};
@@ -80,9 +79,6 @@ pub enum StartError {
     /// The database cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The bank's own key cannot be used.
-    #[error(transparent)]
-    Key(#[from] VaultError),
     /// It is not the key that was used before: what was sealed with that would never open.
     #[error("{} is not the key with which secrets in the database were sealed", .0.display())]
     OtherKey(PathBuf),

@@ -49,7 +49,13 @@ impl Rooms {
         randomness: Arc<dyn Randomness>,
         pages: Option<&Pages>,
     ) -> Result<Self, StartError> {
-        let database = Database::open_for(DatabaseUse::Serving, &config.store.place).await?;
+        let (database, vault) = Database::open_with_key(
+            DatabaseUse::Serving,
+            &config.store.place,
+            &config.store.key,
+            Arc::clone(&randomness),
+        )
+        .await?;
         let consents = Consents::new(database.clone());
         let (core, consents): (Arc<dyn CoreBanking>, _) = match core {
             Some(core) => (core, consents),
@@ -59,7 +65,6 @@ impl Rooms {
             ),
         };
         let calendar = Calendar::new(Arc::clone(&clock), config.bank.time_zone);
-        let vault = Vault::open_file(&config.store.key, Arc::clone(&randomness))?;
         if !CustomerCredentials::new(database.clone(), vault.clone())
             .has_their_key()
             .await?

@@ -1,6 +1,6 @@
 //! Where SQLite and PostgreSQL differ.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -8,9 +8,10 @@ use super::condition::Condition;
 use super::figures::Figures;
 use super::opener::Opener;
 use super::place::Server;
-use super::pool::Pool;
+use super::pool::{Pool, code};
 use super::recent::{Certainty, Known};
 use super::{Database, Shared, StoreError, migrations, schema};
+use crate::file_mode::is_open_to_others;
 
 /// The database under the bank.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,12 +113,16 @@ pub(super) async fn migrate_sqlite(path: &Path) -> Result<(i64, i64), StoreError
 }
 
 async fn open_sqlite(path: &Path) -> Result<(Database, (i64, i64)), StoreError> {
-    let failed = |error: Box<dyn std::error::Error + Send + Sync>| StoreError::Open {
-        path: path.to_owned(),
-        error,
+    let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
+        let path = path.to_owned();
+        match damage(error.as_ref()) {
+            Some(problem) => StoreError::Damaged { path, problem },
+            None => StoreError::Open { path, error },
+        }
     };
     sqlx::any::install_default_drivers();
     make_file(path).map_err(|error| failed(error.into()))?;
+    check_files(path)?;
     let whole = std::path::absolute(path).map_err(|error| failed(error.into()))?;
     let url =
         url::Url::from_file_path(&whole).map_err(|()| failed("the path is not absolute".into()))?;
@@ -254,4 +259,30 @@ fn make_file(path: &Path) -> std::io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path).map(|_| ())
+}
+
+/// What SQLite says of a file that is no database (NOTADB), or a damaged one (CORRUPT).
+fn damage(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(sqlx::Error::Database(error)) = error.downcast_ref() {
+            let code = code(error.as_ref());
+            return ["11", "26"].contains(&code.as_ref()).then(|| error.to_string());
+        }
+        cause = error.source();
+    }
+    None
+}
+
+/// Fails if others can use the file, or those that SQLite keeps beside it.
+fn check_files(path: &Path) -> Result<(), StoreError> {
+    for suffix in ["", "-wal", "-shm"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        let file = PathBuf::from(name);
+        if is_open_to_others(&file) {
+            return Err(StoreError::OpenToOthers(file));
+        }
+    }
+    Ok(())
 }

@@ -34,11 +34,11 @@ pub mod vault;
 mod write;
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use bank_client::environment::Clock;
+use bank_client::environment::{Clock, Randomness};
 use prometheus_client::registry::Registry;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
@@ -51,6 +51,7 @@ pub use self::lock::DatabaseUse;
 pub use self::place::{Place, PlaceError, Server};
 pub use self::pool::{Held, Pool};
 use self::recent::Known;
+use self::vault::{Vault, VaultError};
 pub use self::write::{Turn, Write};
 
 /// The database of one bank. Cheap to clone: all clones share the connections.
@@ -83,6 +84,31 @@ pub enum StoreError {
         /// What went wrong.
         error: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The file holds no database: a copy that broke off, another file, or pages that are damaged.
+    #[error("{} is no whole database: {problem}", path.display())]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Others than the file's owner, and a group that reads it, can use it.
+    #[error("{} is open to others: it holds customers' data; run chmod 600", .0.display())]
+    OpenToOthers(PathBuf),
+    /// What is sealed in the database was sealed with a key that is not there.
+    #[error("the key {} is not there, and the database holds what was sealed with it", .0.display())]
+    NoKey(PathBuf),
+    /// The key is there, and the file with what was sealed is not.
+    #[error("the database {} is not there or empty, and its key {} is there", path.display(), key.display())]
+    NoFile {
+        /// Which file.
+        path: PathBuf,
+        /// Its key.
+        key: PathBuf,
+    },
+    /// The key cannot be used.
+    #[error(transparent)]
+    Key(#[from] VaultError),
     /// The file is used in a way that leaves no room for this one.
     #[error("{}: {}", path.display(), match wanted_for {
         DatabaseUse::Serving => "an import into this database is under way",
@@ -189,6 +215,45 @@ impl Database {
                 Ok(database)
             }
         }
+    }
+
+    /// Opens the database, and the key of what is sealed in it. Both are made where neither is there, and neither where there
+    /// is the other: a bank that lost one of them must not begin anew.
+    pub async fn open_with_key(
+        wanted_for: DatabaseUse,
+        place: &Place,
+        key: &Path,
+        randomness: Arc<dyn Randomness>,
+    ) -> Result<(Self, Vault), StoreError> {
+        let has_key = key.exists();
+        // Neither is a file that a copy or a full disk has left without content.
+        let is_empty = |path: &Path| path.metadata().map_or(true, |file| file.len() == 0);
+        if let Place::File(path) = place
+            && has_key
+            && is_empty(path)
+        {
+            return Err(StoreError::NoFile {
+                path: path.clone(),
+                key: key.to_owned(),
+            });
+        }
+        let database = Self::open_for(wanted_for, place).await?;
+        if !has_key && database.holds_sealed().await? {
+            return Err(StoreError::NoKey(key.to_owned()));
+        }
+        let vault = Vault::open_file(key, randomness)?;
+        Ok((database, vault))
+    }
+
+    /// Whether anything in it was sealed.
+    async fn holds_sealed(&self) -> Result<bool, StoreError> {
+        let row = sqlx::query(
+            "SELECT 1 AS sealed FROM credential WHERE totp IS NOT NULL UNION ALL \
+             SELECT 1 FROM connection WHERE consent IS NOT NULL OR link IS NOT NULL LIMIT 1",
+        )
+        .fetch_optional(self.pool())
+        .await?;
+        Ok(row.is_some())
     }
 
     /// Opens the database at that place, as [`open`](Self::open) does. On SQLite, where one writes at a time, a bank does not

@@ -9,6 +9,7 @@ use shared_types::trust::{Anchors, Usage, judge};
 
 use super::gateways::{Gateways, Pinned};
 use crate::fault::Fault;
+use crate::file_mode::is_open_to_others;
 
 /// A file, and where the configuration names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +50,8 @@ pub(super) fn credentials(
     certificate: (&Source, &[u8]),
     key: (&Source, &[u8]),
 ) -> Result<Credentials, Vec<Fault>> {
-    if let Some(problem) = readable_by_others(&key.0.path) {
+    if is_open_to_others(&key.0.path) {
+        let problem = "is open to others; run chmod 600";
         return Err(vec![key.0.fault(&problem)]);
     }
     Credentials::from_pem(certificate.1, key.1).map_err(|error| {
@@ -135,18 +137,4 @@ pub(super) fn own_certificate_problem(credentials: &Credentials, now: UnixTime) 
     judge(&last, leaf, intermediates, Usage::Server, now)
         .err()
         .map(|refusal| refusal.to_string())
-}
-
-/// The owner alone writes a key, and beside the owner at most a group reads it, as where secrets are mounted.
-#[cfg(unix)]
-fn readable_by_others(key: &Path) -> Option<&'static str> {
-    use std::os::unix::fs::PermissionsExt as _;
-
-    let mode = std::fs::metadata(key).ok()?.permissions().mode();
-    (mode & 0o027 != 0).then_some("is open to others; run chmod 600")
-}
-
-#[cfg(not(unix))]
-fn readable_by_others(_key: &Path) -> Option<&'static str> {
-    None
 }

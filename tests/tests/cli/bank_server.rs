@@ -1,8 +1,10 @@
 //! `bank-server check` and `import`, and the files they refuse.
 
 use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Output, Stdio};
 
 use bank_client::environment::{Clock as _, SystemClock};
 use chrono::TimeDelta;
@@ -39,6 +41,80 @@ fn world() -> String {
         .write(&mut world)
         .unwrap();
     String::from_utf8(world).unwrap()
+}
+
+/// What a bank with Anna's credentials says when it is started after something happened to its files. It must not begin anew.
+fn start_after(what: impl Fn(&Path)) -> String {
+    let (folder, _) = prepare_with(r#"{ path = "bank.db", key = "bank.key" }"#);
+    let path = folder.path();
+    assert!(import(path, &world()).status.success());
+    let enrol = || {
+        let mut child = own("bank-server")
+            .args(["enrol", "--config"])
+            .arg(path.join("bank.toml"))
+            .arg("anna.weber")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(b"start12345\n").unwrap();
+        child.wait_with_output().unwrap()
+    };
+    let enrolled = enrol();
+    assert!(enrolled.status.success(), "{}", both(&enrolled));
+    let files = || {
+        let list = |entry: io::Result<fs::DirEntry>| {
+            let path = entry.unwrap().path();
+            let is_of_store = path.file_name().unwrap().to_string_lossy().starts_with("bank.");
+            is_of_store.then(|| (path.clone(), fs::read(path).unwrap()))
+        };
+        let mut files: Vec<_> = fs::read_dir(path).unwrap().filter_map(list).collect();
+        files.retain(|(path, _)| !path.ends_with("bank.db-lock"));
+        files.sort();
+        files
+    };
+    what(path);
+    let before = files();
+    let refused = own("bank-server")
+        .args(["serve", "--config"])
+        .arg(path.join("bank.toml"))
+        .output()
+        .unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{}", both(&refused));
+    let again = enrol();
+    assert_eq!(again.status.code(), Some(1), "{}", both(&again));
+    assert!(files() == before, "nothing was made or changed: {}", both(&refused));
+    both(&refused)
+}
+
+#[test]
+fn a_bank_that_lost_its_key_or_its_database_does_not_begin_anew() {
+    let said = start_after(|path| fs::remove_file(path.join("bank.key")).unwrap());
+    assert!(said.contains("bank.key is not there"), "{said}");
+    assert!(said.contains("put the key that was used before"), "{said}");
+    let said = start_after(|path| fs::remove_file(path.join("bank.db")).unwrap());
+    assert!(said.contains("bank.db is not there or empty"), "{said}");
+    let said = start_after(|path| fs::write(path.join("bank.db"), "").unwrap());
+    assert!(said.contains("bank.db is not there or empty"), "{said}");
+    assert!(said.contains("restore the database from a backup"), "{said}");
+    let said = start_after(|path| fs::write(path.join("bank.db"), "x".repeat(8192)).unwrap());
+    assert!(said.contains("bank.db is no whole database"), "{said}");
+    assert!(said.contains("restore the file from a backup"), "{said}");
+}
+
+#[test]
+fn a_database_that_others_can_read_is_refused() {
+    for name in ["bank.db", "bank.db-wal"] {
+        let said = start_after(|path| {
+            let file = path.join(name);
+            if !file.exists() {
+                fs::write(&file, "").unwrap();
+            }
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+        });
+        assert!(said.contains(&format!("{name} is open to others")), "{said}");
+    }
 }
 
 #[test]
