@@ -158,7 +158,9 @@ fn of_store(error: &StoreError) -> Failure {
             ..
         } => "stop the bank, import, and start it again; nothing was loaded",
         StoreError::InUse { .. } => "wait until the import has ended, and start the bank again",
-        StoreError::Damaged { .. } => "restore the file from a backup; a bank does not begin anew by itself",
+        StoreError::Damaged { .. } => {
+            "restore the file from a backup; a bank does not begin anew by itself"
+        }
         StoreError::OpenToOthers(_) => "run chmod 600 on it, and see who could read it until now",
         StoreError::NoKey(_) => {
             "put the key that was used before in its place; without it, customers need new authenticators"

@@ -267,7 +267,9 @@ fn damage(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     while let Some(error) = cause {
         if let Some(sqlx::Error::Database(error)) = error.downcast_ref() {
             let code = code(error.as_ref());
-            return ["11", "26"].contains(&code.as_ref()).then(|| error.to_string());
+            return ["11", "26"]
+                .contains(&code.as_ref())
+                .then(|| error.to_string());
         }
         cause = error.source();
     }

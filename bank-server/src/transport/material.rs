@@ -1,6 +1,6 @@
 //! The files that trust is made of, opened and checked: own certificate and key, anchors, intermediates.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use bank_client::credentials::{Credentials, CredentialsError};
 use rustls_pki_types::{CertificateDer, UnixTime};

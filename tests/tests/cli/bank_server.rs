@@ -19,7 +19,7 @@ use openssl::symm::Cipher;
 use openssl::x509::{X509, X509Name};
 use tempfile::TempDir;
 use tests::process::{Process, prepare, prepare_with};
-use tests::programs::{both, own};
+use tests::programs::{both, own, system};
 
 /// Imports these lines with the configuration in that folder.
 fn import(folder: &Path, lines: &str) -> Output {
@@ -58,7 +58,12 @@ fn start_after(what: impl Fn(&Path)) -> String {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        child.stdin.take().unwrap().write_all(b"start12345\n").unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(b"start12345\n")
+            .unwrap();
         child.wait_with_output().unwrap()
     };
     let enrolled = enrol();
@@ -66,7 +71,11 @@ fn start_after(what: impl Fn(&Path)) -> String {
     let files = || {
         let list = |entry: io::Result<fs::DirEntry>| {
             let path = entry.unwrap().path();
-            let is_of_store = path.file_name().unwrap().to_string_lossy().starts_with("bank.");
+            let is_of_store = path
+                .file_name()
+                .unwrap()
+                .to_string_lossy()
+                .starts_with("bank.");
             is_of_store.then(|| (path.clone(), fs::read(path).unwrap()))
         };
         let mut files: Vec<_> = fs::read_dir(path).unwrap().filter_map(list).collect();
@@ -76,7 +85,10 @@ fn start_after(what: impl Fn(&Path)) -> String {
     };
     what(path);
     let before = files();
-    let refused = own("bank-server")
+    // One that starts is ended.
+    let refused = system("timeout")
+        .arg("20")
+        .arg(own("bank-server").get_program())
         .args(["serve", "--config"])
         .arg(path.join("bank.toml"))
         .output()
@@ -84,7 +96,11 @@ fn start_after(what: impl Fn(&Path)) -> String {
     assert_eq!(refused.status.code(), Some(1), "{}", both(&refused));
     let again = enrol();
     assert_eq!(again.status.code(), Some(1), "{}", both(&again));
-    assert!(files() == before, "nothing was made or changed: {}", both(&refused));
+    assert!(
+        files() == before,
+        "nothing was made or changed: {}",
+        both(&refused)
+    );
     both(&refused)
 }
 
@@ -97,7 +113,10 @@ fn a_bank_that_lost_its_key_or_its_database_does_not_begin_anew() {
     assert!(said.contains("bank.db is not there or empty"), "{said}");
     let said = start_after(|path| fs::write(path.join("bank.db"), "").unwrap());
     assert!(said.contains("bank.db is not there or empty"), "{said}");
-    assert!(said.contains("restore the database from a backup"), "{said}");
+    assert!(
+        said.contains("restore the database from a backup"),
+        "{said}"
+    );
     let said = start_after(|path| fs::write(path.join("bank.db"), "x".repeat(8192)).unwrap());
     assert!(said.contains("bank.db is no whole database"), "{said}");
     assert!(said.contains("restore the file from a backup"), "{said}");
@@ -113,7 +132,10 @@ fn a_database_that_others_can_read_is_refused() {
             }
             fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
         });
-        assert!(said.contains(&format!("{name} is open to others")), "{said}");
+        assert!(
+            said.contains(&format!("{name} is open to others")),
+            "{said}"
+        );
     }
 }
 

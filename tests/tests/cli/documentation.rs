@@ -236,7 +236,7 @@ fn transport_knows_no_banking() {
             let Some((_, imported)) = line.split_once("crate::") else {
                 continue;
             };
-            let known = ["fault::", "transport::"]
+            let known = ["fault::", "file_mode::", "transport::"]
                 .iter()
                 .any(|known| imported.starts_with(known));
             assert!(known, "{file}: {line}");

@@ -91,10 +91,10 @@ async fn transactions_are_found_by_text_and_day_page_by_page() {
     assert!((1..=50).contains(&found), "{name}: {found}");
     // In these rows alone: the customer's own name stands at the head of the page as well.
     let document = scraper::Html::parse_document(&page.html);
-    let names = scraper::Selector::parse("table:has(caption) td .what").unwrap();
+    let what = scraper::Selector::parse("table:has(caption) td .what").unwrap();
     let named = document
-        .select(&names)
-        .filter(|what| what.text().collect::<String>() == name);
+        .select(&what)
+        .filter(|cell| cell.text().collect::<String>() == name);
     assert_eq!(named.count(), found);
     let page = browser
         .get(&format!("{account}?text=no+such+text+anywhere"))
