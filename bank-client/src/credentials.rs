@@ -5,11 +5,10 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 use rustls::sign::CertifiedKey;
-use rustls::{Error, InconsistentKeys};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use shared_types::certificate::CertificateSummary;
 use shared_types::pem::{self, Kind, Object, PemError};
-use shared_types::trust::{Refusal, validity, weakness};
+use shared_types::trust::{Refusal, public_key, validity, weakness};
 
 /// A certificate chain and the private key that belongs to its first certificate.
 #[derive(Clone)]
@@ -73,29 +72,31 @@ impl Credentials {
         let is_one_file = chain == key;
         let certificates = certificates(chain, is_one_file)?;
         let key = private_key(key, &certificates)?;
+        if certificates
+            .first()
+            .is_some_and(|own| public_key(own).is_none())
+        {
+            return Err(CredentialsError::Unreadable);
+        }
         let unusable = || match certificates.first().and_then(weakness) {
             Some(refusal) => CredentialsError::WeakKey(refusal),
             None => CredentialsError::UnusableKey,
         };
         let key = provider().key_provider.load_private_key(key);
         let key = key.map_err(|_| unusable())?;
-        let mut certified = CertifiedKey::new(certificates, key);
-        match certified.keys_match() {
-            // Where the key does not tell its public half, a handshake would.
-            Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => {
-                Ok(Self(Arc::new(certified)))
+        // Where the key does not tell its public half, a handshake would. rustls's own comparison would refuse certificates
+        // with critical extensions that it does not know, such as policies.
+        if let Some(own) = key.public_key() {
+            let is_its = |certificate: &CertificateDer<'_>| {
+                public_key(certificate).is_some_and(|public| public == own.as_ref())
+            };
+            match certificates.iter().position(is_its) {
+                Some(0) => {}
+                Some(place) => return Err(CredentialsError::Order(place + 1)),
+                None => return Err(CredentialsError::OtherKey),
             }
-            Err(Error::InconsistentKeys(_)) => {
-                for number in 2..=certified.cert.len() {
-                    certified.cert.rotate_left(1);
-                    if certified.keys_match().is_ok() {
-                        return Err(CredentialsError::Order(number));
-                    }
-                }
-                Err(CredentialsError::OtherKey)
-            }
-            Err(_) => Err(CredentialsError::Unreadable),
         }
+        Ok(Self(Arc::new(CertifiedKey::new(certificates, key))))
     }
 
     /// The chain, own certificate first.

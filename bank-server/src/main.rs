@@ -166,7 +166,7 @@ fn of_store(error: &StoreError) -> Failure {
             "put the key that was used before in its place; without it, customers need new authenticators"
         }
         StoreError::NoFile { .. } => {
-            "restore the database from a backup; to begin anew, remove the key and what is left of the database"
+            "restore the database from a backup; to begin anew with this key, run `bank-server migrate`"
         }
         StoreError::Key(_) => "see that store.key can be read, and is the key that was used before",
         StoreError::Connect { .. } => "see that the server runs, and that store.url is right",

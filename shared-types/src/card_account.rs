@@ -123,13 +123,16 @@ impl<'de> Deserialize<'de> for CardAccountBalances {
         impl<'de> Deserialize<'de> for Entry {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let entry: Split<Balance, bool> = Split::read(deserializer, "debitAccounting")?;
-                match (entry.rest, entry.member) {
-                    (Err(fault), None) => Err(serde::de::Error::custom(fault)),
-                    (balance, debit_accounting) => Ok(Self {
-                        balance: balance.ok(),
-                        debit_accounting,
-                    }),
-                }
+                let balance = match entry.rest {
+                    Ok(balance) => Some(balance),
+                    Err(_) if entry.member.is_some() && !entry.has_others => None,
+                    // Half a balance is none, and is not left out.
+                    Err(fault) => return Err(serde::de::Error::custom(fault)),
+                };
+                Ok(Self {
+                    balance,
+                    debit_accounting: entry.member,
+                })
             }
         }
 
@@ -266,4 +269,24 @@ pub struct CardTransactionsResponse {
     pub card_transactions: Option<CardAccountReport>,
     /// Balances, if asked for and allowed.
     pub balances: Option<Vec<Balance>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::decode;
+
+    #[test]
+    fn a_balance_that_is_not_whole_is_not_left_out() {
+        let read = |entry: &str| {
+            let body = format!(
+                r#"{{"balances": [{{"debitAccounting": true}}, {{"debitAccounting": true{entry}}}]}}"#
+            );
+            decode::<CardAccountBalances>(body.as_bytes())
+        };
+        let whole = r#", "balanceType": "interimBooked", "balanceAmount": {"currency": "EUR", "amount": "1.00"}"#;
+        assert_eq!(read(whole).unwrap().balances.len(), 1);
+        assert_eq!(read("").unwrap().balances.len(), 0);
+        assert!(read(r#", "balanceType": "interimBooked""#).is_err());
+    }
 }

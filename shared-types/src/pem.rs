@@ -164,12 +164,18 @@ pub fn only(kind: Kind, file: &[u8]) -> Result<Vec<Object>, PemError> {
     }
 }
 
+/// Whether a file is one object in DER, and nothing else.
+#[must_use]
+pub fn is_der(file: &[u8]) -> bool {
+    der_length(file) == Some(file.len())
+}
+
 /// All objects of a file. What is not PEM can be one object in DER: `expected`, unless it is clearly another one.
 ///
 /// Cost: one pass over the file, and a copy of what is in it.
 pub fn objects(expected: Kind, file: &[u8]) -> Result<Vec<Object>, PemError> {
     match der_length(file) {
-        Some(length) if length == file.len() => Ok(vec![Object {
+        Some(_) if is_der(file) => Ok(vec![Object {
             kind: kind_of_der(expected, file)?,
             der: file.to_vec(),
             position: None,

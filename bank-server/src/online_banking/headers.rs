@@ -95,7 +95,7 @@ pub(crate) async fn frame(
     let operation = format!(
         "{} {}",
         if is_known { method.as_str() } else { "OTHER" },
-        pattern.unwrap_or("elsewhere")
+        pattern.unwrap_or("unmatched")
     );
     answered(&span, pattern, response.status().as_u16());
     state.figures.page(&operation, response.status().as_u16());

@@ -12,12 +12,10 @@ use std::time::Duration;
 use actix_http::Protocol;
 use bank_client::credentials::{Credentials, provider};
 use rustls::ServerConfig;
-use rustls::client::verify_server_name;
-use rustls::server::ParsedCertificate;
 use rustls::sign::SingleCertAndKey;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use shared_types::certificate::hosts;
-use shared_types::trust::{Window, validity};
+use shared_types::trust::{Window, is_for_host, validity};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -187,8 +185,7 @@ fn is_for(certificate: &CertificateDer<'_>, origin: &Url) -> bool {
         Some(Host::Ipv6(address)) => Some(ServerName::from(IpAddr::V6(address))),
         None => None,
     };
-    host.zip(ParsedCertificate::try_from(certificate).ok())
-        .is_some_and(|(host, certificate)| verify_server_name(&certificate, &host).is_ok())
+    host.is_some_and(|host| is_for_host(certificate, &host))
 }
 
 /// How many connections each address holds.

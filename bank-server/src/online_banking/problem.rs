@@ -139,6 +139,7 @@ impl Problem {
             }
             ScaError::Busy => Self::busy(),
             ScaError::WrongCredentials
+            | ScaError::CredentialsChanged
             | ScaError::WrongAnswer { .. }
             | ScaError::NoSuchMethod
             | ScaError::NoChallenge

@@ -239,6 +239,9 @@ pub enum ScaError {
     /// Customer or password is wrong. Which one is not told.
     #[error("the customer's credentials are wrong")]
     WrongCredentials,
+    /// They were right, and others have taken their place before they counted.
+    #[error("the customer's credentials have changed; try again")]
+    CredentialsChanged,
     /// The answer to a challenge is wrong.
     #[error("the answer is wrong; {attempts_left} attempts are left")]
     WrongAnswer {

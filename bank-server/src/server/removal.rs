@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use bank_client::environment::Clock;
 use chrono::{DateTime, TimeDelta, Utc};
 use rustls_pki_types::UnixTime;
+use shared_types::revocation::List;
 use tokio::sync::Mutex;
 
 use crate::store::StoreError;
@@ -90,7 +91,10 @@ fn logged<T>(outcome: Result<T, StoreError>) -> Option<T> {
 
 /// What of our own trust says that it can not be that time.
 fn looks_wrong(report: &Report, now: UnixTime) -> Option<&'static str> {
-    if report.lists.iter().any(|list| now < list.this_update) {
+    // The clock of a list's issuer may be ahead, as where the list is judged.
+    let latest =
+        UnixTime::since_unix_epoch(Duration::from_secs(now.as_secs()) + List::CLOCKS_APART);
+    if report.lists.iter().any(|list| latest < list.this_update) {
         Some("a revocation list is not valid yet")
     } else if report.lists.iter().any(|list| list.next_update < now) {
         Some("a revocation list is stale")

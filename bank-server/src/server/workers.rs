@@ -248,7 +248,7 @@ where
                 async move {
                     // For as long as the connection is open.
                     let Ok(_permit) = room.try_acquire() else {
-                        tracing::warn!("connection closed: no file descriptor is free for it");
+                        door.turn_away(&tcp);
                         return Err(());
                     };
                     let (bytes, protocol, address) = door.accept(tcp).await.ok_or(())?;

@@ -4,8 +4,10 @@
 //! record a consent. The file is empty, and stays; the lock ends with the process (`flock`).
 
 use std::fs::{File, TryLockError};
+use std::path::PathBuf;
 
 use super::{Place, StoreError};
+use crate::file_mode::is_open_to_others;
 
 /// What a database is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,8 +31,16 @@ pub(super) fn take(wanted_for: DatabaseUse, place: &Place) -> Result<Option<File
         path: path.clone(),
         error: error.into(),
     };
-    let file = File::options().append(true).create(true).open(name);
-    let file = file.map_err(failed)?;
+    let name = PathBuf::from(name);
+    let mut options = File::options();
+    options.append(true).create(true);
+    // Others could hold the lock, and keep the bank from starting.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(&name).map_err(failed)?;
+    if is_open_to_others(&name) {
+        return Err(StoreError::OpenToOthers(name));
+    }
     let locked = match wanted_for {
         DatabaseUse::Serving => file.try_lock_shared(),
         DatabaseUse::Importing => file.try_lock(),

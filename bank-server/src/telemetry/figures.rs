@@ -137,6 +137,7 @@ fn outcome(reason: &TurnedAwayReason) -> &'static str {
         TurnedAwayReason::Slow(_) => "too slow",
         TurnedAwayReason::NotKnown(_) => "status not known in time",
         TurnedAwayReason::TooMany => "too many connections",
+        TurnedAwayReason::NoRoom => "no room for connections",
     }
 }
 

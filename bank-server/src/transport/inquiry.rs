@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bank_client::environment::{Clock, Randomness, uptime};
+use reqwest::StatusCode;
 use rustls_pki_types::UnixTime;
 use shared_types::revocation::Link;
 use shared_types::revocation::ocsp::{Answer, AnswerError, CertificateId, Question, Said};
@@ -397,7 +398,7 @@ async fn ask_one(
     }
     if nonce_required {
         return Err(format!(
-            "{refused}; it is not asked again without a nonce, because of nonce_required"
+            "{refused}; it is not asked again without a nonce, because of ocsp.nonce_required"
         ));
     }
     exchange(fetcher, responder, link, &Question::without_nonce(link))
@@ -415,12 +416,21 @@ enum Unanswered {
 }
 
 impl Unanswered {
+    /// Not where the responder has too much to do: it would be asked twice as often.
     fn can_be_due_to_the_nonce(&self) -> bool {
-        matches!(
-            self,
-            Self::Fetch(FetchError::Status(_))
-                | Self::Answer(AnswerError::Refused(_) | AnswerError::NotAnAnswer(_))
-        )
+        match self {
+            Self::Fetch(FetchError::Status(status)) => {
+                let is_busy = [
+                    StatusCode::TOO_MANY_REQUESTS,
+                    StatusCode::SERVICE_UNAVAILABLE,
+                ];
+                !is_busy.contains(status)
+            }
+            Self::Answer(error) => {
+                matches!(error, AnswerError::Refused(_) | AnswerError::NotAnAnswer(_))
+            }
+            Self::Fetch(_) => false,
+        }
     }
 }
 

@@ -90,6 +90,9 @@ pub enum TurnedAwayReason {
     /// It holds more than twice the connections it may.
     #[error("it holds far too many connections")]
     TooMany,
+    /// All peers together hold as many connections as the process may have for them.
+    #[error("all connections that the process may hold for peers are taken")]
+    NoRoom,
 }
 
 /// Writes a line to the log for every peer that was turned away.
@@ -180,6 +183,17 @@ impl<P: Policy> Door<P> {
     #[must_use]
     pub fn connections(&self) -> usize {
         self.open.count()
+    }
+
+    /// Turns one peer away because all peers together hold as many connections as they may.
+    pub fn turn_away(&self, tcp: &TcpStream) {
+        if let Ok(address) = tcp.peer_addr() {
+            self.observer.turned_away(&TurnedAway {
+                address,
+                certificate: None,
+                reason: TurnedAwayReason::NoRoom,
+            });
+        }
     }
 
     /// Lets one peer in, or turns it away. What comes back is what a service of actix-http takes; a server with a protocol

@@ -313,7 +313,7 @@ fn password_in(data: PsuData) -> Result<Secret, ApiError> {
 }
 
 fn nobodys_password() -> ApiError {
-    ApiError::format(PSU_ID, "say whose password it is")
+    ApiError::format(PSU_ID, "the header is required with a password")
 }
 
 /// Stands for what a request says, in the database. It may say a password, which cannot be found by trying without the

@@ -439,7 +439,7 @@ impl From<AuthorisationError> for ApiError {
 impl From<ScaError> for ApiError {
     fn from(error: ScaError) -> Self {
         match error {
-            ScaError::WrongCredentials => Self::new(
+            ScaError::WrongCredentials | ScaError::CredentialsChanged => Self::new(
                 StatusCode::UNAUTHORIZED,
                 MessageCode::PsuCredentialsInvalid,
                 "the customer or the password is wrong",

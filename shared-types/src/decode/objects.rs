@@ -311,6 +311,8 @@ pub(crate) struct Split<T, M> {
     pub(crate) member: Option<M>,
     /// The rest, read as `T`; a message where it is none.
     pub(crate) rest: Result<T, String>,
+    /// Whether there was another member.
+    pub(crate) has_others: bool,
 }
 
 impl<T, M> Split<T, M> {
@@ -337,6 +339,7 @@ impl<T, M> Split<T, M> {
                     map,
                     name: self.0,
                     member: None,
+                    has_others: false,
                     ended: false,
                 };
                 let rest = T::deserialize(MapAccessDeserializer::new(&mut others));
@@ -347,6 +350,7 @@ impl<T, M> Split<T, M> {
                         .unwrap_or_else(|| A::Error::custom("an object that was not read whole")));
                 }
                 Ok(Split {
+                    has_others: others.has_others,
                     member: others.member,
                     rest: rest.map_err(|fault| fault.to_string()),
                 })
@@ -362,6 +366,7 @@ struct Others<A, M> {
     map: A,
     name: &'static str,
     member: Option<M>,
+    has_others: bool,
     ended: bool,
 }
 
@@ -374,6 +379,7 @@ impl<'de, A: MapAccess<'de>, M: de::Deserialize<'de>> MapAccess<'de> for &mut Ot
     ) -> Result<Option<S::Value>, A::Error> {
         while let Some(name) = self.map.next_key::<String>()? {
             if name != self.name {
+                self.has_others = true;
                 return seed.deserialize(StrDeserializer::new(&name)).map(Some);
             }
             if self.member.is_some() {

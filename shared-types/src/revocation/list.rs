@@ -177,7 +177,7 @@ impl List {
         bytes: Vec<u8>,
         issuers: &Issuers,
     ) -> Result<Vec<Result<FoundList, ListError>>, ListError> {
-        if bytes.first() == Some(&der::SEQUENCE) {
+        if pem::is_der(&bytes) {
             let position = None;
             let read = Self::from_der(bytes, issuers).map(|list| FoundList { list, position });
             return Ok(vec![read]);

@@ -145,6 +145,12 @@ pub fn judge(
     chain::find(anchors, leaf, intermediates, usage, now)
 }
 
+/// The public key of a certificate (`SubjectPublicKeyInfo`, RFC 5280, section 4.1.2.7), as DER, unless it cannot be read.
+#[must_use]
+pub fn public_key(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
+    Some(Certificate::read(certificate).ok()?.key().to_vec())
+}
+
 /// Why the key of a certificate is too weak to be used, if it is.
 #[must_use]
 pub fn weakness(certificate: &CertificateDer<'_>) -> Option<Refusal> {

@@ -124,7 +124,7 @@ fn a_bank_that_lost_its_key_or_its_database_does_not_begin_anew() {
 
 #[test]
 fn a_database_that_others_can_read_is_refused() {
-    for name in ["bank.db", "bank.db-wal"] {
+    for name in ["bank.db", "bank.db-wal", "bank.db-lock"] {
         let said = start_after(|path| {
             let file = path.join(name);
             if !file.exists() {

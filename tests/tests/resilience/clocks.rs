@@ -123,27 +123,36 @@ async fn a_replica_whose_clock_is_wrong_is_not_ready_and_harms_nothing() {
         "{}",
         ready(&right)
     );
-    for seconds in [60, -60, DAY, -DAY, 730 * DAY, -730 * DAY] {
+    for seconds in [65, -65, DAY, -DAY, 730 * DAY, -730 * DAY] {
         let before = world.rows();
         let side = if seconds < 0 { "behind" } else { "ahead of" };
-        let expected = format!("is {} s {side} that of", seconds.abs());
+        // Known to a second, or two where the machine is busy.
+        let about = seconds - 2..=seconds + 2;
+        let is_told = |text: &str| {
+            about
+                .clone()
+                .any(|seconds| text.contains(&format!("is {} s {side} that of", seconds.abs())))
+        };
         let wrong = match world.replica(&Shifted::by(seconds)).await {
             Ok(wrong) => wrong,
             // Two years ago, neither its certificate was valid nor anybody licensed.
             Err(refused) => {
                 assert_eq!(seconds, -730 * DAY, "{refused}");
-                assert!(refused.to_string().contains(&expected), "{refused}");
+                assert!(is_told(&refused.to_string()), "{refused}");
                 continue;
             }
         };
         let told = ready(&wrong);
         assert!(told.starts_with("HTTP/1.1 503"), "{seconds}: {told}");
-        assert!(told.contains(&expected), "{seconds}: {told}");
+        assert!(is_told(&told), "{seconds}: {told}");
         let figures = operator::get(wrong.operator_address(), "/metrics");
-        let figure = format!("bank_clock_ahead_seconds {seconds}\n");
-        assert!(figures.contains(&figure), "{figures}");
+        let figure = |seconds| format!("bank_clock_ahead_seconds {seconds}\n");
+        let is_shown = about
+            .clone()
+            .any(|seconds| figures.contains(&figure(seconds)));
+        assert!(is_shown, "{figures}");
         // By the others, the TPP's certificate is not valid yet, or no longer.
-        if [60, -60, DAY].contains(&seconds) {
+        if [65, -65, DAY].contains(&seconds) {
             let tpp = Tpp::new(wrong.xs2a_address(), world.tpp.identity.clone());
             let body = world.banks.consent_body().to_string();
             for answer in [

@@ -151,14 +151,24 @@ async fn an_ordinary_client_is_not_calmed() {
     .unwrap();
 }
 
-/// Runs an attack, and what it may make the bank hold: the growth of the bank's memory at its highest, in KiB.
+/// Runs an attack on a bank, and returns by how much the bank's memory has grown at its highest, in KiB.
 async fn memory_growth(
-    bank: &Process,
-    attack: impl FnOnce() -> Vec<SslStream<TcpStream>> + Send + 'static,
+    attack: impl FnOnce(&dyn Fn() -> SslStream<TcpStream>) -> Vec<SslStream<TcpStream>> + Send + 'static,
 ) -> u64 {
+    let (folder, pki) = prepare().await;
+    let bank = Process::serve(folder.path(), &pki).await;
+    let (address, a) = (bank.tpp.bank, pki.bank_a.qwac.clone());
     let process = bank.child.id();
     let before = memory(process, "VmRSS:");
-    let held = tokio::task::spawn_blocking(attack).await.unwrap();
+    let attack = tokio::task::spawn_blocking(move || {
+        attack(&|| {
+            let mut tls = connect(address, &a);
+            // The peer never has room for an answer: what the bank holds for one, it keeps.
+            tls.write_all(&preface(&[0, 4, 0, 0, 0, 0])).unwrap();
+            tls
+        })
+    });
+    let held = attack.await.unwrap();
     wait_for("all bytes read", || {
         (bank.unread_bytes() == 0).then_some(())
     })
@@ -190,38 +200,26 @@ fn write_block(tls: &mut SslStream<TcpStream>, stream: u32, block: &[u8], ends: 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn header_lists_are_bounded_as_they_come_in() {
-    let (folder, pki) = prepare().await;
-    let bank = Process::serve(folder.path(), &pki).await;
-    let (address, a) = (bank.tpp.bank, pki.bank_a.qwac.clone());
-    let connection = move || {
-        let mut tls = connect(address, &a);
-        // The peer never has room for an answer: what the bank holds for one, it keeps.
-        tls.write_all(&preface(&[0, 4, 0, 0, 0, 0])).unwrap();
-        tls
-    };
-    let opened = connection.clone();
-    let many_requests = move || {
-        let mut held = Vec::new();
-        for _ in 0..4 {
-            let mut tls = opened();
+    let whole = memory_growth(|connection| {
+        let attack = |_| {
+            let mut tls = connection();
             for stream in (1..500).step_by(2) {
                 write_block(&mut tls, stream, &references(12_000), true);
             }
-            held.push(tls);
-        }
-        held
-    };
-    let grown = memory_growth(&bank, many_requests).await;
+            tls
+        };
+        (0..4).map(attack).collect()
+    });
+    let grown = whole.await;
     assert!(grown < MAX_GROWTH_KIB, "requests: {grown} KiB");
-    let unended = move || {
-        let mut held = Vec::new();
-        for _ in 0..90 {
+    let unended = memory_growth(|connection| {
+        let attack = |_| {
             let mut tls = connection();
             write_block(&mut tls, 1, &references(400_000), false);
-            held.push(tls);
-        }
-        held
-    };
-    let grown = memory_growth(&bank, unended).await;
+            tls
+        };
+        (0..90).map(attack).collect()
+    });
+    let grown = unended.await;
     assert!(grown < MAX_GROWTH_KIB, "unended blocks: {grown} KiB");
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bank_client::environment::{Clock as _, ManualClock};
 use bank_server::config::Config;
 use bank_server::{BankServer, RunningBank, StartError};
-use chrono::{Days, TimeDelta};
+use chrono::{Days, TimeDelta, Timelike as _};
 use fixtures::sandbox::CUSTOMER;
 use fixtures::world::Bank;
 use serde_json::{Value, json};
@@ -284,6 +284,9 @@ async fn a_replica_whose_clock_is_ahead_locks_nobody_out() {
     let banks = Banks::start().await;
     let (tpp, anna) = (banks.a_at_b(), banks.customer(Bank::B));
     let right = &banks.sandbox.bank(Bank::B).running;
+    // Noon: in the last minute of a day, the next one has begun for what is counted.
+    let hour = i64::from(banks.clock.now().hour());
+    banks.clock.advance(TimeDelta::hours((36 - hour) % 24));
     for (network, ahead) in [(1, TimeDelta::days(1)), (2, TimeDelta::days(30))] {
         let config = Config::read(&banks.folder.path().join("bank-b.toml")).unwrap();
         let clock = ManualClock::at(banks.clock.now() + ahead);

@@ -345,7 +345,7 @@ impl Authorisations {
             Advanced::Done => {}
             Advanced::Overtaken => return Err(self.overtaken(&seen.id).await),
             Advanced::NoRoom => return Err(AuthorisationError::TooManyWaiting),
-            Advanced::CredentialsChanged => return Err(ScaError::WrongCredentials.into()),
+            Advanced::CredentialsChanged => return Err(ScaError::CredentialsChanged.into()),
         }
         Ok(Authorisation {
             status: to,

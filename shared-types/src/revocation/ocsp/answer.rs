@@ -51,6 +51,9 @@ pub enum AnswerError {
     /// The responder did not answer the question.
     #[error("is a refusal: {0}")]
     Refused(&'static str),
+    /// The responder has too much to do (`tryLater`).
+    #[error("is a refusal: try later")]
+    TryLater,
     /// It is about other certificates.
     #[error("says nothing of the certificate that was asked about")]
     AnotherCertificate,

@@ -83,7 +83,7 @@ impl<'a> Basic<'a> {
             [0] => {}
             [1] => return Err(AnswerError::Refused("the question was malformed")),
             [2] => return Err(AnswerError::Refused("the responder has failed")),
-            [3] => return Err(AnswerError::Refused("try later")),
+            [3] => return Err(AnswerError::TryLater),
             [5] => return Err(AnswerError::Refused("the question has to be signed")),
             [6] => {
                 return Err(AnswerError::Refused(
@@ -395,7 +395,10 @@ mod tests {
         for refusal in [1, 2, 3, 5, 6] {
             let outcome = read(&status(refusal));
             assert!(
-                matches!(outcome, Err(AnswerError::Refused(_))),
+                matches!(
+                    outcome,
+                    Err(AnswerError::Refused(_) | AnswerError::TryLater)
+                ),
                 "{outcome:?}"
             );
         }
