@@ -30,8 +30,16 @@ pub fn databases() -> Databases {
     }
 }
 
-/// An empty one. As a file it has that name.
+/// An empty one, with its tables: a bank whose key is there makes none. As a file it has that name.
 pub async fn empty(file: &Path) -> Place {
+    let place = place(file).await;
+    if let Place::File(_) = place {
+        Database::open(&place).await.unwrap().close().await;
+    }
+    place
+}
+
+async fn place(file: &Path) -> Place {
     match server() {
         Some(server) => Place::Server(scratch::schema(&server, &unique()).await.unwrap()),
         None => Place::File(file.to_owned()),
@@ -40,7 +48,7 @@ pub async fn empty(file: &Path) -> Place {
 
 /// The section `[store]` of an empty one, in one line.
 pub async fn section() -> String {
-    match empty(Path::new("bank.db")).await {
+    match place(Path::new("bank.db")).await {
         Place::File(path) => format!("{{ path = \"{}\" }}", path.display()),
         Place::Server(server) => format!("{{ url = \"{}\", key = \"bank.key\" }}", server.url()),
     }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bank_client::environment::{Clock as _, ManualClock};
+use bank_client::environment::{Clock as _, ManualClock, SystemRandomness};
+use bank_client::vault::Key;
 use bank_server::config::Config;
 use bank_server::{BankServer, RunningBank, StartError};
 use chrono::{Days, TimeDelta, Timelike as _};
@@ -222,8 +223,8 @@ async fn one_request_id_has_one_effect_wherever_it_goes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_with_another_key_does_not_start() {
     let banks = Banks::start().await;
-    // A forgotten file is made anew.
     let key = banks.folder.path().join("another.key");
+    Key::from_file(&key, &SystemRandomness).unwrap();
     let replica = banks.start_replica("bank-b.toml", |config| config.store.key = key);
     let refused = replica.await.err().unwrap();
     assert!(matches!(refused, StartError::OtherKey(_)), "{refused}");
