@@ -306,11 +306,15 @@ fn a_responders_certificate_is_judged_as_well() {
         said_with(&[purpose(), no_check(), usage(0x80)]),
         Ok(Said::Good)
     );
+    let ca = sequence(&[element(0x01, &[0xff])]);
+    let ca = extension("2.5.29.19", true, &ca);
     for refused in [
         said_with(&[no_check()]),
         // Key agreement alone.
         said_with(&[purpose(), no_check(), usage(0x08)]),
         said_with(&[purpose(), no_check(), extension(UNKNOWN, true, b"")]),
+        // A CA, which states the purpose for responders of its own.
+        said_with(&[purpose(), no_check(), usage(0x86), ca]),
     ] {
         let why = refused.unwrap_err();
         assert!(why.contains("nor of a responder"), "{why}");

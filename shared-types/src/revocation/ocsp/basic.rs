@@ -228,6 +228,9 @@ impl Responder<'_> {
 }
 
 /// Whether the issuer of the certificate in question has issued this one too, for answering (RFC 6960, section 4.2.2.2).
+///
+/// A CA below it may state that purpose for the responders that it appoints itself: it does not answer for its issuer,
+/// least of all about itself.
 fn is_vouched_for(der: &[u8], certificate: &X509Certificate<'_>, link: &Link) -> bool {
     let for_answering = certificate
         .extended_key_usage()
@@ -237,6 +240,7 @@ fn is_vouched_for(der: &[u8], certificate: &X509Certificate<'_>, link: &Link) ->
         .is_ok_and(|usage| usage.is_none_or(|usage| usage.value.digital_signature()));
     for_answering
         && for_signing
+        && !certificate.is_ca()
         && is_understood(certificate)
         && link.issuer.is_named(certificate.issuer().as_raw())
         && Signed::read(der).is_some_and(|signed| signed.verify(link.issuer.key()).is_ok())
