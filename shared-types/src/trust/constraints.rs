@@ -15,6 +15,8 @@ use crate::revocation::der::{self, Element, SEQUENCE};
 
 /// Names of a certificate against subtrees of the CAs above it, at most, along one path.
 const MAX_COMPARISONS: usize = 10_000;
+/// A longer name counts as several: comparing it takes as many times as long.
+const OCTETS_OF_COMPARISON: usize = 256;
 
 /// Why constraints are not met.
 #[derive(Debug, PartialEq, Eq)]
@@ -97,8 +99,8 @@ impl Comparison {
         let (permitted, excluded) = subtrees(constraints).ok_or(Breach::Malformed)?;
         for name in &names(certificate).ok_or(Breach::Malformed)? {
             let forbidden = || Breach::Forbidden(shown(name));
-            if self.any(&excluded, |base| overlaps(name, base), name.kind)? == Some(true)
-                || self.any(&permitted, |base| lies_within(name, base), name.kind)? == Some(false)
+            if self.any(name, &excluded, overlaps)? == Some(true)
+                || self.any(name, &permitted, lies_within)? == Some(false)
             {
                 return Err(forbidden());
             }
@@ -106,18 +108,19 @@ impl Comparison {
         Ok(())
     }
 
-    /// Whether one of the subtrees of that kind matches; nothing, if there is none of the kind.
+    /// Whether one of the subtrees of the name's kind matches; nothing, if there is none of the kind.
     fn any(
         &mut self,
+        name: &General<'_>,
         subtrees: &[General<'_>],
-        matches: impl Fn(&General<'_>) -> Option<bool>,
-        kind: u8,
+        matches: impl Fn(&General<'_>, &General<'_>) -> Option<bool>,
     ) -> Result<Option<bool>, Breach> {
+        let cost = 1 + name.content.len() / OCTETS_OF_COMPARISON;
         let mut found = None;
         for base in subtrees {
-            self.left = self.left.checked_sub(1).ok_or(Breach::TooMany)?;
-            if base.kind == kind {
-                let is_match = matches(base).ok_or(Breach::Malformed)?;
+            self.left = self.left.checked_sub(cost).ok_or(Breach::TooMany)?;
+            if base.kind == name.kind {
+                let is_match = matches(name, base).ok_or(Breach::Malformed)?;
                 found = Some(found.unwrap_or(false) || is_match);
             }
         }

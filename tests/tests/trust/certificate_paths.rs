@@ -328,6 +328,13 @@ fn constrained(kind: u8, tag: u8, base: &[u8]) -> Extension {
     )
 }
 
+/// nameConstraints: that many URIs of another host are excluded.
+fn elsewhere(count: usize) -> Extension {
+    let subtree = der(0x30, &[&der(0x86, &[b"b.c"])]).repeat(count);
+    let subtrees = der(0xa1, &[&subtree]);
+    ("2.5.29.30", true, der(0x30, &[&subtrees]))
+}
+
 /// certificatePolicies with the policies 1.2.3.N.
 fn policies(last: &[u8]) -> Extension {
     let each: Vec<Vec<u8>> = last
@@ -455,6 +462,15 @@ fn rules() -> Vec<Rule> {
             vec![policies(&[1]), maps(1, 2), requires_policy(0)],
             vec![policies(&[2])],
             None,
+        ),
+        (
+            "a name and subtrees that are expensive to compare",
+            vec![elsewhere(1000)],
+            vec![uri(&format!(
+                "https://{}@party.example",
+                "a".repeat(15_000)
+            ))],
+            Some("too many name constraints and names to compare"),
         ),
         ("any purpose", vec![purpose(ANY_PURPOSE)], vec![], None),
         (
