@@ -3,12 +3,9 @@
 use std::sync::Arc;
 
 use rustls_pki_types::{CertificateDer, UnixTime};
-use x509_parser::certificate::X509Certificate;
-use x509_parser::prelude::FromDer;
 
 use super::certificate::Certificate;
 use super::{Refusal, Window};
-use crate::name::comparable;
 use crate::pem::{self, Kind, PemError};
 use crate::revocation::{Issuer, der};
 
@@ -66,16 +63,18 @@ impl Anchors {
         for (index, certificate) in certificates.iter().enumerate() {
             let number = index + 1;
             let unreadable = |reason: String| AnchorError::Unreadable { number, reason };
-            let (_, parsed) = X509Certificate::from_der(certificate)
-                .map_err(|fault| unreadable(fault.to_string()))?;
+            // As it will be read for each chain: one that is left out then would be missed in silence.
+            let read = Certificate::read(certificate)
+                .map_err(|refusal| unreadable(refusal.to_string()))?;
+            let parsed = &read.parsed;
             if !parsed.is_ca() {
                 return Err(AnchorError::NotAnAuthority {
                     number,
                     subject: parsed.subject().to_string(),
                 });
             }
-            names.push(comparable(parsed.subject().as_raw()));
-            issuers.push((Arc::new(Issuer::of(&parsed)), Window::of(&parsed)));
+            issuers.push((Arc::new(Issuer::of(parsed)), Window::of(parsed)));
+            names.push(read.subject);
         }
         Ok(Self {
             certificates,

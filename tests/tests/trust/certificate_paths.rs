@@ -539,6 +539,21 @@ fn constraints_policies_and_purposes_are_judged_as_rfc_5280_says() {
     }
 }
 
+/// It would be missing among the anchors, in silence.
+#[test]
+fn an_anchor_that_no_path_could_lead_to_is_refused() {
+    let root = Ca::root("Root").certificate.to_der().unwrap();
+    let longer = [root.as_slice(), b"\n"].concat();
+    let large = Ca::root_with("Root", &[of_ca(), vec![elsewhere(3000)]].concat());
+    for (der, why) in [
+        (longer, "certificate 2 cannot be read"),
+        (large.certificate.to_der().unwrap(), "16384"),
+    ] {
+        let refused = Anchors::new(vec![root.clone().into(), der.into()]).unwrap_err();
+        assert!(refused.to_string().contains(why), "{refused}");
+    }
+}
+
 #[test]
 fn a_ca_that_may_not_sign_certificates_has_issued_none() {
     let without = vec![tests::issuing::ca(), signs()];
