@@ -96,10 +96,14 @@ fn capitals(part: &str, lengths: std::ops::RangeInclusive<usize>) -> bool {
 /// Whether a character shows: two identifiers that look alike are one, and none turns the direction of a line. There are no
 /// other restrictions on the characters of an authorisation number.
 fn is_seen(character: char) -> bool {
+    // Unicode's Default_Ignorable_Code_Point: what is not shown where it is not supported.
     let is_format = matches!(
         character,
-        '\u{AD}' | '\u{61C}' | '\u{180E}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}'
-            | '\u{2060}'..='\u{206F}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E007F}'
+        '\u{AD}' | '\u{34F}' | '\u{61C}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}'
+            | '\u{180B}'..='\u{180F}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}'
+            | '\u{2060}'..='\u{206F}' | '\u{3164}' | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}' | '\u{FFA0}'
+            | '\u{FFF0}'..='\u{FFFB}' | '\u{1BCA0}'..='\u{1BCA3}' | '\u{1D173}'..='\u{1D17A}'
+            | '\u{E0000}'..='\u{E0FFF}'
     );
     !character.is_control() && !is_format
 }
@@ -420,6 +424,9 @@ mod tests {
             "ei:SE-1",
             "PSDDE-BAFIN-1\u{202e}2",
             "PSDDE-BAFIN-1\u{200b}",
+            "PSDDE-BAFIN-1\u{fe0f}",
+            "PSDDE-BAFIN-1\u{3164}",
+            "PSDDE-BAFIN-1\u{e0100}",
             "ÄÄÄ",
         ] {
             assert!(bad.parse::<OrganisationId>().is_err(), "{bad}");
