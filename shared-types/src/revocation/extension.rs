@@ -8,7 +8,7 @@ use super::der;
 
 /// `Extension ::= SEQUENCE { extnID, critical BOOLEAN DEFAULT FALSE, extnValue OCTET STRING }`
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Extension<'a> {
+pub(crate) struct Extension<'a> {
     /// The content octets of its OID.
     pub(super) id: &'a [u8],
     pub(super) is_critical: bool,
@@ -23,7 +23,7 @@ impl Extension<'_> {
 }
 
 /// The extensions in the content of a `SEQUENCE OF Extension`. What is none comes as nothing, and ends them.
-pub(super) fn extensions(mut left: &[u8]) -> impl Iterator<Item = Option<Extension<'_>>> {
+pub(crate) fn extensions(mut left: &[u8]) -> impl Iterator<Item = Option<Extension<'_>>> {
     std::iter::from_fn(move || {
         if left.is_empty() {
             return None;

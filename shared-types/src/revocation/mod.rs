@@ -5,7 +5,7 @@
 
 mod answers;
 pub(crate) mod der;
-mod extension;
+pub(crate) mod extension;
 mod issuer;
 mod link;
 mod list;

@@ -14,6 +14,8 @@ use x509_parser::x509::X509Version;
 use super::Refusal;
 use crate::certificate::printable;
 use crate::name::{comparable, display};
+use crate::revocation::der::{self, BIT_STRING, Element, INTEGER, OID, SEQUENCE, SET};
+use crate::revocation::extension::extensions;
 use crate::revocation::signature::Signed;
 
 /// A certificate that could be read. Whether its content is right is asked once it is in a path.
@@ -24,6 +26,8 @@ pub(super) struct Certificate<'a> {
     /// Subject and issuer, in the form in which names are compared.
     pub(super) subject: Vec<u8>,
     pub(super) issuer: Vec<u8>,
+    /// The content of the `AlgorithmIdentifier` within what is signed.
+    algorithm: &'a [u8],
 }
 
 /// The smallest RSA modulus, in bits (ETSI TS 119 312).
@@ -48,8 +52,10 @@ impl<'a> Certificate<'a> {
         if !rest.is_empty() {
             return Err(Refusal::Unreadable);
         }
+        let signed = Signed::read(der).ok_or(Refusal::Unreadable)?;
         Ok(Self {
-            signed: Signed::read(der).ok_or(Refusal::Unreadable)?,
+            signed,
+            algorithm: algorithm_within(signed.content).ok_or(Refusal::Unreadable)?,
             subject: comparable(parsed.subject().as_raw()),
             issuer: comparable(parsed.issuer().as_raw()),
             parsed,
@@ -146,7 +152,7 @@ impl<'a> Certificate<'a> {
         if self.parsed.version() != X509Version::V3 {
             return Err(malformed("its version is not 3".to_owned()));
         }
-        if self.parsed.signature_algorithm != self.parsed.tbs_certificate.signature {
+        if self.algorithm != self.signed.algorithm {
             let what = "it names two different signature algorithms (RFC 5280, section 4.1.1.2)";
             return Err(malformed(what.to_owned()));
         }
@@ -159,7 +165,9 @@ impl<'a> Certificate<'a> {
                     title()
                 )));
             }
-            if extension.parsed_extension().error().is_some() && is_standard(&extension.oid) {
+            let is_exact = extension.parsed_extension().error().is_none()
+                && matches!(der::any(extension.value), Some((_, [])));
+            if !is_exact && is_standard(&extension.oid) {
                 return Err(malformed(format!("the extension {} is malformed", title())));
             }
             if extension.critical && !is_processed(extension.parsed_extension()) {
@@ -217,6 +225,82 @@ impl<'a> Certificate<'a> {
             Err(_) => Err(Refusal::Unreadable),
         }
     }
+}
+
+/// Walks over a `TBSCertificate`, which has to have the parts of one and nothing between and after them: the parser reads
+/// past what is too much in a part, and takes other types for object identifiers. Returns the content of its
+/// `AlgorithmIdentifier`.
+fn algorithm_within(content: &[u8]) -> Option<&[u8]> {
+    /// Unique identifiers of issuer and subject.
+    const UNIQUE: [u8; 2] = [0x81, 0x82];
+
+    let (all, []) = der::element(content, SEQUENCE)? else {
+        return None;
+    };
+    let (version, rest) = der::optional(all.content, der::context(0));
+    let (_serial, rest) = der::element(rest, INTEGER)?;
+    let (algorithm, rest) = der::element(rest, SEQUENCE)?;
+    let (issuer, rest) = der::element(rest, SEQUENCE)?;
+    let (validity, rest) = der::element(rest, SEQUENCE)?;
+    let (subject, rest) = der::element(rest, SEQUENCE)?;
+    let (key, mut rest) = der::element(rest, SEQUENCE)?;
+    for tag in UNIQUE {
+        rest = der::optional(rest, tag).1;
+    }
+    let (extended, rest) = der::optional(rest, der::context(3));
+    let is_exact = rest.is_empty()
+        && version.is_none_or(|version| are(version.content, [INTEGER]))
+        && elements(validity.content)?.len() == 2
+        && is_exact_key(key.content)?
+        && is_exact_name(issuer.content)?
+        && is_exact_name(subject.content)?
+        && extended.is_none_or(|extended| {
+            are(extended.content, [SEQUENCE])
+                && der::any(extended.content)
+                    .is_some_and(|(list, _)| extensions(list.content).all(|each| each.is_some()))
+        });
+    is_exact.then_some(algorithm.content)
+}
+
+/// `SEQUENCE { SEQUENCE { algorithm OID, parameters ANY OPTIONAL }, BIT STRING }`
+fn is_exact_key(content: &[u8]) -> Option<bool> {
+    let (algorithm, _) = der::any(content)?;
+    let parts = elements(algorithm.content)?;
+    let is_algorithm = matches!(parts.as_slice(), [id] | [id, _] if id.tag == OID);
+    Some(is_algorithm && are(content, [SEQUENCE, BIT_STRING]))
+}
+
+/// `SEQUENCE OF SET OF SEQUENCE { type OID, value ANY }`
+fn is_exact_name(content: &[u8]) -> Option<bool> {
+    /// The bits of a tag that say of which class it is; none of them, in a type of ASN.1 itself.
+    const CLASS: u8 = 0xc0;
+
+    let mut is_exact = true;
+    for relative in elements(content)? {
+        is_exact &= relative.tag == SET;
+        for attribute in elements(relative.content)? {
+            let parts = elements(attribute.content)?;
+            is_exact &= attribute.tag == SEQUENCE
+                && matches!(parts.as_slice(), [id, value] if id.tag == OID && value.tag & CLASS == 0);
+        }
+    }
+    Some(is_exact)
+}
+
+/// The elements that fill the content of another.
+fn elements(mut content: &[u8]) -> Option<Vec<Element<'_>>> {
+    let mut found = Vec::new();
+    while !content.is_empty() {
+        let (element, rest) = der::any(content)?;
+        found.push(element);
+        content = rest;
+    }
+    Some(found)
+}
+
+/// Whether elements of those tags fill the content.
+fn are<const N: usize>(content: &[u8], tags: [u8; N]) -> bool {
+    elements(content).is_some_and(|found| found.iter().map(|one| one.tag).eq(tags))
 }
 
 /// The length of a positive number, in bits.

@@ -13,6 +13,7 @@ mod interoperability;
 mod invalid_certificates;
 mod mutual_tls;
 mod ocsp;
+mod random_paths;
 mod scheme_ca;
 mod transport_example;
 mod trust_reload;
