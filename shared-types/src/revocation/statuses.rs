@@ -112,14 +112,14 @@ impl Statuses {
             return Standing::Unknown;
         };
         // A responder whose own certificate was revoked may say anything. One of which that is not known is believed where
-        // it speaks against a certificate, and not where it speaks for one.
-        let delegate = answer
-            .delegate()
-            .map(|delegate| self.lists.standing(delegate, now));
-        let vouched_for = match delegate {
-            Some(Standing::Revoked { .. }) => return Standing::Unknown,
-            Some(Standing::Good { .. }) | None => true,
-            Some(_) => false,
+        // it speaks against a certificate, and where it speaks for one only if its issuer has said that this will do.
+        let vouched_for = match answer.delegate() {
+            None => true,
+            Some(delegate) => match self.lists.standing(&delegate.link, now) {
+                Standing::Revoked { .. } => return Standing::Unknown,
+                Standing::Good { .. } => true,
+                _ => delegate.without_check,
+            },
         };
         let fresh = vouched_for && answer.check_fresh(now).is_ok();
         match answer.said() {

@@ -1,7 +1,7 @@
 //! OCSP answers as other responders give them.
 
 use std::net::TcpListener;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use bank_client::environment::{Clock as _, SystemClock};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -10,10 +10,13 @@ use fixtures::pki::{Identity, Pki};
 use fixtures::scheme_ca::Which;
 use openssl::hash::{MessageDigest, hash};
 use openssl::x509::X509;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 use shared_types::revocation::ocsp::{Answer, Question, Said};
+use shared_types::revocation::{Issuers, List, Standing, Statuses};
 use tests::foreign::{
-    ENUMERATED, INTEGER, ISSUER, OCTET_STRING, SERIAL, extension, link_of, reissued, rewritten,
-    time,
+    ENUMERATED, ForeignList, INTEGER, ISSUER, OCTET_STRING, SERIAL, extension, link_of, reissued,
+    rewritten, time,
 };
 use tests::openssl_responder::World;
 use wiremock::matchers::any;
@@ -268,7 +271,7 @@ fn a_responders_certificate_is_judged_as_well() {
         extension("2.5.29.37", true, &usage)
     };
     let no_check = || extension("1.3.6.1.5.5.7.48.1.5", false, &element(0x05, &[]));
-    let said_with = |extensions: &[Vec<u8>]| {
+    let answer_with = |extensions: &[Vec<u8>]| {
         let issuing = issuing(&PKI);
         let validity = sequence(&[
             time(now - TimeDelta::hours(1)),
@@ -298,8 +301,9 @@ fn a_responders_certificate_is_judged_as_well() {
             element(0xA0, &sequence(&[certificate.unwrap()])),
         ]);
         assert_eq!(parts(&basic).len(), 4);
-        said_by(wrapped(&basic))
+        wrapped(&basic)
     };
+    let said_with = |extensions: &[Vec<u8>]| said_by(answer_with(extensions));
     let usage = |bits: u8| extension("2.5.29.15", true, &element(0x03, &[0, bits]));
     assert_eq!(said_with(&[purpose(), no_check()]), Ok(Said::Good));
     assert_eq!(
@@ -319,6 +323,22 @@ fn a_responders_certificate_is_judged_as_well() {
         let why = refused.unwrap_err();
         assert!(why.contains("nor of a responder"), "{why}");
     }
+    // Nothing has to be known of a responder with that extension; but it is on a list.
+    let link = link_of(&PKI, &PKI.bank_a.qwac);
+    let answer = Answer::read(answer_with(&[purpose(), no_check()]), &link, None);
+    let mut statuses = Statuses::default();
+    statuses.answers.add(Arc::new(answer.unwrap())).unwrap();
+    let standing = |statuses: &Statuses| statuses.standing(&link, SystemClock.unix());
+    assert!(matches!(standing(&statuses), Standing::Good { .. }));
+    let issuers = Issuers::new(
+        &[PKI.ca1.issuing_pem().unwrap()]
+            .map(|pem| CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()),
+    );
+    let list = ForeignList::new(&PKI.ca1).entry(&[9], &[]);
+    let list = list.extension("2.5.29.28", true, &sequence(&[element(0x82, &[0xff])]));
+    let list = List::read(list.signed(&PKI.ca1), &issuers).unwrap();
+    statuses.lists.add(Arc::new(list)).unwrap();
+    assert_eq!(standing(&statuses), Standing::Unknown);
 }
 
 /// A responder that takes no nonces is asked once more without, unless one is required.

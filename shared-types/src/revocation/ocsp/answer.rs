@@ -17,10 +17,19 @@ pub struct Answer {
     this_update: UnixTime,
     /// The last second for which it, and the certificate of the responder that gave it, are good.
     until: UnixTime,
-    /// The responder's certificate, where it is not the issuer itself and its own status matters.
-    delegate: Option<Link>,
+    delegate: Option<Delegate>,
     has_nonce: bool,
     der: Vec<u8>,
+}
+
+/// A responder that the issuer has appointed.
+#[derive(Debug)]
+pub struct Delegate {
+    /// Its certificate.
+    pub link: Link,
+    /// Whether nothing has to be known of that certificate for it to be believed (`id-pkix-ocsp-nocheck`; RFC 6960,
+    /// section 4.2.2.2.1). What is known against it counts.
+    pub without_check: bool,
 }
 
 /// How a certificate stands, in the words of its issuer.
@@ -181,10 +190,9 @@ impl Answer {
         self.until
     }
 
-    /// The certificate of the responder, if the issuer did not answer itself, and has not said that the responder's
-    /// certificate is good without further ado (`id-pkix-ocsp-nocheck`): how that stands has to be known as well.
+    /// The responder that has given it, if the issuer did not answer itself.
     #[must_use]
-    pub fn delegate(&self) -> Option<&Link> {
+    pub fn delegate(&self) -> Option<&Delegate> {
         self.delegate.as_ref()
     }
 

@@ -8,7 +8,7 @@ use x509_parser::oid_registry::asn1_rs::oid;
 use x509_parser::prelude::FromDer as _;
 use x509_parser::time::ASN1Time;
 
-use super::answer::{AnswerError, Said};
+use super::answer::{AnswerError, Delegate, Said};
 use super::question::{NONCE, key_hash, names};
 use crate::name::is_one_name;
 use crate::revocation::der::{self, Element};
@@ -51,7 +51,7 @@ pub(super) struct Single {
 pub(super) struct Signer {
     pub(super) from: UnixTime,
     pub(super) until: UnixTime,
-    pub(super) delegate: Option<Link>,
+    pub(super) delegate: Option<Delegate>,
 }
 
 const fn no_form() -> AnswerError {
@@ -270,11 +270,14 @@ impl Signer {
     fn delegate(certificate: &X509Certificate<'_>, link: &Link) -> Self {
         let window = Window::of(certificate);
         let mut extensions = certificate.extensions().iter();
-        let no_check = extensions.any(|extension| extension.oid == OCSP_NO_CHECK);
+        let without_check = extensions.any(|extension| extension.oid == OCSP_NO_CHECK);
         Self {
             from: window.from,
             until: window.until,
-            delegate: (!no_check).then(|| Link::new(certificate, link.issuer.clone())),
+            delegate: Some(Delegate {
+                link: Link::new(certificate, link.issuer.clone()),
+                without_check,
+            }),
         }
     }
 }
