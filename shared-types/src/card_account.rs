@@ -125,7 +125,7 @@ impl<'de> Deserialize<'de> for CardAccountBalances {
                 let entry: Split<Balance, bool> = Split::read(deserializer, "debitAccounting")?;
                 let balance = match entry.rest {
                     Ok(balance) => Some(balance),
-                    Err(_) if entry.member.is_some() && !entry.has_others => None,
+                    Err(_) if entry.member.is_some() && !entry.other_seen => None,
                     // Half a balance is none, and is not left out.
                     Err(fault) => return Err(serde::de::Error::custom(fault)),
                 };

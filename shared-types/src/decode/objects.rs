@@ -312,7 +312,7 @@ pub(crate) struct Split<T, M> {
     /// The rest, read as `T`; a message where it is none.
     pub(crate) rest: Result<T, String>,
     /// Whether there was another member.
-    pub(crate) has_others: bool,
+    pub(crate) other_seen: bool,
 }
 
 impl<T, M> Split<T, M> {
@@ -339,7 +339,7 @@ impl<T, M> Split<T, M> {
                     map,
                     name: self.0,
                     member: None,
-                    has_others: false,
+                    other_seen: false,
                     ended: false,
                 };
                 let rest = T::deserialize(MapAccessDeserializer::new(&mut others));
@@ -350,7 +350,7 @@ impl<T, M> Split<T, M> {
                         .unwrap_or_else(|| A::Error::custom("an object that was not read whole")));
                 }
                 Ok(Split {
-                    has_others: others.has_others,
+                    other_seen: others.other_seen,
                     member: others.member,
                     rest: rest.map_err(|fault| fault.to_string()),
                 })
@@ -366,7 +366,7 @@ struct Others<A, M> {
     map: A,
     name: &'static str,
     member: Option<M>,
-    has_others: bool,
+    other_seen: bool,
     ended: bool,
 }
 
@@ -379,7 +379,7 @@ impl<'de, A: MapAccess<'de>, M: de::Deserialize<'de>> MapAccess<'de> for &mut Ot
     ) -> Result<Option<S::Value>, A::Error> {
         while let Some(name) = self.map.next_key::<String>()? {
             if name != self.name {
-                self.has_others = true;
+                self.other_seen = true;
                 return seed.deserialize(StrDeserializer::new(&name)).map(Some);
             }
             if self.member.is_some() {
