@@ -23,6 +23,7 @@ pub fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     let mut der = vec![tag];
     match content.len() {
         ..0x80 => der.push(low),
+        ..0x100 => der.extend([0x81, low]),
         _ => der.extend([0x82, high, low]),
     }
     der.extend(content);

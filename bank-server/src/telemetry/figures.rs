@@ -156,6 +156,7 @@ fn refused(refusal: &Refusal) -> &'static str {
         Refusal::LargeKey { .. } => "large key",
         Refusal::TooLarge { .. } | Refusal::TooManyCertificates { .. } => "too large",
         Refusal::TooManyMismatches { .. } => "too many mismatches",
+        Refusal::TooManyPaths => "too many paths",
         Refusal::Malformed { .. } => "malformed",
         Refusal::UnsupportedSignature { .. } => "unsupported signature",
         Refusal::NotForCertificates { .. } => "CA may not sign certificates",

@@ -70,10 +70,14 @@ pub(super) fn find(
         validation: Validation::new(usage, now),
         paths: 0,
         steps: 0,
+        is_exhausted: false,
         refused: None,
     };
     search.check_signatures(&anchors, &upwards);
     search.from(&mut vec![&leaf]).ok_or_else(|| {
+        if search.is_exhausted {
+            return Refusal::TooManyPaths;
+        }
         search
             .refused
             .unwrap_or_else(|| explain_unknown_issuer(&upwards))
@@ -106,6 +110,8 @@ struct Search<'c> {
     validation: Validation,
     paths: usize,
     steps: usize,
+    /// Whether there were more signatures, steps or paths than are looked at.
+    is_exhausted: bool,
     /// Why the first path is none.
     refused: Option<Refusal>,
 }
@@ -145,6 +151,7 @@ impl<'c> Search<'c> {
                 }
                 self.signatures.push(Signature { of, by, by_anchor });
                 if self.signatures.len() == MAX_SIGNATURES {
+                    self.is_exhausted = true;
                     return;
                 }
                 if first && of.is_ca() {
@@ -168,6 +175,7 @@ impl<'c> Search<'c> {
         for Signature { by, by_anchor, .. } in above {
             self.steps += 1;
             if self.steps > MAX_STEPS || self.paths == MAX_PATHS {
+                self.is_exhausted = true;
                 return None;
             }
             if by_anchor {

@@ -88,6 +88,12 @@ pub enum Refusal {
         /// The authority whose name they carry.
         issuer: String,
     },
+    /// There are more ways from the certificate to an anchor than are tried.
+    #[error(
+        "the certificates lead to agreed authorities in more ways than are tried: send the party's own certificate and \
+         the CAs of one way, and no others"
+    )]
+    TooManyPaths,
     /// There are too many CAs between the certificate and its anchor.
     #[error(
         "the chain has more than {most} CA certificates between the party's own and the agreed authority: use a \
@@ -227,6 +233,7 @@ impl Refusal {
             | Self::TooLarge { .. }
             | Self::TooManyCertificates { .. }
             | Self::TooManyMismatches { .. }
+            | Self::TooManyPaths
             | Self::Malformed { .. }
             | Self::UnsupportedSignature { .. } => CertificateError::BadEncoding,
             Self::Revoked { .. } => CertificateError::Revoked,

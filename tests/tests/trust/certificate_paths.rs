@@ -127,6 +127,24 @@ fn bombs(anchor: &Ca) -> Vec<(&'static str, Vec<X509>)> {
     ]
 }
 
+/// Three CAs that an agreed one has certified, and each other as well: no path is good, and not all are tried.
+#[test]
+fn more_paths_than_are_tried_are_refused_for_that() {
+    let root = Ca::root("Root");
+    let cas = ["One", "Two", "Three"].map(|common| (name(common), key()));
+    let (issuer, issuing) = &cas[0];
+    let mut chain = vec![issue(&name("leaf"), &key(), issuer, issuing, VALID, &[])];
+    for (subject, of) in &cas {
+        chain.push(issue(subject, of, &root.name, &root.key, VALID, &of_ca()));
+        for (issuer, by) in cas.iter().filter(|(_, by)| !by.public_eq(of)) {
+            chain.push(issue(subject, of, issuer, by, VALID, &of_ca()));
+        }
+    }
+    let chain: Vec<&X509> = chain.iter().collect();
+    let refused = judged(&anchors(&[&root.certificate]), &chain, Usage::Client);
+    assert_eq!(refused.err(), Some(Refusal::TooManyPaths));
+}
+
 #[test]
 fn what_a_stranger_sends_costs_no_more_than_an_ordinary_chain() {
     let root = Ca::root("Root");
