@@ -258,6 +258,7 @@ async fn run(arguments: Arguments) -> Result<(), Vec<Fault>> {
         answer: Duration::from_secs(10),
         per_peer: 4,
         requests_per_peer: 4,
+        body_bytes_per_peer: 64 * 1024,
     };
     let door = Door::new(keeper.trust(), limits, Arc::new(LogTurnedAway));
     let (told_ready, _) = oneshot::channel();
@@ -328,7 +329,9 @@ async fn converse(bytes: Bytes<Fleet>, board: &Board) -> io::Result<()> {
             }
             Ok(_) if connection.is_excess() => (error_line(&"too many connections"), false),
             Ok(_) if !whole => (error_line(&"the line is too long"), false),
-            Ok(_) if !answering.has_turn() => (error_line(&"too many requests at a time"), true),
+            Ok(_) if answering.turn().is_none() => {
+                (error_line(&"too many requests at a time"), true)
+            }
             // This door has no gateways: each machine comes itself.
             Ok(Caller::Gateway(_)) => (error_line(&"gateways do not come in here"), false),
             Ok(Caller::Peer(machine)) => (

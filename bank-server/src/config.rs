@@ -266,6 +266,9 @@ impl Default for LimitsConfig {
     }
 }
 
+/// Bodies of the largest size that an organisation may have on the way at a time; more of smaller ones.
+const LARGEST_BODIES: usize = 8;
+
 impl LimitsConfig {
     pub(crate) fn of_connections(&self) -> ConnectionLimits {
         ConnectionLimits {
@@ -274,6 +277,7 @@ impl LimitsConfig {
             answer: Duration::from_secs(self.request_seconds.saturating_add(self.idle_seconds)),
             per_peer: self.connections_per_organisation,
             requests_per_peer: self.requests_per_organisation,
+            body_bytes_per_peer: self.body_bytes.saturating_mul(LARGEST_BODIES),
         }
     }
 

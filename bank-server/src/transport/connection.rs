@@ -15,7 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::forwarding::Forwarded;
 use super::policy::{Ended, Policy};
-use super::quota::{Place, Turn};
+pub use super::quota::Turn;
+use super::quota::{OpenStream, Place};
 use super::standing::{Caller, Role, Standing};
 use super::trust::Trust;
 
@@ -103,6 +104,11 @@ impl<P: Policy> Connection<P> {
         self.place.is_flood()
     }
 
+    /// Counts an HTTP/2 stream of its peer. `None` if the peer has far too many.
+    pub(super) fn open_stream(&self) -> Option<OpenStream> {
+        self.place.stream()
+    }
+
     /// Who is at the other end, or why the peer may not be here. Asked for every request, and whenever trust changes.
     ///
     /// Cost: two comparisons of the clock and one of a pointer, unless something changed; then that of one judgement.
@@ -185,7 +191,7 @@ impl<P: Policy> Connection<P> {
         Answering {
             connection: Arc::clone(self),
             number,
-            turn: self.place.turn(),
+            turn: self.place.turn().map(Arc::new),
             forwarded: None,
         }
     }
@@ -230,7 +236,7 @@ impl<P: Policy> fmt::Debug for Connection<P> {
 pub struct Answering<P: Policy> {
     connection: Arc<Connection<P>>,
     number: u64,
-    turn: Option<Turn>,
+    turn: Option<Arc<Turn>>,
     /// The peer whose turn it is, if a gateway forwarded it: its place lasts as long as its turns.
     forwarded: Option<Arc<Forwarded<P>>>,
 }
@@ -242,15 +248,15 @@ impl<P: Policy> Answering<P> {
         &self.connection
     }
 
-    /// Whether the peer may have this request, beside those it has.
+    /// Its turn, if the peer may have this request beside those it has.
     #[must_use]
-    pub fn has_turn(&self) -> bool {
-        self.turn.is_some()
+    pub fn turn(&self) -> Option<Arc<Turn>> {
+        self.turn.clone()
     }
 
     /// Counts the request among those of the peer that the gateway forwards.
     pub fn count_for(&mut self, forwarded: &Arc<Forwarded<P>>, peer: &P::Peer) {
-        self.turn = forwarded.turn(peer);
+        self.turn = forwarded.turn(peer).map(Arc::new);
         self.forwarded = Some(Arc::clone(forwarded));
     }
 }

@@ -5,10 +5,12 @@
 //! these. A peer that exceeds any of them is sent a GOAWAY with `ENHANCE_YOUR_CALM`.
 //!
 //! Cost: a connection holds its TLS and HPACK state, and at most one header list that has not all come in,
-//! [`WINDOW_BYTES`] of bodies that were not read, and [`MAX_STREAMS`] requests that are being answered.
+//! [`WINDOW_BYTES`] of bodies that were not read, and [`MAX_STREAMS`] requests that are being answered. A request is being
+//! answered until the last part of its answer was written to the connection.
 
-use std::cell::Cell;
-use std::future::poll_fn;
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::future::{pending, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -25,16 +27,19 @@ use actix_http::header::{
 use actix_http::{HttpMessage as _, Method, Payload, Request, Response, StatusCode, Version};
 use actix_service::Service;
 use actix_web::web::Bytes;
+use bytes::Buf;
 use futures::Stream;
 use h2::server::{Builder, SendResponse};
 use h2::{Reason, RecvStream};
 use rustls_pki_types::UnixTime;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::Connection;
 use super::policy::Policy;
+use super::quota::OpenStream;
 use super::stream;
 
 /// Streams that a peer may have open on one connection (`SETTINGS_MAX_CONCURRENT_STREAMS`).
@@ -121,14 +126,26 @@ where
                 None => return Ok(()),
                 Some(accepted) => {
                     let (request, mut respond) = accepted?;
+                    let Some(open) = connection.open_stream() else {
+                        // The request was not looked at, and can be sent again (RFC 9113, section 8.7).
+                        respond.send_reset(Reason::REFUSED_STREAM);
+                        continue;
+                    };
                     let is_head = request.method() == http::Method::HEAD;
-                    let Some(request) = into_actix(request, address) else {
+                    let (given_up, unread) = oneshot::channel();
+                    let Some(request) = into_actix(request, given_up, address) else {
                         respond.send_reset(Reason::PROTOCOL_ERROR);
                         continue;
                     };
                     request.extensions_mut().insert(Arc::clone(&connection));
                     let (service, connection) = (Rc::clone(&service), Arc::clone(&connection));
-                    let answering = answer(service, request, respond, is_head, connection);
+                    let answering = async move {
+                        tokio::select! {
+                            biased;
+                            answered = answer(service, request, respond, is_head, connection, open) => answered,
+                            never = discard(unread) => never,
+                        }
+                    };
                     let budget = Rc::clone(&budget);
                     requests.spawn_local(async move {
                         match answering.await {
@@ -147,10 +164,15 @@ where
 /// The request in the types of actix-http, which are those of an older version of the http crate.
 ///
 /// Cost: a copy of each field.
-fn into_actix(request: http::Request<RecvStream>, address: Option<SocketAddr>) -> Option<Request> {
-    let (parts, body) = request.into_parts();
+fn into_actix(
+    request: http::Request<RecvStream>,
+    given_up: oneshot::Sender<RecvStream>,
+    address: Option<SocketAddr>,
+) -> Option<Request> {
+    let (parts, stream) = request.into_parts();
+    let body = Body(Some((stream, given_up)));
     let mut request = Request::with_payload(Payload::Stream {
-        payload: Box::pin(Body(body)) as Pin<Box<dyn Stream<Item = _>>>,
+        payload: Box::pin(body) as Pin<Box<dyn Stream<Item = _>>>,
     });
     let head = request.head_mut();
     head.uri = parts.uri.to_string().parse().ok()?;
@@ -169,9 +191,10 @@ fn into_actix(request: http::Request<RecvStream>, address: Option<SocketAddr>) -
 async fn answer<P, S, B>(
     service: Rc<S>,
     request: Request,
-    mut respond: SendResponse<Bytes>,
+    mut respond: SendResponse<Part>,
     is_head: bool,
     connection: Arc<Connection<P>>,
+    open: OpenStream,
 ) -> Result<(), h2::Error>
 where
     P: Policy,
@@ -199,8 +222,8 @@ where
     if is_empty {
         return Ok(());
     }
-    let mut body = pin!(body);
-    while let Some(chunk) = poll_fn(|cx| body.as_mut().poll_next(cx)).await {
+    let body = Rc::new((RefCell::new(body), open));
+    while let Some(chunk) = poll_fn(|cx| Pin::new(&mut *body.0.borrow_mut()).poll_next(cx)).await {
         let Ok(mut chunk) = chunk else {
             stream.send_reset(Reason::INTERNAL_ERROR);
             return Err(Reason::INTERNAL_ERROR.into());
@@ -209,11 +232,34 @@ where
             stream.reserve_capacity(chunk.len());
             let capacity = poll_fn(|cx| stream.poll_capacity(cx)).await;
             let capacity = capacity.ok_or(Reason::STREAM_CLOSED)??;
-            let part = chunk.split_to(capacity.min(chunk.len()));
-            stream.send_data(part, false)?;
+            let bytes = chunk.split_to(capacity.min(chunk.len()));
+            let body = Rc::clone(&body) as Rc<dyn Any>;
+            stream.send_data(Part { bytes, _body: body }, false)?;
         }
     }
-    stream.send_data(Bytes::new(), true)
+    let bytes = Bytes::new();
+    stream.send_data(Part { bytes, _body: body }, true)
+}
+
+/// Part of an answer, on its way to the connection. The body lasts until then, and with it the turn of the request and the
+/// place of the stream: a peer that reads nothing would otherwise have as many short answers held for it as it has streams.
+struct Part {
+    bytes: Bytes,
+    _body: Rc<dyn Any>,
+}
+
+impl Buf for Part {
+    fn remaining(&self) -> usize {
+        self.bytes.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.bytes.chunk()
+    }
+
+    fn advance(&mut self, bytes: usize) {
+        self.bytes.advance(bytes);
+    }
 }
 
 /// The head of an answer, without the fields of HTTP/1.1 (RFC 9113, section 8.2.2).
@@ -246,17 +292,43 @@ fn head(response: &Response<()>, size: BodySize, now: UnixTime) -> http::Respons
     head
 }
 
-/// The body of a request. What was read makes room for more.
-struct Body(RecvStream);
+/// The body of a request. What was read makes room for more. When dropped, it hands over what has not been read.
+struct Body(Option<(RecvStream, oneshot::Sender<RecvStream>)>);
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        if let Some((stream, given_up)) = self.0.take() {
+            // Fails when the request has ended.
+            let _ = given_up.send(stream);
+        }
+    }
+}
+
+/// Reads and drops what is left of a request whose body is not wanted. Trailers would be held in memory until the answer is
+/// sent: windows do not limit them. Does not return.
+async fn discard<T>(unread: oneshot::Receiver<RecvStream>) -> T {
+    if let Ok(mut stream) = unread.await {
+        while let Some(Ok(chunk)) = stream.data().await {
+            // Fails when the stream has ended.
+            let _ = stream.flow_control().release_capacity(chunk.len());
+        }
+        let _ = stream.trailers().await;
+    }
+    pending().await
+}
 
 impl Stream for Body {
     type Item = Result<Bytes, PayloadError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let chunk = ready!(self.0.poll_data(cx));
+        // There until it is dropped.
+        let Some((stream, _)) = &mut self.0 else {
+            return Poll::Ready(None);
+        };
+        let chunk = ready!(stream.poll_data(cx));
         Poll::Ready(chunk.map(|chunk| {
             let chunk = chunk.map_err(incomplete)?;
-            let released = self.0.flow_control().release_capacity(chunk.len());
+            let released = stream.flow_control().release_capacity(chunk.len());
             released.map_err(incomplete)?;
             Ok(chunk)
         }))

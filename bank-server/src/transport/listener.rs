@@ -39,6 +39,8 @@ pub struct ConnectionLimits {
     pub per_peer: usize,
     /// How many requests a peer may have at a time, over all its connections.
     pub requests_per_peer: usize,
+    /// How many bytes the bodies of these requests may have together.
+    pub body_bytes_per_peer: usize,
 }
 
 /// The door: everything that is the same for every connection. Cheap to clone, one for each worker.
@@ -128,6 +130,7 @@ impl<P: Policy> Door<P> {
             quota: Quota::new(quota::Limits {
                 connections: limits.per_peer,
                 requests: limits.requests_per_peer,
+                body_bytes: limits.body_bytes_per_peer,
             }),
             limits,
             observer,
@@ -146,6 +149,7 @@ impl<P: Policy> Door<P> {
             quota: Quota::new(quota::Limits {
                 connections,
                 requests: usize::MAX,
+                body_bytes: usize::MAX,
             }),
             ..self.clone()
         }

@@ -1,4 +1,4 @@
-//! How much each peer may have at a time: connections, and requests over all of them.
+//! How much each peer may have at a time: connections, and requests and bytes of their bodies over all of them.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,6 +17,16 @@ pub(super) struct Quota {
 pub(super) struct Limits {
     pub(super) connections: usize,
     pub(super) requests: usize,
+    pub(super) body_bytes: usize,
+}
+
+/// What the requests of a peer hold.
+#[derive(Debug, Default)]
+struct UnderWay {
+    /// HTTP/2 streams with a request, whether it has a turn or is refused.
+    streams: AtomicUsize,
+    requests: AtomicUsize,
+    body_bytes: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -24,7 +34,7 @@ struct Held {
     connections: usize,
     /// Places without a connection.
     visits: usize,
-    requests: Arc<AtomicUsize>,
+    under_way: Arc<UnderWay>,
 }
 
 /// One connection's place among those of its peer; given back when dropped. A peer that a gateway forwards has a place
@@ -34,12 +44,20 @@ pub(super) struct Place {
     quota: Quota,
     group: Option<String>,
     number: usize,
-    requests: Arc<AtomicUsize>,
+    under_way: Arc<UnderWay>,
 }
 
-/// One request's turn among those of its peer; given back when dropped.
+/// One request's turn among those of its peer, and the bytes of its body; given back when dropped.
 #[derive(Debug)]
-pub(super) struct Turn(Arc<AtomicUsize>);
+pub struct Turn {
+    under_way: Arc<UnderWay>,
+    body_bytes: AtomicUsize,
+    max_body_bytes: usize,
+}
+
+/// One HTTP/2 stream among those of its peer; given back when dropped.
+#[derive(Debug)]
+pub(super) struct OpenStream(Arc<UnderWay>);
 
 impl Quota {
     pub(super) fn new(limits: Limits) -> Self {
@@ -57,7 +75,7 @@ impl Quota {
             quota: self.clone(),
             group: group.map(str::to_owned),
             number: held.connections,
-            requests: Arc::clone(&held.requests),
+            under_way: Arc::clone(&held.under_way),
         }
     }
 
@@ -70,7 +88,7 @@ impl Quota {
             quota: self.clone(),
             group: Some(group.to_owned()),
             number: 0,
-            requests: Arc::clone(&held.requests),
+            under_way: Arc::clone(&held.under_way),
         }
     }
 
@@ -91,18 +109,57 @@ impl Place {
         self.number > self.quota.limits.connections.saturating_mul(2)
     }
 
+    /// A place for one HTTP/2 stream, unless the peer has so many that its requests are not even refused with an answer:
+    /// twice as many as it may have requests.
+    pub(super) fn stream(&self) -> Option<OpenStream> {
+        let stream = OpenStream(Arc::clone(&self.under_way));
+        let before = self.under_way.streams.fetch_add(1, Ordering::Relaxed);
+        let most = self.quota.limits.requests.saturating_mul(2);
+        (before < most).then_some(stream)
+    }
+
     /// A turn for one request, unless the peer has too many requests as it is.
     pub(super) fn turn(&self) -> Option<Turn> {
-        let turn = Turn(Arc::clone(&self.requests));
+        let turn = Turn {
+            under_way: Arc::clone(&self.under_way),
+            body_bytes: AtomicUsize::new(0),
+            max_body_bytes: self.quota.limits.body_bytes,
+        };
         // Counted first, so that two at the same moment cannot both be the last; dropping the turn counts back.
-        let before = self.requests.fetch_add(1, Ordering::Relaxed);
+        let before = self.under_way.requests.fetch_add(1, Ordering::Relaxed);
         (before < self.quota.limits.requests).then_some(turn)
+    }
+}
+
+impl Turn {
+    /// Counts so many more bytes of the request's body, until the turn is given back. False if these are more than all
+    /// bodies of the peer together may have.
+    #[must_use]
+    pub fn hold(&self, bytes: usize) -> bool {
+        self.body_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let before = self
+            .under_way
+            .body_bytes
+            .fetch_add(bytes, Ordering::Relaxed);
+        before.saturating_add(bytes) <= self.max_body_bytes
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.streams.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        let UnderWay {
+            requests,
+            body_bytes,
+            ..
+        } = &*self.under_way;
+        requests.fetch_sub(1, Ordering::Relaxed);
+        body_bytes.fetch_sub(*self.body_bytes.get_mut(), Ordering::Relaxed);
     }
 }
 
@@ -131,6 +188,7 @@ mod tests {
         let quota = Quota::new(Limits {
             connections: 1,
             requests: 2,
+            body_bytes: 10,
         });
         let [one, two] = ["one", "two"];
         let first = quota.take(Some(one));
@@ -165,6 +223,7 @@ mod tests {
         let quota = Quota::new(Limits {
             connections: 1,
             requests: 2,
+            body_bytes: 10,
         });
         let visit = quota.visit("one");
         let connection = quota.take(Some("one"));
@@ -182,5 +241,38 @@ mod tests {
         );
         drop((turns, visit));
         assert!(quota.held().is_empty());
+    }
+
+    #[test]
+    fn bytes_of_bodies_are_counted_for_each_peer_and_given_back() {
+        let quota = Quota::new(Limits {
+            connections: 2,
+            requests: 2,
+            body_bytes: 10,
+        });
+        let (first, second) = (quota.take(Some("one")), quota.take(Some("one")));
+        let (one, two) = (first.turn().unwrap(), second.turn().unwrap());
+        assert!(one.hold(4) && two.hold(6));
+        assert!(!two.hold(1), "over all connections");
+        let other = quota.take(Some("two")).turn().unwrap();
+        assert!(other.hold(10));
+        drop(two);
+        assert!(one.hold(6), "what was refused is given back as well");
+        assert!(!one.hold(1));
+    }
+
+    #[test]
+    fn streams_are_counted_for_each_peer_and_given_back() {
+        let quota = Quota::new(Limits {
+            connections: 2,
+            requests: 1,
+            body_bytes: 10,
+        });
+        let (first, second) = (quota.take(Some("one")), quota.take(Some("one")));
+        let streams = (first.stream().unwrap(), second.stream().unwrap());
+        assert!(first.stream().is_none(), "over all connections");
+        assert!(quota.take(Some("two")).stream().is_some());
+        drop(streams);
+        assert!(first.stream().is_some());
     }
 }

@@ -1,16 +1,18 @@
 //! The body of a request: its type, its size, its JSON.
 
 use actix_web::HttpRequest;
-use actix_web::web::{Bytes, Payload};
+use actix_web::web::{Bytes, BytesMut, Payload};
+use futures::StreamExt as _;
 
 use super::door::Caller;
 use super::error::ApiError;
 use super::reading::single;
 
-/// Receives the body: `application/json`, not compressed, at most `limit` bytes.
+/// Receives the body: `application/json`, not compressed, at most `limit` bytes. They count among those of its organisation
+/// until the request ends.
 pub(super) async fn receive(
     request: &HttpRequest,
-    payload: Payload,
+    mut payload: Payload,
     caller: &Caller,
     limit: usize,
 ) -> Result<Bytes, ApiError> {
@@ -30,10 +32,17 @@ pub(super) async fn receive(
         ));
     }
     caller.receiving.set(true);
-    let body = payload
-        .to_bytes_limited(limit)
-        .await
-        .map_err(|_| ApiError::body_too_large(limit))?;
+    let mut body = BytesMut::new();
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.map_err(|_| ApiError::format(".", "the body did not arrive whole"))?;
+        if body.len() + chunk.len() > limit {
+            return Err(ApiError::body_too_large(limit));
+        }
+        if !caller.turn.hold(chunk.len()) {
+            return Err(ApiError::too_many_body_bytes());
+        }
+        body.extend_from_slice(&chunk);
+    }
     caller.receiving.set(false);
-    body.map_err(|_| ApiError::format(".", "the body did not arrive whole"))
+    Ok(body.freeze())
 }

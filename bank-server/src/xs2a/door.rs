@@ -26,6 +26,7 @@ use crate::http::{has_zero_byte, named_host};
 use crate::identity::Tpp;
 use crate::telemetry::counted::Counted;
 use crate::telemetry::figures::Answered;
+use crate::transport::connection::Turn;
 
 /// The header that names a request, in both directions.
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -37,6 +38,8 @@ pub(super) struct Caller {
     pub(super) request_id: Uuid,
     /// Whether the body of the request is still on its way; tells a slow TPP from a slow bank.
     pub(super) receiving: Rc<Cell<bool>>,
+    /// The request's turn among those of the TPP.
+    pub(super) turn: Arc<Turn>,
 }
 
 impl FromRequest for Caller {
@@ -165,9 +168,9 @@ async fn pass(
     let mut answering = connection.map(Connection::begin_request);
     let outcome = ask(&request, answering.as_mut()).await;
     let asker = outcome.as_ref().ok().cloned();
-    let has_turn = answering.as_ref().is_some_and(Answering::has_turn);
+    let turn = answering.as_ref().and_then(Answering::turn);
     let (response, refused) =
-        match outcome.and_then(|asker| enter(&request, asker, has_turn).map_err(Closed::from)) {
+        match outcome.and_then(|asker| enter(&request, asker, turn).map_err(Closed::from)) {
             Err(closed) => (request.into_response(closed.respond()), Some(closed.error)),
             Ok(entered) => {
                 let limit = entered.state.limits.time;
@@ -244,13 +247,15 @@ async fn ask(request: &ServiceRequest, answering: Option<&mut Answering>) -> Res
 }
 
 /// The checks, in order: what costs little and what matters most come first.
-fn enter(request: &ServiceRequest, asker: Asker, has_turn: bool) -> Result<Entered, ApiError> {
+fn enter(
+    request: &ServiceRequest,
+    asker: Asker,
+    turn: Option<Arc<Turn>>,
+) -> Result<Entered, ApiError> {
     let state = request
         .app_data::<web::Data<Xs2a>>()
         .ok_or_else(ApiError::internal)?;
-    if !has_turn {
-        return Err(ApiError::too_many_requests());
-    }
+    let turn = turn.ok_or_else(ApiError::too_many_requests)?;
     if !asker.tpp.has(Role::AccountInformation) {
         return Err(ApiError::role());
     }
@@ -273,6 +278,7 @@ fn enter(request: &ServiceRequest, asker: Asker, has_turn: bool) -> Result<Enter
         tpp: Arc::clone(&asker.tpp),
         request_id,
         receiving: Rc::default(),
+        turn,
     };
     Ok(Entered {
         state: state.clone(),

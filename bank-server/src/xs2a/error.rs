@@ -245,6 +245,13 @@ impl ApiError {
     }
 
     /// More requests at a time than the organisation may have.
+    pub(crate) fn too_many_body_bytes() -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            MessageCode::AccessExceeded,
+            "the bodies of your organisation's open requests are larger together than they may be; wait for answers",
+        )
+    }
     pub(crate) fn too_many_requests() -> Self {
         Self::new(
             StatusCode::TOO_MANY_REQUESTS,

@@ -1,7 +1,7 @@
-//! What a TPP with a valid certificate cannot make a bank do over HTTP/2: hold memory, or work without a request.
+//! What a TPP with a valid certificate cannot make a bank do: hold memory, or work over HTTP/2 without a request.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use tests::http2_frames::{
     RST_STREAM, SETTINGS, WINDOW_UPDATE, frame, literal, preface, read_frame, request,
 };
 use tests::process::{Process, prepare};
-use tests::wait::wait_for;
+use tests::wait::{wait_for, wait_until};
 
 /// RFC 9113, section 7.
 const ENHANCE_YOUR_CALM: u32 = 0x0b;
@@ -24,11 +24,15 @@ const ENHANCE_YOUR_CALM: u32 = 0x0b;
 const MAX_GROWTH_KIB: u64 = 64 * 1024;
 
 fn connect(bank: SocketAddr, identity: &Identity) -> SslStream<TcpStream> {
+    connect_with(bank, identity, b"\x02h2")
+}
+
+fn connect_with(bank: SocketAddr, identity: &Identity, alpn: &[u8]) -> SslStream<TcpStream> {
     let tcp = outsider::dial(bank).unwrap();
     let limit = Some(Duration::from_secs(30));
     tcp.set_read_timeout(limit).unwrap();
     tcp.set_write_timeout(limit).unwrap();
-    handshake(tcp, identity, Some(b"\x02h2"))
+    handshake(tcp, identity, Some(alpn))
 }
 
 /// The error code and the debug data of the GOAWAY with which a connection ends after these bytes.
@@ -222,4 +226,141 @@ async fn header_lists_are_bounded_as_they_come_in() {
     });
     let grown = unended.await;
     assert!(grown < MAX_GROWTH_KIB, "unended blocks: {grown} KiB");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trailers_and_refused_requests_are_not_held() {
+    let with_trailers = memory_growth(|connection| {
+        let attack = |_| {
+            let mut tls = connection();
+            for stream in (1..200).step_by(2) {
+                let post = frame(HEADERS, END_HEADERS, stream, &request("POST"));
+                tls.write_all(&post).unwrap();
+            }
+            // Those that come before the answer go with the request.
+            let frames = std::iter::from_fn(|| read_frame(&mut tls));
+            let answers = frames.filter(|frame| [HEADERS, RST_STREAM].contains(&frame.kind));
+            assert_eq!(answers.take(100).count(), 100);
+            for stream in (1..200).step_by(2) {
+                let mut trailers = literal(&[0x40, 1, b'x'], b"y");
+                trailers.extend(vec![0xbe; 900]);
+                let trailers = frame(HEADERS, END_HEADERS | END_STREAM, stream, &trailers);
+                tls.write_all(&trailers).unwrap();
+            }
+            tls
+        };
+        (0..20).map(attack).collect()
+    });
+    let grown = with_trailers.await;
+    assert!(grown < MAX_GROWTH_KIB, "trailers: {grown} KiB");
+    let refused = memory_growth(|connection| {
+        let attack = |_| {
+            let mut tls = connection();
+            for stream in (1..200).step_by(2) {
+                let flags = END_HEADERS | END_STREAM;
+                let post = frame(HEADERS, flags, stream, &references(900));
+                tls.write_all(&post).unwrap();
+            }
+            tls
+        };
+        (0..200).map(attack).collect()
+    });
+    let grown = refused.await;
+    assert!(grown < MAX_GROWTH_KIB, "refused requests: {grown} KiB");
+}
+
+/// An answer that waits to be written holds its turn, however short it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_are_not_read_count_as_open_requests() {
+    let (folder, pki) = prepare().await;
+    let bank = Process::serve(folder.path(), &pki).await;
+    let (address, a) = (bank.tpp.bank, pki.bank_a.qwac.clone());
+    let mut tls = tokio::task::spawn_blocking(move || connect(address, &a))
+        .await
+        .unwrap();
+    // Windows as wide as can be: only the connection's bytes are not read.
+    let widest = 0x7fff_ffff_u32.to_be_bytes();
+    let more = (0x7fff_ffff_u32 - 65_535).to_be_bytes();
+    let mut bytes = preface(&[&[0, 4], &widest[..]].concat());
+    bytes.extend(frame(WINDOW_UPDATE, 0, 0, &more));
+    let get = |stream, block: &[u8]| frame(HEADERS, END_HEADERS | END_STREAM, stream, block);
+    // More than the system holds of a connection.
+    bytes.extend(
+        (1..200)
+            .step_by(2)
+            .flat_map(|stream| get(stream, &document())),
+    );
+    tls.write_all(&bytes).unwrap();
+    let mut refused_in_a_row = 0;
+    for stream in (201..380).step_by(2) {
+        if bank.tpp.get("/v1/consents/none", &[]).await.status == 429 {
+            refused_in_a_row += 1;
+        } else {
+            // Of the first ones some are written: another takes the turn of one.
+            refused_in_a_row = 0;
+            tls.write_all(&get(stream, &request("GET"))).unwrap();
+        }
+        if refused_in_a_row == 20 {
+            break;
+        }
+    }
+    assert_eq!(refused_in_a_row, 20, "short answers hold no turn");
+    drop(tls);
+    let served = async || {
+        let answer = bank.tpp.get("/v1/consents/none", &[]).await;
+        (answer.status == 403).then_some(())
+    };
+    wait_until("a free turn", served).await;
+}
+
+/// The header block of a request for the document about the interface.
+fn document() -> Vec<u8> {
+    let fields = [
+        vec![0x82, 0x87],
+        literal(&[0x04], b"/openapi.json"),
+        literal(&[0x01], b"localhost"),
+    ];
+    fields.concat()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_never_end_are_bounded_for_each_organisation() {
+    const BODY: usize = 1024 * 1024;
+
+    let (folder, pki) = prepare().await;
+    let bank = Process::serve(folder.path(), &pki).await;
+    let (address, a) = (bank.tpp.bank, pki.bank_a.qwac.clone());
+    let process = bank.child.id();
+    let before = memory(process, "VmRSS:");
+    let held = tokio::task::spawn_blocking(move || {
+        let post = format!(
+            "POST /v1/consents HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+             X-Request-ID: 99391c7e-ad88-49ec-a2ad-99ddcb1f7721\r\nContent-Length: {BODY}\r\n\r\n"
+        );
+        let mut held = Vec::new();
+        for _ in 0..100 {
+            let mut tls = connect_with(address, &a, b"\x08http/1.1");
+            tls.write_all(post.as_bytes()).unwrap();
+            // One byte less than announced. The bank may refuse it before all is written.
+            let _ = tls.write_all(&vec![b' '; BODY - 1]);
+            held.push(tls);
+        }
+        // The last one certainly came when the others had all that they may.
+        let mut answer = vec![0; 600];
+        let read = held.last_mut().unwrap().read(&mut answer).unwrap();
+        let answer = String::from_utf8_lossy(&answer[..read]).into_owned();
+        assert!(answer.starts_with("HTTP/1.1 429"), "{answer}");
+        held
+    })
+    .await
+    .unwrap();
+    let grown = memory(process, "VmHWM:").saturating_sub(before);
+    assert!(grown < MAX_GROWTH_KIB, "{grown} KiB");
+    drop(held);
+    let body = " ".repeat(BODY);
+    let taken = async || {
+        let answer = bank.tpp.post("/v1/consents", &[], &body).await;
+        (answer.status == 400).then_some(())
+    };
+    wait_until("room for bodies", taken).await;
 }
