@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -53,7 +53,7 @@ pub(crate) struct Times {
 /// How much later than the request's time a connection is cut: the page that says so goes first.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// How much of the whole room one address may take, unless it is this machine's own or a proxy's, which is not one browser.
+/// How much of the whole room one [source](source_of) may take, unless it is this machine's own or a proxy's, which is not one browser.
 const SHARE: usize = 10;
 
 impl Entrance {
@@ -188,7 +188,16 @@ fn is_for(certificate: &CertificateDer<'_>, origin: &Url) -> bool {
     host.is_some_and(|host| is_for_host(certificate, &host))
 }
 
-/// How many connections each address holds.
+/// Whose connections count together: those of an IPv4 address, or of 56 bits of IPv6. One customer of a provider has at least
+/// 64 bits, and would take all the room with ten of its addresses.
+fn source_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 72)).into(),
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
+/// How many connections each source holds.
 #[derive(Clone)]
 struct Guests {
     each: usize,
@@ -198,24 +207,25 @@ struct Guests {
 
 impl Guests {
     fn enter(&self, address: IpAddr) -> Option<Guest> {
-        if !address.is_loopback() && !self.proxies.contains(address) {
+        let source = source_of(address);
+        if !address.to_canonical().is_loopback() && !self.proxies.contains(address) {
             let mut here = self.here.lock().unwrap_or_else(PoisonError::into_inner);
-            let held = here.entry(address).or_default();
+            let held = here.entry(source).or_default();
             if *held >= self.each {
                 return None;
             }
             *held += 1;
         }
         Some(Guest {
-            address,
+            source,
             guests: self.clone(),
         })
     }
 }
 
-/// One connection of an address, for as long as it is open.
+/// One connection of a source, for as long as it is open.
 struct Guest {
-    address: IpAddr,
+    source: IpAddr,
     guests: Guests,
 }
 
@@ -223,10 +233,10 @@ impl Drop for Guest {
     fn drop(&mut self) {
         let here = &self.guests.here;
         let mut here = here.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(held) = here.get_mut(&self.address) {
+        if let Some(held) = here.get_mut(&self.source) {
             *held = held.saturating_sub(1);
             if *held == 0 {
-                here.remove(&self.address);
+                here.remove(&self.source);
             }
         }
     }
@@ -395,5 +405,10 @@ mod tests {
         }
         drop(first);
         assert!(guests.enter(far).is_some());
+        // One customer of a provider has many addresses of IPv6.
+        let of_ipv6 = |text: &str| guests.enter(text.parse().unwrap());
+        let _held = [of_ipv6("2001:db8:1:201::1"), of_ipv6("2001:db8:1:202::1")];
+        assert!(of_ipv6("2001:db8:1:203::1").is_none());
+        assert!(of_ipv6("2001:db8:1:300::1").is_some());
     }
 }
