@@ -26,6 +26,7 @@ use uuid::Uuid;
 
 use self::lockout::{Kind, Lockout};
 pub use self::passkeys::{NamedPasskey, Passkeys, PasskeysError};
+use self::password::PasswordTurn;
 pub use self::password::{PASSWORD_LENGTH, PasswordError, Passwords};
 pub(crate) use self::phone::LIFETIME as PHONE_LIFETIME;
 pub use self::phone::{Phone, PhoneToken, Phones, PhonesError};
@@ -389,8 +390,12 @@ impl Sca {
         }
         let attempts = &self.inner.password_attempts;
         let _turn = attempts.turn(psu, source).await;
+        // What waits is not counted, and what is counted is soon settled: right passwords of many customers of one network
+        // or TPP at once are not to lock each other out.
+        let from_known_device = matches!(source, Source::Device(_));
+        let hashing = self.inner.passwords.turn(from_known_device).await?;
         let attempt = attempts.attempt(psu, source).await?;
-        match self.is_password(psu, password, source).await {
+        match self.is_password(psu, password, hashing.clone()).await {
             Ok(Some(version)) => {
                 attempts.succeeded(attempt).await?;
                 Ok(version)
@@ -408,13 +413,12 @@ impl Sca {
         &self,
         psu: &PsuId,
         password: &str,
-        source: Source<'_>,
+        hashing: PasswordTurn,
     ) -> Result<Option<CredentialsVersion>, ScaError> {
         let known = self.inner.credentials.password(psu).await?;
         let (hash, version) = known.unzip();
-        let from_known_device = matches!(source, Source::Device(_));
         let passwords = &self.inner.passwords;
-        let is_right = passwords.check(password, hash, from_known_device).await?;
+        let is_right = passwords.check(password, hash, hashing).await?;
         Ok(version.filter(|_| is_right))
     }
 

@@ -35,6 +35,12 @@ pub struct Passwords {
     randomness: Arc<dyn Randomness>,
 }
 
+/// A turn to check one password, and to note what became of the attempt. Given back when the last clone is dropped.
+#[derive(Debug, Clone)]
+pub(super) struct PasswordTurn(
+    #[expect(dead_code, reason = "for its drop")] Arc<OwnedSemaphorePermit>,
+);
+
 /// A password that cannot be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PasswordError {
@@ -90,8 +96,18 @@ impl Passwords {
         &self.waiting
     }
 
+    /// Waits for a turn to check a password. Fails when that takes too long.
+    pub(super) async fn turn(&self, from_known_device: bool) -> Result<PasswordTurn, ScaError> {
+        let _waiting = Counted::among(&self.waiting);
+        let turn = tokio::time::timeout(PATIENCE, self.acquire(from_known_device)).await;
+        match turn {
+            Ok(Ok(turn)) => Ok(PasswordTurn(Arc::new(turn))),
+            Ok(Err(_)) | Err(_) => Err(ScaError::Busy),
+        }
+    }
+
     /// One of the turns that all have; a known device takes the reserved one if none of these is free.
-    async fn turn(&self, from_known_device: bool) -> Result<OwnedSemaphorePermit, AcquireError> {
+    async fn acquire(&self, from_known_device: bool) -> Result<OwnedSemaphorePermit, AcquireError> {
         let general = Arc::clone(&self.turns).acquire_owned();
         if !from_known_device {
             return general.await;
@@ -108,14 +124,8 @@ impl Passwords {
         &self,
         password: &str,
         known: Option<String>,
-        from_known_device: bool,
+        turn: PasswordTurn,
     ) -> Result<bool, ScaError> {
-        let waiting = Counted::among(&self.waiting);
-        let turn = tokio::time::timeout(PATIENCE, self.turn(from_known_device))
-            .await
-            .map_err(|_| ScaError::Busy)?
-            .map_err(|_| ScaError::Busy)?;
-        drop(waiting);
         let (password, salt) = (password.to_owned(), self.randomness.bytes());
         let checked = tokio::task::spawn_blocking(move || {
             let _turn = turn;
@@ -179,7 +189,8 @@ mod tests {
             "a salt of its own"
         );
         let check = async |password: &str, known: Option<String>| {
-            passwords.check(password, known, false).await.unwrap()
+            let turn = passwords.turn(false).await.unwrap();
+            passwords.check(password, known, turn).await.unwrap()
         };
         assert!(check("correct horse", Some(hash.clone())).await);
         assert!(!check("correct hors", Some(hash)).await);

@@ -642,3 +642,23 @@ async fn who_has_logged_in_at_the_bank_is_not_the_tpps_to_find_out() {
         );
     }
 }
+
+#[tokio::test]
+async fn right_passwords_of_many_customers_of_one_network_at_once_are_no_failures() {
+    let scene = Scene::set().await;
+    let hash = Passwords::new(Arc::new(SystemRandomness))
+        .hash(PASSWORD)
+        .unwrap();
+    let customers: Vec<_> = (0..60)
+        .map(|number| psu(&format!("customer-{number}")))
+        .collect();
+    for customer in &customers {
+        scene.credentials.set(customer, &hash, None).await.unwrap();
+    }
+    let checks = customers
+        .iter()
+        .map(|customer| scene.sca.check_password(customer, PASSWORD, BROWSER));
+    for checked in futures::future::join_all(checks).await {
+        checked.unwrap();
+    }
+}
