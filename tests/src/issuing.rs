@@ -22,8 +22,8 @@ pub fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     let [.., high, low] = content.len().to_be_bytes();
     let mut der = vec![tag];
     match content.len() {
-        ..0x80 => der.push(low),
-        ..0x100 => der.extend([0x81, low]),
+        0..0x80 => der.push(low),
+        0x80..0x100 => der.extend([0x81, low]),
         _ => der.extend([0x82, high, low]),
     }
     der.extend(content);
