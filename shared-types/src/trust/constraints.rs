@@ -13,7 +13,7 @@ use crate::certificate::printable;
 use crate::name::comparable;
 use crate::revocation::der::{self, Element, SEQUENCE};
 
-/// Names of a certificate against subtrees of the CAs above it, at most, along one path.
+/// Comparisons of names with subtrees, at most, over all paths of a chain.
 const MAX_COMPARISONS: usize = 10_000;
 /// A longer name counts as several: comparing it takes as many times as long.
 const OCTETS_OF_COMPARISON: usize = 256;
@@ -29,7 +29,7 @@ pub(super) enum Breach {
     Forbidden(String),
 }
 
-/// Compares names and constraints of one path, within a bound.
+/// Compares names and constraints, within a bound for all paths of a chain.
 #[derive(Debug)]
 pub(super) struct Comparison {
     left: usize,
