@@ -392,8 +392,10 @@ fn each_list(
 
 /// The anchors that are outside their own validity, each by its name.
 fn anchor_faults(sources: &Sources, anchors: &Anchors, now: UnixTime) -> Vec<Fault> {
-    let Some(source) = sources.anchors.first() else {
-        return Vec::new();
+    // The subject tells which one, where there are several files.
+    let place = match sources.anchors.as_slice() {
+        [only] => only.place.as_str(),
+        _ => "xs2a.anchors",
     };
     let invalid = anchors.invalid_at(now).map(|(certificate, refusal)| {
         let CertificateSummary {
@@ -402,12 +404,12 @@ fn anchor_faults(sources: &Sources, anchors: &Anchors, now: UnixTime) -> Vec<Fau
         let problem = format!(
             "the anchor {subject} (serial {serial}): {refusal}; put the authority's present certificate in its place"
         );
-        Fault::new(&source.place, problem)
+        Fault::new(place, problem)
     });
     let mut faults: Vec<Fault> = invalid.collect();
     if !anchors.any_valid_at(now) {
         let problem = "none of the anchors is valid at this time: nobody could connect";
-        faults.push(Fault::new(&source.place, problem));
+        faults.push(Fault::new(place, problem));
     }
     faults
 }
