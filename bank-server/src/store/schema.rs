@@ -140,6 +140,7 @@ mod tests {
         sqlx::any::install_default_drivers();
         let (url, mut migrator) = match place {
             Place::File(path) => {
+                crate::store::engine::make_file(path).unwrap();
                 let url = url::Url::from_file_path(path).unwrap();
                 (
                     format!("sqlite://{}?mode=rwc", url.path()),

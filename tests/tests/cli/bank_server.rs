@@ -1,7 +1,7 @@
 //! `bank-server check` and `import`, and the files they refuse.
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Output, Stdio};
@@ -68,20 +68,11 @@ fn start_after(what: impl Fn(&Path)) -> String {
     };
     let enrolled = enrol();
     assert!(enrolled.status.success(), "{}", both(&enrolled));
+    // The key, and whether there is a database.
     let files = || {
-        let list = |entry: io::Result<fs::DirEntry>| {
-            let path = entry.unwrap().path();
-            let is_of_store = path
-                .file_name()
-                .unwrap()
-                .to_string_lossy()
-                .starts_with("bank.");
-            is_of_store.then(|| (path.clone(), fs::read(path).unwrap()))
-        };
-        let mut files: Vec<_> = fs::read_dir(path).unwrap().filter_map(list).collect();
-        files.retain(|(path, _)| !path.ends_with("bank.db-lock"));
-        files.sort();
-        files
+        let database = fs::read(path.join("bank.db")).ok();
+        let is_one = database.map(|content| content.starts_with(b"SQLite format 3"));
+        (fs::read(path.join("bank.key")).ok(), is_one)
     };
     what(path);
     let before = files();

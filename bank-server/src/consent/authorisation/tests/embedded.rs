@@ -454,7 +454,7 @@ async fn what_was_proved_under_credentials_that_were_replaced_begins_nothing() {
     assert!(
         matches!(
             late,
-            Err(AuthorisationError::Sca(ScaError::WrongCredentials))
+            Err(AuthorisationError::Sca(ScaError::CredentialsChanged))
         ),
         "{late:?}"
     );
