@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bank_server::config::{Config, Fault};
 use bank_server::core_banking::{PsuId, ledger};
 use bank_server::environment::{Randomness, SystemClock, SystemRandomness};
-use bank_server::sca::{Passwords, Secret};
+use bank_server::sca::{Passwords, ScaError, Secret};
 use bank_server::store::credentials::CustomerCredentials;
 use bank_server::store::{Database, DatabaseUse, StoreError};
 use bank_server::{
@@ -108,6 +108,9 @@ fn read(path: &Path) -> Result<Config, Failure> {
     Config::read(path).map_err(wrong)
 }
 
+const USE_THE_KEY: &str =
+    "put the key that was used before in its place: all replicas have the same one";
+
 async fn serve(path: &Path) -> Result<(), Failure> {
     let config = read(path)?;
     let telling =
@@ -126,9 +129,7 @@ async fn serve(path: &Path) -> Result<(), Failure> {
         let advice = match &error {
             StartError::Listen { .. } => "choose another address, or stop what listens there",
             StartError::Store(error) => return of_store(error),
-            StartError::OtherKey(_) => {
-                "put the key that was used before in its place: all replicas have the same one"
-            }
+            StartError::OtherKey(_) => USE_THE_KEY,
             _ => FIX_CONFIGURATION,
         };
         Failure(error.to_string(), advice)
@@ -238,7 +239,10 @@ async fn enrol(path: &Path, customer: String) -> Result<(), Failure> {
         .set(&PsuId(customer), &hash, Some(&secret))
         .await;
     database.close().await;
-    stored.map_err(|error| failed(error.to_string()))?;
+    stored.map_err(|error| match error {
+        ScaError::OtherKey => Failure(error.to_string(), USE_THE_KEY),
+        error => failed(error.to_string()),
+    })?;
     let _ = writeln!(
         std::io::stdout().lock(),
         "for the customer's authenticator: {}",

@@ -228,9 +228,15 @@ impl Database {
         let has_key = key.exists();
         // Neither is a file that a copy or a full disk has left without content.
         let is_empty = |path: &Path| path.metadata().map_or(true, |file| file.len() == 0);
+        // Where its folder is not there, the path is wrong.
+        let has_folder = |path: &Path| {
+            path.parent()
+                .is_none_or(|folder| folder.as_os_str().is_empty() || folder.is_dir())
+        };
         if let Place::File(path) = place
             && has_key
             && is_empty(path)
+            && has_folder(path)
         {
             return Err(StoreError::NoFile {
                 path: path.clone(),
