@@ -473,20 +473,32 @@ fn capabilities(profile: &Path, scripts: Scripts) -> Capabilities {
 }
 
 /// Starts `chromedriver` on a port that the system gives. The processes of Chromium belong to its process group.
+///
+/// It takes a port of IPv6, and ends if another program has the same of IPv4: then it is started again.
 fn start_driver() -> (ChildProcess, u16) {
-    let program = ChildProcess::spawn(
-        programs::system_of("chromedriver", "chromium-driver")
-            .arg("--port=0")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .process_group(0),
-    )
-    .on_drop(OnDrop::KillGroup);
-    let port = program.line(|line| {
-        let (_, port) = line.split_once("started successfully on port ")?;
-        port.trim_end_matches('.').parse().ok()
-    });
-    (program, port)
+    const STARTS: usize = 20;
+
+    for _ in 0..STARTS {
+        let program = ChildProcess::spawn(
+            programs::system_of("chromedriver", "chromium-driver")
+                .arg("--port=0")
+                .process_group(0)
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null()),
+        )
+        .on_drop(OnDrop::KillGroup);
+        let port = program.line(|line| {
+            if line.contains("port not available") {
+                return Some(None);
+            }
+            let (_, port) = line.split_once("started successfully on port ")?;
+            Some(port.trim_end_matches('.').parse().ok())
+        });
+        if let Some(port) = port {
+            return (program, port);
+        }
+    }
+    panic!("chromedriver has found no port");
 }
 
 /// The script of axe-core.

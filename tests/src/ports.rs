@@ -4,9 +4,17 @@
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU16, Ordering};
 
+use crate::wait::wait_for;
+
 /// Below the range from which Linux takes ports for connections and for port 0.
 const FIRST: u16 = 20_000;
 const COUNT: u16 = 12_000;
+
+/// Listens at that address. A program that another test starts at this moment may hold a listener of ours that was dropped,
+/// until it has begun.
+pub async fn listen(address: SocketAddr) -> TcpListener {
+    wait_for("a free port", || TcpListener::bind(address).ok()).await
+}
 
 /// An address for a program that is started later. Within this process each port is returned once; other processes begin
 /// elsewhere in the range.

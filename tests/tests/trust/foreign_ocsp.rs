@@ -1,6 +1,5 @@
 //! OCSP answers as other responders give them.
 
-use std::net::TcpListener;
 use std::sync::{Arc, LazyLock};
 
 use bank_client::environment::{Clock as _, SystemClock};
@@ -19,6 +18,7 @@ use tests::foreign::{
     rewritten, time,
 };
 use tests::openssl_responder::World;
+use tests::ports;
 use wiremock::matchers::any;
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
@@ -355,7 +355,7 @@ async fn a_responder_that_refuses_nonces_is_asked_once_more_without() {
         ResponseTemplate::new(200).set_body_bytes(refusal)
     };
     let server = MockServer::builder()
-        .listener(TcpListener::bind(world.responder).unwrap())
+        .listener(ports::listen(world.responder).await)
         .start()
         .await;
     for (number, refused) in [

@@ -1,7 +1,6 @@
 //! The bank asks the responder that a certificate names; the responder is OpenSSL's.
 
 use std::fs;
-use std::net::TcpListener;
 use std::process::Stdio;
 use std::sync::Arc;
 
@@ -16,6 +15,7 @@ use shared_types::revocation::ocsp::{Answer, AnswerError, Question};
 use shared_types::revocation::{Answers, Issuers, Link, List, Reason, Statuses, UnknownStatus};
 use tests::held_connection::HeldConnection;
 use tests::openssl_responder::{Bank, World, serial_of};
+use tests::ports;
 use tests::programs::{both, system};
 use tests::sdk::{BANK_B, bank_builder};
 use tests::wait::{wait_for, wait_until};
@@ -73,12 +73,12 @@ async fn without_a_fresh_answer_the_configuration_decides() {
     // Nobody is there.
     decided().await;
     // Somebody is, who never answers.
-    let silent = TcpListener::bind(world.responder).unwrap();
+    let silent = ports::listen(world.responder).await;
     decided().await;
     drop(silent);
     // Somebody answers something else.
     let answers = wiremock::MockServer::builder()
-        .listener(TcpListener::bind(world.responder).unwrap())
+        .listener(ports::listen(world.responder).await)
         .start()
         .await;
     let page = wiremock::ResponseTemplate::new(200).set_body_string("<html>no OCSP here</html>");

@@ -659,6 +659,8 @@ async fn right_passwords_of_many_customers_of_one_network_at_once_are_no_failure
         .iter()
         .map(|customer| scene.sca.check_password(customer, PASSWORD, BROWSER));
     for checked in futures::future::join_all(checks).await {
-        checked.unwrap();
+        // A machine that is busy may have no time for all of them.
+        let is_no_failure = matches!(checked, Ok(_) | Err(ScaError::Busy));
+        assert!(is_no_failure, "{checked:?}");
     }
 }
