@@ -171,6 +171,24 @@ fn check_says_all_that_is_wrong() {
     );
 }
 
+#[test]
+fn check_names_every_file_that_is_missing() {
+    let (folder, _) = prepare_with(r#"{ path = "bank.db" }"#);
+    fs::remove_dir_all(folder.path().join("pki")).unwrap();
+    let said = said_of(folder.path()).unwrap();
+    for wanted in [
+        "xs2a.certificate: ",
+        "xs2a.private_key: ",
+        "xs2a.anchors[0]: ",
+        "xs2a.intermediates[0]: ",
+        "revocation.lists[0]: ",
+        "revocation.lists[1]: ",
+        "register.file: ",
+    ] {
+        assert!(said.contains(wanted), "{wanted}: {said}");
+    }
+}
+
 /// What cannot be read of the text keeps nothing else from being looked at.
 #[test]
 fn check_goes_on_after_a_fault_and_says_what_it_left_out() {

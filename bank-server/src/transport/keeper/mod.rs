@@ -138,15 +138,17 @@ impl<S: PolicySource> Keeper<S> {
         let mut gateways = Gateways::default();
         note(read(&mut gateway_files, material::gateways).map(|read| gateways = read));
         let mut made = None;
-        if let Some(credentials) = &credentials {
-            let contents = first(&mut policy_files);
-            note(contents.and_then(|contents| {
-                policy
+        // Whether or not there is a certificate for the rules to be made with, their files have to be there.
+        let contents = first(&mut policy_files);
+        note(contents.and_then(|contents| {
+            match &credentials {
+                None => Ok(()),
+                Some(credentials) => policy
                     .make(&contents, credentials, now)
                     .map(|policy| made = Some(policy))
-                    .map_err(|fault| vec![fault])
-            }));
-        }
+                    .map_err(|fault| vec![fault]),
+            }
+        }));
         if let Some(anchors) = anchors
             .as_ref()
             .filter(|anchors| !anchors.any_valid_at(now))
@@ -159,6 +161,10 @@ impl<S: PolicySource> Keeper<S> {
             issuers = Issuers::new(anchors.certificates().iter().chain(&*intermediates));
             for watched in &mut list_files {
                 note(first_list(watched, &issuers, &mut lists));
+            }
+        } else {
+            for watched in &mut list_files {
+                note(first(watched).map(|_| ()));
             }
         }
         let (Some(credentials), Some(anchors), Some(made), true) =
