@@ -156,19 +156,14 @@ impl<S: PolicySource> Keeper<S> {
             note(Err(anchor_faults(&sources, anchors, now)));
         }
         let mut lists = Lists::default();
-        let mut issuers = Issuers::default();
-        if let Some(anchors) = &anchors {
-            issuers = Issuers::new(anchors.certificates().iter().chain(&*intermediates));
-            for watched in &mut list_files {
-                note(first_list(watched, &issuers, &mut lists));
-            }
-        } else {
-            for watched in &mut list_files {
-                note(first(watched).map(|_| ()));
-            }
+        let issuers = anchors
+            .as_ref()
+            .map(|anchors| Issuers::new(anchors.certificates().iter().chain(&*intermediates)));
+        for watched in &mut list_files {
+            note(first_list(watched, issuers.as_ref(), &mut lists));
         }
-        let (Some(credentials), Some(anchors), Some(made), true) =
-            (credentials, anchors, made, faults.is_empty())
+        let (Some(credentials), Some(anchors), Some(issuers), Some(made), true) =
+            (credentials, anchors, issuers, made, faults.is_empty())
         else {
             return Err(faults);
         };
@@ -362,12 +357,16 @@ fn read<T>(
     make(&paired(watched.sources(), &contents))
 }
 
+/// Reads the lists of a file. Without issuers, it only has to be there.
 fn first_list(
     watched: &mut Watched,
-    issuers: &Issuers,
+    issuers: Option<&Issuers>,
     lists: &mut Lists,
 ) -> Result<(), Vec<Fault>> {
     let contents = first(watched)?;
+    let Some(issuers) = issuers else {
+        return Ok(());
+    };
     let mut faults = Vec::new();
     for (source, content) in watched.sources().iter().zip(contents) {
         faults.extend(each_list(source, content, issuers, |list| lists.add(list)));
