@@ -28,7 +28,7 @@ const UNDER_WAY: [&str; 2] = [
 
 /// Version of a customer's credentials: it changes with her password, her authenticator, her passkeys and her devices.
 ///
-/// What was proved under one version counts only as long as that is the current one ([`is_current`]).
+/// What was proved under one version counts only as long as that is the current one (`is_current`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CredentialsVersion(i64);
 

@@ -84,7 +84,7 @@ impl Pool {
         Ok(pool)
     }
 
-    /// Waits for a connection. Fails while the clock of this machine is [wrong](Condition::clock_is_right): nothing is read,
+    /// Waits for a connection. Fails while the clock of this machine is wrong: nothing is read,
     /// written or removed by it.
     pub async fn acquire(&self) -> Result<Held, sqlx::Error> {
         self.condition.clock_is_right()?;

@@ -1,11 +1,11 @@
 //! HTTP/2 server (RFC 9113): hands the requests of a connection to an actix service.
 //!
 //! The h2 crate holds the protocol's state and its limits: header lists, streams, resets, CONTINUATION frames and windows.
-//! What it does not limit are frames that cost work and carry no request, such as PING and SETTINGS; [`FrameBudget`] counts
+//! What it does not limit are frames that cost work and carry no request, such as PING and SETTINGS; `FrameBudget` counts
 //! these. A peer that exceeds any of them is sent a GOAWAY with `ENHANCE_YOUR_CALM`.
 //!
 //! Cost: a connection holds its TLS and HPACK state, and at most one header list that has not all come in,
-//! [`WINDOW_BYTES`] of bodies that were not read, and [`MAX_STREAMS`] requests that are being answered. A request is being
+//! `WINDOW_BYTES` of bodies that were not read, and `MAX_STREAMS` requests that are being answered. A request is being
 //! answered until the last part of its answer was written to the connection.
 
 use std::any::Any;
