@@ -10,6 +10,10 @@ use url::{Host, Url};
 use crate::fault::Fault;
 use crate::store::sessions::Lasting;
 
+/// Longer than that no session may last without activity of the customer's (Delegated Regulation (EU) 2018/389,
+/// article 4(3)(d)).
+const MAX_IDLE_MINUTES: u32 = 5;
+
 /// Section `[online_banking]`: the bank's own pages for its customers.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -23,7 +27,8 @@ pub struct OnlineBankingConfig {
     pub certificate: Option<PathBuf>,
     /// The private key that belongs to it, as PEM.
     pub private_key: Option<PathBuf>,
-    /// Minutes without a request after which a session is over.
+    /// Minutes without a request after which a session is over: 5 at most (Delegated Regulation (EU) 2018/389,
+    /// article 4(3)(d)).
     #[serde(default = "idle")]
     pub idle_minutes: u32,
     /// Minutes after which a session is over in any case.
@@ -39,7 +44,7 @@ pub struct OnlineBankingConfig {
 }
 
 fn idle() -> u32 {
-    10
+    MAX_IDLE_MINUTES
 }
 
 fn session() -> u32 {
@@ -116,7 +121,7 @@ impl OnlineBankingConfig {
             fault("origin", "must be https: the listener has a certificate");
         }
         for (place, minutes, most) in [
-            ("idle_minutes", self.idle_minutes, 60),
+            ("idle_minutes", self.idle_minutes, MAX_IDLE_MINUTES),
             ("session_minutes", self.session_minutes, 24 * 60),
         ] {
             if !(1..=most).contains(&minutes) {
@@ -232,6 +237,10 @@ mod tests {
                 [format!("online_banking.{wrong}")]
             );
         }
+        assert_eq!(config(local).idle_minutes, 5);
+        let longer = config(&format!("{local}idle_minutes = 6")).faults();
+        let told: Vec<_> = longer.iter().map(ToString::to_string).collect();
+        assert_eq!(told, ["online_banking.idle_minutes: must be from 1 to 5"]);
     }
 
     #[test]

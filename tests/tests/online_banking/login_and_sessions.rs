@@ -354,12 +354,12 @@ async fn a_session_ends_when_it_is_idle_and_its_pages_say_so() {
     let (banks, mut browser, anna) = at_bank_b().await;
     browser.log_in(&banks, &anna).await;
     let old = browser.clone();
-    banks.clock.advance(TimeDelta::minutes(9));
+    banks.clock.advance(TimeDelta::minutes(4));
     assert!(is_start(browser.get("/").await));
-    banks.clock.advance(TimeDelta::minutes(9));
+    banks.clock.advance(TimeDelta::minutes(4));
     assert!(is_start(browser.get("/").await), "each request prolongs it");
     let mut stale = old;
-    banks.clock.advance(TimeDelta::minutes(11));
+    banks.clock.advance(TimeDelta::minutes(5));
     stale.page = browser.page.clone();
     assert_eq!(browser.get("/").await.path(), "/log-in");
     stale.submit("/log-out", &[]).await;
@@ -599,7 +599,7 @@ async fn over_tls_cookies_belong_to_the_host_and_plain_http_is_not_spoken() {
         origin: "https://localhost:0".parse().unwrap(),
         certificate: Some(key.join("qwac.pem")),
         private_key: Some(key.join("qwac.key")),
-        idle_minutes: 10,
+        idle_minutes: 5,
         session_minutes: 480,
         connections: 100,
         trusted_proxies: Vec::new(),
