@@ -18,7 +18,7 @@ pub struct Wish {
     a_day: NonZeroU32,
 }
 
-/// Longer than that no consent lasts without the customer's approval (Delegated Regulation (EU) 2018/389, article 10).
+/// Longer than that no consent lasts without the customer's approval (Delegated Regulation (EU) 2018/389, article 10a).
 const LONGEST_DAYS: u32 = 180;
 
 /// What is tried in turn where a bank refuses longer ones.

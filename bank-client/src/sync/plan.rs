@@ -6,7 +6,7 @@ use shared_types::message::MessageCode;
 use crate::directory::Delta;
 use crate::error::{Error, ErrorKind};
 
-/// The days that every bank shows, whenever it is asked (Delegated Regulation (EU) 2018/389, article 10).
+/// The days that every bank shows, whenever it is asked (Delegated Regulation (EU) 2018/389, article 10a(1)(b)).
 const ALWAYS: u64 = 90;
 
 /// After so many days a bank that refused delta reports is asked again.

@@ -15,7 +15,7 @@ use crate::xs2a::RedirectRules;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ConsentConfig {
-    /// Days for which a consent holds at most (Delegated Regulation (EU) 2018/389, article 10: 180).
+    /// Days for which a consent holds at most (Delegated Regulation (EU) 2018/389, article 10a: 180).
     pub longest_days: u32,
     /// How often a day each thing may be read with no customer present, at most (article 36, paragraph 5: four, unless bank
     /// and TPP agree on more).

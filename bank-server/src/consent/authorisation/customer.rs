@@ -177,7 +177,7 @@ impl Authorisations {
     }
 
     /// Whether the bank asks for no second element here: for a mere list of accounts, from a customer who has given this
-    /// TPP access with one in the last 180 days (Delegated Regulation (EU) 2018/389, articles 10 and 10a).
+    /// TPP access with one in the last 180 days (Delegated Regulation (EU) 2018/389, article 10a).
     pub async fn is_exempt(
         &self,
         authorisation: &Authorisation,

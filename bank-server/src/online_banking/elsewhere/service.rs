@@ -32,7 +32,7 @@ use crate::store::StoreError;
 use crate::store::connections::{Asked, Connection, Connections, NewConnection, Return, Status};
 use crate::transport::trust::Trust;
 
-/// Days for which access is asked: the longest that Delegated Regulation (EU) 2018/389, article 10, allows.
+/// Days for which access is asked: the longest that Delegated Regulation (EU) 2018/389, article 10a, allows.
 pub(super) const LONGEST_DAYS: u64 = 180;
 
 /// Reads a day while the customer is away (article 36).
