@@ -414,25 +414,18 @@ impl Visit {
         code_of(&self.banks, &self.banks.customer(bank), 0)
     }
 
-    /// The first step of a log-in, on whatever page has one.
-    pub async fn give_password(&self, bank: Bank) {
+    /// Logs in, on whatever page has the form.
+    pub async fn log_in(&self, bank: Bank) {
         let password = self.banks.customer(bank).password;
-        self.give(bank, &password).await;
+        self.give(bank, &password, &self.code(bank)).await;
     }
 
-    /// The same with any password.
-    pub async fn give(&self, bank: Bank, password: &str) {
+    /// The same with any password and code.
+    pub async fn give(&self, bank: Bank, password: &str, code: &str) {
         let customer = self.banks.customer(bank).id;
         self.browser.fill("Customer id", &customer).await;
         self.browser.fill("Password", password).await;
-        self.browser.press("Go on").await;
-    }
-
-    /// Both steps of a log-in.
-    pub async fn log_in(&self, bank: Bank) {
-        self.give_password(bank).await;
-        self.browser.sees_heading("Confirm that it is you").await;
-        self.browser.fill("Code", &self.code(bank)).await;
+        self.browser.fill("Code", code).await;
         self.browser.press("Log in").await;
     }
 }

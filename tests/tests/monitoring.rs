@@ -60,7 +60,11 @@ async fn told(banks: &Banks) -> (SocketAddr, String) {
     assert!(matches!(met, Met::Alert(_)), "{met:?}");
     let mut browser = Tab::at(&banks.sandbox.bank(world::Bank::B).running);
     browser.get("/log-in").await;
-    let wrong = [("customer", CUSTOMER), ("password", "wrong")];
+    let wrong = [
+        ("customer", CUSTOMER),
+        ("password", "wrong"),
+        ("code", "000000"),
+    ];
     browser.submit("/log-in", &wrong).await;
     let operator = banks
         .sandbox
@@ -190,6 +194,7 @@ async fn failed_log_ins_are_logged_with_their_network_and_without_their_customer
         .form_to("/log-in")
         .unwrap();
     let wrong = form.with("customer", CUSTOMER).with("password", "wrong");
+    let wrong = wrong.with("code", "000000");
     for _ in 0..6 {
         browser.submit(&wrong).await.unwrap();
     }

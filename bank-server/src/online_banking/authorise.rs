@@ -1,7 +1,10 @@
 //! Approving a consent, or refusing it: where a TPP sends its customer in the redirect approach.
 //!
-//! The password is enough to see what is asked for; giving it takes the second factor, in a proof that is good for this
-//! authorisation alone. A session that began here for this, and got no further than the password, ends with the answer.
+//! A customer who comes from the TPP logs in for this authorisation alone, with both elements: that log-in is the proof with
+//! which she approves, and its session ends with the answer. Who was logged in before gives a second element here, which is
+//! good for this authorisation alone.
+
+use std::rc::Rc;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::LOCATION;
@@ -19,7 +22,7 @@ use super::log_in::status_of;
 use super::problem::{Next, Problem};
 use super::request::{self, ACCOUNT, Shown};
 use super::second_factor::{self, ANSWER, Answered, Asked, METHOD};
-use super::session::{Recognised, Visit, Visitor};
+use super::session::{Answering, Visit, Visitor};
 use super::texts::{Explained, Texts};
 use crate::consent::authorisation::{AuthorisationError, Done, Offer, Page as Request};
 use crate::core_banking::AccountId;
@@ -51,7 +54,8 @@ async fn page(
     let asked = state.authorisations.page(&id).await;
     let asked = asked.map_err(|error| request::problem(&state, error, None))?;
     check_open(&state, &asked)?;
-    let known = Recognised::of(&visit).ok_or_else(|| Problem::log_in(request.path()))?;
+    let known = Answering::of(&visit, &id);
+    let known = known.ok_or_else(|| Problem::log_in(request.path()))?;
     let (asked, offer) = claimed(&state, &known, &id).await?;
     let before = Before {
         method: second_factor::method_of(request.query_string()),
@@ -79,7 +83,7 @@ fn check_open(state: &OnlineBanking, asked: &Request) -> Result<(), Problem> {
 /// The request, which is this customer's from now on, and what she would open.
 async fn claimed(
     state: &OnlineBanking,
-    known: &Recognised,
+    known: &Answering,
     id: &str,
 ) -> Result<(Request, Offer), Problem> {
     let asked = state.authorisations.page(id).await;
@@ -97,7 +101,7 @@ async fn claimed(
 
 async fn question(
     state: &OnlineBanking,
-    known: &Recognised,
+    known: &Answering,
     asked: &Request,
     offer: &Offer,
     before: Before<'_>,
@@ -106,7 +110,7 @@ async fn question(
     let words = &texts.authorise;
     let authorisation = &asked.authorisation;
     let path = format!("/authorise/{}", authorisation.id);
-    let factor = if is_exempt(state, asked).await? {
+    let factor = if known.proof.is_some() || is_exempt(state, asked).await? {
         None
     } else {
         let subject = Subject::authorisation(&authorisation.id);
@@ -119,7 +123,7 @@ async fn question(
     };
     let shown = Shown {
         within: &authorisation.id,
-        is_masked: known.visit.customer().is_none(),
+        is_masked: false,
         chosen: before.chosen,
         wrong: wrong(ACCOUNT),
     };
@@ -187,26 +191,28 @@ fn purpose(id: &str) -> Purpose {
 }
 
 async fn read(
-    known: &Recognised,
+    visit: &Rc<Visit>,
     id: &str,
     request: &HttpRequest,
     body: web::Payload,
-) -> Result<Form, Problem> {
+) -> Result<(Answering, Form), Problem> {
+    let known = Answering::of(visit, id).ok_or_else(Problem::session_over)?;
     let fields = Fields {
         single: &[METHOD, ANSWER],
         repeated: &[ACCOUNT],
     };
-    Form::read(&known.visit, &purpose(id), fields, request.headers(), body).await
+    let form = Form::read(visit, &purpose(id), fields, request.headers(), body).await?;
+    Ok((known, form))
 }
 
 async fn approve(
     state: web::Data<OnlineBanking>,
-    known: Recognised,
+    Visitor(visit): Visitor,
     id: web::Path<String>,
     request: HttpRequest,
     body: web::Payload,
 ) -> Result<HttpResponse, Problem> {
-    let form = read(&known, &id, &request, body).await?;
+    let (known, form) = read(&visit, &id, &request, body).await?;
     let (asked, offer) = claimed(&state, &known, &id).await?;
     let told = |error| request::problem(&state, error, Some(&asked.tpp));
     let chosen = request::chosen(&form, &offer)?;
@@ -219,8 +225,12 @@ async fn approve(
         return question(&state, &known, &asked, &offer, before).await;
     }
     let selected = offer.is_choice.then_some(chosen.as_slice());
-    if selected.is_none() && is_exempt(&state, &asked).await? {
+    if known.proof.is_none() && selected.is_none() && is_exempt(&state, &asked).await? {
         let done = state.authorisations.approve_exempt(&id, &known.psu).await;
+        return finish(&state, &known, done.map_err(told)?, &asked.tpp).await;
+    }
+    if let Some(proof) = known.proof.clone() {
+        let done = state.authorisations.approve(&id, proof, selected).await;
         return finish(&state, &known, done.map_err(told)?, &asked.tpp).await;
     }
     let subject = Subject::authorisation(&id);
@@ -258,12 +268,12 @@ fn used_up(tpp: &TppRecord) -> Problem {
 
 async fn refuse(
     state: web::Data<OnlineBanking>,
-    known: Recognised,
+    Visitor(visit): Visitor,
     id: web::Path<String>,
     request: HttpRequest,
     body: web::Payload,
 ) -> Result<HttpResponse, Problem> {
-    read(&known, &id, &request, body).await?;
+    let (known, _) = read(&visit, &id, &request, body).await?;
     // Who can approve nothing, for want of such an account, can still refuse.
     let asked = state.authorisations.page(&id).await;
     let asked = asked.map_err(|error| request::problem(&state, error, None))?;
@@ -276,7 +286,7 @@ async fn refuse(
 /// Back to the TPP, or a page that says what came of it.
 async fn finish(
     state: &OnlineBanking,
-    known: &Recognised,
+    known: &Answering,
     done: Done,
     tpp: &TppRecord,
 ) -> Result<HttpResponse, Problem> {

@@ -57,9 +57,10 @@ impl Destination {
         &self.0
     }
 
-    /// Whether it is the approval of a consent: who comes for that needs no more than the password to see what is asked.
-    pub(super) fn is_approval(&self) -> bool {
-        self.0.starts_with("/authorise/")
+    /// The authorisation that the customer comes to answer, if that is what the page is for.
+    pub(super) fn authorisation(&self) -> Option<&str> {
+        let id = self.0.strip_prefix("/authorise/")?;
+        (!id.is_empty() && !id.contains(['/', '?'])).then_some(id)
     }
 }
 

@@ -4,6 +4,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpRequest, HttpResponse, web};
 use maud::{Markup, html};
+use serde::{Deserialize, Serialize};
 
 use super::OnlineBanking;
 use super::csrf::Purpose;
@@ -11,16 +12,25 @@ use super::destination::Destination;
 use super::forms::{Fields, Form};
 use super::layout::{Field, Page, errors, token_field};
 use super::problem::{Next, Problem};
-use super::second_factor::{self, ANSWER, Answered, Asked, METHOD};
-use super::session::{Recognised, Visit, Visitor};
+use super::second_factor::{self, ANSWER, Asked, METHOD};
+use super::session::{Visit, Visitor};
+use super::texts::Texts;
 use crate::core_banking::PsuId;
 use crate::http::resource;
 use crate::sca::{MethodId, PASSWORD_LENGTH, ScaError, Subject};
+use crate::store::credentials::CredentialsVersion;
 use crate::store::sessions::Level;
 
+/// Fields of the forms.
+const CODE: &str = "code";
+const SEALED: &str = "sealed";
+
+/// Bytes of a log-in that waits for a passkey: a path and a customer id fit.
+const MAX_PASSKEY_LOG_IN: usize = 1024;
+
 pub(super) fn configure(app: &mut web::ServiceConfig) {
-    app.service(resource("/log-in").get(page).post(password))
-        .service(resource("/log-in/second-factor").get(second).post(finish))
+    app.service(resource("/log-in").get(page).post(log_in))
+        .service(resource("/log-in/passkey").post(finish))
         .service(resource("/log-out").post(log_out));
 }
 
@@ -36,11 +46,13 @@ async fn page(
     Visitor(visit): Visitor,
     request: HttpRequest,
 ) -> HttpResponse {
-    let to = Destination::of_query(request.query_string());
+    let query = request.query_string();
+    let to = Destination::of_query(query);
     if let Some(customer) = visit.customer() {
         return already(&state, &visit, &customer.0, &to);
     }
-    log_in_page(&state, &visit, &to, "", &[])
+    let begun = Begun::new(&state, to, second_factor::method_of(query));
+    log_in_page(&state, &visit, &begun, "", &[])
 }
 
 /// The log-in once more is no log-in: it says who is logged in.
@@ -55,16 +67,76 @@ fn already(state: &OnlineBanking, visit: &Visit, customer: &str, to: &Destinatio
     Page::new(texts.already, content).respond(state, visit)
 }
 
+/// A log-in that has begun: where it leads, and the second element that it takes.
+struct Begun {
+    to: Destination,
+    with_passkey: bool,
+}
+
+impl Begun {
+    /// With a code, unless the other is wanted, and there are pages for it.
+    fn new(state: &OnlineBanking, to: Destination, method: Option<MethodId>) -> Self {
+        let with_passkey = method == Some(MethodId::Passkey) && state.sca.passkeys().is_some();
+        Self { to, with_passkey }
+    }
+
+    fn method(&self) -> MethodId {
+        if self.with_passkey {
+            MethodId::Passkey
+        } else {
+            MethodId::Totp
+        }
+    }
+
+    /// The one thing that both elements are given for: the authorisation that the customer came to answer, or this visit.
+    fn subject(&self, visit: &Visit) -> Subject {
+        match self.to.authorisation() {
+            Some(id) => Subject::authorisation(id),
+            None => Subject::log_in(visit.digest()),
+        }
+    }
+
+    /// What the session will be for.
+    fn level(&self) -> Level {
+        match self.to.authorisation() {
+            Some(id) => Level::Authorisation {
+                id: id.to_owned(),
+                method: self.method().to_string(),
+            },
+            None => Level::Full,
+        }
+    }
+
+    /// The page of this log-in, with the other second element.
+    fn other_way(&self) -> String {
+        let method = if self.with_passkey {
+            MethodId::Totp
+        } else {
+            MethodId::Passkey
+        };
+        format!("/log-in?method={method}&to={}", self.to.path())
+    }
+
+    fn wrong(&self, texts: &Texts) -> [(&'static str, String); 1] {
+        let text = if self.with_passkey {
+            texts.log_in.wrong_with_passkey
+        } else {
+            texts.log_in.wrong
+        };
+        [("customer", text.to_owned())]
+    }
+}
+
 /// The page with the form, and what was wrong with it.
 fn log_in_page(
     state: &OnlineBanking,
     visit: &Visit,
-    to: &Destination,
+    begun: &Begun,
     customer: &str,
     wrong: &[(&str, String)],
 ) -> HttpResponse {
-    let texts = &state.texts.log_in;
-    let lead = if to.is_approval() {
+    let (texts, factor) = (&state.texts.log_in, &state.texts.second_factor);
+    let lead = if begun.to.authorisation().is_some() {
         texts.to_approve
     } else {
         texts.lead
@@ -81,7 +153,8 @@ fn log_in_page(
             (errors(state.texts, wrong))
             form method="post" action="/log-in" {
                 (token_field(visit, &Purpose::new("log-in")))
-                input type="hidden" name="to" value=(to.path());
+                input type="hidden" name="to" value=(begun.to.path());
+                input type="hidden" name=(METHOD) value=(begun.method());
                 (Field {
                     name: "customer",
                     label: texts.customer,
@@ -106,8 +179,19 @@ fn log_in_page(
                     required: true,
                     error: error("password"),
                 }.render())
-                button type="submit" { (texts.go_on) }
+                @if !begun.with_passkey { (second_factor::code_field(state.texts, CODE, error(CODE))) }
+                button type="submit" {
+                    @if begun.with_passkey { (texts.go_on) } @else { (factor.log_in) }
+                }
             }
+            @if state.sca.passkeys().is_some() {
+                p {
+                    a href=(begun.other_way()) {
+                        @if begun.with_passkey { (factor.with_code) } @else { (factor.with_passkey) }
+                    }
+                }
+            }
+            p.hint { (texts.no_second_element) }
             (address(state))
         }
     };
@@ -122,7 +206,9 @@ fn address(state: &OnlineBanking) -> Markup {
     html! { p.hint { (state.texts.fill(text, &[("origin", &origin)])) } }
 }
 
-async fn password(
+/// Both elements come before anything is told of either (Delegated Regulation (EU) 2018/389, article 4(3)(a)): password and
+/// code in this form; with a passkey, the password in this one and the passkey on the next page, whatever the password is.
+async fn log_in(
     state: web::Data<OnlineBanking>,
     Visitor(visit): Visitor,
     request: HttpRequest,
@@ -131,142 +217,178 @@ async fn password(
     if visit.customer().is_some() {
         return Err(already_other());
     }
-    let fields = Fields::single(&["customer", "password", "to"]);
+    let fields = Fields::single(&["customer", "password", CODE, METHOD, "to"]);
     let purpose = Purpose::new("log-in");
     let form = Form::read(&visit, &purpose, fields, request.headers(), body).await?;
     let customer = form.field("customer")?.trim();
     let password = form.field("password")?;
-    let to = Destination::or_start(form.optional("to"));
-    let texts = &state.texts.log_in;
+    let code = form.optional(CODE).unwrap_or_default().trim();
+    let method = form.optional(METHOD).and_then(|name| name.parse().ok());
+    let begun = Begun::new(&state, Destination::or_start(form.optional("to")), method);
+    let (texts, factor) = (&state.texts.log_in, &state.texts.second_factor);
     let missing: Vec<(&str, String)> = [
         ("customer", customer, texts.customer_missing),
         ("password", password, texts.password_missing),
+        (CODE, code, factor.code_missing),
     ]
     .into_iter()
-    .filter(|(_, value, _)| value.is_empty())
+    .filter(|(name, value, _)| value.is_empty() && !(begun.with_passkey && *name == CODE))
     .map(|(name, _, text)| (name, text.to_owned()))
     .collect();
     if !missing.is_empty() {
-        return Ok(log_in_page(&state, &visit, &to, customer, &missing));
+        return Ok(log_in_page(&state, &visit, &begun, customer, &missing));
     }
     let psu = PsuId(customer.to_owned());
+    let (subject, source) = (begun.subject(&visit), visit.source(&psu));
+    if begun.with_passkey {
+        let checked = state
+            .sca
+            .begin_passkey_log_in(&psu, password, &subject, source);
+        let (credentials, options) = checked
+            .await
+            .map_err(|error| Problem::of_sca(&state, error))?;
+        let begun = PasskeyLogIn {
+            to: begun.to.path().to_owned(),
+            customer: psu.0,
+            credentials,
+        };
+        return begun.page(&state, &visit, &options);
+    }
     let checked = state
         .sca
-        .check_password(&psu, password, visit.source(&psu))
+        .log_in(&psu, password, code, &subject, source)
         .await;
-    let is_begun = match checked {
-        Ok(credentials) => {
-            visit
-                .begin(&state, &psu, Level::Password, credentials)
-                .await?
+    match checked {
+        Ok((proof, credentials)) => begin(&state, &visit, &begun, proof.psu(), credentials).await,
+        Err(ScaError::NotACode) => {
+            let wrong = [(CODE, factor.no_code.to_owned())];
+            Ok(log_in_page(&state, &visit, &begun, customer, &wrong))
         }
-        Err(ScaError::WrongCredentials) => false,
-        Err(error) => return Err(Problem::of_sca(&state, error)),
-    };
-    if !is_begun {
-        // Which of the two is wrong is not told, nor whether there is such a customer.
-        let wrong = [("customer", texts.wrong.to_owned())];
-        return Ok(log_in_page(&state, &visit, &to, customer, &wrong));
+        Err(error) => not_proved(&state, &visit, &begun, error),
     }
-    Ok(see_other(&if to.is_approval() {
-        to.path().to_owned()
+}
+
+/// Both elements were right: begins the session.
+async fn begin(
+    state: &OnlineBanking,
+    visit: &Visit,
+    begun: &Begun,
+    psu: &PsuId,
+    credentials: CredentialsVersion,
+) -> Result<HttpResponse, Problem> {
+    if visit.begin(state, psu, begun.level(), credentials).await? {
+        Ok(see_other(begun.to.path()))
     } else {
-        second_factor_path(&to)
-    }))
-}
-
-fn second_factor_path(to: &Destination) -> String {
-    match to.path() {
-        "/" => "/log-in/second-factor".to_owned(),
-        path => format!("/log-in/second-factor?to={path}"),
+        // Others have taken the place of the credentials.
+        not_proved(state, visit, begun, ScaError::WrongCredentials)
     }
 }
 
-/// The form is an old one: she has logged in since.
+fn not_proved(
+    state: &OnlineBanking,
+    visit: &Visit,
+    begun: &Begun,
+    error: ScaError,
+) -> Result<HttpResponse, Problem> {
+    match error {
+        ScaError::WrongCredentials => {
+            let wrong = begun.wrong(state.texts);
+            Ok(log_in_page(state, visit, begun, "", &wrong))
+        }
+        error => Err(Problem::of_sca(state, error)),
+    }
+}
+
+/// A log-in that waits for a passkey, sealed in its page: who comes with the page cannot tell whether the password was right.
+#[derive(Serialize, Deserialize)]
+struct PasskeyLogIn {
+    to: String,
+    customer: String,
+    /// Without any, the password was wrong.
+    credentials: Option<CredentialsVersion>,
+}
+
+impl PasskeyLogIn {
+    fn page(
+        &self,
+        state: &OnlineBanking,
+        visit: &Visit,
+        options: &serde_json::Value,
+    ) -> Result<HttpResponse, Problem> {
+        let asked = Asked::passkey(options);
+        let texts = state.texts;
+        let content = html! {
+            div.panel.narrow {
+                form method="post" action="/log-in/passkey" data-passkey=[asked.options()] {
+                    (token_field(visit, &Purpose::new("passkey-log-in")))
+                    input type="hidden" name=(SEALED) value=(self.sealed(state, visit)?);
+                    (asked.fields(texts, None))
+                    button type="submit" data-passkey-button hidden { (texts.second_factor.log_in) }
+                }
+            }
+        };
+        let page = Page::new(texts.second_factor.title, content).with_script();
+        Ok(page.respond(state, visit))
+    }
+
+    /// As long whether the password was right or wrong.
+    fn sealed(&self, state: &OnlineBanking, visit: &Visit) -> Result<String, Problem> {
+        let mut plain = serde_json::to_vec(self).map_err(|_| Problem::failed())?;
+        let length = plain.len().next_multiple_of(64);
+        plain.resize(length.max(MAX_PASSKEY_LOG_IN), b' ');
+        let sealed = state.vault.seal(&context(visit), &plain);
+        sealed.map_err(|error| Problem::of_sca(state, error.into()))
+    }
+
+    /// Fails for what this visit's page did not hold.
+    fn open(state: &OnlineBanking, visit: &Visit, sealed: &str) -> Option<Self> {
+        let plain = state.vault.open(&context(visit), sealed).ok()?;
+        serde_json::from_slice(&plain).ok()
+    }
+}
+
+/// To what a log-in that waits for a passkey is bound.
+fn context(visit: &Visit) -> String {
+    format!("log-in with a passkey\n{}", visit.digest())
+}
+
+async fn finish(
+    state: web::Data<OnlineBanking>,
+    Visitor(visit): Visitor,
+    request: HttpRequest,
+    body: web::Payload,
+) -> Result<HttpResponse, Problem> {
+    if visit.customer().is_some() {
+        return Err(already_other());
+    }
+    let fields = Fields::single(&[SEALED, METHOD, ANSWER]);
+    let purpose = Purpose::new("passkey-log-in");
+    let form = Form::read(&visit, &purpose, fields, request.headers(), body).await?;
+    let waiting = PasskeyLogIn::open(&state, &visit, form.field(SEALED)?)
+        .ok_or_else(Problem::form_unreadable)?;
+    let to = Destination::or_start(Some(&waiting.to));
+    let begun = Begun::new(&state, to, Some(MethodId::Passkey));
+    let Some(credentials) = waiting.credentials else {
+        return not_proved(&state, &visit, &begun, ScaError::WrongCredentials);
+    };
+    let (psu, subject) = (PsuId(waiting.customer), begun.subject(&visit));
+    let answer = form.field(ANSWER)?;
+    let proof = state
+        .sca
+        .finish_passkey_log_in(&psu, &subject, answer, visit.source(&psu));
+    match proof.await {
+        Ok(proof) => begin(&state, &visit, &begun, proof.psu(), credentials).await,
+        Err(error) => not_proved(&state, &visit, &begun, error),
+    }
+}
+
+/// The form is an old one: the customer has logged in since.
 fn already_other() -> Problem {
     Problem::told(
         StatusCode::CONFLICT,
         |texts| &texts.log_in.already_other,
         Next::Start,
     )
-}
-
-async fn second(
-    state: web::Data<OnlineBanking>,
-    known: Recognised,
-    request: HttpRequest,
-) -> Result<HttpResponse, Problem> {
-    let to = Destination::of_query(request.query_string());
-    if let Some(customer) = known.visit.customer() {
-        return Ok(already(&state, &known.visit, &customer.0, &to));
-    }
-    let chosen = second_factor::method_of(request.query_string());
-    second_page(&state, &known, &to, chosen, None).await
-}
-
-async fn second_page(
-    state: &OnlineBanking,
-    known: &Recognised,
-    to: &Destination,
-    chosen: Option<MethodId>,
-    wrong: Option<String>,
-) -> Result<HttpResponse, Problem> {
-    let subject = Subject::log_in(&known.session);
-    let asked = Asked::ask(state, &known.visit, &known.psu, &subject, chosen).await?;
-    let texts = state.texts;
-    let errors_there: Vec<_> = wrong.iter().map(|text| (ANSWER, text.clone())).collect();
-    let content = html! {
-        div.panel.narrow {
-            p { (texts.second_factor.lead) }
-            (errors(texts, &errors_there))
-            form method="post" action="/log-in/second-factor" data-passkey=[asked.options()] {
-                (token_field(&known.visit, &Purpose::new("second-factor")))
-                input type="hidden" name="to" value=(to.path());
-                (asked.fields(texts, wrong.as_deref()))
-                button type="submit" data-passkey-button hidden[asked.is_passkey()] { (texts.second_factor.log_in) }
-            }
-            (asked.other_way(texts, &second_factor_path(to)))
-        }
-    };
-    let page = Page::new(texts.second_factor.title, content).status(status_of(&errors_there));
-    let page = if asked.is_passkey() {
-        page.with_script()
-    } else {
-        page
-    };
-    Ok(page.respond(state, &known.visit))
-}
-
-async fn finish(
-    state: web::Data<OnlineBanking>,
-    known: Recognised,
-    request: HttpRequest,
-    body: web::Payload,
-) -> Result<HttpResponse, Problem> {
-    if known.visit.customer().is_some() {
-        return Err(already_other());
-    }
-    let fields = Fields::single(&[METHOD, ANSWER, "to"]);
-    let purpose = Purpose::new("second-factor");
-    let form = Form::read(&known.visit, &purpose, fields, request.headers(), body).await?;
-    let to = Destination::or_start(form.optional("to"));
-    let subject = Subject::log_in(&known.session);
-    match second_factor::check(&state, &known.visit, &known.psu, &subject, &form).await? {
-        Answered::Proved(proof) => {
-            let (visit, credentials) = (&known.visit, known.credentials);
-            if !visit
-                .begin(&state, proof.psu(), Level::Full, credentials)
-                .await?
-            {
-                return Err(Problem::session_over());
-            }
-            Ok(see_other(to.path()))
-        }
-        Answered::Wrong(method, text) => {
-            second_page(&state, &known, &to, Some(method), Some(text)).await
-        }
-        Answered::UsedUp => Err(Problem::used_up()),
-    }
 }
 
 /// The status of a page with a form that was not right.
@@ -284,7 +406,7 @@ async fn log_out(
     request: HttpRequest,
     body: web::Payload,
 ) -> Result<HttpResponse, Problem> {
-    // Who is logged out already has what she wants.
+    // A browser that is logged out already is told the same.
     if visit.session().is_some() {
         let purpose = Purpose::new("log-out");
         Form::read(

@@ -10,7 +10,7 @@ use super::problem::{Next, Problem};
 use super::session::Visit;
 use super::texts::Texts;
 use crate::core_banking::PsuId;
-use crate::sca::{Challenge, MethodId, PasskeysError, Proof, ScaError, Subject};
+use crate::sca::{Challenge, DIGITS, MethodId, PasskeysError, Proof, ScaError, Subject};
 
 /// The fields that [`Asked::fields`] puts into a form.
 pub(super) const METHOD: &str = "method";
@@ -21,12 +21,20 @@ pub(super) struct Asked {
     method: MethodId,
     /// For the browser: what a passkey has to sign.
     options: Option<String>,
-    digits: u8,
     /// The other method, if she has it.
     other: Option<MethodId>,
 }
 
 impl Asked {
+    /// A passkey, for those options.
+    pub(super) fn passkey(options: &serde_json::Value) -> Self {
+        Self {
+            method: MethodId::Passkey,
+            options: Some(options.to_string()),
+            other: None,
+        }
+    }
+
     /// Asks for a proof for that one thing: by the method she has chosen, or the first that she has.
     pub(super) async fn ask(
         state: &OnlineBanking,
@@ -51,15 +59,13 @@ impl Asked {
             .challenge(psu, method, subject, visit.source(psu))
             .await;
         let challenge = challenge.map_err(|error| Problem::of_sca(state, error))?;
-        let (options, digits) = match challenge {
-            Challenge::Code { digits } => (None, digits),
-            Challenge::Browser { options } => (Some(options.to_string()), 0),
-            Challenge::App => (None, 0),
+        let options = match challenge {
+            Challenge::Browser { options } => Some(options.to_string()),
+            Challenge::Code { .. } | Challenge::App => None,
         };
         Ok(Self {
             method,
             options,
-            digits,
             other: here.into_iter().find(|other| *other != method),
         })
     }
@@ -86,18 +92,7 @@ impl Asked {
                 p.error data-failed hidden role="alert" { (words.passkey_failed) }
                 p.notice.warning data-no-script { (words.passkey_needs_script) }
             } @else {
-                (Field {
-                    name: ANSWER,
-                    label: words.code,
-                    hint: Some(&texts.fill(words.code_hint, &[("digits", &self.digits.to_string())])),
-                    kind: "text",
-                    value: "",
-                    autocomplete: "one-time-code",
-                    digits: true,
-                    longest: 12,
-                    required: true,
-                    error: wrong,
-                }.render())
+                (code_field(texts, ANSWER, wrong))
             }
         }
     }
@@ -115,6 +110,25 @@ impl Asked {
             }
         }
     }
+}
+
+/// The field for a code, with what was wrong with the one before.
+pub(super) fn code_field(texts: &Texts, name: &str, wrong: Option<&str>) -> Markup {
+    let words = &texts.second_factor;
+    let hint = texts.fill(words.code_hint, &[("digits", &DIGITS.to_string())]);
+    Field {
+        name,
+        label: words.code,
+        hint: Some(&hint),
+        kind: "text",
+        value: "",
+        autocomplete: "one-time-code",
+        digits: true,
+        longest: 12,
+        required: true,
+        error: wrong,
+    }
+    .render()
 }
 
 /// What came of an answer.

@@ -1,7 +1,7 @@
 //! Who visits: the session of a browser, in a cookie, and what may be done in it.
 //!
-//! A visit begins with a random token in a cookie; nothing is stored for it. Each proof (the password, then the second
-//! factor) begins a session under a *new* token, so that a token somebody else planted is worth nothing.
+//! A visit begins with a random token in a cookie; nothing is stored for it. The log-in begins a session under a *new*
+//! token, so that a token that another has planted is worth nothing.
 
 use std::cell::{Cell, RefCell};
 use std::fmt::Write as _;
@@ -23,7 +23,7 @@ use super::destination::Destination;
 use super::problem::Problem;
 use crate::core_banking::PsuId;
 use crate::environment::Randomness;
-use crate::sca::Source;
+use crate::sca::{Proof, Source, Subject};
 use crate::store::StoreError;
 use crate::store::credentials::CredentialsVersion;
 use crate::store::sessions::{Level, NewSession, Session};
@@ -106,6 +106,11 @@ impl Visit {
         }
     }
 
+    /// The token of the visit, as a name: what is asked for before a session has begun is for it.
+    pub(super) fn digest(&self) -> &str {
+        &self.digest
+    }
+
     /// What the device keeps that stands for the bank's app. A secret.
     pub(super) fn phone(&self) -> Option<&str> {
         self.phone.as_deref()
@@ -131,6 +136,7 @@ impl Visit {
         credentials: CredentialsVersion,
     ) -> Result<bool, StoreError> {
         let (digest, token) = token(state.randomness.as_ref());
+        let is_full = level == Level::Full;
         let begun = state.sessions.begin(NewSession {
             digest: &digest,
             psu,
@@ -143,7 +149,7 @@ impl Visit {
             return Ok(false);
         }
         self.set(Cookie::Session, &token);
-        if level == Level::Full {
+        if is_full {
             let device = self.device.clone();
             let device = device.unwrap_or_else(|| Device::new(state.randomness.uuid().to_string()));
             let device = device.with(self.seal.mark(psu));
@@ -240,14 +246,14 @@ fn digest_of(cookie: &str) -> Option<String> {
 /// Anybody, logged in or not.
 pub(super) struct Visitor(pub(super) Rc<Visit>);
 
-/// Somebody who has shown the password at least.
-pub(super) struct Recognised {
+/// A customer who answers one authorisation.
+pub(super) struct Answering {
     pub(super) visit: Rc<Visit>,
     pub(super) psu: PsuId,
-    /// What the session is called, where something is bound to it.
-    pub(super) session: String,
     /// The credentials under which the session goes on.
     pub(super) credentials: CredentialsVersion,
+    /// Of the second element, where the session began for this authorisation.
+    pub(super) proof: Option<Proof>,
 }
 
 /// A customer who is fully logged in.
@@ -266,7 +272,7 @@ fn visit(request: &HttpRequest) -> Result<Rc<Visit>, Problem> {
     visit.ok_or_else(Problem::failed)
 }
 
-/// Whoever asks for a page is led to the log-in and back; whoever sends a form is told that nothing was done.
+/// A request for a page is led to the log-in and back; one that sends a form is told that nothing was done.
 fn not_logged_in(request: &HttpRequest) -> Problem {
     if request.method() == Method::GET {
         Problem::LogIn(Destination::of_request(
@@ -287,34 +293,26 @@ impl FromRequest for Visitor {
     }
 }
 
-impl Recognised {
-    /// Whoever visits, if the password at least was shown.
-    pub(super) fn of(visit: &Rc<Visit>) -> Option<Self> {
-        visit.session().map(|session| Self {
+impl Answering {
+    /// The visitor, if the session is for that authorisation, or for all pages.
+    pub(super) fn of(visit: &Rc<Visit>, authorisation: &str) -> Option<Self> {
+        let session = visit.session()?;
+        let proof = match &session.level {
+            Level::Full => None,
+            Level::Authorisation { id, method } if id == authorisation => {
+                let subject = Subject::authorisation(id);
+                let method = method.parse().ok()?;
+                let (psu, begun) = (&session.psu, session.begun);
+                Some(Proof::of_session(psu, subject, method, begun))
+            }
+            Level::Authorisation { .. } => return None,
+        };
+        Some(Self {
             visit: Rc::clone(visit),
             psu: session.psu.clone(),
-            session: session.digest.clone(),
             credentials: session.credentials,
+            proof,
         })
-    }
-}
-
-/// The visit, if its session goes as far as that.
-fn recognised(request: &HttpRequest, level: Level) -> Result<Recognised, Problem> {
-    let visit = visit(request)?;
-    visit
-        .session()
-        .filter(|session| level == Level::Password || session.level == Level::Full)
-        .and_then(|_| Recognised::of(&visit))
-        .ok_or_else(|| not_logged_in(request))
-}
-
-impl FromRequest for Recognised {
-    type Error = Problem;
-    type Future = Ready<Result<Self, Problem>>;
-
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(recognised(request, Level::Password))
     }
 }
 
@@ -323,12 +321,18 @@ impl FromRequest for Customer {
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let recognised = recognised(request, Level::Full);
-        ready(recognised.map(|known| Self {
-            visit: known.visit,
-            psu: known.psu,
-            session: known.session,
-            credentials: known.credentials,
-        }))
+        let customer = visit(request).and_then(|visit| {
+            let session = visit
+                .session()
+                .filter(|session| session.level == Level::Full)
+                .ok_or_else(|| not_logged_in(request))?;
+            Ok(Self {
+                psu: session.psu.clone(),
+                session: session.digest.clone(),
+                credentials: session.credentials,
+                visit: Rc::clone(&visit),
+            })
+        });
+        ready(customer)
     }
 }

@@ -88,6 +88,8 @@ pub(super) struct LogInTexts {
     pub(super) customer_missing: &'static str,
     pub(super) password_missing: &'static str,
     pub(super) wrong: &'static str,
+    pub(super) wrong_with_passkey: &'static str,
+    pub(super) no_second_element: &'static str,
     pub(super) check_address: &'static str,
     pub(super) already: &'static str,
     pub(super) already_lead: &'static str,
@@ -97,10 +99,9 @@ pub(super) struct LogInTexts {
     pub(super) locked: Explained,
 }
 
-/// The log-in, second step, and wherever else a second factor is asked for.
+/// Wherever a second factor is asked for.
 pub(super) struct SecondFactorTexts {
     pub(super) title: &'static str,
-    pub(super) lead: &'static str,
     pub(super) code: &'static str,
     pub(super) code_hint: &'static str,
     pub(super) code_missing: &'static str,

@@ -199,7 +199,8 @@ pub enum Challenge {
     App,
 }
 
-/// The customer has proved, by a second element, that it is she, for one thing. Only [`Sca::prove`] makes one.
+/// The customer has proved, by a second element, that it is she, for one thing. Only [`Sca::prove`] makes one, or makes it
+/// again for the session that it began ([`Proof::of_session`]).
 #[derive(Debug, Clone)]
 pub struct Proof {
     psu: PsuId,
@@ -209,6 +210,21 @@ pub struct Proof {
 }
 
 impl Proof {
+    /// The proof with which a session began that is for one thing alone.
+    pub(crate) fn of_session(
+        psu: &PsuId,
+        subject: Subject,
+        method: MethodId,
+        begun: DateTime<Utc>,
+    ) -> Self {
+        Self {
+            psu: psu.clone(),
+            subject,
+            method,
+            at: begun,
+        }
+    }
+
     /// Who has proved it.
     #[must_use]
     pub fn psu(&self) -> &PsuId {
@@ -427,6 +443,69 @@ impl Sca {
         Ok(self.inner.credentials.version(psu).await?)
     }
 
+    /// Checks both elements of a log-in as one, password and code, for that one thing. Which of them is wrong is not told,
+    /// nor whether there is such a customer: all is [`ScaError::WrongCredentials`] (Delegated Regulation (EU) 2018/389,
+    /// article 4(3)(a)). Whatever the password is, what is no code is told ([`ScaError::NotACode`]), and that the next
+    /// attempt has to wait ([`ScaError::Locked`]).
+    ///
+    /// Cost: that of a password, and if it is right that of a code.
+    pub async fn log_in(
+        &self,
+        psu: &PsuId,
+        password: &str,
+        code: &str,
+        subject: &Subject,
+        source: Source<'_>,
+    ) -> Result<(Proof, CredentialsVersion), ScaError> {
+        totp::digits(code)?;
+        self.inner.code_attempts.check(psu, source).await?;
+        let version = self.check_password(psu, password, source).await?;
+        let asked = self.challenge(psu, MethodId::Totp, subject, source).await;
+        asked.map_err(without_element)?;
+        let proof = self
+            .prove(psu, MethodId::Totp, subject, code, source)
+            .await
+            .map_err(without_element)?;
+        Ok((proof, version))
+    }
+
+    /// Begins a log-in with a passkey: checks the password, and makes the options of `navigator.credentials.get`. Without a
+    /// version the password was wrong. The options are alike then, and no answer to them is right: that is told at the end
+    /// ([`Sca::finish_passkey_log_in`]), as for [`Sca::log_in`].
+    pub(crate) async fn begin_passkey_log_in(
+        &self,
+        psu: &PsuId,
+        password: &str,
+        subject: &Subject,
+        source: Source<'_>,
+    ) -> Result<(Option<CredentialsVersion>, serde_json::Value), ScaError> {
+        let passkeys = self.passkeys().ok_or(ScaError::NoSuchMethod)?;
+        let version = match self.check_password(psu, password, source).await {
+            Ok(version) => Some(version),
+            Err(ScaError::WrongCredentials) => None,
+            Err(error) => return Err(error),
+        };
+        if version.is_some()
+            && passkeys.is_enrolled(psu).await?
+            && let Challenge::Browser { options } = passkeys.challenge(psu, subject, source).await?
+        {
+            return Ok((version, options));
+        }
+        Ok((version, passkeys.unanswerable(psu).await?))
+    }
+
+    /// Ends a log-in with a passkey.
+    pub(crate) async fn finish_passkey_log_in(
+        &self,
+        psu: &PsuId,
+        subject: &Subject,
+        answer: &str,
+        source: Source<'_>,
+    ) -> Result<Proof, ScaError> {
+        let proof = self.prove(psu, MethodId::Passkey, subject, answer, source);
+        proof.await.map_err(without_element)
+    }
+
     /// The methods that the customer has set up.
     pub async fn methods_of(&self, psu: &PsuId) -> Result<Vec<MethodId>, ScaError> {
         let mut enrolled = Vec::new();
@@ -560,6 +639,19 @@ impl Sca {
     fn method(&self, id: MethodId) -> Result<&dyn Method, ScaError> {
         let found = self.inner.methods.iter().find(|method| method.id() == id);
         found.map(AsRef::as_ref).ok_or(ScaError::NoSuchMethod)
+    }
+}
+
+/// An error without what would tell that the other element was right.
+fn without_element(error: ScaError) -> ScaError {
+    match error {
+        ScaError::WrongAnswer { .. }
+        | ScaError::Taken
+        | ScaError::AskedElsewhere { .. }
+        | ScaError::NoSuchMethod
+        | ScaError::NoChallenge
+        | ScaError::Passkeys(PasskeysError::Answer) => ScaError::WrongCredentials,
+        error => error,
     }
 }
 

@@ -198,6 +198,26 @@ impl Passkeys {
         transaction.commit().await
     }
 
+    /// Options like those of a challenge, which nothing answers: with the customer's own passkeys, or with one that there is
+    /// not, the same each time. They do not tell whether there is such a customer (`WebAuthn`, section 14.6.2).
+    pub(super) async fn unanswerable(&self, psu: &PsuId) -> Result<serde_json::Value, ScaError> {
+        let keys = self.keys(psu).await?;
+        let (options, _) = self
+            .webauthn
+            .start_passkey_authentication(&keys)
+            .map_err(PasskeysError::Library)?;
+        let mut options = value(&options)?;
+        if keys.is_empty() {
+            let id = URL_SAFE_NO_PAD.encode(self.vault.mac("no-passkey", psu.0.as_bytes()));
+            let key = serde_json::json!([{ "type": "public-key", "id": id }]);
+            let asked = options
+                .get_mut("publicKey")
+                .and_then(|asked| asked.as_object_mut());
+            asked.map(|asked| asked.insert("allowCredentials".to_owned(), key));
+        }
+        Ok(options)
+    }
+
     async fn keys(&self, psu: &PsuId) -> Result<Vec<Passkey>, StoreError> {
         let rows =
             sqlx::query("SELECT credential FROM passkey WHERE psu = $1 ORDER BY created, id")
@@ -501,6 +521,35 @@ mod tests {
             let checked = scene.passkeys.check(&scene.anna, subject, &answer).await;
             assert_eq!(checked.is_ok(), is_right, "{subject:?} {checked:?}");
         }
+    }
+
+    /// By their form nobody tells a question that has an answer from one that has none.
+    #[tokio::test]
+    async fn a_question_without_an_answer_looks_like_one_with_one() {
+        let (scene, authenticator) = (Scene::set().await, Authenticator::new());
+        let form = |options: &Value| {
+            let asked = options["publicKey"].as_object().unwrap();
+            let keys = asked["allowCredentials"].as_array().unwrap();
+            let names: Vec<String> = asked.keys().cloned().collect();
+            (names, keys.len(), asked["userVerification"].clone())
+        };
+        let anna = &scene.anna;
+        let before = scene.passkeys.unanswerable(anna).await.unwrap();
+        let again = scene.passkeys.unanswerable(anna).await.unwrap();
+        let keys = "/publicKey/allowCredentials";
+        assert_eq!(before.pointer(keys), again.pointer(keys));
+        let version = scene.credentials.version(anna).await.unwrap();
+        scene.add(&authenticator, version).await.unwrap();
+        let (subject, challenge) = scene.ask("x").await;
+        let Challenge::Browser { options } = &challenge else {
+            panic!("{challenge:?}")
+        };
+        assert_eq!(form(&before), form(options));
+        // With her own keys, and nothing to answer.
+        let with_key = scene.passkeys.unanswerable(anna).await.unwrap();
+        assert_eq!(with_key.pointer(keys), options.pointer(keys));
+        let answer = authenticator.sign(&Challenge::Browser { options: with_key }, 1);
+        assert!(scene.passkeys.check(anna, &subject, &answer).await.is_err());
     }
 
     #[test]

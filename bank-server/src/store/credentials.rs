@@ -1,5 +1,6 @@
 //! What customers prove themselves with: passwords, as hashes, and the secrets of their authenticators, sealed.
 
+use serde::{Deserialize, Serialize};
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
@@ -21,7 +22,7 @@ const ENDINGS: [&str; 5] = [
 /// What rests on a customer's elements and does not count yet: log-ins before their second factor, approvals before their
 /// end or their confirmation.
 const UNDER_WAY: [&str; 2] = [
-    "DELETE FROM session WHERE psu = $1 AND level = 'password'",
+    "DELETE FROM session WHERE psu = $1 AND level = 'authorisation'",
     "UPDATE authorisation SET status = 'failed', confirmation = NULL, pending = NULL \
      WHERE psu = $1 AND status IN ('psuAuthenticated', 'scaMethodSelected', 'unconfirmed')",
 ];
@@ -29,7 +30,7 @@ const UNDER_WAY: [&str; 2] = [
 /// Version of a customer's credentials: it changes with her password, her authenticator, her passkeys and her devices.
 ///
 /// What was proved under one version counts only as long as that is the current one (`is_current`).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CredentialsVersion(i64);
 
 impl CredentialsVersion {

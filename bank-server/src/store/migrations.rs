@@ -90,6 +90,11 @@ const SQLITE: &Migrations = &[
         "bank state",
         include_str!("../../migrations/sqlite/0016_bank_state.sql"),
     ),
+    (
+        17,
+        "sessions of authorisations",
+        include_str!("../../migrations/sqlite/0017_sessions_of_authorisations.sql"),
+    ),
 ];
 
 /// The first is version 7: the versions before it never ran on PostgreSQL.
@@ -143,6 +148,11 @@ const POSTGRES: &Migrations = &[
         16,
         "bank state",
         include_str!("../../migrations/postgres/0016_bank_state.sql"),
+    ),
+    (
+        17,
+        "sessions of authorisations",
+        include_str!("../../migrations/postgres/0017_sessions_of_authorisations.sql"),
     ),
 ];
 

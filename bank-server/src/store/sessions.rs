@@ -11,20 +11,33 @@ use super::{Database, StoreError};
 use crate::calendar::MAX_CLOCK_SKEW;
 use crate::core_banking::PsuId;
 
-/// How far a customer has proved who she is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a session is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Level {
-    /// By her password alone; the second factor is still to come.
-    Password,
-    /// By two factors.
+    /// To answer one authorisation, and for nothing else.
+    Authorisation {
+        /// Its id.
+        id: String,
+        /// The method of the second element with which the session began, by its name.
+        method: String,
+    },
+    /// For all pages.
     Full,
 }
 
 impl Level {
-    const fn as_str(self) -> &'static str {
+    const fn as_str(&self) -> &'static str {
         match self {
-            Self::Password => "password",
+            Self::Authorisation { .. } => "authorisation",
             Self::Full => "full",
+        }
+    }
+
+    /// The authorisation and the method.
+    fn columns(&self) -> (Option<&str>, Option<&str>) {
+        match self {
+            Self::Authorisation { id, method } => (Some(id), Some(method)),
+            Self::Full => (None, None),
         }
     }
 }
@@ -36,9 +49,9 @@ pub struct Session {
     pub digest: String,
     /// Whose it is.
     pub psu: PsuId,
-    /// What she has proved.
+    /// What it is for.
     pub level: Level,
-    /// When it began.
+    /// When it began: the time of the second element.
     pub begun: DateTime<Utc>,
     /// When it was last written down that it was used.
     pub last_seen: DateTime<Utc>,
@@ -47,13 +60,13 @@ pub struct Session {
 }
 
 /// A session that is about to begin.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct NewSession<'a> {
     /// SHA-256 of its token.
     pub digest: &'a str,
     /// Whose it is.
     pub psu: &'a PsuId,
-    /// What she has proved.
+    /// What it is for.
     pub level: Level,
     /// Under which credentials.
     pub credentials: CredentialsVersion,
@@ -72,8 +85,8 @@ pub struct Lasting {
     pub whole: TimeDelta,
 }
 
-/// Sessions of one customer and level. Those that a clock wrote that was ahead go first, then the oldest. With the password
-/// alone, no session ends in which the customer has proved more.
+/// Sessions of one customer and level. Those that a clock wrote that was ahead go first, then the oldest. A session
+/// for one authorisation ends none that is for all pages.
 const PER_CUSTOMER: i64 = 20;
 
 /// Sessions in the database.
@@ -99,7 +112,7 @@ impl Sessions {
         now: DateTime<Utc>,
     ) -> Result<Option<Session>, StoreError> {
         let row = sqlx::query(
-            "SELECT s.digest, s.psu, s.level, s.begun, s.last_seen, c.version FROM session s \
+            "SELECT s.digest, s.psu, s.level, s.begun, s.last_seen, s.authorisation, s.method, c.version FROM session s \
              LEFT JOIN credential c ON c.psu = s.psu WHERE s.digest = $1",
         )
         .bind(digest)
@@ -135,6 +148,7 @@ impl Sessions {
             return Ok(false);
         }
         let (psu, level) = (&new.psu.0, new.level.as_str());
+        let (authorisation, method) = new.level.columns();
         sqlx::query("DELETE FROM session WHERE digest = $1")
             .bind(new.instead_of.unwrap_or_default())
             .execute(&mut *transaction)
@@ -151,11 +165,14 @@ impl Sessions {
         .execute(&mut *transaction)
         .await?;
         sqlx::query(
-            "INSERT INTO session (digest, psu, level, begun, last_seen) VALUES ($1, $2, $3, $4, $4)",
+            "INSERT INTO session (digest, psu, level, authorisation, method, begun, last_seen) \
+             VALUES ($1, $2, $3, $4, $5, $6, $6)",
         )
         .bind(new.digest)
         .bind(psu)
         .bind(level)
+        .bind(authorisation)
+        .bind(method)
         .bind(new.now.timestamp())
         .execute(&mut *transaction)
         .await?;
@@ -182,7 +199,10 @@ fn session(row: &AnyRow) -> Result<Session, StoreError> {
         digest: row.try_get("digest")?,
         psu: PsuId(row.try_get("psu")?),
         level: match row.try_get::<String, _>("level")?.as_str() {
-            "password" => Level::Password,
+            "authorisation" => Level::Authorisation {
+                id: row.try_get("authorisation")?,
+                method: row.try_get("method")?,
+            },
             "full" => Level::Full,
             _ => return Err(corrupt("session.level")),
         },
@@ -213,6 +233,13 @@ mod tests {
 
     fn at(minutes: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(1_790_000_000, 0).unwrap() + TimeDelta::minutes(minutes)
+    }
+
+    fn for_one() -> Level {
+        Level::Authorisation {
+            id: "1".to_owned(),
+            method: "totp".to_owned(),
+        }
     }
 
     fn anna() -> PsuId {
@@ -283,7 +310,9 @@ mod tests {
     #[tokio::test]
     async fn another_session_takes_the_place_of_the_first() {
         let (sessions, _folder) = sessions().await;
-        begin(&sessions, "first", Level::Password, None, at(0)).await;
+        begin(&sessions, "first", for_one(), None, at(0)).await;
+        let first = sessions.find("first", at(0)).await.unwrap().unwrap();
+        assert_eq!(first.level, for_one());
         begin(&sessions, "second", Level::Full, Some("first"), at(1)).await;
         assert!(sessions.find("first", at(1)).await.unwrap().is_none());
         let second = sessions.find("second", at(1)).await.unwrap().unwrap();
@@ -301,10 +330,10 @@ mod tests {
         }
         assert!(sessions.find("0", at(1)).await.unwrap().is_none());
         assert!(sessions.find("1", at(1)).await.unwrap().is_some());
-        // However often somebody comes with her password alone.
+        // However often she answers an authorisation.
         for number in 0..=PER_CUSTOMER {
-            let digest = format!("password {number}");
-            begin(&sessions, &digest, Level::Password, None, at(1)).await;
+            let digest = format!("authorisation {number}");
+            begin(&sessions, &digest, for_one(), None, at(1)).await;
         }
         for number in 1..=PER_CUSTOMER {
             let found = sessions.find(&number.to_string(), at(1)).await.unwrap();
@@ -326,9 +355,9 @@ mod tests {
         // Her password is checked, and replaced before the session begins.
         credentials.set(&anna, "old", None).await.unwrap();
         let checked = credentials.version(&anna).await.unwrap();
-        let new = |level, instead_of, credentials| NewSession {
+        let new = |level: Level, instead_of, credentials| NewSession {
             digest: match level {
-                Level::Password => "password",
+                Level::Authorisation { .. } => "authorisation",
                 Level::Full => "full",
             },
             psu: &anna,
@@ -338,16 +367,26 @@ mod tests {
             now: at(0),
         };
         credentials.set(&anna, "new", None).await.unwrap();
-        let late = sessions.begin(new(Level::Password, None, checked));
+        let late = sessions.begin(new(for_one(), None, checked));
         assert!(!late.await.unwrap());
-        assert!(sessions.find("password", at(0)).await.unwrap().is_none());
+        assert!(
+            sessions
+                .find("authorisation", at(0))
+                .await
+                .unwrap()
+                .is_none()
+        );
         // The same between the two factors.
         let checked = credentials.version(&anna).await.unwrap();
-        let begun = sessions.begin(new(Level::Password, None, checked));
+        let begun = sessions.begin(new(for_one(), None, checked));
         assert!(begun.await.unwrap());
-        let found = sessions.find("password", at(0)).await.unwrap().unwrap();
+        let found = sessions
+            .find("authorisation", at(0))
+            .await
+            .unwrap()
+            .unwrap();
         credentials.set(&anna, "newer", None).await.unwrap();
-        let late = sessions.begin(new(Level::Full, Some("password"), found.credentials));
+        let late = sessions.begin(new(Level::Full, Some("authorisation"), found.credentials));
         assert!(!late.await.unwrap());
         for digest in ["password", "full"] {
             assert!(sessions.find(digest, at(0)).await.unwrap().is_none());

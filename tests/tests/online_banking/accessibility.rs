@@ -22,31 +22,27 @@ async fn what_went_wrong_at_the_bank_is_told_to_everybody() {
         .await;
     browser.look_at("no-such-request").await;
     visit.open(Bank::B, "/").await;
-    visit.give(Bank::B, "wrong password").await;
+    visit.give(Bank::B, "wrong password", "000000").await;
     browser.sees_heading("Log in").await;
     browser.look_at("log-in-wrong").await;
     for _ in 0..4 {
-        visit.give(Bank::B, "wrong password").await;
+        visit.give(Bank::B, "wrong password", "000000").await;
     }
-    visit.give(Bank::B, "wrong password").await;
+    visit.give(Bank::B, "wrong password", "000000").await;
     browser.sees_heading("Locked for a while").await;
     browser.look_at("locked").await;
     visit.banks.clock.advance(TimeDelta::minutes(2));
     visit.open(Bank::B, "/").await;
-    visit.give_password(Bank::B).await;
-    browser.sees_heading("Confirm that it is you").await;
-    browser.fill("Code", "000000").await;
-    browser.press("Log in").await;
+    visit.give(Bank::B, "wrong password", "12345").await;
     browser.look_at("code-wrong").await;
-    browser.fill("Code", &visit.code(Bank::B)).await;
-    browser.press("Log in").await;
+    visit.log_in(Bank::B).await;
     browser.sees_heading("Accounts").await;
     visit.open(Bank::B, "/log-in").await;
     browser.look_at("logged-in-already").await;
     visit.open(Bank::B, "/consents").await;
     browser.look_at("nobody-has-access").await;
     // The page stays open, and the session ends.
-    visit.banks.clock.advance(TimeDelta::minutes(11));
+    visit.banks.clock.advance(TimeDelta::minutes(6));
     browser.press("Log out").await;
     browser.look_at("logged-out").await;
 }
@@ -80,8 +76,7 @@ async fn what_there_is_to_know_about_other_banks_is_told_to_everybody() {
     visit.browser.look_at("connection-waits").await;
     visit.browser.open(&go).await;
     visit.browser.follow(&format!("Go to {b}")).await;
-    visit.give_password(Bank::B).await;
-    visit.browser.fill("Code", &visit.code(Bank::B)).await;
+    visit.log_in(Bank::B).await;
     visit.browser.press("Give access").await;
     visit
         .browser
@@ -98,7 +93,9 @@ async fn what_there_is_to_know_about_other_banks_is_told_to_everybody() {
     let [a, bank_b, c] = visit.banks.sandbox.banks;
     bank_b.running.stop().await;
     let pages = a.pages();
-    visit.banks.clock.advance(TimeDelta::minutes(6));
+    visit.banks.clock.advance(TimeDelta::minutes(3));
+    visit.browser.open(&pages).await;
+    visit.banks.clock.advance(TimeDelta::minutes(3));
     visit.browser.open(&format!("{pages}/elsewhere")).await;
     visit.browser.sees("cannot be reached").await;
     visit.browser.look_at("bank-down").await;

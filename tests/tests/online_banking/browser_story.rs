@@ -57,11 +57,7 @@ impl Story {
         self.open(Bank::A, "/").await;
         browser.sees_heading("Log in").await;
         browser.portray("log-in").await;
-        self.give_password(Bank::A).await;
-        browser.sees_heading("Confirm that it is you").await;
-        browser.look_at("second-factor").await;
-        browser.fill("Code", &self.code(Bank::A)).await;
-        browser.press("Log in").await;
+        self.log_in(Bank::A).await;
         browser.sees_heading("Accounts").await;
         browser.portray("accounts").await;
         browser.follow("Current account").await;
@@ -78,13 +74,12 @@ impl Story {
         self.ask_bank_b().await;
 
         browser.sees_heading("Log in").await;
-        self.give_password(Bank::B).await;
+        self.log_in(Bank::B).await;
         browser.sees_heading("Give access to your accounts?").await;
         // Who asks is what certificate and register say.
         browser.sees(a).await;
         browser.sees(self.bank(Bank::A).organisation.as_str()).await;
         browser.portray("approve").await;
-        browser.fill("Code", &self.code(Bank::B)).await;
         browser.press("Give access").await;
 
         browser.sees_heading(&format!("{b} is connected")).await;
@@ -211,9 +206,12 @@ async fn a_passkey_logs_in_and_gives_access() {
     browser.press("Log out").await;
     browser.sees_heading("You are logged out").await;
     story.open(Bank::A, "/").await;
-    story.give_password(Bank::A).await;
-    browser.sees_heading("Confirm that it is you").await;
     browser.follow("Use a passkey instead").await;
+    let anna = story.banks.customer(Bank::A);
+    browser.fill("Customer id", &anna.id).await;
+    browser.fill("Password", &anna.password).await;
+    browser.press("Go on").await;
+    browser.sees_heading("Confirm that it is you").await;
     browser.sees("Your device asks for your fingerprint").await;
     browser.look_at("log-in-with-passkey").await;
     browser.press("Log in").await;

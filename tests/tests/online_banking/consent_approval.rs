@@ -108,12 +108,24 @@ impl Stage {
         assert_eq!(browser.page.path(), "/phone", "{:?}", browser.page);
     }
 
-    /// Anna, before the question of an authorisation.
+    /// Anna, before the question of an authorisation, for which she has logged in.
     async fn before(&self, path: &str) -> Tab {
         let mut browser = self.browser.clone();
         browser.get(path).await;
-        browser.give_password(&self.anna).await;
+        self.banks.clock.advance(TimeDelta::seconds(30));
+        let code = code_of(&self.banks, &self.anna, 0);
+        browser.identify(&self.anna, &code).await;
         assert_eq!(browser.page.path(), path, "{:?}", browser.page);
+        browser
+    }
+
+    /// The same, logged in for all pages before.
+    async fn logged_in_before(&self, path: &str) -> Tab {
+        let mut browser = self.browser.clone();
+        self.banks.clock.advance(TimeDelta::seconds(30));
+        browser.log_in(&self.banks, &self.anna).await;
+        self.banks.clock.advance(TimeDelta::seconds(30));
+        browser.get(path).await;
         browser
     }
 }
@@ -129,7 +141,8 @@ async fn a_consent_is_read_in_plain_words_approved_seen_and_ended() {
         "{}",
         browser.page.text()
     );
-    browser.give_password(&stage.anna).await;
+    let code = code_of(&stage.banks, &stage.anna, 0);
+    browser.identify(&stage.anna, &code).await;
     let page = browser.page.clone();
     let text = page.text();
     let organisation = stage.banks.sandbox.bank(Bank::A).organisation.to_string();
@@ -150,16 +163,14 @@ async fn a_consent_is_read_in_plain_words_approved_seen_and_ended() {
         policy.contains("form-action 'self' https://bank-a.example;"),
         "{policy}"
     );
-    // The password opens this page, and no account.
+    // This log-in opens this page, and no account.
     assert_eq!(browser.clone().get("/").await.path(), "/log-in");
     // There is nothing to end yet.
     assert!(!stage.revoke(&stage.anna, &consent).await);
 
     // Of four accounts, one.
     let chosen = stage.anna.accounts[0].id.to_string();
-    let code = code_of(&stage.banks, &stage.anna, 0);
-    let answer = [("account", chosen.as_str()), ("answer", code.as_str())];
-    let page = browser.submit("/approve", &answer).await;
+    let page = browser.submit("/approve", &[("account", &chosen)]).await;
     assert_eq!(
         (page.status, page.header("location")),
         (303, Some(BACK)),
@@ -230,8 +241,7 @@ async fn a_consent_is_refused_and_nothing_is_opened() {
     assert_eq!(stage.status(&consent).await, "rejected");
     // The other tab, and the back button.
     let mut tab = tab;
-    let code = code_of(&stage.banks, &stage.anna, 0);
-    tab.submit("/approve", &[("answer", &code)]).await;
+    tab.submit("/approve", &[]).await;
     assert_eq!(
         (tab.page.status, tab.page.problem().as_deref()),
         (403, Some("session-over"))
@@ -246,8 +256,6 @@ async fn a_consent_is_refused_and_nothing_is_opened() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_to_what_is_over_changes_nothing() {
     let stage = Stage::set().await;
-    let code = code_of(&stage.banks, &stage.anna, 0);
-    let answer = [("answer", code.as_str())];
 
     // The TPP has deleted the consent meanwhile.
     let (consent, path) = stage.asked().await;
@@ -257,7 +265,7 @@ async fn an_answer_to_what_is_over_changes_nothing() {
         .send("DELETE", &format!("/v1/consents/{consent}"), &[], None)
         .await;
     assert_eq!(deleted.status, 204);
-    browser.submit("/approve", &answer).await;
+    browser.submit("/approve", &[]).await;
     assert_eq!(
         (browser.page.status, browser.page.problem().as_deref()),
         (410, Some("consent-over"))
@@ -266,15 +274,13 @@ async fn an_answer_to_what_is_over_changes_nothing() {
 
     // The authorisation was left lying for too long.
     let (consent, path) = stage.asked().await;
-    let mut browser = stage.before(&path).await;
-    browser.log_in(&stage.banks, &stage.anna).await;
-    browser.get(&path).await;
-    for _ in 0..2 {
-        stage.banks.clock.advance(TimeDelta::minutes(8));
+    let mut browser = stage.logged_in_before(&path).await;
+    for _ in 0..4 {
+        stage.banks.clock.advance(TimeDelta::minutes(4));
         let mut other = browser.clone();
         other.get("/").await;
     }
-    browser.submit("/approve", &answer).await;
+    browser.submit("/approve", &[]).await;
     assert_eq!(
         browser.page.problem().as_deref(),
         Some("authorisation-lapsed")
@@ -352,7 +358,9 @@ async fn nobody_approves_for_another_or_for_anothers_account() {
     let path = format!("/authorise/{id}");
     let mut other = stage.browser.clone();
     other.get(&path).await;
-    other.give_password(&else_).await;
+    other
+        .identify(&else_, &code_of(&stage.banks, &else_, 0))
+        .await;
     assert_eq!(
         (other.page.status, other.page.problem().as_deref()),
         (403, Some("authorisation-of-another"))
@@ -361,6 +369,10 @@ async fn nobody_approves_for_another_or_for_anothers_account() {
     let (_, path) = stage.asked().await;
     let anna = stage.before(&path).await;
     let mut other = stage.browser.clone();
+    // A log-in for one authorisation answers no other.
+    let (_, second) = stage.asked().await;
+    let page = anna.clone().get(&second).await.clone();
+    assert_eq!(page.path(), format!("/log-in?to={second}"), "{page:?}");
     other.log_in(&stage.banks, &else_).await;
     other.get(&path).await;
     assert_eq!(
@@ -383,18 +395,15 @@ async fn nobody_approves_for_another_or_for_anothers_account() {
         (403, Some("not-the-customers"))
     );
     let (consent, path) = stage.asked().await;
-    browser.get(&path).await;
+    browser = stage.before(&path).await;
     let foreign = foreign.id.to_string();
-    let code = code_of(&stage.banks, &stage.anna, 0);
-    browser
-        .submit("/approve", &[("account", &foreign), ("answer", &code)])
-        .await;
+    browser.submit("/approve", &[("account", &foreign)]).await;
     assert_eq!(browser.page.problem().as_deref(), Some("form-unreadable"));
     assert_eq!(stage.status(&consent).await, "received");
     // None at all is a mistake that is told at its place.
     browser.get(&path).await;
     let none = browser.form("/approve").without("account");
-    browser.submit_form(&none.with("answer", &code)).await;
+    browser.submit_form(&none).await;
     assert_eq!(browser.page.status, 422);
     assert!(browser.page.text().contains("Choose at least one account"));
 }
@@ -511,8 +520,7 @@ async fn of_a_consent_for_one_read_the_last_day_is_told() {
     let once = format!("Once, within 60 minutes of your approval and until {last} at the latest");
     let text = browser.page.text();
     assert!(text.contains(&once), "{text}");
-    let code = code_of(&stage.banks, &stage.anna, 0);
-    browser.submit("/approve", &[("answer", &code)]).await;
+    browser.submit("/approve", &[]).await;
     stage.banks.clock.advance(TimeDelta::seconds(60));
     browser.log_in(&stage.banks, &stage.anna).await;
     let text = browser.get("/consents").await.text();
@@ -573,8 +581,10 @@ async fn an_exempted_list_takes_a_first_second_factor_and_each_confirmation() {
         let at = asked["_links"]["scaStatus"]["href"].as_str().unwrap();
         let path = format!("/authorise/{}", at.rsplit('/').next().unwrap());
         let mut browser = Tab::at(&bank);
+        stage.banks.clock.advance(TimeDelta::seconds(30));
+        browser.log_in(&stage.banks, &stage.anna).await;
+        stage.banks.clock.advance(TimeDelta::seconds(30));
         browser.get(&path).await;
-        browser.give_password(&stage.anna).await;
         let asks = browser.page.html.contains("name=\"answer\"");
         assert_eq!(asks, takes_a_code, "{:?}", browser.page);
         let code = code_of(&stage.banks, &stage.anna, 0);
@@ -731,7 +741,7 @@ async fn nothing_is_ticked_beforehand_and_what_was_ticked_stays() {
     stage.enrol(&mut phone, &stage.anna).await;
     stage.banks.clock.advance(TimeDelta::seconds(60));
     let (consent, path) = stage.asked().await;
-    let mut browser = stage.before(&path).await;
+    let mut browser = stage.logged_in_before(&path).await;
     assert_eq!(boxes(&browser.page), [false; 4]);
     let chosen = stage.anna.accounts[1].id.to_string();
     let account = ("account", chosen.as_str());
@@ -771,10 +781,10 @@ async fn one_account_is_no_choice() {
     let (consent, path) = stage.asked().await;
     let mut browser = stage.browser.clone();
     browser.get(&path).await;
-    browser.give_password(&eve).await;
-    assert!(boxes(&browser.page).is_empty(), "{}", browser.page.html);
     let code = code_of(&stage.banks, &eve, 0);
-    let page = browser.submit("/approve", &[("answer", &code)]).await;
+    browser.identify(&eve, &code).await;
+    assert!(boxes(&browser.page).is_empty(), "{}", browser.page.html);
+    let page = browser.submit("/approve", &[]).await;
     assert_eq!(page.status, 303, "{page:?}");
     let accounts = stage.tpp.read("/v1/accounts", &consent).await.json();
     assert_eq!(accounts["accounts"].as_array().unwrap().len(), 1);
@@ -806,17 +816,7 @@ async fn one_factor_shows_the_ends_of_account_numbers_alone() {
     cookies.unwrap().remove("session");
     assert!(is_masked(phone.get("/phone").await));
 
-    // The password alone.
-    let (_, path) = stage.asked().await;
-    let mut stranger = stage.browser.clone();
-    stranger.get(&path).await;
-    stranger.give_password(&eve).await;
-    assert!(is_masked(&stranger.page));
-
     // Both.
-    for page in ["/phone", &path] {
-        let page = browser.get(page).await;
-        let text = page.text();
-        assert!(text.contains("DE89 3704 0044 0532 0130 00"), "{text}");
-    }
+    let text = browser.get("/phone").await.text();
+    assert!(text.contains("DE89 3704 0044 0532 0130 00"), "{text}");
 }

@@ -171,8 +171,8 @@ async fn five_wrong_codes_end_an_authorisation() {
     let status = async || tpp.get(&at, &[]).await.json()["scaStatus"].clone();
 
     let path = format!("/authorise/{id}");
+    browser.log_in(&banks, &customer).await;
     browser.get(&path).await;
-    browser.give_password(&customer).await;
     // As wrong as a code can be: right, but of long ago.
     let wrong = code_of(&banks, &customer, -1000);
     for left in (1..=4).rev() {

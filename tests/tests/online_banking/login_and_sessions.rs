@@ -24,15 +24,8 @@ async fn a_customer_logs_in_with_two_factors_sees_her_accounts_and_logs_out() {
     let (banks, mut browser, anna) = at_bank_b().await;
     browser.get("/").await;
     assert_eq!((browser.page.path(), browser.page.status), ("/log-in", 200));
-    browser.give_password(&anna).await;
-    assert_eq!(browser.page.heading(), "Confirm that it is you");
-    assert_eq!(
-        browser.clone().get("/").await.path(),
-        "/log-in",
-        "the password alone is not enough"
-    );
     let code = code_of(&banks, &anna, 0);
-    browser.submit("/second-factor", &[("answer", &code)]).await;
+    browser.identify(&anna, &code).await;
     assert!(is_start(&browser.page), "{:?}", browser.page);
 
     let accounts = browser.page.links("/accounts/");
@@ -58,9 +51,8 @@ async fn a_customer_logs_in_with_two_factors_sees_her_accounts_and_logs_out() {
     );
 
     // And back to where she wanted to go.
-    browser.give_password(&anna).await;
     let code = code_of(&banks, &anna, 1);
-    browser.submit("/second-factor", &[("answer", &code)]).await;
+    browser.identify(&anna, &code).await;
     assert_eq!(browser.page.path(), accounts[0]);
 }
 
@@ -138,37 +130,86 @@ async fn anothers_account_and_one_that_never_was_are_told_alike() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unknown_customer_and_a_wrong_password_are_answered_alike() {
-    let (_banks, mut browser, anna) = at_bank_b().await;
+async fn which_of_customer_password_and_code_is_wrong_is_not_told() {
+    let (banks, mut browser, anna) = at_bank_b().await;
     browser.get("/log-in").await;
-    let attempt = async |customer: &str, password: &str| {
+    let attempt = async |customer: &str, password: &str, code: &str| {
         let mut browser = browser.clone();
         let begun = std::time::Instant::now();
-        let page = browser
-            .submit("/log-in", &[("customer", customer), ("password", password)])
-            .await;
-        let html = page.html.replace(customer, "WHO");
-        ((page.status, html), begun.elapsed())
+        let entered = [
+            ("customer", customer),
+            ("password", password),
+            ("code", code),
+        ];
+        let page = browser.submit("/log-in", &entered).await;
+        let cookies = page.header("set-cookie").map(str::to_owned);
+        ((page.status, page.html.clone(), cookies), begun.elapsed())
     };
+    let (right, wrong_code) = (code_of(&banks, &anna, 0), code_of(&banks, &anna, 100));
     // The least of three each: other work can only add to a time. Five failures are allowed.
     let mut least = [Duration::MAX; 2];
     for _ in 0..3 {
-        let (wrong, first) = attempt(&anna.id, "wrong").await;
-        let (unknown, second) = attempt("no.such.body", "wrong").await;
+        let (wrong, first) = attempt(&anna.id, "wrong", &right).await;
+        let (unknown, second) = attempt("no.such.body", "wrong", &right).await;
+        let (code_alone, _) = attempt(&anna.id, &anna.password, &wrong_code).await;
         assert_eq!(wrong.0, 422);
-        assert!(
-            wrong
-                .1
-                .contains("The customer id or the password is not right")
-        );
+        let said = "The customer id, the password or the code is not right";
+        assert!(wrong.1.contains(said), "{}", wrong.1);
         assert_eq!(wrong, unknown);
+        assert_eq!(wrong, code_alone);
         least = [least[0].min(first), least[1].min(second)];
     }
     // Both pay for argon2id: neither is answered at once.
     let ratio = least[0].as_secs_f64() / least[1].as_secs_f64();
     assert!((0.1..10.0).contains(&ratio), "{least:?}");
-    let (empty, _) = attempt(&anna.id, "").await;
+    let (empty, _) = attempt(&anna.id, "", "").await;
     assert!(empty.1.contains("Enter your password"));
+    assert!(empty.1.contains("Enter the code that your app shows"));
+    // A right code that was used, too, though the password is right.
+    let mut other = browser.clone();
+    assert!(is_start(other.identify(&anna, &right).await));
+    let (wrong, _) = attempt(&anna.id, "wrong", &wrong_code).await;
+    assert_eq!(attempt(&anna.id, &anna.password, &right).await.0, wrong);
+}
+
+/// With a passkey, the page after the password is the same whatever the password is, and whoever is named.
+#[tokio::test(flavor = "multi_thread")]
+async fn before_the_passkey_it_is_not_told_whether_the_password_is_right() {
+    let (_banks, mut browser, anna) = at_bank_b().await;
+    browser.get("/log-in?method=passkey").await;
+    let form = browser.clone();
+    let mut pages = Vec::new();
+    for (customer, password) in [
+        (anna.id.as_str(), anna.password.as_str()),
+        (anna.id.as_str(), "wrong"),
+        ("no.such.body", "wrong"),
+    ] {
+        let mut browser = form.clone();
+        browser
+            .submit("/log-in", &[("customer", customer), ("password", password)])
+            .await;
+        let page = &browser.page;
+        assert_eq!(page.heading(), "Confirm that it is you", "{page:?}");
+        let asked = page
+            .attribute("form[data-passkey]", "data-passkey")
+            .unwrap();
+        let asked: serde_json::Value = serde_json::from_str(&asked).unwrap();
+        let asked = asked["publicKey"].as_object().unwrap();
+        let sealed = page.attribute("input[name=sealed]", "value").unwrap();
+        let keys = asked["allowCredentials"].as_array().unwrap().len();
+        pages.push((
+            page.status,
+            page.header("set-cookie").map(str::to_owned),
+            sealed.len(),
+            asked.keys().cloned().collect::<Vec<_>>(),
+            keys,
+        ));
+        browser.submit("/log-in/passkey", &[("answer", "{}")]).await;
+        let said = "The customer id, the password or the passkey is not right";
+        assert!(browser.page.text().contains(said), "{:?}", browser.page);
+    }
+    assert_eq!(pages[0], pages[1]);
+    assert_eq!(pages[0], pages[2]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -181,7 +222,11 @@ async fn a_lockout_ends_and_spares_the_customers_own_device() {
 
     let mut stranger = browser;
     stranger.get("/log-in").await;
-    let wrong = [("customer", anna.id.as_str()), ("password", "wrong")];
+    let wrong = [
+        ("customer", anna.id.as_str()),
+        ("password", "wrong"),
+        ("code", "000000"),
+    ];
     for _ in 0..5 {
         stranger.submit("/log-in", &wrong).await;
         assert_eq!(stranger.page.status, 422);
@@ -190,40 +235,43 @@ async fn a_lockout_ends_and_spares_the_customers_own_device() {
     stranger.submit("/log-in", &wrong).await;
     assert_eq!(stranger.page.problem().as_deref(), Some("locked"));
     let mut right = form.clone();
-    right.give_password(&anna).await;
+    right.identify(&anna, &code_of(&banks, &anna, 0)).await;
     assert_eq!(
         right.page.problem().as_deref(),
         Some("locked"),
         "the right one is not tried"
     );
 
-    own.get("/log-in").await;
-    own.give_password(&anna).await;
-    assert_eq!(
-        own.page.heading(),
-        "Confirm that it is you",
-        "her own device is free"
-    );
+    own.log_in(&banks, &anna).await;
+    assert!(is_start(&own.page), "her own device is free");
     // Another customer's device is no device of hers.
     let mut other = form.clone();
     let lucas = banks.other_customer(Bank::B);
     other.log_in(&banks, &lucas).await;
     other.submit("/log-out", &[]).await;
-    other.get("/log-in").await;
-    other.give_password(&anna).await;
+    other.log_in(&banks, &anna).await;
     assert_eq!(other.page.problem().as_deref(), Some("locked"));
 
     banks.clock.advance(TimeDelta::seconds(31));
     let mut again = form;
-    again.give_password(&anna).await;
-    assert_eq!(
-        again.page.problem().as_deref(),
-        Some("asked-elsewhere"),
-        "it ends; but her own device waits for a code"
-    );
-    banks.clock.advance(TimeDelta::minutes(2));
-    again.get("/log-in/second-factor").await;
-    assert_eq!(again.page.heading(), "Confirm that it is you");
+    again.identify(&anna, &code_of(&banks, &anna, 0)).await;
+    assert!(is_start(&again.page), "it ends: {:?}", again.page);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_her_own_device_waits_for_a_code_none_logs_in_elsewhere() {
+    let (banks, browser, anna) = at_bank_b().await;
+    let mut own = browser.clone();
+    own.log_in(&banks, &anna).await;
+    banks.clock.advance(TimeDelta::seconds(60));
+    own.get("/phone/enrol").await;
+    banks.clock.advance(TimeDelta::seconds(60));
+    let mut stranger = browser;
+    // That would tell that the password is right.
+    assert_eq!(stranger.log_in(&banks, &anna).await.status, 422);
+    banks.clock.advance(TimeDelta::seconds(60));
+    let code = code_of(&banks, &anna, 1);
+    assert!(is_start(stranger.identify(&anna, &code).await));
 }
 
 /// The same browser in another network of this machine.
@@ -246,8 +294,7 @@ async fn codes_are_guessed_five_times_from_all_networks_together() {
     for number in 1..=20 {
         let mut thief = in_network(&browser, number);
         thief.get("/log-in").await;
-        thief.give_password(&anna).await;
-        thief.submit("/second-factor", &[("answer", &wrong)]).await;
+        thief.identify(&anna, &wrong).await;
         told.push(
             thief
                 .page
@@ -259,12 +306,10 @@ async fn codes_are_guessed_five_times_from_all_networks_together() {
     assert!(judged.iter().all(|told| told == "422"), "{told:?}");
     assert!(refused.iter().all(|told| told == "locked"), "{told:?}");
 
-    // The next step's codes are for what is asked for on her own device.
-    own.get("/log-in").await;
-    own.give_password(&anna).await;
-    let code = code_of(&banks, &anna, 1);
+    // This step's codes are for what was asked for elsewhere, the next one's for her own device.
+    assert_eq!(own.log_in(&banks, &anna).await.status, 422);
     banks.clock.advance(TimeDelta::seconds(30));
-    own.submit("/second-factor", &[("answer", &code)]).await;
+    own.identify(&anna, &code_of(&banks, &anna, 0)).await;
     assert!(is_start(&own.page), "{:?}", own.page);
 }
 
@@ -272,26 +317,21 @@ async fn codes_are_guessed_five_times_from_all_networks_together() {
 async fn what_is_no_code_is_told_so_and_costs_no_wait() {
     let (banks, mut browser, anna) = at_bank_b().await;
     browser.get("/log-in").await;
-    browser.give_password(&anna).await;
     let wrong = code_of(&banks, &anna, 100);
     for _ in 0..5 {
-        browser
-            .submit("/second-factor", &[("answer", &wrong)])
-            .await;
+        assert_eq!(browser.identify(&anna, &wrong).await.status, 422);
     }
-    assert_eq!(browser.page.problem().as_deref(), Some("no-attempts-left"));
-    banks.clock.advance(TimeDelta::seconds(60));
-    browser.get("/log-in/second-factor").await;
-    let page = browser
-        .submit("/second-factor", &[("answer", "12345")])
-        .await;
+    let page = browser.clone().identify(&anna, "12345").await.clone();
     assert!(
         page.text().contains("Enter the six digits"),
         "{}",
         page.text()
     );
+    let waiting = browser.clone().identify(&anna, &wrong).await.problem();
+    assert_eq!(waiting.as_deref(), Some("locked"));
+    banks.clock.advance(TimeDelta::seconds(60));
     let code = code_of(&banks, &anna, 0);
-    browser.submit("/second-factor", &[("answer", &code)]).await;
+    browser.identify(&anna, &code).await;
     assert!(is_start(&browser.page), "{:?}", browser.page);
 }
 
@@ -307,7 +347,11 @@ async fn one_network_tries_passwords_of_fifty_customers_an_hour() {
     let mut judged = 0;
     for number in 0..60 {
         let customer = format!("customer-{number}");
-        let guess = [("customer", customer.as_str()), ("password", "Spring 2026")];
+        let guess = [
+            ("customer", customer.as_str()),
+            ("password", "Spring 2026"),
+            ("code", "000000"),
+        ];
         guessing.page = form.page.clone();
         guessing.submit("/log-in", &guess).await;
         match guessing.page.problem().as_deref() {
@@ -317,29 +361,23 @@ async fn one_network_tries_passwords_of_fifty_customers_an_hour() {
     }
     assert_eq!(judged, 50);
     let mut elsewhere = in_network(&browser, 4);
-    elsewhere.get("/log-in").await;
     let lucas = banks.other_customer(Bank::B);
-    elsewhere.give_password(&lucas).await;
-    assert_eq!(elsewhere.page.heading(), "Confirm that it is you");
+    assert!(is_start(elsewhere.log_in(&banks, &lucas).await));
     own.get("/log-in").await;
-    own.give_password(&anna).await;
-    assert_eq!(own.page.heading(), "Confirm that it is you");
+    let code = code_of(&banks, &anna, 1);
+    assert!(is_start(own.identify(&anna, &code).await));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_was_planted_is_worth_nothing() {
     let (banks, mut victim, anna) = at_bank_b().await;
     victim.get("/log-in").await;
-    // The attacker knows the cookie that the victim begins with, and the one of each step.
-    let mut planted = vec![victim.clone()];
-    victim.give_password(&anna).await;
-    planted.push(victim.clone());
+    // The attacker knows the cookie that the victim begins with.
+    let mut attacker = victim.clone();
     let code = code_of(&banks, &anna, 0);
-    victim.submit("/second-factor", &[("answer", &code)]).await;
+    victim.identify(&anna, &code).await;
     assert!(is_start(&victim.page));
-    for mut attacker in planted {
-        assert_eq!(attacker.get("/").await.path(), "/log-in");
-    }
+    assert_eq!(attacker.get("/").await.path(), "/log-in");
     // What is stored is no cookie either.
     let session = victim.browser.cookies["bank-b.localhost"]["session"].clone();
     let bytes = stores::bytes(&banks.folder.path().join("bank-b.toml"));
@@ -377,7 +415,7 @@ async fn forms_of_others_or_of_before_change_nothing() {
     // Without the cookie that belongs to it.
     let mut foreign = anonymous.clone();
     foreign.browser.cookies.clear();
-    foreign.give_password(&anna).await;
+    foreign.identify(&anna, "000000").await;
     assert_eq!(
         (foreign.page.status, foreign.page.problem().as_deref()),
         (403, Some("foreign-form"))
@@ -425,7 +463,7 @@ async fn forms_of_others_or_of_before_change_nothing() {
     // The log-in page of before, in another tab: she is logged in, and nobody else will be.
     let mut tab = browser.clone();
     tab.page = anonymous.page.clone();
-    tab.give_password(&someone).await;
+    tab.identify(&someone, "000000").await;
     assert_eq!(tab.page.problem().as_deref(), Some("already-logged-in"));
     let back = tab.get("/log-in").await;
     assert!(
@@ -448,29 +486,18 @@ async fn forms_of_others_or_of_before_change_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_code_is_used_once_and_guessed_five_times() {
+async fn a_code_that_was_used_is_no_guess_and_five_guesses_are_judged() {
     let (banks, mut browser, anna) = at_bank_b().await;
     let mut second = browser.clone();
     browser.log_in(&banks, &anna).await;
     let used = code_of(&banks, &anna, 0);
     second.get("/log-in").await;
-    second.give_password(&anna).await;
-    // One that was used is no guess.
-    let page = second.submit("/second-factor", &[("answer", &used)]).await;
-    assert_eq!(page.status, 422);
-    assert!(page.text().contains("used before"), "{}", page.text());
     let wrong = code_of(&banks, &anna, 100);
-    for left in (1..=4).rev() {
-        let page = second.submit("/second-factor", &[("answer", &wrong)]).await;
-        assert_eq!(page.status, 422);
-        assert!(
-            page.text().contains(&format!("Attempts left: {left}")),
-            "{}",
-            page.text()
-        );
+    for code in [&used, &wrong, &wrong, &wrong, &wrong, &wrong] {
+        assert_eq!(second.identify(&anna, code).await.status, 422);
     }
-    second.submit("/second-factor", &[("answer", &wrong)]).await;
-    assert_eq!(second.page.problem().as_deref(), Some("no-attempts-left"));
+    second.identify(&anna, &wrong).await;
+    assert_eq!(second.page.problem().as_deref(), Some("locked"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -577,15 +604,13 @@ async fn pages_are_not_framed_kept_or_led_elsewhere() {
         lured.get(&format!("/log-in?to={to}")).await;
         assert!(!lured.page.html.contains("evil"), "{to}");
         let form = lured.form("/log-in").with("customer", &anna.id);
+        banks.clock.advance(TimeDelta::seconds(30));
         let form = form.with("password", &anna.password).with("to", to);
+        let form = form.with("code", &code_of(&banks, &anna, 0));
         let answer = lured
             .send("POST", form.action.path(), &[], &form.body())
             .await;
-        assert_eq!(
-            answer.header("location"),
-            Some("/log-in/second-factor"),
-            "{to}"
-        );
+        assert_eq!(answer.header("location"), Some("/"), "{to}");
     }
 }
 

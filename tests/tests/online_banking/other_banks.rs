@@ -223,11 +223,8 @@ async fn a_code_that_is_brought_back_outlives_the_log_in() {
     desk.a.get(&back).await;
     assert_eq!(desk.a.page.path(), format!("/log-in?to={back}"));
     let anna = desk.at(Bank::A);
-    desk.a.give_password(&anna).await;
     let code = code_of(&desk.banks, &anna, 0);
-    desk.a
-        .submit("/log-in/second-factor", &[("answer", &code)])
-        .await;
+    desk.a.identify(&anna, &code).await;
     assert_eq!(
         desk.problem().as_deref(),
         Some("elsewhere-connected"),
@@ -332,7 +329,9 @@ async fn a_bank_that_is_down_is_shown_with_the_age_of_what_is_known() {
     let Banks { sandbox, clock, .. } = banks;
     let [_a, b, _c] = sandbox.banks;
     b.running.stop().await;
-    clock.advance(TimeDelta::minutes(6));
+    clock.advance(TimeDelta::minutes(3));
+    a.get("/").await;
+    clock.advance(TimeDelta::minutes(3));
     let text = a.get("/elsewhere").await.text();
     assert!(
         text.contains("Bank B cannot be reached at the moment."),

@@ -135,12 +135,11 @@ async fn the_banks_own_pages_fit_with_any_data() {
         .prefer(ScaApproach::Redirect)
         .return_to(back);
 
-    // With the password alone.
     let link = ask(&visit, &redirect).await.unwrap();
     browser.open(&link).await;
-    visit.give_password(Bank::B).await;
+    visit.log_in(Bank::B).await;
     browser.sees_heading("Give access to your accounts?").await;
-    browser.look_at("hard-approve-masked").await;
+    browser.look_at("hard-approve-at-once").await;
     let tall = height(&visit).await;
     assert!(tall < LONGEST_PAGE, "{tall}");
     browser.press("Refuse").await;
@@ -210,8 +209,7 @@ async fn accounts_at_another_bank_fit_with_any_data() {
     browser.follow("Bank B").await;
     browser.press("Ask Bank B now").await;
     browser.follow("Go to Bank B").await;
-    visit.give_password(Bank::B).await;
-    browser.fill("Code", &visit.code(Bank::B)).await;
+    visit.log_in(Bank::B).await;
     browser.press("Give access").await;
     browser.sees_heading("Bank B is connected").await;
     visit.open(Bank::A, "/elsewhere").await;

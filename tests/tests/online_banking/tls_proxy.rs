@@ -7,7 +7,7 @@ use bank_server::config::Config;
 use fixtures::browser::Page;
 use fixtures::world::{Bank, SampleCustomer};
 use tests::banks::Banks;
-use tests::browser::{Tab, at_bank_b};
+use tests::browser::{Tab, at_bank_b, code_of};
 use tests::gateway::{Gateway, Kind};
 use tests::ports;
 use tests::programs::{both, system};
@@ -59,13 +59,14 @@ impl Curl<'_> {
     }
 
     /// What becomes of a password.
-    fn log_in(&self, customer: &SampleCustomer, password: &str) -> String {
+    fn log_in(&self, customer: &SampleCustomer, password: &str, code: &str) -> String {
         let page = self.send("/log-in", None);
         assert_eq!(page.status, 200, "{}", page.html);
         let form = page.form_to("/log-in").unwrap();
         let form = form
             .with("customer", &customer.id)
-            .with("password", password);
+            .with("password", password)
+            .with("code", code);
         let answer = self.send("/log-in", Some(&form.body()));
         let problem = answer.problem();
         problem.unwrap_or_else(|| answer.status.to_string())
@@ -95,6 +96,7 @@ async fn browsers_are_told_apart(kind: Kind) {
     let own = &banks.sandbox.pki.bank_b.qwac;
     let proxy = Gateway::for_pages(kind, own, address, pages).await;
     let folder = tempfile::tempdir().unwrap();
+    let code = code_of(&banks, &anna, 0);
     let told = tokio::task::spawn_blocking(move || {
         let forged: Vec<String> = (0..6)
             .map(|number| format!("X-Forwarded-For: 203.0.{number}.9"))
@@ -107,7 +109,7 @@ async fn browsers_are_told_apart(kind: Kind) {
                 cookies: &cookies,
                 headers,
             };
-            curl.log_in(&anna, password)
+            curl.log_in(&anna, password, &code)
         };
         let mut told = Vec::new();
         for header in &forged {
@@ -144,7 +146,7 @@ async fn an_address_in_a_header_is_taken_from_a_trusted_proxy_alone() {
         browser.get("/log-in").await;
         browser.browser.from = Some(from.into());
         let form = browser.form("/log-in").with("customer", &anna.id);
-        let body = form.with("password", "wrong").body();
+        let body = form.with("password", "wrong").with("code", "000000").body();
         let headers = [("X-Forwarded-For", forwarded)];
         let page = browser.send("POST", "/log-in", &headers, &body).await;
         page.problem().unwrap_or_else(|| page.status.to_string())

@@ -60,7 +60,10 @@ pub(in super::super) const ENGLISH: Texts = Texts {
         go_on: "Go on",
         customer_missing: "Enter your customer id",
         password_missing: "Enter your password",
-        wrong: "The customer id or the password is not right. Check both and try again.",
+        wrong: "The customer id, the password or the code is not right. Check all three. A code works only once: if you have just \
+                used it, wait for the next one.",
+        wrong_with_passkey: "The customer id, the password or the passkey is not right. Check them and try again.",
+        no_second_element: "No code app and no passkey yet? Visit a branch, or call the bank, to set one up.",
         check_address: "Before you enter anything, check that the address in your browser begins with {origin}.",
         already: "You are logged in already",
         already_lead: "This browser is logged in as {customer}. To log in as somebody else, log out first.",
@@ -89,7 +92,6 @@ pub(in super::super) const ENGLISH: Texts = Texts {
     },
     second_factor: SecondFactorTexts {
         title: "Confirm that it is you",
-        lead: "Your password is right. Now the second step.",
         code: "Code",
         code_hint: "The {digits} digits that your code app shows now",
         code_missing: "Enter the code that your app shows",
@@ -105,9 +107,8 @@ pub(in super::super) const ENGLISH: Texts = Texts {
         log_in: "Log in",
         none: Explained {
             name: "no-second-factor",
-            title: "There is no second step set up",
-            happened: "Your password is right, but no code app and no passkey is set up for you. Without one the law does not let \
-                       us show you your accounts.",
+            title: "There is no code app or passkey",
+            happened: "No code app and no passkey is set up for you. Without one the law does not let us go on.",
             to_do: "Visit a branch, or call the bank, to set one up.",
         },
         elsewhere: Explained {
