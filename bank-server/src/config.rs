@@ -292,6 +292,9 @@ impl LimitsConfig {
     }
 }
 
+/// The place of a fault that no field has.
+const WHOLE_FILE: &str = "the file";
+
 /// Section `[log]`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -318,18 +321,17 @@ impl Config {
         match (faults.into_iter().next(), config) {
             (None, Some(config)) => Ok(config),
             (Some(fault), _) => Err(fault),
-            (None, None) => Err(Fault::new(file.display().to_string(), "cannot be read")),
+            (None, None) => Err(Fault::new(WHOLE_FILE, "cannot be read")),
         }
     }
 
     /// Reads the file, and goes on where something is wrong with it.
     pub(crate) fn read_all(file: &Path) -> ReadConfig {
-        let name = file.display().to_string();
         let mut read = match std::fs::read_to_string(file) {
-            Ok(text) => reading::read(&name, &text),
+            Ok(text) => reading::read(&text),
             Err(error) => ReadConfig {
                 config: None,
-                faults: vec![Fault::new(name, format!("cannot be read: {error}"))],
+                faults: vec![Fault::new(WHOLE_FILE, format!("cannot be read: {error}"))],
                 made_up: BTreeSet::new(),
             },
         };
@@ -657,7 +659,7 @@ lists = ["l"]
 "#;
 
     fn places(text: &str) -> Vec<String> {
-        let read = reading::read("bank.toml", text);
+        let read = reading::read(text);
         let more = read
             .config
             .as_ref()
@@ -733,8 +735,7 @@ lists = ["l"]
         let broken = GOOD.replace("\"B\"", "B").replace("[\"a\"]", "[\"a");
         let found = places(&broken);
         assert!(
-            found.contains(&"3: bank.toml".to_owned())
-                && found.contains(&"8: bank.toml".to_owned()),
+            found.contains(&"3: the file".to_owned()) && found.contains(&"8: the file".to_owned()),
             "{found:?}"
         );
     }

@@ -127,7 +127,9 @@ async fn serve(path: &Path) -> Result<(), Failure> {
     let mut hangup = signal(SignalKind::hangup()).map_err(signals)?;
     let bank = BankServer::new(config).start().await.map_err(|error| {
         let advice = match &error {
-            StartError::Listen { .. } => "choose another address, or stop what listens there",
+            StartError::Listen { .. } => {
+                "choose another address there, or stop what listens on this one"
+            }
             StartError::Store(error) => return of_store(error),
             StartError::OtherKey(_) => USE_THE_KEY,
             _ => FIX_CONFIGURATION,
@@ -259,7 +261,12 @@ async fn import(path: &Path, world: &Path) -> Result<(), Failure> {
             "correct the file and import it again; nothing was loaded",
         )
     };
-    let file = std::fs::File::open(world).map_err(|error| failed(error.to_string()))?;
+    let file = std::fs::File::open(world).map_err(|error| {
+        Failure(
+            format!("{} cannot be read: {error}", world.display()),
+            "give the path of the world file; nothing was loaded",
+        )
+    })?;
     let opened = Database::open_for(DatabaseUse::Importing, &config.store.place).await;
     let database = opened.map_err(|error| of_store(&error))?;
     let today = Calendar::new(Arc::new(SystemClock), config.bank.time_zone).today();

@@ -8,7 +8,7 @@ use serde::Deserialize as _;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue, Deserializer, Error};
 
-use super::{Config, ReadConfig};
+use super::{Config, ReadConfig, WHOLE_FILE};
 use crate::fault::Fault;
 
 /// The lines of a configuration file at which its fields stand.
@@ -53,7 +53,7 @@ impl Lines {
 
 /// Reads a configuration. The parser stops at the first fault of a field: the field is noted, another value is put in its
 /// place, and it is read again.
-pub(super) fn read(file: &str, text: &str) -> ReadConfig {
+pub(super) fn read(text: &str) -> ReadConfig {
     /// More are not told.
     const MAX_FAULTS: usize = 100;
 
@@ -67,7 +67,7 @@ pub(super) fn read(file: &str, text: &str) -> ReadConfig {
         let errors = errors.into_iter().take(MAX_FAULTS);
         let faults = errors.map(|error| {
             let start = error.span().map_or(0, |span| span.start);
-            Fault::new(file, one_line(&error)).at(line(text, start))
+            Fault::new(WHOLE_FILE, one_line(&error)).at(line(text, start))
         });
         reading.faults = faults.collect();
         return reading;
@@ -101,7 +101,7 @@ pub(super) fn read(file: &str, text: &str) -> ReadConfig {
         let is_unknown = error.message().starts_with("unknown field `");
         if !reading.is_made_up(&place) {
             let fault = Fault::new(
-                if place.is_empty() { file } else { &place },
+                if place.is_empty() { WHOLE_FILE } else { &place },
                 one_line(&error),
             );
             let located = lines.locate(vec![fault]).into_iter();
@@ -277,6 +277,9 @@ fn quoted<'a>(message: &'a str, before: &str) -> Option<&'a str> {
 }
 
 fn one_line(error: &Error) -> String {
+    if error.message().starts_with("invalid socket address") {
+        return "must be an IP address and a port, such as 127.0.0.1:8443".to_owned();
+    }
     let lines = error.message().lines().map(str::trim);
     lines.collect::<Vec<_>>().join("; ")
 }

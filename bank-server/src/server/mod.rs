@@ -24,7 +24,7 @@ use self::descriptors::share;
 use self::removal::Removal;
 use self::rooms::Rooms;
 pub use self::running::RunningBank;
-use self::sockets::{bound, entrance, listen, open_pages};
+use self::sockets::{bound, entrance, open_pages};
 use self::workers::{Keeping, Sockets, run};
 use crate::config::{Config, Fault, Origin};
 use crate::core_banking::CoreBanking;
@@ -86,8 +86,10 @@ pub enum StartError {
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
     /// An address cannot be listened on.
-    #[error("cannot listen on {address}: {error}")]
+    #[error("cannot listen on {address} ({setting}): {error}")]
     Listen {
+        /// The field of the configuration.
+        setting: &'static str,
         /// The address.
         address: SocketAddr,
         /// What the system said.
@@ -203,10 +205,10 @@ impl BankServer {
                 observer: self.observer,
             }),
         );
-        let (xs2a_socket, xs2a_address) = bound(sockets.xs2a, config.xs2a.listen)?;
-        let (operator, operator_address) = listen(config.operator.listen)?;
+        let (xs2a_socket, xs2a_address) = bound(sockets.xs2a, "xs2a.listen", config.xs2a.listen)?;
+        let (operator, operator_address) = bound(None, "operator.listen", config.operator.listen)?;
         let (proxied_socket, proxied_address) = proxied
-            .map(|proxied| listen(proxied.listen))
+            .map(|proxied| bound(None, "proxied.listen", proxied.listen))
             .transpose()?
             .unzip();
         let gateway_door = proxied.map(|proxied| door.for_gateways(proxied.connections));

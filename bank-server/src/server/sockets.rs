@@ -19,20 +19,18 @@ use crate::store::vault::Vault;
 /// The socket that was handed in, or one at that address.
 pub(super) fn bound(
     socket: Option<TcpListener>,
+    setting: &'static str,
     address: SocketAddr,
 ) -> Result<(TcpListener, SocketAddr), StartError> {
-    let Some(socket) = socket else {
-        return listen(address);
+    let wrong = |error| StartError::Listen {
+        setting,
+        address,
+        error,
     };
-    let bound = socket
-        .local_addr()
-        .map_err(|error| StartError::Listen { address, error })?;
-    Ok((socket, bound))
-}
-
-pub(super) fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
-    let wrong = |error| StartError::Listen { address, error };
-    let socket = TcpListener::bind(address).map_err(wrong)?;
+    let socket = match socket {
+        Some(socket) => socket,
+        None => TcpListener::bind(address).map_err(wrong)?,
+    };
     let bound = socket.local_addr().map_err(wrong)?;
     Ok((socket, bound))
 }
@@ -74,7 +72,7 @@ pub(super) fn open_pages(
     if let Some(fault) = entrance.certificate_fault(pages, now) {
         tracing::warn!(%fault, "browsers will warn of the customers' pages");
     }
-    let (socket, address) = bound(socket, pages.listen)?;
+    let (socket, address) = bound(socket, "online_banking.listen", pages.listen)?;
     Ok(Pages {
         socket,
         address,
