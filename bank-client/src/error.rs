@@ -190,23 +190,32 @@ impl Error {
         matches!(self.kind.status(), Some(404 | 405 | 501))
     }
 
-    /// The standard's code for the reason of a refusal: the first that the bank gives.
+    /// The code for the reason of a refusal: of those that the bank gives, the first that the standard has, or else the
+    /// first.
     #[must_use]
     pub fn code(&self) -> Option<&MessageCode> {
         self.kind.code()
     }
 
+    /// Whether one of the bank's reasons has one of those codes.
+    fn has_code(&self, wanted: impl Fn(&MessageCode) -> bool) -> bool {
+        self.kind
+            .messages()
+            .iter()
+            .any(|message| wanted(&message.code))
+    }
+
     /// Whether the bank refused because of the consent: it does not know it, it has ended, or it does not cover this.
     #[must_use]
     pub fn is_about_consent(&self) -> bool {
-        matches!(
-            self.code(),
-            Some(
+        self.has_code(|code| {
+            matches!(
+                code,
                 MessageCode::ConsentUnknown
                     | MessageCode::ConsentInvalid
                     | MessageCode::ConsentExpired
             )
-        )
+        })
     }
 
     /// Whether one of the two refused the other's certificate: in the handshake, or the bank over HTTP, for the
@@ -216,9 +225,9 @@ impl Error {
         matches!(
             self.kind,
             ErrorKind::TheyRefused { .. } | ErrorKind::WeRefused { .. }
-        ) || matches!(
-            self.code(),
-            Some(
+        ) || self.has_code(|code| {
+            matches!(
+                code,
                 MessageCode::CertificateInvalid
                     | MessageCode::CertificateExpired
                     | MessageCode::CertificateBlocked
@@ -226,7 +235,7 @@ impl Error {
                     | MessageCode::CertificateMissing
                     | MessageCode::RoleInvalid
             )
-        )
+        })
     }
 
     /// How long the bank wants us to wait before we ask again, if it says so.
@@ -296,11 +305,19 @@ impl ErrorKind {
         }
     }
 
-    fn code(&self) -> Option<&MessageCode> {
+    /// The reasons of a refusal, as far as the bank gives any.
+    pub(crate) fn messages(&self) -> &[TppMessage] {
         match self {
-            Self::Refused { messages, .. } => messages.first().map(|message| &message.code),
-            _ => None,
+            Self::Refused { messages, .. } => messages,
+            _ => &[],
         }
+    }
+
+    fn code(&self) -> Option<&MessageCode> {
+        let codes = || self.messages().iter().map(|message| &message.code);
+        codes()
+            .find(|code| MessageCode::STANDARD.contains(code))
+            .or_else(|| codes().next())
     }
 
     /// What happened, for logs: without a word of the bank's own, in which there may be account data.
@@ -450,10 +467,11 @@ mod tests {
         };
         let refused = |code: &str| ErrorKind::Refused {
             status: 401,
-            messages: vec![
-                serde_json::from_value(serde_json::json!({ "category": "ERROR", "code": code }))
-                    .unwrap(),
-            ],
+            // The code that matters need not be the first.
+            messages: ["HOUSE_RULE", code]
+                .map(|code| serde_json::json!({ "category": "ERROR", "code": code }))
+                .map(|message| serde_json::from_value(message).unwrap())
+                .into(),
             request_id: Uuid::nil(),
             retry_after: None,
         };

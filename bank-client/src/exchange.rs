@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use shared_types::alert::Alert;
 use shared_types::decode::{MAX_DEPTH, Shape};
-use shared_types::message::TppMessages;
+use shared_types::message::{TppMessage, TppMessages};
 use shared_types::money::Currency;
 use uuid::Uuid;
 
@@ -22,6 +22,10 @@ use crate::connections::Connections;
 use crate::error::{Error, ErrorKind};
 use crate::retries::retry_after;
 use crate::transport_error::{ask_for_alert, explain};
+
+/// Of larger refusals than this, the reasons are not read: fields whose names say nothing to us take memory too, while the
+/// form is looked for. A hundred messages with texts of 500 characters have a quarter of it.
+const MAX_REFUSAL_BYTES: usize = 256 * 1024;
 
 /// One request.
 pub(crate) struct Request<'a> {
@@ -343,11 +347,8 @@ impl Bank {
     fn refused(&self, answer: &Answer, request_id: Uuid) -> Error {
         let status = answer.status.as_u16();
         let retry_after = retry_after(&answer.headers, self.inner.clock.now());
-        let messages = self.json::<TppMessages>(answer).ok();
-        self.error(match messages {
-            Some(TppMessages {
-                tpp_messages: messages,
-            }) => ErrorKind::Refused {
+        self.error(match self.messages(answer) {
+            Some(messages) => ErrorKind::Refused {
                 status,
                 messages,
                 request_id,
@@ -359,6 +360,23 @@ impl Bank {
                 retry_after,
             },
         })
+    }
+
+    /// The reasons of a refusal, where the body gives them, whatever media type it claims.
+    fn messages(&self, answer: &Answer) -> Option<Vec<TppMessage>> {
+        if answer.body.len() > MAX_REFUSAL_BYTES {
+            return None;
+        }
+        let shape = answer.shape.clone().unwrap_or_else(|| {
+            let mut shape = Shape::default();
+            shape.see(&answer.body);
+            shape
+        });
+        if shape.elements() > self.inner.limits.entries {
+            return None;
+        }
+        let read = shape.decode::<TppMessages>(&answer.body).ok()?;
+        Some(read.tpp_messages)
     }
 }
 
@@ -378,15 +396,15 @@ fn encoding(headers: &HeaderMap) -> Option<String> {
     encoded.then_some(text)
 }
 
+/// Whether a body claims to be JSON: `application/json`, or a type of its own in that syntax (RFC 6839, section 3.1), such as
+/// `application/problem+json`.
 pub(crate) fn is_json(headers: &HeaderMap) -> bool {
     let value = headers
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
-    value
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .eq_ignore_ascii_case("application/json")
+    let kind = value.split(';').next().unwrap_or_default();
+    let kind = kind.trim().to_ascii_lowercase();
+    kind.strip_prefix("application/")
+        .is_some_and(|kind| kind == "json" || kind.ends_with("+json"))
 }

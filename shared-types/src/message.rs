@@ -2,18 +2,79 @@
 
 use std::fmt;
 
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
 use serde_with::skip_serializing_none;
 
 use crate::text::Text;
 
 /// Body of every error answer (schemas `Error4xx_NG_AIS` and their kin).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+///
+/// It is read from each of the standard's forms, whatever its media type: `tppMessages`; `apiClientMessages`, as in the
+/// verification of payees (`error_NG_4xx_VOP`); and RFC 7807 with `code` and `additionalErrors` (`Error4xx_AIS`,
+/// `error_RFC7807_4xx_VOP`). A message without a code is left out, a text that is too long is cut; a body without any
+/// message is an error.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct TppMessages {
     /// What went wrong; at least one entry.
     pub tpp_messages: Vec<TppMessage>,
+}
+
+impl TppMessages {
+    /// Messages of one answer, at most: more are not read.
+    pub const MAX: usize = 100;
+}
+
+impl<'de> Deserialize<'de> for TppMessages {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let tpp_messages = messages(&Value::deserialize(deserializer)?);
+        if tpp_messages.is_empty() {
+            return Err(D::Error::custom("no message with a code"));
+        }
+        Ok(Self { tpp_messages })
+    }
+}
+
+/// The messages of an error body, in whichever of the forms they come.
+fn messages(body: &Value) -> Vec<TppMessage> {
+    let list = |name: &str| {
+        let list = body.get(name).and_then(Value::as_array);
+        list.into_iter().flatten().filter_map(TppMessage::read)
+    };
+    let listed = list("tppMessages").chain(list("apiClientMessages"));
+    let mut problem: Vec<TppMessage> = problem(body)
+        .into_iter()
+        .chain(list("additionalErrors"))
+        .take(TppMessages::MAX)
+        .collect();
+    // The words of a problem that has its codes in the list alone.
+    if let Some(first) = problem.first_mut()
+        && first.text.is_none()
+    {
+        first.text = words(body);
+    }
+    listed.chain(problem).take(TppMessages::MAX).collect()
+}
+
+/// The message of a problem after RFC 7807. A field `code` alone does not make one, unless the standard has that code.
+fn problem(body: &Value) -> Option<TppMessage> {
+    let is_problem = ["type", "title", "detail", "additionalErrors"]
+        .iter()
+        .any(|name| body.get(name).is_some());
+    TppMessage::read(body)
+        .filter(|message| is_problem || MessageCode::STANDARD.contains(&message.code))
+}
+
+/// The words of a message or of a problem; those about the case at hand first.
+fn words(of: &Value) -> Option<Text<500>> {
+    ["text", "detail", "title"]
+        .iter()
+        .filter_map(|name| of.get(name)?.as_str())
+        .find(|text| !text.trim().is_empty())
+        .map(Text::cut)
 }
 
 /// One message to the TPP (schema `tppMessageGeneric`).
@@ -30,6 +91,25 @@ pub struct TppMessage {
     pub path: Option<String>,
     /// What to do about it, in a sentence.
     pub text: Option<Text<500>>,
+}
+
+impl TppMessage {
+    /// A message, or one of a problem, if it has a code.
+    fn read(value: &Value) -> Option<Self> {
+        let text = |name: &str| value.get(name).and_then(Value::as_str);
+        let code = text("code")
+            .map(str::trim)
+            .filter(|code| !code.is_empty())?;
+        Some(Self {
+            category: match text("category") {
+                Some("WARNING") => Category::Warning,
+                _ => Category::Error,
+            },
+            code: MessageCode::of(Text::cut(code)),
+            path: text("path").map(str::to_owned),
+            text: words(value),
+        })
+    }
 }
 
 /// How bad it is (schema `tppMessageCategory`).
@@ -58,6 +138,14 @@ macro_rules! message_codes {
         impl MessageCode {
             /// The codes the standard names.
             pub const STANDARD: &[Self] = &[$(Self::$name,)*];
+
+            /// The code of that name.
+            fn of(name: Text<70>) -> Self {
+                match name.as_str() {
+                    $($wire => Self::$name,)*
+                    _ => Self::Other(name),
+                }
+            }
 
             /// The code as it is written on the wire.
             #[must_use]
@@ -156,11 +244,7 @@ impl Serialize for MessageCode {
 
 impl<'de> Deserialize<'de> for MessageCode {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let code = Text::<70>::deserialize(deserializer)?;
-        let known = Self::STANDARD
-            .iter()
-            .find(|known| known.as_str() == code.as_str());
-        Ok(known.cloned().unwrap_or(Self::Other(code)))
+        Text::deserialize(deserializer).map(Self::of)
     }
 }
 
@@ -176,5 +260,77 @@ mod tests {
         }
         let strange: MessageCode = serde_json::from_str("\"HOUSE_RULE\"").unwrap();
         assert_eq!(strange.as_str(), "HOUSE_RULE");
+    }
+
+    #[test]
+    fn the_messages_of_every_form_are_read() {
+        let problem = r#""type": "https://bank.example/errors/consent", "title": "Not allowed""#;
+        for (body, expected) in [
+            (
+                r#"{"tppMessages": [{"category": "ERROR", "code": "CONSENT_EXPIRED", "text": "ended"}]}"#.to_owned(),
+                "CONSENT_EXPIRED: ended",
+            ),
+            (
+                r#"{"apiClientMessages": [{"category": "ERROR", "code": "TOKEN_INVALID"}]}"#.to_owned(),
+                "TOKEN_INVALID",
+            ),
+            (
+                format!(r#"{{{problem}, "code": "CONSENT_EXPIRED"}}"#),
+                "CONSENT_EXPIRED: Not allowed",
+            ),
+            (
+                format!(r#"{{{problem}, "detail": "ended in May", "code": "CONSENT_EXPIRED",
+                    "additionalErrors": [{{"code": "HOUSE_RULE", "title": "Mondays"}}, {{"title": "nothing"}}]}}"#),
+                "CONSENT_EXPIRED: ended in May, HOUSE_RULE: Mondays",
+            ),
+            (
+                format!(r#"{{{problem}, "additionalErrors": [{{"code": "ACCESS_EXCEEDED"}}]}}"#),
+                "ACCESS_EXCEEDED: Not allowed",
+            ),
+            (
+                format!(r#"{{{problem}, "code": "A_CODE", "tppMessages": [{{"code": "CONSENT_UNKNOWN"}}]}}"#),
+                "CONSENT_UNKNOWN, A_CODE: Not allowed",
+            ),
+            (r#"{"code": "CONSENT_INVALID"}"#.to_owned(), "CONSENT_INVALID"),
+            // One odd message, or part of one, hides no other.
+            (
+                r#"{"tppMessages": [null, {"code": 7}, {"category": "FATAL", "code": "A", "path": 1, "text": " "}]}"#.to_owned(),
+                "A",
+            ),
+        ] {
+            let read: TppMessages = crate::decode::decode(body.as_bytes()).unwrap();
+            let told: Vec<String> = read
+                .tpp_messages
+                .iter()
+                .map(|message| match &message.text {
+                    Some(text) => format!("{}: {text}", message.code),
+                    None => message.code.to_string(),
+                })
+                .collect();
+            assert_eq!(told.join(", "), expected, "{body}");
+            let written = serde_json::to_string(&read).unwrap();
+            assert_eq!(serde_json::from_str::<TppMessages>(&written).unwrap(), read);
+        }
+        for nothing in [
+            r#"{"tppMessages": []}"#,
+            r#"{"type": "about:blank", "title": "Unauthorized", "status": 401}"#,
+            r#"{"code": "E-17", "message": "of some gateway"}"#,
+            r#"{"error": "invalid_token"}"#,
+            "[]",
+            "null",
+        ] {
+            assert!(
+                serde_json::from_str::<TppMessages>(nothing).is_err(),
+                "{nothing}"
+            );
+        }
+        let long = format!(
+            r#"{{"tppMessages": [{}]}}"#,
+            vec![format!(r#"{{"code": "A", "text": "{}"}}"#, "x".repeat(600)); 200].join(",")
+        );
+        let read: TppMessages = serde_json::from_str(&long).unwrap();
+        assert_eq!(read.tpp_messages.len(), TppMessages::MAX);
+        let text = read.tpp_messages[0].text.as_ref().unwrap();
+        assert_eq!(text.as_str().len(), 500);
     }
 }

@@ -24,35 +24,19 @@ pub(super) fn of(error: &Error) -> Says {
             status: 429,
             messages,
             ..
-        } if has(messages.iter().map(|message| &message.code), |code| {
-            *code == MessageCode::AccessExceeded
-        }) =>
+        } if messages
+            .iter()
+            .any(|message| message.code == MessageCode::AccessExceeded) =>
         {
             Says::UsedUp(wait(error))
         }
         ErrorKind::Refused {
-            status: 400..=403,
-            messages,
-            ..
-        } if has(messages.iter().map(|message| &message.code), about_consent) => Says::ConsentEnded,
+            status: 400..=403, ..
+        } if error.is_about_consent() => Says::ConsentEnded,
         // Some banks give no reason.
         ErrorKind::Status { status: 401, .. } => Says::ConsentEnded,
         _ => Says::Nothing,
     }
-}
-
-fn has<'a>(
-    mut codes: impl Iterator<Item = &'a MessageCode>,
-    wanted: impl Fn(&MessageCode) -> bool,
-) -> bool {
-    codes.any(wanted)
-}
-
-const fn about_consent(code: &MessageCode) -> bool {
-    matches!(
-        code,
-        MessageCode::ConsentExpired | MessageCode::ConsentInvalid | MessageCode::ConsentUnknown
-    )
 }
 
 /// How long the bank asks us to wait.
@@ -96,10 +80,13 @@ mod tests {
     use super::*;
 
     fn refused(status: u16, code: &str) -> Error {
-        let message = serde_json::json!({ "category": "ERROR", "code": code });
+        // The code that matters need not be the first.
+        let messages = ["HOUSE_RULE", code]
+            .map(|code| serde_json::json!({ "category": "ERROR", "code": code }))
+            .map(|message| serde_json::from_value(message).unwrap());
         error(ErrorKind::Refused {
             status,
-            messages: vec![serde_json::from_value(message).unwrap()],
+            messages: messages.into(),
             request_id: Uuid::nil(),
             retry_after: None,
         })

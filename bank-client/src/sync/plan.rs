@@ -152,10 +152,9 @@ fn back(day: NaiveDate, days: u64) -> NaiveDate {
 /// The status with which a bank refused, and its reason.
 pub(super) fn refusal(error: &Error) -> Option<(u16, Option<&MessageCode>)> {
     match &error.kind {
-        ErrorKind::Refused {
-            status, messages, ..
-        } => Some((*status, messages.first().map(|message| &message.code))),
-        ErrorKind::Status { status, .. } => Some((*status, None)),
+        ErrorKind::Refused { status, .. } | ErrorKind::Status { status, .. } => {
+            Some((*status, error.code()))
+        }
         _ => None,
     }
 }

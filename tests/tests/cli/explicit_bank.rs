@@ -1,10 +1,17 @@
 //! `bank-client` with a bank that is named by options instead of a directory: tables for people, JSON for programs.
 
+use std::path::Path;
+
 use fixtures::world::Bank;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::banks::Banks;
+use tests::files::replace;
+use tests::lone_bank::LoneBank;
 use tests::programs::{both, own};
 use tests::sdk::BANK_B;
+use tests::tls_terminator::Manners;
+use wiremock::matchers::any;
+use wiremock::{Mock, ResponseTemplate};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bank_client_asks_for_people_and_for_programs() {
@@ -109,4 +116,42 @@ async fn bank_client_asks_for_people_and_for_programs() {
         Some(2),
         "a wrong command line"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_after_rfc_7807_is_told_and_ends_with_its_exit_code() {
+    let (lone, behind) = LoneBank::mocked(Manners::Honest).await;
+    let files = tempfile::tempdir().unwrap();
+    let file = |name: &str, content: &str| {
+        let path = files.path().join(name);
+        replace(&path, content);
+        path
+    };
+    let own_certificate = &lone.pki.bank_a.qwac;
+    let anchors = file("anchors.pem", &lone.pki.ca1.root_pem().unwrap());
+    let certificate = file("qwac.pem", &own_certificate.chain_pem);
+    let key = file("qwac.key", &own_certificate.key_pem);
+    for (status, code, exit) in [(401, "CONSENT_EXPIRED", 4), (401, "CERTIFICATE_BLOCKED", 5)] {
+        behind.reset().await;
+        let problem = json!({ "type": "https://bank.example/errors/1", "title": "Not allowed", "code": code });
+        let answer = ResponseTemplate::new(status);
+        Mock::given(any())
+            .respond_with(answer.set_body_raw(problem.to_string(), "application/problem+json"))
+            .mount(&behind)
+            .await;
+        let output = own("bank-client")
+            .args(["--url", &format!("https://{}", lone.front)])
+            .args(["--organisation", BANK_B, "--anchors"])
+            .args([&anchors, Path::new("--certificate"), &certificate])
+            .args([Path::new("--key"), &key])
+            .args(["accounts", "--consent", "c"])
+            .output()
+            .unwrap();
+        let said = both(&output);
+        assert_eq!(output.status.code(), Some(exit), "{said}");
+        assert!(
+            said.contains(&format!("{status} {code}: Not allowed")),
+            "{said}"
+        );
+    }
 }

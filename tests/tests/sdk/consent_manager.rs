@@ -219,6 +219,28 @@ async fn a_bank_that_changes_its_mind_is_handled_as_a_person_would_and_the_log_t
 }
 
 #[tokio::test]
+async fn a_bank_that_counts_reads_after_rfc_7807_is_not_asked_again_today() {
+    let scene = Scene::set().await;
+    let approval = scene.connected().await;
+    let problem = json!({
+        "type": "https://bank.example/errors/access", "title": "Too many reads", "code": "ACCESS_EXCEEDED",
+    });
+    let answer = ResponseTemplate::new(429)
+        .insert_header("Retry-After", "36000")
+        .set_body_raw(problem.to_string(), "application/problem+json");
+    scene.says("GET", "/v1/accounts", answer, None).await;
+    let before = scene.asked().await.len();
+    for _ in 0..2 {
+        let outcome = scene.read(&approval).await;
+        assert!(
+            matches!(outcome, Err(ManagerError::UsedUp { .. })),
+            "{outcome:?}"
+        );
+    }
+    assert_eq!(scene.asked().await[before..], ["GET /v1/accounts"]);
+}
+
+#[tokio::test]
 async fn a_bank_that_refuses_long_consents_is_asked_for_shorter_ones_and_remembered() {
     for code in ["PERIOD_INVALID", "FORMAT_ERROR", "PARAMETER_NOT_SUPPORTED"] {
         let scene = Scene::set().await;

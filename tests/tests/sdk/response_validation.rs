@@ -121,6 +121,29 @@ async fn a_refusal_is_told_with_its_codes_also_those_nobody_knows() {
 }
 
 #[tokio::test]
+async fn the_reasons_of_a_huge_refusal_are_not_read() {
+    let message = json!({ "category": "ERROR", "code": "CONSENT_EXPIRED" });
+    for (padding, read) in [(100_000, true), (300_000, false)] {
+        let scene = Scene::set().await;
+        let body = json!({ "tppMessages": [message], "padding": "x".repeat(padding) });
+        scene
+            .answers(ResponseTemplate::new(401).set_body_json(body))
+            .await;
+        let fault = scene.fault().await;
+        assert_eq!(
+            matches!(fault, ErrorKind::Refused { .. }),
+            read,
+            "{padding}"
+        );
+        assert_eq!(
+            matches!(fault, ErrorKind::Status { .. }),
+            !read,
+            "{padding}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn an_error_page_in_html_is_a_status_without_a_reason() {
     let scene = Scene::set().await;
     scene
