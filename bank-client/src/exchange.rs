@@ -221,7 +221,9 @@ impl Bank {
         }
         // A bank that does not echo the id is forgiven; one that answers another request is not.
         let echo = answer.headers.get("x-request-id");
-        if echo.is_some_and(|echo| echo.as_bytes() != request_id.to_string().as_bytes()) {
+        let sent = request_id.to_string();
+        // A UUID is the same in either case (RFC 9562, section 4).
+        if echo.is_some_and(|echo| !echo.as_bytes().eq_ignore_ascii_case(sent.as_bytes())) {
             let reason = "the answer is to another request";
             return Err(self.malformed("X-Request-ID", reason).into());
         }

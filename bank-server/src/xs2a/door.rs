@@ -61,11 +61,12 @@ pub(crate) async fn door(
     let started = Instant::now();
     let method = request.method().clone();
     let state = request.app_data::<web::Data<Xs2a>>().cloned();
-    let echo = request_id(request.headers()).ok();
+    let id = request_id(request.headers()).ok();
+    let echo = id.and_then(|_| request.headers().get(X_REQUEST_ID).cloned());
     let connection = request.extensions().get::<Arc<Connection>>().cloned();
     let counted = state.as_ref().map(|state| state.figures.begin_request());
-    let span = traced::span(&request, echo);
-    let outcome = pass(request, next, echo, connection.as_ref())
+    let span = traced::span(&request, id);
+    let outcome = pass(request, next, echo.clone(), connection.as_ref())
         .instrument(span.clone())
         .await;
     let took = started.elapsed();
@@ -100,7 +101,7 @@ pub(crate) async fn door(
     let connection = connection.as_ref();
     let gateway = connection.filter(|connection| connection.is_gateway());
     tracing::info!(
-        request_id = echo.map(display),
+        request_id = id.map(display),
         tpp = tpp.map(display),
         // Whoever is not known by then is told by its certificate.
         certificate = connection.filter(|_| tpp.is_none()).map(|connection| display(&connection.certificate)),
@@ -118,8 +119,8 @@ pub(crate) async fn door(
         answering,
         ..
     } = outcome?;
-    if let Some(id) = echo {
-        echo_request_id(response.headers_mut(), id);
+    if let Some(echo) = echo {
+        response.headers_mut().insert(X_REQUEST_ID, echo);
     }
     if connection.is_some_and(|connection| connection.is_leaving()) {
         response
@@ -162,7 +163,7 @@ struct Passed {
 async fn pass(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
-    echo: Option<Uuid>,
+    echo: Option<HeaderValue>,
     connection: Option<&Arc<Connection>>,
 ) -> Result<Passed, actix_web::Error> {
     let mut answering = connection.map(Connection::begin_request);
@@ -176,7 +177,10 @@ async fn pass(
                 let limit = entered.state.limits.time;
                 let receiving = Rc::clone(&entered.caller.receiving);
                 request.extensions_mut().insert(entered.caller);
-                let given_up = |error| GivenUp { error, echo };
+                let given_up = |error| GivenUp {
+                    error,
+                    echo: echo.clone(),
+                };
                 let outcome = tokio::select! {
                     biased;
                     () = entered.asker.ended() => {
@@ -326,18 +330,12 @@ fn accepts_json(headers: &HeaderMap) -> bool {
         })
 }
 
-fn echo_request_id(headers: &mut HeaderMap, id: Uuid) {
-    // A UUID is always a valid header value.
-    if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
-        headers.insert(X_REQUEST_ID, value);
-    }
-}
-
 /// The request is gone with the handler that was given up, so the answer is made without it.
 #[derive(Debug)]
 struct GivenUp {
     error: ApiError,
-    echo: Option<Uuid>,
+    /// The `X-Request-ID` as it came.
+    echo: Option<HeaderValue>,
 }
 
 impl std::fmt::Display for GivenUp {
@@ -353,8 +351,8 @@ impl ResponseError for GivenUp {
 
     fn error_response(&self) -> HttpResponse {
         let mut response = closing(&self.error);
-        if let Some(id) = self.echo {
-            echo_request_id(response.headers_mut(), id);
+        if let Some(echo) = &self.echo {
+            response.headers_mut().insert(X_REQUEST_ID, echo.clone());
         }
         response
     }

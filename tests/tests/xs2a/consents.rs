@@ -125,10 +125,22 @@ async fn one_request_id_has_one_effect() {
     let first = tpp.post("/v1/consents", &headers, &body).await;
     let again = tpp.post("/v1/consents", &headers, &body).await;
     assert_eq!(first.status, 201);
+    let created = first.json();
     assert_eq!(
         first.without_date_and_request_id(),
         again.without_date_and_request_id()
     );
+
+    // A UUID is the same in either case, and comes back as it was sent.
+    let shouted = REQUEST_ID.to_uppercase();
+    assert_ne!(shouted, REQUEST_ID);
+    for id in [REQUEST_ID, &shouted] {
+        let answer = tpp
+            .post("/v1/consents", &[PSU, ("X-Request-ID", id)], &body)
+            .await;
+        assert_eq!(answer.header("x-request-id"), Some(id));
+        assert_eq!(answer.json(), created);
+    }
 
     let access = json!({ "balances": [] });
     let other = banks.consent(&tpp).access(&access).body().to_string();
