@@ -32,12 +32,101 @@ pub(crate) enum Astray {
     Foreign(Url),
 }
 
-/// Where a bank's link leads, if it stays with the bank whose interface is at `base`.
-pub(crate) fn follow(base: &Url, link: &str) -> Result<Url, Astray> {
-    let url = base.join(link).map_err(|_| Astray::NotAUrl)?;
-    if url.origin() == base.origin() {
-        Ok(url)
-    } else {
-        Err(Astray::Foreign(url))
+/// Where a link of the page at `page` leads, if it stays with the bank whose interface is at `base`.
+///
+/// It is resolved as RFC 3986, section 5, has it, with one addition. Banks behind a gateway know nothing of the path at which
+/// their interface is reached, and begin at its root: `/v1/accounts/…`. Such a path goes on from `base`.
+pub(crate) fn follow(base: &Url, page: &Url, link: &str) -> Result<Url, Astray> {
+    let mut url = page.join(link).map_err(|_| Astray::NotAUrl)?;
+    if url.origin() != base.origin() {
+        return Err(Astray::Foreign(url));
+    }
+    // It is not sent, so that two pages cannot differ in it.
+    url.set_fragment(None);
+    let root = base.path().trim_end_matches('/');
+    let is_below = url
+        .path()
+        .strip_prefix(root)
+        .is_some_and(|rest| rest.starts_with('/'));
+    if !is_below && link.trim_start().starts_with("/v1/") {
+        let path = format!("{root}{}", url.path());
+        url.set_path(&path);
+    }
+    Ok(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn followed(base: &str, page: &str, link: &str) -> Result<String, Astray> {
+        let url = |text| Url::parse(text).unwrap();
+        follow(&url(base), &url(page), link).map(Into::into)
+    }
+
+    #[test]
+    fn links_are_resolved_against_their_page() {
+        let root = "https://bank.example";
+        for base in [
+            root.to_owned(),
+            format!("{root}/psd2/xs2a"),
+            format!("{root}/psd2/xs2a/"),
+        ] {
+            let below = base.trim_end_matches('/');
+            let list = format!("{below}/v1/accounts/a/transactions");
+            let page = format!("{list}?dateFrom=2026-01-01&page=1");
+            for (link, expected) in [
+                ("?page=2".to_owned(), format!("{list}?page=2")),
+                ("transactions?page=2".to_owned(), format!("{list}?page=2")),
+                ("./transactions?page=2".to_owned(), format!("{list}?page=2")),
+                ("../a/transactions/2".to_owned(), format!("{list}/2")),
+                (
+                    "/v1/accounts/a/transactions?page=2".to_owned(),
+                    format!("{list}?page=2"),
+                ),
+                (format!("{list}?page=2#top"), format!("{list}?page=2")),
+                (
+                    "//bank.example:443/page/2".to_owned(),
+                    format!("{root}/page/2"),
+                ),
+                ("/page/2".to_owned(), format!("{root}/page/2")),
+                // A page of its own, as far as anybody can tell; there is none.
+                (
+                    "null?page=2".to_owned(),
+                    format!("{below}/v1/accounts/a/null?page=2"),
+                ),
+                ("#2".to_owned(), page.clone()),
+                (String::new(), page.clone()),
+            ] {
+                assert_eq!(followed(&base, &page, &link), Ok(expected), "{base} {link}");
+            }
+            let whole = &list[root.len()..];
+            assert_eq!(followed(&base, &page, whole), Ok(list.clone()), "{base}");
+        }
+    }
+
+    #[test]
+    fn links_that_leave_the_bank_are_foreign() {
+        let base = "https://bank.example/psd2/xs2a";
+        let page = "https://bank.example/psd2/xs2a/v1/accounts/a/transactions?page=1";
+        for link in [
+            "https://evil.example/v1/accounts",
+            "//evil.example/v1/accounts",
+            r"\\evil.example/v1/accounts",
+            r"/\evil.example/v1/accounts",
+            "\t//evil.example/v1/accounts",
+            "http://bank.example/v1/accounts",
+            "https://bank.example:8443/v1/accounts",
+            "https://bank.example@evil.example/v1/accounts",
+            "https://bank.example.evil.example/",
+            "data:text/plain,x",
+        ] {
+            let found = followed(base, page, link);
+            assert!(
+                matches!(found, Err(Astray::Foreign(_))),
+                "{link}: {found:?}"
+            );
+        }
+        assert_eq!(followed(base, page, "https://"), Err(Astray::NotAUrl));
     }
 }

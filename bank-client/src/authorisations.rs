@@ -221,7 +221,8 @@ impl ConsentAsked {
     #[must_use]
     pub fn authorisation_id(&self) -> Option<&str> {
         let link = self.consent.links.get("scaStatus")?;
-        link.rsplit('/').next().filter(|id| !id.is_empty())
+        let path = link.split(['?', '#']).next()?.trim_end_matches('/');
+        path.rsplit('/').next().filter(|id| !id.is_empty())
     }
 }
 

@@ -253,9 +253,9 @@ impl Bank {
         url
     }
 
-    /// Where a link leads, if it stays with the bank.
-    pub(crate) fn follow(&self, link: &str) -> Result<Url, Error> {
-        follow(&self.inner.base, link).map_err(|astray| match astray {
+    /// Where a link of the page at that address leads, if it stays with the bank.
+    pub(crate) fn follow(&self, page: &Url, link: &str) -> Result<Url, Error> {
+        follow(&self.inner.base, page, link).map_err(|astray| match astray {
             Astray::NotAUrl => self.malformed("_links", "a link is not a URL"),
             Astray::Foreign(url) => self.error(ErrorKind::ForeignLink {
                 link: url.to_string(),

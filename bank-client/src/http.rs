@@ -34,6 +34,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
+use crate::address::{Astray, follow};
 use crate::bank::Bank;
 use crate::error::Error;
 use crate::exchange::{Answer, Request};
@@ -94,10 +95,10 @@ impl Http {
         if !below.path().ends_with('/') {
             below.set_path(&format!("{}/", below.path()));
         }
-        let (url, fault) = match below.join(path) {
-            Ok(url) if url.origin() != below.origin() => (below, Some("it leads to another host")),
+        let (url, fault) = match follow(&bank.inner.base, &below, path) {
             Ok(url) => (url, None),
-            Err(_) => (below, Some("it is not a path")),
+            Err(Astray::Foreign(_)) => (below, Some("it leads to another host")),
+            Err(Astray::NotAUrl) => (below, Some("it is not a path")),
         };
         HttpRequest {
             fault: fault.map(|reason| bank.unsendable("path", reason)),

@@ -218,11 +218,12 @@ impl Reading {
         if !self.read.insert(digest(&url)) {
             return Err(bank.error(ErrorKind::PageLoop));
         }
-        let (pending, booked, links) = self.from.get::<P>(url, self.held).await?.open();
+        let answer = self.from.get::<P>(url.clone(), self.held).await?;
+        let (pending, booked, links) = answer.open();
         self.next = links
             .as_ref()
             .and_then(|links| links.get("next"))
-            .map(|link| bank.follow(link))
+            .map(|link| bank.follow(&url, link))
             .transpose()?;
         Ok(PageOf { pending, booked })
     }

@@ -10,11 +10,13 @@ use serde::{Deserialize, Deserializer, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Href {
-    /// An absolute path on the same host, or a whole URL.
+    /// A whole URL, or a reference relative to the address of the answer that the link is in.
     pub href: String,
 }
 
 /// Named links (schemas `_links…`). The standard leaves each set open to names of the bank's own.
+///
+/// A link that is `null`, or whose target is, is read as none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(transparent)]
@@ -53,6 +55,12 @@ impl Links {
 
 impl<'de> Deserialize<'de> for Links {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        /// A link of which a bank may say that there is none.
+        #[derive(Deserialize)]
+        struct Target {
+            href: Option<String>,
+        }
+
         struct Set;
 
         impl<'de> Visitor<'de> for Set {
@@ -64,12 +72,16 @@ impl<'de> Deserialize<'de> for Links {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Links, A::Error> {
                 let mut links = BTreeMap::new();
-                while let Some((name, link)) = map.next_entry()? {
-                    if links.len() >= Links::MOST {
+                let mut read = 0;
+                while let Some((name, link)) = map.next_entry::<String, Option<Target>>()? {
+                    if read >= Links::MOST {
                         let most = Links::MOST;
                         return Err(A::Error::custom(format!("more than {most} links")));
                     }
-                    links.insert(name, link);
+                    read += 1;
+                    if let Some(href) = link.and_then(|link| link.href) {
+                        links.insert(name, Href { href });
+                    }
                 }
                 Ok(Links(links))
             }
@@ -95,5 +107,14 @@ mod tests {
         let fault = set(Links::MOST + 1).unwrap_err().to_string();
         assert!(fault.contains("more than 100 links"), "{fault}");
         assert!(serde_json::from_str::<Links>("[]").is_err());
+    }
+
+    #[test]
+    fn a_link_that_is_null_is_none() {
+        let links = r#"{"next": null, "first": {"href": null}, "last": {}, "account": {"href": "/v1/accounts/a"}}"#;
+        let links: Links = serde_json::from_str(links).unwrap();
+        let read: Vec<(&str, &str)> = links.iter().collect();
+        assert_eq!(read, [("account", "/v1/accounts/a")]);
+        assert!(serde_json::from_str::<Links>(r#"{"next": {"href": 2}}"#).is_err());
     }
 }

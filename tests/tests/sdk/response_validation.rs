@@ -1,5 +1,6 @@
 //! The SDK against banks that are slow, broken, truncated or lying, over real mutual TLS.
 
+use std::fmt::Debug;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -118,6 +119,72 @@ async fn a_refusal_is_told_with_its_codes_also_those_nobody_knows() {
         error.to_string().contains("HOUSE_RULE: not on Mondays"),
         "{error}"
     );
+}
+
+/// What a refusal comes to for a program: status and messages, how long to wait, and what follows from them.
+async fn refused(status: u16, body: &Value, media_type: &str) -> impl PartialEq + Debug + use<> {
+    let scene = Scene::set().await;
+    let template = ResponseTemplate::new(status).insert_header("Retry-After", "7");
+    scene
+        .answers(template.set_body_raw(body.to_string(), media_type))
+        .await;
+    let error = scene.error().await;
+    let ErrorKind::Refused {
+        status, messages, ..
+    } = error.kind.clone()
+    else {
+        panic!("{media_type} {body}: {error:?}")
+    };
+    let follows = [
+        error.is_about_consent(),
+        error.is_about_certificate(),
+        error.is_refusal(),
+        error.is_transient(),
+    ];
+    (
+        status,
+        messages,
+        error.retry_after(),
+        follows,
+        error.advice(),
+    )
+}
+
+#[tokio::test]
+async fn a_refusal_after_rfc_7807_is_one_with_messages() {
+    let kind = "https://bank.example/errors/access";
+    for (status, code, other) in [
+        (401, "CONSENT_EXPIRED", "HOUSE_RULE"),
+        (401, "HOUSE_RULE", "CONSENT_EXPIRED"),
+        (401, "CERTIFICATE_EXPIRED", "HOUSE_RULE"),
+        (429, "ACCESS_EXCEEDED", "HOUSE_RULE"),
+    ] {
+        let message =
+            |code: &str, text: &str| json!({ "category": "ERROR", "code": code, "text": text });
+        let standard = json!({ "tppMessages": [message(code, "not now"), message(other, "no")] });
+        let expected = refused(status, &standard, "application/json").await;
+        let additional = json!([{ "code": other, "title": "no" }]);
+        let problem = json!({ "type": kind, "title": "not now", "code": code, "additionalErrors": additional });
+        let detailed = json!({ "type": kind, "title": "short", "detail": "not now", "code": code, "additionalErrors": additional });
+        let without_code = json!({ "type": kind, "title": "not now",
+            "additionalErrors": [{ "code": code }, { "code": other, "detail": "no" }] });
+        let of_payees =
+            json!({ "apiClientMessages": [message(code, "not now"), message(other, "no")] });
+        for (body, media_type) in [
+            (&problem, "application/problem+json"),
+            (&problem, "Application/Problem+JSON; charset=utf-8"),
+            (&problem, "application/json"),
+            (&problem, "text/plain"),
+            (&detailed, "application/problem+json"),
+            (&without_code, "application/problem+json"),
+            (&of_payees, "application/json"),
+            (&standard, "application/problem+json"),
+            (&standard, "application/json;charset=UTF-8"),
+        ] {
+            let found = refused(status, body, media_type).await;
+            assert_eq!(found, expected, "{media_type} {body}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -247,7 +314,11 @@ fn page(ids: &[&str], next: Option<&str>) -> ResponseTemplate {
 }
 
 async fn all(scene: &Scene) -> Result<Vec<String>, Error> {
-    let entries = scene.bank().with_consent("c").transactions("a", &since());
+    all_of(&scene.bank()).await
+}
+
+async fn all_of(bank: &Bank) -> Result<Vec<String>, Error> {
+    let entries = bank.with_consent("c").transactions("a", &since());
     let ids = entries.map_ok(|entry| match entry {
         Entry::Booked(transaction) | Entry::Pending(transaction) => {
             transaction.transaction_id.unwrap().to_string()
@@ -282,12 +353,101 @@ async fn pages_are_followed_to_the_last() {
 }
 
 #[tokio::test]
+async fn links_to_the_next_page_are_relative_to_their_page() {
+    // As the bank stands behind a gateway, and knows of its path or does not.
+    for (base, list) in [
+        ("", "/v1/accounts/a/transactions"),
+        ("/psd2/xs2a", "/psd2/xs2a/v1/accounts/a/transactions"),
+        ("/psd2/xs2a/", "/psd2/xs2a/v1/accounts/a/transactions"),
+    ] {
+        for next in [
+            "?page=2",
+            "transactions?page=2",
+            "./transactions?page=2",
+            "/v1/accounts/a/transactions?page=2",
+            &format!("{list}?page=2"),
+        ] {
+            let scene = Scene::set().await;
+            let answers = [
+                (query_param("page", "2"), page(&["2"], None)),
+                (
+                    query_param("bookingStatus", "both"),
+                    page(&["1"], Some(next)),
+                ),
+            ];
+            for (query, answer) in answers {
+                Mock::given(path(list))
+                    .and(query)
+                    .respond_with(answer)
+                    .mount(&scene.behind)
+                    .await;
+            }
+            let address = format!("https://{}{base}", scene.lone.front);
+            let pki = &scene.lone.pki;
+            let own = credentials(&pki.bank_a.qwac);
+            let builder = Bank::builder(address, BANK_B.parse().unwrap(), anchors(&pki.ca1), own);
+            let bank = builder.build().unwrap();
+            assert_eq!(all_of(&bank).await.unwrap(), ["1", "2"], "{base} {next}");
+        }
+    }
+}
+
+/// `"null" + path` is what some banks make of an address that they do not know.
+#[tokio::test]
+async fn a_link_that_begins_with_null_is_told_after_its_page() {
+    for next in [
+        "null",
+        "null?page=2",
+        "null/v1/accounts/a/transactions?page=2",
+        "/null/v1/accounts/a/transactions?page=2",
+    ] {
+        let scene = Scene::set().await;
+        Mock::given(path("/v1/accounts/a/transactions"))
+            .respond_with(page(&["1"], Some(next)))
+            .mount(&scene.behind)
+            .await;
+        let mut entries = scene.bank().with_consent("c").transactions("a", &since());
+        assert!(entries.try_next().await.unwrap().is_some(), "{next}");
+        let error = entries.try_next().await.unwrap_err();
+        assert!(
+            matches!(error.kind, ErrorKind::Status { status: 404, .. }),
+            "{next}: {error:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_answer_to_this_request_is_taken_in_whichever_case_it_names_it() {
+    let id = "99391c7e-ad88-49ec-a2ad-99ddcb1f7721";
+    for (echo, taken) in [
+        (id.to_owned(), true),
+        (id.to_uppercase(), true),
+        (id.replace("ad88", "AD88"), true),
+        (id.replace('-', ""), false),
+        (id.replace("7721", "7722"), false),
+        (String::new(), false),
+    ] {
+        let scene = Scene::set().await;
+        let answer = ResponseTemplate::new(200).insert_header("X-Request-ID", &*echo);
+        scene.answers(answer).await;
+        let request = scene.bank().http().get("v1/accounts");
+        let outcome = request.request_id(id.parse().unwrap()).send().await;
+        assert_eq!(outcome.is_ok(), taken, "{echo}: {outcome:?}");
+    }
+}
+
+#[tokio::test]
 async fn pages_that_lead_back_or_away_are_not_followed() {
     let scene = Scene::set().await;
     scene
         .answers(page(&["1"], Some("/v1/accounts/a/transactions?page=2")))
         .await;
     assert_eq!(all(&scene).await.unwrap_err().kind, ErrorKind::PageLoop);
+    for link in ["", "#2"] {
+        let scene = Scene::set().await;
+        scene.answers(page(&["1"], Some(link))).await;
+        assert_eq!(all(&scene).await.unwrap_err().kind, ErrorKind::PageLoop);
+    }
 
     for link in [
         "https://evil.example/v1/accounts/a/transactions",
