@@ -200,20 +200,7 @@ async fn shake_hands_with(address: SocketAddr, client: TlsConnector) -> std::io:
 
 /// The Python in which httpx is installed.
 fn python() -> PathBuf {
-    let folder = HTTPX
-        .trim_start_matches("pip:")
-        .replace(['@', '['], "-")
-        .replace(']', "");
-    let python = tests::programs::target()
-        .join("pip")
-        .join(folder)
-        .join("bin/python");
-    assert!(
-        python.exists(),
-        "httpx is not at {}: run fixtures/prepare '{HTTPX}'",
-        python.display()
-    );
-    python
+    tests::programs::unpacked(HTTPX).join("bin/python")
 }
 
 /// The accounts of all banks, with httpx.

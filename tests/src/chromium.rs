@@ -22,7 +22,7 @@ use crate::child_process::{ChildProcess, OnDrop};
 use crate::programs;
 
 /// The package of npm that judges accessibility. `tests/run` names the same version.
-const AXE: &str = "axe-core-4.14.1";
+const AXE: &str = "npm:axe-core@4.14.1";
 
 /// How long is waited for what should come about.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -496,15 +496,8 @@ fn start_driver() -> (ChildProcess, u16) {
 
 /// The script of axe-core.
 fn axe() -> String {
-    let target = programs::target();
-    let file = target.join("npm").join(AXE).join("axe.min.js");
-    std::fs::read_to_string(&file).unwrap_or_else(|error| {
-        panic!(
-            "axe-core is not at {} ({error}): run tests/run, or fixtures/prepare npm:{}",
-            file.display(),
-            AXE.replace("core-", "core@")
-        )
-    })
+    let package = programs::unpacked(AXE);
+    std::fs::read_to_string(package.join("node_modules/axe-core/axe.min.js")).unwrap()
 }
 
 /// A text as it is written in a path to an element; there is no way to escape quotes.

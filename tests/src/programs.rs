@@ -14,10 +14,18 @@ pub fn own(name: &str) -> Command {
     Command::new(program)
 }
 
-/// The target folder, in which `fixtures/prepare` unpacks what comes from npm.
-pub fn target() -> PathBuf {
+/// Where `fixtures/prepare` has unpacked a package, which is named as there: `npm:axe-core@4.14.1`.
+pub fn unpacked(package: &str) -> PathBuf {
     let mut folder = built();
     folder.pop();
+    let (registry, name) = package.split_once(':').unwrap();
+    folder.push(registry);
+    folder.push(name.replace(['@', '[', ','], "-").replace(']', ""));
+    assert!(
+        folder.exists(),
+        "{package} is not at {}: run tests/run, or fixtures/prepare '{package}'",
+        folder.display()
+    );
     folder
 }
 

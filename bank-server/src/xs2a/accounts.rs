@@ -50,7 +50,7 @@ fn present(account: Opened<'_, AccountDetails>) -> AccountDetails {
         ("withBalance" = Option<bool>, Query),
     ),
     responses(
-        (status = 200, body = AccountList),
+        (status = 200, description = "The accounts", body = AccountList),
         (status = 400, description = "FORMAT_ERROR, CONSENT_UNKNOWN", body = TppMessages),
         (status = 401, description = "CONSENT_INVALID, CONSENT_EXPIRED", body = TppMessages),
     )
@@ -75,7 +75,7 @@ pub(super) async fn list(
         ("PSU-IP-Address" = Option<String>, Header), ("withBalance" = Option<bool>, Query),
     ),
     responses(
-        (status = 200, body = AccountResponse),
+        (status = 200, description = "The account", body = AccountResponse),
         (status = 404, description = "RESOURCE_UNKNOWN", body = TppMessages),
     )
 )]
@@ -105,7 +105,7 @@ pub(super) async fn details(
         ("PSU-IP-Address" = Option<String>, Header),
     ),
     responses(
-        (status = 200, body = AccountBalances),
+        (status = 200, description = "The balances", body = AccountBalances),
         (status = 401, description = "CONSENT_INVALID, CONSENT_EXPIRED", body = TppMessages),
         (status = 404, description = "RESOURCE_UNKNOWN", body = TppMessages),
     )
@@ -135,8 +135,8 @@ pub(super) async fn balances(
     params(
         ("account-id" = String, Path), ("X-Request-ID" = String, Header), ("Consent-ID" = String, Header),
         ("PSU-IP-Address" = Option<String>, Header),
-        ("dateFrom" = Option<String>, Query, description = "First day, YYYY-MM-DD; required, unless a delta report is asked for"),
-        ("dateTo" = Option<String>, Query, description = "Last day; today, if absent"),
+        ("dateFrom" = Option<String>, Query, format = Date, description = "First day; required, unless a delta report is asked for"),
+        ("dateTo" = Option<String>, Query, format = Date, description = "Last day; today, if absent"),
         ("entryReferenceFrom" = Option<String>, Query, max_length = 35, description = "A delta report: all pending ones, and what was booked after the entry of this reference"),
         ("deltaList" = Option<bool>, Query, description = "A delta report: all pending ones, and what was booked after the last delta report to you; read it to its last page"),
         ("bookingStatus" = shared_types::transaction::BookingStatus, Query),
@@ -145,7 +145,7 @@ pub(super) async fn balances(
         ("page" = Option<String>, Query, description = "Part of the link next"),
     ),
     responses(
-        (status = 200, body = TransactionsResponse),
+        (status = 200, description = "One page of transactions", body = TransactionsResponse),
         (status = 400, description = "FORMAT_ERROR, PARAMETER_NOT_CONSISTENT, PARAMETER_NOT_SUPPORTED, PERIOD_INVALID, RESOURCE_UNKNOWN, CONSENT_UNKNOWN", body = TppMessages),
         (status = 401, description = "CONSENT_INVALID, CONSENT_EXPIRED", body = TppMessages),
         (status = 404, description = "RESOURCE_UNKNOWN", body = TppMessages),
@@ -205,7 +205,7 @@ pub(super) async fn transactions(
         ("PSU-IP-Address" = Option<String>, Header),
     ),
     responses(
-        (status = 200, body = TransactionResponse),
+        (status = 200, description = "The transaction", body = TransactionResponse),
         (status = 401, description = "CONSENT_INVALID, CONSENT_EXPIRED", body = TppMessages),
         (status = 404, description = "RESOURCE_UNKNOWN", body = TppMessages),
     )

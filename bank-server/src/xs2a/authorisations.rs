@@ -34,8 +34,8 @@ const APPROACH: HeaderName = HeaderName::from_static("aspsp-sca-approach");
         ("X-Request-ID" = String, Header, description = "UUID of the request; repeated, it has one effect"),
         ("PSU-ID" = Option<String>, Header, description = "With what the customer logs in at the bank"),
         ("TPP-Redirect-Preferred" = Option<bool>, Header),
-        ("TPP-Redirect-URI" = Option<String>, Header, description = "https, of a host that the TPP's certificate names"),
-        ("TPP-Nok-Redirect-URI" = Option<String>, Header, description = "https, of a host that the TPP's certificate names"),
+        ("TPP-Redirect-URI" = Option<String>, Header, format = "uri", description = "https, of a host that the TPP's certificate names"),
+        ("TPP-Nok-Redirect-URI" = Option<String>, Header, format = "uri", description = "https, of a host that the TPP's certificate names"),
     ),
     responses(
         (status = 201, description = "Started", body = AuthorisationStarted,
@@ -124,7 +124,7 @@ pub(super) async fn start(
     get, path = "/v1/consents/{consentId}/authorisations", operation_id = "getConsentAuthorisation", tag = "Consents",
     params(("consentId" = String, Path), ("X-Request-ID" = String, Header)),
     responses(
-        (status = 200, body = AuthorisationList),
+        (status = 200, description = "The ids of the authorisations", body = AuthorisationList),
         (status = 403, description = "CONSENT_UNKNOWN", body = TppMessages),
     )
 )]
@@ -148,7 +148,7 @@ pub(super) async fn list(
     tag = "Consents",
     params(("consentId" = String, Path), ("authorisationId" = String, Path), ("X-Request-ID" = String, Header)),
     responses(
-        (status = 200, body = ScaStatusResponse),
+        (status = 200, description = "The status", body = ScaStatusResponse),
         (status = 403, description = "RESOURCE_UNKNOWN", body = TppMessages),
     )
 )]
@@ -182,7 +182,7 @@ pub(super) async fn status(
         ("PSU-ID" = Option<String>, Header, description = "With what the customer logs in at the bank"),
     ),
     responses(
-        (status = 200, body = AuthorisationUpdated,
+        (status = 200, description = "The step was taken", body = AuthorisationUpdated,
             headers(("ASPSP-SCA-Approach" = String, description = "REDIRECT, DECOUPLED or EMBEDDED"))),
         (status = 400, description = "FORMAT_ERROR, PARAMETER_NOT_SUPPORTED, PARAMETER_NOT_CONSISTENT, SCA_METHOD_UNKNOWN, SCA_INVALID", body = TppMessages),
         (status = 401, description = "PSU_CREDENTIALS_INVALID, CONSENT_INVALID", body = TppMessages),

@@ -49,7 +49,7 @@ fn present(account: Opened<'_, CardAccountDetails>) -> CardAccountDetails {
         ("PSU-IP-Address" = Option<String>, Header), ("withBalance" = Option<bool>, Query),
     ),
     responses(
-        (status = 200, body = CardAccountList),
+        (status = 200, description = "The card accounts", body = CardAccountList),
         (status = 400, description = "FORMAT_ERROR, CONSENT_UNKNOWN", body = TppMessages),
         (status = 401, description = "CONSENT_INVALID, CONSENT_EXPIRED", body = TppMessages),
     )
@@ -74,7 +74,7 @@ pub(super) async fn list(
         ("PSU-IP-Address" = Option<String>, Header), ("withBalance" = Option<bool>, Query),
     ),
     responses(
-        (status = 200, body = CardAccountResponse),
+        (status = 200, description = "The card account", body = CardAccountResponse),
         (status = 404, description = "RESOURCE_UNKNOWN", body = TppMessages),
     )
 )]
@@ -104,7 +104,7 @@ pub(super) async fn details(
         ("PSU-IP-Address" = Option<String>, Header),
     ),
     responses(
-        (status = 200, body = CardAccountBalances),
+        (status = 200, description = "The balances", body = CardAccountBalances),
         (status = 401, description = "CONSENT_INVALID, CONSENT_EXPIRED", body = TppMessages),
         (status = 404, description = "RESOURCE_UNKNOWN", body = TppMessages),
     )
@@ -135,8 +135,8 @@ pub(super) async fn balances(
     params(
         ("account-id" = String, Path), ("X-Request-ID" = String, Header), ("Consent-ID" = String, Header),
         ("PSU-IP-Address" = Option<String>, Header),
-        ("dateFrom" = Option<String>, Query, description = "First day, YYYY-MM-DD; required, unless a delta report is asked for"),
-        ("dateTo" = Option<String>, Query, description = "Last day; today, if absent"),
+        ("dateFrom" = Option<String>, Query, format = Date, description = "First day; required, unless a delta report is asked for"),
+        ("dateTo" = Option<String>, Query, format = Date, description = "Last day; today, if absent"),
         ("entryReferenceFrom" = Option<String>, Query, max_length = 35, description = "A delta report: all pending ones, and what was booked after the transaction of this cardTransactionId"),
         ("deltaList" = Option<bool>, Query, description = "A delta report: all pending ones, and what was booked after the last delta report to you; read it to its last page"),
         ("bookingStatus" = shared_types::transaction::BookingStatus, Query),
@@ -145,7 +145,7 @@ pub(super) async fn balances(
         ("page" = Option<String>, Query, description = "Part of the link next"),
     ),
     responses(
-        (status = 200, body = CardTransactionsResponse),
+        (status = 200, description = "One page of transactions", body = CardTransactionsResponse),
         (status = 400, description = "FORMAT_ERROR, PARAMETER_NOT_CONSISTENT, PARAMETER_NOT_SUPPORTED, PERIOD_INVALID, RESOURCE_UNKNOWN, CONSENT_UNKNOWN", body = TppMessages),
         (status = 401, description = "CONSENT_INVALID, CONSENT_EXPIRED", body = TppMessages),
         (status = 404, description = "RESOURCE_UNKNOWN", body = TppMessages),

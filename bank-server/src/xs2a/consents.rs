@@ -35,8 +35,8 @@ use crate::store::consents::{Consent, Inserted, NewConsent, Rule};
         ("PSU-ID" = Option<String>, Header, description = "With what the customer logs in at the bank"),
         ("TPP-Redirect-Preferred" = Option<bool>, Header),
         ("TPP-Decoupled-Preferred" = Option<bool>, Header),
-        ("TPP-Redirect-URI" = Option<String>, Header, description = "https, of a host that the TPP's certificate names"),
-        ("TPP-Nok-Redirect-URI" = Option<String>, Header, description = "https, of a host that the TPP's certificate names"),
+        ("TPP-Redirect-URI" = Option<String>, Header, format = "uri", description = "https, of a host that the TPP's certificate names"),
+        ("TPP-Nok-Redirect-URI" = Option<String>, Header, format = "uri", description = "https, of a host that the TPP's certificate names"),
         ("TPP-Explicit-Authorisation-Preferred" = Option<bool>, Header),
     ),
     responses(
@@ -203,7 +203,7 @@ fn created(
     get, path = "/v1/consents/{consentId}", operation_id = "getConsentInformation", tag = "Consents",
     params(("consentId" = String, Path), ("X-Request-ID" = String, Header)),
     responses(
-        (status = 200, body = ConsentInformation),
+        (status = 200, description = "The consent", body = ConsentInformation),
         (status = 403, description = "CONSENT_UNKNOWN", body = TppMessages),
     )
 )]
@@ -244,7 +244,7 @@ pub(super) async fn read(
     get, path = "/v1/consents/{consentId}/status", operation_id = "getConsentStatus", tag = "Consents",
     params(("consentId" = String, Path), ("X-Request-ID" = String, Header)),
     responses(
-        (status = 200, body = ConsentStatusResponse),
+        (status = 200, description = "The status", body = ConsentStatusResponse),
         (status = 403, description = "CONSENT_UNKNOWN", body = TppMessages),
     )
 )]

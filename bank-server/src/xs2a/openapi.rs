@@ -4,8 +4,16 @@ use std::sync::LazyLock;
 
 use actix_web::HttpResponse;
 use actix_web::http::header::ContentType;
-use utoipa::OpenApi;
+use shared_types::message::TppMessages;
+use shared_types::transaction::BookingStatus;
+use utoipa::openapi::path::{Operation, Parameter};
+use utoipa::openapi::schema::{
+    AdditionalProperties, ArrayItems, ObjectBuilder, Schema, SchemaType, Type,
+};
+use utoipa::openapi::{ContentBuilder, RefOr, Response, ResponseBuilder};
+use utoipa::{Modify, OpenApi, ToSchema as _, openapi};
 
+use super::door::X_REQUEST_ID;
 use super::{accounts, authorisations, card_accounts, consents};
 
 #[derive(OpenApi)]
@@ -34,9 +42,152 @@ use super::{accounts, authorisations, card_accounts, consents};
         card_accounts::details,
         card_accounts::balances,
         card_accounts::transactions,
-    )
+    ),
+    // Parameters do not bring their schemas along.
+    components(schemas(BookingStatus)),
+    modifiers(&Common, &WithoutNull),
 )]
 struct Document;
+
+/// Refusals that every operation can answer with, because the middleware makes them: status, and what can be wrong.
+const COMMON: &[(&str, &str)] = &[
+    ("400", "FORMAT_ERROR"),
+    (
+        "401",
+        "CERTIFICATE_INVALID, CERTIFICATE_EXPIRED, CERTIFICATE_REVOKE, CERTIFICATE_BLOCKED, ROLE_INVALID",
+    ),
+    ("406", "REQUESTED_FORMATS_INVALID: answers are JSON"),
+    ("408", "FORMAT_ERROR: the request did not arrive in time"),
+    (
+        "429",
+        "ACCESS_EXCEEDED: more reads than the consent allows, or more requests at a time",
+    ),
+    ("431", "FORMAT_ERROR: the header fields are too large"),
+    ("500", "INTERNAL_SERVER_ERROR"),
+    ("503", "SERVICE_UNAVAILABLE: try again later"),
+];
+
+/// The form of an `X-Request-ID`: a pattern, because clients that generators make of `format: uuid` fail to write their type
+/// for it into header fields.
+const REQUEST_ID: &str = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$";
+
+/// What all operations have in common: the form of their `X-Request-ID`, and those of the [`COMMON`] refusals that they do
+/// not name themselves.
+struct Common;
+
+impl Modify for Common {
+    fn modify(&self, document: &mut openapi::OpenApi) {
+        for operation in operations(document) {
+            for (status, description) in COMMON {
+                let responses = &mut operation.responses.responses;
+                responses
+                    .entry((*status).to_owned())
+                    .or_insert_with(|| RefOr::T(refusal(description)));
+            }
+            for parameter in parameters(operation) {
+                if parameter.name.eq_ignore_ascii_case(X_REQUEST_ID.as_str()) {
+                    let form = ObjectBuilder::new()
+                        .schema_type(Type::String)
+                        .pattern(Some(REQUEST_ID));
+                    parameter.schema = Some(form.into());
+                }
+            }
+        }
+    }
+}
+
+fn refusal(description: &str) -> Response {
+    let body = openapi::Ref::from_schema_name(TppMessages::name());
+    ResponseBuilder::new()
+        .description(description)
+        .content(
+            "application/json",
+            ContentBuilder::new().schema(Some(body)).build(),
+        )
+        .build()
+}
+
+/// Takes `null` out of all schemas: what a bank does not say is left out, and never `null`. utoipa makes each `Option`
+/// nullable, in header fields too.
+struct WithoutNull;
+
+impl Modify for WithoutNull {
+    fn modify(&self, document: &mut openapi::OpenApi) {
+        for operation in operations(document) {
+            for parameter in parameters(operation) {
+                parameter.schema.iter_mut().for_each(without_null);
+            }
+        }
+        let components = document.components.iter_mut();
+        for schema in components.flat_map(|components| components.schemas.values_mut()) {
+            without_null(schema);
+        }
+    }
+}
+
+fn operations(document: &mut openapi::OpenApi) -> impl Iterator<Item = &mut Operation> {
+    document.paths.paths.values_mut().flat_map(|path| {
+        [
+            &mut path.get,
+            &mut path.put,
+            &mut path.post,
+            &mut path.delete,
+        ]
+        .into_iter()
+        .flatten()
+    })
+}
+
+fn parameters(operation: &mut Operation) -> impl Iterator<Item = &mut Parameter> {
+    let parameters = operation.parameters.iter_mut().flatten();
+    parameters.filter_map(|parameter| match parameter {
+        RefOr::T(parameter) => Some(parameter),
+        RefOr::Ref(_) => None,
+    })
+}
+
+fn without_null(schema: &mut RefOr<Schema>) {
+    if let RefOr::T(Schema::OneOf(choice)) = schema {
+        choice.items.retain(|item| !is_null(item));
+        if let [only] = &mut *choice.items {
+            *schema = std::mem::take(only);
+        }
+    }
+    match schema {
+        RefOr::T(Schema::Object(object)) => {
+            not_null(&mut object.schema_type);
+            object.properties.values_mut().for_each(without_null);
+            if let Some(AdditionalProperties::RefOr(values)) =
+                object.additional_properties.as_deref_mut()
+            {
+                without_null(values);
+            }
+        }
+        RefOr::T(Schema::Array(array)) => {
+            not_null(&mut array.schema_type);
+            if let ArrayItems::RefOrSchema(items) = &mut array.items {
+                without_null(items);
+            }
+        }
+        RefOr::T(Schema::OneOf(choice)) => choice.items.iter_mut().for_each(without_null),
+        RefOr::T(Schema::AllOf(parts)) => parts.items.iter_mut().for_each(without_null),
+        RefOr::T(Schema::AnyOf(choice)) => choice.items.iter_mut().for_each(without_null),
+        _ => {}
+    }
+}
+
+fn is_null(schema: &RefOr<Schema>) -> bool {
+    matches!(schema, RefOr::T(Schema::Object(object)) if object.schema_type == SchemaType::Type(Type::Null))
+}
+
+fn not_null(types: &mut SchemaType) {
+    if let SchemaType::Array(list) = types {
+        list.retain(|one| *one != Type::Null);
+        if let [only] = &**list {
+            *types = SchemaType::Type(only.clone());
+        }
+    }
+}
 
 /// The document, as it is served at `/openapi.json`.
 #[must_use]
