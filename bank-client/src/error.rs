@@ -7,9 +7,13 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use shared_types::alert::Alert;
 use shared_types::certificate::CertificateSummary;
 use shared_types::message::{MessageCode, TppMessage};
+use shared_types::trust::Refusal;
 use uuid::Uuid;
 
 use crate::tls::ServerRefusal;
+
+/// What to do about a certificate of ours that was revoked or has expired.
+const NEW_CERTIFICATE: &str = "have a new certificate issued, and use that";
 
 /// A call that did not succeed. Each names the bank, and says who refused whom and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -248,14 +252,36 @@ impl Error {
     #[must_use]
     pub fn advice(&self) -> &'static str {
         match &self.kind {
+            ErrorKind::TheyRefused {
+                alert: Alert(44 | 45),
+            } => NEW_CERTIFICATE,
+            ErrorKind::TheyRefused { alert: Alert(51) } => {
+                "see that your certificate is of the very authority the bank agreed to, and not of another of the same name"
+            }
             ErrorKind::TheyRefused { .. } => {
                 "see that your certificate is valid, complete with its issuing CA, and of an authority the bank agreed to"
+            }
+            ErrorKind::WeRefused {
+                reason: ServerRefusal::Trust(Refusal::BadSignature { .. }),
+                ..
+            } => {
+                "see that the anchors hold the very authority that issued it, and not another of the same name; do not go on if they do"
             }
             ErrorKind::WeRefused { .. } => {
                 "see that address, anchors and organisation id are those of the bank; do not go on if they are"
             }
             ErrorKind::Refused { status: 429, .. } | ErrorKind::Status { status: 429, .. } => {
                 "wait, and ask less often"
+            }
+            ErrorKind::Refused { .. }
+                if self.has_code(|code| {
+                    matches!(
+                        code,
+                        MessageCode::CertificateRevoke | MessageCode::CertificateExpired
+                    )
+                }) =>
+            {
+                NEW_CERTIFICATE
             }
             ErrorKind::Refused { .. } if self.is_about_certificate() => {
                 "see that your certificate is valid, in the register, and has the role for this"

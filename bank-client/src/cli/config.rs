@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -286,8 +287,16 @@ const LISTS: &str =
     "see that lists are revocation lists, and issuers the authorities that signed them";
 const FILES: &str = "see that certificate and key name PEM files that belong together";
 
+/// The content of a file that the command line or a profile names.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    fs::read(path).map_err(|error| failure(format!("{}: {error}", path.display()), FILES))
+    fs::read(path).map_err(|error| {
+        let advice = match error.kind() {
+            ErrorKind::NotFound => "see that the path is right",
+            ErrorKind::PermissionDenied => "see that you may read the file",
+            _ => "see that the path is that of a file",
+        };
+        failure(format!("{}: {error}", path.display()), advice)
+    })
 }
 
 pub(super) fn credentials(certificate: &Path, key: &Path) -> Result<Credentials, Failure> {

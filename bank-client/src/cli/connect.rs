@@ -10,9 +10,10 @@ use bank_client::consent_manager::{
 };
 use bank_client::directory::BankEntry;
 use bank_client::environment::SystemRandomness;
+use bank_client::{Error, ErrorKind};
 use tokio::time::{interval, timeout};
 
-use super::arguments::Connect;
+use super::arguments::{Approach, Connect};
 use super::ask::Questions;
 use super::failure::{Exit, Failure, Trouble, failure};
 use super::kept::{Kept, connect, label, trouble};
@@ -24,6 +25,11 @@ const AGAIN: Duration = Duration::from_secs(3);
 
 /// Steps of one approval; a bank that wants more leads nowhere.
 const MOST_STEPS: usize = 12;
+
+/// What to do about a bank that sends no browser back to us.
+const WAY_BACK: &str = "this program waits for the browser at an address on this machine, which the bank has to allow \
+                        (`[sca] allow_loopback_redirects` of bank-server); or approve with `--approach decoupled` or \
+                        `--approach embedded`";
 
 /// Who is connected to what.
 struct Connecting<'a> {
@@ -73,14 +79,23 @@ impl Connecting<'_> {
     }
 
     fn trouble(&self, error: &ManagerError) -> Trouble {
-        trouble(&self.label(), &self.entry.id, error)
+        let mut trouble = trouble(&self.label(), &self.entry.id, error);
+        if let ManagerError::Bank(error) = error
+            && is_about_way_back(error)
+        {
+            trouble.advice = WAY_BACK.into();
+        }
+        trouble
     }
 
     /// Asks for the consent: a first one, or one in place of that there is.
     async fn begin(&self, kept: &Kept, loopback: &Loopback) -> Result<Approval, Failure> {
-        let mut options = ApprovalOptions::new()
-            .return_to(loopback.url())
-            .return_to_if_refused(loopback.url());
+        let mut options = ApprovalOptions::new();
+        if matches!(self.asked.approach, None | Some(Approach::Redirect)) {
+            options = options
+                .return_to(loopback.url())
+                .return_to_if_refused(loopback.url());
+        }
         if let Some(id) = &self.asked.psu_id {
             options = options.psu_id(id);
         }
@@ -288,6 +303,19 @@ impl Connecting<'_> {
                 .line("with what the customer logs in at the bank (--psu-id)"),
         }
     }
+}
+
+/// Whether the bank refuses the address to which it is to send the customer's browser.
+fn is_about_way_back(error: &Error) -> bool {
+    let ErrorKind::Refused { messages, .. } = &error.kind else {
+        return false;
+    };
+    let paths = messages
+        .iter()
+        .filter_map(|message| message.path.as_deref());
+    paths
+        .map(str::to_ascii_lowercase)
+        .any(|path| path.contains("redirect-uri"))
 }
 
 /// Whether something can still become of it.

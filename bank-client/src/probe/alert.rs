@@ -78,8 +78,12 @@ fn about_ours(alert: Alert, seen: &Seen, asked: &Asked) -> (String, String) {
         ),
         48 => unknown_authority(seen, asked),
         51 => pair(
-            "our proof that we hold the key of our certificate did not convince it",
-            "see that nothing between us and the bank changes the connection, then ask the bank",
+            format!(
+                "a signature did not convince it, either in our chain, if {} is not the authority of that name that it \
+                 agreed to, or the one that proves that we hold our key",
+                top(seen)
+            ),
+            "see that our certificate is from that very authority, and not from another of the same name, then ask the bank",
         ),
         116 => pair(
             "it says that no certificate arrived, and we did show one",
@@ -169,6 +173,13 @@ fn of_named(asked: &Asked) -> String {
     } else {
         format!(" from {}", asked.authorities.join(" or "))
     }
+}
+
+/// The authority at which our chain ends.
+fn top(seen: &Seen) -> &str {
+    seen.own
+        .last()
+        .map_or("our authority", |top| top.summary.issuer.as_str())
 }
 
 fn serial(seen: &Seen) -> &str {

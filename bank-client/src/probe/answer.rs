@@ -159,7 +159,7 @@ fn attitude(status: u16, body: &[u8]) -> Attitude {
     let reasons = reasons(body);
     if let Some(words) = refused_by_front(status, body) {
         Attitude::RefusesCertificate(words)
-    } else if reasons.iter().any(concerns_us) {
+    } else if reasons.iter().any(|reason| concerns_us(status, reason)) {
         Attitude::Declines(reasons.into_iter().map(Reason::from).collect())
     } else if status >= 500 {
         Attitude::Fails
@@ -177,20 +177,21 @@ fn reasons(body: &[u8]) -> Vec<TppMessage> {
 }
 
 /// Whether a message is about who asks. All others are about what was asked: a probe brings no consent, no token and
-/// no signature, and says so little that there is much to find fault with.
-fn concerns_us(message: &TppMessage) -> bool {
-    matches!(
-        message.code,
+/// no signature, and says so little that there is much to find fault with. A code of the bank's own is taken for one of the
+/// first kind where its status is.
+fn concerns_us(status: u16, message: &TppMessage) -> bool {
+    match message.code {
         MessageCode::CertificateInvalid
-            | MessageCode::CertificateExpired
-            | MessageCode::CertificateBlocked
-            | MessageCode::CertificateRevoke
-            | MessageCode::CertificateMissing
-            | MessageCode::RoleInvalid
-            | MessageCode::ServiceBlocked
-            | MessageCode::AccessExceeded
-            | MessageCode::Other(_)
-    )
+        | MessageCode::CertificateExpired
+        | MessageCode::CertificateBlocked
+        | MessageCode::CertificateRevoke
+        | MessageCode::CertificateMissing
+        | MessageCode::RoleInvalid
+        | MessageCode::ServiceBlocked
+        | MessageCode::AccessExceeded => true,
+        MessageCode::Other(_) => matches!(status, 401 | 403 | 429),
+        _ => false,
+    }
 }
 
 /// nginx lets every handshake pass, and tells its judgement of the certificate in a page with the status 400.
@@ -259,6 +260,7 @@ mod tests {
             (403, "CONSENT_UNKNOWN"),
             (400, "FORMAT_ERROR"),
             (404, "RESOURCE_UNKNOWN"),
+            (404, "NO_SUCH_PAGE"),
         ] {
             assert_eq!(
                 answer(status, &message(code)).attitude,

@@ -7,7 +7,7 @@
 //! ```no_run
 //! use bank_client::credentials::Credentials;
 //! use bank_client::probe::Probe;
-//! use shared_types::trust::Anchors;
+//! use bank_client::shared_types::trust::Anchors;
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let anchors = Anchors::from_pem(&std::fs::read("ca1.pem")?)?;

@@ -72,6 +72,19 @@ pub enum Outcome {
     Unknown,
 }
 
+impl StepName {
+    /// All of them, in their order; a step's number is its place here, from 1 on.
+    pub const ALL: [Self; 7] = [
+        Self::ClientConnects,
+        Self::ServerPresents,
+        Self::ClientVerifies,
+        Self::ClientPresents,
+        Self::ServerVerifies,
+        Self::AccessGranted,
+        Self::EncryptedExchange,
+    ];
+}
+
 impl fmt::Display for StepName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -296,7 +309,9 @@ fn encrypted_exchange(seen: &Seen) -> Step {
 fn answered(answer: &Answer) -> Vec<Fact> {
     let mut status = answer.status.to_string();
     if answer.attitude == Attitude::Serves && answer.status >= 400 {
-        status.push_str(", which is about the request and not about us");
+        status.push_str(
+            ", which is about the request and not about us: a probe asks for nothing that is there",
+        );
     }
     let mut facts = vec![Fact::new("HTTP status", status)];
     if let Attitude::Declines(reasons) = &answer.attitude

@@ -12,9 +12,10 @@ use crate::tls::ServerRefusal;
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Granted { server, status } => write!(
+            Self::Granted { server, .. } => write!(
                 f,
-                "We accepted {server}, it accepted us, and access is granted (HTTP {status}): there is nothing to do."
+                "We accepted {server}, it accepted us, and access is granted: mutual TLS works, so that a consent can be \
+                 asked for."
             ),
             Self::Unreachable { server, cause } => write!(
                 f,
@@ -180,11 +181,15 @@ fn about_theirs(reason: &ServerRefusal) -> &'static str {
         ServerRefusal::Trust(Refusal::Expired { .. } | Refusal::NotYetValid { .. }) => {
             "see that our clock is right, and ask the bank for a valid certificate if it is"
         }
-        ServerRefusal::Trust(Refusal::AnchorNotValid) => {
+        ServerRefusal::Trust(Refusal::AnchorNotValid { .. }) => {
             "take the authority's new certificate among the anchors"
         }
         ServerRefusal::Trust(Refusal::SelfSigned | Refusal::UnknownIssuer { .. }) => {
             "see that the anchors are those agreed with this bank, and send it nothing if they are"
+        }
+        ServerRefusal::Trust(Refusal::BadSignature { .. }) => {
+            "see that the anchors hold the very authority that issued it, and not another of the same name, and send \
+             it nothing if they do"
         }
         ServerRefusal::Trust(_) => {
             "tell the bank, and send it nothing until it has another certificate"

@@ -315,7 +315,15 @@ fn whom_we_refuse_gets_nothing_more() {
         ServerRefusal::Trust(Refusal::IncompleteChain {
             issuer: "CN=CA9".to_owned(),
         }),
-        ServerRefusal::Trust(Refusal::AnchorNotValid),
+        ServerRefusal::Trust(Refusal::AnchorNotValid {
+            anchor: "CN=CA1".to_owned(),
+            cause: Box::new(Refusal::Expired {
+                not_after: in_days(-1),
+            }),
+        }),
+        ServerRefusal::Trust(Refusal::BadSignature {
+            issuer: "CN=CA1".to_owned(),
+        }),
         ServerRefusal::Trust(Refusal::Expired {
             not_after: in_days(-1),
         }),

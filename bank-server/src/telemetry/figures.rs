@@ -172,6 +172,6 @@ fn refused(refusal: &Refusal) -> &'static str {
         Refusal::StatusUnknown { .. } => "status unknown",
         Refusal::Unrecorded { .. } => "unrecorded",
         Refusal::UnknownGateway => "unknown gateway",
-        Refusal::AnchorNotValid => "anchor not valid",
+        Refusal::AnchorNotValid { .. } => "anchor not valid",
     }
 }

@@ -28,6 +28,12 @@ pub(crate) enum RedirectFault {
     /// Another scheme.
     #[error("the address must be https")]
     NotHttps,
+    /// The own machine, which is not allowed.
+    #[error(
+        "the address must be https: this bank does not allow http on loopback (`[sca] allow_loopback_redirects` of \
+         its configuration, for development)"
+    )]
+    Loopback,
     /// It has a user's name or password.
     #[error("the address must not have user information before its host")]
     UserInformation,
@@ -68,10 +74,12 @@ pub(crate) fn check(
     {
         return Err(RedirectFault::NotAnAddress);
     }
-    let loopback = rules.loopback && url.host().as_ref().is_some_and(is_loopback);
+    let is_loopback = url.host().as_ref().is_some_and(is_loopback);
+    let loopback = rules.loopback && is_loopback;
     match url.scheme() {
         "https" => {}
         "http" if loopback => {}
+        "http" if is_loopback => return Err(RedirectFault::Loopback),
         _ => return Err(RedirectFault::NotHttps),
     }
     if !url.username().is_empty() || url.password().is_some() {
@@ -189,7 +197,7 @@ mod tests {
             ("https://192.0.2.1/", ForeignHost),
             ("https://3221225985/", ForeignHost),
             ("https://localhost/", ForeignHost),
-            ("http://localhost/", NotHttps),
+            ("http://localhost/", Loopback),
         ] {
             assert_eq!(strict(text), Err(fault), "{text:.80}");
             assert!(!fault.to_string().contains("evil"));
@@ -214,7 +222,7 @@ mod tests {
         );
         assert_eq!(
             check("http://localhost:1/", any),
-            Err(RedirectFault::NotHttps)
+            Err(RedirectFault::Loopback)
         );
         for text in [
             "http://localhost:8451/back",

@@ -174,7 +174,8 @@ pub enum Refusal {
     },
     /// A signature in the chain is wrong.
     #[error(
-        "a signature in the chain does not match: {issuer} has not issued what carries its name"
+        "a signature in the chain does not match: {issuer} has not issued what carries its name, unless the one that is \
+         known here is another authority of the same name"
     )]
     BadSignature {
         /// The authority whose name the certificate carries.
@@ -206,8 +207,13 @@ pub enum Refusal {
     #[error("the certificate is not that of a gateway that is known here")]
     UnknownGateway,
     /// The anchor at the top is outside its own validity.
-    #[error("the agreed authority's own certificate is not valid at this time")]
-    AnchorNotValid,
+    #[error("the agreed authority's own certificate, {anchor}, is not valid at this time: {cause}")]
+    AnchorNotValid {
+        /// Its subject.
+        anchor: String,
+        /// [`Expired`](Self::Expired) or [`NotYetValid`](Self::NotYetValid), with the moment.
+        cause: Box<Self>,
+    },
 }
 
 /// A moment, for people.
@@ -250,7 +256,7 @@ impl Refusal {
             | Self::NotForCertificates { .. }
             | Self::PathTooLong { .. }
             | Self::ChainTooLong { .. }
-            | Self::AnchorNotValid => CertificateError::UnknownIssuer,
+            | Self::AnchorNotValid { .. } => CertificateError::UnknownIssuer,
             // "A valid certificate or PSK was received, but when access control was applied, the sender decided not to
             // proceed with negotiation."
             Self::UnknownGateway => CertificateError::ApplicationVerificationFailure,

@@ -44,7 +44,10 @@ impl Validation {
         let mut window = Window::of(&anchor.parsed);
         window
             .check(self.now)
-            .map_err(|_| Refusal::AnchorNotValid)?;
+            .map_err(|cause| Refusal::AnchorNotValid {
+                anchor: anchor.title(),
+                cause: Box::new(cause),
+            })?;
         for certificate in path {
             let own = Window::of(&certificate.parsed);
             own.check(self.now)?;

@@ -4,10 +4,12 @@ use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
+use fixtures::sandbox::CUSTOMER;
 use fixtures::world::Bank;
 use serde_json::Value;
 use tests::files::list_bundle;
-use tests::programs::both;
+use tests::newcomer::Newcomer;
+use tests::programs::{both, own};
 use tests::script::Script;
 use tests::wait::wait_for;
 
@@ -281,4 +283,50 @@ async fn a_connection_that_is_left_late_leaves_the_copy_of_the_next_one() {
     let said = says(&script, &revoke, 0, &["bank-a is disconnected"]);
     assert!(!said.contains("copy removed"), "{said}");
     assert!(course().contains('█'), "{}", course());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bank_that_sends_no_browser_to_this_machine_is_told_with_what_to_do() {
+    let script = Script(Newcomer::arrive().await);
+    let strict = script
+        .0
+        .banks
+        .replica_of_b(|config| config.sca.allow_loopback_redirects = false)
+        .await;
+    let directory = script.0.sandbox("banks.toml");
+    let good = fs::read_to_string(&directory).unwrap();
+    let at_b = script.0.banks.sandbox.bank(Bank::B).url();
+    let at_strict = format!("https://{}", strict.xs2a_address());
+    fs::write(&directory, good.replace(&at_b, &at_strict)).unwrap();
+
+    let connect = ["connect", "bank-b", "--print", "--wait", "1"];
+    let refused = [
+        "400 FORMAT_ERROR at TPP-Redirect-URI: the address must be https: this bank does not allow http on loopback",
+        "\n  to do: ",
+        "`--approach decoupled`",
+    ];
+    says(&script, &connect, 1, &refused);
+    let in_the_app = [
+        &connect[..],
+        &["--approach", "decoupled", "--psu-id", CUSTOMER],
+    ]
+    .concat();
+    says(&script, &in_the_app, 4, &["nobody has approved within 1 s"]);
+}
+
+#[test]
+fn files_that_are_not_there_are_told_with_their_path() {
+    let output = own("bank-client")
+        .args([
+            "probe",
+            "https://127.0.0.1:1",
+            "--anchors",
+            "nosuch/root.pem",
+        ])
+        .output()
+        .unwrap();
+    let said = both(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("nosuch/root.pem: No such file"), "{said}");
+    assert!(said.contains("to do: see that the path is right"), "{said}");
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bank_client::credentials::provider;
 use bank_client::environment::Clock as _;
 use bank_client::probe::{Limits, Outcome, Probe, Report, Stage, Verdict};
-use fixtures::pki::Identity;
+use fixtures::pki::{Identity, Pki};
 use fixtures::world::Bank;
 use rustls::ServerConfig;
 use rustls::server::WebPkiClientVerifier;
@@ -21,6 +21,7 @@ use serde_json::Value;
 use shared_types::register::Status;
 use tests::banks::Banks;
 use tests::closed_port::ClosedPort;
+use tests::files::replace;
 use tests::programs::{both, own};
 use tests::sdk::{BANK_A, BANK_B, anchors, credentials};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -121,7 +122,12 @@ async fn eight_endings_have_eight_last_sentences_each_true() {
     let mut sentences = vec![
         (
             sentence(&at_bank_b(Some("bank-a/qwac"), &expected), true),
-            vec!["We accepted", BANK_B, "it accepted us", "access is granted"],
+            vec![
+                "We accepted",
+                BANK_B,
+                "it accepted us",
+                "access is granted: mutual TLS works",
+            ],
         ),
         (
             sentence(&at_bank_b(Some("bank-c/qwac"), &expected), false),
@@ -208,6 +214,41 @@ async fn eight_endings_have_eight_last_sentences_each_true() {
     }
     let different: BTreeSet<_> = sentences.iter().map(|(sentence, _)| sentence).collect();
     assert_eq!(different.len(), 8, "{sentences:#?}");
+}
+
+/// A sandbox that is set up twice has two authorities CA1.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_authority_of_the_same_name_is_suspected_on_both_sides() {
+    let banks = Banks::start().await;
+    let other = Pki::make(banks.clock.now()).unwrap();
+    let file = |name: &str, content: &str| {
+        let path = banks.folder.path().join("pki").join(name);
+        replace(&path, content);
+        path
+    };
+    file("other.pem", &other.bank_a.qwac.chain_pem);
+    file("other.key", &other.bank_a.qwac.key_pem);
+    let root = file("other-root.pem", &other.ca1.root_pem().unwrap());
+    let bank_b = banks.sandbox.bank(Bank::B).url();
+    let theirs = sentence(&probe(&banks, &bank_b, Some("other"), &[]), false);
+    let ours = own("bank-client")
+        .args(["probe", &bank_b, "--anchors"])
+        .arg(root)
+        .output()
+        .unwrap();
+    let ours = sentence(&ours, false);
+    for (sentence, fact) in [
+        (&theirs, "refused us with the alert decrypt_error"),
+        (
+            &theirs,
+            "is not the authority of that name that it agreed to",
+        ),
+        (&theirs, "and not from another of the same name"),
+        (&ours, "We refused"),
+        (&ours, "and not another of the same name"),
+    ] {
+        assert!(sentence.contains(fact), "{fact:?} is missing: {sentence}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -646,8 +646,24 @@ fn a_refusal_names_the_certificate_and_what_is_wrong_with_it() {
     );
     let said = refusal(&anchors, &[&forged]).unwrap();
     assert!(
-        said.contains("CN=Root has not issued what carries its name"),
+        said.contains("CN=Root has not issued what carries its name, unless the one that is known here is another"),
         "{said}"
+    );
+
+    let (from, until) = (VALID.0, 1_790_000_000);
+    let ended = issue(
+        &root.name,
+        &root.key,
+        &root.name,
+        &root.key,
+        (from, until),
+        &of_ca(),
+    );
+    let (below, _) = root.party(&of_party());
+    let said = refusal(&self::anchors(&[&ended]), &[&below]).unwrap();
+    assert_eq!(
+        said,
+        "the agreed authority's own certificate, CN=Root, is not valid at this time: expired at 2026-09-21T14:13:20+00:00"
     );
 
     let large = issue(
