@@ -4,8 +4,8 @@
 //!
 //! ```no_run
 //! use bank_client::authorisations::{ApprovalOptions, NextStep};
-//! use shared_types::authorisation::Secret;
-//! # use shared_types::consent::ConsentRequest;
+//! use bank_client::shared_types::authorisation::Secret;
+//! # use bank_client::shared_types::consent::ConsentRequest;
 //! # fn ask_customer(_: &str) -> String { String::new() }
 //! # async fn example(bank: bank_client::Bank, wanted: ConsentRequest) -> Result<(), Box<dyn std::error::Error>> {
 //! let options = ApprovalOptions::new()

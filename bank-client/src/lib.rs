@@ -6,36 +6,47 @@
 //!
 //! # One bank
 //!
-//! A [`Bank`] is a handle for one bank. It is cheap to clone, and clones share its connections.
+//! A [`Bank`] is a handle for one bank. It is cheap to clone, and clones share its connections. This program is whole; its
+//! `Cargo.toml` has one dependency, with the folder in which this crate is:
+//!
+//! ```toml
+//! [dependencies]
+//! bank-client = { path = "bank-client", default-features = false }
+//! ```
 //!
 //! ```no_run
 //! use bank_client::credentials::Credentials;
-//! use bank_client::{Bank, Entry, TransactionFilter};
-//! use futures::TryStreamExt as _;
-//! use shared_types::trust::Anchors;
+//! use bank_client::futures::TryStreamExt as _;
+//! use bank_client::shared_types::trust::Anchors;
+//! use bank_client::{Bank, Entry, TransactionFilter, tokio};
 //!
-//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let bank = Bank::builder(
-//!     "https://xs2a.bank-b.example",
-//!     "PSDFR-ACPR-20002".parse()?,
-//!     Anchors::from_pem(&std::fs::read("ca1.pem")?)?,
-//!     Credentials::from_pem(&std::fs::read("qwac.pem")?, &std::fs::read("qwac.key")?)?,
-//! )
-//! .name("Bank B")
-//! .build()?;
+//! #[tokio::main(crate = "bank_client::tokio")]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let bank = Bank::builder(
+//!         "https://xs2a.bank-b.example",
+//!         "PSDFR-ACPR-20002".parse()?,
+//!         Anchors::from_pem(&std::fs::read("ca1.pem")?)?,
+//!         Credentials::from_pem(&std::fs::read("qwac.pem")?, &std::fs::read("qwac.key")?)?,
+//!     )
+//!     .name("Bank B")
+//!     .build()?;
 //!
-//! let accounts = bank.with_consent("0f7a…");
-//! for account in accounts.accounts(true).await? {
-//!     let id = account.resource_id.unwrap_or_default();
-//!     let since = chrono::NaiveDate::from_ymd_opt(2026, 1, 1).ok_or("no such day")?;
-//!     let mut transactions = accounts.transactions(&id, &TransactionFilter::since(since));
-//!     while let Some(Entry::Booked(transaction) | Entry::Pending(transaction)) = transactions.try_next().await? {
-//!         println!("{}", transaction.transaction_amount);
+//!     let accounts = bank.with_consent("0f7a…");
+//!     for account in accounts.accounts(true).await? {
+//!         let id = account.resource_id.unwrap_or_default();
+//!         let since = TransactionFilter::since("2026-01-01".parse()?);
+//!         let mut transactions = accounts.transactions(&id, &since);
+//!         while let Some(entry) = transactions.try_next().await? {
+//!             let (Entry::Booked(transaction) | Entry::Pending(transaction)) = entry;
+//!             println!("{}", transaction.transaction_amount);
+//!         }
 //!     }
+//!     Ok(())
 //! }
-//! # Ok(())
-//! # }
 //! ```
+//!
+//! What this crate's signatures have of others, it gives on: [`chrono`] for dates, [`futures`] for streams, [`shared_types`] for
+//! what goes over the wire, and [`tokio`], the runtime on which calls are made.
 //!
 //! Lists come page by page, as they are asked for. Money is an exact decimal with its currency
 //! ([`Amount`](shared_types::money::Amount)), a day is a [`NaiveDate`](chrono::NaiveDate), and both have a form for people.
@@ -85,7 +96,7 @@
 //! ```no_run
 //! use bank_client::AccountInformation;
 //! use bank_client::aggregator::{Aggregator, Totals};
-//! use futures::StreamExt as _;
+//! use bank_client::futures::StreamExt as _;
 //!
 //! # async fn example(connected: Vec<AccountInformation>) {
 //! let mut totals = Totals::default();
@@ -205,3 +216,4 @@ pub use self::error::{Error, ErrorKind};
 pub use self::pages::{Entry, TransactionFilter};
 pub use self::retries::Retries;
 pub use self::tls::ServerRefusal;
+pub use {chrono, futures, shared_types, tokio};

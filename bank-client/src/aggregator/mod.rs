@@ -6,7 +6,7 @@
 //! ```no_run
 //! use bank_client::AccountInformation;
 //! use bank_client::aggregator::{Aggregator, Totals};
-//! use futures::StreamExt as _;
+//! use bank_client::futures::StreamExt as _;
 //!
 //! # async fn example(at_bank_b: AccountInformation, at_bank_r: AccountInformation) {
 //! let aggregator = Aggregator::builder().member(at_bank_b).member(at_bank_r).build();

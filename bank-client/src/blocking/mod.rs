@@ -8,7 +8,7 @@
 //! use bank_client::TransactionFilter;
 //! use bank_client::blocking::Runtime;
 //!
-//! # fn example(bank: bank_client::Bank, since: chrono::NaiveDate) -> Result<(), Box<dyn std::error::Error>> {
+//! # fn example(bank: bank_client::Bank, since: bank_client::chrono::NaiveDate) -> Result<(), Box<dyn std::error::Error>> {
 //! let runtime = Runtime::start()?;
 //! let accounts = runtime.bank(bank).with_consent("0f7a…");
 //! for account in accounts.accounts(true)? {

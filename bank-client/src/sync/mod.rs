@@ -25,7 +25,7 @@
 //! use bank_client::directory::Delta;
 //! use bank_client::sync::{LocalCopy, Period, Synchroniser};
 //! use bank_client::vault::Vault;
-//! use futures::TryStreamExt as _;
+//! use bank_client::futures::TryStreamExt as _;
 //!
 //! # async fn example(under: AccountInformation, vault: Vault) -> Result<(), Box<dyn std::error::Error>> {
 //! let copy = LocalCopy::open("accounts.db", vault).await?;

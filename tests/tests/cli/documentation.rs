@@ -2,10 +2,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use bank_client::directory::Directory;
+use bank_client::probe::StepName;
 use bank_server::config::{Config, RetentionConfig};
 use bank_server::store::{Place, Server};
+use serde_json::Value;
+use tests::programs::both;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
@@ -264,5 +268,102 @@ fn the_readme_shows_the_test_that_the_crate_runs() {
     assert!(lines.len() >= 8, "{lines:?}");
     for line in lines {
         assert!(run.contains(&line), "{line}");
+    }
+}
+
+/// A program of its own cannot name what the SDK depends on, and its dependencies are what stands in the block.
+#[test]
+fn the_first_example_of_the_tour_is_a_project_with_one_dependency() {
+    let source = read("bank-client/src/lib.rs");
+    let tour: Vec<&str> = source
+        .lines()
+        .map_while(|line| line.strip_prefix("//!"))
+        .map(|line| line.strip_prefix(' ').unwrap_or(line))
+        .collect();
+    let block = |start: &str| {
+        let lines = tour.iter().skip_while(|line| **line != start).skip(1);
+        let lines: Vec<&str> = lines.take_while(|line| **line != "```").copied().collect();
+        lines.join("\n")
+    };
+    let (dependencies, program) = (block("```toml"), block("```no_run"));
+    assert!(program.contains("async fn main()"), "{program}");
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        path
+    };
+    let place = format!("path = \"{ROOT}/bank-client\"");
+    let dependencies = dependencies.replace("path = \"bank-client\"", &place);
+    let package = "[package]\nname = \"tour\"\nedition = \"2024\"\n\n";
+    let manifest = write("Cargo.toml", &format!("{package}{dependencies}\n"));
+    write("Cargo.lock", &read("Cargo.lock"));
+    let program = write("src/main.rs", &program);
+
+    let project = Command::new(env!("CARGO"))
+        .args([
+            "metadata",
+            "--offline",
+            "--format-version",
+            "1",
+            "--manifest-path",
+        ])
+        .arg(manifest)
+        .output()
+        .unwrap();
+    assert!(project.status.success(), "{}", both(&project));
+    let project: Value = serde_json::from_slice(&project.stdout).unwrap();
+    let nodes = project["resolve"]["nodes"].as_array().unwrap();
+    let root = nodes
+        .iter()
+        .find(|node| node["id"] == project["resolve"]["root"]);
+    let names: Vec<&Value> = root.unwrap()["deps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|dependency| &dependency["name"])
+        .collect();
+    assert_eq!(names, ["bank_client"]);
+
+    // The SDK that this test is built with: the newest, where others were left behind.
+    let built = std::env::current_exe().unwrap();
+    let built = built.parent().unwrap();
+    let sdk = fs::read_dir(built)
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .filter(|file| {
+            let stem = file.file_stem().unwrap().to_string_lossy();
+            stem.starts_with("libbank_client-") && file.extension().unwrap_or_default() == "rlib"
+        })
+        .max_by_key(|file| file.metadata().unwrap().modified().unwrap())
+        .unwrap();
+    let compiled = Command::new("rustc")
+        .args(["--edition", "2024", "--emit", "metadata", "--extern"])
+        .arg(format!("bank_client={}", sdk.display()))
+        .arg(format!("-Ldependency={}", built.display()))
+        .arg("--out-dir")
+        .arg(folder.path())
+        .arg(program)
+        .current_dir(ROOT)
+        .output()
+        .unwrap();
+    assert!(compiled.status.success(), "{}", both(&compiled));
+}
+
+/// `probe` numbers its steps; the README tells the story of a handshake in the same.
+#[test]
+fn the_readme_numbers_the_steps_of_the_handshake_as_probe_does() {
+    let readme = read("README.md");
+    let rows: Vec<&str> = readme
+        .lines()
+        .skip_while(|line| !line.starts_with("| step |"))
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .collect();
+    assert_eq!(rows.len(), StepName::ALL.len());
+    for (index, (row, step)) in rows.iter().zip(StepName::ALL).enumerate() {
+        let start = format!("| {} {step} |", index + 1);
+        assert!(row.starts_with(&start), "{start} {row}");
     }
 }
