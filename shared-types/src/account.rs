@@ -1,5 +1,6 @@
 //! Payment accounts and their balances (service AIS, `/v1/accounts`).
 
+use std::cmp::Reverse;
 use std::fmt;
 
 use chrono::{DateTime, NaiveDate, Utc};
@@ -56,6 +57,88 @@ impl AccountReference {
             ..Self::default()
         }
     }
+
+    /// Compares two references by the first kind of number that both have: IBAN, BBAN, PAN, masked PAN, phone number,
+    /// other identification, in this order. Sub-accounts in different currencies are different accounts.
+    #[must_use]
+    pub fn compare(&self, other: &Self) -> ReferenceMatch {
+        fn equal<T: PartialEq>(one: Option<&T>, other: Option<&T>) -> Option<bool> {
+            Some(one? == other?)
+        }
+        if equal(self.currency.as_ref(), other.currency.as_ref()) == Some(false) {
+            return ReferenceMatch::Different;
+        }
+        let certain = equal(self.iban.as_ref(), other.iban.as_ref())
+            .or_else(|| equal(self.bban.as_ref(), other.bban.as_ref()))
+            .or_else(|| equal(self.pan.as_ref(), other.pan.as_ref()));
+        let masked = || equal(self.masked_pan.as_ref(), other.masked_pan.as_ref());
+        let alias = || {
+            equal(self.msisdn.as_ref(), other.msisdn.as_ref())
+                .or_else(|| equal(self.other.as_ref(), other.other.as_ref()))
+        };
+        match (certain, masked(), alias()) {
+            (Some(true), ..) | (None, None, Some(true)) => ReferenceMatch::Same,
+            (None, Some(true), _) => ReferenceMatch::Similar,
+            (None, None, None) => ReferenceMatch::Unknown,
+            _ => ReferenceMatch::Different,
+        }
+    }
+
+    /// Whether it has a number of any kind.
+    #[must_use]
+    pub const fn has_number(&self) -> bool {
+        self.iban.is_some()
+            || self.bban.is_some()
+            || self.pan.is_some()
+            || self.masked_pan.is_some()
+            || self.msisdn.is_some()
+            || self.other.is_some()
+    }
+
+    /// With the numbers of an earlier reference to the same account where this one has none of that kind.
+    #[must_use]
+    pub fn or(self, earlier: Self) -> Self {
+        Self {
+            iban: self.iban.or(earlier.iban),
+            bban: self.bban.or(earlier.bban),
+            pan: self.pan.or(earlier.pan),
+            masked_pan: self.masked_pan.or(earlier.masked_pan),
+            msisdn: self.msisdn.or(earlier.msisdn),
+            other: self.other.or(earlier.other),
+            currency: self.currency.or(earlier.currency),
+            cash_account_type: self.cash_account_type.or(earlier.cash_account_type),
+        }
+    }
+}
+
+/// Its number: the first that it has, in the order of [`compare`](AccountReference::compare). Nothing, if it has none.
+impl fmt::Display for AccountReference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(iban) = &self.iban {
+            return write!(f, "{iban}");
+        }
+        let text = |text: Option<&Text<35>>| text.map(|text| text.as_str().to_owned());
+        let number = self.bban.as_ref().map(|bban| bban.as_str().to_owned());
+        let number = number
+            .or_else(|| text(self.pan.as_ref()))
+            .or_else(|| text(self.masked_pan.as_ref()))
+            .or_else(|| text(self.msisdn.as_ref()))
+            .or_else(|| text(self.other.as_ref().map(|other| &other.identification)));
+        f.write_str(&number.unwrap_or_default())
+    }
+}
+
+/// What two references say of each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReferenceMatch {
+    /// The same account.
+    Same,
+    /// Cards whose masked numbers are equal; those of other cards may be as well.
+    Similar,
+    /// Two accounts.
+    Different,
+    /// They have no kind of number in common.
+    Unknown,
 }
 
 /// An identification outside the usual schemes (schema `otherType`).
@@ -153,6 +236,55 @@ pub struct Balance {
     pub last_committed_transaction: Option<Text<35>>,
 }
 
+impl Balance {
+    /// What tells the balances of one account apart, beside the day: currency, type, and whether the credit limit is counted
+    /// in.
+    #[must_use]
+    pub fn kind(&self) -> (Currency, &BalanceType, bool) {
+        (
+            self.balance_amount.currency(),
+            &self.balance_type,
+            self.credit_limit_included.unwrap_or(false),
+        )
+    }
+
+    /// The day for which it stands, and when it changed on that day. One that does not say stands for now.
+    fn as_of(&self) -> (NaiveDate, Option<DateTime<Utc>>) {
+        let changed = self.last_change_date_time;
+        let day = self
+            .reference_date
+            .or_else(|| changed.map(|changed| changed.date_naive()));
+        (day.unwrap_or(NaiveDate::MAX), changed)
+    }
+
+    /// The balances of one account: kinds in the order in which they come, and of each kind the newest first
+    /// (`referenceDate`, then `lastChangeDateTime`). Of equals, the one that the bank names first is the first.
+    #[must_use]
+    pub fn newest_first(balances: &[Self]) -> Vec<&Self> {
+        let mut kinds: Vec<(Currency, &BalanceType, bool)> = Vec::new();
+        let mut sorted: Vec<(usize, &Self)> = Vec::new();
+        for balance in balances {
+            let kind = balance.kind();
+            let place = kinds.iter().position(|known| *known == kind);
+            let place = place.unwrap_or_else(|| {
+                kinds.push(kind);
+                kinds.len() - 1
+            });
+            sorted.push((place, balance));
+        }
+        sorted.sort_by_key(|(place, balance)| (*place, Reverse(balance.as_of())));
+        sorted.into_iter().map(|(_, balance)| balance).collect()
+    }
+
+    /// The newest balance of each kind.
+    #[must_use]
+    pub fn newest(balances: &[Self]) -> Vec<&Self> {
+        let mut newest = Self::newest_first(balances);
+        newest.dedup_by(|one, other| one.kind() == other.kind());
+        newest
+    }
+}
+
 /// An account (schema `accountDetails`).
 #[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -199,6 +331,18 @@ pub struct AccountDetails {
 }
 
 impl AccountDetails {
+    /// Its numbers and currency.
+    #[must_use]
+    pub fn reference(&self) -> AccountReference {
+        AccountReference {
+            iban: self.iban.clone(),
+            bban: self.bban.clone(),
+            msisdn: self.msisdn.clone(),
+            currency: Some(self.currency),
+            ..AccountReference::default()
+        }
+    }
+
     /// An account in that currency, of which nothing else is said.
     #[must_use]
     pub fn of(currency: Currency) -> Self {
@@ -249,4 +393,105 @@ pub struct AccountBalances {
     pub account: Option<AccountReference>,
     /// The balances.
     pub balances: Vec<Balance>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reference(fields: &str) -> AccountReference {
+        serde_json::from_str(&format!("{{{fields}}}")).unwrap()
+    }
+
+    #[test]
+    fn references_are_compared_by_the_surest_number_that_both_have() {
+        use ReferenceMatch::{Different, Same, Similar, Unknown};
+
+        const ONE: &str = r#""iban": "DE02120300000000202051""#;
+        const TWO: &str = r#""iban": "DE02500105170137075030""#;
+        let with = |number: &str, more: &str| format!("{number}, {more}");
+        for (one, other, expected) in [
+            (ONE.to_owned(), ONE.to_owned(), Same),
+            (ONE.to_owned(), TWO.to_owned(), Different),
+            (
+                with(ONE, r#""currency": "EUR""#),
+                with(ONE, r#""currency": "USD""#),
+                Different,
+            ),
+            (with(ONE, r#""currency": "EUR""#), ONE.to_owned(), Same),
+            // A customer has another phone, and the same account.
+            (
+                with(ONE, r#""msisdn": "1""#),
+                with(ONE, r#""msisdn": "2""#),
+                Same,
+            ),
+            (
+                with(ONE, r#""msisdn": "1""#),
+                with(TWO, r#""msisdn": "1""#),
+                Different,
+            ),
+            (
+                r#""msisdn": "1""#.to_owned(),
+                r#""msisdn": "1""#.to_owned(),
+                Same,
+            ),
+            (
+                r#""bban": "1""#.to_owned(),
+                r#""bban": "2""#.to_owned(),
+                Different,
+            ),
+            (
+                r#""maskedPan": "1*4""#.to_owned(),
+                r#""maskedPan": "1*4""#.to_owned(),
+                Similar,
+            ),
+            (
+                r#""maskedPan": "1*4""#.to_owned(),
+                r#""maskedPan": "1*5""#.to_owned(),
+                Different,
+            ),
+            (ONE.to_owned(), r#""bban": "1""#.to_owned(), Unknown),
+            (String::new(), String::new(), Unknown),
+        ] {
+            let (one, other) = (reference(&one), reference(&other));
+            assert_eq!(one.compare(&other), expected, "{one:?} {other:?}");
+            assert_eq!(other.compare(&one), expected, "{one:?} {other:?}");
+        }
+    }
+
+    #[test]
+    fn of_several_balances_of_a_kind_the_newest_comes_first() {
+        let balance = |kind: &str, amount: &str, said: &str| -> Balance {
+            serde_json::from_str(&format!(
+                r#"{{"balanceType": "{kind}", "balanceAmount": {{"currency": "EUR", "amount": "{amount}"}} {said}}}"#
+            ))
+            .unwrap()
+        };
+        let balances = [
+            balance("closingBooked", "1", r#", "referenceDate": "2026-01-01""#),
+            balance("expected", "9", ""),
+            balance("closingBooked", "3", r#", "referenceDate": "2026-01-03""#),
+            balance(
+                "closingBooked",
+                "4",
+                r#", "referenceDate": "2026-01-03", "lastChangeDateTime": "2026-01-03T17:00:00Z""#,
+            ),
+            balance(
+                "closingBooked",
+                "2",
+                r#", "lastChangeDateTime": "2026-01-02T17:00:00Z""#,
+            ),
+        ];
+        let amounts = |balances: Vec<&Balance>| -> Vec<String> {
+            let amounts = balances
+                .iter()
+                .map(|balance| balance.balance_amount.value().to_string());
+            amounts.collect()
+        };
+        assert_eq!(
+            amounts(Balance::newest_first(&balances)),
+            ["4", "3", "2", "1", "9"]
+        );
+        assert_eq!(amounts(Balance::newest(&balances)), ["4", "9"]);
+    }
 }

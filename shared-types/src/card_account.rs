@@ -50,6 +50,15 @@ pub struct CardAccountDetails {
 }
 
 impl CardAccountDetails {
+    /// Its number and currency.
+    #[must_use]
+    pub fn reference(&self) -> AccountReference {
+        AccountReference {
+            currency: Some(self.currency),
+            ..AccountReference::masked_pan(self.masked_pan.clone())
+        }
+    }
+
     /// A card account of which nothing else is said.
     #[must_use]
     pub fn of(masked_pan: Text<35>, currency: Currency) -> Self {

@@ -1,6 +1,10 @@
 //! Transactions of payment accounts (service AIS, `/v1/accounts/{account-id}/transactions`).
 
+use std::cmp::Ordering;
+use std::fmt;
+
 use chrono::NaiveDate;
+use rust_decimal::Decimal;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_with::skip_serializing_none;
 
@@ -111,7 +115,63 @@ pub struct Transaction {
     pub links: Option<Links>,
 }
 
+/// The other party of a transaction, as far as the bank names it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counterparty<'a> {
+    /// Its name; if there is none, that of the party on whose behalf it paid or got the money.
+    pub name: Option<&'a str>,
+    /// Its account.
+    pub account: Option<&'a AccountReference>,
+}
+
+/// Its name, else the number of its account.
+impl fmt::Display for Counterparty<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.name, self.account) {
+            (Some(name), _) => f.write_str(name),
+            (None, Some(account)) => account.fmt(f),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+/// A name that says something.
+fn named<const MAX: usize>(name: Option<&Text<MAX>>) -> Option<&str> {
+    name.map(|name| name.as_str().trim())
+        .filter(|name| !name.is_empty())
+}
+
 impl Transaction {
+    /// The other party: the creditor where money went out, the debtor where it came in. The party on the account's own side
+    /// is the account's holder, and never taken for it, also where it is the only one that is named.
+    ///
+    /// An amount of zero has no direction: then it is the one party that is named, and none if both are.
+    #[must_use]
+    pub fn counterparty(&self) -> Counterparty<'_> {
+        let side = |name, ultimate, account| Counterparty {
+            name: named(name).or_else(|| named(ultimate)),
+            account,
+        };
+        let creditor = side(
+            self.creditor_name.as_ref(),
+            self.ultimate_creditor.as_ref(),
+            self.creditor_account.as_ref(),
+        );
+        let debtor = side(
+            self.debtor_name.as_ref(),
+            self.ultimate_debtor.as_ref(),
+            self.debtor_account.as_ref(),
+        );
+        let none = Counterparty::default();
+        match self.transaction_amount.value().cmp(&Decimal::ZERO) {
+            Ordering::Less => creditor,
+            Ordering::Greater => debtor,
+            Ordering::Equal if debtor == none => creditor,
+            Ordering::Equal if creditor == none => debtor,
+            Ordering::Equal => none,
+        }
+    }
+
     /// A transaction of that amount, of which nothing else is said.
     #[must_use]
     pub fn of(transaction_amount: Amount) -> Self {
@@ -261,5 +321,46 @@ impl<'de> Deserialize<'de> for TransactionResponse {
                 transaction_details: entry,
             },
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_counterparty_is_on_the_other_side_of_the_money() {
+        const BOTH: &str = r#", "creditorName": "Creditor", "debtorName": "Debtor""#;
+        const CREDITOR: &str = r#", "creditorName": "Creditor""#;
+        const DEBTOR: &str = r#", "debtorName": "Debtor""#;
+        const ACCOUNTS: &str = r#", "creditorName": "Creditor", "debtorName": " ",
+            "debtorAccount": {"iban": "DE02120300000000202051"}"#;
+        const BEHALF: &str = r#", "debtorName": "", "ultimateDebtor": "Child""#;
+
+        let with = |amount: &str, names: &str| -> String {
+            let text = format!(
+                r#"{{"transactionAmount": {{"currency": "EUR", "amount": "{amount}"}} {names}}}"#
+            );
+            let transaction: Transaction = serde_json::from_str(&text).unwrap();
+            transaction.counterparty().to_string()
+        };
+        for (amount, names, expected) in [
+            ("-1.00", BOTH, "Creditor"),
+            ("1.00", BOTH, "Debtor"),
+            // Neither is known to be the other party.
+            ("0.00", BOTH, ""),
+            ("-0.00", BOTH, ""),
+            ("0.00", CREDITOR, "Creditor"),
+            ("-0.00", DEBTOR, "Debtor"),
+            // That is the holder.
+            ("1.00", CREDITOR, ""),
+            ("-1.00", DEBTOR, ""),
+            ("1.00", ACCOUNTS, "DE02120300000000202051"),
+            ("-1.00", ACCOUNTS, "Creditor"),
+            ("1.00", BEHALF, "Child"),
+            ("1.00", "", ""),
+        ] {
+            assert_eq!(with(amount, names), expected, "{amount} {names}");
+        }
     }
 }

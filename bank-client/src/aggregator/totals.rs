@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use chrono::NaiveDate;
 use rust_decimal::Decimal;
 use shared_types::account::{AccountDetails, Balance, BalanceType};
 use shared_types::money::Currency;
@@ -39,23 +38,18 @@ impl Totals {
 
     /// Adds the balances of one account.
     pub fn add(&mut self, balances: &[Balance]) {
-        for balance in balances {
-            let alike = balances.iter().filter(|other| kind(other) == kind(balance));
-            // Of those of one day, the first.
-            let latest = alike.rev().max_by_key(|other| day(other));
-            if latest.is_some_and(|latest| std::ptr::eq(latest, balance)) {
-                self.add_one(balance);
-            }
+        for balance in Balance::newest(balances) {
+            self.add_one(balance);
         }
     }
 
     fn add_one(&mut self, balance: &Balance) {
-        let (currency, balance_type, credit_limit_included) = kind(balance);
+        let (currency, balance_type, credit_limit_included) = balance.kind();
         let amount = balance.balance_amount.value();
         let known = self
             .0
             .iter_mut()
-            .find(|total| total.kind() == kind(balance));
+            .find(|total| total.kind() == balance.kind());
         if let Some(total) = known {
             total.balances += 1;
             // An amount has at most 17 digits and a decimal 28: it takes a hundred thousand million of the largest for
@@ -64,7 +58,7 @@ impl Totals {
         } else {
             self.0.push(Total {
                 currency,
-                balance_type,
+                balance_type: balance_type.to_owned(),
                 credit_limit_included,
                 balances: 1,
                 sum: amount,
@@ -95,24 +89,13 @@ impl<'a> IntoIterator for &'a Totals {
 }
 
 impl Total {
-    fn kind(&self) -> (Currency, BalanceType, bool) {
-        (self.currency, self.balance_type, self.credit_limit_included)
+    const fn kind(&self) -> (Currency, &BalanceType, bool) {
+        (
+            self.currency,
+            &self.balance_type,
+            self.credit_limit_included,
+        )
     }
-}
-
-/// What may be added.
-fn kind(balance: &Balance) -> (Currency, BalanceType, bool) {
-    let credit_limit_included = balance.credit_limit_included.unwrap_or(false);
-    (
-        balance.balance_amount.currency(),
-        balance.balance_type,
-        credit_limit_included,
-    )
-}
-
-/// The day for which a balance stands. One that does not say stands for now.
-fn day(balance: &Balance) -> NaiveDate {
-    balance.reference_date.unwrap_or(NaiveDate::MAX)
 }
 
 /// For people: `1234.50 EUR available now`.
@@ -201,6 +184,17 @@ mod tests {
         let mut totals = Totals::default();
         totals.add(&[on("2026-01-01", "1"), on("2026-01-01", "2")]);
         assert_eq!(shown(&totals), ["1 EUR closing booked"]);
+        // Of those of one day, the one that changed last.
+        let changed = |time: &str, amount| Balance {
+            last_change_date_time: Some(time.parse().unwrap()),
+            ..on("2026-01-01", amount)
+        };
+        let mut totals = Totals::default();
+        totals.add(&[
+            changed("2026-01-01T08:00:00Z", "1"),
+            changed("2026-01-01T17:00:00Z", "2"),
+        ]);
+        assert_eq!(shown(&totals), ["2 EUR closing booked"]);
     }
 
     #[test]

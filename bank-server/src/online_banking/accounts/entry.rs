@@ -2,7 +2,6 @@
 
 use chrono::NaiveDate;
 use maud::{Markup, html};
-use rust_decimal::Decimal;
 use shared_types::card_account::CardTransaction;
 use shared_types::money::Amount;
 use shared_types::text::Text;
@@ -35,25 +34,17 @@ fn own<const MAX: usize>(text: Option<&Text<MAX>>) -> Option<Foreign> {
 impl Entry {
     /// Of a payment account.
     pub(in super::super) fn of(transaction: &Transaction, pending: bool) -> Self {
-        let creditor = own(transaction.creditor_name.as_ref())
-            .or_else(|| own(transaction.ultimate_creditor.as_ref()));
-        let debtor = own(transaction.debtor_name.as_ref())
-            .or_else(|| own(transaction.ultimate_debtor.as_ref()));
         let structured = transaction
             .remittance_information_structured_array
             .iter()
             .flatten()
             .next()
             .map(|reference| Foreign::new(reference.reference.as_str()));
-        let out = transaction.transaction_amount.value() < Decimal::ZERO;
+        let counterparty = transaction.counterparty().to_string();
         Self {
             day: transaction.booking_date,
             pending,
-            who: if out {
-                creditor.or(debtor)
-            } else {
-                debtor.or(creditor)
-            },
+            who: (!counterparty.is_empty()).then(|| Foreign::new(counterparty)),
             what: own(transaction.remittance_information_unstructured.as_ref())
                 .or_else(|| own(transaction.remittance_information_structured.as_ref()))
                 .or(structured)

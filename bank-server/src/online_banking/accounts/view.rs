@@ -19,7 +19,7 @@ pub(in super::super) struct View {
     pub(in super::super) owner: Option<Foreign>,
     pub(in super::super) product: Option<Foreign>,
     pub(in super::super) currency: Currency,
-    /// Balances by their kinds, in the bank's order.
+    /// The newest balance of each kind, in the bank's order.
     pub(in super::super) balances: Vec<(BalanceType, Amount)>,
     pub(in super::super) limit: Option<Amount>,
     /// Whether it can be used.
@@ -77,7 +77,7 @@ impl View {
                 turned: details.debit_accounting != Some(true),
             },
         };
-        let balances = balances.iter().map(|balance| {
+        let balances = Balance::newest(balances).into_iter().map(|balance| {
             (
                 balance.balance_type,
                 turned(&balance.balance_amount, view.turned),
