@@ -1,11 +1,33 @@
 //! Files that belong together, and whether they have changed.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use sha2::{Digest as _, Sha256};
+use tokio::time::{Instant, sleep};
+
+/// How often a file that another one has locked is tried.
+const TRY_AGAIN: Duration = Duration::from_millis(10);
+
+/// Locks a file that is there, as soon as all others have let it go: processes, and this one. The lock ends when the file is
+/// dropped, or the process ends, in whichever way. Fails with [`TimedOut`](io::ErrorKind::TimedOut) if that takes longer.
+pub async fn lock(path: &Path, patience: Duration) -> io::Result<File> {
+    let file = File::open(path)?;
+    let start = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if start.elapsed() < patience => sleep(TRY_AGAIN).await,
+            Err(TryLockError::WouldBlock) => {
+                let busy = format!("another program holds {}", path.display());
+                return Err(io::Error::new(io::ErrorKind::TimedOut, busy));
+            }
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+}
 
 /// Files that are read together.
 #[derive(Debug)]

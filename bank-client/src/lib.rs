@@ -189,6 +189,7 @@ pub mod files;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 pub mod http;
+pub mod identity;
 #[cfg(feature = "sqlite")]
 mod migrations;
 #[cfg(feature = "sqlite")]

@@ -130,14 +130,12 @@ fn lost_key(profile: &Profile) -> Result<(), Failure> {
     let StoreKey::File(key) = &profile.store_key else {
         return Ok(());
     };
-    if key.exists() {
-        return Ok(());
-    }
-    match [&profile.store, &profile.copy]
+    // In this order: another program that starts for the first time makes the key before the files.
+    let sealed = [&profile.store, &profile.copy]
         .into_iter()
-        .find(|file| file.exists())
-    {
-        Some(sealed) => Err(failure(
+        .find(|file| file.exists());
+    match sealed {
+        Some(sealed) if !key.exists() => Err(failure(
             format!(
                 "{} is there, and the key it was sealed with is not: {}",
                 sealed.display(),
@@ -145,7 +143,7 @@ fn lost_key(profile: &Profile) -> Result<(), Failure> {
             ),
             "put the key back; if it is lost, move store and copy away, and connect the banks anew",
         )),
-        None => Ok(()),
+        _ => Ok(()),
     }
 }
 

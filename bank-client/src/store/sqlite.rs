@@ -11,7 +11,7 @@ use sqlx::sqlite::{
 use sqlx::{Row as _, SqlitePool};
 
 use super::{Kind, Record, Store, StoreError, Version, check};
-use crate::migrations::migrator;
+use crate::migrations::{migrator, opening};
 use crate::own_file::own_file;
 
 const MIGRATIONS: [(i64, &str, &str); 1] = [(
@@ -41,6 +41,7 @@ impl SqliteStore {
             cause,
         };
         own_file(path).map_err(|error| failed(error.into()))?;
+        let _opening = opening(path).await.map_err(|error| failed(error.into()))?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .journal_mode(SqliteJournalMode::Wal)
@@ -227,6 +228,23 @@ mod tests {
         other.close().await;
         let again = SqliteStore::open(&path).await.unwrap();
         again.remove(Kind::Token, "a", version).await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn any_number_can_make_the_file_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        for round in 0..20 {
+            let path = folder.path().join(format!("{round}.db"));
+            let all = (0..12).map(|_| {
+                let path = path.clone();
+                tokio::spawn(async move { SqliteStore::open(&path).await })
+            });
+            for (number, opened) in futures::future::join_all(all).await.into_iter().enumerate() {
+                let store = opened.unwrap().unwrap();
+                let id = number.to_string();
+                store.put(Kind::Token, &id, None, b"x").await.unwrap();
+            }
+        }
     }
 
     #[tokio::test]

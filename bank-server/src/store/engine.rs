@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use bank_client::files::lock;
+
 use super::condition::Condition;
 use super::figures::Figures;
 use super::opener::Opener;
@@ -94,6 +96,9 @@ const CONNECTIONS: u32 = 8;
 /// The journal shrinks to so many bytes once a large transaction is over, or was given up.
 const JOURNAL: u32 = 16 * 1024 * 1024;
 
+/// How long to wait while others open the same file.
+const OPENING: Duration = Duration::from_secs(30);
+
 /// How long counting waits for a row that somebody else has locked.
 const LOCKED: Duration = Duration::from_millis(500);
 
@@ -123,6 +128,14 @@ async fn open_sqlite(path: &Path) -> Result<(Database, (i64, i64)), StoreError> 
     sqlx::any::install_default_drivers();
     make_file(path).map_err(|error| failed(error.into()))?;
     check_files(path)?;
+    // One program at a time: of two that change the journal mode or the tables of a new file, SQLite fails one.
+    let mut beside = path.as_os_str().to_owned();
+    beside.push("-opening");
+    let beside = PathBuf::from(beside);
+    make_file(&beside).map_err(|error| failed(error.into()))?;
+    let _opening = lock(&beside, OPENING)
+        .await
+        .map_err(|error| failed(error.into()))?;
     let whole = std::path::absolute(path).map_err(|error| failed(error.into()))?;
     let url =
         url::Url::from_file_path(&whole).map_err(|()| failed("the path is not absolute".into()))?;
@@ -255,10 +268,14 @@ async fn connect(
 
 pub(super) fn make_file(path: &Path) -> std::io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
-    options.append(true).create(true);
+    options.append(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map(|_| ())
+    match options.open(path) {
+        // It is not opened: on closing it, the system would give up the locks that SQLite holds on it for this process.
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        made => made.map(|_| ()),
+    }
 }
 
 /// What SQLite says of a file that is no database (NOTADB), or a damaged one (CORRUPT).

@@ -429,6 +429,30 @@ mod tests {
         }
     }
 
+    #[test]
+    fn any_number_can_make_the_file_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let runtime = || {
+            let mut builder = tokio::runtime::Builder::new_current_thread();
+            builder.enable_all().build().unwrap()
+        };
+        for round in 0..3 {
+            let place = Place::File(folder.path().join(format!("{round}.db")));
+            let open = || {
+                runtime().block_on(async {
+                    let database = Database::open(&place).await.unwrap();
+                    database.ready().await.unwrap();
+                    database.close().await;
+                });
+            };
+            std::thread::scope(|scope| {
+                for _ in 0..12 {
+                    scope.spawn(open);
+                }
+            });
+        }
+    }
+
     #[tokio::test]
     async fn what_is_committed_is_on_disk_and_for_its_owner_alone() {
         let folder = tempfile::tempdir().unwrap();
