@@ -61,6 +61,12 @@ impl AccountInformation {
         &self.under.bank
     }
 
+    /// The id of the consent: that of its `resourceId`s.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn consent_id(&self) -> &str {
+        &self.under.consent_id
+    }
+
     /// The payment accounts (`GET /v1/accounts`), with balances where the consent opens them.
     pub async fn accounts(&self, with_balance: bool) -> Result<Vec<AccountDetails>, Error> {
         let url = with_balances(self.bank().url(&["v1", "accounts"]), with_balance);

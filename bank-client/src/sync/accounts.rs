@@ -1,21 +1,21 @@
 //! The accounts of a connection, and their balances, into the copy.
 
 use std::collections::HashSet;
-use std::future::Future;
 
 use serde::{Deserialize, Serialize};
-use shared_types::account::{AccountDetails, Balance};
+use shared_types::account::{AccountDetails, AccountReference, Balance};
 use shared_types::card_account::CardAccountDetails;
 use shared_types::link::Links;
 use sqlx::Row as _;
 
+use super::access::{Access, NotOpened, Part, Unread};
 use super::copy::{CopyError, LocalCopy, PIECE, Write};
-use super::deadline::Deadline;
 use super::plan::{Known, refusal};
-use super::row::digest_of;
+use super::row::{Digest, digest_of};
 use super::{AccountKey, SyncError};
 use crate::accounts::AccountInformation;
 use crate::error::{Error, ErrorKind};
+use crate::identity::{self, Identity, recognise};
 
 /// Accounts of one kind that are taken from one connection: all of them are written at a time.
 pub(super) const MOST_ACCOUNTS: usize = 1000;
@@ -28,214 +28,241 @@ pub(super) const MOST_BALANCES: usize = 100;
 pub(super) struct Kept {
     pub(super) resource: String,
     pub(super) details: serde_json::Value,
+    /// The numbers that the bank has named so far. None: those of the details.
+    #[serde(default)]
+    numbers: Option<AccountReference>,
+}
+
+impl Kept {
+    /// By what it is recognised.
+    fn identity(&self, card: bool) -> Result<Identity, CopyError> {
+        let corrupt = |_| CopyError::Corrupt {
+            what: "account.details",
+        };
+        let resource_id = Some(self.resource.clone());
+        let identity = if card {
+            let details: CardAccountDetails =
+                serde_json::from_value(self.details.clone()).map_err(corrupt)?;
+            Identity::of_card(&CardAccountDetails {
+                resource_id,
+                ..details
+            })
+        } else {
+            let details: AccountDetails =
+                serde_json::from_value(self.details.clone()).map_err(corrupt)?;
+            Identity::of(&AccountDetails {
+                resource_id,
+                ..details
+            })
+        };
+        Ok(match &self.numbers {
+            Some(earlier) => identity.with_earlier_numbers(earlier.clone()),
+            None => identity,
+        })
+    }
 }
 
 /// An account that the consent opens.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Given {
     pub(super) card: bool,
-    kept: Kept,
-    /// By which it is known again when the bank gives it another `resourceId`.
-    number: Option<String>,
-    /// As far as the list has them.
+    resource: String,
+    details: serde_json::Value,
+    identity: Identity,
+    /// As far as they were read.
     balances: Option<Vec<Balance>>,
+    /// Why they were not, once they were asked for.
+    pub(super) balances_unread: Option<Unread>,
     links: Option<Links>,
 }
 
 impl Given {
     pub(super) fn resource(&self) -> &str {
-        &self.kept.resource
+        &self.resource
     }
 
-    /// Whether there are transactions to be read: an account that has links says so among them.
-    pub(super) fn opens_transactions(&self) -> bool {
-        opens(self.links.as_ref(), "transactions")
+    pub(super) const fn links(&self) -> Option<&Links> {
+        self.links.as_ref()
+    }
+
+    pub(super) const fn numbers(&self) -> &AccountReference {
+        self.identity.numbers()
     }
 }
 
-fn opens(links: Option<&Links>, what: &str) -> bool {
-    links.is_none_or(|links| links.get(what).is_some())
+/// A list of accounts of one kind.
+#[derive(Debug, Default)]
+pub(super) struct List {
+    pub(super) accounts: Vec<Given>,
+    /// That the list has more accounts, of which nothing can be asked.
+    pub(super) nameless: Option<Error>,
 }
 
 /// The accounts of both kinds; of a kind that could not be listed, why.
 pub(super) struct Listed {
-    pub(super) payment: Result<Vec<Given>, Error>,
-    pub(super) card: Result<Vec<Given>, Error>,
+    pub(super) payment: Result<List, Error>,
+    pub(super) card: Result<List, Error>,
 }
 
 /// Asks the bank for the accounts, with balances as far as the consent opens them.
-pub(super) async fn list(under: &AccountInformation, deadline: Deadline) -> Listed {
+pub(super) async fn list(access: &Access<'_>) -> Listed {
+    let under = access.under;
     let payment = async {
-        let accounts = match in_time(under, deadline, under.accounts(true)).await {
+        let accounts = match access.in_time(under.accounts(true)).await {
             Err(error) if may_be_the_balances(&error) => {
-                in_time(under, deadline, under.accounts(false)).await
+                access.in_time(under.accounts(false)).await
             }
             accounts => accounts,
         }?;
-        named(
-            under,
-            accounts
-                .into_iter()
-                .map(|account| payment(under, account))
-                .collect(),
-        )
+        named(under, accounts.into_iter().map(payment))
     };
     let card = async {
-        let accounts = match in_time(under, deadline, under.card_accounts(true)).await {
-            Err(error) if error.is_not_offered() => Ok(Vec::new()),
+        let accounts = match access.in_time(under.card_accounts(true)).await {
             Err(error) if may_be_the_balances(&error) => {
-                in_time(under, deadline, under.card_accounts(false)).await
+                access.in_time(under.card_accounts(false)).await
             }
             accounts => accounts,
         }?;
-        named(
-            under,
-            accounts
-                .into_iter()
-                .map(|account| card(under, account))
-                .collect(),
-        )
+        named(under, accounts.into_iter().map(card))
     };
     let mut listed = Listed {
         payment: payment.await,
         card: card.await,
     };
-    let accounts = [&mut listed.payment, &mut listed.card];
-    for account in accounts.into_iter().flatten().flatten() {
-        // A bank that is down now will not be well for the next account.
-        if account
-            .fill_balances(under, deadline)
-            .await
-            .is_err_and(|error| error.is_transient())
-        {
-            break;
-        }
+    let mut down = None;
+    let lists = [&mut listed.payment, &mut listed.card];
+    let accounts = lists
+        .into_iter()
+        .flatten()
+        .flat_map(|list| &mut list.accounts);
+    for account in accounts {
+        down = account.fill_balances(access, down).await;
     }
     listed
-}
-
-/// An answer, if it comes before the run ends.
-async fn in_time<T>(
-    under: &AccountInformation,
-    deadline: Deadline,
-    answer: impl Future<Output = Result<T, Error>>,
-) -> Result<T, Error> {
-    let outcome = deadline.wait(Box::pin(answer)).await;
-    outcome.unwrap_or_else(|late| Err(under.bank().error(late)))
 }
 
 fn may_be_the_balances(error: &Error) -> bool {
     matches!(refusal(error), Some((400 | 401 | 403, _)))
 }
 
-/// Each account once, and none without an id: without one nothing can be asked of it.
-fn named(
-    under: &AccountInformation,
-    accounts: Result<Vec<Option<Given>>, Error>,
-) -> Result<Vec<Given>, Error> {
-    let accounts: Vec<Given> = accounts?.into_iter().flatten().collect();
-    if accounts.len() > MOST_ACCOUNTS {
-        let limit = MOST_ACCOUNTS;
-        return Err(under.bank().error(ErrorKind::TooMany { limit }));
-    }
-    let mut ids = HashSet::new();
-    if accounts
-        .iter()
-        .all(|account| ids.insert(account.resource()))
-    {
-        Ok(accounts)
-    } else {
-        Err(under
-            .bank()
-            .malformed("resourceId", "two accounts have the same"))
-    }
-}
-
-fn payment(
-    under: &AccountInformation,
-    mut account: AccountDetails,
-) -> Result<Option<Given>, Error> {
-    let (balances, links) = (account.balances.take(), account.links.take());
-    let currency = account.currency;
-    let number = account
-        .iban
-        .as_ref()
-        .map(ToString::to_string)
-        .or_else(|| account.bban.as_ref().map(ToString::to_string));
-    let number = number.map(|number| format!("{number} {currency}"));
-    let resource = account.resource_id.take();
-    given(under, false, resource, &account, (number, balances, links))
-}
-
-fn card(
-    under: &AccountInformation,
-    mut account: CardAccountDetails,
-) -> Result<Option<Given>, Error> {
-    let (balances, links) = (account.balances.take(), account.links.take());
-    let number = format!("{} {}", account.masked_pan, account.currency);
-    let resource = account.resource_id.take();
-    given(
-        under,
-        true,
-        resource,
-        &account,
-        (Some(number), balances, links),
-    )
-}
-
-type Rest = (Option<String>, Option<Vec<Balance>>, Option<Links>);
-
-fn given(
-    under: &AccountInformation,
+/// An account of a list, as it came.
+struct Found {
     card: bool,
     resource: Option<String>,
-    details: &impl Serialize,
-    (number, balances, links): Rest,
-) -> Result<Option<Given>, Error> {
-    let Some(resource) = resource else {
-        return Ok(None);
-    };
-    if balances
-        .as_ref()
-        .is_some_and(|all| all.len() > MOST_BALANCES)
-    {
-        let limit = MOST_BALANCES;
-        return Err(under.bank().error(ErrorKind::TooMany { limit }));
+    details: serde_json::Result<serde_json::Value>,
+    identity: Identity,
+    balances: Option<Vec<Balance>>,
+    links: Option<Links>,
+}
+
+/// Each account once, and none without an id: without one nothing can be asked of it.
+fn named(under: &AccountInformation, found: impl Iterator<Item = Found>) -> Result<List, Error> {
+    let bank = under.bank();
+    let mut list = List::default();
+    let mut ids = HashSet::new();
+    for account in found {
+        let Some(resource) = account.resource else {
+            let missing = || bank.malformed("accounts.resourceId", "missing");
+            list.nameless.get_or_insert_with(missing);
+            continue;
+        };
+        if !ids.insert(resource.clone()) {
+            return Err(bank.malformed("resourceId", "two accounts have the same"));
+        }
+        let too_many = |limit| bank.error(ErrorKind::TooMany { limit });
+        if ids.len() > MOST_ACCOUNTS {
+            return Err(too_many(MOST_ACCOUNTS));
+        }
+        if account
+            .balances
+            .as_ref()
+            .is_some_and(|all| all.len() > MOST_BALANCES)
+        {
+            return Err(too_many(MOST_BALANCES));
+        }
+        list.accounts.push(Given {
+            card: account.card,
+            resource,
+            details: account
+                .details
+                .map_err(|fault| bank.malformed("accounts", fault.to_string()))?,
+            identity: account.identity,
+            balances: account.balances,
+            balances_unread: None,
+            links: account.links,
+        });
     }
-    let details = serde_json::to_value(details)
-        .map_err(|fault| under.bank().malformed("accounts", fault.to_string()))?;
-    Ok(Some(Given {
-        card,
-        kept: Kept { resource, details },
-        number,
+    Ok(list)
+}
+
+fn payment(mut account: AccountDetails) -> Found {
+    let identity = Identity::of(&account);
+    let (balances, links) = (account.balances.take(), account.links.take());
+    Found {
+        card: false,
+        resource: account.resource_id.take(),
+        details: serde_json::to_value(&account),
+        identity,
         balances,
         links,
-    }))
+    }
+}
+
+fn card(mut account: CardAccountDetails) -> Found {
+    let identity = Identity::of_card(&account);
+    let (balances, links) = (account.balances.take(), account.links.take());
+    Found {
+        card: true,
+        resource: account.resource_id.take(),
+        details: serde_json::to_value(&account),
+        identity,
+        balances,
+        links,
+    }
 }
 
 impl Given {
-    /// A bank that gives no balances along with its list may give them one by one. That it does not is no failure of the
-    /// run.
-    async fn fill_balances(
-        &mut self,
-        under: &AccountInformation,
-        deadline: Deadline,
-    ) -> Result<(), Error> {
-        if self.balances.is_some() || !opens(self.links.as_ref(), "balances") {
-            return Ok(());
+    /// A bank that gives no balances along with its list may give them one by one. One that is down now will not be well for
+    /// the next account: its error is passed on, and stands for all that follow.
+    async fn fill_balances(&mut self, access: &Access<'_>, down: Option<Error>) -> Option<Error> {
+        if self.balances.is_some() {
+            return down;
         }
-        let id = self.resource();
+        let links = self.links.as_ref();
+        let numbers = self.identity.numbers();
+        if access.is_closed(Part::Balances, numbers, links).await {
+            self.balances_unread = Some(Unread::NotOpened(NotOpened::ByConsent));
+            return down;
+        }
+        if let Some(error) = down {
+            self.balances_unread = Some(Unread::Failed(error.clone()));
+            return Some(error);
+        }
+        let (under, id) = (access.under, self.resource());
         let read = async {
-            Ok(if self.card {
+            let balances = if self.card {
                 under.card_balances(id).await?.balances
             } else {
                 under.balances(id).await?.balances
-            })
+            };
+            if balances.len() > MOST_BALANCES {
+                let limit = MOST_BALANCES;
+                return Err(under.bank().error(ErrorKind::TooMany { limit }));
+            }
+            Ok(balances)
         };
-        let mut balances = in_time(under, deadline, read).await?;
-        balances.truncate(MOST_BALANCES);
-        self.balances = Some(balances);
-        Ok(())
+        match access.in_time(read).await {
+            Ok(balances) => {
+                self.balances = Some(balances);
+                None
+            }
+            Err(error) => {
+                let down = error.is_transient().then(|| error.clone());
+                let unread = access.judge(error, Part::Balances, numbers, links).await;
+                self.balances_unread = Some(unread);
+                down
+            }
+        }
     }
 }
 
@@ -248,52 +275,139 @@ pub(super) struct Stored {
     pub(super) balances_changed: u64,
 }
 
+/// The accounts of one kind in the copy.
+struct InCopy {
+    ids: Vec<i64>,
+    known: Vec<identity::Known>,
+}
+
 impl LocalCopy {
-    /// Writes down the accounts of one kind, and marks those that are not given any more.
+    /// Writes down the accounts of one kind that a consent opens, and marks those that are not given any more.
     pub(super) async fn store_accounts(
         &self,
         connection: &str,
         card: bool,
-        given: &[Given],
+        consent: &str,
+        list: &List,
         now: i64,
     ) -> Result<Stored, SyncError> {
         let mut stored = Stored::default();
+        let consent = self.consent_digest(consent);
         let mut sql = self.begin().await?;
+        let before = self.in_copy(&mut sql, connection, card, &consent).await?;
+        let given: Vec<Identity> = list
+            .accounts
+            .iter()
+            .map(|account| account.identity.clone())
+            .collect();
+        let found = recognise(&before.known, &given);
         sqlx::query("UPDATE account SET position = -1 WHERE connection = ? AND card = ?")
             .bind(connection)
             .bind(card)
             .execute(&mut *sql)
             .await?;
-        let mut ids: Vec<Option<i64>> = vec![None; given.len()];
-        // First those that are known by their resourceId: of what is left, each has none of those that are given, and may be
-        // known by its number.
-        for known_by in [Mark::Resource, Mark::Number] {
-            for (position, (account, id)) in given.iter().zip(&mut ids).enumerate() {
-                let writing = Writing {
-                    copy: self,
-                    connection,
-                    account,
-                    now,
-                    position: i64::try_from(position).unwrap_or(i64::MAX),
-                };
-                if id.is_none() {
-                    *id = writing.account(&mut sql, known_by, &mut stored).await?;
-                }
-            }
+        // Ids that are another account's by now are taken away first: each is unique within the consent.
+        for (account, found) in list.accounts.iter().zip(&found) {
+            let resource = self.resource_digest(account.resource());
+            let id = found.and_then(|place| before.ids.get(place).copied());
+            sqlx::query(
+                "UPDATE account SET consent = NULL \
+                 WHERE connection = ? AND card = ? AND consent = ? AND resource = ? AND id IS NOT ?",
+            )
+            .bind(connection)
+            .bind(card)
+            .bind(consent.as_slice())
+            .bind(resource.as_slice())
+            .bind(id)
+            .execute(&mut *sql)
+            .await?;
         }
-        let gone = sqlx::query(
-            "UPDATE account SET gone = ? WHERE connection = ? AND card = ? AND position < 0 AND gone IS NULL",
+        for (position, (account, found)) in list.accounts.iter().zip(found).enumerate() {
+            let known = found.and_then(|place| {
+                let earlier = before.known.get(place)?.identity.numbers();
+                Some((before.ids.get(place).copied()?, earlier.clone()))
+            });
+            stored.new += u64::from(known.is_none());
+            let writing = Writing {
+                copy: self,
+                connection,
+                consent,
+                account,
+                now,
+                position: i64::try_from(position).unwrap_or(i64::MAX),
+            };
+            let id = writing.account(&mut sql, known).await?;
+            stored.keys.push(AccountKey(id));
+        }
+        // An account that is missing may be one of those without an id.
+        if list.nameless.is_none() {
+            let gone = sqlx::query(
+                "UPDATE account SET gone = ? WHERE connection = ? AND card = ? AND position < 0 AND gone IS NULL",
+            )
+            .bind(now)
+            .bind(connection)
+            .bind(card)
+            .execute(&mut *sql)
+            .await?;
+            stored.gone = gone.rows_affected();
+        }
+        sql.commit().await?;
+        self.store_balances(&list.accounts, &mut stored, now)
+            .await?;
+        Ok(stored)
+    }
+
+    pub(super) fn consent_digest(&self, consent: &str) -> Digest {
+        self.digester.of("consent", &[consent.as_bytes()])
+    }
+
+    pub(super) fn resource_digest(&self, resource: &str) -> Digest {
+        self.digester.of("resource", &[resource.as_bytes()])
+    }
+
+    async fn in_copy(
+        &self,
+        sql: &mut Write,
+        connection: &str,
+        card: bool,
+        consent: &Digest,
+    ) -> Result<InCopy, CopyError> {
+        let rows = sqlx::query(
+            "SELECT id, consent IS ?1 AS same_consent, gone IS NULL AS listed, details FROM account \
+             WHERE connection = ?2 AND card = ?3 ORDER BY id",
         )
-        .bind(now)
+        .bind(consent.as_slice())
         .bind(connection)
         .bind(card)
-        .execute(&mut *sql)
+        .fetch_all(&mut **sql)
         .await?;
-        stored.gone = gone.rows_affected();
-        sql.commit().await?;
-        stored.keys = ids.into_iter().flatten().map(AccountKey).collect();
-        self.store_balances(given, &mut stored, now).await?;
-        Ok(stored)
+        let mut before = InCopy {
+            ids: Vec::with_capacity(rows.len()),
+            known: Vec::with_capacity(rows.len()),
+        };
+        for row in rows {
+            let id: i64 = row.try_get("id")?;
+            let kept: Kept = self.opened(&row, &about_account(id), "account.details")?;
+            before.ids.push(id);
+            before.known.push(identity::Known {
+                identity: kept.identity(card)?,
+                same_consent: row.try_get("same_consent")?,
+                listed: row.try_get("listed")?,
+            });
+        }
+        Ok(before)
+    }
+
+    /// Whether there are accounts of that kind that were on the connection's last list.
+    pub(super) async fn has_listed(&self, connection: &str, card: bool) -> Result<bool, CopyError> {
+        let listed = sqlx::query(
+            "SELECT 1 FROM account WHERE connection = ? AND card = ? AND gone IS NULL LIMIT 1",
+        )
+        .bind(connection)
+        .bind(card)
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(listed.is_some())
     }
 
     /// Writes down the balances, so many accounts at a time that others who write do not wait for long.
@@ -365,116 +479,77 @@ impl LocalCopy {
     }
 }
 
-/// By what an account is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mark {
-    /// Its `resourceId`.
-    Resource,
-    /// Its number, where the bank has changed that.
-    Number,
+/// To what an account's seal is bound.
+pub(super) fn about_account(id: i64) -> String {
+    format!("account/{id}")
 }
 
 struct Writing<'a> {
     copy: &'a LocalCopy,
     connection: &'a str,
+    consent: Digest,
     account: &'a Given,
     now: i64,
     position: i64,
 }
 
 impl Writing<'_> {
-    /// Writes an account over the one that is known by that mark, and makes a new one if there is no other mark to know
-    /// it by.
+    /// Writes an account over the one that it is, of which those numbers are known; if it is none, makes a new one.
     async fn account(
         &self,
         sql: &mut Write,
-        known_by: Mark,
-        stored: &mut Stored,
-    ) -> Result<Option<i64>, SyncError> {
-        let digester = &self.copy.digester;
-        let resource = digester.of("resource", &[self.account.resource().as_bytes()]);
-        let number = self
-            .account
-            .number
-            .as_ref()
-            .map(|number| digester.of("number", &[number.as_bytes()]).to_vec());
-        let known = match (known_by, &number) {
-            (Mark::Resource, _) => self.by_resource(sql, &resource).await?,
-            (Mark::Number, Some(number)) => self.by_number(sql, number).await?,
-            (Mark::Number, None) => None,
+        known: Option<(i64, AccountReference)>,
+    ) -> Result<i64, SyncError> {
+        let numbers = self.account.numbers().clone();
+        let (id, numbers) = match known {
+            Some((id, earlier)) => (id, numbers.or(earlier)),
+            None => (self.insert(sql).await?, numbers),
         };
-        let id = match (known, known_by) {
-            (Some(id), _) => id,
-            (None, Mark::Resource) => return Ok(None),
-            (None, Mark::Number) => {
-                stored.new += 1;
-                self.insert(sql, &resource).await?
-            }
+        let kept = Kept {
+            resource: self.account.resource.clone(),
+            details: self.account.details.clone(),
+            numbers: Some(numbers),
         };
-        let content = digest_of(digester, "account", &self.account.kept).map_err(unwritable)?;
-        let details = serde_json::to_vec(&self.account.kept).map_err(unwritable)?;
+        let resource = self.copy.resource_digest(self.account.resource());
+        let content = digest_of(&self.copy.digester, "account", &kept).map_err(unwritable)?;
+        let details = serde_json::to_vec(&kept).map_err(unwritable)?;
         let details = self
             .copy
             .vault
-            .seal(&format!("account/{id}"), &details)
+            .seal(&about_account(id), &details)
             .map_err(CopyError::from)?;
+        // What the bank has last reported as new it has reported under the consent of before: the last days are read once
+        // more.
         sqlx::query(
-            "UPDATE account SET resource = ?1, number = ?2, position = ?3, gone = NULL, \
+            "UPDATE account SET in_flight = CASE WHEN consent IS ?1 OR in_flight <> 0 THEN in_flight ELSE 1 END, \
+             consent = ?1, resource = ?2, position = ?3, gone = NULL, \
              details = CASE WHEN content = ?4 THEN details ELSE ?5 END, content = ?4 WHERE id = ?6",
         )
+        .bind(self.consent.as_slice())
         .bind(resource.as_slice())
-        .bind(number)
         .bind(self.position)
         .bind(content.as_slice())
         .bind(details)
         .bind(id)
         .execute(&mut **sql)
         .await?;
-        Ok(Some(id))
+        Ok(id)
     }
 
-    async fn insert(&self, sql: &mut Write, resource: &[u8]) -> Result<i64, SyncError> {
+    async fn insert(&self, sql: &mut Write) -> Result<i64, SyncError> {
+        let resource = self.copy.resource_digest(self.account.resource());
         let inserted = sqlx::query(
-            "INSERT INTO account (connection, card, resource, position, content, details, first_seen) \
-             VALUES (?, ?, ?, 0, x'', x'', ?)",
+            "INSERT INTO account (connection, card, consent, resource, position, content, details, first_seen) \
+             VALUES (?, ?, ?, ?, 0, x'', x'', ?)",
         )
         .bind(self.connection)
         .bind(self.account.card)
-        .bind(resource)
+        .bind(self.consent.as_slice())
+        .bind(resource.as_slice())
         .bind(self.now)
         .execute(&mut **sql)
         .await?;
         Ok(inserted.last_insert_rowid())
-    }
-
-    async fn by_resource(
-        &self,
-        sql: &mut Write,
-        resource: &[u8],
-    ) -> Result<Option<i64>, SyncError> {
-        let found = sqlx::query(
-            "SELECT id FROM account WHERE connection = ? AND card = ? AND resource = ?",
-        )
-        .bind(self.connection)
-        .bind(self.account.card)
-        .bind(resource)
-        .fetch_optional(&mut **sql)
-        .await?;
-        Ok(found.map(|row| row.try_get("id")).transpose()?)
-    }
-
-    /// The oldest with that number that is not among those that are given.
-    async fn by_number(&self, sql: &mut Write, number: &[u8]) -> Result<Option<i64>, SyncError> {
-        let found = sqlx::query(
-            "SELECT id FROM account WHERE connection = ? AND card = ? AND number = ? AND position < 0 \
-             ORDER BY id LIMIT 1",
-        )
-        .bind(self.connection)
-        .bind(self.account.card)
-        .bind(number)
-        .fetch_optional(&mut **sql)
-        .await?;
-        Ok(found.map(|row| row.try_get("id")).transpose()?)
     }
 }
 
@@ -492,14 +567,21 @@ impl LocalCopy {
             .execute(&mut **sql)
             .await?;
         let mut changed = 0;
-        for (index, balance) in balances.iter().enumerate() {
-            let kind = serde_json::to_string(&balance.balance_type).map_err(unwritable)?;
-            let number = balances
-                .iter()
-                .take(index)
-                .filter(|earlier| earlier.balance_type == balance.balance_type)
-                .count();
-            let slot = format!("{}/{number}", kind.trim_matches('"'));
+        let mut last_kind = None;
+        let mut number = 0;
+        // Of several of a kind the newest is the first, whatever the bank's order.
+        for balance in Balance::newest_first(balances) {
+            let kind @ (currency, balance_type, with_limit) = balance.kind();
+            number = if last_kind == Some(kind) {
+                number + 1
+            } else {
+                0
+            };
+            last_kind = Some(kind);
+            let name = serde_json::to_string(&balance_type).map_err(unwritable)?;
+            let name = name.trim_matches('"');
+            let limit = if with_limit { "with limit/" } else { "" };
+            let slot = format!("{name}/{currency}/{limit}{number}");
             let said = (
                 &balance.balance_amount,
                 balance.credit_limit_included,
@@ -525,13 +607,14 @@ impl LocalCopy {
             let about = format!("balance/{account}/{slot}/{at}");
             let details = self.vault.seal(&about, &details).map_err(CopyError::from)?;
             sqlx::query(
-                "INSERT INTO balance (account, slot, at, current, content, details) VALUES (?, ?, ?, 1, ?, ?) \
-                 ON CONFLICT (account, slot, at) DO UPDATE SET current = 1, content = excluded.content, \
-                 details = excluded.details",
+                "INSERT INTO balance (account, slot, at, current, read, content, details) VALUES (?, ?, ?, 1, ?, ?, ?) \
+                 ON CONFLICT (account, slot, at) DO UPDATE SET current = 1, read = excluded.read, \
+                 content = excluded.content, details = excluded.details",
             )
             .bind(account)
             .bind(&slot)
             .bind(at)
+            .bind(now)
             .bind(content.as_slice())
             .bind(details)
             .execute(&mut **sql)

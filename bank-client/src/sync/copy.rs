@@ -14,14 +14,14 @@ use sqlx::{Row as _, Sqlite, SqliteConnection, Transaction};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::row::Digester;
-use crate::migrations::migrator;
+use crate::migrations::{migrator, opening};
 use crate::own_file::own_file;
 use crate::vault::{Vault, VaultError};
 
 /// Connections at a time. SQLite has one writer; the others read.
 const CONNECTIONS: u32 = 4;
 
-const MIGRATIONS: [(i64, &str, &str); 2] = [
+const MIGRATIONS: [(i64, &str, &str); 3] = [
     (
         1,
         "copy",
@@ -31,6 +31,11 @@ const MIGRATIONS: [(i64, &str, &str); 2] = [
         2,
         "runs",
         include_str!("../../migrations/copy/0002_runs.sql"),
+    ),
+    (
+        3,
+        "accounts",
+        include_str!("../../migrations/copy/0003_accounts.sql"),
     ),
 ];
 
@@ -139,6 +144,9 @@ impl LocalCopy {
             cause,
         };
         own_file(path).map_err(|error| failed(error.to_string()))?;
+        let opening = opening(path)
+            .await
+            .map_err(|error| failed(error.to_string()))?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .journal_mode(SqliteJournalMode::Wal)
@@ -170,6 +178,7 @@ impl LocalCopy {
             }
             key => key?,
         };
+        drop(opening);
         let mut runs = path.as_os_str().to_owned();
         runs.push(".runs");
         Ok(Self {

@@ -20,6 +20,10 @@
 //! A pending entry that is booked is recognised: the booked one says [since when](CopiedEntry::pending_since) it was seen
 //! pending. Accounts that a consent does not open any more stay, and are [marked](CopiedAccount::gone).
 //!
+//! **No two accounts in one.** A `resourceId` names an account within its consent, and nothing beyond it: from consent to
+//! consent an account is recognised by its numbers, and without them only where no other can be meant
+//! ([`identity`](crate::identity)). Otherwise it is a new account, and the old one is marked as gone.
+//!
 //! ```no_run
 //! use bank_client::AccountInformation;
 //! use bank_client::directory::Delta;
@@ -44,6 +48,7 @@
 
 use std::time::Duration;
 
+mod access;
 mod account;
 mod accounts;
 mod copy;
@@ -55,6 +60,8 @@ mod row;
 mod tests;
 mod window;
 
+pub use self::access::NotOpened;
+use self::access::{Access, Part, Unread};
 use self::account::Reading;
 use self::accounts::{Given, Listed};
 pub use self::copy::{CopyError, LocalCopy};
@@ -146,7 +153,8 @@ pub struct Report {
     pub gone_accounts: u64,
     /// Balances that have changed.
     pub balances_changed: u64,
-    /// Why a list of accounts could not be read. What is in the copy of that kind stays as it is.
+    /// Why a list of accounts could not be read, or not whole. What is in the copy of that kind and was not read stays as it
+    /// is.
     pub failures: Vec<Error>,
 }
 
@@ -158,7 +166,8 @@ pub struct AccountReport {
     pub account: AccountKey,
     /// A card account.
     pub card: bool,
-    /// The way in which its transactions were asked for in the end. `None`: the consent does not open them.
+    /// The way in which its transactions were asked for in the end. `None`: they are
+    /// [not opened](Self::transactions_not_opened).
     pub way: Option<Way>,
     /// Pages that were read.
     pub pages: u64,
@@ -174,6 +183,13 @@ pub struct AccountReport {
     pub matched: u64,
     /// Why it is not known whether some pending entries are still there.
     pub pending_unknown: Option<Error>,
+    /// Why its transactions were not asked for, or given.
+    pub transactions_not_opened: Option<NotOpened>,
+    /// Why its balances were not asked for, or given. Those in the copy, if any, are of before:
+    /// [`CopiedBalance::read`].
+    pub balances_not_opened: Option<NotOpened>,
+    /// Why its balances could not be read. Those in the copy, if any, are of before: [`CopiedBalance::read`].
+    pub balances_failure: Option<Error>,
     /// Why it was not read whole.
     pub failure: Option<SyncError>,
 }
@@ -256,13 +272,17 @@ impl Synchroniser {
         };
         let deadline = Deadline::after(self.deadline);
         let mut report = Report::default();
-        let accounts = self.accounts(under, moment, deadline, &mut report).await?;
+        let access = Access::new(under, deadline);
+        let accounts = self.accounts(&access, moment, &mut report).await?;
         progress(Progress::Accounts {
             count: accounts.len(),
         });
         for (number, (account, given)) in accounts.into_iter().enumerate() {
             let mut done = AccountReport::of(account, given.card);
-            if given.opens_transactions() {
+            let (numbers, links) = (given.numbers(), given.links());
+            if access.is_closed(Part::Transactions, numbers, links).await {
+                done.transactions_not_opened = Some(NotOpened::ByConsent);
+            } else {
                 let reading = Reading {
                     copy: &self.copy,
                     lists: under,
@@ -283,13 +303,28 @@ impl Synchroniser {
                 };
                 match reading.read(&mut done, &mut page).await {
                     Err(SyncError::Copy(error)) => return Err(error.into()),
+                    Err(SyncError::Bank(error)) => {
+                        let part = Part::Transactions;
+                        match access.judge(error, part, numbers, links).await {
+                            Unread::NotOpened(why) => {
+                                done.way = None;
+                                done.transactions_not_opened = Some(why);
+                            }
+                            Unread::Failed(error) => done.failure = Some(error.into()),
+                        }
+                    }
                     outcome => done.failure = outcome.err(),
                 }
+            }
+            match given.balances_unread {
+                Some(Unread::NotOpened(why)) => done.balances_not_opened = Some(why),
+                Some(Unread::Failed(error)) => done.balances_failure = Some(error),
+                None => {}
             }
             progress(Progress::Done {
                 account,
                 number,
-                complete: done.failure.is_none(),
+                complete: done.is_complete(),
             });
             report.accounts.push(done);
         }
@@ -298,33 +333,38 @@ impl Synchroniser {
 
     async fn accounts(
         &self,
-        under: &AccountInformation,
+        access: &Access<'_>,
         moment: Moment,
-        deadline: Deadline,
         report: &mut Report,
     ) -> Result<Vec<(AccountKey, Given)>, SyncError> {
-        let Listed { payment, card } = accounts::list(under, deadline).await;
+        let Listed { payment, card } = accounts::list(access).await;
+        let (payment, card) = match (payment, card) {
+            // There is nothing to go on with.
+            (Err(error), Err(_)) => return Err(error.into()),
+            lists => lists,
+        };
+        let consent = access.under.consent_id();
         let mut all = Vec::new();
-        for (card, given) in [(false, payment), (true, card)] {
-            let given = match given {
-                Ok(given) => given,
+        for (card, list) in [(false, payment), (true, card)] {
+            let mut list = match list {
+                Ok(list) => list,
+                // A bank without accounts of one kind may have no such resource. It has not lost those that it listed.
                 Err(error) => {
-                    report.failures.push(error);
+                    if !error.is_not_offered() || self.copy.has_listed(&self.key, card).await? {
+                        report.failures.push(error);
+                    }
                     continue;
                 }
             };
             let stored = self
                 .copy
-                .store_accounts(&self.key, card, &given, moment.now)
+                .store_accounts(&self.key, card, consent, &list, moment.now)
                 .await?;
             report.new_accounts += stored.new;
             report.gone_accounts += stored.gone;
             report.balances_changed += stored.balances_changed;
-            all.extend(stored.keys.into_iter().zip(given));
-        }
-        // Neither list came: there is nothing to go on with.
-        if report.failures.len() == 2 {
-            return Err(report.failures.swap_remove(0).into());
+            report.failures.extend(list.nameless.take());
+            all.extend(stored.keys.into_iter().zip(list.accounts));
         }
         Ok(all)
     }
@@ -343,8 +383,20 @@ impl AccountReport {
             removed: 0,
             matched: 0,
             pending_unknown: None,
+            transactions_not_opened: None,
+            balances_not_opened: None,
+            balances_failure: None,
             failure: None,
         }
+    }
+
+    /// Whether all that the consent opens of it was read to the end.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        let parts = [&self.transactions_not_opened, &self.balances_not_opened];
+        self.failure.is_none()
+            && self.balances_failure.is_none()
+            && parts.into_iter().flatten().all(NotOpened::is_complete)
     }
 }
 
@@ -359,7 +411,7 @@ impl Report {
     pub fn bank_errors(&self) -> impl Iterator<Item = &Error> {
         let of_accounts = self.accounts.iter().filter_map(|account| {
             let Some(SyncError::Bank(error)) = &account.failure else {
-                return None;
+                return account.balances_failure.as_ref();
             };
             Some(error)
         });
@@ -369,10 +421,6 @@ impl Report {
     /// Whether all that the consent opens was read to the end.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.failures.is_empty()
-            && self
-                .accounts
-                .iter()
-                .all(|account| account.failure.is_none())
+        self.failures.is_empty() && self.accounts.iter().all(AccountReport::is_complete)
     }
 }

@@ -10,8 +10,9 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use super::AccountKey;
-use super::accounts::Kept;
+use super::accounts::{Kept, about_account};
 use super::copy::{CopyError, LocalCopy, about_entry};
+use crate::accounts::AccountInformation;
 
 /// Entries that are read at a time.
 const AT_ONCE: i64 = 200;
@@ -49,6 +50,9 @@ pub enum CopiedDetails {
 pub struct CopiedBalance {
     /// When it was first seen so.
     pub at: DateTime<Utc>,
+    /// When the bank last said so. A balance that is current and was read before the account's other balances, or before
+    /// [`synced`](CopiedAccount::synced), is the last that is known: the bank has not given it since.
+    pub read: DateTime<Utc>,
     /// Whether it is what the bank last said.
     pub current: bool,
     /// What the bank says.
@@ -109,12 +113,34 @@ impl LocalCopy {
         .bind(key)
         .fetch_all(&self.pool)
         .await?;
-        rows.iter().map(|row| self.account(row)).collect()
+        rows.iter().map(|row| self.copied(row)).collect()
     }
 
-    fn account(&self, row: &SqliteRow) -> Result<CopiedAccount, CopyError> {
+    /// The account that a bank lists under that `resourceId` in that consent, if it was synchronised under it. In another
+    /// consent the same id may be another account's.
+    pub async fn account(
+        &self,
+        key: &str,
+        under: &AccountInformation,
+        card: bool,
+        resource_id: &str,
+    ) -> Result<Option<CopiedAccount>, CopyError> {
+        let row = sqlx::query(
+            "SELECT id, card, details, first_seen, gone, synced, since FROM account \
+             WHERE connection = ? AND card = ? AND consent = ? AND resource = ?",
+        )
+        .bind(key)
+        .bind(card)
+        .bind(self.consent_digest(under.consent_id()).as_slice())
+        .bind(self.resource_digest(resource_id).as_slice())
+        .fetch_optional(&self.pool)
+        .await?;
+        row.map(|row| self.copied(&row)).transpose()
+    }
+
+    fn copied(&self, row: &SqliteRow) -> Result<CopiedAccount, CopyError> {
         let id: i64 = row.try_get("id")?;
-        let kept: Kept = self.opened(row, &format!("account/{id}"), "account.details")?;
+        let kept: Kept = self.opened(row, &about_account(id), "account.details")?;
         let corrupt = |_| CopyError::Corrupt {
             what: "account.details",
         };
@@ -148,10 +174,10 @@ impl LocalCopy {
         })
     }
 
-    /// What the bank last said of an account's balances.
+    /// What the bank last said of an account's balances: of each kind, the newest first.
     pub async fn balances(&self, account: AccountKey) -> Result<Vec<CopiedBalance>, CopyError> {
         let rows = sqlx::query(
-            "SELECT slot, at, current, details FROM balance WHERE account = ? AND current = 1 ORDER BY slot",
+            "SELECT slot, at, read, current, details FROM balance WHERE account = ? AND current = 1 ORDER BY slot",
         )
         .bind(account.0)
         .fetch_all(&self.pool)
@@ -167,7 +193,7 @@ impl LocalCopy {
         account: AccountKey,
     ) -> BoxStream<'_, Result<CopiedBalance, CopyError>> {
         sqlx::query(
-            "SELECT slot, at, current, details FROM balance WHERE account = ? ORDER BY at, slot",
+            "SELECT slot, at, read, current, details FROM balance WHERE account = ? ORDER BY at, slot",
         )
         .bind(account.0)
         .fetch(&self.pool)
@@ -180,6 +206,7 @@ impl LocalCopy {
         let about = format!("balance/{}/{slot}/{at}", account.0);
         Ok(CopiedBalance {
             at: time(at)?,
+            read: time(row.try_get("read")?)?,
             current: row.try_get("current")?,
             balance: self.opened(row, &about, "balance.details")?,
         })
@@ -280,7 +307,7 @@ impl LocalCopy {
         })
     }
 
-    fn opened<T: DeserializeOwned>(
+    pub(super) fn opened<T: DeserializeOwned>(
         &self,
         row: &SqliteRow,
         about: &str,

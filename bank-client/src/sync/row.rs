@@ -64,14 +64,7 @@ impl Row {
             None => details.clone(),
             Some(_) => serde_json::to_vec(&kept)?,
         };
-        // Money goes to the creditor, or comes from the debtor.
-        let goes = kept.transaction_amount.value().is_sign_negative();
-        let (first, second) = if goes {
-            (&kept.creditor_name, &kept.debtor_name)
-        } else {
-            (&kept.debtor_name, &kept.creditor_name)
-        };
-        let counterparty = first.as_ref().or(second.as_ref()).map(ToString::to_string);
+        let counterparty = kept.counterparty().name.map(str::to_owned);
         Ok(Self {
             reference: text(kept.entry_reference.as_ref()),
             id: text(kept.transaction_id.as_ref()),

@@ -1,13 +1,18 @@
 //! What becomes of accounts and balances from run to run, at a mock bank whose accounts change.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::TryStreamExt as _;
+use serde_json::{Value, json};
 use shared_types::money::{Amount, Currency};
 use tempfile::TempDir;
+use wiremock::matchers::any;
+use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
 use super::super::*;
+use crate::bank::BankBuilder;
 use crate::environment::{Clock as _, ManualClock, SystemRandomness};
 use crate::error::ErrorKind;
 use crate::test_util::{MockAccount, MockBank, Mood};
@@ -47,13 +52,39 @@ impl Scene {
     }
 
     async fn run_at(&self, mock: &MockBank) -> Result<Report, SyncError> {
+        self.run_under(mock.builder(), mock.consent_id(), None)
+            .await
+    }
+
+    /// The same under that consent, at a bank that tells what is new in that way.
+    async fn run_under(
+        &self,
+        bank: BankBuilder,
+        consent: &str,
+        delta: Option<Delta>,
+    ) -> Result<Report, SyncError> {
         self.clock.advance(TimeDelta::days(1));
         let clock = Arc::<ManualClock>::clone(&self.clock);
-        let bank = mock.builder().clock(clock).build().unwrap();
-        let under = bank.with_consent(mock.consent_id());
+        let under = bank.clock(clock).build().unwrap().with_consent(consent);
         Synchroniser::new(&self.copy, "bank")
+            .delta(delta)
             .run(&under, |_| ())
             .await
+    }
+
+    /// What an account's entries are about, the newest first.
+    async fn about(&self, account: AccountKey) -> Vec<String> {
+        let entries = self.copy.transactions(account, Period::default());
+        let about = entries.map_ok(|entry| match entry.transaction {
+            CopiedTransaction::Payment(transaction) => {
+                let text = transaction.remittance_information_unstructured;
+                text.unwrap().as_str().to_owned()
+            }
+            CopiedTransaction::Card(transaction) => {
+                transaction.transaction_details.unwrap().as_str().to_owned()
+            }
+        });
+        about.try_collect().await.unwrap()
     }
 
     async fn accounts(&self) -> Vec<CopiedAccount> {
@@ -87,6 +118,88 @@ fn id(account: &CopiedAccount) -> &str {
         CopiedDetails::Payment(details) => details.resource_id.as_deref().unwrap(),
         CopiedDetails::Card(_) => panic!("a card's"),
     }
+}
+
+/// A bank that answers each path as it is told, and knows no others.
+struct Scripted {
+    server: MockServer,
+    answers: Arc<Mutex<HashMap<String, (u16, Value)>>>,
+}
+
+impl Scripted {
+    async fn set() -> Self {
+        let answers: Arc<Mutex<HashMap<String, (u16, Value)>>> = Arc::default();
+        let told = Arc::clone(&answers);
+        let answer = move |request: &Request| {
+            let answers = told.lock().unwrap();
+            let unknown = refusal(404, "RESOURCE_UNKNOWN");
+            let (status, body) = answers.get(request.url.path()).unwrap_or(&unknown);
+            let id = request.headers.get("x-request-id").unwrap().as_bytes();
+            ResponseTemplate::new(*status)
+                .set_body_json(body)
+                .insert_header("X-Request-ID", id)
+        };
+        let server = MockServer::start().await;
+        Mock::given(any()).respond_with(answer).mount(&server).await;
+        Self { server, answers }
+    }
+
+    fn says(&self, path: &str, (status, body): (u16, Value)) {
+        let mut answers = self.answers.lock().unwrap();
+        answers.insert(path.to_owned(), (status, body));
+    }
+
+    /// These are its payment accounts.
+    fn lists(&self, accounts: &Value) {
+        self.says("/v1/accounts", (200, json!({ "accounts": accounts })));
+    }
+
+    /// Of the account of that id, it lists one transaction, about that.
+    fn has(&self, id: &str, about: &str) {
+        let entry = json!({
+            "entryReference": about, "bookingDate": "2026-01-20",
+            "remittanceInformationUnstructured": about,
+            "transactionAmount": { "currency": "EUR", "amount": "1.00" },
+        });
+        let page = json!({ "booked": [entry], "pending": [], "_links": {} });
+        let path = format!("/v1/accounts/{id}/transactions");
+        self.says(&path, (200, json!({ "transactions": page })));
+    }
+
+    fn builder(&self) -> BankBuilder {
+        let organisation = "PSDXX-MOCK-1".parse().unwrap();
+        BankBuilder::mock(*self.server.address(), organisation).name("Mock Bank")
+    }
+
+    /// What it was asked.
+    async fn asked(&self) -> Vec<String> {
+        let requests = self.server.received_requests().await.unwrap();
+        let of = |request: &Request| {
+            let query = request.url.query().unwrap_or_default();
+            format!("{}?{query}", request.url.path())
+        };
+        requests.iter().map(of).collect()
+    }
+}
+
+fn refusal(status: u16, code: &str) -> (u16, Value) {
+    let message = json!({ "category": "ERROR", "code": code });
+    (status, json!({ "tppMessages": [message] }))
+}
+
+const ANNAS: &str = "DE02120300000000202051";
+const BENS: &str = "DE02500105170137075030";
+
+/// An account with that number, and no balances.
+fn listed(id: &str, iban: &str) -> Value {
+    json!({ "resourceId": id, "iban": iban, "currency": "EUR", "balances": [] })
+}
+
+fn closing(amount: &str, day: &str) -> Value {
+    json!({
+        "balanceType": "closingBooked", "referenceDate": day,
+        "balanceAmount": { "currency": "EUR", "amount": amount },
+    })
 }
 
 /// The two sample accounts.
@@ -339,4 +452,377 @@ async fn a_run_that_has_no_time_asks_for_nothing() {
     let limit = Duration::ZERO;
     assert_eq!(late.kind, ErrorKind::Timeout { limit });
     assert_eq!(late.bank, bank.name());
+}
+
+#[tokio::test]
+async fn an_id_that_is_used_again_in_another_consent_mixes_no_accounts() {
+    let scene = Scene::set().await;
+    let bank = Scripted::set().await;
+    let run = async |consent: &str| {
+        let report = scene
+            .run_under(bank.builder(), consent, None)
+            .await
+            .unwrap();
+        assert!(report.is_complete(), "{report:?}");
+        report
+    };
+    bank.lists(&json!([listed("1", ANNAS), listed("2", BENS)]));
+    bank.has("1", "Anna");
+    bank.has("2", "Ben");
+    let first = run("first").await;
+    let [annas, bens] = [0, 1].map(|place| first.accounts[place].account);
+
+    bank.lists(&json!([listed("1", BENS)]));
+    bank.has("1", "Ben");
+    let second = run("second").await;
+    assert_eq!((second.new_accounts, second.gone_accounts), (0, 1));
+    assert_eq!(second.accounts[0].account, bens);
+    assert_eq!((second.accounts[0].new, second.accounts[0].removed), (0, 0));
+    let expect_both = async || {
+        assert_eq!(scene.about(annas).await, ["Anna"]);
+        assert_eq!(scene.about(bens).await, ["Ben"]);
+    };
+    expect_both().await;
+
+    // Against a number, an id is nothing in one consent either.
+    bank.lists(&json!([listed("1", ANNAS), listed("2", BENS)]));
+    bank.has("1", "Anna");
+    run("second").await;
+    expect_both().await;
+    bank.lists(&json!([listed("2", ANNAS), listed("1", BENS)]));
+    bank.has("1", "Ben");
+    bank.has("2", "Anna");
+    let swapped = run("second").await;
+    assert_eq!((swapped.new_accounts, swapped.gone_accounts), (0, 0));
+    expect_both().await;
+
+    // Once a number is known, leaving it out does not make way for another one.
+    let unnamed = json!({ "resourceId": "2", "currency": "EUR", "balances": [] });
+    bank.lists(&json!([unnamed, listed("1", BENS)]));
+    let unnamed = run("second").await;
+    assert_eq!((unnamed.new_accounts, unnamed.gone_accounts), (0, 0));
+    bank.lists(&json!([
+        listed("2", "DE88100900001234567892"),
+        listed("1", BENS)
+    ]));
+    bank.has("2", "Carl");
+    let third = run("second").await;
+    assert_eq!((third.new_accounts, third.gone_accounts), (1, 1));
+    expect_both().await;
+    assert_eq!(scene.about(third.accounts[0].account).await, ["Carl"]);
+
+    // By the id alone nothing is found under another consent.
+    let found = async |consent: &str, id: &str| {
+        let under = bank.builder().build().unwrap().with_consent(consent);
+        let found = scene.copy.account("bank", &under, false, id).await.unwrap();
+        found.map(|account| account.key)
+    };
+    assert_eq!(found("second", "1").await, Some(bens));
+    assert_eq!(found("second", "2").await, Some(third.accounts[0].account));
+    assert_eq!(found("third", "1").await, None);
+}
+
+#[tokio::test]
+async fn accounts_without_numbers_are_mixed_by_no_consent() {
+    let scene = Scene::set().await;
+    let bank = Scripted::set().await;
+    let plain = |id: &str| json!({ "resourceId": id, "currency": "EUR", "balances": [] });
+    let card = |id: &str| json!({ "resourceId": id, "maskedPan": "1234********5678", "currency": "EUR", "balances": [] });
+    let entry = |about: &str| {
+        json!({
+            "bookingDate": "2026-01-20", "transactionDetails": about,
+            "transactionAmount": { "currency": "EUR", "amount": "1.00" },
+        })
+    };
+    let has = |id: &str, about: &str| {
+        bank.has(id, about);
+        let page = json!({ "booked": [entry(about)], "pending": [], "_links": {} });
+        let path = format!("/v1/card-accounts/{id}/transactions");
+        bank.says(&path, (200, json!({ "cardTransactions": page })));
+    };
+    let lists = |ids: &[&str]| {
+        let accounts: Vec<Value> = ids.iter().map(|id| plain(id)).collect();
+        bank.lists(&json!(accounts));
+        let cards: Vec<Value> = ids.iter().map(|id| card(id)).collect();
+        bank.says("/v1/card-accounts", (200, json!({ "cardAccounts": cards })));
+    };
+    let run = async |consent: &str| {
+        let report = scene
+            .run_under(bank.builder(), consent, None)
+            .await
+            .unwrap();
+        assert!(report.is_complete(), "{report:?}");
+        report
+    };
+    lists(&["1"]);
+    has("1", "Anna");
+    run("first").await;
+    // There is one before and one now.
+    lists(&["7"]);
+    has("7", "Anna");
+    let again = run("second").await;
+    assert_eq!((again.new_accounts, again.gone_accounts), (0, 0));
+    // Which of two it is cannot be known.
+    lists(&["7", "2"]);
+    has("7", "Ben");
+    has("2", "Anna");
+    let two = run("third").await;
+    assert_eq!((two.new_accounts, two.gone_accounts), (4, 2));
+    for account in scene.accounts().await {
+        let about = scene.about(account.key).await;
+        assert_eq!(about.len(), 1, "{about:?}");
+    }
+    // Within their consent the ids are good.
+    lists(&["2", "7"]);
+    let same = run("third").await;
+    assert_eq!((same.new_accounts, same.gone_accounts), (0, 0));
+
+    // A bank that knows no cards all of a sudden has not said that they are gone.
+    bank.says("/v1/card-accounts", refusal(404, "RESOURCE_UNKNOWN"));
+    let report = scene
+        .run_under(bank.builder(), "third", None)
+        .await
+        .unwrap();
+    assert!(!report.is_complete());
+    assert_eq!((report.accounts.len(), report.gone_accounts), (2, 0));
+}
+
+#[tokio::test]
+async fn balances_that_fail_are_told_and_those_of_before_keep_their_time() {
+    let scene = Scene::set().await;
+    let bank = Scripted::set().await;
+    let links = json!({ "balances": { "href": "/b" }, "transactions": { "href": "/t" } });
+    let account = json!({ "resourceId": "1", "iban": ANNAS, "currency": "EUR", "_links": links });
+    bank.lists(&json!([account]));
+    bank.has("1", "Anna");
+    let path = "/v1/accounts/1/balances";
+    bank.says(
+        path,
+        (200, json!({ "balances": [closing("5.00", "2026-01-31")] })),
+    );
+    let run = async || {
+        scene
+            .run_under(bank.builder(), "consent", None)
+            .await
+            .unwrap()
+    };
+    let first = run().await;
+    assert!(first.is_complete(), "{first:?}");
+    let read = scene.clock.now();
+    let key = first.accounts[0].account;
+    for (fault, code) in [
+        (503, "SERVICE_UNAVAILABLE"),
+        (400, "FORMAT_ERROR"),
+        (401, "CONSENT_INVALID"),
+    ] {
+        bank.says(path, refusal(fault, code));
+        let report = run().await;
+        assert!(!report.is_complete(), "{fault}");
+        let account = &report.accounts[0];
+        assert!(account.failure.is_none(), "{fault}");
+        let error = account.balances_failure.as_ref().unwrap();
+        assert_eq!(error.code().unwrap().as_str(), code);
+        assert_eq!(report.bank_errors().count(), 1);
+        let balances = scene.copy.balances(key).await.unwrap();
+        assert_eq!((balances.len(), balances[0].read), (1, read), "{fault}");
+    }
+    bank.says(
+        path,
+        (200, json!({ "balances": [closing("5.00", "2026-01-31")] })),
+    );
+    assert!(run().await.is_complete());
+    let balances = scene.copy.balances(key).await.unwrap();
+    assert_eq!(
+        (balances[0].at, balances[0].read),
+        (read, scene.clock.now())
+    );
+}
+
+#[tokio::test]
+async fn what_links_leave_out_is_asked_for_unless_the_consent_does_not_open_it() {
+    let access = |access: &Value| {
+        json!({
+            "access": access, "recurringIndicator": true, "validUntil": "2099-12-31",
+            "frequencyPerDay": 4, "consentStatus": "valid",
+        })
+    };
+    let links = json!({ "account": { "href": "/a" } });
+    let account = json!({ "resourceId": "1", "iban": ANNAS, "currency": "EUR", "_links": links });
+    let set = async |given: Option<Value>| {
+        let (scene, bank) = (Scene::set().await, Scripted::set().await);
+        bank.lists(&json!([account]));
+        if let Some(given) = given {
+            bank.says("/v1/consents/consent", (200, access(&given)));
+        }
+        (scene, bank)
+    };
+    let balances = "/v1/accounts/1/balances";
+    let transactions = "/v1/accounts/1/transactions";
+    let all = json!({ "allPsd2": "allAccounts" });
+    let reference = json!([{ "iban": ANNAS }]);
+
+    // Some banks leave all links out.
+    for given in [None, Some(all.clone())] {
+        let (scene, bank) = set(given).await;
+        bank.has("1", "Anna");
+        bank.says(
+            balances,
+            (200, json!({ "balances": [closing("5.00", "2026-01-31")] })),
+        );
+        let report = scene
+            .run_under(bank.builder(), "consent", None)
+            .await
+            .unwrap();
+        assert!(report.is_complete(), "{report:?}");
+        assert_eq!(report.new_entries(), 1);
+        assert_eq!(
+            scene.current(report.accounts[0].account).await,
+            ["5.00 EUR"]
+        );
+    }
+
+    // The consent does not open them: they are not asked for, and nothing is missing.
+    let (scene, bank) = set(Some(json!({ "accounts": reference }))).await;
+    let report = scene
+        .run_under(bank.builder(), "consent", None)
+        .await
+        .unwrap();
+    assert!(report.is_complete(), "{report:?}");
+    let done = &report.accounts[0];
+    assert!(matches!(
+        done.transactions_not_opened,
+        Some(NotOpened::ByConsent)
+    ));
+    assert!(matches!(
+        done.balances_not_opened,
+        Some(NotOpened::ByConsent)
+    ));
+    assert_eq!(done.way, None);
+    let asked = bank.asked().await;
+    assert!(!asked.iter().any(|path| path.contains("/1/")), "{asked:?}");
+
+    // It opens them, or says nothing, and the bank refuses.
+    for given in [
+        None,
+        Some(all),
+        Some(json!({ "transactions": reference, "balances": reference })),
+    ] {
+        let (scene, bank) = set(given.clone()).await;
+        bank.says(balances, refusal(401, "CONSENT_INVALID"));
+        bank.says(transactions, refusal(403, "SERVICE_BLOCKED"));
+        let report = scene
+            .run_under(bank.builder(), "consent", None)
+            .await
+            .unwrap();
+        assert!(!report.is_complete(), "{given:?}");
+        let done = &report.accounts[0];
+        assert!(
+            matches!(done.transactions_not_opened, Some(NotOpened::Refused(_))),
+            "{report:?}"
+        );
+        assert!(
+            matches!(done.balances_not_opened, Some(NotOpened::Refused(_))),
+            "{report:?}"
+        );
+        assert!(done.failure.is_none() && done.balances_failure.is_none());
+    }
+
+    // Where it has links, and the consent does not open them, that is no failure either.
+    let (scene, bank) = set(Some(json!({ "balances": reference }))).await;
+    let all_links = json!({ "balances": { "href": "/b" }, "transactions": { "href": "/t" } });
+    bank.lists(&json!([
+        { "resourceId": "1", "iban": ANNAS, "currency": "EUR", "balances": [], "_links": all_links }
+    ]));
+    bank.says(transactions, refusal(401, "CONSENT_INVALID"));
+    let report = scene
+        .run_under(bank.builder(), "consent", None)
+        .await
+        .unwrap();
+    assert!(report.is_complete(), "{report:?}");
+    let closed = &report.accounts[0].transactions_not_opened;
+    assert!(matches!(closed, Some(NotOpened::ByConsent)), "{report:?}");
+}
+
+#[tokio::test]
+async fn of_several_balances_of_a_kind_the_newest_is_the_first_in_the_copy_too() {
+    let scene = Scene::set().await;
+    let bank = Scripted::set().await;
+    bank.has("1", "Anna");
+    let run = async |balances: &Value| {
+        bank.lists(&json!([
+            { "resourceId": "1", "iban": ANNAS, "currency": "EUR", "balances": balances }
+        ]));
+        scene
+            .run_under(bank.builder(), "consent", None)
+            .await
+            .unwrap()
+    };
+    let (old, new) = (closing("1.00", "2026-01-30"), closing("2.00", "2026-01-31"));
+    let report = run(&json!([old, new])).await;
+    let key = report.accounts[0].account;
+    assert_eq!(scene.current(key).await, ["2.00 EUR", "1.00 EUR"]);
+    // Another order is no change.
+    assert_eq!(run(&json!([new, old])).await.balances_changed, 0);
+    assert_eq!(scene.current(key).await, ["2.00 EUR", "1.00 EUR"]);
+}
+
+#[tokio::test]
+async fn an_account_without_an_id_is_told_and_ends_none() {
+    let scene = Scene::set().await;
+    let bank = Scripted::set().await;
+    bank.lists(&json!([listed("1", ANNAS), listed("2", BENS)]));
+    bank.has("1", "Anna");
+    bank.has("2", "Ben");
+    scene
+        .run_under(bank.builder(), "consent", None)
+        .await
+        .unwrap();
+    bank.lists(&json!([listed("1", ANNAS), { "iban": BENS, "currency": "EUR" }]));
+    let report = scene
+        .run_under(bank.builder(), "consent", None)
+        .await
+        .unwrap();
+    assert!(!report.is_complete());
+    assert!(matches!(
+        report.failures[0].kind,
+        ErrorKind::Malformed { .. }
+    ));
+    assert_eq!((report.accounts.len(), report.gone_accounts), (1, 0));
+}
+
+#[tokio::test]
+async fn what_was_reported_under_another_consent_is_read_by_its_days() {
+    let scene = Scene::set().await;
+    let bank = Scripted::set().await;
+    bank.lists(&json!([listed("1", ANNAS)]));
+    bank.has("1", "Anna");
+    let run = async |consent: &str| {
+        let delta = Some(Delta::DeltaList);
+        let report = scene
+            .run_under(bank.builder(), consent, delta)
+            .await
+            .unwrap();
+        assert!(report.is_complete(), "{report:?}");
+        report.accounts[0].way.clone().unwrap()
+    };
+    assert!(matches!(run("first").await, Way::Everything { .. }));
+    assert_eq!(run("first").await, Way::AfterLastReport);
+    assert!(matches!(run("second").await, Way::Dates { .. }));
+    assert_eq!(run("second").await, Way::AfterLastReport);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn any_number_can_make_the_copy_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    for round in 0..10 {
+        let path = folder.path().join(format!("{round}.db"));
+        let all = (0..12).map(|_| {
+            let path = path.clone();
+            tokio::spawn(async move { LocalCopy::open(path, vault()).await })
+        });
+        for opened in futures::future::join_all(all).await {
+            let copy = opened.unwrap().unwrap();
+            assert!(copy.connections().await.unwrap().is_empty());
+        }
+    }
 }

@@ -5,10 +5,11 @@ use std::net::IpAddr;
 use bank_client::{AccountInformation, Bank, Entry, Error, ErrorKind, TransactionFilter};
 use chrono::NaiveDate;
 use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _, iter};
+use shared_types::digest::sha256;
 use shared_types::link::Links;
 
 use super::snapshot::{
-    CardAccount, Dated, Held, MOST, Numbered, PaymentAccount, Since, Snapshot, known,
+    CardAccount, Dated, Held, MOST, PaymentAccount, Recognised, Since, Snapshot, recognised,
 };
 
 /// Accounts that are read at a time.
@@ -35,75 +36,105 @@ pub(super) async fn fetch(question: &Question<'_>) -> Result<Snapshot, Error> {
         Some(psu) => under.attended_by(psu),
         None => under,
     };
-    let (payment, cards) =
-        futures::try_join!(payment_accounts(question, &under), cards(question, &under))?;
-    Ok(Snapshot { payment, cards })
+    let consent = Some(sha256(question.consent.as_bytes()));
+    let same_consent = question.known.is_some_and(|known| known.consent == consent);
+    let (payment, cards) = futures::try_join!(
+        payment_accounts(question, same_consent, &under),
+        cards(question, same_consent, &under)
+    )?;
+    Ok(Snapshot {
+        consent,
+        payment,
+        cards,
+    })
 }
 
 async fn payment_accounts(
     question: &Question<'_>,
+    same_consent: bool,
     under: &AccountInformation,
 ) -> Result<Vec<PaymentAccount>, Error> {
     let before = question.known.map_or(&[][..], |known| &known.payment);
-    let accounts = under.accounts(true).await?;
-    let read = accounts.into_iter().take(MOST_ACCOUNTS).map(|details| {
-        let opened = opens_transactions(details.links.as_ref());
+    let mut accounts = under.accounts(true).await?;
+    accounts.truncate(MOST_ACCOUNTS);
+    let before = recognised(before, same_consent, &accounts);
+    let read = accounts.into_iter().zip(before).map(|(details, before)| {
+        let asked = Asked {
+            id: details.resource_id.clone(),
+            linked: links_transactions(details.links.as_ref()),
+            before,
+            today: question.today,
+        };
         let read = |id: &str, filter: &TransactionFilter| under.transactions(id, filter);
-        account(details, opened, before, question.today, read)
+        account(details, asked, read)
     });
     iter(read).buffered(AT_A_TIME).try_collect().await
 }
 
 async fn cards(
     question: &Question<'_>,
+    same_consent: bool,
     under: &AccountInformation,
 ) -> Result<Vec<CardAccount>, Error> {
     let before = question.known.map_or(&[][..], |known| &known.cards);
-    let accounts = match under.card_accounts(true).await {
+    let mut accounts = match under.card_accounts(true).await {
         Ok(accounts) => accounts,
         Err(error) if error.is_not_offered() => Vec::new(),
         Err(error) => return Err(error),
     };
-    let read = accounts.into_iter().take(MOST_ACCOUNTS).map(|details| {
-        let opened = opens_transactions(details.links.as_ref());
+    accounts.truncate(MOST_ACCOUNTS);
+    let before = recognised(before, same_consent, &accounts);
+    let read = accounts.into_iter().zip(before).map(|(details, before)| {
+        let asked = Asked {
+            id: details.resource_id.clone(),
+            linked: links_transactions(details.links.as_ref()),
+            before,
+            today: question.today,
+        };
         let read = |id: &str, filter: &TransactionFilter| under.card_transactions(id, filter);
-        account(details, opened, before, question.today, read)
+        account(details, asked, read)
     });
     iter(read).buffered(AT_A_TIME).try_collect().await
+}
+
+/// How the transactions of one account are asked for.
+struct Asked<'a, A, T> {
+    id: Option<String>,
+    /// Whether the account's links lead to them, or it has none.
+    linked: bool,
+    /// What is known of the account.
+    before: Option<&'a Held<A, T>>,
+    today: NaiveDate,
 }
 
 /// Reads the transactions of one account.
 async fn account<A, T>(
     details: A,
-    opened: bool,
-    before: &[Held<A, T>],
-    today: NaiveDate,
+    asked: Asked<'_, A, T>,
     read: impl Fn(&str, &TransactionFilter) -> BoxStream<'static, Result<Entry<T>, Error>>,
 ) -> Result<Held<A, T>, Error>
 where
-    A: Numbered,
+    A: Recognised,
     T: Dated + Clone,
 {
-    let id = details.resource_id().map(str::to_owned).filter(|_| opened);
-    let Some(id) = id else {
-        return Ok(Held::now(
-            details,
-            Vec::new(),
-            Vec::new(),
-            None,
-            Since::recent(today),
-        ));
+    let today = asked.today;
+    let nothing = |details| Held::now(details, Vec::new(), Vec::new(), None, Since::recent(today));
+    let Some(id) = asked.id else {
+        return Ok(nothing(details));
     };
-    let before = known(before, &id);
-    let mut since = Held::since(before, today);
+    let mut since = Held::since(asked.before, today);
     let mut found = transactions(read(&id, &filter(since))).await;
     // Some banks show less than all, even right after an approval.
     if matches!(since, Since::Beginning(_)) && found.as_ref().is_err_and(is_refused) {
         since = Since::recent(today);
         found = transactions(read(&id, &filter(since))).await;
     }
-    let (pending, booked) = found?;
-    Ok(Held::now(details, pending, booked, before, since))
+    let (pending, booked) = match found {
+        // Banks leave links out; one that refuses as well does not open them.
+        Err(error) if !asked.linked && is_refused(&error) => return Ok(nothing(details)),
+        found => found?,
+    };
+    Ok(Held::now(details, pending, booked, asked.before, since))
 }
 
 async fn transactions<T>(
@@ -128,8 +159,8 @@ fn filter(since: Since) -> TransactionFilter {
     }
 }
 
-/// Whether the transactions of an account may be read: an account that has links says so among them.
-fn opens_transactions(links: Option<&Links>) -> bool {
+/// Whether an account that has links has one to its transactions.
+fn links_transactions(links: Option<&Links>) -> bool {
     links.is_none_or(|links| links.get("transactions").is_some())
 }
 

@@ -2,15 +2,19 @@
 
 use std::cmp::Reverse;
 
+use bank_client::identity::{Identity, Known, recognise};
 use chrono::{Days, NaiveDate};
 use serde::{Deserialize, Serialize};
-use shared_types::account::AccountDetails;
+use shared_types::account::{AccountDetails, AccountReference};
 use shared_types::card_account::{CardAccountDetails, CardTransaction};
 use shared_types::transaction::Transaction;
 
 /// All that one consent opens. It has no `Debug`: account data is in it.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Snapshot {
+    /// Digest of the consent: the `resourceId`s are good in it alone.
+    #[serde(default)]
+    pub(super) consent: Option<String>,
     pub(super) payment: Vec<PaymentAccount>,
     pub(super) cards: Vec<CardAccount>,
 }
@@ -24,6 +28,9 @@ pub(super) struct Held<A, T> {
     pub(super) details: A,
     pub(super) pending: Vec<T>,
     pub(super) booked: Vec<T>,
+    /// The numbers that the bank has named so far.
+    #[serde(default)]
+    numbers: AccountReference,
 }
 
 /// Transactions of one account that are kept.
@@ -56,20 +63,20 @@ impl Dated for CardTransaction {
     }
 }
 
-/// An account of any kind, by which it is found again.
-pub(super) trait Numbered {
-    fn resource_id(&self) -> Option<&str>;
+/// An account of any kind, and by what it is found again.
+pub(super) trait Recognised {
+    fn identity(&self) -> Identity;
 }
 
-impl Numbered for AccountDetails {
-    fn resource_id(&self) -> Option<&str> {
-        self.resource_id.as_deref()
+impl Recognised for AccountDetails {
+    fn identity(&self) -> Identity {
+        Identity::of(self)
     }
 }
 
-impl Numbered for CardAccountDetails {
-    fn resource_id(&self) -> Option<&str> {
-        self.resource_id.as_deref()
+impl Recognised for CardAccountDetails {
+    fn identity(&self) -> Identity {
+        Identity::of_card(self)
     }
 }
 
@@ -95,7 +102,7 @@ impl Since {
     }
 }
 
-impl<A: Numbered, T: Dated + Clone> Held<A, T> {
+impl<A: Recognised, T: Dated + Clone> Held<A, T> {
     /// What is still to be asked for, of an account that may be known.
     pub(super) fn since(known: Option<&Self>, today: NaiveDate) -> Since {
         let Some(known) = known else {
@@ -107,6 +114,12 @@ impl<A: Numbered, T: Dated + Clone> Held<A, T> {
             Some(newest) => Since::Lately(back(newest, OVERLAP).max(recent.day()).min(today)),
             None => recent,
         }
+    }
+
+    /// The numbers that the bank has named so far.
+    fn numbers(&self) -> AccountReference {
+        let identity = self.details.identity();
+        identity.numbers().clone().or(self.numbers.clone())
     }
 
     /// The account as it is now: what was fetched since that day, and what was known from before.
@@ -124,22 +137,34 @@ impl<A: Numbered, T: Dated + Clone> Held<A, T> {
         // Banks may have another order; within a day, theirs is kept.
         booked.sort_by_key(|one| Reverse(one.booked_on()));
         booked.truncate(MOST);
+        let mut identity = details.identity();
+        if let Some(known) = known {
+            identity = identity.with_earlier_numbers(known.numbers());
+        }
         Self {
             details,
             pending,
             booked,
+            numbers: identity.numbers().clone(),
         }
     }
 }
 
-/// The account of that id among those that are known.
-pub(super) fn known<'a, A: Numbered, T>(
-    accounts: &'a [Held<A, T>],
-    id: &str,
-) -> Option<&'a Held<A, T>> {
-    accounts
-        .iter()
-        .find(|account| account.details.resource_id() == Some(id))
+/// For each of these accounts, what is known of it from before.
+pub(super) fn recognised<'a, A: Recognised, T: Dated + Clone>(
+    before: &'a [Held<A, T>],
+    same_consent: bool,
+    accounts: &[A],
+) -> Vec<Option<&'a Held<A, T>>> {
+    let known = before.iter().map(|held| Known {
+        identity: held.details.identity().with_earlier_numbers(held.numbers()),
+        same_consent,
+        listed: true,
+    });
+    let known: Vec<Known> = known.collect();
+    let given: Vec<Identity> = accounts.iter().map(Recognised::identity).collect();
+    let found = recognise(&known, &given).into_iter();
+    found.map(|place| before.get(place?)).collect()
 }
 
 fn back(day: NaiveDate, days: u64) -> NaiveDate {
@@ -168,7 +193,44 @@ mod tests {
             details: AccountDetails::of(Currency::EUR),
             pending: Vec::new(),
             booked,
+            numbers: AccountReference::default(),
         }
+    }
+
+    #[test]
+    fn under_a_new_consent_an_account_is_known_by_its_number() {
+        const ONE: &str = "DE02120300000000202051";
+        const TWO: &str = "DE02500105170137075030";
+
+        let account = |id: &str, iban: &str| AccountDetails {
+            resource_id: Some(id.to_owned()),
+            iban: iban.parse().ok(),
+            ..AccountDetails::of(Currency::EUR)
+        };
+        let of = |id: &str, iban: &str| PaymentAccount {
+            details: account(id, iban),
+            ..held(vec![booked("2026-11-20", "3")])
+        };
+        let before = [of("1", ONE), of("2", TWO)];
+        let now = [account("1", TWO), account("2", "")];
+        for same_consent in [true, false] {
+            let found = recognised(&before, same_consent, &now);
+            assert!(found[0] == Some(&before[1]), "{same_consent}");
+            assert!(found[1].is_none(), "{same_consent}");
+        }
+        assert!(recognised(&before, true, &[account("2", "")])[0] == Some(&before[1]));
+        assert!(recognised(&before, false, &[account("2", "")])[0].is_none());
+        // What was known of its number stays known.
+        let since = Since::recent(day("2026-11-24"));
+        let unnamed = Held::now(account("1", ""), vec![], vec![], Some(&of("1", ONE)), since);
+        let known = [Held::now(
+            account("1", ""),
+            vec![],
+            vec![],
+            Some(&unnamed),
+            since,
+        )];
+        assert!(recognised(&known, true, &[account("1", TWO)])[0].is_none());
     }
 
     #[test]
@@ -222,6 +284,7 @@ mod tests {
     #[test]
     fn what_is_kept_reads_back() {
         let snapshot = Snapshot {
+            consent: None,
             payment: vec![held(vec![booked("2026-11-20", "3.10")])],
             cards: Vec::new(),
         };
