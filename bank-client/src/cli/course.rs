@@ -2,14 +2,16 @@
 
 use std::collections::HashMap;
 
+use bank_client::AccountInformation;
+use bank_client::aggregator::Member;
 use bank_client::environment::{Clock as _, SystemClock};
 use bank_client::sync::{
-    CopiedAccount, CopiedDetails, CopiedTransaction, CopyError, LocalCopy, Period,
+    CopiedAccount, CopiedBalance, CopiedDetails, CopiedTransaction, CopyError, LocalCopy, Period,
 };
 use chrono::{Days, NaiveDate};
 use futures::TryStreamExt as _;
 use rust_decimal::Decimal;
-use shared_types::account::{Balance, BalanceType};
+use shared_types::account::{AccountDetails, BalanceType, ReferenceMatch};
 use shared_types::money::Currency;
 
 use super::asked::Asked;
@@ -22,52 +24,55 @@ const DAYS: u64 = 60;
 /// In so many blocks.
 const ROOM: usize = 20;
 
-/// By whom is asked, and by what the account is known.
-#[derive(Debug, Default)]
-pub(super) struct Courses(HashMap<(String, String), String>);
+/// The copy from which they are read, if there is one.
+pub(super) struct Courses(Option<LocalCopy>);
 
 impl Courses {
-    /// Those of everybody who is asked, as far as there is a copy.
-    pub(super) async fn read(asked: &Asked) -> Result<Self, Failure> {
-        let mut courses = Self::default();
-        let Some(kept) = asked
-            .kept
-            .as_ref()
-            .filter(|kept| kept.profile.copy.exists())
-        else {
-            return Ok(courses);
+    pub(super) async fn open(asked: &Asked) -> Result<Self, Failure> {
+        let kept = asked.kept.as_ref();
+        let kept = kept.filter(|kept| kept.profile.copy.exists());
+        Ok(Self(match kept {
+            Some(kept) => Some(kept.copy().await?),
+            None => None,
+        }))
+    }
+
+    /// That of an account; nothing, if there is none. It is that account's alone: one IBAN may have several, and one
+    /// `resourceId` may be another account's in another consent.
+    pub(super) async fn of(
+        &self,
+        member: &Member<AccountInformation>,
+        account: &AccountDetails,
+    ) -> Result<String, Failure> {
+        let (Some(copy), Some(id)) = (&self.0, &account.resource_id) else {
+            return Ok(String::new());
         };
-        let copy = kept.copy().await?;
-        for member in &asked.members {
-            courses.add(&copy, member.key()).await.map_err(|error| {
-                failure(
-                    error,
-                    "see that copy and store_key of the profile are those it was made with",
-                )
-            })?;
-        }
-        Ok(courses)
-    }
-
-    async fn add(&mut self, copy: &LocalCopy, label: &str) -> Result<(), CopyError> {
-        let today = SystemClock.now().date_naive();
-        for account in copy.accounts(label).await? {
-            let CopiedDetails::Payment(details) = &account.details else {
-                continue;
+        let read = async {
+            let copied = copy
+                .account(member.key(), member.handle(), false, id)
+                .await?;
+            let Some(copied) = copied.filter(|copied| is_of(copied, account)) else {
+                return Ok(String::new());
             };
-            let known_as = super::reading::known_as(details);
-            let course = course(copy, &account, details.currency, today).await?;
-            self.0
-                .insert((label.to_owned(), known_as), sparkline(&course, ROOM));
-        }
-        Ok(())
+            let today = SystemClock.now().date_naive();
+            let course = course(copy, &copied, account.currency, today).await?;
+            Ok(sparkline(&course, ROOM))
+        };
+        read.await.map_err(|error: CopyError| {
+            failure(
+                error,
+                "see that copy and store_key of the profile are those it was made with",
+            )
+        })
     }
+}
 
-    /// That of an account; nothing, if there is none.
-    pub(super) fn of(&self, label: &str, account: &str) -> &str {
-        let key = (label.to_owned(), account.to_owned());
-        self.0.get(&key).map_or("", String::as_str)
-    }
+/// Whether the copy has that account under its id: a bank may have given the id away since.
+fn is_of(copied: &CopiedAccount, account: &AccountDetails) -> bool {
+    let CopiedDetails::Payment(details) = &copied.details else {
+        return false;
+    };
+    details.reference().compare(&account.reference()) != ReferenceMatch::Different
 }
 
 /// What was booked at the end of each day, the oldest first: from what the bank says now, back over what was booked since.
@@ -78,9 +83,16 @@ async fn course(
     today: NaiveDate,
 ) -> Result<Vec<Decimal>, CopyError> {
     let balances = copy.balances(account.key).await?;
-    let Some(now) = booked(balances.iter().map(|copied| &copied.balance), currency) else {
+    let Some(booked) = booked(&balances, currency) else {
         return Ok(Vec::new());
     };
+    // It stands for the moment at which it was read, or for the end of an earlier day: later entries are not counted in.
+    let today = booked.read.date_naive().min(today);
+    let closed = match booked.balance.balance_type {
+        BalanceType::ClosingBooked => booked.balance.reference_date,
+        _ => None,
+    };
+    let today = closed.map_or(today, |closed| closed.min(today));
     let first = today.checked_sub_days(Days::new(DAYS)).unwrap_or(today);
     let first = account.since.map_or(first, |since| since.max(first));
     let period = Period {
@@ -92,25 +104,29 @@ async fn course(
     while let Some(entry) = entries.try_next().await? {
         if let CopiedTransaction::Payment(transaction) = &entry.transaction
             && entry.booked
+            && entry.first_seen <= booked.read
+            && closed.is_none_or(|closed| entry.day <= closed)
             && transaction.transaction_amount.currency() == currency
         {
             let sum = of_day.entry(entry.day.min(today)).or_default();
             *sum = sum.saturating_add(transaction.transaction_amount.value());
         }
     }
+    let now = booked.balance.balance_amount.value();
     Ok(back(now, &of_day, first, today))
 }
 
-/// The balance that is booked now.
-fn booked<'a>(balances: impl Iterator<Item = &'a Balance>, currency: Currency) -> Option<Decimal> {
-    let of = |balance: &&Balance| match balance.balance_type {
-        BalanceType::InterimBooked => 2,
-        BalanceType::ClosingBooked => 1,
-        _ => 0,
+/// The balance that was booked last: of each kind, the newest comes first.
+fn booked(balances: &[CopiedBalance], currency: Currency) -> Option<&CopiedBalance> {
+    let own = || {
+        balances
+            .iter()
+            .filter(|copied| copied.balance.balance_amount.currency() == currency)
     };
-    let own = balances.filter(|balance| balance.balance_amount.currency() == currency);
-    let nearest = own.max_by_key(of)?;
-    Some(nearest.balance_amount.value())
+    let of = |wanted| own().find(|copied| copied.balance.balance_type == wanted);
+    of(BalanceType::InterimBooked)
+        .or_else(|| of(BalanceType::ClosingBooked))
+        .or_else(|| own().next())
 }
 
 fn back(
@@ -134,6 +150,60 @@ fn back(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Two accounts of one IBAN, one of which has grown while the other has shrunk.
+    #[cfg(feature = "test-util")]
+    #[tokio::test]
+    async fn each_account_of_an_iban_has_its_own_course() {
+        use std::sync::Arc;
+
+        use bank_client::environment::SystemRandomness;
+        use bank_client::sync::Synchroniser;
+        use bank_client::test_util::{MockAccount, MockBank};
+        use bank_client::vault::{Key, Vault};
+        use shared_types::money::Amount;
+
+        let account = |id: &str, currency: &str, moved: &str| -> MockAccount {
+            let currency = currency.parse().unwrap();
+            let mut account = MockBank::sample_accounts().remove(1);
+            account.details.resource_id = Some(id.to_owned());
+            account.details.currency = currency;
+            account.balances[0].balance_amount = Amount::parse("100.00", currency).unwrap();
+            account.booked[0].transaction_amount = Amount::parse(moved, currency).unwrap();
+            account.booked[0].booking_date = SystemClock
+                .now()
+                .date_naive()
+                .checked_sub_days(Days::new(30));
+            account
+        };
+        let accounts = [account("1", "EUR", "90.00"), account("2", "USD", "-90.00")];
+        let mock = MockBank::with_accounts(accounts.to_vec()).await;
+        let folder = tempfile::tempdir().unwrap();
+        let key = Key::from_bytes([1; 32]);
+        let vault = Vault::new(&key, "copy", Arc::new(SystemRandomness)).unwrap();
+        let copy = LocalCopy::open(folder.path().join("copy.db"), vault)
+            .await
+            .unwrap();
+        let under = |consent: &str| Member::new("bank", mock.bank().with_consent(consent));
+        let member = under(mock.consent_id());
+        Synchroniser::new(&copy, "bank")
+            .run(member.handle(), |_| ())
+            .await
+            .unwrap();
+        let courses = Courses(Some(copy));
+        let [euros, dollars] = &accounts;
+        let grown = courses.of(&member, &euros.details).await.unwrap();
+        let shrunk = courses.of(&member, &dollars.details).await.unwrap();
+        assert!(grown.starts_with('▁') && grown.ends_with('█'), "{grown}");
+        assert!(shrunk.starts_with('█') && shrunk.ends_with('▁'), "{shrunk}");
+        // Under another consent the id may be another account's.
+        let elsewhere = courses.of(&under("other"), &euros.details).await.unwrap();
+        assert_eq!(elsewhere, "");
+        // So it may be under another number.
+        let mut other = euros.details.clone();
+        other.iban = "DE88100900001234567892".parse().ok();
+        assert_eq!(courses.of(&member, &other).await.unwrap(), "");
+    }
 
     #[test]
     fn a_course_goes_back_over_what_was_booked() {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::future::ready;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use bank_client::aggregator::{FromBank, Member};
 use bank_client::environment::{Clock as _, SystemClock};
@@ -10,7 +11,7 @@ use bank_client::{AccountInformation, Entry, Error, ErrorKind, TransactionFilter
 use chrono::Days;
 use futures::stream::{BoxStream, Peekable, StreamExt as _, iter, once};
 use shared_types::account::{AccountDetails, Balance};
-use shared_types::card_account::CardTransaction;
+use shared_types::card_account::{CardAccountDetails, CardTransaction};
 use shared_types::money::Amount;
 use shared_types::transaction::Transaction;
 
@@ -20,7 +21,7 @@ use super::course::Courses;
 use super::failure::{Exit, Failure, failure};
 use super::progress::Progress;
 use super::rows::{AccountRow, BalanceRow, TransactionRow};
-use super::screen::{Listed, Printer, Screen};
+use super::screen::{Format, Listed, Printer, Screen, note, or_empty};
 use super::totals::RunningTotals;
 
 /// The accounts of everybody who is asked.
@@ -32,7 +33,9 @@ pub(super) async fn accounts(
     let answers = asked
         .aggregator()
         .ask(move |under| async move { under.accounts(with_balance).await });
-    listed(&mut asked, answers, screen).await
+    let exit = listed(&mut asked, answers, screen).await?;
+    about_cards(screen, exit, &["accounts --cards"]);
+    Ok(exit)
 }
 
 /// The same, of card accounts.
@@ -47,7 +50,34 @@ pub(super) async fn card_accounts(
     listed(&mut asked, answers, screen).await
 }
 
-async fn listed<T>(
+/// An account that may have come with its balances.
+trait WithBalances {
+    fn balances(&mut self) -> Option<&mut Vec<Balance>>;
+}
+
+impl WithBalances for AccountDetails {
+    fn balances(&mut self) -> Option<&mut Vec<Balance>> {
+        self.balances.as_mut()
+    }
+}
+
+impl WithBalances for CardAccountDetails {
+    fn balances(&mut self) -> Option<&mut Vec<Balance>> {
+        self.balances.as_mut()
+    }
+}
+
+/// Of several balances of a kind, the newest comes first.
+fn newest_first(account: &mut impl WithBalances) {
+    if let Some(balances) = account.balances() {
+        *balances = Balance::newest_first(balances)
+            .into_iter()
+            .cloned()
+            .collect();
+    }
+}
+
+async fn listed<T: WithBalances>(
     asked: &mut Asked,
     answers: BoxStream<'static, FromBank<Vec<T>>>,
     screen: Screen,
@@ -58,7 +88,8 @@ where
     let answered = in_turn(asked, answers).await;
     let mut printer = screen.printer();
     for (member, accounts) in answered {
-        for account in accounts {
+        for mut account in accounts {
+            newest_first(&mut account);
             let bank = member.key().to_owned();
             printer.print(&AccountRow { bank, account })?;
         }
@@ -102,45 +133,88 @@ async fn in_turn<T>(
     in_turn.collect()
 }
 
-/// What an account is known by.
-pub(super) fn known_as(account: &AccountDetails) -> String {
-    let iban = account.iban.as_ref().map(ToString::to_string);
-    let id = || account.resource_id.clone();
-    iban.or_else(id).unwrap_or_default()
+/// What each of a customer's accounts is shown by: its number, or its id where it has none. Those that share a number are
+/// told apart by their currency, or by their id.
+fn names(accounts: &[AccountDetails]) -> Vec<String> {
+    let number = |account: &AccountDetails| {
+        let number = account.iban.as_ref().map(ToString::to_string);
+        let number = number.or_else(|| account.bban.as_ref().map(ToString::to_string));
+        let id = || account.resource_id.clone();
+        number.or_else(id).unwrap_or_default()
+    };
+    let in_currency =
+        |account: &AccountDetails| format!("{} {}", number(account), account.currency);
+    let is_shared = |name: &dyn Fn(&AccountDetails) -> String, account: &AccountDetails| {
+        let name_of_it = name(account);
+        let alike = accounts.iter().filter(|other| name(other) == name_of_it);
+        alike.take(2).count() > 1
+    };
+    let name = |account: &AccountDetails| {
+        if !is_shared(&number, account) {
+            return number(account);
+        }
+        let name = in_currency(account);
+        if !is_shared(&in_currency, account) {
+            return name;
+        }
+        format!("{name} {}", or_empty(account.resource_id.as_ref()))
+    };
+    accounts.iter().map(name).collect()
 }
+
+/// Says how card accounts are listed, which are not among those that were printed.
+fn about_cards(screen: Screen, exit: Exit, commands: &[&str]) {
+    if screen.format == Format::Table && exit == Exit::Done {
+        note("card accounts are listed by:");
+        for command in commands {
+            note(format!("  bank-client {command}"));
+        }
+    }
+}
+
+/// An account's balances, and whose they are.
+type Answered = (Arc<str>, Arc<AccountDetails>, Vec<Balance>);
 
 /// The balances of all accounts.
 pub(super) async fn balances(mut asked: Asked, screen: Screen) -> Result<Exit, Failure> {
-    let courses = Courses::read(&asked).await?;
+    let courses = Courses::open(&asked).await?;
     let progress = Progress::of(&asked);
-    let mut answered = Vec::new();
+    let mut answered: Vec<Answered> = Vec::new();
     let mut answers = asked.aggregator().balances();
     while let Some(answer) = answers.next().await {
         match answer.outcome {
             Ok(balances) => {
                 asked.heard(&answer.member);
-                let account = answer.account.as_deref().map(known_as).unwrap_or_default();
-                answered.push((answer.member, account, balances));
+                if let Some(account) = answer.account {
+                    answered.push((answer.member, account, balances));
+                }
             }
             Err(error) => asked.failed(&answer.member, &error).await,
         }
     }
     progress.end();
-    // They come as banks answer; what is printed is alike from run to run.
-    let turn = |label: &str| {
-        asked
-            .members
-            .iter()
-            .position(|member| member.key() == label)
-    };
-    answered
-        .sort_by(|(one, its, _), (other, others, _)| (turn(one), its).cmp(&(turn(other), others)));
     let mut printer = screen.printer();
-    for (label, account, balances) in answered {
-        let course = courses.of(&label, &account);
-        print_balances(&mut printer, &label, &account, balances, course)?;
+    for member in &asked.members {
+        let its = answered
+            .iter()
+            .filter(|(label, ..)| label.as_ref() == member.key());
+        let accounts: Vec<AccountDetails> = its
+            .clone()
+            .map(|(_, account, _)| (**account).clone())
+            .collect();
+        // They come as banks answer; what is printed is alike from run to run.
+        let mut named: Vec<(String, &Answered)> = names(&accounts).into_iter().zip(its).collect();
+        named.sort_by(|(one, (_, its, _)), (other, (_, others, _))| {
+            (one, &its.resource_id).cmp(&(other, &others.resource_id))
+        });
+        for (name, (_, account, balances)) in named {
+            let course = courses.of(member, account).await?;
+            print_balances(&mut printer, screen, member.key(), &name, balances, &course)?;
+        }
     }
-    finish(printer, &asked)
+    let exit = finish(printer, &asked)?;
+    about_cards(screen, exit, &["accounts --cards --with-balance"]);
+    Ok(exit)
 }
 
 /// The balances of one account.
@@ -168,23 +242,28 @@ pub(super) async fn balances_of(
         }
     };
     let mut printer = screen.printer();
-    print_balances(&mut printer, member.key(), account, balances, "")?;
+    print_balances(&mut printer, screen, member.key(), account, &balances, "")?;
     finish(printer, &asked)
 }
 
-/// The course stands beside the first balance.
+/// The newest of each kind comes first; people are shown no others. The course stands beside the first balance.
 fn print_balances(
     printer: &mut Printer<BalanceRow>,
+    screen: Screen,
     bank: &str,
     account: &str,
-    balances: Vec<Balance>,
+    balances: &[Balance],
     course: &str,
 ) -> Result<(), Failure> {
+    let balances = match screen.format {
+        Format::Table => Balance::newest(balances),
+        Format::Json | Format::Csv => Balance::newest_first(balances),
+    };
     for (number, balance) in balances.into_iter().enumerate() {
         printer.print(&BalanceRow {
             bank: bank.to_owned(),
             account: account.to_owned(),
-            balance,
+            balance: balance.clone(),
             course: if number == 0 {
                 course.to_owned()
             } else {
@@ -281,9 +360,10 @@ pub(super) async fn transactions(
     let filter = filter(wanted);
     let begun = accounts.into_iter().flat_map(|(member, accounts)| {
         let filter = filter.clone();
-        accounts
-            .into_iter()
-            .map(move |account| tokio::spawn(Begun::of(member.clone(), account, filter.clone())))
+        let names = names(&accounts);
+        accounts.into_iter().zip(names).map(move |(account, name)| {
+            tokio::spawn(Begun::of(member.clone(), account, name, filter.clone()))
+        })
     });
     // Nothing is asked before it is this one's turn: the iterator is lazy.
     let mut begun = iter(begun).buffered(AHEAD);
@@ -300,7 +380,13 @@ pub(super) async fn transactions(
             }
         }
     }
-    telling.finish(&asked)
+    let exit = telling.finish(&asked)?;
+    about_cards(
+        screen,
+        exit,
+        &["accounts --cards", "transactions ID --card"],
+    );
+    Ok(exit)
 }
 
 /// An account whose first page is here.
@@ -314,6 +400,7 @@ impl Begun {
     async fn of(
         member: Member<AccountInformation>,
         account: AccountDetails,
+        name: String,
         filter: TransactionFilter,
     ) -> Self {
         let under = member.handle();
@@ -325,7 +412,7 @@ impl Begun {
         // That is the first page; it is not read on while nobody takes its entries.
         let _ = Pin::new(&mut entries).peek().await;
         Self {
-            account: known_as(&account),
+            account: name,
             member,
             entries,
         }

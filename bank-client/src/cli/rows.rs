@@ -5,6 +5,7 @@ use rust_decimal::Decimal;
 use serde::Serialize;
 use shared_types::account::{AccountDetails, Balance};
 use shared_types::card_account::{CardAccountDetails, CardTransaction};
+use shared_types::money::Amount;
 use shared_types::text::Text;
 use shared_types::transaction::Transaction;
 
@@ -163,8 +164,9 @@ impl Listed for AccountRow<CardAccountDetails> {
     }
 }
 
+/// The newest of each kind.
 fn in_lines(balances: Option<&[Balance]>) -> String {
-    let lines = balances.unwrap_or_default().iter();
+    let lines = Balance::newest(balances.unwrap_or_default()).into_iter();
     let lines = lines.map(|balance| format!("{} {}", balance.balance_type, balance.balance_amount));
     lines.collect::<Vec<_>>().join("\n")
 }
@@ -242,9 +244,14 @@ fn as_text<S: serde::Serializer>(value: &Decimal, serializer: S) -> Result<S::Ok
 struct Shown {
     date: String,
     id: String,
+    /// The other party.
     with: String,
+    /// The number of its account.
+    with_account: String,
+    /// What a card paid, in the currency of the purchase.
+    abroad: String,
     what: String,
-    amount: shared_types::money::Amount,
+    amount: Amount,
 }
 
 fn of_account(transaction: &Transaction) -> Shown {
@@ -252,14 +259,13 @@ fn of_account(transaction: &Transaction) -> Shown {
         .booking_date
         .as_ref()
         .or(transaction.value_date.as_ref());
-    let with = transaction
-        .creditor_name
-        .as_ref()
-        .or(transaction.debtor_name.as_ref());
+    let counterparty = transaction.counterparty();
     Shown {
         date: or_empty(date),
         id: or_empty(transaction.transaction_id.as_ref()),
-        with: or_empty(with),
+        with: or_empty(counterparty.name.as_ref()),
+        with_account: or_empty(counterparty.account),
+        abroad: String::new(),
         what: purpose(transaction).to_owned(),
         amount: transaction.transaction_amount,
     }
@@ -283,18 +289,25 @@ fn of_card(transaction: &CardTransaction) -> Shown {
     Shown {
         date: or_empty(date),
         id: or_empty(transaction.card_transaction_id.as_ref()),
-        with: or_empty(transaction.original_amount.as_ref()),
+        with: or_empty(transaction.card_acceptor_id.as_ref()),
+        with_account: String::new(),
+        abroad: or_empty(transaction.original_amount.as_ref()),
         what: or_empty(transaction.transaction_details.as_ref()),
         amount: transaction.transaction_amount,
     }
 }
 
-/// An account as a narrow column has it: enough to tell one customer's accounts apart.
+/// An account as a narrow column has it: enough to tell one customer's accounts apart. What follows the number stays.
 fn short(account: &str) -> String {
-    let letters: Vec<char> = account.chars().collect();
+    let (number, rest) = match account.find(' ') {
+        Some(end) => account.split_at(end),
+        None => (account, ""),
+    };
+    let letters: Vec<char> = number.chars().collect();
     match (letters.first_chunk::<4>(), letters.last_chunk::<4>()) {
         (Some(first), Some(last)) if letters.len() > 12 => {
-            first.iter().chain(&['…']).chain(last).collect()
+            let short: String = first.iter().chain(&['…']).chain(last).collect();
+            short + rest
         }
         _ => account.to_owned(),
     }
@@ -307,6 +320,21 @@ const TRANSACTION_FIELDS: &[&str] = &[
     "date",
     "id",
     "with",
+    "with_account",
+    "what",
+    "amount",
+    "currency",
+    "running_total",
+];
+
+const CARD_TRANSACTION_FIELDS: &[&str] = &[
+    "bank",
+    "account",
+    "status",
+    "date",
+    "id",
+    "with",
+    "original_amount",
     "what",
     "amount",
     "currency",
@@ -314,7 +342,8 @@ const TRANSACTION_FIELDS: &[&str] = &[
 ];
 
 impl<T> TransactionRow<T> {
-    fn cells(&self, shown: Shown) -> Vec<String> {
+    /// With that in the column for the other party.
+    fn cells(&self, with: String, shown: Shown) -> Vec<String> {
         let date = if self.booked {
             shown.date
         } else {
@@ -325,14 +354,15 @@ impl<T> TransactionRow<T> {
             self.bank.clone(),
             short(&self.account),
             date,
-            shown.with,
+            with,
             shown.what,
             shown.amount.to_string(),
             total,
         ]
     }
 
-    fn values(&self, shown: Shown) -> Vec<Field> {
+    /// With that after the other party.
+    fn values(&self, after: Field, shown: Shown) -> Vec<Field> {
         vec![
             Field::Foreign(self.bank.clone()),
             Field::Foreign(self.account.clone()),
@@ -340,6 +370,7 @@ impl<T> TransactionRow<T> {
             Field::Own(shown.date),
             Field::Foreign(shown.id),
             Field::Foreign(shown.with),
+            after,
             Field::Foreign(shown.what),
             Field::Own(shown.amount.value().to_string()),
             Field::Own(shown.amount.currency().to_string()),
@@ -361,11 +392,18 @@ impl Listed for TransactionRow<Transaction> {
     const FIELDS: &'static [&'static str] = TRANSACTION_FIELDS;
 
     fn row(&self) -> Vec<String> {
-        self.cells(of_account(&self.transaction))
+        let shown = of_account(&self.transaction);
+        let with = if shown.with.is_empty() {
+            &shown.with_account
+        } else {
+            &shown.with
+        };
+        self.cells(with.clone(), shown)
     }
 
     fn fields(&self) -> Vec<Field> {
-        self.values(of_account(&self.transaction))
+        let shown = of_account(&self.transaction);
+        self.values(Field::Foreign(shown.with_account.clone()), shown)
     }
 }
 
@@ -379,14 +417,16 @@ impl Listed for TransactionRow<CardTransaction> {
         amount("amount"),
         amount("running total").spare(),
     ];
-    const FIELDS: &'static [&'static str] = TRANSACTION_FIELDS;
+    const FIELDS: &'static [&'static str] = CARD_TRANSACTION_FIELDS;
 
     fn row(&self) -> Vec<String> {
-        self.cells(of_card(&self.transaction))
+        let shown = of_card(&self.transaction);
+        self.cells(shown.abroad.clone(), shown)
     }
 
     fn fields(&self) -> Vec<Field> {
-        self.values(of_card(&self.transaction))
+        let shown = of_card(&self.transaction);
+        self.values(Field::Own(shown.abroad.clone()), shown)
     }
 }
 
@@ -401,6 +441,8 @@ mod tests {
             ("current", "current"),
             ("123456789012", "123456789012"),
             ("1234567890123", "1234…0123"),
+            ("FR7620020000179648017967381 EUR", "FR76…7381 EUR"),
+            ("current EUR", "current EUR"),
             ("", ""),
         ] {
             assert_eq!(short(account), expected);

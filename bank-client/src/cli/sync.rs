@@ -5,7 +5,10 @@ use std::sync::Arc;
 use bank_client::AccountInformation;
 use bank_client::aggregator::Member;
 use bank_client::directory::BankLimits;
-use bank_client::sync::{CopyError, LocalCopy, Progress as Step, Report, SyncError, Synchroniser};
+use bank_client::sync::{
+    AccountKey, AccountReport, CopiedDetails, CopyError, LocalCopy, NotOpened, Progress as Step,
+    Report, SyncError, Synchroniser,
+};
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use serde::Serialize;
 
@@ -13,7 +16,7 @@ use super::asked::Asked;
 use super::failure::{Exit, Failure, Trouble, failure};
 use super::progress::Progress;
 use super::reading::finish;
-use super::screen::{Column, Field, Listed, Screen, amount, text};
+use super::screen::{Column, Field, Listed, Screen, amount, note, text};
 
 /// What came of one bank.
 #[derive(Debug, Serialize)]
@@ -24,6 +27,10 @@ struct SyncRow {
     changed: u64,
     removed: u64,
     complete: bool,
+    /// Accounts whose balances in the copy are those of an earlier run.
+    balances_not_read: usize,
+    /// Balances and transactions that are not opened.
+    not_opened: usize,
 }
 
 impl Listed for SyncRow {
@@ -35,8 +42,16 @@ impl Listed for SyncRow {
         amount("removed"),
         text("complete"),
     ];
-    const FIELDS: &'static [&'static str] =
-        &["bank", "accounts", "new", "changed", "removed", "complete"];
+    const FIELDS: &'static [&'static str] = &[
+        "bank",
+        "accounts",
+        "new",
+        "changed",
+        "removed",
+        "complete",
+        "balances_not_read",
+        "not_opened",
+    ];
 
     fn row(&self) -> Vec<String> {
         vec![
@@ -50,7 +65,12 @@ impl Listed for SyncRow {
     }
 
     fn fields(&self) -> Vec<Field> {
-        self.row().into_iter().map(Field::Own).collect()
+        let counts = [self.balances_not_read, self.not_opened].map(|count| count.to_string());
+        self.row()
+            .into_iter()
+            .chain(counts)
+            .map(Field::Own)
+            .collect()
     }
 }
 
@@ -63,6 +83,22 @@ impl SyncRow {
             changed: report.accounts.iter().map(|account| account.changed).sum(),
             removed: report.accounts.iter().map(|account| account.removed).sum(),
             complete: report.is_complete(),
+            balances_not_read: report
+                .accounts
+                .iter()
+                .filter(|account| account.balances_failure.is_some())
+                .count(),
+            not_opened: report
+                .accounts
+                .iter()
+                .flat_map(|account| {
+                    [
+                        &account.balances_not_opened,
+                        &account.transactions_not_opened,
+                    ]
+                })
+                .flatten()
+                .count(),
         }
     }
 }
@@ -88,13 +124,11 @@ pub(super) async fn run(mut asked: Asked, screen: Screen) -> Result<Exit, Failur
             Ok(report) => {
                 asked.heard(&label);
                 rows.push(SyncRow::of(&label, &report));
-                let of_accounts = report
-                    .accounts
-                    .into_iter()
-                    .filter_map(|account| account.failure);
-                let failures = report.failures.into_iter().map(SyncError::Bank);
-                for error in failures.chain(of_accounts) {
-                    failed(&mut asked, &label, error).await;
+                for error in report.failures {
+                    failed(&mut asked, &label, error.into()).await;
+                }
+                for account in report.accounts {
+                    of_account(&mut asked, &copy, &label, account).await?;
                 }
             }
             Err(error) => failed(&mut asked, &label, error).await,
@@ -142,6 +176,85 @@ async fn one(
     let outcome = sync.run(member.handle(), step).await;
     progress.done(&label);
     (label, outcome)
+}
+
+/// Tells what of an account was not read.
+async fn of_account(
+    asked: &mut Asked,
+    copy: &LocalCopy,
+    label: &str,
+    report: AccountReport,
+) -> Result<(), Failure> {
+    if let Some(error) = report.balances_failure {
+        let name = name(copy, label, report.account).await?;
+        let before = before(copy, report.account).await?;
+        note(format!(
+            "{label}: the balances of {name} were not read; {before}"
+        ));
+        asked.failed(label, &error).await;
+    }
+    let not_opened = [
+        ("balances", report.balances_not_opened),
+        ("transactions", report.transactions_not_opened),
+    ];
+    for (what, why) in not_opened {
+        let Some(why) = why else { continue };
+        let name = name(copy, label, report.account).await?;
+        match why {
+            NotOpened::Refused(error) => {
+                let cause = format!("{label}: the {what} of {name} are not opened: {error}");
+                let advice = "ask the bank, or connect anew with access to them";
+                asked.failed_here(label, &Trouble::new(cause, advice));
+            }
+            _ => note(format!(
+                "{label}: the consent does not open the {what} of {name}"
+            )),
+        }
+        if what == "balances" {
+            let before = before(copy, report.account).await?;
+            note(format!("{label}: {before}"));
+        }
+    }
+    if let Some(error) = report.failure {
+        failed(asked, label, error).await;
+    }
+    Ok(())
+}
+
+/// By what an account of the copy is known to people.
+async fn name(copy: &LocalCopy, label: &str, account: AccountKey) -> Result<String, Failure> {
+    let accounts = copy.accounts(label).await.map_err(unreadable)?;
+    let known = accounts.into_iter().find(|known| known.key == account);
+    let known = known.map(|known| match known.details {
+        CopiedDetails::Payment(details) => (details.reference(), details.resource_id),
+        CopiedDetails::Card(details) => (details.reference(), details.resource_id),
+    });
+    let (numbers, id) = known.unwrap_or_default();
+    Ok(if numbers.has_number() {
+        numbers.to_string()
+    } else {
+        id.unwrap_or_default()
+    })
+}
+
+/// What balances of an account the copy has.
+async fn before(copy: &LocalCopy, account: AccountKey) -> Result<String, Failure> {
+    let balances = copy.balances(account).await.map_err(unreadable)?;
+    let last = balances.iter().map(|balance| balance.read).max();
+    Ok(match last {
+        Some(last) => format!(
+            "the copy has those of {}",
+            last.format("%Y-%m-%d %H:%M UTC")
+        ),
+        None => "the copy has none".to_owned(),
+    })
+}
+
+fn unreadable(error: CopyError) -> Failure {
+    failure(
+        error,
+        "see that copy and store_key of the profile are those it was made with",
+    )
 }
 
 async fn failed(asked: &mut Asked, label: &str, error: SyncError) {

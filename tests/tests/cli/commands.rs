@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 
 use fixtures::sandbox::CUSTOMER;
 use fixtures::world::Bank;
@@ -193,7 +193,7 @@ async fn programs_read_json_and_csv_and_people_tables_that_fit() {
     let mut lines = csv.split("\r\n");
     assert_eq!(
         lines.next(),
-        Some("bank,account,status,date,id,with,what,amount,currency,running_total")
+        Some("bank,account,status,date,id,with,with_account,what,amount,currency,running_total")
     );
     assert_eq!(lines.filter(|line| !line.is_empty()).count(), listed.len());
     // What is there in the end is the sum of what was listed.
@@ -271,6 +271,39 @@ async fn programs_read_json_and_csv_and_people_tables_that_fit() {
         "{}",
         both(&ended)
     );
+}
+
+/// Each makes the key and the store if they are not there: they come to the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn twelve_first_starts_at_once_make_one_store() {
+    let newcomer = Newcomer::arrive().await;
+    let [directory, certificate, key] =
+        ["banks.toml", "pki/bank-a/qwac.pem", "pki/bank-a/qwac.key"]
+            .map(|file| newcomer.sandbox(file));
+    for _ in 0..5 {
+        let home = tempfile::tempdir().unwrap();
+        let command = |arguments: &[&str]| {
+            let mut command = newcomer.command(arguments);
+            command.env("HOME", home.path());
+            command
+        };
+        let init = command(&["init", "--directory", path(&directory)])
+            .args(["--certificate", path(&certificate), "--key", path(&key)])
+            .output()
+            .unwrap();
+        assert!(init.status.success(), "{}", both(&init));
+        let started: Vec<Child> = (0..12)
+            .map(|_| {
+                let mut command = command(&["consents"]);
+                command.stdout(Stdio::piped()).stderr(Stdio::piped());
+                command.spawn().unwrap()
+            })
+            .collect();
+        for child in started {
+            let ended = child.wait_with_output().unwrap();
+            assert!(ended.status.success(), "{}", both(&ended));
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

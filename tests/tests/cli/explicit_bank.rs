@@ -6,12 +6,12 @@ use fixtures::world::Bank;
 use serde_json::{Value, json};
 use tests::banks::Banks;
 use tests::files::replace;
-use tests::lone_bank::LoneBank;
+use tests::lone_bank::{LoneBank, well};
 use tests::programs::{both, own};
 use tests::sdk::BANK_B;
 use tests::tls_terminator::Manners;
-use wiremock::matchers::any;
-use wiremock::{Mock, ResponseTemplate};
+use wiremock::matchers::{any, path};
+use wiremock::{Mock, Request, ResponseTemplate};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bank_client_asks_for_people_and_for_programs() {
@@ -154,4 +154,135 @@ async fn a_refusal_after_rfc_7807_is_told_and_ends_with_its_exit_code() {
             "{said}"
         );
     }
+}
+
+/// What the bank says, whatever it is asked for by.
+fn says(body: Value) -> impl Fn(&Request) -> ResponseTemplate {
+    move |request: &Request| {
+        let id = request.headers["x-request-id"].as_bytes();
+        well(body.clone()).insert_header("X-Request-ID", id)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_name_the_other_party_the_newest_balances_and_each_account_of_an_iban() {
+    const IBAN: &str = "DE02120300000000202051";
+    let (lone, behind) = LoneBank::mocked(Manners::Honest).await;
+    let closing = |amount: &str, currency: &str, day: &str| {
+        json!({
+            "balanceType": "closingBooked", "referenceDate": day,
+            "balanceAmount": { "currency": currency, "amount": amount },
+        })
+    };
+    let account = |id: &str, currency: &str| {
+        let balances = [
+            closing("1.11", currency, "2026-01-30"),
+            closing("2.22", currency, "2026-01-31"),
+        ];
+        json!({ "resourceId": id, "iban": IBAN, "currency": currency, "balances": balances })
+    };
+    let accounts = json!({ "accounts": [account("2", "USD"), account("1", "EUR")] });
+    let entry = |amount: &str, names: Value| {
+        let mut entry = json!({
+            "bookingDate": "2026-01-20",
+            "transactionAmount": { "currency": "EUR", "amount": amount },
+        });
+        let fields = names.as_object().unwrap().clone();
+        entry.as_object_mut().unwrap().extend(fields);
+        entry
+    };
+    let both_names = json!({ "creditorName": "Creditor", "debtorName": "Debtor" });
+    let booked = [
+        entry("-1.00", both_names.clone()),
+        entry("2.00", both_names),
+        entry("3.00", json!({ "creditorName": "Holder" })),
+        entry(
+            "4.00",
+            json!({ "debtorAccount": { "iban": "DE02500105170137075030" } }),
+        ),
+    ];
+    let list = |booked: &[Value]| json!({ "transactions": { "booked": booked, "pending": [], "_links": {} } });
+    for (at, body) in [
+        ("/v1/accounts", accounts),
+        ("/v1/accounts/1/transactions", list(&booked)),
+        ("/v1/accounts/2/transactions", list(&[])),
+    ] {
+        let answer = Mock::given(path(at)).respond_with(says(body));
+        answer.mount(&behind).await;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let own_certificate = &lone.pki.bank_a.qwac;
+    for (name, text) in [
+        ("anchors", &lone.pki.ca1.root_pem().unwrap()),
+        ("certificate", &own_certificate.chain_pem),
+        ("key", &own_certificate.key_pem),
+    ] {
+        let file = folder.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        let owner_alone = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&file, owner_alone).unwrap();
+    }
+    let url = format!("https://{}", lone.front);
+    let client = |arguments: &[&str]| {
+        let mut command = own("bank-client");
+        command
+            .current_dir(folder.path())
+            .env("COLUMNS", "200")
+            .args(["--url", &url, "--organisation", BANK_B, "--name", "Bank B"])
+            .args(["--anchors", "anchors", "--certificate", "certificate"])
+            .args(["--key", "key"])
+            .args(arguments)
+            .args(["--consent", "c"]);
+        let output = tokio::task::block_in_place(|| command.output().unwrap());
+        assert!(output.status.success(), "{arguments:?}: {}", both(&output));
+        let out = String::from_utf8(output.stdout).unwrap();
+        (out, String::from_utf8(output.stderr).unwrap())
+    };
+
+    let (table, said) = client(&["accounts", "--with-balance"]);
+    assert!(
+        table.contains("2.22 EUR") && !table.contains("1.11"),
+        "{table}"
+    );
+    assert!(said.contains("bank-client accounts --cards"), "{said}");
+    let (table, said) = client(&["balances"]);
+    assert!(
+        table.contains("2.22 EUR") && !table.contains("1.11"),
+        "{table}"
+    );
+    for account in ["DE02…2051 EUR", "DE02…2051 USD"] {
+        assert_eq!(table.matches(account).count(), 1, "{table}");
+    }
+    assert!(said.contains("--cards"), "{said}");
+    let (json, said) = client(&["--json", "balances"]);
+    assert_eq!(said, "");
+    let rows: Vec<Value> = serde_json::from_str(&json).unwrap();
+    let amounts: Vec<&Value> = rows
+        .iter()
+        .map(|row| &row["balanceAmount"]["amount"])
+        .collect();
+    assert_eq!(amounts, ["2.22", "1.11", "2.22", "1.11"]);
+    assert_eq!(rows[0]["account"], format!("{IBAN} EUR"));
+
+    let (csv, _) = client(&["--csv", "transactions", "--from", "2026-01-01"]);
+    let with: Vec<Vec<&str>> = csv
+        .lines()
+        .skip(1)
+        .map(|line| line.split(',').skip(5).take(2).collect())
+        .collect();
+    assert_eq!(
+        with,
+        [
+            ["Creditor", ""],
+            ["Debtor", ""],
+            ["", ""],
+            ["", "DE02500105170137075030"]
+        ]
+    );
+    let (table, said) = client(&["transactions", "--from", "2026-01-01"]);
+    assert!(
+        !table.contains("Holder") && table.contains("DE02500105170137075030"),
+        "{table}"
+    );
+    assert!(said.contains("transactions ID --card"), "{said}");
 }

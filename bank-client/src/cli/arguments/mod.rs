@@ -102,7 +102,7 @@ pub(super) enum Command {
     /// Opens the approval page in a browser and waits for it to come back. Where the bank has no such page, the customer
     /// approves in its app, or gives password and code here.
     Connect(Connect),
-    /// Lists accounts.
+    /// Lists payment accounts, or card accounts with `--cards`.
     Accounts {
         #[command(flatten)]
         whom: Whom,
@@ -113,7 +113,7 @@ pub(super) enum Command {
         #[arg(long)]
         cards: bool,
     },
-    /// Lists balances, with their course where there is a local copy.
+    /// Lists balances of payment accounts, with their course where there is a local copy.
     Balances {
         #[command(flatten)]
         whom: Whom,
@@ -123,7 +123,7 @@ pub(super) enum Command {
         #[arg(long, requires = "account")]
         card: bool,
     },
-    /// Lists transactions, with a running total for each currency.
+    /// Lists transactions of payment accounts, with a running total for each currency.
     Transactions(Transactions),
     /// Brings the local copy up to date.
     Sync {
