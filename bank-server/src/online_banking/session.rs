@@ -84,6 +84,11 @@ impl Visit {
         visit
     }
 
+    /// The address of the browser: that of its connection, or the one that a trusted proxy names.
+    pub(super) const fn address(&self) -> IpAddr {
+        self.address
+    }
+
     /// The session that goes on, if any.
     pub(super) fn session(&self) -> Option<&Session> {
         self.session.as_ref().filter(|_| !self.over.get())

@@ -11,6 +11,8 @@ use tests::browser::{Tab, at_bank_b, code_of};
 use tests::gateway::{Gateway, Kind};
 use tests::ports;
 use tests::programs::{both, system};
+use tests::tls_terminator::{self, Manners};
+use wiremock::MockServer;
 
 /// A browser of curl's, with its own cookies, at an address of this machine.
 struct Curl<'a> {
@@ -169,6 +171,35 @@ async fn an_address_in_a_header_is_taken_from_a_trusted_proxy_alone() {
     for none in ["", "unknown"] {
         assert_eq!(attempt(proxy, none).await, "400", "{none}");
     }
+    bank.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_banks_are_told_the_address_of_the_browser_and_not_of_the_proxy() {
+    let banks = Banks::start().await;
+    let other = MockServer::start().await;
+    let pki = &banks.sandbox.pki;
+    let root = pki.ca1.root_pem().unwrap();
+    let behind = *other.address();
+    let front = tls_terminator::start(&pki.bank_b.qwac, &root, behind, Manners::Honest).await;
+    let change = |config: &mut Config| {
+        behind_a_proxy(config, "http://localhost:0");
+        config.other_banks[0].url = format!("https://{front}");
+    };
+    let bank = banks.start_replica("bank-a.toml", change).await.unwrap();
+    let mut browser = Tab::at(&bank);
+    browser.browser.from = Some(Ipv4Addr::from([127, 0, 5, 1]));
+    browser.log_in(&banks, &banks.customer(Bank::A)).await;
+    browser.get("/elsewhere/connect").await;
+    let connect = browser.page.links("/elsewhere/connect/")[0].clone();
+    browser.get(&connect).await;
+    let body = browser.form(&connect).body();
+    browser.browser.from = Some(Ipv4Addr::LOCALHOST);
+    let headers = [("X-Forwarded-For", "192.0.2.99")];
+    browser.send("POST", &connect, &headers, &body).await;
+    let asked = other.received_requests().await.unwrap();
+    assert_eq!(asked[0].url.path(), "/v1/consents");
+    assert_eq!(asked[0].headers["psu-ip-address"], "192.0.2.99");
     bank.stop().await;
 }
 

@@ -15,7 +15,7 @@ use super::super::layout::{Page, Section, Tone, notice, token_field};
 use super::super::problem::Problem;
 use super::super::session::Customer;
 use super::service::{A_DAY, LONGEST_DAYS, NotAsked};
-use super::{address, bank, find, no_such_connection, to_connect, told, wording};
+use super::{bank, find, no_such_connection, to_connect, told, wording};
 use crate::store::connections::Status;
 
 /// Which bank?
@@ -124,7 +124,7 @@ pub(super) async fn ask(
     let again = to_connect(bank, words.try_again);
     let asked = state
         .elsewhere
-        .ask(bank, &customer.psu, address(&request))
+        .ask(bank, &customer.psu, visit.address())
         .await;
     let other = bank.name.as_str();
     let (status, text, trouble) = match asked {

@@ -18,10 +18,8 @@ mod snapshot;
 mod trouble;
 mod wording;
 
-use std::net::{IpAddr, Ipv4Addr};
-
 use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpResponse, web};
 use maud::{Markup, html};
 use shared_types::eidas::OrganisationId;
 use url::form_urlencoded::byte_serialize;
@@ -63,13 +61,6 @@ pub(crate) async fn read_what_is_due(state: &OnlineBanking) {
     if let Err(error) = state.elsewhere.refresh_unattended().await {
         tracing::error!(%error, "what customers hold at other banks could not be read");
     }
-}
-
-/// The customer's device, as other banks are told it.
-fn address(request: &HttpRequest) -> IpAddr {
-    // Only a test without a socket has none.
-    let peer = request.peer_addr().map(|address| address.ip());
-    peer.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
 }
 
 /// A page that says what happened and what to do, about that bank.

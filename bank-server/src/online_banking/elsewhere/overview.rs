@@ -20,7 +20,7 @@ use super::returning::check_form;
 use super::service::{When, known};
 use super::snapshot::Snapshot;
 use super::trouble::{Ending, Trouble};
-use super::{address, wording};
+use super::wording;
 use crate::core_banking::{Account, AccountId, AccountKind, TransactionQuery};
 use crate::store::connections::{Connection, Status};
 
@@ -41,9 +41,8 @@ struct Part<'a> {
 pub(super) async fn page(
     state: web::Data<OnlineBanking>,
     customer: Customer,
-    request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    show(&state, &customer, &request).await
+    show(&state, &customer).await
 }
 
 /// Reads all other banks anew, because the customer says so.
@@ -58,22 +57,18 @@ pub(super) async fn refresh(
     let connections = state.elsewhere.connections.of(&customer.psu).await?;
     let elsewhere = &state.elsewhere;
     elsewhere
-        .refresh(&connections, When::Now, address(&request))
+        .refresh(&connections, When::Now, customer.visit.address())
         .await?;
     Ok(HttpResponse::SeeOther()
         .insert_header((LOCATION, super::START))
         .finish())
 }
 
-async fn show(
-    state: &OnlineBanking,
-    customer: &Customer,
-    request: &HttpRequest,
-) -> Result<HttpResponse, Problem> {
+async fn show(state: &OnlineBanking, customer: &Customer) -> Result<HttpResponse, Problem> {
     let elsewhere = &state.elsewhere;
     let before = elsewhere.connections.of(&customer.psu).await?;
     elsewhere
-        .refresh(&before, When::Stale, address(request))
+        .refresh(&before, When::Stale, customer.visit.address())
         .await?;
     let connections = elsewhere.connections.of(&customer.psu).await?;
     let own = own_part(state, customer).await?;

@@ -13,9 +13,7 @@ use super::super::problem::Problem;
 use super::super::session::{Customer, Visit};
 use super::handles::OtherBank;
 use super::service::Outcome;
-use super::{
-    address, bank, find, no_such_connection, not_found, to_all, to_connect, told, wording,
-};
+use super::{bank, find, no_such_connection, not_found, to_all, to_connect, told, wording};
 use crate::store::connections::{Connection, Return, Status};
 
 /// The customer comes back. The address is good for once, and for her alone; what it leads to is asked of the other bank.
@@ -28,7 +26,9 @@ pub(super) async fn page(
     let words = &state.texts.elsewhere;
     let visit = &customer.visit;
     match state.elsewhere.come_back(&customer.psu, &brought).await? {
-        Return::First(connection) => settle(&state, visit, &connection, &request).await,
+        Return::First(connection) => {
+            settle(&state, visit, &connection, request.query_string()).await
+        }
         Return::Again => {
             let text = &words.came_again;
             let to_all = to_all(&state);
@@ -57,20 +57,20 @@ pub(super) async fn check(
     if connection.status != Status::Asked || connection.returned.is_none() {
         return Err(no_such_connection());
     }
-    settle(&state, visit, &connection, &request).await
+    settle(&state, visit, &connection, request.query_string()).await
 }
 
 async fn settle(
     state: &OnlineBanking,
     visit: &Visit,
     connection: &Connection,
-    request: &HttpRequest,
+    query: &str,
 ) -> Result<HttpResponse, Problem> {
     let bank = bank(state, connection.bank.as_str())?;
-    let code = code(request.query_string());
+    let code = code(query);
     let outcome = state
         .elsewhere
-        .settle(bank, connection, code, address(request))
+        .settle(bank, connection, code, visit.address())
         .await?;
     let words = &state.texts.elsewhere;
     let begin = to_connect(bank, words.try_again);
