@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use bank_client::authorisations::{ApprovalOptions, NextStep};
 use bank_client::consent_manager::{
-    Approval, Attendance, ConnectionId, ConsentManager, Renewal, Standing, Terms, Wish,
+    Approval, Attendance, ConnectionId, ConsentManager, Renewal, Standing, Wish,
 };
 use bank_client::credentials::Credentials;
 use bank_client::directory::{BankId, Directory};
@@ -93,12 +93,9 @@ async fn manager(
     let key = Key::from_file(Path::new(&format!("{place}.key")), &SystemRandomness)?;
     let vault = Vault::new(&key, "consents", Arc::new(SystemRandomness))?;
     let store = SqliteStore::open(Path::new(&format!("{place}.db"))).await?;
-    let terms = Terms {
-        longest_days: entry.limits.consent_days,
-        ..Terms::default()
-    };
     Ok(ConsentManager::builder(Arc::new(store), vault)
-        .bank_on_terms(bank.clone(), handle, terms)
+        .bank(bank.clone(), handle)
+        .terms(bank.clone(), entry.terms())
         .build())
 }
 

@@ -19,7 +19,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bank_client::aggregator::{Aggregator, Member, Totals};
-use bank_client::consent_manager::{Attendance, ConnectionId, ConsentManager, Terms};
+use bank_client::consent_manager::{Attendance, ConnectionId, ConsentManager};
 use bank_client::credentials::Credentials;
 use bank_client::directory::{BankId, BankLimits, Directory};
 use bank_client::environment::SystemRandomness;
@@ -56,11 +56,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
             .retries(Retries::default())
             .breaker(Breaker::default())
             .build()?;
-        let terms = Terms {
-            longest_days: entry.limits.consent_days,
-            ..Terms::default()
-        };
-        manager = manager.bank_on_terms(entry.id.clone(), handle, terms);
+        manager = manager
+            .bank(entry.id.clone(), handle)
+            .terms(entry.id.clone(), entry.terms());
     }
     let manager = manager.build();
     let copy = LocalCopy::open(copy, vault("copy")?).await?;

@@ -3,6 +3,8 @@
 //! [`Authorisation::next`] says what comes next, whichever way that is: nothing of it has to be known beforehand.
 //!
 //! ```no_run
+//! use std::net::IpAddr;
+//!
 //! use bank_client::authorisations::{ApprovalOptions, NextStep};
 //! use bank_client::shared_types::authorisation::Secret;
 //! # use bank_client::shared_types::consent::ConsentRequest;
@@ -11,7 +13,7 @@
 //! let options = ApprovalOptions::new()
 //!     .psu_id("anna.weber")
 //!     .return_to("https://app.tpp.example/back");
-//! let asked = bank.ask_for_consent(&wanted, "192.0.2.7".parse()?, &options).await?;
+//! let asked = bank.ask_for_consent(&wanted, IpAddr::from([192, 0, 2, 7]), &options).await?;
 //! let id = asked.consent.consent_id.clone();
 //!
 //! let mut step = match asked.next() {

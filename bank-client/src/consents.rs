@@ -16,11 +16,12 @@ use crate::exchange::Request;
 impl Bank {
     /// Asks for a consent (`POST /v1/consents`). It opens nothing until the customer has approved it at the bank.
     ///
-    /// `psu` is the address of the customer's device, as we saw it.
+    /// `psu` is the address of the customer's device, as we saw it (`PSU-IP-Address`). Of `None` nothing is sent: the
+    /// standard requires the header here, and a bank that insists on it refuses.
     pub async fn create_consent(
         &self,
         consent: &ConsentRequest,
-        psu: IpAddr,
+        psu: impl Into<Option<IpAddr>> + Send,
     ) -> Result<ConsentCreated, Error> {
         self.ask_for_consent(consent, psu, &ApprovalOptions::new())
             .await
@@ -31,10 +32,11 @@ impl Bank {
     pub async fn ask_for_consent(
         &self,
         consent: &ConsentRequest,
-        psu: IpAddr,
+        psu: impl Into<Option<IpAddr>> + Send,
         options: &ApprovalOptions,
     ) -> Result<ConsentAsked, Error> {
-        self.ask_for_consent_once(None, consent, psu, options).await
+        self.ask_for_consent_once(None, consent, psu.into(), options)
+            .await
     }
 
     /// The same, as a request of that id: repeated, it has one effect.
@@ -42,12 +44,12 @@ impl Bank {
         &self,
         id: Option<Uuid>,
         consent: &ConsentRequest,
-        psu: IpAddr,
+        psu: Option<IpAddr>,
         options: &ApprovalOptions,
     ) -> Result<ConsentAsked, Error> {
         let request = Request {
             id,
-            psu: Some(psu),
+            psu,
             headers: options.headers(),
             body: Some(self.body_of(consent)?),
             ..Request::new(Method::POST, self.url(&["v1", "consents"]))
@@ -79,7 +81,35 @@ impl Bank {
             .await
     }
 
+    /// Ends a consent, if it still stands. One that the bank does not know any more has ended: by the standard's codes, or
+    /// by `404` or `410`.
+    pub async fn end_consent(&self, id: &str) -> Result<(), Error> {
+        let gone = |error: &Error| {
+            let absent = matches!(error.kind.status(), Some(404 | 410));
+            error.is_consent_gone() || absent && error.is_bare_denial()
+        };
+        match self.consent_status(id).await {
+            Ok(status) if !stands(status) => return Ok(()),
+            Err(error) if error.is_consent_gone() => return Ok(()),
+            // Asked once more, it would not answer either.
+            Err(error) if error.is_transient() => return Err(error),
+            _ => {}
+        }
+        match self.delete_consent(id).await {
+            Err(error) if !gone(&error) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     fn about_consent(&self, method: Method, segments: &[&str]) -> Request<'static> {
         Request::new(method, self.url(segments))
     }
+}
+
+/// Whether there is something to end in a consent of that status.
+const fn stands(status: ConsentStatus) -> bool {
+    matches!(
+        status,
+        ConsentStatus::Received | ConsentStatus::PartiallyAuthorised | ConsentStatus::Valid
+    )
 }

@@ -7,6 +7,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use shared_types::alert::Alert;
 use shared_types::certificate::CertificateSummary;
 use shared_types::message::{MessageCode, TppMessage};
+use shared_types::text::Text;
 use shared_types::trust::Refusal;
 use uuid::Uuid;
 
@@ -201,24 +202,49 @@ impl Error {
         self.kind.code()
     }
 
-    /// Whether one of the bank's reasons has one of those codes.
-    fn has_code(&self, wanted: impl Fn(&MessageCode) -> bool) -> bool {
-        self.kind
-            .messages()
-            .iter()
-            .any(|message| wanted(&message.code))
-    }
-
     /// Whether the bank refused because of the consent: it does not know it, it has ended, or it does not cover this.
     #[must_use]
     pub fn is_about_consent(&self) -> bool {
-        self.has_code(|code| {
+        !self.is_about_certificate()
+            && self.kind.has_code(|code| {
+                matches!(
+                    code,
+                    MessageCode::ConsentUnknown
+                        | MessageCode::ConsentInvalid
+                        | MessageCode::ConsentExpired
+                )
+            })
+    }
+
+    /// Of a question about a consent itself (its status, its content, its end): whether the bank has no such consent any
+    /// more, or none that opens anything. By the standard's codes, whatever the 4xx status. Without a code it is not clear:
+    /// see [`is_bare_denial`](Self::is_bare_denial).
+    #[must_use]
+    pub fn is_consent_gone(&self) -> bool {
+        let ended = |code: &MessageCode| {
             matches!(
                 code,
-                MessageCode::ConsentUnknown
-                    | MessageCode::ConsentInvalid
-                    | MessageCode::ConsentExpired
+                MessageCode::ResourceUnknown | MessageCode::ResourceExpired
             )
+        };
+        self.is_refusal() && (self.is_about_consent() || self.kind.has_code(ended))
+    }
+
+    /// Whether the bank refused with `401`, `403`, `404` or `410` and none of the standard's codes: because of the consent, of
+    /// our certificate, or of something that stands before the bank. A consent has ended where a read under it and its
+    /// status are both refused like that.
+    #[must_use]
+    pub fn is_bare_denial(&self) -> bool {
+        !self.kind.has_standard_code() && matches!(self.kind.status(), Some(401 | 403 | 404 | 410))
+    }
+
+    /// Whether the bank refused because it was not told the address of the customer's device (`PSU-IP-Address`).
+    #[must_use]
+    pub fn lacks_psu_address(&self) -> bool {
+        let names = |text: &str| text.to_ascii_lowercase().contains("psu-ip-address");
+        self.kind.messages().iter().any(|message| {
+            let text = message.text.as_ref().map(Text::as_str);
+            message.path.as_deref().is_some_and(names) || text.is_some_and(names)
         })
     }
 
@@ -229,7 +255,7 @@ impl Error {
         matches!(
             self.kind,
             ErrorKind::TheyRefused { .. } | ErrorKind::WeRefused { .. }
-        ) || self.has_code(|code| {
+        ) || self.kind.has_code(|code| {
             matches!(
                 code,
                 MessageCode::CertificateInvalid
@@ -274,7 +300,7 @@ impl Error {
                 "wait, and ask less often"
             }
             ErrorKind::Refused { .. }
-                if self.has_code(|code| {
+                if self.kind.has_code(|code| {
                     matches!(
                         code,
                         MessageCode::CertificateRevoke | MessageCode::CertificateExpired
@@ -288,6 +314,9 @@ impl Error {
             }
             ErrorKind::Refused { .. } if self.is_about_consent() => {
                 "see that the consent is the right one, approved, and covers this"
+            }
+            ErrorKind::Refused { .. } if self.lacks_psu_address() => {
+                "give the address of the customer's device, as you see it (PSU-IP-Address)"
             }
             ErrorKind::Refused {
                 status: 401 | 403, ..
@@ -344,6 +373,15 @@ impl ErrorKind {
         codes()
             .find(|code| MessageCode::STANDARD.contains(code))
             .or_else(|| codes().next())
+    }
+
+    fn has_code(&self, wanted: impl Fn(&MessageCode) -> bool) -> bool {
+        self.messages().iter().any(|message| wanted(&message.code))
+    }
+
+    /// Whether one of the reasons is a code of the standard; a bank's own codes tell no more than the status.
+    fn has_standard_code(&self) -> bool {
+        self.has_code(|code| MessageCode::STANDARD.contains(code))
     }
 
     /// What happened, for logs: without a word of the bank's own, in which there may be account data.

@@ -24,7 +24,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use aws_lc_rs::hkdf;
+use aws_lc_rs::{hkdf, hmac};
 
 use crate::environment::Randomness;
 
@@ -41,6 +41,7 @@ pub const KEY_BYTES: usize = 32;
 #[derive(Clone)]
 pub struct Vault {
     cipher: Cipher,
+    names: hmac::Key,
 }
 
 /// Why something was not sealed, or did not open.
@@ -64,14 +65,29 @@ impl Vault {
         purpose: &str,
         randomness: Arc<dyn Randomness>,
     ) -> Result<Self, VaultError> {
-        let mut derived = [0; KEY_BYTES];
-        hkdf::Salt::new(hkdf::HKDF_SHA256, b"bank-client")
-            .extract(key.bytes())
-            .expand(&[purpose.as_bytes()], hkdf::HKDF_SHA256)
-            .and_then(|material| material.fill(&mut derived))
-            .map_err(|_| VaultError::Library)?;
-        let cipher = Cipher::new(&derived, randomness)?;
-        Ok(Self { cipher })
+        let material = hkdf::Salt::new(hkdf::HKDF_SHA256, b"bank-client").extract(key.bytes());
+        let derive = |info: &[&[u8]]| {
+            let mut derived = [0; KEY_BYTES];
+            material
+                .expand(info, hkdf::HKDF_SHA256)
+                .and_then(|material| material.fill(&mut derived))
+                .map_err(|_| VaultError::Library)?;
+            Ok(derived)
+        };
+        let cipher = Cipher::new(&derive(&[purpose.as_bytes()])?, randomness)?;
+        let names = derive(&[purpose.as_bytes(), b"\0names"])?;
+        let names = hmac::Key::new(hmac::HMAC_SHA256, &names);
+        Ok(Self { cipher, names })
+    }
+
+    /// A name for what `about` says: always the same, and without the key it tells nothing (HMAC-SHA-256, cut).
+    pub(crate) fn name(&self, about: &str) -> [u8; 16] {
+        let tag = hmac::sign(&self.names, about.as_bytes());
+        let mut name = [0; 16];
+        for (byte, tag) in name.iter_mut().zip(tag.as_ref()) {
+            *byte = *tag;
+        }
+        name
     }
 
     /// Encrypts. `about` says what it is and whose: only with the same one does it open again.

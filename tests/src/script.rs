@@ -26,6 +26,11 @@ impl Script {
 
     /// The customer's password and code go through us, on standard input.
     pub fn connect(&self, bank: Bank, id: &str) -> Output {
+        self.connect_with(bank, id, &[])
+    }
+
+    /// The same, with more arguments.
+    pub fn connect_with(&self, bank: Bank, id: &str, more: &[&str]) -> Output {
         let who = self.0.banks.customer(bank);
         self.0.banks.clock.advance(chrono::TimeDelta::seconds(30));
         let code = code_of(&self.0.banks, &who, 0);
@@ -39,7 +44,7 @@ impl Script {
             "--psu-id",
             CUSTOMER,
         ];
-        let mut command = self.command(&arguments);
+        let mut command = self.command(&[&arguments, more].concat());
         command
             .stdin(fs::File::open(&answers).unwrap())
             .output()

@@ -57,7 +57,7 @@ impl Bank {
     pub fn create_consent(
         &self,
         consent: &ConsentRequest,
-        psu: IpAddr,
+        psu: impl Into<Option<IpAddr>> + Send,
     ) -> Result<ConsentCreated, Error> {
         self.runtime
             .block_on(self.bank.create_consent(consent, psu))
@@ -67,7 +67,7 @@ impl Bank {
     pub fn ask_for_consent(
         &self,
         consent: &ConsentRequest,
-        psu: IpAddr,
+        psu: impl Into<Option<IpAddr>> + Send,
         options: &ApprovalOptions,
     ) -> Result<ConsentAsked, Error> {
         self.runtime

@@ -3,7 +3,9 @@
 use std::collections::{HashMap, HashSet};
 
 use bank_client::aggregator::{Aggregator, Member};
-use bank_client::consent_manager::{Attendance, ConsentManager, ManagerError, Standing, Verdict};
+use bank_client::consent_manager::{
+    Attendance, ConnectionId, ConsentManager, Ending, ManagerError, Standing, Verdict,
+};
 use bank_client::directory::BankLimits;
 use bank_client::{AccountInformation, Error};
 
@@ -58,7 +60,7 @@ impl Asked {
         let mut unapproved = Vec::new();
         for connection in connections.into_iter().filter(known) {
             let label = connection.label();
-            match manager.reading(&connection.id, attendance(whom)).await {
+            match reading(&manager, &connection.id, attendance(whom)).await {
                 Ok(under) => found.members.push(Member::new(label.as_str(), under)),
                 Err(ManagerError::NotServing(standing))
                     if never_served(standing) && !whom.bank.contains(&label) =>
@@ -185,17 +187,30 @@ impl Asked {
     }
 }
 
+/// What to read with. That a bank does not know a consent may have been a mistake of the bank's: it is asked once more.
+async fn reading(
+    manager: &ConsentManager,
+    id: &ConnectionId,
+    attendance: Attendance,
+) -> Result<AccountInformation, ManagerError> {
+    let outcome = manager.reading(id, attendance).await;
+    let gone = matches!(
+        outcome,
+        Err(ManagerError::NotServing(Standing::Ended {
+            why: Ending::Gone,
+            ..
+        }))
+    );
+    let serves = |standing: Standing| standing.is_serving();
+    if gone && manager.follow(id).await.is_ok_and(serves) {
+        return manager.reading(id, attendance).await;
+    }
+    outcome
+}
+
 /// The connections that are meant.
 async fn meant(kept: &Kept, whom: &Whom) -> Result<Vec<Connection>, Failure> {
     let mut connections = kept.connections().await?;
-    // One that is still being given up stands behind the one that has taken its name since.
-    let served: HashSet<String> = connections
-        .iter()
-        .filter(|known| known.standing != Standing::Leaving)
-        .map(Connection::label)
-        .collect();
-    connections
-        .retain(|known| known.standing != Standing::Leaving || !served.contains(&known.label()));
     if !whom.bank.is_empty() {
         let mut wanted = Vec::new();
         for bank in &whom.bank {

@@ -1,6 +1,5 @@
 //! One bank, told on the command line or by its id, and what it is asked step by step.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
 use std::path::Path;
 
@@ -61,9 +60,9 @@ pub(super) async fn consent(
 ) -> Result<(), Failure> {
     match command {
         ConsentCommand::Create(new) => {
-            let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
-            let psu = new.psu_ip_address.unwrap_or(here);
-            let created = bank.create_consent(&request(new)?, psu).await?;
+            let created = bank
+                .create_consent(&request(new)?, new.psu_ip_address)
+                .await?;
             screen.value(&created, |created| {
                 let made = format!("{}  {}", plain(&created.consent_id), created.consent_status);
                 match created.links.get("scaRedirect") {

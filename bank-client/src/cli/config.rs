@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -42,6 +43,7 @@ struct Written {
     store: Option<PathBuf>,
     copy: Option<PathBuf>,
     store_key: Option<StoreKey>,
+    psu_ip_address: Option<IpAddr>,
 }
 
 /// What is known of revoked certificates, as it is written.
@@ -75,6 +77,8 @@ pub(super) struct Profile {
     pub(super) store: PathBuf,
     pub(super) copy: PathBuf,
     pub(super) store_key: StoreKey,
+    /// The address from which the customer reaches banks, where it is always the same.
+    pub(super) psu_ip_address: Option<IpAddr>,
 }
 
 const START: &str = "name the file with --config, or write one with `bank-client init`";
@@ -126,6 +130,7 @@ impl Profile {
             store: kept(written.store.as_deref(), "consents.db")?,
             copy: kept(written.copy.as_deref(), "copy.db")?,
             store_key,
+            psu_ip_address: written.psu_ip_address,
         })
     }
 

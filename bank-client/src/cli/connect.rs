@@ -1,6 +1,5 @@
 //! `bank-client connect`: from a bank to a connection that serves.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -102,30 +101,38 @@ impl Connecting<'_> {
         if let Some(approach) = self.asked.approach {
             options = options.prefer(approach.into());
         }
-        let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let psu = self.asked.psu_ip_address.or(kept.profile.psu_ip_address);
         let known = kept.connections().await?;
         let known = known
             .into_iter()
-            .find(|known| known.label() == self.label());
-        let approval = match known {
-            Some(known) if known.standing != Standing::Leaving => {
-                self.manager.renew(&known.id, here, &options).await
-            }
-            _ => {
-                let mut wish = Wish::of(self.asked.access.wanted());
-                // Without the customer, as often as the bank is known to allow.
-                if let Some(reads) = self.entry.limits.calls_a_day.and_then(NonZeroU32::new) {
-                    wish = wish.a_day(reads);
-                }
-                if let Some(days) = self.asked.days {
-                    wish = wish.days(days.get());
-                }
-                self.manager
-                    .connect(&self.entry.id, self.customer, here, &wish, &options)
-                    .await
-            }
+            .find(|known| known.label() == self.label() && known.standing != Standing::Leaving);
+        let before = match known {
+            Some(known) => self.manager.wish(&known.id).await,
+            None => Ok(Wish::of(self.asked.access.wanted())),
         };
+        let wish = self.wish(before.map_err(|error| self.trouble(&error))?);
+        // Of one that is there, this is a renewal.
+        let approval = self
+            .manager
+            .connect(&self.entry.id, self.customer, psu, &wish, &options)
+            .await;
         Ok(approval.map_err(|error| self.trouble(&error))?)
+    }
+
+    /// What is to be asked for: what was asked for before, but for what the command line and the directory say.
+    fn wish(&self, before: Wish) -> Wish {
+        let mut wish = before;
+        if let Some(access) = self.asked.access.told() {
+            wish = wish.access(access);
+        }
+        // Without the customer, as often as the bank is known to allow.
+        if let Some(reads) = self.entry.limits.calls_a_day.and_then(NonZeroU32::new) {
+            wish = wish.a_day(reads);
+        }
+        if let Some(days) = self.asked.days {
+            wish = wish.days(days.get());
+        }
+        wish
     }
 
     /// Goes the way of the approval, whichever it is.
@@ -202,7 +209,7 @@ impl Connecting<'_> {
                 };
                 match standing {
                     // Somebody else's return: ours may still come.
-                    Err(ManagerError::Foreign) => {
+                    Err(ManagerError::Foreign(_) | ManagerError::StateMissing) => {
                         note("what came back does not belong to this connection");
                     }
                     Err(ManagerError::Bank(error)) if error.is_transient() => {}

@@ -4,9 +4,9 @@ use bank_client::consent_manager::ManagerError;
 use bank_client::environment::{Clock as _, SystemClock};
 use serde::Serialize;
 
-use super::failure::{Failure, Trouble, failure};
+use super::failure::{Exit, Failure, Trouble, failure};
 use super::kept::{Connection, Kept, trouble};
-use super::screen::{Column, Field, Listed, Screen, amount, or_empty, plain, text};
+use super::screen::{Column, Field, Listed, Screen, amount, or_empty, text};
 
 /// A connection, and how it stands.
 #[derive(Debug, Serialize)]
@@ -120,11 +120,7 @@ pub(super) async fn revoke(
         _ => kept.manager(&[])?.forget(&connection.id).await,
     };
     told.map_err(|error| untold(connection, &error))?;
-    // Another connection of the same name has its copy under that name.
-    let others = connections
-        .iter()
-        .any(|other| other.id != connection.id && other.label() == label);
-    let copy = if kept.profile.copy.exists() && !others {
+    let copy = if kept.profile.copy.exists() {
         let copy = kept.copy().await?;
         copy.forget(&label)
             .await
@@ -139,18 +135,14 @@ pub(super) async fn revoke(
 /// The bank could not be told that a connection has ended.
 fn untold(connection: &Connection, error: &ManagerError) -> Trouble {
     let label = connection.label();
-    let (ManagerError::Bank(why) | ManagerError::Unanswered { error: why, .. }) = error else {
+    let ManagerError::NotGivenUp { errors } = error else {
         return trouble(&label, &connection.bank, error);
     };
     let id = &connection.id;
-    let cause =
-        format!("nothing is read any more at {label}, but the bank could not be told: {why}");
+    let cause = format!("nothing is read any more at {label}, but {error}");
     let advice = format!(
         "`bank-client revoke {id}` tells it later; if it is gone for good, `bank-client revoke {id} --forget`"
     );
-    Trouble {
-        cause: plain(&cause),
-        advice: advice.into(),
-        ..Trouble::from(why)
-    }
+    let exit = errors.first().map_or(Exit::Failed, Exit::of);
+    Trouble::new(cause, advice).exit(exit)
 }

@@ -9,6 +9,10 @@ use bank_client::Error;
 
 use super::screen::plain;
 
+/// What to do where a bank insists on the address of the customer's device.
+const PSU_ADDRESS: &str = "the bank insists on the address from which the customer reaches it: give it with --psu-ip-address, for \
+`connect` also as psu_ip_address of the profile";
+
 /// How the program ends. [`AFTER_LONG`](super::arguments) tells users.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -41,7 +45,7 @@ pub(crate) struct Trouble {
 
 impl Exit {
     /// What an error of a bank comes to.
-    fn of(error: &Error) -> Self {
+    pub(crate) fn of(error: &Error) -> Self {
         if error.is_about_certificate() {
             Self::CertificateRefused
         } else if error.is_about_consent() {
@@ -87,7 +91,12 @@ impl Trouble {
 
 impl From<&Error> for Trouble {
     fn from(error: &Error) -> Self {
-        Self::new(error, error.advice()).exit(Exit::of(error))
+        let advice = if error.lacks_psu_address() {
+            PSU_ADDRESS
+        } else {
+            error.advice()
+        };
+        Self::new(error, advice).exit(Exit::of(error))
     }
 }
 

@@ -78,6 +78,10 @@ key = {key}           # the private key that belongs to it
 # store_key = {{ env = "BANK_CLIENT_KEY" }}
 # store_key = {{ keyring = "default" }}
 
+# The address from which the customer reaches banks, where it is always the same: banks that insist on it get it when a
+# consent is asked for. Else give it to `connect`, with --psu-ip-address.
+# psu_ip_address = "192.0.2.7"
+
 # Lists of revoked certificates. Without them, only what banks staple to theirs is known.
 # [profiles.{profile}.revocation]
 # lists = ["ca1-root.crl", "ca1-issuing.crl"]
@@ -108,6 +112,7 @@ mod tests {
         let all = text
             .replace("# store", "store")
             .replace("# copy", "copy")
+            .replace("# psu", "psu")
             .replace("# [", "[");
         let all = all
             .replace("# lists", "lists")

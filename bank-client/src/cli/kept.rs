@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use bank_client::consent_manager::{ConnectionId, ConsentManager, ManagerError, Standing, Terms};
+use bank_client::consent_manager::{ConnectionId, ConsentManager, ManagerError, Standing};
 use bank_client::directory::{BankEntry, BankId};
 use bank_client::environment::{Randomness, SystemRandomness};
 use bank_client::store::{SqliteStore, Store};
@@ -85,12 +85,11 @@ impl Kept {
     /// A manager that can ask these banks.
     pub(super) fn manager(&self, banks: &[&BankEntry]) -> Result<ConsentManager, Failure> {
         let mut builder = ConsentManager::builder(Arc::clone(&self.store), self.vault("consents")?);
+        for entry in self.profile.directory.banks() {
+            builder = builder.terms(entry.id.clone(), entry.terms());
+        }
         for entry in banks {
-            let terms = Terms {
-                longest_days: entry.limits.consent_days,
-                ..Terms::default()
-            };
-            builder = builder.bank_on_terms(entry.id.clone(), self.profile.bank(entry)?, terms);
+            builder = builder.bank(entry.id.clone(), self.profile.bank(entry)?);
         }
         Ok(builder.build())
     }

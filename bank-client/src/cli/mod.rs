@@ -55,9 +55,11 @@ async fn carry_out(arguments: &Arguments) -> Result<Exit, Failure> {
         Command::Banks { search } => {
             banks::list(&Profile::read(place)?, search.as_deref(), screen).map(done)
         }
-        Command::Connect(asked) => connect::run(&Kept::open(place).await?, asked, screen)
-            .await
-            .map(done),
+        Command::Connect(asked) => {
+            arguments.by_hand.without_any("connect")?;
+            let kept = Kept::open(place).await?;
+            connect::run(&kept, asked, screen).await.map(done)
+        }
         Command::Accounts {
             whom,
             with_balance,
@@ -94,6 +96,7 @@ async fn carry_out(arguments: &Arguments) -> Result<Exit, Failure> {
             .await
             .map(done),
         Command::Revoke { connection, forget } => {
+            arguments.by_hand.without_any("revoke")?;
             consents::revoke(&Kept::open(place).await?, connection, *forget, screen)
                 .await
                 .map(done)

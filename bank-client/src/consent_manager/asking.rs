@@ -9,9 +9,9 @@ use chrono::TimeDelta;
 
 use super::life::{Current, Event, Life, Next};
 use super::record::{Answer, Asking, Connection, ConnectionId};
-use super::usage::{Usage, day_of};
+use super::usage::day_of;
 use super::wish::{Learnt, fewer_days, is_too_long};
-use super::{Approval, ConsentManager, ManagerError, TRIES, Wish, is_conflict, says};
+use super::{Approval, ConsentManager, ManagerError, TRIES, Wish, is_conflict};
 use crate::authorisations::{ApprovalOptions, ConsentAsked, NextStep};
 use crate::bank::Bank;
 use crate::directory::BankId;
@@ -47,55 +47,113 @@ impl ConsentManager {
     /// Connects a customer's bank: asks for a consent, and says how she approves it.
     ///
     /// `customer` is what the program calls her; it is kept, sealed, and told back by
-    /// [`connections`](Self::connections). `psu` is the address of her device, as we saw it. Where `options` say where she
+    /// [`connections`](Self::connections). `psu` is the address of her device, as we saw it (`PSU-IP-Address`); of `None`
+    /// nothing is sent, and a bank that insists on it refuses ([`Error::lacks_psu_address`]). Where `options` say where she
     /// is to come back to, a `state` is added to that address, for [`returned`](Self::returned).
     ///
-    /// A bank that refuses so long a consent is asked again for a shorter one, and remembered for it.
+    /// Of a customer who is connected to that bank this is [`renew_as`](Self::renew_as): there is one connection for each
+    /// customer and bank, also where two programs connect her at once.
+    ///
+    /// A bank that refuses so long a consent is asked again for a shorter one, and remembered for it if it gives that.
     pub async fn connect(
         &self,
         bank: &BankId,
         customer: &str,
-        psu: IpAddr,
+        psu: impl Into<Option<IpAddr>> + Send,
         wish: &Wish,
         options: &ApprovalOptions,
     ) -> Result<Approval, ManagerError> {
-        let id = ConnectionId::new(self.inner.randomness.uuid());
-        let mut connection = Connection {
-            bank: bank.clone(),
-            customer: customer.to_owned(),
-            wish: wish.clone(),
-            begun: self.now(),
-            life: Life::new(),
-            held: None,
-            asking: None,
-            state: None,
-            to_give_up: Vec::new(),
-            usage: Usage::default(),
-        };
-        self.intend(&mut connection, psu, options).await?;
+        let psu = psu.into();
+        let id = self.id_of(bank, customer);
         let _turn = self.turn(&id).await?;
-        if !self.save(&id, &connection, None).await? {
-            return Err(ManagerError::Busy);
+        for _ in 0..TRIES {
+            let mut connection = Connection::new(bank.clone(), customer, wish, self.now());
+            let seen = match self.load(&id).await {
+                Err(ManagerError::NoSuchConnection(_)) => None,
+                Err(error) => return Err(error),
+                Ok((known, _)) if known.life.current != Current::Leaving => {
+                    match self.renew_in_turn(&id, Some(wish), psu, options).await {
+                        // It was given up meanwhile, or the bank did not take the first request.
+                        Err(ManagerError::NoSuchConnection(_)) => continue,
+                        outcome => return outcome,
+                    }
+                }
+                Ok((leaving, seen)) => {
+                    if let Some(asking) = &leaving.asking {
+                        self.recall(&id, self.managed(bank)?, asking).await?;
+                        continue;
+                    }
+                    // What the bank was not told yet, it is told at the next occasion.
+                    self.remove_tokens(&id).await?;
+                    connection.to_give_up = leaving.to_give_up;
+                    Some(seen)
+                }
+            };
+            self.intend(&mut connection, wish, psu, options).await?;
+            if !self.save(&id, &connection, seen).await? {
+                continue;
+            }
+            let outcome = self.ask(&id, Before::Never).await;
+            if let Err(ManagerError::Bank(_)) = &outcome {
+                self.remove_unasked(&id).await?;
+            }
+            return outcome;
         }
-        let outcome = self.ask(&id, Before::Never).await;
-        if let Err(ManagerError::Bank(_)) = &outcome {
-            self.remove(&id).await?;
+        Err(ManagerError::Busy)
+    }
+
+    /// A first request that the bank did not take leaves nothing behind.
+    async fn remove_unasked(&self, id: &ConnectionId) -> Result<(), ManagerError> {
+        let (connection, seen) = match self.load(id).await {
+            Err(ManagerError::NoSuchConnection(_)) => return Ok(()),
+            found => found?,
+        };
+        let Life { current, next } = connection.life;
+        let unasked = current == Current::None && matches!(next, Next::Failed(_));
+        if unasked && connection.to_give_up.is_empty() {
+            // Another program that asks once more goes before.
+            self.remove_as_seen(id, seen).await?;
         }
-        outcome
+        Ok(())
     }
 
     /// Asks for a new consent in place of the one there is, or was; that one serves until the new one is approved.
     ///
     /// If one has been asked for and still waits, it is returned, whoever has asked: two calls do not renew twice. But if
-    /// its approval would lead the customer back to another address than `options` say, it is given up, and another asked
-    /// for. If it was approved meanwhile, the next step is [`NextStep::Nothing`].
+    /// its approval would lead the customer back to another address, or another way, than `options` say, it is given up, and
+    /// another asked for. If it was approved meanwhile, the next step is [`NextStep::Nothing`].
     pub async fn renew(
         &self,
         id: &ConnectionId,
-        psu: IpAddr,
+        psu: impl Into<Option<IpAddr>> + Send,
         options: &ApprovalOptions,
     ) -> Result<Approval, ManagerError> {
+        let psu = psu.into();
         let _turn = self.turn(id).await?;
+        self.renew_in_turn(id, None, psu, options).await
+    }
+
+    /// The same, and asks for something else than before: other accounts, more or fewer days. Once the customer has
+    /// approved, the connection is renewed by that wish. One that was asked for by another wish and still waits is given up.
+    pub async fn renew_as(
+        &self,
+        id: &ConnectionId,
+        psu: impl Into<Option<IpAddr>> + Send,
+        wish: &Wish,
+        options: &ApprovalOptions,
+    ) -> Result<Approval, ManagerError> {
+        let psu = psu.into();
+        let _turn = self.turn(id).await?;
+        self.renew_in_turn(id, Some(wish), psu, options).await
+    }
+
+    async fn renew_in_turn(
+        &self,
+        id: &ConnectionId,
+        wish: Option<&Wish>,
+        psu: Option<IpAddr>,
+        options: &ApprovalOptions,
+    ) -> Result<Approval, ManagerError> {
         for _ in 0..LOOKS {
             let (mut connection, seen) = self.load(id).await?;
             if connection.life.current == Current::Leaving {
@@ -103,10 +161,12 @@ impl ConsentManager {
             }
             match connection.life.next {
                 Next::None | Next::Failed(_) => {
-                    if !connection.wish.is_recurring() {
-                        return Err(ManagerError::OneOff);
-                    }
-                    self.intend(&mut connection, psu, options).await?;
+                    let wish = match wish {
+                        Some(wish) => wish.clone(),
+                        None if connection.wish.is_recurring() => connection.wish.clone(),
+                        None => return Err(ManagerError::OneOff),
+                    };
+                    self.intend(&mut connection, &wish, psu, options).await?;
                     if self.save(id, &connection, Some(seen)).await? {
                         return self.ask(id, Before::Never).await;
                     }
@@ -123,13 +183,11 @@ impl ConsentManager {
                     let Some(approval) = self.approval(id, &connection)? else {
                         continue;
                     };
-                    // Where she approves without being sent there, she does not come back either.
-                    if !matches!(approval.next, NextStep::Redirect(_))
-                        || connection.leads_back_to(options.return_to.as_deref())
-                    {
+                    let redirected = matches!(approval.next, NextStep::Redirect(_));
+                    if connection.waits_for(wish, options, redirected) {
                         return Ok(approval);
                     }
-                    tracing::info!(bank = %connection.bank, connection = %id, "the customer would come back to where nobody waits: asking anew");
+                    tracing::info!(bank = %connection.bank, connection = %id, "the consent that waits was asked for in another way: asking anew");
                     self.fail_asking(id, &connection, Event::Lapsed).await?;
                 }
             }
@@ -141,16 +199,16 @@ impl ConsentManager {
     async fn intend(
         &self,
         connection: &mut Connection,
-        psu: IpAddr,
+        wish: &Wish,
+        psu: Option<IpAddr>,
         options: &ApprovalOptions,
     ) -> Result<(), ManagerError> {
-        let managed = self.managed(&connection.bank)?;
+        self.managed(&connection.bank)?;
+        let terms = self.terms(&connection.bank);
         let now = self.now();
         let learnt = self.learnt(&connection.bank).await?.longest_days(now);
-        let days = connection
-            .wish
-            .first_days(learnt.or(managed.terms.longest_days));
-        let today = day_of(now, managed.terms.time_zone);
+        let days = wish.first_days(learnt.or(terms.longest_days));
+        let today = day_of(now, terms.time_zone);
         let state = URL_SAFE_NO_PAD.encode(self.inner.randomness.bytes());
         if !connection.meet(Event::Intended) {
             return Err(ManagerError::Busy);
@@ -163,8 +221,10 @@ impl ConsentManager {
         }
         connection.asking = Some(Asking {
             request_id: self.inner.randomness.uuid(),
-            request: connection.wish.request(today, days),
+            wish: wish.clone(),
+            request: wish.request(today, days),
             days,
+            shortened: false,
             psu,
             options,
             since: now,
@@ -194,7 +254,7 @@ impl ConsentManager {
     ) -> Result<Approval, ManagerError> {
         loop {
             let (connection, _) = self.load(id).await?;
-            let bank = &self.managed(&connection.bank)?.bank;
+            let bank = self.managed(&connection.bank)?;
             let asking = connection.asking.as_ref().ok_or(ManagerError::Busy)?;
             tracing::info!(bank = %connection.bank, connection = %id, days = asking.days, "asking for a consent");
             let error = match asking.send(bank).await {
@@ -205,7 +265,6 @@ impl ConsentManager {
             if let Some(days) = fewer_days(asking.days).filter(|_| is_too_long(&error)) {
                 tracing::info!(bank = %connection.bank, connection = %id, %reasons, days, "the bank refuses so long a consent: asking for a shorter one");
                 self.shorten(id, asking, days).await?;
-                self.learn(&connection.bank, days).await;
                 before = Before::Never;
             } else if error.may_have_been_heard()
                 || before == Before::Perhaps && !error.is_refusal()
@@ -253,12 +312,16 @@ impl ConsentManager {
             Err(error) => {
                 // Where our own store has failed, the intention is still there, and is repeated.
                 if matches!(error, ManagerError::NoSuchConnection(_)) {
-                    give_up(bank, &answer.consent).await;
+                    // It is as well as it can be: nothing is kept here that could be tried again.
+                    let _ = bank.end_consent(&answer.consent).await;
                 }
                 return Err(error);
             }
         };
         tracing::info!(bank = %connection.bank, connection = %id, "the consent waits for the customer");
+        if asking.shortened {
+            self.learn(&connection.bank, asking.days).await;
+        }
         self.learn_what_is_given(&connection.bank, asking, bank, &answer.consent)
             .await;
         let approval = self.approval(id, &connection)?;
@@ -272,7 +335,7 @@ impl ConsentManager {
         id: &ConnectionId,
         connection: &Connection,
     ) -> Result<Option<Approval>, ManagerError> {
-        let bank = &self.managed(&connection.bank)?.bank;
+        let bank = self.managed(&connection.bank)?;
         let approval = |consent: &str, authorisation, next| Approval {
             connection: id.clone(),
             next,
@@ -305,7 +368,7 @@ impl ConsentManager {
         let Some(authorisation) = &answer.authorisation else {
             return Ok(());
         };
-        let bank = &self.managed(&connection.bank)?.bank;
+        let bank = self.managed(&connection.bank)?;
         let status = bank
             .authorisation_status(&answer.consent, authorisation)
             .await;
@@ -340,12 +403,12 @@ impl ConsentManager {
         let request_id = self.inner.randomness.uuid();
         self.change(id, |connection| {
             let today = day_of(self.now(), self.zone(&connection.bank));
-            let request = connection.wish.request(today, days);
             let asking = connection.asking.as_mut()?;
             if asking.request_id != refused.request_id {
                 return None;
             }
-            (asking.request_id, asking.request, asking.days) = (request_id, request, days);
+            (asking.request_id, asking.days, asking.shortened) = (request_id, days, true);
+            asking.request = asking.wish.request(today, days);
             Some(())
         })
         .await?;
@@ -396,20 +459,5 @@ impl ConsentManager {
                 Ok(_) => return tracing::info!(%bank, days, "the bank gives so many days at most"),
             }
         }
-    }
-}
-
-/// Gives a consent up at the bank, if it still stands there. Says whether the bank knows.
-pub(super) async fn give_up(bank: &Bank, consent: &str) -> bool {
-    let status = match bank.consent_status(consent).await {
-        Ok(status) => status,
-        Err(error) => return says::is_unknown(&error),
-    };
-    if !says::stands(status) {
-        return true;
-    }
-    match bank.delete_consent(consent).await {
-        Ok(()) => true,
-        Err(error) => says::is_unknown(&error),
     }
 }

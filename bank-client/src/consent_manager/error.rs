@@ -1,5 +1,7 @@
 //! What can keep a manager from doing what it is asked.
 
+use std::fmt;
+
 use chrono::{DateTime, Utc};
 
 use super::record::ConnectionId;
@@ -8,8 +10,8 @@ use crate::directory::BankId;
 use crate::error::Error;
 use crate::store::{RecordError, StoreError};
 
-/// Why a manager did not do it.
-#[derive(Debug, thiserror::Error)]
+/// Why a manager did not do it. Its `Debug` is the sentence too: a program whose `main` returns it ends with what to do.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ManagerError {
     /// There is no connection of that id.
@@ -39,11 +41,28 @@ pub enum ManagerError {
         /// From when on it is allowed again.
         again: DateTime<Utc>,
     },
-    /// What the customer's browser has brought back does not belong to this connection. Whoever it was: do not go on.
-    #[error("what came back from the bank does not belong to this connection")]
-    Foreign,
+    /// Some of the connection's consents may still stand at the bank; all of them were tried.
+    #[error("the bank could not be told that {} of its consents end: {}", .errors.len(), joined(.errors))]
+    NotGivenUp {
+        /// Why not, for each of them.
+        errors: Vec<Error>,
+    },
+    /// The address by which the customer's browser came back has no `state`.
+    #[error(
+        "the customer came back without a state: pass on the address or its query as it came, and give `return_to` where \
+         the consent is asked for"
+    )]
+    StateMissing,
+    /// What the customer's browser has brought back belongs to another connection, or to an earlier approval of this one.
+    #[error(
+        "the customer came back with a state that was not sent for connection {0}: take the connection's id from her session, \
+         and do not go on"
+    )]
+    Foreign(ConnectionId),
     /// A one-off consent is not renewed; connect anew.
-    #[error("a consent for one read is not renewed; connect anew")]
+    #[error(
+        "a consent for one read is not renewed; connect anew, or renew it by a wish for repeated reads"
+    )]
     OneOff,
     /// Another process is at it.
     #[error("another process is busy with this connection; try again in a moment")]
@@ -51,6 +70,17 @@ pub enum ManagerError {
     /// What is stored could not be read or written.
     #[error(transparent)]
     Record(#[from] RecordError),
+}
+
+impl fmt::Debug for ManagerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+fn joined(errors: &[Error]) -> String {
+    let errors: Vec<String> = errors.iter().map(Error::to_string).collect();
+    errors.join("; ")
 }
 
 impl From<StoreError> for ManagerError {

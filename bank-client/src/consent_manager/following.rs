@@ -6,6 +6,7 @@ use shared_types::consent::ConsentStatus;
 use super::asking::Before;
 use super::life::{Current, Ending, Event, Next, of_current, of_next};
 use super::record::{ConnectionId, Held};
+use super::usage::day_of;
 use super::{ConsentManager, ManagerError, Standing, says};
 use crate::authorisations::NextStep;
 use crate::bank::Bank;
@@ -31,7 +32,7 @@ impl ConsentManager {
             self.ask(id, Before::Perhaps).await?;
         }
         if !self.look_at_next(id).await? {
-            self.look_at_current(id).await?;
+            self.look_at_current(id, false).await?;
         }
         self.tidy(id).await?;
         self.standing(id).await
@@ -44,10 +45,10 @@ impl ConsentManager {
         let Some((asking, answer)) = connection.waiting() else {
             return Ok(false);
         };
-        let managed = self.managed(&connection.bank)?;
+        let handle = self.managed(&connection.bank)?;
         let now = self.now();
         let seen = asking.returned || now - asking.since < LEFT_LYING;
-        let event = match status_of(&managed.bank, &answer.consent).await? {
+        let event = match status_of(handle, &answer.consent, false).await? {
             Some(status) => of_next(status, seen),
             None => Some(Event::Lapsed),
         };
@@ -62,9 +63,16 @@ impl ConsentManager {
                     tracing::info!(%bank, connection = %id, "the consent is approved; it counts once the customer is back");
                     return Ok(false);
                 }
-                // The bank may give less time than was asked for.
-                let given = managed.bank.consent(&answer.consent).await?;
-                let held = Held::of(&answer.consent, &given, now);
+                // The bank may give less time than was asked for. The status alone says that it is approved.
+                let held = match handle.consent(&answer.consent).await {
+                    Ok(given) => Held::of(&answer.consent, &given, now),
+                    Err(error) if error.is_transient() => return Err(error.into()),
+                    Err(error) => {
+                        let reasons = error.kind.label();
+                        tracing::warn!(%bank, connection = %id, %reasons, "the content of the approved consent cannot be read: taking it as it was asked for");
+                        Held::as_asked(&answer.consent, asking, now)
+                    }
+                };
                 let (_, switched) = self
                     .change(id, |connection| {
                         let held = held.clone();
@@ -72,7 +80,7 @@ impl ConsentManager {
                     })
                     .await?;
                 if switched.is_some() {
-                    let until = given.valid_until;
+                    let until = held.last_day;
                     let story = if is_first {
                         "the consent is approved"
                     } else {
@@ -97,27 +105,30 @@ impl ConsentManager {
         }
     }
 
-    /// Asks where the consent stands under which is read.
-    pub(super) async fn look_at_current(&self, id: &ConnectionId) -> Result<(), ManagerError> {
+    /// Asks where the consent stands under which is read, or was until the bank did not know it any more. `denied`: the bank
+    /// has refused a read under it just now.
+    pub(super) async fn look_at_current(
+        &self,
+        id: &ConnectionId,
+        denied: bool,
+    ) -> Result<(), ManagerError> {
         let (connection, _) = self.load(id).await?;
         let Some(held) = connection.held.as_ref() else {
             return Ok(());
         };
-        if connection.life.current != Current::Serving {
-            return Ok(());
-        }
-        let managed = self.managed(&connection.bank)?;
-        let zone = managed.terms.time_zone;
-        let event = if connection.serving(self.now(), zone).is_none() {
-            Some(Event::Ended(Ending::Expired))
-        } else {
-            match status_of(&managed.bank, &held.consent).await? {
-                Some(status) => of_current(status),
-                None => Some(Event::Ended(Ending::Gone)),
+        let zone = self.zone(&connection.bank);
+        let event = match connection.life.current {
+            Current::Serving | Current::Over(Ending::Gone)
+                if day_of(self.now(), zone) <= held.last_day =>
+            {
+                let handle = self.managed(&connection.bank)?;
+                match status_of(handle, &held.consent, denied).await? {
+                    Some(status) => of_current(status),
+                    None => Event::Ended(Ending::Gone),
+                }
             }
-        };
-        let Some(event) = event else {
-            return Ok(());
+            Current::Serving => Event::Ended(Ending::Expired),
+            _ => return Ok(()),
         };
         let (after, ended) = self
             .change(id, |connection| {
@@ -131,32 +142,19 @@ impl ConsentManager {
         }
         Ok(())
     }
-
-    /// Gives up at the bank what serves nothing more. What the bank does not answer to is left for the next time.
-    pub(super) async fn tidy(&self, id: &ConnectionId) -> Result<(), ManagerError> {
-        let (connection, _) = self.load(id).await?;
-        let bank = &self.managed(&connection.bank)?.bank;
-        for consent in &connection.to_give_up {
-            if !super::asking::give_up(bank, consent).await {
-                continue;
-            }
-            self.change(id, |connection| {
-                let before = connection.to_give_up.len();
-                connection.to_give_up.retain(|other| other != consent);
-                (connection.to_give_up.len() < before).then_some(())
-            })
-            .await?;
-            tracing::info!(bank = %connection.bank, connection = %id, "a consent that serves nothing more is given up at the bank");
-        }
-        Ok(())
-    }
 }
 
-/// Where a consent stands at the bank; `None` if it does not know it.
-async fn status_of(bank: &Bank, consent: &str) -> Result<Option<ConsentStatus>, Error> {
+/// Where a consent stands at the bank; `None` if it does not know it. One that was `denied` for a read, and is denied here
+/// too, is not known either.
+async fn status_of(
+    bank: &Bank,
+    consent: &str,
+    denied: bool,
+) -> Result<Option<ConsentStatus>, Error> {
     match bank.consent_status(consent).await {
         Ok(status) => Ok(Some(status)),
-        Err(error) if says::is_unknown(&error) => Ok(None),
+        Err(error) if says::is_expired(&error) => Ok(Some(ConsentStatus::Expired)),
+        Err(error) if error.is_consent_gone() || denied && error.is_bare_denial() => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -1,49 +1,64 @@
-//! Giving a connection up.
+//! Giving consents up at the bank, and connections with them.
 
-use super::asking::give_up;
+use super::life::Current;
 use super::record::{Asking, ConnectionId};
 use super::{ConsentManager, ManagerError, TRIES, is_conflict};
 use crate::bank::Bank;
+use crate::error::Error;
 use crate::store::{Kind, Owner, Version};
 
 impl ConsentManager {
     /// Gives a connection up: its consents at the bank first, then what is kept here, its tokens included.
     ///
-    /// From the first moment on nothing is read under it. If the bank cannot be told, the answer is an error and the
-    /// connection is [`Leaving`](super::Standing::Leaving): another call goes on from there, and
-    /// [`forget`](Self::forget) does without the bank.
+    /// From the first moment on nothing is read under it. Every consent is tried, the one under which was read first; one
+    /// that the bank does not know any more is given up. Where the bank cannot be told of some, the answer is
+    /// [`ManagerError::NotGivenUp`] and the connection is [`Leaving`](super::Standing::Leaving): another call goes on with
+    /// these, and [`forget`](Self::forget) does without the bank.
     pub async fn disconnect(&self, id: &ConnectionId) -> Result<(), ManagerError> {
         let _turn = self.turn(id).await?;
-        self.change(id, |connection| connection.leave().then_some(()))
-            .await?;
+        let mut had_ended = false;
+        self.change(id, |connection| {
+            had_ended = matches!(connection.life.current, Current::Over(_));
+            connection.leave().then_some(())
+        })
+        .await?;
         for _ in 0..TRIES {
             let (connection, seen) = match self.load(id).await {
                 Err(ManagerError::NoSuchConnection(_)) => return Ok(()),
                 found => found?,
             };
-            let bank = &self.managed(&connection.bank)?.bank;
-            if let Some(asking) = &connection.asking {
-                self.recall(id, bank, asking).await?;
-                continue;
-            }
-            for consent in &connection.to_give_up {
-                if !give_up(bank, consent).await {
-                    // What it says is worth more than that it did not.
-                    bank.delete_consent(consent).await?;
-                }
-            }
-            // What another process has written meanwhile is to be given up as well.
-            if self.remove_as_seen(id, seen).await? {
-                tracing::info!(bank = %connection.bank, connection = %id, "the connection is given up");
+            if connection.life.current != Current::Leaving {
+                // It was connected anew meanwhile, and what was to be given up still is.
                 return Ok(());
             }
+            let bank = self.managed(&connection.bank)?;
+            let mut errors = Vec::new();
+            if let Some(asking) = &connection.asking {
+                match self.recall(id, bank, asking).await {
+                    Ok(()) => continue,
+                    Err(ManagerError::Bank(error)) => errors.push(error),
+                    Err(error) => return Err(error),
+                }
+            }
+            let left = give_up_all(bank, &connection.to_give_up, had_ended).await;
+            if errors.is_empty() && left.is_empty() {
+                // What another process has written meanwhile is to be given up as well.
+                if self.remove_as_seen(id, seen).await? {
+                    tracing::info!(bank = %connection.bank, connection = %id, "the connection is given up");
+                    return Ok(());
+                }
+                continue;
+            }
+            self.given_up(id, &connection.to_give_up, &left).await?;
+            errors.extend(left.into_iter().map(|(_, error)| error));
+            return Err(ManagerError::NotGivenUp { errors });
         }
         Err(ManagerError::Busy)
     }
 
     /// A consent was asked for, and the answer is not known: the same request tells which one it is, so that it can be given
     /// up.
-    async fn recall(
+    pub(super) async fn recall(
         &self,
         id: &ConnectionId,
         bank: &Bank,
@@ -64,6 +79,44 @@ impl ConsentManager {
         Ok(())
     }
 
+    /// Gives up at the bank what serves nothing more. What the bank does not answer to is left for the next time.
+    pub(super) async fn tidy(&self, id: &ConnectionId) -> Result<(), ManagerError> {
+        let (connection, _) = self.load(id).await?;
+        if connection.to_give_up.is_empty() {
+            return Ok(());
+        }
+        let bank = self.managed(&connection.bank)?;
+        // The bank was asked just now where that consent stands, and has answered.
+        let heard = connection.life.current == Current::Serving;
+        let left = give_up_all(bank, &connection.to_give_up, heard).await;
+        self.given_up(id, &connection.to_give_up, &left).await
+    }
+
+    /// Of these consents, what is not left needs not be given up any more.
+    async fn given_up(
+        &self,
+        id: &ConnectionId,
+        tried: &[String],
+        left: &[(&str, Error)],
+    ) -> Result<(), ManagerError> {
+        let done: Vec<&String> = tried
+            .iter()
+            .filter(|consent| left.iter().all(|(other, _)| other != consent))
+            .collect();
+        let (connection, changed) = self
+            .change(id, |connection| {
+                let before = connection.to_give_up.len();
+                connection.to_give_up.retain(|other| !done.contains(&other));
+                let fewer = before - connection.to_give_up.len();
+                (fewer > 0).then_some(fewer)
+            })
+            .await?;
+        if let Some(consents) = changed {
+            tracing::info!(bank = %connection.bank, connection = %id, consents, "consents that serve nothing more are given up at the bank");
+        }
+        Ok(())
+    }
+
     /// Forgets a connection, with its tokens, and does not tell the bank: for a bank that is not there any more.
     pub async fn forget(&self, id: &ConnectionId) -> Result<(), ManagerError> {
         let _turn = self.turn(id).await?;
@@ -72,7 +125,7 @@ impl ConsentManager {
     }
 
     /// Removes a connection, whoever has changed it meanwhile.
-    pub(super) async fn remove(&self, id: &ConnectionId) -> Result<(), ManagerError> {
+    async fn remove(&self, id: &ConnectionId) -> Result<(), ManagerError> {
         for _ in 0..TRIES {
             let (_, seen) = match self.load(id).await {
                 Err(ManagerError::NoSuchConnection(_)) => return Ok(()),
@@ -86,14 +139,42 @@ impl ConsentManager {
     }
 
     /// Removes a connection, its tokens first, if it is still as it was seen. Says whether it was.
-    async fn remove_as_seen(&self, id: &ConnectionId, seen: Version) -> Result<bool, ManagerError> {
+    pub(super) async fn remove_as_seen(
+        &self,
+        id: &ConnectionId,
+        seen: Version,
+    ) -> Result<bool, ManagerError> {
+        self.remove_tokens(id).await?;
         let sealed = &self.inner.sealed;
-        let tokens = Owner::Connection(id.clone()).prefix();
-        sealed.remove_all(Kind::Token, &tokens).await?;
         match sealed.remove(Kind::Connection, &id.to_string(), seen).await {
             Ok(()) => Ok(true),
             Err(error) if is_conflict(&error) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
+
+    pub(super) async fn remove_tokens(&self, id: &ConnectionId) -> Result<(), ManagerError> {
+        let tokens = Owner::Connection(id.clone()).prefix();
+        Ok(self.inner.sealed.remove_all(Kind::Token, &tokens).await?)
+    }
+}
+
+/// Gives up all of them, the newest first, whatever becomes of each. Returns those of which the bank could not be told.
+///
+/// A denial without a code is about that consent alone if the bank answers us otherwise: it has `heard` us before, or does so
+/// now.
+async fn give_up_all<'a>(
+    bank: &Bank,
+    consents: &'a [String],
+    mut heard: bool,
+) -> Vec<(&'a str, Error)> {
+    let mut left = Vec::new();
+    for consent in consents.iter().rev() {
+        match bank.end_consent(consent).await {
+            Ok(()) => heard = true,
+            Err(error) => left.push((consent.as_str(), error)),
+        }
+    }
+    left.retain(|(_, error)| !(heard && error.is_bare_denial()));
+    left
 }

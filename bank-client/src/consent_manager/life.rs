@@ -82,6 +82,8 @@ pub(super) enum Event {
     Lapsed,
     /// The one under which is read has ended.
     Ended(Ending),
+    /// The bank knows it again: that it did not was a mistake of its own.
+    Restored,
     /// The connection is given up.
     Left,
 }
@@ -89,7 +91,7 @@ pub(super) enum Event {
 impl Event {
     /// All of them.
     #[cfg(test)]
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Intended,
         Self::Asked,
         Self::NotAsked,
@@ -100,6 +102,7 @@ impl Event {
         Self::Ended(Ending::RevokedByCustomer),
         Self::Ended(Ending::Replaced),
         Self::Ended(Ending::Gone),
+        Self::Restored,
         Self::Left,
     ];
 }
@@ -141,6 +144,15 @@ impl Life {
                     _ => None,
                 };
             }
+            (_, Event::Restored) => {
+                return match current {
+                    Current::Over(Ending::Gone) => Some(Self {
+                        current: Current::Serving,
+                        next,
+                    }),
+                    _ => None,
+                };
+            }
             (Next::None | Next::Failed(_), Event::Intended) => Next::Intended,
             (Next::Intended, Event::Asked) => Next::Waiting,
             (Next::Intended, Event::NotAsked) => Next::Failed(NeverApproved::NotAsked),
@@ -152,16 +164,17 @@ impl Life {
     }
 }
 
-/// What the bank's word on the consent under which is read comes to; `None` if it is as good as it was.
-pub(super) const fn of_current(status: ConsentStatus) -> Option<Event> {
+/// What the bank's word on the consent under which is read, or was, comes to. Where it changes nothing,
+/// [`Life::after`] says so.
+pub(super) const fn of_current(status: ConsentStatus) -> Event {
     match status {
-        ConsentStatus::Valid => None,
-        ConsentStatus::Expired => Some(Event::Ended(Ending::Expired)),
-        ConsentStatus::RevokedByPsu => Some(Event::Ended(Ending::RevokedByCustomer)),
-        ConsentStatus::TerminatedByTpp => Some(Event::Ended(Ending::Replaced)),
+        ConsentStatus::Valid => Event::Restored,
+        ConsentStatus::Expired => Event::Ended(Ending::Expired),
+        ConsentStatus::RevokedByPsu => Event::Ended(Ending::RevokedByCustomer),
+        ConsentStatus::TerminatedByTpp => Event::Ended(Ending::Replaced),
         // It was valid once. A bank that takes that back without saying who wanted it does not stand by it.
         ConsentStatus::Received | ConsentStatus::PartiallyAuthorised | ConsentStatus::Rejected => {
-            Some(Event::Ended(Ending::Gone))
+            Event::Ended(Ending::Gone)
         }
     }
 }
@@ -260,18 +273,18 @@ mod tests {
         }
     }
 
-    /// What becomes of the consent under which is read. Rows: `CURRENT`. Columns: the last five of `Event::ALL`.
+    /// What becomes of the consent under which is read. Rows: `CURRENT`. Columns: the last six of `Event::ALL`.
     #[test]
     fn what_is_read_under_meets_every_event() {
         let table = "
-                      expired  revoked  replaced  gone  left
-            none      .        .        .         .     leaving
-            serving   expired  revoked  replaced  gone  leaving
-            expired   .        .        .         .     leaving
-            revoked   .        .        .         .     leaving
-            replaced  .        .        .         .     leaving
-            gone      .        .        .         .     leaving
-            leaving   .        .        .         .     .
+                      expired  revoked  replaced  gone  restored  left
+            none      .        .        .         .     .         leaving
+            serving   expired  revoked  replaced  gone  .         leaving
+            expired   .        .        .         .     .         leaving
+            revoked   .        .        .         .     .         leaving
+            replaced  .        .        .         .     .         leaving
+            gone      .        .        .         .     serving   leaving
+            leaving   .        .        .         .     .         .
         ";
         let rows = table.lines().filter(|row| !row.trim().is_empty()).skip(1);
         for (row, current) in rows.zip(CURRENT) {
@@ -311,7 +324,7 @@ mod tests {
         for (row, status) in rows.zip(ConsentStatus::ALL) {
             let cells: Vec<&str> = row.split_whitespace().collect();
             assert_eq!(cells[0], status.as_str());
-            let current = of_current(status).and_then(|event| waiting.after(event));
+            let current = waiting.after(of_current(status));
             let current =
                 current.map_or("-".to_owned(), |life| shown(life).replace("/waiting", ""));
             let next = |seen| match of_next(status, seen) {

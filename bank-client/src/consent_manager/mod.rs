@@ -6,6 +6,7 @@
 //! customer has approved the new one, and not one read is lost.
 //!
 //! ```no_run
+//! use std::net::IpAddr;
 //! use std::sync::Arc;
 //!
 //! use bank_client::authorisations::{ApprovalOptions, NextStep};
@@ -24,13 +25,13 @@
 //! let options = ApprovalOptions::new().return_to("https://app.example/back");
 //! let bank_b = "bank-b".parse()?;
 //! let approval = manager
-//!     .connect(&bank_b, "customer 17", "192.0.2.7".parse()?, &Wish::all_accounts(), &options)
+//!     .connect(&bank_b, "customer 17", IpAddr::from([192, 0, 2, 7]), &Wish::all_accounts(), &options)
 //!     .await?;
 //! if let NextStep::Redirect(url) = &approval.next {
 //!     println!("send the customer to {url}");
 //! }
 //! // … she comes back, and brings this along:
-//! let standing = manager.returned(&approval.connection, "state=…").await?;
+//! let standing = manager.returned(&approval.connection, "/back?state=…").await?;
 //! println!("the connection {standing}");
 //!
 //! let accounts = manager
@@ -46,6 +47,9 @@
 //!
 //! **When a bank refuses a read** because of the consent, its status is asked for once before anything is believed: a bank
 //! can be wrong for a moment. See [`ConsentManager::note`].
+//!
+//! **One connection for each customer and bank**, also where two programs connect her at the same moment: its id follows
+//! from both. A customer with two log-ins at one bank has two names here.
 //!
 //! **Several programs, one store.** Each change is written only over what was read, so that two programs never renew the
 //! same connection twice. What is about to be asked of a bank is written down first, with the `X-Request-ID`: if the
@@ -63,7 +67,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use tokio::sync::{Mutex, MutexGuard};
-use uuid::Uuid;
+use uuid::{Builder, Uuid};
 
 use crate::authorisations::NextStep;
 use crate::bank::Bank;
@@ -106,7 +110,8 @@ pub struct ConsentManager {
 
 struct Inner {
     sealed: Sealed,
-    banks: BTreeMap<BankId, ManagedBank>,
+    banks: BTreeMap<BankId, Bank>,
+    terms: BTreeMap<BankId, Terms>,
     clock: Arc<dyn Clock>,
     randomness: Arc<dyn Randomness>,
     only_after_return: bool,
@@ -116,16 +121,10 @@ struct Inner {
     turns: Vec<Mutex<()>>,
 }
 
-/// A bank, and what has to be known of it.
-struct ManagedBank {
-    bank: Bank,
-    terms: Terms,
-}
-
-/// What is known of a bank beforehand.
+/// What is known of a bank beforehand. [`BankEntry::terms`](crate::directory::BankEntry::terms): what a directory says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Terms {
-    /// Whose midnight ends the bank's day, by which reads are counted. Default: UTC.
+    /// The time zone whose midnight ends the bank's day, by which reads are counted. Default: UTC.
     pub time_zone: Tz,
     /// The most days for which it gives a consent, if that is known. What is not is learnt.
     pub longest_days: Option<u32>,
@@ -217,7 +216,8 @@ pub struct Unreadable {
 /// What a [`ConsentManager`] is made of. [`ConsentManager::builder`] starts one.
 pub struct ManagerBuilder {
     sealed: Sealed,
-    banks: BTreeMap<BankId, ManagedBank>,
+    banks: BTreeMap<BankId, Bank>,
+    terms: BTreeMap<BankId, Terms>,
     clock: Arc<dyn Clock>,
     randomness: Arc<dyn Randomness>,
     only_after_return: bool,
@@ -226,14 +226,16 @@ pub struct ManagerBuilder {
 impl ManagerBuilder {
     /// A bank that customers can connect.
     #[must_use]
-    pub fn bank(self, id: BankId, bank: Bank) -> Self {
-        self.bank_on_terms(id, bank, Terms::default())
+    pub fn bank(mut self, id: BankId, bank: Bank) -> Self {
+        self.banks.insert(id, bank);
+        self
     }
 
-    /// The same, and what is known of it.
+    /// What is known of a bank. A manager without a handle for it needs this too: where a connection stands depends on the
+    /// bank's day.
     #[must_use]
-    pub fn bank_on_terms(mut self, id: BankId, bank: Bank, terms: Terms) -> Self {
-        self.banks.insert(id, ManagedBank { bank, terms });
+    pub fn terms(mut self, id: BankId, terms: Terms) -> Self {
+        self.terms.insert(id, terms);
         self
     }
 
@@ -269,6 +271,7 @@ impl ManagerBuilder {
             inner: Arc::new(Inner {
                 sealed: self.sealed,
                 banks: self.banks,
+                terms: self.terms,
                 clock: self.clock,
                 randomness: self.randomness,
                 only_after_return: self.only_after_return,
@@ -295,6 +298,7 @@ impl ConsentManager {
         ManagerBuilder {
             sealed: Sealed::new(store, vault),
             banks: BTreeMap::new(),
+            terms: BTreeMap::new(),
             clock: Arc::new(SystemClock),
             randomness: Arc::new(SystemRandomness),
             only_after_return: false,
@@ -305,6 +309,12 @@ impl ConsentManager {
     pub async fn standing(&self, id: &ConnectionId) -> Result<Standing, ManagerError> {
         let (connection, _) = self.load(id).await?;
         Ok(self.standing_of(&connection))
+    }
+
+    /// What a connection's customer is asked for, so that it can be changed: see [`renew_as`](Self::renew_as).
+    pub async fn wish(&self, id: &ConnectionId) -> Result<Wish, ManagerError> {
+        let (connection, _) = self.load(id).await?;
+        Ok(connection.wish)
     }
 
     /// All connections that can be read, in the order of their ids.
@@ -400,14 +410,23 @@ impl ConsentManager {
         self.inner.clock.now()
     }
 
-    fn managed(&self, bank: &BankId) -> Result<&ManagedBank, ManagerError> {
+    fn managed(&self, bank: &BankId) -> Result<&Bank, ManagerError> {
         let found = self.inner.banks.get(bank);
         found.ok_or_else(|| ManagerError::NoSuchBank(bank.clone()))
     }
 
+    fn terms(&self, bank: &BankId) -> Terms {
+        self.inner.terms.get(bank).copied().unwrap_or_default()
+    }
+
     fn zone(&self, bank: &BankId) -> Tz {
-        let found = self.inner.banks.get(bank);
-        found.map_or(Tz::UTC, |managed| managed.terms.time_zone)
+        self.terms(bank).time_zone
+    }
+
+    /// The id of a customer's connection to a bank, whether there is one or not.
+    fn id_of(&self, bank: &BankId, customer: &str) -> ConnectionId {
+        let name = self.inner.sealed.name(&format!("{bank}/{customer}"));
+        ConnectionId::new(Builder::from_custom_bytes(name).into_uuid())
     }
 
     fn reads_left(&self, connection: &Connection) -> Option<u32> {

@@ -4,6 +4,7 @@ use std::future::Future;
 
 use chrono::{DateTime, Utc};
 
+use super::life::Ending;
 use super::record::ConnectionId;
 use super::says::{self, Says};
 use super::{Attendance, ConsentManager, ManagerError, Renewal, Standing};
@@ -82,6 +83,15 @@ impl ConsentManager {
                 self.follow(id).await?;
                 self.reading(id, attendance).await?
             }
+            // That the bank does not know it may have been a mistake of the bank's.
+            Err(ManagerError::NotServing(
+                standing @ Standing::Ended {
+                    why: Ending::Gone, ..
+                },
+            )) => match self.follow(id).await {
+                Ok(again) if again.is_serving() => self.reading(id, attendance).await?,
+                _ => return Err(ManagerError::NotServing(standing)),
+            },
             outcome => outcome?,
         };
         let mut tried = 1;
@@ -116,8 +126,9 @@ impl ConsentManager {
 
     /// What a read that failed says of the connection, and what follows.
     ///
-    /// If the bank says that the consent has ended, its status is asked for once: a bank can be wrong for a moment. If it
-    /// is valid, the connection goes on serving. If a new one was approved, it takes the place of the other.
+    /// If the bank says that the consent has ended, or what may mean that, its status is asked for once: a bank can be wrong
+    /// for a moment. If it is valid, the connection goes on serving. If a new one was approved, it takes the place of the
+    /// other. What the bank says of our certificate ends no consent.
     pub async fn note(&self, id: &ConnectionId, error: &Error) -> Result<Verdict, ManagerError> {
         let reasons = error.kind.label();
         match says::of(error) {
@@ -133,11 +144,14 @@ impl ConsentManager {
                 tracing::warn!(bank = %connection.bank, connection = %id, %reasons, %again, "the bank has counted enough reads without the customer");
                 Ok(Verdict::UsedUp { again })
             }
-            Says::ConsentEnded => {
+            said @ (Says::ConsentEnded | Says::Perhaps) => {
                 let _turn = self.turn(id).await?;
                 let (connection, _) = self.load(id).await?;
                 tracing::warn!(bank = %connection.bank, connection = %id, %reasons, "the bank refuses a read because of the consent: asking where it stands");
                 match self.look_again(id).await {
+                    Ok(standing) if standing.is_serving() && said == Says::Perhaps => {
+                        Ok(Verdict::Unrelated)
+                    }
                     Ok(standing) if standing.is_serving() => {
                         tracing::info!(bank = %connection.bank, connection = %id, "asked, the bank says that the consent is valid: going on");
                         Ok(Verdict::Again)
@@ -159,7 +173,7 @@ impl ConsentManager {
         if self.look_at_next(id).await? {
             self.tidy(id).await?;
         } else {
-            self.look_at_current(id).await?;
+            self.look_at_current(id, true).await?;
         }
         self.standing(id).await
     }
@@ -171,11 +185,11 @@ impl ConsentManager {
         attendance: Attendance,
     ) -> Result<AccountInformation, ManagerError> {
         let (connection, _) = self.load(id).await?;
-        let managed = self.managed(&connection.bank)?;
-        let Some(held) = connection.serving(self.now(), managed.terms.time_zone) else {
+        let bank = self.managed(&connection.bank)?;
+        let Some(held) = connection.serving(self.now(), self.zone(&connection.bank)) else {
             return Err(ManagerError::NotServing(self.standing_of(&connection)));
         };
-        let handle = managed.bank.with_consent(&held.consent);
+        let handle = bank.with_consent(&held.consent);
         Ok(match attendance {
             Attendance::Attended(psu) => handle.attended_by(psu),
             Attendance::Unattended => handle,

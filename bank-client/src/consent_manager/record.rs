@@ -21,7 +21,8 @@ use super::wish::Wish;
 use crate::authorisations::ApprovalOptions;
 use crate::directory::BankId;
 
-/// Names a connection: one customer's at one bank. It is random, and tells nothing of either.
+/// Names a connection: one customer's at one bank. It follows from both, so that there is one; without the vault's key it
+/// tells nothing of either.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ConnectionId(Uuid);
@@ -111,9 +112,13 @@ pub(super) struct Held {
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Asking {
     pub(super) request_id: Uuid,
+    /// What the customer is asked for: the connection's own, once it is approved.
+    pub(super) wish: Wish,
     pub(super) request: ConsentRequest,
     pub(super) days: u32,
-    pub(super) psu: IpAddr,
+    /// The bank has refused a longer one.
+    pub(super) shortened: bool,
+    pub(super) psu: Option<IpAddr>,
     pub(super) options: StoredOptions,
     pub(super) since: DateTime<Utc>,
     /// By which manager.
@@ -187,9 +192,35 @@ impl Held {
             since: now,
         }
     }
+
+    /// Of a bank whose answer does not say it, or cannot be read: what was asked for.
+    pub(super) fn as_asked(consent: &str, asking: &Asking, now: DateTime<Utc>) -> Self {
+        Self {
+            consent: consent.to_owned(),
+            last_day: asking.request.valid_until,
+            a_day: asking.request.frequency_per_day,
+            since: now,
+        }
+    }
 }
 
 impl Connection {
+    /// One for which nothing was asked yet.
+    pub(super) fn new(bank: BankId, customer: &str, wish: &Wish, now: DateTime<Utc>) -> Self {
+        Self {
+            bank,
+            customer: customer.to_owned(),
+            wish: wish.clone(),
+            begun: now,
+            life: Life::new(),
+            held: None,
+            asking: None,
+            state: None,
+            to_give_up: Vec::new(),
+            usage: Usage::default(),
+        }
+    }
+
     /// The consent under which is read, if it still opens anything at that moment.
     pub(super) fn serving(&self, now: DateTime<Utc>, zone: Tz) -> Option<&Held> {
         let held = self.held.as_ref()?;
@@ -240,7 +271,9 @@ impl Connection {
             return false;
         }
         self.usage = self.usage.afresh();
-        self.asking = None;
+        if let Some(asking) = self.asking.take() {
+            self.wish = asking.wish;
+        }
         let old = self.held.replace(held).map(|old| old.consent);
         self.give_up(old);
         true
@@ -281,14 +314,26 @@ impl Connection {
         self.to_give_up.extend(consent);
     }
 
-    /// Whether the customer comes back to that address from the bank.
-    pub(super) fn leads_back_to(&self, address: Option<&str>) -> bool {
+    /// Whether what waits for the customer is what would be asked for now: the same wish, if there is one, and the same way
+    /// of approving. Where she is not sent to the bank, she does not come back either.
+    pub(super) fn waits_for(
+        &self,
+        wish: Option<&Wish>,
+        options: &ApprovalOptions,
+        redirected: bool,
+    ) -> bool {
         let Some((asking, _)) = self.waiting() else {
             return true;
         };
         let sent = self.state.as_deref().unwrap_or_default();
-        let address = address.map(|address| with_state(address, sent));
-        asking.options.return_to == address
+        let back = options.return_to.as_deref();
+        let back = back.map(|address| with_state(address, sent));
+        let asked = &asking.options;
+        wish.is_none_or(|wish| asking.wish == *wish)
+            && (options.psu_id.is_none() || options.psu_id == asked.psu_id)
+            && (options.preferred.is_none() || options.preferred == asked.preferred)
+            && (asked.explicit || !options.explicit)
+            && (!redirected || asked.return_to == back)
     }
 
     /// Where it stands at that moment. What only time changes is worked out whenever somebody looks.
@@ -338,21 +383,14 @@ mod tests {
     #[test]
     fn a_bank_that_gives_the_same_consent_again_does_not_lose_it_to_us() {
         for (given, given_up) in [("c-1", vec![]), ("c-2", vec!["c-1"])] {
-            let mut connection = Connection {
-                bank: "bank-b".parse().unwrap(),
-                customer: String::new(),
-                wish: Wish::all_accounts(),
-                begun: DateTime::UNIX_EPOCH,
-                life: Life {
-                    current: Current::Serving,
-                    next: Next::Waiting,
-                },
-                held: Some(held("c-1")),
-                asking: None,
-                state: None,
-                to_give_up: Vec::new(),
-                usage: Usage::default(),
+            let wish = Wish::all_accounts();
+            let bank = "bank-b".parse().unwrap();
+            let mut connection = Connection::new(bank, "17", &wish, DateTime::UNIX_EPOCH);
+            connection.life = Life {
+                current: Current::Serving,
+                next: Next::Waiting,
             };
+            connection.held = Some(held("c-1"));
             assert!(connection.switch(held(given)));
             assert_eq!(connection.to_give_up, given_up);
         }

@@ -15,8 +15,14 @@ struct Brought {
 }
 
 impl Brought {
-    fn of(query: &str) -> Self {
+    fn of(address: &str) -> Self {
         let mut brought = Self::default();
+        let address = address.split('#').next().unwrap_or_default();
+        // Before the question mark of an address stands no name with a value.
+        let query = match address.split_once('?') {
+            Some((path, query)) if !path.contains('=') => query,
+            _ => address,
+        };
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             let place = match name.as_ref() {
                 "state" => &mut brought.state,
@@ -31,29 +37,34 @@ impl Brought {
 }
 
 impl ConsentManager {
-    /// The customer comes back from the bank, and `query` is what stands in the address after the `?`.
+    /// The customer comes back from the bank, by that address: the whole of it, path and query, or the query alone.
     ///
     /// Its `state` has to be the one that was sent along; else it is somebody else who comes back, or with something
     /// else. If the bank wants its approval confirmed, the `code` is passed on. What else the address says counts for
     /// nothing: what came of it is asked of the bank. Coming back twice changes nothing.
-    pub async fn returned(&self, id: &ConnectionId, query: &str) -> Result<Standing, ManagerError> {
+    pub async fn returned(
+        &self,
+        id: &ConnectionId,
+        address: &str,
+    ) -> Result<Standing, ManagerError> {
         let _turn = self.turn(id).await?;
         let (connection, _) = self.load(id).await?;
-        let brought = Brought::of(query);
+        let brought = Brought::of(address);
         let (bank, sent) = (&connection.bank, connection.state.as_deref());
+        let Some(state) = brought.state.as_deref() else {
+            tracing::warn!(%bank, connection = %id, "return from the bank without a state");
+            return Err(ManagerError::StateMissing);
+        };
         let is_ours = sent
-            .zip(brought.state.as_deref())
-            .is_some_and(|(sent, brought)| {
-                verify_slices_are_equal(sent.as_bytes(), brought.as_bytes()).is_ok()
-            });
+            .is_some_and(|sent| verify_slices_are_equal(sent.as_bytes(), state.as_bytes()).is_ok());
         if !is_ours {
-            tracing::warn!(%bank, connection = %id, "somebody came back from the bank with what does not belong to this connection");
-            return Err(ManagerError::Foreign);
+            tracing::warn!(%bank, connection = %id, "return from the bank with a state that does not belong to this connection");
+            return Err(ManagerError::Foreign(id.clone()));
         }
         if let Some((asking, answer)) = connection.waiting().filter(|(asking, _)| !asking.returned)
         {
             tracing::info!(%bank, connection = %id, "the customer is back from the bank");
-            let handle = &self.managed(bank)?.bank;
+            let handle = self.managed(bank)?;
             let code = brought.code.and_then(|code| Secret::new(code).ok());
             if let Some((code, authorisation)) = code.zip(answer.authorisation.as_deref())
                 && let Err(error) = handle.confirm(&answer.consent, authorisation, code).await
@@ -90,6 +101,14 @@ mod tests {
             ("code=1&x=y&state=s", Some("s"), Some("1")),
             ("state=first&state=second", Some("first"), None),
             ("state=", Some(""), None),
+            (
+                "https://app.example/back?state=s&code=1#top",
+                Some("s"),
+                Some("1"),
+            ),
+            ("/back?from=bank&state=s", Some("s"), None),
+            ("?state=s", Some("s"), None),
+            ("state=s&code=a?b", Some("s"), Some("a?b")),
             ("State=s&xcode=1", None, None),
             ("", None, None),
             ("&&=&%", None, None),

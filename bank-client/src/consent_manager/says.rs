@@ -1,16 +1,17 @@
 //! What a bank's refusals say of a consent. No I/O.
 
 use chrono::TimeDelta;
-use shared_types::consent::ConsentStatus;
-use shared_types::message::MessageCode;
+use shared_types::message::{MessageCode, TppMessage};
 
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 
 /// What an error says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Says {
     /// The consent may have ended: the bank is to be asked.
     ConsentEnded,
+    /// The same, but it may as well be about what was read under it.
+    Perhaps,
     /// It was read without the customer as often as is allowed; the bank may say how long to wait.
     UsedUp(Option<TimeDelta>),
     /// Nothing of the consent.
@@ -19,22 +20,17 @@ pub(super) enum Says {
 
 /// What an error says of the consent under which something was read.
 pub(super) fn of(error: &Error) -> Says {
-    match &error.kind {
-        ErrorKind::Refused {
-            status: 429,
-            messages,
-            ..
-        } if messages
+    let exceeded = |messages: &[TppMessage]| {
+        messages
             .iter()
-            .any(|message| message.code == MessageCode::AccessExceeded) =>
-        {
-            Says::UsedUp(wait(error))
-        }
-        ErrorKind::Refused {
-            status: 400..=403, ..
-        } if error.is_about_consent() => Says::ConsentEnded,
+            .any(|message| message.code == MessageCode::AccessExceeded)
+    };
+    match error.kind.status() {
+        Some(429) if exceeded(error.kind.messages()) => Says::UsedUp(wait(error)),
+        Some(400..=499) if error.is_about_consent() => Says::ConsentEnded,
         // Some banks give no reason.
-        ErrorKind::Status { status: 401, .. } => Says::ConsentEnded,
+        Some(401) if error.is_bare_denial() => Says::ConsentEnded,
+        _ if error.is_bare_denial() || error.is_consent_gone() => Says::Perhaps,
         _ => Says::Nothing,
     }
 }
@@ -45,32 +41,10 @@ fn wait(error: &Error) -> Option<TimeDelta> {
     TimeDelta::from_std(wait).ok()
 }
 
-/// Whether the bank says that it does not know the consent.
-pub(super) fn is_unknown(error: &Error) -> bool {
-    match &error.kind {
-        ErrorKind::Refused {
-            status: 400..=404,
-            messages,
-            ..
-        } => messages.iter().any(|message| {
-            matches!(
-                message.code,
-                MessageCode::ConsentUnknown
-                    | MessageCode::ResourceUnknown
-                    | MessageCode::ResourceExpired
-            )
-        }),
-        // A 404 without the standard's code may as well come from whatever stands before the bank.
-        _ => false,
-    }
-}
-
-/// Whether there is something to give up in a consent of that status.
-pub(super) const fn stands(status: ConsentStatus) -> bool {
-    matches!(
-        status,
-        ConsentStatus::Received | ConsentStatus::PartiallyAuthorised | ConsentStatus::Valid
-    )
+/// Whether the bank says that the last day of the consent has passed.
+pub(super) fn is_expired(error: &Error) -> bool {
+    error.is_consent_gone()
+        && (error.kind.messages().iter()).any(|message| message.code == MessageCode::ConsentExpired)
 }
 
 #[cfg(test)]
@@ -78,6 +52,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::error::ErrorKind;
 
     fn refused(status: u16, code: &str) -> Error {
         // The code that matters need not be the first.
@@ -114,12 +89,24 @@ mod tests {
             (refused(401, "CONSENT_INVALID"), Says::ConsentEnded),
             (refused(403, "CONSENT_UNKNOWN"), Says::ConsentEnded),
             (refused(400, "CONSENT_UNKNOWN"), Says::ConsentEnded),
+            (refused(404, "CONSENT_UNKNOWN"), Says::ConsentEnded),
+            (refused(410, "CONSENT_EXPIRED"), Says::ConsentEnded),
             (bare(401), Says::ConsentEnded),
+            (refused(401, "HOUSE_RULE"), Says::ConsentEnded),
+            (bare(403), Says::Perhaps),
+            (bare(404), Says::Perhaps),
+            (bare(410), Says::Perhaps),
+            (refused(403, "RESOURCE_UNKNOWN"), Says::Perhaps),
+            (refused(404, "RESOURCE_UNKNOWN"), Says::Perhaps),
+            (refused(403, "RESOURCE_EXPIRED"), Says::Perhaps),
             (refused(429, "ACCESS_EXCEEDED"), Says::UsedUp(None)),
             (refused(429, "SERVICE_BLOCKED"), Says::Nothing),
             (bare(429), Says::Nothing),
+            (bare(400), Says::Nothing),
             (refused(401, "CERTIFICATE_EXPIRED"), Says::Nothing),
-            (refused(404, "RESOURCE_UNKNOWN"), Says::Nothing),
+            (refused(401, "CERTIFICATE_MISSING"), Says::Nothing),
+            (refused(403, "SERVICE_BLOCKED"), Says::Nothing),
+            (refused(401, "PSU_CREDENTIALS_INVALID"), Says::Nothing),
             (refused(503, "CONSENT_EXPIRED"), Says::Nothing),
         ] {
             assert_eq!(of(&error), expected, "{error}");
@@ -127,12 +114,34 @@ mod tests {
     }
 
     #[test]
-    fn a_consent_that_the_bank_does_not_know_is_told() {
-        assert!(is_unknown(&refused(403, "CONSENT_UNKNOWN")));
-        assert!(is_unknown(&refused(404, "RESOURCE_UNKNOWN")));
-        assert!(!is_unknown(&bare(404)));
-        assert!(!is_unknown(&refused(401, "CERTIFICATE_INVALID")));
-        assert!(!is_unknown(&refused(503, "CONSENT_UNKNOWN")));
-        assert!(!is_unknown(&bare(403)));
+    fn a_consent_that_is_gone_is_told_from_a_certificate_at_fault() {
+        for (error, gone, expired) in [
+            (refused(401, "CONSENT_EXPIRED"), true, true),
+            (refused(401, "CONSENT_INVALID"), true, false),
+            (refused(403, "CONSENT_UNKNOWN"), true, false),
+            (refused(404, "RESOURCE_UNKNOWN"), true, false),
+            (refused(403, "RESOURCE_EXPIRED"), true, false),
+            (refused(410, "RESOURCE_EXPIRED"), true, false),
+            (refused(404, "HOUSE_RULE"), false, false),
+            (bare(404), false, false),
+            (bare(410), false, false),
+            (bare(401), false, false),
+            (bare(403), false, false),
+            (refused(401, "CERTIFICATE_INVALID"), false, false),
+            (refused(404, "CERTIFICATE_BLOCKED"), false, false),
+            (refused(404, "SERVICE_INVALID"), false, false),
+            (refused(503, "CONSENT_UNKNOWN"), false, false),
+            (refused(429, "CONSENT_EXPIRED"), false, false),
+        ] {
+            assert_eq!(error.is_consent_gone(), gone, "{error}");
+            assert_eq!(is_expired(&error), expired, "{error}");
+        }
+        for status in [401, 403, 404, 410] {
+            assert!(
+                bare(status).is_bare_denial() && refused(status, "HOUSE_RULE").is_bare_denial()
+            );
+            assert!(!refused(status, "CERTIFICATE_INVALID").is_bare_denial());
+        }
+        assert!(!bare(400).is_bare_denial());
     }
 }

@@ -1,7 +1,10 @@
 //! Connections at a mock bank that is in all moods.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::*;
 use crate::authorisations::ApprovalOptions;
+use crate::environment::ManualClock;
 use crate::store::MemoryStore;
 use crate::test_util::{MockBank, Mood};
 use crate::vault::Key;
@@ -12,6 +15,8 @@ struct Scene {
     mock: MockBank,
     store: Arc<dyn Store>,
     manager: ConsentManager,
+    /// Each who connects is another one.
+    customers: AtomicUsize,
 }
 
 impl Scene {
@@ -27,13 +32,15 @@ impl Scene {
             mock,
             store,
             manager,
+            customers: AtomicUsize::new(17),
         }
     }
 
     async fn connect(&self, options: &ApprovalOptions) -> Result<Approval, ManagerError> {
         let wish = Wish::all_accounts();
+        let customer = self.customers.fetch_add(1, Ordering::Relaxed).to_string();
         self.manager
-            .connect(&bank(), "17", DEVICE, &wish, options)
+            .connect(&bank(), &customer, DEVICE, &wish, options)
             .await
     }
 
@@ -98,7 +105,8 @@ async fn what_is_given_up_before_the_answer_came_does_not_stay_at_the_bank() {
     let id = scene.unanswered().await;
     scene.mock.once(Mood::Broken);
     let outcome = scene.manager.disconnect(&id).await;
-    assert!(matches!(outcome, Err(ManagerError::Bank(_))), "{outcome:?}");
+    let untold = matches!(outcome, Err(ManagerError::NotGivenUp { .. }));
+    assert!(untold, "{outcome:?}");
     let standing = scene.manager.standing(&id).await.unwrap();
     assert_eq!(standing, Standing::Leaving);
     scene.manager.disconnect(&id).await.unwrap();
@@ -128,6 +136,136 @@ async fn who_comes_back_to_another_address_is_sent_another_way() {
     assert_eq!(scene.deleted().await, [given_up]);
     scene.mock.customer_approves();
     assert!(scene.manager.follow(id).await.unwrap().is_serving());
+}
+
+#[tokio::test]
+async fn a_return_from_the_bank_is_one_line_to_test_and_errors_are_sentences() {
+    let scene = Scene::set().await;
+    let back = "https://app.example/back?from=bank";
+    let options = ApprovalOptions::new()
+        .return_to(back)
+        .return_to_if_refused("https://app.example/refused");
+    let [first, second] = [
+        scene.connect(&options).await.unwrap(),
+        scene.connect(&options).await.unwrap(),
+    ];
+    let id = &first.connection;
+
+    let missing = scene.manager.returned(id, back).await.unwrap_err();
+    assert!(matches!(missing, ManagerError::StateMissing), "{missing}");
+    let theirs = scene.mock.approve(&second);
+    let foreign = scene.manager.returned(id, &theirs).await.unwrap_err();
+    assert!(matches!(&foreign, ManagerError::Foreign(to) if to == id));
+    for error in [missing, foreign] {
+        // What a program prints whose `main` ends with it.
+        let printed = format!("Error: {error:?}");
+        assert!(printed.starts_with("Error: the customer came back with"));
+        assert!(!printed.contains('\n'), "{printed}");
+    }
+
+    let ours = scene.mock.approve(&first);
+    assert!(ours.starts_with("https://app.example/back?from=bank&state="));
+    assert!(
+        scene
+            .manager
+            .returned(id, &ours)
+            .await
+            .unwrap()
+            .is_serving()
+    );
+
+    let third = scene.connect(&options).await.unwrap();
+    let refused = scene.mock.refuse(&third);
+    assert!(refused.starts_with("https://app.example/refused?state="));
+    assert_eq!(
+        scene
+            .manager
+            .returned(&third.connection, &refused)
+            .await
+            .unwrap(),
+        Standing::NeverApproved(NeverApproved::Refused)
+    );
+}
+
+#[tokio::test]
+async fn reads_are_counted_by_the_banks_own_day() {
+    let mock = MockBank::happy().await;
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let vault = || {
+        let key = Key::from_bytes([1; 32]);
+        Vault::new(&key, "consents", Arc::new(SystemRandomness)).unwrap()
+    };
+    let berlin = Terms {
+        time_zone: Tz::Europe__Berlin,
+        ..Terms::default()
+    };
+    // Half an hour before midnight in Berlin, on the day on which its clocks go forward, and on an ordinary one.
+    for last_half_hour in ["2026-03-29T21:30:00Z", "2026-11-24T22:30:00Z"] {
+        let clock = Arc::new(ManualClock::at(last_half_hour.parse().unwrap()));
+        let manager = |with_bank| {
+            let builder = ConsentManager::builder(Arc::clone(&store), vault())
+                .terms(bank(), berlin)
+                .clock(Arc::<ManualClock>::clone(&clock));
+            let builder = if with_bank {
+                builder.bank(bank(), mock.bank())
+            } else {
+                builder
+            };
+            builder.build()
+        };
+        let reading = manager(true);
+        let (wish, options) = (Wish::all_accounts(), ApprovalOptions::new());
+        let asked = reading
+            .connect(&bank(), last_half_hour, None, &wish, &options)
+            .await
+            .unwrap();
+        mock.customer_approves();
+        let id = &asked.connection;
+        reading.follow(id).await.unwrap();
+        let read = async || {
+            reading
+                .reading(id, Attendance::Unattended)
+                .await
+                .map(|_| ())
+        };
+        for _ in 0..4 {
+            read().await.unwrap();
+        }
+        assert!(matches!(read().await, Err(ManagerError::UsedUp { .. })));
+        clock.advance(chrono::TimeDelta::minutes(29));
+        assert!(matches!(read().await, Err(ManagerError::UsedUp { .. })));
+        // It is midnight there; in UTC, the day goes on for an hour or two.
+        clock.advance(chrono::TimeDelta::minutes(1));
+        let listing = manager(false);
+        let standing = listing.standing(id).await.unwrap();
+        assert!(matches!(standing, Standing::Serving { .. }), "{standing}");
+        read().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_bank_that_is_being_given_up_can_be_connected_anew() {
+    let scene = Scene::set().await;
+    let (wish, options) = (Wish::all_accounts(), ApprovalOptions::new());
+    let connect = async || {
+        let (bank, anna) = (bank(), "anna");
+        let connecting = scene.manager.connect(&bank, anna, None, &wish, &options);
+        connecting.await.unwrap()
+    };
+    let first = connect().await;
+    scene.mock.customer_approves();
+    let id = &first.connection;
+    assert!(scene.manager.follow(id).await.unwrap().is_serving());
+    scene.mock.turns(Mood::Broken);
+    assert!(scene.manager.disconnect(id).await.is_err());
+    scene.mock.turns(Mood::Happy);
+    let second = connect().await;
+    assert_eq!(second.connection, *id, "one connection");
+    scene.mock.customer_approves();
+    assert!(scene.manager.follow(id).await.unwrap().is_serving());
+    let given_up = format!("DELETE /v1/consents/{}", first.consent_id());
+    assert_eq!(scene.deleted().await, [given_up], "the bank is told later");
+    assert_eq!(scene.manager.connections().await.unwrap().len(), 1);
 }
 
 #[tokio::test]

@@ -39,6 +39,13 @@ impl Wish {
         }
     }
 
+    /// The same, of something else.
+    #[must_use]
+    pub fn access(mut self, access: AccountAccess) -> Self {
+        self.access = access;
+        self
+    }
+
     /// The same, of all that the customer has.
     #[must_use]
     pub fn all_accounts() -> Self {
@@ -108,7 +115,7 @@ pub(super) fn is_too_long(error: &Error) -> bool {
     else {
         return false;
     };
-    messages.iter().any(about_last_day)
+    !error.lacks_psu_address() && messages.iter().any(about_last_day)
 }
 
 fn about_last_day(message: &TppMessage) -> bool {
@@ -132,8 +139,8 @@ pub(super) struct Learnt {
     longest: Option<(u32, DateTime<Utc>)>,
 }
 
-/// After that, it is tried again whether the bank gives more.
-const LEARNT_FOR: TimeDelta = TimeDelta::days(365);
+/// After that, it is tried again whether the bank gives more: one refused request a month, where it does not.
+const LEARNT_FOR: TimeDelta = TimeDelta::days(30);
 
 impl Learnt {
     /// The most days the bank gives, as far as is known.
@@ -234,15 +241,15 @@ mod tests {
     }
 
     #[test]
-    fn what_was_learnt_is_known_for_a_year() {
+    fn what_was_learnt_is_known_for_a_month() {
         let now: DateTime<Utc> = "2026-11-25T12:00:00Z".parse().unwrap();
         let mut learnt = Learnt::default();
         assert_eq!(learnt.longest_days(now), None);
         assert!(learnt.learn(90, now));
         assert!(!learnt.learn(90, now + TimeDelta::days(1)), "it is known");
         assert!(!learnt.learn(0, now), "what ends today teaches nothing");
-        assert_eq!(learnt.longest_days(now + TimeDelta::days(364)), Some(90));
-        assert_eq!(learnt.longest_days(now + TimeDelta::days(365)), None);
+        assert_eq!(learnt.longest_days(now + TimeDelta::days(29)), Some(90));
+        assert_eq!(learnt.longest_days(now + TimeDelta::days(30)), None);
         assert!(learnt.learn(180, now + TimeDelta::days(2)));
         assert_eq!(learnt.longest_days(now + TimeDelta::days(2)), Some(180));
     }

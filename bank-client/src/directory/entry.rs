@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
+use chrono_tz::Tz;
 use serde::{Deserialize, Deserializer, de};
 use shared_types::authorisation::ScaApproach;
 use shared_types::bic::Bic;
@@ -12,6 +13,7 @@ use shared_types::trust::{AnchorError, Anchors};
 use super::id::BankId;
 use crate::address::interface;
 use crate::bank::{Bank, BankBuilder};
+use crate::consent_manager::Terms;
 use crate::credentials::Credentials;
 
 /// One bank of a directory.
@@ -32,6 +34,10 @@ pub struct BankEntry {
     /// Its country, by two capital letters.
     #[serde(deserialize_with = "country")]
     pub country: String,
+    /// The time zone in which its days begin and end, by its IANA name such as `Europe/Berlin`: reads without the customer
+    /// are counted by these days. UTC, if absent.
+    #[serde(default = "utc", deserialize_with = "time_zone")]
+    pub time_zone: Tz,
     /// Where its XS2A interface is.
     #[serde(deserialize_with = "address")]
     pub url: String,
@@ -113,6 +119,15 @@ impl BankEntry {
         Ok(handle.name(&self.name))
     }
 
+    /// What is known of the bank beforehand where consents are asked for and reads are counted.
+    #[must_use]
+    pub fn terms(&self) -> Terms {
+        Terms {
+            time_zone: self.time_zone,
+            longest_days: self.limits.consent_days,
+        }
+    }
+
     /// The authorities that are believed about the bank, as their files are now.
     pub fn trusted(&self) -> Result<Anchors, EntryError> {
         let mut certificates = Vec::new();
@@ -159,6 +174,16 @@ fn country<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Erro
     let wanted = "a country is two capital letters";
     good.then_some(country)
         .ok_or_else(|| de::Error::custom(wanted))
+}
+
+const fn utc() -> Tz {
+    Tz::UTC
+}
+
+fn time_zone<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Tz, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    let wanted = "a time zone is one of IANA's, such as \"Europe/Berlin\"";
+    name.parse().map_err(|_| de::Error::custom(wanted))
 }
 
 fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {

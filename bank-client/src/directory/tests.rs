@@ -1,8 +1,10 @@
 use std::path::PathBuf;
 
+use chrono_tz::Tz;
 use proptest::prelude::*;
 
 use super::*;
+use crate::consent_manager::Terms;
 
 const BANKS: &str = r#"
 [[banks]]
@@ -15,6 +17,7 @@ url = "https://127.0.0.1:8441"
 organisation = "PSDDE-BAFIN-100001"
 anchors = ["pki/ca1.pem"]
 sca_approaches = ["redirect", "decoupled"]
+time_zone = "Europe/Berlin"
 
 [banks.limits]
 history_days = 90
@@ -79,6 +82,13 @@ fn a_directory_says_all_there_is_to_know() {
     assert_eq!(a.limits.delta, Some(Delta::EntryReference));
     assert_eq!(a.sca_approaches.len(), 2);
     assert_eq!(b.limits, BankLimits::default());
+    // Its days, and the longest consent that it gives, are what a consent manager has to know.
+    let terms = a.terms();
+    assert_eq!(
+        (terms.time_zone, terms.longest_days),
+        (Tz::Europe__Berlin, Some(180))
+    );
+    assert_eq!(b.terms(), Terms::default());
     // Paths start at the folder; those that start elsewhere stay.
     assert_eq!(a.anchors, [Path::new("/etc/banks/pki/ca1.pem")]);
     assert_eq!(b.anchors, [Path::new("/pki/ca1.pem")]);
@@ -173,9 +183,9 @@ fn faults_in_toml_are_told_with_line_and_column() {
         (
             "calls_a_day",
             "calls_an_hour",
-            "directory:15:1: unknown field `calls_an_hour`",
+            "directory:16:1: unknown field `calls_an_hour`",
         ),
-        ("[[banks]]", "[[bank]]", "directory:19:3: duplicate key"),
+        ("[[banks]]", "[[bank]]", "directory:20:3: duplicate key"),
         ("BNKADEBB", "bnkadebb", "directory:5:7: not a BIC"),
         (
             "\"10090002\"",
@@ -186,6 +196,11 @@ fn faults_in_toml_are_told_with_line_and_column() {
             "\"DE\"",
             "\"Germany\"",
             "directory:7:11: a country is two capital letters",
+        ),
+        (
+            "Europe/Berlin",
+            "CET+1",
+            "directory:12:13: a time zone is one of IANA's",
         ),
         (
             "https://127.0.0.1:8441",
@@ -210,12 +225,12 @@ fn faults_in_toml_are_told_with_line_and_column() {
         (
             "history_days = 90",
             "history_days = 0",
-            "directory:14:16: invalid value",
+            "directory:15:16: invalid value",
         ),
         (
             "history_days = 90",
             "history_days = \"90\"",
-            "directory:14:16: invalid type",
+            "directory:15:16: invalid type",
         ),
         (
             "name = \"Bank A\"",
@@ -236,22 +251,22 @@ fn faults_in_toml_are_told_with_line_and_column() {
         (
             "bank-b-south",
             "bank-b",
-            "directory:30:6: the id bank-b is that of the bank at 20:6 already",
+            "directory:31:6: the id bank-b is that of the bank at 21:6 already",
         ),
         (
             "Crédit de la Baie, Sud",
             "CREDIT DE LA  BAIE",
-            "directory:31:8: the name CREDIT DE LA  BAIE is that of the bank at 21:8 already",
+            "directory:32:8: the name CREDIT DE LA  BAIE is that of the bank at 22:8 already",
         ),
         (
             "BNKBFRPP13A",
             "BNKBFRPP",
-            "directory:32:7: the BIC BNKBFRPPXXX is that of the bank at 22:7 already",
+            "directory:33:7: the BIC BNKBFRPPXXX is that of the bank at 23:7 already",
         ),
         (
             "2002000018",
             "20020",
-            "directory:33:15: the bank code 20020 is that of the bank at 23:15 already",
+            "directory:34:15: the bank code 20020 is that of the bank at 24:15 already",
         ),
         (
             "10090002",

@@ -12,7 +12,7 @@ use shared_types::transaction::Transaction;
 use url::Url;
 use wiremock::{Request, Respond, ResponseTemplate};
 
-use super::{MockAccount, Mood, State};
+use super::{MockAccount, MockConsent, Mood, State};
 
 /// Transactions on a page, where nobody asks for a number.
 const PAGE: usize = 100;
@@ -91,12 +91,21 @@ fn consents(
                 "scaRedirect": { "href": format!("https://mock-bank.example/approve/{id}") },
             },
         });
-        state.consents.push((id, ConsentStatus::Received, wanted));
+        let header = |name: &str| {
+            let value = request.headers.get(name)?;
+            Some(value.to_str().ok()?.to_owned())
+        };
+        state.consents.push(MockConsent {
+            id,
+            status: ConsentStatus::Received,
+            wanted,
+            way_back: ["tpp-redirect-uri", "tpp-nok-redirect-uri"].map(header),
+        });
         return json_answer(201, &body).insert_header("ASPSP-SCA-Approach", "REDIRECT");
     }
     let id = segments.get(2).copied().unwrap_or_default();
-    let known = state.consents.iter_mut().find(|(known, ..)| known == id);
-    let Some((_, status, wanted)) = known else {
+    let known = state.consents.iter_mut().find(|known| known.id == id);
+    let Some(MockConsent { status, wanted, .. }) = known else {
         return refusal(403, "CONSENT_UNKNOWN", "there is no such consent");
     };
     let shown = match *status {
@@ -129,8 +138,8 @@ fn turned_away(state: &State, request: &Request) -> Option<ResponseTemplate> {
         .get("consent-id")
         .and_then(|id| id.to_str().ok())
         .unwrap_or_default();
-    let known = state.consents.iter().find(|(known, ..)| known == id);
-    match known.map(|(_, status, _)| *status) {
+    let known = state.consents.iter().find(|known| known.id == id);
+    match known.map(|known| known.status) {
         Some(ConsentStatus::Valid) => None,
         Some(ConsentStatus::Expired) => Some(refusal(
             401,

@@ -22,6 +22,38 @@
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(an_app_shows_what_there_is()).unwrap();
 //! ```
 //!
+//! The way by redirect, whole: the customer approves, and [`MockBank::approve`] gives the address by which she comes back.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use bank_client::authorisations::ApprovalOptions;
+//! use bank_client::consent_manager::{Attendance, ConsentManager, Wish};
+//! use bank_client::environment::SystemRandomness;
+//! use bank_client::store::MemoryStore;
+//! use bank_client::test_util::MockBank;
+//! use bank_client::vault::{Key, Vault};
+//!
+//! # async fn an_app_connects_a_bank() -> Result<(), Box<dyn std::error::Error>> {
+//! let (mock, mock_id) = (MockBank::happy().await, "mock".parse()?);
+//! let vault = Vault::new(&Key::from_bytes([1; 32]), "consents", Arc::new(SystemRandomness))?;
+//! let manager = ConsentManager::builder(Arc::new(MemoryStore::new()), vault)
+//!     .bank("mock".parse()?, mock.bank())
+//!     .build();
+//! let options = ApprovalOptions::new().return_to("https://app.example/back");
+//! let asked = manager.connect(&mock_id, "customer 17", None, &Wish::all_accounts(), &options).await?;
+//!
+//! let standing = manager.returned(&asked.connection, &mock.approve(&asked)).await?;
+//! assert!(standing.is_serving());
+//!
+//! let unattended = Attendance::Unattended;
+//! let accounts = manager.read(&asked.connection, unattended, async |bank| bank.accounts(true).await).await?;
+//! assert_eq!(accounts.len(), 2);
+//! # Ok(())
+//! # }
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(an_app_connects_a_bank()).unwrap();
+//! ```
+//!
 //! The handle is a real [`Bank`], with all that handles do; only the connection is plain HTTP, to loopback and to
 //! nowhere else. There is no other way to a handle without TLS, also where this feature is on.
 
@@ -45,6 +77,7 @@ use wiremock::{Mock, MockServer};
 use self::desk::Desk;
 pub use self::servers::judge_server;
 use crate::bank::{Bank, BankBuilder};
+use crate::consent_manager::Approval;
 
 /// How a mock bank behaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,8 +122,18 @@ pub(crate) struct State {
     /// For the next requests, one each.
     pub(crate) script: VecDeque<Mood>,
     pub(crate) accounts: Vec<MockAccount>,
-    /// Ids and where they stand, in the order in which they were asked for.
-    pub(crate) consents: Vec<(String, ConsentStatus, serde_json::Value)>,
+    /// In the order in which they were asked for.
+    pub(crate) consents: Vec<MockConsent>,
+}
+
+/// A consent, as a mock bank knows it.
+pub(crate) struct MockConsent {
+    pub(crate) id: String,
+    pub(crate) status: ConsentStatus,
+    /// What was asked for.
+    pub(crate) wanted: serde_json::Value,
+    /// Where the customer is sent afterwards, and where if she refuses.
+    pub(crate) way_back: [Option<String>; 2],
 }
 
 /// The consent that every mock bank knows from the start.
@@ -138,7 +181,12 @@ impl MockBank {
             mood,
             script: VecDeque::new(),
             accounts,
-            consents: vec![(CONSENT.to_owned(), ConsentStatus::Valid, sample::consent())],
+            consents: vec![MockConsent {
+                id: CONSENT.to_owned(),
+                status: ConsentStatus::Valid,
+                wanted: sample::consent(),
+                way_back: [None, None],
+            }],
         };
         let shared = Arc::new(Mutex::new(state));
         let server = MockServer::start().await;
@@ -191,6 +239,43 @@ impl MockBank {
         self.change(|state| state.script.push_back(mood));
     }
 
+    /// Its customer approves that consent on the bank's page. Returns the address by which her browser comes back, for
+    /// [`ConsentManager::returned`](crate::consent_manager::ConsentManager::returned).
+    ///
+    /// # Panics
+    ///
+    /// If the bank does not know the consent, or was not told where she is to come back to
+    /// ([`ApprovalOptions::return_to`](crate::authorisations::ApprovalOptions::return_to)).
+    #[must_use]
+    pub fn approve(&self, asked: &Approval) -> String {
+        self.decide(asked, ConsentStatus::Valid)
+    }
+
+    /// Its customer turns that consent down on the bank's page. Returns the address by which her browser comes back.
+    ///
+    /// # Panics
+    ///
+    /// As [`approve`](Self::approve).
+    #[must_use]
+    pub fn refuse(&self, asked: &Approval) -> String {
+        self.decide(asked, ConsentStatus::Rejected)
+    }
+
+    #[expect(clippy::expect_used, reason = "a panic is how a test fails")]
+    fn decide(&self, asked: &Approval, status: ConsentStatus) -> String {
+        let mut state = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut consents = state.consents.iter_mut();
+        let consent = consents.find(|consent| consent.id == asked.consent_id());
+        let consent = consent.expect("a consent of this mock bank");
+        consent.status = status;
+        let [back, refused] = consent.way_back.clone();
+        let back = match status {
+            ConsentStatus::Rejected => refused.or(back),
+            _ => back,
+        };
+        back.expect("an address to come back to: ApprovalOptions::return_to")
+    }
+
     /// Its customer approves every consent that waits for her.
     pub fn customer_approves(&self) {
         self.settle(ConsentStatus::Received, ConsentStatus::Valid);
@@ -221,9 +306,9 @@ impl MockBank {
 
     fn settle(&self, from: ConsentStatus, to: ConsentStatus) {
         self.change(|state| {
-            for (_, status, _) in &mut state.consents {
-                if *status == from {
-                    *status = to;
+            for consent in &mut state.consents {
+                if consent.status == from {
+                    consent.status = to;
                 }
             }
         });

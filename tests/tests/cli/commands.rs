@@ -68,13 +68,28 @@ async fn a_newcomer_gets_from_nothing_to_a_copy_of_two_banks() {
     );
 
     let caption = "Connect the first bank. The program asks it for a consent, opens the bank's page in the browser, and waits \
-                   until the customer has approved there and is sent back:";
+                   until the customer has approved there and is sent back. Banks that insist on the address from which \
+                   she reaches them get the one that is given:";
     newcomer
-        .connects(caption, Bank::A, &["connect", "bank-a"])
+        .connects(
+            caption,
+            Bank::A,
+            &["connect", "bank-a", "--psu-ip-address", "127.0.0.1"],
+        )
         .await;
     let caption = "The second one, with the page in another browser:";
     newcomer
-        .connects(caption, Bank::B, &["connect", "bank b", "--print"])
+        .connects(
+            caption,
+            Bank::B,
+            &[
+                "connect",
+                "bank b",
+                "--print",
+                "--psu-ip-address",
+                "127.0.0.1",
+            ],
+        )
         .await;
     let refused = newcomer.types(
         "A bank whose certificate comes from an authority that was not agreed upon:",
@@ -385,6 +400,36 @@ async fn exit_codes_tell_scripts_what_happened() {
     );
     says(&["accounts", "--bank", "bank-b"], 4, "connect bank-b");
     says(&["--csv", "consents"], 0, "revoked by the customer");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_bank_that_is_connected_is_to_be_asked_for_is_asked_for() {
+    let script = Script::ready().await;
+    let until = |days| {
+        let last = script.0.banks.today() + chrono::Days::new(days);
+        Value::from(last.to_string())
+    };
+    let connect = |more: &[&str]| {
+        let connected = script.connect_with(Bank::B, "bank-b", more);
+        assert!(connected.status.success(), "{}", both(&connected));
+        let consents = script.json(&["consents"]);
+        let bank_b: Vec<&Value> = consents
+            .iter()
+            .filter(|one| one["bank"] == "bank-b")
+            .collect();
+        assert_eq!(bank_b.len(), 1, "{consents:?}");
+        let accounts = script.json(&["accounts", "--bank", "bank-b"]);
+        (bank_b[0]["validUntil"].clone(), accounts.len())
+    };
+    assert_eq!(connect(&["--days", "30"]), (until(30), 3));
+    let iban = script.0.banks.accounts_at_b()[0].number.clone();
+    assert_eq!(
+        connect(&["--accounts", &iban]),
+        (until(30), 1),
+        "30 days, as before"
+    );
+    assert_eq!(connect(&[]), (until(30), 1), "as before");
+    assert_eq!(connect(&["--all", "--days", "60"]), (until(60), 3));
 }
 
 #[test]

@@ -3,15 +3,20 @@
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
+use std::process::Stdio;
 
 use fixtures::sandbox::CUSTOMER;
 use fixtures::world::Bank;
 use serde_json::Value;
 use tests::files::list_bundle;
+use tests::lone_bank::refusal;
 use tests::newcomer::Newcomer;
 use tests::programs::{both, own};
 use tests::script::Script;
+use tests::tls_terminator::{self, Manners};
 use tests::wait::wait_for;
+use wiremock::matchers::any;
+use wiremock::{Mock, MockServer, ResponseTemplate};
 
 /// It ends with that exit code, and says that.
 fn says(script: &Script, arguments: &[&str], code: i32, texts: &[&str]) -> String {
@@ -64,6 +69,113 @@ async fn lists_are_alike_from_run_to_run() {
     assert_eq!(rows, script.json(&all));
     assert_eq!(script.json(&["balances"]), script.json(&["balances"]));
     assert_eq!(accounts[0]["bank"], "bank-a");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_is_not_known_is_not_made_up_and_asked_for_where_a_bank_insists() {
+    let script = Script::ready().await;
+    let file = script.0.sandbox("bank-client.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let without: String = text
+        .split_inclusive('\n')
+        .filter(|line| !line.starts_with("psu_ip_address"))
+        .collect();
+    assert_ne!(without, text);
+    fs::write(&file, without).unwrap();
+    let connect = [
+        "connect",
+        "bank-b",
+        "--customer",
+        "anna",
+        "--print",
+        "--wait",
+        "1",
+    ];
+    says(
+        &script,
+        &connect,
+        1,
+        &[
+            "FORMAT_ERROR at PSU-IP-Address",
+            "\n  to do: ",
+            "--psu-ip-address",
+        ],
+    );
+    let told = [&connect[..], &["--psu-ip-address", "192.0.2.7"]].concat();
+    says(&script, &told, 4, &["nobody has approved within 1 s"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consent_that_a_bank_has_ended_is_told_with_the_command_for_a_new_one() {
+    let script = Script::ready().await;
+    let directory = script.0.sandbox("banks.toml");
+    let mut text = fs::read_to_string(&directory).unwrap();
+    let pki = &script.0.banks.sandbox.pki;
+    let root = pki.ca1.root_pem().unwrap();
+    let sandbox = &script.0.banks.sandbox;
+    let refused = refusal(401, "CONSENT_EXPIRED");
+    let mut servers = Vec::new();
+    for (bank, own, answer) in [
+        (Bank::A, &pki.bank_a.qwac, refused),
+        (Bank::B, &pki.bank_b.qwac, ResponseTemplate::new(410)),
+    ] {
+        let behind = MockServer::start().await;
+        let always = Mock::given(any()).respond_with(answer);
+        always.mount(&behind).await;
+        let address = *behind.address();
+        let front = tls_terminator::start(own, &root, address, Manners::Honest).await;
+        text = text.replace(&sandbox.bank(bank).url(), &format!("https://{front}"));
+        servers.push(behind);
+    }
+    fs::write(&directory, text).unwrap();
+    let told = [
+        "bank-a: nothing can be read: the connection has ended: expired\n  to do: `bank-client connect bank-a`",
+        "bank-b: nothing can be read: the connection has ended: unknown to the bank\n  to do: `bank-client connect bank-b`",
+    ];
+    for _ in 0..2 {
+        says(&script, &["accounts"], 4, &told);
+    }
+    for row in script.json(&["consents"]) {
+        assert_eq!(row["serving"], false, "{row}");
+        assert!(row["daysLeft"].is_null(), "{row}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_connect_has_no_use_for_is_refused() {
+    let script = Script::ready().await;
+    for option in ["--certificate", "--key", "--anchors", "--name", "--url"] {
+        let connect = ["connect", "bank-b", option, "x", "--print", "--wait", "1"];
+        says(&script, &connect, 2, &["the certificate from the profile"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_that_connect_a_customer_at_once_make_one_connection() {
+    let script = Script::ready().await;
+    let connect = [
+        "connect",
+        "bank-b",
+        "--customer",
+        "anna",
+        "--print",
+        "--wait",
+        "2",
+    ];
+    let children: Vec<_> = (0..3)
+        .map(|_| {
+            let mut command = script.command(&connect);
+            command.stdout(Stdio::null()).stderr(Stdio::piped());
+            command.spawn().unwrap()
+        })
+        .collect();
+    for child in children {
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(4), "{}", both(&output));
+    }
+    let consents = script.json(&["consents"]);
+    let annas = consents.iter().filter(|one| one["bank"] == "bank-b/anna");
+    assert_eq!(annas.count(), 1, "{consents:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -265,24 +377,31 @@ async fn of_two_runs_of_sync_the_second_costs_no_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_that_is_left_late_leaves_the_copy_of_the_next_one() {
+async fn a_bank_that_could_not_be_told_is_connected_anew_as_the_same_connection() {
     let script = Script::ready().await;
     let directory = script.0.sandbox("banks.toml");
     let good = fs::read_to_string(&directory).unwrap();
     away(&script);
     says(&script, &["revoke", "bank-a"], 6, &["could not be told"]);
-    let left = script.json(&["consents"]);
-    let left = left.iter().find(|row| row["bank"] == "bank-a").unwrap();
+    let of_bank_a = || {
+        let mut consents = script.json(&["consents"]);
+        consents.retain(|row| row["bank"] == "bank-a");
+        assert_eq!(consents.len(), 1, "{consents:?}");
+        consents.remove(0)
+    };
+    let left = of_bank_a();
+    assert_eq!(left["serving"], false, "{left}");
     fs::write(&directory, good).unwrap();
     let connected = script.connect(Bank::A, "bank-a");
     assert!(connected.status.success(), "{}", both(&connected));
+    let serving = of_bank_a();
+    assert_eq!(serving["connection"], left["connection"]);
+    assert_eq!(serving["serving"], true, "{serving}");
     script.stdout(&["sync"]);
-    let course = || script.stdout(&["balances", "--bank", "bank-a"]);
-    assert!(course().contains('█'));
-    let revoke = ["revoke", left["connection"].as_str().unwrap()];
-    let said = says(&script, &revoke, 0, &["bank-a is disconnected"]);
-    assert!(!said.contains("copy removed"), "{said}");
-    assert!(course().contains('█'), "{}", course());
+    let course = script.stdout(&["balances", "--bank", "bank-a"]);
+    assert!(course.contains('█'), "{course}");
+    let removed = ["bank-a is disconnected", "its copy removed"];
+    says(&script, &["revoke", "bank-a"], 0, &removed);
 }
 
 #[tokio::test(flavor = "multi_thread")]

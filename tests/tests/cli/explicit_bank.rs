@@ -53,6 +53,8 @@ async fn bank_client_asks_for_people_and_for_programs() {
         &account.number,
         "--balances",
         &account.number,
+        "--psu-ip-address",
+        "192.0.2.7",
     ]);
     let id = created["consentId"].as_str().unwrap();
     assert_eq!(json_of(&["consent", "status", id]), "received");

@@ -224,7 +224,7 @@ async fn a_passkey_logs_in_and_gives_access() {
         .client(Bank::B, Bank::A, Bank::A)
         .unwrap();
     let wanted = story.wanted();
-    let here = "127.0.0.1".parse().unwrap();
+    let here = std::net::IpAddr::from([127, 0, 0, 1]);
     let back = format!("{}/elsewhere", story.bank(Bank::B).pages());
     let options = ApprovalOptions::new()
         .prefer(ScaApproach::Redirect)
@@ -290,7 +290,7 @@ async fn the_banks_app_approves() {
         .client(Bank::A, Bank::B, Bank::B)
         .unwrap();
     let wanted = story.wanted();
-    let here = "127.0.0.1".parse().unwrap();
+    let here = std::net::IpAddr::from([127, 0, 0, 1]);
     let options = ApprovalOptions::new()
         .prefer(ScaApproach::Decoupled)
         .psu_id(CUSTOMER);

@@ -114,7 +114,7 @@ async fn ask(visit: &Visit, options: &ApprovalOptions) -> Option<String> {
         .sandbox
         .client(Bank::A, Bank::B, Bank::B)
         .unwrap();
-    let here = "127.0.0.1".parse().unwrap();
+    let here = std::net::IpAddr::from([127, 0, 0, 1]);
     let asked = bank_a
         .ask_for_consent(&wanted, here, options)
         .await

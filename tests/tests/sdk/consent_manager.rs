@@ -1,7 +1,9 @@
 //! The consent manager and a bank that follows a script: one that changes its mind, gives less than it is asked for, keeps
 //! old consents, wants approvals confirmed. Over real mutual TLS.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bank_client::Retries;
@@ -13,6 +15,7 @@ use bank_client::environment::{Clock as _, ManualClock};
 use bank_client::store::{Kind, MemoryStore, Owner, Store, Token, Tokens};
 use chrono::{Days, NaiveDate, TimeDelta};
 use serde_json::{Value, json};
+use shared_types::consent::{AccountAccess, AllAccounts};
 use tests::asking::{DEVICE, bank_b_id, vault};
 use tests::log_capture::LogCapture;
 use tests::lone_bank::{LoneBank, refusal};
@@ -26,6 +29,8 @@ struct Scene {
     script: MockServer,
     store: Arc<dyn Store>,
     manager: ConsentManager,
+    /// Each who connects is another one.
+    customers: AtomicUsize,
 }
 
 impl Scene {
@@ -49,6 +54,7 @@ impl Scene {
             script,
             store,
             manager,
+            customers: AtomicUsize::new(17),
         }
     }
 
@@ -102,8 +108,10 @@ impl Scene {
     }
 
     async fn connect(&self, options: &ApprovalOptions) -> Result<Approval, ManagerError> {
+        let customer = self.customers.fetch_add(1, Ordering::Relaxed).to_string();
+        let wish = Wish::all_accounts();
         self.manager
-            .connect(&bank_b_id(), "17", DEVICE, &Wish::all_accounts(), options)
+            .connect(&bank_b_id(), &customer, DEVICE, &wish, options)
             .await
     }
 
@@ -347,11 +355,11 @@ async fn an_old_consent_that_still_stands_is_given_up_after_the_switch_and_not_b
     // Giving it all up: as long as the bank does not know, it is told again.
     let refused = ResponseTemplate::new(500);
     scene
-        .says("DELETE", "/v1/consents/c-2", refused, Some(2))
+        .says("DELETE", "/v1/consents/c-2", refused, Some(1))
         .await;
     assert!(matches!(
         scene.manager.disconnect(id).await,
-        Err(ManagerError::Bank(_))
+        Err(ManagerError::NotGivenUp { .. })
     ));
     assert_eq!(scene.manager.standing(id).await.unwrap(), Standing::Leaving);
     assert!(matches!(
@@ -375,6 +383,280 @@ async fn an_old_consent_that_still_stands_is_given_up_after_the_switch_and_not_b
         let left = scene.store.list(kind, "", 9).await.unwrap();
         assert!(left.is_empty(), "{kind}");
     }
+}
+
+/// What a bank says of a consent that it does not know any more, with the standard's code and without.
+fn dead() -> Vec<(ResponseTemplate, Ending)> {
+    vec![
+        (refusal(401, "CONSENT_EXPIRED"), Ending::Expired),
+        (refusal(401, "CONSENT_INVALID"), Ending::Gone),
+        (refusal(403, "CONSENT_UNKNOWN"), Ending::Gone),
+        (refusal(404, "RESOURCE_UNKNOWN"), Ending::Gone),
+        (refusal(403, "RESOURCE_EXPIRED"), Ending::Gone),
+        (ResponseTemplate::new(401), Ending::Gone),
+        (ResponseTemplate::new(403), Ending::Gone),
+        (ResponseTemplate::new(404), Ending::Gone),
+        (ResponseTemplate::new(410), Ending::Gone),
+    ]
+}
+
+#[tokio::test]
+async fn every_consent_is_given_up_whatever_becomes_of_the_others() {
+    let failing = ResponseTemplate::new(500);
+    for (answer, is_gone) in (dead().into_iter().map(|(answer, _)| (answer, true))).chain([
+        (failing, false),
+        (refusal(401, "CERTIFICATE_EXPIRED"), false),
+    ]) {
+        let scene = Scene::set().await;
+        let approval = scene.connected().await;
+        let id = &approval.connection;
+        // The bank cannot be told at the renewal that the old one is over.
+        let gone = ResponseTemplate::new(500);
+        scene
+            .says("DELETE", "/v1/consents/c-1", gone, Some(1))
+            .await;
+        scene.gives("c-2", scene.in_days(180)).await;
+        let options = ApprovalOptions::new();
+        scene.manager.renew(id, DEVICE, &options).await.unwrap();
+        scene.status("c-2", "valid").await;
+        assert!(scene.manager.follow(id).await.unwrap().is_serving());
+        // Now the old one is dead, and the new one is given up in the customer's name.
+        for (what, at) in [
+            ("GET", "/v1/consents/c-1/status"),
+            ("DELETE", "/v1/consents/c-1"),
+        ] {
+            scene.says(what, at, answer.clone(), None).await;
+        }
+        let well = ResponseTemplate::new(204);
+        scene
+            .says("DELETE", "/v1/consents/c-2", well, Some(1))
+            .await;
+        let outcome = scene.manager.disconnect(id).await;
+        let asked = scene.asked().await;
+        assert!(
+            asked.contains(&"DELETE /v1/consents/c-2".to_owned()),
+            "{answer:?}: {asked:?}"
+        );
+        if is_gone {
+            assert!(outcome.is_ok(), "{answer:?}: {outcome:?}");
+            assert!(scene.manager.connections().await.unwrap().is_empty());
+            continue;
+        }
+        let Err(ManagerError::NotGivenUp { errors }) = outcome else {
+            panic!("{outcome:?}")
+        };
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        // What is done is done: the next call is about the other one alone.
+        let before = scene.asked().await.len();
+        assert!(scene.manager.disconnect(id).await.is_err());
+        let asked = &scene.asked().await[before..];
+        assert!(
+            !asked.is_empty() && asked.iter().all(|line| line.contains("/c-1")),
+            "{asked:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_consent_that_the_bank_has_ended_has_ended_here() {
+    for (answer, why) in dead() {
+        let scene = Scene::set().await;
+        let approval = scene.connected().await;
+        for at in ["/v1/accounts", "/v1/consents/c-1/status"] {
+            scene.says("GET", at, answer.clone(), None).await;
+        }
+        let outcome = scene.read(&approval).await;
+        let ended = Standing::Ended { why, renewal: None };
+        assert!(
+            matches!(&outcome, Err(ManagerError::NotServing(standing)) if *standing == ended),
+            "{answer:?}: {outcome:?}"
+        );
+        let id = &approval.connection;
+        assert_eq!(scene.manager.standing(id).await.unwrap(), ended);
+    }
+}
+
+#[tokio::test]
+async fn what_a_bank_says_of_our_certificate_ends_no_consent() {
+    for code in ["CERTIFICATE_EXPIRED", "CERTIFICATE_BLOCKED", "ROLE_INVALID"] {
+        let scene = Scene::set().await;
+        let approval = scene.connected().await;
+        let answer = refusal(401, code);
+        for at in ["/v1/accounts", "/v1/consents/c-1/status"] {
+            scene.says("GET", at, answer.clone(), None).await;
+        }
+        let outcome = scene.read(&approval).await;
+        assert!(matches!(outcome, Err(ManagerError::Bank(_))), "{outcome:?}");
+        let outcome = scene.manager.follow(&approval.connection).await;
+        assert!(matches!(outcome, Err(ManagerError::Bank(_))), "{outcome:?}");
+        let standing = scene.manager.standing(&approval.connection).await;
+        assert!(standing.unwrap().is_serving(), "{code}");
+    }
+}
+
+#[tokio::test]
+async fn a_consent_that_the_bank_knows_again_serves_again() {
+    let scene = Scene::set().await;
+    let approval = scene.connected().await;
+    for at in ["/v1/accounts", "/v1/consents/c-1/status"] {
+        scene
+            .says("GET", at, ResponseTemplate::new(403), Some(1))
+            .await;
+    }
+    scene.says("GET", "/v1/accounts", no_accounts(), None).await;
+    assert!(matches!(
+        scene.read(&approval).await,
+        Err(ManagerError::NotServing(_))
+    ));
+    assert_eq!(scene.read(&approval).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_refusal_that_has_another_reason_teaches_nothing() {
+    let scene = Scene::set().await;
+    scene
+        .says(
+            "POST",
+            "/v1/consents",
+            refusal(400, "FORMAT_ERROR"),
+            Some(2),
+        )
+        .await;
+    let outcome = scene.connect(&ApprovalOptions::new()).await;
+    assert!(matches!(outcome, Err(ManagerError::Bank(_))), "{outcome:?}");
+    assert_eq!(scene.posted().await.len(), 2, "a shorter one was tried");
+    assert!(scene.manager.connections().await.unwrap().is_empty());
+    scene.gives("c-1", scene.in_days(180)).await;
+    scene.connect(&ApprovalOptions::new()).await.unwrap();
+    let posted = scene.posted().await;
+    assert_eq!(posted[2].0["validUntil"], json!(scene.in_days(180)));
+    assert!(
+        scene
+            .store
+            .list(Kind::Bank, "", 9)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[tokio::test]
+async fn a_connection_is_renewed_by_another_wish() {
+    let scene = Scene::set().await;
+    let approval = scene.connected().await;
+    let id = &approval.connection;
+    let before = scene.manager.wish(id).await.unwrap();
+    assert_eq!(before, Wish::all_accounts());
+    let options = ApprovalOptions::new();
+    let shorter = before.clone().days(30);
+    let renew = async |wish: &Wish, consent: &str, days| {
+        scene.gives(consent, scene.in_days(days)).await;
+        scene.status(consent, "received").await;
+        let renewed = scene.manager.renew_as(id, DEVICE, wish, &options).await;
+        renewed.unwrap().consent_id().to_owned()
+    };
+    assert_eq!(renew(&shorter, "c-2", 30).await, "c-2");
+    assert_eq!(scene.manager.wish(id).await.unwrap(), before, "as approved");
+    // Another one meanwhile is asked for in place of that.
+    let narrower = shorter.clone().access(AccountAccess {
+        available_accounts: Some(AllAccounts::AllAccounts),
+        ..AccountAccess::default()
+    });
+    assert_eq!(renew(&narrower, "c-3", 30).await, "c-3");
+    let posted = scene.posted().await;
+    let asked: Vec<&Value> = posted.iter().map(|(body, _)| body).collect();
+    assert_eq!(asked[1]["validUntil"], json!(scene.in_days(30)));
+    assert_eq!(asked[2]["validUntil"], json!(scene.in_days(30)));
+    assert_eq!(asked[1]["access"], asked[0]["access"]);
+    assert_eq!(
+        asked[2]["access"],
+        json!({ "availableAccounts": "allAccounts" })
+    );
+    scene.status("c-3", "valid").await;
+    let standing = scene.manager.follow(id).await.unwrap();
+    assert_eq!(standing.until(), Some(scene.in_days(30)));
+    assert_eq!(scene.manager.wish(id).await.unwrap(), narrower);
+    // So it is with the way of approving.
+    scene.gives("c-4", scene.in_days(30)).await;
+    scene.status("c-4", "received").await;
+    let waiting = scene.manager.renew(id, DEVICE, &options).await.unwrap();
+    assert_eq!(waiting.consent_id(), "c-4");
+    scene.gives("c-5", scene.in_days(30)).await;
+    let options = options.psu_id("anna.weber");
+    let asked = scene.manager.renew(id, DEVICE, &options).await.unwrap();
+    assert_eq!(asked.consent_id(), "c-5");
+}
+
+#[tokio::test]
+async fn the_status_alone_says_that_a_consent_is_approved() {
+    let odd = json!({
+        "access": { "allPsd2": "everything" }, "recurringIndicator": true, "validUntil": "one day",
+        "frequencyPerDay": 0, "consentStatus": "valid", "lastActionDate": "2026-11-30T12:00:00+01:00",
+    });
+    for content in [
+        ResponseTemplate::new(200).set_body_json(odd),
+        ResponseTemplate::new(405),
+        refusal(403, "SERVICE_BLOCKED"),
+    ] {
+        let scene = Scene::set().await;
+        scene
+            .says("GET", "/v1/consents/c-1", content, Some(9))
+            .await;
+        scene.gives("c-1", scene.in_days(180)).await;
+        let approval = scene.connect(&ApprovalOptions::new()).await.unwrap();
+        scene.status("c-1", "valid").await;
+        let standing = scene.manager.follow(&approval.connection).await.unwrap();
+        assert!(standing.is_serving(), "{standing}");
+        assert_eq!(standing.until(), Some(scene.in_days(180)), "as asked for");
+        scene.says("GET", "/v1/accounts", no_accounts(), None).await;
+        assert_eq!(scene.read(&approval).await.unwrap(), 0);
+    }
+}
+
+#[tokio::test]
+async fn an_address_of_the_customer_that_is_not_known_is_not_made_up() {
+    let scene = Scene::set().await;
+    let connect = async |customer: &'static str, psu: Option<IpAddr>| {
+        let (bank, wish, options) = (bank_b_id(), Wish::all_accounts(), ApprovalOptions::new());
+        let connecting = scene.manager.connect(&bank, customer, psu, &wish, &options);
+        connecting.await
+    };
+    scene.gives("c-1", scene.in_days(180)).await;
+    connect("17", None).await.unwrap();
+    scene.gives("c-2", scene.in_days(180)).await;
+    connect("18", Some(DEVICE)).await.unwrap();
+    let requests = scene.script.received_requests().await.unwrap();
+    let mut sent = requests
+        .iter()
+        .filter(|request| request.method.as_str() == "POST")
+        .map(|request| request.headers.get("psu-ip-address").cloned());
+    assert_eq!(sent.next(), Some(None));
+    assert_eq!(sent.next().unwrap().unwrap(), "192.0.2.7");
+    for request in &requests {
+        let others = request.headers.keys();
+        let others =
+            others.filter(|name| name.as_str().starts_with("psu-") && *name != "psu-ip-address");
+        assert_eq!(others.count(), 0, "{:?}", request.headers);
+    }
+
+    // A bank that insists on it is understood, and is not taken for one that gives shorter consents alone.
+    let message =
+        json!({ "category": "ERROR", "code": "FORMAT_ERROR", "text": "PSU-IP-Address is missing" });
+    let insists = ResponseTemplate::new(400).set_body_json(json!({ "tppMessages": [message] }));
+    scene.says("POST", "/v1/consents", insists, Some(2)).await;
+    let before = scene.posted().await.len();
+    match connect("19", None).await {
+        Err(ManagerError::Bank(error)) => {
+            assert!(error.lacks_psu_address());
+            assert!(
+                error.advice().contains("PSU-IP-Address"),
+                "{}",
+                error.advice()
+            );
+        }
+        outcome => panic!("{outcome:?}"),
+    }
+    assert_eq!(scene.posted().await.len(), before + 1);
 }
 
 #[tokio::test]
@@ -411,7 +693,12 @@ async fn who_comes_back_brings_what_was_sent_along_and_the_code_is_passed_on() {
         &format!("state={}", &state[1..]),
     ] {
         let outcome = scene.manager.returned(id, foreign).await;
-        assert!(matches!(outcome, Err(ManagerError::Foreign)), "{foreign}");
+        let refused = match &outcome {
+            Err(ManagerError::StateMissing) => !foreign.contains("state"),
+            Err(ManagerError::Foreign(connection)) => connection == id,
+            _ => false,
+        };
+        assert!(refused, "{foreign}: {outcome:?}");
     }
     let before = scene.asked().await.len();
     scene.status("c-1", "received").await;

@@ -1,6 +1,7 @@
 //! The life of a connection at our own bank, as the SDK's consent manager leads it: renewed without one read that fails,
 //! and told apart where it ends.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -29,6 +30,8 @@ struct App {
     banks: Banks,
     store: Arc<dyn Store>,
     manager: ConsentManager,
+    /// Each who connects is another one.
+    customers: AtomicUsize,
 }
 
 impl App {
@@ -43,14 +46,16 @@ impl App {
             banks,
             store,
             manager,
+            customers: AtomicUsize::new(17),
         }
     }
 
     async fn connect(&self, wish: &Wish) -> Approval {
+        let customer = self.customers.fetch_add(1, Ordering::Relaxed);
         self.manager
             .connect(
                 &bank_b_id(),
-                "customer 17",
+                &format!("customer {customer}"),
                 DEVICE,
                 wish,
                 &ApprovalOptions::new(),
@@ -281,7 +286,7 @@ async fn endings_are_told_apart() {
         expected
     );
 
-    // Replaced: the customer has connected the same bank once more.
+    // Replaced: the same person has connected the same bank once more, by another name.
     let (first, _) = app.connected(&Wish::all_accounts()).await;
     let (second, approval) = app.connected(&Wish::all_accounts()).await;
     let outcome = app.read(&first, PRESENT).await;
@@ -332,7 +337,7 @@ async fn endings_are_told_apart() {
     assert_eq!(left.len(), 4);
     assert!(
         left.iter()
-            .all(|one| one.id != id && one.customer == "customer 17")
+            .all(|one| one.id != id && one.customer.starts_with("customer "))
     );
 }
 
@@ -389,6 +394,33 @@ async fn unattended_reads_are_counted_planned_and_never_too_many() {
     assert_eq!(app.read(&id, PRESENT).await.unwrap(), 3);
     app.banks.clock.advance(TimeDelta::days(1));
     assert_eq!(app.read(&id, Attendance::Unattended).await.unwrap(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn programs_that_connect_a_customer_at_once_have_one_connection() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.db");
+    let app = App::on(Arc::new(SqliteStore::open(&path).await.unwrap())).await;
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&path).await.unwrap());
+    let other = manager(&app.banks, &store);
+    let (bank, wish, options) = (bank_b_id(), Wish::all_accounts(), ApprovalOptions::new());
+    let managers = [&app.manager, &other];
+    let approvals = futures::future::join_all(
+        (managers.into_iter().cycle().take(8))
+            .map(|manager| manager.connect(&bank, "anna", DEVICE, &wish, &options)),
+    )
+    .await;
+    let consents: BTreeSet<String> = approvals
+        .into_iter()
+        .map(|approval| approval.unwrap().consent_id().to_owned())
+        .collect();
+    assert_eq!(consents.len(), 1, "{consents:?}");
+    assert_eq!(app.asked_for().await, 1);
+    let connections = app.manager.connections().await.unwrap();
+    assert_eq!(connections.len(), 1, "{connections:?}");
+    // Another customer has another one.
+    let bert = other.connect(&bank, "bert", DEVICE, &wish, &options).await;
+    assert_ne!(bert.unwrap().connection, connections[0].id);
 }
 
 #[tokio::test(flavor = "multi_thread")]

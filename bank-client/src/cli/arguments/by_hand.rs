@@ -82,6 +82,24 @@ impl ByHand {
         Err(Arguments::command().error(ErrorKind::ArgumentConflict, says))
     }
 
+    /// Refuses a command line with any of it before a command that takes all of it from the profile.
+    pub(in super::super) fn without_any(&self, command: &str) -> Result<(), clap::Error> {
+        let given = self.url.is_some()
+            || self.organisation.is_some()
+            || self.anchors.is_some()
+            || self.certificate.is_some()
+            || self.key.is_some()
+            || self.name.is_some();
+        if !given {
+            return Ok(());
+        }
+        let says = format!(
+            "`{command}` takes the bank from the directory, and the certificate from the profile: choose another one with \
+             --profile, and give none of --url, --organisation, --anchors, --certificate, --key and --name"
+        );
+        Err(Arguments::command().error(ErrorKind::ArgumentConflict, says))
+    }
+
     /// The anchors, or a refusal of the command line.
     pub(in super::super) fn anchors(&self) -> Result<&Path, clap::Error> {
         let anchors = self.anchors.as_deref();

@@ -43,7 +43,7 @@ pub(in super::super) struct Access {
     /// IBAN whose transactions are asked for.
     #[arg(long, group = "access", value_name = "IBAN")]
     transactions: Vec<Iban>,
-    /// All accounts, with everything PSD2 opens; so it is, if nothing else is asked for.
+    /// All accounts, with everything PSD2 opens; so it is for a new consent, if nothing else is asked for.
     #[arg(long, group = "access", conflicts_with_all = ["accounts", "balances", "transactions", "bank_offered"])]
     all: bool,
     /// The customer chooses the accounts at the bank.
@@ -64,20 +64,34 @@ pub(in super::super) struct NewConsent {
     /// For one read only.
     #[arg(long)]
     pub(in super::super) once: bool,
-    /// The address of the customer's device; this machine, if absent.
-    #[arg(long)]
+    /// The address from which the customer reaches the bank; if absent, none is sent.
+    #[arg(long, value_name = "ADDRESS")]
     pub(in super::super) psu_ip_address: Option<IpAddr>,
 }
 
 impl Access {
-    /// As it is asked for.
+    /// As it is asked for: of all accounts, if nothing is said.
     pub(in super::super) fn wanted(&self) -> AccountAccess {
+        self.told().unwrap_or_else(|| AccountAccess {
+            all_psd2: Some(AllAccounts::AllAccounts),
+            ..AccountAccess::default()
+        })
+    }
+
+    /// What is said on the command line, if anything is.
+    pub(in super::super) fn told(&self) -> Option<AccountAccess> {
+        if self.all {
+            return Some(AccountAccess {
+                all_psd2: Some(AllAccounts::AllAccounts),
+                ..AccountAccess::default()
+            });
+        }
         if self.bank_offered {
-            return AccountAccess {
+            return Some(AccountAccess {
                 balances: Some(Vec::new()),
                 transactions: Some(Vec::new()),
                 ..AccountAccess::default()
-            };
+            });
         }
         let list = |ibans: &[Iban]| {
             let references: Vec<_> = ibans.iter().cloned().map(AccountReference::iban).collect();
@@ -89,12 +103,6 @@ impl Access {
             transactions: list(&self.transactions),
             ..AccountAccess::default()
         };
-        if named != AccountAccess::default() {
-            return named;
-        }
-        AccountAccess {
-            all_psd2: Some(AllAccounts::AllAccounts),
-            ..AccountAccess::default()
-        }
+        (named != AccountAccess::default()).then_some(named)
     }
 }

@@ -4,6 +4,7 @@ mod by_hand;
 mod consent;
 mod whom;
 
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -100,7 +101,8 @@ pub(super) enum Command {
     /// Connects a bank: asks it for a consent, and has the customer approve it there.
     ///
     /// Opens the approval page in a browser and waits for it to come back. Where the bank has no such page, the customer
-    /// approves in its app, or gives password and code here.
+    /// approves in its app, or gives password and code here. A bank that is connected is asked for a new consent: for the
+    /// accounts and days that are given here, or else the same as before. The old one serves until the new one is approved.
     Connect(Connect),
     /// Lists payment accounts, or card accounts with `--cards`.
     Accounts {
@@ -191,9 +193,12 @@ pub(super) struct Connect {
     /// What you call the customer, if there are several at one bank.
     #[arg(long, value_name = "NAME", default_value = SOMEBODY, hide_default_value = true, value_parser = customer)]
     pub(super) customer: String,
-    /// For how many days; if absent, for as long as the bank allows.
+    /// For how many days; if absent, for as long as the bank allows, or as before.
     #[arg(long)]
     pub(super) days: Option<NonZeroU32>,
+    /// The address from which the customer reaches the bank; else that of the profile, if there is one; else none is sent.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) psu_ip_address: Option<IpAddr>,
     /// Prints the address of the approval page instead of opening it.
     #[arg(long)]
     pub(super) print: bool,
