@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bank_client::authorisations::{ApprovalOptions, NextStep};
-use bank_client::{Bank, Error, ErrorKind};
+use bank_client::{Bank, Error};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{Days, TimeDelta};
@@ -276,7 +276,7 @@ impl Elsewhere {
         }
         let status = match handle.consent_status(consent).await {
             Ok(status) => status,
-            Err(error) if is_unknown(&error) => ConsentStatus::Expired,
+            Err(error) if error.is_consent_gone() => ConsentStatus::Expired,
             Err(error) => return Ok(Outcome::Unclear(tell(&error))),
         };
         let ended = match status {
@@ -304,7 +304,14 @@ impl Elsewhere {
         // The other bank may give less time than was asked for.
         let last_day = match handle.consent(consent).await {
             Ok(information) => information.valid_until,
-            Err(error) => return Ok(Outcome::Unclear(tell(&error))),
+            Err(error) if error.is_transient() => return Ok(Outcome::Unclear(tell(&error))),
+            // That it is approved, the status says: it is taken as it was asked for.
+            Err(error) => {
+                tell(&error);
+                let today = self.calendar.today();
+                let last_day = today.checked_add_days(Days::new(LONGEST_DAYS));
+                last_day.unwrap_or(today)
+            }
         };
         for earlier in self.connections.take_over(asked, last_day).await? {
             self.give_up_later(&earlier);
@@ -431,20 +438,15 @@ impl Elsewhere {
             Err(error) => error,
         };
         let trouble = tell(&error);
-        if !matches!(
-            error.kind,
-            ErrorKind::Refused {
-                status: 400..=403,
-                ..
-            }
-        ) {
+        if !error.is_refusal() {
             return Err(NotRead::Trouble(trouble));
         }
-        // Is it the consent, or the question?
+        // Is it the consent, or the question? Denied twice without a reason, it is the consent.
         match handle.consent_status(consent).await {
             Ok(ConsentStatus::Valid) => Err(NotRead::Trouble(trouble)),
             Ok(status) => Err(NotRead::Ended(Ending::of(status))),
-            Err(error) if is_unknown(&error) => Err(gone),
+            Err(again) if again.is_consent_gone() => Err(gone),
+            Err(again) if again.is_bare_denial() && error.is_bare_denial() => Err(gone),
             Err(_) => Err(NotRead::Trouble(trouble)),
         }
     }
@@ -463,13 +465,8 @@ impl Elsewhere {
         let Ok(handle) = self.handle(bank) else {
             return Ok(false);
         };
-        Ok(match handle.delete_consent(consent).await {
-            Ok(()) => true,
-            Err(error) => {
-                tell(&error);
-                is_unknown(&error)
-            }
-        })
+        let ended = handle.end_consent(consent).await;
+        Ok(ended.map_err(|error| tell(&error)).is_ok())
     }
 
     /// Gives up the consent of a connection that is not there any more. Nobody waits for it; if it does not succeed, the
@@ -484,7 +481,7 @@ impl Elsewhere {
         let bank = self.bank(bank.as_str());
         if let Some(Ok(handle)) = bank.map(|bank| self.handle(bank)) {
             tokio::spawn(async move {
-                if let Err(error) = handle.delete_consent(&consent).await {
+                if let Err(error) = handle.end_consent(&consent).await {
                     tracing::info!(%error, "a consent at another bank could not be given up");
                 }
             });
@@ -525,12 +522,6 @@ fn tell(error: &Error) -> Trouble {
 pub(super) fn known(connection: &Connection) -> Option<Snapshot> {
     let data = connection.data.as_deref()?;
     serde_json::from_slice(data).ok()
-}
-
-/// The other bank does not know the consent (any more).
-fn is_unknown(error: &Error) -> bool {
-    matches!(&error.kind, ErrorKind::Refused { messages, .. }
-        if messages.iter().any(|message| message.code.as_str() == "CONSENT_UNKNOWN"))
 }
 
 /// A link on which a browser may be sent: by TLS, or on this machine.
