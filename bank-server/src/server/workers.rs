@@ -1,5 +1,6 @@
 //! The threads that answer: from sockets to resources and pages.
 
+use std::cell::Cell;
 use std::future::ready;
 use std::io;
 use std::net::TcpListener;
@@ -19,6 +20,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::context::TokioContext;
+use tracing::Span;
 
 use super::StartError;
 use super::removal::{self, Removal};
@@ -97,6 +99,7 @@ pub(super) async fn run(
     removal: Removal,
     xs2a: web::Data<Xs2a>,
     health: web::Data<Health>,
+    span: Span,
 ) -> Result<Running, StartError> {
     let limits = config.limits.clone();
     let workers = config.xs2a.workers;
@@ -106,6 +109,8 @@ pub(super) async fn run(
     let thread = std::thread::Builder::new()
         .name("bank-server".to_owned())
         .spawn(move || {
+            let _within = span.enter();
+            let span = span.clone();
             actix_rt::System::new().block_on(async move {
                 let (fetched, ready) = oneshot::channel();
                 let kept = keeping.keeper.keep(keeping.reread, keeping.shelf, fetched);
@@ -129,7 +134,9 @@ pub(super) async fn run(
                 for (name, socket, door) in sockets.doors {
                     let (ending, xs2a, lasting) = (ending.clone(), xs2a.clone(), lasting.clone());
                     let (room, limits) = (Arc::clone(&sockets.peers), limits.clone());
+                    let span = span.clone();
                     builder = builder.listen(name, socket, move || {
+                        stay_within(&span);
                         let ending = ending.clone();
                         xs2a_service(
                             door.clone(),
@@ -148,8 +155,9 @@ pub(super) async fn run(
                     let of_pages = state.clone();
                     let reading = async move || online_banking::read_what_is_due(&of_pages).await;
                     actix_rt::spawn(now_and_then(NOW_AND_THEN, reading, lasting.clone()));
-                    let lasting = lasting.clone();
+                    let (lasting, span) = (lasting.clone(), span.clone());
                     builder = builder.listen("online banking", socket, move || {
+                        stay_within(&span);
                         online_banking_service(
                             entrance.clone(),
                             state.clone(),
@@ -160,6 +168,7 @@ pub(super) async fn run(
                     })?;
                 }
                 let builder = builder.listen("operator", sockets.operator, move || {
+                    stay_within(&span);
                     operator_service(health.clone(), lasting.clone())
                 })?;
                 let server = builder.run();
@@ -180,6 +189,18 @@ pub(super) async fn run(
             Ok(Err(error)) => error,
             _ => io::Error::other("it ended at once"),
         })),
+    }
+}
+
+/// Puts all that this worker's thread does from now on into that span.
+fn stay_within(span: &Span) {
+    thread_local! {
+        static WITHIN: Cell<bool> = const { Cell::new(false) };
+    }
+
+    if !span.is_none() && !WITHIN.replace(true) {
+        // Never left: the thread ends with the bank.
+        std::mem::forget(span.clone().entered());
     }
 }
 

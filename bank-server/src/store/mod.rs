@@ -42,6 +42,7 @@ use bank_client::environment::{Clock, Randomness};
 use prometheus_client::registry::Registry;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument as _;
 
 pub use self::condition::WrongClock;
 use self::condition::{Condition, ConditionFigures};
@@ -311,7 +312,7 @@ impl Database {
                 let figures = self.0.figures.clone();
                 let condition = Arc::clone(&self.0.condition);
                 let listening = changes::listen(known, server, figures, condition);
-                AbortOnDropHandle::new(tokio::spawn(listening))
+                AbortOnDropHandle::new(tokio::spawn(listening.in_current_span()))
             });
         }
     }

@@ -17,6 +17,7 @@ use shared_types::digest::sha256;
 use shared_types::eidas::OrganisationId;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
+use tracing::Instrument as _;
 use url::{Host, Url};
 
 use super::fetching::{Question, fetch};
@@ -480,11 +481,12 @@ impl Elsewhere {
     fn give_up_consent_later(&self, bank: &OrganisationId, consent: String) {
         let bank = self.bank(bank.as_str());
         if let Some(Ok(handle)) = bank.map(|bank| self.handle(bank)) {
-            tokio::spawn(async move {
+            let giving_up = async move {
                 if let Err(error) = handle.end_consent(&consent).await {
                     tracing::info!(%error, "a consent at another bank could not be given up");
                 }
-            });
+            };
+            tokio::spawn(giving_up.in_current_span());
         }
     }
 

@@ -24,6 +24,7 @@ use shared_types::revocation::{FoundList, Issuers, List, ListError, Lists, Statu
 use shared_types::trust::Anchors;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval};
+use tracing::Span;
 
 pub(crate) use self::fetching::wait_for_first;
 use self::fetching::{Fetched, Fetching, keep_fetching};
@@ -287,11 +288,12 @@ impl<S: PolicySource> Keeper<S> {
                 }
             };
             // Reading, checking and sorting a long list takes a while; requests are answered meanwhile.
+            let span = Span::current();
             let done = tokio::task::spawn_blocking(move || {
-                match work {
+                span.in_scope(|| match work {
                     Work::Look { anyway } => keeper.look(anyway),
                     Work::Take(fetched) => keeper.take(fetched),
-                }
+                });
                 keeper
             });
             keeper = match done.await {
