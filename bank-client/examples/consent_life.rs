@@ -5,7 +5,7 @@
 //! ```sh
 //! cargo run --bin sandbox -- --dir /tmp/sandbox
 //! cargo run -p bank-client --features sqlite --example consent_life -- \
-//!     /tmp/sandbox/banks.toml bank-b /tmp/sandbox/pki/bank-a/qwac.pem /tmp/sandbox/pki/bank-a/qwac.key /tmp/app
+//!     /tmp/sandbox/banks.toml bank-b /tmp/sandbox/pki/budget-app/qwac.pem /tmp/sandbox/pki/budget-app/qwac.key /tmp/app
 //! ```
 //!
 //! It prints the bank's page on which the customer approves, and goes on once she has. What it knows is kept, sealed, in

@@ -8,7 +8,7 @@ use bank_server::config::{Config, LimitsConfig};
 use bank_server::{BankServer, RunningBank, StartError};
 use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 use fixtures::pki::Identity;
-use fixtures::sandbox::{CUSTOMER, Databases, Options, Sandbox};
+use fixtures::sandbox::{CUSTOMER, Databases, Options, Sandbox, SandboxFolder};
 use fixtures::world::{Bank, SampleAccount, SampleCustomer};
 use serde_json::{Value, json};
 use shared_types::register::RegisterFile;
@@ -24,7 +24,7 @@ use crate::stores;
 use crate::wait::wait_for;
 
 pub struct Banks {
-    pub sandbox: Sandbox,
+    pub sandbox: Box<Sandbox>,
     pub clock: Arc<ManualClock>,
     pub folder: TempDir,
 }
@@ -39,17 +39,17 @@ impl Banks {
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::at(SystemClock.now()));
         let options = Options {
-            folder: folder.path().to_owned(),
+            folder: SandboxFolder::open(folder.path(), false).await.unwrap(),
             port_base: 0,
             databases,
-            seed: 1,
+            seed: None,
             // Tests move the clock; the lists are to last as long as the certificates.
             lists_for: TimeDelta::days(729),
             clock: Arc::<ManualClock>::clone(&clock),
         };
         Self {
             // Boxed: three banks are large while they start.
-            sandbox: Box::pin(Sandbox::start(options)).await.unwrap(),
+            sandbox: Box::new(Box::pin(Sandbox::start(options)).await.unwrap()),
             clock,
             folder,
         }

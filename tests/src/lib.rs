@@ -32,6 +32,7 @@ pub mod ports;
 pub mod process;
 pub mod programs;
 pub mod reference;
+pub mod running_sandbox;
 pub mod script;
 pub mod sdk;
 pub mod stores;

@@ -36,7 +36,13 @@ impl World {
         let responder = ports::free();
         let now = SystemClock.now();
         let base = format!("http://{responder}");
-        let pki = Pki::make_at([&base, "http://ca2.example"], TimeDelta::days(729), now).unwrap();
+        let pki = Pki::make_at(
+            ["CA1", "CA2"],
+            [&base, "http://ca2.example"],
+            TimeDelta::days(729),
+            now,
+        )
+        .unwrap();
         let folder = tempfile::tempdir().unwrap();
         pki.write(&folder.path().join("pki"), now).unwrap();
         pki.ca1.keep_in(&folder.path().join("ca1"), now).unwrap();

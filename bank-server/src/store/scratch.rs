@@ -1,5 +1,7 @@
 //! Schemas on a PostgreSQL server that are made anew, for the sandbox and for tests. A bank's own tables are left alone.
 
+use std::sync::{Mutex, PoisonError};
+
 use sqlx::{AnyConnection, Connection as _, Executor as _};
 
 use super::{Database, Place, Server, StoreError};
@@ -12,6 +14,44 @@ pub const PREFIX: &str = "sandbox_";
 /// `name` goes on with letters, digits and `_` after [`PREFIX`].
 pub async fn schema(server: &Server, name: &str) -> Result<Server, StoreError> {
     let server = without_tables(server, name).await?;
+    Database::migrate(&Place::Server(server.clone())).await?;
+    Ok(server)
+}
+
+/// Schemas that one sandbox has for itself, until this is released or dropped: a session's advisory lock.
+pub struct Claim(Mutex<AnyConnection>);
+
+impl Claim {
+    /// Leaves them to others.
+    pub async fn release(self) {
+        let connection = self.0.into_inner();
+        let connection = connection.unwrap_or_else(PoisonError::into_inner);
+        // The lock ends with the session, however that ends.
+        let _ = connection.close().await;
+    }
+}
+
+/// Claims the schemas whose names begin with [`PREFIX`] and `prefix`. None if another sandbox has them.
+pub async fn claim(server: &Server, prefix: &str) -> Result<Option<Claim>, StoreError> {
+    let failed = |error| StoreError::Connect {
+        server: Box::new(server.clone()),
+        error,
+    };
+    sqlx::any::install_default_drivers();
+    let mut connection = AnyConnection::connect(server.url.as_str())
+        .await
+        .map_err(failed)?;
+    let claimed: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtextextended($1, 0))")
+        .bind(format!("{PREFIX}{prefix}"))
+        .fetch_one(&mut connection)
+        .await
+        .map_err(failed)?;
+    Ok(claimed.then(|| Claim(Mutex::new(connection))))
+}
+
+/// The schema that was made so before, with all that is in it; its tables are brought up to date.
+pub async fn kept(server: &Server, name: &str) -> Result<Server, StoreError> {
+    let server = server.clone().in_schema(&format!("{PREFIX}{name}"));
     Database::migrate(&Place::Server(server.clone())).await?;
     Ok(server)
 }

@@ -39,8 +39,8 @@ async fn a_newcomer_gets_from_nothing_to_a_copy_of_two_banks() {
     );
     let (directory, certificate, key) = (
         newcomer.sandbox("banks.toml"),
-        newcomer.sandbox("pki/bank-a/qwac.pem"),
-        newcomer.sandbox("pki/bank-a/qwac.key"),
+        newcomer.sandbox("pki/budget-app/qwac.pem"),
+        newcomer.sandbox("pki/budget-app/qwac.key"),
     );
     let init = [
         "init",
@@ -52,7 +52,7 @@ async fn a_newcomer_gets_from_nothing_to_a_copy_of_two_banks() {
         path(&key),
     ];
     newcomer.types(
-        "`init` writes one to start from; here with Bank A's certificate:",
+        "`init` writes one to start from; here with the certificate of Budget App, the aggregator of the sandbox:",
         &init,
     );
     let banks = newcomer.types("The banks of the directory:", &["banks"]);
@@ -497,7 +497,10 @@ async fn the_example_reads_and_keeps_what_the_command_line_has_connected() {
     let file = |file: &str| script.0.sandbox(file);
     let told = own("examples/whole_app")
         .arg(file("banks.toml"))
-        .args([file("pki/bank-a/qwac.pem"), file("pki/bank-a/qwac.key")])
+        .args([
+            file("pki/budget-app/qwac.pem"),
+            file("pki/budget-app/qwac.key"),
+        ])
         .arg(file("bank-client/default/consents.db"))
         .arg(file("bank-client/default/store.key"))
         .arg(script.0.home.path().join("copy.db"))

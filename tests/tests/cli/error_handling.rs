@@ -228,7 +228,7 @@ async fn what_is_advised_works() {
         &["Bank A"],
     );
 
-    let key = script.0.sandbox("pki/bank-a/qwac.key");
+    let key = script.0.sandbox("pki/budget-app/qwac.key");
     let open = |mode| fs::set_permissions(&key, fs::Permissions::from_mode(mode)).unwrap();
     for (mode, code) in [(0o644, 1), (0o620, 1), (0o640, 0), (0o600, 0)] {
         open(mode);
@@ -269,7 +269,7 @@ async fn a_file_that_is_wrong_is_named_with_the_place() {
     says(&script, &["banks"], 1, &["lists are files"]);
 
     fs::write(at("bank-client.toml"), &config).unwrap();
-    let key = at("pki/bank-a/qwac.key");
+    let key = at("pki/budget-app/qwac.key");
     let other = fs::read_to_string(at("pki/bank-b/qwac.key")).unwrap();
     let own = fs::read_to_string(&key).unwrap();
     fs::write(&key, format!("{own}{other}")).unwrap();

@@ -347,7 +347,7 @@ async fn a_forwarded_chain_is_judged_as_any_other() {
             "{}: {answer}",
             refused.reason
         );
-        // Of the drawer, one alone has nothing wrong but that its holder sent no chain; the bank knows the chain.
+        // Of the invalid certificates, one alone has nothing wrong but that its holder sent no chain; the bank knows the chain.
         assert_eq!(
             answer == UNKNOWN,
             refused.reason == "issuing-ca-missing",

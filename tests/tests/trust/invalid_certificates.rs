@@ -1,4 +1,4 @@
-//! Every certificate of the drawer, judged by two TLS stacks that know nothing of each other.
+//! Invalid certificates, each judged by two TLS stacks that know nothing of each other.
 
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use openssl::x509::store::X509StoreBuilder;
 use tests::banks::Banks;
 
 /// The reason, what our bank does, why, and what OpenSSL says of the same certificate; nothing, where it has no opinion.
-const DRAWER: [(&str, &str, &str, &str); 14] = [
+const INVALID: [(&str, &str, &str, &str); 14] = [
     (
         "expired",
         "alert certificate_expired",
@@ -100,7 +100,7 @@ const DRAWER: [(&str, &str, &str, &str); 14] = [
 async fn our_bank_refuses_each_for_its_own_reason_over_both_versions_of_tls() {
     let banks = Banks::start().await;
     let bank = banks.sandbox.bank(Bank::B);
-    for (reason, expected, why, _) in DRAWER {
+    for (reason, expected, why, _) in INVALID {
         let refused = banks
             .sandbox
             .pki
@@ -119,7 +119,7 @@ async fn our_bank_refuses_each_for_its_own_reason_over_both_versions_of_tls() {
             assert!(said.contains(why), "{reason} over {tls:?}: {said}");
         }
     }
-    assert_eq!(banks.sandbox.pki.refused.len(), DRAWER.len());
+    assert_eq!(banks.sandbox.pki.refused.len(), INVALID.len());
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn openssl_is_of_the_same_opinion_where_it_has_one() {
         "",
         "a good one is let in"
     );
-    for (reason, _, _, opinion) in DRAWER {
+    for (reason, _, _, opinion) in INVALID {
         let refused = pki
             .refused
             .iter()
