@@ -176,7 +176,15 @@ fn every_file_that_the_readme_links_to_is_there() {
         .skip(1)
         .filter_map(|rest| rest.split(')').next());
     for link in links.filter(|link| !link.starts_with("http")) {
-        assert!(Path::new(ROOT).join(link).is_file(), "{link}");
+        let (file, place) = link.split_once('#').unwrap_or((link, ""));
+        let file = if file.is_empty() { "README.md" } else { file };
+        assert!(Path::new(ROOT).join(file).is_file(), "{link}");
+        if !place.is_empty() {
+            let page = read(file);
+            let mut headings = page.lines().filter_map(|line| line.strip_prefix("## "));
+            let named = headings.any(|heading| heading.to_lowercase().replace(' ', "-") == place);
+            assert!(named, "{link}");
+        }
     }
     for program in ["fixtures/sandbox", "fixtures/prepare", "tests/run"] {
         assert!(Path::new(ROOT).join(program).is_file(), "{program}");

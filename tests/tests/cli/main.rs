@@ -10,4 +10,5 @@ mod documentation;
 mod error_handling;
 mod explicit_bank;
 mod probe;
+mod readme;
 mod sandbox;

@@ -1,0 +1,124 @@
+//! The lines of the README, in their order, in a shell: what a reader does in the first five minutes.
+
+use std::fs;
+
+use tests::programs::{both, own, system};
+use tests::running_sandbox::RunningSandbox;
+
+/// A sign of a block of lines, and what they print.
+const BLOCKS: [(&str, &[&str]); 12] = [
+    (
+        "sandbox codes $DIR",
+        &["anna.weber      password anna-", "code "],
+    ),
+    ("withBalance=true\"\n", &["\"balances\":["]),
+    (
+        "openssl s_client",
+        &["verify return:1", "HTTP/1.1 200 OK", "\"accounts\":["],
+    ),
+    ("--cert $DIR/pki/bank-c", &["alert unknown ca"]),
+    (
+        "accounts --consent $CONSENT",
+        &["Current account", "booked now"],
+    ),
+    (
+        "JOINT=$(",
+        &[
+            ".localhost:",
+            "/authorise/",
+            "\"received\"",
+            "CONSENT_INVALID",
+        ],
+    ),
+    ("cat > bank.toml", &[]),
+    (
+        "bank-server check",
+        &[
+            "bank.toml: nothing wrong",
+            "imported ",
+            "for the customer's authenticator: ",
+        ],
+    ),
+    (
+        "scheme-ca --dir ca1 init",
+        &[
+            "CA1 is founded",
+            "\n4\n",
+            "\n7\n",
+            " is revoked\n",
+            "published in ca1/published",
+        ],
+    ),
+    ("bank-client probe", &["PSDFR-ACPR-20002"]),
+    ("bank-client banks", &["BNKADEBBXXX", "BNKBFRPPXXX"]),
+    (
+        "scheme-ca --dir $DIR/scheme-ca/ca1 revoke",
+        &[" is revoked\n", "alert certificate revoked"],
+    ),
+];
+
+/// Lines that wait for a browser, or until they are stopped, or need another database.
+const LEFT_OUT: [&str; 8] = [
+    "bank-server serve",
+    "bank-server migrate",
+    "scheme-ca --dir ca1 serve",
+    "bank-client connect",
+    "bank-client accounts --with",
+    "bank-client transactions",
+    "bank-client sync",
+    "bank-client consents",
+];
+
+#[test]
+fn its_lines_do_what_it_says() {
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("sandbox");
+    let sandbox = RunningSandbox::start(&dir, &[]);
+    let description = sandbox.description();
+    let bank_b = description["banks"]["bank-b"]["xs2a"].as_str().unwrap();
+    let program = own("sandbox").get_program().to_owned();
+    let programs = std::path::Path::new(&program).parent().unwrap().to_owned();
+
+    let (_, to_try) = readme.split_once("## What to try").unwrap();
+    let blocks: Vec<&str> = to_try
+        .split("```sh\n")
+        .skip(1)
+        .filter_map(|rest| rest.split_once("```").map(|(block, _)| block))
+        .collect();
+    let mut script = String::new();
+    for (number, (sign, _)) in BLOCKS.iter().enumerate() {
+        let block = blocks.iter().find(|block| block.contains(sign));
+        let block = block.unwrap_or_else(|| panic!("no lines with {sign}"));
+        let lines = block
+            .lines()
+            .filter(|line| !LEFT_OUT.iter().any(|left_out| line.contains(left_out)));
+        let lines: Vec<&str> = lines.collect();
+        let lines = lines
+            .join("\n")
+            .replace("$PWD/target/debug", programs.to_str().unwrap())
+            .replace("/tmp/sandbox", dir.to_str().unwrap())
+            .replace("https://127.0.0.1:8442", bank_b)
+            .replace("127.0.0.1:8442", bank_b.trim_start_matches("https://"));
+        script += &format!("echo '@@ {number}'\n{lines}\n");
+    }
+    let file = folder.path().join("lines.sh");
+    fs::write(&file, script).unwrap();
+    let ran = system("sh")
+        .args(["-c", ". \"$0\" 2>&1"])
+        .arg(&file)
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let printed = both(&ran);
+    for (number, (sign, expected)) in BLOCKS.iter().enumerate() {
+        let (_, of_block) = printed.split_once(&format!("@@ {number}\n")).unwrap();
+        let of_block = of_block.split("@@ ").next().unwrap();
+        for text in *expected {
+            assert!(of_block.contains(text), "{sign}: no {text}: {of_block}");
+        }
+        for wrong in ["not found", "syntax error", "No such file", "unbound"] {
+            assert!(!of_block.contains(wrong), "{sign}: {of_block}");
+        }
+    }
+}
