@@ -10,7 +10,7 @@ use serde_with::skip_serializing_none;
 use crate::iban::Iban;
 use crate::link::Links;
 use crate::money::{Amount, Currency};
-use crate::text::Text;
+use crate::text::{OpenText, Text};
 
 /// How an account is named on the wire (schema `accountReference`).
 #[skip_serializing_none]
@@ -36,7 +36,7 @@ pub struct AccountReference {
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, pattern = "^[A-Z]{3}$"))]
     pub currency: Option<Currency>,
     /// ISO 20022 `ExternalCashAccountType1Code`.
-    pub cash_account_type: Option<Text<4>>,
+    pub cash_account_type: Option<OpenText>,
 }
 
 impl AccountReference {
@@ -155,6 +155,18 @@ pub struct OtherIdentification {
     pub scheme_name_proprietary: Option<Text<35>>,
     /// Who gave the identification.
     pub issuer: Option<Text<35>>,
+}
+
+/// An owner of an account (schema `accountOwner`).
+#[skip_serializing_none]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct AccountOwner {
+    /// Name.
+    pub name: Text<70>,
+    /// Role: `owner`, `legalRepresentative` or `authorisedUser`.
+    pub role: Option<Text<35>>,
 }
 
 /// Whether an account can be used (schema `accountStatus`).
@@ -305,6 +317,10 @@ pub struct AccountDetails {
     pub currency: Currency,
     /// Legal owner.
     pub owner_name: Option<Text<140>>,
+    /// Owners, each with a role.
+    pub owner_names: Option<Vec<AccountOwner>>,
+    /// The PSU: for a corporate account, the person who acts on behalf of the company.
+    pub psu_name: Option<Text<140>>,
     /// The name the bank gives the account.
     pub name: Option<Text<70>>,
     /// The name the customer gives the account.
@@ -312,7 +328,7 @@ pub struct AccountDetails {
     /// The bank's product.
     pub product: Option<Text<35>>,
     /// ISO 20022 `ExternalCashAccountType1Code`: `CACC` current, `SVGS` savings.
-    pub cash_account_type: Option<Text<4>>,
+    pub cash_account_type: Option<OpenText>,
     /// Whether it can be used; absent means enabled.
     pub status: Option<AccountStatus>,
     /// BIC of the bank.
@@ -353,6 +369,8 @@ impl AccountDetails {
             msisdn: None,
             currency,
             owner_name: None,
+            owner_names: None,
+            psu_name: None,
             name: None,
             display_name: None,
             product: None,

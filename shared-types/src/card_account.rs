@@ -11,6 +11,19 @@ use crate::money::{Amount, Currency, Rate};
 use crate::text::Text;
 use crate::transaction::ExchangeRate;
 
+/// An amount of a card account with debits negative, as payment accounts have them.
+///
+/// The standard's `debitAccounting` says how a bank quotes debits: positive if `true`, negative if `false`. Absent means
+/// `false`. Only `true` turns the sign.
+#[must_use]
+pub fn debits_negative(amount: Amount, debit_accounting: Option<bool>) -> Amount {
+    if debit_accounting == Some(true) {
+        amount.opposite()
+    } else {
+        amount
+    }
+}
+
 /// A card account (schema `cardAccountDetails`).
 #[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,7 +45,7 @@ pub struct CardAccountDetails {
     pub display_name: Option<Text<70>>,
     /// The bank's product.
     pub product: Option<Text<35>>,
-    /// `true`: a debt is a negative balance, a purchase a negative amount. Absent means `false`, the reverse.
+    /// Sign convention of amounts and balances: `true` quotes debits positive, `false` negative (see [`debits_negative`]).
     pub debit_accounting: Option<bool>,
     /// Whether it can be used; absent means enabled.
     pub status: Option<AccountStatus>,
@@ -107,7 +120,7 @@ pub struct CardAccountResponse {
 pub struct CardAccountBalances {
     /// Whose balances they are.
     pub card_account: Option<AccountReference>,
-    /// `true`: a debt is a negative balance.
+    /// Sign convention of the balances (see [`debits_negative`]).
     pub debit_accounting: Option<bool>,
     /// The balances.
     pub balances: Vec<Balance>,
@@ -165,16 +178,58 @@ impl<'de> Deserialize<'de> for CardAccountBalances {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Address {
+    /// Division of a large organisation or building.
+    pub department: Option<Text<70>>,
+    /// Sub-division of a large organisation or building.
+    pub sub_department: Option<Text<70>>,
     /// Street.
     pub street_name: Option<Text<70>>,
     /// House number.
     pub building_number: Option<Text<16>>,
-    /// Town.
-    pub town_name: Option<Text<70>>,
+    /// Name of the building.
+    pub building_name: Option<Text<35>>,
+    /// Floor.
+    pub floor: Option<Text<70>>,
+    /// Post box.
+    pub post_box: Option<Text<16>>,
+    /// Room.
+    pub room: Option<Text<70>>,
     /// Postal code.
     pub post_code: Option<Text<16>>,
+    /// Town.
+    pub town_name: Option<Text<35>>,
+    /// Location within the town.
+    pub town_location_name: Option<Text<35>>,
+    /// District.
+    pub district_name: Option<Text<35>>,
+    /// State, region or county.
+    pub country_sub_division: Option<Text<35>>,
     /// Country, by its two letters (ISO 3166).
+    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^[A-Z]{2}$"))]
     pub country: Text<2>,
+}
+
+impl Address {
+    /// An address in that country, of which nothing else is said.
+    #[must_use]
+    pub fn of(country: Text<2>) -> Self {
+        Self {
+            department: None,
+            sub_department: None,
+            street_name: None,
+            building_number: None,
+            building_name: None,
+            floor: None,
+            post_box: None,
+            room: None,
+            post_code: None,
+            town_name: None,
+            town_location_name: None,
+            district_name: None,
+            country_sub_division: None,
+            country,
+        }
+    }
 }
 
 /// A card transaction (schema `cardTransaction`).
@@ -197,6 +252,8 @@ pub struct CardTransaction {
     pub value_date: Option<NaiveDate>,
     /// How much, in the account's currency.
     pub transaction_amount: Amount,
+    /// The whole of an instalment purchase, with charges, insurance and taxes.
+    pub grand_total_amount: Option<Amount>,
     /// Exchange rates that were applied.
     pub currency_exchange: Option<Vec<ExchangeRate>>,
     /// How much, in the currency of the purchase.
@@ -208,8 +265,13 @@ pub struct CardTransaction {
     pub markup_fee_percentage: Option<Rate>,
     /// The acceptor's id.
     pub card_acceptor_id: Option<Text<35>>,
+    /// The acceptor's name.
+    pub card_acceptor_name: Option<Text<70>>,
     /// The acceptor's address.
     pub card_acceptor_address: Option<Address>,
+    /// The acceptor's telephone number, such as `+33-142345678`.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, pattern = "^\\+[0-9]{1,3}-[0-9()+-]{1,30}$"))]
+    pub card_acceptor_phone: Option<Text<35>>,
     /// Merchant category (ISO 18245).
     pub merchant_category_code: Option<Text<4>>,
     /// The card that was used; the standard spells this one field in capitals.
@@ -235,12 +297,15 @@ impl CardTransaction {
             booking_date: None,
             value_date: None,
             transaction_amount,
+            grand_total_amount: None,
             currency_exchange: None,
             original_amount: None,
             markup_fee: None,
             markup_fee_percentage: None,
             card_acceptor_id: None,
+            card_acceptor_name: None,
             card_acceptor_address: None,
+            card_acceptor_phone: None,
             merchant_category_code: None,
             masked_pan: None,
             transaction_details: None,
@@ -272,12 +337,15 @@ pub struct CardAccountReport {
 pub struct CardTransactionsResponse {
     /// Whose transactions they are.
     pub card_account: Option<AccountReference>,
-    /// `true`: a purchase is a negative amount.
+    /// Sign convention of amounts and balances (see [`debits_negative`]).
     pub debit_accounting: Option<bool>,
     /// The page.
     pub card_transactions: Option<CardAccountReport>,
     /// Balances, if asked for and allowed.
     pub balances: Option<Vec<Balance>>,
+    /// `download`, where a bank hands the list over as a file instead.
+    #[serde(rename = "_links")]
+    pub links: Option<Links>,
 }
 
 #[cfg(test)]

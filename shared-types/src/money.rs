@@ -148,6 +148,17 @@ impl Amount {
         self.currency
     }
 
+    /// The same amount with the other sign. Zero stays as it is.
+    #[must_use]
+    pub fn opposite(&self) -> Self {
+        let amount = if self.amount.is_zero() {
+            self.amount
+        } else {
+            -self.amount
+        };
+        Self { amount, ..*self }
+    }
+
     /// The sum, if both are of one currency and the sum still is an amount.
     pub fn checked_add(&self, other: &Self) -> Result<Self, AmountError> {
         if self.currency != other.currency {
@@ -277,6 +288,14 @@ mod tests {
             ))
         );
         assert_eq!(format!("{euro:?}"), "<amount in EUR>");
+    }
+
+    #[test]
+    fn the_opposite_keeps_decimals_and_zero_has_no_sign() {
+        for (text, opposite) in [("1000.00", "-1000.00"), ("-0.5", "0.5"), ("0.00", "0.00")] {
+            let amount = Amount::parse(text, Currency::EUR).unwrap();
+            assert_eq!(amount.opposite().to_string(), format!("{opposite} EUR"));
+        }
     }
 
     proptest! {

@@ -26,6 +26,11 @@ impl<const MAX: usize> Text<MAX> {
     }
 }
 
+/// Text for which the standard sets no length, such as `transactionId`: the limit is our own.
+///
+/// Four bytes a character, it still fits an index of PostgreSQL beside the id of an account.
+pub type OpenText = Text<500>;
+
 /// Text of others as it can be printed: control characters, and those that turn the direction of writing (Unicode's
 /// `Bidi_Control` with the line and paragraph separators), are replaced by U+FFFD; line breaks and tabs by blanks.
 #[must_use]

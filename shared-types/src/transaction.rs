@@ -1,18 +1,20 @@
 //! Transactions of payment accounts (service AIS, `/v1/accounts/{account-id}/transactions`).
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
 
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Number;
 use serde_with::skip_serializing_none;
 
 use crate::account::{AccountReference, Balance};
 use crate::decode::Split;
 use crate::link::Links;
 use crate::money::{Amount, Currency, Rate};
-use crate::text::Text;
+use crate::text::{OpenText, Text};
 
 /// An exchange rate that was applied to a transaction (schema `reportExchangeRate`).
 #[skip_serializing_none]
@@ -52,6 +54,137 @@ pub struct StructuredRemittance {
     pub reference_issuer: Option<Text<35>>,
 }
 
+/// One payment of a batch entry (schema `EntryDetailsElement`).
+#[skip_serializing_none]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct EntryDetails {
+    /// The payer's end-to-end reference.
+    pub end_to_end_id: Option<Text<35>>,
+    /// Direct-debit mandate.
+    pub mandate_id: Option<Text<35>>,
+    /// Cheque.
+    pub check_id: Option<Text<35>>,
+    /// Direct-debit creditor.
+    pub creditor_id: Option<Text<35>>,
+    /// How much.
+    pub transaction_amount: Amount,
+    /// Exchange rates that were applied.
+    pub currency_exchange: Option<Vec<ExchangeRate>>,
+    /// Who got the money.
+    pub creditor_name: Option<Text<70>>,
+    /// On which account.
+    pub creditor_account: Option<AccountReference>,
+    /// At which bank (BIC).
+    pub creditor_agent: Option<Text<11>>,
+    /// On whose behalf the creditor got it.
+    pub ultimate_creditor: Option<Text<70>>,
+    /// Who paid.
+    pub debtor_name: Option<Text<70>>,
+    /// From which account.
+    pub debtor_account: Option<AccountReference>,
+    /// At which bank (BIC).
+    pub debtor_agent: Option<Text<11>>,
+    /// On whose behalf the debtor paid.
+    pub ultimate_debtor: Option<Text<70>>,
+    /// What for, in words.
+    pub remittance_information_unstructured: Option<Text<140>>,
+    /// What for, in several lines of words.
+    pub remittance_information_unstructured_array: Option<Vec<Text<140>>>,
+    /// What for, as a reference. An object here, while in a transaction it is a text: so the standard has it.
+    pub remittance_information_structured: Option<StructuredRemittance>,
+    /// What for, as references.
+    pub remittance_information_structured_array: Option<Vec<StructuredRemittance>>,
+    /// ISO 20022 `ExternalPurpose1Code`, such as `SALA`.
+    pub purpose_code: Option<Text<4>>,
+}
+
+impl EntryDetails {
+    /// A payment of that amount, of which nothing else is said.
+    #[must_use]
+    pub fn of(transaction_amount: Amount) -> Self {
+        Self {
+            end_to_end_id: None,
+            mandate_id: None,
+            check_id: None,
+            creditor_id: None,
+            transaction_amount,
+            currency_exchange: None,
+            creditor_name: None,
+            creditor_account: None,
+            creditor_agent: None,
+            ultimate_creditor: None,
+            debtor_name: None,
+            debtor_account: None,
+            debtor_agent: None,
+            ultimate_debtor: None,
+            remittance_information_unstructured: None,
+            remittance_information_unstructured_array: None,
+            remittance_information_structured: None,
+            remittance_information_structured_array: None,
+            purpose_code: None,
+        }
+    }
+
+    /// What the payment was for, in whichever form the bank tells it: as [`Transaction::remittance_text`].
+    #[must_use]
+    pub fn remittance_text(&self) -> Option<Cow<'_, str>> {
+        let structured = self.remittance_information_structured.iter();
+        remittance_text(
+            self.remittance_information_unstructured.as_ref(),
+            self.remittance_information_unstructured_array.as_deref(),
+            structured
+                .chain(
+                    self.remittance_information_structured_array
+                        .iter()
+                        .flatten(),
+                )
+                .map(reference),
+        )
+    }
+}
+
+/// A standing order, told as an entry of `information` (schema `additionalInformationStructured`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct AdditionalInformation {
+    /// When it is executed.
+    pub standing_order_details: StandingOrderDetails,
+}
+
+/// When a standing order is executed (schema `standingOrderDetails`).
+#[skip_serializing_none]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct StandingOrderDetails {
+    /// First day.
+    pub start_date: Option<NaiveDate>,
+    /// First day and time, of instant payments.
+    pub start_date_time: Option<DateTime<Utc>>,
+    /// Last day; without any end it goes on.
+    pub end_date: Option<NaiveDate>,
+    /// Last day and time, of instant payments.
+    pub end_date_time: Option<DateTime<Utc>>,
+    /// Where to a payment moves that falls on a holiday: `following` or `preceding`.
+    pub execution_rule: Option<Text<9>>,
+    /// Of monthly ones: whether the day of execution stays within its month.
+    pub within_a_month_flag: Option<bool>,
+    /// ISO 20022 `EventFrequency7Code`: `Daily`, `Weekly`, `EveryTwoWeeks`, `Monthly`, ...
+    pub frequency: Text<15>,
+    /// Multiplies the frequency: 3 with `Weekly` is every three weeks.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<f64>))]
+    pub multiplicator: Option<Number>,
+    /// Day of the month, without leading zero; `31` is the last.
+    pub day_of_execution: Option<Text<2>>,
+    /// Months, of `MonthlyVariable`. Version 1.3.12 has it; 1.3.16 has only the frequency that needs it.
+    pub months_of_execution: Option<Vec<Text<2>>>,
+    /// What stays on the account, where all that is more is moved away.
+    pub limit_amount: Option<Amount>,
+}
+
 /// A transaction (schema `transactions`).
 #[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,11 +192,15 @@ pub struct StructuredRemittance {
 #[serde(rename_all = "camelCase")]
 pub struct Transaction {
     /// The id by which its details can be read.
-    pub transaction_id: Option<Text<70>>,
+    pub transaction_id: Option<OpenText>,
     /// The bank's reference of the entry.
     pub entry_reference: Option<Text<35>>,
     /// The payer's end-to-end reference.
     pub end_to_end_id: Option<Text<35>>,
+    /// Whether several payments are booked as this one entry.
+    pub batch_indicator: Option<bool>,
+    /// How many payments a batch entry stands for.
+    pub batch_number_of_transactions: Option<u64>,
     /// Direct-debit mandate.
     pub mandate_id: Option<Text<35>>,
     /// Cheque.
@@ -96,16 +233,22 @@ pub struct Transaction {
     pub ultimate_debtor: Option<Text<70>>,
     /// What for, in words.
     pub remittance_information_unstructured: Option<Text<140>>,
+    /// What for, in several lines of words.
+    pub remittance_information_unstructured_array: Option<Vec<Text<140>>>,
     /// What for, as a reference within a text.
     pub remittance_information_structured: Option<Text<140>>,
     /// What for, as references.
     pub remittance_information_structured_array: Option<Vec<StructuredRemittance>>,
+    /// The payments of a batch entry.
+    pub entry_details: Option<Vec<EntryDetails>>,
     /// More, in words.
     pub additional_information: Option<Text<500>>,
+    /// The standing order, of entries of `information`.
+    pub additional_information_structured: Option<Box<AdditionalInformation>>,
     /// ISO 20022 `ExternalPurpose1Code`, such as `SALA`.
     pub purpose_code: Option<Text<4>>,
     /// ISO 20022 bank transaction code, such as `PMNT-RCDT-ESCT`.
-    pub bank_transaction_code: Option<Text<35>>,
+    pub bank_transaction_code: Option<OpenText>,
     /// The bank's own code for the kind of transaction.
     pub proprietary_bank_transaction_code: Option<Text<35>>,
     /// The balance after it.
@@ -179,6 +322,8 @@ impl Transaction {
             transaction_id: None,
             entry_reference: None,
             end_to_end_id: None,
+            batch_indicator: None,
+            batch_number_of_transactions: None,
             mandate_id: None,
             check_id: None,
             creditor_id: None,
@@ -195,9 +340,12 @@ impl Transaction {
             debtor_agent: None,
             ultimate_debtor: None,
             remittance_information_unstructured: None,
+            remittance_information_unstructured_array: None,
             remittance_information_structured: None,
             remittance_information_structured_array: None,
+            entry_details: None,
             additional_information: None,
+            additional_information_structured: None,
             purpose_code: None,
             bank_transaction_code: None,
             proprietary_bank_transaction_code: None,
@@ -205,6 +353,63 @@ impl Transaction {
             links: None,
         }
     }
+
+    /// What the transaction was for, in whichever form the bank tells it: the words, else the references. A batch entry
+    /// that says nothing of its own has the texts of its payments.
+    ///
+    /// Lines are joined by blanks, references and payments by commas. Blank texts are none.
+    #[must_use]
+    pub fn remittance_text(&self) -> Option<Cow<'_, str>> {
+        let structured = self
+            .remittance_information_structured
+            .iter()
+            .map(Text::as_str);
+        let references = self
+            .remittance_information_structured_array
+            .iter()
+            .flatten();
+        remittance_text(
+            self.remittance_information_unstructured.as_ref(),
+            self.remittance_information_unstructured_array.as_deref(),
+            structured.chain(references.map(reference)),
+        )
+        .or_else(|| {
+            let payments = self.entry_details.iter().flatten();
+            joined(payments.filter_map(EntryDetails::remittance_text), ", ")
+        })
+    }
+}
+
+fn reference(structured: &StructuredRemittance) -> &str {
+    structured.reference.as_str()
+}
+
+/// Remittance information as one text: the words, else the references.
+fn remittance_text<'a>(
+    unstructured: Option<&'a Text<140>>,
+    lines: Option<&'a [Text<140>]>,
+    references: impl Iterator<Item = &'a str>,
+) -> Option<Cow<'a, str>> {
+    let first = unstructured.map(|text| text.as_str().trim());
+    // Many banks repeat the first line, or all of them, in the single field.
+    let more = lines
+        .unwrap_or_default()
+        .iter()
+        .map(|line| line.as_str().trim());
+    let more = more.filter(|line| first.is_none_or(|first| !first.contains(line)));
+    joined(first.into_iter().chain(more).map(Cow::Borrowed), " ")
+        .or_else(|| joined(references.map(|text| Cow::Borrowed(text.trim())), ", "))
+}
+
+/// The texts that are not blank, as one.
+fn joined<'a>(texts: impl Iterator<Item = Cow<'a, str>>, between: &str) -> Option<Cow<'a, str>> {
+    texts
+        .filter(|text| !text.is_empty())
+        .reduce(|mut all, text| {
+            all.to_mut().push_str(between);
+            all.to_mut().push_str(&text);
+            all
+        })
 }
 
 /// Which transactions are asked for (query parameter `bookingStatus`).
@@ -255,6 +460,8 @@ pub struct AccountReport {
     pub booked: Option<Vec<Transaction>>,
     /// Pending ones, if asked for.
     pub pending: Option<Vec<Transaction>>,
+    /// Standing orders, if asked for.
+    pub information: Option<Vec<Transaction>>,
     /// `account`, and `first` and `next` where there is more than this page.
     #[serde(rename = "_links")]
     pub links: Links,
@@ -326,6 +533,8 @@ impl<'de> Deserialize<'de> for TransactionResponse {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
     #[test]
@@ -361,6 +570,74 @@ mod tests {
             ("1.00", "", ""),
         ] {
             assert_eq!(with(amount, names), expected, "{amount} {names}");
+        }
+    }
+
+    fn text(mut entry: Value) -> Option<String> {
+        entry["transactionAmount"] = json!({ "currency": "EUR", "amount": "1" });
+        let entry: Transaction = serde_json::from_value(entry).unwrap();
+        entry.remittance_text().map(Cow::into_owned)
+    }
+
+    #[test]
+    fn remittance_text_is_found_whichever_form_it_comes_in() {
+        let unstructured = "remittanceInformationUnstructured";
+        let lines = "remittanceInformationUnstructuredArray";
+        let structured = "remittanceInformationStructured";
+        let references = "remittanceInformationStructuredArray";
+        let rf = |reference: &str| json!({ "reference": reference });
+        for (entry, expected) in [
+            (json!({}), None),
+            (json!({ unstructured: "Rent" }), Some("Rent")),
+            (
+                json!({ lines: ["Invoice 118", "second line"] }),
+                Some("Invoice 118 second line"),
+            ),
+            (json!({ structured: "RF18" }), Some("RF18")),
+            (
+                json!({ references: [rf("RF18"), rf("RF19")] }),
+                Some("RF18, RF19"),
+            ),
+            (
+                json!({ structured: "RF17", references: [rf("RF18")] }),
+                Some("RF17, RF18"),
+            ),
+            (
+                json!({ unstructured: "Rent", structured: "RF18" }),
+                Some("Rent"),
+            ),
+            // Blank texts are none.
+            (
+                json!({ unstructured: " ", lines: ["", "Rent "], structured: "RF18" }),
+                Some("Rent"),
+            ),
+            (
+                json!({ unstructured: "", lines: [" "], references: [rf("RF18")] }),
+                Some("RF18"),
+            ),
+            (
+                json!({ unstructured: "", lines: [], structured: " ", references: [] }),
+                None,
+            ),
+            // The single field repeats what the array has.
+            (
+                json!({ unstructured: "Rent", lines: ["Rent", "May"] }),
+                Some("Rent May"),
+            ),
+            (
+                json!({ unstructured: "Rent May", lines: ["Rent", "May"] }),
+                Some("Rent May"),
+            ),
+            (
+                json!({ "entryDetails": [
+                    { "transactionAmount": { "currency": "EUR", "amount": "1" }, lines: ["Wages", "May"] },
+                    { "transactionAmount": { "currency": "EUR", "amount": "1" } },
+                    { "transactionAmount": { "currency": "EUR", "amount": "1" }, structured: rf("RF18") },
+                ] }),
+                Some("Wages May, RF18"),
+            ),
+        ] {
+            assert_eq!(text(entry.clone()).as_deref(), expected, "{entry}");
         }
     }
 }

@@ -188,6 +188,7 @@ pub(super) async fn transactions(
         transactions: Some(AccountReport {
             booked: status.wants_booked().then(Vec::new),
             pending: status.wants_pending().then(Vec::new),
+            information: None,
             links,
         }),
         balances: account.balances,

@@ -192,6 +192,7 @@ pub(super) async fn transactions(
             links,
         }),
         balances: account.balances,
+        links: None,
     };
     report::respond(&empty, &page, None)
 }

@@ -74,7 +74,7 @@ impl View {
                 limit: details.credit_limit,
                 enabled: enabled(details.status),
                 card: true,
-                turned: details.debit_accounting != Some(true),
+                turned: details.debit_accounting == Some(true),
             },
         };
         let balances = Balance::newest(balances).into_iter().map(|balance| {
