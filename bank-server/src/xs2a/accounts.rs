@@ -30,13 +30,17 @@ fn path_of(id: &str) -> String {
 fn present(account: Opened<'_, AccountDetails>) -> AccountDetails {
     let links = account.links(&path_of(&account.id.0));
     let grant = account.grant;
-    // The owner's name is more than PSD2 opens; it needs a consent that asks for it.
+    // Names of owners and of the customer are more than PSD2 opens; they need a consent that asks for them.
     let owner_name = account.details.owner_name.filter(|_| grant.owner_name);
+    let owner_names = account.details.owner_names.filter(|_| grant.owner_name);
+    let psu_name = account.details.psu_name.filter(|_| grant.owner_name);
     AccountDetails {
         resource_id: grant.details.then_some(account.id.0),
         balances: account.balances,
         links,
         owner_name,
+        owner_names,
+        psu_name,
         ..account.details
     }
 }
