@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use futures::stream::BoxStream;
+use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
 use reqwest::Url;
 use shared_types::account::{AccountBalances, AccountDetails, AccountList, AccountResponse};
 use shared_types::card_account::{
@@ -16,7 +16,7 @@ use crate::bank::Bank;
 use crate::checks::Held;
 use crate::error::Error;
 use crate::exchange::UnderConsent;
-use crate::pages::{Entry, TransactionFilter, entries};
+use crate::pages::{Entry, OnDebits, StandingOrders, TransactionFilter, entries};
 #[cfg(feature = "sqlite")]
 use crate::pages::{PageOf, pages};
 
@@ -109,7 +109,22 @@ impl AccountInformation {
         filter: &TransactionFilter,
     ) -> BoxStream<'static, Result<Entry<Transaction>, Error>> {
         let url = filter.apply(self.bank().url(&["v1", "accounts", id, "transactions"]));
-        entries::<TransactionsResponse>(self.under.clone(), self.held.by(id), url)
+        entries::<TransactionsResponse>(self.under.clone(), self.held.by(id), url, Box::new(|_| ()))
+    }
+
+    /// The standing orders of a payment account (`bookingStatus=information`): of each the next payment, and when it is due
+    /// in `additionalInformationStructured`. A bank may leave them out, and refuses then.
+    #[must_use]
+    pub fn standing_orders(&self, id: &str) -> BoxStream<'static, Result<Transaction, Error>> {
+        let mut url = self.bank().url(&["v1", "accounts", id, "transactions"]);
+        url.query_pairs_mut()
+            .append_pair("bookingStatus", "information");
+        let (under, held) = (self.under.clone(), self.held.by(id));
+        entries::<StandingOrders>(under, held, url, Box::new(|_| ()))
+            .map_ok(|entry| match entry {
+                Entry::Pending(order) | Entry::Booked(order) => order,
+            })
+            .boxed()
     }
 
     /// One transaction (`GET /v1/accounts/{account-id}/transactions/{transactionId}`).
@@ -141,16 +156,32 @@ impl AccountInformation {
         with_balance: bool,
     ) -> Result<CardAccountDetails, Error> {
         let url = with_balances(self.bank().url(&["v1", "card-accounts", id]), with_balance);
-        self.under
-            .get(url, self.held.by_card(id))
-            .await
-            .map(|answer: CardAccountResponse| answer.card_account)
+        let answer: CardAccountResponse = self.under.get(url, self.held.by_card(id)).await?;
+        self.held
+            .learn_debits(id, answer.card_account.debit_accounting);
+        Ok(answer.card_account)
     }
 
     /// The balances of a card account (`GET /v1/card-accounts/{account-id}/balances`).
     pub async fn card_balances(&self, id: &str) -> Result<CardAccountBalances, Error> {
         let url = self.bank().url(&["v1", "card-accounts", id, "balances"]);
-        self.under.get(url, self.held.by_card(id)).await
+        let answer: CardAccountBalances = self.under.get(url, self.held.by_card(id)).await?;
+        self.held.learn_debits(id, answer.debit_accounting);
+        Ok(answer)
+    }
+
+    /// How the bank quotes debits of a card account (`debitAccounting`), as the last answer said that did, be it the list,
+    /// the account, its balances or its transactions. [`debits_negative`] reads amounts by it.
+    ///
+    /// [`debits_negative`]: shared_types::card_account::debits_negative
+    #[must_use]
+    pub fn debit_accounting(&self, id: &str) -> Option<bool> {
+        self.held.debits(id)
+    }
+
+    fn on_debits(&self, id: &str) -> OnDebits {
+        let (held, id) = (Arc::clone(&self.held), id.to_owned());
+        Box::new(move |said| held.learn_debits(&id, said))
     }
 
     /// The first page of a card account's transactions (`GET /v1/card-accounts/{account-id}/transactions`).
@@ -163,7 +194,9 @@ impl AccountInformation {
             self.bank()
                 .url(&["v1", "card-accounts", id, "transactions"]),
         );
-        self.under.get(url, self.held.by_card(id)).await
+        let answer: CardTransactionsResponse = self.under.get(url, self.held.by_card(id)).await?;
+        self.held.learn_debits(id, answer.debit_accounting);
+        Ok(answer)
     }
 
     /// All transactions of a card account, like [`AccountInformation::transactions`].
@@ -177,7 +210,12 @@ impl AccountInformation {
             self.bank()
                 .url(&["v1", "card-accounts", id, "transactions"]),
         );
-        entries::<CardTransactionsResponse>(self.under.clone(), self.held.by_card(id), url)
+        entries::<CardTransactionsResponse>(
+            self.under.clone(),
+            self.held.by_card(id),
+            url,
+            self.on_debits(id),
+        )
     }
 
     /// The same, with the bank's pages left whole.
@@ -188,7 +226,7 @@ impl AccountInformation {
         filter: &TransactionFilter,
     ) -> BoxStream<'static, Result<PageOf<Transaction>, Error>> {
         let url = filter.apply(self.bank().url(&["v1", "accounts", id, "transactions"]));
-        pages::<TransactionsResponse>(self.under.clone(), self.held.by(id), url)
+        pages::<TransactionsResponse>(self.under.clone(), self.held.by(id), url, Box::new(|_| ()))
     }
 
     /// The same, with the bank's pages left whole.
@@ -200,7 +238,12 @@ impl AccountInformation {
     ) -> BoxStream<'static, Result<PageOf<CardTransaction>, Error>> {
         let segments = ["v1", "card-accounts", id, "transactions"];
         let url = filter.apply(self.bank().url(&segments));
-        pages::<CardTransactionsResponse>(self.under.clone(), self.held.by_card(id), url)
+        pages::<CardTransactionsResponse>(
+            self.under.clone(),
+            self.held.by_card(id),
+            url,
+            self.on_debits(id),
+        )
     }
 }
 

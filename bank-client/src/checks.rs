@@ -115,7 +115,11 @@ impl Checked for TransactionsResponse {
         let Some(page) = &self.transactions else {
             return Ok(());
         };
-        for (list, entries) in [("pending", &page.pending), ("booked", &page.booked)] {
+        for (list, entries) in [
+            ("pending", &page.pending),
+            ("booked", &page.booked),
+            ("information", &page.information),
+        ] {
             for (index, entry) in entries.iter().flatten().enumerate() {
                 transaction(entry, holds, || format!("transactions.{list}[{index}]"))?;
             }
@@ -150,13 +154,15 @@ impl Checked for TransactionResponse {
     }
 }
 
-/// The currencies of accounts, as the last lists of them said. They bind what the bank says of these accounts after.
+/// The currencies of accounts, as the last lists of them said. They bind what the bank says of these accounts after. And
+/// how debits of card accounts are quoted (`debitAccounting`): the standard lets a bank say so in any of its answers.
 ///
 /// Kept is only the last list of each kind, so that no bank can make it grow.
 #[derive(Default)]
 pub(crate) struct Held {
     accounts: Mutex<HashMap<String, Currency>>,
     cards: Mutex<HashMap<String, Currency>>,
+    debits: Mutex<HashMap<String, bool>>,
 }
 
 impl Held {
@@ -176,6 +182,26 @@ impl Held {
                 .iter()
                 .map(|account| (id_of_card(account), account.currency)),
         );
+        let mut debits = self.debits.lock().unwrap_or_else(PoisonError::into_inner);
+        let said = accounts.iter().filter_map(|account| {
+            let id = id_of_card(account)?;
+            let before = || debits.get(id).copied();
+            Some((id.to_owned(), account.debit_accounting.or_else(before)?))
+        });
+        *debits = said.collect();
+    }
+
+    /// What an answer about a card account says of its debits, if it does.
+    pub(crate) fn learn_debits(&self, id: &str, said: Option<bool>) {
+        if let Some(said) = said {
+            let mut debits = self.debits.lock().unwrap_or_else(PoisonError::into_inner);
+            debits.insert(id.to_owned(), said);
+        }
+    }
+
+    pub(crate) fn debits(&self, id: &str) -> Option<bool> {
+        let debits = self.debits.lock().unwrap_or_else(PoisonError::into_inner);
+        debits.get(id).copied()
     }
 
     pub(crate) fn by(&self, id: &str) -> Option<Currency> {

@@ -5,9 +5,11 @@ use std::collections::HashSet;
 use chrono::NaiveDate;
 use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _, iter, try_unfold};
 use reqwest::Url;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 use shared_types::card_account::{CardTransaction, CardTransactionsResponse};
+use shared_types::decode::Malformed;
 use shared_types::link::Links;
 use shared_types::money::Currency;
 use shared_types::transaction::{BookingStatus, Transaction, TransactionsResponse};
@@ -118,6 +120,11 @@ pub(crate) trait TransactionPage: DeserializeOwned + Checked + Send {
 
     /// Pending ones, booked ones, and links.
     fn open(self) -> (Vec<Self::Item>, Vec<Self::Item>, Option<Links>);
+
+    /// How debits are quoted, if the page says so.
+    fn debit_accounting(&self) -> Option<bool> {
+        None
+    }
 }
 
 impl TransactionPage for TransactionsResponse {
@@ -137,6 +144,10 @@ impl TransactionPage for TransactionsResponse {
 impl TransactionPage for CardTransactionsResponse {
     type Item = CardTransaction;
 
+    fn debit_accounting(&self) -> Option<bool> {
+        self.debit_accounting
+    }
+
     fn open(self) -> (Vec<CardTransaction>, Vec<CardTransaction>, Option<Links>) {
         self.card_transactions
             .map_or_else(Default::default, |report| {
@@ -149,6 +160,28 @@ impl TransactionPage for CardTransactionsResponse {
     }
 }
 
+/// A page of the list that has standing orders.
+#[derive(Deserialize)]
+#[serde(transparent)]
+pub(crate) struct StandingOrders(TransactionsResponse);
+
+impl Checked for StandingOrders {
+    fn check(&self, held: Option<Currency>) -> Result<(), Malformed> {
+        self.0.check(held)
+    }
+}
+
+impl TransactionPage for StandingOrders {
+    type Item = Transaction;
+
+    fn open(self) -> (Vec<Transaction>, Vec<Transaction>, Option<Links>) {
+        self.0.transactions.map_or_else(Default::default, |report| {
+            let orders = report.information.unwrap_or_default();
+            (orders, Vec::new(), Some(report.links))
+        })
+    }
+}
+
 /// A page of a list, as the bank cut it.
 #[derive(Debug)]
 pub(crate) struct PageOf<T> {
@@ -156,8 +189,12 @@ pub(crate) struct PageOf<T> {
     pub(crate) booked: Vec<T>,
 }
 
+/// Is told what each page says of debits.
+pub(crate) type OnDebits = Box<dyn Fn(Option<bool>) + Send + Sync>;
+
 struct Reading {
     from: UnderConsent,
+    on_debits: OnDebits,
     /// The account's currency, where it is known.
     held: Option<Currency>,
     next: Option<Url>,
@@ -171,8 +208,9 @@ pub(crate) fn entries<P: TransactionPage>(
     from: UnderConsent,
     held: Option<Currency>,
     url: Url,
+    on_debits: OnDebits,
 ) -> BoxStream<'static, Result<Entry<P::Item>, Error>> {
-    pages::<P>(from, held, url)
+    pages::<P>(from, held, url, on_debits)
         .map_ok(|page| {
             let pending = page.pending.into_iter().map(Entry::Pending);
             let booked = page.booked.into_iter().map(Entry::Booked);
@@ -187,9 +225,11 @@ pub(crate) fn pages<P: TransactionPage>(
     from: UnderConsent,
     held: Option<Currency>,
     url: Url,
+    on_debits: OnDebits,
 ) -> BoxStream<'static, Result<PageOf<P::Item>, Error>> {
     let start = Reading {
         from,
+        on_debits,
         held,
         next: Some(url),
         read: HashSet::new(),
@@ -219,6 +259,7 @@ impl Reading {
             return Err(bank.error(ErrorKind::PageLoop));
         }
         let answer = self.from.get::<P>(url.clone(), self.held).await?;
+        (self.on_debits)(answer.debit_accounting());
         let (pending, booked, links) = answer.open();
         self.next = links
             .as_ref()

@@ -1,5 +1,7 @@
 //! Card accounts (service AIS, `/v1/card-accounts`).
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_with::skip_serializing_none;
@@ -9,7 +11,7 @@ use crate::decode::Split;
 use crate::link::Links;
 use crate::money::{Amount, Currency, Rate};
 use crate::text::Text;
-use crate::transaction::ExchangeRate;
+use crate::transaction::{ExchangeRate, joined};
 
 /// An amount of a card account with debits negative, as payment accounts have them.
 ///
@@ -313,6 +315,23 @@ impl CardTransaction {
             proprietary_bank_transaction_code: None,
         }
     }
+
+    /// Where the card was used, and what for: the acceptor's name and the details, as far as the bank tells them.
+    #[must_use]
+    pub fn description(&self) -> Option<Cow<'_, str>> {
+        let name = self
+            .card_acceptor_name
+            .as_ref()
+            .map(|name| name.as_str().trim());
+        let details = self
+            .transaction_details
+            .as_ref()
+            .map(|details| details.as_str().trim());
+        let details = details.filter(|details| name.is_none_or(|name| *details != name));
+        // Many banks begin the details with the name.
+        let name = name.filter(|name| details.is_none_or(|details| !details.contains(name)));
+        joined(name.into_iter().chain(details).map(Cow::Borrowed), ", ")
+    }
 }
 
 /// One page of card transactions (schema `cardAccountReport`).
@@ -352,6 +371,49 @@ pub struct CardTransactionsResponse {
 mod tests {
     use super::*;
     use crate::decode::decode;
+
+    #[test]
+    fn a_purchase_is_described_by_acceptor_and_details() {
+        for (name, details, expected) in [
+            (None, None, None),
+            (Some("Bookshop"), None, Some("Bookshop")),
+            (None, Some("Two books"), Some("Two books")),
+            (
+                Some("Bookshop"),
+                Some("Two books"),
+                Some("Bookshop, Two books"),
+            ),
+            (
+                Some("Bookshop"),
+                Some("Bookshop Lyon"),
+                Some("Bookshop Lyon"),
+            ),
+            (Some("Bookshop"), Some("Bookshop"), Some("Bookshop")),
+            (Some(" "), Some(""), None),
+        ] {
+            let purchase = CardTransaction {
+                card_acceptor_name: name.map(Text::cut),
+                transaction_details: details.map(Text::cut),
+                ..CardTransaction::of(Amount::zero(Currency::EUR))
+            };
+            assert_eq!(purchase.description().as_deref(), expected);
+        }
+    }
+
+    #[test]
+    fn debits_are_negative_whichever_way_they_are_quoted() {
+        let purchase = |text: &str| Amount::parse(text, Currency::EUR).unwrap();
+        for (quoted, debit_accounting) in [
+            ("80.00", Some(true)),
+            ("-80.00", Some(false)),
+            ("-80.00", None),
+        ] {
+            assert_eq!(
+                debits_negative(purchase(quoted), debit_accounting),
+                purchase("-80.00")
+            );
+        }
+    }
 
     #[test]
     fn a_balance_that_is_not_whole_is_not_left_out() {

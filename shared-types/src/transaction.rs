@@ -360,23 +360,32 @@ impl Transaction {
     /// Lines are joined by blanks, references and payments by commas. Blank texts are none.
     #[must_use]
     pub fn remittance_text(&self) -> Option<Cow<'_, str>> {
-        let structured = self
-            .remittance_information_structured
-            .iter()
-            .map(Text::as_str);
-        let references = self
-            .remittance_information_structured_array
-            .iter()
-            .flatten();
         remittance_text(
             self.remittance_information_unstructured.as_ref(),
             self.remittance_information_unstructured_array.as_deref(),
-            structured.chain(references.map(reference)),
+            self.references(),
         )
         .or_else(|| {
             let payments = self.entry_details.iter().flatten();
             joined(payments.filter_map(EntryDetails::remittance_text), ", ")
         })
+    }
+}
+
+impl Transaction {
+    /// The structured payment references alone, joined by commas.
+    #[must_use]
+    pub fn remittance_references(&self) -> Option<Cow<'_, str>> {
+        remittance_text(None, None, self.references())
+    }
+
+    fn references(&self) -> impl Iterator<Item = &str> {
+        let one = self.remittance_information_structured.iter();
+        let more = self
+            .remittance_information_structured_array
+            .iter()
+            .flatten();
+        one.map(Text::as_str).chain(more.map(reference))
     }
 }
 
@@ -402,7 +411,10 @@ fn remittance_text<'a>(
 }
 
 /// The texts that are not blank, as one.
-fn joined<'a>(texts: impl Iterator<Item = Cow<'a, str>>, between: &str) -> Option<Cow<'a, str>> {
+pub(crate) fn joined<'a>(
+    texts: impl Iterator<Item = Cow<'a, str>>,
+    between: &str,
+) -> Option<Cow<'a, str>> {
     texts
         .filter(|text| !text.is_empty())
         .reduce(|mut all, text| {
@@ -414,7 +426,8 @@ fn joined<'a>(texts: impl Iterator<Item = Cow<'a, str>>, between: &str) -> Optio
 
 /// Which transactions are asked for (query parameter `bookingStatus`).
 ///
-/// The standard also knows `information` (standing orders) and `all`; a bank may leave them out, and ours does.
+/// The standard also knows `information` (standing orders, which the SDK asks for by themselves) and `all`; a bank may leave
+/// them out, and ours does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]

@@ -4,13 +4,15 @@ use std::fmt;
 
 use rust_decimal::Decimal;
 use shared_types::account::{AccountDetails, Balance, BalanceType};
+use shared_types::card_account::{CardAccountBalances, CardAccountDetails, debits_negative};
 use shared_types::money::Currency;
 
 /// Exact sums of balances, apart for each currency and for each kind of balance.
 ///
 /// What can be spent and what is booked are not the same money, nor is a balance with the credit limit counted in the
 /// same as one without: they are never added. Where an account has several balances of one kind, for several days, the
-/// latest counts. An account that is added twice counts twice.
+/// latest counts. An account that is added twice counts twice. Debts are negative, whichever way a bank quotes those of
+/// cards (`debitAccounting`).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Totals(Vec<Total>);
 
@@ -36,7 +38,30 @@ impl Totals {
         self.add(account.balances.as_deref().unwrap_or_default());
     }
 
-    /// Adds the balances of one account.
+    /// Adds the balances that came along with a card account.
+    pub fn add_card_account(&mut self, account: &CardAccountDetails) {
+        let balances = account.balances.as_deref().unwrap_or_default();
+        self.add_card(balances, account.debit_accounting);
+    }
+
+    /// Adds the balances of one card account. What they do not say of debits, the account may have said:
+    /// [`debit_accounting`](crate::AccountInformation::debit_accounting).
+    pub fn add_card_balances(&mut self, balances: &CardAccountBalances, of_account: Option<bool>) {
+        self.add_card(&balances.balances, balances.debit_accounting.or(of_account));
+    }
+
+    fn add_card(&mut self, balances: &[Balance], debit_accounting: Option<bool>) {
+        let balances: Vec<Balance> = balances
+            .iter()
+            .map(|balance| Balance {
+                balance_amount: debits_negative(balance.balance_amount, debit_accounting),
+                ..balance.clone()
+            })
+            .collect();
+        self.add(&balances);
+    }
+
+    /// Adds the balances of one payment account.
     pub fn add(&mut self, balances: &[Balance]) {
         for balance in Balance::newest(balances) {
             self.add_one(balance);
@@ -195,6 +220,39 @@ mod tests {
             changed("2026-01-01T17:00:00Z", "2"),
         ]);
         assert_eq!(shown(&totals), ["2 EUR closing booked"]);
+    }
+
+    #[test]
+    fn debts_of_cards_are_negative_whichever_way_they_are_quoted() {
+        let mut totals = Totals::default();
+        totals.add(&[balance("interimBooked", "100.00", "EUR")]);
+        for (debit_accounting, amount) in [
+            (Some(true), "30.00"),
+            (Some(false), "-20.00"),
+            (None, "-1.00"),
+        ] {
+            let balances = vec![balance("interimBooked", amount, "EUR")];
+            let currency = Currency::EUR;
+            totals.add_card_account(&CardAccountDetails {
+                debit_accounting,
+                balances: Some(balances.clone()),
+                ..CardAccountDetails::of("1234".parse().unwrap(), currency)
+            });
+            let said = CardAccountBalances {
+                card_account: None,
+                debit_accounting,
+                balances,
+            };
+            totals.add_card_balances(&said, Some(false));
+        }
+        assert_eq!(shown(&totals), ["-2.00 EUR booked now"]);
+        let quoted = CardAccountBalances {
+            card_account: None,
+            debit_accounting: None,
+            balances: vec![balance("interimBooked", "3.00", "EUR")],
+        };
+        totals.add_card_balances(&quoted, Some(true));
+        assert_eq!(shown(&totals), ["-5.00 EUR booked now"]);
     }
 
     #[test]

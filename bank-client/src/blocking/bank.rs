@@ -125,6 +125,11 @@ impl AccountInformation {
         self.runtime.items(self.accounts.transactions(id, filter))
     }
 
+    /// The standing orders of a payment account.
+    pub fn standing_orders(&self, id: &str) -> Items<Result<Transaction, Error>> {
+        self.runtime.items(self.accounts.standing_orders(id))
+    }
+
     /// One transaction.
     pub fn transaction(&self, id: &str, transaction_id: &str) -> Result<Transaction, Error> {
         self.runtime
@@ -146,6 +151,12 @@ impl AccountInformation {
     /// The balances of a card account.
     pub fn card_balances(&self, id: &str) -> Result<CardAccountBalances, Error> {
         self.runtime.block_on(self.accounts.card_balances(id))
+    }
+
+    /// How the bank quotes debits of a card account, as the last answer said that did.
+    #[must_use]
+    pub fn debit_accounting(&self, id: &str) -> Option<bool> {
+        self.accounts.debit_accounting(id)
     }
 
     /// All transactions of a card account.

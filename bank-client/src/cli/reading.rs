@@ -11,7 +11,7 @@ use bank_client::{AccountInformation, Entry, Error, ErrorKind, TransactionFilter
 use chrono::Days;
 use futures::stream::{BoxStream, Peekable, StreamExt as _, iter, once};
 use shared_types::account::{AccountDetails, Balance};
-use shared_types::card_account::{CardAccountDetails, CardTransaction};
+use shared_types::card_account::{CardAccountDetails, CardTransaction, debits_negative};
 use shared_types::money::Amount;
 use shared_types::transaction::Transaction;
 
@@ -209,7 +209,8 @@ pub(super) async fn balances(mut asked: Asked, screen: Screen) -> Result<Exit, F
         });
         for (name, (_, account, balances)) in named {
             let course = courses.of(member, account).await?;
-            print_balances(&mut printer, screen, member.key(), &name, balances, &course)?;
+            let of = (member.key(), name.as_str());
+            print_balances(&mut printer, screen, of, balances, None, &course)?;
         }
     }
     let exit = finish(printer, &asked)?;
@@ -241,18 +242,33 @@ pub(super) async fn balances_of(
             return Ok(asked.exit());
         }
     };
+    let debit_accounting = if card {
+        debit_accounting(under, account).await
+    } else {
+        None
+    };
     let mut printer = screen.printer();
-    print_balances(&mut printer, screen, member.key(), account, &balances, "")?;
+    let of = (member.key(), account);
+    print_balances(&mut printer, screen, of, &balances, debit_accounting, "")?;
     finish(printer, &asked)
+}
+
+/// How the bank quotes debits of a card account: as it said along with what was read, else as the account says. A bank that
+/// says so nowhere, or does not give the account, quotes them negative.
+async fn debit_accounting(under: &AccountInformation, card: &str) -> Option<bool> {
+    match under.debit_accounting(card) {
+        None => under.card_account(card, false).await.ok()?.debit_accounting,
+        said => said,
+    }
 }
 
 /// The newest of each kind comes first; people are shown no others. The course stands beside the first balance.
 fn print_balances(
     printer: &mut Printer<BalanceRow>,
     screen: Screen,
-    bank: &str,
-    account: &str,
+    (bank, account): (&str, &str),
     balances: &[Balance],
+    debit_accounting: Option<bool>,
     course: &str,
 ) -> Result<(), Failure> {
     let balances = match screen.format {
@@ -264,6 +280,7 @@ fn print_balances(
             bank: bank.to_owned(),
             account: account.to_owned(),
             balance: balance.clone(),
+            debit_accounting,
             course: if number == 0 {
                 course.to_owned()
             } else {
@@ -320,6 +337,7 @@ where
         account: &str,
         entry: Entry<T>,
         amount: impl Fn(&T) -> Amount,
+        debit_accounting: Option<bool>,
     ) -> Result<(), Failure> {
         let (booked, transaction) = match entry {
             Entry::Booked(transaction) => (true, transaction),
@@ -329,8 +347,11 @@ where
             bank: bank.to_owned(),
             account: account.to_owned(),
             booked,
-            running_total: self.totals.add(amount(&transaction)),
+            running_total: self
+                .totals
+                .add(debits_negative(amount(&transaction), debit_accounting)),
             transaction,
+            debit_accounting,
         };
         let printer = &mut self.printer;
         self.progress.aside(|| printer.print(&row))
@@ -373,9 +394,10 @@ pub(super) async fn transactions(
         let label = one.member.key();
         while let Some(entry) = one.entries.next().await {
             match entry {
-                Ok(read) => telling.entry(label, &one.account, read, |read: &Transaction| {
-                    read.transaction_amount
-                })?,
+                Ok(read) => {
+                    let amount = |read: &Transaction| read.transaction_amount;
+                    telling.entry(label, &one.account, read, amount, None)?;
+                }
                 Err(error) => asked.failed(label, &error).await,
             }
         }
@@ -440,17 +462,17 @@ pub(super) async fn transactions_of(
     let under: AccountInformation = asked.only()?.handle().clone();
     let filter = filter(wanted);
     if wanted.card {
-        let entries = under.card_transactions(account, &filter);
-        one_after_the_other(asked, account, entries, screen, |read: &CardTransaction| {
-            read.transaction_amount
-        })
-        .await
+        let mut entries = under.card_transactions(account, &filter).peekable();
+        let debits = match Pin::new(&mut entries).peek().await {
+            Some(Ok(_)) => debit_accounting(&under, account).await,
+            None | Some(Err(_)) => None,
+        };
+        let amount = |read: &CardTransaction| read.transaction_amount;
+        one_after_the_other(asked, account, entries.boxed(), screen, amount, debits).await
     } else {
         let entries = under.transactions(account, &filter);
-        one_after_the_other(asked, account, entries, screen, |read: &Transaction| {
-            read.transaction_amount
-        })
-        .await
+        let amount = |read: &Transaction| read.transaction_amount;
+        one_after_the_other(asked, account, entries, screen, amount, None).await
     }
 }
 
@@ -460,6 +482,7 @@ async fn one_after_the_other<T>(
     mut entries: BoxStream<'static, Result<Entry<T>, Error>>,
     screen: Screen,
     amount: fn(&T) -> Amount,
+    debit_accounting: Option<bool>,
 ) -> Result<Exit, Failure>
 where
     TransactionRow<T>: Listed,
@@ -470,7 +493,7 @@ where
         match entry {
             Ok(entry) => {
                 asked.heard(&label);
-                telling.entry(&label, account, entry, amount)?;
+                telling.entry(&label, account, entry, amount, debit_accounting)?;
             }
             Err(error) => asked.failed(&label, &error).await,
         }

@@ -4,9 +4,8 @@ use bank_client::directory::BankEntry;
 use rust_decimal::Decimal;
 use serde::Serialize;
 use shared_types::account::{AccountDetails, Balance};
-use shared_types::card_account::{CardAccountDetails, CardTransaction};
+use shared_types::card_account::{CardAccountDetails, CardTransaction, debits_negative};
 use shared_types::money::Amount;
-use shared_types::text::Text;
 use shared_types::transaction::Transaction;
 
 use super::screen::{Column, Field, Listed, amount, or_empty, text};
@@ -96,7 +95,7 @@ impl Listed for AccountRow<AccountDetails> {
         text("currency").spare(),
         amount("balances"),
     ];
-    const FIELDS: &'static [&'static str] = &["bank", "id", "iban", "name", "currency"];
+    const FIELDS: &'static [&'static str] = &["bank", "id", "iban", "name", "currency", "json"];
 
     fn row(&self) -> Vec<String> {
         let account = &self.account;
@@ -106,7 +105,7 @@ impl Listed for AccountRow<AccountDetails> {
             or_empty(account.iban.as_ref()),
             or_empty(account.name.as_ref()),
             account.currency.to_string(),
-            in_lines(account.balances.as_deref()),
+            in_lines(account.balances.as_deref(), None),
         ]
     }
 
@@ -118,6 +117,7 @@ impl Listed for AccountRow<AccountDetails> {
             Field::own(account.iban.as_ref()),
             Field::foreign(account.name.as_ref()),
             Field::Own(account.currency.to_string()),
+            Field::Whole,
         ]
     }
 }
@@ -131,8 +131,15 @@ impl Listed for AccountRow<CardAccountDetails> {
         amount("limit").spare(),
         amount("balances"),
     ];
-    const FIELDS: &'static [&'static str] =
-        &["bank", "id", "card", "name", "currency", "credit_limit"];
+    const FIELDS: &'static [&'static str] = &[
+        "bank",
+        "id",
+        "card",
+        "name",
+        "currency",
+        "credit_limit",
+        "json",
+    ];
 
     fn row(&self) -> Vec<String> {
         let account = &self.account;
@@ -142,7 +149,7 @@ impl Listed for AccountRow<CardAccountDetails> {
             account.masked_pan.to_string(),
             or_empty(account.name.as_ref()),
             or_empty(account.credit_limit.as_ref()),
-            in_lines(account.balances.as_deref()),
+            in_lines(account.balances.as_deref(), account.debit_accounting),
         ]
     }
 
@@ -160,14 +167,18 @@ impl Listed for AccountRow<CardAccountDetails> {
                     .map(|limit| limit.value().to_string())
                     .unwrap_or_default(),
             ),
+            Field::Whole,
         ]
     }
 }
 
 /// The newest of each kind.
-fn in_lines(balances: Option<&[Balance]>) -> String {
+fn in_lines(balances: Option<&[Balance]>, debit_accounting: Option<bool>) -> String {
     let lines = Balance::newest(balances.unwrap_or_default()).into_iter();
-    let lines = lines.map(|balance| format!("{} {}", balance.balance_type, balance.balance_amount));
+    let lines = lines.map(|balance| {
+        let amount = debits_negative(balance.balance_amount, debit_accounting);
+        format!("{} {amount}", balance.balance_type)
+    });
     lines.collect::<Vec<_>>().join("\n")
 }
 
@@ -179,6 +190,9 @@ pub(super) struct BalanceRow {
     pub(super) account: String,
     #[serde(flatten)]
     pub(super) balance: Balance,
+    /// Of a card account: how the bank quotes debits, if it says so.
+    #[serde(rename = "debitAccounting", skip_serializing_if = "Option::is_none")]
+    pub(super) debit_accounting: Option<bool>,
     /// How it came about, from the local copy.
     #[serde(skip)]
     pub(super) course: String,
@@ -193,22 +207,23 @@ impl Listed for BalanceRow {
         text("as of").spare(),
         text("course").spare(),
     ];
-    const FIELDS: &'static [&'static str] =
-        &["bank", "account", "balance", "amount", "currency", "as_of"];
+    const FIELDS: &'static [&'static str] = &[
+        "bank", "account", "balance", "amount", "currency", "as_of", "json",
+    ];
 
     fn row(&self) -> Vec<String> {
         vec![
             self.bank.clone(),
             short(&self.account),
             self.balance.balance_type.to_string(),
-            self.balance.balance_amount.to_string(),
+            self.amount().to_string(),
             or_empty(self.balance.reference_date.as_ref()),
             self.course.clone(),
         ]
     }
 
     fn fields(&self) -> Vec<Field> {
-        let amount = &self.balance.balance_amount;
+        let amount = self.amount();
         vec![
             Field::Foreign(self.bank.clone()),
             Field::Foreign(self.account.clone()),
@@ -216,7 +231,15 @@ impl Listed for BalanceRow {
             Field::Own(amount.value().to_string()),
             Field::Own(amount.currency().to_string()),
             Field::own(self.balance.reference_date.as_ref()),
+            Field::Whole,
         ]
+    }
+}
+
+impl BalanceRow {
+    /// A debt is negative.
+    fn amount(&self) -> Amount {
+        debits_negative(self.balance.balance_amount, self.debit_accounting)
     }
 }
 
@@ -230,6 +253,9 @@ pub(super) struct TransactionRow<T> {
     pub(super) booked: bool,
     #[serde(flatten)]
     pub(super) transaction: T,
+    /// Of a card account: how the bank quotes debits, if it says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) debit_accounting: Option<bool>,
     /// The sum of what was listed in its currency, up to here.
     #[serde(serialize_with = "as_text")]
     pub(super) running_total: Decimal,
@@ -243,6 +269,7 @@ fn as_text<S: serde::Serializer>(value: &Decimal, serializer: S) -> Result<S::Ok
 /// What transactions of both kinds of account are listed by.
 struct Shown {
     date: String,
+    value_date: String,
     id: String,
     /// The other party.
     with: String,
@@ -251,6 +278,7 @@ struct Shown {
     /// What a card paid, in the currency of the purchase.
     abroad: String,
     what: String,
+    /// Negative when money went out.
     amount: Amount,
 }
 
@@ -262,38 +290,32 @@ fn of_account(transaction: &Transaction) -> Shown {
     let counterparty = transaction.counterparty();
     Shown {
         date: or_empty(date),
+        value_date: or_empty(transaction.value_date.as_ref()),
         id: or_empty(transaction.transaction_id.as_ref()),
         with: or_empty(counterparty.name.as_ref()),
         with_account: or_empty(counterparty.account),
         abroad: String::new(),
-        what: purpose(transaction).to_owned(),
+        what: or_empty(transaction.remittance_text().as_ref()),
         amount: transaction.transaction_amount,
     }
 }
 
-fn purpose(transaction: &Transaction) -> &str {
-    let structured = transaction.remittance_information_structured_array.as_ref();
-    let structured = || structured?.first().map(|first| first.reference.as_str());
-    let unstructured = transaction.remittance_information_unstructured.as_ref();
-    unstructured
-        .map(Text::as_str)
-        .or_else(structured)
-        .unwrap_or_default()
-}
-
-fn of_card(transaction: &CardTransaction) -> Shown {
+fn of_card(transaction: &CardTransaction, debit_accounting: Option<bool>) -> Shown {
     let date = transaction
         .booking_date
         .as_ref()
         .or(transaction.transaction_date.as_ref());
+    let original = transaction.original_amount;
+    let original = original.map(|amount| debits_negative(amount, debit_accounting));
     Shown {
         date: or_empty(date),
+        value_date: or_empty(transaction.value_date.as_ref()),
         id: or_empty(transaction.card_transaction_id.as_ref()),
-        with: or_empty(transaction.card_acceptor_id.as_ref()),
+        with: or_empty(transaction.card_acceptor_name.as_ref()),
         with_account: String::new(),
-        abroad: or_empty(transaction.original_amount.as_ref()),
-        what: or_empty(transaction.transaction_details.as_ref()),
-        amount: transaction.transaction_amount,
+        abroad: or_empty(original.as_ref()),
+        what: or_empty(transaction.description().as_ref()),
+        amount: debits_negative(transaction.transaction_amount, debit_accounting),
     }
 }
 
@@ -339,6 +361,8 @@ const CARD_TRANSACTION_FIELDS: &[&str] = &[
     "amount",
     "currency",
     "running_total",
+    "value_date",
+    "json",
 ];
 
 impl<T> TransactionRow<T> {
@@ -375,6 +399,8 @@ impl<T> TransactionRow<T> {
             Field::Own(shown.amount.value().to_string()),
             Field::Own(shown.amount.currency().to_string()),
             Field::Own(self.running_total.to_string()),
+            Field::Own(shown.value_date),
+            Field::Whole,
         ]
     }
 }
@@ -420,12 +446,12 @@ impl Listed for TransactionRow<CardTransaction> {
     const FIELDS: &'static [&'static str] = CARD_TRANSACTION_FIELDS;
 
     fn row(&self) -> Vec<String> {
-        let shown = of_card(&self.transaction);
+        let shown = of_card(&self.transaction, self.debit_accounting);
         self.cells(shown.abroad.clone(), shown)
     }
 
     fn fields(&self) -> Vec<Field> {
-        let shown = of_card(&self.transaction);
+        let shown = of_card(&self.transaction, self.debit_accounting);
         self.values(Field::Own(shown.abroad.clone()), shown)
     }
 }

@@ -96,6 +96,8 @@ pub(super) enum Field {
     Foreign(String),
     /// What we have written ourselves, or read and found to be what it should be.
     Own(String),
+    /// The whole item in JSON, as `--json` prints it: what has no column of its own is here.
+    Whole,
 }
 
 impl Field {
@@ -137,6 +139,22 @@ fn harmless(text: &str) -> String {
         }
         begins = matches!(character, ',' | ';' | '|') || begins && character == ' ';
         harmless.push(character);
+    }
+    harmless
+}
+
+/// A field of CSV that is JSON: it means the same, and no part of it begins a formula.
+fn harmless_json(json: &str) -> String {
+    let mut harmless = String::with_capacity(json.len());
+    let mut begins = false;
+    for character in plain_json(json).chars() {
+        if begins && is_formula(character) {
+            // It is within a text: between the values of JSON stand no such characters.
+            let _ = write!(harmless, "\\u{:04x}", u32::from(character));
+        } else {
+            harmless.push(character);
+        }
+        begins = matches!(character, ',' | ';' | '|') || begins && character == ' ';
     }
     harmless
 }
@@ -368,10 +386,12 @@ impl<L: Listed> Printer<L> {
                     self.head()?;
                 }
                 let fields = item.fields().into_iter().map(|field| match field {
-                    Field::Foreign(text) => harmless(&text),
-                    Field::Own(text) => plain(&text),
+                    Field::Foreign(text) => Ok(harmless(&text)),
+                    Field::Own(text) => Ok(plain(&text)),
+                    Field::Whole => serde_json::to_string(item).map(|json| harmless_json(&json)),
                 });
-                record(&mut self.out, fields)?;
+                let fields: Result<Vec<_>, _> = fields.collect();
+                record(&mut self.out, fields.map_err(not_json)?.into_iter())?;
             }
             Format::Table => {
                 self.rows.push(item.row());
@@ -486,6 +506,25 @@ mod tests {
             ("Meier-Huber", "Meier-Huber"),
         ] {
             assert_eq!(harmless(text), expected);
+        }
+    }
+
+    #[test]
+    fn json_in_csv_means_the_same_and_begins_no_formula() {
+        for text in [
+            "=1",
+            "a;=1",
+            "a, -2|@A1",
+            "a;＝1",
+            "Rent = 2",
+            "\u{202e}\n;+1",
+            "\"},{\";=1",
+        ] {
+            let value = serde_json::json!({ "a": text, "b": [{ "c": -1 }, "-2"], "d": "x" });
+            let json = harmless_json(&value.to_string());
+            let back: serde_json::Value = serde_json::from_str(&json).unwrap();
+            assert_eq!(back, value);
+            assert_eq!(harmless(&json), json, "{text}");
         }
     }
 

@@ -76,6 +76,24 @@ pub(super) struct Given {
     links: Option<Links>,
 }
 
+/// The field that says how debits of a card account are quoted. The standard lets a bank say so with the account, with its
+/// balances or with its transactions: the copy keeps it with the account.
+const DEBITS: &str = "debitAccounting";
+
+impl Kept {
+    fn debits(&self) -> Option<bool> {
+        self.details.get(DEBITS)?.as_bool()
+    }
+
+    /// The same, with debits quoted so.
+    fn with_debits(mut self, debits: bool) -> Self {
+        if let Some(details) = self.details.as_object_mut() {
+            details.insert(DEBITS.to_owned(), debits.into());
+        }
+        self
+    }
+}
+
 impl Given {
     pub(super) fn resource(&self) -> &str {
         &self.resource
@@ -410,6 +428,51 @@ impl LocalCopy {
         Ok(listed.is_some())
     }
 
+    /// Writes down how the bank quotes debits of a card account.
+    pub(super) async fn note_debits(
+        &self,
+        account: AccountKey,
+        debits: bool,
+    ) -> Result<(), SyncError> {
+        let AccountKey(id) = account;
+        let mut sql = self.begin().await?;
+        let Some(kept) = self.kept(&mut sql, id).await? else {
+            return Ok(());
+        };
+        if kept.debits() == Some(debits) {
+            return Ok(());
+        }
+        let kept = kept.with_debits(debits);
+        let content = digest_of(&self.digester, "account", &kept).map_err(unwritable)?;
+        sqlx::query("UPDATE account SET details = ?, content = ? WHERE id = ?")
+            .bind(self.seal_kept(id, &kept)?)
+            .bind(content.as_slice())
+            .bind(id)
+            .execute(&mut *sql)
+            .await?;
+        Ok(sql.commit().await?)
+    }
+
+    async fn kept_debits(&self, sql: &mut Write, id: i64) -> Result<Option<bool>, SyncError> {
+        Ok(self.kept(sql, id).await?.and_then(|kept| kept.debits()))
+    }
+
+    /// An account as it is kept, if it is there.
+    async fn kept(&self, sql: &mut Write, id: i64) -> Result<Option<Kept>, SyncError> {
+        let row = sqlx::query("SELECT details FROM account WHERE id = ?")
+            .bind(id)
+            .fetch_optional(&mut **sql)
+            .await?;
+        let kept = row.map(|row| self.opened(&row, &about_account(id), "account.details"));
+        Ok(kept.transpose()?)
+    }
+
+    fn seal_kept(&self, id: i64, kept: &Kept) -> Result<Vec<u8>, SyncError> {
+        let details = serde_json::to_vec(kept).map_err(unwritable)?;
+        let sealed = self.vault.seal(&about_account(id), &details);
+        Ok(sealed.map_err(CopyError::from)?)
+    }
+
     /// Writes down the balances, so many accounts at a time that others who write do not wait for long.
     async fn store_balances(
         &self,
@@ -501,23 +564,26 @@ impl Writing<'_> {
         known: Option<(i64, AccountReference)>,
     ) -> Result<i64, SyncError> {
         let numbers = self.account.numbers().clone();
+        let is_known = known.is_some();
         let (id, numbers) = match known {
             Some((id, earlier)) => (id, numbers.or(earlier)),
             None => (self.insert(sql).await?, numbers),
         };
-        let kept = Kept {
+        let mut kept = Kept {
             resource: self.account.resource.clone(),
             details: self.account.details.clone(),
             numbers: Some(numbers),
         };
+        if self.account.card
+            && is_known
+            && kept.debits().is_none()
+            && let Some(debits) = self.copy.kept_debits(sql, id).await?
+        {
+            kept = kept.with_debits(debits);
+        }
         let resource = self.copy.resource_digest(self.account.resource());
         let content = digest_of(&self.copy.digester, "account", &kept).map_err(unwritable)?;
-        let details = serde_json::to_vec(&kept).map_err(unwritable)?;
-        let details = self
-            .copy
-            .vault
-            .seal(&about_account(id), &details)
-            .map_err(CopyError::from)?;
+        let details = self.copy.seal_kept(id, &kept)?;
         // What the bank has last reported as new it has reported under the consent of before: the last days are read once
         // more.
         sqlx::query(

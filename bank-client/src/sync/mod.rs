@@ -316,6 +316,10 @@ impl Synchroniser {
                     outcome => done.failure = outcome.err(),
                 }
             }
+            let debits = given.card.then(|| under.debit_accounting(given.resource()));
+            if let Some(debits) = debits.flatten() {
+                self.copy.note_debits(account, debits).await?;
+            }
             match given.balances_unread {
                 Some(Unread::NotOpened(why)) => done.balances_not_opened = Some(why),
                 Some(Unread::Failed(error)) => done.balances_failure = Some(error),

@@ -81,6 +81,7 @@ impl Row {
     pub(super) fn card(transaction: &CardTransaction) -> Result<Self, serde_json::Error> {
         let details = serde_json::to_vec(transaction)?;
         let counterparty = text(transaction.card_acceptor_id.as_ref())
+            .or_else(|| text(transaction.card_acceptor_name.as_ref()))
             .or_else(|| text(transaction.transaction_details.as_ref()));
         Ok(Self {
             reference: None,

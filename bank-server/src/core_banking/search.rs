@@ -1,5 +1,7 @@
 //! Finding transactions by their text, in a system that can only list them.
 
+use std::borrow::Cow;
+
 use shared_types::card_account::CardTransaction;
 use shared_types::text::Text;
 use shared_types::transaction::Transaction;
@@ -80,39 +82,42 @@ impl<T: Searchable> Search<T> {
 /// What has words in it.
 pub(super) trait Searchable {
     /// Names and purposes.
-    fn texts(&self) -> impl Iterator<Item = &str>;
+    fn texts(&self) -> impl Iterator<Item = Cow<'_, str>>;
 }
 
-fn text<const MAX: usize>(text: Option<&Text<MAX>>) -> Option<&str> {
-    text.map(Text::as_str)
+fn borrowed<const MAX: usize>(text: Option<&Text<MAX>>) -> Option<Cow<'_, str>> {
+    text.map(|text| Cow::Borrowed(text.as_str()))
 }
 
 impl Searchable for Transaction {
-    fn texts(&self) -> impl Iterator<Item = &str> {
-        let references = self
-            .remittance_information_structured_array
-            .iter()
-            .flatten()
-            .map(|reference| reference.reference.as_str());
+    fn texts(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        let payments = self.entry_details.iter().flatten().flat_map(|payment| {
+            let names = [&payment.creditor_name, &payment.debtor_name];
+            let names = names.map(|name| borrowed(name.as_ref()));
+            names
+                .into_iter()
+                .chain([payment.remittance_text()])
+                .flatten()
+        });
         [
-            text(self.creditor_name.as_ref()),
-            text(self.ultimate_creditor.as_ref()),
-            text(self.debtor_name.as_ref()),
-            text(self.ultimate_debtor.as_ref()),
-            text(self.remittance_information_unstructured.as_ref()),
-            text(self.remittance_information_structured.as_ref()),
-            text(self.additional_information.as_ref()),
-            text(self.end_to_end_id.as_ref()),
+            borrowed(self.creditor_name.as_ref()),
+            borrowed(self.ultimate_creditor.as_ref()),
+            borrowed(self.debtor_name.as_ref()),
+            borrowed(self.ultimate_debtor.as_ref()),
+            self.remittance_text(),
+            self.remittance_references(),
+            borrowed(self.additional_information.as_ref()),
+            borrowed(self.end_to_end_id.as_ref()),
         ]
         .into_iter()
         .flatten()
-        .chain(references)
+        .chain(payments)
     }
 }
 
 impl Searchable for CardTransaction {
-    fn texts(&self) -> impl Iterator<Item = &str> {
-        text(self.transaction_details.as_ref()).into_iter()
+    fn texts(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        self.description().into_iter()
     }
 }
 
@@ -178,6 +183,24 @@ mod tests {
             name.split(' ').nth(1).unwrap().parse().unwrap()
         });
         (numbers.collect(), found.next.map(|next| place(next) + 1))
+    }
+
+    #[test]
+    fn what_a_payment_was_for_is_searched_whichever_form_it_comes_in() {
+        let amount = serde_json::json!({ "currency": "EUR", "amount": "1" });
+        let entry = serde_json::json!({
+            "transactionAmount": amount, "creditorName": "creditor",
+            "remittanceInformationUnstructuredArray": ["first line", "second line"],
+            "remittanceInformationStructured": "RF17",
+            "entryDetails": [{
+                "transactionAmount": amount, "debtorName": "employer",
+                "remittanceInformationStructuredArray": [{ "reference": "RF19" }],
+            }],
+        });
+        let entry: Transaction = serde_json::from_value(entry).unwrap();
+        for text in ["creditor", "second line", "RF17", "employer", "RF19"] {
+            assert!(entry.texts().any(|one| one.contains(text)), "{text}");
+        }
     }
 
     #[test]

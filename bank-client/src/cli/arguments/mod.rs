@@ -84,7 +84,8 @@ pub(super) struct Form {
     /// Prints one JSON value instead of a table.
     #[arg(long, global = true)]
     pub(super) json: bool,
-    /// Prints lists as CSV (RFC 4180) instead of a table.
+    /// Prints lists as CSV (RFC 4180) instead of a table. Of accounts, balances and transactions, the column `json` has the
+    /// whole row as `--json` prints it.
     #[arg(long, global = true, conflicts_with = "json")]
     pub(super) csv: bool,
 }

@@ -113,8 +113,9 @@ async fn find(
         } else {
             core.find_card_transactions(&view.id, &wanted, text).await?
         };
-        let entry =
-            |pending| move |transaction: &_| Entry::of_card(transaction, pending, view.turned);
+        let entry = |pending| {
+            move |transaction: &_| Entry::of_card(transaction, pending, view.debit_accounting)
+        };
         let pending = page.pending.iter().map(entry(true));
         return Ok(Found {
             entries: pending

@@ -2,7 +2,7 @@
 
 use chrono::NaiveDate;
 use maud::{Markup, html};
-use shared_types::card_account::CardTransaction;
+use shared_types::card_account::{CardTransaction, debits_negative};
 use shared_types::money::Amount;
 use shared_types::text::Text;
 use shared_types::transaction::Transaction;
@@ -10,7 +10,6 @@ use shared_types::transaction::Transaction;
 use super::super::foreign::Foreign;
 use super::super::texts::Texts;
 use super::super::writing::moved;
-use super::view::turned;
 
 /// A line in a list of transactions.
 pub(in super::super) struct Entry {
@@ -34,20 +33,14 @@ fn own<const MAX: usize>(text: Option<&Text<MAX>>) -> Option<Foreign> {
 impl Entry {
     /// Of a payment account.
     pub(in super::super) fn of(transaction: &Transaction, pending: bool) -> Self {
-        let structured = transaction
-            .remittance_information_structured_array
-            .iter()
-            .flatten()
-            .next()
-            .map(|reference| Foreign::new(reference.reference.as_str()));
         let counterparty = transaction.counterparty().to_string();
         Self {
             day: transaction.booking_date,
             pending,
             who: (!counterparty.is_empty()).then(|| Foreign::new(counterparty)),
-            what: own(transaction.remittance_information_unstructured.as_ref())
-                .or_else(|| own(transaction.remittance_information_structured.as_ref()))
-                .or(structured)
+            what: transaction
+                .remittance_text()
+                .map(|text| Foreign::new(text))
                 .or_else(|| own(transaction.additional_information.as_ref())),
             amount: transaction.transaction_amount,
         }
@@ -57,14 +50,14 @@ impl Entry {
     pub(in super::super) fn of_card(
         transaction: &CardTransaction,
         pending: bool,
-        turn: bool,
+        debit_accounting: Option<bool>,
     ) -> Self {
         Self {
             day: transaction.booking_date.or(transaction.transaction_date),
             pending,
-            who: own(transaction.transaction_details.as_ref()),
+            who: transaction.description().map(|text| Foreign::new(text)),
             what: None,
-            amount: turned(&transaction.transaction_amount, turn),
+            amount: debits_negative(transaction.transaction_amount, debit_accounting),
         }
     }
 
@@ -110,6 +103,54 @@ pub(super) fn table(texts: &Texts, caption: &str, entries: &[Entry]) -> Markup {
                     }
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_a_payment_was_for_is_shown_whichever_form_it_comes_in() {
+        for (field, value, shown) in [
+            (
+                "remittanceInformationUnstructuredArray",
+                json!(["Invoice 118", "second line"]),
+                "Invoice 118 second line",
+            ),
+            (
+                "remittanceInformationStructuredArray",
+                json!([{ "reference": "RF18" }]),
+                "RF18",
+            ),
+            ("additionalInformation", json!("a word more"), "a word more"),
+        ] {
+            let mut transaction =
+                json!({ "transactionAmount": { "currency": "EUR", "amount": "-1" } });
+            transaction[field] = value;
+            let transaction = serde_json::from_value(transaction).unwrap();
+            let what = Entry::of(&transaction, false).what.unwrap();
+            assert_eq!(what.as_str(), shown, "{field}");
+        }
+    }
+
+    #[test]
+    fn a_purchase_is_negative_whichever_way_it_is_quoted() {
+        for (amount, debit_accounting) in [
+            ("80.00", Some(true)),
+            ("-80.00", Some(false)),
+            ("-80.00", None),
+        ] {
+            let purchase = serde_json::from_value(json!({
+                "transactionAmount": { "currency": "EUR", "amount": amount },
+                "cardAcceptorName": "Bookshop",
+            }));
+            let entry = Entry::of_card(&purchase.unwrap(), false, debit_accounting);
+            assert_eq!(entry.amount.to_string(), "-80.00 EUR");
+            assert_eq!(entry.who.unwrap().as_str(), "Bookshop");
         }
     }
 }

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use chrono::{Datelike as _, Days, Months, NaiveDate};
 use rust_decimal::Decimal;
+use shared_types::card_account::debits_negative;
 use shared_types::transaction::BookingStatus;
 
 use super::super::OnlineBanking;
 use super::super::problem::Problem;
-use super::view::{View, turned};
+use super::view::View;
 use crate::core_banking::TransactionQuery;
 
 /// Months before the present one.
@@ -57,7 +58,7 @@ impl History {
             query.after = if view.card {
                 let page = state.core.card_transactions(&view.id, &query).await?;
                 for entry in &page.booked {
-                    let amount = turned(&entry.transaction_amount, view.turned);
+                    let amount = debits_negative(entry.transaction_amount, view.debit_accounting);
                     history.add(entry.booking_date, amount.value());
                 }
                 page.next

@@ -1,7 +1,7 @@
 //! An account, as its owner is shown it: payment account or card alike.
 
-use rust_decimal::Decimal;
 use shared_types::account::{AccountStatus, Balance, BalanceType};
+use shared_types::card_account::debits_negative;
 use shared_types::money::{Amount, Currency};
 use shared_types::text::Text;
 
@@ -25,8 +25,8 @@ pub(in super::super) struct View {
     /// Whether it can be used.
     pub(in super::super) enabled: bool,
     pub(in super::super) card: bool,
-    /// Whether signs are turned around: a purchase is a positive amount in the bank's books.
-    pub(in super::super) turned: bool,
+    /// How the bank quotes debits of a card.
+    pub(in super::super) debit_accounting: Option<bool>,
 }
 
 impl View {
@@ -58,7 +58,7 @@ impl View {
                 limit: None,
                 enabled: enabled(details.status),
                 card: false,
-                turned: false,
+                debit_accounting: None,
             },
             AccountKind::Card(details) => Self {
                 id: account.id.clone(),
@@ -74,13 +74,13 @@ impl View {
                 limit: details.credit_limit,
                 enabled: enabled(details.status),
                 card: true,
-                turned: details.debit_accounting == Some(true),
+                debit_accounting: details.debit_accounting,
             },
         };
         let balances = Balance::newest(balances).into_iter().map(|balance| {
             (
                 balance.balance_type,
-                turned(&balance.balance_amount, view.turned),
+                debits_negative(balance.balance_amount, view.debit_accounting),
             )
         });
         Self {
@@ -118,13 +118,4 @@ impl View {
         })
         .map(|(_, amount)| amount)
     }
-}
-
-/// The amount, or its opposite.
-pub(super) fn turned(amount: &Amount, turn: bool) -> Amount {
-    if !turn || amount.value() == Decimal::ZERO {
-        return *amount;
-    }
-    // What is an amount is one with the other sign as well.
-    Amount::new(-amount.value(), amount.currency()).unwrap_or(*amount)
 }

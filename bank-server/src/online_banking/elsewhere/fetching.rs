@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use bank_client::{AccountInformation, Bank, Entry, Error, ErrorKind, TransactionFilter};
 use chrono::NaiveDate;
+use futures::TryFutureExt as _;
 use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _, iter};
 use shared_types::digest::sha256;
 use shared_types::link::Links;
@@ -92,7 +93,14 @@ async fn cards(
             today: question.today,
         };
         let read = |id: &str, filter: &TransactionFilter| under.card_transactions(id, filter);
-        account(details, asked, read)
+        let read = account(details, asked, read);
+        read.map_ok(|mut card| {
+            // Some banks say it along with the transactions alone.
+            let said = |id: &String| under.debit_accounting(id);
+            let said = card.details.resource_id.as_ref().and_then(said);
+            card.details.debit_accounting = card.details.debit_accounting.or(said);
+            card
+        })
     });
     iter(read).buffered(AT_A_TIME).try_collect().await
 }

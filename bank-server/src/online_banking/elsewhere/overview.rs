@@ -334,7 +334,8 @@ async fn own_part<'a>(state: &'a OnlineBanking, customer: &Customer) -> Result<P
     for view in &views {
         let entries: Vec<Entry> = if view.card {
             let page = state.core.card_transactions(&view.id, &query).await?;
-            let entry = |pending| move |one: &_| Entry::of_card(one, pending, view.turned);
+            let entry =
+                |pending| move |one: &_| Entry::of_card(one, pending, view.debit_accounting);
             let pending = page.pending.iter().map(entry(true));
             pending
                 .chain(page.booked.iter().map(entry(false)))
@@ -391,9 +392,9 @@ fn parted(state: &OnlineBanking, snapshot: Snapshot, bank: &str) -> (Vec<View>, 
         let (pending, booked) = (account.pending, account.booked);
         let account = other_account(id, AccountKind::Card(Box::new(account.details)));
         let view = View::new(&account, &balances, state.texts);
-        let turned = view.turned;
-        let pending = pending.iter().map(|one| Entry::of_card(one, true, turned));
-        let booked = booked.iter().map(|one| Entry::of_card(one, false, turned));
+        let debits = view.debit_accounting;
+        let pending = pending.iter().map(|one| Entry::of_card(one, true, debits));
+        let booked = booked.iter().map(|one| Entry::of_card(one, false, debits));
         let entries = pending.chain(booked).filter(recent).take(NEWEST).collect();
         place(view, entries);
     }
