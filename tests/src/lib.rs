@@ -39,3 +39,4 @@ pub mod stores;
 pub mod tcp_proxy;
 pub mod tls_terminator;
 pub mod wait;
+pub mod whole;

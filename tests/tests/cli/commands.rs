@@ -208,7 +208,9 @@ async fn programs_read_json_and_csv_and_people_tables_that_fit() {
     let mut lines = csv.split("\r\n");
     assert_eq!(
         lines.next(),
-        Some("bank,account,status,date,id,with,with_account,what,amount,currency,running_total")
+        Some(
+            "bank,account,status,date,id,with,with_account,what,amount,currency,running_total,value_date,json"
+        )
     );
     assert_eq!(lines.filter(|line| !line.is_empty()).count(), listed.len());
     // What is there in the end is the sum of what was listed.

@@ -6,6 +6,7 @@
 
 mod bank_server;
 mod commands;
+mod contract_properties;
 mod documentation;
 mod error_handling;
 mod explicit_bank;

@@ -40,7 +40,7 @@ async fn everything_can_be_read_and_pages_do_not_matter() {
     assert_eq!(under.balances(&current).await.unwrap().balances.len(), 2);
     assert_eq!(
         under.card_balances(&card).await.unwrap().debit_accounting,
-        Some(true)
+        Some(false)
     );
     let since = banks.today().checked_sub_months(Months::new(25)).unwrap();
     let filter = TransactionFilter {
