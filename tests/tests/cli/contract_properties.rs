@@ -35,17 +35,18 @@ fn check(place: &str, given: &Value, kept: &Value) {
     assert!(lost.is_empty(), "{place}: {lost:#?}");
 }
 
+fn read_and_written<T: DeserializeOwned + Serialize>(whole: &Whole<'_>, schema: &str) {
+    let given = whole.of(schema);
+    let read: T =
+        decode(given.to_string().as_bytes()).unwrap_or_else(|fault| panic!("{schema}: {fault}"));
+    check(schema, &given, &serde_json::to_value(&read).unwrap());
+}
+
 #[test]
 fn every_property_of_the_contract_is_a_field_of_ours() {
     let Some(document) = latest() else { return };
     let day = SystemClock.now().date_naive();
     let whole = Whole { document, day };
-    fn read_and_written<T: DeserializeOwned + Serialize>(whole: &Whole<'_>, schema: &str) {
-        let given = whole.of(schema);
-        let read: T = decode(given.to_string().as_bytes())
-            .unwrap_or_else(|fault| panic!("{schema}: {fault}"));
-        check(schema, &given, &serde_json::to_value(&read).unwrap());
-    }
     read_and_written::<AccountReference>(&whole, "accountReference");
     read_and_written::<AccountList>(&whole, "accountList");
     read_and_written::<AccountBalances>(&whole, "readAccountBalanceResponse-200");

@@ -124,34 +124,46 @@ async fn a_pending_entry_that_is_booked_tells_since_when_it_was_pending() {
     for offers in [Offers::Nothing, Offers::References, Offers::LastReport] {
         for (pending, booked, known) in [
             (
-                with_id(payment(-5, "Shop"), "T1"),
-                with_id(payment(-6, "Other"), "T1"),
+                Box::new(with_id(payment(-5, "Shop"), "T1")),
+                Box::new(with_id(payment(-6, "Other"), "T1")),
                 true,
             ),
             (
-                as_entry(payment(-5, "Shop"), "R1"),
-                as_entry(payment(-6, "Other"), "R1"),
+                Box::new(as_entry(payment(-5, "Shop"), "R1")),
+                Box::new(as_entry(payment(-6, "Other"), "R1")),
                 true,
             ),
             (
-                with_end_to_end(payment(-5, "A"), "X"),
-                with_end_to_end(payment(-6, "B"), "X"),
+                Box::new(with_end_to_end(payment(-5, "A"), "X")),
+                Box::new(with_end_to_end(payment(-6, "B"), "X")),
                 true,
             ),
             (
-                with_end_to_end(payment(-5, "A"), "NOTPROVIDED"),
-                with_end_to_end(payment(-6, "B"), "NOTPROVIDED"),
+                Box::new(with_end_to_end(payment(-5, "A"), "NOTPROVIDED")),
+                Box::new(with_end_to_end(payment(-6, "B"), "NOTPROVIDED")),
                 false,
             ),
-            (payment(-5, "Cafe "), payment(-5, "CAFE"), true),
-            (payment(-5, "Cafe"), payment(-5, "Pub"), false),
-            (payment(-5, "Cafe"), payment(-6, "Cafe"), false),
+            (
+                Box::new(payment(-5, "Cafe ")),
+                Box::new(payment(-5, "CAFE")),
+                true,
+            ),
+            (
+                Box::new(payment(-5, "Cafe")),
+                Box::new(payment(-5, "Pub")),
+                false,
+            ),
+            (
+                Box::new(payment(-5, "Cafe")),
+                Box::new(payment(-6, "Cafe")),
+                false,
+            ),
         ] {
             let scene = Scene::set(offers, 2).await;
             scene.bank.with(|model| {
                 model.post(true, 150, named("E1", 1));
                 model.post(false, 199, payment(-4, "Stays"));
-                model.post(false, 199, pending);
+                model.post(false, 199, *pending);
             });
             let (_, outcome) = scene.sync_at(1000).await;
             outcome.unwrap();
@@ -159,9 +171,9 @@ async fn a_pending_entry_that_is_booked_tells_since_when_it_was_pending() {
                 model.entries.pop();
                 let named = booked.transaction_id.is_some() || booked.entry_reference.is_some();
                 let booked = if named {
-                    booked
+                    *booked
                 } else {
-                    as_entry(booked, "NEW")
+                    as_entry(*booked, "NEW")
                 };
                 model.post(true, 200, booked);
             });

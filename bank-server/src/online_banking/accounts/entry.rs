@@ -40,7 +40,7 @@ impl Entry {
             who: (!counterparty.is_empty()).then(|| Foreign::new(counterparty)),
             what: transaction
                 .remittance_text()
-                .map(|text| Foreign::new(text))
+                .map(Foreign::new)
                 .or_else(|| own(transaction.additional_information.as_ref())),
             amount: transaction.transaction_amount,
         }
@@ -55,7 +55,7 @@ impl Entry {
         Self {
             day: transaction.booking_date.or(transaction.transaction_date),
             pending,
-            who: transaction.description().map(|text| Foreign::new(text)),
+            who: transaction.description().map(Foreign::new),
             what: None,
             amount: debits_negative(transaction.transaction_amount, debit_accounting),
         }
