@@ -108,5 +108,8 @@ async fn tell(
     if let Some(failure) = &done.failure {
         println!("  not read whole: {failure}");
     }
+    if done.left_out > 0 {
+        println!("  {} entries could not be read", done.left_out);
+    }
     Ok(())
 }

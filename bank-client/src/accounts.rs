@@ -10,7 +10,9 @@ use shared_types::card_account::{
     CardAccountBalances, CardAccountDetails, CardAccountList, CardAccountResponse, CardTransaction,
     CardTransactionsResponse,
 };
-use shared_types::transaction::{Transaction, TransactionResponse, TransactionsResponse};
+use shared_types::transaction::{
+    BookingStatus, Transaction, TransactionResponse, TransactionsResponse,
+};
 
 use crate::bank::Bank;
 use crate::checks::Held;
@@ -109,7 +111,13 @@ impl AccountInformation {
         filter: &TransactionFilter,
     ) -> BoxStream<'static, Result<Entry<Transaction>, Error>> {
         let url = filter.apply(self.bank().url(&["v1", "accounts", id, "transactions"]));
-        entries::<TransactionsResponse>(self.under.clone(), self.held.by(id), url, Box::new(|_| ()))
+        entries::<TransactionsResponse>(
+            self.under.clone(),
+            self.held.by(id),
+            url,
+            filter.booking_status,
+            Box::new(|_| ()),
+        )
     }
 
     /// The standing orders of a payment account (`bookingStatus=information`): of each the next payment, and when it is due
@@ -120,7 +128,7 @@ impl AccountInformation {
         url.query_pairs_mut()
             .append_pair("bookingStatus", "information");
         let (under, held) = (self.under.clone(), self.held.by(id));
-        entries::<StandingOrders>(under, held, url, Box::new(|_| ()))
+        entries::<StandingOrders>(under, held, url, BookingStatus::Booked, Box::new(|_| ()))
             .map_ok(|entry| match entry {
                 Entry::Pending(order) | Entry::Booked(order) => order,
             })
@@ -214,6 +222,7 @@ impl AccountInformation {
             self.under.clone(),
             self.held.by_card(id),
             url,
+            filter.booking_status,
             self.on_debits(id),
         )
     }
@@ -226,7 +235,13 @@ impl AccountInformation {
         filter: &TransactionFilter,
     ) -> BoxStream<'static, Result<PageOf<Transaction>, Error>> {
         let url = filter.apply(self.bank().url(&["v1", "accounts", id, "transactions"]));
-        pages::<TransactionsResponse>(self.under.clone(), self.held.by(id), url, Box::new(|_| ()))
+        pages::<TransactionsResponse>(
+            self.under.clone(),
+            self.held.by(id),
+            url,
+            filter.booking_status,
+            Box::new(|_| ()),
+        )
     }
 
     /// The same, with the bank's pages left whole.
@@ -242,6 +257,7 @@ impl AccountInformation {
             self.under.clone(),
             self.held.by_card(id),
             url,
+            filter.booking_status,
             self.on_debits(id),
         )
     }

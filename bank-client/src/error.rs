@@ -68,6 +68,11 @@ pub enum ErrorKind {
         /// What was expected there.
         reason: String,
     },
+    /// The answer does not have the list that was asked for: it says nothing of what there is, and not that there is nothing.
+    NotListed {
+        /// What it has, or lacks.
+        reason: &'static str,
+    },
     /// The answer is larger than we take.
     TooLarge {
         /// The limit, in bytes.
@@ -160,6 +165,7 @@ impl Error {
             ErrorKind::Timeout { .. }
             | ErrorKind::Interrupted { .. }
             | ErrorKind::Malformed { .. }
+            | ErrorKind::NotListed { .. }
             | ErrorKind::TooLarge { .. }
             | ErrorKind::TooMany { .. }
             | ErrorKind::Encoded { .. } => true,
@@ -330,6 +336,9 @@ impl Error {
             ErrorKind::Malformed { .. } | ErrorKind::Encoded { .. } | ErrorKind::PageLoop => {
                 "tell the bank: its answer does not follow the standard"
             }
+            ErrorKind::NotListed { .. } => {
+                "ask the bank for its lists as JSON; what is known of the account stays as it is"
+            }
             ErrorKind::TooLarge { .. }
             | ErrorKind::TooMany { .. }
             | ErrorKind::TooManyPages { .. } => "ask for less at a time, or raise the limit",
@@ -398,6 +407,7 @@ impl ErrorKind {
             }
             Self::WeRefused { .. } => "we refused them",
             Self::Malformed { .. } => "malformed",
+            Self::NotListed { .. } => "not listed",
             Self::TooLarge { .. } => "too large",
             Self::TooMany { .. } => "too many entries",
             Self::Encoded { .. } => "encoded",
@@ -466,6 +476,12 @@ impl ErrorKind {
             }
             Self::Malformed { path, reason } => {
                 write!(f, "{bank} gave a malformed answer: at {path}: {reason}")
+            }
+            Self::NotListed { reason } => {
+                write!(
+                    f,
+                    "{bank} answered without the list that was asked for: {reason}"
+                )
             }
             Self::TooLarge { limit } => {
                 write!(f, "{bank} gave an answer of more than {limit} bytes")

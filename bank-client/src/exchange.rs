@@ -100,15 +100,29 @@ impl UnderConsent {
         url: Url,
         held: Option<Currency>,
     ) -> Result<T, Error> {
-        let request = Request {
+        let answer = self.bank.send(self.request(url)).await?;
+        self.bank.read(&answer, held)
+    }
+
+    /// The same. `None`: the bank says that there is nothing (204 No Content).
+    pub(crate) async fn get_if_any<T: DeserializeOwned + Checked>(
+        &self,
+        url: Url,
+        held: Option<Currency>,
+    ) -> Result<Option<T>, Error> {
+        let answer = self.bank.send(self.request(url)).await?;
+        if answer.status == StatusCode::NO_CONTENT {
+            return Ok(None);
+        }
+        self.bank.read(&answer, held).map(Some)
+    }
+
+    fn request(&self, url: Url) -> Request<'_> {
+        Request {
             consent: Some(&self.consent_id),
             psu: self.psu,
             ..Request::new(Method::GET, url)
-        };
-        self.bank
-            .ask_about(request, held)
-            .await
-            .map(|(body, _)| body)
+        }
     }
 }
 
@@ -121,25 +135,26 @@ impl Bank {
         self.ask_with_headers(request).await.map(|(body, _)| body)
     }
 
-    /// The same, about an account whose currency may be known.
-    async fn ask_about<T: DeserializeOwned + Checked>(
-        &self,
-        request: Request<'_>,
-        held: Option<Currency>,
-    ) -> Result<(T, HeaderMap), Error> {
-        let answer = self.send(request).await?;
-        let body: T = self.json(&answer)?;
-        body.check(held)
-            .map_err(|fault| self.malformed(fault.path, fault.reason))?;
-        Ok((body, answer.headers))
-    }
-
     /// The same, where the answer's header fields say something too.
     pub(crate) async fn ask_with_headers<T: DeserializeOwned + Checked>(
         &self,
         request: Request<'_>,
     ) -> Result<(T, HeaderMap), Error> {
-        self.ask_about(request, None).await
+        let answer = self.send(request).await?;
+        let body = self.read(&answer, None)?;
+        Ok((body, answer.headers))
+    }
+
+    /// An answer's body, about an account whose currency may be known.
+    fn read<T: DeserializeOwned + Checked>(
+        &self,
+        answer: &Answer,
+        held: Option<Currency>,
+    ) -> Result<T, Error> {
+        let body: T = self.json(answer)?;
+        body.check(held)
+            .map_err(|fault| self.malformed(fault.path, fault.reason))?;
+        Ok(body)
     }
 
     /// An answer's body, read as JSON.

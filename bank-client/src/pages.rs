@@ -118,8 +118,8 @@ pub enum Entry<T> {
 pub(crate) trait TransactionPage: DeserializeOwned + Checked + Send {
     type Item: Send + 'static;
 
-    /// Pending ones, booked ones, and links.
-    fn open(self) -> (Vec<Self::Item>, Vec<Self::Item>, Option<Links>);
+    /// The lists of the page.
+    fn open(self) -> Opened<Self::Item>;
 
     /// How debits are quoted, if the page says so.
     fn debit_accounting(&self) -> Option<bool> {
@@ -127,17 +127,38 @@ pub(crate) trait TransactionPage: DeserializeOwned + Checked + Send {
     }
 }
 
+/// An answer to a request for transactions, as far as there is something in it.
+pub(crate) struct Opened<T> {
+    /// `transactions`, `cardTransactions`.
+    pub(crate) report: Option<Lists<T>>,
+    /// Where the list can be downloaded, if the bank gives it as a file.
+    pub(crate) download: Option<String>,
+}
+
+/// A page's lists: booked ones, pending ones, and links.
+pub(crate) struct Lists<T> {
+    pub(crate) booked: Option<Vec<T>>,
+    pub(crate) pending: Option<Vec<T>>,
+    pub(crate) links: Links,
+}
+
+fn download(links: Option<&Links>) -> Option<String> {
+    let link = links.and_then(|links| links.get("download"));
+    link.map(ToString::to_string)
+}
+
 impl TransactionPage for TransactionsResponse {
     type Item = Transaction;
 
-    fn open(self) -> (Vec<Transaction>, Vec<Transaction>, Option<Links>) {
-        self.transactions.map_or_else(Default::default, |report| {
-            (
-                report.pending.unwrap_or_default(),
-                report.booked.unwrap_or_default(),
-                Some(report.links),
-            )
-        })
+    fn open(self) -> Opened<Transaction> {
+        Opened {
+            download: download(self.links.as_ref()),
+            report: self.transactions.map(|report| Lists {
+                booked: report.booked,
+                pending: report.pending,
+                links: report.links,
+            }),
+        }
     }
 }
 
@@ -148,15 +169,15 @@ impl TransactionPage for CardTransactionsResponse {
         self.debit_accounting
     }
 
-    fn open(self) -> (Vec<CardTransaction>, Vec<CardTransaction>, Option<Links>) {
-        self.card_transactions
-            .map_or_else(Default::default, |report| {
-                (
-                    report.pending.unwrap_or_default(),
-                    report.booked.unwrap_or_default(),
-                    Some(report.links),
-                )
-            })
+    fn open(self) -> Opened<CardTransaction> {
+        Opened {
+            download: download(self.links.as_ref()),
+            report: self.card_transactions.map(|report| Lists {
+                booked: report.booked,
+                pending: report.pending,
+                links: report.links,
+            }),
+        }
     }
 }
 
@@ -174,11 +195,15 @@ impl Checked for StandingOrders {
 impl TransactionPage for StandingOrders {
     type Item = Transaction;
 
-    fn open(self) -> (Vec<Transaction>, Vec<Transaction>, Option<Links>) {
-        self.0.transactions.map_or_else(Default::default, |report| {
-            let orders = report.information.unwrap_or_default();
-            (orders, Vec::new(), Some(report.links))
-        })
+    fn open(self) -> Opened<Transaction> {
+        Opened {
+            download: download(self.0.links.as_ref()),
+            report: self.0.transactions.map(|report| Lists {
+                booked: Some(report.information.unwrap_or_default()),
+                pending: None,
+                links: report.links,
+            }),
+        }
     }
 }
 
@@ -187,6 +212,56 @@ impl TransactionPage for StandingOrders {
 pub(crate) struct PageOf<T> {
     pub(crate) pending: Vec<T>,
     pub(crate) booked: Vec<T>,
+    /// Entries of the page that could not be read.
+    pub(crate) left_out: usize,
+    /// The bank lists booked ones here, if only that there are none. Otherwise it says in another way that there are none.
+    pub(crate) lists_booked: bool,
+    /// The bank lists pending ones here. Many leave the list out where it is empty; so it is not known whether it is.
+    pub(crate) lists_pending: bool,
+}
+
+impl<T> PageOf<T> {
+    /// A page with both lists.
+    #[cfg(test)]
+    pub(crate) const fn listing(pending: Vec<T>, booked: Vec<T>) -> Self {
+        Self {
+            pending,
+            booked,
+            left_out: 0,
+            lists_booked: true,
+            lists_pending: true,
+        }
+    }
+
+    /// In the place of a list, that there is nothing (204 No Content).
+    pub(crate) const fn none() -> Self {
+        Self {
+            pending: Vec::new(),
+            booked: Vec::new(),
+            left_out: 0,
+            lists_booked: false,
+            lists_pending: false,
+        }
+    }
+
+    /// The page that has what was asked for.
+    ///
+    /// The standard wants `booked` wherever booked ones were asked for. A later page without it has pending ones. Pending
+    /// ones alone were asked for: many banks leave an empty list out.
+    fn of(lists: Lists<T>, asked: BookingStatus, first: bool) -> Result<Self, ErrorKind> {
+        let may_lack_booked = !asked.wants_booked() || (!first && lists.pending.is_some());
+        if lists.booked.is_none() && !may_lack_booked {
+            let reason = "it has no booked transactions, not even an empty list";
+            return Err(ErrorKind::NotListed { reason });
+        }
+        Ok(Self {
+            left_out: 0,
+            lists_booked: lists.booked.is_some(),
+            lists_pending: lists.pending.is_some() || !asked.wants_booked(),
+            pending: lists.pending.unwrap_or_default(),
+            booked: lists.booked.unwrap_or_default(),
+        })
+    }
 }
 
 /// Is told what each page says of debits.
@@ -197,6 +272,7 @@ struct Reading {
     on_debits: OnDebits,
     /// The account's currency, where it is known.
     held: Option<Currency>,
+    asked: BookingStatus,
     next: Option<Url>,
     /// The pages that were read. A bank's links may be long, and there may be many of them: digests take the same
     /// little room each, and nobody can make up two links that share one.
@@ -208,9 +284,10 @@ pub(crate) fn entries<P: TransactionPage>(
     from: UnderConsent,
     held: Option<Currency>,
     url: Url,
+    asked: BookingStatus,
     on_debits: OnDebits,
 ) -> BoxStream<'static, Result<Entry<P::Item>, Error>> {
-    pages::<P>(from, held, url, on_debits)
+    pages::<P>(from, held, url, asked, on_debits)
         .map_ok(|page| {
             let pending = page.pending.into_iter().map(Entry::Pending);
             let booked = page.booked.into_iter().map(Entry::Booked);
@@ -225,12 +302,14 @@ pub(crate) fn pages<P: TransactionPage>(
     from: UnderConsent,
     held: Option<Currency>,
     url: Url,
+    asked: BookingStatus,
     on_debits: OnDebits,
 ) -> BoxStream<'static, Result<PageOf<P::Item>, Error>> {
     let start = Reading {
         from,
         on_debits,
         held,
+        asked,
         next: Some(url),
         read: HashSet::new(),
     };
@@ -250,6 +329,35 @@ fn digest(url: &Url) -> [u8; 32] {
 
 impl Reading {
     async fn turn<P: TransactionPage>(&mut self, url: Url) -> Result<PageOf<P::Item>, Error> {
+        let first = self.read.is_empty();
+        let Some(page) = self.get::<P>(url.clone()).await? else {
+            return Ok(PageOf::none());
+        };
+        let bank = self.from.bank.clone();
+        let (lists, at) = match (page.report, page.download) {
+            (Some(lists), _) => (lists, url),
+            (None, Some(link)) => {
+                let at = bank.follow(&url, &link)?;
+                (self.download::<P>(at.clone()).await?, at)
+            }
+            (None, None) => {
+                let reason = "it has no transactions, not even empty lists";
+                return Err(bank.error(ErrorKind::NotListed { reason }));
+            }
+        };
+        self.next = lists
+            .links
+            .get("next")
+            .map(|link| bank.follow(&at, link))
+            .transpose()?;
+        PageOf::of(lists, self.asked, first).map_err(|kind| bank.error(kind))
+    }
+
+    /// What is at that address. `None`: the bank says that there is nothing.
+    async fn get<P: TransactionPage>(
+        &mut self,
+        url: Url,
+    ) -> Result<Option<Opened<P::Item>>, Error> {
         let bank = &self.from.bank;
         let limit = bank.inner.limits.pages;
         if self.read.len() >= limit {
@@ -258,14 +366,54 @@ impl Reading {
         if !self.read.insert(digest(&url)) {
             return Err(bank.error(ErrorKind::PageLoop));
         }
-        let answer = self.from.get::<P>(url.clone(), self.held).await?;
-        (self.on_debits)(answer.debit_accounting());
-        let (pending, booked, links) = answer.open();
-        self.next = links
-            .as_ref()
-            .and_then(|links| links.get("next"))
-            .map(|link| bank.follow(&url, link))
-            .transpose()?;
-        Ok(PageOf { pending, booked })
+        let page: Option<P> = self.from.get_if_any(url, self.held).await?;
+        if let Some(page) = &page {
+            (self.on_debits)(page.debit_accounting());
+        }
+        Ok(page.map(TransactionPage::open))
+    }
+
+    /// A list that the bank gives as a file, if it is of the standard's JSON.
+    async fn download<P: TransactionPage>(&mut self, url: Url) -> Result<Lists<P::Item>, Error> {
+        let reason = "it links to a download that is not the standard's JSON";
+        let refused = self.from.bank.error(ErrorKind::NotListed { reason });
+        match self.get::<P>(url).await {
+            Ok(page) => page.and_then(|page| page.report).ok_or(refused),
+            Err(error) if matches!(error.kind, ErrorKind::Malformed { .. }) => Err(refused),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use BookingStatus::{Booked, Both, Pending};
+
+    use super::*;
+
+    #[test]
+    fn a_page_without_the_list_that_was_asked_for_is_none() {
+        let lists = |booked: bool, pending: bool| Lists {
+            booked: booked.then(Vec::<u8>::new),
+            pending: pending.then(Vec::new),
+            links: Links::default(),
+        };
+        for (booked, pending, asked, first, right) in [
+            (true, true, Both, true, Some((true, true))),
+            (true, false, Both, true, Some((true, false))),
+            (false, true, Both, true, None),
+            (false, false, Both, true, None),
+            (false, true, Both, false, Some((false, true))),
+            (false, false, Both, false, None),
+            (false, true, Booked, true, None),
+            (true, false, Booked, true, Some((true, false))),
+            (false, false, Pending, true, Some((false, true))),
+        ] {
+            let page = PageOf::of(lists(booked, pending), asked, first);
+            let has = page
+                .ok()
+                .map(|page| (page.lists_booked, page.lists_pending));
+            assert_eq!(has, right, "{booked} {pending} {asked:?} {first}");
+        }
     }
 }

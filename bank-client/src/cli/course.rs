@@ -94,7 +94,8 @@ async fn course(
     };
     let today = closed.map_or(today, |closed| closed.min(today));
     let first = today.checked_sub_days(Days::new(DAYS)).unwrap_or(today);
-    let first = account.since.map_or(first, |since| since.max(first));
+    // Where it is not known from when on all entries are here, there is no course.
+    let first = account.since.map_or(today, |since| since.max(first));
     let period = Period {
         from: Some(first),
         to: None,

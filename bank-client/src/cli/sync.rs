@@ -124,11 +124,17 @@ pub(super) async fn run(mut asked: Asked, screen: Screen) -> Result<Exit, Failur
             Ok(report) => {
                 asked.heard(&label);
                 rows.push(SyncRow::of(&label, &report));
+                let left_out: u64 = report.accounts.iter().map(|account| account.left_out).sum();
                 for error in report.failures {
                     failed(&mut asked, &label, error.into()).await;
                 }
                 for account in report.accounts {
                     of_account(&mut asked, &copy, &label, account).await?;
+                }
+                if left_out > 0 {
+                    let text = format!("{label}: {left_out} entries could not be read");
+                    let advice = "tell the bank; what is known of these accounts stays until all can be read";
+                    asked.failed_here(&label, &Trouble::new(text, advice));
                 }
             }
             Err(error) => failed(&mut asked, &label, error).await,
@@ -215,7 +221,8 @@ async fn of_account(
             note(format!("{label}: {before}"));
         }
     }
-    if let Some(error) = report.failure {
+    let pending = report.pending_unknown.map(SyncError::Bank);
+    for error in report.failure.into_iter().chain(pending) {
         failed(asked, label, error).await;
     }
     Ok(())

@@ -1,13 +1,16 @@
 //! One account's transactions: the walk, and what follows when the bank refuses one.
 
+use chrono::NaiveDate;
 use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
 use shared_types::transaction::BookingStatus;
 
 use super::copy::LocalCopy;
 use super::deadline::Deadline;
-use super::plan::{Known, Lesson, Way, Wishes, instead, pending_from, plan};
+use super::plan::{
+    Lesson, Way, Wishes, always_from, instead, may_be_the_period, plan, says_there_are_none,
+};
 use super::row::Row;
-use super::window::{Moment, Pending, Span, Tally, Untaken, Window};
+use super::window::{Anchor, Moment, Pending, Span, Tally, Window};
 use super::{AccountKey, AccountReport, SyncError};
 use crate::accounts::AccountInformation;
 use crate::error::{Error, ErrorKind};
@@ -65,6 +68,9 @@ fn rows<T>(
     Ok(PageOf {
         pending: all(page.pending)?,
         booked: all(page.booked)?,
+        left_out: page.left_out,
+        lists_booked: page.lists_booked,
+        lists_pending: page.lists_pending,
     })
 }
 
@@ -80,22 +86,33 @@ pub(super) struct Reading<'a, L> {
     pub(super) deadline: Deadline,
 }
 
+/// How a walk ended that was read to its end.
+enum Ended {
+    /// The copy is up to date, as far as the bank lets it.
+    Done,
+    /// Something is open that a list of whole days from that day on settles. Any of these entries serves for the next delta
+    /// report.
+    Open(NaiveDate, Vec<Anchor>),
+}
+
 /// Why a walk came to no end.
 enum Broken {
     /// The bank refused, or did not answer, after so many pages.
     Bank(Error, u64),
-    Nameless,
     Failed(SyncError),
 }
 
-impl From<SyncError> for Broken {
-    fn from(error: SyncError) -> Self {
-        Self::Failed(error)
+impl<E: Into<SyncError>> From<E> for Broken {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
     }
 }
 
+/// After so many longer lists that have left something open, the next one is the longest.
+const LONGER: u32 = 2;
+
 impl<L: Lists> Reading<'_, L> {
-    /// Reads what is new, in the way that suits the bank; where it refuses that, in another one.
+    /// Reads what is new, in the way that suits the bank; where it refuses that, or leaves something open, in another one.
     pub(super) async fn read(
         &self,
         report: &mut AccountReport,
@@ -105,73 +122,103 @@ impl<L: Lists> Reading<'_, L> {
             let limit = self.deadline.limit();
             return Err(self.lists.error(ErrorKind::NotAsked { limit }).into());
         }
-        let mut known = self.copy.known(self.account).await?;
+        let known = self.copy.known(self.account).await?;
         let today = self.moment.today;
         let mut way = plan(&known, &self.wishes, today);
+        let (mut learnt, mut last, mut longer) = (Lesson::Nothing, false, 0);
+        let mut anchors = Vec::new();
         loop {
             report.way = Some(way.clone());
-            let (next, lesson) = match self.walk(&way, report, progress).await {
-                Ok(()) => return Ok(()),
-                Err(Broken::Failed(error)) => return Err(error),
-                Err(Broken::Nameless) => {
-                    let by_dates = Wishes {
-                        delta: None,
-                        ..self.wishes
+            let from = std::mem::take(&mut anchors);
+            match self.walk(&way, last, from, report, progress).await {
+                // What a refusal seemed to say is true: the other way is open.
+                Ok(Ended::Done) => return Ok(self.copy.learn(self.account, learnt, today).await?),
+                Ok(Ended::Open(day, of_walk)) => {
+                    let mut from = match plan(&known, &self.wishes.by_days(), today) {
+                        Way::Dates { from } | Way::Everything { from } => from.min(day),
+                        Way::AfterEntry { .. } | Way::AfterLastReport => day,
                     };
-                    (plan(&known, &by_dates, today), Lesson::NoDeltas)
-                }
-                Err(Broken::Bank(error, pages)) => {
-                    match instead(&way, &error, pages, &known, &self.wishes, today) {
-                        Some(next) => next,
-                        None => return Err(SyncError::Bank(error)),
+                    longer += 1;
+                    if longer > LONGER {
+                        from = known.since.map_or(from, |since| since.min(from));
+                        last = true;
                     }
+                    (way, anchors) = (Way::Dates { from }, of_walk);
                 }
-            };
-            self.learn(&mut known, lesson).await?;
-            way = next;
+                Err(Broken::Failed(error)) => return Err(error),
+                Err(Broken::Bank(error, pages)) => {
+                    let next = instead(&way, &error, pages, &known, &self.wishes, today);
+                    let Some((next, lesson)) = next else {
+                        return Err(SyncError::Bank(error));
+                    };
+                    // The bank shows no more than it does now.
+                    last |= !matches!(way, Way::AfterEntry { .. } | Way::AfterLastReport);
+                    match lesson {
+                        Lesson::Nothing => {}
+                        // Whatever follows, that entry serves no more.
+                        Lesson::ForgetReference => {
+                            self.copy.learn(self.account, lesson, today).await?;
+                        }
+                        Lesson::NoDeltas => learnt = lesson,
+                    }
+                    way = next;
+                }
+            }
         }
-    }
-
-    async fn learn(&self, known: &mut Known, lesson: Lesson) -> Result<(), SyncError> {
-        match lesson {
-            Lesson::Nothing => return Ok(()),
-            Lesson::ForgetReference => known.reference = None,
-            Lesson::NoDeltas => known.refused = Some(self.moment.today),
-        }
-        Ok(self.copy.learn(self.account, known).await?)
     }
 
     async fn walk(
         &self,
         way: &Way,
+        last: bool,
+        anchors: Vec<Anchor>,
         report: &mut AccountReport,
         progress: &mut (dyn FnMut(u64, u64) + Send),
-    ) -> Result<(), Broken> {
+    ) -> Result<Ended, Broken> {
         let (span, mut filter) = asked(way);
         filter.page_size = self.wishes.page_size;
         let told_once = *way == Way::AfterLastReport;
-        let mut window =
-            Window::begin(self.copy, self.account.0, span, self.moment, told_once).await?;
+        let mut window = Window::begin(self.copy, self.account.0, span, self.moment, told_once)
+            .await?
+            .going_on(anchors);
         let before = report.tally();
         let mut pages = self.lists.pages(self.card, self.resource, &filter);
-        let mut read = 0;
-        while let Some(page) = self
-            .next(&mut pages)
-            .await
-            .map_err(|error| Broken::Bank(error, read))?
-        {
-            window.take(&page).await.map_err(|untaken| match untaken {
-                Untaken::Nameless => Broken::Nameless,
-                Untaken::Failed(error) => Broken::Failed(error),
-            })?;
+        let (mut read, mut none) = (0, None);
+        loop {
+            let page = match self.next(&mut pages).await {
+                Ok(Some(page)) => page,
+                Ok(None) => break,
+                Err(error) if read == 0 && span != Span::Delta && says_there_are_none(&error) => {
+                    none = Some(error);
+                    PageOf::none()
+                }
+                Err(error) => return Err(Broken::Bank(error, read)),
+            };
+            window.take(&page).await?;
             read += 1;
             report.pages += 1;
+            report.left_out = window.left_out;
             report.add(before, window.tally);
             progress(report.pages, report.entries);
+            if none.is_some() {
+                break;
+            }
+        }
+        if window.is_contradicted().await? {
+            let reason = "it says that there are no transactions, and there were some";
+            let error = none.unwrap_or_else(|| self.lists.error(ErrorKind::NotListed { reason }));
+            return Err(Broken::Failed(error.into()));
+        }
+        let open = window.settle_booked(last).await?;
+        report.add(before, window.tally);
+        if let Some(day) = open {
+            return Ok(Ended::Open(day, window.into_anchors()));
         }
         let pending = self.pending(&mut window, report).await?;
+        report.left_out = window.left_out;
+        report.unlisted = window.is_unlisted();
         report.add(before, window.finish(pending).await?);
-        Ok(())
+        Ok(Ended::Done)
     }
 
     /// The next page, if it comes in time.
@@ -183,7 +230,8 @@ impl<L: Lists> Reading<'_, L> {
         page.unwrap_or_else(|late| Err(self.lists.error(late)))
     }
 
-    /// Asks once more for what is pending, if the walk leaves it open whether some of it has vanished.
+    /// Asks once more for what is pending, if the walk leaves it open whether some of it has vanished. A bank that does not
+    /// list pending entries alone lists them among the others.
     async fn pending(
         &self,
         window: &mut Window<'_>,
@@ -192,28 +240,51 @@ impl<L: Lists> Reading<'_, L> {
         if window.doubtful().await? == 0 {
             return Ok(Pending::AsListed);
         }
-        let from = pending_from(self.moment.today);
+        for status in [BookingStatus::Pending, BookingStatus::Both] {
+            match self.all_pending(window, report, status).await {
+                Ok(()) => {
+                    report.pending_unknown = None;
+                    return Ok(Pending::Whole);
+                }
+                Err(Broken::Failed(error)) => return Err(error),
+                // What is booked is here all the same, and the next run asks again.
+                Err(Broken::Bank(error, _)) => {
+                    let another = may_be_the_period(&error);
+                    report.pending_unknown = Some(error);
+                    if !another {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(Pending::Unknown)
+    }
+
+    async fn all_pending(
+        &self,
+        window: &mut Window<'_>,
+        report: &mut AccountReport,
+        status: BookingStatus,
+    ) -> Result<(), Broken> {
+        let from = always_from(self.moment.today);
         let filter = TransactionFilter {
-            booking_status: BookingStatus::Pending,
+            booking_status: status,
             page_size: self.wishes.page_size,
             ..TransactionFilter::since(from)
         };
         window.begin_pending().await?;
         let mut pages = self.lists.pages(self.card, self.resource, &filter);
-        loop {
-            match self.next(&mut pages).await {
-                Ok(Some(page)) => {
-                    report.pages += 1;
-                    window.take_pending(&page, from).await?;
-                }
-                Ok(None) => return Ok(Pending::Whole),
-                // What is booked is here all the same, and the next run asks again.
-                Err(error) => {
-                    report.pending_unknown = Some(error);
-                    return Ok(Pending::Unknown);
-                }
-            }
+        let mut read = 0;
+        while let Some(page) = self
+            .next(&mut pages)
+            .await
+            .map_err(|error| Broken::Bank(error, read))?
+        {
+            report.pages += 1;
+            read += 1;
+            window.take_pending(&page, from).await?;
         }
+        Ok(())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use shared_types::account::{AccountDetails, AccountReference, Balance};
 use shared_types::card_account::CardAccountDetails;
@@ -10,7 +11,7 @@ use sqlx::Row as _;
 
 use super::access::{Access, NotOpened, Part, Unread};
 use super::copy::{CopyError, LocalCopy, PIECE, Write};
-use super::plan::{Known, refusal};
+use super::plan::{Known, Lesson, refusal};
 use super::row::{Digest, digest_of};
 use super::{AccountKey, SyncError};
 use crate::accounts::AccountInformation;
@@ -498,7 +499,7 @@ impl LocalCopy {
     /// What decides how an account's transactions are asked for.
     pub(super) async fn known(&self, account: AccountKey) -> Result<Known, CopyError> {
         let row =
-            sqlx::query("SELECT complete, reference, in_flight, refused FROM account WHERE id = ?")
+            sqlx::query("SELECT complete, reference, in_flight, refused, since, unsettled FROM account WHERE id = ?")
                 .bind(account.0)
                 .fetch_one(&self.pool)
                 .await?;
@@ -507,7 +508,7 @@ impl LocalCopy {
             text.map(|text| text.parse())
                 .transpose()
                 .map_err(|_| CopyError::Corrupt {
-                    what: "account.complete, account.refused",
+                    what: "a day of an account",
                 })
         };
         let reference: Option<Vec<u8>> = row.try_get("reference")?;
@@ -525,16 +526,24 @@ impl LocalCopy {
             reference,
             in_flight: row.try_get::<i64, _>("in_flight")? != 0,
             refused: day("refused")?,
+            since: day("since")?,
+            unsettled: day("unsettled")?,
         })
     }
 
-    /// Writes down what a refusal has taught.
-    pub(super) async fn learn(&self, account: AccountKey, known: &Known) -> Result<(), CopyError> {
-        sqlx::query(
-            "UPDATE account SET refused = ?, reference = CASE WHEN ? THEN reference END WHERE id = ?",
-        )
-        .bind(known.refused.map(|day| day.to_string()))
-        .bind(known.reference.is_some())
+    /// Writes down what a refusal has taught on that day.
+    pub(super) async fn learn(
+        &self,
+        account: AccountKey,
+        lesson: Lesson,
+        today: NaiveDate,
+    ) -> Result<(), CopyError> {
+        sqlx::query(match lesson {
+            Lesson::Nothing => return Ok(()),
+            Lesson::ForgetReference => "UPDATE account SET reference = NULL WHERE id = ?2",
+            Lesson::NoDeltas => "UPDATE account SET refused = ?1 WHERE id = ?2",
+        })
+        .bind(today.to_string())
         .bind(account.0)
         .execute(&self.pool)
         .await?;

@@ -21,7 +21,7 @@ use crate::vault::{Vault, VaultError};
 /// Connections at a time. SQLite has one writer; the others read.
 const CONNECTIONS: u32 = 4;
 
-const MIGRATIONS: [(i64, &str, &str); 3] = [
+const MIGRATIONS: [(i64, &str, &str); 4] = [
     (
         1,
         "copy",
@@ -36,6 +36,11 @@ const MIGRATIONS: [(i64, &str, &str); 3] = [
         3,
         "accounts",
         include_str!("../../migrations/copy/0003_accounts.sql"),
+    ),
+    (
+        4,
+        "entries",
+        include_str!("../../migrations/copy/0004_entries.sql"),
     ),
 ];
 
@@ -279,10 +284,10 @@ impl From<sqlx::Error> for CopyError {
     }
 }
 
-/// To what an entry's seal is bound.
-pub(super) fn about_entry(account: i64, booked: bool, identity: &[u8]) -> String {
+/// To what an entry's seal is bound: its kind, its account, and the digest of its content.
+pub(super) fn about_entry(account: i64, booked: bool, content: &[u8]) -> String {
     let kind = if booked { "booked" } else { "pending" };
-    format!("{kind}/{account}/{}", hex(identity))
+    format!("{kind}/{account}/{}", hex(content))
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -10,12 +10,22 @@
 //! | `deltaList` alone | what came after the bank's last report |
 //! | neither, or it refuses | the last days once more ([`Synchroniser::overlap_days`]) |
 //!
-//! **Nothing double.** An entry is known by its `entryReference`, else by its `transactionId`, else by all that it says of
-//! itself and its number among equals. **Nothing lost**, at whichever point the program dies: every page is one transaction
-//! of the database; a run that breaks off has done no harm, and the next one starts its walk again. What a bank tells only
-//! once (`deltaList`) is noted as lost before it is asked for, and until it is here: after a crash the last days are read
-//! once more. **Nothing kept that is gone**: what the bank does not give any more is removed, but only by a walk that was
-//! read whole, and only in the days it went through.
+//! **Nothing double.** An entry of a list is the one in the copy of which the bank says the same; of several that are equal,
+//! each is one. The bank's `entryReference`, else its `transactionId`, is a hint: it tells that an entry has changed, if the
+//! one of that name is not listed any more. Entries that share a name are all kept, and "0", blanks and "NOTPROVIDED" are no
+//! names. **Nothing lost**, at whichever point the program dies: a run that breaks off has done no harm, and the next one
+//! starts its walk again. What a bank tells only once (`deltaList`) is noted as lost before it is asked for, and until it is
+//! here: after a crash the last days are read once more. What a delta report leaves open (a name that is known, or none; an
+//! entry that the copy has) is looked up in a list of days, in the same run. **Nothing kept that is gone**: what the bank does
+//! not give any more is removed, but only by a walk that was read whole, and only in the days it went through. An entry
+//! without a day of booking goes when a list that must have it does not: one that starts a month before its value date, or no
+//! later than one that had it.
+//!
+//! **Nothing said that is not known.** An answer without lists is an error ([`NotListed`](crate::ErrorKind::NotListed)), and
+//! removes nothing; nor does 204, or 404 `RESOURCE_UNKNOWN` of an account that was just listed, which say that there is nothing
+//! and are [told](AccountReport::unlisted): where the copy has entries of that period, that is a failure. Entries that cannot
+//! be read are [counted](AccountReport::left_out); in such a run nothing is removed, and it is not complete. A bank that shows
+//! less than was missed leaves a gap: the copy is whole [from its end](CopiedAccount::since).
 //!
 //! A pending entry that is booked is recognised: the booked one says [since when](CopiedEntry::pending_since) it was seen
 //! pending. Accounts that a consent does not open any more stay, and are [marked](CopiedAccount::gone).
@@ -53,6 +63,7 @@ mod account;
 mod accounts;
 mod copy;
 mod deadline;
+mod order;
 mod plan;
 mod reading;
 mod row;
@@ -181,6 +192,11 @@ pub struct AccountReport {
     pub removed: u64,
     /// Booked entries that were recognised as pending ones of before.
     pub matched: u64,
+    /// Entries that could not be read, in the last list that was asked for. Nothing was removed then.
+    pub left_out: u64,
+    /// The bank said that there are no transactions, and not by an empty list: with 204, or of an account that it had just
+    /// listed with 404 `RESOURCE_UNKNOWN`. Nothing is removed for that.
+    pub unlisted: bool,
     /// Why it is not known whether some pending entries are still there.
     pub pending_unknown: Option<Error>,
     /// Why its transactions were not asked for, or given.
@@ -386,6 +402,8 @@ impl AccountReport {
             changed: 0,
             removed: 0,
             matched: 0,
+            left_out: 0,
+            unlisted: false,
             pending_unknown: None,
             transactions_not_opened: None,
             balances_not_opened: None,
@@ -394,11 +412,13 @@ impl AccountReport {
         }
     }
 
-    /// Whether all that the consent opens of it was read to the end.
+    /// Whether all that the consent opens of it was read to the end, and what the copy has of it is what the bank says.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         let parts = [&self.transactions_not_opened, &self.balances_not_opened];
         self.failure.is_none()
+            && self.pending_unknown.is_none()
+            && self.left_out == 0
             && self.balances_failure.is_none()
             && parts.into_iter().flatten().all(NotOpened::is_complete)
     }
@@ -413,11 +433,16 @@ impl Report {
 
     /// What the bank did not give, and why: for [`ConsentManager::note`](crate::consent_manager::ConsentManager::note).
     pub fn bank_errors(&self) -> impl Iterator<Item = &Error> {
-        let of_accounts = self.accounts.iter().filter_map(|account| {
-            let Some(SyncError::Bank(error)) = &account.failure else {
-                return account.balances_failure.as_ref();
+        let of_accounts = self.accounts.iter().flat_map(|account| {
+            let failure = match &account.failure {
+                Some(SyncError::Bank(error)) => Some(error),
+                _ => None,
             };
-            Some(error)
+            let parts = account
+                .pending_unknown
+                .iter()
+                .chain(&account.balances_failure);
+            failure.into_iter().chain(parts)
         });
         self.failures.iter().chain(of_accounts)
     }

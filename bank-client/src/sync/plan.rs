@@ -46,6 +46,10 @@ pub(super) struct Known {
     pub(super) in_flight: bool,
     /// The day on which the bank refused a delta report.
     pub(super) refused: Option<NaiveDate>,
+    /// The first day from which on the copy is whole.
+    pub(super) since: Option<NaiveDate>,
+    /// The day from which on days have to be listed, because something is known of them that has more than one explanation.
+    pub(super) unsettled: Option<NaiveDate>,
 }
 
 /// What the program wants.
@@ -64,8 +68,9 @@ pub(super) fn plan(known: &Known, wishes: &Wishes, today: NaiveDate) -> Way {
             from: back(today, wishes.history_days.into()),
         };
     };
+    let from = back(complete.min(today), wishes.overlap_days.into());
     let dates = Way::Dates {
-        from: back(complete.min(today), wishes.overlap_days.into()),
+        from: known.unsettled.map_or(from, |day| day.min(from)),
     };
     let refused = known
         .refused
@@ -73,6 +78,8 @@ pub(super) fn plan(known: &Known, wishes: &Wishes, today: NaiveDate) -> Way {
     match (wishes.delta, &known.reference) {
         // What the bank has told once, and we have lost, it does not tell again.
         _ if known.in_flight || refused => dates,
+        // A delta report settles nothing that only whole days do.
+        _ if known.unsettled.is_some() || known.since.is_none() => dates,
         (Some(Delta::EntryReference), Some(reference)) => Way::AfterEntry {
             reference: reference.clone(),
         },
@@ -91,7 +98,8 @@ pub(super) enum Lesson {
     NoDeltas,
 }
 
-/// The way to take instead, after so many pages, when the bank refuses this one; `None`: there is no other.
+/// The way to take instead, after so many pages, when the bank refuses this one; `None`: there is no other. What is to be
+/// remembered of it holds once that way has been gone: a refusal may have had another reason.
 pub(super) fn instead(
     way: &Way,
     error: &Error,
@@ -100,35 +108,96 @@ pub(super) fn instead(
     wishes: &Wishes,
     today: NaiveDate,
 ) -> Option<(Way, Lesson)> {
-    let (status, code) = refusal(error)?;
-    let unknown = code == Some(&MessageCode::ResourceUnknown);
+    if !may_be_the_period(error) {
+        return None;
+    }
     match way {
-        Way::Everything { from } if status == 400 => Some((
+        Way::Everything { from } => Some((
             Way::Everything {
                 from: later(*from, today)?,
             },
             Lesson::Nothing,
         )),
-        Way::Dates { from } if status == 400 => Some((
+        Way::Dates { from } => Some((
             Way::Dates {
                 from: later(*from, today)?,
             },
             Lesson::Nothing,
         )),
-        Way::AfterEntry { .. } | Way::AfterLastReport if status == 400 || unknown => {
+        Way::AfterEntry { .. } | Way::AfterLastReport => {
+            let unknown = codes(error).any(|code| *code == MessageCode::ResourceUnknown);
             let lesson = match way {
                 _ if pages > 0 => Lesson::Nothing,
                 Way::AfterEntry { .. } if unknown => Lesson::ForgetReference,
                 _ => Lesson::NoDeltas,
             };
-            let by_dates = Wishes {
-                delta: None,
-                ..*wishes
-            };
-            Some((plan(known, &by_dates, today), lesson))
+            Some((plan(known, &wishes.by_days(), today), lesson))
         }
-        _ => None,
     }
+}
+
+impl Wishes {
+    /// The same, without delta reports.
+    pub(super) fn by_days(&self) -> Self {
+        Self {
+            delta: None,
+            ..*self
+        }
+    }
+}
+
+/// Whether a refusal may be about the period or the kind of list that was asked for: another one is tried then. The code
+/// tells, where there is one. `CONSENT_INVALID` is among these: the same consent has just opened the list of accounts, and
+/// banks refuse with it what is older than the last strong customer authentication allows.
+pub(super) fn may_be_the_period(error: &Error) -> bool {
+    if codes(error).any(|code| *code == MessageCode::PeriodInvalid) {
+        return true;
+    }
+    let other_reason = codes(error).any(|code| {
+        matches!(
+            code,
+            MessageCode::ConsentUnknown
+                | MessageCode::ConsentExpired
+                | MessageCode::CertificateInvalid
+                | MessageCode::CertificateExpired
+                | MessageCode::CertificateBlocked
+                | MessageCode::CertificateRevoke
+                | MessageCode::CertificateMissing
+                | MessageCode::RoleInvalid
+                | MessageCode::SignatureInvalid
+                | MessageCode::SignatureMissing
+                | MessageCode::TokenUnknown
+                | MessageCode::TokenInvalid
+                | MessageCode::TokenExpired
+                | MessageCode::CorporateIdInvalid
+                | MessageCode::PsuCredentialsInvalid
+                | MessageCode::ServiceBlocked
+                | MessageCode::ResourceBlocked
+                | MessageCode::ResourceExpired
+                | MessageCode::AccessExceeded
+                | MessageCode::RequestedFormatsInvalid
+        )
+    });
+    let unknown = codes(error).any(|code| *code == MessageCode::ResourceUnknown);
+    let status = error.kind.status();
+    !other_reason
+        && (matches!(status, Some(400 | 401 | 403 | 405 | 422)) || (unknown && status == Some(404)))
+}
+
+/// Whether the bank says, in the place of a list, that there is none: of an account that it has just listed, that there are
+/// no transactions in the period.
+pub(super) fn says_there_are_none(error: &Error) -> bool {
+    error.kind.status() == Some(404)
+        && codes(error).any(|code| *code == MessageCode::ResourceUnknown)
+}
+
+/// The codes of a refusal.
+fn codes(error: &Error) -> impl Iterator<Item = &MessageCode> {
+    let messages = match &error.kind {
+        ErrorKind::Refused { messages, .. } => messages.as_slice(),
+        _ => &[],
+    };
+    messages.iter().map(|message| &message.code)
 }
 
 /// A first day that the bank may show when it refuses an earlier one. Its day may be one ahead of ours.
@@ -139,12 +208,12 @@ fn later(from: NaiveDate, today: NaiveDate) -> Option<NaiveDate> {
         .find(|day| from < *day)
 }
 
-/// The first day of a list of pending entries that every bank gives.
-pub(super) fn pending_from(today: NaiveDate) -> NaiveDate {
+/// The first day of a list that every bank gives.
+pub(super) fn always_from(today: NaiveDate) -> NaiveDate {
     back(today, ALWAYS - 1)
 }
 
-fn back(day: NaiveDate, days: u64) -> NaiveDate {
+pub(super) fn back(day: NaiveDate, days: u64) -> NaiveDate {
     day.checked_sub_days(Days::new(days))
         .unwrap_or(NaiveDate::MIN)
 }

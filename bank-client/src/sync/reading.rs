@@ -29,9 +29,10 @@ pub struct CopiedAccount {
     pub first_seen: DateTime<Utc>,
     /// Since when the consent does not open it any more. What was copied until then is still here.
     pub gone: Option<DateTime<Utc>>,
-    /// When its transactions were last read to the end.
+    /// When its transactions were last read to the end, pending ones and all.
     pub synced: Option<DateTime<Utc>>,
-    /// The first day of which all transactions are here.
+    /// The first day from which on all transactions are here, up to `synced`. `None`: there is no such day that is known.
+    /// Older ones may be here too, with gaps: a bank that shows less than before leaves one.
     pub since: Option<NaiveDate>,
 }
 
@@ -249,7 +250,8 @@ impl LocalCopy {
         place: Place,
     ) -> Result<(Vec<CopiedEntry>, Option<Place>), CopyError> {
         let rows = sqlx::query(
-            "SELECT e.id, e.booked, e.identity, e.day, e.place, e.first_seen, e.pending_since, e.booked_as, \
+            "SELECT e.id, e.booked, e.sealed_for, e.day, e.place, e.first_seen, e.pending_since, \
+             e.doubtful OR COALESCE((SELECT NOT b.doubtful FROM entry b WHERE b.id = e.booked_as), 0) AS hidden, \
              e.details, a.card FROM entry e JOIN account a ON a.id = e.account \
              WHERE e.account = ? AND e.booked = ? AND e.day >= ? AND (e.day, e.place, e.id) < (?, ?, ?) \
              ORDER BY e.day DESC, e.place DESC, e.id DESC LIMIT ?",
@@ -280,8 +282,8 @@ impl LocalCopy {
         };
         let mut entries = Vec::with_capacity(rows.len());
         for row in &rows {
-            // It is here as a booked one already.
-            if row.try_get::<Option<i64>, _>("booked_as")?.is_none() {
+            // It is here as a booked one already, or in another form as long as it is not clear that there are two.
+            if !row.try_get::<bool, _>("hidden")? {
                 entries.push(self.entry(account, row)?);
             }
         }
@@ -290,8 +292,8 @@ impl LocalCopy {
 
     fn entry(&self, account: AccountKey, row: &SqliteRow) -> Result<CopiedEntry, CopyError> {
         let booked = row.try_get("booked")?;
-        let identity: Vec<u8> = row.try_get("identity")?;
-        let about = about_entry(account.0, booked, &identity);
+        let sealed_for: Vec<u8> = row.try_get("sealed_for")?;
+        let about = about_entry(account.0, booked, &sealed_for);
         let transaction = if row.try_get("card")? {
             CopiedTransaction::Card(self.opened(row, &about, "entry.details")?)
         } else {

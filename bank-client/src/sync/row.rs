@@ -1,4 +1,8 @@
-//! A transaction on its way into the copy: what makes it this one and no other, and by what it is known again.
+//! A transaction on its way into the copy: its content, which makes it this one and no other, and the names that a bank has
+//! for it, by which it may be known again.
+//!
+//! A name is a hint and no identity. Banks give one `entryReference` to all entries of a batch, use a `transactionId` again,
+//! and write "0", blanks or "NOTPROVIDED" where they have none.
 
 use aws_lc_rs::hmac;
 use chrono::NaiveDate;
@@ -38,9 +42,9 @@ impl Digester {
 /// A transaction of either kind of account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Row {
-    /// `entryReference`.
+    /// `entryReference`, if it is one.
     pub(super) reference: Option<String>,
-    /// `transactionId`, `cardTransactionId`.
+    /// `transactionId`, `cardTransactionId`, if it is one.
     pub(super) id: Option<String>,
     end_to_end: Option<String>,
     /// The day of booking.
@@ -49,8 +53,6 @@ pub(super) struct Row {
     pub(super) other_day: Option<NaiveDate>,
     amount: Amount,
     counterparty: Option<String>,
-    /// What the entry says of itself; neither where more can be read, nor what the balance was after it.
-    itself: Vec<u8>,
     /// In the standard's form, without links.
     pub(super) details: Vec<u8>,
 }
@@ -60,20 +62,15 @@ impl Row {
         let mut kept = transaction;
         kept.links = None;
         let details = serde_json::to_vec(&kept)?;
-        let itself = match kept.balance_after_transaction.take() {
-            None => details.clone(),
-            Some(_) => serde_json::to_vec(&kept)?,
-        };
         let counterparty = kept.counterparty().name.map(str::to_owned);
         Ok(Self {
-            reference: text(kept.entry_reference.as_ref()),
-            id: text(kept.transaction_id.as_ref()),
-            end_to_end: text(kept.end_to_end_id.as_ref()),
+            reference: name(kept.entry_reference.as_ref()),
+            id: name(kept.transaction_id.as_ref()),
+            end_to_end: name(kept.end_to_end_id.as_ref()),
             booked_on: kept.booking_date,
             other_day: kept.value_date,
             amount: kept.transaction_amount,
             counterparty,
-            itself,
             details,
         })
     }
@@ -85,13 +82,12 @@ impl Row {
             .or_else(|| text(transaction.transaction_details.as_ref()));
         Ok(Self {
             reference: None,
-            id: text(transaction.card_transaction_id.as_ref()),
+            id: name(transaction.card_transaction_id.as_ref()),
             end_to_end: None,
             booked_on: transaction.booking_date,
             other_day: transaction.transaction_date.or(transaction.value_date),
             amount: transaction.transaction_amount,
             counterparty,
-            itself: details.clone(),
             details,
         })
     }
@@ -107,13 +103,30 @@ impl Row {
         self.reference.is_some() || self.id.is_some()
     }
 
-    /// What makes it this entry: the bank's reference, else its id, else all it says of itself. Entries without a name
-    /// that are equal are told apart by their number among equals.
-    pub(super) fn identity(&self, digester: &Digester, number: u64) -> Digest {
+    /// All that the bank says of it. Entries of which it says the same are told apart by their number alone.
+    pub(super) fn content(&self, digester: &Digester) -> Digest {
+        digester.of("content", &[&self.details])
+    }
+
+    /// By what it may be known again when the bank says something else of it: the bank's reference, else its id, else amount
+    /// and days.
+    pub(super) fn name(&self, digester: &Digester) -> Digest {
         match (&self.reference, &self.id) {
             (Some(reference), _) => digester.of("reference", &[reference.as_bytes()]),
             (None, Some(id)) => digester.of("id", &[id.as_bytes()]),
-            (None, None) => digester.of("itself", &[&self.itself, &number.to_be_bytes()]),
+            (None, None) => {
+                let day =
+                    |day: Option<NaiveDate>| day.map_or_else(String::new, |day| day.to_string());
+                let amount = self.amount.value().normalize().to_string();
+                let parts = [
+                    amount.as_bytes(),
+                    self.amount.currency().as_str().as_bytes(),
+                    day(self.booked_on).as_bytes(),
+                    day(self.other_day).as_bytes(),
+                ]
+                .map(<[u8]>::to_vec);
+                digester.of("looks", &parts.each_ref().map(Vec::as_slice))
+            }
         }
     }
 
@@ -127,24 +140,22 @@ impl Row {
         };
         key("pending by id", &self.id, true);
         key("pending by reference", &self.reference, true);
-        // ISO 20022 has a word for "there is none".
-        let given = self
-            .end_to_end
-            .clone()
-            .filter(|id| !id.eq_ignore_ascii_case("NOTPROVIDED"));
-        key("pending by end-to-end id", &given, false);
-        if let Some(name) = &self.counterparty {
-            let amount = self.amount.value().normalize().to_string();
-            let currency = self.amount.currency();
-            let name = name.trim().to_lowercase();
-            let parts = [
-                amount.as_bytes(),
-                currency.as_str().as_bytes(),
-                name.as_bytes(),
-            ];
-            keys.push((digester.of("pending by amount", &parts), false));
-        }
+        key("pending by end-to-end id", &self.end_to_end, false);
+        keys.extend(self.looks(digester).map(|looks| (looks, false)));
         keys
+    }
+
+    /// Amount and counterparty.
+    pub(super) fn looks(&self, digester: &Digester) -> Option<Digest> {
+        let name = self.counterparty.as_ref()?.trim().to_lowercase();
+        let amount = self.amount.value().normalize().to_string();
+        let currency = self.amount.currency();
+        let parts = [
+            amount.as_bytes(),
+            currency.as_str().as_bytes(),
+            name.as_bytes(),
+        ];
+        Some(digester.of("pending by amount", &parts))
     }
 }
 
@@ -161,21 +172,31 @@ pub(super) fn digest_of(
     Ok(digester.of(kind, &[&serde_json::to_vec(value)?]))
 }
 
-/// After which entry the next delta report can start.
-///
-/// Any entry of the first page will do: what came before it is in this list, or in an earlier one. That of the latest day
-/// is the best guess at the newest; among those of one day, the first where the newest stand first, as nearly everywhere.
-pub(super) fn anchor(first_page: &[Row]) -> Option<&str> {
-    let days: Vec<NaiveDate> = first_page.iter().filter_map(|row| row.booked_on).collect();
-    let oldest_first = days.first() < days.last();
-    let mut best: Option<&Row> = None;
-    for row in first_page.iter().filter(|row| row.mark().is_some()) {
-        let better = best.is_none_or(|best| {
-            row.booked_on > best.booked_on || (oldest_first && row.booked_on == best.booked_on)
-        });
-        if better {
-            best = Some(row);
-        }
-    }
-    best.and_then(Row::mark)
+/// A text, if it names something.
+fn name(given: Option<&impl ToString>) -> Option<String> {
+    text(given).filter(|text| !is_placeholder(text))
+}
+
+/// What banks write where there is nothing: blanks, signs, zeros, and words for "none" (ISO 20022's is `NOTPROVIDED`).
+pub(super) fn is_placeholder(text: &str) -> bool {
+    const WORDS: [&str; 12] = [
+        "NOTPROVIDED",
+        "NOTAVAILABLE",
+        "NOTAPPLICABLE",
+        "NOTKNOWN",
+        "NONE",
+        "NULL",
+        "NIL",
+        "NA",
+        "NOREF",
+        "NOREFERENCE",
+        "UNKNOWN",
+        "UNDEFINED",
+    ];
+    let said: String = text
+        .chars()
+        .filter(|letter| letter.is_alphanumeric())
+        .flat_map(char::to_uppercase)
+        .collect();
+    said.chars().all(|letter| letter == '0') || WORDS.contains(&said.as_str())
 }

@@ -4,13 +4,33 @@
 //! the bank with the longest pages. A walk that breaks off has changed nothing but for the better: what it brought stays,
 //! what it has not seen stays too, and the next walk starts from its beginning. Only one that was read whole removes what
 //! the bank does not give any more, and says how far the copy has come.
+//!
+//! **Matching.** An entry of a list is the one in the copy of which the bank says the same, and which this walk has not met
+//! yet; of several that are equal, any. If there is none, it is inserted. A name is a hint alone: where the copy has an entry
+//! of the same name that was not met so far, the new one is *doubtful*, and not shown. At the end of a list of whole days, what
+//! was not met is gone; it and a doubtful entry of its name are one entry that has changed, which keeps its id and times. What
+//! is doubtful still, is new. The outcome follows from what is listed and what is in the copy, whatever the order of the list
+//! and wherever its pages break.
+//!
+//! **What one list does not settle** is settled by a longer one, which [`Window::settle_booked`] asks for: a new entry that
+//! has the name of one before the first day (changed, or a twin?), and an entry without a day of booking that is not listed
+//! any more (gone, or older than the list?). What only a delta report says of names that are in the copy, of blank names, and
+//! of entries that are known for long, is settled by a list of whole days. That this is so stands in the account's row
+//! (`unsettled`) from the moment at which it is found, so that no crash forgets it.
+//!
+//! Cost: for each entry of a page one look-up by content and one write; for one that is new, a look-up by name too; for one
+//! that is gone, two look-ups. All go along an index, whatever number of entries share a content or a name. Memory: a page.
+
+use std::cmp::Reverse;
 
 use chrono::NaiveDate;
 use sqlx::Row as _;
 
 use super::SyncError;
 use super::copy::{CopyError, LocalCopy, PIECE, Write, about_entry};
-use super::row::{Digest, Row, anchor};
+use super::order::{Direction, Order, Turn};
+use super::plan::{always_from, back};
+use super::row::{Digest, Row};
 use crate::pages::PageOf;
 
 /// What a walk goes through.
@@ -51,18 +71,12 @@ pub(super) struct Tally {
     pub(super) matched: u64,
 }
 
-/// Why a page was not taken.
-#[derive(Debug)]
-pub(super) enum Untaken {
-    /// An entry of a delta report has no name: whether it is another one, or an equal one again, only a whole day tells.
-    Nameless,
-    Failed(SyncError),
-}
-
-impl<E: Into<SyncError>> From<E> for Untaken {
-    fn from(error: E) -> Self {
-        Self::Failed(error.into())
-    }
+/// An entry after which the next delta report can start: the first is the newest.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Anchor {
+    newest: Reverse<(NaiveDate, i64)>,
+    name: Digest,
+    mark: String,
 }
 
 impl From<sqlx::Error> for SyncError {
@@ -74,6 +88,24 @@ impl From<sqlx::Error> for SyncError {
 /// Seconds after which a request that was cut off is answered by no bank any more.
 const SETTLED: i64 = 120;
 
+/// Anchors that are kept in mind: of names that turn out to be shared, none serves.
+const ANCHORS: usize = 20;
+
+/// Days by which a value date and the day of booking are never apart.
+const NEARLY: u64 = 31;
+
+/// Of `entry.dated`: the day is that of booking.
+const BOOKED: i64 = 1;
+/// The day is another one that the bank gives.
+const VALUED: i64 = 2;
+
+/// What the bank has listed, if only that there is none.
+#[derive(Debug, Clone, Copy, Default)]
+struct Listed {
+    booked: bool,
+    pending: bool,
+}
+
 pub(super) struct Window<'a> {
     copy: &'a LocalCopy,
     account: i64,
@@ -82,9 +114,22 @@ pub(super) struct Window<'a> {
     /// What it reads, the bank tells once.
     told_once: bool,
     generation: i64,
+    /// When the account was last read whole, on which day, and since when everything is here.
+    synced: Option<i64>,
+    complete: Option<NaiveDate>,
+    since: Option<NaiveDate>,
     /// Whether there is anything pending that could be booked by now.
     pending: bool,
-    anchor: Option<String>,
+    pages: u64,
+    order: [Order; 2],
+    listed: Listed,
+    /// From which day on only a list of whole days tells.
+    question: Option<NaiveDate>,
+    anchors: Vec<Anchor>,
+    /// Entries that could not be read.
+    pub(super) left_out: u64,
+    /// Those in the list of pending ones alone.
+    pending_left_out: u64,
     pub(super) tally: Tally,
 }
 
@@ -102,7 +147,8 @@ impl<'a> Window<'a> {
         // it while somebody else may have.
         let row = sqlx::query(
             "UPDATE account SET generation = generation + 1, in_flight = CASE WHEN ?1 THEN ?2 ELSE in_flight END \
-             WHERE id = ?3 AND NOT (?1 AND in_flight <> 0) RETURNING generation",
+             WHERE id = ?3 AND NOT (?1 AND in_flight <> 0) \
+             RETURNING generation, synced, complete, since, oldest_first",
         )
         .bind(told_once)
         .bind(moment.now.max(1))
@@ -110,13 +156,23 @@ impl<'a> Window<'a> {
         .fetch_optional(&mut *sql)
         .await?
         .ok_or(SyncError::Overtaken)?;
-        let generation = row.try_get("generation")?;
+        let generation: i64 = row.try_get("generation")?;
         let pending = sqlx::query("SELECT 1 FROM entry WHERE account = ? AND booked = 0 LIMIT 1")
             .bind(account)
             .fetch_optional(&mut *sql)
             .await?
             .is_some();
         sql.commit().await?;
+        let known = row.try_get::<Option<bool>, _>("oldest_first")?;
+        let known = known.map(|oldest_first| {
+            if oldest_first {
+                Direction::OldestFirst
+            } else {
+                Direction::NewestFirst
+            }
+        });
+        // Later walks bring newer entries.
+        let order = || Order::around(generation.saturating_mul(1 << 32), known);
         Ok(Self {
             copy,
             account,
@@ -124,24 +180,54 @@ impl<'a> Window<'a> {
             moment,
             told_once,
             generation,
+            synced: row.try_get("synced")?,
+            complete: day_of(row.try_get("complete")?)?,
+            since: day_of(row.try_get("since")?)?,
             pending,
-            anchor: None,
+            pages: 0,
+            order: [order(), order()],
+            listed: Listed::default(),
+            question: None,
+            anchors: Vec::new(),
+            left_out: 0,
+            pending_left_out: 0,
             tally: Tally::default(),
         })
     }
 
+    /// Goes on from a walk that was read to its end and has left questions: its anchors serve.
+    pub(super) fn going_on(mut self, anchors: Vec<Anchor>) -> Self {
+        self.anchors = anchors;
+        self
+    }
+
+    /// The entries after which the next delta report can start. They serve rather than those of a walk that goes on from
+    /// here: a delta report is in the order of arrival.
+    pub(super) fn into_anchors(self) -> Vec<Anchor> {
+        let first = |anchor: Anchor| Anchor {
+            newest: Reverse((NaiveDate::MAX, anchor.newest.0.1)),
+            ..anchor
+        };
+        self.anchors.into_iter().map(first).collect()
+    }
+
+    /// Whether the bank has said that there are no booked transactions in another way than by an empty list.
+    pub(super) const fn is_unlisted(&self) -> bool {
+        !self.listed.booked
+    }
+
     /// Takes the next page.
-    pub(super) async fn take(&mut self, page: &PageOf<Row>) -> Result<(), Untaken> {
-        let nameless = |row: &Row| !row.is_named();
-        if self.span == Span::Delta && page.booked.iter().any(nameless) {
-            return Err(Untaken::Nameless);
-        }
+    pub(super) async fn take(&mut self, page: &PageOf<Row>) -> Result<(), SyncError> {
+        self.listed.booked |= page.lists_booked;
+        self.listed.pending |= page.lists_pending;
+        self.left_out += u64::try_from(page.left_out).unwrap_or(u64::MAX);
         for (booked, rows) in [(false, &page.pending), (true, &page.booked)] {
             self.put_all(booked, rows, self.listed_from()).await?;
         }
-        if self.anchor.is_none() {
-            self.anchor = anchor(&page.booked).map(str::to_owned);
-        }
+        self.anchors.sort();
+        self.anchors.dedup();
+        self.anchors.truncate(ANCHORS);
+        self.pages += 1;
         Ok(())
     }
 
@@ -151,6 +237,9 @@ impl<'a> Window<'a> {
         page: &PageOf<Row>,
         from: NaiveDate,
     ) -> Result<(), SyncError> {
+        // They are listed once more: what was left out then counts once.
+        self.pending_left_out += u64::try_from(page.left_out).unwrap_or(u64::MAX);
+        self.left_out = self.left_out.max(self.pending_left_out);
         self.put_all(false, &page.pending, Some(from)).await
     }
 
@@ -161,9 +250,22 @@ impl<'a> Window<'a> {
         rows: &[Row],
         listed_from: Option<NaiveDate>,
     ) -> Result<(), SyncError> {
+        let [pending_order, booked_order] = &mut self.order;
+        let order = if booked { booked_order } else { pending_order };
+        let places = order.page(rows.iter().map(|row| row.booked_on.or(row.other_day)));
+        if let Some(turn) = order.turn() {
+            self.turn_round(booked, turn).await?;
+        }
+        let mut number = 0;
         for piece in rows.chunks(PIECE) {
             let before = self.tally;
-            let written = self.put_piece(booked, piece, listed_from).await;
+            let piece = piece.iter().zip(number..).map(|(row, number)| {
+                let place = places.of(number);
+                (row, place)
+            });
+            let piece: Vec<_> = piece.collect();
+            number += piece.len();
+            let written = self.put_piece(booked, &piece, listed_from).await;
             if written.is_err() {
                 self.tally = before;
                 return written;
@@ -172,29 +274,160 @@ impl<'a> Window<'a> {
         Ok(())
     }
 
+    /// Turns the order of the pages so far round.
+    async fn turn_round(&self, booked: bool, turn: Turn) -> Result<(), SyncError> {
+        let mut sql = self.enter().await?;
+        sqlx::query(
+            "UPDATE entry SET place = ? - place WHERE account = ? AND booked = ? AND generation = ? \
+             AND place BETWEEN ? AND ?",
+        )
+        .bind(turn.first.saturating_add(turn.last))
+        .bind(self.account)
+        .bind(booked)
+        .bind(self.generation)
+        .bind(turn.first)
+        .bind(turn.last)
+        .execute(&mut *sql)
+        .await?;
+        Ok(sql.commit().await?)
+    }
+
     async fn put_piece(
         &mut self,
         booked: bool,
-        piece: &[Row],
+        piece: &[(&Row, i64)],
         listed_from: Option<NaiveDate>,
     ) -> Result<(), SyncError> {
         let mut sql = self.enter().await?;
-        for row in piece {
-            self.put(&mut sql, booked, row, listed_from).await?;
+        for (row, place) in piece {
+            let put = Put {
+                booked,
+                row,
+                place: *place,
+                content: row.content(&self.copy.digester),
+                name: row.name(&self.copy.digester),
+                listed_from: listed_from.map(|day| day.to_string()),
+            };
+            self.put(&mut sql, &put).await?;
         }
         Ok(sql.commit().await?)
     }
 
+    async fn put(&mut self, sql: &mut Write, put: &Put<'_>) -> Result<(), CopyError> {
+        self.tally.entries += 1;
+        let found = sqlx::query(
+            "SELECT id, first_seen, doubtful FROM entry WHERE account = ? AND booked = ? AND content = ? \
+             AND generation < ? LIMIT 1",
+        )
+        .bind(self.account)
+        .bind(put.booked)
+        .bind(put.content.as_slice())
+        .bind(self.generation)
+        .fetch_optional(&mut **sql)
+        .await?;
+        let found = found
+            .map(|row| {
+                Ok::<_, sqlx::Error>(Found {
+                    id: row.try_get("id")?,
+                    first_seen: row.try_get("first_seen")?,
+                    doubtful: row.try_get("doubtful")?,
+                })
+            })
+            .transpose()?;
+        if put.booked {
+            self.drop_anchor(put, found.is_some());
+        }
+        let namesake = found.is_none() && self.has_namesake(sql, put).await?;
+        if put.booked
+            && self.span == Span::Delta
+            && self.is_ambiguous(put, found.as_ref(), namesake)
+        {
+            return self.ask(sql, self.day(put.row).0).await;
+        }
+        match found {
+            Some(found) => self.see(sql, put, found.id).await,
+            None => self.insert(sql, put, namesake).await,
+        }
+    }
+
+    /// Whether the copy has an entry of that name that was not met so far.
+    async fn has_namesake(&self, sql: &mut Write, put: &Put<'_>) -> Result<bool, CopyError> {
+        let found = sqlx::query(
+            "SELECT 1 FROM entry WHERE account = ? AND booked = ? AND name = ? AND doubtful IN (0, 1) \
+             AND generation < ? LIMIT 1",
+        )
+        .bind(self.account)
+        .bind(put.booked)
+        .bind(put.name.as_slice())
+        .bind(self.generation)
+        .fetch_optional(&mut **sql)
+        .await?;
+        Ok(found.is_some())
+    }
+
+    /// Whether what a delta report says of an entry has more than one explanation: that the bank repeats or has changed one
+    /// that is known, or that there is another one like it.
+    fn is_ambiguous(&self, put: &Put<'_>, found: Option<&Found>, namesake: bool) -> bool {
+        if !put.row.is_named() || namesake {
+            return true;
+        }
+        // What came with a walk that broke off is told again. What was known before may have a twin.
+        found.is_some_and(|found| {
+            found.doubtful || self.synced.is_some_and(|synced| found.first_seen <= synced)
+        })
+    }
+
+    /// Notes an entry of the first page, or one that is known: what came before it is in this walk or an earlier one.
+    fn drop_anchor(&mut self, put: &Put<'_>, known: bool) {
+        let (Some(mark), Some(day)) = (put.row.mark(), put.row.booked_on) else {
+            return;
+        };
+        if self.pages > 0 && !known {
+            return;
+        }
+        // A delta report is in the order of arrival.
+        let day = match (self.span, self.order[1].direction()) {
+            (Span::Delta, Some(_)) => NaiveDate::MAX,
+            _ => day,
+        };
+        self.anchors.push(Anchor {
+            newest: Reverse((day, put.place)),
+            name: put.name,
+            mark: mark.to_owned(),
+        });
+        if self.anchors.len() > PIECE {
+            self.anchors.sort();
+            self.anchors.truncate(ANCHORS);
+        }
+    }
+
+    /// Notes that only a list of whole days from that day on tells, for this run and for any later one.
+    async fn ask(&mut self, sql: &mut Write, day: NaiveDate) -> Result<(), CopyError> {
+        if self.question.is_some_and(|asked| asked <= day) {
+            return Ok(());
+        }
+        self.question = Some(day);
+        sqlx::query(
+            "UPDATE account SET unsettled = CASE WHEN unsettled <= ?1 THEN unsettled ELSE ?1 END WHERE id = ?2",
+        )
+        .bind(day.to_string())
+        .bind(self.account)
+        .execute(&mut **sql)
+        .await?;
+        Ok(())
+    }
+
     /// How many pending entries the walk has not met, and cannot say of that they are gone.
     pub(super) async fn doubtful(&self) -> Result<i64, CopyError> {
+        let from = self.pending_listed_from().map(|day| day.to_string());
         let row = sqlx::query(
             "SELECT COUNT(*) AS number FROM entry WHERE account = ? AND booked = 0 AND generation < ? \
              AND NOT (booked_as IS NOT NULL AND sure = 1) AND (? IS NULL OR listed_from IS NULL OR listed_from < ?)",
         )
         .bind(self.account)
         .bind(self.generation)
-        .bind(self.listed_from().map(|day| day.to_string()))
-        .bind(self.listed_from().map(|day| day.to_string()))
+        .bind(&from)
+        .bind(&from)
         .fetch_one(&self.copy.pool)
         .await?;
         Ok(row.try_get("number")?)
@@ -213,41 +446,403 @@ impl<'a> Window<'a> {
         Ok(())
     }
 
-    /// Ends a walk that was read whole.
+    /// Settles what has become of the booked entries, once the list was read to its end. `Some`: what is open is settled by
+    /// a list of whole days from that day on. After the `last` there is no longer one: what is open then is kept.
+    pub(super) async fn settle_booked(
+        &mut self,
+        last: bool,
+    ) -> Result<Option<NaiveDate>, SyncError> {
+        let Span::Period { from } = self.span else {
+            if self.left_out > 0 || self.question.is_some() {
+                let mut sql = self.enter().await?;
+                self.ask(&mut sql, self.moment.today).await?;
+                // The report is here, and what is open in it stands in the account's row.
+                sqlx::query("UPDATE account SET in_flight = 0 WHERE id = ? AND ?")
+                    .bind(self.account)
+                    .bind(self.told_once)
+                    .execute(&mut *sql)
+                    .await?;
+                sql.commit().await?;
+            }
+            return Ok(self.question);
+        };
+        self.question = None;
+        if self.left_out > 0 || !self.listed.booked {
+            self.judge_doubtful(from, Judgement::Kept).await?;
+            return Ok(None);
+        }
+        let proven = self.proven_from(from).await?;
+        self.span = Span::Period { from: proven };
+        // The bank has just been asked for more than it shows, and has left a gap.
+        let last = last || proven > from;
+        if proven > from {
+            self.complete = None;
+        }
+        self.remove_booked(proven).await?;
+        self.judge_undated(proven, last).await?;
+        let judgement = if last {
+            Judgement::Last
+        } else {
+            Judgement::Open
+        };
+        self.judge_doubtful(proven, judgement).await?;
+        Ok(self.question)
+    }
+
+    /// Whether the copy has booked entries of the days that were asked for, of which this walk has met none.
+    pub(super) async fn is_contradicted(&self) -> Result<bool, CopyError> {
+        let Span::Period { from } = self.span else {
+            return Ok(false);
+        };
+        if self.listed.booked {
+            return Ok(false);
+        }
+        let found = sqlx::query(
+            "SELECT 1 FROM entry WHERE account = ? AND booked = 1 AND day >= ? AND generation < ? LIMIT 1",
+        )
+        .bind(self.account)
+        .bind(from.to_string())
+        .bind(self.generation)
+        .fetch_optional(&self.copy.pool)
+        .await?;
+        Ok(found.is_some())
+    }
+
+    /// The first day that the bank has listed. It need not show more than some days (Delegated Regulation (EU) 2018/389,
+    /// article 10), and some show no more without a word: where nothing is listed of the days before, and the copy has
+    /// something of them, they were not listed.
+    async fn proven_from(&self, from: NaiveDate) -> Result<NaiveDate, CopyError> {
+        let always = always_from(self.moment.today);
+        if from >= always {
+            return Ok(from);
+        }
+        let row = sqlx::query(
+            "SELECT EXISTS (SELECT 1 FROM entry WHERE account = ?1 AND booked = 1 AND dated = 1 \
+             AND day >= ?2 AND day < ?3 AND generation < ?4) AND NOT EXISTS (SELECT 1 FROM entry WHERE account = ?1 \
+             AND booked = 1 AND dated = 1 AND day >= ?2 AND day < ?3 AND generation = ?4) AS cut",
+        )
+        .bind(self.account)
+        .bind(from.to_string())
+        .bind(always.to_string())
+        .bind(self.generation)
+        .fetch_one(&self.copy.pool)
+        .await?;
+        Ok(if row.try_get("cut")? { always } else { from })
+    }
+
+    /// Booked entries of the days that were listed, which the bank does not give any more. They are looked for along the
+    /// index while others write, and removed piece by piece.
+    async fn remove_booked(&mut self, from: NaiveDate) -> Result<(), SyncError> {
+        let (mut day, mut place, mut id) = (from.to_string(), i64::MIN, i64::MIN);
+        loop {
+            let gone = sqlx::query(
+                "SELECT id, name, doubtful, day, place FROM entry WHERE account = ?1 AND booked = 1 AND dated = 1 \
+                 AND (day, place, id) > (?2, ?3, ?4) AND day <= ?5 AND generation < ?6 \
+                 ORDER BY day, place, id LIMIT ?7",
+            )
+            .bind(self.account)
+            .bind(&day)
+            .bind(place)
+            .bind(id)
+            .bind(self.moment.today.to_string())
+            .bind(self.generation)
+            .bind(at_once())
+            .fetch_all(&self.copy.pool)
+            .await?;
+            let Some(last) = gone.last() else {
+                return Ok(());
+            };
+            (day, place, id) = (
+                last.try_get("day")?,
+                last.try_get("place")?,
+                last.try_get("id")?,
+            );
+            let gone: Vec<Gone> = gone.iter().map(Gone::of).collect::<Result<_, _>>()?;
+            self.let_go(true, &gone).await?;
+        }
+    }
+
+    /// Removes entries that are gone, and gives those that have changed their new form.
+    async fn let_go(&mut self, booked: bool, gone: &[Gone]) -> Result<(), SyncError> {
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let before = self.tally;
+        let mut sql = self.enter().await?;
+        for gone in gone {
+            self.let_one_go(&mut sql, booked, gone).await?;
+        }
+        let committed = sql.commit().await;
+        if committed.is_err() {
+            self.tally = before;
+        }
+        Ok(committed?)
+    }
+
+    async fn let_one_go(
+        &mut self,
+        sql: &mut Write,
+        booked: bool,
+        gone: &Gone,
+    ) -> Result<(), CopyError> {
+        let form = match &gone.name {
+            Some(name) if !gone.doubtful => self.other_form(sql, booked, name).await?,
+            _ => None,
+        };
+        if let Some(form) = form {
+            self.tally.changed += 1;
+            return change(sql, gone.id, form).await;
+        }
+        // What was never shown is not missed.
+        self.tally.removed += u64::from(!gone.doubtful);
+        sqlx::query("DELETE FROM entry WHERE id = ?")
+            .bind(gone.id)
+            .execute(&mut **sql)
+            .await?;
+        Ok(())
+    }
+
+    /// A doubtful entry of that name that this walk has met.
+    async fn other_form(
+        &self,
+        sql: &mut Write,
+        booked: bool,
+        name: &[u8],
+    ) -> Result<Option<i64>, CopyError> {
+        let found = sqlx::query(
+            "SELECT id FROM entry WHERE account = ? AND booked = ? AND name = ? AND doubtful = 1 AND generation = ? \
+             LIMIT 1",
+        )
+        .bind(self.account)
+        .bind(booked)
+        .bind(name)
+        .bind(self.generation)
+        .fetch_optional(&mut **sql)
+        .await?;
+        Ok(found.map(|row| row.try_get("id")).transpose()?)
+    }
+
+    /// Judges the booked entries without a day of booking that were not met: a list of days may leave them out for their age.
+    /// Gone is what was listed for a period within this one, or has a value date that is well within it.
+    async fn judge_undated(&mut self, from: NaiveDate, last: bool) -> Result<(), SyncError> {
+        let mut after = i64::MIN;
+        loop {
+            let unmet = sqlx::query(
+                "SELECT id, name, doubtful, day, dated, listed_from, outside FROM entry WHERE account = ?1 \
+                 AND booked = 1 AND dated <> 1 AND generation < ?2 AND id > ?3 ORDER BY id LIMIT ?4",
+            )
+            .bind(self.account)
+            .bind(self.generation)
+            .bind(after)
+            .bind(at_once())
+            .fetch_all(&self.copy.pool)
+            .await?;
+            let Some(end) = unmet.last() else {
+                return Ok(());
+            };
+            after = end.try_get("id")?;
+            let (mut gone, mut outside) = (Vec::new(), Vec::new());
+            let mut question: Option<NaiveDate> = None;
+            for row in &unmet {
+                let listed_from = day_of(row.try_get("listed_from")?)?;
+                let known_outside = day_of(row.try_get("outside")?)?;
+                let valued = row.try_get::<i64, _>("dated")? == VALUED;
+                let value_day = day_of(row.try_get("day")?)?.filter(|_| valued);
+                let surely = value_day.map(|day| back(day, NEARLY));
+                // The latest first day of a list that must have it.
+                let wide = listed_from.max(surely);
+                if wide.is_some_and(|day| day >= from)
+                    || (last && value_day.is_some_and(|day| day >= from))
+                {
+                    gone.push(Gone::of(row)?);
+                } else if known_outside.is_none_or(|day| day > from) {
+                    outside.push(Gone::of(row)?.id);
+                    let long_ago = value_day.is_some_and(|day| day < back(from, NEARLY));
+                    let ask = wide.or(self.since).filter(|_| !last && !long_ago);
+                    question = ask.into_iter().chain(question).min();
+                }
+            }
+            self.let_go(true, &gone).await?;
+            let mut sql = self.enter().await?;
+            for id in outside {
+                sqlx::query("UPDATE entry SET outside = ? WHERE id = ?")
+                    .bind(from.to_string())
+                    .bind(id)
+                    .execute(&mut *sql)
+                    .await?;
+            }
+            if let Some(day) = question.filter(|day| *day < from) {
+                self.ask(&mut sql, day).await?;
+            }
+            sql.commit().await?;
+        }
+    }
+
+    /// Judges what is doubtful still, after what is gone has been removed.
+    async fn judge_doubtful(
+        &mut self,
+        from: NaiveDate,
+        judgement: Judgement,
+    ) -> Result<(), SyncError> {
+        let mut after = i64::MIN;
+        loop {
+            let doubtful = sqlx::query(
+                "SELECT id, name, doubtful FROM entry WHERE account = ? AND doubtful = 1 AND booked = 1 AND id > ? \
+                 ORDER BY id LIMIT ?",
+            )
+            .bind(self.account)
+            .bind(after)
+            .bind(at_once())
+            .fetch_all(&self.copy.pool)
+            .await?;
+            let Some(end) = doubtful.last() else {
+                return Ok(());
+            };
+            after = end.try_get("id")?;
+            let before = self.tally;
+            let mut sql = self.enter().await?;
+            for row in &doubtful {
+                let doubtful = Gone::of(row)?;
+                let open = match judgement {
+                    Judgement::Last => None,
+                    Judgement::Open => self.changed_from(&mut sql, &doubtful, from).await?,
+                    Judgement::Kept => self.has_other(&mut sql, &doubtful).await?.then_some(from),
+                };
+                match open {
+                    Some(_) if judgement == Judgement::Kept => {}
+                    Some(day) => self.ask(&mut sql, day).await?,
+                    None => {
+                        self.tally.new += 1;
+                        sqlx::query("UPDATE entry SET doubtful = 0 WHERE id = ?")
+                            .bind(doubtful.id)
+                            .execute(&mut *sql)
+                            .await?;
+                    }
+                }
+            }
+            let committed = sql.commit().await;
+            if committed.is_err() {
+                self.tally = before;
+            }
+            committed?;
+        }
+    }
+
+    /// The day of the one entry before these days that a doubtful one may be another form of. Where several share its name,
+    /// or one was met, the name says nothing.
+    async fn changed_from(
+        &self,
+        sql: &mut Write,
+        doubtful: &Gone,
+        from: NaiveDate,
+    ) -> Result<Option<NaiveDate>, CopyError> {
+        let namesakes = sqlx::query(
+            "SELECT generation, day, dated, listed_from FROM entry WHERE account = ? AND booked = 1 AND name = ? \
+             AND doubtful = 0 ORDER BY generation LIMIT 2",
+        )
+        .bind(self.account)
+        .bind(&doubtful.name)
+        .fetch_all(&mut **sql)
+        .await?;
+        let [only] = namesakes.as_slice() else {
+            return Ok(None);
+        };
+        let met = only.try_get::<i64, _>("generation")? >= self.generation;
+        let mut day = day_of(only.try_get("day")?)?;
+        if only.try_get::<i64, _>("dated")? != BOOKED {
+            day = day_of(only.try_get("listed_from")?)?.or(day);
+        }
+        Ok(day.filter(|day| !met && *day < from))
+    }
+
+    async fn has_other(&self, sql: &mut Write, doubtful: &Gone) -> Result<bool, CopyError> {
+        let other = sqlx::query(
+            "SELECT 1 FROM entry WHERE account = ? AND booked = 1 AND name = ? AND doubtful = 0 AND generation < ? \
+             LIMIT 1",
+        )
+        .bind(self.account)
+        .bind(&doubtful.name)
+        .bind(self.generation)
+        .fetch_optional(&mut **sql)
+        .await?;
+        Ok(other.is_some())
+    }
+
+    /// Ends a walk that was read to its end, and has left nothing open that a longer one settles.
     pub(super) async fn finish(mut self, pending: Pending) -> Result<Tally, SyncError> {
-        self.tally.removed += self.remove_booked().await?;
+        // An entry that could not be read may be any of those that were not met.
+        let pending = if self.left_out > 0 {
+            Pending::Unknown
+        } else {
+            pending
+        };
+        let whole = self.left_out == 0;
+        let anchor = self.anchor().await?;
         let mut sql = self.enter().await?;
         self.tally.matched += self.settle(&mut sql, pending).await?;
-        self.tally.removed += self.remove_pending(&mut sql, pending).await?;
-        let reference = self
-            .anchor
-            .as_ref()
-            .map(|reference| {
-                let about = format!("reference/{}", self.account);
-                self.copy.vault.seal(&about, reference.as_bytes())
-            })
+        self.settle_pending(&mut sql, pending).await?;
+        let about = format!("reference/{}", self.account);
+        let reference = anchor
+            .map(|mark| self.copy.vault.seal(&about, mark.as_bytes()))
             .transpose()
             .map_err(CopyError::from)?;
-        let from = self.listed_from().map(|day| day.to_string());
+        let direction = match self.span {
+            Span::Period { .. } => self.order[1].direction(),
+            Span::Delta => None,
+        };
         sqlx::query(
-            "UPDATE account SET in_flight = CASE WHEN ? OR in_flight <= ? THEN 0 ELSE in_flight END, synced = ?, \
-             complete = ?, reference = COALESCE(?, reference), \
-             since = CASE WHEN ? IS NULL OR since < ? THEN since ELSE ? END WHERE id = ?",
+            "UPDATE account SET in_flight = CASE WHEN ?1 OR in_flight <= ?2 THEN 0 ELSE in_flight END, \
+             synced = CASE WHEN ?3 THEN ?4 ELSE synced END, complete = ?5, \
+             reference = CASE WHEN ?6 THEN COALESCE(?7, reference) ELSE reference END, since = ?8, \
+             unsettled = CASE WHEN ?6 THEN NULL ELSE unsettled END, oldest_first = COALESCE(?9, oldest_first) \
+             WHERE id = ?10",
         )
         // Somebody else's question may still be answered after this list was made.
         .bind(self.told_once)
         .bind(self.moment.now.saturating_sub(SETTLED))
+        .bind(pending != Pending::Unknown)
         .bind(self.moment.now)
         .bind(self.moment.today.to_string())
+        .bind(whole)
         .bind(reference)
-        .bind(&from)
-        .bind(&from)
-        .bind(&from)
+        .bind(self.whole_since().map(|day| day.to_string()))
+        .bind(direction.map(|direction| direction == Direction::OldestFirst))
         .bind(self.account)
         .execute(&mut *sql)
         .await?;
         sql.commit().await?;
         Ok(self.tally)
+    }
+
+    /// The first day from which on the copy is whole after this walk. A walk that starts later than the last one ended
+    /// leaves a gap; where an entry could not be read, it is not known of which day it is.
+    fn whole_since(&self) -> Option<NaiveDate> {
+        match self.span {
+            _ if self.left_out > 0 => None,
+            Span::Delta => self.since,
+            Span::Period { from } => {
+                let joins = self.complete.is_some_and(|complete| from <= complete);
+                let before = self.since.filter(|_| joins);
+                Some(before.map_or(from, |since| since.min(from)))
+            }
+        }
+    }
+
+    /// The newest entry whose name is its own.
+    async fn anchor(&self) -> Result<Option<String>, CopyError> {
+        for anchor in &self.anchors {
+            let namesakes = sqlx::query(
+                "SELECT 1 FROM entry WHERE account = ? AND booked = 1 AND name = ? AND doubtful IN (0, 1) LIMIT 2",
+            )
+            .bind(self.account)
+            .bind(anchor.name.as_slice())
+            .fetch_all(&self.copy.pool)
+            .await?;
+            if namesakes.len() == 1 {
+                return Ok(Some(anchor.mark.clone()));
+            }
+        }
+        Ok(None)
     }
 
     /// Pending entries that the walk has not met any more, and that are booked: the booked one is to know since when.
@@ -277,65 +872,35 @@ impl<'a> Window<'a> {
         Ok(matched.rows_affected())
     }
 
-    /// Pending entries that the bank does not give any more.
-    async fn remove_pending(&self, sql: &mut Write, pending: Pending) -> Result<u64, CopyError> {
-        let from = self.listed_from().map(|day| day.to_string());
-        let vanished = sqlx::query(
-            "DELETE FROM entry WHERE account = ? AND booked = 0 AND generation < ? \
+    /// Pending entries that the bank does not give any more, or of which it says something else.
+    async fn settle_pending(&mut self, sql: &mut Write, pending: Pending) -> Result<(), CopyError> {
+        let gone = sqlx::query(
+            "SELECT id, name, doubtful FROM entry WHERE account = ? AND booked = 0 AND generation < ? \
              AND (? OR (? AND listed_from >= ?))",
         )
         .bind(self.account)
         .bind(self.generation)
         .bind(pending == Pending::Whole)
         .bind(pending == Pending::AsListed)
-        .bind(&from)
+        .bind(self.pending_listed_from().map(|day| day.to_string()))
+        .fetch_all(&mut **sql)
+        .await?;
+        for row in &gone {
+            self.let_one_go(sql, false, &Gone::of(row)?).await?;
+        }
+        // As long as it is not known whether the one of that name is gone, there is one of the two.
+        let settled = sqlx::query(
+            "UPDATE entry SET doubtful = 0 WHERE account = ?1 AND booked = 0 AND doubtful = 1 AND (?2 OR NOT EXISTS \
+             (SELECT 1 FROM entry other WHERE other.account = ?1 AND other.booked = 0 AND other.name = entry.name \
+             AND other.doubtful = 0 AND other.generation < ?3))",
+        )
+        .bind(self.account)
+        .bind(pending != Pending::Unknown)
+        .bind(self.generation)
         .execute(&mut **sql)
         .await?;
-        Ok(vanished.rows_affected())
-    }
-
-    /// Booked entries of the days that were listed, which the bank does not give any more. They are looked for along the
-    /// index while others write, and removed piece by piece.
-    async fn remove_booked(&self) -> Result<u64, SyncError> {
-        let Some(from) = self.listed_from() else {
-            return Ok(0);
-        };
-        let (mut day, mut place, mut id) = (from.to_string(), i64::MIN, i64::MIN);
-        let mut removed = 0;
-        loop {
-            let gone = sqlx::query(
-                "SELECT id, day, place FROM entry WHERE account = ?1 AND booked = 1 AND dated = 1 \
-                 AND (day, place, id) > (?2, ?3, ?4) AND day <= ?5 AND generation < ?6 \
-                 ORDER BY day, place, id LIMIT ?7",
-            )
-            .bind(self.account)
-            .bind(&day)
-            .bind(place)
-            .bind(id)
-            .bind(self.moment.today.to_string())
-            .bind(self.generation)
-            .bind(i64::try_from(PIECE).unwrap_or(i64::MAX))
-            .fetch_all(&self.copy.pool)
-            .await?;
-            let Some(last) = gone.last() else {
-                return Ok(removed);
-            };
-            (day, place, id) = (
-                last.try_get("day")?,
-                last.try_get("place")?,
-                last.try_get("id")?,
-            );
-            let mut sql = self.enter().await?;
-            for row in &gone {
-                let deleted = sqlx::query("DELETE FROM entry WHERE id = ? AND generation < ?")
-                    .bind(row.try_get::<i64, _>("id")?)
-                    .bind(self.generation)
-                    .execute(&mut *sql)
-                    .await?;
-                removed += deleted.rows_affected();
-            }
-            sql.commit().await?;
-        }
+        self.tally.new += settled.rows_affected();
+        Ok(())
     }
 
     /// Begins a transaction, unless a later walk has begun.
@@ -360,108 +925,38 @@ impl<'a> Window<'a> {
         }
     }
 
-    async fn put(
+    /// The same for pending entries, if the bank has listed them at all.
+    fn pending_listed_from(&self) -> Option<NaiveDate> {
+        self.listed_from().filter(|_| self.listed.pending)
+    }
+
+    async fn insert(
         &mut self,
         sql: &mut Write,
-        booked: bool,
-        row: &Row,
-        listed_from: Option<NaiveDate>,
+        put: &Put<'_>,
+        doubtful: bool,
     ) -> Result<(), CopyError> {
-        self.tally.entries += 1;
-        let identity = self.identity(sql, booked, row).await?;
-        let content = self.copy.digester.of("content", &[&row.details]);
-        let found = sqlx::query(
-            "SELECT id, content FROM entry WHERE account = ? AND booked = ? AND identity = ?",
-        )
-        .bind(self.account)
-        .bind(booked)
-        .bind(identity.as_slice())
-        .fetch_optional(&mut **sql)
-        .await?;
-        let put = Put {
-            booked,
-            row,
-            identity,
-            content,
-            listed_from: listed_from.map(|day| day.to_string()),
-        };
-        let Some(found) = found else {
-            self.tally.new += 1;
-            return self.insert(sql, &put).await;
-        };
-        let id: i64 = found.try_get("id")?;
-        let known: Vec<u8> = found.try_get("content")?;
-        if known != content {
-            self.tally.changed += 1;
-            self.change(sql, &put, id).await?;
-        }
-        self.see(sql, &put, id).await
-    }
-
-    /// The identity of the row. Of those without a name that are equal, the first whose number this walk has not met yet.
-    async fn identity(
-        &self,
-        sql: &mut Write,
-        booked: bool,
-        row: &Row,
-    ) -> Result<Digest, CopyError> {
-        let numbered = |number: u64| row.identity(&self.copy.digester, number);
-        if row.is_named() {
-            return Ok(numbered(0));
-        }
-        // Numbers that were met follow each other: the first that was not lies between two powers of two.
-        let (mut met, mut step) = (0, 1);
-        while self.is_met(sql, booked, &numbered(met + step - 1)).await? {
-            met += step;
-            step *= 2;
-        }
-        while step > 1 {
-            step /= 2;
-            if self.is_met(sql, booked, &numbered(met + step - 1)).await? {
-                met += step;
+        if doubtful {
+            if let (true, Some(from)) = (put.booked, self.listed_from()) {
+                self.ask(sql, from).await?;
             }
+        } else {
+            self.tally.new += 1;
         }
-        Ok(numbered(met))
-    }
-
-    async fn is_met(
-        &self,
-        sql: &mut Write,
-        booked: bool,
-        identity: &Digest,
-    ) -> Result<bool, CopyError> {
-        let met = sqlx::query(
-            "SELECT 1 FROM entry WHERE account = ? AND booked = ? AND identity = ? AND generation = ?",
-        )
-        .bind(self.account)
-        .bind(booked)
-        .bind(identity.as_slice())
-        .bind(self.generation)
-        .fetch_optional(&mut **sql)
-        .await?;
-        Ok(met.is_some())
-    }
-
-    /// Order within the day: later walks bring newer entries, and within one the newest stand first.
-    fn place(&self) -> i64 {
-        let number = i64::try_from(self.tally.entries).unwrap_or(i64::MAX);
-        self.generation
-            .saturating_mul(1 << 32)
-            .saturating_sub(number)
-    }
-
-    async fn insert(&self, sql: &mut Write, put: &Put<'_>) -> Result<(), CopyError> {
+        let (day, dated) = self.day(put.row);
         let inserted = sqlx::query(
-            "INSERT INTO entry (account, booked, identity, content, day, dated, place, generation, first_seen, \
-             listed_from, details) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO entry (account, booked, sealed_for, content, name, doubtful, day, dated, place, generation, \
+             first_seen, listed_from, details) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(self.account)
         .bind(put.booked)
-        .bind(put.identity.as_slice())
         .bind(put.content.as_slice())
-        .bind(self.day(put.row).to_string())
-        .bind(put.row.booked_on.is_some())
-        .bind(self.place())
+        .bind(put.content.as_slice())
+        .bind(put.name.as_slice())
+        .bind(doubtful)
+        .bind(day.to_string())
+        .bind(dated)
+        .bind(put.place)
         .bind(self.generation)
         .bind(self.moment.now)
         .bind(&put.listed_from)
@@ -470,45 +965,27 @@ impl<'a> Window<'a> {
         .await?;
         let id = inserted.last_insert_rowid();
         if put.booked {
-            self.recognise(sql, put.row, id).await
+            self.recognise(sql, put, id).await
         } else {
             self.write_keys(sql, put.row, id).await
         }
-    }
-
-    async fn change(&self, sql: &mut Write, put: &Put<'_>, id: i64) -> Result<(), CopyError> {
-        sqlx::query("UPDATE entry SET content = ?, day = ?, dated = ?, details = ? WHERE id = ?")
-            .bind(put.content.as_slice())
-            .bind(self.day(put.row).to_string())
-            .bind(put.row.booked_on.is_some())
-            .bind(self.seal(put)?)
-            .bind(id)
-            .execute(&mut **sql)
-            .await?;
-        if !put.booked {
-            sqlx::query("DELETE FROM pending_key WHERE entry = ?")
-                .bind(id)
-                .execute(&mut **sql)
-                .await?;
-            self.write_keys(sql, put.row, id).await?;
-        }
-        Ok(())
     }
 
     /// Notes that an entry that is known was met. A pending one that is still listed has not become a booked one.
     async fn see(&self, sql: &mut Write, put: &Put<'_>, id: i64) -> Result<(), CopyError> {
         // Only a list of whole days tells the order within a day.
         let place = match self.span {
-            Span::Period { .. } => Some(self.place()),
+            Span::Period { .. } => Some(put.place),
             Span::Delta => None,
         };
         sqlx::query(
-            "UPDATE entry SET generation = ?, place = COALESCE(?, place), booked_as = NULL, sure = 0, \
-             listed_from = CASE WHEN listed_from > ? THEN listed_from ELSE COALESCE(?, listed_from) END WHERE id = ?",
+            "UPDATE entry SET generation = ?1, place = COALESCE(?2, place), name = ?3, booked_as = NULL, sure = 0, \
+             listed_from = CASE WHEN listed_from > ?4 THEN listed_from ELSE COALESCE(?4, listed_from) END, \
+             outside = CASE WHEN outside <= ?4 THEN NULL ELSE outside END WHERE id = ?5",
         )
         .bind(self.generation)
         .bind(place)
-        .bind(&put.listed_from)
+        .bind(put.name.as_slice())
         .bind(&put.listed_from)
         .bind(id)
         .execute(&mut **sql)
@@ -516,22 +993,31 @@ impl<'a> Window<'a> {
         Ok(())
     }
 
-    /// Looks for the pending entry that a booked one was, among those that this walk has not met.
-    async fn recognise(&self, sql: &mut Write, row: &Row, id: i64) -> Result<(), CopyError> {
+    /// Looks for the pending entry that a booked one was, among those that this walk has not met. Of several that share an
+    /// id, it is rather the one with the same amount and counterparty; that it is the one is sure if no other has that id.
+    async fn recognise(&self, sql: &mut Write, put: &Put<'_>, id: i64) -> Result<(), CopyError> {
         if !self.pending {
             return Ok(());
         }
-        for (key, sure) in row.keys(&self.copy.digester) {
+        let looks = put.row.looks(&self.copy.digester);
+        for (key, sure) in put.row.keys(&self.copy.digester) {
             let found = sqlx::query(
-                "UPDATE entry SET booked_as = ?, sure = ? WHERE id = (SELECT p.id FROM pending_key k \
-                 JOIN entry p ON p.id = k.entry WHERE k.account = ? AND k.key = ? AND p.booked_as IS NULL \
-                 AND p.generation < ? ORDER BY p.first_seen, p.id LIMIT 1)",
+                "UPDATE entry SET booked_as = ?1, sure = ?2 \
+                 AND 2 > (SELECT COUNT(*) FROM (SELECT 1 FROM pending_key WHERE account = ?3 AND key = ?4 LIMIT 2)) \
+                 AND 2 > (SELECT COUNT(*) FROM (SELECT 1 FROM entry WHERE account = ?3 AND booked = 1 AND name = ?5 \
+                 AND doubtful IN (0, 1) LIMIT 2)) \
+                 WHERE id = (SELECT p.id FROM pending_key k JOIN entry p ON p.id = k.entry \
+                 WHERE k.account = ?3 AND k.key = ?4 AND p.booked_as IS NULL AND p.generation < ?6 \
+                 ORDER BY NOT EXISTS (SELECT 1 FROM pending_key l WHERE l.account = ?3 AND l.key = ?7 \
+                 AND l.entry = p.id), p.first_seen, p.id LIMIT 1)",
             )
             .bind(id)
             .bind(sure)
             .bind(self.account)
             .bind(key.as_slice())
+            .bind(put.name.as_slice())
             .bind(self.generation)
+            .bind(looks.as_ref().map(Digest::as_slice))
             .execute(&mut **sql)
             .await?;
             if found.rows_affected() > 0 {
@@ -553,12 +1039,17 @@ impl<'a> Window<'a> {
         Ok(())
     }
 
-    fn day(&self, row: &Row) -> NaiveDate {
-        row.booked_on.or(row.other_day).unwrap_or(self.moment.today)
+    /// The day of an entry, and which one that is.
+    fn day(&self, row: &Row) -> (NaiveDate, i64) {
+        match (row.booked_on, row.other_day) {
+            (Some(day), _) => (day, BOOKED),
+            (None, Some(day)) => (day, VALUED),
+            (None, None) => (self.moment.today, 0),
+        }
     }
 
     fn seal(&self, put: &Put<'_>) -> Result<Vec<u8>, CopyError> {
-        let about = about_entry(self.account, put.booked, &put.identity);
+        let about = about_entry(self.account, put.booked, &put.content);
         Ok(self.copy.vault.seal(&about, &put.row.details)?)
     }
 }
@@ -567,7 +1058,74 @@ impl<'a> Window<'a> {
 struct Put<'a> {
     booked: bool,
     row: &'a Row,
-    identity: Digest,
+    place: i64,
     content: Digest,
+    name: Digest,
     listed_from: Option<String>,
+}
+
+/// An entry in the copy of which the bank says the same.
+struct Found {
+    id: i64,
+    first_seen: i64,
+    doubtful: bool,
+}
+
+/// An entry in the copy that the walk has not met, or does not know where it belongs.
+struct Gone {
+    id: i64,
+    name: Option<Vec<u8>>,
+    doubtful: bool,
+}
+
+impl Gone {
+    fn of(row: &sqlx::sqlite::SqliteRow) -> Result<Self, CopyError> {
+        Ok(Self {
+            id: row.try_get("id")?,
+            name: row.try_get("name")?,
+            doubtful: row.try_get("doubtful")?,
+        })
+    }
+}
+
+/// What becomes of a doubtful entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Judgement {
+    /// A longer list can be had, if it tells more.
+    Open,
+    /// No longer list can be had.
+    Last,
+    /// Nothing is removed: it stays doubtful as long as the other one may be there.
+    Kept,
+}
+
+/// Gives an entry the form of another one, which is it.
+async fn change(sql: &mut Write, id: i64, form: i64) -> Result<(), CopyError> {
+    for statement in [
+        "UPDATE entry SET sealed_for = form.sealed_for, content = form.content, name = form.name, day = form.day, \
+         dated = form.dated, place = form.place, generation = form.generation, listed_from = form.listed_from, \
+         details = form.details, outside = NULL, booked_as = NULL, sure = 0 \
+         FROM (SELECT * FROM entry WHERE id = ?2) AS form WHERE entry.id = ?1",
+        "UPDATE entry SET booked_as = NULL, sure = 0 WHERE booked_as = ?2 AND ?1 <> ?2",
+        "DELETE FROM pending_key WHERE entry = ?1 AND ?1 <> ?2",
+        "UPDATE pending_key SET entry = ?1 WHERE entry = ?2",
+        "DELETE FROM entry WHERE id = ?2 AND ?1 <> ?2",
+    ] {
+        sqlx::query(statement)
+            .bind(id)
+            .bind(form)
+            .execute(&mut **sql)
+            .await?;
+    }
+    Ok(())
+}
+
+fn at_once() -> i64 {
+    i64::try_from(PIECE).unwrap_or(i64::MAX)
+}
+
+fn day_of(text: Option<String>) -> Result<Option<NaiveDate>, CopyError> {
+    text.map(|text| text.parse())
+        .transpose()
+        .map_err(|_| CopyError::Corrupt { what: "a day" })
 }

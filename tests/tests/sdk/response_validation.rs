@@ -2,9 +2,12 @@
 
 use std::fmt::Debug;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
-use bank_client::environment::{Clock as _, SystemClock};
+use bank_client::environment::{Clock as _, SystemClock, SystemRandomness};
+use bank_client::sync::{LocalCopy, Period, SyncError, Synchroniser};
+use bank_client::vault::{Key, Vault};
 use bank_client::{Bank, BankBuilder, Entry, Error, ErrorKind, Limits, ServerRefusal};
 use chrono::{NaiveDate, TimeDelta};
 use fixtures::pki::{Identity, Pki};
@@ -600,4 +603,91 @@ fn an_address_that_is_not_https_is_not_taken() {
         let built = Bank::builder(url, organisation, anchors(&pki.ca1), credentials).build();
         assert!(built.is_err(), "{url}");
     }
+}
+
+/// One entry, listed as the standard wants it.
+fn one_entry() -> Value {
+    let entry = json!({
+        "entryReference": "E1",
+        "bookingDate": SystemClock.now().date_naive().to_string(),
+        "transactionAmount": { "currency": "EUR", "amount": "-1.00" },
+    });
+    json!({ "transactions": { "booked": [entry], "pending": [], "_links": {} } })
+}
+
+#[tokio::test]
+async fn an_answer_that_lists_nothing_is_an_error_and_takes_nothing_from_the_copy() {
+    let scene = Scene::set().await;
+    let account = json!({ "accounts": [{ "resourceId": "a1", "currency": "EUR" }] });
+    let lists = async |answer: ResponseTemplate| {
+        scene.behind.reset().await;
+        for (at, template) in [
+            ("/v1/accounts", json_answer(account.clone())),
+            ("/v1/accounts/a1/transactions", answer),
+            ("/file.json", json_answer(one_entry())),
+            (
+                "/file.xml",
+                ResponseTemplate::new(200).set_body_raw("<Document/>", "application/xml"),
+            ),
+        ] {
+            Mock::given(path(at))
+                .respond_with(template)
+                .mount(&scene.behind)
+                .await;
+        }
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let key = Key::from_bytes([1; 32]);
+    let vault = Vault::new(&key, "copy", Arc::new(SystemRandomness)).unwrap();
+    let copy = LocalCopy::open(folder.path().join("copy.db"), vault)
+        .await
+        .unwrap();
+    let under = scene.bank().with_consent("c");
+    let sync = async || {
+        let report = Synchroniser::new(&copy, "bank")
+            .run(&under, |_| ())
+            .await
+            .unwrap();
+        let key = copy.accounts("bank").await.unwrap()[0].key;
+        let entries = copy.transactions(key, Period::default());
+        let entries: Vec<_> = entries.try_collect().await.unwrap();
+        (report, entries.len())
+    };
+
+    lists(json_answer(one_entry())).await;
+    let (report, entries) = sync().await;
+    assert!(report.is_complete(), "{report:?}");
+    assert_eq!(entries, 1);
+
+    let download = |file: &str| json!({ "_links": { "download": { "href": file } } });
+    for body in [
+        json!({}),
+        json!({ "transactions": { "_links": {} } }),
+        json!({ "transactions": { "pending": [], "_links": {} } }),
+        json!({ "transactions": { "booked": null, "_links": {} } }),
+        download("/file.xml"),
+    ] {
+        lists(json_answer(body.clone())).await;
+        let (report, entries) = sync().await;
+        assert!(!report.is_complete(), "{body}");
+        assert_eq!(entries, 1, "{body}");
+        let Some(SyncError::Bank(error)) = &report.accounts[0].failure else {
+            panic!("{report:?}")
+        };
+        assert!(matches!(error.kind, ErrorKind::NotListed { .. }), "{error}");
+        let streamed = under.transactions("a1", &since()).try_next().await;
+        assert_eq!(streamed.unwrap_err().kind, error.kind, "{body}");
+    }
+
+    // A list that the bank gives as a file is read if it is JSON, and 204 says that there is nothing.
+    lists(json_answer(download("/file.json"))).await;
+    let (report, entries) = sync().await;
+    assert!(report.is_complete(), "{report:?}");
+    assert_eq!((entries, report.accounts[0].removed), (1, 0));
+    lists(ResponseTemplate::new(204)).await;
+    let streamed = under.transactions("a1", &since()).try_next().await;
+    assert_eq!(streamed.unwrap(), None);
+    let (report, entries) = sync().await;
+    assert!(!report.is_complete(), "there was something");
+    assert_eq!(entries, 1);
 }

@@ -1,5 +1,7 @@
 //! The rules of synchronising, against a bank that changes its mind, on pages of any size, and with crashes in between.
 
+mod gaps;
+mod names;
 mod rules;
 mod runs;
 mod stories;
@@ -21,7 +23,7 @@ use uuid::Uuid;
 
 use super::account::Lists;
 use super::plan::{Known, Lesson, instead, plan};
-use super::row::{Digester, Row, anchor};
+use super::row::{Digester, Row, is_placeholder};
 use super::*;
 use crate::environment::SystemRandomness;
 use crate::error::ErrorKind;
@@ -88,6 +90,18 @@ enum Offers {
     LastReport,
 }
 
+/// What the model's bank lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tells {
+    Lists,
+    /// A list that is empty is left out, if it is that of pending ones.
+    NoEmptyPending,
+    /// 204, in the place of an empty list.
+    Nothing,
+    /// 404 `RESOURCE_UNKNOWN`, in the place of any list.
+    Unknown,
+}
+
 #[derive(Debug)]
 struct Model {
     entries: Vec<Posted>,
@@ -100,6 +114,14 @@ struct Model {
     cut_after: Option<usize>,
     /// Periods may begin so many days back.
     history: u64,
+    /// How a period that begins earlier is refused; otherwise it is cut in silence.
+    refusal: Option<(u16, MessageCode)>,
+    today: u64,
+    oldest_first: bool,
+    /// How the bank says that it has nothing, or that it cannot give it.
+    tells: Tells,
+    /// Entries that cannot be read, on each page.
+    left_out: usize,
     asked: Vec<TransactionFilter>,
 }
 
@@ -116,6 +138,11 @@ impl Bank {
             page,
             cut_after: None,
             history: 1000,
+            refusal: Some((400, MessageCode::PeriodInvalid)),
+            today: TODAY,
+            oldest_first: false,
+            tells: Tells::Lists,
+            left_out: 0,
             asked: Vec::new(),
         })))
     }
@@ -126,6 +153,14 @@ impl Bank {
 }
 
 impl Model {
+    /// A booked entry of which the bank does not tell the day.
+    fn post_undated(&mut self, day_number: u64, transaction: Transaction) {
+        self.post(true, day_number, transaction);
+        if let Some(posted) = self.entries.last_mut() {
+            posted.transaction.booking_date = None;
+        }
+    }
+
     fn post(&mut self, booked: bool, day_number: u64, mut transaction: Transaction) {
         self.arrivals += 1;
         transaction.booking_date = booked.then(|| day(day_number));
@@ -161,10 +196,14 @@ impl Model {
                 .arrival;
         } else {
             let from = filter.from.expect("a period or a delta");
-            if from < day(TODAY) - Days::new(self.history) {
-                return Err(refused(400, MessageCode::PeriodInvalid));
+            let shown = day(self.today) - Days::new(self.history);
+            match &self.refusal {
+                Some((status, code)) if from < shown => {
+                    return Err(refused(*status, code.clone()));
+                }
+                _ => {}
             }
-            listed.retain(|entry| day(entry.day) >= from && entry.day <= TODAY);
+            listed.retain(|entry| day(entry.day) >= from.max(shown) && entry.day <= self.today);
         }
         listed.retain(|entry| !entry.booked || entry.arrival > since);
         listed.retain(|entry| match filter.booking_status {
@@ -177,7 +216,13 @@ impl Model {
             let order = if delta && entry.booked { 0 } else { entry.day };
             (entry.booked, std::cmp::Reverse((order, entry.arrival)))
         });
-        Ok(listed)
+        if self.oldest_first {
+            listed.reverse();
+        }
+        match self.tells {
+            Tells::Unknown => Err(refused(404, MessageCode::ResourceUnknown)),
+            _ => Ok(listed),
+        }
     }
 }
 
@@ -210,16 +255,27 @@ impl Lists for Bank {
                             .map(|entry| Row::payment(entry.transaction.clone()).unwrap())
                             .collect()
                     };
+                    let pending: Vec<Row> = rows(false);
+                    let only_pending = filter.booking_status == BookingStatus::Pending;
                     Ok(PageOf {
-                        pending: rows(false),
-                        booked: rows(true),
+                        left_out: model.left_out,
+                        lists_pending: only_pending
+                            || model.tells == Tells::Lists
+                            || !pending.is_empty(),
+                        ..PageOf::listing(pending, rows(true))
                     })
                 })
                 .collect();
             if pages.is_empty() {
-                pages.push(Ok(PageOf {
-                    pending: Vec::new(),
-                    booked: Vec::new(),
+                pages.push(Ok(if model.tells == Tells::Nothing {
+                    PageOf::none()
+                } else {
+                    PageOf {
+                        left_out: model.left_out,
+                        lists_pending: model.tells == Tells::Lists
+                            || filter.booking_status == BookingStatus::Pending,
+                        ..PageOf::listing(Vec::new(), Vec::new())
+                    }
                 }));
             }
             match model.cut_after.take() {
@@ -296,7 +352,7 @@ impl Scene {
             wishes: self.wishes,
             moment: Moment {
                 now,
-                today: day(TODAY),
+                today: day(self.bank.with(|model| model.today)),
             },
             deadline: Deadline::after(self.time),
         };

@@ -16,6 +16,8 @@ fn the_way_follows_from_what_is_known_and_offered() {
         reference: Some("E1".to_owned()),
         in_flight: false,
         refused: None,
+        since: Some(day(100)),
+        unsettled: None,
     };
     let dates = Way::Dates { from: day(181) };
     let after = Way::AfterEntry {
@@ -98,57 +100,161 @@ fn the_way_follows_from_what_is_known_and_offered() {
 }
 
 #[test]
-fn a_delta_starts_after_the_newest_of_the_first_page() {
-    let row = |id: &str, number| {
-        Row::payment(Transaction {
-            booking_date: Some(day(number)),
-            ..named(id, 1)
-        })
-        .unwrap()
+fn what_only_days_settle_is_settled_before_deltas_go_on() {
+    let wishes = Wishes {
+        delta: Some(Delta::DeltaList),
+        history_days: 730,
+        overlap_days: 14,
+        page_size: None,
     };
-    let page = [row("A", 9), row("B", 9), row("C", 8)];
-    assert_eq!(anchor(&page), Some("A"), "the newest first");
-    let page = [row("C", 8), row("B", 9), row("A", 9)];
-    assert_eq!(anchor(&page), Some("A"), "the oldest first");
-    let page = [row("C", 8), row("A", 9), row("B", 8)];
-    assert_eq!(anchor(&page), Some("A"), "in the order of arrival");
-    let nameless = Row::payment(payment(1, "Shop")).unwrap();
-    assert_eq!(anchor(&[nameless]), None);
-    assert_eq!(anchor(&[]), None);
+    let today = day(TODAY);
+    let known = Known {
+        complete: Some(day(195)),
+        since: Some(day(100)),
+        ..Known::default()
+    };
+    assert_eq!(plan(&known, &wishes, today), Way::AfterLastReport);
+    let unsettled = Known {
+        unsettled: Some(day(150)),
+        ..known.clone()
+    };
+    assert_eq!(
+        plan(&unsettled, &wishes, today),
+        Way::Dates { from: day(150) }
+    );
+    let not_whole = Known {
+        since: None,
+        ..known
+    };
+    assert_eq!(
+        plan(&not_whole, &wishes, today),
+        Way::Dates { from: day(181) }
+    );
 }
 
 #[test]
-fn an_entry_is_itself_whatever_else_is_said_of_it() {
-    let digester = Digester::new(&[1; 32]);
-    let identity = |transaction: Transaction, number| {
-        Row::payment(transaction)
-            .unwrap()
-            .identity(&digester, number)
+fn a_refusal_leads_to_another_list_where_it_may_be_about_the_list() {
+    let today = day(TODAY);
+    let wishes = Wishes {
+        delta: None,
+        history_days: 730,
+        overlap_days: 14,
+        page_size: None,
     };
+    let from = today - Days::new(730);
+    let shorter = |error: &Error| {
+        let way = Way::Everything { from };
+        instead(&way, error, 0, &Known::default(), &wishes, today).is_some()
+    };
+    let other = |code: &str| MessageCode::Other(Text::cut(code));
+    for (status, code) in [
+        (400, MessageCode::PeriodInvalid),
+        (401, MessageCode::PeriodInvalid),
+        (409, MessageCode::PeriodInvalid),
+        (400, MessageCode::FormatError),
+        (401, MessageCode::ConsentInvalid),
+        (403, MessageCode::ConsentInvalid),
+        (403, MessageCode::ServiceInvalid),
+        (401, other("SCA_REQUIRED")),
+        (422, other("HISTORY_TOO_LONG")),
+    ] {
+        let error = refused(status, code);
+        assert!(shorter(&error), "{error}");
+    }
+    for (status, code) in [
+        (401, MessageCode::ConsentExpired),
+        (400, MessageCode::ConsentUnknown),
+        (403, MessageCode::ConsentUnknown),
+        (401, MessageCode::CertificateExpired),
+        (401, MessageCode::RoleInvalid),
+        (401, MessageCode::TokenExpired),
+        (403, MessageCode::ServiceBlocked),
+        (429, MessageCode::AccessExceeded),
+        (404, other("NOT_HERE")),
+        (500, MessageCode::InternalServerError),
+    ] {
+        let error = refused(status, code);
+        assert!(!shorter(&error), "{error}");
+    }
+    for (status, right) in [
+        (400, true),
+        (401, true),
+        (403, true),
+        (422, true),
+        (429, false),
+    ] {
+        let error = Error {
+            bank: "Bank".to_owned(),
+            kind: ErrorKind::Status {
+                status,
+                request_id: Uuid::nil(),
+                retry_after: None,
+            },
+        };
+        assert_eq!(shorter(&error), right, "{error}");
+    }
+}
+
+#[test]
+fn what_stands_for_nothing_is_no_name() {
+    for text in [
+        "",
+        " ",
+        "0",
+        "000000",
+        "-",
+        "--",
+        "./.",
+        "?",
+        "NONE",
+        "none",
+        "N/A",
+        "n.a.",
+        "NOTPROVIDED",
+        "NOT PROVIDED",
+        "Not_Provided",
+        "null",
+        "unknown",
+    ] {
+        assert!(is_placeholder(text), "{text:?}");
+    }
+    for text in ["1", "00001", "A", "NO-1", "NONE1", "205-BATCH", "Ω"] {
+        assert!(!is_placeholder(text), "{text:?}");
+    }
+    let digester = Digester::new(&[1; 32]);
+    let blank = Row::payment(Transaction {
+        end_to_end_id: Some(Text::cut("NOT PROVIDED")),
+        ..named(" ", -5)
+    })
+    .unwrap();
+    assert_eq!((blank.mark(), blank.is_named()), (None, false));
+    assert_eq!(blank.keys(&digester).len(), 1, "amount and counterparty");
+}
+
+#[test]
+fn a_name_is_the_banks_and_content_is_all_it_says() {
+    let digester = Digester::new(&[1; 32]);
+    let row = |transaction: Transaction| Row::payment(transaction).unwrap();
+    let name = |transaction: Transaction| row(transaction).name(&digester);
+    let content = |transaction: Transaction| row(transaction).content(&digester);
     let other_words = Transaction {
         transaction_id: Some(Text::cut("T9")),
         ..named("E1", 2)
     };
-    assert_eq!(
-        identity(named("E1", 1), 0),
-        identity(other_words.clone(), 0)
-    );
+    assert_eq!(name(named("E1", 1)), name(other_words));
     let without = |transaction: Transaction| Transaction {
         entry_reference: None,
         ..transaction
     };
-    assert_ne!(
-        identity(without(named("E1", 1)), 0),
-        identity(named("E1", 1), 0)
-    );
-    assert_eq!(
-        identity(without(named("E1", 1)), 0),
-        identity(without(named("E1", 2)), 0)
-    );
-    assert_eq!(identity(payment(1, "A"), 3), identity(payment(1, "A"), 3));
-    assert_ne!(identity(payment(1, "A"), 3), identity(payment(1, "A"), 4));
-    assert_ne!(identity(payment(1, "A"), 0), identity(payment(1, "B"), 0));
+    assert_ne!(name(without(named("E1", 1))), name(named("E1", 1)));
+    assert_eq!(name(without(named("E1", 1))), name(without(named("E1", 2))));
+    // Where the bank has no name for it, its amount and days are what is left of it.
+    assert_eq!(name(payment(1, "A")), name(payment(1, "B")));
+    assert_ne!(name(payment(1, "A")), name(payment(2, "A")));
+    assert_eq!(content(payment(1, "A")), content(payment(1, "A")));
+    assert_ne!(content(payment(1, "A")), content(payment(1, "B")));
+    assert_ne!(content(named("E1", 1)), content(named("E2", 1)));
     let elsewhere = Digester::new(&[2; 32]);
-    let row = Row::payment(payment(1, "A")).unwrap();
-    assert_ne!(row.identity(&digester, 0), row.identity(&elsewhere, 0));
+    let row = row(payment(1, "A"));
+    assert_ne!(row.content(&digester), row.content(&elsewhere));
 }

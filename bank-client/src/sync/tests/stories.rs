@@ -7,16 +7,23 @@ use super::*;
 /// What happens at the model's bank between two runs.
 #[derive(Debug, Clone)]
 enum Event {
-    /// So many days ago, of so many cents, with a name or without one, at one of a few shops.
+    /// So many days ago, of so many cents.
     Book {
         ago: u64,
         cents: i64,
-        named: bool,
+        name: Name,
+    },
+    /// The bank does not say on which day; perhaps it has a value date.
+    BookUndated {
+        ago: u64,
+        cents: i64,
+        name: Name,
+        valued: bool,
     },
     Pend {
         ago: u64,
         cents: i64,
-        named: bool,
+        name: Name,
     },
     /// The entry of that number among those that are pending.
     Settle {
@@ -33,6 +40,11 @@ enum Event {
     Cancel {
         number: usize,
     },
+    /// It is booked under another day.
+    Move {
+        number: usize,
+        ago: u64,
+    },
     /// A run, cut after so many pages, or whole.
     Run {
         cut_after: Option<usize>,
@@ -40,28 +52,51 @@ enum Event {
     },
 }
 
-fn event(named: bool) -> impl Strategy<Value = Event> {
-    let ago = 0..20_u64;
-    let cents = -3..3_i64;
+/// What the bank calls an entry.
+#[derive(Debug, Clone, Copy)]
+enum Name {
+    Nothing,
+    Blank,
+    /// One of a few that it gives again and again.
+    Shared(u8),
+    Own,
+}
+
+fn name() -> impl Strategy<Value = Name> {
     prop_oneof![
-        4 => (ago.clone(), cents.clone(), any::<bool>()).prop_map(move |(ago, cents, name)| Event::Book { ago, cents, named: named || name }),
-        3 => (ago, cents, any::<bool>()).prop_map(|(ago, cents, named)| Event::Pend { ago, cents, named }),
+        1 => Just(Name::Nothing),
+        1 => Just(Name::Blank),
+        2 => (0..2_u8).prop_map(Name::Shared),
+        4 => Just(Name::Own),
+    ]
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let ago = 0..20_u64;
+    let cents = -2..2_i64;
+    prop_oneof![
+        4 => (ago.clone(), cents.clone(), name())
+            .prop_map(|(ago, cents, name)| Event::Book { ago, cents, name }),
+        1 => (ago.clone(), cents.clone(), name(), any::<bool>())
+            .prop_map(|(ago, cents, name, valued)| Event::BookUndated { ago, cents, name, valued }),
+        3 => (ago.clone(), cents, name())
+            .prop_map(|(ago, cents, name)| Event::Pend { ago, cents, name }),
         2 => (any::<usize>(), any::<bool>()).prop_map(|(number, same_id)| Event::Settle { number, same_id }),
         1 => any::<usize>().prop_map(|number| Event::Vanish { number }),
         1 => any::<usize>().prop_map(|number| Event::Rewrite { number }),
         1 => any::<usize>().prop_map(|number| Event::Cancel { number }),
+        1 => (any::<usize>(), ago).prop_map(|(number, ago)| Event::Move { number, ago }),
         4 => (proptest::option::of(0..4_usize), 1..6_usize).prop_map(|(cut_after, page)| Event::Run { cut_after, page }),
     ]
 }
 
 impl Model {
     fn happen(&mut self, event: &Event, number: usize, can_rewrite: bool) {
-        let name = |named: bool, cents| {
-            if named {
-                super::named(&format!("N{number}"), cents)
-            } else {
-                payment(cents, "Shop")
-            }
+        let called = |name: Name, cents| match name {
+            Name::Nothing => payment(cents, "Shop"),
+            Name::Blank => super::named(" ", cents),
+            Name::Shared(which) => super::named(&format!("S{which}"), cents),
+            Name::Own => super::named(&format!("N{number}"), cents),
         };
         let nth = |model: &Self, booked: bool, nth: usize| {
             let of_kind: Vec<usize> = (0..model.entries.len())
@@ -70,11 +105,23 @@ impl Model {
             (!of_kind.is_empty()).then(|| of_kind[nth % of_kind.len()])
         };
         match *event {
-            Event::Book { ago, cents, named } => self.post(true, TODAY - ago, name(named, cents)),
-            Event::Pend { ago, cents, named } => {
+            Event::Book { ago, cents, name } => self.post(true, TODAY - ago, called(name, cents)),
+            Event::BookUndated {
+                ago,
+                cents,
+                name,
+                valued,
+            } => {
+                let transaction = Transaction {
+                    value_date: valued.then(|| day(TODAY - ago)),
+                    ..called(name, cents)
+                };
+                self.post_undated(TODAY - ago, transaction);
+            }
+            Event::Pend { ago, cents, name } => {
                 let pending = Transaction {
                     entry_reference: None,
-                    ..name(named, cents)
+                    ..called(name, cents)
                 };
                 self.post(false, TODAY - ago, pending);
             }
@@ -106,7 +153,17 @@ impl Model {
                     self.entries.remove(index);
                 }
             }
-            Event::Rewrite { .. } | Event::Cancel { .. } | Event::Run { .. } => {}
+            Event::Move { number, ago } if can_rewrite => {
+                if let Some(index) = nth(self, true, number) {
+                    let posted = &mut self.entries[index];
+                    posted.day = TODAY - ago;
+                    posted.transaction.booking_date = Some(day(TODAY - ago));
+                }
+            }
+            Event::Rewrite { .. }
+            | Event::Cancel { .. }
+            | Event::Move { .. }
+            | Event::Run { .. } => {}
         }
     }
 }
@@ -146,17 +203,17 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn the_copy_ends_equal_where_only_days_can_be_asked_for(events in proptest::collection::vec(event(false), 1..40)) {
+    fn the_copy_ends_equal_where_only_days_can_be_asked_for(events in proptest::collection::vec(event(), 1..40)) {
         story(Offers::Nothing, &events);
     }
 
     #[test]
-    fn the_copy_ends_equal_with_references(events in proptest::collection::vec(event(true), 1..40)) {
+    fn the_copy_ends_equal_with_references(events in proptest::collection::vec(event(), 1..40)) {
         story(Offers::References, &events);
     }
 
     #[test]
-    fn the_copy_ends_equal_with_last_reports(events in proptest::collection::vec(event(true), 1..40)) {
+    fn the_copy_ends_equal_with_last_reports(events in proptest::collection::vec(event(), 1..40)) {
         story(Offers::LastReport, &events);
     }
 }
