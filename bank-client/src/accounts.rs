@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
+#[cfg(feature = "sqlite")]
+use futures::stream::BoxStream;
 use reqwest::Url;
 use shared_types::account::{AccountBalances, AccountDetails, AccountList, AccountResponse};
 use shared_types::card_account::{
@@ -21,11 +22,12 @@ use crate::exchange::UnderConsent;
 use crate::pages::{Entry, OnDebits, StandingOrders, TransactionFilter, entries};
 #[cfg(feature = "sqlite")]
 use crate::pages::{PageOf, pages};
+use crate::response::{Entries, Response};
 
 /// What a consent opens at a bank. [`Bank::with_consent`] makes one.
 ///
-/// It and its clones remember of which currency each account of the last list is: a balance or a transaction in another
-/// one is refused as malformed. Accounts in `XXX` hold any.
+/// Answers tell what of them [deviates](crate::Deviations) from the standard. It and its clones remember of which currency
+/// each account of the last list is: a balance or a transaction in another one is a deviation. Accounts in `XXX` hold any.
 #[derive(Debug, Clone)]
 pub struct AccountInformation {
     under: UnderConsent,
@@ -70,24 +72,30 @@ impl AccountInformation {
     }
 
     /// The payment accounts (`GET /v1/accounts`), with balances where the consent opens them.
-    pub async fn accounts(&self, with_balance: bool) -> Result<Vec<AccountDetails>, Error> {
+    pub async fn accounts(
+        &self,
+        with_balance: bool,
+    ) -> Result<Response<Vec<AccountDetails>>, Error> {
         let url = with_balances(self.bank().url(&["v1", "accounts"]), with_balance);
-        let AccountList { accounts } = self.under.get(url, None).await?;
+        let accounts: Response<AccountList> = self.under.get(url, None).await?;
+        let accounts = accounts.map(|list| list.accounts);
         self.held.learn(&accounts);
         Ok(accounts)
     }
 
     /// One payment account (`GET /v1/accounts/{account-id}`).
-    pub async fn account(&self, id: &str, with_balance: bool) -> Result<AccountDetails, Error> {
+    pub async fn account(
+        &self,
+        id: &str,
+        with_balance: bool,
+    ) -> Result<Response<AccountDetails>, Error> {
         let url = with_balances(self.bank().url(&["v1", "accounts", id]), with_balance);
-        self.under
-            .get(url, self.held.by(id))
-            .await
-            .map(|answer: AccountResponse| answer.account)
+        let answer: Response<AccountResponse> = self.under.get(url, self.held.by(id)).await?;
+        Ok(answer.map(|answer| answer.account))
     }
 
     /// The balances of a payment account (`GET /v1/accounts/{account-id}/balances`).
-    pub async fn balances(&self, id: &str) -> Result<AccountBalances, Error> {
+    pub async fn balances(&self, id: &str) -> Result<Response<AccountBalances>, Error> {
         let url = self.bank().url(&["v1", "accounts", id, "balances"]);
         self.under.get(url, self.held.by(id)).await
     }
@@ -97,19 +105,18 @@ impl AccountInformation {
         &self,
         id: &str,
         filter: &TransactionFilter,
-    ) -> Result<TransactionsResponse, Error> {
+    ) -> Result<Response<TransactionsResponse>, Error> {
         let url = filter.apply(self.bank().url(&["v1", "accounts", id, "transactions"]));
         self.under.get(url, self.held.by(id)).await
     }
 
     /// All transactions of a payment account, page by page as they are asked for: pending ones first, then booked ones,
     /// in the bank's order.
-    #[must_use]
     pub fn transactions(
         &self,
         id: &str,
         filter: &TransactionFilter,
-    ) -> BoxStream<'static, Result<Entry<Transaction>, Error>> {
+    ) -> Entries<Result<Entry<Transaction>, Error>> {
         let url = filter.apply(self.bank().url(&["v1", "accounts", id, "transactions"]));
         entries::<TransactionsResponse>(
             self.under.clone(),
@@ -122,39 +129,42 @@ impl AccountInformation {
 
     /// The standing orders of a payment account (`bookingStatus=information`): of each the next payment, and when it is due
     /// in `additionalInformationStructured`. A bank may leave them out, and refuses then.
-    #[must_use]
-    pub fn standing_orders(&self, id: &str) -> BoxStream<'static, Result<Transaction, Error>> {
+    pub fn standing_orders(&self, id: &str) -> Entries<Result<Transaction, Error>> {
         let mut url = self.bank().url(&["v1", "accounts", id, "transactions"]);
         url.query_pairs_mut()
             .append_pair("bookingStatus", "information");
         let (under, held) = (self.under.clone(), self.held.by(id));
         entries::<StandingOrders>(under, held, url, BookingStatus::Booked, Box::new(|_| ()))
-            .map_ok(|entry| match entry {
-                Entry::Pending(order) | Entry::Booked(order) => order,
+            .map_items(|entry| {
+                entry.map(|entry| match entry {
+                    Entry::Pending(order) | Entry::Booked(order) => order,
+                })
             })
-            .boxed()
     }
 
     /// One transaction (`GET /v1/accounts/{account-id}/transactions/{transactionId}`).
-    pub async fn transaction(&self, id: &str, transaction_id: &str) -> Result<Transaction, Error> {
+    pub async fn transaction(
+        &self,
+        id: &str,
+        transaction_id: &str,
+    ) -> Result<Response<Transaction>, Error> {
         let url = self
             .bank()
             .url(&["v1", "accounts", id, "transactions", transaction_id]);
-        self.under
-            .get(url, self.held.by(id))
-            .await
-            .map(|answer: TransactionResponse| answer.transactions_details.transaction_details)
+        let answer: Response<TransactionResponse> = self.under.get(url, self.held.by(id)).await?;
+        Ok(answer.map(|answer| answer.transactions_details.transaction_details))
     }
 
     /// The card accounts (`GET /v1/card-accounts`), with balances where the consent opens them.
     pub async fn card_accounts(
         &self,
         with_balance: bool,
-    ) -> Result<Vec<CardAccountDetails>, Error> {
+    ) -> Result<Response<Vec<CardAccountDetails>>, Error> {
         let url = with_balances(self.bank().url(&["v1", "card-accounts"]), with_balance);
-        let CardAccountList { card_accounts } = self.under.get(url, None).await?;
-        self.held.learn_cards(&card_accounts);
-        Ok(card_accounts)
+        let accounts: Response<CardAccountList> = self.under.get(url, None).await?;
+        let accounts = accounts.map(|list| list.card_accounts);
+        self.held.learn_cards(&accounts);
+        Ok(accounts)
     }
 
     /// One card account (`GET /v1/card-accounts/{account-id}`).
@@ -162,18 +172,20 @@ impl AccountInformation {
         &self,
         id: &str,
         with_balance: bool,
-    ) -> Result<CardAccountDetails, Error> {
+    ) -> Result<Response<CardAccountDetails>, Error> {
         let url = with_balances(self.bank().url(&["v1", "card-accounts", id]), with_balance);
-        let answer: CardAccountResponse = self.under.get(url, self.held.by_card(id)).await?;
-        self.held
-            .learn_debits(id, answer.card_account.debit_accounting);
-        Ok(answer.card_account)
+        let answer: Response<CardAccountResponse> =
+            self.under.get(url, self.held.by_card(id)).await?;
+        let answer = answer.map(|answer| answer.card_account);
+        self.held.learn_debits(id, answer.debit_accounting);
+        Ok(answer)
     }
 
     /// The balances of a card account (`GET /v1/card-accounts/{account-id}/balances`).
-    pub async fn card_balances(&self, id: &str) -> Result<CardAccountBalances, Error> {
+    pub async fn card_balances(&self, id: &str) -> Result<Response<CardAccountBalances>, Error> {
         let url = self.bank().url(&["v1", "card-accounts", id, "balances"]);
-        let answer: CardAccountBalances = self.under.get(url, self.held.by_card(id)).await?;
+        let answer: Response<CardAccountBalances> =
+            self.under.get(url, self.held.by_card(id)).await?;
         self.held.learn_debits(id, answer.debit_accounting);
         Ok(answer)
     }
@@ -197,23 +209,23 @@ impl AccountInformation {
         &self,
         id: &str,
         filter: &TransactionFilter,
-    ) -> Result<CardTransactionsResponse, Error> {
+    ) -> Result<Response<CardTransactionsResponse>, Error> {
         let url = filter.apply(
             self.bank()
                 .url(&["v1", "card-accounts", id, "transactions"]),
         );
-        let answer: CardTransactionsResponse = self.under.get(url, self.held.by_card(id)).await?;
+        let answer: Response<CardTransactionsResponse> =
+            self.under.get(url, self.held.by_card(id)).await?;
         self.held.learn_debits(id, answer.debit_accounting);
         Ok(answer)
     }
 
     /// All transactions of a card account, like [`AccountInformation::transactions`].
-    #[must_use]
     pub fn card_transactions(
         &self,
         id: &str,
         filter: &TransactionFilter,
-    ) -> BoxStream<'static, Result<Entry<CardTransaction>, Error>> {
+    ) -> Entries<Result<Entry<CardTransaction>, Error>> {
         let url = filter.apply(
             self.bank()
                 .url(&["v1", "card-accounts", id, "transactions"]),

@@ -59,8 +59,10 @@ use shared_types::link::Links;
 use shared_types::text::Text;
 
 use crate::bank::Bank;
+use crate::deviations::Deviations;
 use crate::error::Error;
 use crate::exchange::Request;
+use crate::response::Response;
 
 /// How the customer is to approve: what we know of her, and what we would like. A bank need not follow.
 #[derive(Clone, Default)]
@@ -210,6 +212,8 @@ pub struct ConsentAsked {
     pub consent: ConsentCreated,
     /// The approach, if the bank has settled on one.
     pub approach: Option<ScaApproach>,
+    /// What of the answer is not as the standard has it.
+    pub deviations: Deviations,
 }
 
 impl ConsentAsked {
@@ -247,6 +251,8 @@ pub struct Authorisation {
     pub links: Links,
     /// A sentence for the customer.
     pub psu_message: Option<Text<500>>,
+    /// What of the answer is not as the standard has it.
+    pub deviations: Deviations,
 }
 
 impl Authorisation {
@@ -283,8 +289,8 @@ impl Bank {
     pub async fn authorisations(&self, consent_id: &str) -> Result<Vec<String>, Error> {
         let path = ["v1", "consents", consent_id, "authorisations"];
         let request = Request::new(Method::GET, self.url(&path));
-        let answer: AuthorisationList = self.ask(request).await?;
-        Ok(answer.authorisation_ids)
+        let answer: Response<AuthorisationList> = self.ask(request).await?;
+        Ok(answer.into_inner().authorisation_ids)
     }
 
     /// Reads where an authorisation stands (`GET /v1/consents/{consentId}/authorisations/{authorisationId}`).
@@ -295,7 +301,7 @@ impl Bank {
     ) -> Result<ScaStatus, Error> {
         let path = ["v1", "consents", consent_id, "authorisations", id];
         let request = Request::new(Method::GET, self.url(&path));
-        let answer: ScaStatusResponse = self.ask(request).await?;
+        let answer: Response<ScaStatusResponse> = self.ask(request).await?;
         Ok(answer.sca_status)
     }
 
@@ -370,7 +376,10 @@ impl Bank {
             body: Some(self.body_of(step)?),
             ..Request::new(Method::POST, self.url(&path))
         };
-        let (answer, headers): (AuthorisationStarted, _) = self.ask_with_headers(request).await?;
+        let (answer, headers): (Response<AuthorisationStarted>, _) =
+            self.ask_with_headers(request).await?;
+        let deviations = answer.deviations.clone();
+        let answer = answer.into_inner();
         Ok(Authorisation {
             id: answer.authorisation_id,
             status: answer.sca_status,
@@ -380,6 +389,7 @@ impl Bank {
             challenge: answer.challenge_data,
             links: answer.links,
             psu_message: answer.psu_message,
+            deviations,
         })
     }
 
@@ -399,7 +409,10 @@ impl Bank {
             body: Some(self.body_of(step)?),
             ..Request::new(Method::PUT, self.url(&path))
         };
-        let (answer, headers): (AuthorisationUpdated, _) = self.ask_with_headers(request).await?;
+        let (answer, headers): (Response<AuthorisationUpdated>, _) =
+            self.ask_with_headers(request).await?;
+        let deviations = answer.deviations.clone();
+        let answer = answer.into_inner();
         Ok(Authorisation {
             id: id.to_owned(),
             status: answer.sca_status,
@@ -409,6 +422,7 @@ impl Bank {
             challenge: answer.challenge_data,
             links: answer.links.unwrap_or_default(),
             psu_message: answer.psu_message,
+            deviations,
         })
     }
 }

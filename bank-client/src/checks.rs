@@ -1,13 +1,14 @@
-//! What a well-formed answer may still get wrong: money in a currency that the account does not have, two resources
-//! under one id, an id that is no part of a path.
+//! What is strict in answers, and what a well-formed answer may still get wrong: two accounts of one id, an id that is no
+//! part of a path, money in a currency that the account does not have.
 //!
-//! That amounts are amounts (14 digits before the point, 3 after it), texts no longer than their fields, and dates dates,
-//! the types see to when they are decoded.
+//! That amounts are amounts (14 digits before the point, 3 after it) and dates dates, the types see to when they are decoded.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use shared_types::account::{
     AccountBalances, AccountDetails, AccountList, AccountReference, AccountResponse, Balance,
 };
@@ -20,108 +21,291 @@ use shared_types::card_account::{
 };
 use shared_types::consent::{ConsentCreated, ConsentInformation, ConsentStatusResponse};
 use shared_types::decode::Malformed;
+use shared_types::message::TppMessages;
 use shared_types::money::{Amount, Currency};
 use shared_types::transaction::{Transaction, TransactionResponse, TransactionsResponse};
 
-/// An answer that can be wrong although it can be read.
-pub(crate) trait Checked {
-    /// Looks at it. `held` is the currency of the account that it is about, where that is known from elsewhere.
-    fn check(&self, _held: Option<Currency>) -> Result<(), Malformed> {
+use crate::deviations::Outcome;
+use crate::reading::{List, Notes, as_type};
+
+/// An answer, with what is strict in it.
+pub(crate) trait Checked: DeserializeOwned {
+    /// Its lists whose elements are read one by one.
+    const LISTS: &'static [List] = &[];
+    /// The fields beside these lists that are strict though the type does not require them.
+    const STRICT: &'static [&'static str] = &[];
+
+    /// Brings a document into the standard's form where banks follow an example of the standard's against its schema.
+    fn to_standard(_document: &mut Value) {}
+
+    /// Looks at what was read. `held` is the currency of the account that it is about, where that is known from elsewhere.
+    fn check(&mut self, _held: Option<Currency>, _notes: &mut Notes<'_>) -> Result<(), Malformed> {
         Ok(())
     }
 }
 
+/// Of an account: its id leads to its balances and transactions, and its links tell whether there are any.
+const ACCOUNT: &[&str] = &[
+    "resourceId",
+    "_links",
+    "_links.balances",
+    "_links.transactions",
+];
+
+/// Of an entry: the days by which entries are ordered and periods are read.
+const ENTRY: &[&str] = &["bookingDate", "valueDate", "transactionDate"];
+
+/// The names of links that are followed, or tell the next step.
+pub(crate) const FOLLOWED: &[&str] = &[
+    "authoriseTransaction",
+    "balances",
+    "confirmation",
+    "download",
+    "next",
+    "scaRedirect",
+    "scaStatus",
+    "selectAuthenticationMethod",
+    "startAuthorisation",
+    "startAuthorisationWithPsuAuthentication",
+    "startAuthorisationWithPsuIdentification",
+    "transactions",
+    "updatePsuAuthentication",
+    "updatePsuIdentification",
+];
+
+/// Of a step of an approval: its ids, and the links by which it goes on.
+const STEP: &[&str] = &[
+    "consentId",
+    "authorisationId",
+    "_links",
+    "_links.authoriseTransaction",
+    "_links.confirmation",
+    "_links.scaRedirect",
+    "_links.scaStatus",
+    "_links.selectAuthenticationMethod",
+    "_links.startAuthorisation",
+    "_links.startAuthorisationWithPsuAuthentication",
+    "_links.startAuthorisationWithPsuIdentification",
+    "_links.updatePsuAuthentication",
+    "_links.updatePsuIdentification",
+];
+
 impl Checked for ConsentInformation {}
 impl Checked for ConsentStatusResponse {}
-impl Checked for AuthorisationList {}
-impl Checked for AuthorisationStarted {}
-impl Checked for AuthorisationUpdated {}
 impl Checked for ScaStatusResponse {}
 
+/// A refusal is one whatever it says.
+impl Checked for TppMessages {}
+
+impl Checked for AuthorisationList {
+    const STRICT: &'static [&'static str] = &["authorisationIds"];
+}
+
+impl Checked for AuthorisationStarted {
+    const STRICT: &'static [&'static str] = STEP;
+}
+
+impl Checked for AuthorisationUpdated {
+    const STRICT: &'static [&'static str] = STEP;
+}
+
 impl Checked for ConsentCreated {
-    fn check(&self, _held: Option<Currency>) -> Result<(), Malformed> {
-        names_a_resource("consentId", &self.consent_id)
+    const STRICT: &'static [&'static str] = STEP;
+
+    fn check(&mut self, _held: Option<Currency>, _notes: &mut Notes<'_>) -> Result<(), Malformed> {
+        if names_a_resource(&self.consent_id) {
+            return Ok(());
+        }
+        Err(Malformed {
+            path: "consentId".to_owned(),
+            reason: NO_ID.to_owned(),
+        })
     }
 }
 
 impl Checked for AccountList {
-    fn check(&self, _held: Option<Currency>) -> Result<(), Malformed> {
-        distinct("accounts", self.accounts.iter().map(id_of))?;
+    const LISTS: &'static [List] = &[List {
+        names: &["accounts"],
+        strict: ACCOUNT,
+        decode: as_type::<AccountDetails>,
+    }];
+
+    fn check(&mut self, _held: Option<Currency>, notes: &mut Notes<'_>) -> Result<(), Malformed> {
         for (index, account) in self.accounts.iter().enumerate() {
-            let holds = Some(account.currency);
+            let list = |notes: &Notes<'_>| notes.place("accounts", index) + ".balances";
             balances(
-                &format!("accounts[{index}].balances"),
+                list,
                 account.balances.as_ref(),
-                holds,
-            )?;
+                Some(account.currency),
+                notes,
+            );
         }
+        followable("accounts", &mut self.accounts, id_of, notes);
         Ok(())
     }
 }
 
 impl Checked for CardAccountList {
-    fn check(&self, _held: Option<Currency>) -> Result<(), Malformed> {
-        distinct("cardAccounts", self.card_accounts.iter().map(id_of_card))?;
+    const LISTS: &'static [List] = &[List {
+        names: &["cardAccounts"],
+        strict: ACCOUNT,
+        decode: as_type::<CardAccountDetails>,
+    }];
+
+    fn check(&mut self, _held: Option<Currency>, notes: &mut Notes<'_>) -> Result<(), Malformed> {
         for (index, account) in self.card_accounts.iter().enumerate() {
-            let holds = Some(account.currency);
+            let list = |notes: &Notes<'_>| notes.place("cardAccounts", index) + ".balances";
             balances(
-                &format!("cardAccounts[{index}].balances"),
+                list,
                 account.balances.as_ref(),
-                holds,
-            )?;
+                Some(account.currency),
+                notes,
+            );
         }
+        followable("cardAccounts", &mut self.card_accounts, id_of_card, notes);
         Ok(())
     }
 }
 
 impl Checked for AccountResponse {
-    fn check(&self, held: Option<Currency>) -> Result<(), Malformed> {
-        let holds = agreed("account.currency", held, Some(self.account.currency))?;
-        balances("account.balances", self.account.balances.as_ref(), holds)
+    const STRICT: &'static [&'static str] = &[
+        "account.resourceId",
+        "account._links",
+        "account._links.balances",
+        "account._links.transactions",
+    ];
+
+    fn check(&mut self, held: Option<Currency>, notes: &mut Notes<'_>) -> Result<(), Malformed> {
+        let holds = agreed("account.currency", held, Some(self.account.currency), notes);
+        let list = |_: &Notes<'_>| "account.balances".to_owned();
+        balances(list, self.account.balances.as_ref(), holds, notes);
+        Ok(())
     }
 }
 
 impl Checked for CardAccountResponse {
-    fn check(&self, held: Option<Currency>) -> Result<(), Malformed> {
-        let said = Some(self.card_account.currency);
-        let holds = agreed("cardAccount.currency", held, said)?;
-        balances(
-            "cardAccount.balances",
-            self.card_account.balances.as_ref(),
-            holds,
-        )
+    const STRICT: &'static [&'static str] = &[
+        "cardAccount.resourceId",
+        "cardAccount._links",
+        "cardAccount._links.balances",
+        "cardAccount._links.transactions",
+    ];
+
+    fn check(&mut self, held: Option<Currency>, notes: &mut Notes<'_>) -> Result<(), Malformed> {
+        let account = &self.card_account;
+        let holds = agreed("cardAccount.currency", held, Some(account.currency), notes);
+        let list = |_: &Notes<'_>| "cardAccount.balances".to_owned();
+        balances(list, account.balances.as_ref(), holds, notes);
+        Ok(())
     }
 }
 
+/// Its balances.
+const BALANCES: &[List] = &[List {
+    names: &["balances"],
+    strict: &[],
+    decode: as_type::<Balance>,
+}];
+
 impl Checked for AccountBalances {
-    fn check(&self, held: Option<Currency>) -> Result<(), Malformed> {
-        let holds = agreed("account.currency", held, said(self.account.as_ref()))?;
-        balances("balances", Some(&self.balances), holds)
+    const LISTS: &'static [List] = BALANCES;
+
+    fn check(&mut self, held: Option<Currency>, notes: &mut Notes<'_>) -> Result<(), Malformed> {
+        let holds = agreed("account.currency", held, said(self.account.as_ref()), notes);
+        balances(
+            |_| "balances".to_owned(),
+            Some(&self.balances),
+            holds,
+            notes,
+        );
+        Ok(())
     }
 }
 
 impl Checked for CardAccountBalances {
-    fn check(&self, held: Option<Currency>) -> Result<(), Malformed> {
+    const LISTS: &'static [List] = BALANCES;
+
+    /// An example of the standard's has `debitAccounting` among the balances.
+    fn to_standard(document: &mut Value) {
+        let mut found = None;
+        if let Some(Value::Array(balances)) = document.get_mut("balances") {
+            balances.retain_mut(|balance| match balance {
+                Value::Object(balance) => {
+                    let said = balance.remove("debitAccounting");
+                    let stray = said.is_some() && balance.is_empty();
+                    found = said.or(found.take());
+                    !stray
+                }
+                _ => true,
+            });
+        }
+        if let (Some(found), Value::Object(document)) = (found, document) {
+            document.insert("debitAccounting".to_owned(), found);
+        }
+    }
+
+    fn check(&mut self, held: Option<Currency>, notes: &mut Notes<'_>) -> Result<(), Malformed> {
         let said = said(self.card_account.as_ref());
-        let holds = agreed("cardAccount.currency", held, said)?;
-        balances("balances", Some(&self.balances), holds)
+        let holds = agreed("cardAccount.currency", held, said, notes);
+        balances(
+            |_| "balances".to_owned(),
+            Some(&self.balances),
+            holds,
+            notes,
+        );
+        Ok(())
     }
 }
 
 impl Checked for TransactionsResponse {
-    fn check(&self, held: Option<Currency>) -> Result<(), Malformed> {
-        let holds = agreed("account.currency", held, said(self.account.as_ref()))?;
-        balances("balances", self.balances.as_ref(), holds)?;
+    const LISTS: &'static [List] = &[
+        List {
+            names: &["transactions", "pending"],
+            strict: ENTRY,
+            decode: as_type::<Transaction>,
+        },
+        List {
+            names: &["transactions", "booked"],
+            strict: ENTRY,
+            decode: as_type::<Transaction>,
+        },
+        List {
+            names: &["transactions", "information"],
+            strict: &[],
+            decode: as_type::<Transaction>,
+        },
+    ];
+    const STRICT: &'static [&'static str] = &[
+        "transactions",
+        "transactions.pending",
+        "transactions.booked",
+        "transactions.information",
+        "transactions._links",
+        "transactions._links.next",
+        "transactions._links.download",
+        "_links",
+        "_links.next",
+        "_links.download",
+    ];
+
+    fn check(&mut self, held: Option<Currency>, notes: &mut Notes<'_>) -> Result<(), Malformed> {
+        let holds = agreed("account.currency", held, said(self.account.as_ref()), notes);
+        balances(
+            |_| "balances".to_owned(),
+            self.balances.as_ref(),
+            holds,
+            notes,
+        );
         let Some(page) = &self.transactions else {
             return Ok(());
         };
         for (list, entries) in [
-            ("pending", &page.pending),
-            ("booked", &page.booked),
-            ("information", &page.information),
+            ("transactions.pending", &page.pending),
+            ("transactions.booked", &page.booked),
+            ("transactions.information", &page.information),
         ] {
             for (index, entry) in entries.iter().flatten().enumerate() {
-                transaction(entry, holds, || format!("transactions.{list}[{index}]"))?;
+                transaction(entry, holds, |notes| notes.place(list, index), notes);
             }
         }
         Ok(())
@@ -129,16 +313,51 @@ impl Checked for TransactionsResponse {
 }
 
 impl Checked for CardTransactionsResponse {
-    fn check(&self, held: Option<Currency>) -> Result<(), Malformed> {
+    const LISTS: &'static [List] = &[
+        List {
+            names: &["cardTransactions", "pending"],
+            strict: ENTRY,
+            decode: as_type::<CardTransaction>,
+        },
+        List {
+            names: &["cardTransactions", "booked"],
+            strict: ENTRY,
+            decode: as_type::<CardTransaction>,
+        },
+    ];
+    const STRICT: &'static [&'static str] = &[
+        "cardTransactions",
+        "cardTransactions.pending",
+        "cardTransactions.booked",
+        "cardTransactions._links",
+        "cardTransactions._links.next",
+        "cardTransactions._links.download",
+        "_links",
+        "_links.next",
+        "_links.download",
+    ];
+
+    fn check(&mut self, held: Option<Currency>, notes: &mut Notes<'_>) -> Result<(), Malformed> {
         let said = said(self.card_account.as_ref());
-        let holds = agreed("cardAccount.currency", held, said)?;
-        balances("balances", self.balances.as_ref(), holds)?;
+        let holds = agreed("cardAccount.currency", held, said, notes);
+        balances(
+            |_| "balances".to_owned(),
+            self.balances.as_ref(),
+            holds,
+            notes,
+        );
         let Some(page) = &self.card_transactions else {
             return Ok(());
         };
-        for (list, entries) in [("pending", &page.pending), ("booked", &page.booked)] {
+        for (list, entries) in [
+            ("cardTransactions.pending", &page.pending),
+            ("cardTransactions.booked", &page.booked),
+        ] {
             for (index, entry) in entries.iter().flatten().enumerate() {
-                card_transaction(entry, holds, || format!("cardTransactions.{list}[{index}]"))?;
+                // What was paid abroad (`originalAmount`), and the fee for it, may be in any currency.
+                in_currency(&entry.transaction_amount, holds, notes, |notes| {
+                    notes.place(list, index) + ".transactionAmount.currency"
+                });
             }
         }
         Ok(())
@@ -146,11 +365,26 @@ impl Checked for CardTransactionsResponse {
 }
 
 impl Checked for TransactionResponse {
-    fn check(&self, held: Option<Currency>) -> Result<(), Malformed> {
+    const STRICT: &'static [&'static str] = &[
+        "transactionsDetails.transactionDetails.bookingDate",
+        "transactionsDetails.transactionDetails.valueDate",
+    ];
+
+    /// An example of the standard's has one envelope where its schema has two.
+    fn to_standard(document: &mut Value) {
+        if let Some(details) = document.get_mut("transactionsDetails")
+            && details.is_object()
+            && details.get("transactionDetails").is_none()
+        {
+            *details = serde_json::json!({ "transactionDetails": details.take() });
+        }
+    }
+
+    fn check(&mut self, held: Option<Currency>, notes: &mut Notes<'_>) -> Result<(), Malformed> {
         let entry = &self.transactions_details.transaction_details;
-        transaction(entry, held, || {
-            "transactionsDetails.transactionDetails".to_owned()
-        })
+        let place = |_: &Notes<'_>| "transactionsDetails.transactionDetails".to_owned();
+        transaction(entry, held, place, notes);
+        Ok(())
     }
 }
 
@@ -247,119 +481,125 @@ fn said(account: Option<&AccountReference>) -> Option<Currency> {
     account.and_then(|account| account.currency)
 }
 
-fn fault(path: impl Into<String>, reason: impl Into<String>) -> Malformed {
-    Malformed {
-        path: path.into(),
-        reason: reason.into(),
-    }
-}
+const NO_ID: &str = "expected an id that can stand in a path";
 
-/// No two resources of a list share an id, and each id can stand in a path.
-fn distinct<'a>(list: &str, ids: impl Iterator<Item = Option<&'a str>>) -> Result<(), Malformed> {
-    let mut seen = HashMap::new();
-    for (index, id) in ids.enumerate() {
-        let Some(id) = id else { continue };
-        let path = format!("{list}[{index}].resourceId");
-        names_a_resource(&path, id)?;
-        if let Some(earlier) = seen.insert(id, index) {
-            return Err(fault(path, format!("the same id as {list}[{earlier}]")));
+/// Leaves out the accounts that cannot be followed: an id that cannot stand in a path leads elsewhere, and one that two
+/// accounts share leads to either.
+fn followable<T>(
+    list: &str,
+    accounts: &mut Vec<T>,
+    id: fn(&T) -> Option<&str>,
+    notes: &mut Notes<'_>,
+) {
+    let mut times: HashMap<&str, usize> = HashMap::new();
+    for id in accounts.iter().filter_map(id) {
+        *times.entry(id).or_default() += 1;
+    }
+    let fault = |account: &T| match id(account) {
+        Some(id) if !names_a_resource(id) => Some(NO_ID),
+        Some(id) if times.get(id).is_some_and(|times| *times > 1) => {
+            Some("the same id as another account's")
+        }
+        _ => None,
+    };
+    let faults: Vec<Option<&str>> = accounts.iter().map(fault).collect();
+    for (index, fault) in faults.iter().enumerate() {
+        if let Some(fault) = fault {
+            let path = |notes: &Notes<'_>| notes.place(list, index) + ".resourceId";
+            notes.odd(path, *fault, Outcome::ElementLeftOut);
         }
     }
-    Ok(())
+    let mut faults = faults.into_iter();
+    accounts.retain(|_| faults.next().flatten().is_none());
 }
 
 /// An id becomes a segment of a path: nothing and the dots would lead to another resource (RFC 3986, section 5.2.4).
-fn names_a_resource(path: &str, id: &str) -> Result<(), Malformed> {
-    let names_none = matches!(id, "" | "." | "..") || id.chars().any(char::is_control);
-    if names_none {
-        return Err(fault(path, "expected an id that can stand in a path"));
-    }
-    Ok(())
+fn names_a_resource(id: &str) -> bool {
+    !matches!(id, "" | "." | "..") && !id.chars().any(char::is_control)
 }
 
-/// The one currency of an account, or none where it may hold any (`XXX`) or nobody said.
+/// The one currency of an account, or none where it may hold any (`XXX`), or where it is not known.
 fn agreed(
     path: &str,
     held: Option<Currency>,
     said: Option<Currency>,
-) -> Result<Option<Currency>, Malformed> {
-    let single = |currency: Currency| currency.as_str() != "XXX";
+    notes: &mut Notes<'_>,
+) -> Option<Currency> {
+    let single = |currency: &Currency| currency.as_str() != "XXX";
     match (held, said) {
-        (Some(held), _) if !single(held) => Ok(None),
-        (Some(held), Some(said)) if single(said) && held != said => {
-            Err(fault(path, "another currency than in the list of accounts"))
+        (Some(held), _) if !single(&held) => None,
+        (Some(held), Some(said)) if single(&said) && held != said => {
+            let reason = "another currency than in the list of accounts";
+            notes.odd(|_| path.to_owned(), reason, Outcome::Kept);
+            None
         }
-        (Some(held), _) => Ok(Some(held)),
-        (None, said) => Ok(said.filter(|said| single(*said))),
+        (Some(held), _) => Some(held),
+        (None, said) => said.filter(single),
     }
 }
 
+/// An amount has its currency with it: one in another currency than the account's is kept, and told.
 fn in_currency(
     amount: &Amount,
     holds: Option<Currency>,
-    path: impl FnOnce() -> String,
-) -> Result<(), Malformed> {
+    notes: &mut Notes<'_>,
+    path: impl FnOnce(&Notes<'_>) -> String,
+) {
     if holds.is_some_and(|holds| holds.as_str() != "XXX" && holds != amount.currency()) {
-        return Err(fault(path(), "another currency than the account's"));
+        notes.odd(path, "another currency than the account's", Outcome::Kept);
     }
-    Ok(())
 }
 
 fn balances(
-    path: &str,
+    list: impl Fn(&Notes<'_>) -> String,
     balances: Option<&Vec<Balance>>,
     holds: Option<Currency>,
-) -> Result<(), Malformed> {
+    notes: &mut Notes<'_>,
+) {
     for (index, balance) in balances.into_iter().flatten().enumerate() {
-        in_currency(&balance.balance_amount, holds, || {
-            format!("{path}[{index}].balanceAmount.currency")
-        })?;
+        in_currency(&balance.balance_amount, holds, notes, |notes| {
+            notes.place(&list(notes), index) + ".balanceAmount.currency"
+        });
     }
-    Ok(())
 }
 
 fn transaction(
     entry: &Transaction,
     holds: Option<Currency>,
-    path: impl Fn() -> String,
-) -> Result<(), Malformed> {
-    in_currency(&entry.transaction_amount, holds, || {
-        path() + ".transactionAmount.currency"
-    })?;
-    match &entry.balance_after_transaction {
-        Some(balance) => in_currency(&balance.balance_amount, holds, || {
-            path() + ".balanceAfterTransaction.balanceAmount.currency"
-        }),
-        None => Ok(()),
+    place: impl Fn(&Notes<'_>) -> String,
+    notes: &mut Notes<'_>,
+) {
+    in_currency(&entry.transaction_amount, holds, notes, |notes| {
+        place(notes) + ".transactionAmount.currency"
+    });
+    if let Some(balance) = &entry.balance_after_transaction {
+        in_currency(&balance.balance_amount, holds, notes, |notes| {
+            place(notes) + ".balanceAfterTransaction.balanceAmount.currency"
+        });
     }
-}
-
-/// What was paid abroad (`originalAmount`), and the fee for it, may be in any currency.
-fn card_transaction(
-    entry: &CardTransaction,
-    holds: Option<Currency>,
-    path: impl FnOnce() -> String,
-) -> Result<(), Malformed> {
-    in_currency(&entry.transaction_amount, holds, || {
-        path() + ".transactionAmount.currency"
-    })
 }
 
 #[cfg(test)]
 mod tests {
-    use serde::de::DeserializeOwned;
     use serde_json::{Value, json};
     use shared_types::decode::decode;
 
     use super::*;
 
-    fn faulty<T: DeserializeOwned + Checked>(body: &Value, held: Option<&str>) -> String {
-        let body: T = decode(body.to_string().as_bytes()).unwrap();
+    /// Where what was read deviates, or what it fails with.
+    fn faulty<T: Checked>(body: &Value, held: Option<&str>) -> String {
+        let mut body: T = decode(body.to_string().as_bytes()).unwrap();
         let held = held.map(|held| held.parse().unwrap());
-        body.check(held)
-            .err()
-            .map(|fault| fault.path)
-            .unwrap_or_default()
+        let mut notes = Notes::of("Bank B");
+        if let Err(fault) = body.check(held, &mut notes) {
+            return fault.path;
+        }
+        let deviations = notes.into_deviations();
+        let paths: Vec<&str> = deviations
+            .iter()
+            .map(|deviation| deviation.path.as_str())
+            .collect();
+        paths.join(" ")
     }
 
     fn balance(currency: &str) -> Value {
@@ -466,7 +706,10 @@ mod tests {
         };
         for (ids, expected) in [
             (&["a", "b"][..], ""),
-            (&["a", "b", "a"], "accounts[2].resourceId"),
+            (
+                &["a", "b", "a"],
+                "accounts[0].resourceId accounts[2].resourceId",
+            ),
             (&["a", ""], "accounts[1].resourceId"),
             (&[".."], "accounts[0].resourceId"),
             (&["."], "accounts[0].resourceId"),
@@ -483,8 +726,13 @@ mod tests {
         ] });
         assert_eq!(
             faulty::<CardAccountList>(&cards, None),
-            "cardAccounts[1].resourceId"
+            "cardAccounts[0].resourceId cardAccounts[1].resourceId"
         );
+        let mut accounts: AccountList =
+            decode(list(&["a", "b", "a"]).to_string().as_bytes()).unwrap();
+        accounts.check(None, &mut Notes::of("Bank B")).unwrap();
+        let ids: Vec<_> = accounts.accounts.iter().map(id_of).collect();
+        assert_eq!(ids, [Some("b")]);
         let consent = json!({ "consentStatus": "received", "consentId": "..", "_links": {} });
         assert_eq!(faulty::<ConsentCreated>(&consent, None), "consentId");
     }

@@ -12,6 +12,7 @@ use crate::authorisations::{ApprovalOptions, ConsentAsked, approach};
 use crate::bank::Bank;
 use crate::error::Error;
 use crate::exchange::Request;
+use crate::response::Response;
 
 impl Bank {
     /// Asks for a consent (`POST /v1/consents`). It opens nothing until the customer has approved it at the bank.
@@ -22,10 +23,10 @@ impl Bank {
         &self,
         consent: &ConsentRequest,
         psu: impl Into<Option<IpAddr>> + Send,
-    ) -> Result<ConsentCreated, Error> {
+    ) -> Result<Response<ConsentCreated>, Error> {
         self.ask_for_consent(consent, psu, &ApprovalOptions::new())
             .await
-            .map(|asked| asked.consent)
+            .map(|asked| Response::new(asked.consent, asked.deviations))
     }
 
     /// The same, and says how the customer is to approve it.
@@ -54,15 +55,17 @@ impl Bank {
             body: Some(self.body_of(consent)?),
             ..Request::new(Method::POST, self.url(&["v1", "consents"]))
         };
-        let (consent, headers) = self.ask_with_headers(request).await?;
+        let (consent, headers): (Response<ConsentCreated>, _) =
+            self.ask_with_headers(request).await?;
         Ok(ConsentAsked {
-            consent,
+            deviations: consent.deviations.clone(),
+            consent: consent.into_inner(),
             approach: approach(&headers),
         })
     }
 
     /// Reads a consent (`GET /v1/consents/{consentId}`).
-    pub async fn consent(&self, id: &str) -> Result<ConsentInformation, Error> {
+    pub async fn consent(&self, id: &str) -> Result<Response<ConsentInformation>, Error> {
         self.ask(self.about_consent(Method::GET, &["v1", "consents", id]))
             .await
     }
@@ -72,7 +75,7 @@ impl Bank {
         let request = self.about_consent(Method::GET, &["v1", "consents", id, "status"]);
         self.ask(request)
             .await
-            .map(|answer: ConsentStatusResponse| answer.consent_status)
+            .map(|answer: Response<ConsentStatusResponse>| answer.consent_status)
     }
 
     /// Ends a consent (`DELETE /v1/consents/{consentId}`).

@@ -11,7 +11,7 @@ use reqwest::{Method, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use shared_types::alert::Alert;
-use shared_types::decode::{MAX_DEPTH, Shape};
+use shared_types::decode::{MAX_DEPTH, Malformed, Shape};
 use shared_types::message::{TppMessage, TppMessages};
 use shared_types::money::Currency;
 use uuid::Uuid;
@@ -20,6 +20,8 @@ use crate::bank::{Bank, ConfigurationError};
 use crate::checks::Checked;
 use crate::connections::Connections;
 use crate::error::{Error, ErrorKind};
+use crate::reading::read;
+use crate::response::Response;
 use crate::retries::retry_after;
 use crate::transport_error::{ask_for_alert, explain};
 
@@ -95,21 +97,21 @@ pub(crate) struct UnderConsent {
 
 impl UnderConsent {
     /// Reads what is at that address, about an account whose currency may be known.
-    pub(crate) async fn get<T: DeserializeOwned + Checked>(
+    pub(crate) async fn get<T: Checked>(
         &self,
         url: Url,
         held: Option<Currency>,
-    ) -> Result<T, Error> {
+    ) -> Result<Response<T>, Error> {
         let answer = self.bank.send(self.request(url)).await?;
         self.bank.read(&answer, held)
     }
 
     /// The same. `None`: the bank says that there is nothing (204 No Content).
-    pub(crate) async fn get_if_any<T: DeserializeOwned + Checked>(
+    pub(crate) async fn get_if_any<T: Checked>(
         &self,
         url: Url,
         held: Option<Currency>,
-    ) -> Result<Option<T>, Error> {
+    ) -> Result<Option<Response<T>>, Error> {
         let answer = self.bank.send(self.request(url)).await?;
         if answer.status == StatusCode::NO_CONTENT {
             return Ok(None);
@@ -128,43 +130,54 @@ impl UnderConsent {
 
 impl Bank {
     /// Sends a request whose answer has a body of that type.
-    pub(crate) async fn ask<T: DeserializeOwned + Checked>(
-        &self,
-        request: Request<'_>,
-    ) -> Result<T, Error> {
+    pub(crate) async fn ask<T: Checked>(&self, request: Request<'_>) -> Result<Response<T>, Error> {
         self.ask_with_headers(request).await.map(|(body, _)| body)
     }
 
     /// The same, where the answer's header fields say something too.
-    pub(crate) async fn ask_with_headers<T: DeserializeOwned + Checked>(
+    pub(crate) async fn ask_with_headers<T: Checked>(
         &self,
         request: Request<'_>,
-    ) -> Result<(T, HeaderMap), Error> {
+    ) -> Result<(Response<T>, HeaderMap), Error> {
         let answer = self.send(request).await?;
         let body = self.read(&answer, None)?;
         Ok((body, answer.headers))
     }
 
-    /// An answer's body, about an account whose currency may be known.
-    fn read<T: DeserializeOwned + Checked>(
+    /// An answer's body, read as JSON that conforms.
+    pub(crate) fn json<T: DeserializeOwned>(&self, answer: &Answer) -> Result<T, Error> {
+        self.decode(answer, |shape| shape.decode(&answer.body))
+    }
+
+    /// An answer's body, and what deviates in it; about an account whose currency may be known.
+    fn read<T: Checked>(
         &self,
         answer: &Answer,
         held: Option<Currency>,
-    ) -> Result<T, Error> {
-        let body: T = self.json(answer)?;
-        body.check(held)
-            .map_err(|fault| self.malformed(fault.path, fault.reason))?;
+    ) -> Result<Response<T>, Error> {
+        let body = self.decode(answer, |shape| read(self.name(), &answer.body, shape, held))?;
+        let deviations = &body.deviations;
+        if let Some(first) = deviations.iter().next() {
+            tracing::warn!(
+                bank = self.name(),
+                deviations = deviations.count(),
+                left_out = deviations.left_out(),
+                first = first.field(),
+                "the answer deviates from the standard",
+            );
+        }
         Ok(body)
     }
 
-    /// An answer's body, read as JSON.
-    pub(crate) fn json<T: DeserializeOwned>(&self, answer: &Answer) -> Result<T, Error> {
+    fn decode<T>(
+        &self,
+        answer: &Answer,
+        decode: impl FnOnce(&Shape) -> Result<T, Malformed>,
+    ) -> Result<T, Error> {
         let Some(shape) = &answer.shape else {
             return Err(self.malformed("Content-Type", "expected application/json"));
         };
-        shape
-            .decode(&answer.body)
-            .map_err(|fault| self.malformed(fault.path, fault.reason))
+        decode(shape).map_err(|fault| self.malformed(fault.path, fault.reason))
     }
 
     /// A body that we send.

@@ -49,6 +49,7 @@ use crate::credentials::Credentials;
 use crate::error::{Error, ErrorKind};
 use crate::exchange::is_json;
 use crate::probe;
+use crate::reading::read;
 use crate::retries::retry_after;
 use crate::revocation::Revocation;
 
@@ -68,20 +69,20 @@ pub fn answer(data: &[u8]) {
         7 => is_checked::<CardAccountBalances>(body),
         8 => is_checked::<CardTransactionsResponse>(body),
         9 => is_checked::<ConsentCreated>(body),
-        10 => reads_back::<ConsentInformation>(body),
-        11 => reads_back::<ConsentStatusResponse>(body),
-        12 => reads_back::<AuthorisationStarted>(body),
-        13 => reads_back::<AuthorisationUpdated>(body),
+        10 => is_checked::<ConsentInformation>(body),
+        11 => is_checked::<ConsentStatusResponse>(body),
+        12 => is_checked::<AuthorisationStarted>(body),
+        13 => is_checked::<AuthorisationUpdated>(body),
         _ => {
-            reads_back::<AuthorisationList>(body);
-            reads_back::<ScaStatusResponse>(body);
+            is_checked::<AuthorisationList>(body);
+            is_checked::<ScaStatusResponse>(body);
         }
     }
 }
 
 /// The body of a refusal, and what we tell of it.
 pub fn refusal(data: &[u8]) {
-    reads_back::<TppMessages>(data);
+    is_checked::<TppMessages>(data);
     let Ok(TppMessages {
         tpp_messages: messages,
     }) = decode::<TppMessages>(data)
@@ -239,13 +240,16 @@ fn reads_back<T: DeserializeOwned + Serialize + PartialEq + Debug>(body: &[u8]) 
     }
 }
 
-/// The same for what is looked at once more after it was read; an account holds euros.
-fn is_checked<T: DeserializeOwned + Serialize + PartialEq + Debug + Checked>(body: &[u8]) {
+/// The same as an answer of a bank, read by the policy of reading; an account holds euros. What conforms is read without a
+/// deviation but for what is looked at once more after it was read.
+fn is_checked<T: Serialize + PartialEq + Debug + Checked>(body: &[u8]) {
     reads_back::<T>(body);
-    if let Ok(value) = decode::<T>(body)
-        && let Err(fault) = value.check(Some(Currency::EUR))
-    {
-        shown(&fault);
+    match read::<T>("Bank B", body, &shape(&[body]), Some(Currency::EUR)) {
+        Ok(answer) => answer.deviations.iter().for_each(shown),
+        Err(fault) => {
+            // What is strict is so whichever way it is read.
+            shown(&fault);
+        }
     }
 }
 

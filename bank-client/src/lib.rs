@@ -142,6 +142,30 @@
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(app::test()).unwrap();
 //! ```
 //!
+//! # An answer that deviates from the standard
+//!
+//! Money, currencies, the dates that order entries, the ids and links that are followed, and the limits here are strict. Any
+//! other field that is odd is kept as the bank wrote it, or left out; one odd entry, balance or account leaves the others as
+//! they are. All of it is counted and told beside the answer, by path and without content: a [`Response`] derefs to the data
+//! and carries [`Deviations`], and a stream of [`Entries`] has those of the pages so far.
+//!
+//! ```no_run
+//! use bank_client::{AccountInformation, TransactionFilter};
+//! use futures::TryStreamExt as _;
+//!
+//! # async fn example(reading: AccountInformation, filter: TransactionFilter) -> Result<(), bank_client::Error> {
+//! let mut entries = reading.transactions("3dc3d5b3", &filter);
+//! while let Some(entry) = entries.try_next().await? {
+//!     println!("{entry:?}");
+//! }
+//! let deviations = entries.deviations();
+//! if deviations.left_out() > 0 {
+//!     eprintln!("{} entries could not be read", deviations.left_out());
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # When something goes wrong
 //!
 //! Errors tell "they refused us" from "we refused them" from a refusal with reasons from a malformed answer:
@@ -181,6 +205,7 @@ mod connections;
 pub mod consent_manager;
 mod consents;
 pub mod credentials;
+mod deviations;
 pub mod directory;
 pub mod environment;
 mod error;
@@ -196,6 +221,8 @@ mod migrations;
 mod own_file;
 mod pages;
 pub mod probe;
+mod reading;
+mod response;
 mod retries;
 pub mod revocation;
 pub mod rotation;
@@ -213,8 +240,10 @@ pub mod vault;
 pub use self::accounts::AccountInformation;
 pub use self::bank::{Bank, BankBuilder, ConfigurationError, Limits};
 pub use self::breaker::Breaker;
+pub use self::deviations::{Deviation, Deviations, Outcome};
 pub use self::error::{Error, ErrorKind};
 pub use self::pages::{Entry, TransactionFilter};
+pub use self::response::{Entries, Response};
 pub use self::retries::Retries;
 pub use self::tls::ServerRefusal;
 pub use {chrono, futures, shared_types, tokio};

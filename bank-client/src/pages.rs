@@ -6,7 +6,6 @@ use chrono::NaiveDate;
 use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _, iter, try_unfold};
 use reqwest::Url;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 use shared_types::card_account::{CardTransaction, CardTransactionsResponse};
 use shared_types::decode::Malformed;
@@ -15,8 +14,11 @@ use shared_types::money::Currency;
 use shared_types::transaction::{BookingStatus, Transaction, TransactionsResponse};
 
 use crate::checks::Checked;
+use crate::deviations::{Deviations, Told};
 use crate::error::{Error, ErrorKind};
 use crate::exchange::UnderConsent;
+use crate::reading::{List, Notes};
+use crate::response::{Entries, Response};
 
 /// Which transactions are wanted: those of a period, or what is new (a delta report, where the bank has them).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,7 +117,7 @@ pub enum Entry<T> {
 }
 
 /// What the pages of both kinds of account have in common.
-pub(crate) trait TransactionPage: DeserializeOwned + Checked + Send {
+pub(crate) trait TransactionPage: Checked + Send {
     type Item: Send + 'static;
 
     /// The lists of the page.
@@ -187,8 +189,11 @@ impl TransactionPage for CardTransactionsResponse {
 pub(crate) struct StandingOrders(TransactionsResponse);
 
 impl Checked for StandingOrders {
-    fn check(&self, held: Option<Currency>) -> Result<(), Malformed> {
-        self.0.check(held)
+    const LISTS: &'static [List] = TransactionsResponse::LISTS;
+    const STRICT: &'static [&'static str] = TransactionsResponse::STRICT;
+
+    fn check(&mut self, held: Option<Currency>, notes: &mut Notes<'_>) -> Result<(), Malformed> {
+        self.0.check(held, notes)
     }
 }
 
@@ -218,29 +223,33 @@ pub(crate) struct PageOf<T> {
     pub(crate) lists_booked: bool,
     /// The bank lists pending ones here. Many leave the list out where it is empty; so it is not known whether it is.
     pub(crate) lists_pending: bool,
+    /// What of the page is not as the standard has it, those entries included.
+    pub(crate) deviations: Deviations,
 }
 
 impl<T> PageOf<T> {
     /// A page with both lists.
     #[cfg(test)]
-    pub(crate) const fn listing(pending: Vec<T>, booked: Vec<T>) -> Self {
+    pub(crate) fn listing(pending: Vec<T>, booked: Vec<T>) -> Self {
         Self {
             pending,
             booked,
             left_out: 0,
             lists_booked: true,
             lists_pending: true,
+            deviations: Deviations::default(),
         }
     }
 
     /// In the place of a list, that there is nothing (204 No Content).
-    pub(crate) const fn none() -> Self {
+    pub(crate) fn none() -> Self {
         Self {
             pending: Vec::new(),
             booked: Vec::new(),
             left_out: 0,
             lists_booked: false,
             lists_pending: false,
+            deviations: Deviations::default(),
         }
     }
 
@@ -248,14 +257,20 @@ impl<T> PageOf<T> {
     ///
     /// The standard wants `booked` wherever booked ones were asked for. A later page without it has pending ones. Pending
     /// ones alone were asked for: many banks leave an empty list out.
-    fn of(lists: Lists<T>, asked: BookingStatus, first: bool) -> Result<Self, ErrorKind> {
+    fn of(
+        lists: Lists<T>,
+        deviations: Deviations,
+        asked: BookingStatus,
+        first: bool,
+    ) -> Result<Self, ErrorKind> {
         let may_lack_booked = !asked.wants_booked() || (!first && lists.pending.is_some());
         if lists.booked.is_none() && !may_lack_booked {
             let reason = "it has no booked transactions, not even an empty list";
             return Err(ErrorKind::NotListed { reason });
         }
         Ok(Self {
-            left_out: 0,
+            left_out: deviations.left_out(),
+            deviations,
             lists_booked: lists.booked.is_some(),
             lists_pending: lists.pending.is_some() || !asked.wants_booked(),
             pending: lists.pending.unwrap_or_default(),
@@ -286,15 +301,19 @@ pub(crate) fn entries<P: TransactionPage>(
     url: Url,
     asked: BookingStatus,
     on_debits: OnDebits,
-) -> BoxStream<'static, Result<Entry<P::Item>, Error>> {
-    pages::<P>(from, held, url, asked, on_debits)
-        .map_ok(|page| {
+) -> Entries<Result<Entry<P::Item>, Error>> {
+    let told = Told::default();
+    let telling = told.clone();
+    let stream = pages::<P>(from, held, url, asked, on_debits)
+        .map_ok(move |page| {
+            telling.append(page.deviations);
             let pending = page.pending.into_iter().map(Entry::Pending);
             let booked = page.booked.into_iter().map(Entry::Booked);
             iter(pending.chain(booked).map(Ok))
         })
         .try_flatten()
-        .boxed()
+        .boxed();
+    Entries::new(stream, told)
 }
 
 /// The pages of the list that starts at `url`. One is read when it is asked for.
@@ -334,11 +353,14 @@ impl Reading {
             return Ok(PageOf::none());
         };
         let bank = self.from.bank.clone();
-        let (lists, at) = match (page.report, page.download) {
-            (Some(lists), _) => (lists, url),
+        let deviations = page.deviations.clone();
+        let page = page.into_inner();
+        let (lists, deviations, at) = match (page.report, page.download) {
+            (Some(lists), _) => (lists, deviations, url),
             (None, Some(link)) => {
                 let at = bank.follow(&url, &link)?;
-                (self.download::<P>(at.clone()).await?, at)
+                let (lists, deviations) = self.download::<P>(at.clone()).await?;
+                (lists, deviations, at)
             }
             (None, None) => {
                 let reason = "it has no transactions, not even empty lists";
@@ -350,14 +372,14 @@ impl Reading {
             .get("next")
             .map(|link| bank.follow(&at, link))
             .transpose()?;
-        PageOf::of(lists, self.asked, first).map_err(|kind| bank.error(kind))
+        PageOf::of(lists, deviations, self.asked, first).map_err(|kind| bank.error(kind))
     }
 
     /// What is at that address. `None`: the bank says that there is nothing.
     async fn get<P: TransactionPage>(
         &mut self,
         url: Url,
-    ) -> Result<Option<Opened<P::Item>>, Error> {
+    ) -> Result<Option<Response<Opened<P::Item>>>, Error> {
         let bank = &self.from.bank;
         let limit = bank.inner.limits.pages;
         if self.read.len() >= limit {
@@ -366,19 +388,27 @@ impl Reading {
         if !self.read.insert(digest(&url)) {
             return Err(bank.error(ErrorKind::PageLoop));
         }
-        let page: Option<P> = self.from.get_if_any(url, self.held).await?;
-        if let Some(page) = &page {
+        let page: Option<Response<P>> = self.from.get_if_any(url, self.held).await?;
+        Ok(page.map(|page| {
             (self.on_debits)(page.debit_accounting());
-        }
-        Ok(page.map(TransactionPage::open))
+            page.map(TransactionPage::open)
+        }))
     }
 
     /// A list that the bank gives as a file, if it is of the standard's JSON.
-    async fn download<P: TransactionPage>(&mut self, url: Url) -> Result<Lists<P::Item>, Error> {
+    async fn download<P: TransactionPage>(
+        &mut self,
+        url: Url,
+    ) -> Result<(Lists<P::Item>, Deviations), Error> {
         let reason = "it links to a download that is not the standard's JSON";
         let refused = self.from.bank.error(ErrorKind::NotListed { reason });
         match self.get::<P>(url).await {
-            Ok(page) => page.and_then(|page| page.report).ok_or(refused),
+            Ok(page) => {
+                let page = page.ok_or_else(|| refused.clone())?;
+                let deviations = page.deviations.clone();
+                let lists = page.into_inner().report.ok_or(refused)?;
+                Ok((lists, deviations))
+            }
             Err(error) if matches!(error.kind, ErrorKind::Malformed { .. }) => Err(refused),
             Err(error) => Err(error),
         }
@@ -409,7 +439,7 @@ mod tests {
             (true, false, Booked, true, Some((true, false))),
             (false, false, Pending, true, Some((false, true))),
         ] {
-            let page = PageOf::of(lists(booked, pending), asked, first);
+            let page = PageOf::of(lists(booked, pending), Deviations::default(), asked, first);
             let has = page
                 .ok()
                 .map(|page| (page.lists_booked, page.lists_pending));

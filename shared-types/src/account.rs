@@ -4,13 +4,14 @@ use std::cmp::Reverse;
 use std::fmt;
 
 use chrono::{DateTime, NaiveDate, Utc};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_with::skip_serializing_none;
 
+use crate::decode::Manner;
 use crate::iban::Iban;
 use crate::link::Links;
 use crate::money::{Amount, Currency};
-use crate::text::{OpenText, Text};
+use crate::text::{OpenText, Text, open_text};
 
 /// How an account is named on the wire (schema `accountReference`).
 #[skip_serializing_none]
@@ -194,9 +195,7 @@ pub enum Usage {
 }
 
 /// Which balance it is (schema `balanceType`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BalanceType {
     /// Booked, at the end of an agreed period.
     ClosingBooked,
@@ -212,7 +211,62 @@ pub enum BalanceType {
     ForwardAvailable,
     /// Card turnover not yet on an invoice.
     NonInvoiced,
+    /// One that the standard does not name. Only an answer that deviates from the standard is read so.
+    Other(Text<35>),
 }
+
+impl BalanceType {
+    /// Those that the standard names.
+    pub const STANDARD: [Self; 7] = [
+        Self::ClosingBooked,
+        Self::Expected,
+        Self::OpeningBooked,
+        Self::InterimAvailable,
+        Self::InterimBooked,
+        Self::ForwardAvailable,
+        Self::NonInvoiced,
+    ];
+
+    /// The name on the wire.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::ClosingBooked => "closingBooked",
+            Self::Expected => "expected",
+            Self::OpeningBooked => "openingBooked",
+            Self::InterimAvailable => "interimAvailable",
+            Self::InterimBooked => "interimBooked",
+            Self::ForwardAvailable => "forwardAvailable",
+            Self::NonInvoiced => "nonInvoiced",
+            Self::Other(name) => name.as_str(),
+        }
+    }
+}
+
+impl Serialize for BalanceType {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for BalanceType {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        open_text(deserializer, |name, manner| {
+            let known = Self::STANDARD
+                .into_iter()
+                .find(|kind| kind.as_str() == name);
+            match (known, manner) {
+                (Some(kind), _) => Ok(kind),
+                (None, Manner::Tolerant) if !name.trim().is_empty() => {
+                    Text::try_from(name).map(Self::Other).map_err(|_| UNKNOWN)
+                }
+                (None, _) => Err(UNKNOWN),
+            }
+        })
+    }
+}
+
+const UNKNOWN: &str = "not one of the known names";
 
 impl fmt::Display for BalanceType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -224,9 +278,24 @@ impl fmt::Display for BalanceType {
             Self::InterimBooked => "booked now",
             Self::ForwardAvailable => "available later",
             Self::NonInvoiced => "not invoiced",
+            Self::Other(name) => name.as_str(),
         })
     }
 }
+
+#[cfg(feature = "openapi")]
+impl utoipa::PartialSchema for BalanceType {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+        utoipa::openapi::ObjectBuilder::new()
+            .schema_type(utoipa::openapi::schema::Type::String)
+            .description(Some("Which balance it is (schema `balanceType`)."))
+            .enum_values(Some(Self::STANDARD.map(|kind| kind.as_str().to_owned())))
+            .into()
+    }
+}
+
+#[cfg(feature = "openapi")]
+impl utoipa::ToSchema for BalanceType {}
 
 /// One balance of an account (schema `balance`).
 #[skip_serializing_none]

@@ -177,18 +177,21 @@ pub struct ConsentCreated {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ConsentInformation {
+    // The standard requires this field and the next three: we always send them, and read a consent without them too.
     /// What was asked for.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub access: AccountAccess,
     /// For repeated reads, or for one.
-    #[serde(deserialize_with = "truth")]
-    pub recurring_indicator: bool,
+    #[serde(default, deserialize_with = "truth")]
+    #[cfg_attr(feature = "openapi", schema(value_type = bool, required = true))]
+    pub recurring_indicator: Option<bool>,
     /// Last day on which the consent holds.
-    #[serde(deserialize_with = "crate::date::strict")]
-    #[cfg_attr(feature = "openapi", schema(value_type = String, format = Date))]
-    pub valid_until: NaiveDate,
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = Date, required = true))]
+    pub valid_until: Option<NaiveDate>,
     /// How often a day each account may be read with no customer present.
-    #[cfg_attr(feature = "openapi", schema(value_type = u32, minimum = 1))]
-    pub frequency_per_day: std::num::NonZeroU32,
+    #[cfg_attr(feature = "openapi", schema(value_type = u32, minimum = 1, required = true))]
+    pub frequency_per_day: Option<std::num::NonZeroU32>,
     /// Day of the last action on the consent. The standard requires the field and its own example leaves it out:
     /// we always send it and do not insist on getting it.
     pub last_action_date: Option<NaiveDate>,
@@ -212,7 +215,7 @@ pub struct ConsentStatusResponse {
 }
 
 /// The standard's example of an answer writes `"true"` where its schema has `true`. Both are understood of a bank.
-fn truth<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+fn truth<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
     struct Truth;
 
     impl serde::de::Visitor<'_> for Truth {
@@ -235,5 +238,5 @@ fn truth<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
         }
     }
 
-    deserializer.deserialize_any(Truth)
+    deserializer.deserialize_any(Truth).map(Some)
 }

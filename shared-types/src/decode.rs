@@ -2,11 +2,17 @@
 
 mod objects;
 
-use serde::de::DeserializeOwned;
-use serde_json::error::Category;
+use std::fmt;
 
-pub(crate) use self::objects::Split;
+pub use self::objects::Manner;
 use self::objects::Strict;
+pub(crate) use self::objects::{OPEN_TEXT, Split};
+use serde::de::{
+    DeserializeOwned, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor,
+};
+use serde_json::error::Category;
+use serde_json::{Map, Value};
+use serde_path_to_error::Segment;
 
 /// Deeper JSON than this is refused before it is looked at; the deepest message of the standard has 8 levels.
 pub const MAX_DEPTH: usize = 64;
@@ -28,6 +34,164 @@ pub fn decode<T: DeserializeOwned>(json: &[u8]) -> Result<T, Malformed> {
     let mut shape = Shape::default();
     shape.see(json);
     shape.decode(json)
+}
+
+/// A step on the way to a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// The member of that name.
+    Name(String),
+    /// The element at that position.
+    Index(usize),
+}
+
+/// A value of a document that does not fit its type: the way to it, and what was expected there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The way from the document's root.
+    pub steps: Vec<Step>,
+    /// The last step is a member that is not there, and is required.
+    pub missing: bool,
+    /// What was expected. It does not repeat a value.
+    pub reason: String,
+}
+
+/// Reads a document that is not read in one go, so that its parts can be read apart.
+///
+/// What [`decode`] refuses wherever it is (a name twice, something that is no JSON) it refuses too; but where an object has a
+/// name twice, only that object is lost: nothing can be read of it. A document of more than [`MAX_VALUES`] is refused.
+pub fn document(json: &[u8]) -> Result<Value, Malformed> {
+    /// A value; so many may follow.
+    struct Any<'a>(&'a mut usize);
+
+    impl<'de> DeserializeSeed<'de> for Any<'_> {
+        type Value = Value;
+
+        fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+            *self.0 = self
+                .0
+                .checked_sub(1)
+                .ok_or_else(|| D::Error::custom(format!("more than {MAX_VALUES} values")))?;
+            deserializer.deserialize_any(self)
+        }
+    }
+
+    macro_rules! leaf {
+        ($($method:ident: $kind:ty;)*) => {
+            $(fn $method<E>(self, value: $kind) -> Result<Value, E> {
+                Ok(value.into())
+            })*
+        };
+    }
+
+    impl<'de> Visitor<'de> for Any<'_> {
+        type Value = Value;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("JSON")
+        }
+
+        leaf! {
+            visit_bool: bool;
+            visit_i64: i64;
+            visit_u64: u64;
+            visit_f64: f64;
+            visit_str: &str;
+            visit_string: String;
+        }
+
+        fn visit_unit<E>(self) -> Result<Value, E> {
+            Ok(Value::Null)
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
+            let mut elements = Vec::new();
+            while let Some(element) = list.next_element_seed(Any(self.0))? {
+                elements.push(element);
+            }
+            Ok(elements.into())
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Value, A::Error> {
+            let mut members = Map::new();
+            let mut twice = false;
+            while let Some(name) = object.next_key::<String>()? {
+                let value = object.next_value_seed(Any(self.0))?;
+                twice |= members.insert(name, value).is_some();
+            }
+            Ok(if twice { TWICE.into() } else { members.into() })
+        }
+    }
+
+    let text = str::from_utf8(json).map_err(|_| no_utf8())?;
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let document = Any(&mut MAX_VALUES.clone())
+        .deserialize(&mut deserializer)
+        .map_err(|fault| malformed(".", &fault))?;
+    deserializer.end().map_err(|fault| malformed(".", &fault))?;
+    Ok(document)
+}
+
+/// Values in a [`document`], at most: each takes some hundred bytes of memory.
+pub const MAX_VALUES: usize = 500_000;
+
+/// What stands in a [`document`] in place of an object that has a name twice. No type takes it for an object.
+const TWICE: &str = "\u{0}a name is there twice";
+
+/// Reads a part of a [`document`].
+pub fn part<T: DeserializeOwned>(part: &Value, manner: Manner) -> Result<T, Fault> {
+    serde_path_to_error::deserialize(Strict(part, manner)).map_err(|fault| {
+        let mut steps: Vec<Step> = fault
+            .path()
+            .iter()
+            .filter_map(|segment| match segment {
+                Segment::Seq { index } => Some(Step::Index(*index)),
+                Segment::Map { key } => Some(Step::Name(key.clone())),
+                Segment::Enum { .. } | Segment::Unknown => None,
+            })
+            .collect();
+        let message = fault.inner().to_string();
+        let missing = message
+            .strip_prefix("missing field `")
+            .and_then(|rest| rest.split_once('`'));
+        if let Some((field, _)) = missing {
+            steps.push(Step::Name(field.to_owned()));
+        }
+        let twice = matches!(at(part, &steps), Some(Value::String(text)) if text == TWICE);
+        Fault {
+            steps,
+            missing: missing.is_some(),
+            reason: match missing {
+                Some(_) => REQUIRED.to_owned(),
+                None if twice => "a name is there twice".to_owned(),
+                None => without_content(&message),
+            },
+        }
+    })
+}
+
+/// The value to which the steps lead.
+#[must_use]
+pub fn at<'a>(document: &'a Value, steps: &[Step]) -> Option<&'a Value> {
+    steps.iter().try_fold(document, |value, step| match step {
+        Step::Name(name) => value.get(name),
+        Step::Index(index) => value.get(index),
+    })
+}
+
+/// The same, to be changed.
+pub fn at_mut<'a>(document: &'a mut Value, steps: &[Step]) -> Option<&'a mut Value> {
+    steps.iter().try_fold(document, |value, step| match step {
+        Step::Name(name) => value.get_mut(name),
+        Step::Index(index) => value.get_mut(index),
+    })
+}
+
+/// Reads a document that was written down as it was read: with texts and names that deviate from the standard.
+pub fn kept<T: DeserializeOwned>(json: &[u8]) -> Result<T, Malformed> {
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    serde_path_to_error::deserialize(Strict(&mut deserializer, Manner::Tolerant))
+        .map_err(|fault| malformed(&fault.path().to_string(), fault.inner()))
 }
 
 /// What is known of a JSON document from its brackets and commas alone, while it comes in.
@@ -82,12 +246,9 @@ impl Shape {
             });
         }
         // What is skipped would not be looked at otherwise (RFC 8259, section 8.1).
-        let text = str::from_utf8(json).map_err(|_| Malformed {
-            path: ".".to_owned(),
-            reason: "not UTF-8".to_owned(),
-        })?;
+        let text = str::from_utf8(json).map_err(|_| no_utf8())?;
         let mut deserializer = serde_json::Deserializer::from_str(text);
-        let value = serde_path_to_error::deserialize(Strict(&mut deserializer))
+        let value = serde_path_to_error::deserialize(Strict(&mut deserializer, Manner::Exact))
             .map_err(|fault| malformed(&fault.path().to_string(), fault.inner()))?;
         deserializer.end().map_err(|fault| malformed(".", &fault))?;
         Ok(value)
@@ -139,6 +300,16 @@ impl Shape {
     }
 }
 
+fn no_utf8() -> Malformed {
+    Malformed {
+        path: ".".to_owned(),
+        reason: "not UTF-8".to_owned(),
+    }
+}
+
+/// What is said of a field that is missing.
+const REQUIRED: &str = "the field is required";
+
 /// The longest path that is told, in characters: the standard's own have less than half of it.
 const LONGEST_PATH: usize = 200;
 
@@ -179,7 +350,7 @@ fn malformed(path: &str, fault: &serde_json::Error) -> Malformed {
     }
     // Of fields alone: their names are the standard's, not the sender's.
     for (start, reason) in [
-        ("missing field `", "the field is required"),
+        ("missing field `", REQUIRED),
         ("duplicate field `", "the field is there twice"),
     ] {
         let field = message
@@ -467,6 +638,30 @@ mod tests {
         ] {
             assert_eq!(shape(json), expected, "{json}");
         }
+    }
+
+    #[test]
+    fn a_document_has_so_many_values_at_most() {
+        // A list is a value too.
+        let list = |elements: usize| format!("[{}]", vec!["0"; elements].join(","));
+        assert!(document(list(MAX_VALUES - 1).as_bytes()).is_ok());
+        let fault = document(list(MAX_VALUES).as_bytes()).unwrap_err();
+        assert!(fault.reason.contains("500000 values"), "{fault}");
+    }
+
+    #[test]
+    fn texts_that_are_too_long_are_read_tolerantly_and_in_no_other_way() {
+        let long = serde_json::json!({ "bban": "1".repeat(31) });
+        let exact = part::<AccountReference>(&long, Manner::Exact).unwrap_err();
+        assert_eq!(exact.reason, "longer than 30 characters");
+        assert_eq!(exact.steps, [Step::Name("bban".to_owned())]);
+        assert!(decode::<AccountReference>(long.to_string().as_bytes()).is_err());
+        assert!(serde_json::from_value::<AccountReference>(long.clone()).is_err());
+        let tolerant: AccountReference = part(&long, Manner::Tolerant).unwrap();
+        assert_eq!(serde_json::json!(tolerant), long);
+        assert_eq!(kept(long.to_string().as_bytes()), Ok(tolerant));
+        let endless = serde_json::json!({ "bban": "1".repeat(crate::text::LONGEST + 1) });
+        assert!(part::<AccountReference>(&endless, Manner::Tolerant).is_err());
     }
 
     #[test]

@@ -2,9 +2,12 @@
 
 use std::fmt;
 
+use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// Text of at most `MAX` characters.
+use crate::decode::{Manner, OPEN_TEXT};
+
+/// Text of at most `MAX` characters; in an answer that deviates from the standard, up to [`LONGEST`].
 ///
 /// Its `Debug` shows the length only: names and remittance information are account data, and account data
 /// stays out of logs.
@@ -81,8 +84,49 @@ impl<const MAX: usize> std::str::FromStr for Text<MAX> {
 
 impl<'de, const MAX: usize> Deserialize<'de> for Text<MAX> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::try_from(String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+        open_text(deserializer, |text, manner| match manner {
+            Manner::Exact => Self::try_from(text),
+            Manner::Tolerant => Text::<LONGEST>::try_from(text).map(|text| Self(text.0)),
+        })
     }
+}
+
+/// The longest text that is kept where it is longer than its field allows, in characters. The standard's own longest is a
+/// quarter of it.
+pub const LONGEST: usize = 4000;
+
+/// Reads a text, and makes of it what the manner of reading allows.
+pub(crate) fn open_text<'de, D: Deserializer<'de>, T, F: fmt::Display>(
+    deserializer: D,
+    make: impl FnOnce(String, Manner) -> Result<T, F>,
+) -> Result<T, D::Error> {
+    struct Open<M>(M);
+
+    impl<'de, T, F: fmt::Display, M: FnOnce(String, Manner) -> Result<T, F>> Visitor<'de> for Open<M> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a string")
+        }
+
+        fn visit_newtype_struct<D: Deserializer<'de>>(
+            self,
+            deserializer: D,
+        ) -> Result<T, D::Error> {
+            (self.0)(String::deserialize(deserializer)?, Manner::Exact).map_err(D::Error::custom)
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+            (self.0)(text.to_owned(), Manner::Exact).map_err(E::custom)
+        }
+
+        fn visit_bytes<E: Error>(self, text: &[u8]) -> Result<T, E> {
+            let text = str::from_utf8(text).map_err(E::custom)?;
+            (self.0)(text.to_owned(), Manner::Tolerant).map_err(E::custom)
+        }
+    }
+
+    deserializer.deserialize_newtype_struct(OPEN_TEXT, Open(make))
 }
 
 impl<const MAX: usize> fmt::Display for Text<MAX> {

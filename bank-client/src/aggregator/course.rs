@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use futures::stream::{BoxStream, StreamExt as _, iter, poll_fn};
-use futures::{FutureExt as _, Stream};
 use shared_types::account::AccountDetails;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Sender, channel};
@@ -20,7 +20,9 @@ use tracing::Instrument as _;
 use super::time::{Late, Time};
 use super::{Aggregator, AggregatorLimits, AtBank, FromAccount, FromBank, Member};
 use crate::accounts::AccountInformation;
+use crate::deviations::Told;
 use crate::error::{Error, ErrorKind};
+use crate::response::Entries;
 
 /// The way back. It has room for so many items only; who has more waits, and that time is the program's.
 pub(super) struct Handed<T> {
@@ -197,13 +199,17 @@ impl Course<AccountInformation> {
         &self,
         with_balance: bool,
         handed: &Handed<FromAccount<T>>,
+        told: &Told,
         way: impl Fn(Arc<AccountDetails>, String) -> F,
     ) {
         let under = self.handle();
         let question = Box::pin(async move { under.accounts(with_balance).await });
         // The turn ends here: the accounts need turns of their own.
         let accounts = match self.answer(question).await.0.outcome {
-            Ok(accounts) => accounts,
+            Ok(mut accounts) => {
+                told.append(std::mem::take(&mut accounts.deviations));
+                accounts
+            }
             Err(error) => return handed.over(self.item(None, Err(error))).await,
         };
         let accounts = iter(accounts.into_iter().enumerate());
@@ -226,15 +232,18 @@ impl Course<AccountInformation> {
     pub(super) async fn read<T>(
         &self,
         account: &Arc<AccountDetails>,
-        mut entries: impl Stream<Item = Result<T, Error>> + Unpin,
+        mut entries: Entries<Result<T, Error>>,
         handed: &Handed<FromAccount<T>>,
+        told: &Told,
     ) {
         let _turn = match self.turn().await {
             Ok(turn) => turn,
             Err(error) => return handed.over(self.about(account, Err(error))).await,
         };
         loop {
-            let entry = match self.wait(entries.next()).await {
+            let entry = self.wait(entries.next()).await;
+            told.append(entries.take_deviations());
+            let entry = match entry {
                 Ok(None) => return,
                 Ok(Some(entry)) => entry,
                 Err(error) => Err(error),

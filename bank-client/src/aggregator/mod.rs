@@ -50,13 +50,15 @@ use futures::stream::BoxStream;
 use shared_types::account::{AccountDetails, Balance};
 use shared_types::transaction::Transaction;
 
-use self::course::{Handed, run};
+use self::course::{Course, Handed, run};
 pub use self::limits::AggregatorLimits;
 pub use self::member::{AtBank, Member};
 pub use self::totals::{Total, Totals};
 use crate::accounts::AccountInformation;
+use crate::deviations::Told;
 use crate::error::Error;
 use crate::pages::{Entry, TransactionFilter};
+use crate::response::{Entries, Response};
 
 /// Asks many banks at once: [module documentation](self).
 ///
@@ -159,19 +161,18 @@ impl Aggregator {
     pub fn accounts(
         &self,
         with_balance: bool,
-    ) -> BoxStream<'static, FromBank<Vec<AccountDetails>>> {
+    ) -> BoxStream<'static, FromBank<Response<Vec<AccountDetails>>>> {
         self.ask(move |under| async move { under.accounts(with_balance).await })
     }
 
     /// The balances of every account of every member: one outcome for each account, in the order of arrival.
     ///
     /// An account whose balances come along with the list of accounts is not asked about again.
-    #[must_use]
-    pub fn balances(&self) -> BoxStream<'static, FromAccount<Vec<Balance>>> {
-        run(self, |course, handed| async move {
+    pub fn balances(&self) -> Entries<FromAccount<Vec<Balance>>> {
+        self.telling(|course, handed, told| async move {
             course
-                .each_account(true, &handed, |account, id| {
-                    let (course, handed) = (&course, &handed);
+                .each_account(true, &handed, &told, |account, id| {
+                    let (course, handed, told) = (&course, &handed, &told);
                     async move {
                         if let Some(balances) = account.balances.clone() {
                             return handed.over(course.about(&account, Ok(balances))).await;
@@ -180,7 +181,10 @@ impl Aggregator {
                         let (answer, _turn) = course
                             .answer(Box::pin(async move { under.balances(&id).await }))
                             .await;
-                        let balances = answer.outcome.map(|answer| answer.balances);
+                        let balances = answer.outcome.map(|mut answer| {
+                            told.append(std::mem::take(&mut answer.deviations));
+                            answer.into_inner().balances
+                        });
                         handed.over(course.about(&account, balances)).await;
                     }
                 })
@@ -188,25 +192,37 @@ impl Aggregator {
         })
     }
 
+    /// Goes that way with each member, and tells beside the items what deviates.
+    fn telling<T: Send + 'static, F: Future<Output = ()> + Send + 'static>(
+        &self,
+        way: impl Fn(Course<AccountInformation>, Handed<FromAccount<T>>, Told) -> F + Send + 'static,
+    ) -> Entries<FromAccount<T>> {
+        let told = Told::default();
+        let telling = told.clone();
+        let stream = run(self, move |course, handed| {
+            way(course, handed, telling.clone())
+        });
+        Entries::new(stream, told)
+    }
+
     /// The transactions of every account of every member, entry by entry: within an account in the bank's order, pending
     /// ones first; between accounts in the order of arrival.
     ///
     /// If an account cannot be read to its end, the reason is its last item. What was read before has been handed over.
-    #[must_use]
     pub fn transactions(
         &self,
         filter: &TransactionFilter,
-    ) -> BoxStream<'static, FromAccount<Entry<Transaction>>> {
+    ) -> Entries<FromAccount<Entry<Transaction>>> {
         let filter = filter.clone();
-        run(self, move |course, handed| {
+        self.telling(move |course, handed, told| {
             let filter = filter.clone();
             async move {
                 course
-                    .each_account(false, &handed, |account, id| {
-                        let (course, handed, filter) = (&course, &handed, &filter);
+                    .each_account(false, &handed, &told, |account, id| {
+                        let (course, handed, told) = (&course, &handed, &told);
+                        let entries = course.handle().transactions(&id, &filter);
                         async move {
-                            let entries = course.handle().transactions(&id, filter);
-                            course.read(&account, entries, handed).await;
+                            course.read(&account, entries, handed, told).await;
                         }
                     })
                     .await;

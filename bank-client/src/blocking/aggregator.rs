@@ -6,6 +6,7 @@ use shared_types::transaction::Transaction;
 use super::{Items, Runtime};
 use crate::aggregator::{FromAccount, FromBank};
 use crate::pages::{Entry, TransactionFilter};
+use crate::response::Response;
 
 /// [`aggregator::Aggregator`](crate::aggregator::Aggregator), on a [`Runtime`]. [`Runtime::aggregator`] makes one.
 #[derive(Debug, Clone)]
@@ -27,13 +28,13 @@ impl Runtime {
 
 impl Aggregator {
     /// The payment accounts of every member, in the order of arrival.
-    pub fn accounts(&self, with_balance: bool) -> Items<FromBank<Vec<AccountDetails>>> {
+    pub fn accounts(&self, with_balance: bool) -> Items<FromBank<Response<Vec<AccountDetails>>>> {
         self.runtime.items(self.aggregator.accounts(with_balance))
     }
 
     /// The balances of every account of every member.
     pub fn balances(&self) -> Items<FromAccount<Vec<Balance>>> {
-        self.runtime.items(self.aggregator.balances())
+        self.runtime.entries(self.aggregator.balances())
     }
 
     /// The transactions of every account of every member, entry by entry.
@@ -41,6 +42,6 @@ impl Aggregator {
         &self,
         filter: &TransactionFilter,
     ) -> Items<FromAccount<Entry<Transaction>>> {
-        self.runtime.items(self.aggregator.transactions(filter))
+        self.runtime.entries(self.aggregator.transactions(filter))
     }
 }

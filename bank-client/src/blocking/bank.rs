@@ -11,6 +11,7 @@ use super::{Items, Runtime};
 use crate::authorisations::{ApprovalOptions, ConsentAsked};
 use crate::error::Error;
 use crate::pages::{Entry, TransactionFilter};
+use crate::response::Response;
 
 /// [`Bank`](crate::Bank), on a [`Runtime`]. [`Runtime::bank`] makes one.
 #[derive(Debug, Clone)]
@@ -58,7 +59,7 @@ impl Bank {
         &self,
         consent: &ConsentRequest,
         psu: impl Into<Option<IpAddr>> + Send,
-    ) -> Result<ConsentCreated, Error> {
+    ) -> Result<Response<ConsentCreated>, Error> {
         self.runtime
             .block_on(self.bank.create_consent(consent, psu))
     }
@@ -75,7 +76,7 @@ impl Bank {
     }
 
     /// Reads a consent.
-    pub fn consent(&self, id: &str) -> Result<ConsentInformation, Error> {
+    pub fn consent(&self, id: &str) -> Result<Response<ConsentInformation>, Error> {
         self.runtime.block_on(self.bank.consent(id))
     }
 
@@ -101,18 +102,18 @@ impl AccountInformation {
     }
 
     /// The payment accounts.
-    pub fn accounts(&self, with_balance: bool) -> Result<Vec<AccountDetails>, Error> {
+    pub fn accounts(&self, with_balance: bool) -> Result<Response<Vec<AccountDetails>>, Error> {
         self.runtime.block_on(self.accounts.accounts(with_balance))
     }
 
     /// One payment account.
-    pub fn account(&self, id: &str, with_balance: bool) -> Result<AccountDetails, Error> {
+    pub fn account(&self, id: &str, with_balance: bool) -> Result<Response<AccountDetails>, Error> {
         self.runtime
             .block_on(self.accounts.account(id, with_balance))
     }
 
     /// The balances of a payment account.
-    pub fn balances(&self, id: &str) -> Result<AccountBalances, Error> {
+    pub fn balances(&self, id: &str) -> Result<Response<AccountBalances>, Error> {
         self.runtime.block_on(self.accounts.balances(id))
     }
 
@@ -122,34 +123,45 @@ impl AccountInformation {
         id: &str,
         filter: &TransactionFilter,
     ) -> Items<Result<Entry<Transaction>, Error>> {
-        self.runtime.items(self.accounts.transactions(id, filter))
+        self.runtime.entries(self.accounts.transactions(id, filter))
     }
 
     /// The standing orders of a payment account.
     pub fn standing_orders(&self, id: &str) -> Items<Result<Transaction, Error>> {
-        self.runtime.items(self.accounts.standing_orders(id))
+        self.runtime.entries(self.accounts.standing_orders(id))
     }
 
     /// One transaction.
-    pub fn transaction(&self, id: &str, transaction_id: &str) -> Result<Transaction, Error> {
+    pub fn transaction(
+        &self,
+        id: &str,
+        transaction_id: &str,
+    ) -> Result<Response<Transaction>, Error> {
         self.runtime
             .block_on(self.accounts.transaction(id, transaction_id))
     }
 
     /// The card accounts.
-    pub fn card_accounts(&self, with_balance: bool) -> Result<Vec<CardAccountDetails>, Error> {
+    pub fn card_accounts(
+        &self,
+        with_balance: bool,
+    ) -> Result<Response<Vec<CardAccountDetails>>, Error> {
         self.runtime
             .block_on(self.accounts.card_accounts(with_balance))
     }
 
     /// One card account.
-    pub fn card_account(&self, id: &str, with_balance: bool) -> Result<CardAccountDetails, Error> {
+    pub fn card_account(
+        &self,
+        id: &str,
+        with_balance: bool,
+    ) -> Result<Response<CardAccountDetails>, Error> {
         self.runtime
             .block_on(self.accounts.card_account(id, with_balance))
     }
 
     /// The balances of a card account.
-    pub fn card_balances(&self, id: &str) -> Result<CardAccountBalances, Error> {
+    pub fn card_balances(&self, id: &str) -> Result<Response<CardAccountBalances>, Error> {
         self.runtime.block_on(self.accounts.card_balances(id))
     }
 
@@ -166,6 +178,6 @@ impl AccountInformation {
         filter: &TransactionFilter,
     ) -> Items<Result<Entry<CardTransaction>, Error>> {
         self.runtime
-            .items(self.accounts.card_transactions(id, filter))
+            .entries(self.accounts.card_transactions(id, filter))
     }
 }

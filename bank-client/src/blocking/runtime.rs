@@ -12,6 +12,9 @@ use futures::stream::BoxStream;
 use tokio::runtime::Builder;
 use tokio::task::unconstrained;
 
+use crate::deviations::Deviations;
+use crate::response::Entries;
+
 /// One thread of its own, on which sockets and clocks are watched. Cheap to clone; it ends with the last clone, and with
 /// the last handle and iterator that is on it.
 #[derive(Debug, Clone)]
@@ -58,8 +61,12 @@ impl Runtime {
     }
 
     pub(super) fn items<T>(&self, stream: BoxStream<'static, T>) -> Items<T> {
+        self.entries(stream.into())
+    }
+
+    pub(super) fn entries<T>(&self, entries: Entries<T>) -> Items<T> {
         Items {
-            stream,
+            entries,
             runtime: self.clone(),
         }
     }
@@ -77,15 +84,23 @@ impl Drop for Owned {
 /// A stream as an iterator: `next` waits for the next item. What is under way is cancelled when it is dropped.
 #[must_use = "it asks nobody before it is iterated"]
 pub struct Items<T> {
-    stream: BoxStream<'static, T>,
+    entries: Entries<T>,
     runtime: Runtime,
+}
+
+impl<T> Items<T> {
+    /// What of the answers so far is not as the standard has it: see [`Entries::deviations`].
+    #[must_use]
+    pub fn deviations(&self) -> Deviations {
+        self.entries.deviations()
+    }
 }
 
 impl<T> Iterator for Items<T> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
-        self.runtime.block_on(self.stream.next())
+        self.runtime.block_on(self.entries.next())
     }
 }
 

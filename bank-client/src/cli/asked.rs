@@ -7,13 +7,13 @@ use bank_client::consent_manager::{
     Attendance, ConnectionId, ConsentManager, Ending, ManagerError, Standing, Verdict,
 };
 use bank_client::directory::BankLimits;
-use bank_client::{AccountInformation, Error};
+use bank_client::{AccountInformation, Deviations, Error};
 
 use super::arguments::{Arguments, Whom};
 use super::failure::{Exit, Failure, Trouble};
 use super::kept::{Connection, Kept, trouble};
 use super::screen::{note, tell};
-use super::{by_hand, failure};
+use super::{by_hand, failure, odd};
 
 /// Everybody who is asked. Members are known by their labels.
 pub(super) struct Asked {
@@ -29,6 +29,8 @@ pub(super) struct Asked {
     failed: HashSet<String>,
     /// Of whom something was read, perhaps before a later question failed.
     heard: HashSet<String>,
+    /// What deviates in the answers.
+    deviations: Deviations,
 }
 
 impl Asked {
@@ -97,6 +99,7 @@ impl Asked {
             troubles: Vec::new(),
             failed: HashSet::new(),
             heard: HashSet::new(),
+            deviations: Deviations::default(),
         }
     }
 
@@ -147,6 +150,16 @@ impl Asked {
         if !self.heard.contains(label) {
             self.heard.insert(label.to_owned());
         }
+    }
+
+    /// Something of an answer deviates from the standard; it is told at the end.
+    pub(super) fn odd(&mut self, deviations: Deviations) {
+        self.deviations.append(deviations);
+    }
+
+    /// Tells what deviates in the answers.
+    pub(super) fn tell_of_deviations(&self) {
+        odd::lines(&self.deviations).iter().for_each(note);
     }
 
     /// A run that never came to the bank does not count among the reads of the day.

@@ -12,7 +12,8 @@ use shared_types::trust::Anchors;
 use super::arguments::{Arguments, ConsentCommand, NewConsent, missing};
 use super::config::{Profile, credentials, read};
 use super::failure::{Failure, failure};
-use super::screen::{Screen, consent_table, plain};
+use super::odd;
+use super::screen::{Screen, consent_table, note, plain};
 
 const ADDRESS: &str = "give --url as https://HOST:PORT";
 
@@ -63,7 +64,8 @@ pub(super) async fn consent(
             let created = bank
                 .create_consent(&request(new)?, new.psu_ip_address)
                 .await?;
-            screen.value(&created, |created| {
+            odd::lines(&created.deviations).iter().for_each(note);
+            screen.value(&*created, |created| {
                 let made = format!("{}  {}", plain(&created.consent_id), created.consent_status);
                 match created.links.get("scaRedirect") {
                     Some(page) => format!("{made}\nthe customer approves it at {}", plain(page)),
@@ -77,7 +79,8 @@ pub(super) async fn consent(
         }
         ConsentCommand::Show { id } => {
             let consent = bank.consent(id).await?;
-            screen.value(&consent, |consent| consent_table(screen, consent))
+            odd::lines(&consent.deviations).iter().for_each(note);
+            screen.value(&*consent, |consent| consent_table(screen, consent))
         }
         ConsentCommand::Delete { id } => {
             bank.delete_consent(id).await?;

@@ -14,6 +14,7 @@ mod init;
 mod kept;
 mod loopback;
 mod manual;
+mod odd;
 mod probe;
 mod progress;
 mod reading;

@@ -2,13 +2,16 @@
 
 use std::collections::HashMap;
 use std::future::ready;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use bank_client::aggregator::{FromBank, Member};
 use bank_client::environment::{Clock as _, SystemClock};
-use bank_client::{AccountInformation, Entry, Error, ErrorKind, TransactionFilter};
+use bank_client::{
+    AccountInformation, Entries, Entry, Error, ErrorKind, Response, TransactionFilter,
+};
 use chrono::Days;
+use futures::future::maybe_done;
 use futures::stream::{BoxStream, Peekable, StreamExt as _, iter, once};
 use shared_types::account::{AccountDetails, Balance};
 use shared_types::card_account::{CardAccountDetails, CardTransaction, debits_negative};
@@ -79,7 +82,7 @@ fn newest_first(account: &mut impl WithBalances) {
 
 async fn listed<T: WithBalances>(
     asked: &mut Asked,
-    answers: BoxStream<'static, FromBank<Vec<T>>>,
+    answers: BoxStream<'static, FromBank<Response<Vec<T>>>>,
     screen: Screen,
 ) -> Result<Exit, Failure>
 where
@@ -99,6 +102,7 @@ where
 
 /// Prints what is left. Where nothing came and the reason is told, no empty table says that there is nothing.
 pub(super) fn finish<L: Listed>(printer: Printer<L>, asked: &Asked) -> Result<Exit, Failure> {
+    asked.tell_of_deviations();
     let exit = asked.exit();
     if exit == Exit::Done {
         printer.finish()?;
@@ -111,7 +115,7 @@ pub(super) fn finish<L: Listed>(printer: Printer<L>, asked: &Asked) -> Result<Ex
 /// What everybody answers, in the order in which they are asked, whoever is the first: it is printed alike from run to run.
 async fn in_turn<T>(
     asked: &mut Asked,
-    mut answers: BoxStream<'static, FromBank<Vec<T>>>,
+    mut answers: BoxStream<'static, FromBank<Response<Vec<T>>>>,
 ) -> Vec<(Member<AccountInformation>, Vec<T>)> {
     let progress = Progress::of(asked);
     let mut answered = HashMap::new();
@@ -120,7 +124,8 @@ async fn in_turn<T>(
         match answer.outcome {
             Ok(read) => {
                 asked.heard(&answer.member);
-                answered.insert(answer.member, read);
+                asked.odd(read.deviations.clone());
+                answered.insert(answer.member, read.into_inner());
             }
             Err(error) => asked.failed(&answer.member, &error).await,
         }
@@ -192,6 +197,7 @@ pub(super) async fn balances(mut asked: Asked, screen: Screen) -> Result<Exit, F
             Err(error) => asked.failed(&answer.member, &error).await,
         }
     }
+    asked.odd(answers.deviations());
     progress.end();
     let mut printer = screen.printer();
     for member in &asked.members {
@@ -228,15 +234,17 @@ pub(super) async fn balances_of(
     let member = asked.only()?.clone();
     let under = member.handle();
     let outcome = if card {
-        under
-            .card_balances(account)
-            .await
-            .map(|answer| answer.balances)
+        let answer = under.card_balances(account).await;
+        answer.map(|answer| answer.map(|answer| answer.balances))
     } else {
-        under.balances(account).await.map(|answer| answer.balances)
+        let answer = under.balances(account).await;
+        answer.map(|answer| answer.map(|answer| answer.balances))
     };
     let balances = match outcome {
-        Ok(balances) => balances,
+        Ok(balances) => {
+            asked.odd(balances.deviations.clone());
+            balances.into_inner()
+        }
         Err(error) => {
             asked.failed(member.key(), &error).await;
             return Ok(asked.exit());
@@ -401,6 +409,7 @@ pub(super) async fn transactions(
                 Err(error) => asked.failed(label, &error).await,
             }
         }
+        asked.odd(one.entries.get_ref().deviations());
     }
     let exit = telling.finish(&asked)?;
     about_cards(
@@ -415,7 +424,7 @@ pub(super) async fn transactions(
 struct Begun {
     member: Member<AccountInformation>,
     account: String,
-    entries: Peekable<BoxStream<'static, Result<Entry<Transaction>, Error>>>,
+    entries: Peekable<Entries<Result<Entry<Transaction>, Error>>>,
 }
 
 impl Begun {
@@ -428,7 +437,7 @@ impl Begun {
         let under = member.handle();
         let entries = match &account.resource_id {
             Some(id) => under.transactions(id, &filter),
-            None => once(ready(Err(nameless(under.bank().name())))).boxed(),
+            None => Entries::from(once(ready(Err(nameless(under.bank().name())))).boxed()),
         };
         let mut entries = entries.peekable();
         // That is the first page; it is not read on while nobody takes its entries.
@@ -462,41 +471,43 @@ pub(super) async fn transactions_of(
     let under: AccountInformation = asked.only()?.handle().clone();
     let filter = filter(wanted);
     if wanted.card {
-        let mut entries = under.card_transactions(account, &filter).peekable();
-        let debits = match Pin::new(&mut entries).peek().await {
-            Some(Ok(_)) => debit_accounting(&under, account).await,
-            None | Some(Err(_)) => None,
-        };
+        let entries = under.card_transactions(account, &filter);
         let amount = |read: &CardTransaction| read.transaction_amount;
-        one_after_the_other(asked, account, entries.boxed(), screen, amount, debits).await
+        let debits = debit_accounting(&under, account);
+        one_after_the_other(asked, account, entries, screen, amount, debits).await
     } else {
         let entries = under.transactions(account, &filter);
         let amount = |read: &Transaction| read.transaction_amount;
-        one_after_the_other(asked, account, entries, screen, amount, None).await
+        one_after_the_other(asked, account, entries, screen, amount, ready(None)).await
     }
 }
 
+/// How debits are quoted is asked for once the first entry is there: the page may have said it.
 async fn one_after_the_other<T>(
     mut asked: Asked,
     account: &str,
-    mut entries: BoxStream<'static, Result<Entry<T>, Error>>,
+    mut entries: Entries<Result<Entry<T>, Error>>,
     screen: Screen,
     amount: fn(&T) -> Amount,
-    debit_accounting: Option<bool>,
+    debit_accounting: impl Future<Output = Option<bool>>,
 ) -> Result<Exit, Failure>
 where
     TransactionRow<T>: Listed,
 {
     let label = asked.only()?.key().to_owned();
     let mut telling = Telling::new(screen, Progress::of(&asked));
+    let mut debit_accounting = pin!(maybe_done(debit_accounting));
     while let Some(entry) = entries.next().await {
         match entry {
             Ok(entry) => {
                 asked.heard(&label);
-                telling.entry(&label, account, entry, amount, debit_accounting)?;
+                debit_accounting.as_mut().await;
+                let debits = debit_accounting.as_mut().output_mut().copied().flatten();
+                telling.entry(&label, account, entry, amount, debits)?;
             }
             Err(error) => asked.failed(&label, &error).await,
         }
     }
+    asked.odd(entries.deviations());
     telling.finish(&asked)
 }

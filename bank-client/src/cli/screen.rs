@@ -305,14 +305,11 @@ pub(super) fn consent_table(screen: Screen, consent: &ConsentInformation) -> Str
     let mut rows = Vec::new();
     let mut row = |name: &str, value: String| rows.push(vec![name.to_owned(), value]);
     row("status", consent.consent_status.to_string());
-    row("last day", consent.valid_until.to_string());
-    row("reads a day", consent.frequency_per_day.to_string());
-    let recurring = if consent.recurring_indicator {
-        "yes"
-    } else {
-        "no"
-    };
-    row("recurring", recurring.to_owned());
+    row("last day", or_empty(consent.valid_until.as_ref()));
+    row("reads a day", or_empty(consent.frequency_per_day.as_ref()));
+    let recurring = consent.recurring_indicator;
+    let recurring = recurring.map(|recurring| if recurring { "yes" } else { "no" });
+    row("recurring", or_empty(recurring.as_ref()));
     row("last action", or_empty(consent.last_action_date.as_ref()));
     let access = &consent.access;
     let lists = [

@@ -124,6 +124,7 @@ pub(super) async fn run(mut asked: Asked, screen: Screen) -> Result<Exit, Failur
             Ok(report) => {
                 asked.heard(&label);
                 rows.push(SyncRow::of(&label, &report));
+                asked.odd(report.all_deviations());
                 let left_out: u64 = report.accounts.iter().map(|account| account.left_out).sum();
                 for error in report.failures {
                     failed(&mut asked, &label, error.into()).await;

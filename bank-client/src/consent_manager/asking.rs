@@ -424,7 +424,10 @@ impl ConsentManager {
         let Ok(given) = bank.consent(consent).await else {
             return;
         };
-        let missing = asking.request.valid_until - given.valid_until;
+        let Some(last_day) = given.valid_until else {
+            return;
+        };
+        let missing = asking.request.valid_until - last_day;
         if let Ok(missing @ 1..) = u32::try_from(missing.num_days()) {
             self.learn(id, asking.days.saturating_sub(missing)).await;
         }

@@ -64,15 +64,16 @@ impl ConsentManager {
                     return Ok(false);
                 }
                 // The bank may give less time than was asked for. The status alone says that it is approved.
-                let held = match handle.consent(&answer.consent).await {
-                    Ok(given) => Held::of(&answer.consent, &given, now),
+                let given = match handle.consent(&answer.consent).await {
+                    Ok(given) => Some(given.into_inner()),
                     Err(error) if error.is_transient() => return Err(error.into()),
                     Err(error) => {
                         let reasons = error.kind.label();
                         tracing::warn!(%bank, connection = %id, %reasons, "the content of the approved consent cannot be read: taking it as it was asked for");
-                        Held::as_asked(&answer.consent, asking, now)
+                        None
                     }
                 };
+                let held = Held::of(&answer.consent, given.as_ref(), &asking.request, now);
                 let (_, switched) = self
                     .change(id, |connection| {
                         let held = held.clone();

@@ -184,21 +184,19 @@ pub(super) fn with_state(address: &str, state: &str) -> String {
 }
 
 impl Held {
-    pub(super) fn of(consent: &str, information: &ConsentInformation, now: DateTime<Utc>) -> Self {
+    /// The consent as the bank gives it; where it does not say, or not so that it can be read, as it was asked for.
+    pub(super) fn of(
+        consent: &str,
+        given: Option<&ConsentInformation>,
+        asked: &ConsentRequest,
+        now: DateTime<Utc>,
+    ) -> Self {
+        let last_day = given.and_then(|given| given.valid_until);
+        let a_day = given.and_then(|given| given.frequency_per_day);
         Self {
             consent: consent.to_owned(),
-            last_day: information.valid_until,
-            a_day: information.frequency_per_day,
-            since: now,
-        }
-    }
-
-    /// Of a bank whose answer does not say it, or cannot be read: what was asked for.
-    pub(super) fn as_asked(consent: &str, asking: &Asking, now: DateTime<Utc>) -> Self {
-        Self {
-            consent: consent.to_owned(),
-            last_day: asking.request.valid_until,
-            a_day: asking.request.frequency_per_day,
+            last_day: last_day.unwrap_or(asked.valid_until),
+            a_day: a_day.unwrap_or(asked.frequency_per_day),
             since: now,
         }
     }

@@ -134,7 +134,9 @@ impl<'a> Access<'a> {
                 .in_time(bank.consent(self.under.consent_id()))
                 .await
                 .ok()?;
-            Some(consent.access)
+            // Of a consent that cannot be read whole it is not known what it does not open.
+            let is_read = consent.deviations.is_empty();
+            is_read.then(|| consent.into_inner().access)
         };
         let access = self.read.get_or_init(read).await;
         access

@@ -71,6 +71,7 @@ fn rows<T>(
         left_out: page.left_out,
         lists_booked: page.lists_booked,
         lists_pending: page.lists_pending,
+        deviations: page.deviations,
     })
 }
 
@@ -194,6 +195,7 @@ impl<L: Lists> Reading<'_, L> {
                 }
                 Err(error) => return Err(Broken::Bank(error, read)),
             };
+            report.deviations.append(page.deviations.clone());
             window.take(&page).await?;
             read += 1;
             report.pages += 1;
@@ -282,6 +284,7 @@ impl<L: Lists> Reading<'_, L> {
         {
             report.pages += 1;
             read += 1;
+            report.deviations.append(page.deviations.clone());
             window.take_pending(&page, from).await?;
         }
         Ok(())

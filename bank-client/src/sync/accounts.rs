@@ -15,8 +15,10 @@ use super::plan::{Known, Lesson, refusal};
 use super::row::{Digest, digest_of};
 use super::{AccountKey, SyncError};
 use crate::accounts::AccountInformation;
+use crate::deviations::{Deviations, Told};
 use crate::error::{Error, ErrorKind};
 use crate::identity::{self, Identity, recognise};
+use crate::response::Response;
 
 /// Accounts of one kind that are taken from one connection: all of them are written at a time.
 pub(super) const MOST_ACCOUNTS: usize = 1000;
@@ -115,17 +117,29 @@ pub(super) struct List {
     pub(super) accounts: Vec<Given>,
     /// That the list has more accounts, of which nothing can be asked.
     pub(super) nameless: Option<Error>,
+    /// Accounts of the list that could not be read.
+    left_out: usize,
+}
+
+impl List {
+    /// Whether each account of the bank's list is in it: one that is missing is not gone otherwise.
+    const fn is_whole(&self) -> bool {
+        self.nameless.is_none() && self.left_out == 0
+    }
 }
 
 /// The accounts of both kinds; of a kind that could not be listed, why.
 pub(super) struct Listed {
     pub(super) payment: Result<List, Error>,
     pub(super) card: Result<List, Error>,
+    /// What of the lists, and of balances, is not as the standard has it.
+    pub(super) deviations: Deviations,
 }
 
 /// Asks the bank for the accounts, with balances as far as the consent opens them.
 pub(super) async fn list(access: &Access<'_>) -> Listed {
     let under = access.under;
+    let told = Told::default();
     let payment = async {
         let accounts = match access.in_time(under.accounts(true)).await {
             Err(error) if may_be_the_balances(&error) => {
@@ -133,7 +147,8 @@ pub(super) async fn list(access: &Access<'_>) -> Listed {
             }
             accounts => accounts,
         }?;
-        named(under, accounts.into_iter().map(payment))
+        told.append(accounts.deviations.clone());
+        named(under, accounts, payment)
     };
     let card = async {
         let accounts = match access.in_time(under.card_accounts(true)).await {
@@ -142,11 +157,13 @@ pub(super) async fn list(access: &Access<'_>) -> Listed {
             }
             accounts => accounts,
         }?;
-        named(under, accounts.into_iter().map(card))
+        told.append(accounts.deviations.clone());
+        named(under, accounts, card)
     };
     let mut listed = Listed {
         payment: payment.await,
         card: card.await,
+        deviations: Deviations::default(),
     };
     let mut down = None;
     let lists = [&mut listed.payment, &mut listed.card];
@@ -155,8 +172,9 @@ pub(super) async fn list(access: &Access<'_>) -> Listed {
         .flatten()
         .flat_map(|list| &mut list.accounts);
     for account in accounts {
-        down = account.fill_balances(access, down).await;
+        down = account.fill_balances(access, down, &told).await;
     }
+    listed.deviations = told.take();
     listed
 }
 
@@ -175,11 +193,18 @@ struct Found {
 }
 
 /// Each account once, and none without an id: without one nothing can be asked of it.
-fn named(under: &AccountInformation, found: impl Iterator<Item = Found>) -> Result<List, Error> {
+fn named<T>(
+    under: &AccountInformation,
+    answer: Response<Vec<T>>,
+    found: impl Fn(T) -> Found,
+) -> Result<List, Error> {
     let bank = under.bank();
-    let mut list = List::default();
+    let mut list = List {
+        left_out: answer.deviations.left_out(),
+        ..List::default()
+    };
     let mut ids = HashSet::new();
-    for account in found {
+    for account in answer.into_iter().map(found) {
         let Some(resource) = account.resource else {
             let missing = || bank.malformed("accounts.resourceId", "missing");
             list.nameless.get_or_insert_with(missing);
@@ -243,7 +268,12 @@ fn card(mut account: CardAccountDetails) -> Found {
 impl Given {
     /// A bank that gives no balances along with its list may give them one by one. One that is down now will not be well for
     /// the next account: its error is passed on, and stands for all that follow.
-    async fn fill_balances(&mut self, access: &Access<'_>, down: Option<Error>) -> Option<Error> {
+    async fn fill_balances(
+        &mut self,
+        access: &Access<'_>,
+        down: Option<Error>,
+        told: &Told,
+    ) -> Option<Error> {
         if self.balances.is_some() {
             return down;
         }
@@ -260,15 +290,16 @@ impl Given {
         let (under, id) = (access.under, self.resource());
         let read = async {
             let balances = if self.card {
-                under.card_balances(id).await?.balances
+                under.card_balances(id).await?.map(|answer| answer.balances)
             } else {
-                under.balances(id).await?.balances
+                under.balances(id).await?.map(|answer| answer.balances)
             };
             if balances.len() > MOST_BALANCES {
                 let limit = MOST_BALANCES;
                 return Err(under.bank().error(ErrorKind::TooMany { limit }));
             }
-            Ok(balances)
+            told.append(balances.deviations.clone());
+            Ok(balances.into_inner())
         };
         match access.in_time(read).await {
             Ok(balances) => {
@@ -358,8 +389,7 @@ impl LocalCopy {
             let id = writing.account(&mut sql, known).await?;
             stored.keys.push(AccountKey(id));
         }
-        // An account that is missing may be one of those without an id.
-        if list.nameless.is_none() {
+        if list.is_whole() {
             let gone = sqlx::query(
                 "UPDATE account SET gone = ? WHERE connection = ? AND card = ? AND position < 0 AND gone IS NULL",
             )

@@ -84,6 +84,7 @@ pub use self::reading::{
 };
 use self::window::Moment;
 use crate::accounts::AccountInformation;
+use crate::deviations::Deviations;
 use crate::directory::Delta;
 use crate::error::Error;
 
@@ -167,6 +168,8 @@ pub struct Report {
     /// Why a list of accounts could not be read, or not whole. What is in the copy of that kind and was not read stays as it
     /// is.
     pub failures: Vec<Error>,
+    /// What of the lists of accounts, and of balances, is not as the standard has it.
+    pub deviations: Deviations,
 }
 
 /// What a run did for one account.
@@ -208,6 +211,8 @@ pub struct AccountReport {
     pub balances_failure: Option<Error>,
     /// Why it was not read whole.
     pub failure: Option<SyncError>,
+    /// What of its pages is not as the standard has it.
+    pub deviations: Deviations,
 }
 
 impl Synchroniser {
@@ -357,7 +362,12 @@ impl Synchroniser {
         moment: Moment,
         report: &mut Report,
     ) -> Result<Vec<(AccountKey, Given)>, SyncError> {
-        let Listed { payment, card } = accounts::list(access).await;
+        let Listed {
+            payment,
+            card,
+            deviations,
+        } = accounts::list(access).await;
+        report.deviations.append(deviations);
         let (payment, card) = match (payment, card) {
             // There is nothing to go on with.
             (Err(error), Err(_)) => return Err(error.into()),
@@ -409,6 +419,7 @@ impl AccountReport {
             balances_not_opened: None,
             balances_failure: None,
             failure: None,
+            deviations: Deviations::default(),
         }
     }
 
@@ -447,9 +458,22 @@ impl Report {
         self.failures.iter().chain(of_accounts)
     }
 
-    /// Whether all that the consent opens was read to the end.
+    /// All that is not as the standard has it, of every answer. What could not be read is not in the copy; what was in it of
+    /// that stays.
+    #[must_use]
+    pub fn all_deviations(&self) -> Deviations {
+        let mut all = self.deviations.clone();
+        for account in &self.accounts {
+            all.append(account.deviations.clone());
+        }
+        all
+    }
+
+    /// Whether all that the consent opens was read to the end, and nothing of it left out because it could not be read.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.failures.is_empty() && self.accounts.iter().all(AccountReport::is_complete)
+        self.failures.is_empty()
+            && self.deviations.left_out() == 0
+            && self.accounts.iter().all(AccountReport::is_complete)
     }
 }

@@ -5,6 +5,7 @@ use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _, try_unfold};
 use serde::de::DeserializeOwned;
 use shared_types::account::{AccountDetails, Balance};
 use shared_types::card_account::{CardAccountDetails, CardTransaction};
+use shared_types::decode::{Manner, kept, part};
 use shared_types::transaction::Transaction;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
@@ -109,7 +110,7 @@ impl LocalCopy {
     pub async fn accounts(&self, key: &str) -> Result<Vec<CopiedAccount>, CopyError> {
         let rows = sqlx::query(
             "SELECT id, card, details, first_seen, gone, synced, since FROM account WHERE connection = ? \
-             ORDER BY gone IS NOT NULL, card, position, id",
+             ORDER BY gone IS NOT NULL, card, position < 0, position, id",
         )
         .bind(key)
         .fetch_all(&self.pool)
@@ -147,12 +148,12 @@ impl LocalCopy {
         };
         let details = if row.try_get("card")? {
             let mut details: Box<CardAccountDetails> =
-                serde_json::from_value(kept.details).map_err(corrupt)?;
+                part(&kept.details, Manner::Tolerant).map_err(corrupt)?;
             details.resource_id = Some(kept.resource);
             CopiedDetails::Card(details)
         } else {
             let mut details: Box<AccountDetails> =
-                serde_json::from_value(kept.details).map_err(corrupt)?;
+                part(&kept.details, Manner::Tolerant).map_err(corrupt)?;
             details.resource_id = Some(kept.resource);
             CopiedDetails::Payment(details)
         };
@@ -317,7 +318,7 @@ impl LocalCopy {
     ) -> Result<T, CopyError> {
         let sealed: Vec<u8> = row.try_get("details")?;
         let plain = self.vault.open(about, &sealed)?;
-        serde_json::from_slice(&plain).map_err(|_| CopyError::Corrupt { what })
+        kept(&plain).map_err(|_| CopyError::Corrupt { what })
     }
 }
 

@@ -42,8 +42,8 @@ async fn a_happy_bank_shows_its_accounts_page_by_page() {
     assert!(reading.card_accounts(true).await.unwrap().is_empty());
     for account in reading.accounts(true).await.unwrap() {
         let id = account.resource_id.clone().unwrap();
-        assert_eq!(reading.account(&id, true).await.unwrap(), account);
-        let balances = reading.balances(&id).await.unwrap().balances;
+        assert_eq!(*reading.account(&id, true).await.unwrap(), account);
+        let balances = reading.balances(&id).await.unwrap().into_inner().balances;
         assert_eq!(Some(balances), account.balances);
     }
     let small = TransactionFilter {
@@ -125,7 +125,8 @@ async fn a_consent_has_its_life() {
     }))
     .unwrap();
     let psu = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let id = bank.create_consent(&wanted, psu).await.unwrap().consent_id;
+    let created = bank.create_consent(&wanted, psu).await.unwrap();
+    let id = created.into_inner().consent_id;
     let reading = bank.with_consent(&id);
     assert_eq!(
         bank.consent_status(&id).await.unwrap(),

@@ -230,9 +230,9 @@ pub(super) async fn read(
     };
     Ok(Json(ConsentInformation {
         access: consent.access,
-        recurring_indicator: consent.recurring,
-        valid_until: consent.valid_until,
-        frequency_per_day: consent.frequency_per_day,
+        recurring_indicator: Some(consent.recurring),
+        valid_until: Some(consent.valid_until),
+        frequency_per_day: Some(consent.frequency_per_day),
         last_action_date: Some(last_action),
         consent_status,
         links,

@@ -17,13 +17,26 @@ use serde::de::{
 };
 use serde::{Deserialize, de};
 
+/// How texts and names are read that the standard limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    /// No longer than their fields, and known names only: requests, and answers at first.
+    Exact,
+    /// As they are written, up to a limit of our own: answers that deviate from the standard.
+    Tolerant,
+}
+
+/// The name under which types ask for a text that [`Manner::Tolerant`] leaves as it is. They take it exactly, unless it is
+/// handed to them as bytes: no JSON has these.
+pub(crate) const OPEN_TEXT: &str = "$shared-types/open-text";
+
 /// Wraps a deserializer, and each part of serde's that leads to a nested one.
-pub(super) struct Strict<T>(pub(super) T);
+pub(super) struct Strict<T>(pub(super) T, pub(super) Manner);
 
 macro_rules! forward {
     ($($method:ident($($argument:ident: $kind:ty),*);)*) => {
         $(fn $method<V: Visitor<'de>>(self, $($argument: $kind,)* visitor: V) -> Result<V::Value, D::Error> {
-            self.0.$method($($argument,)* Strict(visitor))
+            self.0.$method($($argument,)* Strict(visitor, self.1))
         })*
     };
 }
@@ -54,7 +67,6 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<D> {
         deserialize_option();
         deserialize_unit();
         deserialize_unit_struct(name: &'static str);
-        deserialize_newtype_struct(name: &'static str);
         deserialize_seq();
         deserialize_tuple(len: usize);
         deserialize_tuple_struct(name: &'static str, len: usize);
@@ -68,7 +80,20 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<D> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        self.0.deserialize_struct(name, fields, Structure(visitor))
+        self.0
+            .deserialize_struct(name, fields, Structure(Strict(visitor, self.1)))
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        if name == OPEN_TEXT && self.1 == Manner::Tolerant {
+            return self.0.deserialize_str(Bytes(visitor));
+        }
+        self.0
+            .deserialize_newtype_struct(name, Strict(visitor, self.1))
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -77,7 +102,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<D> {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        self.0.deserialize_any(Enumeration(visitor))
+        self.0.deserialize_any(Enumeration(Strict(visitor, self.1)))
     }
 
     /// Nothing of it is kept.
@@ -126,23 +151,23 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Strict<V> {
     }
 
     fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<V::Value, D::Error> {
-        self.0.visit_some(Strict(deserializer))
+        self.0.visit_some(Strict(deserializer, self.1))
     }
 
     fn visit_newtype_struct<D: Deserializer<'de>>(
         self,
         deserializer: D,
     ) -> Result<V::Value, D::Error> {
-        self.0.visit_newtype_struct(Strict(deserializer))
+        self.0.visit_newtype_struct(Strict(deserializer, self.1))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<V::Value, A::Error> {
-        self.0.visit_seq(Strict(seq))
+        self.0.visit_seq(Strict(seq, self.1))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
         self.0.visit_map(Distinct {
-            map: Strict(map),
+            map: Strict(map, self.1),
             names: HashSet::new(),
         })
     }
@@ -152,7 +177,7 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Strict<S> {
     type Value = S::Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<S::Value, D::Error> {
-        self.0.deserialize(Strict(deserializer))
+        self.0.deserialize(Strict(deserializer, self.1))
     }
 }
 
@@ -163,7 +188,7 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Strict<A> {
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, A::Error> {
-        self.0.next_element_seed(Strict(seed))
+        self.0.next_element_seed(Strict(seed, self.1))
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -182,7 +207,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Strict<A> {
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
-        self.0.next_value_seed(Strict(seed))
+        self.0.next_value_seed(Strict(seed, self.1))
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -222,8 +247,23 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Distinct<A> {
     }
 }
 
+/// Visitor that hands a text over as bytes.
+struct Bytes<V>(V);
+
+impl<'de, V: Visitor<'de>> Visitor<'de> for Bytes<V> {
+    type Value = V::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.expecting(f)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<V::Value, E> {
+        self.0.visit_bytes(text.as_bytes())
+    }
+}
+
 /// Visitor of a structure: an object, and nothing else.
-struct Structure<V>(V);
+struct Structure<V>(Strict<V>);
 
 impl<'de, V: Visitor<'de>> Visitor<'de> for Structure<V> {
     type Value = V::Value;
@@ -233,12 +273,13 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Structure<V> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
-        self.0.visit_map(Strict(map))
+        let Self(Strict(visitor, manner)) = self;
+        visitor.visit_map(Strict(map, manner))
     }
 }
 
 /// Visitor of an enumeration: a name, or an object with one member whose name is that of a variant with content.
-struct Enumeration<V>(V);
+struct Enumeration<V>(Strict<V>);
 
 impl<'de, V: Visitor<'de>> Visitor<'de> for Enumeration<V> {
     type Value = V::Value;
@@ -248,11 +289,12 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Enumeration<V> {
     }
 
     fn visit_str<E: Error>(self, name: &str) -> Result<V::Value, E> {
-        self.0.visit_enum(name.into_deserializer())
+        self.0.0.visit_enum(name.into_deserializer())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
-        self.0.visit_enum(Variant(Strict(map)))
+        let Self(Strict(visitor, manner)) = self;
+        visitor.visit_enum(Variant(Strict(map, manner)))
     }
 }
 

@@ -384,7 +384,7 @@ async fn by_account(mut entries: Entries) -> BTreeMap<String, (usize, Option<Err
 async fn an_account_that_breaks_off_keeps_what_was_read_and_says_why() {
     let (_banks, bank) = one(Manners::BreaksOff).await;
     let aggregator = Aggregator::builder().member(bank.with_consent("c")).build();
-    let read = by_account(aggregator.transactions(&since())).await;
+    let read = by_account(aggregator.transactions(&since()).boxed()).await;
     assert_eq!(read["savings"], (3, None));
     let (count, ended) = &read["current"];
     assert_eq!(*count, 3);

@@ -38,7 +38,11 @@ fn a_consent_is_asked_for_read_and_ended() {
         combined_service_indicator: false,
     };
     let psu = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let id = bank.create_consent(&consent, psu).unwrap().consent_id;
+    let id = bank
+        .create_consent(&consent, psu)
+        .unwrap()
+        .into_inner()
+        .consent_id;
     assert_eq!(bank.consent_status(&id).unwrap(), ConsentStatus::Valid);
     bank.delete_consent(&id).unwrap();
     assert_eq!(banks.banks[0].requests(), 3);

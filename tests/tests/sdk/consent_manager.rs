@@ -740,6 +740,33 @@ async fn who_comes_back_brings_what_was_sent_along_and_the_code_is_passed_on() {
 }
 
 #[tokio::test]
+async fn a_consent_with_odd_fields_is_approved_once_its_status_says_so() {
+    for (field, odd) in [
+        ("lastActionDate", json!("2026-11-27T00:00:00")),
+        ("frequencyPerDay", json!(0)),
+        ("frequencyPerDay", json!("4")),
+        ("access", json!({ "allPsd2": "everything" })),
+        ("validUntil", json!("soon")),
+    ] {
+        let scene = Scene::set().await;
+        scene.gives("c-1", scene.in_days(180)).await;
+        let mut information = json!({
+            "access": { "allPsd2": "allAccounts" }, "recurringIndicator": true, "validUntil": scene.in_days(180),
+            "frequencyPerDay": 4, "consentStatus": "valid",
+        });
+        information[field] = odd.clone();
+        let answer = ResponseTemplate::new(200).set_body_json(information);
+        scene
+            .says("GET", "/v1/consents/c-1", answer, Some(u64::MAX))
+            .await;
+        let approval = scene.connect(&ApprovalOptions::new()).await.unwrap();
+        scene.status("c-1", "valid").await;
+        let standing = scene.manager.follow(&approval.connection).await.unwrap();
+        assert!(standing.is_serving(), "{field} {odd}: {standing}");
+    }
+}
+
+#[tokio::test]
 async fn a_bank_that_cannot_be_asked_has_not_ended_anything() {
     let scene = Scene::set().await;
     let approval = scene.connected().await;

@@ -65,6 +65,7 @@ async fn everything_can_be_read_and_pages_do_not_matter() {
             .await
             .unwrap()
             .transaction_id
+            .as_ref()
             .unwrap()
             .as_str(),
         "T0000001"

@@ -9,6 +9,7 @@ mod blocking;
 mod certificate_rotation;
 mod consent_manager;
 mod consent_renewal;
+mod deviations;
 mod end_to_end;
 mod response_limits;
 mod response_validation;

@@ -265,7 +265,7 @@ async fn both_ends_take_ml_dsa() {
         let url = format!("https://{front}");
         let sdk = BankHandle::builder(url, BANK_B.parse().unwrap(), anchors, credentials(own));
         let accounts = sdk.build().unwrap().with_consent("c").accounts(false).await;
-        assert_eq!(accounts.unwrap(), [], "{parameters}");
+        assert_eq!(*accounts.unwrap(), [], "{parameters}");
     }
 }
 

@@ -511,7 +511,7 @@ async fn an_account_of_two_takes_the_approval_of_both() {
     assert_eq!(status().await, ConsentStatus::PartiallyAuthorised);
     let read = bank.with_consent(consent).accounts(false).await;
     assert_eq!(refusal(read), "401 CONSENT_INVALID");
-    let links = bank.consent(consent).await.unwrap().links.unwrap();
+    let links = bank.consent(consent).await.unwrap().links.clone().unwrap();
     let path = format!("/v1/consents/{consent}/authorisations");
     assert_eq!(links.get("startAuthorisation"), Some(&*path));
 

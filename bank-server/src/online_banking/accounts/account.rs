@@ -160,7 +160,7 @@ fn facts(texts: &Texts, view: &View) -> Markup {
                 @if let Some(owner) = &view.owner { dt { (words.owner) } dd { (owner) } }
                 @if let Some(product) = &view.product { dt { (words.product) } dd { (product) } }
                 @for (kind, amount) in &view.balances {
-                    dt { (kind_of(texts, *kind)) }
+                    dt { (kind_of(texts, kind)) }
                     dd { (held(texts, amount)) }
                 }
                 @if let Some(limit) = &view.limit { dt { (words.limit) } dd { (held(texts, limit)) } }
@@ -170,7 +170,7 @@ fn facts(texts: &Texts, view: &View) -> Markup {
     }
 }
 
-fn kind_of(texts: &Texts, kind: BalanceType) -> &'static str {
+fn kind_of<'a>(texts: &'a Texts, kind: &'a BalanceType) -> &'a str {
     let words = &texts.accounts;
     match kind {
         BalanceType::ClosingBooked | BalanceType::OpeningBooked | BalanceType::InterimBooked => {
@@ -179,6 +179,7 @@ fn kind_of(texts: &Texts, kind: BalanceType) -> &'static str {
         BalanceType::Expected => words.expected,
         BalanceType::InterimAvailable | BalanceType::ForwardAvailable => words.available,
         BalanceType::NonInvoiced => words.not_invoiced,
+        BalanceType::Other(name) => name.as_str(),
     }
 }
 

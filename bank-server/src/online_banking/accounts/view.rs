@@ -79,7 +79,7 @@ impl View {
         };
         let balances = Balance::newest(balances).into_iter().map(|balance| {
             (
-                balance.balance_type,
+                balance.balance_type.clone(),
                 debits_negative(balance.balance_amount, view.debit_accounting),
             )
         });

@@ -66,7 +66,7 @@ async fn payment_accounts(
             before,
             today: question.today,
         };
-        let read = |id: &str, filter: &TransactionFilter| under.transactions(id, filter);
+        let read = |id: &str, filter: &TransactionFilter| under.transactions(id, filter).boxed();
         account(details, asked, read)
     });
     iter(read).buffered(AT_A_TIME).try_collect().await
@@ -79,7 +79,7 @@ async fn cards(
 ) -> Result<Vec<CardAccount>, Error> {
     let before = question.known.map_or(&[][..], |known| &known.cards);
     let mut accounts = match under.card_accounts(true).await {
-        Ok(accounts) => accounts,
+        Ok(accounts) => accounts.into_inner(),
         Err(error) if error.is_not_offered() => Vec::new(),
         Err(error) => return Err(error),
     };
@@ -92,7 +92,8 @@ async fn cards(
             before,
             today: question.today,
         };
-        let read = |id: &str, filter: &TransactionFilter| under.card_transactions(id, filter);
+        let read =
+            |id: &str, filter: &TransactionFilter| under.card_transactions(id, filter).boxed();
         let read = account(details, asked, read);
         read.map_ok(|mut card| {
             // Some banks say it along with the transactions alone.

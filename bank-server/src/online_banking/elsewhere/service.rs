@@ -302,18 +302,20 @@ impl Elsewhere {
         consent: &str,
         address: IpAddr,
     ) -> Result<Outcome, StoreError> {
-        // The other bank may give less time than was asked for.
-        let last_day = match handle.consent(consent).await {
+        // The other bank may give less time than was asked for. Its status has decided: where it does not say, or not so that
+        // it can be read, it is the time that was asked for.
+        let given = match handle.consent(consent).await {
             Ok(information) => information.valid_until,
             Err(error) if error.is_transient() => return Ok(Outcome::Unclear(tell(&error))),
-            // That it is approved, the status says: it is taken as it was asked for.
             Err(error) => {
                 tell(&error);
-                let today = self.calendar.today();
-                let last_day = today.checked_add_days(Days::new(LONGEST_DAYS));
-                last_day.unwrap_or(today)
+                None
             }
         };
+        let asked_on = asked.begun.date_naive();
+        let last_day = given
+            .or_else(|| asked_on.checked_add_days(Days::new(LONGEST_DAYS)))
+            .unwrap_or(asked_on);
         for earlier in self.connections.take_over(asked, last_day).await? {
             self.give_up_later(&earlier);
         }

@@ -1,0 +1,202 @@
+//! Deviations of a bank's answer from the standard that do not make it unreadable.
+//!
+//! The policy of reading: money, currencies, the dates that order entries, the ids and links that are followed, and our own
+//! limits are strict. Any other field that is odd is kept in the form it has, or left out. A strict fault within an element
+//! of a list (an account, a balance, an entry) leaves that element out, and no other. All of it is counted and told as
+//! [`Deviations`], beside the answer; where it is in the answer and what was expected there, never its content.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What became of a value that deviates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// It is in the answer: as the bank wrote it, or in the standard's form where that is certain (`"4"` for `4`).
+    Kept,
+    /// The field is not in the answer.
+    FieldLeftOut,
+    /// The whole account, balance or entry is not in the answer: the list is not whole.
+    ElementLeftOut,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Kept => "kept",
+            Self::FieldLeftOut => "field left out",
+            Self::ElementLeftOut => "element of the list left out",
+        })
+    }
+}
+
+/// A value of an answer that is not as the standard has it. It has no content of the answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Deviation {
+    /// The bank, by its name.
+    pub bank: String,
+    /// Where: `transactions.booked[0].currencyExchange[0].unitCurrency`.
+    pub path: String,
+    /// What was expected there.
+    pub reason: String,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+impl Deviation {
+    /// The path without positions in lists (`transactions.booked[].valueDate`): the same for each element.
+    #[must_use]
+    pub fn field(&self) -> String {
+        let mut field = String::with_capacity(self.path.len());
+        let mut within = false;
+        for character in self.path.chars() {
+            match character {
+                '[' => {
+                    within = true;
+                    field.push_str("[]");
+                }
+                ']' => within = false,
+                _ if within => {}
+                other => field.push(other),
+            }
+        }
+        field
+    }
+}
+
+impl fmt::Display for Deviation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}: at {}: {} ({})",
+            self.bank, self.path, self.reason, self.outcome
+        )
+    }
+}
+
+/// All that deviates in an answer, or in several: everything is counted, the first [`MOST`](Self::MOST) are told.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Deviations {
+    told: Vec<Deviation>,
+    count: usize,
+    left_out: usize,
+}
+
+impl Deviations {
+    /// Deviations that are told, at most.
+    pub const MOST: usize = 100;
+
+    /// How many there are, those that are not told included.
+    #[must_use]
+    pub const fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Whether everything was as the standard has it.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Elements of lists (accounts, balances, entries) that could not be read and are not in the answer. Unless it is 0, the
+    /// list is not whole.
+    #[must_use]
+    pub const fn left_out(&self) -> usize {
+        self.left_out
+    }
+
+    /// The deviations in the order of the answer, [`MOST`](Self::MOST) of them at most.
+    pub fn iter(&self) -> std::slice::Iter<'_, Deviation> {
+        self.told.iter()
+    }
+
+    /// Adds those of another answer.
+    pub fn append(&mut self, other: Self) {
+        self.count += other.count;
+        self.left_out += other.left_out;
+        let room = Self::MOST.saturating_sub(self.told.len());
+        self.told.extend(other.told.into_iter().take(room));
+    }
+
+    /// Whether one more would be told.
+    pub(crate) fn has_room(&self) -> bool {
+        self.told.len() < Self::MOST
+    }
+
+    /// Counts one, and tells it, if it is given.
+    pub(crate) fn note(&mut self, told: Option<Deviation>, outcome: Outcome) {
+        self.count += 1;
+        self.left_out += usize::from(outcome == Outcome::ElementLeftOut);
+        self.told.extend(told);
+    }
+}
+
+impl<'a> IntoIterator for &'a Deviations {
+    type Item = &'a Deviation;
+    type IntoIter = std::slice::Iter<'a, Deviation>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+/// Deviations of a stream, told while it is read.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Told(Arc<Mutex<Deviations>>);
+
+impl Told {
+    pub(crate) fn append(&self, deviations: Deviations) {
+        if !deviations.is_empty() {
+            self.lock(|told| told.append(deviations));
+        }
+    }
+
+    /// Those that were not taken before.
+    pub(crate) fn take(&self) -> Deviations {
+        self.lock(std::mem::take)
+    }
+
+    pub(crate) fn so_far(&self) -> Deviations {
+        self.lock(|told| told.clone())
+    }
+
+    fn lock<T>(&self, look: impl FnOnce(&mut Deviations) -> T) -> T {
+        // Counting and pushing leave nothing half done.
+        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_are_counted_and_the_first_are_told() {
+        let mut deviations = Deviations::default();
+        for index in 0..150 {
+            let outcome = if index % 2 == 0 {
+                Outcome::FieldLeftOut
+            } else {
+                Outcome::ElementLeftOut
+            };
+            let told = deviations.has_room().then(|| Deviation {
+                bank: "Bank B".to_owned(),
+                path: format!("balances[{index}].x"),
+                reason: "expected y".to_owned(),
+                outcome,
+            });
+            deviations.note(told, outcome);
+        }
+        let mut twice = deviations.clone();
+        twice.append(deviations);
+        assert_eq!((twice.count(), twice.left_out()), (300, 150));
+        assert_eq!(twice.iter().count(), Deviations::MOST);
+        let first = twice.iter().next().unwrap();
+        assert_eq!(first.field(), "balances[].x");
+        assert_eq!(
+            first.to_string(),
+            "Bank B: at balances[0].x: expected y (field left out)"
+        );
+    }
+}
