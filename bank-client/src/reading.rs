@@ -776,7 +776,7 @@ mod tests {
         body["transactions"]["_links"] = json!({ "own thing": 7, "next": null });
         let (_, told) = read_odd::<TransactionsResponse>(&body);
         let paths: Vec<&str> = told.iter().map(|(path, _)| path.as_str()).collect();
-        assert_eq!(paths, ["transactions._links.?", "transactions._links.next"]);
+        assert_eq!(paths, ["transactions._links.?"]);
     }
 
     #[test]

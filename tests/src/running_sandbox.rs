@@ -141,18 +141,21 @@ impl RunningSandbox {
     }
 }
 
-/// Enters id, password and code on the pages that begin at that address. The page is where that has led.
+/// Logs in at that address with id, password and code, and presses the button of the page that follows, if one is named.
+/// The page is where that has led.
 pub async fn enter(
     browser: &mut Browser,
     address: &str,
     customer: &str,
     (password, code): &(String, String),
-    button: &str,
+    then: Option<&str>,
 ) -> Page {
     let page = browser.open(address).await.unwrap();
-    let form = page.form("Go on").unwrap();
+    let form = page.form("Log in").unwrap();
     let form = form.with("customer", customer).with("password", password);
-    let page = browser.submit(&form).await.unwrap();
-    let form = page.form(button).unwrap().with("answer", code);
-    browser.submit(&form).await.unwrap()
+    let page = browser.submit(&form.with("code", code)).await.unwrap();
+    match then {
+        Some(button) => browser.submit(&page.form(button).unwrap()).await.unwrap(),
+        None => page,
+    }
 }

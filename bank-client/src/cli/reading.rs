@@ -473,7 +473,7 @@ pub(super) async fn transactions_of(
     if wanted.card {
         let entries = under.card_transactions(account, &filter);
         let amount = |read: &CardTransaction| read.transaction_amount;
-        let debits = debit_accounting(&under, account);
+        let debits = Box::pin(debit_accounting(&under, account));
         one_after_the_other(asked, account, entries, screen, amount, debits).await
     } else {
         let entries = under.transactions(account, &filter);

@@ -347,6 +347,8 @@ const TRANSACTION_FIELDS: &[&str] = &[
     "amount",
     "currency",
     "running_total",
+    "value_date",
+    "json",
 ];
 
 const CARD_TRANSACTION_FIELDS: &[&str] = &[

@@ -294,7 +294,7 @@ async fn every_property_of_the_contract_survives_copy_json_and_csv() {
     scene.printed(&["transactions", "acc-1"], &[&entry]);
     scene.printed(&["transactions", "card-1", "--card"], &[&card_entry]);
 
-    let copy = scene.sync().await;
+    let copy = Box::pin(scene.sync()).await;
     let copied = copy.accounts("bank-b").await.unwrap();
     assert_eq!(copied.len(), 2);
     for copied in copied {
@@ -438,7 +438,7 @@ async fn debits_of_cards_are_negative_whichever_way_and_wherever_a_bank_says_so(
 
         // The copy has it with the account, from run to run.
         for _ in 0..2 {
-            let copy = scene.sync().await;
+            let copy = Box::pin(scene.sync()).await;
             let copied = copy.accounts("bank-b").await.unwrap();
             let CopiedDetails::Card(details) = &copied[0].details else {
                 panic!("{copied:?}")

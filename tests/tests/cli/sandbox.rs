@@ -167,7 +167,7 @@ async fn printed_log_ins_work_at_both_banks() {
     for (bank, key) in [("Bank A", "bank-a"), ("Bank B", "bank-b")] {
         let known = RunningSandbox::log_in_of(&sandbox.printed, bank, ANNA);
         let mut browser = Browser::new();
-        let page = enter(&mut browser, &sandbox.pages(key), ANNA, &known, "Log in").await;
+        let page = enter(&mut browser, &sandbox.pages(key), ANNA, &known, None).await;
         assert_eq!(page.heading(), "Accounts", "{bank}: {}", page.text());
     }
     // And so does an approval, with what `codes` prints.
@@ -188,7 +188,7 @@ async fn printed_log_ins_work_at_both_banks() {
         page,
         "sofia.navarro",
         &known,
-        "Give access",
+        Some("Give access"),
     )
     .await;
     assert_eq!(page.heading(), "Access is given", "{}", page.text());
@@ -210,7 +210,7 @@ async fn two_holders_approve_one_consent() {
     let mut approve = async |asked: &Value, customer: &str| {
         let page = asked["_links"]["scaRedirect"]["href"].as_str().unwrap();
         let known = RunningSandbox::log_in_of(&sandbox.codes(), "Bank B", customer);
-        enter(&mut browser, page, customer, &known, "Give access")
+        enter(&mut browser, page, customer, &known, Some("Give access"))
             .await
             .heading()
     };
@@ -234,14 +234,7 @@ async fn a_sandbox_goes_on_where_it_was_and_begins_anew_when_told_to() {
     let mut sandbox = RunningSandbox::start(path, &[]);
     let known = RunningSandbox::log_in_of(&sandbox.printed, "Bank A", ANNA);
     let mut browser = Browser::new();
-    let page = enter(
-        &mut browser,
-        &sandbox.pages("bank-a"),
-        ANNA,
-        &known,
-        "Log in",
-    )
-    .await;
+    let page = enter(&mut browser, &sandbox.pages("bank-a"), ANNA, &known, None).await;
     assert_eq!(page.heading(), "Accounts");
     let (before, made) = (sandbox.description(), files(path));
     // The files of the user.
@@ -286,7 +279,7 @@ async fn a_sandbox_goes_on_where_it_was_and_begins_anew_when_told_to() {
         &sandbox.pages("bank-a"),
         ANNA,
         &known,
-        "Log in",
+        None,
     )
     .await;
     assert_ne!(
@@ -322,7 +315,7 @@ async fn a_sandbox_goes_on_where_it_was_and_begins_anew_when_told_to() {
         &sandbox.pages("bank-a"),
         ANNA,
         &RunningSandbox::log_in_of(&sandbox.printed, "Bank A", ANNA),
-        "Log in",
+        None,
     )
     .await;
     assert_eq!(page.heading(), "Accounts", "its codes are not used");

@@ -614,6 +614,10 @@ async fn an_answer_that_lists_nothing_is_an_error_and_takes_nothing_from_the_cop
         for (at, template) in [
             ("/v1/accounts", json_answer(account.clone())),
             ("/v1/accounts/a1/transactions", answer),
+            (
+                "/v1/accounts/a1/balances",
+                json_answer(json!({ "balances": [] })),
+            ),
             ("/file.json", json_answer(one_entry())),
             (
                 "/file.xml",

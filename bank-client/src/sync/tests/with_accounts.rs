@@ -166,6 +166,13 @@ impl Scripted {
         self.says(&path, (200, json!({ "transactions": page })));
     }
 
+    /// Of the account of that id, it lists no transactions.
+    fn has_none(&self, id: &str) {
+        let page = json!({ "booked": [], "pending": [], "_links": {} });
+        let path = format!("/v1/accounts/{id}/transactions");
+        self.says(&path, (200, json!({ "transactions": page })));
+    }
+
     fn builder(&self) -> BankBuilder {
         let organisation = "PSDXX-MOCK-1".parse().unwrap();
         BankBuilder::mock(*self.server.address(), organisation).name("Mock Bank")
@@ -806,6 +813,8 @@ async fn what_was_reported_under_another_consent_is_read_by_its_days() {
         report.accounts[0].way.clone().unwrap()
     };
     assert!(matches!(run("first").await, Way::Everything { .. }));
+    // Nothing is new.
+    bank.has_none("1");
     assert_eq!(run("first").await, Way::AfterLastReport);
     assert!(matches!(run("second").await, Way::Dates { .. }));
     assert_eq!(run("second").await, Way::AfterLastReport);
