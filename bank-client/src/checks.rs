@@ -21,7 +21,6 @@ use shared_types::card_account::{
 };
 use shared_types::consent::{ConsentCreated, ConsentInformation, ConsentStatusResponse};
 use shared_types::decode::Malformed;
-use shared_types::message::TppMessages;
 use shared_types::money::{Amount, Currency};
 use shared_types::transaction::{Transaction, TransactionResponse, TransactionsResponse};
 
@@ -95,7 +94,6 @@ impl Checked for ConsentStatusResponse {}
 impl Checked for ScaStatusResponse {}
 
 /// A refusal is one whatever it says.
-impl Checked for TppMessages {}
 
 impl Checked for AuthorisationList {
     const STRICT: &'static [&'static str] = &["authorisationIds"];

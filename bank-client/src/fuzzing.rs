@@ -82,7 +82,6 @@ pub fn answer(data: &[u8]) {
 
 /// The body of a refusal, and what we tell of it.
 pub fn refusal(data: &[u8]) {
-    is_checked::<TppMessages>(data);
     let Ok(TppMessages {
         tpp_messages: messages,
     }) = decode::<TppMessages>(data)

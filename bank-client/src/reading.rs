@@ -10,7 +10,7 @@
 use std::fmt::Write as _;
 
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use shared_types::decode::{Fault, Malformed, Manner, Shape, Step, at, at_mut, document, part};
 use shared_types::iban::Iban;
 use shared_types::money::Currency;
@@ -278,6 +278,15 @@ fn is_money(steps: &[Step]) -> bool {
     }
 }
 
+/// The links of a page of transactions. Many banks leave them out where there is no further page.
+fn is_a_pages_links(steps: &[Step]) -> bool {
+    let names: Vec<&str> = names(steps).collect();
+    matches!(
+        names.as_slice(),
+        ["transactions" | "cardTransactions", "_links"]
+    )
+}
+
 /// Puts a value into a form that its field takes and that means the same, if there is one. Returns where that is.
 fn put_into_form(
     value: &mut Value,
@@ -286,6 +295,13 @@ fn put_into_form(
     decode: Decode,
 ) -> Option<Vec<Step>> {
     let steps = &fault.steps;
+    if fault.missing && is_a_pages_links(steps) {
+        let Value::Object(page) = at_mut(value, parent(steps))? else {
+            return None;
+        };
+        page.insert("_links".to_owned(), Value::Object(Map::new()));
+        return Some(steps.clone());
+    }
     if fault.missing || is_strict(steps, strict) || is_money(steps) {
         return None;
     }
@@ -456,7 +472,6 @@ mod tests {
     use shared_types::authorisation::{AuthorisationList, AuthorisationStarted};
     use shared_types::card_account::{CardAccountBalances, CardTransactionsResponse};
     use shared_types::consent::{ConsentCreated, ConsentInformation};
-    use shared_types::message::TppMessages;
     use shared_types::transaction::{TransactionResponse, TransactionsResponse};
 
     use super::*;
@@ -771,6 +786,14 @@ mod tests {
             answer::<TransactionsResponse>(&json!([])).unwrap_err().path,
             "."
         );
+        // A page without any is the last one.
+        let mut body = page(&[entry("1")]);
+        let lists = body["transactions"].as_object_mut().unwrap();
+        lists.remove("_links").unwrap();
+        let (read, told) = read_odd::<TransactionsResponse>(&body);
+        let paths: Vec<&str> = told.iter().map(|(path, _)| path.as_str()).collect();
+        assert_eq!(paths, ["transactions._links"]);
+        assert_eq!(read, page(&[entry("1")]));
         // Links that lead nowhere for us, and "nothing" for none.
         let mut body = page(&[entry("1")]);
         body["transactions"]["_links"] = json!({ "own thing": 7, "next": null });
@@ -953,12 +976,5 @@ mod tests {
         let (_, told) = read_odd::<CardTransactionsResponse>(&body);
         let path = "cardTransactions.booked[0].originalAmount".to_owned();
         assert_eq!(told, [(path, Outcome::FieldLeftOut)]);
-    }
-
-    #[test]
-    fn a_refusal_with_an_odd_field_keeps_its_code() {
-        let message = json!({ "category": "ERROR", "code": "CONSENT_EXPIRED", "path": 7, "text": "x".repeat(600) });
-        let (read, _) = read_odd::<TppMessages>(&json!({ "tppMessages": [message] }));
-        assert_eq!(read["tppMessages"][0]["code"], "CONSENT_EXPIRED");
     }
 }

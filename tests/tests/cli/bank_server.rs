@@ -301,7 +301,7 @@ async fn import_takes_all_of_a_file_or_nothing() {
     let imported = import(&good);
     assert!(imported.status.success(), "{}", both(&imported));
     assert!(
-        both(&imported).contains("imported 3 customers, 12 accounts"),
+        both(&imported).contains("imported 4 customers, 16 accounts"),
         "{} of {number} lines",
         both(&imported)
     );
