@@ -1,6 +1,8 @@
 //! The rules of synchronising, against a bank that changes its mind, on pages of any size, and with crashes in between.
 
 mod gaps;
+#[cfg(feature = "test-util")]
+mod histories;
 mod names;
 mod rules;
 mod runs;
