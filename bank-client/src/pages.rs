@@ -263,7 +263,8 @@ impl<T> PageOf<T> {
         asked: BookingStatus,
         first: bool,
     ) -> Result<Self, ErrorKind> {
-        let may_lack_booked = !asked.wants_booked() || (!first && lists.pending.is_some());
+        let has_pending = lists.pending.as_ref().is_some_and(|all| !all.is_empty());
+        let may_lack_booked = !asked.wants_booked() || (!first && has_pending);
         if lists.booked.is_none() && !may_lack_booked {
             let reason = "it has no booked transactions, not even an empty list";
             return Err(ErrorKind::NotListed { reason });
@@ -409,7 +410,13 @@ impl Reading {
                 let lists = page.into_inner().report.ok_or(refused)?;
                 Ok((lists, deviations))
             }
-            Err(error) if matches!(error.kind, ErrorKind::Malformed { .. }) => Err(refused),
+            // That there is no file says nothing of the list.
+            Err(error)
+                if matches!(error.kind, ErrorKind::Malformed { .. })
+                    || error.kind.status() == Some(404) =>
+            {
+                Err(refused)
+            }
             Err(error) => Err(error),
         }
     }
@@ -425,7 +432,7 @@ mod tests {
     fn a_page_without_the_list_that_was_asked_for_is_none() {
         let lists = |booked: bool, pending: bool| Lists {
             booked: booked.then(Vec::<u8>::new),
-            pending: pending.then(Vec::new),
+            pending: pending.then(|| vec![1]),
             links: Links::default(),
         };
         for (booked, pending, asked, first, right) in [
@@ -445,5 +452,11 @@ mod tests {
                 .map(|page| (page.lists_booked, page.lists_pending));
             assert_eq!(has, right, "{booked} {pending} {asked:?} {first}");
         }
+        // A later page has neither booked ones nor pending ones.
+        let nothing = Lists {
+            pending: Some(Vec::new()),
+            ..lists(false, true)
+        };
+        assert!(PageOf::of(nothing, Deviations::default(), Both, false).is_err());
     }
 }

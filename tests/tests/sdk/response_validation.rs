@@ -660,6 +660,7 @@ async fn an_answer_that_lists_nothing_is_an_error_and_takes_nothing_from_the_cop
         json!({ "transactions": { "pending": [], "_links": {} } }),
         json!({ "transactions": { "booked": null, "_links": {} } }),
         download("/file.xml"),
+        download("/no-file.json"),
     ] {
         lists(json_answer(body.clone())).await;
         let (report, entries) = sync().await;
