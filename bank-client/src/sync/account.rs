@@ -181,6 +181,7 @@ impl<L: Lists> Reading<'_, L> {
         let told_once = *way == Way::AfterLastReport;
         let mut window = Window::begin(self.copy, self.account.0, span, self.moment, told_once)
             .await?
+            .overlapping(self.wishes.overlap_days)
             .going_on(anchors);
         let before = report.tally();
         let mut pages = self.lists.pages(self.card, self.resource, &filter);
@@ -239,7 +240,7 @@ impl<L: Lists> Reading<'_, L> {
         window: &mut Window<'_>,
         report: &mut AccountReport,
     ) -> Result<Pending, SyncError> {
-        if window.doubtful().await? == 0 {
+        if window.doubtful().await? == 0 && !window.lacks_pending() {
             return Ok(Pending::AsListed);
         }
         for status in [BookingStatus::Pending, BookingStatus::Both] {
@@ -277,17 +278,18 @@ impl<L: Lists> Reading<'_, L> {
         window.begin_pending().await?;
         let mut pages = self.lists.pages(self.card, self.resource, &filter);
         let mut read = 0;
-        while let Some(page) = self
-            .next(&mut pages)
-            .await
-            .map_err(|error| Broken::Bank(error, read))?
-        {
+        loop {
+            let page = match self.next(&mut pages).await {
+                Ok(Some(page)) => page,
+                Ok(None) => return Ok(()),
+                Err(error) if read == 0 && says_there_are_none(&error) => return Ok(()),
+                Err(error) => return Err(Broken::Bank(error, read)),
+            };
             report.pages += 1;
             read += 1;
             report.deviations.append(page.deviations.clone());
             window.take_pending(&page, from).await?;
         }
-        Ok(())
     }
 }
 

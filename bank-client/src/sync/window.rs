@@ -120,6 +120,7 @@ pub(super) struct Window<'a> {
     since: Option<NaiveDate>,
     /// Whether there is anything pending that could be booked by now.
     pending: bool,
+    overlap: u64,
     pages: u64,
     order: [Order; 2],
     listed: Listed,
@@ -184,6 +185,7 @@ impl<'a> Window<'a> {
             complete: day_of(row.try_get("complete")?)?,
             since: day_of(row.try_get("since")?)?,
             pending,
+            overlap: 0,
             pages: 0,
             order: [order(), order()],
             listed: Listed::default(),
@@ -193,6 +195,12 @@ impl<'a> Window<'a> {
             pending_left_out: 0,
             tally: Tally::default(),
         })
+    }
+
+    /// So many days of the last walk have to be listed once more, or there is a gap.
+    pub(super) fn overlapping(mut self, days: u32) -> Self {
+        self.overlap = days.into();
+        self
     }
 
     /// Goes on from a walk that was read to its end and has left questions: its anchors serve.
@@ -316,13 +324,16 @@ impl<'a> Window<'a> {
     async fn put(&mut self, sql: &mut Write, put: &Put<'_>) -> Result<(), CopyError> {
         self.tally.entries += 1;
         let found = sqlx::query(
+            // Of equal ones without a day of booking, first the one that is known to be listed for the shortest time: then
+            // one that is not met and was listed so is gone, and not another one that is older.
             "SELECT id, first_seen, doubtful FROM entry WHERE account = ? AND booked = ? AND content = ? \
-             AND generation < ? LIMIT 1",
+             AND generation < ? ORDER BY CASE WHEN ? THEN listed_from END DESC LIMIT 1",
         )
         .bind(self.account)
         .bind(put.booked)
         .bind(put.content.as_slice())
         .bind(self.generation)
+        .bind(put.row.booked_on.is_none())
         .fetch_optional(&mut **sql)
         .await?;
         let found = found
@@ -431,6 +442,12 @@ impl<'a> Window<'a> {
         .fetch_one(&self.copy.pool)
         .await?;
         Ok(row.try_get("number")?)
+    }
+
+    /// Whether it is a delta report without a list of pending entries: many have booked ones alone, so that it does not say
+    /// that there is none.
+    pub(super) fn lacks_pending(&self) -> bool {
+        self.span == Span::Delta && !self.listed.pending
     }
 
     /// Makes ready for a list of all that is pending: none of it counts as met.
@@ -814,14 +831,17 @@ impl<'a> Window<'a> {
         Ok(self.tally)
     }
 
-    /// The first day from which on the copy is whole after this walk. A walk that starts later than the last one ended
-    /// leaves a gap; where an entry could not be read, it is not known of which day it is.
+    /// The first day from which on the copy is whole after this walk. One that does not reach back to the days before the
+    /// last one leaves a gap: of these, something may have been booked since. Where an entry could not be read, it is not
+    /// known of which day it is.
     fn whole_since(&self) -> Option<NaiveDate> {
         match self.span {
             _ if self.left_out > 0 => None,
             Span::Delta => self.since,
             Span::Period { from } => {
-                let joins = self.complete.is_some_and(|complete| from <= complete);
+                let joins = self
+                    .complete
+                    .is_some_and(|complete| from <= back(complete, self.overlap));
                 let before = self.since.filter(|_| joins);
                 Some(before.map_or(from, |since| since.min(from)))
             }
@@ -994,7 +1014,8 @@ impl<'a> Window<'a> {
     }
 
     /// Looks for the pending entry that a booked one was, among those that this walk has not met. Of several that share an
-    /// id, it is rather the one with the same amount and counterparty; that it is the one is sure if no other has that id.
+    /// id, it is rather the one with the same amount and counterparty; that it is the one is sure if it has these, and no
+    /// other has that id.
     async fn recognise(&self, sql: &mut Write, put: &Put<'_>, id: i64) -> Result<(), CopyError> {
         if !self.pending {
             return Ok(());
@@ -1002,7 +1023,8 @@ impl<'a> Window<'a> {
         let looks = put.row.looks(&self.copy.digester);
         for (key, sure) in put.row.keys(&self.copy.digester) {
             let found = sqlx::query(
-                "UPDATE entry SET booked_as = ?1, sure = ?2 \
+                "UPDATE entry SET booked_as = ?1, sure = ?2 AND (?7 IS NULL OR EXISTS (SELECT 1 FROM pending_key \
+                 WHERE account = ?3 AND key = ?7 AND entry = entry.id)) \
                  AND 2 > (SELECT COUNT(*) FROM (SELECT 1 FROM pending_key WHERE account = ?3 AND key = ?4 LIMIT 2)) \
                  AND 2 > (SELECT COUNT(*) FROM (SELECT 1 FROM entry WHERE account = ?3 AND booked = 1 AND name = ?5 \
                  AND doubtful IN (0, 1) LIMIT 2)) \

@@ -147,6 +147,70 @@ async fn a_list_of_pending_entries_that_is_left_out_is_asked_for() {
 }
 
 #[tokio::test]
+async fn a_delta_report_of_booked_entries_alone_does_not_say_that_none_is_pending() {
+    let scene = Scene::set(Offers::References, 10).await;
+    scene.bank.with(|model| {
+        model.tells = Tells::BookedDeltas;
+        model.post(true, 195, named("E1", 1));
+    });
+    scene.sync().await;
+    scene
+        .bank
+        .with(|model| model.post(false, 199, payment(-3, "Cafe")));
+    let report = scene.sync().await;
+    assert!(matches!(report.way, Some(Way::AfterEntry { .. })));
+    scene.assert_equal().await;
+}
+
+#[tokio::test]
+async fn that_there_is_no_list_of_pending_entries_says_that_there_are_none() {
+    let scene = Scene::set(Offers::References, 10).await;
+    scene.bank.with(|model| {
+        model.tells = Tells::NoPendingUnknown;
+        model.post(true, 195, named("E1", 1));
+        model.post(false, 199, payment(-3, "Cafe"));
+    });
+    scene.sync().await;
+    scene.bank.with(|model| model.entries.pop());
+    let report = scene.sync().await;
+    assert!(report.is_complete(), "{report:?}");
+    assert_eq!(report.removed, 1);
+    scene.assert_equal().await;
+}
+
+#[tokio::test]
+async fn a_list_that_does_not_reach_the_days_before_the_last_run_leaves_a_gap() {
+    let scene = Scene::set(Offers::Nothing, 10).await;
+    scene
+        .bank
+        .with(|model| model.post(true, 150, named("E1", 1)));
+    scene.sync_at(1000).await.1.unwrap();
+    // 85 days later, the bank shows 90; meanwhile something was booked on a day before these.
+    scene.bank.with(|model| {
+        model.today = 285;
+        model.history = 90;
+        model.post(true, 190, named("E2", 1));
+    });
+    scene.sync_at(2000).await.1.unwrap();
+    assert_eq!(scene.account().await, (Some(2000), Some(day(195))));
+}
+
+#[tokio::test]
+async fn of_equal_entries_without_a_day_none_is_lost_while_one_is_older_than_the_list() {
+    let scene = Scene::set(Offers::Nothing, 10).await;
+    scene.bank.with(|model| {
+        model.post_undated(100, payment(-3, "Cafe"));
+        model.post_undated(190, payment(-3, "Cafe"));
+    });
+    for now in [1000, 2000, 3000, 4000] {
+        let (report, outcome) = scene.sync_at(now).await;
+        outcome.unwrap();
+        assert_eq!(report.removed, 0, "{now}");
+        scene.assert_equal().await;
+    }
+}
+
+#[tokio::test]
 async fn a_booked_entry_without_its_day_is_kept_once_and_goes() {
     for offers in [Offers::Nothing, Offers::References, Offers::LastReport] {
         for value_day in [None, Some(195), Some(190)] {

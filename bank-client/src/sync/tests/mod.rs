@@ -102,6 +102,10 @@ enum Tells {
     Nothing,
     /// 404 `RESOURCE_UNKNOWN`, in the place of any list.
     Unknown,
+    /// The same, in the place of an empty list of pending entries.
+    NoPendingUnknown,
+    /// Booked entries alone, in a delta report.
+    BookedDeltas,
 }
 
 #[derive(Debug)]
@@ -221,8 +225,15 @@ impl Model {
         if self.oldest_first {
             listed.reverse();
         }
+        if delta && self.tells == Tells::BookedDeltas {
+            listed.retain(|entry| entry.booked);
+        }
+        let pending_alone = filter.booking_status == BookingStatus::Pending;
         match self.tells {
             Tells::Unknown => Err(refused(404, MessageCode::ResourceUnknown)),
+            Tells::NoPendingUnknown if pending_alone && listed.is_empty() => {
+                Err(refused(404, MessageCode::ResourceUnknown))
+            }
             _ => Ok(listed),
         }
     }
@@ -262,7 +273,7 @@ impl Lists for Bank {
                     Ok(PageOf {
                         left_out: model.left_out,
                         lists_pending: only_pending
-                            || model.tells == Tells::Lists
+                            || matches!(model.tells, Tells::Lists | Tells::NoPendingUnknown)
                             || !pending.is_empty(),
                         ..PageOf::listing(pending, rows(true))
                     })

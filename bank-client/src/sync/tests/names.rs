@@ -307,3 +307,20 @@ async fn a_pending_entry_with_a_shared_id_is_not_surely_booked() {
         Some(1000)
     );
 }
+
+#[tokio::test]
+async fn a_pending_entry_is_not_booked_for_an_id_that_another_one_shares() {
+    let scene = Scene::set(Offers::Nothing, 5).await;
+    scene.bank.with(|model| {
+        model.post(false, 165, identified("9998", -1200, "Water"));
+    });
+    scene.sync_at(1000).await.1.unwrap();
+    // The list of days does not reach back to it.
+    scene.bank.with(|model| {
+        model.post(true, 199, identified("9998", -4500, "Electric"));
+    });
+    let (report, outcome) = scene.sync_at(2000).await;
+    outcome.unwrap();
+    assert_eq!((report.matched, report.removed), (0, 0));
+    scene.assert_equal().await;
+}
