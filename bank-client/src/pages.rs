@@ -350,10 +350,14 @@ fn digest(url: &Url) -> [u8; 32] {
 impl Reading {
     async fn turn<P: TransactionPage>(&mut self, url: Url) -> Result<PageOf<P::Item>, Error> {
         let first = self.read.is_empty();
-        let Some(page) = self.get::<P>(url.clone()).await? else {
-            return Ok(PageOf::none());
-        };
         let bank = self.from.bank.clone();
+        let Some(page) = self.get::<P>(url.clone()).await? else {
+            if first {
+                return Ok(PageOf::none());
+            }
+            let reason = "a page that it links to has no content";
+            return Err(bank.error(ErrorKind::NotListed { reason }));
+        };
         let deviations = page.deviations.clone();
         let page = page.into_inner();
         let (lists, deviations, at) = match (page.report, page.download) {

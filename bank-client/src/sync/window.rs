@@ -488,21 +488,22 @@ impl<'a> Window<'a> {
             self.judge_doubtful(from, Judgement::Kept).await?;
             return Ok(None);
         }
-        let proven = self.proven_from(from).await?;
+        let (proven, is_cut) = self.proven_from(from).await?;
         self.span = Span::Period { from: proven };
         // The bank has just been asked for more than it shows, and has left a gap.
-        let last = last || proven > from;
-        if proven > from {
+        let last = last || is_cut;
+        if is_cut {
             self.complete = None;
         }
         self.remove_booked(proven).await?;
-        self.judge_undated(proven, last).await?;
+        let from = if is_cut { proven } else { from };
+        self.judge_undated(from, last).await?;
         let judgement = if last {
             Judgement::Last
         } else {
             Judgement::Open
         };
-        self.judge_doubtful(proven, judgement).await?;
+        self.judge_doubtful(from, judgement).await?;
         Ok(self.question)
     }
 
@@ -525,26 +526,42 @@ impl<'a> Window<'a> {
         Ok(found.is_some())
     }
 
-    /// The first day that the bank has listed. It need not show more than some days (Delegated Regulation (EU) 2018/389,
-    /// article 10), and some show no more without a word: where nothing is listed of the days before, and the copy has
-    /// something of them, they were not listed.
-    async fn proven_from(&self, from: NaiveDate) -> Result<NaiveDate, CopyError> {
+    /// The first day that the bank has surely listed, and whether the copy has entries of days before, back to the one that
+    /// was asked for. A bank need not show more than 90 days (Delegated Regulation (EU) 2018/389, article 10a(1)(b)), and
+    /// some show no more, or some months, without a word: earlier days than these were listed as far as the first entry of
+    /// the list.
+    async fn proven_from(&self, from: NaiveDate) -> Result<(NaiveDate, bool), CopyError> {
         let always = always_from(self.moment.today);
-        if from >= always {
-            return Ok(from);
+        // The 90 days of the bank may begin on the day before ours.
+        if from >= back(always, 1) {
+            return Ok((from, false));
         }
         let row = sqlx::query(
-            "SELECT EXISTS (SELECT 1 FROM entry WHERE account = ?1 AND booked = 1 AND dated = 1 \
-             AND day >= ?2 AND day < ?3 AND generation < ?4) AND NOT EXISTS (SELECT 1 FROM entry WHERE account = ?1 \
-             AND booked = 1 AND dated = 1 AND day >= ?2 AND day < ?3 AND generation = ?4) AS cut",
+            "SELECT MIN(day) AS first FROM entry WHERE account = ? AND booked = 1 AND dated = 1 AND day >= ? \
+             AND generation = ?",
         )
         .bind(self.account)
         .bind(from.to_string())
-        .bind(always.to_string())
         .bind(self.generation)
         .fetch_one(&self.copy.pool)
         .await?;
-        Ok(if row.try_get("cut")? { always } else { from })
+        let first: Option<String> = row.try_get("first")?;
+        let first = first
+            .map(|day| day.parse::<NaiveDate>())
+            .transpose()
+            .map_err(|_| CopyError::Corrupt { what: "entry.day" })?;
+        let proven = first.map_or(always, |day| day.min(always));
+        let row = sqlx::query(
+            "SELECT EXISTS (SELECT 1 FROM entry WHERE account = ? AND booked = 1 AND dated = 1 AND day >= ? AND day < ? \
+             AND generation < ?) AS cut",
+        )
+        .bind(self.account)
+        .bind(from.to_string())
+        .bind(proven.to_string())
+        .bind(self.generation)
+        .fetch_one(&self.copy.pool)
+        .await?;
+        Ok((proven, row.try_get("cut")?))
     }
 
     /// Booked entries of the days that were listed, which the bank does not give any more. They are looked for along the

@@ -31,8 +31,8 @@ async fn a_copy_is_whole_from_the_end_of_its_last_gap() {
             }
         });
         scene.sync_at(1000).await.1.unwrap();
-        let whole = day(TODAY) - Days::new(730);
-        assert_eq!(scene.account().await, (Some(1000), Some(whole)));
+        // Days before the 90 that each bank shows count as far as the first entry of the list.
+        assert_eq!(scene.account().await, (Some(1000), Some(day(100))));
         let before = scene.copied().await.len();
         // 200 days later, the bank shows 90.
         scene.bank.with(|model| {
@@ -193,6 +193,31 @@ async fn a_list_that_does_not_reach_the_days_before_the_last_run_leaves_a_gap() 
     });
     scene.sync_at(2000).await.1.unwrap();
     assert_eq!(scene.account().await, (Some(2000), Some(day(195))));
+}
+
+/// A bank that shows some months, and does not refuse more.
+#[tokio::test]
+async fn a_history_that_is_cut_without_a_word_removes_nothing() {
+    let scene = Scene::set(Offers::Nothing, 10).await;
+    scene.bank.with(|model| {
+        for number in [50, 100, 150] {
+            model.post(true, number, named(&format!("E{number}"), 1));
+        }
+    });
+    scene.sync_at(1000).await.1.unwrap();
+    let before = scene.copied().await.len();
+    // 200 days later, it shows 180: what is older is not in the list, which has entries older than 90 days all the same.
+    scene.bank.with(|model| {
+        model.today = 400;
+        model.entries.retain(|entry| entry.day >= 220);
+        model.post(true, 230, named("E230", 1));
+        model.post(true, 390, named("E390", 1));
+    });
+    let (report, outcome) = scene.sync_at(2000).await;
+    outcome.unwrap();
+    assert_eq!((report.new, report.removed), (2, 0));
+    assert_eq!(scene.copied().await.len(), before + 2);
+    assert_eq!(scene.account().await, (Some(2000), Some(day(230))));
 }
 
 #[tokio::test]
