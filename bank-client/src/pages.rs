@@ -214,6 +214,10 @@ impl TransactionPage for StandingOrders {
 
 /// A page of a list, as the bank cut it.
 #[derive(Debug)]
+#[cfg_attr(
+    not(feature = "sqlite"),
+    expect(dead_code, reason = "the local copy alone reads all of it")
+)]
 pub(crate) struct PageOf<T> {
     pub(crate) pending: Vec<T>,
     pub(crate) booked: Vec<T>,

@@ -94,6 +94,9 @@ const ANCHORS: usize = 20;
 /// Days by which a value date and the day of booking are never apart.
 const NEARLY: u64 = 31;
 
+/// Pending entries that share a key, at most: a key of more is no hint, and looking through them would take too long.
+const MAX_NAMESAKES: i64 = 100;
+
 /// Of `entry.dated`: the day is that of booking.
 const BOOKED: i64 = 1;
 /// The day is another one that the bank gives.
@@ -1039,6 +1042,17 @@ impl<'a> Window<'a> {
         }
         let looks = put.row.looks(&self.copy.digester);
         for (key, sure) in put.row.keys(&self.copy.digester) {
+            let namesakes = sqlx::query(
+                "SELECT COUNT(*) AS number FROM (SELECT 1 FROM pending_key WHERE account = ? AND key = ? LIMIT ?)",
+            )
+            .bind(self.account)
+            .bind(key.as_slice())
+            .bind(MAX_NAMESAKES + 1)
+            .fetch_one(&mut **sql)
+            .await?;
+            if namesakes.try_get::<i64, _>("number")? > MAX_NAMESAKES {
+                continue;
+            }
             let found = sqlx::query(
                 "UPDATE entry SET booked_as = ?1, sure = ?2 AND (?7 IS NULL OR EXISTS (SELECT 1 FROM pending_key \
                  WHERE account = ?3 AND key = ?7 AND entry = entry.id)) \

@@ -171,20 +171,6 @@ impl Lockout {
         self.turns.lock(&own).await
     }
 
-    /// Fails if an attempt would have to wait. Nothing is counted.
-    pub(super) async fn check(&self, psu: &PsuId, source: Source<'_>) -> Result<(), ScaError> {
-        let now = self.calendar.now();
-        let mut until = None;
-        for (bucket, measure) in self.buckets(psu, source).await? {
-            let stored = tally(self.database.pool(), &bucket).await?;
-            until = until.max(stored.map(|tally| tally.at(measure, now).until(measure)));
-        }
-        match until {
-            Some(until) if now < until => Err(ScaError::Locked { until }),
-            _ => Ok(()),
-        }
-    }
-
     /// Counts an attempt as a failure, until it is settled. Fails if it has to wait.
     pub(super) async fn attempt<'a>(
         &self,
@@ -197,7 +183,7 @@ impl Lockout {
         let mut counted = Vec::with_capacity(buckets.len());
         for (bucket, measure) in buckets {
             transaction.take(Turn::Attempts(&bucket)).await?;
-            let stored = tally(&mut *transaction, &bucket).await?;
+            let stored = tally(&mut transaction, &bucket).await?;
             let none = Tally {
                 failed: 0,
                 last: now,
@@ -257,6 +243,28 @@ impl Lockout {
                 .await?;
         }
         Ok(())
+    }
+
+    /// The attempt of before was right: ends the row of failures of that customer from that source.
+    pub(super) async fn settle(&self, psu: &PsuId, source: Source<'_>) -> Result<(), ScaError> {
+        let counted = self.buckets(psu, source).await?;
+        let none = Tally {
+            failed: 0,
+            last: self.calendar.now(),
+        };
+        let counted = counted.into_iter().map(|(bucket, measure)| Counted {
+            bucket,
+            measure,
+            stored: None,
+            before: none,
+        });
+        let counted = counted.collect();
+        self.succeeded(Attempt {
+            psu,
+            source,
+            counted,
+        })
+        .await
     }
 
     /// Nothing was guessed: all is as it was before the attempt.
@@ -346,13 +354,10 @@ fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-async fn tally<'a>(
-    executor: impl sqlx::Executor<'a, Database = sqlx::Any>,
-    bucket: &str,
-) -> Result<Option<Tally>, StoreError> {
+async fn tally(transaction: &mut Write, bucket: &str) -> Result<Option<Tally>, StoreError> {
     let row = sqlx::query("SELECT failed, last FROM failure WHERE bucket = $1")
         .bind(bucket)
-        .fetch_optional(executor)
+        .fetch_optional(&mut **transaction)
         .await?;
     row.map(|row| {
         let last = DateTime::from_timestamp(row.try_get("last")?, 0);

@@ -22,9 +22,10 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 use shared_types::authorisation::{AuthenticationObject, AuthenticationType};
 use shared_types::eidas::OrganisationId;
+use tokio::sync::OwnedMutexGuard;
 use uuid::Uuid;
 
-use self::lockout::{Kind, Lockout};
+use self::lockout::{Attempt, Kind, Lockout};
 pub use self::passkeys::{NamedPasskey, Passkeys, PasskeysError};
 use self::password::PasswordTurn;
 pub use self::password::{PASSWORD_LENGTH, PasswordError, Passwords};
@@ -390,32 +391,48 @@ impl Sca {
         password: &str,
         source: Source<'_>,
     ) -> Result<CredentialsVersion, ScaError> {
-        let checked = self.password_is_right(psu, password, source).await;
-        self.note("password", source, &checked);
-        checked
+        let right = self.right_password(psu, password, source).await?;
+        self.inner
+            .password_attempts
+            .succeeded(right.attempt)
+            .await?;
+        Ok(right.version)
     }
 
-    async fn password_is_right(
-        &self,
-        psu: &PsuId,
+    /// Checks a password, and leaves the attempt counted as a failure until the log-in has succeeded.
+    async fn right_password<'a>(
+        &'a self,
+        psu: &'a PsuId,
         password: &str,
-        source: Source<'_>,
-    ) -> Result<CredentialsVersion, ScaError> {
+        source: Source<'a>,
+    ) -> Result<RightPassword<'a>, ScaError> {
+        let judged = self.judge_password(psu, password, source).await;
+        self.note("password", source, &judged);
+        judged
+    }
+
+    async fn judge_password<'a>(
+        &'a self,
+        psu: &'a PsuId,
+        password: &str,
+        source: Source<'a>,
+    ) -> Result<RightPassword<'a>, ScaError> {
         if password::is_too_long(password) {
             return Err(ScaError::WrongCredentials);
         }
         let attempts = &self.inner.password_attempts;
-        let _turn = attempts.turn(psu, source).await;
+        let turn = attempts.turn(psu, source).await;
         // What waits is not counted, and what is counted is soon settled: right passwords of many customers of one network
         // or TPP at once are not to lock each other out.
         let from_known_device = matches!(source, Source::Device(_));
         let hashing = self.inner.passwords.turn(from_known_device).await?;
         let attempt = attempts.attempt(psu, source).await?;
         match self.is_password(psu, password, hashing.clone()).await {
-            Ok(Some(version)) => {
-                attempts.succeeded(attempt).await?;
-                Ok(version)
-            }
+            Ok(Some(version)) => Ok(RightPassword {
+                version,
+                attempt,
+                _turn: turn,
+            }),
             Ok(None) => Err(ScaError::WrongCredentials),
             Err(error) => {
                 // Nobody has looked at it.
@@ -445,8 +462,9 @@ impl Sca {
 
     /// Checks both elements of a log-in as one, password and code, for that one thing. Which of them is wrong is not told,
     /// nor whether there is such a customer: all is [`ScaError::WrongCredentials`] (Delegated Regulation (EU) 2018/389,
-    /// article 4(3)(a)). Whatever the password is, what is no code is told ([`ScaError::NotACode`]), and that the next
-    /// attempt has to wait ([`ScaError::Locked`]).
+    /// article 4(3)(a)). Whatever the password is, what is no code is told ([`ScaError::NotACode`]), and that there were too
+    /// many log-ins that failed ([`ScaError::Locked`]): one counts as failed until both elements were right, so that counting
+    /// tells neither.
     ///
     /// Cost: that of a password, and if it is right that of a code.
     pub async fn log_in(
@@ -458,15 +476,18 @@ impl Sca {
         source: Source<'_>,
     ) -> Result<(Proof, CredentialsVersion), ScaError> {
         totp::digits(code)?;
-        self.inner.code_attempts.check(psu, source).await?;
-        let version = self.check_password(psu, password, source).await?;
+        let right = self.right_password(psu, password, source).await?;
         let asked = self.challenge(psu, MethodId::Totp, subject, source).await;
         asked.map_err(without_element)?;
         let proof = self
             .prove(psu, MethodId::Totp, subject, code, source)
             .await
             .map_err(without_element)?;
-        Ok((proof, version))
+        self.inner
+            .password_attempts
+            .succeeded(right.attempt)
+            .await?;
+        Ok((proof, right.version))
     }
 
     /// Begins a log-in with a passkey: checks the password, and makes the options of `navigator.credentials.get`. Without a
@@ -480,8 +501,8 @@ impl Sca {
         source: Source<'_>,
     ) -> Result<(Option<CredentialsVersion>, serde_json::Value), ScaError> {
         let passkeys = self.passkeys().ok_or(ScaError::NoSuchMethod)?;
-        let version = match self.check_password(psu, password, source).await {
-            Ok(version) => Some(version),
+        let version = match self.right_password(psu, password, source).await {
+            Ok(right) => Some(right.version),
             Err(ScaError::WrongCredentials) => None,
             Err(error) => return Err(error),
         };
@@ -503,7 +524,9 @@ impl Sca {
         source: Source<'_>,
     ) -> Result<Proof, ScaError> {
         let proof = self.prove(psu, MethodId::Passkey, subject, answer, source);
-        proof.await.map_err(without_element)
+        let proof = proof.await.map_err(without_element)?;
+        self.inner.password_attempts.settle(psu, source).await?;
+        Ok(proof)
     }
 
     /// The methods that the customer has set up.
@@ -642,6 +665,14 @@ impl Sca {
     }
 }
 
+/// A right password, and the attempt at it, which counts as a failure until it is settled.
+struct RightPassword<'a> {
+    version: CredentialsVersion,
+    attempt: Attempt<'a>,
+    /// No other attempt of the customer from that source is under way meanwhile.
+    _turn: OwnedMutexGuard<()>,
+}
+
 /// An error without what would tell that the other element was right.
 fn without_element(error: ScaError) -> ScaError {
     match error {
@@ -650,6 +681,7 @@ fn without_element(error: ScaError) -> ScaError {
         | ScaError::AskedElsewhere { .. }
         | ScaError::NoSuchMethod
         | ScaError::NoChallenge
+        | ScaError::Locked { .. }
         | ScaError::Passkeys(PasskeysError::Answer) => ScaError::WrongCredentials,
         error => error,
     }
