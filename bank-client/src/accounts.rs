@@ -19,7 +19,7 @@ use crate::bank::Bank;
 use crate::checks::Held;
 use crate::error::Error;
 use crate::exchange::UnderConsent;
-use crate::pages::{Entry, OnDebits, StandingOrders, TransactionFilter, entries};
+use crate::pages::{Asked, Entry, OnDebits, StandingOrders, TransactionFilter, entries};
 #[cfg(feature = "sqlite")]
 use crate::pages::{PageOf, pages};
 use crate::response::{Entries, Response};
@@ -71,13 +71,14 @@ impl AccountInformation {
         &self.under.consent_id
     }
 
-    /// The payment accounts (`GET /v1/accounts`), with balances where the consent opens them.
+    /// The payment accounts (`GET /v1/accounts`), with balances where the consent opens them. Here and in the other lists, 204
+    /// is an empty one.
     pub async fn accounts(
         &self,
         with_balance: bool,
     ) -> Result<Response<Vec<AccountDetails>>, Error> {
         let url = with_balances(self.bank().url(&["v1", "accounts"]), with_balance);
-        let accounts: Response<AccountList> = self.under.get(url, None).await?;
+        let accounts: Response<AccountList> = self.under.list(url, None).await?;
         let accounts = accounts.map(|list| list.accounts);
         self.held.learn(&accounts);
         Ok(accounts)
@@ -97,7 +98,7 @@ impl AccountInformation {
     /// The balances of a payment account (`GET /v1/accounts/{account-id}/balances`).
     pub async fn balances(&self, id: &str) -> Result<Response<AccountBalances>, Error> {
         let url = self.bank().url(&["v1", "accounts", id, "balances"]);
-        self.under.get(url, self.held.by(id)).await
+        self.under.list(url, self.held.by(id)).await
     }
 
     /// The first page of a payment account's transactions (`GET /v1/accounts/{account-id}/transactions`).
@@ -107,11 +108,12 @@ impl AccountInformation {
         filter: &TransactionFilter,
     ) -> Result<Response<TransactionsResponse>, Error> {
         let url = filter.apply(self.bank().url(&["v1", "accounts", id, "transactions"]));
-        self.under.get(url, self.held.by(id)).await
+        self.under.list(url, self.held.by(id)).await
     }
 
     /// All transactions of a payment account, page by page as they are asked for: pending ones first, then booked ones,
-    /// in the bank's order.
+    /// in the bank's order. There are none where the bank answers 204, or, of an account of the last list that was read
+    /// here, 404 `RESOURCE_UNKNOWN` (not to a delta report).
     pub fn transactions(
         &self,
         id: &str,
@@ -122,7 +124,7 @@ impl AccountInformation {
             self.under.clone(),
             self.held.by(id),
             url,
-            filter.booking_status,
+            filter.into(),
             Box::new(|_| ()),
         )
     }
@@ -134,12 +136,15 @@ impl AccountInformation {
         url.query_pairs_mut()
             .append_pair("bookingStatus", "information");
         let (under, held) = (self.under.clone(), self.held.by(id));
-        entries::<StandingOrders>(under, held, url, BookingStatus::Booked, Box::new(|_| ()))
-            .map_items(|entry| {
-                entry.map(|entry| match entry {
-                    Entry::Pending(order) | Entry::Booked(order) => order,
-                })
+        let asked = Asked {
+            status: BookingStatus::Booked,
+            of_days: true,
+        };
+        entries::<StandingOrders>(under, held, url, asked, Box::new(|_| ())).map_items(|entry| {
+            entry.map(|entry| match entry {
+                Entry::Pending(order) | Entry::Booked(order) => order,
             })
+        })
     }
 
     /// One transaction (`GET /v1/accounts/{account-id}/transactions/{transactionId}`).
@@ -161,7 +166,7 @@ impl AccountInformation {
         with_balance: bool,
     ) -> Result<Response<Vec<CardAccountDetails>>, Error> {
         let url = with_balances(self.bank().url(&["v1", "card-accounts"]), with_balance);
-        let accounts: Response<CardAccountList> = self.under.get(url, None).await?;
+        let accounts: Response<CardAccountList> = self.under.list(url, None).await?;
         let accounts = accounts.map(|list| list.card_accounts);
         self.held.learn_cards(&accounts);
         Ok(accounts)
@@ -185,7 +190,7 @@ impl AccountInformation {
     pub async fn card_balances(&self, id: &str) -> Result<Response<CardAccountBalances>, Error> {
         let url = self.bank().url(&["v1", "card-accounts", id, "balances"]);
         let answer: Response<CardAccountBalances> =
-            self.under.get(url, self.held.by_card(id)).await?;
+            self.under.list(url, self.held.by_card(id)).await?;
         self.held.learn_debits(id, answer.debit_accounting);
         Ok(answer)
     }
@@ -215,7 +220,7 @@ impl AccountInformation {
                 .url(&["v1", "card-accounts", id, "transactions"]),
         );
         let answer: Response<CardTransactionsResponse> =
-            self.under.get(url, self.held.by_card(id)).await?;
+            self.under.list(url, self.held.by_card(id)).await?;
         self.held.learn_debits(id, answer.debit_accounting);
         Ok(answer)
     }
@@ -234,7 +239,7 @@ impl AccountInformation {
             self.under.clone(),
             self.held.by_card(id),
             url,
-            filter.booking_status,
+            filter.into(),
             self.on_debits(id),
         )
     }

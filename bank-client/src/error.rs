@@ -145,14 +145,14 @@ impl Error {
     /// Whether the same request may well succeed later, with nothing changed at our end: the bank could not be reached,
     /// broke off, was too slow, overloaded or down, or wants us to wait.
     #[must_use]
-    pub const fn is_transient(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         match &self.kind {
             ErrorKind::Timeout { .. }
             | ErrorKind::Unreachable { .. }
             | ErrorKind::Interrupted { .. }
             | ErrorKind::NotAsked { .. }
             | ErrorKind::CircuitOpen { .. } => true,
-            kind => matches!(kind.status(), Some(429 | 502..=504)),
+            kind => kind.is_too_often() || matches!(kind.status(), Some(502..=504)),
         }
     }
 
@@ -188,11 +188,75 @@ impl Error {
     }
 
     /// Whether the bank has heard what it was asked, and said no: that is its word, whatever became of the same request
-    /// before. To wait (`429`, and `408`) is no such word, and neither is what it says of our certificate: that comes first.
+    /// before. To wait (`429`, `408`, and `ACCESS_EXCEEDED`) is no such word, and neither is what it says of our certificate:
+    /// that comes first.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
-        matches!(self.kind.status(), Some(400..=407 | 409..=428 | 430..=499))
+        matches!(self.kind.status(), Some(400..=407 | 409..=499))
+            && !self.kind.is_too_often()
             && !self.is_about_certificate()
+    }
+
+    /// Whether the bank was asked without the customer more often than the consent allows (`ACCESS_EXCEEDED`): by the code,
+    /// whatever the 4xx status. The standard has it with `429`.
+    #[must_use]
+    pub fn is_access_exceeded(&self) -> bool {
+        self.kind.is_access_exceeded()
+    }
+
+    /// Whether the bank does not know what was asked for (`404 RESOURCE_UNKNOWN`). Of a list of an account that it has just
+    /// listed, that means that there is none.
+    pub(crate) fn is_resource_unknown(&self) -> bool {
+        let unknown = |code: &MessageCode| *code == MessageCode::ResourceUnknown;
+        self.kind.status() == Some(404) && self.kind.has_code(unknown)
+    }
+
+    /// Whether a refusal may be about how something was asked for (a period, a kind of list, balances along with a list),
+    /// and not about the thing itself: another request for the same may succeed. The code tells, where there is one.
+    /// `CONSENT_INVALID` is among these: banks refuse with it what is older than the last strong customer authentication
+    /// allows, and balances that the consent does not open.
+    #[must_use]
+    pub fn may_be_about_the_request(&self) -> bool {
+        if self
+            .kind
+            .has_code(|code| *code == MessageCode::PeriodInvalid)
+        {
+            return true;
+        }
+        matches!(self.kind.status(), Some(400 | 401 | 403 | 405 | 422)) && !self.has_other_reason()
+    }
+
+    /// Whether one of the codes says that no other request for the same would succeed.
+    pub(crate) fn has_other_reason(&self) -> bool {
+        let decides = |code: &MessageCode| {
+            matches!(
+                code,
+                MessageCode::ConsentUnknown
+                    | MessageCode::ConsentExpired
+                    | MessageCode::SignatureInvalid
+                    | MessageCode::SignatureMissing
+                    | MessageCode::TokenUnknown
+                    | MessageCode::TokenInvalid
+                    | MessageCode::TokenExpired
+                    | MessageCode::CorporateIdInvalid
+                    | MessageCode::PsuCredentialsInvalid
+                    | MessageCode::ServiceBlocked
+                    | MessageCode::ResourceBlocked
+                    | MessageCode::ResourceExpired
+                    | MessageCode::AccessExceeded
+                    | MessageCode::RequestedFormatsInvalid
+            )
+        };
+        self.is_about_certificate() || self.kind.has_code(decides)
+    }
+
+    /// Of a list of accounts, where the list of the other kind was given under the same consent: whether the bank does not
+    /// open this one. It has no such list, or refuses it, with whatever code; it does not only want us to wait.
+    #[must_use]
+    pub fn is_kind_not_opened(&self) -> bool {
+        self.is_not_offered()
+            || matches!(self.kind.status(), Some(400..=407 | 409..=499))
+                && !self.kind.is_too_often()
     }
 
     /// Whether the bank has no such thing at all (`404`, `405`, `501`).
@@ -302,9 +366,7 @@ impl Error {
             ErrorKind::WeRefused { .. } => {
                 "see that address, anchors and organisation id are those of the bank; do not go on if they are"
             }
-            ErrorKind::Refused { status: 429, .. } | ErrorKind::Status { status: 429, .. } => {
-                "wait, and ask less often"
-            }
+            kind if kind.is_too_often() => "wait, and ask less often",
             ErrorKind::Refused { .. }
                 if self.kind.has_code(|code| {
                     matches!(
@@ -375,6 +437,16 @@ impl ErrorKind {
             Self::Refused { messages, .. } => messages,
             _ => &[],
         }
+    }
+
+    fn is_access_exceeded(&self) -> bool {
+        matches!(self.status(), Some(400..=499))
+            && self.has_code(|code| *code == MessageCode::AccessExceeded)
+    }
+
+    /// Whether the bank was asked too often, by the status or the code.
+    pub(crate) fn is_too_often(&self) -> bool {
+        self.status() == Some(429) || self.is_access_exceeded()
     }
 
     fn code(&self) -> Option<&MessageCode> {
@@ -594,6 +666,82 @@ mod tests {
             let unasked = !heard && error.kind.status().is_none();
             assert_eq!(error.is_unasked(), unasked, "{error}");
             assert_eq!(error.is_not_offered(), not_offered, "{error}");
+        }
+    }
+
+    fn refused(status: u16, codes: &[&str]) -> Error {
+        let message = |code: &&str| serde_json::json!({ "category": "ERROR", "code": code });
+        let read = |message| serde_json::from_value(message).unwrap();
+        Error {
+            bank: "Bank B".to_owned(),
+            kind: ErrorKind::Refused {
+                status,
+                messages: codes.iter().map(message).map(read).collect(),
+                request_id: Uuid::nil(),
+                retry_after: None,
+            },
+        }
+    }
+
+    #[test]
+    fn access_exceeded_goes_by_the_code_and_not_by_the_status() {
+        for status in [400, 401, 403, 429] {
+            let error = refused(status, &["HOUSE_RULE", "ACCESS_EXCEEDED"]);
+            assert!(
+                error.is_access_exceeded() && error.is_transient(),
+                "{error}"
+            );
+            assert!(!error.is_refusal() && !error.is_bare_denial(), "{error}");
+            assert!(!error.may_be_about_the_request(), "{error}");
+            assert_eq!(error.advice(), "wait, and ask less often", "{error}");
+        }
+        for (status, code) in [(503, "ACCESS_EXCEEDED"), (429, "SERVICE_BLOCKED")] {
+            assert!(!refused(status, &[code]).is_access_exceeded(), "{status}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_about_the_request_goes_by_the_code_where_there_is_one() {
+        for (status, codes, may) in [
+            (400, &[][..], true),
+            (401, &[], true),
+            (403, &[], true),
+            (405, &[], true),
+            (422, &[], true),
+            (404, &[], false),
+            (429, &[], false),
+            (500, &[], false),
+            (400, &["FORMAT_ERROR"], true),
+            (401, &["CONSENT_INVALID"], true),
+            (404, &["PERIOD_INVALID"], true),
+            (401, &["CONSENT_EXPIRED"], false),
+            (403, &["CONSENT_UNKNOWN"], false),
+            (401, &["CERTIFICATE_INVALID"], false),
+            (401, &["ROLE_INVALID"], false),
+            (401, &["TOKEN_EXPIRED"], false),
+            (403, &["SERVICE_BLOCKED"], false),
+            (400, &["FORMAT_ERROR", "CONSENT_EXPIRED"], false),
+        ] {
+            let error = refused(status, codes);
+            assert_eq!(error.may_be_about_the_request(), may, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_list_beside_another_one_is_not_opened_unless_the_bank_wants_us_to_wait() {
+        for (status, code, closed) in [
+            (401, "CONSENT_INVALID", true),
+            (403, "ROLE_INVALID", true),
+            (422, "SERVICE_INVALID", true),
+            (404, "RESOURCE_UNKNOWN", true),
+            (501, "HOUSE_RULE", true),
+            (401, "ACCESS_EXCEEDED", false),
+            (408, "HOUSE_RULE", false),
+            (429, "HOUSE_RULE", false),
+            (503, "SERVICE_BLOCKED", false),
+        ] {
+            let error = refused(status, &[code]);
+            assert_eq!(error.is_kind_not_opened(), closed, "{error}");
         }
     }
 }

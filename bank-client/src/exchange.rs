@@ -19,6 +19,7 @@ use uuid::Uuid;
 use crate::bank::{Bank, ConfigurationError};
 use crate::checks::Checked;
 use crate::connections::Connections;
+use crate::deviations::Deviations;
 use crate::error::{Error, ErrorKind};
 use crate::reading::read;
 use crate::response::Response;
@@ -117,6 +118,16 @@ impl UnderConsent {
             return Ok(None);
         }
         self.bank.read(&answer, held).map(Some)
+    }
+
+    /// A list. Where the bank says that there is nothing (204 No Content), an empty one.
+    pub(crate) async fn list<T: Checked + Default>(
+        &self,
+        url: Url,
+        held: Option<Currency>,
+    ) -> Result<Response<T>, Error> {
+        let list = self.get_if_any(url, held).await?;
+        Ok(list.unwrap_or_else(|| Response::new(T::default(), Deviations::default())))
     }
 
     fn request(&self, url: Url) -> Request<'_> {

@@ -299,17 +299,43 @@ struct Reading {
     read: HashSet<[u8; 32]>,
 }
 
+/// What is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked {
+    pub(crate) status: BookingStatus,
+    /// All that there is of some days, and no delta report.
+    pub(crate) of_days: bool,
+}
+
+impl From<&TransactionFilter> for Asked {
+    fn from(filter: &TransactionFilter) -> Self {
+        Self {
+            status: filter.booking_status,
+            of_days: filter.entry_reference_from.is_none() && !filter.delta_list,
+        }
+    }
+}
+
 /// All entries of the list that starts at `url`. A page is read when the one before it is used up.
 pub(crate) fn entries<P: TransactionPage>(
     from: UnderConsent,
     held: Option<Currency>,
     url: Url,
-    asked: BookingStatus,
+    asked: Asked,
     on_debits: OnDebits,
 ) -> Entries<Result<Entry<P::Item>, Error>> {
     let told = Told::default();
     let telling = told.clone();
-    let stream = pages::<P>(from, held, url, asked, on_debits)
+    // The bank has listed an account whose currency is known.
+    let unknown_is_none = asked.of_days && held.is_some();
+    let stream = pages::<P>(from, held, url, asked.status, on_debits)
+        .enumerate()
+        .map(move |(before, page)| match page {
+            Err(error) if before == 0 && unknown_is_none && error.is_resource_unknown() => {
+                Ok(PageOf::none())
+            }
+            page => page,
+        })
         .map_ok(move |page| {
             telling.append(page.deviations);
             let pending = page.pending.into_iter().map(Entry::Pending);

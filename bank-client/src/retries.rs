@@ -14,7 +14,7 @@ const LONGEST_BELIEVED: Duration = Duration::from_hours(24);
 /// that was given none asks once.
 ///
 /// Repeated is only what failed on the way or was answered "not now": no connection, a broken one, an attempt that took
-/// too long, 502, 503 and 504, and 429 if it says when to come back. A refusal is never repeated: not one within TLS, on
+/// too long, 502, 503 and 504, and 429 or `ACCESS_EXCEEDED` if it says when to come back. A refusal is never repeated: not one within TLS, on
 /// either side, nor any other status, nor an answer that is malformed or leads elsewhere. Each repetition carries the
 /// `X-Request-ID` of the first attempt, so that the bank carries it out once (NextGenPSD2, "Request Header").
 ///
@@ -82,8 +82,7 @@ fn may_repeat(kind: &ErrorKind) -> bool {
         | ErrorKind::Interrupted { .. } => true,
         kind => match kind.status() {
             Some(502..=504) => true,
-            Some(429) => kind.retry_after().is_some(),
-            _ => false,
+            _ => kind.is_too_often() && kind.retry_after().is_some(),
         },
     }
 }
@@ -174,6 +173,22 @@ mod tests {
         ];
         for kind in again {
             assert!(RULES.pause(1, &kind, ALL_THE_TIME, 0).is_some(), "{kind:?}");
+        }
+        let exceeded = |status, retry_after| {
+            let message = serde_json::json!({ "category": "ERROR", "code": "ACCESS_EXCEEDED" });
+            ErrorKind::Refused {
+                status,
+                messages: vec![serde_json::from_value(message).unwrap()],
+                request_id: Uuid::nil(),
+                retry_after,
+            }
+        };
+        for status in [400, 401, 403, 429] {
+            let wait = Some(Duration::from_secs(1));
+            for (wait, repeated) in [(wait, true), (None, false)] {
+                let pause = RULES.pause(1, &exceeded(status, wait), ALL_THE_TIME, 0);
+                assert_eq!(pause.is_some(), repeated, "{status}");
+            }
         }
         let never = [
             status(429, None),

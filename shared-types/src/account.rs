@@ -456,7 +456,7 @@ impl AccountDetails {
 }
 
 /// Answer to `GET /v1/accounts` (schema `accountList`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AccountList {
     /// The accounts the consent opens.
@@ -473,7 +473,7 @@ pub struct AccountResponse {
 
 /// Answer to `GET /v1/accounts/{account-id}/balances` (schema `readAccountBalanceResponse-200`).
 #[skip_serializing_none]
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AccountBalances {
     /// Whose balances they are.

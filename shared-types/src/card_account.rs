@@ -97,7 +97,7 @@ impl CardAccountDetails {
 }
 
 /// Answer to `GET /v1/card-accounts` (schema `cardAccountList`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct CardAccountList {
@@ -116,7 +116,7 @@ pub struct CardAccountResponse {
 
 /// Answer to `GET /v1/card-accounts/{account-id}/balances` (schema `readCardAccountBalanceResponse-200`).
 #[skip_serializing_none]
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct CardAccountBalances {
@@ -350,7 +350,7 @@ pub struct CardAccountReport {
 
 /// Answer to `GET /v1/card-accounts/{account-id}/transactions` (schema `cardAccountsTransactionsResponse200`).
 #[skip_serializing_none]
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct CardTransactionsResponse {

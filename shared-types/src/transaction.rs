@@ -482,7 +482,7 @@ pub struct AccountReport {
 
 /// Answer to `GET /v1/accounts/{account-id}/transactions` (schema `transactionsResponse-200_json`).
 #[skip_serializing_none]
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TransactionsResponse {
     /// Whose transactions they are.

@@ -159,6 +159,23 @@ mod tests {
     }
 
     #[test]
+    fn reads_that_are_used_up_may_succeed_later_whatever_the_status() {
+        for status in [400, 401, 403, 429] {
+            let message = serde_json::json!({ "category": "ERROR", "code": "ACCESS_EXCEEDED" });
+            let error = Error {
+                bank: "Bank B".to_owned(),
+                kind: bank_client::ErrorKind::Refused {
+                    status,
+                    messages: vec![serde_json::from_value(message).unwrap()],
+                    request_id: uuid::Uuid::nil(),
+                    retry_after: None,
+                },
+            };
+            assert_eq!(Exit::of(&error), Exit::Unreachable, "{status}");
+        }
+    }
+
+    #[test]
     fn causes_bring_no_control_characters_along() {
         let trouble = Trouble::new("Bank\x1b[2J B", "wait");
         assert_eq!(trouble.cause, "Bank\u{fffd}[2J B");

@@ -1,7 +1,7 @@
 //! What a bank's refusals say of a consent. No I/O.
 
 use chrono::TimeDelta;
-use shared_types::message::{MessageCode, TppMessage};
+use shared_types::message::MessageCode;
 
 use crate::error::Error;
 
@@ -20,13 +20,8 @@ pub(super) enum Says {
 
 /// What an error says of the consent under which something was read.
 pub(super) fn of(error: &Error) -> Says {
-    let exceeded = |messages: &[TppMessage]| {
-        messages
-            .iter()
-            .any(|message| message.code == MessageCode::AccessExceeded)
-    };
     match error.kind.status() {
-        Some(429) if exceeded(error.kind.messages()) => Says::UsedUp(wait(error)),
+        _ if error.is_access_exceeded() => Says::UsedUp(wait(error)),
         Some(400..=499) if error.is_about_consent() => Says::ConsentEnded,
         // Some banks give no reason.
         Some(401) if error.is_bare_denial() => Says::ConsentEnded,
@@ -100,6 +95,10 @@ mod tests {
             (refused(404, "RESOURCE_UNKNOWN"), Says::Perhaps),
             (refused(403, "RESOURCE_EXPIRED"), Says::Perhaps),
             (refused(429, "ACCESS_EXCEEDED"), Says::UsedUp(None)),
+            (refused(400, "ACCESS_EXCEEDED"), Says::UsedUp(None)),
+            (refused(401, "ACCESS_EXCEEDED"), Says::UsedUp(None)),
+            (refused(403, "ACCESS_EXCEEDED"), Says::UsedUp(None)),
+            (refused(503, "ACCESS_EXCEEDED"), Says::Nothing),
             (refused(429, "SERVICE_BLOCKED"), Says::Nothing),
             (bare(429), Says::Nothing),
             (bare(400), Says::Nothing),

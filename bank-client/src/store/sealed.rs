@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use shared_types::decode::kept;
 
 use super::{Kind, Store, StoreError, Version};
 use crate::vault::{Vault, VaultError};
@@ -81,7 +82,7 @@ impl Sealed {
         seen: Option<Version>,
         value: &T,
     ) -> Result<Version, RecordError> {
-        let plain = serde_json::to_vec(value).map_err(|error| format(kind, &error))?;
+        let plain = serde_json::to_vec(value).map_err(|_| format(kind, &"it cannot be written"))?;
         let sealed = self.vault.seal(&about(kind, id), &plain)?;
         Ok(self.store.put(kind, id, seen, &sealed).await?)
     }
@@ -124,7 +125,8 @@ impl Sealed {
         sealed: &[u8],
     ) -> Result<T, RecordError> {
         let plain = self.vault.open(&about(kind, id), sealed)?;
-        serde_json::from_slice(&plain).map_err(|error| format(kind, &error))
+        // Parts of it may be of a bank's answer.
+        kept(&plain).map_err(|error| format(kind, &error))
     }
 }
 
@@ -134,7 +136,30 @@ fn about(kind: Kind, id: &str) -> String {
 }
 
 /// What is in the record stays out of it: only where, and of which sort the fault is.
-fn format(kind: Kind, error: &serde_json::Error) -> RecordError {
-    let cause = format!("{:?} at column {}", error.classify(), error.column());
+fn format(kind: Kind, fault: &impl ToString) -> RecordError {
+    let cause = fault.to_string();
     RecordError::Format { kind, cause }
+}
+
+#[cfg(test)]
+mod tests {
+    use shared_types::account::AccountReference;
+
+    use super::*;
+    use crate::environment::SystemRandomness;
+    use crate::store::MemoryStore;
+    use crate::vault::Key;
+
+    #[tokio::test]
+    async fn a_number_that_is_longer_than_the_standard_has_it_reads_back() {
+        let key = Key::from_bytes([1; 32]);
+        let vault = Vault::new(&key, "records", Arc::new(SystemRandomness)).unwrap();
+        let sealed = Sealed::new(Arc::new(MemoryStore::new()), vault);
+        let json = serde_json::json!({ "maskedPan": "x".repeat(36) }).to_string();
+        let reference: AccountReference = kept(json.as_bytes()).unwrap();
+        let kind = Kind::Connection;
+        sealed.put(kind, "1", None, &reference).await.unwrap();
+        let (read, _) = sealed.get(kind, "1").await.unwrap().unwrap();
+        assert_eq!(reference, read);
+    }
 }

@@ -6,12 +6,13 @@ use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use shared_types::account::{AccountDetails, AccountReference, Balance};
 use shared_types::card_account::CardAccountDetails;
+use shared_types::decode::{Manner, part};
 use shared_types::link::Links;
 use sqlx::Row as _;
 
 use super::access::{Access, NotOpened, Part, Unread};
 use super::copy::{CopyError, LocalCopy, PIECE, Write};
-use super::plan::{Known, Lesson, refusal};
+use super::plan::{Known, Lesson};
 use super::row::{Digest, digest_of};
 use super::{AccountKey, SyncError};
 use crate::accounts::AccountInformation;
@@ -45,14 +46,13 @@ impl Kept {
         let resource_id = Some(self.resource.clone());
         let identity = if card {
             let details: CardAccountDetails =
-                serde_json::from_value(self.details.clone()).map_err(corrupt)?;
+                part(&self.details, Manner::Tolerant).map_err(corrupt)?;
             Identity::of_card(&CardAccountDetails {
                 resource_id,
                 ..details
             })
         } else {
-            let details: AccountDetails =
-                serde_json::from_value(self.details.clone()).map_err(corrupt)?;
+            let details: AccountDetails = part(&self.details, Manner::Tolerant).map_err(corrupt)?;
             Identity::of(&AccountDetails {
                 resource_id,
                 ..details
@@ -179,7 +179,7 @@ pub(super) async fn list(access: &Access<'_>) -> Listed {
 }
 
 fn may_be_the_balances(error: &Error) -> bool {
-    matches!(refusal(error), Some((400 | 401 | 403, _)))
+    error.may_be_about_the_request() && !error.is_not_offered()
 }
 
 /// An account of a list, as it came.

@@ -168,6 +168,9 @@ pub struct Report {
     /// Why a list of accounts could not be read, or not whole. What is in the copy of that kind and was not read stays as it
     /// is.
     pub failures: Vec<Error>,
+    /// With what the bank refused a list of accounts, where it gave that of the other kind, and none of these accounts was
+    /// ever listed: the consent does not open them, and nothing is missing.
+    pub lists_not_opened: Vec<Error>,
     /// What of the lists of accounts, and of balances, is not as the standard has it.
     pub deviations: Deviations,
 }
@@ -378,10 +381,14 @@ impl Synchroniser {
         for (card, list) in [(false, payment), (true, card)] {
             let mut list = match list {
                 Ok(list) => list,
-                // A bank without accounts of one kind may have no such resource. It has not lost those that it listed.
+                // A bank without accounts of one kind may have no such resource, and a consent may not open it. The bank
+                // has not lost those that it listed.
                 Err(error) => {
-                    if !error.is_not_offered() || self.copy.has_listed(&self.key, card).await? {
+                    let not_opened = error.is_kind_not_opened();
+                    if !not_opened || self.copy.has_listed(&self.key, card).await? {
                         report.failures.push(error);
+                    } else if !error.is_not_offered() {
+                        report.lists_not_opened.push(error);
                     }
                     continue;
                 }

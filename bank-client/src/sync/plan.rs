@@ -146,49 +146,17 @@ impl Wishes {
     }
 }
 
-/// Whether a refusal may be about the period or the kind of list that was asked for: another one is tried then. The code
-/// tells, where there is one. `CONSENT_INVALID` is among these: the same consent has just opened the list of accounts, and
-/// banks refuse with it what is older than the last strong customer authentication allows.
+/// Whether a refusal may be about the period or the kind of list that was asked for: another one is tried then.
+/// `CONSENT_INVALID` is among these: the same consent has just opened the list of accounts. So is an entry that the bank does
+/// not know any more.
 pub(super) fn may_be_the_period(error: &Error) -> bool {
-    if codes(error).any(|code| *code == MessageCode::PeriodInvalid) {
-        return true;
-    }
-    let other_reason = codes(error).any(|code| {
-        matches!(
-            code,
-            MessageCode::ConsentUnknown
-                | MessageCode::ConsentExpired
-                | MessageCode::CertificateInvalid
-                | MessageCode::CertificateExpired
-                | MessageCode::CertificateBlocked
-                | MessageCode::CertificateRevoke
-                | MessageCode::CertificateMissing
-                | MessageCode::RoleInvalid
-                | MessageCode::SignatureInvalid
-                | MessageCode::SignatureMissing
-                | MessageCode::TokenUnknown
-                | MessageCode::TokenInvalid
-                | MessageCode::TokenExpired
-                | MessageCode::CorporateIdInvalid
-                | MessageCode::PsuCredentialsInvalid
-                | MessageCode::ServiceBlocked
-                | MessageCode::ResourceBlocked
-                | MessageCode::ResourceExpired
-                | MessageCode::AccessExceeded
-                | MessageCode::RequestedFormatsInvalid
-        )
-    });
-    let unknown = codes(error).any(|code| *code == MessageCode::ResourceUnknown);
-    let status = error.kind.status();
-    !other_reason
-        && (matches!(status, Some(400 | 401 | 403 | 405 | 422)) || (unknown && status == Some(404)))
+    error.may_be_about_the_request() || says_there_are_none(error) && !error.has_other_reason()
 }
 
 /// Whether the bank says, in the place of a list, that there is none: of an account that it has just listed, that there are
 /// no transactions in the period.
 pub(super) fn says_there_are_none(error: &Error) -> bool {
-    error.kind.status() == Some(404)
-        && codes(error).any(|code| *code == MessageCode::ResourceUnknown)
+    error.is_resource_unknown()
 }
 
 /// The codes of a refusal.
@@ -216,14 +184,4 @@ pub(super) fn always_from(today: NaiveDate) -> NaiveDate {
 pub(super) fn back(day: NaiveDate, days: u64) -> NaiveDate {
     day.checked_sub_days(Days::new(days))
         .unwrap_or(NaiveDate::MIN)
-}
-
-/// The status with which a bank refused, and its reason.
-pub(super) fn refusal(error: &Error) -> Option<(u16, Option<&MessageCode>)> {
-    match &error.kind {
-        ErrorKind::Refused { status, .. } | ErrorKind::Status { status, .. } => {
-            Some((*status, error.code()))
-        }
-        _ => None,
-    }
 }

@@ -8,7 +8,9 @@ use std::time::Duration;
 use bank_client::environment::{Clock as _, SystemClock, SystemRandomness};
 use bank_client::sync::{LocalCopy, Period, SyncError, Synchroniser};
 use bank_client::vault::{Key, Vault};
-use bank_client::{Bank, BankBuilder, Entry, Error, ErrorKind, Limits, ServerRefusal};
+use bank_client::{
+    Bank, BankBuilder, Entry, Error, ErrorKind, Limits, ServerRefusal, TransactionFilter,
+};
 use chrono::{NaiveDate, TimeDelta};
 use fixtures::pki::{Identity, Pki};
 use futures::TryStreamExt as _;
@@ -17,7 +19,7 @@ use shared_types::consent::{AccountAccess, AllAccounts, ConsentRequest};
 use shared_types::trust::Refusal;
 use tests::asking::{DEVICE, since};
 use tests::closed_port::ClosedPort;
-use tests::lone_bank::LoneBank;
+use tests::lone_bank::{LoneBank, refusal};
 use tests::sdk::{BANK_A, BANK_B, anchors, credentials};
 use tests::tls_terminator::{self, Manners};
 use wiremock::matchers::{header, header_exists, method, path, query_param};
@@ -685,4 +687,48 @@ async fn an_answer_that_lists_nothing_is_an_error_and_takes_nothing_from_the_cop
     let (report, entries) = sync().await;
     assert!(!report.is_complete(), "there was something");
     assert_eq!(entries, 1);
+}
+
+#[tokio::test]
+async fn a_list_that_is_not_there_is_an_empty_one() {
+    let scene = Scene::set().await;
+    let account = json!({ "accounts": [{ "resourceId": "a1", "currency": "EUR" }] });
+    let under = scene.bank().with_consent("c");
+    Mock::given(path("/v1/accounts"))
+        .respond_with(json_answer(account))
+        .up_to_n_times(1)
+        .mount(&scene.behind)
+        .await;
+    scene.answers(ResponseTemplate::new(204)).await;
+    assert_eq!(under.accounts(true).await.unwrap().len(), 1);
+    assert!(under.balances("a1").await.unwrap().balances.is_empty());
+    let page = under.transactions_page("a1", &since()).await.unwrap();
+    assert!(page.transactions.is_none() && page.deviations.is_empty());
+    assert!(under.card_accounts(true).await.unwrap().is_empty());
+    assert!(under.card_balances("c1").await.unwrap().balances.is_empty());
+    let page = under.card_transactions_page("c1", &since()).await.unwrap();
+    assert!(page.card_transactions.is_none());
+
+    // Of an account that the bank has listed, it knows no transactions.
+    scene.behind.reset().await;
+    scene.answers(refusal(404, "RESOURCE_UNKNOWN")).await;
+    let listed = under.transactions("a1", &since()).try_next().await;
+    assert_eq!(listed.unwrap(), None);
+    assert_eq!(under.standing_orders("a1").try_next().await.unwrap(), None);
+    let unlisted = under.transactions("a2", &since()).try_next().await;
+    assert!(unlisted.is_err());
+    let after = TransactionFilter::after_entry("gone");
+    assert!(under.transactions("a1", &after).try_next().await.is_err());
+    scene.behind.reset().await;
+    scene.answers(refusal(404, "SERVICE_INVALID")).await;
+    assert!(under.transactions("a1", &since()).try_next().await.is_err());
+
+    // That is so of lists alone, and until the next one.
+    scene.behind.reset().await;
+    scene.answers(ResponseTemplate::new(204)).await;
+    assert!(under.account("a1", false).await.is_err());
+    assert!(under.accounts(true).await.unwrap().is_empty());
+    scene.behind.reset().await;
+    scene.answers(refusal(404, "RESOURCE_UNKNOWN")).await;
+    assert!(under.transactions("a1", &since()).try_next().await.is_err());
 }

@@ -835,3 +835,95 @@ async fn any_number_can_make_the_copy_at_once() {
         }
     }
 }
+
+#[tokio::test]
+async fn an_account_whose_names_are_longer_than_the_standard_has_them_is_known_again() {
+    let scene = Scene::set().await;
+    let bank = Scripted::set().await;
+    let long = "x".repeat(71);
+    bank.lists(&json!([{
+        "resourceId": "1", "iban": ANNAS, "currency": "EUR", "name": long, "product": long,
+        "balances": [],
+    }]));
+    bank.has_none("1");
+    let card = json!({
+        "resourceId": "c", "maskedPan": "x".repeat(36), "currency": "EUR", "name": long,
+        "product": long, "balances": [],
+    });
+    bank.says(
+        "/v1/card-accounts",
+        (200, json!({ "cardAccounts": [card] })),
+    );
+    let page = json!({ "booked": [], "pending": [], "_links": {} });
+    let transactions = "/v1/card-accounts/c/transactions";
+    bank.says(transactions, (200, json!({ "cardTransactions": page })));
+    for new in [2, 0] {
+        let report = scene.run_under(bank.builder(), "consent", None).await;
+        let report = report.unwrap();
+        assert!(report.is_complete(), "{report:?}");
+        assert_eq!((report.new_accounts, report.gone_accounts), (new, 0));
+    }
+}
+
+#[tokio::test]
+async fn balances_are_left_away_where_the_refusal_may_be_about_them_alone() {
+    for (status, code, again) in [
+        (400, "FORMAT_ERROR", true),
+        (401, "CONSENT_INVALID", true),
+        (403, "CONSENT_INVALID", true),
+        (422, "FORMAT_ERROR", true),
+        (401, "CONSENT_EXPIRED", false),
+        (403, "CONSENT_UNKNOWN", false),
+        (401, "CERTIFICATE_EXPIRED", false),
+        (401, "TOKEN_EXPIRED", false),
+        (400, "ACCESS_EXCEEDED", false),
+        (405, "SERVICE_INVALID", false),
+    ] {
+        let (scene, bank) = (Scene::set().await, Scripted::set().await);
+        bank.says("/v1/accounts", refusal(status, code));
+        let report = scene.run_under(bank.builder(), "consent", None).await;
+        assert!(report.is_err(), "{status} {code}");
+        let asked = bank.asked().await;
+        let of_accounts = asked.iter().filter(|at| at.starts_with("/v1/accounts?"));
+        assert_eq!(
+            of_accounts.count(),
+            1 + usize::from(again),
+            "{status} {code}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_is_refused_beside_another_one_is_not_opened() {
+    let cards = "/v1/card-accounts";
+    for (status, code, closed) in [
+        (401, "CONSENT_INVALID", true),
+        (403, "SERVICE_BLOCKED", true),
+        (422, "FORMAT_ERROR", true),
+        (401, "ACCESS_EXCEEDED", false),
+        (503, "SERVICE_BLOCKED", false),
+    ] {
+        let (scene, bank) = (Scene::set().await, Scripted::set().await);
+        let run = async || {
+            let report = scene.run_under(bank.builder(), "consent", None).await;
+            report.unwrap()
+        };
+        bank.lists(&json!([listed("1", ANNAS)]));
+        bank.has_none("1");
+        bank.says(cards, refusal(status, code));
+        let report = run().await;
+        assert_eq!(report.is_complete(), closed, "{report:?}");
+        assert_eq!(report.lists_not_opened.len(), usize::from(closed));
+        assert_eq!(report.failures.len(), usize::from(!closed));
+
+        // What the bank has listed under it, the consent has opened.
+        let card =
+            json!({ "resourceId": "c", "maskedPan": "1", "currency": "EUR", "balances": [] });
+        bank.says(cards, (200, json!({ "cardAccounts": [card] })));
+        run().await;
+        bank.says(cards, refusal(status, code));
+        let report = run().await;
+        assert!(!report.is_complete(), "{report:?}");
+        assert_eq!((report.failures.len(), report.gone_accounts), (1, 0));
+    }
+}
