@@ -1,17 +1,18 @@
 //! Reading all that a consent opens at another bank.
 
 use std::net::IpAddr;
+use std::ptr;
 
-use bank_client::{AccountInformation, Bank, Entry, Error, ErrorKind, TransactionFilter};
+use bank_client::{Bank, Entries, Entry, Error, Response, TransactionFilter};
 use chrono::NaiveDate;
-use futures::TryFutureExt as _;
-use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _, iter};
+use futures::stream::{StreamExt as _, TryStreamExt as _, iter};
+use shared_types::account::AccountDetails;
+use shared_types::card_account::{CardAccountDetails, CardTransaction};
 use shared_types::digest::sha256;
 use shared_types::link::Links;
+use shared_types::transaction::Transaction;
 
-use super::snapshot::{
-    CardAccount, Dated, Held, MOST, PaymentAccount, Recognised, Since, Snapshot, recognised,
-};
+use super::snapshot::{Dated, Held, MOST, Recognised, Since, Snapshot, recognised};
 
 /// Accounts that are read at a time.
 const AT_A_TIME: usize = 4;
@@ -30,7 +31,8 @@ pub(super) struct Question<'a> {
     pub(super) today: NaiveDate,
 }
 
-/// Reads accounts, balances and transactions: all of them the first time, and then what is new.
+/// Reads accounts, balances and transactions: all of them the first time, and then what is new. What cannot be read stays as
+/// it was; it fails only if nothing could be read.
 pub(super) async fn fetch(question: &Question<'_>) -> Result<Snapshot, Error> {
     let under = question.bank.with_consent(question.consent);
     let under = match question.psu {
@@ -38,127 +40,234 @@ pub(super) async fn fetch(question: &Question<'_>) -> Result<Snapshot, Error> {
         None => under,
     };
     let consent = Some(sha256(question.consent.as_bytes()));
-    let same_consent = question.known.is_some_and(|known| known.consent == consent);
-    let (payment, cards) = futures::try_join!(
-        payment_accounts(question, same_consent, &under),
-        cards(question, same_consent, &under)
-    )?;
-    Ok(Snapshot {
-        consent,
-        payment,
-        cards,
-    })
-}
-
-async fn payment_accounts(
-    question: &Question<'_>,
-    same_consent: bool,
-    under: &AccountInformation,
-) -> Result<Vec<PaymentAccount>, Error> {
-    let before = question.known.map_or(&[][..], |known| &known.payment);
-    let mut accounts = under.accounts(true).await?;
-    accounts.truncate(MOST_ACCOUNTS);
-    let before = recognised(before, same_consent, &accounts);
-    let read = accounts.into_iter().zip(before).map(|(details, before)| {
-        let asked = Asked {
-            id: details.resource_id.clone(),
-            linked: links_transactions(details.links.as_ref()),
-            before,
-            today: question.today,
-        };
-        let read = |id: &str, filter: &TransactionFilter| under.transactions(id, filter).boxed();
-        account(details, asked, read)
-    });
-    iter(read).buffered(AT_A_TIME).try_collect().await
-}
-
-async fn cards(
-    question: &Question<'_>,
-    same_consent: bool,
-    under: &AccountInformation,
-) -> Result<Vec<CardAccount>, Error> {
-    let before = question.known.map_or(&[][..], |known| &known.cards);
-    let mut accounts = match under.card_accounts(true).await {
-        Ok(accounts) => accounts.into_inner(),
-        Err(error) if error.is_not_offered() => Vec::new(),
-        Err(error) => return Err(error),
+    let known = question.known;
+    let reading = Reading {
+        today: question.today,
+        same_consent: known.is_some_and(|known| known.consent == consent),
     };
-    accounts.truncate(MOST_ACCOUNTS);
-    let before = recognised(before, same_consent, &accounts);
-    let read = accounts.into_iter().zip(before).map(|(details, before)| {
-        let asked = Asked {
-            id: details.resource_id.clone(),
-            linked: links_transactions(details.links.as_ref()),
-            before,
-            today: question.today,
-        };
-        let read =
-            |id: &str, filter: &TransactionFilter| under.card_transactions(id, filter).boxed();
-        let read = account(details, asked, read);
-        read.map_ok(|mut card| {
-            // Some banks say it along with the transactions alone.
-            let said = |id: &String| under.debit_accounting(id);
-            let said = card.details.resource_id.as_ref().and_then(said);
-            card.details.debit_accounting = card.details.debit_accounting.or(said);
-            card
-        })
-    });
-    iter(read).buffered(AT_A_TIME).try_collect().await
-}
-
-/// How the transactions of one account are asked for.
-struct Asked<'a, A, T> {
-    id: Option<String>,
-    /// Whether the account's links lead to them, or it has none.
-    linked: bool,
-    /// What is known of the account.
-    before: Option<&'a Held<A, T>>,
-    today: NaiveDate,
-}
-
-/// Reads the transactions of one account.
-async fn account<A, T>(
-    details: A,
-    asked: Asked<'_, A, T>,
-    read: impl Fn(&str, &TransactionFilter) -> BoxStream<'static, Result<Entry<T>, Error>>,
-) -> Result<Held<A, T>, Error>
-where
-    A: Recognised,
-    T: Dated + Clone,
-{
-    let today = asked.today;
-    let nothing = |details| Held::now(details, Vec::new(), Vec::new(), None, Since::recent(today));
-    let Some(id) = asked.id else {
-        return Ok(nothing(details));
+    let (payment, cards) = futures::join!(under.accounts(true), under.card_accounts(true));
+    let (payment, cards) = match (payment, cards) {
+        (Err(error), Err(_)) => return Err(error),
+        lists => lists,
     };
-    let mut since = Held::since(asked.before, today);
-    let mut found = transactions(read(&id, &filter(since))).await;
-    // Some banks show less than all, even right after an approval.
-    if matches!(since, Since::Beginning(_)) && found.as_ref().is_err_and(is_refused) {
-        since = Since::recent(today);
-        found = transactions(read(&id, &filter(since))).await;
+    let payment = reading.accounts(
+        payment.map(List::from),
+        known.map_or(&[][..], |known| &known.payment),
+        |id, filter| under.transactions(id, filter),
+    );
+    let cards = reading.accounts(
+        cards.map(List::from),
+        known.map_or(&[][..], |known| &known.cards),
+        |id, filter| under.card_transactions(id, filter),
+    );
+    let (payment, mut cards) = futures::join!(payment, cards);
+    for card in &mut cards.accounts {
+        // Some banks say it along with the transactions alone.
+        let said = card.details.resource_id.as_ref();
+        let said = said.and_then(|id| under.debit_accounting(id));
+        card.details.debit_accounting = card.details.debit_accounting.or(said);
     }
-    let (pending, booked) = match found {
-        // Banks leave links out; one that refuses as well does not open them.
-        Err(error) if !asked.linked && is_refused(&error) => return Ok(nothing(details)),
-        found => found?,
-    };
-    Ok(Held::now(details, pending, booked, asked.before, since))
+    together(consent, payment, cards)
 }
 
-async fn transactions<T>(
-    entries: BoxStream<'static, Result<Entry<T>, Error>>,
-) -> Result<(Vec<T>, Vec<T>), Error> {
+/// What was read of both kinds. Fails if that is nothing.
+fn together(
+    consent: Option<String>,
+    payment: Read<AccountDetails, Transaction>,
+    cards: Read<CardAccountDetails, CardTransaction>,
+) -> Result<Snapshot, Error> {
+    let whole = payment.whole + cards.whole;
+    match payment.error.or(cards.error) {
+        Some(error) if whole == 0 => Err(error),
+        _ => Ok(Snapshot {
+            consent,
+            payment: payment.accounts,
+            cards: cards.accounts,
+            partial: payment.partial || cards.partial,
+        }),
+    }
+}
+
+/// A list of accounts.
+struct List<A> {
+    accounts: Vec<A>,
+    /// Some could not be read.
+    left_out: bool,
+}
+
+impl<A> From<Response<Vec<A>>> for List<A> {
+    fn from(list: Response<Vec<A>>) -> Self {
+        Self {
+            left_out: list.deviations.left_out() > 0,
+            accounts: list.into_inner(),
+        }
+    }
+}
+
+/// The accounts of one kind.
+struct Read<A, T> {
+    accounts: Vec<Held<A, T>>,
+    /// Accounts that were read.
+    whole: usize,
+    /// Why something could not be read.
+    error: Option<Error>,
+    /// Whether something could not be read, or was refused of which something is known.
+    partial: bool,
+}
+
+/// What one account comes to.
+struct ReadAccount<A, T> {
+    held: Held<A, T>,
+    error: Option<Error>,
+    partial: bool,
+}
+
+struct Reading {
+    today: NaiveDate,
+    /// Whether what is known was read under the same consent.
+    same_consent: bool,
+}
+
+impl Reading {
+    /// Reads the accounts of a list, of which those before may be known.
+    async fn accounts<A, T>(
+        &self,
+        list: Result<List<A>, Error>,
+        before: &[Held<A, T>],
+        read: impl Fn(&str, &TransactionFilter) -> Entries<Result<Entry<T>, Error>>,
+    ) -> Read<A, T>
+    where
+        A: Recognised + Clone,
+        T: Dated + Clone,
+    {
+        let List {
+            mut accounts,
+            left_out,
+        } = match list {
+            Ok(list) => list,
+            Err(error) => return self.unlisted(error, before),
+        };
+        accounts.truncate(MOST_ACCOUNTS);
+        let known = recognised(before, self.same_consent, &accounts);
+        // Which of those that are known could not be read is not known.
+        let missing: Vec<_> = before
+            .iter()
+            .filter(|one| left_out && !known.iter().flatten().any(|known| ptr::eq(*known, *one)))
+            .map(|one| Held::kept(one, self.same_consent))
+            .collect();
+        let read = accounts
+            .into_iter()
+            .zip(known)
+            .map(|(details, before)| self.account(details, before, &read));
+        let read: Vec<_> = iter(read).buffered(AT_A_TIME).collect().await;
+        let mut all = Read {
+            accounts: Vec::with_capacity(read.len() + missing.len()),
+            whole: read.iter().filter(|one| one.error.is_none()).count(),
+            error: None,
+            partial: left_out,
+        };
+        for one in read {
+            all.partial |= one.partial;
+            all.error = all.error.or(one.error);
+            all.accounts.push(one.held);
+        }
+        all.accounts.extend(missing);
+        all
+    }
+
+    /// What a list comes to that was not read, where that of the other kind was.
+    fn unlisted<A, T>(&self, error: Error, before: &[Held<A, T>]) -> Read<A, T>
+    where
+        A: Recognised + Clone,
+        T: Dated + Clone,
+    {
+        // A bank without accounts of one kind may have no such resource, and a consent may not open it. What a consent has
+        // opened it has not lost.
+        let not_opened = error.is_kind_not_opened();
+        let stays = !not_opened || self.same_consent;
+        if !error.is_not_offered() {
+            tracing::warn!(%error, "another bank did not give a list of accounts");
+        }
+        Read {
+            accounts: before
+                .iter()
+                .filter(|_| stays)
+                .map(|one| Held::kept(one, self.same_consent))
+                .collect(),
+            whole: 0,
+            partial: !not_opened || stays && !before.is_empty(),
+            error: (!error.is_not_offered()).then_some(error),
+        }
+    }
+
+    /// Reads the transactions of one account.
+    async fn account<A, T>(
+        &self,
+        mut details: A,
+        before: Option<&Held<A, T>>,
+        read: impl Fn(&str, &TransactionFilter) -> Entries<Result<Entry<T>, Error>>,
+    ) -> ReadAccount<A, T>
+    where
+        A: Recognised,
+        T: Dated + Clone,
+    {
+        let unread = |details, error: Option<Error>| ReadAccount {
+            held: Held::unread(details, before),
+            partial: error.is_some() || before.is_some_and(Held::has_entries),
+            error,
+        };
+        let Some(id) = details.resource_id().clone() else {
+            return unread(details, None);
+        };
+        let mut since = Held::since(before, self.today);
+        let mut found = transactions(read(&id, &filter(since))).await;
+        // Some banks show less than all, even right after an approval.
+        let refused = |error: &Error| error.may_be_about_the_request();
+        if matches!(since, Since::Beginning(_)) && found.as_ref().is_err_and(refused) {
+            since = Since::recent(self.today);
+            found = transactions(read(&id, &filter(since))).await;
+        }
+        match found {
+            Ok(found) => ReadAccount {
+                held: Held::now(details, found.pending, found.booked, before, since),
+                error: None,
+                partial: found.left_out,
+            },
+            // Banks leave links out; one that refuses as well does not open them.
+            Err(error) if !links_transactions(details.links()) && refused(&error) => {
+                unread(details, None)
+            }
+            Err(error) => {
+                tracing::warn!(%error, "another bank did not give the transactions of an account");
+                unread(details, Some(error))
+            }
+        }
+    }
+}
+
+/// The transactions of one account.
+struct Found<T> {
+    pending: Vec<T>,
+    booked: Vec<T>,
+    /// Some could not be read.
+    left_out: bool,
+}
+
+async fn transactions<T>(mut entries: Entries<Result<Entry<T>, Error>>) -> Result<Found<T>, Error> {
     let (mut pending, mut booked) = (Vec::new(), Vec::new());
-    let mut entries = entries.take(2 * MOST);
-    while let Some(entry) = entries.try_next().await? {
+    let mut first = entries.by_ref().take(2 * MOST);
+    while let Some(entry) = first.try_next().await? {
         match entry {
             Entry::Pending(one) => pending.push(one),
             Entry::Booked(one) => booked.push(one),
         }
     }
     pending.truncate(MOST);
-    Ok((pending, booked))
+    Ok(Found {
+        pending,
+        booked,
+        left_out: entries.deviations().left_out() > 0,
+    })
 }
 
 fn filter(since: Since) -> TransactionFilter {
@@ -173,12 +282,190 @@ fn links_transactions(links: Option<&Links>) -> bool {
     links.is_none_or(|links| links.get("transactions").is_some())
 }
 
-fn is_refused(error: &Error) -> bool {
-    matches!(
-        error.kind,
-        ErrorKind::Refused {
-            status: 400..=403,
-            ..
+#[cfg(test)]
+mod tests {
+    use bank_client::ErrorKind;
+    use futures::stream::StreamExt as _;
+    use shared_types::money::{Amount, Currency};
+    use uuid::Uuid;
+
+    use super::*;
+
+    const TODAY: &str = "2026-11-24";
+
+    fn error(status: u16, code: &str) -> Error {
+        let message = serde_json::json!({ "category": "ERROR", "code": code });
+        Error {
+            bank: "Bank B".to_owned(),
+            kind: ErrorKind::Refused {
+                status,
+                messages: vec![serde_json::from_value(message).unwrap()],
+                request_id: Uuid::nil(),
+                retry_after: None,
+            },
         }
-    )
+    }
+
+    fn account(id: &str) -> AccountDetails {
+        AccountDetails {
+            resource_id: Some(id.to_owned()),
+            ..AccountDetails::of(Currency::EUR)
+        }
+    }
+
+    fn entry(cents: &str) -> Transaction {
+        Transaction {
+            booking_date: TODAY.parse().ok(),
+            ..Transaction::of(Amount::parse(cents, Currency::EUR).unwrap())
+        }
+    }
+
+    fn known(id: &str) -> Held<AccountDetails, Transaction> {
+        let since = Since::recent(TODAY.parse().unwrap());
+        Held::now(account(id), vec![], vec![entry("1.00")], None, since)
+    }
+
+    fn list(ids: &[&str], left_out: bool) -> Result<List<AccountDetails>, Error> {
+        Ok(List {
+            accounts: ids.iter().copied().map(account).collect(),
+            left_out,
+        })
+    }
+
+    /// Of the accounts whose ids begin with an `r`, the bank refuses the transactions with that.
+    async fn read(
+        list: Result<List<AccountDetails>, Error>,
+        before: &[Held<AccountDetails, Transaction>],
+        same_consent: bool,
+        refusal: &Error,
+    ) -> Read<AccountDetails, Transaction> {
+        let reading = Reading {
+            today: TODAY.parse().unwrap(),
+            same_consent,
+        };
+        let transactions = |id: &str, _: &TransactionFilter| {
+            let one = if id.starts_with('r') {
+                Err(refusal.clone())
+            } else {
+                Ok(Entry::Booked(entry("2.00")))
+            };
+            Entries::from(iter([one]).boxed())
+        };
+        reading.accounts(list, before, transactions).await
+    }
+
+    fn cards(error: Option<Error>) -> Read<CardAccountDetails, CardTransaction> {
+        let reading = Reading {
+            today: TODAY.parse().unwrap(),
+            same_consent: true,
+        };
+        match error {
+            Some(error) => reading.unlisted(error, &[]),
+            None => Read {
+                accounts: Vec::new(),
+                whole: 0,
+                error: None,
+                partial: false,
+            },
+        }
+    }
+
+    fn booked(held: &Held<AccountDetails, Transaction>) -> Vec<String> {
+        let amounts = held.booked.iter().map(|one| one.transaction_amount);
+        amounts.map(|amount| amount.value().to_string()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_list_of_cards_that_is_refused_takes_no_payment_accounts_along() {
+        let expired = error(401, "CONSENT_EXPIRED");
+        for (refusal, partial) in [
+            (error(401, "CONSENT_INVALID"), false),
+            (error(403, "SERVICE_BLOCKED"), false),
+            (error(422, "FORMAT_ERROR"), false),
+            (error(404, "RESOURCE_UNKNOWN"), false),
+            (error(503, "SERVICE_BLOCKED"), true),
+            (error(401, "ACCESS_EXCEEDED"), true),
+        ] {
+            let payment = read(list(&["1"], false), &[], true, &expired).await;
+            let read = together(None, payment, cards(Some(refusal.clone())));
+            let read = read.unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(booked(&read.payment[0]), ["2.00"], "{refusal}");
+            assert_eq!(read.partial, partial, "{refusal}");
+        }
+        // Nothing else was read: then it counts.
+        let none = read(list(&[], false), &[], true, &expired).await;
+        let refusal = error(401, "CONSENT_INVALID");
+        assert!(together(None, none, cards(Some(refusal))).is_err());
+        let none = read(list(&[], false), &[], true, &expired).await;
+        let unknown = error(404, "RESOURCE_UNKNOWN");
+        assert!(together(None, none, cards(Some(unknown))).is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_list_that_was_not_read_leaves_what_its_consent_opened() {
+        let before = [known("1")];
+        let down = error(503, "SERVICE_BLOCKED");
+        let closed = error(401, "CONSENT_INVALID");
+        for (error, same_consent, kept, partial) in [
+            (&down, true, 1, true),
+            (&down, false, 1, true),
+            (&closed, true, 1, true),
+            (&closed, false, 0, false),
+        ] {
+            let read = read(Err(error.clone()), &before, same_consent, &down).await;
+            assert_eq!(read.accounts.len(), kept, "{error} {same_consent}");
+            assert_eq!(read.partial, partial, "{error} {same_consent}");
+            // An id is good in its consent.
+            let id = read
+                .accounts
+                .first()
+                .map(|one| one.details.resource_id.is_some());
+            assert!(id.is_none_or(|id| id == same_consent), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_account_that_fails_keeps_what_is_known_and_the_others_are_read() {
+        let before = [known("r")];
+        let down = error(503, "SERVICE_BLOCKED");
+        let payment = read(list(&["r", "2"], false), &before, true, &down).await;
+        assert!(payment.partial && payment.error.is_some());
+        assert_eq!(booked(&payment.accounts[0]), ["1.00"]);
+        assert_eq!(booked(&payment.accounts[1]), ["2.00"]);
+        assert!(together(None, payment, cards(None)).is_ok());
+        let payment = read(list(&["r"], false), &before, true, &down).await;
+        assert!(
+            together(None, payment, cards(None)).is_err(),
+            "nothing was read"
+        );
+    }
+
+    #[tokio::test]
+    async fn what_is_refused_and_not_linked_keeps_what_is_known() {
+        let links = Links::new().with("account", "/a");
+        let mut unlinked = account("r");
+        unlinked.links = Some(links);
+        for (before, partial) in [(vec![known("r")], true), (vec![], false)] {
+            let list = List {
+                accounts: vec![unlinked.clone()],
+                left_out: false,
+            };
+            let refusal = error(401, "CONSENT_INVALID");
+            let read = read(Ok(list), &before, true, &refusal).await;
+            assert!(read.error.is_none());
+            assert_eq!(read.partial, partial);
+            assert_eq!(booked(&read.accounts[0]).len(), before.len());
+        }
+    }
+
+    #[tokio::test]
+    async fn an_account_that_was_left_out_of_the_list_stays() {
+        let before = [known("1"), known("2")];
+        let down = error(503, "SERVICE_BLOCKED");
+        let whole = read(list(&["1"], false), &before, true, &down).await;
+        assert_eq!((whole.accounts.len(), whole.partial), (1, false));
+        let part = read(list(&["1"], true), &before, true, &down).await;
+        assert_eq!((part.accounts.len(), part.partial), (2, true));
+        assert_eq!(booked(&part.accounts[1]), ["1.00"]);
+    }
 }

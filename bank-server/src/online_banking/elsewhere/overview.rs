@@ -36,6 +36,8 @@ struct Part<'a> {
     views: Vec<View>,
     lines: Vec<Vec<Line>>,
     connection: Option<&'a Connection>,
+    /// Some of what the other bank has could not be read.
+    partial: bool,
 }
 
 pub(super) async fn page(
@@ -236,6 +238,9 @@ fn section(state: &OnlineBanking, part: &Part<'_>) -> Markup {
                 (freshness)
                 @if let Some(day) = until { "; " (texts.fill(words.until, &[("date", &texts.date(day))])) }
             }
+            @if part.partial {
+                (notice(Tone::Warning, &texts.fill(words.partial, &[("other", part.bank)])))
+            }
             @if part.views.is_empty() { p.panel { (words.no_accounts) } }
             @else {
                 ul.cards {
@@ -353,6 +358,7 @@ async fn own_part<'a>(state: &'a OnlineBanking, customer: &Customer) -> Result<P
         views,
         lines,
         connection: None,
+        partial: false,
     })
 }
 
@@ -360,12 +366,14 @@ async fn own_part<'a>(state: &'a OnlineBanking, customer: &Customer) -> Result<P
 fn other_part<'a>(state: &'a OnlineBanking, connection: &'a Connection) -> Option<Part<'a>> {
     let bank = state.elsewhere.bank(connection.bank.as_str())?;
     let snapshot = known(connection).unwrap_or_default();
+    let partial = snapshot.partial;
     let (views, lines) = parted(state, snapshot, &bank.name);
     Some(Part {
         bank: &bank.name,
         views,
         lines,
         connection: Some(connection),
+        partial,
     })
 }
 

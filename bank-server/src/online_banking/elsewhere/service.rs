@@ -522,10 +522,14 @@ fn tell(error: &Error) -> Trouble {
     Trouble::of(error)
 }
 
-/// What was read before. What cannot be read back counts as not being there.
+/// What was read before. What cannot be read back counts as not being there, and is told in the log.
 pub(super) fn known(connection: &Connection) -> Option<Snapshot> {
     let data = connection.data.as_deref()?;
-    serde_json::from_slice(data).ok()
+    let read = Snapshot::read(data).inspect_err(|fault| {
+        let (connection, bank) = (&connection.id, &connection.bank);
+        tracing::error!(connection, %bank, %fault, "what was read at another bank is kept and cannot be read back");
+    });
+    read.ok()
 }
 
 /// A link on which a browser may be sent: by TLS, or on this machine.

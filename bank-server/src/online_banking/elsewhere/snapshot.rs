@@ -7,6 +7,8 @@ use chrono::{Days, NaiveDate};
 use serde::{Deserialize, Serialize};
 use shared_types::account::{AccountDetails, AccountReference};
 use shared_types::card_account::{CardAccountDetails, CardTransaction};
+use shared_types::decode::{Malformed, kept};
+use shared_types::link::Links;
 use shared_types::transaction::Transaction;
 
 /// All that one consent opens. It has no `Debug`: account data is in it.
@@ -17,6 +19,16 @@ pub(super) struct Snapshot {
     pub(super) consent: Option<String>,
     pub(super) payment: Vec<PaymentAccount>,
     pub(super) cards: Vec<CardAccount>,
+    /// Some of what the consent opens could not be read: it is missing here, or as it was before.
+    #[serde(default)]
+    pub(super) partial: bool,
+}
+
+impl Snapshot {
+    /// Reads it back, with texts and names as the bank wrote them.
+    pub(super) fn read(data: &[u8]) -> Result<Self, Malformed> {
+        kept(data)
+    }
 }
 
 pub(super) type PaymentAccount = Held<AccountDetails, Transaction>;
@@ -66,17 +78,38 @@ impl Dated for CardTransaction {
 /// An account of any kind, and by what it is found again.
 pub(super) trait Recognised {
     fn identity(&self) -> Identity;
+
+    /// What is good in the consent alone.
+    fn resource_id(&mut self) -> &mut Option<String>;
+
+    fn links(&self) -> Option<&Links>;
 }
 
 impl Recognised for AccountDetails {
     fn identity(&self) -> Identity {
         Identity::of(self)
     }
+
+    fn resource_id(&mut self) -> &mut Option<String> {
+        &mut self.resource_id
+    }
+
+    fn links(&self) -> Option<&Links> {
+        self.links.as_ref()
+    }
 }
 
 impl Recognised for CardAccountDetails {
     fn identity(&self) -> Identity {
         Identity::of_card(self)
+    }
+
+    fn resource_id(&mut self) -> &mut Option<String> {
+        &mut self.resource_id
+    }
+
+    fn links(&self) -> Option<&Links> {
+        self.links.as_ref()
     }
 }
 
@@ -147,6 +180,36 @@ impl<A: Recognised, T: Dated + Clone> Held<A, T> {
             booked,
             numbers: identity.numbers().clone(),
         }
+    }
+
+    pub(super) fn has_entries(&self) -> bool {
+        !self.pending.is_empty() || !self.booked.is_empty()
+    }
+
+    /// The account as it is now, with its transactions as they were known: they were not read.
+    pub(super) fn unread(details: A, known: Option<&Self>) -> Self {
+        let (pending, booked) = known
+            .map(|known| (known.pending.clone(), known.booked.clone()))
+            .unwrap_or_default();
+        Self::now(
+            details,
+            pending,
+            booked,
+            known,
+            Since::Lately(NaiveDate::MIN),
+        )
+    }
+
+    /// The account as it was known: it was not read. Its `resourceId` is good in the same consent alone.
+    pub(super) fn kept(known: &Self, same_consent: bool) -> Self
+    where
+        A: Clone,
+    {
+        let mut kept = known.clone();
+        if !same_consent {
+            *kept.details.resource_id() = None;
+        }
+        kept
     }
 }
 
@@ -287,8 +350,34 @@ mod tests {
             consent: None,
             payment: vec![held(vec![booked("2026-11-20", "3.10")])],
             cards: Vec::new(),
+            partial: true,
         };
         let json = serde_json::to_vec(&snapshot).unwrap();
-        assert!(serde_json::from_slice::<Snapshot>(&json).unwrap() == snapshot);
+        assert!(Snapshot::read(&json).unwrap() == snapshot);
+    }
+
+    #[test]
+    fn what_the_standard_has_shorter_or_by_another_name_reads_back_as_it_was_read() {
+        let long = "x".repeat(71);
+        let account = serde_json::json!({
+            "currency": "EUR", "name": long, "product": long, "cashAccountType": "a type of its own",
+            "balances": [{
+                "balanceType": "CLBD", "balanceAmount": { "currency": "EUR", "amount": "1.00" },
+            }],
+        });
+        let card = serde_json::json!({
+            "currency": "EUR", "maskedPan": "x".repeat(40), "name": long,
+        });
+        let entry = serde_json::json!({
+            "bookingDate": "2026-11-20", "creditorName": long,
+            "transactionAmount": { "currency": "EUR", "amount": "1.00" },
+        });
+        let json = serde_json::to_vec(&serde_json::json!({
+            "payment": [{ "details": account, "pending": [], "booked": [entry] }],
+            "cards": [{ "details": card, "pending": [], "booked": [] }],
+        }));
+        let snapshot = Snapshot::read(&json.unwrap()).unwrap();
+        let again = serde_json::to_vec(&snapshot).unwrap();
+        assert!(Snapshot::read(&again).unwrap() == snapshot);
     }
 }

@@ -27,11 +27,12 @@ impl Trouble {
         Self::Faulty,
     ];
 
-    pub(super) const fn of(error: &Error) -> Self {
+    pub(super) fn of(error: &Error) -> Self {
         match error.kind {
             ErrorKind::Unreachable { .. } | ErrorKind::Interrupted { .. } => Self::Down,
             ErrorKind::Timeout { .. } => Self::Slow,
             ErrorKind::TheyRefused { .. } | ErrorKind::WeRefused { .. } => Self::NotTrusted,
+            _ if error.is_access_exceeded() => Self::TooOften,
             ErrorKind::Refused { status: 429, .. } | ErrorKind::Status { status: 429, .. } => {
                 Self::TooOften
             }
@@ -101,6 +102,23 @@ impl Ending {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn access_exceeded_is_too_often_whatever_its_status() {
+        for status in [400, 401, 403, 429] {
+            let message = serde_json::json!({ "category": "ERROR", "code": "ACCESS_EXCEEDED" });
+            let error = Error {
+                bank: "Bank B".to_owned(),
+                kind: ErrorKind::Refused {
+                    status,
+                    messages: vec![serde_json::from_value(message).unwrap()],
+                    request_id: uuid::Uuid::nil(),
+                    retry_after: None,
+                },
+            };
+            assert_eq!(Trouble::of(&error), Trouble::TooOften, "{status}");
+        }
+    }
 
     #[test]
     fn what_is_stored_reads_back() {

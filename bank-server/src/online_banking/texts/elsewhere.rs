@@ -24,6 +24,7 @@ pub(in super::super) struct ElsewhereTexts {
     pub(in super::super) too_often: &'static str,
     pub(in super::super) faulty: &'static str,
     pub(in super::super) as_of_before: &'static str,
+    pub(in super::super) partial: &'static str,
     pub(in super::super) revoked: &'static str,
     pub(in super::super) expired: &'static str,
     pub(in super::super) replaced: &'static str,

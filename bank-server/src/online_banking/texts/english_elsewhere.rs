@@ -25,6 +25,7 @@ pub(super) const ELSEWHERE: ElsewhereTexts = ElsewhereTexts {
     too_often: "{other} has been asked often enough for today.",
     faulty: "{other} gives no useful answer at the moment.",
     as_of_before: "What is shown of it here is {age}.",
+    partial: "Some data of {other} could not be read. It is missing here, or shown as it was before.",
     revoked: "You have withdrawn our access to your accounts at {other}.",
     expired: "Our access to your accounts at {other} has ended: its last day has passed.",
     replaced: "Our access to your accounts at {other} has ended: a newer one took its place, or it was given up.",
