@@ -47,6 +47,32 @@ pub fn plain(text: &str) -> String {
         .collect()
 }
 
+/// Whether a text stands for none: what banks write where there is nothing. Blanks, signs, zeros, and words for "none" (ISO
+/// 20022's is `NOTPROVIDED`).
+#[must_use]
+pub fn is_placeholder(text: &str) -> bool {
+    const WORDS: [&str; 12] = [
+        "NOTPROVIDED",
+        "NOTAVAILABLE",
+        "NOTAPPLICABLE",
+        "NOTKNOWN",
+        "NONE",
+        "NULL",
+        "NIL",
+        "NA",
+        "NOREF",
+        "NOREFERENCE",
+        "UNKNOWN",
+        "UNDEFINED",
+    ];
+    let said: String = text
+        .chars()
+        .filter(|letter| letter.is_alphanumeric())
+        .flat_map(char::to_uppercase)
+        .collect();
+    said.chars().all(|letter| letter == '0') || WORDS.contains(&said.as_str())
+}
+
 /// Whether a terminal or a browser obeys a character instead of showing it.
 #[must_use]
 pub fn is_obeyed(character: char) -> bool {
@@ -183,6 +209,34 @@ mod tests {
             ("שלום 👩\u{200d}💻", "שלום 👩\u{200d}💻"),
         ] {
             assert_eq!(plain(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_stands_for_nothing_is_a_placeholder() {
+        for text in [
+            "",
+            " ",
+            "0",
+            "000000",
+            "-",
+            "--",
+            "./.",
+            "?",
+            "NONE",
+            "none",
+            "N/A",
+            "n.a.",
+            "NOTPROVIDED",
+            "NOT PROVIDED",
+            "Not_Provided",
+            "null",
+            "unknown",
+        ] {
+            assert!(is_placeholder(text), "{text:?}");
+        }
+        for text in ["1", "00001", "A", "NO-1", "NONE1", "205-BATCH", "Ω"] {
+            assert!(!is_placeholder(text), "{text:?}");
         }
     }
 

@@ -14,7 +14,7 @@ use crate::account::{AccountReference, Balance};
 use crate::decode::Split;
 use crate::link::Links;
 use crate::money::{Amount, Currency, Rate};
-use crate::text::{OpenText, Text};
+use crate::text::{OpenText, Text, is_placeholder};
 
 /// An exchange rate that was applied to a transaction (schema `reportExchangeRate`).
 #[skip_serializing_none]
@@ -278,10 +278,10 @@ impl fmt::Display for Counterparty<'_> {
     }
 }
 
-/// A name that says something.
+/// A name, unless it is a [placeholder](is_placeholder).
 fn named<const MAX: usize>(name: Option<&Text<MAX>>) -> Option<&str> {
     name.map(|name| name.as_str().trim())
-        .filter(|name| !name.is_empty())
+        .filter(|name| !is_placeholder(name))
 }
 
 impl Transaction {
@@ -357,7 +357,7 @@ impl Transaction {
     /// What the transaction was for, in whichever form the bank tells it: the words, else the references. A batch entry
     /// that says nothing of its own has the texts of its payments.
     ///
-    /// Lines are joined by blanks, references and payments by commas. Blank texts are none.
+    /// Lines are joined by blanks, references and payments by commas. [Placeholders](is_placeholder) are none.
     #[must_use]
     pub fn remittance_text(&self) -> Option<Cow<'_, str>> {
         remittance_text(
@@ -410,13 +410,13 @@ fn remittance_text<'a>(
         .or_else(|| joined(references.map(|text| Cow::Borrowed(text.trim())), ", "))
 }
 
-/// The texts that are not blank, as one.
+/// The texts that say something, as one.
 pub(crate) fn joined<'a>(
     texts: impl Iterator<Item = Cow<'a, str>>,
     between: &str,
 ) -> Option<Cow<'a, str>> {
     texts
-        .filter(|text| !text.is_empty())
+        .filter(|text| !is_placeholder(text))
         .reduce(|mut all, text| {
             all.to_mut().push_str(between);
             all.to_mut().push_str(&text);
@@ -557,6 +557,8 @@ mod tests {
         const DEBTOR: &str = r#", "debtorName": "Debtor""#;
         const ACCOUNTS: &str = r#", "creditorName": "Creditor", "debtorName": " ",
             "debtorAccount": {"iban": "DE02120300000000202051"}"#;
+        const PLACEHOLDER: &str = r#", "debtorName": "NOTPROVIDED", "ultimateDebtor": "-",
+            "debtorAccount": {"iban": "DE02120300000000202051"}"#;
         const BEHALF: &str = r#", "debtorName": "", "ultimateDebtor": "Child""#;
 
         let with = |amount: &str, names: &str| -> String {
@@ -580,6 +582,8 @@ mod tests {
             ("1.00", ACCOUNTS, "DE02120300000000202051"),
             ("-1.00", ACCOUNTS, "Creditor"),
             ("1.00", BEHALF, "Child"),
+            ("1.00", PLACEHOLDER, "DE02120300000000202051"),
+            ("-1.00", r#", "creditorName": "n/a""#, ""),
             ("1.00", "", ""),
         ] {
             assert_eq!(with(amount, names), expected, "{amount} {names}");
@@ -632,6 +636,12 @@ mod tests {
                 json!({ unstructured: "", lines: [], structured: " ", references: [] }),
                 None,
             ),
+            // So are placeholders.
+            (
+                json!({ unstructured: "NOTPROVIDED", structured: "RF18" }),
+                Some("RF18"),
+            ),
+            (json!({ unstructured: "n/a", lines: ["-"] }), None),
             // The single field repeats what the array has.
             (
                 json!({ unstructured: "Rent", lines: ["Rent", "May"] }),

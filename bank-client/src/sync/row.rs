@@ -9,6 +9,7 @@ use chrono::NaiveDate;
 use serde::Serialize;
 use shared_types::card_account::CardTransaction;
 use shared_types::money::Amount;
+use shared_types::text::is_placeholder;
 use shared_types::transaction::Transaction;
 
 /// A digest of account data. It is keyed: who has the copy alone cannot try out what it stands for.
@@ -77,9 +78,9 @@ impl Row {
 
     pub(super) fn card(transaction: &CardTransaction) -> Result<Self, serde_json::Error> {
         let details = serde_json::to_vec(transaction)?;
-        let counterparty = text(transaction.card_acceptor_id.as_ref())
-            .or_else(|| text(transaction.card_acceptor_name.as_ref()))
-            .or_else(|| text(transaction.transaction_details.as_ref()));
+        let counterparty = name(transaction.card_acceptor_id.as_ref())
+            .or_else(|| name(transaction.card_acceptor_name.as_ref()))
+            .or_else(|| name(transaction.transaction_details.as_ref()));
         Ok(Self {
             reference: None,
             id: name(transaction.card_transaction_id.as_ref()),
@@ -175,28 +176,4 @@ pub(super) fn digest_of(
 /// A text, if it names something.
 fn name(given: Option<&impl ToString>) -> Option<String> {
     text(given).filter(|text| !is_placeholder(text))
-}
-
-/// What banks write where there is nothing: blanks, signs, zeros, and words for "none" (ISO 20022's is `NOTPROVIDED`).
-pub(super) fn is_placeholder(text: &str) -> bool {
-    const WORDS: [&str; 12] = [
-        "NOTPROVIDED",
-        "NOTAVAILABLE",
-        "NOTAPPLICABLE",
-        "NOTKNOWN",
-        "NONE",
-        "NULL",
-        "NIL",
-        "NA",
-        "NOREF",
-        "NOREFERENCE",
-        "UNKNOWN",
-        "UNDEFINED",
-    ];
-    let said: String = text
-        .chars()
-        .filter(|letter| letter.is_alphanumeric())
-        .flat_map(char::to_uppercase)
-        .collect();
-    said.chars().all(|letter| letter == '0') || WORDS.contains(&said.as_str())
 }

@@ -25,7 +25,7 @@ use uuid::Uuid;
 
 use super::account::Lists;
 use super::plan::{Known, Lesson, instead, plan};
-use super::row::{Digester, Row, is_placeholder};
+use super::row::{Digester, Row};
 use super::*;
 use crate::environment::SystemRandomness;
 use crate::error::ErrorKind;
