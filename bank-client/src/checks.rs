@@ -25,7 +25,7 @@ use shared_types::money::{Amount, Currency};
 use shared_types::transaction::{Transaction, TransactionResponse, TransactionsResponse};
 
 use crate::deviations::Outcome;
-use crate::reading::{List, Notes, as_type};
+use crate::reading::{List, Notes, as_type, is_blank};
 
 /// An answer, with what is strict in it.
 pub(crate) trait Checked: DeserializeOwned {
@@ -44,15 +44,29 @@ pub(crate) trait Checked: DeserializeOwned {
 }
 
 /// Of an account: its id leads to its balances and transactions, and its links tell whether there are any.
-const ACCOUNT: &[&str] = &[
-    "resourceId",
-    "_links",
-    "_links.balances",
-    "_links.transactions",
-];
+const fn account(_: &Value) -> &'static [&'static str] {
+    &[
+        "resourceId",
+        "_links",
+        "_links.balances",
+        "_links.transactions",
+    ]
+}
 
-/// Of an entry: the days by which entries are ordered and periods are read.
-const ENTRY: &[&str] = &["bookingDate", "valueDate", "transactionDate"];
+/// Of an entry: the day by which entries are ordered and periods are read. It is that of booking, or any other if there is
+/// none.
+fn entry(entry: &Value) -> &'static [&'static str] {
+    if entry.get("bookingDate").is_none_or(is_blank) {
+        &["valueDate", "transactionDate"]
+    } else {
+        &["bookingDate"]
+    }
+}
+
+/// Of an element: what its type requires, and nothing else.
+const fn nothing(_: &Value) -> &'static [&'static str] {
+    &[]
+}
 
 /// The names of links that are followed, or tell the next step.
 pub(crate) const FOLLOWED: &[&str] = &[
@@ -93,8 +107,6 @@ impl Checked for ConsentInformation {}
 impl Checked for ConsentStatusResponse {}
 impl Checked for ScaStatusResponse {}
 
-/// A refusal is one whatever it says.
-
 impl Checked for AuthorisationList {
     const STRICT: &'static [&'static str] = &["authorisationIds"];
 }
@@ -124,7 +136,7 @@ impl Checked for ConsentCreated {
 impl Checked for AccountList {
     const LISTS: &'static [List] = &[List {
         names: &["accounts"],
-        strict: ACCOUNT,
+        strict: account,
         decode: as_type::<AccountDetails>,
     }];
 
@@ -146,7 +158,7 @@ impl Checked for AccountList {
 impl Checked for CardAccountList {
     const LISTS: &'static [List] = &[List {
         names: &["cardAccounts"],
-        strict: ACCOUNT,
+        strict: account,
         decode: as_type::<CardAccountDetails>,
     }];
 
@@ -201,7 +213,7 @@ impl Checked for CardAccountResponse {
 /// Its balances.
 const BALANCES: &[List] = &[List {
     names: &["balances"],
-    strict: &[],
+    strict: nothing,
     decode: as_type::<Balance>,
 }];
 
@@ -259,17 +271,17 @@ impl Checked for TransactionsResponse {
     const LISTS: &'static [List] = &[
         List {
             names: &["transactions", "pending"],
-            strict: ENTRY,
+            strict: entry,
             decode: as_type::<Transaction>,
         },
         List {
             names: &["transactions", "booked"],
-            strict: ENTRY,
+            strict: entry,
             decode: as_type::<Transaction>,
         },
         List {
             names: &["transactions", "information"],
-            strict: &[],
+            strict: nothing,
             decode: as_type::<Transaction>,
         },
     ];
@@ -314,12 +326,12 @@ impl Checked for CardTransactionsResponse {
     const LISTS: &'static [List] = &[
         List {
             names: &["cardTransactions", "pending"],
-            strict: ENTRY,
+            strict: entry,
             decode: as_type::<CardTransaction>,
         },
         List {
             names: &["cardTransactions", "booked"],
-            strict: ENTRY,
+            strict: entry,
             decode: as_type::<CardTransaction>,
         },
     ];
@@ -363,10 +375,7 @@ impl Checked for CardTransactionsResponse {
 }
 
 impl Checked for TransactionResponse {
-    const STRICT: &'static [&'static str] = &[
-        "transactionsDetails.transactionDetails.bookingDate",
-        "transactionsDetails.transactionDetails.valueDate",
-    ];
+    const STRICT: &'static [&'static str] = &["transactionsDetails.transactionDetails.bookingDate"];
 
     /// An example of the standard's has one envelope where its schema has two.
     fn to_standard(document: &mut Value) {

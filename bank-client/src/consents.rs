@@ -57,9 +57,10 @@ impl Bank {
         };
         let (consent, headers): (Response<ConsentCreated>, _) =
             self.ask_with_headers(request).await?;
+        let (consent, deviations) = consent.into_parts();
         Ok(ConsentAsked {
-            deviations: consent.deviations.clone(),
-            consent: consent.into_inner(),
+            deviations,
+            consent,
             approach: approach(&headers),
         })
     }

@@ -75,28 +75,30 @@ impl fmt::Display for Deviation {
     }
 }
 
-/// All that deviates in an answer, or in several: everything is counted, the first [`MOST`](Self::MOST) are told.
+/// All that deviates in an answer, or in several: everything is counted, the first [`MAX_RECORDED`](Self::MAX_RECORDED) are told.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Deviations {
     told: Vec<Deviation>,
-    count: usize,
+    total: usize,
     left_out: usize,
+    /// Those of them that are balances beside or within the elements that were asked for.
+    nested: usize,
 }
 
 impl Deviations {
     /// Deviations that are told, at most.
-    pub const MOST: usize = 100;
+    pub const MAX_RECORDED: usize = 100;
 
     /// How many there are, those that are not told included.
     #[must_use]
-    pub const fn count(&self) -> usize {
-        self.count
+    pub const fn total(&self) -> usize {
+        self.total
     }
 
     /// Whether everything was as the standard has it.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.count == 0
+        self.total == 0
     }
 
     /// Elements of lists (accounts, balances, entries) that could not be read and are not in the answer. Unless it is 0, the
@@ -106,27 +108,38 @@ impl Deviations {
         self.left_out
     }
 
-    /// The deviations in the order of the answer, [`MOST`](Self::MOST) of them at most.
+    /// The deviations in the order of the answer, [`MAX_RECORDED`](Self::MAX_RECORDED) of them at most.
     pub fn iter(&self) -> std::slice::Iter<'_, Deviation> {
         self.told.iter()
     }
 
+    /// Elements of the lists that were asked for that are not in the answer: without balances beside or within them.
+    pub(crate) const fn listed_left_out(&self) -> usize {
+        self.left_out - self.nested
+    }
+
+    /// An element that was left out is a balance beside or within the elements that were asked for.
+    pub(crate) const fn note_nested(&mut self) {
+        self.nested += 1;
+    }
+
     /// Adds those of another answer.
     pub fn append(&mut self, other: Self) {
-        self.count += other.count;
+        self.total += other.total;
         self.left_out += other.left_out;
-        let room = Self::MOST.saturating_sub(self.told.len());
+        self.nested += other.nested;
+        let room = Self::MAX_RECORDED.saturating_sub(self.told.len());
         self.told.extend(other.told.into_iter().take(room));
     }
 
     /// Whether one more would be told.
     pub(crate) fn has_room(&self) -> bool {
-        self.told.len() < Self::MOST
+        self.told.len() < Self::MAX_RECORDED
     }
 
     /// Counts one, and tells it, if it is given.
     pub(crate) fn note(&mut self, told: Option<Deviation>, outcome: Outcome) {
-        self.count += 1;
+        self.total += 1;
         self.left_out += usize::from(outcome == Outcome::ElementLeftOut);
         self.told.extend(told);
     }
@@ -190,8 +203,8 @@ mod tests {
         }
         let mut twice = deviations.clone();
         twice.append(deviations);
-        assert_eq!((twice.count(), twice.left_out()), (300, 150));
-        assert_eq!(twice.iter().count(), Deviations::MOST);
+        assert_eq!((twice.total(), twice.left_out()), (300, 150));
+        assert_eq!(twice.iter().count(), Deviations::MAX_RECORDED);
         let first = twice.iter().next().unwrap();
         assert_eq!(first.field(), "balances[].x");
         assert_eq!(

@@ -171,7 +171,7 @@ impl Bank {
         if let Some(first) = deviations.iter().next() {
             tracing::warn!(
                 bank = self.name(),
-                deviations = deviations.count(),
+                deviations = deviations.total(),
                 left_out = deviations.left_out(),
                 first = first.field(),
                 "the answer deviates from the standard",

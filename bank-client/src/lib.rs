@@ -160,7 +160,7 @@
 //! }
 //! let deviations = entries.deviations();
 //! if deviations.left_out() > 0 {
-//!     eprintln!("{} entries could not be read", deviations.left_out());
+//!     eprintln!("{} elements could not be read", deviations.left_out());
 //! }
 //! # Ok(())
 //! # }

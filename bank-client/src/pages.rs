@@ -120,6 +120,9 @@ pub enum Entry<T> {
 pub(crate) trait TransactionPage: Checked + Send {
     type Item: Send + 'static;
 
+    /// What is wrong with a page that has no list of what was asked for.
+    const UNLISTED: &'static str = "it has no booked transactions, not even an empty list";
+
     /// The lists of the page.
     fn open(self) -> Opened<Self::Item>;
 
@@ -200,11 +203,14 @@ impl Checked for StandingOrders {
 impl TransactionPage for StandingOrders {
     type Item = Transaction;
 
+    const UNLISTED: &'static str =
+        "it has no standing orders (`information`), not even an empty list";
+
     fn open(self) -> Opened<Transaction> {
         Opened {
             download: download(self.0.links.as_ref()),
             report: self.0.transactions.map(|report| Lists {
-                booked: Some(report.information.unwrap_or_default()),
+                booked: report.information,
                 pending: None,
                 links: report.links,
             }),
@@ -266,15 +272,15 @@ impl<T> PageOf<T> {
         deviations: Deviations,
         asked: BookingStatus,
         first: bool,
+        unlisted: &'static str,
     ) -> Result<Self, ErrorKind> {
         let has_pending = lists.pending.as_ref().is_some_and(|all| !all.is_empty());
         let may_lack_booked = !asked.wants_booked() || (!first && has_pending);
         if lists.booked.is_none() && !may_lack_booked {
-            let reason = "it has no booked transactions, not even an empty list";
-            return Err(ErrorKind::NotListed { reason });
+            return Err(ErrorKind::NotListed { reason: unlisted });
         }
         Ok(Self {
-            left_out: deviations.left_out(),
+            left_out: deviations.listed_left_out(),
             deviations,
             lists_booked: lists.booked.is_some(),
             lists_pending: lists.pending.is_some() || !asked.wants_booked(),
@@ -388,8 +394,7 @@ impl Reading {
             let reason = "a page that it links to has no content";
             return Err(bank.error(ErrorKind::NotListed { reason }));
         };
-        let deviations = page.deviations.clone();
-        let page = page.into_inner();
+        let (page, deviations) = page.into_parts();
         let (lists, deviations, at) = match (page.report, page.download) {
             (Some(lists), _) => (lists, deviations, url),
             (None, Some(link)) => {
@@ -407,7 +412,8 @@ impl Reading {
             .get("next")
             .map(|link| bank.follow(&at, link))
             .transpose()?;
-        PageOf::of(lists, deviations, self.asked, first).map_err(|kind| bank.error(kind))
+        PageOf::of(lists, deviations, self.asked, first, P::UNLISTED)
+            .map_err(|kind| bank.error(kind))
     }
 
     /// What is at that address. `None`: the bank says that there is nothing.
@@ -440,9 +446,8 @@ impl Reading {
         match self.get::<P>(url).await {
             Ok(page) => {
                 let page = page.ok_or_else(|| refused.clone())?;
-                let deviations = page.deviations.clone();
-                let lists = page.into_inner().report.ok_or(refused)?;
-                Ok((lists, deviations))
+                let (page, deviations) = page.into_parts();
+                Ok((page.report.ok_or(refused)?, deviations))
             }
             // That there is no file says nothing of the list.
             Err(error)
@@ -459,6 +464,7 @@ impl Reading {
 #[cfg(test)]
 mod tests {
     use BookingStatus::{Booked, Both, Pending};
+    use shared_types::decode::decode;
 
     use super::*;
 
@@ -480,7 +486,8 @@ mod tests {
             (true, false, Booked, true, Some((true, false))),
             (false, false, Pending, true, Some((false, true))),
         ] {
-            let page = PageOf::of(lists(booked, pending), Deviations::default(), asked, first);
+            let lists = lists(booked, pending);
+            let page = PageOf::of(lists, Deviations::default(), asked, first, "");
             let has = page
                 .ok()
                 .map(|page| (page.lists_booked, page.lists_pending));
@@ -491,6 +498,27 @@ mod tests {
             pending: Some(Vec::new()),
             ..lists(false, true)
         };
-        assert!(PageOf::of(nothing, Deviations::default(), Both, false).is_err());
+        assert!(PageOf::of(nothing, Deviations::default(), Both, false, "").is_err());
+    }
+
+    #[test]
+    fn a_page_without_standing_orders_is_not_an_empty_list_of_them() {
+        let page = |list: &str| {
+            let body = format!(r#"{{"transactions": {{{list}"_links": {{}}}}}}"#);
+            let page: StandingOrders = decode(body.as_bytes()).unwrap();
+            let lists = page.open().report.unwrap();
+            PageOf::of(
+                lists,
+                Deviations::default(),
+                Booked,
+                true,
+                StandingOrders::UNLISTED,
+            )
+        };
+        assert!(page(r#""information": [],"#).is_ok());
+        let Err(ErrorKind::NotListed { reason }) = page("") else {
+            panic!("an empty list")
+        };
+        assert!(reason.contains("`information`"), "{reason}");
     }
 }

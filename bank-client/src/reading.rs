@@ -9,6 +9,7 @@
 
 use std::fmt::Write as _;
 
+use chrono::NaiveDate;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use shared_types::decode::{Fault, Malformed, Manner, Shape, Step, at, at_mut, document, part};
@@ -29,8 +30,8 @@ pub(crate) type Decode = fn(&Value, Manner) -> Result<(), Fault>;
 pub(crate) struct List {
     /// The names that lead to it.
     pub(crate) names: &'static [&'static str],
-    /// The fields of its elements that are strict though a type does not require them.
-    pub(crate) strict: &'static [&'static str],
+    /// The fields of an element that are strict though a type does not require them.
+    pub(crate) strict: fn(&Value) -> &'static [&'static str],
     /// What an element is.
     pub(crate) decode: Decode,
 }
@@ -77,6 +78,16 @@ impl<'a> Notes<'a> {
         self.deviations.note(deviation, outcome);
     }
 
+    /// Notes what was mended, beside or within an element.
+    fn mended(&mut self, mended: Vec<Mended>, place: impl Fn(&[Step]) -> String) {
+        for Mended { at, outcome } in mended {
+            self.odd(|_| place(&at.steps), at.reason, outcome);
+            if outcome == Outcome::ElementLeftOut {
+                self.deviations.note_nested();
+            }
+        }
+    }
+
     /// The place in the answer of what is at that position of the list now.
     pub(crate) fn place(&self, list: &str, mut position: usize) -> String {
         for (other, gone) in &self.gone {
@@ -110,18 +121,28 @@ fn tolerantly<T: Checked>(body: &[u8], notes: &mut Notes<'_>) -> Result<T, Malfo
     let mut lists = Vec::new();
     for list in T::LISTS {
         let steps = steps(list.names);
-        let Some(Value::Array(elements)) = at_mut(&mut document, &steps) else {
-            continue;
-        };
         let name = list.names.join(".");
+        let is_strict = T::STRICT.contains(&name.as_str());
+        let elements = match at_mut(&mut document, &steps) {
+            Some(Value::Array(elements)) => elements,
+            // One element that is not in a list.
+            Some(only @ Value::Object(_)) if !is_strict && *only != Value::Object(Map::new()) => {
+                notes.odd(|_| name.clone(), "expected a list", Outcome::Kept);
+                *only = Value::Array(vec![only.take()]);
+                let Value::Array(elements) = only else {
+                    continue;
+                };
+                elements
+            }
+            _ => continue,
+        };
         let mut readable = Vec::with_capacity(elements.len());
         for (position, mut element) in std::mem::take(elements).into_iter().enumerate() {
             let place = |steps: &[Step]| format!("{name}[{position}]{}", path(steps, false));
-            match mend(&mut element, list.strict, list.decode) {
+            let strict = (list.strict)(&element);
+            match mend(&mut element, strict, list.decode) {
                 Ok(mended) => {
-                    for Mended { at, outcome } in mended {
-                        notes.odd(|_| place(&at.steps), at.reason, outcome);
-                    }
+                    notes.mended(mended, place);
                     readable.push(element);
                 }
                 Err(fault) => {
@@ -140,9 +161,8 @@ fn tolerantly<T: Checked>(body: &[u8], notes: &mut Notes<'_>) -> Result<T, Malfo
         },
         reason: fault.reason,
     };
-    for Mended { at, outcome } in mend(&mut document, T::STRICT, as_type::<T>).map_err(malformed)? {
-        notes.odd(|_| path(&at.steps, true), at.reason, outcome);
-    }
+    let mended = mend(&mut document, T::STRICT, as_type::<T>).map_err(malformed)?;
+    notes.mended(mended, |steps| path(steps, true));
     for (steps, readable) in lists {
         if let Some(list) = at_mut(&mut document, &steps) {
             *list = readable.into();
@@ -174,13 +194,29 @@ fn mend(value: &mut Value, strict: &[&str], decode: Decode) -> Result<Vec<Mended
                 ..fault
             });
         }
+        let cause = match &removed {
+            Some((steps, cause)) if fault.missing && *steps == fault.steps => Some(cause.clone()),
+            _ => None,
+        };
+        if fault.missing && supply(value, &fault.steps) {
+            ours.push(fault.steps.clone());
+            // Otherwise it was odd, and that it is not there any more is told.
+            if cause.is_none() {
+                mended.push(Mended {
+                    at: fault,
+                    outcome: Outcome::FieldLeftOut,
+                });
+            }
+            continue;
+        }
         // What it was taken from cannot be without it, and goes too.
-        if let Some((steps, cause)) = &removed
-            && fault.missing
-            && *steps == fault.steps
-        {
-            let steps = remove(value, parent(steps), strict).ok_or_else(|| cause.clone())?;
-            removed = Some((steps, cause.clone()));
+        if let Some(cause) = cause {
+            let from = parent(&fault.steps);
+            let steps = remove(value, from, strict).ok_or_else(|| cause.clone())?;
+            if let (Outcome::ElementLeftOut, Some(last)) = (gone(from), mended.last_mut()) {
+                last.outcome = Outcome::ElementLeftOut;
+            }
+            removed = Some((steps, cause));
             continue;
         }
         if let Some(place) = put_into_form(value, &fault, strict, decode) {
@@ -197,14 +233,20 @@ fn mend(value: &mut Value, strict: &[&str], decode: Decode) -> Result<Vec<Mended
             &fault.steps
         };
         let steps = remove(value, from, strict).ok_or_else(|| fault.clone())?;
+        let outcome = gone(from);
         removed = Some((steps, fault.clone()));
-        mended.push(Mended {
-            at: fault,
-            outcome: Outcome::FieldLeftOut,
-        });
+        mended.push(Mended { at: fault, outcome });
     }
     mended.extend(kept(value, decode, &ours));
     Ok(mended)
+}
+
+/// What it means that what the steps lead to is removed: a balance of a list is an element of it, wherever the list is.
+fn gone(steps: &[Step]) -> Outcome {
+    match steps {
+        [.., Step::Name(list), Step::Index(_)] if list == "balances" => Outcome::ElementLeftOut,
+        _ => Outcome::FieldLeftOut,
+    }
 }
 
 /// What is kept as the bank wrote it, though the standard has it otherwise: texts that are too long, and names of its own.
@@ -243,9 +285,9 @@ fn kept(value: &Value, decode: Decode, ours: &[Vec<Step>]) -> Vec<Mended> {
 fn remove(value: &mut Value, steps: &[Step], strict: &[&str]) -> Option<Vec<Step>> {
     let (last, owner) = steps.split_last()?;
     match (last, at_mut(value, owner)?) {
-        // "Nothing" stands for what could be left out.
+        // "Nothing" and a blank text stand for what could be left out.
         (Step::Name(name), Value::Object(object))
-            if !is_strict(steps, strict) || object.get(name).is_some_and(Value::is_null) =>
+            if !is_strict(steps, strict) || object.get(name).is_some_and(is_blank) =>
         {
             object.remove(name)?;
         }
@@ -278,6 +320,32 @@ fn is_money(steps: &[Step]) -> bool {
     }
 }
 
+/// Nothing, or a text that says nothing.
+pub(crate) fn is_blank(value: &Value) -> bool {
+    value.is_null() || value.as_str().is_some_and(|text| text.trim().is_empty())
+}
+
+/// Puts something in the place of a required field that is missing, if what it belongs to says enough without: which balance
+/// it is, the number of a card account that has an id, and the links of a page. Returns whether it did.
+fn supply(value: &mut Value, steps: &[Step]) -> bool {
+    let neutral = match name(steps) {
+        Some("balanceType") => "unknown".into(),
+        Some("maskedPan") => "".into(),
+        Some("_links") if is_a_pages_links(steps) => Value::Object(Map::new()),
+        _ => return false,
+    };
+    let (Some(Step::Name(name)), Some(Value::Object(owner))) =
+        (steps.last(), at_mut(value, parent(steps)))
+    else {
+        return false;
+    };
+    if name == "maskedPan" && owner.get("resourceId").is_none_or(is_blank) {
+        return false;
+    }
+    owner.insert(name.clone(), neutral);
+    true
+}
+
 /// The links of a page of transactions. Many banks leave them out where there is no further page.
 fn is_a_pages_links(steps: &[Step]) -> bool {
     let names: Vec<&str> = names(steps).collect();
@@ -295,30 +363,56 @@ fn put_into_form(
     decode: Decode,
 ) -> Option<Vec<Step>> {
     let steps = &fault.steps;
-    if fault.missing && is_a_pages_links(steps) {
-        let Value::Object(page) = at_mut(value, parent(steps))? else {
-            return None;
-        };
-        page.insert("_links".to_owned(), Value::Object(Map::new()));
-        return Some(steps.clone());
-    }
-    if fault.missing || is_strict(steps, strict) || is_money(steps) {
+    if fault.missing || is_money(steps) {
         return None;
     }
     let odd = at(value, steps)?.clone();
-    for form in forms(name(steps), &odd) {
+    if is_blank(&odd) {
+        return None;
+    }
+    let is_strict = is_strict(steps, strict);
+    let forms = if is_strict {
+        odd.as_str().and_then(day).into_iter().collect()
+    } else {
+        forms(steps, &odd)
+    };
+    for form in forms {
+        let is_list = form.is_array();
         *at_mut(value, steps)? = form;
         let still = decode(value, Manner::Tolerant).err();
-        if still.is_none_or(|again| !again.steps.starts_with(steps)) {
+        // What is odd within the only element of a list comes next.
+        let is_within = |again: &Fault| is_list && again.steps.len() > steps.len() + 1;
+        if still.is_none_or(|again| !again.steps.starts_with(steps) || is_within(&again)) {
             return Some(steps.clone());
         }
     }
     *at_mut(value, steps)? = odd;
+    if is_strict {
+        return None;
+    }
     move_number(value, steps)
 }
 
+/// The day of a day with a time.
+fn day(text: &str) -> Option<Value> {
+    let (day, time) = text.trim().split_once(['T', ' '])?;
+    let is_time = time.get(..5).is_some_and(|time| {
+        let (hour, minute) = (time.get(..2), time.get(3..));
+        let digits = |part: Option<&str>| part.is_some_and(|part| part.parse::<u8>().is_ok());
+        digits(hour) && time.get(2..3) == Some(":") && digits(minute)
+    });
+    (is_time && day.parse::<NaiveDate>().is_ok()).then(|| day.into())
+}
+
 /// Forms in which the value may be meant, the likeliest first.
-fn forms(name: Option<&str>, odd: &Value) -> Vec<Value> {
+fn forms(steps: &[Step], odd: &Value) -> Vec<Value> {
+    let name = name(steps);
+    // Lists of objects whose elements some banks write as texts, and what these are.
+    let only_member = match names(steps).last() {
+        Some(list) if list.ends_with("StructuredArray") => Some("reference"),
+        Some("ownerNames") => Some("name"),
+        _ => None,
+    };
     match odd {
         Value::String(text) => {
             let text = text.trim();
@@ -338,9 +432,16 @@ fn forms(name: Option<&str>, odd: &Value) -> Vec<Value> {
                 let other = serde_json::json!({ "other": { "identification": text } });
                 return vec![number, other];
             }
+            if let Some(member) = only_member {
+                let element = serde_json::json!({ member: text });
+                form(match name {
+                    Some(_) => Value::Array(vec![element]),
+                    None => element,
+                });
+            }
             // A day with a time, a time without an offset.
-            if let Some((day, _)) = text.split_once(['T', ' ']) {
-                form(day.into());
+            if let Some(day) = day(text) {
+                form(day);
                 form(format!("{text}Z").into());
             }
             if let Ok(number) = text.parse::<u64>() {
@@ -352,6 +453,8 @@ fn forms(name: Option<&str>, odd: &Value) -> Vec<Value> {
             form(text.into());
             form(text.to_ascii_uppercase().into());
             form(text.to_ascii_lowercase().into());
+            // One line of a list.
+            form(Value::Array(vec![text.into()]));
             forms
         }
         // More digits than these are not certain to be those that were written.
@@ -359,18 +462,23 @@ fn forms(name: Option<&str>, odd: &Value) -> Vec<Value> {
             vec![number.to_string().into()]
         }
         Value::Bool(truth) => vec![truth.to_string().into()],
-        Value::Array(lines) => {
-            let lines: Option<Vec<&str>> = lines.iter().map(Value::as_str).collect();
-            lines
+        // Lines of a text, or a list of the one thing that is wanted.
+        Value::Array(elements) => {
+            let lines: Option<Vec<&str>> = elements.iter().map(Value::as_str).collect();
+            let text = lines
                 .filter(|lines| !lines.is_empty())
-                .map(|lines| lines.join(" ").into())
-                .into_iter()
-                .collect()
+                .map(|lines| lines.join(" ").into());
+            let only = match elements.as_slice() {
+                [only @ Value::Object(_)] => Some(only.clone()),
+                _ => None,
+            };
+            text.into_iter().chain(only).collect()
         }
-        Value::Object(object) => match object.get("reference") {
-            Some(Value::String(reference)) => vec![reference.as_str().into()],
-            _ => Vec::new(),
-        },
+        Value::Object(object) => {
+            let reference = object.get("reference").filter(|text| text.is_string());
+            let only = (!object.is_empty()).then(|| Value::Array(vec![odd.clone()]));
+            reference.cloned().into_iter().chain(only).collect()
+        }
         Value::Number(_) | Value::Null => Vec::new(),
     }
 }
@@ -470,7 +578,9 @@ mod tests {
     use serde_json::json;
     use shared_types::account::{AccountBalances, AccountList};
     use shared_types::authorisation::{AuthorisationList, AuthorisationStarted};
-    use shared_types::card_account::{CardAccountBalances, CardTransactionsResponse};
+    use shared_types::card_account::{
+        CardAccountBalances, CardAccountList, CardTransactionsResponse,
+    };
     use shared_types::consent::{ConsentCreated, ConsentInformation};
     use shared_types::transaction::{TransactionResponse, TransactionsResponse};
 
@@ -596,7 +706,7 @@ mod tests {
         assert!(all.len() > 50, "{}", all.len());
         for steps in all {
             let names: Vec<&str> = names(&steps).collect();
-            let strict = matches!(names[0], "transactionAmount" | "bookingDate" | "valueDate");
+            let strict = matches!(names[0], "transactionAmount" | "bookingDate");
             let mut odd = whole.clone();
             // No type of ours takes it, in whichever form.
             *at_mut(&mut odd, &steps).unwrap() = json!([[7]]);
@@ -611,7 +721,13 @@ mod tests {
                 page(&[entry("1"), entry("3")])
             } else {
                 assert_eq!(*outcome, Outcome::FieldLeftOut, "{names:?}");
-                page(&[entry("1"), without(&whole, &steps), entry("3")])
+                let mut rest = whole.clone();
+                if names == ["balanceAfterTransaction", "balanceType"] {
+                    *at_mut(&mut rest, &steps).unwrap() = json!("unknown");
+                } else {
+                    rest = without(&whole, &steps);
+                }
+                page(&[entry("1"), rest, entry("3")])
             };
             assert_eq!(read, expected, "{names:?}");
         }
@@ -671,6 +787,37 @@ mod tests {
                 json!({ "currency": "eur" }),
                 json!({ "currency": "EUR" }),
             ),
+            (
+                "remittanceInformationUnstructuredArray",
+                json!("Rent"),
+                json!(["Rent"]),
+            ),
+            (
+                "remittanceInformationStructuredArray",
+                json!(["RF18"]),
+                json!([{ "reference": "RF18" }]),
+            ),
+            (
+                "remittanceInformationStructuredArray",
+                json!("RF18"),
+                json!([{ "reference": "RF18" }]),
+            ),
+            (
+                "currencyExchange",
+                entry("1")["currencyExchange"][0].clone(),
+                entry("1")["currencyExchange"].clone(),
+            ),
+            ("creditorAccount", json!([party()]), party()),
+            (
+                "valueDate",
+                json!("2026-11-28T00:00:00"),
+                json!("2026-11-28"),
+            ),
+            (
+                "bookingDate",
+                json!("2026-11-27T23:30:00+01:00"),
+                json!("2026-11-27"),
+            ),
         ] {
             let (read, told) = field(name, &value);
             assert_eq!(read, expected, "{name}");
@@ -682,6 +829,114 @@ mod tests {
         // The check digits of a counterparty's IBAN are not ours to judge.
         let wrong = json!({ "iban": "DE88370400440532013000" });
         assert_eq!(field("creditorAccount", &wrong), (wrong, vec![]));
+    }
+
+    #[test]
+    fn what_is_odd_within_the_only_element_of_a_list_costs_no_more_than_itself() {
+        let mut rate = entry("1")["currencyExchange"][0].clone();
+        rate["contractIdentification"] = json!({});
+        let (read, told) = field("currencyExchange", &rate);
+        rate.as_object_mut()
+            .unwrap()
+            .remove("contractIdentification");
+        assert_eq!(read, json!([rate]));
+        let outcomes: Vec<Outcome> = told.iter().map(|(_, outcome)| *outcome).collect();
+        assert_eq!(outcomes, [Outcome::Kept, Outcome::FieldLeftOut], "{told:?}");
+        let account = json!({ "resourceId": "a", "currency": "EUR", "ownerNames": ["Anna"] });
+        let (read, _) = read_odd::<AccountList>(&json!({ "accounts": account }));
+        assert_eq!(
+            read["accounts"][0]["ownerNames"],
+            json!([{ "name": "Anna" }])
+        );
+        // What is followed is not guessed at because its list is none.
+        let account = json!({ "resourceId": 7, "currency": "EUR" });
+        let (read, told) = read_odd::<AccountList>(&json!({ "accounts": account }));
+        assert_eq!(read, json!({ "accounts": [] }));
+        assert_eq!(told[1].1, Outcome::ElementLeftOut);
+    }
+
+    #[test]
+    fn the_day_that_orders_an_entry_alone_is_strict_and_a_blank_one_is_none() {
+        for (days, kept) in [
+            (json!(["2026-11-27", ""]), Some(json!(["2026-11-27", null]))),
+            (json!(["", "2026-11-28"]), Some(json!([null, "2026-11-28"]))),
+            (json!([" ", ""]), Some(json!([null, null]))),
+            (
+                json!(["2026-11-27", "soon"]),
+                Some(json!(["2026-11-27", null])),
+            ),
+            (json!(["soon", "2026-11-28"]), None),
+            (json!(["", "soon"]), None),
+            (json!([null, "soon"]), None),
+            (json!([null, "2026-11-28 soon"]), None),
+        ] {
+            let mut odd = entry("1");
+            odd["bookingDate"] = days[0].clone();
+            odd["valueDate"] = days[1].clone();
+            let body = json!({ "transactions": { "booked": [], "pending": [odd], "_links": {} } });
+            let (read, _) = read_odd::<TransactionsResponse>(&body);
+            let entry = read["transactions"]["pending"].get(0);
+            let read = entry.map(|entry| json!([entry["bookingDate"], entry["valueDate"]]));
+            assert_eq!(read, kept, "{days}");
+        }
+    }
+
+    #[test]
+    fn a_balance_within_an_account_is_an_element_that_is_missing() {
+        let whole = balance();
+        let mut odd = balance();
+        odd["balanceAmount"]["amount"] = json!("many");
+        let account =
+            json!({ "resourceId": "a", "currency": "EUR", "balances": [odd, whole.clone()] });
+        let body = json!({ "accounts": [account] });
+        let answer = answer::<AccountList>(&body).unwrap();
+        assert_eq!(answer.deviations.left_out(), 1);
+        assert!(!answer.is_whole());
+        let (read, told) = read_odd::<AccountList>(&body);
+        assert_eq!(read["accounts"][0]["balances"], json!([whole]));
+        let path = "accounts[0].balances[0].balanceAmount".to_owned();
+        assert_eq!(told, [(path, Outcome::ElementLeftOut)]);
+    }
+
+    #[test]
+    fn a_balance_beside_entries_is_no_entry_that_is_missing() {
+        let mut body = page(&[entry("1")]);
+        body["balances"] = json!([{ "balanceType": "expected" }, balance()]);
+        let answer = answer::<TransactionsResponse>(&body).unwrap();
+        let deviations = &answer.deviations;
+        assert_eq!(
+            (deviations.left_out(), deviations.listed_left_out()),
+            (1, 0)
+        );
+    }
+
+    #[test]
+    fn a_balance_of_an_unknown_type_and_a_card_without_number_are_kept() {
+        let mut none = balance();
+        none.as_object_mut().unwrap().remove("balanceType");
+        let mut blank = balance();
+        blank["balanceType"] = json!(" ");
+        let mut odd = balance();
+        odd["balanceType"] = json!({});
+        let (read, told) = read_odd::<AccountBalances>(&json!({ "balances": [none, blank, odd] }));
+        for (index, told) in told.iter().enumerate() {
+            assert_eq!(read["balances"][index]["balanceType"], "unknown");
+            let path = format!("balances[{index}].balanceType");
+            assert_eq!(*told, (path, Outcome::FieldLeftOut));
+        }
+        assert_eq!(told.len(), 3);
+
+        let cards = json!({ "cardAccounts": [{ "resourceId": "a", "currency": "EUR" }, { "currency": "EUR" }] });
+        let answer = answer::<CardAccountList>(&cards).unwrap();
+        let [card] = answer.card_accounts.as_slice() else {
+            panic!("{answer:?}")
+        };
+        assert_eq!(card.resource_id.as_deref(), Some("a"));
+        assert!(!card.reference().has_number());
+        assert_eq!(
+            (answer.deviations.total(), answer.deviations.left_out()),
+            (2, 1)
+        );
     }
 
     #[test]
@@ -745,7 +1000,7 @@ mod tests {
             ("accounts[1].usage", Outcome::Kept),
             (
                 "accounts[1].balances[0].balanceAmount",
-                Outcome::FieldLeftOut,
+                Outcome::ElementLeftOut,
             ),
             ("accounts[2].resourceId", Outcome::ElementLeftOut),
             ("accounts[3].resourceId", Outcome::ElementLeftOut),
@@ -787,13 +1042,17 @@ mod tests {
             "."
         );
         // A page without any is the last one.
-        let mut body = page(&[entry("1")]);
-        let lists = body["transactions"].as_object_mut().unwrap();
+        let mut missing = page(&[entry("1")]);
+        let lists = missing["transactions"].as_object_mut().unwrap();
         lists.remove("_links").unwrap();
-        let (read, told) = read_odd::<TransactionsResponse>(&body);
-        let paths: Vec<&str> = told.iter().map(|(path, _)| path.as_str()).collect();
-        assert_eq!(paths, ["transactions._links"]);
-        assert_eq!(read, page(&[entry("1")]));
+        let mut null = page(&[entry("1")]);
+        null["transactions"]["_links"] = Value::Null;
+        for body in [missing, null] {
+            let (read, told) = read_odd::<TransactionsResponse>(&body);
+            let paths: Vec<&str> = told.iter().map(|(path, _)| path.as_str()).collect();
+            assert_eq!(paths, ["transactions._links"]);
+            assert_eq!(read, page(&[entry("1")]));
+        }
         // Links that lead nowhere for us, and "nothing" for none.
         let mut body = page(&[entry("1")]);
         body["transactions"]["_links"] = json!({ "own thing": 7, "next": null });
@@ -829,7 +1088,7 @@ mod tests {
         let issuer = r#""issuer":"x""#;
         let answer = twice(issuer, &format!("{issuer},{issuer}"));
         let told: Vec<_> = answer.deviations.iter().map(ToString::to_string).collect();
-        assert_eq!(answer.deviations.count(), 1, "{told:?}");
+        assert_eq!(answer.deviations.total(), 1, "{told:?}");
         assert!(
             told[0].contains("a name is there twice (field left out)"),
             "{told:?}"

@@ -10,7 +10,10 @@ use futures::stream::{BoxStream, StreamExt as _};
 
 use crate::deviations::{Deviations, Told};
 
-/// A bank's answer: it derefs to the data, and tells beside it what deviates from the standard.
+/// A bank's answer. **Elements of its lists (accounts, balances, entries) that could not be read are not in it**: they are left
+/// out and counted, and [`is_whole`](Self::is_whole) tells whether there are any.
+///
+/// It derefs to the data, and tells beside it what [deviates](Self::deviations) from the standard.
 ///
 /// ```no_run
 /// # async fn example(reading: bank_client::AccountInformation) -> Result<(), bank_client::Error> {
@@ -18,7 +21,7 @@ use crate::deviations::{Deviations, Told};
 /// for deviation in &balances.deviations {
 ///     eprintln!("{deviation}");
 /// }
-/// if balances.deviations.left_out() > 0 {
+/// if !balances.is_whole() {
 ///     eprintln!("some balances could not be read");
 /// }
 /// for balance in balances.into_inner().balances {
@@ -43,6 +46,18 @@ impl<T> Response<T> {
     #[must_use]
     pub fn into_inner(self) -> T {
         self.value
+    }
+
+    /// The data, and what of it deviates from the standard.
+    #[must_use]
+    pub fn into_parts(self) -> (T, Deviations) {
+        (self.value, self.deviations)
+    }
+
+    /// Whether no element of its lists was left out because it could not be read.
+    #[must_use]
+    pub const fn is_whole(&self) -> bool {
+        self.deviations.left_out() == 0
     }
 
     /// Other data, made of this, with the same deviations.
@@ -91,7 +106,10 @@ where
     }
 }
 
-/// A stream of entries, which tells beside them what of the answers so far deviates from the standard.
+/// A stream of entries. **Entries that could not be read are not among its items**: they are left out and counted, and
+/// [`is_whole`](Self::is_whole) tells at the end whether there are any.
+///
+/// It tells beside them what of the answers so far [deviates](Self::deviations) from the standard.
 ///
 /// Where adaptors take the stream, they can borrow it: `entries.by_ref().try_collect()`.
 #[must_use = "it asks nobody before it is polled"]
@@ -110,6 +128,12 @@ impl<T> Entries<T> {
     #[must_use]
     pub fn deviations(&self) -> Deviations {
         self.told.so_far()
+    }
+
+    /// Whether no entry of the pages that were read so far was left out because it could not be read.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.told.so_far().left_out() == 0
     }
 
     /// The same beside other items, each made of one of these.

@@ -10,7 +10,7 @@ use crate::account::{AccountReference, AccountStatus, Balance, Usage};
 use crate::decode::Split;
 use crate::link::Links;
 use crate::money::{Amount, Currency, Rate};
-use crate::text::Text;
+use crate::text::{Text, is_placeholder};
 use crate::transaction::{ExchangeRate, joined};
 
 /// An amount of a card account with debits negative, as payment accounts have them.
@@ -34,7 +34,7 @@ pub fn debits_negative(amount: Amount, debit_accounting: Option<bool>) -> Amount
 pub struct CardAccountDetails {
     /// The `account-id` of the account's own path.
     pub resource_id: Option<String>,
-    /// Card number with its middle digits masked.
+    /// Card number with its middle digits masked. Empty in an answer that has none, against the standard.
     pub masked_pan: Text<35>,
     /// Currency of the account.
     #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^[A-Z]{3}$"))]
@@ -65,12 +65,14 @@ pub struct CardAccountDetails {
 }
 
 impl CardAccountDetails {
-    /// Its number and currency.
+    /// Its number, if it has one, and its currency.
     #[must_use]
     pub fn reference(&self) -> AccountReference {
+        let number = Some(&self.masked_pan).filter(|number| !is_placeholder(number.as_str()));
         AccountReference {
             currency: Some(self.currency),
-            ..AccountReference::masked_pan(self.masked_pan.clone())
+            masked_pan: number.cloned(),
+            ..AccountReference::default()
         }
     }
 

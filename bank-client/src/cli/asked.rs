@@ -152,8 +152,12 @@ impl Asked {
         }
     }
 
-    /// Something of an answer deviates from the standard; it is told at the end.
+    /// Something of an answer deviates from the standard; it is told at the end. An answer of which elements were left out is
+    /// not complete, and counts as such.
     pub(super) fn odd(&mut self, deviations: Deviations) {
+        if deviations.left_out() > 0 {
+            self.troubles.push(Exit::SomeBanksFailed);
+        }
         self.deviations.append(deviations);
     }
 

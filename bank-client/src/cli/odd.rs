@@ -3,70 +3,83 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use bank_client::{Deviations, Outcome};
+use bank_client::{Deviation, Deviations, Outcome};
 
 /// Fields that are named, at most, for each thing that became of them.
 const NAMED: usize = 5;
 
+/// What became of something, and of what: in one and in several.
+type Part = ([&'static str; 2], &'static str);
+
+const FIELDS_IGNORED: Part = (["field", "fields"], "ignored");
+const ACCOUNTS_IGNORED: Part = (["account", "accounts"], "ignored");
+const BALANCES_IGNORED: Part = (["balance", "balances"], "ignored");
+const ENTRIES_IGNORED: Part = (["entry", "entries"], "ignored");
+const FIELDS_KEPT: Part = (["field", "fields"], "kept");
+
+/// In the order in which they are told.
+const PARTS: [Part; 5] = [
+    ACCOUNTS_IGNORED,
+    BALANCES_IGNORED,
+    ENTRIES_IGNORED,
+    FIELDS_IGNORED,
+    FIELDS_KEPT,
+];
+
 /// One line for each bank whose answers deviate.
 pub(super) fn lines(deviations: &Deviations) -> Vec<String> {
-    let mut banks: BTreeMap<&str, [BTreeMap<String, usize>; 3]> = BTreeMap::new();
+    let mut banks: BTreeMap<&str, Vec<(Part, String)>> = BTreeMap::new();
     for deviation in deviations {
-        let place = match deviation.outcome {
-            Outcome::FieldLeftOut => 0,
-            Outcome::ElementLeftOut => 1,
-            _ => 2,
-        };
-        let fields = banks.entry(&deviation.bank).or_default();
-        if let Some(fields) = fields.get_mut(place) {
-            *fields.entry(deviation.field()).or_default() += 1;
-        }
+        let found = banks.entry(&deviation.bank).or_default();
+        found.push((part(deviation), deviation.field()));
     }
-    let untold = deviations.count() - deviations.iter().count();
+    let untold = deviations.total() - deviations.iter().count();
     let mut lines: Vec<String> = banks
         .into_iter()
-        .map(|(bank, [left_out, not_read, kept])| {
-            let parts = [
-                part(&left_out, ["field", "fields"], "odd and left out"),
-                part(
-                    &not_read,
-                    ["element of a list", "elements of lists"],
-                    "left out, a strict field being odd",
-                ),
-                part(&kept, ["field", "fields"], "odd and kept"),
-            ];
-            let parts: Vec<String> = parts.into_iter().flatten().collect();
-            format!("{bank}: in its answers {}", parts.join("; "))
+        .map(|(bank, found)| {
+            let parts = PARTS.iter().filter_map(|part| told(*part, &found));
+            let parts: Vec<String> = parts.collect();
+            format!("{bank} deviates from the standard: {}", parts.join(", "))
         })
         .collect();
     if let (Some(last), 1..) = (lines.last_mut(), untold) {
         // Writing to a text does not fail.
-        let _ = write!(last, "; and {untold} more");
+        let _ = write!(last, ", and {untold} more");
+    }
+    if let (Some(last), 1..) = (lines.last_mut(), deviations.left_out()) {
+        last.push_str("; what is ignored is missing: tell the bank");
     }
     lines
 }
 
-fn part(
-    fields: &BTreeMap<String, usize>,
-    [one, several]: [&str; 2],
-    became: &str,
-) -> Option<String> {
+fn part(deviation: &Deviation) -> Part {
+    let path = deviation.path.as_str();
+    match deviation.outcome {
+        Outcome::ElementLeftOut if path.contains("alances[") => BALANCES_IGNORED,
+        Outcome::ElementLeftOut if path.contains("ccounts[") => ACCOUNTS_IGNORED,
+        Outcome::ElementLeftOut => ENTRIES_IGNORED,
+        Outcome::FieldLeftOut => FIELDS_IGNORED,
+        _ => FIELDS_KEPT,
+    }
+}
+
+fn told(part: Part, found: &[(Part, String)]) -> Option<String> {
+    let mut fields: BTreeMap<&str, usize> = BTreeMap::new();
+    for (of, field) in found {
+        if *of == part {
+            *fields.entry(field).or_default() += 1;
+        }
+    }
     let count: usize = fields.values().sum();
-    let mut named: Vec<String> = fields
-        .iter()
-        .take(NAMED)
-        .map(|(field, times)| match times {
-            1 => field.clone(),
-            times => format!("{field} ({times})"),
-        })
-        .collect();
+    let mut named: Vec<&str> = fields.keys().take(NAMED).copied().collect();
     if fields.len() > NAMED {
-        named.push("…".to_owned());
+        named.push("…");
     }
     let named = named.join(", ");
+    let ([one, several], became) = part;
     match count {
         0 => None,
-        1 => Some(format!("1 {one} was {became}: {named}")),
-        count => Some(format!("{count} {several} were {became}: {named}")),
+        1 => Some(format!("1 {one} {became} ({named})")),
+        count => Some(format!("{count} {several} {became} ({named})")),
     }
 }

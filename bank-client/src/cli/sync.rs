@@ -82,7 +82,7 @@ impl SyncRow {
             new: report.new_entries(),
             changed: report.accounts.iter().map(|account| account.changed).sum(),
             removed: report.accounts.iter().map(|account| account.removed).sum(),
-            complete: report.is_complete(),
+            complete: report.is_complete() && report.all_deviations().left_out() == 0,
             balances_not_read: report
                 .accounts
                 .iter()
@@ -125,17 +125,11 @@ pub(super) async fn run(mut asked: Asked, screen: Screen) -> Result<Exit, Failur
                 asked.heard(&label);
                 rows.push(SyncRow::of(&label, &report));
                 asked.odd(report.all_deviations());
-                let left_out: u64 = report.accounts.iter().map(|account| account.left_out).sum();
                 for error in report.failures {
                     failed(&mut asked, &label, error.into()).await;
                 }
                 for account in report.accounts {
                     of_account(&mut asked, &copy, &label, account).await?;
-                }
-                if left_out > 0 {
-                    let text = format!("{label}: {left_out} entries could not be read");
-                    let advice = "tell the bank; what is known of these accounts stays until all can be read";
-                    asked.failed_here(&label, &Trouble::new(text, advice));
                 }
             }
             Err(error) => failed(&mut asked, &label, error).await,
@@ -221,6 +215,12 @@ async fn of_account(
             let before = before(copy, report.account).await?;
             note(format!("{label}: {before}"));
         }
+    }
+    if report.unlisted {
+        let name = name(copy, label, report.account).await?;
+        note(format!(
+            "{label}: the bank has no list of the transactions of {name}, not even an empty one; those in the copy stay"
+        ));
     }
     let pending = report.pending_unknown.map(SyncError::Bank);
     for error in report.failure.into_iter().chain(pending) {

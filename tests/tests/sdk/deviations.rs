@@ -74,7 +74,7 @@ async fn a_partial_exchange_rate_is_left_out_and_its_entry_kept() {
     assert_eq!(booked[0].creditor_name.as_ref().unwrap().as_str(), "Shop");
     assert_eq!(booked[0].currency_exchange, None);
     assert_eq!(deviations.left_out(), 0);
-    assert_eq!(deviations.count(), 1);
+    assert_eq!(deviations.total(), 1);
     assert_eq!(deviations.iter().next().unwrap().bank, "Bank B");
 }
 
@@ -221,7 +221,13 @@ async fn an_account_that_cannot_be_read_is_not_gone_from_the_copy() {
 async fn on_a_terminal_deviations_are_one_line_on_standard_error() {
     let mut odd = entry("1");
     odd["purposeCode"] = json!({ "secret": "4711" });
-    let (bank, _) = bank([page(&[odd.clone(), odd])]).await;
+    let mut unreadable = entry("2");
+    unreadable["transactionAmount"]["amount"] = json!("4711,00");
+    let pages = [
+        page(&[odd.clone(), odd.clone()]),
+        page(&[odd.clone(), odd, unreadable]),
+    ];
+    let (bank, _) = bank(pages).await;
     let pki = &bank.lone.pki;
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| {
@@ -230,7 +236,8 @@ async fn on_a_terminal_deviations_are_one_line_on_standard_error() {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         path
     };
-    let output = own("bank-client")
+    let mut command = own("bank-client");
+    command
         .args(["--url", &format!("https://{}", bank.lone.front)])
         .args(["--organisation", BANK_B, "--name", "Bank B", "--anchors"])
         .arg(file("ca1.pem", &pki.ca1.root_pem().unwrap()))
@@ -238,14 +245,24 @@ async fn on_a_terminal_deviations_are_one_line_on_standard_error() {
         .arg(file("qwac.pem", &pki.bank_a.qwac.chain_pem))
         .arg("--key")
         .arg(file("qwac.key", &pki.bank_a.qwac.key_pem))
-        .args(["--json", "transactions", "--consent", "c", "a"])
-        .output()
-        .unwrap();
+        .args(["--json", "transactions", "--consent", "c", "a"]);
+    let output = command.output().unwrap();
     assert!(output.status.success(), "{}", both(&output));
     let errors = String::from_utf8_lossy(&output.stderr);
-    let line = "Bank B: in its answers 2 fields were odd and left out: transactions.booked[].purposeCode (2)";
+    let line =
+        "Bank B deviates from the standard: 2 fields ignored (transactions.booked[].purposeCode)";
     assert!(errors.lines().any(|told| told == line), "{errors}");
     assert!(!both(&output).contains("4711"), "{}", both(&output));
+    let entries: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(entries.as_array().unwrap().len(), 2);
+
+    // What is missing makes the answer incomplete.
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}", both(&output));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let line = "Bank B deviates from the standard: 1 entry ignored (transactions.booked[].transactionAmount), 2 fields \
+                ignored (transactions.booked[].purposeCode); what is ignored is missing: tell the bank";
+    assert!(errors.lines().any(|told| told == line), "{errors}");
     let entries: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(entries.as_array().unwrap().len(), 2);
 }

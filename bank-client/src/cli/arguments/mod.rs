@@ -38,7 +38,7 @@ pub(crate) struct Arguments {
     pub(super) command: Command,
 }
 
-const AFTER: &str = "Exit codes: 0 done, 1 failed, 2 wrong command line, 3 some banks failed and the rest is printed, \
+const AFTER: &str = "Exit codes: 0 done, 1 failed, 2 wrong command line, 3 some banks failed or could not be read whole and the rest is printed, \
 4 a consent is needed, 5 a certificate was refused, 6 a bank cannot be reached. See --help.";
 
 const AFTER_LONG: &str = "\
@@ -47,7 +47,8 @@ Exit codes:
   1  failed; cause and what to do are on standard error, as for all that follow
   2  wrong command line
   3  some banks failed; what the others answered is printed. A connection that nobody has approved yet is left out, and
-     counts as failed only if it is named with --bank, or there is no other
+     counts as failed only if it is named with --bank, or there is no other. Also: an account, a balance or an entry of an
+     answer could not be read and is ignored; standard error names the field
   4  a consent is needed: there is none, it has ended, or it does not cover this
   5  a certificate was refused: ours by the bank, or the bank's by us
   6  a bank cannot be reached, does not answer in time, or asks to wait: later it may
