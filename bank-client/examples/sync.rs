@@ -109,7 +109,7 @@ async fn tell(
         println!("  not read whole: {failure}");
     }
     if done.left_out > 0 {
-        println!("  {} entries could not be read", done.left_out);
+        println!("  entries that could not be read: {}", done.left_out);
     }
     Ok(())
 }

@@ -158,9 +158,8 @@
 //! while let Some(entry) = entries.try_next().await? {
 //!     println!("{entry:?}");
 //! }
-//! let deviations = entries.deviations();
-//! if deviations.left_out() > 0 {
-//!     eprintln!("{} elements could not be read", deviations.left_out());
+//! if !entries.is_whole() {
+//!     eprintln!("entries that could not be read: {}", entries.deviations().left_out());
 //! }
 //! # Ok(())
 //! # }

@@ -124,8 +124,9 @@ async fn in_turn<T>(
         match answer.outcome {
             Ok(read) => {
                 asked.heard(&answer.member);
-                asked.odd(read.deviations.clone());
-                answered.insert(answer.member, read.into_inner());
+                let (read, deviations) = read.into_parts();
+                asked.odd(deviations);
+                answered.insert(answer.member, read);
             }
             Err(error) => asked.failed(&answer.member, &error).await,
         }
@@ -242,8 +243,9 @@ pub(super) async fn balances_of(
     };
     let balances = match outcome {
         Ok(balances) => {
-            asked.odd(balances.deviations.clone());
-            balances.into_inner()
+            let (balances, deviations) = balances.into_parts();
+            asked.odd(deviations);
+            balances
         }
         Err(error) => {
             asked.failed(member.key(), &error).await;

@@ -219,7 +219,7 @@ async fn of_account(
     if report.unlisted {
         let name = name(copy, label, report.account).await?;
         note(format!(
-            "{label}: the bank has no list of the transactions of {name}, not even an empty one; those in the copy stay"
+            "{label}: the bank says that {name} has no transactions, and lists none; what the copy has of it stays"
         ));
     }
     let pending = report.pending_unknown.map(SyncError::Bank);
