@@ -177,6 +177,36 @@ async fn deviations_are_an_event_of_the_log_without_content() {
     assert!(!log.contains("4711") && !log.contains("secret"), "{log}");
 }
 
+async fn copy(folder: &tempfile::TempDir) -> LocalCopy {
+    let key = Key::from_bytes([7; 32]);
+    let vault = Vault::new(&key, "copy", std::sync::Arc::new(SystemRandomness)).unwrap();
+    LocalCopy::open(folder.path().join("copy.db"), vault)
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_run_without_a_balance_that_the_bank_gave_is_not_complete() {
+    let odd = json!({ "balanceType": "expected", "balanceAmount": { "currency": "EUR", "amount": "many" } });
+    let account = json!({
+        "resourceId": "a", "currency": "EUR", "balances": [odd], "_links": { "transactions": { "href": "/" } },
+    });
+    let accounts = json!({ "accounts": [account] });
+    let answers = [accounts, json!({ "cardAccounts": [] }), page(&[entry("1")])];
+    let (_bank, reading) = bank(answers).await;
+    let folder = tempfile::tempdir().unwrap();
+    let copy = copy(&folder).await;
+    let sync = Synchroniser::new(&copy, "bank-b");
+    let report = sync.run(&reading, |_| ()).await.unwrap();
+    let path = "accounts[0].balances[0].balanceAmount";
+    assert_eq!(
+        told(&report.all_deviations()),
+        [(path, Outcome::ElementLeftOut)]
+    );
+    assert!(!report.is_complete());
+    assert_eq!(report.new_entries(), 1);
+}
+
 #[tokio::test]
 async fn an_account_that_cannot_be_read_is_not_gone_from_the_copy() {
     let account = |id: &str, currency: &str| json!({ "resourceId": id, "name": id, "currency": currency, "balances": [], "_links": { "transactions": { "href": "/" } } });
@@ -191,11 +221,7 @@ async fn an_account_that_cannot_be_read_is_not_gone_from_the_copy() {
     let (_bank, reading) = bank(first.chain(second)).await;
 
     let folder = tempfile::tempdir().unwrap();
-    let key = Key::from_bytes([7; 32]);
-    let vault = Vault::new(&key, "copy", std::sync::Arc::new(SystemRandomness)).unwrap();
-    let copy = LocalCopy::open(folder.path().join("copy.db"), vault)
-        .await
-        .unwrap();
+    let copy = copy(&folder).await;
     let sync = Synchroniser::new(&copy, "bank-b");
     let report = sync.run(&reading, |_| ()).await.unwrap();
     assert!(report.is_complete());
