@@ -118,6 +118,7 @@ pub(crate) fn read<T: Checked>(
 fn tolerantly<T: Checked>(body: &[u8], notes: &mut Notes<'_>) -> Result<T, Malformed> {
     let mut document = document(body)?;
     T::to_standard(&mut document);
+    let mut work = Work::on(&document);
     let mut lists = Vec::new();
     for list in T::LISTS {
         let steps = steps(list.names);
@@ -140,7 +141,7 @@ fn tolerantly<T: Checked>(body: &[u8], notes: &mut Notes<'_>) -> Result<T, Malfo
         for (position, mut element) in std::mem::take(elements).into_iter().enumerate() {
             let place = |steps: &[Step]| format!("{name}[{position}]{}", path(steps, false));
             let strict = (list.strict)(&element);
-            match mend(&mut element, strict, list.decode) {
+            match mend(&mut element, strict, list.decode, &mut work) {
                 Ok(mended) => {
                     notes.mended(mended, place);
                     readable.push(element);
@@ -161,7 +162,7 @@ fn tolerantly<T: Checked>(body: &[u8], notes: &mut Notes<'_>) -> Result<T, Malfo
         },
         reason: fault.reason,
     };
-    let mended = mend(&mut document, T::STRICT, as_type::<T>).map_err(malformed)?;
+    let mended = mend(&mut document, T::STRICT, as_type::<T>, &mut work).map_err(malformed)?;
     notes.mended(mended, |steps| path(steps, true));
     for (steps, readable) in lists {
         if let Some(list) = at_mut(&mut document, &steps) {
@@ -171,6 +172,37 @@ fn tolerantly<T: Checked>(body: &[u8], notes: &mut Notes<'_>) -> Result<T, Malfo
     part(&document, Manner::Tolerant).map_err(malformed)
 }
 
+/// Values that may still be looked at while an answer is mended: each deviation costs those of its element. Without an end
+/// of it, few deviations in a large element would take minutes.
+struct Work(usize);
+
+impl Work {
+    /// What honest answers need, in which each of many elements has some deviations; and a start for small ones.
+    fn on(document: &Value) -> Self {
+        Self(1_000_000 + 20 * values(document))
+    }
+
+    /// Whether there is as much left.
+    fn take(&mut self, values: usize) -> bool {
+        match self.0.checked_sub(values) {
+            Some(left) => {
+                self.0 = left;
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+/// The values in a value, itself included.
+fn values(value: &Value) -> usize {
+    1 + match value {
+        Value::Array(elements) => elements.iter().map(values).sum(),
+        Value::Object(members) => members.values().map(values).sum(),
+        _ => 0,
+    }
+}
+
 /// A deviation that does not keep the value from being read any more.
 struct Mended {
     at: Fault,
@@ -178,11 +210,17 @@ struct Mended {
 }
 
 /// Makes of a value one that can be read, [tolerantly](Manner::Tolerant). Fails with what is strict, or too much.
-fn mend(value: &mut Value, strict: &[&str], decode: Decode) -> Result<Vec<Mended>, Fault> {
+fn mend(
+    value: &mut Value,
+    strict: &[&str],
+    decode: Decode,
+    work: &mut Work,
+) -> Result<Vec<Mended>, Fault> {
     let mut mended = Vec::new();
     if decode(value, Manner::Exact).is_ok() {
         return Ok(mended);
     }
+    let weight = values(value);
     // Where there is something of ours now.
     let mut ours = Vec::new();
     // What was removed last, and the fault for which it was.
@@ -191,6 +229,12 @@ fn mend(value: &mut Value, strict: &[&str], decode: Decode) -> Result<Vec<Mended
         if mended.len() >= MOST_IN_ONE {
             return Err(Fault {
                 reason: format!("more than {MOST_IN_ONE} deviations in one element"),
+                ..fault
+            });
+        }
+        if !work.take(weight) {
+            return Err(Fault {
+                reason: "more deviations than can be looked at in one answer".to_owned(),
                 ..fault
             });
         }
@@ -1059,6 +1103,32 @@ mod tests {
         let (_, told) = read_odd::<TransactionsResponse>(&body);
         let paths: Vec<&str> = told.iter().map(|(path, _)| path.as_str()).collect();
         assert_eq!(paths, ["transactions._links.?"]);
+    }
+
+    /// Each deviation costs the element it is in: what a large one with many costs has an end.
+    #[test]
+    fn many_deviations_in_a_large_element_cost_no_more_than_there_is_work() {
+        let exchange = |quoted: &str| {
+            json!({
+                "sourceCurrency": "USD", "exchangeRate": "1.1", "unitCurrency": "EUR", "targetCurrency": "EUR",
+                "quotationDate": quoted,
+            })
+        };
+        let mut large = entry("1");
+        let mut all = vec![exchange("2026-11-02"); 20_000];
+        all.extend(vec![exchange("?"); 90]);
+        large["currencyExchange"] = all.into();
+        let document = page(&[large.clone(), entry("2")]);
+        let answer = answer::<TransactionsResponse>(&document).unwrap();
+        assert_eq!(answer.deviations.left_out(), 1);
+        let told = answer.deviations.iter().next().unwrap();
+        assert!(told.reason.contains("than can be looked at"), "{told}");
+        let mut work = Work::on(&document);
+        let mut mended = 0;
+        while work.take(values(&large)) {
+            mended += 1;
+        }
+        assert!(mended < 50, "{mended}");
     }
 
     #[test]

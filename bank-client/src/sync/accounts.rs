@@ -200,7 +200,7 @@ fn named<T>(
 ) -> Result<List, Error> {
     let bank = under.bank();
     let mut list = List {
-        left_out: answer.deviations.left_out(),
+        left_out: answer.deviations.listed_left_out(),
         ..List::default()
     };
     let mut ids = HashSet::new();
