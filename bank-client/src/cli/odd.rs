@@ -39,15 +39,22 @@ pub(super) fn lines(deviations: &Deviations) -> Vec<String> {
         .map(|(bank, found)| {
             let parts = PARTS.iter().filter_map(|part| told(*part, &found));
             let parts: Vec<String> = parts.collect();
-            format!("{bank} deviates from the standard: {}", parts.join(", "))
+            let is_element =
+                |(part, _): &(Part, String)| ![FIELDS_IGNORED, FIELDS_KEPT].contains(part);
+            let advice = if found.iter().any(is_element) {
+                "; what is ignored is missing: tell the bank"
+            } else {
+                ""
+            };
+            format!(
+                "{bank} deviates from the standard: {}{advice}",
+                parts.join(", ")
+            )
         })
         .collect();
     if let (Some(last), 1..) = (lines.last_mut(), untold) {
         // Writing to a text does not fail.
-        let _ = write!(last, ", and {untold} more");
-    }
-    if let (Some(last), 1..) = (lines.last_mut(), deviations.left_out()) {
-        last.push_str("; what is ignored is missing: tell the bank");
+        let _ = write!(last, "; and {untold} more deviations");
     }
     lines
 }
