@@ -151,7 +151,7 @@
 //!
 //! ```no_run
 //! use bank_client::{AccountInformation, TransactionFilter};
-//! use futures::TryStreamExt as _;
+//! use bank_client::futures::TryStreamExt as _;
 //!
 //! # async fn example(reading: AccountInformation, filter: TransactionFilter) -> Result<(), bank_client::Error> {
 //! let mut entries = reading.transactions("3dc3d5b3", &filter);

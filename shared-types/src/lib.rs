@@ -1,6 +1,6 @@
 //! What both ends of XS2A put on the wire, and how both judge a certificate.
 //!
-//! The wire types follow the Berlin Group's `NextGenPSD2` XS2A framework, version 1.3.12, and carry its names.
+//! The wire types follow the Berlin Group's `NextGenPSD2` XS2A framework, version 1.3.16, and carry its names.
 //! They are strict where a peer could do harm (money, dates, lengths, enumerations) and lenient where the
 //! standard's own examples bend its schema; each such place says so.
 //!

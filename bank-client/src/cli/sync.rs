@@ -125,6 +125,9 @@ pub(super) async fn run(mut asked: Asked, screen: Screen) -> Result<Exit, Failur
                 asked.heard(&label);
                 rows.push(SyncRow::of(&label, &report));
                 asked.odd(report.all_deviations());
+                for refusal in &report.lists_not_opened {
+                    note(format!("{label}: not opened by the consent: {refusal}"));
+                }
                 for error in report.failures {
                     failed(&mut asked, &label, error.into()).await;
                 }

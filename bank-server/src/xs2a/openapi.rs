@@ -21,7 +21,7 @@ use super::{accounts, authorisations, card_accounts, consents};
     info(
         title = "XS2A: access to account",
         description = "Account information for TPPs (PSD2), after the Berlin Group's NextGenPSD2 XS2A framework \
-                       1.3.12. Reached over mutual TLS with a QWAC (ETSI TS 119 495) that has the role PSP_AI.",
+                       1.3.16. Reached over mutual TLS with a QWAC (ETSI TS 119 495) that has the role PSP_AI.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     paths(
