@@ -124,10 +124,12 @@ fn tolerantly<T: Checked>(body: &[u8], notes: &mut Notes<'_>) -> Result<T, Malfo
         let steps = steps(list.names);
         let name = list.names.join(".");
         let is_strict = T::STRICT.contains(&name.as_str());
+        let mut is_wrapped = false;
         let elements = match at_mut(&mut document, &steps) {
             Some(Value::Array(elements)) => elements,
             // One element that is not in a list.
             Some(only @ Value::Object(_)) if !is_strict && *only != Value::Object(Map::new()) => {
+                is_wrapped = true;
                 notes.odd(|_| name.clone(), "expected a list", Outcome::Kept);
                 *only = Value::Array(vec![only.take()]);
                 let Value::Array(elements) = only else {
@@ -152,6 +154,13 @@ fn tolerantly<T: Checked>(body: &[u8], notes: &mut Notes<'_>) -> Result<T, Malfo
                     notes.gone.push((name.clone(), position));
                 }
             }
+        }
+        // What is no element either, is no list of one.
+        if is_wrapped && readable.is_empty() {
+            return Err(Malformed {
+                path: name,
+                reason: "expected a list".to_owned(),
+            });
         }
         lists.push((steps, readable));
     }
@@ -892,11 +901,10 @@ mod tests {
             read["accounts"][0]["ownerNames"],
             json!([{ "name": "Anna" }])
         );
-        // What is followed is not guessed at because its list is none.
+        // What is followed is not guessed at because its list is none: what is no element either, is no list of one.
         let account = json!({ "resourceId": 7, "currency": "EUR" });
-        let (read, told) = read_odd::<AccountList>(&json!({ "accounts": account }));
-        assert_eq!(read, json!({ "accounts": [] }));
-        assert_eq!(told[1].1, Outcome::ElementLeftOut);
+        let fault = answer::<AccountList>(&json!({ "accounts": account })).unwrap_err();
+        assert_eq!(fault.path, "accounts");
     }
 
     #[test]

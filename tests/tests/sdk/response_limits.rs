@@ -249,7 +249,7 @@ async fn money_in_another_currency_is_told_and_money_that_is_none_is_not_read() 
         place(vec![account(money("EUR", &digits))]).await,
         (
             "accounts[0].balances[0].balanceAmount".to_owned(),
-            Outcome::FieldLeftOut
+            Outcome::ElementLeftOut
         )
     );
     let decimals = format!("0.{digits}");
