@@ -201,7 +201,7 @@ pub enum Challenge {
 }
 
 /// The customer has proved, by a second element, that it is she, for one thing. Only [`Sca::prove`] makes one, or makes it
-/// again for the session that it began ([`Proof::of_session`]).
+/// again for the session that it began (`Proof::of_session`).
 #[derive(Debug, Clone)]
 pub struct Proof {
     psu: PsuId,
