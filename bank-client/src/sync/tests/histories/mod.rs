@@ -29,8 +29,8 @@ use self::tpp::{Run, Tpp, Tried, Wants, Worker};
 use self::truth::{Act, Habits, Truth};
 use self::wire::Trouble;
 
-/// Histories that the test suite runs: some half a minute.
-const HISTORIES: u64 = 300;
+/// Histories that the test suite runs: some ten seconds.
+const HISTORIES: u64 = 100;
 
 /// What happens next.
 #[derive(Debug, Clone, Copy)]
