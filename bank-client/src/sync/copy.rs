@@ -63,17 +63,63 @@ pub struct LocalCopy {
     writers: Arc<Mutex<()>>,
     /// One file for each connection, locked while somebody synchronises it.
     runs: Arc<Path>,
+    #[cfg(test)]
+    pub(super) crash: Arc<CrashPoint>,
 }
 
 /// A transaction that writes.
 pub(super) struct Write {
     sql: Transaction<'static, Sqlite>,
     _turn: OwnedMutexGuard<()>,
+    #[cfg(test)]
+    crash: Arc<CrashPoint>,
 }
 
 impl Write {
     pub(super) async fn commit(self) -> Result<(), CopyError> {
-        Ok(self.sql.commit().await?)
+        #[cfg(test)]
+        self.crash.pass().await;
+        self.sql.commit().await?;
+        #[cfg(test)]
+        self.crash.pass().await;
+        Ok(())
+    }
+}
+
+/// The point at which a test kills the program that writes: before or after one of its commits.
+#[cfg(test)]
+pub(super) struct CrashPoint {
+    /// Points that are passed before it.
+    left: std::sync::atomic::AtomicU64,
+    reached: tokio::sync::Notify,
+}
+
+#[cfg(test)]
+impl Default for CrashPoint {
+    fn default() -> Self {
+        Self {
+            left: u64::MAX.into(),
+            reached: tokio::sync::Notify::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+impl CrashPoint {
+    pub(super) fn set(&self, points: u64) {
+        self.left
+            .store(points, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    pub(super) async fn reached(&self) {
+        self.reached.notified().await;
+    }
+
+    async fn pass(&self) {
+        if self.left.fetch_sub(1, std::sync::atomic::Ordering::Relaxed) == 0 {
+            self.reached.notify_one();
+            std::future::pending::<()>().await;
+        }
     }
 }
 
@@ -192,6 +238,8 @@ impl LocalCopy {
             digester: Digester::new(&key),
             writers: Arc::default(),
             runs: PathBuf::from(runs).into(),
+            #[cfg(test)]
+            crash: Arc::default(),
         })
     }
 
@@ -215,6 +263,8 @@ impl LocalCopy {
         Ok(Write {
             sql: self.pool.begin_with("BEGIN IMMEDIATE").await?,
             _turn: turn,
+            #[cfg(test)]
+            crash: Arc::clone(&self.crash),
         })
     }
 

@@ -168,17 +168,17 @@ fn codes(error: &Error) -> impl Iterator<Item = &MessageCode> {
     messages.iter().map(|message| &message.code)
 }
 
-/// A first day that the bank may show when it refuses an earlier one. Its day may be one ahead of ours.
+/// A first day that the bank may show when it refuses an earlier one: some count the 90 days with today, and some without.
 fn later(from: NaiveDate, today: NaiveDate) -> Option<NaiveDate> {
-    [ALWAYS, ALWAYS - 1]
+    [ALWAYS, ALWAYS - 1, ALWAYS - 2]
         .map(|days| back(today, days))
         .into_iter()
         .find(|day| from < *day)
 }
 
-/// The first day of a list that every bank gives.
+/// The first day of a list that every bank gives. Its 90 days count with today, and its day may be one ahead of ours.
 pub(super) fn always_from(today: NaiveDate) -> NaiveDate {
-    back(today, ALWAYS - 1)
+    back(today, ALWAYS - 2)
 }
 
 pub(super) fn back(day: NaiveDate, days: u64) -> NaiveDate {

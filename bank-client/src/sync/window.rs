@@ -129,6 +129,8 @@ pub(super) struct Window<'a> {
     listed: Listed,
     /// From which day on only a list of whole days tells.
     question: Option<NaiveDate>,
+    /// Only a list of all that is pending tells.
+    pending_question: bool,
     anchors: Vec<Anchor>,
     /// Entries that could not be read.
     pub(super) left_out: u64,
@@ -193,6 +195,7 @@ impl<'a> Window<'a> {
             order: [order(), order()],
             listed: Listed::default(),
             question: None,
+            pending_question: false,
             anchors: Vec::new(),
             left_out: 0,
             pending_left_out: 0,
@@ -328,15 +331,18 @@ impl<'a> Window<'a> {
         self.tally.entries += 1;
         let found = sqlx::query(
             // Of equal ones without a day of booking, first the one that is known to be listed for the shortest time: then
-            // one that is not met and was listed so is gone, and not another one that is older.
-            "SELECT id, first_seen, doubtful FROM entry WHERE account = ? AND booked = ? AND content = ? \
-             AND generation < ? ORDER BY CASE WHEN ? THEN listed_from END DESC LIMIT 1",
+            // one that is not met and was listed so is gone, and not another one that is older. One that a longer list did
+            // not have is none of this one's.
+            "SELECT id, first_seen, doubtful FROM entry WHERE account = ?1 AND booked = ?2 AND content = ?3 \
+             AND generation < ?4 AND (outside IS NULL OR ?6 IS NULL OR outside > ?6) \
+             ORDER BY CASE WHEN ?5 THEN listed_from END DESC LIMIT 1",
         )
         .bind(self.account)
         .bind(put.booked)
         .bind(put.content.as_slice())
         .bind(self.generation)
         .bind(put.row.booked_on.is_none())
+        .bind(&put.listed_from)
         .fetch_optional(&mut **sql)
         .await?;
         let found = found
@@ -352,11 +358,12 @@ impl<'a> Window<'a> {
             self.drop_anchor(put, found.is_some());
         }
         let namesake = found.is_none() && self.has_namesake(sql, put).await?;
-        if put.booked
-            && self.span == Span::Delta
-            && self.is_ambiguous(put, found.as_ref(), namesake)
-        {
-            return self.ask(sql, self.day(put.row).0).await;
+        if self.span == Span::Delta {
+            let is_known = found.as_ref().is_some_and(|found| self.is_known(found));
+            if put.booked && (is_known || namesake || !is_identified(put.row)) {
+                return self.ask(sql, self.day(put.row).0).await;
+            }
+            self.pending_question |= is_known;
         }
         match found {
             Some(found) => self.see(sql, put, found.id).await,
@@ -379,16 +386,10 @@ impl<'a> Window<'a> {
         Ok(found.is_some())
     }
 
-    /// Whether what a delta report says of an entry has more than one explanation: that the bank repeats or has changed one
-    /// that is known, or that there is another one like it.
-    fn is_ambiguous(&self, put: &Put<'_>, found: Option<&Found>, namesake: bool) -> bool {
-        if !put.row.is_named() || namesake {
-            return true;
-        }
-        // What came with a walk that broke off is told again. What was known before may have a twin.
-        found.is_some_and(|found| {
-            found.doubtful || self.synced.is_some_and(|synced| found.first_seen <= synced)
-        })
+    /// Whether an entry was known before this walk. Where a delta report has it, the bank repeats it, or there is another one
+    /// like it. What came with a walk that broke off is told again.
+    fn is_known(&self, found: &Found) -> bool {
+        found.doubtful || self.synced.is_some_and(|synced| found.first_seen <= synced)
     }
 
     /// Notes an entry of the first page, or one that is known: what came before it is in this walk or an earlier one.
@@ -447,10 +448,10 @@ impl<'a> Window<'a> {
         Ok(row.try_get("number")?)
     }
 
-    /// Whether it is a delta report without a list of pending entries: many have booked ones alone, so that it does not say
-    /// that there is none.
+    /// Whether it is a delta report that does not settle what is pending: many have booked entries alone, so that they do not
+    /// say that there is none; and a pending one that is known may be repeated, or have a twin.
     pub(super) fn lacks_pending(&self) -> bool {
-        self.span == Span::Delta && !self.listed.pending
+        self.span == Span::Delta && (!self.listed.pending || self.pending_question)
     }
 
     /// Makes ready for a list of all that is pending: none of it counts as met.
@@ -487,12 +488,12 @@ impl<'a> Window<'a> {
             return Ok(self.question);
         };
         self.question = None;
+        let (proven, is_cut) = self.proven_from(from).await?;
+        self.span = Span::Period { from: proven };
         if self.left_out > 0 || !self.listed.booked {
             self.judge_doubtful(from, Judgement::Kept).await?;
             return Ok(None);
         }
-        let (proven, is_cut) = self.proven_from(from).await?;
-        self.span = Span::Period { from: proven };
         // The bank has just been asked for more than it shows, and has left a gap.
         let last = last || is_cut;
         if is_cut {
@@ -500,7 +501,7 @@ impl<'a> Window<'a> {
         }
         self.remove_booked(proven).await?;
         let from = if is_cut { proven } else { from };
-        self.judge_undated(from, last).await?;
+        self.judge_undated(from, proven, last).await?;
         let judgement = if last {
             Judgement::Last
         } else {
@@ -535,8 +536,7 @@ impl<'a> Window<'a> {
     /// the list.
     async fn proven_from(&self, from: NaiveDate) -> Result<(NaiveDate, bool), CopyError> {
         let always = always_from(self.moment.today);
-        // The 90 days of the bank may begin on the day before ours.
-        if from >= back(always, 1) {
+        if from >= always {
             return Ok((from, false));
         }
         let row = sqlx::query(
@@ -574,14 +574,13 @@ impl<'a> Window<'a> {
         loop {
             let gone = sqlx::query(
                 "SELECT id, name, doubtful, day, place FROM entry WHERE account = ?1 AND booked = 1 AND dated = 1 \
-                 AND (day, place, id) > (?2, ?3, ?4) AND day <= ?5 AND generation < ?6 \
-                 ORDER BY day, place, id LIMIT ?7",
+                 AND (day, place, id) > (?2, ?3, ?4) AND generation < ?5 \
+                 ORDER BY day, place, id LIMIT ?6",
             )
             .bind(self.account)
             .bind(&day)
             .bind(place)
             .bind(id)
-            .bind(self.moment.today.to_string())
             .bind(self.generation)
             .bind(at_once())
             .fetch_all(&self.copy.pool)
@@ -660,8 +659,13 @@ impl<'a> Window<'a> {
     }
 
     /// Judges the booked entries without a day of booking that were not met: a list of days may leave them out for their age.
-    /// Gone is what was listed for a period within this one, or has a value date that is well within it.
-    async fn judge_undated(&mut self, from: NaiveDate, last: bool) -> Result<(), SyncError> {
+    /// Gone is what was listed for a period within this one, or has a value date that is well within what it surely lists.
+    async fn judge_undated(
+        &mut self,
+        from: NaiveDate,
+        proven: NaiveDate,
+        last: bool,
+    ) -> Result<(), SyncError> {
         let mut after = i64::MIN;
         loop {
             let unmet = sqlx::query(
@@ -688,8 +692,9 @@ impl<'a> Window<'a> {
                 let surely = value_day.map(|day| back(day, NEARLY));
                 // The latest first day of a list that must have it.
                 let wide = listed_from.max(surely);
-                if wide.is_some_and(|day| day >= from)
-                    || (last && value_day.is_some_and(|day| day >= from))
+                let listed = if valued { proven } else { from };
+                if wide.is_some_and(|day| day >= listed)
+                    || (last && value_day.is_some_and(|day| day >= listed))
                 {
                     gone.push(Gone::of(row)?);
                 } else if known_outside.is_none_or(|day| day > from) {
@@ -1171,6 +1176,11 @@ async fn change(sql: &mut Write, id: i64, form: i64) -> Result<(), CopyError> {
             .await?;
     }
     Ok(())
+}
+
+/// Whether a delta report that has an entry says which one it is: by a name, and by a day of which it can be listed again.
+fn is_identified(row: &Row) -> bool {
+    row.is_named() && row.booked_on.or(row.other_day).is_some()
 }
 
 fn at_once() -> i64 {

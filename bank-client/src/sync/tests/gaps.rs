@@ -192,7 +192,8 @@ async fn a_list_that_does_not_reach_the_days_before_the_last_run_leaves_a_gap() 
         model.post(true, 190, named("E2", 1));
     });
     scene.sync_at(2000).await.1.unwrap();
-    assert_eq!(scene.account().await, (Some(2000), Some(day(195))));
+    // Its 90 days may begin up to two days later than ours.
+    assert_eq!(scene.account().await, (Some(2000), Some(day(197))));
 }
 
 /// A bank that shows some months, and does not refuse more.

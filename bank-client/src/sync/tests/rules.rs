@@ -71,7 +71,9 @@ fn the_way_follows_from_what_is_known_and_offered() {
     };
     assert_eq!(next(&first, &period, 3), shorter(90));
     assert_eq!(next(&shorter(90).unwrap().0, &period, 0), shorter(89));
-    assert_eq!(next(&shorter(89).unwrap().0, &period, 0), None);
+    // The day of the bank may be one ahead of ours.
+    assert_eq!(next(&shorter(89).unwrap().0, &period, 0), shorter(88));
+    assert_eq!(next(&shorter(88).unwrap().0, &period, 0), None);
     assert_eq!(
         next(&after, &unknown, 0),
         Some((dates.clone(), Lesson::ForgetReference))

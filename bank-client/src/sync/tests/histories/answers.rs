@@ -152,10 +152,12 @@ impl Truth {
                 .ok_or(refusal(400, "RESOURCE_UNKNOWN"))?;
         } else {
             from = query["dateFrom"].parse().unwrap();
-            if from < today - Days::new(habits.history) {
+            let first = today - Days::new(habits.history);
+            if from < first && !habits.is_silent {
                 let (status, code) = habits.refusal;
                 return Err(refusal(status, code));
             }
+            from = from.max(first);
         }
         let wanted = query["bookingStatus"].as_str();
         if wanted == "pending" && habits.refuses_pending {

@@ -4,7 +4,7 @@
 //! The bank ([`truth`]) has accounts that come, go and are renumbered, and entries that are pending, booked, moved, changed and
 //! taken back, with and without days, alike, under names of their own, shared ones and blanks. What it answers ([`answers`])
 //! follows from that, in one of many banks' ways, and goes over HTTP ([`wire`]) through all of the SDK. Pages break off,
-//! answers list nothing, consents end, and the TPP ([`tpp`]) is killed at any await and between two pages.
+//! answers list nothing, consents end, and the TPP ([`tpp`]) is killed before and after any commit and while it waits for any answer.
 //!
 //! A history is a number. `SYNC_HISTORIES=10000` runs so many of them, from 0 on; `SYNC_HISTORIES=5000..6000` these; and
 //! `SYNC_HISTORY=17` one. One that fails is told with its number, and as few of its steps as it needs to fail.
@@ -29,8 +29,8 @@ use self::tpp::{Run, Tpp, Tried, Wants, Worker};
 use self::truth::{Act, Habits, Truth};
 use self::wire::Trouble;
 
-/// Histories that the test suite runs: some ten seconds.
-const HISTORIES: u64 = 100;
+/// Histories that the test suite runs: half a minute on two cores.
+const HISTORIES: u64 = 300;
 
 /// What happens next.
 #[derive(Debug, Clone, Copy)]
@@ -152,7 +152,7 @@ fn run(chance: &mut Chance) -> Run {
     };
     Run {
         trouble,
-        polls: chance.one_in(5).then(|| chance.below(150)),
+        crash: chance.one_in(5).then(|| chance.below(60)),
         as_it_is: chance.one_in(8),
         again: chance.one_in(3),
     }
@@ -161,7 +161,7 @@ fn run(chance: &mut Chance) -> Run {
 /// A run that goes well.
 const WELL: Run = Run {
     trouble: None,
-    polls: None,
+    crash: None,
     as_it_is: false,
     again: true,
 };

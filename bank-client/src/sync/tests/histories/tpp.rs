@@ -2,13 +2,10 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 
 use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
-use futures::future::{Either, poll_fn, select};
-use futures::{Future, TryStreamExt as _};
+use futures::TryStreamExt as _;
 use serde_json::{Value, json};
 use sqlx::Row as _;
 use tempfile::TempDir;
@@ -16,20 +13,20 @@ use tempfile::TempDir;
 use super::super::super::*;
 use super::super::vault;
 use super::answers::{Fault, balances};
-use super::truth::{Account, DeltaPending, Deltas, Empty, OVERLAP, Truth, shape};
+use super::truth::{Account, Deltas, Empty, OVERLAP, Truth, shape};
 use super::wire::{Trouble, Wire};
 use crate::bank::{Bank, BankBuilder};
 use crate::environment::{Clock as _, ManualClock};
 
-/// The days that every bank shows.
-const ALWAYS: u64 = 89;
+/// The days that every bank shows before ours, where its day may be one ahead.
+const ALWAYS: u64 = 88;
 
 /// How a run is made.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Run {
     pub(super) trouble: Option<Trouble>,
-    /// The TPP is killed when the run has been polled so often.
-    pub(super) polls: Option<u64>,
+    /// The TPP is killed after so many points before and after its commits.
+    pub(super) crash: Option<u64>,
     /// Without asking the customer for another consent where the last one has ended.
     pub(super) as_it_is: bool,
     /// Once more, while nothing happens at the bank.
@@ -163,7 +160,7 @@ impl<'a> Tpp<'a> {
         if run.again {
             let again = Run {
                 trouble: None,
-                polls: None,
+                crash: None,
                 ..*run
             };
             // A bank's first report may bring older ones.
@@ -171,7 +168,7 @@ impl<'a> Tpp<'a> {
             let before = self.within(&since).await;
             Box::pin(self.once(truth, &again)).await?;
             let after = self.within(&since).await;
-            let well = truth.valid && run.trouble.is_none() && run.polls.is_none();
+            let well = truth.valid && run.trouble.is_none() && run.crash.is_none();
             if well && before != after {
                 return Err("the same once more has changed entries".to_owned());
             }
@@ -182,8 +179,9 @@ impl<'a> Tpp<'a> {
     async fn once(&mut self, truth: &mut Truth, run: &Run) -> Verdict {
         self.runs += 1;
         let noon = truth.today.and_hms_opt(12, 0, 0).unwrap().and_utc();
+        let here = noon + TimeDelta::hours(truth.habits.zone);
         self.worker
-            .set_clock(noon + TimeDelta::minutes(7 * self.runs));
+            .set_clock(here + TimeDelta::minutes(7 * self.runs));
         let before = self.rows().await;
         let had = self.said_by_mark().await;
         self.worker.wire.with(|desk| {
@@ -195,7 +193,7 @@ impl<'a> Tpp<'a> {
         self.left_out |= matches!(run.trouble, Some(Trouble::Fault(_, Fault::Odd)));
         let leaves_out = matches!(run.trouble, Some(Trouble::Fault(_, Fault::NoPending)));
         self.lacks_pending |= leaves_out && truth.habits.told == Deltas::None;
-        let outcome = Box::pin(self.run(truth, run.polls)).await;
+        let outcome = Box::pin(self.run(truth, run.crash)).await;
         let asked = self.worker.wire.with(|desk| {
             *truth = desk.truth.take().unwrap();
             std::mem::take(&mut desk.asked)
@@ -227,7 +225,7 @@ impl<'a> Tpp<'a> {
     }
 
     /// The run, unless the TPP is killed.
-    async fn run(&self, truth: &Truth, polls: Option<u64>) -> Option<Result<Report, SyncError>> {
+    async fn run(&self, truth: &Truth, crash: Option<u64>) -> Option<Result<Report, SyncError>> {
         let under = self
             .worker
             .bank
@@ -243,13 +241,15 @@ impl<'a> Tpp<'a> {
         if let Some(size) = self.wants.page_size {
             sync = sync.page_size(size);
         }
-        let run = pin!(polled(sync.run(&under, |_| ()), polls));
+        self.copy.crash.set(crash.unwrap_or(u64::MAX));
         let killed = self.worker.wire.with(|desk| Arc::clone(&desk.killed));
-        let killed = pin!(killed.notified());
-        match select(run, killed).await {
-            Either::Left((outcome, _)) => outcome,
-            Either::Right(_) => None,
-        }
+        let outcome = tokio::select! {
+            outcome = sync.run(&under, |_| ()) => Some(outcome),
+            () = killed.notified() => None,
+            () = self.copy.crash.reached() => None,
+        };
+        self.copy.crash.set(u64::MAX);
+        outcome
     }
 
     fn refused(truth: &Truth, run: &Run, error: &SyncError) -> Verdict {
@@ -339,7 +339,8 @@ impl<'a> Tpp<'a> {
                 mark(account)
             ));
         }
-        let latest = truth.today - Days::new(ALWAYS.min(self.wants.history_days.into()));
+        let today = self.worker.clock.now().date_naive();
+        let latest = today - Days::new(ALWAYS.min(self.wants.history_days.into()));
         if since > latest && !self.left_out {
             return Err(format!(
                 "{} is said to be whole since {since} only",
@@ -366,12 +367,12 @@ impl<'a> Tpp<'a> {
         let pending = said.pending_unknown.is_none();
         for (shape, number) in &there_within {
             let here = here.get(shape).copied().unwrap_or(0);
-            // What is listed in parts does not tell one that is known from one like it: those that have no day, and those
-            // that are pending, where a delta report has new ones alone.
-            let news = truth.habits.deltas != Deltas::None
-                && truth.habits.delta_pending == DeltaPending::New;
-            let in_parts = is_dayless(shape) || (news && shape.starts_with("pending"));
-            let number = if in_parts { 1.min(*number) } else { *number };
+            // A list of some days does not tell an entry without a day from one like it that is older.
+            let number = if is_dayless(shape) {
+                1.min(*number)
+            } else {
+                *number
+            };
             let compared = shape.starts_with("booked") || (pending && !self.lacks_pending);
             if compared && here < number {
                 return Err(format!(
@@ -468,15 +469,27 @@ impl<'a> Tpp<'a> {
 
     /// What the bank may change from now on, and have it found.
     async fn note(&self, truth: &mut Truth) {
+        let rows = sqlx::query("SELECT id, complete FROM account WHERE complete IS NOT NULL");
+        let rows = rows.fetch_all(&self.copy.pool).await.unwrap();
+        let complete: BTreeMap<i64, NaiveDate> = rows
+            .iter()
+            .map(|row| {
+                (
+                    row.get("id"),
+                    row.get::<String, _>("complete").parse().unwrap(),
+                )
+            })
+            .collect();
         let copied = self.copy.accounts("bank").await.unwrap();
         for account in &mut truth.accounts {
-            // Those that are gone stand at the end.
-            let copied = copied
+            // It may have been copied under more than one number.
+            let copies = copied
                 .iter()
-                .find(|copied| mark_of(copied) == mark(account));
-            account.read_on = copied
-                .and_then(|copied| copied.synced)
-                .map(|at| at.date_naive());
+                .filter(|copied| mark_of(copied) == mark(account));
+            account.read_on = copies
+                .filter_map(|copied| complete.get(&copied.key.0))
+                .max()
+                .copied();
         }
     }
 
@@ -576,6 +589,7 @@ fn is_whole(truth: &Truth, report: &Report) -> Verdict {
 /// What an account's report counts, against the rows before and after.
 fn counts(said: &AccountReport, before: &Rows, after: &Rows) -> Verdict {
     let (mut come, mut gone) = (0, 0);
+    let mut list = String::new();
     let account = said.account.0;
     let keys = before.entries.keys().chain(after.entries.keys());
     let keys: std::collections::BTreeSet<_> = keys.filter(|(of, ..)| *of == account).collect();
@@ -583,6 +597,13 @@ fn counts(said: &AccountReport, before: &Rows, after: &Rows) -> Verdict {
         let number = |rows: &Rows| rows.entries.get(key).copied().unwrap_or(0);
         come += number(after).saturating_sub(number(before));
         gone += number(before).saturating_sub(number(after));
+        list += &format!(
+            "\n{} {:x?}: {} {}",
+            key.1,
+            &key.2[..3],
+            number(before),
+            number(after)
+        );
     }
     if (
         said.new + said.changed,
@@ -590,7 +611,7 @@ fn counts(said: &AccountReport, before: &Rows, after: &Rows) -> Verdict {
     ) != (come, gone)
     {
         return Err(format!(
-            "{come} have come and {gone} have gone, and the report counts otherwise"
+            "{come} have come and {gone} have gone, and the report counts otherwise{list}"
         ));
     }
     Ok(())
@@ -624,18 +645,4 @@ fn mark_of(copied: &CopiedAccount) -> String {
         CopiedDetails::Card(details) => details.name.as_ref(),
     };
     name.unwrap().to_string()
-}
-
-/// What comes of a future, unless it is polled more often than that.
-async fn polled<T>(future: impl Future<Output = T>, most: Option<u64>) -> Option<T> {
-    let mut future = pin!(future);
-    let mut left = most.unwrap_or(u64::MAX);
-    poll_fn(|context| {
-        if left == 0 {
-            return Poll::Ready(None);
-        }
-        left -= 1;
-        future.as_mut().poll(context).map(Some)
-    })
-    .await
 }

@@ -121,6 +121,10 @@ pub(super) struct Habits {
     pub(super) history: u64,
     /// How an earlier one is refused.
     pub(super) refusal: (u16, &'static str),
+    /// It is not refused: the list begins later, without a word.
+    pub(super) is_silent: bool,
+    /// The hours by which the TPP's clock is ahead of the bank's.
+    pub(super) zone: i64,
 }
 
 impl Habits {
@@ -130,6 +134,13 @@ impl Habits {
             Deltas::None,
             Deltas::AfterEntry,
             Deltas::LastReport,
+        ]);
+        let undated = chance.among(&[
+            Undated::None,
+            Undated::None,
+            Undated::None,
+            Undated::Valued,
+            Undated::Bare,
         ]);
         Self {
             deltas,
@@ -148,13 +159,7 @@ impl Habits {
                 Names::None,
                 Names::Mixed,
             ]),
-            undated: chance.among(&[
-                Undated::None,
-                Undated::None,
-                Undated::None,
-                Undated::Valued,
-                Undated::Bare,
-            ]),
+            undated,
             empty: if chance.one_in(8) {
                 chance.among(&[Empty::NoContent, Empty::Unknown])
             } else {
@@ -189,6 +194,9 @@ impl Habits {
                 (403, "PERIOD_INVALID"),
                 (422, "PERIOD_INVALID"),
             ]),
+            // What such a bank leaves out and what it has taken back look alike where they have no day.
+            is_silent: chance.one_in(4) && undated != Undated::Bare,
+            zone: chance.among(&[0, 0, 0, 13, -13]),
         }
     }
 }
