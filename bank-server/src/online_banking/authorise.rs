@@ -1,8 +1,11 @@
 //! Approving a consent, or refusing it: where a TPP sends its customer in the redirect approach.
 //!
 //! A customer who comes from the TPP logs in for this authorisation alone, with both elements: that log-in is the proof with
-//! which she approves, and its session ends with the answer. Who was logged in before gives a second element here, which is
-//! good for this authorisation alone.
+//! which she approves, and its session ends with the answer. A customer who was logged in before gives a second element here,
+//! which is good for this authorisation alone.
+//!
+//! The authorisation becomes that of the customer who logs in for it, or who answers it. Opening the page while logged in
+//! binds it to no customer: the page says who is logged in, and leads on as another one.
 
 use std::rc::Rc;
 
@@ -16,8 +19,9 @@ use url::Url;
 
 use super::OnlineBanking;
 use super::csrf::Purpose;
+use super::destination::Destination;
 use super::forms::{Fields, Form};
-use super::layout::{Page, errors, token_field};
+use super::layout::{Page, as_another_customer, errors, token_field};
 use super::log_in::status_of;
 use super::problem::{Next, Problem};
 use super::request::{self, ACCOUNT, Shown};
@@ -56,7 +60,18 @@ async fn page(
     check_open(&state, &asked)?;
     let known = Answering::of(&visit, &id);
     let known = known.ok_or_else(|| Problem::log_in(request.path()))?;
-    let (asked, offer) = claimed(&state, &known, &id).await?;
+    let named = asked.authorisation.psu.as_ref();
+    let is_hers = named.map_or(known.proof.is_some(), |psu| *psu == known.psu);
+    let (asked, offer) = if is_hers {
+        claimed(&state, &known, &id).await?
+    } else {
+        let offer = state.authorisations.preview(&asked, &known.psu).await;
+        let offer = offer.map_err(|error| {
+            let to = Destination::or_start(Some(request.path()));
+            request::problem(&state, error, Some(&asked.tpp)).then(Next::AsAnotherCustomer(to))
+        })?;
+        (asked, offer)
+    };
     let before = Before {
         method: second_factor::method_of(request.query_string()),
         ..Before::default()
@@ -110,7 +125,7 @@ async fn question(
     let words = &texts.authorise;
     let authorisation = &asked.authorisation;
     let path = format!("/authorise/{}", authorisation.id);
-    let factor = if known.proof.is_some() || is_exempt(state, asked).await? {
+    let factor = if known.proof.is_some() || is_exempt(state, known, asked).await? {
         None
     } else {
         let subject = Subject::authorisation(&authorisation.id);
@@ -131,6 +146,12 @@ async fn question(
     let content = html! {
         p.lead { (texts.fill(words.lead, &[("name", &asked.tpp.name), ("bank", &state.bank_name)])) }
         (errors(texts, &before.wrong))
+        @if authorisation.psu.is_none() {
+            section.panel aria-labelledby="logged-in" {
+                h2 #logged-in { (texts.fill(words.logged_in_as, &[("customer", &known.psu.0)])) }
+                (as_another_customer(texts, &known.visit, &path))
+            }
+        }
         section.panel aria-labelledby="who" {
             h2 #who { (words.who) }
             (request::who(texts, &asked.tpp))
@@ -166,8 +187,14 @@ async fn question(
     Ok(page.respond(state, &known.visit))
 }
 
-async fn is_exempt(state: &OnlineBanking, asked: &Request) -> Result<bool, Problem> {
-    let exempt = state.authorisations.is_exempt(&asked.authorisation).await;
+async fn is_exempt(
+    state: &OnlineBanking,
+    known: &Answering,
+    asked: &Request,
+) -> Result<bool, Problem> {
+    let authorisations = &state.authorisations;
+    let exempt = authorisations.is_exempt(&asked.authorisation, &known.psu);
+    let exempt = exempt.await;
     exempt.map_err(|error| request::problem(state, error, Some(&asked.tpp)))
 }
 
@@ -225,7 +252,7 @@ async fn approve(
         return question(&state, &known, &asked, &offer, before).await;
     }
     let selected = offer.is_choice.then_some(chosen.as_slice());
-    if known.proof.is_none() && selected.is_none() && is_exempt(&state, &asked).await? {
+    if known.proof.is_none() && selected.is_none() && is_exempt(&state, &known, &asked).await? {
         let done = state.authorisations.approve_exempt(&id, &known.psu).await;
         return finish(&state, &known, done.map_err(told)?, &asked.tpp).await;
     }
@@ -278,8 +305,11 @@ async fn refuse(
     let asked = state.authorisations.page(&id).await;
     let asked = asked.map_err(|error| request::problem(&state, error, None))?;
     check_open(&state, &asked)?;
-    let done = state.authorisations.refuse(&id, &known.psu).await;
-    let done = done.map_err(|error| request::problem(&state, error, Some(&asked.tpp)))?;
+    let told = |error| request::problem(&state, error, Some(&asked.tpp));
+    let authorisations = &state.authorisations;
+    let claimed = authorisations.claim_under(&id, &known.psu, known.credentials);
+    claimed.await.map_err(told)?;
+    let done = authorisations.refuse(&id, &known.psu).await.map_err(told)?;
     finish(&state, &known, done, &asked.tpp).await
 }
 

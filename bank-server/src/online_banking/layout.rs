@@ -179,6 +179,17 @@ fn log_out(texts: &Texts, visit: &Visit) -> Markup {
     }
 }
 
+/// Ends the session and goes on at that page, with another log-in.
+pub(super) fn as_another_customer(texts: &Texts, visit: &Visit, path: &str) -> Markup {
+    html! {
+        form method="post" action="/log-out" {
+            (token_field(visit, &Purpose::new("log-out")))
+            input type="hidden" name="to" value=(path);
+            button.quiet type="submit" { (texts.log_in.as_another) }
+        }
+    }
+}
+
 /// The bank's mark: decoration, so nothing is read out.
 fn mark() -> Markup {
     PreEscaped(
@@ -302,13 +313,14 @@ pub(super) fn problem(state: &OnlineBanking, visit: &Visit, told: &Told) -> Http
         div.panel.narrow data-problem=(text.name) {
             (notice(tone, &texts.fill(text.happened, &values)))
             p { (texts.fill(text.to_do, &values)) }
-            @match told.next {
+            @match &told.next {
                 Next::Start => p { a.button href="/" { (texts.frame.to_start) } }
                 Next::LogIn => p { a.button href="/log-in" { (texts.frame.to_log_in) } }
                 Next::Consents => p { a.button href="/consents" { (texts.frame.to_consents) } }
                 Next::OtherBanks => p { a.button href="/elsewhere" { (texts.elsewhere.see_all) } }
                 Next::Passkeys => p { a.button href="/passkeys" { (texts.frame.passkeys) } }
                 Next::Phone => p { a.button href="/phone" { (texts.frame.to_phone) } }
+                Next::AsAnotherCustomer(to) => (as_another_customer(texts, visit, to.path())),
                 Next::Nowhere => {}
             }
         }

@@ -408,16 +408,12 @@ async fn log_out(
 ) -> Result<HttpResponse, Problem> {
     // A browser that is logged out already is told the same.
     if visit.session().is_some() {
-        let purpose = Purpose::new("log-out");
-        Form::read(
-            &visit,
-            &purpose,
-            Fields::single(&[]),
-            request.headers(),
-            body,
-        )
-        .await?;
+        let (purpose, fields) = (Purpose::new("log-out"), Fields::single(&["to"]));
+        let form = Form::read(&visit, &purpose, fields, request.headers(), body).await?;
         visit.end(&state).await?;
+        if let Some(to) = form.optional("to") {
+            return Ok(see_other(Destination::or_start(Some(to)).path()));
+        }
     }
     Err(Problem::told(
         StatusCode::OK,

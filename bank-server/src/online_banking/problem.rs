@@ -35,7 +35,7 @@ pub(super) struct Told {
 }
 
 /// The link at the end of such a page.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Next {
     /// To the first page.
     Start,
@@ -49,6 +49,8 @@ pub(super) enum Next {
     Passkeys,
     /// To the page for the phone.
     Phone,
+    /// Back to that page, once another customer has logged in.
+    AsAnotherCustomer(Destination),
     /// There is nothing more to do here.
     Nowhere,
 }
@@ -113,6 +115,14 @@ impl Problem {
     pub(super) fn with(mut self, name: &'static str, value: String) -> Self {
         if let Self::Told(told) = &mut self {
             told.values.push((name, value));
+        }
+        self
+    }
+
+    /// With another link at its end.
+    pub(super) fn then(mut self, next: Next) -> Self {
+        if let Self::Told(told) = &mut self {
+            told.next = next;
         }
         self
     }

@@ -95,6 +95,7 @@ pub(super) struct LogInTexts {
     pub(super) already_lead: &'static str,
     pub(super) already_go_on: &'static str,
     pub(super) already_other: Explained,
+    pub(super) as_another: &'static str,
     pub(super) logged_out: Explained,
     pub(super) locked: Explained,
 }
@@ -208,6 +209,7 @@ pub(super) struct AuthoriseTexts {
     pub(super) approve: &'static str,
     pub(super) refuse: &'static str,
     pub(super) as_customer: &'static str,
+    pub(super) logged_in_as: &'static str,
     pub(super) approved: Explained,
     pub(super) approved_partly: Explained,
     pub(super) refused: Explained,

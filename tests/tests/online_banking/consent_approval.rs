@@ -408,6 +408,68 @@ async fn nobody_approves_for_another_or_for_anothers_account() {
     assert!(browser.page.text().contains("Choose at least one account"));
 }
 
+/// Who was logged in before she came is told so, and what she only looks at becomes that of the customer who is meant.
+#[tokio::test(flavor = "multi_thread")]
+async fn opening_a_request_binds_it_to_no_customer_who_was_logged_in_before() {
+    const ANOTHER: &str = "Log out and continue as another customer";
+
+    let stage = Stage::set().await;
+    let else_ = stage.somebody_else();
+    let goes_on_as = async |browser: &mut Tab, customer: &SampleCustomer, path: &str| {
+        let form = browser.page.form(ANOTHER).unwrap();
+        browser.submit_form(&form).await;
+        assert_eq!(browser.page.path(), format!("/log-in?to={path}"));
+        stage.banks.clock.advance(TimeDelta::seconds(30));
+        let code = code_of(&stage.banks, customer, 0);
+        browser.identify(customer, &code).await;
+        assert_eq!(browser.page.path(), path, "{:?}", browser.page);
+    };
+    let (consent, path) = stage.asked().await;
+    let mut browser = stage.logged_in_before(&path).await;
+    let text = browser.page.text();
+    assert!(text.contains("You are logged in as anna.weber"), "{text}");
+    let mut old = browser.clone();
+    goes_on_as(&mut browser, &else_, &path).await;
+    assert!(browser.page.form(ANOTHER).is_err(), "it is hers");
+    old.submit("/refuse", &[]).await;
+    assert_eq!(old.page.problem().as_deref(), Some("session-over"));
+    // To all others it is another's, and they are not left there.
+    stage.banks.clock.advance(TimeDelta::minutes(2));
+    let mut anna = stage.logged_in_before(&path).await;
+    assert_eq!(
+        (anna.page.status, anna.page.problem().as_deref()),
+        (403, Some("authorisation-of-another"))
+    );
+    let form = anna.page.form(ANOTHER).unwrap();
+    anna.submit_form(&form).await;
+    assert_eq!(anna.page.path(), format!("/log-in?to={path}"));
+    browser.submit("/refuse", &[]).await;
+    assert_eq!(stage.status(&consent).await, "rejected");
+
+    // Nor does it become hers where she has no such account.
+    let iban = &stage.anna.accounts[0].number;
+    let consent = stage
+        .consent(&json!({ "balances": [{ "iban": iban }] }))
+        .await;
+    let id = stage.authorise(&consent, ScaApproach::Redirect, None).await;
+    let path = format!("/authorise/{id}");
+    let mut browser = stage.browser.clone();
+    stage.banks.clock.advance(TimeDelta::seconds(30));
+    browser.log_in(&stage.banks, &else_).await;
+    browser.get(&path).await;
+    assert_eq!(browser.page.problem().as_deref(), Some("not-the-customers"));
+    goes_on_as(&mut browser, &stage.anna, &path).await;
+    browser.submit("/approve", &[]).await;
+    assert_eq!(stage.status(&consent).await, "valid");
+
+    // An answer makes it hers.
+    stage.banks.clock.advance(TimeDelta::minutes(2));
+    let (consent, path) = stage.asked().await;
+    let mut browser = stage.logged_in_before(&path).await;
+    browser.submit("/refuse", &[]).await;
+    assert_eq!(stage.status(&consent).await, "rejected");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_phone_shows_what_waits_and_approves_with_the_password() {
     let stage = Stage::set().await;

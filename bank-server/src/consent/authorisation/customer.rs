@@ -88,9 +88,9 @@ impl Authorisations {
         Ok(pages)
     }
 
-    /// The customer has logged in to look at it.
+    /// The customer has logged in for it, or answers it.
     ///
-    /// From then on it is hers: nobody else can approve it. One that its TPP has started for another customer is not
+    /// From then on it is hers: no other customer can approve it. One that its TPP has started for another customer is not
     /// shown to her.
     pub async fn claim(&self, id: &str, psu: &PsuId) -> Result<Page, AuthorisationError> {
         let credentials = self.sca.credentials_of(psu).await?;
@@ -130,12 +130,7 @@ impl Authorisations {
             }
             _ => return Ok(page),
         }
-        // One that was left unconfirmed has failed, and counts for nothing.
-        let before = self.store.of_consent(&page.consent.id).await?;
-        let mut before = before.into_iter().map(|other| self.as_it_stands(other));
-        if before.any(|other| has_approved(&other, psu)) {
-            return Err(AuthorisationError::ApprovedBefore);
-        }
+        self.check_first_approval(&page.consent.id, psu).await?;
         let change = Change {
             psu: Some(psu),
             credentials: Some(credentials),
@@ -154,6 +149,33 @@ impl Authorisations {
             authorisation,
             ..page
         })
+    }
+
+    /// Fails if the customer has approved that consent in another authorisation.
+    async fn check_first_approval(
+        &self,
+        consent_id: &str,
+        psu: &PsuId,
+    ) -> Result<(), AuthorisationError> {
+        // One that was left unconfirmed has failed, and counts for nothing.
+        let before = self.store.of_consent(consent_id).await?;
+        let mut before = before.into_iter().map(|other| self.as_it_stands(other));
+        if before.any(|other| has_approved(&other, psu)) {
+            return Err(AuthorisationError::ApprovedBefore);
+        }
+        Ok(())
+    }
+
+    /// The accounts that approving would open, for a customer who was logged in before she came: the authorisation does not
+    /// become hers.
+    pub(crate) async fn preview(
+        &self,
+        page: &Page,
+        psu: &PsuId,
+    ) -> Result<Offer, AuthorisationError> {
+        check_customer(&page.authorisation, psu)?;
+        self.check_first_approval(&page.consent.id, psu).await?;
+        self.offer(page, psu).await
     }
 
     /// The accounts that approving would open, for a customer who has logged in.
@@ -176,19 +198,16 @@ impl Authorisations {
         })
     }
 
-    /// Whether the bank asks for no second element here: for a mere list of accounts, from a customer who has given this
+    /// Whether the bank asks that customer for no second element here: for a mere list of accounts, from a customer who has given this
     /// TPP access with one in the last 180 days (Delegated Regulation (EU) 2018/389, article 10a).
     pub async fn is_exempt(
         &self,
         authorisation: &Authorisation,
+        psu: &PsuId,
     ) -> Result<bool, AuthorisationError> {
-        let Some(psu) = authorisation
-            .psu
-            .as_ref()
-            .filter(|_| self.rules.exempt_account_list)
-        else {
+        if !self.rules.exempt_account_list {
             return Ok(false);
-        };
+        }
         let found = self.given.find(&authorisation.consent_id).await?;
         if !found.is_some_and(|(consent, _)| {
             consent.access.available_accounts == Some(AllAccounts::AllAccounts)
@@ -222,7 +241,7 @@ impl Authorisations {
     /// Approves what needs no second element, for a customer who has given her password for it.
     pub async fn approve_exempt(&self, id: &str, psu: &PsuId) -> Result<Done, AuthorisationError> {
         let (page, opening) = self.ready(id, psu, None).await?;
-        if !self.is_exempt(&page.authorisation).await? {
+        if !self.is_exempt(&page.authorisation, psu).await? {
             return Err(AuthorisationError::OutOfTurn(page.authorisation.status));
         }
         self.count(page, psu, None, opening.as_ref()).await

@@ -146,7 +146,7 @@ impl Authorisations {
         let authenticated = self
             .advance(&authorisation, ScaStatus::PsuAuthenticated, change, None)
             .await?;
-        if self.is_exempt(&authenticated).await? {
+        if self.is_exempt(&authenticated, &psu).await? {
             self.approve_exempt(id, &psu).await?;
             return self.find(tpp, consent_id, id).await.map(Step::from);
         }

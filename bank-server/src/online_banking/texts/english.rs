@@ -75,6 +75,7 @@ pub(in super::super) const ENGLISH: Texts = Texts {
                        was not used.",
             to_do: "Go on with your accounts. To log in as somebody else, log out first.",
         },
+        as_another: "Log out and continue as another customer",
         logged_out: Explained {
             name: "logged-out",
             title: "You are logged out",
@@ -233,6 +234,7 @@ pub(in super::super) const ENGLISH: Texts = Texts {
         approve: "Give access",
         refuse: "Refuse",
         as_customer: "You are answering as {customer}.",
+        logged_in_as: "You are logged in as {customer}",
         approved: Explained {
             name: "approved",
             title: "Access is given",
@@ -287,7 +289,7 @@ pub(in super::super) const ENGLISH: Texts = Texts {
             name: "authorisation-of-another",
             title: "This request is for somebody else",
             happened: "It is for another customer than the one who is logged in here. Nothing was approved, and nothing was changed.",
-            to_do: "If it is meant for you, log out, and open the address again as the customer whom it is for.",
+            to_do: "If it is meant for you, log out and log in as the customer whom it is for.",
         },
         approved_before: Explained {
             name: "approved-before",
