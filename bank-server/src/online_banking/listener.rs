@@ -27,6 +27,7 @@ use url::{Host, Url};
 use super::client_address::TrustedProxies;
 use crate::config::OnlineBankingConfig;
 use crate::fault::Fault;
+use crate::file_mode::is_open_to_others;
 
 /// Lets browsers in. Cheap to clone, one for each worker.
 #[derive(Clone)]
@@ -62,7 +63,7 @@ impl Entrance {
         config: &OnlineBankingConfig,
         connections: usize,
         times: Times,
-    ) -> Result<Self, Fault> {
+    ) -> Result<Self, Vec<Fault>> {
         let (tls, window) = tls(config)?.unzip();
         Ok(Self {
             tls,
@@ -134,7 +135,7 @@ impl Entrance {
 type Tls = (TlsAcceptor, Option<Window>);
 
 /// TLS as browsers speak it: nobody is asked for a certificate.
-fn tls(config: &OnlineBankingConfig) -> Result<Option<Tls>, Fault> {
+fn tls(config: &OnlineBankingConfig) -> Result<Option<Tls>, Vec<Fault>> {
     let (Some(certificate), Some(key)) = (&config.certificate, &config.private_key) else {
         return Ok(None);
     };
@@ -145,28 +146,38 @@ fn tls(config: &OnlineBankingConfig) -> Result<Option<Tls>, Fault> {
     let read = |place: &str, path: &Path| {
         std::fs::read(path).map_err(|error| fault(place, path, &format!("cannot be read: {error}")))
     };
-    let chain = read("certificate", certificate)?;
-    let secret = read("private_key", key)?;
+    let (chain, secret) = match (read("certificate", certificate), read("private_key", key)) {
+        (Ok(chain), Ok(secret)) => (chain, secret),
+        (chain, secret) => return Err([chain.err(), secret.err()].into_iter().flatten().collect()),
+    };
+    if is_open_to_others(key) {
+        let problem = "is open to others; run chmod 600";
+        return Err(vec![fault("private_key", key, &problem)]);
+    }
     let credentials = Credentials::from_pem(&chain, &secret).map_err(|error| {
-        if error.is_of_key() {
+        vec![if error.is_of_key() {
             fault("private_key", key, &error)
         } else {
             fault("certificate", certificate, &error)
-        }
+        }]
     })?;
     if let Some(leaf) = credentials.chain().first()
         && !is_for(leaf, &config.origin)
     {
-        let problem = format!(
-            "is for {}, and browsers look for {} (online_banking.origin)",
-            hosts(leaf).join(", "),
-            config.origin.host_str().unwrap_or_default()
-        );
-        return Err(fault("certificate", certificate, &problem));
+        let is_for = match hosts(leaf).join(", ") {
+            none if none.is_empty() => {
+                "names no host as subject alternative name (browsers ignore the common name)"
+                    .to_owned()
+            }
+            hosts => format!("is for {hosts}"),
+        };
+        let host = config.origin.host_str().unwrap_or_default();
+        let problem = format!("{is_for}, and browsers look for {host} (online_banking.origin)");
+        return Err(vec![fault("certificate", certificate, &problem)]);
     }
     let mut tls = ServerConfig::builder_with_provider(Arc::new(provider()))
         .with_safe_default_protocol_versions()
-        .map_err(|error| fault("certificate", certificate, &error))?
+        .map_err(|error| vec![fault("certificate", certificate, &error)])?
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(
             (*credentials.certified_key()).clone(),

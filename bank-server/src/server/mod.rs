@@ -29,6 +29,7 @@ use self::sockets::{bound, entrance, open_pages};
 use self::workers::{Keeping, Sockets, run};
 use crate::config::{Config, Fault, Origin};
 use crate::core_banking::CoreBanking;
+use crate::file_mode::is_open_to_others;
 use crate::identity::{LicenceSource, Licences, own_organisation};
 use crate::operator::{Health, Questions};
 use crate::store::fetched_lists::FetchedLists;
@@ -368,7 +369,7 @@ pub fn check_file(file: &Path, clock: impl Clock) -> Vec<Fault> {
 
 /// What [`check_file`] does not look at.
 pub const NOT_CHECKED: &str = "the network (whether addresses are free to listen on; lists, responders, other banks and \
-     collectors at their addresses), the database, and the bank's own key";
+     collectors at their addresses), the database, and the bank's own key, but for who can read the two";
 
 /// Returns all that is wrong with a configuration and the files it names, without starting anything.
 #[must_use]
@@ -381,14 +382,30 @@ pub fn check(config: &Config, clock: impl Clock) -> Vec<Fault> {
         Err(faults) => faults,
     };
     let pages = config.online_banking.as_ref();
-    faults.extend(pages.and_then(|pages| match entrance(config, pages) {
-        Ok(entrance) => entrance.certificate_fault(pages, now),
-        Err(fault) => Some(fault),
-    }));
+    faults.extend(
+        pages.map_or_else(Vec::new, |pages| match entrance(config, pages) {
+            Ok(entrance) => entrance.certificate_fault(pages, now).into_iter().collect(),
+            Err(faults) => faults,
+        }),
+    );
     let file = match &config.store.place {
         Place::File(path) => Some(path),
         Place::Server(_) => None,
     };
+    let secret = [("store.key", Some(&config.store.key)), ("store.path", file)];
+    let secret = secret
+        .into_iter()
+        .filter_map(|(place, path)| Some((place, path?)));
+    faults.extend(
+        secret
+            .filter(|(_, path)| is_open_to_others(path))
+            .map(|(place, path)| {
+                Fault::new(
+                    place,
+                    format!("{} is open to others; run chmod 600", path.display()),
+                )
+            }),
+    );
     let folder = file.and_then(|file| file.parent());
     let folder = folder.filter(|folder| !folder.as_os_str().is_empty());
     if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {

@@ -68,7 +68,7 @@ pub(super) fn open_pages(
     now: UnixTime,
 ) -> Result<Pages, StartError> {
     let entrance = entrance(config, pages)
-        .map_err(|fault| StartError::Configuration(config.lines.locate(vec![fault])))?;
+        .map_err(|faults| StartError::Configuration(config.lines.locate(faults)))?;
     if let Some(fault) = entrance.certificate_fault(pages, now) {
         tracing::warn!(%fault, "browsers will warn of the customers' pages");
     }
@@ -84,7 +84,10 @@ pub(super) fn open_pages(
 }
 
 /// What customers' connections pass.
-pub(super) fn entrance(config: &Config, pages: &OnlineBankingConfig) -> Result<Entrance, Fault> {
+pub(super) fn entrance(
+    config: &Config,
+    pages: &OnlineBankingConfig,
+) -> Result<Entrance, Vec<Fault>> {
     let seconds = Duration::from_secs;
     let limits = &config.limits;
     let times = Times {

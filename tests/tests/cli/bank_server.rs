@@ -172,6 +172,27 @@ fn check_says_all_that_is_wrong() {
 }
 
 #[test]
+fn a_configuration_that_is_not_there_is_one_clear_error() {
+    for command in ["check", "serve", "migrate"] {
+        let output = own("bank-server")
+            .args([command, "--config", "nowhere.toml"])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let said = both(&output);
+        let (error, to_do) = said.split_once("\n  to do: ").unwrap();
+        assert!(
+            error.starts_with("error: nowhere.toml cannot be read: "),
+            "{said}"
+        );
+        assert!(
+            to_do.contains("--config") && to_do.lines().count() == 1,
+            "{said}"
+        );
+    }
+}
+
+#[test]
 fn check_names_every_file_that_is_missing() {
     let (folder, _) = prepare_with(r#"{ path = "bank.db" }"#);
     fs::remove_dir_all(folder.path().join("pki")).unwrap();
@@ -252,6 +273,89 @@ fn a_certificate_for_another_host_is_named() {
     fs::write(key, &pki.bank_a.qwac.key_pem).unwrap();
     let said = with_pages("https://localhost").unwrap();
     assert!(said.contains("online_banking.private_key: "), "{said}");
+}
+
+/// Both files of the pages are looked at, and who can read the key; so is who can read what the bank keeps.
+#[test]
+fn check_tells_what_is_wrong_with_the_files_of_the_pages_and_who_can_read_secrets() {
+    let (folder, pki) = prepare_with(r#"{ path = "bank.db", key = "bank.key" }"#);
+    let path = |name: &str| folder.path().join(name);
+    let text = fs::read_to_string(path("bank.toml")).unwrap();
+    let pages = "[online_banking]\nlisten = \"127.0.0.1:0\"\norigin = \"https://localhost\"\n\
+                 certificate = \"pages.pem\"\nprivate_key = \"pages.key\"\n";
+    fs::write(path("bank.toml"), format!("{text}\n{pages}")).unwrap();
+    let said = said_of(folder.path()).unwrap();
+    for missing in ["pages.pem cannot be read", "pages.key cannot be read"] {
+        assert!(said.contains(missing), "{missing}: {said}");
+    }
+    let write = |name: &str, content: &[u8], mode: u32| {
+        fs::write(path(name), content).unwrap();
+        fs::set_permissions(path(name), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let Identity { chain_pem, key_pem } = &pki.bank_b.qwac;
+    write("pages.pem", chain_pem.as_bytes(), 0o644);
+    for name in ["pages.key", "bank.key", "bank.db"] {
+        write(name, key_pem.as_bytes(), 0o644);
+    }
+    let said = said_of(folder.path()).unwrap();
+    for open in ["pages.key", "bank.key", "bank.db"] {
+        let wanted = format!("{open} is open to others; run chmod 600");
+        assert!(said.contains(&wanted), "{wanted}: {said}");
+    }
+    for name in ["pages.key", "bank.key", "bank.db"] {
+        write(name, key_pem.as_bytes(), 0o600);
+    }
+    assert_eq!(said_of(folder.path()), None);
+    // A common name alone is no host.
+    let key = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
+    write("pages.key", &key.private_key_to_pem_pkcs8().unwrap(), 0o600);
+    write("pages.pem", &self_signed(&key), 0o644);
+    let said = said_of(folder.path()).unwrap();
+    assert!(said.contains("names no host"), "{said}");
+}
+
+/// What cannot be known of a certificate for want of a list is told before anybody is refused for it.
+#[test]
+fn check_names_each_authority_without_a_list() {
+    let (folder, _) = prepare_with(r#"{ path = "bank.db" }"#);
+    let file = folder.path().join("bank.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let lists = r#"lists = ["pki/ca1/root.crl", "pki/ca1/issuing.crl"]"#;
+    let with = |from: &str, to: &str, lists_now: &str| {
+        let changed = text.replace(from, to).replace(lists, lists_now);
+        assert_ne!(changed, text);
+        fs::write(&file, changed).unwrap();
+        said_of(folder.path())
+    };
+    let (root, issuing) = (
+        r#"lists = ["pki/ca1/root.crl"]"#,
+        r#"lists = ["pki/ca1/issuing.crl"]"#,
+    );
+    let intermediates = "intermediates = [\"pki/ca1/issuing.pem\"]";
+    for (from, to, lists, wanted) in [
+        ("", "", root, "CN=CA1 Issuing CA"),
+        ("", "", issuing, "CN=CA1 Root CA"),
+        // Known from the bank's own certificate.
+        (intermediates, "", root, "CN=CA1 Issuing CA"),
+    ] {
+        let said = with(from, to, lists).unwrap();
+        let told = said
+            .lines()
+            .filter(|line| line.contains("revocation.lists: no list of "));
+        let told: Vec<_> = told.collect();
+        assert!(
+            told.len() == 1 && told[0].contains(wanted),
+            "{wanted}: {said}"
+        );
+    }
+    // Responders are asked, no status is needed, or the lists are fetched.
+    for lists in [
+        &format!("{root}\nocsp = {{ peers = true }}"),
+        &format!("{root}\nunknown_status = \"soft-fail\""),
+        r#"lists = ["http://ca.example/root.crl"]"#,
+    ] {
+        assert_eq!(with("", "", lists), None, "{lists}");
+    }
 }
 
 /// The driver would pass over what it cannot read.
@@ -435,6 +539,11 @@ const ANCHORS: &str = "pki/ca1/root.pem";
 impl Files {
     fn prepare() -> Self {
         let (folder, pki) = prepare_with(r#"{ path = "bank.db" }"#);
+        // Of other anchors there are no lists.
+        let file = folder.path().join("bank.toml");
+        let text = fs::read_to_string(&file).unwrap();
+        let section = "[revocation]\nunknown_status = \"soft-fail\"";
+        fs::write(&file, text.replace("[revocation]", section)).unwrap();
         Self { folder, pki }
     }
 

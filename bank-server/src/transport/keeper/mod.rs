@@ -60,6 +60,8 @@ pub struct Keeper<S: PolicySource> {
     waiting: Option<Anchors>,
     /// Whose lists are read.
     issuers: Issuers,
+    /// Whether each address of a list was asked once.
+    all_asked: bool,
     /// What was refused, by what it is a part of.
     refused: BTreeMap<String, Vec<Fault>>,
     tally: Tally,
@@ -190,6 +192,7 @@ impl<S: PolicySource> Keeper<S> {
             clock,
             randomness,
             inbox: Some(inbox),
+            all_asked: sources.list_addresses.is_empty(),
             sources,
             policy,
             credential_files,
@@ -282,6 +285,7 @@ impl<S: PolicySource> Keeper<S> {
                 }
                 Some(fetched) = arriving.recv() => Work::Take(fetched),
                 None = still_first.recv(), if ready.is_some() => {
+                    keeper.all_asked = true;
                     // Who started us may have given up waiting.
                     let _ = ready.take().map(|ready| ready.send(()));
                     continue;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use shared_types::certificate::CertificateSummary;
-use shared_types::revocation::{Issuers, List, Standing, UnknownStatus};
+use shared_types::revocation::{Issuers, Link, List, Standing, UnknownStatus};
 use shared_types::trust::{Anchors, Refusal};
 
 use super::report::{ListReport, Report};
@@ -144,6 +144,46 @@ impl<S: PolicySource> Keeper<S> {
         true
     }
 
+    /// The authorities of which no list is at hand, where their certificates are refused for that. Those of the path of our
+    /// own certificate count too: our peers' certificates are mostly of the same.
+    fn unlisted_faults(&self, current: &Beliefs<S::Policy>) -> Vec<Fault> {
+        let is_list_needed = current.unknown_status == UnknownStatus::HardFail
+            && !current.ask_responders
+            && self.all_asked;
+        if !is_list_needed {
+            return Vec::new();
+        }
+        let trusted = current.anchors.certificates();
+        let own = current.credentials.chain().iter().skip(1);
+        let own = own.filter(|own| {
+            trusted
+                .iter()
+                .any(|anchor| Link::between(own, anchor).is_some())
+        });
+        let mut unlisted: Vec<String> = trusted
+            .iter()
+            .chain(current.intermediates.iter())
+            .chain(own)
+            .filter(|authority| {
+                let issuers = Issuers::new([*authority]);
+                let mut lists = current.statuses.lists.iter();
+                !lists.any(|list| issuers.includes(list.issuer()))
+            })
+            .map(|authority| CertificateSummary::of(authority).subject)
+            .collect();
+        unlisted.sort();
+        unlisted.dedup();
+        let fault = |authority| {
+            let problem = format!(
+                "no list of {authority} is at hand: all certificates that it has issued are refused; name its list (and \
+                 the CA itself in xs2a.intermediates, unless it is an anchor), set ocsp.peers = true, or set \
+                 unknown_status = \"soft-fail\""
+            );
+            Fault::new("revocation.lists", problem)
+        };
+        unlisted.into_iter().map(fault).collect()
+    }
+
     /// Tells operators how things stand.
     pub(super) fn tell(&mut self) {
         let now = self.now();
@@ -180,9 +220,10 @@ impl<S: PolicySource> Keeper<S> {
                 format!("the list of {} {stale}", list.issuer()),
             ))
         }));
+        problems.extend(self.unlisted_faults(&current));
         let unknown = current.lets_nobody_in(now);
         let closed = unknown || !current.anchors.any_valid_at(now);
-        if unknown {
+        if unknown && self.all_asked {
             problems.push(Fault::new(
                 "revocation",
                 "there is no fresh list of any anchor, and no responder is asked: nobody can connect",
