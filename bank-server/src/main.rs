@@ -33,8 +33,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Runs the bank until SIGTERM or SIGINT; then it sends its peers elsewhere, and answers what is asked meanwhile. SIGHUP has certificates, revocation
-    /// lists and register read again.
+    /// Runs the bank until SIGTERM or SIGINT; then it sends its peers elsewhere, and answers what is asked meanwhile, unless
+    /// there is another SIGINT. SIGHUP has certificates, revocation lists and register read again.
     Serve {
         /// The configuration file.
         #[arg(long)]
@@ -72,6 +72,9 @@ enum Command {
         customer: String,
     },
 }
+
+/// Exit code of a program that SIGINT has ended, as shells know it.
+const INTERRUPTED: i32 = 130;
 
 /// Cause, and what to do.
 struct Failure(String, &'static str);
@@ -147,7 +150,11 @@ async fn serve(path: &Path) -> Result<(), Failure> {
         }
     }
     tracing::info!("stopping; open requests are still answered");
-    bank.stop().await;
+    tokio::select! {
+        () = bank.stop() => {}
+        // Threads that still answer are not waited for; what was acknowledged is stored.
+        _ = interrupt.recv() => std::process::exit(INTERRUPTED),
+    }
     tracing::info!("stopped");
     telling.finish().await;
     Ok(())

@@ -1,5 +1,6 @@
 //! A TPP that speaks HTTP/1.1 over OpenSSL and sends exactly what it is told.
 
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 
 use fixtures::outsider::{self, Meeting, Met, Tls};
@@ -31,6 +32,14 @@ pub fn alert(address: SocketAddr, identity: &Identity) -> String {
         Met::Alert(alert) => alert.to_string(),
         other => panic!("{other:?}"),
     }
+}
+
+/// Sends the head of a request that has a body, and waits until the server wants that: the request is in progress then.
+pub fn begin_request(connection: &mut (impl Read + Write), head: &str) {
+    write!(connection, "{head}\r\nExpect: 100-continue\r\n\r\n").unwrap();
+    let mut go_on = [0; 25];
+    connection.read_exact(&mut go_on).unwrap();
+    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
 }
 
 #[derive(Clone)]

@@ -10,11 +10,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use actix_http::{HttpMessage as _, HttpService, Protocol};
+use actix_server::GracefulShutdownSignal;
 use actix_service::{
     Service as _, ServiceFactory, ServiceFactoryExt as _, fn_factory, fn_service, map_config,
 };
 use actix_web::dev::AppConfig;
 use actix_web::{App, middleware, web};
+use futures::future::LocalBoxFuture;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, oneshot};
@@ -137,17 +139,13 @@ pub(super) async fn run(
                     let span = span.clone();
                     builder = builder.listen(name, socket, move || {
                         stay_within(&span);
-                        let ending = ending.clone();
                         xs2a_service(
                             door.clone(),
                             Arc::clone(&room),
                             xs2a.clone(),
                             lasting.clone(),
                             &limits,
-                            move || {
-                                let ending = ending.clone();
-                                async move { ending.notified().await }
-                            },
+                            notified(ending.clone()),
                         )
                     })?;
                 }
@@ -155,7 +153,7 @@ pub(super) async fn run(
                     let of_pages = state.clone();
                     let reading = async move || online_banking::read_what_is_due(&of_pages).await;
                     actix_rt::spawn(now_and_then(NOW_AND_THEN, reading, lasting.clone()));
-                    let (lasting, span) = (lasting.clone(), span.clone());
+                    let (lasting, span, ending) = (lasting.clone(), span.clone(), ending.clone());
                     builder = builder.listen("online banking", socket, move || {
                         stay_within(&span);
                         online_banking_service(
@@ -164,12 +162,13 @@ pub(super) async fn run(
                             lasting.clone(),
                             time,
                             idle,
+                            ending.clone(),
                         )
                     })?;
                 }
                 let builder = builder.listen("operator", sockets.operator, move || {
                     stay_within(&span);
-                    operator_service(health.clone(), lasting.clone())
+                    operator_service(health.clone(), lasting.clone(), ending.clone())
                 })?;
                 let server = builder.run();
                 if started.send(server.handle()).is_err() {
@@ -212,6 +211,16 @@ async fn now_and_then(every: Duration, work: impl AsyncFn(), lasting: Handle) {
     loop {
         tick.tick().await;
         TokioContext::new(work(), lasting.clone()).await;
+    }
+}
+
+/// Resolves when the workers stop: connections without an open request close then.
+fn notified(
+    ending: GracefulShutdownSignal,
+) -> impl Fn() -> LocalBoxFuture<'static, ()> + Clone + 'static {
+    move || {
+        let ending = ending.clone();
+        Box::pin(async move { ending.notified().await })
     }
 }
 
@@ -295,6 +304,7 @@ fn online_banking_service(
     lasting: Handle,
     time: Duration,
     idle: Duration,
+    ending: GracefulShutdownSignal,
 ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = (), InitError = ()> {
     let app = App::new()
         .app_data(state)
@@ -305,6 +315,7 @@ fn online_banking_service(
         .client_request_timeout(time)
         .keep_alive(idle)
         .client_disconnect_timeout(LINGER)
+        .graceful_shutdown_signal(notified(ending))
         .finish(map_config(app, |()| AppConfig::default()));
     let accept = fn_service(move |tcp: TcpStream| {
         let entrance = entrance.clone();
@@ -316,12 +327,14 @@ fn online_banking_service(
 fn operator_service(
     health: web::Data<Health>,
     lasting: Handle,
+    ending: GracefulShutdownSignal,
 ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = (), InitError = ()> {
     let app = App::new()
         .app_data(health)
         .configure(operator::configure)
         .wrap_fn(move |request, app| TokioContext::new(app.call(request), lasting.clone()));
     HttpService::build()
+        .graceful_shutdown_signal(notified(ending))
         .finish(map_config(app, |()| AppConfig::default()))
         .tcp()
         .map_err(|error| tracing::debug!(%error, "operator connection ended"))
