@@ -106,7 +106,19 @@ async fn main() -> ExitCode {
 const FIX_CONFIGURATION: &str =
     "correct the configuration; `bank-server check` lists all that is wrong";
 
+/// Fails if the configuration file cannot be read: that is all there is to say then.
+fn find(path: &Path) -> Result<(), Failure> {
+    let unreadable = |error| {
+        Failure(
+            format!("{} cannot be read: {error}", path.display()),
+            "give the path of the bank's configuration file with --config",
+        )
+    };
+    std::fs::read(path).map(drop).map_err(unreadable)
+}
+
 fn read(path: &Path) -> Result<Config, Failure> {
+    find(path)?;
     let wrong = |fault: Fault| Failure(format!("{}: {fault}", path.display()), FIX_CONFIGURATION);
     Config::read(path).map_err(wrong)
 }
@@ -200,6 +212,7 @@ async fn migrate(path: &Path) -> Result<(), Failure> {
 }
 
 fn check_configuration(path: &Path) -> Result<(), Failure> {
+    find(path)?;
     let faults = check_file(path, SystemClock);
     let mut out = std::io::stdout().lock();
     for fault in &faults {
