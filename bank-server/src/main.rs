@@ -267,8 +267,10 @@ async fn enrol(path: &Path, customer: String) -> Result<(), Failure> {
     })?;
     let _ = writeln!(
         std::io::stdout().lock(),
-        "for the customer's authenticator: {}",
-        secret.to_base32()
+        "for the customer's authenticator: {secret}\n  \
+         enter it in an authenticator app as a setup key: time-based, six digits, every 30 seconds\n  \
+         or print the code of this half minute: oathtool --totp -b {secret}",
+        secret = secret.to_base32()
     );
     Ok(())
 }
