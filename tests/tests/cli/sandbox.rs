@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read as _;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use fixtures::browser::Browser;
 use fixtures::sandbox::{Options, Sandbox, SandboxFolder, tell};
 use fixtures::world::STORY_CUSTOMER;
 use serde_json::Value;
+use tests::http::begin_request;
 use tests::programs::{both, own};
 use tests::running_sandbox::{RunningSandbox, enter};
 use tests::sdk::BANK_B;
@@ -287,6 +288,28 @@ async fn a_sandbox_goes_on_where_it_was_and_begins_anew_when_told_to() {
         "Accounts",
         "a code is used once, whatever happens in between"
     );
+    // What `bank-client` keeps, with a local copy.
+    let (password, code) = RunningSandbox::log_in_of(&sandbox.codes(), "Bank B", ANNA);
+    fs::write(path.join("notes.txt"), format!("{password}\n{code}\n")).unwrap();
+    let connect = [
+        "connect",
+        "bank-b",
+        "--approach",
+        "embedded",
+        "--psu-id",
+        ANNA,
+    ];
+    for arguments in [&connect[..], &["sync"]] {
+        let output = own("bank-client")
+            .args(arguments)
+            .env("BANK_CLIENT_CONFIG", path.join("bank-client.toml"))
+            .stdin(fs::File::open(path.join("notes.txt")).unwrap())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", both(&output));
+    }
+    assert!(path.join("bank-client/default/copy.db.runs").is_dir());
+    fs::write(path.join("notes.txt"), "mine").unwrap();
     let consent = after["consents"]["bank-a-at-bank-b"].as_str().unwrap();
     let read = sandbox.asks_as(
         "bank-a",
@@ -300,6 +323,7 @@ async fn a_sandbox_goes_on_where_it_was_and_begins_anew_when_told_to() {
     let sandbox = RunningSandbox::start(path, &["--fresh"]);
     let anew = sandbox.description();
     assert_ne!(anew["consents"], before["consents"]);
+    assert!(!path.join("bank-client/default").exists());
     let now = files(path);
     assert!(!same("pki", &now) && !same("scheme-ca", &now) && !same("bank-a.key", &now));
     for own in [
@@ -321,6 +345,27 @@ async fn a_sandbox_goes_on_where_it_was_and_begins_anew_when_told_to() {
     assert_eq!(page.heading(), "Accounts", "its codes are not used");
 }
 
+/// A request in progress is waited for, unless there is another Ctrl-C.
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_is_told_and_another_one_ends_it_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut sandbox = RunningSandbox::start(folder.path(), &[]);
+    let pages = sandbox.pages("bank-a");
+    let host = pages.strip_prefix("http://").unwrap();
+    let port: u16 = host.rsplit(':').next().unwrap().parse().unwrap();
+    let mut form = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let head = format!(
+        "POST /log-in HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 9"
+    );
+    begin_request(&mut form, &head);
+    sandbox.child.signal("INT");
+    sandbox
+        .child
+        .line(|line| line.starts_with("stopping; ").then_some(()));
+    sandbox.child.signal("INT");
+    assert_eq!(sandbox.child.wait().await.code(), Some(130));
+}
+
 #[test]
 fn one_sandbox_at_a_time_has_a_folder() {
     let folder = tempfile::tempdir().unwrap();
@@ -338,6 +383,8 @@ fn one_sandbox_at_a_time_has_a_folder() {
             "a sandbox runs in",
             "stop it first, or name another folder",
         );
+        let codes = format!("`sandbox codes {}`", folder.path().display());
+        fails(&once(folder.path(), arguments), "a sandbox runs in", &codes);
     }
     assert_eq!(files(folder.path()), before);
     assert!(log() >= written);
@@ -388,6 +435,28 @@ fn what_keeps_it_from_starting_changes_nothing() {
     let _taken = TcpListener::bind(authority).unwrap();
     fails(&once(path, &[]), authority, "--fresh");
     assert_eq!(files(path), before);
+}
+
+#[test]
+fn a_start_that_is_refused_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let left = || -> Vec<_> {
+        let entries = fs::read_dir(path).unwrap();
+        entries.map(|entry| entry.unwrap().file_name()).collect()
+    };
+    let base = tests::ports::free().port() - 1;
+    let _taken = TcpListener::bind(("127.0.0.1", base + 1)).unwrap();
+    for given in [path.to_owned(), path.join("new/folder")] {
+        let mut sandbox = own("sandbox");
+        sandbox.args(["--once", "--port-base", &base.to_string(), "--dir"]);
+        let refused = sandbox.arg(&given).output().unwrap();
+        fails(&refused, "cannot listen on", "--port-base");
+        assert!(left().is_empty(), "{:?}", left());
+    }
+    fs::write(path.join("bank-a.db"), "theirs").unwrap();
+    fails(&once(path, &[]), "not a sandbox's", "another folder");
+    assert_eq!(left(), ["bank-a.db"]);
 }
 
 #[test]
