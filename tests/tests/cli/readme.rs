@@ -2,11 +2,12 @@
 
 use std::fs;
 
+use tests::ports;
 use tests::programs::{both, own, system};
 use tests::running_sandbox::RunningSandbox;
 
 /// A sign of a block of lines, and what they print.
-const BLOCKS: [(&str, &[&str]); 12] = [
+const BLOCKS: [(&str, &[&str]); 16] = [
     (
         "sandbox codes $DIR",
         &["anna.weber      password anna-", "code "],
@@ -21,15 +22,12 @@ const BLOCKS: [(&str, &[&str]); 12] = [
         "accounts --consent $CONSENT",
         &["Current account", "booked now"],
     ),
+    ("JOINT=$(", &[".localhost:", "/authorise/"]),
     (
-        "JOINT=$(",
-        &[
-            ".localhost:",
-            "/authorise/",
-            "\"received\"",
-            "CONSENT_INVALID",
-        ],
+        "$JOINT/authorisations",
+        &["\"received\"", ".localhost:", "/authorise/"],
     ),
+    ("$B/accounts", &["\"received\"", "CONSENT_INVALID"]),
     ("cat > bank.toml", &[]),
     (
         "bank-server check",
@@ -37,7 +35,12 @@ const BLOCKS: [(&str, &[&str]); 12] = [
             "bank.toml: nothing wrong",
             "imported ",
             "for the customer's authenticator: ",
+            "oathtool --totp -b ",
         ],
+    ),
+    (
+        "9443/v1/consents",
+        &["\"received\"", "http://own-bank.localhost:"],
     ),
     (
         "scheme-ca --dir ca1 init",
@@ -51,15 +54,18 @@ const BLOCKS: [(&str, &[&str]); 12] = [
     ),
     ("bank-client probe", &["PSDFR-ACPR-20002"]),
     ("bank-client banks", &["BNKADEBBXXX", "BNKBFRPPXXX"]),
+    ("--example many_banks", &["Bank B", "in all"]),
     (
         "scheme-ca --dir $DIR/scheme-ca/ca1 revoke",
         &[" is revoked\n", "alert certificate revoked"],
     ),
 ];
 
+/// A line that runs until it is stopped: for the others it runs in the background, to the end of all lines.
+const SERVE: &str = "bank-server serve --config bank.toml";
+
 /// Lines that wait for a browser, or until they are stopped, or need another database.
-const LEFT_OUT: [&str; 8] = [
-    "bank-server serve",
+const LEFT_OUT: [&str; 7] = [
     "bank-server migrate",
     "scheme-ca --dir ca1 serve",
     "bank-client connect",
@@ -77,8 +83,13 @@ fn its_lines_do_what_it_says() {
     let sandbox = RunningSandbox::start(&dir, &[]);
     let description = sandbox.description();
     let bank_b = description["banks"]["bank-b"]["xs2a"].as_str().unwrap();
-    let program = own("sandbox").get_program().to_owned();
-    let programs = std::path::Path::new(&program).parent().unwrap().to_owned();
+    let example = own("examples/many_banks").get_program().to_owned();
+    let own_bank = ["9443", "9451", "9000"].map(|port| (port, ports::free().port().to_string()));
+    let background = format!(
+        "{SERVE} 2>serve.log & SERVING=$!; trap 'kill $SERVING' EXIT\n\
+         curl -s --retry 60 --retry-delay 1 --retry-connrefused http://127.0.0.1:{}/health/live #",
+        own_bank[2].1
+    );
 
     let (_, to_try) = readme.split_once("## What to try").unwrap();
     let blocks: Vec<&str> = to_try
@@ -96,10 +107,17 @@ fn its_lines_do_what_it_says() {
         let lines: Vec<&str> = lines.collect();
         let lines = lines
             .join("\n")
-            .replace("$PWD/target/debug", programs.to_str().unwrap())
             .replace("/tmp/sandbox", dir.to_str().unwrap())
             .replace("https://127.0.0.1:8442", bank_b)
-            .replace("127.0.0.1:8442", bank_b.trim_start_matches("https://"));
+            .replace("127.0.0.1:8442", bank_b.trim_start_matches("https://"))
+            .replace(
+                "cargo run -p bank-client --example many_banks --",
+                example.to_str().unwrap(),
+            );
+        let lines = own_bank
+            .iter()
+            .fold(lines, |lines, (port, free)| lines.replace(port, free));
+        let lines = lines.replace(SERVE, &background);
         script += &format!("echo '@@ {number}'\n{lines}\n");
     }
     let file = folder.path().join("lines.sh");
