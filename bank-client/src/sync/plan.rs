@@ -63,14 +63,14 @@ pub(super) struct Wishes {
 
 /// The way to begin with.
 pub(super) fn plan(known: &Known, wishes: &Wishes, today: NaiveDate) -> Way {
+    let settling = |from: NaiveDate| known.unsettled.map_or(from, |day| day.min(from));
     let Some(complete) = known.complete else {
         return Way::Everything {
-            from: back(today, wishes.history_days.into()),
+            from: settling(back(today, wishes.history_days.into())),
         };
     };
-    let from = back(complete.min(today), wishes.overlap_days.into());
     let dates = Way::Dates {
-        from: known.unsettled.map_or(from, |day| day.min(from)),
+        from: settling(back(complete.min(today), wishes.overlap_days.into())),
     };
     let refused = known
         .refused

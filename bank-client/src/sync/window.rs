@@ -693,8 +693,9 @@ impl<'a> Window<'a> {
                 // The latest first day of a list that must have it.
                 let wide = listed_from.max(surely);
                 let listed = if valued { proven } else { from };
+                let no_longer_list = last || wide.is_some_and(|day| day >= from);
                 if wide.is_some_and(|day| day >= listed)
-                    || (last && value_day.is_some_and(|day| day >= listed))
+                    || (no_longer_list && value_day.is_some_and(|day| day >= listed))
                 {
                     gone.push(Gone::of(row)?);
                 } else if known_outside.is_none_or(|day| day > from) {

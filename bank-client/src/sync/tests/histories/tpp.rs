@@ -1,7 +1,7 @@
 //! The TPP: it keeps a copy, is killed now and then, and what it then has is compared with the truth.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
@@ -352,16 +352,28 @@ impl<'a> Tpp<'a> {
             .note(|tried| tried.entries += entries.len() as u64);
         let here = count(entries.iter(), |_| true);
         let here_within = count(entries.iter(), |entry| entry.day >= since);
-        let (mut there, mut there_within) = (BTreeMap::new(), BTreeMap::new());
+        // What is pending for longer than the list goes back, and has a twin, counts once.
+        let listed = match said.way {
+            Some(Way::Everything { from } | Way::Dates { from }) => from,
+            _ => NaiveDate::MIN,
+        };
+        let (mut there, mut there_within) = (BTreeMap::new(), BTreeMap::<_, u64>::new());
+        let mut pending_long = BTreeSet::new();
         for entry in &account.entries {
-            let within = entry.day
-                >= if entry.booked {
-                    since
-                } else {
-                    since.max(latest)
-                };
+            let first = if entry.booked {
+                since
+            } else {
+                since.max(latest)
+            };
             let shape = account.shape_of(entry);
-            *there_within.entry(shape.clone()).or_default() += u64::from(within);
+            let number = there_within.entry(shape.clone()).or_default();
+            if entry.day >= first {
+                if entry.booked || entry.day >= listed {
+                    *number += 1;
+                } else {
+                    pending_long.insert(shape.clone());
+                }
+            }
             *there.entry(shape).or_default() += 1;
         }
         let pending = said.pending_unknown.is_none();
@@ -371,7 +383,7 @@ impl<'a> Tpp<'a> {
             let number = if is_dayless(shape) {
                 1.min(*number)
             } else {
-                *number
+                u64::from(pending_long.contains(shape)).max(*number)
             };
             let compared = shape.starts_with("booked") || (pending && !self.lacks_pending);
             if compared && here < number {
@@ -592,7 +604,7 @@ fn counts(said: &AccountReport, before: &Rows, after: &Rows) -> Verdict {
     let mut list = String::new();
     let account = said.account.0;
     let keys = before.entries.keys().chain(after.entries.keys());
-    let keys: std::collections::BTreeSet<_> = keys.filter(|(of, ..)| *of == account).collect();
+    let keys: BTreeSet<_> = keys.filter(|(of, ..)| *of == account).collect();
     for key in keys {
         let number = |rows: &Rows| rows.entries.get(key).copied().unwrap_or(0);
         come += number(after).saturating_sub(number(before));
