@@ -700,6 +700,36 @@ mod tests {
         }
     }
 
+    /// A program whose `main` returns the error, or that unwraps it, prints its `Debug`.
+    #[test]
+    fn the_debug_of_a_refusal_has_the_bank_the_codes_and_the_texts() {
+        let messages = serde_json::json!([
+            { "category": "ERROR", "code": "CONSENT_INVALID", "text": "ask \u{1b}[2J anew" },
+            { "category": "ERROR", "code": "HOUSE_RULE", "path": "withBalance" },
+        ]);
+        let error = Error {
+            bank: "Bank B".to_owned(),
+            kind: ErrorKind::Refused {
+                status: 401,
+                messages: serde_json::from_value(messages).unwrap(),
+                request_id: Uuid::nil(),
+                retry_after: None,
+            },
+        };
+        let shown = format!("{error:?}");
+        for part in [
+            "Bank B",
+            "Refused",
+            "401",
+            "CONSENT_INVALID",
+            r"ask \u{1b}[2J anew",
+            "HOUSE_RULE",
+            "withBalance",
+        ] {
+            assert!(shown.contains(part), "{part}: {shown}");
+        }
+    }
+
     #[test]
     fn what_may_be_about_the_request_goes_by_the_code_where_there_is_one() {
         for (status, codes, may) in [

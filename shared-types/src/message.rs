@@ -78,8 +78,10 @@ fn words(of: &Value) -> Option<Text<500>> {
 }
 
 /// One message to the TPP (schema `tppMessageGeneric`).
+///
+/// Its `Debug` shows the text, as the `Display` of an error does: it is written for those who mend the request.
 #[skip_serializing_none]
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TppMessage {
     /// Error or warning.
@@ -112,6 +114,17 @@ impl TppMessage {
     }
 }
 
+impl fmt::Debug for TppMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TppMessage")
+            .field("category", &self.category)
+            .field("code", &self.code)
+            .field("path", &self.path)
+            .field("text", &self.text.as_ref().map(Text::as_str))
+            .finish()
+    }
+}
+
 /// How bad it is (schema `tppMessageCategory`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -127,7 +140,7 @@ pub enum Category {
 macro_rules! message_codes {
     ($($(#[$doc:meta])* $name:ident = $wire:literal,)*) => {
         /// A message code for account information (the standard's `MessageCode4xx_AIS` lists).
-        #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+        #[derive(Clone, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum MessageCode {
             $($(#[$doc])* $name,)*
@@ -233,6 +246,13 @@ message_codes! {
 impl fmt::Display for MessageCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
+    }
+}
+
+/// The code as it is written on the wire, one that a bank made up included.
+impl fmt::Debug for MessageCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.as_str().escape_debug())
     }
 }
 
