@@ -71,8 +71,9 @@ impl AccountInformation {
         &self.under.consent_id
     }
 
-    /// The payment accounts (`GET /v1/accounts`), with balances where the consent opens them. Here and in the other lists, 204
-    /// is an empty one.
+    /// The payment accounts (`GET /v1/accounts`), with balances where the consent opens them. A bank that refuses something
+    /// with balances, perhaps because of the balances, is asked for it without. Here and in the other lists, 204 is an empty
+    /// one.
     pub async fn accounts(
         &self,
         with_balance: bool,

@@ -212,18 +212,30 @@ impl Error {
     }
 
     /// Whether a refusal may be about how something was asked for (a period, a kind of list, balances along with a list),
-    /// and not about the thing itself: another request for the same may succeed. The code tells, where there is one.
-    /// `CONSENT_INVALID` is among these: banks refuse with it what is older than the last strong customer authentication
-    /// allows, and balances that the consent does not open.
+    /// and not about the thing itself: another request for the same may succeed. The code tells, where there is one:
+    /// `PERIOD_INVALID` and those about a parameter do with any status. `CONSENT_INVALID` is among these: banks refuse with
+    /// it what is older than the last strong customer authentication allows, and balances that the consent does not open.
     #[must_use]
     pub fn may_be_about_the_request(&self) -> bool {
-        if self
-            .kind
-            .has_code(|code| *code == MessageCode::PeriodInvalid)
-        {
-            return true;
-        }
-        matches!(self.kind.status(), Some(400 | 401 | 403 | 405 | 422)) && !self.has_other_reason()
+        let by_code = self.is_about_a_parameter()
+            || (self.kind).has_code(|code| *code == MessageCode::PeriodInvalid);
+        let by_status = matches!(self.kind.status(), Some(400 | 401 | 403 | 405 | 422));
+        (by_code || by_status) && !self.has_other_reason()
+    }
+
+    /// Whether the refusal of a list with balances may be about the balances alone: the list may be given without them.
+    pub(crate) fn may_be_about_balances(&self) -> bool {
+        self.may_be_about_the_request() && (self.is_about_a_parameter() || !self.is_not_offered())
+    }
+
+    /// Whether the bank says that it does not take a parameter, or not along with another.
+    fn is_about_a_parameter(&self) -> bool {
+        self.kind.has_code(|code| {
+            matches!(
+                code,
+                MessageCode::ParameterNotSupported | MessageCode::ParameterNotConsistent
+            )
+        })
     }
 
     /// Whether one of the codes says that no other request for the same would succeed.
@@ -744,6 +756,9 @@ mod tests {
             (400, &["FORMAT_ERROR"], true),
             (401, &["CONSENT_INVALID"], true),
             (404, &["PERIOD_INVALID"], true),
+            (404, &["PARAMETER_NOT_SUPPORTED"], true),
+            (501, &["PARAMETER_NOT_CONSISTENT"], true),
+            (404, &["PARAMETER_NOT_SUPPORTED", "CONSENT_UNKNOWN"], false),
             (401, &["CONSENT_EXPIRED"], false),
             (403, &["CONSENT_UNKNOWN"], false),
             (401, &["CERTIFICATE_INVALID"], false),

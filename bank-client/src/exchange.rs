@@ -103,7 +103,7 @@ impl UnderConsent {
         url: Url,
         held: Option<Currency>,
     ) -> Result<Response<T>, Error> {
-        let answer = self.bank.send(self.request(url)).await?;
+        let answer = self.send(url).await?;
         self.bank.read(&answer, held)
     }
 
@@ -113,7 +113,7 @@ impl UnderConsent {
         url: Url,
         held: Option<Currency>,
     ) -> Result<Option<Response<T>>, Error> {
-        let answer = self.bank.send(self.request(url)).await?;
+        let answer = self.send(url).await?;
         if answer.status == StatusCode::NO_CONTENT {
             return Ok(None);
         }
@@ -130,6 +130,17 @@ impl UnderConsent {
         Ok(list.unwrap_or_else(|| Response::new(T::default(), Deviations::default())))
     }
 
+    /// Sends a request. A bank that refuses it with balances, perhaps because of the balances, is asked without.
+    async fn send(&self, url: Url) -> Result<Answer, Error> {
+        let without = without_balances(&url);
+        match (self.bank.send(self.request(url)).await, without) {
+            (Err(error), Some(without)) if error.may_be_about_balances() => {
+                self.bank.send(self.request(without)).await
+            }
+            (outcome, _) => outcome,
+        }
+    }
+
     fn request(&self, url: Url) -> Request<'_> {
         Request {
             consent: Some(&self.consent_id),
@@ -137,6 +148,19 @@ impl UnderConsent {
             ..Request::new(Method::GET, url)
         }
     }
+}
+
+/// The address without `withBalance`, if that is in it.
+fn without_balances(url: &Url) -> Option<Url> {
+    let (balances, others): (Vec<_>, Vec<_>) = url
+        .query_pairs()
+        .partition(|(name, _)| name == "withBalance");
+    let mut without = url.clone();
+    without.set_query(None);
+    if !others.is_empty() {
+        without.query_pairs_mut().extend_pairs(others);
+    }
+    (!balances.is_empty()).then_some(without)
 }
 
 impl Bank {

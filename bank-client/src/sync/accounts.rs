@@ -141,22 +141,12 @@ pub(super) async fn list(access: &Access<'_>) -> Listed {
     let under = access.under;
     let told = Told::default();
     let payment = async {
-        let accounts = match access.in_time(under.accounts(true)).await {
-            Err(error) if may_be_the_balances(&error) => {
-                access.in_time(under.accounts(false)).await
-            }
-            accounts => accounts,
-        }?;
+        let accounts = access.in_time(under.accounts(true)).await?;
         told.append(accounts.deviations.clone());
         named(under, accounts, payment)
     };
     let card = async {
-        let accounts = match access.in_time(under.card_accounts(true)).await {
-            Err(error) if may_be_the_balances(&error) => {
-                access.in_time(under.card_accounts(false)).await
-            }
-            accounts => accounts,
-        }?;
+        let accounts = access.in_time(under.card_accounts(true)).await?;
         told.append(accounts.deviations.clone());
         named(under, accounts, card)
     };
@@ -176,10 +166,6 @@ pub(super) async fn list(access: &Access<'_>) -> Listed {
     }
     listed.deviations = told.take();
     listed
-}
-
-fn may_be_the_balances(error: &Error) -> bool {
-    error.may_be_about_the_request() && !error.is_not_offered()
 }
 
 /// An account of a list, as it came.

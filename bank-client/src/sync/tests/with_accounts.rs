@@ -120,7 +120,7 @@ fn id(account: &CopiedAccount) -> &str {
     }
 }
 
-/// A bank that answers each path as it is told, and knows no others.
+/// A bank that answers each path as it is told, with the query or without, and knows no others.
 struct Scripted {
     server: MockServer,
     answers: Arc<Mutex<HashMap<String, (u16, Value)>>>,
@@ -133,7 +133,10 @@ impl Scripted {
         let answer = move |request: &Request| {
             let answers = told.lock().unwrap();
             let unknown = refusal(404, "RESOURCE_UNKNOWN");
-            let (status, body) = answers.get(request.url.path()).unwrap_or(&unknown);
+            let path = request.url.path();
+            let query = request.url.query().unwrap_or_default();
+            let answer = answers.get(&format!("{path}?{query}"));
+            let (status, body) = answer.or_else(|| answers.get(path)).unwrap_or(&unknown);
             let id = request.headers.get("x-request-id").unwrap().as_bytes();
             ResponseTemplate::new(*status)
                 .set_body_json(body)
@@ -594,6 +597,70 @@ async fn accounts_without_numbers_are_mixed_by_no_consent() {
     assert_eq!((report.accounts.len(), report.gone_accounts), (2, 0));
 }
 
+/// Some banks name their accounts anew in each answer, also under one and the same consent.
+#[tokio::test]
+async fn accounts_whose_ids_change_at_every_read_are_known_again_where_no_other_can_be_meant() {
+    let (scene, bank) = (Scene::set().await, Scripted::set().await);
+    let named = |id: &str, name: &str| json!({ "resourceId": id, "name": name, "currency": "EUR", "balances": [] });
+    let lists = |round: u32, names: &[&str]| {
+        let mut accounts = vec![listed(&format!("iban-{round}"), ANNAS)];
+        bank.has(&format!("iban-{round}"), "Anna");
+        for (place, name) in names.iter().enumerate() {
+            let id = format!("{place}-{round}");
+            accounts.push(named(&id, name));
+            bank.has(&id, name);
+        }
+        bank.lists(&json!(accounts));
+    };
+    let run = async || {
+        let report = scene.run_under(bank.builder(), "consent", None).await;
+        let report = report.unwrap();
+        assert!(report.is_complete(), "{report:?}");
+        (
+            report.new_accounts,
+            report.gone_accounts,
+            report.new_entries(),
+        )
+    };
+    for (round, expected) in [(1, (3, 0, 3)), (2, (0, 0, 0)), (3, (0, 0, 0))] {
+        lists(round, &["Savings", "Holidays"]);
+        assert_eq!(run().await, expected, "{round}");
+    }
+    // Which of two alike it is cannot be known; the others are known still.
+    lists(4, &["Savings", "Holidays", "Savings"]);
+    assert_eq!(run().await, (2, 1, 2));
+}
+
+#[tokio::test]
+async fn a_bank_that_refuses_balances_along_with_accounts_gives_the_accounts() {
+    for (status, code) in [
+        (400, "PARAMETER_NOT_SUPPORTED"),
+        (404, "PARAMETER_NOT_SUPPORTED"),
+        (409, "PARAMETER_NOT_CONSISTENT"),
+        (401, "CONSENT_INVALID"),
+    ] {
+        let bank = Scripted::set().await;
+        let account = json!({ "resourceId": "1", "iban": ANNAS, "currency": "EUR" });
+        let card = json!({ "resourceId": "2", "maskedPan": "1234********5678", "currency": "EUR" });
+        for (path, body) in [
+            ("/v1/accounts", json!({ "accounts": [account] })),
+            ("/v1/accounts/1", json!({ "account": account })),
+            ("/v1/card-accounts", json!({ "cardAccounts": [card] })),
+            ("/v1/card-accounts/2", json!({ "cardAccount": card })),
+        ] {
+            let with = format!("{path}?withBalance=true");
+            bank.says(&with, refusal(status, code));
+            bank.says(path, (200, body));
+        }
+        let under = bank.builder().build().unwrap().with_consent("consent");
+        assert_eq!(under.accounts(true).await.unwrap().len(), 1, "{status}");
+        assert_eq!(under.card_accounts(true).await.unwrap().len(), 1);
+        assert!(under.account("1", true).await.unwrap().balances.is_none());
+        under.card_account("2", true).await.unwrap();
+        assert_eq!(bank.asked().await.len(), 8, "{status} {code}");
+    }
+}
+
 #[tokio::test]
 async fn balances_that_fail_are_told_and_those_of_before_keep_their_time() {
     let scene = Scene::set().await;
@@ -878,6 +945,7 @@ async fn balances_are_left_away_where_the_refusal_may_be_about_them_alone() {
         (401, "TOKEN_EXPIRED", false),
         (400, "ACCESS_EXCEEDED", false),
         (405, "SERVICE_INVALID", false),
+        (404, "PARAMETER_NOT_SUPPORTED", true),
     ] {
         let (scene, bank) = (Scene::set().await, Scripted::set().await);
         bank.says("/v1/accounts", refusal(status, code));
