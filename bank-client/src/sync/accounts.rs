@@ -1,7 +1,5 @@
 //! The accounts of a connection, and their balances, into the copy.
 
-use std::collections::HashSet;
-
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use shared_types::account::{AccountDetails, AccountReference, Balance};
@@ -178,7 +176,8 @@ struct Found {
     links: Option<Links>,
 }
 
-/// Each account once, and none without an id: without one nothing can be asked of it.
+/// The accounts of a list, but none without an id: without one nothing can be asked of it. Those that share an id were left
+/// out when the list was read.
 fn named<T>(
     under: &AccountInformation,
     answer: Response<Vec<T>>,
@@ -189,18 +188,14 @@ fn named<T>(
         left_out: answer.deviations.listed_left_out(),
         ..List::default()
     };
-    let mut ids = HashSet::new();
     for account in answer.into_iter().map(found) {
         let Some(resource) = account.resource else {
             let missing = || bank.malformed("accounts.resourceId", "missing");
             list.nameless.get_or_insert_with(missing);
             continue;
         };
-        if !ids.insert(resource.clone()) {
-            return Err(bank.malformed("resourceId", "two accounts have the same"));
-        }
         let too_many = |limit| bank.error(ErrorKind::TooMany { limit });
-        if ids.len() > MOST_ACCOUNTS {
+        if list.accounts.len() >= MOST_ACCOUNTS {
             return Err(too_many(MOST_ACCOUNTS));
         }
         if account
