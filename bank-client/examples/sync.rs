@@ -55,7 +55,9 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     let vault = Vault::new(&key, "copy", Arc::new(SystemRandomness))?;
     let copy = LocalCopy::open(folder.join("accounts.db"), vault).await?;
 
-    let mut sync = Synchroniser::new(&copy, bank).delta(entry.limits.delta);
+    let mut sync = Synchroniser::new(&copy, bank)
+        .delta(entry.limits.delta)
+        .time_zone(entry.time_zone);
     if let Some(days) = entry.limits.history_days {
         sync = sync.history_days(days);
     }

@@ -6,8 +6,9 @@ use bank_client::aggregator::{Aggregator, Member};
 use bank_client::consent_manager::{
     Attendance, ConnectionId, ConsentManager, Ending, ManagerError, Standing, Verdict,
 };
-use bank_client::directory::BankLimits;
+use bank_client::directory::BankEntry;
 use bank_client::{AccountInformation, Deviations, Error};
+use chrono_tz::Tz;
 
 use super::arguments::{Arguments, Whom};
 use super::failure::{Exit, Failure, Trouble};
@@ -121,13 +122,15 @@ impl Asked {
         }
     }
 
-    /// What is known of the limits of a member's bank.
-    pub(super) fn limits(&self, label: &str) -> BankLimits {
-        let connection = self.connections.get(label);
-        let entry = connection
-            .zip(self.kept.as_ref())
-            .and_then(|(connection, kept)| kept.profile.directory.get(&connection.bank));
-        entry.map(|entry| entry.limits.clone()).unwrap_or_default()
+    /// What the directory says of a member's bank, if it is a connection's.
+    pub(super) fn entry(&self, label: &str) -> Option<&BankEntry> {
+        let connection = self.connections.get(label)?;
+        self.kept.as_ref()?.profile.directory.get(&connection.bank)
+    }
+
+    /// The time zone by whose days a member's bank counts.
+    pub(super) fn zone(&self, label: &str) -> Tz {
+        self.entry(label).map_or(Tz::UTC, |entry| entry.time_zone)
     }
 
     /// A member's question has failed: the connection learns of it, the user is told, and it counts.

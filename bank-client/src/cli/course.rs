@@ -8,7 +8,8 @@ use bank_client::environment::{Clock as _, SystemClock};
 use bank_client::sync::{
     CopiedAccount, CopiedBalance, CopiedDetails, CopiedTransaction, CopyError, LocalCopy, Period,
 };
-use chrono::{Days, NaiveDate};
+use chrono::{DateTime, Days, NaiveDate, Utc};
+use chrono_tz::Tz;
 use futures::TryStreamExt as _;
 use rust_decimal::Decimal;
 use shared_types::account::{AccountDetails, BalanceType, ReferenceMatch};
@@ -38,11 +39,12 @@ impl Courses {
     }
 
     /// That of an account; nothing, if there is none. It is that account's alone: one IBAN may have several, and one
-    /// `resourceId` may be another account's in another consent.
+    /// `resourceId` may be another account's in another consent. Its days are those of the bank's time zone.
     pub(super) async fn of(
         &self,
         member: &Member<AccountInformation>,
         account: &AccountDetails,
+        zone: Tz,
     ) -> Result<String, Failure> {
         let (Some(copy), Some(id)) = (&self.0, &account.resource_id) else {
             return Ok(String::new());
@@ -54,8 +56,7 @@ impl Courses {
             let Some(copied) = copied.filter(|copied| is_of(copied, account)) else {
                 return Ok(String::new());
             };
-            let today = SystemClock.now().date_naive();
-            let course = course(copy, &copied, account.currency, today).await?;
+            let course = course(copy, &copied, account.currency, zone).await?;
             Ok(sparkline(&course, ROOM))
         };
         read.await.map_err(|error: CopyError| {
@@ -80,14 +81,15 @@ async fn course(
     copy: &LocalCopy,
     account: &CopiedAccount,
     currency: Currency,
-    today: NaiveDate,
+    zone: Tz,
 ) -> Result<Vec<Decimal>, CopyError> {
     let balances = copy.balances(account.key).await?;
     let Some(booked) = booked(&balances, currency) else {
         return Ok(Vec::new());
     };
     // It stands for the moment at which it was read, or for the end of an earlier day: later entries are not counted in.
-    let today = booked.read.date_naive().min(today);
+    let day_of = |time: DateTime<Utc>| time.with_timezone(&zone).date_naive();
+    let today = day_of(booked.read.min(SystemClock.now()));
     let closed = match booked.balance.balance_type {
         BalanceType::ClosingBooked => booked.balance.reference_date,
         _ => None,
@@ -193,17 +195,23 @@ mod tests {
             .unwrap();
         let courses = Courses(Some(copy));
         let [euros, dollars] = &accounts;
-        let grown = courses.of(&member, &euros.details).await.unwrap();
-        let shrunk = courses.of(&member, &dollars.details).await.unwrap();
+        let grown = courses.of(&member, &euros.details, Tz::UTC).await.unwrap();
+        let shrunk = courses
+            .of(&member, &dollars.details, Tz::UTC)
+            .await
+            .unwrap();
         assert!(grown.starts_with('▁') && grown.ends_with('█'), "{grown}");
         assert!(shrunk.starts_with('█') && shrunk.ends_with('▁'), "{shrunk}");
         // Under another consent the id may be another account's.
-        let elsewhere = courses.of(&under("other"), &euros.details).await.unwrap();
+        let elsewhere = courses
+            .of(&under("other"), &euros.details, Tz::UTC)
+            .await
+            .unwrap();
         assert_eq!(elsewhere, "");
         // So it may be under another number.
         let mut other = euros.details.clone();
         other.iban = "DE88100900001234567892".parse().ok();
-        assert_eq!(courses.of(&member, &other).await.unwrap(), "");
+        assert_eq!(courses.of(&member, &other, Tz::UTC).await.unwrap(), "");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use bank_client::{
     AccountInformation, Entries, Entry, Error, ErrorKind, Response, TransactionFilter,
 };
 use chrono::Days;
+use chrono_tz::Tz;
 use futures::future::maybe_done;
 use futures::stream::{BoxStream, Peekable, StreamExt as _, iter, once};
 use shared_types::account::{AccountDetails, Balance};
@@ -215,7 +216,9 @@ pub(super) async fn balances(mut asked: Asked, screen: Screen) -> Result<Exit, F
             (one, &its.resource_id).cmp(&(other, &others.resource_id))
         });
         for (name, (_, account, balances)) in named {
-            let course = courses.of(member, account).await?;
+            let course = courses
+                .of(member, account, asked.zone(member.key()))
+                .await?;
             let of = (member.key(), name.as_str());
             print_balances(&mut printer, screen, of, balances, None, &course)?;
         }
@@ -304,8 +307,9 @@ fn print_balances(
 /// So far back transactions are listed, in days.
 const BACK: u64 = 30;
 
-fn filter(wanted: &Transactions) -> TransactionFilter {
-    let today = SystemClock.now().date_naive();
+/// By the days of the bank's time zone.
+fn filter(wanted: &Transactions, zone: Tz) -> TransactionFilter {
+    let today = SystemClock.now().with_timezone(&zone).date_naive();
     let from = wanted
         .from
         .or_else(|| today.checked_sub_days(Days::new(BACK)));
@@ -388,9 +392,12 @@ pub(super) async fn transactions(
 ) -> Result<Exit, Failure> {
     let accounts = asked.aggregator().accounts(false);
     let accounts = in_turn(&mut asked, accounts).await;
-    let filter = filter(wanted);
-    let begun = accounts.into_iter().flat_map(|(member, accounts)| {
-        let filter = filter.clone();
+    let mut of_banks = Vec::with_capacity(accounts.len());
+    for (member, accounts) in accounts {
+        let filter = filter(wanted, asked.zone(member.key()));
+        of_banks.push((member, accounts, filter));
+    }
+    let begun = of_banks.into_iter().flat_map(|(member, accounts, filter)| {
         let names = names(&accounts);
         accounts.into_iter().zip(names).map(move |(account, name)| {
             tokio::spawn(Begun::of(member.clone(), account, name, filter.clone()))
@@ -470,8 +477,9 @@ pub(super) async fn transactions_of(
     wanted: &Transactions,
     screen: Screen,
 ) -> Result<Exit, Failure> {
-    let under: AccountInformation = asked.only()?.handle().clone();
-    let filter = filter(wanted);
+    let member = asked.only()?;
+    let under: AccountInformation = member.handle().clone();
+    let filter = filter(wanted, asked.zone(member.key()));
     if wanted.card {
         let entries = under.card_transactions(account, &filter);
         let amount = |read: &CardTransaction| read.transaction_amount;

@@ -9,6 +9,7 @@ use bank_client::sync::{
     AccountKey, AccountReport, CopiedDetails, CopyError, LocalCopy, NotOpened, Progress as Step,
     Report, SyncError, Synchroniser,
 };
+use chrono_tz::Tz;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use serde::Serialize;
 
@@ -114,8 +115,10 @@ pub(super) async fn run(mut asked: Asked, screen: Screen) -> Result<Exit, Failur
     let copy = kept.copy().await?;
     let progress = Arc::new(Progress::of(&asked));
     let runs = asked.members.iter().cloned().map(|member| {
-        let limits = asked.limits(member.key());
-        one(copy.clone(), member, limits, Arc::clone(&progress))
+        let entry = asked.entry(member.key());
+        let limits = entry.map(|entry| entry.limits.clone()).unwrap_or_default();
+        let terms = (limits, asked.zone(member.key()));
+        one(copy.clone(), member, terms, Arc::clone(&progress))
     });
     let mut runs: FuturesUnordered<_> = runs.collect();
     let mut rows = Vec::new();
@@ -150,11 +153,13 @@ pub(super) async fn run(mut asked: Asked, screen: Screen) -> Result<Exit, Failur
 async fn one(
     copy: LocalCopy,
     member: Member<AccountInformation>,
-    limits: BankLimits,
+    (limits, zone): (BankLimits, Tz),
     progress: Arc<Progress>,
 ) -> (String, Result<Report, SyncError>) {
     let label = member.key().to_owned();
-    let mut sync = Synchroniser::new(&copy, label.as_str()).delta(limits.delta);
+    let mut sync = Synchroniser::new(&copy, label.as_str())
+        .delta(limits.delta)
+        .time_zone(zone);
     if let Some(days) = limits.history_days {
         sync = sync.history_days(days);
     }

@@ -35,7 +35,7 @@ pub struct BankEntry {
     #[serde(deserialize_with = "country")]
     pub country: String,
     /// The time zone in which its days begin and end, by its IANA name such as `Europe/Berlin`: reads without the customer
-    /// are counted by these days. UTC, if absent.
+    /// are counted by these days, and lists of days are asked for by them. UTC, if absent.
     #[serde(default = "utc", deserialize_with = "time_zone")]
     pub time_zone: Tz,
     /// Where its XS2A interface is.

@@ -58,6 +58,8 @@
 
 use std::time::Duration;
 
+use chrono_tz::Tz;
+
 mod access;
 mod account;
 mod accounts;
@@ -98,6 +100,7 @@ pub struct Synchroniser {
     copy: LocalCopy,
     key: String,
     wishes: Wishes,
+    time_zone: Tz,
     deadline: Duration,
 }
 
@@ -231,8 +234,17 @@ impl Synchroniser {
                 overlap_days: 14,
                 page_size: None,
             },
+            time_zone: Tz::UTC,
             deadline: Duration::from_mins(30),
         }
+    }
+
+    /// The time zone by whose days the bank counts: [`BankEntry::time_zone`](crate::directory::BankEntry::time_zone). Default:
+    /// UTC.
+    #[must_use]
+    pub fn time_zone(mut self, zone: Tz) -> Self {
+        self.time_zone = zone;
+        self
     }
 
     /// How long a run may take. What has not come by then is missing with a
@@ -288,7 +300,7 @@ impl Synchroniser {
         let now = under.bank().inner.clock.now();
         let moment = Moment {
             now: now.timestamp(),
-            today: now.date_naive(),
+            today: now.with_timezone(&self.time_zone).date_naive(),
         };
         let Some(_claim) = self.copy.claim(&self.key)? else {
             let key = self.key.clone();

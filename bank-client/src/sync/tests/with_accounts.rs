@@ -865,6 +865,26 @@ async fn an_account_without_an_id_is_told_and_ends_none() {
 }
 
 #[tokio::test]
+async fn days_are_counted_in_the_banks_time_zone() {
+    for (zone, first) in [(Tz::UTC, "2026-01-22"), (Tz::Europe__Berlin, "2026-01-23")] {
+        let (scene, bank) = (Scene::set().await, Scripted::set().await);
+        bank.lists(&json!([listed("1", ANNAS)]));
+        bank.has_none("1");
+        // In Berlin it is the next day.
+        scene.clock.advance(TimeDelta::minutes(11 * 60 + 30));
+        let clock = Arc::<ManualClock>::clone(&scene.clock);
+        let handle = bank.builder().clock(clock).build().unwrap();
+        let run = Synchroniser::new(&scene.copy, "bank")
+            .time_zone(zone)
+            .history_days(10)
+            .run(&handle.with_consent("consent"), |_| ());
+        run.await.unwrap();
+        let asked = bank.asked().await.concat();
+        assert!(asked.contains(&format!("dateFrom={first}")), "{asked}");
+    }
+}
+
+#[tokio::test]
 async fn what_was_reported_under_another_consent_is_read_by_its_days() {
     let scene = Scene::set().await;
     let bank = Scripted::set().await;
