@@ -73,6 +73,12 @@ impl ConsentManager {
                         None
                     }
                 };
+                let excess = given
+                    .as_ref()
+                    .map(|given| Held::excess(given, &asking.request));
+                for field in excess.into_iter().flatten() {
+                    tracing::warn!(%bank, connection = %id, field, "the bank gives more than was asked for: taking what was asked for");
+                }
                 let held = Held::of(&answer.consent, given.as_ref(), &asking.request, now);
                 let (_, switched) = self
                     .change(id, |connection| {

@@ -184,7 +184,8 @@ pub(super) fn with_state(address: &str, state: &str) -> String {
 }
 
 impl Held {
-    /// The consent as the bank gives it; where it does not say, or not so that it can be read, as it was asked for.
+    /// The consent as the bank gives it, and no more than was asked for: neither more days nor more reads a day. Where the
+    /// bank does not say, or not so that it can be read, it is taken as it was asked for.
     pub(super) fn of(
         consent: &str,
         given: Option<&ConsentInformation>,
@@ -195,10 +196,22 @@ impl Held {
         let a_day = given.and_then(|given| given.frequency_per_day);
         Self {
             consent: consent.to_owned(),
-            last_day: last_day.unwrap_or(asked.valid_until),
-            a_day: a_day.unwrap_or(asked.frequency_per_day),
+            last_day: last_day.map_or(asked.valid_until, |day| day.min(asked.valid_until)),
+            a_day: a_day.map_or(asked.frequency_per_day, |reads| {
+                reads.min(asked.frequency_per_day)
+            }),
             since: now,
         }
+    }
+
+    /// What a bank gives beyond what was asked for: the fields of its answer.
+    pub(super) fn excess(given: &ConsentInformation, asked: &ConsentRequest) -> Vec<&'static str> {
+        let days = given.valid_until > Some(asked.valid_until);
+        let reads = given.frequency_per_day > Some(asked.frequency_per_day);
+        [(days, "validUntil"), (reads, "frequencyPerDay")]
+            .into_iter()
+            .filter_map(|(exceeds, field)| exceeds.then_some(field))
+            .collect()
     }
 }
 
@@ -367,7 +380,35 @@ impl Connection {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn no_more_is_taken_than_was_asked_for() {
+        let asked = Wish::all_accounts().request("2026-11-25".parse().unwrap(), 90);
+        for (until, a_day, expected, excess) in [
+            ("2027-02-23", 4, ("2027-02-23", 4), vec![]),
+            ("2026-12-25", 1, ("2026-12-25", 1), vec![]),
+            ("2027-05-24", 4, ("2027-02-23", 4), vec!["validUntil"]),
+            (
+                "2026-12-25",
+                100,
+                ("2026-12-25", 4),
+                vec!["frequencyPerDay"],
+            ),
+        ] {
+            let given = json!({
+                "access": { "allPsd2": "allAccounts" }, "recurringIndicator": true, "validUntil": until,
+                "frequencyPerDay": a_day, "consentStatus": "valid",
+            });
+            let given = serde_json::from_value(given).unwrap();
+            let held = Held::of("c-1", Some(&given), &asked, DateTime::UNIX_EPOCH);
+            let taken = (held.last_day.to_string(), held.a_day.get());
+            assert_eq!((taken.0.as_str(), taken.1), expected);
+            assert_eq!(Held::excess(&given, &asked), excess);
+        }
+    }
 
     fn held(consent: &str) -> Held {
         Held {
