@@ -19,11 +19,12 @@ use shared_types::card_account::{
     CardAccountBalances, CardAccountDetails, CardAccountList, CardAccountResponse, CardTransaction,
     CardTransactionsResponse,
 };
-use shared_types::consent::{ConsentCreated, ConsentInformation, ConsentStatusResponse};
+use shared_types::consent::{ConsentCreated, ConsentInformation};
 use shared_types::decode::Malformed;
 use shared_types::money::{Amount, Currency};
 use shared_types::transaction::{Transaction, TransactionResponse, TransactionsResponse};
 
+use crate::consents::StatusAnswer;
 use crate::deviations::Outcome;
 use crate::reading::{List, Notes, as_type, is_blank};
 
@@ -104,7 +105,7 @@ const STEP: &[&str] = &[
 ];
 
 impl Checked for ConsentInformation {}
-impl Checked for ConsentStatusResponse {}
+impl Checked for StatusAnswer {}
 impl Checked for ScaStatusResponse {}
 
 impl Checked for AuthorisationList {

@@ -3,14 +3,14 @@
 use std::net::IpAddr;
 
 use reqwest::Method;
-use shared_types::consent::{
-    ConsentCreated, ConsentInformation, ConsentRequest, ConsentStatus, ConsentStatusResponse,
-};
+use serde::{Deserialize, Serialize};
+use shared_types::consent::{ConsentCreated, ConsentInformation, ConsentRequest, ConsentStatus};
+use shared_types::text::{Text, plain};
 use uuid::Uuid;
 
 use crate::authorisations::{ApprovalOptions, ConsentAsked, approach};
 use crate::bank::Bank;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::exchange::Request;
 use crate::response::Response;
 
@@ -71,12 +71,26 @@ impl Bank {
             .await
     }
 
-    /// Reads where a consent stands (`GET /v1/consents/{consentId}/status`).
+    /// Reads where a consent stands (`GET /v1/consents/{consentId}/status`). A word that the standard does not have is
+    /// [`UnknownStatus`](ErrorKind::UnknownStatus).
     pub async fn consent_status(&self, id: &str) -> Result<ConsentStatus, Error> {
         let request = self.about_consent(Method::GET, &["v1", "consents", id, "status"]);
-        self.ask(request)
-            .await
-            .map(|answer: Response<ConsentStatusResponse>| answer.consent_status)
+        let answer: Response<StatusAnswer> = self.ask(request).await?;
+        let word = answer.consent_status.as_str();
+        let mut known = ConsentStatus::ALL.into_iter();
+        let status = known.find(|known| known.as_str().eq_ignore_ascii_case(word.trim()));
+        if status.is_none_or(|status| status.as_str() != word) {
+            tracing::warn!(
+                bank = self.name(),
+                deviations = 1,
+                first = "consentStatus",
+                "the answer deviates from the standard",
+            );
+        }
+        status.ok_or_else(|| {
+            let word = plain(Text::<70>::cut(word).as_str());
+            self.error(ErrorKind::UnknownStatus { word })
+        })
     }
 
     /// Ends a consent (`DELETE /v1/consents/{consentId}`).
@@ -108,6 +122,13 @@ impl Bank {
     fn about_consent(&self, method: Method, segments: &[&str]) -> Request<'static> {
         Request::new(method, self.url(segments))
     }
+}
+
+/// The answer to where a consent stands, in the bank's own word.
+#[derive(Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct StatusAnswer {
+    consent_status: Text<70>,
 }
 
 /// Whether there is something to end in a consent of that status.

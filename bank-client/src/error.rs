@@ -68,6 +68,12 @@ pub enum ErrorKind {
         /// What was expected there.
         reason: String,
     },
+    /// The bank's word for where a consent stands is none of the standard's: the consent is not known to be valid, nor to
+    /// have ended.
+    UnknownStatus {
+        /// The word, cut to 70 characters.
+        word: String,
+    },
     /// The answer does not have the list that was asked for: it says nothing of what there is, and not that there is nothing.
     NotListed {
         /// What it has, or lacks.
@@ -165,6 +171,7 @@ impl Error {
             ErrorKind::Timeout { .. }
             | ErrorKind::Interrupted { .. }
             | ErrorKind::Malformed { .. }
+            | ErrorKind::UnknownStatus { .. }
             | ErrorKind::NotListed { .. }
             | ErrorKind::TooLarge { .. }
             | ErrorKind::TooMany { .. }
@@ -410,6 +417,9 @@ impl Error {
             ErrorKind::Malformed { .. } | ErrorKind::Encoded { .. } | ErrorKind::PageLoop => {
                 "tell the bank: its answer does not follow the standard"
             }
+            ErrorKind::UnknownStatus { .. } => {
+                "ask the bank what it means; nothing is taken as approved or ended for it"
+            }
             ErrorKind::NotListed { .. } => {
                 "ask the bank for its lists as JSON; what is known of the account stays as it is"
             }
@@ -491,6 +501,7 @@ impl ErrorKind {
             }
             Self::WeRefused { .. } => "we refused them",
             Self::Malformed { .. } => "malformed",
+            Self::UnknownStatus { .. } => "unknown status",
             Self::NotListed { .. } => "not listed",
             Self::TooLarge { .. } => "too large",
             Self::TooMany { .. } => "too many entries",
@@ -560,6 +571,12 @@ impl ErrorKind {
             }
             Self::Malformed { path, reason } => {
                 write!(f, "{bank} gave a malformed answer: at {path}: {reason}")
+            }
+            Self::UnknownStatus { word } => {
+                write!(
+                    f,
+                    "{bank} gave a status that the standard does not have: {word}"
+                )
             }
             Self::NotListed { reason } => {
                 write!(
@@ -695,23 +712,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn access_exceeded_goes_by_the_code_and_not_by_the_status() {
-        for status in [400, 401, 403, 429] {
-            let error = refused(status, &["HOUSE_RULE", "ACCESS_EXCEEDED"]);
-            assert!(
-                error.is_access_exceeded() && error.is_transient(),
-                "{error}"
-            );
-            assert!(!error.is_refusal() && !error.is_bare_denial(), "{error}");
-            assert!(!error.may_be_about_the_request(), "{error}");
-            assert_eq!(error.advice(), "wait, and ask less often", "{error}");
-        }
-        for (status, code) in [(503, "ACCESS_EXCEEDED"), (429, "SERVICE_BLOCKED")] {
-            assert!(!refused(status, &[code]).is_access_exceeded(), "{status}");
-        }
-    }
-
     /// A program whose `main` returns the error, or that unwraps it, prints its `Debug`.
     #[test]
     fn the_debug_of_a_refusal_has_the_bank_the_codes_and_the_texts() {
@@ -739,6 +739,23 @@ mod tests {
             "withBalance",
         ] {
             assert!(shown.contains(part), "{part}: {shown}");
+        }
+    }
+
+    #[test]
+    fn access_exceeded_goes_by_the_code_and_not_by_the_status() {
+        for status in [400, 401, 403, 429] {
+            let error = refused(status, &["HOUSE_RULE", "ACCESS_EXCEEDED"]);
+            assert!(
+                error.is_access_exceeded() && error.is_transient(),
+                "{error}"
+            );
+            assert!(!error.is_refusal() && !error.is_bare_denial(), "{error}");
+            assert!(!error.may_be_about_the_request(), "{error}");
+            assert_eq!(error.advice(), "wait, and ask less often", "{error}");
+        }
+        for (status, code) in [(503, "ACCESS_EXCEEDED"), (429, "SERVICE_BLOCKED")] {
+            assert!(!refused(status, &[code]).is_access_exceeded(), "{status}");
         }
     }
 

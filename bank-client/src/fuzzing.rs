@@ -30,7 +30,7 @@ use shared_types::card_account::{
     CardAccountBalances, CardAccountList, CardAccountResponse, CardTransactionsResponse,
 };
 use shared_types::certificate::{CertificateSummary, distinguished_name, hosts};
-use shared_types::consent::{ConsentCreated, ConsentInformation, ConsentStatusResponse};
+use shared_types::consent::{ConsentCreated, ConsentInformation};
 use shared_types::decode::{Shape, decode};
 use shared_types::eidas::{identify, organisation_of};
 use shared_types::link::Links;
@@ -45,6 +45,7 @@ use uuid::Uuid;
 use crate::address::follow;
 use crate::authorisations::{NextStep, approach};
 use crate::checks::Checked;
+use crate::consents::StatusAnswer;
 use crate::credentials::Credentials;
 use crate::error::{Error, ErrorKind};
 use crate::exchange::is_json;
@@ -70,7 +71,7 @@ pub fn answer(data: &[u8]) {
         8 => is_checked::<CardTransactionsResponse>(body),
         9 => is_checked::<ConsentCreated>(body),
         10 => is_checked::<ConsentInformation>(body),
-        11 => is_checked::<ConsentStatusResponse>(body),
+        11 => is_checked::<StatusAnswer>(body),
         12 => is_checked::<AuthorisationStarted>(body),
         13 => is_checked::<AuthorisationUpdated>(body),
         _ => {

@@ -251,7 +251,7 @@ fn mend(
             Some((steps, cause)) if fault.missing && *steps == fault.steps => Some(cause.clone()),
             _ => None,
         };
-        if fault.missing && supply(value, &fault.steps) {
+        if fault.missing && supply(value, &fault.steps, cause.is_some()) {
             ours.push(fault.steps.clone());
             // Otherwise it was odd, and that it is not there any more is told.
             if cause.is_none() {
@@ -379,9 +379,11 @@ pub(crate) fn is_blank(value: &Value) -> bool {
 }
 
 /// Puts something in the place of a required field that is missing, if what it belongs to says enough without: which balance
-/// it is, the number of a card account that has an id, and the links of a page. Returns whether it did.
-fn supply(value: &mut Value, steps: &[Step]) -> bool {
+/// it is, the number of a card account that has an id, and the links of a page. `was_odd`: something was there that cannot be
+/// read. A status that the standard does not have is neither approved nor ended: `received`. Returns whether it did.
+fn supply(value: &mut Value, steps: &[Step], was_odd: bool) -> bool {
     let neutral = match name(steps) {
+        Some("consentStatus" | "scaStatus") if was_odd => "received".into(),
         Some("balanceType") => "unknown".into(),
         Some("maskedPan") => "".into(),
         Some("_links") if is_a_pages_links(steps) => Value::Object(Map::new()),
@@ -749,6 +751,31 @@ mod tests {
                 return rest;
             }
         }
+    }
+
+    #[test]
+    fn a_status_that_the_standard_does_not_have_is_neither_approved_nor_ended() {
+        let created = json!({ "consentId": "c-1", "_links": {} });
+        let started = json!({ "authorisationId": "a-1", "_links": {} });
+        for word in [json!("inProgressAtBank"), json!(7), json!("")] {
+            let with = |body: &Value, field: &str| {
+                let mut body = body.clone();
+                body[field] = word.clone();
+                body
+            };
+            let told = |field: &str| vec![(field.to_owned(), Outcome::FieldLeftOut)];
+            let odd = with(&created, "consentStatus");
+            let (read, deviations) = read_odd::<ConsentCreated>(&odd);
+            assert_eq!(read["consentStatus"], "received", "{word}");
+            assert_eq!(deviations, told("consentStatus"));
+            let odd = with(&started, "scaStatus");
+            let (read, deviations) = read_odd::<AuthorisationStarted>(&odd);
+            assert_eq!(read["scaStatus"], "received", "{word}");
+            assert_eq!(deviations, told("scaStatus"));
+        }
+        // Where there is none, nothing is made up.
+        let fault = answer::<AuthorisationStarted>(&started).unwrap_err();
+        assert_eq!(fault.path, "scaStatus");
     }
 
     #[test]
@@ -1187,7 +1214,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_consent_the_status_decides() {
+    fn of_a_consent_odd_fields_are_left_out() {
         let consent = |name: &str, value: Value| {
             let mut consent = json!({
                 "access": { "allPsd2": "allAccounts" }, "recurringIndicator": true, "validUntil": "2027-05-24",
@@ -1242,8 +1269,9 @@ mod tests {
             };
             assert_eq!(*became, outcome, "{name}: {odd}");
         }
-        let fault = answer::<ConsentInformation>(&consent("consentStatus", json!("good")));
-        assert_eq!(fault.unwrap_err().path, "consentStatus");
+        let odd = consent("consentStatus", json!("good"));
+        let (read, _) = read_odd::<ConsentInformation>(&odd);
+        assert_eq!(read["consentStatus"], "received");
     }
 
     #[test]

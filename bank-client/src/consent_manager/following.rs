@@ -10,7 +10,7 @@ use super::usage::day_of;
 use super::{ConsentManager, ManagerError, Standing, says};
 use crate::authorisations::NextStep;
 use crate::bank::Bank;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 
 /// A consent that is `rejected` sooner than that was refused, and not left lying.
 const LEFT_LYING: TimeDelta = TimeDelta::minutes(20);
@@ -49,8 +49,9 @@ impl ConsentManager {
         let now = self.now();
         let seen = asking.returned || now - asking.since < LEFT_LYING;
         let event = match status_of(handle, &answer.consent, false).await? {
-            Some(status) => of_next(status, seen),
-            None => Some(Event::Lapsed),
+            Word::Status(status) => of_next(status, seen),
+            Word::NotKnown => Some(Event::Lapsed),
+            Word::Odd => None,
         };
         let request_id = asking.request_id;
         let is_first = connection.held.is_none();
@@ -130,8 +131,9 @@ impl ConsentManager {
             {
                 let handle = self.managed(&connection.bank)?;
                 match status_of(handle, &held.consent, denied).await? {
-                    Some(status) => of_current(status),
-                    None => Event::Ended(Ending::Gone),
+                    Word::Status(status) => of_current(status),
+                    Word::NotKnown => Event::Ended(Ending::Gone),
+                    Word::Odd => return Ok(()),
                 }
             }
             Current::Serving => Event::Ended(Ending::Expired),
@@ -151,17 +153,25 @@ impl ConsentManager {
     }
 }
 
-/// Where a consent stands at the bank; `None` if it does not know it. One that was `denied` for a read, and is denied here
-/// too, is not known either.
-async fn status_of(
-    bank: &Bank,
-    consent: &str,
-    denied: bool,
-) -> Result<Option<ConsentStatus>, Error> {
+/// What a bank says of a consent.
+enum Word {
+    /// Where it stands.
+    Status(ConsentStatus),
+    /// The bank does not know it.
+    NotKnown,
+    /// A status that the standard does not have: it is not taken as approved, nor as ended.
+    Odd,
+}
+
+/// Where a consent stands at the bank. One that was `denied` for a read, and is denied here too, is not known.
+async fn status_of(bank: &Bank, consent: &str, denied: bool) -> Result<Word, Error> {
     match bank.consent_status(consent).await {
-        Ok(status) => Ok(Some(status)),
-        Err(error) if says::is_expired(&error) => Ok(Some(ConsentStatus::Expired)),
-        Err(error) if error.is_consent_gone() || denied && error.is_bare_denial() => Ok(None),
+        Ok(status) => Ok(Word::Status(status)),
+        Err(error) if says::is_expired(&error) => Ok(Word::Status(ConsentStatus::Expired)),
+        Err(error) if error.is_consent_gone() || denied && error.is_bare_denial() => {
+            Ok(Word::NotKnown)
+        }
+        Err(error) if matches!(error.kind, ErrorKind::UnknownStatus { .. }) => Ok(Word::Odd),
         Err(error) => Err(error),
     }
 }
