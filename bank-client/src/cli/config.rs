@@ -146,34 +146,46 @@ impl Profile {
         })
     }
 
-    /// The one bank that is meant: by its id, BIC or name, or by an IBAN.
+    /// The one bank that is meant: by its id, BIC or name, or by an IBAN. A customer's consent is asked for there, or data read:
+    /// one whose name is only near what was typed is told, and not taken.
     pub(super) fn find(&self, meant: &str) -> Result<&BankEntry, Failure> {
         if let Ok(entry) = self.entry(meant) {
             return Ok(entry);
         }
-        let found = self.search(meant)?;
-        match found.as_slice() {
-            [entry] => Ok(entry),
-            [] => Err(failure(
-                format!("no bank of the directory is called {meant}"),
-                "`bank-client banks` lists them",
+        let ids = |entries: &[&BankEntry]| {
+            let ids: Vec<&str> = (entries.iter().take(8))
+                .map(|entry| entry.id.as_str())
+                .collect();
+            ids.join(", ")
+        };
+        let none = format!("no bank of the directory is called {meant}");
+        let (found, near) = match self.by_number(meant)? {
+            Some(found) => (found, Vec::new()),
+            None => (self.directory.by_name(meant).into_iter())
+                .partition(|entry| entry.is_called(meant)),
+        };
+        match (found.as_slice(), near.as_slice()) {
+            ([entry], _) => Ok(entry),
+            ([], []) => Err(failure(none, "`bank-client banks` lists them")),
+            ([], near) => Err(failure(
+                format!("{none}; nearest: {}", ids(near)),
+                "if that is meant, give its id",
             )),
-            several => {
-                let ids: Vec<&str> = several
-                    .iter()
-                    .map(|entry| entry.id.as_str())
-                    .take(8)
-                    .collect();
-                Err(failure(
-                    format!("{meant} can be any of {}", ids.join(", ")),
-                    "give the id of one of them",
-                ))
-            }
+            (several, _) => Err(failure(
+                format!("{meant} can be any of {}", ids(several)),
+                "give the id of one of them",
+            )),
         }
     }
 
-    /// The banks that can be meant, the likeliest first.
+    /// The banks that can be meant, the likeliest first. Names may be mistyped.
     pub(super) fn search(&self, meant: &str) -> Result<Vec<&BankEntry>, Failure> {
+        let found = self.by_number(meant)?;
+        Ok(found.unwrap_or_else(|| self.directory.by_name(meant)))
+    }
+
+    /// The banks of an IBAN or a BIC; `None` if it is neither.
+    fn by_number(&self, meant: &str) -> Result<Option<Vec<&BankEntry>>, Failure> {
         let close: String = meant.split_whitespace().collect::<String>().to_uppercase();
         if let Ok(iban) = close.parse::<Iban>() {
             if !iban.check_digits_hold() {
@@ -183,22 +195,15 @@ impl Profile {
                 ));
             }
             let found = self.directory.by_iban(&iban);
-            return found.map(|entry| vec![entry]).map_err(|fault| {
+            return found.map(|entry| Some(vec![entry])).map_err(|fault| {
                 failure(
                     fault,
                     "see that the directory has the bank, with its bank codes",
                 )
             });
         }
-        let by_bic = close
-            .parse()
-            .map(|bic| self.directory.by_bic(&bic))
-            .unwrap_or_default();
-        if by_bic.is_empty() {
-            Ok(self.directory.by_name(meant))
-        } else {
-            Ok(by_bic)
-        }
+        let by_bic = close.parse().map(|bic| self.directory.by_bic(&bic));
+        Ok(by_bic.ok().filter(|found| !found.is_empty()))
     }
 
     /// A handle for a bank.

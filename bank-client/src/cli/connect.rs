@@ -107,7 +107,17 @@ impl Connecting<'_> {
             .into_iter()
             .find(|known| known.label() == self.label() && known.standing != Standing::Leaving);
         let before = match known {
-            Some(known) => self.manager.wish(&known.id).await,
+            Some(known) => {
+                if known.standing.is_serving() {
+                    note(format!(
+                        "{} is connected: the connection {}; the consent it has is read under until a new one is approved, and \
+                         then given up",
+                        self.label(),
+                        known.standing
+                    ));
+                }
+                self.manager.wish(&known.id).await
+            }
             None => Ok(Wish::of(self.asked.access.wanted())),
         };
         let wish = self.wish(before.map_err(|error| self.trouble(&error))?);
@@ -147,8 +157,9 @@ impl Connecting<'_> {
                 }
                 NextStep::Wait => {
                     note(format!(
-                        "{}: approve in the bank's app",
-                        plain(&self.entry.name)
+                        "{}: approve in the bank's app, within {} s",
+                        plain(&self.entry.name),
+                        self.asked.wait.as_secs()
                     ));
                     return self.wait(&approval.connection, None).await;
                 }
@@ -182,11 +193,12 @@ impl Connecting<'_> {
                 "tell the bank",
             )
         })?;
+        let wait = self.asked.wait.as_secs();
         if self.asked.print || open::that_detached(&page).is_err() {
-            note(format!("approve at {name}:\n{page}"));
+            note(format!("approve at {name}, within {wait} s:\n{page}"));
         } else {
             note(format!(
-                "approve at {name}, in the browser; if it did not open:\n{page}"
+                "approve at {name}, in the browser, within {wait} s; if it did not open:\n{page}"
             ));
         }
         self.wait(id, Some(loopback)).await

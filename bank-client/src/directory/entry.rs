@@ -11,6 +11,7 @@ use shared_types::eidas::OrganisationId;
 use shared_types::trust::{AnchorError, Anchors};
 
 use super::id::BankId;
+use super::names::Folded;
 use crate::address::interface;
 use crate::bank::{Bank, BankBuilder};
 use crate::consent_manager::Terms;
@@ -117,6 +118,14 @@ impl BankEntry {
             credentials.clone(),
         );
         Ok(handle.name(&self.name))
+    }
+
+    /// Whether that is the bank's name as people type it: case and accents do not count, and words may be begun only. Nothing
+    /// is mistyped.
+    #[must_use]
+    pub fn is_called(&self, name: &str) -> bool {
+        let distance = Folded::new(&self.name).distance(&Folded::new(name));
+        distance.is_some_and(|distance| !distance.is_mistyped())
     }
 
     /// What is known of the bank beforehand where consents are asked for and reads are counted.

@@ -26,6 +26,12 @@ pub(super) struct Distance {
     more: usize,
 }
 
+impl Distance {
+    pub(super) const fn is_mistyped(&self) -> bool {
+        self.edits > 0
+    }
+}
+
 impl Folded {
     pub(super) fn new(name: &str) -> Self {
         let decomposed = name.nfkd().filter(|letter| !is_combining_mark(*letter));

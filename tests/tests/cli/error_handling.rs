@@ -212,6 +212,26 @@ async fn what_is_advised_works() {
     says(&script, &["accounts", "--bank", "bank-b/anna"], 4, &[again]);
 
     says(&script, &["accounts", "--bank", "Bank B"], 0, &[" bank-b "]);
+    // A bank is not guessed where a consent is asked for, or data read.
+    let near = "no bank of the directory is called bakn-b; nearest: bank-b";
+    for command in [
+        &["connect", "bakn-b"][..],
+        &["accounts", "--bank", "bakn-b"],
+    ] {
+        says(&script, command, 1, &[near, "give its id"]);
+    }
+    // Of one that is connected, what becomes of that; and for how long the customer is waited for.
+    let twice = ["connect", "bank-b", "--print", "--wait", "1"];
+    says(
+        &script,
+        &twice,
+        4,
+        &[
+            "bank-b is connected: ",
+            "until a new one is approved",
+            ", within 1 s:",
+        ],
+    );
     let backwards = ["transactions", "--from", "2026-02-01", "--to", "2026-01-31"];
     says(
         &script,
