@@ -121,6 +121,11 @@
 //!
 //! [`sync`] keeps accounts, balances and transactions in a file: first all, then only what is new.
 //!
+//! # Whole programs
+//!
+//! In the folder `examples` of this crate. `connected_banks` lists the accounts at all banks that the command line tool has
+//! connected, by its `bank-client.toml`: with a sandbox that runs, it is the shortest way to data.
+//!
 //! # An app's own tests
 //!
 //! With the feature `test-util`, a [`MockBank`](test_util::MockBank) answers as a bank does, without a network and without
