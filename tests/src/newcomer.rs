@@ -225,7 +225,7 @@ pub fn skeleton(transcript: &str) -> Vec<String> {
     // What a total comes to, in which currencies, and whether there is room for running totals, depends on the day.
     let same = |line: &str| match line.split_once("total: ") {
         Some(("", _)) => "total: …".to_owned(),
-        _ => alike(line.trim_end().trim_end_matches("running total")),
+        _ => alike(line.trim_end().trim_end_matches("total so far")),
     };
     kept.map(|(_, line)| same(line)).collect()
 }

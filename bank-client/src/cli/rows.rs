@@ -256,7 +256,7 @@ pub(super) struct TransactionRow<T> {
     /// Of a card account: how the bank quotes debits, if it says so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) debit_accounting: Option<bool>,
-    /// The sum of what was listed in its currency, up to here.
+    /// The sum of the lines down to this one, in its currency.
     #[serde(serialize_with = "as_text")]
     pub(super) running_total: Decimal,
 }
@@ -415,7 +415,7 @@ impl Listed for TransactionRow<Transaction> {
         text("with"),
         text("what").spare(),
         amount("amount"),
-        amount("running total").spare(),
+        amount("total so far").spare(),
     ];
     const FIELDS: &'static [&'static str] = TRANSACTION_FIELDS;
 
@@ -443,7 +443,7 @@ impl Listed for TransactionRow<CardTransaction> {
         text("abroad"),
         text("what").spare(),
         amount("amount"),
-        amount("running total").spare(),
+        amount("total so far").spare(),
     ];
     const FIELDS: &'static [&'static str] = CARD_TRANSACTION_FIELDS;
 

@@ -128,6 +128,9 @@ pub(super) enum Command {
         card: bool,
     },
     /// Lists transactions of payment accounts, with a running total for each currency.
+    ///
+    /// They come one account after the other, in the bank's order: mostly the newest first. The total in a line is the sum of
+    /// the lines down to it in its currency, pending ones included; that in the last is the sum of all.
     Transactions(Transactions),
     /// Brings the local copy up to date.
     Sync {
