@@ -1,7 +1,6 @@
 //! `bank-client consents` and `bank-client revoke`.
 
-use bank_client::consent_manager::ManagerError;
-use bank_client::environment::{Clock as _, SystemClock};
+use bank_client::consent_manager::{ManagerError, UnattendedReads};
 use serde::Serialize;
 
 use super::failure::{Exit, Failure, Trouble, failure};
@@ -14,27 +13,45 @@ use super::screen::{Column, Field, Listed, Screen, amount, or_empty, text};
 struct ConsentRow {
     bank: String,
     connection: String,
+    /// Its id at the bank.
+    consent: Option<String>,
     serving: bool,
     standing: String,
     valid_until: Option<String>,
     days_left: Option<i64>,
+    /// With no customer present, under that consent.
     reads_left_today: Option<u32>,
+    reads_per_day: Option<u32>,
+    /// When they are counted anew.
+    reads_left_until: Option<String>,
+    #[serde(skip)]
+    unattended: String,
 }
 
 impl From<Connection> for ConsentRow {
     fn from(connection: Connection) -> Self {
-        let today = SystemClock.now().date_naive();
         let until = connection.standing.until();
+        let unattended = connection.unattended.as_ref();
         Self {
             bank: connection.label(),
             connection: connection.id.to_string(),
             serving: connection.standing.is_serving(),
             standing: connection.standing.to_string(),
             valid_until: until.map(|until| until.to_string()),
-            days_left: until.map(|until| (until - today).num_days()),
-            reads_left_today: connection.reads_left,
+            days_left: connection.days_left,
+            reads_left_today: unattended.map(|reads| reads.left),
+            reads_per_day: unattended.map(|reads| reads.a_day.get()),
+            reads_left_until: unattended.map(|reads| reads.until.to_rfc3339()),
+            unattended: unattended.map(shown).unwrap_or_default(),
+            consent: connection.consent,
         }
     }
+}
+
+/// By the bank's own clock.
+fn shown(reads: &UnattendedReads) -> String {
+    let UnattendedReads { left, a_day, until } = reads;
+    format!("{left} of {a_day} until {}", until.format("%H:%M %Z"))
 }
 
 impl Listed for ConsentRow {
@@ -42,17 +59,21 @@ impl Listed for ConsentRow {
         text("bank"),
         text("the connection"),
         amount("days left"),
-        amount("reads left today").spare(),
+        text("consent").spare(),
+        amount("unattended reads left").spare(),
         text("id").spare(),
     ];
     const FIELDS: &'static [&'static str] = &[
         "bank",
         "connection",
+        "consent",
         "serving",
         "standing",
         "valid_until",
         "days_left",
         "reads_left_today",
+        "reads_per_day",
+        "reads_left_until",
     ];
 
     fn row(&self) -> Vec<String> {
@@ -60,7 +81,8 @@ impl Listed for ConsentRow {
             self.bank.clone(),
             self.standing.clone(),
             or_empty(self.days_left.as_ref()),
-            or_empty(self.reads_left_today.as_ref()),
+            or_empty(self.consent.as_ref()),
+            self.unattended.clone(),
             self.connection.clone(),
         ]
     }
@@ -69,11 +91,14 @@ impl Listed for ConsentRow {
         vec![
             Field::Foreign(self.bank.clone()),
             Field::Own(self.connection.clone()),
+            Field::foreign(self.consent.as_ref()),
             Field::Own(self.serving.to_string()),
             Field::Own(self.standing.clone()),
             Field::own(self.valid_until.as_ref()),
             Field::own(self.days_left.as_ref()),
             Field::own(self.reads_left_today.as_ref()),
+            Field::own(self.reads_per_day.as_ref()),
+            Field::own(self.reads_left_until.as_ref()),
         ]
     }
 }

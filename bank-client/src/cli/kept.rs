@@ -4,7 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use bank_client::consent_manager::{ConnectionId, ConsentManager, ManagerError, Standing};
+use bank_client::consent_manager::{
+    ConnectionId, ConsentManager, ManagerError, Standing, UnattendedReads,
+};
 use bank_client::directory::{BankEntry, BankId};
 use bank_client::environment::{Randomness, SystemRandomness};
 use bank_client::store::{SqliteStore, Store};
@@ -33,7 +35,9 @@ pub(super) struct Connection {
     pub(super) bank: BankId,
     pub(super) customer: String,
     pub(super) standing: Standing,
-    pub(super) reads_left: Option<u32>,
+    pub(super) consent: Option<String>,
+    pub(super) days_left: Option<i64>,
+    pub(super) unattended: Option<UnattendedReads>,
 }
 
 impl Connection {
@@ -111,7 +115,9 @@ impl Kept {
                 bank: summary.bank,
                 customer: summary.customer,
                 standing: summary.standing,
-                reads_left: summary.reads_left,
+                consent: summary.consent,
+                days_left: summary.days_left,
+                unattended: summary.unattended,
             })
             .collect();
         all.sort_by_key(Connection::label);

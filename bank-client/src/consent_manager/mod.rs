@@ -62,6 +62,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -186,7 +187,7 @@ impl fmt::Debug for Approval {
 }
 
 /// A connection, as lists show it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ConnectionSummary {
     /// Its id.
     pub id: ConnectionId,
@@ -198,9 +199,35 @@ pub struct ConnectionSummary {
     pub begun: DateTime<Utc>,
     /// Where it stands.
     pub standing: Standing,
-    /// How often it can still be read with no customer present on the bank's day, as far as is known here; none if it
-    /// does not serve.
-    pub reads_left: Option<u32>,
+    /// The id of its consent at the bank: of the one under which is read, or was; else of the one that waits.
+    pub consent: Option<String>,
+    /// Days to the last one, by the bank's calendar; none if it does not serve.
+    pub days_left: Option<i64>,
+    /// The reads with no customer present that its consent still allows; none if it does not serve.
+    pub unattended: Option<UnattendedReads>,
+}
+
+/// Ids at the bank stay out of logs.
+impl fmt::Debug for ConnectionSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectionSummary")
+            .field("id", &self.id)
+            .field("bank", &self.bank)
+            .field("standing", &self.standing)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Reads with no customer present under one consent: each is a run over all accounts. Reads of a customer who is present
+/// are not counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnattendedReads {
+    /// How many are left, as far as is known here.
+    pub left: u32,
+    /// How many the consent allows on each of the bank's days.
+    pub a_day: NonZeroU32,
+    /// When they are counted anew: at the bank's midnight, or when the bank has said.
+    pub until: DateTime<Tz>,
 }
 
 /// A connection that cannot be read.
@@ -321,10 +348,13 @@ impl ConsentManager {
     pub async fn connections(&self) -> Result<Vec<ConnectionSummary>, ManagerError> {
         let mut summaries = Vec::new();
         self.each(|id, connection| {
+            let standing = self.standing_of(&connection);
             summaries.push(ConnectionSummary {
                 id,
-                standing: self.standing_of(&connection),
-                reads_left: self.reads_left(&connection),
+                standing,
+                consent: connection.consent().map(str::to_owned),
+                days_left: self.days_left(&connection.bank, standing),
+                unattended: self.unattended(&connection),
                 bank: connection.bank,
                 customer: connection.customer,
                 begun: connection.begun,
@@ -339,12 +369,12 @@ impl ConsentManager {
         let mut due = Vec::new();
         self.each(|id, connection| {
             let standing = self.standing_of(&connection);
-            let (Some(until), true) = (standing.until(), connection.wish.is_recurring()) else {
+            let left = self.days_left(&connection.bank, standing);
+            let (Some(left), true) = (left, connection.wish.is_recurring()) else {
                 return;
             };
-            let left = until - usage::day_of(self.now(), self.zone(&connection.bank));
-            if left.num_days() <= days.into() && standing.renewal() != Some(Renewal::Waiting) {
-                due.push((until, id));
+            if left <= days.into() && standing.renewal() != Some(Renewal::Waiting) {
+                due.push((standing.until(), id));
             }
         })
         .await?;
@@ -429,10 +459,21 @@ impl ConsentManager {
         ConnectionId::new(Builder::from_custom_bytes(name).into_uuid())
     }
 
-    fn reads_left(&self, connection: &Connection) -> Option<u32> {
+    fn days_left(&self, bank: &BankId, standing: Standing) -> Option<i64> {
+        let today = usage::day_of(self.now(), self.zone(bank));
+        Some((standing.until()? - today).num_days())
+    }
+
+    fn unattended(&self, connection: &Connection) -> Option<UnattendedReads> {
         let (now, zone) = (self.now(), self.zone(&connection.bank));
-        let held = connection.serving(now, zone)?;
-        Some(connection.usage.left(now, held.a_day, zone))
+        let a_day = connection.serving(now, zone)?.a_day;
+        let again = connection.usage.used_up_until(now, a_day, zone);
+        let until = again.unwrap_or_else(|| usage::next_day(now, zone));
+        Some(UnattendedReads {
+            left: connection.usage.left(now, a_day, zone),
+            a_day,
+            until: until.with_timezone(&zone),
+        })
     }
 
     fn standing_of(&self, connection: &Connection) -> Standing {

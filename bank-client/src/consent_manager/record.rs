@@ -246,6 +246,13 @@ impl Connection {
         waits.then_some((asking, asking.answer.as_ref()?))
     }
 
+    /// The consent under which is read, or was; else the one that waits for the customer.
+    pub(super) fn consent(&self) -> Option<&str> {
+        let held = self.held.as_ref().map(|held| &held.consent);
+        let waits = || self.waiting().map(|(_, answer)| &answer.consent);
+        held.or_else(waits).map(String::as_str)
+    }
+
     /// Whether that request is the one whose answer, or approval, is waited for.
     pub(super) fn is_asking(&self, request_id: Uuid) -> bool {
         let asking = self.asking.as_ref();

@@ -239,6 +239,22 @@ async fn reads_are_counted_by_the_banks_own_day() {
         let listing = manager(false);
         let standing = listing.standing(id).await.unwrap();
         assert!(matches!(standing, Standing::Serving { .. }), "{standing}");
+        // So a list has it, which says when they are counted anew.
+        let mut listed = listing.connections().await.unwrap();
+        listed.retain(|connection| connection.id == *id);
+        let [connection] = listed.as_slice() else {
+            panic!("{listed:?}")
+        };
+        assert_eq!(
+            connection.days_left,
+            Some(179),
+            "it was asked for yesterday"
+        );
+        let reads = connection.unattended.as_ref().unwrap();
+        assert_eq!((reads.left, reads.a_day.get()), (4, 4));
+        let until = reads.until.naive_local();
+        assert_eq!(until.time(), chrono::NaiveTime::MIN);
+        assert_eq!(reads.until - clock.now(), chrono::TimeDelta::days(1));
         read().await.unwrap();
     }
 }

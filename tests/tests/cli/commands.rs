@@ -137,7 +137,7 @@ async fn a_newcomer_gets_from_nothing_to_a_copy_of_two_banks() {
     assert!(balances.contains('█'), "{balances}");
     let consents = newcomer.types("Where the connections stand:", &["consents"]);
     assert!(
-        consents.contains(" 95 "),
+        consents.contains(" 95 of 100 until 00:00 UTC"),
         "five of a hundred reads: {consents}"
     );
     newcomer.types("Done with a bank:", &["revoke", "bank-a"]);
@@ -232,6 +232,27 @@ async fn programs_read_json_and_csv_and_people_tables_that_fit() {
         .map(|row| cents(&row["transactionAmount"]["amount"]))
         .sum();
     assert_eq!(cents(&last["runningTotal"]), sum);
+    // In each line it is the sum of the lines down to there.
+    let mut so_far = 0;
+    for row in &of_bank_b {
+        if row["transactionAmount"]["currency"] == "EUR" {
+            so_far += cents(&row["transactionAmount"]["amount"]);
+            assert_eq!(cents(&row["runningTotal"]), so_far, "{row}");
+        }
+    }
+    // What a connection is read under can be read under step by step, too.
+    let connections = script.json(&["consents"]);
+    let connection = connections.iter().find(|row| row["bank"] == "bank-b");
+    let consent = connection.unwrap()["consent"].as_str().unwrap();
+    let shown = script.stdout(&["consent", "--bank", "bank-b", "status", consent]);
+    assert_eq!(shown.trim(), "valid");
+    let under = ["accounts", "--bank", "bank-b", "--consent", consent];
+    assert_eq!(script.json(&under).len(), 3);
+    let table = script.stdout(&["consents"]);
+    assert!(table.contains(consent), "{table}");
+    assert_eq!(connection.unwrap()["readsPerDay"], 100);
+    let until = connection.unwrap()["readsLeftUntil"].as_str().unwrap();
+    assert!(until.contains("T00:00:00"), "{until}");
     // One account, by its id.
     let current = accounts
         .iter()

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bank_client::Retries;
 use bank_client::authorisations::{ApprovalOptions, NextStep};
 use bank_client::consent_manager::{
     Approval, Attendance, ConsentManager, Ending, ManagerError, Renewal, Standing, Wish,
 };
 use bank_client::environment::{Clock as _, ManualClock};
 use bank_client::store::{Kind, MemoryStore, Owner, Store, Token, Tokens};
+use bank_client::{ErrorKind, Retries};
 use chrono::{Days, NaiveDate, TimeDelta};
 use serde_json::{Value, json};
 use shared_types::consent::{AccountAccess, AllAccounts};
@@ -764,6 +764,57 @@ async fn a_consent_with_odd_fields_is_approved_once_its_status_says_so() {
         let standing = scene.manager.follow(&approval.connection).await.unwrap();
         assert!(standing.is_serving(), "{field} {odd}: {standing}");
     }
+}
+
+/// Banks have words of their own: they are taken neither as an approval nor as an end.
+#[tokio::test]
+async fn a_status_that_the_standard_does_not_have_changes_nothing() {
+    let scene = Scene::set().await;
+    scene.gives("c-1", scene.in_days(180)).await;
+    let created = json!({ "consentStatus": "handedOver", "consentId": "c-1", "_links": {} });
+    let answer = ResponseTemplate::new(201).set_body_json(created);
+    let posted = Mock::given(method("POST")).respond_with(answer);
+    posted.with_priority(1).mount(&scene.script).await;
+    let approval = scene.connect(&ApprovalOptions::new()).await.unwrap();
+    let id = &approval.connection;
+    scene.status("c-1", "underReview").await;
+    assert_eq!(scene.manager.follow(id).await.unwrap(), Standing::Waiting);
+    scene.status("c-1", "valid").await;
+    assert!(scene.manager.follow(id).await.unwrap().is_serving());
+    scene.status("c-1", "suspended").await;
+    assert!(scene.manager.follow(id).await.unwrap().is_serving());
+    // Of the bank itself the word is told.
+    let told = approval.bank.consent_status("c-1").await.unwrap_err();
+    let word = "suspended".to_owned();
+    assert_eq!(told.kind, ErrorKind::UnknownStatus { word });
+    // Where it is to end, it is told to the bank all the same.
+    let deleted = ResponseTemplate::new(204);
+    scene
+        .says("DELETE", "/v1/consents/c-1", deleted, None)
+        .await;
+    scene.manager.disconnect(id).await.unwrap();
+    let asked = scene.asked().await;
+    assert!(
+        asked.contains(&"DELETE /v1/consents/c-1".to_owned()),
+        "{asked:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_bank_that_gives_more_than_was_asked_for_is_not_believed() {
+    let log = LogCapture::start();
+    let scene = Scene::set().await;
+    scene.gives("c-1", scene.in_days(400)).await;
+    let approval = scene.connect(&ApprovalOptions::new()).await.unwrap();
+    scene.status("c-1", "valid").await;
+    let standing = scene.manager.follow(&approval.connection).await.unwrap();
+    assert_eq!(standing.until(), Some(scene.in_days(180)));
+    let summary = scene.manager.connections().await.unwrap().remove(0);
+    assert_eq!(summary.consent.as_deref(), Some("c-1"));
+    assert_eq!(summary.days_left, Some(180));
+    assert!(!format!("{summary:?}").contains("c-1"), "{summary:?}");
+    let told = log.text();
+    assert!(told.contains("more than was asked for"), "{told}");
 }
 
 #[tokio::test]

@@ -137,7 +137,11 @@ pub(super) enum Command {
         #[command(flatten)]
         whom: Whom,
     },
-    /// Lists all connections: where each stands, days and reads that are left.
+    /// Lists all connections: where each stands, its consent, days and reads that are left.
+    ///
+    /// The consent's id is what `--consent` and the bank's `Consent-ID` take. Unattended reads are those with no customer
+    /// present: each is a run over all accounts, counted for that consent, and anew from the bank's midnight on. Days end
+    /// by the bank's clock.
     Consents,
     /// Ends a connection, at the bank and here.
     Revoke {
