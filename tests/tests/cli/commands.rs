@@ -537,3 +537,22 @@ async fn the_example_reads_and_keeps_what_the_command_line_has_connected() {
     }
     assert!(told.contains("EUR") && told.contains("CHF"), "{told}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_example_lists_the_accounts_at_connected_banks() {
+    let script = Script::ready().await;
+    let told = own("examples/connected_banks")
+        .arg(script.0.sandbox("bank-client.toml"))
+        .output()
+        .unwrap();
+    let told = both(&told);
+    for bank in ["bank-a", "bank-b"] {
+        let line = told.lines().find(|line| line.starts_with(bank)).unwrap();
+        assert!(line.contains("serves until"), "{told}");
+    }
+    let numbers = told.lines().filter(|line| {
+        let number = line.trim();
+        number.starts_with("DE") || number.starts_with("FR")
+    });
+    assert_eq!(numbers.count(), 6, "{told}");
+}

@@ -874,11 +874,9 @@ async fn days_are_counted_in_the_banks_time_zone() {
         scene.clock.advance(TimeDelta::minutes(11 * 60 + 30));
         let clock = Arc::<ManualClock>::clone(&scene.clock);
         let handle = bank.builder().clock(clock).build().unwrap();
-        let run = Synchroniser::new(&scene.copy, "bank")
-            .time_zone(zone)
-            .history_days(10)
-            .run(&handle.with_consent("consent"), |_| ());
-        run.await.unwrap();
+        let sync = Synchroniser::new(&scene.copy, "bank").time_zone(zone);
+        let under = handle.with_consent("consent");
+        sync.history_days(10).run(&under, |_| ()).await.unwrap();
         let asked = bank.asked().await.concat();
         assert!(asked.contains(&format!("dateFrom={first}")), "{asked}");
     }
