@@ -131,13 +131,15 @@ impl UnderConsent {
     }
 
     /// Sends a request. A bank that refuses it with balances, perhaps because of the balances, is asked without.
-    async fn send(&self, url: Url) -> Result<Answer, Error> {
-        let without = without_balances(&url);
-        match (self.bank.send(self.request(url)).await, without) {
-            (Err(error), Some(without)) if error.may_be_about_balances() => {
-                self.bank.send(self.request(without)).await
+    async fn send(&self, mut url: Url) -> Result<Answer, Error> {
+        loop {
+            let without = without_balances(&url);
+            // What a list is read in stays small.
+            let outcome = Box::pin(self.bank.send(self.request(url))).await;
+            match (outcome, without) {
+                (Err(error), Some(without)) if error.may_be_about_balances() => url = without,
+                (outcome, _) => return outcome,
             }
-            (outcome, _) => outcome,
         }
     }
 
