@@ -97,6 +97,9 @@ const NEARLY: u64 = 31;
 /// Pending entries that share a key, at most: a key of more is no hint, and looking through them would take too long.
 const MAX_NAMESAKES: i64 = 100;
 
+/// Equal entries without a day of booking that are looked through for the one that fits best, at most.
+const MAX_EQUALS: i64 = 100;
+
 /// Of `entry.dated`: the day is that of booking.
 const BOOKED: i64 = 1;
 /// The day is another one that the bank gives.
@@ -329,31 +332,7 @@ impl<'a> Window<'a> {
 
     async fn put(&mut self, sql: &mut Write, put: &Put<'_>) -> Result<(), CopyError> {
         self.tally.entries += 1;
-        let found = sqlx::query(
-            // Of equal ones without a day of booking, first the one that is known to be listed for the shortest time: then
-            // one that is not met and was listed so is gone, and not another one that is older. One that a longer list did
-            // not have is none of this one's.
-            "SELECT id, first_seen, doubtful FROM entry WHERE account = ?1 AND booked = ?2 AND content = ?3 \
-             AND generation < ?4 AND (outside IS NULL OR ?6 IS NULL OR outside > ?6) \
-             ORDER BY CASE WHEN ?5 THEN listed_from END DESC LIMIT 1",
-        )
-        .bind(self.account)
-        .bind(put.booked)
-        .bind(put.content.as_slice())
-        .bind(self.generation)
-        .bind(put.row.booked_on.is_none())
-        .bind(&put.listed_from)
-        .fetch_optional(&mut **sql)
-        .await?;
-        let found = found
-            .map(|row| {
-                Ok::<_, sqlx::Error>(Found {
-                    id: row.try_get("id")?,
-                    first_seen: row.try_get("first_seen")?,
-                    doubtful: row.try_get("doubtful")?,
-                })
-            })
-            .transpose()?;
+        let found = self.find_equal(sql, put).await?;
         if put.booked {
             self.drop_anchor(put, found.is_some());
         }
@@ -369,6 +348,37 @@ impl<'a> Window<'a> {
             Some(found) => self.see(sql, put, found.id).await,
             None => self.insert(sql, put, namesake).await,
         }
+    }
+
+    /// An entry in the copy of which the bank says the same, and which was not met so far. Of equal ones without a day of
+    /// booking, the one that is known to be listed for the shortest time: then one that is not met and was listed so is gone,
+    /// and not another one that is older. One that a longer list did not have is none of this one's.
+    async fn find_equal(&self, sql: &mut Write, put: &Put<'_>) -> Result<Option<Found>, CopyError> {
+        let statement = if put.row.booked_on.is_some() {
+            "SELECT id, first_seen, doubtful FROM entry WHERE account = ?1 AND booked = ?2 AND content = ?3 \
+             AND generation < ?4 LIMIT 1"
+        } else {
+            "SELECT id, first_seen, doubtful FROM (SELECT * FROM entry WHERE account = ?1 AND booked = ?2 \
+             AND content = ?3 AND generation < ?4 LIMIT ?6) \
+             WHERE outside IS NULL OR ?5 IS NULL OR outside > ?5 ORDER BY listed_from DESC LIMIT 1"
+        };
+        let found = sqlx::query(statement)
+            .bind(self.account)
+            .bind(put.booked)
+            .bind(put.content.as_slice())
+            .bind(self.generation)
+            .bind(&put.listed_from)
+            .bind(MAX_EQUALS)
+            .fetch_optional(&mut **sql)
+            .await?;
+        let found = found.map(|row| {
+            Ok::<_, sqlx::Error>(Found {
+                id: row.try_get("id")?,
+                first_seen: row.try_get("first_seen")?,
+                doubtful: row.try_get("doubtful")?,
+            })
+        });
+        Ok(found.transpose()?)
     }
 
     /// Whether the copy has an entry of that name that was not met so far.
@@ -488,20 +498,23 @@ impl<'a> Window<'a> {
             return Ok(self.question);
         };
         self.question = None;
-        let (proven, is_cut) = self.proven_from(from).await?;
-        self.span = Span::Period { from: proven };
+        let proof = self.proof(from).await?;
+        self.span = Span::Period {
+            from: proof.listed_from,
+        };
         if self.left_out > 0 || !self.listed.booked {
             self.judge_doubtful(from, Judgement::Kept).await?;
             return Ok(None);
         }
         // The bank has just been asked for more than it shows, and has left a gap.
-        let last = last || is_cut;
-        if is_cut {
+        let last = last || proof.is_cut;
+        let mut from = from;
+        if proof.is_cut {
             self.complete = None;
+            from = proof.listed_from;
         }
-        self.remove_booked(proven).await?;
-        let from = if is_cut { proven } else { from };
-        self.judge_undated(from, proven, last).await?;
+        self.remove_booked(proof.listed_from).await?;
+        self.judge_undated(from, proof.surely_from, last).await?;
         let judgement = if last {
             Judgement::Last
         } else {
@@ -530,41 +543,52 @@ impl<'a> Window<'a> {
         Ok(found.is_some())
     }
 
-    /// The first day that the bank has surely listed, and whether the copy has entries of days before, back to the one that
-    /// was asked for. A bank need not show more than 90 days (Delegated Regulation (EU) 2018/389, article 10a(1)(b)), and
-    /// some show no more, or some months, without a word: earlier days than these were listed as far as the first entry of
-    /// the list.
-    async fn proven_from(&self, from: NaiveDate) -> Result<(NaiveDate, bool), CopyError> {
+    /// How far back the bank has listed. A bank need not show more than 90 days (Delegated Regulation (EU) 2018/389, article
+    /// 10a(1)(b)), and some show no more, or some months, without a word: earlier days than these were listed as far as the
+    /// first entry of the list. Where the copy has entries of such days that are not listed, an entry that is new proves
+    /// nothing: banks list one that was booked late under an old day, too.
+    async fn proof(&self, from: NaiveDate) -> Result<Proof, CopyError> {
         let always = always_from(self.moment.today);
         if from >= always {
-            return Ok((from, false));
+            return Ok(Proof {
+                listed_from: from,
+                surely_from: from,
+                is_cut: false,
+            });
         }
         let row = sqlx::query(
-            "SELECT MIN(day) AS first FROM entry WHERE account = ? AND booked = 1 AND dated = 1 AND day >= ? \
-             AND generation = ?",
+            "SELECT MIN(day) AS first, MIN(CASE WHEN first_seen < ?4 THEN day END) AS first_known FROM entry \
+             WHERE account = ?1 AND booked = 1 AND dated = 1 AND day >= ?2 AND generation = ?3",
         )
         .bind(self.account)
         .bind(from.to_string())
         .bind(self.generation)
+        .bind(self.moment.now)
         .fetch_one(&self.copy.pool)
         .await?;
-        let first: Option<String> = row.try_get("first")?;
-        let first = first
-            .map(|day| day.parse::<NaiveDate>())
-            .transpose()
-            .map_err(|_| CopyError::Corrupt { what: "entry.day" })?;
-        let proven = first.map_or(always, |day| day.min(always));
-        let row = sqlx::query(
-            "SELECT EXISTS (SELECT 1 FROM entry WHERE account = ? AND booked = 1 AND dated = 1 AND day >= ? AND day < ? \
-             AND generation < ?) AS cut",
+        let first = |day: Option<NaiveDate>| day.map_or(always, |day| day.min(always));
+        let surely_from = first(day_of(row.try_get("first_known")?)?);
+        let is_cut = sqlx::query(
+            "SELECT 1 FROM entry WHERE account = ? AND booked = 1 AND dated = 1 AND day >= ? AND day < ? \
+             AND generation < ? LIMIT 1",
         )
         .bind(self.account)
         .bind(from.to_string())
-        .bind(proven.to_string())
+        .bind(surely_from.to_string())
         .bind(self.generation)
-        .fetch_one(&self.copy.pool)
-        .await?;
-        Ok((proven, row.try_get("cut")?))
+        .fetch_optional(&self.copy.pool)
+        .await?
+        .is_some();
+        let listed_from = if is_cut {
+            surely_from
+        } else {
+            first(day_of(row.try_get("first")?)?)
+        };
+        Ok(Proof {
+            listed_from,
+            surely_from,
+            is_cut,
+        })
     }
 
     /// Booked entries of the days that were listed, which the bank does not give any more. They are looked for along the
@@ -663,25 +687,27 @@ impl<'a> Window<'a> {
     async fn judge_undated(
         &mut self,
         from: NaiveDate,
-        proven: NaiveDate,
+        surely_from: NaiveDate,
         last: bool,
     ) -> Result<(), SyncError> {
-        let mut after = i64::MIN;
+        let mut after: (i64, i64) = (i64::MIN, i64::MIN);
         loop {
             let unmet = sqlx::query(
-                "SELECT id, name, doubtful, day, dated, listed_from, outside FROM entry WHERE account = ?1 \
-                 AND booked = 1 AND dated <> 1 AND generation < ?2 AND id > ?3 ORDER BY id LIMIT ?4",
+                "SELECT id, name, doubtful, day, dated, listed_from, outside, generation FROM entry WHERE account = ?1 \
+                 AND booked = 1 AND dated <> 1 AND generation < ?2 AND (generation, id) > (?3, ?4) \
+                 ORDER BY generation, id LIMIT ?5",
             )
             .bind(self.account)
             .bind(self.generation)
-            .bind(after)
+            .bind(after.0)
+            .bind(after.1)
             .bind(at_once())
             .fetch_all(&self.copy.pool)
             .await?;
             let Some(end) = unmet.last() else {
                 return Ok(());
             };
-            after = end.try_get("id")?;
+            after = (end.try_get("generation")?, end.try_get("id")?);
             let (mut gone, mut outside) = (Vec::new(), Vec::new());
             let mut question: Option<NaiveDate> = None;
             for row in &unmet {
@@ -692,7 +718,7 @@ impl<'a> Window<'a> {
                 let surely = value_day.map(|day| back(day, NEARLY));
                 // The latest first day of a list that must have it.
                 let wide = listed_from.max(surely);
-                let listed = if valued { proven } else { from };
+                let listed = if valued { surely_from } else { from };
                 let no_longer_list = last || wide.is_some_and(|day| day >= from);
                 if wide.is_some_and(|day| day >= listed)
                     || (no_longer_list && value_day.is_some_and(|day| day >= listed))
@@ -1121,6 +1147,16 @@ struct Put<'a> {
     content: Digest,
     name: Digest,
     listed_from: Option<String>,
+}
+
+/// How far back a list has gone.
+struct Proof {
+    /// The first day that counts as listed.
+    listed_from: NaiveDate,
+    /// The first day of which an entry is gone if the list does not have it.
+    surely_from: NaiveDate,
+    /// The copy has entries of earlier days that the list does not have.
+    is_cut: bool,
 }
 
 /// An entry in the copy of which the bank says the same.

@@ -196,6 +196,27 @@ async fn a_list_that_does_not_reach_the_days_before_the_last_run_leaves_a_gap() 
     assert_eq!(scene.account().await, (Some(2000), Some(day(197))));
 }
 
+/// One that was booked late, under an old day, does not say that the days since then are listed.
+#[tokio::test]
+async fn an_old_entry_that_is_new_does_not_prove_a_history_that_is_cut() {
+    let scene = Scene::set(Offers::Nothing, 10).await;
+    scene
+        .bank
+        .with(|model| model.post(true, 195, named("E195", 1)));
+    scene.sync_at(1000).await.1.unwrap();
+    // 200 days later, it shows 90.
+    scene.bank.with(|model| {
+        model.today = 400;
+        model.entries.clear();
+        model.post(true, 190, named("E190", 1));
+        model.post(true, 390, named("E390", 1));
+    });
+    let (report, outcome) = scene.sync_at(2000).await;
+    outcome.unwrap();
+    assert_eq!((report.new, report.removed), (2, 0));
+    assert_eq!(scene.account().await.1, Some(day(312)));
+}
+
 /// A bank that shows some months, and does not refuse more.
 #[tokio::test]
 async fn a_history_that_is_cut_without_a_word_removes_nothing() {
