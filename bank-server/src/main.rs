@@ -46,6 +46,12 @@ enum Command {
         #[arg(long)]
         config: PathBuf,
     },
+    /// Prints what a configuration file can contain.
+    Config {
+        /// Every key with its default, unit, range and example, as Markdown: docs/configuration.md.
+        #[arg(long, required = true)]
+        reference: bool,
+    },
     /// Loads customers, accounts and transactions into the built-in ledger: all of the file, or nothing. Into a SQLite file only
     /// while no bank serves from it.
     Import {
@@ -84,6 +90,7 @@ async fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Serve { config } => serve(&config).await,
         Command::Check { config } => check_configuration(&config),
+        Command::Config { .. } => print_reference(),
         Command::Import { config, world } => import(&config, &world).await,
         Command::Migrate { config } => migrate(&config).await,
         Command::Enrol { config, customer } => enrol(&config, customer).await,
@@ -229,6 +236,12 @@ fn check_configuration(path: &Path) -> Result<(), Failure> {
             "correct them, and check again",
         ))
     }
+}
+
+fn print_reference() -> Result<(), Failure> {
+    let reference = bank_server::config::reference();
+    let written = std::io::stdout().lock().write_all(reference.as_bytes());
+    written.map_err(|error| Failure(error.to_string(), "see where the output goes"))
 }
 
 async fn enrol(path: &Path, customer: String) -> Result<(), Failure> {

@@ -3,8 +3,9 @@
 use std::num::NonZeroU32;
 
 use chrono::TimeDelta;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use shared_types::authorisation::ScaApproach;
+use utoipa::ToSchema;
 
 use super::Fault;
 use crate::consent::ConsentRules;
@@ -12,21 +13,27 @@ use crate::consent::authorisation::Rules;
 use crate::xs2a::RedirectRules;
 
 /// Section `[consent]`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ConsentConfig {
-    /// Days for which a consent holds at most (Delegated Regulation (EU) 2018/389, article 10a: 180).
+    /// Maximum validity of a consent (Delegated Regulation (EU) 2018/389, article 10a: 180).
+    #[schema(minimum = 1, maximum = 3_650)]
     pub longest_days: u32,
-    /// How often a day each thing may be read with no customer present, at most (article 36, paragraph 5: four, unless bank
-    /// and TPP agree on more).
+    /// Maximum `frequencyPerDay`: reads of each resource without the customer (article 36,
+    /// paragraph 5: four, unless bank and TPP agree on more).
+    #[schema(value_type = u32, minimum = 1)]
     pub most_reads_a_day: NonZeroU32,
-    /// Days back to which transactions are always shown.
+    /// Age up to which transactions are shown at any time.
+    #[schema(minimum = 1, maximum = 36_500)]
     pub history_days: u32,
-    /// Minutes after an authentication in which older ones are shown too.
+    /// Time after an authentication during which older transactions are shown too.
+    #[schema(minimum = 1, maximum = 1_440)]
     pub history_minutes: u32,
-    /// Minutes after its first use in which a consent for one read ends.
+    /// Time from the first read to the end of a consent for one read.
+    #[schema(minimum = 1, maximum = 1_440)]
     pub one_off_minutes: u32,
-    /// Minutes in which a consent has to be approved.
+    /// Time in which the customer has to approve a consent.
+    #[schema(minimum = 1, maximum = 43_200)]
     pub approval_minutes: u32,
 }
 
@@ -44,21 +51,26 @@ impl Default for ConsentConfig {
 }
 
 /// Section `[sca]`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ScaConfig {
-    /// The approaches that the bank offers; the first is for TPPs that do not say what they prefer. If absent: all of them,
-    /// or `embedded` alone where the bank has no pages of its own.
+    /// SCA approaches that the bank offers: `redirect`, `decoupled`, `embedded`. The first one is
+    /// used if the TPP states no preference. If absent: all three, or `embedded` alone without
+    /// `[online_banking]`.
+    #[schema(example = json!(["redirect", "decoupled"]))]
     pub approaches: Option<Vec<Approach>>,
-    /// Minutes without a step after which an authorisation has failed.
+    /// Time without a step after which an authorisation fails.
+    #[schema(minimum = 1, maximum = 1_440)]
     pub authorisation_minutes: u32,
-    /// Whether TPPs have to confirm, after a redirect, that the customer who approved is their own.
+    /// Whether a TPP has to confirm, after a redirect, that the customer who approved is its own.
     pub confirmation_code: bool,
-    /// Whether a mere list of accounts may be approved with the password alone.
+    /// Whether the password alone is enough to approve a mere list of accounts.
     pub exempt_account_list: bool,
-    /// Where TPPs may have customers sent back to.
+    /// Hosts to which a TPP can have the customer sent back: those in its certificate
+    /// (`certificate-names`), or any host over HTTPS (`any-https`).
     pub redirect_uris: RedirectUris,
-    /// Whether TPPs on this machine may have customers sent back to it, over plain HTTP. For development alone.
+    /// Whether a TPP can have the customer sent back to this machine over plain HTTP. For
+    /// development only.
     pub allow_loopback_redirects: bool,
 }
 
@@ -76,7 +88,7 @@ impl Default for ScaConfig {
 }
 
 /// An SCA approach.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Approach {
     /// On the bank's own pages.
@@ -98,7 +110,7 @@ impl From<Approach> for ScaApproach {
 }
 
 /// Where TPPs may have customers sent back to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RedirectUris {
     /// To the hosts that are named in the TPP's certificate.
@@ -134,11 +146,7 @@ impl ScaConfig {
     }
 
     pub(super) fn faults(&self, has_pages: bool) -> Vec<Fault> {
-        let mut faults = in_range(&[(
-            "sca.authorisation_minutes",
-            self.authorisation_minutes,
-            24 * 60,
-        )]);
+        let mut faults = Vec::new();
         let named = self.approaches.as_deref().unwrap_or(&[Approach::Embedded]);
         if named.is_empty() {
             faults.push(Fault::new(
@@ -173,23 +181,4 @@ impl ConsentConfig {
             approval: minutes(self.approval_minutes),
         }
     }
-
-    pub(super) fn faults(&self) -> Vec<Fault> {
-        let day = 24 * 60;
-        in_range(&[
-            ("consent.longest_days", self.longest_days, 3650),
-            ("consent.history_days", self.history_days, 36_500),
-            ("consent.history_minutes", self.history_minutes, day),
-            ("consent.one_off_minutes", self.one_off_minutes, day),
-            ("consent.approval_minutes", self.approval_minutes, 30 * day),
-        ])
-    }
-}
-
-fn in_range(values: &[(&str, u32, u32)]) -> Vec<Fault> {
-    values
-        .iter()
-        .filter(|(_, value, most)| !(1..=*most).contains(value))
-        .map(|(name, _, most)| Fault::new(*name, format!("must be from 1 to {most}")))
-        .collect()
 }

@@ -1,22 +1,25 @@
 //! Sections `[[other_banks]]`: where customers can have their accounts shown along with ours.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use shared_types::eidas::OrganisationId;
 use url::Url;
+use utoipa::ToSchema;
 
 use super::name_problem;
 use crate::fault::Fault;
 
-/// A section `[[other_banks]]`: a bank whose XS2A interface is asked in the customer's name. Whom we believe there, and
-/// what we show of ourselves, is what `[xs2a]` and `[revocation]` name.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+/// Section `[[other_banks]]`: a bank that this bank queries on behalf of a customer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OtherBankConfig {
-    /// The name by which customers know it.
+    /// Name of the bank on the pages.
+    #[schema(example = "Bank A", max_length = 70)]
     pub name: String,
-    /// The address of its interface, such as `https://xs2a.bank-b.example`.
+    /// Address of its XS2A interface.
+    #[schema(example = "https://xs2a.bank-a.example")]
     pub url: String,
-    /// Its organisation id: a server that shows another's certificate is not asked.
+    /// Organisation id that its certificate must have.
+    #[schema(value_type = String, example = "PSDDE-BAFIN-100001")]
     pub organisation: OrganisationId,
 }
 
@@ -30,7 +33,7 @@ pub(super) fn faults(banks: &[OtherBankConfig], has_pages: bool) -> Vec<Fault> {
         ));
     }
     for (index, bank) in banks.iter().enumerate() {
-        let mut fault = |place: &str, problem: String| {
+        let mut fault = |place: &str, problem: &str| {
             faults.push(Fault::new(format!("other_banks[{index}].{place}"), problem));
         };
         if let Some(problem) = name_problem(&bank.name) {
@@ -39,7 +42,7 @@ pub(super) fn faults(banks: &[OtherBankConfig], has_pages: bool) -> Vec<Fault> {
         if !is_interface(&bank.url) {
             fault(
                 "url",
-                "must be an https address without user, query and fragment".to_owned(),
+                "must be an https address without user, query and fragment",
             );
         }
         if banks
@@ -47,7 +50,7 @@ pub(super) fn faults(banks: &[OtherBankConfig], has_pages: bool) -> Vec<Fault> {
             .take(index)
             .any(|earlier| earlier.organisation == bank.organisation)
         {
-            fault("organisation", "is named twice".to_owned());
+            fault("organisation", "is named twice");
         }
     }
     faults

@@ -4,28 +4,35 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use actix_http::header::HeaderName;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::fault::Fault;
 use crate::transport::certificate_header::{CertificateHeader, HeaderForm};
 
-/// Section `[proxied]`: the listener for gateways that end the TPPs' TLS and forward their certificates. Certificate,
-/// anchors, intermediates, revocation lists, register and limits are those of the other sections.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+/// Section `[proxied]`: listener for gateways that terminate the TPPs' TLS and forward their
+/// certificates.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProxiedConfig {
-    /// Address and port; port 0 lets the system choose.
+    /// Address and port. Port 0 lets the system choose.
+    #[schema(value_type = String, example = "0.0.0.0:9444")]
     pub listen: SocketAddr,
-    /// The gateways' own certificates, as PEM: these very certificates, whoever issued them, and no other. Several, so
-    /// that a gateway can change its own.
+    /// PEM or DER files: the gateways' own certificates. Exactly these are accepted, whichever CA
+    /// issued them. Several allow a gateway to change its certificate.
+    #[serde(serialize_with = "super::schema::nothing")]
+    #[schema(value_type = Vec<String>, example = json!(["gateway.pem"]))]
     pub gateways: Vec<PathBuf>,
-    /// The form in which they forward certificates.
+    /// Format in which the gateways forward certificates.
     #[serde(default)]
     pub header: HeaderForm,
-    /// The name of the header, with `nginx-escaped-pem`, which has none of its own; `X-SSL-Client-Cert`, if absent.
+    /// Name of the header with `nginx-escaped-pem`, which has no standard name; `X-SSL-Client-Cert`
+    /// if absent.
+    #[schema(example = "X-Client-Certificate")]
     pub header_name: Option<String>,
-    /// Connections that one gateway may hold.
+    /// Maximum connections of one gateway.
     #[serde(default = "connections")]
+    #[schema(minimum = 1, maximum = 1_000_000)]
     pub connections: usize,
 }
 
@@ -61,12 +68,6 @@ impl ProxiedConfig {
                 "names no gateway: nobody could connect",
             ));
         }
-        if !(1..=1_000_000).contains(&self.connections) {
-            faults.push(Fault::new(
-                "proxied.connections",
-                "must be from 1 to 1000000",
-            ));
-        }
         faults.extend(self.certificate_header().err());
         faults
     }
@@ -87,10 +88,6 @@ mod tests {
         let known = "gateways = [\"g\"]\n";
         assert!(places(known).is_empty());
         assert_eq!(places("gateways = []"), ["proxied.gateways"]);
-        assert_eq!(
-            places(&format!("{known}connections = 0")),
-            ["proxied.connections"]
-        );
         let nginx = format!("{known}header = \"nginx-escaped-pem\"\n");
         assert!(places(&format!("{nginx}header_name = \"X-Client\"")).is_empty());
         for wrong in [

@@ -51,8 +51,8 @@ impl Lines {
     }
 }
 
-/// Reads a configuration. The parser stops at the first fault of a field: the field is noted, another value is put in its
-/// place, and it is read again.
+/// Reads a configuration. The parser stops at the first fault of a field: the field is noted,
+/// another value is put in its place, and it is read again.
 pub(super) fn read(text: &str) -> ReadConfig {
     /// More are not told.
     const MAX_FAULTS: usize = 100;
@@ -138,8 +138,8 @@ enum Change {
     Set(Spanned<DeValue<'static>>),
 }
 
-/// Values for what is wrong or missing, tried one after the other. Each has a span of its own behind the text, by which
-/// the next error names its place.
+/// Values for what is wrong or missing, tried one after the other. Each has a span of its own
+/// behind the text, by which the next error names its place.
 struct Substitutes {
     start: usize,
     places: Vec<String>,
@@ -160,7 +160,8 @@ impl Substitutes {
         self.places.get(index).cloned()
     }
 
-    /// The next value for that place: first none, where it need not be there. `None`, if all were tried.
+    /// The next value for that place: first none, where it need not be there. `None`, if all were
+    /// tried.
     fn next(&mut self, place: &str, is_needed: bool) -> Option<Change> {
         let tried = self.tried.entry(place.to_owned()).or_default();
         if is_needed {
@@ -264,7 +265,7 @@ fn put(root: &mut DeValue<'_>, place: &str, change: Change) -> Option<()> {
     put(inner.get_mut(), rest, change)
 }
 
-fn below(place: &str, field: &str) -> String {
+pub(super) fn below(place: &str, field: &str) -> String {
     if place.is_empty() {
         field.to_owned()
     } else {

@@ -4,37 +4,55 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
+use super::Fault;
 use crate::store::{Place, PlaceError, Server};
 
 /// Section `[store]`: where data is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "Written")]
+#[serde(try_from = "StoreSection")]
 pub struct StoreConfig {
     /// `path`, a SQLite file, made if it is not there; or `url`, a database on a PostgreSQL server.
     pub place: Place,
-    /// The bank's own key, 32 bytes, made if it is not there; beside the SQLite file, with the ending `.key`, if absent. It
-    /// seals what customers prove themselves with: with another key, none of it can be read. All replicas have the same.
+    /// The bank's own key, 32 bytes, made if it is not there; beside the SQLite file, with the
+    /// ending `.key`, if absent. It seals what customers prove themselves with: with another key,
+    /// none of it can be read. All replicas have the same.
     pub key: PathBuf,
 }
 
 /// The section as it is written.
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Written {
+#[schema(example = json!({ "path": "bank.db" }))]
+pub(super) struct StoreSection {
+    /// SQLite file; created if it does not exist.
+    #[serde(serialize_with = "super::schema::nothing")]
+    #[schema(value_type = Option<String>, example = "bank.db")]
     path: Option<PathBuf>,
+    /// URL of a PostgreSQL database.
+    #[serde(serialize_with = "super::schema::nothing")]
+    #[schema(example = "postgres://bank@localhost/bank")]
     url: Option<String>,
+    /// File with the bank's own key, 32 bytes, that encrypts what customers authenticate with;
+    /// created if it does not exist. All replicas have the same key. Required with `url`; with
+    /// `path`, the same name with the ending `.key` if absent.
+    #[serde(serialize_with = "super::schema::nothing")]
+    #[schema(value_type = Option<String>, example = "bank.key")]
     key: Option<PathBuf>,
-    /// Connections of one replica to the server.
+    /// PostgreSQL only: connections of one replica.
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 1_000,
+        default = json!(Server::CONNECTIONS))]
     connections: Option<NonZeroU32>,
-    /// Seconds that a statement may take there.
+    /// PostgreSQL only: timeout for a statement.
+    #[schema(minimum = 1, maximum = 3_600, default = json!(Server::STATEMENT.as_secs()))]
     statement_seconds: Option<u32>,
 }
 
 /// Why the section says nothing that can be done.
 #[derive(Debug, thiserror::Error)]
-enum Unusable {
+pub(super) enum Unusable {
     #[error("store: give a path, for SQLite, or a url, for PostgreSQL")]
     Place,
     #[error("store.url: {0}")]
@@ -43,20 +61,17 @@ enum Unusable {
     Key,
     #[error("store.{0} is for a PostgreSQL server alone")]
     ForServers(&'static str),
-    #[error("store.{0} must be from 1 to {1}")]
-    Range(&'static str, u32),
+    #[error("store.{0}")]
+    Range(Fault),
 }
 
-/// Connections of one replica, at most.
-const MOST_CONNECTIONS: u32 = 1000;
-
-/// Seconds of a statement, at most.
-const LONGEST_STATEMENT: u32 = 3600;
-
-impl TryFrom<Written> for StoreConfig {
+impl TryFrom<StoreSection> for StoreConfig {
     type Error = Unusable;
 
-    fn try_from(written: Written) -> Result<Self, Unusable> {
+    fn try_from(written: StoreSection) -> Result<Self, Unusable> {
+        if let Some(fault) = super::schema::range_faults(&written).into_iter().next() {
+            return Err(Unusable::Range(fault));
+        }
         match (written.path, written.url) {
             (Some(path), None) => {
                 if written.connections.is_some() {
@@ -72,15 +87,9 @@ impl TryFrom<Written> for StoreConfig {
             (None, Some(url)) => {
                 let mut server = Server::new(&url)?;
                 if let Some(connections) = written.connections {
-                    if connections.get() > MOST_CONNECTIONS {
-                        return Err(Unusable::Range("connections", MOST_CONNECTIONS));
-                    }
                     server.connections = connections;
                 }
                 if let Some(seconds) = written.statement_seconds {
-                    if !(1..=LONGEST_STATEMENT).contains(&seconds) {
-                        return Err(Unusable::Range("statement_seconds", LONGEST_STATEMENT));
-                    }
                     server.statement = Duration::from_secs(seconds.into());
                 }
                 let place = Place::Server(server);

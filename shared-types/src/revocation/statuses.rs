@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rustls_pki_types::UnixTime;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::answers::Answers;
 use super::link::Link;
@@ -43,7 +43,8 @@ pub enum Standing {
 }
 
 /// What happens to a certificate when nothing fresh says whether it was revoked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum UnknownStatus {
     /// It is refused.

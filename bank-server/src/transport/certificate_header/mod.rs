@@ -10,10 +10,11 @@ mod tests;
 
 use actix_http::header::{HeaderMap, HeaderName};
 use rustls_pki_types::CertificateDer;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// The form in which a gateway forwards the certificate of its peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum HeaderForm {
     /// `Client-Cert` and `Client-Cert-Chain` (RFC 9440).
