@@ -7,6 +7,7 @@
 mod bank_server;
 mod commands;
 mod contract_properties;
+mod dependencies;
 mod documentation;
 mod error_handling;
 mod explicit_bank;
