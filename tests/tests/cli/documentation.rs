@@ -84,8 +84,8 @@ fn configuration(text: &str) -> &str {
 
 #[test]
 fn the_listener_for_gateways_is_configured_as_documented() {
-    let (readme, gateways) = (read("README.md"), read("docs/gateways.md"));
-    let (before, rest) = configuration(&readme).split_once("[proxied]").unwrap();
+    let (page, gateways) = (read("docs/running-a-bank.md"), read("docs/gateways.md"));
+    let (before, rest) = configuration(&page).split_once("[proxied]").unwrap();
     let (_, after) = rest.split_once("[revocation]").unwrap();
     let section = configuration(&gateways).replace("# header_name", "header_name");
     let section = section.replace("\"rfc9440\"", "\"nginx-escaped-pem\"");
@@ -101,8 +101,8 @@ fn the_listener_for_gateways_is_configured_as_documented() {
 
 #[test]
 fn the_database_and_retention_are_configured_as_documented() {
-    let (readme, database) = (read("README.md"), read("docs/database.md"));
-    let (before, rest) = configuration(&readme).split_once("[store]").unwrap();
+    let (page, database) = (read("docs/running-a-bank.md"), read("docs/database.md"));
+    let (before, rest) = configuration(&page).split_once("[store]").unwrap();
     let (_, after) = rest.split_once("[online_banking]").unwrap();
     let store = configuration(&database);
     let (_, rest) = database.split_once(store).unwrap();
@@ -125,9 +125,9 @@ fn the_database_and_retention_are_configured_as_documented() {
 }
 
 #[test]
-fn the_configuration_of_the_readme_is_one() {
-    let readme = read("README.md");
-    let configuration = configuration(&readme);
+fn the_example_of_a_configuration_is_valid() {
+    let page = read("docs/running-a-bank.md");
+    let configuration = configuration(&page);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("bank.toml");
     fs::write(&file, configuration).unwrap();
@@ -156,39 +156,16 @@ fn the_directory_is_documented_as_it_is_read() {
 
 #[test]
 fn traces_and_the_log_are_configured_as_documented() {
-    let (readme, monitoring) = (read("README.md"), read("docs/monitoring.md"));
+    let (page, monitoring) = (read("docs/running-a-bank.md"), read("docs/monitoring.md"));
     let traces = configuration(&monitoring);
     let (_, rest) = monitoring.split_once(traces).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("bank.toml");
-    let text = [configuration(&readme), traces, configuration(rest)].concat();
+    let text = [configuration(&page), traces, configuration(rest)].concat();
     fs::write(&file, text).unwrap();
     let config = Config::read(&file).unwrap_or_else(|fault| panic!("{fault}"));
     assert_eq!(config.faults(), []);
     assert!(config.traces.is_some());
-}
-
-#[test]
-fn every_file_that_the_readme_links_to_is_there() {
-    let readme = read("README.md");
-    let links = readme
-        .split("](")
-        .skip(1)
-        .filter_map(|rest| rest.split(')').next());
-    for link in links.filter(|link| !link.starts_with("http")) {
-        let (file, place) = link.split_once('#').unwrap_or((link, ""));
-        let file = if file.is_empty() { "README.md" } else { file };
-        assert!(Path::new(ROOT).join(file).is_file(), "{link}");
-        if !place.is_empty() {
-            let page = read(file);
-            let mut headings = page.lines().filter_map(|line| line.strip_prefix("## "));
-            let named = headings.any(|heading| heading.to_lowercase().replace(' ', "-") == place);
-            assert!(named, "{link}");
-        }
-    }
-    for program in ["fixtures/sandbox", "fixtures/prepare", "tests/run"] {
-        assert!(Path::new(ROOT).join(program).is_file(), "{program}");
-    }
 }
 
 #[test]
@@ -258,11 +235,11 @@ fn transport_knows_no_banking() {
     assert!(imports > 5, "{imports}");
 }
 
-/// The README's lines are those of a snippet that is compiled and run.
+/// The document's lines are those of a snippet that is compiled and run.
 #[test]
-fn the_readme_shows_the_test_that_the_crate_runs() {
-    let readme = read("README.md");
-    let shown = readme
+fn the_sdk_document_shows_the_test_that_the_crate_runs() {
+    let page = read("docs/sdk.md");
+    let shown = page
         .split("```rust\n")
         .nth(1)
         .and_then(|rest| rest.split("```").next())

@@ -8,6 +8,7 @@ mod bank_server;
 mod commands;
 mod contract_properties;
 mod dependencies;
+mod document_references;
 mod documentation;
 mod error_handling;
 mod explicit_bank;

@@ -1,4 +1,5 @@
-//! The lines of the README, in their order, in a shell: what a reader does in the first five minutes.
+//! Shell blocks of the README and of the documents to which it leads, run in a shell: what a reader
+//! does first.
 
 use std::fs;
 
@@ -64,6 +65,15 @@ const BLOCKS: [(&str, &[&str]); 16] = [
 /// A line that runs until it is stopped: for the others it runs in the background, to the end of all lines.
 const SERVE: &str = "bank-server serve --config bank.toml";
 
+/// The documents whose blocks are run.
+const DOCUMENTS: [&str; 5] = [
+    "README.md",
+    "docs/sandbox.md",
+    "docs/running-a-bank.md",
+    "docs/scheme-ca.md",
+    "docs/sdk.md",
+];
+
 /// Lines that wait for a browser, or until they are stopped, or need another database.
 const LEFT_OUT: [&str; 7] = [
     "bank-server migrate",
@@ -76,8 +86,9 @@ const LEFT_OUT: [&str; 7] = [
 ];
 
 #[test]
-fn its_lines_do_what_it_says() {
-    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).unwrap();
+fn the_lines_of_the_documents_do_what_they_say() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let documents = DOCUMENTS.map(|path| fs::read_to_string(format!("{root}/{path}")).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("sandbox");
     let sandbox = RunningSandbox::start(&dir, &[]);
@@ -91,10 +102,9 @@ fn its_lines_do_what_it_says() {
         own_bank[2].1
     );
 
-    let (_, to_try) = readme.split_once("## What to try").unwrap();
-    let blocks: Vec<&str> = to_try
-        .split("```sh\n")
-        .skip(1)
+    let blocks: Vec<&str> = documents
+        .iter()
+        .flat_map(|document| document.split("```sh\n").skip(1))
         .filter_map(|rest| rest.split_once("```").map(|(block, _)| block))
         .collect();
     let mut script = String::new();
