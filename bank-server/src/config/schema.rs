@@ -66,14 +66,15 @@ pub fn reference() -> String {
         let defaults = defaults.pointer(&section.pointer);
         for (name, property) in section.keys {
             let key = schemas.resolve(property);
-            let default = match property.get("default") {
+            // Of the store's section, which is read into another form, the schema has the defaults.
+            let default = defaults
+                .and_then(|defaults| defaults.get(name))
+                .or_else(|| property.get("default"))
+                .filter(|default| !is_empty(default));
+            let default = match default {
                 _ if is_required(section.schema, name) => "required".to_owned(),
                 Some(default) => literal(default),
-                None => match defaults.and_then(|defaults| defaults.get(name)) {
-                    None | Some(Value::Null) => "none".to_owned(),
-                    Some(Value::Array(items)) if items.is_empty() => "none".to_owned(),
-                    Some(default) => literal(default),
-                },
+                None => "none".to_owned(),
             };
             let example = property
                 .get("example")
@@ -250,9 +251,16 @@ fn is_required(table: &Value, key: &str) -> bool {
 
 /// The sentences on a key, or section, on one line.
 fn about(property: &Value) -> String {
-    let sentences = property.get("description").and_then(Value::as_str);
+    let options = property.get("oneOf").and_then(Value::as_array);
+    let sentences = std::iter::once(property)
+        .chain(options.into_iter().flatten())
+        .find_map(|schema| schema.get("description")?.as_str());
     let lines = sentences.unwrap_or_default().lines().map(str::trim);
     lines.collect::<Vec<_>>().join(" ")
+}
+
+fn is_empty(value: &Value) -> bool {
+    value.is_null() || value.as_array().is_some_and(Vec::is_empty)
 }
 
 fn is_in_range(schema: &Value, value: &Value) -> bool {
@@ -297,7 +305,14 @@ fn unit(key: &str) -> &str {
 
 /// Text, number, boolean or list in TOML, which writes them as JSON does.
 fn literal(value: &Value) -> String {
-    format!("`{value}`")
+    let text = match value {
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(ToString::to_string).collect();
+            format!("[{}]", items.join(", "))
+        }
+        value => value.to_string(),
+    };
+    format!("`{text}`")
 }
 
 #[cfg(test)]
@@ -381,10 +396,15 @@ mod tests {
     }
 
     #[test]
-    fn each_key_has_a_sentence_and_an_example() {
-        let rows = reference();
-        let rows = rows.lines().filter(|line| line.starts_with("| `"));
-        for row in rows {
+    fn each_section_and_key_has_a_sentence_and_each_key_an_example() {
+        let text = reference();
+        for sentence in text
+            .lines()
+            .filter_map(|line| line.strip_prefix("Optional. "))
+        {
+            assert!(sentence.ends_with('.'), "{sentence}");
+        }
+        for row in text.lines().filter(|line| line.starts_with("| `")) {
             let cells: Vec<&str> = row.split(" | ").collect();
             let [_, default, _, _, example, meaning] = cells[..] else {
                 panic!("{row}");
