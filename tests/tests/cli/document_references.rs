@@ -333,8 +333,8 @@ fn every_type_of_the_glossary_exists() {
         sources(&Path::new(ROOT).join(package).join("src"), &mut text);
     }
     let declared: BTreeSet<&str> = text
-        .split(["\n", " "])
-        .zip(text.split(["\n", " "]).skip(1))
+        .split_whitespace()
+        .zip(text.split_whitespace().skip(1))
         .filter(|(keyword, _)| ["struct", "enum", "trait"].contains(keyword))
         .filter_map(|(_, name)| name.split(|one: char| !one.is_alphanumeric()).next())
         .collect();

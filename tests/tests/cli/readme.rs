@@ -95,10 +95,14 @@ fn the_lines_of_the_documents_do_what_they_say() {
     let description = sandbox.description();
     let bank_b = description["banks"]["bank-b"]["xs2a"].as_str().unwrap();
     let example = own("examples/many_banks").get_program().to_owned();
-    let own_bank = ["9443", "9451", "9000"].map(|port| (port, ports::free().port().to_string()));
+    // With the colon: 9000 is a part of 29000.
+    let own_bank = [":9443", ":9451", ":9000"].map(|port| {
+        let free = ports::free().port();
+        (port, format!(":{free}"))
+    });
     let background = format!(
         "{SERVE} 2>serve.log & SERVING=$!; trap 'kill $SERVING' EXIT\n\
-         curl -s --retry 60 --retry-delay 1 --retry-connrefused http://127.0.0.1:{}/health/live #",
+         curl -s --retry 60 --retry-delay 1 --retry-connrefused http://127.0.0.1{}/health/live #",
         own_bank[2].1
     );
 
