@@ -120,7 +120,7 @@ pub struct BankConfig {
     #[serde(
         default = "utc",
         deserialize_with = "time_zone",
-        serialize_with = "time_zone_name"
+        serialize_with = "schema::text"
     )]
     #[schema(value_type = String, example = "Europe/Paris")]
     pub time_zone: chrono_tz::Tz,
@@ -137,13 +137,6 @@ fn time_zone<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<chrono
             "\"{name}\" is no time zone such as \"Europe/Berlin\""
         ))
     })
-}
-
-fn time_zone_name<S: serde::Serializer>(
-    zone: &chrono_tz::Tz,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(zone.name())
 }
 
 /// Section `[xs2a]`.

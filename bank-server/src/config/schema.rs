@@ -2,7 +2,7 @@
 //! the reference of keys both come from it.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 
 use serde::{Deserialize as _, Serialize, Serializer};
 use serde_json::{Map, Value};
@@ -40,6 +40,11 @@ pub(super) fn range_faults<T: Serialize + ToSchema>(section: &T) -> Vec<Fault> {
 /// default.
 pub(super) fn nothing<T, S: Serializer>(_: &T, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_none()
+}
+
+/// Serialises as text what has no form of its own.
+pub(super) fn text<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
 }
 
 /// Reference of every key of the configuration file, as Markdown.
