@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use bank_client::authorisations::{ApprovalOptions, NextStep};
 use bank_client::consent_manager::{
-    Approval, Attendance, ConnectionId, ConsentManager, Renewal, Standing, Wish,
+    Approval, Attendance, ConnectionId, ConnectionStatus, ConsentManager, ConsentTerms, Renewal,
 };
 use bank_client::credentials::Credentials;
 use bank_client::directory::{BankId, Directory};
@@ -51,7 +51,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let id = if let Some(known) = known {
         known.id
     } else {
-        let wish = Wish::all_accounts();
+        let wish = ConsentTerms::all_accounts();
         let options = ApprovalOptions::new();
         let connecting = manager.connect(&bank, "me", DEVICE, &wish, &options);
         let approval = connecting.await?;
@@ -108,10 +108,13 @@ fn tell(approval: &Approval) {
 }
 
 /// Follows the connection until the customer has decided.
-async fn decided(manager: &ConsentManager, id: &ConnectionId) -> Result<Standing, Box<dyn Error>> {
+async fn decided(
+    manager: &ConsentManager,
+    id: &ConnectionId,
+) -> Result<ConnectionStatus, Box<dyn Error>> {
     loop {
         let standing = manager.follow(id).await?;
-        if standing != Standing::Waiting && standing.renewal() != Some(Renewal::Waiting) {
+        if standing != ConnectionStatus::Waiting && standing.renewal() != Some(Renewal::Waiting) {
             return Ok(standing);
         }
         tokio::time::sleep(Duration::from_secs(2)).await;

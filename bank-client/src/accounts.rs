@@ -18,11 +18,11 @@ use shared_types::transaction::{
 use crate::bank::Bank;
 use crate::checks::Held;
 use crate::error::Error;
-use crate::exchange::UnderConsent;
 use crate::pages::{Asked, Entry, OnDebits, StandingOrders, TransactionFilter, entries};
 #[cfg(feature = "sqlite")]
 use crate::pages::{PageOf, pages};
 use crate::response::{Entries, Response};
+use crate::transport::UnderConsent;
 
 /// What a consent opens at a bank. [`Bank::with_consent`] makes one.
 ///

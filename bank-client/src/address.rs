@@ -25,7 +25,7 @@ pub(crate) fn on_this_machine(address: std::net::SocketAddr) -> Result<Url, Conf
 
 /// Why a link is not followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Astray {
+pub(crate) enum LinkError {
     /// It is not a URL.
     NotAUrl,
     /// It leads to another host, port or scheme.
@@ -36,10 +36,10 @@ pub(crate) enum Astray {
 ///
 /// It is resolved as RFC 3986, section 5, has it, with one addition. Banks behind a gateway know nothing of the path at which
 /// their interface is reached, and begin at its root: `/v1/accounts/…`. Such a path goes on from `base`.
-pub(crate) fn follow(base: &Url, page: &Url, link: &str) -> Result<Url, Astray> {
-    let mut url = page.join(link).map_err(|_| Astray::NotAUrl)?;
+pub(crate) fn follow(base: &Url, page: &Url, link: &str) -> Result<Url, LinkError> {
+    let mut url = page.join(link).map_err(|_| LinkError::NotAUrl)?;
     if url.origin() != base.origin() {
-        return Err(Astray::Foreign(url));
+        return Err(LinkError::Foreign(url));
     }
     // It is not sent, so that two pages cannot differ in it.
     url.set_fragment(None);
@@ -59,7 +59,7 @@ pub(crate) fn follow(base: &Url, page: &Url, link: &str) -> Result<Url, Astray> 
 mod tests {
     use super::*;
 
-    fn followed(base: &str, page: &str, link: &str) -> Result<String, Astray> {
+    fn followed(base: &str, page: &str, link: &str) -> Result<String, LinkError> {
         let url = |text| Url::parse(text).unwrap();
         follow(&url(base), &url(page), link).map(Into::into)
     }
@@ -123,10 +123,10 @@ mod tests {
         ] {
             let found = followed(base, page, link);
             assert!(
-                matches!(found, Err(Astray::Foreign(_))),
+                matches!(found, Err(LinkError::Foreign(_))),
                 "{link}: {found:?}"
             );
         }
-        assert_eq!(followed(base, page, "https://"), Err(Astray::NotAUrl));
+        assert_eq!(followed(base, page, "https://"), Err(LinkError::NotAUrl));
     }
 }

@@ -61,8 +61,8 @@ use shared_types::text::Text;
 use crate::bank::Bank;
 use crate::deviations::Deviations;
 use crate::error::Error;
-use crate::exchange::Request;
 use crate::response::Response;
+use crate::transport::Request;
 
 /// How the customer is to approve: what we know of her, and what we would like. A bank need not follow.
 #[derive(Clone, Default)]

@@ -9,7 +9,7 @@ use shared_types::trust::Anchors;
 
 #[cfg(feature = "test-util")]
 use crate::address::on_this_machine;
-use crate::address::{Astray, follow, interface};
+use crate::address::{LinkError, follow, interface};
 use crate::breaker::{Breaker, Circuit};
 use crate::connections::{Connections, Setup};
 use crate::credentials::Credentials;
@@ -256,8 +256,8 @@ impl Bank {
     /// Where a link of the page at that address leads, if it stays with the bank.
     pub(crate) fn follow(&self, page: &Url, link: &str) -> Result<Url, Error> {
         follow(&self.inner.base, page, link).map_err(|astray| match astray {
-            Astray::NotAUrl => self.malformed("_links", "a link is not a URL"),
-            Astray::Foreign(url) => self.error(ErrorKind::ForeignLink {
+            LinkError::NotAUrl => self.malformed("_links", "a link is not a URL"),
+            LinkError::Foreign(url) => self.error(ErrorKind::ForeignLink {
                 link: url.to_string(),
             }),
         })

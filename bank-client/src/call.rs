@@ -21,7 +21,7 @@ use uuid::Uuid;
 use crate::bank::Bank;
 use crate::breaker::{Change, Circuit, Leave};
 use crate::error::{Error, ErrorKind};
-use crate::exchange::{Answer, Failed, Request};
+use crate::transport::{Answer, Failed, Request};
 
 impl Bank {
     /// The one way in which a request reaches the bank.

@@ -29,7 +29,7 @@ use crate::deviations::Outcome;
 use crate::reading::{List, Notes, as_type, is_blank};
 
 /// An answer, with what is strict in it.
-pub(crate) trait Checked: DeserializeOwned {
+pub(crate) trait ValidateResponse: DeserializeOwned {
     /// Its lists whose elements are read one by one.
     const LISTS: &'static [List] = &[];
     /// The fields beside these lists that are strict though the type does not require them.
@@ -104,23 +104,23 @@ const STEP: &[&str] = &[
     "_links.updatePsuIdentification",
 ];
 
-impl Checked for ConsentInformation {}
-impl Checked for StatusAnswer {}
-impl Checked for ScaStatusResponse {}
+impl ValidateResponse for ConsentInformation {}
+impl ValidateResponse for StatusAnswer {}
+impl ValidateResponse for ScaStatusResponse {}
 
-impl Checked for AuthorisationList {
+impl ValidateResponse for AuthorisationList {
     const STRICT: &'static [&'static str] = &["authorisationIds"];
 }
 
-impl Checked for AuthorisationStarted {
+impl ValidateResponse for AuthorisationStarted {
     const STRICT: &'static [&'static str] = STEP;
 }
 
-impl Checked for AuthorisationUpdated {
+impl ValidateResponse for AuthorisationUpdated {
     const STRICT: &'static [&'static str] = STEP;
 }
 
-impl Checked for ConsentCreated {
+impl ValidateResponse for ConsentCreated {
     const STRICT: &'static [&'static str] = STEP;
 
     fn check(&mut self, _held: Option<Currency>, _notes: &mut Notes<'_>) -> Result<(), Malformed> {
@@ -134,7 +134,7 @@ impl Checked for ConsentCreated {
     }
 }
 
-impl Checked for AccountList {
+impl ValidateResponse for AccountList {
     const LISTS: &'static [List] = &[List {
         names: &["accounts"],
         strict: account,
@@ -156,7 +156,7 @@ impl Checked for AccountList {
     }
 }
 
-impl Checked for CardAccountList {
+impl ValidateResponse for CardAccountList {
     const LISTS: &'static [List] = &[List {
         names: &["cardAccounts"],
         strict: account,
@@ -178,7 +178,7 @@ impl Checked for CardAccountList {
     }
 }
 
-impl Checked for AccountResponse {
+impl ValidateResponse for AccountResponse {
     const STRICT: &'static [&'static str] = &[
         "account.resourceId",
         "account._links",
@@ -194,7 +194,7 @@ impl Checked for AccountResponse {
     }
 }
 
-impl Checked for CardAccountResponse {
+impl ValidateResponse for CardAccountResponse {
     const STRICT: &'static [&'static str] = &[
         "cardAccount.resourceId",
         "cardAccount._links",
@@ -218,7 +218,7 @@ const BALANCES: &[List] = &[List {
     decode: as_type::<Balance>,
 }];
 
-impl Checked for AccountBalances {
+impl ValidateResponse for AccountBalances {
     const LISTS: &'static [List] = BALANCES;
 
     fn check(&mut self, held: Option<Currency>, notes: &mut Notes<'_>) -> Result<(), Malformed> {
@@ -233,7 +233,7 @@ impl Checked for AccountBalances {
     }
 }
 
-impl Checked for CardAccountBalances {
+impl ValidateResponse for CardAccountBalances {
     const LISTS: &'static [List] = BALANCES;
 
     /// An example of the standard's has `debitAccounting` among the balances.
@@ -268,7 +268,7 @@ impl Checked for CardAccountBalances {
     }
 }
 
-impl Checked for TransactionsResponse {
+impl ValidateResponse for TransactionsResponse {
     const LISTS: &'static [List] = &[
         List {
             names: &["transactions", "pending"],
@@ -323,7 +323,7 @@ impl Checked for TransactionsResponse {
     }
 }
 
-impl Checked for CardTransactionsResponse {
+impl ValidateResponse for CardTransactionsResponse {
     const LISTS: &'static [List] = &[
         List {
             names: &["cardTransactions", "pending"],
@@ -375,7 +375,7 @@ impl Checked for CardTransactionsResponse {
     }
 }
 
-impl Checked for TransactionResponse {
+impl ValidateResponse for TransactionResponse {
     const STRICT: &'static [&'static str] = &["transactionsDetails.transactionDetails.bookingDate"];
 
     /// An example of the standard's has one envelope where its schema has two.
@@ -595,7 +595,7 @@ mod tests {
     use super::*;
 
     /// Where what was read deviates, or what it fails with.
-    fn faulty<T: Checked>(body: &Value, held: Option<&str>) -> String {
+    fn faulty<T: ValidateResponse>(body: &Value, held: Option<&str>) -> String {
         let mut body: T = decode(body.to_string().as_bytes()).unwrap();
         let held = held.map(|held| held.parse().unwrap());
         let mut notes = Notes::of("Bank B");

@@ -11,8 +11,8 @@ use uuid::Uuid;
 use crate::authorisations::{ApprovalOptions, ConsentAsked, approach};
 use crate::bank::Bank;
 use crate::error::{Error, ErrorKind};
-use crate::exchange::Request;
 use crate::response::Response;
+use crate::transport::Request;
 
 impl Bank {
     /// Asks for a consent (`POST /v1/consents`). It opens nothing until the customer has approved it at the bank.

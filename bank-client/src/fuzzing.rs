@@ -44,15 +44,15 @@ use uuid::Uuid;
 
 use crate::address::follow;
 use crate::authorisations::{NextStep, approach};
-use crate::checks::Checked;
+use crate::checks::ValidateResponse;
 use crate::consents::StatusAnswer;
 use crate::credentials::Credentials;
 use crate::error::{Error, ErrorKind};
-use crate::exchange::is_json;
 use crate::probe;
 use crate::reading::read;
 use crate::retries::retry_after;
 use crate::revocation::Revocation;
+use crate::transport::is_json;
 
 /// The body of an answer; the first byte chooses the type that is expected.
 pub fn answer(data: &[u8]) {
@@ -242,7 +242,7 @@ fn reads_back<T: DeserializeOwned + Serialize + PartialEq + Debug>(body: &[u8]) 
 
 /// The same as an answer of a bank, read by the policy of reading; an account holds euros. What conforms is read without a
 /// deviation but for what is looked at once more after it was read.
-fn is_checked<T: Serialize + PartialEq + Debug + Checked>(body: &[u8]) {
+fn is_checked<T: Serialize + PartialEq + Debug + ValidateResponse>(body: &[u8]) {
     reads_back::<T>(body);
     match read::<T>("Bank B", body, &shape(&[body]), Some(Currency::EUR)) {
         Ok(answer) => answer.deviations.iter().for_each(shown),

@@ -7,7 +7,7 @@
 //! ```no_run
 //! # async fn example(bank: bank_client::Bank) -> Result<(), bank_client::Error> {
 //! #[derive(serde::Deserialize)]
-//! struct Standing {
+//! struct ConnectionStatus {
 //!     orders: Vec<serde_json::Value>,
 //! }
 //!
@@ -18,7 +18,7 @@
 //!     .consent("0f7a…")
 //!     .send()
 //!     .await?;
-//! let standing: Standing = answer.json()?;
+//! let standing: ConnectionStatus = answer.json()?;
 //! println!("{} standing orders", standing.orders.len());
 //! # Ok(())
 //! # }
@@ -34,10 +34,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use crate::address::{Astray, follow};
+use crate::address::{LinkError, follow};
 use crate::bank::Bank;
 use crate::error::Error;
-use crate::exchange::{Answer, Request};
+use crate::transport::{Answer, Request};
 
 /// Header fields that are not a caller's to set: they are ours, or the connection's.
 const RESERVED: &[&str] = &[
@@ -97,8 +97,8 @@ impl Http {
         }
         let (url, fault) = match follow(&bank.inner.base, &below, path) {
             Ok(url) => (url, None),
-            Err(Astray::Foreign(_)) => (below, Some("it leads to another host")),
-            Err(Astray::NotAUrl) => (below, Some("it is not a path")),
+            Err(LinkError::Foreign(_)) => (below, Some("it leads to another host")),
+            Err(LinkError::NotAUrl) => (below, Some("it is not a path")),
         };
         HttpRequest {
             fault: fault.map(|reason| bank.unsendable("path", reason)),

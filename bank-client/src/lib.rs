@@ -213,7 +213,6 @@ mod deviations;
 pub mod directory;
 pub mod environment;
 mod error;
-mod exchange;
 pub mod files;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
@@ -238,6 +237,7 @@ pub mod test_util;
 mod tls;
 #[cfg(feature = "opentelemetry")]
 mod trace_context;
+mod transport;
 mod transport_error;
 pub mod vault;
 

@@ -13,12 +13,12 @@ use shared_types::link::Links;
 use shared_types::money::Currency;
 use shared_types::transaction::{BookingStatus, Transaction, TransactionsResponse};
 
-use crate::checks::Checked;
+use crate::checks::ValidateResponse;
 use crate::deviations::{Deviations, Told};
 use crate::error::{Error, ErrorKind};
-use crate::exchange::UnderConsent;
 use crate::reading::{List, Notes};
 use crate::response::{Entries, Response};
+use crate::transport::UnderConsent;
 
 /// Which transactions are wanted: those of a period, or what is new (a delta report, where the bank has them).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,7 +117,7 @@ pub enum Entry<T> {
 }
 
 /// What the pages of both kinds of account have in common.
-pub(crate) trait TransactionPage: Checked + Send {
+pub(crate) trait TransactionPage: ValidateResponse + Send {
     type Item: Send + 'static;
 
     /// What is wrong with a page that has no list of what was asked for.
@@ -191,7 +191,7 @@ impl TransactionPage for CardTransactionsResponse {
 #[serde(transparent)]
 pub(crate) struct StandingOrders(TransactionsResponse);
 
-impl Checked for StandingOrders {
+impl ValidateResponse for StandingOrders {
     const LISTS: &'static [List] = TransactionsResponse::LISTS;
     const STRICT: &'static [&'static str] = TransactionsResponse::STRICT;
 

@@ -16,7 +16,7 @@ use shared_types::decode::{Fault, Malformed, Manner, Shape, Step, at, at_mut, do
 use shared_types::iban::Iban;
 use shared_types::money::Currency;
 
-use crate::checks::Checked;
+use crate::checks::ValidateResponse;
 use crate::deviations::{Deviation, Deviations, Outcome};
 use crate::response::Response;
 
@@ -100,7 +100,7 @@ impl<'a> Notes<'a> {
 }
 
 /// Reads an answer about an account whose currency may be known.
-pub(crate) fn read<T: Checked>(
+pub(crate) fn read<T: ValidateResponse>(
     bank: &str,
     body: &[u8],
     shape: &Shape,
@@ -115,7 +115,7 @@ pub(crate) fn read<T: Checked>(
     Ok(Response::new(value, notes.into_deviations()))
 }
 
-fn tolerantly<T: Checked>(body: &[u8], notes: &mut Notes<'_>) -> Result<T, Malformed> {
+fn tolerantly<T: ValidateResponse>(body: &[u8], notes: &mut Notes<'_>) -> Result<T, Malformed> {
     let mut document = document(body)?;
     T::to_standard(&mut document);
     let mut work = Work::on(&document);
@@ -641,7 +641,7 @@ mod tests {
 
     use super::*;
 
-    fn answer<T: Checked>(body: &Value) -> Result<Response<T>, Malformed> {
+    fn answer<T: ValidateResponse>(body: &Value) -> Result<Response<T>, Malformed> {
         let body = body.to_string().into_bytes();
         let mut shape = Shape::default();
         shape.see(&body);
@@ -649,7 +649,7 @@ mod tests {
     }
 
     /// What was read, and where it deviates and how.
-    fn read_odd<T: Checked + Serialize>(body: &Value) -> (Value, Vec<(String, Outcome)>) {
+    fn read_odd<T: ValidateResponse + Serialize>(body: &Value) -> (Value, Vec<(String, Outcome)>) {
         let answer = answer::<T>(body).unwrap();
         let told = answer.deviations.iter();
         let told = told.map(|deviation| (deviation.path.clone(), deviation.outcome));

@@ -21,7 +21,7 @@
 //! ```
 //!
 //! What a server of your own needs is in the order of this file: a [`Policy`], a [`PolicySource`], then `main`: a
-//! [`Keeper`], a [`Door`], and a loop that accepts.
+//! [`TrustReloader`], a [`MtlsListener`], and a loop that accepts.
 
 #![forbid(unsafe_code)]
 
@@ -36,15 +36,15 @@ use std::time::Duration;
 
 use bank_client::credentials::Credentials;
 use bank_server::environment::{SystemClock, SystemRandomness};
-use bank_server::transport::Fault;
+use bank_server::transport::ConfigError;
 use bank_server::transport::fetch::FetchLimits;
-use bank_server::transport::inquiry::InquiryOptions;
-use bank_server::transport::keeper::{Keeper, PolicySource, Sources};
-use bank_server::transport::listener::{ConnectionLimits, Door, LogTurnedAway};
-use bank_server::transport::material::Source;
-use bank_server::transport::policy::{Admitted, Ended, Farewell, Policy};
-use bank_server::transport::standing::Caller;
-use bank_server::transport::stream::Bytes;
+use bank_server::transport::listener::{ConnectionLimits, LogRejectedConnections, MtlsListener};
+use bank_server::transport::ocsp_worker::InquiryOptions;
+use bank_server::transport::peer_verdict::PeerKind;
+use bank_server::transport::pem_files::Source;
+use bank_server::transport::policy::{Admitted, CloseMessage, Ended, Policy};
+use bank_server::transport::stream::MtlsStream;
+use bank_server::transport::trust_reloader::{PolicySource, Sources, TrustReloader};
 use clap::Parser;
 use rustls_pki_types::{CertificateDer, UnixTime};
 use shared_types::revocation::UnknownStatus;
@@ -111,8 +111,8 @@ impl Policy for Fleet {
     }
 
     /// The last line to a machine that may no longer be here.
-    fn farewell(end: &Ended<Stranger>) -> Farewell {
-        Farewell {
+    fn close_message(end: &Ended<Stranger>) -> CloseMessage {
+        CloseMessage {
             response: error_line(end).into_bytes(),
             // Without HTTP/2, nobody hears it.
             word: String::new(),
@@ -150,7 +150,7 @@ impl PolicySource for RosterFile {
         contents: &[Vec<u8>],
         _credentials: &Credentials,
         _now: UnixTime,
-    ) -> Result<Fleet, Fault> {
+    ) -> Result<Fleet, ConfigError> {
         let text = contents.first().map_or(&[][..], Vec::as_slice);
         let text = std::str::from_utf8(text).map_err(|error| self.0.fault(&error))?;
         let roster: BTreeSet<String> = text
@@ -216,7 +216,7 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(arguments: Arguments) -> Result<(), Vec<Fault>> {
+async fn run(arguments: Arguments) -> Result<(), Vec<ConfigError>> {
     let Arguments {
         listen,
         certificate,
@@ -237,7 +237,7 @@ async fn run(arguments: Arguments) -> Result<(), Vec<Fault>> {
         list_addresses: Vec::new(),
         unknown_status: UnknownStatus::HardFail,
         // No responders: the lists say all.
-        inquiry: InquiryOptions::default(),
+        ocsp_worker: InquiryOptions::default(),
         fetch: FetchLimits {
             time: Duration::from_secs(10),
             allow_local: false,
@@ -245,7 +245,7 @@ async fn run(arguments: Arguments) -> Result<(), Vec<Fault>> {
         refresh: Duration::from_hours(1),
     };
     let roster = RosterFile(Source::new("--roster", roster));
-    let keeper = Keeper::open(
+    let trust_reloader = TrustReloader::open(
         sources,
         roster,
         Arc::new(SystemClock),
@@ -260,13 +260,17 @@ async fn run(arguments: Arguments) -> Result<(), Vec<Fault>> {
         requests_per_peer: 4,
         body_bytes_per_peer: 64 * 1024,
     };
-    let door = Door::new(keeper.trust(), limits, Arc::new(LogTurnedAway));
+    let door = MtlsListener::new(
+        trust_reloader.trust(),
+        limits,
+        Arc::new(LogRejectedConnections),
+    );
     let (told_ready, _) = oneshot::channel();
-    tokio::spawn(keeper.keep(Arc::new(Notify::new()), None, told_ready));
-    tokio::spawn(door.clone().keep_judging());
+    tokio::spawn(trust_reloader.keep(Arc::new(Notify::new()), None, told_ready));
+    tokio::spawn(door.clone().reevaluate_connections());
 
     let failed = |error: io::Error| {
-        vec![Fault {
+        vec![ConfigError {
             place: "--listen".to_owned(),
             problem: format!("{listen}: {error}"),
             line: None,
@@ -292,7 +296,7 @@ async fn run(arguments: Arguments) -> Result<(), Vec<Fault>> {
 }
 
 /// From a new connection to its end.
-async fn attend(tcp: TcpStream, door: Door<Fleet>, board: Arc<Board>) {
+async fn attend(tcp: TcpStream, door: MtlsListener<Fleet>, board: Arc<Board>) {
     // Who is turned away is in the log.
     let Some((bytes, _, _)) = door.accept(tcp).await else {
         return;
@@ -305,7 +309,7 @@ async fn attend(tcp: TcpStream, door: Door<Fleet>, board: Arc<Board>) {
 /// The longest line, in bytes.
 const MOST_LINE: u64 = 1024;
 
-async fn converse(bytes: Bytes<Fleet>, board: &Board) -> io::Result<()> {
+async fn converse(bytes: MtlsStream<Fleet>, board: &Board) -> io::Result<()> {
     let connection = Arc::clone(bytes.connection());
     let mut stream = BufReader::new(bytes);
     loop {
@@ -329,12 +333,12 @@ async fn converse(bytes: Bytes<Fleet>, board: &Board) -> io::Result<()> {
             }
             Ok(_) if connection.is_excess() => (error_line(&"too many connections"), false),
             Ok(_) if !whole => (error_line(&"the line is too long"), false),
-            Ok(_) if answering.turn().is_none() => {
+            Ok(_) if answering.permit().is_none() => {
                 (error_line(&"too many requests at a time"), true)
             }
             // This door has no gateways: each machine comes itself.
-            Ok(Caller::Gateway(_)) => (error_line(&"gateways do not come in here"), false),
-            Ok(Caller::Peer(machine)) => (
+            Ok(PeerKind::Gateway(_)) => (error_line(&"gateways do not come in here"), false),
+            Ok(PeerKind::Peer(machine)) => (
                 board.answer(&machine, &String::from_utf8_lossy(&line)),
                 true,
             ),

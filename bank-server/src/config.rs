@@ -1,9 +1,9 @@
 //! The configuration file of one bank.
 
 mod customers;
+mod gateway_listener;
 mod online_banking;
 mod other_banks;
-mod proxied;
 mod reading;
 mod retention;
 mod schema;
@@ -21,22 +21,22 @@ use url::Url;
 use utoipa::ToSchema;
 
 pub use self::customers::{Approach, ConsentConfig, RedirectUris, ScaConfig};
+pub use self::gateway_listener::ProxiedConfig;
 pub use self::online_banking::{OnlineBankingConfig, Origin};
 pub use self::other_banks::OtherBankConfig;
-pub use self::proxied::ProxiedConfig;
 use self::reading::Lines;
 pub use self::retention::RetentionConfig;
 pub use self::schema::reference;
 pub use self::store::StoreConfig;
 pub use self::traces::TracesConfig;
-pub use crate::fault::Fault;
+pub use crate::config_error::ConfigError;
 use crate::identity::LicenceSource;
 use crate::telemetry::LogFormat;
 use crate::transport::fetch::FetchLimits;
-use crate::transport::inquiry::InquiryOptions;
-use crate::transport::keeper::Sources;
 use crate::transport::listener::ConnectionLimits;
-use crate::transport::material::Source;
+use crate::transport::ocsp_worker::InquiryOptions;
+use crate::transport::pem_files::Source;
+use crate::transport::trust_reloader::Sources;
 use crate::xs2a::RequestLimits;
 
 /// Configuration of one bank. Relative paths start at the folder of the file.
@@ -50,7 +50,7 @@ pub struct Config {
     /// Listener for gateways that terminate the TPPs' TLS and forward their certificates.
     /// Certificate, trust anchors, revocation lists, register and limits are those of the other
     /// sections.
-    pub proxied: Option<ProxiedConfig>,
+    pub gateway_listener: Option<ProxiedConfig>,
     /// The bank's own pages for its customers.
     pub online_banking: Option<OnlineBankingConfig>,
     /// A bank whose accounts customers can add to this bank's pages; one section for each bank. Its
@@ -98,7 +98,7 @@ pub(crate) struct ReadConfig {
     /// possible.
     pub(crate) config: Option<Config>,
     /// What is wrong with the text.
-    pub(crate) faults: Vec<Fault>,
+    pub(crate) faults: Vec<ConfigError>,
     made_up: BTreeSet<String>,
 }
 
@@ -225,7 +225,7 @@ pub struct OcspConfig {
     pub stapling: bool,
     /// Timeout for an OCSP response.
     #[schema(minimum = 1, maximum = 86_400)]
-    pub answer_seconds: u64,
+    pub response_timeout_seconds: u64,
     /// Whether a response without the request's nonce is refused. Responders that pre-sign their
     /// responses never send one; if false, the server repeats a failed request without a nonce.
     pub nonce_required: bool,
@@ -236,7 +236,7 @@ impl Default for OcspConfig {
         Self {
             peers: false,
             stapling: false,
-            answer_seconds: 3,
+            response_timeout_seconds: 3,
             nonce_required: false,
         }
     }
@@ -365,12 +365,12 @@ impl Default for LogConfig {
 impl Config {
     /// Reads the file and takes its paths from its folder. Where several things are wrong with it,
     /// the first is returned.
-    pub fn read(file: &Path) -> Result<Self, Fault> {
+    pub fn read(file: &Path) -> Result<Self, ConfigError> {
         let ReadConfig { config, faults, .. } = Self::read_all(file);
         match (faults.into_iter().next(), config) {
             (None, Some(config)) => Ok(config),
             (Some(fault), _) => Err(fault),
-            (None, None) => Err(Fault::new(WHOLE_FILE, "cannot be read")),
+            (None, None) => Err(ConfigError::new(WHOLE_FILE, "cannot be read")),
         }
     }
 
@@ -380,7 +380,10 @@ impl Config {
             Ok(text) => reading::read(&text),
             Err(error) => ReadConfig {
                 config: None,
-                faults: vec![Fault::new(WHOLE_FILE, format!("cannot be read: {error}"))],
+                faults: vec![ConfigError::new(
+                    WHOLE_FILE,
+                    format!("cannot be read: {error}"),
+                )],
                 made_up: BTreeSet::new(),
             },
         };
@@ -396,9 +399,9 @@ impl Config {
         let paths = [&mut xs2a.certificate, &mut xs2a.private_key];
         let lists = [&mut xs2a.anchors, &mut xs2a.intermediates];
         let gateways = config
-            .proxied
+            .gateway_listener
             .iter_mut()
-            .map(|proxied| &mut proxied.gateways);
+            .map(|gateway_listener| &mut gateway_listener.gateways);
         for path in paths
             .into_iter()
             .chain(lists.into_iter().chain(gateways).flatten())
@@ -426,9 +429,9 @@ impl Config {
             xs2a, revocation, ..
         } = self;
         let gateways = self
-            .proxied
+            .gateway_listener
             .as_ref()
-            .map(|proxied| proxied.gateways.as_slice());
+            .map(|gateway_listener| gateway_listener.gateways.as_slice());
         let lists = revocation.lists.iter().enumerate().map(|(index, list)| {
             let place = format!("revocation.lists[{index}]");
             (is_address(list), Source::new(place, list))
@@ -444,15 +447,15 @@ impl Config {
             private_key: Source::new("xs2a.private_key", &xs2a.private_key),
             anchors: Source::each("xs2a.anchors", &xs2a.anchors),
             intermediates: Source::each("xs2a.intermediates", &xs2a.intermediates),
-            gateways: Source::each("proxied.gateways", gateways.unwrap_or_default()),
+            gateways: Source::each("gateway_listener.gateways", gateways.unwrap_or_default()),
             list_files: only(list_files),
             list_addresses: only(list_addresses),
             unknown_status: revocation.unknown_status,
-            inquiry: InquiryOptions {
+            ocsp_worker: InquiryOptions {
                 about_peers: revocation.ocsp.peers,
                 about_ourselves: revocation.ocsp.stapling,
                 nonce_required: revocation.ocsp.nonce_required,
-                patience: Duration::from_secs(revocation.ocsp.answer_seconds),
+                patience: Duration::from_secs(revocation.ocsp.response_timeout_seconds),
             },
             fetch: FetchLimits {
                 time: Duration::from_secs(revocation.fetch_seconds),
@@ -472,11 +475,11 @@ impl Config {
 
     /// What can be seen to be wrong without opening anything.
     #[must_use]
-    pub fn faults(&self) -> Vec<Fault> {
+    pub fn faults(&self) -> Vec<ConfigError> {
         let limits = &self.limits;
         let mut faults = schema::range_faults(self);
         if limits.page_size > limits.largest_page_size {
-            faults.push(Fault::new(
+            faults.push(ConfigError::new(
                 "limits.page_size",
                 "must not be greater than limits.largest_page_size",
             ));
@@ -485,23 +488,23 @@ impl Config {
             && !self.revocation.ocsp.peers
             && self.revocation.unknown_status == UnknownStatus::HardFail
         {
-            faults.push(Fault::new(
+            faults.push(ConfigError::new(
                 "revocation.lists",
                 "names no revocation list, so no certificate's status could be known and nobody could connect; name \
                  lists, set ocsp.peers = true, or set unknown_status = \"soft-fail\"",
             ));
         }
         if let Some(problem) = name_problem(&self.bank.name) {
-            faults.push(Fault::new("bank.name", problem));
+            faults.push(ConfigError::new("bank.name", problem));
         }
         faults.extend(self.address_faults());
         if self.xs2a.anchors.is_empty() {
-            faults.push(Fault::new(
+            faults.push(ConfigError::new(
                 "xs2a.anchors",
                 "names no certification authority: nobody could connect",
             ));
         }
-        faults.extend(self.proxied.iter().flat_map(ProxiedConfig::faults));
+        faults.extend(self.gateway_listener.iter().flat_map(ProxiedConfig::faults));
         faults.extend(self.traces.iter().flat_map(TracesConfig::faults));
         faults.extend(self.sca.faults(self.online_banking.is_some()));
         faults.extend(other_banks::faults(
@@ -511,7 +514,7 @@ impl Config {
         let pages = self.online_banking.iter();
         faults.extend(pages.flat_map(OnlineBankingConfig::faults));
         if let Err(error) = crate::telemetry::check_filter(&self.log.filter) {
-            faults.push(Fault::new("log.filter", error));
+            faults.push(ConfigError::new("log.filter", error));
         }
         faults
     }
@@ -520,23 +523,23 @@ impl Config {
 impl Config {
     /// Lists at addresses that are not fetched from, and listeners where they should not or cannot
     /// listen.
-    fn address_faults(&self) -> Vec<Fault> {
+    fn address_faults(&self) -> Vec<ConfigError> {
         let lists = self.revocation.lists.iter().enumerate();
         let lists = lists.filter(|(_, list)| {
             let is_url = || Url::parse(list).is_ok_and(|url| url.has_host());
             list.contains("://") && !(is_address(list) && is_url())
         });
-        let mut faults: Vec<Fault> = lists
+        let mut faults: Vec<ConfigError> = lists
             .map(|(index, list)| {
                 let problem = format!(
                     "{list} is neither a file nor an http:// address: lists are signed, and fetched over HTTP alone \
                      (RFC 5280, section 8)"
                 );
-                Fault::new(format!("revocation.lists[{index}]"), problem)
+                ConfigError::new(format!("revocation.lists[{index}]"), problem)
             })
             .collect();
         if !self.operator.listen.ip().is_loopback() {
-            faults.push(Fault::new(
+            faults.push(ConfigError::new(
                 "operator.listen",
                 "must be a loopback address: it speaks plain HTTP",
             ));
@@ -545,8 +548,10 @@ impl Config {
         let listeners = [
             ("xs2a.listen", Some(self.xs2a.listen)),
             (
-                "proxied.listen",
-                self.proxied.as_ref().map(|proxied| proxied.listen),
+                "gateway_listener.listen",
+                self.gateway_listener
+                    .as_ref()
+                    .map(|gateway_listener| gateway_listener.listen),
             ),
             ("online_banking.listen", pages),
             ("operator.listen", Some(self.operator.listen)),
@@ -562,7 +567,7 @@ impl Config {
                 })
             });
             faults.extend(same.map(|(other, _)| {
-                Fault::new(*place, format!("has the port of {other}: give it another"))
+                ConfigError::new(*place, format!("has the port of {other}: give it another"))
             }));
         }
         faults

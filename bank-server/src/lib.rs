@@ -21,9 +21,9 @@
 
 mod calendar;
 pub mod config;
+mod config_error;
 pub mod consent;
 pub mod core_banking;
-mod fault;
 mod file_mode;
 mod http;
 pub mod identity;

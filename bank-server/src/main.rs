@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use bank_server::config::{Config, Fault};
+use bank_server::config::{Config, ConfigError};
 use bank_server::core_banking::{PsuId, ledger};
 use bank_server::environment::{Randomness, SystemClock, SystemRandomness};
 use bank_server::sca::{Passwords, ScaError, Secret};
@@ -126,7 +126,8 @@ fn find(path: &Path) -> Result<(), Failure> {
 
 fn read(path: &Path) -> Result<Config, Failure> {
     find(path)?;
-    let wrong = |fault: Fault| Failure(format!("{}: {fault}", path.display()), FIX_CONFIGURATION);
+    let wrong =
+        |fault: ConfigError| Failure(format!("{}: {fault}", path.display()), FIX_CONFIGURATION);
     Config::read(path).map_err(wrong)
 }
 

@@ -13,8 +13,8 @@ use crate::http::resource;
 use crate::identity::Licences;
 use crate::store::Database;
 use crate::telemetry::metrics::{MEDIA_TYPE, Metrics};
-use crate::transport::keeper::Report;
-use crate::transport::listener::Door;
+use crate::transport::listener::MtlsListener;
+use crate::transport::trust_reloader::Report;
 
 pub(crate) struct Health {
     pub(crate) database: Database,
@@ -22,7 +22,7 @@ pub(crate) struct Health {
     pub(crate) trust: Arc<ArcSwap<Report>>,
     pub(crate) metrics: Metrics,
     /// Each by the name of its listener.
-    pub(crate) doors: Vec<(&'static str, Door<Licences>)>,
+    pub(crate) doors: Vec<(&'static str, MtlsListener<Licences>)>,
     pub(crate) questions: Questions,
 }
 
@@ -70,7 +70,7 @@ async fn ready(health: web::Data<Health>) -> HttpResponse {
     let trust = health.trust.load();
     let problems: Vec<String> = trust.problems.iter().map(ToString::to_string).collect();
     let closed = if trust.closed { "closed" } else { "ready" };
-    let stopping = health.doors.iter().any(|(_, door)| door.is_leaving());
+    let stopping = health.doors.iter().any(|(_, door)| door.is_draining());
     let body = json!({
         "store": name(&store),
         "coreBanking": name(&core),

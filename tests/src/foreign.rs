@@ -10,7 +10,7 @@ use fixtures::scheme_ca::{SIGNATURE_ALGORITHM, SchemeCa, Which};
 use openssl::x509::X509;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
-use shared_types::revocation::Link;
+use shared_types::revocation::PathCertificate;
 
 /// Tags.
 pub const INTEGER: u8 = 0x02;
@@ -156,8 +156,8 @@ pub fn reissued(pki: &Pki, identity: &Identity, change: impl FnOnce(&mut [Vec<u8
 }
 
 /// The leaf of a chain, as revocation knows it.
-pub fn link_of(pki: &Pki, identity: &Identity) -> Link {
+pub fn link_of(pki: &Pki, identity: &Identity) -> PathCertificate {
     let first = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
     let issuing = first(&pki.ca1.issuing_pem().unwrap());
-    Link::between(&first(&identity.chain_pem), &issuing).unwrap()
+    PathCertificate::between(&first(&identity.chain_pem), &issuing).unwrap()
 }

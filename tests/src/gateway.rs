@@ -32,13 +32,13 @@ use crate::programs::system;
 use crate::stores;
 
 /// Bank B once more, with its customers, and with a listener for gateways.
-pub struct Proxied {
+pub struct GatewayListener {
     pub bank: RunningBank,
     pub config: Config,
     pub gateway: Identity,
 }
 
-impl Proxied {
+impl GatewayListener {
     pub async fn start(banks: &Banks, form: HeaderForm) -> Self {
         Self::start_with(banks, form, |_| {}).await
     }
@@ -53,8 +53,8 @@ impl Proxied {
         let pinned = folder.join("gateway.pem");
         fs::write(&pinned, &gateway.chain_pem).unwrap();
         let mut config = Config::read(&folder.join("bank-b.toml")).unwrap();
-        config.store.place = stores::empty(&folder.join("proxied.db")).await;
-        config.proxied = Some(ProxiedConfig {
+        config.store.place = stores::empty(&folder.join("gateway_listener.db")).await;
+        config.gateway_listener = Some(ProxiedConfig {
             listen: "127.0.0.1:0".parse().unwrap(),
             gateways: vec![pinned],
             header: form,

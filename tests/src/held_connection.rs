@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Instant;
 
-use fixtures::outsider::{Tls, context, dial, shake_hands};
+use fixtures::openssl_client::{Tls, context, dial, shake_hands};
 use fixtures::pki::Identity;
 use openssl::ssl::{Ssl, SslStream};
 

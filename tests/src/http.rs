@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 
-use fixtures::outsider::{self, Meeting, Met, Tls};
+use fixtures::openssl_client::{self, Meeting, Met, Tls};
 use fixtures::pki::Identity;
 use serde_json::Value;
 
@@ -25,7 +25,7 @@ pub const LAST_STATUS_REQUEST: &str = "GET /v1/consents/none/status HTTP/1.1\r\n
 /// The alert with which a new TLS 1.3 connection is refused. Fails if it is not.
 #[track_caller]
 pub fn alert(address: SocketAddr, identity: &Identity) -> String {
-    let met = outsider::call(address, Some(identity), Tls::V1_3, LAST_STATUS_REQUEST)
+    let met = openssl_client::call(address, Some(identity), Tls::V1_3, LAST_STATUS_REQUEST)
         .unwrap()
         .met;
     match met {
@@ -133,7 +133,7 @@ impl Tpp {
     pub async fn raw(&self, request: String) -> Meeting {
         let (bank, identity) = (self.bank, self.identity.clone());
         tokio::task::spawn_blocking(move || {
-            outsider::call(bank, Some(&identity), Tls::V1_3, &request)
+            openssl_client::call(bank, Some(&identity), Tls::V1_3, &request)
         })
         .await
         .unwrap()

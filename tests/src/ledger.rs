@@ -1,7 +1,7 @@
 //! A bank's ledger, as the bank's own systems write to it: what comes to its customers' accounts while TPPs look on.
 
 use bank_server::RunningBank;
-use bank_server::store::{Database, Write};
+use bank_server::store::{Database, WriteTransaction};
 use chrono::NaiveDate;
 use serde_json::{Value, json};
 use sqlx::Row as _;
@@ -82,7 +82,7 @@ impl Ledger {
             .execute(self.0.pool())
             .await
             .unwrap();
-        self.0.known().accounts.forget(account);
+        self.0.caches().accounts.forget(account);
     }
 
     /// What the bank says of an account's balances.
@@ -142,7 +142,7 @@ pub fn payment(cents: i64, creditor: &str) -> Value {
 }
 
 async fn insert(
-    sql: &mut Write,
+    sql: &mut WriteTransaction,
     account: &str,
     id: &str,
     booked: bool,

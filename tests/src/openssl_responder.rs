@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex};
 
 use bank_client::environment::{Clock as _, ManualClock, SystemClock};
 use bank_server::config::Config;
-use bank_server::transport::listener::{DoorObserver, TurnedAway};
+use bank_server::transport::listener::{ConnectionObserver, RejectedConnection};
 use bank_server::{BankServer, RunningBank};
 use chrono::{DateTime, TimeDelta, Utc};
-use fixtures::outsider::{Met, Tls, call};
+use fixtures::openssl_client::{Met, Tls, call};
 use fixtures::pki::{Identity, Pki};
 use openssl::x509::X509;
 use tempfile::TempDir;
@@ -68,7 +68,7 @@ impl World {
     /// The same, and the responder has that many seconds for each response.
     pub async fn bank_that_waits(
         &self,
-        answer_seconds: u64,
+        response_timeout_seconds: u64,
         unknown_status: &str,
         ocsp: &str,
     ) -> Bank {
@@ -91,7 +91,7 @@ impl World {
             refresh_seconds = 1
             allow_local_addresses = true
             unknown_status = "{unknown_status}"
-            ocsp = {{ peers = true, answer_seconds = {answer_seconds}{ocsp} }}
+            ocsp = {{ peers = true, response_timeout_seconds = {response_timeout_seconds}{ocsp} }}
 
             # The wait for the responder is a part of the handshake.
             [limits]
@@ -103,7 +103,7 @@ impl World {
         let witness = Arc::new(Witness::default());
         let running = BankServer::new(config)
             .clock(Arc::clone(&self.clock) as Arc<ManualClock>)
-            .observer(Arc::clone(&witness) as Arc<dyn DoorObserver>)
+            .observer(Arc::clone(&witness) as Arc<dyn ConnectionObserver>)
             .start()
             .await
             .unwrap();
@@ -214,8 +214,8 @@ pub fn serial_of(identity: &Identity) -> String {
 #[derive(Default)]
 struct Witness(Mutex<HashMap<SocketAddr, String>>);
 
-impl DoorObserver for Witness {
-    fn turned_away(&self, peer: &TurnedAway) {
+impl ConnectionObserver for Witness {
+    fn connection_rejected(&self, peer: &RejectedConnection) {
         let mut seen = self.0.lock().unwrap();
         seen.insert(peer.address, peer.reason.to_string());
     }

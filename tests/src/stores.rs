@@ -6,7 +6,7 @@ use std::process::Command;
 
 use bank_client::environment::{Randomness as _, SystemRandomness};
 use bank_server::config::Config;
-use bank_server::store::{Database, Place, Server, scratch};
+use bank_server::store::{Database, DatabaseLocation, Server, scratch};
 use fixtures::sandbox::Databases;
 
 /// The server, if the tests are run for it.
@@ -31,26 +31,30 @@ pub fn databases() -> Databases {
 }
 
 /// An empty one, with its tables: a bank whose key is there makes none. As a file it has that name.
-pub async fn empty(file: &Path) -> Place {
+pub async fn empty(file: &Path) -> DatabaseLocation {
     let place = place(file).await;
-    if let Place::File(_) = place {
+    if let DatabaseLocation::File(_) = place {
         Database::open(&place).await.unwrap().close().await;
     }
     place
 }
 
-async fn place(file: &Path) -> Place {
+async fn place(file: &Path) -> DatabaseLocation {
     match server() {
-        Some(server) => Place::Server(scratch::schema(&server, &unique()).await.unwrap()),
-        None => Place::File(file.to_owned()),
+        Some(server) => {
+            DatabaseLocation::Server(scratch::schema(&server, &unique()).await.unwrap())
+        }
+        None => DatabaseLocation::File(file.to_owned()),
     }
 }
 
 /// The section `[store]` of an empty one, in one line.
 pub async fn section() -> String {
     match place(Path::new("bank.db")).await {
-        Place::File(path) => format!("{{ path = \"{}\" }}", path.display()),
-        Place::Server(server) => format!("{{ url = \"{}\", key = \"bank.key\" }}", server.url()),
+        DatabaseLocation::File(path) => format!("{{ path = \"{}\" }}", path.display()),
+        DatabaseLocation::Server(server) => {
+            format!("{{ url = \"{}\", key = \"bank.key\" }}", server.url())
+        }
     }
 }
 
@@ -63,14 +67,14 @@ pub async fn of(configuration: &Path) -> Database {
 /// All that is kept, as it is kept.
 pub fn bytes(configuration: &Path) -> Vec<u8> {
     match Config::read(configuration).unwrap().store.place {
-        Place::File(path) => {
+        DatabaseLocation::File(path) => {
             let mut log = path.clone().into_os_string();
             log.push("-wal");
             let mut bytes = std::fs::read(path).unwrap();
             bytes.extend(std::fs::read(log).unwrap_or_default());
             bytes
         }
-        Place::Server(server) => {
+        DatabaseLocation::Server(server) => {
             let programs = std::env::var("BANK_TEST_POSTGRES_PROGRAMS").unwrap();
             let schema = server.schema().unwrap();
             let url = std::env::var("BANK_TEST_POSTGRES").unwrap();

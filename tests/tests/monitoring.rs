@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use fixtures::browser::Browser;
-use fixtures::outsider::{Met, Tls, call};
+use fixtures::openssl_client::{Met, Tls, call};
 use fixtures::sandbox::CUSTOMER;
 use fixtures::world;
 use opentelemetry::trace::TracerProvider as _;

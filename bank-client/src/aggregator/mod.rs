@@ -36,7 +36,7 @@
 //!   that takes its time over one answer does not make another bank late.
 //! - Members with the same [`Bank`](crate::Bank) (a clone of it) share its connections, and the limit for each bank.
 
-mod course;
+mod fan_out;
 mod limits;
 mod member;
 mod time;
@@ -50,7 +50,7 @@ use futures::stream::BoxStream;
 use shared_types::account::{AccountDetails, Balance};
 use shared_types::transaction::Transaction;
 
-use self::course::{Course, Handed, run};
+use self::fan_out::{Course, ResultSender, run};
 pub use self::limits::AggregatorLimits;
 pub use self::member::{AtBank, Member};
 pub use self::totals::{Total, Totals};
@@ -145,7 +145,7 @@ impl<M: AtBank> Aggregator<M> {
         A: Future<Output = Result<T, Error>> + Send + 'static,
     {
         let question = Arc::new(question);
-        run(self, move |course, handed: Handed<FromBank<T>>| {
+        run(self, move |course, handed: ResultSender<FromBank<T>>| {
             let question = Arc::clone(&question);
             async move {
                 let (answer, _turn) = course.answer(Box::pin(question(course.handle()))).await;
@@ -195,7 +195,9 @@ impl Aggregator {
     /// Goes that way with each member, and tells beside the items what deviates.
     fn telling<T: Send + 'static, F: Future<Output = ()> + Send + 'static>(
         &self,
-        way: impl Fn(Course<AccountInformation>, Handed<FromAccount<T>>, Told) -> F + Send + 'static,
+        way: impl Fn(Course<AccountInformation>, ResultSender<FromAccount<T>>, Told) -> F
+        + Send
+        + 'static,
     ) -> Entries<FromAccount<T>> {
         let told = Told::default();
         let telling = told.clone();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bank_client::authorisations::{ApprovalOptions, Authorisation, NextStep};
 use bank_client::consent_manager::{
-    Approval, ConnectionId, ConsentManager, ManagerError, Standing, Wish,
+    Approval, ConnectionId, ConnectionStatus, ConsentManager, ConsentTerms, ManagerError,
 };
 use bank_client::directory::BankEntry;
 use bank_client::environment::SystemRandomness;
@@ -14,8 +14,8 @@ use tokio::time::{interval, timeout};
 
 use super::arguments::{Approach, Connect};
 use super::ask::Questions;
-use super::failure::{Exit, Failure, Trouble, failure};
-use super::kept::{Kept, connect, label, trouble};
+use super::connection_store::{ConnectionStore, connect, label, trouble};
+use super::failure::{BankFailure, Exit, Failure, failure};
 use super::loopback::Loopback;
 use super::screen::{Screen, note, plain};
 
@@ -40,7 +40,11 @@ struct Connecting<'a> {
 }
 
 /// Connects the bank, or connects it anew.
-pub(super) async fn run(kept: &Kept, asked: &Connect, screen: Screen) -> Result<(), Failure> {
+pub(super) async fn run(
+    kept: &ConnectionStore,
+    asked: &Connect,
+    screen: Screen,
+) -> Result<(), Failure> {
     let entry = kept.profile.find(&asked.bank)?;
     let connecting = Connecting {
         entry,
@@ -77,7 +81,7 @@ impl Connecting<'_> {
         label(&self.entry.id, self.customer)
     }
 
-    fn trouble(&self, error: &ManagerError) -> Trouble {
+    fn trouble(&self, error: &ManagerError) -> BankFailure {
         let mut trouble = trouble(&self.label(), &self.entry.id, error);
         if let ManagerError::Bank(error) = error
             && is_about_way_back(error)
@@ -88,7 +92,11 @@ impl Connecting<'_> {
     }
 
     /// Asks for the consent: a first one, or one in place of that there is.
-    async fn begin(&self, kept: &Kept, loopback: &Loopback) -> Result<Approval, Failure> {
+    async fn begin(
+        &self,
+        kept: &ConnectionStore,
+        loopback: &Loopback,
+    ) -> Result<Approval, Failure> {
         let mut options = ApprovalOptions::new();
         if matches!(self.asked.approach, None | Some(Approach::Redirect)) {
             options = options
@@ -103,9 +111,9 @@ impl Connecting<'_> {
         }
         let psu = self.asked.psu_ip_address.or(kept.profile.psu_ip_address);
         let known = kept.connections().await?;
-        let known = known
-            .into_iter()
-            .find(|known| known.label() == self.label() && known.standing != Standing::Leaving);
+        let known = known.into_iter().find(|known| {
+            known.label() == self.label() && known.standing != ConnectionStatus::Leaving
+        });
         let before = match known {
             Some(known) => {
                 if known.standing.is_serving() {
@@ -116,9 +124,9 @@ impl Connecting<'_> {
                         known.standing
                     ));
                 }
-                self.manager.wish(&known.id).await
+                self.manager.consent_terms(&known.id).await
             }
-            None => Ok(Wish::of(self.asked.access.wanted())),
+            None => Ok(ConsentTerms::of(self.asked.access.wanted())),
         };
         let wish = self.wish(before.map_err(|error| self.trouble(&error))?);
         // Of one that is there, this is a renewal.
@@ -130,7 +138,7 @@ impl Connecting<'_> {
     }
 
     /// What is to be asked for: what was asked for before, but for what the command line and the directory say.
-    fn wish(&self, before: Wish) -> Wish {
+    fn wish(&self, before: ConsentTerms) -> ConsentTerms {
         let mut wish = before;
         if let Some(access) = self.asked.access.told() {
             wish = wish.access(access);
@@ -146,7 +154,11 @@ impl Connecting<'_> {
     }
 
     /// Goes the way of the approval, whichever it is.
-    async fn approve(&self, approval: &Approval, loopback: &Loopback) -> Result<Standing, Failure> {
+    async fn approve(
+        &self,
+        approval: &Approval,
+        loopback: &Loopback,
+    ) -> Result<ConnectionStatus, Failure> {
         let mut next = approval.next.clone();
         let mut authorisation = approval.authorisation_id().map(str::to_owned);
         for _ in 0..MOST_STEPS {
@@ -185,7 +197,7 @@ impl Connecting<'_> {
         id: &ConnectionId,
         page: &str,
         loopback: &Loopback,
-    ) -> Result<Standing, Failure> {
+    ) -> Result<ConnectionStatus, Failure> {
         let name = plain(&self.entry.name);
         let page = web_page(page).ok_or_else(|| {
             failure(
@@ -209,7 +221,7 @@ impl Connecting<'_> {
         &self,
         id: &ConnectionId,
         loopback: Option<&Loopback>,
-    ) -> Result<Standing, Failure> {
+    ) -> Result<ConnectionStatus, Failure> {
         let waiting = async {
             let mut again = interval(AGAIN);
             // The first tick comes at once.
@@ -239,11 +251,13 @@ impl Connecting<'_> {
             );
             let again = connect(&self.entry.id, &self.label());
             let again = format!("`{again}` asks once more");
-            Err(Trouble::new(cause, again).exit(Exit::ConsentNeeded).into())
+            Err(BankFailure::new(cause, again)
+                .exit(Exit::ConsentNeeded)
+                .into())
         })
     }
 
-    async fn follow(&self, id: &ConnectionId) -> Result<Standing, Failure> {
+    async fn follow(&self, id: &ConnectionId) -> Result<ConnectionStatus, Failure> {
         let standing = self.manager.follow(id).await;
         Ok(standing.map_err(|error| self.trouble(&error))?)
     }
@@ -338,9 +352,9 @@ fn is_about_way_back(error: &Error) -> bool {
 }
 
 /// Whether something can still become of it.
-fn is_open(standing: &Standing) -> bool {
+fn is_open(standing: &ConnectionStatus) -> bool {
     use bank_client::consent_manager::Renewal;
-    matches!(standing, Standing::Waiting) || standing.renewal() == Some(Renewal::Waiting)
+    matches!(standing, ConnectionStatus::Waiting) || standing.renewal() == Some(Renewal::Waiting)
 }
 
 /// What the browser brings back, if it has a way back.

@@ -3,8 +3,8 @@
 use bank_client::consent_manager::{ManagerError, UnattendedReads};
 use serde::Serialize;
 
-use super::failure::{Exit, Failure, Trouble, failure};
-use super::kept::{Connection, Kept, trouble};
+use super::connection_store::{Connection, ConnectionStore, trouble};
+use super::failure::{BankFailure, Exit, Failure, failure};
 use super::screen::{Column, Field, Listed, Screen, amount, or_empty, text};
 
 /// A connection, and how it stands.
@@ -104,7 +104,7 @@ impl Listed for ConsentRow {
 }
 
 /// Lists all connections.
-pub(super) async fn list(kept: &Kept, screen: Screen) -> Result<(), Failure> {
+pub(super) async fn list(kept: &ConnectionStore, screen: Screen) -> Result<(), Failure> {
     let connections = kept.connections().await?;
     screen.list(connections.into_iter().map(ConsentRow::from))
 }
@@ -113,7 +113,7 @@ pub(super) async fn list(kept: &Kept, screen: Screen) -> Result<(), Failure> {
 ///
 /// With `forget` the bank is not told.
 pub(super) async fn revoke(
-    kept: &Kept,
+    kept: &ConnectionStore,
     meant: &str,
     forget: bool,
     screen: Screen,
@@ -158,7 +158,7 @@ pub(super) async fn revoke(
 }
 
 /// The bank could not be told that a connection has ended.
-fn untold(connection: &Connection, error: &ManagerError) -> Trouble {
+fn untold(connection: &Connection, error: &ManagerError) -> BankFailure {
     let label = connection.label();
     let ManagerError::NotGivenUp { errors } = error else {
         return trouble(&label, &connection.bank, error);
@@ -169,5 +169,5 @@ fn untold(connection: &Connection, error: &ManagerError) -> Trouble {
         "`bank-client revoke {id}` tells it later; if it is gone for good, `bank-client revoke {id} --forget`"
     );
     let exit = errors.first().map_or(Exit::Failed, Exit::of);
-    Trouble::new(cause, advice).exit(exit)
+    BankFailure::new(cause, advice).exit(exit)
 }

@@ -30,14 +30,14 @@ pub(crate) enum Failure {
     /// The command line lacks something.
     CommandLine(Box<clap::Error>),
     /// Something failed; it has not been told yet.
-    Trouble(Trouble),
+    BankFailure(BankFailure),
     /// Nobody reads on: whoever closes the pipe early has read enough.
     NobodyReads,
 }
 
 /// What failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Trouble {
+pub(crate) struct BankFailure {
     pub(crate) cause: String,
     pub(crate) advice: Cow<'static, str>,
     pub(crate) exit: Exit,
@@ -74,7 +74,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-impl Trouble {
+impl BankFailure {
     pub(crate) fn new(cause: impl Display, advice: impl Into<Cow<'static, str>>) -> Self {
         Self {
             cause: plain(&cause.to_string()),
@@ -89,7 +89,7 @@ impl Trouble {
     }
 }
 
-impl From<&Error> for Trouble {
+impl From<&Error> for BankFailure {
     fn from(error: &Error) -> Self {
         let advice = if error.lacks_psu_address() {
             PSU_ADDRESS
@@ -100,15 +100,15 @@ impl From<&Error> for Trouble {
     }
 }
 
-impl From<Trouble> for Failure {
-    fn from(trouble: Trouble) -> Self {
-        Self::Trouble(trouble)
+impl From<BankFailure> for Failure {
+    fn from(trouble: BankFailure) -> Self {
+        Self::BankFailure(trouble)
     }
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self::Trouble(Trouble::from(&error))
+        Self::BankFailure(BankFailure::from(&error))
     }
 }
 
@@ -132,7 +132,7 @@ impl From<io::Error> for Failure {
 }
 
 pub(crate) fn failure(cause: impl Display, advice: impl Into<Cow<'static, str>>) -> Failure {
-    Failure::Trouble(Trouble::new(cause, advice))
+    Failure::BankFailure(BankFailure::new(cause, advice))
 }
 
 #[cfg(test)]
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn causes_bring_no_control_characters_along() {
-        let trouble = Trouble::new("Bank\x1b[2J B", "wait");
+        let trouble = BankFailure::new("Bank\x1b[2J B", "wait");
         assert_eq!(trouble.cause, "Bank\u{fffd}[2J B");
     }
 }

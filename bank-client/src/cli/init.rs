@@ -20,12 +20,12 @@ pub(super) fn write(asked: &Init, arguments: &Arguments, screen: Screen) -> Resu
         )
     };
     fs::create_dir_all(&folder).map_err(cannot)?;
-    let by_hand = &arguments.by_hand;
+    let explicit_bank = &arguments.explicit_bank;
     let text = starter(
         &arguments.place.profile,
         &given(asked.directory.as_deref(), "banks.toml"),
-        &given(by_hand.certificate.as_deref(), "qwac.pem"),
-        &given(by_hand.key.as_deref(), "qwac.key"),
+        &given(explicit_bank.certificate.as_deref(), "qwac.pem"),
+        &given(explicit_bank.key.as_deref(), "qwac.key"),
     );
     let mut options = fs::OpenOptions::new();
     options
@@ -42,7 +42,7 @@ pub(super) fn write(asked: &Init, arguments: &Arguments, screen: Screen) -> Resu
     })?;
     open.write_all(text.as_bytes()).map_err(cannot)?;
     screen.line(format!("{} is written", file.display()))?;
-    if asked.directory.is_none() || by_hand.own()?.is_none() {
+    if asked.directory.is_none() || explicit_bank.own()?.is_none() {
         return screen.line("next: put directory, certificate and key in their places, or correct the file; then `bank-client banks`");
     }
     screen.line("next: `bank-client banks`, then `bank-client connect BANK`")

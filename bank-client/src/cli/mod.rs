@@ -2,16 +2,15 @@
 
 mod arguments;
 mod ask;
-mod asked;
+mod balance_history;
 mod banks;
-mod by_hand;
 mod config;
 mod connect;
+mod connection_store;
 mod consents;
-mod course;
+mod explicit_bank;
 mod failure;
 mod init;
-mod kept;
 mod loopback;
 mod manual;
 mod odd;
@@ -22,17 +21,18 @@ mod rows;
 mod screen;
 mod spark;
 mod sync;
+mod targets;
 mod totals;
 
 use std::process::ExitCode;
 
 pub(crate) use self::arguments::Arguments;
 use self::arguments::Command;
-use self::asked::Asked;
 use self::config::Profile;
+use self::connection_store::ConnectionStore;
 use self::failure::{Exit, Failure, failure};
-use self::kept::Kept;
 use self::screen::{Screen, tell};
+use self::targets::Targets;
 
 /// Carries the command out, and tells what went wrong.
 pub(crate) async fn run(arguments: &Arguments) -> ExitCode {
@@ -40,7 +40,7 @@ pub(crate) async fn run(arguments: &Arguments) -> ExitCode {
         Ok(exit) => exit.into(),
         Err(Failure::CommandLine(error)) => error.exit(),
         Err(Failure::NobodyReads) => Exit::Done.into(),
-        Err(Failure::Trouble(trouble)) => {
+        Err(Failure::BankFailure(trouble)) => {
             tell(&trouble);
             trouble.exit.into()
         }
@@ -52,25 +52,25 @@ async fn carry_out(arguments: &Arguments) -> Result<Exit, Failure> {
     let place = &arguments.place;
     let done = |()| Exit::Done;
     match &arguments.command {
-        Command::Init(asked) => init::write(asked, arguments, screen).map(done),
+        Command::Init(targets) => init::write(targets, arguments, screen).map(done),
         Command::Banks { search } => {
             banks::list(&Profile::read(place)?, search.as_deref(), screen).map(done)
         }
-        Command::Connect(asked) => {
-            arguments.by_hand.without_any("connect")?;
-            let kept = Kept::open(place).await?;
-            connect::run(&kept, asked, screen).await.map(done)
+        Command::Connect(targets) => {
+            arguments.explicit_bank.without_any("connect")?;
+            let kept = ConnectionStore::open(place).await?;
+            connect::run(&kept, targets, screen).await.map(done)
         }
         Command::Accounts {
             whom,
             with_balance,
             cards,
         } => {
-            let asked = Asked::find(whom, arguments).await?;
+            let targets = Targets::find(whom, arguments).await?;
             if *cards {
-                reading::card_accounts(asked, *with_balance, screen).await
+                reading::card_accounts(targets, *with_balance, screen).await
             } else {
-                reading::accounts(asked, *with_balance, screen).await
+                reading::accounts(targets, *with_balance, screen).await
             }
         }
         Command::Balances {
@@ -78,34 +78,41 @@ async fn carry_out(arguments: &Arguments) -> Result<Exit, Failure> {
             account,
             card,
         } => {
-            let asked = Asked::find(whom, arguments).await?;
+            let targets = Targets::find(whom, arguments).await?;
             match account {
-                Some(account) => reading::balances_of(asked, account, *card, screen).await,
-                None => reading::balances(asked, screen).await,
+                Some(account) => reading::balances_of(targets, account, *card, screen).await,
+                None => reading::balances(targets, screen).await,
             }
         }
         Command::Transactions(wanted) => {
             wanted.check()?;
-            let asked = Asked::find(&wanted.whom, arguments).await?;
+            let targets = Targets::find(&wanted.whom, arguments).await?;
             match &wanted.account {
-                Some(account) => reading::transactions_of(asked, account, wanted, screen).await,
-                None => reading::transactions(asked, wanted, screen).await,
+                Some(account) => reading::transactions_of(targets, account, wanted, screen).await,
+                None => reading::transactions(targets, wanted, screen).await,
             }
         }
-        Command::Sync { whom } => sync::run(Asked::find(whom, arguments).await?, screen).await,
-        Command::Consents => consents::list(&Kept::open(place).await?, screen)
+        Command::Sync { whom } => sync::run(Targets::find(whom, arguments).await?, screen).await,
+        Command::Consents => consents::list(&ConnectionStore::open(place).await?, screen)
             .await
             .map(done),
         Command::Revoke { connection, forget } => {
-            arguments.by_hand.without_any("revoke")?;
-            consents::revoke(&Kept::open(place).await?, connection, *forget, screen)
-                .await
-                .map(done)
+            arguments.explicit_bank.without_any("revoke")?;
+            consents::revoke(
+                &ConnectionStore::open(place).await?,
+                connection,
+                *forget,
+                screen,
+            )
+            .await
+            .map(done)
         }
         Command::Probe { address } => probe::run(address, arguments, screen).await,
         Command::Consent { bank, command } => {
-            let bank = by_hand::bank(arguments, bank.as_deref())?;
-            by_hand::consent(&bank, command, screen).await.map(done)
+            let bank = explicit_bank::bank(arguments, bank.as_deref())?;
+            explicit_bank::consent(&bank, command, screen)
+                .await
+                .map(done)
         }
         Command::Completions { shell } => manual::completions(*shell).map(done),
         Command::Man { command } => manual::manual(command.as_deref()).map(done),

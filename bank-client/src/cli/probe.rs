@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use bank_client::probe::{Probe, Report};
 
 use super::arguments::Arguments;
-use super::by_hand::anchors;
 use super::config::{Profile, credentials};
+use super::explicit_bank::anchors;
 use super::failure::{Exit, Failure, failure};
 use super::screen::{Screen, plain};
 
@@ -20,8 +20,8 @@ pub(super) async fn run(
     arguments: &Arguments,
     screen: Screen,
 ) -> Result<Exit, Failure> {
-    let by_hand = &arguments.by_hand;
-    by_hand.without_url("the address to probe stands after `probe`, and not in --url")?;
+    let explicit_bank = &arguments.explicit_bank;
+    explicit_bank.without_url("the address to probe stands after `probe`, and not in --url")?;
     let probe = if address.contains("://") {
         told(address, arguments)?
     } else {
@@ -35,14 +35,14 @@ pub(super) async fn run(
 
 /// With what the command line says.
 fn told(address: &str, arguments: &Arguments) -> Result<Probe, Failure> {
-    let by_hand = &arguments.by_hand;
-    let (trusted, own) = (by_hand.anchors()?, by_hand.own()?);
+    let explicit_bank = &arguments.explicit_bank;
+    let (trusted, own) = (explicit_bank.anchors()?, explicit_bank.own()?);
     let mut probe =
         Probe::new(address, anchors(trusted)?).map_err(|error| failure(error, ADDRESS))?;
     if let Some((certificate, key)) = own {
         probe = probe.credentials(credentials(certificate, key)?);
     }
-    if let Some(organisation) = &by_hand.organisation {
+    if let Some(organisation) = &explicit_bank.organisation {
         probe = probe.organisation(organisation.clone());
     }
     Ok(probe)

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use super::asked::Asked;
 use super::screen::plain;
+use super::targets::Targets;
 
 /// The lines, by the labels of those who are asked.
 #[derive(Debug, Clone, Default)]
@@ -21,9 +21,9 @@ const TURN: Duration = Duration::from_millis(120);
 
 impl Progress {
     /// A line for each of those who are asked.
-    pub(super) fn of(asked: &Asked) -> Self {
+    pub(super) fn of(targets: &Targets) -> Self {
         let mut progress = Self::default();
-        for member in &asked.members {
+        for member in &targets.members {
             let line = progress.all.add(ProgressBar::new_spinner());
             if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix:24} {bar:16} {msg}")
             {

@@ -20,38 +20,38 @@ use shared_types::money::Amount;
 use shared_types::transaction::Transaction;
 
 use super::arguments::Transactions;
-use super::asked::Asked;
-use super::course::Courses;
+use super::balance_history::Courses;
 use super::failure::{Exit, Failure, failure};
 use super::progress::Progress;
 use super::rows::{AccountRow, BalanceRow, TransactionRow};
 use super::screen::{Format, Listed, Printer, Screen, note, or_empty};
+use super::targets::Targets;
 use super::totals::RunningTotals;
 
 /// The accounts of everybody who is asked.
 pub(super) async fn accounts(
-    mut asked: Asked,
+    mut targets: Targets,
     with_balance: bool,
     screen: Screen,
 ) -> Result<Exit, Failure> {
-    let answers = asked
+    let answers = targets
         .aggregator()
         .ask(move |under| async move { under.accounts(with_balance).await });
-    let exit = listed(&mut asked, answers, screen).await?;
+    let exit = listed(&mut targets, answers, screen).await?;
     about_cards(screen, exit, &["accounts --cards"]);
     Ok(exit)
 }
 
 /// The same, of card accounts.
 pub(super) async fn card_accounts(
-    mut asked: Asked,
+    mut targets: Targets,
     with_balance: bool,
     screen: Screen,
 ) -> Result<Exit, Failure> {
-    let answers = asked
+    let answers = targets
         .aggregator()
         .ask(move |under| async move { under.card_accounts(with_balance).await });
-    listed(&mut asked, answers, screen).await
+    listed(&mut targets, answers, screen).await
 }
 
 /// An account that may have come with its balances.
@@ -82,14 +82,14 @@ fn newest_first(account: &mut impl WithBalances) {
 }
 
 async fn listed<T: WithBalances>(
-    asked: &mut Asked,
+    targets: &mut Targets,
     answers: BoxStream<'static, FromBank<Response<Vec<T>>>>,
     screen: Screen,
 ) -> Result<Exit, Failure>
 where
     AccountRow<T>: Listed,
 {
-    let answered = in_turn(asked, answers).await;
+    let answered = in_turn(targets, answers).await;
     let mut printer = screen.printer();
     for (member, accounts) in answered {
         for mut account in accounts {
@@ -98,13 +98,13 @@ where
             printer.print(&AccountRow { bank, account })?;
         }
     }
-    finish(printer, asked)
+    finish(printer, targets)
 }
 
 /// Prints what is left. Where nothing came and the reason is told, no empty table says that there is nothing.
-pub(super) fn finish<L: Listed>(printer: Printer<L>, asked: &Asked) -> Result<Exit, Failure> {
-    asked.tell_of_deviations();
-    let exit = asked.exit();
+pub(super) fn finish<L: Listed>(printer: Printer<L>, targets: &Targets) -> Result<Exit, Failure> {
+    targets.tell_of_deviations();
+    let exit = targets.exit();
     if exit == Exit::Done {
         printer.finish()?;
     } else {
@@ -115,25 +115,25 @@ pub(super) fn finish<L: Listed>(printer: Printer<L>, asked: &Asked) -> Result<Ex
 
 /// What everybody answers, in the order in which they are asked, whoever is the first: it is printed alike from run to run.
 async fn in_turn<T>(
-    asked: &mut Asked,
+    targets: &mut Targets,
     mut answers: BoxStream<'static, FromBank<Response<Vec<T>>>>,
 ) -> Vec<(Member<AccountInformation>, Vec<T>)> {
-    let progress = Progress::of(asked);
+    let progress = Progress::of(targets);
     let mut answered = HashMap::new();
     while let Some(answer) = answers.next().await {
         progress.done(&answer.member);
         match answer.outcome {
             Ok(read) => {
-                asked.heard(&answer.member);
+                targets.heard(&answer.member);
                 let (read, deviations) = read.into_parts();
-                asked.odd(deviations);
+                targets.odd(deviations);
                 answered.insert(answer.member, read);
             }
-            Err(error) => asked.failed(&answer.member, &error).await,
+            Err(error) => targets.failed(&answer.member, &error).await,
         }
     }
     progress.end();
-    let in_turn = asked.members.iter().filter_map(|member| {
+    let in_turn = targets.members.iter().filter_map(|member| {
         let read = answered.remove(member.key())?;
         Some((member.clone(), read))
     });
@@ -183,26 +183,26 @@ fn about_cards(screen: Screen, exit: Exit, commands: &[&str]) {
 type Answered = (Arc<str>, Arc<AccountDetails>, Vec<Balance>);
 
 /// The balances of all accounts.
-pub(super) async fn balances(mut asked: Asked, screen: Screen) -> Result<Exit, Failure> {
-    let courses = Courses::open(&asked).await?;
-    let progress = Progress::of(&asked);
+pub(super) async fn balances(mut targets: Targets, screen: Screen) -> Result<Exit, Failure> {
+    let courses = Courses::open(&targets).await?;
+    let progress = Progress::of(&targets);
     let mut answered: Vec<Answered> = Vec::new();
-    let mut answers = asked.aggregator().balances();
+    let mut answers = targets.aggregator().balances();
     while let Some(answer) = answers.next().await {
         match answer.outcome {
             Ok(balances) => {
-                asked.heard(&answer.member);
+                targets.heard(&answer.member);
                 if let Some(account) = answer.account {
                     answered.push((answer.member, account, balances));
                 }
             }
-            Err(error) => asked.failed(&answer.member, &error).await,
+            Err(error) => targets.failed(&answer.member, &error).await,
         }
     }
-    asked.odd(answers.deviations());
+    targets.odd(answers.deviations());
     progress.end();
     let mut printer = screen.printer();
-    for member in &asked.members {
+    for member in &targets.members {
         let its = answered
             .iter()
             .filter(|(label, ..)| label.as_ref() == member.key());
@@ -217,25 +217,25 @@ pub(super) async fn balances(mut asked: Asked, screen: Screen) -> Result<Exit, F
         });
         for (name, (_, account, balances)) in named {
             let course = courses
-                .of(member, account, asked.zone(member.key()))
+                .of(member, account, targets.zone(member.key()))
                 .await?;
             let of = (member.key(), name.as_str());
             print_balances(&mut printer, screen, of, balances, None, &course)?;
         }
     }
-    let exit = finish(printer, &asked)?;
+    let exit = finish(printer, &targets)?;
     about_cards(screen, exit, &["accounts --cards --with-balance"]);
     Ok(exit)
 }
 
 /// The balances of one account.
 pub(super) async fn balances_of(
-    mut asked: Asked,
+    mut targets: Targets,
     account: &str,
     card: bool,
     screen: Screen,
 ) -> Result<Exit, Failure> {
-    let member = asked.only()?.clone();
+    let member = targets.only()?.clone();
     let under = member.handle();
     let outcome = if card {
         let answer = under.card_balances(account).await;
@@ -247,12 +247,12 @@ pub(super) async fn balances_of(
     let balances = match outcome {
         Ok(balances) => {
             let (balances, deviations) = balances.into_parts();
-            asked.odd(deviations);
+            targets.odd(deviations);
             balances
         }
         Err(error) => {
-            asked.failed(member.key(), &error).await;
-            return Ok(asked.exit());
+            targets.failed(member.key(), &error).await;
+            return Ok(targets.exit());
         }
     };
     let debit_accounting = if card {
@@ -263,7 +263,7 @@ pub(super) async fn balances_of(
     let mut printer = screen.printer();
     let of = (member.key(), account);
     print_balances(&mut printer, screen, of, &balances, debit_accounting, "")?;
-    finish(printer, &asked)
+    finish(printer, &targets)
 }
 
 /// How the bank quotes debits of a card account: as it said along with what was read, else as the account says. A bank that
@@ -371,9 +371,9 @@ where
         self.progress.aside(|| printer.print(&row))
     }
 
-    fn finish(self, asked: &Asked) -> Result<Exit, Failure> {
+    fn finish(self, targets: &Targets) -> Result<Exit, Failure> {
         self.progress.end();
-        let exit = finish(self.printer, asked)?;
+        let exit = finish(self.printer, targets)?;
         if !self.totals.is_empty() {
             self.screen.line(&self.totals)?;
         }
@@ -386,15 +386,15 @@ const AHEAD: usize = 8;
 
 /// The transactions of all accounts, one account after the other, so that running totals are alike from run to run.
 pub(super) async fn transactions(
-    mut asked: Asked,
+    mut targets: Targets,
     wanted: &Transactions,
     screen: Screen,
 ) -> Result<Exit, Failure> {
-    let accounts = asked.aggregator().accounts(false);
-    let accounts = in_turn(&mut asked, accounts).await;
+    let accounts = targets.aggregator().accounts(false);
+    let accounts = in_turn(&mut targets, accounts).await;
     let mut of_banks = Vec::with_capacity(accounts.len());
     for (member, accounts) in accounts {
-        let filter = filter(wanted, asked.zone(member.key()));
+        let filter = filter(wanted, targets.zone(member.key()));
         of_banks.push((member, accounts, filter));
     }
     let begun = of_banks.into_iter().flat_map(|(member, accounts, filter)| {
@@ -405,7 +405,7 @@ pub(super) async fn transactions(
     });
     // Nothing is asked before it is this one's turn: the iterator is lazy.
     let mut begun = iter(begun).buffered(AHEAD);
-    let mut telling = Telling::new(screen, Progress::of(&asked));
+    let mut telling = Telling::new(screen, Progress::of(&targets));
     while let Some(one) = begun.next().await {
         let mut one = one.map_err(|error| failure(error, "tell the makers of bank-client"))?;
         let label = one.member.key();
@@ -415,12 +415,12 @@ pub(super) async fn transactions(
                     let amount = |read: &Transaction| read.transaction_amount;
                     telling.entry(label, &one.account, read, amount, None)?;
                 }
-                Err(error) => asked.failed(label, &error).await,
+                Err(error) => targets.failed(label, &error).await,
             }
         }
-        asked.odd(one.entries.get_ref().deviations());
+        targets.odd(one.entries.get_ref().deviations());
     }
-    let exit = telling.finish(&asked)?;
+    let exit = telling.finish(&targets)?;
     about_cards(
         screen,
         exit,
@@ -472,29 +472,29 @@ fn nameless(bank: &str) -> Error {
 
 /// The transactions of one account.
 pub(super) async fn transactions_of(
-    asked: Asked,
+    targets: Targets,
     account: &str,
     wanted: &Transactions,
     screen: Screen,
 ) -> Result<Exit, Failure> {
-    let member = asked.only()?;
+    let member = targets.only()?;
     let under: AccountInformation = member.handle().clone();
-    let filter = filter(wanted, asked.zone(member.key()));
+    let filter = filter(wanted, targets.zone(member.key()));
     if wanted.card {
         let entries = under.card_transactions(account, &filter);
         let amount = |read: &CardTransaction| read.transaction_amount;
         let debits = Box::pin(debit_accounting(&under, account));
-        one_after_the_other(asked, account, entries, screen, amount, debits).await
+        one_after_the_other(targets, account, entries, screen, amount, debits).await
     } else {
         let entries = under.transactions(account, &filter);
         let amount = |read: &Transaction| read.transaction_amount;
-        one_after_the_other(asked, account, entries, screen, amount, ready(None)).await
+        one_after_the_other(targets, account, entries, screen, amount, ready(None)).await
     }
 }
 
 /// How debits are quoted is asked for once the first entry is there: the page may have said it.
 async fn one_after_the_other<T>(
-    mut asked: Asked,
+    mut targets: Targets,
     account: &str,
     mut entries: Entries<Result<Entry<T>, Error>>,
     screen: Screen,
@@ -504,20 +504,20 @@ async fn one_after_the_other<T>(
 where
     TransactionRow<T>: Listed,
 {
-    let label = asked.only()?.key().to_owned();
-    let mut telling = Telling::new(screen, Progress::of(&asked));
+    let label = targets.only()?.key().to_owned();
+    let mut telling = Telling::new(screen, Progress::of(&targets));
     let mut debit_accounting = pin!(maybe_done(debit_accounting));
     while let Some(entry) = entries.next().await {
         match entry {
             Ok(entry) => {
-                asked.heard(&label);
+                targets.heard(&label);
                 debit_accounting.as_mut().await;
                 let debits = debit_accounting.as_mut().output_mut().copied().flatten();
                 telling.entry(&label, account, entry, amount, debits)?;
             }
-            Err(error) => asked.failed(&label, &error).await,
+            Err(error) => targets.failed(&label, &error).await,
         }
     }
-    asked.odd(entries.deviations());
-    telling.finish(&asked)
+    targets.odd(entries.deviations());
+    telling.finish(&targets)
 }

@@ -15,7 +15,7 @@ use shared_types::text::is_obeyed;
 pub(super) use shared_types::text::plain;
 
 use super::arguments::Form;
-use super::failure::{Failure, Trouble, failure};
+use super::failure::{BankFailure, Failure, failure};
 
 const ALARM: Style = Style::new()
     .bold()
@@ -449,9 +449,9 @@ fn record(out: &mut impl Write, fields: impl Iterator<Item = String>) -> io::Res
 }
 
 /// Tells what failed, on standard error.
-pub(crate) fn tell(trouble: &Trouble) {
+pub(crate) fn tell(trouble: &BankFailure) {
     let mut out = anstream::stderr().lock();
-    let Trouble { cause, advice, .. } = trouble;
+    let BankFailure { cause, advice, .. } = trouble;
     let advice = plain(advice);
     // If standard error is closed, the exit code still tells.
     let _ = writeln!(

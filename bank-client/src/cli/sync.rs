@@ -13,11 +13,11 @@ use chrono_tz::Tz;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use serde::Serialize;
 
-use super::asked::Asked;
-use super::failure::{Exit, Failure, Trouble, failure};
+use super::failure::{BankFailure, Exit, Failure, failure};
 use super::progress::Progress;
 use super::reading::finish;
 use super::screen::{Column, Field, Listed, Screen, amount, note, text};
+use super::targets::Targets;
 
 /// What came of one bank.
 #[derive(Debug, Serialize)]
@@ -105,19 +105,19 @@ impl SyncRow {
 }
 
 /// Brings the copy up to date, all banks at once.
-pub(super) async fn run(mut asked: Asked, screen: Screen) -> Result<Exit, Failure> {
-    let Some(kept) = &asked.kept else {
+pub(super) async fn run(mut targets: Targets, screen: Screen) -> Result<Exit, Failure> {
+    let Some(kept) = &targets.kept else {
         return Err(failure(
             "a consent that is not kept has no copy",
             "leave --consent out",
         ));
     };
     let copy = kept.copy().await?;
-    let progress = Arc::new(Progress::of(&asked));
-    let runs = asked.members.iter().cloned().map(|member| {
-        let entry = asked.entry(member.key());
+    let progress = Arc::new(Progress::of(&targets));
+    let runs = targets.members.iter().cloned().map(|member| {
+        let entry = targets.entry(member.key());
         let limits = entry.map(|entry| entry.limits.clone()).unwrap_or_default();
-        let terms = (limits, asked.zone(member.key()));
+        let terms = (limits, targets.zone(member.key()));
         one(copy.clone(), member, terms, Arc::clone(&progress))
     });
     let mut runs: FuturesUnordered<_> = runs.collect();
@@ -125,20 +125,20 @@ pub(super) async fn run(mut asked: Asked, screen: Screen) -> Result<Exit, Failur
     while let Some((label, outcome)) = runs.next().await {
         match outcome {
             Ok(report) => {
-                asked.heard(&label);
+                targets.heard(&label);
                 rows.push(SyncRow::of(&label, &report));
-                asked.odd(report.all_deviations());
+                targets.odd(report.all_deviations());
                 for refusal in &report.lists_not_opened {
                     note(format!("{label}: not opened by the consent: {refusal}"));
                 }
                 for error in report.failures {
-                    failed(&mut asked, &label, error.into()).await;
+                    failed(&mut targets, &label, error.into()).await;
                 }
                 for account in report.accounts {
-                    of_account(&mut asked, &copy, &label, account).await?;
+                    of_account(&mut targets, &copy, &label, account).await?;
                 }
             }
-            Err(error) => failed(&mut asked, &label, error).await,
+            Err(error) => failed(&mut targets, &label, error).await,
         }
     }
     progress.end();
@@ -147,7 +147,7 @@ pub(super) async fn run(mut asked: Asked, screen: Screen) -> Result<Exit, Failur
     for row in rows {
         printer.print(&row)?;
     }
-    finish(printer, &asked)
+    finish(printer, &targets)
 }
 
 async fn one(
@@ -189,7 +189,7 @@ async fn one(
 
 /// Tells what of an account was not read.
 async fn of_account(
-    asked: &mut Asked,
+    targets: &mut Targets,
     copy: &LocalCopy,
     label: &str,
     report: AccountReport,
@@ -200,7 +200,7 @@ async fn of_account(
         note(format!(
             "{label}: the balances of {name} were not read; {before}"
         ));
-        asked.failed(label, &error).await;
+        targets.failed(label, &error).await;
     }
     let not_opened = [
         ("balances", report.balances_not_opened),
@@ -213,7 +213,7 @@ async fn of_account(
             NotOpened::Refused(error) => {
                 let cause = format!("{label}: the {what} of {name} are not opened: {error}");
                 let advice = "ask the bank, or connect anew with access to them";
-                asked.failed_here(label, &Trouble::new(cause, advice));
+                targets.failed_here(label, &BankFailure::new(cause, advice));
             }
             _ => note(format!(
                 "{label}: the consent does not open the {what} of {name}"
@@ -232,7 +232,7 @@ async fn of_account(
     }
     let pending = report.pending_unknown.map(SyncError::Bank);
     for error in report.failure.into_iter().chain(pending) {
-        failed(asked, label, error).await;
+        failed(targets, label, error).await;
     }
     Ok(())
 }
@@ -273,9 +273,9 @@ fn unreadable(error: CopyError) -> Failure {
     )
 }
 
-async fn failed(asked: &mut Asked, label: &str, error: SyncError) {
+async fn failed(targets: &mut Targets, label: &str, error: SyncError) {
     let advice = match &error {
-        SyncError::Bank(error) => return asked.failed(label, error).await,
+        SyncError::Bank(error) => return targets.failed(label, error).await,
         SyncError::Copy(CopyError::Busy) => "what was written stays",
         SyncError::Copy(_) => {
             "see that copy and store_key of the profile are those it was made with, and that there is room"
@@ -284,8 +284,8 @@ async fn failed(asked: &mut Asked, label: &str, error: SyncError) {
     };
     if matches!(error, SyncError::Busy { .. }) {
         // Nothing was asked.
-        asked.take_back(label).await;
+        targets.take_back(label).await;
     }
-    let trouble = Trouble::new(format!("{label}: {error}"), advice);
-    asked.failed_here(label, &trouble);
+    let trouble = BankFailure::new(format!("{label}: {error}"), advice);
+    targets.failed_here(label, &trouble);
 }

@@ -7,11 +7,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
 
+use super::consent_terms::{Learnt, fewer_days, is_too_long};
 use super::life::{Current, Event, Life, Next};
 use super::record::{Answer, Asking, Connection, ConnectionId};
 use super::usage::day_of;
-use super::wish::{Learnt, fewer_days, is_too_long};
-use super::{Approval, ConsentManager, ManagerError, TRIES, Wish, is_conflict};
+use super::{Approval, ConsentManager, ConsentTerms, ManagerError, TRIES, is_conflict};
 use crate::authorisations::{ApprovalOptions, ConsentAsked, NextStep};
 use crate::bank::Bank;
 use crate::directory::BankId;
@@ -60,19 +60,22 @@ impl ConsentManager {
         bank: &BankId,
         customer: &str,
         psu: impl Into<Option<IpAddr>> + Send,
-        wish: &Wish,
+        consent_terms: &ConsentTerms,
         options: &ApprovalOptions,
     ) -> Result<Approval, ManagerError> {
         let psu = psu.into();
         let id = self.id_of(bank, customer);
         let _turn = self.turn(&id).await?;
         for _ in 0..TRIES {
-            let mut connection = Connection::new(bank.clone(), customer, wish, self.now());
+            let mut connection = Connection::new(bank.clone(), customer, consent_terms, self.now());
             let seen = match self.load(&id).await {
                 Err(ManagerError::NoSuchConnection(_)) => None,
                 Err(error) => return Err(error),
                 Ok((known, _)) if known.life.current != Current::Leaving => {
-                    match self.renew_in_turn(&id, Some(wish), psu, options).await {
+                    match self
+                        .renew_in_turn(&id, Some(consent_terms), psu, options)
+                        .await
+                    {
                         // It was given up meanwhile, or the bank did not take the first request.
                         Err(ManagerError::NoSuchConnection(_)) => continue,
                         outcome => return outcome,
@@ -89,7 +92,8 @@ impl ConsentManager {
                     Some(seen)
                 }
             };
-            self.intend(&mut connection, wish, psu, options).await?;
+            self.intend(&mut connection, consent_terms, psu, options)
+                .await?;
             if !self.save(&id, &connection, seen).await? {
                 continue;
             }
@@ -139,18 +143,19 @@ impl ConsentManager {
         &self,
         id: &ConnectionId,
         psu: impl Into<Option<IpAddr>> + Send,
-        wish: &Wish,
+        consent_terms: &ConsentTerms,
         options: &ApprovalOptions,
     ) -> Result<Approval, ManagerError> {
         let psu = psu.into();
         let _turn = self.turn(id).await?;
-        self.renew_in_turn(id, Some(wish), psu, options).await
+        self.renew_in_turn(id, Some(consent_terms), psu, options)
+            .await
     }
 
     async fn renew_in_turn(
         &self,
         id: &ConnectionId,
-        wish: Option<&Wish>,
+        consent_terms: Option<&ConsentTerms>,
         psu: Option<IpAddr>,
         options: &ApprovalOptions,
     ) -> Result<Approval, ManagerError> {
@@ -161,12 +166,15 @@ impl ConsentManager {
             }
             match connection.life.next {
                 Next::None | Next::Failed(_) => {
-                    let wish = match wish {
-                        Some(wish) => wish.clone(),
-                        None if connection.wish.is_recurring() => connection.wish.clone(),
+                    let consent_terms = match consent_terms {
+                        Some(consent_terms) => consent_terms.clone(),
+                        None if connection.consent_terms.is_recurring() => {
+                            connection.consent_terms.clone()
+                        }
                         None => return Err(ManagerError::OneOff),
                     };
-                    self.intend(&mut connection, &wish, psu, options).await?;
+                    self.intend(&mut connection, &consent_terms, psu, options)
+                        .await?;
                     if self.save(id, &connection, Some(seen)).await? {
                         return self.ask(id, Before::Never).await;
                     }
@@ -184,7 +192,7 @@ impl ConsentManager {
                         continue;
                     };
                     let redirected = matches!(approval.next, NextStep::Redirect(_));
-                    if connection.waits_for(wish, options, redirected) {
+                    if connection.waits_for(consent_terms, options, redirected) {
                         return Ok(approval);
                     }
                     tracing::info!(bank = %connection.bank, connection = %id, "the consent that waits was asked for in another way: asking anew");
@@ -199,15 +207,15 @@ impl ConsentManager {
     async fn intend(
         &self,
         connection: &mut Connection,
-        wish: &Wish,
+        consent_terms: &ConsentTerms,
         psu: Option<IpAddr>,
         options: &ApprovalOptions,
     ) -> Result<(), ManagerError> {
         self.managed(&connection.bank)?;
         let terms = self.terms(&connection.bank);
         let now = self.now();
-        let learnt = self.learnt(&connection.bank).await?.longest_days(now);
-        let days = wish.first_days(learnt.or(terms.longest_days));
+        let learnt = self.learnt(&connection.bank).await?.max_validity_days(now);
+        let days = consent_terms.first_days(learnt.or(terms.max_validity_days));
         let today = day_of(now, terms.time_zone);
         let state = URL_SAFE_NO_PAD.encode(self.inner.randomness.bytes());
         if !connection.meet(Event::Intended) {
@@ -221,8 +229,8 @@ impl ConsentManager {
         }
         connection.asking = Some(Asking {
             request_id: self.inner.randomness.uuid(),
-            wish: wish.clone(),
-            request: wish.request(today, days),
+            consent_terms: consent_terms.clone(),
+            request: consent_terms.request(today, days),
             days,
             shortened: false,
             psu,
@@ -408,7 +416,7 @@ impl ConsentManager {
                 return None;
             }
             (asking.request_id, asking.days, asking.shortened) = (request_id, days, true);
-            asking.request = asking.wish.request(today, days);
+            asking.request = asking.consent_terms.request(today, days);
             Some(())
         })
         .await?;
@@ -418,7 +426,7 @@ impl ConsentManager {
     /// A bank that gives less than it was asked for says so in the consent, while nobody has approved it yet.
     async fn learn_what_is_given(&self, id: &BankId, asking: &Asking, bank: &Bank, consent: &str) {
         let learnt = self.learnt(id).await.unwrap_or_default();
-        if learnt.longest_days(self.now()) == Some(asking.days) {
+        if learnt.max_validity_days(self.now()) == Some(asking.days) {
             return;
         }
         let Ok(given) = bank.consent(consent).await else {

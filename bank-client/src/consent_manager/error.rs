@@ -4,8 +4,8 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 
+use super::connection_status::ConnectionStatus;
 use super::record::ConnectionId;
-use super::standing::Standing;
 use crate::directory::BankId;
 use crate::error::Error;
 use crate::store::{RecordError, StoreError};
@@ -34,7 +34,7 @@ pub enum ManagerError {
     },
     /// Nothing can be read under the connection as it stands.
     #[error("nothing can be read: the connection {0}")]
-    NotServing(Standing),
+    NotServing(ConnectionStatus),
     /// It was read without the customer as often as is allowed.
     #[error("used up for today: without the customer it can be read again from {again}")]
     UsedUp {

@@ -7,7 +7,7 @@ use super::asking::Before;
 use super::life::{Current, Ending, Event, Next, of_current, of_next};
 use super::record::{ConnectionId, Held};
 use super::usage::day_of;
-use super::{ConsentManager, ManagerError, Standing, says};
+use super::{ConnectionStatus, ConsentManager, ManagerError, refusal};
 use crate::authorisations::NextStep;
 use crate::bank::Bank;
 use crate::error::{Error, ErrorKind};
@@ -18,15 +18,18 @@ const LEFT_LYING: TimeDelta = TimeDelta::minutes(20);
 impl ConsentManager {
     /// Asks the bank where the consents of a connection stand, and acts upon it: a new one that is approved takes the place
     /// of the old one, at once, and the old one is given up at the bank.
-    pub async fn follow(&self, id: &ConnectionId) -> Result<Standing, ManagerError> {
+    pub async fn follow(&self, id: &ConnectionId) -> Result<ConnectionStatus, ManagerError> {
         let _turn = self.turn(id).await?;
         self.follow_in_turn(id).await
     }
 
-    pub(super) async fn follow_in_turn(&self, id: &ConnectionId) -> Result<Standing, ManagerError> {
+    pub(super) async fn follow_in_turn(
+        &self,
+        id: &ConnectionId,
+    ) -> Result<ConnectionStatus, ManagerError> {
         let (connection, _) = self.load(id).await?;
         if connection.life.current == Current::Leaving {
-            return Ok(Standing::Leaving);
+            return Ok(ConnectionStatus::Leaving);
         }
         if connection.life.next == Next::Intended && self.is_abandoned(&connection) {
             self.ask(id, Before::Perhaps).await?;
@@ -167,7 +170,7 @@ enum Word {
 async fn status_of(bank: &Bank, consent: &str, denied: bool) -> Result<Word, Error> {
     match bank.consent_status(consent).await {
         Ok(status) => Ok(Word::Status(status)),
-        Err(error) if says::is_expired(&error) => Ok(Word::Status(ConsentStatus::Expired)),
+        Err(error) if refusal::is_expired(&error) => Ok(Word::Status(ConsentStatus::Expired)),
         Err(error) if error.is_consent_gone() || denied && error.is_bare_denial() => {
             Ok(Word::NotKnown)
         }

@@ -12,7 +12,7 @@ impl ConsentManager {
     ///
     /// From the first moment on nothing is read under it. Every consent is tried, the one under which was read first; one
     /// that the bank does not know any more is given up. Where the bank cannot be told of some, the answer is
-    /// [`ManagerError::NotGivenUp`] and the connection is [`Leaving`](super::Standing::Leaving): another call goes on with
+    /// [`ManagerError::NotGivenUp`] and the connection is [`Leaving`](super::ConnectionStatus::Leaving): another call goes on with
     /// these, and [`forget`](Self::forget) does without the bank.
     pub async fn disconnect(&self, id: &ConnectionId) -> Result<(), ManagerError> {
         let _turn = self.turn(id).await?;

@@ -10,7 +10,7 @@
 //! use std::sync::Arc;
 //!
 //! use bank_client::authorisations::{ApprovalOptions, NextStep};
-//! use bank_client::consent_manager::{Attendance, ConsentManager, Wish};
+//! use bank_client::consent_manager::{Attendance, ConsentManager, ConsentTerms};
 //! use bank_client::environment::SystemRandomness;
 //! use bank_client::store::MemoryStore;
 //! use bank_client::vault::{Key, Vault};
@@ -25,7 +25,7 @@
 //! let options = ApprovalOptions::new().return_to("https://app.example/back");
 //! let bank_b = "bank-b".parse()?;
 //! let approval = manager
-//!     .connect(&bank_b, "customer 17", IpAddr::from([192, 0, 2, 7]), &Wish::all_accounts(), &options)
+//!     .connect(&bank_b, "customer 17", IpAddr::from([192, 0, 2, 7]), &ConsentTerms::all_accounts(), &options)
 //!     .await?;
 //! if let NextStep::Redirect(url) = &approval.next {
 //!     println!("send the customer to {url}");
@@ -42,7 +42,7 @@
 //! # }
 //! ```
 //!
-//! **What is told apart.** [`Standing`] says whether a connection waits, serves, is used up for today, was never approved
+//! **What is told apart.** [`ConnectionStatus`] says whether a connection waits, serves, is used up for today, was never approved
 //! (refused, lapsed, not asked for), or has ended (expired, revoked by the customer, replaced, unknown to the bank).
 //!
 //! **When a bank refuses a read** because of the consent, its status is asked for once before anything is believed: a bank
@@ -78,27 +78,27 @@ use crate::store::{Kind, RecordError, Sealed, Store, Version};
 use crate::vault::Vault;
 
 mod asking;
+mod connection_status;
+mod consent_terms;
 mod error;
 mod following;
 mod leaving;
 mod life;
 mod reading;
 mod record;
+mod refusal;
 mod returning;
-mod says;
-mod standing;
 #[cfg(test)]
 #[cfg(feature = "test-util")]
 mod tests;
 mod usage;
-mod wish;
 
+pub use self::connection_status::{ConnectionStatus, Renewal};
+pub use self::consent_terms::ConsentTerms;
 pub use self::error::ManagerError;
 pub use self::life::{Ending, NeverApproved};
 pub use self::reading::Verdict;
 pub use self::record::{ConnectionId, NotAConnectionId};
-pub use self::standing::{Renewal, Standing};
-pub use self::wish::Wish;
 
 use self::error::is_conflict;
 use self::record::Connection;
@@ -128,14 +128,14 @@ pub struct Terms {
     /// The time zone whose midnight ends the bank's day, by which reads are counted. Default: UTC.
     pub time_zone: Tz,
     /// The most days for which it gives a consent, if that is known. What is not is learnt.
-    pub longest_days: Option<u32>,
+    pub max_validity_days: Option<u32>,
 }
 
 impl Default for Terms {
     fn default() -> Self {
         Self {
             time_zone: Tz::UTC,
-            longest_days: None,
+            max_validity_days: None,
         }
     }
 }
@@ -198,7 +198,7 @@ pub struct ConnectionSummary {
     /// When it was first asked for.
     pub begun: DateTime<Utc>,
     /// Where it stands.
-    pub standing: Standing,
+    pub standing: ConnectionStatus,
     /// The id of its consent at the bank: of the one under which is read, or was; else of the one that waits.
     pub consent: Option<String>,
     /// Days to the last one, by the bank's calendar; none if it does not serve.
@@ -333,15 +333,15 @@ impl ConsentManager {
     }
 
     /// Where a connection stands, as far as is known here: the bank is not asked.
-    pub async fn standing(&self, id: &ConnectionId) -> Result<Standing, ManagerError> {
+    pub async fn standing(&self, id: &ConnectionId) -> Result<ConnectionStatus, ManagerError> {
         let (connection, _) = self.load(id).await?;
         Ok(self.standing_of(&connection))
     }
 
     /// What a connection's customer is asked for, so that it can be changed: see [`renew_as`](Self::renew_as).
-    pub async fn wish(&self, id: &ConnectionId) -> Result<Wish, ManagerError> {
+    pub async fn consent_terms(&self, id: &ConnectionId) -> Result<ConsentTerms, ManagerError> {
         let (connection, _) = self.load(id).await?;
-        Ok(connection.wish)
+        Ok(connection.consent_terms)
     }
 
     /// All connections that can be read, in the order of their ids.
@@ -370,7 +370,7 @@ impl ConsentManager {
         self.each(|id, connection| {
             let standing = self.standing_of(&connection);
             let left = self.days_left(&connection.bank, standing);
-            let (Some(left), true) = (left, connection.wish.is_recurring()) else {
+            let (Some(left), true) = (left, connection.consent_terms.is_recurring()) else {
                 return;
             };
             if left <= days.into() && standing.renewal() != Some(Renewal::Waiting) {
@@ -459,7 +459,7 @@ impl ConsentManager {
         ConnectionId::new(Builder::from_custom_bytes(name).into_uuid())
     }
 
-    fn days_left(&self, bank: &BankId, standing: Standing) -> Option<i64> {
+    fn days_left(&self, bank: &BankId, standing: ConnectionStatus) -> Option<i64> {
         let today = usage::day_of(self.now(), self.zone(bank));
         Some((standing.until()? - today).num_days())
     }
@@ -476,7 +476,7 @@ impl ConsentManager {
         })
     }
 
-    fn standing_of(&self, connection: &Connection) -> Standing {
+    fn standing_of(&self, connection: &Connection) -> ConnectionStatus {
         connection.standing(self.now(), self.zone(&connection.bank))
     }
 

@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 
 use super::life::Ending;
 use super::record::ConnectionId;
-use super::says::{self, Says};
-use super::{Attendance, ConsentManager, ManagerError, Renewal, Standing};
+use super::refusal::{self, Says};
+use super::{Attendance, ConnectionStatus, ConsentManager, ManagerError, Renewal};
 use crate::accounts::AccountInformation;
 use crate::error::Error;
 
@@ -23,7 +23,7 @@ pub enum Verdict {
         again: DateTime<Utc>,
     },
     /// There is nothing to read under any more.
-    Over(Standing),
+    Over(ConnectionStatus),
     /// The bank has refused because of the consent, and could not be asked about it: nothing has changed. Try again later.
     Unclear,
     /// It has nothing to do with the consent.
@@ -60,7 +60,7 @@ impl ConsentManager {
             .await?;
         match (counted, self.standing_of(&connection)) {
             (Some(()), _) => self.handle(id, attendance).await,
-            (None, Standing::UsedUp { again, .. }) => Err(ManagerError::UsedUp { again }),
+            (None, ConnectionStatus::UsedUp { again, .. }) => Err(ManagerError::UsedUp { again }),
             (None, standing) => Err(ManagerError::NotServing(standing)),
         }
     }
@@ -77,7 +77,7 @@ impl ConsentManager {
         let mut handle = match self.reading(id, attendance).await {
             // It may have been approved meanwhile.
             Err(ManagerError::NotServing(standing))
-                if standing == Standing::Waiting
+                if standing == ConnectionStatus::Waiting
                     || standing.renewal() == Some(Renewal::Waiting) =>
             {
                 self.follow(id).await?;
@@ -85,7 +85,7 @@ impl ConsentManager {
             }
             // That the bank does not know it may have been a mistake of the bank's.
             Err(ManagerError::NotServing(
-                standing @ Standing::Ended {
+                standing @ ConnectionStatus::Ended {
                     why: Ending::Gone, ..
                 },
             )) => match self.follow(id).await {
@@ -131,7 +131,7 @@ impl ConsentManager {
     /// other. What the bank says of our certificate ends no consent.
     pub async fn note(&self, id: &ConnectionId, error: &Error) -> Result<Verdict, ManagerError> {
         let reasons = error.kind.label();
-        match says::of(error) {
+        match refusal::of(error) {
             Says::Nothing => Ok(Verdict::Unrelated),
             Says::UsedUp(wait) => {
                 let (connection, again) = self
@@ -168,7 +168,7 @@ impl ConsentManager {
         }
     }
 
-    async fn look_again(&self, id: &ConnectionId) -> Result<Standing, ManagerError> {
+    async fn look_again(&self, id: &ConnectionId) -> Result<ConnectionStatus, ManagerError> {
         // At many banks, the approval of a new one ends the old one.
         if self.look_at_next(id).await? {
             self.tidy(id).await?;

@@ -14,10 +14,10 @@ use shared_types::link::Links;
 use url::Url;
 use uuid::Uuid;
 
+use super::connection_status::{ConnectionStatus, Renewal};
+use super::consent_terms::ConsentTerms;
 use super::life::{Current, Ending, Event, Life, Next};
-use super::standing::{Renewal, Standing};
 use super::usage::{Usage, day_of};
-use super::wish::Wish;
 use crate::authorisations::ApprovalOptions;
 use crate::directory::BankId;
 
@@ -85,7 +85,7 @@ pub(super) struct Connection {
     pub(super) bank: BankId,
     /// Whose it is, in the program's own words.
     pub(super) customer: String,
-    pub(super) wish: Wish,
+    pub(super) consent_terms: ConsentTerms,
     pub(super) begun: DateTime<Utc>,
     pub(super) life: Life,
     /// The consent under which is, or was, read.
@@ -113,7 +113,7 @@ pub(super) struct Held {
 pub(super) struct Asking {
     pub(super) request_id: Uuid,
     /// What the customer is asked for: the connection's own, once it is approved.
-    pub(super) wish: Wish,
+    pub(super) consent_terms: ConsentTerms,
     pub(super) request: ConsentRequest,
     pub(super) days: u32,
     /// The bank has refused a longer one.
@@ -217,11 +217,16 @@ impl Held {
 
 impl Connection {
     /// One for which nothing was asked yet.
-    pub(super) fn new(bank: BankId, customer: &str, wish: &Wish, now: DateTime<Utc>) -> Self {
+    pub(super) fn new(
+        bank: BankId,
+        customer: &str,
+        consent_terms: &ConsentTerms,
+        now: DateTime<Utc>,
+    ) -> Self {
         Self {
             bank,
             customer: customer.to_owned(),
-            wish: wish.clone(),
+            consent_terms: consent_terms.clone(),
             begun: now,
             life: Life::new(),
             held: None,
@@ -290,7 +295,7 @@ impl Connection {
         }
         self.usage = self.usage.afresh();
         if let Some(asking) = self.asking.take() {
-            self.wish = asking.wish;
+            self.consent_terms = asking.consent_terms;
         }
         let old = self.held.replace(held).map(|old| old.consent);
         self.give_up(old);
@@ -336,7 +341,7 @@ impl Connection {
     /// of approving. Where she is not sent to the bank, she does not come back either.
     pub(super) fn waits_for(
         &self,
-        wish: Option<&Wish>,
+        consent_terms: Option<&ConsentTerms>,
         options: &ApprovalOptions,
         redirected: bool,
     ) -> bool {
@@ -347,7 +352,7 @@ impl Connection {
         let back = options.return_to.as_deref();
         let back = back.map(|address| with_state(address, sent));
         let asked = &asking.options;
-        wish.is_none_or(|wish| asking.wish == *wish)
+        consent_terms.is_none_or(|consent_terms| asking.consent_terms == *consent_terms)
             && (options.psu_id.is_none() || options.psu_id == asked.psu_id)
             && (options.preferred.is_none() || options.preferred == asked.preferred)
             && (asked.explicit || !options.explicit)
@@ -355,26 +360,26 @@ impl Connection {
     }
 
     /// Where it stands at that moment. What only time changes is worked out whenever somebody looks.
-    pub(super) fn standing(&self, now: DateTime<Utc>, zone: Tz) -> Standing {
+    pub(super) fn standing(&self, now: DateTime<Utc>, zone: Tz) -> ConnectionStatus {
         let renewal = match self.life.next {
             Next::None => None,
             Next::Intended | Next::Waiting => Some(Renewal::Waiting),
             Next::Failed(why) => Some(Renewal::Failed(why)),
         };
         match (self.life.current, renewal) {
-            (Current::Leaving, _) => Standing::Leaving,
-            (Current::None, Some(Renewal::Failed(why))) => Standing::NeverApproved(why),
-            (Current::None, _) => Standing::Waiting,
-            (Current::Over(why), renewal) => Standing::Ended { why, renewal },
+            (Current::Leaving, _) => ConnectionStatus::Leaving,
+            (Current::None, Some(Renewal::Failed(why))) => ConnectionStatus::NeverApproved(why),
+            (Current::None, _) => ConnectionStatus::Waiting,
+            (Current::Over(why), renewal) => ConnectionStatus::Ended { why, renewal },
             (Current::Serving, renewal) => {
                 let why = Ending::Expired;
                 let Some(held) = self.serving(now, zone) else {
-                    return Standing::Ended { why, renewal };
+                    return ConnectionStatus::Ended { why, renewal };
                 };
                 let until = held.last_day;
                 match self.usage.used_up_until(now, held.a_day, zone) {
-                    None => Standing::Serving { until, renewal },
-                    Some(again) => Standing::UsedUp {
+                    None => ConnectionStatus::Serving { until, renewal },
+                    Some(again) => ConnectionStatus::UsedUp {
                         until,
                         again,
                         renewal,
@@ -393,7 +398,7 @@ mod tests {
 
     #[test]
     fn no_more_is_taken_than_was_asked_for() {
-        let asked = Wish::all_accounts().request("2026-11-25".parse().unwrap(), 90);
+        let asked = ConsentTerms::all_accounts().request("2026-11-25".parse().unwrap(), 90);
         for (until, a_day, expected, excess) in [
             ("2027-02-23", 4, ("2027-02-23", 4), vec![]),
             ("2026-12-25", 1, ("2026-12-25", 1), vec![]),
@@ -429,9 +434,9 @@ mod tests {
     #[test]
     fn a_bank_that_gives_the_same_consent_again_does_not_lose_it_to_us() {
         for (given, given_up) in [("c-1", vec![]), ("c-2", vec!["c-1"])] {
-            let wish = Wish::all_accounts();
+            let consent_terms = ConsentTerms::all_accounts();
             let bank = "bank-b".parse().unwrap();
-            let mut connection = Connection::new(bank, "17", &wish, DateTime::UNIX_EPOCH);
+            let mut connection = Connection::new(bank, "17", &consent_terms, DateTime::UNIX_EPOCH);
             connection.life = Life {
                 current: Current::Serving,
                 next: Next::Waiting,

@@ -5,7 +5,7 @@ use shared_types::authorisation::Secret;
 use url::form_urlencoded;
 
 use super::record::ConnectionId;
-use super::{ConsentManager, ManagerError, Standing};
+use super::{ConnectionStatus, ConsentManager, ManagerError};
 
 /// What the customer's browser brings along.
 #[derive(Default, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl ConsentManager {
         &self,
         id: &ConnectionId,
         address: &str,
-    ) -> Result<Standing, ManagerError> {
+    ) -> Result<ConnectionStatus, ManagerError> {
         let _turn = self.turn(id).await?;
         let (connection, _) = self.load(id).await?;
         let brought = Brought::of(address);

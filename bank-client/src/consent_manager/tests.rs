@@ -6,7 +6,7 @@ use super::*;
 use crate::authorisations::ApprovalOptions;
 use crate::environment::ManualClock;
 use crate::store::MemoryStore;
-use crate::test_util::{MockBank, Mood};
+use crate::test_util::{MockBank, MockBehaviour};
 use crate::vault::Key;
 
 const DEVICE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
@@ -37,16 +37,16 @@ impl Scene {
     }
 
     async fn connect(&self, options: &ApprovalOptions) -> Result<Approval, ManagerError> {
-        let wish = Wish::all_accounts();
+        let consent_terms = ConsentTerms::all_accounts();
         let customer = self.customers.fetch_add(1, Ordering::Relaxed).to_string();
         self.manager
-            .connect(&bank(), &customer, DEVICE, &wish, options)
+            .connect(&bank(), &customer, DEVICE, &consent_terms, options)
             .await
     }
 
     /// Asks for a consent, and does not get to know what came of it.
     async fn unanswered(&self) -> ConnectionId {
-        self.mock.once(Mood::Malformed);
+        self.mock.once(MockBehaviour::Malformed);
         match self.connect(&ApprovalOptions::new()).await {
             Err(ManagerError::Unanswered { connection, .. }) => connection,
             outcome => panic!("{outcome:?}"),
@@ -85,15 +85,22 @@ async fn what_the_bank_may_have_heard_is_not_given_up_before_it_says_a_word() {
     let scene = Scene::set().await;
     let id = scene.unanswered().await;
     let wait = std::time::Duration::from_secs(1);
-    for mood in [Mood::RateLimited(wait), Mood::Broken, Mood::Malformed] {
+    for mood in [
+        MockBehaviour::RateLimited(wait),
+        MockBehaviour::Broken,
+        MockBehaviour::Malformed,
+    ] {
         scene.mock.once(mood);
         let outcome = scene.manager.follow(&id).await;
         let kept = matches!(outcome, Err(ManagerError::Unanswered { .. }));
         assert!(kept, "{outcome:?}");
     }
-    assert_eq!(scene.manager.follow(&id).await.unwrap(), Standing::Waiting);
+    assert_eq!(
+        scene.manager.follow(&id).await.unwrap(),
+        ConnectionStatus::Waiting
+    );
     // What was put off at once was never there.
-    scene.mock.once(Mood::RateLimited(wait));
+    scene.mock.once(MockBehaviour::RateLimited(wait));
     let outcome = scene.connect(&ApprovalOptions::new()).await;
     assert!(matches!(outcome, Err(ManagerError::Bank(_))), "{outcome:?}");
     assert_eq!(scene.manager.connections().await.unwrap().len(), 1);
@@ -103,12 +110,12 @@ async fn what_the_bank_may_have_heard_is_not_given_up_before_it_says_a_word() {
 async fn what_is_given_up_before_the_answer_came_does_not_stay_at_the_bank() {
     let scene = Scene::set().await;
     let id = scene.unanswered().await;
-    scene.mock.once(Mood::Broken);
+    scene.mock.once(MockBehaviour::Broken);
     let outcome = scene.manager.disconnect(&id).await;
     let untold = matches!(outcome, Err(ManagerError::NotGivenUp { .. }));
     assert!(untold, "{outcome:?}");
     let standing = scene.manager.standing(&id).await.unwrap();
-    assert_eq!(standing, Standing::Leaving);
+    assert_eq!(standing, ConnectionStatus::Leaving);
     scene.manager.disconnect(&id).await.unwrap();
     assert_eq!(
         scene.deleted().await,
@@ -183,7 +190,7 @@ async fn a_return_from_the_bank_is_one_line_to_test_and_errors_are_sentences() {
             .returned(&third.connection, &refused)
             .await
             .unwrap(),
-        Standing::NeverApproved(NeverApproved::Refused)
+        ConnectionStatus::NeverApproved(NeverApproved::Refused)
     );
 }
 
@@ -214,9 +221,9 @@ async fn reads_are_counted_by_the_banks_own_day() {
             builder.build()
         };
         let reading = manager(true);
-        let (wish, options) = (Wish::all_accounts(), ApprovalOptions::new());
+        let (consent_terms, options) = (ConsentTerms::all_accounts(), ApprovalOptions::new());
         let asked = reading
-            .connect(&bank(), last_half_hour, None, &wish, &options)
+            .connect(&bank(), last_half_hour, None, &consent_terms, &options)
             .await
             .unwrap();
         mock.customer_approves();
@@ -238,7 +245,10 @@ async fn reads_are_counted_by_the_banks_own_day() {
         clock.advance(chrono::TimeDelta::minutes(1));
         let listing = manager(false);
         let standing = listing.standing(id).await.unwrap();
-        assert!(matches!(standing, Standing::Serving { .. }), "{standing}");
+        assert!(
+            matches!(standing, ConnectionStatus::Serving { .. }),
+            "{standing}"
+        );
         // So a list has it, which says when they are counted anew.
         let mut listed = listing.connections().await.unwrap();
         listed.retain(|connection| connection.id == *id);
@@ -263,19 +273,21 @@ async fn reads_are_counted_by_the_banks_own_day() {
 #[tokio::test]
 async fn a_bank_that_is_being_given_up_can_be_connected_anew() {
     let scene = Scene::set().await;
-    let (wish, options) = (Wish::all_accounts(), ApprovalOptions::new());
+    let (consent_terms, options) = (ConsentTerms::all_accounts(), ApprovalOptions::new());
     let connect = async || {
         let (bank, anna) = (bank(), "anna");
-        let connecting = scene.manager.connect(&bank, anna, None, &wish, &options);
+        let connecting = scene
+            .manager
+            .connect(&bank, anna, None, &consent_terms, &options);
         connecting.await.unwrap()
     };
     let first = connect().await;
     scene.mock.customer_approves();
     let id = &first.connection;
     assert!(scene.manager.follow(id).await.unwrap().is_serving());
-    scene.mock.turns(Mood::Broken);
+    scene.mock.turns(MockBehaviour::Broken);
     assert!(scene.manager.disconnect(id).await.is_err());
-    scene.mock.turns(Mood::Happy);
+    scene.mock.turns(MockBehaviour::Happy);
     let second = connect().await;
     assert_eq!(second.connection, *id, "one connection");
     scene.mock.customer_approves();
@@ -289,10 +301,10 @@ async fn a_bank_that_is_being_given_up_can_be_connected_anew() {
 async fn a_consent_that_has_expired_is_told_from_a_bank_that_is_wrong_for_a_moment() {
     let scene = Scene::set().await;
     let id = scene.connected().await;
-    scene.mock.once(Mood::ConsentExpired);
+    scene.mock.once(MockBehaviour::ConsentExpired);
     assert_eq!(scene.read(&id).await.unwrap(), 2);
-    scene.mock.turns(Mood::ConsentExpired);
-    let ended = Standing::Ended {
+    scene.mock.turns(MockBehaviour::ConsentExpired);
+    let ended = ConnectionStatus::Ended {
         why: Ending::Expired,
         renewal: None,
     };

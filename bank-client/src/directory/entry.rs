@@ -133,7 +133,7 @@ impl BankEntry {
     pub fn terms(&self) -> Terms {
         Terms {
             time_zone: self.time_zone,
-            longest_days: self.limits.consent_days,
+            max_validity_days: self.limits.consent_days,
         }
     }
 

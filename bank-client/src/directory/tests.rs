@@ -85,7 +85,7 @@ fn a_directory_says_all_there_is_to_know() {
     // Its days, and the longest consent that it gives, are what a consent manager has to know.
     let terms = a.terms();
     assert_eq!(
-        (terms.time_zone, terms.longest_days),
+        (terms.time_zone, terms.max_validity_days),
         (Tz::Europe__Berlin, Some(180))
     );
     assert_eq!(b.terms(), Terms::default());

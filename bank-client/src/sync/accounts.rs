@@ -9,7 +9,7 @@ use shared_types::link::Links;
 use sqlx::Row as _;
 
 use super::access::{Access, NotOpened, Part, Unread};
-use super::copy::{CopyError, LocalCopy, PIECE, Write};
+use super::copy::{CopyError, LocalCopy, PIECE, WriteTransaction};
 use super::plan::{Known, Lesson};
 use super::row::{Digest, digest_of};
 use super::{AccountKey, SyncError};
@@ -397,7 +397,7 @@ impl LocalCopy {
 
     async fn in_copy(
         &self,
-        sql: &mut Write,
+        sql: &mut WriteTransaction,
         connection: &str,
         card: bool,
         consent: &Digest,
@@ -465,12 +465,16 @@ impl LocalCopy {
         Ok(sql.commit().await?)
     }
 
-    async fn kept_debits(&self, sql: &mut Write, id: i64) -> Result<Option<bool>, SyncError> {
+    async fn kept_debits(
+        &self,
+        sql: &mut WriteTransaction,
+        id: i64,
+    ) -> Result<Option<bool>, SyncError> {
         Ok(self.kept(sql, id).await?.and_then(|kept| kept.debits()))
     }
 
     /// An account as it is kept, if it is there.
-    async fn kept(&self, sql: &mut Write, id: i64) -> Result<Option<Kept>, SyncError> {
+    async fn kept(&self, sql: &mut WriteTransaction, id: i64) -> Result<Option<Kept>, SyncError> {
         let row = sqlx::query("SELECT details FROM account WHERE id = ?")
             .bind(id)
             .fetch_optional(&mut **sql)
@@ -580,7 +584,7 @@ impl Writing<'_> {
     /// Writes an account over the one that it is, of which those numbers are known; if it is none, makes a new one.
     async fn account(
         &self,
-        sql: &mut Write,
+        sql: &mut WriteTransaction,
         known: Option<(i64, AccountReference)>,
     ) -> Result<i64, SyncError> {
         let numbers = self.account.numbers().clone();
@@ -622,7 +626,7 @@ impl Writing<'_> {
         Ok(id)
     }
 
-    async fn insert(&self, sql: &mut Write) -> Result<i64, SyncError> {
+    async fn insert(&self, sql: &mut WriteTransaction) -> Result<i64, SyncError> {
         let resource = self.copy.resource_digest(self.account.resource());
         let inserted = sqlx::query(
             "INSERT INTO account (connection, card, consent, resource, position, content, details, first_seen) \
@@ -643,7 +647,7 @@ impl LocalCopy {
     /// Writes down balances, those that have changed as new ones; says how many these are.
     async fn put_balances(
         &self,
-        sql: &mut Write,
+        sql: &mut WriteTransaction,
         account: i64,
         balances: &[Balance],
         now: i64,

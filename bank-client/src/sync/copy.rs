@@ -68,14 +68,14 @@ pub struct LocalCopy {
 }
 
 /// A transaction that writes.
-pub(super) struct Write {
+pub(super) struct WriteTransaction {
     sql: Transaction<'static, Sqlite>,
     _turn: OwnedMutexGuard<()>,
     #[cfg(test)]
     crash: Arc<CrashPoint>,
 }
 
-impl Write {
+impl WriteTransaction {
     pub(super) async fn commit(self) -> Result<(), CopyError> {
         #[cfg(test)]
         self.crash.pass().await;
@@ -123,7 +123,7 @@ impl CrashPoint {
     }
 }
 
-impl Deref for Write {
+impl Deref for WriteTransaction {
     type Target = SqliteConnection;
 
     fn deref(&self) -> &SqliteConnection {
@@ -131,7 +131,7 @@ impl Deref for Write {
     }
 }
 
-impl DerefMut for Write {
+impl DerefMut for WriteTransaction {
     fn deref_mut(&mut self) -> &mut SqliteConnection {
         &mut self.sql
     }
@@ -258,9 +258,9 @@ impl LocalCopy {
     }
 
     /// Begins a transaction that will write. It waits for its turn now, so that it cannot fail for that later.
-    pub(super) async fn begin(&self) -> Result<Write, CopyError> {
+    pub(super) async fn begin(&self) -> Result<WriteTransaction, CopyError> {
         let turn = Arc::clone(&self.writers).lock_owned().await;
-        Ok(Write {
+        Ok(WriteTransaction {
             sql: self.pool.begin_with("BEGIN IMMEDIATE").await?,
             _turn: turn,
             #[cfg(test)]

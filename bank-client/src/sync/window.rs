@@ -27,7 +27,7 @@ use chrono::NaiveDate;
 use sqlx::Row as _;
 
 use super::SyncError;
-use super::copy::{CopyError, LocalCopy, PIECE, Write, about_entry};
+use super::copy::{CopyError, LocalCopy, PIECE, WriteTransaction, about_entry};
 use super::order::{Direction, Order, Turn};
 use super::plan::{always_from, back};
 use super::row::{Digest, Row};
@@ -330,7 +330,7 @@ impl<'a> Window<'a> {
         Ok(sql.commit().await?)
     }
 
-    async fn put(&mut self, sql: &mut Write, put: &Put<'_>) -> Result<(), CopyError> {
+    async fn put(&mut self, sql: &mut WriteTransaction, put: &Put<'_>) -> Result<(), CopyError> {
         self.tally.entries += 1;
         let found = self.find_equal(sql, put).await?;
         if put.booked {
@@ -353,7 +353,11 @@ impl<'a> Window<'a> {
     /// An entry in the copy of which the bank says the same, and which was not met so far. Of equal ones without a day of
     /// booking, the one that is known to be listed for the shortest time: then one that is not met and was listed so is gone,
     /// and not another one that is older. One that a longer list did not have is none of this one's.
-    async fn find_equal(&self, sql: &mut Write, put: &Put<'_>) -> Result<Option<Found>, CopyError> {
+    async fn find_equal(
+        &self,
+        sql: &mut WriteTransaction,
+        put: &Put<'_>,
+    ) -> Result<Option<Found>, CopyError> {
         let statement = if put.row.booked_on.is_some() {
             "SELECT id, first_seen, doubtful FROM entry WHERE account = ?1 AND booked = ?2 AND content = ?3 \
              AND generation < ?4 LIMIT 1"
@@ -382,7 +386,11 @@ impl<'a> Window<'a> {
     }
 
     /// Whether the copy has an entry of that name that was not met so far.
-    async fn has_namesake(&self, sql: &mut Write, put: &Put<'_>) -> Result<bool, CopyError> {
+    async fn has_namesake(
+        &self,
+        sql: &mut WriteTransaction,
+        put: &Put<'_>,
+    ) -> Result<bool, CopyError> {
         let found = sqlx::query(
             "SELECT 1 FROM entry WHERE account = ? AND booked = ? AND name = ? AND doubtful IN (0, 1) \
              AND generation < ? LIMIT 1",
@@ -427,7 +435,7 @@ impl<'a> Window<'a> {
     }
 
     /// Notes that only a list of whole days from that day on tells, for this run and for any later one.
-    async fn ask(&mut self, sql: &mut Write, day: NaiveDate) -> Result<(), CopyError> {
+    async fn ask(&mut self, sql: &mut WriteTransaction, day: NaiveDate) -> Result<(), CopyError> {
         if self.question.is_some_and(|asked| asked <= day) {
             return Ok(());
         }
@@ -641,7 +649,7 @@ impl<'a> Window<'a> {
 
     async fn let_one_go(
         &mut self,
-        sql: &mut Write,
+        sql: &mut WriteTransaction,
         booked: bool,
         gone: &Gone,
     ) -> Result<(), CopyError> {
@@ -665,7 +673,7 @@ impl<'a> Window<'a> {
     /// A doubtful entry of that name that this walk has met.
     async fn other_form(
         &self,
-        sql: &mut Write,
+        sql: &mut WriteTransaction,
         booked: bool,
         name: &[u8],
     ) -> Result<Option<i64>, CopyError> {
@@ -801,7 +809,7 @@ impl<'a> Window<'a> {
     /// or one was met, the name says nothing.
     async fn changed_from(
         &self,
-        sql: &mut Write,
+        sql: &mut WriteTransaction,
         doubtful: &Gone,
         from: NaiveDate,
     ) -> Result<Option<NaiveDate>, CopyError> {
@@ -824,7 +832,11 @@ impl<'a> Window<'a> {
         Ok(day.filter(|day| !met && *day < from))
     }
 
-    async fn has_other(&self, sql: &mut Write, doubtful: &Gone) -> Result<bool, CopyError> {
+    async fn has_other(
+        &self,
+        sql: &mut WriteTransaction,
+        doubtful: &Gone,
+    ) -> Result<bool, CopyError> {
         let other = sqlx::query(
             "SELECT 1 FROM entry WHERE account = ? AND booked = 1 AND name = ? AND doubtful = 0 AND generation < ? \
              LIMIT 1",
@@ -918,7 +930,7 @@ impl<'a> Window<'a> {
     }
 
     /// Pending entries that the walk has not met any more, and that are booked: the booked one is to know since when.
-    async fn settle(&self, sql: &mut Write, pending: Pending) -> Result<u64, CopyError> {
+    async fn settle(&self, sql: &mut WriteTransaction, pending: Pending) -> Result<u64, CopyError> {
         let guesses_too = pending != Pending::Unknown;
         let matched = sqlx::query(
             "UPDATE entry SET pending_since = (SELECT MIN(p.first_seen) FROM entry p \
@@ -945,7 +957,11 @@ impl<'a> Window<'a> {
     }
 
     /// Pending entries that the bank does not give any more, or of which it says something else.
-    async fn settle_pending(&mut self, sql: &mut Write, pending: Pending) -> Result<(), CopyError> {
+    async fn settle_pending(
+        &mut self,
+        sql: &mut WriteTransaction,
+        pending: Pending,
+    ) -> Result<(), CopyError> {
         let gone = sqlx::query(
             "SELECT id, name, doubtful FROM entry WHERE account = ? AND booked = 0 AND generation < ? \
              AND (? OR (? AND listed_from >= ?))",
@@ -976,7 +992,7 @@ impl<'a> Window<'a> {
     }
 
     /// Begins a transaction, unless a later walk has begun.
-    async fn enter(&self) -> Result<Write, SyncError> {
+    async fn enter(&self) -> Result<WriteTransaction, SyncError> {
         let mut sql = self.copy.begin().await?;
         let row = sqlx::query("SELECT generation FROM account WHERE id = ?")
             .bind(self.account)
@@ -1004,7 +1020,7 @@ impl<'a> Window<'a> {
 
     async fn insert(
         &mut self,
-        sql: &mut Write,
+        sql: &mut WriteTransaction,
         put: &Put<'_>,
         doubtful: bool,
     ) -> Result<(), CopyError> {
@@ -1044,7 +1060,12 @@ impl<'a> Window<'a> {
     }
 
     /// Notes that an entry that is known was met. A pending one that is still listed has not become a booked one.
-    async fn see(&self, sql: &mut Write, put: &Put<'_>, id: i64) -> Result<(), CopyError> {
+    async fn see(
+        &self,
+        sql: &mut WriteTransaction,
+        put: &Put<'_>,
+        id: i64,
+    ) -> Result<(), CopyError> {
         // Only a list of whole days tells the order within a day.
         let place = match self.span {
             Span::Period { .. } => Some(put.place),
@@ -1068,7 +1089,12 @@ impl<'a> Window<'a> {
     /// Looks for the pending entry that a booked one was, among those that this walk has not met. Of several that share an
     /// id, it is rather the one with the same amount and counterparty; that it is the one is sure if it has these, and no
     /// other has that id.
-    async fn recognise(&self, sql: &mut Write, put: &Put<'_>, id: i64) -> Result<(), CopyError> {
+    async fn recognise(
+        &self,
+        sql: &mut WriteTransaction,
+        put: &Put<'_>,
+        id: i64,
+    ) -> Result<(), CopyError> {
         if !self.pending {
             return Ok(());
         }
@@ -1112,7 +1138,12 @@ impl<'a> Window<'a> {
         Ok(())
     }
 
-    async fn write_keys(&self, sql: &mut Write, row: &Row, id: i64) -> Result<(), CopyError> {
+    async fn write_keys(
+        &self,
+        sql: &mut WriteTransaction,
+        row: &Row,
+        id: i64,
+    ) -> Result<(), CopyError> {
         for (key, _) in row.keys(&self.copy.digester) {
             sqlx::query("INSERT INTO pending_key (account, key, entry) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
                 .bind(self.account)
@@ -1195,7 +1226,7 @@ enum Judgement {
 }
 
 /// Gives an entry the form of another one, which is it.
-async fn change(sql: &mut Write, id: i64, form: i64) -> Result<(), CopyError> {
+async fn change(sql: &mut WriteTransaction, id: i64, form: i64) -> Result<(), CopyError> {
     for statement in [
         "UPDATE entry SET sealed_for = form.sealed_for, content = form.content, name = form.name, day = form.day, \
          dated = form.dated, place = form.place, generation = form.generation, listed_from = form.listed_from, \

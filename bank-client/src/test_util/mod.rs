@@ -4,7 +4,7 @@
 //! page by page, consents. Whatever mood it is in is a line. An app's own test, whole:
 //!
 //! ```
-//! use bank_client::test_util::{MockBank, Mood};
+//! use bank_client::test_util::{MockBank, MockBehaviour};
 //!
 //! # async fn an_app_shows_what_there_is() -> Result<(), Box<dyn std::error::Error>> {
 //! let mock = MockBank::happy().await;
@@ -13,7 +13,7 @@
 //! let accounts = reading.accounts(true).await?;
 //! assert_eq!(accounts.len(), 2);
 //!
-//! mock.turns(Mood::ConsentExpired);
+//! mock.turns(MockBehaviour::ConsentExpired);
 //! let error = reading.accounts(true).await.unwrap_err();
 //! assert_eq!(error.code().map(|code| code.as_str()), Some("CONSENT_EXPIRED"));
 //! assert_eq!(mock.asked().await.len(), 2);
@@ -28,7 +28,7 @@
 //! use std::sync::Arc;
 //!
 //! use bank_client::authorisations::ApprovalOptions;
-//! use bank_client::consent_manager::{Attendance, ConsentManager, Wish};
+//! use bank_client::consent_manager::{Attendance, ConsentManager, ConsentTerms};
 //! use bank_client::environment::SystemRandomness;
 //! use bank_client::store::MemoryStore;
 //! use bank_client::test_util::MockBank;
@@ -41,7 +41,7 @@
 //!     .bank("mock".parse()?, mock.bank())
 //!     .build();
 //! let options = ApprovalOptions::new().return_to("https://app.example/back");
-//! let asked = manager.connect(&mock_id, "customer 17", None, &Wish::all_accounts(), &options).await?;
+//! let asked = manager.connect(&mock_id, "customer 17", None, &ConsentTerms::all_accounts(), &options).await?;
 //!
 //! let standing = manager.returned(&asked.connection, &mock.approve(&asked)).await?;
 //! assert!(standing.is_serving());
@@ -57,7 +57,7 @@
 //! The handle is a real [`Bank`], with all that handles do; only the connection is plain HTTP, to loopback and to
 //! nowhere else. There is no other way to a handle without TLS, also where this feature is on.
 
-mod desk;
+mod responder;
 mod sample;
 mod servers;
 #[cfg(test)]
@@ -74,7 +74,7 @@ use shared_types::transaction::Transaction;
 use wiremock::matchers::any;
 use wiremock::{Mock, MockServer};
 
-use self::desk::Desk;
+use self::responder::Responder;
 pub use self::servers::judge_server;
 use crate::bank::{Bank, BankBuilder};
 use crate::consent_manager::Approval;
@@ -82,7 +82,7 @@ use crate::consent_manager::Approval;
 /// How a mock bank behaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Mood {
+pub enum MockBehaviour {
     /// It answers as it should.
     Happy,
     /// It does so, after that time.
@@ -118,9 +118,9 @@ pub struct MockBank {
 
 /// What a mock bank knows.
 pub(crate) struct State {
-    pub(crate) mood: Mood,
+    pub(crate) mood: MockBehaviour,
     /// For the next requests, one each.
-    pub(crate) script: VecDeque<Mood>,
+    pub(crate) script: VecDeque<MockBehaviour>,
     pub(crate) accounts: Vec<MockAccount>,
     /// In the order in which they were asked for.
     pub(crate) consents: Vec<MockConsent>,
@@ -142,32 +142,32 @@ const CONSENT: &str = "mock-consent";
 impl MockBank {
     /// One that answers as it should.
     pub async fn happy() -> Self {
-        Self::start(Mood::Happy, sample::accounts()).await
+        Self::start(MockBehaviour::Happy, sample::accounts()).await
     }
 
     /// One that takes its time.
     pub async fn slow(delay: Duration) -> Self {
-        Self::start(Mood::Slow(delay), sample::accounts()).await
+        Self::start(MockBehaviour::Slow(delay), sample::accounts()).await
     }
 
     /// One that is down: 503, and no reason.
     pub async fn broken() -> Self {
-        Self::start(Mood::Broken, sample::accounts()).await
+        Self::start(MockBehaviour::Broken, sample::accounts()).await
     }
 
     /// One that was asked too often, and wants to be left alone for so long.
     pub async fn rate_limited(retry_after: Duration) -> Self {
-        Self::start(Mood::RateLimited(retry_after), sample::accounts()).await
+        Self::start(MockBehaviour::RateLimited(retry_after), sample::accounts()).await
     }
 
     /// One to whom the consent has ended.
     pub async fn consent_expired() -> Self {
-        Self::start(Mood::ConsentExpired, sample::accounts()).await
+        Self::start(MockBehaviour::ConsentExpired, sample::accounts()).await
     }
 
     /// A happy one, with those accounts instead of the sample ones.
     pub async fn with_accounts(accounts: Vec<MockAccount>) -> Self {
-        Self::start(Mood::Happy, accounts).await
+        Self::start(MockBehaviour::Happy, accounts).await
     }
 
     /// The accounts that a bank has which was given none: a current and a savings account, in euros.
@@ -176,7 +176,7 @@ impl MockBank {
         sample::accounts()
     }
 
-    async fn start(mood: Mood, accounts: Vec<MockAccount>) -> Self {
+    async fn start(mood: MockBehaviour, accounts: Vec<MockAccount>) -> Self {
         let state = State {
             mood,
             script: VecDeque::new(),
@@ -191,7 +191,7 @@ impl MockBank {
         let shared = Arc::new(Mutex::new(state));
         let server = MockServer::start().await;
         Mock::given(any())
-            .respond_with(Desk::new(Arc::clone(&shared)))
+            .respond_with(Responder::new(Arc::clone(&shared)))
             .mount(&server)
             .await;
         Self { server, shared }
@@ -230,12 +230,12 @@ impl MockBank {
     }
 
     /// From now on it behaves like that.
-    pub fn turns(&self, mood: Mood) {
+    pub fn turns(&self, mood: MockBehaviour) {
         self.change(|state| state.mood = mood);
     }
 
     /// It behaves like that for one request, after those for which this was said before; then as ever.
-    pub fn once(&self, mood: Mood) {
+    pub fn once(&self, mood: MockBehaviour) {
         self.change(|state| state.script.push_back(mood));
     }
 

@@ -86,7 +86,7 @@ async fn each_mood_is_a_line() {
     let mock = MockBank::broken().await;
     let broken = fault(&mock, &mock.bank()).await;
     assert!(matches!(broken, ErrorKind::Status { status: 503, .. }));
-    mock.turns(Mood::Malformed);
+    mock.turns(MockBehaviour::Malformed);
     let malformed = fault(&mock, &mock.bank()).await;
     assert!(matches!(malformed, ErrorKind::Malformed { .. }));
 
@@ -184,8 +184,8 @@ fn plain_http_leads_to_this_machine_and_nowhere_else() {
 async fn a_repetition_carries_the_same_request_id_and_a_refusal_is_not_repeated() {
     let mock = MockBank::happy().await;
     let bank = mock.builder().retries(quick()).build().unwrap();
-    mock.once(Mood::Broken);
-    mock.once(Mood::Broken);
+    mock.once(MockBehaviour::Broken);
+    mock.once(MockBehaviour::Broken);
     let reading = bank.with_consent(mock.consent_id());
     assert_eq!(reading.accounts(false).await.unwrap().len(), 2);
     let ids = || async {
@@ -199,8 +199,8 @@ async fn a_repetition_carries_the_same_request_id_and_a_refusal_is_not_repeated(
     assert_eq!(asked.len(), 3);
     assert!(asked.iter().all(|id| *id == asked[0]), "{asked:?}");
 
-    mock.once(Mood::ConsentExpired);
-    mock.once(Mood::RateLimited(Duration::from_hours(1)));
+    mock.once(MockBehaviour::ConsentExpired);
+    mock.once(MockBehaviour::RateLimited(Duration::from_hours(1)));
     assert!(reading.accounts(false).await.is_err());
     assert!(reading.accounts(false).await.is_err());
     let asked = ids().await;
@@ -208,7 +208,7 @@ async fn a_repetition_carries_the_same_request_id_and_a_refusal_is_not_repeated(
     assert_ne!(asked[3], asked[4]);
 
     // A plain handle asks once.
-    mock.once(Mood::Broken);
+    mock.once(MockBehaviour::Broken);
     assert!(fault(&mock, &mock.bank()).await.status() == Some(503));
 }
 
@@ -234,7 +234,7 @@ async fn attempts_and_the_time_for_them_are_bounded() {
     assert_eq!(fault(&mock, &bank).await.status(), Some(503));
     assert_eq!(mock.asked().await.len(), 3);
 
-    mock.turns(Mood::Slow(Duration::from_mins(1)));
+    mock.turns(MockBehaviour::Slow(Duration::from_mins(1)));
     let overall = Duration::from_millis(50);
     let retries = Retries { overall, ..quick() };
     let bank = mock.builder().retries(retries).build().unwrap();
@@ -272,7 +272,7 @@ async fn a_bank_that_is_down_is_left_alone_and_asked_again_by_one_call() {
     assert_eq!(cause.status(), Some(503));
     assert_eq!(mock.asked().await.len(), 2);
 
-    mock.turns(Mood::Happy);
+    mock.turns(MockBehaviour::Happy);
     clock.advance(TimeDelta::seconds(10));
     let reading = other.with_consent(mock.consent_id());
     assert!(reading.accounts(false).await.is_ok());
@@ -303,11 +303,11 @@ async fn a_probe_that_is_dropped_is_followed_by_another() {
         .unwrap();
     fault(&mock, &bank).await;
     clock.advance(TimeDelta::minutes(1));
-    mock.turns(Mood::Slow(Duration::from_mins(1)));
+    mock.turns(MockBehaviour::Slow(Duration::from_mins(1)));
     let reading = bank.with_consent(mock.consent_id());
     let dropped = tokio::time::timeout(Duration::from_millis(20), reading.accounts(false));
     assert!(dropped.await.is_err());
-    mock.turns(Mood::Happy);
+    mock.turns(MockBehaviour::Happy);
     assert!(reading.accounts(false).await.is_ok());
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use shared_types::authorisation::ScaApproach;
 use utoipa::ToSchema;
 
-use super::Fault;
+use super::ConfigError;
 use crate::consent::ConsentRules;
 use crate::consent::authorisation::Rules;
 use crate::xs2a::RedirectRules;
@@ -18,11 +18,11 @@ use crate::xs2a::RedirectRules;
 pub struct ConsentConfig {
     /// Maximum validity of a consent (Delegated Regulation (EU) 2018/389, article 10a: 180).
     #[schema(minimum = 1, maximum = 3_650)]
-    pub longest_days: u32,
+    pub max_validity_days: u32,
     /// Maximum `frequencyPerDay`: reads of each resource without the customer (article 36,
     /// paragraph 5: four, unless bank and TPP agree on more).
     #[schema(value_type = u32, minimum = 1)]
-    pub most_reads_a_day: NonZeroU32,
+    pub max_frequency_per_day: NonZeroU32,
     /// Age up to which transactions are shown at any time.
     #[schema(minimum = 1, maximum = 36_500)]
     pub history_days: u32,
@@ -40,8 +40,8 @@ pub struct ConsentConfig {
 impl Default for ConsentConfig {
     fn default() -> Self {
         Self {
-            longest_days: 180,
-            most_reads_a_day: NonZeroU32::MIN.saturating_add(3),
+            max_validity_days: 180,
+            max_frequency_per_day: NonZeroU32::MIN.saturating_add(3),
             history_days: 90,
             history_minutes: 15,
             one_off_minutes: 20,
@@ -145,11 +145,11 @@ impl ScaConfig {
         }
     }
 
-    pub(super) fn faults(&self, has_pages: bool) -> Vec<Fault> {
+    pub(super) fn faults(&self, has_pages: bool) -> Vec<ConfigError> {
         let mut faults = Vec::new();
         let named = self.approaches.as_deref().unwrap_or(&[Approach::Embedded]);
         if named.is_empty() {
-            faults.push(Fault::new(
+            faults.push(ConfigError::new(
                 "sca.approaches",
                 "names none: nobody could approve anything",
             ));
@@ -157,9 +157,9 @@ impl ScaConfig {
         for (index, approach) in named.iter().enumerate() {
             let place = format!("sca.approaches[{index}]");
             if named.iter().take(index).any(|other| other == approach) {
-                faults.push(Fault::new(place, "is named twice"));
+                faults.push(ConfigError::new(place, "is named twice"));
             } else if *approach != Approach::Embedded && !has_pages {
-                faults.push(Fault::new(
+                faults.push(ConfigError::new(
                     place,
                     "needs the bank's own pages: add [online_banking], or leave it out",
                 ));
@@ -173,8 +173,8 @@ impl ConsentConfig {
     pub(crate) fn rules(&self) -> ConsentRules {
         let minutes = |minutes: u32| TimeDelta::minutes(minutes.into());
         ConsentRules {
-            longest_days: self.longest_days,
-            most_reads_a_day: self.most_reads_a_day,
+            max_validity_days: self.max_validity_days,
+            max_frequency_per_day: self.max_frequency_per_day,
             history_days: self.history_days,
             history: minutes(self.history_minutes),
             one_off: minutes(self.one_off_minutes),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 use utoipa::ToSchema;
 
-use crate::fault::Fault;
+use crate::config_error::ConfigError;
 use crate::store::sessions::Lasting;
 
 /// Section `[online_banking]`: the bank's own pages for its customers.
@@ -84,10 +84,10 @@ impl OnlineBankingConfig {
     }
 
     /// What can be seen to be wrong without opening anything.
-    pub(super) fn faults(&self) -> Vec<Fault> {
+    pub(super) fn faults(&self) -> Vec<ConfigError> {
         let mut faults = Vec::new();
         let mut fault = |place: &str, problem: &str| {
-            faults.push(Fault::new(format!("online_banking.{place}"), problem));
+            faults.push(ConfigError::new(format!("online_banking.{place}"), problem));
         };
         let origin = &self.origin;
         if !matches!(origin.scheme(), "http" | "https")
@@ -207,12 +207,12 @@ mod tests {
         let public = "listen = \"0.0.0.0:443\"\norigin = \"https://banking.example\"\n";
         assert!(places(&format!("{public}{tls}")).is_empty());
         // Behind a proxy that ends TLS, which has to be named.
-        let proxied = "listen = \"127.0.0.1:0\"\norigin = \"https://banking.example\"\n";
-        let other = format!("{proxied}trusted_proxies = [\"192.0.2.1\"]\n");
-        for unnamed in [proxied, other.as_str()] {
+        let gateway_listener = "listen = \"127.0.0.1:0\"\norigin = \"https://banking.example\"\n";
+        let other = format!("{gateway_listener}trusted_proxies = [\"192.0.2.1\"]\n");
+        for unnamed in [gateway_listener, other.as_str()] {
             assert_eq!(places(unnamed), ["online_banking.trusted_proxies"]);
         }
-        let named = format!("{proxied}trusted_proxies = [\"127.0.0.1\", \"::1\"]\n");
+        let named = format!("{gateway_listener}trusted_proxies = [\"127.0.0.1\", \"::1\"]\n");
         assert!(places(&named).is_empty());
         assert_eq!(places(public), ["online_banking.listen"]);
         assert_eq!(places(&format!("{local}{tls}")), ["online_banking.origin"]);

@@ -6,7 +6,7 @@ use url::Url;
 use utoipa::ToSchema;
 
 use super::name_problem;
-use crate::fault::Fault;
+use crate::config_error::ConfigError;
 
 /// Section `[[other_banks]]`: a bank that this bank queries on behalf of a customer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -24,17 +24,20 @@ pub struct OtherBankConfig {
 }
 
 /// What can be seen to be wrong with all of them.
-pub(super) fn faults(banks: &[OtherBankConfig], has_pages: bool) -> Vec<Fault> {
+pub(super) fn faults(banks: &[OtherBankConfig], has_pages: bool) -> Vec<ConfigError> {
     let mut faults = Vec::new();
     if !banks.is_empty() && !has_pages {
-        faults.push(Fault::new(
+        faults.push(ConfigError::new(
             "other_banks",
             "are shown on the bank's own pages: add [online_banking], or leave them out",
         ));
     }
     for (index, bank) in banks.iter().enumerate() {
         let mut fault = |place: &str, problem: &str| {
-            faults.push(Fault::new(format!("other_banks[{index}].{place}"), problem));
+            faults.push(ConfigError::new(
+                format!("other_banks[{index}].{place}"),
+                problem,
+            ));
         };
         if let Some(problem) = name_problem(&bank.name) {
             fault("name", problem);

@@ -9,7 +9,7 @@ use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue, Deserializer, Error};
 
 use super::{Config, ReadConfig, WHOLE_FILE};
-use crate::fault::Fault;
+use crate::config_error::ConfigError;
 
 /// The lines of a configuration file at which its fields stand.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -17,8 +17,8 @@ pub(crate) struct Lines(BTreeMap<String, usize>);
 
 impl Lines {
     /// Gives faults the lines of their places: of the field, or else of what it is a part of.
-    pub(crate) fn locate(&self, faults: Vec<Fault>) -> Vec<Fault> {
-        let locate = |mut fault: Fault| {
+    pub(crate) fn locate(&self, faults: Vec<ConfigError>) -> Vec<ConfigError> {
+        let locate = |mut fault: ConfigError| {
             let mut place = fault.place.as_str();
             while fault.line.is_none() && !place.is_empty() {
                 fault.line = self.0.get(place).copied();
@@ -67,7 +67,7 @@ pub(super) fn read(text: &str) -> ReadConfig {
         let errors = errors.into_iter().take(MAX_FAULTS);
         let faults = errors.map(|error| {
             let start = error.span().map_or(0, |span| span.start);
-            Fault::new(WHOLE_FILE, one_line(&error)).at(line(text, start))
+            ConfigError::new(WHOLE_FILE, one_line(&error)).at(line(text, start))
         });
         reading.faults = faults.collect();
         return reading;
@@ -100,7 +100,7 @@ pub(super) fn read(text: &str) -> ReadConfig {
         }
         let is_unknown = error.message().starts_with("unknown field `");
         if !reading.is_made_up(&place) {
-            let fault = Fault::new(
+            let fault = ConfigError::new(
                 if place.is_empty() { WHOLE_FILE } else { &place },
                 one_line(&error),
             );

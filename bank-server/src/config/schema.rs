@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::{Config, WHOLE_FILE};
-use crate::fault::Fault;
+use crate::config_error::ConfigError;
 
 /// What stands before the sections of the reference.
 const INTRODUCTION: &str = "\
@@ -24,14 +24,14 @@ file. A test compares the two.
 ";
 
 /// Faults of all values of that section, or configuration, that are outside their range.
-pub(super) fn range_faults<T: Serialize + ToSchema>(section: &T) -> Vec<Fault> {
+pub(super) fn range_faults<T: Serialize + ToSchema>(section: &T) -> Vec<ConfigError> {
     let mut faults = Vec::new();
     match serde_json::to_value(section) {
         Ok(value) => {
             let schemas = Schemas::of::<T>();
             schemas.check("", &schemas.root, &value, &mut faults);
         }
-        Err(error) => faults.push(Fault::new(WHOLE_FILE, error.to_string())),
+        Err(error) => faults.push(ConfigError::new(WHOLE_FILE, error.to_string())),
     }
     faults
 }
@@ -150,7 +150,7 @@ impl Schemas {
             .unwrap_or(schema)
     }
 
-    fn check(&self, place: &str, schema: &Value, value: &Value, faults: &mut Vec<Fault>) {
+    fn check(&self, place: &str, schema: &Value, value: &Value, faults: &mut Vec<ConfigError>) {
         let schema = self.resolve(schema);
         match value {
             Value::Object(fields) => {
@@ -169,7 +169,10 @@ impl Schemas {
                 }
             }
             _ if !is_in_range(schema, value) => {
-                faults.push(Fault::new(place, format!("must be {}", range(schema))));
+                faults.push(ConfigError::new(
+                    place,
+                    format!("must be {}", range(schema)),
+                ));
             }
             _ => {}
         }
@@ -456,7 +459,7 @@ mod tests {
         assert!(checked > 40, "{checked}");
         // `nan` is TOML, and no share of anything.
         let mut config = Config::deserialize(schemas.minimum(&schemas.root)).unwrap();
-        config.traces.as_mut().unwrap().ratio = f64::NAN;
+        config.traces.as_mut().unwrap().sample_ratio = f64::NAN;
         let faults = config.faults().into_iter().map(|fault| fault.place);
         let of_traces = faults.filter(|place| place.starts_with("traces."));
         assert_eq!(of_traces.count(), 1);

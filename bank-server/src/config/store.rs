@@ -7,15 +7,15 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Fault;
-use crate::store::{Place, PlaceError, Server};
+use super::ConfigError;
+use crate::store::{DatabaseLocation, DatabaseLocationError, Server};
 
 /// Section `[store]`: where data is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "StoreSection")]
 pub struct StoreConfig {
     /// `path`, a SQLite file, made if it is not there; or `url`, a database on a PostgreSQL server.
-    pub place: Place,
+    pub place: DatabaseLocation,
     /// The bank's own key, 32 bytes, made if it is not there; beside the SQLite file, with the
     /// ending `.key`, if absent. It seals what customers prove themselves with: with another key,
     /// none of it can be read. All replicas have the same.
@@ -54,15 +54,15 @@ pub(super) struct StoreSection {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unusable {
     #[error("store: give a path, for SQLite, or a url, for PostgreSQL")]
-    Place,
+    DatabaseLocation,
     #[error("store.url: {0}")]
-    Url(#[from] PlaceError),
+    Url(#[from] DatabaseLocationError),
     #[error("store.key: name the file with the bank's own key, the same for all replicas")]
     Key,
     #[error("store.{0} is for a PostgreSQL server alone")]
     ForServers(&'static str),
     #[error("store.{0}")]
-    Range(Fault),
+    Range(ConfigError),
 }
 
 impl TryFrom<StoreSection> for StoreConfig {
@@ -81,7 +81,7 @@ impl TryFrom<StoreSection> for StoreConfig {
                     return Err(Unusable::ForServers("statement_seconds"));
                 }
                 let key = written.key.unwrap_or_else(|| path.with_extension("key"));
-                let place = Place::File(path);
+                let place = DatabaseLocation::File(path);
                 Ok(Self { place, key })
             }
             (None, Some(url)) => {
@@ -92,11 +92,11 @@ impl TryFrom<StoreSection> for StoreConfig {
                 if let Some(seconds) = written.statement_seconds {
                     server.statement = Duration::from_secs(seconds.into());
                 }
-                let place = Place::Server(server);
+                let place = DatabaseLocation::Server(server);
                 let key = written.key.ok_or(Unusable::Key)?;
                 Ok(Self { place, key })
             }
-            _ => Err(Unusable::Place),
+            _ => Err(Unusable::DatabaseLocation),
         }
     }
 }
@@ -106,8 +106,10 @@ impl StoreConfig {
     pub(super) fn in_folder(self, folder: &Path) -> Self {
         Self {
             place: match self.place {
-                Place::File(path) => Place::File(folder.join(path)),
-                Place::Server(server) => Place::Server(server.in_folder(folder)),
+                DatabaseLocation::File(path) => DatabaseLocation::File(folder.join(path)),
+                DatabaseLocation::Server(server) => {
+                    DatabaseLocation::Server(server.in_folder(folder))
+                }
             },
             key: folder.join(self.key),
         }
@@ -125,15 +127,15 @@ mod tests {
     #[test]
     fn a_file_or_a_server() {
         let file = read("path = 'bank.db'").unwrap().in_folder("/srv".as_ref());
-        assert_eq!(file.place, Place::File("/srv/bank.db".into()));
+        assert_eq!(file.place, DatabaseLocation::File("/srv/bank.db".into()));
         assert_eq!(file.key, Path::new("/srv/bank.key"));
         let url = "url = 'postgres://bank@localhost/bank'\nkey = 'k'\n";
-        let Place::Server(server) = read(url).unwrap().place else {
+        let DatabaseLocation::Server(server) = read(url).unwrap().place else {
             panic!("no server");
         };
         assert_eq!(server.connections, Server::CONNECTIONS);
         let more = read(&format!("{url}connections = 40\nstatement_seconds = 2")).unwrap();
-        let Place::Server(server) = more.place else {
+        let DatabaseLocation::Server(server) = more.place else {
             panic!("no server");
         };
         assert_eq!(server.connections.get(), 40);

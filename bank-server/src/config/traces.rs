@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 use utoipa::ToSchema;
 
-use super::Fault;
+use super::ConfigError;
 
 /// Section `[traces]`: export of traces.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -17,7 +17,7 @@ pub struct TracesConfig {
     /// the same share exports the same traces.
     #[serde(default = "all")]
     #[schema(minimum = 0, maximum = 1, example = 0.1)]
-    pub ratio: f64,
+    pub sample_ratio: f64,
 }
 
 /// `f64` is not a number where it is not one; such a section has a fault, and is not used.
@@ -28,7 +28,7 @@ fn all() -> f64 {
 }
 
 impl TracesConfig {
-    pub(super) fn faults(&self) -> Vec<Fault> {
+    pub(super) fn faults(&self) -> Vec<ConfigError> {
         let mut faults = Vec::new();
         let is_here = match self.otlp.host() {
             Some(Host::Ipv4(address)) => address.is_loopback(),
@@ -37,7 +37,7 @@ impl TracesConfig {
             None => false,
         };
         if self.otlp.scheme() != "http" || !is_here {
-            faults.push(Fault::new(
+            faults.push(ConfigError::new(
                 "traces.otlp",
                 "must be a collector on this machine, such as http://127.0.0.1:4318/v1/traces: it is spoken to over plain \
                  HTTP",
@@ -60,8 +60,8 @@ mod tests {
         };
         for good in [
             "otlp = \"http://127.0.0.1:4318/v1/traces\"",
-            "otlp = \"http://[::1]:4318/v1/traces\"\nratio = 0.01",
-            "otlp = \"http://localhost/v1/traces\"\nratio = 1",
+            "otlp = \"http://[::1]:4318/v1/traces\"\nsample_ratio = 0.01",
+            "otlp = \"http://localhost/v1/traces\"\nsample_ratio = 1",
         ] {
             assert_eq!(faults(good), Vec::<String>::new(), "{good}");
         }

@@ -13,9 +13,9 @@ use crate::store::consents::Consent;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConsentRules {
     /// How many days ahead the last day of a consent may be.
-    pub longest_days: u32,
+    pub max_validity_days: u32,
     /// How often a day each thing may be read with no customer present.
-    pub most_reads_a_day: NonZeroU32,
+    pub max_frequency_per_day: NonZeroU32,
     /// Transactions of so many days back can be read at any time.
     pub history_days: u32,
     /// Older ones for so long after the customer has authenticated.
@@ -38,7 +38,7 @@ impl ConsentRules {
         calendar: &Calendar,
     ) -> NaiveDate {
         let longest = if recurring {
-            let days = Days::new(self.longest_days.into());
+            let days = Days::new(self.max_validity_days.into());
             calendar.day_of(now).checked_add_days(days)
         } else {
             Some(calendar.day_of(now + self.approval + ONE_OFF_UNUSED + self.one_off))
@@ -123,8 +123,8 @@ mod tests {
     use crate::consent::state::tests::consent;
 
     const RULES: ConsentRules = ConsentRules {
-        most_reads_a_day: NonZeroU32::MIN,
-        longest_days: 180,
+        max_frequency_per_day: NonZeroU32::MIN,
+        max_validity_days: 180,
         history_days: 90,
         history: TimeDelta::minutes(15),
         one_off: TimeDelta::minutes(20),

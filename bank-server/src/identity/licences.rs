@@ -9,10 +9,10 @@ use shared_types::eidas::{IdentityError, OrganisationId, Psd2Identity, identify}
 use shared_types::register::{NotLicensed, Register};
 
 use super::Tpp;
-use crate::fault::Fault;
-use crate::transport::keeper::PolicySource;
-use crate::transport::material::Source;
-use crate::transport::policy::{Admitted, Ended, Farewell, Policy};
+use crate::config_error::ConfigError;
+use crate::transport::pem_files::Source;
+use crate::transport::policy::{Admitted, CloseMessage, Ended, Policy};
+use crate::transport::trust_reloader::PolicySource;
 use crate::xs2a::ApiError;
 
 /// The bank's rules about its peers.
@@ -63,8 +63,8 @@ impl Policy for Licences {
         peer.organisation().as_str()
     }
 
-    fn farewell(end: &Ended<NotATpp>) -> Farewell {
-        ApiError::ended(end).farewell()
+    fn close_message(end: &Ended<NotATpp>) -> CloseMessage {
+        ApiError::ended(end).close_message()
     }
 }
 
@@ -87,9 +87,9 @@ impl PolicySource for LicenceSource {
         contents: &[Vec<u8>],
         credentials: &Credentials,
         now: UnixTime,
-    ) -> Result<Licences, Fault> {
+    ) -> Result<Licences, ConfigError> {
         let own = own_identity(credentials)
-            .map_err(|error| Fault::new("xs2a.certificate", error.to_string()))?;
+            .map_err(|error| ConfigError::new("xs2a.certificate", error.to_string()))?;
         let register = match (&self.register, contents.first()) {
             (Some(source), Some(json)) => {
                 let register = Register::from_json(json).map_err(|error| source.fault(&error))?;

@@ -32,7 +32,7 @@ use crate::consent::authorisation::{AuthorisationError, Done, Offer, Page as Req
 use crate::core_banking::AccountId;
 use crate::http::resource;
 use crate::sca::{MethodId, Subject};
-use crate::store::given::TppRecord;
+use crate::store::customer_consents::TppRecord;
 
 pub(super) fn configure(app: &mut web::ServiceConfig) {
     app.service(resource("/authorise/{authorisation}").get(page))

@@ -16,7 +16,7 @@ use super::request;
 use super::session::Customer;
 use super::texts::Texts;
 use crate::http::resource;
-use crate::store::given::GivenConsent;
+use crate::store::customer_consents::GivenConsent;
 
 pub(super) fn configure(app: &mut web::ServiceConfig) {
     app.service(resource("/consents").get(page))

@@ -81,10 +81,10 @@ mod tests {
 
     #[test]
     fn of_a_query_the_code_alone_goes_along() {
-        let path = "/elsewhere/return/x";
+        let path = "/other-banks/return/x";
         for (query, expected) in [
-            ("code=a-b_c.1", "/elsewhere/return/x?code=a-b_c.1"),
-            ("state=1&code=abc&to=//e", "/elsewhere/return/x?code=abc"),
+            ("code=a-b_c.1", "/other-banks/return/x?code=a-b_c.1"),
+            ("state=1&code=abc&to=//e", "/other-banks/return/x?code=abc"),
             ("", path),
             ("code=//evil.example", path),
             ("to=//evil.example", path),

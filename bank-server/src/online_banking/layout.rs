@@ -39,7 +39,7 @@ impl Section {
     const fn path(self) -> &'static str {
         match self {
             Self::Accounts => "/",
-            Self::OtherBanks => "/elsewhere",
+            Self::OtherBanks => "/other-banks",
             Self::Consents => "/consents",
             Self::Passkeys => "/passkeys",
         }
@@ -317,7 +317,7 @@ pub(super) fn problem(state: &OnlineBanking, visit: &Visit, told: &Told) -> Http
                 Next::Start => p { a.button href="/" { (texts.frame.to_start) } }
                 Next::LogIn => p { a.button href="/log-in" { (texts.frame.to_log_in) } }
                 Next::Consents => p { a.button href="/consents" { (texts.frame.to_consents) } }
-                Next::OtherBanks => p { a.button href="/elsewhere" { (texts.elsewhere.see_all) } }
+                Next::OtherBanks => p { a.button href="/other-banks" { (texts.other_banks.see_all) } }
                 Next::Passkeys => p { a.button href="/passkeys" { (texts.frame.passkeys) } }
                 Next::Phone => p { a.button href="/phone" { (texts.frame.to_phone) } }
                 Next::AsAnotherCustomer(to) => (as_another_customer(texts, visit, to.path())),

@@ -26,7 +26,7 @@ use url::{Host, Url};
 
 use super::client_address::TrustedProxies;
 use crate::config::OnlineBankingConfig;
-use crate::fault::Fault;
+use crate::config_error::ConfigError;
 use crate::file_mode::is_open_to_others;
 
 /// Lets browsers in. Cheap to clone, one for each worker.
@@ -63,7 +63,7 @@ impl Entrance {
         config: &OnlineBankingConfig,
         connections: usize,
         times: Times,
-    ) -> Result<Self, Vec<Fault>> {
+    ) -> Result<Self, Vec<ConfigError>> {
         let (tls, window) = tls(config)?.unzip();
         Ok(Self {
             tls,
@@ -83,11 +83,11 @@ impl Entrance {
         &self,
         config: &OnlineBankingConfig,
         now: UnixTime,
-    ) -> Option<Fault> {
+    ) -> Option<ConfigError> {
         let refusal = self.window?.check(now).err()?;
         let path = config.certificate.as_ref()?.display();
         let problem = format!("{path}: {refusal}");
-        Some(Fault::new("online_banking.certificate", problem))
+        Some(ConfigError::new("online_banking.certificate", problem))
     }
 
     /// Lets one browser in; one too many is turned away at once.
@@ -135,13 +135,13 @@ impl Entrance {
 type Tls = (TlsAcceptor, Option<Window>);
 
 /// TLS as browsers speak it: nobody is asked for a certificate.
-fn tls(config: &OnlineBankingConfig) -> Result<Option<Tls>, Vec<Fault>> {
+fn tls(config: &OnlineBankingConfig) -> Result<Option<Tls>, Vec<ConfigError>> {
     let (Some(certificate), Some(key)) = (&config.certificate, &config.private_key) else {
         return Ok(None);
     };
     let fault = |place: &str, path: &Path, problem: &dyn std::fmt::Display| {
         let place = format!("online_banking.{place}");
-        Fault::new(place, format!("{} {problem}", path.display()))
+        ConfigError::new(place, format!("{} {problem}", path.display()))
     };
     let read = |place: &str, path: &Path| {
         std::fs::read(path).map_err(|error| fault(place, path, &format!("cannot be read: {error}")))

@@ -14,13 +14,14 @@ mod confirming;
 mod consents;
 mod csrf;
 mod destination;
-mod elsewhere;
 mod foreign;
+mod formatting;
 mod forms;
 mod headers;
 mod layout;
 pub(crate) mod listener;
 mod log_in;
+mod other_banks;
 mod passkeys;
 mod phone;
 mod problem;
@@ -29,7 +30,6 @@ mod request;
 mod second_factor;
 mod session;
 mod texts;
-mod writing;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,8 +39,8 @@ use bank_client::environment::Randomness;
 
 pub(crate) use self::client_address::TrustedProxies;
 use self::csrf::Seal;
-pub(crate) use self::elsewhere::{Elsewhere, ElsewhereParts, read_what_is_due};
 pub(crate) use self::headers::frame;
+pub(crate) use self::other_banks::{OtherBanks, OtherBanksParts, read_what_is_due};
 use self::texts::Texts;
 use crate::calendar::Calendar;
 use crate::config::Origin;
@@ -61,7 +61,7 @@ pub(crate) struct OnlineBanking {
     lasting: Lasting,
     sca: Sca,
     authorisations: Authorisations,
-    elsewhere: Elsewhere,
+    other_banks: OtherBanks,
     seal: Seal,
     vault: Vault,
     calendar: Calendar,
@@ -89,7 +89,7 @@ pub(crate) struct Parts {
     pub(crate) lasting: Lasting,
     pub(crate) sca: Sca,
     pub(crate) authorisations: Authorisations,
-    pub(crate) elsewhere: Elsewhere,
+    pub(crate) other_banks: OtherBanks,
     /// What signs forms and cookies.
     pub(crate) vault: Vault,
     pub(crate) calendar: Calendar,
@@ -110,7 +110,7 @@ impl OnlineBanking {
             lasting: parts.lasting,
             sca: parts.sca,
             authorisations: parts.authorisations,
-            elsewhere: parts.elsewhere,
+            other_banks: parts.other_banks,
             seal: Seal::new(&parts.vault.mac("online-banking", b"")),
             vault: parts.vault,
             calendar: parts.calendar,
@@ -129,7 +129,7 @@ pub(crate) fn configure(app: &mut web::ServiceConfig) {
         .configure(accounts::configure)
         .configure(authorise::configure)
         .configure(consents::configure)
-        .configure(elsewhere::configure)
+        .configure(other_banks::configure)
         .configure(phone::configure)
         .configure(passkeys::configure)
         .configure(removing::configure);

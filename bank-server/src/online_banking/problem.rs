@@ -143,9 +143,10 @@ impl Problem {
                 Self::told(StatusCode::TOO_MANY_REQUESTS, locked, Next::LogIn).with("until", until)
             }
             ScaError::AskedElsewhere { until } => {
-                let elsewhere: fn(&Texts) -> &Explained = |texts| &texts.second_factor.elsewhere;
+                let other_banks: fn(&Texts) -> &Explained =
+                    |texts| &texts.second_factor.other_banks;
                 let until = Self::surely_after(state, until);
-                Self::told(StatusCode::CONFLICT, elsewhere, Next::LogIn).with("until", until)
+                Self::told(StatusCode::CONFLICT, other_banks, Next::LogIn).with("until", until)
             }
             ScaError::Busy => Self::busy(),
             ScaError::WrongCredentials

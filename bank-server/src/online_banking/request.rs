@@ -10,16 +10,16 @@ use shared_types::consent::ConsentStatus;
 use super::OnlineBanking;
 use super::accounts::View;
 use super::foreign::Foreign;
+use super::formatting::day;
 use super::forms::Form;
 use super::layout::{Tone, notice};
 use super::problem::{Next, Problem};
 use super::texts::Texts;
-use super::writing::day;
 use crate::consent::ONE_OFF_UNUSED;
 use crate::consent::authorisation::{AuthorisationError, Offer};
 use crate::core_banking::AccountId;
 use crate::store::consents::{Consent, Grant};
-use crate::store::given::TppRecord;
+use crate::store::customer_consents::TppRecord;
 
 /// The field with the accounts that are chosen.
 pub(super) const ACCOUNT: &str = "account";

@@ -3,12 +3,12 @@
 //! `{name}` in a text is a place that [`Texts::fill`] fills. Texts for one page stand together, in the order in which they
 //! are read there.
 
-mod elsewhere;
 mod english;
-mod english_elsewhere;
+mod english_other_banks;
+mod other_banks;
 
-pub(super) use self::elsewhere::ElsewhereTexts;
 pub(super) use self::english::ENGLISH;
+pub(super) use self::other_banks::OtherBanksTexts;
 use super::foreign::isolated;
 
 /// What the pages say in one language.
@@ -25,7 +25,7 @@ pub(super) struct Texts {
     pub(super) consents: ConsentTexts,
     pub(super) phone: PhoneTexts,
     pub(super) passkeys: PasskeyTexts,
-    pub(super) elsewhere: ElsewhereTexts,
+    pub(super) other_banks: OtherBanksTexts,
     pub(super) problems: ProblemTexts,
 }
 
@@ -116,7 +116,7 @@ pub(super) struct SecondFactorTexts {
     pub(super) with_passkey: &'static str,
     pub(super) log_in: &'static str,
     pub(super) none: Explained,
-    pub(super) elsewhere: Explained,
+    pub(super) other_banks: Explained,
     pub(super) stale: Explained,
     pub(super) used_up: Explained,
     pub(super) busy: Explained,

@@ -23,7 +23,7 @@ use crate::calendar::Calendar;
 use crate::core_banking::PsuId;
 use crate::keyed_locks::KeyedLocks;
 use crate::store::vault::Vault;
-use crate::store::{Database, StoreError, Turn, Write};
+use crate::store::{AdvisoryLock, Database, StoreError, WriteTransaction};
 
 /// Failures in a row after which the next attempt waits.
 const FREE: i64 = 5;
@@ -182,7 +182,7 @@ impl Lockout {
         let mut transaction = self.database.begin_write().await?;
         let mut counted = Vec::with_capacity(buckets.len());
         for (bucket, measure) in buckets {
-            transaction.take(Turn::Attempts(&bucket)).await?;
+            transaction.take(AdvisoryLock::Attempts(&bucket)).await?;
             let stored = tally(&mut transaction, &bucket).await?;
             let none = Tally {
                 failed: 0,
@@ -354,7 +354,10 @@ fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-async fn tally(transaction: &mut Write, bucket: &str) -> Result<Option<Tally>, StoreError> {
+async fn tally(
+    transaction: &mut WriteTransaction,
+    bucket: &str,
+) -> Result<Option<Tally>, StoreError> {
     let row = sqlx::query("SELECT failed, last FROM failure WHERE bucket = $1")
         .bind(bucket)
         .fetch_optional(&mut **transaction)
@@ -371,7 +374,11 @@ async fn tally(transaction: &mut Write, bucket: &str) -> Result<Option<Tally>, S
     .transpose()
 }
 
-async fn write(transaction: &mut Write, bucket: &str, tally: Tally) -> Result<(), StoreError> {
+async fn write(
+    transaction: &mut WriteTransaction,
+    bucket: &str,
+    tally: Tally,
+) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO failure (bucket, failed, last) VALUES ($1, $2, $3) \
          ON CONFLICT (bucket) DO UPDATE SET failed = excluded.failed, last = excluded.last",

@@ -21,7 +21,7 @@ use crate::calendar::{Calendar, MAX_CLOCK_SKEW};
 use crate::core_banking::PsuId;
 use crate::store::credentials::{CredentialsVersion, begin_version, is_current};
 use crate::store::vault::Vault;
-use crate::store::{Database, StoreError, Turn};
+use crate::store::{AdvisoryLock, Database, StoreError};
 
 /// How long a browser may take.
 const PATIENCE: TimeDelta = TimeDelta::minutes(10);
@@ -186,7 +186,7 @@ impl Passkeys {
     /// Removes one of the customer's.
     pub async fn remove(&self, psu: &PsuId, id: &str) -> Result<(), StoreError> {
         let mut transaction = self.database.begin_write().await?;
-        transaction.take(Turn::Customer(psu)).await?;
+        transaction.take(AdvisoryLock::Customer(psu)).await?;
         let removed = sqlx::query("DELETE FROM passkey WHERE psu = $1 AND id = $2")
             .bind(&psu.0)
             .bind(id)

@@ -12,7 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 use super::ScaError;
-use crate::telemetry::counted::Counted;
+use crate::telemetry::gauge_guard::GaugeGuard;
 
 /// The shortest and the longest password, in UTF-16 code units: what the `maxlength` of a form counts (HTML, 4.10.5.3.1), so
 /// that what can be enrolled can be entered. Hashing must not become work without end.
@@ -98,7 +98,7 @@ impl Passwords {
 
     /// Waits for a turn to check a password. Fails when that takes too long.
     pub(super) async fn turn(&self, from_known_device: bool) -> Result<PasswordTurn, ScaError> {
-        let _waiting = Counted::among(&self.waiting);
+        let _waiting = GaugeGuard::among(&self.waiting);
         let turn = tokio::time::timeout(PATIENCE, self.acquire(from_known_device)).await;
         match turn {
             Ok(Ok(turn)) => Ok(PasswordTurn(Arc::new(turn))),

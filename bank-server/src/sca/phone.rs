@@ -15,7 +15,7 @@ use super::{Challenge, Method, MethodId, ScaError, Source, Subject};
 use crate::calendar::{Calendar, MAX_CLOCK_SKEW};
 use crate::core_banking::PsuId;
 use crate::store::credentials::{CredentialsVersion, begin_version, is_current};
-use crate::store::{Database, StoreError, Turn};
+use crate::store::{AdvisoryLock, Database, StoreError};
 
 /// How long a device stays enrolled.
 pub(crate) const LIFETIME: TimeDelta = TimeDelta::days(90);
@@ -102,7 +102,7 @@ impl Phones {
             self.randomness.uuid().simple()
         );
         let mut transaction = self.database.begin_write().await?;
-        transaction.take(Turn::Customer(psu)).await?;
+        transaction.take(AdvisoryLock::Customer(psu)).await?;
         if let Some(version) = credentials
             && !is_current(&mut transaction, psu, version).await?
         {
@@ -160,7 +160,7 @@ impl Phones {
     /// Removes one of the customer's.
     pub async fn remove(&self, psu: &PsuId, id: &str) -> Result<(), StoreError> {
         let mut transaction = self.database.begin_write().await?;
-        transaction.take(Turn::Customer(psu)).await?;
+        transaction.take(AdvisoryLock::Customer(psu)).await?;
         let removed = sqlx::query("DELETE FROM phone WHERE psu = $1 AND token = $2")
             .bind(&psu.0)
             .bind(id)

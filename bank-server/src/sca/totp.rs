@@ -20,7 +20,7 @@ use super::{Challenge, Method, MethodId, ScaError, Source, Subject};
 use crate::calendar::Calendar;
 use crate::core_banking::PsuId;
 use crate::store::credentials::CustomerCredentials;
-use crate::store::{Database, Turn};
+use crate::store::{AdvisoryLock, Database};
 
 /// Digits of a code.
 pub const DIGITS: u8 = 6;
@@ -299,7 +299,7 @@ impl Totp {
         change: impl FnOnce(Steps) -> (Steps, T),
     ) -> Result<T, ScaError> {
         let mut transaction = self.database.begin_write().await?;
-        transaction.take(Turn::Codes(psu)).await?;
+        transaction.take(AdvisoryLock::Codes(psu)).await?;
         let row = sqlx::query(
             "SELECT subject, opened, first_step, used_step, wrong, standing FROM code WHERE psu = $1",
         )

@@ -1,8 +1,8 @@
 //! One bank, put together and run.
 
+mod app_context;
 mod descriptors;
 mod removal;
-mod rooms;
 mod running;
 mod sockets;
 mod workers;
@@ -20,25 +20,25 @@ use shared_types::pem::{self, Kind};
 use tokio::sync::{Notify, Semaphore};
 use tracing::{Instrument as _, Span};
 
+use self::app_context::AppContext;
 pub use self::descriptors::raise_limit;
 use self::descriptors::share;
 use self::removal::Removal;
-use self::rooms::Rooms;
 pub use self::running::RunningBank;
 use self::sockets::{bound, entrance, open_pages};
 use self::workers::{Keeping, Sockets, run};
-use crate::config::{Config, Fault, Origin};
+use crate::config::{Config, ConfigError, Origin};
 use crate::core_banking::CoreBanking;
 use crate::file_mode::is_open_to_others;
 use crate::identity::{LicenceSource, Licences, own_organisation};
 use crate::operator::{Health, Questions};
 use crate::store::fetched_lists::FetchedLists;
 use crate::store::retention::Retention;
-use crate::store::{Database, Place, StoreError};
+use crate::store::{Database, DatabaseLocation, StoreError};
 use crate::telemetry::figures::{Counting, Figures};
 use crate::telemetry::metrics::{Metrics, Parts};
-use crate::transport::keeper::{Keeper, Report};
-use crate::transport::listener::{Door, DoorObserver, LogTurnedAway};
+use crate::transport::listener::{ConnectionObserver, LogRejectedConnections, MtlsListener};
+use crate::transport::trust_reloader::{Report, TrustReloader};
 
 /// A bank that is about to be started.
 ///
@@ -61,7 +61,7 @@ pub struct BankServer {
     core: Option<Arc<dyn CoreBanking>>,
     clock: Arc<dyn Clock>,
     randomness: Arc<dyn Randomness>,
-    observer: Arc<dyn DoorObserver>,
+    observer: Arc<dyn ConnectionObserver>,
     span: Span,
     sockets: HandedIn,
 }
@@ -78,7 +78,7 @@ struct HandedIn {
 pub enum StartError {
     /// The configuration, or a file that it names, is wrong.
     #[error("the configuration is wrong: {}", list(.0))]
-    Configuration(Vec<Fault>),
+    Configuration(Vec<ConfigError>),
     /// The database cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -104,13 +104,13 @@ pub enum StartError {
 }
 
 fn wrong(place: &str, problem: String) -> StartError {
-    StartError::Configuration(vec![Fault::new(place, problem)])
+    StartError::Configuration(vec![ConfigError::new(place, problem)])
 }
 
-fn list(faults: &[Fault]) -> String {
+fn list(faults: &[ConfigError]) -> String {
     faults
         .iter()
-        .map(Fault::to_string)
+        .map(ConfigError::to_string)
         .collect::<Vec<_>>()
         .join("; ")
 }
@@ -124,7 +124,7 @@ impl BankServer {
             core: None,
             clock: Arc::new(SystemClock),
             randomness: Arc::new(SystemRandomness),
-            observer: Arc::new(LogTurnedAway),
+            observer: Arc::new(LogRejectedConnections),
             span: Span::none(),
             sockets: HandedIn::default(),
         }
@@ -167,7 +167,7 @@ impl BankServer {
 
     /// Tells another observer of peers that are turned away; without one, the log is told.
     #[must_use]
-    pub fn observer(mut self, observer: Arc<dyn DoorObserver>) -> Self {
+    pub fn observer(mut self, observer: Arc<dyn ConnectionObserver>) -> Self {
         self.observer = observer;
         self
     }
@@ -188,10 +188,10 @@ impl BankServer {
 
     async fn open_and_run(self) -> Result<RunningBank, StartError> {
         let opened = open_to_start(&self.config, &self.clock, &self.randomness).await;
-        let keeper =
+        let trust_reloader =
             opened.map_err(|faults| StartError::Configuration(self.config.lines.locate(faults)))?;
-        warn_of(&keeper, &self.config);
-        let (trust, report) = (keeper.trust(), keeper.report());
+        warn_of(&trust_reloader, &self.config);
+        let (trust, report) = (trust_reloader.trust(), trust_reloader.report());
         let organisation = own_organisation(&trust.current().credentials)
             .map_err(|error| wrong("xs2a.certificate", error.to_string()))?;
         let (config, sockets) = (self.config, self.sockets);
@@ -200,7 +200,7 @@ impl BankServer {
             .as_ref()
             .map(|pages| open_pages(&config, pages, sockets.online_banking, self.clock.unix()))
             .transpose()?;
-        let rooms = Rooms::open(
+        let app_context = AppContext::open(
             &config,
             self.core,
             self.clock,
@@ -208,13 +208,13 @@ impl BankServer {
             pages.as_ref(),
         )
         .await?;
-        let proxied = config.proxied.as_ref();
+        let gateway_listener = config.gateway_listener.as_ref();
         let figures = Figures::new();
-        let xs2a = web::Data::new(rooms.xs2a(&config, pages.as_ref(), &figures)?);
-        let online_banking = pages
-            .as_ref()
-            .map(|pages| web::Data::new(rooms.online_banking(&config, pages, &trust, &figures)));
-        let door = Door::new(
+        let xs2a = web::Data::new(app_context.xs2a(&config, pages.as_ref(), &figures)?);
+        let online_banking = pages.as_ref().map(|pages| {
+            web::Data::new(app_context.online_banking(&config, pages, &trust, &figures))
+        });
+        let door = MtlsListener::new(
             Arc::clone(&trust),
             config.limits.of_connections(),
             Arc::new(Counting {
@@ -224,18 +224,19 @@ impl BankServer {
         );
         let (xs2a_socket, xs2a_address) = bound(sockets.xs2a, "xs2a.listen", config.xs2a.listen)?;
         let (operator, operator_address) = bound(None, "operator.listen", config.operator.listen)?;
-        let (proxied_socket, proxied_address) = proxied
-            .map(|proxied| bound(None, "proxied.listen", proxied.listen))
+        let (proxied_socket, proxied_address) = gateway_listener
+            .map(|gateway_listener| bound(None, "gateway_listener.listen", gateway_listener.listen))
             .transpose()?
             .unzip();
-        let gateway_door = proxied.map(|proxied| door.for_gateways(proxied.connections));
+        let gateway_door = gateway_listener
+            .map(|gateway_listener| door.for_gateways(gateway_listener.connections));
         let mut doors = vec![("xs2a", xs2a_socket, door)];
         doors.extend(
             proxied_socket
                 .zip(gateway_door)
-                .map(|(socket, door)| ("proxied", socket, door)),
+                .map(|(socket, door)| ("gateway_listener", socket, door)),
         );
-        let health = health(&rooms, &report, &doors, &figures);
+        let health = health(&app_context, &report, &doors, &figures);
         let questions = health.questions.clone();
         let health = web::Data::new(health);
         let open_doors = doors.iter().map(|(_, _, door)| door.clone()).collect();
@@ -251,21 +252,23 @@ impl BankServer {
         };
         let reread = Arc::new(Notify::new());
         let keeping = Keeping {
-            keeper,
+            trust_reloader,
             reread: Arc::clone(&reread),
             // A file has no replicas.
-            shelf: match &config.store.place {
-                Place::File(_) => None,
-                Place::Server(_) => Some(Arc::new(FetchedLists::new(rooms.database.clone()))),
+            crl_cache: match &config.store.place {
+                DatabaseLocation::File(_) => None,
+                DatabaseLocation::Server(_) => {
+                    Some(Arc::new(FetchedLists::new(app_context.database.clone())))
+                }
             },
         };
         let removal = Removal::new(
-            Retention::new(rooms.database.clone(), config.retention.keeping()),
-            Arc::clone(&rooms.clock),
+            Retention::new(app_context.database.clone(), config.retention.keeping()),
+            Arc::clone(&app_context.clock),
             Arc::clone(&report),
         );
         let running = run(&config, sockets, keeping, removal, xs2a, health, self.span).await?;
-        tracing::info!(bank = config.bank.name, %organisation, xs2a = %xs2a_address, proxied = proxied_address.map(tracing::field::display), online_banking = origin.as_ref().map(Origin::text), operator = %operator_address, "serving");
+        tracing::info!(bank = config.bank.name, %organisation, xs2a = %xs2a_address, gateway_listener = proxied_address.map(tracing::field::display), online_banking = origin.as_ref().map(Origin::text), operator = %operator_address, "serving");
         Ok(RunningBank {
             organisation,
             xs2a_address,
@@ -273,12 +276,12 @@ impl BankServer {
             online_banking_address,
             origin,
             operator_address,
-            authorisations: rooms.authorisations,
-            sca: rooms.sca,
+            authorisations: app_context.authorisations,
+            sca: app_context.sca,
             trust,
             report,
             reread,
-            database: rooms.database,
+            database: app_context.database,
             doors: open_doors,
             drain: Duration::from_secs(config.limits.drain_seconds),
             questions,
@@ -288,8 +291,8 @@ impl BankServer {
 }
 
 /// Tells the log of what works, and not as it should.
-fn warn_of(keeper: &Keeper<LicenceSource>, config: &Config) {
-    for problem in &keeper.report().load().problems {
+fn warn_of(trust_reloader: &TrustReloader<LicenceSource>, config: &Config) {
+    for problem in &trust_reloader.report().load().problems {
         tracing::warn!(%problem, "something is wrong with what trust is made of");
     }
     if config.register.file.is_none() {
@@ -308,9 +311,9 @@ async fn open_to_start(
     config: &Config,
     clock: &Arc<dyn Clock>,
     randomness: &Arc<dyn Randomness>,
-) -> Result<Keeper<LicenceSource>, Vec<Fault>> {
+) -> Result<TrustReloader<LicenceSource>, Vec<ConfigError>> {
     match open(config, clock, randomness) {
-        Ok(keeper) => Ok(keeper),
+        Ok(trust_reloader) => Ok(trust_reloader),
         Err(mut faults) => {
             faults.splice(0..0, wrong_clock(&config.store.place, clock).await);
             Err(faults)
@@ -319,37 +322,39 @@ async fn open_to_start(
 }
 
 /// Why certificates, lists and licences may look wrong that are right: the clock is. Without a word where that is not known.
-async fn wrong_clock(place: &Place, clock: &Arc<dyn Clock>) -> Option<Fault> {
-    let Place::Server(_) = place else { return None };
+async fn wrong_clock(place: &DatabaseLocation, clock: &Arc<dyn Clock>) -> Option<ConfigError> {
+    let DatabaseLocation::Server(_) = place else {
+        return None;
+    };
     let database = Database::open(place).await.ok()?;
     database.compare_clock(clock).await.ok()?;
     let ready = database.ready().await;
     database.close().await;
     match ready {
-        Err(StoreError::Clock(wrong)) => Some(Fault::new("clock", wrong.to_string())),
+        Err(StoreError::Clock(wrong)) => Some(ConfigError::new("clock", wrong.to_string())),
         _ => None,
     }
 }
 
 /// How the bank is, for its operators.
 fn health(
-    rooms: &Rooms,
+    app_context: &AppContext,
     report: &Arc<ArcSwap<Report>>,
-    doors: &[(&'static str, TcpListener, Door<Licences>)],
+    doors: &[(&'static str, TcpListener, MtlsListener<Licences>)],
     figures: &Figures,
 ) -> Health {
     let doors = doors.iter().map(|(name, _, door)| (*name, door.clone()));
     let doors: Vec<_> = doors.collect();
     Health {
-        database: rooms.database.clone(),
-        core: Arc::clone(&rooms.core),
+        database: app_context.database.clone(),
+        core: Arc::clone(&app_context.core),
         trust: Arc::clone(report),
         metrics: Metrics::of(Parts {
             trust: Arc::clone(report),
             doors: doors.clone(),
             figures,
-            database: &rooms.database,
-            sca: &rooms.sca,
+            database: &app_context.database,
+            sca: &app_context.sca,
         }),
         doors,
         questions: Questions::default(),
@@ -359,7 +364,7 @@ fn health(
 /// Returns all that is wrong with a configuration file and the files it names, without starting anything. The network and
 /// the database are not looked at ([`NOT_CHECKED`]).
 #[must_use]
-pub fn check_file(file: &Path, clock: impl Clock) -> Vec<Fault> {
+pub fn check_file(file: &Path, clock: impl Clock) -> Vec<ConfigError> {
     let read = Config::read_all(file);
     let more = read.config.as_ref().map(|config| check(config, clock));
     let more = more.into_iter().flatten();
@@ -373,12 +378,12 @@ pub const NOT_CHECKED: &str = "the network (whether addresses are free to listen
 
 /// Returns all that is wrong with a configuration and the files it names, without starting anything.
 #[must_use]
-pub fn check(config: &Config, clock: impl Clock) -> Vec<Fault> {
+pub fn check(config: &Config, clock: impl Clock) -> Vec<ConfigError> {
     let clock: Arc<dyn Clock> = Arc::new(clock);
     let randomness: Arc<dyn Randomness> = Arc::new(SystemRandomness);
     let now = clock.unix();
     let mut faults = match open(config, &clock, &randomness) {
-        Ok(keeper) => keeper.report().load().problems.clone(),
+        Ok(trust_reloader) => trust_reloader.report().load().problems.clone(),
         Err(faults) => faults,
     };
     let pages = config.online_banking.as_ref();
@@ -389,8 +394,8 @@ pub fn check(config: &Config, clock: impl Clock) -> Vec<Fault> {
         }),
     );
     let file = match &config.store.place {
-        Place::File(path) => Some(path),
-        Place::Server(_) => None,
+        DatabaseLocation::File(path) => Some(path),
+        DatabaseLocation::Server(_) => None,
     };
     let secret = [("store.key", Some(&config.store.key)), ("store.path", file)];
     let secret = secret
@@ -400,7 +405,7 @@ pub fn check(config: &Config, clock: impl Clock) -> Vec<Fault> {
         secret
             .filter(|(_, path)| is_open_to_others(path))
             .map(|(place, path)| {
-                Fault::new(
+                ConfigError::new(
                     place,
                     format!("{} is open to others; run chmod 600", path.display()),
                 )
@@ -409,7 +414,7 @@ pub fn check(config: &Config, clock: impl Clock) -> Vec<Fault> {
     let folder = file.and_then(|file| file.parent());
     let folder = folder.filter(|folder| !folder.as_os_str().is_empty());
     if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
-        faults.push(Fault::new(
+        faults.push(ConfigError::new(
             "store.path",
             format!("the folder {} does not exist", folder.display()),
         ));
@@ -418,8 +423,8 @@ pub fn check(config: &Config, clock: impl Clock) -> Vec<Fault> {
 }
 
 /// What is wrong with the file of the database server's authorities: the driver would pass over what it cannot read.
-fn database_fault(config: &Config) -> Option<Fault> {
-    let Place::Server(server) = &config.store.place else {
+fn database_fault(config: &Config) -> Option<ConfigError> {
+    let DatabaseLocation::Server(server) = &config.store.place else {
         return None;
     };
     let path = server.root_certificates()?;
@@ -432,7 +437,7 @@ fn database_fault(config: &Config) -> Option<Fault> {
         Err(error) => format!("cannot be read: {error}"),
     };
     let problem = format!("{} {problem}", path.display());
-    Some(Fault::new("store.url", problem))
+    Some(ConfigError::new("store.url", problem))
 }
 
 /// Opens the files; says all that is wrong, not only the first.
@@ -440,17 +445,17 @@ fn open(
     config: &Config,
     clock: &Arc<dyn Clock>,
     randomness: &Arc<dyn Randomness>,
-) -> Result<Keeper<LicenceSource>, Vec<Fault>> {
+) -> Result<TrustReloader<LicenceSource>, Vec<ConfigError>> {
     let mut faults = config.faults();
     faults.extend(database_fault(config));
-    let opened = Keeper::open(
+    let opened = TrustReloader::open(
         config.sources(),
         config.licence_source(),
         Arc::clone(clock),
         Arc::clone(randomness),
     );
     match opened {
-        Ok(keeper) if faults.is_empty() => Ok(keeper),
+        Ok(trust_reloader) if faults.is_empty() => Ok(trust_reloader),
         Ok(_) => Err(faults),
         Err(more) => {
             faults.extend(more);

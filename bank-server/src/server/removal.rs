@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 
 use crate::store::StoreError;
 use crate::store::retention::Retention;
-use crate::transport::keeper::Report;
+use crate::transport::trust_reloader::Report;
 
 /// How often old rows are removed.
 const EVERY: Duration = Duration::from_mins(10);
@@ -159,7 +159,7 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transport::keeper::ListReport;
+    use crate::transport::trust_reloader::ListReport;
 
     fn at(minutes: i64) -> DateTime<Utc> {
         let start: DateTime<Utc> = "2026-11-24T12:00:00Z".parse().unwrap();

@@ -17,9 +17,9 @@ use crate::identity::Licences;
 use crate::operator::Questions;
 use crate::sca::Sca;
 use crate::store::Database;
-use crate::transport::keeper::Report;
-use crate::transport::listener::Door;
+use crate::transport::listener::MtlsListener;
 use crate::transport::trust::Trust;
+use crate::transport::trust_reloader::Report;
 
 /// A bank that runs, until it is stopped or dropped. [`stop`](Self::stop) lets open requests end and closes the database;
 /// dropping it does neither.
@@ -37,7 +37,7 @@ pub struct RunningBank {
     pub(super) report: Arc<ArcSwap<Report>>,
     pub(super) reread: Arc<Notify>,
     pub(super) database: Database,
-    pub(super) doors: Vec<Door<Licences>>,
+    pub(super) doors: Vec<MtlsListener<Licences>>,
     pub(super) drain: Duration,
     pub(super) questions: Questions,
     pub(super) running: Running,
@@ -119,14 +119,14 @@ impl RunningBank {
     /// listening, lets open requests end, and closes the database. Where somebody asks at `/health/ready` where requests can
     /// be sent, it waits for so long in any case: they come until that is asked again.
     pub async fn stop(self) {
-        let leaving = join_all(self.doors.iter().map(Door::leave));
+        let draining = join_all(self.doors.iter().map(MtlsListener::drain));
         let told = async {
             if self.questions.come() {
                 sleep(self.drain).await;
             }
         };
         // Who is still here after that has had no answer to learn it from.
-        let _ = tokio::join!(timeout(self.drain, leaving), told);
+        let _ = tokio::join!(timeout(self.drain, draining), told);
         self.running.stop().await;
         self.database.close().await;
     }

@@ -8,7 +8,7 @@ use rustls_pki_types::UnixTime;
 use super::descriptors::share;
 use super::{StartError, wrong};
 use crate::calendar::Calendar;
-use crate::config::{Config, Fault, OnlineBankingConfig, Origin};
+use crate::config::{Config, ConfigError, OnlineBankingConfig, Origin};
 use crate::online_banking::TrustedProxies;
 use crate::online_banking::listener::{Entrance, Times};
 use crate::sca::Passkeys;
@@ -87,7 +87,7 @@ pub(super) fn open_pages(
 pub(super) fn entrance(
     config: &Config,
     pages: &OnlineBankingConfig,
-) -> Result<Entrance, Vec<Fault>> {
+) -> Result<Entrance, Vec<ConfigError>> {
     let seconds = Duration::from_secs;
     let limits = &config.limits;
     let times = Times {

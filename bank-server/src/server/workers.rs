@@ -33,15 +33,15 @@ use crate::online_banking::{self, OnlineBanking};
 use crate::operator::{self, Health};
 use crate::transport::connection::Connection;
 use crate::transport::http2;
-use crate::transport::keeper::{Keeper, Shelf, wait_for_first};
-use crate::transport::listener::Door;
-use crate::transport::stream::Bytes;
+use crate::transport::listener::MtlsListener;
+use crate::transport::stream::MtlsStream;
+use crate::transport::trust_reloader::{SharedCrlCache, TrustReloader, wait_for_first};
 use crate::xs2a::{self, Xs2a};
 
 /// What is listened on.
 pub(super) struct Sockets {
     /// Each with its name in logs.
-    pub(super) doors: Vec<(&'static str, TcpListener, Door<Licences>)>,
+    pub(super) doors: Vec<(&'static str, TcpListener, MtlsListener<Licences>)>,
     /// How many connections all of them may hold.
     pub(super) peers: Arc<Semaphore>,
     pub(super) pages: Option<(TcpListener, Entrance, web::Data<OnlineBanking>)>,
@@ -50,14 +50,14 @@ pub(super) struct Sockets {
 
 /// What keeps trust up to date.
 pub(super) struct Keeping {
-    pub(super) keeper: Keeper<LicenceSource>,
+    pub(super) trust_reloader: TrustReloader<LicenceSource>,
     pub(super) reread: Arc<Notify>,
     /// Shared with other replicas, if there are any.
-    pub(super) shelf: Option<Arc<dyn Shelf>>,
+    pub(super) crl_cache: Option<Arc<dyn SharedCrlCache>>,
 }
 
 /// How often is looked for what is due.
-const NOW_AND_THEN: Duration = Duration::from_mins(10);
+const PERIOD: Duration = Duration::from_mins(10);
 
 /// How long a connection is read from that was answered before its request had all come in: closing it at once would reset
 /// it, and the reset would overtake the answer (RFC 9112, section 9.6).
@@ -105,7 +105,7 @@ pub(super) async fn run(
 ) -> Result<Running, StartError> {
     let limits = config.limits.clone();
     let workers = config.xs2a.workers;
-    let lasting = Handle::current();
+    let app_runtime = Handle::current();
     let first_fetch = Duration::from_secs(config.revocation.fetch_seconds);
     let (started, handle) = oneshot::channel();
     let thread = std::thread::Builder::new()
@@ -115,12 +115,18 @@ pub(super) async fn run(
             let span = span.clone();
             actix_rt::System::new().block_on(async move {
                 let (fetched, ready) = oneshot::channel();
-                let kept = keeping.keeper.keep(keeping.reread, keeping.shelf, fetched);
+                let kept = keeping
+                    .trust_reloader
+                    .keep(keeping.reread, keeping.crl_cache, fetched);
                 actix_rt::spawn(kept);
                 let removing = async move || removal.look().await;
-                actix_rt::spawn(now_and_then(removal::LOOK, removing, lasting.clone()));
+                actix_rt::spawn(run_periodically(
+                    removal::LOOK,
+                    removing,
+                    app_runtime.clone(),
+                ));
                 for (_, _, door) in &sockets.doors {
-                    actix_rt::spawn(door.clone().keep_judging());
+                    actix_rt::spawn(door.clone().reevaluate_connections());
                 }
                 // Peers that connect meanwhile wait, instead of being refused for want of a list.
                 wait_for_first(ready, first_fetch).await;
@@ -134,7 +140,8 @@ pub(super) async fn run(
                 let time = Duration::from_secs(limits.request_seconds);
                 let idle = Duration::from_secs(limits.idle_seconds);
                 for (name, socket, door) in sockets.doors {
-                    let (ending, xs2a, lasting) = (ending.clone(), xs2a.clone(), lasting.clone());
+                    let (ending, xs2a, app_runtime) =
+                        (ending.clone(), xs2a.clone(), app_runtime.clone());
                     let (room, limits) = (Arc::clone(&sockets.peers), limits.clone());
                     let span = span.clone();
                     builder = builder.listen(name, socket, move || {
@@ -143,7 +150,7 @@ pub(super) async fn run(
                             door.clone(),
                             Arc::clone(&room),
                             xs2a.clone(),
-                            lasting.clone(),
+                            app_runtime.clone(),
                             &limits,
                             notified(ending.clone()),
                         )
@@ -152,14 +159,15 @@ pub(super) async fn run(
                 if let Some((socket, entrance, state)) = sockets.pages {
                     let of_pages = state.clone();
                     let reading = async move || online_banking::read_what_is_due(&of_pages).await;
-                    actix_rt::spawn(now_and_then(NOW_AND_THEN, reading, lasting.clone()));
-                    let (lasting, span, ending) = (lasting.clone(), span.clone(), ending.clone());
+                    actix_rt::spawn(run_periodically(PERIOD, reading, app_runtime.clone()));
+                    let (app_runtime, span, ending) =
+                        (app_runtime.clone(), span.clone(), ending.clone());
                     builder = builder.listen("online banking", socket, move || {
                         stay_within(&span);
                         online_banking_service(
                             entrance.clone(),
                             state.clone(),
-                            lasting.clone(),
+                            app_runtime.clone(),
                             time,
                             idle,
                             ending.clone(),
@@ -168,7 +176,7 @@ pub(super) async fn run(
                 }
                 let builder = builder.listen("operator", sockets.operator, move || {
                     stay_within(&span);
-                    operator_service(health.clone(), lasting.clone(), ending.clone())
+                    operator_service(health.clone(), app_runtime.clone(), ending.clone())
                 })?;
                 let server = builder.run();
                 if started.send(server.handle()).is_err() {
@@ -205,12 +213,12 @@ fn stay_within(span: &Span) {
 
 /// Has that done now and then, for as long as it is polled: in the context of the lasting runtime, and waiting on this one,
 /// which may outlive it.
-async fn now_and_then(every: Duration, work: impl AsyncFn(), lasting: Handle) {
+async fn run_periodically(every: Duration, work: impl AsyncFn(), app_runtime: Handle) {
     let mut tick = interval(every);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        TokioContext::new(work(), lasting.clone()).await;
+        TokioContext::new(work(), app_runtime.clone()).await;
     }
 }
 
@@ -226,10 +234,10 @@ fn notified(
 
 /// From a socket to the resources: handshake, HTTP, the door of XS2A. Both versions of HTTP lead to one service.
 fn xs2a_service<F, E>(
-    door: Door<Licences>,
+    door: MtlsListener<Licences>,
     room: Arc<Semaphore>,
     xs2a: web::Data<Xs2a>,
-    lasting: Handle,
+    app_runtime: Handle,
     limits: &LimitsConfig,
     ending: F,
 ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = (), InitError = ()> + use<F, E>
@@ -244,18 +252,18 @@ where
     let max_header_bytes = u32::try_from(max_header_bytes).unwrap_or(u32::MAX);
     fn_factory(move || {
         let (door, room, xs2a) = (door.clone(), Arc::clone(&room), xs2a.clone());
-        let (lasting, ending) = (lasting.clone(), ending.clone());
+        let (app_runtime, ending) = (app_runtime.clone(), ending.clone());
         async move {
             let app = App::new()
                 .app_data(xs2a)
                 .configure(xs2a::configure)
-                .wrap(middleware::from_fn(xs2a::door))
+                .wrap(middleware::from_fn(xs2a::middleware))
                 .wrap_fn(move |request, app| {
                     let connection = request.conn_data::<Arc<Connection<Licences>>>().cloned();
                     if let Some(connection) = connection {
                         request.extensions_mut().insert(connection);
                     }
-                    TokioContext::new(app.call(request), lasting.clone())
+                    TokioContext::new(app.call(request), app_runtime.clone())
                 });
             let app = map_config(app, |()| AppConfig::default());
             let app = Rc::new(app.new_service(()).await?);
@@ -264,7 +272,7 @@ where
                 .client_request_timeout(time)
                 .keep_alive(idle)
                 .client_disconnect_timeout(LINGER)
-                .on_connect_ext(|bytes: &Bytes<Licences>, extensions| {
+                .on_connect_ext(|bytes: &MtlsStream<Licences>, extensions| {
                     extensions.insert(Arc::clone(bytes.connection()));
                 })
                 .graceful_shutdown_signal(ending.clone())
@@ -278,7 +286,7 @@ where
                 async move {
                     // For as long as the connection is open.
                     let Ok(_permit) = room.try_acquire() else {
-                        door.turn_away(&tcp);
+                        door.reject(&tcp);
                         return Err(());
                     };
                     let (bytes, protocol, address) = door.accept(tcp).await.ok_or(())?;
@@ -301,7 +309,7 @@ where
 fn online_banking_service(
     entrance: Entrance,
     state: web::Data<OnlineBanking>,
-    lasting: Handle,
+    app_runtime: Handle,
     time: Duration,
     idle: Duration,
     ending: GracefulShutdownSignal,
@@ -310,7 +318,7 @@ fn online_banking_service(
         .app_data(state)
         .configure(online_banking::configure)
         .wrap(middleware::from_fn(online_banking::frame))
-        .wrap_fn(move |request, app| TokioContext::new(app.call(request), lasting.clone()));
+        .wrap_fn(move |request, app| TokioContext::new(app.call(request), app_runtime.clone()));
     let http = HttpService::build()
         .client_request_timeout(time)
         .keep_alive(idle)
@@ -326,13 +334,13 @@ fn online_banking_service(
 
 fn operator_service(
     health: web::Data<Health>,
-    lasting: Handle,
+    app_runtime: Handle,
     ending: GracefulShutdownSignal,
 ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = (), InitError = ()> {
     let app = App::new()
         .app_data(health)
         .configure(operator::configure)
-        .wrap_fn(move |request, app| TokioContext::new(app.call(request), lasting.clone()));
+        .wrap_fn(move |request, app| TokioContext::new(app.call(request), app_runtime.clone()));
     HttpService::build()
         .graceful_shutdown_signal(notified(ending))
         .finish(map_config(app, |()| AppConfig::default()))
@@ -349,17 +357,19 @@ mod tests {
 
     #[test]
     fn what_is_done_now_and_then_goes_on_when_the_lasting_runtime_has_ended() {
-        let lasting = Runtime::new().unwrap();
-        let context = lasting.handle().id();
+        let app_runtime = Runtime::new().unwrap();
+        let context = app_runtime.handle().id();
         let (done, mut times) = mpsc::unbounded_channel();
         let work = async move || done.send(Handle::current().id()).unwrap();
         let often = Duration::from_millis(1);
-        let working = now_and_then(often, work, lasting.handle().clone());
+        let working = run_periodically(often, work, app_runtime.handle().clone());
         Runtime::new().unwrap().block_on(async {
             let looking = async {
                 assert_eq!(times.recv().await, Some(context));
                 // Not in the background: as long as it is ending, it still ticks.
-                std::thread::spawn(move || drop(lasting)).join().unwrap();
+                std::thread::spawn(move || drop(app_runtime))
+                    .join()
+                    .unwrap();
                 // Not what was done meanwhile.
                 while times.try_recv().is_ok() {}
                 assert_eq!(times.recv().await, Some(context));

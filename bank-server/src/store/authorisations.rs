@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::consents::{Consent, Grant, Rule, by_id, change_in, open_accounts, replace_older};
 use super::credentials::{CredentialsVersion, is_current};
-use super::{Database, StoreError, Turn, Write};
+use super::{AdvisoryLock, Database, StoreError, WriteTransaction};
 use crate::core_banking::PsuId;
 use crate::sca::MethodId;
 
@@ -373,7 +373,7 @@ impl AuthorisationStore {
         let owner = owner(&mut transaction, &seen.consent_id).await?;
         let owner = owner.unwrap_or_else(|| psu.clone());
         // Of two consents that become valid at a time, one replaces the other.
-        transaction.take(Turn::Customer(&owner)).await?;
+        transaction.take(AdvisoryLock::Customer(&owner)).await?;
         if !end(&mut transaction, seen, to, psu, now).await? {
             return Ok(Approved::AuthorisationOver);
         }
@@ -490,8 +490,8 @@ pub struct Change<'a> {
 }
 
 /// Whether one more may wait in the customer's app. Nobody else adds one until the transaction ends.
-async fn has_room(transaction: &mut Write, room: Room<'_>) -> Result<bool, StoreError> {
-    transaction.take(Turn::Customer(room.psu)).await?;
+async fn has_room(transaction: &mut WriteTransaction, room: Room<'_>) -> Result<bool, StoreError> {
+    transaction.take(AdvisoryLock::Customer(room.psu)).await?;
     let row = sqlx::query(
         "SELECT COUNT(*) AS of_all, COALESCE(SUM(CASE WHEN c.tpp = (SELECT tpp FROM consent WHERE id = $1) THEN 1 ELSE 0 END), 0) \
          AS of_one FROM authorisation a JOIN consent c ON c.id = a.consent_id \
@@ -508,7 +508,7 @@ async fn has_room(transaction: &mut Write, room: Room<'_>) -> Result<bool, Store
 }
 
 async fn end(
-    transaction: &mut Write,
+    transaction: &mut WriteTransaction,
     seen: &Authorisation,
     to: ScaStatus,
     psu: &PsuId,
@@ -529,7 +529,10 @@ async fn end(
 }
 
 /// Whose turn it is when a consent becomes valid: that of the customer who approved it first, if one has.
-async fn owner(transaction: &mut Write, consent_id: &str) -> Result<Option<PsuId>, StoreError> {
+async fn owner(
+    transaction: &mut WriteTransaction,
+    consent_id: &str,
+) -> Result<Option<PsuId>, StoreError> {
     let row = sqlx::query("SELECT psu FROM consent WHERE id = $1")
         .bind(consent_id)
         .fetch_optional(&mut **transaction)
@@ -550,7 +553,7 @@ struct Approval<'a> {
 
 /// One more customer has approved the consent. Says where it stands then, if it was waiting for that.
 async fn count(
-    transaction: &mut Write,
+    transaction: &mut WriteTransaction,
     consent_id: &str,
     approval: Approval<'_>,
     rules: ApprovalRules<'_>,

@@ -8,7 +8,7 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use super::vault::Vault;
-use super::{Database, StoreError, Turn, Write};
+use super::{AdvisoryLock, Database, StoreError, WriteTransaction};
 use crate::calendar::MAX_CLOCK_SKEW;
 use crate::core_banking::PsuId;
 
@@ -136,7 +136,7 @@ impl Connections {
     /// up and returned.
     pub async fn begin(&self, new: &NewConnection<'_>) -> Result<Option<Connection>, StoreError> {
         let mut transaction = self.database.begin_write().await?;
-        transaction.take(Turn::Customer(new.psu)).await?;
+        transaction.take(AdvisoryLock::Customer(new.psu)).await?;
         let earlier = self
             .remove(&mut transaction, new.psu, new.bank, Status::Asked)
             .await?;
@@ -248,7 +248,7 @@ impl Connections {
     ) -> Result<Vec<Connection>, StoreError> {
         let mut transaction = self.database.begin_write().await?;
         let (psu, bank) = (&asked.psu, &asked.bank);
-        transaction.take(Turn::Customer(psu)).await?;
+        transaction.take(AdvisoryLock::Customer(psu)).await?;
         let running = self
             .remove(&mut transaction, psu, bank, Status::Running)
             .await?;
@@ -324,7 +324,9 @@ impl Connections {
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         let mut transaction = self.database.begin_write().await?;
-        transaction.take(Turn::Customer(&connection.psu)).await?;
+        transaction
+            .take(AdvisoryLock::Customer(&connection.psu))
+            .await?;
         self.remove(
             &mut transaction,
             &connection.psu,
@@ -396,7 +398,7 @@ impl Connections {
 
     async fn remove(
         &self,
-        transaction: &mut Write,
+        transaction: &mut WriteTransaction,
         psu: &PsuId,
         bank: &OrganisationId,
         status: Status,

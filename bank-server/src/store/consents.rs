@@ -12,8 +12,8 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 use uuid::Uuid;
 
-use super::recent::{Known, WithBalances};
-use super::{Database, StoreError, Write, tpps};
+use super::row_cache::{Caches, WithBalances};
+use super::{Database, StoreError, WriteTransaction, tpps};
 use crate::core_banking::{AccountId, PsuId};
 use crate::identity::Tpp;
 
@@ -233,11 +233,11 @@ impl Consents {
         tpp: &OrganisationId,
         id: &str,
     ) -> Result<Option<Arc<Granted>>, StoreError> {
-        let Known {
+        let Caches {
             consents: known,
             accounts,
             ..
-        } = self.database.known();
+        } = self.database.caches();
         // Another TPP's takes as long to be found missing as one that never was.
         let own = known.get(id).filter(|known| known.consent.tpp == *tpp);
         if own.is_some() {
@@ -304,7 +304,7 @@ pub type Rule<'a> = &'a (dyn Fn(&Consent) -> Option<ConsentStatus> + Sync);
 
 /// A consent, which nobody else changes until the transaction ends.
 pub(super) async fn by_id(
-    transaction: &mut Write,
+    transaction: &mut WriteTransaction,
     id: &str,
 ) -> Result<Option<Consent>, StoreError> {
     let select = transaction.locked(&format!("{COLUMNS} WHERE id = $1"));
@@ -317,7 +317,7 @@ pub(super) async fn by_id(
 
 /// Brings a consent to where the rule says. Says whether it does.
 pub(super) async fn change_in(
-    transaction: &mut Write,
+    transaction: &mut WriteTransaction,
     consent: &Consent,
     rule: Rule<'_>,
     now: DateTime<Utc>,
@@ -337,7 +337,7 @@ pub(super) async fn change_in(
 
 /// Writes down what a consent opens.
 pub(super) async fn open_accounts(
-    transaction: &mut Write,
+    transaction: &mut WriteTransaction,
     consent_id: &str,
     access: &AccountAccess,
     grants: &[Grant],
@@ -368,7 +368,7 @@ pub(super) async fn open_accounts(
 
 /// A recurring consent that has just become valid takes the place of those before.
 pub(super) async fn replace_older(
-    transaction: &mut Write,
+    transaction: &mut WriteTransaction,
     new: &Consent,
     psu: &str,
     rule: Rule<'_>,

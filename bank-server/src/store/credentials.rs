@@ -5,7 +5,7 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use super::vault::Vault;
-use super::{Database, StoreError, Turn, Write};
+use super::{AdvisoryLock, Database, StoreError, WriteTransaction};
 use crate::core_banking::PsuId;
 use crate::sca::{ScaError, Secret};
 
@@ -42,11 +42,11 @@ impl CredentialsVersion {
 
 /// Whether that is still the version of the customer's credentials. It stays so until the transaction ends.
 pub(crate) async fn is_current(
-    transaction: &mut Write,
+    transaction: &mut WriteTransaction,
     psu: &PsuId,
     version: CredentialsVersion,
 ) -> Result<bool, StoreError> {
-    transaction.take(Turn::Customer(psu)).await?;
+    transaction.take(AdvisoryLock::Customer(psu)).await?;
     let row = sqlx::query("SELECT version FROM credential WHERE psu = $1")
         .bind(&psu.0)
         .fetch_optional(&mut **transaction)
@@ -57,8 +57,11 @@ pub(crate) async fn is_current(
 
 /// Begins the next version of a customer's credentials, in the transaction that changes them, and ends what is under way
 /// under the one before.
-pub(crate) async fn begin_version(transaction: &mut Write, psu: &PsuId) -> Result<(), StoreError> {
-    transaction.take(Turn::Customer(psu)).await?;
+pub(crate) async fn begin_version(
+    transaction: &mut WriteTransaction,
+    psu: &PsuId,
+) -> Result<(), StoreError> {
+    transaction.take(AdvisoryLock::Customer(psu)).await?;
     let next = "UPDATE credential SET version = version + 1 WHERE psu = $1";
     for statement in std::iter::once(next).chain(UNDER_WAY) {
         sqlx::query(statement)
@@ -101,8 +104,8 @@ impl CustomerCredentials {
             .map(|secret| self.vault.seal(&context(psu), secret.as_bytes()))
             .transpose()?;
         let mut transaction = self.database.begin_write().await?;
-        transaction.take(Turn::Customer(psu)).await?;
-        transaction.take(Turn::Codes(psu)).await?;
+        transaction.take(AdvisoryLock::Customer(psu)).await?;
+        transaction.take(AdvisoryLock::Codes(psu)).await?;
         for ending in ENDINGS {
             sqlx::query(ending)
                 .bind(&psu.0)

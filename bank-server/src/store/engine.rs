@@ -7,11 +7,11 @@ use std::time::Duration;
 use bank_client::files::lock;
 
 use super::condition::Condition;
+use super::connection_manager::Opener;
+use super::database_location::Server;
 use super::figures::Figures;
-use super::opener::Opener;
-use super::place::Server;
 use super::pool::{Pool, code};
-use super::recent::{Certainty, Known};
+use super::row_cache::{Caches, Freshness};
 use super::{Database, Shared, StoreError, migrations, schema};
 use crate::file_mode::is_open_to_others;
 
@@ -167,7 +167,7 @@ async fn open_sqlite(path: &Path) -> Result<(Database, (i64, i64)), StoreError> 
         counting,
         figures,
         condition,
-        known: Arc::new(Known::new(Certainty::File)),
+        caches: Arc::new(Caches::new(Freshness::File)),
         server: None,
         listening: OnceLock::new(),
         lock: OnceLock::new(),
@@ -206,7 +206,7 @@ pub(super) async fn postgres(server: &Server) -> Result<Database, StoreError> {
         counting: connect(count, counting).await?,
         figures,
         condition,
-        known: Arc::new(Known::new(Certainty::told())),
+        caches: Arc::new(Caches::new(Freshness::told())),
         server: Some(server.clone()),
         listening: OnceLock::new(),
         lock: OnceLock::new(),

@@ -7,7 +7,7 @@ use sqlx::Row as _;
 
 use super::{Database, StoreError};
 use crate::calendar::MAX_CLOCK_SKEW;
-use crate::transport::keeper::{Look, Shelf, ShelfError, Wanted};
+use crate::transport::trust_reloader::{Look, SharedCrlCache, ShelfError, Wanted};
 
 /// Lists in the database. Can be asked on any runtime: the database is asked on its own.
 #[derive(Debug, Clone)]
@@ -28,7 +28,7 @@ impl FetchedLists {
     async fn found(self, wanted: Wanted) -> Result<Look, StoreError> {
         match self.fetched(&wanted).await? {
             Some(list) => Ok(list),
-            None if self.claim(wanted).await? => Ok(Look::Turn),
+            None if self.claim(wanted).await? => Ok(Look::Ours),
             None => Ok(Look::Wait),
         }
     }
@@ -80,7 +80,7 @@ fn latest(wanted: &Wanted) -> i64 {
 }
 
 #[async_trait]
-impl Shelf for FetchedLists {
+impl SharedCrlCache for FetchedLists {
     async fn look(&self, wanted: Wanted) -> Result<Look, ShelfError> {
         let runtime = self.database.pool().runtime();
         Ok(runtime.spawn(self.clone().found(wanted)).await??)
@@ -135,59 +135,59 @@ mod tests {
     #[tokio::test]
     async fn one_fetches_and_the_others_have_what_it_fetched() {
         let (database, _folder) = testing::database().await;
-        let shelf = FetchedLists::new(database);
-        let look = async |since, now| shelf.look(wanted(since, now)).await.unwrap();
+        let crl_cache = FetchedLists::new(database);
+        let look = async |since, now| crl_cache.look(wanted(since, now)).await.unwrap();
         let found = |fetched, content: &[u8]| Look::Fetched {
             fetched,
             content: content.to_vec(),
         };
-        assert_eq!(look(0, 100).await, Look::Turn);
+        assert_eq!(look(0, 100).await, Look::Ours);
         assert_eq!(look(0, 101).await, Look::Wait, "another has the turn");
-        shelf.put(ADDRESS, b"one".to_vec(), 102).await.unwrap();
+        crl_cache.put(ADDRESS, b"one".to_vec(), 102).await.unwrap();
         assert_eq!(look(0, 103).await, found(102, b"one"));
         assert_eq!(look(102, 103).await, found(102, b"one"));
-        assert_eq!(look(103, 104).await, Look::Turn, "it is to be newer");
-        shelf.put(ADDRESS, b"two".to_vec(), 105).await.unwrap();
+        assert_eq!(look(103, 104).await, Look::Ours, "it is to be newer");
+        crl_cache.put(ADDRESS, b"two".to_vec(), 105).await.unwrap();
         assert_eq!(look(103, 106).await, found(105, b"two"));
     }
 
     #[tokio::test]
     async fn nobody_takes_the_turn_once_the_list_is_there() {
         let (database, _folder) = testing::database().await;
-        let shelf = FetchedLists::new(database);
-        assert_eq!(shelf.fetched(&wanted(100, 101)).await.unwrap(), None);
-        shelf.put(ADDRESS, b"one".to_vec(), 101).await.unwrap();
-        assert!(!shelf.claim(wanted(100, 101)).await.unwrap());
-        assert!(shelf.claim(wanted(102, 102)).await.unwrap());
+        let crl_cache = FetchedLists::new(database);
+        assert_eq!(crl_cache.fetched(&wanted(100, 101)).await.unwrap(), None);
+        crl_cache.put(ADDRESS, b"one".to_vec(), 101).await.unwrap();
+        assert!(!crl_cache.claim(wanted(100, 101)).await.unwrap());
+        assert!(crl_cache.claim(wanted(102, 102)).await.unwrap());
     }
 
     #[tokio::test]
     async fn a_turn_that_comes_to_nothing_goes_to_the_next() {
         let (database, _folder) = testing::database().await;
-        let shelf = FetchedLists::new(database);
-        let look = async |now| shelf.look(wanted(0, now)).await.unwrap();
-        assert_eq!(look(100).await, Look::Turn);
-        shelf.give_up(ADDRESS).await.unwrap();
-        assert_eq!(look(100).await, Look::Turn);
+        let crl_cache = FetchedLists::new(database);
+        let look = async |now| crl_cache.look(wanted(0, now)).await.unwrap();
+        assert_eq!(look(100).await, Look::Ours);
+        crl_cache.give_up(ADDRESS).await.unwrap();
+        assert_eq!(look(100).await, Look::Ours);
         // Whoever had it is gone without a word.
         assert_eq!(look(114).await, Look::Wait);
-        assert_eq!(look(115).await, Look::Turn);
+        assert_eq!(look(115).await, Look::Ours);
     }
 
     #[tokio::test]
     async fn a_replica_whose_clock_is_ahead_keeps_no_list_from_the_others() {
         let (database, _folder) = testing::database().await;
-        let shelf = FetchedLists::new(database);
-        let look = async |now| shelf.look(wanted(0, now)).await.unwrap();
-        assert_eq!(look(1_000_000).await, Look::Turn, "ahead");
-        assert_eq!(look(100).await, Look::Turn);
+        let crl_cache = FetchedLists::new(database);
+        let look = async |now| crl_cache.look(wanted(0, now)).await.unwrap();
+        assert_eq!(look(1_000_000).await, Look::Ours, "ahead");
+        assert_eq!(look(100).await, Look::Ours);
         assert_eq!(look(101).await, Look::Wait, "a clock that is right has it");
-        shelf
+        crl_cache
             .put(ADDRESS, b"old".to_vec(), 1_000_000)
             .await
             .unwrap();
-        assert_eq!(look(102).await, Look::Turn);
-        shelf.put(ADDRESS, b"new".to_vec(), 103).await.unwrap();
+        assert_eq!(look(102).await, Look::Ours);
+        crl_cache.put(ADDRESS, b"new".to_vec(), 103).await.unwrap();
         assert!(matches!(
             look(104).await,
             Look::Fetched { fetched: 103, .. }

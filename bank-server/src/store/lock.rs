@@ -6,7 +6,7 @@
 use std::fs::{File, TryLockError};
 use std::path::PathBuf;
 
-use super::{Place, StoreError};
+use super::{DatabaseLocation, StoreError};
 use crate::file_mode::is_open_to_others;
 
 /// What a database is opened for.
@@ -19,8 +19,11 @@ pub enum DatabaseUse {
 }
 
 /// Takes the lock, or fails at once. On a server there is none: its transactions do not wait for each other.
-pub(super) fn take(wanted_for: DatabaseUse, place: &Place) -> Result<Option<File>, StoreError> {
-    let Place::File(path) = place else {
+pub(super) fn take(
+    wanted_for: DatabaseUse,
+    place: &DatabaseLocation,
+) -> Result<Option<File>, StoreError> {
+    let DatabaseLocation::File(path) = place else {
         return Ok(None);
     };
     // Where the file itself is, as SQLite has its journal.
@@ -63,7 +66,7 @@ mod tests {
     #[tokio::test]
     async fn banks_share_a_file_and_an_import_has_it_alone() {
         let folder = tempfile::tempdir().unwrap();
-        let place = Place::File(folder.path().join("bank.db"));
+        let place = DatabaseLocation::File(folder.path().join("bank.db"));
         let open = async |wanted_for| Database::open_for(wanted_for, &place).await;
         let one = open(DatabaseUse::Serving).await.unwrap();
         let two = open(DatabaseUse::Serving).await.unwrap();

@@ -5,24 +5,24 @@
 //! `engine`: how it is opened, and how transactions keep out of each other's way.
 
 pub mod authorisations;
-mod changes;
+mod cache_invalidation;
 mod condition;
+mod connection_manager;
 pub mod connections;
 pub mod consents;
 mod counter;
 pub mod credentials;
+pub mod customer_consents;
+mod database_location;
 mod engine;
 pub mod fetched_lists;
 mod figures;
-pub mod given;
 mod lock;
 mod migrations;
-mod opener;
-mod place;
 mod pool;
-pub mod recent;
 pub mod reports;
 pub mod retention;
+pub mod row_cache;
 mod schema;
 pub mod scratch;
 pub mod sessions;
@@ -46,14 +46,14 @@ use tracing::Instrument as _;
 
 pub use self::condition::WrongClock;
 use self::condition::{Condition, ConditionFigures};
+pub use self::database_location::{DatabaseLocation, DatabaseLocationError, Server};
 use self::engine::Engine;
 use self::figures::Figures;
 pub use self::lock::DatabaseUse;
-pub use self::place::{Place, PlaceError, Server};
-pub use self::pool::{Held, Pool};
-use self::recent::Known;
+pub use self::pool::{Pool, PooledConnection};
+use self::row_cache::Caches;
 use self::vault::{Vault, VaultError};
-pub use self::write::{Turn, Write};
+pub use self::write::{AdvisoryLock, WriteTransaction};
 
 /// The database of one bank. Cheap to clone: all clones share the connections.
 #[derive(Debug, Clone)]
@@ -66,7 +66,7 @@ struct Shared {
     counting: Pool,
     figures: Figures,
     condition: Arc<Condition>,
-    known: Arc<Known>,
+    caches: Arc<Caches>,
     /// Which others may change too.
     server: Option<Server>,
     listening: OnceLock<AbortOnDropHandle<()>>,
@@ -207,10 +207,10 @@ impl Database {
     /// A SQLite file is made if it is not there (readable by its owner alone), and its tables are brought up to date. The
     /// tables of a server's database have to be there: [`migrate`](Self::migrate) makes them. Tables of a newer version
     /// are good for this one as well: migrations add, and take nothing away that the version before needs.
-    pub async fn open(place: &Place) -> Result<Self, StoreError> {
+    pub async fn open(place: &DatabaseLocation) -> Result<Self, StoreError> {
         match place {
-            Place::File(path) => engine::sqlite(path).await,
-            Place::Server(server) => {
+            DatabaseLocation::File(path) => engine::sqlite(path).await,
+            DatabaseLocation::Server(server) => {
                 let database = engine::postgres(server).await?;
                 schema::check(&database, server).await?;
                 Ok(database)
@@ -222,7 +222,7 @@ impl Database {
     /// is the other: a bank that lost one of them must not begin anew.
     pub async fn open_with_key(
         wanted_for: DatabaseUse,
-        place: &Place,
+        place: &DatabaseLocation,
         key: &Path,
         randomness: Arc<dyn Randomness>,
     ) -> Result<(Self, Vault), StoreError> {
@@ -234,7 +234,7 @@ impl Database {
             path.parent()
                 .is_none_or(|folder| folder.as_os_str().is_empty() || folder.is_dir())
         };
-        if let Place::File(path) = place
+        if let DatabaseLocation::File(path) = place
             && has_key
             && is_empty(path)
             && has_folder(path)
@@ -265,7 +265,10 @@ impl Database {
 
     /// Opens the database at that place, as [`open`](Self::open) does. On SQLite, where one writes at a time, a bank does not
     /// serve while an import is under way, nor is there an import while a bank serves.
-    pub async fn open_for(wanted_for: DatabaseUse, place: &Place) -> Result<Self, StoreError> {
+    pub async fn open_for(
+        wanted_for: DatabaseUse,
+        place: &DatabaseLocation,
+    ) -> Result<Self, StoreError> {
         let lock = lock::take(wanted_for, place)?;
         let database = Self::open(place).await?;
         if let Some(lock) = lock {
@@ -276,10 +279,10 @@ impl Database {
 
     /// Brings the tables at that place up to date, while replicas of this version and the one before serve from them. Says
     /// from which version to which.
-    pub async fn migrate(place: &Place) -> Result<(i64, i64), StoreError> {
+    pub async fn migrate(place: &DatabaseLocation) -> Result<(i64, i64), StoreError> {
         match place {
-            Place::File(path) => engine::migrate_sqlite(path).await,
-            Place::Server(server) => engine::migrate_postgres(server).await,
+            DatabaseLocation::File(path) => engine::migrate_sqlite(path).await,
+            DatabaseLocation::Server(server) => engine::migrate_postgres(server).await,
         }
     }
 
@@ -295,7 +298,7 @@ impl Database {
         let before = self.0.condition.before();
         let server = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
             "SELECT {}",
-            changes::SERVER_TIME
+            cache_invalidation::SERVER_TIME
         )))
         .fetch_one(&mut connection)
         .await?;
@@ -308,10 +311,10 @@ impl Database {
     pub fn follow(&self) {
         if let Some(server) = self.0.server.clone() {
             self.0.listening.get_or_init(|| {
-                let known = Arc::clone(&self.0.known);
+                let caches = Arc::clone(&self.0.caches);
                 let figures = self.0.figures.clone();
                 let condition = Arc::clone(&self.0.condition);
-                let listening = changes::listen(known, server, figures, condition);
+                let listening = cache_invalidation::listen(caches, server, figures, condition);
                 AbortOnDropHandle::new(tokio::spawn(listening.in_current_span()))
             });
         }
@@ -319,8 +322,8 @@ impl Database {
 
     /// What was read a moment ago and still holds.
     #[must_use]
-    pub fn known(&self) -> &Known {
-        &self.0.known
+    pub fn caches(&self) -> &Caches {
+        &self.0.caches
     }
 
     /// The end of a `SELECT` of rows that are about to be removed.
@@ -344,15 +347,15 @@ impl Database {
     /// Begins a transaction that will write.
     ///
     /// On SQLite nobody else writes from now on; it waits for its turn now, so that it cannot fail for that later. On
-    /// PostgreSQL others do: rows that a decision depends on are read with [`Write::locked`], and decisions that depend
-    /// on rows that may not be there yet wait for a [`Turn`].
-    pub async fn begin_write(&self) -> Result<Write, StoreError> {
-        Write::begin(self.0.engine, &self.0.pool, &self.0.known).await
+    /// PostgreSQL others do: rows that a decision depends on are read with [`WriteTransaction::locked`], and decisions that depend
+    /// on rows that may not be there yet wait for a [`AdvisoryLock`].
+    pub async fn begin_write(&self) -> Result<WriteTransaction, StoreError> {
+        WriteTransaction::begin(self.0.engine, &self.0.pool, &self.0.caches).await
     }
 
     /// Begins a transaction that counts: like [`begin_write`](Self::begin_write), and nobody waits for the disk.
-    pub async fn begin_counting(&self) -> Result<Write, StoreError> {
-        Write::begin(self.0.engine, &self.0.counting, &self.0.known).await
+    pub async fn begin_counting(&self) -> Result<WriteTransaction, StoreError> {
+        WriteTransaction::begin(self.0.engine, &self.0.counting, &self.0.caches).await
     }
 
     /// Has it told what it costs.
@@ -408,7 +411,7 @@ mod tests {
     async fn a_file_that_is_full_or_read_only_can_take_more_in_a_moment() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("bank.db");
-        let database = Database::open(&Place::File(path)).await.unwrap();
+        let database = Database::open(&DatabaseLocation::File(path)).await.unwrap();
         let mut connection = database.pool().acquire().await.unwrap();
         for (set, unset) in [
             (
@@ -438,7 +441,7 @@ mod tests {
             builder.enable_all().build().unwrap()
         };
         for round in 0..3 {
-            let place = Place::File(folder.path().join(format!("{round}.db")));
+            let place = DatabaseLocation::File(folder.path().join(format!("{round}.db")));
             let open = || {
                 runtime().block_on(async {
                     let database = Database::open(&place).await.unwrap();
@@ -459,7 +462,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         // A name that a URL would have to escape.
         let path = folder.path().join("bank 100%?.db");
-        let database = Database::open(&Place::File(path.clone())).await.unwrap();
+        let database = Database::open(&DatabaseLocation::File(path.clone()))
+            .await
+            .unwrap();
         let synchronous = sqlx::query("PRAGMA synchronous")
             .fetch_one(database.pool())
             .await
@@ -483,7 +488,7 @@ mod tests {
             &std::fs::metadata(&path).unwrap().permissions(),
         );
         assert_eq!(mode & 0o777, 0o600);
-        let nowhere = Place::File(folder.path().join("nowhere/bank.db"));
+        let nowhere = DatabaseLocation::File(folder.path().join("nowhere/bank.db"));
         let error = Database::open(&nowhere).await.unwrap_err();
         assert!(error.to_string().contains("nowhere/bank.db"), "{error}");
     }

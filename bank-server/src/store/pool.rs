@@ -19,9 +19,9 @@ use tokio::time::{Instant, timeout};
 use tracing::{Instrument as _, Span, debug_span};
 
 use super::condition::Condition;
+use super::connection_manager::Opener;
 use super::figures::{Figures, Operation};
-use super::opener::Opener;
-use crate::telemetry::counted::Counted;
+use crate::telemetry::gauge_guard::GaugeGuard;
 
 /// Connections. Cheap to clone: all clones share them. A statement that is run on it has a connection of its own for as long
 /// as it takes.
@@ -38,7 +38,7 @@ pub struct Pool {
 
 /// A connection, until it is dropped. A transaction that is open by then has not happened.
 #[derive(Debug)]
-pub struct Held {
+pub struct PooledConnection {
     /// There until it is dropped.
     connection: Option<Object<Opener>>,
     time: Option<Duration>,
@@ -86,11 +86,11 @@ impl Pool {
 
     /// Waits for a connection. Fails while the clock of this machine is wrong: nothing is read,
     /// written or removed by it.
-    pub async fn acquire(&self) -> Result<Held, sqlx::Error> {
+    pub async fn acquire(&self) -> Result<PooledConnection, sqlx::Error> {
         self.condition.clock_is_right()?;
         let begun = Instant::now();
         let connection = {
-            let _waiting = Counted::among(&self.figures.waiting);
+            let _waiting = GaugeGuard::among(&self.figures.waiting);
             match timeout(PATIENCE, self.connections.get()).await {
                 Ok(Ok(connection)) => Ok(connection),
                 Ok(Err(PoolError::Backend(error))) => Err(error),
@@ -100,7 +100,7 @@ impl Pool {
         };
         let connection = connection.inspect_err(|_| self.figures.unconnected())?;
         self.figures.waited(begun.elapsed());
-        Ok(Held {
+        Ok(PooledConnection {
             connection: Some(connection),
             time: self.time,
             runtime: self.runtime.clone(),
@@ -137,7 +137,7 @@ impl Pool {
     }
 }
 
-impl Held {
+impl PooledConnection {
     /// The connection itself, for what has no bound: migrations.
     pub(super) fn unbounded(&mut self) -> Result<&mut AnyConnection, sqlx::Error> {
         let connection = self.connection.as_mut().ok_or(sqlx::Error::PoolClosed)?;
@@ -167,7 +167,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for PooledConnection {
     fn drop(&mut self) {
         let Some(mut connection) = self.connection.take() else {
             return;
@@ -245,7 +245,7 @@ impl Execute<'_, Any> for Asked {
     }
 }
 
-impl Held {
+impl PooledConnection {
     /// Waits for the database, for as long as a statement may take.
     async fn answer<T>(
         &mut self,
@@ -324,7 +324,7 @@ fn is_full(error: &sqlx::Error) -> bool {
 
 type Step = Either<AnyQueryResult, AnyRow>;
 
-impl<'c> Executor<'c> for &'c mut Held {
+impl<'c> Executor<'c> for &'c mut PooledConnection {
     type Database = Any;
 
     /// All at once: whoever reads is not to hold up a connection.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
-use super::{Database, StoreError, Turn};
+use super::{AdvisoryLock, Database, StoreError};
 
 /// How long what is over is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,7 +99,7 @@ impl Retention {
         passed: Duration,
     ) -> Result<Option<DateTime<Utc>>, StoreError> {
         let mut transaction = self.database.begin_counting().await?;
-        if !transaction.try_take(Turn::Retention).await? {
+        if !transaction.try_take(AdvisoryLock::Retention).await? {
             return Ok(None);
         }
         let before: Option<String> =
@@ -127,7 +127,7 @@ impl Retention {
     /// `None` if another replica is at it.
     async fn take_away(&self, piece: &[String]) -> Result<Option<u64>, StoreError> {
         let mut transaction = self.database.begin_counting().await?;
-        if !transaction.try_take(Turn::Retention).await? {
+        if !transaction.try_take(AdvisoryLock::Retention).await? {
             return Ok(None);
         }
         let mut rows = 0;

@@ -6,8 +6,8 @@
 use sqlx::migrate::Migrator;
 use sqlx::{AnyConnection, Row as _};
 
+use super::database_location::Server;
 use super::migrations;
-use super::place::Server;
 use super::{Database, StoreError};
 
 /// Brings the tables up to date. Says from which version to which.
@@ -125,7 +125,7 @@ mod tests {
     use crate::store::consents::{Consents, Granted};
     use crate::store::engine::Engine;
     use crate::store::usage::Usage;
-    use crate::store::{Place, testing};
+    use crate::store::{DatabaseLocation, testing};
 
     /// What version 7 has written of a consent, and of what it opens.
     const OF_VERSION_7: &str = "\
@@ -136,10 +136,10 @@ mod tests {
         INSERT INTO consent_use (consent_id, endpoint, account, item, day, count) VALUES ('c', 'accounts', '', '', '2026-11-24', 3);";
 
     /// Brings the tables there to that version.
-    async fn at_version(place: &Place, version: i64) -> AnyConnection {
+    async fn at_version(place: &DatabaseLocation, version: i64) -> AnyConnection {
         sqlx::any::install_default_drivers();
         let (url, mut migrator) = match place {
-            Place::File(path) => {
+            DatabaseLocation::File(path) => {
                 crate::store::engine::make_file(path).unwrap();
                 let url = url::Url::from_file_path(path).unwrap();
                 (
@@ -147,7 +147,7 @@ mod tests {
                     migrations::sqlite(),
                 )
             }
-            Place::Server(server) => (server.url().to_string(), migrations::postgres()),
+            DatabaseLocation::Server(server) => (server.url().to_string(), migrations::postgres()),
         };
         let older = migrator.iter().filter(|one| one.version <= version);
         migrator.migrations = older.cloned().collect::<Vec<_>>().into();

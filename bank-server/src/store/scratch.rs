@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use sqlx::{AnyConnection, Connection as _, Executor as _};
 
-use super::{Database, Place, Server, StoreError};
+use super::{Database, DatabaseLocation, Server, StoreError};
 
 /// The schemas that this makes, and removes, begin with this.
 pub const PREFIX: &str = "sandbox_";
@@ -14,7 +14,7 @@ pub const PREFIX: &str = "sandbox_";
 /// `name` goes on with letters, digits and `_` after [`PREFIX`].
 pub async fn schema(server: &Server, name: &str) -> Result<Server, StoreError> {
     let server = without_tables(server, name).await?;
-    Database::migrate(&Place::Server(server.clone())).await?;
+    Database::migrate(&DatabaseLocation::Server(server.clone())).await?;
     Ok(server)
 }
 
@@ -52,7 +52,7 @@ pub async fn claim(server: &Server, prefix: &str) -> Result<Option<Claim>, Store
 /// The schema that was made so before, with all that is in it; its tables are brought up to date.
 pub async fn kept(server: &Server, name: &str) -> Result<Server, StoreError> {
     let server = server.clone().in_schema(&format!("{PREFIX}{name}"));
-    Database::migrate(&Place::Server(server.clone())).await?;
+    Database::migrate(&DatabaseLocation::Server(server.clone())).await?;
     Ok(server)
 }
 

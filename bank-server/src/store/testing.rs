@@ -9,7 +9,7 @@ use sqlx::Row as _;
 use tempfile::TempDir;
 
 use super::engine::Engine;
-use super::{Database, Place, Server, Write, scratch};
+use super::{Database, DatabaseLocation, Server, WriteTransaction, scratch};
 
 /// The folder is removed when it is dropped.
 pub(crate) async fn database() -> (Database, TempDir) {
@@ -19,20 +19,20 @@ pub(crate) async fn database() -> (Database, TempDir) {
 }
 
 /// Where no tables are.
-pub(crate) async fn empty() -> (Place, TempDir) {
+pub(crate) async fn empty() -> (DatabaseLocation, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let place = match std::env::var("BANK_TEST_POSTGRES") {
         Ok(url) => {
             let name = SystemRandomness.uuid().simple().to_string();
             let server = Server::new(&url).unwrap();
-            Place::Server(scratch::without_tables(&server, &name).await.unwrap())
+            DatabaseLocation::Server(scratch::without_tables(&server, &name).await.unwrap())
         }
-        Err(_) => Place::File(folder.path().join("bank 100%?.db")),
+        Err(_) => DatabaseLocation::File(folder.path().join("bank 100%?.db")),
     };
     (place, folder)
 }
 
-impl Write {
+impl WriteTransaction {
     /// Waits until another transaction waits for this one. A file has one writer, which begins only when it has its turn:
     /// there is nothing to wait for.
     pub(crate) async fn until_it_blocks_another(&mut self) {
@@ -91,7 +91,7 @@ impl Database {
     /// Waits until what is read is taken to hold.
     pub(crate) async fn until_it_hears(&self) {
         for _ in 0..1000 {
-            if self.known().holds() {
+            if self.caches().holds() {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;

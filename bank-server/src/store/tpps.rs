@@ -2,12 +2,12 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{StoreError, Write};
+use super::{StoreError, WriteTransaction};
 use crate::identity::Tpp;
 
 /// Notes who a TPP is, beside what it asks for.
 pub(super) async fn note(
-    transaction: &mut Write,
+    transaction: &mut WriteTransaction,
     tpp: &Tpp,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {

@@ -144,7 +144,7 @@ impl Usage {
                 .bind(&consent.id)
                 .execute(self.database.counting())
                 .await?;
-            self.database.known().consents.forget(&consent.id);
+            self.database.caches().consents.forget(&consent.id);
         }
         Ok(())
     }

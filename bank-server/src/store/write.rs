@@ -7,32 +7,32 @@ use sqlx::Row as _;
 
 use super::StoreError;
 use super::engine::Engine;
-use super::pool::{Held, Pool};
-use super::recent::Known;
+use super::pool::{Pool, PooledConnection};
+use super::row_cache::Caches;
 use crate::core_banking::PsuId;
 
 /// A transaction that writes. What is not committed when it is dropped has not happened.
 #[derive(Debug)]
-pub struct Write {
+pub struct WriteTransaction {
     engine: Engine,
-    held: Held,
-    known: Arc<Known>,
+    held: PooledConnection,
+    caches: Arc<Caches>,
     /// Consents that it changes.
     changed: Vec<String>,
 }
 
 /// Whatever has become of it, and even if nobody knows: nothing that was read before is taken to hold.
-impl Drop for Write {
+impl Drop for WriteTransaction {
     fn drop(&mut self) {
         for id in &self.changed {
-            self.known.consents.forget(id);
+            self.caches.consents.forget(id);
         }
     }
 }
 
 /// What only one transaction does at a time, on whichever replica.
 #[derive(Debug, Clone, Copy)]
-pub enum Turn<'a> {
+pub enum AdvisoryLock<'a> {
     /// What is decided by all that there is of one customer: how much waits for her, how many sessions she has.
     Customer(&'a PsuId),
     /// The codes of one customer.
@@ -43,7 +43,7 @@ pub enum Turn<'a> {
     Retention,
 }
 
-impl Turn<'_> {
+impl AdvisoryLock<'_> {
     fn name(self) -> String {
         match self {
             Self::Customer(psu) => format!("customer:{}", psu.0),
@@ -54,26 +54,26 @@ impl Turn<'_> {
     }
 }
 
-impl Write {
+impl WriteTransaction {
     pub(super) async fn begin(
         engine: Engine,
         pool: &Pool,
-        known: &Arc<Known>,
+        caches: &Arc<Caches>,
     ) -> Result<Self, StoreError> {
         let mut held = pool.acquire().await?;
         held.begin(engine.begin()).await?;
         Ok(Self {
             engine,
             held,
-            known: Arc::clone(known),
+            caches: Arc::clone(caches),
             changed: Vec::new(),
         })
     }
 
     /// Waits until no other transaction has that turn, and keeps it to the end. Take turns in the order in which
-    /// [`Turn`] names them, and before rows are locked; of these, authorisations come before consents. So no two
+    /// [`AdvisoryLock`] names them, and before rows are locked; of these, authorisations come before consents. So no two
     /// transactions wait for each other.
-    pub async fn take(&mut self, turn: Turn<'_>) -> Result<(), StoreError> {
+    pub async fn take(&mut self, turn: AdvisoryLock<'_>) -> Result<(), StoreError> {
         let Some(statement) = self.engine.take_turn() else {
             return Ok(());
         };
@@ -85,7 +85,7 @@ impl Write {
     }
 
     /// Takes that turn if no other transaction has it. Says whether it does.
-    pub async fn try_take(&mut self, turn: Turn<'_>) -> Result<bool, StoreError> {
+    pub async fn try_take(&mut self, turn: AdvisoryLock<'_>) -> Result<bool, StoreError> {
         let Some(statement) = self.engine.try_take_turn() else {
             return Ok(true);
         };
@@ -118,16 +118,16 @@ impl Write {
     }
 }
 
-impl Deref for Write {
-    type Target = Held;
+impl Deref for WriteTransaction {
+    type Target = PooledConnection;
 
-    fn deref(&self) -> &Held {
+    fn deref(&self) -> &PooledConnection {
         &self.held
     }
 }
 
-impl DerefMut for Write {
-    fn deref_mut(&mut self) -> &mut Held {
+impl DerefMut for WriteTransaction {
+    fn deref_mut(&mut self) -> &mut PooledConnection {
         &mut self.held
     }
 }

@@ -11,10 +11,10 @@ use prometheus_client::registry::{Registry, Unit};
 use shared_types::eidas::Role;
 use shared_types::trust::Refusal;
 
-use super::counted::Counted;
-use crate::transport::listener::{DoorObserver, TurnedAway, TurnedAwayReason};
+use super::gauge_guard::GaugeGuard;
+use crate::transport::listener::{ConnectionObserver, RejectedConnection, RejectionReason};
 
-/// Counted by all workers together. Cheap to clone.
+/// GaugeGuard by all workers together. Cheap to clone.
 ///
 /// Cost for a request: two look-ups by its labels, each under a lock that is shared with reads alone once the labels are
 /// known, and the additions.
@@ -83,8 +83,8 @@ impl Figures {
         );
     }
 
-    pub(crate) fn begin_request(&self) -> Counted {
-        Counted::among(&self.open)
+    pub(crate) fn begin_request(&self) -> GaugeGuard {
+        GaugeGuard::among(&self.open)
     }
 
     pub(crate) fn request(&self, answered: &Answered<'_>) {
@@ -115,29 +115,29 @@ impl Figures {
 /// Counts those who come to the door, and tells another observer.
 pub(crate) struct Counting {
     pub(crate) figures: Figures,
-    pub(crate) observer: Arc<dyn DoorObserver>,
+    pub(crate) observer: Arc<dyn ConnectionObserver>,
 }
 
-impl DoorObserver for Counting {
-    fn turned_away(&self, peer: &TurnedAway) {
+impl ConnectionObserver for Counting {
+    fn connection_rejected(&self, peer: &RejectedConnection) {
         self.figures.handshake(outcome(&peer.reason));
-        self.observer.turned_away(peer);
+        self.observer.connection_rejected(peer);
     }
 
-    fn let_in(&self) {
+    fn connection_accepted(&self) {
         self.figures.handshake("let in");
-        self.observer.let_in();
+        self.observer.connection_accepted();
     }
 }
 
-fn outcome(reason: &TurnedAwayReason) -> &'static str {
+fn outcome(reason: &RejectionReason) -> &'static str {
     match reason {
-        TurnedAwayReason::Refused(refusal) => refused(refusal),
-        TurnedAwayReason::Handshake(_) => "failed",
-        TurnedAwayReason::Slow(_) => "too slow",
-        TurnedAwayReason::NotKnown(_) => "status not known in time",
-        TurnedAwayReason::TooMany => "too many connections",
-        TurnedAwayReason::NoRoom => "no room for connections",
+        RejectionReason::Refused(refusal) => refused(refusal),
+        RejectionReason::Handshake(_) => "failed",
+        RejectionReason::Slow(_) => "too slow",
+        RejectionReason::NotKnown(_) => "status not known in time",
+        RejectionReason::TooMany => "too many connections",
+        RejectionReason::NoRoom => "no room for connections",
     }
 }
 

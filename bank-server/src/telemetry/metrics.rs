@@ -21,8 +21,8 @@ use super::gauges::gauges;
 use crate::identity::Licences;
 use crate::sca::Sca;
 use crate::store::Database;
-use crate::transport::keeper::Report;
-use crate::transport::listener::Door;
+use crate::transport::listener::MtlsListener;
+use crate::transport::trust_reloader::Report;
 
 /// The media type of the text.
 pub(crate) const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -30,7 +30,7 @@ pub(crate) const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// What tells figures of itself.
 pub(crate) struct Parts<'a> {
     pub(crate) trust: Arc<ArcSwap<Report>>,
-    pub(crate) doors: Vec<(&'static str, Door<Licences>)>,
+    pub(crate) doors: Vec<(&'static str, MtlsListener<Licences>)>,
     pub(crate) figures: &'a Figures,
     pub(crate) database: &'a Database,
     pub(crate) sca: &'a Sca,
@@ -82,7 +82,7 @@ fn plain(open_metrics: &str) -> String {
     text
 }
 
-struct Connections(Vec<(&'static str, Door<Licences>)>);
+struct Connections(Vec<(&'static str, MtlsListener<Licences>)>);
 
 /// The doors have nothing to add.
 impl fmt::Debug for Connections {

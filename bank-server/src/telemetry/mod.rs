@@ -3,12 +3,12 @@
 //! Lines carry request ids, organisation ids and certificates. They never carry what belongs to a customer: accounts,
 //! names, amounts, consents' ids or the ids with which customers log in.
 
-mod asked_each_time;
-pub(crate) mod counted;
 pub(crate) mod figures;
+pub(crate) mod gauge_guard;
 pub(crate) mod gauges;
 mod log_writer;
 pub mod metrics;
+mod per_event_filter;
 pub(crate) mod spans;
 mod traces;
 
@@ -19,8 +19,8 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 use utoipa::ToSchema;
 
-use self::asked_each_time::AskedEachTime;
 use self::log_writer::LogWriter;
+use self::per_event_filter::AskedEachTime;
 use crate::config::Config;
 
 /// How the log is written.
@@ -42,11 +42,11 @@ pub fn check_filter(filter: &str) -> Result<(), String> {
 
 /// What is told while the process runs.
 #[derive(Debug)]
-pub struct Telling(Option<SdkTracerProvider>);
+pub struct TelemetryGuard(Option<SdkTracerProvider>);
 
 /// Sends the log of this process to standard error, and its traces where the configuration says. To be called on the
 /// runtime on which the bank will run.
-pub fn start(config: &Config) -> Result<Telling, String> {
+pub fn start(config: &Config) -> Result<TelemetryGuard, String> {
     let filter = EnvFilter::try_new(&config.log.filter)
         .map_err(|problem| format!("log.filter: {problem}"))?;
     let log = tracing_subscriber::fmt::layer()
@@ -70,10 +70,10 @@ pub fn start(config: &Config) -> Result<Telling, String> {
         .with(traces.as_ref().map(traces::layer))
         .try_init()
         .map_err(|error| error.to_string())?;
-    Ok(Telling(traces))
+    Ok(TelemetryGuard(traces))
 }
 
-impl Telling {
+impl TelemetryGuard {
     /// Sends what is still on its way.
     pub async fn finish(self) {
         let Some(provider) = self.0 else {

@@ -20,7 +20,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::asked_each_time::AskedEachTime;
+use super::per_event_filter::AskedEachTime;
 use crate::config::TracesConfig;
 use crate::transport::fetch::no_tls;
 
@@ -47,7 +47,7 @@ pub(super) fn open(config: &TracesConfig, bank: &str) -> Result<SdkTracerProvide
         .build();
     let provider = SdkTracerProvider::builder()
         .with_batch_exporter(exporter)
-        .with_sampler(sampler(config.ratio))
+        .with_sampler(sampler(config.sample_ratio))
         .with_resource(resource)
         .build();
     global::set_text_map_propagator(TraceContextPropagator::new());

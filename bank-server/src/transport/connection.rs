@@ -8,16 +8,16 @@ use std::time::Duration;
 
 use rustls_pki_types::{CertificateDer, UnixTime};
 use shared_types::certificate::CertificateSummary;
-use shared_types::revocation::Link;
+use shared_types::revocation::PathCertificate;
 use shared_types::trust::Refusal;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::forwarding::Forwarded;
+use super::peer_verdict::{PeerKind, PeerVerdict, Role};
 use super::policy::{Ended, Policy};
-pub use super::quota::Turn;
-use super::quota::{OpenStream, Place};
-use super::standing::{Caller, Role, Standing};
+pub use super::quota::RequestPermit;
+use super::quota::{ConnectionPermit, OpenStream};
 use super::trust::Trust;
 
 /// What is known of a connection whose peer came in over mutual TLS.
@@ -28,15 +28,15 @@ pub struct Connection<P: Policy> {
     pub certificate: CertificateSummary,
     gateway: bool,
     chain: Vec<CertificateDer<'static>>,
-    place: Place,
+    place: ConnectionPermit,
     trust: Arc<Trust<P>>,
     ended: CancellationToken,
-    leaving: CancellationToken,
+    draining: CancellationToken,
     state: Mutex<State<P>>,
 }
 
 struct State<P: Policy> {
-    standing: Standing<P>,
+    peer_verdict: PeerVerdict<P>,
     /// Why the peer may no longer be here, once it was so.
     end: Option<Ended<P::Objection>>,
     /// Whether a request was answered with that.
@@ -66,24 +66,24 @@ impl<P: Policy> Connection<P> {
         chain: Vec<CertificateDer<'static>>,
         trust: Arc<Trust<P>>,
         role: &Role<P>,
-        leaving: CancellationToken,
-        place: impl FnOnce(Option<&str>) -> Place,
+        draining: CancellationToken,
+        place: impl FnOnce(Option<&str>) -> ConnectionPermit,
     ) -> Result<Self, Refusal> {
-        let standing = Standing::new(role, &trust, &chain).await?;
+        let peer_verdict = PeerVerdict::new(role, &trust, &chain).await?;
         let leaf = chain.first().ok_or(Refusal::NoCertificate)?;
         let certificate = CertificateSummary::of(leaf);
-        let place = place(standing.group(&certificate.fingerprint));
+        let place = place(peer_verdict.group(&certificate.fingerprint));
         Ok(Self {
             address,
             certificate,
-            gateway: standing.is_gateway(),
+            gateway: peer_verdict.is_gateway(),
             chain,
             place,
             trust,
             ended: CancellationToken::new(),
-            leaving,
+            draining,
             state: Mutex::new(State {
-                standing,
+                peer_verdict,
                 end: None,
                 told: false,
                 open: HashMap::new(),
@@ -112,18 +112,18 @@ impl<P: Policy> Connection<P> {
     /// Who is at the other end, or why the peer may not be here. Asked for every request, and whenever trust changes.
     ///
     /// Cost: two comparisons of the clock and one of a pointer, unless something changed; then that of one judgement.
-    pub fn judge(&self) -> Result<Caller<P>, Ended<P::Objection>> {
+    pub fn judge(&self) -> Result<PeerKind<P>, Ended<P::Objection>> {
         let mut state = self.state();
         if let Some(end) = &state.end {
             return Err(end.clone());
         }
-        let stood = state.standing.stands(&self.trust);
+        let stood = state.peer_verdict.stands(&self.trust);
         let judged = if stood {
             Ok(())
         } else {
-            state.standing.renew(&self.trust, &self.chain)
+            state.peer_verdict.renew(&self.trust, &self.chain)
         };
-        let end = match (judged, state.standing.caller()) {
+        let end = match (judged, state.peer_verdict.caller()) {
             (Ok(()), Ok(caller)) => return Ok(caller),
             (Ok(()), Err(objection)) => Ended::Unwelcome(objection),
             (Err(refusal), _) => Ended::Untrusted(refusal),
@@ -141,8 +141,8 @@ impl<P: Policy> Connection<P> {
     }
 
     /// The certificates by which its peer was judged.
-    pub(super) fn links(&self) -> Vec<Link> {
-        self.state().standing.links().to_vec()
+    pub(super) fn links(&self) -> Vec<PathCertificate> {
+        self.state().peer_verdict.links().to_vec()
     }
 
     /// Whether a gateway is at the other end.
@@ -163,12 +163,12 @@ impl<P: Policy> Connection<P> {
 
     /// Whether the server is about to stop, and its peers are to ask elsewhere.
     #[must_use]
-    pub fn is_leaving(&self) -> bool {
-        self.leaving.is_cancelled()
+    pub fn is_draining(&self) -> bool {
+        self.draining.is_cancelled()
     }
 
     pub(super) fn when_leaving(&self) -> CancellationToken {
-        self.leaving.clone()
+        self.draining.clone()
     }
 
     pub(super) fn when_ended(&self) -> CancellationToken {
@@ -191,7 +191,7 @@ impl<P: Policy> Connection<P> {
         Answering {
             connection: Arc::clone(self),
             number,
-            turn: self.place.turn().map(Arc::new),
+            permit: self.place.permit().map(Arc::new),
             forwarded: None,
         }
     }
@@ -236,7 +236,7 @@ impl<P: Policy> fmt::Debug for Connection<P> {
 pub struct Answering<P: Policy> {
     connection: Arc<Connection<P>>,
     number: u64,
-    turn: Option<Arc<Turn>>,
+    permit: Option<Arc<RequestPermit>>,
     /// The peer whose turn it is, if a gateway forwarded it: its place lasts as long as its turns.
     forwarded: Option<Arc<Forwarded<P>>>,
 }
@@ -250,13 +250,13 @@ impl<P: Policy> Answering<P> {
 
     /// Its turn, if the peer may have this request beside those it has.
     #[must_use]
-    pub fn turn(&self) -> Option<Arc<Turn>> {
-        self.turn.clone()
+    pub fn permit(&self) -> Option<Arc<RequestPermit>> {
+        self.permit.clone()
     }
 
     /// Counts the request among those of the peer that the gateway forwards.
     pub fn count_for(&mut self, forwarded: &Arc<Forwarded<P>>, peer: &P::Peer) {
-        self.turn = forwarded.turn(peer).map(Arc::new);
+        self.permit = forwarded.permit(peer).map(Arc::new);
         self.forwarded = Some(Arc::clone(forwarded));
     }
 }

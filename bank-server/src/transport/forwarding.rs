@@ -7,16 +7,16 @@ use arc_swap::ArcSwap;
 use quick_cache::sync::Cache;
 use rustls_pki_types::CertificateDer;
 use shared_types::certificate::CertificateSummary;
-use shared_types::revocation::Link;
+use shared_types::revocation::PathCertificate;
 use shared_types::trust::{Refusal, complete};
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::open::IN_USE;
-use super::paths::digest_of;
+use super::connection_registry::IN_USE;
 use super::policy::{Ended, Policy};
-use super::quota::{Place, Quota, Turn};
+use super::quota::{ConnectionPermit, Quota, RequestPermit};
 use super::trust::{Trust, Verdict};
+use super::verified_chain_cache::digest_of;
 
 /// What all gateways of a listener have forwarded.
 pub struct Forwarding<P: Policy> {
@@ -34,7 +34,7 @@ pub struct Forwarded<P: Policy> {
     trust: Arc<Trust<P>>,
     quota: Quota,
     /// Where its requests are counted, once it was found welcome.
-    place: OnceLock<Place>,
+    place: OnceLock<ConnectionPermit>,
 }
 
 /// Chains that are remembered for each listener.
@@ -95,7 +95,7 @@ impl<P: Policy> Forwarding<P> {
     }
 
     /// The certificates by which the known peers were judged.
-    fn links(&self) -> Vec<Link> {
+    fn links(&self) -> Vec<PathCertificate> {
         let known = self.known.iter().map(|(_, forwarded)| forwarded);
         known
             .flat_map(|forwarded| forwarded.verdict.load().links().to_vec())
@@ -119,10 +119,10 @@ impl<P: Policy> Forwarded<P> {
     }
 
     /// A turn for one request, unless the peer has too many as it is.
-    pub(super) fn turn(&self, peer: &P::Peer) -> Option<Turn> {
+    pub(super) fn permit(&self, peer: &P::Peer) -> Option<RequestPermit> {
         self.place
             .get_or_init(|| self.quota.visit(P::group(peer)))
-            .turn()
+            .permit()
     }
 }
 

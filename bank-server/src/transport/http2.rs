@@ -64,7 +64,7 @@ const MAX_RESETS: usize = 100;
 ///
 /// Must be called in a `LocalSet`. A request whose stream is reset, or whose connection ends, is dropped.
 pub async fn serve<P, S, B>(
-    stream: stream::Bytes<P>,
+    stream: stream::MtlsStream<P>,
     address: Option<SocketAddr>,
     service: Rc<S>,
     max_header_bytes: u32,
@@ -95,10 +95,10 @@ where
         .max_local_error_reset_streams(Some(MAX_RESETS))
         .handshake(counted)
         .await?;
-    let leaving = connection.when_leaving();
+    let draining = connection.when_leaving();
     let mut stopping = pin!(async move {
         tokio::select! {
-            () = leaving.cancelled_owned() => {}
+            () = draining.cancelled_owned() => {}
             () = stopping => {}
         }
     });
@@ -451,7 +451,7 @@ fn is_control(kind: u8, flags: u8, payload: usize) -> bool {
 
 /// The bytes of a connection, with the frames that come in counted. Once the budget is exhausted, nothing more is read.
 struct CountedStream<P: Policy> {
-    stream: stream::Bytes<P>,
+    stream: stream::MtlsStream<P>,
     frames: FrameReader,
     budget: Rc<FrameBudget>,
 }

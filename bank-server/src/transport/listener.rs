@@ -17,12 +17,12 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{Connection, Patience};
+use super::connection_registry::ConnectionRegistry;
 use super::forwarding::Forwarding;
-use super::open::OpenConnections;
+use super::peer_verdict::Role;
 use super::policy::Policy;
 use super::quota::{self, Quota};
-use super::standing::Role;
-use super::stream::Bytes;
+use super::stream::MtlsStream;
 use super::trust::Trust;
 use super::verifier::noting_refusal;
 
@@ -44,39 +44,39 @@ pub struct ConnectionLimits {
 }
 
 /// The door: everything that is the same for every connection. Cheap to clone, one for each worker.
-pub struct Door<P: Policy> {
+pub struct MtlsListener<P: Policy> {
     trust: Arc<Trust<P>>,
     role: Role<P>,
-    open: OpenConnections<P>,
+    open: ConnectionRegistry<P>,
     quota: Quota,
     limits: ConnectionLimits,
-    observer: Arc<dyn DoorObserver>,
-    leaving: CancellationToken,
+    observer: Arc<dyn ConnectionObserver>,
+    draining: CancellationToken,
 }
 
 /// Hears of every peer that comes to the door. The server's log is one; the sandbox and tests are others.
-pub trait DoorObserver: Send + Sync + 'static {
+pub trait ConnectionObserver: Send + Sync + 'static {
     /// A peer was turned away before any application data.
-    fn turned_away(&self, peer: &TurnedAway);
+    fn connection_rejected(&self, peer: &RejectedConnection);
 
     /// A peer was let in.
-    fn let_in(&self) {}
+    fn connection_accepted(&self) {}
 }
 
 /// A peer that was turned away.
 #[derive(Debug)]
-pub struct TurnedAway {
+pub struct RejectedConnection {
     /// Where it connected from.
     pub address: SocketAddr,
     /// The certificate it showed, if it got that far.
     pub certificate: Option<CertificateSummary>,
     /// Why.
-    pub reason: TurnedAwayReason,
+    pub reason: RejectionReason,
 }
 
 /// Why a peer was turned away.
 #[derive(Debug, thiserror::Error)]
-pub enum TurnedAwayReason {
+pub enum RejectionReason {
     /// Its certificate was refused, in the handshake or on resumption.
     #[error("certificate refused: {0}")]
     Refused(Refusal),
@@ -99,10 +99,10 @@ pub enum TurnedAwayReason {
 
 /// Writes a line to the log for every peer that was turned away.
 #[derive(Debug, Clone, Copy)]
-pub struct LogTurnedAway;
+pub struct LogRejectedConnections;
 
-impl DoorObserver for LogTurnedAway {
-    fn turned_away(&self, peer: &TurnedAway) {
+impl ConnectionObserver for LogRejectedConnections {
+    fn connection_rejected(&self, peer: &RejectedConnection) {
         let certificate = peer.certificate.as_ref();
         tracing::warn!(
             peer = %peer.address,
@@ -116,17 +116,17 @@ impl DoorObserver for LogTurnedAway {
     }
 }
 
-impl<P: Policy> Door<P> {
+impl<P: Policy> MtlsListener<P> {
     /// A door for those whom that trust lets in.
     pub fn new(
         trust: Arc<Trust<P>>,
         limits: ConnectionLimits,
-        observer: Arc<dyn DoorObserver>,
+        observer: Arc<dyn ConnectionObserver>,
     ) -> Self {
         Self {
             trust,
             role: Role::Peers,
-            open: OpenConnections::default(),
+            open: ConnectionRegistry::default(),
             quota: Quota::new(quota::Limits {
                 connections: limits.per_peer,
                 requests: limits.requests_per_peer,
@@ -134,7 +134,7 @@ impl<P: Policy> Door<P> {
             }),
             limits,
             observer,
-            leaving: CancellationToken::new(),
+            draining: CancellationToken::new(),
         }
     }
 
@@ -145,7 +145,7 @@ impl<P: Policy> Door<P> {
         let forwarding = Forwarding::new(Arc::clone(&self.trust), self.quota.clone());
         Self {
             role: Role::Gateways(Arc::new(forwarding)),
-            open: OpenConnections::default(),
+            open: ConnectionRegistry::default(),
             quota: Quota::new(quota::Limits {
                 connections,
                 requests: usize::MAX,
@@ -157,8 +157,8 @@ impl<P: Policy> Door<P> {
 
     /// Has every open connection judged again when trust changes, or time runs out. Runs for as long as it is polled; to
     /// be polled once for all clones of a door.
-    pub async fn keep_judging(self) {
-        let judging = self.open.keep_judging(self.trust);
+    pub async fn reevaluate_connections(self) {
+        let judging = self.open.reevaluate_connections(self.trust);
         match self.role {
             Role::Peers => judging.await,
             Role::Gateways(forwarding) => {
@@ -169,8 +169,8 @@ impl<P: Policy> Door<P> {
 
     /// Has peers ask elsewhere from now on, at this door and those for gateways: over HTTP/2 each is told at once, over
     /// HTTP/1.1 with its next answer. Who comes in is still answered. Ready once nobody is left here.
-    pub async fn leave(&self) {
-        self.leaving.cancel();
+    pub async fn drain(&self) {
+        self.draining.cancel();
         let mut tick = interval(Duration::from_millis(50));
         while self.open.count() > 0 {
             tick.tick().await;
@@ -179,8 +179,8 @@ impl<P: Policy> Door<P> {
 
     /// Whether peers are asked to ask elsewhere.
     #[must_use]
-    pub fn is_leaving(&self) -> bool {
-        self.leaving.is_cancelled()
+    pub fn is_draining(&self) -> bool {
+        self.draining.is_cancelled()
     }
 
     /// How many connections are open here.
@@ -190,12 +190,12 @@ impl<P: Policy> Door<P> {
     }
 
     /// Turns one peer away because all peers together hold as many connections as they may.
-    pub fn turn_away(&self, tcp: &TcpStream) {
+    pub fn reject(&self, tcp: &TcpStream) {
         if let Ok(address) = tcp.peer_addr() {
-            self.observer.turned_away(&TurnedAway {
+            self.observer.connection_rejected(&RejectedConnection {
                 address,
                 certificate: None,
-                reason: TurnedAwayReason::NoRoom,
+                reason: RejectionReason::NoRoom,
             });
         }
     }
@@ -204,11 +204,14 @@ impl<P: Policy> Door<P> {
     /// of its own needs the bytes alone.
     ///
     /// Cost: one mutual handshake, and for what is let in one more judgement of its chain.
-    pub async fn accept(&self, tcp: TcpStream) -> Option<(Bytes<P>, Protocol, Option<SocketAddr>)> {
+    pub async fn accept(
+        &self,
+        tcp: TcpStream,
+    ) -> Option<(MtlsStream<P>, Protocol, Option<SocketAddr>)> {
         let address = tcp.peer_addr().ok()?;
         // Answers are small; waiting to fill a segment only costs time. Without it they still arrive.
         let _ = tcp.set_nodelay(true);
-        let turned_away = |certificate, reason| TurnedAway {
+        let connection_rejected = |certificate, reason| RejectedConnection {
             address,
             certificate,
             reason,
@@ -219,30 +222,30 @@ impl<P: Policy> Door<P> {
         });
         let handshake = noting_refusal(acceptor.accept(tcp).into_fallible());
         let Ok((outcome, refused)) = timeout(self.limits.handshake, handshake).await else {
-            self.observer.turned_away(&turned_away(
+            self.observer.connection_rejected(&connection_rejected(
                 None,
-                TurnedAwayReason::Slow(self.limits.handshake),
+                RejectionReason::Slow(self.limits.handshake),
             ));
             return None;
         };
         match outcome {
             Ok(tls) => match self.admit(tls, address).await {
                 Ok((bytes, protocol)) => {
-                    self.observer.let_in();
+                    self.observer.connection_accepted();
                     Some((bytes, protocol, Some(address)))
                 }
                 Err((certificate, reason)) => {
                     self.observer
-                        .turned_away(&turned_away(certificate, *reason));
+                        .connection_rejected(&connection_rejected(certificate, *reason));
                     None
                 }
             },
             Err((error, tcp)) => {
-                self.observer.turned_away(&match refused {
+                self.observer.connection_rejected(&match refused {
                     Some((certificate, refusal)) => {
-                        turned_away(Some(certificate), TurnedAwayReason::Refused(refusal))
+                        connection_rejected(Some(certificate), RejectionReason::Refused(refusal))
                     }
-                    None => turned_away(None, explain(error)),
+                    None => connection_rejected(None, explain(error)),
                 });
                 linger(tcp, self.limits.handshake).await;
                 None
@@ -254,7 +257,7 @@ impl<P: Policy> Door<P> {
         &self,
         tls: TlsStream<TcpStream>,
         address: SocketAddr,
-    ) -> Result<(Bytes<P>, Protocol), NotAdmitted> {
+    ) -> Result<(MtlsStream<P>, Protocol), NotAdmitted> {
         let session = tls.get_ref().1;
         let protocol = match session.alpn_protocol() {
             Some(b"h2") => Protocol::Http2,
@@ -264,19 +267,19 @@ impl<P: Policy> Door<P> {
             session.peer_certificates().unwrap_or_default().to_vec();
         let shown = chain.first().map(CertificateSummary::of);
         let trust = Arc::clone(&self.trust);
-        let leaving = self.leaving.clone();
-        let admitted = Connection::admit(address, chain, trust, &self.role, leaving, |group| {
+        let draining = self.draining.clone();
+        let admitted = Connection::admit(address, chain, trust, &self.role, draining, |group| {
             self.quota.take(group)
         });
         // A responder may have to be asked; that has limits of its own, and this one besides.
         let Ok(admitted) = timeout(self.limits.handshake, admitted).await else {
-            let unknown = TurnedAwayReason::NotKnown(self.limits.handshake);
+            let unknown = RejectionReason::NotKnown(self.limits.handshake);
             return Err((shown, Box::new(unknown)));
         };
         let connection = admitted
-            .map_err(|refusal| (shown.clone(), Box::new(TurnedAwayReason::Refused(refusal))))?;
+            .map_err(|refusal| (shown.clone(), Box::new(RejectionReason::Refused(refusal))))?;
         if connection.is_flood() {
-            return Err((shown, Box::new(TurnedAwayReason::TooMany)));
+            return Err((shown, Box::new(RejectionReason::TooMany)));
         }
         let ConnectionLimits {
             handshake,
@@ -295,11 +298,14 @@ impl<P: Policy> Door<P> {
         // Trust may have changed after it was judged and before it was known to be open.
         let _ = connection.judge();
         let patience = Patience { idle, answer };
-        Ok((Bytes::new(tls, protocol, connection, patience), protocol))
+        Ok((
+            MtlsStream::new(tls, protocol, connection, patience),
+            protocol,
+        ))
     }
 }
 
-impl<P: Policy> Clone for Door<P> {
+impl<P: Policy> Clone for MtlsListener<P> {
     fn clone(&self) -> Self {
         Self {
             trust: Arc::clone(&self.trust),
@@ -308,24 +314,24 @@ impl<P: Policy> Clone for Door<P> {
             quota: self.quota.clone(),
             limits: self.limits,
             observer: Arc::clone(&self.observer),
-            leaving: self.leaving.clone(),
+            draining: self.draining.clone(),
         }
     }
 }
 
 /// Which certificate was shown, and why its holder is turned away.
-type NotAdmitted = (Option<CertificateSummary>, Box<TurnedAwayReason>);
+type NotAdmitted = (Option<CertificateSummary>, Box<RejectionReason>);
 
 /// rustls wraps its error; "no certificate" is a refusal like others.
-fn explain(error: io::Error) -> TurnedAwayReason {
+fn explain(error: io::Error) -> RejectionReason {
     let tls = error
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match tls {
         Some(rustls::Error::NoCertificatesPresented) => {
-            TurnedAwayReason::Refused(Refusal::NoCertificate)
+            RejectionReason::Refused(Refusal::NoCertificate)
         }
-        _ => TurnedAwayReason::Handshake(error),
+        _ => RejectionReason::Handshake(error),
     }
 }
 

@@ -9,7 +9,7 @@
 //! peers that it speaks for come as chains in headers ([`certificate_header`]), and [`forwarding`] judges them by the very
 //! same trust.
 //!
-//! [`keeper`] keeps that trust up to date: it watches the files it is made of, and fetches revocation lists. [`inquiry`]
+//! [`trust_reloader`] keeps that trust up to date: it watches the files it is made of, and fetches revocation lists. [`ocsp_worker`]
 //! asks the responders that certificates name.
 //!
 //! Nothing here knows what the server is for. What a trusted certificate means to it, it says in a [`policy`]. The example
@@ -17,23 +17,23 @@
 
 pub mod certificate_header;
 pub mod connection;
+mod connection_registry;
 pub mod fetch;
 pub mod forwarding;
 pub mod gateways;
 pub mod http2;
-pub mod inquiry;
-pub mod keeper;
 pub mod listener;
-pub mod material;
-mod open;
+pub mod ocsp_worker;
 mod own_certificate;
-mod paths;
+pub mod peer_verdict;
+pub mod pem_files;
 pub mod policy;
 mod quota;
-pub mod standing;
 pub mod stream;
 pub mod trust;
+pub mod trust_reloader;
+mod verified_chain_cache;
 mod verifier;
 mod watched;
 
-pub use crate::fault::Fault;
+pub use crate::config_error::ConfigError;

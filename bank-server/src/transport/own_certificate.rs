@@ -7,10 +7,10 @@ use bank_client::credentials::Credentials;
 use bank_client::environment::Clock;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use shared_types::revocation::Link;
-use shared_types::revocation::ocsp::{Answer, Said};
+use shared_types::revocation::PathCertificate;
+use shared_types::revocation::ocsp::{Answer, CertStatus};
 
-use super::trust::Beliefs;
+use super::trust::TrustSnapshot;
 
 /// Shows our certificate, with what its issuer's responder last said of it, for as long as that is fresh.
 pub(super) struct OwnCertificate {
@@ -20,11 +20,11 @@ pub(super) struct OwnCertificate {
 }
 
 impl OwnCertificate {
-    pub(super) fn of<P>(beliefs: &Beliefs<P>, clock: Arc<dyn Clock>) -> Self {
-        let bare = beliefs.credentials.certified_key();
-        let answer = own_link(&beliefs.credentials)
-            .and_then(|own| beliefs.statuses.answers.about(&own).cloned())
-            .filter(|answer| answer.said() == Said::Good);
+    pub(super) fn of<P>(snapshot: &TrustSnapshot<P>, clock: Arc<dyn Clock>) -> Self {
+        let bare = snapshot.credentials.certified_key();
+        let answer = own_link(&snapshot.credentials)
+            .and_then(|own| snapshot.statuses.answers.about(&own).cloned())
+            .filter(|answer| answer.said() == CertStatus::Good);
         let stapled = answer.map(|answer| {
             let mut key = (*bare).clone();
             key.ocsp = Some(answer.der().to_vec());
@@ -39,11 +39,11 @@ impl OwnCertificate {
 }
 
 /// Our own certificate, as its responder is asked about it: the issuing CA's comes after it in our own chain.
-pub(super) fn own_link(credentials: &Credentials) -> Option<Link> {
+pub(super) fn own_link(credentials: &Credentials) -> Option<PathCertificate> {
     let [own, issuer, ..] = credentials.chain() else {
         return None;
     };
-    Link::between(own, issuer)
+    PathCertificate::between(own, issuer)
 }
 
 impl ResolvesServerCert for OwnCertificate {

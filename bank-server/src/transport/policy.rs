@@ -15,7 +15,7 @@ pub trait Policy: Send + Sync + 'static {
 
     /// The protocols that are spoken over TLS, the preferred one first (ALPN, RFC 7301). A peer that names none of them is
     /// turned away; one that names no protocol at all is let in. With `h2`, the answer to a peer that may no longer be
-    /// here is HTTP/2's; with any other, the bytes of [`Farewell::response`].
+    /// here is HTTP/2's; with any other, the bytes of [`CloseMessage::response`].
     const PROTOCOLS: &'static [&'static [u8]] = &[b"h2", b"http/1.1"];
 
     /// Looks at a certificate whose path was found good.
@@ -29,7 +29,7 @@ pub trait Policy: Send + Sync + 'static {
     fn group(peer: &Self::Peer) -> &str;
 
     /// What a peer is told whose connection ends because it may no longer be here.
-    fn farewell(end: &Ended<Self::Objection>) -> Farewell;
+    fn close_message(end: &Ended<Self::Objection>) -> CloseMessage;
 }
 
 /// A peer that may be here, and until when.
@@ -54,7 +54,7 @@ pub enum Ended<O> {
 
 /// The last words to a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Farewell {
+pub struct CloseMessage {
     /// Sent to a peer that asks nothing at the moment: a whole HTTP/1.1 response, or a whole message of the server's own
     /// protocol.
     pub response: Vec<u8>,

@@ -40,7 +40,7 @@ struct Held {
 /// One connection's place among those of its peer; given back when dropped. A peer that a gateway forwards has a place
 /// without a connection, number 0.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct ConnectionPermit {
     quota: Quota,
     group: Option<String>,
     number: usize,
@@ -49,7 +49,7 @@ pub(super) struct Place {
 
 /// One request's turn among those of its peer, and the bytes of its body; given back when dropped.
 #[derive(Debug)]
-pub struct Turn {
+pub struct RequestPermit {
     under_way: Arc<UnderWay>,
     body_bytes: AtomicUsize,
     max_body_bytes: usize,
@@ -67,11 +67,11 @@ impl Quota {
         }
     }
 
-    pub(super) fn take(&self, group: Option<&str>) -> Place {
+    pub(super) fn take(&self, group: Option<&str>) -> ConnectionPermit {
         let mut all = self.held();
         let held = all.entry(group.map(str::to_owned)).or_default();
         held.connections += 1;
-        Place {
+        ConnectionPermit {
             quota: self.clone(),
             group: group.map(str::to_owned),
             number: held.connections,
@@ -80,11 +80,11 @@ impl Quota {
     }
 
     /// A place for requests alone.
-    pub(super) fn visit(&self, group: &str) -> Place {
+    pub(super) fn visit(&self, group: &str) -> ConnectionPermit {
         let mut all = self.held();
         let held = all.entry(Some(group.to_owned())).or_default();
         held.visits += 1;
-        Place {
+        ConnectionPermit {
             quota: self.clone(),
             group: Some(group.to_owned()),
             number: 0,
@@ -98,7 +98,7 @@ impl Quota {
     }
 }
 
-impl Place {
+impl ConnectionPermit {
     /// One more than allowed: the peer is told so, over HTTP, and nothing else.
     pub(super) fn is_excess(&self) -> bool {
         self.number > self.quota.limits.connections
@@ -119,19 +119,19 @@ impl Place {
     }
 
     /// A turn for one request, unless the peer has too many requests as it is.
-    pub(super) fn turn(&self) -> Option<Turn> {
-        let turn = Turn {
+    pub(super) fn permit(&self) -> Option<RequestPermit> {
+        let permit = RequestPermit {
             under_way: Arc::clone(&self.under_way),
             body_bytes: AtomicUsize::new(0),
             max_body_bytes: self.quota.limits.body_bytes,
         };
         // Counted first, so that two at the same moment cannot both be the last; dropping the turn counts back.
         let before = self.under_way.requests.fetch_add(1, Ordering::Relaxed);
-        (before < self.quota.limits.requests).then_some(turn)
+        (before < self.quota.limits.requests).then_some(permit)
     }
 }
 
-impl Turn {
+impl RequestPermit {
     /// Counts so many more bytes of the request's body, until the turn is given back. False if these are more than all
     /// bodies of the peer together may have.
     #[must_use]
@@ -151,7 +151,7 @@ impl Drop for OpenStream {
     }
 }
 
-impl Drop for Turn {
+impl Drop for RequestPermit {
     fn drop(&mut self) {
         let UnderWay {
             requests,
@@ -163,7 +163,7 @@ impl Drop for Turn {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let mut all = self.quota.held();
         if let Some(held) = all.get_mut(&self.group) {
@@ -195,24 +195,24 @@ mod tests {
         let second = quota.take(Some(one));
         let third = quota.take(Some(one));
         assert_eq!(
-            [&first, &second, &third].map(Place::is_excess),
+            [&first, &second, &third].map(ConnectionPermit::is_excess),
             [false, true, true]
         );
         assert_eq!(
-            [&first, &second, &third].map(Place::is_flood),
+            [&first, &second, &third].map(ConnectionPermit::is_flood),
             [false, false, true]
         );
         assert!(!quota.take(Some(two)).is_excess());
         assert!(!quota.take(None).is_excess());
-        let turns = (first.turn(), second.turn());
+        let turns = (first.permit(), second.permit());
         assert!(turns.0.is_some() && turns.1.is_some());
         assert!(
-            first.turn().is_none() && third.turn().is_none(),
+            first.permit().is_none() && third.permit().is_none(),
             "over all connections"
         );
-        assert!(quota.take(Some(two)).turn().is_some());
+        assert!(quota.take(Some(two)).permit().is_some());
         drop(turns);
-        assert!(first.turn().is_some());
+        assert!(first.permit().is_some());
         drop((first, second, third));
         assert!(!quota.take(Some(one)).is_excess());
         assert!(quota.held().is_empty());
@@ -231,12 +231,12 @@ mod tests {
             !connection.is_excess() && !visit.is_excess(),
             "a visit is no connection"
         );
-        let turns = (visit.turn(), connection.turn());
+        let turns = (visit.permit(), connection.permit());
         assert!(turns.0.is_some() && turns.1.is_some());
-        assert!(visit.turn().is_none() && connection.turn().is_none());
+        assert!(visit.permit().is_none() && connection.permit().is_none());
         drop(connection);
         assert!(
-            quota.visit("one").turn().is_none(),
+            quota.visit("one").permit().is_none(),
             "as long as one is there"
         );
         drop((turns, visit));
@@ -251,10 +251,10 @@ mod tests {
             body_bytes: 10,
         });
         let (first, second) = (quota.take(Some("one")), quota.take(Some("one")));
-        let (one, two) = (first.turn().unwrap(), second.turn().unwrap());
+        let (one, two) = (first.permit().unwrap(), second.permit().unwrap());
         assert!(one.hold(4) && two.hold(6));
         assert!(!two.hold(1), "over all connections");
-        let other = quota.take(Some("two")).turn().unwrap();
+        let other = quota.take(Some("two")).permit().unwrap();
         assert!(other.hold(10));
         drop(two);
         assert!(one.hold(6), "what was refused is given back as well");

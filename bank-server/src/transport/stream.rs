@@ -20,7 +20,7 @@ use super::policy::Policy;
 /// - it has been quiet for too long, or its answers are not collected: HTTP/2 would otherwise keep it open for as long as
 ///   the peer answers pings;
 /// - its peer may no longer be here: then after a last word.
-pub struct Bytes<P: Policy> {
+pub struct MtlsStream<P: Policy> {
     tls: TlsStream<TcpStream>,
     connection: Arc<Connection<P>>,
     patience: Patience,
@@ -29,11 +29,11 @@ pub struct Bytes<P: Policy> {
     /// Whether what was last given to be sent was not all taken: the last word may not come between its parts.
     unsent: bool,
     ended: Pin<Box<WaitForCancellationFutureOwned>>,
-    farewell: Farewell,
+    close_message: CloseMessage,
 }
 
 /// How far the end is that comes when the peer may no longer be here.
-enum Farewell {
+enum CloseMessage {
     /// It may be here.
     None,
     /// It may not, and has until then to collect what it was told.
@@ -57,7 +57,7 @@ const GRACE: Duration = Duration::from_millis(500);
 /// How long after the last answer was made it is certain to be among the bytes sent.
 const SETTLING: Duration = Duration::from_millis(20);
 
-impl<P: Policy> Bytes<P> {
+impl<P: Policy> MtlsStream<P> {
     pub(super) fn new(
         tls: TlsStream<TcpStream>,
         protocol: Protocol,
@@ -74,7 +74,7 @@ impl<P: Policy> Bytes<P> {
             protocol,
             unsent: false,
             ended: Box::pin(connection.when_ended().cancelled_owned()),
-            farewell: Farewell::None,
+            close_message: CloseMessage::None,
             connection,
         }
     }
@@ -99,25 +99,25 @@ impl<P: Policy> Bytes<P> {
 
     fn deadline(&self) -> Instant {
         let deadline = self.connection.deadline(self.patience);
-        match self.farewell {
-            Farewell::None => deadline,
-            Farewell::Due { until }
-            | Farewell::Speaking { until, .. }
-            | Farewell::Lingering { until } => until.min(deadline),
-            Farewell::Over => Instant::now(),
+        match self.close_message {
+            CloseMessage::None => deadline,
+            CloseMessage::Due { until }
+            | CloseMessage::Speaking { until, .. }
+            | CloseMessage::Lingering { until } => until.min(deadline),
+            CloseMessage::Over => Instant::now(),
         }
     }
 
     fn fall_due(&mut self) {
         let until = Instant::now() + GRACE;
         self.timer.as_mut().reset(until);
-        self.farewell = Farewell::Due { until };
+        self.close_message = CloseMessage::Due { until };
     }
 
     /// Ends it at once: what the peer has not collected by now is not for it any more. A usual close would leave it with
     /// the system, which delivers it whenever the peer likes.
     fn cut(&mut self) {
-        self.farewell = Farewell::Over;
+        self.close_message = CloseMessage::Over;
         // If the system refuses, the connection still ends.
         let _ = self.tls.get_ref().0.set_zero_linger();
     }
@@ -125,24 +125,26 @@ impl<P: Policy> Bytes<P> {
     /// Whether the time of a peer that may no longer be here is over. Asked where something is written: a peer that
     /// collects no answers can keep us from reading, and so from hearing of it there.
     fn is_overdue(&mut self, cx: &mut Context<'_>) -> bool {
-        if matches!(self.farewell, Farewell::None) && self.ended.as_mut().poll(cx).is_ready() {
+        if matches!(self.close_message, CloseMessage::None)
+            && self.ended.as_mut().poll(cx).is_ready()
+        {
             self.fall_due();
         }
-        if matches!(self.farewell, Farewell::Due { .. }) && self.poll_late(cx).is_ready() {
+        if matches!(self.close_message, CloseMessage::Due { .. }) && self.poll_late(cx).is_ready() {
             self.cut();
         }
-        matches!(self.farewell, Farewell::Over)
+        matches!(self.close_message, CloseMessage::Over)
     }
 
     /// Ready once a peer that may no longer be here has been told, or had its time.
     fn poll_farewell(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            match &mut self.farewell {
-                Farewell::None => {
+            match &mut self.close_message {
+                CloseMessage::None => {
                     ready!(self.ended.as_mut().poll(cx));
                     self.fall_due();
                 }
-                Farewell::Due { until } => {
+                CloseMessage::Due { until } => {
                     let until = *until;
                     let late = self.poll_late(cx).is_ready();
                     let settled = self.connection.quiet_since().is_some_and(|quiet| {
@@ -152,7 +154,7 @@ impl<P: Policy> Bytes<P> {
                     });
                     match (settled && !self.unsent, late) {
                         (true, _) => {
-                            self.farewell = Farewell::Speaking {
+                            self.close_message = CloseMessage::Speaking {
                                 word: self.last_word(),
                                 sent: 0,
                                 until,
@@ -162,7 +164,7 @@ impl<P: Policy> Bytes<P> {
                         (false, false) => return Poll::Pending,
                     }
                 }
-                Farewell::Speaking { word, sent, until } => {
+                CloseMessage::Speaking { word, sent, until } => {
                     let until = *until;
                     let rest = word.get(*sent..).unwrap_or_default();
                     let polled = if rest.is_empty() {
@@ -172,28 +174,30 @@ impl<P: Policy> Bytes<P> {
                     };
                     match polled {
                         Poll::Ready(Ok(taken)) if !rest.is_empty() => *sent += taken,
-                        Poll::Ready(Ok(_)) => self.farewell = Farewell::Lingering { until },
+                        Poll::Ready(Ok(_)) => {
+                            self.close_message = CloseMessage::Lingering { until }
+                        }
                         // The peer is gone, and hears nothing any more.
-                        Poll::Ready(Err(_)) => self.farewell = Farewell::Over,
+                        Poll::Ready(Err(_)) => self.close_message = CloseMessage::Over,
                         Poll::Pending => {
                             ready!(self.poll_late(cx));
                             self.cut();
                         }
                     }
                 }
-                Farewell::Lingering { .. } => {
+                CloseMessage::Lingering { .. } => {
                     let mut scratch = [0; 1024];
                     let mut dropped = ReadBuf::new(&mut scratch);
                     match Pin::new(&mut self.tls).poll_read(cx, &mut dropped) {
                         Poll::Ready(Ok(())) if !dropped.filled().is_empty() => {}
-                        Poll::Ready(_) => self.farewell = Farewell::Over,
+                        Poll::Ready(_) => self.close_message = CloseMessage::Over,
                         Poll::Pending => {
                             ready!(self.poll_late(cx));
                             self.cut();
                         }
                     }
                 }
-                Farewell::Over => return Poll::Ready(()),
+                CloseMessage::Over => return Poll::Ready(()),
             }
         }
     }
@@ -202,11 +206,11 @@ impl<P: Policy> Bytes<P> {
         let Some((end, told)) = self.connection.end() else {
             return Vec::new();
         };
-        let farewell = P::farewell(&end);
+        let close_message = P::close_message(&end);
         match self.protocol {
-            Protocol::Http2 => goaway(&farewell.word),
+            Protocol::Http2 => goaway(&close_message.word),
             _ if told => Vec::new(),
-            _ => farewell.response,
+            _ => close_message.response,
         }
     }
 
@@ -225,7 +229,7 @@ impl<P: Policy> Bytes<P> {
     }
 }
 
-impl<P: Policy> AsyncRead for Bytes<P> {
+impl<P: Policy> AsyncRead for MtlsStream<P> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -243,7 +247,7 @@ impl<P: Policy> AsyncRead for Bytes<P> {
     }
 }
 
-impl<P: Policy> AsyncWrite for Bytes<P> {
+impl<P: Policy> AsyncWrite for MtlsStream<P> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -260,7 +264,12 @@ impl<P: Policy> AsyncWrite for Bytes<P> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         // After the last word, or the time for it, nothing more is said.
-        if this.is_overdue(cx) || !matches!(this.farewell, Farewell::None | Farewell::Due { .. }) {
+        if this.is_overdue(cx)
+            || !matches!(
+                this.close_message,
+                CloseMessage::None | CloseMessage::Due { .. }
+            )
+        {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         let polled = Pin::new(&mut this.tls).poll_write_vectored(cx, pieces);
@@ -287,10 +296,13 @@ impl<P: Policy> AsyncWrite for Bytes<P> {
         let this = self.get_mut();
         if this.protocol == Protocol::Http2 {
             // Its last frame may be a GOAWAY, and the peer may still be sending.
-            if matches!(this.farewell, Farewell::None | Farewell::Due { .. }) {
+            if matches!(
+                this.close_message,
+                CloseMessage::None | CloseMessage::Due { .. }
+            ) {
                 let until = Instant::now() + GRACE;
                 this.timer.as_mut().reset(until);
-                this.farewell = Farewell::Speaking {
+                this.close_message = CloseMessage::Speaking {
                     word: Vec::new(),
                     sent: 0,
                     until,

@@ -9,19 +9,19 @@ use bank_client::environment::Clock;
 use rustls::ServerConfig;
 use rustls::server::{ServerSessionMemoryCache, StoresServerSessions};
 use rustls_pki_types::{CertificateDer, UnixTime};
-use shared_types::revocation::{Link, List, Standing, Statuses, UnknownStatus};
+use shared_types::revocation::{List, PathCertificate, RevocationStatus, Statuses, UnknownStatus};
 use shared_types::trust::{Anchors, Path, Refusal, Window};
 use tokio::sync::watch;
 
 use super::gateways::Gateways;
-use super::inquiry::{Inquiries, InquiryTally};
-use super::paths::Paths;
+use super::ocsp_worker::{InquiryTally, OcspHandle};
 use super::policy::Policy;
+use super::verified_chain_cache::Paths;
 use super::verifier::{self, Judges};
 
 /// Everything that decides who may come in, and what we show of ourselves. Never changed, only replaced whole. Cheap to
 /// clone.
-pub struct Beliefs<P> {
+pub struct TrustSnapshot<P> {
     /// The agreed certification authorities.
     pub anchors: Arc<Anchors>,
     /// CAs below them that are known here. They complete the chains that gateways forward.
@@ -40,23 +40,23 @@ pub struct Beliefs<P> {
     pub credentials: Credentials,
 }
 
-/// Beliefs, and the TLS configuration that follows from them.
-struct Snapshot<P> {
-    beliefs: Arc<Beliefs<P>>,
+/// TrustSnapshot, and the TLS configuration that follows from them.
+struct TlsConfigs<P> {
+    snapshot: Arc<TrustSnapshot<P>>,
     tls: Arc<ServerConfig>,
     gateway_tls: Arc<ServerConfig>,
 }
 
 /// Where the current beliefs are kept. Reading them takes no lock.
 pub struct Trust<P> {
-    current: ArcSwap<Snapshot<P>>,
+    current: ArcSwap<TlsConfigs<P>>,
     /// Held while new beliefs are made from the current ones, so that no change is lost.
     changing: Mutex<()>,
     changed: watch::Sender<()>,
     clock: Arc<dyn Clock>,
     sessions: Sessions,
     paths: Paths,
-    inquiries: Inquiries,
+    ocsp: OcspHandle,
 }
 
 /// Kept apart, so that no session of one kind of listener can be resumed at the other.
@@ -67,7 +67,7 @@ struct Sessions {
 
 /// A favourable judgement of a chain: by which beliefs, for how long it stands, and what the policy says.
 pub(super) struct Verdict<P: Policy> {
-    by: Arc<Beliefs<P>>,
+    by: Arc<TrustSnapshot<P>>,
     path: Path,
     window: Window,
     pub(super) peer: Result<Arc<P::Peer>, P::Objection>,
@@ -75,7 +75,7 @@ pub(super) struct Verdict<P: Policy> {
 
 /// A favourable judgement of a gateway: by which beliefs, and for how long it stands.
 pub(super) struct GatewayVerdict<P> {
-    by: Arc<Beliefs<P>>,
+    by: Arc<TrustSnapshot<P>>,
     window: Window,
 }
 
@@ -85,9 +85,9 @@ const SESSIONS: usize = 4096;
 impl<P: Policy> Trust<P> {
     /// Starts with those beliefs. What they leave open about a peer is asked of others.
     pub(super) fn new(
-        beliefs: Beliefs<P>,
+        snapshot: TrustSnapshot<P>,
         clock: Arc<dyn Clock>,
-        inquiries: Inquiries,
+        ocsp: OcspHandle,
     ) -> Result<Self, rustls::Error> {
         // A resumed session is judged again when it is admitted, so it may save the peer a signature.
         let sessions = Sessions {
@@ -95,7 +95,7 @@ impl<P: Policy> Trust<P> {
             gateways: ServerSessionMemoryCache::new(SESSIONS),
         };
         let paths = Paths::default();
-        let snapshot = Snapshot::new(beliefs, &clock, &sessions, &paths)?;
+        let snapshot = TlsConfigs::new(snapshot, &clock, &sessions, &paths)?;
         Ok(Self {
             current: ArcSwap::from_pointee(snapshot),
             changing: Mutex::default(),
@@ -103,7 +103,7 @@ impl<P: Policy> Trust<P> {
             clock,
             sessions,
             paths,
-            inquiries,
+            ocsp,
         })
     }
 
@@ -111,12 +111,12 @@ impl<P: Policy> Trust<P> {
     /// as soon as each has been judged again.
     pub fn change(
         &self,
-        make: impl FnOnce(&Beliefs<P>) -> Beliefs<P>,
+        make: impl FnOnce(&TrustSnapshot<P>) -> TrustSnapshot<P>,
     ) -> Result<(), rustls::Error> {
         // Nothing is half done when this panics: the old snapshot is in place.
         let changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let beliefs = make(&self.current.load().beliefs);
-        let snapshot = Snapshot::new(beliefs, &self.clock, &self.sessions, &self.paths)?;
+        let snapshot = make(&self.current.load().snapshot);
+        let snapshot = TlsConfigs::new(snapshot, &self.clock, &self.sessions, &self.paths)?;
         self.current.store(Arc::new(snapshot));
         drop(changing);
         self.changed.send_replace(());
@@ -125,8 +125,8 @@ impl<P: Policy> Trust<P> {
 
     /// The beliefs of this moment.
     #[must_use]
-    pub fn current(&self) -> Arc<Beliefs<P>> {
-        Arc::clone(&self.current.load().beliefs)
+    pub fn current(&self) -> Arc<TrustSnapshot<P>> {
+        Arc::clone(&self.current.load().snapshot)
     }
 
     /// Hears of every change.
@@ -146,7 +146,7 @@ impl<P: Policy> Trust<P> {
 
     /// What has come of asking responders so far.
     pub(super) fn inquiry_tally(&self) -> InquiryTally {
-        self.inquiries.tally()
+        self.ocsp.tally()
     }
 
     /// Judges the chain of a peer that wants to come in, its own certificate first. Where it is not known how a
@@ -155,19 +155,20 @@ impl<P: Policy> Trust<P> {
     /// Cost: that of one judgement, without its signatures if it is the chain of a peer that was here before; where a
     /// responder is asked, waiting for its answer, for a bounded time.
     pub(super) async fn admit(&self, chain: &[CertificateDer<'_>]) -> Result<Verdict<P>, Refusal> {
-        let beliefs = self.current();
-        let path = self.paths.find(chain, &beliefs.anchors, self.now())?;
+        let snapshot = self.current();
+        let path = self.paths.find(chain, &snapshot.anchors, self.now())?;
         // Here, where the peer has proved that it has the key: others' chains are not to crowd out those of peers.
-        self.paths.keep(chain, &beliefs.anchors, &path);
-        if beliefs.ask_responders {
-            let unknown: Vec<Link> = beliefs.unknown(&path, self.now()).cloned().collect();
+        self.paths.keep(chain, &snapshot.anchors, &path);
+        if snapshot.ask_responders {
+            let unknown: Vec<PathCertificate> =
+                snapshot.unknown(&path, self.now()).cloned().collect();
             if unknown.is_empty() {
-                self.inquiries.want(path.links.clone());
+                self.ocsp.want(path.links.clone());
             } else {
-                self.inquiries.ask(unknown).await;
+                self.ocsp.ask(unknown).await;
             }
         }
-        self.judge(chain, &beliefs.anchors, &path)
+        self.judge(chain, &snapshot.anchors, &path)
     }
 
     /// Judges a chain once more, by the beliefs and the time of this moment. What an earlier verdict found is not looked
@@ -188,19 +189,19 @@ impl<P: Policy> Trust<P> {
         anchors: &Arc<Anchors>,
         path: &Path,
     ) -> Result<Verdict<P>, Refusal> {
-        let (beliefs, now) = (self.current(), self.now());
-        let path = if Arc::ptr_eq(anchors, &beliefs.anchors) && path.window.contains(now) {
+        let (snapshot, now) = (self.current(), self.now());
+        let path = if Arc::ptr_eq(anchors, &snapshot.anchors) && path.window.contains(now) {
             path.clone()
         } else {
-            self.paths.find(chain, &beliefs.anchors, now)?
+            self.paths.find(chain, &snapshot.anchors, now)?
         };
-        beliefs.judge(chain, path, now)
+        snapshot.judge(chain, path, now)
     }
 
     /// Has responders asked about those certificates again, before what they have said runs out.
-    pub(super) fn keep_informed_of(&self, links: Vec<Link>) {
+    pub(super) fn keep_informed_of(&self, links: Vec<PathCertificate>) {
         if self.current().ask_responders {
-            self.inquiries.want(links);
+            self.ocsp.want(links);
         }
     }
 
@@ -209,7 +210,7 @@ impl<P: Policy> Trust<P> {
     /// Cost: two comparisons of the clock and one of a pointer; no signature is checked.
     #[must_use]
     pub(super) fn stands(&self, verdict: &Verdict<P>) -> bool {
-        Arc::ptr_eq(&verdict.by, &self.current.load().beliefs)
+        Arc::ptr_eq(&verdict.by, &self.current.load().snapshot)
             && verdict.window.contains(self.now())
     }
 
@@ -226,7 +227,7 @@ impl<P: Policy> Trust<P> {
 
     /// Whether an earlier judgement of a gateway still stands, at the cost of [`Self::stands`].
     pub(super) fn gateway_stands(&self, verdict: &GatewayVerdict<P>) -> bool {
-        Arc::ptr_eq(&verdict.by, &self.current.load().beliefs)
+        Arc::ptr_eq(&verdict.by, &self.current.load().snapshot)
             && verdict.window.contains(self.now())
     }
 
@@ -235,26 +236,26 @@ impl<P: Policy> Trust<P> {
     }
 }
 
-impl<P: Policy> Snapshot<P> {
+impl<P: Policy> TlsConfigs<P> {
     fn new(
-        beliefs: Beliefs<P>,
+        snapshot: TrustSnapshot<P>,
         clock: &Arc<dyn Clock>,
         sessions: &Sessions,
         paths: &Paths,
     ) -> Result<Self, rustls::Error> {
-        let beliefs = Arc::new(beliefs);
+        let snapshot = Arc::new(snapshot);
         let tls = |judges, sessions| {
-            verifier::configure(&beliefs, judges, clock, Arc::clone(sessions), paths).map(Arc::new)
+            verifier::configure(&snapshot, judges, clock, Arc::clone(sessions), paths).map(Arc::new)
         };
         Ok(Self {
             tls: tls(Judges::Peers, &sessions.peers)?,
             gateway_tls: tls(Judges::Gateways, &sessions.gateways)?,
-            beliefs,
+            snapshot,
         })
     }
 }
 
-impl<P: Policy> Beliefs<P> {
+impl<P: Policy> TrustSnapshot<P> {
     /// Judges a chain whose path these anchors led to.
     ///
     /// Cost: a search in lists and answers for each certificate, and that of the policy. No signature is checked.
@@ -282,7 +283,7 @@ impl<P: Policy> Beliefs<P> {
     }
 }
 
-impl<P> Beliefs<P> {
+impl<P> TrustSnapshot<P> {
     /// Until when it is known that nothing of the path was revoked.
     pub(super) fn check_revocation(&self, path: &Path, now: UnixTime) -> Result<UnixTime, Refusal> {
         self.statuses.check(&path.links, self.unknown_status, now)
@@ -293,10 +294,10 @@ impl<P> Beliefs<P> {
         &'a self,
         path: &'a Path,
         now: UnixTime,
-    ) -> impl Iterator<Item = &'a Link> {
+    ) -> impl Iterator<Item = &'a PathCertificate> {
         path.links
             .iter()
-            .filter(move |link| self.statuses.standing(link, now) == Standing::Unknown)
+            .filter(move |link| self.statuses.standing(link, now) == RevocationStatus::Unknown)
     }
 
     /// Whether what is not known of a path can be asked of a responder.
@@ -324,7 +325,7 @@ impl<P> Beliefs<P> {
     }
 }
 
-impl<P> Clone for Beliefs<P> {
+impl<P> Clone for TrustSnapshot<P> {
     fn clone(&self) -> Self {
         Self {
             anchors: Arc::clone(&self.anchors),
@@ -339,9 +340,9 @@ impl<P> Clone for Beliefs<P> {
     }
 }
 
-impl<P> fmt::Debug for Beliefs<P> {
+impl<P> fmt::Debug for TrustSnapshot<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Beliefs")
+        f.debug_struct("TrustSnapshot")
             .field("anchors", &self.anchors.certificates().len())
             .field("lists", &self.statuses.lists)
             .field("answers", &self.statuses.answers.len())
@@ -353,7 +354,7 @@ impl<P> fmt::Debug for Beliefs<P> {
 
 impl<P: Policy> Verdict<P> {
     /// The certificates that were judged.
-    pub(super) fn links(&self) -> &[Link] {
+    pub(super) fn links(&self) -> &[PathCertificate] {
         &self.path.links
     }
 }

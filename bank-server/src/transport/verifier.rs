@@ -16,9 +16,9 @@ use shared_types::certificate::CertificateSummary;
 use shared_types::trust::{Refusal, verify_tls12_signature, verify_tls13_signature};
 
 use super::own_certificate::OwnCertificate;
-use super::paths::Paths;
 use super::policy::Policy;
-use super::trust::Beliefs;
+use super::trust::TrustSnapshot;
+use super::verified_chain_cache::Paths;
 
 /// Whom a listener's handshake judges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub(super) enum Judges {
 
 /// The TLS configuration that shows the credentials of those beliefs, and judges peers by them.
 pub(super) fn configure<P: Policy>(
-    beliefs: &Arc<Beliefs<P>>,
+    snapshot: &Arc<TrustSnapshot<P>>,
     judges: Judges,
     clock: &Arc<dyn Clock>,
     sessions: Arc<dyn StoresServerSessions>,
@@ -40,7 +40,7 @@ pub(super) fn configure<P: Policy>(
     let provider = Arc::new(provider());
     let verifier = PeerVerifier {
         hints: match judges {
-            Judges::Peers => beliefs
+            Judges::Peers => snapshot
                 .anchors
                 .subjects()
                 .map(DistinguishedName::in_sequence)
@@ -49,7 +49,7 @@ pub(super) fn configure<P: Policy>(
             Judges::Gateways => Vec::new(),
         },
         judges,
-        beliefs: Arc::clone(beliefs),
+        snapshot: Arc::clone(snapshot),
         clock: Arc::clone(clock),
         paths: paths.clone(),
         provider: Arc::clone(&provider),
@@ -57,7 +57,7 @@ pub(super) fn configure<P: Policy>(
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
         .with_client_cert_verifier(Arc::new(verifier))
-        .with_cert_resolver(Arc::new(OwnCertificate::of(beliefs, Arc::clone(clock))));
+        .with_cert_resolver(Arc::new(OwnCertificate::of(snapshot, Arc::clone(clock))));
     // A peer that collects no answers ends the HTTP/2 connection it has; behind a gateway that would be everybody's.
     let spoken = P::PROTOCOLS
         .iter()
@@ -84,10 +84,10 @@ pub(super) async fn noting_refusal<F: IntoFuture>(
         .await
 }
 
-/// Asks the [`Beliefs`] with which the handshake began. They may have been replaced when it ends: what is let in is
+/// Asks the [`TrustSnapshot`] with which the handshake began. They may have been replaced when it ends: what is let in is
 /// judged once more.
 struct PeerVerifier<P: Policy> {
-    beliefs: Arc<Beliefs<P>>,
+    snapshot: Arc<TrustSnapshot<P>>,
     judges: Judges,
     clock: Arc<dyn Clock>,
     paths: Paths,
@@ -106,10 +106,10 @@ impl<P: Policy> PeerVerifier<P> {
             .chain(intermediates)
             .cloned()
             .collect();
-        let path = self.paths.find(&chain, &self.beliefs.anchors, now)?;
-        match self.beliefs.check_revocation(&path, now) {
+        let path = self.paths.find(&chain, &self.snapshot.anchors, now)?;
+        match self.snapshot.check_revocation(&path, now) {
             // Who admits the peer asks the responder first; this cannot wait for it.
-            Err(Refusal::StatusUnknown { .. }) if self.beliefs.can_ask_about(&path, now) => Ok(()),
+            Err(Refusal::StatusUnknown { .. }) if self.snapshot.can_ask_about(&path, now) => Ok(()),
             outcome => outcome.map(|_| ()),
         }
     }
@@ -118,7 +118,7 @@ impl<P: Policy> PeerVerifier<P> {
 impl<P: Policy> fmt::Debug for PeerVerifier<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PeerVerifier")
-            .field("beliefs", &self.beliefs)
+            .field("beliefs", &self.snapshot)
             .finish_non_exhaustive()
     }
 }
@@ -137,7 +137,7 @@ impl<P: Policy> ClientCertVerifier for PeerVerifier<P> {
         let now = self.clock.unix();
         let judged = match self.judges {
             Judges::Peers => self.judge(leaf, intermediates, now),
-            Judges::Gateways => self.beliefs.gateways.judge(leaf, now).map(drop),
+            Judges::Gateways => self.snapshot.gateways.judge(leaf, now).map(drop),
         };
         match judged {
             Ok(()) => Ok(ClientCertVerified::assertion()),

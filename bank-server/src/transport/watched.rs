@@ -2,8 +2,8 @@
 
 use bank_client::files;
 
-use super::material::Source;
-use crate::fault::Fault;
+use super::pem_files::Source;
+use crate::config_error::ConfigError;
 
 /// Files that are read together.
 #[derive(Debug)]
@@ -29,7 +29,10 @@ impl Watched {
     /// to have changed.
     ///
     /// Cost: where nothing changed, one question to the file system for each file.
-    pub(super) fn changed(&mut self, anyway: bool) -> Option<Result<Vec<Vec<u8>>, Vec<Fault>>> {
+    pub(super) fn changed(
+        &mut self,
+        anyway: bool,
+    ) -> Option<Result<Vec<Vec<u8>>, Vec<ConfigError>>> {
         let read = self.files.changed(anyway)?;
         let mut contents = Vec::with_capacity(read.len());
         let mut faults = Vec::new();

@@ -9,9 +9,9 @@ use shared_types::transaction::{
     AccountReport, TransactionDetails, TransactionResponse, TransactionsResponse,
 };
 
+use super::consent_access::{ConsentAccess, Opened};
 use super::error::ApiError;
 use super::parameters::Parameters;
-use super::reading::{Opened, Reading};
 use super::report;
 use crate::consent::Resource;
 use crate::core_banking::AccountKind;
@@ -60,12 +60,12 @@ fn present(account: Opened<'_, AccountDetails>) -> AccountDetails {
     )
 )]
 pub(super) async fn list(
-    reading: Reading,
+    access: ConsentAccess,
     request: HttpRequest,
 ) -> Result<Json<AccountList>, ApiError> {
     let with_balance = Parameters::of(&request)?.with_balance()?;
-    let accounts = reading.accounts(payment, with_balance).await?;
-    reading.count(Resource::Accounts, &accounts).await?;
+    let accounts = access.accounts(payment, with_balance).await?;
+    access.count(Resource::Accounts, &accounts).await?;
     Ok(Json(AccountList {
         accounts: accounts.into_iter().map(present).collect(),
     }))
@@ -84,13 +84,13 @@ pub(super) async fn list(
     )
 )]
 pub(super) async fn details(
-    reading: Reading,
+    access: ConsentAccess,
     id: Path<String>,
     request: HttpRequest,
 ) -> Result<Json<AccountResponse>, ApiError> {
     let with_balance = Parameters::of(&request)?.with_balance()?;
-    let account = reading.account(&id, payment, with_balance).await?;
-    reading
+    let account = access.account(&id, payment, with_balance).await?;
+    access
         .count(
             Resource::Account(&account.id),
             std::slice::from_ref(&account),
@@ -115,12 +115,12 @@ pub(super) async fn details(
     )
 )]
 pub(super) async fn balances(
-    reading: Reading,
+    access: ConsentAccess,
     id: Path<String>,
 ) -> Result<Json<AccountBalances>, ApiError> {
-    let mut account = reading.account(&id, payment, true).await?;
+    let mut account = access.account(&id, payment, true).await?;
     account.require_balances()?;
-    reading
+    access
         .count(
             Resource::Balances(&account.id),
             std::slice::from_ref(&account),
@@ -156,36 +156,36 @@ pub(super) async fn balances(
     )
 )]
 pub(super) async fn transactions(
-    reading: Reading,
+    access: ConsentAccess,
     id: Path<String>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    let today = reading.state.calendar.today();
-    let list = Parameters::of(&request)?.list(today, &reading.state.limits)?;
-    let account = reading.account(&id, payment, list.with_balance).await?;
+    let today = access.state.calendar.today();
+    let list = Parameters::of(&request)?.list(today, &access.state.limits)?;
+    let account = access.account(&id, payment, list.with_balance).await?;
     account.require_transactions()?;
-    let mut listing = reading.turn(list, &account.id).await?;
-    let page = reading
+    let mut listing = access.turn(list, &account.id).await?;
+    let page = access
         .state
         .core
         .transactions_as_json(&account.id, &listing.query)
         .await?;
 
     if listing.first {
-        reading
+        access
             .count(
                 Resource::Transactions(&account.id),
                 std::slice::from_ref(&account),
             )
             .await?;
     }
-    reading
-        .hand_out(&mut listing, &account.id, page.next, page.newest)
+    access
+        .record_delta_position(&mut listing, &account.id, page.next, page.newest)
         .await?;
     let path = path_of(&account.id.0);
     let path_of_list = format!("{path}/transactions");
     let links = Links::new().with("account", path);
-    let links = reading.page_links(links, &path_of_list, &account.id, &listing, page.next);
+    let links = access.page_links(links, &path_of_list, &account.id, &listing, page.next);
     let status = listing.query.status;
     let empty = TransactionsResponse {
         account: Some(account.reference),
@@ -216,13 +216,13 @@ pub(super) async fn transactions(
     )
 )]
 pub(super) async fn transaction(
-    reading: Reading,
+    access: ConsentAccess,
     path: Path<(String, String)>,
 ) -> Result<Json<TransactionResponse>, ApiError> {
     let (account_id, transaction_id) = path.into_inner();
-    let account = reading.account(&account_id, payment, false).await?;
+    let account = access.account(&account_id, payment, false).await?;
     account.require_transactions()?;
-    let transaction_details = reading
+    let transaction_details = access
         .state
         .core
         .transaction(&account.id, &transaction_id)
@@ -231,12 +231,12 @@ pub(super) async fn transaction(
         .filter(|transaction| {
             transaction
                 .booking_date
-                .is_none_or(|date| date >= reading.first_day())
+                .is_none_or(|date| date >= access.first_day())
         })
         .ok_or_else(|| {
             ApiError::no_such_resource("there is no such transaction in this account")
         })?;
-    reading
+    access
         .count(
             Resource::Transaction(&account.id, &transaction_id),
             std::slice::from_ref(&account),

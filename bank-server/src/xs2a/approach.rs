@@ -3,8 +3,8 @@
 use actix_web::HttpRequest;
 use shared_types::authorisation::ScaApproach;
 
+use super::consent_access::single;
 use super::error::ApiError;
-use super::reading::single;
 
 const REDIRECT_PREFERRED: &str = "TPP-Redirect-Preferred";
 const DECOUPLED_PREFERRED: &str = "TPP-Decoupled-Preferred";

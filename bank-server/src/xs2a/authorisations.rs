@@ -13,12 +13,12 @@ use shared_types::decode::decode;
 use shared_types::message::TppMessages;
 
 use super::Xs2a;
+use super::authorisation_headers::{AuthorisationHeaders, PSU_ID, check_return, psu_id};
 use super::body::receive;
-use super::door::Caller;
+use super::consent_access::psu_ip_address;
 use super::error::ApiError;
+use super::middleware::RequestContext;
 use super::next_steps::{challenge_data, chosen_method, links, methods, psu_message};
-use super::reading::psu_ip_address;
-use super::wishes::{PSU_ID, Wishes, check_return, psu_id};
 use crate::consent::authorisation::{Start, Step};
 use crate::store::vault::Vault;
 
@@ -48,24 +48,26 @@ const APPROACH: HeaderName = HeaderName::from_static("aspsp-sca-approach");
     )
 )]
 pub(super) async fn start(
-    caller: Caller,
+    context: RequestContext,
     state: Data<Xs2a>,
     id: Path<String>,
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let body = body_of(&request, payload, &caller, &state).await?;
+    let body = body_of(&request, payload, &context, &state).await?;
     let step = step_of(&body)?;
     psu_ip_address(&request)?;
-    let wishes = Wishes::of(&request, &caller, &state.approving)?;
-    let tpp = caller.tpp.organisation();
+    let authorisation_headers = AuthorisationHeaders::of(&request, &context, &state.approving)?;
+    let tpp = context.tpp.organisation();
     let consent = state
         .consents
         .find(tpp, &id)
         .await?
         .ok_or_else(ApiError::no_such_consent)?;
     let approach = match &step {
-        UpdatePsuData::Identification => wishes.later_approach(&consent, &state.approving)?,
+        UpdatePsuData::Identification => {
+            authorisation_headers.later_approach(&consent, &state.approving)?
+        }
         UpdatePsuData::Authentication(_) => embedded(&state)?,
         _ => {
             return Err(ApiError::status_invalid(
@@ -73,18 +75,23 @@ pub(super) async fn start(
             ));
         }
     };
-    let digest = digest_of(&state.vault, &[&body, wishes.text().as_bytes()]);
+    let digest = digest_of(
+        &state.vault,
+        &[&body, authorisation_headers.text().as_bytes()],
+    );
     let (uri, nok_uri) = (
-        wishes.redirect_uri.or(consent.redirect_uri),
-        wishes.nok_redirect_uri.or(consent.nok_redirect_uri),
+        authorisation_headers.redirect_uri.or(consent.redirect_uri),
+        authorisation_headers
+            .nok_redirect_uri
+            .or(consent.nok_redirect_uri),
     );
     check_return(approach, uri.as_deref(), &state.approving)?;
     let start = Start {
         tpp,
         consent_id: &id,
-        request_id: caller.request_id,
+        request_id: context.request_id,
         digest: &digest,
-        psu: wishes.psu.as_ref(),
+        psu: authorisation_headers.psu.as_ref(),
         approach,
         redirect_uri: uri.as_deref(),
         nok_redirect_uri: nok_uri.as_deref(),
@@ -92,7 +99,10 @@ pub(super) async fn start(
     let step = match step {
         UpdatePsuData::Authentication(data) => {
             let password = password_in(data)?;
-            let psu = wishes.psu.as_ref().ok_or_else(nobodys_password)?;
+            let psu = authorisation_headers
+                .psu
+                .as_ref()
+                .ok_or_else(nobodys_password)?;
             let service = &state.authorisations;
             service
                 .start_with_password(start, psu, password.expose())
@@ -129,13 +139,13 @@ pub(super) async fn start(
     )
 )]
 pub(super) async fn list(
-    caller: Caller,
+    context: RequestContext,
     state: Data<Xs2a>,
     id: Path<String>,
 ) -> Result<Json<AuthorisationList>, ApiError> {
     let all = state
         .authorisations
-        .list(caller.tpp.organisation(), &id)
+        .list(context.tpp.organisation(), &id)
         .await?;
     Ok(Json(AuthorisationList {
         authorisation_ids: all.into_iter().map(|one| one.id).collect(),
@@ -153,14 +163,14 @@ pub(super) async fn list(
     )
 )]
 pub(super) async fn status(
-    caller: Caller,
+    context: RequestContext,
     state: Data<Xs2a>,
     path: Path<(String, String)>,
 ) -> Result<Json<ScaStatusResponse>, ApiError> {
     let (consent_id, id) = path.into_inner();
     let authorisation = state
         .authorisations
-        .find(caller.tpp.organisation(), &consent_id, &id)
+        .find(context.tpp.organisation(), &consent_id, &id)
         .await?;
     Ok(Json(ScaStatusResponse {
         sca_status: authorisation.status,
@@ -192,17 +202,17 @@ pub(super) async fn status(
     )
 )]
 pub(super) async fn update(
-    caller: Caller,
+    context: RequestContext,
     state: Data<Xs2a>,
     path: Path<(String, String)>,
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let step = step_of(&body_of(&request, payload, &caller, &state).await?)?;
+    let step = step_of(&body_of(&request, payload, &context, &state).await?)?;
     psu_ip_address(&request)?;
     let psu = psu_id(&request)?;
     let (consent_id, id) = path.into_inner();
-    let (service, tpp) = (&state.authorisations, caller.tpp.organisation());
+    let (service, tpp) = (&state.authorisations, context.tpp.organisation());
     // Whose it is comes before all that could be said about the step.
     let authorisation = service.find(tpp, &consent_id, &id).await?;
     let step = match step {
@@ -266,7 +276,7 @@ pub(super) fn with_approach(
 async fn body_of(
     request: &HttpRequest,
     payload: Payload,
-    caller: &Caller,
+    context: &RequestContext,
     state: &Xs2a,
 ) -> Result<Vec<u8>, ApiError> {
     let headers = request.headers();
@@ -280,7 +290,7 @@ async fn body_of(
     if is_empty {
         return Ok(Vec::new());
     }
-    Ok(receive(request, payload, caller, state.limits.body)
+    Ok(receive(request, payload, context, state.limits.body)
         .await?
         .to_vec())
 }

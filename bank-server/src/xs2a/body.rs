@@ -4,16 +4,16 @@ use actix_web::HttpRequest;
 use actix_web::web::{Bytes, BytesMut, Payload};
 use futures::StreamExt as _;
 
-use super::door::Caller;
+use super::consent_access::single;
 use super::error::ApiError;
-use super::reading::single;
+use super::middleware::RequestContext;
 
 /// Receives the body: `application/json`, not compressed, at most `limit` bytes. They count among those of its organisation
 /// until the request ends.
 pub(super) async fn receive(
     request: &HttpRequest,
     mut payload: Payload,
-    caller: &Caller,
+    context: &RequestContext,
     limit: usize,
 ) -> Result<Bytes, ApiError> {
     let media_type = single(request, "Content-Type")?.unwrap_or_default();
@@ -31,18 +31,18 @@ pub(super) async fn receive(
             "the body must not be compressed",
         ));
     }
-    caller.receiving.set(true);
+    context.receiving.set(true);
     let mut body = BytesMut::new();
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|_| ApiError::format(".", "the body did not arrive whole"))?;
         if body.len() + chunk.len() > limit {
             return Err(ApiError::body_too_large(limit));
         }
-        if !caller.turn.hold(chunk.len()) {
+        if !context.permit.hold(chunk.len()) {
             return Err(ApiError::too_many_body_bytes());
         }
         body.extend_from_slice(&chunk);
     }
-    caller.receiving.set(false);
+    context.receiving.set(false);
     Ok(body.freeze())
 }

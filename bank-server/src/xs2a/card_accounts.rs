@@ -9,9 +9,9 @@ use shared_types::card_account::{
 use shared_types::link::Links;
 use shared_types::message::TppMessages;
 
+use super::consent_access::{ConsentAccess, Opened};
 use super::error::ApiError;
 use super::parameters::Parameters;
-use super::reading::{Opened, Reading};
 use super::report;
 use crate::consent::Resource;
 use crate::core_banking::AccountKind;
@@ -55,12 +55,12 @@ fn present(account: Opened<'_, CardAccountDetails>) -> CardAccountDetails {
     )
 )]
 pub(super) async fn list(
-    reading: Reading,
+    access: ConsentAccess,
     request: HttpRequest,
 ) -> Result<Json<CardAccountList>, ApiError> {
     let with_balance = Parameters::of(&request)?.with_balance()?;
-    let accounts = reading.accounts(card, with_balance).await?;
-    reading.count(Resource::CardAccounts, &accounts).await?;
+    let accounts = access.accounts(card, with_balance).await?;
+    access.count(Resource::CardAccounts, &accounts).await?;
     Ok(Json(CardAccountList {
         card_accounts: accounts.into_iter().map(present).collect(),
     }))
@@ -79,13 +79,13 @@ pub(super) async fn list(
     )
 )]
 pub(super) async fn details(
-    reading: Reading,
+    access: ConsentAccess,
     id: Path<String>,
     request: HttpRequest,
 ) -> Result<Json<CardAccountResponse>, ApiError> {
     let with_balance = Parameters::of(&request)?.with_balance()?;
-    let account = reading.account(&id, card, with_balance).await?;
-    reading
+    let account = access.account(&id, card, with_balance).await?;
+    access
         .count(
             Resource::Account(&account.id),
             std::slice::from_ref(&account),
@@ -110,12 +110,12 @@ pub(super) async fn details(
     )
 )]
 pub(super) async fn balances(
-    reading: Reading,
+    access: ConsentAccess,
     id: Path<String>,
 ) -> Result<Json<CardAccountBalances>, ApiError> {
-    let mut account = reading.account(&id, card, true).await?;
+    let mut account = access.account(&id, card, true).await?;
     account.require_balances()?;
-    reading
+    access
         .count(
             Resource::Balances(&account.id),
             std::slice::from_ref(&account),
@@ -152,36 +152,36 @@ pub(super) async fn balances(
     )
 )]
 pub(super) async fn transactions(
-    reading: Reading,
+    access: ConsentAccess,
     id: Path<String>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    let today = reading.state.calendar.today();
-    let list = Parameters::of(&request)?.list(today, &reading.state.limits)?;
-    let account = reading.account(&id, card, list.with_balance).await?;
+    let today = access.state.calendar.today();
+    let list = Parameters::of(&request)?.list(today, &access.state.limits)?;
+    let account = access.account(&id, card, list.with_balance).await?;
     account.require_transactions()?;
-    let mut listing = reading.turn(list, &account.id).await?;
-    let page = reading
+    let mut listing = access.turn(list, &account.id).await?;
+    let page = access
         .state
         .core
         .card_transactions_as_json(&account.id, &listing.query)
         .await?;
 
     if listing.first {
-        reading
+        access
             .count(
                 Resource::Transactions(&account.id),
                 std::slice::from_ref(&account),
             )
             .await?;
     }
-    reading
-        .hand_out(&mut listing, &account.id, page.next, page.newest)
+    access
+        .record_delta_position(&mut listing, &account.id, page.next, page.newest)
         .await?;
     let path = path_of(&account.id.0);
     let path_of_list = format!("{path}/transactions");
     let links = Links::new().with("cardAccount", path);
-    let links = reading.page_links(links, &path_of_list, &account.id, &listing, page.next);
+    let links = access.page_links(links, &path_of_list, &account.id, &listing, page.next);
     let status = listing.query.status;
     let empty = CardTransactionsResponse {
         card_account: Some(account.reference),

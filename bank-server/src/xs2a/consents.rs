@@ -14,13 +14,13 @@ use shared_types::message::TppMessages;
 use shared_types::text::Text;
 
 use super::Xs2a;
+use super::authorisation_headers::{AuthorisationHeaders, check_return};
 use super::authorisations::with_approach;
 use super::body::receive;
-use super::door::Caller;
+use super::consent_access::psu_ip_address;
 use super::error::ApiError;
+use super::middleware::RequestContext;
 use super::next_steps::{consent_path, links, psu_message, start_link};
-use super::reading::psu_ip_address;
-use super::wishes::{Wishes, check_return};
 use crate::consent::authorisation::Start;
 use crate::consent::{Event, ONE_OFF_UNUSED, check_request, last_action_day, next, standing};
 use crate::store::authorisations::Authorisation;
@@ -49,29 +49,33 @@ use crate::store::consents::{Consent, Inserted, NewConsent, Rule};
     )
 )]
 pub(super) async fn create(
-    caller: Caller,
+    context: RequestContext,
     state: Data<Xs2a>,
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let body = receive(&request, payload, &caller, state.limits.body).await?;
+    let body = receive(&request, payload, &context, state.limits.body).await?;
     psu_ip_address(&request)?
         .ok_or_else(|| ApiError::format("PSU-IP-Address", "the header is required"))?;
-    let wishes = Wishes::of(&request, &caller, &state.approving)?;
+    let authorisation_headers = AuthorisationHeaders::of(&request, &context, &state.approving)?;
     let asked: ConsentRequest = decode(&body)?;
     let (now, today) = (state.calendar.now(), state.calendar.today());
     check_request(&asked, today)?;
-    let approach = wishes.approach(&asked.access, &state.approving)?;
-    if !wishes.explicit {
-        check_return(approach, wishes.redirect_uri.as_deref(), &state.approving)?;
+    let approach = authorisation_headers.approach(&asked.access, &state.approving)?;
+    if !authorisation_headers.explicit {
+        check_return(
+            approach,
+            authorisation_headers.redirect_uri.as_deref(),
+            &state.approving,
+        )?;
     }
-    let digest = digest::sha256(&[&body, wishes.text().as_bytes()].concat());
+    let digest = digest::sha256(&[&body, authorisation_headers.text().as_bytes()].concat());
     let stored = state
         .consents
         .insert(NewConsent {
             id: state.randomness.uuid(),
-            tpp: &caller.tpp,
-            request_id: caller.request_id,
+            tpp: &context.tpp,
+            request_id: context.request_id,
             digest: &digest,
             request: &asked,
             valid_until: state.rules.last_day(
@@ -80,10 +84,12 @@ pub(super) async fn create(
                 now,
                 &state.calendar,
             ),
-            frequency_per_day: asked.frequency_per_day.min(state.rules.most_reads_a_day),
+            frequency_per_day: asked
+                .frequency_per_day
+                .min(state.rules.max_frequency_per_day),
             approach,
-            redirect_uri: wishes.redirect_uri.as_deref(),
-            nok_redirect_uri: wishes.nok_redirect_uri.as_deref(),
+            redirect_uri: authorisation_headers.redirect_uri.as_deref(),
+            nok_redirect_uri: authorisation_headers.nok_redirect_uri.as_deref(),
             now,
             approve_by: now + state.rules.approval,
         })
@@ -96,8 +102,22 @@ pub(super) async fn create(
     };
     // A repeated request has the approach of the first time.
     let approach = consent.approach.unwrap_or(approach);
-    let authorisation = start(&caller, &state, &wishes, &consent, approach, &digest).await?;
-    let links = links_of_new(&consent, &wishes, approach, authorisation.as_ref(), &state);
+    let authorisation = start(
+        &context,
+        &state,
+        &authorisation_headers,
+        &consent,
+        approach,
+        &digest,
+    )
+    .await?;
+    let links = links_of_new(
+        &consent,
+        &authorisation_headers,
+        approach,
+        authorisation.as_ref(),
+        &state,
+    );
     Ok(created(
         &consent,
         &asked,
@@ -109,29 +129,29 @@ pub(super) async fn create(
 
 /// Starts the authorisation along with the consent, if the TPP has nothing against it and nothing more to say first.
 async fn start(
-    caller: &Caller,
+    context: &RequestContext,
     state: &Xs2a,
-    wishes: &Wishes,
+    authorisation_headers: &AuthorisationHeaders,
     consent: &Consent,
     approach: ScaApproach,
     digest: &str,
 ) -> Result<Option<Authorisation>, ApiError> {
     let complete = match approach {
         ScaApproach::Redirect => true,
-        ScaApproach::Decoupled => wishes.psu.is_some(),
+        ScaApproach::Decoupled => authorisation_headers.psu.is_some(),
         ScaApproach::Embedded => false,
     };
-    if wishes.explicit || !complete {
+    if authorisation_headers.explicit || !complete {
         return Ok(None);
     }
     let started = state
         .authorisations
         .start(Start {
-            tpp: caller.tpp.organisation(),
+            tpp: context.tpp.organisation(),
             consent_id: &consent.id,
-            request_id: caller.request_id,
+            request_id: context.request_id,
             digest,
-            psu: wishes.psu.as_ref(),
+            psu: authorisation_headers.psu.as_ref(),
             approach,
             redirect_uri: consent.redirect_uri.as_deref(),
             nok_redirect_uri: consent.nok_redirect_uri.as_deref(),
@@ -148,7 +168,7 @@ async fn start(
 
 fn links_of_new(
     consent: &Consent,
-    wishes: &Wishes,
+    authorisation_headers: &AuthorisationHeaders,
     approach: ScaApproach,
     authorisation: Option<&Authorisation>,
     state: &Xs2a,
@@ -156,7 +176,12 @@ fn links_of_new(
     let itself = consent_path(&consent.id);
     let links = match authorisation {
         Some(authorisation) => links(authorisation, false, &state.approving, true),
-        None => start_link(Links::new(), &consent.id, approach, wishes.psu.is_some()),
+        None => start_link(
+            Links::new(),
+            &consent.id,
+            approach,
+            authorisation_headers.psu.is_some(),
+        ),
     };
     links
         .with("status", format!("{itself}/status"))
@@ -208,11 +233,11 @@ fn created(
     )
 )]
 pub(super) async fn read(
-    caller: Caller,
+    context: RequestContext,
     state: Data<Xs2a>,
     id: Path<String>,
 ) -> Result<Json<ConsentInformation>, ApiError> {
-    let consent = find(&caller, &state, &id).await?;
+    let consent = find(&context, &state, &id).await?;
     let now = state.calendar.now();
     let consent_status = standing(&consent, now, &state.calendar);
     let last_action = last_action_day(&consent, now, &state.calendar);
@@ -249,11 +274,11 @@ pub(super) async fn read(
     )
 )]
 pub(super) async fn status(
-    caller: Caller,
+    context: RequestContext,
     state: Data<Xs2a>,
     id: Path<String>,
 ) -> Result<Json<ConsentStatusResponse>, ApiError> {
-    let consent = find(&caller, &state, &id).await?;
+    let consent = find(&context, &state, &id).await?;
     let consent_status = standing(&consent, state.calendar.now(), &state.calendar);
     let waits = consent_status == ConsentStatus::PartiallyAuthorised;
     Ok(Json(ConsentStatusResponse {
@@ -277,24 +302,24 @@ pub(super) async fn status(
     )
 )]
 pub(super) async fn delete(
-    caller: Caller,
+    context: RequestContext,
     state: Data<Xs2a>,
     id: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
-    find(&caller, &state, &id).await?;
+    find(&context, &state, &id).await?;
     let (now, calendar) = (state.calendar.now(), &state.calendar);
     let terminated: Rule<'_> = &|consent| next(consent, Event::Terminated, now, calendar);
     state
         .consents
-        .change(caller.tpp.organisation(), &id, terminated, now)
+        .change(context.tpp.organisation(), &id, terminated, now)
         .await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
-async fn find(caller: &Caller, state: &Xs2a, id: &str) -> Result<Consent, ApiError> {
+async fn find(context: &RequestContext, state: &Xs2a, id: &str) -> Result<Consent, ApiError> {
     state
         .consents
-        .find(caller.tpp.organisation(), id)
+        .find(context.tpp.organisation(), id)
         .await?
         .ok_or_else(ApiError::no_such_consent)
 }

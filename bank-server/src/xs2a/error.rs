@@ -16,7 +16,7 @@ use crate::http::NotAHost;
 use crate::identity::NotATpp;
 use crate::sca::ScaError;
 use crate::store::StoreError;
-use crate::transport::policy::{Ended, Farewell};
+use crate::transport::policy::{CloseMessage, Ended};
 
 /// One error answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -222,14 +222,14 @@ impl ApiError {
     }
 
     /// The same as the last word on a connection.
-    pub(crate) fn farewell(&self) -> Farewell {
+    pub(crate) fn close_message(&self) -> CloseMessage {
         let body = serde_json::to_vec(&self.messages()).unwrap_or_default();
         let head = format!(
             "HTTP/1.1 {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
             self.status,
             body.len()
         );
-        Farewell {
+        CloseMessage {
             response: [head.into_bytes(), body].concat(),
             word: format!("{}: {}", self.code, self.text),
         }

@@ -4,10 +4,10 @@ use chrono::{DateTime, NaiveDate, Utc};
 use shared_types::link::Links;
 use url::form_urlencoded::byte_serialize;
 
+use super::consent_access::ConsentAccess;
 use super::error::ApiError;
 use super::pages::{Mark, Walk};
 use super::parameters::{Delta, List};
-use super::reading::Reading;
 use crate::core_banking::{AccountId, Arrival, PageKey, TransactionQuery};
 
 /// A delta report has no last day: what is booked for a later one has arrived.
@@ -28,7 +28,7 @@ pub(super) struct Listing {
     newest: Option<Arrival>,
 }
 
-impl Reading {
+impl ConsentAccess {
     /// Turns to the page that a list of an account's transactions is asked for.
     pub(super) async fn turn(&self, list: List, account: &AccountId) -> Result<Listing, ApiError> {
         let (now, first_day) = (self.state.calendar.now(), self.first_day());
@@ -117,7 +117,7 @@ impl Reading {
     }
 
     /// Notes how far the TPP was told what is new, once the last page of the report is handed out.
-    pub(super) async fn hand_out(
+    pub(super) async fn record_delta_position(
         &self,
         listing: &mut Listing,
         account: &AccountId,

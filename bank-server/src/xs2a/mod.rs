@@ -5,23 +5,23 @@
 
 mod accounts;
 mod approach;
-mod asking;
+mod authentication;
+mod authorisation_headers;
 mod authorisations;
 mod body;
 mod card_accounts;
+mod consent_access;
 mod consents;
-mod door;
 mod error;
 mod listing;
+mod middleware;
 mod next_steps;
 mod openapi;
 mod pages;
 mod parameters;
-mod reading;
 mod redirect;
 mod report;
 mod traced;
-mod wishes;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -131,4 +131,4 @@ pub(crate) fn configure(app: &mut web::ServiceConfig) {
     app.default_service(web::to(error::no_such_path));
 }
 
-pub(crate) use self::door::door;
+pub(crate) use self::middleware::middleware;

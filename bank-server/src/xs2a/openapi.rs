@@ -13,7 +13,7 @@ use utoipa::openapi::schema::{
 use utoipa::openapi::{ContentBuilder, RefOr, Response, ResponseBuilder};
 use utoipa::{Modify, OpenApi, ToSchema as _, openapi};
 
-use super::door::X_REQUEST_ID;
+use super::middleware::X_REQUEST_ID;
 use super::{accounts, authorisations, card_accounts, consents};
 
 #[derive(OpenApi)]

@@ -7,7 +7,7 @@ use opentelemetry::propagation::Extractor;
 use tracing::{Span, info_span};
 use uuid::Uuid;
 
-use super::door::Told;
+use super::middleware::RequestSummary;
 use crate::telemetry::spans::{answered, belongs_to, rename, tell};
 
 /// Names of fields are those of OpenTelemetry's semantic conventions for HTTP servers, where there is one. No value is
@@ -24,7 +24,7 @@ pub(super) fn span(request: &ServiceRequest, id: Option<Uuid>) -> Span {
 }
 
 /// What has become of it.
-pub(super) fn conclude(span: &Span, told: &Told<'_>, operation: String) {
+pub(super) fn conclude(span: &Span, told: &RequestSummary<'_>, operation: String) {
     rename(span, operation);
     answered(span, told.resource, told.status);
     if let Some(tpp) = told.tpp {
@@ -37,7 +37,7 @@ pub(super) fn conclude(span: &Span, told: &Told<'_>, operation: String) {
 
 /// Method and path as a template, such as `GET /v1/accounts/{account-id}`. Paths that lead nowhere have one together, and so
 /// do methods that nobody knows: there is no end to either.
-pub(super) fn operation(told: &Told<'_>) -> String {
+pub(super) fn operation(told: &RequestSummary<'_>) -> String {
     let known = [Method::GET, Method::POST, Method::PUT, Method::DELETE];
     let method = known.iter().find(|known| *known == told.method);
     format!(
@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn what_nobody_knows_shares_a_name() {
         let named = |method: &str, resource: Option<&str>| {
-            operation(&Told {
+            operation(&RequestSummary {
                 method: &Method::from_bytes(method.as_bytes()).unwrap(),
                 resource,
                 status: 404,

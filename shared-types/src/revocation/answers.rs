@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::link::Link;
 use super::ocsp::{Answer, AnswerError, CertificateId};
+use super::path_certificate::PathCertificate;
 
 /// The answers at hand, one for each certificate. Cheap to clone: it shares them.
 #[derive(Debug, Clone, Default)]
@@ -29,7 +29,7 @@ impl Answers {
     ///
     /// Cost: one look-up by hash.
     #[must_use]
-    pub fn about(&self, certificate: &Link) -> Option<&Arc<Answer>> {
+    pub fn about(&self, certificate: &PathCertificate) -> Option<&Arc<Answer>> {
         self.0.get(&CertificateId::of(certificate))
     }
 

@@ -12,7 +12,7 @@ use x509_parser::time::ASN1Time;
 use super::der;
 use super::extension::extensions;
 use super::issuer::{Issuer, Issuers, name_text};
-use super::link::{Link, is_http};
+use super::path_certificate::{PathCertificate, is_http};
 use super::reason::Reason;
 use super::serial::significant;
 use super::signature::{SignatureError, Signed};
@@ -273,7 +273,7 @@ impl List {
     }
 
     /// Whether it speaks for that certificate.
-    pub(super) fn covers(&self, link: &Link) -> bool {
+    pub(super) fn covers(&self, link: &PathCertificate) -> bool {
         let Scope {
             places,
             only_ca,

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use rustls_pki_types::UnixTime;
 
 use super::issuer::IssuerId;
-use super::link::Link;
 use super::list::{Entry, List, ListError};
-use super::statuses::Standing;
+use super::path_certificate::PathCertificate;
+use super::statuses::RevocationStatus;
 
 /// The revocation lists at hand. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -59,20 +59,20 @@ impl Lists {
     /// How a certificate stands at that time. What a stale list says was revoked stays revoked.
     ///
     /// Cost: one binary search for each list of the issuer; usually one.
-    pub(super) fn standing(&self, link: &Link, now: UnixTime) -> Standing {
+    pub(super) fn standing(&self, link: &PathCertificate, now: UnixTime) -> RevocationStatus {
         let of_issuer = self.0.get(&link.issuer.id());
-        let mut standing = Standing::Unknown;
+        let mut standing = RevocationStatus::Unknown;
         for list in of_issuer.into_iter().flatten() {
             // Also where the list does not speak for it: a serial number is that of one certificate of its issuer.
             if let Some(Entry { since, reason }) = list.find(&link.serial) {
-                return Standing::Revoked { since, reason };
+                return RevocationStatus::Revoked { since, reason };
             }
             if list.covers(link) && list.check_fresh(now).is_ok() {
                 let until = match standing {
-                    Standing::Good { until } => until.max(list.next_update()),
+                    RevocationStatus::Good { until } => until.max(list.next_update()),
                     _ => list.next_update(),
                 };
-                standing = Standing::Good { until };
+                standing = RevocationStatus::Good { until };
             }
         }
         standing

@@ -6,9 +6,9 @@ use rustls_pki_types::UnixTime;
 use serde::{Deserialize, Serialize};
 
 use super::answers::Answers;
-use super::link::Link;
 use super::lists::Lists;
-use super::ocsp::Said;
+use super::ocsp::CertStatus;
+use super::path_certificate::PathCertificate;
 use super::reason::Reason;
 use crate::trust::Refusal;
 
@@ -23,7 +23,7 @@ pub struct Statuses {
 
 /// How a certificate stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum RevocationStatus {
     /// It was not revoked, as far as is known until then.
     Good {
         /// The last second for which that is known.
@@ -61,7 +61,7 @@ impl Statuses {
     /// Cost: that of [`Self::standing`] for each.
     pub fn check(
         &self,
-        links: &[Link],
+        links: &[PathCertificate],
         unknown_status: UnknownStatus,
         now: UnixTime,
     ) -> Result<UnixTime, Refusal> {
@@ -70,17 +70,21 @@ impl Statuses {
         for link in links {
             let issuer = || link.issuer.to_string();
             match self.standing(link, now) {
-                Standing::Good { until: known } => until = until.min(known),
-                Standing::Revoked { since, reason } => {
+                RevocationStatus::Good { until: known } => until = until.min(known),
+                RevocationStatus::Revoked { since, reason } => {
                     return Err(Refusal::Revoked {
                         issuer: issuer(),
                         since,
                         reason,
                     });
                 }
-                Standing::Unrecorded => return Err(Refusal::Unrecorded { issuer: issuer() }),
-                Standing::Unknown if unknown_status == UnknownStatus::SoftFail => {}
-                Standing::Unknown => unknown = Some(Refusal::StatusUnknown { issuer: issuer() }),
+                RevocationStatus::Unrecorded => {
+                    return Err(Refusal::Unrecorded { issuer: issuer() });
+                }
+                RevocationStatus::Unknown if unknown_status == UnknownStatus::SoftFail => {}
+                RevocationStatus::Unknown => {
+                    unknown = Some(Refusal::StatusUnknown { issuer: issuer() })
+                }
             }
         }
         unknown.map_or(Ok(until), Err)
@@ -91,45 +95,45 @@ impl Statuses {
     ///
     /// Cost: that of a search in the lists, and one look-up by hash.
     #[must_use]
-    pub fn standing(&self, link: &Link, now: UnixTime) -> Standing {
+    pub fn standing(&self, link: &PathCertificate, now: UnixTime) -> RevocationStatus {
         let listed = self.lists.standing(link, now);
         match (listed, self.answered(link, now)) {
-            (revoked @ Standing::Revoked { .. }, _) | (_, revoked @ Standing::Revoked { .. }) => {
-                revoked
-            }
-            (_, Standing::Unrecorded) => Standing::Unrecorded,
-            (Standing::Good { until: listed }, Standing::Good { until: answered }) => {
-                Standing::Good {
-                    until: listed.max(answered),
-                }
-            }
-            (Standing::Unknown, answered) => answered,
+            (revoked @ RevocationStatus::Revoked { .. }, _)
+            | (_, revoked @ RevocationStatus::Revoked { .. }) => revoked,
+            (_, RevocationStatus::Unrecorded) => RevocationStatus::Unrecorded,
+            (
+                RevocationStatus::Good { until: listed },
+                RevocationStatus::Good { until: answered },
+            ) => RevocationStatus::Good {
+                until: listed.max(answered),
+            },
+            (RevocationStatus::Unknown, answered) => answered,
             (listed, _) => listed,
         }
     }
 
-    fn answered(&self, link: &Link, now: UnixTime) -> Standing {
+    fn answered(&self, link: &PathCertificate, now: UnixTime) -> RevocationStatus {
         let Some(answer) = self.answers.about(link) else {
-            return Standing::Unknown;
+            return RevocationStatus::Unknown;
         };
         // A responder whose own certificate was revoked may say anything. One of which that is not known is believed where
         // it speaks against a certificate, and where it speaks for one only if its issuer has said that this will do.
         let vouched_for = match answer.delegate() {
             None => true,
             Some(delegate) => match self.lists.standing(&delegate.link, now) {
-                Standing::Revoked { .. } => return Standing::Unknown,
-                Standing::Good { .. } => true,
+                RevocationStatus::Revoked { .. } => return RevocationStatus::Unknown,
+                RevocationStatus::Good { .. } => true,
                 _ => delegate.without_check,
             },
         };
         let fresh = vouched_for && answer.check_fresh(now).is_ok();
         match answer.said() {
-            Said::Revoked { since, reason } => Standing::Revoked { since, reason },
-            Said::Good if fresh => Standing::Good {
+            CertStatus::Revoked { since, reason } => RevocationStatus::Revoked { since, reason },
+            CertStatus::Good if fresh => RevocationStatus::Good {
                 until: answer.until(),
             },
-            Said::Unknown if fresh => Standing::Unrecorded,
-            Said::Good | Said::Unknown => Standing::Unknown,
+            CertStatus::Unknown if fresh => RevocationStatus::Unrecorded,
+            CertStatus::Good | CertStatus::Unknown => RevocationStatus::Unknown,
         }
     }
 }

@@ -17,7 +17,7 @@ use super::validation::Validation;
 use super::{Path, Refusal, Usage, Window};
 use crate::certificate::printable;
 use crate::name::display;
-use crate::revocation::{Issuer, Link};
+use crate::revocation::{Issuer, PathCertificate};
 
 /// Certificates of a chain, at most, the party's own among them.
 pub const MAX_CERTIFICATES: usize = 16;
@@ -215,7 +215,7 @@ fn path_of(anchor: &Certificate<'_>, path: &[&Certificate<'_>], window: Window) 
     let links = path.iter().zip(above).map(|(certificate, issuer)| {
         // By the name that the certificate has for it: that is what its issuer's responder is asked with.
         let name = certificate.parsed.issuer().as_raw();
-        Link::new(
+        PathCertificate::new(
             &certificate.parsed,
             Arc::new(Issuer::new(name, issuer.key())),
         )

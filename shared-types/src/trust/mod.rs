@@ -32,7 +32,7 @@ pub use self::handshake::{verify_tls12_signature, verify_tls13_signature};
 pub use self::hosts::is_for_host;
 pub use self::refusal::Refusal;
 pub(crate) use self::refusal::when;
-use crate::revocation::Link;
+use crate::revocation::PathCertificate;
 
 /// What a certificate is used for (RFC 5280, section 4.2.1.12).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,7 +121,7 @@ pub struct Path {
     /// The time in which every certificate of it is valid, and the anchor above it.
     pub window: Window,
     /// What it is made of, from the peer's own certificate up to the last one below the anchor.
-    pub links: Vec<Link>,
+    pub links: Vec<PathCertificate>,
 }
 
 /// Judges a chain: the peer's own certificate first, then what it sent along.

@@ -13,7 +13,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use bank_client::environment::{Clock as _, SystemClock};
-use bank_server::store::{Database, Place};
+use bank_server::store::{Database, DatabaseLocation};
 use chrono::TimeDelta;
 use fixtures::pki::{Pki, bank_a};
 use tempfile::TempDir;
@@ -169,8 +169,12 @@ impl Scene {
     }
 
     /// A configuration of that name, with a database of its own as a file, which has been filled with the customer.
-    async fn configure(&self, name: &str, change: impl Fn(String) -> String) -> (PathBuf, Place) {
-        let place = Place::File(self.path(&format!("{name}.db")));
+    async fn configure(
+        &self,
+        name: &str,
+        change: impl Fn(String) -> String,
+    ) -> (PathBuf, DatabaseLocation) {
+        let place = DatabaseLocation::File(self.path(&format!("{name}.db")));
         let store = format!("{{ path = \"{name}.db\" }}");
         let file = self.configure_at(name, &store, &place, change).await;
         (file, place)
@@ -180,7 +184,7 @@ impl Scene {
         &self,
         name: &str,
         store: &str,
-        place: &Place,
+        place: &DatabaseLocation,
         change: impl Fn(String) -> String,
     ) -> PathBuf {
         let more = "limits = { idle_seconds = 3600, connections_per_organisation = 20000, requests_per_organisation = 1000 }";
@@ -472,7 +476,7 @@ impl Scene {
 
     async fn with_replicas(&self) -> String {
         let cluster = Cluster::start();
-        let place = Place::Server(cluster.server());
+        let place = DatabaseLocation::Server(cluster.server());
         Database::migrate(&place).await.unwrap();
         let store = format!("{{ url = \"{}\", key = \"bank.key\" }}", cluster.url(""));
         let file = self

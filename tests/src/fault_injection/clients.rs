@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use bank_client::environment::{Randomness as _, SystemRandomness};
-use fixtures::outsider::{Met, OutsiderError, Tls, call};
+use fixtures::openssl_client::{Met, OutsiderError, Tls, call};
 use fixtures::pki::Identity;
 
 use super::{PACE, PATIENCE};

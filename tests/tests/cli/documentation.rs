@@ -7,7 +7,7 @@ use std::process::Command;
 use bank_client::directory::Directory;
 use bank_client::probe::StepName;
 use bank_server::config::{Config, RetentionConfig};
-use bank_server::store::{Place, Server};
+use bank_server::store::{DatabaseLocation, Server};
 use serde_json::Value;
 use tests::programs::both;
 
@@ -85,7 +85,9 @@ fn configuration(text: &str) -> &str {
 #[test]
 fn the_listener_for_gateways_is_configured_as_documented() {
     let (page, gateways) = (read("docs/running-a-bank.md"), read("docs/gateways.md"));
-    let (before, rest) = configuration(&page).split_once("[proxied]").unwrap();
+    let (before, rest) = configuration(&page)
+        .split_once("[gateway_listener]")
+        .unwrap();
     let (_, after) = rest.split_once("[revocation]").unwrap();
     let section = configuration(&gateways).replace("# header_name", "header_name");
     let section = section.replace("\"rfc9440\"", "\"nginx-escaped-pem\"");
@@ -94,9 +96,12 @@ fn the_listener_for_gateways_is_configured_as_documented() {
     fs::write(&file, format!("{before}{section}\n[revocation]{after}")).unwrap();
     let config = Config::read(&file).unwrap_or_else(|fault| panic!("{fault}"));
     assert_eq!(config.faults(), []);
-    let proxied = config.proxied.unwrap();
-    assert_eq!(proxied.gateways, [folder.path().join("gateways.pem")]);
-    assert_eq!(proxied.connections, 1000);
+    let gateway_listener = config.gateway_listener.unwrap();
+    assert_eq!(
+        gateway_listener.gateways,
+        [folder.path().join("gateways.pem")]
+    );
+    assert_eq!(gateway_listener.connections, 1000);
 }
 
 #[test]
@@ -116,7 +121,7 @@ fn the_database_and_retention_are_configured_as_documented() {
     let config = Config::read(&file).unwrap_or_else(|fault| panic!("{fault}"));
     assert_eq!(config.faults(), []);
     assert_eq!(config.retention, RetentionConfig::default());
-    let Place::Server(server) = config.store.place else {
+    let DatabaseLocation::Server(server) = config.store.place else {
         panic!("no server");
     };
     assert_eq!(server.connections, Server::CONNECTIONS);
@@ -135,7 +140,7 @@ fn the_example_of_a_configuration_is_valid() {
     assert!(config.faults().is_empty());
     assert_eq!(
         config.store.place,
-        Place::File(folder.path().join("bank.db")),
+        DatabaseLocation::File(folder.path().join("bank.db")),
         "paths are taken from the folder of the file"
     );
 }

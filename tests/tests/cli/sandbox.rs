@@ -114,10 +114,10 @@ fn the_sandbox_tells_the_story_for_scripts() {
         );
     }
     for bank in ["Bank A", "Bank B", "Bank C"] {
-        let turned_away = log
+        let connection_rejected = log
             .lines()
             .any(|line| line.contains(&format!("bank{{name={bank}}}")) && line.contains("serving"));
-        assert!(turned_away, "{bank}: {log}");
+        assert!(connection_rejected, "{bank}: {log}");
     }
 }
 

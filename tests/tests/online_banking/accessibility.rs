@@ -60,18 +60,20 @@ async fn what_there_is_to_know_about_other_banks_is_told_to_everybody() {
         .name
         .clone();
     visit
-        .open(Bank::A, "/elsewhere/return/nobody-began-this")
+        .open(Bank::A, "/other-banks/return/nobody-began-this")
         .await;
     visit.browser.look_at("unknown-return").await;
-    visit.open(Bank::A, "/elsewhere/connect/PSDXX-NONE-1").await;
+    visit
+        .open(Bank::A, "/other-banks/connect/PSDXX-NONE-1")
+        .await;
     visit.browser.look_at("no-such-bank").await;
 
-    visit.open(Bank::A, "/elsewhere/connect").await;
+    visit.open(Bank::A, "/other-banks/connect").await;
     visit.browser.follow(&b).await;
     visit.browser.press(&format!("Ask {b} now")).await;
     visit.browser.sees_heading(&format!("Now go to {b}")).await;
     let go = visit.browser.url().await;
-    visit.open(Bank::A, "/elsewhere").await;
+    visit.open(Bank::A, "/other-banks").await;
     visit.browser.sees("have not finished").await;
     visit.browser.look_at("connection-waits").await;
     visit.browser.open(&go).await;
@@ -86,7 +88,7 @@ async fn what_there_is_to_know_about_other_banks_is_told_to_everybody() {
     // Five days before the end.
     visit.banks.clock.advance(TimeDelta::days(175));
     log_in(&visit, Bank::A).await;
-    visit.open(Bank::A, "/elsewhere").await;
+    visit.open(Bank::A, "/other-banks").await;
     visit.browser.sees("Renew access").await;
     visit.browser.look_at("renewal").await;
 
@@ -96,7 +98,7 @@ async fn what_there_is_to_know_about_other_banks_is_told_to_everybody() {
     visit.banks.clock.advance(TimeDelta::minutes(3));
     visit.browser.open(&pages).await;
     visit.banks.clock.advance(TimeDelta::minutes(3));
-    visit.browser.open(&format!("{pages}/elsewhere")).await;
+    visit.browser.open(&format!("{pages}/other-banks")).await;
     visit.browser.sees("cannot be reached").await;
     visit.browser.look_at("bank-down").await;
     visit.browser.follow(&format!("Disconnect {b}")).await;
@@ -104,7 +106,7 @@ async fn what_there_is_to_know_about_other_banks_is_told_to_everybody() {
     visit.browser.look_at("disconnected").await;
     visit
         .browser
-        .open(&format!("{pages}/elsewhere/connect"))
+        .open(&format!("{pages}/other-banks/connect"))
         .await;
     visit.browser.follow(&b).await;
     visit.browser.press(&format!("Ask {b} now")).await;

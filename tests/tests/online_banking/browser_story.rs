@@ -137,7 +137,7 @@ impl Story {
         browser.press("End access now").await;
         browser.sees_heading("The access has ended").await;
 
-        self.open(Bank::A, "/elsewhere").await;
+        self.open(Bank::A, "/other-banks").await;
         self.both_are_there().await;
         browser.press("Refresh").await;
         let lost = format!("You have withdrawn our access to your accounts at {b}.");
@@ -160,7 +160,7 @@ impl Story {
         browser.sees_heading(&format!("{b} is not connected")).await;
         browser.sees(&format!("Access was refused at {b}.")).await;
         browser.look_at("refused").await;
-        self.open(Bank::A, "/elsewhere").await;
+        self.open(Bank::A, "/other-banks").await;
         browser.does_not_see("You began to connect").await;
     }
 }
@@ -225,7 +225,7 @@ async fn a_passkey_logs_in_and_gives_access() {
         .unwrap();
     let wanted = story.wanted();
     let here = std::net::IpAddr::from([127, 0, 0, 1]);
-    let back = format!("{}/elsewhere", story.bank(Bank::B).pages());
+    let back = format!("{}/other-banks", story.bank(Bank::B).pages());
     let options = ApprovalOptions::new()
         .prefer(ScaApproach::Redirect)
         .return_to(back);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bank_server::config::{Config, OnlineBankingConfig};
 use chrono::TimeDelta;
 use fixtures::browser::{Page, encode};
-use fixtures::outsider::{Met, Tls, call};
+use fixtures::openssl_client::{Met, Tls, call};
 use fixtures::sandbox::CUSTOMER;
 use fixtures::world::Bank;
 use tests::banks::Banks;

@@ -46,12 +46,12 @@ impl Desk {
 
     /// Asks Bank B for a consent. Returns where it is approved there.
     async fn ask(&mut self) -> String {
-        self.a.get("/elsewhere/connect").await;
-        let bank = self.a.page.links("/elsewhere/connect/")[0].clone();
+        self.a.get("/other-banks/connect").await;
+        let bank = self.a.page.links("/other-banks/connect/")[0].clone();
         self.a.get(&bank).await;
         self.a.submit(&bank, &[]).await;
         assert!(
-            self.a.page.path().starts_with("/elsewhere/go/"),
+            self.a.page.path().starts_with("/other-banks/go/"),
             "{:?}",
             self.a.page
         );
@@ -89,7 +89,7 @@ impl Desk {
         self.a.get(&back).await;
         assert_eq!(
             self.problem().as_deref(),
-            Some("elsewhere-connected"),
+            Some("other-banks-connected"),
             "{:?}",
             self.a.page
         );
@@ -147,13 +147,13 @@ async fn whoever_approves_is_whoever_asked() {
     let back = desk.approve(&at).await;
 
     // She who asked cannot have it looked up before somebody has come back to her.
-    desk.a.get("/elsewhere").await;
+    desk.a.get("/other-banks").await;
     assert!(
         desk.a.page.text().contains("You began to connect"),
         "{:?}",
         desk.a.page
     );
-    assert!(!desk.a.page.html.contains("/elsewhere/check/"));
+    assert!(!desk.a.page.html.contains("/other-banks/check/"));
 
     let other = desk.banks.other_customer(Bank::A);
     desk.wait(TimeDelta::seconds(30));
@@ -162,20 +162,20 @@ async fn whoever_approves_is_whoever_asked() {
     victim.get(&back).await;
     assert_eq!(
         victim.page.problem().as_deref(),
-        Some("elsewhere-unknown-return")
+        Some("other-banks-unknown-return")
     );
     desk.come_to(&[ConsentStatus::TerminatedByTpp]).await;
 
     // It is over for the one who asked as well.
     for (path, problem) in [
-        (back.as_str(), "elsewhere-unknown-return"),
-        (&go, "elsewhere-no-such-connection"),
+        (back.as_str(), "other-banks-unknown-return"),
+        (&go, "other-banks-no-such-connection"),
     ] {
         desk.a.get(path).await;
         assert_eq!(desk.problem().as_deref(), Some(problem));
         assert_eq!(desk.a.page.status, 404);
     }
-    desk.a.get("/elsewhere").await;
+    desk.a.get("/other-banks").await;
     assert!(!desk.shows_b());
 }
 
@@ -189,14 +189,17 @@ async fn an_address_to_come_back_is_good_for_once_and_ours_alone() {
     later.get(&back).await;
     assert_eq!(later.page.path(), format!("/log-in?to={back}"));
     desk.a.get(&back).await;
-    assert_eq!(desk.problem().as_deref(), Some("elsewhere-connected"));
+    assert_eq!(desk.problem().as_deref(), Some("other-banks-connected"));
     desk.a.get(&back).await;
-    assert_eq!(desk.problem().as_deref(), Some("elsewhere-returned-before"));
+    assert_eq!(
+        desk.problem().as_deref(),
+        Some("other-banks-returned-before")
+    );
     for wrong in ["x", &"A".repeat(43), &"A".repeat(5000)] {
-        desk.a.get(&format!("/elsewhere/return/{wrong}")).await;
+        desk.a.get(&format!("/other-banks/return/{wrong}")).await;
         assert_eq!(
             desk.problem().as_deref(),
-            Some("elsewhere-unknown-return"),
+            Some("other-banks-unknown-return"),
             "{wrong}"
         );
     }
@@ -227,7 +230,7 @@ async fn a_code_that_is_brought_back_outlives_the_log_in() {
     desk.a.identify(&anna, &code).await;
     assert_eq!(
         desk.problem().as_deref(),
-        Some("elsewhere-connected"),
+        Some("other-banks-connected"),
         "{:?}",
         desk.a.page
     );
@@ -244,7 +247,7 @@ async fn each_outcome_has_its_page() {
         // What the other bank has been told.
         let refused = desk.refuse(&at).await;
         desk.a.get(&refused).await;
-        assert_eq!(desk.problem().as_deref(), Some("elsewhere-refused"));
+        assert_eq!(desk.problem().as_deref(), Some("other-banks-refused"));
         let at = desk.ask().await;
         desk.approve(&at).await
     };
@@ -254,9 +257,9 @@ async fn each_outcome_has_its_page() {
     let psu = bank_server::core_banking::PsuId(CUSTOMER.to_owned());
     assert!(running.authorisations().revoke(&psu, &id).await.unwrap());
     desk.a.get(&back).await;
-    assert_eq!(desk.problem().as_deref(), Some("elsewhere-too-late"));
-    desk.a.get("/elsewhere/connect/PSDXX-NONE-1").await;
-    assert_eq!(desk.problem().as_deref(), Some("elsewhere-no-such-bank"));
+    assert_eq!(desk.problem().as_deref(), Some("other-banks-too-late"));
+    desk.a.get("/other-banks/connect/PSDXX-NONE-1").await;
+    assert_eq!(desk.problem().as_deref(), Some("other-banks-no-such-bank"));
 }
 
 /// Two tabs: what was begun first is given up.
@@ -269,8 +272,11 @@ async fn beginning_once_more_gives_up_what_was_begun() {
     desk.ask().await;
     desk.come_to(&[ConsentStatus::TerminatedByTpp]).await;
     desk.a.get(&back).await;
-    assert_eq!(desk.problem().as_deref(), Some("elsewhere-unknown-return"));
-    let text = desk.a.get("/elsewhere").await.text();
+    assert_eq!(
+        desk.problem().as_deref(),
+        Some("other-banks-unknown-return")
+    );
+    let text = desk.a.get("/other-banks").await.text();
     assert_eq!(text.matches("You began to connect").count(), 1, "{text}");
 }
 
@@ -278,9 +284,9 @@ async fn beginning_once_more_gives_up_what_was_begun() {
 async fn disconnecting_deletes_what_was_read_and_ends_the_consent() {
     let mut desk = Desk::open().await;
     desk.connect().await;
-    desk.a.get("/elsewhere").await;
+    desk.a.get("/other-banks").await;
     assert!(desk.shows_b());
-    let end = desk.a.page.links("/elsewhere/disconnect/")[0].clone();
+    let end = desk.a.page.links("/other-banks/disconnect/")[0].clone();
 
     // Another customer cannot.
     let other = desk.banks.other_customer(Bank::A);
@@ -290,9 +296,9 @@ async fn disconnecting_deletes_what_was_read_and_ends_the_consent() {
     let page = stranger.get(&end).await;
     assert_eq!(
         page.problem().as_deref(),
-        Some("elsewhere-no-such-connection")
+        Some("other-banks-no-such-connection")
     );
-    stranger.get("/elsewhere").await;
+    stranger.get("/other-banks").await;
     assert!(!stranger.page.text().contains("access until"));
 
     desk.a.get(&end).await;
@@ -304,14 +310,14 @@ async fn disconnecting_deletes_what_was_read_and_ends_the_consent() {
     assert_eq!(desk.statuses().await, [ConsentStatus::Valid]);
 
     desk.a.submit(&end, &[]).await;
-    assert_eq!(desk.problem().as_deref(), Some("elsewhere-disconnected"));
+    assert_eq!(desk.problem().as_deref(), Some("other-banks-disconnected"));
     assert_eq!(desk.statuses().await, [ConsentStatus::TerminatedByTpp]);
-    desk.a.get("/elsewhere").await;
+    desk.a.get("/other-banks").await;
     assert!(!desk.shows_b());
     desk.a.get(&end).await;
     assert_eq!(
         desk.problem().as_deref(),
-        Some("elsewhere-no-such-connection")
+        Some("other-banks-no-such-connection")
     );
 }
 
@@ -332,7 +338,7 @@ async fn a_bank_that_is_down_is_shown_with_the_age_of_what_is_known() {
     clock.advance(TimeDelta::minutes(3));
     a.get("/").await;
     clock.advance(TimeDelta::minutes(3));
-    let text = a.get("/elsewhere").await.text();
+    let text = a.get("/other-banks").await.text();
     assert!(
         text.contains("Bank B cannot be reached at the moment."),
         "{text}"
@@ -349,25 +355,29 @@ async fn a_bank_that_is_down_is_shown_with_the_age_of_what_is_known() {
 
     // Nor can it be asked anew, or told that it is over.
     let bank = a
-        .get("/elsewhere/connect")
+        .get("/other-banks/connect")
         .await
-        .links("/elsewhere/connect/")[0]
+        .links("/other-banks/connect/")[0]
         .clone();
     a.get(&bank).await;
     a.submit(&bank, &[]).await;
     assert_eq!(
         (a.page.status, a.page.problem().as_deref()),
-        (502, Some("elsewhere-not-asked"))
+        (502, Some("other-banks-not-asked"))
     );
-    let end = a.get("/elsewhere").await.links("/elsewhere/disconnect/")[0].clone();
+    let end = a
+        .get("/other-banks")
+        .await
+        .links("/other-banks/disconnect/")[0]
+        .clone();
     a.get(&end).await;
     a.submit(&end, &[]).await;
     assert_eq!(
         a.page.problem().as_deref(),
-        Some("elsewhere-disconnected-untold")
+        Some("other-banks-disconnected-untold")
     );
     let text = a
-        .get("/elsewhere")
+        .get("/other-banks")
         .await
         .text()
         .replace(['\u{a0}', ' '], "");
@@ -383,22 +393,22 @@ async fn renewal_is_offered_a_week_before_the_end_and_breaks_nothing() {
 
     desk.wait(TimeDelta::days(172));
     desk.log_in().await;
-    let text = desk.a.get("/elsewhere").await.text();
+    let text = desk.a.get("/other-banks").await.text();
     assert!(!text.contains("Renew access"), "{text}");
     assert!(desk.shows_b());
     desk.wait(TimeDelta::days(1));
     desk.log_in().await;
-    let text = desk.a.get("/elsewhere").await.text();
+    let text = desk.a.get("/other-banks").await.text();
     assert!(text.contains(OFFER), "{text}");
 
     // Begun and not approved: what runs goes on.
     let at = desk.ask().await;
-    desk.a.get("/elsewhere").await;
+    desk.a.get("/other-banks").await;
     assert!(desk.shows_b());
     let back = desk.approve(&at).await;
     desk.a.get(&back).await;
-    assert_eq!(desk.problem().as_deref(), Some("elsewhere-connected"));
-    let text = desk.a.get("/elsewhere").await.text();
+    assert_eq!(desk.problem().as_deref(), Some("other-banks-connected"));
+    let text = desk.a.get("/other-banks").await.text();
     assert!(desk.shows_b() && !text.contains("Renew access"), "{text}");
     desk.come_to(&[ConsentStatus::TerminatedByTpp, ConsentStatus::Valid])
         .await;
@@ -406,7 +416,7 @@ async fn renewal_is_offered_a_week_before_the_end_and_breaks_nothing() {
     // A year later nobody has renewed it.
     desk.wait(TimeDelta::days(181));
     desk.log_in().await;
-    let text = desk.a.get("/elsewhere").await.text();
+    let text = desk.a.get("/other-banks").await.text();
     assert!(text.contains("its last day has passed"), "{text}");
     assert!(!desk.shows_b(), "what was read is deleted");
 }
@@ -418,8 +428,8 @@ async fn whoever_is_there_may_look_as_often_as_she_likes() {
     desk.connect().await;
     for _ in 0..6 {
         desk.wait(TimeDelta::seconds(20));
-        desk.a.get("/elsewhere").await;
-        desk.a.submit("/elsewhere/refresh", &[]).await;
+        desk.a.get("/other-banks").await;
+        desk.a.submit("/other-banks/refresh", &[]).await;
         let text = desk.a.page.text();
         assert!(text.contains("as of now") && desk.shows_b(), "{text}");
         assert!(!text.contains("asked often enough"), "{text}");

@@ -130,7 +130,7 @@ async fn the_banks_own_pages_fit_with_any_data() {
     let visit = Visit::begin(Scripts::On).await;
     let browser = &visit.browser;
     fill(&visit).await;
-    let back = format!("{}/elsewhere", visit.banks.sandbox.bank(Bank::A).pages());
+    let back = format!("{}/other-banks", visit.banks.sandbox.bank(Bank::A).pages());
     let redirect = ApprovalOptions::new()
         .prefer(ScaApproach::Redirect)
         .return_to(back);
@@ -205,14 +205,14 @@ async fn accounts_at_another_bank_fit_with_any_data() {
     visit.open(Bank::A, "/").await;
     visit.log_in(Bank::A).await;
     browser.sees_heading("Accounts").await;
-    visit.open(Bank::A, "/elsewhere/connect").await;
+    visit.open(Bank::A, "/other-banks/connect").await;
     browser.follow("Bank B").await;
     browser.press("Ask Bank B now").await;
     browser.follow("Go to Bank B").await;
     visit.log_in(Bank::B).await;
     browser.press("Give access").await;
     browser.sees_heading("Bank B is connected").await;
-    visit.open(Bank::A, "/elsewhere").await;
+    visit.open(Bank::A, "/other-banks").await;
     browser.sees("WWW").await;
     browser.look_at("hard-elsewhere").await;
 }

@@ -190,8 +190,8 @@ async fn other_banks_are_told_the_address_of_the_browser_and_not_of_the_proxy() 
     let mut browser = Tab::at(&bank);
     browser.browser.from = Some(Ipv4Addr::from([127, 0, 5, 1]));
     browser.log_in(&banks, &banks.customer(Bank::A)).await;
-    browser.get("/elsewhere/connect").await;
-    let connect = browser.page.links("/elsewhere/connect/")[0].clone();
+    browser.get("/other-banks/connect").await;
+    let connect = browser.page.links("/other-banks/connect/")[0].clone();
     browser.get(&connect).await;
     let body = browser.form(&connect).body();
     browser.browser.from = Some(Ipv4Addr::LOCALHOST);

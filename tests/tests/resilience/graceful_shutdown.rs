@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
-use fixtures::outsider::{Met, ask};
+use fixtures::openssl_client::{Met, ask};
 use serde_json::Value;
 use tests::banks::Banks;
 use tests::held_connection::connect;

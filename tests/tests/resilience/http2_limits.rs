@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use fixtures::outsider;
+use fixtures::openssl_client;
 use fixtures::pki::Identity;
 use openssl::ssl::SslStream;
 use tests::child_process::memory;
@@ -28,7 +28,7 @@ fn connect(bank: SocketAddr, identity: &Identity) -> SslStream<TcpStream> {
 }
 
 fn connect_with(bank: SocketAddr, identity: &Identity, alpn: &[u8]) -> SslStream<TcpStream> {
-    let tcp = outsider::dial(bank).unwrap();
+    let tcp = openssl_client::dial(bank).unwrap();
     let limit = Some(Duration::from_secs(30));
     tcp.set_read_timeout(limit).unwrap();
     tcp.set_write_timeout(limit).unwrap();

@@ -8,7 +8,7 @@ use bank_server::RunningBank;
 use bank_server::config::{Config, RevocationConfig};
 use bank_server::store::consents::Consents;
 use bank_server::store::retention::{Keeping, Retention};
-use bank_server::store::{Database, Place, Server, StoreError, Turn};
+use bank_server::store::{AdvisoryLock, Database, DatabaseLocation, Server, StoreError};
 use chrono::{DateTime, TimeDelta};
 use serde_json::json;
 use shared_types::consent::ConsentStatus;
@@ -140,7 +140,7 @@ async fn the_way_to_the_database_is_tls_with_the_authority_that_is_named() {
             "sslmode=verify-full&sslrootcert={}",
             root.display()
         ));
-        let place = Place::Server(Server::new(&url).unwrap());
+        let place = DatabaseLocation::Server(Server::new(&url).unwrap());
         Database::migrate(&place).await?;
         Database::open(&place).await
     };
@@ -157,7 +157,7 @@ async fn the_way_to_the_database_is_tls_with_the_authority_that_is_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_left_lying_for_too_long_can_be_asked_again() {
     let cluster = Cluster::start();
-    let place = Place::Server(cluster.server());
+    let place = DatabaseLocation::Server(cluster.server());
     Database::migrate(&place).await.unwrap();
     let database = Database::open(&place).await.unwrap();
     let mut write = database.begin_write().await.unwrap();
@@ -178,7 +178,7 @@ async fn what_was_left_lying_for_too_long_can_be_asked_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn retention_waits_for_nobody_and_one_replica_is_at_it() {
     let cluster = Cluster::start();
-    let place = Place::Server(cluster.server());
+    let place = DatabaseLocation::Server(cluster.server());
     Database::migrate(&place).await.unwrap();
     let database = Database::open(&place).await.unwrap();
     let insert = "INSERT INTO failure (bucket, failed, last) VALUES ('one', 1, 0), ('two', 1, 0)";
@@ -197,7 +197,7 @@ async fn retention_waits_for_nobody_and_one_replica_is_at_it() {
     let remove = async || retention.remove(now).await.unwrap();
 
     let mut other = database.begin_write().await.unwrap();
-    assert!(other.try_take(Turn::Retention).await.unwrap());
+    assert!(other.try_take(AdvisoryLock::Retention).await.unwrap());
     assert_eq!(remove().await, 0, "another one is at it");
     other.commit().await.unwrap();
 
@@ -286,21 +286,21 @@ async fn is_valid(consents: &Consents) -> Result<bool, StoreError> {
 async fn a_replica_that_loses_touch_does_not_go_by_what_it_has_read() {
     let cluster = Cluster::start();
     let wire = Wire::to(cluster.socket()).await;
-    Database::migrate(&Place::Server(cluster.server()))
+    Database::migrate(&DatabaseLocation::Server(cluster.server()))
         .await
         .unwrap();
     insert_consent(&cluster);
     let url = format!("postgres://bank@{}/postgres?sslmode=disable", wire.address);
     let mut server = Server::new(&url).unwrap();
     server.statement = Duration::from_secs(1);
-    let place = Place::Server(server);
+    let place = DatabaseLocation::Server(server);
     let database = Database::open(&place).await.unwrap();
     database.follow();
     let consents = Consents::new(database.clone());
     for healed in [Healed::AsBefore, Healed::ForNewConnections] {
         let kept = async || {
             assert!(is_valid(&consents).await.unwrap());
-            database.known().consents.get("c").is_some()
+            database.caches().consents.get("c").is_some()
         };
         wait_until("its being kept", async || kept().await.then_some(())).await;
         wire.cut();
@@ -339,7 +339,7 @@ async fn a_revocation_list_is_fetched_once_for_all() {
         .mount(&lists)
         .await;
     let cluster = Cluster::start();
-    let place = Place::Server(cluster.server());
+    let place = DatabaseLocation::Server(cluster.server());
     Database::migrate(&place).await.unwrap();
     let requests = async || lists.received_requests().await.unwrap().len();
     let first = with_list_from(&banks, &place, &lists).await;
@@ -382,7 +382,7 @@ async fn what_is_no_list_is_not_handed_on_and_not_taken() {
         }
     }
     let cluster = Cluster::start();
-    let place = Place::Server(cluster.server());
+    let place = DatabaseLocation::Server(cluster.server());
     Database::migrate(&place).await.unwrap();
     // Another replica believes what this one cannot read. Whatever is put down is written down.
     let now = banks.clock.now().timestamp();
@@ -411,7 +411,11 @@ async fn what_is_no_list_is_not_handed_on_and_not_taken() {
 }
 
 /// Bank B on that database, which fetches a list of revoked certificates from there.
-async fn with_list_from(banks: &Banks, place: &Place, lists: &MockServer) -> RunningBank {
+async fn with_list_from(
+    banks: &Banks,
+    place: &DatabaseLocation,
+    lists: &MockServer,
+) -> RunningBank {
     let folder = banks.folder.path();
     let root = folder.join("scheme-ca/ca1/published/root.crl");
     let change = |config: &mut Config| {
@@ -435,7 +439,7 @@ fn is_shared(cluster: &Cluster) -> Option<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn changes_are_heard_of_in_whatever_schema_the_tables_are() {
     let cluster = Cluster::start();
-    let place = Place::Server(cluster.server());
+    let place = DatabaseLocation::Server(cluster.server());
     Database::migrate(&place).await.unwrap();
     insert_consent(&cluster);
     let database = Database::open(&place).await.unwrap();
@@ -445,7 +449,7 @@ async fn changes_are_heard_of_in_whatever_schema_the_tables_are() {
     let consents = Consents::new(database.clone());
     wait_until("its being kept", async || {
         is_valid(&consents).await.unwrap();
-        database.known().consents.get("c").map(drop)
+        database.caches().consents.get("c").map(drop)
     })
     .await;
     cluster.ask("UPDATE consent SET status = 'revokedByPsu'");
@@ -467,7 +471,8 @@ async fn changes_are_heard_of_in_whatever_schema_the_tables_are() {
         assert!(refused.contains(why), "{refused}");
     }
     let nowhere = cluster.url("&options=-csearch_path=nowhere");
-    let refused = Database::migrate(&Place::Server(Server::new(&nowhere).unwrap())).await;
+    let refused =
+        Database::migrate(&DatabaseLocation::Server(Server::new(&nowhere).unwrap())).await;
     let refused = refused.unwrap_err().to_string();
     assert!(
         refused.contains("is not there (CREATE SCHEMA)"),

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use bank_client::authorisations::{ApprovalOptions, NextStep};
 use bank_client::consent_manager::{
-    Approval, Attendance, ConsentManager, Ending, ManagerError, Renewal, Standing, Wish,
+    Approval, Attendance, ConnectionStatus, ConsentManager, ConsentTerms, Ending, ManagerError,
+    Renewal,
 };
 use bank_client::environment::{Clock as _, ManualClock};
 use bank_client::store::{Kind, MemoryStore, Owner, Store, Token, Tokens};
@@ -109,7 +110,7 @@ impl Scene {
 
     async fn connect(&self, options: &ApprovalOptions) -> Result<Approval, ManagerError> {
         let customer = self.customers.fetch_add(1, Ordering::Relaxed).to_string();
-        let wish = Wish::all_accounts();
+        let wish = ConsentTerms::all_accounts();
         self.manager
             .connect(&bank_b_id(), &customer, DEVICE, &wish, options)
             .await
@@ -361,10 +362,13 @@ async fn an_old_consent_that_still_stands_is_given_up_after_the_switch_and_not_b
         scene.manager.disconnect(id).await,
         Err(ManagerError::NotGivenUp { .. })
     ));
-    assert_eq!(scene.manager.standing(id).await.unwrap(), Standing::Leaving);
+    assert_eq!(
+        scene.manager.standing(id).await.unwrap(),
+        ConnectionStatus::Leaving
+    );
     assert!(matches!(
         scene.read(&old).await,
-        Err(ManagerError::NotServing(Standing::Leaving))
+        Err(ManagerError::NotServing(ConnectionStatus::Leaving))
     ));
     scene
         .says(
@@ -466,7 +470,7 @@ async fn a_consent_that_the_bank_has_ended_has_ended_here() {
             scene.says("GET", at, answer.clone(), None).await;
         }
         let outcome = scene.read(&approval).await;
-        let ended = Standing::Ended { why, renewal: None };
+        let ended = ConnectionStatus::Ended { why, renewal: None };
         assert!(
             matches!(&outcome, Err(ManagerError::NotServing(standing)) if *standing == ended),
             "{answer:?}: {outcome:?}"
@@ -545,18 +549,22 @@ async fn a_connection_is_renewed_by_another_wish() {
     let scene = Scene::set().await;
     let approval = scene.connected().await;
     let id = &approval.connection;
-    let before = scene.manager.wish(id).await.unwrap();
-    assert_eq!(before, Wish::all_accounts());
+    let before = scene.manager.consent_terms(id).await.unwrap();
+    assert_eq!(before, ConsentTerms::all_accounts());
     let options = ApprovalOptions::new();
     let shorter = before.clone().days(30);
-    let renew = async |wish: &Wish, consent: &str, days| {
+    let renew = async |wish: &ConsentTerms, consent: &str, days| {
         scene.gives(consent, scene.in_days(days)).await;
         scene.status(consent, "received").await;
         let renewed = scene.manager.renew_as(id, DEVICE, wish, &options).await;
         renewed.unwrap().consent_id().to_owned()
     };
     assert_eq!(renew(&shorter, "c-2", 30).await, "c-2");
-    assert_eq!(scene.manager.wish(id).await.unwrap(), before, "as approved");
+    assert_eq!(
+        scene.manager.consent_terms(id).await.unwrap(),
+        before,
+        "as approved"
+    );
     // Another one meanwhile is asked for in place of that.
     let narrower = shorter.clone().access(AccountAccess {
         available_accounts: Some(AllAccounts::AllAccounts),
@@ -575,7 +583,7 @@ async fn a_connection_is_renewed_by_another_wish() {
     scene.status("c-3", "valid").await;
     let standing = scene.manager.follow(id).await.unwrap();
     assert_eq!(standing.until(), Some(scene.in_days(30)));
-    assert_eq!(scene.manager.wish(id).await.unwrap(), narrower);
+    assert_eq!(scene.manager.consent_terms(id).await.unwrap(), narrower);
     // So it is with the way of approving.
     scene.gives("c-4", scene.in_days(30)).await;
     scene.status("c-4", "received").await;
@@ -617,7 +625,11 @@ async fn the_status_alone_says_that_a_consent_is_approved() {
 async fn an_address_of_the_customer_that_is_not_known_is_not_made_up() {
     let scene = Scene::set().await;
     let connect = async |customer: &'static str, psu: Option<IpAddr>| {
-        let (bank, wish, options) = (bank_b_id(), Wish::all_accounts(), ApprovalOptions::new());
+        let (bank, wish, options) = (
+            bank_b_id(),
+            ConsentTerms::all_accounts(),
+            ApprovalOptions::new(),
+        );
         let connecting = scene.manager.connect(&bank, customer, psu, &wish, &options);
         connecting.await
     };
@@ -714,7 +726,7 @@ async fn who_comes_back_brings_what_was_sent_along_and_the_code_is_passed_on() {
     let query = format!("state={state}&code=12-ab");
     assert_eq!(
         scene.manager.returned(id, &query).await.unwrap(),
-        Standing::Waiting
+        ConnectionStatus::Waiting
     );
     let put = format!("PUT {at}");
     assert_eq!(
@@ -778,7 +790,10 @@ async fn a_status_that_the_standard_does_not_have_changes_nothing() {
     let approval = scene.connect(&ApprovalOptions::new()).await.unwrap();
     let id = &approval.connection;
     scene.status("c-1", "underReview").await;
-    assert_eq!(scene.manager.follow(id).await.unwrap(), Standing::Waiting);
+    assert_eq!(
+        scene.manager.follow(id).await.unwrap(),
+        ConnectionStatus::Waiting
+    );
     scene.status("c-1", "valid").await;
     assert!(scene.manager.follow(id).await.unwrap().is_serving());
     scene.status("c-1", "suspended").await;
@@ -856,7 +871,7 @@ async fn a_bank_that_cannot_be_asked_has_not_ended_anything() {
         )
         .await;
     let outcome = scene.read(&approval).await;
-    let gone = Standing::Ended {
+    let gone = ConnectionStatus::Ended {
         why: Ending::Gone,
         renewal: None,
     };
@@ -881,7 +896,7 @@ async fn an_answer_that_does_not_come_is_asked_for_again_as_the_same_request() {
     scene.clock.advance(TimeDelta::days(1));
     assert_eq!(
         scene.manager.follow(&connection).await.unwrap(),
-        Standing::Waiting
+        ConnectionStatus::Waiting
     );
     let posted = scene.posted().await;
     assert_eq!(posted.len(), 2);

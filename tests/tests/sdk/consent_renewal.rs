@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use bank_client::AccountInformation;
 use bank_client::authorisations::{ApprovalOptions, NextStep};
 use bank_client::consent_manager::{
-    Approval, Attendance, ConnectionId, ConsentManager, Ending, ManagerError, NeverApproved,
-    Renewal, Standing, Wish,
+    Approval, Attendance, ConnectionId, ConnectionStatus, ConsentManager, ConsentTerms, Ending,
+    ManagerError, NeverApproved, Renewal,
 };
 use bank_client::environment::Clock;
 use bank_client::store::{Kind, MemoryStore, Record, SqliteStore, Store, StoreError, Version};
@@ -50,7 +50,7 @@ impl App {
         }
     }
 
-    async fn connect(&self, wish: &Wish) -> Approval {
+    async fn connect(&self, wish: &ConsentTerms) -> Approval {
         let customer = self.customers.fetch_add(1, Ordering::Relaxed);
         self.manager
             .connect(
@@ -65,7 +65,7 @@ impl App {
     }
 
     /// Connected, and approved by the story's customer.
-    async fn connected(&self, wish: &Wish) -> (ConnectionId, Approval) {
+    async fn connected(&self, wish: &ConsentTerms) -> (ConnectionId, Approval) {
         let approval = self.connect(wish).await;
         self.approve(&approval).await;
         let standing = self.manager.follow(&approval.connection).await.unwrap();
@@ -87,7 +87,7 @@ impl App {
         read(&self.manager, id, attendance).await
     }
 
-    async fn standing(&self, id: &ConnectionId) -> Standing {
+    async fn standing(&self, id: &ConnectionId) -> ConnectionStatus {
         self.manager.standing(id).await.unwrap()
     }
 
@@ -135,13 +135,13 @@ fn a_day(reads: u32) -> NonZeroU32 {
 async fn a_consent_is_renewed_and_not_one_read_fails() {
     let app = App::start().await;
     // As good as no limit: the reader reads all the time.
-    let wish = Wish::all_accounts().a_day(a_day(1_000_000));
+    let wish = ConsentTerms::all_accounts().a_day(a_day(1_000_000));
     let (id, old) = app.connected(&wish).await;
     let until = app.banks.today() + Days::new(180);
     let standing = app.standing(&id).await;
     assert_eq!(
         standing,
-        Standing::Serving {
+        ConnectionStatus::Serving {
             until,
             renewal: None
         }
@@ -189,7 +189,7 @@ async fn a_consent_is_renewed_and_not_one_read_fails() {
     read_on().await;
     assert_eq!(
         app.manager.follow(&id).await.unwrap(),
-        Standing::Serving {
+        ConnectionStatus::Serving {
             until,
             renewal: Some(Renewal::Waiting)
         }
@@ -206,7 +206,7 @@ async fn a_consent_is_renewed_and_not_one_read_fails() {
     let standing = app.standing(&id).await;
     assert_eq!(
         standing,
-        Standing::Serving {
+        ConnectionStatus::Serving {
             until,
             renewal: None
         }
@@ -224,7 +224,7 @@ async fn a_consent_is_renewed_and_not_one_read_fails() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_renewal_that_is_refused_leaves_the_old_one_serving() {
     let app = App::start().await;
-    let (id, old) = app.connected(&Wish::all_accounts()).await;
+    let (id, old) = app.connected(&ConsentTerms::all_accounts()).await;
     let until = app.standing(&id).await.until().unwrap();
     let customer = Customer::of(&app.banks).await;
     for (why, expected) in [
@@ -242,7 +242,11 @@ async fn a_renewal_that_is_refused_leaves_the_old_one_serving() {
         }
         let renewal = Some(Renewal::Failed(expected));
         let standing = app.manager.follow(&id).await.unwrap();
-        assert_eq!(standing, Standing::Serving { until, renewal }, "{why}");
+        assert_eq!(
+            standing,
+            ConnectionStatus::Serving { until, renewal },
+            "{why}"
+        );
         assert_eq!(app.read(&id, PRESENT).await.unwrap(), 3);
         assert_eq!(app.at_the_bank(old.consent_id()).await, "valid");
     }
@@ -261,34 +265,37 @@ async fn a_renewal_that_is_refused_leaves_the_old_one_serving() {
 async fn endings_are_told_apart() {
     let app = App::start().await;
     let customer = Customer::of(&app.banks).await;
-    let ended = |why| Standing::Ended { why, renewal: None };
+    let ended = |why| ConnectionStatus::Ended { why, renewal: None };
 
     // Never approved: it waits, is refused, or lapses.
-    let refused = app.connect(&Wish::all_accounts()).await;
+    let refused = app.connect(&ConsentTerms::all_accounts()).await;
     let id = &refused.connection;
-    assert_eq!(app.manager.follow(id).await.unwrap(), Standing::Waiting);
+    assert_eq!(
+        app.manager.follow(id).await.unwrap(),
+        ConnectionStatus::Waiting
+    );
     let outcome = app.read(id, PRESENT).await;
     assert!(matches!(
         outcome,
-        Err(ManagerError::NotServing(Standing::Waiting))
+        Err(ManagerError::NotServing(ConnectionStatus::Waiting))
     ));
     customer
         .refuse(refused.authorisation_id().unwrap())
         .await
         .unwrap();
-    let expected = Standing::NeverApproved(NeverApproved::Refused);
+    let expected = ConnectionStatus::NeverApproved(NeverApproved::Refused);
     assert_eq!(app.manager.follow(id).await.unwrap(), expected);
-    let lapsed = app.connect(&Wish::all_accounts()).await;
+    let lapsed = app.connect(&ConsentTerms::all_accounts()).await;
     app.banks.clock.advance(TimeDelta::minutes(61));
-    let expected = Standing::NeverApproved(NeverApproved::Lapsed);
+    let expected = ConnectionStatus::NeverApproved(NeverApproved::Lapsed);
     assert_eq!(
         app.manager.follow(&lapsed.connection).await.unwrap(),
         expected
     );
 
     // Replaced: the same person has connected the same bank once more, by another name.
-    let (first, _) = app.connected(&Wish::all_accounts()).await;
-    let (second, approval) = app.connected(&Wish::all_accounts()).await;
+    let (first, _) = app.connected(&ConsentTerms::all_accounts()).await;
+    let (second, approval) = app.connected(&ConsentTerms::all_accounts()).await;
     let outcome = app.read(&first, PRESENT).await;
     let expected = ended(Ending::Replaced);
     assert!(
@@ -325,7 +332,7 @@ async fn endings_are_told_apart() {
     assert_eq!(app.manager.follow(&second).await.unwrap(), expected);
 
     // Given up: the bank knows, and nothing is left here.
-    let (id, approval) = app.connected(&Wish::all_accounts()).await;
+    let (id, approval) = app.connected(&ConsentTerms::all_accounts()).await;
     app.manager.disconnect(&id).await.unwrap();
     assert_eq!(
         app.at_the_bank(approval.consent_id()).await,
@@ -347,7 +354,9 @@ async fn unattended_reads_are_counted_planned_and_never_too_many() {
     app.banks
         .move_to(&format!("{}T06:00:00Z", app.banks.today() + Days::new(1)));
     let now = || app.banks.clock.now();
-    let (id, approval) = app.connected(&Wish::all_accounts().a_day(a_day(2))).await;
+    let (id, approval) = app
+        .connected(&ConsentTerms::all_accounts().a_day(a_day(2)))
+        .await;
     let midnight = (app.banks.today() + Days::new(1))
         .and_hms_opt(0, 0, 0)
         .unwrap()
@@ -369,7 +378,7 @@ async fn unattended_reads_are_counted_planned_and_never_too_many() {
     );
     let standing = app.standing(&id).await;
     assert!(
-        matches!(standing, Standing::UsedUp { again, .. } if again == midnight),
+        matches!(standing, ConnectionStatus::UsedUp { again, .. } if again == midnight),
         "{standing}"
     );
     assert_eq!(app.read(&id, PRESENT).await.unwrap(), 3);
@@ -390,7 +399,10 @@ async fn unattended_reads_are_counted_planned_and_never_too_many() {
         matches!(outcome, Err(ManagerError::UsedUp { again }) if again == midnight),
         "{outcome:?}"
     );
-    assert!(matches!(app.standing(&id).await, Standing::UsedUp { .. }));
+    assert!(matches!(
+        app.standing(&id).await,
+        ConnectionStatus::UsedUp { .. }
+    ));
     assert_eq!(app.read(&id, PRESENT).await.unwrap(), 3);
     app.banks.clock.advance(TimeDelta::days(1));
     assert_eq!(app.read(&id, Attendance::Unattended).await.unwrap(), 3);
@@ -403,7 +415,11 @@ async fn programs_that_connect_a_customer_at_once_have_one_connection() {
     let app = App::on(Arc::new(SqliteStore::open(&path).await.unwrap())).await;
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&path).await.unwrap());
     let other = manager(&app.banks, &store);
-    let (bank, wish, options) = (bank_b_id(), Wish::all_accounts(), ApprovalOptions::new());
+    let (bank, wish, options) = (
+        bank_b_id(),
+        ConsentTerms::all_accounts(),
+        ApprovalOptions::new(),
+    );
     let managers = [&app.manager, &other];
     let approvals = futures::future::join_all(
         (managers.into_iter().cycle().take(8))
@@ -430,7 +446,7 @@ async fn two_programs_on_one_store_renew_once() {
     let app = App::on(Arc::new(SqliteStore::open(&path).await.unwrap())).await;
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&path).await.unwrap());
     let other = manager(&app.banks, &store);
-    let (id, _) = app.connected(&Wish::all_accounts()).await;
+    let (id, _) = app.connected(&ConsentTerms::all_accounts()).await;
     let before = app.asked_for().await;
     let options = ApprovalOptions::new();
     let renewals = futures::future::join_all((0..8).map(|number| {
@@ -531,7 +547,7 @@ async fn a_program_that_is_killed_before_the_answer_is_kept_asks_again_with_one_
             &bank_b_id(),
             "17",
             DEVICE,
-            &Wish::all_accounts(),
+            &ConsentTerms::all_accounts(),
             &ApprovalOptions::new(),
         )
         .await;
@@ -542,13 +558,19 @@ async fn a_program_that_is_killed_before_the_answer_is_kept_asks_again_with_one_
     assert_eq!(app.asked_for().await, 1);
     let known = app.manager.connections().await.unwrap();
     assert_eq!(known.len(), 1);
-    assert_eq!(known[0].standing, Standing::Waiting);
+    assert_eq!(known[0].standing, ConnectionStatus::Waiting);
     let id = known[0].id.clone();
 
     // Perhaps it still runs: nobody takes its place before some time has passed.
-    assert_eq!(app.manager.follow(&id).await.unwrap(), Standing::Waiting);
+    assert_eq!(
+        app.manager.follow(&id).await.unwrap(),
+        ConnectionStatus::Waiting
+    );
     app.banks.clock.advance(TimeDelta::minutes(2));
-    assert_eq!(app.manager.follow(&id).await.unwrap(), Standing::Waiting);
+    assert_eq!(
+        app.manager.follow(&id).await.unwrap(),
+        ConnectionStatus::Waiting
+    );
     let approval = app.renew(&id).await;
     assert_eq!(
         app.asked_for().await,

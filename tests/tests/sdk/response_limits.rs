@@ -156,7 +156,7 @@ async fn what_is_no_http_is_malformed_and_not_asked_for_again() {
 #[tokio::test]
 async fn a_redirect_is_not_followed_however_much_comes_with_it() {
     for (status, location) in [
-        ("307 Temporary Redirect", "/elsewhere"),
+        ("307 Temporary Redirect", "/other-banks"),
         ("302 Found", "https://evil.example/v1/accounts"),
     ] {
         let head =

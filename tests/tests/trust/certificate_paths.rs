@@ -8,8 +8,8 @@ use bank_client::revocation::Revocation;
 use bank_client::test_util::judge_server;
 use bank_client::{Bank as BankHandle, ErrorKind};
 use bank_server::transport::certificate_header::HeaderForm;
-use bank_server::transport::trust::Beliefs;
-use fixtures::outsider::Tls;
+use bank_server::transport::trust::TrustSnapshot;
+use fixtures::openssl_client::Tls;
 use fixtures::sandbox::meet;
 use fixtures::world::Bank;
 use openssl::bn::BigNum;
@@ -22,7 +22,7 @@ use serde_json::json;
 use shared_types::revocation::UnknownStatus;
 use shared_types::trust::{Anchors, MAX_CERTIFICATES, Path, Refusal, Usage, judge};
 use tests::banks::Banks;
-use tests::gateway::Proxied;
+use tests::gateway::GatewayListener;
 use tests::held_connection::HeldConnection;
 use tests::http::STATUS_PATH;
 use tests::issuing::{
@@ -198,8 +198,8 @@ async fn too_many_certificates_are_refused_for_that_over_the_network_and_through
         "{reason}"
     );
 
-    let proxied = Proxied::start(&banks, HeaderForm::Rfc9440).await;
-    let mut held = HeldConnection::open(proxied.address(), &proxied.gateway);
+    let gateway_listener = GatewayListener::start(&banks, HeaderForm::Rfc9440).await;
+    let mut held = HeldConnection::open(gateway_listener.address(), &gateway_listener.gateway);
     let bytes = |one: &X509| {
         format!(
             ":{}:",
@@ -217,7 +217,7 @@ async fn too_many_certificates_are_refused_for_that_over_the_network_and_through
         .collect();
     let answer = held.get(STATUS_PATH, &headers).refusal();
     assert_eq!(answer, "401 CERTIFICATE_INVALID");
-    proxied.bank.stop().await;
+    gateway_listener.bank.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -240,7 +240,7 @@ async fn both_ends_take_ml_dsa() {
         let anchors = Anchors::new(vec![root]).unwrap();
 
         // The bank believes the certificate: it misses a PSD2 statement in it, and says so over HTTP.
-        let changed = bank.running.trust().change(|beliefs| Beliefs {
+        let changed = bank.running.trust().change(|beliefs| TrustSnapshot {
             anchors: Arc::new(anchors.clone()),
             unknown_status: UnknownStatus::SoftFail,
             ..beliefs.clone()
@@ -726,7 +726,7 @@ async fn a_certificate_with_critical_policies_proves_its_key_over_both_versions_
     let root = Ca::root("Root");
     let anchors = Arc::new(anchors(&[&root.certificate]));
     let trust = bank.running.trust();
-    let changed = trust.change(|beliefs| Beliefs {
+    let changed = trust.change(|beliefs| TrustSnapshot {
         anchors,
         unknown_status: UnknownStatus::SoftFail,
         ..beliefs.clone()

@@ -14,7 +14,9 @@ use fixtures::pki::der::{element, oid, sequence};
 use fixtures::scheme_ca::Which;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, UnixTime};
-use shared_types::revocation::{Issuers, Link, List, Reason, Standing, Statuses};
+use shared_types::revocation::{
+    Issuers, List, PathCertificate, Reason, RevocationStatus, Statuses,
+};
 use tests::banks::Banks;
 use tests::files::replace;
 use tests::foreign::{
@@ -37,7 +39,7 @@ fn issuers() -> Issuers {
     Issuers::new([&CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()])
 }
 
-fn bank_a() -> Link {
+fn bank_a() -> PathCertificate {
     link_of(&PKI, &PKI.bank_a.qwac)
 }
 
@@ -46,7 +48,7 @@ fn new() -> ForeignList {
 }
 
 /// How a certificate stands by that list alone, or why the list is not used.
-fn standing_of(link: &Link, list: Vec<u8>) -> Result<Standing, String> {
+fn standing_of(link: &PathCertificate, list: Vec<u8>) -> Result<RevocationStatus, String> {
     let list = List::read(list, &issuers()).map_err(|error| error.to_string())?;
     let mut statuses = Statuses::default();
     statuses.lists.add(Arc::new(list)).unwrap();
@@ -55,20 +57,26 @@ fn standing_of(link: &Link, list: Vec<u8>) -> Result<Standing, String> {
     Ok(statuses.standing(link, now))
 }
 
-fn standing(link: &Link, list: &ForeignList) -> Result<Standing, String> {
+fn standing(link: &PathCertificate, list: &ForeignList) -> Result<RevocationStatus, String> {
     standing_of(link, list.signed(&PKI.ca1))
 }
 
 #[track_caller]
-fn is_revoked(link: &Link, list: &ForeignList) {
+fn is_revoked(link: &PathCertificate, list: &ForeignList) {
     let found = standing(link, list);
-    assert!(matches!(found, Ok(Standing::Revoked { .. })), "{found:?}");
+    assert!(
+        matches!(found, Ok(RevocationStatus::Revoked { .. })),
+        "{found:?}"
+    );
 }
 
 #[track_caller]
-fn is_good(link: &Link, list: &ForeignList) {
+fn is_good(link: &PathCertificate, list: &ForeignList) {
     let found = standing(link, list);
-    assert!(matches!(found, Ok(Standing::Good { .. })), "{found:?}");
+    assert!(
+        matches!(found, Ok(RevocationStatus::Good { .. })),
+        "{found:?}"
+    );
 }
 
 #[track_caller]
@@ -195,7 +203,7 @@ fn who_is_listed_twice_or_removed_is_revoked() {
         .entry(&[1], &[])
         .entry(&a.serial, &reason(8));
     let found = standing(&a, &twice).unwrap();
-    let Standing::Revoked { reason: first, .. } = found else {
+    let RevocationStatus::Revoked { reason: first, .. } = found else {
         panic!("{found:?}");
     };
     assert_eq!(first, Reason::CertificateHold);
@@ -216,7 +224,7 @@ fn a_list_speaks_for_those_that_it_says() {
     is_revoked(&a, &point(&[is_true(ONLY_USERS)]).entry(&a.serial, &[]));
     // Of others, it says nothing; but whom it names is revoked.
     let found = standing(&a, &point(&[is_true(ONLY_CAS)]));
-    assert_eq!(found, Ok(Standing::Unknown));
+    assert_eq!(found, Ok(RevocationStatus::Unknown));
     is_revoked(&a, &point(&[is_true(ONLY_CAS)]).entry(&a.serial, &[]));
     let place = |uri: &str| {
         let names = element(0xA0, &element(0x86, uri.as_bytes()));
@@ -224,7 +232,7 @@ fn a_list_speaks_for_those_that_it_says() {
     };
     is_good(&a, &place("http://ca1.example/issuing.crl"));
     let found = standing(&a, &place("http://ca1.example/other.crl"));
-    assert_eq!(found, Ok(Standing::Unknown));
+    assert_eq!(found, Ok(RevocationStatus::Unknown));
     // FALSE, where it should have been left out.
     is_good(&a, &point(&[element(0x84, &[0]), element(0x85, &[0])]));
 

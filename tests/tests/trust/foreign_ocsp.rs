@@ -11,8 +11,8 @@ use openssl::hash::{MessageDigest, hash};
 use openssl::x509::X509;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
-use shared_types::revocation::ocsp::{Answer, Question, Said};
-use shared_types::revocation::{Issuers, List, Standing, Statuses};
+use shared_types::revocation::ocsp::{Answer, CertStatus, Question};
+use shared_types::revocation::{Issuers, List, RevocationStatus, Statuses};
 use tests::foreign::{
     ENUMERATED, ForeignList, INTEGER, ISSUER, OCTET_STRING, SERIAL, extension, link_of, reissued,
     rewritten, time,
@@ -134,11 +134,11 @@ fn unknown() -> Vec<u8> {
 }
 
 /// What an answer says of Bank A's certificate, or why it is not used.
-fn said(answer: &ForeignAnswer<'_>) -> Result<Said, String> {
+fn said(answer: &ForeignAnswer<'_>) -> Result<CertStatus, String> {
     said_by(answer.der())
 }
 
-fn said_by(der: Vec<u8>) -> Result<Said, String> {
+fn said_by(der: Vec<u8>) -> Result<CertStatus, String> {
     Answer::read(der, &link_of(&PKI, &PKI.bank_a.qwac), None)
         .map(|answer| answer.said())
         .map_err(|error| error.to_string())
@@ -156,15 +156,15 @@ fn the_worst_of_what_is_said_counts() {
         });
         said(&answer.says(other(), revoked(), &[]))
     };
-    assert_eq!(answer(&[good()]), Ok(Said::Good));
-    assert_eq!(answer(&[good(), unknown()]), Ok(Said::Unknown));
+    assert_eq!(answer(&[good()]), Ok(CertStatus::Good));
+    assert_eq!(answer(&[good(), unknown()]), Ok(CertStatus::Unknown));
     for worst in [
         [good(), revoked()],
         [revoked(), good()],
         [unknown(), revoked()],
     ] {
         let found = answer(&worst);
-        assert!(matches!(found, Ok(Said::Revoked { .. })), "{found:?}");
+        assert!(matches!(found, Ok(CertStatus::Revoked { .. })), "{found:?}");
     }
     assert!(answer(&[]).unwrap_err().contains("says nothing of"));
 }
@@ -175,11 +175,14 @@ fn what_is_critical_and_not_understood_makes_an_answer_useless() {
     let odd = |is_critical| extension(UNKNOWN, is_critical, b"");
     let plain = || ForeignAnswer::new(&PKI);
     let ignored = plain().says(a(), good(), &[odd(false)]).with(odd(false));
-    assert_eq!(said(&ignored), Ok(Said::Good));
+    assert_eq!(said(&ignored), Ok(CertStatus::Good));
     // Of another certificate, it says what it likes.
     let other = of(&PKI, &PKI.bank_r.qwac);
     let elsewhere = plain().says(other, good(), &[odd(true)]);
-    assert_eq!(said(&elsewhere.says(a(), good(), &[])), Ok(Said::Good));
+    assert_eq!(
+        said(&elsewhere.says(a(), good(), &[])),
+        Ok(CertStatus::Good)
+    );
     for refused in [
         plain().says(a(), good(), &[odd(true)]),
         plain().says(a(), good(), &[]).with(odd(true)),
@@ -205,13 +208,13 @@ fn certificates_and_responders_are_named_in_several_ways() {
             let padded = [vec![0; zeros], a.clone()].concat();
             let id = id(&PKI, (algorithm, digest), &padded);
             let answer = ForeignAnswer::new(&PKI).says(id, good(), &[]);
-            assert_eq!(said(&answer), Ok(Said::Good), "{algorithm} {zeros}");
+            assert_eq!(said(&answer), Ok(CertStatus::Good), "{algorithm} {zeros}");
         }
     }
     let mut answer = ForeignAnswer::new(&PKI).says(id(&PKI, sha1(), &a), good(), &[]);
     let name = rewritten(&issuing(&PKI).subject_name().to_der().unwrap());
     answer.responder = element(0xA1, &name);
-    assert_eq!(said(&answer), Ok(Said::Good));
+    assert_eq!(said(&answer), Ok(CertStatus::Good));
 
     // A certificate whose own serial number has zeros in front is asked about by its number.
     let odd = reissued(&PKI, &PKI.bank_a.qwac, |parts| {
@@ -234,7 +237,7 @@ fn certificates_and_responders_are_named_in_several_ways() {
     );
     let answer = ForeignAnswer::new(&PKI).says(id(&PKI, sha1(), &[0x2A]), revoked(), &[]);
     let found = Answer::read(answer.der(), &odd, None).unwrap();
-    assert!(matches!(found.said(), Said::Revoked { .. }));
+    assert!(matches!(found.said(), CertStatus::Revoked { .. }));
 }
 
 #[test]
@@ -305,10 +308,10 @@ fn a_responders_certificate_is_judged_as_well() {
     };
     let said_with = |extensions: &[Vec<u8>]| said_by(answer_with(extensions));
     let usage = |bits: u8| extension("2.5.29.15", true, &element(0x03, &[0, bits]));
-    assert_eq!(said_with(&[purpose(), no_check()]), Ok(Said::Good));
+    assert_eq!(said_with(&[purpose(), no_check()]), Ok(CertStatus::Good));
     assert_eq!(
         said_with(&[purpose(), no_check(), usage(0x80)]),
-        Ok(Said::Good)
+        Ok(CertStatus::Good)
     );
     let ca = sequence(&[element(0x01, &[0xff])]);
     let ca = extension("2.5.29.19", true, &ca);
@@ -329,7 +332,7 @@ fn a_responders_certificate_is_judged_as_well() {
     let mut statuses = Statuses::default();
     statuses.answers.add(Arc::new(answer.unwrap())).unwrap();
     let standing = |statuses: &Statuses| statuses.standing(&link, SystemClock.unix());
-    assert!(matches!(standing(&statuses), Standing::Good { .. }));
+    assert!(matches!(standing(&statuses), RevocationStatus::Good { .. }));
     let issuers = Issuers::new(
         &[PKI.ca1.issuing_pem().unwrap()]
             .map(|pem| CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()),
@@ -338,7 +341,7 @@ fn a_responders_certificate_is_judged_as_well() {
     let list = list.extension("2.5.29.28", true, &sequence(&[element(0x82, &[0xff])]));
     let list = List::read(list.signed(&PKI.ca1), &issuers).unwrap();
     statuses.lists.add(Arc::new(list)).unwrap();
-    assert_eq!(standing(&statuses), Standing::Unknown);
+    assert_eq!(standing(&statuses), RevocationStatus::Unknown);
 }
 
 /// A responder that takes no nonces is asked once more without, unless one is required.

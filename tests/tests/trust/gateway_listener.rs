@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use bank_client::environment::Clock as _;
 use bank_server::RunningBank;
-use bank_server::store::Place;
+use bank_server::store::DatabaseLocation;
 use bank_server::transport::certificate_header::HeaderForm;
 use chrono::TimeDelta;
-use fixtures::outsider::{Met, Tls, call};
+use fixtures::openssl_client::{Met, Tls, call};
 use fixtures::pki::{Identity, Wanted};
 use openssl::base64::encode_block;
 use openssl::x509::X509;
@@ -17,7 +17,7 @@ use shared_types::register::Status;
 use tests::banks::{Banks, trust_changed};
 use tests::customer;
 use tests::files;
-use tests::gateway::{Asks, Gateway, Kind, Proxied, Relay, self_signed};
+use tests::gateway::{Asks, Gateway, GatewayListener, Kind, Relay, self_signed};
 use tests::held_connection::HeldConnection;
 use tests::http::{STATUS_PATH, Tpp, alert};
 use tests::sdk::BANK_A;
@@ -63,16 +63,23 @@ async fn a_gets_in_and_c_and_a_revoked_a_do_not(kind: Kind) {
     let banks = Banks::start().await;
     let pki = &banks.sandbox.pki;
     let (a, c, r) = (&pki.bank_a.qwac, &pki.bank_c.qwac, &pki.bank_r.qwac);
-    let proxied = Proxied::start_with(&banks, kind.form(), |config| {
+    let gateway_listener = GatewayListener::start_with(&banks, kind.form(), |config| {
         // The gateway's connections are counted: none may end because it was quiet.
         config.limits.idle_seconds = 600;
     })
     .await;
-    let relay = Relay::start(proxied.address()).await;
-    let gateway = Gateway::start(kind, Asks::Ca1, &banks, &proxied.gateway, relay.address).await;
+    let relay = Relay::start(gateway_listener.address()).await;
+    let gateway = Gateway::start(
+        kind,
+        Asks::Ca1,
+        &banks,
+        &gateway_listener.gateway,
+        relay.address,
+    )
+    .await;
     let at_gateway = |identity: &Identity| Tpp::new(gateway.address, identity.clone());
 
-    let consent = consent(&banks, &proxied.bank, &at_gateway(a)).await;
+    let consent = consent(&banks, &gateway_listener.bank, &at_gateway(a)).await;
     let accounts = at_gateway(a)
         .read("/v1/accounts?withBalance=true", &consent)
         .await;
@@ -123,7 +130,14 @@ async fn a_gets_in_and_c_and_a_revoked_a_do_not(kind: Kind) {
     }
 
     // One that asks for no certificate of CA1 leaves it to the bank.
-    let open = Gateway::start(kind, Asks::Nothing, &banks, &proxied.gateway, relay.address).await;
+    let open = Gateway::start(
+        kind,
+        Asks::Nothing,
+        &banks,
+        &gateway_listener.gateway,
+        relay.address,
+    )
+    .await;
     let at_open = |identity: &Identity| Tpp::new(open.address, identity.clone());
     assert_eq!(at_open(a).get(STATUS_PATH, &[]).await.refusal(), UNKNOWN);
     let refused = at_open(c).get(STATUS_PATH, &[]).await;
@@ -161,7 +175,9 @@ async fn a_gets_in_and_c_and_a_revoked_a_do_not(kind: Kind) {
     );
     assert_eq!(other.get(STATUS_PATH, &[]).refusal(), UNKNOWN);
     let ended = relay.ended();
-    banks.revoke(&proxied.bank, &banks.serial_of_bank_a()).await;
+    banks
+        .revoke(&gateway_listener.bank, &banks.serial_of_bank_a())
+        .await;
     let refused = held.get("/v1/accounts", &[("Consent-ID", &consent)]);
     assert_eq!(refused.refusal(), "401 CERTIFICATE_REVOKE");
     assert_eq!(other.get(STATUS_PATH, &[]).refusal(), UNKNOWN);
@@ -180,7 +196,7 @@ async fn a_gets_in_and_c_and_a_revoked_a_do_not(kind: Kind) {
     );
     assert_eq!(at_gateway(r).get(STATUS_PATH, &[]).await.refusal(), UNKNOWN);
     drop((gateway, open));
-    proxied.bank.stop().await;
+    gateway_listener.bank.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -198,11 +214,13 @@ async fn a_direct_caller_who_forges_the_headers_is_refused() {
     let banks = Banks::start().await;
     let pki = &banks.sandbox.pki;
     let (a, r) = (&pki.bank_a.qwac, &pki.bank_r.qwac);
-    let proxied = Proxied::start_with(&banks, HeaderForm::NginxEscapedPem, |config| {
-        config.proxied.as_mut().unwrap().header_name = Some("X-Bank-Client".to_owned());
-    })
-    .await;
-    let direct = Tpp::new(proxied.bank.xs2a_address(), r.clone());
+    let gateway_listener =
+        GatewayListener::start_with(&banks, HeaderForm::NginxEscapedPem, |config| {
+            config.gateway_listener.as_mut().unwrap().header_name =
+                Some("X-Bank-Client".to_owned());
+        })
+        .await;
+    let direct = Tpp::new(gateway_listener.bank.xs2a_address(), r.clone());
     let without_gateways = banks.at_b(r);
     let pem = escaped(&leaf_pem(a));
     for (name, value) in [
@@ -234,12 +252,12 @@ async fn a_direct_caller_who_forges_the_headers_is_refused() {
     );
     for tls in [Tls::V1_2, Tls::V1_3] {
         for (address, identity, expected) in [
-            (proxied.address(), Some(a), "access_denied"),
-            (proxied.address(), Some(&stranger), "access_denied"),
-            (proxied.address(), None, "certificate_required"),
+            (gateway_listener.address(), Some(a), "access_denied"),
+            (gateway_listener.address(), Some(&stranger), "access_denied"),
+            (gateway_listener.address(), None, "certificate_required"),
             (
-                proxied.bank.xs2a_address(),
-                Some(&proxied.gateway),
+                gateway_listener.bank.xs2a_address(),
+                Some(&gateway_listener.gateway),
                 "unknown_ca",
             ),
         ] {
@@ -250,7 +268,7 @@ async fn a_direct_caller_who_forges_the_headers_is_refused() {
             }
         }
     }
-    proxied.bank.stop().await;
+    gateway_listener.bank.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -273,8 +291,8 @@ async fn a_gateway_says_who_asks_in_its_one_form() {
         HeaderForm::EnvoyXfcc,
     ];
     for form in forms {
-        let proxied = Proxied::start(&banks, form).await;
-        let gateway = Tpp::new(proxied.address(), proxied.gateway.clone());
+        let gateway_listener = GatewayListener::start(&banks, form).await;
+        let gateway = Tpp::new(gateway_listener.address(), gateway_listener.gateway.clone());
         let (name, value) = of(form);
         let get =
             async |headers: &[(&str, &str)]| gateway.get(STATUS_PATH, headers).await.refusal();
@@ -293,7 +311,7 @@ async fn a_gateway_says_who_asks_in_its_one_form() {
             );
         }
         // What one TPP does wrong does not end the connection that others share.
-        let mut held = HeldConnection::open(proxied.address(), &proxied.gateway);
+        let mut held = HeldConnection::open(gateway_listener.address(), &gateway_listener.gateway);
         assert_eq!(
             held.get(STATUS_PATH, &[]).refusal(),
             "401 CERTIFICATE_MISSING"
@@ -310,9 +328,9 @@ async fn a_gateway_says_who_asks_in_its_one_form() {
             "431 FORMAT_ERROR"
         );
         assert_eq!(held.get(STATUS_PATH, &[(name, &value)]).refusal(), UNKNOWN);
-        proxied.bank.stop().await;
+        gateway_listener.bank.stop().await;
         // The next one begins with an empty file of that name.
-        if let Place::File(path) = &proxied.config.store.place {
+        if let DatabaseLocation::File(path) = &gateway_listener.config.store.place {
             fs::remove_file(path).unwrap();
         }
     }
@@ -328,8 +346,8 @@ async fn a_forwarded_chain_is_judged_as_any_other() {
         ..Wanted::default()
     };
     let brief = pki.enrol(&fixtures::pki::bank_b(), &brief, now).unwrap();
-    let proxied = Proxied::start(&banks, HeaderForm::Rfc9440).await;
-    let mut held = HeldConnection::open(proxied.address(), &proxied.gateway);
+    let gateway_listener = GatewayListener::start(&banks, HeaderForm::Rfc9440).await;
+    let mut held = HeldConnection::open(gateway_listener.address(), &gateway_listener.gateway);
     let mut ask = |identity: &Identity| {
         held.get(STATUS_PATH, &[("Client-Cert", &leaf(identity))])
             .refusal()
@@ -362,20 +380,20 @@ async fn a_forwarded_chain_is_judged_as_any_other() {
 
     let mut register = pki.register.clone();
     register.organisations[0].status = Status::Blocked;
-    let before = proxied.bank.trust_report().changes;
+    let before = gateway_listener.bank.trust_report().changes;
     banks.publish(&register).await;
-    trust_changed(&proxied.bank, before).await;
+    trust_changed(&gateway_listener.bank, before).await;
     assert_eq!(ask(&pki.bank_a.qwac), "401 CERTIFICATE_BLOCKED");
     assert_eq!(ask(&brief), UNKNOWN);
-    let before = proxied.bank.trust_report().changes;
+    let before = gateway_listener.bank.trust_report().changes;
     banks.publish(&pki.register).await;
-    trust_changed(&proxied.bank, before).await;
+    trust_changed(&gateway_listener.bank, before).await;
     assert_eq!(ask(&pki.bank_a.qwac), UNKNOWN, "and back again");
 
     banks.clock.advance(TimeDelta::days(2));
     assert_eq!(ask(&brief), "401 CERTIFICATE_EXPIRED");
     assert_eq!(ask(&pki.bank_a.qwac), UNKNOWN, "on the same connection");
-    proxied.bank.stop().await;
+    gateway_listener.bank.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -388,14 +406,14 @@ async fn the_chain_comes_from_the_gateway_or_from_the_configuration() {
     let issuing = fs::read(folder.join("pki/ca1/issuing.pem")).unwrap();
     // A CA that has nothing to do with it: an intermediate file must not be empty.
     fs::copy(folder.join("pki/ca2/issuing.pem"), &known).unwrap();
-    let proxied = Proxied::start_with(&banks, HeaderForm::Rfc9440, |config| {
+    let gateway_listener = GatewayListener::start_with(&banks, HeaderForm::Rfc9440, |config| {
         config.xs2a.intermediates = vec![known.clone()];
         let lists = &mut config.revocation;
         lists.lists.retain(|list| list.contains("root"));
         lists.unknown_status = shared_types::revocation::UnknownStatus::SoftFail;
     })
     .await;
-    let mut held = HeldConnection::open(proxied.address(), &proxied.gateway);
+    let mut held = HeldConnection::open(gateway_listener.address(), &gateway_listener.gateway);
     let leaf = leaf(a);
     let alone = [("Client-Cert", leaf.as_str())];
     let whole = [alone[0], ("Client-Cert-Chain", chain.as_str())];
@@ -403,11 +421,11 @@ async fn the_chain_comes_from_the_gateway_or_from_the_configuration() {
     assert_eq!(refused.refusal(), "401 CERTIFICATE_INVALID");
     assert!(refused.json().to_string().contains("was not sent along"));
     assert_eq!(held.get(STATUS_PATH, &whole).refusal(), UNKNOWN);
-    let before = proxied.bank.trust_report().changes;
+    let before = gateway_listener.bank.trust_report().changes;
     files::replace(&known, issuing);
-    trust_changed(&proxied.bank, before).await;
+    trust_changed(&gateway_listener.bank, before).await;
     assert_eq!(held.get(STATUS_PATH, &alone).refusal(), UNKNOWN);
-    proxied.bank.stop().await;
+    gateway_listener.bank.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -417,18 +435,24 @@ async fn gateways_change_their_certificates_while_the_bank_runs() {
     let now = || bank_client::environment::Clock::now(&*clock);
     let a = leaf(&banks.sandbox.pki.bank_a.qwac);
     let headers = [("Client-Cert", a.as_str())];
-    let proxied = Proxied::start(&banks, HeaderForm::Rfc9440).await;
+    let gateway_listener = GatewayListener::start(&banks, HeaderForm::Rfc9440).await;
     let (address, file) = (
-        proxied.address(),
-        proxied.config.proxied.as_ref().unwrap().gateways[0].clone(),
+        gateway_listener.address(),
+        gateway_listener
+            .config
+            .gateway_listener
+            .as_ref()
+            .unwrap()
+            .gateways[0]
+            .clone(),
     );
-    let old = &proxied.gateway;
+    let old = &gateway_listener.gateway;
     let new = self_signed("new gateway", now(), TimeDelta::days(2));
     let alert = |identity: &Identity| alert(address, identity);
     let replace = async |pem: &str| {
-        let before = proxied.bank.trust_report().changes;
+        let before = gateway_listener.bank.trust_report().changes;
         files::replace(&file, pem);
-        trust_changed(&proxied.bank, before).await;
+        trust_changed(&gateway_listener.bank, before).await;
     };
     let mut of_old = HeldConnection::open(address, old);
     assert_eq!(of_old.get(STATUS_PATH, &headers).refusal(), UNKNOWN);
@@ -452,13 +476,14 @@ async fn gateways_change_their_certificates_while_the_bank_runs() {
         ("nonsense", "holds no certificate"),
         (expired.chain_pem.as_str(), "none could connect"),
     ] {
-        let before = proxied.bank.trust_report().refusals;
+        let before = gateway_listener.bank.trust_report().refusals;
         files::replace(&file, broken);
         wait_for(says, || {
-            let report = proxied.bank.trust_report();
+            let report = gateway_listener.bank.trust_report();
             let mut problems = report.problems.iter().map(ToString::to_string);
-            let is_told = problems
-                .any(|problem| problem.contains("proxied.gateways[0]") && problem.contains(says));
+            let is_told = problems.any(|problem| {
+                problem.contains("gateway_listener.gateways[0]") && problem.contains(says)
+            });
             (report.refusals > before && is_told).then_some(())
         })
         .await;
@@ -470,30 +495,30 @@ async fn gateways_change_their_certificates_while_the_bank_runs() {
     assert!(of_new.is_closed());
     assert_eq!(alert(&new), "certificate_expired");
     wait_for("the report", || {
-        let problems = proxied.bank.trust_report().problems.clone();
+        let problems = gateway_listener.bank.trust_report().problems.clone();
         problems
             .iter()
-            .any(|fault| fault.place == "proxied.gateways[0]")
+            .any(|fault| fault.place == "gateway_listener.gateways[0]")
             .then_some(())
     })
     .await;
 
-    let mut config = proxied.config.clone();
+    let mut config = gateway_listener.config.clone();
     assert!(
         bank_server::check(&config, clock_at(&banks))
             .iter()
-            .any(|fault| fault.place == "proxied.gateways[0]")
+            .any(|fault| fault.place == "gateway_listener.gateways[0]")
     );
-    config.proxied.as_mut().unwrap().gateways = vec!["nowhere.pem".into()];
+    config.gateway_listener.as_mut().unwrap().gateways = vec!["nowhere.pem".into()];
     let faults = bank_server::check(&config, clock_at(&banks));
     assert!(
         faults
             .iter()
-            .any(|fault| fault.place == "proxied.gateways[0]"
+            .any(|fault| fault.place == "gateway_listener.gateways[0]"
                 && fault.problem.contains("cannot be read")),
         "{faults:?}"
     );
-    proxied.bank.stop().await;
+    gateway_listener.bank.stop().await;
 }
 
 fn clock_at(banks: &Banks) -> bank_client::environment::ManualClock {
@@ -506,24 +531,24 @@ async fn connections_are_counted_for_the_gateway_and_requests_for_the_tpp() {
     let banks = Banks::start().await;
     let pki = &banks.sandbox.pki;
     let [a, r] = [&pki.bank_a.qwac, &pki.bank_r.qwac].map(leaf);
-    let proxied = Proxied::start_with(&banks, HeaderForm::Rfc9440, |config| {
-        config.proxied.as_mut().unwrap().connections = 1;
+    let gateway_listener = GatewayListener::start_with(&banks, HeaderForm::Rfc9440, |config| {
+        config.gateway_listener.as_mut().unwrap().connections = 1;
         config.limits.connections_per_organisation = 1;
         config.limits.requests_per_organisation = 1;
     })
     .await;
-    let mut held = HeldConnection::open(proxied.address(), &proxied.gateway);
+    let mut held = HeldConnection::open(gateway_listener.address(), &gateway_listener.gateway);
     let mut ask = |leaf: &str| held.get(STATUS_PATH, &[("Client-Cert", leaf)]).refusal();
     assert_eq!(ask(&a), UNKNOWN);
 
-    let mut excess = HeldConnection::open(proxied.address(), &proxied.gateway);
+    let mut excess = HeldConnection::open(gateway_listener.address(), &gateway_listener.gateway);
     let answer = excess.get(STATUS_PATH, &[("Client-Cert", &a)]);
     assert_eq!(answer.refusal(), "503 SERVICE_UNAVAILABLE");
     assert!(excess.is_closed());
     assert_eq!(ask(&a), UNKNOWN);
 
     // Bank A has a request open that it has sent itself, and none is left through the gateway.
-    let mut direct = HeldConnection::open(proxied.bank.xs2a_address(), &pki.bank_a.qwac);
+    let mut direct = HeldConnection::open(gateway_listener.bank.xs2a_address(), &pki.bank_a.qwac);
     assert_eq!(direct.get(STATUS_PATH, &[]).refusal(), UNKNOWN);
     direct.send(
         "POST /v1/consents HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
@@ -540,20 +565,20 @@ async fn connections_are_counted_for_the_gateway_and_requests_for_the_tpp() {
         (ask(&a) == UNKNOWN).then_some(())
     })
     .await;
-    proxied.bank.stop().await;
+    gateway_listener.bank.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_forwarded_peers_responder_is_asked_and_asked_again() {
     let banks = Banks::start().await;
     let (pki, now) = (&banks.sandbox.pki, banks.clock.now());
-    let proxied = Proxied::start_with(&banks, HeaderForm::Rfc9440, |config| {
+    let gateway_listener = GatewayListener::start_with(&banks, HeaderForm::Rfc9440, |config| {
         // How TPPs stand, only the responder says.
         config.revocation.lists.truncate(1);
         config.revocation.refresh_seconds = 1;
     })
     .await;
-    let mut held = HeldConnection::open(proxied.address(), &proxied.gateway);
+    let mut held = HeldConnection::open(gateway_listener.address(), &gateway_listener.gateway);
     let leaf = leaf(&pki.bank_a.qwac);
     let mut ask = || held.get(STATUS_PATH, &[("Client-Cert", &leaf)]).refusal();
     assert_eq!(ask(), "403 CONSENT_UNKNOWN");

@@ -3,7 +3,7 @@
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
-use fixtures::outsider::{self, Tls};
+use fixtures::openssl_client::{self, Tls};
 use fixtures::pki::{Identity, Pki};
 use fixtures::sandbox::{expected_of, meet};
 use fixtures::world::Bank;
@@ -183,6 +183,6 @@ fn openssl_says(root_pem: &str, server: &Identity, client: &Identity) -> String 
             Err(other) => panic!("{other}"),
         }
     });
-    outsider::call(address, Some(client), Tls::V1_3, "GET / HTTP/1.1\r\n\r\n").unwrap();
+    openssl_client::call(address, Some(client), Tls::V1_3, "GET / HTTP/1.1\r\n\r\n").unwrap();
     verdict.join().unwrap()
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use bank_server::transport::trust::Beliefs;
-use fixtures::outsider::{Met, Tls, dial, shake_hands};
+use bank_server::transport::trust::TrustSnapshot;
+use fixtures::openssl_client::{Met, Tls, dial, shake_hands};
 use fixtures::pki::{Wanted, enrol};
 use fixtures::sandbox::meet;
 use fixtures::world::Bank;
@@ -24,7 +24,7 @@ fn turn_to_ca2(banks: &Banks) {
     let root = banks.sandbox.pki.ca2.root_pem().unwrap();
     let anchors = Arc::new(Anchors::from_pem(root.as_bytes()).unwrap());
     let trust = banks.sandbox.bank(Bank::B).running.trust();
-    let changed = trust.change(|beliefs| Beliefs {
+    let changed = trust.change(|beliefs| TrustSnapshot {
         anchors,
         ..beliefs.clone()
     });

@@ -12,7 +12,9 @@ use fixtures::scheme_ca::Which;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use shared_types::revocation::ocsp::{Answer, AnswerError, Question};
-use shared_types::revocation::{Answers, Issuers, Link, List, Reason, Statuses, UnknownStatus};
+use shared_types::revocation::{
+    Answers, Issuers, List, PathCertificate, Reason, Statuses, UnknownStatus,
+};
 use tests::held_connection::HeldConnection;
 use tests::openssl_responder::{Bank, World, serial_of};
 use tests::ports;
@@ -322,7 +324,8 @@ fn no_changed_byte_of_an_answer_goes_unnoticed() {
             .unwrap();
         assert!(done.status.success(), "{}", both(&done));
         let answer = fs::read(&file).unwrap();
-        let link = Link::between(&first(identity.chain_pem.as_bytes()), &issuing).unwrap();
+        let link =
+            PathCertificate::between(&first(identity.chain_pem.as_bytes()), &issuing).unwrap();
         let said = |bytes: Vec<u8>| {
             Answer::read(bytes, &link, None)
                 .map(|answer| format!("{:?} {:?}", answer.said(), answer.until()))
@@ -350,8 +353,9 @@ fn an_answer_belongs_to_its_question() {
     let a = &world.pki.bank_a.qwac;
     world.index(&[a], &[]);
     let issuing = first(&fs::read(world.path("ca1/issuing.pem")).unwrap());
-    let link = Link::between(&first(a.chain_pem.as_bytes()), &issuing).unwrap();
-    let other = Link::between(&first(world.pki.bank_r.qwac.chain_pem.as_bytes()), &issuing);
+    let link = PathCertificate::between(&first(a.chain_pem.as_bytes()), &issuing).unwrap();
+    let other =
+        PathCertificate::between(&first(world.pki.bank_r.qwac.chain_pem.as_bytes()), &issuing);
     let question = Question::about(&link, &[7; 32]);
     let (asked, answered) = (world.path("question.der"), world.path("answer.der"));
     fs::write(&asked, question.der()).unwrap();
@@ -372,7 +376,8 @@ fn an_answer_belongs_to_its_question() {
         .unwrap();
     assert!(done.status.success(), "{}", both(&done));
     let answer = fs::read(&answered).unwrap();
-    let read = |link: &Link, nonce: Option<&[u8]>| Answer::read(answer.clone(), link, nonce);
+    let read =
+        |link: &PathCertificate, nonce: Option<&[u8]>| Answer::read(answer.clone(), link, nonce);
     let good = read(&link, question.nonce()).unwrap();
     assert!(good.has_nonce());
     assert_eq!(

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use bank_client::environment::{Clock as _, SystemClock};
-use fixtures::outsider::{Met, Tls, call};
+use fixtures::openssl_client::{Met, Tls, call};
 use fixtures::pki::{Identity, Organisation, Pki, Wanted, bank_a};
 use openssl::ssl::SslStream;
 use tests::child_process::ChildProcess;

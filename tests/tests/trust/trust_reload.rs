@@ -17,7 +17,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use shared_types::register::{RegisterFile, Status};
 use shared_types::revocation::{
-    Issuers, Link, List, Lists, Reason, Standing, Statuses, UnknownStatus,
+    Issuers, List, Lists, PathCertificate, Reason, RevocationStatus, Statuses, UnknownStatus,
 };
 use tests::banks::Banks;
 use tests::files::{list_bundle, replace};
@@ -426,7 +426,7 @@ async fn no_changed_byte_of_a_list_goes_unnoticed() {
     let list = pki.ca1.publish(Which::Issuing, now).unwrap();
     let first = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
     let issuing = first(&pki.ca1.issuing_pem().unwrap());
-    let link = Link::between(&first(&pki.bank_a.qwac.chain_pem), &issuing).unwrap();
+    let link = PathCertificate::between(&first(&pki.bank_a.qwac.chain_pem), &issuing).unwrap();
     let issuers = Issuers::new([&issuing]);
     let seconds = u64::try_from(now.timestamp()).unwrap();
     let now = rustls_pki_types::UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
@@ -439,7 +439,7 @@ async fn no_changed_byte_of_a_list_goes_unnoticed() {
     let good = standing(&list).unwrap();
     assert!(matches!(
         good,
-        Standing::Revoked {
+        RevocationStatus::Revoked {
             reason: Reason::KeyCompromise,
             ..
         }

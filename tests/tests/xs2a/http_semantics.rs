@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 
-use fixtures::outsider::Met;
+use fixtures::openssl_client::Met;
 use fixtures::world::Bank;
 use rustls_pki_types::ServerName;
 use tests::banks::Banks;

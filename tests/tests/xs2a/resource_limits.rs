@@ -5,12 +5,12 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use bank_server::transport::certificate_header::HeaderForm;
-use fixtures::outsider::{self, Met, ask};
+use fixtures::openssl_client::{self, Met, ask};
 use fixtures::pki::Identity;
 use openssl::ssl::SslStream;
 use tests::asking::PSU;
 use tests::banks::Banks;
-use tests::gateway::Proxied;
+use tests::gateway::GatewayListener;
 use tests::held_connection::handshake;
 use tests::http::{LAST_STATUS_REQUEST, STATUS_REQUEST, Tpp};
 use tests::http2_frames::{self, END_HEADERS, END_STREAM, HEADERS, frame, preface};
@@ -21,7 +21,7 @@ use tokio::runtime::Handle;
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 fn dial(bank: SocketAddr) -> TcpStream {
-    let tcp = outsider::dial(bank).unwrap();
+    let tcp = openssl_client::dial(bank).unwrap();
     tcp.set_read_timeout(Some(READ_TIMEOUT)).unwrap();
     tcp
 }
@@ -408,14 +408,14 @@ async fn answers_that_nobody_collects_do_not_pile_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn gateways_are_offered_no_http_2() {
     let banks = Banks::start().await;
-    let proxied = Proxied::start(&banks, HeaderForm::Rfc9440).await;
+    let gateway_listener = GatewayListener::start(&banks, HeaderForm::Rfc9440).await;
     let spoken = |address, identity: &Identity| {
         let tls = connect(address, identity, b"\x02h2\x08http/1.1");
         tls.ssl().selected_alpn_protocol().map(<[u8]>::to_vec)
     };
     let a = &banks.sandbox.pki.bank_a.qwac;
-    let to_a = spoken(proxied.bank.xs2a_address(), a);
-    let to_gateway = spoken(proxied.address(), &proxied.gateway);
+    let to_a = spoken(gateway_listener.bank.xs2a_address(), a);
+    let to_gateway = spoken(gateway_listener.address(), &gateway_listener.gateway);
     assert_eq!(to_a.unwrap(), b"h2", "to TPPs it is");
     assert_eq!(to_gateway.unwrap(), b"http/1.1");
 }

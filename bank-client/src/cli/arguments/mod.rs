@@ -1,8 +1,8 @@
 //! The command line.
 
-mod by_hand;
 mod consent;
-mod whom;
+mod explicit_bank;
+mod target_args;
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -16,10 +16,10 @@ use clap_complete::Shell;
 use shared_types::authorisation::ScaApproach;
 use shared_types::transaction::BookingStatus;
 
-pub(super) use self::by_hand::{ByHand, missing};
 pub(super) use self::consent::{Access, ConsentCommand, NewConsent};
-pub(super) use self::whom::Whom;
-use super::kept::SOMEBODY;
+pub(super) use self::explicit_bank::{ByHand, missing};
+pub(super) use self::target_args::TargetArgs;
+use super::connection_store::DEFAULT_CUSTOMER;
 
 /// Reads accounts, balances and transactions at any number of banks over XS2A, with mutual TLS.
 ///
@@ -31,7 +31,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     pub(super) place: ProfilePlace,
     #[command(flatten)]
-    pub(super) by_hand: ByHand,
+    pub(super) explicit_bank: ByHand,
     #[command(flatten)]
     pub(super) form: Form,
     #[command(subcommand)]
@@ -109,7 +109,7 @@ pub(super) enum Command {
     /// Lists payment accounts, or card accounts with `--cards`.
     Accounts {
         #[command(flatten)]
-        whom: Whom,
+        whom: TargetArgs,
         /// With balances, where the consent opens them.
         #[arg(long)]
         with_balance: bool,
@@ -120,7 +120,7 @@ pub(super) enum Command {
     /// Lists balances of payment accounts, with their course where there is a local copy.
     Balances {
         #[command(flatten)]
-        whom: Whom,
+        whom: TargetArgs,
         /// Of this account alone, by its id.
         account: Option<String>,
         /// It is a card account.
@@ -135,7 +135,7 @@ pub(super) enum Command {
     /// Brings the local copy up to date.
     Sync {
         #[command(flatten)]
-        whom: Whom,
+        whom: TargetArgs,
     },
     /// Lists all connections: where each stands, its consent, days and reads that are left.
     ///
@@ -200,7 +200,7 @@ pub(super) struct Connect {
     #[arg(long, value_name = "ID")]
     pub(super) psu_id: Option<String>,
     /// What you call the customer, if there are several at one bank.
-    #[arg(long, value_name = "NAME", default_value = SOMEBODY, hide_default_value = true, value_parser = customer)]
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_CUSTOMER, hide_default_value = true, value_parser = customer)]
     pub(super) customer: String,
     /// For how many days; if absent, for as long as the bank allows, or as before.
     #[arg(long)]
@@ -265,7 +265,7 @@ impl From<Approach> for ScaApproach {
 #[derive(Debug, Args)]
 pub(super) struct Transactions {
     #[command(flatten)]
-    pub(super) whom: Whom,
+    pub(super) whom: TargetArgs,
     /// Of this account alone, by its id.
     pub(super) account: Option<String>,
     /// First day, YYYY-MM-DD; 30 days ago, if absent.

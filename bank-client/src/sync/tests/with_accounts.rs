@@ -15,7 +15,7 @@ use super::super::*;
 use crate::bank::BankBuilder;
 use crate::environment::{Clock as _, ManualClock, SystemRandomness};
 use crate::error::ErrorKind;
-use crate::test_util::{MockAccount, MockBank, Mood};
+use crate::test_util::{MockAccount, MockBank, MockBehaviour};
 use crate::vault::{Key, Vault};
 
 fn vault() -> Vault {
@@ -358,9 +358,9 @@ async fn an_account_that_fails_is_named_and_the_others_are_read() {
         // The two lists of accounts, then each account.
         for number in 0..4 {
             mock.once(if number == 2 + failing {
-                Mood::Broken
+                MockBehaviour::Broken
             } else {
-                Mood::Happy
+                MockBehaviour::Happy
             });
         }
         let report = scene.run_at(&mock).await.unwrap();
@@ -398,11 +398,11 @@ async fn a_list_of_accounts_that_fails_leaves_what_is_known_of_its_kind() {
     let before = scene.accounts().await;
 
     // The list of payment accounts, and that of cards.
-    mock.once(Mood::Broken);
+    mock.once(MockBehaviour::Broken);
     let report = scene.run_at(&mock).await.unwrap();
     assert_eq!((report.failures.len(), report.gone_accounts), (1, 0));
     assert!(!report.is_complete() && report.accounts.is_empty());
-    mock.turns(Mood::Broken);
+    mock.turns(MockBehaviour::Broken);
     assert!(matches!(scene.run_at(&mock).await, Err(SyncError::Bank(_))));
     assert_eq!(scene.accounts().await, before);
 }

@@ -14,7 +14,7 @@ use crate::sca::{MethodId, Proof, Subject};
 use crate::store::authorisations::{Authorisation, Change, Opening};
 use crate::store::consents::{Consent, Grant, Rule};
 use crate::store::credentials::CredentialsVersion;
-use crate::store::given::{GivenConsent, TppRecord};
+use crate::store::customer_consents::{GivenConsent, TppRecord};
 
 /// How long an approval with a second element exempts the same customer's access through the same TPP.
 const EXEMPT_FOR: TimeDelta = TimeDelta::days(180);

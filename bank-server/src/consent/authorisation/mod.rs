@@ -30,7 +30,7 @@ use crate::store::authorisations::{
     Started,
 };
 use crate::store::consents::{Consent, Consents};
-use crate::store::given::GivenConsents;
+use crate::store::customer_consents::GivenConsents;
 use crate::store::{Database, StoreError};
 
 /// Authorisations that one consent may have: enough for some that failed, and for several customers.

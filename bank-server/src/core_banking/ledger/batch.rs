@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use sqlx::Executor as _;
 
-use crate::store::{Held, Write};
+use crate::store::{PooledConnection, WriteTransaction};
 
 /// Rows in one statement; seven values each stay well below what a database takes.
 const FULL: usize = 100;
@@ -49,7 +49,11 @@ pub(super) enum BatchError {
 
 impl Batch {
     /// Takes a row, and writes all if it is one of many.
-    pub(super) async fn push(&mut self, row: Row, sql: &mut Write) -> Result<(), BatchError> {
+    pub(super) async fn push(
+        &mut self,
+        row: Row,
+        sql: &mut WriteTransaction,
+    ) -> Result<(), BatchError> {
         self.0.push(row);
         if self.0.len() < FULL {
             Ok(())
@@ -59,7 +63,7 @@ impl Batch {
     }
 
     /// Writes what has not been written.
-    pub(super) async fn write(&mut self, sql: &mut Write) -> Result<(), BatchError> {
+    pub(super) async fn write(&mut self, sql: &mut WriteTransaction) -> Result<(), BatchError> {
         let rows = std::mem::take(&mut self.0);
         if rows.is_empty() {
             return Ok(());
@@ -78,7 +82,7 @@ impl Batch {
 }
 
 /// Which of the rows is there already: the first that does not get in on its own.
-async fn find_known(rows: &[Row], sql: &mut Write) -> BatchError {
+async fn find_known(rows: &[Row], sql: &mut WriteTransaction) -> BatchError {
     for row in rows {
         match insert(std::slice::from_ref(row), sql).await {
             Ok(()) => {}
@@ -99,12 +103,12 @@ fn is_known(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Database(refused) if refused.is_unique_violation())
 }
 
-async fn run(statement: &'static str, sql: &mut Held) -> Result<(), BatchError> {
+async fn run(statement: &'static str, sql: &mut PooledConnection) -> Result<(), BatchError> {
     let done = sql.execute(statement).await;
     done.map(|_| ()).map_err(BatchError::Sql)
 }
 
-async fn insert(rows: &[Row], sql: &mut Held) -> Result<(), sqlx::Error> {
+async fn insert(rows: &[Row], sql: &mut PooledConnection) -> Result<(), sqlx::Error> {
     let mut text = INSERT.to_owned();
     for index in 0..rows.len() {
         let numbers: Vec<String> = (1..=VALUES)

@@ -20,7 +20,7 @@ use super::batch::{Batch, BatchError, Row};
 use super::sums::Sums;
 use super::world::{AccountRecord, EntryRecord, Record, Sum, VERSION, read};
 use crate::core_banking::PsuId;
-use crate::store::{Database, StoreError, Write};
+use crate::store::{Database, StoreError, WriteTransaction};
 
 /// The longest line, in bytes.
 const LONGEST_LINE: u64 = 64 * 1024;
@@ -156,7 +156,7 @@ impl Number {
 }
 
 struct Import {
-    sql: Write,
+    sql: WriteTransaction,
     today: NaiveDate,
     line: u64,
     /// The numbers of payment accounts with their currencies: an account is found by them.

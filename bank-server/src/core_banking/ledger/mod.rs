@@ -28,7 +28,7 @@ use super::{
     Account, AccountId, AccountKind, Arrival, Arrived, CoreBanking, CoreBankingError, Listed, Page,
     PsuId, TransactionQuery,
 };
-use crate::store::recent::WithBalances;
+use crate::store::row_cache::WithBalances;
 use crate::store::{Database, StoreError};
 
 /// The ledger. It is filled by [`import`] and otherwise only read.
@@ -70,7 +70,7 @@ impl Ledger {
         &self,
         ids: &[AccountId],
     ) -> Result<Vec<Option<Arc<WithBalances>>>, CoreBankingError> {
-        let known = &self.database.known().accounts;
+        let known = &self.database.caches().accounts;
         let mut found: HashMap<&str, Arc<WithBalances>> = HashMap::with_capacity(ids.len());
         let mut missing: Vec<&str> = Vec::new();
         for AccountId(id) in ids {

@@ -570,7 +570,7 @@ async fn what_a_consent_opens_is_one_round_trip_away_and_then_none() {
     // What is read holds for less than a second: a round that takes longer is repeated.
     let mut counts = [0; 3];
     for _ in 0..20 {
-        let known = scene.database.known();
+        let known = scene.database.caches();
         known.consents.forget("c");
         for account in [ACCOUNT, CARD] {
             known.accounts.forget(account);

@@ -8,11 +8,11 @@ use shared_types::account::BalanceType;
 use shared_types::transaction::BookingStatus;
 
 use super::super::OnlineBanking;
+use super::super::formatting::held;
 use super::super::layout::{Field, Page, Section, errors};
 use super::super::problem::{Next, Problem};
 use super::super::session::Customer;
 use super::super::texts::Texts;
-use super::super::writing::held;
 use super::chart::chart;
 use super::entry::{Entry, table};
 use super::history::History;

@@ -8,8 +8,8 @@ use shared_types::text::Text;
 use shared_types::transaction::Transaction;
 
 use super::super::foreign::Foreign;
+use super::super::formatting::moved;
 use super::super::texts::Texts;
-use super::super::writing::moved;
 
 /// A line in a list of transactions.
 pub(in super::super) struct Entry {

@@ -7,11 +7,11 @@ use maud::{Markup, html};
 use shared_types::money::{Amount, Currency};
 
 use super::super::OnlineBanking;
+use super::super::formatting::held;
 use super::super::layout::{Page, Section};
 use super::super::problem::Problem;
 use super::super::session::Customer;
 use super::super::texts::Texts;
-use super::super::writing::held;
 use super::view::View;
 use crate::core_banking::{AccountId, PsuId};
 

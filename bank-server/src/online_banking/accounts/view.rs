@@ -6,8 +6,8 @@ use shared_types::money::{Amount, Currency};
 use shared_types::text::Text;
 
 use super::super::foreign::{Foreign, masked};
+use super::super::formatting::grouped;
 use super::super::texts::Texts;
-use super::super::writing::grouped;
 use crate::core_banking::{Account, AccountId, AccountKind};
 
 /// What is shown of an account. Debts are negative, whatever the bank's own books call them.

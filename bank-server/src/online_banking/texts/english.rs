@@ -88,7 +88,7 @@ pub(in super::super) const ENGLISH: Texts = Texts {
             happened: "There were too many wrong attempts. Until {until} nobody can log in or approve anything from here, not even \
                        with the right password.",
             to_do: "Try again after that. Devices from which you have logged in before are not affected by what others try \
-                    elsewhere. If it was not you who tried, call the bank.",
+                    other_banks. If it was not you who tried, call the bank.",
         },
     },
     second_factor: SecondFactorTexts {
@@ -112,7 +112,7 @@ pub(in super::super) const ENGLISH: Texts = Texts {
             happened: "No code app and no passkey is set up for you. Without one the law does not let us go on.",
             to_do: "Visit a branch, or call the bank, to set one up.",
         },
-        elsewhere: Explained {
+        other_banks: Explained {
             name: "asked-elsewhere",
             title: "A code is being asked for on another device",
             happened: "On a device from which you log in you have begun something that waits for a code. Until that is done, no other code \
@@ -479,7 +479,7 @@ pub(in super::super) const ENGLISH: Texts = Texts {
             to_do: "Try again.",
         },
     },
-    elsewhere: super::english_elsewhere::ELSEWHERE,
+    other_banks: super::english_other_banks::OTHER_BANKS,
     problems: ProblemTexts {
         not_found: Explained {
             name: "not-found",

@@ -4,8 +4,8 @@ use std::fmt;
 
 use super::basic::Basic;
 use super::question::CertificateId;
-use crate::revocation::link::Link;
 use crate::revocation::list::List;
+use crate::revocation::path_certificate::PathCertificate;
 use crate::revocation::reason::Reason;
 use crate::trust::when;
 use rustls_pki_types::UnixTime;
@@ -13,7 +13,7 @@ use rustls_pki_types::UnixTime;
 /// An answer whose signature, signer and subject were checked. Whether it is fresh depends on the time.
 pub struct Answer {
     about: CertificateId,
-    said: Said,
+    said: CertStatus,
     this_update: UnixTime,
     /// The last second for which it, and the certificate of the responder that gave it, are good.
     until: UnixTime,
@@ -26,7 +26,7 @@ pub struct Answer {
 #[derive(Debug)]
 pub struct Delegate {
     /// Its certificate.
-    pub link: Link,
+    pub link: PathCertificate,
     /// Whether nothing has to be known of that certificate for it to be believed (`id-pkix-ocsp-nocheck`; RFC 6960,
     /// section 4.2.2.2.1). What is known against it counts.
     pub without_check: bool,
@@ -34,7 +34,7 @@ pub struct Delegate {
 
 /// How a certificate stands, in the words of its issuer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Said {
+pub enum CertStatus {
     /// Not revoked.
     Good,
     /// Revoked.
@@ -128,7 +128,11 @@ impl Answer {
     /// 4.2.2.2). `nonce` is that of the question, where there was one; an answer made ahead carries none.
     ///
     /// Cost: one signature check, and one more for the certificate of a responder.
-    pub fn read(der: Vec<u8>, link: &Link, nonce: Option<&[u8]>) -> Result<Self, AnswerError> {
+    pub fn read(
+        der: Vec<u8>,
+        link: &PathCertificate,
+        nonce: Option<&[u8]>,
+    ) -> Result<Self, AnswerError> {
         if der.len() > Self::MOST_BYTES {
             return Err(AnswerError::TooLarge);
         }
@@ -174,7 +178,7 @@ impl Answer {
 
     /// What it says.
     #[must_use]
-    pub fn said(&self) -> Said {
+    pub fn said(&self) -> CertStatus {
         self.said
     }
 

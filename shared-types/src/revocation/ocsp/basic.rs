@@ -8,12 +8,12 @@ use x509_parser::oid_registry::asn1_rs::oid;
 use x509_parser::prelude::FromDer as _;
 use x509_parser::time::ASN1Time;
 
-use super::answer::{AnswerError, Delegate, Said};
+use super::answer::{AnswerError, CertStatus, Delegate};
 use super::question::{NONCE, key_hash, names};
 use crate::name::is_one_name;
 use crate::revocation::der::{self, Element};
 use crate::revocation::extension::{Extension, extensions};
-use crate::revocation::link::Link;
+use crate::revocation::path_certificate::PathCertificate;
 use crate::revocation::reason::Reason;
 use crate::revocation::signature::{SignatureError, Signed};
 use crate::trust::{Window, unix};
@@ -42,7 +42,7 @@ enum Responder<'a> {
 
 /// `SingleResponse`.
 pub(super) struct Single {
-    pub(super) said: Said,
+    pub(super) said: CertStatus,
     pub(super) this_update: UnixTime,
     pub(super) next_update: Option<UnixTime>,
 }
@@ -142,7 +142,7 @@ impl<'a> Basic<'a> {
     }
 
     /// What it says of that certificate. Where it says several things, the worst of them counts.
-    pub(super) fn about(&self, link: &Link) -> Result<Single, AnswerError> {
+    pub(super) fn about(&self, link: &PathCertificate) -> Result<Single, AnswerError> {
         let mut worst: Option<Single> = None;
         let mut left = self.singles;
         while !left.is_empty() {
@@ -163,7 +163,7 @@ impl<'a> Basic<'a> {
     }
 
     /// Who signed it, if that is one who may.
-    pub(super) fn signer(&self, link: &Link) -> Result<Signer, AnswerError> {
+    pub(super) fn signer(&self, link: &PathCertificate) -> Result<Signer, AnswerError> {
         let issuer = &link.issuer;
         let is_issuer = match self.responder {
             Responder::Name(name) => issuer.is_named(name),
@@ -231,7 +231,7 @@ impl Responder<'_> {
 ///
 /// A CA below it may state that purpose for the responders that it appoints itself: it does not answer for its issuer,
 /// least of all about itself.
-fn is_vouched_for(der: &[u8], certificate: &X509Certificate<'_>, link: &Link) -> bool {
+fn is_vouched_for(der: &[u8], certificate: &X509Certificate<'_>, link: &PathCertificate) -> bool {
     let for_answering = certificate
         .extended_key_usage()
         .is_ok_and(|usage| usage.is_some_and(|usage| usage.value.ocsp_signing));
@@ -267,7 +267,7 @@ fn is_understood(certificate: &X509Certificate<'_>) -> bool {
 const OCSP_NO_CHECK: Oid<'static> = oid!(1.3.6.1.5.5.7.48.1.5);
 
 impl Signer {
-    fn delegate(certificate: &X509Certificate<'_>, link: &Link) -> Self {
+    fn delegate(certificate: &X509Certificate<'_>, link: &PathCertificate) -> Self {
         let window = Window::of(certificate);
         let mut extensions = certificate.extensions().iter();
         let without_check = extensions.any(|extension| extension.oid == OCSP_NO_CHECK);
@@ -275,7 +275,7 @@ impl Signer {
             from: window.from,
             until: window.until,
             delegate: Some(Delegate {
-                link: Link::new(certificate, link.issuer.clone()),
+                link: PathCertificate::new(certificate, link.issuer.clone()),
                 without_check,
             }),
         }
@@ -286,9 +286,9 @@ impl Single {
     /// Whether it speaks more against the certificate.
     fn is_worse_than(&self, other: &Self) -> bool {
         let weight = |single: &Self| match single.said {
-            Said::Good => 0,
-            Said::Unknown => 1,
-            Said::Revoked { .. } => 2,
+            CertStatus::Good => 0,
+            CertStatus::Unknown => 1,
+            CertStatus::Revoked { .. } => 2,
         };
         weight(self) > weight(other)
     }
@@ -300,8 +300,8 @@ impl Single {
 
         let (status, rest) = der::any(after_id).ok_or_else(no_form)?;
         let said = match status.tag {
-            GOOD => Said::Good,
-            UNKNOWN => Said::Unknown,
+            GOOD => CertStatus::Good,
+            UNKNOWN => CertStatus::Unknown,
             tag if tag == der::context(1) => {
                 let (since, rest) = time(status.content)?;
                 let reason = match der::optional(rest, der::context(0)) {
@@ -312,7 +312,7 @@ impl Single {
                         .map_or(Reason::Unspecified, |code| Reason::of_code(*code)),
                     (None, _) => Reason::Unspecified,
                 };
-                Said::Revoked { since, reason }
+                CertStatus::Revoked { since, reason }
             }
             _ => return Err(no_form()),
         };
@@ -381,8 +381,8 @@ mod tests {
     use crate::revocation::issuer::Issuer;
     use crate::revocation::ocsp::{Answer, Question};
 
-    fn link() -> Link {
-        Link {
+    fn link() -> PathCertificate {
+        PathCertificate {
             serial: vec![1],
             issuer: Arc::new(Issuer::new(b"name", b"key")),
             is_ca: false,
@@ -437,7 +437,7 @@ mod tests {
         /// Our own reading of what a question names agrees with our writing.
         #[test]
         fn a_question_names_its_certificate(serial in proptest::collection::vec(any::<u8>(), 1..21), nonce in proptest::collection::vec(any::<u8>(), 1..129)) {
-            let link = Link { serial, ..link() };
+            let link = PathCertificate { serial, ..link() };
             let question = Question::about(&link, &nonce);
             let (outer, _) = der::element(question.der(), der::SEQUENCE).unwrap();
             let (asked, _) = der::element(outer.content, der::SEQUENCE).unwrap();
@@ -445,9 +445,9 @@ mod tests {
             let (request, _) = der::element(requests.content, der::SEQUENCE).unwrap();
             let (id, _) = der::element(request.content, der::SEQUENCE).unwrap();
             prop_assert!(names(id.content, &link));
-            let other_serial = Link { serial: vec![0x7f; 21], ..link.clone() };
+            let other_serial = PathCertificate { serial: vec![0x7f; 21], ..link.clone() };
             let issuer = Arc::new(Issuer::new(b"other name", b"key"));
-            let other_issuer = Link { issuer, ..link };
+            let other_issuer = PathCertificate { issuer, ..link };
             prop_assert!(!names(id.content, &other_serial) && !names(id.content, &other_issuer));
         }
     }

@@ -7,5 +7,5 @@ mod answer;
 mod basic;
 mod question;
 
-pub use self::answer::{Answer, AnswerError, Delegate, Said};
+pub use self::answer::{Answer, AnswerError, CertStatus, Delegate};
 pub use self::question::{CertificateId, Question};

@@ -7,7 +7,7 @@ use x509_parser::x509::SubjectPublicKeyInfo;
 
 use crate::revocation::der;
 use crate::revocation::issuer::{Issuer, IssuerId};
-use crate::revocation::link::Link;
+use crate::revocation::path_certificate::PathCertificate;
 use crate::revocation::serial::{minimal, significant};
 
 /// Which certificate is meant: that of an issuer, with a serial number.
@@ -22,7 +22,7 @@ pub struct CertificateId {
 impl CertificateId {
     /// That of a certificate of a path.
     #[must_use]
-    pub fn of(link: &Link) -> Self {
+    pub fn of(link: &PathCertificate) -> Self {
         Self {
             issuer: link.issuer.id(),
             serial: significant(&link.serial).to_vec(),
@@ -47,7 +47,7 @@ impl Question {
     /// Asks about a certificate. The nonce ties the answer to this question; it has 1 to 128 octets that nobody can
     /// foresee (RFC 9654, section 2.1).
     #[must_use]
-    pub fn about(link: &Link, nonce: &[u8]) -> Self {
+    pub fn about(link: &PathCertificate, nonce: &[u8]) -> Self {
         let value = der::write(
             der::OCTET_STRING,
             &[&der::write(der::OCTET_STRING, &[nonce])],
@@ -62,7 +62,7 @@ impl Question {
 
     /// The same for a responder that refuses nonces, or those of this length.
     #[must_use]
-    pub fn without_nonce(link: &Link) -> Self {
+    pub fn without_nonce(link: &PathCertificate) -> Self {
         Self {
             nonce: None,
             der: Self::write(link, &[]),
@@ -70,7 +70,7 @@ impl Question {
     }
 
     /// `OCSPRequest ::= SEQUENCE { SEQUENCE { SEQUENCE OF Request, requestExtensions [2] OPTIONAL } }`
-    fn write(link: &Link, extensions: &[u8]) -> Vec<u8> {
+    fn write(link: &PathCertificate, extensions: &[u8]) -> Vec<u8> {
         let request = der::write(der::SEQUENCE, &[&certificate_id(link)]);
         let requests = der::write(der::SEQUENCE, &[&request]);
         let asked = der::write(der::SEQUENCE, &[&requests, extensions]);
@@ -101,7 +101,7 @@ const SHA512: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x03];
 
 /// `CertID ::= SEQUENCE { hashAlgorithm, issuerNameHash, issuerKeyHash, serialNumber }`, with SHA-1: it names the
 /// certificate and seals nothing, and every responder knows it (RFC 5019, section 2.1.1).
-fn certificate_id(link: &Link) -> Vec<u8> {
+fn certificate_id(link: &PathCertificate) -> Vec<u8> {
     const NULL: u8 = 0x05;
 
     let algorithm = der::write(
@@ -121,7 +121,7 @@ fn certificate_id(link: &Link) -> Vec<u8> {
 
 /// Whether the content of a `CertID` names that certificate. An answer that was made ahead may name it with another
 /// digest than we do.
-pub(super) fn names(certificate_id: &[u8], link: &Link) -> bool {
+pub(super) fn names(certificate_id: &[u8], link: &PathCertificate) -> bool {
     let parts = || {
         let (algorithm, rest) = der::element(certificate_id, der::SEQUENCE)?;
         let (algorithm, _) = der::element(algorithm.content, der::OID)?;

@@ -397,7 +397,7 @@ async fn approving_and_going_on_take_locks_in_one_order() {
     let proof = scene.proof("anna", &id).await;
     // What goes on with an authorisation takes the customer's turn, and then the authorisation.
     let mut going_on = scene.database.begin_write().await.unwrap();
-    going_on.take(Turn::Customer(&anna)).await.unwrap();
+    going_on.take(AdvisoryLock::Customer(&anna)).await.unwrap();
     let approving = tokio::spawn({
         let (service, id) = (scene.authorisations.clone(), id.clone());
         async move { service.approve(&id, proof, None).await }

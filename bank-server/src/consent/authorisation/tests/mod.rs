@@ -19,7 +19,7 @@ use crate::identity::Tpp;
 use crate::sca::{
     Challenge, MethodId, Passwords, PhonesError, Proof, Secret, Source, Subject, code_at,
 };
-use crate::store::Turn;
+use crate::store::AdvisoryLock;
 use crate::store::consents::{Inserted, NewConsent};
 use crate::store::credentials::CustomerCredentials;
 use crate::store::vault::Vault;

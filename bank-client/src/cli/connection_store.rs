@@ -1,0 +1,236 @@
+//! The connections that are kept: which bank, whose, and how it stands.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use bank_client::consent_manager::{
+    ConnectionId, ConnectionStatus, ConsentManager, ManagerError, UnattendedReads,
+};
+use bank_client::directory::{BankEntry, BankId};
+use bank_client::environment::{Randomness, SystemRandomness};
+use bank_client::store::{SqliteStore, Store};
+use bank_client::sync::LocalCopy;
+use bank_client::vault::{Key, KeyError, Vault};
+
+use super::arguments::ProfilePlace;
+use super::config::{Profile, StoreKey};
+use super::failure::{BankFailure, Exit, Failure, failure};
+use super::screen::note;
+
+/// What a customer is called who is not given a name.
+pub(super) const DEFAULT_CUSTOMER: &str = "default";
+
+/// A profile, and what it keeps.
+pub(super) struct ConnectionStore {
+    pub(super) profile: Profile,
+    store: Arc<dyn Store>,
+    key: Key,
+}
+
+/// One customer's connection to one bank.
+#[derive(Debug, Clone)]
+pub(super) struct Connection {
+    pub(super) id: ConnectionId,
+    pub(super) bank: BankId,
+    pub(super) customer: String,
+    pub(super) standing: ConnectionStatus,
+    pub(super) consent: Option<String>,
+    pub(super) days_left: Option<i64>,
+    pub(super) unattended: Option<UnattendedReads>,
+}
+
+impl Connection {
+    /// By what users and the local copy know it.
+    pub(super) fn label(&self) -> String {
+        label(&self.bank, &self.customer)
+    }
+}
+
+/// By what users and the local copy know a connection.
+pub(super) fn label(bank: &BankId, customer: &str) -> String {
+    if customer == DEFAULT_CUSTOMER {
+        bank.to_string()
+    } else {
+        format!("{bank}/{customer}")
+    }
+}
+
+const STORE: &str =
+    "see that store and store_key of the profile are those they were made with, and can be written";
+
+impl ConnectionStore {
+    /// Opens the profile's store; makes it, and its key, if they are not there.
+    pub(super) async fn open(place: &ProfilePlace) -> Result<Self, Failure> {
+        let profile = Profile::read(place)?;
+        for file in [&profile.store, &profile.copy] {
+            make_folder(file)?;
+        }
+        lost_key(&profile)?;
+        let key = key(&profile.store_key).map_err(|error| failure(error, STORE))?;
+        let store = SqliteStore::open(&profile.store)
+            .await
+            .map_err(|error| failure(error, STORE))?;
+        Ok(Self {
+            profile,
+            store: Arc::new(store),
+            key,
+        })
+    }
+
+    /// The local copy.
+    pub(super) async fn copy(&self) -> Result<LocalCopy, Failure> {
+        let vault = self.vault("copy")?;
+        LocalCopy::open(&self.profile.copy, vault)
+            .await
+            .map_err(|error| failure(error, STORE))
+    }
+
+    /// A manager that can ask these banks.
+    pub(super) fn manager(&self, banks: &[&BankEntry]) -> Result<ConsentManager, Failure> {
+        let mut builder = ConsentManager::builder(Arc::clone(&self.store), self.vault("consents")?);
+        for entry in self.profile.directory.banks() {
+            builder = builder.terms(entry.id.clone(), entry.terms());
+        }
+        for entry in banks {
+            builder = builder.bank(entry.id.clone(), self.profile.bank(entry)?);
+        }
+        Ok(builder.build())
+    }
+
+    /// All connections, by their labels.
+    pub(super) async fn connections(&self) -> Result<Vec<Connection>, Failure> {
+        let manager = self.manager(&[])?;
+        let all = manager.connections().await.map_err(kept)?;
+        for hidden in manager.unreadable().await.map_err(kept)? {
+            note(format!(
+                "the connection {} cannot be read: {}",
+                hidden.id, hidden.error
+            ));
+        }
+        let mut all: Vec<Connection> = all
+            .into_iter()
+            .map(|summary| Connection {
+                id: summary.id,
+                bank: summary.bank,
+                customer: summary.customer,
+                standing: summary.standing,
+                consent: summary.consent,
+                days_left: summary.days_left,
+                unattended: summary.unattended,
+            })
+            .collect();
+        all.sort_by_key(Connection::label);
+        Ok(all)
+    }
+
+    fn vault(&self, purpose: &str) -> Result<Vault, Failure> {
+        Vault::new(&self.key, purpose, Arc::new(SystemRandomness))
+            .map_err(|error| failure(error, STORE))
+    }
+}
+
+/// A new key would open nothing of what was sealed with the old one.
+fn lost_key(profile: &Profile) -> Result<(), Failure> {
+    let StoreKey::File(key) = &profile.store_key else {
+        return Ok(());
+    };
+    // In this order: another program that starts for the first time makes the key before the files.
+    let sealed = [&profile.store, &profile.copy]
+        .into_iter()
+        .find(|file| file.exists());
+    match sealed {
+        Some(sealed) if !key.exists() => Err(failure(
+            format!(
+                "{} is there, and the key it was sealed with is not: {}",
+                sealed.display(),
+                key.display()
+            ),
+            "put the key back; if it is lost, move store and copy away, and connect the banks anew",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The folder of a file, for its owner alone.
+fn make_folder(file: &Path) -> Result<(), Failure> {
+    let Some(folder) = file
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    else {
+        return Ok(());
+    };
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder
+        .create(folder)
+        .map_err(|error| failure(format!("{}: {error}", folder.display()), STORE))
+}
+
+fn key(place: &StoreKey) -> Result<Key, KeyError> {
+    match place {
+        StoreKey::File(path) => {
+            // The folder is the store's, or the user's own.
+            Key::from_file(path, &SystemRandomness)
+        }
+        StoreKey::Env(variable) => Key::from_env(variable),
+        StoreKey::Keyring(name) => keyring(name, &SystemRandomness),
+    }
+}
+
+#[cfg(feature = "keyring")]
+fn keyring(name: &str, randomness: &dyn Randomness) -> Result<Key, KeyError> {
+    Key::from_keyring("bank-client", name, randomness)
+}
+
+#[cfg(not(feature = "keyring"))]
+fn keyring(name: &str, _: &dyn Randomness) -> Result<Key, KeyError> {
+    Err(KeyError::Keyring {
+        place: bank_client::vault::KeyPlace::Keyring {
+            service: "bank-client".to_owned(),
+            name: name.to_owned(),
+        },
+        cause: "this bank-client was built without it (feature `keyring`)".to_owned(),
+    })
+}
+
+/// The command that connects a bank, or connects it anew, for the customer in that label.
+pub(super) fn connect(bank: &BankId, label: &str) -> String {
+    match label.split_once('/') {
+        Some((_, customer)) => format!("bank-client connect {bank} --customer {customer}"),
+        None => format!("bank-client connect {bank}"),
+    }
+}
+
+/// What went wrong with a connection of that label, and what to do about it.
+pub(super) fn trouble(label: &str, bank: &BankId, error: &ManagerError) -> BankFailure {
+    match error {
+        ManagerError::Bank(error) | ManagerError::Unanswered { error, .. } => {
+            BankFailure::from(error)
+        }
+        ManagerError::NotServing(standing) => BankFailure::new(
+            format!("{label}: nothing can be read: the connection {standing}"),
+            format!("`{}`", connect(bank, label)),
+        )
+        .exit(Exit::ConsentNeeded),
+        ManagerError::UsedUp { again } => BankFailure::new(
+            format!("{label}: used up for today"),
+            format!(
+                "wait until {}, or give --psu-ip-address if the customer is present",
+                again.format("%Y-%m-%d %H:%M UTC")
+            ),
+        )
+        .exit(Exit::Unreachable),
+        error => BankFailure::new(
+            format!("{label}: {error}"),
+            "try again; if it lasts, `bank-client consents` shows how all stand",
+        ),
+    }
+}
+
+/// What went wrong with what is kept.
+pub(super) fn kept(error: ManagerError) -> Failure {
+    failure(error, STORE)
+}

@@ -1,0 +1,39 @@
+//! What is wrong with a configuration, or a file it names.
+
+use std::fmt;
+
+/// Something wrong with a configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    /// Where: `xs2a.certificate`, or the file as a whole.
+    pub place: String,
+    /// What is wrong.
+    pub problem: String,
+    /// The line of the configuration file, from 1, where it is known.
+    pub line: Option<usize>,
+}
+
+impl ConfigError {
+    pub(crate) fn new(place: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self {
+            place: place.into(),
+            problem: problem.into(),
+            line: None,
+        }
+    }
+
+    /// The same, at that line of the file.
+    pub(crate) fn at(mut self, line: usize) -> Self {
+        self.line = Some(line);
+        self
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(line) = self.line {
+            write!(f, "line {line}, ")?;
+        }
+        write!(f, "{}: {}", self.place, self.problem)
+    }
+}

@@ -1,0 +1,87 @@
+//! Handles for other banks. They follow what our own certificate is, and whom we believe.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bank_client::environment::{Clock, Randomness};
+use bank_client::revocation::Revocation;
+use bank_client::{Bank, ConfigurationError, Limits};
+use shared_types::eidas::OrganisationId;
+
+use crate::config::OtherBankConfig;
+use crate::identity::Licences;
+use crate::transport::trust::{Trust, TrustSnapshot};
+
+/// Limits of each call. A customer may be waiting for it.
+const LIMITS: Limits = Limits {
+    connecting: Duration::from_secs(3),
+    call: Duration::from_secs(10),
+    answer: 8 * 1024 * 1024,
+    entries: 20_000,
+    pages: 100,
+};
+
+/// Another bank.
+pub(super) struct OtherBank {
+    pub(super) name: String,
+    pub(super) organisation: OrganisationId,
+    url: String,
+    /// The handle, and what it was made of.
+    made: Mutex<Option<(Arc<TrustSnapshot<Licences>>, Bank)>>,
+}
+
+/// What all handles are made from.
+pub(super) struct BankClientFactory {
+    pub(super) trust: Arc<Trust<Licences>>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) randomness: Arc<dyn Randomness>,
+}
+
+impl OtherBank {
+    pub(super) fn new(config: OtherBankConfig) -> Self {
+        Self {
+            name: config.name,
+            organisation: config.organisation,
+            url: config.url,
+            made: Mutex::default(),
+        }
+    }
+
+    /// A handle with the certificate, the authorities and the revocation lists of this moment. Connections are kept as
+    /// long as none of these changes.
+    pub(super) fn handle(&self, factory: &BankClientFactory) -> Result<Bank, ConfigurationError> {
+        let beliefs = factory.trust.current();
+        // Nothing is half done while the lock is held.
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        match made.as_ref() {
+            Some((of, bank)) if Arc::ptr_eq(of, &beliefs) => Ok(bank.clone()),
+            _ => {
+                let bank = self.make(factory, &beliefs)?;
+                *made = Some((beliefs, bank.clone()));
+                Ok(bank)
+            }
+        }
+    }
+
+    fn make(
+        &self,
+        factory: &BankClientFactory,
+        beliefs: &TrustSnapshot<Licences>,
+    ) -> Result<Bank, ConfigurationError> {
+        Bank::builder(
+            &self.url,
+            self.organisation.clone(),
+            beliefs.anchors.as_ref().clone(),
+            beliefs.credentials.clone(),
+        )
+        .name(&self.name)
+        .revocation(Revocation {
+            statuses: beliefs.statuses.clone(),
+            unknown_status: beliefs.unknown_status,
+        })
+        .limits(LIMITS)
+        .clock(Arc::clone(&factory.clock))
+        .randomness(Arc::clone(&factory.randomness))
+        .build()
+    }
+}

@@ -1,0 +1,578 @@
+//! What is done at other banks in the customer's name: asking for a consent, seeing what came of it, reading, giving up.
+
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bank_client::authorisations::{ApprovalOptions, NextStep};
+use bank_client::{Bank, Error};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{Days, TimeDelta};
+use futures::stream::{StreamExt as _, iter};
+use shared_types::authorisation::{ScaApproach, Secret};
+use shared_types::consent::{AccountAccess, AllAccounts, ConsentRequest, ConsentStatus};
+use shared_types::digest::sha256;
+use shared_types::eidas::OrganisationId;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tracing::Instrument as _;
+use url::{Host, Url};
+
+use super::connection_error::{ConnectionError, Ending};
+use super::fetching::{Question, fetch};
+use super::handles::{BankClientFactory, OtherBank};
+use super::snapshot::Snapshot;
+use crate::calendar::Calendar;
+use crate::config::{Origin, OtherBankConfig};
+use crate::core_banking::PsuId;
+use crate::environment::Randomness;
+use crate::identity::Licences;
+use crate::store::StoreError;
+use crate::store::connections::{Asked, Connection, Connections, NewConnection, Return, Status};
+use crate::transport::trust::Trust;
+
+/// Days for which access is asked: the longest that Delegated Regulation (EU) 2018/389, article 10a, allows.
+pub(super) const LONGEST_DAYS: u64 = 180;
+
+/// Reads a day while the customer is away (article 36).
+pub(super) const A_DAY: NonZeroU32 = NonZeroU32::MIN.saturating_add(3);
+
+/// Time for one other bank, waiting for room included.
+const DEADLINE: Duration = Duration::from_secs(12);
+
+/// Banks that are read at a time: for one customer, and for all.
+const AT_A_TIME: usize = 4;
+const AT_A_TIME_FOR_ALL: usize = 32;
+
+/// What one consent opens, at most, in bytes.
+const LARGEST: usize = 8 * 1024 * 1024;
+
+/// What is younger is shown as it is, unless she asks for it anew.
+const FRESH: TimeDelta = TimeDelta::minutes(5);
+
+/// What is younger is shown as it is in any case.
+const JUST_NOW: TimeDelta = TimeDelta::seconds(10);
+
+/// The accounts that customers hold at other banks.
+pub(crate) struct OtherBanks {
+    pub(super) banks: Vec<OtherBank>,
+    pub(super) connections: Connections,
+    factory: BankClientFactory,
+    calendar: Calendar,
+    origin: Origin,
+    room: Semaphore,
+}
+
+/// What it is made from.
+pub(crate) struct OtherBanksParts {
+    pub(crate) banks: Vec<OtherBankConfig>,
+    pub(crate) connections: Connections,
+    pub(crate) trust: Arc<Trust<Licences>>,
+    pub(crate) calendar: Calendar,
+    pub(crate) clock: Arc<dyn crate::environment::Clock>,
+    pub(crate) randomness: Arc<dyn Randomness>,
+    pub(crate) origin: Origin,
+}
+
+/// What came of a consent that was asked for.
+pub(super) enum Outcome {
+    /// It is approved, and was read from, if that went well.
+    Connected,
+    /// The customer has refused, or the other bank.
+    Refused,
+    /// It has ended meanwhile.
+    Ended,
+    /// It is not approved yet.
+    Waiting,
+    /// The other bank does not say.
+    Unclear(ConnectionError),
+}
+
+/// Why a consent could not be asked for.
+pub(super) enum NotAsked {
+    /// The other bank.
+    ConnectionError(ConnectionError),
+    /// It does not let customers approve on pages of its own.
+    NoPages,
+    /// It was asked for once more meanwhile, in another tab.
+    Overtaken,
+    /// Our own store.
+    Store(StoreError),
+}
+
+impl From<StoreError> for NotAsked {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// Whether data is to be read anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum When {
+    /// Because the customer says so.
+    Now,
+    /// If it is not fresh any more.
+    Stale,
+}
+
+impl OtherBanks {
+    pub(crate) fn new(parts: OtherBanksParts) -> Self {
+        Self {
+            banks: parts.banks.into_iter().map(OtherBank::new).collect(),
+            connections: parts.connections,
+            factory: BankClientFactory {
+                trust: parts.trust,
+                clock: parts.clock,
+                randomness: parts.randomness,
+            },
+            calendar: parts.calendar,
+            origin: parts.origin,
+            room: Semaphore::new(AT_A_TIME_FOR_ALL),
+        }
+    }
+
+    /// The bank of that organisation id, if the configuration names it.
+    pub(super) fn bank(&self, organisation: &str) -> Option<&OtherBank> {
+        let mut banks = self.banks.iter();
+        banks.find(|bank| bank.organisation.as_str() == organisation)
+    }
+
+    /// Asks another bank for a consent to all accounts of a customer. Returns the id of the connection.
+    pub(super) async fn ask(
+        &self,
+        bank: &OtherBank,
+        psu: &PsuId,
+        address: IpAddr,
+    ) -> Result<String, NotAsked> {
+        // Whoever presses twice has asked once; and nobody keeps another bank busy.
+        if let Some(id) = self.asked_just_now(bank, psu).await? {
+            return Ok(id);
+        }
+        let randomness = self.factory.randomness.as_ref();
+        let id = randomness.uuid().to_string();
+        let state = URL_SAFE_NO_PAD.encode([randomness.bytes(), randomness.bytes()].concat());
+        let digest = sha256(state.as_bytes());
+        let new = NewConnection {
+            id: &id,
+            psu,
+            bank: &bank.organisation,
+            state: &digest,
+            now: self.calendar.now(),
+        };
+        if let Some(earlier) = self.connections.begin(&new).await? {
+            self.give_up_later(&earlier);
+        }
+        let asked = self.request(bank, &state, address).await;
+        let asked = match asked {
+            Ok(asked) => asked,
+            Err(error) => {
+                self.connections.forget(psu, &id).await?;
+                return Err(error);
+            }
+        };
+        if self.connections.asked(&new, &asked).await? {
+            Ok(id)
+        } else {
+            self.give_up_consent_later(&bank.organisation, asked.consent);
+            Err(NotAsked::Overtaken)
+        }
+    }
+
+    async fn asked_just_now(
+        &self,
+        bank: &OtherBank,
+        psu: &PsuId,
+    ) -> Result<Option<String>, StoreError> {
+        let now = self.calendar.now();
+        let connections = self.connections.of(psu).await?;
+        let asked = connections.into_iter().find(|one| {
+            one.status == Status::Asked
+                && one.bank == bank.organisation
+                && one.link.is_some()
+                && one.returned.is_none()
+                && (now - one.begun).abs() < JUST_NOW
+        });
+        Ok(asked.map(|one| one.id))
+    }
+
+    async fn request(
+        &self,
+        bank: &OtherBank,
+        state: &str,
+        address: IpAddr,
+    ) -> Result<Asked, NotAsked> {
+        let handle = self.handle(bank).map_err(NotAsked::ConnectionError)?;
+        let today = self.calendar.today();
+        let last_day = today.checked_add_days(Days::new(LONGEST_DAYS));
+        let wanted = ConsentRequest {
+            access: AccountAccess {
+                all_psd2: Some(AllAccounts::AllAccounts),
+                ..AccountAccess::default()
+            },
+            recurring_indicator: true,
+            valid_until: last_day.unwrap_or(today),
+            frequency_per_day: A_DAY,
+            combined_service_indicator: false,
+        };
+        let way_back = self.origin.page(&format!("/other-banks/return/{state}"));
+        let options = ApprovalOptions::new()
+            .prefer(ScaApproach::Redirect)
+            .return_to(&way_back)
+            .return_to_if_refused(&way_back);
+        let asked = handle.ask_for_consent(&wanted, address, &options).await;
+        let asked = asked.map_err(|error| NotAsked::ConnectionError(tell(&error)))?;
+        let authorisation = asked.authorisation_id().map(str::to_owned);
+        let next = asked.next();
+        let consent = asked.consent.consent_id;
+        match next {
+            NextStep::Redirect(link) if leads_out(&link) => Ok(Asked {
+                consent,
+                authorisation,
+                link,
+            }),
+            _ => {
+                self.give_up_consent_later(&bank.organisation, consent);
+                Err(NotAsked::NoPages)
+            }
+        }
+    }
+
+    /// The customer comes back from another bank.
+    pub(super) async fn come_back(&self, psu: &PsuId, state: &str) -> Result<Return, StoreError> {
+        let digest = sha256(state.as_bytes());
+        let now = self.calendar.now();
+        let back = self.connections.come_back(psu, &digest, now).await?;
+        if let Return::Foreign(connection) = &back {
+            // Whoever asked must not see the accounts of whoever approved.
+            tracing::warn!("another customer than the one who asked came back from another bank");
+            self.give_up_later(connection);
+        }
+        Ok(back)
+    }
+
+    /// Asks the other bank what came of a consent, and acts upon it. What the customer's browser says counts for nothing,
+    /// but for the code with which a bank wants it confirmed that it was she who approved.
+    ///
+    /// To be called only once she has come back by herself: whoever asked could have sent somebody else there.
+    pub(super) async fn settle(
+        &self,
+        bank: &OtherBank,
+        asked: &Connection,
+        code: Option<&str>,
+        address: IpAddr,
+    ) -> Result<Outcome, StoreError> {
+        let Some(consent) = asked.consent.as_deref() else {
+            // The other bank has not answered when it was asked for.
+            self.connections.forget(&asked.psu, &asked.id).await?;
+            return Ok(Outcome::Ended);
+        };
+        let handle = match self.handle(bank) {
+            Ok(handle) => handle,
+            Err(connection_error) => return Ok(Outcome::Unclear(connection_error)),
+        };
+        if let Some((code, authorisation)) = code.zip(asked.authorisation.as_deref()) {
+            confirm(&handle, consent, authorisation, code).await;
+        }
+        let status = match handle.consent_status(consent).await {
+            Ok(status) => status,
+            Err(error) if error.is_consent_gone() => ConsentStatus::Expired,
+            Err(error) => return Ok(Outcome::Unclear(tell(&error))),
+        };
+        let ended = match status {
+            ConsentStatus::Received | ConsentStatus::PartiallyAuthorised => {
+                return Ok(Outcome::Waiting);
+            }
+            ConsentStatus::Valid => return self.connect(&handle, asked, consent, address).await,
+            ConsentStatus::Rejected => Outcome::Refused,
+            ConsentStatus::Expired
+            | ConsentStatus::RevokedByPsu
+            | ConsentStatus::TerminatedByTpp => Outcome::Ended,
+        };
+        self.connections.forget(&asked.psu, &asked.id).await?;
+        Ok(ended)
+    }
+
+    /// A consent is approved: it takes the place of an earlier one, and all is read.
+    async fn connect(
+        &self,
+        handle: &Bank,
+        asked: &Connection,
+        consent: &str,
+        address: IpAddr,
+    ) -> Result<Outcome, StoreError> {
+        // The other bank may give less time than was asked for. Its status has decided: where it does not say, or not so that
+        // it can be read, it is the time that was asked for.
+        let given = match handle.consent(consent).await {
+            Ok(information) => information.valid_until,
+            Err(error) if error.is_transient() => return Ok(Outcome::Unclear(tell(&error))),
+            Err(error) => {
+                tell(&error);
+                None
+            }
+        };
+        let asked_on = asked.begun.date_naive();
+        let last_day = given
+            .or_else(|| asked_on.checked_add_days(Days::new(LONGEST_DAYS)))
+            .unwrap_or(asked_on);
+        for earlier in self.connections.take_over(asked, last_day).await? {
+            self.give_up_later(&earlier);
+        }
+        // Asked anew, all of it: it was authenticated just now.
+        if let Some(running) = self.connections.find(&asked.psu, &asked.id).await? {
+            self.read(&running, None, Some(address)).await?;
+        }
+        Ok(Outcome::Connected)
+    }
+
+    /// Reads what is not fresh any more, from several banks at a time. The customer is there.
+    pub(super) async fn refresh(
+        &self,
+        connections: &[Connection],
+        when: When,
+        address: IpAddr,
+    ) -> Result<(), StoreError> {
+        let now = self.calendar.now();
+        let fresh = match when {
+            When::Now => JUST_NOW,
+            When::Stale => FRESH,
+        };
+        let due = connections.iter().filter(|connection| {
+            connection.status == Status::Running
+                && connection
+                    .tried
+                    .is_none_or(|tried| (now - tried).abs() >= fresh)
+        });
+        let read = due.map(|connection| async move {
+            let known = known(connection);
+            self.read(connection, known.as_ref(), Some(address)).await
+        });
+        let read: Vec<_> = iter(read).buffer_unordered(AT_A_TIME).collect().await;
+        read.into_iter().collect()
+    }
+
+    /// Reads connections that have not been read for long, while their customers are away. As often as the consents
+    /// allow, and not once more.
+    pub(crate) async fn refresh_unattended(&self) -> Result<(), StoreError> {
+        let apart = TimeDelta::hours(24) / i32::try_from(A_DAY.get()).unwrap_or(i32::MAX);
+        let now = self.calendar.now();
+        let before = now - apart;
+        for id in self.connections.due(before, now, 100).await? {
+            let now = self.calendar.now();
+            match self.connections.claim(&id, before, now).await {
+                Ok(Some(connection)) => {
+                    let known = known(&connection);
+                    self.read(&connection, known.as_ref(), None).await?;
+                }
+                Ok(None) => {}
+                // One customer's trouble is not that of those who come after her.
+                Err(error) if !error.is_passing() => {
+                    tracing::error!(connection = id, %error, "a connection cannot be read");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads one connection, and keeps what came of it.
+    async fn read(
+        &self,
+        connection: &Connection,
+        known: Option<&Snapshot>,
+        psu: Option<IpAddr>,
+    ) -> Result<(), StoreError> {
+        let found = match timeout(DEADLINE, self.fetch(connection, known, psu)).await {
+            Ok(found) => found,
+            Err(_) => Err(NotRead::ConnectionError(ConnectionError::Slow)),
+        };
+        let now = self.calendar.now();
+        match found {
+            Ok(snapshot) => {
+                let data = serde_json::to_vec(&snapshot).map_err(|_| StoreError::Corrupt {
+                    what: "connection.data",
+                })?;
+                if data.len() > LARGEST {
+                    let connection_error = ConnectionError::Faulty.name();
+                    return self
+                        .connections
+                        .failed(connection, connection_error, now)
+                        .await;
+                }
+                self.connections.keep(connection, &data, now).await
+            }
+            Err(NotRead::ConnectionError(connection_error)) => {
+                self.connections
+                    .failed(connection, connection_error.name(), now)
+                    .await
+            }
+            Err(NotRead::Ended(ending)) => {
+                self.connections.end(connection, ending.name(), now).await
+            }
+        }
+    }
+
+    async fn fetch(
+        &self,
+        connection: &Connection,
+        known: Option<&Snapshot>,
+        psu: Option<IpAddr>,
+    ) -> Result<Snapshot, NotRead> {
+        let gone = NotRead::Ended(Ending::Gone);
+        let Some(bank) = self.bank(connection.bank.as_str()) else {
+            return Err(gone);
+        };
+        let Some(consent) = connection.consent.as_deref() else {
+            return Err(gone);
+        };
+        let _room = self
+            .room
+            .acquire()
+            .await
+            .map_err(|_| NotRead::ConnectionError(ConnectionError::Slow))?;
+        let handle = self.handle(bank).map_err(NotRead::ConnectionError)?;
+        let question = Question {
+            bank: &handle,
+            consent,
+            psu,
+            known,
+            today: self.calendar.today(),
+        };
+        let error = match fetch(&question).await {
+            Ok(snapshot) => return Ok(snapshot),
+            Err(error) => error,
+        };
+        let connection_error = tell(&error);
+        if !error.is_refusal() {
+            return Err(NotRead::ConnectionError(connection_error));
+        }
+        // Is it the consent, or the question? Denied twice without a reason, it is the consent.
+        match handle.consent_status(consent).await {
+            Ok(ConsentStatus::Valid) => Err(NotRead::ConnectionError(connection_error)),
+            Ok(status) => Err(NotRead::Ended(Ending::of(status))),
+            Err(again) if again.is_consent_gone() => Err(gone),
+            Err(again) if again.is_bare_denial() && error.is_bare_denial() => Err(gone),
+            Err(_) => Err(NotRead::ConnectionError(connection_error)),
+        }
+    }
+
+    /// Forgets a connection with its data, and gives its consent up. Says whether the other bank knows.
+    pub(super) async fn disconnect(&self, connection: &Connection) -> Result<bool, StoreError> {
+        self.connections
+            .forget(&connection.psu, &connection.id)
+            .await?;
+        let Some(consent) = connection.consent.as_deref() else {
+            return Ok(true);
+        };
+        let Some(bank) = self.bank(connection.bank.as_str()) else {
+            return Ok(false);
+        };
+        let Ok(handle) = self.handle(bank) else {
+            return Ok(false);
+        };
+        let ended = handle.end_consent(consent).await;
+        Ok(ended.map_err(|error| tell(&error)).is_ok())
+    }
+
+    /// Gives up the consent of a connection that is not there any more. Nobody waits for it; if it does not succeed, the
+    /// consent ends by itself.
+    fn give_up_later(&self, connection: &Connection) {
+        if let Some(consent) = connection.consent.clone() {
+            self.give_up_consent_later(&connection.bank, consent);
+        }
+    }
+
+    fn give_up_consent_later(&self, bank: &OrganisationId, consent: String) {
+        let bank = self.bank(bank.as_str());
+        if let Some(Ok(handle)) = bank.map(|bank| self.handle(bank)) {
+            let giving_up = async move {
+                if let Err(error) = handle.end_consent(&consent).await {
+                    tracing::info!(%error, "a consent at another bank could not be given up");
+                }
+            };
+            tokio::spawn(giving_up.in_current_span());
+        }
+    }
+
+    fn handle(&self, bank: &OtherBank) -> Result<Bank, ConnectionError> {
+        bank.handle(&self.factory).map_err(|error| {
+            tracing::error!(%error, bank = bank.name, "there is no handle for another bank");
+            ConnectionError::Faulty
+        })
+    }
+}
+
+/// Why nothing was read.
+enum NotRead {
+    ConnectionError(ConnectionError),
+    Ended(Ending),
+}
+
+/// Passes on the code that the customer's browser has brought. Whether that was right, the consent's status says.
+async fn confirm(bank: &Bank, consent: &str, authorisation: &str, code: &str) {
+    let Ok(code) = Secret::new(code) else {
+        return;
+    };
+    if let Err(error) = bank.confirm(consent, authorisation, code).await {
+        tell(&error);
+    }
+}
+
+/// What an error comes to for the customer; the log gets all of it.
+fn tell(error: &Error) -> ConnectionError {
+    tracing::warn!(%error, "another bank did not do what was asked");
+    ConnectionError::of(error)
+}
+
+/// What was read before. What cannot be read back counts as not being there, and is told in the log.
+pub(super) fn known(connection: &Connection) -> Option<Snapshot> {
+    let data = connection.data.as_deref()?;
+    let read = Snapshot::read(data).inspect_err(|fault| {
+        let (connection, bank) = (&connection.id, &connection.bank);
+        tracing::error!(connection, %bank, %fault, "what was read at another bank is kept and cannot be read back");
+    });
+    read.ok()
+}
+
+/// A link on which a browser may be sent: by TLS, or on this machine.
+fn leads_out(link: &str) -> bool {
+    let Ok(url) = Url::parse(link) else {
+        return false;
+    };
+    let local = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    link.len() <= 2000 && (url.scheme() == "https" || url.scheme() == "http" && local)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_browser_is_sent_to_pages_alone() {
+        for good in [
+            "https://b.example/authorise/1",
+            "http://bank-b.localhost:8452/authorise/1",
+            "http://127.0.0.1/",
+        ] {
+            assert!(leads_out(good), "{good}");
+        }
+        let long = format!("https://b.example/{}", "x".repeat(2000));
+        for bad in [
+            "http://b.example/",
+            "javascript:alert(1)",
+            "data:text/html,x",
+            "/authorise/1",
+            "",
+            "http://localhost.b.example/",
+            &long,
+        ] {
+            assert!(!leads_out(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! The rooms behind the doors, each made of those before it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bank_client::environment::{Clock, Randomness};
+
+use super::StartError;
+use super::sockets::Pages;
+use crate::calendar::Calendar;
+use crate::config::{Config, ProxiedConfig};
+use crate::consent::authorisation::Authorisations;
+use crate::core_banking::CoreBanking;
+use crate::core_banking::ledger::{Ledger, read_along};
+use crate::identity::Licences;
+use crate::online_banking::{OnlineBanking, OtherBanks, OtherBanksParts, PageLimits, Parts};
+use crate::sca::Sca;
+use crate::store::connections::Connections;
+use crate::store::consents::Consents;
+use crate::store::credentials::CustomerCredentials;
+use crate::store::reports::Reports;
+use crate::store::sessions::Sessions;
+use crate::store::usage::Usage;
+use crate::store::vault::Vault;
+use crate::store::{Database, DatabaseUse};
+use crate::telemetry::figures::Figures;
+use crate::transport::trust::Trust;
+use crate::xs2a::{Approving, Xs2a};
+
+/// What resources and pages are made of.
+pub(super) struct AppContext {
+    pub(super) database: Database,
+    pub(super) core: Arc<dyn CoreBanking>,
+    consents: Consents,
+    pub(super) sca: Sca,
+    pub(super) authorisations: Authorisations,
+    vault: Vault,
+    calendar: Calendar,
+    pub(super) clock: Arc<dyn Clock>,
+    randomness: Arc<dyn Randomness>,
+}
+
+impl AppContext {
+    /// Opens the database and the bank's own key.
+    pub(super) async fn open(
+        config: &Config,
+        core: Option<Arc<dyn CoreBanking>>,
+        clock: Arc<dyn Clock>,
+        randomness: Arc<dyn Randomness>,
+        pages: Option<&Pages>,
+    ) -> Result<Self, StartError> {
+        let (database, vault) = Database::open_with_key(
+            DatabaseUse::Serving,
+            &config.store.place,
+            &config.store.key,
+            Arc::clone(&randomness),
+        )
+        .await?;
+        let consents = Consents::new(database.clone());
+        let (core, consents): (Arc<dyn CoreBanking>, _) = match core {
+            Some(core) => (core, consents),
+            None => (
+                Arc::new(Ledger::new(database.clone())),
+                consents.with_ledger(read_along),
+            ),
+        };
+        let calendar = Calendar::new(Arc::clone(&clock), config.bank.time_zone);
+        if !CustomerCredentials::new(database.clone(), vault.clone())
+            .has_their_key()
+            .await?
+        {
+            return Err(StartError::OtherKey(config.store.key.clone()));
+        }
+        // From now on, nothing is read and written by a clock that is wrong.
+        database.compare_clock(&clock).await?;
+        database.follow();
+        let passkeys = pages
+            .map(|pages| pages.passkeys(&config.bank.name, &database, &vault, &calendar))
+            .transpose()?;
+        let sca = Sca::new(
+            &database,
+            vault.clone(),
+            passkeys,
+            calendar.clone(),
+            Arc::clone(&randomness),
+        );
+        let authorisations = Authorisations::new(
+            &database,
+            Arc::clone(&core),
+            sca.clone(),
+            calendar.clone(),
+            Arc::clone(&randomness),
+            config.sca.rules(),
+        );
+        Ok(Self {
+            database,
+            core,
+            consents,
+            sca,
+            authorisations,
+            vault,
+            calendar,
+            clock,
+            randomness,
+        })
+    }
+
+    /// What the resources work with.
+    pub(super) fn xs2a(
+        &self,
+        config: &Config,
+        pages: Option<&Pages>,
+        figures: &Figures,
+    ) -> Result<Xs2a, StartError> {
+        let gateway_listener = config.gateway_listener.as_ref();
+        Ok(Xs2a {
+            consents: self.consents.clone(),
+            usage: Usage::new(self.database.clone()),
+            reports: Reports::new(self.database.clone(), self.vault.clone()),
+            rules: config.consent.rules(),
+            authorisations: self.authorisations.clone(),
+            approving: Approving {
+                offered: config.sca.approaches(pages.is_some()),
+                redirects: config.sca.redirects(),
+                origin: pages.map(|pages| pages.origin.text()),
+                confirmation: config.sca.confirmation_code,
+            },
+            core: Arc::clone(&self.core),
+            calendar: self.calendar.clone(),
+            vault: self.vault.clone(),
+            randomness: Arc::clone(&self.randomness),
+            limits: config.limits.of_requests(),
+            figures: figures.clone(),
+            certificate_header: gateway_listener
+                .map(ProxiedConfig::certificate_header)
+                .transpose()
+                .map_err(|fault| StartError::Configuration(vec![fault]))?,
+        })
+    }
+
+    /// What the customers' pages work with.
+    pub(super) fn online_banking(
+        &self,
+        config: &Config,
+        pages: &Pages,
+        trust: &Arc<Trust<Licences>>,
+        figures: &Figures,
+    ) -> OnlineBanking {
+        OnlineBanking::new(Parts {
+            bank_name: config.bank.name.clone(),
+            origin: pages.origin.clone(),
+            core: Arc::clone(&self.core),
+            sessions: Sessions::new(self.database.clone(), pages.lasting),
+            lasting: pages.lasting,
+            sca: self.sca.clone(),
+            authorisations: self.authorisations.clone(),
+            other_banks: OtherBanks::new(OtherBanksParts {
+                banks: config.other_banks.clone(),
+                connections: Connections::new(self.database.clone(), self.vault.clone()),
+                trust: Arc::clone(trust),
+                calendar: self.calendar.clone(),
+                clock: Arc::clone(&self.clock),
+                randomness: Arc::clone(&self.randomness),
+                origin: pages.origin.clone(),
+            }),
+            vault: self.vault.clone(),
+            calendar: self.calendar.clone(),
+            randomness: Arc::clone(&self.randomness),
+            limits: PageLimits {
+                headers: config.limits.header_bytes,
+                time: Duration::from_secs(config.limits.request_seconds),
+            },
+            proxies: pages.proxies.clone(),
+            figures: figures.clone(),
+        })
+    }
+}

@@ -1,0 +1,140 @@
+//! The files that trust is made of, opened and checked: own certificate and key, anchors, intermediates.
+
+use std::path::PathBuf;
+
+use bank_client::credentials::{Credentials, CredentialsError};
+use rustls_pki_types::{CertificateDer, UnixTime};
+use shared_types::pem::{self, Kind, PemError};
+use shared_types::trust::{Anchors, Usage, judge};
+
+use super::gateways::{Gateways, Pinned};
+use crate::config_error::ConfigError;
+use crate::file_mode::is_open_to_others;
+
+/// A file, and where the configuration names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// Such as `xs2a.certificate`.
+    pub place: String,
+    /// The file.
+    pub path: PathBuf,
+}
+
+impl Source {
+    /// A file that is named at that place.
+    pub fn new(place: impl Into<String>, path: impl Into<PathBuf>) -> Self {
+        Self {
+            place: place.into(),
+            path: path.into(),
+        }
+    }
+
+    /// Files that are named one after the other.
+    #[must_use]
+    pub fn each(place: &str, paths: &[PathBuf]) -> Vec<Self> {
+        let named = paths.iter().enumerate();
+        named
+            .map(|(index, path)| Self::new(format!("{place}[{index}]"), path))
+            .collect()
+    }
+
+    /// What is wrong with the file.
+    #[must_use]
+    pub fn fault(&self, problem: &dyn std::fmt::Display) -> ConfigError {
+        ConfigError::new(&self.place, format!("{} {problem}", self.path.display()))
+    }
+}
+
+/// Own certificate (with the issuing CA after it) and key.
+pub(super) fn credentials(
+    certificate: (&Source, &[u8]),
+    key: (&Source, &[u8]),
+) -> Result<Credentials, Vec<ConfigError>> {
+    if is_open_to_others(&key.0.path) {
+        let problem = "is open to others; run chmod 600";
+        return Err(vec![key.0.fault(&problem)]);
+    }
+    Credentials::from_pem(certificate.1, key.1).map_err(|error| {
+        let Source { place, path } = certificate.0;
+        vec![match error {
+            CredentialsError::OtherKey => key.0.fault(&format!(
+                "{error}; the certificate is that of {place}, {}",
+                path.display()
+            )),
+            error if error.is_of_key() => key.0.fault(&error),
+            error => certificate.0.fault(&error),
+        }]
+    })
+}
+
+/// The anchors of all files.
+pub(super) fn anchors(files: &[(&Source, &[u8])]) -> Result<Anchors, Vec<ConfigError>> {
+    // What is wrong with each file was said; that there is none at all is said of the configuration.
+    Anchors::new(authorities(files)?).map_err(|_| Vec::new())
+}
+
+/// The certification authorities of all files.
+pub(super) fn authorities(
+    files: &[(&Source, &[u8])],
+) -> Result<Vec<CertificateDer<'static>>, Vec<ConfigError>> {
+    each(files, |source, file| {
+        let read = Anchors::from_pem(file).map_err(|error| source.fault(&error))?;
+        Ok(read.certificates().to_vec())
+    })
+}
+
+/// The gateways whose certificates are in the files.
+pub(super) fn gateways(files: &[(&Source, &[u8])]) -> Result<Gateways, Vec<ConfigError>> {
+    let pinned = each(files, |source, file| {
+        let found = pem::only(Kind::Certificate, file).map_err(|error| source.fault(&error))?;
+        let pinned = found.into_iter().map(|object| {
+            let unreadable = PemError::unwanted(
+                &object,
+                "it cannot be read: openssl x509 -in FILE -noout -text",
+            );
+            Pinned::new(object.der.into()).ok_or_else(|| source.fault(&unreadable))
+        });
+        pinned.collect::<Result<Vec<_>, _>>()
+    })?;
+    Ok(Gateways::new(pinned))
+}
+
+/// What is in all files together, or what is wrong with each of them.
+fn each<T>(
+    files: &[(&Source, &[u8])],
+    read: impl Fn(&Source, &[u8]) -> Result<Vec<T>, ConfigError>,
+) -> Result<Vec<T>, Vec<ConfigError>> {
+    let mut found = Vec::new();
+    let mut faults = Vec::new();
+    for (source, file) in files {
+        match read(source, file) {
+            Ok(more) => found.extend(more),
+            Err(fault) => faults.push(fault),
+        }
+    }
+    if faults.is_empty() {
+        Ok(found)
+    } else {
+        Err(faults)
+    }
+}
+
+/// What is wrong with our own certificate at that time. A server can run with it, but no client that knows its duty will
+/// talk to it.
+pub(super) fn own_certificate_problem(credentials: &Credentials, now: UnixTime) -> Option<String> {
+    let (leaf, intermediates) = credentials.chain().split_first()?;
+    // Our own issuer need not be among the anchors we trust. Any authority will do to judge the rest of it; the last
+    // certificate of the chain is the best one at hand.
+    let Some(last) = intermediates
+        .last()
+        .cloned()
+        .and_then(|last| Anchors::new(vec![last]).ok())
+    else {
+        return Some(
+            "holds no certificate of the issuing CA after our own; clients could not build the chain".to_owned(),
+        );
+    };
+    judge(&last, leaf, intermediates, Usage::Server, now)
+        .err()
+        .map(|refusal| refusal.to_string())
+}

@@ -1,0 +1,219 @@
+//! Who asks: the peer of the connection, or the one whose certificate its gateway forwards.
+
+use std::sync::Arc;
+
+use actix_web::HttpResponse;
+use actix_web::dev::ServiceRequest;
+use shared_types::certificate::CertificateSummary;
+
+use super::Xs2a;
+use super::error::ApiError;
+use crate::identity::{Licences, NotATpp, Tpp};
+use crate::transport::certificate_header::unexpected;
+use crate::transport::peer_verdict::PeerKind;
+use crate::transport::policy::Ended;
+use crate::transport::{connection, forwarding};
+
+pub(super) type Connection = connection::Connection<Licences>;
+pub(super) type Answering = connection::Answering<Licences>;
+type Forwarding = forwarding::Forwarding<Licences>;
+type Forwarded = forwarding::Forwarded<Licences>;
+
+/// Who asks. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct AuthenticatedTpp {
+    pub(super) tpp: Arc<Tpp>,
+    connection: Arc<Connection>,
+    forwarded: Option<Arc<Forwarded>>,
+}
+
+/// A request that is refused before it meets a resource, and whether its connection ends with the answer. That of a
+/// gateway does not end for what one of its peers did.
+pub(super) struct Rejection {
+    pub(super) error: ApiError,
+    close: bool,
+}
+
+impl AuthenticatedTpp {
+    /// Finds out who asks, if whoever asks may be here.
+    pub(super) async fn of(
+        request: &ServiceRequest,
+        state: &Xs2a,
+        answering: &mut Answering,
+    ) -> Result<Self, Rejection> {
+        let connection = Arc::clone(answering.connection());
+        let (tpp, forwarded) = match connection.judge() {
+            Err(end) => return Err(gone(&connection, &end)),
+            Ok(PeerKind::Peer(tpp)) => {
+                itself(request, state, &connection).map_err(Rejection::ending)?;
+                (tpp, None)
+            }
+            Ok(PeerKind::Gateway(forwarding)) => {
+                if connection.is_excess() {
+                    tracing::warn!(gateway = %connection.address, certificate = %connection.certificate, "a gateway holds more connections than it may");
+                    return Err(Rejection::ending(ApiError::gateway()));
+                }
+                let (tpp, forwarded) = behind(&forwarding, request, state, &connection).await?;
+                answering.count_for(&forwarded, &tpp);
+                (tpp, Some(forwarded))
+            }
+        };
+        Ok(Self {
+            tpp,
+            connection,
+            forwarded,
+        })
+    }
+
+    /// Whether whoever asks may still be here.
+    pub(super) async fn still_here(&self) -> Result<(), Rejection> {
+        if let Err(end) = self.connection.judge() {
+            return Err(gone(&self.connection, &end));
+        }
+        let Some(forwarded) = &self.forwarded else {
+            return Ok(());
+        };
+        let judged = forwarded.judge().await;
+        judged
+            .map(drop)
+            .map_err(|end| connection_rejected(&self.connection, forwarded, &end))
+    }
+
+    /// Ready once the connection may no longer be used.
+    pub(super) async fn ended(&self) {
+        self.connection.ended().await;
+    }
+
+    /// The certificate that a gateway has forwarded.
+    pub(super) fn forwarded(&self) -> Option<&CertificateSummary> {
+        self.forwarded
+            .as_ref()
+            .map(|forwarded| &forwarded.certificate)
+    }
+}
+
+impl Rejection {
+    /// The connection ends with the answer.
+    pub(super) fn ending(error: ApiError) -> Self {
+        Self { error, close: true }
+    }
+
+    pub(super) fn respond(&self) -> HttpResponse {
+        if self.close {
+            closing(&self.error)
+        } else {
+            self.error.respond()
+        }
+    }
+}
+
+impl From<ApiError> for Rejection {
+    fn from(error: ApiError) -> Self {
+        Self {
+            error,
+            close: false,
+        }
+    }
+}
+
+/// The answer after which the connection ends.
+pub(super) fn closing(error: &ApiError) -> HttpResponse {
+    let mut answer = error.respond();
+    answer
+        .head_mut()
+        .set_connection_type(actix_web::http::ConnectionType::Close);
+    answer
+}
+
+/// What is asked of a peer that came itself.
+fn itself(request: &ServiceRequest, state: &Xs2a, connection: &Connection) -> Result<(), ApiError> {
+    check_size(request, state)?;
+    // The headers in which gateways tell whom they let in. Here there is no gateway.
+    if let Some(name) = unexpected(request.headers(), state.certificate_header.as_ref(), false) {
+        tracing::warn!(peer = %connection.address, certificate = %connection.certificate, header = %name, "a certificate in a header, where no gateway is");
+        return Err(ApiError::format(
+            name.as_str(),
+            "certificates are not taken from headers here",
+        ));
+    }
+    if connection.is_excess() {
+        return Err(ApiError::too_many_connections());
+    }
+    Ok(())
+}
+
+/// Who asks through a gateway.
+///
+/// Cost: the header's decoding, one digest and one look-up. No signature is checked where an earlier judgement of the
+/// same chain stands.
+async fn behind(
+    forwarding: &Forwarding,
+    request: &ServiceRequest,
+    state: &Xs2a,
+    gateway: &Connection,
+) -> Result<(Arc<Tpp>, Arc<Forwarded>), Rejection> {
+    check_size(request, state)?;
+    // Only with a listener for gateways are there any.
+    let header = state
+        .certificate_header
+        .as_ref()
+        .ok_or_else(ApiError::gateway)?;
+    if let Some(name) = unexpected(request.headers(), Some(header), true) {
+        tracing::warn!(gateway = %gateway.address, header = %name, "the gateway lets a certificate header of its peers through");
+        return Err(ApiError::format(
+            name.as_str(),
+            "certificates are not taken from this header here",
+        )
+        .into());
+    }
+    let read = header.read(request.headers()).map_err(|malformed| {
+        tracing::warn!(gateway = %gateway.address, %malformed, "a forwarded certificate cannot be taken");
+        ApiError::format(malformed.header.as_str(), malformed.problem.to_string())
+    })?;
+    let chain = read.ok_or_else(ApiError::no_certificate)?;
+    let leaf = chain.first().map(CertificateSummary::of);
+    let forwarded = forwarding.peer(chain).await.map_err(|refusal| {
+        tracing::warn!(gateway = %gateway.address, certificate = leaf.map(tracing::field::display), reason = %refusal, "forwarded peer turned away");
+        ApiError::ended(&Ended::Untrusted(refusal))
+    })?;
+    let tpp = forwarded
+        .judge()
+        .await
+        .map_err(|end| connection_rejected(gateway, &forwarded, &end))?;
+    Ok((tpp, forwarded))
+}
+
+/// The peer that the gateway speaks for may not be here. The gateway may.
+fn connection_rejected(
+    gateway: &Connection,
+    forwarded: &Forwarded,
+    end: &Ended<NotATpp>,
+) -> Rejection {
+    tracing::warn!(gateway = %gateway.address, certificate = %forwarded.certificate, reason = %end, "forwarded peer turned away");
+    ApiError::ended(end).into()
+}
+
+/// The peer at the other end may not be here, and is about to be told. A gateway's own trouble is not that of the peer
+/// whose request it is.
+fn gone(connection: &Connection, end: &Ended<NotATpp>) -> Rejection {
+    Rejection::ending(if connection.is_gateway() {
+        ApiError::gateway()
+    } else {
+        connection.told();
+        ApiError::ended(end)
+    })
+}
+
+fn check_size(request: &ServiceRequest, state: &Xs2a) -> Result<(), ApiError> {
+    let fields: usize = request
+        .headers()
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum();
+    let target = request.uri().path_and_query();
+    let size = fields + target.map_or(0, |target| target.as_str().len());
+    if size > state.limits.headers {
+        return Err(ApiError::headers_too_large(state.limits.headers));
+    }
+    Ok(())
+}

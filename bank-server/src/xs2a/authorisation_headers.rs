@@ -1,0 +1,145 @@
+//! What a TPP says about how its customer is to approve: the headers of a request that starts an authorisation.
+
+use actix_web::HttpRequest;
+use shared_types::authorisation::ScaApproach;
+use shared_types::consent::AccountAccess;
+
+use super::Approving;
+use super::approach::{Preferences, choose, truth};
+use super::consent_access::single;
+use super::error::ApiError;
+use super::middleware::RequestContext;
+use super::redirect;
+use crate::consent::is_bank_offered;
+use crate::core_banking::PsuId;
+use crate::store::consents::Consent;
+
+pub(super) const PSU_ID: &str = "PSU-ID";
+const REDIRECT_URI: &str = "TPP-Redirect-URI";
+const NOK_REDIRECT_URI: &str = "TPP-Nok-Redirect-URI";
+const EXPLICIT: &str = "TPP-Explicit-Authorisation-Preferred";
+
+/// The longest `PSU-ID` that is taken, in bytes.
+const LONGEST_ID: usize = 256;
+
+/// What a TPP says.
+#[derive(Debug, Clone)]
+pub(super) struct AuthorisationHeaders {
+    /// Whom it names as its customer.
+    pub(super) psu: Option<PsuId>,
+    /// Where the customer goes afterwards.
+    pub(super) redirect_uri: Option<String>,
+    /// Where they go if nothing came of it.
+    pub(super) nok_redirect_uri: Option<String>,
+    /// It starts the authorisation by itself, later.
+    pub(super) explicit: bool,
+    preferences: Preferences,
+}
+
+impl AuthorisationHeaders {
+    pub(super) fn of(
+        request: &HttpRequest,
+        context: &RequestContext,
+        approving: &Approving,
+    ) -> Result<Self, ApiError> {
+        let psu = psu_id(request)?;
+        let address = |name| {
+            let Some(text) = single(request, name)? else {
+                return Ok(None);
+            };
+            redirect::check(&text, context.tpp.hosts(), approving.redirects)
+                .map(|url| Some(String::from(url)))
+                .map_err(|fault| ApiError::format(name, fault.to_string()))
+        };
+        Ok(Self {
+            preferences: Preferences::of(request, psu.is_some())?,
+            psu,
+            redirect_uri: address(REDIRECT_URI)?,
+            nok_redirect_uri: address(NOK_REDIRECT_URI)?,
+            explicit: truth(request, EXPLICIT)?.unwrap_or(false),
+        })
+    }
+
+    /// The approach that comes nearest, of those in which that access can be approved.
+    pub(super) fn approach(
+        &self,
+        access: &AccountAccess,
+        approving: &Approving,
+    ) -> Result<ScaApproach, ApiError> {
+        let possible = possible(access, approving)?;
+        // The configuration is checked to offer one at least.
+        choose(&possible, self.preferences).ok_or_else(ApiError::internal)
+    }
+
+    /// The approach for an authorisation that is started after its consent was asked for, which settled one.
+    pub(super) fn later_approach(
+        &self,
+        consent: &Consent,
+        approving: &Approving,
+    ) -> Result<ScaApproach, ApiError> {
+        let possible = possible(&consent.access, approving)?;
+        let settled = consent
+            .approach
+            .filter(|settled| possible.contains(settled));
+        match settled {
+            Some(settled) if !self.preferences.are_stated() => Ok(settled),
+            _ => self.approach(&consent.access, approving),
+        }
+    }
+
+    /// All of it in a text: two requests with one id must not differ in it.
+    pub(super) fn text(&self) -> String {
+        format!(
+            "{:?}\n{:?}\n{:?}\n{:?}\n{:?}",
+            self.psu.as_ref().map(|psu| &psu.0),
+            self.redirect_uri,
+            self.nok_redirect_uri,
+            self.explicit,
+            self.preferences
+        )
+    }
+}
+
+/// The approaches in which that access can be approved: where the customer chooses the accounts, those in which the bank
+/// itself shows her which there are (EBA Q&A 2021/6246).
+fn possible(access: &AccountAccess, approving: &Approving) -> Result<Vec<ScaApproach>, ApiError> {
+    let mut possible = approving.offered.clone();
+    if is_bank_offered(access) {
+        possible.retain(|approach| *approach != ScaApproach::Embedded);
+        if possible.is_empty() {
+            return Err(ApiError::not_supported(
+                "access",
+                "this bank cannot let the customer choose accounts in the embedded approach; name the accounts, or ask \
+                 for allPsd2",
+            ));
+        }
+    }
+    Ok(possible)
+}
+
+/// Checks that a customer who approves on the bank's pages can be sent back, where the TPP needs the code that she brings.
+pub(super) fn check_return(
+    approach: ScaApproach,
+    redirect_uri: Option<&str>,
+    approving: &Approving,
+) -> Result<(), ApiError> {
+    if approving.confirmation && approach == ScaApproach::Redirect && redirect_uri.is_none() {
+        return Err(ApiError::format(
+            "TPP-Redirect-URI",
+            "the header is required for the redirect approach: this bank has approvals confirmed, with a code that the \
+             customer's browser brings to that address",
+        ));
+    }
+    Ok(())
+}
+
+/// `PSU-ID`: with what the customer logs in at the bank.
+pub(super) fn psu_id(request: &HttpRequest) -> Result<Option<PsuId>, ApiError> {
+    match single(request, PSU_ID)? {
+        Some(id) if id.is_empty() || id.len() > LONGEST_ID => Err(ApiError::format(
+            PSU_ID,
+            "expected that with which the customer logs in at the bank",
+        )),
+        id => Ok(id.map(PsuId)),
+    }
+}
