@@ -1,4 +1,4 @@
-//! What it takes to ask 200 banks at once, of which ten are dead in ten ways; beside it the same with Python's httpx.
+//! Benchmark of one request to 200 banks at once, of which ten are dead in ten ways; beside it the same with Python's httpx.
 //!
 //! `docs/performance.md` says how it is measured, and what came of it. Exit code 0 if the promise is kept.
 
@@ -45,7 +45,7 @@ struct Took {
 }
 
 fn main() -> ExitCode {
-    // The banks do not stand in the queues of whoever asks them.
+    // The banks run on threads of their own, apart from the client's.
     let theirs = runtime();
     let ours = runtime();
     // The dead ones are among the living.

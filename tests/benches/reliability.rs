@@ -1,4 +1,4 @@
-//! What `tests/resilience/fault_injection.rs` does twice, ten times each, and the figures: docs/reliability.md.
+//! Benchmark of the faults of `tests/resilience/fault_injection.rs`, ten times each. Figures: docs/reliability.md.
 
 use tests::fault_injection::{Fault, Trouble};
 

@@ -1,4 +1,4 @@
-//! What a revocation list of a million entries costs a bank: time to load it, requests meanwhile, handshakes with it, memory.
+//! Benchmark of a revocation list of a million entries: time to load it, requests meanwhile, handshakes with it, memory.
 //!
 //! `docs/performance.md` says how it is measured, and what came of it. Exit code 0 if every promise is kept.
 
@@ -221,7 +221,7 @@ async fn shake_hands(pki: &Pki, without: &RunningBank, with: &RunningBank) -> bo
     let mut times = [Vec::new(), Vec::new()];
     let mut ratios = Vec::new();
     for round in 0..HANDSHAKES {
-        // Whoever comes second finds the machine warm: they take turns.
+        // The second one finds the machine warm, so they take turns.
         let (short, long) = if round % 2 == 0 {
             let short = handshake(&client, without).await;
             (short, handshake(&client, with).await)

@@ -310,7 +310,7 @@ impl Chromium {
         std::fs::write(file, png).unwrap();
     }
 
-    /// Nobody has to scroll sideways.
+    /// The page does not scroll sideways.
     async fn nothing_sticks_out(&self, page: &str, screen: Screen) {
         let script = "return document.documentElement.scrollWidth";
         let width = self.driver.execute(script, Vec::new()).await.unwrap();
@@ -576,7 +576,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn without_scripts_none_runs_and_nobody_else_is_asked() {
+    async fn without_scripts_none_runs_and_no_other_host_is_requested() {
         let (_server, url) = site().await;
         let browser = Chromium::start(Scripts::Off).await;
         browser.open(&url).await;

@@ -86,7 +86,7 @@ pub fn of_ca() -> Vec<Extension> {
     vec![ca(), signs_certificates()]
 }
 
-/// Issues a certificate. The issuer's name and key can be any: nobody says that they belong together.
+/// Issues a certificate. The issuer's name and key can be any: they need not belong together.
 pub fn issue<T: HasPublic>(
     subject: &X509Name,
     key: &PKeyRef<T>,

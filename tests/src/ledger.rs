@@ -56,7 +56,7 @@ impl Ledger {
             .into_iter()
             .find(|entry| !entry.booked && id_of(&entry.details) == id)
             .unwrap();
-        // In one transaction: nobody sees both, or neither.
+        // In one transaction: no reader sees both, or neither.
         let mut sql = self.0.begin_write().await.unwrap();
         sqlx::query("DELETE FROM entry WHERE account = $1 AND transaction_id = $2")
             .bind(account)

@@ -1,4 +1,4 @@
-//! What the black-box tests stand on: banks and authorities that run, a TPP that sends whatever it likes, and programs.
+//! Foundations of the black-box tests: running banks and authorities, a TPP that sends any request, and other programs.
 
 #![forbid(unsafe_code)]
 

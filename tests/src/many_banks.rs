@@ -30,7 +30,7 @@ type Body = Cursor<Vec<u8>>;
 pub enum Manners {
     /// It answers as it should.
     Good,
-    /// Nobody listens.
+    /// No server listens.
     Closed,
     /// It accepts connections, and never says a word.
     Silent,

@@ -1,4 +1,4 @@
-//! Somebody who has never run `bank-client`: an empty home directory, a terminal whose every line is written down, and a
+//! A user who has never run `bank-client`: an empty home directory, a terminal whose every line is written down, and a
 //! browser.
 
 use std::fs;

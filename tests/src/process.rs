@@ -1,4 +1,4 @@
-//! Bank B as a process of its own, with nobody's accounts.
+//! Bank B as a process of its own, without accounts.
 
 use std::fs;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! Where the banks of the tests keep their data: in SQLite files, or on the PostgreSQL server that `BANK_TEST_POSTGRES`
+//! Databases of the tests' banks: SQLite files, or on the PostgreSQL server that `BANK_TEST_POSTGRES`
 //! names. `tests/run` starts one, and runs what depends on the database for both.
 
 use std::path::Path;
@@ -19,7 +19,7 @@ fn unique() -> String {
     SystemRandomness.uuid().simple().to_string()
 }
 
-/// For a sandbox: nobody else's.
+/// For one sandbox alone.
 pub fn databases() -> Databases {
     match server() {
         Some(server) => Databases::Schemas {

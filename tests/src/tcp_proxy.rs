@@ -1,4 +1,4 @@
-//! The network between a bank and its database, that can be cut: then nothing arrives, and nobody is told.
+//! The network between a bank and its database, that can be cut: then nothing arrives, and neither end is notified.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -26,7 +26,7 @@ struct State {
 pub enum Healed {
     /// Connections go on where they were: what was on its way arrives late.
     AsBefore,
-    /// Only new ones lead to the database. Nobody says so to those there are: their packets are dropped.
+    /// Only new ones lead to the database. Open ones get no notice: their packets are dropped.
     ForNewConnections,
 }
 
@@ -44,7 +44,7 @@ impl Wire {
                 let since = Instant::now();
                 tokio::spawn(async move {
                     passable(&mut watched, since).await;
-                    // A database that has stopped lets nobody in: the bank's connection ends.
+                    // A database that has stopped accepts no connection: the bank's connection ends.
                     let Ok(database) = UnixStream::connect(&socket).await else {
                         return;
                     };

@@ -1,4 +1,4 @@
-//! What a bank tells of itself: figures that a real Prometheus takes, and traces that arrive at a receiver of OTLP.
+//! Monitoring: metrics scraped by a real Prometheus, and traces received over OTLP.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -48,7 +48,7 @@ fn figures_in(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// The figures of a bank that has been asked, and has turned somebody away.
+/// The metrics of a bank that has answered requests and rejected a connection.
 async fn told(banks: &Banks) -> (SocketAddr, String) {
     let bank = banks.a_at_b();
     let consent = banks.consent(&bank).approved().await;
@@ -94,7 +94,7 @@ async fn requests_handshakes_and_the_database_have_figures_and_none_is_of_a_cust
         "bank_page_requests_total{page=\"POST /log-in\",status=\"422\"} 1\n",
         "bank_connections{listener=\"xs2a\"}",
     ];
-    // Whoever is refused hears of it before it is counted.
+    // A peer reads its refusal before the refusal is counted.
     let mut text = String::new();
     for line in expected {
         text = wait_for(line, || {

@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_nobody_knows_shares_a_name() {
+    fn unknown_paths_and_methods_share_a_name() {
         let named = |method: &str, resource: Option<&str>| {
             operation(&RequestSummary {
                 method: &Method::from_bytes(method.as_bytes()).unwrap(),

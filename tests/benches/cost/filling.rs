@@ -1,4 +1,4 @@
-//! What a bank's database holds, as much as one likes. The database multiplies it itself.
+//! Sample data for a bank's database, of any size. The database multiplies it itself.
 
 use bank_server::store::Database;
 use chrono::{DateTime, TimeDelta, Utc};

@@ -1,4 +1,4 @@
-//! What a request costs a bank, beside nginx and a server on Go's standard library, and how that grows with what the bank
+//! Benchmark of the cost of a request, beside nginx and a server on Go's standard library, and how that grows with what the bank
 //! holds. Writes its tables into `docs/performance.md`, which says how they come about.
 
 #![forbid(unsafe_code)]

@@ -1,4 +1,4 @@
-//! Who is measured: a bank, and what one would use instead.
+//! Servers that are measured: a bank, and the usual alternatives.
 
 use std::fs;
 use std::net::SocketAddr;

@@ -270,7 +270,7 @@ async fn programs_read_json_and_csv_and_people_tables_that_fit() {
     ]);
     assert!(!whole.is_empty() && whole.len() < listed.len());
 
-    // No colours where nobody sees them, or wants them.
+    // No colours without a terminal, or where they are switched off.
     assert!(!script.stdout(&["balances"]).contains('\x1b'));
     let forced = |more: Option<&str>| {
         let mut command = script.command(&["banks"]);
@@ -295,7 +295,7 @@ async fn programs_read_json_and_csv_and_people_tables_that_fit() {
             "{widest}: {table}"
         );
     }
-    // Whoever reads the first line only is no error.
+    // A reader that closes the pipe after the first line is no error.
     let mut child = script
         .command(&["--csv", "transactions", "--from", "2000-01-01"])
         .stdout(Stdio::piped())
@@ -366,9 +366,9 @@ async fn exit_codes_tell_scripts_what_happened() {
     says(&["banks", "--nonsense"], 2, "--nonsense");
     says(&["--json", "--csv", "banks"], 2, "cannot be used with");
     says(
-        &["--profile", "nobody", "banks"],
+        &["--profile", "unknown", "banks"],
         1,
-        "has no profile nobody",
+        "has no profile unknown",
     );
     says(
         &["connect", "bank"],

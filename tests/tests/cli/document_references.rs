@@ -1,4 +1,4 @@
-//! What the documents name: links, paths, commands with their options, types. And their form.
+//! References in documents: links, paths, commands with their options, types. And the documents' form.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -40,7 +40,7 @@ async fn what_went_wrong_at_the_bank_is_told_to_everybody() {
     visit.open(Bank::B, "/log-in").await;
     browser.look_at("logged-in-already").await;
     visit.open(Bank::B, "/consents").await;
-    browser.look_at("nobody-has-access").await;
+    browser.look_at("no-access").await;
     // The page stays open, and the session ends.
     visit.banks.clock.advance(TimeDelta::minutes(6));
     browser.press("Log out").await;
@@ -60,7 +60,7 @@ async fn what_there_is_to_know_about_other_banks_is_told_to_everybody() {
         .name
         .clone();
     visit
-        .open(Bank::A, "/other-banks/return/nobody-began-this")
+        .open(Bank::A, "/other-banks/return/unknown-state")
         .await;
     visit.browser.look_at("unknown-return").await;
     visit

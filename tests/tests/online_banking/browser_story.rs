@@ -217,7 +217,7 @@ async fn a_passkey_logs_in_and_gives_access() {
     browser.press("Log in").await;
     browser.sees_heading("Accounts").await;
 
-    // A consent that somebody else asks for.
+    // A consent that another TPP asks for.
     let bank_b = story
         .banks
         .sandbox

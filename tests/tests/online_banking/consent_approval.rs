@@ -48,7 +48,7 @@ impl Stage {
         &self.banks.sandbox.bank(Bank::B).running
     }
 
-    fn somebody_else(&self) -> SampleCustomer {
+    fn another_customer(&self) -> SampleCustomer {
         self.banks.other_customer(Bank::B)
     }
 
@@ -205,8 +205,8 @@ async fn a_consent_is_read_in_plain_words_approved_seen_and_ended() {
         text.contains("Bank A has access") && text.contains("Last used"),
         "{text}"
     );
-    // Nobody but her can end it.
-    assert!(!stage.revoke(&stage.somebody_else(), &consent).await);
+    // Only she can end it.
+    assert!(!stage.revoke(&stage.another_customer(), &consent).await);
     assert_eq!(stage.status(&consent).await, "valid");
     let end = page.links("/consents/")[0].clone();
     let page = browser.get(&end).await;
@@ -347,9 +347,9 @@ async fn a_code_is_for_one_authorisation_and_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_approves_for_another_or_for_anothers_account() {
+async fn no_customer_approves_for_another_or_for_anothers_account() {
     let stage = Stage::set().await;
-    let else_ = stage.somebody_else();
+    let else_ = stage.another_customer();
     // Started for Anna: another customer is not shown it.
     let consent = stage.consent(&json!({ "balances": [] })).await;
     let id = stage
@@ -414,7 +414,7 @@ async fn opening_a_request_binds_it_to_no_customer_who_was_logged_in_before() {
     const ANOTHER: &str = "Log out and continue as another customer";
 
     let stage = Stage::set().await;
-    let else_ = stage.somebody_else();
+    let else_ = stage.another_customer();
     let goes_on_as = async |browser: &mut Tab, customer: &SampleCustomer, path: &str| {
         let form = browser.page.form(ANOTHER).unwrap();
         browser.submit_form(&form).await;
@@ -545,7 +545,7 @@ async fn the_phone_shows_what_waits_and_approves_with_the_password() {
         .authorise(&consent, ScaApproach::Decoupled, Some(CUSTOMER))
         .await;
     // Another's phone does not show it, and cannot answer for her.
-    let else_ = stage.somebody_else();
+    let else_ = stage.another_customer();
     let mut other = stage.browser.clone();
     other.log_in(&stage.banks, &else_).await;
     stage.enrol(&mut other, &else_).await;

@@ -1,4 +1,4 @@
-//! What attackers try at the bank's own pages, beyond `login_and_sessions` and `consent_approval`.
+//! Attacks on the bank's own pages, beyond those of `login_and_sessions` and `consent_approval`.
 
 use std::time::{Duration, Instant};
 
@@ -112,7 +112,7 @@ async fn a_passkey_is_removed_after_a_question_and_by_its_customer() {
     let (banks, mut browser, customer) = at_bank_b().await;
     browser.log_in(&banks, &customer).await;
     let database = stores::of(&banks.folder.path().join("bank-b.toml")).await;
-    for (id, psu) in [("her-key", CUSTOMER), ("his-key", "somebody")] {
+    for (id, psu) in [("her-key", CUSTOMER), ("his-key", "another")] {
         let inserted = sqlx::query(
             "INSERT INTO passkey (id, psu, name, credential, created) VALUES ($1, $2, 'My phone', '{}', 0)",
         );

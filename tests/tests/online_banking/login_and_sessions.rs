@@ -14,7 +14,7 @@ use tests::http::Response;
 use tests::stores;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-/// Whether it is the first page of whoever is logged in.
+/// Whether it is the first page after log-in.
 fn is_start(page: &Page) -> bool {
     page.status == 200 && page.path() == "/" && page.heading() == "Accounts"
 }
@@ -172,7 +172,7 @@ async fn which_of_customer_password_and_code_is_wrong_is_not_told() {
     assert_eq!(attempt(&anna.id, &anna.password, &right).await.0, wrong);
 }
 
-/// With a passkey, the page after the password is the same whatever the password is, and whoever is named.
+/// With a passkey, the page after the password is the same whatever the password and the name are.
 #[tokio::test(flavor = "multi_thread")]
 async fn before_the_passkey_it_is_not_told_whether_the_password_is_right() {
     let (_banks, mut browser, anna) = at_bank_b().await;
@@ -512,7 +512,7 @@ async fn forms_of_others_or_of_before_change_nothing() {
     let theirs = lucas.form("/log-out").body();
     assert_eq!(refused(&[], &theirs).await, "403 foreign-form");
 
-    // The log-in page of before, in another tab: she is logged in, and nobody else will be.
+    // The log-in page of before, in another tab: she is logged in, and no other customer will be.
     let mut tab = browser.clone();
     tab.page = anonymous.page.clone();
     tab.identify(&someone, "000000").await;

@@ -32,7 +32,7 @@ impl Desk {
         self.banks.customer(bank)
     }
 
-    /// Moves the clock on. Whoever was logged in is not any more after some minutes.
+    /// Moves the clock on. Sessions end after some minutes.
     fn wait(&self, time: TimeDelta) {
         self.banks.clock.advance(time);
     }
@@ -126,7 +126,7 @@ impl Desk {
         consents.map(|(_, status)| status).collect()
     }
 
-    /// Waits until the consents at Bank B stand so, in the order of the statuses' names; what nobody waits for is done a little later.
+    /// Waits until the consents at Bank B stand so, in the order of the statuses' names; background work is done a little later.
     async fn come_to(&self, wanted: &[ConsentStatus]) {
         let what = format!("{wanted:?} at Bank B");
         wait_until(&what, async || {
@@ -138,15 +138,15 @@ impl Desk {
     }
 }
 
-/// Somebody has a customer approve what she herself has begun: it must not become hers.
+/// A customer has another one approve what she herself has begun: it must not become hers.
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_approves_is_whoever_asked() {
+async fn the_customer_who_approves_is_the_customer_who_asked() {
     let mut desk = Desk::open().await;
     let at = desk.ask().await;
     let go = desk.a.page.path().to_owned();
     let back = desk.approve(&at).await;
 
-    // She who asked cannot have it looked up before somebody has come back to her.
+    // She who asked cannot have it looked up before a browser has come back to her.
     desk.a.get("/other-banks").await;
     assert!(
         desk.a.page.text().contains("You began to connect"),
@@ -184,7 +184,7 @@ async fn an_address_to_come_back_is_good_for_once_and_ours_alone() {
     let mut desk = Desk::open().await;
     let at = desk.ask().await;
     let back = desk.approve(&at).await;
-    // Whoever is not logged in any more logs in, and comes back then.
+    // A customer whose session has ended logs in, and comes back then.
     let mut later = Tab::at(&desk.banks.sandbox.bank(Bank::A).running);
     later.get(&back).await;
     assert_eq!(later.page.path(), format!("/log-in?to={back}"));
@@ -413,7 +413,7 @@ async fn renewal_is_offered_a_week_before_the_end_and_breaks_nothing() {
     desk.come_to(&[ConsentStatus::TerminatedByTpp, ConsentStatus::Valid])
         .await;
 
-    // A year later nobody has renewed it.
+    // A year later it has not been renewed.
     desk.wait(TimeDelta::days(181));
     desk.log_in().await;
     let text = desk.a.get("/other-banks").await.text();
@@ -423,7 +423,7 @@ async fn renewal_is_offered_a_week_before_the_end_and_breaks_nothing() {
 
 /// The customer is there: Bank B is told so, and does not count.
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_is_there_may_look_as_often_as_she_likes() {
+async fn reads_of_a_customer_who_is_present_are_not_limited() {
     let mut desk = Desk::open().await;
     desk.connect().await;
     for _ in 0..6 {

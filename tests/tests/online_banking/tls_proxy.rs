@@ -85,7 +85,7 @@ fn behind_a_proxy(config: &mut Config, origin: &str) {
     pages.trusted_proxies = vec![Ipv4Addr::LOCALHOST.into()];
 }
 
-/// Guesses from one network do not lock out another, and nobody gets around the count with a header.
+/// Guesses from one network do not lock out another, and no header evades the count.
 async fn browsers_are_told_apart(kind: Kind) {
     let banks = Banks::start().await;
     let anna = banks.customer(Bank::B);

@@ -1,4 +1,4 @@
-//! What a TPP with a valid certificate cannot make a bank do: hold memory, or work over HTTP/2 without a request.
+//! HTTP/2 limits: a TPP with a valid certificate cannot make a bank hold memory, or work without a request.
 
 use std::fs;
 use std::io::{Read as _, Write as _};

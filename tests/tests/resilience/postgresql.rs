@@ -176,7 +176,7 @@ async fn what_was_left_lying_for_too_long_can_be_asked_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn retention_waits_for_nobody_and_one_replica_is_at_it() {
+async fn retention_does_not_wait_and_runs_on_one_replica() {
     let cluster = Cluster::start();
     let place = DatabaseLocation::Server(cluster.server());
     Database::migrate(&place).await.unwrap();
@@ -225,7 +225,7 @@ async fn readiness_falls_with_the_database_and_comes_back_with_it() {
     let body = consent_body("2099-12-31");
     let created = bank.tpp.post("/v1/consents", &[PSU], &body).await.json();
     cluster.stop_at_once();
-    // What listens for changes needs a connection as well: it is counted while nobody asks anything.
+    // What listens for changes needs a connection as well: it is counted while there is no request.
     wait_for("a figure", || {
         let figures = operator::get(bank.operator, "/metrics");
         let missing = "bank_store_failures_total{operation=\"CONNECT\"}";
@@ -246,7 +246,7 @@ async fn readiness_falls_with_the_database_and_comes_back_with_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_asks_for_readiness_is_not_kept_waiting_by_the_database() {
+async fn readiness_does_not_wait_for_the_database() {
     let cluster = Cluster::start();
     let wire = Wire::to(cluster.socket()).await;
     let url = format!("postgres://bank@{}/postgres?sslmode=disable", wire.address);
@@ -275,7 +275,7 @@ fn insert_consent(cluster: &Cluster) {
     );
 }
 
-/// Whether the consent `c` is valid, or why nobody can say.
+/// Whether the consent `c` is valid, or why that is unknown.
 async fn is_valid(consents: &Consents) -> Result<bool, StoreError> {
     let tpp = BANK_A.parse().unwrap();
     let found = consents.find_with_grants(&tpp, "c").await?;
@@ -305,7 +305,7 @@ async fn a_replica_that_loses_touch_does_not_go_by_what_it_has_read() {
         wait_until("its being kept", async || kept().await.then_some(())).await;
         wire.cut();
         let cut = Instant::now();
-        // Somebody changes it by hand, and nobody can tell.
+        // It is changed by hand, without a notification.
         cluster.ask("UPDATE consent SET status = 'revokedByPsu'");
         wait_until("a read that fails", async || {
             let after = cut.elapsed();
@@ -347,14 +347,14 @@ async fn a_revocation_list_is_fetched_once_for_all() {
     let replicas = [first, with_list_from(&banks, &place, &lists).await];
     for replica in &replicas {
         let identity = &banks.sandbox.pki.bank_a.qwac;
-        // Without that list nobody is let in.
+        // Without that list no peer is accepted.
         let answer = Tpp::new(replica.xs2a_address(), identity.clone())
             .get("/openapi.json", &[])
             .await;
         assert_eq!(answer.status, 200);
     }
     assert_eq!(requests().await, 1);
-    // Whoever is told to read everything again does not ask the others.
+    // A replica that reads everything again does not ask the others.
     replicas[1].reread();
     wait_until("the second fetch", async || {
         (requests().await == 2).then_some(())

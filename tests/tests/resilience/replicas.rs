@@ -126,7 +126,7 @@ async fn what_ends_at_one_has_ended_at_the_other() {
                 "where it was ended, at once: {answer:?}"
             );
         }
-        // The others know within a second: whoever asks later is refused.
+        // The others know within a second: later requests are refused.
         for tpp in [&pair.at_second, &pair.at_first] {
             wait_until("the end of the consent", async || {
                 let after = ended.elapsed();
@@ -281,7 +281,7 @@ async fn who_logs_in_at_one_is_logged_in_at_the_other_and_logged_out_of_both() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replica_whose_clock_is_ahead_locks_nobody_out() {
+async fn a_replica_whose_clock_is_ahead_locks_no_customer_out() {
     let banks = Banks::start().await;
     let (tpp, anna) = (banks.a_at_b(), banks.customer(Bank::B));
     let right = &banks.sandbox.bank(Bank::B).running;

@@ -354,7 +354,7 @@ async fn dropping_the_stream_cancels_what_is_under_way() {
 }
 
 #[tokio::test]
-async fn nobody_is_asked_before_the_stream_is_polled() {
+async fn no_bank_is_asked_before_the_stream_is_polled() {
     let (banks, bank) = one(Manners::Good).await;
     let aggregator = Aggregator::builder().member(bank.with_consent("c")).build();
     drop(aggregator.accounts(false));

@@ -303,7 +303,7 @@ async fn endings_are_told_apart() {
         "{outcome:?}"
     );
 
-    // Revoked, and told so from then on, whoever asks.
+    // Revoked, and reported so from then on to every caller.
     assert_eq!(app.read(&second, PRESENT).await.unwrap(), 3);
     assert!(customer.revoke(approval.consent_id()).await);
     let outcome = app.read(&second, PRESENT).await;
@@ -319,7 +319,7 @@ async fn endings_are_told_apart() {
     app.approve(&new).await;
     assert_eq!(app.read(&second, PRESENT).await.unwrap(), 3);
 
-    // Expired: nobody asks the bank what the calendar says.
+    // Expired: the calendar says so, and the bank is not asked.
     app.banks.clock.advance(TimeDelta::days(180));
     assert_eq!(
         app.read(&second, PRESENT).await.unwrap(),
@@ -384,7 +384,7 @@ async fn unattended_reads_are_counted_planned_and_never_too_many() {
     assert_eq!(app.read(&id, PRESENT).await.unwrap(), 3);
     assert_eq!(next().await, now() + TimeDelta::hours(12));
 
-    // The next day somebody else reads under the same consent: the bank has counted, and is believed.
+    // The next day another program reads under the same consent: the bank has counted, and is believed.
     app.banks.clock.advance(TimeDelta::hours(12));
     let tpp = app.banks.a_at_b();
     for _ in 0..2 {
@@ -561,7 +561,7 @@ async fn a_program_that_is_killed_before_the_answer_is_kept_asks_again_with_one_
     assert_eq!(known[0].standing, ConnectionStatus::Waiting);
     let id = known[0].id.clone();
 
-    // Perhaps it still runs: nobody takes its place before some time has passed.
+    // Perhaps it still runs: no other takes its place before some time has passed.
     assert_eq!(
         app.manager.follow(&id).await.unwrap(),
         ConnectionStatus::Waiting

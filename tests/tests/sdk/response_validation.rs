@@ -104,7 +104,7 @@ async fn a_request_carries_what_the_standard_asks_for() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_told_with_its_codes_also_those_nobody_knows() {
+async fn a_refusal_keeps_its_codes_known_and_unknown() {
     let scene = Scene::set().await;
     let messages = json!({ "tppMessages": [{ "category": "ERROR", "code": "HOUSE_RULE", "text": "not on Mondays" }] });
     scene
@@ -288,7 +288,7 @@ async fn a_truncated_answer_is_an_interruption() {
 }
 
 #[tokio::test]
-async fn nobody_listens() {
+async fn no_server_listens() {
     let scene = Scene::set().await;
     let (port, own) = (ClosedPort::reserve(), &scene.lone.pki.bank_a.qwac);
     let error = accounts(scene.lone.builder_for(port.address(), BANK_B, own)).await;

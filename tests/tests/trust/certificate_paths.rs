@@ -61,7 +61,7 @@ fn refusal(anchors: &Anchors, chain: &[&X509]) -> Option<String> {
     of_bank.map(|refusal| refusal.to_string())
 }
 
-/// The public half of an RSA key that nobody has: good for what is to be expensive.
+/// An RSA public key without a private one: good for what is to be expensive.
 fn made_up_rsa(bits: i32) -> PKey<Public> {
     let mut modulus = BigNum::new().unwrap();
     modulus
@@ -71,7 +71,7 @@ fn made_up_rsa(bits: i32) -> PKey<Public> {
     PKey::from_rsa(Rsa::from_public_components(modulus, exponent).unwrap()).unwrap()
 }
 
-/// What a stranger can send: a certificate of nobody, and CAs of one name that all could have issued each other.
+/// What a stranger can send: a certificate of no organisation, and CAs of one name that all could have issued each other.
 fn bombs(anchor: &Ca) -> Vec<(&'static str, Vec<X509>)> {
     let stranger = name("Stranger");
     let (one, leaf_key) = (key(), key());
@@ -101,7 +101,7 @@ fn bombs(anchor: &Ca) -> Vec<(&'static str, Vec<X509>)> {
         below_anchor.push(issue(&stranger, &one, &anchor.name, &one, VALID, &of_ca()));
     }
     below_anchor.truncate(MAX_CERTIFICATES);
-    // Large keys that nobody has.
+    // Large public keys without private ones.
     let signer = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
     let mut large = vec![issue(
         &name("leaf"),

@@ -31,7 +31,7 @@ static PKI: LazyLock<Pki> = LazyLock::new(|| Pki::make(SystemClock.now()).unwrap
 
 const REASON: &str = "2.5.29.21";
 const ISSUING_DISTRIBUTION_POINT: &str = "2.5.29.28";
-/// Nobody knows it.
+/// A serial number without a certificate.
 const UNKNOWN: &str = "2.25.4711";
 
 fn issuers() -> Issuers {
@@ -265,7 +265,7 @@ fn the_issuers_name_is_compared_as_text() {
     is_revoked(&a, &list);
     list.entries.clear();
     is_good(&a, &list);
-    // Another name is another CA, whoever has signed.
+    // Another name is another CA, whichever key has signed.
     let digit = list.issuer.windows(4).position(|four| four == b"\0A\x001");
     list.issuer[digit.unwrap() + 3] = b'2';
     is_refused(&list, "neither an anchor nor a known intermediate");

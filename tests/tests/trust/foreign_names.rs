@@ -169,7 +169,7 @@ fn what_is_there_twice_is_refused_as_ambiguous() {
     let refused = |subject: &[(&str, u8, &[u8])]| read(pki, subject).unwrap_err();
     assert!(refused(&[id, id, one]).contains("more than one organizationIdentifier"));
     assert!(refused(&[id, one, other]).contains("more than one organizationName"));
-    // The common name is a host, and shown to nobody.
+    // The common name is a host, and not shown.
     let hosts = [
         ("2.5.4.3", UTF8, &b"a.example"[..]),
         ("2.5.4.3", UTF8, b"b.example"),

@@ -147,7 +147,7 @@ async fn a_gets_in_and_c_and_a_revoked_a_do_not(kind: Kind) {
         text.contains("was not sent along") || text.contains("not an agreed authority"),
         "{text}"
     );
-    let nobody = tokio::task::spawn_blocking({
+    let unauthenticated = tokio::task::spawn_blocking({
         let (address, request) = (
             open.address,
             format!("GET {STATUS_PATH} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"),
@@ -156,7 +156,7 @@ async fn a_gets_in_and_c_and_a_revoked_a_do_not(kind: Kind) {
     })
     .await
     .unwrap();
-    match nobody {
+    match unauthenticated {
         Met::Http(answer) => {
             assert_eq!(
                 tests::http::Response::read(&answer).refusal(),
@@ -464,7 +464,7 @@ async fn gateways_change_their_certificates_while_the_bank_runs() {
     assert_eq!(of_new.get(STATUS_PATH, &headers).refusal(), UNKNOWN);
     assert_eq!(of_old.get(STATUS_PATH, &headers).refusal(), UNKNOWN);
 
-    // The old one is out, without a word that would be taken for an answer; nobody else notices.
+    // The old one is closed, without bytes that could be read as a response; other connections stay.
     replace(&new.chain_pem).await;
     assert!(of_old.is_closed());
     assert_eq!(alert(old), "access_denied");

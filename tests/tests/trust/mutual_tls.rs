@@ -124,7 +124,7 @@ async fn a_resumed_session_is_judged_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_identity_is_not_the_name_but_the_certificate() {
-    // Somebody at CA1 whose legal name is Bank A's, with another authorisation number. Bank A's host, the CA does not give.
+    // An organisation of CA1 whose legal name is Bank A's, with another authorisation number. Bank A's host, the CA does not give.
     let banks = Banks::start().await;
     let now = bank_client::environment::Clock::now(&*banks.clock);
     let id = "PSDDE-BAFIN-666";

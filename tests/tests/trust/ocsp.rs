@@ -72,13 +72,13 @@ async fn without_a_fresh_answer_the_configuration_decides() {
         strict.running.stop().await;
         lenient.running.stop().await;
     };
-    // Nobody is there.
+    // No responder listens.
     decided().await;
-    // Somebody is, who never answers.
+    // A responder that never answers.
     let silent = ports::listen(world.responder).await;
     decided().await;
     drop(silent);
-    // Somebody answers something else.
+    // A responder that answers something else.
     let answers = wiremock::MockServer::builder()
         .listener(ports::listen(world.responder).await)
         .start()

@@ -1,4 +1,4 @@
-//! What `scheme-ca` refuses; and OpenSSL's opinion of what it issues, lists and answers.
+//! Refusals of `scheme-ca`; certificates, lists and OCSP responses of it, checked by OpenSSL.
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -352,7 +352,7 @@ fn lists_and_certificates_may_be_kept_until_there_are_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lists_are_published_anew_though_nobody_asks() {
+async fn lists_are_published_anew_without_a_request() {
     let clock = Arc::new(ManualClock::at(SystemClock.now()));
     let folder = tempfile::tempdir().unwrap();
     let pki = Pki::make(clock.now()).unwrap();

@@ -85,7 +85,7 @@ fn machine(pki: &Pki, host: &str) -> Identity {
 }
 
 #[test]
-fn machines_of_the_fleet_are_served_and_nobody_else() {
+fn machines_of_the_fleet_alone_are_served() {
     let folder = tempfile::tempdir().unwrap();
     let pki = Pki::make(SystemClock.now()).unwrap();
     pki.write(&folder.path().join("pki"), SystemClock.now())

@@ -1,4 +1,4 @@
-//! What trust is made of is replaced while the bank runs: what is good takes its place, what is not changes nothing, and
+//! Hot reload of trust: a valid replacement takes effect, an invalid one changes nothing, and
 //! both are told.
 
 use std::fs;
@@ -54,7 +54,7 @@ fn without_the_issuing_ca(identity: &Identity) -> Vec<u8> {
         .into_bytes()
 }
 
-/// Bank B once more, with those lists alone: nobody but the test changes anything, and no responder is asked.
+/// Bank B once more, with those lists alone: only the test changes anything, and no responder is queried.
 async fn bank_b(banks: &Banks, lists: &[String; 2]) -> Config {
     let folder = banks.folder.path();
     let mut config = Config::read(&folder.join("bank-b.toml")).unwrap();
@@ -112,12 +112,12 @@ async fn what_is_no_good_changes_nothing_and_is_told() {
             .publish(Which::Issuing, long_ago)
             .unwrap()
     };
-    let nobody = {
-        let mut nobody: RegisterFile = pki.register.clone();
-        for organisation in &mut nobody.organisations {
+    let without_licences = {
+        let mut without_licences: RegisterFile = pki.register.clone();
+        for organisation in &mut without_licences.organisations {
             organisation.status = Status::Withdrawn;
         }
-        serde_json::to_vec(&nobody).unwrap()
+        serde_json::to_vec(&without_licences).unwrap()
     };
     let twice = {
         let mut twice = pki.register.clone();
@@ -169,7 +169,7 @@ async fn what_is_no_good_changes_nothing_and_is_told() {
         ),
         case(&register, b"{}", "is no register"),
         case(&register, &twice, "more than once"),
-        case(&register, &nobody, "licenses nobody"),
+        case(&register, &without_licences, "licenses nobody"),
     ];
     for Replacement {
         file,

@@ -1,4 +1,4 @@
-//! Trust is withdrawn while connections are open: those concerned end, each with its reason, and nobody else notices.
+//! Revocation of trust while connections are open: those concerned end, each with its reason, and no others.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

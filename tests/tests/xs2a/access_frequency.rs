@@ -1,4 +1,4 @@
-//! How often a consent may be used: each endpoint and account by itself, by the bank's day, and exactly.
+//! Access frequency of a consent: each endpoint and account by itself, by the bank's day, and exactly.
 
 use bank_client::environment::Clock as _;
 use bank_server::config::Config;
@@ -165,7 +165,7 @@ async fn what_is_refused_for_another_reason_does_not_count() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_are_one_read_and_nobody_can_make_up_a_page() {
+async fn pages_are_one_read_and_page_tokens_cannot_be_forged() {
     let banks = Banks::start().await;
     let tpp = banks.a_at_b();
     let accounts = banks.accounts_at_b();

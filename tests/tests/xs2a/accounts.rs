@@ -81,7 +81,7 @@ async fn a_dedicated_consent_opens_what_it_names_as_far_as_it_says() {
     assert_eq!(
         accounts[0]["ownerName"],
         Value::Null,
-        "nobody asked for the owner's name"
+        "the owner's name was not requested"
     );
     let path = format!("/v1/accounts/{}", current.id);
     assert_eq!(

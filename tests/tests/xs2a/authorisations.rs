@@ -1,4 +1,4 @@
-//! What nobody gets done to an authorisation: to another TPP's, out of turn, with what is wrong, once more, or too often.
+//! Refused requests for authorisations: another TPP's, out of order, with wrong data, repeated, or too many.
 
 use bank_server::config::RedirectUris;
 use chrono::{Days, TimeDelta};
@@ -40,23 +40,23 @@ async fn another_tpps_authorisation_and_one_that_never_was_are_answered_alike() 
             assert_eq!(answer.refusal(), "403 RESOURCE_UNKNOWN", "{method} {path}");
             answer.without_date_and_request_id()
         };
-        let nobodys = send(&format!("/v1/consents/{never}/authorisations/{never}")).await;
-        assert_eq!(send(&path).await, nobodys);
+        let unknown = send(&format!("/v1/consents/{never}/authorisations/{never}")).await;
+        assert_eq!(send(&path).await, unknown);
         // Under a consent of its own, too.
         assert_eq!(
             send(&format!("/v1/consents/{own}/authorisations/{id}")).await,
-            nobodys
+            unknown
         );
     }
     for method in ["GET", "POST"] {
         let body = (method == "POST").then_some("{}");
         let others = stranger.send(method, list, &[], body).await;
-        let nobodys = format!("/v1/consents/{never}/authorisations");
-        let nobodys = stranger.send(method, &nobodys, &[], body).await;
+        let unknown = format!("/v1/consents/{never}/authorisations");
+        let unknown = stranger.send(method, &unknown, &[], body).await;
         assert_eq!(others.refusal(), "403 CONSENT_UNKNOWN");
         assert_eq!(
             others.without_date_and_request_id(),
-            nobodys.without_date_and_request_id()
+            unknown.without_date_and_request_id()
         );
     }
     let ids = tpp.get(list, &[]).await.json();
@@ -87,7 +87,7 @@ async fn wrong_passwords_are_limited_and_tell_nothing_of_who_is_a_customer() {
         async |who: &str, text: &str| tpp.post(&start, &[("PSU-ID", who)], &password(text)).await;
     let (known, unknown) = (
         attempt(CUSTOMER, "wrong").await,
-        attempt("nobody.atall", "wrong").await,
+        attempt("no.customer", "wrong").await,
     );
     assert_eq!(known.refusal(), "401 PSU_CREDENTIALS_INVALID");
     assert_eq!(
@@ -112,8 +112,8 @@ async fn wrong_passwords_are_limited_and_tell_nothing_of_who_is_a_customer() {
     let encrypted = json!({ "psuData": { "encryptedPassword": "x" } }).to_string();
     let answer = tpp.post(&start, &[("PSU-ID", CUSTOMER)], &encrypted).await;
     assert_eq!(answer.refusal(), "400 PARAMETER_NOT_SUPPORTED psuData");
-    let nobody = tpp.post(&start, &[], &password("x")).await;
-    assert_eq!(nobody.refusal(), "400 FORMAT_ERROR PSU-ID");
+    let unnamed = tpp.post(&start, &[], &password("x")).await;
+    assert_eq!(unnamed.refusal(), "400 FORMAT_ERROR PSU-ID");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -529,8 +529,8 @@ async fn bodies_that_are_no_step_are_named_and_their_secrets_not_repeated() {
         let text = String::from_utf8_lossy(&answer.body).into_owned();
         assert!(!text.contains("4711"), "{text}");
     }
-    let nobody = tpp.send("PUT", &path, &[], Some("{}")).await;
-    assert_eq!(nobody.refusal(), "400 FORMAT_ERROR PSU-ID");
+    let unnamed = tpp.send("PUT", &path, &[], Some("{}")).await;
+    assert_eq!(unnamed.refusal(), "400 FORMAT_ERROR PSU-ID");
     let status: Value = tpp.get(&path, &[]).await.json();
     assert_eq!(status["scaStatus"], "psuIdentified");
     assert!(Secret::new("4711").is_ok());

@@ -88,7 +88,7 @@ async fn the_last_day_is_the_banks_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_nobody_approves_lapses() {
+async fn a_consent_without_approval_lapses() {
     let banks = Banks::start().await;
     let tpp = banks.a_at_b();
     banks.move_to(&format!("{}T12:00:00Z", banks.today() + Days::new(1)));

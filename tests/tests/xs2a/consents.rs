@@ -1,4 +1,4 @@
-//! Consents: asking, following, ending, and what nobody may learn of them.
+//! Consents: request, status, termination, and what other TPPs cannot learn of them.
 
 use serde_json::{Value, json};
 use tests::asking::PSU;
@@ -78,15 +78,15 @@ async fn anothers_consent_and_one_that_never_was_are_answered_alike() {
                 .send(method, &path, &[("X-Request-ID", id)], None)
                 .await
         };
-        let (others, nobodys) = (ask(&id).await, ask(never).await);
+        let (others, unknown) = (ask(&id).await, ask(never).await);
         assert_eq!(others.refusal(), "403 CONSENT_UNKNOWN");
         assert_ne!(
             others.header("x-request-id"),
-            nobodys.header("x-request-id")
+            unknown.header("x-request-id")
         );
         assert_eq!(
             others.without_date_and_request_id(),
-            nobodys.without_date_and_request_id(),
+            unknown.without_date_and_request_id(),
             "{method} {path}"
         );
     }
@@ -95,14 +95,14 @@ async fn anothers_consent_and_one_that_never_was_are_answered_alike() {
         format!("/v1/accounts/{account}/balances"),
         "/v1/card-accounts".to_owned(),
     ] {
-        let (others, nobodys) = (
+        let (others, unknown) = (
             stranger.read(&path, &id).await,
             stranger.read(&path, never).await,
         );
         assert_eq!(others.refusal(), "400 CONSENT_UNKNOWN Consent-ID");
         assert_eq!(
             others.without_date_and_request_id(),
-            nobodys.without_date_and_request_id(),
+            unknown.without_date_and_request_id(),
             "{path}"
         );
     }

@@ -348,7 +348,7 @@ fn answer_pings_to_the_end(mut stream: SslStream<TcpStream>, read: &[u8]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_that_nobody_collects_do_not_pile_up() {
+async fn responses_that_are_not_read_do_not_accumulate() {
     let banks = Banks::start().await;
     let bank = banks
         .limited_bank_b(|limits| {

@@ -207,12 +207,12 @@ fn what_stands_for_nothing_is_no_name() {
     .unwrap();
     assert_eq!((blank.mark(), blank.is_named()), (None, false));
     assert_eq!(blank.keys(&digester).len(), 1, "amount and counterparty");
-    let nobody = Row::payment(Transaction {
+    let unidentified = Row::payment(Transaction {
         creditor_name: Some(Text::cut("NOTPROVIDED")),
         ..named(" ", -5)
     })
     .unwrap();
-    assert_eq!(nobody.keys(&digester), []);
+    assert_eq!(unidentified.keys(&digester), []);
 }
 
 #[test]

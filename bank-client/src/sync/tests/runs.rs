@@ -240,7 +240,7 @@ async fn what_a_bank_tells_once_and_is_lost_is_read_again() {
         let (report, outcome) = scene.sync_at(now).await;
         assert!(matches!(outcome, Err(SyncError::Bank(_))));
         assert_eq!(report.way, Some(Way::AfterLastReport));
-        // Until it is sure that nobody answers that question any more, there may be another report that is lost.
+        // Until it is sure that no answer to that question comes any more, there may be another report that is lost.
         for later in [1, 60, 120] {
             let (next, outcome) = scene.sync_at(now + later).await;
             outcome.unwrap();
