@@ -25,6 +25,7 @@ use bank_client::environment::SystemRandomness;
 use bank_client::store::SqliteStore;
 use bank_client::vault::{Key, Vault};
 use serde::Deserialize;
+use shared_types::text::plain;
 
 /// What is needed of the configuration.
 #[derive(Deserialize)]
@@ -89,7 +90,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
                     let iban = account.iban.as_ref().map(ToString::to_string);
                     println!("  {}", iban.unwrap_or_default());
                     for balance in account.balances.iter().flatten() {
-                        println!("    {} {}", balance.balance_amount, balance.balance_type);
+                        println!(
+                            "    {} {}",
+                            balance.balance_amount,
+                            plain(&balance.balance_type.to_string())
+                        );
                     }
                 }
             }

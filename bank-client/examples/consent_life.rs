@@ -29,6 +29,7 @@ use bank_client::environment::SystemRandomness;
 use bank_client::store::SqliteStore;
 use bank_client::vault::{Key, Vault};
 use bank_client::{Breaker, Retries};
+use shared_types::text::plain;
 
 /// The address of the customer's device. A program with customers takes it from their connections.
 const DEVICE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -131,7 +132,7 @@ async fn read(manager: &ConsentManager, id: &ConnectionId) -> Result<(), Box<dyn
         )
         .await?;
     for account in accounts {
-        let name = account.name.map(|name| name.to_string());
+        let name = account.name.map(|name| plain(name.as_str()));
         println!("  {} ({})", name.unwrap_or_default(), account.currency);
     }
     if let Some(next) = manager.next_unattended(id).await? {

@@ -22,6 +22,7 @@ use bank_client::directory::{BankId, Directory};
 use bank_client::{Breaker, Retries};
 use futures::StreamExt as _;
 use shared_types::account::AccountDetails;
+use shared_types::text::plain;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -75,13 +76,17 @@ fn member(directory: &Directory, own: &Credentials, given: &str) -> Result<Membe
 
 fn print(account: &AccountDetails) {
     let iban = account.iban.as_ref().map(ToString::to_string);
-    let name = account.name.as_ref().map(ToString::to_string);
+    let name = account.name.as_ref().map(|name| plain(name.as_str()));
     println!(
         "  {}  {}",
         iban.unwrap_or_default(),
         name.unwrap_or_default()
     );
     for balance in account.balances.iter().flatten() {
-        println!("    {} {}", balance.balance_amount, balance.balance_type);
+        println!(
+            "    {} {}",
+            balance.balance_amount,
+            plain(&balance.balance_type.to_string())
+        );
     }
 }

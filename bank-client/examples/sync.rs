@@ -29,6 +29,7 @@ use bank_client::sync::{
 };
 use bank_client::vault::{Key, Vault};
 use bank_client::{Breaker, Retries};
+use shared_types::text::plain;
 
 #[tokio::main]
 async fn main() -> Result<ExitCode, Box<dyn Error>> {
@@ -96,12 +97,16 @@ async fn tell(
 ) -> Result<(), Box<dyn Error>> {
     let number = match &account.details {
         CopiedDetails::Payment(details) => details.iban.as_ref().map(ToString::to_string),
-        CopiedDetails::Card(details) => Some(details.masked_pan.to_string()),
+        CopiedDetails::Card(details) => Some(plain(details.masked_pan.as_str())),
     };
     println!("{}", number.unwrap_or_default());
     for balance in copy.balances(account.key).await? {
         let said = &balance.balance;
-        println!("  {} {}", said.balance_amount, said.balance_type);
+        println!(
+            "  {} {}",
+            said.balance_amount,
+            plain(&said.balance_type.to_string())
+        );
     }
     println!(
         "  {} new, {} changed, {} gone, {} booked that were pending",

@@ -283,7 +283,8 @@ async fn enrol(path: &Path, customer: String) -> Result<(), Failure> {
         std::io::stdout().lock(),
         "for the customer's authenticator: {secret}\n  \
          enter it in an authenticator app as a setup key: time-based, six digits, every 30 seconds\n  \
-         or print the code of this half minute: oathtool --totp -b {secret}",
+         or print the code of this half minute: oathtool --totp -b -\n  \
+         which reads the secret from standard input: as an argument, other users and the shell's history would see it",
         secret = secret.to_base32()
     );
     Ok(())

@@ -29,7 +29,7 @@ pub(super) struct ConnectionStore {
 }
 
 /// One customer's connection to one bank.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Connection {
     pub(super) id: ConnectionId,
     pub(super) bank: BankId,

@@ -5,7 +5,8 @@
 //! which is good for this authorisation alone.
 //!
 //! The authorisation becomes that of the customer who logs in for it, or who answers it. Opening the page while logged in
-//! binds it to no customer: the page says who is logged in, and leads on as another one.
+//! binds it to no customer, nor to the one whom the TPP has named: its status would tell the TPP that she is logged in. Where
+//! the TPP has named none, the page says who is logged in, and leads on as another customer.
 
 use std::rc::Rc;
 
@@ -60,9 +61,7 @@ async fn page(
     check_open(&state, &asked)?;
     let known = Answering::of(&visit, &id);
     let known = known.ok_or_else(|| Problem::log_in(request.path()))?;
-    let named = asked.authorisation.psu.as_ref();
-    let is_hers = named.map_or(known.proof.is_some(), |psu| *psu == known.psu);
-    let (asked, offer) = if is_hers {
+    let (asked, offer) = if known.proof.is_some() {
         claimed(&state, &known, &id).await?
     } else {
         let offer = state.authorisations.preview(&asked, &known.psu).await;

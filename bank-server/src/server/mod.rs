@@ -34,7 +34,7 @@ use crate::identity::{LicenceSource, Licences, own_organisation};
 use crate::operator::{Health, Questions};
 use crate::store::fetched_lists::FetchedLists;
 use crate::store::retention::Retention;
-use crate::store::{Database, DatabaseLocation, StoreError};
+use crate::store::{Database, DatabaseLocation, StoreError, open_to_others};
 use crate::telemetry::figures::{Counting, Figures};
 use crate::telemetry::metrics::{Metrics, Parts};
 use crate::transport::listener::{ConnectionObserver, LogRejectedConnections, MtlsListener};
@@ -397,20 +397,16 @@ pub fn check(config: &Config, clock: impl Clock) -> Vec<ConfigError> {
         DatabaseLocation::File(path) => Some(path),
         DatabaseLocation::Server(_) => None,
     };
-    let secret = [("store.key", Some(&config.store.key)), ("store.path", file)];
-    let secret = secret
-        .into_iter()
-        .filter_map(|(place, path)| Some((place, path?)));
-    faults.extend(
-        secret
-            .filter(|(_, path)| is_open_to_others(path))
-            .map(|(place, path)| {
-                ConfigError::new(
-                    place,
-                    format!("{} is open to others; run chmod 600", path.display()),
-                )
-            }),
-    );
+    let exposed = |place: &'static str| {
+        move |path: PathBuf| {
+            let problem = format!("{} is open to others; run chmod 600", path.display());
+            ConfigError::new(place, problem)
+        }
+    };
+    let key = Some(config.store.key.clone()).filter(|key| is_open_to_others(key));
+    faults.extend(key.map(exposed("store.key")));
+    let files = file.into_iter().flat_map(|path| open_to_others(path));
+    faults.extend(files.map(exposed("store.path")));
     let folder = file.and_then(|file| file.parent());
     let folder = folder.filter(|folder| !folder.as_os_str().is_empty());
     if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {

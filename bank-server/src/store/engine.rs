@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use bank_client::files::lock;
+use bank_client::files;
 
 use super::condition::Condition;
 use super::connection_manager::Opener;
@@ -12,7 +12,7 @@ use super::database_location::Server;
 use super::figures::Figures;
 use super::pool::{Pool, code};
 use super::row_cache::{Caches, Freshness};
-use super::{Database, Shared, StoreError, migrations, schema};
+use super::{Database, Shared, StoreError, lock, migrations, schema};
 use crate::file_mode::is_open_to_others;
 
 /// The database under the bank.
@@ -127,13 +127,15 @@ async fn open_sqlite(path: &Path) -> Result<(Database, (i64, i64)), StoreError> 
     };
     sqlx::any::install_default_drivers();
     make_file(path).map_err(|error| failed(error.into()))?;
-    check_files(path)?;
+    if let Some(file) = open_to_others(path).next() {
+        return Err(StoreError::OpenToOthers(file));
+    }
     // One program at a time: of two that change the journal mode or the tables of a new file, SQLite fails one.
     let mut beside = path.as_os_str().to_owned();
     beside.push("-opening");
     let beside = PathBuf::from(beside);
     make_file(&beside).map_err(|error| failed(error.into()))?;
-    let _opening = lock(&beside, OPENING)
+    let _opening = files::lock(&beside, OPENING)
         .await
         .map_err(|error| failed(error.into()))?;
     let whole = std::path::absolute(path).map_err(|error| failed(error.into()))?;
@@ -293,15 +295,14 @@ fn damage(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     None
 }
 
-/// Fails if others can use the file, or those that SQLite keeps beside it.
-fn check_files(path: &Path) -> Result<(), StoreError> {
-    for suffix in ["", "-wal", "-shm"] {
+/// Those of a database's files that others can use: the file, its journal, and the lock beside it.
+pub(crate) fn open_to_others(path: &Path) -> impl Iterator<Item = PathBuf> {
+    // Where the file itself is, SQLite has its journal.
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let files = ["", "-wal", "-shm", lock::SUFFIX].map(|suffix| {
         let mut name = path.as_os_str().to_owned();
         name.push(suffix);
-        let file = PathBuf::from(name);
-        if is_open_to_others(&file) {
-            return Err(StoreError::OpenToOthers(file));
-        }
-    }
-    Ok(())
+        PathBuf::from(name)
+    });
+    files.into_iter().filter(|file| is_open_to_others(file))
 }

@@ -18,6 +18,9 @@ pub enum DatabaseUse {
     Importing,
 }
 
+/// What follows the name of the database.
+pub(super) const SUFFIX: &str = "-lock";
+
 /// Takes the lock, or fails at once. On a server there is none: its transactions do not wait for each other.
 pub(super) fn take(
     wanted_for: DatabaseUse,
@@ -29,7 +32,7 @@ pub(super) fn take(
     // Where the file itself is, as SQLite has its journal.
     let file = path.canonicalize().unwrap_or_else(|_| path.clone());
     let mut name = file.into_os_string();
-    name.push("-lock");
+    name.push(SUFFIX);
     let failed = |error: std::io::Error| StoreError::Open {
         path: path.clone(),
         error: error.into(),

@@ -48,6 +48,7 @@ pub use self::condition::WrongClock;
 use self::condition::{Condition, ConditionFigures};
 pub use self::database_location::{DatabaseLocation, DatabaseLocationError, Server};
 use self::engine::Engine;
+pub(crate) use self::engine::open_to_others;
 use self::figures::Figures;
 pub use self::lock::DatabaseUse;
 pub use self::pool::{Pool, PooledConnection};

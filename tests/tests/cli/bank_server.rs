@@ -68,6 +68,10 @@ fn start_after(what: impl Fn(&Path)) -> String {
     };
     let enrolled = enrol();
     assert!(enrolled.status.success(), "{}", both(&enrolled));
+    let said = both(&enrolled);
+    let (_, secret) = said.split_once("authenticator: ").unwrap();
+    let secret = secret.lines().next().unwrap();
+    assert_eq!(said.matches(secret).count(), 1, "in no command: {said}");
     // The key, and whether there is a database.
     let files = || {
         let database = fs::read(path.join("bank.db")).ok();
@@ -123,10 +127,19 @@ fn a_database_that_others_can_read_is_refused() {
             }
             fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
         });
-        assert!(
-            said.contains(&format!("{name} is open to others")),
-            "{said}"
-        );
+        let told = format!("{name} is open to others");
+        assert!(said.contains(&told), "{said}");
+
+        // What `serve` refuses, `check` tells.
+        let (folder, _) = prepare_with(r#"{ path = "bank.db" }"#);
+        let file = folder.path().join(name);
+        fs::write(&file, "").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+        let mut check = own("bank-server");
+        check.args(["check", "--config"]);
+        let checked = check.arg(folder.path().join("bank.toml")).output().unwrap();
+        assert_eq!(checked.status.code(), Some(1), "{}", both(&checked));
+        assert!(both(&checked).contains(&told), "{}", both(&checked));
     }
 }
 

@@ -36,7 +36,7 @@ const BLOCKS: [(&str, &[&str]); 16] = [
             "bank.toml: nothing wrong",
             "imported ",
             "for the customer's authenticator: ",
-            "oathtool --totp -b ",
+            "oathtool --totp -b -\n",
         ],
     ),
     (

@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read as _;
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::{PermissionsExt as _, chown, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::sync::Arc;
 
+use bank_client::directory::Directory;
 use bank_client::environment::{Clock as _, ManualClock, SystemClock};
+use bank_server::config::Config;
 use chrono::TimeDelta;
 use fixtures::browser::Browser;
 use fixtures::sandbox::{Options, Sandbox, SandboxFolder, tell};
@@ -92,6 +95,16 @@ fn the_sandbox_tells_the_story_for_scripts() {
         "world/bank-c.jsonl",
     ] {
         assert!(folder.path().join(file).is_file(), "{file}");
+    }
+    // The directory says by whose days each bank counts.
+    let directory = Directory::read(folder.path().join("banks.toml")).unwrap();
+    for entry in directory.banks() {
+        let own = folder.path().join(format!("{}.toml", entry.id));
+        let zone = Config::read(&own).unwrap().bank.time_zone;
+        assert_eq!(entry.time_zone, zone);
+        let written = fs::read_to_string(folder.path().join("banks.toml")).unwrap();
+        let line = format!("time_zone = \"{zone}\"");
+        assert_eq!(written.matches(&line).count(), 3, "{written}");
     }
     // A second run in the same folder goes on with the first.
     let again = once(folder.path(), &["--json"]);
@@ -457,6 +470,75 @@ fn a_start_that_is_refused_leaves_nothing() {
     fs::write(path.join("bank-a.db"), "theirs").unwrap();
     fails(&once(path, &[]), "not a sandbox's", "another folder");
     assert_eq!(left(), ["bank-a.db"]);
+}
+
+/// What is found in the folder is believed, and keys are written there.
+#[test]
+fn a_folder_in_which_others_can_write_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused = |path: &Path| {
+        let advice = "a folder of your own";
+        fails(&once(path, &[]), "others can write to it", advice);
+        fails(&once(path, &["--fresh"]), "others can write to it", advice);
+    };
+    let prepared = folder.path().join("prepared");
+    fs::create_dir(&prepared).unwrap();
+    for mode in [0o777, 0o1777, 0o770, 0o702] {
+        fs::set_permissions(&prepared, fs::Permissions::from_mode(mode)).unwrap();
+        refused(&prepared);
+    }
+    fs::set_permissions(&prepared, fs::Permissions::from_mode(0o700)).unwrap();
+    assert_eq!(fs::read_dir(&prepared).unwrap().count(), 0);
+    // Root alone can give a folder away; to other users, the system's are another's.
+    let link = folder.path().join("link");
+    symlink(&prepared, &link).unwrap();
+    if lchown(&link, Some(1), None).is_ok() {
+        refused(&link);
+        refused(&link.join(""));
+        chown(&prepared, Some(1), None).unwrap();
+        refused(&prepared);
+    } else {
+        refused(Path::new("/usr"));
+    }
+    // One that it makes is its user's alone.
+    let new = folder.path().join("around/new");
+    assert!(once(&new, &[]).status.success());
+    for made in [new.parent().unwrap(), &new] {
+        let mode = fs::metadata(made).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700, "{}", made.display());
+    }
+}
+
+#[test]
+fn what_a_link_leads_to_is_not_a_sandboxs() {
+    let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (path, elsewhere) = (folder.path(), elsewhere.path());
+    let kept = [
+        "consents.db",
+        "copy.db-wal",
+        "copy.db.runs/0123456789abcdef0123456789abcdef",
+    ];
+    fs::create_dir_all(elsewhere.join("copy.db.runs")).unwrap();
+    for name in kept {
+        fs::write(elsewhere.join(name), "mine").unwrap();
+    }
+    let runs = path.join("bank-client/bank-c/copy.db.runs");
+    fs::create_dir_all(&runs).unwrap();
+    symlink(elsewhere, path.join("bank-client/default")).unwrap();
+    let cause = "bank-client/default is not a sandbox's";
+    fails(&once(path, &[]), cause, "another folder");
+
+    let run = runs.join("fedcba9876543210fedcba9876543210");
+    for file in [&run, &runs.join("notes.txt")] {
+        fs::write(file, "mine").unwrap();
+    }
+    fs::write(path.join("sandbox.state"), r#"{"version":0}"#).unwrap();
+    let fresh = once(path, &["--fresh"]);
+    assert!(fresh.status.success(), "{}", both(&fresh));
+    assert!(!run.exists() && runs.join("notes.txt").exists());
+    for name in kept {
+        assert_eq!(fs::read(elsewhere.join(name)).unwrap(), b"mine", "{name}");
+    }
 }
 
 #[test]

@@ -470,12 +470,32 @@ async fn opening_a_request_binds_it_to_no_customer_who_was_logged_in_before() {
     browser.submit("/approve", &[]).await;
     assert_eq!(stage.status(&consent).await, "valid");
 
-    // An answer makes it hers.
-    stage.banks.clock.advance(TimeDelta::minutes(2));
-    let (consent, path) = stage.asked().await;
-    let mut browser = stage.logged_in_before(&path).await;
-    browser.submit("/refuse", &[]).await;
-    assert_eq!(stage.status(&consent).await, "rejected");
+    // An answer makes it hers. Where its TPP has named her, it learns no earlier that she is logged in.
+    for named in [None, Some(stage.anna.id.as_str())] {
+        // So long are codes kept for a question that was left.
+        stage.banks.clock.advance(TimeDelta::minutes(11));
+        let consent = stage
+            .consent(&json!({ "balances": [], "transactions": [] }))
+            .await;
+        let id = stage.authorise(&consent, ScaApproach::Redirect, named);
+        let id = id.await;
+        let at = format!("/v1/consents/{consent}/authorisations/{id}");
+        let status = async || stage.tpp.get(&at, &[]).await.json()["scaStatus"].clone();
+        let before = status().await;
+        let mut browser = stage.logged_in_before(&format!("/authorise/{id}")).await;
+        assert!(
+            browser.page.text().contains("Your answer"),
+            "{:?}",
+            browser.page
+        );
+        assert_eq!(status().await, before);
+        // An answer that lacks the code is one.
+        let form = browser.form("/approve").without("answer");
+        browser.submit_form(&form).await;
+        assert_eq!(status().await, "psuAuthenticated", "{:?}", browser.page);
+        browser.submit("/refuse", &[]).await;
+        assert_eq!(stage.status(&consent).await, "rejected");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
