@@ -1,16 +1,19 @@
-//! A blackboard for the machines of a fleet: a small server that has nothing to do with banks, behind the same door.
+//! Example server with a protocol of its own behind the mutual-TLS transport: a blackboard for the
+//! machines of a fleet.
 //!
-//! Every machine has a certificate of the fleet's own authority. Those whose host name is on the roster may write keys and
-//! values on the board, and read what others wrote; who is not on it is told so. A machine with a certificate of any other
-//! authority gets an alert, and does not come so far as to send a byte. The protocol is lines of text:
+//! Every machine has a certificate of the fleet's own CA. Machines whose host name is on the roster
+//! may write keys and values on the board, and read what others wrote; other machines of the fleet
+//! receive an error line. A machine with a certificate of another CA receives a TLS alert before
+//! any application data. The protocol is lines of text:
 //!
 //! ```text
 //! set KEY VALUE    ok
 //! get KEY          VALUE (from MACHINE), or: nothing
 //! ```
 //!
-//! Certificate, key, anchors, revocation lists and roster are watched. A machine that is struck off the roster, or whose
-//! certificate is revoked, loses its open connections within a second, with a last line that says why.
+//! Certificate, key, anchors, revocation lists and roster are watched. A machine that is struck off
+//! the roster, or whose certificate is revoked, loses its open connections within a second, with a
+//! last line that says why.
 //!
 //! ```sh
 //! cargo run -p bank-server --example blackboard -- --listen 127.0.0.1:7070 \
@@ -20,8 +23,8 @@
 //!     -cert machine-1.pem -cert_chain machine-1.pem -key machine-1.key
 //! ```
 //!
-//! What a server of your own needs is in the order of this file: a [`Policy`], a [`PolicySource`], then `main`: a
-//! [`TrustReloader`], a [`MtlsListener`], and a loop that accepts.
+//! The parts that a server of your own needs are in the order of this file: a [`Policy`], a
+//! [`PolicySource`], then `main`: a [`TrustReloader`], a [`MtlsListener`], and a loop that accepts.
 
 #![forbid(unsafe_code)]
 
@@ -39,10 +42,10 @@ use bank_server::environment::{SystemClock, SystemRandomness};
 use bank_server::transport::ConfigError;
 use bank_server::transport::fetch::FetchLimits;
 use bank_server::transport::listener::{ConnectionLimits, LogRejectedConnections, MtlsListener};
-use bank_server::transport::ocsp_worker::InquiryOptions;
+use bank_server::transport::ocsp_worker::OcspOptions;
 use bank_server::transport::peer_verdict::PeerKind;
 use bank_server::transport::pem_files::Source;
-use bank_server::transport::policy::{Admitted, CloseMessage, Ended, Policy};
+use bank_server::transport::policy::{Admitted, CloseMessage, PeerRejection, Policy};
 use bank_server::transport::stream::MtlsStream;
 use bank_server::transport::trust_reloader::{PolicySource, Sources, TrustReloader};
 use clap::Parser;
@@ -56,7 +59,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 // What a certificate means to this server.
 
-/// Which machines may come in.
+/// The machines that are authorised.
 struct Fleet {
     roster: BTreeSet<String>,
 }
@@ -67,7 +70,7 @@ struct Machine {
     name: String,
 }
 
-/// Why a machine may not come in, though the fleet's authority vouches for it.
+/// Why a machine with a trusted certificate is not authorised.
 #[derive(Debug, Clone)]
 enum Stranger {
     Nameless,
@@ -87,7 +90,7 @@ impl Policy for Fleet {
     type Peer = Machine;
     type Objection = Stranger;
 
-    /// The name of our own protocol. A peer need not ask for it, but cannot ask for another.
+    /// The ALPN name of our own protocol. A peer may omit it, but not offer others alone.
     const PROTOCOLS: &'static [&'static [u8]] = &[b"blackboard/1"];
 
     fn admit(
@@ -110,12 +113,12 @@ impl Policy for Fleet {
         &peer.name
     }
 
-    /// The last line to a machine that may no longer be here.
-    fn close_message(end: &Ended<Stranger>) -> CloseMessage {
+    /// The last line to a machine that has lost trust.
+    fn close_message(rejection: &PeerRejection<Stranger>) -> CloseMessage {
         CloseMessage {
-            response: error_line(end).into_bytes(),
-            // Without HTTP/2, nobody hears it.
-            word: String::new(),
+            response: error_line(rejection).into_bytes(),
+            // Used over HTTP/2 alone.
+            debug_data: String::new(),
         }
     }
 }
@@ -134,7 +137,7 @@ fn host_of(certificate: &CertificateDer<'_>) -> Option<String> {
         })
 }
 
-/// Where the policy comes from: a file with one host name in each line.
+/// Source of the policy: a file with one host name in each line.
 struct RosterFile(Source);
 
 impl PolicySource for RosterFile {
@@ -144,7 +147,8 @@ impl PolicySource for RosterFile {
         vec![self.0.clone()]
     }
 
-    /// A roster without a machine is refused: it is more likely a file that is being written than a fleet of none.
+    /// A roster without a machine is refused: it is more likely a file that is being written than a
+    /// fleet of none.
     fn make(
         &self,
         contents: &[Vec<u8>],
@@ -159,7 +163,7 @@ impl PolicySource for RosterFile {
             .filter(|line| !line.is_empty())
             .collect();
         if roster.is_empty() {
-            return Err(self.0.fault(&"names no machine: nobody could connect"));
+            return Err(self.0.fault(&"names no machine: no peer could connect"));
         }
         Ok(Fleet { roster })
     }
@@ -175,7 +179,7 @@ impl PolicySource for RosterFile {
 /// A blackboard for the machines of a fleet, behind mutual TLS.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Where machines connect; port 0 lets the system choose.
+    /// Listening address; port 0 lets the system choose.
     #[arg(long, default_value = "127.0.0.1:7070")]
     listen: SocketAddr,
     /// Our own certificate, then the issuing CA, as PEM.
@@ -208,7 +212,7 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(faults) => {
             for fault in faults {
-                // If standard error is closed, the exit code still tells.
+                // The exit code reports the failure even if standard error is closed.
                 let _ = writeln!(io::stderr().lock(), "error: {fault}");
             }
             ExitCode::FAILURE
@@ -226,7 +230,7 @@ async fn run(arguments: Arguments) -> Result<(), Vec<ConfigError>> {
         lists,
         roster,
     } = arguments;
-    // The keeper reads all files, watches them, and puts what changes in place.
+    // The trust reloader reads all files, watches them, and applies changes.
     let sources = Sources {
         certificate: Source::new("--certificate", certificate),
         private_key: Source::new("--key", key),
@@ -236,8 +240,8 @@ async fn run(arguments: Arguments) -> Result<(), Vec<ConfigError>> {
         list_files: Source::each("--lists", &lists),
         list_addresses: Vec::new(),
         unknown_status: UnknownStatus::HardFail,
-        // No responders: the lists say all.
-        ocsp_worker: InquiryOptions::default(),
+        // CRLs alone, without OCSP.
+        ocsp: OcspOptions::default(),
         fetch: FetchLimits {
             time: Duration::from_secs(10),
             allow_local: false,
@@ -251,7 +255,8 @@ async fn run(arguments: Arguments) -> Result<(), Vec<ConfigError>> {
         Arc::new(SystemClock),
         Arc::new(SystemRandomness),
     )?;
-    // The door lets in whom its trust lets in, and has open connections judged again when that changes.
+    // The listener accepts the machines that are trusted, and re-evaluates open connections when
+    // trust changes.
     let limits = ConnectionLimits {
         handshake: Duration::from_secs(5),
         idle: Duration::from_mins(5),
@@ -260,14 +265,14 @@ async fn run(arguments: Arguments) -> Result<(), Vec<ConfigError>> {
         requests_per_peer: 4,
         body_bytes_per_peer: 64 * 1024,
     };
-    let door = MtlsListener::new(
+    let mtls = MtlsListener::new(
         trust_reloader.trust(),
         limits,
         Arc::new(LogRejectedConnections),
     );
-    let (told_ready, _) = oneshot::channel();
-    tokio::spawn(trust_reloader.keep(Arc::new(Notify::new()), None, told_ready));
-    tokio::spawn(door.clone().reevaluate_connections());
+    let (ready, _) = oneshot::channel();
+    tokio::spawn(trust_reloader.run(Arc::new(Notify::new()), None, ready));
+    tokio::spawn(mtls.clone().reevaluate_connections());
 
     let failed = |error: io::Error| {
         vec![ConfigError {
@@ -278,66 +283,66 @@ async fn run(arguments: Arguments) -> Result<(), Vec<ConfigError>> {
     };
     let listener = TcpListener::bind(listen).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
-    // If nobody reads it, nobody needs it.
+    // Standard output may be closed.
     let _ = writeln!(io::stdout().lock(), "listening on {address}");
     let board = Arc::new(Board::default());
     loop {
         match listener.accept().await {
             Ok((tcp, _)) => {
-                tokio::spawn(attend(tcp, door.clone(), Arc::clone(&board)));
+                tokio::spawn(serve(tcp, mtls.clone(), Arc::clone(&board)));
             }
             Err(error) => {
                 // Such as too many open files: some will be closed.
-                tracing::error!(%error, "a connection was not accepted");
+                tracing::error!(%error, "connection not accepted");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
     }
 }
 
-/// From a new connection to its end.
-async fn attend(tcp: TcpStream, door: MtlsListener<Fleet>, board: Arc<Board>) {
-    // Who is turned away is in the log.
-    let Some((bytes, _, _)) = door.accept(tcp).await else {
+/// Serves one connection until it ends.
+async fn serve(tcp: TcpStream, mtls: MtlsListener<Fleet>, board: Arc<Board>) {
+    // The observer logs rejected connections.
+    let Some((stream, _, _)) = mtls.accept(tcp).await else {
         return;
     };
-    if let Err(error) = converse(bytes, &board).await {
-        tracing::debug!(%error, "a connection ended");
+    if let Err(error) = handle_lines(stream, &board).await {
+        tracing::debug!(%error, "connection ended");
     }
 }
 
 /// The longest line, in bytes.
-const MOST_LINE: u64 = 1024;
+const MAX_LINE_BYTES: u64 = 1024;
 
-async fn converse(bytes: MtlsStream<Fleet>, board: &Board) -> io::Result<()> {
-    let connection = Arc::clone(bytes.connection());
-    let mut stream = BufReader::new(bytes);
+async fn handle_lines(stream: MtlsStream<Fleet>, board: &Board) -> io::Result<()> {
+    let connection = Arc::clone(stream.connection());
+    let mut stream = BufReader::new(stream);
     loop {
         let mut line = Vec::new();
         if (&mut stream)
-            .take(MOST_LINE)
+            .take(MAX_LINE_BYTES)
             .read_until(b'\n', &mut line)
             .await?
             == 0
         {
             return Ok(());
         }
-        // While this lives, the connection is busy, and the request counts.
-        let answering = connection.begin_request();
+        // Until this guard is dropped, the connection is busy and the request counts.
+        let request = connection.begin_request();
         let whole = line.ends_with(b"\n");
-        // Who is there is asked for each request: it may have changed.
-        let (answer, goes_on) = match connection.judge() {
-            Err(end) => {
-                connection.told();
-                (error_line(&end), false)
+        // Evaluated for each request: trust may have changed.
+        let (answer, keep_open) = match connection.evaluate() {
+            Err(rejection) => {
+                connection.mark_notified();
+                (error_line(&rejection), false)
             }
-            Ok(_) if connection.is_excess() => (error_line(&"too many connections"), false),
+            Ok(_) if connection.is_over_limit() => (error_line(&"too many connections"), false),
             Ok(_) if !whole => (error_line(&"the line is too long"), false),
-            Ok(_) if answering.permit().is_none() => {
+            Ok(_) if request.permit().is_none() => {
                 (error_line(&"too many requests at a time"), true)
             }
-            // This door has no gateways: each machine comes itself.
-            Ok(PeerKind::Gateway(_)) => (error_line(&"gateways do not come in here"), false),
+            // This listener accepts no gateways: each machine connects directly.
+            Ok(PeerKind::Gateway(_)) => (error_line(&"gateways are not supported"), false),
             Ok(PeerKind::Peer(machine)) => (
                 board.answer(&machine, &String::from_utf8_lossy(&line)),
                 true,
@@ -345,8 +350,8 @@ async fn converse(bytes: MtlsStream<Fleet>, board: &Board) -> io::Result<()> {
         };
         stream.write_all(answer.as_bytes()).await?;
         stream.flush().await?;
-        drop(answering);
-        if !goes_on {
+        drop(request);
+        if !keep_open {
             return stream.shutdown().await;
         }
     }
@@ -356,11 +361,11 @@ fn error_line(problem: &impl fmt::Display) -> String {
     format!("error: {problem}\n")
 }
 
-/// What is on the board: a value, and who wrote it.
+/// The entries of the board: a value and its author.
 #[derive(Default)]
 struct Board(Mutex<BTreeMap<String, (String, String)>>);
 
-/// How many keys there may be.
+/// Maximum number of keys.
 const MOST_KEYS: usize = 10_000;
 
 impl Board {

@@ -34,7 +34,7 @@ use crate::identity::LicenceSource;
 use crate::telemetry::LogFormat;
 use crate::transport::fetch::FetchLimits;
 use crate::transport::listener::ConnectionLimits;
-use crate::transport::ocsp_worker::InquiryOptions;
+use crate::transport::ocsp_worker::OcspOptions;
 use crate::transport::pem_files::Source;
 use crate::transport::trust_reloader::Sources;
 use crate::xs2a::RequestLimits;
@@ -451,11 +451,11 @@ impl Config {
             list_files: only(list_files),
             list_addresses: only(list_addresses),
             unknown_status: revocation.unknown_status,
-            ocsp_worker: InquiryOptions {
-                about_peers: revocation.ocsp.peers,
-                about_ourselves: revocation.ocsp.stapling,
+            ocsp: OcspOptions {
+                check_peers: revocation.ocsp.peers,
+                staple: revocation.ocsp.stapling,
                 nonce_required: revocation.ocsp.nonce_required,
-                patience: Duration::from_secs(revocation.ocsp.response_timeout_seconds),
+                timeout: Duration::from_secs(revocation.ocsp.response_timeout_seconds),
             },
             fetch: FetchLimits {
                 time: Duration::from_secs(revocation.fetch_seconds),

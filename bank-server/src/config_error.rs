@@ -1,13 +1,13 @@
-//! What is wrong with a configuration, or a file it names.
+//! Error of a configuration, or of a file that it names.
 
 use std::fmt;
 
-/// Something wrong with a configuration.
+/// An error of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
-    /// Where: `xs2a.certificate`, or the file as a whole.
+    /// The key, such as `xs2a.certificate`, or the file as a whole.
     pub place: String,
-    /// What is wrong.
+    /// The problem.
     pub problem: String,
     /// The line of the configuration file, from 1, where it is known.
     pub line: Option<usize>,

@@ -1,21 +1,22 @@
 //! A bank's PSD2 account interface (XS2A) behind mutual TLS.
 //!
-//! The binary `bank-server` runs a bank from a configuration file. As a library, the crate puts XS2A in front of a core
-//! banking system of your own: implement [`core_banking::CoreBanking`] and hand it to [`BankServer`].
+//! The binary `bank-server` runs a bank from a configuration file. As a library, the crate puts
+//! XS2A in front of a core banking system of your own: implement [`core_banking::CoreBanking`] and
+//! hand it to [`BankServer`].
 //!
-//! A request meets the modules in this order; [`transport`] knows none of the others:
+//! A request passes the modules in this order; [`transport`] imports none of the others:
 //!
 //! | module | subject |
 //! |---|---|
-//! | [`transport`] | the mutual-TLS door: who may connect |
-//! | [`identity`] | from a peer certificate to a TPP |
+//! | [`transport`] | mutual-TLS listeners, trust and hot reload |
+//! | [`identity`] | from a peer certificate to a licensed TPP |
 //! | [`xs2a`] | the HTTP resources |
 //! | [`consent`] | the rules of consents, and how they are approved |
-//! | [`sca`] | how a customer proves who she is |
-//! | `online_banking` | the customers' own pages |
+//! | [`sca`] | strong customer authentication |
+//! | `online_banking` | the customer pages |
 //! | [`core_banking`] | the trait behind which a bank's systems stand, and the built-in ledger |
-//! | [`store`] | what XS2A itself must remember |
-//! | [`telemetry`] | what happened |
+//! | [`store`] | persistence on SQL |
+//! | [`telemetry`] | log, metrics and traces |
 
 #![forbid(unsafe_code)]
 

@@ -33,14 +33,14 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Runs the bank until SIGTERM or SIGINT; then it sends its peers elsewhere, and answers what is asked meanwhile, unless
-    /// there is another SIGINT. SIGHUP has certificates, revocation lists and register read again.
+    /// Runs the bank until SIGTERM or SIGINT, then shuts down gracefully; a second SIGINT ends it
+    /// at once. SIGHUP reloads certificates, revocation lists and register.
     Serve {
         /// The configuration file.
         #[arg(long)]
         config: PathBuf,
     },
-    /// Says all that is wrong with a configuration and the files it names.
+    /// Reports all errors of a configuration and the files it names.
     Check {
         /// The configuration file.
         #[arg(long)]
@@ -52,8 +52,8 @@ enum Command {
         #[arg(long, required = true)]
         reference: bool,
     },
-    /// Loads customers, accounts and transactions into the built-in ledger: all of the file, or nothing. Into a SQLite file only
-    /// while no bank serves from it.
+    /// Loads customers, accounts and transactions into the built-in ledger: all of the file, or
+    /// nothing. Into a SQLite file only while no bank serves from it.
     Import {
         /// The configuration file.
         #[arg(long)]
@@ -61,15 +61,16 @@ enum Command {
         /// The world file (docs/world-file.md).
         world: PathBuf,
     },
-    /// Brings the tables of the database up to date. Replicas go on serving meanwhile; run it before the first of a new
-    /// version starts. (The tables of a SQLite file are brought up to date at the start.)
+    /// Brings the tables of the database up to date. Replicas go on serving meanwhile; run it
+    /// before the first of a new version starts. (The tables of a SQLite file are brought up to
+    /// date at the start.)
     Migrate {
         /// The configuration file.
         #[arg(long)]
         config: PathBuf,
     },
-    /// Gives a customer a password of 8 to 200 characters, read from standard input, and an authenticator, whose secret is
-    /// printed. Those before are no longer good.
+    /// Gives a customer a password of 8 to 200 characters, read from standard input, and an
+    /// authenticator, whose secret is printed. Those before are no longer good.
     Enrol {
         /// The configuration file.
         #[arg(long)]
@@ -98,7 +99,7 @@ async fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure(cause, advice)) => {
-            // If standard error is closed, the exit code still tells.
+            // The exit code reports the failure even if standard error is closed.
             let cause: Vec<String> = cause.lines().map(plain).collect();
             let _ = writeln!(
                 std::io::stderr().lock(),
@@ -113,8 +114,8 @@ async fn main() -> ExitCode {
 const FIX_CONFIGURATION: &str =
     "correct the configuration; `bank-server check` lists all that is wrong";
 
-/// Fails if the configuration file cannot be read: that is all there is to say then.
-fn find(path: &Path) -> Result<(), Failure> {
+/// Fails if the configuration file cannot be read, before it is parsed.
+fn check_readable(path: &Path) -> Result<(), Failure> {
     let unreadable = |error| {
         Failure(
             format!("{} cannot be read: {error}", path.display()),
@@ -125,18 +126,18 @@ fn find(path: &Path) -> Result<(), Failure> {
 }
 
 fn read(path: &Path) -> Result<Config, Failure> {
-    find(path)?;
+    check_readable(path)?;
     let wrong =
         |fault: ConfigError| Failure(format!("{}: {fault}", path.display()), FIX_CONFIGURATION);
     Config::read(path).map_err(wrong)
 }
 
-const USE_THE_KEY: &str =
+const RESTORE_KEY: &str =
     "put the key that was used before in its place: all replicas have the same one";
 
 async fn serve(path: &Path) -> Result<(), Failure> {
     let config = read(path)?;
-    let telling =
+    let telemetry_guard =
         telemetry::start(&config).map_err(|problem| Failure(problem, FIX_CONFIGURATION))?;
     let signals = |error: std::io::Error| {
         Failure(
@@ -153,8 +154,8 @@ async fn serve(path: &Path) -> Result<(), Failure> {
             StartError::Listen { .. } => {
                 "choose another address there, or stop what listens on this one"
             }
-            StartError::Store(error) => return of_store(error),
-            StartError::OtherKey(_) => USE_THE_KEY,
+            StartError::Store(error) => return store_failure(error),
+            StartError::OtherKey(_) => RESTORE_KEY,
             _ => FIX_CONFIGURATION,
         };
         Failure(error.to_string(), advice)
@@ -164,23 +165,23 @@ async fn serve(path: &Path) -> Result<(), Failure> {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             Some(()) = hangup.recv() => {
-                tracing::info!("reading certificates, lists and register again");
-                bank.reread();
+                tracing::info!("reloading certificates, CRLs and register");
+                bank.reload();
             }
         }
     }
-    tracing::info!("stopping; open requests are still answered");
+    tracing::info!("shutting down, draining open requests");
     tokio::select! {
         () = bank.stop() => {}
-        // Threads that still answer are not waited for; what was acknowledged is stored.
+        // Threads that still answer are not waited for; acknowledged writes are stored.
         _ = interrupt.recv() => std::process::exit(INTERRUPTED),
     }
-    tracing::info!("stopped");
-    telling.finish().await;
+    tracing::info!("shut down");
+    telemetry_guard.finish().await;
     Ok(())
 }
 
-fn of_store(error: &StoreError) -> Failure {
+fn store_failure(error: &StoreError) -> Failure {
     let advice = match error {
         StoreError::Open { .. } => "see that store.path can be written",
         StoreError::InUse {
@@ -193,10 +194,12 @@ fn of_store(error: &StoreError) -> Failure {
         }
         StoreError::OpenToOthers(_) => "run chmod 600 on it, and see who could read it until now",
         StoreError::NoKey(_) => {
-            "put the key that was used before in its place; without it, customers need new authenticators"
+            "put the key that was used before in its place; without it, \
+             customers need new authenticators"
         }
         StoreError::NoFile { .. } => {
-            "restore the database from a backup; to begin anew with this key, run `bank-server migrate`"
+            "restore the database from a backup; to begin anew with this key, \
+             run `bank-server migrate`"
         }
         StoreError::Key(_) => "see that store.key can be read, and is the key that was used before",
         StoreError::Connect { .. } => "see that the server runs, and that store.url is right",
@@ -211,7 +214,7 @@ fn of_store(error: &StoreError) -> Failure {
 async fn migrate(path: &Path) -> Result<(), Failure> {
     let config = read(path)?;
     let versions = Database::migrate(&config.store.place).await;
-    let (before, after) = versions.map_err(|error| of_store(&error))?;
+    let (before, after) = versions.map_err(|error| store_failure(&error))?;
     let _ = writeln!(
         std::io::stdout().lock(),
         "the tables were of version {before}, and are of version {after}"
@@ -220,11 +223,11 @@ async fn migrate(path: &Path) -> Result<(), Failure> {
 }
 
 fn check_configuration(path: &Path) -> Result<(), Failure> {
-    find(path)?;
+    check_readable(path)?;
     let faults = check_file(path, SystemClock);
     let mut out = std::io::stdout().lock();
     for fault in &faults {
-        // If nobody reads, the exit code still tells.
+        // The exit code reports the result even if the pipe is closed.
         let _ = writeln!(out, "{fault}");
     }
     let _ = writeln!(out, "not looked at: {NOT_CHECKED}");
@@ -262,8 +265,8 @@ async fn enrol(path: &Path, customer: String) -> Result<(), Failure> {
     let secret = Secret::random(randomness.as_ref());
     let (place, key) = (&config.store.place, &config.store.key);
     let opened = Database::open_with_key(DatabaseUse::Serving, place, key, randomness).await;
-    let (database, vault) = opened.map_err(|error| of_store(&error))?;
-    // With other systems behind the bank, its own ledger is empty, and knows nobody.
+    let (database, vault) = opened.map_err(|error| store_failure(&error))?;
+    // With another core banking system, the built-in ledger is empty.
     let known = ledger::knows(&database, &PsuId(customer.clone())).await;
     if !known.map_err(|error| failed(error.to_string()))? {
         return Err(Failure(
@@ -276,7 +279,7 @@ async fn enrol(path: &Path, customer: String) -> Result<(), Failure> {
         .await;
     database.close().await;
     stored.map_err(|error| match error {
-        ScaError::OtherKey => Failure(error.to_string(), USE_THE_KEY),
+        ScaError::OtherKey => Failure(error.to_string(), RESTORE_KEY),
         error => failed(error.to_string()),
     })?;
     let _ = writeln!(
@@ -305,10 +308,10 @@ async fn import(path: &Path, world: &Path) -> Result<(), Failure> {
         )
     })?;
     let opened = Database::open_for(DatabaseUse::Importing, &config.store.place).await;
-    let database = opened.map_err(|error| of_store(&error))?;
+    let database = opened.map_err(|error| store_failure(&error))?;
     let today = Calendar::new(Arc::new(SystemClock), config.bank.time_zone).today();
     let imported = ledger::import(&database, today, std::io::BufReader::new(file)).await;
-    // Refused or not: what was written on the way is removed with the last connection.
+    // Accepted or rejected: a temporary file is removed with the last connection.
     database.close().await;
     let imported = imported.map_err(|error| failed(error.to_string()))?;
     let _ = writeln!(

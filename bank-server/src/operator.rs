@@ -1,4 +1,4 @@
-//! The operators' listener: plain HTTP on loopback.
+//! Operator endpoints: health and metrics over plain HTTP on loopback.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,34 +14,34 @@ use crate::identity::Licences;
 use crate::store::Database;
 use crate::telemetry::metrics::{MEDIA_TYPE, Metrics};
 use crate::transport::listener::MtlsListener;
-use crate::transport::trust_reloader::Report;
+use crate::transport::trust_reloader::TrustReport;
 
 pub(crate) struct Health {
     pub(crate) database: Database,
     pub(crate) core: Arc<dyn CoreBanking>,
-    pub(crate) trust: Arc<ArcSwap<Report>>,
+    pub(crate) trust: Arc<ArcSwap<TrustReport>>,
     pub(crate) metrics: Metrics,
     /// Each by the name of its listener.
-    pub(crate) doors: Vec<(&'static str, MtlsListener<Licences>)>,
-    pub(crate) questions: Questions,
+    pub(crate) listeners: Vec<(&'static str, MtlsListener<Licences>)>,
+    pub(crate) probes: ReadinessProbes,
 }
 
-/// When somebody last asked whether the bank is ready. Cheap to clone: all clones share it.
+/// Time of the latest readiness probe. Cheap to clone: all clones share it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Questions(Arc<ArcSwapOption<Instant>>);
+pub(crate) struct ReadinessProbes(Arc<ArcSwapOption<Instant>>);
 
-impl Questions {
-    /// Whether somebody asks again and again, to send requests where they are answered. Nobody who does waits for longer.
-    pub(crate) fn come(&self) -> bool {
-        const LATELY: Duration = Duration::from_secs(30);
+impl ReadinessProbes {
+    /// Whether a load balancer probes readiness periodically. Its interval is at most this window.
+    pub(crate) fn is_active(&self) -> bool {
+        const WINDOW: Duration = Duration::from_secs(30);
 
         let last = self.0.load();
-        last.as_ref().is_some_and(|last| last.elapsed() < LATELY)
+        last.as_ref().is_some_and(|last| last.elapsed() < WINDOW)
     }
 }
 
-/// Who asks each second or two wants an answer before the next question.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// Time limit of a check: load balancers probe every second or two.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(crate) fn configure(app: &mut web::ServiceConfig) {
     app.service(resource("/health/live").get(live))
@@ -49,19 +49,20 @@ pub(crate) fn configure(app: &mut web::ServiceConfig) {
         .service(resource("/metrics").get(metrics));
 }
 
-/// The process runs.
+/// Liveness: the process runs.
 async fn live() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "status": "live" }))
 }
 
-/// Requests can be answered: the database and the core banking system do, and peers can come in. A replacement that was
-/// refused is told, and is no reason to take the bank out of service: it goes on with what it had. A bank that is about to
-/// stop still answers, and is no longer ready: whoever spreads requests sends them elsewhere.
+/// Readiness: the database and the core banking system respond, and peers can connect. A rejected
+/// reload is reported, but does not take the bank out of service, which continues with the previous
+/// value. A bank that is shutting down still responds, and is no longer ready, so that load
+/// balancers send requests elsewhere.
 async fn ready(health: web::Data<Health>) -> HttpResponse {
-    health.questions.0.store(Some(Arc::new(Instant::now())));
+    health.probes.0.store(Some(Arc::new(Instant::now())));
     let (store, core) = tokio::join!(
-        in_time(health.database.ready()),
-        in_time(health.core.ready())
+        with_timeout(health.database.ready()),
+        with_timeout(health.core.ready())
     );
     let name = |outcome: &Result<(), String>| match outcome {
         Ok(()) => "ready".to_owned(),
@@ -70,7 +71,10 @@ async fn ready(health: web::Data<Health>) -> HttpResponse {
     let trust = health.trust.load();
     let problems: Vec<String> = trust.problems.iter().map(ToString::to_string).collect();
     let closed = if trust.closed { "closed" } else { "ready" };
-    let stopping = health.doors.iter().any(|(_, door)| door.is_draining());
+    let stopping = health
+        .listeners
+        .iter()
+        .any(|(_, listener)| listener.is_draining());
     let body = json!({
         "store": name(&store),
         "coreBanking": name(&core),
@@ -85,14 +89,16 @@ async fn ready(health: web::Data<Health>) -> HttpResponse {
     }
 }
 
-async fn in_time<E: ToString>(answer: impl Future<Output = Result<(), E>>) -> Result<(), String> {
-    match timeout(PATIENCE, answer).await {
+async fn with_timeout<E: ToString>(
+    answer: impl Future<Output = Result<(), E>>,
+) -> Result<(), String> {
+    match timeout(CHECK_TIMEOUT, answer).await {
         Ok(answered) => answered.map_err(|error| error.to_string()),
-        Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
+        Err(_) => Err(format!("no answer within {} s", CHECK_TIMEOUT.as_secs())),
     }
 }
 
-/// Figures for Prometheus.
+/// Prometheus metrics.
 async fn metrics(health: web::Data<Health>) -> HttpResponse {
     match health.metrics.text() {
         Ok(text) => HttpResponse::Ok().content_type(MEDIA_TYPE).body(text),

@@ -147,7 +147,7 @@ async fn load(pki: &Pki, bank: &RunningBank, folder: &Path) -> bool {
     let memory_before = memory(std::process::id(), "VmRSS:");
     let offered = Instant::now();
     fs::rename(folder.join("long.crl"), folder.join("with.crl")).unwrap();
-    bank.reread();
+    bank.reload();
     while !bank
         .trust_report()
         .lists

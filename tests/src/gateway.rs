@@ -82,7 +82,7 @@ impl GatewayListener {
 
     /// Where gateways connect.
     pub fn address(&self) -> SocketAddr {
-        self.bank.proxied_address().unwrap()
+        self.bank.gateway_address().unwrap()
     }
 }
 

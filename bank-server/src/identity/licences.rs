@@ -1,4 +1,4 @@
-//! Who may act as a TPP, and in which roles: the certificate's word, and the register's.
+//! Licence policy: which certificates identify a TPP, and its roles by certificate and register.
 
 use std::time::Duration;
 
@@ -11,26 +11,26 @@ use shared_types::register::{NotLicensed, Register};
 use super::Tpp;
 use crate::config_error::ConfigError;
 use crate::transport::pem_files::Source;
-use crate::transport::policy::{Admitted, CloseMessage, Ended, Policy};
+use crate::transport::policy::{Admitted, CloseMessage, PeerRejection, Policy};
 use crate::transport::trust_reloader::PolicySource;
 use crate::xs2a::ApiError;
 
 /// The bank's rules about its peers.
 #[derive(Debug)]
 pub struct Licences {
-    /// The scheme's register. Without one, certificates are taken at their word.
+    /// The scheme's register. Without one, the identity and roles are those of the certificate.
     pub register: Option<Register>,
-    /// The country in which the bank is: where its TPPs act.
+    /// The country of the bank, where its TPPs are active.
     pub country: String,
 }
 
-/// Why a trusted certificate is not that of a TPP that may act.
+/// Why a trusted certificate does not authorise a TPP.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotATpp {
-    /// It does not name one.
+    /// The certificate names no TPP.
     #[error(transparent)]
     Identity(#[from] IdentityError),
-    /// The register is against it.
+    /// The register does not license it.
     #[error(transparent)]
     NotLicensed(#[from] NotLicensed),
 }
@@ -63,12 +63,12 @@ impl Policy for Licences {
         peer.organisation().as_str()
     }
 
-    fn close_message(end: &Ended<NotATpp>) -> CloseMessage {
-        ApiError::ended(end).close_message()
+    fn close_message(rejection: &PeerRejection<NotATpp>) -> CloseMessage {
+        ApiError::peer_rejected(rejection).close_message()
     }
 }
 
-/// Where the bank's rules about its peers come from: the register's file, if there is one.
+/// Source of the licence policy: the register file, if there is one.
 #[derive(Debug, Clone)]
 pub struct LicenceSource {
     /// The register.
@@ -94,7 +94,9 @@ impl PolicySource for LicenceSource {
             (Some(source), Some(json)) => {
                 let register = Register::from_json(json).map_err(|error| source.fault(&error))?;
                 if !register.licenses_anybody(day(now)) {
-                    return Err(source.fault(&"licenses nobody at this time: nobody could connect"));
+                    return Err(
+                        source.fault(&"licenses no TPP at this time: no peer could connect")
+                    );
                 }
                 Some(register)
             }
@@ -116,7 +118,7 @@ impl PolicySource for LicenceSource {
     }
 }
 
-/// Whom our own certificate names.
+/// The organisation in our own certificate.
 pub(crate) fn own_organisation(credentials: &Credentials) -> Result<OrganisationId, IdentityError> {
     own_identity(credentials).map(|itself| itself.organisation)
 }

@@ -1,4 +1,4 @@
-//! From a peer certificate to a known TPP.
+//! TPP identity: from a peer certificate to a known, licensed TPP.
 
 mod licences;
 
@@ -12,8 +12,8 @@ use shared_types::register::Licence;
 pub(crate) use self::licences::own_organisation;
 pub use self::licences::{LicenceSource, Licences, NotATpp};
 
-/// The TPP at the other end of a connection: what its certificate says of it (ETSI TS 119 495), as far as the register
-/// still grants it.
+/// The TPP of a connection: the identity in its certificate (ETSI TS 119 495), restricted to what
+/// the register grants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tpp {
     organisation: OrganisationId,
@@ -25,7 +25,7 @@ pub struct Tpp {
 }
 
 impl Tpp {
-    /// The TPP that a certificate names, which has been found trustworthy before: at its word, without a register.
+    /// The TPP that a verified certificate names, without a register.
     fn unregistered(
         identity: Psd2Identity,
         certificate: &CertificateDer<'_>,
@@ -39,8 +39,7 @@ impl Tpp {
         })
     }
 
-    /// The same by the register's word: the number and the name by which it knows the TPP, and the roles that it grants as
-    /// well.
+    /// The TPP as the register records it: its number, its name, and the roles that both grant.
     fn licensed(
         mut identity: Psd2Identity,
         licence: Licence,
@@ -68,13 +67,14 @@ impl Tpp {
         }
     }
 
-    /// Its authorisation number, by the register if there is one: by this, and nothing else, it is told from other TPPs.
+    /// Its authorisation number, from the register if there is one. The only key by which TPPs are
+    /// distinguished.
     #[must_use]
     pub fn organisation(&self) -> &OrganisationId {
         &self.organisation
     }
 
-    /// Its legal name: the register's word, and without a register the certificate's.
+    /// Its legal name, from the register if there is one, else from the certificate.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name

@@ -1,4 +1,4 @@
-//! The rooms behind the doors, each made of those before it.
+//! Application context: the services behind the listeners, wired from configuration and database.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +27,7 @@ use crate::telemetry::figures::Figures;
 use crate::transport::trust::Trust;
 use crate::xs2a::{Approving, Xs2a};
 
-/// What resources and pages are made of.
+/// Services that the XS2A resources and the customer pages share.
 pub(super) struct AppContext {
     pub(super) database: Database,
     pub(super) core: Arc<dyn CoreBanking>,
@@ -71,7 +71,7 @@ impl AppContext {
         {
             return Err(StartError::OtherKey(config.store.key.clone()));
         }
-        // From now on, nothing is read and written by a clock that is wrong.
+        // From here on, no data is read or written with a wrong clock.
         database.compare_clock(&clock).await?;
         database.follow();
         let passkeys = pages
@@ -105,7 +105,7 @@ impl AppContext {
         })
     }
 
-    /// What the resources work with.
+    /// State of the XS2A resources.
     pub(super) fn xs2a(
         &self,
         config: &Config,
@@ -138,7 +138,7 @@ impl AppContext {
         })
     }
 
-    /// What the customers' pages work with.
+    /// State of the customer pages.
     pub(super) fn online_banking(
         &self,
         config: &Config,

@@ -1,4 +1,4 @@
-//! One bank, put together and run.
+//! Server builder: opens files and database, wires the services, and starts the listeners.
 
 mod app_context;
 mod descriptors;
@@ -21,26 +21,26 @@ use tokio::sync::{Notify, Semaphore};
 use tracing::{Instrument as _, Span};
 
 use self::app_context::AppContext;
+use self::descriptors::connection_budget;
 pub use self::descriptors::raise_limit;
-use self::descriptors::share;
 use self::removal::Removal;
 pub use self::running::RunningBank;
-use self::sockets::{bound, entrance, open_pages};
-use self::workers::{Keeping, Sockets, run};
+use self::sockets::{bind, entrance, open_pages};
+use self::workers::{Sockets, TrustUpdates, run};
 use crate::config::{Config, ConfigError, Origin};
 use crate::core_banking::CoreBanking;
 use crate::file_mode::is_open_to_others;
 use crate::identity::{LicenceSource, Licences, own_organisation};
-use crate::operator::{Health, Questions};
+use crate::operator::{Health, ReadinessProbes};
 use crate::store::fetched_lists::FetchedLists;
 use crate::store::retention::Retention;
 use crate::store::{Database, DatabaseLocation, StoreError, open_to_others};
-use crate::telemetry::figures::{Counting, Figures};
+use crate::telemetry::figures::{ConnectionMetrics, Figures};
 use crate::telemetry::metrics::{Metrics, Parts};
 use crate::transport::listener::{ConnectionObserver, LogRejectedConnections, MtlsListener};
-use crate::transport::trust_reloader::{Report, TrustReloader};
+use crate::transport::trust_reloader::{TrustReloader, TrustReport};
 
-/// A bank that is about to be started.
+/// Builder of a bank server.
 ///
 /// A bank developer puts their own core banking system behind it:
 ///
@@ -63,12 +63,12 @@ pub struct BankServer {
     randomness: Arc<dyn Randomness>,
     observer: Arc<dyn ConnectionObserver>,
     span: Span,
-    sockets: HandedIn,
+    sockets: InheritedSockets,
 }
 
-/// Sockets that are open already, in place of addresses from the configuration.
+/// Sockets that are already open, in place of configured addresses.
 #[derive(Default)]
-struct HandedIn {
+struct InheritedSockets {
     xs2a: Option<TcpListener>,
     online_banking: Option<TcpListener>,
 }
@@ -76,13 +76,13 @@ struct HandedIn {
 /// Why a bank could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The configuration, or a file that it names, is wrong.
+    /// The configuration, or a file that it names, is invalid.
     #[error("the configuration is wrong: {}", list(.0))]
     Configuration(Vec<ConfigError>),
     /// The database cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// It is not the key that was used before: what was sealed with that would never open.
+    /// The key differs from the one that sealed the secrets in the database.
     #[error("{} is not the key with which secrets in the database were sealed", .0.display())]
     OtherKey(PathBuf),
     /// TLS cannot be set up.
@@ -95,7 +95,7 @@ pub enum StartError {
         setting: &'static str,
         /// The address.
         address: SocketAddr,
-        /// What the system said.
+        /// The error of the operating system.
         error: io::Error,
     },
     /// The server's thread did not come up.
@@ -103,7 +103,7 @@ pub enum StartError {
     Thread(io::Error),
 }
 
-fn wrong(place: &str, problem: String) -> StartError {
+fn config_error(place: &str, problem: String) -> StartError {
     StartError::Configuration(vec![ConfigError::new(place, problem)])
 }
 
@@ -126,11 +126,12 @@ impl BankServer {
             randomness: Arc::new(SystemRandomness),
             observer: Arc::new(LogRejectedConnections),
             span: Span::none(),
-            sockets: HandedIn::default(),
+            sockets: InheritedSockets::default(),
         }
     }
 
-    /// Takes TPPs' connections from a socket that is open already, as service managers hand them over.
+    /// Takes TPPs' connections from a socket that is open already, as service managers hand them
+    /// over.
     #[must_use]
     pub fn xs2a_socket(mut self, socket: TcpListener) -> Self {
         self.sockets.xs2a = Some(socket);
@@ -165,15 +166,15 @@ impl BankServer {
         self
     }
 
-    /// Tells another observer of peers that are turned away; without one, the log is told.
+    /// Uses another observer of accepted and rejected connections; the default writes to the log.
     #[must_use]
     pub fn observer(mut self, observer: Arc<dyn ConnectionObserver>) -> Self {
         self.observer = observer;
         self
     }
 
-    /// Puts all that the bank does into that span, so that lines of its log tell it from other banks in the same process.
-    /// Without one, each request is the root of a trace.
+    /// Enters that span for everything the bank does, so that its log lines can be told from those
+    /// of other banks in the same process. Without one, each request is the root of a trace.
     #[must_use]
     pub fn span(mut self, span: Span) -> Self {
         self.span = span;
@@ -187,13 +188,13 @@ impl BankServer {
     }
 
     async fn open_and_run(self) -> Result<RunningBank, StartError> {
-        let opened = open_to_start(&self.config, &self.clock, &self.randomness).await;
+        let opened = open_for_start(&self.config, &self.clock, &self.randomness).await;
         let trust_reloader =
             opened.map_err(|faults| StartError::Configuration(self.config.lines.locate(faults)))?;
-        warn_of(&trust_reloader, &self.config);
+        log_startup_warnings(&trust_reloader, &self.config);
         let (trust, report) = (trust_reloader.trust(), trust_reloader.report());
         let organisation = own_organisation(&trust.current().credentials)
-            .map_err(|error| wrong("xs2a.certificate", error.to_string()))?;
+            .map_err(|error| config_error("xs2a.certificate", error.to_string()))?;
         let (config, sockets) = (self.config, self.sockets);
         let pages = config
             .online_banking
@@ -214,46 +215,49 @@ impl BankServer {
         let online_banking = pages.as_ref().map(|pages| {
             web::Data::new(app_context.online_banking(&config, pages, &trust, &figures))
         });
-        let door = MtlsListener::new(
+        let listener = MtlsListener::new(
             Arc::clone(&trust),
             config.limits.of_connections(),
-            Arc::new(Counting {
+            Arc::new(ConnectionMetrics {
                 figures: figures.clone(),
                 observer: self.observer,
             }),
         );
-        let (xs2a_socket, xs2a_address) = bound(sockets.xs2a, "xs2a.listen", config.xs2a.listen)?;
-        let (operator, operator_address) = bound(None, "operator.listen", config.operator.listen)?;
-        let (proxied_socket, proxied_address) = gateway_listener
-            .map(|gateway_listener| bound(None, "gateway_listener.listen", gateway_listener.listen))
+        let (xs2a_socket, xs2a_address) = bind(sockets.xs2a, "xs2a.listen", config.xs2a.listen)?;
+        let (operator, operator_address) = bind(None, "operator.listen", config.operator.listen)?;
+        let (gateway_socket, gateway_address) = gateway_listener
+            .map(|gateway_listener| bind(None, "gateway_listener.listen", gateway_listener.listen))
             .transpose()?
             .unzip();
-        let gateway_door = gateway_listener
-            .map(|gateway_listener| door.for_gateways(gateway_listener.connections));
-        let mut doors = vec![("xs2a", xs2a_socket, door)];
-        doors.extend(
-            proxied_socket
-                .zip(gateway_door)
-                .map(|(socket, door)| ("gateway_listener", socket, door)),
+        let gateway_mtls = gateway_listener
+            .map(|gateway_listener| listener.for_gateways(gateway_listener.connections));
+        let mut listeners = vec![("xs2a", xs2a_socket, listener)];
+        listeners.extend(
+            gateway_socket
+                .zip(gateway_mtls)
+                .map(|(socket, listener)| ("gateway_listener", socket, listener)),
         );
-        let health = health(&app_context, &report, &doors, &figures);
-        let questions = health.questions.clone();
+        let health = health(&app_context, &report, &listeners, &figures);
+        let probes = health.probes.clone();
         let health = web::Data::new(health);
-        let open_doors = doors.iter().map(|(_, _, door)| door.clone()).collect();
+        let open_listeners = listeners
+            .iter()
+            .map(|(_, _, listener)| listener.clone())
+            .collect();
         let origin = pages.as_ref().map(|pages| pages.origin.clone());
         let online_banking_address = pages.as_ref().map(|pages| pages.address);
         let sockets = Sockets {
-            doors,
+            listeners,
             peers: Arc::new(Semaphore::new(connections_of_peers(&config))),
             pages: pages
                 .zip(online_banking)
                 .map(|(pages, state)| (pages.socket, pages.entrance, state)),
             operator,
         };
-        let reread = Arc::new(Notify::new());
-        let keeping = Keeping {
+        let reload_requested = Arc::new(Notify::new());
+        let trust_updates = TrustUpdates {
             trust_reloader,
-            reread: Arc::clone(&reread),
+            reload_requested: Arc::clone(&reload_requested),
             // A file has no replicas.
             crl_cache: match &config.store.place {
                 DatabaseLocation::File(_) => None,
@@ -267,12 +271,29 @@ impl BankServer {
             Arc::clone(&app_context.clock),
             Arc::clone(&report),
         );
-        let running = run(&config, sockets, keeping, removal, xs2a, health, self.span).await?;
-        tracing::info!(bank = config.bank.name, %organisation, xs2a = %xs2a_address, gateway_listener = proxied_address.map(tracing::field::display), online_banking = origin.as_ref().map(Origin::text), operator = %operator_address, "serving");
+        let running = run(
+            &config,
+            sockets,
+            trust_updates,
+            removal,
+            xs2a,
+            health,
+            self.span,
+        )
+        .await?;
+        tracing::info!(
+            bank = config.bank.name,
+            %organisation,
+            xs2a = %xs2a_address,
+            gateway_listener = gateway_address.map(tracing::field::display),
+            online_banking = origin.as_ref().map(Origin::text),
+            operator = %operator_address,
+            "serving"
+        );
         Ok(RunningBank {
             organisation,
             xs2a_address,
-            proxied_address,
+            gateway_address,
             online_banking_address,
             origin,
             operator_address,
@@ -280,34 +301,35 @@ impl BankServer {
             sca: app_context.sca,
             trust,
             report,
-            reread,
+            reload_requested,
             database: app_context.database,
-            doors: open_doors,
+            listeners: open_listeners,
             drain: Duration::from_secs(config.limits.drain_seconds),
-            questions,
+            probes,
             running,
         })
     }
 }
 
-/// Tells the log of what works, and not as it should.
-fn warn_of(trust_reloader: &TrustReloader<LicenceSource>, config: &Config) {
+/// Logs what works, but not as it should.
+fn log_startup_warnings(trust_reloader: &TrustReloader<LicenceSource>, config: &Config) {
     for problem in &trust_reloader.report().load().problems {
-        tracing::warn!(%problem, "something is wrong with what trust is made of");
+        tracing::warn!(%problem, "trust configuration problem");
     }
     if config.register.file.is_none() {
-        tracing::warn!("no register is configured: certificates are taken at their word");
+        tracing::warn!("no register configured, roles are taken from certificates alone");
     }
 }
 
-/// How many connections TPPs and gateways may hold together.
+/// Connections of TPPs and gateways together.
 fn connections_of_peers(config: &Config) -> usize {
     let pages = config.online_banking.as_ref();
-    share(pages.map_or(0, |pages| pages.connections)).peers
+    connection_budget(pages.map_or(0, |pages| pages.connections)).peers
 }
 
-/// Opens the files, as [`open`] does. Where they are refused and the clock is wrong, that comes first.
-async fn open_to_start(
+/// Opens the files, as [`open`] does. If they are rejected and the clock is wrong, that error comes
+/// first.
+async fn open_for_start(
     config: &Config,
     clock: &Arc<dyn Clock>,
     randomness: &Arc<dyn Randomness>,
@@ -315,14 +337,15 @@ async fn open_to_start(
     match open(config, clock, randomness) {
         Ok(trust_reloader) => Ok(trust_reloader),
         Err(mut faults) => {
-            faults.splice(0..0, wrong_clock(&config.store.place, clock).await);
+            faults.splice(0..0, clock_error(&config.store.place, clock).await);
             Err(faults)
         }
     }
 }
 
-/// Why certificates, lists and licences may look wrong that are right: the clock is. Without a word where that is not known.
-async fn wrong_clock(place: &DatabaseLocation, clock: &Arc<dyn Clock>) -> Option<ConfigError> {
+/// The error of a wrong clock, which makes valid certificates, CRLs and licences look invalid.
+/// `None` where that is unknown.
+async fn clock_error(place: &DatabaseLocation, clock: &Arc<dyn Clock>) -> Option<ConfigError> {
     let DatabaseLocation::Server(_) = place else {
         return None;
     };
@@ -331,38 +354,40 @@ async fn wrong_clock(place: &DatabaseLocation, clock: &Arc<dyn Clock>) -> Option
     let ready = database.ready().await;
     database.close().await;
     match ready {
-        Err(StoreError::Clock(wrong)) => Some(ConfigError::new("clock", wrong.to_string())),
+        Err(StoreError::Clock(error)) => Some(ConfigError::new("clock", error.to_string())),
         _ => None,
     }
 }
 
-/// How the bank is, for its operators.
+/// Health state for the operator.
 fn health(
     app_context: &AppContext,
-    report: &Arc<ArcSwap<Report>>,
-    doors: &[(&'static str, TcpListener, MtlsListener<Licences>)],
+    report: &Arc<ArcSwap<TrustReport>>,
+    listeners: &[(&'static str, TcpListener, MtlsListener<Licences>)],
     figures: &Figures,
 ) -> Health {
-    let doors = doors.iter().map(|(name, _, door)| (*name, door.clone()));
-    let doors: Vec<_> = doors.collect();
+    let listeners = listeners
+        .iter()
+        .map(|(name, _, listener)| (*name, listener.clone()));
+    let listeners: Vec<_> = listeners.collect();
     Health {
         database: app_context.database.clone(),
         core: Arc::clone(&app_context.core),
         trust: Arc::clone(report),
         metrics: Metrics::of(Parts {
             trust: Arc::clone(report),
-            doors: doors.clone(),
+            listeners: listeners.clone(),
             figures,
             database: &app_context.database,
             sca: &app_context.sca,
         }),
-        doors,
-        questions: Questions::default(),
+        listeners,
+        probes: ReadinessProbes::default(),
     }
 }
 
-/// Returns all that is wrong with a configuration file and the files it names, without starting anything. The network and
-/// the database are not looked at ([`NOT_CHECKED`]).
+/// Returns all errors of a configuration file and the files it names, without starting anything.
+/// Network and database are not checked ([`NOT_CHECKED`]).
 #[must_use]
 pub fn check_file(file: &Path, clock: impl Clock) -> Vec<ConfigError> {
     let read = Config::read_all(file);
@@ -372,11 +397,11 @@ pub fn check_file(file: &Path, clock: impl Clock) -> Vec<ConfigError> {
     read.faults.iter().cloned().chain(found).collect()
 }
 
-/// What [`check_file`] does not look at.
+/// Parts that [`check_file`] does not check.
 pub const NOT_CHECKED: &str = "the network (whether addresses are free to listen on; lists, responders, other banks and \
      collectors at their addresses), the database, and the bank's own key, but for who can read the two";
 
-/// Returns all that is wrong with a configuration and the files it names, without starting anything.
+/// Returns all errors of a configuration and the files it names, without starting anything.
 #[must_use]
 pub fn check(config: &Config, clock: impl Clock) -> Vec<ConfigError> {
     let clock: Arc<dyn Clock> = Arc::new(clock);
@@ -418,7 +443,7 @@ pub fn check(config: &Config, clock: impl Clock) -> Vec<ConfigError> {
     config.lines.locate(faults)
 }
 
-/// What is wrong with the file of the database server's authorities: the driver would pass over what it cannot read.
+/// The error of the database server's CA file: the driver would skip what it cannot parse.
 fn database_fault(config: &Config) -> Option<ConfigError> {
     let DatabaseLocation::Server(server) = &config.store.place else {
         return None;
@@ -436,7 +461,7 @@ fn database_fault(config: &Config) -> Option<ConfigError> {
     Some(ConfigError::new("store.url", problem))
 }
 
-/// Opens the files; says all that is wrong, not only the first.
+/// Opens the files; returns all errors, not only the first.
 fn open(
     config: &Config,
     clock: &Arc<dyn Clock>,

@@ -1,4 +1,4 @@
-//! When old rows are removed from the database, and when that is held back because the clock may be wrong.
+//! Periodic removal of expired rows from the database, paused while the clock may be wrong.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,65 +12,65 @@ use tokio::sync::Mutex;
 
 use crate::store::StoreError;
 use crate::store::retention::Retention;
-use crate::transport::trust_reloader::Report;
+use crate::transport::trust_reloader::TrustReport;
 
-/// How often old rows are removed.
-const EVERY: Duration = Duration::from_mins(10);
+/// Interval of removals.
+const INTERVAL: Duration = Duration::from_mins(10);
 
-/// For so long nothing is removed after the start, and after the clock was set: a clock that is wrong is often corrected, or
-/// noticed, soon.
+/// Pause after the start and after a clock step: a wrong clock is often corrected or noticed soon.
 const SETTLING: Duration = Duration::from_mins(5);
 
-/// By how much wall clock and uptime may drift apart between two looks. More is a step: the clock was set.
+/// Drift between wall clock and uptime, between two checks, that counts as a clock step.
 const MAX_DRIFT: TimeDelta = TimeDelta::minutes(1);
 
-/// How often [`Removal::look`] is to be called. A step of the clock is noticed before the next removal in any case.
-pub(super) const LOOK: Duration = Duration::from_secs(1);
+/// Interval at which [`Removal::run_if_due`] is to be called. A clock step is noticed before the
+/// next removal in any case.
+pub(super) const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Removes from the database what has been kept for long enough, as long as the clock can be right.
+/// Removes rows whose retention has ended, unless the clock may be wrong.
 pub(super) struct Removal {
     retention: Retention,
     clock: Arc<dyn Clock>,
-    trust: Arc<ArcSwap<Report>>,
-    pace: Mutex<Pace>,
+    trust: Arc<ArcSwap<TrustReport>>,
+    schedule: Mutex<Schedule>,
 }
 
 impl Removal {
-    /// Begins now: to be called at the start.
+    /// To be created at the start of the server.
     pub(super) fn new(
         retention: Retention,
         clock: Arc<dyn Clock>,
-        trust: Arc<ArcSwap<Report>>,
+        trust: Arc<ArcSwap<TrustReport>>,
     ) -> Self {
-        let pace = Mutex::new(Pace::new(clock.now(), clock.uptime()));
+        let schedule = Mutex::new(Schedule::new(clock.now(), clock.uptime()));
         Self {
             retention,
             clock,
             trust,
-            pace,
+            schedule,
         }
     }
 
-    /// Removes if it is time.
-    pub(super) async fn look(&self) {
-        let mut pace = self.pace.lock().await;
+    /// Removes rows if a removal is due.
+    pub(super) async fn run_if_due(&self) {
+        let mut schedule = self.schedule.lock().await;
         let (now, uptime) = (self.clock.now(), self.clock.uptime());
-        if !pace.has_begun {
-            // Why the database cannot be used is logged and shown where that is found out.
-            pace.has_begun = self.retention.begin(now).await.is_ok();
+        if !schedule.has_begun {
+            // A failure of the database is logged where it is detected.
+            schedule.has_begun = self.retention.begin(now).await.is_ok();
         }
-        if pace.is_due(now, uptime) {
-            if let Some(reason) = looks_wrong(&self.trust.load(), self.clock.unix()) {
+        if schedule.is_due(now, uptime) {
+            if let Some(reason) = clock_contradiction(&self.trust.load(), self.clock.unix()) {
                 tracing::warn!(
                     reason,
-                    "old rows are not removed: the clock of this machine may be wrong"
+                    "removal of expired rows skipped, clock may be wrong"
                 );
                 return;
             }
-            let passed = pace.passed(uptime);
+            let passed = schedule.passed(uptime);
             match logged(self.remove(now, passed).await) {
                 Some(0) | None => {}
-                Some(removed) => tracing::info!(removed, "what was over has been removed"),
+                Some(removed) => tracing::info!(removed, "expired rows removed"),
             }
         }
     }
@@ -85,12 +85,12 @@ impl Removal {
 
 fn logged<T>(outcome: Result<T, StoreError>) -> Option<T> {
     outcome
-        .inspect_err(|error| tracing::warn!(%error, "what is over could not be removed"))
+        .inspect_err(|error| tracing::warn!(%error, "removal of expired rows failed"))
         .ok()
 }
 
-/// What of our own trust says that it can not be that time.
-fn looks_wrong(report: &Report, now: UnixTime) -> Option<&'static str> {
+/// The part of our own trust that contradicts the clock.
+fn clock_contradiction(report: &TrustReport, now: UnixTime) -> Option<&'static str> {
     // The clock of a list's issuer may be ahead, as where the list is judged.
     let latest =
         UnixTime::since_unix_epoch(Duration::from_secs(now.as_secs()) + List::CLOCKS_APART);
@@ -105,9 +105,9 @@ fn looks_wrong(report: &Report, now: UnixTime) -> Option<&'static str> {
     }
 }
 
-/// When it is time to remove.
+/// Schedule of removals.
 #[derive(Debug)]
-struct Pace {
+struct Schedule {
     has_begun: bool,
     /// Wall clock and uptime at the last look.
     seen: (DateTime<Utc>, Duration),
@@ -119,7 +119,7 @@ struct Pace {
     removed: Duration,
 }
 
-impl Pace {
+impl Schedule {
     fn new(now: DateTime<Utc>, uptime: Duration) -> Self {
         Self {
             has_begun: false,
@@ -130,7 +130,7 @@ impl Pace {
         }
     }
 
-    /// Whether it is time. If it is, the next time is ten minutes later.
+    /// Whether a removal is due. If so, the next is due ten minutes later.
     fn is_due(&mut self, now: DateTime<Utc>, uptime: Duration) -> bool {
         let (then, since) = std::mem::replace(&mut self.seen, (now, uptime));
         let passed = TimeDelta::from_std(uptime.saturating_sub(since)).unwrap_or(TimeDelta::MAX);
@@ -138,12 +138,12 @@ impl Pace {
         if drift.abs() > MAX_DRIFT {
             tracing::warn!(
                 seconds = drift.num_seconds(),
-                "the clock was set; no old rows are removed for some minutes"
+                "clock step detected, removal of expired rows paused"
             );
             self.settling_since = uptime;
         }
         let is_settled = uptime.saturating_sub(self.settling_since) >= SETTLING;
-        let is_due = is_settled && uptime.saturating_sub(self.due) >= EVERY;
+        let is_due = is_settled && uptime.saturating_sub(self.due) >= INTERVAL;
         if is_due {
             self.due = uptime;
         }
@@ -159,7 +159,7 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transport::trust_reloader::ListReport;
+    use crate::transport::trust_reloader::CrlReport;
 
     fn at(minutes: i64) -> DateTime<Utc> {
         let start: DateTime<Utc> = "2026-11-24T12:00:00Z".parse().unwrap();
@@ -171,60 +171,63 @@ mod tests {
     }
 
     #[test]
-    fn it_is_time_every_ten_minutes_and_not_at_the_start() {
-        let mut pace = Pace::new(at(0), up(0));
+    fn removal_is_due_every_ten_minutes_and_not_at_the_start() {
+        let mut schedule = Schedule::new(at(0), up(0));
         let due = (0..=30).filter(|minute| {
             let uptime = up(u64::try_from(*minute).unwrap());
-            pace.is_due(at(*minute), uptime)
+            schedule.is_due(at(*minute), uptime)
         });
         assert_eq!(due.collect::<Vec<_>>(), [10, 20, 30]);
     }
 
     #[test]
-    fn after_a_step_of_the_clock_it_is_not_time_for_some_minutes() {
+    fn a_clock_step_pauses_removal() {
         const DAYS: i64 = 700 * 24 * 60;
         for step in [2, -2, DAYS, -DAYS] {
-            let mut pace = Pace::new(at(0), up(0));
-            assert!(!pace.is_due(at(9), up(9)));
-            assert!(!pace.is_due(at(10 + step), up(10)), "{step}");
-            assert!(!pace.is_due(at(14 + step), up(14)), "{step}");
-            assert!(pace.is_due(at(15 + step), up(15)), "{step}");
+            let mut schedule = Schedule::new(at(0), up(0));
+            assert!(!schedule.is_due(at(9), up(9)));
+            assert!(!schedule.is_due(at(10 + step), up(10)), "{step}");
+            assert!(!schedule.is_due(at(14 + step), up(14)), "{step}");
+            assert!(schedule.is_due(at(15 + step), up(15)), "{step}");
         }
     }
 
     #[test]
-    fn what_was_held_back_is_made_up_for() {
-        let mut pace = Pace::new(at(0), up(0));
-        assert!(pace.is_due(at(10), up(10)));
-        assert!(pace.is_due(at(20), up(20)));
-        assert_eq!(pace.passed(up(20)), up(20));
-        assert_eq!(pace.passed(up(30)), up(10));
+    fn skipped_removals_are_caught_up() {
+        let mut schedule = Schedule::new(at(0), up(0));
+        assert!(schedule.is_due(at(10), up(10)));
+        assert!(schedule.is_due(at(20), up(20)));
+        assert_eq!(schedule.passed(up(20)), up(20));
+        assert_eq!(schedule.passed(up(30)), up(10));
     }
 
     #[test]
-    fn by_a_clock_that_contradicts_our_own_trust_nothing_is_removed() {
+    fn nothing_is_removed_when_the_clock_contradicts_our_own_trust() {
         let second = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));
-        let report = Report {
+        let report = TrustReport {
             certificate_until: Some(second(3000)),
-            lists: vec![ListReport {
+            lists: vec![CrlReport {
                 issuer: "CN=CA1".to_owned(),
                 this_update: second(1000),
                 next_update: second(2000),
                 entries: 0,
             }],
-            ..Report::default()
+            ..TrustReport::default()
         };
-        let wrong = |seconds| looks_wrong(&report, second(seconds));
+        let contradiction = |seconds| clock_contradiction(&report, second(seconds));
         // The issuer's clock may be five minutes ahead.
-        assert_eq!(wrong(699), Some("a revocation list is not valid yet"));
-        assert_eq!(wrong(700), None);
-        assert_eq!(wrong(2000), None);
-        assert_eq!(wrong(2001), Some("a revocation list is stale"));
-        let report = Report {
+        assert_eq!(
+            contradiction(699),
+            Some("a revocation list is not valid yet")
+        );
+        assert_eq!(contradiction(700), None);
+        assert_eq!(contradiction(2000), None);
+        assert_eq!(contradiction(2001), Some("a revocation list is stale"));
+        let report = TrustReport {
             lists: Vec::new(),
             ..report
         };
-        let expired = looks_wrong(&report, second(3001));
+        let expired = clock_contradiction(&report, second(3001));
         assert_eq!(expired, Some("our own certificate has expired"));
     }
 }

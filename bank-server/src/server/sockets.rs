@@ -1,12 +1,12 @@
-//! Where the bank listens, before anybody is let in.
+//! Listening sockets of the server, and TLS set-up of online banking.
 
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use rustls_pki_types::UnixTime;
 
-use super::descriptors::share;
-use super::{StartError, wrong};
+use super::descriptors::connection_budget;
+use super::{StartError, config_error};
 use crate::calendar::Calendar;
 use crate::config::{Config, ConfigError, OnlineBankingConfig, Origin};
 use crate::online_banking::TrustedProxies;
@@ -16,23 +16,23 @@ use crate::store::Database;
 use crate::store::sessions::Lasting;
 use crate::store::vault::Vault;
 
-/// The socket that was handed in, or one at that address.
-pub(super) fn bound(
+/// The inherited socket, or a new one bound to that address.
+pub(super) fn bind(
     socket: Option<TcpListener>,
     setting: &'static str,
     address: SocketAddr,
 ) -> Result<(TcpListener, SocketAddr), StartError> {
-    let wrong = |error| StartError::Listen {
+    let failed = |error| StartError::Listen {
         setting,
         address,
         error,
     };
     let socket = match socket {
         Some(socket) => socket,
-        None => TcpListener::bind(address).map_err(wrong)?,
+        None => TcpListener::bind(address).map_err(failed)?,
     };
-    let bound = socket.local_addr().map_err(wrong)?;
-    Ok((socket, bound))
+    let address = socket.local_addr().map_err(failed)?;
+    Ok((socket, address))
 }
 
 /// The listener for customers, before the pages are there.
@@ -56,7 +56,7 @@ impl Pages {
     ) -> Result<Passkeys, StartError> {
         let (database, vault, calendar) = (database.clone(), vault.clone(), calendar.clone());
         let passkeys = Passkeys::new(self.origin.url(), bank, database, vault, calendar);
-        passkeys.map_err(|error| wrong("online_banking.origin", error.to_string()))
+        passkeys.map_err(|error| config_error("online_banking.origin", error.to_string()))
     }
 }
 
@@ -70,9 +70,9 @@ pub(super) fn open_pages(
     let entrance = entrance(config, pages)
         .map_err(|faults| StartError::Configuration(config.lines.locate(faults)))?;
     if let Some(fault) = entrance.certificate_fault(pages, now) {
-        tracing::warn!(%fault, "browsers will warn of the customers' pages");
+        tracing::warn!(%fault, "certificate of online banking has a problem, browsers will warn");
     }
-    let (socket, address) = bound(socket, "online_banking.listen", pages.listen)?;
+    let (socket, address) = bind(socket, "online_banking.listen", pages.listen)?;
     Ok(Pages {
         socket,
         address,
@@ -83,7 +83,7 @@ pub(super) fn open_pages(
     })
 }
 
-/// What customers' connections pass.
+/// TLS set-up of the listener for browsers.
 pub(super) fn entrance(
     config: &Config,
     pages: &OnlineBankingConfig,
@@ -95,5 +95,5 @@ pub(super) fn entrance(
         request: seconds(limits.request_seconds),
         idle: seconds(limits.idle_seconds),
     };
-    Entrance::open(pages, share(pages.connections).pages, times)
+    Entrance::open(pages, connection_budget(pages.connections).pages, times)
 }

@@ -1,4 +1,4 @@
-//! The threads that answer: from sockets to resources and pages.
+//! Worker threads: from sockets to resources and pages.
 
 use std::cell::Cell;
 use std::future::ready;
@@ -35,35 +35,37 @@ use crate::transport::connection::Connection;
 use crate::transport::http2;
 use crate::transport::listener::MtlsListener;
 use crate::transport::stream::MtlsStream;
-use crate::transport::trust_reloader::{SharedCrlCache, TrustReloader, wait_for_first};
+use crate::transport::trust_reloader::{SharedCrlCache, TrustReloader, wait_for_first_fetches};
 use crate::xs2a::{self, Xs2a};
 
-/// What is listened on.
+/// The listening sockets.
 pub(super) struct Sockets {
     /// Each with its name in logs.
-    pub(super) doors: Vec<(&'static str, TcpListener, MtlsListener<Licences>)>,
-    /// How many connections all of them may hold.
+    pub(super) listeners: Vec<(&'static str, TcpListener, MtlsListener<Licences>)>,
+    /// Connection limit over all of them.
     pub(super) peers: Arc<Semaphore>,
     pub(super) pages: Option<(TcpListener, Entrance, web::Data<OnlineBanking>)>,
     pub(super) operator: TcpListener,
 }
 
-/// What keeps trust up to date.
-pub(super) struct Keeping {
+/// The trust reloader and its inputs.
+pub(super) struct TrustUpdates {
     pub(super) trust_reloader: TrustReloader<LicenceSource>,
-    pub(super) reread: Arc<Notify>,
+    pub(super) reload_requested: Arc<Notify>,
     /// Shared with other replicas, if there are any.
     pub(super) crl_cache: Option<Arc<dyn SharedCrlCache>>,
 }
 
-/// How often is looked for what is due.
+/// Interval of due work in online banking.
 const PERIOD: Duration = Duration::from_mins(10);
 
-/// How long a connection is read from that was answered before its request had all come in: closing it at once would reset
-/// it, and the reset would overtake the answer (RFC 9112, section 9.6).
+/// Time limit for draining a connection that was answered before its request had arrived
+/// completely: closing at once would reset it, and the reset would overtake the response (RFC 9112,
+/// section 9.6).
 const LINGER: Duration = Duration::from_secs(2);
 
-/// The workers, while they work. Dropping them stops them without waiting for open requests, unless they are stopping.
+/// The workers, while they work. Dropping them stops them without waiting for open requests, unless
+/// they are stopping.
 pub(super) struct Running {
     handle: StopOnDrop,
     thread: JoinHandle<io::Result<()>>,
@@ -77,7 +79,7 @@ impl Running {
         self.handle.0.stop(true).await;
         let ended = tokio::task::spawn_blocking(move || self.thread.join()).await;
         if !matches!(ended, Ok(Ok(Ok(())))) {
-            tracing::warn!("the server's thread ended badly");
+            tracing::warn!("server thread failed");
         }
     }
 }
@@ -91,13 +93,14 @@ impl Drop for StopOnDrop {
 
 /// Starts the workers, on a thread that belongs to them.
 ///
-/// Each worker has a runtime of its own, which ends when the worker has nothing left to do. Connections to the database are
-/// shared, and each belongs to the runtime that it was opened on: so requests are answered in the context of the runtime
-/// on which the bank was started, which lasts until it has stopped.
+/// Each worker has a runtime of its own, which ends when the worker has nothing left to do.
+/// Connections to the database are shared, and each belongs to the runtime that it was opened on:
+/// so requests are answered in the context of the runtime on which the bank was started, which
+/// lasts until it has stopped.
 pub(super) async fn run(
     config: &Config,
     sockets: Sockets,
-    keeping: Keeping,
+    trust_updates: TrustUpdates,
     removal: Removal,
     xs2a: web::Data<Xs2a>,
     health: web::Data<Health>,
@@ -115,68 +118,71 @@ pub(super) async fn run(
             let span = span.clone();
             actix_rt::System::new().block_on(async move {
                 let (fetched, ready) = oneshot::channel();
-                let kept = keeping
-                    .trust_reloader
-                    .keep(keeping.reread, keeping.crl_cache, fetched);
-                actix_rt::spawn(kept);
-                let removing = async move || removal.look().await;
+                let updates = trust_updates.trust_reloader.run(
+                    trust_updates.reload_requested,
+                    trust_updates.crl_cache,
+                    fetched,
+                );
+                actix_rt::spawn(updates);
+                let removing = async move || removal.run_if_due().await;
                 actix_rt::spawn(run_periodically(
-                    removal::LOOK,
+                    removal::POLL_INTERVAL,
                     removing,
                     app_runtime.clone(),
                 ));
-                for (_, _, door) in &sockets.doors {
-                    actix_rt::spawn(door.clone().reevaluate_connections());
+                for (_, _, listener) in &sockets.listeners {
+                    actix_rt::spawn(listener.clone().reevaluate_connections());
                 }
                 // Peers that connect meanwhile wait, instead of being refused for want of a list.
-                wait_for_first(ready, first_fetch).await;
+                wait_for_first_fetches(ready, first_fetch).await;
                 let mut builder = actix_server::Server::build()
                     .disable_signals()
                     .shutdown_timeout(limits.shutdown_seconds);
                 if let Some(workers) = workers {
                     builder = builder.workers(workers.get());
                 }
-                let ending = builder.graceful_shutdown_signal();
+                let shutdown = builder.graceful_shutdown_signal();
                 let time = Duration::from_secs(limits.request_seconds);
                 let idle = Duration::from_secs(limits.idle_seconds);
-                for (name, socket, door) in sockets.doors {
-                    let (ending, xs2a, app_runtime) =
-                        (ending.clone(), xs2a.clone(), app_runtime.clone());
-                    let (room, limits) = (Arc::clone(&sockets.peers), limits.clone());
+                for (name, socket, listener) in sockets.listeners {
+                    let (shutdown, xs2a, app_runtime) =
+                        (shutdown.clone(), xs2a.clone(), app_runtime.clone());
+                    let (connection_limit, limits) = (Arc::clone(&sockets.peers), limits.clone());
                     let span = span.clone();
                     builder = builder.listen(name, socket, move || {
-                        stay_within(&span);
+                        enter_span(&span);
                         xs2a_service(
-                            door.clone(),
-                            Arc::clone(&room),
+                            listener.clone(),
+                            Arc::clone(&connection_limit),
                             xs2a.clone(),
                             app_runtime.clone(),
                             &limits,
-                            notified(ending.clone()),
+                            notified(shutdown.clone()),
                         )
                     })?;
                 }
                 if let Some((socket, entrance, state)) = sockets.pages {
                     let of_pages = state.clone();
-                    let reading = async move || online_banking::read_what_is_due(&of_pages).await;
-                    actix_rt::spawn(run_periodically(PERIOD, reading, app_runtime.clone()));
-                    let (app_runtime, span, ending) =
-                        (app_runtime.clone(), span.clone(), ending.clone());
+                    let refreshing =
+                        async move || online_banking::read_what_is_due(&of_pages).await;
+                    actix_rt::spawn(run_periodically(PERIOD, refreshing, app_runtime.clone()));
+                    let (app_runtime, span, shutdown) =
+                        (app_runtime.clone(), span.clone(), shutdown.clone());
                     builder = builder.listen("online banking", socket, move || {
-                        stay_within(&span);
+                        enter_span(&span);
                         online_banking_service(
                             entrance.clone(),
                             state.clone(),
                             app_runtime.clone(),
                             time,
                             idle,
-                            ending.clone(),
+                            shutdown.clone(),
                         )
                     })?;
                 }
                 let builder = builder.listen("operator", sockets.operator, move || {
-                    stay_within(&span);
-                    operator_service(health.clone(), app_runtime.clone(), ending.clone())
+                    enter_span(&span);
+                    operator_service(health.clone(), app_runtime.clone(), shutdown.clone())
                 })?;
                 let server = builder.run();
                 if started.send(server.handle()).is_err() {
@@ -199,8 +205,8 @@ pub(super) async fn run(
     }
 }
 
-/// Puts all that this worker's thread does from now on into that span.
-fn stay_within(span: &Span) {
+/// Enters the span for everything this thread does from now on.
+fn enter_span(span: &Span) {
     thread_local! {
         static WITHIN: Cell<bool> = const { Cell::new(false) };
     }
@@ -211,8 +217,8 @@ fn stay_within(span: &Span) {
     }
 }
 
-/// Has that done now and then, for as long as it is polled: in the context of the lasting runtime, and waiting on this one,
-/// which may outlive it.
+/// Runs that work periodically until it is dropped: in the context of the application runtime, but
+/// timed on this one, which may outlive it.
 async fn run_periodically(every: Duration, work: impl AsyncFn(), app_runtime: Handle) {
     let mut tick = interval(every);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -224,22 +230,23 @@ async fn run_periodically(every: Duration, work: impl AsyncFn(), app_runtime: Ha
 
 /// Resolves when the workers stop: connections without an open request close then.
 fn notified(
-    ending: GracefulShutdownSignal,
+    shutdown: GracefulShutdownSignal,
 ) -> impl Fn() -> LocalBoxFuture<'static, ()> + Clone + 'static {
     move || {
-        let ending = ending.clone();
-        Box::pin(async move { ending.notified().await })
+        let shutdown = shutdown.clone();
+        Box::pin(async move { shutdown.notified().await })
     }
 }
 
-/// From a socket to the resources: handshake, HTTP, the door of XS2A. Both versions of HTTP lead to one service.
+/// Service of TPPs: handshake, HTTP, the XS2A middleware. Both versions of HTTP lead to one
+/// service.
 fn xs2a_service<F, E>(
-    door: MtlsListener<Licences>,
-    room: Arc<Semaphore>,
+    listener: MtlsListener<Licences>,
+    connection_limit: Arc<Semaphore>,
     xs2a: web::Data<Xs2a>,
     app_runtime: Handle,
     limits: &LimitsConfig,
-    ending: F,
+    shutdown: F,
 ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = (), InitError = ()> + use<F, E>
 where
     F: Fn() -> E + Clone + 'static,
@@ -247,12 +254,17 @@ where
 {
     let time = Duration::from_secs(limits.request_seconds);
     let idle = Duration::from_secs(limits.idle_seconds);
-    // Twice the limit: what exceeds it by less is told so in a body, over either version of HTTP.
+    // Twice the limit: a smaller excess receives an error response with a body, over either version
+    // of HTTP.
     let max_header_bytes = limits.header_bytes.saturating_mul(2);
     let max_header_bytes = u32::try_from(max_header_bytes).unwrap_or(u32::MAX);
     fn_factory(move || {
-        let (door, room, xs2a) = (door.clone(), Arc::clone(&room), xs2a.clone());
-        let (app_runtime, ending) = (app_runtime.clone(), ending.clone());
+        let (listener, connection_limit, xs2a) = (
+            listener.clone(),
+            Arc::clone(&connection_limit),
+            xs2a.clone(),
+        );
+        let (app_runtime, shutdown) = (app_runtime.clone(), shutdown.clone());
         async move {
             let app = App::new()
                 .app_data(xs2a)
@@ -272,30 +284,30 @@ where
                 .client_request_timeout(time)
                 .keep_alive(idle)
                 .client_disconnect_timeout(LINGER)
-                .on_connect_ext(|bytes: &MtlsStream<Licences>, extensions| {
-                    extensions.insert(Arc::clone(bytes.connection()));
+                .on_connect_ext(|stream: &MtlsStream<Licences>, extensions| {
+                    extensions.insert(Arc::clone(stream.connection()));
                 })
-                .graceful_shutdown_signal(ending.clone())
+                .graceful_shutdown_signal(shutdown.clone())
                 .h1(fn_factory(move || ready(Ok::<_, ()>(Rc::clone(&shared)))))
                 .new_service(())
                 .await?;
             let http1 = Rc::new(http1);
             Ok(fn_service(move |tcp: TcpStream| {
-                let (door, app, http1) = (door.clone(), Rc::clone(&app), Rc::clone(&http1));
-                let (ending, room) = (ending(), Arc::clone(&room));
+                let (listener, app, http1) = (listener.clone(), Rc::clone(&app), Rc::clone(&http1));
+                let (shutdown, connection_limit) = (shutdown(), Arc::clone(&connection_limit));
                 async move {
                     // For as long as the connection is open.
-                    let Ok(_permit) = room.try_acquire() else {
-                        door.reject(&tcp);
+                    let Ok(_permit) = connection_limit.try_acquire() else {
+                        listener.reject(&tcp);
                         return Err(());
                     };
-                    let (bytes, protocol, address) = door.accept(tcp).await.ok_or(())?;
+                    let (stream, protocol, address) = listener.accept(tcp).await.ok_or(())?;
                     let ended = if protocol == Protocol::Http2 {
-                        http2::serve(bytes, address, app, max_header_bytes, ending)
+                        http2::serve(stream, address, app, max_header_bytes, shutdown)
                             .await
                             .map_err(|error| error.to_string())
                     } else {
-                        let served = http1.call((bytes, address)).await;
+                        let served = http1.call((stream, address)).await;
                         served.map_err(|error| error.to_string())
                     };
                     ended.map_err(|error| tracing::debug!(error, "connection ended"))
@@ -305,14 +317,14 @@ where
     })
 }
 
-/// From a socket to the customers' pages.
+/// Service of the customer pages.
 fn online_banking_service(
     entrance: Entrance,
     state: web::Data<OnlineBanking>,
     app_runtime: Handle,
     time: Duration,
     idle: Duration,
-    ending: GracefulShutdownSignal,
+    shutdown: GracefulShutdownSignal,
 ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = (), InitError = ()> {
     let app = App::new()
         .app_data(state)
@@ -323,7 +335,7 @@ fn online_banking_service(
         .client_request_timeout(time)
         .keep_alive(idle)
         .client_disconnect_timeout(LINGER)
-        .graceful_shutdown_signal(notified(ending))
+        .graceful_shutdown_signal(notified(shutdown))
         .finish(map_config(app, |()| AppConfig::default()));
     let accept = fn_service(move |tcp: TcpStream| {
         let entrance = entrance.clone();
@@ -335,14 +347,14 @@ fn online_banking_service(
 fn operator_service(
     health: web::Data<Health>,
     app_runtime: Handle,
-    ending: GracefulShutdownSignal,
+    shutdown: GracefulShutdownSignal,
 ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = (), InitError = ()> {
     let app = App::new()
         .app_data(health)
         .configure(operator::configure)
         .wrap_fn(move |request, app| TokioContext::new(app.call(request), app_runtime.clone()));
     HttpService::build()
-        .graceful_shutdown_signal(notified(ending))
+        .graceful_shutdown_signal(notified(shutdown))
         .finish(map_config(app, |()| AppConfig::default()))
         .tcp()
         .map_err(|error| tracing::debug!(%error, "operator connection ended"))
@@ -356,7 +368,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_done_now_and_then_goes_on_when_the_lasting_runtime_has_ended() {
+    fn periodic_work_continues_after_the_app_runtime_has_ended() {
         let app_runtime = Runtime::new().unwrap();
         let context = app_runtime.handle().id();
         let (done, mut times) = mpsc::unbounded_channel();
@@ -366,7 +378,7 @@ mod tests {
         Runtime::new().unwrap().block_on(async {
             let looking = async {
                 assert_eq!(times.recv().await, Some(context));
-                // Not in the background: as long as it is ending, it still ticks.
+                // Not in the background: the runtime still ticks while it is shutting down.
                 std::thread::spawn(move || drop(app_runtime))
                     .join()
                     .unwrap();

@@ -1,4 +1,4 @@
-//! What is counted while it happens: requests, and who came to the door.
+//! Prometheus counters of requests and handshakes, updated while they happen.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use shared_types::trust::Refusal;
 use super::gauge_guard::GaugeGuard;
 use crate::transport::listener::{ConnectionObserver, RejectedConnection, RejectionReason};
 
-/// GaugeGuard by all workers together. Cheap to clone.
+/// Counters shared by all workers. Cheap to clone.
 ///
-/// Cost for a request: two look-ups by its labels, each under a lock that is shared with reads alone once the labels are
-/// known, and the additions.
+/// Cost for a request: two look-ups by its labels, each under a lock that is shared with reads
+/// alone once the labels are known, and the additions.
 #[derive(Debug, Clone)]
 pub(crate) struct Figures {
     requests: Family<[(&'static str, String); 3], Counter>,
@@ -37,7 +37,7 @@ pub(crate) struct Answered<'a> {
     /// Method and path as a template.
     pub(crate) operation: &'a str,
     pub(crate) status: u16,
-    /// In which role the TPP asked; nobody whom we know has one.
+    /// The role in which the TPP called; `None` for an unknown peer.
     pub(crate) role: Option<Role>,
     /// From its head to the head of its answer.
     pub(crate) took: Duration,
@@ -57,30 +57,26 @@ impl Figures {
     pub(super) fn register(&self, registry: &mut Registry) {
         registry.register(
             "requests",
-            "Requests of TPPs that were answered, by operation, status and the role in which they were made",
+            "Answered requests of TPPs, by operation, status and role",
             self.requests.clone(),
         );
         registry.register_with_unit(
             "request_duration",
-            "How long requests of TPPs took, from the head to the head of the answer",
+            "Duration of TPP requests, from request head to response head",
             Unit::Seconds,
             self.durations.clone(),
         );
         registry.register(
             "handshakes",
-            "Peers that came to the door, by what became of them",
+            "Handshakes of TPPs and gateways, by outcome",
             self.handshakes.clone(),
         );
         registry.register(
             "page_requests",
-            "Requests of browsers that were answered, by page and status",
+            "Answered requests of browsers, by page and status",
             self.pages.clone(),
         );
-        registry.register(
-            "requests_open",
-            "Requests of TPPs that came in, and whose answers are not all sent",
-            self.open.clone(),
-        );
+        registry.register("requests_open", "Open requests of TPPs", self.open.clone());
     }
 
     pub(crate) fn begin_request(&self) -> GaugeGuard {
@@ -112,13 +108,13 @@ impl Figures {
     }
 }
 
-/// Counts those who come to the door, and tells another observer.
-pub(crate) struct Counting {
+/// Counts accepted and rejected connections, and forwards to another observer.
+pub(crate) struct ConnectionMetrics {
     pub(crate) figures: Figures,
     pub(crate) observer: Arc<dyn ConnectionObserver>,
 }
 
-impl ConnectionObserver for Counting {
+impl ConnectionObserver for ConnectionMetrics {
     fn connection_rejected(&self, peer: &RejectedConnection) {
         self.figures.handshake(outcome(&peer.reason));
         self.observer.connection_rejected(peer);
@@ -134,14 +130,14 @@ fn outcome(reason: &RejectionReason) -> &'static str {
     match reason {
         RejectionReason::Refused(refusal) => refused(refusal),
         RejectionReason::Handshake(_) => "failed",
-        RejectionReason::Slow(_) => "too slow",
-        RejectionReason::NotKnown(_) => "status not known in time",
-        RejectionReason::TooMany => "too many connections",
-        RejectionReason::NoRoom => "no room for connections",
+        RejectionReason::HandshakeTimeout(_) => "too slow",
+        RejectionReason::StatusTimeout(_) => "status not known in time",
+        RejectionReason::TooManyConnections => "too many connections",
+        RejectionReason::ConnectionLimit => "no room for connections",
     }
 }
 
-/// Each reason by a name of its own; who it was is for the log.
+/// One label for each reason; the log has the details.
 fn refused(refusal: &Refusal) -> &'static str {
     match refusal {
         Refusal::NoCertificate => "no certificate",

@@ -1,8 +1,8 @@
-//! How many there are at a time.
+//! Gauge guard: counts an item until it is dropped.
 
 use prometheus_client::metrics::gauge::Gauge;
 
-/// One of those that a figure counts, until it is dropped.
+/// One item of a gauge, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct GaugeGuard(Gauge);
 

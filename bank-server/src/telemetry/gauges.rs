@@ -1,4 +1,4 @@
-//! Figures that are read off when they are asked for.
+//! Gauges that are read when metrics are scraped.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetri
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
-/// Writes one figure, once for each of its labels.
+/// Encodes one gauge, once for each label set.
 pub(crate) fn gauges<L: EncodeLabelSet, N: TryInto<i64>>(
     encoder: &mut DescriptorEncoder<'_>,
     (name, help, unit): (&str, &str, Option<&Unit>),

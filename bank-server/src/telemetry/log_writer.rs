@@ -1,7 +1,8 @@
-//! Standard error for the log: an event is one line, and nothing in it makes a terminal show something else.
+//! Log output on standard error: one line for each event, without characters that manipulate a
+//! terminal.
 //!
-//! Control sequences in fields are escaped by tracing-subscriber, which leaves line breaks in errors, and characters that turn
-//! the direction of writing.
+//! Control sequences in fields are escaped by tracing-subscriber, which leaves line breaks in
+//! errors, and characters that turn the direction of writing.
 
 use std::borrow::Cow;
 use std::io;

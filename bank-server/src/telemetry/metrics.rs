@@ -1,7 +1,7 @@
-//! Figures for Prometheus, in its own text format.
+//! Prometheus metrics in the text format.
 //!
-//! What is known anyway is read off when it is asked for; what only passes is counted when it does, here and at the
-//! connections to the database.
+//! State is read when metrics are scraped; events are counted when they happen, here and in the
+//! database pool.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -22,29 +22,29 @@ use crate::identity::Licences;
 use crate::sca::Sca;
 use crate::store::Database;
 use crate::transport::listener::MtlsListener;
-use crate::transport::trust_reloader::Report;
+use crate::transport::trust_reloader::TrustReport;
 
 /// The media type of the text.
 pub(crate) const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// What tells figures of itself.
+/// The sources of metrics.
 pub(crate) struct Parts<'a> {
-    pub(crate) trust: Arc<ArcSwap<Report>>,
-    pub(crate) doors: Vec<(&'static str, MtlsListener<Licences>)>,
+    pub(crate) trust: Arc<ArcSwap<TrustReport>>,
+    pub(crate) listeners: Vec<(&'static str, MtlsListener<Licences>)>,
     pub(crate) figures: &'a Figures,
     pub(crate) database: &'a Database,
     pub(crate) sca: &'a Sca,
 }
 
-/// All figures of a bank.
+/// All metrics of a bank.
 pub(crate) struct Metrics(Registry);
 
 impl Metrics {
-    /// The figures of a bank that consists of these.
+    /// The metrics of a bank that consists of these parts.
     pub(crate) fn of(parts: Parts<'_>) -> Self {
         let mut registry = Registry::with_prefix("bank");
         registry.register_collector(Box::new(TrustFigures(parts.trust)));
-        registry.register_collector(Box::new(Connections(parts.doors)));
+        registry.register_collector(Box::new(Connections(parts.listeners)));
         parts.figures.register(&mut registry);
         parts.database.register(&mut registry);
         parts.sca.register(&mut registry);
@@ -59,8 +59,8 @@ impl Metrics {
     }
 }
 
-/// The library writes `OpenMetrics`, which not every tool reads. The text format before it knows no units and no end, and
-/// describes a counter by the name that its samples have.
+/// The library writes `OpenMetrics`, which not every tool reads. The text format before it knows no
+/// units and no end, and describes a counter by the name that its samples have.
 fn plain(open_metrics: &str) -> String {
     let is_type = |line: &&str| line.starts_with("# TYPE ");
     let counters: HashSet<&str> = open_metrics
@@ -84,7 +84,7 @@ fn plain(open_metrics: &str) -> String {
 
 struct Connections(Vec<(&'static str, MtlsListener<Licences>)>);
 
-/// The doors have nothing to add.
+/// The listeners have nothing to add.
 impl fmt::Debug for Connections {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Connections").finish()
@@ -94,15 +94,15 @@ impl fmt::Debug for Connections {
 impl Collector for Connections {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let counts = self.0.iter();
-        let counts = counts.map(|(name, door)| ([("listener", *name)], door.connections()));
-        let what = "Connections that are open, by the listener they came in at";
+        let counts = counts.map(|(name, listener)| ([("listener", *name)], listener.connections()));
+        let what = "Connections that are open, by listener";
         gauges(&mut encoder, ("connections", what, None), counts)
     }
 }
 
-struct TrustFigures(Arc<ArcSwap<Report>>);
+struct TrustFigures(Arc<ArcSwap<TrustReport>>);
 
-/// The report shows itself: this one has nothing to add.
+/// The report has no debug output of its own here.
 impl fmt::Debug for TrustFigures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("TrustFigures").finish()
@@ -113,25 +113,17 @@ impl Collector for TrustFigures {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let report = self.0.load();
         for (name, help, count) in [
-            (
-                "trust_changes",
-                "Changes of what trust is made of that were put in place",
-                report.changes,
-            ),
+            ("trust_changes", "Applied changes of trust", report.changes),
             (
                 "trust_refusals",
-                "Replacements that were refused; the old one stays",
+                "Rejected reloads, which kept the previous value",
                 report.refusals,
             ),
-            (
-                "ocsp_questions",
-                "Questions to OCSP responders",
-                report.questions,
-            ),
+            ("ocsp_questions", "OCSP queries", report.ocsp_queries),
             (
                 "ocsp_failures",
-                "Questions to OCSP responders without an answer that can be used",
-                report.failures,
+                "OCSP queries without a usable response",
+                report.ocsp_failures,
             ),
         ] {
             let counter = ConstCounter::new(count);
@@ -142,12 +134,12 @@ impl Collector for TrustFigures {
         for (name, help, value) in [
             (
                 "trust_problems",
-                "What was refused and still is, and what has run out",
+                "Current problems of trust: rejected reloads and expired parts",
                 problems,
             ),
             (
                 "trust_closed",
-                "1 if nobody can come in, for want of a fresh revocation list",
+                "1 if no peer can connect, for want of a fresh revocation list or a valid anchor",
                 i64::from(report.closed),
             ),
         ] {
@@ -169,7 +161,7 @@ impl Collector for TrustFigures {
     }
 }
 
-fn lists(encoder: &mut DescriptorEncoder<'_>, report: &Report) -> Result<(), fmt::Error> {
+fn lists(encoder: &mut DescriptorEncoder<'_>, report: &TrustReport) -> Result<(), fmt::Error> {
     let of_each = || {
         report
             .lists

@@ -1,7 +1,7 @@
-//! What happened, for machines: the log, [`metrics`], and traces.
+//! Telemetry: log, [`metrics`] and traces.
 //!
-//! Lines carry request ids, organisation ids and certificates. They never carry what belongs to a customer: accounts,
-//! names, amounts, consents' ids or the ids with which customers log in.
+//! Log lines carry request ids, organisation ids and certificates. They never carry customer data:
+//! accounts, names, amounts, consent ids or log-in ids.
 
 pub(crate) mod figures;
 pub(crate) mod gauge_guard;
@@ -20,10 +20,10 @@ use tracing_subscriber::{EnvFilter, Layer as _};
 use utoipa::ToSchema;
 
 use self::log_writer::LogWriter;
-use self::per_event_filter::AskedEachTime;
+use self::per_event_filter::PerEventFilter;
 use crate::config::Config;
 
-/// How the log is written.
+/// Format of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
@@ -33,19 +33,19 @@ pub enum LogFormat {
     Json,
 }
 
-/// Says what is wrong with a filter, if anything is.
+/// Validates a log filter.
 pub fn check_filter(filter: &str) -> Result<(), String> {
     EnvFilter::try_new(filter)
         .map(|_| ())
         .map_err(|error| error.to_string())
 }
 
-/// What is told while the process runs.
+/// Guard of the telemetry of this process: flushes traces when finished.
 #[derive(Debug)]
 pub struct TelemetryGuard(Option<SdkTracerProvider>);
 
-/// Sends the log of this process to standard error, and its traces where the configuration says. To be called on the
-/// runtime on which the bank will run.
+/// Sends the log of this process to standard error, and its traces where the configuration says. To
+/// be called on the runtime on which the bank will run.
 pub fn start(config: &Config) -> Result<TelemetryGuard, String> {
     let filter = EnvFilter::try_new(&config.log.filter)
         .map_err(|problem| format!("log.filter: {problem}"))?;
@@ -66,7 +66,7 @@ pub fn start(config: &Config) -> Result<TelemetryGuard, String> {
         .transpose()
         .map_err(|problem| format!("traces.otlp: {problem}"))?;
     tracing_subscriber::registry()
-        .with(log.with_filter(AskedEachTime(filter)))
+        .with(log.with_filter(PerEventFilter(filter)))
         .with(traces.as_ref().map(traces::layer))
         .try_init()
         .map_err(|error| error.to_string())?;
@@ -74,7 +74,7 @@ pub fn start(config: &Config) -> Result<TelemetryGuard, String> {
 }
 
 impl TelemetryGuard {
-    /// Sends what is still on its way.
+    /// Exports the remaining traces.
     pub async fn finish(self) {
         let Some(provider) = self.0 else {
             return;
@@ -82,7 +82,7 @@ impl TelemetryGuard {
         // It blocks, and sends from this runtime.
         let finished = tokio::task::spawn_blocking(move || provider.shutdown()).await;
         if let Ok(Err(error)) = finished {
-            tracing::warn!(%error, "the last traces were not taken");
+            tracing::warn!(%error, "last traces not exported");
         }
     }
 }

@@ -1,9 +1,9 @@
-//! A filter for one of several layers that is asked anew for each event and each span.
+//! Log filter for one of several layers that is evaluated for each event and span.
 //!
-//! A filter says once and for all of a place in the code whether it lets everything through. `tracing-subscriber` then does
-//! not ask it again there, and goes by what it has noted last: of another place, if somebody has only asked whether that
-//! one is let through, as sqlx does after each statement. The next event would be lost
-//! (<https://github.com/tokio-rs/tracing/issues/2519>).
+//! A filter may declare that it enables a callsite always. `tracing-subscriber` then does not
+//! evaluate it again there, and uses its last stored result: that of another callsite, if its
+//! `enabled` was checked in between, as sqlx does after each statement. The next event would be
+//! lost (<https://github.com/tokio-rs/tracing/issues/2519>).
 
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::Interest;
@@ -11,10 +11,10 @@ use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::{Context, Filter};
 
-/// That filter, which never answers for good, unless the answer is no.
-pub(super) struct AskedEachTime<F>(pub(super) F);
+/// Wraps a filter so that it never declares a callsite always enabled.
+pub(super) struct PerEventFilter<F>(pub(super) F);
 
-impl<S: Subscriber, F: Filter<S>> Filter<S> for AskedEachTime<F> {
+impl<S: Subscriber, F: Filter<S>> Filter<S> for PerEventFilter<F> {
     fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
         let interest = self.0.callsite_enabled(metadata);
         if interest.is_always() {

@@ -1,8 +1,9 @@
-//! Traces, over OTLP to a collector on this machine.
+//! Trace export over OTLP to a collector on this machine.
 //!
-//! A request is a span, with the statements to the database and the calls to other banks that it led to below it. The trace
-//! it belongs to comes with it, and goes on with those calls (W3C Trace Context). Which traces are kept is our own
-//! decision, by their id: what a TPP says of it is not heeded, for it could have everything kept. Baggage is not passed on.
+//! A request is a span, with the database statements and the calls to other banks below it. It
+//! continues the trace of the caller, and passes it on (W3C Trace Context). The sampling decision
+//! is our own, by trace id: a TPP's sampled flag is ignored, because it could force everything to
+//! be kept. Baggage is not passed on.
 
 use std::time::Duration;
 
@@ -20,21 +21,21 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::per_event_filter::AskedEachTime;
+use super::per_event_filter::PerEventFilter;
 use crate::config::TracesConfig;
 use crate::transport::fetch::no_tls;
 
-/// How long a collector may take for what it is sent.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Time limit of an export.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Sends spans to that collector from now on. They leave in the background; where the collector is late or gone, some are
-/// lost, and no request waits.
+/// Exports spans to that collector from now on, in the background. If the collector is slow or
+/// down, spans are dropped, and no request waits.
 pub(super) fn open(config: &TracesConfig, bank: &str) -> Result<SdkTracerProvider, String> {
     let exporter = SpanExporter::builder()
         .with_http()
         .with_protocol(Protocol::HttpBinary)
         .with_endpoint(config.otlp.as_str())
-        .with_timeout(PATIENCE)
+        .with_timeout(EXPORT_TIMEOUT)
         .with_http_client(Sender::new().map_err(|error| error.to_string())?)
         .build()
         .map_err(|error| error.to_string())?;
@@ -54,12 +55,12 @@ pub(super) fn open(config: &TracesConfig, bank: &str) -> Result<SdkTracerProvide
     Ok(provider)
 }
 
-/// Keeps that part of all traces, told by their ids alone.
+/// Samples that part of all traces, by their ids alone.
 fn sampler(ratio: f64) -> Sampler {
     Sampler::TraceIdRatioBased(ratio)
 }
 
-/// Makes spans of our own and the SDK's to be sent.
+/// Exports spans of our own crates and the SDK.
 pub(super) fn layer<S>(provider: &SdkTracerProvider) -> impl Layer<S> + use<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
@@ -71,10 +72,10 @@ where
         .with_tracer(provider.tracer("bank-server"))
         .with_location(false)
         .with_threads(false)
-        .with_filter(AskedEachTime(ours))
+        .with_filter(PerEventFilter(ours))
 }
 
-/// Sends from the runtime of the bank: what leaves in the background is on a thread without one.
+/// HTTP client of the exporter, on the runtime of the bank: exports start on a thread without one.
 #[derive(Debug)]
 struct Sender {
     client: reqwest::Client,
@@ -84,16 +85,16 @@ struct Sender {
 impl Sender {
     #[expect(
         clippy::disallowed_methods,
-        reason = "this client is given a TLS configuration that trusts nobody: it speaks plain HTTP"
+        reason = "speaks plain HTTP alone; its TLS configuration has no trust anchors"
     )]
     fn new() -> Result<Self, Box<dyn std::error::Error>> {
         let tls = no_tls()?;
-        // Neither a proxy nor a redirect leads away from this machine.
+        // No proxy and no redirect may lead away from this machine.
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
-            .timeout(PATIENCE)
+            .timeout(EXPORT_TIMEOUT)
             .build()?;
         Ok(Self {
             client,
@@ -129,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_peer_says_of_sampling_is_not_heeded() {
+    fn the_sampled_flag_of_a_peer_is_ignored() {
         let trace = TraceId::from_bytes([7; 16]);
         for (flags, ratio, kept) in [
             (TraceFlags::SAMPLED, 0.0, SamplingDecision::Drop),

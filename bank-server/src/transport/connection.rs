@@ -1,4 +1,4 @@
-//! An open connection: who is at the other end, and whether it may stay.
+//! Open connection: its peer, its current verdict, and its requests in progress.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,204 +14,212 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::forwarding::Forwarded;
-use super::peer_verdict::{PeerKind, PeerVerdict, Role};
-use super::policy::{Ended, Policy};
+use super::peer_verdict::{ListenerRole, PeerKind, PeerVerdict};
+use super::policy::{PeerRejection, Policy};
 pub use super::quota::RequestPermit;
-use super::quota::{ConnectionPermit, OpenStream};
+use super::quota::{ConnectionPermit, StreamPermit};
 use super::trust::Trust;
 
-/// What is known of a connection whose peer came in over mutual TLS.
+/// An open connection whose peer authenticated over mutual TLS.
 pub struct Connection<P: Policy> {
-    /// Where the peer connects from.
+    /// The peer's address.
     pub address: SocketAddr,
     /// The peer's certificate in a few words.
     pub certificate: CertificateSummary,
     gateway: bool,
     chain: Vec<CertificateDer<'static>>,
-    place: ConnectionPermit,
+    permit: ConnectionPermit,
     trust: Arc<Trust<P>>,
-    ended: CancellationToken,
+    trust_lost: CancellationToken,
     draining: CancellationToken,
     state: Mutex<State<P>>,
 }
 
 struct State<P: Policy> {
     peer_verdict: PeerVerdict<P>,
-    /// Why the peer may no longer be here, once it was so.
-    end: Option<Ended<P::Objection>>,
-    /// Whether a request was answered with that.
-    told: bool,
-    /// The requests whose answers are not all sent, with the time at which each came in.
-    open: HashMap<u64, Instant>,
-    /// How many requests there were.
-    requests: u64,
-    /// When the last answer was sent, or the connection opened.
+    /// Why the peer lost trust, once it did.
+    rejection: Option<PeerRejection<P::Objection>>,
+    /// Whether the peer has received a response with that reason.
+    is_notified: bool,
+    /// Requests whose responses are not fully sent, with the time at which each arrived.
+    open_requests: HashMap<u64, Instant>,
+    /// Number of requests so far.
+    request_count: u64,
+    /// When the last response was sent, or the connection opened.
     quiet_since: Instant,
 }
 
-/// How long a connection may last.
+/// Time limits of a connection.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Patience {
+pub(super) struct ConnectionTimeouts {
     /// Without a request.
     pub(super) idle: Duration,
-    /// With one whose answer is not collected.
+    /// With a request whose response is not collected.
     pub(super) answer: Duration,
 }
 
 impl<P: Policy> Connection<P> {
-    /// Takes in a peer whose handshake succeeded, after judging it once more: a resumed session brings its
-    /// certificate along and was not judged in its handshake.
-    pub(super) async fn admit(
+    /// Establishes a connection after a successful handshake. Evaluates the peer again: a resumed
+    /// session brings its certificate along and was not verified in its handshake.
+    pub(super) async fn establish(
         address: SocketAddr,
         chain: Vec<CertificateDer<'static>>,
         trust: Arc<Trust<P>>,
-        role: &Role<P>,
+        role: &ListenerRole<P>,
         draining: CancellationToken,
-        place: impl FnOnce(Option<&str>) -> ConnectionPermit,
+        acquire: impl FnOnce(Option<&str>) -> ConnectionPermit,
     ) -> Result<Self, Refusal> {
         let peer_verdict = PeerVerdict::new(role, &trust, &chain).await?;
         let leaf = chain.first().ok_or(Refusal::NoCertificate)?;
         let certificate = CertificateSummary::of(leaf);
-        let place = place(peer_verdict.group(&certificate.fingerprint));
+        let permit = acquire(peer_verdict.group(&certificate.fingerprint));
         Ok(Self {
             address,
             certificate,
             gateway: peer_verdict.is_gateway(),
             chain,
-            place,
+            permit,
             trust,
-            ended: CancellationToken::new(),
+            trust_lost: CancellationToken::new(),
             draining,
             state: Mutex::new(State {
                 peer_verdict,
-                end: None,
-                told: false,
-                open: HashMap::new(),
-                requests: 0,
+                rejection: None,
+                is_notified: false,
+                open_requests: HashMap::new(),
+                request_count: 0,
                 quiet_since: Instant::now(),
             }),
         })
     }
 
-    /// Whether this connection is one more than its peer may have.
+    /// Whether this connection exceeds its peer's limit.
     #[must_use]
-    pub fn is_excess(&self) -> bool {
-        self.place.is_excess()
+    pub fn is_over_limit(&self) -> bool {
+        self.permit.is_over_limit()
     }
 
-    /// Whether its peer holds so many more than it may that it is not even told.
-    pub(super) fn is_flood(&self) -> bool {
-        self.place.is_flood()
+    /// Whether it exceeds the limit so far that no error response is sent.
+    pub(super) fn is_far_over_limit(&self) -> bool {
+        self.permit.is_far_over_limit()
     }
 
-    /// Counts an HTTP/2 stream of its peer. `None` if the peer has far too many.
-    pub(super) fn open_stream(&self) -> Option<OpenStream> {
-        self.place.stream()
+    /// Counts an HTTP/2 stream of its peer. `None` if the peer is far over its limit.
+    pub(super) fn open_stream(&self) -> Option<StreamPermit> {
+        self.permit.open_stream()
     }
 
-    /// Who is at the other end, or why the peer may not be here. Asked for every request, and whenever trust changes.
+    /// The peer, or why it is rejected. Called for every request, and whenever trust changes.
     ///
-    /// Cost: two comparisons of the clock and one of a pointer, unless something changed; then that of one judgement.
-    pub fn judge(&self) -> Result<PeerKind<P>, Ended<P::Objection>> {
+    /// Cost: two comparisons of the clock and one of a pointer, unless something changed; then that
+    /// of one evaluation.
+    pub fn evaluate(&self) -> Result<PeerKind<P>, PeerRejection<P::Objection>> {
         let mut state = self.state();
-        if let Some(end) = &state.end {
-            return Err(end.clone());
+        if let Some(rejection) = &state.rejection {
+            return Err(rejection.clone());
         }
-        let stood = state.peer_verdict.stands(&self.trust);
-        let judged = if stood {
+        let was_current = state.peer_verdict.is_current(&self.trust);
+        let evaluated = if was_current {
             Ok(())
         } else {
-            state.peer_verdict.renew(&self.trust, &self.chain)
+            state.peer_verdict.reevaluate(&self.trust, &self.chain)
         };
-        let end = match (judged, state.peer_verdict.caller()) {
-            (Ok(()), Ok(caller)) => return Ok(caller),
-            (Ok(()), Err(objection)) => Ended::Unwelcome(objection),
-            (Err(refusal), _) => Ended::Untrusted(refusal),
+        let rejection = match (evaluated, state.peer_verdict.peer_kind()) {
+            (Ok(()), Ok(peer_kind)) => return Ok(peer_kind),
+            (Ok(()), Err(objection)) => PeerRejection::NotAuthorised(objection),
+            (Err(refusal), _) => PeerRejection::Untrusted(refusal),
         };
-        // Who was never welcome is told when it asks for something; who no longer is, at once.
-        if !stood {
-            tracing::warn!(peer = %self.address, certificate = %self.certificate, reason = %end, "trust in an open connection ended");
-            state.end = Some(end.clone());
-            // A gateway would take a last word over HTTP/1.1 for the answer to what its next peer asks.
-            state.told |= self.gateway;
+        // A peer that was never authorised learns so with its first response; one that loses trust,
+        // at once.
+        if !was_current {
+            tracing::warn!(
+                peer = %self.address,
+                certificate = %self.certificate,
+                reason = %rejection,
+                "open connection lost trust"
+            );
+            state.rejection = Some(rejection.clone());
+            // A gateway would take an HTTP/1.1 close message for the response to its next request.
+            state.is_notified |= self.gateway;
             drop(state);
-            self.ended.cancel();
+            self.trust_lost.cancel();
         }
-        Err(end)
+        Err(rejection)
     }
 
-    /// The certificates by which its peer was judged.
-    pub(super) fn links(&self) -> Vec<PathCertificate> {
-        self.state().peer_verdict.links().to_vec()
+    /// The certificates of the peer's verified path.
+    pub(super) fn path_certificates(&self) -> Vec<PathCertificate> {
+        self.state().peer_verdict.path_certificates().to_vec()
     }
 
-    /// Whether a gateway is at the other end.
+    /// Whether the peer is a gateway.
     #[must_use]
     pub fn is_gateway(&self) -> bool {
         self.gateway
     }
 
-    /// Ready once the peer may no longer be here.
-    pub async fn ended(&self) {
-        self.ended.cancelled().await;
+    /// Completes once the peer has lost trust.
+    pub async fn trust_lost(&self) {
+        self.trust_lost.cancelled().await;
     }
 
-    /// Notes that a request was answered with the reason why the peer may no longer be here.
-    pub fn told(&self) {
-        self.state().told = true;
+    /// Records that a response with the reason was sent to the peer.
+    pub fn mark_notified(&self) {
+        self.state().is_notified = true;
     }
 
-    /// Whether the server is about to stop, and its peers are to ask elsewhere.
+    /// Whether the server is shutting down gracefully, and peers are to connect elsewhere.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.draining.is_cancelled()
     }
 
-    pub(super) fn when_leaving(&self) -> CancellationToken {
+    pub(super) fn draining_token(&self) -> CancellationToken {
         self.draining.clone()
     }
 
-    pub(super) fn when_ended(&self) -> CancellationToken {
-        self.ended.clone()
+    pub(super) fn trust_lost_token(&self) -> CancellationToken {
+        self.trust_lost.clone()
     }
 
-    /// Why it ended, and whether the peer knows.
-    pub(super) fn end(&self) -> Option<(Ended<P::Objection>, bool)> {
+    /// Why the peer lost trust, and whether it has received a response with that reason.
+    pub(super) fn rejection(&self) -> Option<(PeerRejection<P::Objection>, bool)> {
         let state = self.state();
-        state.end.clone().map(|end| (end, state.told))
+        let rejection = state.rejection.clone();
+        rejection.map(|rejection| (rejection, state.is_notified))
     }
 
-    /// Counts a request for as long as the returned guard lives: until its answer is sent.
+    /// Counts a request until the returned guard is dropped: until its response is sent.
     #[must_use]
-    pub fn begin_request(self: &Arc<Self>) -> Answering<P> {
+    pub fn begin_request(self: &Arc<Self>) -> OpenRequest<P> {
         let mut state = self.state();
-        let number = state.requests;
-        state.requests += 1;
-        state.open.insert(number, Instant::now());
-        Answering {
+        let number = state.request_count;
+        state.request_count += 1;
+        state.open_requests.insert(number, Instant::now());
+        OpenRequest {
             connection: Arc::clone(self),
             number,
-            permit: self.place.permit().map(Arc::new),
+            permit: self.permit.acquire_request().map(Arc::new),
             forwarded: None,
         }
     }
 
-    /// Since when no request is being received or answered, if none is.
+    /// Since when the connection is idle, if it is.
     pub(super) fn quiet_since(&self) -> Option<Instant> {
         let state = self.state();
-        state.open.is_empty().then_some(state.quiet_since)
+        state.open_requests.is_empty().then_some(state.quiet_since)
     }
 
-    /// When the connection ends, if nothing more happens.
-    pub(super) fn deadline(&self, patience: Patience) -> Instant {
+    /// When the connection times out, if nothing more happens.
+    pub(super) fn deadline(&self, timeouts: ConnectionTimeouts) -> Instant {
         let state = self.state();
-        match state.open.values().min() {
-            Some(oldest) => *oldest + patience.answer,
-            None => state.quiet_since + patience.idle,
+        match state.open_requests.values().min() {
+            Some(oldest) => *oldest + timeouts.answer,
+            None => state.quiet_since + timeouts.idle,
         }
     }
 
-    /// The time by which the connection is judged.
+    /// The time against which the connection is evaluated.
     pub(super) fn now(&self) -> UnixTime {
         self.trust.now()
     }
@@ -231,40 +239,41 @@ impl<P: Policy> fmt::Debug for Connection<P> {
     }
 }
 
-/// A request whose answer is not all sent yet.
+/// Guard of a request whose response is not fully sent.
 #[derive(Debug)]
-pub struct Answering<P: Policy> {
+pub struct OpenRequest<P: Policy> {
     connection: Arc<Connection<P>>,
     number: u64,
     permit: Option<Arc<RequestPermit>>,
-    /// The peer whose turn it is, if a gateway forwarded it: its place lasts as long as its turns.
+    /// The forwarded peer that the request belongs to, if a gateway forwarded it. Keeps its permit
+    /// alive as long as its requests.
     forwarded: Option<Arc<Forwarded<P>>>,
 }
 
-impl<P: Policy> Answering<P> {
-    /// The connection it came over.
+impl<P: Policy> OpenRequest<P> {
+    /// The connection of the request.
     #[must_use]
     pub fn connection(&self) -> &Arc<Connection<P>> {
         &self.connection
     }
 
-    /// Its turn, if the peer may have this request beside those it has.
+    /// The permit of the request, if its peer is within its limit.
     #[must_use]
     pub fn permit(&self) -> Option<Arc<RequestPermit>> {
         self.permit.clone()
     }
 
-    /// Counts the request among those of the peer that the gateway forwards.
+    /// Counts the request towards the limit of the forwarded peer.
     pub fn count_for(&mut self, forwarded: &Arc<Forwarded<P>>, peer: &P::Peer) {
-        self.permit = forwarded.permit(peer).map(Arc::new);
+        self.permit = forwarded.acquire_request(peer).map(Arc::new);
         self.forwarded = Some(Arc::clone(forwarded));
     }
 }
 
-impl<P: Policy> Drop for Answering<P> {
+impl<P: Policy> Drop for OpenRequest<P> {
     fn drop(&mut self) {
         let mut state = self.connection.state();
-        state.open.remove(&self.number);
+        state.open_requests.remove(&self.number);
         state.quiet_since = Instant::now();
     }
 }

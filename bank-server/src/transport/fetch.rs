@@ -1,4 +1,4 @@
-//! Fetching revocation lists, and asking OCSP responders, over HTTP: nowhere near.
+//! HTTP client for CRLs and OCSP, restricted to addresses outside this host and its link.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -7,16 +7,16 @@ use std::time::Duration;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, RequestBuilder, Url, redirect};
 
-/// Limits of fetching.
+/// Limits of the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FetchLimits {
-    /// How long one fetch may take, from the look-up of the name to the last byte.
+    /// Time limit of one fetch, from the DNS look-up to the last byte.
     pub time: Duration,
-    /// Whether this machine and its link may be asked.
+    /// Whether addresses of this host and its link are allowed.
     pub allow_local: bool,
 }
 
-/// Why nothing was fetched.
+/// Why a fetch failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FetchError {
     #[error("is not an address that can be fetched: {0}")]
@@ -33,7 +33,8 @@ pub(super) enum FetchError {
     Failed(String),
 }
 
-/// Fetches. Follows no redirect, knows no proxy, and asks neither this machine nor its link unless allowed.
+/// HTTP client without redirects and proxies, which refuses addresses of this host and its link
+/// unless allowed.
 #[derive(Clone)]
 pub(super) struct Fetcher {
     client: Client,
@@ -43,7 +44,7 @@ pub(super) struct Fetcher {
 impl Fetcher {
     #[expect(
         clippy::disallowed_methods,
-        reason = "this client is given a TLS configuration that trusts nobody: it speaks plain HTTP"
+        reason = "speaks plain HTTP alone; its TLS configuration has no trust anchors"
     )]
     pub(super) fn new(limits: FetchLimits) -> Result<Self, FetchError> {
         let tls = no_tls().map_err(|error| FetchError::Failed(error.to_string()))?;
@@ -53,60 +54,60 @@ impl Fetcher {
             .no_proxy()
             .timeout(limits.time)
             .pool_max_idle_per_host(0)
-            .dns_resolver(Arc::new(Outward {
+            .dns_resolver(Arc::new(PublicResolver {
                 allow_local: limits.allow_local,
             }))
             .build()
-            .map_err(|error| FetchError::Failed(causes(&error)))?;
+            .map_err(|error| FetchError::Failed(root_cause(&error)))?;
         Ok(Self { client, limits })
     }
 
-    /// How long one fetch may take.
+    /// Time limit of one fetch.
     pub(super) fn time(&self) -> Duration {
         self.limits.time
     }
 
-    /// Fetches at most so many bytes.
-    pub(super) async fn get(&self, address: &str, most: usize) -> Result<Vec<u8>, FetchError> {
-        let url = self.checked(address)?;
-        Self::exchange(self.client.get(url), most).await
+    /// Fetches at most `max_bytes` bytes.
+    pub(super) async fn get(&self, address: &str, max_bytes: usize) -> Result<Vec<u8>, FetchError> {
+        let url = self.parse_url(address)?;
+        Self::exchange(self.client.get(url), max_bytes).await
     }
 
-    /// Hands something of that media type in, and takes at most so many bytes in return.
+    /// Posts a body of that media type, and reads at most `max_bytes` bytes of the response.
     pub(super) async fn post(
         &self,
         address: &str,
         media_type: &'static str,
         body: Vec<u8>,
-        most: usize,
+        max_bytes: usize,
     ) -> Result<Vec<u8>, FetchError> {
-        let url = self.checked(address)?;
+        let url = self.parse_url(address)?;
         let request = self
             .client
             .post(url)
             .header(reqwest::header::CONTENT_TYPE, media_type)
             .body(body);
-        Self::exchange(request, most).await
+        Self::exchange(request, max_bytes).await
     }
 
-    async fn exchange(request: RequestBuilder, most: usize) -> Result<Vec<u8>, FetchError> {
-        let failed = |error: reqwest::Error| FetchError::Failed(causes(&error));
+    async fn exchange(request: RequestBuilder, max_bytes: usize) -> Result<Vec<u8>, FetchError> {
+        let failed = |error: reqwest::Error| FetchError::Failed(root_cause(&error));
         let mut answer = request.send().await.map_err(failed)?;
         if answer.status() != reqwest::StatusCode::OK {
             return Err(FetchError::Status(answer.status()));
         }
         let mut content = Vec::new();
         while let Some(piece) = answer.chunk().await.map_err(failed)? {
-            if content.len() + piece.len() > most {
-                return Err(FetchError::TooLarge(most));
+            if content.len() + piece.len() > max_bytes {
+                return Err(FetchError::TooLarge(max_bytes));
             }
             content.extend_from_slice(&piece);
         }
         Ok(content)
     }
 
-    /// An address in numbers is not looked up, so the resolver does not see it.
-    fn checked(&self, address: &str) -> Result<Url, FetchError> {
+    /// Validates an address. A literal IP address bypasses the resolver and is parse_url here.
+    fn parse_url(&self, address: &str) -> Result<Url, FetchError> {
         let unusable = || FetchError::Address(address.to_owned());
         let url: Url = address.parse().map_err(|_| unusable())?;
         let host = match url.host() {
@@ -122,34 +123,34 @@ impl Fetcher {
     }
 }
 
-/// Looks names up, and leaves out what is near.
-struct Outward {
+/// DNS resolver that leaves out local addresses.
+struct PublicResolver {
     allow_local: bool,
 }
 
-impl Resolve for Outward {
+impl Resolve for PublicResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let allow_local = self.allow_local;
         Box::pin(async move {
             let found: Vec<SocketAddr> =
                 tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            let near = found.iter().map(SocketAddr::ip).find(|ip| is_local(*ip));
-            let outward: Vec<SocketAddr> = found
+            let local = found.iter().map(SocketAddr::ip).find(|ip| is_local(*ip));
+            let allowed: Vec<SocketAddr> = found
                 .into_iter()
                 .filter(|address| allow_local || !is_local(address.ip()))
                 .collect();
-            match (outward.is_empty(), near) {
-                (true, Some(near)) => Err(FetchError::Local(near).into()),
-                _ => Ok(Box::new(outward.into_iter()) as Addrs),
+            match (allowed.is_empty(), local) {
+                (true, Some(local)) => Err(FetchError::Local(local).into()),
+                _ => Ok(Box::new(allowed.into_iter()) as Addrs),
             }
         })
     }
 }
 
-/// This machine, its link, or what clouds answer with to their own machines alone: nothing that a certificate names should
-/// lead there.
+/// Whether an address is of this host, its link, or a metadata service of a cloud: nothing that a
+/// certificate names should lead there.
 fn is_local(address: IpAddr) -> bool {
-    /// Where machines in clouds ask about themselves, beside the link-local 169.254.169.254.
+    /// Metadata services of clouds, beside the link-local 169.254.169.254.
     const CLOUDS: [IpAddr; 4] = [
         IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
         IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
@@ -179,15 +180,16 @@ fn is_local(address: IpAddr) -> bool {
             IpAddr::V4(address) => v4(address),
             IpAddr::V6(address) => {
                 v6(address)
-                    || within(address)
-                        .is_some_and(|within| v4(within) || CLOUDS.contains(&within.into()))
+                    || embedded_ipv4(address).is_some_and(|embedded_ipv4| {
+                        v4(embedded_ipv4) || CLOUDS.contains(&embedded_ipv4.into())
+                    })
             }
         }
 }
 
-/// The IPv4 address that an IPv6 address leads to: mapped or compatible (RFC 4291, section 2.5.5), through NAT64 (RFC
-/// 6052, section 2.1) or 6to4 (RFC 3056, section 2).
-fn within(address: Ipv6Addr) -> Option<Ipv4Addr> {
+/// The IPv4 address that an IPv6 address leads to: mapped or compatible (RFC 4291, section 2.5.5),
+/// through NAT64 (RFC 6052, section 2.1) or 6to4 (RFC 3056, section 2).
+fn embedded_ipv4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let join = |high: u16, low: u16| Ipv4Addr::from(u32::from(high) << 16 | u32::from(low));
     match address.segments() {
         [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => Some(join(high, low)),
@@ -195,7 +197,7 @@ fn within(address: Ipv6Addr) -> Option<Ipv4Addr> {
     }
 }
 
-/// The library wants a TLS configuration, also where everything is fetched over plain HTTP; this one trusts nobody.
+/// A TLS configuration without trust anchors: reqwest requires one even for plain HTTP.
 pub(crate) fn no_tls() -> Result<rustls::ClientConfig, rustls::Error> {
     let provider = Arc::new(bank_client::credentials::provider());
     Ok(rustls::ClientConfig::builder_with_provider(provider)
@@ -204,8 +206,8 @@ pub(crate) fn no_tls() -> Result<rustls::ClientConfig, rustls::Error> {
         .with_no_client_auth())
 }
 
-/// An error with what caused it: the library's own text leaves out what matters.
-fn causes(error: &dyn std::error::Error) -> String {
+/// The root cause of an error: reqwest's own text leaves it out.
+fn root_cause(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(next) = cause {
@@ -220,8 +222,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_machine_and_its_link_are_near() {
-        for near in [
+    fn addresses_of_this_host_and_its_link_are_local() {
+        for local in [
             "127.0.0.1",
             "127.8.8.8",
             "0.0.0.0",
@@ -241,16 +243,16 @@ mod tests {
             "168.63.129.16",
             "64:ff9b::a83f:8110",
         ] {
-            assert!(is_local(near.parse().unwrap()), "{near}");
+            assert!(is_local(local.parse().unwrap()), "{local}");
         }
-        for far in [
+        for public in [
             "192.0.2.1",
             "10.0.0.1",
             "2001:db8::1",
             "8.8.8.8",
             "64:ff9b::808:808",
         ] {
-            assert!(!is_local(far.parse().unwrap()), "{far}");
+            assert!(!is_local(public.parse().unwrap()), "{public}");
         }
     }
 }

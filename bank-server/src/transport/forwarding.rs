@@ -1,4 +1,4 @@
-//! Peers that gateways forward: judged as if they had come themselves, and remembered for as long as that stands.
+//! Peers that gateways forward: evaluated like peers that connect directly, with cached verdicts.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -12,17 +12,17 @@ use shared_types::trust::{Refusal, complete};
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::connection_registry::IN_USE;
-use super::policy::{Ended, Policy};
+use super::connection_registry::STATUS_REFRESH;
+use super::policy::{PeerRejection, Policy};
 use super::quota::{ConnectionPermit, Quota, RequestPermit};
 use super::trust::{Trust, Verdict};
 use super::verified_chain_cache::digest_of;
 
-/// What all gateways of a listener have forwarded.
+/// The forwarded peers of a listener's gateways.
 pub struct Forwarding<P: Policy> {
     trust: Arc<Trust<P>>,
     quota: Quota,
-    known: Cache<String, Arc<Forwarded<P>>>,
+    cache: Cache<String, Arc<Forwarded<P>>>,
 }
 
 /// A peer whose certificate a gateway forwards.
@@ -33,110 +33,114 @@ pub struct Forwarded<P: Policy> {
     verdict: ArcSwap<Verdict<P>>,
     trust: Arc<Trust<P>>,
     quota: Quota,
-    /// Where its requests are counted, once it was found welcome.
-    place: OnceLock<ConnectionPermit>,
+    /// Its permit for requests, once it was authorised.
+    permit: OnceLock<ConnectionPermit>,
 }
 
-/// Chains that are remembered for each listener.
-const MOST: usize = 1024;
+/// Cached chains of each listener.
+const MAX_CACHED_CHAINS: usize = 1024;
 
 impl<P: Policy> Forwarding<P> {
-    /// Requests of forwarded peers are counted there, together with those of peers that come themselves.
+    /// Requests of forwarded peers count towards `quota`, together with those of peers that connect
+    /// directly.
     pub(super) fn new(trust: Arc<Trust<P>>, quota: Quota) -> Self {
         Self {
             trust,
             quota,
-            known: Cache::new(MOST),
+            cache: Cache::new(MAX_CACHED_CHAINS),
         }
     }
 
-    /// The peer of a forwarded chain, its own certificate first. A chain that is not known yet is judged.
+    /// The peer of a forwarded chain, its own certificate first. Evaluates a chain that is not
+    /// cached.
     ///
-    /// Cost: one digest of the chain and one look-up. For an unknown chain that of one judgement as well.
+    /// Cost: one digest of the chain and one look-up. For a chain that is not cached that of one
+    /// evaluation as well.
     pub async fn peer(
         &self,
         chain: Vec<CertificateDer<'static>>,
     ) -> Result<Arc<Forwarded<P>>, Refusal> {
         let digest = digest_of(&chain);
-        if let Some(known) = self.known.get(&digest) {
-            return Ok(known);
+        if let Some(cached) = self.cache.get(&digest) {
+            return Ok(cached);
         }
-        let verdict = judge(&self.trust, &chain, None).await?;
+        let verdict = evaluate(&self.trust, &chain, None).await?;
         let leaf = chain.first().ok_or(Refusal::NoCertificate)?;
         let forwarded = Arc::new(Forwarded {
             certificate: CertificateSummary::of(leaf),
             verdict: ArcSwap::from_pointee(verdict),
             trust: Arc::clone(&self.trust),
             quota: self.quota.clone(),
-            place: OnceLock::new(),
+            permit: OnceLock::new(),
             chain,
         });
-        self.known.insert(digest, Arc::clone(&forwarded));
+        self.cache.insert(digest, Arc::clone(&forwarded));
         Ok(forwarded)
     }
 
-    /// Forgets all peers whenever trust changes: each would keep the beliefs alive that it was last judged by, long lists
-    /// and all. Until then, responders are asked about them again in time. Runs for as long as it is polled.
-    pub(super) async fn keep_up(&self) {
-        let mut changes = self.trust.changes();
-        let mut in_use = interval(IN_USE);
-        in_use.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    /// Clears the cache whenever trust changes, because each entry would keep its snapshot alive,
+    /// including long CRLs. Until then, refreshes the OCSP statuses of cached peers in time. Runs
+    /// until it is dropped.
+    pub(super) async fn invalidate_on_change(&self) {
+        let mut changes = self.trust.subscribe();
+        let mut status_refresh = interval(STATUS_REFRESH);
+        status_refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let forget = tokio::select! {
+            let is_changed = tokio::select! {
                 // The sender lives in `trust`.
                 _ = changes.changed() => true,
-                _ = in_use.tick() => false,
+                _ = status_refresh.tick() => false,
             };
-            self.trust.keep_informed_of(self.links());
-            if forget {
-                self.known.clear();
+            self.trust.refresh_statuses_of(self.path_certificates());
+            if is_changed {
+                self.cache.clear();
             }
         }
     }
 
-    /// The certificates by which the known peers were judged.
-    fn links(&self) -> Vec<PathCertificate> {
-        let known = self.known.iter().map(|(_, forwarded)| forwarded);
+    /// The certificates of the cached peers' paths.
+    fn path_certificates(&self) -> Vec<PathCertificate> {
+        let known = self.cache.iter().map(|(_, forwarded)| forwarded);
         known
-            .flat_map(|forwarded| forwarded.verdict.load().links().to_vec())
+            .flat_map(|forwarded| forwarded.verdict.load().path_certificates().to_vec())
             .collect()
     }
 }
 
 impl<P: Policy> Forwarded<P> {
-    /// Who it is, or why it may not be here. Asked for every request, as for a connection.
+    /// The peer, or why it is rejected. Called for every request, as for a connection.
     ///
-    /// Cost: that of [`Trust`]'s look at an earlier verdict, two comparisons of the clock and one of a pointer, unless
-    /// something changed; then that of one judgement.
-    pub async fn judge(&self) -> Result<Arc<P::Peer>, Ended<P::Objection>> {
+    /// Cost: two comparisons of the clock and one of a pointer, unless something changed; then that
+    /// of one evaluation.
+    pub async fn evaluate(&self) -> Result<Arc<P::Peer>, PeerRejection<P::Objection>> {
         let mut verdict = self.verdict.load_full();
-        if !self.trust.stands(&verdict) {
-            let renewed = judge(&self.trust, &self.chain, Some(&verdict)).await;
-            verdict = Arc::new(renewed.map_err(Ended::Untrusted)?);
+        if !self.trust.is_current(&verdict) {
+            let reevaluated = evaluate(&self.trust, &self.chain, Some(&verdict)).await;
+            verdict = Arc::new(reevaluated.map_err(PeerRejection::Untrusted)?);
             self.verdict.store(Arc::clone(&verdict));
         }
-        verdict.peer.clone().map_err(Ended::Unwelcome)
+        verdict.peer.clone().map_err(PeerRejection::NotAuthorised)
     }
 
-    /// A turn for one request, unless the peer has too many as it is.
-    pub(super) fn permit(&self, peer: &P::Peer) -> Option<RequestPermit> {
-        self.place
-            .get_or_init(|| self.quota.visit(P::group(peer)))
-            .permit()
+    /// A permit for one request, unless the peer has reached its limit.
+    pub(super) fn acquire_request(&self, peer: &P::Peer) -> Option<RequestPermit> {
+        self.permit
+            .get_or_init(|| self.quota.acquire_without_connection(P::group(peer)))
+            .acquire_request()
     }
 }
 
-/// The very judgement that a chain gets whose holder comes itself, after the intermediates that are known here were
-/// added: gateways may forward the peer's own certificate alone.
-async fn judge<P: Policy>(
+/// The evaluation of a peer that connects directly, after known intermediates were added: gateways
+/// may forward the peer's own certificate alone.
+async fn evaluate<P: Policy>(
     trust: &Trust<P>,
     chain: &[CertificateDer<'static>],
-    earlier: Option<&Verdict<P>>,
+    previous: Option<&Verdict<P>>,
 ) -> Result<Verdict<P>, Refusal> {
     let whole = complete(chain, &trust.current().intermediates, trust.now());
-    match earlier.map(|earlier| trust.judge_again(&whole, earlier)) {
-        Some(judged) if !matches!(judged, Err(Refusal::StatusUnknown { .. })) => judged,
-        // Not known before, or no longer known well enough: a responder may have to be asked.
+    match previous.map(|previous| trust.reevaluate(&whole, previous)) {
+        Some(evaluated) if !matches!(evaluated, Err(Refusal::StatusUnknown { .. })) => evaluated,
+        // Not known before, or the status has expired: a responder may have to be queried.
         _ => trust.admit(&whole).await,
     }
 }

@@ -1,4 +1,4 @@
-//! The gateways that may forward peers, each known by its very certificate.
+//! Pinned certificates of the gateways that may forward peers.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,8 +6,8 @@ use std::sync::Arc;
 use rustls_pki_types::{CertificateDer, UnixTime};
 use shared_types::trust::{Refusal, Window, validity};
 
-/// The certificates of the gateways. No authority vouches for them: they are pinned, byte for byte, and their holders
-/// prove in the handshake that they have the keys. Cheap to clone.
+/// The certificates of the gateways. They are pinned byte for byte instead of verified by a CA; the
+/// handshake proves possession of the keys. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Gateways(Arc<[Pinned]>);
 
@@ -30,22 +30,22 @@ impl Pinned {
 }
 
 impl Gateways {
-    /// Knows those, and no others.
+    /// Accepts those certificates and no others.
     #[must_use]
     pub fn new(pinned: Vec<Pinned>) -> Self {
         Self(pinned.into())
     }
 
-    /// Whether gateways are configured, and none of them can come in at that time.
+    /// Whether gateways are configured and none of their certificates is valid at that time.
     #[must_use]
-    pub fn all_out_of_time(&self, now: UnixTime) -> bool {
+    pub fn none_valid_at(&self, now: UnixTime) -> bool {
         !self.0.is_empty() && !self.0.iter().any(|pinned| pinned.window.contains(now))
     }
 
-    /// Whether the holder of that certificate is one of the gateways, and until when.
+    /// Checks that the certificate is a pinned one and valid; returns its validity.
     ///
     /// Cost: one comparison for each that is pinned.
-    pub(super) fn judge(
+    pub(super) fn check(
         &self,
         certificate: &CertificateDer<'_>,
         now: UnixTime,

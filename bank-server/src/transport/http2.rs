@@ -1,12 +1,14 @@
-//! HTTP/2 server (RFC 9113): hands the requests of a connection to an actix service.
+//! HTTP/2 server (RFC 9113): dispatches the requests of a connection to an actix service.
 //!
-//! The h2 crate holds the protocol's state and its limits: header lists, streams, resets, CONTINUATION frames and windows.
-//! What it does not limit are frames that cost work and carry no request, such as PING and SETTINGS; `FrameBudget` counts
-//! these. A peer that exceeds any of them is sent a GOAWAY with `ENHANCE_YOUR_CALM`.
+//! The h2 crate holds the protocol's state and its limits: header lists, streams, resets,
+//! CONTINUATION frames and windows. What it does not limit are frames that cost work and carry no
+//! request, such as PING and SETTINGS; `FrameBudget` counts these. A peer that exceeds any of them
+//! is sent a GOAWAY with `ENHANCE_YOUR_CALM`.
 //!
-//! Cost: a connection holds its TLS and HPACK state, and at most one header list that has not all come in,
-//! `WINDOW_BYTES` of bodies that were not read, and `MAX_STREAMS` requests that are being answered. A request is being
-//! answered until the last part of its answer was written to the connection.
+//! Cost: a connection holds its TLS and HPACK state, and at most one header list that has not all
+//! come in, `WINDOW_BYTES` of bodies that were not read, and `MAX_STREAMS` requests that are being
+//! answered. A request is being answered until the last part of its answer was written to the
+//! connection.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -39,30 +41,32 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::Connection;
 use super::policy::Policy;
-use super::quota::OpenStream;
+use super::quota::StreamPermit;
 use super::stream;
 
 /// Streams that a peer may have open on one connection (`SETTINGS_MAX_CONCURRENT_STREAMS`).
 const MAX_STREAMS: u32 = 100;
 
-/// Bytes of request bodies that a peer may have on the way: for each stream, and over all streams of one connection. The
-/// protocol's initial value (RFC 9113, section 6.9.2).
+/// Bytes of request bodies that a peer may have on the way: for each stream, and over all streams
+/// of one connection. The protocol's initial value (RFC 9113, section 6.9.2).
 const WINDOW_BYTES: u32 = 65_535;
 
 /// Bytes of an answer that are copied ahead of the peer's window.
 const MAX_SEND_BUFFER_BYTES: usize = 64 * 1024;
 
-/// Resets and refused streams on one connection, by the peer (rapid reset, CVE-2023-44487) or by this end because of what the
-/// peer sent (CVE-2025-8671). Ordinary clients cancel a few requests in a connection's life.
+/// Resets and refused streams on one connection, by the peer (rapid reset, CVE-2023-44487) or by
+/// this end because of what the peer sent (CVE-2025-8671). Ordinary clients cancel a few requests
+/// in a connection's life.
 const MAX_RESETS: usize = 100;
 
-/// Serves a connection until it ends, and gracefully until then once `stopping` is ready or the server drains. Each request
-/// has its [`Connection`] in its extensions.
+/// Serves a connection until it ends, and gracefully until then once `stopping` is ready or the
+/// server drains. Each request has its [`Connection`] in its extensions.
 ///
-/// `max_header_bytes` limits the header list of a request, counted as in RFC 9113, section 6.5.2. A larger one is answered
-/// 431, and not held in memory.
+/// `max_header_bytes` limits the header list of a request, counted as in RFC 9113, section 6.5.2. A
+/// larger one is answered 431, and not held in memory.
 ///
-/// Must be called in a `LocalSet`. A request whose stream is reset, or whose connection ends, is dropped.
+/// Must be called in a `LocalSet`. A request whose stream is reset, or whose connection ends, is
+/// dropped.
 pub async fn serve<P, S, B>(
     stream: stream::MtlsStream<P>,
     address: Option<SocketAddr>,
@@ -95,7 +99,7 @@ where
         .max_local_error_reset_streams(Some(MAX_RESETS))
         .handshake(counted)
         .await?;
-    let draining = connection.when_leaving();
+    let draining = connection.draining_token();
     let mut stopping = pin!(async move {
         tokio::select! {
             () = draining.cancelled_owned() => {}
@@ -127,7 +131,8 @@ where
                 Some(accepted) => {
                     let (request, mut respond) = accepted?;
                     let Some(open) = connection.open_stream() else {
-                        // The request was not looked at, and can be sent again (RFC 9113, section 8.7).
+                        // The request was not looked at, and can be sent again (RFC 9113, section
+                        // 8.7).
                         respond.send_reset(Reason::REFUSED_STREAM);
                         continue;
                     };
@@ -194,7 +199,7 @@ async fn answer<P, S, B>(
     mut respond: SendResponse<Part>,
     is_head: bool,
     connection: Arc<Connection<P>>,
-    open: OpenStream,
+    open: StreamPermit,
 ) -> Result<(), h2::Error>
 where
     P: Policy,
@@ -241,8 +246,9 @@ where
     stream.send_data(Part { bytes, _body: body }, true)
 }
 
-/// Part of an answer, on its way to the connection. The body lasts until then, and with it the turn of the request and the
-/// place of the stream: a peer that reads nothing would otherwise have as many short answers held for it as it has streams.
+/// Part of a response on its way to the connection. It keeps the body alive, and with it the
+/// permits of request and stream: a peer that reads nothing would otherwise have as many short
+/// responses buffered as it has streams.
 struct Part {
     bytes: Bytes,
     _body: Rc<dyn Any>,
@@ -292,7 +298,8 @@ fn head(response: &Response<()>, size: BodySize, now: UnixTime) -> http::Respons
     head
 }
 
-/// The body of a request. What was read makes room for more. When dropped, it hands over what has not been read.
+/// The body of a request. What was read makes room for more. When dropped, it hands over what has
+/// not been read.
 struct Body(Option<(RecvStream, oneshot::Sender<RecvStream>)>);
 
 impl Drop for Body {
@@ -304,8 +311,8 @@ impl Drop for Body {
     }
 }
 
-/// Reads and drops what is left of a request whose body is not wanted. Trailers would be held in memory until the answer is
-/// sent: windows do not limit them. Does not return.
+/// Reads and drops what is left of a request whose body is not wanted. Trailers would be held in
+/// memory until the answer is sent: windows do not limit them. Does not return.
 async fn discard<T>(unread: oneshot::Receiver<RecvStream>) -> T {
     if let Ok(mut stream) = unread.await {
         while let Some(Ok(chunk)) = stream.data().await {
@@ -339,13 +346,16 @@ fn incomplete(error: h2::Error) -> PayloadError {
     PayloadError::Incomplete(Some(io::Error::other(error)))
 }
 
-/// Frames that a peer may send beyond those that carry requests and their bodies, before it has had any answer.
+/// Frames that a peer may send beyond those that carry requests and their bodies, before it has had
+/// any answer.
 const MAX_CONTROL_FRAMES: u32 = 1000;
 
-/// Such frames that an answer makes up for: a peer widens its windows, or cancels what it no longer needs.
+/// Such frames that an answer makes up for: a peer widens its windows, or cancels what it no longer
+/// needs.
 const FRAMES_PER_ANSWER: u32 = 8;
 
-/// Bytes sent to a peer that make up for one such frame: some clients widen two windows with each DATA frame.
+/// Bytes sent to a peer that make up for one such frame: some clients widen two windows with each
+/// DATA frame.
 const SENT_BYTES_PER_FRAME: usize = 1024;
 
 /// Counts the frames of a connection that carry no request.
@@ -435,8 +445,8 @@ impl FrameReader {
     }
 }
 
-/// Whether a frame carries no request and no part of a body. Frames of unknown types are among these, and DATA that is
-/// empty and not the last.
+/// Whether a frame carries no request and no part of a body. Frames of unknown types are among
+/// these, and DATA that is empty and not the last.
 fn is_control(kind: u8, flags: u8, payload: usize) -> bool {
     const DATA: u8 = 0;
     const HEADERS: u8 = 1;
@@ -449,7 +459,7 @@ fn is_control(kind: u8, flags: u8, payload: usize) -> bool {
     }
 }
 
-/// The bytes of a connection, with the frames that come in counted. Once the budget is exhausted, nothing more is read.
+/// TLS stream that counts incoming frames. Once the budget is exhausted, nothing more is read.
 struct CountedStream<P: Policy> {
     stream: stream::MtlsStream<P>,
     frames: FrameReader,

@@ -1,4 +1,4 @@
-//! Accepting connections: TCP, then the mutual handshake, then HTTP.
+//! Mutual-TLS listener: accepts TCP connections, performs the handshake and verifies the peer.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,88 +16,89 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{Connection, Patience};
+use super::connection::{Connection, ConnectionTimeouts};
 use super::connection_registry::ConnectionRegistry;
 use super::forwarding::Forwarding;
-use super::peer_verdict::Role;
+use super::peer_verdict::ListenerRole;
 use super::policy::Policy;
 use super::quota::{self, Quota};
 use super::stream::MtlsStream;
 use super::trust::Trust;
-use super::verifier::noting_refusal;
+use super::verifier::capture_refusal;
 
 /// Limits of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionLimits {
-    /// How long the handshake may take.
+    /// Time limit of the handshake.
     pub handshake: Duration,
-    /// How long a connection may stay without a request.
+    /// Time limit without a request.
     pub idle: Duration,
-    /// How long receiving a request, answering it and having the answer collected may take.
+    /// Time limit for receiving a request, answering it and sending the response.
     pub answer: Duration,
-    /// How many connections a peer may hold.
+    /// Connections of one peer at a time.
     pub per_peer: usize,
-    /// How many requests a peer may have at a time, over all its connections.
+    /// Requests of one peer at a time, over all its connections.
     pub requests_per_peer: usize,
-    /// How many bytes the bodies of these requests may have together.
+    /// Bytes of the bodies of these requests together.
     pub body_bytes_per_peer: usize,
 }
 
-/// The door: everything that is the same for every connection. Cheap to clone, one for each worker.
+/// Accepts the connections of one listening socket. Cheap to clone, one for each worker.
 pub struct MtlsListener<P: Policy> {
     trust: Arc<Trust<P>>,
-    role: Role<P>,
-    open: ConnectionRegistry<P>,
+    role: ListenerRole<P>,
+    registry: ConnectionRegistry<P>,
     quota: Quota,
     limits: ConnectionLimits,
     observer: Arc<dyn ConnectionObserver>,
     draining: CancellationToken,
 }
 
-/// Hears of every peer that comes to the door. The server's log is one; the sandbox and tests are others.
+/// Observes accepted and rejected connections. The server's log is one observer; the sandbox and
+/// tests have others.
 pub trait ConnectionObserver: Send + Sync + 'static {
-    /// A peer was turned away before any application data.
+    /// A peer was rejected before any application data.
     fn connection_rejected(&self, peer: &RejectedConnection);
 
-    /// A peer was let in.
+    /// A peer was accepted.
     fn connection_accepted(&self) {}
 }
 
-/// A peer that was turned away.
+/// A connection that was rejected.
 #[derive(Debug)]
 pub struct RejectedConnection {
-    /// Where it connected from.
+    /// The peer's address.
     pub address: SocketAddr,
-    /// The certificate it showed, if it got that far.
+    /// The certificate that the peer presented, if the handshake got that far.
     pub certificate: Option<CertificateSummary>,
-    /// Why.
+    /// The reason.
     pub reason: RejectionReason,
 }
 
-/// Why a peer was turned away.
+/// The reason for rejecting a connection.
 #[derive(Debug, thiserror::Error)]
 pub enum RejectionReason {
-    /// Its certificate was refused, in the handshake or on resumption.
+    /// The certificate was refused, in the handshake or on resumption.
     #[error("certificate refused: {0}")]
     Refused(Refusal),
-    /// The handshake went wrong for another reason; the peer may have refused *us*.
+    /// The handshake failed for another reason; the peer may have refused *our* certificate.
     #[error("handshake failed: {0}")]
     Handshake(io::Error),
     /// The handshake took longer than allowed.
-    #[error("handshake not finished in {} s", .0.as_secs_f32())]
-    Slow(Duration),
-    /// Nothing was known of its certificate, and its responder did not answer in time.
-    #[error("how its certificate stands did not become known in {} s", .0.as_secs_f32())]
-    NotKnown(Duration),
-    /// It holds more than twice the connections it may.
-    #[error("it holds far too many connections")]
-    TooMany,
-    /// All peers together hold as many connections as the process may have for them.
-    #[error("all connections that the process may hold for peers are taken")]
-    NoRoom,
+    #[error("handshake not finished within {} s", .0.as_secs_f32())]
+    HandshakeTimeout(Duration),
+    /// The revocation status was unknown and the OCSP responder did not answer in time.
+    #[error("revocation status of the certificate unknown after {} s", .0.as_secs_f32())]
+    StatusTimeout(Duration),
+    /// The peer has more than twice its limit of connections.
+    #[error("more than twice the allowed connections")]
+    TooManyConnections,
+    /// All peers together have reached the connection limit of the process.
+    #[error("connection limit of the process reached")]
+    ConnectionLimit,
 }
 
-/// Writes a line to the log for every peer that was turned away.
+/// Logs every rejected connection.
 #[derive(Debug, Clone, Copy)]
 pub struct LogRejectedConnections;
 
@@ -111,13 +112,13 @@ impl ConnectionObserver for LogRejectedConnections {
             serial = certificate.map(|certificate| certificate.serial.as_str()),
             fingerprint = certificate.map(|certificate| certificate.fingerprint.as_str()),
             reason = %peer.reason,
-            "peer turned away"
+            "peer rejected"
         );
     }
 }
 
 impl<P: Policy> MtlsListener<P> {
-    /// A door for those whom that trust lets in.
+    /// A listener for peers that connect directly.
     pub fn new(
         trust: Arc<Trust<P>>,
         limits: ConnectionLimits,
@@ -125,8 +126,8 @@ impl<P: Policy> MtlsListener<P> {
     ) -> Self {
         Self {
             trust,
-            role: Role::Peers,
-            open: ConnectionRegistry::default(),
+            role: ListenerRole::Peers,
+            registry: ConnectionRegistry::default(),
             quota: Quota::new(quota::Limits {
                 connections: limits.per_peer,
                 requests: limits.requests_per_peer,
@@ -138,14 +139,14 @@ impl<P: Policy> MtlsListener<P> {
         }
     }
 
-    /// Another door, for gateways that forward such peers, each with so many connections. What the peers have at a time
-    /// is counted together at both doors.
+    /// A second listener, for gateways that forward such peers, with a limit of connections for
+    /// each gateway. A peer's requests count towards one limit at both listeners.
     #[must_use]
     pub fn for_gateways(&self, connections: usize) -> Self {
         let forwarding = Forwarding::new(Arc::clone(&self.trust), self.quota.clone());
         Self {
-            role: Role::Gateways(Arc::new(forwarding)),
-            open: ConnectionRegistry::default(),
+            role: ListenerRole::Gateways(Arc::new(forwarding)),
+            registry: ConnectionRegistry::default(),
             quota: Quota::new(quota::Limits {
                 connections,
                 requests: usize::MAX,
@@ -155,97 +156,99 @@ impl<P: Policy> MtlsListener<P> {
         }
     }
 
-    /// Has every open connection judged again when trust changes, or time runs out. Runs for as long as it is polled; to
-    /// be polled once for all clones of a door.
+    /// Re-evaluates every open connection when trust changes or time passes. Runs until it is
+    /// dropped; to be polled once for all clones of a listener.
     pub async fn reevaluate_connections(self) {
-        let judging = self.open.reevaluate_connections(self.trust);
+        let reevaluation = self.registry.reevaluate_connections(self.trust);
         match self.role {
-            Role::Peers => judging.await,
-            Role::Gateways(forwarding) => {
-                tokio::join!(judging, forwarding.keep_up());
+            ListenerRole::Peers => reevaluation.await,
+            ListenerRole::Gateways(forwarding) => {
+                tokio::join!(reevaluation, forwarding.invalidate_on_change());
             }
         }
     }
 
-    /// Has peers ask elsewhere from now on, at this door and those for gateways: over HTTP/2 each is told at once, over
-    /// HTTP/1.1 with its next answer. Who comes in is still answered. Ready once nobody is left here.
+    /// Starts the graceful shutdown of this listener and its gateway listener, and completes once
+    /// no connection is open here. HTTP/2 peers receive a GOAWAY at once, HTTP/1.1 peers
+    /// `Connection: close` with the next response. New connections are still served.
     pub async fn drain(&self) {
         self.draining.cancel();
         let mut tick = interval(Duration::from_millis(50));
-        while self.open.count() > 0 {
+        while self.registry.count() > 0 {
             tick.tick().await;
         }
     }
 
-    /// Whether peers are asked to ask elsewhere.
+    /// Whether the graceful shutdown has begun.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.draining.is_cancelled()
     }
 
-    /// How many connections are open here.
+    /// The number of open connections.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.open.count()
+        self.registry.count()
     }
 
-    /// Turns one peer away because all peers together hold as many connections as they may.
+    /// Rejects a connection because all peers together have reached their limit.
     pub fn reject(&self, tcp: &TcpStream) {
         if let Ok(address) = tcp.peer_addr() {
             self.observer.connection_rejected(&RejectedConnection {
                 address,
                 certificate: None,
-                reason: RejectionReason::NoRoom,
+                reason: RejectionReason::ConnectionLimit,
             });
         }
     }
 
-    /// Lets one peer in, or turns it away. What comes back is what a service of actix-http takes; a server with a protocol
-    /// of its own needs the bytes alone.
+    /// Accepts or rejects one connection. Returns what a service of actix-http takes; a server with
+    /// a protocol of its own needs the stream alone.
     ///
-    /// Cost: one mutual handshake, and for what is let in one more judgement of its chain.
+    /// Cost: one mutual handshake, and for an accepted peer one more evaluation of its chain.
     pub async fn accept(
         &self,
         tcp: TcpStream,
     ) -> Option<(MtlsStream<P>, Protocol, Option<SocketAddr>)> {
         let address = tcp.peer_addr().ok()?;
-        // Answers are small; waiting to fill a segment only costs time. Without it they still arrive.
+        // Responses are small: waiting to fill a segment only adds latency. Failing to set this is
+        // harmless.
         let _ = tcp.set_nodelay(true);
-        let connection_rejected = |certificate, reason| RejectedConnection {
+        let rejected = |certificate, reason| RejectedConnection {
             address,
             certificate,
             reason,
         };
         let acceptor = TlsAcceptor::from(match self.role {
-            Role::Peers => self.trust.tls(),
-            Role::Gateways(_) => self.trust.gateway_tls(),
+            ListenerRole::Peers => self.trust.tls(),
+            ListenerRole::Gateways(_) => self.trust.gateway_tls(),
         });
-        let handshake = noting_refusal(acceptor.accept(tcp).into_fallible());
+        let handshake = capture_refusal(acceptor.accept(tcp).into_fallible());
         let Ok((outcome, refused)) = timeout(self.limits.handshake, handshake).await else {
-            self.observer.connection_rejected(&connection_rejected(
+            self.observer.connection_rejected(&rejected(
                 None,
-                RejectionReason::Slow(self.limits.handshake),
+                RejectionReason::HandshakeTimeout(self.limits.handshake),
             ));
             return None;
         };
         match outcome {
-            Ok(tls) => match self.admit(tls, address).await {
-                Ok((bytes, protocol)) => {
+            Ok(tls) => match self.establish(tls, address).await {
+                Ok((stream, protocol)) => {
                     self.observer.connection_accepted();
-                    Some((bytes, protocol, Some(address)))
+                    Some((stream, protocol, Some(address)))
                 }
                 Err((certificate, reason)) => {
                     self.observer
-                        .connection_rejected(&connection_rejected(certificate, *reason));
+                        .connection_rejected(&rejected(certificate, *reason));
                     None
                 }
             },
             Err((error, tcp)) => {
                 self.observer.connection_rejected(&match refused {
                     Some((certificate, refusal)) => {
-                        connection_rejected(Some(certificate), RejectionReason::Refused(refusal))
+                        rejected(Some(certificate), RejectionReason::Refused(refusal))
                     }
-                    None => connection_rejected(None, explain(error)),
+                    None => rejected(None, rejection_reason(error)),
                 });
                 linger(tcp, self.limits.handshake).await;
                 None
@@ -253,11 +256,11 @@ impl<P: Policy> MtlsListener<P> {
         }
     }
 
-    async fn admit(
+    async fn establish(
         &self,
         tls: TlsStream<TcpStream>,
         address: SocketAddr,
-    ) -> Result<(MtlsStream<P>, Protocol), NotAdmitted> {
+    ) -> Result<(MtlsStream<P>, Protocol), AdmissionError> {
         let session = tls.get_ref().1;
         let protocol = match session.alpn_protocol() {
             Some(b"h2") => Protocol::Http2,
@@ -268,18 +271,19 @@ impl<P: Policy> MtlsListener<P> {
         let shown = chain.first().map(CertificateSummary::of);
         let trust = Arc::clone(&self.trust);
         let draining = self.draining.clone();
-        let admitted = Connection::admit(address, chain, trust, &self.role, draining, |group| {
-            self.quota.take(group)
-        });
-        // A responder may have to be asked; that has limits of its own, and this one besides.
-        let Ok(admitted) = timeout(self.limits.handshake, admitted).await else {
-            let unknown = RejectionReason::NotKnown(self.limits.handshake);
+        let established =
+            Connection::establish(address, chain, trust, &self.role, draining, |group| {
+                self.quota.acquire(group)
+            });
+        // May query an OCSP responder, which has limits of its own besides this one.
+        let Ok(established) = timeout(self.limits.handshake, established).await else {
+            let unknown = RejectionReason::StatusTimeout(self.limits.handshake);
             return Err((shown, Box::new(unknown)));
         };
-        let connection = admitted
+        let connection = established
             .map_err(|refusal| (shown.clone(), Box::new(RejectionReason::Refused(refusal))))?;
-        if connection.is_flood() {
-            return Err((shown, Box::new(RejectionReason::TooMany)));
+        if connection.is_far_over_limit() {
+            return Err((shown, Box::new(RejectionReason::TooManyConnections)));
         }
         let ConnectionLimits {
             handshake,
@@ -287,19 +291,19 @@ impl<P: Policy> MtlsListener<P> {
             answer,
             ..
         } = self.limits;
-        // One connection too many is told so; it may not wait around for long.
-        let idle = if connection.is_excess() {
+        // A peer over its limit receives an error response, and may not idle for long.
+        let idle = if connection.is_over_limit() {
             handshake
         } else {
             idle
         };
         let connection = Arc::new(connection);
-        self.open.add(&connection);
-        // Trust may have changed after it was judged and before it was known to be open.
-        let _ = connection.judge();
-        let patience = Patience { idle, answer };
+        self.registry.add(&connection);
+        // Trust may have changed between the verdict and the registration.
+        let _ = connection.evaluate();
+        let timeouts = ConnectionTimeouts { idle, answer };
         Ok((
-            MtlsStream::new(tls, protocol, connection, patience),
+            MtlsStream::new(tls, protocol, connection, timeouts),
             protocol,
         ))
     }
@@ -310,7 +314,7 @@ impl<P: Policy> Clone for MtlsListener<P> {
         Self {
             trust: Arc::clone(&self.trust),
             role: self.role.clone(),
-            open: self.open.clone(),
+            registry: self.registry.clone(),
             quota: self.quota.clone(),
             limits: self.limits,
             observer: Arc::clone(&self.observer),
@@ -319,11 +323,11 @@ impl<P: Policy> Clone for MtlsListener<P> {
     }
 }
 
-/// Which certificate was shown, and why its holder is turned away.
-type NotAdmitted = (Option<CertificateSummary>, Box<RejectionReason>);
+/// The presented certificate, and the reason for the rejection.
+type AdmissionError = (Option<CertificateSummary>, Box<RejectionReason>);
 
-/// rustls wraps its error; "no certificate" is a refusal like others.
-fn explain(error: io::Error) -> RejectionReason {
+/// Unwraps the error of rustls: a missing certificate is a refusal like others.
+fn rejection_reason(error: io::Error) -> RejectionReason {
     let tls = error
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<rustls::Error>());
@@ -335,13 +339,14 @@ fn explain(error: io::Error) -> RejectionReason {
     }
 }
 
-/// Our alert is on its way. Closing while the peer still sends would reset the connection, and the reset would
-/// overtake the alert: so we stop sending, and read what comes until the peer is done, for a while and up to a limit.
-async fn linger(mut tcp: TcpStream, patience: Duration) {
-    const MOST: u64 = 64 * 1024;
+/// Lingering close: an alert has been sent. Closing while the peer still sends would reset the
+/// connection, and the reset would overtake the alert. So this stops sending and drains the input,
+/// up to a time and size limit.
+async fn linger(mut tcp: TcpStream, limit: Duration) {
+    const MAX_BYTES: u64 = 64 * 1024;
 
     if tcp.shutdown().await.is_ok() {
-        let mut rest = (&mut tcp).take(MOST);
-        let _ = timeout(patience, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
+        let mut rest = (&mut tcp).take(MAX_BYTES);
+        let _ = timeout(limit, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
     }
 }

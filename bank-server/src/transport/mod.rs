@@ -1,19 +1,24 @@
-//! The mutual-TLS door: who may connect at all, and who may stay.
+//! Mutual-TLS transport: listeners, trust in peer certificates, and hot reload of that trust.
 //!
-//! A connection passes these rooms: [`listener`] accepts it and does the handshake, in which the peer's certificate is
-//! judged by the [`trust`] of the moment; [`connection`] is what the rest of the server knows of an open connection;
-//! [`stream`] carries its bytes, and ends it when it is idle, or told to go. `open` knows all that are open, and has
-//! each judged again when trust changes.
+//! No byte of application data is exchanged with a peer whose certificate is not trusted. That
+//! holds for full handshakes, for resumed sessions, and for connections that were open when trust
+//! was withdrawn.
 //!
-//! At a listener for gateways, the certificate that is judged so is the gateway's own, one of the pinned [`gateways`]. The
-//! peers that it speaks for come as chains in headers ([`certificate_header`]), and [`forwarding`] judges them by the very
-//! same trust.
+//! A connection passes these modules: [`listener`] accepts it and performs the handshake, in which
+//! the peer's certificate is verified against the current [`trust`] snapshot; [`connection`] is
+//! what the rest of the server sees of it; [`stream`] carries its bytes and enforces its timeouts;
+//! `goaway` sends the final message when trust is lost. `connection_registry` holds all open
+//! connections and re-evaluates each when trust changes.
 //!
-//! [`trust_reloader`] keeps that trust up to date: it watches the files it is made of, and fetches revocation lists. [`ocsp_worker`]
-//! asks the responders that certificates name.
+//! At a listener for gateways, the verified certificate is the gateway's own, one of the pinned
+//! [`gateways`]. The peers behind it arrive as chains in headers ([`certificate_header`]);
+//! [`forwarding`] evaluates them against the same trust.
 //!
-//! Nothing here knows what the server is for. What a trusted certificate means to it, it says in a [`policy`]. The example
-//! `blackboard` is a server of quite another kind, with a protocol of its own.
+//! [`trust_reloader`] watches the files that trust is built from and fetches CRLs. [`ocsp_worker`]
+//! queries OCSP responders.
+//!
+//! This module is independent of the application: a [`policy`] states what a trusted certificate
+//! means to the server. The example `blackboard` is another server, with a protocol of its own.
 
 pub mod certificate_header;
 pub mod connection;
@@ -21,6 +26,7 @@ mod connection_registry;
 pub mod fetch;
 pub mod forwarding;
 pub mod gateways;
+mod goaway;
 pub mod http2;
 pub mod listener;
 pub mod ocsp_worker;

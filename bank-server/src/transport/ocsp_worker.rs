@@ -1,5 +1,7 @@
-//! Asking responders how certificates stand (OCSP, RFC 6960): once for each certificate at a time, and again before an
-//! answer runs out, for as long as the certificate is in use.
+//! OCSP client (RFC 6960) in a background task.
+//!
+//! Queries the responder of each certificate in use, once at a time, and again before the response
+//! expires. Responses become part of the trust snapshot.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,162 +17,165 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::fetch::{FetchError, Fetcher};
-use super::own_certificate::own_link;
+use super::own_certificate::own_path_certificate;
 use super::policy::Policy;
 use super::trust::Trust;
 
-/// How responders are asked.
+/// Settings of the OCSP client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct InquiryOptions {
-    /// Whether they are asked about peers.
-    pub about_peers: bool,
-    /// Whether they are asked about our own certificate, so that the answer is stapled to it.
-    pub about_ourselves: bool,
-    /// Whether an answer without the nonce of its question is refused. Many responders make their answers ahead, and some
-    /// refuse questions with a nonce: unless this is set, these are asked once more without.
+pub struct OcspOptions {
+    /// Whether the status of peers' certificates is queried.
+    pub check_peers: bool,
+    /// Whether the status of our own certificate is queried, to staple the response.
+    pub staple: bool,
+    /// Whether a response without the nonce of its query is refused. Many responders pre-sign their
+    /// responses, and some refuse queries with a nonce: unless this is set, these are queried once
+    /// more without.
     pub nonce_required: bool,
-    /// How long an answer may take.
-    pub patience: Duration,
+    /// Time limit of a query.
+    pub timeout: Duration,
 }
 
-impl Default for InquiryOptions {
-    /// Nobody is asked about anything.
+impl Default for OcspOptions {
+    /// No status is queried.
     fn default() -> Self {
         Self {
-            about_peers: false,
-            about_ourselves: false,
+            check_peers: false,
+            staple: false,
             nonce_required: false,
-            patience: Duration::from_secs(3),
+            timeout: Duration::from_secs(3),
         }
     }
 }
 
-/// Where it is said which certificates are of interest. Cheap to clone.
+/// Handle to the OCSP worker. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct OcspHandle {
-    wanted: mpsc::Sender<Wanted>,
-    tally: watch::Receiver<InquiryTally>,
+    requests: mpsc::Sender<StatusRequest>,
+    counters: watch::Receiver<OcspCounters>,
 }
 
-/// What has come of asking so far.
+/// Counters of the OCSP client.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct InquiryTally {
-    /// Questions asked.
-    pub(super) questions: u64,
-    /// Those without an answer that can be used.
+pub(super) struct OcspCounters {
+    /// Queries sent.
+    pub(super) queries: u64,
+    /// Queries without a usable response.
     pub(super) failures: u64,
-    /// The certificates in use whose responders gave none when they were asked last.
+    /// Certificates in use whose latest query failed.
     pub(super) unanswered: usize,
 }
 
-/// Where inquiries are taken up.
-pub(super) struct Inbox {
-    wanted: mpsc::Receiver<Wanted>,
-    tally: watch::Sender<InquiryTally>,
+/// The receiving end of [`OcspHandle`].
+pub(super) struct OcspRequests {
+    requests: mpsc::Receiver<StatusRequest>,
+    counters: watch::Sender<OcspCounters>,
 }
 
-/// Certificates of interest, and who waits for the answers.
-struct Wanted {
+/// Certificates to query, and the caller that waits for the responses.
+struct StatusRequest {
     links: Vec<PathCertificate>,
     answered: Option<oneshot::Sender<()>>,
 }
 
-/// OcspHandle that wait to be taken up.
+/// Requests that wait for the worker.
 const BACKLOG: usize = 1024;
-/// Certificates of which something is known or asked. More would be asked about one at a time, by who waits for it.
-const MOST_CERTIFICATES: usize = 10_000;
-/// Questions that are under way at a time.
-const MOST_QUESTIONS: usize = 64;
-/// How soon a responder is asked again that has failed; the wait doubles with each further time.
-const SOONEST: Duration = Duration::from_secs(1);
-/// How long after it was last of interest a certificate is no longer asked about.
-const OF_INTEREST: Duration = Duration::from_mins(2);
-/// How often is looked for what is due.
+/// Certificates that are tracked. Statuses of others are not queried.
+const MAX_CERTIFICATES: usize = 10_000;
+/// Queries that are open at a time.
+const MAX_OPEN_QUERIES: usize = 64;
+/// Delay before a failed query is repeated; it doubles with each further failure.
+const MIN_RETRY_DELAY: Duration = Duration::from_secs(1);
+/// Time after which a certificate that is not requested again is no longer tracked.
+const TRACKING_TIME: Duration = Duration::from_mins(2);
+/// Interval at which due queries are sent.
 const TICK: Duration = Duration::from_millis(250);
 
 impl OcspHandle {
-    /// A pair: where inquiries are handed in, and where they are taken up.
-    pub(super) fn new() -> (Self, Inbox) {
-        let (sender, wanted) = mpsc::channel(BACKLOG);
-        let (counting, tally) = watch::channel(InquiryTally::default());
+    /// A handle, and the receiving end for the worker.
+    pub(super) fn new() -> (Self, OcspRequests) {
+        let (requests_sender, requests) = mpsc::channel(BACKLOG);
+        let (sender, counters) = watch::channel(OcspCounters::default());
         let ocsp = Self {
-            wanted: sender,
-            tally,
+            requests: requests_sender,
+            counters,
         };
         (
             ocsp,
-            Inbox {
-                wanted,
-                tally: counting,
+            OcspRequests {
+                requests,
+                counters: sender,
             },
         )
     }
 
-    /// What has come of asking so far.
-    pub(super) fn tally(&self) -> InquiryTally {
-        *self.tally.borrow()
+    /// Counters of the OCSP client.
+    pub(super) fn counters(&self) -> OcspCounters {
+        *self.counters.borrow()
     }
 
-    /// Has responders asked, and waits until they have answered or failed to.
-    pub(super) async fn ask(&self, links: Vec<PathCertificate>) {
+    /// Queries the responders, and waits until they have responded or failed.
+    pub(super) async fn query(&self, links: Vec<PathCertificate>) {
         let (answered, answers) = oneshot::channel();
-        let wanted = Wanted {
+        let request = StatusRequest {
             links,
             answered: Some(answered),
         };
-        // When nobody asks, nothing becomes known: the judgement says what follows.
-        if self.wanted.send(wanted).await.is_ok() {
+        // Without a worker the statuses stay unknown, and the evaluation decides.
+        if self.requests.send(request).await.is_ok() {
             let _ = answers.await;
         }
     }
 
-    /// Has responders asked in the background. Where there is too much to do, this is left out: it will be said again.
-    pub(super) fn want(&self, links: Vec<PathCertificate>) {
-        let _ = self.wanted.try_send(Wanted {
+    /// Queries the responders in the background. Dropped when the queue is full: the certificates
+    /// in use are requested again periodically.
+    pub(super) fn enqueue(&self, links: Vec<PathCertificate>) {
+        let _ = self.requests.try_send(StatusRequest {
             links,
             answered: None,
         });
     }
 }
 
-/// Asks, for as long as it is polled.
-pub struct Inquirer<P: Policy> {
+/// OCSP worker. Runs until it is dropped.
+pub struct OcspWorker<P: Policy> {
     trust: Arc<Trust<P>>,
     clock: Arc<dyn Clock>,
     randomness: Arc<dyn Randomness>,
-    options: InquiryOptions,
-    /// How long an answer is believed before its responder is asked again, at most.
+    options: OcspOptions,
+    /// Time after which a response is refreshed at the latest.
     refresh: Duration,
     fetcher: Fetcher,
-    inbox: Inbox,
-    subjects: HashMap<CertificateId, Subject>,
-    asking: JoinSet<(CertificateId, Result<Answer, String>)>,
+    requests: OcspRequests,
+    tracked: HashMap<CertificateId, TrackedCertificate>,
+    queries: JoinSet<(CertificateId, Result<Answer, String>)>,
 }
 
-/// A certificate that is asked about.
-struct Subject {
+/// A certificate whose status is kept fresh.
+struct TrackedCertificate {
     link: PathCertificate,
     /// An [`uptime`].
-    last_wanted: Duration,
-    /// The [`uptime`] at which its responder is to be asked next: after a suspension, at once.
+    last_requested: Duration,
+    /// The [`uptime`] at which the next query is due: after a suspension, at once.
     due: Duration,
-    after_failure: Duration,
-    asking: bool,
-    /// Whether its responder gave no answer when it was asked last.
+    retry_delay: Duration,
+    is_querying: bool,
+    /// Whether its latest query failed.
     unanswered: bool,
-    /// Told when the question is settled, by being dropped: whoever waits for several waits for the last.
+    /// Dropped when the query has ended, which wakes the caller; a caller that waits for several
+    /// certificates is woken by the last.
     waiting: Vec<Arc<oneshot::Sender<()>>>,
 }
 
-impl<P: Policy> Inquirer<P> {
+impl<P: Policy> OcspWorker<P> {
     pub(super) fn new(
         trust: Arc<Trust<P>>,
         clock: Arc<dyn Clock>,
         randomness: Arc<dyn Randomness>,
-        options: InquiryOptions,
+        options: OcspOptions,
         refresh: Duration,
         fetcher: Fetcher,
-        inbox: Inbox,
+        requests: OcspRequests,
     ) -> Self {
         Self {
             trust,
@@ -179,137 +184,145 @@ impl<P: Policy> Inquirer<P> {
             options,
             refresh,
             fetcher,
-            inbox,
-            subjects: HashMap::new(),
-            asking: JoinSet::new(),
+            requests,
+            tracked: HashMap::new(),
+            queries: JoinSet::new(),
         }
     }
 
-    /// Takes inquiries up and asks, for as long as it is polled.
-    pub async fn keep_asking(mut self) {
+    /// Processes requests and sends queries until it is dropped.
+    pub async fn run(mut self) {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                Some(wanted) = self.inbox.wanted.recv() => self.take_up(wanted),
-                Some(asked) = self.asking.join_next() => match asked {
-                    Ok((certificate, outcome)) => self.settle(&certificate, outcome),
+                Some(request) = self.requests.requests.recv() => self.handle_request(request),
+                Some(joined) = self.queries.join_next() => match joined {
+                    Ok((certificate, outcome)) => self.handle_outcome(&certificate, outcome),
                     Err(error) => {
-                        tracing::error!(%error, "asking a responder went wrong");
-                        // Whose question it was is not known; the others are asked twice.
-                        for subject in self.subjects.values_mut() {
-                            subject.asking = false;
+                        tracing::error!(%error, "OCSP query task failed");
+                        // The task does not say whose query it was; the open ones are sent again.
+                        for subject in self.tracked.values_mut() {
+                            subject.is_querying = false;
                             subject.waiting.clear();
                         }
                     }
                 },
-                _ = tick.tick() => self.look(),
+                _ = tick.tick() => self.check_due(),
             }
         }
     }
 
-    fn take_up(&mut self, wanted: Wanted) {
-        let answered = wanted.answered.map(Arc::new);
-        for link in wanted.links {
-            self.want(link, answered.as_ref());
+    fn handle_request(&mut self, request: StatusRequest) {
+        let answered = request.answered.map(Arc::new);
+        for link in request.links {
+            self.track(link, answered.as_ref());
         }
-        self.ask_what_is_due(uptime());
+        self.send_due_queries(uptime());
     }
 
-    fn want(&mut self, link: PathCertificate, answered: Option<&Arc<oneshot::Sender<()>>>) {
+    fn track(&mut self, link: PathCertificate, answered: Option<&Arc<oneshot::Sender<()>>>) {
         if link.responders.is_empty() {
             return;
         }
         let now = uptime();
         let certificate = CertificateId::of(&link);
-        if self.subjects.len() >= MOST_CERTIFICATES && !self.subjects.contains_key(&certificate) {
-            tracing::warn!("more certificates are in use than responders are asked about");
+        if self.tracked.len() >= MAX_CERTIFICATES && !self.tracked.contains_key(&certificate) {
+            tracing::warn!("limit of certificates tracked for OCSP reached");
             return;
         }
-        let subject = self.subjects.entry(certificate).or_insert_with(|| Subject {
-            link,
-            last_wanted: now,
-            due: now,
-            after_failure: SOONEST,
-            asking: false,
-            unanswered: false,
-            waiting: Vec::new(),
-        });
-        subject.last_wanted = now;
-        // Who comes while a responder is being left alone, because it has failed, does not wait for it either.
-        if subject.asking || subject.due <= now {
+        let subject = self
+            .tracked
+            .entry(certificate)
+            .or_insert_with(|| TrackedCertificate {
+                link,
+                last_requested: now,
+                due: now,
+                retry_delay: MIN_RETRY_DELAY,
+                is_querying: false,
+                unanswered: false,
+                waiting: Vec::new(),
+            });
+        subject.last_requested = now;
+        // During the retry delay of a failed responder, callers do not wait for it.
+        if subject.is_querying || subject.due <= now {
             subject.waiting.extend(answered.cloned());
         }
     }
 
-    /// Sees to our own certificate, forgets what is of no interest, and asks what is due.
-    fn look(&mut self) {
-        if self.options.about_ourselves
-            && let Some(own) = own_link(&self.trust.current().credentials)
+    /// Tracks our own certificate, drops certificates that are out of use, and sends due queries.
+    fn check_due(&mut self) {
+        if self.options.staple
+            && let Some(own) = own_path_certificate(&self.trust.current().credentials)
         {
-            self.want(own, None);
+            self.track(own, None);
         }
         let now = uptime();
-        self.subjects.retain(|_, subject| {
-            subject.asking || now.saturating_sub(subject.last_wanted) < OF_INTEREST
+        self.tracked.retain(|_, subject| {
+            subject.is_querying || now.saturating_sub(subject.last_requested) < TRACKING_TIME
         });
         self.count_unanswered();
-        self.ask_what_is_due(now);
+        self.send_due_queries(now);
     }
 
-    /// Cost: a look at each certificate of interest.
-    fn ask_what_is_due(&mut self, now: Duration) {
+    /// Cost: one check of each tracked certificate.
+    fn send_due_queries(&mut self, now: Duration) {
         let due = self
-            .subjects
+            .tracked
             .iter_mut()
-            .filter(|(_, subject)| !subject.asking && subject.due <= now);
+            .filter(|(_, subject)| !subject.is_querying && subject.due <= now);
         for (certificate, subject) in due {
-            if self.asking.len() >= MOST_QUESTIONS {
+            if self.queries.len() >= MAX_OPEN_QUERIES {
                 break;
             }
-            subject.asking = true;
-            self.inbox.tally.send_modify(|tally| tally.questions += 1);
+            subject.is_querying = true;
+            self.requests
+                .counters
+                .send_modify(|counters| counters.queries += 1);
             let nonce = [self.randomness.bytes(), self.randomness.bytes()].concat();
-            let asked = ask(
+            let queried = query(
                 self.fetcher.clone(),
                 subject.link.clone(),
                 nonce,
                 self.options,
             );
             let certificate = certificate.clone();
-            self.asking.spawn(async move { (certificate, asked.await) });
+            self.queries
+                .spawn(async move { (certificate, queried.await) });
         }
     }
 
-    fn settle(&mut self, certificate: &CertificateId, outcome: Result<Answer, String>) {
+    fn handle_outcome(&mut self, certificate: &CertificateId, outcome: Result<Answer, String>) {
         let now = self.clock.unix();
         let outcome = outcome.and_then(|answer| {
             let until = answer.until();
-            self.put_in_place(answer, now)
+            self.apply(answer, now)
                 .map(|()| Duration::from_secs(until.as_secs().saturating_sub(now.as_secs())))
         });
-        let Some(subject) = self.subjects.get_mut(certificate) else {
+        let Some(subject) = self.tracked.get_mut(certificate) else {
             return;
         };
-        subject.asking = false;
+        subject.is_querying = false;
         subject.waiting.clear();
         subject.unanswered = outcome.is_err();
-        let most = self.refresh.max(SOONEST);
+        let max_wait = self.refresh.max(MIN_RETRY_DELAY);
         let wait = match outcome {
             Ok(good_for) => {
-                subject.after_failure = SOONEST;
-                (good_for / 2).clamp(SOONEST, most)
+                subject.retry_delay = MIN_RETRY_DELAY;
+                (good_for / 2).clamp(MIN_RETRY_DELAY, max_wait)
             }
             Err(problem) => {
-                self.inbox.tally.send_modify(|tally| tally.failures += 1);
+                self.requests
+                    .counters
+                    .send_modify(|counters| counters.failures += 1);
                 tracing::warn!(
                     issuer = %subject.link.issuer,
                     responders = ?subject.link.responders,
                     problem,
-                    "no answer from a responder"
+                    "OCSP query failed"
                 );
-                let wait = subject.after_failure;
-                subject.after_failure = (wait * 2).min(most);
+                let wait = subject.retry_delay;
+                subject.retry_delay = (wait * 2).min(max_wait);
                 wait
             }
         };
@@ -318,21 +331,21 @@ impl<P: Policy> Inquirer<P> {
     }
 
     fn count_unanswered(&self) {
-        let unanswered = self.subjects.values().filter(|subject| subject.unanswered);
+        let unanswered = self.tracked.values().filter(|subject| subject.unanswered);
         let unanswered = unanswered.count();
-        self.inbox
-            .tally
-            .send_modify(|tally| tally.unanswered = unanswered);
+        self.requests
+            .counters
+            .send_modify(|counters| counters.unanswered = unanswered);
     }
 
-    fn put_in_place(&self, answer: Answer, now: UnixTime) -> Result<(), String> {
+    fn apply(&self, answer: Answer, now: UnixTime) -> Result<(), String> {
         answer.check_fresh(now).map_err(|error| error.to_string())?;
         let answer = Arc::new(answer);
         let mut outcome: Result<(), AnswerError> = Ok(());
-        let changed = self.trust.change(|snapshot| {
+        let changed = self.trust.update(|snapshot| {
             let mut next = snapshot.clone();
             let answers = &mut next.statuses.answers;
-            // What was revoked stays so; of the rest, what has run out is of no more use.
+            // Revocations stay; other expired responses are dropped.
             answers.retain(|known| {
                 matches!(known.said(), CertStatus::Revoked { .. }) || known.check_fresh(now).is_ok()
             });
@@ -344,80 +357,81 @@ impl<P: Policy> Inquirer<P> {
     }
 }
 
-/// Asks one responder after the other, until one answers.
-async fn ask(
+/// Queries the responders in order until one gives a usable response.
+async fn query(
     fetcher: Fetcher,
     link: PathCertificate,
     nonce: Vec<u8>,
-    options: InquiryOptions,
+    options: OcspOptions,
 ) -> Result<Answer, String> {
     let question = Question::about(&link, &nonce);
     let each = async {
         let mut problems = Vec::new();
         for responder in &link.responders {
-            let asked = ask_one(
+            let queried = query_one(
                 &fetcher,
                 responder,
                 &link,
                 &question,
                 options.nonce_required,
             );
-            match asked.await {
+            match queried.await {
                 Ok(answer) => return Ok(answer),
                 Err(problem) => problems.push(problem),
             }
         }
         Err(problems.join("; "))
     };
-    timeout(options.patience, each).await.unwrap_or_else(|_| {
+    timeout(options.timeout, each).await.unwrap_or_else(|_| {
         Err(format!(
-            "nothing within {} s",
-            options.patience.as_secs_f32()
+            "no response within {} s",
+            options.timeout.as_secs_f32()
         ))
     })
 }
 
-/// Asks one responder. One that refuses the question is asked once more without a nonce, unless that is required: there are
-/// responders that take none, or none of this length, and say so in any way (RFC 9654, section 2.1).
-async fn ask_one(
+/// Queries one responder. If it refuses, queries it once more without a nonce, unless the nonce is
+/// required: some responders accept none, or none of this length, and signal that in different ways
+/// (RFC 9654, section 2.1).
+async fn query_one(
     fetcher: &Fetcher,
     responder: &str,
     link: &PathCertificate,
     question: &Question,
     nonce_required: bool,
 ) -> Result<Answer, String> {
-    let refused = match exchange(fetcher, responder, link, question).await {
+    let refused = match post_query(fetcher, responder, link, question).await {
         Ok(answer) if nonce_required && !answer.has_nonce() => {
             return Err(AnswerError::NoNonce.to_string());
         }
         Ok(answer) => return Ok(answer),
         Err(problem) => problem,
     };
-    if !refused.can_be_due_to_the_nonce() {
+    if !refused.may_be_caused_by_nonce() {
         return Err(refused.to_string());
     }
     if nonce_required {
         return Err(format!(
-            "{refused}; it is not asked again without a nonce, because of ocsp.nonce_required"
+            "{refused}; not retried without a nonce because ocsp.nonce_required is set"
         ));
     }
-    exchange(fetcher, responder, link, &Question::without_nonce(link))
+    post_query(fetcher, responder, link, &Question::without_nonce(link))
         .await
         .map_err(|problem| format!("{refused}; without a nonce, its answer {problem}"))
 }
 
-/// Why a responder's answer is not used.
+/// Why a query has no usable response.
 #[derive(Debug, thiserror::Error)]
-enum Unanswered {
+enum OcspError {
     #[error(transparent)]
     Fetch(#[from] FetchError),
     #[error(transparent)]
     Answer(#[from] AnswerError),
 }
 
-impl Unanswered {
-    /// Not where the responder has too much to do: it would be asked twice as often.
-    fn can_be_due_to_the_nonce(&self) -> bool {
+impl OcspError {
+    /// False for an overloaded responder, which would be queried twice as often.
+    fn may_be_caused_by_nonce(&self) -> bool {
         match self {
             Self::Fetch(FetchError::Status(status)) => {
                 let is_busy = [
@@ -434,12 +448,12 @@ impl Unanswered {
     }
 }
 
-async fn exchange(
+async fn post_query(
     fetcher: &Fetcher,
     responder: &str,
     link: &PathCertificate,
     question: &Question,
-) -> Result<Answer, Unanswered> {
+) -> Result<Answer, OcspError> {
     let der = fetcher
         .post(
             responder,

@@ -1,4 +1,4 @@
-//! Our own certificate in the handshake, with its issuer's word for it (OCSP stapling, RFC 6066, section 8).
+//! Own certificate in the handshake, with a stapled OCSP response (RFC 6066, section 8).
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,7 +12,8 @@ use shared_types::revocation::ocsp::{Answer, CertStatus};
 
 use super::trust::TrustSnapshot;
 
-/// Shows our certificate, with what its issuer's responder last said of it, for as long as that is fresh.
+/// Presents our certificate, with the latest OCSP response of its issuer's responder while that is
+/// fresh.
 pub(super) struct OwnCertificate {
     bare: Arc<CertifiedKey>,
     stapled: Option<(Arc<CertifiedKey>, Arc<Answer>)>,
@@ -22,7 +23,7 @@ pub(super) struct OwnCertificate {
 impl OwnCertificate {
     pub(super) fn of<P>(snapshot: &TrustSnapshot<P>, clock: Arc<dyn Clock>) -> Self {
         let bare = snapshot.credentials.certified_key();
-        let answer = own_link(&snapshot.credentials)
+        let answer = own_path_certificate(&snapshot.credentials)
             .and_then(|own| snapshot.statuses.answers.about(&own).cloned())
             .filter(|answer| answer.said() == CertStatus::Good);
         let stapled = answer.map(|answer| {
@@ -38,8 +39,8 @@ impl OwnCertificate {
     }
 }
 
-/// Our own certificate, as its responder is asked about it: the issuing CA's comes after it in our own chain.
-pub(super) fn own_link(credentials: &Credentials) -> Option<PathCertificate> {
+/// Our own certificate as a path certificate for OCSP: the issuing CA follows it in our chain.
+pub(super) fn own_path_certificate(credentials: &Credentials) -> Option<PathCertificate> {
     let [own, issuer, ..] = credentials.chain() else {
         return None;
     };

@@ -1,4 +1,6 @@
-//! Who is at the other end of a connection, a peer or a gateway, and whether that still stands.
+//! Verdict on the peer of a connection, and whether it is still current.
+//!
+//! A peer is verified by its certificate path and the policy; a gateway by its pinned certificate.
 
 use std::sync::Arc;
 
@@ -10,24 +12,24 @@ use super::forwarding::Forwarding;
 use super::policy::Policy;
 use super::trust::{GatewayVerdict, Trust, Verdict};
 
-/// Who is at the other end of a connection.
+/// The peer of a connection.
 #[derive(Debug)]
 pub enum PeerKind<P: Policy> {
-    /// A peer that came itself.
+    /// A peer that connected directly.
     Peer(Arc<P::Peer>),
-    /// A gateway. Who asks, it says in each request.
+    /// A gateway. Each of its requests carries the certificate of the peer it forwards.
     Gateway(Arc<Forwarding<P>>),
 }
 
-/// Who comes in at a door.
-pub(super) enum Role<P: Policy> {
-    /// Peers, judged by their chains.
+/// The kind of peers that a listener accepts.
+pub(super) enum ListenerRole<P: Policy> {
+    /// Peers, verified by their certificate paths.
     Peers,
-    /// Gateways, known by their certificates.
+    /// Gateways, verified by their pinned certificates.
     Gateways(Arc<Forwarding<P>>),
 }
 
-impl<P: Policy> Clone for Role<P> {
+impl<P: Policy> Clone for ListenerRole<P> {
     fn clone(&self) -> Self {
         match self {
             Self::Peers => Self::Peers,
@@ -36,49 +38,49 @@ impl<P: Policy> Clone for Role<P> {
     }
 }
 
-/// A favourable judgement of what is at the other end.
+/// A favourable verdict on a peer or gateway.
 pub(super) enum PeerVerdict<P: Policy> {
     Peer(Verdict<P>),
     Gateway(GatewayVerdict<P>, Arc<Forwarding<P>>),
 }
 
 impl<P: Policy> PeerVerdict<P> {
-    /// Judges what came in at the door of that role.
+    /// Evaluates a chain as this listener role demands.
     pub(super) async fn new(
-        role: &Role<P>,
+        role: &ListenerRole<P>,
         trust: &Trust<P>,
         chain: &[CertificateDer<'_>],
     ) -> Result<Self, Refusal> {
         Ok(match role {
-            Role::Peers => Self::Peer(trust.admit(chain).await?),
-            Role::Gateways(forwarding) => {
-                Self::Gateway(trust.judge_gateway(chain)?, Arc::clone(forwarding))
+            ListenerRole::Peers => Self::Peer(trust.admit(chain).await?),
+            ListenerRole::Gateways(forwarding) => {
+                Self::Gateway(trust.evaluate_gateway(chain)?, Arc::clone(forwarding))
             }
         })
     }
 
-    /// Judges it again.
-    pub(super) fn renew(
+    /// Evaluates it again.
+    pub(super) fn reevaluate(
         &mut self,
         trust: &Trust<P>,
         chain: &[CertificateDer<'_>],
     ) -> Result<(), Refusal> {
         match self {
-            Self::Peer(verdict) => *verdict = trust.judge_again(chain, verdict)?,
-            Self::Gateway(verdict, _) => *verdict = trust.judge_gateway(chain)?,
+            Self::Peer(verdict) => *verdict = trust.reevaluate(chain, verdict)?,
+            Self::Gateway(verdict, _) => *verdict = trust.evaluate_gateway(chain)?,
         }
         Ok(())
     }
 
-    /// Whether judging it again would change nothing.
-    pub(super) fn stands(&self, trust: &Trust<P>) -> bool {
+    /// Whether evaluating it again would change nothing.
+    pub(super) fn is_current(&self, trust: &Trust<P>) -> bool {
         match self {
-            Self::Peer(verdict) => trust.stands(verdict),
-            Self::Gateway(verdict, _) => trust.gateway_stands(verdict),
+            Self::Peer(verdict) => trust.is_current(verdict),
+            Self::Gateway(verdict, _) => trust.is_gateway_current(verdict),
         }
     }
 
-    pub(super) fn caller(&self) -> Result<PeerKind<P>, P::Objection> {
+    pub(super) fn peer_kind(&self) -> Result<PeerKind<P>, P::Objection> {
         match self {
             Self::Peer(verdict) => verdict.peer.clone().map(PeerKind::Peer),
             Self::Gateway(_, forwarding) => Ok(PeerKind::Gateway(Arc::clone(forwarding))),
@@ -89,15 +91,16 @@ impl<P: Policy> PeerVerdict<P> {
         matches!(self, Self::Gateway(..))
     }
 
-    /// The certificates by which a peer was judged. Those of gateways are pinned, and nobody is asked about them.
-    pub(super) fn links(&self) -> &[PathCertificate] {
+    /// The certificates of a peer's path. Gateways are pinned and have no revocation status to
+    /// query.
+    pub(super) fn path_certificates(&self) -> &[PathCertificate] {
         match self {
-            Self::Peer(verdict) => verdict.links(),
+            Self::Peer(verdict) => verdict.path_certificates(),
             Self::Gateway(..) => &[],
         }
     }
 
-    /// Under which name the connections are counted together: the peer's own, or the gateway's certificate.
+    /// The key by which connections are counted: the peer's group, or the gateway's certificate.
     pub(super) fn group<'a>(&'a self, fingerprint: &'a str) -> Option<&'a str> {
         match self {
             Self::Peer(verdict) => verdict.peer.as_deref().ok().map(P::group),

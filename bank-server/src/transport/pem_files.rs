@@ -1,4 +1,4 @@
-//! The files that trust is made of, opened and checked: own certificate and key, anchors, intermediates.
+//! PEM files of credentials, anchors, intermediates and gateways: reading and validation.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use super::gateways::{Gateways, Pinned};
 use crate::config_error::ConfigError;
 use crate::file_mode::is_open_to_others;
 
-/// A file, and where the configuration names it.
+/// A file, and the configuration key that names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
     /// Such as `xs2a.certificate`.
@@ -21,7 +21,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// A file that is named at that place.
+    /// A file that is named by that key.
     pub fn new(place: impl Into<String>, path: impl Into<PathBuf>) -> Self {
         Self {
             place: place.into(),
@@ -29,7 +29,7 @@ impl Source {
         }
     }
 
-    /// Files that are named one after the other.
+    /// Files of a list, each with its index in the key.
     #[must_use]
     pub fn each(place: &str, paths: &[PathBuf]) -> Vec<Self> {
         let named = paths.iter().enumerate();
@@ -38,7 +38,7 @@ impl Source {
             .collect()
     }
 
-    /// What is wrong with the file.
+    /// A configuration error about the file.
     #[must_use]
     pub fn fault(&self, problem: &dyn std::fmt::Display) -> ConfigError {
         ConfigError::new(&self.place, format!("{} {problem}", self.path.display()))
@@ -69,7 +69,7 @@ pub(super) fn credentials(
 
 /// The anchors of all files.
 pub(super) fn anchors(files: &[(&Source, &[u8])]) -> Result<Anchors, Vec<ConfigError>> {
-    // What is wrong with each file was said; that there is none at all is said of the configuration.
+    // The errors of each file were reported; an empty list is an error of the configuration.
     Anchors::new(authorities(files)?).map_err(|_| Vec::new())
 }
 
@@ -99,7 +99,7 @@ pub(super) fn gateways(files: &[(&Source, &[u8])]) -> Result<Gateways, Vec<Confi
     Ok(Gateways::new(pinned))
 }
 
-/// What is in all files together, or what is wrong with each of them.
+/// The contents of all files together, or the errors of each.
 fn each<T>(
     files: &[(&Source, &[u8])],
     read: impl Fn(&Source, &[u8]) -> Result<Vec<T>, ConfigError>,
@@ -119,12 +119,12 @@ fn each<T>(
     }
 }
 
-/// What is wrong with our own certificate at that time. A server can run with it, but no client that knows its duty will
-/// talk to it.
+/// The problem of our own certificate at that time. A server can run with it, but no client that
+/// verifies servers will connect.
 pub(super) fn own_certificate_problem(credentials: &Credentials, now: UnixTime) -> Option<String> {
     let (leaf, intermediates) = credentials.chain().split_first()?;
-    // Our own issuer need not be among the anchors we trust. Any authority will do to judge the rest of it; the last
-    // certificate of the chain is the best one at hand.
+    // Our own issuer need not be among the trusted anchors. Any CA will do to verify the rest; the
+    // last certificate of the chain is the best available.
     let Some(last) = intermediates
         .last()
         .cloned()

@@ -1,63 +1,63 @@
-//! What a trusted certificate means to the server behind the door.
+//! Policy interface: what a trusted certificate means to the application.
 
 use std::fmt;
 
 use rustls_pki_types::{CertificateDer, UnixTime};
 use shared_types::trust::Refusal;
 
-/// The server's own rules about peers, beyond the trust in their certificates. Part of the snapshot that is replaced
-/// whole: when it changes, every open connection is asked about again.
+/// The application's rules about peers, beyond the trust in their certificates. Part of the trust
+/// snapshot: when it changes, every open connection is re-evaluated.
 pub trait Policy: Send + Sync + 'static {
-    /// What the server knows of a peer.
+    /// The application's view of a peer.
     type Peer: fmt::Debug + Send + Sync + 'static;
-    /// Why a peer may not be here, though its certificate is trusted.
+    /// Why a peer with a trusted certificate is not authorised.
     type Objection: fmt::Debug + fmt::Display + Clone + Send + Sync + 'static;
 
-    /// The protocols that are spoken over TLS, the preferred one first (ALPN, RFC 7301). A peer that names none of them is
-    /// turned away; one that names no protocol at all is let in. With `h2`, the answer to a peer that may no longer be
-    /// here is HTTP/2's; with any other, the bytes of [`CloseMessage::response`].
+    /// The protocols spoken over TLS, the preferred one first (ALPN, RFC 7301). A peer that offers
+    /// none of them is rejected; one that offers no ALPN at all is accepted. With `h2`, a peer that
+    /// loses trust receives a GOAWAY; with any other, the bytes of [`CloseMessage::response`].
     const PROTOCOLS: &'static [&'static [u8]] = &[b"h2", b"http/1.1"];
 
-    /// Looks at a certificate whose path was found good.
+    /// Decides about a certificate whose path was verified.
     fn admit(
         &self,
         certificate: &CertificateDer<'_>,
         now: UnixTime,
     ) -> Result<Admitted<Self::Peer>, Self::Objection>;
 
-    /// Under which name the peer's connections and requests are counted together.
+    /// The key by which the peer's connections and requests are counted.
     fn group(peer: &Self::Peer) -> &str;
 
-    /// What a peer is told whose connection ends because it may no longer be here.
-    fn close_message(end: &Ended<Self::Objection>) -> CloseMessage;
+    /// The final message to a peer that has lost trust.
+    fn close_message(rejection: &PeerRejection<Self::Objection>) -> CloseMessage;
 }
 
-/// A peer that may be here, and until when.
+/// An authorised peer, and until when.
 #[derive(Debug)]
 pub struct Admitted<T> {
     /// The peer.
     pub peer: T,
-    /// The last second for which that is known; without one, until something changes.
+    /// The last second of the authorisation; `None` if only a change of the policy ends it.
     pub until: Option<UnixTime>,
 }
 
-/// Why a connection may no longer be used.
+/// Why a peer may not, or no longer, use its connection.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Ended<O> {
+pub enum PeerRejection<O> {
     /// The certificate is no longer trusted.
     #[error("{0}")]
     Untrusted(Refusal),
-    /// The server's own rules are against it.
+    /// The policy does not authorise the peer.
     #[error("{0}")]
-    Unwelcome(O),
+    NotAuthorised(O),
 }
 
-/// The last words to a peer.
+/// The final message on a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CloseMessage {
-    /// Sent to a peer that asks nothing at the moment: a whole HTTP/1.1 response, or a whole message of the server's own
-    /// protocol.
+    /// Sent to a peer without an open request: a whole HTTP/1.1 response, or a whole message of the
+    /// application's own protocol.
     pub response: Vec<u8>,
-    /// The debug data of HTTP/2's GOAWAY (RFC 9113, section 6.8): a word for the log at the other end.
-    pub word: String,
+    /// The debug data of HTTP/2's GOAWAY (RFC 9113, section 6.8), for the peer's log.
+    pub debug_data: String,
 }

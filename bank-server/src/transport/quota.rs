@@ -1,16 +1,16 @@
-//! How much each peer may have at a time: connections, and requests and bytes of their bodies over all of them.
+//! Limits for each peer: connections, and requests and bytes of their bodies over all connections.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What all peers have, counted over all workers, by the policy's name for each.
+/// The usage of all peers, counted over all workers, by the policy's group of each.
 ///
-/// Those to whom the policy objects are counted together.
+/// Peers that the policy does not authorise are counted together.
 #[derive(Debug, Clone)]
 pub(super) struct Quota {
     limits: Limits,
-    held: Arc<Mutex<HashMap<Option<String>, Held>>>,
+    peers: Arc<Mutex<HashMap<Option<String>, PeerUsage>>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -20,132 +20,133 @@ pub(super) struct Limits {
     pub(super) body_bytes: usize,
 }
 
-/// What the requests of a peer hold.
+/// The open requests of a peer.
 #[derive(Debug, Default)]
-struct UnderWay {
-    /// HTTP/2 streams with a request, whether it has a turn or is refused.
+struct OpenRequests {
+    /// HTTP/2 streams with a request, whether it has a permit or is refused.
     streams: AtomicUsize,
     requests: AtomicUsize,
     body_bytes: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
-struct Held {
+struct PeerUsage {
     connections: usize,
-    /// Places without a connection.
-    visits: usize,
-    under_way: Arc<UnderWay>,
+    /// Permits without a connection, of forwarded peers.
+    forwarded: usize,
+    open_requests: Arc<OpenRequests>,
 }
 
-/// One connection's place among those of its peer; given back when dropped. A peer that a gateway forwards has a place
-/// without a connection, number 0.
+/// Permit of one connection of a peer; released when dropped. A forwarded peer has a permit without
+/// a connection, number 0.
 #[derive(Debug)]
 pub(super) struct ConnectionPermit {
     quota: Quota,
     group: Option<String>,
     number: usize,
-    under_way: Arc<UnderWay>,
+    open_requests: Arc<OpenRequests>,
 }
 
-/// One request's turn among those of its peer, and the bytes of its body; given back when dropped.
+/// Permit of one request of a peer, and of the bytes of its body; released when dropped.
 #[derive(Debug)]
 pub struct RequestPermit {
-    under_way: Arc<UnderWay>,
+    open_requests: Arc<OpenRequests>,
     body_bytes: AtomicUsize,
     max_body_bytes: usize,
 }
 
-/// One HTTP/2 stream among those of its peer; given back when dropped.
+/// Permit of one HTTP/2 stream of a peer; released when dropped.
 #[derive(Debug)]
-pub(super) struct OpenStream(Arc<UnderWay>);
+pub(super) struct StreamPermit(Arc<OpenRequests>);
 
 impl Quota {
     pub(super) fn new(limits: Limits) -> Self {
         Self {
             limits,
-            held: Arc::default(),
+            peers: Arc::default(),
         }
     }
 
-    pub(super) fn take(&self, group: Option<&str>) -> ConnectionPermit {
-        let mut all = self.held();
-        let held = all.entry(group.map(str::to_owned)).or_default();
-        held.connections += 1;
+    pub(super) fn acquire(&self, group: Option<&str>) -> ConnectionPermit {
+        let mut all = self.lock();
+        let usage = all.entry(group.map(str::to_owned)).or_default();
+        usage.connections += 1;
         ConnectionPermit {
             quota: self.clone(),
             group: group.map(str::to_owned),
-            number: held.connections,
-            under_way: Arc::clone(&held.under_way),
+            number: usage.connections,
+            open_requests: Arc::clone(&usage.open_requests),
         }
     }
 
-    /// A place for requests alone.
-    pub(super) fn visit(&self, group: &str) -> ConnectionPermit {
-        let mut all = self.held();
-        let held = all.entry(Some(group.to_owned())).or_default();
-        held.visits += 1;
+    /// A permit for the requests of a forwarded peer.
+    pub(super) fn acquire_without_connection(&self, group: &str) -> ConnectionPermit {
+        let mut all = self.lock();
+        let usage = all.entry(Some(group.to_owned())).or_default();
+        usage.forwarded += 1;
         ConnectionPermit {
             quota: self.clone(),
             group: Some(group.to_owned()),
             number: 0,
-            under_way: Arc::clone(&held.under_way),
+            open_requests: Arc::clone(&usage.open_requests),
         }
     }
 
-    fn held(&self) -> MutexGuard<'_, HashMap<Option<String>, Held>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Option<String>, PeerUsage>> {
         // Nothing panics while the lock is held; if it did, the counts would still be whole.
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl ConnectionPermit {
-    /// One more than allowed: the peer is told so, over HTTP, and nothing else.
-    pub(super) fn is_excess(&self) -> bool {
+    /// Whether the peer is over its limit: it receives an error response and nothing else.
+    pub(super) fn is_over_limit(&self) -> bool {
         self.number > self.quota.limits.connections
     }
 
-    /// So many more than allowed that the peer is not even told.
-    pub(super) fn is_flood(&self) -> bool {
+    /// Whether the peer is so far over its limit that it receives no error response.
+    pub(super) fn is_far_over_limit(&self) -> bool {
         self.number > self.quota.limits.connections.saturating_mul(2)
     }
 
-    /// A place for one HTTP/2 stream, unless the peer has so many that its requests are not even refused with an answer:
-    /// twice as many as it may have requests.
-    pub(super) fn stream(&self) -> Option<OpenStream> {
-        let stream = OpenStream(Arc::clone(&self.under_way));
-        let before = self.under_way.streams.fetch_add(1, Ordering::Relaxed);
-        let most = self.quota.limits.requests.saturating_mul(2);
-        (before < most).then_some(stream)
+    /// A permit for one HTTP/2 stream. `None` if the peer has twice as many streams as it may have
+    /// requests: then not even an error response is sent.
+    pub(super) fn open_stream(&self) -> Option<StreamPermit> {
+        let permit = StreamPermit(Arc::clone(&self.open_requests));
+        let before = self.open_requests.streams.fetch_add(1, Ordering::Relaxed);
+        let limit = self.quota.limits.requests.saturating_mul(2);
+        (before < limit).then_some(permit)
     }
 
-    /// A turn for one request, unless the peer has too many requests as it is.
-    pub(super) fn permit(&self) -> Option<RequestPermit> {
+    /// A permit for one request, unless the peer has reached its limit.
+    pub(super) fn acquire_request(&self) -> Option<RequestPermit> {
         let permit = RequestPermit {
-            under_way: Arc::clone(&self.under_way),
+            open_requests: Arc::clone(&self.open_requests),
             body_bytes: AtomicUsize::new(0),
             max_body_bytes: self.quota.limits.body_bytes,
         };
-        // Counted first, so that two at the same moment cannot both be the last; dropping the turn counts back.
-        let before = self.under_way.requests.fetch_add(1, Ordering::Relaxed);
+        // Counted first, so that two at the same moment cannot both be the last; dropping the
+        // permit counts back.
+        let before = self.open_requests.requests.fetch_add(1, Ordering::Relaxed);
         (before < self.quota.limits.requests).then_some(permit)
     }
 }
 
 impl RequestPermit {
-    /// Counts so many more bytes of the request's body, until the turn is given back. False if these are more than all
-    /// bodies of the peer together may have.
+    /// Counts bytes of the request's body until the permit is released. Returns false if they
+    /// exceed the limit of all bodies of the peer together.
     #[must_use]
-    pub fn hold(&self, bytes: usize) -> bool {
+    pub fn add_body_bytes(&self, bytes: usize) -> bool {
         self.body_bytes.fetch_add(bytes, Ordering::Relaxed);
         let before = self
-            .under_way
+            .open_requests
             .body_bytes
             .fetch_add(bytes, Ordering::Relaxed);
         before.saturating_add(bytes) <= self.max_body_bytes
     }
 }
 
-impl Drop for OpenStream {
+impl Drop for StreamPermit {
     fn drop(&mut self) {
         self.0.streams.fetch_sub(1, Ordering::Relaxed);
     }
@@ -153,11 +154,11 @@ impl Drop for OpenStream {
 
 impl Drop for RequestPermit {
     fn drop(&mut self) {
-        let UnderWay {
+        let OpenRequests {
             requests,
             body_bytes,
             ..
-        } = &*self.under_way;
+        } = &*self.open_requests;
         requests.fetch_sub(1, Ordering::Relaxed);
         body_bytes.fetch_sub(*self.body_bytes.get_mut(), Ordering::Relaxed);
     }
@@ -165,14 +166,14 @@ impl Drop for RequestPermit {
 
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        let mut all = self.quota.held();
-        if let Some(held) = all.get_mut(&self.group) {
+        let mut all = self.quota.lock();
+        if let Some(usage) = all.get_mut(&self.group) {
             if self.number == 0 {
-                held.visits -= 1;
+                usage.forwarded -= 1;
             } else {
-                held.connections -= 1;
+                usage.connections -= 1;
             }
-            if held.connections + held.visits == 0 {
+            if usage.connections + usage.forwarded == 0 {
                 all.remove(&self.group);
             }
         }
@@ -184,95 +185,101 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_counted_for_each_peer_and_given_back() {
+    fn connections_and_requests_are_counted_per_peer_and_released() {
         let quota = Quota::new(Limits {
             connections: 1,
             requests: 2,
             body_bytes: 10,
         });
         let [one, two] = ["one", "two"];
-        let first = quota.take(Some(one));
-        let second = quota.take(Some(one));
-        let third = quota.take(Some(one));
+        let first = quota.acquire(Some(one));
+        let second = quota.acquire(Some(one));
+        let third = quota.acquire(Some(one));
         assert_eq!(
-            [&first, &second, &third].map(ConnectionPermit::is_excess),
+            [&first, &second, &third].map(ConnectionPermit::is_over_limit),
             [false, true, true]
         );
         assert_eq!(
-            [&first, &second, &third].map(ConnectionPermit::is_flood),
+            [&first, &second, &third].map(ConnectionPermit::is_far_over_limit),
             [false, false, true]
         );
-        assert!(!quota.take(Some(two)).is_excess());
-        assert!(!quota.take(None).is_excess());
-        let turns = (first.permit(), second.permit());
-        assert!(turns.0.is_some() && turns.1.is_some());
+        assert!(!quota.acquire(Some(two)).is_over_limit());
+        assert!(!quota.acquire(None).is_over_limit());
+        let permits = (first.acquire_request(), second.acquire_request());
+        assert!(permits.0.is_some() && permits.1.is_some());
         assert!(
-            first.permit().is_none() && third.permit().is_none(),
+            first.acquire_request().is_none() && third.acquire_request().is_none(),
             "over all connections"
         );
-        assert!(quota.take(Some(two)).permit().is_some());
-        drop(turns);
-        assert!(first.permit().is_some());
+        assert!(quota.acquire(Some(two)).acquire_request().is_some());
+        drop(permits);
+        assert!(first.acquire_request().is_some());
         drop((first, second, third));
-        assert!(!quota.take(Some(one)).is_excess());
-        assert!(quota.held().is_empty());
+        assert!(!quota.acquire(Some(one)).is_over_limit());
+        assert!(quota.lock().is_empty());
     }
 
     #[test]
-    fn requests_of_visitors_are_counted_with_those_of_connections() {
+    fn requests_of_forwarded_peers_count_towards_the_same_limit() {
         let quota = Quota::new(Limits {
             connections: 1,
             requests: 2,
             body_bytes: 10,
         });
-        let visit = quota.visit("one");
-        let connection = quota.take(Some("one"));
+        let forwarded = quota.acquire_without_connection("one");
+        let connection = quota.acquire(Some("one"));
         assert!(
-            !connection.is_excess() && !visit.is_excess(),
-            "a visit is no connection"
+            !connection.is_over_limit() && !forwarded.is_over_limit(),
+            "a forwarded peer has no connection"
         );
-        let turns = (visit.permit(), connection.permit());
-        assert!(turns.0.is_some() && turns.1.is_some());
-        assert!(visit.permit().is_none() && connection.permit().is_none());
+        let permits = (forwarded.acquire_request(), connection.acquire_request());
+        assert!(permits.0.is_some() && permits.1.is_some());
+        assert!(forwarded.acquire_request().is_none() && connection.acquire_request().is_none());
         drop(connection);
         assert!(
-            quota.visit("one").permit().is_none(),
-            "as long as one is there"
+            quota
+                .acquire_without_connection("one")
+                .acquire_request()
+                .is_none(),
+            "while one permit is left"
         );
-        drop((turns, visit));
-        assert!(quota.held().is_empty());
+        drop((permits, forwarded));
+        assert!(quota.lock().is_empty());
     }
 
     #[test]
-    fn bytes_of_bodies_are_counted_for_each_peer_and_given_back() {
+    fn body_bytes_are_counted_per_peer_and_released() {
         let quota = Quota::new(Limits {
             connections: 2,
             requests: 2,
             body_bytes: 10,
         });
-        let (first, second) = (quota.take(Some("one")), quota.take(Some("one")));
-        let (one, two) = (first.permit().unwrap(), second.permit().unwrap());
-        assert!(one.hold(4) && two.hold(6));
-        assert!(!two.hold(1), "over all connections");
-        let other = quota.take(Some("two")).permit().unwrap();
-        assert!(other.hold(10));
+        let (first, second) = (quota.acquire(Some("one")), quota.acquire(Some("one")));
+        let (one, two) = (
+            first.acquire_request().unwrap(),
+            second.acquire_request().unwrap(),
+        );
+        assert!(one.add_body_bytes(4) && two.add_body_bytes(6));
+        assert!(!two.add_body_bytes(1), "over all connections");
+        let other = quota.acquire(Some("two")).acquire_request().unwrap();
+        assert!(other.add_body_bytes(10));
         drop(two);
-        assert!(one.hold(6), "what was refused is given back as well");
-        assert!(!one.hold(1));
+        assert!(one.add_body_bytes(6), "refused bytes are released as well");
+        assert!(!one.add_body_bytes(1));
     }
 
     #[test]
-    fn streams_are_counted_for_each_peer_and_given_back() {
+    fn streams_are_counted_per_peer_and_released() {
         let quota = Quota::new(Limits {
             connections: 2,
             requests: 1,
             body_bytes: 10,
         });
-        let (first, second) = (quota.take(Some("one")), quota.take(Some("one")));
-        let streams = (first.stream().unwrap(), second.stream().unwrap());
-        assert!(first.stream().is_none(), "over all connections");
-        assert!(quota.take(Some("two")).stream().is_some());
+        let (first, second) = (quota.acquire(Some("one")), quota.acquire(Some("one")));
+        let streams = (first.open_stream().unwrap(), second.open_stream().unwrap());
+        assert!(first.open_stream().is_none(), "over all connections");
+        assert!(quota.acquire(Some("two")).open_stream().is_some());
         drop(streams);
-        assert!(first.stream().is_some());
+        assert!(first.open_stream().is_some());
     }
 }

@@ -1,4 +1,6 @@
-//! Whom we trust and who we are, as one immutable snapshot, and the question every handshake and every request asks of it.
+//! Immutable trust snapshots, and the evaluation of certificate chains against the current one.
+//!
+//! A handshake and each request use one snapshot; a change replaces the whole snapshot atomically.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,25 +16,25 @@ use shared_types::trust::{Anchors, Path, Refusal, Window};
 use tokio::sync::watch;
 
 use super::gateways::Gateways;
-use super::ocsp_worker::{InquiryTally, OcspHandle};
+use super::ocsp_worker::{OcspCounters, OcspHandle};
 use super::policy::Policy;
-use super::verified_chain_cache::Paths;
-use super::verifier::{self, Judges};
+use super::verified_chain_cache::VerifiedChainCache;
+use super::verifier::{self, PeerClass};
 
-/// Everything that decides who may come in, and what we show of ourselves. Never changed, only replaced whole. Cheap to
-/// clone.
+/// Everything that decides which peers are trusted, and our own credentials. Never modified, only
+/// replaced as a whole. Cheap to clone.
 pub struct TrustSnapshot<P> {
     /// The agreed certification authorities.
     pub anchors: Arc<Anchors>,
-    /// CAs below them that are known here. They complete the chains that gateways forward.
+    /// Known intermediate CAs. They complete the chains that gateways forward.
     pub intermediates: Arc<[CertificateDer<'static>]>,
     /// The gateways that may forward peers.
     pub gateways: Gateways,
-    /// What they and their CAs have revoked.
+    /// The revocation statuses: CRLs and OCSP responses.
     pub statuses: Statuses,
-    /// Whether the responder that a certificate names is asked how it stands, where nothing else is known of it.
+    /// Whether OCSP responders are queried where no fresh status is known.
     pub ask_responders: bool,
-    /// What happens to a certificate of which nothing fresh says whether it was revoked.
+    /// Treatment of certificates without a fresh revocation status.
     pub unknown_status: UnknownStatus,
     /// The server's own rules.
     pub policy: Arc<P>,
@@ -40,97 +42,102 @@ pub struct TrustSnapshot<P> {
     pub credentials: Credentials,
 }
 
-/// TrustSnapshot, and the TLS configuration that follows from them.
+/// A snapshot, and the TLS configurations built from it.
 struct TlsConfigs<P> {
     snapshot: Arc<TrustSnapshot<P>>,
     tls: Arc<ServerConfig>,
     gateway_tls: Arc<ServerConfig>,
 }
 
-/// Where the current beliefs are kept. Reading them takes no lock.
+/// Holder of the current snapshot. Reading it takes no lock.
 pub struct Trust<P> {
     current: ArcSwap<TlsConfigs<P>>,
-    /// Held while new beliefs are made from the current ones, so that no change is lost.
-    changing: Mutex<()>,
+    /// Held while a snapshot is derived from the current one, so that no update is lost.
+    update_lock: Mutex<()>,
     changed: watch::Sender<()>,
     clock: Arc<dyn Clock>,
     sessions: Sessions,
-    paths: Paths,
+    path_cache: VerifiedChainCache,
     ocsp: OcspHandle,
 }
 
-/// Kept apart, so that no session of one kind of listener can be resumed at the other.
+/// TLS session caches, one for each kind of listener, so that no session can be resumed at the
+/// other kind.
 struct Sessions {
     peers: Arc<dyn StoresServerSessions>,
     gateways: Arc<dyn StoresServerSessions>,
 }
 
-/// A favourable judgement of a chain: by which beliefs, for how long it stands, and what the policy says.
+/// A favourable verdict on a chain: by which snapshot, for how long, and what the policy returned.
 pub(super) struct Verdict<P: Policy> {
-    by: Arc<TrustSnapshot<P>>,
+    snapshot: Arc<TrustSnapshot<P>>,
     path: Path,
     window: Window,
     pub(super) peer: Result<Arc<P::Peer>, P::Objection>,
 }
 
-/// A favourable judgement of a gateway: by which beliefs, and for how long it stands.
+/// A favourable verdict on a gateway: by which snapshot, and for how long.
 pub(super) struct GatewayVerdict<P> {
-    by: Arc<TrustSnapshot<P>>,
+    snapshot: Arc<TrustSnapshot<P>>,
     window: Window,
 }
 
-/// TLS sessions that are kept for resumption.
-const SESSIONS: usize = 4096;
+/// TLS sessions that are cached for resumption.
+const MAX_SESSIONS: usize = 4096;
 
 impl<P: Policy> Trust<P> {
-    /// Starts with those beliefs. What they leave open about a peer is asked of others.
+    /// Starts with that snapshot. Unknown revocation statuses are queried through `ocsp`.
     pub(super) fn new(
         snapshot: TrustSnapshot<P>,
         clock: Arc<dyn Clock>,
         ocsp: OcspHandle,
     ) -> Result<Self, rustls::Error> {
-        // A resumed session is judged again when it is admitted, so it may save the peer a signature.
+        // A resumed session is evaluated again when its connection is established, so it may save
+        // the peer a signature.
         let sessions = Sessions {
-            peers: ServerSessionMemoryCache::new(SESSIONS),
-            gateways: ServerSessionMemoryCache::new(SESSIONS),
+            peers: ServerSessionMemoryCache::new(MAX_SESSIONS),
+            gateways: ServerSessionMemoryCache::new(MAX_SESSIONS),
         };
-        let paths = Paths::default();
-        let snapshot = TlsConfigs::new(snapshot, &clock, &sessions, &paths)?;
+        let path_cache = VerifiedChainCache::default();
+        let snapshot = TlsConfigs::new(snapshot, &clock, &sessions, &path_cache)?;
         Ok(Self {
             current: ArcSwap::from_pointee(snapshot),
-            changing: Mutex::default(),
+            update_lock: Mutex::default(),
             changed: watch::Sender::new(()),
             clock,
             sessions,
-            paths,
+            path_cache,
             ocsp,
         })
     }
 
-    /// Puts beliefs in place that are made from the current ones: for new handshakes at once, and for open connections
-    /// as soon as each has been judged again.
-    pub fn change(
+    /// Replaces the snapshot by one derived from it: for new handshakes at once, for open
+    /// connections as soon as each has been re-evaluated.
+    pub fn update(
         &self,
         make: impl FnOnce(&TrustSnapshot<P>) -> TrustSnapshot<P>,
     ) -> Result<(), rustls::Error> {
-        // Nothing is half done when this panics: the old snapshot is in place.
-        let changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        // A panic here leaves the previous snapshot in place.
+        let guard = self
+            .update_lock
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let snapshot = make(&self.current.load().snapshot);
-        let snapshot = TlsConfigs::new(snapshot, &self.clock, &self.sessions, &self.paths)?;
+        let snapshot = TlsConfigs::new(snapshot, &self.clock, &self.sessions, &self.path_cache)?;
         self.current.store(Arc::new(snapshot));
-        drop(changing);
+        drop(guard);
         self.changed.send_replace(());
         Ok(())
     }
 
-    /// The beliefs of this moment.
+    /// The current snapshot.
     #[must_use]
     pub fn current(&self) -> Arc<TrustSnapshot<P>> {
         Arc::clone(&self.current.load().snapshot)
     }
 
-    /// Hears of every change.
-    pub(super) fn changes(&self) -> watch::Receiver<()> {
+    /// Subscribes to changes.
+    pub(super) fn subscribe(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
     }
 
@@ -139,51 +146,57 @@ impl<P: Policy> Trust<P> {
         Arc::clone(&self.current.load().tls)
     }
 
-    /// The same, for a listener to which gateways connect.
+    /// The TLS configuration of a handshake at a listener for gateways.
     pub(super) fn gateway_tls(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.current.load().gateway_tls)
     }
 
-    /// What has come of asking responders so far.
-    pub(super) fn inquiry_tally(&self) -> InquiryTally {
-        self.ocsp.tally()
+    /// Counters of the OCSP client.
+    pub(super) fn ocsp_counters(&self) -> OcspCounters {
+        self.ocsp.counters()
     }
 
-    /// Judges the chain of a peer that wants to come in, its own certificate first. Where it is not known how a
-    /// certificate of it stands, and its responder may be asked, that comes before the judgement.
+    /// Evaluates the chain of a peer that connects, its own certificate first. Where the revocation
+    /// status of a certificate is unknown and OCSP is enabled, queries its responder before the
+    /// evaluation.
     ///
-    /// Cost: that of one judgement, without its signatures if it is the chain of a peer that was here before; where a
-    /// responder is asked, waiting for its answer, for a bounded time.
+    /// Cost: that of one evaluation, without its signatures if the path is cached; where a
+    /// responder is queried, waiting for its response, for a bounded time.
     pub(super) async fn admit(&self, chain: &[CertificateDer<'_>]) -> Result<Verdict<P>, Refusal> {
         let snapshot = self.current();
-        let path = self.paths.find(chain, &snapshot.anchors, self.now())?;
-        // Here, where the peer has proved that it has the key: others' chains are not to crowd out those of peers.
-        self.paths.keep(chain, &snapshot.anchors, &path);
+        let path = self
+            .path_cache
+            .find_or_verify(chain, &snapshot.anchors, self.now())?;
+        // Cached here, where the peer has proved possession of its key: chains of others must not
+        // evict those of peers.
+        self.path_cache.insert(chain, &snapshot.anchors, &path);
         if snapshot.ask_responders {
-            let unknown: Vec<PathCertificate> =
-                snapshot.unknown(&path, self.now()).cloned().collect();
+            let unknown: Vec<PathCertificate> = snapshot
+                .with_unknown_status(&path, self.now())
+                .cloned()
+                .collect();
             if unknown.is_empty() {
-                self.ocsp.want(path.links.clone());
+                self.ocsp.enqueue(path.links.clone());
             } else {
-                self.ocsp.ask(unknown).await;
+                self.ocsp.query(unknown).await;
             }
         }
-        self.judge(chain, &snapshot.anchors, &path)
+        self.evaluate(chain, &snapshot.anchors, &path)
     }
 
-    /// Judges a chain once more, by the beliefs and the time of this moment. What an earlier verdict found is not looked
-    /// for again, where it cannot have changed.
-    pub(super) fn judge_again(
+    /// Evaluates a chain again, by the current snapshot and time. Reuses the path of the previous
+    /// verdict where it cannot have changed.
+    pub(super) fn reevaluate(
         &self,
         chain: &[CertificateDer<'_>],
-        earlier: &Verdict<P>,
+        previous: &Verdict<P>,
     ) -> Result<Verdict<P>, Refusal> {
-        self.judge(chain, &earlier.by.anchors, &earlier.path)
+        self.evaluate(chain, &previous.snapshot.anchors, &previous.path)
     }
 
-    /// Judges a chain by the beliefs and the time of this moment. If these have the anchors to which that path leads, and it
-    /// is valid, it is not looked for again.
-    fn judge(
+    /// Evaluates a chain by the current snapshot and time. Reuses that path if it leads to the
+    /// current anchors and is within its validity.
+    fn evaluate(
         &self,
         chain: &[CertificateDer<'_>],
         anchors: &Arc<Anchors>,
@@ -193,41 +206,42 @@ impl<P: Policy> Trust<P> {
         let path = if Arc::ptr_eq(anchors, &snapshot.anchors) && path.window.contains(now) {
             path.clone()
         } else {
-            self.paths.find(chain, &snapshot.anchors, now)?
+            self.path_cache
+                .find_or_verify(chain, &snapshot.anchors, now)?
         };
-        snapshot.judge(chain, path, now)
+        snapshot.evaluate(chain, path, now)
     }
 
-    /// Has responders asked about those certificates again, before what they have said runs out.
-    pub(super) fn keep_informed_of(&self, links: Vec<PathCertificate>) {
+    /// Queries OCSP responders about those certificates again, before their statuses expire.
+    pub(super) fn refresh_statuses_of(&self, links: Vec<PathCertificate>) {
         if self.current().ask_responders {
-            self.ocsp.want(links);
+            self.ocsp.enqueue(links);
         }
     }
 
-    /// Whether an earlier judgement still stands. If so, judging again would change nothing.
+    /// Whether a verdict is still current. If so, evaluating again would change nothing.
     ///
     /// Cost: two comparisons of the clock and one of a pointer; no signature is checked.
     #[must_use]
-    pub(super) fn stands(&self, verdict: &Verdict<P>) -> bool {
-        Arc::ptr_eq(&verdict.by, &self.current.load().snapshot)
+    pub(super) fn is_current(&self, verdict: &Verdict<P>) -> bool {
+        Arc::ptr_eq(&verdict.snapshot, &self.current.load().snapshot)
             && verdict.window.contains(self.now())
     }
 
-    /// Judges the certificate that a gateway has shown.
-    pub(super) fn judge_gateway(
+    /// Evaluates the certificate that a gateway presented.
+    pub(super) fn evaluate_gateway(
         &self,
         chain: &[CertificateDer<'_>],
     ) -> Result<GatewayVerdict<P>, Refusal> {
-        let by = self.current();
+        let snapshot = self.current();
         let leaf = chain.first().ok_or(Refusal::NoCertificate)?;
-        let window = by.gateways.judge(leaf, self.now())?;
-        Ok(GatewayVerdict { by, window })
+        let window = snapshot.gateways.check(leaf, self.now())?;
+        Ok(GatewayVerdict { snapshot, window })
     }
 
-    /// Whether an earlier judgement of a gateway still stands, at the cost of [`Self::stands`].
-    pub(super) fn gateway_stands(&self, verdict: &GatewayVerdict<P>) -> bool {
-        Arc::ptr_eq(&verdict.by, &self.current.load().snapshot)
+    /// Whether a verdict on a gateway is still current, at the cost of [`Self::is_current`].
+    pub(super) fn is_gateway_current(&self, verdict: &GatewayVerdict<P>) -> bool {
+        Arc::ptr_eq(&verdict.snapshot, &self.current.load().snapshot)
             && verdict.window.contains(self.now())
     }
 
@@ -241,25 +255,33 @@ impl<P: Policy> TlsConfigs<P> {
         snapshot: TrustSnapshot<P>,
         clock: &Arc<dyn Clock>,
         sessions: &Sessions,
-        paths: &Paths,
+        path_cache: &VerifiedChainCache,
     ) -> Result<Self, rustls::Error> {
         let snapshot = Arc::new(snapshot);
-        let tls = |judges, sessions| {
-            verifier::configure(&snapshot, judges, clock, Arc::clone(sessions), paths).map(Arc::new)
+        let tls = |peer_class, sessions| {
+            verifier::configure(
+                &snapshot,
+                peer_class,
+                clock,
+                Arc::clone(sessions),
+                path_cache,
+            )
+            .map(Arc::new)
         };
         Ok(Self {
-            tls: tls(Judges::Peers, &sessions.peers)?,
-            gateway_tls: tls(Judges::Gateways, &sessions.gateways)?,
+            tls: tls(PeerClass::Peers, &sessions.peers)?,
+            gateway_tls: tls(PeerClass::Gateways, &sessions.gateways)?,
             snapshot,
         })
     }
 }
 
 impl<P: Policy> TrustSnapshot<P> {
-    /// Judges a chain whose path these anchors led to.
+    /// Evaluates a chain with a path to these anchors.
     ///
-    /// Cost: a search in lists and answers for each certificate, and that of the policy. No signature is checked.
-    fn judge(
+    /// Cost: a look-up in CRLs and OCSP responses for each certificate, and that of the policy. No
+    /// signature is checked.
+    fn evaluate(
         self: &Arc<Self>,
         chain: &[CertificateDer<'_>],
         path: Path,
@@ -272,7 +294,7 @@ impl<P: Policy> TrustSnapshot<P> {
             until = until.min(admitted.until.unwrap_or(until));
         }
         Ok(Verdict {
-            by: Arc::clone(self),
+            snapshot: Arc::clone(self),
             window: Window {
                 from: path.window.from,
                 until,
@@ -284,13 +306,13 @@ impl<P: Policy> TrustSnapshot<P> {
 }
 
 impl<P> TrustSnapshot<P> {
-    /// Until when it is known that nothing of the path was revoked.
+    /// Checks that no certificate of the path is revoked; returns until when that is known.
     pub(super) fn check_revocation(&self, path: &Path, now: UnixTime) -> Result<UnixTime, Refusal> {
         self.statuses.check(&path.links, self.unknown_status, now)
     }
 
-    /// The certificates of a path of which nothing fresh says how they stand.
-    pub(super) fn unknown<'a>(
+    /// The certificates of a path whose revocation status is unknown.
+    pub(super) fn with_unknown_status<'a>(
         &'a self,
         path: &'a Path,
         now: UnixTime,
@@ -300,23 +322,23 @@ impl<P> TrustSnapshot<P> {
             .filter(move |link| self.statuses.standing(link, now) == RevocationStatus::Unknown)
     }
 
-    /// Whether what is not known of a path can be asked of a responder.
-    pub(super) fn can_ask_about(&self, path: &Path, now: UnixTime) -> bool {
+    /// Whether OCSP responders can be queried for all unknown statuses of a path.
+    pub(super) fn can_query_ocsp(&self, path: &Path, now: UnixTime) -> bool {
         self.ask_responders
             && self
-                .unknown(path, now)
+                .with_unknown_status(path, now)
                 .all(|link| !link.responders.is_empty())
     }
 
-    /// Whether a fresh status is asked for that no certificate can have: there is no fresh list of any anchor, and no
-    /// responder is asked.
-    pub(super) fn lets_nobody_in(&self, now: UnixTime) -> bool {
+    /// Whether no certificate can have the fresh status that is required: no anchor has a fresh
+    /// CRL, and OCSP is disabled.
+    pub(super) fn rejects_all_peers(&self, now: UnixTime) -> bool {
         self.unknown_status == UnknownStatus::HardFail
             && !self.ask_responders
             && !self.has_fresh_list(now)
     }
 
-    /// Whether there is a fresh list of an anchor.
+    /// Whether an anchor has a fresh CRL.
     pub(super) fn has_fresh_list(&self, now: UnixTime) -> bool {
         let fresh = |list: &Arc<List>| {
             list.check_fresh(now).is_ok() && self.anchors.includes(list.issuer())
@@ -353,8 +375,8 @@ impl<P> fmt::Debug for TrustSnapshot<P> {
 }
 
 impl<P: Policy> Verdict<P> {
-    /// The certificates that were judged.
-    pub(super) fn links(&self) -> &[PathCertificate] {
+    /// The certificates of the verified path.
+    pub(super) fn path_certificates(&self) -> &[PathCertificate] {
         &self.path.links
     }
 }

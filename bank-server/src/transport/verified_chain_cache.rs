@@ -1,4 +1,4 @@
-//! Paths that were found: a peer that comes back costs no signatures of its authorities again.
+//! Cache of verified certificate paths: a returning peer costs no CA signatures again.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,26 +8,26 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 use shared_types::digest;
 use shared_types::trust::{Anchors, Path, Refusal, Usage, judge};
 
-/// Paths, by the chain that each was found for. Whether a certificate was revoked is none of a path's, and is looked for
-/// each time. Cheap to clone: all clones share them.
+/// Paths by the chain that each was verified for. Revocation is not part of a path and is checked
+/// each time. Cheap to clone: all clones share the entries.
 #[derive(Clone)]
-pub(super) struct Paths(Arc<Cache<String, (Arc<Anchors>, Path)>>);
+pub(super) struct VerifiedChainCache(Arc<Cache<String, (Arc<Anchors>, Path)>>);
 
-/// Chains that are remembered; more than there are TPPs in Europe.
-const MOST: usize = 4096;
+/// Cached chains; more than there are TPPs in Europe.
+const MAX_CACHED_CHAINS: usize = 4096;
 
-impl Default for Paths {
+impl Default for VerifiedChainCache {
     fn default() -> Self {
-        Self(Arc::new(Cache::new(MOST)))
+        Self(Arc::new(Cache::new(MAX_CACHED_CHAINS)))
     }
 }
 
-impl Paths {
-    /// The path from a chain to an anchor, which says nothing of revocation yet.
+impl VerifiedChainCache {
+    /// The path from a chain to an anchor, without regard to revocation.
     ///
-    /// Cost: for a chain whose path is remembered, by those very anchors, one digest of it and a look-up; else that of
-    /// [`judge`].
-    pub(super) fn find(
+    /// Cost: for a path cached with these very anchors, one digest of the chain and a look-up; else
+    /// that of [`judge`].
+    pub(super) fn find_or_verify(
         &self,
         chain: &[CertificateDer<'_>],
         anchors: &Arc<Anchors>,
@@ -40,21 +40,23 @@ impl Paths {
         }
     }
 
-    /// Remembers a path that was found by those anchors.
-    pub(super) fn keep(&self, chain: &[CertificateDer<'_>], anchors: &Arc<Anchors>, path: &Path) {
+    /// Caches a path that was verified with those anchors.
+    pub(super) fn insert(&self, chain: &[CertificateDer<'_>], anchors: &Arc<Anchors>, path: &Path) {
         self.0
             .insert(digest_of(chain), (Arc::clone(anchors), path.clone()));
     }
 }
 
-impl fmt::Debug for Paths {
+impl fmt::Debug for VerifiedChainCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Paths").field(&self.0.len()).finish()
+        f.debug_tuple("VerifiedChainCache")
+            .field(&self.0.len())
+            .finish()
     }
 }
 
-/// Stands for a chain. Each certificate is digested with its length before it, so that no two chains are taken for one
-/// another.
+/// The cache key of a chain. Each certificate is digested after its length, so that no two chains
+/// have the same key.
 pub(super) fn digest_of(chain: &[CertificateDer<'_>]) -> String {
     let mut bytes = Vec::with_capacity(chain.iter().map(|one| one.len() + 8).sum());
     for certificate in chain {

@@ -1,4 +1,4 @@
-//! The handshake's side of trust: rustls asks, the beliefs of the moment answer.
+//! Client certificate verifier of the TLS handshake, backed by a trust snapshot.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -18,62 +18,63 @@ use shared_types::trust::{Refusal, verify_tls12_signature, verify_tls13_signatur
 use super::own_certificate::OwnCertificate;
 use super::policy::Policy;
 use super::trust::TrustSnapshot;
-use super::verified_chain_cache::Paths;
+use super::verified_chain_cache::VerifiedChainCache;
 
-/// Whom a listener's handshake judges.
+/// The class of peers that a handshake verifies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Judges {
+pub(super) enum PeerClass {
     /// Peers, by the anchors.
     Peers,
     /// Gateways, by the pinned certificates.
     Gateways,
 }
 
-/// The TLS configuration that shows the credentials of those beliefs, and judges peers by them.
+/// The TLS configuration that presents the credentials of a snapshot and verifies peers by it.
 pub(super) fn configure<P: Policy>(
     snapshot: &Arc<TrustSnapshot<P>>,
-    judges: Judges,
+    peer_class: PeerClass,
     clock: &Arc<dyn Clock>,
     sessions: Arc<dyn StoresServerSessions>,
-    paths: &Paths,
+    path_cache: &VerifiedChainCache,
 ) -> Result<ServerConfig, rustls::Error> {
     let provider = Arc::new(provider());
     let verifier = PeerVerifier {
-        hints: match judges {
-            Judges::Peers => snapshot
+        hints: match peer_class {
+            PeerClass::Peers => snapshot
                 .anchors
                 .subjects()
                 .map(DistinguishedName::in_sequence)
                 .collect(),
             // Any authority may have issued what is pinned.
-            Judges::Gateways => Vec::new(),
+            PeerClass::Gateways => Vec::new(),
         },
-        judges,
+        peer_class,
         snapshot: Arc::clone(snapshot),
         clock: Arc::clone(clock),
-        paths: paths.clone(),
+        path_cache: path_cache.clone(),
         provider: Arc::clone(&provider),
     };
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
         .with_client_cert_verifier(Arc::new(verifier))
         .with_cert_resolver(Arc::new(OwnCertificate::of(snapshot, Arc::clone(clock))));
-    // A peer that collects no answers ends the HTTP/2 connection it has; behind a gateway that would be everybody's.
-    let spoken = P::PROTOCOLS
+    // A peer that does not read its responses ends its HTTP/2 connection; behind a gateway, that
+    // connection is shared by all peers.
+    let protocols = P::PROTOCOLS
         .iter()
-        .filter(|name| judges == Judges::Peers || **name != b"h2");
-    config.alpn_protocols = spoken.map(|name| name.to_vec()).collect();
+        .filter(|name| peer_class == PeerClass::Peers || **name != b"h2");
+    config.alpn_protocols = protocols.map(|name| name.to_vec()).collect();
     config.session_storage = sessions;
     Ok(config)
 }
 
 tokio::task_local! {
-    /// Where a handshake leaves the reason of its refusal: rustls's error carries only what fits an alert.
+    /// The reason of a handshake's refusal: the error of rustls carries only what fits an alert.
     static REFUSED: RefCell<Option<(CertificateSummary, Refusal)>>;
 }
 
-/// Runs a handshake, and tells which certificate of the peer was refused and why, if one was.
-pub(super) async fn noting_refusal<F: IntoFuture>(
+/// Runs a handshake, and returns which certificate was refused and why, if one was.
+pub(super) async fn capture_refusal<F: IntoFuture>(
     handshake: F,
 ) -> (F::Output, Option<(CertificateSummary, Refusal)>) {
     REFUSED
@@ -84,19 +85,19 @@ pub(super) async fn noting_refusal<F: IntoFuture>(
         .await
 }
 
-/// Asks the [`TrustSnapshot`] with which the handshake began. They may have been replaced when it ends: what is let in is
-/// judged once more.
+/// Verifies against the snapshot with which the handshake began. It may have been replaced when the
+/// handshake ends: an accepted peer is evaluated once more.
 struct PeerVerifier<P: Policy> {
     snapshot: Arc<TrustSnapshot<P>>,
-    judges: Judges,
+    peer_class: PeerClass,
     clock: Arc<dyn Clock>,
-    paths: Paths,
+    path_cache: VerifiedChainCache,
     provider: Arc<CryptoProvider>,
     hints: Vec<DistinguishedName>,
 }
 
 impl<P: Policy> PeerVerifier<P> {
-    fn judge(
+    fn verify(
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
@@ -106,10 +107,14 @@ impl<P: Policy> PeerVerifier<P> {
             .chain(intermediates)
             .cloned()
             .collect();
-        let path = self.paths.find(&chain, &self.snapshot.anchors, now)?;
+        let path = self
+            .path_cache
+            .find_or_verify(&chain, &self.snapshot.anchors, now)?;
         match self.snapshot.check_revocation(&path, now) {
-            // Who admits the peer asks the responder first; this cannot wait for it.
-            Err(Refusal::StatusUnknown { .. }) if self.snapshot.can_ask_about(&path, now) => Ok(()),
+            // `Trust::admit` queries the responder first; this callback cannot wait for it.
+            Err(Refusal::StatusUnknown { .. }) if self.snapshot.can_query_ocsp(&path, now) => {
+                Ok(())
+            }
             outcome => outcome.map(|_| ()),
         }
     }
@@ -118,7 +123,7 @@ impl<P: Policy> PeerVerifier<P> {
 impl<P: Policy> fmt::Debug for PeerVerifier<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PeerVerifier")
-            .field("beliefs", &self.snapshot)
+            .field("snapshot", &self.snapshot)
             .finish_non_exhaustive()
     }
 }
@@ -135,15 +140,15 @@ impl<P: Policy> ClientCertVerifier for PeerVerifier<P> {
         _now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
         let now = self.clock.unix();
-        let judged = match self.judges {
-            Judges::Peers => self.judge(leaf, intermediates, now),
-            Judges::Gateways => self.snapshot.gateways.judge(leaf, now).map(drop),
+        let verified = match self.peer_class {
+            PeerClass::Peers => self.verify(leaf, intermediates, now),
+            PeerClass::Gateways => self.snapshot.gateways.check(leaf, now).map(drop),
         };
-        match judged {
+        match verified {
             Ok(()) => Ok(ClientCertVerified::assertion()),
             Err(refusal) => {
                 let error = refusal.to_tls();
-                // Outside `noting_refusal` there is nobody to tell.
+                // Outside `capture_refusal` no scope is set.
                 let _ = REFUSED
                     .try_with(|slot| slot.replace(Some((CertificateSummary::of(leaf), refusal))));
                 Err(error)

@@ -1,4 +1,4 @@
-//! Files that belong together, with the places at which the configuration names them.
+//! Groups of files that are watched and read together, with the configuration key of each.
 
 use bank_client::files;
 
@@ -25,15 +25,15 @@ impl Watched {
         &self.sources
     }
 
-    /// The content of all files, if it is another than at the last look; `anyway` says to read even where nothing seems
-    /// to have changed.
+    /// The contents of all files, if any has changed since the last read; `force` reads them in any
+    /// case.
     ///
-    /// Cost: where nothing changed, one question to the file system for each file.
+    /// Cost: where nothing changed, one `stat` for each file.
     pub(super) fn changed(
         &mut self,
-        anyway: bool,
+        force: bool,
     ) -> Option<Result<Vec<Vec<u8>>, Vec<ConfigError>>> {
-        let read = self.files.changed(anyway)?;
+        let read = self.files.changed(force)?;
         let mut contents = Vec::with_capacity(read.len());
         let mut faults = Vec::new();
         for (source, outcome) in self.sources.iter().zip(read) {
@@ -49,7 +49,7 @@ impl Watched {
         })
     }
 
-    /// Has the next look read the files, as if for the first time.
+    /// Makes the next call read the files as if for the first time.
     pub(super) fn forget(&mut self) {
         self.files.forget();
     }

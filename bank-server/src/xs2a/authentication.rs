@@ -11,11 +11,11 @@ use super::error::ApiError;
 use crate::identity::{Licences, NotATpp, Tpp};
 use crate::transport::certificate_header::unexpected;
 use crate::transport::peer_verdict::PeerKind;
-use crate::transport::policy::Ended;
+use crate::transport::policy::PeerRejection;
 use crate::transport::{connection, forwarding};
 
 pub(super) type Connection = connection::Connection<Licences>;
-pub(super) type Answering = connection::Answering<Licences>;
+pub(super) type OpenRequest = connection::OpenRequest<Licences>;
 type Forwarding = forwarding::Forwarding<Licences>;
 type Forwarded = forwarding::Forwarded<Licences>;
 
@@ -39,22 +39,22 @@ impl AuthenticatedTpp {
     pub(super) async fn of(
         request: &ServiceRequest,
         state: &Xs2a,
-        answering: &mut Answering,
+        open_request: &mut OpenRequest,
     ) -> Result<Self, Rejection> {
-        let connection = Arc::clone(answering.connection());
-        let (tpp, forwarded) = match connection.judge() {
+        let connection = Arc::clone(open_request.connection());
+        let (tpp, forwarded) = match connection.evaluate() {
             Err(end) => return Err(gone(&connection, &end)),
             Ok(PeerKind::Peer(tpp)) => {
                 itself(request, state, &connection).map_err(Rejection::ending)?;
                 (tpp, None)
             }
             Ok(PeerKind::Gateway(forwarding)) => {
-                if connection.is_excess() {
+                if connection.is_over_limit() {
                     tracing::warn!(gateway = %connection.address, certificate = %connection.certificate, "a gateway holds more connections than it may");
                     return Err(Rejection::ending(ApiError::gateway()));
                 }
                 let (tpp, forwarded) = behind(&forwarding, request, state, &connection).await?;
-                answering.count_for(&forwarded, &tpp);
+                open_request.count_for(&forwarded, &tpp);
                 (tpp, Some(forwarded))
             }
         };
@@ -67,13 +67,13 @@ impl AuthenticatedTpp {
 
     /// Whether whoever asks may still be here.
     pub(super) async fn still_here(&self) -> Result<(), Rejection> {
-        if let Err(end) = self.connection.judge() {
+        if let Err(end) = self.connection.evaluate() {
             return Err(gone(&self.connection, &end));
         }
         let Some(forwarded) = &self.forwarded else {
             return Ok(());
         };
-        let judged = forwarded.judge().await;
+        let judged = forwarded.evaluate().await;
         judged
             .map(drop)
             .map_err(|end| connection_rejected(&self.connection, forwarded, &end))
@@ -81,7 +81,7 @@ impl AuthenticatedTpp {
 
     /// Ready once the connection may no longer be used.
     pub(super) async fn ended(&self) {
-        self.connection.ended().await;
+        self.connection.trust_lost().await;
     }
 
     /// The certificate that a gateway has forwarded.
@@ -136,7 +136,7 @@ fn itself(request: &ServiceRequest, state: &Xs2a, connection: &Connection) -> Re
             "certificates are not taken from headers here",
         ));
     }
-    if connection.is_excess() {
+    if connection.is_over_limit() {
         return Err(ApiError::too_many_connections());
     }
     Ok(())
@@ -173,11 +173,11 @@ async fn behind(
     let chain = read.ok_or_else(ApiError::no_certificate)?;
     let leaf = chain.first().map(CertificateSummary::of);
     let forwarded = forwarding.peer(chain).await.map_err(|refusal| {
-        tracing::warn!(gateway = %gateway.address, certificate = leaf.map(tracing::field::display), reason = %refusal, "forwarded peer turned away");
-        ApiError::ended(&Ended::Untrusted(refusal))
+        tracing::warn!(gateway = %gateway.address, certificate = leaf.map(tracing::field::display), reason = %refusal, "forwarded peer rejected");
+        ApiError::peer_rejected(&PeerRejection::Untrusted(refusal))
     })?;
     let tpp = forwarded
-        .judge()
+        .evaluate()
         .await
         .map_err(|end| connection_rejected(gateway, &forwarded, &end))?;
     Ok((tpp, forwarded))
@@ -187,20 +187,20 @@ async fn behind(
 fn connection_rejected(
     gateway: &Connection,
     forwarded: &Forwarded,
-    end: &Ended<NotATpp>,
+    end: &PeerRejection<NotATpp>,
 ) -> Rejection {
-    tracing::warn!(gateway = %gateway.address, certificate = %forwarded.certificate, reason = %end, "forwarded peer turned away");
-    ApiError::ended(end).into()
+    tracing::warn!(gateway = %gateway.address, certificate = %forwarded.certificate, reason = %end, "forwarded peer rejected");
+    ApiError::peer_rejected(end).into()
 }
 
 /// The peer at the other end may not be here, and is about to be told. A gateway's own trouble is not that of the peer
 /// whose request it is.
-fn gone(connection: &Connection, end: &Ended<NotATpp>) -> Rejection {
+fn gone(connection: &Connection, end: &PeerRejection<NotATpp>) -> Rejection {
     Rejection::ending(if connection.is_gateway() {
         ApiError::gateway()
     } else {
-        connection.told();
-        ApiError::ended(end)
+        connection.mark_notified();
+        ApiError::peer_rejected(end)
     })
 }
 

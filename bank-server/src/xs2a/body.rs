@@ -38,7 +38,7 @@ pub(super) async fn receive(
         if body.len() + chunk.len() > limit {
             return Err(ApiError::body_too_large(limit));
         }
-        if !context.permit.hold(chunk.len()) {
+        if !context.permit.add_body_bytes(chunk.len()) {
             return Err(ApiError::too_many_body_bytes());
         }
         body.extend_from_slice(&chunk);

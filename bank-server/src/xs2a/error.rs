@@ -16,7 +16,7 @@ use crate::http::NotAHost;
 use crate::identity::NotATpp;
 use crate::sca::ScaError;
 use crate::store::StoreError;
-use crate::transport::policy::{CloseMessage, Ended};
+use crate::transport::policy::{CloseMessage, PeerRejection};
 
 /// One error answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -182,18 +182,22 @@ impl ApiError {
     }
 
     /// The peer may not, or no longer, be here.
-    pub(crate) fn ended(end: &Ended<NotATpp>) -> Self {
-        let code = match end {
-            Ended::Untrusted(Refusal::Expired { .. }) => MessageCode::CertificateExpired,
-            Ended::Untrusted(Refusal::Revoked { .. }) => MessageCode::CertificateRevoke,
-            Ended::Unwelcome(NotATpp::NotLicensed(_)) => MessageCode::CertificateBlocked,
-            Ended::Untrusted(_) | Ended::Unwelcome(NotATpp::Identity(_)) => {
+    pub(crate) fn peer_rejected(rejection: &PeerRejection<NotATpp>) -> Self {
+        let code = match rejection {
+            PeerRejection::Untrusted(Refusal::Expired { .. }) => MessageCode::CertificateExpired,
+            PeerRejection::Untrusted(Refusal::Revoked { .. }) => MessageCode::CertificateRevoke,
+            PeerRejection::NotAuthorised(NotATpp::NotLicensed(_)) => {
+                MessageCode::CertificateBlocked
+            }
+            PeerRejection::Untrusted(_) | PeerRejection::NotAuthorised(NotATpp::Identity(_)) => {
                 MessageCode::CertificateInvalid
             }
         };
-        let text = match end {
-            Ended::Untrusted(refusal) => format!("your certificate is not accepted: {refusal}"),
-            Ended::Unwelcome(objection) => objection.to_string(),
+        let text = match rejection {
+            PeerRejection::Untrusted(refusal) => {
+                format!("your certificate is not accepted: {refusal}")
+            }
+            PeerRejection::NotAuthorised(objection) => objection.to_string(),
         };
         Self::new(StatusCode::UNAUTHORIZED, code, text)
     }
@@ -231,7 +235,7 @@ impl ApiError {
         );
         CloseMessage {
             response: [head.into_bytes(), body].concat(),
-            word: format!("{}: {}", self.code, self.text),
+            debug_data: format!("{}: {}", self.code, self.text),
         }
     }
 

@@ -19,7 +19,7 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::Xs2a;
-use super::authentication::{Answering, AuthenticatedTpp, Connection, Rejection, closing};
+use super::authentication::{AuthenticatedTpp, Connection, OpenRequest, Rejection, closing};
 use super::error::ApiError;
 use super::traced;
 use crate::http::{has_zero_byte, named_host};
@@ -117,7 +117,7 @@ pub(crate) async fn middleware(
     );
     let Passed {
         mut response,
-        answering,
+        open_request,
         ..
     } = outcome?;
     if let Some(echo) = echo {
@@ -136,7 +136,7 @@ pub(crate) async fn middleware(
     Ok(response.map_body(|_, body| {
         BoxBody::new(Sending {
             body,
-            _answering: answering,
+            _open_request: open_request,
             _counted: counted,
         })
     }))
@@ -158,7 +158,7 @@ struct Passed {
     response: ServiceResponse<BoxBody>,
     tpp_session: Option<AuthenticatedTpp>,
     refused: Option<ApiError>,
-    answering: Option<Answering>,
+    open_request: Option<OpenRequest>,
 }
 
 async fn pass(
@@ -167,10 +167,10 @@ async fn pass(
     echo: Option<HeaderValue>,
     connection: Option<&Arc<Connection>>,
 ) -> Result<Passed, actix_web::Error> {
-    let mut answering = connection.map(Connection::begin_request);
-    let outcome = authenticate(&request, answering.as_mut()).await;
+    let mut open_request = connection.map(Connection::begin_request);
+    let outcome = authenticate(&request, open_request.as_mut()).await;
     let tpp_session = outcome.as_ref().ok().cloned();
-    let permit = answering.as_ref().and_then(Answering::permit);
+    let permit = open_request.as_ref().and_then(OpenRequest::permit);
     let (response, refused) = match outcome
         .and_then(|tpp_session| authorize(&request, tpp_session, permit).map_err(Rejection::from))
     {
@@ -211,14 +211,14 @@ async fn pass(
         response,
         tpp_session,
         refused,
-        answering,
+        open_request,
     })
 }
 
 /// A body that counts as an open answer until it is sent.
 struct Sending {
     body: BoxBody,
-    _answering: Option<Answering>,
+    _open_request: Option<OpenRequest>,
     _counted: Option<GaugeGuard>,
 }
 
@@ -246,11 +246,13 @@ struct Entered {
 /// Finds out who asks.
 async fn authenticate(
     request: &ServiceRequest,
-    answering: Option<&mut Answering>,
+    open_request: Option<&mut OpenRequest>,
 ) -> Result<AuthenticatedTpp, Rejection> {
     // Both are set when the server starts, for every request alike.
-    match (request.app_data::<web::Data<Xs2a>>(), answering) {
-        (Some(state), Some(answering)) => AuthenticatedTpp::of(request, state, answering).await,
+    match (request.app_data::<web::Data<Xs2a>>(), open_request) {
+        (Some(state), Some(open_request)) => {
+            AuthenticatedTpp::of(request, state, open_request).await
+        }
         _ => Err(Rejection::ending(ApiError::internal())),
     }
 }

@@ -8,7 +8,7 @@ use tracing::{Span, info_span};
 use uuid::Uuid;
 
 use super::middleware::RequestSummary;
-use crate::telemetry::spans::{answered, belongs_to, rename, tell};
+use crate::telemetry::spans::{answered, rename, set_attribute, set_parent};
 
 /// Names of fields are those of OpenTelemetry's semantic conventions for HTTP servers, where there is one. No value is
 /// anything of a customer's.
@@ -19,7 +19,7 @@ pub(super) fn span(request: &ServiceRequest, id: Option<Uuid>) -> Span {
         request_id = id.map(display),
         http.request.method = %request.method(),
     );
-    belongs_to(&span, &Headers(request.headers()));
+    set_parent(&span, &Headers(request.headers()));
     span
 }
 
@@ -28,10 +28,10 @@ pub(super) fn conclude(span: &Span, told: &RequestSummary<'_>, operation: String
     rename(span, operation);
     answered(span, told.resource, told.status);
     if let Some(tpp) = told.tpp {
-        tell(span, "tpp", tpp.to_string());
+        set_attribute(span, "tpp", tpp.to_string());
     }
     if let Some(refused) = told.refused {
-        tell(span, "refused", refused.to_owned());
+        set_attribute(span, "refused", refused.to_owned());
     }
 }
 

@@ -354,7 +354,7 @@ fn check_names_each_authority_without_a_list() {
         let said = with(from, to, lists).unwrap();
         let told = said
             .lines()
-            .filter(|line| line.contains("revocation.lists: no list of "));
+            .filter(|line| line.contains("revocation.lists: no CRL of "));
         let told: Vec<_> = told.collect();
         assert!(
             told.len() == 1 && told[0].contains(wanted),

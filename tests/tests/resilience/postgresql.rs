@@ -355,7 +355,7 @@ async fn a_revocation_list_is_fetched_once_for_all() {
     }
     assert_eq!(requests().await, 1);
     // A replica that reads everything again does not ask the others.
-    replicas[1].reread();
+    replicas[1].reload();
     wait_until("the second fetch", async || {
         (requests().await == 2).then_some(())
     })

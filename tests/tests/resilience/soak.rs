@@ -299,8 +299,8 @@ async fn a_minute_of_load_and_of_rotation_fails_no_request_and_leaks_nothing() {
     let early = early.unwrap_or_else(|| panic!("always more than {most} connections"));
     let late = Seen::now(&bank);
 
-    let changes = lines(&bank.log, "trust has changed");
-    let refused = lines(&bank.log, "it was refused; what was there before stays");
+    let changes = lines(&bank.log, "trust updated");
+    let refused = lines(&bank.log, "reload rejected, keeping previous value");
     let rate = f64::from(u32::try_from(number).unwrap()) / took.as_secs_f64();
     println!(
         "{number} requests, due in {seconds} s, made in {made:.1?}, answered in {took:.1?}: {rate:.0}/s; {} failed; \

@@ -240,10 +240,10 @@ async fn both_ends_take_ml_dsa() {
         let anchors = Anchors::new(vec![root]).unwrap();
 
         // The bank believes the certificate: it misses a PSD2 statement in it, and says so over HTTP.
-        let changed = bank.running.trust().change(|beliefs| TrustSnapshot {
+        let changed = bank.running.trust().update(|snapshot| TrustSnapshot {
             anchors: Arc::new(anchors.clone()),
             unknown_status: UnknownStatus::SoftFail,
-            ..beliefs.clone()
+            ..snapshot.clone()
         });
         changed.unwrap();
         let address = bank.running.xs2a_address();
@@ -726,10 +726,10 @@ async fn a_certificate_with_critical_policies_proves_its_key_over_both_versions_
     let root = Ca::root("Root");
     let anchors = Arc::new(anchors(&[&root.certificate]));
     let trust = bank.running.trust();
-    let changed = trust.change(|beliefs| TrustSnapshot {
+    let changed = trust.update(|snapshot| TrustSnapshot {
         anchors,
         unknown_status: UnknownStatus::SoftFail,
-        ..beliefs.clone()
+        ..snapshot.clone()
     });
     changed.unwrap();
     let (party, party_key) = root.party(&[of_party(), vec![policies(&[1])]].concat());

@@ -24,9 +24,9 @@ fn turn_to_ca2(banks: &Banks) {
     let root = banks.sandbox.pki.ca2.root_pem().unwrap();
     let anchors = Arc::new(Anchors::from_pem(root.as_bytes()).unwrap());
     let trust = banks.sandbox.bank(Bank::B).running.trust();
-    let changed = trust.change(|beliefs| TrustSnapshot {
+    let changed = trust.update(|snapshot| TrustSnapshot {
         anchors,
-        ..beliefs.clone()
+        ..snapshot.clone()
     });
     changed.unwrap();
 }

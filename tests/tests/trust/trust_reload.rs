@@ -151,7 +151,7 @@ async fn what_is_no_good_changes_nothing_and_is_told() {
         case(
             &anchors,
             pki.ca2.root_pem().unwrap().as_bytes(),
-            "nobody could connect",
+            "no peer could connect",
         ),
         case(
             &list,
@@ -169,7 +169,7 @@ async fn what_is_no_good_changes_nothing_and_is_told() {
         ),
         case(&register, b"{}", "is no register"),
         case(&register, &twice, "more than once"),
-        case(&register, &without_licences, "licenses nobody"),
+        case(&register, &without_licences, "licenses no TPP"),
     ];
     for Replacement {
         file,

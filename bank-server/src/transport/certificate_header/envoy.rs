@@ -1,11 +1,12 @@
-//! Envoy's `x-forwarded-client-cert`: an element for each proxy that the request has passed, and in it pairs such as
-//! `Hash=…;Cert="…";Chain="…"`, with URL-encoded PEM.
+//! Parser of Envoy's `x-forwarded-client-cert`: one element for each proxy of the request, with
+//! pairs such as `Hash=…;Cert="…";Chain="…"` of URL-encoded PEM.
 
 use rustls_pki_types::CertificateDer;
 
 use super::{Problem, escaped_pem};
 
-/// The chain in the header's one element. `Chain` has the peer's own certificate first, as has `Cert`.
+/// The chain in the header's one element. `Chain` has the peer's own certificate first, as has
+/// `Cert`.
 pub(super) fn chain(value: &[u8]) -> Result<Vec<CertificateDer<'static>>, Problem> {
     let (mut cert, mut chain) = (None, None);
     let mut rest = Some(value);
@@ -53,8 +54,8 @@ fn pair(text: &[u8]) -> Result<Pair<'_>, Problem> {
     let mut value = Vec::new();
     for (place, byte) in rest.iter().enumerate().skip(1 + usize::from(opened)) {
         match byte {
-            // A quote that belongs to the value has a backslash before it. Envoy does not double backslashes, so that no
-            // value ends in one.
+            // A quote that belongs to the value has a backslash before it. Envoy does not double
+            // backslashes, so that no value ends in one.
             b'"' if within && value.last() == Some(&b'\\') => {
                 value.pop();
                 value.push(b'"');
@@ -62,7 +63,7 @@ fn pair(text: &[u8]) -> Result<Pair<'_>, Problem> {
             b'"' if within => within = false,
             b',' if !within => return Err(Problem::SeveralElements),
             b';' if !within => return Ok((key, value, rest.get(place + 1..))),
-            // Nothing stands between a closing quote and the end of the pair.
+            // No text is allowed between a closing quote and the end of the pair.
             _ if opened && !within => return Err(Problem::NotPairs),
             byte => value.push(*byte),
         }

@@ -1,9 +1,9 @@
-//! URL-encoded PEM, as nginx and Envoy make it.
+//! Parser of URL-encoded PEM, as nginx and Envoy send it.
 
 use rustls_pki_types::CertificateDer;
 use shared_types::pem::{Kind, text_objects};
 
-use super::{MOST_ABOVE, Problem, sized};
+use super::{MAX_INTERMEDIATES, Problem, sized};
 
 /// nginx's `$ssl_client_escaped_cert`: the peer's own certificate.
 pub(super) fn certificate(value: &[u8]) -> Result<CertificateDer<'static>, Problem> {
@@ -17,7 +17,7 @@ pub(super) fn certificate(value: &[u8]) -> Result<CertificateDer<'static>, Probl
 /// One certificate, and those above it.
 pub(super) fn certificates(value: &[u8]) -> Result<Vec<CertificateDer<'static>>, Problem> {
     let found = text_objects(&unescaped(value)?).map_err(|_| Problem::NotPem)?;
-    if found.len() > MOST_ABOVE + 1 {
+    if found.len() > MAX_INTERMEDIATES + 1 {
         return Err(Problem::TooLong);
     }
     if found.is_empty() || found.iter().any(|object| object.kind != Kind::Certificate) {

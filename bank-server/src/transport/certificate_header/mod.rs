@@ -1,6 +1,6 @@
-//! Certificates that a gateway forwards in headers, in the form of its kind.
+//! Parser of forwarded client certificate headers, in the forms of RFC 9440, nginx and Envoy.
 //!
-//! From headers to a chain, and nothing else: whether that chain is trusted is not asked here.
+//! Turns headers into a chain. Whether that chain is trusted is decided elsewhere.
 
 mod envoy;
 mod escaped_pem;
@@ -33,17 +33,17 @@ pub struct CertificateHeader {
     name: HeaderName,
 }
 
-/// Why a header does not say who asks.
+/// A certificate header that cannot be parsed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{header}: {problem}")]
 pub struct Malformed {
-    /// Which header.
+    /// The header.
     pub header: HeaderName,
-    /// What is wrong with it.
+    /// The problem.
     pub problem: Problem,
 }
 
-/// What is wrong with a header.
+/// The problem of a header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
     /// There are several.
@@ -52,7 +52,7 @@ pub enum Problem {
     /// A chain came without the certificate that it belongs to.
     #[error("there is no Client-Cert that the chain belongs to")]
     ChainAlone,
-    /// It is not what RFC 9440 asks for.
+    /// The value is not the Byte Sequence of RFC 9440.
     #[error("must be a Byte Sequence, base64 between colons (RFC 8941, section 3.3.5)")]
     NotAByteSequence,
     /// It is not URL-encoded.
@@ -65,17 +65,18 @@ pub enum Problem {
     #[error("must hold one certificate")]
     NotOne,
     /// A certificate is too large.
-    #[error("a certificate is larger than {MOST_BYTES} bytes")]
+    #[error("a certificate is larger than {MAX_CERTIFICATE_BYTES} bytes")]
     TooLarge,
     /// The chain is too long.
-    #[error("the chain has more than {MOST_ABOVE} certificates above the first")]
+    #[error("the chain has more than {MAX_INTERMEDIATES} certificates above the first")]
     TooLong,
     /// It is not what Envoy sends.
     #[error("must be pairs of key and value, separated by semicolons")]
     NotPairs,
-    /// More than one proxy has added its word.
+    /// More than one proxy has added an element.
     #[error(
-        "must have one element: the gateway has to replace what others sent (forward_client_cert_details: SANITIZE_SET)"
+        "must have one element: the gateway has to replace what others sent \
+         (forward_client_cert_details: SANITIZE_SET)"
     )]
     SeveralElements,
     /// The certificate is not among what Envoy sends.
@@ -87,9 +88,9 @@ pub enum Problem {
 }
 
 /// Certificates above the peer's own, at most.
-pub const MOST_ABOVE: usize = 8;
+pub const MAX_INTERMEDIATES: usize = 8;
 /// Size of one certificate in DER, in bytes, at most.
-pub const MOST_BYTES: usize = 16 * 1024;
+pub const MAX_CERTIFICATE_BYTES: usize = 16 * 1024;
 
 const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
 const CLIENT_CERT_CHAIN: HeaderName = HeaderName::from_static("client-cert-chain");
@@ -98,8 +99,8 @@ const X_FORWARDED_CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded
 const X_SSL_CLIENT_CERT: HeaderName = HeaderName::from_static("x-ssl-client-cert");
 
 impl CertificateHeader {
-    /// Headers of that form. `name` is that of nginx's header, if it is not `X-SSL-Client-Cert`; the other forms have
-    /// names of their own.
+    /// Headers of that form. `name` is that of nginx's header, if it is not `X-SSL-Client-Cert`;
+    /// the other forms have names of their own.
     #[must_use]
     pub fn new(form: HeaderForm, name: Option<HeaderName>) -> Self {
         let name = match form {
@@ -116,7 +117,8 @@ impl CertificateHeader {
         &self.name
     }
 
-    /// The chain that the headers carry, the peer's own certificate first; nothing, if they carry none.
+    /// The chain that the headers carry, the peer's own certificate first; nothing, if they carry
+    /// none.
     ///
     /// Cost: one pass over the headers' values.
     pub fn read(
@@ -163,8 +165,8 @@ impl CertificateHeader {
     }
 }
 
-/// A header in which some gateway would forward a certificate, and which is not `expected` here: somebody sent it who
-/// wants to be taken for another. `configured` is the header of the bank's own gateway, whatever its name.
+/// A certificate header that is not `expected` at this listener: its sender attempts to impersonate
+/// another peer. `configured` is the header of the bank's own gateway, whatever its name.
 #[must_use]
 pub fn unexpected(
     headers: &HeaderMap,
@@ -183,11 +185,11 @@ pub fn unexpected(
     .find(|name| headers.contains_key(name))
 }
 
-/// Within its size.
+/// Checks the size of a certificate.
 fn sized(certificate: CertificateDer<'static>) -> Result<CertificateDer<'static>, Problem> {
     if certificate.is_empty() {
         Err(Problem::NotOne)
-    } else if certificate.len() > MOST_BYTES {
+    } else if certificate.len() > MAX_CERTIFICATE_BYTES {
         Err(Problem::TooLarge)
     } else {
         Ok(certificate)

@@ -1,13 +1,15 @@
-//! RFC 9440: DER as Byte Sequences of structured fields (RFC 8941, section 3.3.5).
+//! Parser of RFC 9440 headers: DER as Byte Sequences of structured fields (RFC 8941, section
+//! 3.3.5).
 
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use rustls_pki_types::CertificateDer;
 
-use super::{MOST_ABOVE, Problem, sized};
+use super::{MAX_INTERMEDIATES, Problem, sized};
 
-/// RFC 8941, section 4.2.7: a parser should not insist on padding, nor on the bits that it leaves over.
+/// RFC 8941, section 4.2.7: a parser should not insist on padding, nor on the bits that it leaves
+/// over.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new()
@@ -27,13 +29,14 @@ pub(super) fn certificate(value: &[u8]) -> Result<CertificateDer<'static>, Probl
     sized(der.into())
 }
 
-/// `Client-Cert-Chain`: a List of Byte Sequences, over one line or several, without the peer's own certificate.
+/// `Client-Cert-Chain`: a List of Byte Sequences, over one line or several, without the peer's own
+/// certificate.
 pub(super) fn chain<'a>(
     lines: impl Iterator<Item = &'a [u8]>,
 ) -> Result<Vec<CertificateDer<'static>>, Problem> {
     let mut above = Vec::new();
     for member in lines.flat_map(|line| line.split(|byte| *byte == b',')) {
-        if above.len() == MOST_ABOVE {
+        if above.len() == MAX_INTERMEDIATES {
             return Err(Problem::TooLong);
         }
         above.push(certificate(member.trim_ascii())?);

@@ -130,8 +130,8 @@ fn what_rfc_9440_leaves_no_room_for_is_refused() {
 
 #[test]
 fn each_limit_has_its_own_error() {
-    let large = vec![7; MOST_BYTES + 1];
-    let fits = vec![7; MOST_BYTES];
+    let large = vec![7; MAX_CERTIFICATE_BYTES + 1];
+    let fits = vec![7; MAX_CERTIFICATE_BYTES];
     for (form, header, wrap) in [
         (RFC, "client-cert", bytes as fn(&[u8]) -> String),
         (NGINX, "x-ssl-client-cert", |der| escaped(&pem(der))),
@@ -153,9 +153,12 @@ fn each_limit_has_its_own_error() {
             &[("client-cert", ":AQID:"), ("client-cert-chain", &chain)],
         )
     };
-    assert_eq!(of_rfc(MOST_ABOVE).unwrap().unwrap().len(), MOST_ABOVE + 1);
     assert_eq!(
-        of_rfc(MOST_ABOVE + 1),
+        of_rfc(MAX_INTERMEDIATES).unwrap().unwrap().len(),
+        MAX_INTERMEDIATES + 1
+    );
+    assert_eq!(
+        of_rfc(MAX_INTERMEDIATES + 1),
         Err(("client-cert-chain".to_owned(), Problem::TooLong))
     );
     let of_envoy = |count| {
@@ -163,11 +166,11 @@ fn each_limit_has_its_own_error() {
         read(ENVOY, &[(XFCC, &chain)])
     };
     assert_eq!(
-        of_envoy(MOST_ABOVE + 1).unwrap().unwrap().len(),
-        MOST_ABOVE + 1
+        of_envoy(MAX_INTERMEDIATES + 1).unwrap().unwrap().len(),
+        MAX_INTERMEDIATES + 1
     );
     assert_eq!(
-        of_envoy(MOST_ABOVE + 2),
+        of_envoy(MAX_INTERMEDIATES + 2),
         Err((XFCC.to_owned(), Problem::TooLong))
     );
 }
@@ -304,7 +307,7 @@ proptest! {
 
     #[test]
     fn what_is_written_is_read(
-        chain in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..300), 1..=MOST_ABOVE + 1),
+        chain in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..300), 1..=MAX_INTERMEDIATES + 1),
         lines in 1_usize..4,
     ) {
         let (leaf, above) = chain.split_first().unwrap();

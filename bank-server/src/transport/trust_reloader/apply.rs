@@ -1,4 +1,4 @@
-//! Putting in place what was found good, as one snapshot, and telling how things stand.
+//! Application of accepted changes as one trust snapshot, and the status report for operators.
 
 use std::sync::Arc;
 
@@ -6,45 +6,45 @@ use shared_types::certificate::CertificateSummary;
 use shared_types::revocation::{Issuers, List, PathCertificate, RevocationStatus, UnknownStatus};
 use shared_types::trust::{Anchors, Refusal};
 
-use super::report::{ListReport, Report};
+use super::report::{CrlReport, TrustReport};
 use super::sources::PolicySource;
-use super::{Found, TrustReloader, anchor_faults};
+use super::{PendingChange, TrustReloader, anchor_faults};
 use crate::config_error::ConfigError;
-use crate::transport::ocsp_worker::InquiryTally;
-use crate::transport::own_certificate::own_link;
+use crate::transport::ocsp_worker::OcspCounters;
+use crate::transport::own_certificate::own_path_certificate;
 use crate::transport::trust::TrustSnapshot;
 
 impl<S: PolicySource> TrustReloader<S> {
-    /// Notes what was refused, and what no longer is.
-    pub(super) fn settle<T>(
+    /// Records the rejection of a part, or clears it.
+    pub(super) fn record_outcome<T>(
         &mut self,
         part: &str,
         outcome: Result<T, Vec<ConfigError>>,
     ) -> Option<T> {
         match outcome {
             Ok(good) => {
-                self.refused.remove(part);
+                self.rejected.remove(part);
                 Some(good)
             }
             Err(faults) => {
-                if self.refused.get(part) != Some(&faults) {
+                if self.rejected.get(part) != Some(&faults) {
                     for fault in &faults {
-                        tracing::error!(%fault, "it was refused; what was there before stays");
+                        tracing::error!(%fault, "reload rejected, keeping previous value");
                     }
-                    self.tally.refusals += 1;
-                    self.refused.insert(part.to_owned(), faults);
+                    self.counters.refusals += 1;
+                    self.rejected.insert(part.to_owned(), faults);
                 }
                 None
             }
         }
     }
 
-    pub(super) fn put_in_place(
+    pub(super) fn apply(
         &mut self,
-        found: Found<S::Policy>,
+        found: PendingChange<S::Policy>,
         current: &TrustSnapshot<S::Policy>,
     ) {
-        let Found {
+        let PendingChange {
             credentials,
             anchors,
             intermediates,
@@ -52,63 +52,64 @@ impl<S: PolicySource> TrustReloader<S> {
             policy,
             lists,
         } = found;
-        let anchors = anchors.or_else(|| self.waiting.take());
-        let at_hand = &current.statuses.lists;
+        let anchors = anchors.or_else(|| self.pending_anchors.take());
+        let known = &current.statuses.lists;
         let lists: Vec<Arc<List>> = lists
             .into_iter()
-            .filter(|list| !at_hand.holds(list))
+            .filter(|list| !known.holds(list))
             .collect();
-        let mut news = Vec::new();
+        let mut changed_parts = Vec::new();
         if intermediates {
-            news.push("intermediates");
+            changed_parts.push("intermediates");
         }
         if !lists.is_empty() {
-            news.push("lists");
+            changed_parts.push("lists");
         }
         let mut next = current.clone();
         next.intermediates = Arc::clone(&self.intermediates);
         for list in lists {
-            // Each was tried before; of two of the same kind in one look, the newer one stays.
+            // Each was validated before; of two of the same kind in one reload, the newer one
+            // stays.
             let _ = next.statuses.lists.add(list);
         }
         if let Some(policy) = policy {
             next.policy = Arc::new(policy);
-            news.push("policy");
+            changed_parts.push("policy");
         }
         if let Some(credentials) = credentials {
             next.credentials = credentials;
-            news.push("certificate");
+            changed_parts.push("certificate");
         }
         if let Some(gateways) = gateways {
             next.gateways = gateways;
-            news.push("gateways");
+            changed_parts.push("gateways");
         }
         if let Some(anchors) = anchors
-            && self.adopt(anchors, &mut next)
+            && self.replace_anchors(anchors, &mut next)
         {
-            news.push("anchors");
+            changed_parts.push("anchors");
         }
-        if news.is_empty() {
+        if changed_parts.is_empty() {
             return;
         }
-        let changed = self.trust.change(|latest| {
-            // Answers arrive meanwhile, and not through us.
+        let changed = self.trust.update(|latest| {
+            // OCSP responses arrive independently.
             next.statuses.answers = latest.statuses.answers.clone();
             next
         });
         match changed {
             Ok(()) => {
-                self.tally.changes += 1;
-                self.log_change(&news);
+                self.counters.changes += 1;
+                self.log_change(&changed_parts);
             }
             Err(error) => {
                 let fault = self.sources.certificate.fault(&error);
-                self.settle::<()>("certificate", Err(vec![fault]));
+                self.record_outcome::<()>("certificate", Err(vec![fault]));
             }
         }
     }
 
-    fn log_change(&self, news: &[&str]) {
+    fn log_change(&self, parts: &[&str]) {
         let now = self.trust.current();
         let own = now.credentials.chain().first().map(CertificateSummary::of);
         let lists: Vec<String> = now
@@ -118,33 +119,32 @@ impl<S: PolicySource> TrustReloader<S> {
             .map(|list| format!("{} of {}", list.issuer(), list.this_update().as_secs()))
             .collect();
         tracing::info!(
-            what = news.join(", "),
+            parts = parts.join(", "),
             certificate = own.map(|own| own.serial),
             anchors = now.anchors.certificates().len(),
             lists = lists.join("; "),
-            "trust has changed"
+            "trust updated"
         );
     }
 
-    /// Puts new anchors in the place of the old ones, unless that would lock everybody out: then they wait.
-    fn adopt(&mut self, anchors: Anchors, next: &mut TrustSnapshot<S::Policy>) -> bool {
+    /// Replaces the anchors, unless that would lock out every peer: then they stay pending.
+    fn replace_anchors(&mut self, anchors: Anchors, next: &mut TrustSnapshot<S::Policy>) -> bool {
         let now = self.now();
-        let was_known = next.has_fresh_list(now);
+        let had_fresh_list = next.has_fresh_list(now);
         let old = std::mem::replace(&mut next.anchors, Arc::new(anchors));
-        let is_asked_for = next.unknown_status == UnknownStatus::HardFail;
-        if is_asked_for && was_known && !next.has_fresh_list(now) {
+        let is_required = next.unknown_status == UnknownStatus::HardFail;
+        if is_required && had_fresh_list && !next.has_fresh_list(now) {
             let anchors = std::mem::replace(&mut next.anchors, old);
-            self.waiting = Arc::into_inner(anchors);
-            let faults = self.of_anchors(
-                "no revocation list of the new anchors is at hand: nobody could connect",
-            );
-            self.settle::<()>("anchors", Err(faults));
+            self.pending_anchors = Arc::into_inner(anchors);
+            let faults =
+                self.anchor_error("no CRL of the new anchors is available: no peer could connect");
+            self.record_outcome::<()>("anchors", Err(faults));
             return false;
         }
-        self.settle("anchors", Ok(()));
+        self.record_outcome("anchors", Ok(()));
         let known = next.anchors.certificates().iter();
         self.issuers = Issuers::new(known.chain(&*self.intermediates));
-        // What those say who are trusted no longer is of no more use.
+        // Lists of issuers that are no longer trusted are dropped.
         let issuers = &self.issuers;
         next.statuses
             .lists
@@ -152,12 +152,12 @@ impl<S: PolicySource> TrustReloader<S> {
         true
     }
 
-    /// The authorities of which no list is at hand, where their certificates are refused for that. Those of the path of our
-    /// own certificate count too: our peers' certificates are mostly of the same.
+    /// Authorities without a CRL, where their certificates are refused for that. Those of our own
+    /// certificate's path count too: most peers have the same issuers.
     fn unlisted_faults(&self, current: &TrustSnapshot<S::Policy>) -> Vec<ConfigError> {
         let is_list_needed = current.unknown_status == UnknownStatus::HardFail
             && !current.ask_responders
-            && self.all_asked;
+            && self.all_fetched_once;
         if !is_list_needed {
             return Vec::new();
         }
@@ -183,22 +183,22 @@ impl<S: PolicySource> TrustReloader<S> {
         unlisted.dedup();
         let fault = |authority| {
             let problem = format!(
-                "no list of {authority} is at hand: all certificates that it has issued are refused; name its list (and \
-                 the CA itself in xs2a.intermediates, unless it is an anchor), set ocsp.peers = true, or set \
-                 unknown_status = \"soft-fail\""
+                "no CRL of {authority} is available: all certificates that it has issued are \
+                 refused; name its CRL (and the CA itself in xs2a.intermediates, unless \
+                 it is an anchor), set ocsp.peers = true, or set unknown_status = \"soft-fail\""
             );
             ConfigError::new("revocation.lists", problem)
         };
         unlisted.into_iter().map(fault).collect()
     }
 
-    /// Tells operators how things stand.
-    pub(super) fn tell(&mut self) {
+    /// Updates the status report for operators.
+    pub(super) fn update_report(&mut self) {
         let now = self.now();
         let current = self.trust.current();
-        let mut problems: Vec<ConfigError> = self.refused.values().flatten().cloned().collect();
+        let mut problems: Vec<ConfigError> = self.rejected.values().flatten().cloned().collect();
         problems.extend(self.own_certificate_fault());
-        if let Some(own) = own_link(&current.credentials)
+        if let Some(own) = own_path_certificate(&current.credentials)
             && let RevocationStatus::Revoked { since, reason } =
                 current.statuses.standing(&own, now)
         {
@@ -211,11 +211,11 @@ impl<S: PolicySource> TrustReloader<S> {
         }
         problems.extend(anchor_faults(&self.sources, &current.anchors, now));
         problems.extend(self.gateway_fault(&current.gateways, now));
-        let lists: Vec<ListReport> = current
+        let lists: Vec<CrlReport> = current
             .statuses
             .lists
             .iter()
-            .map(|list| ListReport {
+            .map(|list| CrlReport {
                 issuer: list.issuer().to_string(),
                 this_update: list.this_update(),
                 next_update: list.next_update(),
@@ -230,31 +230,31 @@ impl<S: PolicySource> TrustReloader<S> {
             ))
         }));
         problems.extend(self.unlisted_faults(&current));
-        let unknown = current.lets_nobody_in(now);
+        let unknown = current.rejects_all_peers(now);
         let closed = unknown || !current.anchors.any_valid_at(now);
-        if unknown && self.all_asked {
+        if unknown && self.all_fetched_once {
             problems.push(ConfigError::new(
                 "revocation",
-                "there is no fresh list of any anchor, and no responder is asked: nobody can connect",
+                "no anchor has a fresh CRL and OCSP is disabled: no peer can connect",
             ));
         }
-        let InquiryTally {
-            questions,
+        let OcspCounters {
+            queries,
             failures,
             unanswered,
-        } = self.trust.inquiry_tally();
+        } = self.trust.ocsp_counters();
         if unanswered > 0 {
             problems.push(ConfigError::new(
                 "revocation.ocsp",
-                format!("the responders of {unanswered} certificates in use give no answer"),
+                format!("the OCSP queries of {unanswered} certificates in use fail"),
             ));
         }
-        self.report.store(Arc::new(Report {
+        self.report.store(Arc::new(TrustReport {
             problems,
-            changes: self.tally.changes,
-            refusals: self.tally.refusals,
-            questions,
-            failures,
+            changes: self.counters.changes,
+            refusals: self.counters.refusals,
+            ocsp_queries: queries,
+            ocsp_failures: failures,
             closed,
             certificate_until: current.credentials.valid_until(),
             lists,

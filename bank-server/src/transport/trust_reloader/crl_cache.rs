@@ -1,51 +1,51 @@
-//! Where replicas share the lists that one of them has fetched.
+//! Shared cache of fetched CRLs, for the replicas of a server.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 
-/// A place that all replicas of a server reach. What is on it is judged as if it had been fetched: it is believed no more
-/// than the network.
+/// Shared cache of fetched CRLs. Its content is validated as if it had been fetched: it is trusted
+/// no more than the network.
 #[async_trait]
 pub trait SharedCrlCache: Send + Sync + 'static {
-    /// What there is of an address that is wanted; or the turn to fetch it.
-    async fn look(&self, wanted: Wanted) -> Result<Look, ShelfError>;
+    /// Returns the list of an address, or claims the fetch.
+    async fn get_or_claim(&self, request: CrlRequest) -> Result<CacheLookup, CacheError>;
 
-    /// Puts down what was fetched, in place of what was there.
-    async fn put(&self, address: &str, content: Vec<u8>, now: i64) -> Result<(), ShelfError>;
+    /// Stores a fetched list in place of the previous one.
+    async fn store(&self, address: &str, content: Vec<u8>, now: i64) -> Result<(), CacheError>;
 
-    /// Gives the turn back: nothing came of it.
-    async fn give_up(&self, address: &str) -> Result<(), ShelfError>;
+    /// Releases the claim of a fetch that failed.
+    async fn release_claim(&self, address: &str) -> Result<(), CacheError>;
 }
 
-/// What is looked for. Times are seconds since 1970.
+/// A request for the list of an address. Times are seconds since 1970.
 #[derive(Debug, Clone)]
-pub struct Wanted {
-    /// From where.
+pub struct CrlRequest {
+    /// The address.
     pub address: String,
-    /// What was fetched before then is not wanted.
+    /// The earliest acceptable time of the fetch.
     pub since: i64,
-    /// The time.
+    /// The current time.
     pub now: i64,
-    /// How long a fetch may take. Whoever has the turn has it for so long.
-    pub turn: Duration,
+    /// Duration of a claim: the time limit of a fetch.
+    pub claim_time: Duration,
 }
 
-/// What was found.
+/// The result of a look-up.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Look {
-    /// Another one has fetched it.
-    Fetched {
+pub enum CacheLookup {
+    /// Another replica has fetched the list.
+    Hit {
         /// When it was fetched.
         fetched: i64,
-        /// What came.
+        /// The content.
         content: Vec<u8>,
     },
-    /// It is to be fetched by whoever asked.
-    Ours,
-    /// Another one is fetching it.
-    Wait,
+    /// The caller has the claim, and is to fetch the list.
+    Claimed,
+    /// Another replica is fetching the list.
+    InProgress,
 }
 
-/// The shelf cannot be reached.
-pub type ShelfError = Box<dyn std::error::Error + Send + Sync>;
+/// Failure of the shared cache.
+pub type CacheError = Box<dyn std::error::Error + Send + Sync>;

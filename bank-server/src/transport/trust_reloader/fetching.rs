@@ -1,4 +1,4 @@
-//! Fetching lists, again and again, in the background.
+//! Background tasks that fetch CRLs periodically.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -9,52 +9,52 @@ use shared_types::revocation::List;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::crl_cache::{Look, SharedCrlCache, ShelfError, Wanted};
+use super::crl_cache::{CacheError, CacheLookup, CrlRequest, SharedCrlCache};
 use crate::transport::fetch::Fetcher;
 use crate::transport::pem_files::Source;
 
-/// A list that was fetched, or why not; the answer says how long it is good for.
-pub(super) struct Fetched {
+/// A fetched CRL or the error; the receiver answers for how long it is valid.
+pub(super) struct FetchedCrl {
     pub(super) source: Source,
     pub(super) content: Result<Vec<u8>, String>,
     pub(super) answer: oneshot::Sender<Option<Duration>>,
 }
 
-/// Has what is at one address, again and again: soon after a failure and later with each further one, otherwise in time
-/// before the list ends, and whenever it is told to. Holds `still_first` until the address was asked once, or others' list
-/// was believed.
-pub(super) async fn keep_fetching(
-    mut fetching: Fetching,
+/// Fetches one address periodically: soon after a failure and later with each further one,
+/// otherwise in time before the list expires, and whenever `at_once` changes. Holds `first_fetch`
+/// until the address was fetched once, or a list from the shared cache was accepted.
+pub(super) async fn fetch_periodically(
+    mut fetching: CrlFetcher,
     source: Source,
     refresh: Duration,
     mut at_once: watch::Receiver<()>,
-    arrivals: mpsc::Sender<Fetched>,
-    still_first: mpsc::Sender<Infallible>,
+    arrivals: mpsc::Sender<FetchedCrl>,
+    first_fetch: mpsc::Sender<Infallible>,
 ) {
-    const SOONEST: Duration = Duration::from_secs(1);
+    const MIN_DELAY: Duration = Duration::from_secs(1);
 
-    let mut after_failure = SOONEST;
-    // Told to fetch at once, nobody wants what another replica fetched before that.
-    let mut ask_others = true;
-    let mut still_first = Some(still_first);
+    let mut retry_delay = MIN_DELAY;
+    // After a reload request, a list that another replica fetched earlier is too old.
+    let mut use_shared = true;
+    let mut first_fetch = Some(first_fetch);
     loop {
         let address = source.path.to_string_lossy().into_owned();
-        let taken = if ask_others {
-            fetching.take(&address, refresh).await
+        let shared = if use_shared {
+            fetching.take_shared(&address, refresh).await
         } else {
             None
         };
-        let (content, age) = match taken {
+        let (content, age) = match shared {
             Some((content, age)) => (Ok(content), Some(age)),
             None => (fetching.fetch(&address).await, None),
         };
         let fetched = fetching.clock.now().timestamp();
-        let for_others = match &content {
-            Ok(content) if age.is_none() && fetching.others.is_some() => Some(content.clone()),
+        let to_share = match &content {
+            Ok(content) if age.is_none() && fetching.shared.is_some() => Some(content.clone()),
             _ => None,
         };
         let (answer, answered) = oneshot::channel();
-        let arrival = Fetched {
+        let arrival = FetchedCrl {
             source: source.clone(),
             content,
             answer,
@@ -62,47 +62,47 @@ pub(super) async fn keep_fetching(
         if arrivals.send(arrival).await.is_err() {
             return;
         }
-        let Ok(good_for) = answered.await else {
+        let Ok(valid_for) = answered.await else {
             return;
         };
         if age.is_none() {
-            // Only what is believed here.
-            let list = for_others.filter(|_| good_for.is_some());
+            // Only an accepted list.
+            let list = to_share.filter(|_| valid_for.is_some());
             fetching.share(&address, list, fetched).await;
         }
-        let wait = match good_for {
-            Some(good_for) => {
-                after_failure = SOONEST;
-                // Before it ends, with time left to try again.
-                let lasting = (good_for / 2).min(refresh);
-                lasting.saturating_sub(age.unwrap_or_default()).max(SOONEST)
+        let wait = match valid_for {
+            Some(valid_for) => {
+                retry_delay = MIN_DELAY;
+                // Before it expires, with time left to retry.
+                let delay = (valid_for / 2).min(refresh);
+                delay.saturating_sub(age.unwrap_or_default()).max(MIN_DELAY)
             }
             None if age.is_some() => {
-                // Others believe what is not believed here: what does its address say?
-                ask_others = false;
+                // Other replicas accepted a list that is rejected here: fetch the address itself.
+                use_shared = false;
                 continue;
             }
             None => {
-                let wait = after_failure;
-                after_failure = (after_failure * 2).min(refresh.max(SOONEST));
+                let wait = retry_delay;
+                retry_delay = (retry_delay * 2).min(refresh.max(MIN_DELAY));
                 wait
             }
         };
-        drop(still_first.take());
+        drop(first_fetch.take());
         tokio::select! {
-            () = sleep_through(wait) => ask_others = true,
-            // Also if it was said meanwhile. Once nobody can say it any more, nobody needs this.
-            said = at_once.changed() => match said {
-                Ok(()) => ask_others = false,
+            () = sleep_including_suspend(wait) => use_shared = true,
+            // Also if it changed meanwhile. Once the sender is gone, this task ends.
+            changed = at_once.changed() => match changed {
+                Ok(()) => use_shared = false,
                 Err(_) => return,
             },
         }
     }
 }
 
-/// Waits for so long, a suspension of the machine included: a list that has become old meanwhile is due at once.
-async fn sleep_through(wait: Duration) {
-    const LOOK: Duration = Duration::from_secs(1);
+/// Sleeps for that time, including a suspension of the machine: an expired list is due at once.
+async fn sleep_including_suspend(wait: Duration) {
+    const STEP: Duration = Duration::from_secs(1);
 
     let end = uptime() + wait;
     loop {
@@ -110,52 +110,57 @@ async fn sleep_through(wait: Duration) {
         if left.is_zero() {
             return;
         }
-        sleep(left.min(LOOK)).await;
+        sleep(left.min(STEP)).await;
     }
 }
 
-/// Fetches from one address, unless another replica has done it.
-pub(super) struct Fetching {
+/// Fetches from one address, unless another replica has done so.
+pub(super) struct CrlFetcher {
     pub(super) fetcher: Fetcher,
-    pub(super) others: Option<Arc<dyn SharedCrlCache>>,
+    pub(super) shared: Option<Arc<dyn SharedCrlCache>>,
     pub(super) clock: Arc<dyn Clock>,
-    /// When the latest that this replica has was fetched.
+    /// When the latest list of this replica was fetched.
     pub(super) latest: i64,
 }
 
-impl Fetching {
-    /// What another replica has fetched, not longer ago than it may stay, and how long ago that was. `None` if it is to be
+impl CrlFetcher {
+    /// A list that another replica has fetched within `refresh`, and its age. `None` if it is to be
     /// fetched here.
-    async fn take(&mut self, address: &str, refresh: Duration) -> Option<(Vec<u8>, Duration)> {
-        /// How often is asked whether another replica has it by now.
-        const AGAIN: Duration = Duration::from_millis(250);
+    async fn take_shared(
+        &mut self,
+        address: &str,
+        refresh: Duration,
+    ) -> Option<(Vec<u8>, Duration)> {
+        /// Interval at which the shared cache is polled.
+        const POLL: Duration = Duration::from_millis(250);
 
-        let others = self.others.as_ref()?;
-        let most = self.fetcher.time();
+        let shared = self.shared.as_ref()?;
+        let time_limit = self.fetcher.time();
         let begun = Instant::now();
         loop {
             let now = self.clock.now().timestamp();
-            let wanted = Wanted {
+            let request = CrlRequest {
                 address: address.to_owned(),
                 since: now
                     .saturating_sub_unsigned(refresh.as_secs())
                     .max(self.latest.saturating_add(1)),
                 now,
-                turn: most,
+                claim_time: time_limit,
             };
-            match soon(others.look(wanted)).await {
-                Ok(Look::Fetched { fetched, content }) => {
+            match with_timeout(shared.get_or_claim(request)).await {
+                Ok(CacheLookup::Hit { fetched, content }) => {
                     self.latest = fetched;
                     let age = u64::try_from(now.saturating_sub(fetched)).unwrap_or(0);
                     return Some((content, Duration::from_secs(age)));
                 }
-                Ok(Look::Wait) if self.latest > 0 && begun.elapsed() < most => {
-                    sleep(AGAIN).await;
+                Ok(CacheLookup::InProgress) if self.latest > 0 && begun.elapsed() < time_limit => {
+                    sleep(POLL).await;
                 }
-                // Nothing is known yet, and nobody is let in; or whoever was at it has been for too long.
-                Ok(Look::Ours | Look::Wait) => return None,
+                // Without any list no peer is accepted, or the claim of another replica has lasted
+                // too long.
+                Ok(CacheLookup::Claimed | CacheLookup::InProgress) => return None,
                 Err(error) => {
-                    tracing::warn!(%error, "what other replicas have fetched is not known");
+                    tracing::warn!(%error, "shared CRL cache not readable, fetching directly");
                     return None;
                 }
             }
@@ -167,34 +172,36 @@ impl Fetching {
         fetched.map_err(|error| error.to_string())
     }
 
-    /// Has the others know what has come of a fetch at that time: a list, or nothing.
+    /// Stores an accepted list in the shared cache, or releases the claim.
     async fn share(&mut self, address: &str, list: Option<Vec<u8>>, fetched: i64) {
-        let Some(others) = &self.others else {
+        let Some(shared) = &self.shared else {
             return;
         };
-        let told = match list {
+        let outcome = match list {
             Some(list) => {
                 self.latest = fetched;
-                soon(others.put(address, list, fetched)).await
+                with_timeout(shared.store(address, list, fetched)).await
             }
-            None => soon(others.give_up(address)).await,
+            None => with_timeout(shared.release_claim(address)).await,
         };
-        if let Err(error) = told {
-            tracing::warn!(%error, "other replicas are not told what was fetched");
+        if let Err(error) = outcome {
+            tracing::warn!(%error, "shared CRL cache not updated");
         }
     }
 }
 
-/// The shelf is a help: nobody waits for it for long.
-async fn soon<T>(answer: impl Future<Output = Result<T, ShelfError>>) -> Result<T, ShelfError> {
-    const SOON: Duration = Duration::from_secs(3);
+/// The shared cache is optional: its operations have a short timeout.
+async fn with_timeout<T>(
+    answer: impl Future<Output = Result<T, CacheError>>,
+) -> Result<T, CacheError> {
+    const CACHE_TIMEOUT: Duration = Duration::from_secs(3);
 
-    timeout(SOON, answer).await?
+    timeout(CACHE_TIMEOUT, answer).await?
 }
 
-/// Waits until every address was asked once, for a while.
-pub(crate) async fn wait_for_first(ready: oneshot::Receiver<()>, most: Duration) {
-    if timeout(most, ready).await.is_err() {
-        tracing::warn!("not every revocation list has been fetched yet");
+/// Waits until every address was fetched once, up to a limit.
+pub(crate) async fn wait_for_first_fetches(ready: oneshot::Receiver<()>, limit: Duration) {
+    if timeout(limit, ready).await.is_err() {
+        tracing::warn!("not all CRLs fetched yet, accepting connections");
     }
 }

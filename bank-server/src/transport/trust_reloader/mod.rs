@@ -1,8 +1,10 @@
-//! Keeps trust up to date: watches the files it is made of, fetches revocation lists, and puts each change in place.
+//! Trust reloader: watches the files that trust is built from, fetches CRLs, and applies valid
+//! changes.
 //!
-//! What belongs together is taken or refused together: certificate and key, the anchors, the intermediates, the gateways,
-//! the policy, each list. What is refused leaves the old in place and is reported; it does not hold up the rest, so that a broken
-//! register cannot keep a revocation out. All that was taken in one look is put in place as one snapshot.
+//! Each part is accepted or rejected as a whole: certificate and key, anchors, intermediates,
+//! gateways, policy, each CRL. A rejected part keeps its previous value and is reported; it does
+//! not hold up the others, so that a broken register cannot keep a revocation out. All parts
+//! accepted in one reload are applied as one snapshot.
 
 mod apply;
 mod crl_cache;
@@ -26,14 +28,14 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::Span;
 
-pub use self::crl_cache::{Look, SharedCrlCache, ShelfError, Wanted};
-pub(crate) use self::fetching::wait_for_first;
-use self::fetching::{Fetched, Fetching, keep_fetching};
-pub use self::report::{ListReport, Report};
+pub use self::crl_cache::{CacheError, CacheLookup, CrlRequest, SharedCrlCache};
+pub(crate) use self::fetching::wait_for_first_fetches;
+use self::fetching::{CrlFetcher, FetchedCrl, fetch_periodically};
+pub use self::report::{CrlReport, TrustReport};
 pub use self::sources::{PolicySource, Sources};
 use super::fetch::Fetcher;
 use super::gateways::Gateways;
-use super::ocsp_worker::{Inbox, Inquirer, OcspHandle};
+use super::ocsp_worker::{OcspHandle, OcspRequests, OcspWorker};
 use super::pem_files::{self, Source};
 use super::trust::{Trust, TrustSnapshot};
 use super::watched::Watched;
@@ -42,11 +44,11 @@ use crate::config_error::ConfigError;
 /// Keeps one [`Trust`] up to date.
 pub struct TrustReloader<S: PolicySource> {
     trust: Arc<Trust<S::Policy>>,
-    report: Arc<ArcSwap<Report>>,
+    report: Arc<ArcSwap<TrustReport>>,
     clock: Arc<dyn Clock>,
     randomness: Arc<dyn Randomness>,
-    /// Taken out when the asking begins.
-    inbox: Option<Inbox>,
+    /// Moved to the OCSP worker when it starts.
+    ocsp_requests: Option<OcspRequests>,
     sources: Sources,
     policy: S,
     credential_files: Watched,
@@ -56,25 +58,25 @@ pub struct TrustReloader<S: PolicySource> {
     policy_files: Watched,
     list_files: Vec<Watched>,
     intermediates: Arc<[CertificateDer<'static>]>,
-    /// Anchors that are good, and would lock everybody out for want of their lists: they wait for those.
-    waiting: Option<Anchors>,
-    /// Whose lists are read.
+    /// Valid anchors without a CRL, which would lock out every peer: applied once a CRL arrives.
+    pending_anchors: Option<Anchors>,
+    /// The issuers whose CRLs are accepted.
     issuers: Issuers,
-    /// Whether each address of a list was asked once.
-    all_asked: bool,
-    /// What was refused, by what it is a part of.
-    refused: BTreeMap<String, Vec<ConfigError>>,
-    tally: Tally,
+    /// Whether each CRL address was fetched once.
+    all_fetched_once: bool,
+    /// Errors of rejected parts, by part.
+    rejected: BTreeMap<String, Vec<ConfigError>>,
+    counters: Counters,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-struct Tally {
+struct Counters {
     changes: u64,
     refusals: u64,
 }
 
-/// What a look has brought.
-struct Found<P> {
+/// The accepted parts of a reload.
+struct PendingChange<P> {
     credentials: Option<Credentials>,
     anchors: Option<Anchors>,
     gateways: Option<Gateways>,
@@ -83,8 +85,8 @@ struct Found<P> {
     lists: Vec<Arc<List>>,
 }
 
-impl<P> Found<P> {
-    fn nothing() -> Self {
+impl<P> PendingChange<P> {
+    fn none() -> Self {
         Self {
             credentials: None,
             anchors: None,
@@ -96,12 +98,12 @@ impl<P> Found<P> {
     }
 }
 
-/// How often files are looked at.
-const LOOK: Duration = Duration::from_millis(500);
+/// Interval at which files are checked for changes.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 impl<S: PolicySource> TrustReloader<S> {
-    /// Reads everything there is in files. What is wrong with any of it is told; only a list whose time is over is
-    /// taken all the same, because what it says was revoked still is.
+    /// Reads all files, and returns all errors. A stale CRL alone is accepted, because its
+    /// revocations still hold.
     pub fn open(
         sources: Sources,
         policy: S,
@@ -141,7 +143,7 @@ impl<S: PolicySource> TrustReloader<S> {
         let mut gateways = Gateways::default();
         note(read(&mut gateway_files, pem_files::gateways).map(|read| gateways = read));
         let mut made = None;
-        // Whether or not there is a certificate for the rules to be made with, their files have to be there.
+        // The files of the policy must exist even if it cannot be built for want of a certificate.
         let contents = first(&mut policy_files);
         note(contents.and_then(|contents| {
             match &credentials {
@@ -178,12 +180,12 @@ impl<S: PolicySource> TrustReloader<S> {
                 lists,
                 ..Statuses::default()
             },
-            ask_responders: sources.ocsp_worker.about_peers,
+            ask_responders: sources.ocsp.check_peers,
             unknown_status: sources.unknown_status,
             policy: Arc::new(made),
             credentials,
         };
-        let (ocsp, inbox) = OcspHandle::new();
+        let (ocsp, ocsp_requests) = OcspHandle::new();
         let trust = Trust::new(snapshot, Arc::clone(&clock), ocsp)
             .map_err(|error| vec![sources.certificate.fault(&error)])?;
         let mut trust_reloader = Self {
@@ -191,8 +193,8 @@ impl<S: PolicySource> TrustReloader<S> {
             report: Arc::default(),
             clock,
             randomness,
-            inbox: Some(inbox),
-            all_asked: sources.list_addresses.is_empty(),
+            ocsp_requests: Some(ocsp_requests),
+            all_fetched_once: sources.list_addresses.is_empty(),
             sources,
             policy,
             credential_files,
@@ -202,28 +204,28 @@ impl<S: PolicySource> TrustReloader<S> {
             policy_files,
             list_files,
             intermediates,
-            waiting: None,
+            pending_anchors: None,
             issuers,
-            refused: BTreeMap::new(),
-            tally: Tally::default(),
+            rejected: BTreeMap::new(),
+            counters: Counters::default(),
         };
-        trust_reloader.tell();
+        trust_reloader.update_report();
         Ok(trust_reloader)
     }
 
-    /// The trust that is kept up to date.
+    /// The trust that this reloader updates.
     #[must_use]
     pub fn trust(&self) -> Arc<Trust<S::Policy>> {
         Arc::clone(&self.trust)
     }
 
-    /// How trust stands; always the latest.
+    /// The status report; always the latest.
     #[must_use]
-    pub fn report(&self) -> Arc<ArcSwap<Report>> {
+    pub fn report(&self) -> Arc<ArcSwap<TrustReport>> {
         Arc::clone(&self.report)
     }
 
-    /// What is wrong with our own certificate at this time.
+    /// The problem of our own certificate at this time.
     #[must_use]
     pub fn own_certificate_fault(&self) -> Option<ConfigError> {
         let problem =
@@ -231,31 +233,31 @@ impl<S: PolicySource> TrustReloader<S> {
         Some(self.sources.certificate.fault(&problem))
     }
 
-    /// Watches and fetches, for as long as it is polled. `reread` has all files read, and all addresses
-    /// asked, at once. `ready` is told when every
-    /// address was asked once. What is shared, if anything is, are lists that other replicas have fetched.
-    pub async fn keep(
+    /// Watches and fetches until it is dropped. `reload_requested` reads all files and fetches all
+    /// addresses at once. `ready` is sent when every address was fetched once. `shared` is the CRL
+    /// cache of all replicas, if there is one.
+    pub async fn run(
         mut self,
-        reread: Arc<Notify>,
+        reload_requested: Arc<Notify>,
         shared: Option<Arc<dyn SharedCrlCache>>,
         ready: oneshot::Sender<()>,
     ) {
         let (arrivals, mut arriving) = mpsc::channel(1);
         let mut fetching = tokio::task::JoinSet::new();
-        let mut asking = tokio::task::JoinSet::new();
+        let mut ocsp_tasks = tokio::task::JoinSet::new();
         let fetch_at_once = watch::Sender::new(());
-        // Nothing is ever sent: it ends once nobody holds it.
-        let (first, mut still_first) = mpsc::channel(1);
+        // No message is ever sent: the channel closes once all senders are dropped.
+        let (first, mut first_fetch) = mpsc::channel(1);
         match Fetcher::new(self.sources.fetch) {
             Ok(fetcher) => {
-                if let Some(inquirer) = self.inquirer(&fetcher) {
-                    asking.spawn(inquirer.keep_asking());
+                if let Some(ocsp_worker) = self.ocsp_worker(&fetcher) {
+                    ocsp_tasks.spawn(ocsp_worker.run());
                 }
                 for source in &self.sources.list_addresses {
-                    let fetching_one = keep_fetching(
-                        Fetching {
+                    let fetching_one = fetch_periodically(
+                        CrlFetcher {
                             fetcher: fetcher.clone(),
-                            others: shared.clone(),
+                            shared: shared.clone(),
                             clock: Arc::clone(&self.clock),
                             latest: 0,
                         },
@@ -268,61 +270,62 @@ impl<S: PolicySource> TrustReloader<S> {
                     fetching.spawn(fetching_one);
                 }
             }
-            Err(error) => tracing::error!(%error, "nothing can be fetched or asked"),
+            Err(error) => tracing::error!(%error, "HTTP client for CRLs and OCSP not available"),
         }
         drop(first);
         let mut ready = Some(ready);
-        let mut tick = interval(LOOK);
+        let mut tick = interval(POLL_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let report = self.report();
         let mut trust_reloader = self;
         loop {
             let work: Work = tokio::select! {
-                _ = tick.tick() => Work::Look { anyway: false },
-                () = reread.notified() => {
+                _ = tick.tick() => Work::CacheLookup { force: false },
+                () = reload_requested.notified() => {
                     fetch_at_once.send_replace(());
-                    Work::Look { anyway: true }
+                    Work::CacheLookup { force: true }
                 }
-                Some(fetched) = arriving.recv() => Work::Take(fetched),
-                None = still_first.recv(), if ready.is_some() => {
-                    trust_reloader.all_asked = true;
-                    // Who started us may have given up waiting.
+                Some(fetched) = arriving.recv() => Work::ApplyFetched(fetched),
+                None = first_fetch.recv(), if ready.is_some() => {
+                    trust_reloader.all_fetched_once = true;
+                    // The receiver may have stopped waiting.
                     let _ = ready.take().map(|ready| ready.send(()));
                     continue;
                 }
             };
-            // Reading, checking and sorting a long list takes a while; requests are answered meanwhile.
+            // Reading, validating and sorting a long CRL takes a while; requests are answered
+            // meanwhile.
             let span = Span::current();
             let done = tokio::task::spawn_blocking(move || {
                 span.in_scope(|| match work {
-                    Work::Look { anyway } => trust_reloader.look(anyway),
-                    Work::Take(fetched) => trust_reloader.take(fetched),
+                    Work::CacheLookup { force } => trust_reloader.reload(force),
+                    Work::ApplyFetched(fetched) => trust_reloader.apply_fetched(fetched),
                 });
                 trust_reloader
             });
             trust_reloader = match done.await {
                 Ok(trust_reloader) => trust_reloader,
                 Err(error) => {
-                    tracing::error!(%error, "trust is no longer kept up to date");
-                    report.store(Arc::new(report.load().given_up()));
+                    tracing::error!(%error, "trust reloader failed, trust is no longer updated");
+                    report.store(Arc::new(report.load().reloader_failed()));
                     return;
                 }
             };
         }
     }
 
-    fn inquirer(&mut self, fetcher: &Fetcher) -> Option<Inquirer<S::Policy>> {
-        let options = self.sources.ocsp_worker;
-        let inbox = self.inbox.take()?;
-        (options.about_peers || options.about_ourselves).then(|| {
-            Inquirer::new(
+    fn ocsp_worker(&mut self, fetcher: &Fetcher) -> Option<OcspWorker<S::Policy>> {
+        let options = self.sources.ocsp;
+        let requests = self.ocsp_requests.take()?;
+        (options.check_peers || options.staple).then(|| {
+            OcspWorker::new(
                 Arc::clone(&self.trust),
                 Arc::clone(&self.clock),
                 Arc::clone(&self.randomness),
                 options,
                 self.sources.refresh,
                 fetcher.clone(),
-                inbox,
+                requests,
             )
         })
     }
@@ -333,8 +336,8 @@ impl<S: PolicySource> TrustReloader<S> {
 }
 
 enum Work {
-    Look { anyway: bool },
-    Take(Fetched),
+    CacheLookup { force: bool },
+    ApplyFetched(FetchedCrl),
 }
 
 type Files<'a> = [(&'a Source, &'a [u8])];
@@ -363,7 +366,7 @@ fn read<T>(
     make(&paired(watched.sources(), &contents))
 }
 
-/// Reads the lists of a file. Without issuers, it only has to be there.
+/// Reads the CRLs of a file. Without issuers, only checks that it exists.
 fn first_list(
     watched: &mut Watched,
     issuers: Option<&Issuers>,
@@ -384,7 +387,7 @@ fn first_list(
     }
 }
 
-/// Hands each list of a file or an answer on; what is wrong with those that are no good.
+/// Calls `take` with each CRL of a file or response; returns the errors.
 fn each_list(
     source: &Source,
     content: Vec<u8>,
@@ -401,9 +404,9 @@ fn each_list(
     faults.map(|error| source.fault(&error)).collect()
 }
 
-/// The anchors that are outside their own validity, each by its name.
+/// Errors of anchors outside their validity, each by name.
 fn anchor_faults(sources: &Sources, anchors: &Anchors, now: UnixTime) -> Vec<ConfigError> {
-    // The subject tells which one, where there are several files.
+    // The subject identifies the anchor where there are several files.
     let place = match sources.anchors.as_slice() {
         [only] => only.place.as_str(),
         _ => "xs2a.anchors",
@@ -413,13 +416,14 @@ fn anchor_faults(sources: &Sources, anchors: &Anchors, now: UnixTime) -> Vec<Con
             subject, serial, ..
         } = CertificateSummary::of(certificate);
         let problem = format!(
-            "the anchor {subject} (serial {serial}): {refusal}; put the authority's present certificate in its place"
+            "the anchor {subject} (serial {serial}): {refusal}; put the authority's \
+             present certificate in its place"
         );
         ConfigError::new(place, problem)
     });
     let mut faults: Vec<ConfigError> = invalid.collect();
     if !anchors.any_valid_at(now) {
-        let problem = "none of the anchors is valid at this time: nobody could connect";
+        let problem = "none of the anchors is valid at this time: no peer could connect";
         faults.push(ConfigError::new(place, problem));
     }
     faults

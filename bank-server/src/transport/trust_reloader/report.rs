@@ -1,50 +1,52 @@
-//! How trust stands, for operators.
+//! Status report of trust for operators, as shown by `/health/ready` and `/metrics`.
 
 use rustls_pki_types::UnixTime;
 
 use crate::config_error::ConfigError;
 
-/// How trust stands, for operators.
+/// Status of trust.
 #[derive(Debug, Clone, Default)]
-pub struct Report {
-    /// What was refused and still is, and what has run out. The server goes on with what it had.
+pub struct TrustReport {
+    /// Current problems: rejected reloads and expired parts. The server continues with the previous
+    /// values.
     pub problems: Vec<ConfigError>,
-    /// How often a change was put in place.
+    /// Number of applied changes.
     pub changes: u64,
-    /// How often something was refused.
+    /// Number of rejected changes.
     pub refusals: u64,
-    /// How often an OCSP responder was asked.
-    pub questions: u64,
-    /// How often no answer came of it that can be used.
-    pub failures: u64,
-    /// Whether nobody at all can come in: every anchor's list is missing or stale where one is asked for.
+    /// Number of OCSP queries.
+    pub ocsp_queries: u64,
+    /// Number of OCSP queries without a usable response.
+    pub ocsp_failures: u64,
+    /// Whether no peer can connect: CRLs of all anchors are missing or stale where one is required,
+    /// or no anchor is valid.
     pub closed: bool,
     /// The last second of our own certificate.
     pub certificate_until: Option<UnixTime>,
-    /// The lists at hand.
-    pub lists: Vec<ListReport>,
+    /// The current CRLs.
+    pub lists: Vec<CrlReport>,
 }
 
-impl Report {
-    /// The last report of a keeper that has failed: what it says of trust will not become better.
-    pub(super) fn given_up(&self) -> Self {
+impl TrustReport {
+    /// The last report of a reloader that has failed: it will not be updated again.
+    pub(super) fn reloader_failed(&self) -> Self {
         let mut report = self.clone();
-        let problem = "trust is no longer kept up to date; restart the server, and report its log";
+        let problem = "the trust reloader has failed; restart the server, and report its log";
         report.problems.push(ConfigError::new("trust", problem));
         report.closed = true;
         report
     }
 }
 
-/// A revocation list, for operators.
+/// Status of one CRL.
 #[derive(Debug, Clone)]
-pub struct ListReport {
-    /// Whose.
+pub struct CrlReport {
+    /// The issuer.
     pub issuer: String,
-    /// When it was made.
+    /// `thisUpdate`.
     pub this_update: UnixTime,
-    /// By when there will be another.
+    /// `nextUpdate`.
     pub next_update: UnixTime,
-    /// How many certificates are on it.
+    /// Number of revoked certificates.
     pub entries: usize,
 }

@@ -1,4 +1,4 @@
-//! Where trust comes from.
+//! Sources of trust: the files and addresses that the reloader watches.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use shared_types::revocation::UnknownStatus;
 
 use crate::config_error::ConfigError;
 use crate::transport::fetch::FetchLimits;
-use crate::transport::ocsp_worker::InquiryOptions;
+use crate::transport::ocsp_worker::OcspOptions;
 use crate::transport::pem_files::Source;
 use crate::transport::policy::Policy;
 
-/// Where trust comes from.
+/// Sources of trust.
 #[derive(Debug, Clone)]
 pub struct Sources {
     /// Our own certificate, with the issuing CA after it, as PEM.
@@ -21,7 +21,8 @@ pub struct Sources {
     pub private_key: Source,
     /// The agreed certification authorities, as PEM.
     pub anchors: Vec<Source>,
-    /// CAs below them whose lists are used as well, and which complete chains that gateways forward, as PEM.
+    /// Intermediate CAs whose CRLs are used as well, and which complete chains that gateways
+    /// forward, as PEM.
     pub intermediates: Vec<Source>,
     /// The certificates of the gateways, as PEM.
     pub gateways: Vec<Source>,
@@ -29,26 +30,27 @@ pub struct Sources {
     pub list_files: Vec<Source>,
     /// Revocation lists at `http://` addresses; the paths are the addresses.
     pub list_addresses: Vec<Source>,
-    /// What happens when nothing fresh says whether a certificate was revoked.
+    /// Treatment of certificates without a fresh revocation status.
     pub unknown_status: UnknownStatus,
-    /// How responders are asked.
-    pub ocsp_worker: InquiryOptions,
-    /// Limits of fetching.
+    /// Settings of the OCSP client.
+    pub ocsp: OcspOptions,
+    /// Limits of the HTTP client.
     pub fetch: FetchLimits,
-    /// How long between two fetches from one address, or two questions about one certificate, at most.
+    /// Longest interval between two fetches of one address, or two OCSP queries for one
+    /// certificate.
     pub refresh: Duration,
 }
 
-/// Where a policy comes from.
+/// Source of a policy.
 pub trait PolicySource: Send + 'static {
     /// The policy.
     type Policy: Policy;
 
-    /// The files that it is made of.
+    /// The files that it is built from.
     fn files(&self) -> Vec<Source>;
 
-    /// Makes it from the content of those files, in the same order. `credentials` are our own. A policy that would let
-    /// nobody in is a fault.
+    /// Builds the policy from the contents of those files, in the same order. `credentials` are our
+    /// own. Fails if the policy would authorise no peer.
     fn make(
         &self,
         contents: &[Vec<u8>],
@@ -56,6 +58,6 @@ pub trait PolicySource: Send + 'static {
         now: UnixTime,
     ) -> Result<Self::Policy, ConfigError>;
 
-    /// Whether new credentials of ours can take the place of the old ones; if not, why.
+    /// Checks that new credentials may replace the old ones.
     fn check_own(&self, new: &Credentials, old: &Credentials) -> Result<(), String>;
 }
