@@ -225,7 +225,7 @@ impl ApiError {
         Self::format("Host", error.to_string())
     }
 
-    /// The same as the last word on a connection.
+    /// The same as the close message of a connection.
     pub(crate) fn close_message(&self) -> CloseMessage {
         let body = serde_json::to_vec(&self.messages()).unwrap_or_default();
         let head = format!(
