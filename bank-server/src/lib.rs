@@ -16,6 +16,7 @@
 //! | `online_banking` | the customer pages |
 //! | [`core_banking`] | the trait behind which a bank's systems stand, and the built-in ledger |
 //! | [`store`] | persistence on SQL |
+//! | [`domain`] | consents, authorisations, PSUs, accounts: types and nothing else |
 //! | [`telemetry`] | log, metrics and traces |
 
 #![forbid(unsafe_code)]
@@ -25,6 +26,7 @@ pub mod config;
 mod config_error;
 pub mod consent;
 pub mod core_banking;
+pub mod domain;
 mod file_mode;
 mod http;
 pub mod identity;

@@ -8,9 +8,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use bank_server::config::{Config, ConfigError};
-use bank_server::core_banking::{PsuId, ledger};
+use bank_server::core_banking::ledger;
+use bank_server::domain::{PsuId, TotpSecret};
 use bank_server::environment::{Randomness, SystemClock, SystemRandomness};
-use bank_server::sca::{Passwords, ScaError, Secret};
+use bank_server::sca::Passwords;
 use bank_server::store::credentials::CustomerCredentials;
 use bank_server::store::{Database, DatabaseUse, StoreError};
 use bank_server::{
@@ -262,7 +263,7 @@ async fn enrol(path: &Path, customer: String) -> Result<(), Failure> {
     let hash = Passwords::new(Arc::clone(&randomness))
         .hash(line.trim_end_matches(['\r', '\n']))
         .map_err(|error| failed(error.to_string()))?;
-    let secret = Secret::random(randomness.as_ref());
+    let secret = TotpSecret::random(randomness.as_ref());
     let (place, key) = (&config.store.place, &config.store.key);
     let opened = Database::open_with_key(DatabaseUse::Serving, place, key, randomness).await;
     let (database, vault) = opened.map_err(|error| store_failure(&error))?;
@@ -279,7 +280,7 @@ async fn enrol(path: &Path, customer: String) -> Result<(), Failure> {
         .await;
     database.close().await;
     stored.map_err(|error| match error {
-        ScaError::OtherKey => Failure(error.to_string(), RESTORE_KEY),
+        StoreError::OtherKey => Failure(error.to_string(), RESTORE_KEY),
         error => failed(error.to_string()),
     })?;
     let _ = writeln!(

@@ -3,8 +3,7 @@
 use shared_types::account::AccountReference;
 use shared_types::consent::{AccountAccess, AdditionalInformation, AllAccounts};
 
-use crate::core_banking::{Account, AccountKind};
-use crate::store::consents::Grant;
+use crate::domain::{Account, AccountKind, Grant};
 
 /// The consent names an account that is not among the customer's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -162,7 +161,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::core_banking::AccountId;
+    use crate::domain::AccountId;
 
     const EURO: &str = "DE89370400440532013000";
 

@@ -12,4 +12,4 @@ mod usage;
 pub use self::grants::{NotTheCustomers, chosen, grants, is_bank_offered};
 pub use self::request::{Violation, check_request};
 pub use self::state::{Event, ONE_OFF_UNUSED, after, last_action_day, next, standing};
-pub use self::usage::{Allowance, ConsentRules, Resource, allowance};
+pub use self::usage::{Allowance, ConsentRules, allowance};

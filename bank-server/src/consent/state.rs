@@ -7,7 +7,7 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use shared_types::consent::ConsentStatus;
 
 use crate::calendar::Calendar;
-use crate::store::consents::Consent;
+use crate::domain::Consent;
 
 /// How long after its approval a consent for one read ends, if it is not used: as long as a consent waits for its approval
 /// by default. Its TPP asked for it to read now, with the customer there; no rule sets a time, and the standard has the bank

@@ -6,8 +6,7 @@ use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 
 use super::ONE_OFF_UNUSED;
 use crate::calendar::Calendar;
-use crate::core_banking::AccountId;
-use crate::store::consents::Consent;
+use crate::domain::Consent;
 
 /// The bank's own limits for consents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,38 +61,6 @@ impl ConsentRules {
     }
 }
 
-/// A resource, as far as reads of it are counted together. The pages of a list are one read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Resource<'a> {
-    /// The list of payment accounts.
-    Accounts,
-    /// The list of card accounts.
-    CardAccounts,
-    /// One account, of either kind.
-    Account(&'a AccountId),
-    /// Its balances.
-    Balances(&'a AccountId),
-    /// The list of its transactions.
-    Transactions(&'a AccountId),
-    /// One of its transactions.
-    Transaction(&'a AccountId, &'a str),
-}
-
-impl<'a> Resource<'a> {
-    /// The operation, the account, and what of it: by these three a read is counted.
-    #[must_use]
-    pub fn key(&self) -> (&'static str, &'a str, &'a str) {
-        match *self {
-            Self::Accounts => ("accounts", "", ""),
-            Self::CardAccounts => ("card-accounts", "", ""),
-            Self::Account(account) => ("account", &account.0, ""),
-            Self::Balances(account) => ("balances", &account.0, ""),
-            Self::Transactions(account) => ("transactions", &account.0, ""),
-            Self::Transaction(account, id) => ("transaction", &account.0, id),
-        }
-    }
-}
-
 /// How often a resource may be read under a consent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Allowance {
@@ -121,6 +88,7 @@ mod tests {
 
     use super::*;
     use crate::consent::state::tests::consent;
+    use crate::domain::{AccountId, Resource};
 
     const RULES: ConsentRules = ConsentRules {
         max_frequency_per_day: NonZeroU32::MIN,

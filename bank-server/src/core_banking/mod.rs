@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use bytestring::ByteString;
 use chrono::NaiveDate;
 use serde::Serialize;
-use shared_types::account::{AccountDetails, AccountReference, Balance};
-use shared_types::card_account::{CardAccountDetails, CardTransaction};
+use shared_types::account::Balance;
+use shared_types::card_account::CardTransaction;
 use shared_types::text::Text;
 use shared_types::transaction::{BookingStatus, Transaction};
 
@@ -16,83 +16,7 @@ pub mod ledger;
 mod search;
 
 use self::search::Search;
-
-/// How a bank knows its customer (PSU): the id with which she logs in.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PsuId(pub String);
-
-impl PsuId {
-    /// Checks an id that a customer is to be given: it can be entered where customers log in. The form there counts UTF-16
-    /// code units, and blanks at the ends are cut off.
-    pub fn check(id: &str) -> Result<(), &'static str> {
-        if !(1..=70).contains(&id.encode_utf16().count()) {
-            Err("a customer id has 1 to 70 characters")
-        } else if id.trim() != id {
-            Err("a customer id has no blanks at its ends")
-        } else if id.contains(char::is_control) {
-            Err("a customer id has no control characters")
-        } else {
-            Ok(())
-        }
-    }
-}
-
-/// Who the customer is stays out of logs.
-impl std::fmt::Debug for PsuId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("<psu>")
-    }
-}
-
-/// An account's `resourceId`: the same for every TPP and every consent, and no account number.
-#[derive(
-    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
-)]
-#[serde(transparent)]
-pub struct AccountId(pub String);
-
-/// An account as the bank keeps it.
-///
-/// `resource_id`, `balances` and `links` of the wire types are the XS2A layer's to fill: what is in them here is
-/// ignored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Account {
-    /// The id.
-    pub id: AccountId,
-    /// Payment account or card account.
-    pub kind: AccountKind,
-    /// How many of its holders have to approve a consent for it: 1, for nearly all.
-    pub approvals_needed: u32,
-}
-
-/// The two kinds that PSD2 tells apart.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AccountKind {
-    /// Served at `/v1/accounts`.
-    Payment(Box<AccountDetails>),
-    /// Served at `/v1/card-accounts`.
-    Card(Box<CardAccountDetails>),
-}
-
-impl Account {
-    /// How transactions and balances name the account.
-    #[must_use]
-    pub fn reference(&self) -> AccountReference {
-        match &self.kind {
-            AccountKind::Payment(details) => AccountReference {
-                iban: details.iban.clone(),
-                bban: details.bban.clone(),
-                currency: Some(details.currency),
-                ..AccountReference::default()
-            },
-            AccountKind::Card(details) => AccountReference {
-                masked_pan: Some(details.masked_pan.clone()),
-                currency: Some(details.currency),
-                ..AccountReference::default()
-            },
-        }
-    }
-}
+use crate::domain::{Account, AccountId, Arrival, PsuId};
 
 /// Which transactions are wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,15 +34,6 @@ pub struct TransactionQuery {
     pub after: Option<PageKey>,
     /// At most so many; at least 1.
     pub limit: usize,
-}
-
-/// A place in the order in which entries came to an account: the greater, the later, whatever day they are booked under.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Arrival(pub i64);
-
-impl Arrival {
-    /// Before whatever came.
-    pub const BEFORE_ALL: Self = Self(i64::MIN);
 }
 
 /// A booked entry, as far as delta reports need it.

@@ -11,6 +11,7 @@ use shared_types::register::Licence;
 
 pub(crate) use self::licences::own_organisation;
 pub use self::licences::{LicenceSource, Licences, NotATpp};
+use crate::domain::TppRecord;
 
 /// The TPP of a connection: the identity in its certificate (ETSI TS 119 495), restricted to what
 /// the register grants.
@@ -86,10 +87,14 @@ impl Tpp {
         &self.hosts
     }
 
-    /// The authority that licensed it, such as `DE-BAFIN`.
+    /// Its record for customers: authorisation number, legal name, and authority.
     #[must_use]
-    pub fn nca(&self) -> &str {
-        &self.nca
+    pub fn record(&self) -> TppRecord {
+        TppRecord {
+            organisation: self.organisation.to_string(),
+            name: self.name.clone(),
+            authority: self.nca.clone(),
+        }
     }
 
     /// Whether it may act in that role.

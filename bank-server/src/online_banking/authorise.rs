@@ -30,10 +30,9 @@ use super::second_factor::{self, ANSWER, Answered, Asked, METHOD};
 use super::session::{Answering, Visit, Visitor};
 use super::texts::{Explained, Texts};
 use crate::consent::authorisation::{AuthorisationError, Done, Offer, Page as Request};
-use crate::core_banking::AccountId;
+use crate::domain::{AccountId, MethodId, TppRecord};
 use crate::http::resource;
-use crate::sca::{MethodId, Subject};
-use crate::store::customer_consents::TppRecord;
+use crate::sca::Subject;
 
 pub(super) fn configure(app: &mut web::ServiceConfig) {
     app.service(resource("/authorise/{authorisation}").get(page))

@@ -14,7 +14,8 @@ use super::problem::Problem;
 use super::second_factor::{self, ANSWER, Answered, Asked, METHOD};
 use super::session::Customer;
 use super::texts::Texts;
-use crate::sca::{MethodId, Subject};
+use crate::domain::MethodId;
+use crate::sca::Subject;
 
 /// What is confirmed so. The page is a page of the section of passkeys and devices.
 pub(super) struct Act {

@@ -15,8 +15,8 @@ use super::problem::{Next, Problem};
 use super::request;
 use super::session::Customer;
 use super::texts::Texts;
+use crate::domain::GivenConsent;
 use crate::http::resource;
-use crate::store::customer_consents::GivenConsent;
 
 pub(super) fn configure(app: &mut web::ServiceConfig) {
     app.service(resource("/consents").get(page))

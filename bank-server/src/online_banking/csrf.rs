@@ -4,7 +4,7 @@ use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::core_banking::PsuId;
+use crate::domain::PsuId;
 
 /// What a form does, such as `log-in` or `approve/` with the id of an authorisation: a token is good for this alone.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,9 +15,9 @@ use super::problem::{Next, Problem};
 use super::second_factor::{self, ANSWER, Asked, METHOD};
 use super::session::{Visit, Visitor};
 use super::texts::Texts;
-use crate::core_banking::PsuId;
+use crate::domain::{MethodId, PsuId};
 use crate::http::resource;
-use crate::sca::{MethodId, PASSWORD_LENGTH, ScaError, Subject};
+use crate::sca::{PASSWORD_LENGTH, ScaError, Subject};
 use crate::store::credentials::CredentialsVersion;
 use crate::store::sessions::Level;
 

@@ -18,9 +18,9 @@ use super::problem::{Next, Problem};
 use super::request::{self, ACCOUNT, Shown};
 use super::session::{Customer, Visit, Visitor};
 use crate::consent::authorisation::{Offer, Page as Request};
-use crate::core_banking::{AccountId, PsuId};
+use crate::domain::{AccountId, MethodId, PsuId};
 use crate::http::resource;
-use crate::sca::{MethodId, PASSWORD_LENGTH, PhonesError, ScaError, Source, Subject};
+use crate::sca::{PASSWORD_LENGTH, PhonesError, ScaError, Source, Subject};
 
 pub(super) fn configure(app: &mut web::ServiceConfig) {
     app.service(resource("/phone").get(page))

@@ -17,9 +17,7 @@ use super::problem::{Next, Problem};
 use super::texts::Texts;
 use crate::consent::ONE_OFF_UNUSED;
 use crate::consent::authorisation::{AuthorisationError, Offer};
-use crate::core_banking::AccountId;
-use crate::store::consents::{Consent, Grant};
-use crate::store::customer_consents::TppRecord;
+use crate::domain::{AccountId, Consent, Grant, TppRecord};
 
 /// The field with the accounts that are chosen.
 pub(super) const ACCOUNT: &str = "account";

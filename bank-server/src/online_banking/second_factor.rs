@@ -9,8 +9,8 @@ use super::layout::Field;
 use super::problem::{Next, Problem};
 use super::session::Visit;
 use super::texts::Texts;
-use crate::core_banking::PsuId;
-use crate::sca::{Challenge, DIGITS, MethodId, PasskeysError, Proof, ScaError, Subject};
+use crate::domain::{MethodId, PsuId};
+use crate::sca::{Challenge, DIGITS, PasskeysError, Proof, ScaError, Subject};
 
 /// The fields that [`Asked::fields`] puts into a form.
 pub(super) const METHOD: &str = "method";

@@ -21,7 +21,7 @@ use super::OnlineBanking;
 use super::csrf::{Device, Purpose, Seal};
 use super::destination::Destination;
 use super::problem::Problem;
-use crate::core_banking::PsuId;
+use crate::domain::PsuId;
 use crate::environment::Randomness;
 use crate::sca::{Proof, Source, Subject};
 use crate::store::StoreError;

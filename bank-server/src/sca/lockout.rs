@@ -20,7 +20,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::{ScaError, Source};
 use crate::calendar::Calendar;
-use crate::core_banking::PsuId;
+use crate::domain::PsuId;
 use crate::keyed_locks::KeyedLocks;
 use crate::store::vault::Vault;
 use crate::store::{AdvisoryLock, Database, StoreError, WriteTransaction};

@@ -16,9 +16,9 @@ use webauthn_rs::prelude::{
 };
 use webauthn_rs::{Webauthn, WebauthnBuilder};
 
-use super::{Challenge, Method, MethodId, ScaError, Source, Subject, handle_of};
+use super::{Challenge, Method, ScaError, Source, Subject, handle_of};
 use crate::calendar::{Calendar, MAX_CLOCK_SKEW};
-use crate::core_banking::PsuId;
+use crate::domain::{MethodId, PsuId};
 use crate::store::credentials::{CredentialsVersion, begin_version, is_current};
 use crate::store::vault::Vault;
 use crate::store::{AdvisoryLock, Database, StoreError};

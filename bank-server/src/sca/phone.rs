@@ -11,9 +11,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use shared_types::digest;
 use sqlx::Row as _;
 
-use super::{Challenge, Method, MethodId, ScaError, Source, Subject};
+use super::{Challenge, Method, ScaError, Source, Subject};
 use crate::calendar::{Calendar, MAX_CLOCK_SKEW};
-use crate::core_banking::PsuId;
+use crate::domain::{MethodId, PsuId};
 use crate::store::credentials::{CredentialsVersion, begin_version, is_current};
 use crate::store::{AdvisoryLock, Database, StoreError};
 

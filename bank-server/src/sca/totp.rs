@@ -10,15 +10,14 @@
 //! for codes all the time, does not keep the customer from hers.
 
 use async_trait::async_trait;
-use bank_client::environment::Randomness;
 use chrono::{DateTime, TimeDelta};
 use sqlx::Row as _;
 use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
 use totp_rs::{Algorithm, Builder};
 
-use super::{Challenge, Method, MethodId, ScaError, Source, Subject};
+use super::{Challenge, Method, ScaError, Source, Subject};
 use crate::calendar::Calendar;
-use crate::core_banking::PsuId;
+use crate::domain::{MethodId, PsuId, TotpSecret};
 use crate::store::credentials::CustomerCredentials;
 use crate::store::{AdvisoryLock, Database};
 
@@ -43,96 +42,14 @@ const DAY: i64 = 24 * 60 * 60;
 /// How long what is asked for on a known device keeps its place.
 const HOLD: TimeDelta = TimeDelta::minutes(2);
 
-/// What an authenticator shares with the bank: 20 bytes.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret([u8; 20]);
-
-/// Not a secret for codes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("expected 20 bytes in base32: 32 characters of A-Z and 2-7")]
-pub struct SecretError;
-
-impl Secret {
-    /// That secret.
-    #[must_use]
-    pub fn new(bytes: [u8; 20]) -> Self {
-        Self(bytes)
-    }
-
-    /// One that nobody can foresee.
-    #[must_use]
-    pub fn random(randomness: &dyn Randomness) -> Self {
-        let mut bytes = [0; 20];
-        let chance = [randomness.bytes(), randomness.bytes()].concat();
-        for (byte, chance) in bytes.iter_mut().zip(chance) {
-            *byte = chance;
-        }
-        Self(bytes)
-    }
-
-    pub(crate) fn from_slice(bytes: &[u8]) -> Result<Self, SecretError> {
-        bytes.try_into().map(Self).map_err(|_| SecretError)
-    }
-
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-
-    /// As people type it into an authenticator (RFC 4648, base32 without padding).
-    #[must_use]
-    pub fn to_base32(&self) -> String {
-        const ALPHABET: [u8; 32] = *b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
-        let (mut text, mut held, mut bits) = (String::with_capacity(32), 0_u32, 0);
-        for byte in self.0 {
-            held = (held << 8) | u32::from(byte);
-            bits += 8;
-            while bits >= 5 {
-                bits -= 5;
-                let index = usize::try_from((held >> bits) & 31).unwrap_or(0);
-                text.extend(ALPHABET.get(index).map(|letter| char::from(*letter)));
-            }
-        }
-        text
-    }
-}
-
-impl std::str::FromStr for Secret {
-    type Err = SecretError;
-
-    fn from_str(text: &str) -> Result<Self, SecretError> {
-        let (mut bytes, mut held, mut bits) = (Vec::with_capacity(20), 0_u32, 0);
-        for letter in text.bytes() {
-            let value = match letter {
-                b'A'..=b'Z' => letter - b'A',
-                b'2'..=b'7' => letter - b'2' + 26,
-                _ => return Err(SecretError),
-            };
-            held = (held << 5) | u32::from(value);
-            bits += 5;
-            if bits >= 8 {
-                bits -= 8;
-                bytes.push(u8::try_from((held >> bits) & 255).unwrap_or(0));
-            }
-        }
-        Self::from_slice(&bytes)
-    }
-}
-
-/// A secret stays out of logs.
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("<secret>")
-    }
-}
-
 /// The code that an authenticator with this secret shows at that time, in seconds since 1970.
 #[must_use]
-pub fn code_at(secret: &Secret, seconds: i64) -> String {
+pub fn code_at(secret: &TotpSecret, seconds: i64) -> String {
     let totp = Builder::new()
         .with_algorithm(Algorithm::SHA1)
         .with_digits(DIGITS)
         .with_step_duration(STEP.unsigned_abs())
-        .with_secret(secret.0.to_vec())
+        .with_secret(secret.as_bytes().to_vec())
         .build_noncompliant();
     totp.generate(seconds.max(0).unsigned_abs()).to_string()
 }
@@ -216,7 +133,13 @@ impl Steps {
     }
 
     /// A code comes for `subject`. It takes the same time, whichever code it is.
-    fn answer(mut self, subject: &str, code: &str, secret: &Secret, now: i64) -> (Self, Answer) {
+    fn answer(
+        mut self,
+        subject: &str,
+        code: &str,
+        secret: &TotpSecret,
+        now: i64,
+    ) -> (Self, Answer) {
         if !self.is_open(now) || self.subject.as_deref() != Some(subject) {
             return (self, Answer::NotAsked);
         }
@@ -344,10 +267,7 @@ impl Method for Totp {
     }
 
     async fn is_enrolled(&self, psu: &PsuId) -> Result<bool, ScaError> {
-        self.credentials
-            .secret(psu)
-            .await
-            .map(|secret| secret.is_some())
+        Ok(self.credentials.secret(psu).await?.is_some())
     }
 
     async fn challenge(
@@ -404,8 +324,8 @@ mod tests {
     use super::*;
 
     /// Of RFC 6238, appendix B.
-    fn secret() -> Secret {
-        Secret::new(*b"12345678901234567890")
+    fn secret() -> TotpSecret {
+        TotpSecret::new(*b"12345678901234567890")
     }
 
     const NOW: i64 = 1_764_000_000;
@@ -594,7 +514,7 @@ mod tests {
             "gezdgnbvgy3tqojqgezdgnbvgy3tqojq",
             "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJ1",
         ] {
-            assert!(wrong.parse::<Secret>().is_err(), "{wrong}");
+            assert!(wrong.parse::<TotpSecret>().is_err(), "{wrong}");
         }
         assert_eq!(format!("{:?}", secret()), "<secret>");
     }
@@ -602,8 +522,8 @@ mod tests {
     proptest! {
         #[test]
         fn base32_reads_what_it_writes(bytes: [u8; 20]) {
-            let secret = Secret::new(bytes);
-            prop_assert_eq!(secret.to_base32().parse::<Secret>(), Ok(secret));
+            let secret = TotpSecret::new(bytes);
+            prop_assert_eq!(secret.to_base32().parse::<TotpSecret>(), Ok(secret));
         }
 
         /// Whatever is asked for, answered wrongly, given up or forgotten before: a code that was shown while something

@@ -2,47 +2,16 @@
 
 use chrono::{DateTime, Utc};
 use shared_types::authorisation::{ScaApproach, ScaStatus};
-use shared_types::consent::{AccountAccess, ConsentStatus};
+use shared_types::consent::ConsentStatus;
 use shared_types::eidas::OrganisationId;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 use uuid::Uuid;
 
-use super::consents::{Consent, Grant, Rule, by_id, change_in, open_accounts, replace_older};
+use super::consents::{Rule, by_id, change_in, open_accounts, replace_older};
 use super::credentials::{CredentialsVersion, is_current};
 use super::{AdvisoryLock, Database, StoreError, WriteTransaction};
-use crate::core_banking::PsuId;
-use crate::sca::MethodId;
-
-/// An authorisation as it is stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Authorisation {
-    /// Its id on the wire.
-    pub id: String,
-    /// The consent it is for.
-    pub consent_id: String,
-    /// Whom the TPP named, or who has logged in.
-    pub psu: Option<PsuId>,
-    /// By which way the customer proves who she is.
-    pub approach: ScaApproach,
-    /// Where it stands. That it was left lying is not written down: ask
-    /// [`crate::consent::authorisation::standing`].
-    pub status: ScaStatus,
-    /// The method, once one is chosen.
-    pub method: Option<MethodId>,
-    /// Where the customer goes afterwards.
-    pub redirect_uri: Option<String>,
-    /// Where she goes if nothing came of it.
-    pub nok_redirect_uri: Option<String>,
-    /// When it was started.
-    pub created: DateTime<Utc>,
-    /// When its status last changed.
-    pub last_action: DateTime<Utc>,
-    /// The status of the consent when the customer was last shown what approving opens.
-    pub shown: Option<ConsentStatus>,
-    /// The password that came with its start was wrong.
-    pub refused: bool,
-}
+use crate::domain::{Authorisation, Consent, MethodId, Opening, PsuId};
 
 /// An authorisation that is about to be stored.
 #[derive(Debug, Clone)]
@@ -108,17 +77,6 @@ pub struct Room<'a> {
     pub of_one: i64,
     /// So many of all.
     pub of_all: i64,
-}
-
-/// What a consent opens once it is approved, as the first of those who approve has chosen.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Opening {
-    /// What was asked for, or chosen.
-    pub access: AccountAccess,
-    /// Account by account.
-    pub grants: Vec<Grant>,
-    /// How many customers must approve.
-    pub approvals_needed: u32,
 }
 
 /// The state machine's word on what an approval leads to.

@@ -10,7 +10,7 @@ use sqlx::any::AnyRow;
 use super::vault::Vault;
 use super::{AdvisoryLock, Database, StoreError, WriteTransaction};
 use crate::calendar::MAX_CLOCK_SKEW;
-use crate::core_banking::PsuId;
+use crate::domain::PsuId;
 
 /// How a connection stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,6 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDate, Utc};
-use serde::{Deserialize, Serialize};
 use shared_types::authorisation::ScaApproach;
 use shared_types::consent::{AccountAccess, ConsentRequest, ConsentStatus};
 use shared_types::eidas::OrganisationId;
@@ -14,77 +13,7 @@ use uuid::Uuid;
 
 use super::row_cache::{Caches, WithBalances};
 use super::{Database, StoreError, WriteTransaction, tpps};
-use crate::core_banking::{AccountId, PsuId};
-use crate::identity::Tpp;
-
-/// A consent as it is stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Consent {
-    /// Its id on the wire.
-    pub id: String,
-    /// The TPP it is given to.
-    pub tpp: OrganisationId,
-    /// What was asked for; for a bank-offered consent, what the customer chose.
-    pub access: AccountAccess,
-    /// For repeated reads, or for one.
-    pub recurring: bool,
-    /// Last day on which it holds, as far as the bank allows.
-    pub valid_until: NaiveDate,
-    /// Unattended reads a day.
-    pub frequency_per_day: NonZeroU32,
-    /// Where it stands. What time has done to it is not written down: ask [`crate::consent::standing`].
-    pub status: ConsentStatus,
-    /// The customer who approved it first.
-    pub psu: Option<PsuId>,
-    /// When it was asked for.
-    pub created: DateTime<Utc>,
-    /// Until when it can be approved.
-    pub approve_by: DateTime<Utc>,
-    /// How many customers have to approve it.
-    pub approvals_needed: u32,
-    /// When a customer last proved for it who they are.
-    pub authenticated: Option<DateTime<Utc>>,
-    /// When it was last used, to the minute.
-    pub last_use: Option<DateTime<Utc>>,
-    /// When it ends by use, if it is for one read and that has begun.
-    pub ends: Option<DateTime<Utc>>,
-    /// The approach that its TPP got.
-    pub approach: Option<ScaApproach>,
-    /// Where the customer goes after an authorisation that does not say.
-    pub redirect_uri: Option<String>,
-    /// Where they go if nothing came of it.
-    pub nok_redirect_uri: Option<String>,
-    /// When its status was last written down.
-    pub last_action: DateTime<Utc>,
-}
-
-/// One account that a consent opens. Without any of these, it stands in the list of accounts, and no more.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each can be granted without the others"
-)]
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Grant {
-    /// The account.
-    pub account: AccountId,
-    /// It can be read by itself.
-    pub details: bool,
-    /// Its balances too.
-    pub balances: bool,
-    /// Its transactions too.
-    pub transactions: bool,
-    /// Its owner's name too.
-    pub owner_name: bool,
-}
-
-/// A consent, and what it opens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Granted {
-    /// The consent.
-    pub consent: Consent,
-    /// The accounts, in the order in which they were asked for.
-    pub grants: Vec<Grant>,
-}
+use crate::domain::{AccountId, Consent, Grant, Granted, PsuId, TppRecord};
 
 /// What storing a new consent led to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,7 +37,7 @@ pub struct NewConsent<'a> {
     /// The id it will have.
     pub id: Uuid,
     /// Who asks.
-    pub tpp: &'a Tpp,
+    pub tpp: &'a TppRecord,
     /// The request's `X-Request-ID`.
     pub request_id: Uuid,
     /// Stands for the request: two requests with one id must have one digest.
@@ -167,7 +96,7 @@ impl Consents {
     ///
     /// A request id has one effect: a second time, the consent of the first time is returned.
     pub async fn insert(&self, new: NewConsent<'_>) -> Result<Inserted, StoreError> {
-        let organisation = new.tpp.organisation();
+        let organisation = new.tpp.organisation.as_str();
         let mut transaction = self.database.begin_write().await?;
         tpps::note(&mut transaction, new.tpp, new.now).await?;
         sqlx::query(
@@ -177,7 +106,7 @@ impl Consents {
              ON CONFLICT (tpp, request_id) DO NOTHING",
         )
         .bind(new.id.to_string())
-        .bind(organisation.as_str())
+        .bind(organisation)
         .bind(new.request_id.to_string())
         .bind(new.digest)
         .bind(ConsentStatus::Received.as_str())
@@ -195,7 +124,7 @@ impl Consents {
         let row = sqlx::query(sqlx::AssertSqlSafe(format!(
             "{COLUMNS} WHERE tpp = $1 AND request_id = $2"
         )))
-        .bind(organisation.as_str())
+        .bind(organisation)
         .bind(new.request_id.to_string())
         .fetch_one(&mut *transaction)
         .await?;

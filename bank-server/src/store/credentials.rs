@@ -6,8 +6,7 @@ use sqlx::any::AnyRow;
 
 use super::vault::Vault;
 use super::{AdvisoryLock, Database, StoreError, WriteTransaction};
-use crate::core_banking::PsuId;
-use crate::sca::{ScaError, Secret};
+use crate::domain::{PsuId, TotpSecret};
 
 /// What a customer has by her credentials ends with them. Which of her codes are spent is kept: a secret can be given
 /// again. The place that a known device held in asking for a code is not.
@@ -95,10 +94,10 @@ impl CustomerCredentials {
         &self,
         psu: &PsuId,
         password_hash: &str,
-        secret: Option<&Secret>,
-    ) -> Result<(), ScaError> {
+        secret: Option<&TotpSecret>,
+    ) -> Result<(), StoreError> {
         if !self.has_their_key().await? {
-            return Err(ScaError::OtherKey);
+            return Err(StoreError::OtherKey);
         }
         let sealed = secret
             .map(|secret| self.vault.seal(&context(psu), secret.as_bytes()))
@@ -161,7 +160,7 @@ impl CustomerCredentials {
     }
 
     /// The secret of a customer's authenticator, if she has one.
-    pub async fn secret(&self, psu: &PsuId) -> Result<Option<Secret>, ScaError> {
+    pub async fn secret(&self, psu: &PsuId) -> Result<Option<TotpSecret>, StoreError> {
         let row = sqlx::query("SELECT totp FROM credential WHERE psu = $1")
             .bind(&psu.0)
             .fetch_optional(self.database.pool())
@@ -174,7 +173,7 @@ impl CustomerCredentials {
             return Ok(None);
         };
         let secret =
-            Secret::from_slice(&self.vault.open(&context(psu), &sealed)?).map_err(|_| {
+            TotpSecret::from_slice(&self.vault.open(&context(psu), &sealed)?).map_err(|_| {
                 StoreError::Corrupt {
                     what: "credential.totp",
                 }
@@ -204,13 +203,13 @@ mod tests {
         };
         let (ours, another) = (with(3), with(4));
         let (anna, lucas) = (PsuId("anna".to_owned()), PsuId("lucas".to_owned()));
-        let secret = Secret::random(&SystemRandomness);
+        let secret = TotpSecret::random(&SystemRandomness);
         assert!(another.has_their_key().await.unwrap(), "there is nothing");
         ours.set(&lucas, "hash", Some(&secret)).await.unwrap();
         assert!(ours.has_their_key().await.unwrap());
         assert!(!another.has_their_key().await.unwrap());
         let refused = another.set(&anna, "hash", Some(&secret)).await;
-        assert!(matches!(refused, Err(ScaError::OtherKey)), "{refused:?}");
+        assert!(matches!(refused, Err(StoreError::OtherKey)), "{refused:?}");
         assert!(another.password(&anna).await.unwrap().is_none());
         // One that was damaged is that customer's trouble alone.
         let damaged = "INSERT INTO credential (psu, password, totp) VALUES ('a', 'hash', 'x')";

@@ -1,44 +1,17 @@
 //! Consents as customers see them: who asks, what they have opened, and ending them.
 
 use chrono::{DateTime, Utc};
-use shared_types::consent::ConsentStatus;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use super::consents::{COLUMNS, Consent, Grant, Rule, by_id, change_in, consent, grant};
+use super::consents::{COLUMNS, Rule, by_id, change_in, consent, grant};
 use super::{Database, StoreError};
-use crate::core_banking::PsuId;
+use crate::domain::{Consent, GivenConsent, Grant, PsuId, TppRecord};
 
 /// Consents, for the customer's side: whose they are is not asked. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct GivenConsents {
     database: Database,
-}
-
-/// A TPP, as register and certificate name it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TppRecord {
-    /// Its authorisation number.
-    pub organisation: String,
-    /// Its legal name.
-    pub name: String,
-    /// The authority that licensed it, such as `DE-BAFIN`.
-    pub authority: String,
-}
-
-/// A consent that a customer has given, or has approved along with others.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GivenConsent {
-    /// The consent.
-    pub consent: Consent,
-    /// Where it stands now.
-    pub status: ConsentStatus,
-    /// Who has it.
-    pub tpp: TppRecord,
-    /// What it opens.
-    pub grants: Vec<Grant>,
-    /// When it was last used.
-    pub last_used: Option<DateTime<Utc>>,
 }
 
 impl GivenConsents {

@@ -108,9 +108,12 @@ pub enum StoreError {
         /// Its key.
         key: PathBuf,
     },
-    /// The key cannot be used.
+    /// The key cannot be used, or something that was sealed with it does not open.
     #[error(transparent)]
     Key(#[from] VaultError),
+    /// The key is not the one with which secrets in the database were sealed.
+    #[error("this is not the key with which secrets in the database were sealed")]
+    OtherKey,
     /// The file is used in a way that leaves no room for this one.
     #[error("{}: {}", path.display(), match wanted_for {
         DatabaseUse::Serving => "an import into this database is under way",

@@ -7,10 +7,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::Row as _;
 
-use super::consents::Consent;
 use super::vault::Vault;
 use super::{Database, StoreError};
-use crate::core_banking::{AccountId, Arrival};
+use crate::domain::{AccountId, Arrival, Consent};
 
 /// The last reports of TPPs, in the database; customers are digests under the bank's own key. Cheap to clone.
 #[derive(Clone)]
@@ -91,7 +90,7 @@ mod tests {
     use bank_client::environment::SystemRandomness;
 
     use super::*;
-    use crate::core_banking::PsuId;
+    use crate::domain::PsuId;
     use crate::store::consents::Consents;
     use crate::store::testing;
 

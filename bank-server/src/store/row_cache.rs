@@ -12,8 +12,7 @@ use bank_client::environment::uptime;
 use quick_cache::sync::Cache;
 use shared_types::account::Balance;
 
-use super::consents::Granted;
-use crate::core_banking::Account;
+use crate::domain::{Account, Granted};
 
 /// Rows that are kept, of each kind.
 const ROWS: usize = 20_000;

@@ -120,9 +120,8 @@ mod tests {
     use sqlx::{AnyConnection, Connection as _, Executor as _};
 
     use super::*;
-    use crate::consent::Resource;
-    use crate::core_banking::PsuId;
-    use crate::store::consents::{Consents, Granted};
+    use crate::domain::{Granted, PsuId, Resource};
+    use crate::store::consents::Consents;
     use crate::store::engine::Engine;
     use crate::store::usage::Usage;
     use crate::store::{DatabaseLocation, testing};

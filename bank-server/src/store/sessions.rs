@@ -9,7 +9,7 @@ use sqlx::any::AnyRow;
 use super::credentials::{CredentialsVersion, is_current};
 use super::{Database, StoreError};
 use crate::calendar::MAX_CLOCK_SKEW;
-use crate::core_banking::PsuId;
+use crate::domain::PsuId;
 
 /// What a session is for.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,12 +3,12 @@
 use chrono::{DateTime, Utc};
 
 use super::{StoreError, WriteTransaction};
-use crate::identity::Tpp;
+use crate::domain::TppRecord;
 
 /// Notes who a TPP is, beside what it asks for.
 pub(super) async fn note(
     transaction: &mut WriteTransaction,
-    tpp: &Tpp,
+    tpp: &TppRecord,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     // Where nothing has changed, no row is locked: all that a TPP asks for would wait for each other.
@@ -18,9 +18,9 @@ pub(super) async fn note(
          ON CONFLICT (organisation) DO UPDATE SET name = excluded.name, authority = excluded.authority, \
          updated = excluded.updated",
     )
-    .bind(tpp.organisation().as_str())
-    .bind(tpp.name())
-    .bind(tpp.nca())
+    .bind(&tpp.organisation)
+    .bind(&tpp.name)
+    .bind(&tpp.authority)
     .bind(now.timestamp())
     .execute(&mut **transaction)
     .await?;

@@ -7,11 +7,9 @@ use std::num::NonZeroU32;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use sqlx::Row as _;
 
-use super::consents::Consent;
 use super::counter::{Counter, Key};
 use super::{Database, StoreError};
-use crate::consent::Resource;
-use crate::core_banking::AccountId;
+use crate::domain::{AccountId, Consent, Resource};
 
 /// What is counted, in the database. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -9,7 +9,7 @@ use super::StoreError;
 use super::engine::Engine;
 use super::pool::{Pool, PooledConnection};
 use super::row_cache::Caches;
-use crate::core_banking::PsuId;
+use crate::domain::PsuId;
 
 /// A transaction that writes. What is not committed when it is dropped has not happened.
 #[derive(Debug)]

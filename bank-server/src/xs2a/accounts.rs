@@ -13,8 +13,7 @@ use super::consent_access::{ConsentAccess, Opened};
 use super::error::ApiError;
 use super::parameters::Parameters;
 use super::report;
-use crate::consent::Resource;
-use crate::core_banking::AccountKind;
+use crate::domain::{AccountKind, Resource};
 
 fn payment(kind: AccountKind) -> Option<AccountDetails> {
     match kind {

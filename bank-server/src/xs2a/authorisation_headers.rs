@@ -11,8 +11,7 @@ use super::error::ApiError;
 use super::middleware::RequestContext;
 use super::redirect;
 use crate::consent::is_bank_offered;
-use crate::core_banking::PsuId;
-use crate::store::consents::Consent;
+use crate::domain::{Consent, PsuId};
 
 pub(super) const PSU_ID: &str = "PSU-ID";
 const REDIRECT_URI: &str = "TPP-Redirect-URI";

@@ -14,9 +14,8 @@ use shared_types::link::Links;
 use super::Xs2a;
 use super::error::ApiError;
 use super::middleware::RequestContext;
-use crate::consent::{Allowance, Resource, allowance, standing};
-use crate::core_banking::{AccountId, AccountKind};
-use crate::store::consents::{Consent, Grant, Granted};
+use crate::consent::{Allowance, allowance, standing};
+use crate::domain::{AccountId, AccountKind, Consent, Grant, Granted, Resource};
 use crate::store::usage::Shown;
 
 const CONSENT_ID: &str = "Consent-ID";

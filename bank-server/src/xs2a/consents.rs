@@ -23,8 +23,8 @@ use super::middleware::RequestContext;
 use super::next_steps::{consent_path, links, psu_message, start_link};
 use crate::consent::authorisation::Start;
 use crate::consent::{Event, ONE_OFF_UNUSED, check_request, last_action_day, next, standing};
-use crate::store::authorisations::Authorisation;
-use crate::store::consents::{Consent, Inserted, NewConsent, Rule};
+use crate::domain::{Authorisation, Consent};
+use crate::store::consents::{Inserted, NewConsent, Rule};
 
 /// Asks for a consent. It is `received` and opens nothing until the customer approves it.
 #[utoipa::path(
@@ -74,7 +74,7 @@ pub(super) async fn create(
         .consents
         .insert(NewConsent {
             id: state.randomness.uuid(),
-            tpp: &context.tpp,
+            tpp: &context.tpp.record(),
             request_id: context.request_id,
             digest: &digest,
             request: &asked,

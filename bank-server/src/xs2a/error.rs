@@ -465,10 +465,7 @@ impl From<ScaError> for ApiError {
             ScaError::NoChallenge => Self::status_invalid(error.to_string()),
             ScaError::Busy => Self::slow_answer(),
             ScaError::Store(error) => error.into(),
-            ScaError::Password(_)
-            | ScaError::Vault(_)
-            | ScaError::OtherKey
-            | ScaError::Passkeys(_) => {
+            ScaError::Password(_) | ScaError::Vault(_) | ScaError::Passkeys(_) => {
                 tracing::error!(%error, "strong customer authentication failed");
                 Self::internal()
             }

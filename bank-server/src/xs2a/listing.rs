@@ -8,7 +8,8 @@ use super::consent_access::ConsentAccess;
 use super::error::ApiError;
 use super::pages::{Mark, Walk};
 use super::parameters::{Delta, List};
-use crate::core_banking::{AccountId, Arrival, PageKey, TransactionQuery};
+use crate::core_banking::{PageKey, TransactionQuery};
+use crate::domain::{AccountId, Arrival};
 
 /// A delta report has no last day: what is booked for a later one has arrived.
 const FAR_AHEAD: Option<NaiveDate> = NaiveDate::from_ymd_opt(9999, 12, 31);

@@ -8,8 +8,8 @@ use shared_types::text::Text;
 
 use super::Approving;
 use crate::consent::authorisation::Step;
-use crate::sca::{Challenge, MethodId};
-use crate::store::authorisations::Authorisation;
+use crate::domain::{Authorisation, MethodId};
+use crate::sca::Challenge;
 
 /// The path of a consent.
 pub(super) fn consent_path(id: &str) -> String {

@@ -10,7 +10,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use shared_types::date;
 use subtle::ConstantTimeEq as _;
 
-use crate::core_banking::{Arrival, PageKey};
+use crate::core_banking::PageKey;
+use crate::domain::Arrival;
 use crate::store::vault::Vault;
 
 /// How long after its first page a list can be walked through.

@@ -408,7 +408,7 @@ async fn exit_codes_tell_scripts_what_happened() {
 
     // The customer ends it at the bank.
     let bank = &script.0.banks.sandbox.bank(Bank::B).running;
-    let psu = bank_server::core_banking::PsuId(CUSTOMER.to_owned());
+    let psu = bank_server::domain::PsuId(CUSTOMER.to_owned());
     let given = bank.authorisations().consents_of(&psu).await.unwrap();
     for consent in given {
         bank.authorisations()

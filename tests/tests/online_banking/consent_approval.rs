@@ -6,9 +6,9 @@ use bank_client::environment::{Randomness as _, SystemRandomness};
 use bank_server::RunningBank;
 use bank_server::config::Config;
 use bank_server::consent::authorisation::Start;
-use bank_server::core_banking::PsuId;
 use bank_server::core_banking::ledger::import;
-use bank_server::sca::{Passwords, Secret};
+use bank_server::domain::{PsuId, TotpSecret};
+use bank_server::sca::Passwords;
 use bank_server::store::credentials::CustomerCredentials;
 use bank_server::store::vault::Vault;
 use chrono::{Days, NaiveDate, TimeDelta};
@@ -731,7 +731,7 @@ async fn eve(stage: &Stage, text: &str) -> SampleCustomer {
     let eve = SampleCustomer {
         id: "eve".to_owned(),
         password: "of no importance".to_owned(),
-        secret: Secret::new([7; 20]),
+        secret: TotpSecret::new([7; 20]),
         accounts: Vec::new(),
     };
     let hash = Passwords::new(randomness()).hash(&eve.password).unwrap();

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bank_client::environment::{Randomness as _, SystemRandomness};
 use bank_server::consent::authorisation::Start;
-use bank_server::core_banking::PsuId;
+use bank_server::domain::PsuId;
 use chrono::TimeDelta;
 use fixtures::sandbox::CUSTOMER;
 use fixtures::world::Bank;

@@ -112,7 +112,7 @@ impl Desk {
     /// The consents of Bank A at Bank B, the oldest first.
     async fn consents(&self) -> Vec<(String, ConsentStatus)> {
         let running = &self.banks.sandbox.bank(Bank::B).running;
-        let psu = bank_server::core_banking::PsuId(CUSTOMER.to_owned());
+        let psu = bank_server::domain::PsuId(CUSTOMER.to_owned());
         let mut given = running.authorisations().consents_of(&psu).await.unwrap();
         given.sort_by_key(|one| one.consent.last_action);
         given
@@ -254,7 +254,7 @@ async fn each_outcome_has_its_page() {
     // Withdrawn before she comes back.
     let (id, _) = desk.consents().await.pop().unwrap();
     let running = &desk.banks.sandbox.bank(Bank::B).running;
-    let psu = bank_server::core_banking::PsuId(CUSTOMER.to_owned());
+    let psu = bank_server::domain::PsuId(CUSTOMER.to_owned());
     assert!(running.authorisations().revoke(&psu, &id).await.unwrap());
     desk.a.get(&back).await;
     assert_eq!(desk.problem().as_deref(), Some("other-banks-too-late"));

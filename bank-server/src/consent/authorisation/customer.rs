@@ -9,12 +9,14 @@ use url::Url;
 use super::embedded::check_customer;
 use super::{AuthorisationError, Authorisations};
 use crate::consent::{Event, NotTheCustomers, chosen, grants, is_bank_offered, next, standing};
-use crate::core_banking::{Account, AccountId, PsuId};
-use crate::sca::{MethodId, Proof, Subject};
-use crate::store::authorisations::{Authorisation, Change, Opening};
-use crate::store::consents::{Consent, Grant, Rule};
+use crate::domain::{
+    Account, AccountId, Authorisation, Consent, GivenConsent, Grant, MethodId, Opening, PsuId,
+    TppRecord,
+};
+use crate::sca::{Proof, Subject};
+use crate::store::authorisations::Change;
+use crate::store::consents::Rule;
 use crate::store::credentials::CredentialsVersion;
-use crate::store::customer_consents::{GivenConsent, TppRecord};
 
 /// How long an approval with a second element exempts the same customer's access through the same TPP.
 const EXEMPT_FOR: TimeDelta = TimeDelta::days(180);

@@ -8,9 +8,9 @@ use subtle::ConstantTimeEq as _;
 
 use super::customer::ended_by;
 use super::{AuthorisationError, Authorisations, Start};
-use crate::core_banking::PsuId;
-use crate::sca::{Challenge, DIGITS, MethodId, ScaError, Source, Subject};
-use crate::store::authorisations::{Advanced, Authorisation, Change, Opening, Room};
+use crate::domain::{Authorisation, MethodId, Opening, PsuId};
+use crate::sca::{Challenge, DIGITS, ScaError, Source, Subject};
+use crate::store::authorisations::{Advanced, Change, Room};
 
 /// Where a step has led.
 #[derive(Debug, Clone, PartialEq)]

@@ -22,14 +22,14 @@ pub use self::customer::{Done, Offer, Page};
 pub use self::embedded::Step;
 use super::{Event, NotTheCustomers, is_bank_offered, next};
 use crate::calendar::Calendar;
-use crate::core_banking::{CoreBanking, CoreBankingError, PsuId};
+use crate::core_banking::{CoreBanking, CoreBankingError};
+use crate::domain::{Authorisation, Consent, Opening, PsuId};
 use crate::keyed_locks::KeyedLocks;
 use crate::sca::{Sca, ScaError};
 use crate::store::authorisations::{
-    ApprovalRules, Approved, Authorisation, AuthorisationStore, NewAuthorisation, Opening, Room,
-    Started,
+    ApprovalRules, Approved, AuthorisationStore, NewAuthorisation, Room, Started,
 };
-use crate::store::consents::{Consent, Consents};
+use crate::store::consents::Consents;
 use crate::store::customer_consents::GivenConsents;
 use crate::store::{Database, StoreError};
 

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::batch::{Batch, BatchError, Row};
 use super::sums::Sums;
 use super::world::{AccountRecord, EntryRecord, Record, Sum, VERSION, read};
-use crate::core_banking::PsuId;
+use crate::domain::PsuId;
 use crate::store::{Database, StoreError, WriteTransaction};
 
 /// The longest line, in bytes.

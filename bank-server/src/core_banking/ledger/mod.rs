@@ -24,10 +24,8 @@ use sqlx::any::AnyRow;
 
 pub use self::import::{ImportError, Imported, import};
 use self::world::from_json;
-use super::{
-    Account, AccountId, AccountKind, Arrival, Arrived, CoreBanking, CoreBankingError, Listed, Page,
-    PsuId, TransactionQuery,
-};
+use super::{Arrived, CoreBanking, CoreBankingError, Listed, Page, TransactionQuery};
+use crate::domain::{Account, AccountId, AccountKind, Arrival, PsuId};
 use crate::store::row_cache::WithBalances;
 use crate::store::{Database, StoreError};
 

@@ -9,7 +9,8 @@ use sqlx::query::Query;
 use sqlx::{Any, Row as _};
 
 use super::{Ledger, corrupt, failed};
-use crate::core_banking::{AccountId, Arrival, CoreBankingError, Page, PageKey, TransactionQuery};
+use crate::core_banking::{CoreBankingError, Page, PageKey, TransactionQuery};
+use crate::domain::{AccountId, Arrival};
 
 /// Puts rows into one text: each as date, number, the length in bytes of its id and of its JSON, each with a blank behind
 /// it, and then those two.

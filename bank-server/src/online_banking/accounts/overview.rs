@@ -13,7 +13,7 @@ use super::super::problem::Problem;
 use super::super::session::Customer;
 use super::super::texts::Texts;
 use super::view::View;
-use crate::core_banking::{AccountId, PsuId};
+use crate::domain::{AccountId, PsuId};
 
 pub(super) async fn page(
     state: web::Data<OnlineBanking>,
@@ -114,7 +114,7 @@ pub(in super::super) fn cards(
 mod tests {
     use super::super::super::texts::ENGLISH;
     use super::*;
-    use crate::core_banking::{Account, AccountKind};
+    use crate::domain::{Account, AccountKind};
 
     fn view(currency: &str, balance: Option<&str>) -> View {
         let details = serde_json::json!({ "iban": "DE89370400440532013000", "currency": currency });

@@ -8,7 +8,7 @@ use shared_types::text::Text;
 use super::super::foreign::{Foreign, masked};
 use super::super::formatting::grouped;
 use super::super::texts::Texts;
-use crate::core_banking::{Account, AccountId, AccountKind};
+use crate::domain::{Account, AccountId, AccountKind};
 
 /// What is shown of an account. Debts are negative, whatever the bank's own books call them.
 pub(in super::super) struct View {

@@ -21,7 +21,8 @@ use super::returning::check_form;
 use super::service::{When, known};
 use super::snapshot::Snapshot;
 use super::wording;
-use crate::core_banking::{Account, AccountId, AccountKind, TransactionQuery};
+use crate::core_banking::TransactionQuery;
+use crate::domain::{Account, AccountId, AccountKind};
 use crate::store::connections::{Connection, Status};
 
 /// Transactions on the page.

@@ -26,7 +26,7 @@ use super::handles::{BankClientFactory, OtherBank};
 use super::snapshot::Snapshot;
 use crate::calendar::Calendar;
 use crate::config::{Origin, OtherBankConfig};
-use crate::core_banking::PsuId;
+use crate::domain::PsuId;
 use crate::environment::Randomness;
 use crate::identity::Licences;
 use crate::store::StoreError;

@@ -13,12 +13,10 @@ use tempfile::TempDir;
 use url::Url;
 
 use super::*;
-use crate::core_banking::AccountId;
 use crate::core_banking::ledger::{Ledger, import};
+use crate::domain::{AccountId, MethodId, TotpSecret};
 use crate::identity::Tpp;
-use crate::sca::{
-    Challenge, MethodId, Passwords, PhonesError, Proof, Secret, Source, Subject, code_at,
-};
+use crate::sca::{Challenge, Passwords, PhonesError, Proof, Source, Subject, code_at};
 use crate::store::AdvisoryLock;
 use crate::store::consents::{Inserted, NewConsent};
 use crate::store::credentials::CustomerCredentials;
@@ -76,8 +74,8 @@ fn psu(name: &str) -> PsuId {
     PsuId(name.to_owned())
 }
 
-fn secret(name: &str) -> Secret {
-    Secret::new([name.len().to_le_bytes()[0]; 20])
+fn secret(name: &str) -> TotpSecret {
+    TotpSecret::new([name.len().to_le_bytes()[0]; 20])
 }
 
 impl Scene {
@@ -149,9 +147,10 @@ impl Scene {
         }))
         .unwrap();
         let now = self.clock.now();
+        let tpp = tpp.record();
         let stored = self.consents.insert(NewConsent {
             id: SystemRandomness.uuid(),
-            tpp,
+            tpp: &tpp,
             request_id: SystemRandomness.uuid(),
             digest: "x",
             request: &request,

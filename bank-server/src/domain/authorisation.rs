@@ -1,0 +1,119 @@
+//! Authorisations of consents, and the SCA methods by which a PSU answers them.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use shared_types::authorisation::{
+    AuthenticationObject, AuthenticationType, ScaApproach, ScaStatus,
+};
+use shared_types::consent::{AccountAccess, ConsentStatus};
+use shared_types::text::Text;
+
+use super::{Grant, PsuId};
+
+/// An authorisation as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Authorisation {
+    /// Its id on the wire.
+    pub id: String,
+    /// The consent it is for.
+    pub consent_id: String,
+    /// Whom the TPP named, or who has logged in.
+    pub psu: Option<PsuId>,
+    /// By which way the customer proves who she is.
+    pub approach: ScaApproach,
+    /// Where it stands. That it was left lying is not written down:
+    /// `consent::authorisation::standing` computes that.
+    pub status: ScaStatus,
+    /// The method, once one is chosen.
+    pub method: Option<MethodId>,
+    /// Where the customer goes afterwards.
+    pub redirect_uri: Option<String>,
+    /// Where she goes if nothing came of it.
+    pub nok_redirect_uri: Option<String>,
+    /// When it was started.
+    pub created: DateTime<Utc>,
+    /// When its status last changed.
+    pub last_action: DateTime<Utc>,
+    /// The status of the consent when the customer was last shown what approving opens.
+    pub shown: Option<ConsentStatus>,
+    /// The password that came with its start was wrong.
+    pub refused: bool,
+}
+
+/// What a consent opens once it is approved, as the first of those who approve has chosen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opening {
+    /// What was asked for, or chosen.
+    pub access: AccountAccess,
+    /// Account by account.
+    pub grants: Vec<Grant>,
+    /// How many customers must approve.
+    pub approvals_needed: u32,
+}
+
+/// The methods there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MethodId {
+    /// A code of six digits from an authenticator (RFC 6238).
+    Totp,
+    /// Approval in the bank's own app, on a device that the customer has enrolled.
+    App,
+    /// A passkey in the browser (`WebAuthn`).
+    Passkey,
+}
+
+impl MethodId {
+    /// All of them, in the order in which they are offered.
+    pub const ALL: [Self; 3] = [Self::Totp, Self::App, Self::Passkey];
+
+    /// The name on the wire and in the database.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Totp => "totp",
+            Self::App => "app",
+            Self::Passkey => "passkey",
+        }
+    }
+
+    /// How a TPP sees it. A passkey is not for TPPs: it works on the bank's own pages alone.
+    #[must_use]
+    pub fn for_tpp(self) -> Option<AuthenticationObject> {
+        let (authentication_type, name) = match self {
+            Self::Totp => (AuthenticationType::ChipOtp, "Code from your authenticator"),
+            Self::App => (AuthenticationType::PushOtp, "Approval in the bank's app"),
+            Self::Passkey => return None,
+        };
+        Some(AuthenticationObject {
+            authentication_type,
+            authentication_version: None,
+            authentication_method_id: Text::cut(self.as_str()),
+            name: Some(name.to_owned()),
+            explanation: None,
+        })
+    }
+}
+
+impl fmt::Display for MethodId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// There is no method of that name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not an SCA method")]
+pub struct NotAMethod;
+
+impl std::str::FromStr for MethodId {
+    type Err = NotAMethod;
+
+    fn from_str(name: &str) -> Result<Self, NotAMethod> {
+        Self::ALL
+            .into_iter()
+            .find(|method| method.as_str() == name)
+            .ok_or(NotAMethod)
+    }
+}

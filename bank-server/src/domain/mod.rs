@@ -1,0 +1,20 @@
+//! Domain types: consents, authorisations, PSUs, accounts.
+//!
+//! Types and nothing else. They import nothing of the server, so that the rules (`consent`, `sca`), the core banking system
+//! and the store can share them without importing each other.
+
+mod account;
+mod authorisation;
+mod consent;
+mod psu;
+mod resource;
+mod totp_secret;
+mod tpp;
+
+pub use self::account::{Account, AccountId, AccountKind, Arrival};
+pub use self::authorisation::{Authorisation, MethodId, NotAMethod, Opening};
+pub use self::consent::{Consent, GivenConsent, Grant, Granted};
+pub use self::psu::PsuId;
+pub use self::resource::Resource;
+pub use self::totp_secret::{TotpSecret, TotpSecretError};
+pub use self::tpp::TppRecord;
