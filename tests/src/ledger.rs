@@ -82,7 +82,7 @@ impl Ledger {
             .execute(self.0.pool())
             .await
             .unwrap();
-        self.0.caches().accounts.forget(account);
+        self.0.caches().accounts.invalidate(account);
     }
 
     /// What the bank says of an account's balances.

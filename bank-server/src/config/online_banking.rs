@@ -9,7 +9,7 @@ use url::{Host, Url};
 use utoipa::ToSchema;
 
 use crate::config_error::ConfigError;
-use crate::store::sessions::Lasting;
+use crate::store::sessions::SessionLifetime;
 
 /// Section `[online_banking]`: the bank's own pages for its customers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -76,8 +76,8 @@ impl OnlineBankingConfig {
     }
 
     /// How long sessions last.
-    pub(crate) fn lasting(&self) -> Lasting {
-        Lasting {
+    pub(crate) fn lasting(&self) -> SessionLifetime {
+        SessionLifetime {
             idle: TimeDelta::minutes(self.idle_minutes.into()),
             whole: TimeDelta::minutes(self.session_minutes.into()),
         }

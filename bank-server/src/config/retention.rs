@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::sca::PHONE_LIFETIME;
-use crate::store::retention::Keeping;
+use crate::store::retention::RetentionPeriods;
 
 /// Section `[retention]`: how long the bank keeps data that has ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -40,9 +40,9 @@ impl Default for RetentionConfig {
 }
 
 impl RetentionConfig {
-    pub(crate) fn keeping(&self) -> Keeping {
+    pub(crate) fn keeping(&self) -> RetentionPeriods {
         let days = |days: u32| TimeDelta::days(days.into());
-        Keeping {
+        RetentionPeriods {
             consents: days(self.consents_days),
             authorisations: days(self.authorisations_days),
             counters: days(self.counters_days),

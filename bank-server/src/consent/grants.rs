@@ -1,4 +1,4 @@
-//! What an approved consent opens.
+//! Grants: the accounts that an approved consent opens, and how far.
 
 use shared_types::account::AccountReference;
 use shared_types::consent::{AccountAccess, AdditionalInformation, AllAccounts};
@@ -10,12 +10,12 @@ use crate::domain::{Account, AccountKind, Grant};
 #[error("the consent names an account that is not among the customer's")]
 pub struct NotTheCustomers;
 
-/// Works out which of the customer's accounts an access opens, and how far.
+/// Computes which of the customer's accounts an access opens, and how far.
 ///
-/// A dedicated consent opens what it names, and naming an account that is not the customer's fails the whole: the
-/// customer must not approve what she cannot see. Every other kind, and one that leaves the choice to the bank, opens
-/// everything among `accounts`: hand in what the customer chose. For a bank-offered consent only what it asked for is
-/// opened of each account.
+/// A dedicated consent opens what it names, and naming an account that is not the customer's fails
+/// the whole: the customer must not approve what she cannot see. Every other kind, and one that
+/// leaves the choice to the bank, opens everything among `accounts`: hand in what the customer
+/// chose. For a bank-offered consent only what it asked for is opened of each account.
 pub fn grants(access: &AccountAccess, accounts: &[Account]) -> Result<Vec<Grant>, NotTheCustomers> {
     if let Some(extent) = extent_of_all(access) {
         return Ok(accounts
@@ -52,7 +52,8 @@ pub fn grants(access: &AccountAccess, accounts: &[Account]) -> Result<Vec<Grant>
     Ok(opened.collect())
 }
 
-/// What an approved access says in place of what was asked for: where the choice was left to the bank, what was chosen.
+/// The access that replaces the requested one on approval: for a bank-offered consent, the accounts
+/// that were chosen.
 #[must_use]
 pub fn chosen(access: AccountAccess, opened: &[Grant], accounts: &[Account]) -> AccountAccess {
     if !is_bank_offered(&access) {
@@ -135,7 +136,8 @@ fn extent_of_all(access: &AccountAccess) -> Option<Extent> {
     })
 }
 
-/// Whether a reference means that account. Without a currency it means all currencies of an account number.
+/// Whether a reference means that account. Without a currency it means all currencies of an account
+/// number.
 fn names(reference: &AccountReference, account: &Account) -> bool {
     fn same<T: PartialEq>(asked: Option<&T>, has: Option<&T>) -> bool {
         asked.is_some() && asked == has

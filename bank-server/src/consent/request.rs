@@ -1,18 +1,18 @@
-//! What a TPP may ask for.
+//! Validation of a TPP's request for a consent.
 
 use chrono::NaiveDate;
 use shared_types::account::AccountReference;
 use shared_types::consent::{AccountAccess, ConsentRequest};
 use shared_types::message::MessageCode;
 
-/// A request that cannot be granted, whoever the customer is.
+/// Violation of a rule that holds for every customer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
     /// The standard's code.
     pub code: MessageCode,
     /// Where in the body.
     pub path: String,
-    /// What to do about it.
+    /// How to correct it.
     pub text: &'static str,
 }
 
@@ -28,8 +28,9 @@ fn violation(
     })
 }
 
-/// Accounts that a consent may name in one list; a customer with more is asked for a global consent.
-const MOST_ACCOUNTS: usize = 100;
+/// Accounts that a consent may name in one list; a customer with more is asked for a global
+/// consent.
+const MAX_ACCOUNTS: usize = 100;
 
 /// Checks the body of `POST /v1/consents` beyond its form.
 pub fn check_request(request: &ConsentRequest, today: NaiveDate) -> Result<(), Violation> {
@@ -102,7 +103,7 @@ fn check_access(access: &AccountAccess) -> Result<(), Violation> {
 }
 
 fn check_list(path: &str, list: Option<&Vec<AccountReference>>) -> Result<(), Violation> {
-    if list.is_some_and(|list| list.len() > MOST_ACCOUNTS) {
+    if list.is_some_and(|list| list.len() > MAX_ACCOUNTS) {
         return violation(MessageCode::FormatError, path, "name at most 100 accounts");
     }
     for (index, reference) in list.into_iter().flatten().enumerate() {
@@ -111,7 +112,7 @@ fn check_list(path: &str, list: Option<&Vec<AccountReference>>) -> Result<(), Vi
     Ok(())
 }
 
-/// What is asked for beyond PSD2: the names of the owners, of accounts that are asked for anyway.
+/// Checks the access beyond PSD2: owner names, for accounts that the request names anyway.
 fn check_additional(access: &AccountAccess) -> Result<(), Violation> {
     const PATH: &str = "access.additionalInformation.ownerName";
 
@@ -142,7 +143,8 @@ fn check_additional(access: &AccountAccess) -> Result<(), Violation> {
         return violation(
             MessageCode::ParameterNotConsistent,
             PATH,
-            "name accounts as they are named in accounts, balances or transactions; where the customer is to choose, \
+            "name accounts as they are named in accounts, balances or transactions; where the \
+             customer is to choose, \
              leave all lists empty",
         );
     }

@@ -1,7 +1,7 @@
-//! The life of a consent: which event leads from which status to which.
+//! State machine of consents: the status after each event.
 //!
-//! What only time changes is never written down. It is worked out whenever somebody looks, so that no rule depends on a
-//! job that ran, or did not.
+//! Status changes by time alone are never stored. They are computed on each read, so that no rule
+//! depends on a job that ran, or did not.
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use shared_types::consent::ConsentStatus;
@@ -9,26 +9,26 @@ use shared_types::consent::ConsentStatus;
 use crate::calendar::Calendar;
 use crate::domain::Consent;
 
-/// How long after its approval a consent for one read ends, if it is not used: as long as a consent waits for its approval
-/// by default. Its TPP asked for it to read now, with the customer there; no rule sets a time, and the standard has the bank
-/// cut `validUntil`.
+/// How long after its approval a consent for one read ends, if it is not used: as long as a consent
+/// waits for its approval by default. Its TPP asked for it to read now, with the customer there; no
+/// rule sets a time, and the standard has the bank cut `validUntil`.
 pub const ONE_OFF_UNUSED: TimeDelta = TimeDelta::minutes(60);
 
-/// What can happen to a consent.
+/// Event in the life of a consent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
     /// A customer approved it.
     Approved {
-        /// Nobody else has to.
+        /// No further approval is needed.
         complete: bool,
     },
     /// A customer refused it.
     Refused,
-    /// A customer took back what they had approved.
+    /// A customer revoked her approval.
     Revoked,
     /// Its TPP ended it.
     Terminated,
-    /// Nobody approved it in time.
+    /// It was not approved in time.
     Lapsed,
     /// Its last day has passed.
     LastDayPassed,
@@ -66,7 +66,7 @@ pub const fn after(status: ConsentStatus, event: Event) -> Option<ConsentStatus>
             Some(PartiallyAuthorised)
         }
         (Received | PartiallyAuthorised, Event::Refused | Event::Lapsed) => Some(Rejected),
-        // Before anybody approved, there is nothing to take back: that is refusing.
+        // Before the first approval, there is nothing to revoke: that is refusing.
         (PartiallyAuthorised | Valid, Event::Revoked) => Some(RevokedByPsu),
         (Received | PartiallyAuthorised | Valid, Event::Terminated) | (Valid, Event::Replaced) => {
             Some(TerminatedByTpp)
@@ -78,15 +78,15 @@ pub const fn after(status: ConsentStatus, event: Event) -> Option<ConsentStatus>
     }
 }
 
-/// Where a consent stands at this moment.
+/// The status of a consent at this moment, deadlines included.
 #[must_use]
-pub fn standing(consent: &Consent, now: DateTime<Utc>, calendar: &Calendar) -> ConsentStatus {
+pub fn current_status(consent: &Consent, now: DateTime<Utc>, calendar: &Calendar) -> ConsentStatus {
     due(consent, now, calendar)
         .and_then(|(event, _)| after(consent.status, event))
         .unwrap_or(consent.status)
 }
 
-/// Where an event leads a consent from where it stands at this moment; `None` where it leads nowhere.
+/// The status of a consent after an event at this moment; `None` where the event changes nothing.
 #[must_use]
 pub fn next(
     consent: &Consent,
@@ -94,7 +94,7 @@ pub fn next(
     now: DateTime<Utc>,
     calendar: &Calendar,
 ) -> Option<ConsentStatus> {
-    after(standing(consent, now, calendar), event)
+    after(current_status(consent, now, calendar), event)
 }
 
 /// The bank's day of the last action on a consent, time's own included.
@@ -103,8 +103,8 @@ pub fn last_action_day(consent: &Consent, now: DateTime<Utc>, calendar: &Calenda
     due(consent, now, calendar).map_or_else(|| calendar.day_of(consent.last_action), |(_, day)| day)
 }
 
-/// What time has done to a consent since it was last written down, and on which of the bank's days: the first of what
-/// could have been, and once it is, it stays so.
+/// The first deadline that has passed since the status was stored, as an event, and the bank's day
+/// of it.
 fn due(consent: &Consent, now: DateTime<Utc>, calendar: &Calendar) -> Option<(Event, NaiveDate)> {
     let passed = |time: &DateTime<Utc>| *time <= now;
     let deadline = match consent.status {
@@ -146,7 +146,8 @@ pub(super) mod tests {
 
     use super::*;
 
-    /// Rows: the statuses in the order of `ConsentStatus::ALL`. Columns: the events in the order of `Event::ALL`.
+    /// Rows: the statuses in the order of `ConsentStatus::ALL`. Columns: the events in the order of
+    /// `Event::ALL`.
     #[test]
     fn every_status_meets_every_event() {
         let table = "
@@ -232,12 +233,12 @@ pub(super) mod tests {
     /// Status and day of the last action.
     fn at(consent: &Consent, now: &str) -> String {
         let (now, berlin) = (time(now), berlin());
-        let status = standing(consent, now, &berlin);
+        let status = current_status(consent, now, &berlin);
         format!("{status} {}", last_action_day(consent, now, &berlin))
     }
 
     #[test]
-    fn a_consent_that_nobody_approves_lapses() {
+    fn a_consent_that_is_not_approved_lapses() {
         for status in [ConsentStatus::Received, ConsentStatus::PartiallyAuthorised] {
             let waiting = consent(status);
             assert_eq!(

@@ -1,4 +1,4 @@
-//! How often a consent may be used, and how far back it shows.
+//! Limits on the use of a consent: access frequency, history, and last day.
 
 use std::num::NonZeroU32;
 
@@ -21,13 +21,14 @@ pub struct ConsentRules {
     pub history: TimeDelta,
     /// A consent for one read ends so long after its first use.
     pub one_off: TimeDelta,
-    /// A consent that nobody approves lapses after that.
+    /// A consent that is not approved lapses after that.
     pub approval: TimeDelta,
 }
 
 impl ConsentRules {
-    /// The last day of a consent that is asked for now, up to that day. One for one read ends on the last day on which it
-    /// can be read: approved at the last moment, and first used at the last.
+    /// The last day of a consent that is asked for now, up to that day. One for one read ends on
+    /// the last day on which it can be read: approved at the last moment, and first used at the
+    /// last.
     #[must_use]
     pub fn last_day(
         &self,
@@ -48,7 +49,8 @@ impl ConsentRules {
     /// The first day whose transactions a consent shows now.
     #[must_use]
     pub fn first_day(&self, consent: &Consent, now: DateTime<Utc>, today: NaiveDate) -> NaiveDate {
-        // Whole seconds: that is how the time of the authentication is kept, by a clock that may have been ahead.
+        // Whole seconds: that is how the time of the authentication is kept, by a clock that may
+        // have been ahead.
         let fresh = consent.authenticated.is_some_and(|time| {
             (now.timestamp() - time.timestamp()).abs() <= self.history.num_seconds()
         });

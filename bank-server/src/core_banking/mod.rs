@@ -1,7 +1,8 @@
-//! What a bank's own systems must answer, so that an XS2A server can stand in front of them.
+//! Core banking interface: the trait that connects a bank's own systems to the XS2A server.
 //!
-//! A bank developer implements [`CoreBanking`] and hands it to [`crate::BankServer`]. The built-in [`ledger`]
-//! implements it on the server's own database: for the sandbox, for tests, and for a small bank.
+//! A bank developer implements [`CoreBanking`] and hands it to [`crate::BankServer`]. The built-in
+//! [`ledger`] implements it on the server's own database: for the sandbox, for tests, and for a
+//! small bank.
 
 use async_trait::async_trait;
 use bytestring::ByteString;
@@ -18,17 +19,19 @@ mod search;
 use self::search::Search;
 use crate::domain::{Account, AccountId, Arrival, PsuId};
 
-/// Which transactions are wanted.
+/// Query for transactions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TransactionQuery {
-    /// First day. Booked transactions count by their booking date, pending ones by the day they were entered.
+    /// First day. Booked transactions count by their booking date, pending ones by the day they
+    /// were entered.
     pub from: NaiveDate,
     /// Last day, inclusive.
     pub to: NaiveDate,
     /// Booked, pending or both.
     pub status: BookingStatus,
-    /// A delta report: of the booked ones only what arrived after this place, in the reverse order of arrival; of the
-    /// pending ones all. Only a system that [has deltas](CoreBanking::has_deltas) is asked so.
+    /// A delta report: of the booked ones only what arrived after this place, in the reverse order
+    /// of arrival; of the pending ones all. Only a system that [has
+    /// deltas](CoreBanking::has_deltas) receives it.
     pub since: Option<Arrival>,
     /// Only what comes after this place; `None`: from the start.
     pub after: Option<PageKey>,
@@ -45,16 +48,16 @@ pub struct Arrived {
     pub date: NaiveDate,
 }
 
-/// A place in an account's list of transactions: pending ones first, then booked ones, each from the newest to the
-/// oldest.
+/// A place in an account's list of transactions: pending ones first, then booked ones, each from
+/// the newest to the oldest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageKey {
     /// Whether the place is among the booked ones.
     pub booked: bool,
     /// Booking date, or the day of entry.
     pub date: NaiveDate,
-    /// Order within the day; the greater, the newer. Never two alike in one account. Where there are delta reports, it is
-    /// the order of [`Arrival`].
+    /// Order within the day; the greater, the newer. Never two alike in one account. Where there
+    /// are delta reports, it is the order of [`Arrival`].
     pub sequence: i64,
 }
 
@@ -71,7 +74,8 @@ pub struct Page<T> {
     pub newest: Option<Arrival>,
 }
 
-/// A transaction in the standard's JSON form, as it goes into a list. A page of them may share one text.
+/// A transaction in the standard's JSON form, as it goes into a list. A page of them may share one
+/// text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
     /// Its `transactionId` or `cardTransactionId`, if it has one.
@@ -104,15 +108,15 @@ impl<T> Page<T> {
     }
 }
 
-/// The core banking system did not answer.
+/// Error of the core banking system.
 ///
-/// The text is for the bank's log; a TPP gets to know only whether it is worth asking again.
+/// The text is for the bank's log; the TPP learns only whether a retry makes sense.
 #[derive(Debug, thiserror::Error)]
 pub enum CoreBankingError {
-    /// Not at this time: the same question can be answered in a moment. A TPP is told 503.
+    /// Temporary failure: a retry can succeed. The TPP receives 503.
     #[error("the core banking system does not answer at this time: {0}")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// Something is wrong with it. A TPP is told 500.
+    /// Permanent failure. The TPP receives 500.
     #[error("the core banking system failed: {0}")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -134,7 +138,8 @@ pub trait CoreBanking: Send + Sync + 'static {
     /// The balances of each of `ids`, in that order; an account without any has an empty list.
     async fn balances(&self, ids: &[AccountId]) -> Result<Vec<Vec<Balance>>, CoreBankingError>;
 
-    /// A page of a payment account's transactions. An account without any, or that does not exist, has none.
+    /// A page of a payment account's transactions. An account without any, or that does not exist,
+    /// has none.
     async fn transactions(
         &self,
         account: &AccountId,
@@ -155,8 +160,8 @@ pub trait CoreBanking: Send + Sync + 'static {
         query: &TransactionQuery,
     ) -> Result<Page<CardTransaction>, CoreBankingError>;
 
-    /// The same as [`transactions`](Self::transactions), for a TPP. A system that has them in the standard's form already
-    /// saves the bank reading and writing each.
+    /// The same as [`transactions`](Self::transactions), for a TPP. A system that has them in the
+    /// standard's form already saves the bank reading and writing each.
     async fn transactions_as_json(
         &self,
         account: &AccountId,
@@ -186,14 +191,14 @@ pub trait CoreBanking: Send + Sync + 'static {
         })
     }
 
-    /// Whether the system keeps the order in which entries come to an account, and can tell what is new. As it is here:
-    /// no, and TPPs are told that there are no delta reports.
+    /// Whether the system records the order in which entries arrive at an account, for delta
+    /// reports. By default it does not, and TPPs are refused delta reports.
     fn has_deltas(&self) -> bool {
         false
     }
 
-    /// When the booked entry of that reference came to the account: of a payment account by its `entryReference`, of a
-    /// card account by its `cardTransactionId`. Of several, the earliest.
+    /// When the booked entry of that reference came to the account: of a payment account by its
+    /// `entryReference`, of a card account by its `cardTransactionId`. Of several, the earliest.
     async fn arrival_of(
         &self,
         account: &AccountId,
@@ -203,10 +208,12 @@ pub trait CoreBanking: Send + Sync + 'static {
         Ok(None)
     }
 
-    /// A page of those transactions of a payment account in whose names and purposes a text occurs, without regard to
-    /// case. There can be fewer than `limit`, or none, and still a next page: one call looks through so much and no more.
+    /// A page of those transactions of a payment account in whose names and purposes a text occurs,
+    /// without regard to case. There can be fewer than `limit`, or none, and still a next page: one
+    /// call looks through so much and no more.
     ///
-    /// As it is here, it reads the account's pages, at most twenty of them; a system with an index of texts does better.
+    /// As it is here, it reads the account's pages, at most twenty of them; a system with an index
+    /// of texts does better.
     async fn find_transactions(
         &self,
         account: &AccountId,

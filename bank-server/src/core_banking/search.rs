@@ -1,4 +1,4 @@
-//! Finding transactions by their text, in a system that can only list them.
+//! Text search over transactions, for a system that can only list them.
 
 use std::borrow::Cow;
 
@@ -8,13 +8,14 @@ use shared_types::transaction::Transaction;
 
 use super::{Page, PageKey, TransactionQuery};
 
-/// Pages that one search looks at. What it has not come to by then, the next page of results begins with.
+/// Pages that one search reads. The next page of results continues after them.
 const LOOKS: usize = 20;
 
-/// A search, page by page: [`next`](Self::next) says what to read, [`take`](Self::take) looks through it.
+/// Search, page by page: [`next`](Self::next) returns the next query, [`take`](Self::take) filters
+/// its result.
 ///
-/// Each page that is read is as large as what is still missing of the results, so that there are never more than were
-/// asked for; once half of them are found, that is enough.
+/// Each page that is read is as large as what is still missing of the results, so that there are
+/// never more than were asked for; once half of them are found, that is enough.
 pub(super) struct Search<T> {
     text: String,
     query: TransactionQuery,
@@ -39,7 +40,7 @@ impl<T: Searchable> Search<T> {
         }
     }
 
-    /// What to read next, if the search goes on.
+    /// The next query, if the search goes on.
     pub(super) fn next(&mut self) -> Option<TransactionQuery> {
         let found = self.found.pending.len() + self.found.booked.len();
         if self.over
@@ -55,7 +56,7 @@ impl<T: Searchable> Search<T> {
         })
     }
 
-    /// Looks through what was read.
+    /// Filters a page that was read.
     pub(super) fn take(&mut self, page: Page<T>) {
         let holds = |entry: &T| {
             entry
@@ -72,14 +73,14 @@ impl<T: Searchable> Search<T> {
         self.over = page.next.is_none();
     }
 
-    /// What was found, and where to search on.
+    /// The results, and where the next page starts.
     pub(super) fn found(self) -> Page<T> {
         let next: Option<PageKey> = self.query.after.filter(|_| !self.over);
         Page { next, ..self.found }
     }
 }
 
-/// What has words in it.
+/// Entry with texts to search.
 pub(super) trait Searchable {
     /// Names and purposes.
     fn texts(&self) -> impl Iterator<Item = Cow<'_, str>>;
@@ -136,7 +137,8 @@ mod tests {
         }
     }
 
-    /// Searches a list of which every `each`th holds the text; says what was found, and where the next page starts.
+    /// Searches a list of which every `each`th holds the text; says what was found, and where the
+    /// next page starts.
     fn search(
         length: usize,
         each: usize,

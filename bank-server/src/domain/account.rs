@@ -11,8 +11,8 @@ pub struct AccountId(pub String);
 
 /// An account as the bank keeps it.
 ///
-/// `resource_id`, `balances` and `links` of the wire types are the XS2A layer's to fill: what is in them here is
-/// ignored.
+/// `resource_id`, `balances` and `links` of the wire types are the XS2A layer's to fill: what is in
+/// them here is ignored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
     /// The id.
@@ -23,7 +23,7 @@ pub struct Account {
     pub approvals_needed: u32,
 }
 
-/// The two kinds that PSD2 tells apart.
+/// The two kinds of account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AccountKind {
     /// Served at `/v1/accounts`.
@@ -52,11 +52,12 @@ impl Account {
     }
 }
 
-/// A place in the order in which entries came to an account: the greater, the later, whatever day they are booked under.
+/// Position in the order in which entries arrived at an account: the greater, the later, whatever
+/// their booking date.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Arrival(pub i64);
 
 impl Arrival {
-    /// Before whatever came.
+    /// Before the first entry.
     pub const BEFORE_ALL: Self = Self(i64::MIN);
 }

@@ -12,19 +12,19 @@ use shared_types::text::Text;
 
 use super::{Grant, PsuId};
 
-/// An authorisation as it is stored.
+/// Authorisation of a consent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Authorisation {
     /// Its id on the wire.
     pub id: String,
     /// The consent it is for.
     pub consent_id: String,
-    /// Whom the TPP named, or who has logged in.
+    /// The PSU whom the TPP named, or who has logged in.
     pub psu: Option<PsuId>,
-    /// By which way the customer proves who she is.
+    /// The SCA approach.
     pub approach: ScaApproach,
-    /// Where it stands. That it was left lying is not written down:
-    /// `consent::authorisation::standing` computes that.
+    /// The stored status. Failure after the lifetime is not stored:
+    /// `consent::authorisation::current_status` computes it.
     pub status: ScaStatus,
     /// The method, once one is chosen.
     pub method: Option<MethodId>,
@@ -42,9 +42,10 @@ pub struct Authorisation {
     pub refused: bool,
 }
 
-/// What a consent opens once it is approved, as the first of those who approve has chosen.
+/// Access and grants that an approval gives the consent, as the first customer who approves has
+/// chosen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Opening {
+pub struct ApprovedAccess {
     /// What was asked for, or chosen.
     pub access: AccountAccess,
     /// Account by account.
@@ -53,7 +54,7 @@ pub struct Opening {
     pub approvals_needed: u32,
 }
 
-/// The methods there are.
+/// SCA method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum MethodId {
     /// A code of six digits from an authenticator (RFC 6238).
@@ -78,7 +79,8 @@ impl MethodId {
         }
     }
 
-    /// How a TPP sees it. A passkey is not for TPPs: it works on the bank's own pages alone.
+    /// The method as TPPs are offered it. `None` for a passkey, which works on the bank's own pages
+    /// alone.
     #[must_use]
     pub fn for_tpp(self) -> Option<AuthenticationObject> {
         let (authentication_type, name) = match self {

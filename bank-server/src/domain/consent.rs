@@ -10,7 +10,7 @@ use shared_types::eidas::OrganisationId;
 
 use super::{AccountId, PsuId, TppRecord};
 
-/// A consent as it is stored.
+/// Consent for account information.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Consent {
     /// Its id on the wire.
@@ -19,13 +19,14 @@ pub struct Consent {
     pub tpp: OrganisationId,
     /// What was asked for; for a bank-offered consent, what the customer chose.
     pub access: AccountAccess,
-    /// For repeated reads, or for one.
+    /// Whether it is for repeated reads; otherwise it is a one-off consent.
     pub recurring: bool,
     /// Last day on which it holds, as far as the bank allows.
     pub valid_until: NaiveDate,
     /// Unattended reads a day.
     pub frequency_per_day: NonZeroU32,
-    /// Where it stands. What time has done to it is not written down: `consent::standing` computes that.
+    /// The stored status. Changes by time alone are not stored: `consent::current_status` computes
+    /// them.
     pub status: ConsentStatus,
     /// The customer who approved it first.
     pub psu: Option<PsuId>,
@@ -51,7 +52,8 @@ pub struct Consent {
     pub last_action: DateTime<Utc>,
 }
 
-/// One account that a consent opens. Without any of these, it stands in the list of accounts, and no more.
+/// Grant of one account. Without any of the flags, the account is in the list of accounts, and no
+/// more.
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each can be granted without the others"
@@ -70,7 +72,7 @@ pub struct Grant {
     pub owner_name: bool,
 }
 
-/// A consent, and what it opens.
+/// A consent and its grants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Granted {
     /// The consent.
@@ -84,11 +86,11 @@ pub struct Granted {
 pub struct GivenConsent {
     /// The consent.
     pub consent: Consent,
-    /// Where it stands now.
+    /// Its current status.
     pub status: ConsentStatus,
-    /// Who has it.
+    /// The TPP.
     pub tpp: TppRecord,
-    /// What it opens.
+    /// Its grants.
     pub grants: Vec<Grant>,
     /// When it was last used.
     pub last_used: Option<DateTime<Utc>>,

@@ -1,7 +1,7 @@
 //! Domain types: consents, authorisations, PSUs, accounts.
 //!
-//! Types and nothing else. They import nothing of the server, so that the rules (`consent`, `sca`), the core banking system
-//! and the store can share them without importing each other.
+//! Types and nothing else. They import nothing of the server, so that the rules (`consent`, `sca`),
+//! the core banking system and the store can share them without importing each other.
 
 mod account;
 mod authorisation;
@@ -12,7 +12,7 @@ mod totp_secret;
 mod tpp;
 
 pub use self::account::{Account, AccountId, AccountKind, Arrival};
-pub use self::authorisation::{Authorisation, MethodId, NotAMethod, Opening};
+pub use self::authorisation::{ApprovedAccess, Authorisation, MethodId, NotAMethod};
 pub use self::consent::{Consent, GivenConsent, Grant, Granted};
 pub use self::psu::PsuId;
 pub use self::resource::Resource;

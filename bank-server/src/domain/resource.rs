@@ -20,7 +20,7 @@ pub enum Resource<'a> {
 }
 
 impl<'a> Resource<'a> {
-    /// The operation, the account, and what of it: by these three a read is counted.
+    /// Key of its counter: the operation, the account, and the item.
     #[must_use]
     pub fn key(&self) -> (&'static str, &'a str, &'a str) {
         match *self {

@@ -4,11 +4,11 @@ use std::fmt;
 
 use bank_client::environment::Randomness;
 
-/// What an authenticator shares with the bank: 20 bytes.
+/// Secret that an authenticator shares with the bank: 20 bytes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TotpSecret([u8; 20]);
 
-/// Not a secret for codes.
+/// Error for a text that is not a TOTP secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected 20 bytes in base32: 32 characters of A-Z and 2-7")]
 pub struct TotpSecretError;
@@ -20,7 +20,7 @@ impl TotpSecret {
         Self(bytes)
     }
 
-    /// One that nobody can foresee.
+    /// A random secret.
     #[must_use]
     pub fn random(randomness: &dyn Randomness) -> Self {
         let mut bytes = [0; 20];

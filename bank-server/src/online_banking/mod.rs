@@ -47,7 +47,7 @@ use crate::config::Origin;
 use crate::consent::authorisation::Authorisations;
 use crate::core_banking::CoreBanking;
 use crate::sca::Sca;
-use crate::store::sessions::{Lasting, Sessions};
+use crate::store::sessions::{SessionLifetime, Sessions};
 use crate::store::vault::Vault;
 use crate::telemetry::figures::Figures;
 
@@ -58,7 +58,7 @@ pub(crate) struct OnlineBanking {
     texts: &'static Texts,
     core: Arc<dyn CoreBanking>,
     sessions: Sessions,
-    lasting: Lasting,
+    lasting: SessionLifetime,
     sca: Sca,
     authorisations: Authorisations,
     other_banks: OtherBanks,
@@ -86,7 +86,7 @@ pub(crate) struct Parts {
     pub(crate) origin: Origin,
     pub(crate) core: Arc<dyn CoreBanking>,
     pub(crate) sessions: Sessions,
-    pub(crate) lasting: Lasting,
+    pub(crate) lasting: SessionLifetime,
     pub(crate) sca: Sca,
     pub(crate) authorisations: Authorisations,
     pub(crate) other_banks: OtherBanks,

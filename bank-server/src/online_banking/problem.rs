@@ -236,7 +236,7 @@ impl ResponseError for Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         tracing::error!(%error, "online banking: the database failed");
-        if error.is_passing() {
+        if error.is_transient() {
             Self::unavailable()
         } else {
             Self::failed()

@@ -73,7 +73,7 @@ impl AppContext {
         }
         // From here on, no data is read or written with a wrong clock.
         database.compare_clock(&clock).await?;
-        database.follow();
+        database.start_invalidation_listener();
         let passkeys = pages
             .map(|pages| pages.passkeys(&config.bank.name, &database, &vault, &calendar))
             .transpose()?;

@@ -13,7 +13,7 @@ use crate::online_banking::TrustedProxies;
 use crate::online_banking::listener::{Entrance, Times};
 use crate::sca::Passkeys;
 use crate::store::Database;
-use crate::store::sessions::Lasting;
+use crate::store::sessions::SessionLifetime;
 use crate::store::vault::Vault;
 
 /// The inherited socket, or a new one bound to that address.
@@ -41,7 +41,7 @@ pub(super) struct Pages {
     pub(super) address: SocketAddr,
     pub(super) origin: Origin,
     pub(super) entrance: Entrance,
-    pub(super) lasting: Lasting,
+    pub(super) lasting: SessionLifetime,
     pub(super) proxies: TrustedProxies,
 }
 

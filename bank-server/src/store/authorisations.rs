@@ -1,4 +1,4 @@
-//! Authorisations of consents, and what they lead to.
+//! Repository of authorisations, and of the status changes that they bring to consents.
 
 use chrono::{DateTime, Utc};
 use shared_types::authorisation::{ScaApproach, ScaStatus};
@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::consents::{Rule, by_id, change_in, open_accounts, replace_older};
 use super::credentials::{CredentialsVersion, is_current};
 use super::{AdvisoryLock, Database, StoreError, WriteTransaction};
-use crate::domain::{Authorisation, Consent, MethodId, Opening, PsuId};
+use crate::domain::{ApprovedAccess, Authorisation, Consent, MethodId, PsuId};
 
 /// An authorisation that is about to be stored.
 #[derive(Debug, Clone)]
@@ -22,7 +22,7 @@ pub struct NewAuthorisation<'a> {
     pub consent_id: &'a str,
     /// The request's `X-Request-ID`.
     pub request_id: Uuid,
-    /// Stands for the request: two requests with one id must have one digest.
+    /// Digest of the request: two requests with one id must have the same.
     pub digest: &'a str,
     /// Whom the TPP names.
     pub psu: Option<&'a PsuId>,
@@ -38,7 +38,7 @@ pub struct NewAuthorisation<'a> {
     pub now: DateTime<Utc>,
 }
 
-/// What storing a new authorisation led to.
+/// Outcome of storing a new authorisation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Started {
     /// It is stored. For a repeated request: it was stored before, and this is it.
@@ -48,50 +48,50 @@ pub enum Started {
     /// The consent has as many as it may have.
     TooMany,
     /// Too much waits for the customer.
-    NoRoom,
+    TooManyWaiting,
 }
 
-/// What bringing an authorisation further led to.
+/// Outcome of a status change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Advanced {
-    /// It is there.
+    /// The status has changed.
     Done,
-    /// Somebody was faster.
+    /// Another request has changed the status before.
     Overtaken,
     /// Too much waits for the customer.
-    NoRoom,
-    /// The customer's credentials are not those any more by which she has proved who she is.
+    TooManyWaiting,
+    /// The customer's credentials have changed since she authenticated.
     CredentialsChanged,
 }
 
-/// How much may wait in a customer's app.
+/// Limits on authorisations that wait in a customer's app.
 #[derive(Debug, Clone, Copy)]
-pub struct Room<'a> {
+pub struct WaitingLimits<'a> {
     /// The customer.
     pub psu: &'a PsuId,
     /// Whose consent it is.
     pub consent_id: &'a str,
-    /// What was started before that has ended.
+    /// Authorisations that were started before this have ended.
     pub since: DateTime<Utc>,
-    /// So many of one TPP.
-    pub of_one: i64,
-    /// So many of all.
-    pub of_all: i64,
+    /// Maximum of one TPP.
+    pub max_of_tpp: i64,
+    /// Maximum of all TPPs.
+    pub max_of_all: i64,
 }
 
-/// The state machine's word on what an approval leads to.
+/// Rules of the state machine that an approval applies.
 #[derive(Clone, Copy)]
 pub struct ApprovalRules<'a> {
-    /// Where the consent goes, and whether nobody else has to approve.
+    /// The next status of the consent; the flag says that no further approval is needed.
     pub approved: &'a (dyn Fn(&Consent, bool) -> Option<ConsentStatus> + Sync),
-    /// Where the one before it goes, whose place it takes.
+    /// The next status of the older consent that it replaces.
     pub replaced: Rule<'a>,
 }
 
-/// What came of an approval.
+/// Outcome of an approval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Approved {
-    /// The consent stands like this now.
+    /// The status that the consent has now.
     Consent(ConsentStatus),
     /// The authorisation was over before.
     AuthorisationOver,
@@ -105,7 +105,8 @@ pub struct AuthorisationStore {
     database: Database,
 }
 
-const COLUMNS: &str = "SELECT a.id, a.consent_id, a.psu, a.approach, a.status, a.method, a.redirect_uri, a.nok_redirect_uri, \
+const COLUMNS: &str = "SELECT a.id, a.consent_id, a.psu, a.approach, a.status, a.method, \
+    a.redirect_uri, a.nok_redirect_uri, \
      a.created, a.last_action, a.shown, a.refused, a.request_digest FROM authorisation a";
 
 impl AuthorisationStore {
@@ -115,19 +116,20 @@ impl AuthorisationStore {
         Self { database }
     }
 
-    /// Stores an authorisation, if its consent has fewer than `most`, and if there is room for it. A request id has one
-    /// effect: a second time, what it led to is returned.
+    /// Stores an authorisation, if its consent has fewer than `most`, and if there is limits for
+    /// it. A request id has one effect: a repeated request returns the first outcome.
     pub async fn insert(
         &self,
         new: NewAuthorisation<'_>,
         most: i64,
-        room: Option<Room<'_>>,
+        limits: Option<WaitingLimits<'_>>,
     ) -> Result<Started, StoreError> {
         let mut transaction = self.database.begin_write().await?;
         // No other authorisation of this consent is stored until the transaction ends.
         by_id(&mut transaction, new.consent_id).await?;
         let row = sqlx::query(
-            "SELECT COUNT(*) AS stored, COALESCE(SUM(CASE WHEN request_id = $2 THEN 1 ELSE 0 END), 0) AS same \
+            "SELECT COUNT(*) AS stored, COALESCE(SUM(CASE WHEN request_id = $2 THEN 1 ELSE 0 \
+             END), 0) AS same \
              FROM authorisation WHERE consent_id = $1",
         )
         .bind(new.consent_id)
@@ -138,15 +140,17 @@ impl AuthorisationStore {
             if row.try_get::<i64, _>("stored")? >= most {
                 return Ok(Started::TooMany);
             }
-            if let Some(room) = room
-                && !has_room(&mut transaction, room).await?
+            if let Some(limits) = limits
+                && !is_within_limits(&mut transaction, limits).await?
             {
-                return Ok(Started::NoRoom);
+                return Ok(Started::TooManyWaiting);
             }
         }
         sqlx::query(
-            "INSERT INTO authorisation (id, consent_id, request_id, psu, approach, status, redirect_uri, nok_redirect_uri, \
-             created, last_action, request_digest) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10) \
+            "INSERT INTO authorisation (id, consent_id, request_id, psu, approach, status, \
+             redirect_uri, nok_redirect_uri, \
+             created, last_action, request_digest) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, \
+             $9, $10) \
              ON CONFLICT (consent_id, request_id) DO NOTHING",
         )
         .bind(new.id.to_string())
@@ -170,7 +174,7 @@ impl AuthorisationStore {
         })
     }
 
-    /// What a request has led to before.
+    /// The outcome of an earlier request of that id.
     pub async fn by_request(
         &self,
         consent_id: &str,
@@ -202,7 +206,8 @@ impl AuthorisationStore {
         id: &str,
     ) -> Result<Option<Authorisation>, StoreError> {
         let row = sqlx::query(sqlx::AssertSqlSafe(format!(
-            "{COLUMNS} JOIN consent c ON c.id = a.consent_id WHERE a.id = $1 AND a.consent_id = $2 AND c.tpp = $3"
+            "{COLUMNS} JOIN consent c ON c.id = a.consent_id WHERE a.id = $1 AND a.consent_id = \
+             $2 AND c.tpp = $3"
         )))
         .bind(id)
         .bind(consent_id)
@@ -232,14 +237,16 @@ impl AuthorisationStore {
         rows.iter().map(authorisation).collect()
     }
 
-    /// What was started since then and waits in the bank's app for that customer, the newest first.
+    /// Authorisations that wait in the bank's app for that customer, started after `since`, the
+    /// newest first.
     pub async fn waiting_for(
         &self,
         psu: &PsuId,
         since: DateTime<Utc>,
     ) -> Result<Vec<Authorisation>, StoreError> {
         let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
-            "{COLUMNS} WHERE a.psu = $1 AND a.status IN ('started', 'psuAuthenticated') AND a.approach = 'DECOUPLED' \
+            "{COLUMNS} WHERE a.psu = $1 AND a.status IN ('started', 'psuAuthenticated') AND \
+             a.approach = 'DECOUPLED' \
              AND a.last_action > $2 ORDER BY a.created DESC, a.id"
         )))
         .bind(&psu.0)
@@ -249,8 +256,8 @@ impl AuthorisationStore {
         rows.iter().map(authorisation).collect()
     }
 
-    /// Whether that customer has approved a consent of the same TPP with a second element, in an authorisation that was started
-    /// after that time.
+    /// Whether that customer has approved a consent of the same TPP with a second element, in an
+    /// authorisation that was started after that time.
     pub async fn has_authenticated(
         &self,
         psu: &PsuId,
@@ -258,8 +265,10 @@ impl AuthorisationStore {
         after: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
         let row = sqlx::query(
-            "SELECT 1 AS there FROM authorisation a JOIN consent c ON c.id = a.consent_id WHERE a.psu = $1 \
-             AND a.status = 'finalised' AND a.created > $2 AND c.tpp = (SELECT tpp FROM consent WHERE id = $3) LIMIT 1",
+            "SELECT 1 AS there FROM authorisation a JOIN consent c ON c.id = a.consent_id WHERE \
+             a.psu = $1 \
+             AND a.status = 'finalised' AND a.created > $2 AND c.tpp = (SELECT tpp FROM consent \
+             WHERE id = $3) LIMIT 1",
         )
         .bind(&psu.0)
         .bind(after.timestamp())
@@ -269,14 +278,13 @@ impl AuthorisationStore {
         Ok(row.is_some())
     }
 
-    /// Brings an authorisation from the status it was seen in to another. Says whether it did: if it was no longer in
-    /// that status, it stays as it is.
+    /// Changes the status of an authorisation, if it still has the status in which it was `seen`.
     pub async fn advance(
         &self,
         seen: &Authorisation,
         to: ScaStatus,
         change: Change<'_>,
-        room: Option<Room<'_>>,
+        limits: Option<WaitingLimits<'_>>,
         now: DateTime<Utc>,
     ) -> Result<Advanced, StoreError> {
         let mut transaction = self.database.begin_write().await?;
@@ -285,14 +293,16 @@ impl AuthorisationStore {
         {
             return Ok(Advanced::CredentialsChanged);
         }
-        if let Some(room) = room
-            && !has_room(&mut transaction, room).await?
+        if let Some(limits) = limits
+            && !is_within_limits(&mut transaction, limits).await?
         {
-            return Ok(Advanced::NoRoom);
+            return Ok(Advanced::TooManyWaiting);
         }
         let changed = sqlx::query(
-            "UPDATE authorisation SET status = $1, psu = COALESCE($2, psu), method = COALESCE($3, method), \
-             approach = COALESCE($4, approach), shown = COALESCE($5, shown), last_action = $6 WHERE id = $7 AND status = $8",
+            "UPDATE authorisation SET status = $1, psu = COALESCE($2, psu), method = COALESCE($3, \
+             method), \
+             approach = COALESCE($4, approach), shown = COALESCE($5, shown), last_action = $6 \
+             WHERE id = $7 AND status = $8",
         )
         .bind(to.as_str())
         .bind(change.psu.map(|psu| psu.0.as_str()))
@@ -314,16 +324,17 @@ impl AuthorisationStore {
 
     /// Ends an authorisation with success, and counts it for its consent: all or nothing.
     ///
-    /// `opening` is what the first of those who approve has chosen; for later ones what stands is kept. `rules` say
-    /// where the consents go.
+    /// `opening` is the choice of the first customer who approves; later ones change nothing.
+    /// `rules` return the next status of the consents.
     ///
-    /// Locks in the order of all that change authorisations: the customer's turn, the authorisation, the consents.
+    /// Locks in the order of all that change authorisations: the customer's lock, the
+    /// authorisation, the consents.
     pub async fn approve(
         &self,
         seen: &Authorisation,
         to: ScaStatus,
         psu: &PsuId,
-        opening: Option<&Opening>,
+        opening: Option<&ApprovedAccess>,
         rules: ApprovalRules<'_>,
         now: DateTime<Utc>,
     ) -> Result<Approved, StoreError> {
@@ -335,7 +346,8 @@ impl AuthorisationStore {
         if !end(&mut transaction, seen, to, psu, now).await? {
             return Ok(Approved::AuthorisationOver);
         }
-        // Only a second element is an authentication: without one, what needs a fresh one stays closed.
+        // Only a second element is an authentication: without one, what needs a fresh one stays
+        // closed.
         let authenticated = (to == ScaStatus::Finalised).then_some(now);
         let approval = Approval {
             owner: &owner,
@@ -350,22 +362,23 @@ impl AuthorisationStore {
         Ok(Approved::Consent(status))
     }
 
-    /// The customer has approved, by that method or without a second element, and the TPP has yet to confirm that she is
-    /// its own: keeps what takes effect then.
+    /// The customer has approved, by that method or without a second element, and the TPP has yet
+    /// to confirm that she is its own: stores the access that takes effect then.
     pub async fn await_confirmation(
         &self,
         seen: &Authorisation,
         method: Option<MethodId>,
         psu: &PsuId,
         code_digest: &str,
-        opening: Option<&Opening>,
+        opening: Option<&ApprovedAccess>,
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
         let pending = serde_json::to_string(&opening).map_err(|_| StoreError::Corrupt {
             what: "authorisation.pending",
         })?;
         let changed = sqlx::query(
-            "UPDATE authorisation SET status = 'unconfirmed', psu = $1, confirmation = $2, pending = $3, last_action = $4, \
+            "UPDATE authorisation SET status = 'unconfirmed', psu = $1, confirmation = $2, \
+             pending = $3, last_action = $4, \
              method = $7 WHERE id = $5 AND status = $6",
         )
         .bind(&psu.0)
@@ -380,7 +393,7 @@ impl AuthorisationStore {
         Ok(changed.rows_affected() > 0)
     }
 
-    /// Keeps that the password that came with its start was wrong.
+    /// Records that the password that came with its start was wrong.
     pub async fn refuse_start(&self, id: &str) -> Result<(), StoreError> {
         sqlx::query("UPDATE authorisation SET refused = 1 WHERE id = $1")
             .bind(id)
@@ -389,12 +402,18 @@ impl AuthorisationStore {
         Ok(())
     }
 
-    /// The digest of the code that confirms it, and what takes effect then.
-    pub async fn pending(&self, id: &str) -> Result<Option<(String, Option<Opening>)>, StoreError> {
-        let row = sqlx::query("SELECT confirmation, pending FROM authorisation WHERE id = $1 AND status = 'unconfirmed'")
-            .bind(id)
-            .fetch_optional(self.database.pool())
-            .await?;
+    /// The digest of the confirmation code, and the access that takes effect then.
+    pub async fn pending(
+        &self,
+        id: &str,
+    ) -> Result<Option<(String, Option<ApprovedAccess>)>, StoreError> {
+        let row = sqlx::query(
+            "SELECT confirmation, pending FROM authorisation WHERE id = $1 AND \
+            status = 'unconfirmed'",
+        )
+        .bind(id)
+        .fetch_optional(self.database.pool())
+        .await?;
         let Some(row) = row else { return Ok(None) };
         let pending: String = row.try_get("pending")?;
         let opening = serde_json::from_str(&pending).map_err(|_| StoreError::Corrupt {
@@ -403,7 +422,8 @@ impl AuthorisationStore {
         Ok(Some((row.try_get("confirmation")?, opening)))
     }
 
-    /// Ends an authorisation without success. If the customer has refused, the rule says what becomes of the consent.
+    /// Ends an authorisation without success. If the customer has refused, the rule returns the
+    /// next status of the consent.
     pub async fn fail(
         &self,
         seen: &Authorisation,
@@ -412,7 +432,8 @@ impl AuthorisationStore {
     ) -> Result<bool, StoreError> {
         let mut transaction = self.database.begin_write().await?;
         let changed = sqlx::query(
-            "UPDATE authorisation SET status = 'failed', last_action = $1 WHERE id = $2 AND status = $3",
+            "UPDATE authorisation SET status = 'failed', last_action = $1 WHERE id = $2 AND \
+             status = $3",
         )
         .bind(now.timestamp())
         .bind(&seen.id)
@@ -432,12 +453,12 @@ impl AuthorisationStore {
     }
 }
 
-/// What else changes with a status.
+/// Fields that change along with a status.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Change<'a> {
     /// The customer is known now.
     pub psu: Option<&'a PsuId>,
-    /// The version of the credentials by which she has proved who she is, if she has.
+    /// The version of the credentials with which she authenticated, if she has.
     pub credentials: Option<CredentialsVersion>,
     /// The method is chosen now.
     pub method: Option<MethodId>,
@@ -447,22 +468,28 @@ pub struct Change<'a> {
     pub shown: Option<ConsentStatus>,
 }
 
-/// Whether one more may wait in the customer's app. Nobody else adds one until the transaction ends.
-async fn has_room(transaction: &mut WriteTransaction, room: Room<'_>) -> Result<bool, StoreError> {
-    transaction.take(AdvisoryLock::Customer(room.psu)).await?;
+/// Whether one more may wait in the customer's app. No other transaction adds one until this one
+/// ends.
+async fn is_within_limits(
+    transaction: &mut WriteTransaction,
+    limits: WaitingLimits<'_>,
+) -> Result<bool, StoreError> {
+    transaction.take(AdvisoryLock::Customer(limits.psu)).await?;
     let row = sqlx::query(
-        "SELECT COUNT(*) AS of_all, COALESCE(SUM(CASE WHEN c.tpp = (SELECT tpp FROM consent WHERE id = $1) THEN 1 ELSE 0 END), 0) \
+        "SELECT COUNT(*) AS of_all, COALESCE(SUM(CASE WHEN c.tpp = (SELECT tpp FROM consent WHERE \
+         id = $1) THEN 1 ELSE 0 END), 0) \
          AS of_one FROM authorisation a JOIN consent c ON c.id = a.consent_id \
-         WHERE a.psu = $2 AND a.approach = 'DECOUPLED' AND a.status IN ('started', 'psuAuthenticated') \
+         WHERE a.psu = $2 AND a.approach = 'DECOUPLED' AND a.status IN ('started', \
+         'psuAuthenticated') \
          AND a.last_action > $3 AND c.status IN ('received', 'partiallyAuthorised')",
     )
-    .bind(room.consent_id)
-    .bind(&room.psu.0)
-    .bind(room.since.timestamp())
+    .bind(limits.consent_id)
+    .bind(&limits.psu.0)
+    .bind(limits.since.timestamp())
     .fetch_one(&mut **transaction)
     .await?;
     let of_one: i64 = row.try_get("of_one")?;
-    Ok(of_one < room.of_one && row.try_get::<i64, _>("of_all")? < room.of_all)
+    Ok(of_one < limits.max_of_tpp && row.try_get::<i64, _>("of_all")? < limits.max_of_all)
 }
 
 async fn end(
@@ -473,7 +500,8 @@ async fn end(
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
     let changed = sqlx::query(
-        "UPDATE authorisation SET status = $1, psu = $2, confirmation = NULL, pending = NULL, last_action = $3 \
+        "UPDATE authorisation SET status = $1, psu = $2, confirmation = NULL, pending = NULL, \
+         last_action = $3 \
          WHERE id = $4 AND status = $5",
     )
     .bind(to.as_str())
@@ -486,7 +514,7 @@ async fn end(
     Ok(changed.rows_affected() > 0)
 }
 
-/// Whose turn it is when a consent becomes valid: that of the customer who approved it first, if one has.
+/// The customer whose lock guards the consent: the one who approved it first, if one has.
 async fn owner(
     transaction: &mut WriteTransaction,
     consent_id: &str,
@@ -501,15 +529,15 @@ async fn owner(
 
 /// One more approval of a consent.
 struct Approval<'a> {
-    /// The customer who approved it first. The transaction has her turn.
+    /// The customer who approved it first. The transaction has her lock.
     owner: &'a PsuId,
-    opening: Option<&'a Opening>,
+    opening: Option<&'a ApprovedAccess>,
     /// The time, if it was given with a second element.
     authenticated: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
 }
 
-/// One more customer has approved the consent. Says where it stands then, if it was waiting for that.
+/// Counts one more approval of the consent. Returns its status then, if it was waiting for that.
 async fn count(
     transaction: &mut WriteTransaction,
     consent_id: &str,
@@ -532,7 +560,8 @@ async fn count(
             open_accounts(transaction, consent_id, &opening.access, &opening.grants).await?;
             opening.approvals_needed
         }
-        // What was approved is not what the consent opens: another customer has approved in between.
+        // What was approved is not what the consent opens: another customer has approved in
+        // between.
         (ConsentStatus::Received, None) | (ConsentStatus::PartiallyAuthorised, Some(_)) => {
             return Ok(None);
         }
@@ -550,9 +579,10 @@ async fn count(
         return Ok(None);
     };
     let Approval { owner, now, .. } = approval;
-    transaction.changes(consent_id);
+    transaction.mark_changed(consent_id);
     sqlx::query(
-        "UPDATE consent SET status = $1, psu = $2, approvals_needed = $3, authenticated = COALESCE($4, authenticated), \
+        "UPDATE consent SET status = $1, psu = $2, approvals_needed = $3, authenticated = \
+         COALESCE($4, authenticated), \
          last_action = $5 WHERE id = $6",
     )
     .bind(status.as_str())

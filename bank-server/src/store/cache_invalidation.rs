@@ -1,8 +1,8 @@
-//! Hearing of what other replicas change.
+//! Cache invalidation by PostgreSQL `LISTEN/NOTIFY`.
 //!
-//! A trigger tells whoever listens which row has changed (LISTEN and NOTIFY, in the migration), when the change is
-//! committed. This asks a few times a second over the connection that listens: the answer proves that the connection
-//! lives, and comes after all that was told before.
+//! A trigger (in the migration) notifies all replicas of a changed row when the change is
+//! committed. The listener polls the server a few times a second over the connection that listens:
+//! the response proves that the connection lives, and comes after all notifications before it.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -13,69 +13,70 @@ use sqlx::postgres::PgListener;
 use sqlx::{AssertSqlSafe, Executor as _, Row as _, SqlSafeStr as _, SqlStr};
 use tokio::time::timeout;
 
-use super::condition::Condition;
 use super::database_location::Server;
-use super::figures::Figures;
-use super::pool::silent;
+use super::health::DatabaseHealth;
+use super::metrics::DatabaseMetrics;
+use super::pool::timed_out;
 use super::row_cache::{Caches, STALE};
 
-/// How often is asked.
-const EVERY: Duration = Duration::from_millis(200);
+/// Interval of the poll.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// How long an answer holds, from its question. What was changed right after that is heard with the next; should that come
-/// late, trust has ended before it is stale.
-const HOLDS: Duration = STALE.saturating_sub(Duration::from_millis(100));
+/// Validity of a poll, from its start. A change right after it arrives with the next poll; if that
+/// is late, the caches are bypassed before a row is stale.
+const POLL_VALIDITY: Duration = STALE.saturating_sub(Duration::from_millis(100));
 
-/// How long may be waited for an answer. One that comes late gives no trust, but what was told meanwhile is not lost.
-const ANSWER: Duration = Duration::from_secs(3);
+/// Timeout of a poll. A late response extends no validity; the notifications before it are not
+/// lost.
+const POLL_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The time of the server, in seconds since 1970.
 pub(super) const SERVER_TIME: &str = "extract(epoch FROM clock_timestamp())::float8";
 
-/// How long making the connection may take.
-const CONNECT: Duration = Duration::from_secs(5);
+/// Timeout of connecting.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Listens, for as long as it is polled.
+/// Listens and reconnects, for as long as it is polled.
 pub(super) async fn listen(
     caches: Arc<Caches>,
     server: Server,
-    figures: Figures,
-    condition: Arc<Condition>,
+    metrics: DatabaseMetrics,
+    health: Arc<DatabaseHealth>,
 ) {
     loop {
-        let Err(error) = hear(&caches, &server, &condition).await;
-        caches.certainty.end();
-        figures.unconnected();
-        tracing::warn!(%error, "changes by other replicas are not heard of; everything is read from the database");
-        tokio::time::sleep(EVERY).await;
+        let Err(error) = receive(&caches, &server, &health).await;
+        caches.freshness.expire();
+        metrics.unconnected();
+        tracing::warn!(%error, "cache invalidation disconnected, bypassing the caches");
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
-/// Listens over one connection, for as long as it lives.
-async fn hear(
+/// Listens over one connection, until it fails.
+async fn receive(
     caches: &Caches,
     server: &Server,
-    condition: &Condition,
+    health: &DatabaseHealth,
 ) -> Result<Infallible, sqlx::Error> {
-    let (mut listener, question) = soon(CONNECT, Box::pin(open(server))).await?;
-    // What was told before, nobody has heard.
-    caches.forget_all();
+    let (mut listener, query) = with_timeout(CONNECT_TIMEOUT, Box::pin(open(server))).await?;
+    // Notifications before this moment are lost.
+    caches.invalidate_all();
     loop {
-        let (asked, before) = (uptime(), condition.before());
-        let answer = soon(ANSWER, listener.fetch_one(question.clone())).await?;
-        condition.told(before, answer.try_get("now")?);
-        while let Some(told) = listener.next_buffered() {
-            caches.forget(told.payload());
+        let (polled, before) = (uptime(), health.now());
+        let row = with_timeout(POLL_TIMEOUT, listener.fetch_one(query.clone())).await?;
+        health.record_server_time(before, row.try_get("now")?);
+        while let Some(notification) = listener.next_buffered() {
+            caches.invalidate(notification.payload());
         }
-        match condition.clock_is_right() {
-            Ok(()) => caches.certainty.extend(asked, HOLDS),
-            Err(_) => caches.certainty.end(),
+        match health.clock_is_right() {
+            Ok(()) => caches.freshness.extend(polled, POLL_VALIDITY),
+            Err(_) => caches.freshness.expire(),
         }
-        tokio::time::sleep(EVERY).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
-/// The connection, and a question that has an answer only while it listens.
+/// The connection, and a query that returns a row only while it listens.
 async fn open(server: &Server) -> Result<(PgListener, SqlStr), sqlx::Error> {
     let mut listener = PgListener::connect(server.url().as_str()).await?;
     // The schema of the tables, wherever on the path that is.
@@ -88,19 +89,20 @@ async fn open(server: &Server) -> Result<(PgListener, SqlStr), sqlx::Error> {
         .try_get::<String, _>("channel")?;
     listener.listen(&channel).await?;
     // Letters, digits and underscores.
-    let question = AssertSqlSafe(format!(
-        "SELECT {SERVER_TIME} AS now FROM pg_listening_channels() AS channel WHERE channel = '{channel}'"
+    let query = AssertSqlSafe(format!(
+        "SELECT {SERVER_TIME} AS now FROM pg_listening_channels() AS channel WHERE channel = \
+         '{channel}'"
     ));
-    Ok((listener, question.into_sql_str()))
+    Ok((listener, query.into_sql_str()))
 }
 
-async fn soon<T>(
+async fn with_timeout<T>(
     time: Duration,
-    answer: impl Future<Output = Result<T, sqlx::Error>>,
+    response: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Result<T, sqlx::Error> {
-    timeout(time, answer)
+    timeout(time, response)
         .await
-        .unwrap_or_else(|_| Err(silent()))
+        .unwrap_or_else(|_| Err(timed_out()))
 }
 
 #[cfg(test)]
@@ -116,14 +118,17 @@ mod tests {
     use crate::store::{Database, DatabaseLocation, testing};
 
     const CONSENT: &str = "\
-        INSERT INTO consent (id, tpp, request_id, request_digest, status, access, recurring, valid_until, frequency_per_day, \
-        psu, last_action, created, approve_by) VALUES ('c', 'PSDDE-BAFIN-100001', 'r', 'd', 'valid', \
-        '{\"allPsd2\":\"allAccounts\"}', 1, '2027-01-01', 4, 'anna', 1790000000, 1790000000, 1790003600)";
+        INSERT INTO consent (id, tpp, request_id, request_digest, status, access, recurring, \
+        valid_until, frequency_per_day, \
+        psu, last_action, created, approve_by) VALUES ('c', 'PSDDE-BAFIN-100001', 'r', 'd', \
+        'valid', \
+        '{\"allPsd2\":\"allAccounts\"}', 1, '2027-01-01', 4, 'anna', 1790000000, 1790000000, \
+        1790003600)";
 
     /// One of the replicas on a database, which listens.
     async fn replica(place: &DatabaseLocation) -> (Database, Consents) {
         let database = Database::open(place).await.unwrap();
-        database.follow();
+        database.start_invalidation_listener();
         (database.clone(), Consents::new(database))
     }
 
@@ -136,10 +141,11 @@ mod tests {
         found.unwrap().consent.status
     }
 
-    /// Reads until the row is cached: a read that takes longer than the cache may be trusted caches nothing.
+    /// Reads until the row is cached: a read that takes longer than the cache may be trusted caches
+    /// nothing.
     async fn keep(database: &Database, consents: &Consents) {
         for _ in 0..100 {
-            database.until_it_hears().await;
+            database.wait_until_caching().await;
             assert_eq!(status(consents).await, ConsentStatus::Valid);
             if database.caches().consents.get("c").is_some() {
                 return;

@@ -1,4 +1,4 @@
-//! Opening connections to the database, and finding out whether an idle one is still good.
+//! Connection manager of the pool: opens connections, and tests idle ones before they are reused.
 
 use std::io;
 use std::time::Duration;
@@ -9,26 +9,27 @@ use tokio::time::{Instant, sleep, timeout};
 
 /// Opens connections, each with its settings.
 #[derive(Debug)]
-pub(super) struct Opener {
+pub(super) struct ConnectionManager {
     pub(super) address: String,
-    /// Statements that are run on a connection before anybody has it: constants and numbers.
+    /// Statements that are run on a new connection: constants and numbers.
     pub(super) settings: String,
-    /// A file is always there. A server can be gone: a connection that has been idle is tried before it is used.
-    pub(super) can_be_gone: bool,
+    /// A server can go away, a file cannot: a connection to a server that has been idle is tested
+    /// before it is used.
+    pub(super) is_remote: bool,
 }
 
-/// For how long a database that is just coming up is waited for.
-const COMING: Duration = Duration::from_secs(4);
-/// How often it is tried meanwhile.
-const AGAIN: Duration = Duration::from_millis(100);
+/// Longest wait for a database server that is starting up.
+const STARTUP_TIMEOUT: Duration = Duration::from_secs(4);
+/// Interval of the retries meanwhile.
+const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Connections that have been idle for longer are tried; the others have just worked. So long that may take.
-const PROVEN: Duration = Duration::from_secs(1);
+/// Idle time after which a connection is tested, and the timeout of the test.
+const TEST_AFTER: Duration = Duration::from_secs(1);
 
-/// Older ones are replaced: what a server keeps for a connection grows.
-const OLDEST: Duration = Duration::from_mins(30);
+/// Longest age of a connection: a server's memory for one grows.
+const MAX_AGE: Duration = Duration::from_mins(30);
 
-impl Manager for Opener {
+impl Manager for ConnectionManager {
     type Type = AnyConnection;
     type Error = sqlx::Error;
 
@@ -36,7 +37,9 @@ impl Manager for Opener {
         let begun = Instant::now();
         let mut connection = loop {
             match AnyConnection::connect(&self.address).await {
-                Err(error) if is_coming(&error) && begun.elapsed() < COMING => sleep(AGAIN).await,
+                Err(error) if is_starting(&error) && begun.elapsed() < STARTUP_TIMEOUT => {
+                    sleep(RETRY_INTERVAL).await
+                }
                 connected => break connected?,
             }
         };
@@ -50,14 +53,14 @@ impl Manager for Opener {
         connection: &mut AnyConnection,
         metrics: &Metrics,
     ) -> RecycleResult<sqlx::Error> {
-        if !self.can_be_gone {
+        if !self.is_remote {
             return Ok(());
         }
-        if metrics.age() > OLDEST {
+        if metrics.age() > MAX_AGE {
             return Err(RecycleError::message("it is old"));
         }
-        if metrics.last_used() > PROVEN {
-            timeout(PROVEN, connection.ping())
+        if metrics.last_used() > TEST_AFTER {
+            timeout(TEST_AFTER, connection.ping())
                 .await
                 .map_err(|_| RecycleError::message("it is silent"))??;
         }
@@ -65,8 +68,8 @@ impl Manager for Opener {
     }
 }
 
-/// Whether a server that cannot be connected to may be about to be there.
-fn is_coming(error: &sqlx::Error) -> bool {
+/// Whether the server may be starting up.
+fn is_starting(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(error) => matches!(
             error.kind(),

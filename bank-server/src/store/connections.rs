@@ -1,6 +1,8 @@
-//! What customers have connected at other banks: consents of ours there, and what was fetched under them last.
+//! Repository of connections to other banks: our consents there, and the data that was last fetched
+//! under them.
 //!
-//! Ids of consents, links and data are sealed with the bank's own key, for one customer and one bank each.
+//! Ids of consents, links and data are sealed with the bank's own key, for one customer and one
+//! bank each.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use shared_types::eidas::OrganisationId;
@@ -12,10 +14,10 @@ use super::{AdvisoryLock, Database, StoreError, WriteTransaction};
 use crate::calendar::MAX_CLOCK_SKEW;
 use crate::domain::PsuId;
 
-/// How a connection stands.
+/// Status of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
-    /// A consent was asked for; the customer has not approved it yet, as far as we know.
+    /// A consent was requested; the customer has not approved it yet, as far as we know.
     Asked,
     /// The other bank gives us what she has approved.
     Running,
@@ -47,9 +49,9 @@ pub struct Connection {
     pub psu: PsuId,
     /// The other bank.
     pub bank: OrganisationId,
-    /// How it stands.
+    /// Its status.
     pub status: Status,
-    /// When it was asked for.
+    /// When it was begun.
     pub begun: DateTime<Utc>,
     /// When the customer came back from the other bank.
     pub returned: Option<DateTime<Utc>>,
@@ -61,17 +63,17 @@ pub struct Connection {
     pub link: Option<String>,
     /// The last day of the consent.
     pub valid_until: Option<NaiveDate>,
-    /// What was fetched last.
+    /// The data that was last fetched.
     pub data: Option<Vec<u8>>,
     /// When.
     pub fetched: Option<DateTime<Utc>>,
     /// When it was last tried.
     pub tried: Option<DateTime<Utc>>,
-    /// What went wrong then; or why it has ended.
+    /// The error of the last fetch, or the reason of the end.
     pub problem: Option<String>,
 }
 
-/// A connection that is about to be asked for.
+/// A connection to store.
 pub struct NewConnection<'a> {
     /// The id it will have.
     pub id: &'a str,
@@ -79,30 +81,30 @@ pub struct NewConnection<'a> {
     pub psu: &'a PsuId,
     /// The other bank.
     pub bank: &'a OrganisationId,
-    /// SHA-256 of what the customer will bring back.
+    /// SHA-256 of the `state` with which the customer returns.
     pub state: &'a str,
     /// The time.
     pub now: DateTime<Utc>,
 }
 
-/// What was asked for at the other bank.
+/// Consent that was requested at the other bank.
 pub struct Asked {
     /// The id of the consent.
     pub consent: String,
-    /// The id of its authorisation, if the bank has told it.
+    /// The id of its authorisation, if the bank has returned it.
     pub authorisation: Option<String>,
     /// Where the customer approves it.
     pub link: String,
 }
 
-/// Who comes back from another bank.
+/// Outcome of a customer's return from another bank.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Return {
-    /// Nobody whom we have sent there.
+    /// No connection has that state.
     Unknown,
-    /// Another customer than the one who asked: what was asked for is given up.
+    /// Another customer than the one who began it: the connection is removed.
     Foreign(Box<Connection>),
-    /// Somebody who has come back before.
+    /// The customer, once more.
     Again,
     /// The customer, for the first time.
     First(Box<Connection>),
@@ -115,9 +117,10 @@ pub struct Connections {
     vault: Vault,
 }
 
-const COLUMNS: &str = "id, psu, bank, status, begun, returned, consent, authorisation, link, valid_until, data, fetched, tried, problem";
+const COLUMNS: &str = "id, psu, bank, status, begun, returned, consent, authorisation, link, \
+    valid_until, data, fetched, tried, problem";
 
-/// What is sealed.
+/// Sealed columns.
 #[derive(Clone, Copy)]
 enum Sealed {
     Consent,
@@ -132,8 +135,8 @@ impl Connections {
         Self { database, vault }
     }
 
-    /// Stores that a consent will be asked for. What was asked for at that bank before, and was not approved, is given
-    /// up and returned.
+    /// Stores a connection before its consent is requested. An earlier one at that bank that was
+    /// not approved is removed and returned.
     pub async fn begin(&self, new: &NewConnection<'_>) -> Result<Option<Connection>, StoreError> {
         let mut transaction = self.database.begin_write().await?;
         transaction.take(AdvisoryLock::Customer(new.psu)).await?;
@@ -141,7 +144,8 @@ impl Connections {
             .remove(&mut transaction, new.psu, new.bank, Status::Asked)
             .await?;
         sqlx::query(
-            "INSERT INTO connection (id, psu, bank, status, state, begun) VALUES ($1, $2, $3, $4, $5, $6)",
+            "INSERT INTO connection (id, psu, bank, status, state, begun) VALUES ($1, $2, $3, $4, \
+             $5, $6)",
         )
         .bind(new.id)
         .bind(&new.psu.0)
@@ -155,7 +159,8 @@ impl Connections {
         Ok(earlier)
     }
 
-    /// Stores which consent was asked for, and where it is approved. Says whether the connection is still wanted.
+    /// Stores the consent that was requested, and the link for its approval. Returns whether the
+    /// connection still exists.
     pub async fn asked(&self, new: &NewConnection<'_>, asked: &Asked) -> Result<bool, StoreError> {
         let changed = sqlx::query(
             "UPDATE connection SET consent = $1, authorisation = $2, link = $3 \
@@ -172,7 +177,7 @@ impl Connections {
 
     /// All connections of a customer, in the order in which they were begun.
     ///
-    /// Cost: one indexed look-up, and opening what is sealed.
+    /// Cost: one indexed look-up, and decrypting the sealed columns.
     pub async fn of(&self, psu: &PsuId) -> Result<Vec<Connection>, StoreError> {
         let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
             "SELECT {COLUMNS} FROM connection WHERE psu = $1 ORDER BY begun, id"
@@ -197,8 +202,9 @@ impl Connections {
         .transpose()
     }
 
-    /// A customer comes back. What she brings is good for once, and for her alone. If it was another who asked, she has
-    /// approved what she did not ask for: the connection is removed.
+    /// Records the return of a customer. The `state` is valid once, and for the customer who began
+    /// the connection. If another customer returns with it, the connection is removed: the consent
+    /// was approved by the wrong person.
     pub async fn come_back(
         &self,
         psu: &PsuId,
@@ -239,8 +245,9 @@ impl Connections {
         })
     }
 
-    /// The consent that was asked for is approved: it takes the place of those there were at that bank, which are
-    /// returned, and what was fetched under them is kept. Nothing happens if it is no longer asked for.
+    /// Marks a connection as running, once its consent is approved. It replaces earlier ones at
+    /// that bank, which are returned, and takes over their data. Has no effect on a connection that
+    /// was removed meanwhile.
     pub async fn take_over(
         &self,
         asked: &Connection,
@@ -261,7 +268,8 @@ impl Connections {
             .transpose()?;
         let fetched = running.as_ref().and_then(|old| old.fetched);
         let changed = sqlx::query(
-            "UPDATE connection SET status = 'running', link = NULL, valid_until = $1, data = $2, fetched = $3 \
+            "UPDATE connection SET status = 'running', link = NULL, valid_until = $1, data = $2, \
+             fetched = $3 \
              WHERE id = $4 AND status = 'asked'",
         )
         .bind(valid_until.to_string())
@@ -278,7 +286,7 @@ impl Connections {
         Ok([running, ended].into_iter().flatten().collect())
     }
 
-    /// Keeps what was fetched.
+    /// Stores fetched data.
     pub async fn keep(
         &self,
         connection: &Connection,
@@ -298,7 +306,7 @@ impl Connections {
         Ok(())
     }
 
-    /// Keeps that nothing could be fetched, and why. What there was stays.
+    /// Records a failed fetch and its reason. Earlier data stays.
     pub async fn failed(
         &self,
         connection: &Connection,
@@ -316,7 +324,7 @@ impl Connections {
         Ok(())
     }
 
-    /// The other bank gives nothing more. What was fetched is deleted; that there was something is kept.
+    /// Ends a connection that the other bank no longer serves. Its data is deleted; the row stays.
     pub async fn end(
         &self,
         connection: &Connection,
@@ -335,7 +343,8 @@ impl Connections {
         )
         .await?;
         sqlx::query(
-            "UPDATE connection SET status = 'ended', consent = NULL, authorisation = NULL, link = NULL, data = NULL, fetched = NULL, \
+            "UPDATE connection SET status = 'ended', consent = NULL, authorisation = NULL, link = \
+             NULL, data = NULL, fetched = NULL, \
              tried = $1, problem = $2 WHERE id = $3 AND status = 'running'",
         )
         .bind(now.timestamp())
@@ -347,7 +356,7 @@ impl Connections {
         Ok(())
     }
 
-    /// Forgets a connection, with all that was fetched. Says whether it was there.
+    /// Deletes a connection with its data. Returns whether there was one.
     pub async fn forget(&self, psu: &PsuId, id: &str) -> Result<bool, StoreError> {
         let deleted = sqlx::query("DELETE FROM connection WHERE id = $1 AND psu = $2")
             .bind(id)
@@ -357,8 +366,8 @@ impl Connections {
         Ok(deleted.rows_affected() > 0)
     }
 
-    /// The ids of running connections that were last tried before that time, the longest ago first; and then of those that a
-    /// clock has tried that was ahead.
+    /// The ids of running connections that were last tried before that time, the longest ago first;
+    /// and then of those that a clock has tried that was ahead.
     pub async fn due(
         &self,
         before: DateTime<Utc>,
@@ -366,7 +375,8 @@ impl Connections {
         most: u32,
     ) -> Result<Vec<String>, StoreError> {
         let due = sqlx::query_scalar(
-            "SELECT id FROM connection WHERE status = 'running' AND (tried < $1 OR tried > $2) ORDER BY tried LIMIT $3",
+            "SELECT id FROM connection WHERE status = 'running' AND (tried < $1 OR tried > $2) \
+             ORDER BY tried LIMIT $3",
         );
         let due = due
             .bind(before.timestamp())
@@ -375,8 +385,8 @@ impl Connections {
         Ok(due.fetch_all(self.database.pool()).await?)
     }
 
-    /// Says that a connection is tried now, if nobody has tried it since that time: replicas that find the same one due at
-    /// once do not all read it. Gives it if it was so. One that cannot be read counts as tried, too.
+    /// Claims a connection that was not tried since that time, and returns it: replicas that find
+    /// the same one due at once do not all fetch it. One that cannot be read counts as tried, too.
     pub async fn claim(
         &self,
         id: &str,
@@ -384,7 +394,8 @@ impl Connections {
         now: DateTime<Utc>,
     ) -> Result<Option<Connection>, StoreError> {
         let claimed = sqlx::query(sqlx::AssertSqlSafe(format!(
-            "UPDATE connection SET tried = $1 WHERE id = $2 AND status = 'running' AND (tried < $3 OR tried > $4) RETURNING {COLUMNS}"
+            "UPDATE connection SET tried = $1 WHERE id = $2 AND status = 'running' AND (tried < \
+             $3 OR tried > $4) RETURNING {COLUMNS}"
         )));
         let claimed = claimed.bind(now.timestamp()).bind(id);
         // To the end: before that, SQLite has given the row, and not committed that it is claimed.
@@ -500,7 +511,7 @@ impl Sealed {
     }
 }
 
-/// What is sealed for one customer and bank opens for no other.
+/// Context of a seal: a value that is sealed for one customer and bank opens for no other.
 fn context(what: Sealed, psu: &PsuId, bank: &OrganisationId) -> String {
     let what = match what {
         Sealed::Consent => "consent",

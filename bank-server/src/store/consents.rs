@@ -1,4 +1,4 @@
-//! The consents, and what each of them opens.
+//! Repository of consents and their grants.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -11,11 +11,11 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 use uuid::Uuid;
 
-use super::row_cache::{Caches, WithBalances};
+use super::row_cache::{AccountWithBalances, Caches};
 use super::{Database, StoreError, WriteTransaction, tpps};
 use crate::domain::{AccountId, Consent, Grant, Granted, PsuId, TppRecord};
 
-/// What storing a new consent led to.
+/// Outcome of storing a new consent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Inserted {
     /// It is stored. For a repeated request: it was stored before, and this is it.
@@ -31,16 +31,16 @@ pub struct Consents {
     read_account: Option<ReadAccount>,
 }
 
-/// A request for a consent, as it came in.
+/// A consent to store, from a TPP's request.
 #[derive(Debug, Clone)]
 pub struct NewConsent<'a> {
     /// The id it will have.
     pub id: Uuid,
-    /// Who asks.
+    /// The TPP.
     pub tpp: &'a TppRecord,
     /// The request's `X-Request-ID`.
     pub request_id: Uuid,
-    /// Stands for the request: two requests with one id must have one digest.
+    /// Digest of the request: two requests with one id must have the same.
     pub digest: &'a str,
     /// What is asked for.
     pub request: &'a ConsentRequest,
@@ -60,17 +60,20 @@ pub struct NewConsent<'a> {
     pub approve_by: DateTime<Utc>,
 }
 
-pub(super) const COLUMNS: &str = "SELECT id, tpp, access, recurring, valid_until, frequency_per_day, status, psu, created, approve_by, \
-     approvals_needed, authenticated, last_use, ends, approach, redirect_uri, nok_redirect_uri, last_action, request_digest \
+pub(super) const COLUMNS: &str = "SELECT id, tpp, access, recurring, valid_until, \
+    frequency_per_day, status, psu, created, approve_by, \
+     approvals_needed, authenticated, last_use, ends, approach, redirect_uri, nok_redirect_uri, \
+     last_action, request_digest \
      FROM consent";
 
-/// Of an account of the ledger, what [`ReadAccount`] reads.
-const LEDGER_COLUMNS: &str = ", a.card AS ledger_card, a.approvals AS ledger_approvals, a.details AS ledger_details, a.balances AS ledger_balances";
+/// Columns of the ledger that [`ReadAccount`] reads.
+const LEDGER_COLUMNS: &str = ", a.card AS ledger_card, a.approvals AS ledger_approvals, a.details \
+    AS ledger_details, a.balances AS ledger_balances";
 
 const LEDGER: &str = " LEFT JOIN account a ON a.id = g.account_id";
 
 /// Reads an account of the built-in ledger, if the row has one that can be read.
-pub type ReadAccount = fn(&AnyRow) -> Option<WithBalances>;
+pub type ReadAccount = fn(&AnyRow) -> Option<AccountWithBalances>;
 
 impl Consents {
     /// The consents in that database.
@@ -82,8 +85,8 @@ impl Consents {
         }
     }
 
-    /// With what the built-in ledger has of the accounts read along: a TPP that asks what a consent opens is about to ask
-    /// for those.
+    /// Reads the accounts of the built-in ledger along with the grants: a TPP that uses a consent
+    /// is about to read them.
     #[must_use]
     pub fn with_ledger(self, read_account: ReadAccount) -> Self {
         Self {
@@ -98,10 +101,12 @@ impl Consents {
     pub async fn insert(&self, new: NewConsent<'_>) -> Result<Inserted, StoreError> {
         let organisation = new.tpp.organisation.as_str();
         let mut transaction = self.database.begin_write().await?;
-        tpps::note(&mut transaction, new.tpp, new.now).await?;
+        tpps::record(&mut transaction, new.tpp, new.now).await?;
         sqlx::query(
-            "INSERT INTO consent (id, tpp, request_id, request_digest, status, access, recurring, valid_until, \
-             frequency_per_day, last_action, created, approve_by, approach, redirect_uri, nok_redirect_uri) \
+            "INSERT INTO consent (id, tpp, request_id, request_digest, status, access, recurring, \
+             valid_until, \
+             frequency_per_day, last_action, created, approve_by, approach, redirect_uri, \
+             nok_redirect_uri) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10, $11, $12, $13, $14) \
              ON CONFLICT (tpp, request_id) DO NOTHING",
         )
@@ -135,7 +140,7 @@ impl Consents {
         consent(&row).map(|consent| Inserted::Consent(Box::new(consent)))
     }
 
-    /// That TPP's consent of that id. Another TPP's is not found, just as one that never was.
+    /// That TPP's consent of that id. Another TPP's is not found, like one that does not exist.
     pub async fn find(
         &self,
         tpp: &OrganisationId,
@@ -153,41 +158,43 @@ impl Consents {
         .transpose()
     }
 
-    /// That TPP's consent of that id, and what it opens.
+    /// That TPP's consent of that id, and its grants.
     ///
-    /// Cost: nothing of the database's for a valid consent that was read a moment ago; else one statement, with an indexed
-    /// look-up for the consent, one for its accounts, and with the built-in ledger one for each of those.
+    /// Cost: no statement for a cached consent; else one statement, with an indexed look-up for the
+    /// consent, one for its accounts, and with the built-in ledger one for each of those.
     pub async fn find_with_grants(
         &self,
         tpp: &OrganisationId,
         id: &str,
     ) -> Result<Option<Arc<Granted>>, StoreError> {
         let Caches {
-            consents: known,
+            consents: cached,
             accounts,
             ..
         } = self.database.caches();
-        // Another TPP's takes as long to be found missing as one that never was.
-        let own = known.get(id).filter(|known| known.consent.tpp == *tpp);
+        // Another TPP's consent takes as long to be found missing as one that does not exist.
+        let own = cached.get(id).filter(|cached| cached.consent.tpp == *tpp);
         if own.is_some() {
             return Ok(own);
         }
-        let before = known.before();
-        let before_accounts = accounts.before();
+        let read = cached.begin_read();
+        let read_accounts = accounts.begin_read();
         let (columns, ledger) = match self.read_account {
             Some(_) => (LEDGER_COLUMNS, LEDGER),
             None => ("", ""),
         };
         // A row for each account that the consent opens, and one if there is none.
         let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
-            "SELECT c.*, g.account_id, g.details, g.balances, g.transactions, g.owner_name{columns} \
-             FROM ({COLUMNS} WHERE id = $1 AND tpp = $2) AS c LEFT JOIN consent_account g ON g.consent_id = c.id{ledger} \
+            "SELECT c.*, g.account_id, g.details, g.balances, g.transactions, \
+             g.owner_name{columns} \
+             FROM ({COLUMNS} WHERE id = $1 AND tpp = $2) AS c LEFT JOIN consent_account g ON \
+             g.consent_id = c.id{ledger} \
              ORDER BY g.position"
         )))
-            .bind(id)
-            .bind(tpp.as_str())
-            .fetch_all(self.database.pool())
-            .await?;
+        .bind(id)
+        .bind(tpp.as_str())
+        .fetch_all(self.database.pool())
+        .await?;
         let Some(first) = rows.first() else {
             return Ok(None);
         };
@@ -195,22 +202,23 @@ impl Consents {
         for row in &rows {
             if row.try_get::<Option<String>, _>("account_id")?.is_some() {
                 grants.push(grant(row)?);
-                if let Some(account) = self.read_account.and_then(|read| read(row)) {
+                if let Some(account) = self.read_account.and_then(|read_account| read_account(row))
+                {
                     let id = account.0.id.0.clone();
-                    accounts.keep(before_accounts, &id, Arc::new(account));
+                    accounts.insert(read_accounts, &id, Arc::new(account));
                 }
             }
         }
         let consent = consent(first)?;
         let granted = Arc::new(Granted { consent, grants });
-        // One that is not valid can become it at any moment, and no TPP is to be refused for that it was not.
+        // A consent that is not valid is not cached: it can become valid at any moment.
         if granted.consent.status == ConsentStatus::Valid {
-            known.keep(before, id, Arc::clone(&granted));
+            cached.insert(read, id, Arc::clone(&granted));
         }
         Ok(Some(granted))
     }
 
-    /// Brings that TPP's consent to where the rule says, if it says so.
+    /// Changes the status of that TPP's consent as the rule returns it.
     pub async fn change(
         &self,
         tpp: &OrganisationId,
@@ -228,10 +236,10 @@ impl Consents {
     }
 }
 
-/// Where a consent goes from where it stands, if it goes anywhere: the state machine's word, for one event.
+/// Transition of the state machine for one event: the next status, or `None` for no change.
 pub type Rule<'a> = &'a (dyn Fn(&Consent) -> Option<ConsentStatus> + Sync);
 
-/// A consent, which nobody else changes until the transaction ends.
+/// A consent, locked until the transaction ends.
 pub(super) async fn by_id(
     transaction: &mut WriteTransaction,
     id: &str,
@@ -244,7 +252,7 @@ pub(super) async fn by_id(
     row.as_ref().map(consent).transpose()
 }
 
-/// Brings a consent to where the rule says. Says whether it does.
+/// Changes the status of a consent as the rule returns it. Returns whether it changed.
 pub(super) async fn change_in(
     transaction: &mut WriteTransaction,
     consent: &Consent,
@@ -254,7 +262,7 @@ pub(super) async fn change_in(
     let Some(status) = rule(consent) else {
         return Ok(false);
     };
-    transaction.changes(&consent.id);
+    transaction.mark_changed(&consent.id);
     sqlx::query("UPDATE consent SET status = $1, last_action = $2 WHERE id = $3")
         .bind(status.as_str())
         .bind(now.timestamp())
@@ -264,14 +272,14 @@ pub(super) async fn change_in(
     Ok(true)
 }
 
-/// Writes down what a consent opens.
+/// Stores the access and the grants of a consent.
 pub(super) async fn open_accounts(
     transaction: &mut WriteTransaction,
     consent_id: &str,
     access: &AccountAccess,
     grants: &[Grant],
 ) -> Result<(), StoreError> {
-    transaction.changes(consent_id);
+    transaction.mark_changed(consent_id);
     sqlx::query("UPDATE consent SET access = $1 WHERE id = $2")
         .bind(to_json(access)?)
         .bind(consent_id)
@@ -279,7 +287,8 @@ pub(super) async fn open_accounts(
         .await?;
     for (position, grant) in (0_i64..).zip(grants) {
         sqlx::query(
-            "INSERT INTO consent_account (consent_id, position, account_id, details, balances, transactions, owner_name) \
+            "INSERT INTO consent_account (consent_id, position, account_id, details, balances, \
+             transactions, owner_name) \
              VALUES ($1, $2, $3, $4, $5, $6, $7)",
         )
         .bind(consent_id)
@@ -295,7 +304,7 @@ pub(super) async fn open_accounts(
     Ok(())
 }
 
-/// A recurring consent that has just become valid takes the place of those before.
+/// Replaces the older recurring consents of the same customer and TPP.
 pub(super) async fn replace_older(
     transaction: &mut WriteTransaction,
     new: &Consent,
@@ -307,7 +316,8 @@ pub(super) async fn replace_older(
         return Ok(());
     }
     let select = transaction.locked(&format!(
-        "{COLUMNS} WHERE psu = $1 AND tpp = $2 AND recurring = 1 AND status = $3 AND id <> $4 ORDER BY id"
+        "{COLUMNS} WHERE psu = $1 AND tpp = $2 AND recurring = 1 AND status = $3 AND id <> $4 \
+         ORDER BY id"
     ));
     let rows = sqlx::query(sqlx::AssertSqlSafe(select))
         .bind(psu)

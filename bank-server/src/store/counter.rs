@@ -1,8 +1,8 @@
-//! Counting many reads with one statement.
+//! Batched counter of reads under a consent.
 //!
-//! A statement for each read would cost more than the rest of the read. So one statement runs at a time, and counts all
-//! that have come while the one before ran. It both asks and adds, so that no two readers get the last one, on whichever
-//! replica.
+//! A statement for each read would cost more than the rest of the read. So one statement runs at a
+//! time, and counts all reads that arrived while the one before ran. It checks the limit and
+//! increments in one step, so that two requests never get the last read, on whichever replica.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -14,8 +14,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{Database, StoreError};
 
-/// What is counted by itself: a consent's reads of one resource. Statements take them in this order, so that no two wait
-/// for each other.
+/// Key of a counter: a consent and one resource. Statements lock rows in the order of the keys, so
+/// that no two deadlock.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key {
     pub(super) consent: String,
@@ -24,41 +24,44 @@ pub(super) struct Key {
     pub(super) item: String,
 }
 
-/// Counts in turn. Cheap to clone.
+/// Handle of the counting task. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(super) struct Counter(mpsc::UnboundedSender<Asked>);
+pub(super) struct Counter(mpsc::UnboundedSender<CountRequest>);
 
-/// What one statement counts has this in common.
+/// Day and limit that all counts of one statement share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct On {
+struct DayLimit {
     day: NaiveDate,
     latest: NaiveDate,
     limit: NonZeroU32,
 }
 
-/// A read that is to be counted.
+/// Request to count a read.
 #[derive(Debug)]
-struct Asked {
+struct CountRequest {
     key: Key,
-    on: On,
-    /// With a statement of its own, because it was not counted with others.
-    alone: bool,
-    /// Closed if the request was given up. While its statement runs, it counts all the same.
-    told: oneshot::Sender<Result<bool, StoreError>>,
+    on: DayLimit,
+    /// Count it with a statement of its own, because a shared one failed.
+    is_alone: bool,
+    /// Closed if the HTTP request was cancelled. Once its statement runs, the read counts all the
+    /// same.
+    reply: oneshot::Sender<Result<bool, StoreError>>,
 }
 
-/// Reads in one statement, each of another key. A statement is kept prepared for each number of them.
-const AT_ONCE: usize = 32;
+/// Reads in one statement, each of another key. A statement is kept prepared for each number of
+/// them.
+const MAX_BATCH: usize = 32;
 
 impl Counter {
-    /// Begins to count, on this runtime, until all clones are gone.
+    /// Starts the counting task on this runtime. It ends when all clones are dropped.
     pub(super) fn start(database: Database) -> Self {
-        let (asking, asked) = mpsc::unbounded_channel();
-        tokio::spawn(work(database, asked));
-        Self(asking)
+        let (sender, receiver) = mpsc::unbounded_channel();
+        tokio::spawn(work(database, receiver));
+        Self(sender)
     }
 
-    /// Counts on `day`. A count of a day after `latest` was written by a clock that was ahead, and starts anew.
+    /// Counts on `day`. A count of a day after `latest` was written by a clock that was ahead, and
+    /// starts anew.
     pub(super) async fn count(
         &self,
         key: Key,
@@ -66,92 +69,96 @@ impl Counter {
         latest: NaiveDate,
         limit: NonZeroU32,
     ) -> Result<bool, StoreError> {
-        // It is gone only if its runtime is, and the connections with that.
+        // The task ends only with its runtime, and so do the connections.
         let gone = || StoreError::Sql(sqlx::Error::PoolClosed);
-        let (told, counted) = oneshot::channel();
-        let asked = Asked {
+        let (reply, counted) = oneshot::channel();
+        let request = CountRequest {
             key,
-            on: On { day, latest, limit },
-            alone: false,
-            told,
+            on: DayLimit { day, latest, limit },
+            is_alone: false,
+            reply,
         };
-        self.0.send(asked).map_err(|_| gone())?;
+        self.0.send(request).map_err(|_| gone())?;
         counted.await.unwrap_or_else(|_| Err(gone()))
     }
 }
 
-async fn work(database: Database, mut asking: mpsc::UnboundedReceiver<Asked>) {
+async fn work(database: Database, mut requests: mpsc::UnboundedReceiver<CountRequest>) {
     let mut waiting = Vec::new();
     loop {
-        if waiting.is_empty() && asking.recv_many(&mut waiting, AT_ONCE).await == 0 {
+        if waiting.is_empty() && requests.recv_many(&mut waiting, MAX_BATCH).await == 0 {
             return;
         }
-        while let Ok(asked) = asking.try_recv() {
-            waiting.push(asked);
+        while let Ok(request) = requests.try_recv() {
+            waiting.push(request);
         }
-        // A request that was given up reads nothing.
-        waiting.retain(|asked| !asked.told.is_closed());
+        // A request that was cancelled reads nothing.
+        waiting.retain(|request| !request.reply.is_closed());
         let (batch, left) = pick(waiting);
-        let again = settle(&database, batch).await;
+        let again = count_batch(&database, batch).await;
         waiting = left;
         waiting.extend(again);
     }
 }
 
-/// What one statement counts, and who waits on. Of one key only one: a statement cannot change a row twice.
-fn pick(waiting: Vec<Asked>) -> (Vec<Asked>, Vec<Asked>) {
-    let (mut batch, mut left): (Vec<Asked>, _) = (Vec::new(), Vec::new());
-    for asked in waiting {
+/// Splits the requests into the batch of the next statement and the rest. A key is in a batch once:
+/// a statement cannot change a row twice.
+fn pick(waiting: Vec<CountRequest>) -> (Vec<CountRequest>, Vec<CountRequest>) {
+    let (mut batch, mut left): (Vec<CountRequest>, _) = (Vec::new(), Vec::new());
+    for request in waiting {
         let fits = batch.first().is_none_or(|first| {
-            !first.alone && !asked.alone && first.on == asked.on && batch.len() < AT_ONCE
+            !first.is_alone
+                && !request.is_alone
+                && first.on == request.on
+                && batch.len() < MAX_BATCH
         });
-        if fits && batch.iter().all(|other| other.key != asked.key) {
-            batch.push(asked);
+        if fits && batch.iter().all(|other| other.key != request.key) {
+            batch.push(request);
         } else {
-            left.push(asked);
+            left.push(request);
         }
     }
     batch.sort_by(|one, other| one.key.cmp(&other.key));
-    // Whoever has other days and limits comes next, however many there are of these.
+    // Requests of other days and limits come next, so that none of them starves.
     let on = batch.first().map(|first| first.on);
-    left.sort_by_key(|asked: &Asked| Some(asked.on) == on);
+    left.sort_by_key(|request: &CountRequest| Some(request.on) == on);
     (batch, left)
 }
 
-/// Counts those. Says which are to be tried again, each alone.
-async fn settle(database: &Database, batch: Vec<Asked>) -> Vec<Asked> {
+/// Counts a batch. Returns the requests to retry, each alone.
+async fn count_batch(database: &Database, batch: Vec<CountRequest>) -> Vec<CountRequest> {
     match add(database, &batch).await {
         Ok(counted) => {
-            for (asked, counted) in batch.into_iter().zip(counted) {
-                // Nobody may wait for it any more.
-                let _ = asked.told.send(Ok(counted));
+            for (request, counted) in batch.into_iter().zip(counted) {
+                // The receiver is dropped if the request was cancelled.
+                let _ = request.reply.send(Ok(counted));
             }
             Vec::new()
         }
-        // One of them is at fault, or all of them met somebody else's transaction.
+        // One of them is at fault, or the statement conflicted with another transaction.
         Err(StoreError::Sql(sqlx::Error::Database(_))) if batch.len() > 1 => {
-            let again = |asked| Asked {
-                alone: true,
-                ..asked
+            let again = |request| CountRequest {
+                is_alone: true,
+                ..request
             };
             batch.into_iter().map(again).collect()
         }
         Err(error) => {
             let text = error.to_string();
-            // It cannot be cloned: of several, each is told what it says.
+            // The error cannot be cloned: of several, each gets its text.
             let mut only = (batch.len() == 1).then_some(error);
-            for asked in batch {
+            for request in batch {
                 let same = || StoreError::Sql(sqlx::Error::Io(io::Error::other(text.clone())));
-                let _ = asked.told.send(Err(only.take().unwrap_or_else(same)));
+                let _ = request.reply.send(Err(only.take().unwrap_or_else(same)));
             }
             Vec::new()
         }
     }
 }
 
-/// Counts each of them that its day has left. Says which.
-async fn add(database: &Database, batch: &[Asked]) -> Result<Vec<bool>, StoreError> {
-    let Some(On { day, latest, limit }) = batch.first().map(|first| first.on) else {
+/// Counts each read that is within its limit. Returns which were.
+async fn add(database: &Database, batch: &[CountRequest]) -> Result<Vec<bool>, StoreError> {
+    let Some(DayLimit { day, latest, limit }) = batch.first().map(|first| first.on) else {
         return Ok(Vec::new());
     };
     // The text is made of constants and numbers.
@@ -159,7 +166,7 @@ async fn add(database: &Database, batch: &[Asked]) -> Result<Vec<bool>, StoreErr
         .bind(day.to_string())
         .bind(i64::from(limit.get()))
         .bind(latest.to_string());
-    for Asked { key, .. } in batch {
+    for CountRequest { key, .. } in batch {
         query = query
             .bind(key.consent.as_str())
             .bind(key.endpoint.as_str())
@@ -176,7 +183,7 @@ async fn add(database: &Database, batch: &[Asked]) -> Result<Vec<bool>, StoreErr
     let counted: BTreeSet<Key> = rows.into_iter().map(key).collect();
     Ok(batch
         .iter()
-        .map(|asked| counted.contains(&asked.key))
+        .map(|request| counted.contains(&request.key))
         .collect())
 }
 
@@ -195,8 +202,10 @@ fn statement(reads: usize) -> String {
     }
     text.push_str(
         " ON CONFLICT (consent_id, endpoint, account, item) DO UPDATE SET \
-         count = CASE WHEN excluded.day > consent_use.day OR consent_use.day > $3 THEN 1 ELSE consent_use.count + 1 END, \
-         day = CASE WHEN excluded.day > consent_use.day OR consent_use.day > $3 THEN excluded.day ELSE consent_use.day END \
+         count = CASE WHEN excluded.day > consent_use.day OR consent_use.day > $3 THEN 1 ELSE \
+         consent_use.count + 1 END, \
+         day = CASE WHEN excluded.day > consent_use.day OR consent_use.day > $3 THEN excluded.day \
+         ELSE consent_use.day END \
          WHERE excluded.day > consent_use.day OR consent_use.day > $3 OR consent_use.count < $2 \
          RETURNING consent_id, endpoint, account, item",
     );
@@ -213,9 +222,11 @@ mod tests {
     async fn with_consents(database: &Database, ids: &[&str]) {
         for id in ids {
             sqlx::query(
-                "INSERT INTO consent (id, tpp, request_id, request_digest, status, access, recurring, valid_until, \
+                "INSERT INTO consent (id, tpp, request_id, request_digest, status, access, \
+                 recurring, valid_until, \
                  frequency_per_day, last_action, created, approve_by) \
-                 VALUES ($1, 'PSDDE-BAFIN-100001', $1, 'd', 'valid', '{}', 1, '2027-01-01', 4, 0, 0, 0)",
+                 VALUES ($1, 'PSDDE-BAFIN-100001', $1, 'd', 'valid', '{}', 1, '2027-01-01', 4, 0, \
+                 0, 0)",
             )
             .bind(*id)
             .execute(database.pool())
@@ -290,7 +301,8 @@ mod tests {
         with_consents(&database, &["c"]).await;
         let counter = Counter::start(database);
         let mut outcomes = Vec::new();
-        // A replica whose clock is a day or more ahead has counted; then those whose clocks are right do.
+        // A replica whose clock is a day or more ahead has counted; then those whose clocks are
+        // right do.
         for (today, latest) in [(25, 25), (25, 25), (24, 24), (24, 24), (24, 24), (25, 25)] {
             let outcome = counter.count(key("c", ""), day(today), day(latest), limit(2));
             outcomes.push(outcome.await.unwrap());
@@ -305,7 +317,7 @@ mod tests {
         let counter = Counter::start(database);
         let reads = (0..20).map(|read| {
             // No consent has that id.
-            let key = key(if read == 7 { "nobody's" } else { "c" }, &read.to_string());
+            let key = key(if read == 7 { "unknown" } else { "c" }, &read.to_string());
             counter.count(key, day(24), day(24), limit(1))
         });
         for (read, outcome) in join_all(reads).await.into_iter().enumerate() {

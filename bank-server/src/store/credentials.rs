@@ -1,4 +1,5 @@
-//! What customers prove themselves with: passwords, as hashes, and the secrets of their authenticators, sealed.
+//! Repository of customers' credentials: password hashes, and the sealed TOTP secrets of their
+//! authenticators.
 
 use serde::{Deserialize, Serialize};
 use sqlx::Row as _;
@@ -8,8 +9,8 @@ use super::vault::Vault;
 use super::{AdvisoryLock, Database, StoreError, WriteTransaction};
 use crate::domain::{PsuId, TotpSecret};
 
-/// What a customer has by her credentials ends with them. Which of her codes are spent is kept: a secret can be given
-/// again. The place that a known device held in asking for a code is not.
+/// Statements that end what depends on replaced credentials. Spent TOTP codes stay recorded,
+/// because a secret can be set again; the reservation of a known device for a code does not.
 const ENDINGS: [&str; 5] = [
     "DELETE FROM session WHERE psu = $1",
     "DELETE FROM phone WHERE psu = $1",
@@ -18,17 +19,18 @@ const ENDINGS: [&str; 5] = [
     "UPDATE code SET standing = 0 WHERE psu = $1",
 ];
 
-/// What rests on a customer's elements and does not count yet: log-ins before their second factor, approvals before their
-/// end or their confirmation.
+/// Statements that end unfinished log-ins and approvals under the credentials: log-ins before their
+/// second factor, approvals before their end or confirmation.
 const UNDER_WAY: [&str; 2] = [
     "DELETE FROM session WHERE psu = $1 AND level = 'authorisation'",
     "UPDATE authorisation SET status = 'failed', confirmation = NULL, pending = NULL \
      WHERE psu = $1 AND status IN ('psuAuthenticated', 'scaMethodSelected', 'unconfirmed')",
 ];
 
-/// Version of a customer's credentials: it changes with her password, her authenticator, her passkeys and her devices.
+/// Version of a customer's credentials: it changes with her password, her authenticator, her
+/// passkeys and her devices.
 ///
-/// What was proved under one version counts only as long as that is the current one (`is_current`).
+/// An authentication under one version counts only while that is the current one (`is_current`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CredentialsVersion(i64);
 
@@ -39,7 +41,8 @@ impl CredentialsVersion {
     }
 }
 
-/// Whether that is still the version of the customer's credentials. It stays so until the transaction ends.
+/// Whether that is still the version of the customer's credentials. It stays so until the
+/// transaction ends.
 pub(crate) async fn is_current(
     transaction: &mut WriteTransaction,
     psu: &PsuId,
@@ -54,8 +57,8 @@ pub(crate) async fn is_current(
     Ok(current.unwrap_or_default() == version)
 }
 
-/// Begins the next version of a customer's credentials, in the transaction that changes them, and ends what is under way
-/// under the one before.
+/// Begins the next version of a customer's credentials, in the transaction that changes them, and
+/// ends what is under way under the one before.
 pub(crate) async fn begin_version(
     transaction: &mut WriteTransaction,
     psu: &PsuId,
@@ -85,9 +88,9 @@ impl CustomerCredentials {
         Self { database, vault }
     }
 
-    /// Gives a customer a password, as its hash, and the secret of her authenticator. Those before are gone, and with them
-    /// all that was proved by them: her sessions, devices and passkeys, what she was being asked, and approvals that do not
-    /// count yet.
+    /// Gives a customer a password, as its hash, and the secret of her authenticator. Those before
+    /// are gone, and with them all that was proved by them: her sessions, devices and passkeys,
+    /// what she was being asked, and approvals that do not count yet.
     ///
     /// With another key than that of the secrets that are there, nothing is changed.
     pub async fn set(
@@ -125,7 +128,8 @@ impl CustomerCredentials {
         Ok(())
     }
 
-    /// Whether this is the key with which secrets here were sealed: one of some opens, or there are none.
+    /// Whether this is the key with which secrets here were sealed: one of some opens, or there are
+    /// none.
     pub async fn has_their_key(&self) -> Result<bool, StoreError> {
         // More than one, so that one that was damaged decides nothing.
         let rows: Vec<(String, String)> = sqlx::query_as(
@@ -140,7 +144,8 @@ impl CustomerCredentials {
         Ok(rows.is_empty() || rows.iter().any(opens))
     }
 
-    /// The hash of a customer's password, if there is such a customer, and the version of her credentials.
+    /// The hash of a customer's password, if there is such a customer, and the version of her
+    /// credentials.
     pub async fn password(
         &self,
         psu: &PsuId,
@@ -221,7 +226,8 @@ mod tests {
     async fn with_the_credentials_all_ends_that_came_of_them() {
         const HERS: [(&str, &str); 4] = [
             (
-                "INSERT INTO session (digest, psu, level, begun, last_seen) VALUES ($1, $1, 'full', 0, 0)",
+                "INSERT INTO session (digest, psu, level, begun, last_seen) VALUES ($1, $1, \
+                 'full', 0, 0)",
                 "SELECT psu FROM session",
             ),
             (
@@ -229,11 +235,13 @@ mod tests {
                 "SELECT psu FROM phone",
             ),
             (
-                "INSERT INTO passkey (id, psu, name, credential, created) VALUES ($1, $1, '', '{}', 0)",
+                "INSERT INTO passkey (id, psu, name, credential, created) VALUES ($1, $1, '', \
+                 '{}', 0)",
                 "SELECT psu FROM passkey",
             ),
             (
-                "INSERT INTO passkey_question (psu, subject, state, asked) VALUES ($1, '', '{}', 0)",
+                "INSERT INTO passkey_question (psu, subject, state, asked) VALUES ($1, '', '{}', \
+                 0)",
                 "SELECT psu FROM passkey_question",
             ),
         ];

@@ -1,4 +1,4 @@
-//! Consents as customers see them: who asks, what they have opened, and ending them.
+//! Repository of consents for the customer's side: the TPP, the grants, and ending a consent.
 
 use chrono::{DateTime, Utc};
 use sqlx::Row as _;
@@ -8,20 +8,20 @@ use super::consents::{COLUMNS, Rule, by_id, change_in, consent, grant};
 use super::{Database, StoreError};
 use crate::domain::{Consent, GivenConsent, Grant, PsuId, TppRecord};
 
-/// Consents, for the customer's side: whose they are is not asked. Cheap to clone.
+/// Consents by id alone, not by TPP. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct GivenConsents {
+pub struct CustomerConsents {
     database: Database,
 }
 
-impl GivenConsents {
+impl CustomerConsents {
     /// The consents in that database.
     #[must_use]
     pub fn new(database: Database) -> Self {
         Self { database }
     }
 
-    /// A consent by its id alone, and who asks for it.
+    /// A consent by its id alone, and its TPP.
     pub async fn find(&self, id: &str) -> Result<Option<(Consent, TppRecord)>, StoreError> {
         let row = sqlx::query(sqlx::AssertSqlSafe(format!("{COLUMNS} WHERE id = $1")))
             .bind(id)
@@ -32,7 +32,7 @@ impl GivenConsents {
         Ok(Some((consent(&row)?, tpp)))
     }
 
-    /// What a consent opens.
+    /// The grants of a consent.
     pub async fn grants_of(&self, id: &str) -> Result<Vec<Grant>, StoreError> {
         let rows =
             sqlx::query("SELECT * FROM consent_account WHERE consent_id = $1 ORDER BY position")
@@ -42,11 +42,13 @@ impl GivenConsents {
         rows.iter().map(grant).collect()
     }
 
-    /// The consents that a customer has approved, those that hold first, then the newest, as they are written down; 200 at most.
+    /// The consents that a customer has approved, those that hold first, then the newest, as they
+    /// are written down; 200 at most.
     pub async fn given_by(&self, psu: &PsuId) -> Result<Vec<GivenConsent>, StoreError> {
         let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
             "{COLUMNS} WHERE id IN (SELECT consent_id FROM authorisation WHERE psu = $1 \
-             AND status IN ('finalised', 'exempted')) ORDER BY CASE status WHEN 'valid' THEN 0 WHEN 'partiallyAuthorised' THEN 1 ELSE 2 END, last_action DESC, id \
+             AND status IN ('finalised', 'exempted')) ORDER BY CASE status WHEN 'valid' THEN 0 \
+             WHEN 'partiallyAuthorised' THEN 1 ELSE 2 END, last_action DESC, id \
              LIMIT 200"
         )))
         .bind(&psu.0)
@@ -68,7 +70,8 @@ impl GivenConsents {
         Ok(given)
     }
 
-    /// Brings a consent that the customer has approved to where the rule says. Says whether it does.
+    /// Changes the status of a consent that the customer has approved, as the rule returns it.
+    /// Returns whether it changed.
     pub async fn change(
         &self,
         psu: &PsuId,
@@ -94,10 +97,11 @@ impl GivenConsents {
         Ok(changed)
     }
 
-    /// Who has a consent, and when it was last used.
+    /// The TPP of a consent, and when it was last used.
     async fn use_of(&self, id: &str) -> Result<(TppRecord, Option<DateTime<Utc>>), StoreError> {
         let row = sqlx::query(
-            "SELECT c.tpp, c.last_use, t.name, t.authority FROM consent c LEFT JOIN tpp t ON t.organisation = c.tpp \
+            "SELECT c.tpp, c.last_use, t.name, t.authority FROM consent c LEFT JOIN tpp t ON \
+             t.organisation = c.tpp \
              WHERE c.id = $1",
         )
         .bind(id)

@@ -1,4 +1,4 @@
-//! Where a database is.
+//! Location of a database: a SQLite file, or a PostgreSQL URL.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use url::Url;
 
-/// Where a database is.
+/// Location of a database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DatabaseLocation {
     /// A SQLite file.
@@ -23,32 +23,34 @@ pub enum DatabaseLocation {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Server {
     pub(super) url: Url,
-    /// Connections at a time, of this process; a quarter more, at least one, for what is counted along with
-    /// reads, and one that listens.
+    /// Connections of this process. A quarter more, at least one, are for the counters of reads,
+    /// and one listens.
     pub connections: NonZeroU32,
-    /// How long a statement may take, and wait for others.
+    /// Timeout of a statement and of its locks.
     pub statement: Duration,
 }
 
-/// Why something is not the address of a database.
+/// Error of a database URL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DatabaseLocationError {
     /// Not a URL of that kind. It is not repeated: a password may be in it.
     #[error("expected postgres://user@host/database")]
     Url,
-    /// A parameter that nobody would heed.
+    /// A parameter that has no effect.
     #[error(
-        "the parameter {0} is not known; there are sslmode, sslrootcert, sslcert, sslkey, host, port, user, dbname, application_name and options"
+        "the parameter {0} is not known; there are sslmode, sslrootcert, sslcert, sslkey, host, \
+         port, user, dbname, application_name and options"
     )]
     Parameter(String),
-    /// It is on another machine, and anybody on the way could read along.
+    /// The database is on another machine, and the connection would not be authenticated TLS.
     #[error(
-        "the database is on another machine: say sslmode=verify-full, and with sslrootcert which authority its certificate is from"
+        "the database is on another machine: say sslmode=verify-full, and with sslrootcert which \
+         authority its certificate is from"
     )]
     Open,
 }
 
-/// What a URL may say beside server, user and database.
+/// Parameters that a URL may have.
 const PARAMETERS: [&str; 10] = [
     "sslmode",
     "sslrootcert",
@@ -68,7 +70,7 @@ const FILES: [&str; 3] = ["sslrootcert", "sslcert", "sslkey"];
 /// Begins the option that names a schema.
 const SEARCH_PATH: &str = "-csearch_path=";
 
-/// How it is known to the server's administrators.
+/// The `application_name` that the server's administrators see.
 const NAME: &str = "bank-server";
 
 impl Server {
@@ -79,9 +81,9 @@ impl Server {
 
     /// That database.
     ///
-    /// To another machine the way has to be TLS, with the server's certificate checked against an authority that is
-    /// named. Where no password is given, it is looked for where PostgreSQL's own programs look: `PGPASSWORD`, and the
-    /// file of passwords.
+    /// To another machine the way has to be TLS, with the server's certificate checked against an
+    /// authority that is named. Where no password is given, it is looked for where PostgreSQL's own
+    /// programs look: `PGPASSWORD`, and the file of passwords.
     pub fn new(url: &str) -> Result<Self, DatabaseLocationError> {
         let mut url = Url::parse(url).map_err(|_| DatabaseLocationError::Url)?;
         if !matches!(url.scheme(), "postgres" | "postgresql") {
@@ -167,7 +169,7 @@ impl Server {
     }
 }
 
-/// Whether nobody can read along, because it is on this machine.
+/// Whether the server is on this machine, so that no network is in between.
 fn is_here(options: &PgConnectOptions) -> bool {
     let host = options.get_host();
     options.get_socket().is_some()

@@ -1,4 +1,4 @@
-//! Where SQLite and PostgreSQL differ.
+//! Differences between SQLite and PostgreSQL: opening, settings, locks.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use bank_client::files;
 
-use super::condition::Condition;
-use super::connection_manager::Opener;
+use super::connection_manager::ConnectionManager;
 use super::database_location::Server;
-use super::figures::Figures;
+use super::health::DatabaseHealth;
+use super::metrics::DatabaseMetrics;
 use super::pool::{Pool, code};
 use super::row_cache::{Caches, Freshness};
 use super::{Database, Shared, StoreError, lock, migrations, schema};
@@ -28,14 +28,16 @@ impl Engine {
     /// Begins a transaction that will write.
     pub(super) const fn begin(self) -> &'static str {
         match self {
-            // It waits for the lock now: one that reads first, and then writes, could find it taken, and fail.
+            // It waits for the lock now: one that reads first, and then writes, could find it
+            // taken, and fail.
             Self::Sqlite => "BEGIN IMMEDIATE",
-            // Each statement sees what was committed before it: after a turn was waited for, what the one before did.
+            // Each statement sees what was committed before it: after a lock was waited for, its
+            // last holder's writes.
             Self::Postgres => "BEGIN ISOLATION LEVEL READ COMMITTED",
         }
     }
 
-    /// The end of a `SELECT` whose rows others are not to change until the transaction ends.
+    /// Suffix of a `SELECT` that locks its rows until the transaction ends.
     pub(super) const fn lock_rows(self) -> &'static str {
         match self {
             Self::Sqlite => "",
@@ -44,7 +46,8 @@ impl Engine {
         }
     }
 
-    /// The end of a `SELECT` of rows that are about to be removed, and that others may be at.
+    /// Suffix of a `SELECT` of rows to be removed, which skips rows that other transactions have
+    /// locked.
     pub(super) const fn skip_locked(self) -> &'static str {
         match self {
             Self::Sqlite => "",
@@ -55,7 +58,8 @@ impl Engine {
     /// Writes something that needs space on the disk, and can be overwritten by the next.
     pub(super) const fn trial(self) -> &'static str {
         match self {
-            // The log of writes grows by it, as by any other write. What stays as it is would not be written.
+            // The log of writes grows by it, as by any other write. What stays as it is would not
+            // be written.
             Self::Sqlite => {
                 "INSERT INTO bank_state (name, value) VALUES ('trial', '0') ON CONFLICT (name) \
                  DO UPDATE SET value = CASE bank_state.value WHEN '0' THEN '1' ELSE '0' END"
@@ -69,8 +73,8 @@ impl Engine {
         }
     }
 
-    /// Waits for a turn by its name, and keeps it until the transaction ends.
-    pub(super) const fn take_turn(self) -> Option<&'static str> {
+    /// Takes the advisory lock of a name until the transaction ends, and waits for it.
+    pub(super) const fn advisory_lock(self) -> Option<&'static str> {
         match self {
             Self::Sqlite => None,
             Self::Postgres => Some(
@@ -79,12 +83,13 @@ impl Engine {
         }
     }
 
-    /// The same, unless somebody else has it; says whether it was taken.
-    pub(super) const fn try_take_turn(self) -> Option<&'static str> {
+    /// Takes the advisory lock if it is free; returns whether it was.
+    pub(super) const fn try_advisory_lock(self) -> Option<&'static str> {
         match self {
             Self::Sqlite => None,
             Self::Postgres => Some(
-                "SELECT pg_try_advisory_xact_lock(hashtextextended(current_schema() || ':' || $1, 0)) AS taken",
+                "SELECT pg_try_advisory_xact_lock(hashtextextended(current_schema() || ':' || $1, \
+                 0)) AS taken",
             ),
         }
     }
@@ -96,21 +101,22 @@ const CONNECTIONS: u32 = 8;
 /// The journal shrinks to so many bytes once a large transaction is over, or was given up.
 const JOURNAL: u32 = 16 * 1024 * 1024;
 
-/// How long to wait while others open the same file.
+/// Timeout of waiting for other processes that open the same file.
 const OPENING: Duration = Duration::from_secs(30);
 
-/// How long counting waits for a row that somebody else has locked.
+/// Timeout of a counter that waits for a locked row.
 const LOCKED: Duration = Duration::from_millis(500);
 
-/// A server that stops a statement for its time says so; one that says nothing for so much longer is gone.
+/// Added to the statement timeout: a server that enforces it responds by then, and one that does
+/// not is gone.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Opens a file, makes it if it is not there, and brings its tables up to date.
+/// Opens a file, creates it if it is missing, and migrates its tables.
 pub(super) async fn sqlite(path: &Path) -> Result<Database, StoreError> {
     Ok(open_sqlite(path).await?.0)
 }
 
-/// Brings a file's tables up to date, as opening it does. Says from which version to which.
+/// Migrates a file's tables, as opening it does. Returns the version before and after.
 pub(super) async fn migrate_sqlite(path: &Path) -> Result<(i64, i64), StoreError> {
     let (database, versions) = open_sqlite(path).await?;
     database.close().await;
@@ -130,7 +136,8 @@ async fn open_sqlite(path: &Path) -> Result<(Database, (i64, i64)), StoreError> 
     if let Some(file) = open_to_others(path).next() {
         return Err(StoreError::OpenToOthers(file));
     }
-    // One program at a time: of two that change the journal mode or the tables of a new file, SQLite fails one.
+    // One program at a time: of two that change the journal mode or the tables of a new file,
+    // SQLite fails one.
     let mut beside = path.as_os_str().to_owned();
     beside.push("-opening");
     let beside = PathBuf::from(beside);
@@ -144,31 +151,32 @@ async fn open_sqlite(path: &Path) -> Result<(Database, (i64, i64)), StoreError> 
     let address = format!("sqlite://{}", url.path());
     let settings = |synchronous: &str| {
         format!(
-            "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; \
+            "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = \
+             {synchronous}; \
              PRAGMA foreign_keys = ON; PRAGMA journal_size_limit = {JOURNAL};"
         )
     };
-    let figures = Figures::new();
-    let condition = Arc::new(Condition::new());
+    let metrics = DatabaseMetrics::new();
+    let health = Arc::new(DatabaseHealth::new());
     let open = async |connections, synchronous| {
-        let opener = Opener {
+        let manager = ConnectionManager {
             address: address.clone(),
             settings: settings(synchronous),
-            can_be_gone: false,
+            is_remote: false,
         };
-        let pool = Pool::open(opener, connections, None, &figures, &condition).await;
+        let pool = Pool::open(manager, connections, None, &metrics, &health).await;
         pool.map_err(|error| failed(error.into()))
     };
     // FULL: what is committed survives the loss of power, not only of the process.
     let pool = open(CONNECTIONS, "FULL").await?;
-    // NORMAL: it survives the loss of the process, and nobody waits for the disk.
+    // NORMAL: it survives the loss of the process, and no commit waits for the disk.
     let counting = open(1, "NORMAL").await?;
     let database = Database(Arc::new(Shared {
         engine: Engine::Sqlite,
         pool,
         counting,
-        figures,
-        condition,
+        metrics,
+        health,
         caches: Arc::new(Caches::new(Freshness::File)),
         server: None,
         listening: OnceLock::new(),
@@ -185,54 +193,57 @@ async fn open_sqlite(path: &Path) -> Result<(Database, (i64, i64)), StoreError> 
 /// Connects to a server.
 pub(super) async fn postgres(server: &Server) -> Result<Database, StoreError> {
     let time = server.statement.as_millis();
-    // What a lost replica has begun is given up soon: others wait for its rows.
+    // A transaction of a lost replica ends soon: others wait for its rows.
     let settings = format!(
-        "SET statement_timeout = {time}; SET lock_timeout = {time}; SET idle_in_transaction_session_timeout = {};",
+        "SET statement_timeout = {time}; SET lock_timeout = {time}; SET \
+         idle_in_transaction_session_timeout = {};",
         time * 2
     );
-    // After a crash of the database, reads of the last moment may count once more; nobody waits for the disk.
-    // Others count with the same statement: one row that is locked does not hold them up for long.
+    // Commits do not wait for the disk: after a crash of the database, the last reads may count
+    // once more. A statement counts for several requests: one locked row does not delay them for
+    // long.
     let counting = format!(
         "{settings} SET synchronous_commit = off; SET lock_timeout = {};",
         time.min(LOCKED.as_millis())
     );
     let count = (server.connections.get() / 4).max(1);
-    let figures = Figures::new();
-    let condition = Arc::new(Condition::new());
+    let metrics = DatabaseMetrics::new();
+    let health = Arc::new(DatabaseHealth::new());
     let connect = async |connections, settings| {
-        connect(server, connections, settings, &figures, &condition).await
+        connect(server, connections, settings, &metrics, &health).await
     };
     Ok(Database(Arc::new(Shared {
         engine: Engine::Postgres,
         pool: connect(server.connections.get(), settings).await?,
         counting: connect(count, counting).await?,
-        figures,
-        condition,
-        caches: Arc::new(Caches::new(Freshness::told())),
+        metrics,
+        health,
+        caches: Arc::new(Caches::new(Freshness::notified())),
         server: Some(server.clone()),
         listening: OnceLock::new(),
         lock: OnceLock::new(),
     })))
 }
 
-/// Brings a server's tables up to date. Says from which version to which.
+/// Migrates a server's tables. Returns the version before and after.
 pub(super) async fn migrate_postgres(server: &Server) -> Result<(i64, i64), StoreError> {
-    // An index on a large table takes its time. What waits for a lock holds up the requests behind it: it gives up.
+    // An index on a large table takes its time. A wait for a lock blocks the requests behind it, so
+    // it times out.
     let settings = "SET statement_timeout = 0; SET lock_timeout = '5s';".to_owned();
-    let condition = Arc::new(Condition::new());
-    let pool = connect(server, 1, settings, &Figures::new(), &condition).await?;
+    let health = Arc::new(DatabaseHealth::new());
+    let pool = connect(server, 1, settings, &DatabaseMetrics::new(), &health).await?;
     let versions = alone(server, &pool).await;
-    // With it, the lock ends.
+    // The advisory lock ends with the connection.
     pool.close().await;
     versions
 }
 
-/// Migrates while nobody else does, in this schema.
+/// Migrates under an advisory lock of this schema.
 async fn alone(server: &Server, pool: &Pool) -> Result<(i64, i64), StoreError> {
     let mut connection = pool.acquire().await?;
     schema::check_place(server, connection.unbounded()?).await?;
-    // It is asked for again and again: who waits in a statement has a snapshot, and an index that is made beside other work
-    // waits until no snapshot is older. The two would wait for each other.
+    // Polled instead of waited for: a waiting statement has a snapshot, and CREATE INDEX
+    // CONCURRENTLY waits until no snapshot is older. The two would wait for each other.
     while !sqlx::query_scalar(
         "SELECT pg_try_advisory_lock(hashtextextended(current_schema() || ':migrate', 0))",
     )
@@ -250,17 +261,17 @@ async fn connect(
     server: &Server,
     connections: u32,
     settings: String,
-    figures: &Figures,
-    condition: &Arc<Condition>,
+    metrics: &DatabaseMetrics,
+    health: &Arc<DatabaseHealth>,
 ) -> Result<Pool, StoreError> {
     sqlx::any::install_default_drivers();
-    let opener = Opener {
+    let manager = ConnectionManager {
         address: server.url.to_string(),
         settings,
-        can_be_gone: true,
+        is_remote: true,
     };
     let time = Some(server.statement + GRACE);
-    Pool::open(opener, connections, time, figures, condition)
+    Pool::open(manager, connections, time, metrics, health)
         .await
         .map_err(|error| StoreError::Connect {
             server: Box::new(server.clone()),
@@ -274,13 +285,14 @@ pub(super) fn make_file(path: &Path) -> std::io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     match options.open(path) {
-        // It is not opened: on closing it, the system would give up the locks that SQLite holds on it for this process.
+        // An existing file is not opened: closing it would release the locks that SQLite holds on
+        // it in this process.
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
         made => made.map(|_| ()),
     }
 }
 
-/// What SQLite says of a file that is no database (NOTADB), or a damaged one (CORRUPT).
+/// The error text of SQLite for a file that is not a database (NOTADB), or damaged (CORRUPT).
 fn damage(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     let mut cause = Some(error);
     while let Some(error) = cause {
@@ -295,11 +307,9 @@ fn damage(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     None
 }
 
-/// Those of a database's files that others can use: the file, its journal, and the lock beside it.
-pub(crate) fn open_to_others(path: &Path) -> impl Iterator<Item = PathBuf> {
-    // Where the file itself is, SQLite has its journal.
-    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let files = ["", "-wal", "-shm", lock::SUFFIX].map(|suffix| {
+/// Fails if other users can access the file, or the files that SQLite keeps beside it.
+fn check_files(path: &Path) -> Result<(), StoreError> {
+    for suffix in ["", "-wal", "-shm"] {
         let mut name = path.as_os_str().to_owned();
         name.push(suffix);
         PathBuf::from(name)

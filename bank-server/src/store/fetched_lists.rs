@@ -1,4 +1,4 @@
-//! Revocation lists that one replica has fetched, for all of them.
+//! Shared CRL cache: revocation lists that one replica has fetched, for all of them.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::{Database, StoreError};
 use crate::calendar::MAX_CLOCK_SKEW;
 use crate::transport::trust_reloader::{CacheError, CacheLookup, CrlRequest, SharedCrlCache};
 
-/// Lists in the database. Can be asked on any runtime: the database is asked on its own.
+/// Lists in the database. Usable on any runtime: statements run on that of the database.
 #[derive(Debug, Clone)]
 pub struct FetchedLists {
     database: Database,
@@ -34,9 +34,10 @@ impl FetchedLists {
     }
 
     async fn fetched(&self, wanted: &CrlRequest) -> Result<Option<CacheLookup>, StoreError> {
-        // Who puts another one in place meanwhile does not keep this one from being read, and good.
+        // A newer list that is stored meanwhile does not make this one wrong.
         let row = sqlx::query(
-            "SELECT fetched, body FROM fetched_list WHERE address = $1 AND fetched >= $2 AND fetched > 0 AND fetched <= $3",
+            "SELECT fetched, body FROM fetched_list WHERE address = $1 AND fetched >= $2 AND \
+             fetched > 0 AND fetched <= $3",
         )
         .bind(wanted.address.as_str())
         .bind(wanted.since)
@@ -60,7 +61,8 @@ impl FetchedLists {
             "INSERT INTO fetched_list (address, fetched, claimed, body) VALUES ($1, 0, $2, $3) \
              ON CONFLICT (address) DO UPDATE SET claimed = excluded.claimed \
              WHERE (fetched_list.claimed <= $4 OR fetched_list.claimed > $6) \
-             AND (fetched_list.fetched < $5 OR fetched_list.fetched = 0 OR fetched_list.fetched > $7)",
+             AND (fetched_list.fetched < $5 OR fetched_list.fetched = 0 OR fetched_list.fetched > \
+             $7)",
         )
         .bind(&wanted.address)
         .bind(wanted.now.saturating_add(claim_time))
@@ -75,9 +77,9 @@ impl FetchedLists {
     }
 }
 
-/// What was fetched or claimed later than that, a clock has written that was ahead: it keeps no
-/// list from being fetched.
-fn latest(wanted: &CrlRequest) -> i64 {
+/// Latest plausible time of a fetch or claim. Later ones were written by a clock that is ahead, and
+/// block no fetch.
+fn latest(wanted: &Wanted) -> i64 {
     wanted.now.saturating_add(MAX_CLOCK_SKEW.num_seconds())
 }
 
@@ -93,7 +95,8 @@ impl SharedCrlCache for FetchedLists {
         let store = async move {
             sqlx::query(
                 "INSERT INTO fetched_list (address, fetched, claimed, body) VALUES ($1, $2, 0, $3) \
-                 ON CONFLICT (address) DO UPDATE SET fetched = excluded.fetched, claimed = 0, body = excluded.body",
+                 ON CONFLICT (address) DO UPDATE SET fetched = excluded.fetched, claimed = 0, \
+                 body = excluded.body",
             )
             .bind(address)
             .bind(now)
@@ -168,7 +171,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_cached_list_is_not_claimed_again() {
+    async fn no_replica_claims_a_fetch_once_the_list_is_there() {
         let (database, _folder) = testing::database().await;
         let crl_cache = FetchedLists::new(database);
         assert_eq!(crl_cache.fetched(&wanted(100, 101)).await.unwrap(), None);
@@ -184,13 +187,13 @@ mod tests {
     async fn a_released_or_expired_claim_can_be_taken() {
         let (database, _folder) = testing::database().await;
         let crl_cache = FetchedLists::new(database);
-        let look = async |now| crl_cache.get_or_claim(wanted(0, now)).await.unwrap();
-        assert_eq!(look(100).await, CacheLookup::Claimed);
-        crl_cache.release_claim(ADDRESS).await.unwrap();
-        assert_eq!(look(100).await, CacheLookup::Claimed);
-        // The replica with the claim is gone without releasing it.
-        assert_eq!(look(114).await, CacheLookup::InProgress);
-        assert_eq!(look(115).await, CacheLookup::Claimed);
+        let look = async |now| crl_cache.look(wanted(0, now)).await.unwrap();
+        assert_eq!(look(100).await, Look::Ours);
+        crl_cache.give_up(ADDRESS).await.unwrap();
+        assert_eq!(look(100).await, Look::Ours);
+        // The replica that had the claim is gone.
+        assert_eq!(look(114).await, Look::Wait);
+        assert_eq!(look(115).await, Look::Ours);
     }
 
     #[tokio::test]

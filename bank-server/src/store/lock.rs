@@ -1,7 +1,8 @@
 //! Lock file beside a SQLite database: banks that serve share it, an import has it alone.
 //!
-//! SQLite has one writer at a time, and an import of a large file writes for seconds: a bank that served meanwhile could not
-//! record a consent. The file is empty, and stays; the lock ends with the process (`flock`).
+//! SQLite has one writer at a time, and an import of a large file writes for seconds: a bank that
+//! served meanwhile could not record a consent. The file is empty, and stays; the lock ends with
+//! the process (`flock`).
 
 use std::fs::{File, TryLockError};
 use std::path::PathBuf;
@@ -9,10 +10,10 @@ use std::path::PathBuf;
 use super::{DatabaseLocation, StoreError};
 use crate::file_mode::is_open_to_others;
 
-/// What a database is opened for.
+/// Use of a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DatabaseUse {
-    /// A bank answers from it; several may.
+    /// A bank serves from it; several may.
     Serving,
     /// A world file is loaded.
     Importing,
@@ -21,7 +22,8 @@ pub enum DatabaseUse {
 /// What follows the name of the database.
 pub(super) const SUFFIX: &str = "-lock";
 
-/// Takes the lock, or fails at once. On a server there is none: its transactions do not wait for each other.
+/// Takes the lock, or fails at once. On a server there is none: its transactions do not wait for
+/// each other.
 pub(super) fn take(
     wanted_for: DatabaseUse,
     place: &DatabaseLocation,
@@ -40,7 +42,7 @@ pub(super) fn take(
     let name = PathBuf::from(name);
     let mut options = File::options();
     options.append(true).create(true);
-    // Others could hold the lock, and keep the bank from starting.
+    // Other users could hold the lock, and keep the bank from starting.
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let file = options.open(&name).map_err(failed)?;

@@ -3,10 +3,11 @@
 use sqlx::SqlStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
-/// Migrations of one engine: version, description and SQL of each file in its folder below `migrations/`.
+/// Migrations of one engine: version, description and SQL of each file in its folder below
+/// `migrations/`.
 ///
-/// They are listed here because `sqlx::migrate!` would build the drivers of both engines, SQLite included, a second time
-/// for the compiler's own use. A test compares the lists with the folders.
+/// They are listed here because `sqlx::migrate!` would build the drivers of both engines, SQLite
+/// included, a second time for the compiler's own use. A test compares the lists with the folders.
 type Migrations = [(i64, &'static str, &'static str)];
 
 const SQLITE: &Migrations = &[
@@ -166,7 +167,8 @@ pub(super) fn postgres() -> Migrator {
     migrator(POSTGRES)
 }
 
-/// A migrator that accepts tables of a newer version and takes no lock: `opener` keeps other migrations out.
+/// A migrator that accepts tables of a newer version and takes no lock: `engine` keeps other
+/// migrations out.
 fn migrator(migrations: &'static Migrations) -> Migrator {
     let migrations = migrations.iter().map(|&(version, description, sql)| {
         // The same marker as sqlx's own reader of folders.

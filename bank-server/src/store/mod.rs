@@ -1,12 +1,13 @@
-//! What the bank remembers, on SQL.
+//! Repositories on SQL: consents, authorisations, sessions, counters and the other rows that XS2A
+//! needs.
 //!
-//! One set of statements for SQLite and PostgreSQL: sqlx's `Any` driver, `$1` placeholders, no vendor's own types. Times are
-//! integers (seconds since 1970), truth is 0 or 1, dates, decimals and JSON are text. Where the two differ at all is in
-//! `engine`: how it is opened, and how transactions keep out of each other's way.
+//! One set of statements serves SQLite and PostgreSQL: sqlx's `Any` driver, `$1` placeholders, no
+//! vendor's own types. Times are integers (seconds since 1970), booleans are 0 or 1, dates,
+//! decimals and JSON are text. The differences between the two (opening, locking) stand in
+//! `engine`. Rows are mapped to the types of [`crate::domain`].
 
 pub mod authorisations;
 mod cache_invalidation;
-mod condition;
 mod connection_manager;
 pub mod connections;
 pub mod consents;
@@ -16,8 +17,9 @@ pub mod customer_consents;
 mod database_location;
 mod engine;
 pub mod fetched_lists;
-mod figures;
+mod health;
 mod lock;
+mod metrics;
 mod migrations;
 mod pool;
 pub mod reports;
@@ -44,13 +46,12 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
 
-pub use self::condition::WrongClock;
-use self::condition::{Condition, ConditionFigures};
 pub use self::database_location::{DatabaseLocation, DatabaseLocationError, Server};
 use self::engine::Engine;
-pub(crate) use self::engine::open_to_others;
-use self::figures::Figures;
+pub use self::health::WrongClock;
+use self::health::{DatabaseHealth, HealthMetrics};
 pub use self::lock::DatabaseUse;
+use self::metrics::DatabaseMetrics;
 pub use self::pool::{Pool, PooledConnection};
 use self::row_cache::Caches;
 use self::vault::{Vault, VaultError};
@@ -65,17 +66,17 @@ struct Shared {
     engine: Engine,
     pool: Pool,
     counting: Pool,
-    figures: Figures,
-    condition: Arc<Condition>,
+    metrics: DatabaseMetrics,
+    health: Arc<DatabaseHealth>,
     caches: Arc<Caches>,
-    /// Which others may change too.
+    /// The PostgreSQL server, which other replicas write to as well; `None` for SQLite.
     server: Option<Server>,
     listening: OnceLock<AbortOnDropHandle<()>>,
-    /// What keeps other uses of a SQLite file away.
+    /// Lock file of a SQLite database, held until the process ends.
     lock: OnceLock<File>,
 }
 
-/// Why the database could not do it.
+/// Error of the store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The file cannot be opened or made.
@@ -86,7 +87,7 @@ pub enum StoreError {
         /// What went wrong.
         error: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The file holds no database: a copy that broke off, another file, or pages that are damaged.
+    /// The file is not a database: an incomplete copy, another file, or damaged pages.
     #[error("{} is no whole database: {problem}", path.display())]
     Damaged {
         /// Which file.
@@ -94,14 +95,16 @@ pub enum StoreError {
         /// What is wrong with it.
         problem: String,
     },
-    /// Others than the file's owner, and a group that reads it, can use it.
+    /// The file mode lets more than the owner write, or more than owner and group read.
     #[error("{} is open to others: it holds customers' data; run chmod 600", .0.display())]
     OpenToOthers(PathBuf),
-    /// What is sealed in the database was sealed with a key that is not there.
-    #[error("the key {} is not there, and the database holds what was sealed with it", .0.display())]
+    /// The key is missing, and the database holds data that was sealed with it.
+    #[error("the key {} is not there, and the database holds what was sealed with \
+        it", .0.display())]
     NoKey(PathBuf),
-    /// The key is there, and the file with what was sealed is not.
-    #[error("the database {} is not there or empty, and its key {} is there", path.display(), key.display())]
+    /// The key is there, and the database file is missing or empty.
+    #[error("the database {} is not there or empty, and its key {} is \
+        there", path.display(), key.display())]
     NoFile {
         /// Which file.
         path: PathBuf,
@@ -114,10 +117,11 @@ pub enum StoreError {
     /// The key is not the one with which secrets in the database were sealed.
     #[error("this is not the key with which secrets in the database were sealed")]
     OtherKey,
-    /// The file is used in a way that leaves no room for this one.
+    /// The file is in use: an import excludes banks that serve, and they exclude an import.
     #[error("{}: {}", path.display(), match wanted_for {
         DatabaseUse::Serving => "an import into this database is under way",
-        DatabaseUse::Importing => "a bank serves from this database, and an import would keep it from writing",
+        DatabaseUse::Importing => "a bank serves from this database, and an import would keep it \
+            from writing",
     })]
     InUse {
         /// Which file.
@@ -125,7 +129,7 @@ pub enum StoreError {
         /// What it was wanted for.
         wanted_for: DatabaseUse,
     },
-    /// The server of the database cannot be reached, or does not let us in.
+    /// The database server is unreachable, or refuses the login.
     #[error("the database at {server} cannot be opened: {error}")]
     Connect {
         /// Which server and database; without user and password.
@@ -133,9 +137,10 @@ pub enum StoreError {
         /// What went wrong.
         error: sqlx::Error,
     },
-    /// The tables are those of an older version, or not there.
+    /// The tables are missing, or of an older version.
     #[error(
-        "the tables of the database at {server} are of version {found}, and version {needed} is needed"
+        "the tables of the database at {server} are of version {found}, and version {needed} is \
+         needed"
     )]
     Schema {
         /// Which server and database.
@@ -148,13 +153,13 @@ pub enum StoreError {
     /// The tables cannot be brought up to date.
     #[error("the tables of the database cannot be brought up to date: {0}")]
     Migrate(#[from] sqlx::migrate::MigrateError),
-    /// The clock of this machine is wrong: what was written by it would harm other replicas.
+    /// The clock of this machine is wrong: rows with its times would harm other replicas.
     #[error(transparent)]
     Clock(WrongClock),
     /// A statement failed.
     #[error("the database failed: {0}")]
     Sql(sqlx::Error),
-    /// What is stored cannot be read back.
+    /// A stored value cannot be decoded.
     #[error("the database holds something that cannot be read in {what}")]
     Corrupt {
         /// The table and column.
@@ -172,17 +177,19 @@ impl From<sqlx::Error> for StoreError {
 }
 
 impl StoreError {
-    /// Whether the same can go well in a moment: the database was not there, busy or full, or our clock is wrong.
+    /// Whether a retry can succeed: the database was unreachable, busy or full, or the clock is
+    /// wrong.
     #[must_use]
-    pub fn is_passing(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         match self {
             Self::Connect { .. } | Self::Clock(_) => true,
             Self::Sql(sqlx::Error::Database(error)) => {
                 let code = pool::code(error.as_ref());
-                // Of PostgreSQL (appendix A of its documentation): connections; a transaction that idled or lasted too long;
-                // read-only, as a standby server is; rolled back for others' sake; resources, such as the disk; locks that were
-                // not given; stopped by somebody or for its time; the system's own errors. Of SQLite: BUSY, READONLY, IOERR,
-                // FULL, CANTOPEN.
+                // Of PostgreSQL (appendix A of its documentation): connections; a transaction that
+                // idled or lasted too long; read-only, as a standby server is; rolled back for
+                // other transactions; resources, such as the disk; locks that were not granted;
+                // cancelled or timed out; system errors. Of SQLite: BUSY, READONLY, IOERR, FULL,
+                // CANTOPEN.
                 [
                     "08", "25006", "25P03", "25P04", "40", "53", "55P03", "57", "58", "5", "8",
                     "10", "13", "14",
@@ -202,15 +209,16 @@ impl StoreError {
     }
 }
 
-/// How long a write that tries whether the disk takes more is waited for.
-const TRIAL: Duration = Duration::from_millis(500);
+/// Timeout of the test write of [`Database::ready`].
+const TRIAL_TIMEOUT: Duration = Duration::from_millis(500);
 
 impl Database {
-    /// Opens the database at that place.
+    /// Opens the database at that location.
     ///
-    /// A SQLite file is made if it is not there (readable by its owner alone), and its tables are brought up to date. The
-    /// tables of a server's database have to be there: [`migrate`](Self::migrate) makes them. Tables of a newer version
-    /// are good for this one as well: migrations add, and take nothing away that the version before needs.
+    /// A SQLite file is made if it is not there (readable by its owner alone), and its tables are
+    /// brought up to date. The tables of a server's database have to be there:
+    /// [`migrate`](Self::migrate) makes them. Tables of a newer version are good for this one as
+    /// well: migrations add, and take nothing away that the version before needs.
     pub async fn open(place: &DatabaseLocation) -> Result<Self, StoreError> {
         match place {
             DatabaseLocation::File(path) => engine::sqlite(path).await,
@@ -222,8 +230,9 @@ impl Database {
         }
     }
 
-    /// Opens the database, and the key of what is sealed in it. Both are made where neither is there, and neither where there
-    /// is the other: a bank that lost one of them must not begin anew.
+    /// Opens the database, and the key of what is sealed in it. Both are made where neither is
+    /// there, and neither where there is the other: a bank that lost one of them must not begin
+    /// anew.
     pub async fn open_with_key(
         wanted_for: DatabaseUse,
         place: &DatabaseLocation,
@@ -256,7 +265,7 @@ impl Database {
         Ok((database, vault))
     }
 
-    /// Whether anything in it was sealed.
+    /// Whether the database holds sealed data.
     async fn holds_sealed(&self) -> Result<bool, StoreError> {
         let row = sqlx::query(
             "SELECT 1 AS sealed FROM credential WHERE totp IS NOT NULL UNION ALL \
@@ -267,8 +276,9 @@ impl Database {
         Ok(row.is_some())
     }
 
-    /// Opens the database at that place, as [`open`](Self::open) does. On SQLite, where one writes at a time, a bank does not
-    /// serve while an import is under way, nor is there an import while a bank serves.
+    /// Opens the database at that place, as [`open`](Self::open) does. On SQLite, where one writes
+    /// at a time, a bank does not serve while an import is under way, nor is there an import while
+    /// a bank serves.
     pub async fn open_for(
         wanted_for: DatabaseUse,
         place: &DatabaseLocation,
@@ -281,8 +291,8 @@ impl Database {
         Ok(database)
     }
 
-    /// Brings the tables at that place up to date, while replicas of this version and the one before serve from them. Says
-    /// from which version to which.
+    /// Migrates the tables at that location, while replicas of this version and the one before
+    /// serve from them. Returns the version before and after.
     pub async fn migrate(place: &DatabaseLocation) -> Result<(i64, i64), StoreError> {
         match place {
             DatabaseLocation::File(path) => engine::migrate_sqlite(path).await,
@@ -290,41 +300,42 @@ impl Database {
         }
     }
 
-    /// Compares that clock with the one of the database's server from now on, if the database is on one: at once, and as
-    /// often as [`follow`](Self::follow) listens. While they differ by a minute and more, all that needs the database fails
-    /// with [`StoreError::Clock`].
+    /// Compares that clock with the one of the database's server from now on, if the database is on
+    /// one: at once, and as often as
+    /// [`start_invalidation_listener`](Self::start_invalidation_listener) listens. While they
+    /// differ by a minute and more, all that needs the database fails with [`StoreError::Clock`].
     pub async fn compare_clock(&self, clock: &Arc<dyn Clock>) -> Result<(), StoreError> {
         if self.0.server.is_none() || clock.is_manual() {
             return Ok(());
         }
-        self.0.condition.compare(Arc::clone(clock));
+        self.0.health.compare(Arc::clone(clock));
         let mut connection = self.0.pool.acquire().await?;
-        let before = self.0.condition.before();
+        let before = self.0.health.now();
         let server = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
             "SELECT {}",
             cache_invalidation::SERVER_TIME
         )))
         .fetch_one(&mut connection)
         .await?;
-        self.0.condition.told(before, server);
+        self.0.health.record_server_time(before, server);
         Ok(())
     }
 
-    /// Begins to listen for what other replicas change, on the runtime on which the database was opened. Before that, what
-    /// was read from a server is not taken to hold.
-    pub fn follow(&self) {
+    /// Starts the listener for changes of other replicas, on the runtime on which the database was
+    /// opened. Until then, rows of a server are not cached.
+    pub fn start_invalidation_listener(&self) {
         if let Some(server) = self.0.server.clone() {
             self.0.listening.get_or_init(|| {
                 let caches = Arc::clone(&self.0.caches);
-                let figures = self.0.figures.clone();
-                let condition = Arc::clone(&self.0.condition);
-                let listening = cache_invalidation::listen(caches, server, figures, condition);
+                let metrics = self.0.metrics.clone();
+                let health = Arc::clone(&self.0.health);
+                let listening = cache_invalidation::listen(caches, server, metrics, health);
                 AbortOnDropHandle::new(tokio::spawn(listening.in_current_span()))
             });
         }
     }
 
-    /// What was read a moment ago and still holds.
+    /// The caches of rows.
     #[must_use]
     pub fn caches(&self) -> &Caches {
         &self.0.caches
@@ -341,8 +352,8 @@ impl Database {
         &self.0.pool
     }
 
-    /// Connections for what is counted along with reads, which must not wait for the disk. Of SQLite there is one: whoever
-    /// counts comes in turn, instead of contending for the lock.
+    /// Connections for counters of reads, whose commits do not wait for the disk. SQLite has one:
+    /// counts queue for it instead of contending for the lock.
     #[must_use]
     pub fn counting(&self) -> &Pool {
         &self.0.counting
@@ -350,47 +361,49 @@ impl Database {
 
     /// Begins a transaction that will write.
     ///
-    /// On SQLite nobody else writes from now on; it waits for its turn now, so that it cannot fail for that later. On
-    /// PostgreSQL others do: rows that a decision depends on are read with [`WriteTransaction::locked`], and decisions that depend
-    /// on rows that may not be there yet wait for a [`AdvisoryLock`].
+    /// On SQLite it is the only writer: it waits for the write lock here, so that no later
+    /// statement fails for want of it. On PostgreSQL transactions write side by side: rows that a
+    /// decision depends on are read with [`WriteTransaction::locked`], and decisions on rows that
+    /// may not exist yet take an [`AdvisoryLock`].
     pub async fn begin_write(&self) -> Result<WriteTransaction, StoreError> {
         WriteTransaction::begin(self.0.engine, &self.0.pool, &self.0.caches).await
     }
 
-    /// Begins a transaction that counts: like [`begin_write`](Self::begin_write), and nobody waits for the disk.
+    /// Begins a transaction that counts: like [`begin_write`](Self::begin_write), and its commit
+    /// does not wait for the disk.
     pub async fn begin_counting(&self) -> Result<WriteTransaction, StoreError> {
         WriteTransaction::begin(self.0.engine, &self.0.counting, &self.0.caches).await
     }
 
-    /// Has it told what it costs.
+    /// Registers the metrics of the database.
     pub(crate) fn register(&self, registry: &mut Registry) {
         let pools = [
             ("main", self.0.pool.clone()),
             ("counting", self.0.counting.clone()),
         ];
-        self.0.figures.register(registry, pools);
-        let condition = Arc::clone(&self.0.condition);
-        registry.register_collector(Box::new(ConditionFigures(condition)));
+        self.0.metrics.register(registry, pools);
+        let health = Arc::clone(&self.0.health);
+        registry.register_collector(Box::new(HealthMetrics(health)));
     }
 
-    /// Whether the database answers, and takes what is written.
+    /// Readiness check: fails unless the database answers and accepts writes.
     ///
-    /// To a file something is written each time. To a server only after it has refused a write for want of space: so much
-    /// that it needs more.
+    /// A file is written to each time. A server is written to only after it has refused a write for
+    /// want of space, with a row that needs a new page.
     pub async fn ready(&self) -> Result<(), StoreError> {
         sqlx::query("SELECT 1").execute(&self.0.pool).await?;
-        if self.0.engine == Engine::Postgres && !self.0.condition.is_full() {
+        if self.0.engine == Engine::Postgres && !self.0.health.is_full() {
             return Ok(());
         }
         let trial = sqlx::query(self.0.engine.trial()).execute(&self.0.counting);
-        match timeout(TRIAL, trial).await {
+        match timeout(TRIAL_TIMEOUT, trial).await {
             Ok(written) => {
                 written?;
-                self.0.condition.set_full(false);
+                self.0.health.set_full(false);
                 Ok(())
             }
-            Err(_) if self.0.condition.is_full() => Err(pool::silent().into()),
-            // It waits for its turn behind another write: that proves nothing.
+            Err(_) if self.0.health.is_full() => Err(pool::timed_out().into()),
+            // It waits behind another write: that proves nothing.
             Err(_) => Ok(()),
         }
     }
@@ -429,11 +442,11 @@ mod tests {
                 "INSERT INTO bank_state (name, value) VALUES ('large', hex(zeroblob(1000000)))";
             let refused = sqlx::query(large).execute(&mut connection).await;
             let refused = StoreError::from(refused.unwrap_err());
-            assert!(refused.is_passing(), "{refused}");
-            assert!(database.0.condition.is_full(), "{refused}");
+            assert!(refused.is_transient(), "{refused}");
+            assert!(database.0.health.is_full(), "{refused}");
             sqlx::query(unset).fetch_all(&mut connection).await.unwrap();
             database.ready().await.unwrap();
-            assert!(!database.0.condition.is_full());
+            assert!(!database.0.health.is_full());
         }
     }
 

@@ -1,7 +1,7 @@
-//! Connections to the database, and how long anybody waits for it.
+//! Connection pool with timeouts on acquiring a connection and on each statement.
 //!
-//! A database that is gone says so, or says nothing at all: where the network is cut, nobody is told. So nothing here waits
-//! without a bound, and a connection that has kept silent is closed, for nobody knows what became of its last statement.
+//! No wait is without a bound, because a cut network produces no error. A connection whose
+//! statement timed out is closed: whether that statement took effect is not known.
 
 use std::io;
 use std::sync::Arc;
@@ -18,56 +18,58 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout};
 use tracing::{Instrument as _, Span, debug_span};
 
-use super::condition::Condition;
-use super::connection_manager::Opener;
-use super::figures::{Figures, Operation};
+use super::connection_manager::ConnectionManager;
+use super::health::DatabaseHealth;
+use super::metrics::{DatabaseMetrics, Operation};
 use crate::telemetry::gauge_guard::GaugeGuard;
 
-/// Connections. Cheap to clone: all clones share them. A statement that is run on it has a connection of its own for as long
-/// as it takes.
+/// Connection pool. Cheap to clone: all clones share the connections. A statement that is run on
+/// the pool has a connection of its own until it ends.
 #[derive(Debug, Clone)]
 pub struct Pool {
-    connections: managed::Pool<Opener>,
-    /// How long a statement may take before its connection counts as lost; without end for a file, which does not go away.
+    connections: managed::Pool<ConnectionManager>,
+    /// Timeout of a statement, after which its connection counts as lost; `None` for a file.
     time: Option<Duration>,
     /// Connections belong to the runtime on which the database was opened.
     runtime: Handle,
-    figures: Figures,
-    condition: Arc<Condition>,
+    metrics: DatabaseMetrics,
+    health: Arc<DatabaseHealth>,
 }
 
-/// A connection, until it is dropped. A transaction that is open by then has not happened.
+/// A connection of the pool, until it is dropped. A transaction that is open by then is rolled
+/// back.
 #[derive(Debug)]
 pub struct PooledConnection {
     /// There until it is dropped.
-    connection: Option<Object<Opener>>,
+    connection: Option<Object<ConnectionManager>>,
     time: Option<Duration>,
     runtime: Handle,
-    figures: Figures,
-    condition: Arc<Condition>,
+    metrics: DatabaseMetrics,
+    health: Arc<DatabaseHealth>,
     in_transaction: bool,
-    /// A statement is under way. If it is given up, its answer is still to come.
-    asking: bool,
+    /// A statement is running. If its future was dropped, the response is still to come.
+    is_running: bool,
     lost: bool,
 }
 
-/// How long a request waits for a connection.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Timeout of acquiring a connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a connection may take to be ready for the next one who needs it. A statement that was given up may still run.
-const RETURN: Duration = Duration::from_secs(2);
+/// Timeout for making a connection reusable: a statement whose future was dropped may still run.
+const RECYCLE_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Pool {
-    /// At most so many connections, of which one is opened now. Belongs to the runtime that it is called on.
+    /// At most so many connections, of which one is opened now. Belongs to the runtime that it is
+    /// called on.
     pub(super) async fn open(
-        opener: Opener,
+        manager: ConnectionManager,
         most: u32,
         time: Option<Duration>,
-        figures: &Figures,
-        condition: &Arc<Condition>,
+        metrics: &DatabaseMetrics,
+        health: &Arc<DatabaseHealth>,
     ) -> Result<Self, sqlx::Error> {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
-        let connections = managed::Pool::builder(opener)
+        let connections = managed::Pool::builder(manager)
             .max_size(most)
             // Those that were used last have their statements prepared; the others may rest.
             .queue_mode(QueueMode::Lifo)
@@ -77,8 +79,8 @@ impl Pool {
             connections,
             time,
             runtime: Handle::current(),
-            figures: figures.clone(),
-            condition: Arc::clone(condition),
+            metrics: metrics.clone(),
+            health: Arc::clone(health),
         };
         pool.acquire().await?;
         Ok(pool)
@@ -87,32 +89,32 @@ impl Pool {
     /// Waits for a connection. Fails while the clock of this machine is wrong: nothing is read,
     /// written or removed by it.
     pub async fn acquire(&self) -> Result<PooledConnection, sqlx::Error> {
-        self.condition.clock_is_right()?;
+        self.health.clock_is_right()?;
         let begun = Instant::now();
         let connection = {
-            let _waiting = GaugeGuard::among(&self.figures.waiting);
-            match timeout(PATIENCE, self.connections.get()).await {
+            let _waiting = GaugeGuard::among(&self.metrics.waiting);
+            match timeout(ACQUIRE_TIMEOUT, self.connections.get()).await {
                 Ok(Ok(connection)) => Ok(connection),
                 Ok(Err(PoolError::Backend(error))) => Err(error),
                 Ok(Err(PoolError::Closed)) => Err(sqlx::Error::PoolClosed),
                 Ok(Err(_)) | Err(_) => Err(sqlx::Error::PoolTimedOut),
             }
         };
-        let connection = connection.inspect_err(|_| self.figures.unconnected())?;
-        self.figures.waited(begun.elapsed());
+        let connection = connection.inspect_err(|_| self.metrics.unconnected())?;
+        self.metrics.waited(begun.elapsed());
         Ok(PooledConnection {
             connection: Some(connection),
             time: self.time,
             runtime: self.runtime.clone(),
-            figures: self.figures.clone(),
-            condition: Arc::clone(&self.condition),
+            metrics: self.metrics.clone(),
+            health: Arc::clone(&self.health),
             in_transaction: false,
-            asking: false,
+            is_running: false,
             lost: false,
         })
     }
 
-    /// That on which connections are to be asked.
+    /// The runtime on which connections are used.
     pub(super) fn runtime(&self) -> &Handle {
         &self.runtime
     }
@@ -126,19 +128,19 @@ impl Pool {
         )
     }
 
-    /// Ends all connections. Those that are in use end with what they are used for.
+    /// Ends all connections. Connections in use end when they are returned.
     pub async fn close(&self) {
         let idle = self.connections.retain(|_, _| false).removed;
         self.connections.close();
         for connection in idle {
-            // It is not needed any more, whatever it says to that.
-            let _ = timeout(RETURN, connection.close()).await;
+            // The connection is not needed any more: its error is of no use.
+            let _ = timeout(RECYCLE_TIMEOUT, connection.close()).await;
         }
     }
 }
 
 impl PooledConnection {
-    /// The connection itself, for what has no bound: migrations.
+    /// The connection without a timeout, for migrations.
     pub(super) fn unbounded(&mut self) -> Result<&mut AnyConnection, sqlx::Error> {
         let connection = self.connection.as_mut().ok_or(sqlx::Error::PoolClosed)?;
         Ok(connection)
@@ -146,20 +148,20 @@ impl PooledConnection {
 
     /// Begins a transaction.
     pub(super) async fn begin(&mut self, statement: &'static str) -> Result<(), sqlx::Error> {
-        // From now on: whether it has begun is not known if this is given up.
+        // Set before: if this future is dropped, whether the transaction has begun is not known.
         self.in_transaction = true;
         self.execute(statement).await.map(|_| ())
     }
 
-    /// Has the transaction happen.
+    /// Commits the transaction.
     pub(super) async fn commit(&mut self) -> Result<(), sqlx::Error> {
         self.execute("COMMIT").await?;
         self.in_transaction = false;
-        self.condition.set_full(false);
+        self.health.set_full(false);
         Ok(())
     }
 
-    /// Has the transaction not happened.
+    /// Rolls the transaction back.
     pub(super) async fn roll_back(&mut self) -> Result<(), sqlx::Error> {
         self.execute("ROLLBACK").await?;
         self.in_transaction = false;
@@ -176,13 +178,13 @@ impl Drop for PooledConnection {
             drop(Object::take(connection));
             return;
         }
-        if !self.in_transaction && !self.asking {
-            // It goes back with this.
+        if !self.in_transaction && !self.is_running {
+            // Dropping it returns it to the pool.
             return;
         }
         let in_transaction = self.in_transaction;
         self.runtime.spawn(async move {
-            let ready = timeout(RETURN, async {
+            let ready = timeout(RECYCLE_TIMEOUT, async {
                 if in_transaction {
                     connection.execute("ROLLBACK").await?;
                 }
@@ -195,8 +197,8 @@ impl Drop for PooledConnection {
     }
 }
 
-/// A statement, with what is to be told of it.
-struct Asked {
+/// A statement, with its operation for metrics and spans.
+struct Statement {
     sql: SqlStr,
     /// Taken when it is run.
     arguments: Result<Option<AnyArguments>, BoxDynError>,
@@ -204,7 +206,7 @@ struct Asked {
     operation: Operation,
 }
 
-impl Asked {
+impl Statement {
     fn new<'q>(mut query: impl Execute<'q, Any>) -> Self {
         let (arguments, persistent) = (query.take_arguments(), query.persistent());
         let sql = query.sql();
@@ -227,7 +229,7 @@ impl Asked {
     }
 }
 
-impl Execute<'_, Any> for Asked {
+impl Execute<'_, Any> for Statement {
     fn sql(self) -> SqlStr {
         self.sql
     }
@@ -246,36 +248,36 @@ impl Execute<'_, Any> for Asked {
 }
 
 impl PooledConnection {
-    /// Waits for the database, for as long as a statement may take.
-    async fn answer<T>(
+    /// Runs a statement with the timeout, and records its metrics.
+    async fn run<T>(
         &mut self,
         operation: Operation,
-        ask: impl for<'a> FnOnce(&'a mut AnyConnection) -> BoxFuture<'a, Result<T, sqlx::Error>>,
+        run: impl for<'a> FnOnce(&'a mut AnyConnection) -> BoxFuture<'a, Result<T, sqlx::Error>>,
     ) -> Result<T, sqlx::Error> {
         let begun = Instant::now();
         let connection = self.connection.as_mut().ok_or(sqlx::Error::PoolClosed)?;
-        self.asking = true;
-        let answer = ask(connection);
+        self.is_running = true;
+        let answer = run(connection);
         let answer = match self.time {
             None => answer.await,
             Some(time) => timeout(time, answer).await.unwrap_or_else(|_| {
                 self.lost = true;
-                Err(silent())
+                Err(timed_out())
             }),
         };
-        self.asking = false;
+        self.is_running = false;
         self.lost |= answer.as_ref().is_err_and(ends_connection);
         if answer.as_ref().is_err_and(is_full) {
-            self.condition.set_full(true);
+            self.health.set_full(true);
         }
-        self.figures
+        self.metrics
             .statement(operation, begun.elapsed(), answer.is_err());
         answer
     }
 }
 
-/// The database has said nothing for as long as is waited for it.
-pub(super) fn silent() -> sqlx::Error {
+/// The error of a timeout.
+pub(super) fn timed_out() -> sqlx::Error {
     let late = io::Error::new(io::ErrorKind::TimedOut, "the database does not answer");
     sqlx::Error::Io(late)
 }
@@ -283,8 +285,8 @@ pub(super) fn silent() -> sqlx::Error {
 /// Whether a connection is over with that error.
 fn ends_connection(error: &sqlx::Error) -> bool {
     match error {
-        // Of PostgreSQL (appendix A of its documentation): connections; stopped by somebody; idle, or in a transaction, for
-        // too long.
+        // Of PostgreSQL (appendix A of its documentation): connections; terminated by an operator;
+        // idle, or in a transaction, for too long.
         sqlx::Error::Database(error) => {
             let code = error.code().unwrap_or_default();
             ["08", "57P", "25P03", "25P04"]
@@ -302,18 +304,20 @@ fn ends_connection(error: &sqlx::Error) -> bool {
 /// The code of an error of SQLite, without its extension, or of PostgreSQL.
 pub(super) fn code(error: &dyn sqlx::error::DatabaseError) -> String {
     let code = error.code().unwrap_or_default();
-    // A code of PostgreSQL has five characters, of which some can be letters; one of SQLite has at most four digits, of which
-    // the lower byte is the primary code (https://www.sqlite.org/rescode.html).
+    // A code of PostgreSQL has five characters, of which some can be letters; one of SQLite has at
+    // most four digits, of which the lower byte is the primary code
+    // (https://www.sqlite.org/rescode.html).
     match code.parse::<u32>() {
         Ok(extended) if code.len() < 5 => (extended & 0xff).to_string(),
         _ => code.into_owned(),
     }
 }
 
-/// Whether what was to be written found no place: a full disk, one that fails or is read-only, a standby server.
+/// Whether a write failed for want of space: a disk that is full, fails or is read-only, or a
+/// standby server.
 fn is_full(error: &sqlx::Error) -> bool {
-    // Of SQLite: READONLY, IOERR, FULL. Of PostgreSQL (appendix A of its documentation): disk_full, io_error,
-    // read_only_sql_transaction.
+    // Of SQLite: READONLY, IOERR, FULL. Of PostgreSQL (appendix A of its documentation): disk_full,
+    // io_error, read_only_sql_transaction.
     const CODES: [&str; 6] = ["8", "10", "13", "53100", "58030", "25006"];
 
     match error {
@@ -327,17 +331,17 @@ type Step = Either<AnyQueryResult, AnyRow>;
 impl<'c> Executor<'c> for &'c mut PooledConnection {
     type Database = Any;
 
-    /// All at once: whoever reads is not to hold up a connection.
+    /// Reads all rows at once, so that a slow reader does not occupy a connection.
     fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, Result<Step, sqlx::Error>>
     where
         'c: 'e,
         E: 'q + Execute<'q, Any>,
     {
-        let asked = Asked::new(query);
-        let span = asked.span();
+        let statement = Statement::new(query);
+        let span = statement.span();
         async move {
-            let steps = self.answer::<Vec<Step>>(asked.operation, |connection| {
-                connection.fetch_many(asked).try_collect().boxed()
+            let steps = self.run::<Vec<Step>>(statement.operation, |connection| {
+                connection.fetch_many(statement).try_collect().boxed()
             });
             Ok(stream::iter(steps.await?).map(Ok))
         }
@@ -354,10 +358,10 @@ impl<'c> Executor<'c> for &'c mut PooledConnection {
         'c: 'e,
         E: 'q + Execute<'q, Any>,
     {
-        let asked = Asked::new(query);
-        let span = asked.span();
-        self.answer(asked.operation, |connection| {
-            connection.fetch_optional(asked)
+        let statement = Statement::new(query);
+        let span = statement.span();
+        self.run(statement.operation, |connection| {
+            connection.fetch_optional(statement)
         })
         .instrument(span)
         .boxed()
@@ -373,7 +377,7 @@ impl<'c> Executor<'c> for &'c mut PooledConnection {
     {
         // The types are handed on as they are: they do not live as long as a connection may.
         let parameters = parameters.to_vec();
-        self.answer(Operation::Other, |connection| {
+        self.run(Operation::Other, |connection| {
             async move { connection.prepare_with(sql, &parameters).await }.boxed()
         })
         .boxed()
@@ -383,7 +387,7 @@ impl<'c> Executor<'c> for &'c mut PooledConnection {
     where
         'c: 'e,
     {
-        self.answer(Operation::Other, |connection| connection.describe(sql))
+        self.run(Operation::Other, |connection| connection.describe(sql))
             .boxed()
     }
 }
@@ -398,8 +402,8 @@ impl<'p> Executor<'p> for &Pool {
     {
         let pool = self.clone();
         async move {
-            let mut held = pool.acquire().await?;
-            let steps: Vec<Step> = held.fetch_many(query).try_collect().await?;
+            let mut connection = pool.acquire().await?;
+            let steps: Vec<Step> = connection.fetch_many(query).try_collect().await?;
             Ok(stream::iter(steps).map(Ok))
         }
         .try_flatten_stream()

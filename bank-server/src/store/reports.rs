@@ -1,6 +1,7 @@
-//! How far a TPP's delta reports went.
+//! Positions of delta reports: up to which entry a TPP has been served.
 //!
-//! Noting it waits for no disk flush: after a loss of power, what was reported last may be reported once more.
+//! Recording one waits for no disk flush: after a loss of power, the last entries may be reported
+//! once more.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,14 +12,16 @@ use super::vault::Vault;
 use super::{Database, StoreError};
 use crate::domain::{AccountId, Arrival, Consent};
 
-/// The last reports of TPPs, in the database; customers are digests under the bank's own key. Cheap to clone.
+/// The last reports of TPPs, in the database; customers are digests under the bank's own key. Cheap
+/// to clone.
 #[derive(Clone)]
 pub struct Reports {
     database: Database,
     vault: Vault,
 }
 
-/// How exactly it is known when a report was noted last: so long it is not written once more for that alone.
+/// How exactly it is known when a report was noted last: so long it is not written once more for
+/// that alone.
 const FRESH: TimeDelta = TimeDelta::days(1);
 
 impl Reports {
@@ -28,8 +31,8 @@ impl Reports {
         Self { database, vault }
     }
 
-    /// How far the last report of that account went that the consent's TPP got for this customer. A consent that replaces
-    /// another one goes on where that left off. `None`: there was none.
+    /// How far the last report of that account went that the consent's TPP got for this customer. A
+    /// consent that replaces another one goes on where that left off. `None`: there was none.
     pub async fn last(
         &self,
         consent: &Consent,
@@ -49,7 +52,8 @@ impl Reports {
             .map(Arrival))
     }
 
-    /// Notes that a report went so far at that time. Of two at a time, the one that went farther counts.
+    /// Notes that a report went so far at that time. Of two at a time, the one that went farther
+    /// counts.
     pub async fn note(
         &self,
         consent: &Consent,
@@ -58,10 +62,13 @@ impl Reports {
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         sqlx::query(
-            "INSERT INTO delta_report (tpp, psu, account, arrival, noted) VALUES ($1, $2, $3, $4, $5) \
+            "INSERT INTO delta_report (tpp, psu, account, arrival, noted) VALUES ($1, $2, $3, $4, \
+             $5) \
              ON CONFLICT (tpp, psu, account) DO UPDATE SET noted = excluded.noted, arrival = \
-             CASE WHEN excluded.arrival > delta_report.arrival THEN excluded.arrival ELSE delta_report.arrival END \
-             WHERE excluded.arrival > delta_report.arrival OR delta_report.noted < $6 OR delta_report.noted > $7",
+             CASE WHEN excluded.arrival > delta_report.arrival THEN excluded.arrival ELSE \
+             delta_report.arrival END \
+             WHERE excluded.arrival > delta_report.arrival OR delta_report.noted < $6 OR \
+             delta_report.noted > $7",
         )
         .bind(consent.tpp.to_string())
         .bind(self.psu(consent))
@@ -95,9 +102,12 @@ mod tests {
     use crate::store::testing;
 
     const CONSENT: &str = "\
-        INSERT INTO consent (id, tpp, request_id, request_digest, status, access, recurring, valid_until, frequency_per_day, \
-        psu, last_action, created, approve_by) VALUES ('c', 'PSDDE-BAFIN-100001', 'r', 'd', 'valid', \
-        '{\"allPsd2\":\"allAccounts\"}', 1, '2027-01-01', 4, 'anna', 1790000000, 1790000000, 1790003600)";
+        INSERT INTO consent (id, tpp, request_id, request_digest, status, access, recurring, \
+        valid_until, frequency_per_day, \
+        psu, last_action, created, approve_by) VALUES ('c', 'PSDDE-BAFIN-100001', 'r', 'd', \
+        'valid', \
+        '{\"allPsd2\":\"allAccounts\"}', 1, '2027-01-01', 4, 'anna', 1790000000, 1790000000, \
+        1790003600)";
 
     #[tokio::test]
     async fn reports_go_on_for_a_customer_who_is_not_named_and_say_when_they_were_noted() {

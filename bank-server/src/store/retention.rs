@@ -1,11 +1,13 @@
-//! What is over is kept for a while, and then removed.
+//! Retention: removal of rows past their retention period.
 //!
-//! In small pieces, each a transaction of its own, and with pauses: requests hardly notice. One replica at a time does it.
-//! No rule waits for it: what is over is over whether its rows are there or not.
+//! Rows are removed in small batches, each a transaction of its own, with pauses: requests hardly
+//! notice. One replica at a time removes. No rule depends on it: a consent that has ended has ended
+//! whether its rows are there or not.
 //!
-//! No clock decides alone what is old. The database holds the time up to which rows were removed, and a run moves it on by
-//! at most twice the time that has passed since the run before. So no run takes more than what became old in a few minutes,
-//! also where the clock is wrong by years; and a bank that was down for a week catches up within one.
+//! No clock alone decides which rows are old. The database holds the time up to which rows were
+//! removed, and a run moves it on by at most twice the time that has passed since the run before.
+//! So no run takes more than what became old in a few minutes, also where the clock is wrong by
+//! years; and a bank that was down for a week catches up within one.
 
 use std::time::Duration;
 
@@ -14,53 +16,59 @@ use tokio::time::Instant;
 
 use super::{AdvisoryLock, Database, StoreError};
 
-/// How long what is over is kept.
+/// Retention periods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Keeping {
-    /// Consents, with all that belongs to them; how far delta reports went, from the last one; who has proved herself through
-    /// a TPP, from the first time; connections to other banks, from their end.
+pub struct RetentionPeriods {
+    /// Consents, with all that belongs to them; how far delta reports went, from the last one; who
+    /// has proved herself through a TPP, from the first time; connections to other banks, from
+    /// their end.
     pub consents: TimeDelta,
-    /// Authorisations, and connections to other banks, that came to nothing. Approvals stay as long as their consents.
+    /// Authorisations, and connections to other banks, that came to nothing. Approvals stay as long
+    /// as their consents.
     pub authorisations: TimeDelta,
-    /// Counts of days gone by, failed attempts to log in, and revocation lists that nobody fetches any more. At least two
-    /// days: what is younger still counts.
+    /// Counts of days gone by, failed attempts to log in, and revocation lists that no replica
+    /// fetches any more. At least two days: younger ones still count.
     pub counters: TimeDelta,
-    /// Sessions, and questions to passkeys. At least a day: no session is idle for longer, and goes on.
+    /// Sessions, and questions to passkeys. At least a day: no session is idle for longer, and goes
+    /// on.
     pub sessions: TimeDelta,
     /// Devices with the bank's app, from their enrolment: so long they are good.
     pub phones: TimeDelta,
 }
 
-/// Removes what has been kept for long enough.
+/// Removes rows past their retention period.
 #[derive(Debug, Clone)]
 pub struct Retention {
     database: Database,
-    keeping: Keeping,
+    periods: RetentionPeriods,
 }
 
-/// Rows that are looked for at a time.
-const PIECE: i64 = 200;
+/// Rows of a batch.
+const BATCH: i64 = 200;
 
-/// A piece is followed by a pause of so many times its own length.
+/// Factor of the pause after a batch: so many times the duration of the batch.
 const PAUSE: u32 = 4;
 
-/// Statements that remove one kind of thing, so many at a time. The last says by the rows it removes whether there is more;
-/// all are about the same ones. They are made of constants and times, and planned for these.
-type Piece = Vec<String>;
+/// Statements that remove one kind of thing, so many at a time. The last says by the rows it
+/// removes whether there is more; all are about the same ones. They are made of constants and
+/// times, and planned for these.
+type Batch = Vec<String>;
 
 impl Retention {
-    /// In that database.
+    /// Retention in that database.
     #[must_use]
-    pub fn new(database: Database, keeping: Keeping) -> Self {
-        Self { database, keeping }
+    pub fn new(database: Database, periods: RetentionPeriods) -> Self {
+        Self { database, periods }
     }
 
-    /// Notes where the removal begins, unless it has begun before: now, or when something was last done to a consent,
-    /// whichever is earlier. To be called at the start, before anything is written by this clock.
+    /// Notes where the removal begins, unless it has begun before: now, or when something was last
+    /// done to a consent, whichever is earlier. To be called at the start, before anything is
+    /// written by this clock.
     pub async fn begin(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
         sqlx::query(
             "INSERT INTO bank_state (name, value) SELECT 'removed until', \
-             CAST(CASE WHEN MAX(last_action) < $1 THEN MAX(last_action) ELSE $1 END AS TEXT) FROM consent \
+             CAST(CASE WHEN MAX(last_action) < $1 THEN MAX(last_action) ELSE $1 END AS TEXT) FROM \
+             consent \
              WHERE NOT EXISTS (SELECT 1 FROM bank_state WHERE name = 'removed until') \
              ON CONFLICT (name) DO NOTHING",
         )
@@ -70,18 +78,18 @@ impl Retention {
         Ok(())
     }
 
-    /// Removes all that has been kept for long enough at that time. Says how many consents, authorisations, counts and so
-    /// on these were; if another replica is at it, none.
+    /// Removes rows past their retention period at that time. Returns how many consents,
+    /// authorisations, counts and so on these were; if another replica is removing, 0.
     pub async fn remove(&self, now: DateTime<Utc>) -> Result<u64, StoreError> {
         let mut removed = 0;
-        for piece in self.pieces(now) {
+        for batch in self.batches(now) {
             loop {
                 let begun = Instant::now();
-                let Some(rows) = self.take_away(&piece).await? else {
+                let Some(rows) = self.remove_batch(&batch).await? else {
                     return Ok(removed);
                 };
                 removed += rows;
-                if rows < PIECE.unsigned_abs() {
+                if rows < BATCH.unsigned_abs() {
                     break;
                 }
                 let pause = begun.elapsed() * PAUSE;
@@ -91,8 +99,9 @@ impl Retention {
         Ok(removed)
     }
 
-    /// The time to [remove](Self::remove) by: now, and at most twice what has `passed` since this replica's last run after
-    /// the time by which was removed before. `None` if another replica is at it, or none has [begun](Self::begin).
+    /// The time to [remove](Self::remove) by: now, and at most twice what has `passed` since this
+    /// replica's last run after the time by which was removed before. `None` if another replica is
+    /// at it, or none has [begun](Self::begin).
     pub async fn move_on(
         &self,
         now: DateTime<Utc>,
@@ -125,13 +134,13 @@ impl Retention {
     }
 
     /// `None` if another replica is at it.
-    async fn take_away(&self, piece: &[String]) -> Result<Option<u64>, StoreError> {
+    async fn remove_batch(&self, batch: &[String]) -> Result<Option<u64>, StoreError> {
         let mut transaction = self.database.begin_counting().await?;
         if !transaction.try_take(AdvisoryLock::Retention).await? {
             return Ok(None);
         }
         let mut rows = 0;
-        for statement in piece {
+        for statement in batch {
             rows = sqlx::query(sqlx::AssertSqlSafe(statement.as_str()))
                 .persistent(false)
                 .execute(&mut *transaction)
@@ -142,23 +151,26 @@ impl Retention {
         Ok(Some(rows))
     }
 
-    fn pieces(&self, now: DateTime<Utc>) -> Vec<Piece> {
-        let keeping = &self.keeping;
+    fn batches(&self, now: DateTime<Utc>) -> Vec<Batch> {
+        let periods = &self.periods;
         let unlocked = self.database.skip_locked();
         let time = |kept: TimeDelta| (now - kept).timestamp();
         let day = |kept: TimeDelta| (now - kept).date_naive();
         // Whatever is over was last acted on before that, so that the index leads to it.
-        let (before, last_day) = (time(keeping.consents), day(keeping.consents));
+        let (before, last_day) = (time(periods.consents), day(periods.consents));
         let consents = format!(
             "SELECT id FROM consent WHERE last_action < {before} AND \
-             (status IN ('rejected', 'revokedByPsu', 'expired', 'terminatedByTpp') OR valid_until < '{last_day}' \
-             OR (status <> 'valid' AND approve_by < {before}) OR ends < {before}) ORDER BY last_action, id LIMIT {PIECE}"
+             (status IN ('rejected', 'revokedByPsu', 'expired', 'terminatedByTpp') OR valid_until \
+             < '{last_day}' \
+             OR (status <> 'valid' AND approve_by < {before}) OR ends < {before}) ORDER BY \
+             last_action, id LIMIT {BATCH}"
         );
         let of_consents =
             |table: &str| format!("DELETE FROM {table} WHERE consent_id IN ({consents})");
         // Of a TPP without any other consent.
         let tpps = format!(
-            "DELETE FROM tpp WHERE organisation IN (SELECT tpp FROM consent WHERE id IN ({consents})) AND NOT EXISTS \
+            "DELETE FROM tpp WHERE organisation IN (SELECT tpp FROM consent WHERE id IN \
+             ({consents})) AND NOT EXISTS \
              (SELECT 1 FROM consent c WHERE c.tpp = tpp.organisation AND c.id NOT IN ({consents}))"
         );
         let reports = format!("noted < {before}");
@@ -166,24 +178,24 @@ impl Retention {
         let ended = format!("status = 'ended' AND tried < {before}");
         let asked = format!(
             "status = 'asked' AND begun < {}",
-            time(keeping.authorisations)
+            time(periods.authorisations)
         );
         let nothing = format!(
             "last_action < {} AND status NOT IN ('finalised', 'exempted')",
-            time(keeping.authorisations)
+            time(periods.authorisations)
         );
         // A read that happens once has no day, and is kept with its consent.
-        let counts = format!("day < '{}' AND day > ''", day(keeping.counters));
-        let failures = format!("last < {}", time(keeping.counters));
-        let sessions = format!("last_seen < {}", time(keeping.sessions));
-        let questions = format!("asked < {}", time(keeping.sessions));
+        let counts = format!("day < '{}' AND day > ''", day(periods.counters));
+        let failures = format!("last < {}", time(periods.counters));
+        let sessions = format!("last_seen < {}", time(periods.sessions));
+        let questions = format!("asked < {}", time(periods.sessions));
         // A list that is still wanted has been fetched again long ago.
         let lists = format!(
             "fetched < {} AND claimed < {}",
-            time(keeping.counters),
+            time(periods.counters),
             now.timestamp()
         );
-        let phones = format!("enrolled <= {}", time(keeping.phones));
+        let phones = format!("enrolled <= {}", time(periods.phones));
         vec![
             vec![
                 of_consents("consent_account"),
@@ -224,10 +236,12 @@ impl Retention {
 
 /// Removes some rows for which that is so.
 ///
-/// What somebody else is at is left for later. What is chosen is locked, and looked at once more if it was changed meanwhile.
+/// Rows that another transaction has locked are left for later. Chosen rows are locked, and checked
+/// again if they were changed.
 fn some(table: &str, key: &str, so: &str, unlocked: &str) -> String {
     format!(
-        "DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} WHERE {so} LIMIT {PIECE}{unlocked})"
+        "DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} WHERE {so} LIMIT \
+         {BATCH}{unlocked})"
     )
 }
 
@@ -240,7 +254,7 @@ mod tests {
         "2026-11-24T12:00:00Z".parse().unwrap()
     }
 
-    const KEEPING: Keeping = Keeping {
+    const PERIODS: RetentionPeriods = RetentionPeriods {
         consents: TimeDelta::days(396),
         authorisations: TimeDelta::days(100),
         counters: TimeDelta::days(35),
@@ -271,8 +285,10 @@ mod tests {
         run(
             database,
             &format!(
-                "INSERT INTO consent (id, tpp, request_id, request_digest, status, access, recurring, valid_until, \
-                 frequency_per_day, last_action, created, approve_by) VALUES ('{id}', 'tpp', '{id}', '', '{status}', \
+                "INSERT INTO consent (id, tpp, request_id, request_digest, status, access, \
+                 recurring, valid_until, \
+                 frequency_per_day, last_action, created, approve_by) VALUES ('{id}', 'tpp', \
+                 '{id}', '', '{status}', \
                  '{{}}', 1, '{valid_until}', 4, {}, {0}, {0})",
                 ago(acted)
             ),
@@ -280,7 +296,10 @@ mod tests {
         .await;
         run(
             database,
-            &format!("INSERT INTO consent_account (consent_id, position, account_id, balances, transactions) VALUES ('{id}', 0, 'a', 1, 1)"),
+            &format!(
+                "INSERT INTO consent_account (consent_id, position, account_id, balances, \
+                transactions) VALUES ('{id}', 0, 'a', 1, 1)"
+            ),
         )
         .await;
         authorisation(database, &format!("{id} approval"), id, "finalised", acted).await;
@@ -290,8 +309,10 @@ mod tests {
         run(
             database,
             &format!(
-                "INSERT INTO authorisation (id, consent_id, request_id, request_digest, approach, status, created, \
-                 last_action) VALUES ('{id}', '{consent}', '{id}', '', 'REDIRECT', '{status}', {}, {0})",
+                "INSERT INTO authorisation (id, consent_id, request_id, request_digest, approach, \
+                 status, created, \
+                 last_action) VALUES ('{id}', '{consent}', '{id}', '', 'REDIRECT', '{status}', \
+                 {}, {0})",
                 ago(acted)
             ),
         )
@@ -299,7 +320,7 @@ mod tests {
     }
 
     async fn removed(database: &Database) -> u64 {
-        let retention = Retention::new(database.clone(), KEEPING);
+        let retention = Retention::new(database.clone(), PERIODS);
         retention.remove(now()).await.unwrap()
     }
 
@@ -358,7 +379,14 @@ mod tests {
         let (database, _folder) = testing::database().await;
         consent(&database, "goes on", "valid", 300, "2027-01-01").await;
         for day in ["2026-10-19", "2026-10-20", "2026-11-24", ""] {
-            run(&database, &format!("INSERT INTO consent_use (consent_id, endpoint, account, item, day, count) VALUES ('goes on', 'accounts', '', '{day}', '{day}', 1)")).await;
+            run(
+                &database,
+                &format!(
+                    "INSERT INTO consent_use (consent_id, endpoint, account, \
+                item, day, count) VALUES ('goes on', 'accounts', '', '{day}', '{day}', 1)"
+                ),
+            )
+            .await;
         }
         for (days, name) in [
             (0, "new"),
@@ -372,9 +400,30 @@ mod tests {
                 &format!("INSERT INTO failure (bucket, failed, last) VALUES ('{name}', 1, {then})"),
             )
             .await;
-            run(&database, &format!("INSERT INTO session (digest, psu, level, begun, last_seen) VALUES ('{name}', 'a', 'full', {then}, {then})")).await;
-            run(&database, &format!("INSERT INTO passkey_question (psu, subject, state, asked) VALUES ('a', '{name}', '', {then})")).await;
-            run(&database, &format!("INSERT INTO fetched_list (address, fetched, claimed, body) VALUES ('{name}', {then}, 0, '')")).await;
+            run(
+                &database,
+                &format!(
+                    "INSERT INTO session (digest, psu, level, begun, last_seen) \
+                VALUES ('{name}', 'a', 'full', {then}, {then})"
+                ),
+            )
+            .await;
+            run(
+                &database,
+                &format!(
+                    "INSERT INTO passkey_question (psu, subject, state, asked) \
+                VALUES ('a', '{name}', '', {then})"
+                ),
+            )
+            .await;
+            run(
+                &database,
+                &format!(
+                    "INSERT INTO fetched_list (address, fetched, claimed, body) \
+                VALUES ('{name}', {then}, 0, '')"
+                ),
+            )
+            .await;
             run(
                 &database,
                 &format!("INSERT INTO phone (token, psu, enrolled) VALUES ('{name}', 'a', {then})"),
@@ -405,7 +454,7 @@ mod tests {
         let (database, _folder) = testing::database().await;
         consent(&database, "goes on", "valid", 0, "2027-02-01").await;
         consent(&database, "over", "revokedByPsu", 397, "2026-01-01").await;
-        let retention = Retention::new(database.clone(), KEEPING);
+        let retention = Retention::new(database.clone(), PERIODS);
         let wrong = now() + TimeDelta::days(700);
         let passed = Duration::from_mins(10);
         assert_eq!(retention.move_on(wrong, passed).await.unwrap(), None);
@@ -435,7 +484,8 @@ mod tests {
         }
         let left = ids(&database, "SELECT id FROM consent").await;
         assert_eq!(left, ["goes on"]);
-        // By the right clock it goes on from there; one that is behind removes less, and changes nothing.
+        // By the right clock it goes on from there; one that is behind removes less, and changes
+        // nothing.
         for (clock, expected) in [(now(), now()), (wrong, now() + TimeDelta::minutes(80))] {
             let time = move_on(clock).await;
             assert_eq!(time, expected);
@@ -456,7 +506,14 @@ mod tests {
             run(&database, &of).await;
         }
         for tpp in ["stays", "gone"] {
-            run(&database, &format!("INSERT INTO tpp (organisation, name, authority, updated) VALUES ('{tpp}', '', '', 0)")).await;
+            run(
+                &database,
+                &format!(
+                    "INSERT INTO tpp (organisation, name, authority, updated) \
+                VALUES ('{tpp}', '', '', 0)"
+                ),
+            )
+            .await;
         }
         assert_eq!(removed(&database).await, 3);
         assert_eq!(
@@ -475,9 +532,24 @@ mod tests {
                 &format!("INSERT INTO acquainted (stamp, since) VALUES ('{days}', {then})"),
             )
             .await;
-            run(&database, &format!("INSERT INTO delta_report (tpp, psu, account, arrival, noted) VALUES ('', '{days}', '', 1, {then})")).await;
+            run(
+                &database,
+                &format!(
+                    "INSERT INTO delta_report (tpp, psu, account, arrival, noted) \
+                VALUES ('', '{days}', '', 1, {then})"
+                ),
+            )
+            .await;
             for status in ["asked", "running", "ended"] {
-                run(&database, &format!("INSERT INTO connection (id, psu, bank, status, state, begun, tried) VALUES ('{status} {days}', 'a', '{days}', '{status}', '{status} {days}', {then}, {then})")).await;
+                run(
+                    &database,
+                    &format!(
+                        "INSERT INTO connection (id, psu, bank, status, state, \
+                    begun, tried) VALUES ('{status} {days}', 'a', '{days}', '{status}', '{status} \
+                    {days}', {then}, {then})"
+                    ),
+                )
+                .await;
             }
         }
         removed(&database).await;
@@ -500,7 +572,7 @@ mod tests {
     #[tokio::test]
     async fn more_than_a_piece_goes_in_several() {
         let (database, _folder) = testing::database().await;
-        for number in 0..=2 * PIECE {
+        for number in 0..=2 * BATCH {
             run(
                 &database,
                 &format!(
@@ -510,14 +582,14 @@ mod tests {
             )
             .await;
         }
-        assert_eq!(removed(&database).await, 2 * PIECE.unsigned_abs() + 1);
+        assert_eq!(removed(&database).await, 2 * BATCH.unsigned_abs() + 1);
     }
 
     #[tokio::test]
     async fn what_is_old_is_found_by_its_index() {
         let (database, _folder) = testing::database().await;
-        for piece in Retention::new(database.clone(), KEEPING).pieces(now()) {
-            for (statement, index) in piece.iter().flat_map(|statement| {
+        for batch in Retention::new(database.clone(), PERIODS).batches(now()) {
+            for (statement, index) in batch.iter().flat_map(|statement| {
                 [
                     ("FROM consent WHERE last_action", "consent_by_last_action"),
                     (

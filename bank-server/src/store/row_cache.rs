@@ -1,8 +1,12 @@
-//! What was read a moment ago, and has not changed since.
+//! Read-through cache for valid consents and ledger accounts.
 //!
-//! A TPP reads a consent's accounts in bursts, and each read asks first what the consent opens. What is kept here answers
-//! that without the database, as long as it is sure to hold: changes of this process drop it before they are
-//! acknowledged, and changes of others within a second (see `Freshness`).
+//! Local writes invalidate an entry when their transaction ends. Writes by other replicas arrive
+//! through PostgreSQL `LISTEN/NOTIFY`; if that connection has been silent for 0.9 s, the cache is
+//! bypassed. Consents that are not valid are never cached, so a consent that has just been approved
+//! is never refused.
+//!
+//! A TPP reads a consent's accounts in bursts, and each read needs the consent and its grants
+//! first.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,164 +18,172 @@ use shared_types::account::Balance;
 
 use crate::domain::{Account, Granted};
 
-/// Rows that are kept, of each kind.
-const ROWS: usize = 20_000;
+/// Rows that each cache holds at most.
+const MAX_ROWS: usize = 20_000;
 
-/// What was read and is known to hold, of each kind.
+/// One cache for each kind of row.
 #[derive(Debug)]
 pub struct Caches {
-    pub(super) certainty: Arc<Freshness>,
-    /// Consents that are valid, with what they open.
+    pub(super) freshness: Arc<Freshness>,
+    /// Valid consents with their grants.
     pub consents: RowCache<Granted>,
     /// Accounts of the built-in ledger.
-    pub accounts: RowCache<WithBalances>,
+    pub accounts: RowCache<AccountWithBalances>,
 }
 
 impl Caches {
-    pub(super) fn new(certainty: Freshness) -> Self {
-        let certainty = Arc::new(certainty);
+    pub(super) fn new(freshness: Freshness) -> Self {
+        let freshness = Arc::new(freshness);
         Self {
-            consents: RowCache::new(ROWS, &certainty),
-            accounts: RowCache::new(ROWS, &certainty),
-            certainty,
+            consents: RowCache::new(MAX_ROWS, &freshness),
+            accounts: RowCache::new(MAX_ROWS, &freshness),
+            freshness,
         }
     }
 
-    /// Whether what is read now holds.
+    /// Whether a row that is read now may be cached.
     #[cfg(test)]
-    pub(super) fn holds(&self) -> bool {
-        self.certainty.holds(uptime())
+    pub(super) fn is_fresh(&self) -> bool {
+        self.freshness.is_fresh(uptime())
     }
 
-    /// Nobody knows what has changed.
-    pub(super) fn forget_all(&self) {
-        self.consents.forget_all();
-        self.accounts.forget_all();
+    /// Invalidates every row: which ones have changed is not known.
+    pub(super) fn invalidate_all(&self) {
+        self.consents.invalidate_all();
+        self.accounts.invalidate_all();
     }
 
-    /// Forgets what a trigger has told of: the kind of row, and its id.
-    pub(super) fn forget(&self, told: &str) {
-        match told.split_once(' ') {
-            Some(("consent", id)) => self.consents.forget(id),
-            Some(("account", id)) => self.accounts.forget(id),
-            _ => self.forget_all(),
+    /// Invalidates the row that a notification names: the kind of row, and its id.
+    pub(super) fn invalidate(&self, notification: &str) {
+        match notification.split_once(' ') {
+            Some(("consent", id)) => self.consents.invalidate(id),
+            Some(("account", id)) => self.accounts.invalidate(id),
+            _ => self.invalidate_all(),
         }
     }
 }
 
 /// An account of the ledger, and its balances.
-pub type WithBalances = (Account, Vec<Balance>);
+pub type AccountWithBalances = (Account, Vec<Balance>);
 
-/// How long what another process has changed may still be answered as it was before.
+/// Longest time for which a row that another process has changed may be served from the cache.
 pub(super) const STALE: Duration = Duration::from_secs(1);
 
-/// How long anything is kept: what nobody tells of (triggers that were switched off, a table that was emptied) ends some time.
-const LONGEST: Duration = Duration::from_mins(1);
+/// Longest age of a cached row: changes without a notification (triggers switched off, a table
+/// truncated) end with it.
+const MAX_AGE: Duration = Duration::from_mins(1);
 
-/// Rows by their id. Cost of a look-up: one hash and a count of references; of all of them, the memory of so many rows.
+/// Cache of rows by id.
+///
+/// Cost of a look-up: one hash and a count of references; of the whole cache, the memory of so many
+/// rows.
 #[derive(Debug)]
 pub struct RowCache<V> {
-    /// Each with the [`uptime`] at which it was read: one that a machine held while it was suspended is too old afterwards.
+    /// Each row with the [`uptime`] at which it was read, which counts suspension: after it, a row
+    /// is too old.
     rows: Cache<String, (Duration, Arc<V>)>,
-    /// How often something was forgotten.
-    forgotten: Mutex<u64>,
-    certainty: Arc<Freshness>,
+    /// Number of invalidations so far.
+    invalidations: Mutex<u64>,
+    freshness: Arc<Freshness>,
 }
 
-/// A moment before a row was read.
+/// State of the cache before a row was read: what [`RowCache::insert`] compares.
 #[derive(Debug, Clone, Copy)]
-pub struct Before {
-    forgotten: u64,
-    moment: Duration,
+pub struct ReadStart {
+    invalidations: u64,
+    at: Duration,
 }
 
 impl<V> RowCache<V> {
-    pub(super) fn new(rows: usize, certainty: &Arc<Freshness>) -> Self {
+    pub(super) fn new(rows: usize, freshness: &Arc<Freshness>) -> Self {
         Self {
             rows: Cache::new(rows),
-            forgotten: Mutex::new(0),
-            certainty: Arc::clone(certainty),
+            invalidations: Mutex::new(0),
+            freshness: Arc::clone(freshness),
         }
     }
 
-    /// The row of that id, if it is there and holds.
+    /// The row of that id, if it is cached and fresh.
     pub fn get(&self, id: &str) -> Option<Arc<V>> {
         let (read, value) = self.rows.get(id)?;
-        self.certainty.holds(read).then_some(value)
+        self.freshness.is_fresh(read).then_some(value)
     }
 
-    /// To be called before a row is read that is to be [kept](Self::keep).
-    pub fn before(&self) -> Before {
-        Before {
-            forgotten: *self.lock(),
-            moment: uptime(),
+    /// Call this before reading a row that is to be [inserted](Self::insert).
+    pub fn begin_read(&self) -> ReadStart {
+        ReadStart {
+            invalidations: *self.lock(),
+            at: uptime(),
         }
     }
 
-    /// Keeps a row, unless something has been forgotten since: it could have been this, as it was before.
-    pub fn keep(&self, before: Before, id: &str, value: Arc<V>) {
-        let forgotten = self.lock();
-        if *forgotten == before.forgotten {
-            self.rows.insert(id.to_owned(), (before.moment, value));
+    /// Caches a row, unless there was an invalidation since `read` began: the row could be a stale
+    /// one.
+    pub fn insert(&self, read: ReadStart, id: &str, value: Arc<V>) {
+        let invalidations = self.lock();
+        if *invalidations == read.invalidations {
+            self.rows.insert(id.to_owned(), (read.at, value));
         }
     }
 
-    /// Forgets a row that has changed.
-    pub fn forget(&self, id: &str) {
-        let mut forgotten = self.lock();
-        *forgotten += 1;
+    /// Invalidates a row that has changed.
+    pub fn invalidate(&self, id: &str) {
+        let mut invalidations = self.lock();
+        *invalidations += 1;
         self.rows.remove(id);
     }
 
-    /// Forgets all rows: nobody knows what has changed.
-    pub(super) fn forget_all(&self) {
-        let mut forgotten = self.lock();
-        *forgotten += 1;
+    /// Invalidates all rows.
+    pub(super) fn invalidate_all(&self) {
+        let mut invalidations = self.lock();
+        *invalidations += 1;
         self.rows.clear();
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, u64> {
-        self.forgotten
+        self.invalidations
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// How what was read stays sure.
+/// Rule for the freshness of cached rows.
 #[derive(Debug)]
 pub(super) enum Freshness {
-    /// A file belongs to one process. Whoever changes it by hand meanwhile is heard of when the row is read again, which
-    /// it is when it is as old as [`STALE`].
+    /// A file belongs to one process. Changes by hand take effect when a row is as old as
+    /// [`STALE`], and read again.
     File,
-    /// The server tells what others change. It holds until then: an [`uptime`], in milliseconds.
-    Told(AtomicU64),
+    /// The server notifies of changes by other replicas. Rows are fresh until that [`uptime`], in
+    /// milliseconds.
+    Notified(AtomicU64),
 }
 
 impl Freshness {
-    pub(super) fn told() -> Self {
-        Self::Told(AtomicU64::new(0))
+    pub(super) fn notified() -> Self {
+        Self::Notified(AtomicU64::new(0))
     }
 
-    /// Whether what was read at that [`uptime`] holds.
-    pub(super) fn holds(&self, read: Duration) -> bool {
+    /// Whether a row that was read at that [`uptime`] is fresh.
+    pub(super) fn is_fresh(&self, read: Duration) -> bool {
         let now = uptime();
         let age = now.saturating_sub(read);
         match self {
             Self::File => age < STALE,
-            Self::Told(until) => millis(now) < until.load(Ordering::Acquire) && age < LONGEST,
+            Self::Notified(until) => millis(now) < until.load(Ordering::Acquire) && age < MAX_AGE,
         }
     }
 
-    /// All that others had changed by then has been heard of: it holds for that long.
+    /// All changes up to `heard` have been received: cached rows are fresh for that `time` from
+    /// then.
     pub(super) fn extend(&self, heard: Duration, time: Duration) {
-        if let Self::Told(until) = self {
+        if let Self::Notified(until) = self {
             until.store(millis(heard + time), Ordering::Release);
         }
     }
 
-    /// Nothing is heard any more.
-    pub(super) fn end(&self) {
-        if let Self::Told(until) = self {
+    /// The listener has lost its connection: no row is fresh.
+    pub(super) fn expire(&self) {
+        if let Self::Notified(until) = self {
             until.store(0, Ordering::Release);
         }
     }
@@ -185,56 +197,56 @@ fn millis(time: Duration) -> u64 {
 mod tests {
     use super::*;
 
-    fn kept(certainty: Freshness) -> RowCache<&'static str> {
-        let recent = RowCache::new(8, &Arc::new(certainty));
-        recent.keep(recent.before(), "a", Arc::new("first"));
-        recent
+    fn cache_with(freshness: Freshness) -> RowCache<&'static str> {
+        let cache = RowCache::new(8, &Arc::new(freshness));
+        cache.insert(cache.begin_read(), "a", Arc::new("first"));
+        cache
     }
 
     #[test]
-    fn what_was_forgotten_while_it_was_read_is_not_kept() {
-        let recent = kept(Freshness::told());
+    fn a_row_that_was_invalidated_while_it_was_read_is_not_cached() {
+        let cache = cache_with(Freshness::notified());
         let long = Duration::from_hours(1);
-        recent.certainty.extend(uptime(), long);
-        let before = recent.before();
-        recent.forget("a");
-        recent.keep(before, "a", Arc::new("as it was"));
-        assert_eq!(recent.get("a"), None);
-        recent.keep(recent.before(), "a", Arc::new("as it is"));
-        assert_eq!(recent.get("a").as_deref(), Some(&"as it is"));
-        let before = recent.before();
-        recent.forget_all();
-        recent.keep(before, "a", Arc::new("as it was"));
-        assert_eq!(recent.get("a"), None);
+        cache.freshness.extend(uptime(), long);
+        let before = cache.begin_read();
+        cache.invalidate("a");
+        cache.insert(before, "a", Arc::new("as it was"));
+        assert_eq!(cache.get("a"), None);
+        cache.insert(cache.begin_read(), "a", Arc::new("as it is"));
+        assert_eq!(cache.get("a").as_deref(), Some(&"as it is"));
+        let before = cache.begin_read();
+        cache.invalidate_all();
+        cache.insert(before, "a", Arc::new("as it was"));
+        assert_eq!(cache.get("a"), None);
     }
 
     #[test]
-    fn a_row_of_a_file_holds_for_a_moment() {
-        let recent = kept(Freshness::File);
+    fn a_row_of_a_file_is_fresh_for_less_than_a_second() {
+        let cache = cache_with(Freshness::File);
         // More than a second may pass in between, now and then.
-        let holds = (0..100).any(|_| {
-            recent.keep(recent.before(), "a", Arc::new("new"));
-            recent.get("a").is_some()
+        let is_fresh = (0..100).any(|_| {
+            cache.insert(cache.begin_read(), "a", Arc::new("new"));
+            cache.get("a").is_some()
         });
-        assert!(holds);
-        let before = Before {
-            forgotten: 0,
-            moment: uptime().checked_sub(STALE).unwrap(),
+        assert!(is_fresh);
+        let before = ReadStart {
+            invalidations: 0,
+            at: uptime().checked_sub(STALE).unwrap(),
         };
-        recent.keep(before, "a", Arc::new("old"));
-        assert!(recent.get("a").is_none());
+        cache.insert(before, "a", Arc::new("old"));
+        assert!(cache.get("a").is_none());
     }
 
     #[test]
-    fn a_row_of_a_server_holds_while_changes_are_told() {
-        let recent = kept(Freshness::told());
-        assert_eq!(recent.get("a"), None, "nothing has been told yet");
+    fn a_row_of_a_server_is_fresh_while_notifications_arrive() {
+        let cache = cache_with(Freshness::notified());
+        assert_eq!(cache.get("a"), None, "no notification has arrived yet");
         let long = Duration::from_hours(1);
-        recent.certainty.extend(uptime(), long);
-        assert_eq!(recent.get("a").as_deref(), Some(&"first"));
-        recent.certainty.end();
-        assert_eq!(recent.get("a"), None);
-        recent.certainty.extend(uptime(), Duration::ZERO);
-        assert_eq!(recent.get("a"), None);
+        cache.freshness.extend(uptime(), long);
+        assert_eq!(cache.get("a").as_deref(), Some(&"first"));
+        cache.freshness.expire();
+        assert_eq!(cache.get("a"), None);
+        cache.freshness.extend(uptime(), Duration::ZERO);
+        assert_eq!(cache.get("a"), None);
     }
 }

@@ -1,7 +1,7 @@
-//! The tables, and their versions.
+//! Schema of the tables, its versions and migrations.
 //!
-//! A version is the same tables on both engines. Migrations only go forward, and only add: what the version before reads
-//! and writes stays good, because its replicas go on while the tables change under them.
+//! A version is the same tables on both engines. Migrations only go forward, and only add: replicas
+//! of the version before continue to read and write while the tables change.
 
 use sqlx::migrate::Migrator;
 use sqlx::{AnyConnection, Row as _};
@@ -10,7 +10,7 @@ use super::database_location::Server;
 use super::migrations;
 use super::{Database, StoreError};
 
-/// Brings the tables up to date. Says from which version to which.
+/// Migrates the tables. Returns the version before and after.
 pub(super) async fn migrate(
     migrator: &Migrator,
     connection: &mut AnyConnection,
@@ -21,11 +21,13 @@ pub(super) async fn migrate(
     Ok((before, version(migrator, connection).await?))
 }
 
-/// Removes indexes that a server was making, beside other work, when it was interrupted: it does not go on with them.
+/// Removes indexes that a server was making, beside other work, when it was interrupted: it does
+/// not go on with them.
 pub(super) async fn remove_half_made(connection: &mut AnyConnection) -> Result<(), StoreError> {
     let names: Vec<String> = sqlx::query_scalar(
         "SELECT quote_ident(c.relname) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid \
-         JOIN pg_namespace n ON n.oid = c.relnamespace WHERE NOT i.indisvalid AND n.nspname = current_schema()",
+         JOIN pg_namespace n ON n.oid = c.relnamespace WHERE NOT i.indisvalid AND n.nspname = \
+         current_schema()",
     )
     .fetch_all(&mut *connection)
     .await?;
@@ -37,24 +39,28 @@ pub(super) async fn remove_half_made(connection: &mut AnyConnection) -> Result<(
     Ok(())
 }
 
-/// Fails if there is no schema in which tables would be made, or if those that are there are in another one: names would
-/// lead to both.
+/// Fails if there is no schema in which tables would be made, or if those that are there are in
+/// another one: names would lead to both.
 pub(super) async fn check_place(
     server: &Server,
     connection: &mut AnyConnection,
 ) -> Result<(), StoreError> {
     let (first, tables): (Option<String>, Option<String>) = sqlx::query_as(
         "SELECT current_schema()::text, (SELECT n.nspname::text FROM pg_class c \
-         JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass('_sqlx_migrations'))",
+         JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = \
+         to_regclass('_sqlx_migrations'))",
     )
     .fetch_one(connection)
     .await?;
     let wrong = match (first, tables) {
         (None, _) => {
-            "the schema for its tables is not there (CREATE SCHEMA), or this user may not use it (GRANT USAGE ON SCHEMA)".to_owned()
+            "the schema for its tables is not there (CREATE SCHEMA), or this user may not use it \
+             (GRANT USAGE ON SCHEMA)"
+                .to_owned()
         }
         (Some(first), Some(tables)) if first != tables => format!(
-            "there are tables in the schema {tables}, and names lead to {first} first; if they are this bank's, add \
+            "there are tables in the schema {tables}, and names lead to {first} first; if they \
+             are this bank's, add \
              options=-csearch_path={tables} to the URL, and otherwise options=-csearch_path={first}"
         ),
         _ => return Ok(()),
@@ -65,7 +71,7 @@ pub(super) async fn check_place(
     })
 }
 
-/// Whether a server's tables are good for this program.
+/// Checks that a server's tables suit this program.
 pub(super) async fn check(database: &Database, server: &Server) -> Result<(), StoreError> {
     let ours = migrations::postgres();
     let mut connection = database.pool().acquire().await?;
@@ -102,7 +108,8 @@ pub(super) async fn check(database: &Database, server: &Server) -> Result<(), St
     }
 }
 
-/// The version up to which all of these migrations are in place, as a whole. Newer ones of others do not count.
+/// The version up to which all of these migrations are in place, as a whole. Newer ones of others
+/// do not count.
 async fn version(migrator: &Migrator, connection: &mut AnyConnection) -> Result<i64, StoreError> {
     let there: Vec<i64> = sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success")
         .fetch_all(connection)
@@ -128,11 +135,16 @@ mod tests {
 
     /// What version 7 has written of a consent, and of what it opens.
     const OF_VERSION_7: &str = "\
-        INSERT INTO consent (id, tpp, request_id, request_digest, status, access, recurring, valid_until, frequency_per_day, \
-        psu, last_action, created, approve_by) VALUES ('c', 'PSDDE-BAFIN-100001', 'r', 'd', 'valid', \
-        '{\"allPsd2\":\"allAccounts\"}', 1, '2027-01-01', 4, 'anna', 1790000000, 1790000000, 1790003600); \
-        INSERT INTO consent_account (consent_id, position, account_id, balances, transactions) VALUES ('c', 0, 'a', 1, 0); \
-        INSERT INTO consent_use (consent_id, endpoint, account, item, day, count) VALUES ('c', 'accounts', '', '', '2026-11-24', 3);";
+        INSERT INTO consent (id, tpp, request_id, request_digest, status, access, recurring, \
+        valid_until, frequency_per_day, \
+        psu, last_action, created, approve_by) VALUES ('c', 'PSDDE-BAFIN-100001', 'r', 'd', \
+        'valid', \
+        '{\"allPsd2\":\"allAccounts\"}', 1, '2027-01-01', 4, 'anna', 1790000000, 1790000000, \
+        1790003600); \
+        INSERT INTO consent_account (consent_id, position, account_id, balances, transactions) \
+        VALUES ('c', 0, 'a', 1, 0); \
+        INSERT INTO consent_use (consent_id, endpoint, account, item, day, count) VALUES ('c', \
+        'accounts', '', '', '2026-11-24', 3);";
 
     /// Brings the tables there to that version.
     async fn at_version(place: &DatabaseLocation, version: i64) -> AnyConnection {
@@ -188,13 +200,19 @@ mod tests {
         assert_eq!(left, [true, false], "three of four had been counted");
     }
 
-    /// What there is, line by line: `table.column`, with `?` where it may be absent, and the indexes.
-    const SQLITE: &str = "SELECT m.name || '.' || p.name || CASE WHEN p.\"notnull\" = 1 OR p.pk > 0 THEN '' ELSE '?' END AS line \
-         FROM sqlite_master m JOIN pragma_table_info(m.name) p WHERE m.type = 'table' AND m.name NOT LIKE '\\_%' ESCAPE '\\' \
-         UNION ALL SELECT tbl_name || ' index ' || name FROM sqlite_master WHERE type = 'index' AND name NOT LIKE 'sqlite_%'";
+    /// What there is, line by line: `table.column`, with `?` where it may be absent, and the
+    /// indexes.
+    const SQLITE: &str = "SELECT m.name || '.' || p.name || CASE WHEN p.\"notnull\" = 1 OR p.pk > \
+        0 THEN '' ELSE '?' END AS line \
+         FROM sqlite_master m JOIN pragma_table_info(m.name) p WHERE m.type = 'table' AND m.name \
+         NOT LIKE '\\_%' ESCAPE '\\' \
+         UNION ALL SELECT tbl_name || ' index ' || name FROM sqlite_master WHERE type = 'index' \
+         AND name NOT LIKE 'sqlite_%'";
 
-    const POSTGRES: &str = "SELECT table_name || '.' || column_name || CASE is_nullable WHEN 'NO' THEN '' ELSE '?' END AS line \
-         FROM information_schema.columns WHERE table_schema = current_schema() AND table_name NOT LIKE '\\_%' \
+    const POSTGRES: &str = "SELECT table_name || '.' || column_name || CASE is_nullable WHEN 'NO' \
+        THEN '' ELSE '?' END AS line \
+         FROM information_schema.columns WHERE table_schema = current_schema() AND table_name NOT \
+         LIKE '\\_%' \
          UNION ALL SELECT tablename || ' index ' || indexname FROM pg_indexes \
          WHERE schemaname = current_schema() AND indexname NOT LIKE '%\\_pkey'";
 

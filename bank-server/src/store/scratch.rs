@@ -1,4 +1,5 @@
-//! Schemas on a PostgreSQL server that are made anew, for the sandbox and for tests. A bank's own tables are left alone.
+//! Schemas on a PostgreSQL server that are made anew, for the sandbox and for tests. A bank's own
+//! tables are left alone.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -9,7 +10,8 @@ use super::{Database, DatabaseLocation, Server, StoreError};
 /// The schemas that this makes, and removes, begin with this.
 pub const PREFIX: &str = "sandbox_";
 
-/// An empty schema with all tables. One of that name that was made so before is removed, with all that is in it.
+/// An empty schema with all tables. One of that name that was made so before is removed, with all
+/// that is in it.
 ///
 /// `name` goes on with letters, digits and `_` after [`PREFIX`].
 pub async fn schema(server: &Server, name: &str) -> Result<Server, StoreError> {
@@ -18,7 +20,8 @@ pub async fn schema(server: &Server, name: &str) -> Result<Server, StoreError> {
     Ok(server)
 }
 
-/// Schemas that one sandbox has for itself, until this is released or dropped: a session's advisory lock.
+/// Schemas that one sandbox has for itself, until this is released or dropped: a session's advisory
+/// lock.
 pub struct Claim(Mutex<AnyConnection>);
 
 impl Claim {
@@ -31,7 +34,8 @@ impl Claim {
     }
 }
 
-/// Claims the schemas whose names begin with [`PREFIX`] and `prefix`. None if another sandbox has them.
+/// Claims the schemas whose names begin with [`PREFIX`] and `prefix`. None if another sandbox has
+/// them.
 pub async fn claim(server: &Server, prefix: &str) -> Result<Option<Claim>, StoreError> {
     let failed = |error| StoreError::Connect {
         server: Box::new(server.clone()),

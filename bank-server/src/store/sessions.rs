@@ -1,6 +1,6 @@
-//! Who is logged in to online banking.
+//! Repository of online banking sessions.
 //!
-//! Of a token only its SHA-256 is kept: who reads the database cannot go on as a customer.
+//! Only the SHA-256 of a token is stored: a copy of the database opens no session.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::Row as _;
@@ -11,10 +11,10 @@ use super::{Database, StoreError};
 use crate::calendar::MAX_CLOCK_SKEW;
 use crate::domain::PsuId;
 
-/// What a session is for.
+/// Scope of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Level {
-    /// To answer one authorisation, and for nothing else.
+    /// For answering one authorisation, and nothing else.
     Authorisation {
         /// Its id.
         id: String,
@@ -49,7 +49,7 @@ pub struct Session {
     pub digest: String,
     /// Whose it is.
     pub psu: PsuId,
-    /// What it is for.
+    /// Its scope.
     pub level: Level,
     /// When it began: the time of the second element.
     pub begun: DateTime<Utc>,
@@ -66,7 +66,7 @@ pub struct NewSession<'a> {
     pub digest: &'a str,
     /// Whose it is.
     pub psu: &'a PsuId,
-    /// What it is for.
+    /// Its scope.
     pub level: Level,
     /// Under which credentials.
     pub credentials: CredentialsVersion,
@@ -76,43 +76,45 @@ pub struct NewSession<'a> {
     pub now: DateTime<Utc>,
 }
 
-/// How long sessions last.
+/// Lifetime of sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lasting {
+pub struct SessionLifetime {
     /// Without a request.
     pub idle: TimeDelta,
     /// In any case.
     pub whole: TimeDelta,
 }
 
-/// Sessions of one customer and level. Those that a clock wrote that was ahead go first, then the oldest. A session
-/// for one authorisation ends none that is for all pages.
+/// Sessions of one customer and level. Those that a clock wrote that was ahead go first, then the
+/// oldest. A session for one authorisation ends none that is for all pages.
 const PER_CUSTOMER: i64 = 20;
 
 /// Sessions in the database.
 #[derive(Debug, Clone)]
 pub struct Sessions {
     database: Database,
-    lasting: Lasting,
+    lifetime: SessionLifetime,
 }
 
 impl Sessions {
     /// The sessions in that database.
     #[must_use]
-    pub fn new(database: Database, lasting: Lasting) -> Self {
-        Self { database, lasting }
+    pub fn new(database: Database, lifetime: SessionLifetime) -> Self {
+        Self { database, lifetime }
     }
 
     /// The session of that digest, unless it is over.
     ///
-    /// Cost: two indexed look-ups; and about ten times within the idle time a write, which says that it is used.
+    /// Cost: two indexed look-ups; and about ten times within the idle time a write, which says
+    /// that it is used.
     pub async fn find(
         &self,
         digest: &str,
         now: DateTime<Utc>,
     ) -> Result<Option<Session>, StoreError> {
         let row = sqlx::query(
-            "SELECT s.digest, s.psu, s.level, s.begun, s.last_seen, s.authorisation, s.method, c.version FROM session s \
+            "SELECT s.digest, s.psu, s.level, s.begun, s.last_seen, s.authorisation, s.method, \
+             c.version FROM session s \
              LEFT JOIN credential c ON c.psu = s.psu WHERE s.digest = $1",
         )
         .bind(digest)
@@ -125,11 +127,12 @@ impl Sessions {
         let is_from_the_future = session.begun > now || session.last_seen > now;
         session.begun = session.begun.min(now);
         session.last_seen = session.last_seen.min(now);
-        if now - session.last_seen >= self.lasting.idle || now - session.begun >= self.lasting.whole
+        if now - session.last_seen >= self.lifetime.idle
+            || now - session.begun >= self.lifetime.whole
         {
             return Ok(None);
         }
-        if is_from_the_future || now - session.last_seen >= self.lasting.idle / 10 {
+        if is_from_the_future || now - session.last_seen >= self.lifetime.idle / 10 {
             sqlx::query("UPDATE session SET begun = $1, last_seen = $2 WHERE digest = $3")
                 .bind(session.begun.timestamp())
                 .bind(now.timestamp())
@@ -140,8 +143,9 @@ impl Sessions {
         Ok(Some(session))
     }
 
-    /// Begins a session, and ends the one that it takes the place of. Returns false, and begins none, if the customer's
-    /// credentials are not those any more by which she has proved who she is.
+    /// Begins a session, and ends the one that it takes the place of. Returns false, and begins
+    /// none, if the customer's credentials are not those any more by which she has proved who she
+    /// is.
     pub async fn begin(&self, new: NewSession<'_>) -> Result<bool, StoreError> {
         let mut transaction = self.database.begin_write().await?;
         if !is_current(&mut transaction, new.psu, new.credentials).await? {
@@ -224,11 +228,11 @@ mod tests {
 
     async fn sessions() -> (Sessions, tempfile::TempDir) {
         let (database, folder) = crate::store::testing::database().await;
-        let lasting = Lasting {
+        let lifetime = SessionLifetime {
             idle: TimeDelta::minutes(10),
             whole: TimeDelta::hours(8),
         };
-        (Sessions::new(database, lasting), folder)
+        (Sessions::new(database, lifetime), folder)
     }
 
     fn at(minutes: i64) -> DateTime<Utc> {
@@ -344,11 +348,11 @@ mod tests {
     #[tokio::test]
     async fn no_session_begins_under_credentials_that_were_replaced() {
         let (database, _folder) = crate::store::testing::database().await;
-        let lasting = Lasting {
+        let lifetime = SessionLifetime {
             idle: TimeDelta::minutes(10),
             whole: TimeDelta::hours(8),
         };
-        let sessions = Sessions::new(database.clone(), lasting);
+        let sessions = Sessions::new(database.clone(), lifetime);
         let vault = Vault::new(&[3; 32], Arc::new(SystemRandomness)).unwrap();
         let credentials = CustomerCredentials::new(database, vault);
         let anna = anna();

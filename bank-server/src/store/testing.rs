@@ -1,5 +1,6 @@
-//! Databases of a test's own, on the engine that the tests are run for: SQLite, or the PostgreSQL server that
-//! `BANK_TEST_POSTGRES` names (`tests/run` starts one, and runs these tests for both).
+//! Test databases, one for each test, on the engine that the tests are run for: SQLite, or the
+//! PostgreSQL server that `BANK_TEST_POSTGRES` names (`tests/run` starts one, and runs these tests
+//! for both).
 
 use std::time::Duration;
 
@@ -33,15 +34,16 @@ pub(crate) async fn empty() -> (DatabaseLocation, TempDir) {
 }
 
 impl WriteTransaction {
-    /// Waits until another transaction waits for this one. A file has one writer, which begins only when it has its turn:
-    /// there is nothing to wait for.
+    /// Waits until another transaction waits for this one. A file has one writer, which begins only
+    /// when it has its turn: there is nothing to wait for.
     pub(crate) async fn until_it_blocks_another(&mut self) {
         if std::env::var("BANK_TEST_POSTGRES").is_err() {
             return;
         }
         for _ in 0..1000 {
             let blocked: i64 = sqlx::query_scalar(
-                "SELECT COUNT(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))",
+                "SELECT COUNT(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = \
+                 ANY(pg_blocking_pids(pid))",
             )
             .fetch_one(&mut **self)
             .await
@@ -55,7 +57,7 @@ impl WriteTransaction {
     }
 }
 
-/// What a statement is given.
+/// Parameter of a statement.
 pub(crate) enum Value {
     Number(i64),
     Text(&'static str),
@@ -88,15 +90,15 @@ impl Database {
             .sum()
     }
 
-    /// Waits until what is read is taken to hold.
-    pub(crate) async fn until_it_hears(&self) {
+    /// Waits until rows that are read may be cached.
+    pub(crate) async fn wait_until_caching(&self) {
         for _ in 0..1000 {
-            if self.caches().holds() {
+            if self.caches().is_fresh() {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        panic!("what is read is not taken to hold");
+        panic!("rows are never cached");
     }
 
     /// How the engine goes about a statement, in its own words.

@@ -1,21 +1,25 @@
-//! The TPPs, as certificate and register named them: for the customer, who is asked when the TPP is not there.
+//! TPP records, as certificate and register name them: shown to the customer, who approves while
+//! the TPP is not connected.
 
 use chrono::{DateTime, Utc};
 
 use super::{StoreError, WriteTransaction};
 use crate::domain::TppRecord;
 
-/// Notes who a TPP is, beside what it asks for.
-pub(super) async fn note(
+/// Records a TPP, in the transaction that stores its request.
+pub(super) async fn record(
     transaction: &mut WriteTransaction,
     tpp: &TppRecord,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    // Where nothing has changed, no row is locked: all that a TPP asks for would wait for each other.
+    // Where nothing has changed, no row is locked: all that a TPP asks for would wait for each
+    // other.
     sqlx::query(
         "INSERT INTO tpp (organisation, name, authority, updated) SELECT $1, $2, $3, $4 \
-         WHERE NOT EXISTS (SELECT 1 FROM tpp WHERE organisation = $1 AND name = $2 AND authority = $3) \
-         ON CONFLICT (organisation) DO UPDATE SET name = excluded.name, authority = excluded.authority, \
+         WHERE NOT EXISTS (SELECT 1 FROM tpp WHERE organisation = $1 AND name = $2 AND authority \
+         = $3) \
+         ON CONFLICT (organisation) DO UPDATE SET name = excluded.name, authority = \
+         excluded.authority, \
          updated = excluded.updated",
     )
     .bind(&tpp.organisation)

@@ -1,6 +1,7 @@
-//! How often consents were used.
+//! Access frequency: counters of reads under a consent.
 //!
-//! Counting waits for no disk flush: after a loss of power, the reads of the last moments may count once more.
+//! Counting waits for no disk flush: after a loss of power, the reads of the last moments may count
+//! once more.
 
 use std::num::NonZeroU32;
 
@@ -11,14 +12,14 @@ use super::counter::{Counter, Key};
 use super::{Database, StoreError};
 use crate::domain::{AccountId, Consent, Resource};
 
-/// What is counted, in the database. Cheap to clone.
+/// Counters in the database. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Usage {
     database: Database,
     counter: Counter,
 }
 
-/// What a consent for one read has shown.
+/// Accounts that a read under a one-off consent returns.
 #[derive(Debug, Clone, Copy)]
 pub struct Shown<'a> {
     /// The accounts.
@@ -27,11 +28,12 @@ pub struct Shown<'a> {
     pub balances: bool,
 }
 
-/// How fresh the note of the last use is.
+/// Precision of the recorded last use.
 const FRESH: TimeDelta = TimeDelta::seconds(60);
 
 impl Usage {
-    /// The counts in that database. To be called on a runtime that lasts as long as this: counting is done there.
+    /// The counts in that database. To be called on a runtime that lasts as long as this: counting
+    /// is done there.
     #[must_use]
     pub fn new(database: Database) -> Self {
         Self {
@@ -40,12 +42,14 @@ impl Usage {
         }
     }
 
-    /// Counts one read on that day, if there is one left. Says whether there was.
+    /// Counts one read on that day, if the limit allows it. Returns whether it did.
     ///
-    /// A day that is over by the time its read arrives counts to the one that has begun. `latest` is the last day that can
-    /// have begun anywhere: what was counted on a later one, by a clock that was ahead, uses up nothing.
+    /// A day that is over by the time its read arrives counts to the one that has begun. `latest`
+    /// is the last day that can have begun anywhere: what was counted on a later one, by a clock
+    /// that was ahead, uses up nothing.
     ///
-    /// Cost: a statement, which is shared with all that are to be counted while the one before runs.
+    /// Cost: a statement, which is shared with all that are to be counted while the one before
+    /// runs.
     pub async fn count(
         &self,
         consent: &str,
@@ -64,10 +68,12 @@ impl Usage {
         self.counter.count(key, day, latest, limit).await
     }
 
-    /// Counts a read under a consent for one read, if it is the first of that resource. Says whether it was.
+    /// Counts a read under a one-off consent, if it is the first of that resource. Returns whether
+    /// it was.
     ///
-    /// The first read of all starts the time in which the consent ends. It ends at once when nothing is left to read;
-    /// where it opens transactions there always is, for each has details of its own.
+    /// The first read of all starts the time in which the consent ends. It ends at once when
+    /// nothing is left to read; where it opens transactions there always is, for each has details
+    /// of its own.
     pub async fn once(
         &self,
         consent: &str,
@@ -86,7 +92,8 @@ impl Usage {
             .await?;
         let counted = sqlx::query(
             "INSERT INTO consent_use (consent_id, endpoint, account, item, day, count) \
-             VALUES ($1, $2, $3, $4, '', 1) ON CONFLICT (consent_id, endpoint, account, item) DO NOTHING",
+             VALUES ($1, $2, $3, $4, '', 1) ON CONFLICT (consent_id, endpoint, account, item) DO \
+             NOTHING",
         )
         .bind(consent)
         .bind(endpoint)
@@ -97,10 +104,11 @@ impl Usage {
         if counted.rows_affected() == 0 {
             return Ok(false);
         }
-        transaction.changes(consent);
+        transaction.mark_changed(consent);
         for account in shown.accounts {
             sqlx::query(
-                "UPDATE consent_account SET seen = 1, seen_balances = CASE WHEN $1 > seen_balances THEN $1 ELSE seen_balances END \
+                "UPDATE consent_account SET seen = 1, seen_balances = CASE WHEN $1 > \
+                 seen_balances THEN $1 ELSE seen_balances END \
                  WHERE consent_id = $2 AND account_id = $3",
             )
             .bind(i64::from(shown.balances))
@@ -131,7 +139,7 @@ impl Usage {
         Ok(true)
     }
 
-    /// Notes that a consent is used, unless that has been noted a moment ago.
+    /// Records that a consent is used, unless that was recorded within the last minute.
     pub async fn note(&self, consent: &Consent, now: DateTime<Utc>) -> Result<(), StoreError> {
         let fresh = consent
             .last_use
@@ -142,7 +150,7 @@ impl Usage {
                 .bind(&consent.id)
                 .execute(self.database.counting())
                 .await?;
-            self.database.caches().consents.forget(&consent.id);
+            self.database.caches().consents.invalidate(&consent.id);
         }
         Ok(())
     }
@@ -167,13 +175,16 @@ mod tests {
         for number in 0..20 {
             let id = format!("consent {number}");
             run(format!(
-                "INSERT INTO consent (id, tpp, request_id, request_digest, status, access, recurring, valid_until, \
-                 frequency_per_day, last_action) VALUES ('{id}', 'tpp', '{id}', '', 'valid', '{{}}', 0, '2027-01-01', 1, 0)"
+                "INSERT INTO consent (id, tpp, request_id, request_digest, status, access, \
+                 recurring, valid_until, \
+                 frequency_per_day, last_action) VALUES ('{id}', 'tpp', '{id}', '', 'valid', \
+                 '{{}}', 0, '2027-01-01', 1, 0)"
             ))
             .await;
             for (position, account) in [&a, &b].into_iter().enumerate() {
                 run(format!(
-                    "INSERT INTO consent_account (consent_id, position, account_id, balances, transactions) \
+                    "INSERT INTO consent_account (consent_id, position, account_id, balances, \
+                     transactions) \
                      VALUES ('{id}', {position}, '{}', 0, 0)",
                     account.0
                 ))

@@ -1,8 +1,8 @@
-//! The bank's own key: what is kept encrypted, and what is stamped so that it comes back unchanged.
+//! Vault: encryption and authentication of stored secrets with the bank's own key.
 //!
-//! One key of 32 bytes, in a file of its own beside the database. From it come a key for sealing (AES-256-GCM, a fresh
-//! random nonce each time) and one for each kind of stamp (HMAC-SHA-256). Whoever has the database alone can read no
-//! secret in it.
+//! One key of 32 bytes, in a file of its own beside the database. From it are derived a key for
+//! sealing (AES-256-GCM, a fresh random nonce each time) and one for each kind of MAC
+//! (HMAC-SHA-256). The database alone reveals no secret.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use bank_client::vault::{Cipher, KEY_BYTES, Key, KeyError};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-/// Seals and stamps. Cheap to clone.
+/// Seals, and computes MACs. Cheap to clone.
 #[derive(Clone)]
 pub struct Vault {
     cipher: Cipher,
     stamping: Arc<hmac::Key>,
 }
 
-/// Why there is no vault, or why it did not open something.
+/// Error of the vault.
 #[derive(Debug, thiserror::Error)]
 pub enum VaultError {
     /// There is no key.
@@ -31,7 +31,7 @@ pub enum VaultError {
     Sealing(#[from] bank_client::vault::VaultError),
 }
 
-/// What is no sealed text at all.
+/// Error for a text that was never sealed.
 const FOREIGN: VaultError = VaultError::Sealing(bank_client::vault::VaultError::Foreign);
 
 impl Vault {
@@ -51,19 +51,20 @@ impl Vault {
         })
     }
 
-    /// Encrypts. `context` says what it is and whose: only with the same one does it open again.
+    /// Encrypts. `context` names the kind and the owner of the text: it opens with the same context
+    /// only.
     pub fn seal(&self, context: &str, plain: &[u8]) -> Result<String, VaultError> {
         let sealed = self.cipher.seal(context, plain)?;
         Ok(URL_SAFE_NO_PAD.encode(sealed))
     }
 
-    /// Decrypts what [`seal`](Self::seal) made of the same context.
+    /// Decrypts a text that [`seal`](Self::seal) returned for the same context.
     pub fn open(&self, context: &str, sealed: &str) -> Result<Vec<u8>, VaultError> {
         let bytes = URL_SAFE_NO_PAD.decode(sealed).map_err(|_| FOREIGN)?;
         Ok(self.cipher.open(context, &bytes)?)
     }
 
-    /// A stamp on a message, of the kind that `label` names. Compare stamps in constant time.
+    /// MAC of a message, under the key of that `label`. Compare MACs in constant time.
     #[must_use]
     pub fn mac(&self, label: &str, message: &[u8]) -> [u8; 32] {
         let key = derived(&self.stamping, label.as_bytes());

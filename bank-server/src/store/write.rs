@@ -1,4 +1,4 @@
-//! Transactions that write, and how they keep out of each other's way.
+//! Write transactions, and the advisory locks that keep them apart.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -11,35 +11,36 @@ use super::pool::{Pool, PooledConnection};
 use super::row_cache::Caches;
 use crate::domain::PsuId;
 
-/// A transaction that writes. What is not committed when it is dropped has not happened.
+/// Write transaction. It is rolled back if it is dropped before its commit.
 #[derive(Debug)]
 pub struct WriteTransaction {
     engine: Engine,
-    held: PooledConnection,
+    connection: PooledConnection,
     caches: Arc<Caches>,
-    /// Consents that it changes.
+    /// Consents that it changes, which are invalidated when it ends.
     changed: Vec<String>,
 }
 
-/// Whatever has become of it, and even if nobody knows: nothing that was read before is taken to hold.
+/// Invalidates the changed consents, also if the outcome of the commit is not known.
 impl Drop for WriteTransaction {
     fn drop(&mut self) {
         for id in &self.changed {
-            self.caches.consents.forget(id);
+            self.caches.consents.invalidate(id);
         }
     }
 }
 
-/// What only one transaction does at a time, on whichever replica.
+/// Lock that one transaction holds at a time, on whichever replica.
 #[derive(Debug, Clone, Copy)]
 pub enum AdvisoryLock<'a> {
-    /// What is decided by all that there is of one customer: how much waits for her, how many sessions she has.
+    /// Decisions on all rows of one customer: what waits for her approval, how many sessions she
+    /// has.
     Customer(&'a PsuId),
     /// The codes of one customer.
     Codes(&'a PsuId),
-    /// Attempts that count together, by the name of their bucket.
+    /// Attempts of one bucket, by its name.
     Attempts(&'a str),
-    /// Removing what has been kept for long enough.
+    /// Removing rows past their retention period.
     Retention,
 }
 
@@ -60,38 +61,39 @@ impl WriteTransaction {
         pool: &Pool,
         caches: &Arc<Caches>,
     ) -> Result<Self, StoreError> {
-        let mut held = pool.acquire().await?;
-        held.begin(engine.begin()).await?;
+        let mut connection = pool.acquire().await?;
+        connection.begin(engine.begin()).await?;
         Ok(Self {
             engine,
-            held,
+            connection,
             caches: Arc::clone(caches),
             changed: Vec::new(),
         })
     }
 
-    /// Waits until no other transaction has that turn, and keeps it to the end. Take turns in the order in which
-    /// [`AdvisoryLock`] names them, and before rows are locked; of these, authorisations come before consents. So no two
-    /// transactions wait for each other.
-    pub async fn take(&mut self, turn: AdvisoryLock<'_>) -> Result<(), StoreError> {
-        let Some(statement) = self.engine.take_turn() else {
+    /// Takes that lock until the transaction ends, and waits for it.
+    ///
+    /// To avoid deadlocks, take advisory locks in the order of [`AdvisoryLock`]'s variants and
+    /// before rows are locked; of rows, lock authorisations before consents.
+    pub async fn take(&mut self, lock: AdvisoryLock<'_>) -> Result<(), StoreError> {
+        let Some(statement) = self.engine.advisory_lock() else {
             return Ok(());
         };
         sqlx::query(statement)
-            .bind(turn.name())
-            .execute(&mut self.held)
+            .bind(lock.name())
+            .execute(&mut self.connection)
             .await?;
         Ok(())
     }
 
-    /// Takes that turn if no other transaction has it. Says whether it does.
-    pub async fn try_take(&mut self, turn: AdvisoryLock<'_>) -> Result<bool, StoreError> {
-        let Some(statement) = self.engine.try_take_turn() else {
+    /// Takes that lock if it is free. Returns whether it was.
+    pub async fn try_take(&mut self, lock: AdvisoryLock<'_>) -> Result<bool, StoreError> {
+        let Some(statement) = self.engine.try_advisory_lock() else {
             return Ok(true);
         };
         let row = sqlx::query(statement)
-            .bind(turn.name())
-            .fetch_one(&mut self.held)
+            .bind(lock.name())
+            .fetch_one(&mut self.connection)
             .await?;
         Ok(row.try_get("taken")?)
     }
@@ -102,19 +104,20 @@ impl WriteTransaction {
         format!("{select}{}", self.engine.lock_rows())
     }
 
-    /// To be said of each consent that it changes, or whose accounts: what was read of it before does not hold any more.
-    pub(super) fn changes(&mut self, consent: &str) {
+    /// Marks a consent as changed, or its grants: it is invalidated in the cache when the
+    /// transaction ends.
+    pub(super) fn mark_changed(&mut self, consent: &str) {
         self.changed.push(consent.to_owned());
     }
 
-    /// Has it not happened, before this returns. What is dropped is rolled back soon after.
+    /// Rolls back before this returns. A dropped transaction is rolled back soon after.
     pub async fn roll_back(mut self) -> Result<(), StoreError> {
-        Ok(self.held.roll_back().await?)
+        Ok(self.connection.roll_back().await?)
     }
 
-    /// Has it happen.
+    /// Commits.
     pub async fn commit(mut self) -> Result<(), StoreError> {
-        Ok(self.held.commit().await?)
+        Ok(self.connection.commit().await?)
     }
 }
 
@@ -122,12 +125,12 @@ impl Deref for WriteTransaction {
     type Target = PooledConnection;
 
     fn deref(&self) -> &PooledConnection {
-        &self.held
+        &self.connection
     }
 }
 
 impl DerefMut for WriteTransaction {
     fn deref_mut(&mut self) -> &mut PooledConnection {
-        &mut self.held
+        &mut self.connection
     }
 }

@@ -14,7 +14,7 @@ use shared_types::link::Links;
 use super::Xs2a;
 use super::error::ApiError;
 use super::middleware::RequestContext;
-use crate::consent::{Allowance, allowance, standing};
+use crate::consent::{Allowance, allowance, current_status};
 use crate::domain::{AccountId, AccountKind, Consent, Grant, Granted, Resource};
 use crate::store::usage::Shown;
 
@@ -49,7 +49,7 @@ impl FromRequest for ConsentAccess {
                 .find_with_grants(context.tpp.organisation(), &consent_id)
                 .await?
                 .ok_or_else(ApiError::unknown_consent_id)?;
-            match standing(&granted.consent, state.calendar.now(), &state.calendar) {
+            match current_status(&granted.consent, state.calendar.now(), &state.calendar) {
                 ConsentStatus::Valid => Ok(Self {
                     state,
                     granted,

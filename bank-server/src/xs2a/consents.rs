@@ -22,7 +22,7 @@ use super::error::ApiError;
 use super::middleware::RequestContext;
 use super::next_steps::{consent_path, links, psu_message, start_link};
 use crate::consent::authorisation::Start;
-use crate::consent::{Event, ONE_OFF_UNUSED, check_request, last_action_day, next, standing};
+use crate::consent::{Event, ONE_OFF_UNUSED, check_request, current_status, last_action_day, next};
 use crate::domain::{Authorisation, Consent};
 use crate::store::consents::{Inserted, NewConsent, Rule};
 
@@ -239,7 +239,7 @@ pub(super) async fn read(
 ) -> Result<Json<ConsentInformation>, ApiError> {
     let consent = find(&context, &state, &id).await?;
     let now = state.calendar.now();
-    let consent_status = standing(&consent, now, &state.calendar);
+    let consent_status = current_status(&consent, now, &state.calendar);
     let last_action = last_action_day(&consent, now, &state.calendar);
     let links = match (consent_status, consent.approach) {
         (ConsentStatus::Valid, _) => Some(
@@ -279,7 +279,7 @@ pub(super) async fn status(
     id: Path<String>,
 ) -> Result<Json<ConsentStatusResponse>, ApiError> {
     let consent = find(&context, &state, &id).await?;
-    let consent_status = standing(&consent, state.calendar.now(), &state.calendar);
+    let consent_status = current_status(&consent, state.calendar.now(), &state.calendar);
     let waits = consent_status == ConsentStatus::PartiallyAuthorised;
     Ok(Json(ConsentStatusResponse {
         consent_status,

@@ -391,7 +391,7 @@ impl From<Violation> for ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         tracing::error!(%error, "the database failed");
-        if error.is_passing() {
+        if error.is_transient() {
             Self::unavailable()
         } else {
             Self::internal()

@@ -7,7 +7,7 @@ use bank_client::environment::Clock as _;
 use bank_server::RunningBank;
 use bank_server::config::{Config, RevocationConfig};
 use bank_server::store::consents::Consents;
-use bank_server::store::retention::{Keeping, Retention};
+use bank_server::store::retention::{Retention, RetentionPeriods};
 use bank_server::store::{AdvisoryLock, Database, DatabaseLocation, Server, StoreError};
 use chrono::{DateTime, TimeDelta};
 use serde_json::json;
@@ -172,7 +172,7 @@ async fn what_was_left_lying_for_too_long_can_be_asked_again() {
     .await;
     let late = sqlx::query("SELECT 1").execute(&mut *write).await;
     let late = StoreError::from(late.unwrap_err());
-    assert!(late.is_passing(), "{late:?}");
+    assert!(late.is_transient(), "{late:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -185,7 +185,7 @@ async fn retention_does_not_wait_and_runs_on_one_replica() {
     sqlx::query(insert).execute(database.pool()).await.unwrap();
     let retention = Retention::new(
         database.clone(),
-        Keeping {
+        RetentionPeriods {
             consents: TimeDelta::days(396),
             authorisations: TimeDelta::days(100),
             counters: TimeDelta::days(35),
@@ -295,7 +295,7 @@ async fn a_replica_that_loses_touch_does_not_go_by_what_it_has_read() {
     server.statement = Duration::from_secs(1);
     let place = DatabaseLocation::Server(server);
     let database = Database::open(&place).await.unwrap();
-    database.follow();
+    database.start_invalidation_listener();
     let consents = Consents::new(database.clone());
     for healed in [Healed::AsBefore, Healed::ForNewConnections] {
         let kept = async || {
@@ -445,7 +445,7 @@ async fn changes_are_heard_of_in_whatever_schema_the_tables_are() {
     let database = Database::open(&place).await.unwrap();
     // Meanwhile the user gets one of its own, which comes first where names are looked for, and has no tables.
     cluster.ask("CREATE SCHEMA bank");
-    database.follow();
+    database.start_invalidation_listener();
     let consents = Consents::new(database.clone());
     wait_until("its being kept", async || {
         is_valid(&consents).await.unwrap();

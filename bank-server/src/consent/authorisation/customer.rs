@@ -1,4 +1,5 @@
-//! The customer's side: what waits for her, approving it, refusing it; and the consents that she has given.
+//! Customer's side of authorisations: list, approve and refuse them, and list and revoke the
+//! consents given.
 
 use chrono::TimeDelta;
 use shared_types::authorisation::{ScaApproach, ScaStatus};
@@ -8,29 +9,32 @@ use url::Url;
 
 use super::embedded::check_customer;
 use super::{AuthorisationError, Authorisations};
-use crate::consent::{Event, NotTheCustomers, chosen, grants, is_bank_offered, next, standing};
+use crate::consent::{
+    Event, NotTheCustomers, chosen, current_status, grants, is_bank_offered, next,
+};
 use crate::domain::{
-    Account, AccountId, Authorisation, Consent, GivenConsent, Grant, MethodId, Opening, PsuId,
-    TppRecord,
+    Account, AccountId, ApprovedAccess, Authorisation, Consent, GivenConsent, Grant, MethodId,
+    PsuId, TppRecord,
 };
 use crate::sca::{Proof, Subject};
 use crate::store::authorisations::Change;
 use crate::store::consents::Rule;
 use crate::store::credentials::CredentialsVersion;
 
-/// How long an approval with a second element exempts the same customer's access through the same TPP.
+/// How long an approval with a second element exempts the same customer's access through the same
+/// TPP.
 const EXEMPT_FOR: TimeDelta = TimeDelta::days(180);
 
-/// What a customer is asked to approve.
+/// An authorisation as a customer is shown it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
-    /// The authorisation, as it stands now.
+    /// The authorisation, with its current status.
     pub authorisation: Authorisation,
     /// The consent.
     pub consent: Consent,
-    /// Where the consent stands now.
+    /// The current status of the consent.
     pub consent_status: ConsentStatus,
-    /// Who asks, by register and certificate.
+    /// The TPP, by register and certificate.
     pub tpp: TppRecord,
 }
 
@@ -45,30 +49,30 @@ pub struct Offer {
     pub approvals_needed: u32,
 }
 
-/// What approving or refusing has led to.
+/// Outcome of approving or refusing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Done {
-    /// Where the consent stands now.
+    /// The current status of the consent.
     pub consent_status: ConsentStatus,
     /// Where the customer goes, if the TPP has said so.
     pub return_to: Option<Url>,
 }
 
 impl Authorisations {
-    /// What a customer is asked to approve, whatever has become of it.
+    /// The authorisation as a customer is shown it, whatever its status.
     pub async fn page(&self, id: &str) -> Result<Page, AuthorisationError> {
         let authorisation = self
             .store
             .find_for_customer(id)
             .await?
             .ok_or(AuthorisationError::Unknown)?;
-        self.page_of(self.as_it_stands(authorisation)).await
+        self.page_of(self.with_current_status(authorisation)).await
     }
 
     async fn page_of(&self, authorisation: Authorisation) -> Result<Page, AuthorisationError> {
         let found = self.given.find(&authorisation.consent_id).await?;
         let (consent, tpp) = found.ok_or(AuthorisationError::NoSuchConsent)?;
-        let consent_status = self.consent_standing(&consent);
+        let consent_status = self.current_consent_status(&consent);
         Ok(Page {
             authorisation,
             consent,
@@ -77,7 +81,7 @@ impl Authorisations {
         })
     }
 
-    /// What waits in the bank's app for that customer, the newest first.
+    /// Authorisations that wait in the bank's app for that customer, the newest first.
     pub async fn waiting_for(&self, psu: &PsuId) -> Result<Vec<Page>, AuthorisationError> {
         let since = self.calendar.now() - self.rules.lifetime;
         let mut pages = Vec::new();
@@ -92,8 +96,8 @@ impl Authorisations {
 
     /// The customer has logged in for it, or answers it.
     ///
-    /// From then on it is hers: no other customer can approve it. One that its TPP has started for another customer is not
-    /// shown to her.
+    /// From then on it is hers: no other customer can approve it. One that its TPP has started for
+    /// another customer is not shown to her.
     pub async fn claim(&self, id: &str, psu: &PsuId) -> Result<Page, AuthorisationError> {
         let credentials = self.sca.credentials_of(psu).await?;
         self.claim_under(id, psu, credentials).await
@@ -116,7 +120,7 @@ impl Authorisations {
             status if status.is_final() || status == ScaStatus::Unconfirmed => {
                 return Err(AuthorisationError::OutOfTurn(status));
             }
-            // What another has approved since is shown to her now.
+            // Another approval since then is shown to her now.
             status if page.authorisation.shown != Some(page.consent.status) => {
                 let change = Change {
                     shown: Some(page.consent.status),
@@ -161,15 +165,17 @@ impl Authorisations {
     ) -> Result<(), AuthorisationError> {
         // One that was left unconfirmed has failed, and counts for nothing.
         let before = self.store.of_consent(consent_id).await?;
-        let mut before = before.into_iter().map(|other| self.as_it_stands(other));
+        let mut before = before
+            .into_iter()
+            .map(|other| self.with_current_status(other));
         if before.any(|other| has_approved(&other, psu)) {
             return Err(AuthorisationError::ApprovedBefore);
         }
         Ok(())
     }
 
-    /// The accounts that approving would open, for a customer who was logged in before she came: the authorisation does not
-    /// become hers.
+    /// The accounts that approving would open, for a customer who was logged in before she came:
+    /// the authorisation does not become hers.
     pub(crate) async fn preview(
         &self,
         page: &Page,
@@ -200,8 +206,9 @@ impl Authorisations {
         })
     }
 
-    /// Whether the bank asks that customer for no second element here: for a mere list of accounts, from a customer who has given this
-    /// TPP access with one in the last 180 days (Delegated Regulation (EU) 2018/389, article 10a).
+    /// Whether the bank asks that customer for no second element here: for a mere list of accounts,
+    /// from a customer who has given this TPP access with one in the last 180 days (Delegated
+    /// Regulation (EU) 2018/389, article 10a).
     pub async fn is_exempt(
         &self,
         authorisation: &Authorisation,
@@ -223,8 +230,9 @@ impl Authorisations {
 
     /// Approves, with a proof that was made for this authorisation.
     ///
-    /// `selected` are the accounts that the customer has chosen, where the choice is hers; `None` takes all. A TPP passes no
-    /// choice on: in the embedded approach, what leaves a choice to the customer is not approved.
+    /// `selected` are the accounts that the customer has chosen, where the choice is hers; `None`
+    /// takes all. A TPP passes no choice on: in the embedded approach, what leaves a choice to the
+    /// customer is not approved.
     pub async fn approve(
         &self,
         id: &str,
@@ -249,21 +257,22 @@ impl Authorisations {
         self.count(page, psu, None, opening.as_ref()).await
     }
 
-    /// Counts an approval, by that method or without a second element. Where the TPP has to confirm that the customer is
-    /// its own, it counts only then.
+    /// Counts an approval, by that method or without a second element. Where the TPP has to confirm
+    /// that the customer is its own, it counts only then.
     async fn count(
         &self,
         page: Page,
         psu: &PsuId,
         method: Option<MethodId>,
-        opening: Option<&Opening>,
+        opening: Option<&ApprovedAccess>,
     ) -> Result<Done, AuthorisationError> {
         let authorisation = &page.authorisation;
         let return_to = address(authorisation.redirect_uri.as_deref());
         if !self.rules.confirmation_code || authorisation.approach != ScaApproach::Redirect {
             let to = ended_by(method);
             let consent_status = match self.succeed(authorisation, to, psu, opening).await {
-                // Another has approved in between. Through a TPP she approves what the consent opens by now.
+                // Another has approved in between. Through a TPP she approves what the consent
+                // opens by now.
                 Err(AuthorisationError::OutOfTurn(status))
                     if authorisation.approach == ScaApproach::Embedded
                         && status == authorisation.status =>
@@ -297,7 +306,8 @@ impl Authorisations {
         })
     }
 
-    /// Gives an authorisation up, for want of a proof: nothing is opened, and another may be started.
+    /// Gives an authorisation up, for want of a proof: nothing is opened, and another may be
+    /// started.
     pub async fn give_up(&self, id: &str, psu: &PsuId) -> Result<(), AuthorisationError> {
         let page = self.page(id).await?;
         check_customer(&page.authorisation, psu)?;
@@ -343,33 +353,34 @@ impl Authorisations {
         })
     }
 
-    /// The consents that a customer has given, with who has them and when they were last used, the newest first.
+    /// The consents that a customer has given, with their TPPs and when they were last used, the
+    /// newest first.
     pub async fn consents_of(&self, psu: &PsuId) -> Result<Vec<GivenConsent>, AuthorisationError> {
         let mut given = self.given.given_by(psu).await?;
         for one in &mut given {
-            one.status = self.consent_standing(&one.consent);
+            one.status = self.current_consent_status(&one.consent);
         }
         Ok(given)
     }
 
-    /// The customer ends a consent that she has given. Says whether there was one to end.
+    /// Revokes a consent that the customer has given. Returns whether there was one to revoke.
     pub async fn revoke(&self, psu: &PsuId, consent_id: &str) -> Result<bool, AuthorisationError> {
         let (now, calendar) = (self.calendar.now(), &self.calendar);
         let revoked: Rule<'_> = &|consent| next(consent, Event::Revoked, now, calendar);
         Ok(self.given.change(psu, consent_id, revoked, now).await?)
     }
 
-    pub(super) fn consent_standing(&self, consent: &Consent) -> ConsentStatus {
-        standing(consent, self.calendar.now(), &self.calendar)
+    pub(super) fn current_consent_status(&self, consent: &Consent) -> ConsentStatus {
+        current_status(consent, self.calendar.now(), &self.calendar)
     }
 
-    /// Whether everything is there for an approval, and what the first one opens.
+    /// Checks that an approval is possible, and returns the access that the first one opens.
     pub(super) async fn ready(
         &self,
         id: &str,
         psu: &PsuId,
         selected: Option<&[AccountId]>,
-    ) -> Result<(Page, Option<Opening>), AuthorisationError> {
+    ) -> Result<(Page, Option<ApprovedAccess>), AuthorisationError> {
         let page = self.page(id).await?;
         check_customer(&page.authorisation, psu)?;
         if !waits(page.consent_status) {
@@ -386,8 +397,9 @@ impl Authorisations {
             return Err(AuthorisationError::NeedsChoice);
         }
         if page.consent.status == ConsentStatus::PartiallyAuthorised {
-            // Another has approved since she was shown what it opens: it may be other than what she saw. Through a TPP the
-            // bank shows her nothing, and she approves what the consent opens.
+            // Another has approved since she was shown what it opens: it may be other than what she
+            // saw. Through a TPP the bank shows her nothing, and she approves what the consent
+            // opens.
             if page.authorisation.approach != ScaApproach::Embedded
                 && page.authorisation.shown != Some(ConsentStatus::PartiallyAuthorised)
             {
@@ -408,12 +420,12 @@ pub(super) const fn ended_by(method: Option<MethodId>) -> ScaStatus {
     }
 }
 
-/// What an offer opens, as far as the customer has chosen.
+/// The access of an offer, as far as the customer has chosen.
 fn open(
     access: AccountAccess,
     offer: Offer,
     selected: Option<&[AccountId]>,
-) -> Result<Opening, AuthorisationError> {
+) -> Result<ApprovedAccess, AuthorisationError> {
     let mut accounts = offer.accounts;
     if let (true, Some(selected)) = (offer.is_choice, selected) {
         accounts.retain(|(account, _)| selected.contains(&account.id));
@@ -423,15 +435,15 @@ fn open(
     }
     let approvals_needed = needed(&accounts);
     let (accounts, grants): (Vec<_>, Vec<_>) = accounts.into_iter().unzip();
-    Ok(Opening {
+    Ok(ApprovedAccess {
         access: chosen(access, &grants, &accounts),
         grants,
         approvals_needed,
     })
 }
 
-/// What a customer approves of a consent that another has approved before: the accounts that need several, all of which
-/// have to be hers too.
+/// What a customer approves of a consent that another has approved before: the accounts that need
+/// several, all of which have to be hers too.
 fn joint(hers: &[Account], granted: Vec<(Account, Grant)>) -> Result<Offer, AuthorisationError> {
     let accounts: Vec<_> = granted
         .into_iter()
@@ -485,7 +497,7 @@ fn has_approved(authorisation: &Authorisation, psu: &PsuId) -> bool {
         )
 }
 
-/// What has been checked when the authorisation was started.
+/// The redirect URI, which was checked when the authorisation was started.
 fn address(uri: Option<&str>) -> Option<Url> {
     uri.and_then(|uri| Url::parse(uri).ok())
 }

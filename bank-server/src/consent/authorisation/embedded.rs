@@ -1,4 +1,5 @@
-//! The steps that a TPP passes on: who the customer is, her password, the method, the code; and its confirmation.
+//! TPP's side of authorisations: the steps of the embedded approach (customer, password, method,
+//! code), and confirmation.
 
 use shared_types::authorisation::{ScaApproach, ScaStatus};
 use shared_types::consent::ConsentStatus;
@@ -8,18 +9,18 @@ use subtle::ConstantTimeEq as _;
 
 use super::customer::ended_by;
 use super::{AuthorisationError, Authorisations, Start};
-use crate::domain::{Authorisation, MethodId, Opening, PsuId};
+use crate::domain::{ApprovedAccess, Authorisation, MethodId, PsuId};
 use crate::sca::{Challenge, DIGITS, ScaError, Source, Subject};
-use crate::store::authorisations::{Advanced, Change, Room};
+use crate::store::authorisations::{Advanced, Change, WaitingLimits};
 
-/// Where a step has led.
+/// Outcome of a step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
-    /// The authorisation, as it stands now.
+    /// The authorisation, with its current status.
     pub authorisation: Authorisation,
     /// The methods that the customer can choose among, if that is the next step.
     pub methods: Vec<MethodId>,
-    /// What she is asked for, if that is the next step.
+    /// The challenge, if that is the next step.
     pub challenge: Option<Challenge>,
 }
 
@@ -34,8 +35,8 @@ impl From<Authorisation> for Step {
 }
 
 impl Authorisations {
-    /// Starts an authorisation, and takes the step of the customer's password along. The same request again has no second
-    /// effect and the same answer, be it at the same time or later.
+    /// Starts an authorisation, and takes the step of the customer's password along. The same
+    /// request again has no second effect and the same answer, be it at the same time or later.
     pub async fn start_with_password(
         &self,
         start: Start<'_>,
@@ -68,7 +69,7 @@ impl Authorisations {
         }
     }
 
-    /// Where an authorisation stands, as the step that led there was answered.
+    /// An authorisation as the response to the step that led to its status.
     async fn as_step(&self, authorisation: Authorisation) -> Result<Step, AuthorisationError> {
         let mut step = Step::from(authorisation);
         let now = &step.authorisation;
@@ -84,7 +85,7 @@ impl Authorisations {
         Ok(step)
     }
 
-    /// The TPP says who its customer is.
+    /// The TPP names its customer.
     pub async fn identify(
         &self,
         tpp: &OrganisationId,
@@ -93,9 +94,9 @@ impl Authorisations {
         psu: &PsuId,
     ) -> Result<Step, AuthorisationError> {
         let authorisation = self.open(tpp, consent_id, id).await?;
-        let (status, room) = match (authorisation.status, authorisation.approach) {
+        let (status, limits) = match (authorisation.status, authorisation.approach) {
             (ScaStatus::Received, ScaApproach::Decoupled) => {
-                (ScaStatus::Started, Some(self.room(psu, consent_id)))
+                (ScaStatus::Started, Some(self.limits(psu, consent_id)))
             }
             (ScaStatus::Received, _) => (ScaStatus::PsuIdentified, None),
             // Said once more: nothing changes.
@@ -103,14 +104,14 @@ impl Authorisations {
                 check_customer(&authorisation, psu)?;
                 return Ok(authorisation.into());
             }
-            // Who has logged in at the bank is not the TPP's to find out.
+            // The TPP must not learn which customer has logged in at the bank.
             (status, _) => return Err(AuthorisationError::OutOfTurn(status)),
         };
         let change = Change {
             psu: Some(psu),
             ..Change::default()
         };
-        self.advance(&authorisation, status, change, room)
+        self.advance(&authorisation, status, change, limits)
             .await
             .map(Step::from)
     }
@@ -228,7 +229,8 @@ impl Authorisations {
         }
     }
 
-    /// The TPP confirms, with the code that the customer's browser has brought it, that she is its own customer.
+    /// The TPP confirms, with the code that the customer's browser has brought it, that she is its
+    /// own customer.
     pub async fn confirm(
         &self,
         tpp: &OrganisationId,
@@ -243,7 +245,7 @@ impl Authorisations {
         };
         let given = digest::sha256(code.as_bytes());
         if !bool::from(given.as_bytes().ct_eq(expected.as_bytes())) {
-            // Whoever has another code has another customer: there is no second try.
+            // A wrong code belongs to another customer: there is no second attempt.
             self.store
                 .fail(&authorisation, None, self.calendar.now())
                 .await?;
@@ -257,13 +259,14 @@ impl Authorisations {
         self.find(tpp, consent_id, id).await.map(Step::from)
     }
 
-    /// What an approval opens that waited for its confirmation: nothing more, if another has approved the same in between.
-    /// If the consent opens something else since, her approval has failed, and she may approve anew.
+    /// The access of an approval that waited for its confirmation: nothing more, if another
+    /// customer has approved the same in between. If the consent opens something else since, her
+    /// approval has failed, and she may approve anew.
     async fn still_opening(
         &self,
         authorisation: &Authorisation,
-        opening: Option<Opening>,
-    ) -> Result<Option<Opening>, AuthorisationError> {
+        opening: Option<ApprovedAccess>,
+    ) -> Result<Option<ApprovedAccess>, AuthorisationError> {
         let page = self.page(&authorisation.id).await?;
         let Some(approved) = opening else {
             return Ok(None);
@@ -311,11 +314,15 @@ impl Authorisations {
     ) -> Result<Step, AuthorisationError> {
         let subject = Subject::authorisation(&authorisation.id);
         let challenge = self.sca.challenge(psu, method, &subject, source).await?;
-        let (status, approach, room) = match challenge {
+        let (status, approach, limits) = match challenge {
             // What the app shows is approved there: from here on it is decoupled.
             Challenge::App => {
-                let room = self.room(psu, &authorisation.consent_id);
-                (ScaStatus::Started, Some(ScaApproach::Decoupled), Some(room))
+                let limits = self.limits(psu, &authorisation.consent_id);
+                (
+                    ScaStatus::Started,
+                    Some(ScaApproach::Decoupled),
+                    Some(limits),
+                )
             }
             _ => (ScaStatus::ScaMethodSelected, None, None),
         };
@@ -324,7 +331,7 @@ impl Authorisations {
             approach,
             ..Change::default()
         };
-        let authorisation = self.advance(authorisation, status, change, room).await?;
+        let authorisation = self.advance(authorisation, status, change, limits).await?;
         Ok(Step {
             authorisation,
             methods: Vec::new(),
@@ -332,19 +339,19 @@ impl Authorisations {
         })
     }
 
-    /// Brings it to that status, unless somebody was faster.
+    /// Changes the status, unless another request was faster.
     pub(super) async fn advance(
         &self,
         seen: &Authorisation,
         to: ScaStatus,
         change: Change<'_>,
-        room: Option<Room<'_>>,
+        limits: Option<WaitingLimits<'_>>,
     ) -> Result<Authorisation, AuthorisationError> {
         let now = self.calendar.now();
-        match self.store.advance(seen, to, change, room, now).await? {
+        match self.store.advance(seen, to, change, limits, now).await? {
             Advanced::Done => {}
             Advanced::Overtaken => return Err(self.overtaken(&seen.id).await),
-            Advanced::NoRoom => return Err(AuthorisationError::TooManyWaiting),
+            Advanced::TooManyWaiting => return Err(AuthorisationError::TooManyWaiting),
             Advanced::CredentialsChanged => return Err(ScaError::CredentialsChanged.into()),
         }
         Ok(Authorisation {

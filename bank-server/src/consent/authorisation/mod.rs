@@ -1,8 +1,8 @@
-//! Authorisations: how a TPP has a consent approved, and how a customer approves it.
+//! Authorisations: starting one for a TPP, and approving it as the customer.
 //!
-//! The TPP's side ([`Authorisations::start`] and the steps in `embedded`) knows an authorisation by its consent and by
-//! whose that is. The customer's side (`customer`) knows it by its id, and needs a [`Proof`](crate::sca::Proof) that was
-//! made for it.
+//! The TPP's side ([`Authorisations::start`] and the steps in `embedded`) identifies an
+//! authorisation by its consent and TPP. The customer's side (`customer`) identifies it by its id,
+//! and requires a [`Proof`](crate::sca::Proof) that was made for it.
 
 mod customer;
 mod embedded;
@@ -23,42 +23,44 @@ pub use self::embedded::Step;
 use super::{Event, NotTheCustomers, is_bank_offered, next};
 use crate::calendar::Calendar;
 use crate::core_banking::{CoreBanking, CoreBankingError};
-use crate::domain::{Authorisation, Consent, Opening, PsuId};
+use crate::domain::{ApprovedAccess, Authorisation, Consent, PsuId};
 use crate::keyed_locks::KeyedLocks;
 use crate::sca::{Sca, ScaError};
 use crate::store::authorisations::{
-    ApprovalRules, Approved, AuthorisationStore, NewAuthorisation, Room, Started,
+    ApprovalRules, Approved, AuthorisationStore, NewAuthorisation, Started, WaitingLimits,
 };
 use crate::store::consents::Consents;
-use crate::store::customer_consents::GivenConsents;
+use crate::store::customer_consents::CustomerConsents;
 use crate::store::{Database, StoreError};
 
-/// Authorisations that one consent may have: enough for some that failed, and for several customers.
-const PER_CONSENT: i64 = 20;
+/// Authorisations that one consent may have: enough for some that failed, and for several
+/// customers.
+const MAX_PER_CONSENT: i64 = 20;
 
-/// What may wait in one customer's app at a time: from one TPP, and altogether.
-const WAITING_OF_ONE: i64 = 3;
-const WAITING_OF_ALL: i64 = 10;
+/// Limits on authorisations that wait in one customer's app: from one TPP, and altogether.
+const MAX_WAITING_OF_TPP: i64 = 3;
+const MAX_WAITING_OF_ALL: i64 = 10;
 
 /// The bank's rules of authorisations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {
     /// After that long without a step, an authorisation has failed.
     pub lifetime: TimeDelta,
-    /// Whether a TPP has to confirm, with a code that only the customer's own browser brings it, that the customer who
-    /// approved is its own (after a redirect).
+    /// Whether a TPP has to confirm, with a code that only the customer's own browser brings it,
+    /// that the customer who approved is its own (after a redirect).
     pub confirmation_code: bool,
-    /// Whether a list of accounts, and no more, may be approved with the password alone (`exempted`), by a customer who has
-    /// given the same TPP access with a second element in the last 180 days.
+    /// Whether a list of accounts, and no more, may be approved with the password alone
+    /// (`exempted`), by a customer who has given the same TPP access with a second element in the
+    /// last 180 days.
     pub exempt_account_list: bool,
 }
 
-/// What TPPs and customers do to authorisations. Cheap to clone.
+/// Service for the authorisations of TPPs and customers. Cheap to clone.
 #[derive(Clone)]
 pub struct Authorisations {
     store: AuthorisationStore,
     consents: Consents,
-    given: GivenConsents,
+    given: CustomerConsents,
     core: Arc<dyn CoreBanking>,
     sca: Sca,
     calendar: Calendar,
@@ -68,18 +70,18 @@ pub struct Authorisations {
     starting: KeyedLocks,
 }
 
-/// What a TPP starts an authorisation with.
+/// A TPP's request to start an authorisation.
 #[derive(Debug, Clone, Copy)]
 pub struct Start<'a> {
-    /// Who asks.
+    /// The TPP.
     pub tpp: &'a OrganisationId,
     /// For which of its consents.
     pub consent_id: &'a str,
     /// The request's `X-Request-ID`.
     pub request_id: Uuid,
-    /// Stands for the request: the same id with another one is refused.
+    /// Digest of the request: the same id with another digest is refused.
     pub digest: &'a str,
-    /// Whom it names as its customer.
+    /// The PSU whom it names.
     pub psu: Option<&'a PsuId>,
     /// The approach that was chosen.
     pub approach: ScaApproach,
@@ -89,7 +91,7 @@ pub struct Start<'a> {
     pub nok_redirect_uri: Option<&'a str>,
 }
 
-/// Why something was not done to an authorisation.
+/// Error of an operation on an authorisation.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorisationError {
     /// There is no such consent, for this TPP.
@@ -104,7 +106,8 @@ pub enum AuthorisationError {
     /// The authorisation is not at the point at which this can be done.
     #[error("the authorisation is {0}: this is not its next step")]
     OutOfTurn(ScaStatus),
-    /// The authorisation goes another way: its code is not passed on by TPPs, or not asked for at all.
+    /// The authorisation goes another way: its code is not passed on by TPPs, or not asked for at
+    /// all.
     #[error("this is no step of the approach {0}")]
     OtherApproach(ScaApproach),
     /// It is for another customer.
@@ -114,7 +117,7 @@ pub enum AuthorisationError {
     #[error("this customer has approved the consent before")]
     ApprovedBefore,
     /// The consent has had too many authorisations.
-    #[error("a consent may have {PER_CONSENT} authorisations; ask for a new consent")]
+    #[error("a consent may have {MAX_PER_CONSENT} authorisations; ask for a new consent")]
     TooMany,
     /// Too much waits for this customer's approval.
     #[error("too many requests wait for this customer's approval; let her answer, or wait")]
@@ -130,7 +133,8 @@ pub enum AuthorisationError {
     NotTheCustomers(#[from] NotTheCustomers),
     /// The consent leaves the choice of accounts to the customer, and a TPP cannot pass it on.
     #[error(
-        "the customer chooses the accounts at the bank: start the authorisation without a password, or name the accounts"
+        "the customer chooses the accounts at the bank: start the authorisation without a \
+         password, or name the accounts"
     )]
     NeedsChoice,
     /// The customer has no account that the consent could open, or has chosen none.
@@ -147,9 +151,13 @@ pub enum AuthorisationError {
     Store(#[from] StoreError),
 }
 
-/// Where an authorisation stands at that time: one that was left lying has failed, whatever is written down.
+/// The status of an authorisation at that time: after its lifetime without a step it has failed.
 #[must_use]
-pub fn standing(authorisation: &Authorisation, rules: &Rules, now: DateTime<Utc>) -> ScaStatus {
+pub fn current_status(
+    authorisation: &Authorisation,
+    rules: &Rules,
+    now: DateTime<Utc>,
+) -> ScaStatus {
     if !authorisation.status.is_final() && now - authorisation.last_action >= rules.lifetime {
         ScaStatus::Failed
     } else {
@@ -158,7 +166,7 @@ pub fn standing(authorisation: &Authorisation, rules: &Rules, now: DateTime<Utc>
 }
 
 impl Authorisations {
-    /// What is done to the authorisations in that database.
+    /// The service for that database.
     #[must_use]
     pub fn new(
         database: &Database,
@@ -171,7 +179,7 @@ impl Authorisations {
         Self {
             store: AuthorisationStore::new(database.clone()),
             consents: Consents::new(database.clone()),
-            given: GivenConsents::new(database.clone()),
+            given: CustomerConsents::new(database.clone()),
             core,
             sca,
             calendar,
@@ -181,7 +189,8 @@ impl Authorisations {
         }
     }
 
-    /// Starts an authorisation of a TPP's own consent. The same request again leads to the same one.
+    /// Starts an authorisation of a TPP's own consent. The same request again leads to the same
+    /// one.
     pub async fn start(&self, start: Start<'_>) -> Result<Authorisation, AuthorisationError> {
         let found = self.consents.find(start.tpp, start.consent_id).await?;
         let consent = found.ok_or(AuthorisationError::NoSuchConsent)?;
@@ -196,10 +205,10 @@ impl Authorisations {
         if start.approach == ScaApproach::Embedded && is_bank_offered(&consent.access) {
             return Err(AuthorisationError::NeedsChoice);
         }
-        let room = start
+        let limits = start
             .psu
             .filter(|_| start.approach == ScaApproach::Decoupled)
-            .map(|psu| self.room(psu, &consent.id));
+            .map(|psu| self.limits(psu, &consent.id));
         let status = match (start.psu, start.approach) {
             (None, _) => ScaStatus::Received,
             // There is one method, and nothing to choose: it waits in the app from now on.
@@ -218,19 +227,20 @@ impl Authorisations {
             nok_redirect_uri: start.nok_redirect_uri,
             now: self.calendar.now(),
         };
-        self.started(self.store.insert(new, PER_CONSENT, room).await?)
+        self.started(self.store.insert(new, MAX_PER_CONSENT, limits).await?)
     }
 
     fn started(&self, started: Started) -> Result<Authorisation, AuthorisationError> {
         match started {
-            Started::Authorisation(authorisation) => Ok(self.as_it_stands(authorisation)),
+            Started::Authorisation(authorisation) => Ok(self.with_current_status(authorisation)),
             Started::OtherRequest => Err(AuthorisationError::OtherRequest),
             Started::TooMany => Err(AuthorisationError::TooMany),
-            Started::NoRoom => Err(AuthorisationError::TooManyWaiting),
+            Started::TooManyWaiting => Err(AuthorisationError::TooManyWaiting),
         }
     }
 
-    /// That authorisation of a TPP's own consent. Another TPP's is not found, just as one that never was.
+    /// That authorisation of a TPP's own consent. Another TPP's is not found, like one that does
+    /// not exist.
     pub async fn find(
         &self,
         tpp: &OrganisationId,
@@ -239,7 +249,7 @@ impl Authorisations {
     ) -> Result<Authorisation, AuthorisationError> {
         let found = self.store.find(tpp, consent_id, id).await?;
         found
-            .map(|found| self.as_it_stands(found))
+            .map(|found| self.with_current_status(found))
             .ok_or(AuthorisationError::Unknown)
     }
 
@@ -252,7 +262,10 @@ impl Authorisations {
         let found = self.consents.find(tpp, consent_id).await?;
         let consent = found.ok_or(AuthorisationError::NoSuchConsent)?;
         let all = self.store.of_consent(&consent.id).await?;
-        Ok(all.into_iter().map(|one| self.as_it_stands(one)).collect())
+        Ok(all
+            .into_iter()
+            .map(|one| self.with_current_status(one))
+            .collect())
     }
 
     /// Ends an authorisation with success, and counts it for its consent.
@@ -261,7 +274,7 @@ impl Authorisations {
         seen: &Authorisation,
         to: ScaStatus,
         psu: &PsuId,
-        opening: Option<&Opening>,
+        opening: Option<&ApprovedAccess>,
     ) -> Result<ConsentStatus, AuthorisationError> {
         let (now, calendar) = (self.calendar.now(), &self.calendar);
         let rules = ApprovalRules {
@@ -282,9 +295,9 @@ impl Authorisations {
         }
     }
 
-    /// With the status that it has at this time.
-    fn as_it_stands(&self, authorisation: Authorisation) -> Authorisation {
-        let status = standing(&authorisation, &self.rules, self.calendar.now());
+    /// The authorisation with its current status.
+    fn with_current_status(&self, authorisation: Authorisation) -> Authorisation {
+        let status = current_status(&authorisation, &self.rules, self.calendar.now());
         Authorisation {
             status,
             ..authorisation
@@ -293,27 +306,27 @@ impl Authorisations {
 
     /// Fails unless the consent is waiting for an approval.
     fn check_waiting(&self, consent: &Consent) -> Result<(), AuthorisationError> {
-        match self.consent_standing(consent) {
+        match self.current_consent_status(consent) {
             ConsentStatus::Received | ConsentStatus::PartiallyAuthorised => Ok(()),
             status => Err(AuthorisationError::ConsentOver(status)),
         }
     }
 
-    /// What may wait in a customer's app beside what waits there.
-    fn room<'a>(&self, psu: &'a PsuId, consent_id: &'a str) -> Room<'a> {
-        Room {
+    /// The limits on what waits in a customer's app.
+    fn limits<'a>(&self, psu: &'a PsuId, consent_id: &'a str) -> WaitingLimits<'a> {
+        WaitingLimits {
             psu,
             consent_id,
             since: self.calendar.now() - self.rules.lifetime,
-            of_one: WAITING_OF_ONE,
-            of_all: WAITING_OF_ALL,
+            max_of_tpp: MAX_WAITING_OF_TPP,
+            max_of_all: MAX_WAITING_OF_ALL,
         }
     }
 
-    /// Makes up for somebody who was faster: says where the authorisation stands by now.
+    /// The error for a request that came too late: with the status that the authorisation has now.
     async fn overtaken(&self, id: &str) -> AuthorisationError {
         match self.store.find_for_customer(id).await {
-            Ok(Some(now)) => AuthorisationError::OutOfTurn(self.as_it_stands(now).status),
+            Ok(Some(now)) => AuthorisationError::OutOfTurn(self.with_current_status(now).status),
             Ok(None) => AuthorisationError::Unknown,
             Err(error) => error.into(),
         }

@@ -1,4 +1,5 @@
-//! Transactions on their way into the ledger, many at a time: a statement for each would cost more than its row.
+//! Batched inserts of transactions into the ledger: a statement for each would cost more than its
+//! row.
 
 use std::fmt::Write as _;
 
@@ -12,7 +13,8 @@ const FULL: usize = 100;
 /// Values in a row.
 const VALUES: usize = 7;
 
-const INSERT: &str = "INSERT INTO entry (account, booked, date, sequence, transaction_id, reference, details) VALUES ";
+const INSERT: &str = "INSERT INTO entry (account, booked, date, sequence, transaction_id, \
+    reference, details) VALUES ";
 
 /// One row of the table `entry`, and the line it came from.
 #[derive(Debug)]
@@ -33,7 +35,7 @@ pub(super) struct Row {
 #[derive(Debug, Default)]
 pub(super) struct Batch(Vec<Row>);
 
-/// Why a batch did not get in.
+/// Error of a batch.
 #[derive(Debug)]
 pub(super) enum BatchError {
     /// A transaction of that id is there already.

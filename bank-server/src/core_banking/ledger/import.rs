@@ -1,4 +1,4 @@
-//! Loading a world file: all of it, or nothing.
+//! Import of a world file into the ledger: all of it, or nothing.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, Read as _};
@@ -33,7 +33,7 @@ const LONGEST_APART: TimeDelta = TimeDelta::days(366);
 
 const KNOWN: &str = "this id is there already, in the file or in the database";
 
-/// What was loaded.
+/// Numbers of the rows that were loaded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Imported {
     /// Customers.
@@ -44,7 +44,7 @@ pub struct Imported {
     pub transactions: u64,
 }
 
-/// Why nothing was loaded. No variant repeats account data.
+/// Error of an import; nothing was loaded. No variant repeats account data.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     /// A line is wrong.
@@ -59,7 +59,8 @@ pub enum ImportError {
     },
     /// An account's transactions do not add up to its closing balance.
     #[error(
-        "account {account} (line {line}): the opening balance and the booked transactions do not add up to the closing \
+        "account {account} (line {line}): the opening balance and the booked transactions do not \
+         add up to the closing \
          balance; they differ by {difference}"
     )]
     Balance {
@@ -97,12 +98,14 @@ impl From<sqlx::Error> for ImportError {
     }
 }
 
-/// Loads a world file into the ledger, in one transaction, on the bank's day `today`: what is booked has happened.
+/// Loads a world file into the ledger, in one transaction, on the bank's day `today`: what is
+/// booked has happened.
 ///
-/// On SQLite nobody else writes meanwhile: open the database with
+/// On SQLite it is the only writer: open the database with
 /// [`Database::open_for`] where a bank may serve from it.
 ///
-/// It reads the file on the calling thread. Memory grows with the number of accounts, not of transactions.
+/// It reads the file on the calling thread. Memory grows with the number of accounts, not of
+/// transactions.
 pub async fn import(
     database: &Database,
     today: NaiveDate,
@@ -123,8 +126,8 @@ pub async fn import(
             Ok(import.imported)
         }
         Err(error) => {
-            // Before this returns, so that closing the database leaves no journal behind. If it fails, the database has
-            // rolled back by itself, and the first error counts.
+            // Before this returns, so that closing the database leaves no journal behind. If it
+            // fails, the database has rolled back by itself, and the first error counts.
             let _ = import.sql.roll_back().await;
             Err(error)
         }
@@ -138,7 +141,7 @@ struct Account {
     sums: Sums,
 }
 
-/// By what payment accounts are told apart.
+/// Number by which payment accounts are distinguished.
 #[derive(Deserialize)]
 struct Number {
     iban: Option<String>,
@@ -166,7 +169,7 @@ struct Import {
     imported: Imported,
 }
 
-/// What both kinds of transaction have in common.
+/// Fields that both kinds of transaction share.
 struct Entry<'a> {
     id: Option<&'a str>,
     /// By which a TPP can name it, once it is booked.
@@ -295,7 +298,8 @@ impl Import {
         if !self.numbers.insert(number) {
             return Err(self.wrong(
                 format!("account.details.{field}"),
-                "an account with this number and currency is there already, in the file or in the database",
+                "an account with this number and currency is there already, in the file or in the \
+                 database",
             ));
         }
         self.insert_account("account", &record, currency, false)
@@ -377,10 +381,12 @@ impl Import {
             if *holder == record.customer {
                 return Err(self.wrong(path, "the customer is a holder anyway; name the others"));
             }
-            let insert =
-                sqlx::query("INSERT INTO account_holder (account, customer) VALUES ($1, $2) ON CONFLICT DO NOTHING")
-                    .bind(record.id.to_string())
-                    .bind(holder.as_str().to_owned());
+            let insert = sqlx::query(
+                "INSERT INTO account_holder (account, customer) VALUES ($1, $2) ON \
+                    CONFLICT DO NOTHING",
+            )
+            .bind(record.id.to_string())
+            .bind(holder.as_str().to_owned());
             let inserted = insert.execute(&mut *self.sql).await?;
             self.unless_known(&inserted, &path)?;
         }

@@ -26,7 +26,7 @@ pub use self::import::{ImportError, Imported, import};
 use self::world::from_json;
 use super::{Arrived, CoreBanking, CoreBankingError, Listed, Page, TransactionQuery};
 use crate::domain::{Account, AccountId, AccountKind, Arrival, PsuId};
-use crate::store::row_cache::WithBalances;
+use crate::store::row_cache::AccountWithBalances;
 use crate::store::{Database, StoreError};
 
 /// The ledger. It is filled by [`import`] and otherwise only read.
@@ -35,10 +35,11 @@ pub struct Ledger {
     database: Database,
 }
 
-/// Whether the ledger has that customer, or nobody at all.
+/// Whether the ledger has that customer, or no customers at all.
 pub async fn knows(database: &Database, psu: &PsuId) -> Result<bool, StoreError> {
     let row = sqlx::query(
-        "SELECT CASE WHEN EXISTS (SELECT 1 FROM customer WHERE id = $1) OR NOT EXISTS (SELECT 1 FROM customer) \
+        "SELECT CASE WHEN EXISTS (SELECT 1 FROM customer WHERE id = $1) OR NOT EXISTS (SELECT 1 \
+         FROM customer) \
          THEN 1 ELSE 0 END AS known",
     )
     .bind(&psu.0)
@@ -48,7 +49,8 @@ pub async fn knows(database: &Database, psu: &PsuId) -> Result<bool, StoreError>
 }
 
 /// The columns of an account.
-const ACCOUNT: &str = "id AS account_id, card AS ledger_card, approvals AS ledger_approvals, details AS ledger_details";
+const ACCOUNT: &str = "id AS account_id, card AS ledger_card, approvals AS ledger_approvals, \
+    details AS ledger_details";
 
 /// Ids in one statement; more are asked for in several.
 const IDS_AT_ONCE: usize = 200;
@@ -62,27 +64,27 @@ impl Ledger {
 
     /// Those accounts, with their balances, each in its place, if it is there.
     ///
-    /// Cost: nothing of the database's for what was read a moment ago; else one statement for [`IDS_AT_ONCE`] of the
+    /// Cost: no statement for cached accounts; else one statement for [`IDS_AT_ONCE`] of the
     /// others, with one look-up by primary key for each.
     async fn known(
         &self,
         ids: &[AccountId],
-    ) -> Result<Vec<Option<Arc<WithBalances>>>, CoreBankingError> {
-        let known = &self.database.caches().accounts;
-        let mut found: HashMap<&str, Arc<WithBalances>> = HashMap::with_capacity(ids.len());
+    ) -> Result<Vec<Option<Arc<AccountWithBalances>>>, CoreBankingError> {
+        let cache = &self.database.caches().accounts;
+        let mut found: HashMap<&str, Arc<AccountWithBalances>> = HashMap::with_capacity(ids.len());
         let mut missing: Vec<&str> = Vec::new();
         for AccountId(id) in ids {
-            match known.get(id) {
+            match cache.get(id) {
                 Some(account) => drop(found.insert(id, account)),
                 None => missing.push(id),
             }
         }
-        let before = known.before();
+        let read = cache.begin_read();
         for missing in missing.chunks(IDS_AT_ONCE) {
             for account in self.read(missing).await? {
                 let account = Arc::new(account);
                 let AccountId(id) = &account.0.id;
-                known.keep(before, id, Arc::clone(&account));
+                cache.insert(read, id, Arc::clone(&account));
                 if let Some(asked) = missing.iter().find(|asked| *asked == id) {
                     found.insert(asked, account);
                 }
@@ -92,7 +94,7 @@ impl Ledger {
         Ok(accounts.collect())
     }
 
-    async fn read(&self, ids: &[&str]) -> Result<Vec<WithBalances>, CoreBankingError> {
+    async fn read(&self, ids: &[&str]) -> Result<Vec<AccountWithBalances>, CoreBankingError> {
         let mut sql =
             format!("SELECT {ACCOUNT}, balances AS ledger_balances FROM account WHERE id IN (");
         for number in 1..=ids.len() {
@@ -111,8 +113,10 @@ impl Ledger {
     }
 }
 
-/// The `+` keeps the planner from walking through all that is booked on the account, in the order that is asked for.
-const ARRIVAL: &str = "SELECT date, sequence FROM entry WHERE account = $1 AND reference = $2 AND +booked = 1 \
+/// The `+` keeps the planner from walking through all that is booked on the account, in the order
+/// that is asked for.
+const ARRIVAL: &str = "SELECT date, sequence FROM entry WHERE account = $1 AND reference = $2 AND \
+    +booked = 1 \
     ORDER BY sequence LIMIT 1";
 
 #[async_trait]
@@ -124,8 +128,10 @@ impl CoreBanking for Ledger {
     async fn accounts_of(&self, psu: &PsuId) -> Result<Vec<Account>, CoreBankingError> {
         // The text is made of constants.
         let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
-            "SELECT {ACCOUNT}, position FROM account WHERE customer = $1 UNION ALL SELECT {ACCOUNT}, position FROM account \
-             JOIN account_holder h ON h.account = id WHERE h.customer = $1 ORDER BY position, account_id"
+            "SELECT {ACCOUNT}, position FROM account WHERE customer = $1 UNION ALL SELECT \
+             {ACCOUNT}, position FROM account \
+             JOIN account_holder h ON h.account = id WHERE h.customer = $1 ORDER BY position, \
+             account_id"
         )))
         .bind(psu.0.clone())
         .fetch_all(self.database.pool())
@@ -142,7 +148,7 @@ impl CoreBanking for Ledger {
 
     async fn balances(&self, ids: &[AccountId]) -> Result<Vec<Vec<Balance>>, CoreBankingError> {
         let known = self.known(ids).await?;
-        let balances = |account: &Option<Arc<WithBalances>>| {
+        let balances = |account: &Option<Arc<AccountWithBalances>>| {
             let account = account.as_ref();
             account.map_or_else(Vec::new, |account| account.1.clone())
         };
@@ -249,19 +255,20 @@ fn place(row: &AnyRow) -> Result<(NaiveDate, i64), CoreBankingError> {
     Ok((date, row.try_get("sequence").map_err(failed)?))
 }
 
-/// The account that was read along with a consent, if the ledger has it. What cannot be read is found again, and told of,
-/// when it is asked for.
+/// The account that was read along with a consent, if the ledger has it. What cannot be read is
+/// found again, and told of, when it is asked for.
 #[must_use]
-pub fn read_along(row: &AnyRow) -> Option<WithBalances> {
+pub fn read_along(row: &AnyRow) -> Option<AccountWithBalances> {
     with_balances(row).ok()
 }
 
-fn with_balances(row: &AnyRow) -> Result<WithBalances, CoreBankingError> {
+fn with_balances(row: &AnyRow) -> Result<AccountWithBalances, CoreBankingError> {
     let balances = json(row, "ledger_balances", "account.balances")?;
     Ok((account(row)?, balances))
 }
 
-/// The columns are called so wherever they are read: along with a consent as well, which has a `details` of its own.
+/// The columns are called so wherever they are read: along with a consent as well, which has a
+/// `details` of its own.
 fn account(row: &AnyRow) -> Result<Account, CoreBankingError> {
     let kind = if row.try_get::<i64, _>("ledger_card").map_err(failed)? == 0 {
         AccountKind::Payment(Box::new(json(row, "ledger_details", "account.details")?))
@@ -287,7 +294,7 @@ fn json<T: DeserializeOwned>(
 
 fn failed(error: impl Into<StoreError>) -> CoreBankingError {
     let error: StoreError = error.into();
-    if error.is_passing() {
+    if error.is_transient() {
         CoreBankingError::Unavailable(Box::new(error))
     } else {
         CoreBankingError::Failed(Box::new(error))

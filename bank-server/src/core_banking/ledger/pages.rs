@@ -1,6 +1,7 @@
 //! Pages of an account's entries.
 //!
-//! The rows of a page come as one: to take a hundred rows out of a database costs more than to read them there.
+//! The rows of a page come as one: to take a hundred rows out of a database costs more than to read
+//! them there.
 
 use bytestring::ByteString;
 use chrono::NaiveDate;
@@ -12,16 +13,17 @@ use super::{Ledger, corrupt, failed};
 use crate::core_banking::{CoreBankingError, Page, PageKey, TransactionQuery};
 use crate::domain::{AccountId, Arrival};
 
-/// Puts rows into one text: each as date, number, the length in bytes of its id and of its JSON, each with a blank behind
-/// it, and then those two.
+/// Puts rows into one text: each as date, number, the length in bytes of its id and of its JSON,
+/// each with a blank behind it, and then those two.
 ///
-/// They are put together as they come, in order; whoever reads them sees to that. The limit is a sum, because SQLite plans
-/// a statement anew each time it is run if it is a parameter.
+/// They are concatenated in the order in which they come; the reader checks it. The limit is a sum,
+/// because SQLite plans a statement anew each time it is run if it is a parameter.
 macro_rules! as_one {
     ($rows:literal, $order:literal) => {
         concat!(
-            "SELECT string_agg(concat(date, ' ', sequence, ' ', octet_length(transaction_id), ' ', octet_length(details), ' ', \
-             transaction_id, details), '') AS page FROM (SELECT date, sequence, transaction_id, details FROM entry ",
+            "SELECT string_agg(concat(date, ' ', sequence, ' ', octet_length(transaction_id), ' ', \
+             octet_length(details), ' ', transaction_id, details), '') AS page \
+             FROM (SELECT date, sequence, transaction_id, details FROM entry ",
             $rows,
             " ORDER BY ",
             $order,
@@ -50,11 +52,11 @@ struct Entry<'a> {
 }
 
 impl Ledger {
-    /// One page: pending entries first, then booked ones, each the newest first. Each becomes what `of` makes of its id
-    /// and its JSON, both out of the text that comes first.
+    /// One page: pending entries first, then booked ones, each the newest first. Each becomes what
+    /// `of` makes of its id and its JSON, both out of the text that comes first.
     ///
-    /// Cost: one statement for the pending ones and one for the booked ones, as far as each are wanted, with one look-up
-    /// by index.
+    /// Cost: one statement for the pending ones and one for the booked ones, as far as each are
+    /// wanted, with one look-up by index.
     pub(super) async fn page<D>(
         &self,
         account: &AccountId,
@@ -122,7 +124,8 @@ impl Ledger {
                 .bind(after.map_or(i64::MAX, |after| after.sequence))
                 .bind(query.from.to_string()),
             _ => {
-                // Everything before this place: the end of the last day, or the end of the page before.
+                // Everything before this place: the end of the last day, or the end of the page
+                // before.
                 let end = (query.to, i64::MAX);
                 let before = after.map_or(end, |after| (after.date, after.sequence).min(end));
                 sqlx::query(ENTRIES)

@@ -5,7 +5,7 @@ use rust_decimal::Decimal;
 use shared_types::account::{Balance, BalanceType};
 use shared_types::money::{Amount, AmountError, Currency};
 
-/// What an account's transactions add up to so far.
+/// Sums of an account's transactions so far.
 pub(super) struct Sums {
     currency: Currency,
     card: bool,
@@ -37,7 +37,8 @@ impl Sums {
         }
     }
 
-    /// Adds a transaction: booked on that day, or pending. Returns its number within the account, from 1.
+    /// Adds a transaction: booked on that day, or pending. Returns its number within the account,
+    /// from 1.
     pub(super) fn add(
         &mut self,
         amount: &Amount,

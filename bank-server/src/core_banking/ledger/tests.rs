@@ -113,7 +113,8 @@ fn change(line: usize, from: &str, to: &str) -> String {
     lines.join("\n")
 }
 
-/// Each of the files is refused with what stands beside it, which repeats nothing of the file; nothing is loaded.
+/// Each of the files is refused with what stands beside it, which repeats nothing of the file;
+/// nothing is loaded.
 async fn are_refused(cases: &[(String, &str)]) {
     for (file, said) in cases {
         let scene = Scene::set().await;
@@ -146,7 +147,7 @@ async fn a_bad_line_is_refused_with_its_place_and_nothing_is_loaded() {
         ),
         (change(2, "\"customer\"", "\"customers\""), "line 2, at .: "),
         (
-            change(3, "clara.holm", "nobody"),
+            change(3, "clara.holm", "unknown"),
             "line 3, at account.customer: no earlier line",
         ),
         (
@@ -239,7 +240,8 @@ async fn what_cannot_be_used_is_refused_with_its_place() {
         ),
         (
             change(5, "Order 4411", "Order\\u001b[2J"),
-            "line 5, at transaction.details.remittanceInformationUnstructured: a text has no control",
+            "line 5, at transaction.details.remittanceInformationUnstructured: a text has no \
+             control",
         ),
         (
             change(5, "\"transactionId\":\"2\"", "\"transactionId\":\"\""),
@@ -554,10 +556,12 @@ async fn what_a_consent_opens_is_one_round_trip_away_and_then_none() {
         .await
         .unwrap();
     for statement in [
-        "INSERT INTO consent (id, tpp, request_id, request_digest, status, access, recurring, valid_until, \
+        "INSERT INTO consent (id, tpp, request_id, request_digest, status, access, recurring, \
+         valid_until, \
          frequency_per_day, last_action, created, approve_by) \
          VALUES ('c', 'PSDDE-BAFIN-100001', 'r', 'd', 'valid', '{}', 1, '2027-01-01', 4, 0, 0, 0)",
-        "INSERT INTO consent_account (consent_id, position, account_id, details, balances, transactions, owner_name) \
+        "INSERT INTO consent_account (consent_id, position, account_id, details, balances, \
+         transactions, owner_name) \
          SELECT 'c', position, id, 1, 1, 1, 0 FROM account",
     ] {
         let done = sqlx::query(statement).execute(scene.database.pool()).await;
@@ -566,16 +570,16 @@ async fn what_a_consent_opens_is_one_round_trip_away_and_then_none() {
     let ledger = Ledger::new(scene.database.clone());
     let consents = Consents::new(scene.database.clone()).with_ledger(read_along);
     let tpp = "PSDDE-BAFIN-100001".parse().unwrap();
-    scene.database.follow();
+    scene.database.start_invalidation_listener();
     // What is read holds for less than a second: a round that takes longer is repeated.
     let mut counts = [0; 3];
     for _ in 0..20 {
         let known = scene.database.caches();
-        known.consents.forget("c");
+        known.consents.invalidate("c");
         for account in [ACCOUNT, CARD] {
-            known.accounts.forget(account);
+            known.accounts.invalidate(account);
         }
-        scene.database.until_it_hears().await;
+        scene.database.wait_until_caching().await;
         let before = scene.database.statements();
         for count in &mut counts {
             let granted = consents.find_with_grants(&tpp, "c").await.unwrap().unwrap();

@@ -1,4 +1,5 @@
-//! The records of a world file: customers, accounts and transactions as a bank developer brings them.
+//! The records of a world file: customers, accounts and transactions as a bank developer brings
+//! them.
 //!
 //! `docs/world-file.md` explains the file to people.
 
@@ -35,7 +36,7 @@ pub enum Record {
     CardTransaction(EntryRecord<CardTransaction>),
 }
 
-/// What the file is.
+/// Header of the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
     /// [`VERSION`].
@@ -73,8 +74,8 @@ pub struct AccountRecord<D> {
     pub details: Box<D>,
 }
 
-/// A transaction; `D` is the standard's form of it, without `_links`. With a `bookingDate` it is booked, without one it
-/// is pending.
+/// A transaction; `D` is the standard's form of it, without `_links`. With a `bookingDate` it is
+/// booked, without one it is pending.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EntryRecord<D> {
@@ -108,8 +109,8 @@ impl From<Sum> for String {
     }
 }
 
-/// Reads one line. A field that would be lost, because it is misspelt or not supported, is an error, and so is a text that
-/// nobody could read: empty, or with control characters.
+/// Reads one line. A field that would be lost, because it is misspelt or not supported, is an
+/// error, and so is a text that is empty or has control characters.
 pub fn read(line: &[u8]) -> Result<Record, Malformed> {
     let record: Record = decode(line)?;
     let given: Value = decode(line)?;
@@ -209,11 +210,18 @@ fn unusable(given: &Value) -> Option<(String, &'static str)> {
     }
 }
 
-/// The currencies in which an account can be held (ISO 4217, list one of 2026, without codes for tests and metals, and
-/// without `XXX`: each currency of a multi-currency account is an account here). A currency that has just ended stays.
-const ISO_4217: &str = "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BOV BRL BSD BTN BWP \
-    BYN BZD CAD CDF CHE CHF CHW CLF CLP CNY COP COU CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS \
-    GIP GMD GNF GTQ GYD HKD HNL HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP \
-    LKR LRD LSL LYD MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MXV MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK \
-    PHP PKR PLN PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP \
-    TRY TTD TWD TZS UAH UGX USD USN UYI UYU UYW UZS VED VES VND VUV WST XAD XAF XCD XCG XOF XPF YER ZAR ZMW ZWG";
+/// The currencies in which an account can be held (ISO 4217, list one of 2026, without codes for
+/// tests and metals, and without `XXX`: each currency of a multi-currency account is an account
+/// here). A currency that has just ended stays.
+const ISO_4217: &str = "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND \
+    BOB BOV BRL BSD BTN BWP \
+    BYN BZD CAD CDF CHE CHF CHW CLF CLP CNY COP COU CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB \
+    EUR FJD FKP GBP GEL GHS \
+    GIP GMD GNF GTQ GYD HKD HNL HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW \
+    KRW KWD KYD KZT LAK LBP \
+    LKR LRD LSL LYD MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MXV MYR MZN NAD NGN NIO NOK \
+    NPR NZD OMR PAB PEN PGK \
+    PHP PKR PLN PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP \
+    SZL THB TJS TMT TND TOP \
+    TRY TTD TWD TZS UAH UGX USD USN UYI UYU UYW UZS VED VES VND VUV WST XAD XAF XCD XCG XOF XPF \
+    YER ZAR ZMW ZWG";

@@ -367,7 +367,7 @@ impl OtherBanks {
                 }
                 Ok(None) => {}
                 // One customer's trouble is not that of those who come after her.
-                Err(error) if !error.is_passing() => {
+                Err(error) if !error.is_transient() => {
                     tracing::error!(connection = id, %error, "a connection cannot be read");
                 }
                 Err(error) => return Err(error),

@@ -98,7 +98,7 @@ async fn a_state_is_good_for_once_and_for_its_customer() {
     let first = desk.find("first").await.unwrap();
     assert_eq!(first.returned, Some(desk.now));
 
-    // Somebody else has approved what she did not ask for.
+    // Another customer has approved what she did not ask for.
     desk.ask("second").await;
     let Return::Foreign(connection) = back("lucas", "second").await else {
         panic!("another's");

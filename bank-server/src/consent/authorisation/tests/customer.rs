@@ -314,8 +314,8 @@ async fn in_the_app_it_waits_for_the_customer_alone() {
             .unwrap()
             .is_empty()
     );
-    // Nobody's app is flooded.
-    for _ in 0..WAITING_OF_ONE {
+    // No customer's app is flooded.
+    for _ in 0..MAX_WAITING_OF_TPP {
         let consent = scene.consent(balances(&[HERS])).await;
         scene
             .start(&consent, ScaApproach::Decoupled, Some(&anna))
@@ -334,8 +334,8 @@ async fn in_the_app_it_waits_for_the_customer_alone() {
 
 #[tokio::test]
 async fn an_approval_counts_for_what_was_shown_and_nothing_else() {
-    // Lucas and Anna are asked for all their accounts; the joint one is among Anna's. Both look at it while nobody has
-    // approved: each sees their own accounts.
+    // Lucas and Anna are asked for all their accounts; the joint one is among Anna's. Both look at
+    // it while neither has approved: each sees their own accounts.
     let scene = Scene::set().await;
     let consent = scene.consent(json!({ "allPsd2": "allAccounts" })).await;
     let mut ids = Vec::new();
@@ -417,7 +417,8 @@ async fn approving_and_going_on_take_locks_in_one_order() {
 async fn approvals_of_the_same_that_wait_for_their_confirmations_both_count() {
     let scene = Scene::with(|rules| rules.confirmation_code = true).await;
     let tpp = scene.tpp.organisation();
-    // Both approve before either is confirmed: of the account that is both's, and of all that each of them has.
+    // Both approve before either is confirmed: of the account that is both's, and of all that each
+    // of them has.
     for (access, second) in [
         (balances(&[BOTHS]), Ok(ConsentStatus::Valid)),
         (json!({ "allPsd2": "allAccounts" }), Err(ScaStatus::Failed)),

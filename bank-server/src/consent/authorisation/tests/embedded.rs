@@ -385,7 +385,8 @@ async fn new_elements_end_approvals_that_do_not_count_yet() {
         NewElement::DeviceRemoved,
     ] {
         let device = scene.sca.phones().enrol(&anna).await.unwrap();
-        // One is approved and not confirmed, in one she looks at the page, one waits for her code through the TPP.
+        // One is approved and not confirmed, in one she looks at the page, one waits for her code
+        // through the TPP.
         let mut begun = Vec::new();
         for _ in 0..3 {
             begun.push(scene.consent(balances(&[HERS])).await);
@@ -558,7 +559,7 @@ async fn a_request_has_one_effect_and_a_consent_a_bounded_number_of_authorisatio
         matches!(other, Err(AuthorisationError::OtherRequest)),
         "{other:?}"
     );
-    for _ in 1..PER_CONSENT {
+    for _ in 1..MAX_PER_CONSENT {
         start.request_id = SystemRandomness.uuid();
         scene.authorisations.start(start).await.unwrap();
     }

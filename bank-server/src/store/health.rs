@@ -1,5 +1,5 @@
-//! What keeps a replica from using its database: a clock that disagrees with that of the database's server, and a disk that
-//! takes no more.
+//! Health of the database, as this replica sees it: clock skew against the database server, and a
+//! disk that is full.
 
 use std::fmt;
 use std::io;
@@ -14,26 +14,29 @@ use prometheus_client::registry::Unit;
 
 use crate::telemetry::gauges::gauges;
 
-/// By how many seconds the clocks may differ. From there on, the database is not used: times that this replica wrote, and
-/// decisions that it made by its clock, would harm the others.
+/// Clock skew, in seconds, from which on the database is not used: times that this replica wrote,
+/// and decisions that it made by its clock, would harm the others.
 const MAX_SECONDS: i64 = 60;
 
-/// An answer that took longer says too little about the time in between.
+/// Longest round trip whose response is compared: over a longer one, the time in between is too
+/// uncertain.
 const MAX_ROUND_TRIP: TimeDelta = TimeDelta::seconds(2);
 
 /// No comparison yet.
 const UNKNOWN: i64 = i64::MIN;
 
-/// The condition of a database, as this replica finds it. Shared by all of its connections.
-pub(super) struct Condition {
-    /// The clock that is compared; there is none where the database is a file, or the clock is moved by hand.
+/// Health of a database. Shared by all of its connections.
+pub(super) struct DatabaseHealth {
+    /// The clock that is compared; there is none where the database is a file, or the clock is
+    /// moved by hand.
     clock: OnceLock<Arc<dyn Clock>>,
-    /// The time of the database's server less our [uptime](Clock::uptime), in milliseconds, at the last comparison. Together
-    /// with the uptime of any later moment it returns what our clock ought to show then, also right after it was set.
+    /// The time of the database's server less our [uptime](Clock::uptime), in milliseconds, at the
+    /// last comparison. Together with the uptime of any later moment it returns what our clock
+    /// ought to show then, also right after it was set.
     reference: AtomicI64,
     /// Whether the clocks differed when that was last logged.
     differed: AtomicBool,
-    /// Whether the disk took no more when something was last written.
+    /// Whether the last write failed for want of space.
     full: AtomicBool,
 }
 
@@ -49,7 +52,8 @@ impl fmt::Display for WrongClock {
         let side = if self.ahead < 0 { "behind" } else { "ahead of" };
         write!(
             f,
-            "the clock of this machine is {} s {side} that of the database's server, and may differ by less than \
+            "the clock of this machine is {} s {side} that of the database's server, and may \
+             differ by less than \
              {MAX_SECONDS} s: have both set by the same time server (NTP)",
             self.ahead.abs()
         )
@@ -65,7 +69,7 @@ impl From<WrongClock> for sqlx::Error {
 }
 
 impl WrongClock {
-    /// The reason of that error, if it is this.
+    /// The clock error that caused that SQL error, if one did.
     pub(super) fn of(error: &sqlx::Error) -> Option<Self> {
         match error {
             sqlx::Error::Io(error) => error.get_ref()?.downcast_ref().copied(),
@@ -74,7 +78,7 @@ impl WrongClock {
     }
 }
 
-impl Condition {
+impl DatabaseHealth {
     pub(super) fn new() -> Self {
         Self {
             clock: OnceLock::new(),
@@ -84,23 +88,24 @@ impl Condition {
         }
     }
 
-    /// Compares that clock from now on. The first one counts.
+    /// Sets the clock that is compared. A second call has no effect.
     pub(super) fn compare(&self, clock: Arc<dyn Clock>) {
         self.clock.get_or_init(|| clock);
     }
 
-    /// The time at which the database's server is about to be asked for its own.
-    pub(super) fn before(&self) -> Option<DateTime<Utc>> {
+    /// Our time, read before the server is queried for its own.
+    pub(super) fn now(&self) -> Option<DateTime<Utc>> {
         self.clock.get().map(|clock| clock.now())
     }
 
-    /// The server has told its time, in seconds since 1970. Logs when the clocks begin to differ, and when they agree again.
-    pub(super) fn told(&self, before: Option<DateTime<Utc>>, server: f64) {
+    /// Compares the server's time, in seconds since 1970, with ours. Logs when the clocks begin to
+    /// differ, and when they agree again.
+    pub(super) fn record_server_time(&self, before: Option<DateTime<Utc>>, server: f64) {
         let (Some(clock), Some(before)) = (self.clock.get(), before) else {
             return;
         };
         let took = clock.now() - before;
-        // Otherwise the clock was set meanwhile, or the answer was late.
+        // The clock was set meanwhile, or the response was late.
         if took < TimeDelta::zero() || took > MAX_ROUND_TRIP {
             return;
         }
@@ -109,15 +114,15 @@ impl Condition {
             reason = "seconds since 1970, with a fraction"
         )]
         let server = (server * 1000.0) as i64;
-        let asked = server + took.num_milliseconds() / 2;
+        let then = server + took.num_milliseconds() / 2;
         self.reference
-            .store(asked.saturating_sub(uptime(clock)), Ordering::Release);
+            .store(then.saturating_sub(uptime(clock)), Ordering::Release);
         match self.clock_is_right() {
             Err(error) if !self.differed.swap(true, Ordering::Relaxed) => {
-                tracing::error!(%error, "not ready: the clock is wrong; the database is not used until it is right");
+                tracing::error!(%error, "clock skew too large, database not used");
             }
             Ok(()) if self.differed.swap(false, Ordering::Relaxed) => {
-                tracing::info!("the clock is right again; the database is used");
+                tracing::info!("clock skew gone, database used again");
             }
             _ => {}
         }
@@ -141,20 +146,20 @@ impl Condition {
         }
     }
 
-    /// Whether the disk took no more when something was last written.
+    /// Whether the last write failed for want of space.
     pub(super) fn is_full(&self) -> bool {
         self.full.load(Ordering::Relaxed)
     }
 
-    /// Whether it takes something now. Logs when that changes.
+    /// Records whether a write failed for want of space. Logs when that changes.
     pub(super) fn set_full(&self, full: bool) {
         if self.full.swap(full, Ordering::Relaxed) == full {
             return;
         }
         if full {
-            tracing::error!("not ready: the database takes no writes; free space on its disk");
+            tracing::error!("database takes no writes, free space on its disk");
         } else {
-            tracing::info!("the database takes writes again");
+            tracing::info!("database takes writes again");
         }
     }
 }
@@ -163,21 +168,21 @@ fn uptime(clock: &Arc<dyn Clock>) -> i64 {
     i64::try_from(clock.uptime().as_millis()).unwrap_or(i64::MAX)
 }
 
-/// The clock has nothing to add.
-impl fmt::Debug for Condition {
+/// Without the clock, which has no `Debug`.
+impl fmt::Debug for DatabaseHealth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Condition")
+        f.debug_struct("DatabaseHealth")
             .field("reference", &self.reference)
             .field("full", &self.full)
             .finish_non_exhaustive()
     }
 }
 
-/// Tells figures of a condition.
+/// Metrics of the health.
 #[derive(Debug)]
-pub(super) struct ConditionFigures(pub(super) Arc<Condition>);
+pub(super) struct HealthMetrics(pub(super) Arc<DatabaseHealth>);
 
-impl Collector for ConditionFigures {
+impl Collector for HealthMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         const NONE: [(&str, &str); 0] = [];
 
@@ -200,20 +205,20 @@ mod tests {
 
     use super::*;
 
-    /// A condition whose clock is ahead by so many milliseconds, and the clock.
-    fn ahead(millis: i64) -> (Condition, Arc<ManualClock>) {
-        let condition = Condition::new();
+    /// A health whose clock is ahead by so many milliseconds, and the clock.
+    fn ahead(millis: i64) -> (DatabaseHealth, Arc<ManualClock>) {
+        let health = DatabaseHealth::new();
         let clock = Arc::new(ManualClock::at("2026-11-24T12:00:00Z".parse().unwrap()));
-        condition.compare(Arc::clone(&clock) as Arc<dyn Clock>);
-        told(&condition, &clock, millis);
-        (condition, clock)
+        health.compare(Arc::clone(&clock) as Arc<dyn Clock>);
+        record(&health, &clock, millis);
+        (health, clock)
     }
 
-    fn told(condition: &Condition, clock: &ManualClock, ahead: i64) {
+    fn record(health: &DatabaseHealth, clock: &ManualClock, ahead: i64) {
         let server = clock.now() - TimeDelta::milliseconds(ahead);
         #[expect(clippy::cast_precision_loss, reason = "as the server says it")]
         let seconds = server.timestamp_millis() as f64 / 1000.0;
-        condition.told(condition.before(), seconds);
+        health.record_server_time(health.now(), seconds);
     }
 
     #[test]
@@ -245,25 +250,25 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_set_is_refused_at_once_and_taken_again_when_it_is_right() {
-        let (condition, clock) = ahead(0);
+        let (health, clock) = ahead(0);
         clock.advance(TimeDelta::days(1));
-        assert_eq!(condition.clock_is_right(), Ok(()), "time passes");
+        assert_eq!(health.clock_is_right(), Ok(()), "time passes");
         clock.step(TimeDelta::days(700));
         let ahead = 700 * 86_400;
-        assert_eq!(condition.clock_is_right(), Err(WrongClock { ahead }));
-        told(&condition, &clock, 0);
-        assert_eq!(condition.clock_is_right(), Ok(()));
+        assert_eq!(health.clock_is_right(), Err(WrongClock { ahead }));
+        record(&health, &clock, 0);
+        assert_eq!(health.clock_is_right(), Ok(()));
     }
 
     #[test]
     fn without_a_comparison_and_by_an_answer_that_comes_late_nothing_is_refused() {
-        let condition = Condition::new();
-        condition.told(condition.before(), 0.0);
-        assert_eq!(condition.clock_is_right(), Ok(()));
-        let (condition, clock) = ahead(0);
-        let before = condition.before();
+        let health = DatabaseHealth::new();
+        health.record_server_time(health.now(), 0.0);
+        assert_eq!(health.clock_is_right(), Ok(()));
+        let (health, clock) = ahead(0);
+        let before = health.now();
         clock.advance(MAX_ROUND_TRIP + TimeDelta::milliseconds(1));
-        condition.told(before, 0.0);
-        assert_eq!(condition.clock_is_right(), Ok(()));
+        health.record_server_time(before, 0.0);
+        assert_eq!(health.clock_is_right(), Ok(()));
     }
 }

@@ -1,4 +1,4 @@
-//! What the database costs, in numbers.
+//! Metrics of the database: statements, failures, waits, connections.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::pool::Pool;
 use crate::telemetry::gauges::gauges;
 
-/// What a statement does.
+/// Kind of a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Operation {
     Select,
@@ -54,21 +54,22 @@ impl Operation {
     }
 }
 
-/// Counted by all connections of a database together.
+/// Metrics that all connections of a database share.
 #[derive(Debug, Clone)]
-pub(super) struct Figures {
+pub(super) struct DatabaseMetrics {
     statements: Family<[(&'static str, &'static str); 1], Histogram>,
     failures: Family<[(&'static str, &'static str); 1], Counter>,
     waits: Histogram,
     pub(super) waiting: Gauge,
 }
 
-/// From a tenth of a millisecond, in which a statement can be answered, to ten seconds, which nobody waits.
+/// Histogram buckets, from a tenth of a millisecond (a fast statement) to ten seconds (beyond every
+/// timeout).
 const SECONDS: [f64; 12] = [
     0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 2.0, 10.0,
 ];
 
-impl Figures {
+impl DatabaseMetrics {
     pub(super) fn new() -> Self {
         Self {
             statements: Family::new_with_constructor(|| Histogram::new(SECONDS)),
@@ -88,7 +89,7 @@ impl Figures {
         }
     }
 
-    /// A connection that was wanted, and did not come.
+    /// Counts a connection that could not be acquired.
     pub(super) fn unconnected(&self) {
         let labels = [("operation", "CONNECT")];
         self.failures.get_or_create(&labels).inc();
@@ -98,7 +99,7 @@ impl Figures {
         self.waits.observe(took.as_secs_f64());
     }
 
-    /// Has them told, with the connections of those pools as they are at that moment.
+    /// Registers them, with a collector for the connections of those pools.
     pub(super) fn register(&self, registry: &mut Registry, pools: [(&'static str, Pool); 2]) {
         registry.register_with_unit(
             "store_statement",
@@ -108,7 +109,8 @@ impl Figures {
         );
         registry.register(
             "store_failures",
-            "Statements that failed, and connections that did not come (CONNECT); a statement that meets what is there already fails as well",
+            "Statements that failed, and connections that did not come (CONNECT); a statement \
+             that meets what is there already fails as well",
             self.failures.clone(),
         );
         registry.register_with_unit(
