@@ -307,9 +307,11 @@ fn damage(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     None
 }
 
-/// Fails if other users can access the file, or the files that SQLite keeps beside it.
-fn check_files(path: &Path) -> Result<(), StoreError> {
-    for suffix in ["", "-wal", "-shm"] {
+/// Files of a database that other users can access: the file, its journal, and the lock beside it.
+pub(crate) fn open_to_others(path: &Path) -> impl Iterator<Item = PathBuf> {
+    // Where the file itself is, SQLite has its journal.
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let files = ["", "-wal", "-shm", lock::SUFFIX].map(|suffix| {
         let mut name = path.as_os_str().to_owned();
         name.push(suffix);
         PathBuf::from(name)

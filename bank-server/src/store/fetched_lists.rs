@@ -79,7 +79,7 @@ impl FetchedLists {
 
 /// Latest plausible time of a fetch or claim. Later ones were written by a clock that is ahead, and
 /// block no fetch.
-fn latest(wanted: &Wanted) -> i64 {
+fn latest(wanted: &CrlRequest) -> i64 {
     wanted.now.saturating_add(MAX_CLOCK_SKEW.num_seconds())
 }
 
@@ -187,13 +187,13 @@ mod tests {
     async fn a_released_or_expired_claim_can_be_taken() {
         let (database, _folder) = testing::database().await;
         let crl_cache = FetchedLists::new(database);
-        let look = async |now| crl_cache.look(wanted(0, now)).await.unwrap();
-        assert_eq!(look(100).await, Look::Ours);
-        crl_cache.give_up(ADDRESS).await.unwrap();
-        assert_eq!(look(100).await, Look::Ours);
+        let look = async |now| crl_cache.get_or_claim(wanted(0, now)).await.unwrap();
+        assert_eq!(look(100).await, CacheLookup::Claimed);
+        crl_cache.release_claim(ADDRESS).await.unwrap();
+        assert_eq!(look(100).await, CacheLookup::Claimed);
         // The replica that had the claim is gone.
-        assert_eq!(look(114).await, Look::Wait);
-        assert_eq!(look(115).await, Look::Ours);
+        assert_eq!(look(114).await, CacheLookup::InProgress);
+        assert_eq!(look(115).await, CacheLookup::Claimed);
     }
 
     #[tokio::test]

@@ -48,6 +48,7 @@ use tracing::Instrument as _;
 
 pub use self::database_location::{DatabaseLocation, DatabaseLocationError, Server};
 use self::engine::Engine;
+pub(crate) use self::engine::open_to_others;
 pub use self::health::WrongClock;
 use self::health::{DatabaseHealth, HealthMetrics};
 pub use self::lock::DatabaseUse;
