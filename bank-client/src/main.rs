@@ -1,4 +1,4 @@
-//! `bank-client`: asks banks from the command line. A thin user of the SDK.
+//! The `bank-client` program: a command line over the SDK.
 
 #![forbid(unsafe_code)]
 
@@ -16,7 +16,7 @@ async fn main() -> ExitCode {
     Box::pin(cli::run(&arguments)).await
 }
 
-/// Logs what `BANK_CLIENT_LOG` asks for, on standard error.
+/// Logs to standard error, filtered by `BANK_CLIENT_LOG`; logs nothing if it is not set.
 fn log() {
     if let Ok(filter) = EnvFilter::try_from_env("BANK_CLIENT_LOG") {
         // There is no other log in this process.

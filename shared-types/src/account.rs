@@ -59,8 +59,9 @@ impl AccountReference {
         }
     }
 
-    /// Compares two references by the first kind of number that both have: IBAN, BBAN, PAN, masked PAN, phone number,
-    /// other identification, in this order. Sub-accounts in different currencies are different accounts.
+    /// Compares two references by the first kind of number that both have: IBAN, BBAN, PAN, masked
+    /// PAN, phone number, other identification, in this order. Sub-accounts in different currencies
+    /// are different accounts.
     #[must_use]
     pub fn compare(&self, other: &Self) -> ReferenceMatch {
         fn equal<T: PartialEq>(one: Option<&T>, other: Option<&T>) -> Option<bool> {
@@ -96,7 +97,8 @@ impl AccountReference {
             || self.other.is_some()
     }
 
-    /// With the numbers of an earlier reference to the same account where this one has none of that kind.
+    /// With the numbers of an earlier reference to the same account where this one has none of that
+    /// kind.
     #[must_use]
     pub fn or(self, earlier: Self) -> Self {
         Self {
@@ -112,7 +114,8 @@ impl AccountReference {
     }
 }
 
-/// Its number: the first that it has, in the order of [`compare`](AccountReference::compare). Nothing, if it has none.
+/// Its number: the first that it has, in the order of [`compare`](AccountReference::compare).
+/// Nothing, if it has none.
 impl fmt::Display for AccountReference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(iban) = &self.iban {
@@ -211,7 +214,8 @@ pub enum BalanceType {
     ForwardAvailable,
     /// Card turnover not yet on an invoice.
     NonInvoiced,
-    /// One that the standard does not name. Only an answer that deviates from the standard is read so.
+    /// One that the standard does not name. Only an answer that deviates from the standard is read
+    /// so.
     Other(Text<35>),
 }
 
@@ -318,8 +322,8 @@ pub struct Balance {
 }
 
 impl Balance {
-    /// What tells the balances of one account apart, beside the day: currency, type, and whether the credit limit is counted
-    /// in.
+    /// What tells the balances of one account apart, beside the day: currency, type, and whether
+    /// the credit limit is counted in.
     #[must_use]
     pub fn kind(&self) -> (Currency, &BalanceType, bool) {
         (
@@ -329,7 +333,8 @@ impl Balance {
         )
     }
 
-    /// The day for which it stands, and when it changed on that day. One that does not say stands for now.
+    /// The day for which it stands, and when it changed on that day. One that does not say stands
+    /// for now.
     fn as_of(&self) -> (NaiveDate, Option<DateTime<Utc>>) {
         let changed = self.last_change_date_time;
         let day = self
@@ -338,8 +343,9 @@ impl Balance {
         (day.unwrap_or(NaiveDate::MAX), changed)
     }
 
-    /// The balances of one account: kinds in the order in which they come, and of each kind the newest first
-    /// (`referenceDate`, then `lastChangeDateTime`). Of equals, the one that the bank names first is the first.
+    /// The balances of one account: kinds in the order in which they come, and of each kind the
+    /// newest first (`referenceDate`, then `lastChangeDateTime`). Of equals, the one that the bank
+    /// names first is the first.
     #[must_use]
     pub fn newest_first(balances: &[Self]) -> Vec<&Self> {
         let mut kinds: Vec<(Currency, &BalanceType, bool)> = Vec::new();

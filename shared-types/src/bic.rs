@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The BIC of a bank or of one of its branches. That of a bank, eight characters, is kept with `XXX` behind it: both
-/// forms name the same, and are equal.
+/// The BIC of a bank or of one of its branches. That of a bank, eight characters, is kept with
+/// `XXX` behind it: both forms name the same, and are equal.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Bic([u8; 11]);
 

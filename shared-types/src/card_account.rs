@@ -15,8 +15,8 @@ use crate::transaction::{ExchangeRate, joined};
 
 /// An amount of a card account with debits negative, as payment accounts have them.
 ///
-/// The standard's `debitAccounting` says how a bank quotes debits: positive if `true`, negative if `false`. Absent means
-/// `false`. Only `true` turns the sign.
+/// The standard's `debitAccounting` says how a bank quotes debits: positive if `true`, negative if
+/// `false`. Absent means `false`. Only `true` turns the sign.
 #[must_use]
 pub fn debits_negative(amount: Amount, debit_accounting: Option<bool>) -> Amount {
     if debit_accounting == Some(true) {
@@ -34,7 +34,8 @@ pub fn debits_negative(amount: Amount, debit_accounting: Option<bool>) -> Amount
 pub struct CardAccountDetails {
     /// The `account-id` of the account's own path.
     pub resource_id: Option<String>,
-    /// Card number with its middle digits masked. Empty in an answer that has none, against the standard.
+    /// Card number with its middle digits masked. Empty in an answer that has none, against the
+    /// standard.
     pub masked_pan: Text<35>,
     /// Currency of the account.
     #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^[A-Z]{3}$"))]
@@ -47,7 +48,8 @@ pub struct CardAccountDetails {
     pub display_name: Option<Text<70>>,
     /// The bank's product.
     pub product: Option<Text<35>>,
-    /// Sign convention of amounts and balances: `true` quotes debits positive, `false` negative (see [`debits_negative`]).
+    /// Sign convention of amounts and balances: `true` quotes debits positive, `false` negative
+    /// (see [`debits_negative`]).
     pub debit_accounting: Option<bool>,
     /// Whether it can be used; absent means enabled.
     pub status: Option<AccountStatus>,
@@ -116,7 +118,8 @@ pub struct CardAccountResponse {
     pub card_account: CardAccountDetails,
 }
 
-/// Answer to `GET /v1/card-accounts/{account-id}/balances` (schema `readCardAccountBalanceResponse-200`).
+/// Answer to `GET /v1/card-accounts/{account-id}/balances` (schema
+/// `readCardAccountBalanceResponse-200`).
 #[skip_serializing_none]
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -130,8 +133,8 @@ pub struct CardAccountBalances {
     pub balances: Vec<Balance>,
 }
 
-/// The standard's own example puts `debitAccounting` into the list of balances, against its schema. A bank that
-/// follows the example is understood.
+/// The standard's own example puts `debitAccounting` into the list of balances, against its schema.
+/// A bank that follows the example is understood.
 impl<'de> Deserialize<'de> for CardAccountBalances {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
@@ -318,7 +321,8 @@ impl CardTransaction {
         }
     }
 
-    /// Where the card was used, and what for: the acceptor's name and the details, as far as the bank tells them.
+    /// Where the card was used, and what for: the acceptor's name and the details, as far as the
+    /// bank tells them.
     #[must_use]
     pub fn description(&self) -> Option<Cow<'_, str>> {
         let name = self
@@ -350,7 +354,8 @@ pub struct CardAccountReport {
     pub links: Links,
 }
 
-/// Answer to `GET /v1/card-accounts/{account-id}/transactions` (schema `cardAccountsTransactionsResponse200`).
+/// Answer to `GET /v1/card-accounts/{account-id}/transactions` (schema
+/// `cardAccountsTransactionsResponse200`).
 #[skip_serializing_none]
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -1,4 +1,4 @@
-//! A certificate in a few words, for people who read logs and errors.
+//! Short description of a certificate for logs and errors.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -11,7 +11,7 @@ use x509_parser::x509::X509Name;
 use crate::digest;
 use crate::name;
 
-/// Who a certificate is for, who issued it, and which one it is. It says nothing about trust.
+/// Subject, issuer and serial number of a certificate. It implies no trust.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificateSummary {
     /// Subject, as an RFC 4514-like text.
@@ -25,7 +25,8 @@ pub struct CertificateSummary {
 }
 
 impl CertificateSummary {
-    /// Reads what can be read. What cannot is said to be unreadable; the fingerprint is always there.
+    /// Reads what can be read. What cannot is said to be unreadable; the fingerprint is always
+    /// there.
     #[must_use]
     pub fn of(certificate: &CertificateDer<'_>) -> Self {
         let fingerprint = digest::sha256(certificate);
@@ -56,8 +57,8 @@ impl fmt::Display for CertificateSummary {
     }
 }
 
-/// The host names and addresses that a certificate is for (subject alternative name; RFC 5280, section 4.2.1.6); none,
-/// if it cannot be read.
+/// The host names and addresses that a certificate is for (subject alternative name; RFC 5280,
+/// section 4.2.1.6); none, if it cannot be read.
 #[must_use]
 pub fn hosts(certificate: &CertificateDer<'_>) -> Vec<String> {
     let Ok((_, parsed)) = X509Certificate::from_der(certificate) else {
@@ -80,7 +81,8 @@ fn address(octets: &[u8]) -> Option<IpAddr> {
         .ok()
 }
 
-/// A distinguished name in DER as an RFC 4514-like text, in the form of [`CertificateSummary::subject`].
+/// A distinguished name in DER as an RFC 4514-like text, in the form of
+/// [`CertificateSummary::subject`].
 ///
 /// A TLS server names the authorities it accepts in this way (RFC 8446, section 4.2.4).
 #[must_use]

@@ -78,7 +78,7 @@ pub struct ConsentRequest {
     pub combined_service_indicator: bool,
 }
 
-/// Where a consent stands (schema `consentStatus`).
+/// Status of a consent (schema `consentStatus`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
@@ -177,7 +177,8 @@ pub struct ConsentCreated {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ConsentInformation {
-    // The standard requires this field and the next three: we always send them, and read a consent without them too.
+    // The standard requires this field and the next three: we always send them, and read a consent
+    // without them too.
     /// What was asked for.
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schema(required = true))]
@@ -192,10 +193,10 @@ pub struct ConsentInformation {
     /// How often a day each account may be read with no customer present.
     #[cfg_attr(feature = "openapi", schema(value_type = u32, minimum = 1, required = true))]
     pub frequency_per_day: Option<std::num::NonZeroU32>,
-    /// Day of the last action on the consent. The standard requires the field and its own example leaves it out:
-    /// we always send it and do not insist on getting it.
+    /// Day of the last action on the consent. The standard requires the field and its own example
+    /// leaves it out: we always send it and do not insist on getting it.
     pub last_action_date: Option<NaiveDate>,
-    /// Where it stands.
+    /// The status.
     pub consent_status: ConsentStatus,
     /// `account`, `card-account`.
     #[serde(rename = "_links")]
@@ -208,13 +209,14 @@ pub struct ConsentInformation {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ConsentStatusResponse {
-    /// Where it stands.
+    /// The status.
     pub consent_status: ConsentStatus,
     /// A sentence for the customer.
     pub psu_message: Option<Text<500>>,
 }
 
-/// The standard's example of an answer writes `"true"` where its schema has `true`. Both are understood of a bank.
+/// The standard's example of an answer writes `"true"` where its schema has `true`. Both are
+/// understood of a bank.
 fn truth<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
     struct Truth;
 

@@ -8,7 +8,8 @@ use serde::{Deserialize, Deserializer};
 #[error("not a calendar date of the form YYYY-MM-DD")]
 pub struct NotADate;
 
-/// Reads `YYYY-MM-DD`. chrono's own parser also takes blanks, signs and missing zeros; the standard does not.
+/// Reads `YYYY-MM-DD`. chrono's own parser also takes blanks, signs and missing zeros; the standard
+/// does not.
 pub fn parse(text: &str) -> Result<NaiveDate, NotADate> {
     let shaped = text.len() == 10
         && text.bytes().enumerate().all(|(at, byte)| {

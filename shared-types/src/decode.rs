@@ -1,4 +1,5 @@
-//! JSON to types, with the place of a fault and without its content. Objects are read as objects alone (`objects`).
+//! JSON to types, with the place of a fault and without its content. Objects are read as objects
+//! alone (`objects`).
 
 mod objects;
 
@@ -14,7 +15,8 @@ use serde_json::error::Category;
 use serde_json::{Map, Value};
 use serde_path_to_error::Segment;
 
-/// Deeper JSON than this is refused before it is looked at; the deepest message of the standard has 8 levels.
+/// Deeper JSON than this is refused before it is looked at; the deepest message of the standard has
+/// 8 levels.
 pub const MAX_DEPTH: usize = 64;
 
 /// JSON that is not what it should be.
@@ -58,8 +60,9 @@ pub struct Fault {
 
 /// Reads a document that is not read in one go, so that its parts can be read apart.
 ///
-/// What [`decode`] refuses wherever it is (a name twice, something that is no JSON) it refuses too; but where an object has a
-/// name twice, only that object is lost: nothing can be read of it. A document of more than [`MAX_VALUES`] is refused.
+/// What [`decode`] refuses wherever it is (a name twice, something that is no JSON) it refuses too;
+/// but where an object has a name twice, only that object is lost: nothing can be read of it. A
+/// document of more than [`MAX_VALUES`] is refused.
 pub fn document(json: &[u8]) -> Result<Value, Malformed> {
     /// A value; so many may follow.
     struct Any<'a>(&'a mut usize);
@@ -135,7 +138,8 @@ pub fn document(json: &[u8]) -> Result<Value, Malformed> {
 /// Values in a [`document`], at most: each takes some hundred bytes of memory.
 pub const MAX_VALUES: usize = 500_000;
 
-/// What stands in a [`document`] in place of an object that has a name twice. No type takes it for an object.
+/// What stands in a [`document`] in place of an object that has a name twice. No type takes it for
+/// an object.
 const TWICE: &str = "\u{0}a name is there twice";
 
 /// Reads a part of a [`document`].
@@ -187,7 +191,8 @@ pub fn at_mut<'a>(document: &'a mut Value, steps: &[Step]) -> Option<&'a mut Val
     })
 }
 
-/// Reads a document that was written down as it was read: with texts and names that deviate from the standard.
+/// Reads a document that was written down as it was read: with texts and names that deviate from
+/// the standard.
 pub fn kept<T: DeserializeOwned>(json: &[u8]) -> Result<T, Malformed> {
     let mut deserializer = serde_json::Deserializer::from_slice(json);
     serde_path_to_error::deserialize(Strict(&mut deserializer, Manner::Tolerant))
@@ -196,13 +201,15 @@ pub fn kept<T: DeserializeOwned>(json: &[u8]) -> Result<T, Malformed> {
 
 /// What is known of a JSON document from its brackets and commas alone, while it comes in.
 ///
-/// It costs one pass over the bytes and takes no memory, so that what is too deep or too wide is turned down before
-/// anything is made of it. Of what is no JSON it says nothing reliable, and does not need to: that does not decode.
+/// It costs one pass over the bytes and takes no memory, so that what is too deep or too wide is
+/// turned down before anything is made of it. Of what is no JSON it says nothing reliable, and does
+/// not need to: that does not decode.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Shape {
     depth: usize,
     deepest: usize,
-    /// For each open bracket up to [`MAX_DEPTH`], the innermost in the lowest bit: whether it is a list.
+    /// For each open bracket up to [`MAX_DEPTH`], the innermost in the lowest bit: whether it is a
+    /// list.
     lists: u64,
     /// An element is due: a list began, or a comma was passed within one.
     due: bool,
@@ -313,8 +320,8 @@ const REQUIRED: &str = "the field is required";
 /// The longest path that is told, in characters: the standard's own have less than half of it.
 const LONGEST_PATH: usize = 200;
 
-/// A fault before a name was read has a `?` for it at the end of its path. Names that the standard does not know are the
-/// sender's: they are cut, and bring no control characters along.
+/// A fault before a name was read has a `?` for it at the end of its path. Names that the standard
+/// does not know are the sender's: they are cut, and bring no control characters along.
 fn readable(path: &str) -> String {
     let known = path.trim_end_matches('?').trim_end_matches('.');
     let mut told: String = known
@@ -338,8 +345,8 @@ fn readable(path: &str) -> String {
     }
 }
 
-/// What is wrong where. serde's messages repeat content (`invalid type: string "…", expected a boolean`) and speak of
-/// Rust's types: only the expectation is kept, in the words of JSON.
+/// What is wrong where. serde's messages repeat content (`invalid type: string "…", expected a
+/// boolean`) and speak of Rust's types: only the expectation is kept, in the words of JSON.
 fn malformed(path: &str, fault: &serde_json::Error) -> Malformed {
     let message = fault.to_string();
     if matches!(fault.classify(), Category::Syntax | Category::Eof) {
@@ -378,7 +385,8 @@ fn beside(path: &str, field: &str) -> String {
     }
 }
 
-/// The expectation without the content. The content comes first and may hold the separator itself, so the last one counts.
+/// The expectation without the content. The content comes first and may hold the separator itself,
+/// so the last one counts.
 fn without_content(message: &str) -> String {
     if let Some((_, expected)) = message.rsplit_once(", expected ") {
         let (expected, place) = match expected.split_once(" at line ") {

@@ -1,9 +1,9 @@
-//! Who a certificate says its holder is: ETSI TS 119 495.
+//! Identity in an eIDAS certificate: organisation, roles and authority (ETSI TS 119 495).
 //!
-//! A QWAC for PSD2 names the licensed organisation in its subject (`organizationIdentifier`, clause 5.2.1) and the
-//! roles it is licensed for, with the authority that licensed it, in the PSD2 statement of its `QCStatements`
-//! extension (clause 5.1). This module reads both. Whether the certificate can be trusted is decided elsewhere, in
-//! [`crate::trust`].
+//! A QWAC for PSD2 names the licensed organisation in its subject (`organizationIdentifier`, clause
+//! 5.2.1) and the roles it is licensed for, with the authority that licensed it, in the PSD2
+//! statement of its `QCStatements` extension (clause 5.1). This module reads both. Whether the
+//! certificate can be trusted is decided elsewhere, in [`crate::trust`].
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -17,13 +17,14 @@ use x509_parser::x509::X509Name;
 use crate::certificate::printable;
 use crate::name::{text, words};
 
-/// What names an organisation in a certificate (`organizationIdentifier`; ETSI EN 319 412-1, clause 5.1.4): a kind, a
-/// country, and an identifier.
+/// What names an organisation in a certificate (`organizationIdentifier`; ETSI EN 319 412-1, clause
+/// 5.1.4): a kind, a country, and an identifier.
 ///
-/// A licensed one has an authorisation number, such as `PSDDE-BAFIN-125314` (ETSI TS 119 495, clause 5.2.1): `PSD`, the
-/// country of the NCA, the NCA's own id, and the number that the NCA gave, in whatever characters. Some certificates have
-/// another of its identifiers instead: a legal entity identifier (`LEIXG-529900T8BM49AURSDO55`), one of a trade register
-/// (`NTRDE-HRB 12345`), for value added tax (`VATDE-123456789`), or of a national scheme (`EI:SE-5567971433`).
+/// A licensed one has an authorisation number, such as `PSDDE-BAFIN-125314` (ETSI TS 119 495,
+/// clause 5.2.1): `PSD`, the country of the NCA, the NCA's own id, and the number that the NCA
+/// gave, in whatever characters. Some certificates have another of its identifiers instead: a legal
+/// entity identifier (`LEIXG-529900T8BM49AURSDO55`), one of a trade register (`NTRDE-HRB 12345`),
+/// for value added tax (`VATDE-123456789`), or of a national scheme (`EI:SE-5567971433`).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct OrganisationId(String);
@@ -36,7 +37,8 @@ pub struct OrganisationId(String);
 pub struct NotAnOrganisationId;
 
 impl OrganisationId {
-    /// The country of the authority that gave it, by its two letters; `XG`, which is none, for a legal entity identifier.
+    /// The country of the authority that gave it, by its two letters; `XG`, which is none, for a
+    /// legal entity identifier.
     #[must_use]
     pub fn country(&self) -> &str {
         // The form was checked: three characters, and two capitals.
@@ -93,8 +95,8 @@ fn capitals(part: &str, lengths: std::ops::RangeInclusive<usize>) -> bool {
     lengths.contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_uppercase())
 }
 
-/// Whether a character shows: two identifiers that look alike are one, and none turns the direction of a line. There are no
-/// other restrictions on the characters of an authorisation number.
+/// Whether a character shows: two identifiers that look alike are one, and none turns the direction
+/// of a line. There are no other restrictions on the characters of an authorisation number.
 fn is_seen(character: char) -> bool {
     // Unicode's Default_Ignorable_Code_Point: what is not shown where it is not supported.
     let is_format = matches!(
@@ -229,7 +231,8 @@ pub enum IdentityError {
     /// No PSD2 statement among the `QCStatements`.
     #[error("the certificate has no PSD2 statement (0.4.0.19495.2)")]
     NoPsd2Statement,
-    /// More than one `QCStatements` extension, PSD2 statement or type: it is not clear which counts.
+    /// More than one `QCStatements` extension, PSD2 statement or type: it is not clear which
+    /// counts.
     #[error("the certificate has more than one of {0}: it is not clear which counts")]
     SeveralStatements(&'static str),
     /// The `QCStatements`, or the PSD2 statement within, do not have their form.
@@ -350,7 +353,8 @@ impl Psd2Statement {
             return None;
         };
         let text = |field: &Any<'_>| text(field).map(|text| printable(&text));
-        // RolesOfPSP ::= SEQUENCE OF SEQUENCE { roleOfPspOid, roleOfPspName }. A role we do not know grants nothing.
+        // RolesOfPSP ::= SEQUENCE OF SEQUENCE { roleOfPspOid, roleOfPspName }. A role we do not
+        // know grants nothing.
         let mut known = BTreeSet::new();
         for role in elements(roles)? {
             elements(&role)?;
@@ -455,7 +459,8 @@ mod tests {
         assert_eq!(country("VATDE-1", "BAFIN"), "DE");
     }
 
-    /// `QCStatements` written by hand from the ASN.1 of the standard: QcType web, then a PSD2 statement.
+    /// `QCStatements` written by hand from the ASN.1 of the standard: QcType web, then a PSD2
+    /// statement.
     #[test]
     fn a_statement_written_from_the_standard() {
         let qc_type = "3013 06060400 8E460106 3009 06070400 8E46010603";

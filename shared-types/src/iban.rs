@@ -6,8 +6,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 /// An IBAN in its electronic form (no blanks).
 ///
-/// Only the shape is guaranteed: two letters, two digits, up to thirty letters or digits. The standard's own
-/// examples carry wrong check digits, so whoever takes an IBAN as *input* asks [`Iban::check_digits_hold`].
+/// Only the shape is guaranteed: two letters, two digits, up to thirty letters or digits. The
+/// standard's own examples carry wrong check digits, so validate an IBAN that is *input* with
+/// [`Iban::check_digits_hold`].
 ///
 /// `Debug` shows country and last four characters only.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -26,7 +27,8 @@ impl Iban {
         &self.0
     }
 
-    /// The IBAN made of a country code and a national account number, with its check digits worked out.
+    /// The IBAN made of a country code and a national account number, with its check digits worked
+    /// out.
     pub fn with_check_digits(country: &str, bban: &str) -> Result<Self, NotAnIban> {
         let unchecked: Self = format!("{country}00{bban}").parse()?;
         let check = 98 - unchecked.remainder();
@@ -39,7 +41,8 @@ impl Iban {
         self.remainder() == 1
     }
 
-    /// ISO 7064: the number, its first four characters moved to the end and letters written as 10 to 35, modulo 97.
+    /// ISO 7064: the number, its first four characters moved to the end and letters written as 10
+    /// to 35, modulo 97.
     fn remainder(&self) -> u32 {
         let (head, tail) = self.0.split_at(4);
         tail.chars()

@@ -1,24 +1,24 @@
-//! What both ends of XS2A put on the wire, and how both judge a certificate.
+//! Wire types of XS2A, and the trust decision on certificates, for both ends.
 //!
-//! The wire types follow the Berlin Group's `NextGenPSD2` XS2A framework, version 1.3.16, and carry its names.
-//! They are strict where a peer could do harm (money, dates, lengths, enumerations) and lenient where the
-//! standard's own examples bend its schema; each such place says so.
+//! The wire types follow the Berlin Group's `NextGenPSD2` XS2A framework, version 1.3.16, and carry
+//! its names. They are strict where a peer could do harm (money, dates, lengths, enumerations) and
+//! lenient where the standard's own examples bend its schema; each such place says so.
 //!
 //! The crate is pure: no I/O, no clock, no randomness. Time is a parameter.
 //!
 //! | module | subject |
 //! |---|---|
 //! | [`account`], [`card_account`], [`transaction`] | account information |
-//! | [`consent`], [`authorisation`] | the customer's permission, and how it is given |
+//! | [`consent`], [`authorisation`] | consents, and their approval by the customer |
 //! | [`message`] | errors: `tppMessages` and their codes |
-//! | [`money`], [`iban`], [`bic`], [`text`], [`link`] | the words these are made of |
+//! | [`money`], [`iban`], [`bic`], [`text`], [`link`] | basic types |
 //! | [`decode`] | JSON to types, with the path of a fault |
-//! | [`trust`] | may this certificate chain come in? |
-//! | [`revocation`] | was one of its certificates withdrawn? |
+//! | [`trust`] | the trust decision on a certificate chain |
+//! | [`revocation`] | revocation of its certificates: CRLs and OCSP |
 //! | [`pem`] | certificates, lists and keys as files have them |
-//! | [`eidas`] | who is it? (ETSI TS 119 495) |
-//! | [`register`] | is it still licensed? |
-//! | [`certificate`], [`alert`], [`digest`] | what logs and errors say of both |
+//! | [`eidas`] | the identity in a certificate (ETSI TS 119 495) |
+//! | [`register`] | the register of licensed parties |
+//! | [`certificate`], [`alert`], [`digest`] | descriptions for logs and errors |
 
 pub mod account;
 pub mod alert;

@@ -1,4 +1,4 @@
-//! `_links`: where a peer goes next.
+//! `_links`: hypermedia links of a response.
 
 use std::collections::BTreeMap;
 use std::fmt;

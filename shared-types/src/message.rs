@@ -11,10 +11,10 @@ use crate::text::Text;
 
 /// Body of every error answer (schemas `Error4xx_NG_AIS` and their kin).
 ///
-/// It is read from each of the standard's forms, whatever its media type: `tppMessages`; `apiClientMessages`, as in the
-/// verification of payees (`error_NG_4xx_VOP`); and RFC 7807 with `code` and `additionalErrors` (`Error4xx_AIS`,
-/// `error_RFC7807_4xx_VOP`). A message without a code is left out, a text that is too long is cut; a body without any
-/// message is an error.
+/// It is read from each of the standard's forms, whatever its media type: `tppMessages`;
+/// `apiClientMessages`, as in the verification of payees (`error_NG_4xx_VOP`); and RFC 7807 with
+/// `code` and `additionalErrors` (`Error4xx_AIS`, `error_RFC7807_4xx_VOP`). A message without a
+/// code is left out, a text that is too long is cut; a body without any message is an error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
@@ -59,7 +59,8 @@ fn messages(body: &Value) -> Vec<TppMessage> {
     listed.chain(problem).take(TppMessages::MAX).collect()
 }
 
-/// The message of a problem after RFC 7807. A field `code` alone does not make one, unless the standard has that code.
+/// The message of a problem after RFC 7807. A field `code` alone does not make one, unless the
+/// standard has that code.
 fn problem(body: &Value) -> Option<TppMessage> {
     let is_problem = ["type", "title", "detail", "additionalErrors"]
         .iter()
@@ -79,7 +80,8 @@ fn words(of: &Value) -> Option<Text<500>> {
 
 /// One message to the TPP (schema `tppMessageGeneric`).
 ///
-/// Its `Debug` shows the text, as the `Display` of an error does: it is written for those who mend the request.
+/// Its `Debug` shows the text, as the `Display` of an error does: it is written for those who mend
+/// the request.
 #[skip_serializing_none]
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -136,7 +138,8 @@ pub enum Category {
     Warning,
 }
 
-/// Writes an enumeration of codes whose names on the wire are fixed, and one for codes a bank made up.
+/// Writes an enumeration of codes whose names on the wire are fixed, and one for codes a bank made
+/// up.
 macro_rules! message_codes {
     ($($(#[$doc:meta])* $name:ident = $wire:literal,)*) => {
         /// A message code for account information (the standard's `MessageCode4xx_AIS` lists).
@@ -239,7 +242,8 @@ message_codes! {
     AccessExceeded = "ACCESS_EXCEEDED",
     /// The bank failed.
     InternalServerError = "INTERNAL_SERVER_ERROR",
-    /// The bank cannot answer at this time. The standard's schemas name no code for 503; this is that status's own name.
+    /// The bank cannot answer at this time. The standard's schemas name no code for 503; this is
+    /// that status's own name.
     ServiceUnavailable = "SERVICE_UNAVAILABLE",
 }
 

@@ -1,4 +1,5 @@
-//! Distinguished names: their text, in whatever string type it was written, and their comparison (RFC 5280, section 7.1).
+//! Distinguished names: their text, in whatever string type it was written, and their comparison
+//! (RFC 5280, section 7.1).
 
 use std::fmt::Write as _;
 
@@ -9,8 +10,8 @@ use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
 use crate::digest::hex;
 
-/// The text of a string of any type that names are written in (`DirectoryString` and `IA5String`; X.680, section 41).
-/// Nothing, if it is no string, or its octets are none of that type.
+/// The text of a string of any type that names are written in (`DirectoryString` and `IA5String`;
+/// X.680, section 41). Nothing, if it is no string, or its octets are none of that type.
 ///
 /// `TeletexString` is read as Latin-1, which is what certificates have in it instead of T.61.
 pub(crate) fn text(value: &Any<'_>) -> Option<String> {
@@ -39,7 +40,8 @@ pub(crate) fn text(value: &Any<'_>) -> Option<String> {
     }
 }
 
-/// A name as an RFC 4514-like text: `C=DE, O=Bank A`. A value that is no string is shown in hexadecimal, after `#`.
+/// A name as an RFC 4514-like text: `C=DE, O=Bank A`. A value that is no string is shown in
+/// hexadecimal, after `#`.
 pub(crate) fn display(name: &X509Name<'_>) -> String {
     let mut shown = String::new();
     for (place, parts) in name.iter_rdn().enumerate() {
@@ -61,8 +63,9 @@ pub(crate) fn display(name: &X509Name<'_>) -> String {
     shown
 }
 
-/// A name in DER in a form that is equal for names that are the same: whatever the string types, the case, the spaces, and
-/// the order within one relative name. Letters are compared without Unicode normalization.
+/// A name in DER in a form that is equal for names that are the same: whatever the string types,
+/// the case, the spaces, and the order within one relative name. Letters are compared without
+/// Unicode normalization.
 pub(crate) fn comparable(der: &[u8]) -> Vec<u8> {
     let Ok((_, name)) = X509Name::from_der(der) else {
         return der.to_vec();
@@ -82,7 +85,8 @@ pub(crate) fn is_one_name(one: &[u8], other: &[u8]) -> bool {
     one == other || comparable(one) == comparable(other)
 }
 
-/// Its end is told by a line feed, which folded text does not have; what is no text is in hexadecimal.
+/// Its end is told by a line feed, which folded text does not have; what is no text is in
+/// hexadecimal.
 fn comparable_part(part: &AttributeTypeAndValue<'_>) -> Vec<u8> {
     let value = match text(part.attr_value()) {
         Some(text) => words(&text).to_lowercase(),
@@ -91,7 +95,8 @@ fn comparable_part(part: &AttributeTypeAndValue<'_>) -> Vec<u8> {
     format!("{}={value}\n", hex(part.attr_type().as_bytes())).into_bytes()
 }
 
-/// The text with one space between words, and none around it: to RFC 5280, these make no difference.
+/// The text with one space between words, and none around it: to RFC 5280, these make no
+/// difference.
 pub(crate) fn words(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -102,7 +107,8 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// A name with one attribute for each relative name: the last octet of its OID below 2.5.4, the tag, the value.
+    /// A name with one attribute for each relative name: the last octet of its OID below 2.5.4, the
+    /// tag, the value.
     pub(crate) fn name(parts: &[(u8, u8, &[u8])]) -> Vec<u8> {
         let element = |tag: u8, content: &[u8]| {
             [&[tag, u8::try_from(content.len()).unwrap()], content].concat()

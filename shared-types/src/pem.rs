@@ -1,8 +1,9 @@
 //! Reader of PEM files (RFC 7468), and of single objects in DER.
 //!
-//! Every object of a file is returned, with its position, or the file is refused: an object that is skipped in silence is
-//! a revocation list that revokes nothing, or an authority that is missing. Text around objects is skipped (section 2 of
-//! the RFC); what looks like an object whose first line is damaged is not.
+//! Every object of a file is returned, with its position, or the file is refused: an object that is
+//! skipped in silence is a revocation list that revokes nothing, or an authority that is missing.
+//! Text around objects is skipped (section 2 of the RFC); what looks like an object whose first
+//! line is damaged is not.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -40,7 +41,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Where an object stands in its PEM file.
+/// Position of an object in its PEM file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
     /// Which object it is, from 1.
@@ -76,8 +77,9 @@ impl fmt::Debug for Object {
     }
 }
 
-/// Why a file is refused. The text continues the file's name: "holds an encrypted private key (object 2, line 31); ...".
-/// Nothing of the content is repeated. In the commands it gives, `FILE` stands for the file.
+/// Why a file is refused. The text continues the file's name: "holds an encrypted private key
+/// (object 2, line 31); ...". Nothing of the content is repeated. In the commands it gives, `FILE`
+/// stands for the file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PemError {
     /// Not one object of the kind that is read here.
@@ -170,7 +172,8 @@ pub fn is_der(file: &[u8]) -> bool {
     der_length(file) == Some(file.len())
 }
 
-/// All objects of a file. What is not PEM can be one object in DER: `expected`, unless it is clearly another one.
+/// All objects of a file. What is not PEM can be one object in DER: `expected`, unless it is
+/// clearly another one.
 ///
 /// Cost: one pass over the file, and a copy of what is in it.
 pub fn objects(expected: Kind, file: &[u8]) -> Result<Vec<Object>, PemError> {
@@ -336,7 +339,8 @@ fn after_boundary(line: &[u8]) -> &[u8] {
 
 /// Whether a line outside objects belongs to one: base64, or a line that should begin or end one.
 fn is_stray(line: &[u8]) -> bool {
-    /// RFC 7468 has 64 characters in a line. Pins and fingerprints in comments are shorter, or hexadecimal.
+    /// RFC 7468 has 64 characters in a line. Pins and fingerprints in comments are shorter, or
+    /// hexadecimal.
     const LINE: usize = 60;
 
     let base64 = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=".contains(byte);

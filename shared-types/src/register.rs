@@ -1,8 +1,9 @@
-//! The scheme's register: who is licensed, for what, where, and since when.
+//! The scheme's register of licensed parties: roles, countries and dates.
 //!
-//! Modelled on the European Banking Authority's central register under PSD2 (Directive (EU) 2015/2366, article 15;
-//! Delegated Regulation (EU) 2019/411): an organisation by its national reference and authority, and its services by
-//! country. A certificate says what its holder was licensed for when it was issued; the register says what is so now.
+//! Modelled on the European Banking Authority's central register under PSD2 (Directive (EU)
+//! 2015/2366, article 15; Delegated Regulation (EU) 2019/411): an organisation by its national
+//! reference and authority, and its services by country. A certificate says what its holder was
+//! licensed for when it was issued; the register says what is so now.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -35,7 +36,8 @@ pub struct RegisterFile {
 pub struct Entry {
     /// The authorisation number, as in certificates: `PSDDE-BAFIN-125314`.
     pub national_reference: OrganisationId,
-    /// What else names it in certificates, such as `LEIXG-529900T8BM49AURSDO55` or `VATDE-123456789`.
+    /// What else names it in certificates, such as `LEIXG-529900T8BM49AURSDO55` or
+    /// `VATDE-123456789`.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub other_identifiers: BTreeSet<OrganisationId>,
     /// The authority that licensed it.
@@ -158,7 +160,8 @@ fn since(from: Option<NaiveDate>) -> String {
 /// What the register grants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Licence {
-    /// The authorisation number, by which the organisation is told from others whatever its certificate names.
+    /// The authorisation number, by which the organisation is told from others whatever its
+    /// certificate names.
     pub organisation: OrganisationId,
     /// The legal name.
     pub name: String,

@@ -7,10 +7,11 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::decode::{Manner, OPEN_TEXT};
 
-/// Text of at most `MAX` characters; in an answer that deviates from the standard, up to [`LONGEST`].
+/// Text of at most `MAX` characters; in an answer that deviates from the standard, up to
+/// [`LONGEST`].
 ///
-/// Its `Debug` shows the length only: names and remittance information are account data, and account data
-/// stays out of logs.
+/// Its `Debug` shows the length only: names and remittance information are account data, and
+/// account data stays out of logs.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Text<const MAX: usize>(String);
@@ -34,8 +35,9 @@ impl<const MAX: usize> Text<MAX> {
 /// Four bytes a character, it still fits an index of PostgreSQL beside the id of an account.
 pub type OpenText = Text<500>;
 
-/// Text of others as it can be printed: control characters, and those that turn the direction of writing (Unicode's
-/// `Bidi_Control` with the line and paragraph separators), are replaced by U+FFFD; line breaks and tabs by blanks.
+/// Text of others as it can be printed: control characters, and those that turn the direction of
+/// writing (Unicode's `Bidi_Control` with the line and paragraph separators), are replaced by
+/// U+FFFD; line breaks and tabs by blanks.
 #[must_use]
 pub fn plain(text: &str) -> String {
     text.chars()
@@ -47,8 +49,8 @@ pub fn plain(text: &str) -> String {
         .collect()
 }
 
-/// Whether a text stands for none: what banks write where there is nothing. Blanks, signs, zeros, and words for "none" (ISO
-/// 20022's is `NOTPROVIDED`).
+/// Whether a text stands for none: what banks write where there is nothing. Blanks, signs, zeros,
+/// and words for "none" (ISO 20022's is `NOTPROVIDED`).
 #[must_use]
 pub fn is_placeholder(text: &str) -> bool {
     const WORDS: [&str; 12] = [
@@ -117,8 +119,8 @@ impl<'de, const MAX: usize> Deserialize<'de> for Text<MAX> {
     }
 }
 
-/// The longest text that is kept where it is longer than its field allows, in characters. The standard's own longest is a
-/// quarter of it.
+/// The longest text that is kept where it is longer than its field allows, in characters. The
+/// standard's own longest is a quarter of it.
 pub const LONGEST: usize = 4000;
 
 /// Reads a text, and makes of it what the manner of reading allows.

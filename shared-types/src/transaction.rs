@@ -92,7 +92,8 @@ pub struct EntryDetails {
     pub remittance_information_unstructured: Option<Text<140>>,
     /// What for, in several lines of words.
     pub remittance_information_unstructured_array: Option<Vec<Text<140>>>,
-    /// What for, as a reference. An object here, while in a transaction it is a text: so the standard has it.
+    /// What for, as a reference. An object here, while in a transaction it is a text: so the
+    /// standard has it.
     pub remittance_information_structured: Option<StructuredRemittance>,
     /// What for, as references.
     pub remittance_information_structured_array: Option<Vec<StructuredRemittance>>,
@@ -127,7 +128,8 @@ impl EntryDetails {
         }
     }
 
-    /// What the payment was for, in whichever form the bank tells it: as [`Transaction::remittance_text`].
+    /// What the payment was for, in whichever form the bank tells it: as
+    /// [`Transaction::remittance_text`].
     #[must_use]
     pub fn remittance_text(&self) -> Option<Cow<'_, str>> {
         let structured = self.remittance_information_structured.iter();
@@ -179,7 +181,8 @@ pub struct StandingOrderDetails {
     pub multiplicator: Option<Number>,
     /// Day of the month, without leading zero; `31` is the last.
     pub day_of_execution: Option<Text<2>>,
-    /// Months, of `MonthlyVariable`. Version 1.3.12 has it; 1.3.16 has only the frequency that needs it.
+    /// Months, of `MonthlyVariable`. Version 1.3.12 has it; 1.3.16 has only the frequency that
+    /// needs it.
     pub months_of_execution: Option<Vec<Text<2>>>,
     /// What stays on the account, where all that is more is moved away.
     pub limit_amount: Option<Amount>,
@@ -285,10 +288,12 @@ fn named<const MAX: usize>(name: Option<&Text<MAX>>) -> Option<&str> {
 }
 
 impl Transaction {
-    /// The other party: the creditor where money went out, the debtor where it came in. The party on the account's own side
-    /// is the account's holder, and never taken for it, also where it is the only one that is named.
+    /// The other party: the creditor where money went out, the debtor where it came in. The party
+    /// on the account's own side is the account's holder, and never taken for it, also where it is
+    /// the only one that is named.
     ///
-    /// An amount of zero has no direction: then it is the one party that is named, and none if both are.
+    /// An amount of zero has no direction: then it is the one party that is named, and none if both
+    /// are.
     #[must_use]
     pub fn counterparty(&self) -> Counterparty<'_> {
         let side = |name, ultimate, account| Counterparty {
@@ -354,10 +359,11 @@ impl Transaction {
         }
     }
 
-    /// What the transaction was for, in whichever form the bank tells it: the words, else the references. A batch entry
-    /// that says nothing of its own has the texts of its payments.
+    /// What the transaction was for, in whichever form the bank tells it: the words, else the
+    /// references. A batch entry that says nothing of its own has the texts of its payments.
     ///
-    /// Lines are joined by blanks, references and payments by commas. [Placeholders](is_placeholder) are none.
+    /// Lines are joined by blanks, references and payments by commas.
+    /// [Placeholders](is_placeholder) are none.
     #[must_use]
     pub fn remittance_text(&self) -> Option<Cow<'_, str>> {
         remittance_text(
@@ -426,8 +432,8 @@ pub(crate) fn joined<'a>(
 
 /// Which transactions are asked for (query parameter `bookingStatus`).
 ///
-/// The standard also knows `information` (standing orders, which the SDK asks for by themselves) and `all`; a bank may leave
-/// them out, and ours does.
+/// The standard also knows `information` (standing orders, which the SDK asks for by themselves)
+/// and `all`; a bank may leave them out, and ours does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]

@@ -1,4 +1,5 @@
-//! Consent requests of a TPP, through the SDK and by hand, and what the tests of the SDK have in common.
+//! Consent requests of a TPP, through the SDK and over plain HTTP, and helpers that the SDK tests
+//! share.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;

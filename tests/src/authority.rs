@@ -1,4 +1,4 @@
-//! An authority as its officers use it, with `scheme-ca`; and OpenSSL and curl, which ask it.
+//! Authority operated through `scheme-ca`, with OpenSSL and curl as its clients.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,8 @@ use tempfile::TempDir;
 use crate::child_process::ChildProcess;
 use crate::programs::{both, own, system};
 
-/// An authority in a folder of its own, with a register that licenses Bank A for all but payment initiation.
+/// An authority in a folder of its own, with a register that licenses Bank A for all but payment
+/// initiation.
 pub struct Scene {
     folder: TempDir,
 }

@@ -1,4 +1,4 @@
-//! The three banks of the sandbox, in a folder of their own, on a clock that a test can move.
+//! The three banks of the sandbox, in their own folder, on a clock that a test can move.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -118,8 +118,9 @@ impl Banks {
         serials.remove(0)
     }
 
-    /// Revokes a certificate of CA1 for `keyCompromise` with `scheme-ca`, waits until the bank has the new CRL, and returns
-    /// when it had. The bank's clock stands meanwhile; the authority's goes on.
+    /// Revokes a certificate of CA1 for `keyCompromise` with `scheme-ca`, waits until the bank has
+    /// the new CRL, and returns when it had. The bank's clock stands meanwhile; the authority's
+    /// goes on.
     pub async fn revoke(&self, bank: &RunningBank, serial: &str) -> Instant {
         let before = bank.trust_report().changes;
         let revoked = own("scheme-ca")

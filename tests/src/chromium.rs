@@ -1,5 +1,4 @@
-//! A real Chromium, driven as a customer sits in front of it: fields go by their labels, buttons and links
-//! by what is written on them.
+//! Chromium driver: finds fields by label, buttons and links by text, as a customer does.
 
 use std::fmt::Write as _;
 use std::os::unix::process::CommandExt as _;
@@ -87,7 +86,8 @@ impl Screen {
 
 /// One browser with an empty profile. It ends when it is dropped, and leaves nothing behind.
 pub struct Chromium {
-    // The order matters: the session ends first, then the program that drives it; the profile goes last.
+    // The order matters: the session ends first, then the program that drives it; the profile goes
+    // last.
     driver: WebDriver,
     _program: ChildProcess,
     _profile: TempDir,
@@ -97,8 +97,8 @@ pub struct Chromium {
 impl Chromium {
     /// Starts one, with a desktop's screen.
     pub async fn start(scripts: Scripts) -> Self {
-        // The crate that drives it makes an HTTP client, which wants one even where no TLS is spoken. If another test
-        // was here first, so much the better.
+        // The crate that drives it makes an HTTP client, which wants one even where no TLS is
+        // spoken. If another test was here first, so much the better.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         // `chromedriver` says it with less words.
         programs::system("chromium");
@@ -222,7 +222,8 @@ impl Chromium {
         }
     }
 
-    /// Puts an authenticator into the machine that holds passkeys and takes its owner for present and verified.
+    /// Puts an authenticator into the machine that holds passkeys and takes its owner for present
+    /// and verified.
     pub async fn add_authenticator(&self) {
         self.cdp("WebAuthn.enable", json!({})).await;
         self.cdp(
@@ -239,8 +240,9 @@ impl Chromium {
         .await;
     }
 
-    /// Looks at the page as it is now on a desktop, a phone and a narrow screen: axe-core finds no serious fault, nothing is
-    /// wider than the screen. Where scripts are off, only the widths are looked at.
+    /// Looks at the page as it is now on a desktop, a phone and a narrow screen: axe-core finds no
+    /// serious fault, nothing is wider than the screen. Where scripts are off, only the widths are
+    /// looked at.
     pub async fn look_at(&self, name: &str) {
         for screen in [Screen::Narrow, Screen::Phone, Screen::Desktop] {
             self.show_on(screen).await;
@@ -252,7 +254,8 @@ impl Chromium {
         }
     }
 
-    /// The same, of a page that is shown in the documentation: takes its pictures anew, if [`WRITE_PICTURES`] is set.
+    /// The same, of a page that is shown in the documentation: takes its pictures anew, if
+    /// [`WRITE_PICTURES`] is set.
     pub async fn portray(&self, name: &str) {
         self.look_at(name).await;
         if self.scripts == Scripts::On && std::env::var_os(WRITE_PICTURES).is_some() {
@@ -322,8 +325,8 @@ impl Chromium {
         );
     }
 
-    /// The field that a label belongs to, or that it surrounds. What else is in the label (a hint, for example) comes
-    /// after its name.
+    /// The field that a label belongs to, or that it surrounds. What else is in the label (a hint,
+    /// for example) comes after its name.
     async fn field(&self, label: &str) -> WebDriverResult<WebElement> {
         let named = format!(
             "//label[starts-with(normalize-space(.), {})]",
@@ -336,7 +339,8 @@ impl Chromium {
         }
     }
 
-    /// Does something on a page; all of it once more if the browser has gone on to another page meanwhile.
+    /// Does something on a page; all of it once more if the browser has gone on to another page
+    /// meanwhile.
     async fn on_one_page<T>(&self, what: impl AsyncFn() -> WebDriverResult<T>) -> T {
         let started = Instant::now();
         loop {
@@ -348,8 +352,8 @@ impl Chromium {
         }
     }
 
-    /// Clicks that, and waits until the page is left, so that nothing more is done on it. What does not lead anywhere (a
-    /// button that a script listens to) is waited for a while.
+    /// Clicks that, and waits until the page is left, so that nothing more is done on it. What does
+    /// not lead anywhere (a button that a script listens to) is waited for a while.
     async fn leave_by(&self, what: &str, xpath: &str) {
         let page = self
             .on_one_page(async || {
@@ -465,9 +469,11 @@ fn capabilities(profile: &Path, scripts: Scripts) -> Capabilities {
     chrome.into()
 }
 
-/// Starts `chromedriver` on a port that the system gives. The processes of Chromium belong to its process group.
+/// Starts `chromedriver` on a port that the system gives. The processes of Chromium belong to its
+/// process group.
 ///
-/// It takes a port of IPv6, and ends if another program has the same of IPv4: then it is started again.
+/// It takes a port of IPv6, and ends if another program has the same of IPv4: then it is started
+/// again.
 fn start_driver() -> (ChildProcess, u16) {
     const STARTS: usize = 20;
 

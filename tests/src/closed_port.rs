@@ -4,7 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use tokio::net::TcpSocket;
 
-/// A bound socket that never listens: connections are refused, and no other socket can take the port until it is dropped.
+/// A bound socket that never listens: connections are refused, and no other socket can take the
+/// port until it is dropped.
 #[derive(Debug)]
 pub struct ClosedPort(TcpSocket);
 

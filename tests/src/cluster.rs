@@ -1,4 +1,4 @@
-//! A PostgreSQL server of a test's own, that it can stop and start again.
+//! PostgreSQL server of one test, which can stop and start it.
 
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};

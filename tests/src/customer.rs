@@ -1,5 +1,5 @@
-//! The story's customer at Bank B, with her password, her authenticator and her phone: what she does at the bank, without
-//! the bank's pages.
+//! The story's customer at Bank B, with password, authenticator and phone, acting through the
+//! bank's API instead of its pages.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Files as operators make them: replaced while a program watches them, and several lists in one.
+//! Files as operators write them: replaced while a program watches them, and several lists in one.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -7,8 +7,8 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
-/// Replaces a file in one step: a reader sees the old content or the new, and never a part. The new file has mode 600, as
-/// private keys must.
+/// Replaces a file in one step: a reader sees the old content or the new, and never a part. The new
+/// file has mode 600, as private keys must.
 pub fn replace(path: &Path, content: impl AsRef<[u8]>) {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");

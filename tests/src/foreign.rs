@@ -1,4 +1,5 @@
-//! Certificates, lists and answers as other authorities write them: put together by hand, and signed by CA1.
+//! Certificates, CRLs and OCSP responses encoded by hand as other authorities write them, signed by
+//! CA1.
 
 use bank_client::environment::{Clock as _, SystemClock};
 use base64::Engine as _;

@@ -1,4 +1,4 @@
-//! Gateways in front of a bank: real ones, with the configurations of `docs/gateways`, and what the tests need around them.
+//! Real gateways in front of a bank, with the configurations of `docs/gateways`.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -146,7 +146,8 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Starts it with the documentation's configuration, in which names and paths are replaced by those of the test.
+    /// Starts it with the documentation's configuration, in which names and paths are replaced by
+    /// those of the test.
     pub async fn start(
         kind: Kind,
         asks: Asks,
@@ -173,7 +174,8 @@ impl Gateway {
                 "haproxy.cfg",
                 vec![
                     ("/etc/haproxy", place.to_owned()),
-                    // On a busy machine a test can last longer than quiet connections do; it counts them.
+                    // On a busy machine a test can last longer than quiet connections do; it counts
+                    // them.
                     ("pool-purge-delay 30s", "pool-purge-delay 10m".to_owned()),
                     ("bind :443", format!("bind {address}")),
                 ],
@@ -205,7 +207,8 @@ impl Gateway {
         Self::launch(kind, folder, file, address).await
     }
 
-    /// Starts it in front of the customers' pages, at that address, with the documentation's configuration.
+    /// Starts it in front of the customers' pages, at that address, with the documentation's
+    /// configuration.
     pub async fn for_pages(
         kind: Kind,
         own: &Identity,
@@ -299,8 +302,8 @@ fn documented(file: &str, changes: &[(&str, String)]) -> String {
     text
 }
 
-/// Passes bytes on and counts the connections that the bank ends: what cannot be seen of a gateway from outside. How many it
-/// opens is its own affair.
+/// Passes bytes on and counts the connections that the bank ends: what cannot be seen of a gateway
+/// from outside. How many it opens is its own affair.
 pub struct Relay {
     pub address: SocketAddr,
     ended: Arc<AtomicUsize>,

@@ -1,4 +1,4 @@
-//! Revocation lists and registers as long as one likes.
+//! Generators of revocation lists and registers of any size.
 
 use std::fs;
 use std::path::Path;
@@ -33,7 +33,8 @@ fn serial(state: &mut u64) -> Vec<u8> {
     octets
 }
 
-/// That register, with so many organisations in it: those that there are, and copies of the first under other numbers.
+/// That register, with so many organisations in it: those that there are, and copies of the first
+/// under other numbers.
 #[must_use]
 pub fn longer(register: &RegisterFile, organisations: usize) -> RegisterFile {
     let mut longer = register.clone();

@@ -1,4 +1,4 @@
-//! Clients of TLS as the SDK speaks it, with rustls's own judgement of the banks.
+//! TLS clients configured as the SDK's, with rustls's own verification of the banks.
 
 use std::sync::Arc;
 
@@ -14,7 +14,8 @@ use tokio_rustls::TlsConnector;
 
 use crate::sdk::credentials;
 
-/// Never resumes a session. Trusts that authority, has that certificate, and offers that protocol alone.
+/// Never resumes a session. Trusts that authority, has that certificate, and offers that protocol
+/// alone.
 pub fn client(authority: &SchemeCa, own: &Identity, protocol: &[u8]) -> TlsConnector {
     let mut config = configuration(authority, own, protocol, ALL_VERSIONS);
     config.resumption = Resumption::disabled();

@@ -1,10 +1,10 @@
-//! An HTTP/1.1 connection over OpenSSL that stays open between requests.
+//! HTTP/1.1 connection over OpenSSL that stays open between requests.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Instant;
 
-use fixtures::openssl_client::{Tls, context, dial, shake_hands};
+use fixtures::openssl_client::{Tls, context, dial, try_handshake};
 use fixtures::pki::Identity;
 use openssl::ssl::{Ssl, SslStream};
 
@@ -21,7 +21,7 @@ pub fn handshake(tcp: TcpStream, identity: &Identity, alpn: Option<&[u8]>) -> Ss
     if let Some(protocols) = alpn {
         ssl.set_alpn_protos(protocols).unwrap();
     }
-    shake_hands(ssl, tcp).unwrap().unwrap()
+    try_handshake(ssl, tcp).unwrap().unwrap()
 }
 
 pub struct HeldConnection(SslStream<TcpStream>);
@@ -32,7 +32,8 @@ impl HeldConnection {
         Self(connect(address, identity))
     }
 
-    /// Connects to a bank that accepts the certificate: it has answered one request for [`STATUS_PATH`] with 403.
+    /// Connects to a bank that accepts the certificate: it has answered one request for
+    /// [`STATUS_PATH`] with 403.
     pub fn accepted(bank: SocketAddr, identity: &Identity) -> Self {
         let mut connection = Self::open(bank, identity);
         assert_eq!(connection.get_status().status, 403);
@@ -57,7 +58,8 @@ impl HeldConnection {
         self.response()
     }
 
-    /// The response to a request for a consent that does not exist: 403 from a bank that accepts the certificate.
+    /// The response to a request for a consent that does not exist: 403 from a bank that accepts
+    /// the certificate.
     pub fn get_status(&mut self) -> Response {
         self.get(STATUS_PATH, &[])
     }

@@ -1,9 +1,9 @@
-//! A TPP that speaks HTTP/1.1 over OpenSSL and sends exactly what it is told.
+//! TPP client that speaks HTTP/1.1 over OpenSSL and sends exactly the given bytes.
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 
-use fixtures::openssl_client::{self, Meeting, Met, Tls};
+use fixtures::openssl_client::{self, CallOutcome, Reaction, Tls};
 use fixtures::pki::Identity;
 use serde_json::Value;
 
@@ -27,14 +27,15 @@ pub const LAST_STATUS_REQUEST: &str = "GET /v1/consents/none/status HTTP/1.1\r\n
 pub fn alert(address: SocketAddr, identity: &Identity) -> String {
     let met = openssl_client::call(address, Some(identity), Tls::V1_3, LAST_STATUS_REQUEST)
         .unwrap()
-        .met;
+        .reaction;
     match met {
-        Met::Alert(alert) => alert.to_string(),
+        Reaction::Alert(alert) => alert.to_string(),
         other => panic!("{other:?}"),
     }
 }
 
-/// Sends the head of a request that has a body, and waits until the server wants that: the request is in progress then.
+/// Sends the head of a request that has a body, and waits until the server wants that: the request
+/// is in progress then.
 pub fn begin_request(connection: &mut (impl Read + Write), head: &str) {
     write!(connection, "{head}\r\nExpect: 100-continue\r\n\r\n").unwrap();
     let mut go_on = [0; 25];
@@ -86,8 +87,8 @@ impl Response {
         }
     }
 
-    /// What two answers to the same question have in common: all but the date and the request id. The order of the
-    /// header fields is chance.
+    /// What two answers to the same question have in common: all but the date and the request id.
+    /// The order of the header fields is chance.
     #[must_use]
     pub fn without_date_and_request_id(mut self) -> Self {
         self.headers.sort();
@@ -130,7 +131,7 @@ impl Tpp {
     }
 
     /// Sends bytes as they are, over TLS 1.3.
-    pub async fn raw(&self, request: String) -> Meeting {
+    pub async fn raw(&self, request: String) -> CallOutcome {
         let (bank, identity) = (self.bank, self.identity.clone());
         tokio::task::spawn_blocking(move || {
             openssl_client::call(bank, Some(&identity), Tls::V1_3, &request)
@@ -140,7 +141,8 @@ impl Tpp {
         .unwrap()
     }
 
-    /// Sends a request with an `X-Request-ID`, unless the headers bring one: an empty value leaves it out.
+    /// Sends a request with an `X-Request-ID`, unless the headers bring one: an empty value leaves
+    /// it out.
     pub async fn send(
         &self,
         method: &str,
@@ -174,8 +176,8 @@ impl Tpp {
         }
         request.push_str("\r\n");
         request.push_str(body.unwrap_or_default());
-        match self.raw(request).await.met {
-            Met::Http(answer) => Response::read(&answer),
+        match self.raw(request).await.reaction {
+            Reaction::Http(answer) => Response::read(&answer),
             other => panic!("{method} {path}: {other:?}"),
         }
     }

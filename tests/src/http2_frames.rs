@@ -1,4 +1,4 @@
-//! HTTP/2 frame by frame (RFC 9113, section 4), for what no client library sends.
+//! HTTP/2 client frame by frame (RFC 9113, section 4), for frames that no client library sends.
 
 use std::io::Read;
 

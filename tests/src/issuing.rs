@@ -1,4 +1,4 @@
-//! Certificates of any form, right or wrong, made with OpenSSL.
+//! Issuer of valid and invalid certificates of any form, on OpenSSL.
 
 use aws_lc_rs::signature::{
     KeyPair as _, ML_DSA_44_SIGNING, ML_DSA_65_SIGNING, ML_DSA_87_SIGNING, PqdsaKeyPair,
@@ -13,7 +13,8 @@ use openssl::pkey::{HasPublic, PKey, PKeyRef, Private};
 use openssl::x509::{X509, X509Extension, X509Name, X509NameBuilder};
 use rustls_pki_types::CertificateDer;
 
-/// When what is issued begins and ends, unless said otherwise, in seconds since 1970: 2020 and 2100.
+/// When what is issued begins and ends, unless said otherwise, in seconds since 1970: 2020 and
+/// 2100.
 pub const VALID: (i64, i64) = (1_577_836_800, 4_102_444_800);
 
 /// An element in DER: tag, length, content.
@@ -86,7 +87,8 @@ pub fn of_ca() -> Vec<Extension> {
     vec![ca(), signs_certificates()]
 }
 
-/// Issues a certificate. The issuer's name and key can be any: they need not belong together.
+/// Issues a certificate. The issuer's name and key can be any: they need not belong
+/// together.
 pub fn issue<T: HasPublic>(
     subject: &X509Name,
     key: &PKeyRef<T>,
@@ -215,7 +217,8 @@ pub fn organisation(id: &str) -> Vec<u8> {
     name.build().to_der().unwrap()
 }
 
-/// A key of ML-DSA (FIPS 204), which OpenSSL has from version 3.5 on: certificates are written by hand (RFC 9881).
+/// A key of ML-DSA (FIPS 204), which OpenSSL has from version 3.5 on: certificates are written by
+/// hand (RFC 9881).
 pub struct MlDsa {
     key: PqdsaKeyPair,
     algorithm: Vec<u8>,

@@ -1,4 +1,4 @@
-//! A bank's ledger, as the bank's own systems write to it: what comes to its customers' accounts while TPPs look on.
+//! A bank's ledger, written by the bank's own systems while TPPs read.
 
 use bank_server::RunningBank;
 use bank_server::store::{Database, WriteTransaction};

@@ -1,4 +1,4 @@
-//! Foundations of the black-box tests: running banks and authorities, a TPP that sends any request, and other programs.
+//! Helpers of the black-box tests: running banks and authorities, TPP clients, and programs.
 
 #![forbid(unsafe_code)]
 

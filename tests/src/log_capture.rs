@@ -1,8 +1,9 @@
 //! Log capture for one test: what the SDK logs on the test's own thread.
 //!
-//! The process has one subscriber, installed at the first capture and enabled on a thread only while it captures. With a
-//! subscriber for each test, tracing-core would cache a callsite as disabled whenever a thread without a subscriber
-//! reached it first, and its lines would be missing from the test. A test that captures runs on a current-thread runtime.
+//! The process has one subscriber, installed at the first capture and enabled on a thread only
+//! while it captures. With a subscriber for each test, tracing-core would cache a callsite as
+//! disabled whenever a thread without a subscriber reached it first, and its lines would be missing
+//! from the test. A test that captures runs on a current-thread runtime.
 
 use std::cell::RefCell;
 use std::io::{self, Write};
@@ -36,7 +37,8 @@ pub struct Event {
     pub fields: Vec<(&'static str, String)>,
 }
 
-/// Capture of the SDK's events up to `DEBUG` on this thread, until it is dropped. One at a time on each thread.
+/// Capture of the SDK's events up to `DEBUG` on this thread, until it is dropped. One at a time on
+/// each thread.
 pub struct LogCapture {
     /// It belongs to its thread.
     not_send: PhantomData<*const ()>,
@@ -58,7 +60,8 @@ impl LogCapture {
             tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layers))
                 .unwrap();
         });
-        // A callsite that another thread registered during the installation may have missed the subscriber.
+        // A callsite that another thread registered during the installation may have missed the
+        // subscriber.
         tracing::callsite::rebuild_interest_cache();
         let before = CAPTURED.replace(Some(Captured::default()));
         assert!(before.is_none(), "this thread captures already");

@@ -1,5 +1,4 @@
-//! One bank behind a front that speaks mutual TLS, of which a test says what it answers: a script, answer by answer, or
-//! bytes, as they are.
+//! Mock bank behind a TLS terminator, which sends scripted responses or raw bytes.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;

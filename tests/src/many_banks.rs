@@ -1,5 +1,5 @@
-//! Many banks in one process: real sockets that speak mutual TLS and HTTP/2, each with an organisation and a certificate
-//! of its own, and each after its manners.
+//! Many mock banks in one process, over mutual TLS and HTTP/2, each with its own organisation,
+//! certificate and behaviour.
 
 use std::future::poll_fn;
 use std::io::Cursor;
@@ -88,14 +88,14 @@ pub struct OneBank {
     pub manners: Manners,
     pub address: SocketAddr,
     pub organisation: String,
-    met: Arc<Met>,
+    counters: Arc<Counters>,
     /// Of a bank that is closed: the banks that are started after it cannot get its port.
     _reserved: Option<ClosedPort>,
 }
 
 /// What a bank saw of its visitors.
 #[derive(Default)]
-struct Met {
+struct Counters {
     connections: AtomicUsize,
     requests: AtomicUsize,
     /// Under way now.
@@ -110,7 +110,7 @@ struct Desk {
     /// By which its amounts differ from the others'.
     number: usize,
     latency: Duration,
-    met: Arc<Met>,
+    counters: Arc<Counters>,
 }
 
 impl ManyBanks {
@@ -137,9 +137,9 @@ impl ManyBanks {
                 manners,
                 number,
                 latency,
-                met: Arc::default(),
+                counters: Arc::default(),
             };
-            let met = Arc::clone(&desk.met);
+            let counters = Arc::clone(&desk.counters);
             let reserved = (manners == Manners::Closed).then(ClosedPort::reserve);
             let address = match &reserved {
                 Some(port) => port.address(),
@@ -150,7 +150,7 @@ impl ManyBanks {
                 manners,
                 address,
                 organisation: organisation.id.unwrap(),
-                met,
+                counters,
                 _reserved: reserved,
             });
         }
@@ -171,22 +171,22 @@ impl ManyBanks {
 impl OneBank {
     /// Handshakes that succeeded so far.
     pub fn connections(&self) -> usize {
-        self.met.connections.load(Ordering::SeqCst)
+        self.counters.connections.load(Ordering::SeqCst)
     }
 
     /// Requests so far.
     pub fn requests(&self) -> usize {
-        self.met.requests.load(Ordering::SeqCst)
+        self.counters.requests.load(Ordering::SeqCst)
     }
 
     /// Requests under way at this moment.
     pub fn under_way(&self) -> usize {
-        self.met.now.load(Ordering::SeqCst)
+        self.counters.now.load(Ordering::SeqCst)
     }
 
     /// The most requests that were ever under way at a time.
     pub fn most_at_a_time(&self) -> usize {
-        self.met.most.load(Ordering::SeqCst)
+        self.counters.most.load(Ordering::SeqCst)
     }
 }
 
@@ -234,7 +234,7 @@ async fn listen(listener: TcpListener, acceptor: TlsAcceptor, desk: Arc<Desk>) {
         tokio::spawn(async move {
             // Who refuses us, or is refused, does not get further.
             if let Ok(tls) = acceptor.accept(tcp).await {
-                desk.met.connections.fetch_add(1, Ordering::SeqCst);
+                desk.counters.connections.fetch_add(1, Ordering::SeqCst);
                 desk.meet(tls).await;
             }
         });
@@ -257,7 +257,7 @@ impl Desk {
     }
 
     async fn serve<B>(&self, request: &Request<B>, mut respond: SendResponse<Body>) {
-        let _under_way = UnderWay::begin(&self.met);
+        let _under_way = UnderWay::begin(&self.counters);
         let latency = if self.manners == Manners::FallsSilent && on_second_page(request.uri()) {
             Duration::from_hours(1)
         } else {
@@ -377,13 +377,13 @@ fn on_second_page(uri: &Uri) -> bool {
 }
 
 /// A request that is being answered.
-struct UnderWay<'a>(&'a Met);
+struct UnderWay<'a>(&'a Counters);
 
 impl<'a> UnderWay<'a> {
-    fn begin(met: &'a Met) -> Self {
-        met.requests.fetch_add(1, Ordering::SeqCst);
-        let now = met.now.fetch_add(1, Ordering::SeqCst) + 1;
-        met.most.fetch_max(now, Ordering::SeqCst);
+    fn begin(counters: &'a Counters) -> Self {
+        counters.requests.fetch_add(1, Ordering::SeqCst);
+        let now = counters.now.fetch_add(1, Ordering::SeqCst) + 1;
+        counters.most.fetch_max(now, Ordering::SeqCst);
         Self(met)
     }
 }

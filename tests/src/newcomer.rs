@@ -1,5 +1,4 @@
-//! A user who has never run `bank-client`: an empty home directory, a terminal whose every line is written down, and a
-//! browser.
+//! First-time user of `bank-client`: an empty home directory, a recorded terminal, and a browser.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -43,8 +42,8 @@ impl Newcomer {
         )
         .unwrap();
         fs::create_dir_all(self.programs()).unwrap();
-        // By a program: this process never opens the file that is run. A child that another test forks would hold it open,
-        // and running it would fail (ETXTBSY).
+        // By a program: this process never opens the file that is run. A child that another test
+        // forks would hold it open, and running it would fail (ETXTBSY).
         let installed = system_of("install", "coreutils")
             .args(["-m", "755"])
             .arg(&script)
@@ -64,7 +63,8 @@ impl Newcomer {
         self.banks.folder.path().join(file)
     }
 
-    /// The program, with nothing in its environment but home, width, and a browser that writes down where it is sent.
+    /// The program, with nothing in its environment but home, width, and a browser that writes down
+    /// where it is sent.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = own("bank-client");
         command
@@ -121,8 +121,8 @@ impl Newcomer {
             &format!("\n{caption}\n\n```console\n$ bank-client {typed}\n{printed}\n```\n");
     }
 
-    /// Connects a bank; the customer approves in the browser. With `--print` she takes the address from the terminal,
-    /// without it from the browser that was opened.
+    /// Connects a bank; the customer approves in the browser. With `--print` she takes the address
+    /// from the terminal, without it from the browser that was opened.
     pub async fn connects(&mut self, caption: &str, bank: Bank, arguments: &[&str]) {
         let child = self
             .command(arguments)
@@ -167,7 +167,8 @@ impl Newcomer {
         self.home.path().join("visited")
     }
 
-    /// The transcript as it can be shown: with the folders of a newcomer, and the sandbox's usual ports.
+    /// The transcript as it can be shown: with the folders of a newcomer, and the sandbox's usual
+    /// ports.
     pub fn shown(&self) -> String {
         let mut shown = self.transcript.clone();
         let mut replace = |from: &str, to: &str| shown = shown.replace(from, to);
@@ -212,8 +213,8 @@ fn read_page(mut child: Child) -> (Child, String, String) {
     }
 }
 
-/// What of a transcript is the same on every day and every machine: what was typed, captions, headers, what is said. Of
-/// tables, rows are left out; digits are all alike.
+/// What of a transcript is the same on every day and every machine: what was typed, captions,
+/// headers, what is said. Of tables, rows are left out; digits are all alike.
 pub fn skeleton(transcript: &str) -> Vec<String> {
     let lines: Vec<&str> = transcript.lines().collect();
     let is_rule = |line: &str| !line.is_empty() && line.trim().chars().all(|letter| letter == '─');
@@ -222,7 +223,8 @@ pub fn skeleton(transcript: &str) -> Vec<String> {
         let row = line.starts_with(' ') && !line.trim_start().starts_with("to do:");
         !is_rule(line) && (header || !row)
     });
-    // What a total comes to, in which currencies, and whether there is room for running totals, depends on the day.
+    // What a total comes to, in which currencies, and whether there is room for running totals,
+    // depends on the day.
     let same = |line: &str| match line.split_once("total: ") {
         Some(("", _)) => "total: …".to_owned(),
         _ => alike(line.trim_end().trim_end_matches("total so far")),

@@ -1,4 +1,4 @@
-//! OpenSSL as the responder (OCSP) of an authority, and a bank that asks it.
+//! OpenSSL as the OCSP responder of an authority, and a bank that queries it.
 
 use std::collections::HashMap;
 use std::fs;
@@ -12,7 +12,7 @@ use bank_server::config::Config;
 use bank_server::transport::listener::{ConnectionObserver, RejectedConnection};
 use bank_server::{BankServer, RunningBank};
 use chrono::{DateTime, TimeDelta, Utc};
-use fixtures::openssl_client::{Met, Tls, call};
+use fixtures::openssl_client::{Reaction, Tls, call};
 use fixtures::pki::{Identity, Pki};
 use openssl::x509::X509;
 use tempfile::TempDir;
@@ -59,8 +59,8 @@ impl World {
         self.folder.path().join(name)
     }
 
-    /// Bank B, with the root's CRL and no CRL of the issuing CA: the status of TPPs comes from the responder alone, which
-    /// has 15 s for each response.
+    /// Bank B, with the root's CRL and no CRL of the issuing CA: the status of TPPs comes from the
+    /// responder alone, which has 15 s for each response.
     pub async fn bank(&self, unknown_status: &str, ocsp: &str) -> Bank {
         self.bank_that_waits(15, unknown_status, ocsp).await
     }
@@ -230,16 +230,16 @@ impl Bank {
     /// What comes of a request: the status line, the alert, or why the bank closed the connection.
     pub async fn ask(&self, identity: &Identity) -> String {
         let (address, identity) = (self.running.xs2a_address(), identity.clone());
-        let meeting = tokio::task::spawn_blocking(move || {
+        let outcome = tokio::task::spawn_blocking(move || {
             call(address, Some(&identity), Tls::V1_3, LAST_STATUS_REQUEST).unwrap()
         });
-        let meeting = meeting.await.unwrap();
-        match meeting.met {
-            Met::Http(answer) => String::from_utf8_lossy(&answer)[..12].to_owned(),
-            Met::Alert(alert) => format!("alert {alert}"),
-            Met::Closed => {
+        let outcome = outcome.await.unwrap();
+        match outcome.reaction {
+            Reaction::Http(answer) => String::from_utf8_lossy(&answer)[..12].to_owned(),
+            Reaction::Alert(alert) => format!("alert {alert}"),
+            Reaction::Closed => {
                 wait_for("the bank's reason", || {
-                    self.witness.0.lock().unwrap().get(&meeting.from).cloned()
+                    self.witness.0.lock().unwrap().get(&outcome.from).cloned()
                 })
                 .await
             }

@@ -1,4 +1,4 @@
-//! Bank B as a process of its own, without accounts.
+//! Bank B as a separate process, without accounts.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -61,8 +61,9 @@ pub fn prepare_with(store: &str) -> (TempDir, Pki) {
     (folder, pki)
 }
 
-/// The configuration of a bank that runs already for another replica of it, in a file of that name beside it: at ports that
-/// the system chooses, with a log for programs, with some lines changed, and with more sections.
+/// The configuration of a bank that runs already for another replica of it, in a file of that name
+/// beside it: at ports that the system chooses, with a log for programs, with some lines changed,
+/// and with more sections.
 pub fn replica_of(
     configuration: &Path,
     name: &str,
@@ -90,12 +91,14 @@ impl Process {
         Self::configured(&folder.join("bank.toml"), &pki.bank_a.qwac).await
     }
 
-    /// Starts one with that configuration, whose log is JSON, and waits until it serves. Who asks it has that certificate.
+    /// Starts one with that configuration, whose log is JSON, and waits until it serves. Who asks
+    /// it has that certificate.
     pub async fn configured(configuration: &Path, asker: &Identity) -> Self {
         Self::started_by(own("bank-server"), configuration, asker).await
     }
 
-    /// The same, as a child of a command that becomes `bank-server` with the arguments that it is given.
+    /// The same, as a child of a command that becomes `bank-server` with the arguments that it is
+    /// given.
     pub async fn started_by(mut command: Command, configuration: &Path, asker: &Identity) -> Self {
         let log = configuration.with_extension("log");
         let mut child = ChildProcess::spawn(

@@ -1,9 +1,10 @@
-//! The project's own programs, and those of the system.
+//! Paths of the project's own programs and of the system's.
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-/// A program of this workspace; an example is called `examples/NAME`. `tests/run` builds them before the tests.
+/// A program of this workspace; an example is called `examples/NAME`. `tests/run` builds them
+/// before the tests.
 pub fn own(name: &str) -> Command {
     let program: PathBuf = built().join(name);
     assert!(

@@ -1,19 +1,20 @@
-//! The Berlin Group's own document, where it is at hand.
+//! The Berlin Group's OpenAPI document, if it is available.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 
-/// The document of version 1.3.12: named by `XS2A_REFERENCE`, or beside this repository. Without it, what needs it says so
-/// and proves nothing.
+/// The document of version 1.3.12: named by `XS2A_REFERENCE`, or beside this repository. Without
+/// it, what needs it says so and proves nothing.
 pub fn document() -> Option<&'static Value> {
     static DOCUMENT: OnceLock<Option<Value>> = OnceLock::new();
 
     DOCUMENT
         .get_or_init(|| {
             let mut document = read(&path())?;
-            // The envelopes of single accounts are written out in the operations; here they get a name.
+            // The envelopes of single accounts are written out in the operations; here they get a
+            // name.
             document["x-envelopes"] = json!({
                 "account": envelope("account", "accountDetails"),
                 "cardAccount": envelope("cardAccount", "cardAccountDetails"),
@@ -59,7 +60,8 @@ fn envelope(field: &str, schema: &str) -> Value {
     })
 }
 
-/// The faults of a value against a schema within the document, such as `/components/schemas/accountList`.
+/// The faults of a value against a schema within the document, such as
+/// `/components/schemas/accountList`.
 pub fn faults(document: &Value, schema: &str, value: &Value) -> Vec<String> {
     // The whole document is the schema's home, so that its references resolve.
     let mut root = document.clone();

@@ -1,4 +1,4 @@
-//! The program `sandbox` while it runs, as a user sees it: what it prints, and its folder.
+//! Running `sandbox` program: its output and its folder.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -18,7 +18,8 @@ pub struct RunningSandbox {
 }
 
 impl RunningSandbox {
-    /// Starts it in that folder, at ports that the system chooses, and waits until it has printed all.
+    /// Starts it in that folder, at ports that the system chooses, and waits until it has printed
+    /// all.
     pub fn start(folder: &Path, arguments: &[&str]) -> Self {
         let child = ChildProcess::spawn(
             own("sandbox")
@@ -141,8 +142,8 @@ impl RunningSandbox {
     }
 }
 
-/// Logs in at that address with id, password and code, and presses the button of the page that follows, if one is named.
-/// The page is where that has led.
+/// Logs in at that address with id, password and code, and presses the button of the page that
+/// follows, if one is named. The page is where that has led.
 pub async fn enter(
     browser: &mut Browser,
     address: &str,

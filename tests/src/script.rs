@@ -1,4 +1,4 @@
-//! A shell script that asks two banks with `bank-client`.
+//! Shell script that runs `bank-client` against two banks.
 
 use std::fs;
 use std::process::{Command, Output};

@@ -14,7 +14,8 @@ pub const BANK_A: &str = "PSDDE-BAFIN-100001";
 /// Organisation id of Bank B, the ASPSP of most tests.
 pub const BANK_B: &str = "PSDFR-ACPR-20002";
 
-/// Builder of a handle for the bank at that address: it expects that organisation, trusts CA1, and presents `identity`.
+/// Builder of a handle for the bank at that address: it expects that organisation, trusts CA1, and
+/// presents `identity`.
 pub fn bank_builder(
     address: SocketAddr,
     organisation: &str,

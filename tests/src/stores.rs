@@ -1,5 +1,6 @@
-//! Databases of the tests' banks: SQLite files, or on the PostgreSQL server that `BANK_TEST_POSTGRES`
-//! names. `tests/run` starts one, and runs what depends on the database for both.
+//! Databases of the banks of the tests: SQLite files, or the PostgreSQL server that
+//! `BANK_TEST_POSTGRES` names. `tests/run` starts one, and runs what depends on the database for
+//! both.
 
 use std::path::Path;
 use std::process::Command;

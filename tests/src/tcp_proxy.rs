@@ -1,4 +1,4 @@
-//! The network between a bank and its database, that can be cut: then nothing arrives, and neither end is notified.
+//! TCP proxy between a bank and its database that can drop all traffic without closing connections.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -26,7 +26,8 @@ struct State {
 pub enum Healed {
     /// Connections go on where they were: what was on its way arrives late.
     AsBefore,
-    /// Only new ones lead to the database. Open ones get no notice: their packets are dropped.
+    /// Only new ones lead to the database. Open ones get no notice: their packets are
+    /// dropped.
     ForNewConnections,
 }
 

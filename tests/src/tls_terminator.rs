@@ -1,4 +1,4 @@
-//! A TLS-terminating front: what is behind it speaks plain HTTP, and is reached over mutual TLS all the same.
+//! TLS terminator: accepts mutual TLS and forwards plain HTTP.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -29,8 +29,8 @@ pub enum Manners {
 /// The serial numbers of the certificates that were shown to a front, one for each connection.
 pub type Shown = Arc<Mutex<Vec<String>>>;
 
-/// Listens with that identity, lets in whom `client_ca` vouches for, and passes bytes on to `behind`. Ends with the
-/// test's runtime.
+/// Listens with that identity, lets in whom `client_ca` vouches for, and passes bytes on to
+/// `behind`. Ends with the test's runtime.
 pub async fn start(
     identity: &Identity,
     client_ca: &str,

@@ -1,4 +1,4 @@
-//! Waiting for a condition, with a bound.
+//! Bounded wait for a condition.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,5 @@
-//! Values that have every property of a schema of the contract, and what of them is lost on a way.
+//! Values with every property of a schema of the contract, and the properties that a round trip
+//! loses.
 
 use chrono::NaiveDate;
 use serde_json::{Map, Value, json};
@@ -6,7 +7,8 @@ use serde_json::{Map, Value, json};
 /// Characters of a text for which the contract sets no length.
 const OPEN: usize = 500;
 
-/// Makes values after the schemas of a document. Texts are as long as they may be, and every day is the same.
+/// Makes values after the schemas of a document. Texts are as long as they may be, and every day is
+/// the same.
 pub struct Whole<'a> {
     pub document: &'a Value,
     pub day: NaiveDate,

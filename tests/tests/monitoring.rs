@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use fixtures::browser::Browser;
-use fixtures::openssl_client::{Met, Tls, call};
+use fixtures::openssl_client::{Reaction, Tls, call};
 use fixtures::sandbox::CUSTOMER;
 use fixtures::world;
 use opentelemetry::trace::TracerProvider as _;
@@ -56,8 +56,10 @@ async fn told(banks: &Banks) -> (SocketAddr, String) {
     assert_eq!(accounts.status, 200, "{accounts:?}");
     bank.get("/v1/nowhere", &[]).await;
     let stranger = &banks.sandbox.pki.bank_c.qwac;
-    let met = call(bank.bank, Some(stranger), Tls::V1_3, "").unwrap().met;
-    assert!(matches!(met, Met::Alert(_)), "{met:?}");
+    let met = call(bank.bank, Some(stranger), Tls::V1_3, "")
+        .unwrap()
+        .reaction;
+    assert!(matches!(met, Reaction::Alert(_)), "{met:?}");
     let mut browser = Tab::at(&banks.sandbox.bank(world::Bank::B).running);
     browser.get("/log-in").await;
     let wrong = [

@@ -1,4 +1,4 @@
-//! The course of balances, from the local copy.
+//! Balance history from the local copy.
 
 use std::collections::HashMap;
 
@@ -16,30 +16,31 @@ use shared_types::account::{AccountDetails, BalanceType, ReferenceMatch};
 use shared_types::money::Currency;
 
 use super::failure::{Failure, failure};
-use super::spark::sparkline;
+use super::sparkline::sparkline;
 use super::targets::Targets;
 
-/// So many days are shown.
+/// Maximum number of days in a history.
 const DAYS: u64 = 60;
 
-/// In so many blocks.
-const ROOM: usize = 20;
+/// Maximum width of the sparkline, in blocks.
+const WIDTH: usize = 20;
 
-/// The copy from which they are read, if there is one.
-pub(super) struct Courses(Option<LocalCopy>);
+/// Reader of balance histories; empty if there is no local copy.
+pub(super) struct BalanceHistories(Option<LocalCopy>);
 
-impl Courses {
+impl BalanceHistories {
     pub(super) async fn open(targets: &Targets) -> Result<Self, Failure> {
-        let kept = targets.kept.as_ref();
-        let kept = kept.filter(|kept| kept.profile.copy.exists());
-        Ok(Self(match kept {
-            Some(kept) => Some(kept.copy().await?),
+        let store = targets.store.as_ref();
+        let store = store.filter(|store| store.profile.copy.exists());
+        Ok(Self(match store {
+            Some(store) => Some(store.copy().await?),
             None => None,
         }))
     }
 
-    /// That of an account; nothing, if there is none. It is that account's alone: one IBAN may have several, and one
-    /// `resourceId` may be another account's in another consent. Its days are those of the bank's time zone.
+    /// Returns an account's history as a sparkline; empty if there is none. Accounts may share an
+    /// IBAN, and under another consent a `resourceId` may name another account, so both are
+    /// compared. Days are those of the bank's time zone.
     pub(super) async fn of(
         &self,
         member: &Member<AccountInformation>,
@@ -56,8 +57,8 @@ impl Courses {
             let Some(copied) = copied.filter(|copied| is_of(copied, account)) else {
                 return Ok(String::new());
             };
-            let course = course(copy, &copied, account.currency, zone).await?;
-            Ok(sparkline(&course, ROOM))
+            let history = history(copy, &copied, account.currency, zone).await?;
+            Ok(sparkline(&history, WIDTH))
         };
         read.await.map_err(|error: CopyError| {
             failure(
@@ -68,7 +69,7 @@ impl Courses {
     }
 }
 
-/// Whether the copy has that account under its id: a bank may have given the id away since.
+/// Whether the copied account is this account: the bank may have reassigned the id.
 fn is_of(copied: &CopiedAccount, account: &AccountDetails) -> bool {
     let CopiedDetails::Payment(details) = &copied.details else {
         return false;
@@ -76,8 +77,8 @@ fn is_of(copied: &CopiedAccount, account: &AccountDetails) -> bool {
     details.reference().compare(&account.reference()) != ReferenceMatch::Different
 }
 
-/// What was booked at the end of each day, the oldest first: from what the bank says now, back over what was booked since.
-async fn course(
+/// The closing balance of each day, oldest first: the current balance, less later bookings.
+async fn history(
     copy: &LocalCopy,
     account: &CopiedAccount,
     currency: Currency,
@@ -87,7 +88,8 @@ async fn course(
     let Some(booked) = booked(&balances, currency) else {
         return Ok(Vec::new());
     };
-    // It stands for the moment at which it was read, or for the end of an earlier day: later entries are not counted in.
+    // The balance holds for the time at which it was read, or for the end of an earlier day: later
+    // entries are not part of it.
     let day_of = |time: DateTime<Utc>| time.with_timezone(&zone).date_naive();
     let today = day_of(booked.read.min(SystemClock.now()));
     let closed = match booked.balance.balance_type {
@@ -96,13 +98,13 @@ async fn course(
     };
     let today = closed.map_or(today, |closed| closed.min(today));
     let first = today.checked_sub_days(Days::new(DAYS)).unwrap_or(today);
-    // Where it is not known from when on all entries are here, there is no course.
+    // Before the first day from which all entries are copied, there is no history.
     let first = account.since.map_or(today, |since| since.max(first));
     let period = Period {
         from: Some(first),
         to: None,
     };
-    let mut of_day: HashMap<NaiveDate, Decimal> = HashMap::new();
+    let mut booked_by_day: HashMap<NaiveDate, Decimal> = HashMap::new();
     let mut entries = copy.transactions(account.key, period);
     while let Some(entry) = entries.try_next().await? {
         if let CopiedTransaction::Payment(transaction) = &entry.transaction
@@ -111,15 +113,15 @@ async fn course(
             && closed.is_none_or(|closed| entry.day <= closed)
             && transaction.transaction_amount.currency() == currency
         {
-            let sum = of_day.entry(entry.day.min(today)).or_default();
+            let sum = booked_by_day.entry(entry.day.min(today)).or_default();
             *sum = sum.saturating_add(transaction.transaction_amount.value());
         }
     }
     let now = booked.balance.balance_amount.value();
-    Ok(back(now, &of_day, first, today))
+    Ok(daily_balances(now, &booked_by_day, first, today))
 }
 
-/// The balance that was booked last: of each kind, the newest comes first.
+/// The current booked balance: balances come newest first within each type.
 fn booked(balances: &[CopiedBalance], currency: Currency) -> Option<&CopiedBalance> {
     let own = || {
         balances
@@ -132,22 +134,22 @@ fn booked(balances: &[CopiedBalance], currency: Currency) -> Option<&CopiedBalan
         .or_else(|| own().next())
 }
 
-fn back(
+fn daily_balances(
     now: Decimal,
-    of_day: &HashMap<NaiveDate, Decimal>,
+    booked_by_day: &HashMap<NaiveDate, Decimal>,
     first: NaiveDate,
     today: NaiveDate,
 ) -> Vec<Decimal> {
     let mut balance = now;
-    let mut course = Vec::new();
+    let mut history = Vec::new();
     let mut day = Some(today);
     while let Some(at) = day.filter(|day| *day >= first) {
-        course.push(balance);
-        balance = balance.saturating_sub(of_day.get(&at).copied().unwrap_or_default());
+        history.push(balance);
+        balance = balance.saturating_sub(booked_by_day.get(&at).copied().unwrap_or_default());
         day = at.pred_opt();
     }
-    course.reverse();
-    course
+    history.reverse();
+    history
 }
 
 #[cfg(test)]
@@ -193,32 +195,36 @@ mod tests {
             .run(member.handle(), |_| ())
             .await
             .unwrap();
-        let courses = Courses(Some(copy));
+        let histories = BalanceHistories(Some(copy));
         let [euros, dollars] = &accounts;
-        let grown = courses.of(&member, &euros.details, Tz::UTC).await.unwrap();
-        let shrunk = courses
+        let grown = histories
+            .of(&member, &euros.details, Tz::UTC)
+            .await
+            .unwrap();
+        let shrunk = histories
             .of(&member, &dollars.details, Tz::UTC)
             .await
             .unwrap();
         assert!(grown.starts_with('▁') && grown.ends_with('█'), "{grown}");
         assert!(shrunk.starts_with('█') && shrunk.ends_with('▁'), "{shrunk}");
         // Under another consent the id may be another account's.
-        let elsewhere = courses
+        let other_consent = histories
             .of(&under("other"), &euros.details, Tz::UTC)
             .await
             .unwrap();
-        assert_eq!(elsewhere, "");
-        // So it may be under another number.
+        assert_eq!(other_consent, "");
+        // Nor does an account with another number get this history.
         let mut other = euros.details.clone();
         other.iban = "DE88100900001234567892".parse().ok();
-        assert_eq!(courses.of(&member, &other, Tz::UTC).await.unwrap(), "");
+        assert_eq!(histories.of(&member, &other, Tz::UTC).await.unwrap(), "");
     }
 
     #[test]
     fn a_course_goes_back_over_what_was_booked() {
         let day = |day| NaiveDate::from_ymd_opt(2026, 3, day).unwrap();
-        let of_day = HashMap::from([(day(2), Decimal::from(10)), (day(4), Decimal::from(-3))]);
-        let course = back(Decimal::from(100), &of_day, day(1), day(5));
-        assert_eq!(course, [93, 103, 103, 100, 100].map(Decimal::from));
+        let booked_by_day =
+            HashMap::from([(day(2), Decimal::from(10)), (day(4), Decimal::from(-3))]);
+        let history = daily_balances(Decimal::from(100), &booked_by_day, day(1), day(5));
+        assert_eq!(history, [93, 103, 103, 100, 100].map(Decimal::from));
     }
 }

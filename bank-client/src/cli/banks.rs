@@ -1,4 +1,4 @@
-//! `bank-client banks`.
+//! The command `banks`.
 
 use super::Failure;
 use super::config::Profile;
@@ -7,11 +7,11 @@ use super::screen::{Screen, note};
 
 pub(super) fn list(profile: &Profile, search: Option<&str>, screen: Screen) -> Result<(), Failure> {
     let found = match search {
-        Some(meant) => profile.search(meant)?,
+        Some(query) => profile.search(query)?,
         None => profile.directory.banks().iter().collect(),
     };
     if found.is_empty() {
-        note("no bank of the directory is called so");
+        note("no bank of the directory matches");
     }
     screen.list(found.into_iter().map(BankRow::from))
 }

@@ -1,4 +1,4 @@
-//! The configuration file and its profiles.
+//! Configuration file of `bank-client`, with its profiles.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,58 +17,58 @@ use shared_types::iban::Iban;
 use shared_types::revocation::{FoundList, Issuers, List, Statuses, UnknownStatus};
 use shared_types::trust::Anchors;
 
-use super::arguments::ProfilePlace;
+use super::arguments::ProfileLocation;
 use super::failure::{Failure, failure};
 
-/// The name of the file, in the system's folder for configuration.
+/// The name of the file in the system's configuration folder.
 const FILE: &str = "bank-client.toml";
 
-/// The largest configuration file, in bytes.
-const MOST_BYTES: u64 = 1024 * 1024;
+/// Maximum size of the configuration file.
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    profiles: BTreeMap<String, Written>,
+    profiles: BTreeMap<String, ProfileConfig>,
 }
 
-/// A profile, as it is written.
+/// A profile as the file has it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct ProfileConfig {
     directory: PathBuf,
     certificate: PathBuf,
     key: PathBuf,
-    revocation: Option<WrittenRevocation>,
+    revocation: Option<RevocationConfig>,
     store: Option<PathBuf>,
     copy: Option<PathBuf>,
     store_key: Option<StoreKey>,
     psu_ip_address: Option<IpAddr>,
 }
 
-/// What is known of revoked certificates, as it is written.
+/// The section `revocation` as the file has it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct WrittenRevocation {
+struct RevocationConfig {
     lists: Vec<PathBuf>,
     issuers: Vec<PathBuf>,
     #[serde(default)]
     unknown_status: UnknownStatus,
 }
 
-/// Where the key is that seals store and copy.
+/// Location of the key that encrypts store and copy.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum StoreKey {
-    /// A file; made if it is not there.
+    /// A file; created if it does not exist.
     File(PathBuf),
     /// An environment variable.
     Env(String),
-    /// The system's keyring, under that name.
+    /// An entry of this name in the system's keyring.
     Keyring(String),
 }
 
-/// Which certificate we ask with, which banks there are, and where what we know of them is kept.
+/// A loaded profile: bank directory, credentials, revocation data and the paths of the stores.
 #[derive(Debug)]
 pub(super) struct Profile {
     pub(super) directory: Directory,
@@ -77,17 +77,17 @@ pub(super) struct Profile {
     pub(super) store: PathBuf,
     pub(super) copy: PathBuf,
     pub(super) store_key: StoreKey,
-    /// The address from which the customer reaches banks, where it is always the same.
+    /// The IP address of the customer's device, if it is always the same.
     pub(super) psu_ip_address: Option<IpAddr>,
 }
 
-const START: &str = "name the file with --config, or write one with `bank-client init`";
-const CORRECT: &str =
+const CONFIG_ADVICE: &str = "name the file with --config, or write one with `bank-client init`";
+const CORRECT_ADVICE: &str =
     "correct the configuration file; `bank-client init` writes one to compare it with";
 
-/// Where the configuration file is.
-pub(super) fn place(told: &ProfilePlace) -> Result<PathBuf, Failure> {
-    match &told.config {
+/// The path of the configuration file.
+pub(super) fn config_path(location: &ProfileLocation) -> Result<PathBuf, Failure> {
+    match &location.config {
         Some(file) => Ok(file.clone()),
         None => Ok(folders()?.in_config_dir(FILE)),
     }
@@ -104,37 +104,37 @@ fn folders() -> Result<impl etcetera::AppStrategy, Failure> {
 }
 
 impl Profile {
-    /// Reads the profile, and the directory and certificate that it names.
-    pub(super) fn read(told: &ProfilePlace) -> Result<Self, Failure> {
-        let file = place(told)?;
-        let written = Written::read(&file, &told.profile)?;
+    /// Reads the profile with the directory and credentials that it names.
+    pub(super) fn read(location: &ProfileLocation) -> Result<Self, Failure> {
+        let file = config_path(location)?;
+        let config = ProfileConfig::read(&file, &location.profile)?;
         let folder = file.parent().unwrap_or(Path::new(""));
         let at = |path: &Path| folder.join(path);
-        let kept = |path: Option<&Path>, name: &str| match path {
+        let data_file = |path: Option<&Path>, name: &str| match path {
             Some(path) => Ok(at(path)),
-            None => Ok::<_, Failure>(folders()?.in_data_dir(&told.profile).join(name)),
+            None => Ok::<_, Failure>(folders()?.in_data_dir(&location.profile).join(name)),
         };
-        let directory = Directory::read(at(&written.directory))
+        let directory = Directory::read(at(&config.directory))
             .map_err(|error| failure(error, "correct the directory of banks"))?;
-        let store_key = match written.store_key {
+        let store_key = match config.store_key {
             Some(StoreKey::File(path)) => StoreKey::File(at(&path)),
-            Some(elsewhere) => elsewhere,
-            None => StoreKey::File(kept(None, "store.key")?),
+            Some(other) => other,
+            None => StoreKey::File(data_file(None, "store.key")?),
         };
         Ok(Self {
             directory,
-            credentials: credentials(&at(&written.certificate), &at(&written.key))?,
-            revocation: written
+            credentials: credentials(&at(&config.certificate), &at(&config.key))?,
+            revocation: config
                 .revocation
-                .map_or_else(|| Ok(Revocation::default()), |written| written.read(folder))?,
-            store: kept(written.store.as_deref(), "consents.db")?,
-            copy: kept(written.copy.as_deref(), "copy.db")?,
+                .map_or_else(|| Ok(Revocation::default()), |config| config.read(folder))?,
+            store: data_file(config.store.as_deref(), "consents.db")?,
+            copy: data_file(config.copy.as_deref(), "copy.db")?,
             store_key,
-            psu_ip_address: written.psu_ip_address,
+            psu_ip_address: config.psu_ip_address,
         })
     }
 
-    /// The bank of that id.
+    /// Returns the bank with this id.
     pub(super) fn entry(&self, id: &str) -> Result<&BankEntry, Failure> {
         let id: Option<BankId> = id.parse().ok();
         let entry = id.as_ref().and_then(|id| self.directory.get(id));
@@ -146,10 +146,10 @@ impl Profile {
         })
     }
 
-    /// The one bank that is meant: by its id, BIC or name, or by an IBAN. A customer's consent is asked for there, or data read:
-    /// one whose name is only near what was typed is told, and not taken.
-    pub(super) fn find(&self, meant: &str) -> Result<&BankEntry, Failure> {
-        if let Ok(entry) = self.entry(meant) {
+    /// Returns the one bank with this id, BIC or name, or with this IBAN. A name that is only
+    /// similar is suggested in the error but not accepted, because consents are requested there.
+    pub(super) fn find(&self, query: &str) -> Result<&BankEntry, Failure> {
+        if let Ok(entry) = self.entry(query) {
             return Ok(entry);
         }
         let ids = |entries: &[&BankEntry]| {
@@ -158,40 +158,40 @@ impl Profile {
                 .collect();
             ids.join(", ")
         };
-        let none = format!("no bank of the directory is called {meant}");
-        let (found, near) = match self.by_number(meant)? {
+        let none = format!("no bank of the directory is called {query}");
+        let (found, near) = match self.by_number(query)? {
             Some(found) => (found, Vec::new()),
-            None => (self.directory.by_name(meant).into_iter())
-                .partition(|entry| entry.is_called(meant)),
+            None => (self.directory.by_name(query).into_iter())
+                .partition(|entry| entry.is_called(query)),
         };
         match (found.as_slice(), near.as_slice()) {
             ([entry], _) => Ok(entry),
             ([], []) => Err(failure(none, "`bank-client banks` lists them")),
             ([], near) => Err(failure(
                 format!("{none}; nearest: {}", ids(near)),
-                "if that is meant, give its id",
+                "if you mean one of these, give its id",
             )),
             (several, _) => Err(failure(
-                format!("{meant} can be any of {}", ids(several)),
+                format!("{query} can be any of {}", ids(several)),
                 "give the id of one of them",
             )),
         }
     }
 
-    /// The banks that can be meant, the likeliest first. Names may be mistyped.
-    pub(super) fn search(&self, meant: &str) -> Result<Vec<&BankEntry>, Failure> {
-        let found = self.by_number(meant)?;
-        Ok(found.unwrap_or_else(|| self.directory.by_name(meant)))
+    /// Returns the banks that match, best match first. Names may be mistyped.
+    pub(super) fn search(&self, query: &str) -> Result<Vec<&BankEntry>, Failure> {
+        let found = self.by_number(query)?;
+        Ok(found.unwrap_or_else(|| self.directory.by_name(query)))
     }
 
-    /// The banks of an IBAN or a BIC; `None` if it is neither.
-    fn by_number(&self, meant: &str) -> Result<Option<Vec<&BankEntry>>, Failure> {
-        let close: String = meant.split_whitespace().collect::<String>().to_uppercase();
-        if let Ok(iban) = close.parse::<Iban>() {
+    /// Returns the banks of an IBAN or a BIC; `None` if the query is neither.
+    fn by_number(&self, query: &str) -> Result<Option<Vec<&BankEntry>>, Failure> {
+        let compact: String = query.split_whitespace().collect::<String>().to_uppercase();
+        if let Ok(iban) = compact.parse::<Iban>() {
             if !iban.check_digits_hold() {
                 return Err(failure(
                     "the check digits of that IBAN are wrong",
-                    "see that it is typed as it stands on the card or the statement",
+                    "compare it with the card or the statement",
                 ));
             }
             let found = self.directory.by_iban(&iban);
@@ -202,11 +202,11 @@ impl Profile {
                 )
             });
         }
-        let by_bic = close.parse().map(|bic| self.directory.by_bic(&bic));
+        let by_bic = compact.parse().map(|bic| self.directory.by_bic(&bic));
         Ok(by_bic.ok().filter(|found| !found.is_empty()))
     }
 
-    /// A handle for a bank.
+    /// Returns an SDK handle for a bank.
     pub(super) fn bank(&self, entry: &BankEntry) -> Result<Bank, Failure> {
         let builder = entry
             .bank(&self.credentials)
@@ -220,13 +220,14 @@ impl Profile {
     }
 }
 
-impl WrittenRevocation {
+impl RevocationConfig {
     fn read(&self, folder: &Path) -> Result<Revocation, Failure> {
         let mut authorities = Vec::new();
         for path in &self.issuers {
             let path = folder.join(path);
-            let read = Anchors::from_pem(&read(&path)?)
-                .map_err(|error| failure(format!("{} {error}", path.display()), LISTS))?;
+            let read = Anchors::from_pem(&read(&path)?).map_err(|error| {
+                failure(format!("{} {error}", path.display()), REVOCATION_ADVICE)
+            })?;
             authorities.extend_from_slice(read.certificates());
         }
         let issuers = Issuers::new(&authorities);
@@ -240,7 +241,7 @@ impl WrittenRevocation {
                 ));
             }
             let path = folder.join(path);
-            let wrong = |error| failure(format!("{} {error}", path.display()), LISTS);
+            let wrong = |error| failure(format!("{} {error}", path.display()), REVOCATION_ADVICE);
             for list in List::read_all(read(&path)?, &issuers).map_err(wrong)? {
                 let FoundList { list, position } = list.map_err(wrong)?;
                 let added = statuses.lists.add(Arc::new(list));
@@ -254,14 +255,14 @@ impl WrittenRevocation {
     }
 }
 
-impl Written {
+impl ProfileConfig {
     fn read(file: &Path, profile: &str) -> Result<Self, Failure> {
         let unreadable =
-            |error: std::io::Error| failure(format!("{}: {error}", file.display()), START);
-        if fs::metadata(file).map_err(unreadable)?.len() > MOST_BYTES {
+            |error: std::io::Error| failure(format!("{}: {error}", file.display()), CONFIG_ADVICE);
+        if fs::metadata(file).map_err(unreadable)?.len() > MAX_FILE_BYTES {
             return Err(failure(
                 format!("{}: larger than 1 MiB", file.display()),
-                CORRECT,
+                CORRECT_ADVICE,
             ));
         }
         let text = fs::read_to_string(file).map_err(unreadable)?;
@@ -281,7 +282,7 @@ impl Written {
             let message = error.message().replace('\n', "; ");
             failure(
                 format!("{}:{line}:{column}: {message}", file.display()),
-                CORRECT,
+                CORRECT_ADVICE,
             )
         })?;
         let names: Vec<String> = read.profiles.keys().cloned().collect();
@@ -293,11 +294,11 @@ impl Written {
     }
 }
 
-const LISTS: &str =
+const REVOCATION_ADVICE: &str =
     "see that lists are revocation lists, and issuers the authorities that signed them";
-const FILES: &str = "see that certificate and key name PEM files that belong together";
+const CREDENTIALS_ADVICE: &str = "see that certificate and key name PEM files that belong together";
 
-/// The content of a file that the command line or a profile names.
+/// Reads a file that the command line or a profile names.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     fs::read(path).map_err(|error| {
         let advice = match error.kind() {
@@ -310,7 +311,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 pub(super) fn credentials(certificate: &Path, key: &Path) -> Result<Credentials, Failure> {
-    if is_open_to_others(key) {
+    if is_readable_by_others(key) {
         return Err(failure(
             format!("{}: others can read the private key", key.display()),
             format!("`chmod 600 {}`", key.display()),
@@ -318,20 +319,20 @@ pub(super) fn credentials(certificate: &Path, key: &Path) -> Result<Credentials,
     }
     Credentials::from_pem(&read(certificate)?, &read(key)?).map_err(|error| {
         let wrong = if error.is_of_key() { key } else { certificate };
-        failure(format!("{} {error}", wrong.display()), FILES)
+        failure(format!("{} {error}", wrong.display()), CREDENTIALS_ADVICE)
     })
 }
 
-/// The owner alone writes a key, and beside the owner at most a group reads it, as where secrets are mounted. One that is not
-/// there is told of where it is read.
+/// Whether others than the owner may write the key, or others than owner and group may read it. A
+/// group may read it, as with mounted secrets. Reading reports a missing file.
 #[cfg(unix)]
-fn is_open_to_others(key: &Path) -> bool {
+fn is_readable_by_others(key: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
 
     fs::metadata(key).is_ok_and(|found| found.permissions().mode() & 0o027 != 0)
 }
 
 #[cfg(not(unix))]
-fn is_open_to_others(_: &Path) -> bool {
+fn is_readable_by_others(_: &Path) -> bool {
     false
 }

@@ -1,4 +1,4 @@
-//! `bank-client connect`: from a bank to a connection that serves.
+//! The command `connect`: requests a consent and leads the customer through its approval.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -13,65 +13,64 @@ use bank_client::{Error, ErrorKind};
 use tokio::time::{interval, timeout};
 
 use super::arguments::{Approach, Connect};
-use super::ask::Questions;
-use super::connection_store::{ConnectionStore, connect, label, trouble};
-use super::failure::{BankFailure, Exit, Failure, failure};
+use super::connection_store::{ConnectionStore, connect_command, diagnose, label};
+use super::failure::{Diagnostic, Exit, Failure, failure};
 use super::loopback::Loopback;
+use super::prompt::Prompt;
 use super::screen::{Screen, note, plain};
 
-/// Between two questions about what the customer has done in the bank's app, or on another device.
-const AGAIN: Duration = Duration::from_secs(3);
+/// Interval at which the consent's status is polled while the customer approves at the bank.
+const POLL_INTERVAL: Duration = Duration::from_secs(3);
 
-/// Steps of one approval; a bank that wants more leads nowhere.
-const MOST_STEPS: usize = 12;
+/// Maximum number of steps in one approval.
+const MAX_STEPS: usize = 12;
 
-/// What to do about a bank that sends no browser back to us.
-const WAY_BACK: &str = "this program waits for the browser at an address on this machine, which the bank has to allow \
-                        (`[sca] allow_loopback_redirects` of bank-server); or approve with `--approach decoupled` or \
-                        `--approach embedded`";
+/// Advice for a bank that refuses the loopback redirect URI.
+const REDIRECT_ADVICE: &str = "this program waits for the browser at an address on this machine, \
+                               which the bank has to allow (`[sca] allow_loopback_redirects` of \
+                               bank-server); or approve with `--approach decoupled` or \
+                               `--approach embedded`";
 
-/// Who is connected to what.
+/// A `connect` command in progress: one customer, one bank.
 struct Connecting<'a> {
     entry: &'a BankEntry,
     customer: &'a str,
     manager: ConsentManager,
-    asked: &'a Connect,
-    questions: Questions,
+    arguments: &'a Connect,
+    prompt: Prompt,
 }
 
-/// Connects the bank, or connects it anew.
+/// Connects the bank, or renews its connection.
 pub(super) async fn run(
-    kept: &ConnectionStore,
-    asked: &Connect,
+    store: &ConnectionStore,
+    arguments: &Connect,
     screen: Screen,
 ) -> Result<(), Failure> {
-    let entry = kept.profile.find(&asked.bank)?;
+    let entry = store.profile.find(&arguments.bank)?;
     let connecting = Connecting {
         entry,
-        customer: &asked.customer,
-        manager: kept.manager(&[entry])?,
-        asked,
-        questions: Questions {
-            allowed: !asked.no_input,
+        customer: &arguments.customer,
+        manager: store.manager(&[entry])?,
+        arguments,
+        prompt: Prompt {
+            allowed: !arguments.no_input,
         },
     };
-    let loopback = Loopback::open(asked.port, &SystemRandomness)
+    let loopback = Loopback::open(arguments.port, &SystemRandomness)
         .await
         .map_err(|error| {
             failure(
-                format!("port {}: {error}", asked.port),
+                format!("port {}: {error}", arguments.port),
                 "give another one with --port, or none",
             )
         })?;
-    let approval = connecting.begin(kept, &loopback).await?;
-    let standing = connecting.approve(&approval, &loopback).await?;
+    let approval = connecting.begin(store, &loopback).await?;
+    let status = connecting.approve(&approval, &loopback).await?;
     let label = connecting.label();
-    match standing {
-        standing if standing.is_serving() => {
-            screen.line(format!("{label}: the connection {standing}"))
-        }
-        standing => Err(connecting
-            .trouble(&ManagerError::NotServing(standing))
+    match status {
+        status if status.is_serving() => screen.line(format!("{label}: the connection {status}")),
+        status => Err(connecting
+            .diagnose(&ManagerError::NotServing(status))
             .into()),
     }
 }
@@ -81,76 +80,80 @@ impl Connecting<'_> {
         label(&self.entry.id, self.customer)
     }
 
-    fn trouble(&self, error: &ManagerError) -> BankFailure {
-        let mut trouble = trouble(&self.label(), &self.entry.id, error);
+    fn diagnose(&self, error: &ManagerError) -> Diagnostic {
+        let mut diagnostic = diagnose(&self.label(), &self.entry.id, error);
         if let ManagerError::Bank(error) = error
-            && is_about_way_back(error)
+            && is_redirect_refused(error)
         {
-            trouble.advice = WAY_BACK.into();
+            diagnostic.advice = REDIRECT_ADVICE.into();
         }
-        trouble
+        diagnostic
     }
 
-    /// Asks for the consent: a first one, or one in place of that there is.
+    /// Requests the consent: the first one, or a renewal of the existing one.
     async fn begin(
         &self,
-        kept: &ConnectionStore,
+        store: &ConnectionStore,
         loopback: &Loopback,
     ) -> Result<Approval, Failure> {
         let mut options = ApprovalOptions::new();
-        if matches!(self.asked.approach, None | Some(Approach::Redirect)) {
+        if matches!(self.arguments.approach, None | Some(Approach::Redirect)) {
             options = options
                 .return_to(loopback.url())
                 .return_to_if_refused(loopback.url());
         }
-        if let Some(id) = &self.asked.psu_id {
+        if let Some(id) = &self.arguments.psu_id {
             options = options.psu_id(id);
         }
-        if let Some(approach) = self.asked.approach {
+        if let Some(approach) = self.arguments.approach {
             options = options.prefer(approach.into());
         }
-        let psu = self.asked.psu_ip_address.or(kept.profile.psu_ip_address);
-        let known = kept.connections().await?;
-        let known = known.into_iter().find(|known| {
-            known.label() == self.label() && known.standing != ConnectionStatus::Leaving
+        let psu = self
+            .arguments
+            .psu_ip_address
+            .or(store.profile.psu_ip_address);
+        let connection = store.connections().await?;
+        let connection = connection.into_iter().find(|connection| {
+            connection.label() == self.label() && connection.status != ConnectionStatus::Leaving
         });
-        let before = match known {
-            Some(known) => {
-                if known.standing.is_serving() {
+        let before = match connection {
+            Some(connection) => {
+                if connection.status.is_serving() {
                     note(format!(
-                        "{} is connected: the connection {}; the consent it has is read under until a new one is approved, and \
-                         then given up",
+                        "{} is connected: the connection {}; its consent is used until a new one \
+                         is approved, and then ended",
                         self.label(),
-                        known.standing
+                        connection.status
                     ));
                 }
-                self.manager.consent_terms(&known.id).await
+                self.manager.consent_terms(&connection.id).await
             }
-            None => Ok(ConsentTerms::of(self.asked.access.wanted())),
+            None => Ok(ConsentTerms::of(self.arguments.access.requested_or_all())),
         };
-        let wish = self.wish(before.map_err(|error| self.trouble(&error))?);
-        // Of one that is there, this is a renewal.
+        let terms = self.terms(before.map_err(|error| self.diagnose(&error))?);
+        // For an existing connection, this is a renewal.
         let approval = self
             .manager
-            .connect(&self.entry.id, self.customer, psu, &wish, &options)
+            .connect(&self.entry.id, self.customer, psu, &terms, &options)
             .await;
-        Ok(approval.map_err(|error| self.trouble(&error))?)
+        Ok(approval.map_err(|error| self.diagnose(&error))?)
     }
 
-    /// What is to be asked for: what was asked for before, but for what the command line and the directory say.
-    fn wish(&self, before: ConsentTerms) -> ConsentTerms {
-        let mut wish = before;
-        if let Some(access) = self.asked.access.told() {
-            wish = wish.access(access);
+    /// What is to be arguments for: what was arguments for before, but for what the command line
+    /// and the directory say.
+    fn terms(&self, before: ConsentTerms) -> ConsentTerms {
+        let mut terms = before;
+        if let Some(access) = self.arguments.access.requested() {
+            terms = terms.access(access);
         }
-        // Without the customer, as often as the bank is known to allow.
+        // As many unattended reads as the bank is known to allow.
         if let Some(reads) = self.entry.limits.calls_a_day.and_then(NonZeroU32::new) {
-            wish = wish.a_day(reads);
+            terms = terms.a_day(reads);
         }
-        if let Some(days) = self.asked.days {
-            wish = wish.days(days.get());
+        if let Some(days) = self.arguments.days {
+            terms = terms.days(days.get());
         }
-        wish
+        terms
     }
 
     /// Goes the way of the approval, whichever it is.
@@ -161,7 +164,7 @@ impl Connecting<'_> {
     ) -> Result<ConnectionStatus, Failure> {
         let mut next = approval.next.clone();
         let mut authorisation = approval.authorisation_id().map(str::to_owned);
-        for _ in 0..MOST_STEPS {
+        for _ in 0..MAX_STEPS {
             next = match next {
                 NextStep::Nothing => return self.follow(&approval.connection).await,
                 NextStep::Redirect(page) => {
@@ -171,7 +174,7 @@ impl Connecting<'_> {
                     note(format!(
                         "{}: approve in the bank's app, within {} s",
                         plain(&self.entry.name),
-                        self.asked.wait.as_secs()
+                        self.arguments.wait.as_secs()
                     ));
                     return self.wait(&approval.connection, None).await;
                 }
@@ -186,12 +189,13 @@ impl Connecting<'_> {
             };
         }
         Err(failure(
-            format!("{} asks for step after step", self.entry.name),
+            format!("{} requires more than {MAX_STEPS} steps", self.entry.name),
             "tell the bank",
         ))
     }
 
-    /// Sends the customer's browser to the bank, and waits for it, or for the bank to say that she was there.
+    /// Opens the bank's page in the customer's browser, and waits for the redirect back or a change
+    /// of the consent's status.
     async fn redirect(
         &self,
         id: &ConnectionId,
@@ -201,12 +205,12 @@ impl Connecting<'_> {
         let name = plain(&self.entry.name);
         let page = web_page(page).ok_or_else(|| {
             failure(
-                format!("{name} sends the customer to something that is no web page"),
+                format!("{name} redirects the customer to an address that is no web page"),
                 "tell the bank",
             )
         })?;
-        let wait = self.asked.wait.as_secs();
-        if self.asked.print || open::that_detached(&page).is_err() {
+        let wait = self.arguments.wait.as_secs();
+        if self.arguments.print || open::that_detached(&page).is_err() {
             note(format!("approve at {name}, within {wait} s:\n{page}"));
         } else {
             note(format!(
@@ -216,53 +220,55 @@ impl Connecting<'_> {
         self.wait(id, Some(loopback)).await
     }
 
-    /// Waits until the connection does not wait any more.
+    /// Waits until the approval succeeds, fails or times out.
     async fn wait(
         &self,
         id: &ConnectionId,
         loopback: Option<&Loopback>,
     ) -> Result<ConnectionStatus, Failure> {
         let waiting = async {
-            let mut again = interval(AGAIN);
+            let mut again = interval(POLL_INTERVAL);
             // The first tick comes at once.
             again.tick().await;
             loop {
-                let standing = tokio::select! {
-                    query = back(loopback) => self.manager.returned(id, &query?).await,
+                let status = tokio::select! {
+                    query = next_redirect(loopback) => self.manager.returned(id, &query?).await,
                     _ = again.tick() => self.manager.follow(id).await,
                 };
-                match standing {
-                    // Somebody else's return: ours may still come.
+                match status {
+                    // A redirect that belongs to another approval: ours may still arrive.
                     Err(ManagerError::Foreign(_) | ManagerError::StateMissing) => {
-                        note("what came back does not belong to this connection");
+                        note("a redirect arrived that does not belong to this connection");
                     }
                     Err(ManagerError::Bank(error)) if error.is_transient() => {}
-                    Err(error) => return Err(Failure::from(self.trouble(&error))),
-                    Ok(standing) if is_open(&standing) => {}
-                    Ok(standing) => return Ok(standing),
+                    Err(error) => return Err(Failure::from(self.diagnose(&error))),
+                    Ok(status) if is_pending(&status) => {}
+                    Ok(status) => return Ok(status),
                 }
             }
         };
-        timeout(self.asked.wait, waiting).await.unwrap_or_else(|_| {
-            let cause = format!(
-                "{}: nobody has approved within {} s",
-                self.label(),
-                self.asked.wait.as_secs()
-            );
-            let again = connect(&self.entry.id, &self.label());
-            let again = format!("`{again}` asks once more");
-            Err(BankFailure::new(cause, again)
-                .exit(Exit::ConsentNeeded)
-                .into())
-        })
+        timeout(self.arguments.wait, waiting)
+            .await
+            .unwrap_or_else(|_| {
+                let cause = format!(
+                    "{}: not approved within {} s",
+                    self.label(),
+                    self.arguments.wait.as_secs()
+                );
+                let again = connect_command(&self.entry.id, &self.label());
+                let again = format!("try again with `{again}`");
+                Err(Diagnostic::new(cause, again)
+                    .exit(Exit::ConsentNeeded)
+                    .into())
+            })
     }
 
     async fn follow(&self, id: &ConnectionId) -> Result<ConnectionStatus, Failure> {
-        let standing = self.manager.follow(id).await;
-        Ok(standing.map_err(|error| self.trouble(&error))?)
+        let status = self.manager.follow(id).await;
+        Ok(status.map_err(|error| self.diagnose(&error))?)
     }
 
-    /// One step of an approval through us.
+    /// Runs one step of an approval that this program passes on to the bank.
     async fn step(
         &self,
         approval: &Approval,
@@ -271,7 +277,7 @@ impl Connecting<'_> {
     ) -> Result<Authorisation, Failure> {
         let (bank, consent) = (&approval.bank, approval.consent_id());
         let mut options = ApprovalOptions::new();
-        if let Some(id) = &self.asked.psu_id {
+        if let Some(id) = &self.arguments.psu_id {
             options = options.psu_id(id);
         }
         let done = match (step, authorisation) {
@@ -288,9 +294,7 @@ impl Connecting<'_> {
             }
             (NextStep::Password, authorisation) => {
                 let psu = self.psu_id()?;
-                let password = self
-                    .questions
-                    .secret("the customer's password at the bank")?;
+                let password = self.prompt.secret("the customer's password at the bank")?;
                 if let Some(id) = authorisation {
                     bank.authenticate(consent, id, &psu, password).await
                 } else {
@@ -300,25 +304,23 @@ impl Connecting<'_> {
                 }
             }
             (NextStep::Code, Some(id)) => {
-                let code = self.questions.secret("the code for this approval")?;
+                let code = self.prompt.secret("the code for this approval")?;
                 bank.authorise(consent, id, code).await
             }
             (NextStep::Confirm, Some(id)) => {
                 let code = self
-                    .questions
+                    .prompt
                     .secret("the code that the bank has given for confirmation")?;
                 bank.confirm(consent, id, code).await
             }
             (NextStep::SelectMethod, Some(id)) => {
-                let method = self
-                    .questions
-                    .line("the id of the method to approve with")?;
+                let method = self.prompt.line("the id of the method to approve with")?;
                 bank.select_method(consent, id, &method).await
             }
             _ => {
                 return Err(failure(
                     format!(
-                        "{} asks for a step that this program does not know",
+                        "{} requires a step that this program does not support",
                         self.entry.name
                     ),
                     "prefer another way with --approach",
@@ -329,17 +331,17 @@ impl Connecting<'_> {
     }
 
     fn psu_id(&self) -> Result<String, Failure> {
-        match &self.asked.psu_id {
+        match &self.arguments.psu_id {
             Some(id) => Ok(id.clone()),
             None => self
-                .questions
-                .line("with what the customer logs in at the bank (--psu-id)"),
+                .prompt
+                .line("the customer's login name at the bank (--psu-id)"),
         }
     }
 }
 
-/// Whether the bank refuses the address to which it is to send the customer's browser.
-fn is_about_way_back(error: &Error) -> bool {
+/// Whether the bank refuses the redirect URI.
+fn is_redirect_refused(error: &Error) -> bool {
     let ErrorKind::Refused { messages, .. } = &error.kind else {
         return false;
     };
@@ -351,18 +353,18 @@ fn is_about_way_back(error: &Error) -> bool {
         .any(|path| path.contains("redirect-uri"))
 }
 
-/// Whether something can still become of it.
-fn is_open(standing: &ConnectionStatus) -> bool {
+/// Whether the connection or its renewal is still waiting for approval.
+fn is_pending(status: &ConnectionStatus) -> bool {
     use bank_client::consent_manager::Renewal;
-    matches!(standing, ConnectionStatus::Waiting) || standing.renewal() == Some(Renewal::Waiting)
+    matches!(status, ConnectionStatus::Waiting) || status.renewal() == Some(Renewal::Waiting)
 }
 
-/// What the browser brings back, if it has a way back.
-async fn back(loopback: Option<&Loopback>) -> Result<String, Failure> {
+/// Returns the query of the next redirect; never, without a loopback listener.
+async fn next_redirect(loopback: Option<&Loopback>) -> Result<String, Failure> {
     match loopback {
         Some(loopback) => loopback.wait().await.map_err(|error| {
             failure(
-                format!("the way back from the bank is closed: {error}"),
+                format!("cannot receive the redirect from the bank: {error}"),
                 "try again",
             )
         }),
@@ -370,7 +372,8 @@ async fn back(loopback: Option<&Loopback>) -> Result<String, Failure> {
     }
 }
 
-/// The address, if it is one that a browser may be sent to: a bank can name no file and no other program of this machine.
+/// Returns the address if it is safe to open in a browser: HTTPS, or HTTP on this machine. A bank
+/// cannot make this program open a file or another program.
 fn web_page(page: &str) -> Option<String> {
     let url = url::Url::parse(page).ok()?;
     let own = match url.host() {
@@ -379,7 +382,7 @@ fn web_page(page: &str) -> Option<String> {
         Some(url::Host::Ipv6(address)) => address.is_loopback(),
         None => false,
     };
-    // She types her password there: in the clear on this machine alone.
+    // The customer types a password there: without TLS only on this machine.
     (url.scheme() == "https" || url.scheme() == "http" && own).then(|| url.to_string())
 }
 

@@ -1,4 +1,4 @@
-//! The connections that are kept: which bank, whose, and how it stands.
+//! Encrypted store of connections: bank, customer and status of each.
 
 use std::fs;
 use std::path::Path;
@@ -13,15 +13,15 @@ use bank_client::store::{SqliteStore, Store};
 use bank_client::sync::LocalCopy;
 use bank_client::vault::{Key, KeyError, Vault};
 
-use super::arguments::ProfilePlace;
+use super::arguments::ProfileLocation;
 use super::config::{Profile, StoreKey};
-use super::failure::{BankFailure, Exit, Failure, failure};
+use super::failure::{Diagnostic, Exit, Failure, failure};
 use super::screen::note;
 
-/// What a customer is called who is not given a name.
+/// The customer's name if none is given.
 pub(super) const DEFAULT_CUSTOMER: &str = "default";
 
-/// A profile, and what it keeps.
+/// A profile with its open store.
 pub(super) struct ConnectionStore {
     pub(super) profile: Profile,
     store: Arc<dyn Store>,
@@ -34,20 +34,20 @@ pub(super) struct Connection {
     pub(super) id: ConnectionId,
     pub(super) bank: BankId,
     pub(super) customer: String,
-    pub(super) standing: ConnectionStatus,
+    pub(super) status: ConnectionStatus,
     pub(super) consent: Option<String>,
     pub(super) days_left: Option<i64>,
     pub(super) unattended: Option<UnattendedReads>,
 }
 
 impl Connection {
-    /// By what users and the local copy know it.
+    /// The label that identifies it to users and in the local copy.
     pub(super) fn label(&self) -> String {
         label(&self.bank, &self.customer)
     }
 }
 
-/// By what users and the local copy know a connection.
+/// The label of a connection: bank, or bank and customer.
 pub(super) fn label(bank: &BankId, customer: &str) -> String {
     if customer == DEFAULT_CUSTOMER {
         bank.to_string()
@@ -60,9 +60,9 @@ const STORE: &str =
     "see that store and store_key of the profile are those they were made with, and can be written";
 
 impl ConnectionStore {
-    /// Opens the profile's store; makes it, and its key, if they are not there.
-    pub(super) async fn open(place: &ProfilePlace) -> Result<Self, Failure> {
-        let profile = Profile::read(place)?;
+    /// Opens the profile's store; creates it and its key if they do not exist.
+    pub(super) async fn open(location: &ProfileLocation) -> Result<Self, Failure> {
+        let profile = Profile::read(location)?;
         for file in [&profile.store, &profile.copy] {
             make_folder(file)?;
         }
@@ -78,7 +78,7 @@ impl ConnectionStore {
         })
     }
 
-    /// The local copy.
+    /// Opens the local copy.
     pub(super) async fn copy(&self) -> Result<LocalCopy, Failure> {
         let vault = self.vault("copy")?;
         LocalCopy::open(&self.profile.copy, vault)
@@ -86,7 +86,7 @@ impl ConnectionStore {
             .map_err(|error| failure(error, STORE))
     }
 
-    /// A manager that can ask these banks.
+    /// A consent manager that can send requests to these banks.
     pub(super) fn manager(&self, banks: &[&BankEntry]) -> Result<ConsentManager, Failure> {
         let mut builder = ConsentManager::builder(Arc::clone(&self.store), self.vault("consents")?);
         for entry in self.profile.directory.banks() {
@@ -98,11 +98,11 @@ impl ConnectionStore {
         Ok(builder.build())
     }
 
-    /// All connections, by their labels.
+    /// Returns all connections, sorted by label.
     pub(super) async fn connections(&self) -> Result<Vec<Connection>, Failure> {
         let manager = self.manager(&[])?;
-        let all = manager.connections().await.map_err(kept)?;
-        for hidden in manager.unreadable().await.map_err(kept)? {
+        let all = manager.connections().await.map_err(store_failure)?;
+        for hidden in manager.unreadable().await.map_err(store_failure)? {
             note(format!(
                 "the connection {} cannot be read: {}",
                 hidden.id, hidden.error
@@ -114,7 +114,7 @@ impl ConnectionStore {
                 id: summary.id,
                 bank: summary.bank,
                 customer: summary.customer,
-                standing: summary.standing,
+                status: summary.standing,
                 consent: summary.consent,
                 days_left: summary.days_left,
                 unattended: summary.unattended,
@@ -130,19 +130,19 @@ impl ConnectionStore {
     }
 }
 
-/// A new key would open nothing of what was sealed with the old one.
+/// Fails if the key file is missing while encrypted data exists: a new key could not decrypt it.
 fn lost_key(profile: &Profile) -> Result<(), Failure> {
     let StoreKey::File(key) = &profile.store_key else {
         return Ok(());
     };
-    // In this order: another program that starts for the first time makes the key before the files.
+    // In this order: another process that starts for the first time creates the key first.
     let sealed = [&profile.store, &profile.copy]
         .into_iter()
         .find(|file| file.exists());
     match sealed {
         Some(sealed) if !key.exists() => Err(failure(
             format!(
-                "{} is there, and the key it was sealed with is not: {}",
+                "{} exists, but the key that encrypted it does not: {}",
                 sealed.display(),
                 key.display()
             ),
@@ -152,7 +152,7 @@ fn lost_key(profile: &Profile) -> Result<(), Failure> {
     }
 }
 
-/// The folder of a file, for its owner alone.
+/// Creates the folder of a file, accessible to its owner only.
 fn make_folder(file: &Path) -> Result<(), Failure> {
     let Some(folder) = file
         .parent()
@@ -169,8 +169,8 @@ fn make_folder(file: &Path) -> Result<(), Failure> {
         .map_err(|error| failure(format!("{}: {error}", folder.display()), STORE))
 }
 
-fn key(place: &StoreKey) -> Result<Key, KeyError> {
-    match place {
+fn key(location: &StoreKey) -> Result<Key, KeyError> {
+    match location {
         StoreKey::File(path) => {
             // The folder is the store's, or the user's own.
             Key::from_file(path, &SystemRandomness)
@@ -196,41 +196,41 @@ fn keyring(name: &str, _: &dyn Randomness) -> Result<Key, KeyError> {
     })
 }
 
-/// The command that connects a bank, or connects it anew, for the customer in that label.
-pub(super) fn connect(bank: &BankId, label: &str) -> String {
+/// The command that connects or renews a bank for the customer in the label.
+pub(super) fn connect_command(bank: &BankId, label: &str) -> String {
     match label.split_once('/') {
         Some((_, customer)) => format!("bank-client connect {bank} --customer {customer}"),
         None => format!("bank-client connect {bank}"),
     }
 }
 
-/// What went wrong with a connection of that label, and what to do about it.
-pub(super) fn trouble(label: &str, bank: &BankId, error: &ManagerError) -> BankFailure {
+/// Maps an error of the consent manager to cause and advice.
+pub(super) fn diagnose(label: &str, bank: &BankId, error: &ManagerError) -> Diagnostic {
     match error {
         ManagerError::Bank(error) | ManagerError::Unanswered { error, .. } => {
-            BankFailure::from(error)
+            Diagnostic::from(error)
         }
-        ManagerError::NotServing(standing) => BankFailure::new(
-            format!("{label}: nothing can be read: the connection {standing}"),
-            format!("`{}`", connect(bank, label)),
+        ManagerError::NotServing(status) => Diagnostic::new(
+            format!("{label}: nothing can be read: the connection {status}"),
+            format!("`{}`", connect_command(bank, label)),
         )
         .exit(Exit::ConsentNeeded),
-        ManagerError::UsedUp { again } => BankFailure::new(
-            format!("{label}: used up for today"),
+        ManagerError::UsedUp { again } => Diagnostic::new(
+            format!("{label}: no unattended reads left today"),
             format!(
                 "wait until {}, or give --psu-ip-address if the customer is present",
                 again.format("%Y-%m-%d %H:%M UTC")
             ),
         )
         .exit(Exit::Unreachable),
-        error => BankFailure::new(
+        error => Diagnostic::new(
             format!("{label}: {error}"),
-            "try again; if it lasts, `bank-client consents` shows how all stand",
+            "try again; if it fails again, see `bank-client consents` for the status",
         ),
     }
 }
 
-/// What went wrong with what is kept.
-pub(super) fn kept(error: ManagerError) -> Failure {
+/// Maps an error of the store itself.
+pub(super) fn store_failure(error: ManagerError) -> Failure {
     failure(error, STORE)
 }

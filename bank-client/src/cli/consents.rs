@@ -1,28 +1,28 @@
-//! `bank-client consents` and `bank-client revoke`.
+//! The commands `consents` and `revoke`.
 
 use bank_client::consent_manager::{ManagerError, UnattendedReads};
 use serde::Serialize;
 
-use super::connection_store::{Connection, ConnectionStore, trouble};
-use super::failure::{BankFailure, Exit, Failure, failure};
-use super::screen::{Column, Field, Listed, Screen, amount, or_empty, text};
+use super::connection_store::{Connection, ConnectionStore, diagnose};
+use super::failure::{Diagnostic, Exit, Failure, failure};
+use super::screen::{Column, Field, ListRow, Screen, amount, or_empty, text};
 
-/// A connection, and how it stands.
+/// A connection with its status.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ConsentRow {
     bank: String,
     connection: String,
-    /// Its id at the bank.
+    /// The consent's id at the bank.
     consent: Option<String>,
     serving: bool,
-    standing: String,
+    status: String,
     valid_until: Option<String>,
     days_left: Option<i64>,
-    /// With no customer present, under that consent.
+    /// Unattended reads under that consent.
     reads_left_today: Option<u32>,
     reads_per_day: Option<u32>,
-    /// When they are counted anew.
+    /// When the count of unattended reads is reset.
     reads_left_until: Option<String>,
     #[serde(skip)]
     unattended: String,
@@ -30,45 +30,45 @@ struct ConsentRow {
 
 impl From<Connection> for ConsentRow {
     fn from(connection: Connection) -> Self {
-        let until = connection.standing.until();
+        let until = connection.status.until();
         let unattended = connection.unattended.as_ref();
         Self {
             bank: connection.label(),
             connection: connection.id.to_string(),
-            serving: connection.standing.is_serving(),
-            standing: connection.standing.to_string(),
+            serving: connection.status.is_serving(),
+            status: connection.status.to_string(),
             valid_until: until.map(|until| until.to_string()),
             days_left: connection.days_left,
             reads_left_today: unattended.map(|reads| reads.left),
             reads_per_day: unattended.map(|reads| reads.a_day.get()),
             reads_left_until: unattended.map(|reads| reads.until.to_rfc3339()),
-            unattended: unattended.map(shown).unwrap_or_default(),
+            unattended: unattended.map(reads_left_text).unwrap_or_default(),
             consent: connection.consent,
         }
     }
 }
 
-/// By the bank's own clock.
-fn shown(reads: &UnattendedReads) -> String {
+/// The unattended reads left, until a time in the bank's time zone.
+fn reads_left_text(reads: &UnattendedReads) -> String {
     let UnattendedReads { left, a_day, until } = reads;
     format!("{left} of {a_day} until {}", until.format("%H:%M %Z"))
 }
 
-impl Listed for ConsentRow {
+impl ListRow for ConsentRow {
     const COLUMNS: &'static [Column] = &[
         text("bank"),
-        text("the connection"),
+        text("connection"),
         amount("days left"),
-        text("consent").spare(),
-        amount("unattended reads left").spare(),
-        text("id").spare(),
+        text("consent").optional(),
+        amount("unattended reads left").optional(),
+        text("id").optional(),
     ];
     const FIELDS: &'static [&'static str] = &[
         "bank",
         "connection",
         "consent",
         "serving",
-        "standing",
+        "status",
         "valid_until",
         "days_left",
         "reads_left_today",
@@ -79,7 +79,7 @@ impl Listed for ConsentRow {
     fn row(&self) -> Vec<String> {
         vec![
             self.bank.clone(),
-            self.standing.clone(),
+            self.status.clone(),
             or_empty(self.days_left.as_ref()),
             or_empty(self.consent.as_ref()),
             self.unattended.clone(),
@@ -89,64 +89,62 @@ impl Listed for ConsentRow {
 
     fn fields(&self) -> Vec<Field> {
         vec![
-            Field::Foreign(self.bank.clone()),
-            Field::Own(self.connection.clone()),
-            Field::foreign(self.consent.as_ref()),
-            Field::Own(self.serving.to_string()),
-            Field::Own(self.standing.clone()),
-            Field::own(self.valid_until.as_ref()),
-            Field::own(self.days_left.as_ref()),
-            Field::own(self.reads_left_today.as_ref()),
-            Field::own(self.reads_per_day.as_ref()),
-            Field::own(self.reads_left_until.as_ref()),
+            Field::Untrusted(self.bank.clone()),
+            Field::Trusted(self.connection.clone()),
+            Field::untrusted(self.consent.as_ref()),
+            Field::Trusted(self.serving.to_string()),
+            Field::Trusted(self.status.clone()),
+            Field::trusted(self.valid_until.as_ref()),
+            Field::trusted(self.days_left.as_ref()),
+            Field::trusted(self.reads_left_today.as_ref()),
+            Field::trusted(self.reads_per_day.as_ref()),
+            Field::trusted(self.reads_left_until.as_ref()),
         ]
     }
 }
 
 /// Lists all connections.
-pub(super) async fn list(kept: &ConnectionStore, screen: Screen) -> Result<(), Failure> {
-    let connections = kept.connections().await?;
+pub(super) async fn list(store: &ConnectionStore, screen: Screen) -> Result<(), Failure> {
+    let connections = store.connections().await?;
     screen.list(connections.into_iter().map(ConsentRow::from))
 }
 
-/// Ends a connection, at the bank first.
-///
-/// With `forget` the bank is not told.
+/// Ends a connection, at the bank first; with `forget` the bank is not notified.
 pub(super) async fn revoke(
-    kept: &ConnectionStore,
-    meant: &str,
+    store: &ConnectionStore,
+    query: &str,
     forget: bool,
     screen: Screen,
 ) -> Result<(), Failure> {
-    let connections = kept.connections().await?;
-    let is_meant = |known: &&Connection| {
-        known.id.to_string() == meant || known.label() == meant || known.bank.as_str() == meant
+    let connections = store.connections().await?;
+    let matches = |known: &&Connection| {
+        known.id.to_string() == query || known.label() == query || known.bank.as_str() == query
     };
-    let found: Vec<&Connection> = connections.iter().filter(is_meant).collect();
+    let found: Vec<&Connection> = connections.iter().filter(matches).collect();
     let connection = match found.as_slice() {
         [connection] => *connection,
         [] => {
             return Err(failure(
-                format!("{meant} is not connected"),
+                format!("{query} is not connected"),
                 "`bank-client consents` lists all connections",
             ));
         }
         _ => {
             return Err(failure(
-                format!("{meant} has several connections"),
+                format!("{query} has several connections"),
                 "give the id of one of them: `bank-client consents`",
             ));
         }
     };
     let label = connection.label();
-    let told = match kept.profile.directory.get(&connection.bank) {
-        Some(entry) if !forget => kept.manager(&[entry])?.disconnect(&connection.id).await,
-        // A bank that is not in the directory any more cannot be told.
-        _ => kept.manager(&[])?.forget(&connection.id).await,
+    let outcome = match store.profile.directory.get(&connection.bank) {
+        Some(entry) if !forget => store.manager(&[entry])?.disconnect(&connection.id).await,
+        // A bank that is no longer in the directory cannot be notified.
+        _ => store.manager(&[])?.forget(&connection.id).await,
     };
-    told.map_err(|error| untold(connection, &error))?;
-    let copy = if kept.profile.copy.exists() {
-        let copy = kept.copy().await?;
+    outcome.map_err(|error| revocation_failure(connection, &error))?;
+    let copy = if store.profile.copy.exists() {
+        let copy = store.copy().await?;
         copy.forget(&label)
             .await
             .map_err(|error| failure(error, "remove the file of the copy"))?;
@@ -157,17 +155,18 @@ pub(super) async fn revoke(
     screen.line(format!("{label} is disconnected{copy}"))
 }
 
-/// The bank could not be told that a connection has ended.
-fn untold(connection: &Connection, error: &ManagerError) -> BankFailure {
+/// The error if the consent of an ended connection could not be deleted at the bank.
+fn revocation_failure(connection: &Connection, error: &ManagerError) -> Diagnostic {
     let label = connection.label();
     let ManagerError::NotGivenUp { errors } = error else {
-        return trouble(&label, &connection.bank, error);
+        return diagnose(&label, &connection.bank, error);
     };
     let id = &connection.id;
-    let cause = format!("nothing is read any more at {label}, but {error}");
+    let cause = format!("{label} is not read any more, but {error}");
     let advice = format!(
-        "`bank-client revoke {id}` tells it later; if it is gone for good, `bank-client revoke {id} --forget`"
+        "`bank-client revoke {id}` notifies it later; if the bank is gone for good, \
+         `bank-client revoke {id} --forget`"
     );
     let exit = errors.first().map_or(Exit::Failed, Exit::of);
-    BankFailure::new(cause, advice).exit(exit)
+    Diagnostic::new(cause, advice).exit(exit)
 }

@@ -1,4 +1,4 @@
-//! One bank, told on the command line or by its id, and what it is asked step by step.
+//! One bank described on the command line or named by its id, and the command `consent`.
 
 use std::num::NonZeroU32;
 use std::path::Path;
@@ -11,32 +11,32 @@ use shared_types::trust::Anchors;
 
 use super::arguments::{Arguments, ConsentCommand, NewConsent, missing};
 use super::config::{Profile, credentials, read};
+use super::deviations;
 use super::failure::{Failure, failure};
-use super::odd;
 use super::screen::{Screen, consent_table, note, plain};
 
 const ADDRESS: &str = "give --url as https://HOST:PORT";
 
-/// The bank of --url, or that of the directory.
+/// Returns the bank of `--url`, or the one with this id in the directory.
 pub(super) fn bank(arguments: &Arguments, id: Option<&str>) -> Result<Bank, Failure> {
     if let (Some(id), None) = (id, &arguments.explicit_bank.url) {
-        let profile = Profile::read(&arguments.place)?;
+        let profile = Profile::read(&arguments.profile)?;
         return profile.bank(profile.find(id)?);
     }
-    let told = arguments.explicit_bank.complete()?;
+    let explicit = arguments.explicit_bank.complete()?;
     let mut builder = Bank::builder(
-        told.url,
-        told.organisation.clone(),
-        anchors(told.anchors)?,
-        credentials(told.certificate, told.key)?,
+        explicit.url,
+        explicit.organisation.clone(),
+        anchors(explicit.anchors)?,
+        credentials(explicit.certificate, explicit.key)?,
     );
-    if let Some(name) = told.name {
+    if let Some(name) = explicit.name {
         builder = builder.name(name);
     }
     builder.build().map_err(|error| failure(error, ADDRESS))
 }
 
-/// With --url no connections are kept: a consent has to be told too.
+/// Fails if `--url` is given without `--consent`: such a bank has no stored connection.
 pub(super) fn needs_consent(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.explicit_bank.url.is_some() {
         return Err(missing(&[("--consent <ID>", false)]).into());
@@ -53,7 +53,7 @@ pub(super) fn anchors(path: &Path) -> Result<Anchors, Failure> {
     })
 }
 
-/// `bank-client consent`.
+/// Runs `bank-client consent`.
 pub(super) async fn consent(
     bank: &Bank,
     command: &ConsentCommand,
@@ -64,7 +64,7 @@ pub(super) async fn consent(
             let created = bank
                 .create_consent(&request(new)?, new.psu_ip_address)
                 .await?;
-            odd::lines(&created.deviations).iter().for_each(note);
+            deviations::lines(&created.deviations).iter().for_each(note);
             screen.value(&*created, |created| {
                 let made = format!("{}  {}", plain(&created.consent_id), created.consent_status);
                 match created.links.get("scaRedirect") {
@@ -79,7 +79,7 @@ pub(super) async fn consent(
         }
         ConsentCommand::Show { id } => {
             let consent = bank.consent(id).await?;
-            odd::lines(&consent.deviations).iter().for_each(note);
+            deviations::lines(&consent.deviations).iter().for_each(note);
             screen.value(&*consent, |consent| consent_table(screen, consent))
         }
         ConsentCommand::Delete { id } => {
@@ -98,7 +98,7 @@ fn request(new: &NewConsent) -> Result<ConsentRequest, Failure> {
         .or_else(|| today.checked_add_days(Days::new(90)))
         .ok_or_else(|| failure("the calendar ends", "give --valid-until"))?;
     Ok(ConsentRequest {
-        access: new.access.wanted(),
+        access: new.access.requested_or_all(),
         recurring_indicator: !new.once,
         valid_until,
         frequency_per_day: if new.once {

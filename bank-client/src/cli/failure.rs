@@ -1,4 +1,4 @@
-//! What is told when something fails: a line of cause, a line of what to do, and the exit code.
+//! Errors of the command line: a line of cause, a line of advice, and the exit code.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -9,11 +9,11 @@ use bank_client::Error;
 
 use super::screen::plain;
 
-/// What to do where a bank insists on the address of the customer's device.
-const PSU_ADDRESS: &str = "the bank insists on the address from which the customer reaches it: give it with --psu-ip-address, for \
-`connect` also as psu_ip_address of the profile";
+/// Advice for a bank that requires `PSU-IP-Address`.
+const PSU_ADDRESS: &str = "the bank requires the IP address of the customer's device: \
+give it with --psu-ip-address, for `connect` also as psu_ip_address of the profile";
 
-/// How the program ends. [`AFTER_LONG`](super::arguments) tells users.
+/// Exit codes. Documented for users in [`AFTER_LONG`](super::arguments).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
     Done = 0,
@@ -24,27 +24,27 @@ pub(crate) enum Exit {
     Unreachable = 6,
 }
 
-/// Why a command was not carried out.
+/// Why a command failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The command line lacks something.
+    /// The command line is invalid or incomplete.
     CommandLine(Box<clap::Error>),
-    /// Something failed; it has not been told yet.
-    BankFailure(BankFailure),
-    /// Nobody reads on: whoever closes the pipe early has read enough.
-    NobodyReads,
+    /// An error that has not been printed yet.
+    Diagnostic(Diagnostic),
+    /// The reader of standard output has closed the pipe. This is no error.
+    OutputClosed,
 }
 
-/// What failed.
+/// An error as it is printed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct BankFailure {
+pub(crate) struct Diagnostic {
     pub(crate) cause: String,
     pub(crate) advice: Cow<'static, str>,
     pub(crate) exit: Exit,
 }
 
 impl Exit {
-    /// What an error of a bank comes to.
+    /// The exit code for an SDK error.
     pub(crate) fn of(error: &Error) -> Self {
         if error.is_about_certificate() {
             Self::CertificateRefused
@@ -57,9 +57,9 @@ impl Exit {
         }
     }
 
-    /// What it comes to if so many were answered, and these were not.
-    pub(crate) fn of_all(answered: usize, troubles: &[Self]) -> Self {
-        match troubles {
+    /// The exit code for a run over several banks: the number that answered, and the failures.
+    pub(crate) fn of_all(answered: usize, failures: &[Self]) -> Self {
+        match failures {
             [] => Self::Done,
             _ if answered > 0 => Self::SomeBanksFailed,
             [first, rest @ ..] if rest.iter().all(|exit| exit == first) => *first,
@@ -74,7 +74,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-impl BankFailure {
+impl Diagnostic {
     pub(crate) fn new(cause: impl Display, advice: impl Into<Cow<'static, str>>) -> Self {
         Self {
             cause: plain(&cause.to_string()),
@@ -89,7 +89,7 @@ impl BankFailure {
     }
 }
 
-impl From<&Error> for BankFailure {
+impl From<&Error> for Diagnostic {
     fn from(error: &Error) -> Self {
         let advice = if error.lacks_psu_address() {
             PSU_ADDRESS
@@ -100,15 +100,15 @@ impl From<&Error> for BankFailure {
     }
 }
 
-impl From<BankFailure> for Failure {
-    fn from(trouble: BankFailure) -> Self {
-        Self::BankFailure(trouble)
+impl From<Diagnostic> for Failure {
+    fn from(diagnostic: Diagnostic) -> Self {
+        Self::Diagnostic(diagnostic)
     }
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self::BankFailure(BankFailure::from(&error))
+        Self::Diagnostic(Diagnostic::from(&error))
     }
 }
 
@@ -118,11 +118,11 @@ impl From<clap::Error> for Failure {
     }
 }
 
-/// Printing has failed.
+/// Writing to standard output failed.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {
-            return Self::NobodyReads;
+            return Self::OutputClosed;
         }
         failure(
             format!("cannot print: {error}"),
@@ -132,7 +132,7 @@ impl From<io::Error> for Failure {
 }
 
 pub(crate) fn failure(cause: impl Display, advice: impl Into<Cow<'static, str>>) -> Failure {
-    Failure::BankFailure(BankFailure::new(cause, advice))
+    Failure::Diagnostic(Diagnostic::new(cause, advice))
 }
 
 #[cfg(test)]
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn the_exit_code_tells_what_scripts_can_do_about_it() {
         use Exit::{CertificateRefused, ConsentNeeded, Done, Failed, SomeBanksFailed};
-        for (answered, troubles, expected) in [
+        for (answered, failures, expected) in [
             (2, vec![], Done),
             (0, vec![], Done),
             (1, vec![ConsentNeeded], SomeBanksFailed),
@@ -151,9 +151,9 @@ mod tests {
             (0, vec![ConsentNeeded, CertificateRefused], Failed),
         ] {
             assert_eq!(
-                Exit::of_all(answered, &troubles),
+                Exit::of_all(answered, &failures),
                 expected,
-                "{answered} {troubles:?}"
+                "{answered} {failures:?}"
             );
         }
     }
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn causes_bring_no_control_characters_along() {
-        let trouble = BankFailure::new("Bank\x1b[2J B", "wait");
-        assert_eq!(trouble.cause, "Bank\u{fffd}[2J B");
+        let diagnostic = Diagnostic::new("Bank\x1b[2J B", "wait");
+        assert_eq!(diagnostic.cause, "Bank\u{fffd}[2J B");
     }
 }

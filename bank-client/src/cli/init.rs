@@ -1,17 +1,17 @@
-//! `bank-client init`: a configuration file to start from.
+//! The command `init`: writes an initial configuration file.
 
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf, absolute};
 
 use super::arguments::{Arguments, Init};
-use super::config::place;
+use super::config::config_path;
 use super::screen::Screen;
 use super::{Failure, failure};
 
-/// Writes the file, and says what comes next.
-pub(super) fn write(asked: &Init, arguments: &Arguments, screen: Screen) -> Result<(), Failure> {
-    let file = place(&arguments.place)?;
+/// Writes the file and prints the next steps.
+pub(super) fn write(init: &Init, arguments: &Arguments, screen: Screen) -> Result<(), Failure> {
+    let file = config_path(&arguments.profile)?;
     let folder = file.parent().map(Path::to_owned).unwrap_or_default();
     let cannot = |error: std::io::Error| {
         failure(
@@ -22,8 +22,8 @@ pub(super) fn write(asked: &Init, arguments: &Arguments, screen: Screen) -> Resu
     fs::create_dir_all(&folder).map_err(cannot)?;
     let explicit_bank = &arguments.explicit_bank;
     let text = starter(
-        &arguments.place.profile,
-        &given(asked.directory.as_deref(), "banks.toml"),
+        &arguments.profile.profile,
+        &given(init.directory.as_deref(), "banks.toml"),
         &given(explicit_bank.certificate.as_deref(), "qwac.pem"),
         &given(explicit_bank.key.as_deref(), "qwac.key"),
     );
@@ -31,8 +31,8 @@ pub(super) fn write(asked: &Init, arguments: &Arguments, screen: Screen) -> Resu
     options
         .write(true)
         .create(true)
-        .truncate(asked.force)
-        .create_new(!asked.force);
+        .truncate(init.force)
+        .create_new(!init.force);
     let mut open = options.open(&file).map_err(|error| match error.kind() {
         std::io::ErrorKind::AlreadyExists => failure(
             format!("{} is there already", file.display()),
@@ -42,13 +42,16 @@ pub(super) fn write(asked: &Init, arguments: &Arguments, screen: Screen) -> Resu
     })?;
     open.write_all(text.as_bytes()).map_err(cannot)?;
     screen.line(format!("{} is written", file.display()))?;
-    if asked.directory.is_none() || explicit_bank.own()?.is_none() {
-        return screen.line("next: put directory, certificate and key in their places, or correct the file; then `bank-client banks`");
+    if init.directory.is_none() || explicit_bank.own()?.is_none() {
+        return screen.line(
+            "next: put directory, certificate and key in their places, or correct the file; \
+             then `bank-client banks`",
+        );
     }
     screen.line("next: `bank-client banks`, then `bank-client connect BANK`")
 }
 
-/// A path that holds from everywhere; one that was not given is in the folder of the file.
+/// An absolute path, or by default a file name relative to the configuration file's folder.
 fn given(path: Option<&Path>, otherwise: &str) -> PathBuf {
     path.map_or_else(
         || PathBuf::from(otherwise),
@@ -61,32 +64,33 @@ fn starter(profile: &str, directory: &Path, certificate: &Path, key: &Path) -> S
     let (directory, certificate, key) = (quoted(directory), quoted(certificate), quoted(key));
     let profile = toml::Value::String(profile.to_owned());
     format!(
-        r#"# bank-client. Paths are taken from the folder of this file. Other profiles are chosen with --profile.
+        r#"# bank-client. Paths are relative to this file's folder. Select other profiles with --profile.
 
 [profiles.{profile}]
 directory = {directory}   # the banks: docs/directory.md
 certificate = {certificate}   # our own QWAC, then the issuing CA
-key = {key}           # the private key that belongs to it
+key = {key}           # the private key of the certificate
 
-# Consents and the local copy of accounts are kept in the system's folder for data, encrypted. To keep them elsewhere:
+# Consents and the local copy of accounts are stored encrypted in the system's data folder. To store
+# them elsewhere:
 # store = "consents.db"
 # copy = "copy.db"
 
-# The key that encrypts them is a file beside them. It can be a file elsewhere, base64 of 32 bytes in a variable of the
-# environment, or in the system's keyring:
+# The encryption key is a file beside them. It can also be a file elsewhere, an environment variable
+# (base64 of 32 bytes), or an entry in the system's keyring:
 # store_key = {{ file = "store.key" }}
 # store_key = {{ env = "BANK_CLIENT_KEY" }}
 # store_key = {{ keyring = "default" }}
 
-# The address from which the customer reaches banks, where it is always the same: banks that insist on it get it when a
-# consent is asked for. Else give it to `connect`, with --psu-ip-address.
+# The IP address of the customer's device, if it is always the same; some banks require it for a
+# consent request. Otherwise give it to `connect` with --psu-ip-address.
 # psu_ip_address = "192.0.2.7"
 
-# Lists of revoked certificates. Without them, only what banks staple to theirs is known.
+# Certificate revocation lists. Without them, only OCSP responses that banks staple are checked.
 # [profiles.{profile}.revocation]
 # lists = ["ca1-root.crl", "ca1-issuing.crl"]
-# issuers = ["ca1-root.pem", "ca1-issuing.pem"]   # who signed them
-# unknown_status = "hard-fail"                    # or "soft-fail": what follows where no list speaks for a certificate
+# issuers = ["ca1-root.pem", "ca1-issuing.pem"]   # the authorities that signed the lists
+# unknown_status = "hard-fail"   # or "soft-fail": for a certificate whose issuer has no list
 "#
     )
 }

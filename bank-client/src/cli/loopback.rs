@@ -1,7 +1,7 @@
-//! The way back: where the customer's browser comes to when she is done at the bank.
+//! Loopback HTTP listener that receives the customer's browser after an approval (RFC 8252).
 //!
-//! It listens on this machine alone, for one address, whose path nobody else knows. What else comes is turned away. What
-//! the browser sends is never shown again; whether it belongs to what was asked for, the consent manager says.
+//! Listens on 127.0.0.1, for one redirect URI with a random path; other requests are refused. The
+//! response never repeats what the browser sent. The consent manager validates the query.
 
 use std::convert::Infallible;
 use std::io;
@@ -24,51 +24,50 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio::time::timeout;
 
-/// For one request and its answer.
-const MOST_TIME: Duration = Duration::from_secs(5);
+/// Timeout of one request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Connections at a time. A browser opens a few, some of them for nothing.
-const MOST_CONNECTIONS: usize = 16;
+/// Maximum number of concurrent connections. A browser opens a few, not all of which it uses.
+const MAX_CONNECTIONS: usize = 16;
 
-/// For the head of a request, in bytes: the least that hyper takes.
-const MOST_HEAD: usize = 8192;
+/// Maximum size of a request's head: the minimum that hyper allows.
+const MAX_HEAD_BYTES: usize = 8192;
 
-/// Where the path begins.
+/// Prefix of the redirect URI's path.
 const PATH: &str = "/back/";
 
-/// Where the browser can come back to.
+/// The listener with its secret path.
 pub(super) struct Loopback {
     listener: TcpListener,
     address: SocketAddr,
     secret: String,
-    /// Kept from one wait to the next: what comes while nobody waits is not lost.
-    way_in: mpsc::Sender<String>,
+    /// Lives from one wait to the next, so that a redirect between two waits is not lost.
+    sender: mpsc::Sender<String>,
     returned: Mutex<mpsc::Receiver<String>>,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
 }
 
 impl Loopback {
-    /// Listens on that port, or with 0 on one of the system's choice.
+    /// Listens on `port`; 0 lets the system choose one.
     pub(super) async fn open(port: u16, randomness: &dyn Randomness) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
-        let (way_in, returned) = mpsc::channel(1);
+        let (sender, returned) = mpsc::channel(1);
         Ok(Self {
             address: listener.local_addr()?,
             listener,
             secret: randomness.uuid().simple().to_string(),
-            way_in,
+            sender,
             returned: Mutex::new(returned),
-            places: Arc::new(Semaphore::new(MOST_CONNECTIONS)),
+            permits: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
         })
     }
 
-    /// The address to come back to.
+    /// The redirect URI.
     pub(super) fn url(&self) -> String {
         format!("http://{}{PATH}{}", self.address, self.secret)
     }
 
-    /// Waits for the browser: what stands in the address behind the `?`. Whatever else comes is answered, and does not
-    /// count.
+    /// Waits for the redirect and returns its query. Answers other requests without returning.
     pub(super) async fn wait(&self) -> io::Result<String> {
         let mut returned = self.returned.lock().await;
         loop {
@@ -77,12 +76,12 @@ impl Loopback {
                 Some(came) = returned.recv() => return Ok(came),
                 accepted = self.listener.accept() => {
                     let (stream, _) = accepted?;
-                    // Who comes when all places are taken is turned away.
-                    if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
-                        let (way_in, gate) = (self.way_in.clone(), self.gate());
+                    // Over the limit, the connection is closed.
+                    if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+                        let (sender, check) = (self.sender.clone(), self.check());
                         tokio::spawn(async move {
-                            serve(stream, gate, way_in).await;
-                            drop(place);
+                            serve(stream, check, sender).await;
+                            drop(permit);
                         });
                     }
                 }
@@ -90,86 +89,87 @@ impl Loopback {
         }
     }
 
-    fn gate(&self) -> Gate {
-        Gate {
+    fn check(&self) -> RedirectCheck {
+        RedirectCheck {
             host: self.address.to_string(),
             secret: self.secret.clone(),
         }
     }
 }
 
-/// What the way back is known by.
-struct Gate {
+/// The host and secret that a redirect must have.
+struct RedirectCheck {
     host: String,
     secret: String,
 }
 
-/// What is made of a request.
+/// The classification of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Met {
+enum RedirectOutcome {
     Returned,
-    NotHere,
-    NotOurs,
+    NotFound,
+    Forbidden,
 }
 
-impl Gate {
-    fn judge(&self, method: &Method, host: Option<&str>, path: &str) -> Met {
+impl RedirectCheck {
+    fn classify(&self, method: &Method, host: Option<&str>, path: &str) -> RedirectOutcome {
         let Some(secret) = path.strip_prefix(PATH).filter(|_| method == Method::GET) else {
-            return Met::NotHere;
+            return RedirectOutcome::NotFound;
         };
-        let ours = verify_slices_are_equal(secret.as_bytes(), self.secret.as_bytes()).is_ok();
-        // Another host's name that leads here is somebody's trick.
-        if ours && host == Some(&self.host) {
-            Met::Returned
+        let is_secret = verify_slices_are_equal(secret.as_bytes(), self.secret.as_bytes()).is_ok();
+        // Another host name that resolves to this machine is DNS rebinding.
+        if is_secret && host == Some(&self.host) {
+            RedirectOutcome::Returned
         } else {
-            Met::NotOurs
+            RedirectOutcome::Forbidden
         }
     }
 }
 
-/// Answers one request. The return is told on once the browser has its answer.
-async fn serve(stream: TcpStream, gate: Gate, way_in: mpsc::Sender<String>) {
-    let brought = OnceLock::new();
+/// Serves one request. Passes the query on once the browser has its response.
+async fn serve(stream: TcpStream, check: RedirectCheck, sender: mpsc::Sender<String>) {
+    let redirect_query = OnceLock::new();
     let service = service_fn(|request: Request<Incoming>| {
         let host = request
             .headers()
             .get(HOST)
             .and_then(|host| host.to_str().ok());
-        let met = gate.judge(request.method(), host, request.uri().path());
-        if met == Met::Returned {
+        let outcome = check.classify(request.method(), host, request.uri().path());
+        if outcome == RedirectOutcome::Returned {
             let query = request.uri().query().unwrap_or_default();
-            // A connection brings one request.
-            let _ = brought.set(query.to_owned());
+            // A connection carries one request.
+            let _ = redirect_query.set(query.to_owned());
         }
-        async move { Ok::<_, Infallible>(answer(met)) }
+        async move { Ok::<_, Infallible>(answer(outcome)) }
     });
     let connection = http1::Builder::new()
         .keep_alive(false)
-        .max_buf_size(MOST_HEAD)
+        .max_buf_size(MAX_HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service);
-    // Who is cut off, or cuts us off, has had or has wanted no answer.
-    let _ = timeout(MOST_TIME, connection).await;
-    if let Some(query) = brought.into_inner() {
-        // One return waits at most.
-        let _ = way_in.try_send(query);
+    // A timeout or a closed connection needs no response.
+    let _ = timeout(REQUEST_TIMEOUT, connection).await;
+    if let Some(query) = redirect_query.into_inner() {
+        // The channel holds one redirect; further ones are dropped.
+        let _ = sender.try_send(query);
     }
 }
 
-/// A page that says nothing of what was sent.
-fn answer(met: Met) -> Response<Full<Bytes>> {
-    let (status, text) = match met {
-        Met::Returned => (
+/// A page that repeats nothing of the request.
+fn answer(outcome: RedirectOutcome) -> Response<Full<Bytes>> {
+    let (status, text) = match outcome {
+        RedirectOutcome::Returned => (
             StatusCode::OK,
-            "You are back from the bank. You can close this window, and see in the terminal what came of it.",
+            "You are back from the bank. You can close this window; the result is in the terminal.",
         ),
-        Met::NotHere => (StatusCode::NOT_FOUND, "There is nothing here."),
-        Met::NotOurs => (
+        RedirectOutcome::NotFound => (StatusCode::NOT_FOUND, "Page not found."),
+        RedirectOutcome::Forbidden => (
             StatusCode::FORBIDDEN,
-            "This is not what bank-client waits for.",
+            "bank-client does not expect this request.",
         ),
     };
     let page = format!(
-        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width\">\
+        "<!doctype html><html lang=en><meta charset=utf-8>\
+         <meta name=viewport content=\"width=device-width\">\
          <title>bank-client</title><p>{text}</p></html>"
     );
     let mut response = Response::new(Full::new(Bytes::from(page)));
@@ -199,36 +199,54 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_return_that_we_asked_for_counts() {
-        let gate = Gate {
+    fn only_the_redirect_with_our_host_and_secret_is_accepted() {
+        let check = RedirectCheck {
             host: "127.0.0.1:4711".to_owned(),
             secret: "s3cret".to_owned(),
         };
         let here = "127.0.0.1:4711";
         for (method, host, path, expected) in [
-            (Method::GET, here, "/back/s3cret", Met::Returned),
-            (Method::POST, here, "/back/s3cret", Met::NotHere),
-            (Method::GET, here, "/", Met::NotHere),
-            (Method::GET, here, "/back", Met::NotHere),
-            (Method::GET, here, "/favicon.ico", Met::NotHere),
-            (Method::GET, here, "/back/", Met::NotOurs),
-            (Method::GET, here, "/back/s3cre", Met::NotOurs),
-            (Method::GET, here, "/back/s3cret2", Met::NotOurs),
-            (Method::GET, here, "/back/s3cret/", Met::NotOurs),
+            (Method::GET, here, "/back/s3cret", RedirectOutcome::Returned),
+            (
+                Method::POST,
+                here,
+                "/back/s3cret",
+                RedirectOutcome::NotFound,
+            ),
+            (Method::GET, here, "/", RedirectOutcome::NotFound),
+            (Method::GET, here, "/back", RedirectOutcome::NotFound),
+            (Method::GET, here, "/favicon.ico", RedirectOutcome::NotFound),
+            (Method::GET, here, "/back/", RedirectOutcome::Forbidden),
+            (Method::GET, here, "/back/s3cre", RedirectOutcome::Forbidden),
+            (
+                Method::GET,
+                here,
+                "/back/s3cret2",
+                RedirectOutcome::Forbidden,
+            ),
+            (
+                Method::GET,
+                here,
+                "/back/s3cret/",
+                RedirectOutcome::Forbidden,
+            ),
             (
                 Method::GET,
                 "evil.example:4711",
                 "/back/s3cret",
-                Met::NotOurs,
+                RedirectOutcome::Forbidden,
             ),
         ] {
             assert_eq!(
-                gate.judge(&method, Some(host), path),
+                check.classify(&method, Some(host), path),
                 expected,
                 "{method} {host} {path}"
             );
         }
-        assert_eq!(gate.judge(&Method::GET, None, "/back/s3cret"), Met::NotOurs);
+        assert_eq!(
+            check.classify(&Method::GET, None, "/back/s3cret"),
+            RedirectOutcome::Forbidden
+        );
     }
 
     async fn ask(loopback: &Loopback, request: &str) -> String {
@@ -242,7 +260,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_browser_is_answered_and_the_return_told() {
+    async fn the_browser_gets_a_page_and_the_query_is_returned() {
         let loopback = Loopback::open(0, &SystemRandomness).await.unwrap();
         assert!(loopback.address.ip().is_loopback());
         let ask = async {

@@ -1,4 +1,4 @@
-//! `bank-client completions` and `bank-client man`.
+//! The commands `completions` and `man`.
 
 use std::io::{self, Write as _};
 
@@ -8,7 +8,7 @@ use clap_complete::Shell;
 use super::arguments::Arguments;
 use super::failure::{Failure, failure};
 
-/// When the page was last changed, as manual pages have it.
+/// Date of the last change to the manual page.
 const CHANGED: &str = "2026-11-25";
 
 /// Prints completions.

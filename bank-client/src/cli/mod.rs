@@ -1,25 +1,25 @@
-//! The commands.
+//! The command-line interface: one module for each group of commands.
 
+mod account_information;
 mod arguments;
-mod ask;
 mod balance_history;
 mod banks;
 mod config;
 mod connect;
 mod connection_store;
 mod consents;
+mod deviations;
 mod explicit_bank;
 mod failure;
 mod init;
 mod loopback;
 mod manual;
-mod odd;
 mod probe;
 mod progress;
-mod reading;
+mod prompt;
 mod rows;
 mod screen;
-mod spark;
+mod sparkline;
 mod sync;
 mod targets;
 mod totals;
@@ -31,75 +31,81 @@ use self::arguments::Command;
 use self::config::Profile;
 use self::connection_store::ConnectionStore;
 use self::failure::{Exit, Failure, failure};
-use self::screen::{Screen, tell};
+use self::screen::{Screen, print_error};
 use self::targets::Targets;
 
-/// Carries the command out, and tells what went wrong.
+/// Runs the command, prints the error if it fails, and returns the exit code.
 pub(crate) async fn run(arguments: &Arguments) -> ExitCode {
-    match carry_out(arguments).await {
+    match dispatch(arguments).await {
         Ok(exit) => exit.into(),
         Err(Failure::CommandLine(error)) => error.exit(),
-        Err(Failure::NobodyReads) => Exit::Done.into(),
-        Err(Failure::BankFailure(trouble)) => {
-            tell(&trouble);
-            trouble.exit.into()
+        Err(Failure::OutputClosed) => Exit::Done.into(),
+        Err(Failure::Diagnostic(diagnostic)) => {
+            print_error(&diagnostic);
+            diagnostic.exit.into()
         }
     }
 }
 
-async fn carry_out(arguments: &Arguments) -> Result<Exit, Failure> {
-    let screen = Screen::new(&arguments.form);
-    let place = &arguments.place;
+async fn dispatch(arguments: &Arguments) -> Result<Exit, Failure> {
+    let screen = Screen::new(&arguments.output);
+    let location = &arguments.profile;
     let done = |()| Exit::Done;
     match &arguments.command {
         Command::Init(targets) => init::write(targets, arguments, screen).map(done),
         Command::Banks { search } => {
-            banks::list(&Profile::read(place)?, search.as_deref(), screen).map(done)
+            banks::list(&Profile::read(location)?, search.as_deref(), screen).map(done)
         }
         Command::Connect(targets) => {
             arguments.explicit_bank.without_any("connect")?;
-            let kept = ConnectionStore::open(place).await?;
-            connect::run(&kept, targets, screen).await.map(done)
+            let store = ConnectionStore::open(location).await?;
+            connect::run(&store, targets, screen).await.map(done)
         }
         Command::Accounts {
-            whom,
+            targets: args,
             with_balance,
             cards,
         } => {
-            let targets = Targets::find(whom, arguments).await?;
+            let targets = Targets::find(args, arguments).await?;
             if *cards {
-                reading::card_accounts(targets, *with_balance, screen).await
+                account_information::card_accounts(targets, *with_balance, screen).await
             } else {
-                reading::accounts(targets, *with_balance, screen).await
+                account_information::accounts(targets, *with_balance, screen).await
             }
         }
         Command::Balances {
-            whom,
+            targets: args,
             account,
             card,
         } => {
-            let targets = Targets::find(whom, arguments).await?;
+            let targets = Targets::find(args, arguments).await?;
             match account {
-                Some(account) => reading::balances_of(targets, account, *card, screen).await,
-                None => reading::balances(targets, screen).await,
+                Some(account) => {
+                    account_information::balances_of(targets, account, *card, screen).await
+                }
+                None => account_information::balances(targets, screen).await,
             }
         }
         Command::Transactions(wanted) => {
             wanted.check()?;
-            let targets = Targets::find(&wanted.whom, arguments).await?;
+            let targets = Targets::find(&wanted.targets, arguments).await?;
             match &wanted.account {
-                Some(account) => reading::transactions_of(targets, account, wanted, screen).await,
-                None => reading::transactions(targets, wanted, screen).await,
+                Some(account) => {
+                    account_information::transactions_of(targets, account, wanted, screen).await
+                }
+                None => account_information::transactions(targets, wanted, screen).await,
             }
         }
-        Command::Sync { whom } => sync::run(Targets::find(whom, arguments).await?, screen).await,
-        Command::Consents => consents::list(&ConnectionStore::open(place).await?, screen)
+        Command::Sync { targets: args } => {
+            sync::run(Targets::find(args, arguments).await?, screen).await
+        }
+        Command::Consents => consents::list(&ConnectionStore::open(location).await?, screen)
             .await
             .map(done),
         Command::Revoke { connection, forget } => {
             arguments.explicit_bank.without_any("revoke")?;
             consents::revoke(
-                &ConnectionStore::open(place).await?,
+                &ConnectionStore::open(location).await?,
                 connection,
                 *forget,
                 screen,

@@ -1,4 +1,4 @@
-//! `bank-client probe`: the steps of the handshake as text.
+//! The command `probe`: the steps of the handshake as text.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ use super::explicit_bank::anchors;
 use super::failure::{Exit, Failure, failure};
 use super::screen::{Screen, plain};
 
-/// How far facts stand from the left, under the names of the steps.
+/// Indentation of facts under the names of the steps.
 const INDENT: &str = "                ";
 
 const ADDRESS: &str = "give the address as https://HOST:PORT";
@@ -21,11 +21,11 @@ pub(super) async fn run(
     screen: Screen,
 ) -> Result<Exit, Failure> {
     let explicit_bank = &arguments.explicit_bank;
-    explicit_bank.without_url("the address to probe stands after `probe`, and not in --url")?;
+    explicit_bank.without_url("give the address to probe after `probe`, not in --url")?;
     let probe = if address.contains("://") {
-        told(address, arguments)?
+        explicit_probe(address, arguments)?
     } else {
-        known(address, arguments)?
+        directory_probe(address, arguments)?
     };
     let report = probe.run().await.map_err(|error| failure(error, ADDRESS))?;
     let granted = report.granted;
@@ -33,8 +33,8 @@ pub(super) async fn run(
     Ok(if granted { Exit::Done } else { Exit::Failed })
 }
 
-/// With what the command line says.
-fn told(address: &str, arguments: &Arguments) -> Result<Probe, Failure> {
+/// A probe of an address, with the command line's anchors and credentials.
+fn explicit_probe(address: &str, arguments: &Arguments) -> Result<Probe, Failure> {
     let explicit_bank = &arguments.explicit_bank;
     let (trusted, own) = (explicit_bank.anchors()?, explicit_bank.own()?);
     let mut probe =
@@ -48,10 +48,10 @@ fn told(address: &str, arguments: &Arguments) -> Result<Probe, Failure> {
     Ok(probe)
 }
 
-/// With what the profile and its directory say.
-fn known(meant: &str, arguments: &Arguments) -> Result<Probe, Failure> {
-    let profile = Profile::read(&arguments.place)?;
-    let entry = profile.find(meant)?;
+/// A probe of a bank in the directory, with the profile's credentials.
+fn directory_probe(query: &str, arguments: &Arguments) -> Result<Probe, Failure> {
+    let profile = Profile::read(&arguments.profile)?;
+    let entry = profile.find(query)?;
     let trusted = entry
         .trusted()
         .map_err(|error| failure(error, "correct the bank's anchors in the directory"))?;
@@ -60,7 +60,7 @@ fn known(meant: &str, arguments: &Arguments) -> Result<Probe, Failure> {
     Ok(probe.organisation(entry.organisation.clone()))
 }
 
-/// A line for each step, its facts below, and the sentence at the end.
+/// The report as text: a line for each step, its facts below, and the conclusion.
 fn text(report: &Report) -> String {
     let mut text = format!(
         "{} at {}\n\n",

@@ -1,5 +1,5 @@
-//! How long work goes on, a line for each bank. Only on a terminal; on standard error, so that nothing of it gets into what
-//! is printed.
+//! Progress bars, one for each target. Shown only on a terminal, and on standard error, so that
+//! they never mix with results.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,18 +9,18 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use super::screen::plain;
 use super::targets::Targets;
 
-/// The lines, by the labels of those who are asked.
+/// The progress bars by the targets' labels.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Progress {
     all: MultiProgress,
     lines: HashMap<String, ProgressBar>,
 }
 
-/// How often the spinners turn.
+/// Interval between two frames of the spinners.
 const TURN: Duration = Duration::from_millis(120);
 
 impl Progress {
-    /// A line for each of those who are asked.
+    /// Shows a progress bar for each target.
     pub(super) fn of(targets: &Targets) -> Self {
         let mut progress = Self::default();
         for member in &targets.members {
@@ -36,7 +36,7 @@ impl Progress {
         progress
     }
 
-    /// So much of so much is done, and what is being done.
+    /// Updates a target's position, total and message.
     pub(super) fn at(&self, label: &str, done: u64, of: u64, what: String) {
         if let Some(line) = self.lines.get(label) {
             line.set_length(of);
@@ -45,19 +45,19 @@ impl Progress {
         }
     }
 
-    /// One of them is done; its line goes.
+    /// Removes the progress bar of a target that is done.
     pub(super) fn done(&self, label: &str) {
         if let Some(line) = self.lines.get(label) {
             line.finish_and_clear();
         }
     }
 
-    /// Prints something above the lines.
-    pub(super) fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
+    /// Hides the progress bars while `print` runs.
+    pub(super) fn suspend<T>(&self, print: impl FnOnce() -> T) -> T {
         self.all.suspend(print)
     }
 
-    /// All is done.
+    /// Removes all progress bars.
     pub(super) fn end(&self) {
         self.lines.values().for_each(ProgressBar::finish_and_clear);
     }

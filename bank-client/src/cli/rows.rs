@@ -1,4 +1,4 @@
-//! What lists are made of.
+//! Rows of the lists of banks, accounts, balances and transactions.
 
 use bank_client::directory::BankEntry;
 use rust_decimal::Decimal;
@@ -8,7 +8,7 @@ use shared_types::card_account::{CardAccountDetails, CardTransaction, debits_neg
 use shared_types::money::Amount;
 use shared_types::transaction::Transaction;
 
-use super::screen::{Column, Field, Listed, amount, or_empty, text};
+use super::screen::{Column, Field, ListRow, amount, or_empty, text};
 
 /// A bank of the directory.
 #[derive(Debug, Serialize)]
@@ -36,13 +36,13 @@ impl<'a> From<&'a BankEntry> for BankRow<'a> {
     }
 }
 
-impl Listed for BankRow<'_> {
+impl ListRow for BankRow<'_> {
     const COLUMNS: &'static [Column] = &[
         text("id"),
         text("name"),
-        text("BIC").spare(),
-        text("country").spare(),
-        text("address").spare(),
+        text("BIC").optional(),
+        text("country").optional(),
+        text("address").optional(),
     ];
     const FIELDS: &'static [&'static str] = &[
         "id",
@@ -65,20 +65,20 @@ impl Listed for BankRow<'_> {
     }
 
     fn fields(&self) -> Vec<Field> {
-        let own = |text: &str| Field::Own(text.to_owned());
+        let own = |text: &str| Field::Trusted(text.to_owned());
         vec![
             own(self.id),
-            Field::Foreign(self.name.to_owned()),
-            Field::own(self.bic.as_ref()),
+            Field::Untrusted(self.name.to_owned()),
+            Field::trusted(self.bic.as_ref()),
             own(self.country),
-            Field::Own(self.bank_codes.join(" ")),
+            Field::Trusted(self.bank_codes.join(" ")),
             own(self.url),
             own(self.organisation),
         ]
     }
 }
 
-/// An account, and where it is.
+/// An account and its bank.
 #[derive(Debug, Serialize)]
 pub(super) struct AccountRow<T> {
     pub(super) bank: String,
@@ -86,13 +86,13 @@ pub(super) struct AccountRow<T> {
     pub(super) account: T,
 }
 
-impl Listed for AccountRow<AccountDetails> {
+impl ListRow for AccountRow<AccountDetails> {
     const COLUMNS: &'static [Column] = &[
         text("bank"),
-        text("id").spare(),
+        text("id").optional(),
         text("IBAN"),
-        text("name").spare(),
-        text("currency").spare(),
+        text("name").optional(),
+        text("currency").optional(),
         amount("balances"),
     ];
     const FIELDS: &'static [&'static str] = &["bank", "id", "iban", "name", "currency", "json"];
@@ -112,23 +112,23 @@ impl Listed for AccountRow<AccountDetails> {
     fn fields(&self) -> Vec<Field> {
         let account = &self.account;
         vec![
-            Field::Foreign(self.bank.clone()),
-            Field::foreign(account.resource_id.as_ref()),
-            Field::own(account.iban.as_ref()),
-            Field::foreign(account.name.as_ref()),
-            Field::Own(account.currency.to_string()),
-            Field::Whole,
+            Field::Untrusted(self.bank.clone()),
+            Field::untrusted(account.resource_id.as_ref()),
+            Field::trusted(account.iban.as_ref()),
+            Field::untrusted(account.name.as_ref()),
+            Field::Trusted(account.currency.to_string()),
+            Field::Json,
         ]
     }
 }
 
-impl Listed for AccountRow<CardAccountDetails> {
+impl ListRow for AccountRow<CardAccountDetails> {
     const COLUMNS: &'static [Column] = &[
         text("bank"),
-        text("id").spare(),
+        text("id").optional(),
         text("card"),
-        text("name").spare(),
-        amount("limit").spare(),
+        text("name").optional(),
+        amount("limit").optional(),
         amount("balances"),
     ];
     const FIELDS: &'static [&'static str] = &[
@@ -156,23 +156,23 @@ impl Listed for AccountRow<CardAccountDetails> {
     fn fields(&self) -> Vec<Field> {
         let account = &self.account;
         vec![
-            Field::Foreign(self.bank.clone()),
-            Field::foreign(account.resource_id.as_ref()),
-            Field::Foreign(account.masked_pan.to_string()),
-            Field::foreign(account.name.as_ref()),
-            Field::Own(account.currency.to_string()),
-            Field::Own(
+            Field::Untrusted(self.bank.clone()),
+            Field::untrusted(account.resource_id.as_ref()),
+            Field::Untrusted(account.masked_pan.to_string()),
+            Field::untrusted(account.name.as_ref()),
+            Field::Trusted(account.currency.to_string()),
+            Field::Trusted(
                 account
                     .credit_limit
                     .map(|limit| limit.value().to_string())
                     .unwrap_or_default(),
             ),
-            Field::Whole,
+            Field::Json,
         ]
     }
 }
 
-/// The newest of each kind.
+/// The newest balance of each type, one per line.
 fn in_lines(balances: Option<&[Balance]>, debit_accounting: Option<bool>) -> String {
     let lines = Balance::newest(balances.unwrap_or_default()).into_iter();
     let lines = lines.map(|balance| {
@@ -182,30 +182,30 @@ fn in_lines(balances: Option<&[Balance]>, debit_accounting: Option<bool>) -> Str
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// A balance, and of which account.
+/// A balance and its account.
 #[derive(Debug, Serialize)]
 pub(super) struct BalanceRow {
     pub(super) bank: String,
-    /// Its IBAN, or what else it is known by.
+    /// The account's name in the list: its IBAN or id.
     pub(super) account: String,
     #[serde(flatten)]
     pub(super) balance: Balance,
-    /// Of a card account: how the bank quotes debits, if it says so.
+    /// For a card account: whether the bank quotes debits as positive amounts, if it says so.
     #[serde(rename = "debitAccounting", skip_serializing_if = "Option::is_none")]
     pub(super) debit_accounting: Option<bool>,
-    /// How it came about, from the local copy.
+    /// The balance history as a sparkline, from the local copy.
     #[serde(skip)]
-    pub(super) course: String,
+    pub(super) history: String,
 }
 
-impl Listed for BalanceRow {
+impl ListRow for BalanceRow {
     const COLUMNS: &'static [Column] = &[
         text("bank"),
         text("account"),
         text("balance"),
         amount("amount"),
-        text("as of").spare(),
-        text("course").spare(),
+        text("as of").optional(),
+        text("history").optional(),
     ];
     const FIELDS: &'static [&'static str] = &[
         "bank", "account", "balance", "amount", "currency", "as_of", "json",
@@ -218,67 +218,67 @@ impl Listed for BalanceRow {
             self.balance.balance_type.to_string(),
             self.amount().to_string(),
             or_empty(self.balance.reference_date.as_ref()),
-            self.course.clone(),
+            self.history.clone(),
         ]
     }
 
     fn fields(&self) -> Vec<Field> {
         let amount = self.amount();
         vec![
-            Field::Foreign(self.bank.clone()),
-            Field::Foreign(self.account.clone()),
-            Field::Own(self.balance.balance_type.to_string()),
-            Field::Own(amount.value().to_string()),
-            Field::Own(amount.currency().to_string()),
-            Field::own(self.balance.reference_date.as_ref()),
-            Field::Whole,
+            Field::Untrusted(self.bank.clone()),
+            Field::Untrusted(self.account.clone()),
+            Field::Trusted(self.balance.balance_type.to_string()),
+            Field::Trusted(amount.value().to_string()),
+            Field::Trusted(amount.currency().to_string()),
+            Field::trusted(self.balance.reference_date.as_ref()),
+            Field::Json,
         ]
     }
 }
 
 impl BalanceRow {
-    /// A debt is negative.
+    /// The amount, with debts negative.
     fn amount(&self) -> Amount {
         debits_negative(self.balance.balance_amount, self.debit_accounting)
     }
 }
 
-/// A transaction, with what its list said of it.
+/// A transaction with its bank, account and booking status.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct TransactionRow<T> {
     pub(super) bank: String,
-    /// Its IBAN, or what else it is known by.
+    /// The account's name in the list: its IBAN or id.
     pub(super) account: String,
     pub(super) booked: bool,
     #[serde(flatten)]
     pub(super) transaction: T,
-    /// Of a card account: how the bank quotes debits, if it says so.
+    /// For a card account: whether the bank quotes debits as positive amounts, if it says so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) debit_accounting: Option<bool>,
-    /// The sum of the lines down to this one, in its currency.
+    /// The sum of all rows so far in this currency.
     #[serde(serialize_with = "as_text")]
     pub(super) running_total: Decimal,
 }
 
-/// As the standard writes amounts.
+/// Serialises a decimal as a string, as the standard does for amounts.
 fn as_text<S: serde::Serializer>(value: &Decimal, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
 }
 
-/// What transactions of both kinds of account are listed by.
+/// The displayed properties that both kinds of transaction share.
 struct Shown {
     date: String,
     value_date: String,
     id: String,
     /// The other party.
     with: String,
-    /// The number of its account.
+    /// The other party's account number.
     with_account: String,
-    /// What a card paid, in the currency of the purchase.
+    /// The amount in the currency of the purchase, for a card transaction.
     abroad: String,
     what: String,
-    /// Negative when money went out.
+    /// Negative for a debit.
     amount: Amount,
 }
 
@@ -319,7 +319,7 @@ fn of_card(transaction: &CardTransaction, debit_accounting: Option<bool>) -> Sho
     }
 }
 
-/// An account as a narrow column has it: enough to tell one customer's accounts apart. What follows the number stays.
+/// Shortens an account number for a table: first and last four characters, and any suffix.
 fn short(account: &str) -> String {
     let (number, rest) = match account.find(' ') {
         Some(end) => account.split_at(end),
@@ -368,7 +368,7 @@ const CARD_TRANSACTION_FIELDS: &[&str] = &[
 ];
 
 impl<T> TransactionRow<T> {
-    /// With that in the column for the other party.
+    /// The table cells, with `with` in the column for the other party.
     fn cells(&self, with: String, shown: Shown) -> Vec<String> {
         let date = if self.booked {
             shown.date
@@ -387,35 +387,35 @@ impl<T> TransactionRow<T> {
         ]
     }
 
-    /// With that after the other party.
+    /// The CSV fields, with `after` behind the other party.
     fn values(&self, after: Field, shown: Shown) -> Vec<Field> {
         vec![
-            Field::Foreign(self.bank.clone()),
-            Field::Foreign(self.account.clone()),
-            Field::Own(if self.booked { "booked" } else { "pending" }.to_owned()),
-            Field::Own(shown.date),
-            Field::Foreign(shown.id),
-            Field::Foreign(shown.with),
+            Field::Untrusted(self.bank.clone()),
+            Field::Untrusted(self.account.clone()),
+            Field::Trusted(if self.booked { "booked" } else { "pending" }.to_owned()),
+            Field::Trusted(shown.date),
+            Field::Untrusted(shown.id),
+            Field::Untrusted(shown.with),
             after,
-            Field::Foreign(shown.what),
-            Field::Own(shown.amount.value().to_string()),
-            Field::Own(shown.amount.currency().to_string()),
-            Field::Own(self.running_total.to_string()),
-            Field::Own(shown.value_date),
-            Field::Whole,
+            Field::Untrusted(shown.what),
+            Field::Trusted(shown.amount.value().to_string()),
+            Field::Trusted(shown.amount.currency().to_string()),
+            Field::Trusted(self.running_total.to_string()),
+            Field::Trusted(shown.value_date),
+            Field::Json,
         ]
     }
 }
 
-impl Listed for TransactionRow<Transaction> {
+impl ListRow for TransactionRow<Transaction> {
     const COLUMNS: &'static [Column] = &[
         text("bank"),
         text("account"),
         text("date"),
         text("with"),
-        text("what").spare(),
+        text("what").optional(),
         amount("amount"),
-        amount("total so far").spare(),
+        amount("total so far").optional(),
     ];
     const FIELDS: &'static [&'static str] = TRANSACTION_FIELDS;
 
@@ -431,19 +431,19 @@ impl Listed for TransactionRow<Transaction> {
 
     fn fields(&self) -> Vec<Field> {
         let shown = of_account(&self.transaction);
-        self.values(Field::Foreign(shown.with_account.clone()), shown)
+        self.values(Field::Untrusted(shown.with_account.clone()), shown)
     }
 }
 
-impl Listed for TransactionRow<CardTransaction> {
+impl ListRow for TransactionRow<CardTransaction> {
     const COLUMNS: &'static [Column] = &[
         text("bank"),
         text("account"),
         text("date"),
         text("abroad"),
-        text("what").spare(),
+        text("what").optional(),
         amount("amount"),
-        amount("total so far").spare(),
+        amount("total so far").optional(),
     ];
     const FIELDS: &'static [&'static str] = CARD_TRANSACTION_FIELDS;
 
@@ -454,7 +454,7 @@ impl Listed for TransactionRow<CardTransaction> {
 
     fn fields(&self) -> Vec<Field> {
         let shown = of_card(&self.transaction, self.debit_accounting);
-        self.values(Field::Own(shown.abroad.clone()), shown)
+        self.values(Field::Trusted(shown.abroad.clone()), shown)
     }
 }
 
@@ -463,7 +463,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_narrow_column_tells_accounts_apart() {
+    fn long_account_numbers_are_shortened() {
         for (account, expected) in [
             ("FR7620020000179648017967381", "FR76…7381"),
             ("current", "current"),

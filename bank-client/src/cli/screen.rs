@@ -1,4 +1,4 @@
-//! What is printed, and how: for people, or for programs.
+//! Output as tables, JSON or CSV, with terminal escapes and spreadsheet formulas neutralised.
 
 use std::fmt::{Display, Write as _};
 use std::io::{self, IsTerminal as _, StdoutLock, Write};
@@ -14,19 +14,19 @@ use shared_types::consent::ConsentInformation;
 use shared_types::text::is_obeyed;
 pub(super) use shared_types::text::plain;
 
-use super::arguments::Form;
-use super::failure::{BankFailure, Failure, failure};
+use super::arguments::OutputArgs;
+use super::failure::{Diagnostic, Failure, failure};
 
-const ALARM: Style = Style::new()
+const ERROR_STYLE: Style = Style::new()
     .bold()
     .fg_color(Some(anstyle::Color::Ansi(AnsiColor::Red)));
-const STRONG: Style = Style::new().bold();
+const BOLD: Style = Style::new().bold();
 
-/// A line under the header, and no other.
+/// Table style with one line, under the header.
 const UNDERLINED: TableStyle =
     TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
 
-/// How results are printed.
+/// The output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
     Table,
@@ -34,25 +34,25 @@ pub(super) enum Format {
     Csv,
 }
 
-/// Where results go, and in what form.
+/// Standard output with its format and width.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Screen {
     pub(super) format: Format,
-    /// How wide tables may be; as wide as it takes, if absent.
+    /// Maximum width of tables; unlimited if absent.
     width: Option<u16>,
 }
 
-/// What can be listed.
-pub(super) trait Listed: Serialize {
+/// An item of a list, printable as a table row, a CSV record or JSON.
+pub(super) trait ListRow: Serialize {
     /// The columns of a table.
     const COLUMNS: &'static [Column];
     /// The columns of CSV.
     const FIELDS: &'static [&'static str];
 
-    /// A row of a table, a cell for each column. What comes from a bank need not be made plain.
+    /// A row of a table, a cell for each column. The printer escapes control characters.
     fn row(&self) -> Vec<String>;
 
-    /// A row of CSV, a field for each column. Amounts and the like are [`Field::Own`].
+    /// A record of CSV, a field for each column. Amounts and the like are [`Field::Trusted`].
     fn fields(&self) -> Vec<Field>;
 }
 
@@ -60,14 +60,14 @@ pub(super) trait Listed: Serialize {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Column {
     name: &'static str,
-    amount: bool,
-    /// It is left out where there is no room: JSON and CSV have it all the same.
-    spare: bool,
+    is_amount: bool,
+    /// Hidden if the table is too wide; JSON and CSV always have it.
+    is_optional: bool,
 }
 
 impl Column {
-    pub(super) const fn spare(mut self) -> Self {
-        self.spare = true;
+    pub(super) const fn optional(mut self) -> Self {
+        self.is_optional = true;
         self
     }
 }
@@ -76,37 +76,37 @@ impl Column {
 pub(super) const fn text(name: &'static str) -> Column {
     Column {
         name,
-        amount: false,
-        spare: false,
+        is_amount: false,
+        is_optional: false,
     }
 }
 
-/// A column of amounts: they stand under each other at their right end.
+/// A column of amounts, aligned right.
 pub(super) const fn amount(name: &'static str) -> Column {
     Column {
         name,
-        amount: true,
-        spare: false,
+        is_amount: true,
+        is_optional: false,
     }
 }
 
 /// A field of CSV.
 pub(super) enum Field {
-    /// Text of a bank, or of whom it had it from.
-    Foreign(String),
-    /// What we have written ourselves, or read and found to be what it should be.
-    Own(String),
-    /// The whole item in JSON, as `--json` prints it: what has no column of its own is here.
-    Whole,
+    /// Text from a bank.
+    Untrusted(String),
+    /// Our own text, or a validated value.
+    Trusted(String),
+    /// The whole item as JSON, as `--json` prints it.
+    Json,
 }
 
 impl Field {
-    pub(super) fn foreign<T: ToString>(value: Option<&T>) -> Self {
-        Self::Foreign(or_empty(value))
+    pub(super) fn untrusted<T: ToString>(value: Option<&T>) -> Self {
+        Self::Untrusted(or_empty(value))
     }
 
-    pub(super) fn own<T: ToString>(value: Option<&T>) -> Self {
-        Self::Own(or_empty(value))
+    pub(super) fn trusted<T: ToString>(value: Option<&T>) -> Self {
+        Self::Trusted(or_empty(value))
     }
 }
 
@@ -114,8 +114,8 @@ pub(super) fn or_empty<T: ToString>(value: Option<&T>) -> String {
     value.map(ToString::to_string).unwrap_or_default()
 }
 
-/// JSON in which what a terminal would obey is escaped. It means the same.
-fn plain_json(json: &str) -> String {
+/// Escapes terminal control characters in JSON. The value stays the same.
+fn escape_json(json: &str) -> String {
     json.chars()
         .fold(String::with_capacity(json.len()), |mut plain, character| {
             if is_obeyed(character) && character != '\n' {
@@ -128,48 +128,48 @@ fn plain_json(json: &str) -> String {
         })
 }
 
-/// A field of CSV that no spreadsheet takes for a formula, and no part of it either: one that parts fields with something
-/// else than commas knows nothing of our quotes.
-fn harmless(text: &str) -> String {
+/// Escapes a CSV field so that no spreadsheet evaluates it, or a part of it, as a formula. A part
+/// counts because a spreadsheet set to another separator ignores our quotes.
+fn escape_formulas(text: &str) -> String {
     let mut harmless = String::with_capacity(text.len());
-    let mut begins = true;
+    let mut at_start = true;
     for character in plain(text).chars() {
-        if begins && is_formula(character) {
+        if at_start && is_formula(character) {
             harmless.push('\'');
         }
-        begins = matches!(character, ',' | ';' | '|') || begins && character == ' ';
+        at_start = matches!(character, ',' | ';' | '|') || at_start && character == ' ';
         harmless.push(character);
     }
     harmless
 }
 
-/// A field of CSV that is JSON: it means the same, and no part of it begins a formula.
-fn harmless_json(json: &str) -> String {
+/// Escapes JSON in a CSV field so that no part begins a formula. The value stays the same.
+fn escape_json_for_csv(json: &str) -> String {
     let mut harmless = String::with_capacity(json.len());
-    let mut begins = false;
-    for character in plain_json(json).chars() {
-        if begins && is_formula(character) {
-            // It is within a text: between the values of JSON stand no such characters.
+    let mut at_start = false;
+    for character in escape_json(json).chars() {
+        if at_start && is_formula(character) {
+            // This is inside a JSON string: outside strings these characters cannot follow.
             let _ = write!(harmless, "\\u{:04x}", u32::from(character));
         } else {
             harmless.push(character);
         }
-        begins = matches!(character, ',' | ';' | '|') || begins && character == ' ';
+        at_start = matches!(character, ',' | ';' | '|') || at_start && character == ' ';
     }
     harmless
 }
 
-/// Whether a formula begins so: the wide forms count in some countries' spreadsheets.
+/// Whether a formula at_start so: the wide forms count in some countries' spreadsheets.
 const fn is_formula(character: char) -> bool {
     matches!(character, '=' | '+' | '-' | '@' | '＝' | '＋' | '－' | '＠')
 }
 
 impl Screen {
-    pub(super) fn new(form: &Form) -> Self {
-        let format = match form {
-            Form { json: true, .. } => Format::Json,
-            Form { csv: true, .. } => Format::Csv,
-            Form { .. } => Format::Table,
+    pub(super) fn new(output: &OutputArgs) -> Self {
+        let format = match output {
+            OutputArgs { json: true, .. } => Format::Json,
+            OutputArgs { csv: true, .. } => Format::Csv,
+            OutputArgs { .. } => Format::Table,
         };
         Self {
             format,
@@ -177,18 +177,18 @@ impl Screen {
         }
     }
 
-    /// One value: JSON for programs, or a text for people.
+    /// Prints one value, as JSON or as text.
     pub(super) fn value<T: Serialize>(
         self,
         value: &T,
         text: impl FnOnce(&T) -> String,
     ) -> Result<(), Failure> {
         let printed = match self.format {
-            Format::Json => plain_json(&serde_json::to_string_pretty(value).map_err(not_json)?),
+            Format::Json => escape_json(&serde_json::to_string_pretty(value).map_err(not_json)?),
             Format::Table => text(value).trim_end().to_owned(),
             Format::Csv => {
                 return Err(failure(
-                    "this is no list",
+                    "CSV is for lists only",
                     "leave --csv out, or take --json instead",
                 ));
             }
@@ -199,8 +199,11 @@ impl Screen {
         )?)
     }
 
-    /// A list.
-    pub(super) fn list<L: Listed>(self, items: impl IntoIterator<Item = L>) -> Result<(), Failure> {
+    /// Prints a list.
+    pub(super) fn list<L: ListRow>(
+        self,
+        items: impl IntoIterator<Item = L>,
+    ) -> Result<(), Failure> {
         let mut printer = self.printer();
         for item in items {
             printer.print(&item)?;
@@ -208,8 +211,8 @@ impl Screen {
         printer.finish()
     }
 
-    /// A list whose items come one after the other.
-    pub(super) fn printer<L: Listed>(self) -> Printer<L> {
+    /// A printer for a list whose items arrive one after the other.
+    pub(super) fn printer<L: ListRow>(self) -> Printer<L> {
         Printer {
             screen: self,
             out: AutoStream::auto(io::stdout().lock()),
@@ -219,7 +222,7 @@ impl Screen {
         }
     }
 
-    /// A line for people: nothing where programs read.
+    /// Prints a line; nothing if the format is JSON or CSV.
     pub(super) fn line(self, line: impl Display) -> Result<(), Failure> {
         if self.format == Format::Table {
             let line = plain(&line.to_string());
@@ -228,22 +231,22 @@ impl Screen {
         Ok(())
     }
 
-    /// A table of these rows. Columns in which there is nothing are left out.
+    /// Formats rows as a table, without empty columns.
     pub(super) fn table(self, columns: &[Column], rows: Vec<Vec<String>>) -> String {
-        let filled = |place: &usize| {
-            let mut cells = rows.iter().filter_map(|row| row.get(*place));
+        let is_filled = |index: &usize| {
+            let mut cells = rows.iter().filter_map(|row| row.get(*index));
             rows.is_empty() || cells.any(|cell| !cell.is_empty())
         };
-        let mut shown: Vec<bool> = (0..columns.len()).map(|place| filled(&place)).collect();
+        let mut shown: Vec<bool> = (0..columns.len()).map(|index| is_filled(&index)).collect();
         if let Some(width) = self.width {
-            leave_out(columns, &rows, &mut shown, width.into());
+            hide_optional_columns(columns, &rows, &mut shown, width.into());
         }
-        let columns: Vec<Column> = only(columns.iter().copied(), &shown).collect();
+        let columns: Vec<Column> = visible(columns.iter().copied(), &shown).collect();
         let mut table = Table::new();
         let header = columns
             .iter()
             .map(|column| Cell::new(column.name).add_attribute(Attribute::Bold));
-        // Whether colours are printed is decided where all output passes.
+        // `AutoStream` strips the colours if the output is no terminal.
         table
             .load_style(UNDERLINED)
             .enforce_styling()
@@ -254,12 +257,12 @@ impl Screen {
                 .set_width(width);
         }
         for row in rows {
-            let cells = only(row.into_iter(), &shown).zip(&columns);
+            let cells = visible(row.into_iter(), &shown).zip(&columns);
             table.add_row(cells.map(|(text, column)| cell(&text, *column)));
         }
-        for (place, column) in columns.iter().enumerate() {
-            if column.amount
-                && let Some(column) = table.column_mut(place)
+        for (index, column) in columns.iter().enumerate() {
+            if column.is_amount
+                && let Some(column) = table.column_mut(index)
             {
                 column.set_cell_alignment(CellAlignment::Right);
             }
@@ -268,39 +271,44 @@ impl Screen {
     }
 }
 
-/// Leaves spare columns out, the last first, until the rest has room.
-fn leave_out(columns: &[Column], rows: &[Vec<String>], shown: &mut [bool], room: usize) {
+/// Hides optional columns, the last first, until the rest fits.
+fn hide_optional_columns(
+    columns: &[Column],
+    rows: &[Vec<String>],
+    shown: &mut [bool],
+    room: usize,
+) {
     let widths: Vec<usize> = columns
         .iter()
         .enumerate()
-        .map(|(place, column)| {
-            let cells = rows.iter().filter_map(|row| row.get(place));
+        .map(|(index, column)| {
+            let cells = rows.iter().filter_map(|row| row.get(index));
             let lines = cells.flat_map(|cell| cell.lines()).chain([column.name]);
-            // A blank at either side, and one in between.
+            // One space on either side, and one between columns.
             lines.map(console::measure_text_width).max().unwrap_or(0) + 3
         })
         .collect();
-    for place in (0..columns.len()).rev() {
-        let wide: usize = only(widths.iter(), shown).sum();
+    for index in (0..columns.len()).rev() {
+        let wide: usize = visible(widths.iter(), shown).sum();
         if wide <= room {
             return;
         }
-        if let (Some(column), Some(shown)) = (columns.get(place), shown.get_mut(place))
-            && column.spare
+        if let (Some(column), Some(shown)) = (columns.get(index), shown.get_mut(index))
+            && column.is_optional
         {
             *shown = false;
         }
     }
 }
 
-/// Those that are shown.
-fn only<T>(all: impl Iterator<Item = T>, shown: &[bool]) -> impl Iterator<Item = T> {
+/// The items at indices that are shown.
+fn visible<T>(all: impl Iterator<Item = T>, shown: &[bool]) -> impl Iterator<Item = T> {
     all.zip(shown)
         .filter(|(_, shown)| **shown)
         .map(|(one, _)| one)
 }
 
-/// A consent, as the bank tells it.
+/// A table of a consent's properties.
 pub(super) fn consent_table(screen: Screen, consent: &ConsentInformation) -> String {
     let mut rows = Vec::new();
     let mut row = |name: &str, value: String| rows.push(vec![name.to_owned(), value]);
@@ -334,31 +342,31 @@ pub(super) fn consent_table(screen: Screen, consent: &ConsentInformation) -> Str
     screen.table(&[text("consent"), text("")], rows)
 }
 
-/// Each line is made plain; what is owed is red.
+/// A cell without control characters; negative amounts are red.
 fn cell(text: &str, column: Column) -> Cell {
     let lines: Vec<String> = text.split('\n').map(plain).collect();
     let cell = Cell::new(lines.join("\n"));
-    if column.amount && text.starts_with('-') {
+    if column.is_amount && text.starts_with('-') {
         cell.fg(Color::Red)
     } else {
         cell
     }
 }
 
-/// How wide tables may be.
+/// Maximum width of tables: `COLUMNS`, else the terminal's width.
 fn width() -> Option<u16> {
-    let told = std::env::var("COLUMNS")
+    let configured = std::env::var("COLUMNS")
         .ok()
         .and_then(|columns| columns.parse().ok());
     let terminal = || Term::stdout().size_checked().map(|(_, columns)| columns);
-    told.or_else(terminal).filter(|columns| *columns > 0)
+    configured.or_else(terminal).filter(|columns| *columns > 0)
 }
 
 fn not_json(error: serde_json::Error) -> Failure {
-    failure(error, "tell the makers of bank-client")
+    failure(error, "report this to the developers of bank-client")
 }
 
-/// Prints a list item by item. Of a table, so many rows are held back and no more.
+/// Prints a list item by item. Buffers at most [`ROWS`] rows of a table.
 pub(super) struct Printer<L> {
     screen: Screen,
     out: AutoStream<StdoutLock<'static>>,
@@ -367,25 +375,27 @@ pub(super) struct Printer<L> {
     list: std::marker::PhantomData<fn(L)>,
 }
 
-/// Rows of one table; a longer list is several.
+/// Maximum rows of one table; a longer list is printed as several tables.
 const ROWS: usize = 200;
 
-impl<L: Listed> Printer<L> {
+impl<L: ListRow> Printer<L> {
     pub(super) fn print(&mut self, item: &L) -> Result<(), Failure> {
         match self.screen.format {
             Format::Json => {
-                let json = plain_json(&serde_json::to_string(item).map_err(not_json)?);
+                let json = escape_json(&serde_json::to_string(item).map_err(not_json)?);
                 let before = if self.printed == 0 { "[\n" } else { ",\n" };
                 write!(self.out, "{before}{json}")?;
             }
             Format::Csv => {
                 if self.printed == 0 {
-                    self.head()?;
+                    self.header()?;
                 }
                 let fields = item.fields().into_iter().map(|field| match field {
-                    Field::Foreign(text) => Ok(harmless(&text)),
-                    Field::Own(text) => Ok(plain(&text)),
-                    Field::Whole => serde_json::to_string(item).map(|json| harmless_json(&json)),
+                    Field::Untrusted(text) => Ok(escape_formulas(&text)),
+                    Field::Trusted(text) => Ok(plain(&text)),
+                    Field::Json => {
+                        serde_json::to_string(item).map(|json| escape_json_for_csv(&json))
+                    }
                 });
                 let fields: Result<Vec<_>, _> = fields.collect();
                 record(&mut self.out, fields.map_err(not_json)?.into_iter())?;
@@ -401,12 +411,12 @@ impl<L: Listed> Printer<L> {
         Ok(())
     }
 
-    /// Prints what is left, and the end.
+    /// Prints the remaining rows and the end of the list.
     pub(super) fn finish(mut self) -> Result<(), Failure> {
         match self.screen.format {
             Format::Json if self.printed == 0 => writeln!(self.out, "[]")?,
             Format::Json => writeln!(self.out, "\n]")?,
-            Format::Csv if self.printed == 0 => self.head()?,
+            Format::Csv if self.printed == 0 => self.header()?,
             Format::Csv => {}
             Format::Table => {
                 if !self.rows.is_empty() || self.printed == 0 {
@@ -417,15 +427,15 @@ impl<L: Listed> Printer<L> {
         Ok(self.out.flush()?)
     }
 
-    /// The same, but where there is nothing, people are shown nothing.
-    pub(super) fn finish_some(self) -> Result<(), Failure> {
+    /// Like [`finish`](Self::finish), but prints no empty table.
+    pub(super) fn finish_nonempty(self) -> Result<(), Failure> {
         if self.screen.format == Format::Table && self.printed == 0 {
             return Ok(());
         }
         self.finish()
     }
 
-    fn head(&mut self) -> io::Result<()> {
+    fn header(&mut self) -> io::Result<()> {
         record(
             &mut self.out,
             L::FIELDS.iter().map(|name| (*name).to_owned()),
@@ -448,19 +458,19 @@ fn record(out: &mut impl Write, fields: impl Iterator<Item = String>) -> io::Res
     writer.flush()
 }
 
-/// Tells what failed, on standard error.
-pub(crate) fn tell(trouble: &BankFailure) {
+/// Prints an error to standard error.
+pub(crate) fn print_error(diagnostic: &Diagnostic) {
     let mut out = anstream::stderr().lock();
-    let BankFailure { cause, advice, .. } = trouble;
+    let Diagnostic { cause, advice, .. } = diagnostic;
     let advice = plain(advice);
-    // If standard error is closed, the exit code still tells.
+    // If standard error is closed, the exit code still reports the failure.
     let _ = writeln!(
         out,
-        "{ALARM}error{ALARM:#}: {cause}\n  {STRONG}to do{STRONG:#}: {advice}"
+        "{ERROR_STYLE}error{ERROR_STYLE:#}: {cause}\n  {BOLD}to do{BOLD:#}: {advice}"
     );
 }
 
-/// Tells something in passing, on standard error. Each of its lines is made plain.
+/// Prints a note to standard error, without control characters.
 pub(super) fn note(text: impl Display) {
     let mut out = anstream::stderr().lock();
     for line in text.to_string().lines() {
@@ -468,8 +478,8 @@ pub(super) fn note(text: impl Display) {
     }
 }
 
-/// Whether somebody sits there who can be asked.
-pub(super) fn somebody_is_there() -> bool {
+/// Whether standard input and standard error are a terminal.
+pub(super) fn is_interactive() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
@@ -478,8 +488,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_terminal_obeys_nothing_that_a_bank_says() {
-        let json = plain_json(&serde_json::to_string("\u{9b}\u{7f}\u{202e}é\n").unwrap());
+    fn json_escapes_terminal_control_characters() {
+        let json = escape_json(&serde_json::to_string("\u{9b}\u{7f}\u{202e}é\n").unwrap());
         assert_eq!(json, r#""\u009b\u007f\u202eé\n""#);
         assert_eq!(
             serde_json::from_str::<String>(&json).unwrap(),
@@ -488,7 +498,7 @@ mod tests {
     }
 
     #[test]
-    fn a_spreadsheet_takes_no_text_of_a_bank_for_a_formula() {
+    fn csv_escapes_formulas_in_text_from_banks() {
         for (text, expected) in [
             ("=HYPERLINK(\"x\")", "'=HYPERLINK(\"x\")"),
             ("+49", "'+49"),
@@ -502,12 +512,12 @@ mod tests {
             ("Rent = 2", "Rent = 2"),
             ("Meier-Huber", "Meier-Huber"),
         ] {
-            assert_eq!(harmless(text), expected);
+            assert_eq!(escape_formulas(text), expected);
         }
     }
 
     #[test]
-    fn json_in_csv_means_the_same_and_begins_no_formula() {
+    fn json_in_csv_keeps_its_value_and_begins_no_formula() {
         for text in [
             "=1",
             "a;=1",
@@ -518,20 +528,20 @@ mod tests {
             "\"},{\";=1",
         ] {
             let value = serde_json::json!({ "a": text, "b": [{ "c": -1 }, "-2"], "d": "x" });
-            let json = harmless_json(&value.to_string());
+            let json = escape_json_for_csv(&value.to_string());
             let back: serde_json::Value = serde_json::from_str(&json).unwrap();
             assert_eq!(back, value);
-            assert_eq!(harmless(&json), json, "{text}");
+            assert_eq!(escape_formulas(&json), json, "{text}");
         }
     }
 
     #[test]
-    fn what_has_no_room_is_left_out_and_the_rest_is_whole() {
+    fn optional_columns_are_hidden_if_the_table_is_too_wide() {
         let columns = [
             text("bank"),
-            text("id").spare(),
+            text("id").optional(),
             amount("amount"),
-            text("course").spare(),
+            text("history").optional(),
         ];
         let row = ["bank-b", "571aface-719e-45ed", "1.00 EUR", "▁▅▅█"];
         let table = |width| {
@@ -559,7 +569,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_fit_where_they_are_printed() {
+    fn tables_fit_the_width_of_the_terminal() {
         let screen = |width| Screen {
             format: Format::Table,
             width,

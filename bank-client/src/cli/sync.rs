@@ -1,4 +1,4 @@
-//! `bank-client sync`.
+//! The command `sync`: brings the local copy up to date.
 
 use std::sync::Arc;
 
@@ -13,13 +13,13 @@ use chrono_tz::Tz;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use serde::Serialize;
 
-use super::failure::{BankFailure, Exit, Failure, failure};
+use super::account_information::finish;
+use super::failure::{Diagnostic, Exit, Failure, failure};
 use super::progress::Progress;
-use super::reading::finish;
-use super::screen::{Column, Field, Listed, Screen, amount, note, text};
+use super::screen::{Column, Field, ListRow, Screen, amount, note, text};
 use super::targets::Targets;
 
-/// What came of one bank.
+/// The result of synchronising one connection.
 #[derive(Debug, Serialize)]
 struct SyncRow {
     bank: String,
@@ -30,11 +30,11 @@ struct SyncRow {
     complete: bool,
     /// Accounts whose balances in the copy are those of an earlier run.
     balances_not_read: usize,
-    /// Balances and transactions that are not opened.
+    /// Balances and transactions that the consent does not cover.
     not_opened: usize,
 }
 
-impl Listed for SyncRow {
+impl ListRow for SyncRow {
     const COLUMNS: &'static [Column] = &[
         text("bank"),
         amount("accounts"),
@@ -70,7 +70,7 @@ impl Listed for SyncRow {
         self.row()
             .into_iter()
             .chain(counts)
-            .map(Field::Own)
+            .map(Field::Trusted)
             .collect()
     }
 }
@@ -106,39 +106,39 @@ impl SyncRow {
 
 /// Brings the copy up to date, all banks at once.
 pub(super) async fn run(mut targets: Targets, screen: Screen) -> Result<Exit, Failure> {
-    let Some(kept) = &targets.kept else {
+    let Some(store) = &targets.store else {
         return Err(failure(
-            "a consent that is not kept has no copy",
+            "a consent given with --consent has no local copy",
             "leave --consent out",
         ));
     };
-    let copy = kept.copy().await?;
+    let copy = store.copy().await?;
     let progress = Arc::new(Progress::of(&targets));
     let runs = targets.members.iter().cloned().map(|member| {
         let entry = targets.entry(member.key());
         let limits = entry.map(|entry| entry.limits.clone()).unwrap_or_default();
         let terms = (limits, targets.zone(member.key()));
-        one(copy.clone(), member, terms, Arc::clone(&progress))
+        sync_member(copy.clone(), member, terms, Arc::clone(&progress))
     });
     let mut runs: FuturesUnordered<_> = runs.collect();
     let mut rows = Vec::new();
     while let Some((label, outcome)) = runs.next().await {
         match outcome {
             Ok(report) => {
-                targets.heard(&label);
+                targets.mark_read(&label);
                 rows.push(SyncRow::of(&label, &report));
-                targets.odd(report.all_deviations());
+                targets.add_deviations(report.all_deviations());
                 for refusal in &report.lists_not_opened {
                     note(format!("{label}: not opened by the consent: {refusal}"));
                 }
                 for error in report.failures {
-                    failed(&mut targets, &label, error.into()).await;
+                    report_failure(&mut targets, &label, error.into()).await;
                 }
                 for account in report.accounts {
-                    of_account(&mut targets, &copy, &label, account).await?;
+                    report_account(&mut targets, &copy, &label, account).await?;
                 }
             }
-            Err(error) => failed(&mut targets, &label, error).await,
+            Err(error) => report_failure(&mut targets, &label, error).await,
         }
     }
     progress.end();
@@ -150,7 +150,7 @@ pub(super) async fn run(mut targets: Targets, screen: Screen) -> Result<Exit, Fa
     finish(printer, &targets)
 }
 
-async fn one(
+async fn sync_member(
     copy: LocalCopy,
     member: Member<AccountInformation>,
     (limits, zone): (BankLimits, Tz),
@@ -187,18 +187,18 @@ async fn one(
     (label, outcome)
 }
 
-/// Tells what of an account was not read.
-async fn of_account(
+/// Reports the parts of an account that were not read.
+async fn report_account(
     targets: &mut Targets,
     copy: &LocalCopy,
     label: &str,
     report: AccountReport,
 ) -> Result<(), Failure> {
     if let Some(error) = report.balances_failure {
-        let name = name(copy, label, report.account).await?;
-        let before = before(copy, report.account).await?;
+        let name = account_name(copy, label, report.account).await?;
+        let copied = copied_balances(copy, report.account).await?;
         note(format!(
-            "{label}: the balances of {name} were not read; {before}"
+            "{label}: the balances of {name} were not read; {copied}"
         ));
         targets.failed(label, &error).await;
     }
@@ -208,37 +208,42 @@ async fn of_account(
     ];
     for (what, why) in not_opened {
         let Some(why) = why else { continue };
-        let name = name(copy, label, report.account).await?;
+        let name = account_name(copy, label, report.account).await?;
         match why {
             NotOpened::Refused(error) => {
-                let cause = format!("{label}: the {what} of {name} are not opened: {error}");
+                let cause = format!("{label}: access to the {what} of {name} is refused: {error}");
                 let advice = "ask the bank, or connect anew with access to them";
-                targets.failed_here(label, &BankFailure::new(cause, advice));
+                targets.fail(label, &Diagnostic::new(cause, advice));
             }
             _ => note(format!(
                 "{label}: the consent does not open the {what} of {name}"
             )),
         }
         if what == "balances" {
-            let before = before(copy, report.account).await?;
-            note(format!("{label}: {before}"));
+            let copied = copied_balances(copy, report.account).await?;
+            note(format!("{label}: {copied}"));
         }
     }
     if report.unlisted {
-        let name = name(copy, label, report.account).await?;
+        let name = account_name(copy, label, report.account).await?;
         note(format!(
-            "{label}: the bank says that {name} has no transactions, and lists none; what the copy has of it stays"
+            "{label}: the bank reports that {name} has no transactions, and lists none; \
+             the copy keeps those it has"
         ));
     }
     let pending = report.pending_unknown.map(SyncError::Bank);
     for error in report.failure.into_iter().chain(pending) {
-        failed(targets, label, error).await;
+        report_failure(targets, label, error).await;
     }
     Ok(())
 }
 
-/// By what an account of the copy is known to people.
-async fn name(copy: &LocalCopy, label: &str, account: AccountKey) -> Result<String, Failure> {
+/// The name of a copied account: its number, or its id.
+async fn account_name(
+    copy: &LocalCopy,
+    label: &str,
+    account: AccountKey,
+) -> Result<String, Failure> {
     let accounts = copy.accounts(label).await.map_err(unreadable)?;
     let known = accounts.into_iter().find(|known| known.key == account);
     let known = known.map(|known| match known.details {
@@ -253,8 +258,8 @@ async fn name(copy: &LocalCopy, label: &str, account: AccountKey) -> Result<Stri
     })
 }
 
-/// What balances of an account the copy has.
-async fn before(copy: &LocalCopy, account: AccountKey) -> Result<String, Failure> {
+/// A note on which balances of an account the copy has.
+async fn copied_balances(copy: &LocalCopy, account: AccountKey) -> Result<String, Failure> {
     let balances = copy.balances(account).await.map_err(unreadable)?;
     let last = balances.iter().map(|balance| balance.read).max();
     Ok(match last {
@@ -273,19 +278,20 @@ fn unreadable(error: CopyError) -> Failure {
     )
 }
 
-async fn failed(targets: &mut Targets, label: &str, error: SyncError) {
+async fn report_failure(targets: &mut Targets, label: &str, error: SyncError) {
     let advice = match &error {
         SyncError::Bank(error) => return targets.failed(label, error).await,
-        SyncError::Copy(CopyError::Busy) => "what was written stays",
+        SyncError::Copy(CopyError::Busy) => "try again; data written so far is kept",
         SyncError::Copy(_) => {
-            "see that copy and store_key of the profile are those it was made with, and that there is room"
+            "see that copy and store_key of the profile are those it was made with, \
+             and that the disk is not full"
         }
-        _ => "let that run end; the next one goes on from there",
+        _ => "wait until the other run ends; the next one continues from there",
     };
     if matches!(error, SyncError::Busy { .. }) {
-        // Nothing was asked.
-        targets.take_back(label).await;
+        // No request was sent.
+        targets.uncount_read(label).await;
     }
-    let trouble = BankFailure::new(format!("{label}: {error}"), advice);
-    targets.failed_here(label, &trouble);
+    let diagnostic = Diagnostic::new(format!("{label}: {error}"), advice);
+    targets.fail(label, &diagnostic);
 }

@@ -1,4 +1,4 @@
-//! Who is asked, and what comes of it.
+//! Targets of a command: the connections that it reads from, and the outcome of each.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,95 +11,98 @@ use bank_client::{AccountInformation, Deviations, Error};
 use chrono_tz::Tz;
 
 use super::arguments::{Arguments, TargetArgs};
-use super::connection_store::{Connection, ConnectionStore, trouble};
-use super::failure::{BankFailure, Exit, Failure};
-use super::screen::{note, tell};
-use super::{explicit_bank, failure, odd};
+use super::connection_store::{Connection, ConnectionStore, diagnose};
+use super::failure::{Diagnostic, Exit, Failure};
+use super::screen::{note, print_error};
+use super::{deviations, explicit_bank, failure};
 
-/// Everybody who is asked. Members are known by their labels.
+/// The targets. Members are identified by their labels.
 pub(super) struct Targets {
     pub(super) members: Vec<Member<AccountInformation>>,
-    /// What is kept, unless everything was told on the command line.
-    pub(super) kept: Option<ConnectionStore>,
+    /// The connection store; absent if the command line names bank and consent.
+    pub(super) store: Option<ConnectionStore>,
     connections: HashMap<String, Connection>,
     attendance: Attendance,
     manager: Option<ConsentManager>,
-    /// What went wrong.
-    troubles: Vec<Exit>,
-    /// Whose question failed.
+    /// The exit codes of the errors so far.
+    failures: Vec<Exit>,
+    /// Members with a failed request.
     failed: HashSet<String>,
-    /// Of whom something was read, perhaps before a later question failed.
-    heard: HashSet<String>,
-    /// What deviates in the answers.
+    /// Members from which something was read, perhaps before a later request failed.
+    read_from: HashSet<String>,
+    /// Deviations in the responses.
     deviations: Deviations,
 }
 
 impl Targets {
-    /// Those who are meant. Whoever cannot be asked is told of at once, and counted.
-    pub(super) async fn find(whom: &TargetArgs, arguments: &Arguments) -> Result<Self, Failure> {
-        if let Some(consent) = &whom.consent {
-            let bank = explicit_bank::bank(arguments, whom.bank.first().map(String::as_str))?;
-            let under = attended(bank.with_consent(consent), whom);
+    /// Selects the targets. An error of a connection that cannot be read is printed at once.
+    pub(super) async fn find(args: &TargetArgs, arguments: &Arguments) -> Result<Self, Failure> {
+        if let Some(consent) = &args.consent {
+            let bank = explicit_bank::bank(arguments, args.bank.first().map(String::as_str))?;
+            let under = attended(bank.with_consent(consent), args);
             return Ok(Self {
                 members: vec![under.into()],
-                ..Self::nobody()
+                ..Self::empty()
             });
         }
         explicit_bank::needs_consent(arguments)?;
-        let kept = ConnectionStore::open(&arguments.place).await?;
-        let connections = meant(&kept, whom).await?;
-        let mut found = Self::nobody();
+        let store = ConnectionStore::open(&arguments.profile).await?;
+        let connections = select_connections(&store, args).await?;
+        let mut found = Self::empty();
         let mut entries = Vec::new();
         for connection in &connections {
-            match kept.profile.directory.get(&connection.bank) {
+            match store.profile.directory.get(&connection.bank) {
                 Some(entry) if !entries.contains(&entry) => entries.push(entry),
                 Some(_) => {}
-                None => found.trouble(&gone(connection)),
+                None => found.report(&unlisted_bank(connection)),
             }
         }
-        let manager = kept.manager(&entries)?;
+        let manager = store.manager(&entries)?;
         let known =
             |connection: &Connection| entries.iter().any(|entry| entry.id == connection.bank);
         let mut unapproved = Vec::new();
         for connection in connections.into_iter().filter(known) {
             let label = connection.label();
-            match reading(&manager, &connection.id, attendance(whom)).await {
+            match read_handle(&manager, &connection.id, attendance(args)).await {
                 Ok(under) => found.members.push(Member::new(label.as_str(), under)),
-                Err(ManagerError::NotServing(standing))
-                    if never_served(standing) && !whom.bank.contains(&label) =>
+                Err(ManagerError::NotServing(status))
+                    if never_served(status) && !args.bank.contains(&label) =>
                 {
-                    let error = ManagerError::NotServing(standing);
-                    unapproved.push(trouble(&label, &connection.bank, &error));
+                    let error = ManagerError::NotServing(status);
+                    unapproved.push(diagnose(&label, &connection.bank, &error));
                 }
-                Err(error) => found.trouble(&trouble(&label, &connection.bank, &error)),
+                Err(error) => found.report(&diagnose(&label, &connection.bank, &error)),
             }
             found.connections.insert(label, connection);
         }
         drop(entries);
-        // What nobody has approved yet is no failure of those who can be asked.
-        for trouble in &unapproved {
+        // A connection that is not approved yet does not make the others fail.
+        for diagnostic in &unapproved {
             if found.members.is_empty() {
-                found.trouble(trouble);
+                found.report(diagnostic);
             } else {
-                note(format!("left out: {}; {}", trouble.cause, trouble.advice));
+                note(format!(
+                    "left out: {}; {}",
+                    diagnostic.cause, diagnostic.advice
+                ));
             }
         }
-        found.attendance = attendance(whom);
+        found.attendance = attendance(args);
         found.manager = Some(manager);
-        found.kept = Some(kept);
+        found.store = Some(store);
         Ok(found)
     }
 
-    fn nobody() -> Self {
+    fn empty() -> Self {
         Self {
             members: Vec::new(),
-            kept: None,
+            store: None,
             connections: HashMap::new(),
             attendance: Attendance::Unattended,
             manager: None,
-            troubles: Vec::new(),
+            failures: Vec::new(),
             failed: HashSet::new(),
-            heard: HashSet::new(),
+            read_from: HashSet::new(),
             deviations: Deviations::default(),
         }
     }
@@ -110,11 +113,11 @@ impl Targets {
             .build()
     }
 
-    /// The one who is asked: what is asked is about one account.
-    pub(super) fn only(&self) -> Result<&Member<AccountInformation>, Failure> {
+    /// Returns the only target; fails if there are several, because an account is at one bank.
+    pub(super) fn single(&self) -> Result<&Member<AccountInformation>, Failure> {
         match self.members.as_slice() {
             [member] => Ok(member),
-            [] => Err(failure("nobody can be asked", "see above")),
+            [] => Err(failure("no connection can be read", "see above")),
             _ => Err(failure(
                 "several banks are connected",
                 "say with --bank where the account is",
@@ -122,93 +125,96 @@ impl Targets {
         }
     }
 
-    /// What the directory says of a member's bank, if it is a connection's.
+    /// The directory's entry for a member's bank, if the member is a stored connection.
     pub(super) fn entry(&self, label: &str) -> Option<&BankEntry> {
         let connection = self.connections.get(label)?;
-        self.kept.as_ref()?.profile.directory.get(&connection.bank)
+        self.store.as_ref()?.profile.directory.get(&connection.bank)
     }
 
-    /// The time zone by whose days a member's bank counts.
+    /// The time zone of a member's bank.
     pub(super) fn zone(&self, label: &str) -> Tz {
         self.entry(label).map_or(Tz::UTC, |entry| entry.time_zone)
     }
 
-    /// A member's question has failed: the connection learns of it, the user is told, and it counts.
+    /// Records a failed request: updates the connection and prints the error.
     pub(super) async fn failed(&mut self, label: &str, error: &Error) {
-        let trouble = self.judged(label, error).await;
-        if error.is_unasked() && !self.heard.contains(label) && !self.failed.contains(label) {
-            self.take_back(label).await;
+        let diagnostic = self.diagnose(label, error).await;
+        if error.is_unasked() && !self.read_from.contains(label) && !self.failed.contains(label) {
+            self.uncount_read(label).await;
         }
-        self.failed_here(label, &trouble);
+        self.fail(label, &diagnostic);
     }
 
-    /// A member's question has failed, and it is not the bank that is to blame.
-    pub(super) fn failed_here(&mut self, label: &str, trouble: &BankFailure) {
+    /// Records and prints an error that leaves the connection as it is.
+    pub(super) fn fail(&mut self, label: &str, diagnostic: &Diagnostic) {
         self.failed.insert(label.to_owned());
-        self.trouble(trouble);
+        self.report(diagnostic);
     }
 
-    /// Something of a member was read.
-    pub(super) fn heard(&mut self, label: &str) {
-        if !self.heard.contains(label) {
-            self.heard.insert(label.to_owned());
+    /// Records that something was read from a member.
+    pub(super) fn mark_read(&mut self, label: &str) {
+        if !self.read_from.contains(label) {
+            self.read_from.insert(label.to_owned());
         }
     }
 
-    /// Something of an answer deviates from the standard; it is told at the end. An answer of which elements were left out is
-    /// not complete, and counts as such.
-    pub(super) fn odd(&mut self, deviations: Deviations) {
+    /// Records deviations, which are printed at the end. A response with ignored elements is
+    /// incomplete, which the exit code reports.
+    pub(super) fn add_deviations(&mut self, deviations: Deviations) {
         if deviations.left_out() > 0 {
-            self.troubles.push(Exit::SomeBanksFailed);
+            self.failures.push(Exit::SomeBanksFailed);
         }
         self.deviations.append(deviations);
     }
 
-    /// Tells what deviates in the answers.
-    pub(super) fn tell_of_deviations(&self) {
-        odd::lines(&self.deviations).iter().for_each(note);
+    /// Prints the deviations in the responses.
+    pub(super) fn print_deviations(&self) {
+        deviations::lines(&self.deviations).iter().for_each(note);
     }
 
-    /// A run that never came to the bank does not count among the reads of the day.
-    pub(super) async fn take_back(&self, label: &str) {
+    /// Takes a run that sent no request out of the day's count of unattended reads.
+    pub(super) async fn uncount_read(&self, label: &str) {
         if let (Some(manager), Some(connection), Attendance::Unattended) =
             (&self.manager, self.connections.get(label), self.attendance)
             && let Err(error) = manager.take_back(&connection.id).await
         {
-            note(format!("{label}: a read is counted that was none: {error}"));
+            note(format!(
+                "{label}: one unattended read too many is counted: {error}"
+            ));
         }
     }
 
-    /// Tells of a trouble, and counts it.
-    pub(super) fn trouble(&mut self, trouble: &BankFailure) {
-        tell(trouble);
-        self.troubles.push(trouble.exit);
+    /// Prints an error and records its exit code.
+    pub(super) fn report(&mut self, diagnostic: &Diagnostic) {
+        print_error(diagnostic);
+        self.failures.push(diagnostic.exit);
     }
 
-    /// How it ends.
+    /// The exit code of the command.
     pub(super) fn exit(&self) -> Exit {
         let well = self.members.len().saturating_sub(self.failed.len());
-        Exit::of_all(well + self.heard.len(), &self.troubles)
+        Exit::of_all(well + self.read_from.len(), &self.failures)
     }
 
-    async fn judged(&self, label: &str, error: &Error) -> BankFailure {
+    async fn diagnose(&self, label: &str, error: &Error) -> Diagnostic {
         use ManagerError::{NotServing, UsedUp};
 
-        let plain = BankFailure::from(error);
+        let plain = Diagnostic::from(error);
         let (Some(manager), Some(connection)) = (&self.manager, self.connections.get(label)) else {
             return plain;
         };
         match manager.note(&connection.id, error).await {
-            Ok(Verdict::Over(standing)) => trouble(label, &connection.bank, &NotServing(standing)),
-            Ok(Verdict::UsedUp { again }) => trouble(label, &connection.bank, &UsedUp { again }),
+            Ok(Verdict::Over(status)) => diagnose(label, &connection.bank, &NotServing(status)),
+            Ok(Verdict::UsedUp { again }) => diagnose(label, &connection.bank, &UsedUp { again }),
             Ok(_) => plain,
-            Err(error) => trouble(label, &connection.bank, &error),
+            Err(error) => diagnose(label, &connection.bank, &error),
         }
     }
 }
 
-/// What to read with. That a bank does not know a consent may have been a mistake of the bank's: it is asked once more.
-async fn reading(
+/// Returns a handle to read with. If the bank did not know the consent last time, requests its
+/// status once more, because that may have been an error of the bank.
+async fn read_handle(
     manager: &ConsentManager,
     id: &ConnectionId,
     attendance: Attendance,
@@ -221,26 +227,29 @@ async fn reading(
             ..
         }))
     );
-    let serves = |standing: ConnectionStatus| standing.is_serving();
+    let serves = |status: ConnectionStatus| status.is_serving();
     if gone && manager.follow(id).await.is_ok_and(serves) {
         return manager.reading(id, attendance).await;
     }
     outcome
 }
 
-/// The connections that are meant.
-async fn meant(kept: &ConnectionStore, whom: &TargetArgs) -> Result<Vec<Connection>, Failure> {
-    let mut connections = kept.connections().await?;
-    if !whom.bank.is_empty() {
+/// Returns the selected connections.
+async fn select_connections(
+    store: &ConnectionStore,
+    args: &TargetArgs,
+) -> Result<Vec<Connection>, Failure> {
+    let mut connections = store.connections().await?;
+    if !args.bank.is_empty() {
         let mut wanted = Vec::new();
-        for bank in &whom.bank {
-            if connections.iter().any(|known| is(known, bank)) {
+        for bank in &args.bank {
+            if connections.iter().any(|known| is_target(known, bank)) {
                 wanted.push(bank.clone());
                 continue;
             }
-            let entry = kept.profile.find(bank)?;
+            let entry = store.profile.find(bank)?;
             if !connections.iter().any(|known| known.bank == entry.id) {
-                return Err(BankFailure::new(
+                return Err(Diagnostic::new(
                     format!("{} is not connected", entry.name),
                     format!("`bank-client connect {}`", entry.id),
                 )
@@ -249,10 +258,10 @@ async fn meant(kept: &ConnectionStore, whom: &TargetArgs) -> Result<Vec<Connecti
             }
             wanted.push(entry.id.to_string());
         }
-        connections.retain(|known| wanted.iter().any(|bank| is(known, bank)));
+        connections.retain(|known| wanted.iter().any(|bank| is_target(known, bank)));
     }
     if connections.is_empty() {
-        return Err(BankFailure::new(
+        return Err(Diagnostic::new(
             "no bank is connected",
             "`bank-client banks` lists them, `bank-client connect BANK` connects one",
         )
@@ -262,21 +271,21 @@ async fn meant(kept: &ConnectionStore, whom: &TargetArgs) -> Result<Vec<Connecti
     Ok(connections)
 }
 
-/// Whether a connection is meant by that: its bank, or its own label.
-fn is(connection: &Connection, meant: &str) -> bool {
-    connection.bank.as_str() == meant || connection.label() == meant
+/// Whether a target names this connection: by its bank or its label.
+fn is_target(connection: &Connection, target: &str) -> bool {
+    connection.bank.as_str() == target || connection.label() == target
 }
 
-/// Whether nothing was ever read under it, or nothing is to be any more.
-const fn never_served(standing: ConnectionStatus) -> bool {
+/// Whether the connection was never approved, or is being ended.
+const fn never_served(status: ConnectionStatus) -> bool {
     matches!(
-        standing,
+        status,
         ConnectionStatus::Waiting | ConnectionStatus::NeverApproved(_) | ConnectionStatus::Leaving
     )
 }
 
-fn gone(connection: &Connection) -> BankFailure {
-    BankFailure::new(
+fn unlisted_bank(connection: &Connection) -> Diagnostic {
+    Diagnostic::new(
         format!(
             "{}: the bank is not in the directory any more",
             connection.label()
@@ -285,13 +294,13 @@ fn gone(connection: &Connection) -> BankFailure {
     )
 }
 
-fn attendance(whom: &TargetArgs) -> Attendance {
-    whom.psu_ip_address
+fn attendance(args: &TargetArgs) -> Attendance {
+    args.psu_ip_address
         .map_or(Attendance::Unattended, Attendance::Attended)
 }
 
-fn attended(under: AccountInformation, whom: &TargetArgs) -> AccountInformation {
-    match whom.psu_ip_address {
+fn attended(under: AccountInformation, args: &TargetArgs) -> AccountInformation {
+    match args.psu_ip_address {
         Some(psu) => under.attended_by(psu),
         None => under,
     }

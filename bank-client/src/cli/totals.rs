@@ -1,4 +1,4 @@
-//! Sums of what is listed, apart for each currency.
+//! Running totals of listed amounts, one for each currency.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,15 +6,15 @@ use std::fmt;
 use rust_decimal::Decimal;
 use shared_types::money::{Amount, Currency};
 
-/// What has been listed so far.
+/// The totals by currency.
 #[derive(Debug, Default)]
 pub(super) struct RunningTotals(BTreeMap<Currency, Decimal>);
 
 impl RunningTotals {
-    /// Adds an amount, and says what there is of its currency then.
+    /// Adds an amount and returns the new total of its currency.
     pub(super) fn add(&mut self, amount: Amount) -> Decimal {
         let total = self.0.entry(amount.currency()).or_default();
-        // It takes a hundred thousand million of the largest amounts for a sum that does not fit.
+        // Saturates only after 10^11 of the largest amounts.
         *total = total.saturating_add(amount.value());
         *total
     }
@@ -44,10 +44,10 @@ mod tests {
         let amount = |amount: &str, currency: &str| {
             Amount::parse(amount, currency.parse().unwrap()).unwrap()
         };
-        let told: Vec<String> = [("10.10", "EUR"), ("-3.00", "USD"), ("-0.20", "EUR")]
+        let totals_so_far: Vec<String> = [("10.10", "EUR"), ("-3.00", "USD"), ("-0.20", "EUR")]
             .map(|(value, currency)| totals.add(amount(value, currency)).to_string())
             .into();
-        assert_eq!(told, ["10.10", "-3.00", "9.90"]);
+        assert_eq!(totals_so_far, ["10.10", "-3.00", "9.90"]);
         assert_eq!(totals.to_string(), "total: 9.90 EUR, -3.00 USD");
     }
 }

@@ -1,4 +1,5 @@
-//! Authorisations: how a customer approves a consent (service AIS, `/v1/consents/{consentId}/authorisations`).
+//! Authorisations: how a customer approves a consent (service AIS,
+//! `/v1/consents/{consentId}/authorisations`).
 
 mod secret;
 mod step;
@@ -15,7 +16,7 @@ use crate::link::Links;
 use crate::message::TppMessage;
 use crate::text::Text;
 
-/// Where an authorisation stands (schema `scaStatus`).
+/// Status of an authorisation (schema `scaStatus`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
@@ -163,7 +164,8 @@ pub struct AuthenticationObject {
     pub explanation: Option<String>,
 }
 
-/// The kinds of methods (schema `authenticationType`). Each has a code, by whatever way the customer gets it.
+/// The kinds of methods (schema `authenticationType`). Each has a code, by whatever way the
+/// customer gets it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum AuthenticationType {
     /// Sent as a short message.
@@ -258,7 +260,7 @@ pub enum OtpFormat {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct AuthorisationStarted {
-    /// Where it stands.
+    /// The status.
     pub sca_status: ScaStatus,
     /// The id, for the path.
     pub authorisation_id: String,
@@ -290,7 +292,7 @@ pub struct AuthorisationList {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ScaStatusResponse {
-    /// Where it stands.
+    /// The status.
     pub sca_status: ScaStatus,
     /// A sentence for the customer.
     pub psu_message: Option<Text<500>>,
@@ -305,15 +307,18 @@ pub struct ScaStatusResponse {
     pub tpp_message: Option<Vec<TppMessage>>,
 }
 
-/// Answer to `PUT …/authorisations/{authorisationId}`, whichever step it was (schemas `updatePsuIdentificationResponse`,
-/// `updatePsuAuthenticationResponse`, `selectPsuAuthenticationMethodResponse`, `scaStatusResponse` and
-/// `authorisationConfirmationResponse`: all of them are told from each other by what the request was).
+/// Answer to `PUT …/authorisations/{authorisationId}`, whichever step it was (schemas
+/// `updatePsuIdentificationResponse`, `updatePsuAuthenticationResponse`,
+/// `selectPsuAuthenticationMethodResponse`, `scaStatusResponse` and
+/// `authorisationConfirmationResponse`: all of them are told from each other by what the request
+/// was).
 #[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct AuthorisationUpdated {
-    /// Where it stands. One of the standard's examples calls it `scatransactionStatus`; that is understood.
+    /// The status. One of the standard's examples calls it `scatransactionStatus`; that is
+    /// understood.
     #[serde(alias = "scatransactionStatus")]
     pub sca_status: ScaStatus,
     /// The methods the customer can choose among.

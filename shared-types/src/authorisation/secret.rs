@@ -1,4 +1,4 @@
-//! What a customer enters to prove who they are.
+//! Secret that a customer enters: password or one-time code.
 
 use std::fmt;
 
@@ -6,8 +6,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::text::TooLong;
 
-/// A password or a code. It shows itself only to whoever [`expose`](Self::expose)s it: not in `Debug`, and it has no
-/// `Display`.
+/// A password or a code. It is readable only through [`expose`](Self::expose): not in `Debug`, and
+/// it has no `Display`.
 #[derive(Clone, Serialize)]
 #[serde(transparent)]
 pub struct Secret(String);

@@ -1,4 +1,4 @@
-//! The steps that a TPP passes on, one at a time.
+//! Next step of an authorisation that a TPP passes on to the bank.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_with::skip_serializing_none;
@@ -6,8 +6,8 @@ use serde_with::skip_serializing_none;
 use super::Secret;
 use crate::text::Text;
 
-/// Body of `PUT …/authorisations/{authorisationId}`, and of a `POST …/authorisations` that takes the first step at once:
-/// one step at a time.
+/// Body of `PUT …/authorisations/{authorisationId}`, and of a `POST …/authorisations` that takes
+/// the first step at once: one step at a time.
 #[derive(Debug, Clone)]
 pub enum UpdatePsuData {
     /// Who the customer is, said in the header `PSU-ID`; the body is `{}`.

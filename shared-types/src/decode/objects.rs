@@ -1,11 +1,13 @@
-//! Deserializer that reads structures from objects alone, and names alone into variants without content.
+//! Deserializer that reads structures from objects alone, and names alone into variants without
+//! content.
 //!
-//! What serde derives for a structure also takes a list of its fields in order, so that `["EUR", "1.00"]` would read as an
-//! amount; and a variant without content is also read from `{"name": null}`. Both are refused here, at every depth. So is
-//! a name that an open object (a map) has twice; of a structure's own fields, serde's derive refuses that.
+//! What serde derives for a structure also takes a list of its fields in order, so that `["EUR",
+//! "1.00"]` would read as an amount; and a variant without content is also read from `{"name":
+//! null}`. Both are refused here, at every depth. So is a name that an open object (a map) has
+//! twice; of a structure's own fields, serde's derive refuses that.
 //!
-//! What `#[serde(untagged)]` and `#[serde(flatten)]` hold back and read later is not seen here: wire types have neither,
-//! and use [`Split`] instead.
+//! What `#[serde(untagged)]` and `#[serde(flatten)]` hold back and read later is not seen here:
+//! wire types have neither, and use [`Split`] instead.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -26,8 +28,8 @@ pub enum Manner {
     Tolerant,
 }
 
-/// The name under which types ask for a text that [`Manner::Tolerant`] leaves as it is. They take it exactly, unless it is
-/// handed to them as bytes: no JSON has these.
+/// The name under which types ask for a text that [`Manner::Tolerant`] leaves as it is. They take
+/// it exactly, unless it is handed to them as bytes: no JSON has these.
 pub(crate) const OPEN_TEXT: &str = "$shared-types/open-text";
 
 /// Wraps a deserializer, and each part of serde's that leads to a nested one.
@@ -278,7 +280,8 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Structure<V> {
     }
 }
 
-/// Visitor of an enumeration: a name, or an object with one member whose name is that of a variant with content.
+/// Visitor of an enumeration: a name, or an object with one member whose name is that of a variant
+/// with content.
 struct Enumeration<V>(Strict<V>);
 
 impl<'de, V: Visitor<'de>> Visitor<'de> for Enumeration<V> {
@@ -346,8 +349,8 @@ impl<'de, A: MapAccess<'de>> VariantAccess<'de> for Variant<A> {
     }
 }
 
-/// An object that holds either one member of a certain name, or the fields of `T`: where banks follow an example of the
-/// standard's against its schema.
+/// An object that holds either one member of a certain name, or the fields of `T`: where banks
+/// follow an example of the standard's against its schema.
 pub(crate) struct Split<T, M> {
     /// The member of that name.
     pub(crate) member: Option<M>,

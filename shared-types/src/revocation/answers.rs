@@ -1,4 +1,4 @@
-//! All answers that are at hand.
+//! Set of OCSP responses.
 
 use std::collections::HashMap;
 use std::sync::Arc;

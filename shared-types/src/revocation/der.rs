@@ -1,4 +1,5 @@
-//! As much of DER as it takes to walk over a list of any size without copying it, and to write a question.
+//! Minimal DER reader and writer. Walks over a CRL of any size without copying it, and writes an
+//! OCSP request.
 
 pub(crate) const BOOLEAN: u8 = 0x01;
 pub(crate) const BIT_STRING: u8 = 0x03;

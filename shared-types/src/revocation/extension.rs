@@ -1,4 +1,5 @@
-//! Extensions of lists, of their entries, and of answers (RFC 5280, sections 5.2 and 5.3; RFC 6960, section 4.4).
+//! Extensions of CRLs, of CRL entries and of OCSP responses (RFC 5280, sections 5.2 and 5.3; RFC
+//! 6960, section 4.4).
 
 use std::borrow::Cow;
 
@@ -22,7 +23,8 @@ impl Extension<'_> {
     }
 }
 
-/// The extensions in the content of a `SEQUENCE OF Extension`. What is none comes as nothing, and ends them.
+/// The extensions in the content of a `SEQUENCE OF Extension`. What is none comes as nothing, and
+/// ends them.
 pub(crate) fn extensions(mut left: &[u8]) -> impl Iterator<Item = Option<Extension<'_>>> {
     std::iter::from_fn(move || {
         if left.is_empty() {

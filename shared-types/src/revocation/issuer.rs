@@ -1,4 +1,4 @@
-//! A CA as revocation knows it: by name and key.
+//! Issuer of certificates, CRLs and OCSP responses, by name and key.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,8 +14,8 @@ use crate::certificate::printable;
 use crate::digest::hex;
 use crate::name::{comparable, display, is_one_name};
 
-/// A CA by the digest of its name and key. Two CAs of one name differ in it, and so does one CA with a new key; how the name
-/// is written makes no difference (RFC 5280, section 7.1).
+/// A CA by the digest of its name and key. Two CAs of one name differ in it, and so does one CA
+/// with a new key; how the name is written makes no difference (RFC 5280, section 7.1).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct IssuerId([u8; 32]);
 
@@ -25,7 +25,7 @@ impl fmt::Debug for IssuerId {
     }
 }
 
-/// A CA: what signs certificates, and says which of them are withdrawn.
+/// A CA: signs certificates, and publishes their revocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Issuer {
     id: IssuerId,
@@ -95,7 +95,8 @@ pub(super) fn name_text(der: &[u8]) -> String {
 pub struct Issuers(HashMap<Vec<u8>, Vec<Arc<Issuer>>>);
 
 impl Issuers {
-    /// The CAs of those certificates. One that is no CA, or that may not sign lists (`cRLSign`), is left out.
+    /// The CAs of those certificates. One that is no CA, or that may not sign lists (`cRLSign`), is
+    /// left out.
     #[must_use]
     pub fn new<'a, 'b: 'a>(certificates: impl IntoIterator<Item = &'a CertificateDer<'b>>) -> Self {
         let mut known = Self::default();

@@ -1,4 +1,4 @@
-//! One revocation list, read and checked.
+//! Certificate revocation list (CRL), parsed and verified.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -20,10 +20,11 @@ use crate::digest::hex;
 use crate::pem::{self, Kind, PemError, Position};
 use crate::trust::{unix, when};
 
-/// A revocation list whose signature, issuer and form were checked. Whether it is fresh depends on the time.
+/// A revocation list whose signature, issuer and form were checked. Whether it is fresh depends on
+/// the time.
 ///
-/// It is kept as it came, with an index of its serial numbers of four bytes an entry: some 57 bytes with both, and a search of 20 steps among a
-/// million.
+/// It is kept as it came, with an index of its serial numbers of four bytes an entry: some 57 bytes
+/// with both, and a search of 20 steps among a million.
 pub struct List {
     issuer: Arc<Issuer>,
     this_update: UnixTime,
@@ -102,7 +103,8 @@ pub enum ListError {
     CriticalExtension {
         /// The extension's OID.
         extension: String,
-        /// The serial number of the entry that has it, in hexadecimal; nothing, where the list itself has it.
+        /// The serial number of the entry that has it, in hexadecimal; nothing, where the list
+        /// itself has it.
         entry: Option<String>,
     },
     /// Its time has not come.
@@ -169,8 +171,9 @@ impl List {
     /// How far the clock of a list's issuer may be ahead.
     pub const CLOCKS_APART: Duration = Duration::from_mins(5);
 
-    /// Reads the lists of a file or an answer, any number as PEM or one in DER, and checks of each that one of `issuers`
-    /// signed it. A list that is not good does not hold up the others; a file that is not lists alone is refused whole.
+    /// Reads the lists of a file or an answer, any number as PEM or one in DER, and checks of each
+    /// that one of `issuers` signed it. A list that is not good does not hold up the others; a file
+    /// that is not lists alone is refused whole.
     ///
     /// Cost of each: one signature check, and sorting the serial numbers.
     pub fn read_all(
@@ -257,7 +260,8 @@ impl List {
         self.index.is_empty()
     }
 
-    /// Whether its time has come and is not over. Its issuer's clock may be ahead of ours by [`Self::CLOCKS_APART`].
+    /// Whether its time has come and is not over. Its issuer's clock may be ahead of ours by
+    /// [`Self::CLOCKS_APART`].
     pub fn check_fresh(&self, now: UnixTime) -> Result<(), ListError> {
         if now.as_secs() + Self::CLOCKS_APART.as_secs() < self.this_update.as_secs() {
             Err(ListError::NotYet {
@@ -297,7 +301,8 @@ impl List {
         self.der == other.der
     }
 
-    /// Whether it was made before the other: the number says so, or the time where numbers are equal.
+    /// Whether it was made before the other: the number says so, or the time where numbers are
+    /// equal.
     pub(super) fn is_older_than(&self, other: &Self) -> bool {
         let order = |list: &Self| (list.number.len(), list.number.clone(), list.this_update);
         order(self) < order(other)
@@ -331,7 +336,8 @@ impl fmt::Debug for List {
 /// No entry takes fewer bytes: tag, length, a serial number of one octet, a time.
 const SMALLEST_ENTRY: usize = 2 + 3 + 15;
 
-/// Where the serial number of each entry starts in `der`, ordered by serial number, and those of one by place.
+/// Where the serial number of each entry starts in `der`, ordered by serial number, and those of
+/// one by place.
 fn index(der: &[u8], entries: &[u8]) -> Result<Vec<u32>, ListError> {
     let start = der.as_ptr().addr();
     // Each with the beginning of its serial number: that mostly decides, and is at hand.
@@ -365,8 +371,8 @@ fn index(der: &[u8], entries: &[u8]) -> Result<Vec<u32>, ListError> {
     Ok(places)
 }
 
-/// The first eight octets, with zeros after them where there are fewer: in the order of the octets themselves, as far as they
-/// go.
+/// The first eight octets, with zeros after them where there are fewer: in the order of the octets
+/// themselves, as far as they go.
 fn beginning(octets: &[u8]) -> u64 {
     let mut first = [0; 8];
     for (place, octet) in first.iter_mut().zip(octets) {
@@ -401,7 +407,8 @@ fn check_entry(content: &[u8], serial: &[u8]) -> Result<(), ListError> {
     Ok(())
 }
 
-/// The content of the serial number that starts there, and what follows it in its entry and in the list.
+/// The content of the serial number that starts there, and what follows it in its entry and in the
+/// list.
 fn serial_at(der: &[u8], place: u32) -> (&[u8], &[u8]) {
     usize::try_from(place)
         .ok()
@@ -425,7 +432,8 @@ fn entry(rest: &[u8]) -> Entry {
         .and_then(|extension| extension.value.last().copied());
     Entry {
         since,
-        // removeFromCRL belongs into delta lists alone (RFC 5280, section 5.3.1): whom a complete list names is revoked.
+        // removeFromCRL belongs into delta lists alone (RFC 5280, section 5.3.1): whom a complete
+        // list names is revoked.
         reason: reason.map_or(Reason::Unspecified, Reason::of_code),
     }
 }
@@ -492,7 +500,8 @@ impl<'a> Outline<'a> {
         }
         let (issuer, rest) = part(rest, der::SEQUENCE)?;
         let (rest, this_update) = time(rest)?;
-        // RFC 5280, section 5.1.2.5: there must be one. Without it, a list would never be known to be stale.
+        // RFC 5280, section 5.1.2.5: there must be one. Without it, a list would never be known to
+        // be stale.
         let (rest, next_update) = ASN1Time::from_der(rest).map_err(|_| {
             malformed(
                 "it does not say when the next one is due (nextUpdate); with OpenSSL: openssl ca -gencrl -crldays 7",

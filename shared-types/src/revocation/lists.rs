@@ -1,4 +1,4 @@
-//! All lists that are at hand, and what they say of a certificate.
+//! Set of certificate revocation lists (CRLs), and their status for a certificate.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -56,14 +56,15 @@ impl Lists {
         self.0.values().flatten()
     }
 
-    /// How a certificate stands at that time. What a stale list says was revoked stays revoked.
+    /// Returns the status of a certificate at that time. A revocation in a stale list still counts.
     ///
     /// Cost: one binary search for each list of the issuer; usually one.
     pub(super) fn standing(&self, link: &PathCertificate, now: UnixTime) -> RevocationStatus {
         let of_issuer = self.0.get(&link.issuer.id());
         let mut standing = RevocationStatus::Unknown;
         for list in of_issuer.into_iter().flatten() {
-            // Also where the list does not speak for it: a serial number is that of one certificate of its issuer.
+            // Also where the list does not speak for it: a serial number is that of one certificate
+            // of its issuer.
             if let Some(Entry { since, reason }) = list.find(&link.serial) {
                 return RevocationStatus::Revoked { since, reason };
             }

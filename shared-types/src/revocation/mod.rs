@@ -1,7 +1,7 @@
-//! Whether a certificate was withdrawn before its time: revocation lists (RFC 5280, section 5) and OCSP (RFC 6960).
+//! Certificate revocation: CRLs (RFC 5280, section 5) and OCSP (RFC 6960).
 //!
-//! [`crate::trust::judge`] says what a path is made of, as [`PathCertificate`]s; [`Statuses`] says how each of them stands. Who
-//! fetches lists and asks responders, where and how often, is not decided here.
+//! [`crate::trust::judge`] returns the path as [`PathCertificate`]s; [`Statuses`] returns the
+//! revocation status of each. Fetching CRLs and OCSP responses is left to the caller.
 
 mod answers;
 pub(crate) mod der;

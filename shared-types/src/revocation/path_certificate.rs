@@ -1,4 +1,4 @@
-//! A certificate of a path, as revocation sees it.
+//! Certificate of a path, with the fields that a revocation check uses.
 
 use std::sync::Arc;
 
@@ -10,7 +10,8 @@ use x509_parser::prelude::FromDer as _;
 
 use super::issuer::Issuer;
 
-/// A certificate below the anchor of a path that was checked: what is needed to ask whether it was revoked.
+/// A certificate below the anchor of a path that was checked: what is needed to ask whether it was
+/// revoked.
 #[derive(Debug, Clone)]
 pub struct PathCertificate {
     /// The serial number: the content octets of its DER, in whatever form the certificate has it.
@@ -26,8 +27,8 @@ pub struct PathCertificate {
 }
 
 impl PathCertificate {
-    /// A certificate and that of the CA above it, where no path was checked: one's own, about which one asks oneself.
-    /// Nothing, if one of them cannot be read or the names do not fit.
+    /// A certificate and that of the CA above it, where no path was checked: one's own, about which
+    /// one asks oneself. Nothing, if one of them cannot be read or the names do not fit.
     #[must_use]
     pub fn between(certificate: &CertificateDer<'_>, issuer: &CertificateDer<'_>) -> Option<Self> {
         let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
@@ -39,7 +40,8 @@ impl PathCertificate {
     }
 
     pub(crate) fn new(certificate: &X509Certificate<'_>, issuer: Arc<Issuer>) -> Self {
-        // By the name as the certificate has it: that is what a responder is asked with (RFC 6960, section 4.1.1).
+        // By the name as the certificate has it: that is what a responder is asked with (RFC 6960,
+        // section 4.1.1).
         let issuer = match certificate.issuer().as_raw() {
             name if name == issuer.name() => issuer,
             name => Arc::new(Issuer::new(name, issuer.key())),

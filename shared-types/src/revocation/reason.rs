@@ -1,4 +1,4 @@
-//! Why a certificate was revoked.
+//! Revocation reasons (RFC 5280, section 5.3.1).
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,9 +8,9 @@ use std::str::FromStr;
 pub enum Reason {
     /// Not said.
     Unspecified,
-    /// Somebody else may have the private key.
+    /// The private key may be compromised.
     KeyCompromise,
-    /// Somebody else may have the CA's key.
+    /// The CA's key may be compromised.
     CaCompromise,
     /// The holder's name or other facts changed.
     AffiliationChanged,
@@ -20,7 +20,8 @@ pub enum Reason {
     CessationOfOperation,
     /// It is suspended.
     CertificateHold,
-    /// The holder may no longer do what the certificate says: the reason of ETSI TS 119 495 where a licence ended.
+    /// The holder may no longer do what the certificate says: the reason of ETSI TS 119 495 where a
+    /// licence ended.
     PrivilegeWithdrawn,
     /// The attribute authority's key may be known.
     AaCompromise,
@@ -39,7 +40,7 @@ const ALL: [(Reason, u8, &str); 9] = [
 ];
 
 impl Reason {
-    /// The number in a list's entry. One we do not know says nothing.
+    /// The number in a list's entry. An unknown number gives no reason.
     #[must_use]
     pub fn of_code(code: u8) -> Self {
         ALL.iter()

@@ -1,12 +1,13 @@
 //! Serial numbers, compared as numbers.
 //!
-//! A serial number is a positive `INTEGER` of at most 20 octets in its shortest form (RFC 5280, section 4.1.2.2). CAs that
-//! keep to less exist, and the standard asks to handle what they issue: certificates and lists take serial numbers of any
-//! length and form, and one rule says which are the same.
+//! A serial number is a positive `INTEGER` of at most 20 octets in its shortest form (RFC 5280,
+//! section 4.1.2.2). CAs that keep to less exist, and the standard asks to handle what they issue:
+//! certificates and lists take serial numbers of any length and form, and one rule says which are
+//! the same.
 
-/// What tells one serial number from another, of the content octets of its DER: leading octets that add nothing, and the
-/// one that says that a number is positive, are left out. A CA that writes it in one place and forgets it in another means
-/// the same certificate.
+/// What tells one serial number from another, of the content octets of its DER: leading octets that
+/// add nothing, and the one that says that a number is positive, are left out. A CA that writes it
+/// in one place and forgets it in another means the same certificate.
 pub(super) fn significant(serial: &[u8]) -> &[u8] {
     match minimal(serial) {
         [0, rest @ ..] if !rest.is_empty() => rest,

@@ -1,4 +1,4 @@
-//! Checks a signature over DER: of a list, or of an answer about one certificate.
+//! Signature verification over the DER of a CRL or an OCSP response.
 
 use rustls_pki_types::{AlgorithmIdentifier, SignatureVerificationAlgorithm};
 use x509_parser::prelude::FromDer as _;
@@ -16,7 +16,8 @@ pub(crate) enum SignatureError {
     Mismatch,
 }
 
-/// `SIGNED { ToBeSigned }`: what is signed, the algorithm's identifier without its outer tag, and the signature.
+/// `SIGNED { ToBeSigned }`: what is signed, the algorithm's identifier without its outer tag, and
+/// the signature.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Signed<'a> {
     pub(crate) content: &'a [u8],
@@ -83,7 +84,8 @@ impl<'a> Signed<'a> {
     }
 }
 
-/// What a signature algorithm that is not accepted is called: those that people still meet by name, others by OID.
+/// What a signature algorithm that is not accepted is called: those that people still meet by name,
+/// others by OID.
 fn algorithm_name(identifier: &[u8]) -> String {
     let id = der::element(identifier, der::OID).map(|(id, _)| dotted(id.content));
     match id.as_deref() {

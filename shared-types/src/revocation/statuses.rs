@@ -1,4 +1,4 @@
-//! All that is known of revocations, from lists and from answers, and what it says of a certificate.
+//! Revocation statuses: all CRLs and OCSP responses, and the status they give a certificate.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub struct Statuses {
     pub answers: Answers,
 }
 
-/// How a certificate stands.
+/// Revocation status of a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RevocationStatus {
     /// It was not revoked, as far as is known until then.
@@ -38,11 +38,11 @@ pub enum RevocationStatus {
     },
     /// Its issuer's responder does not know it: no list can say more.
     Unrecorded,
-    /// Nothing fresh says how it stands.
+    /// No current CRL or OCSP response covers it.
     Unknown,
 }
 
-/// What happens to a certificate when nothing fresh says whether it was revoked.
+/// Policy for a certificate that no current CRL or OCSP response covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
@@ -55,8 +55,8 @@ pub enum UnknownStatus {
 }
 
 impl Statuses {
-    /// Until when it is known that none of those certificates was revoked, as far as that is known to end. One word
-    /// against any of them counts before what is not known of another.
+    /// Until when it is known that none of those certificates was revoked, as far as that is known
+    /// to end. One word against any of them counts before what is not known of another.
     ///
     /// Cost: that of [`Self::standing`] for each.
     pub fn check(
@@ -90,8 +90,8 @@ impl Statuses {
         unknown.map_or(Ok(until), Err)
     }
 
-    /// How a certificate stands at that time. One word against it is enough, from a list or an answer; and what a stale
-    /// one says was revoked stays revoked.
+    /// Returns the status of a certificate at that time. One revocation is enough, in a CRL or an
+    /// OCSP response, even if that is stale.
     ///
     /// Cost: that of a search in the lists, and one look-up by hash.
     #[must_use]
@@ -116,8 +116,9 @@ impl Statuses {
         let Some(answer) = self.answers.about(link) else {
             return RevocationStatus::Unknown;
         };
-        // A responder whose own certificate was revoked may say anything. One of which that is not known is believed where
-        // it speaks against a certificate, and where it speaks for one only if its issuer has said that this will do.
+        // A responder whose own certificate was revoked may say anything. One of which that is not
+        // known is believed where it speaks against a certificate, and where it speaks for one only
+        // if its issuer has said that this will do.
         let vouched_for = match answer.delegate() {
             None => true,
             Some(delegate) => match self.lists.standing(&delegate.link, now) {

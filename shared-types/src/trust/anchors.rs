@@ -1,4 +1,4 @@
-//! The certification authorities that were agreed upon.
+//! Trust anchors: the agreed certification authorities.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ pub struct Anchors {
 /// Why a set of anchors cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AnchorError {
-    /// There is none: nobody could ever come in.
+    /// There is none: every peer would be refused.
     #[error("holds no certificate")]
     None,
     /// The file is not certificates alone, in PEM or DER.
@@ -47,7 +47,8 @@ pub enum AnchorError {
 }
 
 impl Anchors {
-    /// Reads one or more CA certificates from PEM, or one from DER. Any other object in the file refuses it.
+    /// Reads one or more CA certificates from PEM, or one from DER. Any other object in the file
+    /// refuses it.
     pub fn from_pem(pem: &[u8]) -> Result<Self, AnchorError> {
         let certificates = pem::only(Kind::Certificate, pem)?.into_iter();
         Self::new(certificates.map(|found| found.der.into()).collect())
@@ -63,7 +64,8 @@ impl Anchors {
         for (index, certificate) in certificates.iter().enumerate() {
             let number = index + 1;
             let unreadable = |reason: String| AnchorError::Unreadable { number, reason };
-            // As it will be read for each chain: one that is left out then would be missed in silence.
+            // As it will be read for each chain: one that is left out then would be missed in
+            // silence.
             let read = Certificate::read(certificate)
                 .map_err(|refusal| unreadable(refusal.to_string()))?;
             let parsed = &read.parsed;
@@ -89,7 +91,8 @@ impl Anchors {
         &self.certificates
     }
 
-    /// The distinguished names of the anchors, as a peer wants to know them in a TLS certificate request.
+    /// The distinguished names of the anchors, as a peer wants to know them in a TLS certificate
+    /// request.
     pub fn subjects(&self) -> impl Iterator<Item = &[u8]> {
         let names = self.issuers.iter().map(|(issuer, _)| issuer.name());
         names.map(|name| der::any(name).map_or(name, |(name, _)| name.content))

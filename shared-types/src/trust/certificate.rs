@@ -1,4 +1,4 @@
-//! Certificate of a chain, with what paths are built and validated by.
+//! Certificate of a chain, with the fields that path building and validation use.
 
 use std::collections::HashSet;
 
@@ -32,7 +32,8 @@ pub(super) struct Certificate<'a> {
 
 /// The smallest RSA modulus, in bits (ETSI TS 119 312).
 const MIN_RSA_BITS: usize = 2048;
-/// The largest RSA modulus, in bits: what the cryptographic library checks signatures with, at a bounded cost.
+/// The largest RSA modulus, in bits: what the cryptographic library checks signatures with, at a
+/// bounded cost.
 const MAX_RSA_BITS: usize = 8192;
 /// The smallest elliptic-curve field, in bits.
 const MIN_EC_BITS: usize = 256;
@@ -87,7 +88,8 @@ impl<'a> Certificate<'a> {
         self.subject == self.issuer
     }
 
-    /// Whether its authority key identifier is that of the issuer's key; nothing, where one of them has none.
+    /// Whether its authority key identifier is that of the issuer's key; nothing, where one of them
+    /// has none.
     pub(super) fn names_key_of(&self, issuer: &Certificate<'_>) -> Option<bool> {
         let above = self.find(|extension| match extension {
             ParsedExtension::AuthorityKeyIdentifier(above) => above.key_identifier.as_ref(),
@@ -143,7 +145,8 @@ impl<'a> Certificate<'a> {
             .map(|extension| extension.value)
     }
 
-    /// Checks version, algorithm, extensions and key: what a certificate of a path has to be whatever is above it.
+    /// Checks version, algorithm, extensions and key: what a certificate of a path has to be
+    /// whatever is above it.
     pub(super) fn check_form(&self) -> Result<(), Refusal> {
         let malformed = |what: String| Refusal::Malformed {
             what,
@@ -220,16 +223,17 @@ impl<'a> Certificate<'a> {
                 point.key_size()
             )),
             Ok(PublicKey::DSA(_)) => weak("DSA".to_owned()),
-            // Ed25519 and ML-DSA arrive as `Unknown`; signatures by algorithms that are not known are refused.
+            // Ed25519 and ML-DSA arrive as `Unknown`; signatures by algorithms that are not known
+            // are refused.
             Ok(_) => Ok(()),
             Err(_) => Err(Refusal::Unreadable),
         }
     }
 }
 
-/// Walks over a `TBSCertificate`, which has to have the parts of one and nothing between and after them: the parser reads
-/// past what is too much in a part, and takes other types for object identifiers. Returns the content of its
-/// `AlgorithmIdentifier`.
+/// Walks over a `TBSCertificate`, which has to have the parts of one and nothing between and after
+/// them: the parser reads past what is too much in a part, and takes other types for object
+/// identifiers. Returns the content of its `AlgorithmIdentifier`.
 fn algorithm_within(content: &[u8]) -> Option<&[u8]> {
     /// Unique identifiers of issuer and subject.
     const UNIQUE: [u8; 2] = [0x81, 0x82];
@@ -330,7 +334,8 @@ fn is_standard(id: &Oid<'_>) -> bool {
     id.as_bytes().starts_with(arc.as_bytes()) || *id == oid!(1.3.6.1.5.5.7.1.1)
 }
 
-/// Whether paths are validated by the extension, so that it may be critical (RFC 5280, section 4.2).
+/// Whether paths are validated by the extension, so that it may be critical (RFC 5280, section
+/// 4.2).
 fn is_processed(extension: &ParsedExtension<'_>) -> bool {
     /// The qualifiers that RFC 5280, section 4.2.1.4, defines: what they say is for people.
     const QUALIFIERS: [Oid<'static>; 2] = [oid!(1.3.6.1.5.5.7.2.1), oid!(1.3.6.1.5.5.7.2.2)];

@@ -1,9 +1,10 @@
 //! Path building, at a bounded cost.
 //!
-//! Names decide which certificates could lead from the party's own to an agreed anchor. Signatures are then checked from
-//! the anchors down: a key verifies something only after it was itself vouched for, so keys that a stranger has made up
-//! cost nothing, however many there are and however they point to one another. Each pair of certificate and key is
-//! checked once, and a few mismatches end it. Paths are looked for among what authorities have signed, and each is
+//! Names decide which certificates could lead from the party's own to an agreed anchor. Signatures
+//! are then checked from the anchors down: a key verifies something only after it was itself
+//! vouched for, so keys that a stranger has made up cost nothing, however many there are and
+//! however they point to one another. Each pair of certificate and key is checked once, and a few
+//! mismatches end it. Paths are looked for among what authorities have signed, and each is
 //! validated.
 
 use std::collections::VecDeque;
@@ -23,10 +24,11 @@ use crate::revocation::{Issuer, PathCertificate};
 pub const MAX_CERTIFICATES: usize = 16;
 /// CA certificates between the party's own and the anchor, at most.
 pub const MAX_INTERMEDIATES: usize = 6;
-/// Signatures that may turn out not to match, at most, beside one for each anchor of a name that is looked for. What is
-/// made up has none that matches.
+/// Signatures that may turn out not to match, at most, beside one for each anchor of a name that is
+/// looked for. What is made up has none that matches.
 const MAX_MISMATCHES: usize = 3;
-/// Signatures that may match, at most: twice the longest path, for CAs that have several certificates.
+/// Signatures that may match, at most: twice the longest path, for CAs that have several
+/// certificates.
 const MAX_SIGNATURES: usize = 2 * (MAX_INTERMEDIATES + 1);
 /// Paths that are validated for a chain, at most.
 const MAX_PATHS: usize = 8;
@@ -202,7 +204,8 @@ impl<'c> Search<'c> {
         None
     }
 
-    /// What is wrong with the first path is told, before what is wrong with certificates that are in none.
+    /// What is wrong with the first path is told, before what is wrong with certificates that are
+    /// in none.
     fn refuse(&mut self, refusal: Refusal) {
         if self.paths <= 1 {
             self.refused = Some(refusal);
@@ -213,7 +216,8 @@ impl<'c> Search<'c> {
 fn path_of(anchor: &Certificate<'_>, path: &[&Certificate<'_>], window: Window) -> Path {
     let above = path.iter().skip(1).copied().chain([anchor]);
     let links = path.iter().zip(above).map(|(certificate, issuer)| {
-        // By the name that the certificate has for it: that is what its issuer's responder is asked with.
+        // By the name that the certificate has for it: that is what its issuer's responder is asked
+        // with.
         let name = certificate.parsed.issuer().as_raw();
         PathCertificate::new(
             &certificate.parsed,
@@ -226,7 +230,8 @@ fn path_of(anchor: &Certificate<'_>, path: &[&Certificate<'_>], window: Window) 
     }
 }
 
-/// Follows the names upwards, to say where the chain ends. The party's own certificate is the first.
+/// Follows the names upwards, to say where the chain ends. The party's own certificate is the
+/// first.
 fn explain_unknown_issuer(upwards: &[&Certificate<'_>]) -> Refusal {
     let Some((leaf, above)) = upwards.split_first() else {
         return Refusal::NoCertificate;

@@ -1,16 +1,19 @@
-//! Chains that come without the certificates in their middle.
+//! Completion of chains that arrive without intermediate certificates.
 
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use super::Window;
 use super::certificate::Certificate;
 
-/// A chain, the party's own certificate first, with those CA certificates of `known` after it that lead upwards from it
-/// and are valid at that time. Where several CAs of one name are known, all of them: the path is built later.
+/// A chain, the party's own certificate first, with those CA certificates of `known` after it that
+/// lead upwards from it and are valid at that time. Where several CAs of one name are known, all of
+/// them: the path is built later.
 ///
-/// It is for chains that arrive through a gateway, which may forward the party's own certificate alone.
+/// It is for chains that arrive through a gateway, which may forward the party's own certificate
+/// alone.
 ///
-/// Cost: one reading of each certificate of the chain, and of each that is known; no signature is checked.
+/// Cost: one reading of each certificate of the chain, and of each that is known; no signature is
+/// checked.
 #[must_use]
 pub fn complete(
     chain: &[CertificateDer<'static>],

@@ -89,8 +89,8 @@ impl Default for Comparison {
 }
 
 impl Comparison {
-    /// Checks all names of a certificate, subject and subject alternative names, against the constraints (an
-    /// extension's value) of a CA above it.
+    /// Checks all names of a certificate, subject and subject alternative names, against the
+    /// constraints (an extension's value) of a CA above it.
     pub(super) fn check(
         &mut self,
         constraints: &[u8],
@@ -108,7 +108,8 @@ impl Comparison {
         Ok(())
     }
 
-    /// Whether one of the subtrees of the name's kind matches; nothing, if there is none of the kind.
+    /// Whether one of the subtrees of the name's kind matches; nothing, if there is none of the
+    /// kind.
     fn any(
         &mut self,
         name: &General<'_>,
@@ -193,7 +194,8 @@ pub(super) fn alternative_names<'a>(certificate: &Certificate<'a>) -> Option<Vec
     after.is_empty().then_some(names)
 }
 
-/// Whether the name lies within a subtree of its own kind; nothing, if one of them cannot be read or compared.
+/// Whether the name lies within a subtree of its own kind; nothing, if one of them cannot be read
+/// or compared.
 fn lies_within(name: &General<'_>, base: &General<'_>) -> Option<bool> {
     match name.kind {
         DNS => {
@@ -238,12 +240,14 @@ fn uri_within(uri: &str, base: &str) -> Option<bool> {
     let authority = after.split(['/', '?', '#']).next()?;
     let host = authority.rsplit('@').next()?;
     let host = host.split(':').next()?;
-    // "MUST be specified as a fully qualified domain name": with an address, constraints cannot be met.
+    // "MUST be specified as a fully qualified domain name": with an address, constraints cannot be
+    // met.
     let is_name = is_host(host) && host.parse::<Ipv4Addr>().is_err();
     host_within(host, base).filter(|_| is_name)
 }
 
-/// A host that is the base, or, where that begins with a period, below it; nothing, if the base is no host.
+/// A host that is the base, or, where that begins with a period, below it; nothing, if the base is
+/// no host.
 fn host_within(host: &str, base: &str) -> Option<bool> {
     match base.strip_prefix('.') {
         Some(domain) => is_host(domain).then(|| within(host, domain) && !same_host(host, domain)),

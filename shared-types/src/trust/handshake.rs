@@ -1,7 +1,7 @@
 //! Proof of a key in the handshake (RFC 8446, section 4.4.3; RFC 5246, section 7.4.8).
 //!
-//! The functions of rustls read the certificate once more, with a parser that refuses critical extensions which paths
-//! are validated by here. These take the key alone.
+//! The functions of rustls read the certificate once more, with a parser that refuses critical
+//! extensions which paths are validated by here. These take the key alone.
 
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key};
@@ -21,8 +21,8 @@ pub fn verify_tls13_signature(
     verify_tls13_signature_with_raw_key(message, &key_of(certificate)?, signature, algorithms)
 }
 
-/// Checks the signature of a TLS 1.2 handshake against the certificate's key. Several algorithms can have the scheme's
-/// name there: the key decides.
+/// Checks the signature of a TLS 1.2 handshake against the certificate's key. Several algorithms
+/// can have the scheme's name there: the key decides.
 pub fn verify_tls12_signature(
     message: &[u8],
     certificate: &CertificateDer<'_>,

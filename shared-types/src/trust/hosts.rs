@@ -10,7 +10,8 @@ use super::constraints::alternative_names;
 const DNS: u8 = 0x82;
 const ADDRESS: u8 = 0x87;
 
-/// Whether a certificate is for that host. Its subject alternative names count, and nothing else (RFC 9525, section 2).
+/// Whether a certificate is for that host. Its subject alternative names count, and nothing else
+/// (RFC 9525, section 2).
 ///
 /// Cost: one reading of the certificate.
 #[must_use]
@@ -36,8 +37,8 @@ pub fn is_for_host(certificate: &CertificateDer<'_>, host: &ServerName<'_>) -> b
     })
 }
 
-/// Whether the presented name is that host, or has a wildcard in the place of its first label (RFC 9525, section 6.3).
-/// A wildcard never stands for what is below a top-level domain.
+/// Whether the presented name is that host, or has a wildcard in the place of its first label (RFC
+/// 9525, section 6.3). A wildcard never stands for what is below a top-level domain.
 fn presents(presented: &str, host: &str) -> bool {
     let host = host.strip_suffix('.').unwrap_or(host);
     match presented.strip_prefix("*.") {
@@ -51,7 +52,8 @@ fn presents(presented: &str, host: &str) -> bool {
     }
 }
 
-/// Whether it is a name of labels: letters, digits, hyphens, and underscores, which some services have.
+/// Whether it is a name of labels: letters, digits, hyphens, and underscores, which some services
+/// have.
 pub(super) fn is_host(name: &str) -> bool {
     name.len() <= 253
         && name.split('.').all(|label| {

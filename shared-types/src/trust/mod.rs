@@ -1,9 +1,10 @@
-//! The trust decision: may the holder of this certificate chain come in?
+//! Trust decision on a certificate chain: path building, path validation, revocation and policy.
 //!
-//! Both ends ask the same question with the same code: the bank about a TPP ([`Usage::Client`]), the SDK about a
-//! bank ([`Usage::Server`]). The answer depends on the agreed anchors, the chain and the time, and on nothing
-//! else: the system's root store is never looked at. Paths are built at a bounded cost and validated after RFC 5280;
-//! to that is added what a scheme of licensed parties needs beyond it, and *why* a chain is refused.
+//! Both ends use the same code: the bank for a TPP ([`Usage::Client`]), the SDK for a bank
+//! ([`Usage::Server`]). The verdict depends on the agreed anchors, the chain and the time, and on
+//! nothing else: the system's root store is never used. Paths are built at a bounded cost and
+//! validated after RFC 5280; to that is added what a scheme of licensed parties needs beyond it,
+//! and *why* a chain is refused.
 
 mod anchors;
 mod certificate;
@@ -52,7 +53,7 @@ impl fmt::Display for Usage {
     }
 }
 
-/// For how long a favourable judgement stands, as long as what it was made by stays the same.
+/// Validity of a positive verdict, as long as its inputs stay the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
     /// The first second.
@@ -62,7 +63,7 @@ pub struct Window {
 }
 
 impl Window {
-    /// Whether the judgement stands at that time.
+    /// Whether the verdict is valid at that time.
     #[must_use]
     pub fn contains(&self, now: UnixTime) -> bool {
         (self.from..=self.until).contains(&now)
@@ -126,15 +127,16 @@ pub struct Path {
 
 /// Judges a chain: the peer's own certificate first, then what it sent along.
 ///
-/// The judgement stands for the returned window: asking again within it, of the same anchors, gives the same answer.
-/// Whether a certificate of the path was revoked is not asked here; the path's links are what to ask with.
+/// The verdict is valid for the returned window: within it, the same anchors give the same verdict.
+/// Whether a certificate of the path was revoked is not asked here; the path's links are what to
+/// ask with.
 ///
-/// Only the certificates of the path count: what was sent besides may be expired, weak or of no use (RFC 8446, section
-/// 4.4.2).
+/// Only the certificates of the path count: what was sent besides may be expired, weak or of no use
+/// (RFC 8446, section 4.4.2).
 ///
-/// Cost: one reading of each certificate, of which there are [`MAX_CERTIFICATES`] at most, and one signature check for
-/// each below the anchor (two in a usual chain). Of what no authority has signed, a few signatures are checked, however
-/// much was sent.
+/// Cost: one reading of each certificate, of which there are [`MAX_CERTIFICATES`] at most, and one
+/// signature check for each below the anchor (two in a usual chain). Of what no authority has
+/// signed, a few signatures are checked, however much was sent.
 pub fn judge(
     anchors: &Anchors,
     leaf: &CertificateDer<'_>,
@@ -145,7 +147,8 @@ pub fn judge(
     chain::find(anchors, leaf, intermediates, usage, now)
 }
 
-/// The public key of a certificate (`SubjectPublicKeyInfo`, RFC 5280, section 4.1.2.7), as DER, unless it cannot be read.
+/// The public key of a certificate (`SubjectPublicKeyInfo`, RFC 5280, section 4.1.2.7), as DER,
+/// unless it cannot be read.
 #[must_use]
 pub fn public_key(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
     Some(Certificate::read(certificate).ok()?.key().to_vec())

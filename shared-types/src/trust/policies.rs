@@ -1,7 +1,7 @@
 //! Certificate policies along a path (RFC 5280, sections 6.1.2 to 6.1.5), where any policy will do.
 //!
-//! Of the tree of policies that the RFC builds, it only matters whether it has a node at the last level: so the policies
-//! expected at the current level are kept, and no tree.
+//! Of the tree of policies that the RFC builds, it only matters whether it has a node at the last
+//! level: so the policies expected at the current level are kept, and no tree.
 
 use std::collections::HashSet;
 
@@ -13,11 +13,12 @@ use super::certificate::Certificate;
 
 static ANY_POLICY: Oid<'static> = oid!(2.5.29.32.0);
 
-/// Checks a path, the certificate below the anchor first. `false` if it lacks a policy where a CA of it demands one
-/// (`policyConstraints`), or maps any policy.
+/// Checks a path, the certificate below the anchor first. `false` if it lacks a policy where a CA
+/// of it demands one (`policyConstraints`), or maps any policy.
 pub(super) fn check(path: &[&Certificate<'_>]) -> bool {
     let last = path.len();
-    // Certificates after which a policy is required, mapping is inhibited, and any policy is. Nothing is at first.
+    // Certificates after which a policy is required, mapping is inhibited, and any policy is.
+    // Nothing is at first.
     let (mut explicit, mut mapping, mut any) = (last + 1, last + 1, last + 1);
     let mut expected: HashSet<&Oid<'_>> = HashSet::from([&ANY_POLICY]);
     for (certificate, number) in path.iter().zip(1..) {
@@ -77,8 +78,8 @@ pub(super) fn check(path: &[&Certificate<'_>]) -> bool {
     explicit > 0 || !expected.is_empty()
 }
 
-/// Puts in the place of each policy that the CA maps those that it is mapped to, or nothing where mapping is inhibited.
-/// `false` if any policy is mapped.
+/// Puts in the place of each policy that the CA maps those that it is mapped to, or nothing where
+/// mapping is inhibited. `false` if any policy is mapped.
 fn map<'a>(
     certificate: &'a Certificate<'_>,
     allowed: bool,

@@ -1,4 +1,4 @@
-//! Why a chain was refused, and how the peer is told.
+//! Reasons for refusing a chain, and the TLS alert that each sends.
 
 use std::sync::Arc;
 
@@ -248,7 +248,8 @@ impl Refusal {
             Self::WrongUsage(_) | Self::WrongUsageOfCa { .. } => CertificateError::InvalidPurpose,
             Self::UnknownCriticalExtension { .. } => CertificateError::UnhandledCriticalExtension,
             Self::BadSignature { .. } => CertificateError::BadSignature,
-            // "The certificate was not accepted because the CA could not be matched with a known trust anchor."
+            // "The certificate was not accepted because the CA could not be matched with a known
+            // trust anchor."
             Self::SelfSigned
             | Self::UnknownIssuer { .. }
             | Self::IncompleteChain { .. }
@@ -257,8 +258,8 @@ impl Refusal {
             | Self::PathTooLong { .. }
             | Self::ChainTooLong { .. }
             | Self::AnchorNotValid { .. } => CertificateError::UnknownIssuer,
-            // "A valid certificate or PSK was received, but when access control was applied, the sender decided not to
-            // proceed with negotiation."
+            // "A valid certificate or PSK was received, but when access control was applied, the
+            // sender decided not to proceed with negotiation."
             Self::UnknownGateway => CertificateError::ApplicationVerificationFailure,
             Self::StatusUnknown { .. }
             | Self::Unrecorded { .. }

@@ -27,11 +27,11 @@ impl Validation {
         }
     }
 
-    /// Checks everything of a path but its signatures: the certificates, the party's own first, and the anchor above
-    /// them. Returns the time in which all of them are valid.
+    /// Checks everything of a path but its signatures: the certificates, the party's own first, and
+    /// the anchor above them. Returns the time in which all of them are valid.
     ///
-    /// Cost: one pass over their extensions, and comparisons of name constraints, which are bounded for all paths
-    /// together.
+    /// Cost: one pass over their extensions, and comparisons of name constraints, which are bounded
+    /// for all paths together.
     pub(super) fn check(
         &mut self,
         anchor: &Certificate<'_>,
@@ -66,8 +66,9 @@ impl Validation {
     }
 }
 
-/// The party's own certificate. Without an extended key usage it is refused: ETSI EN 319 412-4 requires one for
-/// websites, and a seal certificate (QSealC), which has none, must not open a connection.
+/// The party's own certificate. Without an extended key usage it is refused: ETSI EN 319 412-4
+/// requires one for websites, and a seal certificate (QSealC), which has none, must not open a
+/// connection.
 fn check_party(leaf: &Certificate<'_>, usage: Usage) -> Result<(), Refusal> {
     if leaf.is_ca() {
         return Err(Refusal::CaUsedAsLeaf);
@@ -95,8 +96,9 @@ fn check_party(leaf: &Certificate<'_>, usage: Usage) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The CAs, the anchor last: each has to be one, to be allowed to sign certificates, and to have no more CAs below it
-/// than it says (RFC 5280, section 6.1.4, k to n). Those that a CA issues to itself are not counted.
+/// The CAs, the anchor last: each has to be one, to be allowed to sign certificates, and to have no
+/// more CAs below it than it says (RFC 5280, section 6.1.4, k to n). Those that a CA issues to
+/// itself are not counted.
 fn check_authorities(cas: &[&Certificate<'_>], usage: Usage) -> Result<(), Refusal> {
     let mut below = 0;
     for ca in cas {
@@ -137,8 +139,8 @@ fn check_authorities(cas: &[&Certificate<'_>], usage: Usage) -> Result<(), Refus
     Ok(())
 }
 
-/// The names of each certificate against the constraints of all CAs above it, but for those of CAs that issue to
-/// themselves (RFC 5280, section 6.1.3, b and c).
+/// The names of each certificate against the constraints of all CAs above it, but for those of CAs
+/// that issue to themselves (RFC 5280, section 6.1.3, b and c).
 fn check_names(
     comparison: &mut Comparison,
     leaf: &Certificate<'_>,

@@ -1,4 +1,4 @@
-//! TPPs that keep asking, whatever goes wrong. Each knows what it was told.
+//! TPPs that send requests throughout the faults, and record every acknowledged result.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use bank_client::environment::{Randomness as _, SystemRandomness};
-use fixtures::openssl_client::{Met, OutsiderError, Tls, call};
+use fixtures::openssl_client::{OpensslClientError, Reaction, Tls, call};
 use fixtures::pki::Identity;
 
 use super::{PACE, PATIENCE};
@@ -72,11 +72,11 @@ impl Load {
         let answer =
             tokio::task::spawn_blocking(move || call(place, Some(&identity), Tls::V1_3, &request));
         match answer.await.unwrap() {
-            Ok(meeting) => match meeting.met {
-                Met::Http(bytes) if whole(&bytes) => Some(Response::read(&bytes)),
+            Ok(outcome) => match outcome.reaction {
+                Reaction::Http(bytes) if whole(&bytes) => Some(Response::read(&bytes)),
                 _ => None,
             },
-            Err(OutsiderError::Network(_)) => None,
+            Err(OpensslClientError::Network(_)) => None,
             Err(error) => panic!("{error}"),
         }
     }
@@ -112,7 +112,8 @@ impl Client {
         }
     }
 
-    /// A consent, what belongs to it, and its end; each asked for until there is an answer, and then once more.
+    /// A consent, what belongs to it, and its end; each asked for until there is an answer, and
+    /// then once more.
     async fn round(&mut self) {
         let body = self.load.consent_body.clone();
         let id = SystemRandomness.uuid().to_string();
@@ -196,7 +197,8 @@ impl Client {
         }
     }
 
-    /// Asks one replica after the other, until one answers. Any answer but that one is wrong, and then it gives up.
+    /// Asks one replica after the other, until one answers. Any answer but that one is wrong, and
+    /// then it gives up.
     async fn until_answered(
         &mut self,
         method: &str,

@@ -1,7 +1,10 @@
-//! Two replicas of a bank on one PostgreSQL, clients that keep asking, and what goes wrong meanwhile: the database stops, a
+//! Fault injection on two replicas of a bank that share one PostgreSQL: the database stops, a
 //! replica is killed, the network between them is cut.
 //!
-//! Each client knows what it was told, and nothing else. In the end, and all the time, that has to be so.
+//! Each client checks throughout, and at the end, that the bank agrees with what it acknowledged.
+//!
+//! Each client knows what it was told, and nothing else. In the end, and all the time, that has to
+//! be so.
 
 mod clients;
 
@@ -39,8 +42,8 @@ pub enum Fault {
     DatabaseStopped,
     /// A replica is killed with SIGKILL, and another one started in its place.
     ReplicaKilled,
-    /// Nothing passes between replicas and database until clients have been told so. Every second time the connections that there were
-    /// are forgotten by the network.
+    /// Nothing passes between replicas and database until clients have been told so. Every second
+    /// time the connections that there were are forgotten by the network.
     NetworkCut,
 }
 
@@ -239,7 +242,8 @@ impl Trouble {
         tokio::task::block_in_place(|| self.cluster.ask(&statement))
     }
 
-    /// At least so many reads were answered and are not counted; those that were counted and not answered hide others.
+    /// At least so many reads were answered and are not counted; those that were counted and not
+    /// answered hide others.
     fn uncounted(&self) -> i64 {
         let counted = self.number(&format!(
             "SELECT coalesce(sum(count), 0) FROM SCHEMA.consent_use WHERE consent_id = '{}'",
@@ -324,8 +328,9 @@ impl Trouble {
         }
     }
 
-    /// Stops the clients, once each has been answered all that it has asked, and looks at everything once more: by then
-    /// there is one consent, and one authorisation, for each that was asked for.
+    /// Stops the clients, once each has been answered all that it has asked, and looks at
+    /// everything once more: by then there is one consent, and one authorisation, for each that was
+    /// asked for.
     pub async fn end(mut self) -> Figures {
         self.load.enough.store(true, Ordering::SeqCst);
         for client in self.clients.drain(..) {

@@ -131,7 +131,7 @@ async fn a_newcomer_gets_from_nothing_to_a_copy_of_two_banks() {
         assert_eq!(cells[2..], ["0", "0", "0", "yes"], "{again}");
     }
     let balances = newcomer.types(
-        "With a copy, balances come with their course over the last 60 days:",
+        "With a copy, balances come with their history over the last 60 days:",
         &["balances"],
     );
     assert!(balances.contains('█'), "{balances}");

@@ -102,7 +102,7 @@ async fn an_address_that_is_not_known_is_not_made_up_and_asked_for_where_a_bank_
         ],
     );
     let told = [&connect[..], &["--psu-ip-address", "192.0.2.7"]].concat();
-    says(&script, &told, 4, &["nobody has approved within 1 s"]);
+    says(&script, &told, 4, &["not approved within 1 s"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -195,12 +195,7 @@ async fn what_is_advised_works() {
         &script,
         &connect,
         4,
-        &[
-            "error: ",
-            "nobody has approved within 1 s",
-            "\n  to do: ",
-            again,
-        ],
+        &["error: ", "not approved within 1 s", "\n  to do: ", again],
     );
     let said = says(
         &script,
@@ -329,7 +324,7 @@ async fn a_bank_that_is_away_costs_no_read_and_can_be_left() {
         &["revoke", "bank-a"],
         6,
         &[
-            "nothing is read any more at bank-a, but the bank could not be told",
+            "bank-a is not read any more, but the bank could not be told",
             "--forget",
         ],
     );
@@ -356,7 +351,7 @@ async fn a_lost_key_is_not_replaced() {
     let kept = fs::read(&key).unwrap();
     fs::remove_file(&key).unwrap();
     let missing = [
-        "consents.db is there, and the key it was sealed with is not: ",
+        "consents.db exists, but the key that encrypted it does not: ",
         "store.key",
     ];
     for command in ["consents", "accounts", "sync"] {
@@ -450,7 +445,7 @@ async fn a_bank_that_sends_no_browser_to_this_machine_is_told_with_what_to_do() 
         &["--approach", "decoupled", "--psu-id", CUSTOMER],
     ]
     .concat();
-    says(&script, &in_the_app, 4, &["nobody has approved within 1 s"]);
+    says(&script, &in_the_app, 4, &["not approved within 1 s"]);
 }
 
 #[test]

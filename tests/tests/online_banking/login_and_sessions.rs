@@ -5,7 +5,7 @@ use std::time::Duration;
 use bank_server::config::{Config, OnlineBankingConfig};
 use chrono::TimeDelta;
 use fixtures::browser::{Page, encode};
-use fixtures::openssl_client::{Met, Tls, call};
+use fixtures::openssl_client::{Reaction, Tls, call};
 use fixtures::sandbox::CUSTOMER;
 use fixtures::world::Bank;
 use tests::banks::Banks;
@@ -696,7 +696,7 @@ async fn over_tls_cookies_belong_to_the_host_and_plain_http_is_not_spoken() {
     for version in [Tls::V1_2, Tls::V1_3] {
         let request = request.clone();
         let met = tokio::task::spawn_blocking(move || call(address, None, version, &request));
-        let Met::Http(answer) = met.await.unwrap().unwrap().met else {
+        let Reaction::Http(answer) = met.await.unwrap().unwrap().reaction else {
             panic!("no HTTP");
         };
         let page = Response::read(&answer);

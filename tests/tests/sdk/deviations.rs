@@ -286,8 +286,9 @@ async fn on_a_terminal_deviations_are_one_line_on_standard_error() {
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(3), "{}", both(&output));
     let errors = String::from_utf8_lossy(&output.stderr);
-    let line = "Bank B deviates from the standard: 1 entry ignored (transactions.booked[].transactionAmount), 2 fields \
-                ignored (transactions.booked[].purposeCode); what is ignored is missing: tell the bank";
+    let line = "Bank B deviates from the standard: 1 entry ignored (transactions.booked[].transactionAmount), \
+                2 fields ignored (transactions.booked[].purposeCode); the list is incomplete: \
+                report this to the bank";
     assert!(errors.lines().any(|told| told == line), "{errors}");
     let entries: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(entries.as_array().unwrap().len(), 2);

@@ -9,7 +9,7 @@ use bank_server::RunningBank;
 use bank_server::store::DatabaseLocation;
 use bank_server::transport::certificate_header::HeaderForm;
 use chrono::TimeDelta;
-use fixtures::openssl_client::{Met, Tls, call};
+use fixtures::openssl_client::{Reaction, Tls, call};
 use fixtures::pki::{Identity, Wanted};
 use openssl::base64::encode_block;
 use openssl::x509::X509;
@@ -116,10 +116,10 @@ async fn a_gets_in_and_c_and_a_revoked_a_do_not(kind: Kind) {
                 "GET {STATUS_PATH} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
             ))
             .await
-            .met,
+            .reaction,
     ) {
-        (Kind::HaProxy, Met::Alert(alert)) => assert_eq!(alert.to_string(), "unknown_ca"),
-        (Kind::Nginx, Met::Http(answer)) => {
+        (Kind::HaProxy, Reaction::Alert(alert)) => assert_eq!(alert.to_string(), "unknown_ca"),
+        (Kind::Nginx, Reaction::Http(answer)) => {
             let answer = String::from_utf8(answer).unwrap();
             assert!(
                 answer.starts_with("HTTP/1.1 400") && answer.contains("The SSL certificate error"),
@@ -152,12 +152,12 @@ async fn a_gets_in_and_c_and_a_revoked_a_do_not(kind: Kind) {
             open.address,
             format!("GET {STATUS_PATH} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"),
         );
-        move || call(address, None, Tls::V1_3, &request).unwrap().met
+        move || call(address, None, Tls::V1_3, &request).unwrap().reaction
     })
     .await
     .unwrap();
     match unauthenticated {
-        Met::Http(answer) => {
+        Reaction::Http(answer) => {
             assert_eq!(
                 tests::http::Response::read(&answer).refusal(),
                 "401 CERTIFICATE_MISSING"
@@ -261,9 +261,9 @@ async fn a_direct_caller_who_forges_the_headers_is_refused() {
                 "unknown_ca",
             ),
         ] {
-            let met = call(address, identity, tls, &request).unwrap().met;
+            let met = call(address, identity, tls, &request).unwrap().reaction;
             match met {
-                Met::Alert(alert) => assert_eq!(alert.to_string(), expected),
+                Reaction::Alert(alert) => assert_eq!(alert.to_string(), expected),
                 other => panic!("{other:?}"),
             }
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bank_server::transport::trust::TrustSnapshot;
-use fixtures::openssl_client::{Met, Tls, dial, shake_hands};
+use fixtures::openssl_client::{Reaction, Tls, dial, try_handshake};
 use fixtures::pki::{Wanted, enrol};
 use fixtures::sandbox::meet;
 use fixtures::world::Bank;
@@ -64,11 +64,11 @@ async fn an_old_protocol_is_not_spoken() {
         builder
             .set_max_proto_version(Some(SslVersion::TLS1_1))
             .unwrap();
-        shake_hands(Ssl::new(&builder.build()).unwrap(), dial(address).unwrap())
+        try_handshake(Ssl::new(&builder.build()).unwrap(), dial(address).unwrap())
             .unwrap()
             .err()
     });
-    let Some(Met::Alert(alert)) = met.await.unwrap() else {
+    let Some(Reaction::Alert(alert)) = met.await.unwrap() else {
         panic!()
     };
     assert_eq!(alert.to_string(), "handshake_failure");

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use bank_client::environment::{Clock as _, SystemClock};
-use fixtures::openssl_client::{Met, Tls, call};
+use fixtures::openssl_client::{Reaction, Tls, call};
 use fixtures::pki::{Identity, Organisation, Pki, Wanted, bank_a};
 use openssl::ssl::SslStream;
 use tests::child_process::ChildProcess;
@@ -124,9 +124,9 @@ fn machines_of_the_fleet_alone_are_served() {
     for tls in [Tls::V1_2, Tls::V1_3] {
         match call(server.address, Some(stranger), tls, "get colour\n")
             .unwrap()
-            .met
+            .reaction
         {
-            Met::Alert(alert) => assert_eq!(alert.to_string(), "unknown_ca"),
+            Reaction::Alert(alert) => assert_eq!(alert.to_string(), "unknown_ca"),
             other => panic!("{other:?}"),
         }
     }

@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 
-use fixtures::openssl_client::Met;
+use fixtures::openssl_client::Reaction;
 use fixtures::world::Bank;
 use rustls_pki_types::ServerName;
 use tests::banks::Banks;
@@ -201,8 +201,8 @@ async fn status_with(tpp: &Tpp, target: &str, host: &str) -> Response {
     let request = format!(
         "GET {target} HTTP/1.1\r\n{host}Connection: close\r\nX-Request-ID: {REQUEST_ID}\r\n\r\n"
     );
-    match tpp.raw(request).await.met {
-        Met::Http(answer) => Response::read(&answer),
+    match tpp.raw(request).await.reaction {
+        Reaction::Http(answer) => Response::read(&answer),
         other => panic!("{target} {host}: {other:?}"),
     }
 }

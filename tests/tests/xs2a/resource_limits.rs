@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use bank_server::transport::certificate_header::HeaderForm;
-use fixtures::openssl_client::{self, Met, ask};
+use fixtures::openssl_client::{self, Reaction, ask};
 use fixtures::pki::Identity;
 use openssl::ssl::SslStream;
 use tests::asking::PSU;
@@ -112,7 +112,7 @@ async fn handshakes_and_quiet_connections_have_a_time() {
         answer_pings_to_the_end(well, b"");
         // Something is asked, and then nothing more.
         let mut once = connect(address, &identity, b"\x08http/1.1");
-        let Met::Http(answer) = ask(&mut once, STATUS_REQUEST) else {
+        let Reaction::Http(answer) = ask(&mut once, STATUS_REQUEST) else {
             panic!()
         };
         assert!(answer.starts_with(b"HTTP/1.1 403"));
@@ -193,7 +193,7 @@ async fn an_organisation_may_hold_so_many_connections() {
             ["HTTP/1.1 403", "HTTP/1.1 403"]
         );
         let mut excess = connect(address, &a, b"\x08http/1.1");
-        let Met::Http(answer) = ask(&mut excess, STATUS_REQUEST) else {
+        let Reaction::Http(answer) = ask(&mut excess, STATUS_REQUEST) else {
             panic!()
         };
         let answer = String::from_utf8(answer).unwrap();
@@ -242,7 +242,7 @@ async fn noise_does_no_harm() {
         "GET /%zz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
     ] {
         assert!(
-            matches!(tpp.raw(request.to_owned()).await.met, Met::Http(answer) if answer.starts_with(b"HTTP/1.1 4")),
+            matches!(tpp.raw(request.to_owned()).await.reaction, Reaction::Http(answer) if answer.starts_with(b"HTTP/1.1 4")),
             "{request}"
         );
     }
@@ -278,7 +278,7 @@ async fn an_organisation_may_have_so_many_requests_at_a_time() {
         open.write_all(b"{").unwrap();
 
         let ask_as = |identity| match ask(&mut connect(address, identity, b"\x08http/1.1"), LAST_STATUS_REQUEST) {
-            Met::Http(answer) => String::from_utf8(answer).unwrap(),
+            Reaction::Http(answer) => String::from_utf8(answer).unwrap(),
             other => panic!("{other:?}"),
         };
         let second = ask_as(&a);
@@ -365,7 +365,7 @@ async fn responses_that_are_not_read_do_not_accumulate() {
             &mut connect(address, &identity, b"\x08http/1.1"),
             STATUS_REQUEST,
         ) {
-            Met::Http(answer) => String::from_utf8_lossy(&answer[..12]).into_owned(),
+            Reaction::Http(answer) => String::from_utf8_lossy(&answer[..12]).into_owned(),
             other => panic!("{other:?}"),
         };
         // The end of a connection cancels its requests, which may take a moment.

@@ -1,4 +1,4 @@
-//! Consents, step by step.
+//! Arguments of `bank-client consent`.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -11,9 +11,9 @@ use shared_types::iban::Iban;
 
 #[derive(Debug, Subcommand)]
 pub(in super::super) enum ConsentCommand {
-    /// Asks for a consent; the customer then has to approve it at the bank.
+    /// Requests a consent; the customer then has to approve it at the bank.
     Create(NewConsent),
-    /// Says where a consent stands.
+    /// Shows the status of a consent.
     Status {
         /// The consent's id.
         id: String,
@@ -30,21 +30,25 @@ pub(in super::super) enum ConsentCommand {
     },
 }
 
-/// What a consent is to open.
+/// The access that a consent is to grant.
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("access").multiple(true))]
 pub(in super::super) struct Access {
-    /// IBAN whose details are asked for; may be given several times.
+    /// IBAN of an account whose details are requested; may be given several times.
     #[arg(long, group = "access", value_name = "IBAN")]
     accounts: Vec<Iban>,
-    /// IBAN whose balances are asked for.
+    /// IBAN of an account whose balances are requested.
     #[arg(long, group = "access", value_name = "IBAN")]
     balances: Vec<Iban>,
-    /// IBAN whose transactions are asked for.
+    /// IBAN of an account whose transactions are requested.
     #[arg(long, group = "access", value_name = "IBAN")]
     transactions: Vec<Iban>,
-    /// All accounts, with everything PSD2 opens; so it is for a new consent, if nothing else is asked for.
-    #[arg(long, group = "access", conflicts_with_all = ["accounts", "balances", "transactions", "bank_offered"])]
+    /// All accounts, with everything that PSD2 covers; the default for a new consent.
+    #[arg(
+        long,
+        group = "access",
+        conflicts_with_all = ["accounts", "balances", "transactions", "bank_offered"]
+    )]
     all: bool,
     /// The customer chooses the accounts at the bank.
     #[arg(long, group = "access", conflicts_with_all = ["accounts", "balances", "transactions"])]
@@ -55,7 +59,7 @@ pub(in super::super) struct Access {
 pub(in super::super) struct NewConsent {
     #[command(flatten)]
     pub(in super::super) access: Access,
-    /// Last day; 90 days from now, if absent.
+    /// Last day of validity; 90 days from now, if absent.
     #[arg(long)]
     pub(in super::super) valid_until: Option<NaiveDate>,
     /// Reads a day without the customer.
@@ -64,22 +68,22 @@ pub(in super::super) struct NewConsent {
     /// For one read only.
     #[arg(long)]
     pub(in super::super) once: bool,
-    /// The address from which the customer reaches the bank; if absent, none is sent.
+    /// The IP address of the customer's device; if absent, none is sent.
     #[arg(long, value_name = "ADDRESS")]
     pub(in super::super) psu_ip_address: Option<IpAddr>,
 }
 
 impl Access {
-    /// As it is asked for: of all accounts, if nothing is said.
-    pub(in super::super) fn wanted(&self) -> AccountAccess {
-        self.told().unwrap_or_else(|| AccountAccess {
+    /// The requested access; all accounts if the command line names none.
+    pub(in super::super) fn requested_or_all(&self) -> AccountAccess {
+        self.requested().unwrap_or_else(|| AccountAccess {
             all_psd2: Some(AllAccounts::AllAccounts),
             ..AccountAccess::default()
         })
     }
 
-    /// What is said on the command line, if anything is.
-    pub(in super::super) fn told(&self) -> Option<AccountAccess> {
+    /// The access that the command line names, if any.
+    pub(in super::super) fn requested(&self) -> Option<AccountAccess> {
         if self.all {
             return Some(AccountAccess {
                 all_psd2: Some(AllAccounts::AllAccounts),

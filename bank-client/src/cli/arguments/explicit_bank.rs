@@ -1,4 +1,4 @@
-//! A bank that is told on the command line, and not by a profile.
+//! Arguments that describe a bank on the command line instead of in a profile.
 
 use std::path::{Path, PathBuf};
 
@@ -8,32 +8,33 @@ use shared_types::eidas::OrganisationId;
 
 use super::Arguments;
 
-/// How to reach a bank. With `--url` nothing is taken from a profile. `probe` has an address of its own and may do without
-/// some of the rest, which it also takes after the command; so what a command needs is checked when it is carried out.
+/// Address and credentials for one bank. With `--url` no profile is read. `probe` has its own
+/// address argument and needs fewer of these, so each command checks when it runs that those it
+/// needs are given.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "One bank without a profile")]
-pub(in super::super) struct ByHand {
+pub(in super::super) struct ExplicitBank {
     /// The bank's address, such as `https://xs2a.bank-b.example`.
     #[arg(long, global = true)]
     pub(in super::super) url: Option<String>,
-    /// The bank's organisation id, such as PSDFR-ACPR-20002; no other bank will do.
+    /// The bank's organisation id, such as PSDFR-ACPR-20002; any other bank is refused.
     #[arg(long, global = true)]
     pub(in super::super) organisation: Option<OrganisationId>,
-    /// The agreed certification authorities, as PEM; no others are believed.
+    /// The agreed certification authorities, as PEM; no others are trusted.
     #[arg(long, global = true)]
     pub(in super::super) anchors: Option<PathBuf>,
     /// Our own certificate, then its issuing CA, as PEM.
     #[arg(long, global = true)]
     pub(in super::super) certificate: Option<PathBuf>,
-    /// The private key that belongs to it, as PEM.
+    /// The private key of the certificate, as PEM.
     #[arg(long, global = true)]
     pub(in super::super) key: Option<PathBuf>,
-    /// The name by which messages call the bank.
+    /// The name of the bank in messages.
     #[arg(long, global = true)]
     pub(in super::super) name: Option<String>,
 }
 
-/// All that it takes to ask a bank for data.
+/// The arguments, all present that are required to read from a bank.
 #[derive(Debug)]
 pub(in super::super) struct Complete<'a> {
     pub(in super::super) url: &'a str,
@@ -44,8 +45,8 @@ pub(in super::super) struct Complete<'a> {
     pub(in super::super) name: Option<&'a str>,
 }
 
-impl ByHand {
-    /// All of it, or a refusal of the command line that names whatever is missing.
+impl ExplicitBank {
+    /// Returns the complete arguments, or a command-line error that names those that are missing.
     pub(in super::super) fn complete(&self) -> Result<Complete<'_>, clap::Error> {
         if let Self {
             url: Some(url),
@@ -74,7 +75,7 @@ impl ByHand {
         ]))
     }
 
-    /// Refuses a command line with an address before a command that has no use for one.
+    /// Fails if `--url` is given for a command that does not use it.
     pub(in super::super) fn without_url(&self, says: &str) -> Result<(), clap::Error> {
         if self.url.is_none() {
             return Ok(());
@@ -82,7 +83,7 @@ impl ByHand {
         Err(Arguments::command().error(ErrorKind::ArgumentConflict, says))
     }
 
-    /// Refuses a command line with any of it before a command that takes all of it from the profile.
+    /// Fails if any of these arguments is given for a command that uses the profile's.
     pub(in super::super) fn without_any(&self, command: &str) -> Result<(), clap::Error> {
         let given = self.url.is_some()
             || self.organisation.is_some()
@@ -94,19 +95,20 @@ impl ByHand {
             return Ok(());
         }
         let says = format!(
-            "`{command}` takes the bank from the directory, and the certificate from the profile: choose another one with \
-             --profile, and give none of --url, --organisation, --anchors, --certificate, --key and --name"
+            "`{command}` takes the bank from the directory, and the certificate from the profile: \
+             choose another one with --profile, and give none of --url, --organisation, --anchors, \
+             --certificate, --key and --name"
         );
         Err(Arguments::command().error(ErrorKind::ArgumentConflict, says))
     }
 
-    /// The anchors, or a refusal of the command line.
+    /// Returns the trust anchors, or a command-line error.
     pub(in super::super) fn anchors(&self) -> Result<&Path, clap::Error> {
         let anchors = self.anchors.as_deref();
         anchors.ok_or_else(|| missing(&[("--anchors <ANCHORS>", false)]))
     }
 
-    /// Certificate and key, or neither; one alone is a refusal of the command line.
+    /// Returns certificate and key, or neither; one alone is a command-line error.
     pub(in super::super) fn own(&self) -> Result<Option<(&Path, &Path)>, clap::Error> {
         match (self.certificate.as_deref(), self.key.as_deref()) {
             (Some(certificate), Some(key)) => Ok(Some((certificate, key))),
@@ -119,7 +121,7 @@ impl ByHand {
     }
 }
 
-/// In clap's own words for arguments that are required.
+/// Clap's own error for missing required arguments.
 pub(in super::super) fn missing(wanted: &[(&str, bool)]) -> clap::Error {
     let missing = wanted.iter().filter(|(_, given)| !given);
     let missing = missing.map(|(name, _)| (*name).to_owned()).collect();

@@ -1,4 +1,4 @@
-//! The command line.
+//! Command-line arguments, parsed with clap.
 
 mod consent;
 mod explicit_bank;
@@ -17,57 +17,60 @@ use shared_types::authorisation::ScaApproach;
 use shared_types::transaction::BookingStatus;
 
 pub(super) use self::consent::{Access, ConsentCommand, NewConsent};
-pub(super) use self::explicit_bank::{ByHand, missing};
+pub(super) use self::explicit_bank::{ExplicitBank, missing};
 pub(super) use self::target_args::TargetArgs;
 use super::connection_store::DEFAULT_CUSTOMER;
 
 /// Reads accounts, balances and transactions at any number of banks over XS2A, with mutual TLS.
 ///
-/// Which banks there are, and with which certificate they are asked, is told by a profile of the configuration file
-/// (`bank-client init` writes one). Connect a bank once; from then on all commands ask all banks that are connected.
+/// A profile of the configuration file names the bank directory and the client certificate
+/// (`bank-client init` writes one). Connect a bank once; from then on all commands read from all
+/// connected banks.
 #[derive(Debug, Parser)]
 #[command(name = "bank-client", version, after_help = AFTER, after_long_help = AFTER_LONG)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    pub(super) place: ProfilePlace,
+    pub(super) profile: ProfileLocation,
     #[command(flatten)]
-    pub(super) explicit_bank: ByHand,
+    pub(super) explicit_bank: ExplicitBank,
     #[command(flatten)]
-    pub(super) form: Form,
+    pub(super) output: OutputArgs,
     #[command(subcommand)]
     pub(super) command: Command,
 }
 
-const AFTER: &str = "Exit codes: 0 done, 1 failed, 2 wrong command line, 3 some banks failed or could not be read whole and the rest is printed, \
+const AFTER: &str = "Exit codes: 0 done, 1 failed, 2 wrong command line, \
+3 some banks failed or their data is incomplete and the rest is printed, \
 4 a consent is needed, 5 a certificate was refused, 6 a bank cannot be reached. See --help.";
 
 const AFTER_LONG: &str = "\
 Exit codes:
   0  done
-  1  failed; cause and what to do are on standard error, as for all that follow
+  1  failed; standard error has the cause and what to do, as for all that follow
   2  wrong command line
-  3  some banks failed; what the others answered is printed. A connection that nobody has approved yet is left out, and
-     counts as failed only if it is named with --bank, or there is no other. Also: an account, a balance or an entry of an
-     answer could not be read and is ignored; standard error names the field
-  4  a consent is needed: there is none, it has ended, or it does not cover this
+  3  some banks failed; the data of the others is printed. A connection that is not approved yet is
+     left out, and counts as failed only if --bank names it, or there is no other. Also: an account,
+     a balance or an entry of a response was invalid and is ignored; standard error names the field
+  4  a consent is needed: there is none, it has ended, or it does not cover the request
   5  a certificate was refused: ours by the bank, or the bank's by us
-  6  a bank cannot be reached, does not answer in time, or asks to wait: later it may
+  6  a bank cannot be reached, does not respond in time, or limits requests: try again later
 
 Environment:
   BANK_CLIENT_CONFIG   the configuration file, if --config does not name one
   BANK_CLIENT_PROFILE  the profile, if --profile does not name one
-  BANK_CLIENT_LOG      what is logged on standard error, such as `info`; nothing, if absent
-  COLUMNS              how wide tables may be, if it is not the terminal that says
+  BANK_CLIENT_LOG      log filter for standard error, such as `info`; nothing is logged, if absent
+  COLUMNS              the width of tables, if it is not the terminal's
   NO_COLOR             no colours, whatever its value";
 
-/// Where the profile is.
+/// The location of the profile: configuration file and name.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Profile")]
-pub(super) struct ProfilePlace {
-    /// The configuration file; else bank-client/bank-client.toml in the system's folder for configuration.
+pub(super) struct ProfileLocation {
+    /// The configuration file; by default bank-client/bank-client.toml in the system's
+    /// configuration folder.
     #[arg(long, global = true, env = "BANK_CLIENT_CONFIG", value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
-    /// Which of its profiles.
+    /// The name of the profile.
     #[arg(
         long,
         global = true,
@@ -78,38 +81,39 @@ pub(super) struct ProfilePlace {
     pub(super) profile: String,
 }
 
-/// In what form results are printed.
+/// The output format.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
-pub(super) struct Form {
+pub(super) struct OutputArgs {
     /// Prints one JSON value instead of a table.
     #[arg(long, global = true)]
     pub(super) json: bool,
-    /// Prints lists as CSV (RFC 4180) instead of a table. Of accounts, balances and transactions, the column `json` has the
-    /// whole row as `--json` prints it.
+    /// Prints lists as CSV (RFC 4180) instead of a table. For accounts, balances and transactions,
+    /// the column `json` has the whole row as `--json` prints it.
     #[arg(long, global = true, conflicts_with = "json")]
     pub(super) csv: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Writes a configuration file to start from.
+    /// Writes an initial configuration file.
     Init(Init),
-    /// Lists the banks of the directory, or those that match.
+    /// Lists the banks of the directory, or those that match a search.
     Banks {
         /// An IBAN, a BIC, or a name, which may be mistyped.
         search: Option<String>,
     },
-    /// Connects a bank: asks it for a consent, and has the customer approve it there.
+    /// Connects a bank: requests a consent, which the customer approves at the bank.
     ///
-    /// Opens the approval page in a browser and waits for it to come back. Where the bank has no such page, the customer
-    /// approves in its app, or gives password and code here. A bank that is connected is asked for a new consent: for the
-    /// accounts and days that are given here, or else the same as before. The old one serves until the new one is approved.
+    /// Opens the approval page in a browser and waits until the bank redirects it back. If the bank
+    /// has no such page, the customer approves in the bank's app, or enters password and code here.
+    /// For a bank that is already connected, this renews the consent, with the accounts and days
+    /// given here, or else those of before. The old consent is used until the new one is approved.
     Connect(Connect),
     /// Lists payment accounts, or card accounts with `--cards`.
     Accounts {
         #[command(flatten)]
-        whom: TargetArgs,
+        targets: TargetArgs,
         /// With balances, where the consent opens them.
         #[arg(long)]
         with_balance: bool,
@@ -117,52 +121,53 @@ pub(super) enum Command {
         #[arg(long)]
         cards: bool,
     },
-    /// Lists balances of payment accounts, with their course where there is a local copy.
+    /// Lists balances of payment accounts, with their history if there is a local copy.
     Balances {
         #[command(flatten)]
-        whom: TargetArgs,
-        /// Of this account alone, by its id.
+        targets: TargetArgs,
+        /// Only this account, by its id.
         account: Option<String>,
-        /// It is a card account.
+        /// The account is a card account.
         #[arg(long, requires = "account")]
         card: bool,
     },
     /// Lists transactions of payment accounts, with a running total for each currency.
     ///
-    /// They come one account after the other, in the bank's order: mostly the newest first. The total in a line is the sum of
-    /// the lines down to it in its currency, pending ones included; that in the last is the sum of all.
+    /// Accounts are listed one after the other, each in the bank's order, usually newest first. The
+    /// total in a line is the sum of all lines so far in its currency, pending ones included.
     Transactions(Transactions),
     /// Brings the local copy up to date.
     Sync {
         #[command(flatten)]
-        whom: TargetArgs,
+        targets: TargetArgs,
     },
-    /// Lists all connections: where each stands, its consent, days and reads that are left.
+    /// Lists all connections: status, consent, days left and reads left.
     ///
-    /// The consent's id is what `--consent` and the bank's `Consent-ID` take. Unattended reads are those with no customer
-    /// present: each is a run over all accounts, counted for that consent, and anew from the bank's midnight on. Days end
-    /// by the bank's clock.
+    /// The consent's id is the value for `--consent` and for the `Consent-ID` header. Unattended
+    /// reads are those without the customer present: each is a run over all accounts, counted for
+    /// that consent, and reset at midnight in the bank's time zone.
     Consents,
     /// Ends a connection, at the bank and here.
     Revoke {
         /// The bank's id, or the connection's.
         connection: String,
-        /// Without telling the bank: what was approved there may stand until it ends by itself.
+        /// Without notifying the bank: the consent there may stay valid until it expires.
         #[arg(long)]
         forget: bool,
     },
-    /// Shows step by step who refuses whom at the handshake, and why.
+    /// Diagnoses the TLS handshake with a bank step by step: which side refuses which, and why.
     ///
-    /// With an address it takes `--anchors`, and what there is of `--certificate` with `--key`, and `--organisation`. The
-    /// report is printed whatever it says; exit code 0 if access was granted, 1 otherwise.
+    /// With an address it requires `--anchors`, and accepts `--certificate` with `--key`, and
+    /// `--organisation`. Exit code 0 if access was granted, 1 otherwise; the report is printed in
+    /// both cases.
     Probe {
         /// A bank of the directory, or an address such as `https://xs2a.bank-b.example`.
         #[arg(value_name = "BANK|URL")]
         address: String,
     },
-    /// Asks for a consent, follows it, ends it, step by step; nothing is kept.
+    /// Requests, shows and ends a consent, step by step; stores nothing.
     Consent {
-        /// At this bank of the directory, by its id, BIC or name, if not at that of --url.
+        /// The bank in the directory, by its id, BIC or name; instead of --url.
         #[arg(long)]
         bank: Option<String>,
         #[command(subcommand)]
@@ -170,12 +175,12 @@ pub(super) enum Command {
     },
     /// Prints completions for a shell.
     Completions {
-        /// Which shell.
+        /// The shell.
         shell: Shell,
     },
     /// Prints the manual page, as roff: `bank-client man | man -l -`.
     Man {
-        /// That of this command.
+        /// The command whose page is printed; by default that of the program.
         command: Option<String>,
     },
 }
@@ -185,7 +190,7 @@ pub(super) struct Init {
     /// The directory of banks, a TOML or JSON file.
     #[arg(long, value_name = "FILE")]
     pub(super) directory: Option<PathBuf>,
-    /// Replaces a configuration file that is there.
+    /// Replaces an existing configuration file.
     #[arg(long)]
     pub(super) force: bool,
 }
@@ -196,31 +201,37 @@ pub(super) struct Connect {
     pub(super) bank: String,
     #[command(flatten)]
     pub(super) access: Access,
-    /// With what the customer logs in at the bank.
+    /// The customer's login name at the bank.
     #[arg(long, value_name = "ID")]
     pub(super) psu_id: Option<String>,
-    /// What you call the customer, if there are several at one bank.
-    #[arg(long, value_name = "NAME", default_value = DEFAULT_CUSTOMER, hide_default_value = true, value_parser = customer)]
+    /// Your name for the customer, if there are several at one bank.
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = DEFAULT_CUSTOMER,
+        hide_default_value = true,
+        value_parser = customer
+    )]
     pub(super) customer: String,
-    /// For how many days; if absent, for as long as the bank allows, or as before.
+    /// Days of validity; if absent, as many as the bank allows, or as before.
     #[arg(long)]
     pub(super) days: Option<NonZeroU32>,
-    /// The address from which the customer reaches the bank; else that of the profile, if there is one; else none is sent.
+    /// The IP address of the customer's device; by default that of the profile, if it has one.
     #[arg(long, value_name = "ADDRESS")]
     pub(super) psu_ip_address: Option<IpAddr>,
     /// Prints the address of the approval page instead of opening it.
     #[arg(long)]
     pub(super) print: bool,
-    /// The port on this machine to which the browser comes back; the system's choice, if absent.
+    /// The local port to which the browser is redirected; chosen by the system, if absent.
     #[arg(long, default_value_t = 0, hide_default_value = true)]
     pub(super) port: u16,
     /// How long to wait for the customer, in seconds.
     #[arg(long, default_value = "600", value_name = "SECONDS", value_parser = seconds)]
     pub(super) wait: Duration,
-    /// The way of approving that is preferred; the bank decides.
+    /// The preferred SCA approach; the bank decides.
     #[arg(long, value_enum)]
     pub(super) approach: Option<Approach>,
-    /// Never asks for anything; fails where it would have to.
+    /// Never prompts; fails if input is required.
     #[arg(long)]
     pub(super) no_input: bool,
 }
@@ -241,7 +252,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// How the customer approves.
+/// The SCA approach: how the customer approves.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(super) enum Approach {
     /// On the bank's pages.
@@ -265,28 +276,28 @@ impl From<Approach> for ScaApproach {
 #[derive(Debug, Args)]
 pub(super) struct Transactions {
     #[command(flatten)]
-    pub(super) whom: TargetArgs,
-    /// Of this account alone, by its id.
+    pub(super) targets: TargetArgs,
+    /// Only this account, by its id.
     pub(super) account: Option<String>,
     /// First day, YYYY-MM-DD; 30 days ago, if absent.
     #[arg(long)]
     pub(super) from: Option<NaiveDate>,
-    /// Last day; the bank's today, if absent.
+    /// Last day; today in the bank's time zone, if absent.
     #[arg(long)]
     pub(super) to: Option<NaiveDate>,
-    /// Which ones.
+    /// The booking status.
     #[arg(long, value_enum, default_value_t = Status::Both)]
     pub(super) status: Status,
-    /// Transactions on a page.
+    /// Transactions per page.
     #[arg(long)]
     pub(super) page_size: Option<usize>,
-    /// It is a card account.
+    /// The account is a card account.
     #[arg(long, requires = "account")]
     pub(super) card: bool,
 }
 
 impl Transactions {
-    /// A period ends after it has begun.
+    /// Fails if the period ends before it begins.
     pub(super) fn check(&self) -> Result<(), clap::Error> {
         match (self.from, self.to) {
             (Some(from), Some(to)) if from > to => {

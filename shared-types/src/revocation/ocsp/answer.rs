@@ -1,4 +1,4 @@
-//! What a responder said of one certificate, read and checked.
+//! OCSP response about one certificate, parsed and verified.
 
 use std::fmt;
 
@@ -10,7 +10,8 @@ use crate::revocation::reason::Reason;
 use crate::trust::when;
 use rustls_pki_types::UnixTime;
 
-/// An answer whose signature, signer and subject were checked. Whether it is fresh depends on the time.
+/// An answer whose signature, signer and subject were checked. Whether it is fresh depends on the
+/// time.
 pub struct Answer {
     about: CertificateId,
     said: CertStatus,
@@ -27,12 +28,12 @@ pub struct Answer {
 pub struct Delegate {
     /// Its certificate.
     pub link: PathCertificate,
-    /// Whether nothing has to be known of that certificate for it to be believed (`id-pkix-ocsp-nocheck`; RFC 6960,
-    /// section 4.2.2.2.1). What is known against it counts.
+    /// Whether nothing has to be known of that certificate for it to be believed
+    /// (`id-pkix-ocsp-nocheck`; RFC 6960, section 4.2.2.2.1). What is known against it counts.
     pub without_check: bool,
 }
 
-/// How a certificate stands, in the words of its issuer.
+/// Status of a certificate, as its issuer states it (`CertStatus`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CertStatus {
     /// Not revoked.
@@ -123,9 +124,10 @@ impl Answer {
     /// The media type of an answer (RFC 6960, appendix A.2).
     pub const MEDIA_TYPE: &str = "application/ocsp-response";
 
-    /// Reads an answer about the certificate of that link, and checks that its issuer vouches for it: with its own
-    /// signature, or with that of a responder whose certificate it has issued for this purpose (RFC 6960, section
-    /// 4.2.2.2). `nonce` is that of the question, where there was one; an answer made ahead carries none.
+    /// Reads an answer about the certificate of that link, and checks that its issuer vouches for
+    /// it: with its own signature, or with that of a responder whose certificate it has issued for
+    /// this purpose (RFC 6960, section 4.2.2.2). `nonce` is that of the question, where there was
+    /// one; an answer made ahead carries none.
     ///
     /// Cost: one signature check, and one more for the certificate of a responder.
     pub fn read(
@@ -164,7 +166,8 @@ impl Answer {
         })
     }
 
-    /// Whether the answer carries a nonce at all. [`Self::read`] has seen to it that it is that of the question.
+    /// Whether the answer carries a nonce at all. [`Self::read`] has seen to it that it is that of
+    /// the question.
     #[must_use]
     pub fn has_nonce(&self) -> bool {
         self.has_nonce
@@ -176,7 +179,7 @@ impl Answer {
         &self.about
     }
 
-    /// What it says.
+    /// The status.
     #[must_use]
     pub fn said(&self) -> CertStatus {
         self.said

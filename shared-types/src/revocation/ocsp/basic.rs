@@ -1,4 +1,4 @@
-//! The form of an answer, read but not yet believed (RFC 6960, section 4.2.1).
+//! Parser of `BasicOCSPResponse`, before any verification (RFC 6960, section 4.2.1).
 
 use rustls_pki_types::UnixTime;
 use sha1::{Digest as _, Sha1};
@@ -18,7 +18,8 @@ use crate::revocation::reason::Reason;
 use crate::revocation::signature::{SignatureError, Signed};
 use crate::trust::{Window, unix};
 
-/// Certificates that are looked at for the signer's, at most. Whether its issuer has issued one costs a signature.
+/// Certificates that are looked at for the signer's, at most. Whether its issuer has issued one
+/// costs a signature.
 const MAX_CERTIFICATES: usize = 4;
 
 /// `BasicOCSPResponse`, not yet believed.
@@ -69,7 +70,8 @@ fn time(bytes: &[u8]) -> Result<(UnixTime, &[u8]), AnswerError> {
 }
 
 impl<'a> Basic<'a> {
-    /// `OCSPResponse ::= SEQUENCE { ENUMERATED, [0] SEQUENCE { responseType, OCTET STRING } OPTIONAL }`
+    /// `OCSPResponse ::= SEQUENCE { ENUMERATED, [0] SEQUENCE { responseType, OCTET STRING }
+    /// OPTIONAL }`
     pub(super) fn read(der: &'a [u8]) -> Result<Self, AnswerError> {
         const BASIC: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, 0x01, 0x01];
 
@@ -102,7 +104,8 @@ impl<'a> Basic<'a> {
         Self::read_basic(response.content)
     }
 
-    /// `SEQUENCE { ResponseData, AlgorithmIdentifier, BIT STRING, certs [0] SEQUENCE OF Certificate OPTIONAL }`
+    /// `SEQUENCE { ResponseData, AlgorithmIdentifier, BIT STRING, certs [0] SEQUENCE OF Certificate
+    /// OPTIONAL }`
     fn read_basic(der: &'a [u8]) -> Result<Self, AnswerError> {
         let (basic, _) = part(der, der::SEQUENCE)?;
         let (data, rest) = part(basic.content, der::SEQUENCE)?;
@@ -114,7 +117,8 @@ impl<'a> Basic<'a> {
             (Some(certificates), _) => part(certificates.content, der::SEQUENCE)?.0.content,
             (None, _) => &[],
         };
-        // ResponseData ::= SEQUENCE { version [0] DEFAULT v1, ResponderID, producedAt, responses, extensions [1] }
+        // ResponseData ::= SEQUENCE { version [0] DEFAULT v1, ResponderID, producedAt, responses,
+        // extensions [1] }
         let (version, rest) = der::optional(data.content, der::context(0));
         if version.is_some_and(|version| version.content != [der::INTEGER, 1, 0]) {
             return Err(AnswerError::NotAnAnswer(
@@ -141,7 +145,7 @@ impl<'a> Basic<'a> {
         })
     }
 
-    /// What it says of that certificate. Where it says several things, the worst of them counts.
+    /// The status of that certificate. Of several statuses, the worst counts.
     pub(super) fn about(&self, link: &PathCertificate) -> Result<Single, AnswerError> {
         let mut worst: Option<Single> = None;
         let mut left = self.singles;
@@ -227,10 +231,11 @@ impl Responder<'_> {
     }
 }
 
-/// Whether the issuer of the certificate in question has issued this one too, for answering (RFC 6960, section 4.2.2.2).
+/// Whether the issuer of the certificate in question has issued this one too, for answering (RFC
+/// 6960, section 4.2.2.2).
 ///
-/// A CA below it may state that purpose for the responders that it appoints itself: it does not answer for its issuer,
-/// least of all about itself.
+/// A CA below it may state that purpose for the responders that it appoints itself: it does not
+/// answer for its issuer, least of all about itself.
 fn is_vouched_for(der: &[u8], certificate: &X509Certificate<'_>, link: &PathCertificate) -> bool {
     let for_answering = certificate
         .extended_key_usage()
@@ -246,8 +251,8 @@ fn is_vouched_for(der: &[u8], certificate: &X509Certificate<'_>, link: &PathCert
         && Signed::read(der).is_some_and(|signed| signed.verify(link.issuer.key()).is_ok())
 }
 
-/// Whether nothing critical in a responder's certificate goes beyond what is looked at or does not concern an answer (RFC
-/// 5280, section 4.2).
+/// Whether nothing critical in a responder's certificate goes beyond what is looked at or does not
+/// concern an answer (RFC 5280, section 4.2).
 fn is_understood(certificate: &X509Certificate<'_>) -> bool {
     let known = [
         oid!(2.5.29.14), // subject key identifier
@@ -293,7 +298,8 @@ impl Single {
         weight(self) > weight(other)
     }
 
-    /// What follows the `CertID`: `certStatus, thisUpdate, nextUpdate [0] OPTIONAL, singleExtensions [1] OPTIONAL`
+    /// What follows the `CertID`: `certStatus, thisUpdate, nextUpdate [0] OPTIONAL,
+    /// singleExtensions [1] OPTIONAL`
     fn read(after_id: &[u8]) -> Result<Self, AnswerError> {
         const GOOD: u8 = 0x80;
         const UNKNOWN: u8 = 0x82;
@@ -333,7 +339,8 @@ impl Single {
     }
 }
 
-/// The content of what follows, an answer or what it says of one certificate: `extensions [1] Extensions OPTIONAL`.
+/// The content of what follows, an answer or what it says of one certificate: `extensions [1]
+/// Extensions OPTIONAL`.
 fn extensions_within(rest: &[u8]) -> Result<&[u8], AnswerError> {
     match der::optional(rest, der::context(1)) {
         (Some(outer), []) => Ok(part(outer.content, der::SEQUENCE)?.0.content),

@@ -1,7 +1,7 @@
-//! Asking a certificate's issuer how it stands (OCSP, RFC 6960).
+//! OCSP client without I/O (RFC 6960): writes requests, verifies responses.
 //!
-//! A [`Question`] is about one certificate; an [`Answer`] is what the issuer, or a responder it has vouched for, said of
-//! it. Who carries one to the responder and the other back is not decided here.
+//! A [`Question`] is a request about one certificate; an [`Answer`] is the response of the issuer,
+//! or of a responder that it has authorised. Transport is left to the caller.
 
 mod answer;
 mod basic;

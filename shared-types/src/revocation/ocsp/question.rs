@@ -1,4 +1,4 @@
-//! A question about one certificate.
+//! OCSP request about one certificate.
 
 use sha1::{Digest as _, Sha1};
 use sha2::{Sha256, Sha384, Sha512};
@@ -44,8 +44,8 @@ impl Question {
     /// The media type of a question (RFC 6960, appendix A.1).
     pub const MEDIA_TYPE: &str = "application/ocsp-request";
 
-    /// Asks about a certificate. The nonce ties the answer to this question; it has 1 to 128 octets that nobody can
-    /// foresee (RFC 9654, section 2.1).
+    /// Asks about a certificate. The nonce ties the answer to this question; it has 1 to 128 octets
+    /// that nobody can foresee (RFC 9654, section 2.1).
     #[must_use]
     pub fn about(link: &PathCertificate, nonce: &[u8]) -> Self {
         let value = der::write(
@@ -69,7 +69,8 @@ impl Question {
         }
     }
 
-    /// `OCSPRequest ::= SEQUENCE { SEQUENCE { SEQUENCE OF Request, requestExtensions [2] OPTIONAL } }`
+    /// `OCSPRequest ::= SEQUENCE { SEQUENCE { SEQUENCE OF Request, requestExtensions [2] OPTIONAL }
+    /// }`
     fn write(link: &PathCertificate, extensions: &[u8]) -> Vec<u8> {
         let request = der::write(der::SEQUENCE, &[&certificate_id(link)]);
         let requests = der::write(der::SEQUENCE, &[&request]);
@@ -99,8 +100,9 @@ const SHA384: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x02];
 /// 2.16.840.1.101.3.4.2.3
 const SHA512: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x03];
 
-/// `CertID ::= SEQUENCE { hashAlgorithm, issuerNameHash, issuerKeyHash, serialNumber }`, with SHA-1: it names the
-/// certificate and seals nothing, and every responder knows it (RFC 5019, section 2.1.1).
+/// `CertID ::= SEQUENCE { hashAlgorithm, issuerNameHash, issuerKeyHash, serialNumber }`, with
+/// SHA-1: it names the certificate and seals nothing, and every responder knows it (RFC 5019,
+/// section 2.1.1).
 fn certificate_id(link: &PathCertificate) -> Vec<u8> {
     const NULL: u8 = 0x05;
 
@@ -119,8 +121,8 @@ fn certificate_id(link: &PathCertificate) -> Vec<u8> {
     )
 }
 
-/// Whether the content of a `CertID` names that certificate. An answer that was made ahead may name it with another
-/// digest than we do.
+/// Whether the content of a `CertID` names that certificate. An answer that was made ahead may name
+/// it with another digest than we do.
 pub(super) fn names(certificate_id: &[u8], link: &PathCertificate) -> bool {
     let parts = || {
         let (algorithm, rest) = der::element(certificate_id, der::SEQUENCE)?;

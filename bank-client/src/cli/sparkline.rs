@@ -1,13 +1,14 @@
-//! A course of figures in one line.
+//! Sparkline: a series of figures as one line of block characters.
 
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive as _;
 
-/// From the least to the greatest.
+/// Blocks from the lowest to the highest.
 const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/// One block for each figure, or for several in a row if there are more of them than there is room: then their last one
-/// counts, for a balance is what it was at the end. Figures that are all alike are a line in the middle.
+/// Draws one block for each figure. If there are more than fit, one block stands for several, with
+/// the value of the last, because a day's balance is its closing balance. Equal figures are drawn
+/// at half height.
 pub(super) fn sparkline(figures: &[Decimal], room: usize) -> String {
     let (Some(least), Some(greatest)) = (figures.iter().min(), figures.iter().max()) else {
         return String::new();
@@ -37,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn courses_are_drawn() {
+    fn series_are_drawn_as_blocks() {
         for (figures, room, drawn) in [
             (vec![], 8, ""),
             (vec![5], 8, "▅"),
@@ -47,7 +48,7 @@ mod tests {
             (vec![100, -100], 8, "█▁"),
             // Of each two the last.
             (vec![0, 7, 7, 0, 0, 7], 3, "█▁█"),
-            // The oldest has less company.
+            // The oldest block stands for fewer figures.
             (vec![7, 0, 3], 2, "█▄"),
             (vec![1, 2], 0, "█"),
         ] {

@@ -1,14 +1,14 @@
-//! What deviates in answers, in a line for each bank. It is told on standard error, without content.
+//! Summary of deviations from the standard, one line for each bank, without content.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use bank_client::{Deviation, Deviations, Outcome};
 
-/// Fields that are named, at most, for each thing that became of them.
-const NAMED: usize = 5;
+/// Maximum number of fields that are named for each outcome.
+const MAX_NAMED_FIELDS: usize = 5;
 
-/// What became of something, and of what: in one and in several.
+/// A kind of deviation: what deviates, in singular and plural, and the outcome.
 type Part = ([&'static str; 2], &'static str);
 
 const FIELDS_IGNORED: Part = (["field", "fields"], "ignored");
@@ -17,7 +17,7 @@ const BALANCES_IGNORED: Part = (["balance", "balances"], "ignored");
 const ENTRIES_IGNORED: Part = (["entry", "entries"], "ignored");
 const FIELDS_KEPT: Part = (["field", "fields"], "kept");
 
-/// In the order in which they are told.
+/// All kinds, in the order in which they are printed.
 const PARTS: [Part; 5] = [
     ACCOUNTS_IGNORED,
     BALANCES_IGNORED,
@@ -26,23 +26,23 @@ const PARTS: [Part; 5] = [
     FIELDS_KEPT,
 ];
 
-/// One line for each bank whose answers deviate.
+/// One line for each bank whose responses deviate.
 pub(super) fn lines(deviations: &Deviations) -> Vec<String> {
     let mut banks: BTreeMap<&str, Vec<(Part, String)>> = BTreeMap::new();
     for deviation in deviations {
         let found = banks.entry(&deviation.bank).or_default();
         found.push((part(deviation), deviation.field()));
     }
-    let untold = deviations.total() - deviations.iter().count();
+    let omitted = deviations.total() - deviations.iter().count();
     let mut lines: Vec<String> = banks
         .into_iter()
         .map(|(bank, found)| {
-            let parts = PARTS.iter().filter_map(|part| told(*part, &found));
+            let parts = PARTS.iter().filter_map(|part| summary(*part, &found));
             let parts: Vec<String> = parts.collect();
             let is_element =
                 |(part, _): &(Part, String)| ![FIELDS_IGNORED, FIELDS_KEPT].contains(part);
             let advice = if found.iter().any(is_element) {
-                "; what is ignored is missing: tell the bank"
+                "; the list is incomplete: report this to the bank"
             } else {
                 ""
             };
@@ -52,9 +52,9 @@ pub(super) fn lines(deviations: &Deviations) -> Vec<String> {
             )
         })
         .collect();
-    if let (Some(last), 1..) = (lines.last_mut(), untold) {
+    if let (Some(last), 1..) = (lines.last_mut(), omitted) {
         // Writing to a text does not fail.
-        let _ = write!(last, "; and {untold} more deviations");
+        let _ = write!(last, "; and {omitted} more deviations");
     }
     lines
 }
@@ -70,7 +70,7 @@ fn part(deviation: &Deviation) -> Part {
     }
 }
 
-fn told(part: Part, found: &[(Part, String)]) -> Option<String> {
+fn summary(part: Part, found: &[(Part, String)]) -> Option<String> {
     let mut fields: BTreeMap<&str, usize> = BTreeMap::new();
     for (of, field) in found {
         if *of == part {
@@ -78,8 +78,8 @@ fn told(part: Part, found: &[(Part, String)]) -> Option<String> {
         }
     }
     let count: usize = fields.values().sum();
-    let mut named: Vec<&str> = fields.keys().take(NAMED).copied().collect();
-    if fields.len() > NAMED {
+    let mut named: Vec<&str> = fields.keys().take(MAX_NAMED_FIELDS).copied().collect();
+    if fields.len() > MAX_NAMED_FIELDS {
         named.push("…");
     }
     let named = named.join(", ");

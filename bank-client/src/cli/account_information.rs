@@ -1,4 +1,4 @@
-//! `bank-client accounts`, `balances`, `transactions`.
+//! The commands `accounts`, `balances` and `transactions`.
 
 use std::collections::HashMap;
 use std::future::ready;
@@ -20,15 +20,15 @@ use shared_types::money::Amount;
 use shared_types::transaction::Transaction;
 
 use super::arguments::Transactions;
-use super::balance_history::Courses;
+use super::balance_history::BalanceHistories;
 use super::failure::{Exit, Failure, failure};
 use super::progress::Progress;
 use super::rows::{AccountRow, BalanceRow, TransactionRow};
-use super::screen::{Format, Listed, Printer, Screen, note, or_empty};
+use super::screen::{Format, ListRow, Printer, Screen, note, or_empty};
 use super::targets::Targets;
 use super::totals::RunningTotals;
 
-/// The accounts of everybody who is asked.
+/// Lists the payment accounts at all targets.
 pub(super) async fn accounts(
     mut targets: Targets,
     with_balance: bool,
@@ -36,13 +36,13 @@ pub(super) async fn accounts(
 ) -> Result<Exit, Failure> {
     let answers = targets
         .aggregator()
-        .ask(move |under| async move { under.accounts(with_balance).await });
-    let exit = listed(&mut targets, answers, screen).await?;
-    about_cards(screen, exit, &["accounts --cards"]);
+        .ask(move |reader| async move { reader.accounts(with_balance).await });
+    let exit = print_accounts(&mut targets, answers, screen).await?;
+    note_card_commands(screen, exit, &["accounts --cards"]);
     Ok(exit)
 }
 
-/// The same, of card accounts.
+/// Lists the card accounts at all targets.
 pub(super) async fn card_accounts(
     mut targets: Targets,
     with_balance: bool,
@@ -50,11 +50,11 @@ pub(super) async fn card_accounts(
 ) -> Result<Exit, Failure> {
     let answers = targets
         .aggregator()
-        .ask(move |under| async move { under.card_accounts(with_balance).await });
-    listed(&mut targets, answers, screen).await
+        .ask(move |reader| async move { reader.card_accounts(with_balance).await });
+    print_accounts(&mut targets, answers, screen).await
 }
 
-/// An account that may have come with its balances.
+/// An account whose details may include balances.
 trait WithBalances {
     fn balances(&mut self) -> Option<&mut Vec<Balance>>;
 }
@@ -71,7 +71,7 @@ impl WithBalances for CardAccountDetails {
     }
 }
 
-/// Of several balances of a kind, the newest comes first.
+/// Sorts the balances of each type, newest first.
 fn newest_first(account: &mut impl WithBalances) {
     if let Some(balances) = account.balances() {
         *balances = Balance::newest_first(balances)
@@ -81,15 +81,15 @@ fn newest_first(account: &mut impl WithBalances) {
     }
 }
 
-async fn listed<T: WithBalances>(
+async fn print_accounts<T: WithBalances>(
     targets: &mut Targets,
     answers: BoxStream<'static, FromBank<Response<Vec<T>>>>,
     screen: Screen,
 ) -> Result<Exit, Failure>
 where
-    AccountRow<T>: Listed,
+    AccountRow<T>: ListRow,
 {
-    let answered = in_turn(targets, answers).await;
+    let answered = collect_in_order(targets, answers).await;
     let mut printer = screen.printer();
     for (member, accounts) in answered {
         for mut account in accounts {
@@ -101,20 +101,22 @@ where
     finish(printer, targets)
 }
 
-/// Prints what is left. Where nothing came and the reason is told, no empty table says that there is nothing.
-pub(super) fn finish<L: Listed>(printer: Printer<L>, targets: &Targets) -> Result<Exit, Failure> {
-    targets.tell_of_deviations();
+/// Prints the remaining rows. If every target failed, prints no empty table: the errors have been
+/// printed.
+pub(super) fn finish<L: ListRow>(printer: Printer<L>, targets: &Targets) -> Result<Exit, Failure> {
+    targets.print_deviations();
     let exit = targets.exit();
     if exit == Exit::Done {
         printer.finish()?;
     } else {
-        printer.finish_some()?;
+        printer.finish_nonempty()?;
     }
     Ok(exit)
 }
 
-/// What everybody answers, in the order in which they are asked, whoever is the first: it is printed alike from run to run.
-async fn in_turn<T>(
+/// Collects the responses in the order of the targets, not of arrival, so that output is the same
+/// from run to run.
+async fn collect_in_order<T>(
     targets: &mut Targets,
     mut answers: BoxStream<'static, FromBank<Response<Vec<T>>>>,
 ) -> Vec<(Member<AccountInformation>, Vec<T>)> {
@@ -124,25 +126,25 @@ async fn in_turn<T>(
         progress.done(&answer.member);
         match answer.outcome {
             Ok(read) => {
-                targets.heard(&answer.member);
+                targets.mark_read(&answer.member);
                 let (read, deviations) = read.into_parts();
-                targets.odd(deviations);
+                targets.add_deviations(deviations);
                 answered.insert(answer.member, read);
             }
             Err(error) => targets.failed(&answer.member, &error).await,
         }
     }
     progress.end();
-    let in_turn = targets.members.iter().filter_map(|member| {
+    let collect_in_order = targets.members.iter().filter_map(|member| {
         let read = answered.remove(member.key())?;
         Some((member.clone(), read))
     });
-    in_turn.collect()
+    collect_in_order.collect()
 }
 
-/// What each of a customer's accounts is shown by: its number, or its id where it has none. Those that share a number are
-/// told apart by their currency, or by their id.
-fn names(accounts: &[AccountDetails]) -> Vec<String> {
+/// The name under which each account is shown: its number, or its id if it has none. Accounts that
+/// share a number get their currency added, and if they share that too, their id.
+fn account_names(accounts: &[AccountDetails]) -> Vec<String> {
     let number = |account: &AccountDetails| {
         let number = account.iban.as_ref().map(ToString::to_string);
         let number = number.or_else(|| account.bban.as_ref().map(ToString::to_string));
@@ -169,8 +171,8 @@ fn names(accounts: &[AccountDetails]) -> Vec<String> {
     accounts.iter().map(name).collect()
 }
 
-/// Says how card accounts are listed, which are not among those that were printed.
-fn about_cards(screen: Screen, exit: Exit, commands: &[&str]) {
+/// Notes which commands list card accounts, because the printed list has none.
+fn note_card_commands(screen: Screen, exit: Exit, commands: &[&str]) {
     if screen.format == Format::Table && exit == Exit::Done {
         note("card accounts are listed by:");
         for command in commands {
@@ -179,19 +181,19 @@ fn about_cards(screen: Screen, exit: Exit, commands: &[&str]) {
     }
 }
 
-/// An account's balances, and whose they are.
-type Answered = (Arc<str>, Arc<AccountDetails>, Vec<Balance>);
+/// The balances of an account: the member's label, the account, its balances.
+type AccountBalances = (Arc<str>, Arc<AccountDetails>, Vec<Balance>);
 
-/// The balances of all accounts.
+/// Lists the balances of all accounts.
 pub(super) async fn balances(mut targets: Targets, screen: Screen) -> Result<Exit, Failure> {
-    let courses = Courses::open(&targets).await?;
+    let histories = BalanceHistories::open(&targets).await?;
     let progress = Progress::of(&targets);
-    let mut answered: Vec<Answered> = Vec::new();
+    let mut answered: Vec<AccountBalances> = Vec::new();
     let mut answers = targets.aggregator().balances();
     while let Some(answer) = answers.next().await {
         match answer.outcome {
             Ok(balances) => {
-                targets.heard(&answer.member);
+                targets.mark_read(&answer.member);
                 if let Some(account) = answer.account {
                     answered.push((answer.member, account, balances));
                 }
@@ -199,7 +201,7 @@ pub(super) async fn balances(mut targets: Targets, screen: Screen) -> Result<Exi
             Err(error) => targets.failed(&answer.member, &error).await,
         }
     }
-    targets.odd(answers.deviations());
+    targets.add_deviations(answers.deviations());
     progress.end();
     let mut printer = screen.printer();
     for member in &targets.members {
@@ -210,44 +212,45 @@ pub(super) async fn balances(mut targets: Targets, screen: Screen) -> Result<Exi
             .clone()
             .map(|(_, account, _)| (**account).clone())
             .collect();
-        // They come as banks answer; what is printed is alike from run to run.
-        let mut named: Vec<(String, &Answered)> = names(&accounts).into_iter().zip(its).collect();
+        // Responses arrive in any order; output is the same from run to run.
+        let mut named: Vec<(String, &AccountBalances)> =
+            account_names(&accounts).into_iter().zip(its).collect();
         named.sort_by(|(one, (_, its, _)), (other, (_, others, _))| {
             (one, &its.resource_id).cmp(&(other, &others.resource_id))
         });
         for (name, (_, account, balances)) in named {
-            let course = courses
+            let history = histories
                 .of(member, account, targets.zone(member.key()))
                 .await?;
             let of = (member.key(), name.as_str());
-            print_balances(&mut printer, screen, of, balances, None, &course)?;
+            print_balances(&mut printer, screen, of, balances, None, &history)?;
         }
     }
     let exit = finish(printer, &targets)?;
-    about_cards(screen, exit, &["accounts --cards --with-balance"]);
+    note_card_commands(screen, exit, &["accounts --cards --with-balance"]);
     Ok(exit)
 }
 
-/// The balances of one account.
+/// Lists the balances of one account.
 pub(super) async fn balances_of(
     mut targets: Targets,
     account: &str,
     card: bool,
     screen: Screen,
 ) -> Result<Exit, Failure> {
-    let member = targets.only()?.clone();
-    let under = member.handle();
+    let member = targets.single()?.clone();
+    let reader = member.handle();
     let outcome = if card {
-        let answer = under.card_balances(account).await;
+        let answer = reader.card_balances(account).await;
         answer.map(|answer| answer.map(|answer| answer.balances))
     } else {
-        let answer = under.balances(account).await;
+        let answer = reader.balances(account).await;
         answer.map(|answer| answer.map(|answer| answer.balances))
     };
     let balances = match outcome {
         Ok(balances) => {
             let (balances, deviations) = balances.into_parts();
-            targets.odd(deviations);
+            targets.add_deviations(deviations);
             balances
         }
         Err(error) => {
@@ -256,7 +259,7 @@ pub(super) async fn balances_of(
         }
     };
     let debit_accounting = if card {
-        debit_accounting(under, account).await
+        debit_accounting(reader, account).await
     } else {
         None
     };
@@ -266,23 +269,30 @@ pub(super) async fn balances_of(
     finish(printer, &targets)
 }
 
-/// How the bank quotes debits of a card account: as it said along with what was read, else as the account says. A bank that
-/// says so nowhere, or does not give the account, quotes them negative.
-async fn debit_accounting(under: &AccountInformation, card: &str) -> Option<bool> {
-    match under.debit_accounting(card) {
-        None => under.card_account(card, false).await.ok()?.debit_accounting,
-        said => said,
+/// Whether the bank quotes debits of a card account as positive amounts (`debitAccounting`): as the
+/// last response said, else as the account's details say. Absent means that debits are negative.
+async fn debit_accounting(reader: &AccountInformation, card: &str) -> Option<bool> {
+    match reader.debit_accounting(card) {
+        None => {
+            reader
+                .card_account(card, false)
+                .await
+                .ok()?
+                .debit_accounting
+        }
+        quoted => quoted,
     }
 }
 
-/// The newest of each kind comes first; people are shown no others. The course stands beside the first balance.
+/// Prints balances, newest first within each type; a table shows only the newest of each type. The
+/// history stands beside the first balance.
 fn print_balances(
     printer: &mut Printer<BalanceRow>,
     screen: Screen,
     (bank, account): (&str, &str),
     balances: &[Balance],
     debit_accounting: Option<bool>,
-    course: &str,
+    history: &str,
 ) -> Result<(), Failure> {
     let balances = match screen.format {
         Format::Table => Balance::newest(balances),
@@ -294,8 +304,8 @@ fn print_balances(
             account: account.to_owned(),
             balance: balance.clone(),
             debit_accounting,
-            course: if number == 0 {
-                course.to_owned()
+            history: if number == 0 {
+                history.to_owned()
             } else {
                 String::new()
             },
@@ -304,15 +314,15 @@ fn print_balances(
     Ok(())
 }
 
-/// So far back transactions are listed, in days.
-const BACK: u64 = 30;
+/// Days before today from which transactions are listed unless `--from` is given.
+const DEFAULT_DAYS: u64 = 30;
 
-/// By the days of the bank's time zone.
+/// The filter for the command line's options; days are those of the bank's time zone.
 fn filter(wanted: &Transactions, zone: Tz) -> TransactionFilter {
     let today = SystemClock.now().with_timezone(&zone).date_naive();
     let from = wanted
         .from
-        .or_else(|| today.checked_sub_days(Days::new(BACK)));
+        .or_else(|| today.checked_sub_days(Days::new(DEFAULT_DAYS)));
     TransactionFilter {
         to: wanted.to,
         booking_status: wanted.status.into(),
@@ -321,10 +331,10 @@ fn filter(wanted: &Transactions, zone: Tz) -> TransactionFilter {
     }
 }
 
-/// Prints transactions as they come.
-struct Telling<T>
+/// Prints transactions as they arrive, with running totals.
+struct TransactionPrinter<T>
 where
-    TransactionRow<T>: Listed,
+    TransactionRow<T>: ListRow,
 {
     screen: Screen,
     printer: Printer<TransactionRow<T>>,
@@ -332,9 +342,9 @@ where
     progress: Progress,
 }
 
-impl<T> Telling<T>
+impl<T> TransactionPrinter<T>
 where
-    TransactionRow<T>: Listed,
+    TransactionRow<T>: ListRow,
 {
     fn new(screen: Screen, progress: Progress) -> Self {
         Self {
@@ -368,7 +378,7 @@ where
             debit_accounting,
         };
         let printer = &mut self.printer;
-        self.progress.aside(|| printer.print(&row))
+        self.progress.suspend(|| printer.print(&row))
     }
 
     fn finish(self, targets: &Targets) -> Result<Exit, Failure> {
@@ -381,47 +391,54 @@ where
     }
 }
 
-/// So many accounts' first pages are read ahead.
-const AHEAD: usize = 8;
+/// The number of accounts whose first page is read ahead.
+const READ_AHEAD: usize = 8;
 
-/// The transactions of all accounts, one account after the other, so that running totals are alike from run to run.
+/// Lists the transactions of all accounts, one account after the other, so that running totals are
+/// the same from run to run.
 pub(super) async fn transactions(
     mut targets: Targets,
     wanted: &Transactions,
     screen: Screen,
 ) -> Result<Exit, Failure> {
     let accounts = targets.aggregator().accounts(false);
-    let accounts = in_turn(&mut targets, accounts).await;
+    let accounts = collect_in_order(&mut targets, accounts).await;
     let mut of_banks = Vec::with_capacity(accounts.len());
     for (member, accounts) in accounts {
         let filter = filter(wanted, targets.zone(member.key()));
         of_banks.push((member, accounts, filter));
     }
-    let begun = of_banks.into_iter().flat_map(|(member, accounts, filter)| {
-        let names = names(&accounts);
+    let lists = of_banks.into_iter().flat_map(|(member, accounts, filter)| {
+        let names = account_names(&accounts);
         accounts.into_iter().zip(names).map(move |(account, name)| {
-            tokio::spawn(Begun::of(member.clone(), account, name, filter.clone()))
+            tokio::spawn(AccountTransactions::of(
+                member.clone(),
+                account,
+                name,
+                filter.clone(),
+            ))
         })
     });
-    // Nothing is asked before it is this one's turn: the iterator is lazy.
-    let mut begun = iter(begun).buffered(AHEAD);
-    let mut telling = Telling::new(screen, Progress::of(&targets));
-    while let Some(one) = begun.next().await {
-        let mut one = one.map_err(|error| failure(error, "tell the makers of bank-client"))?;
+    // The iterator is lazy: an account's request is sent once it is within the read-ahead.
+    let mut lists = iter(lists).buffered(READ_AHEAD);
+    let mut printer = TransactionPrinter::new(screen, Progress::of(&targets));
+    while let Some(one) = lists.next().await {
+        let mut one =
+            one.map_err(|error| failure(error, "report this to the developers of bank-client"))?;
         let label = one.member.key();
         while let Some(entry) = one.entries.next().await {
             match entry {
                 Ok(read) => {
                     let amount = |read: &Transaction| read.transaction_amount;
-                    telling.entry(label, &one.account, read, amount, None)?;
+                    printer.entry(label, &one.account, read, amount, None)?;
                 }
                 Err(error) => targets.failed(label, &error).await,
             }
         }
-        targets.odd(one.entries.get_ref().deviations());
+        targets.add_deviations(one.entries.get_ref().deviations());
     }
-    let exit = telling.finish(&targets)?;
-    about_cards(
+    let exit = printer.finish(&targets)?;
+    note_card_commands(
         screen,
         exit,
         &["accounts --cards", "transactions ID --card"],
@@ -429,27 +446,29 @@ pub(super) async fn transactions(
     Ok(exit)
 }
 
-/// An account whose first page is here.
-struct Begun {
+/// The transactions of an account, first page loaded.
+struct AccountTransactions {
     member: Member<AccountInformation>,
     account: String,
     entries: Peekable<Entries<Result<Entry<Transaction>, Error>>>,
 }
 
-impl Begun {
+impl AccountTransactions {
     async fn of(
         member: Member<AccountInformation>,
         account: AccountDetails,
         name: String,
         filter: TransactionFilter,
     ) -> Self {
-        let under = member.handle();
+        let reader = member.handle();
         let entries = match &account.resource_id {
-            Some(id) => under.transactions(id, &filter),
-            None => Entries::from(once(ready(Err(nameless(under.bank().name())))).boxed()),
+            Some(id) => reader.transactions(id, &filter),
+            None => {
+                Entries::from(once(ready(Err(missing_resource_id(reader.bank().name())))).boxed())
+            }
         };
         let mut entries = entries.peekable();
-        // That is the first page; it is not read on while nobody takes its entries.
+        // This loads the first page; the next one is requested once its entries are consumed.
         let _ = Pin::new(&mut entries).peek().await;
         Self {
             account: name,
@@ -459,8 +478,8 @@ impl Begun {
     }
 }
 
-/// Nothing can be asked of an account without an id.
-fn nameless(bank: &str) -> Error {
+/// The error for an account without a `resourceId`, which no request can address.
+fn missing_resource_id(bank: &str) -> Error {
     Error {
         bank: bank.to_owned(),
         kind: ErrorKind::Malformed {
@@ -470,30 +489,31 @@ fn nameless(bank: &str) -> Error {
     }
 }
 
-/// The transactions of one account.
+/// Lists the transactions of one account.
 pub(super) async fn transactions_of(
     targets: Targets,
     account: &str,
     wanted: &Transactions,
     screen: Screen,
 ) -> Result<Exit, Failure> {
-    let member = targets.only()?;
-    let under: AccountInformation = member.handle().clone();
+    let member = targets.single()?;
+    let reader: AccountInformation = member.handle().clone();
     let filter = filter(wanted, targets.zone(member.key()));
     if wanted.card {
-        let entries = under.card_transactions(account, &filter);
+        let entries = reader.card_transactions(account, &filter);
         let amount = |read: &CardTransaction| read.transaction_amount;
-        let debits = Box::pin(debit_accounting(&under, account));
-        one_after_the_other(targets, account, entries, screen, amount, debits).await
+        let debits = Box::pin(debit_accounting(&reader, account));
+        print_transactions(targets, account, entries, screen, amount, debits).await
     } else {
-        let entries = under.transactions(account, &filter);
+        let entries = reader.transactions(account, &filter);
         let amount = |read: &Transaction| read.transaction_amount;
-        one_after_the_other(targets, account, entries, screen, amount, ready(None)).await
+        print_transactions(targets, account, entries, screen, amount, ready(None)).await
     }
 }
 
-/// How debits are quoted is asked for once the first entry is there: the page may have said it.
-async fn one_after_the_other<T>(
+/// Prints entries as they arrive. `debit_accounting` is resolved after the first entry, because its
+/// page may carry the value.
+async fn print_transactions<T>(
     mut targets: Targets,
     account: &str,
     mut entries: Entries<Result<Entry<T>, Error>>,
@@ -502,22 +522,22 @@ async fn one_after_the_other<T>(
     debit_accounting: impl Future<Output = Option<bool>>,
 ) -> Result<Exit, Failure>
 where
-    TransactionRow<T>: Listed,
+    TransactionRow<T>: ListRow,
 {
-    let label = targets.only()?.key().to_owned();
-    let mut telling = Telling::new(screen, Progress::of(&targets));
+    let label = targets.single()?.key().to_owned();
+    let mut printer = TransactionPrinter::new(screen, Progress::of(&targets));
     let mut debit_accounting = pin!(maybe_done(debit_accounting));
     while let Some(entry) = entries.next().await {
         match entry {
             Ok(entry) => {
-                targets.heard(&label);
+                targets.mark_read(&label);
                 debit_accounting.as_mut().await;
                 let debits = debit_accounting.as_mut().output_mut().copied().flatten();
-                telling.entry(&label, account, entry, amount, debits)?;
+                printer.entry(&label, account, entry, amount, debits)?;
             }
             Err(error) => targets.failed(&label, &error).await,
         }
     }
-    targets.odd(entries.deviations());
-    telling.finish(&targets)
+    targets.add_deviations(entries.deviations());
+    printer.finish(&targets)
 }
