@@ -222,7 +222,7 @@ impl Register {
         })
     }
 
-    /// Whether anybody is licensed on that day.
+    /// Whether any party is licensed on that day.
     #[must_use]
     pub fn licenses_anybody(&self, today: NaiveDate) -> bool {
         self.0.values().any(|entry| entry.check(today).is_ok())

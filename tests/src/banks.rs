@@ -64,7 +64,7 @@ impl Banks {
         self.at_b(&self.sandbox.pki.bank_a.qwac)
     }
 
-    /// A client's request to Bank B.
+    /// A request to Bank B.
     pub fn at_b(&self, identity: &Identity) -> Tpp {
         Tpp::new(
             self.sandbox.bank(Bank::B).running.xs2a_address(),

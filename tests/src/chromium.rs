@@ -313,7 +313,7 @@ impl Chromium {
         std::fs::write(file, png).unwrap();
     }
 
-    /// The page does not scroll sideways.
+    /// The page needs no horizontal scrolling.
     async fn nothing_sticks_out(&self, page: &str, screen: Screen) {
         let script = "return document.documentElement.scrollWidth";
         let width = self.driver.execute(script, Vec::new()).await.unwrap();

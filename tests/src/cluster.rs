@@ -57,7 +57,7 @@ impl Cluster {
         panic!("the server finds no port");
     }
 
-    /// The database's address on this machine.
+    /// The URL of the database, for local connections.
     pub fn server(&self) -> Server {
         Server::new(&self.url("")).unwrap()
     }
@@ -78,7 +78,7 @@ impl Cluster {
         self.folder.path().join(".s.PGSQL.5432")
     }
 
-    /// Stops it as if its machine had failed: nothing is finished, and no client is notified.
+    /// Stops it as if its machine had failed: no request finishes, no connection is closed.
     pub fn stop_at_once(&self) {
         let stopped = self.control(&["stop", "--wait", "--mode=immediate"]);
         assert!(stopped.status.success(), "{}", both(&stopped));

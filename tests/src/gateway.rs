@@ -86,7 +86,7 @@ impl GatewayListener {
     }
 }
 
-/// A certificate of no trusted authority.
+/// A self-signed certificate.
 pub fn self_signed(name: &str, now: DateTime<Utc>, valid_for: TimeDelta) -> Identity {
     let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
     let key = PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap();

@@ -30,7 +30,7 @@ type Body = Cursor<Vec<u8>>;
 pub enum Manners {
     /// It answers as it should.
     Good,
-    /// No server listens.
+    /// The port is closed.
     Closed,
     /// It accepts connections, and never says a word.
     Silent,
@@ -350,7 +350,7 @@ impl Desk {
     }
 }
 
-/// Sends data for as long as anybody takes it.
+/// Sends data until the client stops reading.
 async fn pour(mut sending: SendStream<Body>) {
     loop {
         sending.reserve_capacity(16 * 1024);

@@ -26,7 +26,7 @@ struct State {
 pub enum Healed {
     /// Connections go on where they were: what was on its way arrives late.
     AsBefore,
-    /// Only new ones lead to the database. Open ones get no notice: their packets are
+    /// Only new ones lead to the database. The existing ones are not closed: their packets are
     /// dropped.
     ForNewConnections,
 }
@@ -45,7 +45,7 @@ impl Wire {
                 let since = Instant::now();
                 tokio::spawn(async move {
                     passable(&mut watched, since).await;
-                    // A database that has stopped accepts no connection: the bank's connection ends.
+                    // A stopped database accepts no connection: the bank's connection ends.
                     let Ok(database) = UnixStream::connect(&socket).await else {
                         return;
                     };

@@ -319,7 +319,7 @@ impl<P> TrustSnapshot<P> {
     ) -> impl Iterator<Item = &'a PathCertificate> {
         path.links
             .iter()
-            .filter(move |link| self.statuses.standing(link, now) == RevocationStatus::Unknown)
+            .filter(move |link| self.statuses.status(link, now) == RevocationStatus::Unknown)
     }
 
     /// Whether OCSP responders can be queried for all unknown statuses of a path.

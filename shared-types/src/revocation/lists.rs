@@ -59,9 +59,9 @@ impl Lists {
     /// Returns the status of a certificate at that time. A revocation in a stale list still counts.
     ///
     /// Cost: one binary search for each list of the issuer; usually one.
-    pub(super) fn standing(&self, link: &PathCertificate, now: UnixTime) -> RevocationStatus {
+    pub(super) fn status(&self, link: &PathCertificate, now: UnixTime) -> RevocationStatus {
         let of_issuer = self.0.get(&link.issuer.id());
-        let mut standing = RevocationStatus::Unknown;
+        let mut status = RevocationStatus::Unknown;
         for list in of_issuer.into_iter().flatten() {
             // Also where the list does not speak for it: a serial number is that of one certificate
             // of its issuer.
@@ -69,13 +69,13 @@ impl Lists {
                 return RevocationStatus::Revoked { since, reason };
             }
             if list.covers(link) && list.check_fresh(now).is_ok() {
-                let until = match standing {
+                let until = match status {
                     RevocationStatus::Good { until } => until.max(list.next_update()),
                     _ => list.next_update(),
                 };
-                standing = RevocationStatus::Good { until };
+                status = RevocationStatus::Good { until };
             }
         }
-        standing
+        status
     }
 }

@@ -58,7 +58,7 @@ impl Statuses {
     /// Until when it is known that none of those certificates was revoked, as far as that is known
     /// to end. One word against any of them counts before what is not known of another.
     ///
-    /// Cost: that of [`Self::standing`] for each.
+    /// Cost: that of [`Self::status`] for each.
     pub fn check(
         &self,
         links: &[PathCertificate],
@@ -69,7 +69,7 @@ impl Statuses {
         let mut unknown = None;
         for link in links {
             let issuer = || link.issuer.to_string();
-            match self.standing(link, now) {
+            match self.status(link, now) {
                 RevocationStatus::Good { until: known } => until = until.min(known),
                 RevocationStatus::Revoked { since, reason } => {
                     return Err(Refusal::Revoked {
@@ -95,8 +95,8 @@ impl Statuses {
     ///
     /// Cost: that of a search in the lists, and one look-up by hash.
     #[must_use]
-    pub fn standing(&self, link: &PathCertificate, now: UnixTime) -> RevocationStatus {
-        let listed = self.lists.standing(link, now);
+    pub fn status(&self, link: &PathCertificate, now: UnixTime) -> RevocationStatus {
+        let listed = self.lists.status(link, now);
         match (listed, self.answered(link, now)) {
             (revoked @ RevocationStatus::Revoked { .. }, _)
             | (_, revoked @ RevocationStatus::Revoked { .. }) => revoked,
@@ -121,7 +121,7 @@ impl Statuses {
         // if its issuer has said that this will do.
         let vouched_for = match answer.delegate() {
             None => true,
-            Some(delegate) => match self.lists.standing(&delegate.link, now) {
+            Some(delegate) => match self.lists.status(&delegate.link, now) {
                 RevocationStatus::Revoked { .. } => return RevocationStatus::Unknown,
                 RevocationStatus::Good { .. } => true,
                 _ => delegate.without_check,

@@ -27,9 +27,9 @@ use tests::programs::own;
 use tokio::time::timeout;
 
 /// A random number generator (SplitMix64): the same moments every time.
-struct Dice(u64);
+struct TestRng(u64);
 
-impl Dice {
+impl TestRng {
     fn below(&mut self, limit: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -47,7 +47,7 @@ struct Scene {
     consent: String,
     accounts: Vec<(String, bool)>,
     folder: TempDir,
-    dice: Dice,
+    rng: TestRng,
     posted: u64,
 }
 
@@ -69,7 +69,7 @@ impl Scene {
             bank,
             consent,
             folder: tempfile::tempdir().unwrap(),
-            dice: Dice(seed),
+            rng: TestRng(seed),
             posted: 0,
         };
         scene.write_files(delta);
@@ -107,23 +107,23 @@ impl Scene {
     }
 
     fn day(&mut self) -> NaiveDate {
-        let ago = self.dice.below(10);
+        let ago = self.rng.below(10);
         self.banks.today().checked_sub_days(Days::new(ago)).unwrap()
     }
 
     /// Some of what happens at a bank.
     async fn happen(&mut self) {
-        for _ in 0..=self.dice.below(3) {
-            let index = if self.dice.below(3) == 0 { 3 } else { 0 };
+        for _ in 0..=self.rng.below(3) {
+            let index = if self.rng.below(3) == 0 { 3 } else { 0 };
             let account = self.accounts[index].0.clone();
             self.posted += 1;
             let id = format!("X{}", self.posted);
             let day = self.day();
-            let cents = i64::try_from(self.dice.below(900)).unwrap() - 450;
-            let shop = format!("Shop {}", self.dice.below(5));
+            let cents = i64::try_from(self.rng.below(900)).unwrap() - 450;
+            let shop = format!("Shop {}", self.rng.below(5));
             let pending = self.pending(&account).await;
-            let some = usize::try_from(self.dice.below(8)).unwrap();
-            match self.dice.below(8) {
+            let some = usize::try_from(self.rng.below(8)).unwrap();
+            match self.rng.below(8) {
                 0..3 => {
                     self.ledger
                         .book(&account, &id, day, payment(cents, &shop))
@@ -147,7 +147,7 @@ impl Scene {
                 }
             }
         }
-        let cents = self.dice.below(100_000);
+        let cents = self.rng.below(100_000);
         let account = self.accounts[0].0.clone();
         let amount = format!("{}.{:02}", cents / 100, cents % 100);
         self.ledger.set_balance(&account, &amount).await;
@@ -178,7 +178,7 @@ impl Scene {
         let (mut killed, mut whole) = (0, 0);
         while killed < times {
             let micros = u64::try_from(length.as_micros()).unwrap();
-            let moment = Duration::from_micros(self.dice.below(micros));
+            let moment = Duration::from_micros(self.rng.below(micros));
             let mut child = ChildProcess::spawn(&mut self.program(&copy));
             let ended = timeout(moment / 2, child.wait()).await.ok();
             self.happen().await;

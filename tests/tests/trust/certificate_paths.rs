@@ -10,7 +10,7 @@ use bank_client::{Bank as BankHandle, ErrorKind};
 use bank_server::transport::certificate_header::HeaderForm;
 use bank_server::transport::trust::TrustSnapshot;
 use fixtures::openssl_client::Tls;
-use fixtures::sandbox::meet;
+use fixtures::sandbox::present_certificate;
 use fixtures::world::Bank;
 use openssl::bn::BigNum;
 use openssl::hash::MessageDigest;
@@ -191,7 +191,7 @@ async fn too_many_certificates_are_refused_for_that_over_the_network_and_through
     let chain: Vec<&X509> = std::iter::once(&leaf).chain(&cas).collect();
     let bank = banks.sandbox.bank(Bank::B);
     let shown = identity(&chain, &leaf_key);
-    let (outcome, reason) = meet(bank, Some(&shown), Tls::V1_3).await;
+    let (outcome, reason) = present_certificate(bank, Some(&shown), Tls::V1_3).await;
     assert_eq!(outcome, "alert bad_certificate", "{reason}");
     assert!(
         reason.contains("17 certificates were sent; at most 16"),
@@ -322,12 +322,15 @@ async fn a_peer_with_useless_certificates_in_its_chain_is_let_in() {
     let banks = Banks::start().await;
     let bank = banks.sandbox.bank(Bank::B);
     let qwac = &banks.sandbox.pki.bank_a.qwac;
-    let without = meet(bank, Some(qwac), Tls::V1_3).await;
+    let without = present_certificate(bank, Some(qwac), Tls::V1_3).await;
     assert!(without.0.starts_with("403"), "{without:?}");
     for extra in useless(&Ca::root("Any")) {
         let mut shown = qwac.clone();
         shown.chain_pem += std::str::from_utf8(&extra.to_pem().unwrap()).unwrap();
-        assert_eq!(meet(bank, Some(&shown), Tls::V1_3).await, without);
+        assert_eq!(
+            present_certificate(bank, Some(&shown), Tls::V1_3).await,
+            without
+        );
     }
 }
 
@@ -735,7 +738,7 @@ async fn a_certificate_with_critical_policies_proves_its_key_over_both_versions_
     let (party, party_key) = root.party(&[of_party(), vec![policies(&[1])]].concat());
     let shown = identity(&[&party], &party_key);
     for tls in [Tls::V1_2, Tls::V1_3] {
-        let (outcome, reason) = meet(bank, Some(&shown), tls).await;
+        let (outcome, reason) = present_certificate(bank, Some(&shown), tls).await;
         assert_eq!(outcome, "401 CERTIFICATE_INVALID", "{tls:?}: {reason}");
         assert!(
             reason.contains("organizationIdentifier"),

@@ -54,7 +54,7 @@ fn standing_of(link: &PathCertificate, list: Vec<u8>) -> Result<RevocationStatus
     statuses.lists.add(Arc::new(list)).unwrap();
     let seconds = SystemClock.now().timestamp().unsigned_abs();
     let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
-    Ok(statuses.standing(link, now))
+    Ok(statuses.status(link, now))
 }
 
 fn standing(link: &PathCertificate, list: &ForeignList) -> Result<RevocationStatus, String> {

@@ -331,7 +331,7 @@ fn a_responders_certificate_is_judged_as_well() {
     let answer = Answer::read(answer_with(&[purpose(), no_check()]), &link, None);
     let mut statuses = Statuses::default();
     statuses.answers.add(Arc::new(answer.unwrap())).unwrap();
-    let standing = |statuses: &Statuses| statuses.standing(&link, SystemClock.unix());
+    let standing = |statuses: &Statuses| statuses.status(&link, SystemClock.unix());
     assert!(matches!(standing(&statuses), RevocationStatus::Good { .. }));
     let issuers = Issuers::new(
         &[PKI.ca1.issuing_pem().unwrap()]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fixtures::openssl_client::{self, Tls};
 use fixtures::pki::{Identity, Pki};
-use fixtures::sandbox::{expected_of, meet};
+use fixtures::sandbox::{expected_of, present_certificate};
 use fixtures::world::Bank;
 use openssl::pkey::PKey;
 use openssl::ssl::{Ssl, SslAcceptor, SslMethod, SslVerifyMode};
@@ -114,7 +114,7 @@ async fn our_bank_refuses_each_for_its_own_reason_over_both_versions_of_tls() {
             "the sandbox expects the same"
         );
         for tls in [Tls::V1_2, Tls::V1_3] {
-            let (outcome, said) = meet(bank, Some(&refused.identity), tls).await;
+            let (outcome, said) = present_certificate(bank, Some(&refused.identity), tls).await;
             assert_eq!(outcome, expected, "{reason} over {tls:?}: {said}");
             assert!(said.contains(why), "{reason} over {tls:?}: {said}");
         }

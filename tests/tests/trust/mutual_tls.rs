@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bank_server::transport::trust::TrustSnapshot;
 use fixtures::openssl_client::{Reaction, Tls, dial, try_handshake};
 use fixtures::pki::{Wanted, enrol};
-use fixtures::sandbox::meet;
+use fixtures::sandbox::present_certificate;
 use fixtures::world::Bank;
 use openssl::ssl::{Ssl, SslContextBuilder, SslMethod, SslVerifyMode, SslVersion};
 use rustls::HandshakeKind;
@@ -36,7 +36,7 @@ async fn without_a_certificate_there_is_an_alert_and_no_http() {
     let banks = Banks::start().await;
     let bank = banks.sandbox.bank(Bank::B);
     for tls in [Tls::V1_2, Tls::V1_3] {
-        let (outcome, reason) = meet(bank, None, tls).await;
+        let (outcome, reason) = present_certificate(bank, None, tls).await;
         assert_eq!(outcome, "alert certificate_required", "{reason}");
         assert!(reason.contains("no certificate"), "{reason}");
     }
@@ -46,7 +46,8 @@ async fn without_a_certificate_there_is_an_alert_and_no_http() {
 async fn a_qsealc_does_not_open_a_connection() {
     let banks = Banks::start().await;
     let seal = &banks.sandbox.pki.bank_a.qsealc;
-    let (outcome, reason) = meet(banks.sandbox.bank(Bank::B), Some(seal), Tls::V1_3).await;
+    let (outcome, reason) =
+        present_certificate(banks.sandbox.bank(Bank::B), Some(seal), Tls::V1_3).await;
     assert_eq!(outcome, "alert unsupported_certificate", "{reason}");
 }
 

@@ -434,7 +434,7 @@ async fn no_changed_byte_of_a_list_goes_unnoticed() {
         let list = List::read(bytes.to_vec(), &issuers).ok()?;
         let mut statuses = Statuses::default();
         Lists::add(&mut statuses.lists, Arc::new(list)).unwrap();
-        Some(statuses.standing(&link, now))
+        Some(statuses.status(&link, now))
     };
     let good = standing(&list).unwrap();
     assert!(matches!(

@@ -199,8 +199,7 @@ impl<S: PolicySource> TrustReloader<S> {
         let mut problems: Vec<ConfigError> = self.rejected.values().flatten().cloned().collect();
         problems.extend(self.own_certificate_fault());
         if let Some(own) = own_path_certificate(&current.credentials)
-            && let RevocationStatus::Revoked { since, reason } =
-                current.statuses.standing(&own, now)
+            && let RevocationStatus::Revoked { since, reason } = current.statuses.status(&own, now)
         {
             let refusal = Refusal::Revoked {
                 issuer: own.issuer.to_string(),
