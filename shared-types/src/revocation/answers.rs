@@ -6,12 +6,12 @@ use std::sync::Arc;
 use super::ocsp::{Answer, AnswerError, CertificateId};
 use super::path_certificate::PathCertificate;
 
-/// The answers at hand, one for each certificate. Cheap to clone: it shares them.
+/// OCSP responses, at most one for each certificate. Cheap to clone: clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Answers(HashMap<CertificateId, Arc<Answer>>);
 
 impl Answers {
-    /// Adds an answer, or puts it in the place of the one before.
+    /// Adds a response, replacing an earlier one about the same certificate.
     pub fn add(&mut self, answer: Arc<Answer>) -> Result<(), AnswerError> {
         if let Some(known) = self.0.get(answer.about())
             && answer.this_update() < known.this_update()
@@ -25,7 +25,7 @@ impl Answers {
         Ok(())
     }
 
-    /// The answer about that certificate, fresh or not.
+    /// Returns the response about this certificate, current or stale.
     ///
     /// Cost: one look-up by hash.
     #[must_use]
@@ -33,12 +33,12 @@ impl Answers {
         self.0.get(&CertificateId::of(certificate))
     }
 
-    /// Keeps those that are still of use.
+    /// Removes the responses that are of no more use.
     pub fn retain(&mut self, mut is_of_use: impl FnMut(&Answer) -> bool) {
         self.0.retain(|_, answer| is_of_use(answer));
     }
 
-    /// How many there are.
+    /// The number of responses.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()

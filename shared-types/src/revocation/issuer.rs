@@ -14,8 +14,9 @@ use crate::certificate::printable;
 use crate::digest::hex;
 use crate::name::{comparable, display, is_one_name};
 
-/// A CA by the digest of its name and key. Two CAs of one name differ in it, and so does one CA
-/// with a new key; how the name is written makes no difference (RFC 5280, section 7.1).
+/// Identifier of a CA: the digest of its name and key. It differs between two CAs of one name, and
+/// between two keys of one CA. The encoding of the name makes no difference (RFC 5280, section
+/// 7.1).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct IssuerId([u8; 32]);
 
@@ -52,7 +53,7 @@ impl Issuer {
         Self::new(certificate.subject().as_raw(), certificate.public_key().raw)
     }
 
-    /// Whether that is its name, however it is written.
+    /// Whether this is its name, in any encoding.
     pub(super) fn is_named(&self, name: &[u8]) -> bool {
         is_one_name(name, &self.name)
     }
@@ -76,7 +77,7 @@ impl Issuer {
     }
 }
 
-/// For people: the name as text.
+/// The name as text.
 impl fmt::Display for Issuer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&name_text(&self.name))
@@ -124,7 +125,7 @@ impl Issuers {
             .any(|known| known.id == issuer.id)
     }
 
-    /// Those of that name; several, where a CA got a new key.
+    /// Returns the CAs of that name; several, if a CA changed its key.
     pub(super) fn named(&self, name: &[u8]) -> &[Arc<Issuer>] {
         self.0.get(&comparable(name)).map_or(&[], Vec::as_slice)
     }

@@ -10,25 +10,24 @@ use x509_parser::prelude::FromDer as _;
 
 use super::issuer::Issuer;
 
-/// A certificate below the anchor of a path that was checked: what is needed to ask whether it was
-/// revoked.
+/// A certificate below the anchor of a validated path, with the data for a revocation check.
 #[derive(Debug, Clone)]
 pub struct PathCertificate {
     /// The serial number: the content octets of its DER, in whatever form the certificate has it.
     pub serial: Vec<u8>,
-    /// Who issued it.
+    /// The issuer.
     pub issuer: Arc<Issuer>,
-    /// Whether it is that of a CA.
+    /// Whether this is a CA certificate.
     pub is_ca: bool,
-    /// Where its issuer publishes lists about it, over HTTP (`cRLDistributionPoints`).
+    /// HTTP addresses of the CRLs that cover it (`cRLDistributionPoints`).
     pub lists: Vec<String>,
-    /// Who answers for it, over HTTP (`id-ad-ocsp`).
+    /// HTTP addresses of its OCSP responders (`id-ad-ocsp`).
     pub responders: Vec<String>,
 }
 
 impl PathCertificate {
-    /// A certificate and that of the CA above it, where no path was checked: one's own, about which
-    /// one asks oneself. Nothing, if one of them cannot be read or the names do not fit.
+    /// Builds one from a certificate and its issuer's certificate without a validated path, for
+    /// one's own certificate. `None` if one of them cannot be parsed or the names do not match.
     #[must_use]
     pub fn between(certificate: &CertificateDer<'_>, issuer: &CertificateDer<'_>) -> Option<Self> {
         let (_, certificate) = X509Certificate::from_der(certificate).ok()?;

@@ -12,19 +12,19 @@ use super::path_certificate::PathCertificate;
 use super::reason::Reason;
 use crate::trust::Refusal;
 
-/// What is known of revocations. Cheap to clone.
+/// All CRLs and OCSP responses. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Statuses {
-    /// From revocation lists.
+    /// The CRLs.
     pub lists: Lists,
-    /// From OCSP.
+    /// The OCSP responses.
     pub answers: Answers,
 }
 
 /// Revocation status of a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RevocationStatus {
-    /// It was not revoked, as far as is known until then.
+    /// It is not revoked, and this is known until then.
     Good {
         /// The last second for which that is known.
         until: UnixTime,
@@ -36,7 +36,7 @@ pub enum RevocationStatus {
         /// Why.
         reason: Reason,
     },
-    /// Its issuer's responder does not know it: no list can say more.
+    /// Its issuer's OCSP responder does not know it, which outweighs a CRL.
     Unrecorded,
     /// No current CRL or OCSP response covers it.
     Unknown,
@@ -50,13 +50,13 @@ pub enum UnknownStatus {
     /// It is refused.
     #[default]
     HardFail,
-    /// It is accepted, unless a list or an answer says that it was revoked.
+    /// It is accepted, unless a CRL or an OCSP response revokes it.
     SoftFail,
 }
 
 impl Statuses {
-    /// Until when it is known that none of those certificates was revoked, as far as that is known
-    /// to end. One word against any of them counts before what is not known of another.
+    /// Checks that none of the certificates is revoked, and returns until when that is known, if it
+    /// ends. A revoked certificate is reported before an unknown status of another.
     ///
     /// Cost: that of [`Self::status`] for each.
     pub fn check(

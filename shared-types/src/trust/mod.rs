@@ -69,7 +69,7 @@ impl Window {
         (self.from..=self.until).contains(&now)
     }
 
-    /// Why what is valid in this window is not valid at that time, if it is not.
+    /// Returns why something with this validity is not valid at that time, if it is not.
     pub fn check(&self, now: UnixTime) -> Result<(), Refusal> {
         if now < self.from {
             Err(Refusal::NotYetValid {
@@ -92,7 +92,7 @@ impl Window {
         }
     }
 
-    /// The time in which both stand.
+    /// The intersection of both.
     #[must_use]
     pub fn intersection(self, other: Self) -> Self {
         Self {
@@ -109,30 +109,29 @@ pub(crate) fn unix(time: ASN1Time) -> UnixTime {
     ))
 }
 
-/// When a certificate is valid, if it can be read.
+/// The validity of a certificate, if it can be parsed.
 #[must_use]
 pub fn validity(certificate: &CertificateDer<'_>) -> Option<Window> {
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
     Some(Window::of(&parsed))
 }
 
-/// A path that was found good.
+/// A validated path.
 #[derive(Debug, Clone)]
 pub struct Path {
     /// The time in which every certificate of it is valid, and the anchor above it.
     pub window: Window,
-    /// What it is made of, from the peer's own certificate up to the last one below the anchor.
+    /// Its certificates, from the peer's own up to the last one below the anchor.
     pub links: Vec<PathCertificate>,
 }
 
-/// Judges a chain: the peer's own certificate first, then what it sent along.
+/// Decides whether a chain is trusted: the peer's own certificate first, then the others it sent.
 ///
 /// The verdict is valid for the returned window: within it, the same anchors give the same verdict.
-/// Whether a certificate of the path was revoked is not asked here; the path's links are what to
-/// ask with.
+/// Revocation is not checked here; check it with the returned path.
 ///
-/// Only the certificates of the path count: what was sent besides may be expired, weak or of no use
-/// (RFC 8446, section 4.4.2).
+/// Only the certificates of the path count: others that the peer sent may be expired, weak or
+/// useless (RFC 8446, section 4.4.2).
 ///
 /// Cost: one reading of each certificate, of which there are [`MAX_CERTIFICATES`] at most, and one
 /// signature check for each below the anchor (two in a usual chain). Of what no authority has
@@ -154,7 +153,7 @@ pub fn public_key(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
     Some(Certificate::read(certificate).ok()?.key().to_vec())
 }
 
-/// Why the key of a certificate is too weak to be used, if it is.
+/// Returns why the key of a certificate is too weak, if it is.
 #[must_use]
 pub fn weakness(certificate: &CertificateDer<'_>) -> Option<Refusal> {
     Certificate::read(certificate).ok()?.check_key().err()

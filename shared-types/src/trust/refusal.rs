@@ -11,13 +11,13 @@ use crate::revocation::Reason;
 /// Why a chain was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// The peer showed no certificate at all.
+    /// The peer sent no certificate.
     #[error("no certificate was shown")]
     NoCertificate,
     /// The certificate cannot be read.
     #[error("the certificate cannot be read")]
     Unreadable,
-    /// The certificate vouches for itself.
+    /// The certificate is self-signed.
     #[error("the certificate is self-signed")]
     SelfSigned,
     /// The chain leads to an authority that was not agreed upon.
@@ -50,7 +50,7 @@ pub enum Refusal {
     /// The key is too small or of a kind that is not used.
     #[error("the key is too weak: {0}")]
     WeakKey(String),
-    /// The key is so large that its signatures are expensive to check.
+    /// The key is so large that its signatures are expensive to verify.
     #[error("the RSA key of {certificate} has {bits} bits; at most {most} are accepted")]
     LargeKey {
         /// Its size.
@@ -60,7 +60,7 @@ pub enum Refusal {
         /// The certificate that it is in, by its subject.
         certificate: String,
     },
-    /// A certificate is larger than any should be.
+    /// A certificate is larger than the maximum.
     #[error("the certificate has {bytes} bytes; at most {most} are read")]
     TooLarge {
         /// Its size.
@@ -68,15 +68,15 @@ pub enum Refusal {
         /// The largest that is read.
         most: usize,
     },
-    /// More certificates came than are looked at.
+    /// The chain has more certificates than the maximum.
     #[error(
         "{sent} certificates were sent; at most {most} are read: send the party's own and the CAs between it and the \
          agreed authority"
     )]
     TooManyCertificates {
-        /// How many came.
+        /// The number of certificates received.
         sent: usize,
-        /// How many are read.
+        /// The maximum number.
         most: usize,
     },
     /// Too many certificates with signatures that do not match.
@@ -88,7 +88,7 @@ pub enum Refusal {
         /// The authority whose name they carry.
         issuer: String,
     },
-    /// There are more ways from the certificate to an anchor than are tried.
+    /// There are more paths from the certificate to an anchor than are tried.
     #[error(
         "the certificates lead to agreed authorities in more ways than are tried: send the party's own certificate and \
          the CAs of one way, and no others"
@@ -100,7 +100,7 @@ pub enum Refusal {
          certificate that is issued nearer to it"
     )]
     ChainTooLong {
-        /// How many are accepted.
+        /// The maximum number.
         most: usize,
     },
     /// A critical extension that we do not process.
@@ -153,7 +153,7 @@ pub enum Refusal {
     /// A certificate in the chain was issued by one that is not a CA.
     #[error("a certificate in the chain was issued by one that is not a CA")]
     LeafUsedAsCa,
-    /// A CA certificate was shown as if it were a party's own.
+    /// A CA certificate was presented as the peer's own.
     #[error("a CA certificate was shown as a party's own")]
     CaUsedAsLeaf,
     /// The names in the certificate are not among those its CA may issue for.
@@ -191,19 +191,19 @@ pub enum Refusal {
         /// Why.
         reason: Reason,
     },
-    /// Nothing fresh says whether the certificate, or one above it, was revoked.
+    /// No current CRL or OCSP response covers the certificate, or one above it.
     #[error("nothing fresh from {issuer} says whether the certificate was revoked")]
     StatusUnknown {
-        /// The authority whose word is missing.
+        /// The authority without a current CRL or OCSP response.
         issuer: String,
     },
     /// The issuer's responder does not know the certificate, or one above it.
     #[error("{issuer} does not know the certificate that it is said to have issued")]
     Unrecorded {
-        /// The authority that is asked.
+        /// The authority of the responder.
         issuer: String,
     },
-    /// Only gateways that are known here may come in, and this is none of them.
+    /// Only configured gateways are accepted, and this is none of them.
     #[error("the certificate is not that of a gateway that is known here")]
     UnknownGateway,
     /// The anchor at the top is outside its own validity.
@@ -216,7 +216,7 @@ pub enum Refusal {
     },
 }
 
-/// A moment, for people.
+/// A point in time as text.
 pub(crate) fn when(time: UnixTime) -> String {
     i64::try_from(time.as_secs())
         .ok()

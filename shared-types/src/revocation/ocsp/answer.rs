@@ -10,8 +10,7 @@ use crate::revocation::reason::Reason;
 use crate::trust::when;
 use rustls_pki_types::UnixTime;
 
-/// An answer whose signature, signer and subject were checked. Whether it is fresh depends on the
-/// time.
+/// An OCSP response with verified signature, signer and subject. Freshness depends on the time.
 pub struct Answer {
     about: CertificateId,
     said: CertStatus,
@@ -23,13 +22,13 @@ pub struct Answer {
     der: Vec<u8>,
 }
 
-/// A responder that the issuer has appointed.
+/// A responder that the issuer has authorised.
 #[derive(Debug)]
 pub struct Delegate {
     /// Its certificate.
     pub link: PathCertificate,
-    /// Whether nothing has to be known of that certificate for it to be believed
-    /// (`id-pkix-ocsp-nocheck`; RFC 6960, section 4.2.2.2.1). What is known against it counts.
+    /// Whether its certificate needs no revocation check (`id-pkix-ocsp-nocheck`; RFC 6960, section
+    /// 4.2.2.2.1). A known revocation counts nevertheless.
     pub without_check: bool,
 }
 
@@ -49,31 +48,31 @@ pub enum CertStatus {
     Unknown,
 }
 
-/// Why an answer is not used.
+/// Why a response is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AnswerError {
-    /// Larger than any answer may be.
+    /// It is larger than the maximum.
     #[error("is larger than {} KiB", Answer::MOST_BYTES / 1024)]
     TooLarge,
-    /// It is something else: an error page, or a part of an answer.
+    /// It is malformed: an error page, or truncated.
     #[error("is no OCSP answer: {0}")]
     NotAnAnswer(&'static str),
-    /// The responder did not answer the question.
+    /// The responder returned an error status.
     #[error("is a refusal: {0}")]
     Refused(&'static str),
-    /// The responder has too much to do (`tryLater`).
+    /// The responder is overloaded (`tryLater`).
     #[error("is a refusal: try later")]
     TryLater,
     /// It is about other certificates.
     #[error("says nothing of the certificate that was asked about")]
     AnotherCertificate,
-    /// It answers another question.
+    /// Its nonce is that of another request.
     #[error("carries the nonce of another question")]
     AnotherNonce,
-    /// It carries no nonce, where one is asked for.
+    /// It has no nonce, although one is required.
     #[error("carries no nonce")]
     NoNonce,
-    /// Neither the issuer nor one whom it has vouched for signed it.
+    /// It is signed neither by the issuer nor by a responder that the issuer authorised.
     #[error("is neither of {issuer} nor of a responder it has vouched for")]
     NotItsResponder {
         /// The issuer of the certificate.
@@ -82,7 +81,7 @@ pub enum AnswerError {
     /// Its signature does not match.
     #[error("is not signed by the responder it names")]
     BadSignature,
-    /// Its signature is of a kind that proves nothing, or that is not known.
+    /// Its signature algorithm is insecure or unknown.
     #[error(
         "is signed with {algorithm}, which is not accepted: its responder has to sign with SHA-256 or better (with OpenSSL: openssl ocsp -rmd sha256)"
     )]
@@ -90,44 +89,43 @@ pub enum AnswerError {
         /// How it is signed.
         algorithm: String,
     },
-    /// It says something critical that we do not understand (RFC 6960, section 4.4).
+    /// It has an unknown critical extension (RFC 6960, section 4.4).
     #[error("has a critical extension that is not understood, {extension}")]
     CriticalExtension {
         /// The extension's OID.
         extension: String,
     },
-    /// Its time has not come.
+    /// It is not valid yet.
     #[error("is of {}, which is in the future", when(*.this_update))]
     NotYet {
-        /// When it was, or is to be, true.
+        /// The start of its validity (`thisUpdate`).
         this_update: UnixTime,
     },
-    /// Its time is over.
+    /// It has expired.
     #[error("was good until {}", when(*.until))]
     Stale {
         /// Its last second.
         until: UnixTime,
     },
-    /// There is a newer one at hand.
+    /// There is a newer one.
     #[error("is of {}, and one of {} is at hand", when(*.this_update), when(*.at_hand))]
     Older {
-        /// When it was true.
+        /// Its `thisUpdate`.
         this_update: UnixTime,
-        /// When the one at hand was true.
+        /// The `thisUpdate` of the newer one.
         at_hand: UnixTime,
     },
 }
 
 impl Answer {
-    /// The largest answer that is read, in bytes.
+    /// Maximum size of a response, in bytes.
     pub const MOST_BYTES: usize = 64 * 1024;
-    /// The media type of an answer (RFC 6960, appendix A.2).
+    /// The media type of a response (RFC 6960, appendix A.2).
     pub const MEDIA_TYPE: &str = "application/ocsp-response";
 
-    /// Reads an answer about the certificate of that link, and checks that its issuer vouches for
-    /// it: with its own signature, or with that of a responder whose certificate it has issued for
-    /// this purpose (RFC 6960, section 4.2.2.2). `nonce` is that of the question, where there was
-    /// one; an answer made ahead carries none.
+    /// Parses a response about this certificate, and verifies that the issuer signed it, or a
+    /// responder whose certificate the issuer issued for this purpose (RFC 6960, section 4.2.2.2).
+    /// `nonce` is that of the request, if it had one; a response produced in advance has none.
     ///
     /// Cost: one signature check, and one more for the certificate of a responder.
     pub fn read(
@@ -166,14 +164,13 @@ impl Answer {
         })
     }
 
-    /// Whether the answer carries a nonce at all. [`Self::read`] has seen to it that it is that of
-    /// the question.
+    /// Whether the response has a nonce. [`Self::read`] has verified that it is the request's.
     #[must_use]
     pub fn has_nonce(&self) -> bool {
         self.has_nonce
     }
 
-    /// Which certificate it is about.
+    /// The certificate that it is about.
     #[must_use]
     pub fn about(&self) -> &CertificateId {
         &self.about
@@ -185,31 +182,31 @@ impl Answer {
         self.said
     }
 
-    /// When it was true.
+    /// The start of its validity (`thisUpdate`).
     #[must_use]
     pub fn this_update(&self) -> UnixTime {
         self.this_update
     }
 
-    /// The last second for which it is good.
+    /// The last second of its validity.
     #[must_use]
     pub fn until(&self) -> UnixTime {
         self.until
     }
 
-    /// The responder that has given it, if the issuer did not answer itself.
+    /// The delegated responder that signed it, if the issuer did not.
     #[must_use]
     pub fn delegate(&self) -> Option<&Delegate> {
         self.delegate.as_ref()
     }
 
-    /// The answer as it came: what a server staples to its certificate.
+    /// The response as received, for stapling.
     #[must_use]
     pub fn der(&self) -> &[u8] {
         &self.der
     }
 
-    /// Whether its time has come and is not over. The responder's clock may be ahead of ours by
+    /// Fails if it is not valid yet or has expired. The responder's clock may be ahead of ours by
     /// [`List::CLOCKS_APART`].
     pub fn check_fresh(&self, now: UnixTime) -> Result<(), AnswerError> {
         if now.as_secs() + List::CLOCKS_APART.as_secs() < self.this_update.as_secs() {

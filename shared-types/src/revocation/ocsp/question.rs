@@ -10,17 +10,17 @@ use crate::revocation::issuer::{Issuer, IssuerId};
 use crate::revocation::path_certificate::PathCertificate;
 use crate::revocation::serial::{minimal, significant};
 
-/// Which certificate is meant: that of an issuer, with a serial number.
+/// Identifier of a certificate: issuer and serial number.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct CertificateId {
     /// The issuer, by name and key.
     pub issuer: IssuerId,
-    /// The octets of the serial number, without any that add nothing to it.
+    /// The octets of the serial number, without leading zeros.
     pub serial: Vec<u8>,
 }
 
 impl CertificateId {
-    /// That of a certificate of a path.
+    /// The identifier of a certificate of a path.
     #[must_use]
     pub fn of(link: &PathCertificate) -> Self {
         Self {
@@ -30,7 +30,7 @@ impl CertificateId {
     }
 }
 
-/// A question about one certificate, as a responder is asked it.
+/// An OCSP request about one certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
     nonce: Option<Vec<u8>>,
@@ -41,11 +41,11 @@ pub struct Question {
 pub(super) const NONCE: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, 0x01, 0x02];
 
 impl Question {
-    /// The media type of a question (RFC 6960, appendix A.1).
+    /// The media type of a request (RFC 6960, appendix A.1).
     pub const MEDIA_TYPE: &str = "application/ocsp-request";
 
-    /// Asks about a certificate. The nonce ties the answer to this question; it has 1 to 128 octets
-    /// that nobody can foresee (RFC 9654, section 2.1).
+    /// Builds a request about a certificate. The nonce binds the response to this request; it has 1
+    /// to 128 unpredictable octets (RFC 9654, section 2.1).
     #[must_use]
     pub fn about(link: &PathCertificate, nonce: &[u8]) -> Self {
         let value = der::write(
@@ -60,7 +60,7 @@ impl Question {
         }
     }
 
-    /// The same for a responder that refuses nonces, or those of this length.
+    /// Builds a request without a nonce, for a responder that refuses nonces, or their length.
     #[must_use]
     pub fn without_nonce(link: &PathCertificate) -> Self {
         Self {
@@ -78,13 +78,13 @@ impl Question {
         der::write(der::SEQUENCE, &[&asked])
     }
 
-    /// What is sent to the responder.
+    /// The DER encoding, to send to the responder.
     #[must_use]
     pub fn der(&self) -> &[u8] {
         &self.der
     }
 
-    /// What an answer to this question has to bring along, if it brings any.
+    /// The nonce that a response with a nonce has to repeat.
     #[must_use]
     pub fn nonce(&self) -> Option<&[u8]> {
         self.nonce.as_deref()
@@ -101,7 +101,7 @@ const SHA384: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x02];
 const SHA512: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x03];
 
 /// `CertID ::= SEQUENCE { hashAlgorithm, issuerNameHash, issuerKeyHash, serialNumber }`, with
-/// SHA-1: it names the certificate and seals nothing, and every responder knows it (RFC 5019,
+/// SHA-1: it only identifies the certificate, and every responder supports it (RFC 5019,
 /// section 2.1.1).
 fn certificate_id(link: &PathCertificate) -> Vec<u8> {
     const NULL: u8 = 0x05;
@@ -121,8 +121,8 @@ fn certificate_id(link: &PathCertificate) -> Vec<u8> {
     )
 }
 
-/// Whether the content of a `CertID` names that certificate. An answer that was made ahead may name
-/// it with another digest than we do.
+/// Whether the content of a `CertID` names this certificate. A response produced in advance may use
+/// another digest than we do.
 pub(super) fn names(certificate_id: &[u8], link: &PathCertificate) -> bool {
     let parts = || {
         let (algorithm, rest) = der::element(certificate_id, der::SEQUENCE)?;
