@@ -13,7 +13,8 @@ pub struct Bic([u8; 11]);
 /// The text is not a BIC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "not a BIC: four letters or digits, two letters of a country, two or five letters or digits, all capitals"
+    "not a BIC: four letters or digits, two letters of a country, two or five letters or digits, \
+     all capitals"
 )]
 pub struct NotABic;
 

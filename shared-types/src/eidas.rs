@@ -32,7 +32,8 @@ pub struct OrganisationId(String);
 /// The text is not an identifier of that form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "not an organisation id such as PSDDE-BAFIN-125314, LEIXG-529900T8BM49AURSDO55, NTRDE-HRB 12345 or VATDE-123456789"
+    "not an organisation id such as PSDDE-BAFIN-125314, LEIXG-529900T8BM49AURSDO55, NTRDE-HRB \
+     12345 or VATDE-123456789"
 )]
 pub struct NotAnOrganisationId;
 

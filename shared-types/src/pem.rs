@@ -93,7 +93,8 @@ pub enum PemError {
     TooMany,
     /// Base64 outside an object, or a line that is almost its first or last.
     #[error(
-        "has a line that belongs to an object but stands outside one (line {line}): the object's line `-----BEGIN ...-----` \
+        "has a line that belongs to an object but stands outside one (line {line}): the object's \
+         line `-----BEGIN ...-----` \
          is missing or damaged"
     )]
     Stray {
@@ -102,7 +103,8 @@ pub enum PemError {
     },
     /// No `END` line with the label of the `BEGIN` line.
     #[error(
-        "holds a {label} ({position}) that is cut off: its line `-----END {label}-----` is missing or damaged"
+        "holds a {label} ({position}) that is cut off: its line `-----END {label}-----` is missing \
+         or damaged"
     )]
     Unterminated {
         /// Which object.
@@ -132,7 +134,8 @@ pub enum PemError {
     },
     /// DER with bytes missing at the end, or others after it.
     #[error(
-        "is DER that is cut off, or has something after its first object; where there are several objects, write all as PEM"
+        "is DER that is cut off, or has something after its first object; where there are several \
+         objects, write all as PEM"
     )]
     Length,
 }
@@ -289,7 +292,8 @@ fn kind_of_label(label: &[u8]) -> Result<Kind, (Cow<'static, str>, &'static str)
         b"ENCRYPTED PRIVATE KEY" => ENCRYPTED,
         b"TRUSTED CERTIFICATE" => (
             "a TRUSTED CERTIFICATE",
-            "its trust settings would not be heeded here; write it without them: openssl x509 -in FILE -out NEW",
+            "its trust settings would not be heeded here; write it without them: openssl x509 -in \
+             FILE -out NEW",
         ),
         b"X509 CERTIFICATE" => (
             "an X509 CERTIFICATE",
@@ -555,7 +559,8 @@ mod tests {
             ),
             (
                 second(
-                    "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: X\n\nAAAA\n-----END RSA PRIVATE KEY-----",
+                    "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: \
+                     X\n\nAAAA\n-----END RSA PRIVATE KEY-----",
                 ),
                 "openssl pkey",
             ),

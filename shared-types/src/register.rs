@@ -316,7 +316,8 @@ mod tests {
 
     #[test]
     fn an_organisation_is_found_under_any_of_its_identifiers() {
-        let listed = "PSDDE-BAFIN-1\",=>PSDDE-BAFIN-1\", \"otherIdentifiers\": [\"LEIXG-1\", \"NTRDE-HRB 1\"],";
+        let listed = "PSDDE-BAFIN-1\",=>PSDDE-BAFIN-1\", \"otherIdentifiers\": \
+            [\"LEIXG-1\", \"NTRDE-HRB 1\"],";
         let register = Register::from_json(file(listed).as_bytes()).unwrap();
         for id in ["PSDDE-BAFIN-1", "LEIXG-1", "NTRDE-HRB 1"] {
             let licence = register.licence(&id.parse().unwrap(), "DE", day("2026-05-01"));

@@ -169,7 +169,8 @@ async fn insert(
     }
     sqlx::query(
         "INSERT INTO entry (account, booked, date, sequence, transaction_id, reference, details) \
-         VALUES ($1, $2, $3, (SELECT COALESCE(MAX(sequence), 0) + 1 FROM entry WHERE account = $1), $4, $5, $6)",
+         VALUES ($1, $2, $3, (SELECT COALESCE(MAX(sequence), 0) + 1 FROM entry WHERE account = \
+         $1), $4, $5, $6)",
     )
     .bind(account)
     .bind(i64::from(booked))

@@ -148,7 +148,8 @@ impl Raw {
     pub fn json(body: &str) -> Self {
         let length = body.len();
         Self::once(format!(
-            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: \
+             {length}\r\n\r\n{body}"
         ))
     }
 

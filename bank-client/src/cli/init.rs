@@ -64,7 +64,7 @@ fn starter(profile: &str, directory: &Path, certificate: &Path, key: &Path) -> S
     let (directory, certificate, key) = (quoted(directory), quoted(certificate), quoted(key));
     let profile = toml::Value::String(profile.to_owned());
     format!(
-        r#"# bank-client. Paths are relative to this file's folder. Select other profiles with --profile.
+        r#"# bank-client. Paths are relative to this file's folder. Choose profiles with --profile.
 
 [profiles.{profile}]
 directory = {directory}   # the banks: docs/directory.md

@@ -99,7 +99,8 @@ impl<'de> Deserialize<'de> for UpdatePsuData {
                 confirmation_code: Some(code),
             } => Ok(Self::Confirmation(code)),
             _ => Err(serde::de::Error::custom(
-                "one step at a time: psuData, authenticationMethodId, scaAuthenticationData or confirmationCode",
+                "one step at a time: psuData, authenticationMethodId, scaAuthenticationData or \
+                 confirmationCode",
             )),
         }
     }

@@ -70,7 +70,8 @@ pub enum ListError {
     },
     /// It is of a CA that we do not know.
     #[error(
-        "is of {issuer}, which is neither an anchor nor a known intermediate that may sign lists; name its certificate among the intermediates, if it is a CA below an anchor"
+        "is of {issuer}, which is neither an anchor nor a known intermediate that may sign lists; \
+         name its certificate among the intermediates, if it is a CA below an anchor"
     )]
     UnknownIssuer {
         /// Who it says issued it.
@@ -84,7 +85,8 @@ pub enum ListError {
     },
     /// Its signature is of a kind that proves nothing, or that is not known.
     #[error(
-        "is signed with {algorithm}, which is not accepted: ask {issuer} for a list that is signed with SHA-256 or better (with OpenSSL: openssl ca -gencrl -md sha256)"
+        "is signed with {algorithm}, which is not accepted: ask {issuer} for a list that is signed \
+         with SHA-256 or better (with OpenSSL: openssl ca -gencrl -md sha256)"
     )]
     WeakSignature {
         /// Who it says issued it.
@@ -97,7 +99,8 @@ pub enum ListError {
     Unsupported(&'static str),
     /// It says something critical that we do not understand (RFC 5280, sections 5.2 and 5.3).
     #[error(
-        "has a critical extension that is not understood, {extension}{}: such a list must not be used; ask the CA for one without it",
+        "has a critical extension that is not understood, {extension}{}: such a list must not be \
+         used; ask the CA for one without it",
         of_entry(.entry.as_ref())
     )]
     CriticalExtension {
@@ -504,7 +507,8 @@ impl<'a> Outline<'a> {
         // be stale.
         let (rest, next_update) = ASN1Time::from_der(rest).map_err(|_| {
             malformed(
-                "it does not say when the next one is due (nextUpdate); with OpenSSL: openssl ca -gencrl -crldays 7",
+                "it does not say when the next one is due (nextUpdate); with OpenSSL: openssl ca \
+                 -gencrl -crldays 7",
             )
         })?;
         let (entries, rest) = der::optional(rest, der::SEQUENCE);

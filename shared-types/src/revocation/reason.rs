@@ -67,7 +67,8 @@ impl fmt::Display for Reason {
 /// The text names no reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "not a reason; the reasons are unspecified, keyCompromise, cACompromise, affiliationChanged, superseded, \
+    "not a reason; the reasons are unspecified, keyCompromise, cACompromise, affiliationChanged, \
+     superseded, \
          cessationOfOperation, certificateHold, privilegeWithdrawn, aACompromise"
 )]
 pub struct NotAReason;

@@ -70,7 +70,8 @@ pub enum Refusal {
     },
     /// The chain has more certificates than the maximum.
     #[error(
-        "{sent} certificates were sent; at most {most} are read: send the party's own and the CAs between it and the \
+        "{sent} certificates were sent; at most {most} are read: send the party's own and the CAs \
+         between it and the \
          agreed authority"
     )]
     TooManyCertificates {
@@ -81,7 +82,8 @@ pub enum Refusal {
     },
     /// Too many certificates with signatures that do not match.
     #[error(
-        "several certificates carry the name of {issuer}, which has not issued them: send the party's own certificate \
+        "several certificates carry the name of {issuer}, which has not issued them: send the \
+         party's own certificate \
          and the CAs between it and the agreed authority, and no others"
     )]
     TooManyMismatches {
@@ -90,13 +92,15 @@ pub enum Refusal {
     },
     /// There are more paths from the certificate to an anchor than are tried.
     #[error(
-        "the certificates lead to agreed authorities in more ways than are tried: send the party's own certificate and \
+        "the certificates lead to agreed authorities in more ways than are tried: send the party's \
+         own certificate and \
          the CAs of one way, and no others"
     )]
     TooManyPaths,
     /// There are too many CAs between the certificate and its anchor.
     #[error(
-        "the chain has more than {most} CA certificates between the party's own and the agreed authority: use a \
+        "the chain has more than {most} CA certificates between the party's own and the agreed \
+         authority: use a \
          certificate that is issued nearer to it"
     )]
     ChainTooLong {
@@ -105,7 +109,8 @@ pub enum Refusal {
     },
     /// A critical extension that we do not process.
     #[error(
-        "the certificate of {certificate} has a critical extension that is not understood: {extension}"
+        "the certificate of {certificate} has a critical extension that is not understood: \
+         {extension}"
     )]
     UnknownCriticalExtension {
         /// Its object identifier, with its name if it has one.
@@ -123,7 +128,8 @@ pub enum Refusal {
     },
     /// A certificate is signed in a way that is not accepted.
     #[error(
-        "the certificate of {certificate} is signed with {algorithm}, which is not accepted; its CA has to issue it anew"
+        "the certificate of {certificate} is signed with {algorithm}, which is not accepted; its \
+         CA has to issue it anew"
     )]
     UnsupportedSignature {
         /// The algorithm.
@@ -174,7 +180,8 @@ pub enum Refusal {
     },
     /// A signature in the chain is wrong.
     #[error(
-        "a signature in the chain does not match: {issuer} has not issued what carries its name, unless the one that is \
+        "a signature in the chain does not match: {issuer} has not issued what carries its name, \
+         unless the one that is \
          known here is another authority of the same name"
     )]
     BadSignature {

@@ -83,7 +83,8 @@ pub enum AnswerError {
     BadSignature,
     /// Its signature algorithm is insecure or unknown.
     #[error(
-        "is signed with {algorithm}, which is not accepted: its responder has to sign with SHA-256 or better (with OpenSSL: openssl ocsp -rmd sha256)"
+        "is signed with {algorithm}, which is not accepted: its responder has to sign with SHA-256 \
+         or better (with OpenSSL: openssl ocsp -rmd sha256)"
     )]
     WeakSignature {
         /// How it is signed.
