@@ -14,7 +14,7 @@ use bank_client::environment::{Clock as _, ManualClock, SystemClock};
 use bank_server::config::Config;
 use chrono::TimeDelta;
 use fixtures::browser::Browser;
-use fixtures::sandbox::{Options, Sandbox, SandboxFolder, tell};
+use fixtures::sandbox::{Options, Sandbox, SandboxFolder, run_story};
 use fixtures::world::STORY_CUSTOMER;
 use serde_json::Value;
 use tests::http::begin_request;
@@ -596,7 +596,7 @@ async fn a_sandbox_goes_on_when_its_certificates_have_expired() {
         Box::pin(Sandbox::start(options)).await.unwrap()
     };
     let tell = async |sandbox: &Sandbox| {
-        let (steps, consents) = tell(sandbox).await.unwrap();
+        let (steps, consents) = run_story(sandbox).await.unwrap();
         for step in &steps {
             assert!(step.is_as_expected(), "{step:?}");
         }
