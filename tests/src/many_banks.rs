@@ -384,7 +384,7 @@ impl<'a> UnderWay<'a> {
         counters.requests.fetch_add(1, Ordering::SeqCst);
         let now = counters.now.fetch_add(1, Ordering::SeqCst) + 1;
         counters.most.fetch_max(now, Ordering::SeqCst);
-        Self(met)
+        Self(counters)
     }
 }
 
