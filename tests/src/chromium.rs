@@ -427,7 +427,7 @@ impl Visit {
     /// The same with any password and code.
     pub async fn give(&self, bank: Bank, password: &str, code: &str) {
         let customer = self.banks.customer(bank).id;
-        self.browser.fill("Customer id", &customer).await;
+        self.browser.fill("Customer ID", &customer).await;
         self.browser.fill("Password", password).await;
         self.browser.fill("Code", code).await;
         self.browser.press("Log in").await;
@@ -552,7 +552,7 @@ mod tests {
         browser.look_at("good").await;
         browser.fill("Name", "Ada").await;
         browser.tick("Sure").await;
-        browser.press("Go on").await;
+        browser.press("Continue").await;
         browser.sees_heading("There").await;
         assert_eq!(browser.url().await, format!("{url}/went?n=Ada&c=on"));
         browser.follow("Back again").await;

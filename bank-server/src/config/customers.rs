@@ -1,4 +1,4 @@
-//! Sections `[consent]` and `[sca]`: how long consents hold, and how customers prove who they are.
+//! Sections `[consent]` and `[sca]`: lifetime of consents, and customer authentication.
 
 use std::num::NonZeroU32;
 
@@ -151,7 +151,7 @@ impl ScaConfig {
         if named.is_empty() {
             faults.push(ConfigError::new(
                 "sca.approaches",
-                "names none: nobody could approve anything",
+                "names none: customers could approve nothing",
             ));
         }
         for (index, approach) in named.iter().enumerate() {

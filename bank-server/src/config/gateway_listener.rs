@@ -59,13 +59,13 @@ impl ProxiedConfig {
         Ok(CertificateHeader::new(self.header, name))
     }
 
-    /// What can be seen to be wrong without opening anything.
+    /// Faults that need no file or socket to find.
     pub(super) fn faults(&self) -> Vec<ConfigError> {
         let mut faults = Vec::new();
         if self.gateways.is_empty() {
             faults.push(ConfigError::new(
                 "gateway_listener.gateways",
-                "names no gateway: nobody could connect",
+                "names no gateway: no peer could connect",
             ));
         }
         faults.extend(self.certificate_header().err());

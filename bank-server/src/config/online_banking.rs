@@ -49,6 +49,9 @@ pub struct OnlineBankingConfig {
     #[serde(default)]
     #[schema(value_type = Vec<String>, example = json!(["127.0.0.1"]))]
     pub trusted_proxies: Vec<IpAddr>,
+    /// Shows the note that the page for approvals stands for the bank's app. For a sandbox only.
+    #[serde(default)]
+    pub sandbox: bool,
 }
 
 fn idle() -> u32 {
@@ -64,7 +67,7 @@ fn connections() -> usize {
 }
 
 impl OnlineBankingConfig {
-    /// Where the pages are, once the listener has its port.
+    /// Origin of the pages, with the port of the bound listener.
     #[must_use]
     pub fn origin_at(&self, bound: SocketAddr) -> Origin {
         let mut origin = self.origin.clone();
@@ -75,7 +78,7 @@ impl OnlineBankingConfig {
         Origin(origin)
     }
 
-    /// How long sessions last.
+    /// Lifetime of sessions.
     pub(crate) fn lasting(&self) -> SessionLifetime {
         SessionLifetime {
             idle: TimeDelta::minutes(self.idle_minutes.into()),
@@ -83,7 +86,7 @@ impl OnlineBankingConfig {
         }
     }
 
-    /// What can be seen to be wrong without opening anything.
+    /// Faults that need no file or socket to find.
     pub(super) fn faults(&self) -> Vec<ConfigError> {
         let mut faults = Vec::new();
         let mut fault = |place: &str, problem: &str| {
@@ -141,12 +144,12 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// Where browsers find the pages: scheme, host and port.
+/// Origin of the pages: scheme, host and port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin(Url);
 
 impl Origin {
-    /// Whether browsers come by TLS.
+    /// Whether browsers connect over TLS.
     #[must_use]
     pub fn is_https(&self) -> bool {
         self.0.scheme() == "https"
@@ -168,7 +171,7 @@ impl Origin {
         }
     }
 
-    /// The whole as an address.
+    /// Origin as a URL.
     #[must_use]
     pub fn url(&self) -> &Url {
         &self.0

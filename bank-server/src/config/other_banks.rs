@@ -1,4 +1,4 @@
-//! Sections `[[other_banks]]`: where customers can have their accounts shown along with ours.
+//! Sections `[[other_banks]]`: banks whose accounts customers can have shown here.
 
 use serde::{Deserialize, Serialize};
 use shared_types::eidas::OrganisationId;
@@ -101,6 +101,6 @@ mod tests {
         }
         let known: OtherBankConfig =
             toml::from_str(good.lines().skip(1).collect::<Vec<_>>().join("\n").as_str()).unwrap();
-        assert_eq!(faults(&[known], false).len(), 1, "nobody would see them");
+        assert_eq!(faults(&[known], false).len(), 1, "no page would show them");
     }
 }

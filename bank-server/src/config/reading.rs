@@ -1,4 +1,4 @@
-//! Reader of the configuration file: all that is wrong with it, each fault with its line.
+//! Reader of the configuration file. Reports all faults, each with its line.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};

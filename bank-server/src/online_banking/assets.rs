@@ -1,4 +1,5 @@
-//! The stylesheet, the script for passkeys and the icon: from our own origin, each at an address that changes with it.
+//! Static assets: stylesheet, script for passkeys and icon, from our own origin, each under a path
+//! that contains a digest of its content.
 
 use std::sync::LazyLock;
 

@@ -1,12 +1,13 @@
-//! Approving a consent, or refusing it: where a TPP sends its customer in the redirect approach.
+//! Approval page of a consent, to which a TPP sends the customer in the redirect approach.
 //!
-//! A customer who comes from the TPP logs in for this authorisation alone, with both elements: that log-in is the proof with
-//! which she approves, and its session ends with the answer. A customer who was logged in before gives a second element here,
-//! which is good for this authorisation alone.
+//! A customer who comes from the TPP logs in for this authorisation alone, with both elements: that
+//! log-in is the proof with which the consent is approved, and its session ends with the answer. A
+//! customer who was logged in before gives a second element here, which is valid for this
+//! authorisation alone.
 //!
-//! The authorisation becomes that of the customer who logs in for it, or who answers it. Opening the page while logged in
-//! binds it to no customer, nor to the one whom the TPP has named: its status would tell the TPP that she is logged in. Where
-//! the TPP has named none, the page says who is logged in, and leads on as another customer.
+//! The authorisation is bound to the customer who logs in for it, or who answers it. Opening the
+//! page while logged in does not bind it: the page names the customer and offers to continue as
+//! another one.
 
 use std::rc::Rc;
 
@@ -24,7 +25,8 @@ use super::destination::Destination;
 use super::forms::{Fields, Form};
 use super::layout::{Page, as_another_customer, errors, token_field};
 use super::log_in::status_of;
-use super::problem::{Next, Problem};
+use super::message::{Message, Next};
+use super::problem::Problem;
 use super::request::{self, ACCOUNT, Shown};
 use super::second_factor::{self, ANSWER, Answered, Asked, METHOD};
 use super::session::{Answering, Visit, Visitor};
@@ -54,7 +56,7 @@ async fn page(
     id: web::Path<String>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    // What is over is told at once: nobody should log in for it. The id is not to be guessed.
+    // A request that has ended shows that without a log-in. The id cannot be guessed.
     let asked = state.authorisations.page(&id).await;
     let asked = asked.map_err(|error| request::problem(&state, error, None))?;
     check_open(&state, &asked)?;
@@ -171,9 +173,11 @@ async fn question(
                     (factor.fields(texts, wrong(ANSWER)))
                     (factor.other_way(texts, &path))
                 }
-                div.actions {
-                    button type="submit" data-passkey-button hidden[is_passkey] { (words.approve) }
-                    button.danger type="submit" formaction={ (path) "/refuse" } formnovalidate { (words.refuse) }
+            }
+            div.actions.in-reach {
+                button type="submit" data-passkey-button hidden[is_passkey] { (words.approve) }
+                button.danger type="submit" formaction={ (path) "/refuse" } formnovalidate {
+                    (words.refuse)
                 }
             }
         }
@@ -283,10 +287,10 @@ async fn approve(
 
 /// So many codes were wrong that the request has ended. The consent waits: its TPP may ask once more.
 fn used_up(tpp: &TppRecord) -> Problem {
-    let problem = Problem::told(
+    let problem = Problem::new(
         StatusCode::TOO_MANY_REQUESTS,
         |texts| &texts.authorise.used_up,
-        Next::Nowhere,
+        Next::None,
     );
     problem.with("name", tpp.name.clone())
 }
@@ -299,7 +303,7 @@ async fn refuse(
     body: web::Payload,
 ) -> Result<HttpResponse, Problem> {
     let (known, _) = read(&visit, &id, &request, body).await?;
-    // Who can approve nothing, for want of such an account, can still refuse.
+    // A customer without a matching account can still refuse.
     let asked = state.authorisations.page(&id).await;
     let asked = asked.map_err(|error| request::problem(&state, error, None))?;
     check_open(&state, &asked)?;
@@ -311,7 +315,7 @@ async fn refuse(
     finish(&state, &known, done, &asked.tpp).await
 }
 
-/// Back to the TPP, or a page that says what came of it.
+/// Redirects to the TPP, or shows the outcome.
 async fn finish(
     state: &OnlineBanking,
     known: &Answering,
@@ -331,7 +335,8 @@ async fn finish(
         }
         _ => |texts| &texts.authorise.approved,
     };
-    Err(Problem::told(StatusCode::OK, text, Next::Nowhere).with("name", tpp.name.clone()))
+    let done = Message::done(text, Next::None).with("name", tpp.name.clone());
+    Ok(done.respond(state, &known.visit))
 }
 
 async fn end_if_begun_for_this(state: &OnlineBanking, visit: &Visit) -> Result<(), Problem> {

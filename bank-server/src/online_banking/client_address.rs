@@ -1,7 +1,9 @@
-//! The address of a browser: that of its connection, or the one that a trusted proxy names in `X-Forwarded-For`.
+//! Address of a browser: that of its connection, or the one that a trusted proxy names in
+//! `X-Forwarded-For`.
 //!
-//! Failed log-ins are counted by it. So the header is read from the configured proxies alone; from any other peer it is
-//! ignored. A proxy that names no address is refused: its browsers could not be told apart.
+//! Failed log-ins are counted by it. The header is read from the configured proxies only; from any
+//! other peer it is ignored. A request of a trusted proxy that names no address is refused, because
+//! its browsers could not be told apart.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -84,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trusted_proxy_is_believed_in_what_it_has_added_and_nobody_else() {
+    fn only_what_a_trusted_proxy_has_added_is_used() {
         for (peer, lines, expected) in [
             ("127.0.0.1", &["192.0.2.1"][..], "192.0.2.1"),
             ("::ffff:127.0.0.1", &["192.0.2.1"], "192.0.2.1"),

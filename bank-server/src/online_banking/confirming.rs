@@ -1,5 +1,5 @@
-//! A page that asks for a fresh second factor before something is done in a session that goes on: what is left open, or
-//! taken over, is not enough for that.
+//! Confirmation of a sensitive act by a fresh second factor, within a session. A session that was
+//! left open or taken over is not enough for it.
 
 use actix_web::http::header::HeaderMap;
 use actix_web::{HttpResponse, web};

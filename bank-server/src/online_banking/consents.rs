@@ -1,4 +1,4 @@
-//! Who has access to the customer's accounts, and who had; ending it.
+//! Page of the customer's consents, current and past, and the form that ends one.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -11,7 +11,8 @@ use super::csrf::Purpose;
 use super::foreign::Foreign;
 use super::forms::{Fields, Form};
 use super::layout::{Page, Section, token_field};
-use super::problem::{Next, Problem};
+use super::message::{Message, Next};
+use super::problem::Problem;
 use super::request;
 use super::session::Customer;
 use super::texts::Texts;
@@ -141,7 +142,7 @@ async fn running(
 }
 
 fn not_running() -> Problem {
-    Problem::told(
+    Problem::new(
         StatusCode::CONFLICT,
         |texts| &texts.consents.not_running,
         Next::Consents,
@@ -188,9 +189,6 @@ async fn end(
     if !ended.map_err(|error| request::problem(&state, error, None))? {
         return Err(not_running());
     }
-    Err(Problem::told(
-        StatusCode::OK,
-        |texts| &texts.consents.done,
-        Next::Consents,
-    ))
+    let done = Message::done(|texts| &texts.consents.done, Next::Consents);
+    Ok(done.respond(&state, &customer.visit))
 }

@@ -1,4 +1,4 @@
-//! Forms that only our own pages can send: a token for each session and purpose.
+//! CSRF tokens for forms, one per session and purpose, and the signed cookie of a device.
 
 use aws_lc_rs::hmac;
 use base64::Engine as _;
@@ -59,7 +59,7 @@ impl Seal {
         })
     }
 
-    /// How a device remembers a customer: nobody can tell from it who that is.
+    /// Keyed digest by which a device remembers a customer; it does not reveal the customer.
     pub(super) fn mark(&self, psu: &PsuId) -> String {
         self.sign(&format!("customer\n{}", psu.0))
             .chars()

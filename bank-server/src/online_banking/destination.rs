@@ -1,4 +1,4 @@
-//! Where a customer goes after she has logged in: a page of ours, and never another address.
+//! Destination after a log-in: a path of our own pages, never another address.
 
 /// The path of a page of this bank, with the code that a browser brings from another bank, if it has brought one: it comes
 /// once, and has to outlive the log-in.

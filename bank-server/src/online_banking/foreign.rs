@@ -1,4 +1,5 @@
-//! Text of others as pages print it: isolated from what stands around it, without control characters, or masked.
+//! Text from third parties, made safe for display: isolated from the text around it, without
+//! control characters, or masked.
 
 use maud::{Markup, Render, html};
 use shared_types::text::{is_obeyed, plain};

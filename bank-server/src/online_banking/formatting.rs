@@ -1,4 +1,4 @@
-//! Numbers, dates and times, as people write them.
+//! Formatting of numbers, amounts, dates and times.
 
 use std::fmt::Write as _;
 

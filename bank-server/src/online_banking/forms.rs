@@ -1,4 +1,4 @@
-//! Forms, read strictly: of a limited size, with each field known and there once, and sent from our own page.
+//! Parser of our pages' forms: bounded size, known fields, each once, with a valid CSRF token.
 
 use actix_web::http::header::{CONTENT_TYPE, HeaderMap};
 use actix_web::web;
@@ -33,7 +33,7 @@ impl Fields {
     }
 }
 
-/// A form that came from our own page. It has no `Debug`: there are passwords in it.
+/// Form that came from our own page. Without `Debug`, because it holds passwords.
 pub(super) struct Form(Vec<(String, String)>);
 
 impl Form {
@@ -47,7 +47,7 @@ impl Form {
     ) -> Result<Self, Problem> {
         check_type(headers)?;
         let form = Self::decode(&collect(headers, body).await?, fields)?;
-        // The token is judged last: that a form is broken is told to whoever sent it, and changes nothing either.
+        // The token is checked last: reporting a malformed form reveals and changes nothing.
         let token = form.optional(TOKEN).unwrap_or_default();
         if visit.is_form_token(token, purpose) {
             Ok(form)

@@ -1,5 +1,5 @@
-//! Around all pages: for whom a request is, who sent it, in which time it is answered, and the headers that tell the
-//! browser what a page may do.
+//! Middleware around all pages: host and origin checks, session, timeout, and the security headers
+//! of the response.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
@@ -22,7 +22,7 @@ use tracing::{Instrument as _, info_span};
 use super::client_address::NoAddress;
 use super::problem::Problem;
 use super::session::Visit;
-use super::{OnlineBanking, assets, layout};
+use super::{OnlineBanking, assets};
 use crate::http::{NotAHost, has_zero_byte, named_host};
 use crate::telemetry::spans::{answered, rename};
 
@@ -55,7 +55,7 @@ pub(crate) async fn frame(
     );
     let mut response = match (client(&request, &state), is_ours(&request, &state)) {
         (Err(error), _) => {
-            tracing::warn!(proxy = ?request.peer_addr(), %error, "online banking: request of a proxy refused");
+            tracing::warn!(proxy = ?request.peer_addr(), %error, "online banking: proxied request without a usable client address refused");
             bare(
                 request,
                 StatusCode::BAD_REQUEST,
@@ -77,7 +77,7 @@ pub(crate) async fn frame(
                 match visit(&request, &state, client).await {
                     Ok(visit) => answer(request, next, &state, &visit).await,
                     Err(problem) => {
-                        let page = page(&problem, &state, &Visit::nobody(&state));
+                        let page = page(&problem, &state, &Visit::anonymous(&state));
                         Ok(request.into_response(page))
                     }
                 }
@@ -109,7 +109,7 @@ pub(crate) async fn frame(
     Ok(response)
 }
 
-/// An answer for those who see no pages.
+/// Plain-text response.
 fn bare(request: ServiceRequest, status: StatusCode, text: &str) -> ServiceResponse<BoxBody> {
     let answer = HttpResponse::build(status)
         .content_type("text/plain; charset=utf-8")
@@ -149,7 +149,7 @@ async fn visit(
         return Err(Problem::not_found());
     }
     if request.path().starts_with(assets::FOLDER) {
-        return Ok(Rc::new(Visit::nobody(state)));
+        return Ok(Rc::new(Visit::anonymous(state)));
     }
     Ok(Rc::new(Visit::of(state, headers, client).await?))
 }
@@ -188,7 +188,8 @@ fn set_cookies(headers: &mut HeaderMap, visit: &Visit) {
     }
 }
 
-/// Browsers say who sends a form, in one header or two. Who says nothing is judged by the form's token alone.
+/// Checks the origin of a form by the headers that browsers send. Without them, the form's token alone
+/// decides.
 fn same_origin(request: &ServiceRequest, state: &OnlineBanking) -> Result<(), Problem> {
     const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -208,12 +209,12 @@ fn same_origin(request: &ServiceRequest, state: &OnlineBanking) -> Result<(), Pr
 
 fn page(problem: &Problem, state: &OnlineBanking, visit: &Visit) -> HttpResponse {
     match problem {
-        Problem::Told(told) => layout::problem(state, visit, told),
+        Problem::Message(message) => message.respond(state, visit),
         Problem::LogIn(_) => problem.error_response(),
     }
 }
 
-/// Puts a page in the place of each problem.
+/// Renders the page of each problem.
 fn finished(
     response: ServiceResponse<BoxBody>,
     state: &OnlineBanking,

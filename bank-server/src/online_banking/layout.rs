@@ -1,4 +1,4 @@
-//! The frame of every page: head, navigation, the content, and what stands below it.
+//! Layout of all pages: head, navigation, content, footer; notices, errors and fields of forms.
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
@@ -11,11 +11,10 @@ use super::csrf::Purpose;
 use super::foreign::isolated;
 use super::forms::TOKEN;
 use super::headers::content_security_policy;
-use super::problem::{Next, Told};
 use super::session::Visit;
 use super::texts::Texts;
 
-/// Which part of the navigation a page belongs to.
+/// Section of the navigation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Section {
     /// The customer's accounts at this bank.
@@ -55,7 +54,7 @@ impl Section {
     }
 }
 
-/// A page that is about to be sent.
+/// Page before rendering.
 pub(super) struct Page {
     title: String,
     content: Markup,
@@ -103,7 +102,7 @@ impl Page {
         self
     }
 
-    /// The whole page, for whoever visits.
+    /// Renders the page.
     pub(super) fn respond(self, state: &OnlineBanking, visit: &Visit) -> HttpResponse {
         let mut response = HttpResponse::build(self.status);
         response.insert_header((CONTENT_TYPE, "text/html; charset=utf-8"));
@@ -224,7 +223,7 @@ pub(super) fn notice(tone: Tone, text: &str) -> Markup {
     html! { p class=(class) role="status" { (text) } }
 }
 
-/// What is wrong with a form, each with the id of its field.
+/// Errors of a form, each with the id of its field.
 pub(super) fn errors(texts: &Texts, errors: &[(&str, String)]) -> Markup {
     html! {
         @if !errors.is_empty() {
@@ -286,46 +285,4 @@ impl Field<'_> {
             }
         }
     }
-}
-
-/// The page of a problem.
-pub(super) fn problem(state: &OnlineBanking, visit: &Visit, told: &Told) -> HttpResponse {
-    let texts = state.texts;
-    let text = (told.text)(texts);
-    let minutes = |time: chrono::TimeDelta| time.num_minutes().to_string();
-    let (idle, whole) = (minutes(state.lasting.idle), minutes(state.lasting.whole));
-    let mut values: Vec<(&str, &str)> = vec![
-        ("idle", &idle),
-        ("whole", &whole),
-        ("bank", &state.bank_name),
-    ];
-    values.extend(
-        told.values
-            .iter()
-            .map(|(name, value)| (*name, value.as_str())),
-    );
-    let tone = if told.status.is_success() {
-        Tone::Good
-    } else {
-        Tone::Warning
-    };
-    let content = html! {
-        div.panel.narrow data-problem=(text.name) {
-            (notice(tone, &texts.fill(text.happened, &values)))
-            p { (texts.fill(text.to_do, &values)) }
-            @match &told.next {
-                Next::Start => p { a.button href="/" { (texts.frame.to_start) } }
-                Next::LogIn => p { a.button href="/log-in" { (texts.frame.to_log_in) } }
-                Next::Consents => p { a.button href="/consents" { (texts.frame.to_consents) } }
-                Next::OtherBanks => p { a.button href="/other-banks" { (texts.other_banks.see_all) } }
-                Next::Passkeys => p { a.button href="/passkeys" { (texts.frame.passkeys) } }
-                Next::Phone => p { a.button href="/phone" { (texts.frame.to_phone) } }
-                Next::AsAnotherCustomer(to) => (as_another_customer(texts, visit, to.path())),
-                Next::Nowhere => {}
-            }
-        }
-    };
-    Page::new(text.title, content)
-        .status(told.status)
-        .respond(state, visit)
 }

@@ -1,4 +1,4 @@
-//! Where browsers connect: ordinary TLS, or plain HTTP on loopback.
+//! Listener for browsers: TLS without client certificates, or plain HTTP on loopback.
 
 use std::collections::HashMap;
 use std::io;
@@ -99,7 +99,7 @@ impl Entrance {
         let room = Arc::clone(&self.room).try_acquire_owned().ok();
         let guest = self.guests.enter(address.ip());
         let (Some(room), Some(guest)) = (room, guest) else {
-            tracing::warn!("online banking: too many connections");
+            tracing::warn!("online banking: connection limit reached, connection rejected");
             return None;
         };
         // Pages are small; waiting to fill a segment only costs time. Without it they still arrive.
@@ -134,7 +134,7 @@ impl Entrance {
 /// What accepts browsers, and when its certificate is valid.
 type Tls = (TlsAcceptor, Option<Window>);
 
-/// TLS as browsers speak it: nobody is asked for a certificate.
+/// TLS without client certificates.
 fn tls(config: &OnlineBankingConfig) -> Result<Option<Tls>, Vec<ConfigError>> {
     let (Some(certificate), Some(key)) = (&config.certificate, &config.private_key) else {
         return Ok(None);

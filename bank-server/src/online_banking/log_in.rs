@@ -1,4 +1,4 @@
-//! Logging in, and out.
+//! Log-in and log-out.
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::LOCATION;
@@ -11,7 +11,8 @@ use super::csrf::Purpose;
 use super::destination::Destination;
 use super::forms::{Fields, Form};
 use super::layout::{Field, Page, errors, token_field};
-use super::problem::{Next, Problem};
+use super::message::{Message, Next};
+use super::problem::Problem;
 use super::second_factor::{self, ANSWER, Asked, METHOD};
 use super::session::{Visit, Visitor};
 use super::texts::Texts;
@@ -206,8 +207,9 @@ fn address(state: &OnlineBanking) -> Markup {
     html! { p.hint { (state.texts.fill(text, &[("origin", &origin)])) } }
 }
 
-/// Both elements come before anything is told of either (Delegated Regulation (EU) 2018/389, article 4(3)(a)): password and
-/// code in this form; with a passkey, the password in this one and the passkey on the next page, whatever the password is.
+/// Checks both elements before revealing anything of either (Delegated Regulation (EU) 2018/389,
+/// article 4(3)(a)): password and code in this form; with a passkey, the password in this form and the
+/// passkey on the next page, whether the password was right or not.
 async fn log_in(
     state: web::Data<OnlineBanking>,
     Visitor(visit): Visitor,
@@ -279,7 +281,7 @@ async fn begin(
     if visit.begin(state, psu, begun.level(), credentials).await? {
         Ok(see_other(begun.to.path()))
     } else {
-        // Others have taken the place of the credentials.
+        // The credentials were replaced meanwhile.
         not_proved(state, visit, begun, ScaError::WrongCredentials)
     }
 }
@@ -299,7 +301,8 @@ fn not_proved(
     }
 }
 
-/// A log-in that waits for a passkey, sealed in its page: who comes with the page cannot tell whether the password was right.
+/// Log-in that waits for a passkey, sealed in its page, so that the page does not reveal whether the
+/// password was right.
 #[derive(Serialize, Deserialize)]
 struct PasskeyLogIn {
     to: String,
@@ -384,7 +387,7 @@ async fn finish(
 
 /// The form is an old one: the customer has logged in since.
 fn already_other() -> Problem {
-    Problem::told(
+    Problem::new(
         StatusCode::CONFLICT,
         |texts| &texts.log_in.already_other,
         Next::Start,
@@ -406,7 +409,7 @@ async fn log_out(
     request: HttpRequest,
     body: web::Payload,
 ) -> Result<HttpResponse, Problem> {
-    // A browser that is logged out already is told the same.
+    // Without a session the page is the same.
     if visit.session().is_some() {
         let (purpose, fields) = (Purpose::new("log-out"), Fields::single(&["to"]));
         let form = Form::read(&visit, &purpose, fields, request.headers(), body).await?;
@@ -415,9 +418,6 @@ async fn log_out(
             return Ok(see_other(Destination::or_start(Some(to)).path()));
         }
     }
-    Err(Problem::told(
-        StatusCode::OK,
-        |texts| &texts.log_in.logged_out,
-        Next::LogIn,
-    ))
+    let done = Message::done(|texts| &texts.log_in.logged_out, Next::LogIn);
+    Ok(done.respond(&state, &visit))
 }

@@ -1,10 +1,10 @@
-//! Online banking: each bank's own pages for its customers, on a listener of their own.
+//! Online banking: the bank's web pages for its customers, on a listener of their own.
 //!
-//! Pages are rendered here and work without JavaScript; the one script is for passkeys. A request passes `headers` (for
-//! whom it is, who sent it, and what the browser may do with the answer), which finds out whose `session` it is; then the
-//! handler of its page. A handler takes a `Visitor`, or a `Customer` who is fully logged in, and answers with a `Page` in
-//! the common `layout`, or with a `Problem`, which has a page as well. What a page says stands in `texts`. Forms are read
-//! by `forms` alone, which takes none but those that our own pages made (`csrf`).
+//! Pages are rendered on the server and work without JavaScript; the one script is for passkeys. The
+//! middleware in `headers` checks host and origin, finds the `session` and sets the security headers.
+//! A handler takes a `Visitor`, or a `Customer` who is fully logged in, and returns a `Page` in the
+//! common `layout`, a `Message` page, or a `Problem`, for which the middleware renders a message page.
+//! All texts stand in `texts`. Only `forms` reads forms, and only those with our token (`csrf`).
 
 mod accounts;
 mod assets;
@@ -21,6 +21,7 @@ mod headers;
 mod layout;
 pub(crate) mod listener;
 mod log_in;
+mod message;
 mod other_banks;
 mod passkeys;
 mod phone;
@@ -51,9 +52,10 @@ use crate::store::sessions::{SessionLifetime, Sessions};
 use crate::store::vault::Vault;
 use crate::telemetry::figures::Figures;
 
-/// What every page can use.
+/// Shared state of all pages.
 pub(crate) struct OnlineBanking {
     bank_name: String,
+    is_sandbox: bool,
     origin: Origin,
     texts: &'static Texts,
     core: Arc<dyn CoreBanking>,
@@ -76,13 +78,14 @@ pub(crate) struct OnlineBanking {
 pub(crate) struct PageLimits {
     /// Largest header fields together, in bytes.
     pub(crate) headers: usize,
-    /// How long a request and its answer may take.
+    /// Timeout of a request, response included.
     pub(crate) time: Duration,
 }
 
-/// What the pages are made from.
+/// Parts of [`OnlineBanking`].
 pub(crate) struct Parts {
     pub(crate) bank_name: String,
+    pub(crate) is_sandbox: bool,
     pub(crate) origin: Origin,
     pub(crate) core: Arc<dyn CoreBanking>,
     pub(crate) sessions: Sessions,
@@ -90,7 +93,7 @@ pub(crate) struct Parts {
     pub(crate) sca: Sca,
     pub(crate) authorisations: Authorisations,
     pub(crate) other_banks: OtherBanks,
-    /// What signs forms and cookies.
+    /// Signs forms and cookies.
     pub(crate) vault: Vault,
     pub(crate) calendar: Calendar,
     pub(crate) randomness: Arc<dyn Randomness>,
@@ -103,6 +106,7 @@ impl OnlineBanking {
     pub(crate) fn new(parts: Parts) -> Self {
         Self {
             bank_name: parts.bank_name,
+            is_sandbox: parts.is_sandbox,
             origin: parts.origin,
             texts: &texts::ENGLISH,
             core: parts.core,

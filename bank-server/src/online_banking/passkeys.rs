@@ -1,5 +1,5 @@
-//! The customer's passkeys: which there are, and adding one after a second factor. Below them, her devices with the bank's
-//! app.
+//! Page of the customer's passkeys and devices for approvals, and adding a passkey after a second
+//! factor.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -11,8 +11,9 @@ use super::csrf::Purpose;
 use super::foreign::Foreign;
 use super::forms::{Fields, Form};
 use super::layout::{Field, Page, Section, token_field};
+use super::message::{Message, Next};
 use super::phone;
-use super::problem::{Next, Problem};
+use super::problem::Problem;
 use super::request::moment;
 use super::second_factor::ANSWER;
 use super::session::Customer;
@@ -187,18 +188,17 @@ async fn finish(
         )
         .await;
     match finished {
-        Ok(()) => Err(Problem::told(
-            StatusCode::OK,
-            |texts| &texts.passkeys.done,
-            Next::Passkeys,
-        )),
+        Ok(()) => {
+            let done = Message::done(|texts| &texts.passkeys.done, Next::Passkeys);
+            Ok(done.respond(&state, &customer.visit))
+        }
         Err(ScaError::Passkeys(PasskeysError::Answer) | ScaError::NoChallenge) => Err(not_added()),
         Err(error) => Err(Problem::of_sca(&state, error)),
     }
 }
 
 fn not_added() -> Problem {
-    Problem::told(
+    Problem::new(
         StatusCode::UNPROCESSABLE_ENTITY,
         |texts| &texts.passkeys.not_added,
         Next::Passkeys,

@@ -1,7 +1,8 @@
-//! The page that stands for the bank's app: what waits for approval in the decoupled approach.
+//! Page that stands for the bank's app: requests that wait for approval in the decoupled approach.
 //!
-//! The device has a cookie of its own, from a second factor that was asked for this, for ninety days: what the customer has. What she knows, her
-//! password, she enters for each approval. Everything that she approves is shown where she approves it.
+//! The device holds a cookie for ninety days, set after a second factor: the possession element.
+//! The customer enters the password, the knowledge element, for each approval. Everything that is
+//! approved is shown beside the button.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -14,7 +15,8 @@ use super::csrf::Purpose;
 use super::forms::{Fields, Form};
 use super::layout::{Field, Page, Tone, errors, notice, token_field};
 use super::log_in::{see_other, status_of};
-use super::problem::{Next, Problem};
+use super::message::{Message, Next};
+use super::problem::Problem;
 use super::request::{self, ACCOUNT, Shown};
 use super::session::{Customer, Visit, Visitor};
 use crate::consent::authorisation::{Offer, Page as Request};
@@ -46,7 +48,7 @@ async fn phone<'a>(state: &OnlineBanking, visit: &'a Visit) -> Result<Option<Pho
 
 async fn enrolled<'a>(state: &OnlineBanking, visit: &'a Visit) -> Result<Phone<'a>, Problem> {
     phone(state, visit).await?.ok_or_else(|| {
-        Problem::told(
+        Problem::new(
             StatusCode::FORBIDDEN,
             |texts| &texts.phone.over,
             Next::Phone,
@@ -67,6 +69,7 @@ async fn page(
 fn not_enrolled(state: &OnlineBanking, visit: &Visit) -> HttpResponse {
     let words = &state.texts.phone;
     let content = html! {
+        (sandbox_note(state))
         div.panel.narrow {
             p.lead { (words.not_enrolled) }
             @if visit.customer().is_some() {
@@ -81,7 +84,12 @@ fn not_enrolled(state: &OnlineBanking, visit: &Visit) -> HttpResponse {
     Page::new(words.title, content).respond(state, visit)
 }
 
-/// The customer's devices, on the page with all that is hers.
+/// In a sandbox, the page stands for an app that the bank does not have.
+fn sandbox_note(state: &OnlineBanking) -> Markup {
+    html! { @if state.is_sandbox { p.hint { (state.texts.phone.sandbox) } } }
+}
+
+/// The customer's devices.
 pub(super) async fn list(state: &OnlineBanking, customer: &Customer) -> Result<Markup, Problem> {
     let texts = state.texts;
     let words = &texts.phone;
@@ -156,6 +164,7 @@ async fn waiting(
     // The device alone is one factor.
     let is_masked = visit.customer() != Some(&phone.psu);
     let content = html! {
+        (sandbox_note(state))
         p.hint { (state.texts.fill(words.of, &[("customer", &phone.psu.0)])) }
         (errors(state.texts, &errors_there))
         @if nothing { p.panel role="status" { (words.nothing) } }
@@ -287,7 +296,7 @@ async fn enrol(
 }
 
 fn too_many() -> Problem {
-    Problem::told(
+    Problem::new(
         StatusCode::CONFLICT,
         |texts| &texts.phone.too_many,
         Next::Passkeys,
@@ -312,11 +321,7 @@ async fn remove(
     let phone = enrolled(&state, &visit).await?;
     state.sca.phones().forget(phone.token).await?;
     visit.keep_phone("");
-    Err(Problem::told(
-        StatusCode::OK,
-        |texts| &texts.phone.removed,
-        Next::Phone,
-    ))
+    Ok(Message::done(|texts| &texts.phone.removed, Next::Phone).respond(&state, &visit))
 }
 
 async fn approve(
@@ -392,8 +397,9 @@ async fn approve(
         .approve(&id, proof, selected)
         .await
         .map_err(told)?;
-    let done = Problem::told(StatusCode::OK, |texts| &texts.phone.approved, Next::Phone);
-    Err(done.with("name", asked.tpp.name.clone()))
+    let done = Message::done(|texts| &texts.phone.approved, Next::Phone);
+    let done = done.with("name", asked.tpp.name.clone());
+    Ok(done.respond(&state, &visit))
 }
 
 async fn refuse(
@@ -416,8 +422,9 @@ async fn refuse(
     let asked = waiting_request(&state, &phone, &id).await?;
     let refused = state.authorisations.refuse(&id, &phone.psu).await;
     refused.map_err(|error| request::problem(&state, error, Some(&asked.tpp)))?;
-    let done = Problem::told(StatusCode::OK, |texts| &texts.phone.refused, Next::Phone);
-    Err(done.with("name", asked.tpp.name.clone()))
+    let done = Message::done(|texts| &texts.phone.refused, Next::Phone);
+    let done = done.with("name", asked.tpp.name.clone());
+    Ok(done.respond(&state, &visit))
 }
 
 /// A request that waits in this customer's app. What has become of any other of hers is told; another's is none.
@@ -433,7 +440,7 @@ async fn waiting_request(
         .find(|asked| asked.authorisation.id == id)
     {
         Some(asked) => Ok(asked),
-        None => Err(Problem::told(
+        None => Err(Problem::new(
             StatusCode::CONFLICT,
             |texts| &texts.authorise.lapsed,
             Next::Phone,

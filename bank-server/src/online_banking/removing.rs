@@ -1,5 +1,4 @@
-//! Removing a passkey, or a device that stands for the bank's app: a page that asks whether she means it, and the form of
-//! that page.
+//! Removal of a passkey or of a device for approvals, with a page that asks for confirmation.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -9,8 +8,9 @@ use super::OnlineBanking;
 use super::csrf::Purpose;
 use super::forms::{Fields, Form};
 use super::layout::{Page, Section, token_field};
+use super::message::{Message, Next};
 use super::passkeys::stored;
-use super::problem::{Next, Problem};
+use super::problem::Problem;
 use super::session::Customer;
 use crate::http::resource;
 use crate::sca::{NamedPasskey, Phone};
@@ -58,7 +58,7 @@ fn ask(state: &OnlineBanking, customer: &Customer, question: &Question<'_>) -> H
 
 /// There is none of that name among hers: it was removed before, or never was there.
 fn gone() -> Problem {
-    Problem::told(
+    Problem::new(
         StatusCode::CONFLICT,
         |texts| &texts.passkeys.gone,
         Next::Passkeys,
@@ -106,11 +106,8 @@ async fn remove_passkey(
     Form::read(&customer.visit, &purpose, none, request.headers(), body).await?;
     let passkey = passkey(&state, &customer, &id).await?;
     stored(&state)?.remove(&customer.psu, &passkey.id).await?;
-    Err(Problem::told(
-        StatusCode::OK,
-        |texts| &texts.passkeys.removed,
-        Next::Passkeys,
-    ))
+    let done = Message::done(|texts| &texts.passkeys.removed, Next::Passkeys);
+    Ok(done.respond(&state, &customer.visit))
 }
 
 async fn phone(state: &OnlineBanking, customer: &Customer, id: &str) -> Result<Phone, Problem> {
@@ -150,9 +147,6 @@ async fn remove_phone(
     Form::read(&customer.visit, &purpose, none, request.headers(), body).await?;
     let phone = phone(&state, &customer, &id).await?;
     state.sca.phones().remove(&customer.psu, &phone.id).await?;
-    Err(Problem::told(
-        StatusCode::OK,
-        |texts| &texts.phone.removed_one,
-        Next::Passkeys,
-    ))
+    let done = Message::done(|texts| &texts.phone.removed_one, Next::Passkeys);
+    Ok(done.respond(&state, &customer.visit))
 }

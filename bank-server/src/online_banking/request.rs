@@ -1,5 +1,5 @@
-//! What a TPP asks for, in plain words: who it is, which accounts, what of them, how often, until when. On the page of the
-//! approval, and on the phone.
+//! Consent request as shown to the customer: the TPP, the accounts and their data, the frequency and
+//! the expiry. Used by the approval page and by the page for the phone.
 
 use actix_web::http::StatusCode;
 use chrono::{DateTime, Utc};
@@ -13,7 +13,8 @@ use super::foreign::Foreign;
 use super::formatting::day;
 use super::forms::Form;
 use super::layout::{Tone, notice};
-use super::problem::{Next, Problem};
+use super::message::Next;
+use super::problem::Problem;
 use super::texts::Texts;
 use crate::consent::ONE_OFF_UNUSED;
 use crate::consent::authorisation::{AuthorisationError, Offer};
@@ -22,7 +23,7 @@ use crate::domain::{AccountId, Consent, Grant, TppRecord};
 /// The field with the accounts that are chosen.
 pub(super) const ACCOUNT: &str = "account";
 
-/// Who asks: what register and certificate say.
+/// The TPP, by its certificate and the register.
 pub(super) fn who(texts: &Texts, tpp: &TppRecord) -> Markup {
     let words = &texts.authorise;
     html! {
@@ -63,7 +64,7 @@ pub(super) fn is_choice(offer: &Offer) -> bool {
     offer.is_choice && offer.accounts.len() > 1
 }
 
-/// The accounts that are ticked, where there is a choice. Others than were offered cannot be.
+/// Accounts that the customer has ticked. Fails for an account that was not offered.
 pub(super) fn chosen(form: &Form, offer: &Offer) -> Result<Vec<AccountId>, Problem> {
     let offered = || offer.accounts.iter().map(|(account, _)| &account.id);
     let ticked: Vec<&str> = form.all(ACCOUNT).collect();
@@ -88,8 +89,8 @@ pub(super) fn chosen(form: &Form, offer: &Offer) -> Result<Vec<AccountId>, Probl
         .collect())
 }
 
-/// Which accounts, and what of them would be seen. Where the choice is the customer's, each has a box, and none is ticked
-/// beforehand (CJEU C-673/17).
+/// Accounts and data of a request. Where the customer chooses, each account has a checkbox, none of
+/// them ticked beforehand (CJEU C-673/17).
 pub(super) fn accounts(texts: &Texts, offer: &Offer, shown: Shown<'_>) -> Markup {
     let words = &texts.authorise;
     let lines: Vec<(View, &Grant)> = offer
@@ -155,7 +156,8 @@ fn choice(texts: &Texts, lines: &[(View, &Grant)], shown: Shown<'_>) -> Markup {
     }
 }
 
-/// Accounts by what of them is seen: a line for each, and once for all of a group what that is.
+/// Accounts with the data that a consent covers. Accounts with the same data form a group; data that
+/// all groups share is listed once, at the end.
 pub(super) fn opened(texts: &Texts, lines: Vec<(Markup, &Grant)>, is_unfolded: bool) -> Markup {
     let words = &texts.authorise;
     let mut groups: Vec<(&Grant, Vec<Markup>)> = Vec::new();
@@ -168,8 +170,14 @@ pub(super) fn opened(texts: &Texts, lines: Vec<(Markup, &Grant)>, is_unfolded: b
             None => groups.push((grant, vec![line])),
         }
     }
+    let shared = groups
+        .iter()
+        .fold([true; 4], |shared, (grant, _)| both(shared, extent(grant)));
+    let has_shared = !groups.is_empty() && shared.contains(&true);
+    let is_one = groups.len() == 1;
     html! {
         @for (grant, lines) in &groups {
+            @let extra = without(extent(grant), shared);
             @let (first, rest) = lines.split_at(if is_folded(lines.len()) { SHOWN } else { lines.len() });
             div.opened {
                 ul { @for line in first { li { (line) } } }
@@ -179,14 +187,31 @@ pub(super) fn opened(texts: &Texts, lines: Vec<(Markup, &Grant)>, is_unfolded: b
                         ul { @for line in rest { li { (line) } } }
                     }
                 }
-                @if lines.len() > 1 { p.hint { (words.of_each) } }
-                (sights(texts, grant))
+                @if extra.contains(&true) {
+                    @if has_shared { p.hint { (words.also) } }
+                    @else if lines.len() > 1 { p.hint { (words.of_each) } }
+                    (sights(texts, extra))
+                }
             }
+        }
+        @if has_shared {
+            @if !is_one || groups.iter().any(|(_, lines)| lines.len() > 1) {
+                p.hint { (words.of_each) }
+            }
+            (sights(texts, shared))
         }
     }
 }
 
-/// What of an account is seen.
+const fn both([a, b, c, d]: [bool; 4], [e, f, g, h]: [bool; 4]) -> [bool; 4] {
+    [a && e, b && f, c && g, d && h]
+}
+
+const fn without([a, b, c, d]: [bool; 4], [e, f, g, h]: [bool; 4]) -> [bool; 4] {
+    [a && !e, b && !f, c && !g, d && !h]
+}
+
+/// Data of an account that a grant covers: details, balances, transactions, owner name.
 const fn extent(grant: &Grant) -> [bool; 4] {
     [
         grant.details,
@@ -205,13 +230,14 @@ pub(super) fn named(view: &View) -> Markup {
     html! { strong { (view.name) } " " span.number { (view.number) } }
 }
 
-fn sights(texts: &Texts, grant: &Grant) -> Markup {
+/// Data that a consent covers, as bullets.
+fn sights(texts: &Texts, [details, balances, transactions, owner_name]: [bool; 4]) -> Markup {
     let words = &texts.authorise;
     let seen = [
-        (grant.details, words.sees_details),
-        (grant.balances, words.sees_balances),
-        (grant.transactions, words.sees_transactions),
-        (grant.owner_name, words.sees_owner),
+        (details, words.sees_details),
+        (balances, words.sees_balances),
+        (transactions, words.sees_transactions),
+        (owner_name, words.sees_owner),
     ];
     html! {
         span.sights {
@@ -220,7 +246,7 @@ fn sights(texts: &Texts, grant: &Grant) -> Markup {
     }
 }
 
-/// How often, and until when.
+/// Frequency and expiry.
 pub(super) fn terms(texts: &Texts, consent: &Consent) -> Markup {
     let words = &texts.authorise;
     let times = consent.frequency_per_day.to_string();
@@ -239,7 +265,7 @@ pub(super) fn terms(texts: &Texts, consent: &Consent) -> Markup {
     }
 }
 
-/// A moment, on the bank's own clocks.
+/// A time in the bank's time zone.
 pub(super) fn moment(state: &OnlineBanking, time: DateTime<Utc>) -> Markup {
     html! { time datetime=(time.to_rfc3339()) { (state.texts.time(&state.calendar.local(time))) } }
 }
@@ -249,7 +275,7 @@ pub(super) fn last_day(texts: &Texts, consent: &Consent) -> Markup {
     day(texts, consent.valid_until)
 }
 
-/// The page for what was not done, with the name of the TPP, where it is known.
+/// Problem page of an authorisation error, with the TPP's name where known.
 pub(super) fn problem(
     state: &OnlineBanking,
     error: AuthorisationError,
@@ -257,9 +283,9 @@ pub(super) fn problem(
 ) -> Problem {
     use AuthorisationError as E;
 
-    macro_rules! told {
+    macro_rules! problem {
         ($status:ident, $text:ident, $next:ident) => {
-            Problem::told(
+            Problem::new(
                 StatusCode::$status,
                 |texts| &texts.authorise.$text,
                 Next::$next,
@@ -267,21 +293,21 @@ pub(super) fn problem(
         };
     }
     let problem = match error {
-        E::Unknown | E::NoSuchConsent => told!(NOT_FOUND, unknown, Nowhere),
-        E::OutOfTurn(ScaStatus::Failed) => told!(GONE, lapsed, Nowhere),
+        E::Unknown | E::NoSuchConsent => problem!(NOT_FOUND, unknown, None),
+        E::OutOfTurn(ScaStatus::Failed) => problem!(GONE, lapsed, None),
         E::OutOfTurn(ScaStatus::Finalised | ScaStatus::Exempted | ScaStatus::Unconfirmed)
-        | E::ConsentOver(ConsentStatus::Valid) => told!(CONFLICT, finished, Consents),
-        E::OutOfTurn(_) | E::WrongConfirmation => told!(CONFLICT, not_finished, Nowhere),
-        E::ConsentOver(ConsentStatus::Rejected) => told!(GONE, lapsed, Nowhere),
-        E::ConsentOver(_) => told!(GONE, consent_over, Nowhere),
-        E::OtherApproach(_) => told!(CONFLICT, other_way, Nowhere),
-        E::OtherCustomer => told!(FORBIDDEN, others, Nowhere),
+        | E::ConsentOver(ConsentStatus::Valid) => problem!(CONFLICT, finished, Consents),
+        E::OutOfTurn(_) | E::WrongConfirmation => problem!(CONFLICT, not_finished, None),
+        E::ConsentOver(ConsentStatus::Rejected) => problem!(GONE, lapsed, None),
+        E::ConsentOver(_) => problem!(GONE, consent_over, None),
+        E::OtherApproach(_) => problem!(CONFLICT, other_way, None),
+        E::OtherCustomer => problem!(FORBIDDEN, others, None),
         E::ApprovedBefore | E::TooMany | E::TooManyWaiting | E::OtherRequest => {
-            told!(CONFLICT, approved_before, Consents)
+            problem!(CONFLICT, approved_before, Consents)
         }
-        E::NeedsChoice => told!(CONFLICT, other_way, Nowhere),
-        E::NotTheCustomers(_) => told!(FORBIDDEN, not_the_customers, Nowhere),
-        E::NoAccount => told!(FORBIDDEN, no_account, Nowhere),
+        E::NeedsChoice => problem!(CONFLICT, other_way, None),
+        E::NotTheCustomers(_) => problem!(FORBIDDEN, not_the_customers, None),
+        E::NoAccount => problem!(FORBIDDEN, no_account, None),
         E::Sca(error) => Problem::of_sca(state, error),
         E::CoreBanking(error) => error.into(),
         E::Store(error) => error.into(),

@@ -1,4 +1,4 @@
-//! Asking for the second factor, on whatever page it is needed: a code, or a passkey.
+//! Second-factor fields of a form: a code, or a passkey.
 
 use actix_web::web;
 use maud::{Markup, html};
@@ -6,7 +6,8 @@ use maud::{Markup, html};
 use super::OnlineBanking;
 use super::forms::Form;
 use super::layout::Field;
-use super::problem::{Next, Problem};
+use super::message::Next;
+use super::problem::Problem;
 use super::session::Visit;
 use super::texts::Texts;
 use crate::domain::{MethodId, PsuId};
@@ -48,10 +49,10 @@ impl Asked {
         here.retain(|method| matches!(method, MethodId::Totp | MethodId::Passkey));
         let chosen = chosen.filter(|method| here.contains(method));
         let Some(method) = chosen.or(here.first().copied()) else {
-            return Err(Problem::told(
+            return Err(Problem::new(
                 actix_web::http::StatusCode::FORBIDDEN,
                 |texts| &texts.second_factor.none,
-                Next::Nowhere,
+                Next::None,
             ));
         };
         let challenge = state

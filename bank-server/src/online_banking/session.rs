@@ -1,7 +1,7 @@
-//! Who visits: the session of a browser, in a cookie, and what may be done in it.
+//! Session of a browser, in a cookie.
 //!
-//! A visit begins with a random token in a cookie; nothing is stored for it. The log-in begins a session under a *new*
-//! token, so that a token that another has planted is worth nothing.
+//! A visit begins with a random token in a cookie; nothing is stored for it. The log-in begins a
+//! session under a *new* token, so a token that an attacker has planted is worthless.
 
 use std::cell::{Cell, RefCell};
 use std::fmt::Write as _;
@@ -46,13 +46,13 @@ pub(super) struct Visit {
 }
 
 impl Visit {
-    /// Finds out who visits.
+    /// Reads the session of a request.
     pub(super) async fn of(
         state: &OnlineBanking,
         headers: &HeaderMap,
         address: IpAddr,
     ) -> Result<Self, StoreError> {
-        let mut visit = Self::nobody(state);
+        let mut visit = Self::anonymous(state);
         visit.address = address;
         let secure = state.origin.is_https();
         visit.device = cookie(headers, &name(Cookie::Device, secure))
@@ -67,7 +67,7 @@ impl Visit {
     }
 
     /// A browser that has not been here, with a new token.
-    pub(super) fn nobody(state: &OnlineBanking) -> Self {
+    pub(super) fn anonymous(state: &OnlineBanking) -> Self {
         let (digest, token) = token(state.randomness.as_ref());
         let visit = Self {
             digest,
@@ -94,7 +94,7 @@ impl Visit {
         self.session.as_ref().filter(|_| !self.over.get())
     }
 
-    /// Who is fully logged in.
+    /// Customer who is fully logged in.
     pub(super) fn customer(&self) -> Option<&PsuId> {
         self.session()
             .filter(|session| session.level == Level::Full)
@@ -116,7 +116,7 @@ impl Visit {
         &self.digest
     }
 
-    /// What the device keeps that stands for the bank's app. A secret.
+    /// Token of an enrolled device. A secret.
     pub(super) fn phone(&self) -> Option<&str> {
         self.phone.as_deref()
     }
@@ -172,7 +172,7 @@ impl Visit {
         Ok(())
     }
 
-    /// The browser keeps what makes it the customer's app.
+    /// Stores the token of an enrolled device in the browser.
     pub(super) fn keep_phone(&self, token: &str) {
         self.set(Cookie::Phone, token);
     }
@@ -184,7 +184,7 @@ impl Visit {
 
     fn set(&self, cookie: Cookie, value: &str) {
         let name = name(cookie, self.secure);
-        // Lax: whoever comes back from another bank has followed a link from there.
+        // Lax: a customer who returns from another bank has followed a link from there.
         let mut line = format!("{name}={value}; Path=/; Secure; HttpOnly; SameSite=Lax");
         if let Some(days) = cookie.days() {
             // Writing to a String cannot fail.
@@ -196,11 +196,11 @@ impl Visit {
 
 #[derive(Clone, Copy)]
 enum Cookie {
-    /// Who is logged in.
+    /// Session.
     Session,
     /// Tells the customer's own devices from others, when wrong passwords are counted.
     Device,
-    /// Stands for the bank's app.
+    /// Enrolled device for approvals.
     Phone,
 }
 
@@ -248,7 +248,7 @@ fn digest_of(cookie: &str) -> Option<String> {
     (bytes.len() == 32).then(|| sha256(&bytes))
 }
 
-/// Anybody, logged in or not.
+/// Visitor, logged in or not.
 pub(super) struct Visitor(pub(super) Rc<Visit>);
 
 /// A customer who answers one authorisation.
@@ -277,7 +277,7 @@ fn visit(request: &HttpRequest) -> Result<Rc<Visit>, Problem> {
     visit.ok_or_else(Problem::failed)
 }
 
-/// A request for a page is led to the log-in and back; one that sends a form is told that nothing was done.
+/// A request for a page redirects to the log-in and back; a form fails, because it was not processed.
 fn not_logged_in(request: &HttpRequest) -> Problem {
     if request.method() == Method::GET {
         Problem::LogIn(Destination::of_request(

@@ -1,7 +1,7 @@
-//! All that the pages say, in one place: another language is another value of [`Texts`].
+//! Texts of the pages. Another language is another value of [`Texts`].
 //!
-//! `{name}` in a text is a place that [`Texts::fill`] fills. Texts for one page stand together, in the order in which they
-//! are read there.
+//! `{name}` in a text is a placeholder that [`Texts::fill`] replaces. Texts of one page stand together,
+//! in reading order.
 
 mod english;
 mod english_other_banks;
@@ -11,7 +11,7 @@ pub(super) use self::english::ENGLISH;
 pub(super) use self::other_banks::OtherBanksTexts;
 use super::foreign::isolated;
 
-/// What the pages say in one language.
+/// Texts in one language.
 pub(super) struct Texts {
     /// Its tag (RFC 5646), for the `lang` of the pages.
     pub(super) language: &'static str,
@@ -47,9 +47,9 @@ pub(super) struct Writing {
     pub(super) time: &'static str,
 }
 
-/// What happened, and what to do.
+/// Text of a message page: what happened, and what to do.
 pub(super) struct Explained {
-    /// A name for tests and for whoever reports it; never translated.
+    /// Stable name for tests and support; not translated.
     pub(super) name: &'static str,
     pub(super) title: &'static str,
     pub(super) happened: &'static str,
@@ -100,7 +100,7 @@ pub(super) struct LogInTexts {
     pub(super) locked: Explained,
 }
 
-/// Wherever a second factor is asked for.
+/// Second factor, on any page.
 pub(super) struct SecondFactorTexts {
     pub(super) title: &'static str,
     pub(super) code: &'static str,
@@ -191,6 +191,7 @@ pub(super) struct AuthoriseTexts {
     pub(super) choose_hint: &'static str,
     pub(super) choose_all: &'static str,
     pub(super) of_each: &'static str,
+    pub(super) also: &'static str,
     pub(super) more: &'static str,
     pub(super) masked: &'static str,
     pub(super) none_chosen: &'static str,
@@ -226,7 +227,7 @@ pub(super) struct AuthoriseTexts {
     pub(super) not_finished: Explained,
 }
 
-/// Who has access.
+/// Consents.
 pub(super) struct ConsentTexts {
     pub(super) title: &'static str,
     pub(super) lead: &'static str,
@@ -257,9 +258,10 @@ pub(super) struct ConsentTexts {
     pub(super) not_running: Explained,
 }
 
-/// The page that stands for the bank's app.
+/// The page for the phone.
 pub(super) struct PhoneTexts {
     pub(super) title: &'static str,
+    pub(super) sandbox: &'static str,
     pub(super) not_enrolled: &'static str,
     pub(super) log_in_first: &'static str,
     pub(super) enrol_lead: &'static str,
@@ -322,7 +324,7 @@ pub(super) struct PasskeyTexts {
     pub(super) not_added: Explained,
 }
 
-/// What goes wrong on any page.
+/// Errors of any page.
 pub(super) struct ProblemTexts {
     pub(super) not_found: Explained,
     pub(super) wrong_method: Explained,
@@ -343,10 +345,10 @@ pub(super) struct ProblemTexts {
 }
 
 impl Texts {
-    /// Puts values in the places of a text, each [`isolated`]. Braces in a value stay as they are.
+    /// Replaces the placeholders of a text, each value [`isolated`]. Braces in a value are kept.
     #[expect(
         clippy::unused_self,
-        reason = "how a place is filled belongs to the language"
+        reason = "filling a placeholder may depend on the language"
     )]
     pub(super) fn fill(&self, text: &str, values: &[(&str, &str)]) -> String {
         let mut filled = String::with_capacity(text.len());
@@ -374,7 +376,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_filled_once() {
+    fn placeholders_are_filled_once() {
         let filled = ENGLISH.fill("{a} and {b}, {c}.", &[("a", "{b}"), ("b", "<two>")]);
         assert_eq!(filled, "{b} and <two>, c.");
     }

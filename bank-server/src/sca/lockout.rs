@@ -1,13 +1,15 @@
-//! Limits for guesses at passwords and codes.
+//! Rate limits for guesses at passwords and codes.
 //!
-//! Five failures in a row are free of a wait; each further attempt waits half a minute, doubling up to an hour. What is
-//! counted together is one customer's failures from one source: a device that she has used before, the browsers of one
-//! network, each TPP. So somebody who tries her password over and over slows down a network of strangers, and nobody else.
-//! Who guesses at a code has her password already: failures there are counted for the customer over all sources that she
-//! has not used before, besides (Delegated Regulation (EU) 2018/389, Art. 4(3)(b)).
+//! Five failures in a row cause no wait; each further attempt waits half a minute, doubling up to
+//! an hour. Failures are counted by customer and source: a device that the customer has used
+//! before, the browsers of one network, each TPP. An attacker who tries a customer's password thus
+//! slows down strangers on the attacker's network, not the customer. An attacker who guesses at a
+//! code already has the password: these failures are also counted for the customer over all sources
+//! that the customer has not used before (Delegated Regulation (EU) 2018/389, Art. 4(3)(b)).
 //!
-//! A source from which many customers' secrets are tried, a network or a TPP, is limited as such: fifty failures an hour.
-//! Customers' own devices, and customers who have proved themselves through that TPP before, do not count there.
+//! A source from which the secrets of many customers are tried, a network or a TPP, is limited as
+//! such: fifty failures an hour. Customers' own devices, and customers who have authenticated
+//! through that TPP before, do not count there.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -50,7 +52,7 @@ pub(super) struct Lockout {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Password,
-    /// Known to be guessed at by somebody who has the password.
+    /// A guess at it requires the password.
     Code,
 }
 
@@ -329,7 +331,7 @@ impl Lockout {
         self.stamp(&format!("acquainted:{tpp}\n{}", psu.0))
     }
 
-    /// Names are stamps: who reads the table does not learn whom somebody tried to be.
+    /// Names are keyed digests: the table does not reveal the customers.
     fn stamp(&self, text: &str) -> String {
         URL_SAFE_NO_PAD.encode(self.vault.mac(self.kind.purpose(), text.as_bytes()))
     }

@@ -1,8 +1,9 @@
-//! Strong customer authentication: how a customer proves who she is (Delegated Regulation (EU) 2018/389).
+//! Strong customer authentication (Delegated Regulation (EU) 2018/389).
 //!
-//! Two elements of different kinds: what she knows, her password, and what she has, by one of the [`Method`]s. A proof is
-//! for one thing alone ([`Subject`]): a code that was made for one authorisation is no good for another. What can be
-//! guessed is limited by whose guesses they are ([`Source`]), so that nobody shuts a customer out for good.
+//! Two elements of different kinds: knowledge, the password, and possession, by one of the
+//! [`Method`]s. A proof is valid for one [`Subject`] alone: a code that was made for one
+//! authorisation is useless for another. Guesses are limited by their [`Source`], so that an
+//! attacker cannot lock a customer out for good.
 
 mod lockout;
 mod passkeys;
@@ -57,7 +58,72 @@ pub trait Method: Send + Sync {
     async fn check(&self, psu: &PsuId, subject: &Subject, answer: &str) -> Result<(), ScaError>;
 }
 
-/// The one thing that a proof is for.
+/// The methods there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MethodId {
+    /// A code of six digits from an authenticator (RFC 6238).
+    Totp,
+    /// Approval in the bank's own app, on a device that the customer has enrolled.
+    App,
+    /// A passkey in the browser (`WebAuthn`).
+    Passkey,
+}
+
+impl MethodId {
+    /// All of them, in the order in which they are offered.
+    pub const ALL: [Self; 3] = [Self::Totp, Self::App, Self::Passkey];
+
+    /// The name on the wire and in the database.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Totp => "totp",
+            Self::App => "app",
+            Self::Passkey => "passkey",
+        }
+    }
+
+    /// How a TPP sees it. A passkey is not for TPPs: it works on the bank's own pages alone.
+    #[must_use]
+    pub fn for_tpp(self) -> Option<AuthenticationObject> {
+        let (authentication_type, name) = match self {
+            Self::Totp => (AuthenticationType::ChipOtp, "Code from your authenticator"),
+            Self::App => (AuthenticationType::PushOtp, "Approval in the bank's app"),
+            Self::Passkey => return None,
+        };
+        Some(AuthenticationObject {
+            authentication_type,
+            authentication_version: None,
+            authentication_method_id: shared_types::text::Text::cut(self.as_str()),
+            name: Some(name.to_owned()),
+            explanation: None,
+        })
+    }
+}
+
+impl fmt::Display for MethodId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// There is no method of that name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not an SCA method")]
+pub struct NotAMethod;
+
+impl std::str::FromStr for MethodId {
+    type Err = NotAMethod;
+
+    fn from_str(name: &str) -> Result<Self, NotAMethod> {
+        Self::ALL
+            .into_iter()
+            .find(|method| method.as_str() == name)
+            .ok_or(NotAMethod)
+    }
+}
+
+/// Subject of a proof: the one thing it is valid for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Subject(String);
 
@@ -85,7 +151,8 @@ impl Subject {
     }
 }
 
-/// Whose attempts are counted together. A stranger's do not shut out the device that a customer uses all the time.
+/// Source of an attempt, by which failures are counted. A stranger's failures do not lock out the
+/// customer's own device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source<'a> {
     /// A device from which the customer has logged in before, by its id.
@@ -116,7 +183,7 @@ impl Source<'_> {
     }
 }
 
-/// What a customer is asked for.
+/// Challenge for the customer.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Challenge {
     /// A code of so many digits.
@@ -159,35 +226,35 @@ impl Proof {
         }
     }
 
-    /// Who has proved it.
+    /// The authenticated customer.
     #[must_use]
     pub fn psu(&self) -> &PsuId {
         &self.psu
     }
 
-    /// For what.
+    /// Subject of the proof.
     #[must_use]
     pub fn is_for(&self, subject: &Subject) -> bool {
         self.subject == *subject
     }
 
-    /// How.
+    /// Method of the proof.
     #[must_use]
     pub fn method(&self) -> MethodId {
         self.method
     }
 
-    /// When.
+    /// Time of the proof.
     #[must_use]
     pub fn at(&self) -> DateTime<Utc> {
         self.at
     }
 }
 
-/// Why a customer has not proved who she is.
+/// Error of customer authentication.
 #[derive(Debug, thiserror::Error)]
 pub enum ScaError {
-    /// Customer or password is wrong. Which one is not told.
+    /// Customer or password is wrong; the error does not say which.
     #[error("the customer's credentials are wrong")]
     WrongCredentials,
     /// They were right, and others have taken their place before they counted.
@@ -248,7 +315,7 @@ impl From<sqlx::Error> for ScaError {
     }
 }
 
-/// What the bank knows of its customers' elements. Cheap to clone.
+/// Customer authentication. Cheap to clone.
 #[derive(Clone)]
 pub struct Sca {
     inner: Arc<Inner>,
@@ -365,7 +432,7 @@ impl Sca {
             }),
             Ok(None) => Err(ScaError::WrongCredentials),
             Err(error) => {
-                // Nobody has looked at it.
+                // It was not checked.
                 attempts.forgive(attempt).await?;
                 Err(error)
             }
@@ -533,7 +600,7 @@ impl Sca {
         code: &str,
         source: Source<'_>,
     ) -> Result<(), ScaError> {
-        // What is no code is no guess: it is told so, whoever has to wait, and not counted.
+        // An answer without the form of a code is no guess: it fails as such and is not counted.
         let code = totp::digits(code)?;
         let attempts = &self.inner.code_attempts;
         let _turn = attempts.turn(psu, source).await;

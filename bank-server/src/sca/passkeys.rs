@@ -1,4 +1,4 @@
-//! Passkeys (`WebAuthn`, level 2): keys that a browser or a device keeps, bound to the bank's own pages.
+//! Passkeys (`WebAuthn`, level 2): keys in a browser or a device, bound to the bank's own pages.
 
 use std::sync::Arc;
 
@@ -246,7 +246,7 @@ impl Passkeys {
         Ok(())
     }
 
-    /// What the browser was asked. It is asked once: whoever answers takes the question along.
+    /// What the browser was asked. A challenge is used once: an answer deletes it.
     async fn recall<T: DeserializeOwned>(
         &self,
         psu: &PsuId,
@@ -523,7 +523,7 @@ mod tests {
         }
     }
 
-    /// By their form nobody tells a question that has an answer from one that has none.
+    /// A challenge that has an answer looks like one that has none.
     #[tokio::test]
     async fn a_question_without_an_answer_looks_like_one_with_one() {
         let (scene, authenticator) = (Scene::set().await, Authenticator::new());

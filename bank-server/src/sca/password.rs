@@ -1,5 +1,7 @@
-//! Passwords: argon2id (RFC 9106), as many at a time as the machine has cores, and one more that is reserved for devices that
-//! the bank knows: a crowd of strangers does not keep them waiting.
+//! Password hashing with argon2id (RFC 9106).
+//!
+//! The server checks as many passwords at a time as the machine has cores, and one more that is
+//! reserved for devices that the bank knows: a crowd of strangers does not keep them waiting.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;

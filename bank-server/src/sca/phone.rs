@@ -1,7 +1,8 @@
 //! Approval in the bank's own app, on a device that the customer has enrolled.
 //!
-//! The device keeps a token, which is what the customer has; what she knows, her password, is checked beside it. What
-//! waits is shown to her there: who asks, for what.
+//! The device holds a token, the possession element; the password, the knowledge element, is
+//! checked beside it. The device shows each waiting request: the TPP, and the access that it
+//! requests.
 
 use std::sync::Arc;
 

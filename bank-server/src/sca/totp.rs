@@ -1,13 +1,13 @@
-//! Time-based codes (RFC 6238: SHA-1, six digits, steps of thirty seconds), as authenticators make them.
+//! Time-based one-time codes (RFC 6238: SHA-1, six digits, steps of thirty seconds).
 //!
-//! A code alone does not say what it is for. So each time step belongs to one thing: while a code is being asked for one
-//! thing, the codes of these steps are for it and for nothing else, and asking for another thing begins with the next
-//! step. That holds however the first one ends: a code that was read off for it and never entered, or entered too late,
-//! is good for nothing (Delegated Regulation (EU) 2018/389, articles 4(3) and 5). A code is used once, and so are all
-//! before it.
+//! A code alone does not say what it approves. So each time step belongs to one subject: while a
+//! code is requested for a subject, the codes of these steps are valid for it and nothing else, and
+//! a request for another subject begins with the next step. That holds however the first one ends:
+//! a code that was read off for it and never entered, or entered too late, is useless (Delegated
+//! Regulation (EU) 2018/389, articles 4(3) and 5). A code is used once, and so are all before it.
 //!
-//! What is asked for on a device that the bank knows keeps its place: somebody who has stolen the password alone, and asks
-//! for codes all the time, does not keep the customer from hers.
+//! A request on a device that the bank knows keeps its steps: an attacker who has stolen the
+//! password alone and requests codes all the time does not keep the customer from a code.
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta};
@@ -41,6 +41,88 @@ const DAY: i64 = 24 * 60 * 60;
 
 /// How long what is asked for on a known device keeps its place.
 const HOLD: TimeDelta = TimeDelta::minutes(2);
+
+/// What an authenticator shares with the bank: 20 bytes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret([u8; 20]);
+
+/// Not a secret for codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected 20 bytes in base32: 32 characters of A-Z and 2-7")]
+pub struct SecretError;
+
+impl Secret {
+    /// That secret.
+    #[must_use]
+    pub fn new(bytes: [u8; 20]) -> Self {
+        Self(bytes)
+    }
+
+    /// Random secret.
+    #[must_use]
+    pub fn random(randomness: &dyn Randomness) -> Self {
+        let mut bytes = [0; 20];
+        let chance = [randomness.bytes(), randomness.bytes()].concat();
+        for (byte, chance) in bytes.iter_mut().zip(chance) {
+            *byte = chance;
+        }
+        Self(bytes)
+    }
+
+    pub(crate) fn from_slice(bytes: &[u8]) -> Result<Self, SecretError> {
+        bytes.try_into().map(Self).map_err(|_| SecretError)
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// As people type it into an authenticator (RFC 4648, base32 without padding).
+    #[must_use]
+    pub fn to_base32(&self) -> String {
+        const ALPHABET: [u8; 32] = *b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+        let (mut text, mut held, mut bits) = (String::with_capacity(32), 0_u32, 0);
+        for byte in self.0 {
+            held = (held << 8) | u32::from(byte);
+            bits += 8;
+            while bits >= 5 {
+                bits -= 5;
+                let index = usize::try_from((held >> bits) & 31).unwrap_or(0);
+                text.extend(ALPHABET.get(index).map(|letter| char::from(*letter)));
+            }
+        }
+        text
+    }
+}
+
+impl std::str::FromStr for Secret {
+    type Err = SecretError;
+
+    fn from_str(text: &str) -> Result<Self, SecretError> {
+        let (mut bytes, mut held, mut bits) = (Vec::with_capacity(20), 0_u32, 0);
+        for letter in text.bytes() {
+            let value = match letter {
+                b'A'..=b'Z' => letter - b'A',
+                b'2'..=b'7' => letter - b'2' + 26,
+                _ => return Err(SecretError),
+            };
+            held = (held << 5) | u32::from(value);
+            bits += 5;
+            if bits >= 8 {
+                bits -= 8;
+                bytes.push(u8::try_from((held >> bits) & 255).unwrap_or(0));
+            }
+        }
+        Self::from_slice(&bytes)
+    }
+}
+
+/// A secret stays out of logs.
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("<secret>")
+    }
+}
 
 /// The code that an authenticator with this secret shows at that time, in seconds since 1970.
 #[must_use]

@@ -148,6 +148,10 @@ impl AppContext {
     ) -> OnlineBanking {
         OnlineBanking::new(Parts {
             bank_name: config.bank.name.clone(),
+            is_sandbox: config
+                .online_banking
+                .as_ref()
+                .is_some_and(|pages| pages.sandbox),
             origin: pages.origin.clone(),
             core: Arc::clone(&self.core),
             sessions: Sessions::new(self.database.clone(), pages.lasting),

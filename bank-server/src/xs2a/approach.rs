@@ -1,4 +1,4 @@
-//! By which way a customer proves who they are: the bank's offer, and what the TPP would like.
+//! Choice of the SCA approach, by the bank's offer and the TPP's preferences.
 
 use actix_web::HttpRequest;
 use shared_types::authorisation::ScaApproach;
@@ -9,7 +9,7 @@ use super::error::ApiError;
 const REDIRECT_PREFERRED: &str = "TPP-Redirect-Preferred";
 const DECOUPLED_PREFERRED: &str = "TPP-Decoupled-Preferred";
 
-/// What a TPP would like.
+/// Preferences of the TPP.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Preferences {
     /// `TPP-Redirect-Preferred`.
@@ -34,11 +34,11 @@ impl Preferences {
         self.redirect.is_some() || self.decoupled.is_some()
     }
 
-    /// How far an approach is from what the TPP would like; 0 is what it asks for.
+    /// Distance of an approach from the preferences; 0 is a match.
     fn distance(self, approach: ScaApproach) -> u8 {
         match approach {
             ScaApproach::Redirect => distance(self.redirect, 1),
-            // Somebody has to say in whose app it is to wait; where nobody has, other ways come first.
+            // Decoupled needs the PSU-ID; without it, other approaches come first.
             ScaApproach::Decoupled => {
                 distance(self.decoupled, if self.names_customer { 1 } else { 2 })
             }
@@ -55,8 +55,8 @@ const fn distance(preferred: Option<bool>, otherwise: u8) -> u8 {
     }
 }
 
-/// The approach: of those that the bank offers, in its own order, the nearest to what the TPP would like. A wish that
-/// the bank cannot meet is no error.
+/// The offered approach that is nearest to the TPP's preferences; among equals, the bank's order
+/// decides. A preference that the bank cannot meet is no error.
 pub(super) fn choose(offered: &[ScaApproach], preferences: Preferences) -> Option<ScaApproach> {
     offered
         .iter()
@@ -101,7 +101,7 @@ mod tests {
                 true,
                 Decoupled,
             ),
-            // Decoupled needs to know whom to ask.
+            // Decoupled needs the PSU-ID.
             (
                 &[Decoupled, Embedded, Redirect],
                 None,

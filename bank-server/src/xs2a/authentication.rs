@@ -1,4 +1,5 @@
-//! Who asks: the peer of the connection, or the one whose certificate its gateway forwards.
+//! Authentication of the TPP: the peer of the connection, or the peer whose certificate the gateway
+//! forwards.
 
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ pub(super) type OpenRequest = connection::OpenRequest<Licences>;
 type Forwarding = forwarding::Forwarding<Licences>;
 type Forwarded = forwarding::Forwarded<Licences>;
 
-/// Who asks. Cheap to clone.
+/// Authenticated TPP. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct AuthenticatedTpp {
     pub(super) tpp: Arc<Tpp>,
@@ -35,7 +36,7 @@ pub(super) struct Rejection {
 }
 
 impl AuthenticatedTpp {
-    /// Finds out who asks, if whoever asks may be here.
+    /// Authenticates the TPP. Fails if its certificate is not trusted.
     pub(super) async fn of(
         request: &ServiceRequest,
         state: &Xs2a,
@@ -50,7 +51,7 @@ impl AuthenticatedTpp {
             }
             Ok(PeerKind::Gateway(forwarding)) => {
                 if connection.is_over_limit() {
-                    tracing::warn!(gateway = %connection.address, certificate = %connection.certificate, "a gateway holds more connections than it may");
+                    tracing::warn!(gateway = %connection.address, certificate = %connection.certificate, "gateway exceeds its connection limit");
                     return Err(Rejection::ending(ApiError::gateway()));
                 }
                 let (tpp, forwarded) = behind(&forwarding, request, state, &connection).await?;
@@ -65,7 +66,7 @@ impl AuthenticatedTpp {
         })
     }
 
-    /// Whether whoever asks may still be here.
+    /// Whether the certificate is still trusted.
     pub(super) async fn still_here(&self) -> Result<(), Rejection> {
         if let Err(end) = self.connection.evaluate() {
             return Err(gone(&self.connection, &end));
@@ -84,7 +85,7 @@ impl AuthenticatedTpp {
         self.connection.trust_lost().await;
     }
 
-    /// The certificate that a gateway has forwarded.
+    /// Certificate that the gateway has forwarded.
     pub(super) fn forwarded(&self) -> Option<&CertificateSummary> {
         self.forwarded
             .as_ref()
@@ -125,12 +126,12 @@ pub(super) fn closing(error: &ApiError) -> HttpResponse {
     answer
 }
 
-/// What is asked of a peer that came itself.
+/// Checks of a peer that connects directly.
 fn itself(request: &ServiceRequest, state: &Xs2a, connection: &Connection) -> Result<(), ApiError> {
     check_size(request, state)?;
-    // The headers in which gateways tell whom they let in. Here there is no gateway.
+    // Only gateways may send these headers.
     if let Some(name) = unexpected(request.headers(), state.certificate_header.as_ref(), false) {
-        tracing::warn!(peer = %connection.address, certificate = %connection.certificate, header = %name, "a certificate in a header, where no gateway is");
+        tracing::warn!(peer = %connection.address, certificate = %connection.certificate, header = %name, "certificate header from a peer that is no gateway");
         return Err(ApiError::format(
             name.as_str(),
             "certificates are not taken from headers here",
@@ -142,7 +143,7 @@ fn itself(request: &ServiceRequest, state: &Xs2a, connection: &Connection) -> Re
     Ok(())
 }
 
-/// Who asks through a gateway.
+/// Authenticates the TPP behind a gateway.
 ///
 /// Cost: the header's decoding, one digest and one look-up. No signature is checked where an earlier judgement of the
 /// same chain stands.
@@ -159,7 +160,7 @@ async fn behind(
         .as_ref()
         .ok_or_else(ApiError::gateway)?;
     if let Some(name) = unexpected(request.headers(), Some(header), true) {
-        tracing::warn!(gateway = %gateway.address, header = %name, "the gateway lets a certificate header of its peers through");
+        tracing::warn!(gateway = %gateway.address, header = %name, "gateway passes on a certificate header of its peer");
         return Err(ApiError::format(
             name.as_str(),
             "certificates are not taken from this header here",
@@ -167,7 +168,7 @@ async fn behind(
         .into());
     }
     let read = header.read(request.headers()).map_err(|malformed| {
-        tracing::warn!(gateway = %gateway.address, %malformed, "a forwarded certificate cannot be taken");
+        tracing::warn!(gateway = %gateway.address, %malformed, "forwarded certificate malformed");
         ApiError::format(malformed.header.as_str(), malformed.problem.to_string())
     })?;
     let chain = read.ok_or_else(ApiError::no_certificate)?;
@@ -183,7 +184,7 @@ async fn behind(
     Ok((tpp, forwarded))
 }
 
-/// The peer that the gateway speaks for may not be here. The gateway may.
+/// The forwarded peer is rejected; the gateway is not.
 fn connection_rejected(
     gateway: &Connection,
     forwarded: &Forwarded,

@@ -1,4 +1,5 @@
-//! What a TPP says about how its customer is to approve: the headers of a request that starts an authorisation.
+//! Headers of a request that starts an authorisation: `PSU-ID`, redirect URIs and preferred
+//! approach.
 
 use actix_web::HttpRequest;
 use shared_types::authorisation::ScaApproach;
@@ -21,14 +22,14 @@ const EXPLICIT: &str = "TPP-Explicit-Authorisation-Preferred";
 /// The longest `PSU-ID` that is taken, in bytes.
 const LONGEST_ID: usize = 256;
 
-/// What a TPP says.
+/// Headers of the TPP.
 #[derive(Debug, Clone)]
 pub(super) struct AuthorisationHeaders {
-    /// Whom it names as its customer.
+    /// `PSU-ID`.
     pub(super) psu: Option<PsuId>,
-    /// Where the customer goes afterwards.
+    /// Redirect URI after success.
     pub(super) redirect_uri: Option<String>,
-    /// Where they go if nothing came of it.
+    /// Redirect URI after failure.
     pub(super) nok_redirect_uri: Option<String>,
     /// It starts the authorisation by itself, later.
     pub(super) explicit: bool,

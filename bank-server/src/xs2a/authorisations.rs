@@ -102,7 +102,7 @@ pub(super) async fn start(
             let psu = authorisation_headers
                 .psu
                 .as_ref()
-                .ok_or_else(nobodys_password)?;
+                .ok_or_else(password_without_customer)?;
             let service = &state.authorisations;
             service
                 .start_with_password(start, psu, password.expose())
@@ -152,7 +152,7 @@ pub(super) async fn list(
     }))
 }
 
-/// Reads where an authorisation stands.
+/// Returns the status of an authorisation.
 #[utoipa::path(
     get, path = "/v1/consents/{consentId}/authorisations/{authorisationId}", operation_id = "getConsentScaStatus",
     tag = "Consents",
@@ -221,7 +221,9 @@ pub(super) async fn update(
             service.identify(tpp, &consent_id, &id, &psu).await?
         }
         UpdatePsuData::Authentication(data) => {
-            let psu = psu.or(authorisation.psu).ok_or_else(nobodys_password)?;
+            let psu = psu
+                .or(authorisation.psu)
+                .ok_or_else(password_without_customer)?;
             let password = password_in(data)?;
             let (psu, password) = (Some(&psu), password.expose());
             service
@@ -322,7 +324,7 @@ fn password_in(data: PsuData) -> Result<Secret, ApiError> {
     })
 }
 
-fn nobodys_password() -> ApiError {
+fn password_without_customer() -> ApiError {
     ApiError::format(PSU_ID, "the header is required with a password")
 }
 

@@ -1,4 +1,4 @@
-//! The body of a request: its type, its size, its JSON.
+//! Reader of a request body: content type, size, JSON.
 
 use actix_web::HttpRequest;
 use actix_web::web::{Bytes, BytesMut, Payload};

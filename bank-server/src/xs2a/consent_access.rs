@@ -1,4 +1,5 @@
-//! A read under a consent: who reads, and what the consent opens.
+//! Read access under a valid consent: the reader, and the accounts and data that the consent
+//! covers.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -116,7 +117,7 @@ impl ConsentAccess {
         Ok(account)
     }
 
-    /// Counts a read that nothing else stands against, and that has shown these accounts. Fails if it is one too many.
+    /// Counts a successful read of these accounts. Fails if it exceeds the frequency of the consent.
     pub(super) async fn count<D>(
         &self,
         resource: Resource<'_>,
@@ -148,9 +149,9 @@ impl ConsentAccess {
                 return Ok(());
             }
         }
-        // A read that was counted is not refused because a note could not be made.
+        // A read that was counted succeeds even if its use cannot be recorded.
         if let Err(error) = usage.note(consent, now).await {
-            tracing::warn!(%error, "the use of a consent is not noted");
+            tracing::warn!(%error, "use of a consent not recorded");
         }
         Ok(())
     }

@@ -26,7 +26,7 @@ use crate::consent::{Event, ONE_OFF_UNUSED, check_request, current_status, last_
 use crate::domain::{Authorisation, Consent};
 use crate::store::consents::{Inserted, NewConsent, Rule};
 
-/// Asks for a consent. It is `received` and opens nothing until the customer approves it.
+/// Creates a consent. It is `received` and opens nothing until the customer approves it.
 #[utoipa::path(
     post, path = "/v1/consents", operation_id = "createConsent", tag = "Consents", request_body = ConsentRequest,
     params(
@@ -157,7 +157,7 @@ async fn start(
             nok_redirect_uri: consent.nok_redirect_uri.as_deref(),
         })
         .await?;
-    // What this request led to; how far it has come by now is told by its status.
+    // Outcome of this request; its status has its own resource.
     let status = match approach {
         ScaApproach::Decoupled => ScaStatus::Started,
         _ if started.psu.is_some() => ScaStatus::PsuIdentified,
@@ -208,7 +208,7 @@ fn created(
         })
     });
     let answer = ConsentCreated {
-        // What this request led to; where the consent stands by now is told by its status.
+        // Outcome of this request; the status of the consent has its own resource.
         consent_status: ConsentStatus::Received,
         consent_id: consent.id.clone(),
         sca_methods: None,
@@ -247,7 +247,7 @@ pub(super) async fn read(
                 .with("account", "/v1/accounts")
                 .with("card-account", "/v1/card-accounts"),
         ),
-        // Somebody has yet to approve: another customer, or after an authorisation that failed.
+        // An approval is missing: of another customer, or after an authorisation that failed.
         (ConsentStatus::Received | ConsentStatus::PartiallyAuthorised, Some(approach)) => {
             Some(start_link(Links::new(), &consent.id, approach, false))
         }
@@ -264,7 +264,7 @@ pub(super) async fn read(
     }))
 }
 
-/// Reads where a consent stands.
+/// Returns the status of a consent.
 #[utoipa::path(
     get, path = "/v1/consents/{consentId}/status", operation_id = "getConsentStatus", tag = "Consents",
     params(("consentId" = String, Path), ("X-Request-ID" = String, Header)),

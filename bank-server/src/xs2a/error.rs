@@ -181,7 +181,7 @@ impl ApiError {
         )
     }
 
-    /// The peer may not, or no longer, be here.
+    /// The peer's certificate is not, or no longer, trusted.
     pub(crate) fn peer_rejected(rejection: &PeerRejection<NotATpp>) -> Self {
         let code = match rejection {
             PeerRejection::Untrusted(Refusal::Expired { .. }) => MessageCode::CertificateExpired,
@@ -211,7 +211,7 @@ impl ApiError {
         )
     }
 
-    /// The bank's own gateway has no say at this time. That is nothing its peer could mend.
+    /// The gateway's own certificate is not trusted at present. Its peer cannot mend that.
     pub(crate) fn gateway() -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -390,7 +390,7 @@ impl From<Violation> for ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        tracing::error!(%error, "the database failed");
+        tracing::error!(%error, "database request failed");
         if error.is_transient() {
             Self::unavailable()
         } else {
@@ -401,7 +401,7 @@ impl From<StoreError> for ApiError {
 
 impl From<CoreBankingError> for ApiError {
     fn from(error: CoreBankingError) -> Self {
-        tracing::error!(%error, "the core banking system failed");
+        tracing::error!(%error, "core banking request failed");
         match error {
             CoreBankingError::Unavailable(_) => Self::unavailable(),
             CoreBankingError::Failed(_) => Self::internal(),

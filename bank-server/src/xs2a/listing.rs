@@ -1,4 +1,4 @@
-//! Lists of transactions: of a period, or of what is new, and from page to page.
+//! Lists of transactions: for a period or as a delta report, page by page.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use shared_types::link::Links;

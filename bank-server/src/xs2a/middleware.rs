@@ -1,4 +1,4 @@
-//! What every request passes: limits, trust, identity and `X-Request-ID`.
+//! Middleware of all XS2A requests: limits, trust, identity and `X-Request-ID`.
 
 use std::cell::Cell;
 use std::pin::Pin;
@@ -31,14 +31,14 @@ use crate::transport::connection::RequestPermit;
 /// The header that names a request, in both directions.
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Who is asking, and under which request id. Every handler can have it.
+/// Authenticated TPP and request id. Available to every handler.
 #[derive(Debug, Clone)]
 pub(super) struct RequestContext {
     pub(super) tpp: Arc<Tpp>,
     pub(super) request_id: Uuid,
     /// Whether the body of the request is still on its way; tells a slow TPP from a slow bank.
     pub(super) receiving: Rc<Cell<bool>>,
-    /// The request's turn among those of the TPP.
+    /// Permit of the request among those of the TPP.
     pub(super) permit: Arc<RequestPermit>,
 }
 
@@ -47,7 +47,7 @@ impl FromRequest for RequestContext {
     type Future = std::future::Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        // The door puts it there before it lets a request in.
+        // Inserted by the middleware before the handler runs.
         let context = request.extensions().get::<Self>().cloned();
         std::future::ready(context.ok_or_else(ApiError::internal))
     }
@@ -104,7 +104,7 @@ pub(crate) async fn middleware(
     tracing::info!(
         request_id = id.map(display),
         tpp = tpp.map(display),
-        // Whoever is not known by then is told by its certificate.
+        // A peer that is not identified is logged by its certificate.
         certificate = connection.filter(|_| tpp.is_none()).map(|connection| display(&connection.certificate)),
         gateway = gateway.map(|connection| display(connection.address)),
         forwarded = tpp_session.and_then(AuthenticatedTpp::forwarded).map(display),
@@ -142,7 +142,7 @@ pub(crate) async fn middleware(
     }))
 }
 
-/// What is told of a request. Nothing of it is a customer's.
+/// Log fields of a request, none of them personal data of a customer.
 pub(super) struct RequestSummary<'a> {
     pub(super) method: &'a Method,
     /// The path as a template, if it leads somewhere.
@@ -243,7 +243,7 @@ struct Entered {
     tpp_session: AuthenticatedTpp,
 }
 
-/// Finds out who asks.
+/// Authenticates the TPP.
 async fn authenticate(
     request: &ServiceRequest,
     open_request: Option<&mut OpenRequest>,
@@ -257,7 +257,7 @@ async fn authenticate(
     }
 }
 
-/// The checks, in order: what costs little and what matters most come first.
+/// The checks, in order: the cheapest and the most important first.
 fn authorize(
     request: &ServiceRequest,
     tpp_session: AuthenticatedTpp,

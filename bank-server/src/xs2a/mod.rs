@@ -1,7 +1,8 @@
-//! XS2A: the HTTP resources a TPP sees, one file for each.
+//! XS2A: the HTTP resources of the interface, one file for each.
 //!
-//! Every request passes the `door` first: limits, trust, identity, `X-Request-ID`. The resources themselves are thin:
-//! they read the request, ask the rules, and put the answer into the standard's form.
+//! Every request first passes the `middleware`: limits, trust, identity, `X-Request-ID`. The
+//! resources themselves are thin: they parse the request, apply the rules, and write the response
+//! in the standard's form.
 
 mod accounts;
 mod approach;
@@ -60,7 +61,7 @@ pub struct RequestLimits {
     pub largest_page: usize,
 }
 
-/// What the resources work with.
+/// Shared state of all resources.
 pub(crate) struct Xs2a {
     pub(crate) consents: Consents,
     pub(crate) usage: Usage,
@@ -78,7 +79,7 @@ pub(crate) struct Xs2a {
     pub(crate) certificate_header: Option<CertificateHeader>,
 }
 
-/// How customers approve, as far as it concerns TPPs.
+/// SCA settings that concern TPPs.
 #[derive(Debug, Clone)]
 pub(crate) struct Approving {
     /// The approaches that the bank offers, its preferred one first.
@@ -91,7 +92,7 @@ pub(crate) struct Approving {
     pub(crate) confirmation: bool,
 }
 
-/// Registers the resources; all of them need an AISP's certificate, which the door sees to.
+/// Registers the resources; all of them need an AISP's certificate, which the middleware checks.
 pub(crate) fn configure(app: &mut web::ServiceConfig) {
     let resource = |path| http::resource(path).refuse(error::wrong_method);
     // They are looked through in this order: what is asked most comes first.

@@ -1,4 +1,4 @@
-//! Where a TPP goes next: the links of an authorisation, by its approach and by how far it has come.
+//! Links of an authorisation, by its approach and status.
 
 use shared_types::authorisation::{
     AuthenticationObject, ChallengeData, OtpFormat, ScaApproach, ScaStatus,

@@ -1,4 +1,4 @@
-//! The document of this interface, generated from the handlers and the wire types.
+//! OpenAPI document of this interface, generated from the handlers and the wire types.
 
 use std::sync::LazyLock;
 

@@ -1,8 +1,8 @@
-//! Places in a list, as TPPs carry them from page to page.
+//! Page tokens of lists.
 //!
-//! Only the first page of a list is counted as a read. A TPP must therefore not be able to make up a place of its own,
-//! nor keep one for ever: each token is stamped for one consent, one account and one query, and for an hour from when
-//! the first page was read.
+//! Only the first page of a list is counted as a read. A TPP must therefore not be able to forge a
+//! token, nor keep one for ever: each token is authenticated for one consent, one account and one
+//! query, and expires an hour after the first page was read.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

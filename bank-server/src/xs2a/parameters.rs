@@ -15,7 +15,7 @@ const MOST: usize = 32;
 /// The standard's longest `entryReference`.
 const LONGEST_REFERENCE: usize = 35;
 
-/// The query of a request, each name at most once. Names nobody asks for are ignored.
+/// The query of a request, each name at most once. Unknown names are ignored.
 #[derive(Debug)]
 pub(super) struct Parameters(Vec<(String, String)>);
 

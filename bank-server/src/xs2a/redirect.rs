@@ -1,7 +1,7 @@
-//! Where a customer may be sent once the bank is done with them.
+//! Validation of redirect URIs: addresses to which the bank sends the customer back.
 //!
-//! A bank that sends browsers wherever a request says is a tool for phishing. So an address belongs to the TPP that asks,
-//! which its certificate proves; what is stored is the address as it was understood, not as it was written.
+//! A bank that sends browsers wherever a request says is a tool for phishing. So an address must
+//! belong to the TPP, as its certificate proves; the address is stored as parsed, not as written.
 
 use std::net::IpAddr;
 

@@ -1,5 +1,5 @@
-//! A list of transactions, put together from their JSON: to read and to write each of them again would cost more than the
-//! rest of the answer.
+//! Account report assembled from the JSON of its transactions: parsing and serialising each of them
+//! again would cost more than the rest of the response.
 
 use actix_web::HttpResponse;
 use serde::Serialize;

@@ -1,4 +1,5 @@
-//! A request as a span: of the trace that the TPP's request belongs to, where it names one (W3C Trace Context).
+//! Span of a request, within the trace that the TPP's request belongs to, where it names one (W3C
+//! Trace Context).
 
 use actix_web::dev::ServiceRequest;
 use actix_web::http::Method;
@@ -35,8 +36,8 @@ pub(super) fn conclude(span: &Span, told: &RequestSummary<'_>, operation: String
     }
 }
 
-/// Method and path as a template, such as `GET /v1/accounts/{account-id}`. Paths that lead nowhere have one together, and so
-/// do methods that nobody knows: there is no end to either.
+/// Method and path as a template, such as `GET /v1/accounts/{account-id}`. All unknown paths share
+/// one name, and so do all unknown methods: there is no end to either.
 pub(super) fn operation(told: &RequestSummary<'_>) -> String {
     let known = [Method::GET, Method::POST, Method::PUT, Method::DELETE];
     let method = known.iter().find(|known| *known == told.method);

@@ -202,10 +202,10 @@ async fn printed_log_ins_work_at_both_banks() {
         page,
         "sofia.navarro",
         &known,
-        Some("Give access"),
+        Some("Allow access"),
     )
     .await;
-    assert_eq!(page.heading(), "Access is given", "{}", page.text());
+    assert_eq!(page.heading(), "Access allowed", "{}", page.text());
 }
 
 /// Lucas and Sofia hold an account together: the steps that the README gives for it.
@@ -224,14 +224,14 @@ async fn two_holders_approve_one_consent() {
     let mut approve = async |asked: &Value, customer: &str| {
         let page = asked["_links"]["scaRedirect"]["href"].as_str().unwrap();
         let known = RunningSandbox::log_in_of(&sandbox.codes(), "Bank B", customer);
-        enter(&mut browser, page, customer, &known, Some("Give access"))
+        enter(&mut browser, page, customer, &known, Some("Allow access"))
             .await
             .heading()
     };
     assert_eq!(approve(&first, "lucas.moreau").await, "You have approved");
     assert_eq!(status(), "partiallyAuthorised");
     let second = ask(&["-X", "POST", &format!("consents/{consent}/authorisations")]);
-    assert_eq!(approve(&second, "sofia.navarro").await, "Access is given");
+    assert_eq!(approve(&second, "sofia.navarro").await, "Access allowed");
     assert_eq!(status(), "valid");
     let accounts = ask(&["accounts", "-H", &format!("Consent-ID: {consent}")]);
     assert!(

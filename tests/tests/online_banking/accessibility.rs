@@ -29,7 +29,7 @@ async fn what_went_wrong_at_the_bank_is_told_to_everybody() {
         visit.give(Bank::B, "wrong password", "000000").await;
     }
     visit.give(Bank::B, "wrong password", "000000").await;
-    browser.sees_heading("Locked for a while").await;
+    browser.sees_heading("Temporarily locked").await;
     browser.look_at("locked").await;
     visit.banks.clock.advance(TimeDelta::minutes(2));
     visit.open(Bank::B, "/").await;
@@ -70,8 +70,11 @@ async fn what_there_is_to_know_about_other_banks_is_told_to_everybody() {
 
     visit.open(Bank::A, "/other-banks/connect").await;
     visit.browser.follow(&b).await;
-    visit.browser.press(&format!("Ask {b} now")).await;
-    visit.browser.sees_heading(&format!("Now go to {b}")).await;
+    visit.browser.press("Continue").await;
+    visit
+        .browser
+        .sees_heading(&format!("Continue to {b}"))
+        .await;
     let go = visit.browser.url().await;
     visit.open(Bank::A, "/other-banks").await;
     visit.browser.sees("have not finished").await;
@@ -79,7 +82,7 @@ async fn what_there_is_to_know_about_other_banks_is_told_to_everybody() {
     visit.browser.open(&go).await;
     visit.browser.follow(&format!("Go to {b}")).await;
     visit.log_in(Bank::B).await;
-    visit.browser.press("Give access").await;
+    visit.browser.press("Allow access").await;
     visit
         .browser
         .sees_heading(&format!("{b} is connected"))
@@ -99,7 +102,7 @@ async fn what_there_is_to_know_about_other_banks_is_told_to_everybody() {
     visit.browser.open(&pages).await;
     visit.banks.clock.advance(TimeDelta::minutes(3));
     visit.browser.open(&format!("{pages}/other-banks")).await;
-    visit.browser.sees("cannot be reached").await;
+    visit.browser.sees("We cannot reach").await;
     visit.browser.look_at("bank-down").await;
     visit.browser.follow(&format!("Disconnect {b}")).await;
     visit.browser.press("Disconnect").await;
@@ -109,10 +112,10 @@ async fn what_there_is_to_know_about_other_banks_is_told_to_everybody() {
         .open(&format!("{pages}/other-banks/connect"))
         .await;
     visit.browser.follow(&b).await;
-    visit.browser.press(&format!("Ask {b} now")).await;
+    visit.browser.press("Continue").await;
     visit
         .browser
-        .sees_heading(&format!("{b} could not be asked"))
+        .sees_heading(&format!("{b} could not be connected"))
         .await;
     visit.browser.look_at("could-not-be-asked").await;
     drop((a, c));

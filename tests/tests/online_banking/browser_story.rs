@@ -45,8 +45,8 @@ impl Story {
         let (b, browser) = (self.name(Bank::B), &self.browser);
         browser.sees_heading(&format!("Connect {b}")).await;
         browser.portray("connect-explained").await;
-        browser.press(&format!("Ask {b} now")).await;
-        browser.sees_heading(&format!("Now go to {b}")).await;
+        browser.press("Continue").await;
+        browser.sees_heading(&format!("Continue to {b}")).await;
         browser.look_at("connect-go").await;
         browser.follow(&format!("Go to {b}")).await;
     }
@@ -75,12 +75,12 @@ impl Story {
 
         browser.sees_heading("Log in").await;
         self.log_in(Bank::B).await;
-        browser.sees_heading("Give access to your accounts?").await;
+        browser.sees_heading("Allow access to your accounts?").await;
         // Who asks is what certificate and register say.
         browser.sees(a).await;
         browser.sees(self.bank(Bank::A).organisation.as_str()).await;
         browser.portray("approve").await;
-        browser.press("Give access").await;
+        browser.press("Allow access").await;
 
         browser.sees_heading(&format!("{b} is connected")).await;
         let back = browser.url().await;
@@ -92,7 +92,7 @@ impl Story {
 
         // Back is no way to do it twice.
         browser.open(&back).await;
-        browser.sees_heading("You have been here before").await;
+        browser.sees_heading("You have already returned").await;
         browser.look_at("returned-before").await;
         browser.follow("See all accounts").await;
         self.both_are_there().await;
@@ -130,12 +130,10 @@ impl Story {
         browser.sees(a).await;
         browser.portray("my-consents").await;
         browser.follow("End access").await;
-        browser
-            .sees_heading(&format!("End the access of {a}?"))
-            .await;
+        browser.sees_heading(&format!("End access of {a}?")).await;
         browser.look_at("end-access").await;
         browser.press("End access now").await;
-        browser.sees_heading("The access has ended").await;
+        browser.sees_heading("Access ended").await;
 
         self.open(Bank::A, "/other-banks").await;
         self.both_are_there().await;
@@ -155,13 +153,13 @@ impl Story {
         browser.follow("Connect again").await;
         self.ask_bank_b().await;
         // She is logged in there already.
-        browser.sees_heading("Give access to your accounts?").await;
-        browser.press("Refuse").await;
+        browser.sees_heading("Allow access to your accounts?").await;
+        browser.press("Decline").await;
         browser.sees_heading(&format!("{b} is not connected")).await;
-        browser.sees(&format!("Access was refused at {b}.")).await;
+        browser.sees(&format!("Access was declined at {b}.")).await;
         browser.look_at("refused").await;
         self.open(Bank::A, "/other-banks").await;
-        browser.does_not_see("You began to connect").await;
+        browser.does_not_see("You started to connect").await;
     }
 }
 
@@ -194,11 +192,11 @@ async fn a_passkey_logs_in_and_gives_access() {
     browser.follow("Add a passkey").await;
     browser.sees_heading("Add a passkey").await;
     browser.fill("Code", &story.code(Bank::A)).await;
-    browser.press("Go on").await;
+    browser.press("Continue").await;
     browser.fill("Name", "Anna's laptop").await;
     browser.look_at("passkey-new").await;
-    browser.press("Make the passkey").await;
-    browser.sees_heading("The passkey is added").await;
+    browser.press("Create passkey").await;
+    browser.sees_heading("Passkey added").await;
     story.open(Bank::A, "/passkeys").await;
     browser.sees("Anna's laptop").await;
     browser.look_at("passkeys").await;
@@ -208,11 +206,13 @@ async fn a_passkey_logs_in_and_gives_access() {
     story.open(Bank::A, "/").await;
     browser.follow("Use a passkey instead").await;
     let anna = story.banks.customer(Bank::A);
-    browser.fill("Customer id", &anna.id).await;
+    browser.fill("Customer ID", &anna.id).await;
     browser.fill("Password", &anna.password).await;
-    browser.press("Go on").await;
+    browser.press("Continue").await;
     browser.sees_heading("Confirm that it is you").await;
-    browser.sees("Your device asks for your fingerprint").await;
+    browser
+        .sees("Your device will ask for your fingerprint")
+        .await;
     browser.look_at("log-in-with-passkey").await;
     browser.press("Log in").await;
     browser.sees_heading("Accounts").await;
@@ -237,11 +237,13 @@ async fn a_passkey_logs_in_and_gives_access() {
         panic!("{:?}", asked.next());
     };
     browser.open(&link).await;
-    browser.sees_heading("Give access to your accounts?").await;
+    browser.sees_heading("Allow access to your accounts?").await;
     browser.follow("Use a passkey instead").await;
-    browser.sees("Your device asks for your fingerprint").await;
+    browser
+        .sees("Your device will ask for your fingerprint")
+        .await;
     browser.look_at("approve-with-passkey").await;
-    browser.press("Give access").await;
+    browser.press("Allow access").await;
     browser.sees_heading("Log in").await;
     assert!(
         browser
@@ -270,19 +272,21 @@ async fn the_banks_app_approves() {
     browser.sees_heading("Set up this device").await;
     browser.look_at("phone-confirm").await;
     browser.fill("Code", &story.code(Bank::B)).await;
-    browser.press("Set it up").await;
-    browser.sees("Nothing waits for your approval.").await;
+    browser.press("Set up").await;
+    browser
+        .sees("No requests are waiting for your approval.")
+        .await;
     browser.look_at("phone-empty").await;
     story.open(Bank::B, "/passkeys").await;
-    browser.sees("this device").await;
+    browser.sees("This device").await;
     browser.look_at("devices").await;
     browser.follow("Remove").await;
     browser
-        .sees("Nothing can be approved on it any more.")
+        .sees("You will no longer be able to approve on it.")
         .await;
     browser.look_at("device-remove").await;
-    browser.follow("Keep it").await;
-    browser.sees("this device").await;
+    browser.follow("Cancel").await;
+    browser.sees("This device").await;
 
     let bank_a = story
         .banks
@@ -299,12 +303,12 @@ async fn the_banks_app_approves() {
         .await
         .unwrap();
     story.open(Bank::B, "/phone").await;
-    browser.sees(&format!("{a} asks for access")).await;
+    browser.sees(&format!("{a} is requesting access")).await;
     browser.portray("phone").await;
     browser
         .fill("Password", &story.banks.customer(Bank::B).password)
         .await;
-    browser.press("Give access").await;
+    browser.press("Allow access").await;
     browser.sees_heading("Approved").await;
     let status = bank_a
         .consent_status(&asked.consent.consent_id)

@@ -137,7 +137,10 @@ async fn a_consent_is_read_in_plain_words_approved_seen_and_ended() {
     let mut browser = stage.browser.clone();
     browser.get(&path).await;
     assert!(
-        browser.page.text().contains("Somebody asks for access"),
+        browser
+            .page
+            .text()
+            .contains("A third party is requesting access"),
         "{}",
         browser.page.text()
     );
@@ -147,13 +150,13 @@ async fn a_consent_is_read_in_plain_words_approved_seen_and_ended() {
     let text = page.text();
     let organisation = stage.banks.sandbox.bank(Bank::A).organisation.to_string();
     for said in [
-        "Bank A asks for access to accounts of yours at Bank B",
+        "Bank A is requesting access to your accounts at Bank B",
         &organisation,
         "Balances",
         "Transactions, past and new",
-        "times a day on its own",
+        "times a day without you",
         "Until ",
-        "It cannot pay or move money",
+        "It cannot make payments",
     ] {
         assert!(text.contains(said), "{said}: {text}");
     }
@@ -202,7 +205,7 @@ async fn a_consent_is_read_in_plain_words_approved_seen_and_ended() {
     let page = browser.get("/consents").await;
     let text = page.text();
     assert!(
-        text.contains("Bank A has access") && text.contains("Last used"),
+        text.contains("Bank A Active") && text.contains("Last used"),
         "{text}"
     );
     // Only she can end it.
@@ -210,7 +213,7 @@ async fn a_consent_is_read_in_plain_words_approved_seen_and_ended() {
     assert_eq!(stage.status(&consent).await, "valid");
     let end = page.links("/consents/")[0].clone();
     let page = browser.get(&end).await;
-    assert_eq!(page.heading(), "End the access of Bank A?");
+    assert_eq!(page.heading(), "End access of Bank A?");
     let twice = browser.clone();
     browser.submit("/end", &[]).await;
     assert_eq!(browser.page.problem().as_deref(), Some("access-ended"));
@@ -222,7 +225,7 @@ async fn a_consent_is_read_in_plain_words_approved_seen_and_ended() {
     assert_eq!(twice.page.problem().as_deref(), Some("no-access-to-end"));
     let text = browser.get("/consents").await.text();
     assert!(
-        text.contains("Nobody has access") && text.contains("ended by you"),
+        text.contains("No one has access") && text.contains("Ended by you"),
         "{text}"
     );
 }
@@ -511,7 +514,7 @@ async fn the_phone_shows_what_waits_and_approves_with_the_password() {
     phone.log_in(&stage.banks, &stage.anna).await;
     stage.enrol(&mut phone, &stage.anna).await;
     assert!(
-        phone.page.text().contains("Nothing waits"),
+        phone.page.text().contains("No requests are waiting"),
         "{}",
         phone.page.text()
     );
@@ -529,7 +532,7 @@ async fn the_phone_shows_what_waits_and_approves_with_the_password() {
     let page = phone.get("/phone").await;
     let text = page.text();
     for said in [
-        "Bank A asks for access",
+        "Bank A is requesting access",
         "Authorisation number",
         "Transactions, past and new",
     ] {
@@ -569,7 +572,7 @@ async fn the_phone_shows_what_waits_and_approves_with_the_password() {
     let mut other = stage.browser.clone();
     other.log_in(&stage.banks, &else_).await;
     stage.enrol(&mut other, &else_).await;
-    assert!(other.page.text().contains("Nothing waits"));
+    assert!(other.page.text().contains("No requests are waiting"));
     phone.get("/phone").await;
     other
         .submit_form(&phone.form(&format!("{id}/refuse")))
@@ -607,7 +610,7 @@ async fn of_a_consent_for_one_read_the_last_day_is_told() {
     let id = stage.authorise(&consent, ScaApproach::Redirect, None).await;
     let mut browser = stage.before(&format!("/authorise/{id}")).await;
     let last = last.format("%-d %B %Y").to_string();
-    let once = format!("Once, within 60 minutes of your approval and until {last} at the latest");
+    let once = format!("Once, within 60 minutes of your approval and no later than {last}");
     let text = browser.page.text();
     assert!(text.contains(&once), "{text}");
     browser.submit("/approve", &[]).await;
@@ -624,7 +627,7 @@ async fn passkeys_are_listed_and_added_after_a_second_factor_alone() {
     browser.log_in(&stage.banks, &stage.anna).await;
     let page = browser.get("/passkeys").await;
     assert!(
-        page.text().contains("You have no passkey yet"),
+        page.text().contains("You have no passkeys yet"),
         "{}",
         page.text()
     );
@@ -648,7 +651,7 @@ async fn passkeys_are_listed_and_added_after_a_second_factor_alone() {
             .get("/passkeys")
             .await
             .text()
-            .contains("You have no passkey yet")
+            .contains("You have no passkeys yet")
     );
 }
 

@@ -47,7 +47,7 @@ async fn a_device_is_set_up_after_a_second_factor_and_removed_by_its_customer() 
     };
     enrol(&mut browser).await;
     assert!(
-        browser.page.text().contains("Nothing waits"),
+        browser.page.text().contains("No requests are waiting"),
         "{:?}",
         browser.page
     );
@@ -60,7 +60,7 @@ async fn a_device_is_set_up_after_a_second_factor_and_removed_by_its_customer() 
     banks.clock.advance(TimeDelta::seconds(1));
     let unknown = phones.enrol(&anna()).await.unwrap();
     let page = browser.get("/passkeys").await;
-    assert!(page.text().contains("this device"), "{}", page.text());
+    assert!(page.text().contains("This device"), "{}", page.text());
     assert!(!page.html.contains(&unknown.0), "no secrets");
     let links = page.links("/phones/");
     assert_eq!(links.len(), 2, "{links:?}");

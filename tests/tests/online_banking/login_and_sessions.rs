@@ -95,11 +95,15 @@ async fn transactions_are_found_by_text_and_day_page_by_page() {
     let page = browser
         .get(&format!("{account}?from=2000-01-01&to=2000-12-31"))
         .await;
-    assert!(page.text().contains("Nothing was found"), "{}", page.text());
+    assert!(
+        page.text().contains("No transactions found"),
+        "{}",
+        page.text()
+    );
     let page = browser.get(&format!("{account}?from=yesterday")).await;
     assert_eq!(page.status, 422);
     assert!(
-        page.text().contains("Enter a day such as"),
+        page.text().contains("Enter a date such as"),
         "{}",
         page.text()
     );
@@ -153,7 +157,7 @@ async fn which_of_customer_password_and_code_is_wrong_is_not_told() {
         let (unknown, second) = attempt("no.such.body", "wrong", &right).await;
         let (code_alone, _) = attempt(&anna.id, &anna.password, &wrong_code).await;
         assert_eq!(wrong.0, 422);
-        let said = "The customer id, the password or the code is not right";
+        let said = "The customer ID, the password or the code is not right";
         assert!(wrong.1.contains(said), "{}", wrong.1);
         assert_eq!(wrong, unknown);
         assert_eq!(wrong, code_alone);
@@ -164,7 +168,7 @@ async fn which_of_customer_password_and_code_is_wrong_is_not_told() {
     assert!((0.1..10.0).contains(&ratio), "{least:?}");
     let (empty, _) = attempt(&anna.id, "", "").await;
     assert!(empty.1.contains("Enter your password"));
-    assert!(empty.1.contains("Enter the code that your app shows"));
+    assert!(empty.1.contains("Enter the code from your app"));
     // A right code that was used, too, though the password is right.
     let mut other = browser.clone();
     assert!(is_start(other.identify(&anna, &right).await));
@@ -205,7 +209,7 @@ async fn before_the_passkey_it_is_not_told_whether_the_password_is_right() {
             keys,
         ));
         browser.submit("/log-in/passkey", &[("answer", "{}")]).await;
-        let said = "The customer id, the password or the passkey is not right";
+        let said = "The customer ID, the password or the passkey is not right";
         assert!(browser.page.text().contains(said), "{:?}", browser.page);
     }
     assert_eq!(pages[0], pages[1]);
@@ -680,6 +684,7 @@ async fn over_tls_cookies_belong_to_the_host_and_plain_http_is_not_spoken() {
         session_minutes: 480,
         connections: 100,
         trusted_proxies: Vec::new(),
+        sandbox: false,
     };
     let over_tls = |config: &mut Config| {
         config.store.place = place;

@@ -149,7 +149,7 @@ async fn the_customer_who_approves_is_the_customer_who_asked() {
     // She who asked cannot have it looked up before a browser has come back to her.
     desk.a.get("/other-banks").await;
     assert!(
-        desk.a.page.text().contains("You began to connect"),
+        desk.a.page.text().contains("You started to connect"),
         "{:?}",
         desk.a.page
     );
@@ -277,7 +277,7 @@ async fn beginning_once_more_gives_up_what_was_begun() {
         Some("other-banks-unknown-return")
     );
     let text = desk.a.get("/other-banks").await.text();
-    assert_eq!(text.matches("You began to connect").count(), 1, "{text}");
+    assert_eq!(text.matches("You started to connect").count(), 1, "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -299,7 +299,7 @@ async fn disconnecting_deletes_what_was_read_and_ends_the_consent() {
         Some("other-banks-no-such-connection")
     );
     stranger.get("/other-banks").await;
-    assert!(!stranger.page.text().contains("access until"));
+    assert!(!stranger.page.text().contains("Access expires"));
 
     desk.a.get(&end).await;
     // A form without its token, or with that of another form, does nothing.
@@ -340,13 +340,10 @@ async fn a_bank_that_is_down_is_shown_with_the_age_of_what_is_known() {
     clock.advance(TimeDelta::minutes(3));
     let text = a.get("/other-banks").await.text();
     assert!(
-        text.contains("Bank B cannot be reached at the moment."),
+        text.contains("We cannot reach Bank B at the moment."),
         "{text}"
     );
-    assert!(
-        text.contains("What is shown of it here is as of 6 minutes ago."),
-        "{text}"
-    );
+    assert!(text.contains("Updated 6 minutes ago."), "{text}");
     let close = text.replace(['\u{a0}', ' '], "");
     assert!(
         numbers.iter().all(|number| close.contains(number)),
@@ -386,7 +383,7 @@ async fn a_bank_that_is_down_is_shown_with_the_age_of_what_is_known() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn renewal_is_offered_a_week_before_the_end_and_breaks_nothing() {
-    const OFFER: &str = "Our access to your accounts at Bank B ends in 7 days.";
+    const OFFER: &str = "Our access to your accounts at Bank B expires in 7 days.";
 
     let mut desk = Desk::open().await;
     desk.connect().await;
@@ -417,7 +414,7 @@ async fn renewal_is_offered_a_week_before_the_end_and_breaks_nothing() {
     desk.wait(TimeDelta::days(181));
     desk.log_in().await;
     let text = desk.a.get("/other-banks").await.text();
-    assert!(text.contains("its last day has passed"), "{text}");
+    assert!(text.contains("has expired"), "{text}");
     assert!(!desk.shows_b(), "what was read is deleted");
 }
 
@@ -431,8 +428,11 @@ async fn reads_of_a_customer_who_is_present_are_not_limited() {
         desk.a.get("/other-banks").await;
         desk.a.submit("/other-banks/refresh", &[]).await;
         let text = desk.a.page.text();
-        assert!(text.contains("as of now") && desk.shows_b(), "{text}");
-        assert!(!text.contains("asked often enough"), "{text}");
+        assert!(
+            text.contains("Updated just now") && desk.shows_b(),
+            "{text}"
+        );
+        assert!(!text.contains("allows no more updates"), "{text}");
     }
 }
 

@@ -138,11 +138,11 @@ async fn the_banks_own_pages_fit_with_any_data() {
     let link = ask(&visit, &redirect).await.unwrap();
     browser.open(&link).await;
     visit.log_in(Bank::B).await;
-    browser.sees_heading("Give access to your accounts?").await;
+    browser.sees_heading("Allow access to your accounts?").await;
     browser.look_at("hard-approve-at-once").await;
     let tall = height(&visit).await;
     assert!(tall < LONGEST_PAGE, "{tall}");
-    browser.press("Refuse").await;
+    browser.press("Decline").await;
 
     visit.open(Bank::B, "/").await;
     visit.log_in(Bank::B).await;
@@ -169,12 +169,12 @@ async fn the_banks_own_pages_fit_with_any_data() {
         .await;
     assert!(boxes.unwrap().is_empty(), "nothing is ticked beforehand");
     browser.fill("Code", "000000").await;
-    browser.press("Give access").await;
+    browser.press("Allow access").await;
     browser.sees("Choose at least one account").await;
     browser.look_at("hard-approve-none-chosen").await;
     browser.tick("All 64 accounts").await;
     browser.fill("Code", &visit.code(Bank::B)).await;
-    browser.press("Give access").await;
+    browser.press("Allow access").await;
     browser.sees_heading("Log in").await;
 
     visit.open(Bank::B, "/consents").await;
@@ -187,8 +187,10 @@ async fn the_banks_own_pages_fit_with_any_data() {
     // In the bank's app.
     visit.open(Bank::B, "/phone/enrol").await;
     browser.fill("Code", &visit.code(Bank::B)).await;
-    browser.press("Set it up").await;
-    browser.sees("Nothing waits for your approval.").await;
+    browser.press("Set up").await;
+    browser
+        .sees("No requests are waiting for your approval.")
+        .await;
     let decoupled = ApprovalOptions::new()
         .prefer(ScaApproach::Decoupled)
         .psu_id(CUSTOMER);
@@ -210,7 +212,7 @@ async fn accounts_at_another_bank_fit_with_any_data() {
     browser.press("Ask Bank B now").await;
     browser.follow("Go to Bank B").await;
     visit.log_in(Bank::B).await;
-    browser.press("Give access").await;
+    browser.press("Allow access").await;
     browser.sees_heading("Bank B is connected").await;
     visit.open(Bank::A, "/other-banks").await;
     browser.sees("WWW").await;

@@ -1,4 +1,4 @@
-//! One account: what is on it, how it went lately, and its transactions, page by page.
+//! Page of one account: balances, recent history, and paged transactions.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -10,7 +10,8 @@ use shared_types::transaction::BookingStatus;
 use super::super::OnlineBanking;
 use super::super::formatting::held;
 use super::super::layout::{Field, Page, Section, errors};
-use super::super::problem::{Next, Problem};
+use super::super::message::Next;
+use super::super::problem::Problem;
 use super::super::session::Customer;
 use super::super::texts::Texts;
 use super::chart::chart;
@@ -38,14 +39,14 @@ pub(super) async fn page(
     // Another's account and one that never was are not among hers, and told alike.
     let mut views = views(&state, &customer.psu).await?.into_iter();
     let view = views.find(|view| view.id.0 == *account).ok_or_else(|| {
-        Problem::told(
+        Problem::new(
             StatusCode::NOT_FOUND,
             |texts| &texts.accounts.unknown,
             Next::Start,
         )
     })?;
     let query = Query::read(request.query_string(), texts).ok_or_else(|| {
-        Problem::told(
+        Problem::new(
             StatusCode::NOT_FOUND,
             |texts| &texts.accounts.bad_page,
             Next::Start,

@@ -1,4 +1,4 @@
-//! A transaction, as the owner of the account is shown it.
+//! View of a transaction for the account holder.
 
 use chrono::NaiveDate;
 use maud::{Markup, html};

@@ -1,4 +1,4 @@
-//! What was booked on an account lately: from this come the chart of its balance, and money in and out by month.
+//! Recent bookings of an account: source of the balance chart and of the monthly totals.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The customer's own accounts: all on one page, and each on one of its own.
+//! Pages of the customer's own accounts: the overview, and one page per account.
 
 mod account;
 mod chart;

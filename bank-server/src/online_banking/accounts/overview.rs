@@ -1,4 +1,4 @@
-//! All accounts of a customer, and what they come to together.
+//! Page of all accounts of a customer, with totals per currency.
 
 use std::collections::BTreeMap;
 

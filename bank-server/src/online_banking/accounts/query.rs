@@ -1,4 +1,4 @@
-//! Which transactions of an account are looked at: what the address of the page says after its `?`.
+//! Query string of the account page: search text, period and page.
 
 use chrono::NaiveDate;
 

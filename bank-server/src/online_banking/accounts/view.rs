@@ -1,4 +1,4 @@
-//! An account, as its owner is shown it: payment account or card alike.
+//! View of an account for its holder; the same for payment accounts and cards.
 
 use shared_types::account::{AccountStatus, Balance, BalanceType};
 use shared_types::card_account::debits_negative;

@@ -1,4 +1,5 @@
-//! Connecting a bank: picking it, reading what will happen, asking it, going there.
+//! Connecting another bank: choice of the bank, explanation, request for a consent, link to the
+//! bank.
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::LOCATION;

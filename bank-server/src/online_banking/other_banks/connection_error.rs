@@ -1,4 +1,4 @@
-//! What can be wrong with a connection, as the customer is told it.
+//! Connection errors and reasons for the end of a connection, as shown to the customer.
 
 use bank_client::{Error, ErrorKind};
 use shared_types::consent::ConsentStatus;

@@ -1,4 +1,4 @@
-//! Giving a connection up.
+//! Disconnecting another bank.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};

@@ -1,4 +1,4 @@
-//! Reading all that a consent opens at another bank.
+//! Reader of all data that a consent covers at another bank.
 
 use std::net::IpAddr;
 use std::ptr;
@@ -186,7 +186,7 @@ impl Reading {
         let not_opened = error.is_kind_not_opened();
         let stays = !not_opened || self.same_consent;
         if !error.is_not_offered() {
-            tracing::warn!(%error, "another bank did not give a list of accounts");
+            tracing::warn!(%error, "account list of another bank not read");
         }
         Read {
             accounts: before
@@ -238,7 +238,7 @@ impl Reading {
                 unread(details, None)
             }
             Err(error) => {
-                tracing::warn!(%error, "another bank did not give the transactions of an account");
+                tracing::warn!(%error, "transactions at another bank not read");
                 unread(details, Some(error))
             }
         }

@@ -1,4 +1,4 @@
-//! How old data is, and how long access lasts.
+//! Age of data, and time left until access has to be renewed.
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 

@@ -1,4 +1,4 @@
-//! Handles for other banks. They follow what our own certificate is, and whom we believe.
+//! SDK handles for other banks. They follow changes of our certificate and of the trust anchors.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

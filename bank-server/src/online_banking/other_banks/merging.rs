@@ -1,4 +1,4 @@
-//! Transactions of many accounts, in one list.
+//! Merged list of the newest transactions of several accounts.
 
 use std::cmp::Reverse;
 

@@ -1,9 +1,4 @@
-//! Accounts at other banks: connecting them, and showing them beside the customer's own.
-//!
-//! A connection is a consent of ours at another bank, asked for through the SDK (`service`); the customer approves it
-//! there, and comes back by an address that is good for once and for her alone. What became of it is asked of the other
-//! bank, never taken from her browser. What is read (`fetching`) is kept sealed, whole, for each connection (`snapshot`),
-//! and shown with its age when the other bank does not answer (`freshness`, `connection_error`).
+//! Accounts that the customer holds at other banks, and the pages that connect them.
 
 mod connect;
 mod connection_error;
@@ -28,7 +23,8 @@ use self::handles::OtherBank;
 pub(crate) use self::service::{OtherBanks, OtherBanksParts};
 use super::OnlineBanking;
 use super::layout::{Page, Section};
-use super::problem::{Next, Problem};
+use super::message::Next;
+use super::problem::Problem;
 use super::session::{Customer, Visit};
 use super::texts::{Explained, Texts};
 use crate::http::resource;
@@ -59,7 +55,7 @@ pub(super) fn configure(app: &mut web::ServiceConfig) {
 /// Reads what customers have connected, and is due, while they are away. Finding that nothing is costs one look-up.
 pub(crate) async fn read_what_is_due(state: &OnlineBanking) {
     if let Err(error) = state.other_banks.refresh_unattended().await {
-        tracing::error!(%error, "what customers hold at other banks could not be read");
+        tracing::error!(%error, "accounts at other banks not refreshed");
     }
 }
 
@@ -74,7 +70,7 @@ fn told(
 ) -> HttpResponse {
     let fill = |text: &str| state.texts.fill(text, values);
     let content = html! {
-        div.panel.narrow data-problem=(text.name) {
+        div.panel.narrow data-message=(text.name) {
             p.lead { (fill(text.happened)) }
             p { (fill(text.to_do)) }
             div.actions { (actions) }
@@ -132,7 +128,7 @@ fn no_such_connection() -> Problem {
 
 /// There is nothing at that address.
 fn not_found(text: fn(&Texts) -> &Explained) -> Problem {
-    Problem::told(StatusCode::NOT_FOUND, text, Next::OtherBanks)
+    Problem::new(StatusCode::NOT_FOUND, text, Next::OtherBanks)
 }
 
 #[cfg(test)]

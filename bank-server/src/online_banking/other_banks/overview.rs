@@ -1,4 +1,4 @@
-//! All accounts of a customer, here and at other banks, on one page.
+//! Page of all accounts of a customer, here and at other banks.
 
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -48,7 +48,7 @@ pub(super) async fn page(
     show(&state, &customer).await
 }
 
-/// Reads all other banks anew, because the customer says so.
+/// Refreshes the data of all other banks on request of the customer.
 pub(super) async fn refresh(
     state: web::Data<OnlineBanking>,
     customer: Customer,
@@ -116,7 +116,7 @@ fn nothing_connected(state: &OnlineBanking) -> Markup {
     }
 }
 
-/// What there is to know first: who does not answer, what has ended, what is to be done.
+/// Notices on connections: errors, ended access, steps to take.
 fn notices(state: &OnlineBanking, visit: &Visit, connections: &[Connection]) -> Markup {
     html! {
         @for connection in connections {
@@ -240,7 +240,7 @@ fn section(state: &OnlineBanking, part: &Part<'_>) -> Markup {
             h2 { (Foreign::new(part.bank)) }
             p.hint {
                 (freshness)
-                @if let Some(day) = until { "; " (texts.fill(words.until, &[("date", &texts.date(day))])) }
+                @if let Some(day) = until { " · " (texts.fill(words.until, &[("date", &texts.date(day))])) }
             }
             @if part.partial {
                 (notice(Tone::Warning, &texts.fill(words.partial, &[("other", part.bank)])))

@@ -1,4 +1,4 @@
-//! Coming back from another bank, and looking again later.
+//! Return from another bank after an approval, and the form that checks its status again.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -16,7 +16,8 @@ use super::service::Outcome;
 use super::{bank, find, no_such_connection, not_found, to_all, to_connect, told, wording};
 use crate::store::connections::{Connection, Return, Status};
 
-/// The customer comes back. The address is good for once, and for her alone; what it leads to is asked of the other bank.
+/// Return of the customer. The address works once, for this customer alone; the other bank decides the
+/// outcome.
 pub(super) async fn page(
     state: web::Data<OnlineBanking>,
     customer: Customer,
@@ -34,14 +35,14 @@ pub(super) async fn page(
             let to_all = to_all(&state);
             Ok(told(&state, visit, StatusCode::OK, text, &[], &to_all))
         }
-        // Told alike: who else asked is nobody's business.
+        // Answered alike, so that the other customer is not revealed.
         Return::Unknown | Return::Foreign(_) => {
             Err(not_found(|texts| &texts.other_banks.came_unknown))
         }
     }
 }
 
-/// Looks again whether it is approved.
+/// Checks again whether the consent is approved.
 pub(super) async fn check(
     state: web::Data<OnlineBanking>,
     customer: Customer,
@@ -53,7 +54,7 @@ pub(super) async fn check(
     let (purpose, none) = (Purpose::of("check", &id), Fields::single(&[]));
     Form::read(visit, &purpose, none, request.headers(), body).await?;
     let (connection, _) = find(&state, &customer, &id).await?;
-    // Whoever has not come back by herself may have sent somebody else there.
+    // Without a return, another person may have been sent to the other bank.
     if connection.status != Status::Asked || connection.returned.is_none() {
         return Err(no_such_connection());
     }

@@ -1,4 +1,5 @@
-//! What is done at other banks in the customer's name: asking for a consent, seeing what came of it, reading, giving up.
+//! Client of other banks on behalf of a customer: requesting a consent, checking its status,
+//! reading data, ending it.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -76,7 +77,7 @@ pub(crate) struct OtherBanksParts {
     pub(crate) origin: Origin,
 }
 
-/// What came of a consent that was asked for.
+/// Outcome of a request for a consent.
 pub(super) enum Outcome {
     /// It is approved, and was read from, if that went well.
     Connected,
@@ -90,7 +91,7 @@ pub(super) enum Outcome {
     Unclear(ConnectionError),
 }
 
-/// Why a consent could not be asked for.
+/// Error of a request for a consent.
 pub(super) enum NotAsked {
     /// The other bank.
     ConnectionError(ConnectionError),
@@ -108,7 +109,7 @@ impl From<StoreError> for NotAsked {
     }
 }
 
-/// Whether data is to be read anew.
+/// Refresh policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum When {
     /// Because the customer says so.
@@ -146,7 +147,7 @@ impl OtherBanks {
         psu: &PsuId,
         address: IpAddr,
     ) -> Result<String, NotAsked> {
-        // Whoever presses twice has asked once; and nobody keeps another bank busy.
+        // Pressing twice makes one request, and no customer keeps another bank busy.
         if let Some(id) = self.asked_just_now(bank, psu).await? {
             return Ok(id);
         }
@@ -245,8 +246,10 @@ impl OtherBanks {
         let now = self.calendar.now();
         let back = self.connections.come_back(psu, &digest, now).await?;
         if let Return::Foreign(connection) = &back {
-            // Whoever asked must not see the accounts of whoever approved.
-            tracing::warn!("another customer than the one who asked came back from another bank");
+            // The customer who asked must not see the accounts of another one who approved.
+            tracing::warn!(
+                "return from another bank rejected: not the customer who requested the consent"
+            );
             self.give_up_later(connection);
         }
         Ok(back)
@@ -255,7 +258,7 @@ impl OtherBanks {
     /// Asks the other bank what came of a consent, and acts upon it. What the customer's browser says counts for nothing,
     /// but for the code with which a bank wants it confirmed that it was she who approved.
     ///
-    /// To be called only once she has come back by herself: whoever asked could have sent somebody else there.
+    /// Call it only after the customer has returned: the link could have been sent to another person.
     pub(super) async fn settle(
         &self,
         bank: &OtherBank,
@@ -368,7 +371,7 @@ impl OtherBanks {
                 Ok(None) => {}
                 // One customer's trouble is not that of those who come after her.
                 Err(error) if !error.is_transient() => {
-                    tracing::error!(connection = id, %error, "a connection cannot be read");
+                    tracing::error!(connection = id, %error, "connection to another bank not read");
                 }
                 Err(error) => return Err(error),
             }
@@ -475,7 +478,7 @@ impl OtherBanks {
         Ok(ended.map_err(|error| tell(&error)).is_ok())
     }
 
-    /// Gives up the consent of a connection that is not there any more. Nobody waits for it; if it does not succeed, the
+    /// Gives up the consent of a connection that is not there any more. No request waits for it; if it fails, the
     /// consent ends by itself.
     fn give_up_later(&self, connection: &Connection) {
         if let Some(consent) = connection.consent.clone() {
@@ -488,7 +491,7 @@ impl OtherBanks {
         if let Some(Ok(handle)) = bank.map(|bank| self.handle(bank)) {
             let giving_up = async move {
                 if let Err(error) = handle.end_consent(&consent).await {
-                    tracing::info!(%error, "a consent at another bank could not be given up");
+                    tracing::info!(%error, "consent at another bank not deleted");
                 }
             };
             tokio::spawn(giving_up.in_current_span());
@@ -497,13 +500,13 @@ impl OtherBanks {
 
     fn handle(&self, bank: &OtherBank) -> Result<Bank, ConnectionError> {
         bank.handle(&self.factory).map_err(|error| {
-            tracing::error!(%error, bank = bank.name, "there is no handle for another bank");
+            tracing::error!(%error, bank = bank.name, "no client for another bank");
             ConnectionError::Faulty
         })
     }
 }
 
-/// Why nothing was read.
+/// Error of a read.
 enum NotRead {
     ConnectionError(ConnectionError),
     Ended(Ending),
@@ -521,7 +524,7 @@ async fn confirm(bank: &Bank, consent: &str, authorisation: &str, code: &str) {
 
 /// What an error comes to for the customer; the log gets all of it.
 fn tell(error: &Error) -> ConnectionError {
-    tracing::warn!(%error, "another bank did not do what was asked");
+    tracing::warn!(%error, "request to another bank failed");
     ConnectionError::of(error)
 }
 
@@ -530,7 +533,7 @@ pub(super) fn known(connection: &Connection) -> Option<Snapshot> {
     let data = connection.data.as_deref()?;
     let read = Snapshot::read(data).inspect_err(|fault| {
         let (connection, bank) = (&connection.id, &connection.bank);
-        tracing::error!(connection, %bank, %fault, "what was read at another bank is kept and cannot be read back");
+        tracing::error!(connection, %bank, %fault, "stored data of another bank unreadable");
     });
     read.ok()
 }

@@ -1,4 +1,4 @@
-//! What was fetched from another bank last, as it is kept.
+//! Snapshot of the data last read from another bank, as stored.
 
 use std::cmp::Reverse;
 

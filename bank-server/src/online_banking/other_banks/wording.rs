@@ -1,4 +1,4 @@
-//! Ages, troubles and endings in words.
+//! Texts for the age of data, connection errors and the end of a connection.
 
 use super::super::texts::Texts;
 use super::connection_error::{ConnectionError, Ending};
@@ -50,10 +50,10 @@ mod tests {
 
     #[test]
     fn what_is_shown_has_its_age_and_its_bank() {
-        assert_eq!(age(&ENGLISH, Some(Age::Hours(3))), "as of 3 hours ago");
-        assert_eq!(age(&ENGLISH, None), "not read yet");
+        assert_eq!(age(&ENGLISH, Some(Age::Hours(3))), "Updated 3 hours ago");
+        assert_eq!(age(&ENGLISH, None), "Not updated yet");
         let down = connection_error(&ENGLISH, ConnectionError::Down, "Bank B");
-        assert_eq!(down, "Bank B cannot be reached at the moment.");
+        assert_eq!(down, "We cannot reach Bank B at the moment.");
         let gone = ending(&ENGLISH, Ending::Revoked, "Bank {other}");
         assert!(gone.ends_with("at Bank {other}."), "{gone}");
     }

@@ -1,164 +1,172 @@
-//! English, for accounts at other banks.
+//! English texts for accounts at other banks.
 
 use super::Explained;
 use super::other_banks::OtherBanksTexts;
 
 pub(super) const OTHER_BANKS: OtherBanksTexts = OtherBanksTexts {
     title: "All your accounts",
-    none: "See the accounts that you hold at other banks here as well, beside those at {bank}. You decide at each bank what \
-           it shows us, and can end it at any time.",
-    none_configured: "There is no other bank whose accounts can be shown here yet.",
+    none: "See your accounts at other banks here as well, next to those at {bank}. You decide at \
+        each bank what we may see, and can end it at any time.",
+    none_configured: "There are no other banks to connect yet.",
     connect: "Connect another bank",
     refresh: "Refresh",
-    own: "at this bank, as of now",
-    no_accounts: "There is no account here.",
-    without: "The accounts at {other} are not counted in: nothing of them has been read yet.",
-    age_now: "as of now",
-    age_minutes: "as of {count} minutes ago",
-    age_hours: "as of {count} hours ago",
-    age_days: "as of {count} days ago",
-    age_never: "not read yet",
-    until: "access until {date}",
-    down: "{other} cannot be reached at the moment.",
-    slow: "{other} does not answer in time at the moment.",
-    not_trusted: "{other} and we cannot prove to each other who we are at the moment. We are working on it.",
-    too_often: "{other} has been asked often enough for today.",
-    faulty: "{other} gives no useful answer at the moment.",
-    as_of_before: "What is shown of it here is {age}.",
-    partial: "Some data of {other} could not be read. It is missing here, or shown as it was before.",
+    own: "Updated just now",
+    no_accounts: "No accounts.",
+    without: "Accounts at {other} are not included: they have not been read yet.",
+    age_now: "Updated just now",
+    age_minutes: "Updated {count} minutes ago",
+    age_hours: "Updated {count} hours ago",
+    age_days: "Updated {count} days ago",
+    age_never: "Not updated yet",
+    until: "Access expires on {date}",
+    down: "We cannot reach {other} at the moment.",
+    slow: "{other} is not responding in time at the moment.",
+    not_trusted: "We cannot set up a secure connection to {other} at the moment. We are working \
+        on it.",
+    too_often: "{other} allows no more updates today.",
+    faulty: "{other} is not responding properly at the moment.",
+    as_of_before: "{age}.",
+    partial: "Some data of {other} could not be read. It is missing or out of date here.",
     revoked: "You have withdrawn our access to your accounts at {other}.",
-    expired: "Our access to your accounts at {other} has ended: its last day has passed.",
-    replaced: "Our access to your accounts at {other} has ended: a newer one took its place, or it was given up.",
-    gone: "{other} does not accept our access to your accounts any more.",
-    deleted: "What we had read there is deleted.",
+    expired: "Our access to your accounts at {other} has expired.",
+    replaced: "Our access to your accounts at {other} has ended.",
+    gone: "{other} no longer accepts our access to your accounts.",
+    deleted: "We have deleted your data from there.",
     connect_again: "Connect again",
-    forget: "Do not show this any more",
-    renewal: "Our access to your accounts at {other} ends in {days} days. You can renew it now; until you have, it goes on as it \
-              is.",
-    renewal_today: "Our access to your accounts at {other} ends today. You can renew it now.",
+    forget: "Hide",
+    renewal: "Our access to your accounts at {other} expires in {days} days. You can renew it \
+        now; it stays active until you have.",
+    renewal_today: "Our access to your accounts at {other} expires today. You can renew it now.",
     renewal_button: "Renew access to {other}",
-    waiting: "You began to connect {other} and have not finished. If you have approved it there meanwhile, check it now.",
-    check: "Check now",
+    waiting: "You started to connect {other} but have not finished. If you have already approved \
+        it there, check again.",
+    check: "Check again",
     disconnect: "Disconnect {other}",
     transactions: "Transactions at all banks",
-    newest: "The newest {count} of the last 90 days.",
+    newest: "The latest {count} of the last 90 days.",
     no_transactions: "There are no transactions in the last 90 days.",
     pick: "Connect another bank",
-    pick_lead: "At which bank do you hold the accounts that you want to see here?",
-    connected: "connected",
+    pick_lead: "Where do you hold the accounts that you want to see here?",
+    connected: "Connected",
     explain: "Connect {other}",
-    explain_lead: "This is what will happen:",
-    step_there: "You go to the pages of {other} and log in there, as you always do. Your password for {other} stays between you \
-                 and {other}: we never see it.",
-    step_approve: "{other} shows you what we ask for. You approve it there, or you refuse.",
-    step_back: "You come back here.",
+    explain_lead: "How it works:",
+    step_there: "You go to {other} and log in there as usual. We never see your password for \
+        {other}.",
+    step_approve: "{other} shows you what we are asking for. You allow it or decline.",
+    step_back: "You return here.",
     what: "What we ask {other} to show us",
     what_accounts: "your accounts and cards there",
     what_balances: "their balances",
     what_transactions: "their transactions",
-    what_not: "We cannot pay, transfer or change anything there.",
-    how_long: "Until {date} at most, and up to {count} times a day while you are not logged in here. You can end it at any time, here \
-               or at {other}.",
-    keeps_running: "{other} is connected already. What runs now goes on until you have approved the new access.",
-    ask: "Ask {other} now",
-    go: "Now go to {other}",
-    go_lead: "{other} has our request. Approve it there, or refuse; then {other} sends you back here.",
-    go_check: "Before you enter anything there, check that the address in your browser begins with {address}.",
+    what_not: "We cannot make payments or change anything there.",
+    how_long: "Until {date} at the latest, and up to {count} times a day while you are not logged \
+        in here. You can end it at any time, here or at {other}.",
+    keeps_running: "{other} is already connected. The current access stays active until you have \
+        approved the new one.",
+    ask: "Continue",
+    go: "Continue to {other}",
+    go_lead: "{other} has received our request. Allow it there or decline; {other} then returns \
+        you here.",
+    go_check: "Before you enter anything there, check that the address in your browser starts \
+        with {address}.",
     go_button: "Go to {other}",
     cancel: "Cancel",
     see_all: "See all accounts",
     try_again: "Try again",
     end: "Disconnect {other}",
-    end_lead: "We give up our access to your accounts at {other}, and delete what we have read there. Your accounts at {other} are not \
-               affected, and you can connect them again at any time.",
+    end_lead: "We end our access to your accounts at {other} and delete your data from there. \
+        Your accounts at {other} are not affected, and you can connect them again at any time.",
     end_button: "Disconnect",
     came_connected: Explained {
         name: "other-banks-connected",
         title: "{other} is connected",
-        happened: "You have approved it, and your accounts at {other} are shown here from now on.",
+        happened: "Your accounts at {other} are now shown here.",
         to_do: "You can end it at any time, here or at {other}.",
     },
     came_refused: Explained {
         name: "other-banks-refused",
         title: "{other} is not connected",
-        happened: "Access was refused at {other}. We see nothing of your accounts there.",
-        to_do: "If that was a mistake, begin again.",
+        happened: "Access was declined at {other}. We do not see your accounts there.",
+        to_do: "If that was a mistake, start again.",
     },
     came_ended: Explained {
         name: "other-banks-too-late",
         title: "{other} is not connected",
-        happened: "The request at {other} has ended meanwhile: it lies there for a limited time, or it was withdrawn. We see nothing of \
-                   your accounts there.",
-        to_do: "Begin again.",
+        happened: "The request at {other} has expired or was withdrawn. We do not see your \
+            accounts there.",
+        to_do: "Please start again.",
     },
     came_waiting: Explained {
         name: "other-banks-waiting",
         title: "{other} is not connected yet",
-        happened: "{other} says that the request is not approved yet. Perhaps you left early, or somebody else has to approve it as \
-                   well.",
-        to_do: "If it is approved meanwhile, check it now. Otherwise begin again.",
+        happened: "{other} reports that the request is not approved yet. You may have left early, \
+            or another account holder has to approve it too.",
+        to_do: "Once it is approved, check again. Otherwise start again.",
     },
     came_unclear: Explained {
         name: "other-banks-unclear",
-        title: "{other} does not answer",
-        happened: "We cannot tell whether you have approved: {other} gives us no answer at the moment.",
-        to_do: "Check it in a few minutes. Nothing is lost.",
+        title: "{other} is not responding",
+        happened: "We do not know yet whether you have approved: {other} is not responding at the \
+            moment.",
+        to_do: "Check again in a few minutes. Nothing is lost.",
     },
     came_unknown: Explained {
         name: "other-banks-unknown-return",
-        title: "This way back leads nowhere",
-        happened: "You have not begun this here: it was another customer, or it was begun once more since, or given up, or somebody sent \
-                   you this address. Nothing was changed.",
-        to_do: "If you want to connect a bank, begin from here.",
+        title: "This link is not valid",
+        happened: "You have not started this connection, or you have started it again since. \
+            Nothing was changed.",
+        to_do: "To connect a bank, start here.",
     },
     came_again: Explained {
         name: "other-banks-returned-before",
-        title: "You have been here before",
-        happened: "You came back from the other bank earlier, and that was dealt with then. Nothing was changed now.",
-        to_do: "See how it stands.",
+        title: "You have already returned",
+        happened: "Your return from the other bank was already processed. Nothing was changed.",
+        to_do: "See your accounts.",
     },
     not_asked: Explained {
         name: "other-banks-not-asked",
-        title: "{other} could not be asked",
-        happened: "{trouble} Nothing was asked for, and nothing has changed.",
-        to_do: "Try again later.",
+        title: "{other} could not be connected",
+        happened: "{trouble} Nothing was requested or changed.",
+        to_do: "Please try again later.",
     },
     no_pages: Explained {
         name: "other-banks-no-pages",
         title: "{other} cannot be connected",
-        happened: "{other} does not let you approve on pages of its own, and we ask for no other bank's password. Nothing was changed.",
-        to_do: "Ask {other} when it will be possible.",
+        happened: "{other} has no pages of its own for your approval, and we never ask for \
+            another bank's password. Nothing was changed.",
+        to_do: "Ask {other} when this will be possible.",
     },
     overtaken: Explained {
         name: "other-banks-overtaken",
-        title: "You began once more",
-        happened: "You asked to connect {other} once more meanwhile, perhaps in another tab. This request was given up.",
-        to_do: "Go on in the other tab, or begin again.",
+        title: "You have started again",
+        happened: "You have started to connect {other} again, perhaps in another tab. This \
+            request was cancelled.",
+        to_do: "Continue in the other tab, or start again.",
     },
     no_such_bank: Explained {
         name: "other-banks-no-such-bank",
-        title: "There is no such bank",
-        happened: "The address names a bank that cannot be connected here.",
-        to_do: "Choose one of those that can.",
+        title: "Bank not found",
+        happened: "This bank cannot be connected here.",
+        to_do: "Choose a bank from the list.",
     },
     no_such_connection: Explained {
         name: "other-banks-no-such-connection",
-        title: "There is nothing to do here any more",
-        happened: "This page is about a connection that you have finished, renewed or ended meanwhile, perhaps in another tab. Nothing \
-                   was changed.",
-        to_do: "See how it stands.",
+        title: "This page is out of date",
+        happened: "You have finished, renewed or ended this connection since, perhaps in another \
+            tab. Nothing was changed.",
+        to_do: "See your accounts.",
     },
     ended: Explained {
         name: "other-banks-disconnected",
         title: "{other} is disconnected",
-        happened: "Our access is given up, {other} knows it, and what we had read there is deleted.",
+        happened: "Our access has ended, {other} is informed, and your data from there is deleted.",
         to_do: "You can connect it again at any time.",
     },
     ended_untold: Explained {
         name: "other-banks-disconnected-untold",
         title: "{other} is disconnected",
-        happened: "What we had read there is deleted, and we will not read anything more. We could not tell {other}: it gives no answer at \
-                   the moment.",
+        happened: "Your data from there is deleted and we will not read any more. We could not \
+            inform {other}: it is not responding at the moment.",
         to_do: "To be sure, withdraw our access at {other} too.",
     },
 };

@@ -1,4 +1,4 @@
-//! What the pages of accounts at other banks say.
+//! Texts of the pages for accounts at other banks.
 
 use super::Explained;
 

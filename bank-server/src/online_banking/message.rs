@@ -1,0 +1,124 @@
+//! Message page: what happened, what to do, and one link to continue.
+//!
+//! Handlers return it for an outcome (`Message::done`); the middleware renders it for a [`Problem`].
+//!
+//! [`Problem`]: super::problem::Problem
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use chrono::TimeDelta;
+use maud::html;
+
+use super::OnlineBanking;
+use super::destination::Destination;
+use super::layout::{Page, Tone, as_another_customer, notice};
+use super::session::Visit;
+use super::texts::{Explained, Texts};
+
+/// Message page before rendering.
+#[derive(Debug, Clone)]
+pub(super) struct Message {
+    pub(super) status: StatusCode,
+    pub(super) text: fn(&Texts) -> &Explained,
+    next: Next,
+    /// Values of the placeholders in the text.
+    values: Vec<(&'static str, String)>,
+}
+
+/// Link at the end of a message page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Next {
+    /// To the first page.
+    Start,
+    /// To the log-in.
+    LogIn,
+    /// To the consents.
+    Consents,
+    /// To the accounts at other banks.
+    OtherBanks,
+    /// To the passkeys.
+    Passkeys,
+    /// To the page for the phone.
+    Phone,
+    /// Log out, then back to that page for the log-in of another customer.
+    AsAnotherCustomer(Destination),
+    /// No link.
+    None,
+}
+
+impl Message {
+    pub(super) const fn new(
+        status: StatusCode,
+        text: fn(&Texts) -> &Explained,
+        next: Next,
+    ) -> Self {
+        Self {
+            status,
+            text,
+            next,
+            values: Vec::new(),
+        }
+    }
+
+    /// Message that a request succeeded.
+    pub(super) const fn done(text: fn(&Texts) -> &Explained, next: Next) -> Self {
+        Self::new(StatusCode::OK, text, next)
+    }
+
+    /// Sets the value of a placeholder.
+    pub(super) fn with(mut self, name: &'static str, value: String) -> Self {
+        self.values.push((name, value));
+        self
+    }
+
+    /// Replaces the link.
+    pub(super) fn then(mut self, next: Next) -> Self {
+        self.next = next;
+        self
+    }
+
+    pub(super) fn respond(&self, state: &OnlineBanking, visit: &Visit) -> HttpResponse {
+        let texts = state.texts;
+        let text = (self.text)(texts);
+        let minutes = |time: TimeDelta| time.num_minutes().to_string();
+        let (idle, whole) = (minutes(state.lasting.idle), minutes(state.lasting.whole));
+        let mut values: Vec<(&str, &str)> = vec![
+            ("idle", &idle),
+            ("whole", &whole),
+            ("bank", &state.bank_name),
+        ];
+        values.extend(
+            self.values
+                .iter()
+                .map(|(name, value)| (*name, value.as_str())),
+        );
+        let tone = if self.status.is_success() {
+            Tone::Good
+        } else {
+            Tone::Warning
+        };
+        let content = html! {
+            div.panel.narrow data-message=(text.name) {
+                (notice(tone, &texts.fill(text.happened, &values)))
+                p { (texts.fill(text.to_do, &values)) }
+                @match &self.next {
+                    Next::Start => p { a.button href="/" { (texts.frame.to_start) } }
+                    Next::LogIn => p { a.button href="/log-in" { (texts.frame.to_log_in) } }
+                    Next::Consents => p { a.button href="/consents" { (texts.frame.to_consents) } }
+                    Next::OtherBanks => p {
+                        a.button href="/other-banks" { (texts.other_banks.see_all) }
+                    }
+                    Next::Passkeys => p { a.button href="/passkeys" { (texts.frame.passkeys) } }
+                    Next::Phone => p { a.button href="/phone" { (texts.frame.to_phone) } }
+                    Next::AsAnotherCustomer(to) => {
+                        (as_another_customer(texts, visit, to.path()))
+                    }
+                    Next::None => {}
+                }
+            }
+        };
+        Page::new(text.title, content)
+            .status(self.status)
+            .respond(state, visit)
+    }
+}
