@@ -3,11 +3,11 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 use chrono::TimeDelta;
 use fixtures::sandbox::customer::Customer;
-use fixtures::world::Bank;
+use fixtures::world::{Bank, SampleCustomer};
 use tempfile::TempDir;
 
 use crate::banks::Banks;
@@ -124,14 +124,27 @@ impl Newcomer {
     /// Connects a bank; the customer approves in the browser. With `--print` she takes the address
     /// from the terminal, without it from the browser that was opened.
     pub async fn connects(&mut self, caption: &str, bank: Bank, arguments: &[&str]) {
-        let child = self
-            .command(arguments)
+        let (told, status) = self
+            .approves(self.banks.customer(bank), &mut self.command(arguments))
+            .await;
+        assert!(status.success(), "{told}");
+        self.note(caption, arguments, &told);
+    }
+
+    /// The same, for that customer. What the program has printed, and how it has ended.
+    pub async fn approves(
+        &self,
+        who: SampleCustomer,
+        command: &mut Command,
+    ) -> (String, ExitStatus) {
+        let is_printed = command.get_args().any(|argument| argument == "--print");
+        let child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let (child, mut told, page) = read_page(child);
-        let page = if arguments.contains(&"--print") {
+        let page = if is_printed {
             page
         } else {
             let visited = self.visited();
@@ -147,7 +160,7 @@ impl Newcomer {
         let _ = fs::remove_file(self.visited());
         // Each code is good for one thing.
         self.banks.clock.advance(TimeDelta::seconds(30));
-        let mut customer = Customer::new(self.banks.customer(bank), self.banks.clock.clone());
+        let mut customer = Customer::new(who, self.banks.clock.clone());
         let came = customer.approve(&page).await.unwrap();
         assert!(
             came.status == 200 && came.html.contains("You can close this window"),
@@ -159,8 +172,7 @@ impl Newcomer {
             .unwrap();
         told += String::from_utf8(output.stderr).unwrap().as_str();
         told += String::from_utf8(output.stdout).unwrap().as_str();
-        assert!(output.status.success(), "{told}");
-        self.note(caption, arguments, &told);
+        (told, output.status)
     }
 
     fn visited(&self) -> PathBuf {

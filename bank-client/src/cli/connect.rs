@@ -10,6 +10,7 @@ use bank_client::consent_manager::{
 use bank_client::directory::BankEntry;
 use bank_client::environment::SystemRandomness;
 use bank_client::{Error, ErrorKind};
+use shared_types::consent::ConsentStatus;
 use tokio::time::{interval, timeout};
 
 use super::arguments::{Approach, Connect};
@@ -67,10 +68,15 @@ pub(super) async fn run(
     let approval = connecting.begin(store, &loopback).await?;
     let status = connecting.approve(&approval, &loopback).await?;
     let label = connecting.label();
-    match status {
-        status if status.is_serving() => screen.line(format!("{label}: the connection {status}")),
-        status => Err(connecting
-            .diagnose(&ManagerError::NotServing(status))
+    match standing {
+        standing if is_open(&standing) && is_partly_approved(&approval).await => {
+            Err(connecting.partly_approved().into())
+        }
+        standing if standing.is_serving() => {
+            screen.line(format!("{label}: the connection {standing}"))
+        }
+        standing => Err(connecting
+            .trouble(&ManagerError::NotServing(standing))
             .into()),
     }
 }
@@ -168,7 +174,7 @@ impl Connecting<'_> {
             next = match next {
                 NextStep::Nothing => return self.follow(&approval.connection).await,
                 NextStep::Redirect(page) => {
-                    return self.redirect(&approval.connection, &page, loopback).await;
+                    return self.redirect(approval, &page, loopback).await;
                 }
                 NextStep::Wait => {
                     note(format!(
@@ -176,7 +182,7 @@ impl Connecting<'_> {
                         plain(&self.entry.name),
                         self.arguments.wait.as_secs()
                     ));
-                    return self.wait(&approval.connection, None).await;
+                    return self.wait(approval, None).await;
                 }
                 step => {
                     let done = self.step(approval, authorisation.as_deref(), &step).await?;
@@ -198,7 +204,7 @@ impl Connecting<'_> {
     /// of the consent's status.
     async fn redirect(
         &self,
-        id: &ConnectionId,
+        approval: &Approval,
         page: &str,
         loopback: &Loopback,
     ) -> Result<ConnectionStatus, Failure> {
@@ -217,15 +223,16 @@ impl Connecting<'_> {
                 "approve at {name}, in the browser, within {wait} s; if it did not open:\n{page}"
             ));
         }
-        self.wait(id, Some(loopback)).await
+        self.wait(approval, Some(loopback)).await
     }
 
-    /// Waits until the approval succeeds, fails or times out.
+    /// Waits until the connection does not wait any more for this customer.
     async fn wait(
         &self,
-        id: &ConnectionId,
+        approval: &Approval,
         loopback: Option<&Loopback>,
     ) -> Result<ConnectionStatus, Failure> {
+        let id = &approval.connection;
         let waiting = async {
             let mut again = interval(POLL_INTERVAL);
             // The first tick comes at once.
@@ -242,7 +249,7 @@ impl Connecting<'_> {
                     }
                     Err(ManagerError::Bank(error)) if error.is_transient() => {}
                     Err(error) => return Err(Failure::from(self.diagnose(&error))),
-                    Ok(status) if is_pending(&status) => {}
+                    Ok(status) if is_pending(&status) && !is_partly_approved(approval).await => {}
                     Ok(status) => return Ok(status),
                 }
             }
@@ -261,6 +268,23 @@ impl Connecting<'_> {
                     .exit(Exit::ConsentNeeded)
                     .into())
             })
+    }
+
+    /// The customer has approved, and the rest is not hers to do.
+    fn partly_approved(&self) -> BankFailure {
+        BankFailure::new(
+            format!(
+                "{}: not connected yet: the approval is given, and another holder of an account has to approve as well",
+                self.label()
+            ),
+            format!(
+                "once the other holder has approved at {}, `bank-client accounts --bank {}` reads them; or connect with \
+                 `--accounts IBAN` those accounts alone that have one holder",
+                plain(&self.entry.name),
+                self.label()
+            ),
+        )
+        .exit(Exit::AnotherApproval)
     }
 
     async fn follow(&self, id: &ConnectionId) -> Result<ConnectionStatus, Failure> {
@@ -359,8 +383,14 @@ fn is_pending(status: &ConnectionStatus) -> bool {
     matches!(status, ConnectionStatus::Waiting) || status.renewal() == Some(Renewal::Waiting)
 }
 
-/// Returns the query of the next redirect; never, without a loopback listener.
-async fn next_redirect(loopback: Option<&Loopback>) -> Result<String, Failure> {
+/// Whether one holder of an account has approved and another one has yet to. What cannot be learnt is asked again.
+async fn is_partly_approved(approval: &Approval) -> bool {
+    let status = approval.bank.consent_status(approval.consent_id()).await;
+    matches!(status, Ok(ConsentStatus::PartiallyAuthorised))
+}
+
+/// What the browser brings back, if it has a way back.
+async fn back(loopback: Option<&Loopback>) -> Result<String, Failure> {
     match loopback {
         Some(loopback) => loopback.wait().await.map_err(|error| {
             failure(

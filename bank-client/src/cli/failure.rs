@@ -22,6 +22,7 @@ pub(crate) enum Exit {
     ConsentNeeded = 4,
     CertificateRefused = 5,
     Unreachable = 6,
+    AnotherApproval = 7,
 }
 
 /// Why a command failed.

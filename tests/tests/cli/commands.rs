@@ -425,6 +425,22 @@ async fn exit_codes_tell_scripts_what_happened() {
     says(&["--csv", "consents"], 0, "revoked by the customer");
 }
 
+/// An account at Bank B has two holders, and one of them has approved.
+#[tokio::test(flavor = "multi_thread")]
+async fn connecting_ends_at_once_where_another_holder_has_to_approve_as_well() {
+    let script = Script(Newcomer::arrive().await);
+    let bank = script.0.banks.sandbox.bank(Bank::B);
+    let lucas = bank.customer("lucas.moreau").unwrap().clone();
+    let mut connect = script.command(&["connect", "bank-b", "--print"]);
+    let (told, status) = script.0.approves(lucas, &mut connect).await;
+    assert_eq!(status.code(), Some(7), "{told}");
+    assert!(
+        told.contains("bank-b: not connected yet") && told.contains("another holder"),
+        "{told}"
+    );
+    assert!(told.contains("accounts --bank bank-b"), "{told}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_bank_that_is_connected_is_to_be_asked_for_is_asked_for() {
     let script = Script::ready().await;

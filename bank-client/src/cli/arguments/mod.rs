@@ -41,7 +41,8 @@ pub(crate) struct Arguments {
 
 const AFTER: &str = "Exit codes: 0 done, 1 failed, 2 wrong command line, \
 3 some banks failed or their data is incomplete and the rest is printed, \
-4 a consent is needed, 5 a certificate was refused, 6 a bank cannot be reached. See --help.";
+4 a consent is needed, 5 a certificate was refused, 6 a bank cannot be reached, \
+7 another holder has to approve as well. See --help.";
 
 const AFTER_LONG: &str = "\
 Exit codes:
@@ -53,7 +54,8 @@ Exit codes:
      a balance or an entry of a response was invalid and is ignored; standard error names the field
   4  a consent is needed: there is none, it has ended, or it does not cover the request
   5  a certificate was refused: ours by the bank, or the bank's by us
-  6  a bank cannot be reached, does not respond in time, or limits requests: try again later
+  6  a bank cannot be reached, does not answer in time, or asks to wait: later it may
+  7  not connected yet: the customer has approved, and another holder of an account has to approve as well
 
 Environment:
   BANK_CLIENT_CONFIG   the configuration file, if --config does not name one
