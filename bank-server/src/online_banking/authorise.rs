@@ -5,9 +5,9 @@
 //! customer who was logged in before gives a second element here, which is valid for this
 //! authorisation alone.
 //!
-//! The authorisation is bound to the customer who logs in for it, or who answers it. Opening the
-//! page while logged in does not bind it: the page names the customer and offers to continue as
-//! another one.
+//! The authorisation becomes that of the customer who logs in for it, or who answers it, if she can. Opening the page while
+//! logged in binds it to no customer: the page says who is logged in, and leads on as another one. Until it is answered,
+//! another customer who logs in for it takes the place of the one before, unless the TPP has named that one.
 
 use std::rc::Rc;
 
@@ -66,10 +66,7 @@ async fn page(
         claimed(&state, &known, &id).await?
     } else {
         let offer = state.authorisations.preview(&asked, &known.psu).await;
-        let offer = offer.map_err(|error| {
-            let to = Destination::or_start(Some(request.path()));
-            request::problem(&state, error, Some(&asked.tpp)).then(Next::AsAnotherCustomer(to))
-        })?;
+        let offer = offer.map_err(|error| not_by_her(&state, error, &asked))?;
         (asked, offer)
     };
     let before = Before {
@@ -108,10 +105,37 @@ async fn claimed(
         .authorisations
         .claim_under(id, &known.psu, known.credentials)
         .await;
-    let claimed = claimed.map_err(|error| request::problem(state, error, Some(&asked.tpp)))?;
+    let claimed = claimed.map_err(|error| refused_answer(state, error, &asked))?;
     let offer = state.authorisations.offer(&claimed, &known.psu).await;
-    let offer = offer.map_err(|error| request::problem(state, error, Some(&asked.tpp)))?;
+    let offer = offer.map_err(|error| not_by_her(state, error, &asked))?;
     Ok((claimed, offer))
+}
+
+/// What this customer cannot answer, another one perhaps can.
+fn not_by_her(state: &OnlineBanking, error: AuthorisationError, asked: &Request) -> Problem {
+    use AuthorisationError::{ApprovedBefore, NoAccount, NotTheCustomers, OtherCustomer};
+
+    let is_hers_alone = matches!(
+        error,
+        ApprovedBefore | NoAccount | NotTheCustomers(_) | OtherCustomer
+    );
+    let problem = request::problem(state, error, Some(&asked.tpp));
+    if !is_hers_alone {
+        return problem;
+    }
+    let path = format!("/authorise/{}", asked.authorisation.id);
+    problem.then(Next::AsAnotherCustomer(Destination::or_start(Some(&path))))
+}
+
+/// The same of an answer: since its page was shown, another customer may have logged in for the request.
+fn refused_answer(state: &OnlineBanking, error: AuthorisationError, asked: &Request) -> Problem {
+    match error {
+        AuthorisationError::OtherCustomer if asked.authorisation.by_log_in => {
+            let error = AuthorisationError::OutOfTurn(asked.authorisation.status);
+            request::problem(state, error, Some(&asked.tpp))
+        }
+        error => not_by_her(state, error, asked),
+    }
 }
 
 async fn question(
@@ -146,7 +170,7 @@ async fn question(
     let content = html! {
         p.lead { (texts.fill(words.lead, &[("name", &asked.tpp.name), ("bank", &state.bank_name)])) }
         (errors(texts, &before.wrong))
-        @if authorisation.psu.is_none() {
+        @if authorisation.psu.is_none() || authorisation.by_log_in {
             section.panel aria-labelledby="logged-in" {
                 h2 #logged-in { (texts.fill(words.logged_in_as, &[("customer", &known.psu.0)])) }
                 (as_another_customer(texts, &known.visit, &path))
@@ -310,7 +334,9 @@ async fn refuse(
     let told = |error| request::problem(&state, error, Some(&asked.tpp));
     let authorisations = &state.authorisations;
     let claimed = authorisations.claim_under(&id, &known.psu, known.credentials);
-    claimed.await.map_err(told)?;
+    claimed
+        .await
+        .map_err(|error| refused_answer(&state, error, &asked))?;
     let done = authorisations.refuse(&id, &known.psu).await.map_err(told)?;
     finish(&state, &known, done, &asked.tpp).await
 }

@@ -279,6 +279,16 @@ async fn begin(
     credentials: CredentialsVersion,
 ) -> Result<HttpResponse, Problem> {
     if visit.begin(state, psu, begun.level(), credentials).await? {
+        if let Some(id) = begun.to.authorisation() {
+            let claimed = state
+                .authorisations
+                .claim_by_log_in(id, psu, credentials)
+                .await;
+            if let Err(error) = claimed {
+                // The page to which she is led tells her.
+                tracing::debug!(%error, "online banking: the customer cannot answer what she has logged in for");
+            }
+        }
         Ok(see_other(begun.to.path()))
     } else {
         // The credentials were replaced meanwhile.

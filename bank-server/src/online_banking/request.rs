@@ -116,9 +116,27 @@ pub(super) fn accounts(texts: &Texts, offer: &Offer, shown: Shown<'_>) -> Markup
         }
         p { (words.cannot) }
         @if offer.approvals_needed > 1 {
-            (notice(Tone::Neutral, &texts.fill(words.several, &[("number", &offer.approvals_needed.to_string())])))
+            (notice(Tone::Neutral, &several(texts, offer)))
         }
     }
+}
+
+/// How many of the holders of an account have yet to approve.
+fn several(texts: &Texts, offer: &Offer) -> String {
+    let words = &texts.authorise;
+    let text = match offer.approvals_given {
+        0 => words.several,
+        given if given + 1 >= offer.approvals_needed => words.last_approval,
+        _ => words.several_given,
+    };
+    let (needed, given) = (offer.approvals_needed, offer.approvals_given);
+    texts.fill(
+        text,
+        &[
+            ("number", &needed.to_string()),
+            ("given", &given.to_string()),
+        ],
+    )
 }
 
 fn choice(texts: &Texts, lines: &[(View, &Grant)], shown: Shown<'_>) -> Markup {

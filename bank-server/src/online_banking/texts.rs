@@ -206,6 +206,8 @@ pub(super) struct AuthoriseTexts {
     pub(super) until: &'static str,
     pub(super) end_any_time: &'static str,
     pub(super) several: &'static str,
+    pub(super) several_given: &'static str,
+    pub(super) last_approval: &'static str,
     pub(super) your_answer: &'static str,
     pub(super) approve: &'static str,
     pub(super) refuse: &'static str,

@@ -11,7 +11,48 @@ use uuid::Uuid;
 use super::consents::{Rule, by_id, change_in, open_accounts, replace_older};
 use super::credentials::{CredentialsVersion, is_current};
 use super::{AdvisoryLock, Database, StoreError, WriteTransaction};
-use crate::domain::{ApprovedAccess, Authorisation, Consent, MethodId, PsuId};
+use crate::core_banking::PsuId;
+use crate::sca::MethodId;
+
+/// An authorisation as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Authorisation {
+    /// Its id on the wire.
+    pub id: String,
+    /// The consent it is for.
+    pub consent_id: String,
+    /// Whom the TPP named, or who has logged in.
+    pub psu: Option<PsuId>,
+    /// The customer came by logging in at the bank, and was not named by the TPP: until she has answered, another customer
+    /// who logs in for it takes her place.
+    pub by_log_in: bool,
+    /// By which way the customer proves who she is.
+    pub approach: ScaApproach,
+    /// Where it stands. That it was left lying is not written down: ask
+    /// [`crate::consent::authorisation::standing`].
+    pub status: ScaStatus,
+    /// The method, once one is chosen.
+    pub method: Option<MethodId>,
+    /// Where the customer goes afterwards.
+    pub redirect_uri: Option<String>,
+    /// Where she goes if nothing came of it.
+    pub nok_redirect_uri: Option<String>,
+    /// When it was started.
+    pub created: DateTime<Utc>,
+    /// When its status last changed.
+    pub last_action: DateTime<Utc>,
+    /// The status of the consent when the customer was last shown what approving opens.
+    pub shown: Option<ConsentStatus>,
+    /// The password that came with its start was wrong.
+    pub refused: bool,
+}
+
+impl Authorisation {
+    /// Its customer, as a change compares her with the one that is stored: another may have taken her place.
+    fn psu_text(&self) -> &str {
+        self.psu.as_ref().map_or("", |psu| &psu.0)
+    }
+}
 
 /// An authorisation that is about to be stored.
 #[derive(Debug, Clone)]
@@ -105,9 +146,13 @@ pub struct AuthorisationStore {
     database: Database,
 }
 
-const COLUMNS: &str = "SELECT a.id, a.consent_id, a.psu, a.approach, a.status, a.method, \
+const COLUMNS: &str = "SELECT a.id, a.consent_id, a.psu, a.by_log_in, a.approach, a.status, a.method, \
     a.redirect_uri, a.nok_redirect_uri, \
      a.created, a.last_action, a.shown, a.refused, a.request_digest FROM authorisation a";
+
+/// How many customers have approved a consent.
+const APPROVALS: &str = "SELECT COUNT(DISTINCT psu) AS number FROM authorisation \
+     WHERE consent_id = $1 AND status IN ('finalised', 'exempted')";
 
 impl AuthorisationStore {
     /// The authorisations in that database.
@@ -237,8 +282,19 @@ impl AuthorisationStore {
         rows.iter().map(authorisation).collect()
     }
 
-    /// Authorisations that wait in the bank's app for that customer, started after `since`, the
-    /// newest first.
+    /// How many customers have approved that consent.
+    pub async fn approvals_of(&self, consent_id: &str) -> Result<u32, StoreError> {
+        let row = sqlx::query(APPROVALS)
+            .bind(consent_id)
+            .fetch_one(self.database.pool())
+            .await?;
+        let corrupt = |_| StoreError::Corrupt {
+            what: "authorisation",
+        };
+        u32::try_from(row.try_get::<i64, _>("number")?).map_err(corrupt)
+    }
+
+    /// What was started since then and waits in the bank's app for that customer, the newest first.
     pub async fn waiting_for(
         &self,
         psu: &PsuId,
@@ -278,7 +334,8 @@ impl AuthorisationStore {
         Ok(row.is_some())
     }
 
-    /// Changes the status of an authorisation, if it still has the status in which it was `seen`.
+    /// Brings an authorisation from the status it was seen in to another. Says whether it did: if it was no longer in
+    /// that status, or has another customer by now, it stays as it is.
     pub async fn advance(
         &self,
         seen: &Authorisation,
@@ -301,8 +358,9 @@ impl AuthorisationStore {
         let changed = sqlx::query(
             "UPDATE authorisation SET status = $1, psu = COALESCE($2, psu), method = COALESCE($3, \
              method), \
-             approach = COALESCE($4, approach), shown = COALESCE($5, shown), last_action = $6 \
-             WHERE id = $7 AND status = $8",
+             approach = COALESCE($4, approach), shown = COALESCE($5, shown), last_action = $6, \
+             by_log_in = COALESCE($9, by_log_in) \
+             WHERE id = $7 AND status = $8 AND COALESCE(psu, '') = $10",
         )
         .bind(to.as_str())
         .bind(change.psu.map(|psu| psu.0.as_str()))
@@ -312,6 +370,8 @@ impl AuthorisationStore {
         .bind(now.timestamp())
         .bind(&seen.id)
         .bind(seen.status.as_str())
+        .bind(change.by_log_in.map(i64::from))
+        .bind(seen.psu_text())
         .execute(&mut *transaction)
         .await?;
         transaction.commit().await?;
@@ -379,7 +439,7 @@ impl AuthorisationStore {
         let changed = sqlx::query(
             "UPDATE authorisation SET status = 'unconfirmed', psu = $1, confirmation = $2, \
              pending = $3, last_action = $4, \
-             method = $7 WHERE id = $5 AND status = $6",
+             method = $7 WHERE id = $5 AND status = $6 AND COALESCE(psu, '') = $8",
         )
         .bind(&psu.0)
         .bind(code_digest)
@@ -388,6 +448,7 @@ impl AuthorisationStore {
         .bind(&seen.id)
         .bind(seen.status.as_str())
         .bind(method.map(MethodId::as_str))
+        .bind(seen.psu_text())
         .execute(self.database.pool())
         .await?;
         Ok(changed.rows_affected() > 0)
@@ -433,11 +494,13 @@ impl AuthorisationStore {
         let mut transaction = self.database.begin_write().await?;
         let changed = sqlx::query(
             "UPDATE authorisation SET status = 'failed', last_action = $1 WHERE id = $2 AND \
-             status = $3",
+             status = $3 \
+             AND COALESCE(psu, '') = $4",
         )
         .bind(now.timestamp())
         .bind(&seen.id)
         .bind(seen.status.as_str())
+        .bind(seen.psu_text())
         .execute(&mut *transaction)
         .await?;
         if changed.rows_affected() == 0 {
@@ -458,6 +521,8 @@ impl AuthorisationStore {
 pub struct Change<'a> {
     /// The customer is known now.
     pub psu: Option<&'a PsuId>,
+    /// She came by logging in at the bank.
+    pub by_log_in: Option<bool>,
     /// The version of the credentials with which she authenticated, if she has.
     pub credentials: Option<CredentialsVersion>,
     /// The method is chosen now.
@@ -502,13 +567,14 @@ async fn end(
     let changed = sqlx::query(
         "UPDATE authorisation SET status = $1, psu = $2, confirmation = NULL, pending = NULL, \
          last_action = $3 \
-         WHERE id = $4 AND status = $5",
+         WHERE id = $4 AND status = $5 AND COALESCE(psu, '') = $6",
     )
     .bind(to.as_str())
     .bind(&psu.0)
     .bind(now.timestamp())
     .bind(&seen.id)
     .bind(seen.status.as_str())
+    .bind(seen.psu_text())
     .execute(&mut **transaction)
     .await?;
     Ok(changed.rows_affected() > 0)
@@ -567,14 +633,11 @@ async fn count(
         }
         _ => consent.approvals_needed,
     };
-    let approved: i64 = sqlx::query(
-        "SELECT COUNT(DISTINCT psu) AS number FROM authorisation \
-         WHERE consent_id = $1 AND status IN ('finalised', 'exempted')",
-    )
-    .bind(consent_id)
-    .fetch_one(&mut **transaction)
-    .await?
-    .try_get("number")?;
+    let approved: i64 = sqlx::query(APPROVALS)
+        .bind(consent_id)
+        .fetch_one(&mut **transaction)
+        .await?
+        .try_get("number")?;
     let Some(status) = (rules.approved)(&consent, approved >= i64::from(needed)) else {
         return Ok(None);
     };
@@ -612,6 +675,7 @@ fn authorisation(row: &AnyRow) -> Result<Authorisation, StoreError> {
         id: row.try_get("id")?,
         consent_id: row.try_get("consent_id")?,
         psu: row.try_get::<Option<String>, _>("psu")?.map(PsuId),
+        by_log_in: row.try_get::<i64, _>("by_log_in")? != 0,
         approach: approach
             .parse()
             .map_err(|_| corrupt("authorisation.approach"))?,

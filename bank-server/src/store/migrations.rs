@@ -96,6 +96,11 @@ const SQLITE: &Migrations = &[
         "sessions of authorisations",
         include_str!("../../migrations/sqlite/0017_sessions_of_authorisations.sql"),
     ),
+    (
+        18,
+        "log ins for authorisations",
+        include_str!("../../migrations/sqlite/0018_log_ins_for_authorisations.sql"),
+    ),
 ];
 
 /// The first is version 7: the versions before it never ran on PostgreSQL.
@@ -154,6 +159,11 @@ const POSTGRES: &Migrations = &[
         17,
         "sessions of authorisations",
         include_str!("../../migrations/postgres/0017_sessions_of_authorisations.sql"),
+    ),
+    (
+        18,
+        "log ins for authorisations",
+        include_str!("../../migrations/postgres/0018_log_ins_for_authorisations.sql"),
     ),
 ];
 

@@ -158,6 +158,7 @@ mod tests {
             id: "a".to_owned(),
             consent_id: "c".to_owned(),
             psu: None,
+            by_log_in: false,
             approach,
             status,
             method: None,

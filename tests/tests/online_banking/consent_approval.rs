@@ -26,6 +26,9 @@ use tests::stores;
 const BACK: &str = "https://bank-a.example/back?state=1";
 const BACK_UNHAPPY: &str = "https://bank-a.example/sorry";
 
+/// The button that leads on as another customer.
+const ANOTHER: &str = "Log out and continue as another customer";
+
 struct Stage {
     banks: Banks,
     tpp: Tpp,
@@ -414,8 +417,6 @@ async fn no_customer_approves_for_another_or_for_anothers_account() {
 /// Who was logged in before she came is told so, and what she only looks at becomes that of the customer who is meant.
 #[tokio::test(flavor = "multi_thread")]
 async fn opening_a_request_binds_it_to_no_customer_who_was_logged_in_before() {
-    const ANOTHER: &str = "Log out and continue as another customer";
-
     let stage = Stage::set().await;
     let else_ = stage.another_customer();
     let goes_on_as = async |browser: &mut Tab, customer: &SampleCustomer, path: &str| {
@@ -433,7 +434,6 @@ async fn opening_a_request_binds_it_to_no_customer_who_was_logged_in_before() {
     assert!(text.contains("You are logged in as anna.weber"), "{text}");
     let mut old = browser.clone();
     goes_on_as(&mut browser, &else_, &path).await;
-    assert!(browser.page.form(ANOTHER).is_err(), "it is hers");
     old.submit("/refuse", &[]).await;
     assert_eq!(old.page.problem().as_deref(), Some("session-over"));
     // To all others it is another's, and they are not left there.
@@ -499,6 +499,65 @@ async fn opening_a_request_binds_it_to_no_customer_who_was_logged_in_before() {
         browser.submit("/refuse", &[]).await;
         assert_eq!(stage.status(&consent).await, "rejected");
     }
+}
+
+/// A log-in binds what can be answered alone, and only until the next customer logs in for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn until_it_is_answered_a_request_is_that_of_the_last_who_logged_in_for_it() {
+    let stage = Stage::set().await;
+    let else_ = stage.another_customer();
+    let logs_in = async |path: &str| {
+        let mut other = stage.browser.clone();
+        other.get(path).await;
+        stage.banks.clock.advance(TimeDelta::seconds(30));
+        let code = code_of(&stage.banks, &else_, 0);
+        other.identify(&else_, &code).await;
+        other
+    };
+    // She has no such account.
+    let own = stage.anna.accounts.iter().find(|account| !account.card);
+    let own = own.unwrap();
+    let named = json!({ "balances": [{ "iban": own.number }] });
+    let consent = stage.consent(&named).await;
+    let id = stage.authorise(&consent, ScaApproach::Redirect, None).await;
+    let path = format!("/authorise/{id}");
+    let other = logs_in(&path).await;
+    assert_eq!(other.page.problem().as_deref(), Some("not-the-customers"));
+    assert!(other.page.form(ANOTHER).is_ok(), "{:?}", other.page);
+    let mut anna = stage.before(&path).await;
+    anna.submit("/approve", &[]).await;
+    assert_eq!(stage.status(&consent).await, "valid");
+    // She has logged in, and left it. What is answered on the older page is not done.
+    let (consent, path) = stage.asked().await;
+    let old = stage.before(&path).await;
+    let mut other = logs_in(&path).await;
+    assert_eq!(other.page.path(), path, "{:?}", other.page);
+    let account = own.id.to_string();
+    for (answer, fields) in [
+        ("/approve", vec![("account", account.as_str())]),
+        ("/refuse", vec![]),
+    ] {
+        let mut anna = old.clone();
+        anna.submit(answer, &fields).await;
+        assert_eq!(
+            (anna.page.status, anna.page.problem().as_deref()),
+            (409, Some("not-finished"))
+        );
+    }
+    assert_eq!(stage.status(&consent).await, "received");
+    other.submit("/refuse", &[]).await;
+    assert_eq!(stage.status(&consent).await, "rejected");
+    // A wrong code is no answer.
+    let (_, path) = stage.asked().await;
+    let mut anna = stage.logged_in_before(&path).await;
+    let wrong = [("account", account.as_str()), ("answer", "")];
+    anna.submit("/approve", &wrong).await;
+    assert_eq!(anna.page.status, 422, "{:?}", anna.page);
+    assert!(anna.page.form(ANOTHER).is_ok(), "{:?}", anna.page);
+    let other = logs_in(&path).await;
+    assert_eq!(other.page.path(), path, "{:?}", other.page);
+    anna.submit("/approve", &wrong).await;
+    assert_eq!(anna.page.problem().as_deref(), Some("not-finished"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

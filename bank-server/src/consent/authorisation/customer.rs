@@ -47,6 +47,8 @@ pub struct Offer {
     pub is_choice: bool,
     /// How many customers have to approve.
     pub approvals_needed: u32,
+    /// How many others have approved before.
+    pub approvals_given: u32,
 }
 
 /// Outcome of approving or refusing.
@@ -96,7 +98,8 @@ impl Authorisations {
 
     /// The customer has logged in for it, or answers it.
     ///
-    /// From then on it is hers: no other customer can approve it. One that its TPP has started for
+    /// From then on it is hers, if she can answer it: no other customer can approve it, unless she logs in for it before it
+    /// is answered ([`Self::claim_by_log_in`]). One that its TPP has started for
     /// another customer is not shown to her.
     pub async fn claim(&self, id: &str, psu: &PsuId) -> Result<Page, AuthorisationError> {
         let credentials = self.sca.credentials_of(psu).await?;
@@ -112,11 +115,37 @@ impl Authorisations {
     ) -> Result<Page, AuthorisationError> {
         let page = self.page(id).await?;
         check_customer(&page.authorisation, psu)?;
+        self.claim_page(page, psu, credentials).await
+    }
+
+    /// The same, for a customer who has just logged in for it: she takes the place of one who came so before and has not
+    /// answered. What that one answers later is refused.
+    pub(crate) async fn claim_by_log_in(
+        &self,
+        id: &str,
+        psu: &PsuId,
+        credentials: CredentialsVersion,
+    ) -> Result<Page, AuthorisationError> {
+        let page = self.page(id).await?;
+        if !page.authorisation.by_log_in {
+            check_customer(&page.authorisation, psu)?;
+        }
+        self.claim_page(page, psu, credentials).await
+    }
+
+    async fn claim_page(
+        &self,
+        page: Page,
+        psu: &PsuId,
+        credentials: CredentialsVersion,
+    ) -> Result<Page, AuthorisationError> {
+        let is_new = page.authorisation.psu.as_ref() != Some(psu);
         if !waits(page.consent_status) {
             return Err(AuthorisationError::ConsentOver(page.consent_status));
         }
         match page.authorisation.status {
             ScaStatus::Received | ScaStatus::PsuIdentified | ScaStatus::Started => {}
+            ScaStatus::PsuAuthenticated if is_new => {}
             status if status.is_final() || status == ScaStatus::Unconfirmed => {
                 return Err(AuthorisationError::OutOfTurn(status));
             }
@@ -137,8 +166,13 @@ impl Authorisations {
             _ => return Ok(page),
         }
         self.check_first_approval(&page.consent.id, psu).await?;
+        if is_new {
+            // It becomes that of a customer who can answer it alone.
+            self.offer(&page, psu).await?;
+        }
         let change = Change {
             psu: Some(psu),
+            by_log_in: is_new.then_some(true),
             credentials: Some(credentials),
             shown: Some(page.consent.status),
             ..Change::default()
@@ -192,7 +226,12 @@ impl Authorisations {
         if page.consent.status == ConsentStatus::PartiallyAuthorised {
             let granted = self.given.grants_of(&page.consent.id).await?;
             let ids: Vec<AccountId> = granted.iter().map(|grant| grant.account.clone()).collect();
-            return joint(&accounts, pair(&self.core.accounts(&ids).await?, granted));
+            let offer = joint(&accounts, pair(&self.core.accounts(&ids).await?, granted))?;
+            let approvals_given = self.store.approvals_of(&page.consent.id).await?;
+            return Ok(Offer {
+                approvals_given,
+                ..offer
+            });
         }
         let granted = grants(&page.consent.access, &accounts)?;
         if granted.is_empty() {
@@ -201,6 +240,7 @@ impl Authorisations {
         let accounts = pair(&accounts, granted);
         Ok(Offer {
             approvals_needed: needed(&accounts),
+            approvals_given: 0,
             is_choice: is_bank_offered(&page.consent.access),
             accounts,
         })
@@ -457,6 +497,7 @@ fn joint(hers: &[Account], granted: Vec<(Account, Grant)>) -> Result<Offer, Auth
     }
     Ok(Offer {
         approvals_needed: needed(&accounts),
+        approvals_given: 0,
         is_choice: false,
         accounts,
     })

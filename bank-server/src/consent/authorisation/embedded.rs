@@ -357,6 +357,7 @@ impl Authorisations {
         Ok(Authorisation {
             status: to,
             psu: change.psu.cloned().or_else(|| seen.psu.clone()),
+            by_log_in: change.by_log_in.unwrap_or(seen.by_log_in),
             method: change.method.or(seen.method),
             approach: change.approach.unwrap_or(seen.approach),
             shown: change.shown.or(seen.shown),

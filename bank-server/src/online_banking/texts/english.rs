@@ -238,6 +238,8 @@ pub(in super::super) const ENGLISH: Texts = Texts {
         end_any_time: "You can end the access at any time, under “Access” in online banking. It \
             ends immediately.",
         several: "{number} account holders, including you, have to approve.",
+        several_given: "{number} holders of an account have to approve, you included. {given} have approved already.",
+        last_approval: "The other holders of the account have approved already. Yours is the last approval that is needed.",
         your_answer: "Your decision",
         approve: "Allow access",
         refuse: "Decline",
