@@ -216,10 +216,15 @@ async fn migrate(path: &Path) -> Result<(), Failure> {
     let config = read(path)?;
     let versions = Database::migrate(&config.store.place).await;
     let (before, after) = versions.map_err(|error| store_failure(&error))?;
-    let _ = writeln!(
-        std::io::stdout().lock(),
-        "the tables were of version {before}, and are of version {after}"
-    );
+    let mut out = std::io::stdout().lock();
+    let _ = if before == after {
+        writeln!(out, "the tables are at version {after}; nothing to do")
+    } else {
+        writeln!(
+            out,
+            "the tables were at version {before}, and are at version {after}"
+        )
+    };
     Ok(())
 }
 
