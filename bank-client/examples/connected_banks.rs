@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 #![expect(
     clippy::print_stdout,
+    clippy::print_stderr,
     reason = "this program is for people at a terminal"
 )]
 
@@ -16,6 +17,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use bank_client::consent_manager::{Attendance, ConsentManager};
@@ -48,7 +50,17 @@ struct StoreKey {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     let file = std::env::args().nth(1);
     let file = PathBuf::from(file.ok_or("usage: connected_banks BANK_CLIENT_TOML")?);
     let configuration: Configuration = toml::from_str(&fs::read_to_string(&file)?)?;

@@ -11,11 +11,16 @@
 //! It prints the bank's page on which the customer approves, and goes on once she has. What it knows is kept, sealed, in
 //! `/tmp/app.db`, the key in `/tmp/app.key`. Stopped at any point and started again, it goes on where it was.
 
-#![expect(clippy::print_stdout, reason = "a program for a terminal")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program for a terminal"
+)]
 
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,7 +40,17 @@ use shared_types::text::plain;
 const DEVICE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [directory, bank, certificate, key, place] = arguments.as_slice() else {
         return Err("usage: consent_life DIRECTORY BANK CERTIFICATE KEY PLACE".into());

@@ -5,14 +5,29 @@
 //! ```
 
 #![forbid(unsafe_code)]
+#![expect(
+    clippy::print_stderr,
+    reason = "this program is for people at a terminal"
+)]
 
 use std::error::Error;
 use std::io::Write as _;
+use std::process::ExitCode;
 
 use bank_client::directory::Directory;
 use shared_types::iban::Iban;
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [file, number] = arguments.as_slice() else {
         return Err("usage: find_bank DIRECTORY IBAN".into());

@@ -10,11 +10,13 @@
 #![forbid(unsafe_code)]
 #![expect(
     clippy::print_stdout,
+    clippy::print_stderr,
     reason = "this program is for people at a terminal"
 )]
 
 use std::error::Error;
 use std::fs;
+use std::process::ExitCode;
 
 use bank_client::aggregator::{Aggregator, Member, Totals};
 use bank_client::credentials::Credentials;
@@ -25,7 +27,17 @@ use shared_types::account::AccountDetails;
 use shared_types::text::plain;
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [directory, certificate, key, consents @ ..] = arguments.as_slice() else {
         return Err("usage: many_banks DIRECTORY CERTIFICATE KEY BANK=CONSENT...".into());

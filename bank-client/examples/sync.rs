@@ -6,12 +6,13 @@
 //!
 //! DIRECTORY is a file of banks (see `bank_client::directory`), BANK the id of one of them, CERTIFICATE and KEY are our
 //! own, and CONSENT is the one that the customer approved there. The copy is FOLDER/accounts.db, sealed with the key in
-//! FOLDER/accounts.key; both are made if they are not there. Run it as often as you like, and end it whenever you like:
+//! FOLDER/accounts.key; all three are made if they are not there. Run it as often as you like, and end it whenever you like:
 //! the next run goes on.
 
 #![forbid(unsafe_code)]
 #![expect(
     clippy::print_stdout,
+    clippy::print_stderr,
     reason = "this program is for people at a terminal"
 )]
 
@@ -32,7 +33,17 @@ use bank_client::{Breaker, Retries};
 use shared_types::text::plain;
 
 #[tokio::main]
-async fn main() -> Result<ExitCode, Box<dyn Error>> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<ExitCode, Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [directory, bank, certificate, key, consent, folder] = arguments.as_slice() else {
         return Err("usage: sync DIRECTORY BANK CERTIFICATE KEY CONSENT FOLDER".into());
@@ -52,6 +63,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     let under = handle.with_consent(consent);
 
     let folder = Path::new(folder);
+    fs::create_dir_all(folder)?;
     let key = Key::from_file(&folder.join("accounts.key"), &SystemRandomness)?;
     let vault = Vault::new(&key, "copy", Arc::new(SystemRandomness))?;
     let copy = LocalCopy::open(folder.join("accounts.db"), vault).await?;

@@ -11,11 +11,13 @@
 #![forbid(unsafe_code)]
 #![expect(
     clippy::print_stdout,
+    clippy::print_stderr,
     reason = "this program is for people at a terminal"
 )]
 
 use std::error::Error;
 use std::path::Path;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use bank_client::aggregator::{Aggregator, Member, Totals};
@@ -38,7 +40,17 @@ struct Source {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [directory, certificate, key, store, store_key, copy] = arguments.as_slice() else {
         return Err("usage: whole_app DIRECTORY CERTIFICATE KEY STORE STORE_KEY COPY".into());
