@@ -623,6 +623,7 @@ async fn a_sandbox_goes_on_when_its_certificates_have_expired() {
     sandbox.stop().await;
     let sandbox = start().await;
     assert_ne!(certificate(), before);
+    assert_eq!(sandbox.pki.issued_anew, ["bank-b/qwac.pem"]);
     sandbox.stop().await;
 }
 
