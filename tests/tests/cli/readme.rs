@@ -56,6 +56,7 @@ const BLOCKS: [(&str, &[&str]); 16] = [
     ("bank-client probe", &["PSDFR-ACPR-20002"]),
     ("bank-client banks", &["BNKADEBBXXX", "BNKBFRPPXXX"]),
     ("--example many_banks", &["Bank B", "in all"]),
+    ("--example sync", &[" new, 0 changed"]),
     (
         "scheme-ca --dir $DIR/scheme-ca/ca1 revoke",
         &[" is revoked\n", "alert certificate revoked"],
@@ -94,7 +95,8 @@ fn the_lines_of_the_documents_do_what_they_say() {
     let sandbox = RunningSandbox::start(&dir, &[]);
     let description = sandbox.description();
     let bank_b = description["banks"]["bank-b"]["xs2a"].as_str().unwrap();
-    let example = own("examples/many_banks").get_program().to_owned();
+    let many_banks = own("examples/many_banks").get_program().to_owned();
+    let sync = own("examples/sync").get_program().to_owned();
     // With the colon: 9000 is a part of 29000.
     let own_bank = [":9443", ":9451", ":9000"].map(|port| {
         let free = ports::free().port();
@@ -126,7 +128,11 @@ fn the_lines_of_the_documents_do_what_they_say() {
             .replace("127.0.0.1:8442", bank_b.trim_start_matches("https://"))
             .replace(
                 "cargo run -p bank-client --example many_banks --",
-                example.to_str().unwrap(),
+                many_banks.to_str().unwrap(),
+            )
+            .replace(
+                "cargo run -p bank-client --features sqlite --example sync --",
+                sync.to_str().unwrap(),
             );
         let lines = own_bank
             .iter()
