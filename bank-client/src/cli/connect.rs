@@ -122,14 +122,13 @@ impl Connecting<'_> {
         let connection = connection.into_iter().find(|connection| {
             connection.label() == self.label() && connection.status != ConnectionStatus::Leaving
         });
-        let before = match connection {
-            Some(connection) => {
-                if connection.status.is_serving() {
+        let before = match known {
+            Some(known) => {
+                if let Some(until) = known.standing.until() {
                     note(format!(
-                        "{} is connected: the connection {}; its consent is used until a new one \
-                         is approved, and then ended",
-                        self.label(),
-                        connection.status
+                        "{} is connected until {until}. A new approval replaces the present consent; until then it stays \
+                         valid.",
+                        self.label()
                     ));
                 }
                 self.manager.consent_terms(&connection.id).await
