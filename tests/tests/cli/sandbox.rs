@@ -379,6 +379,18 @@ async fn ctrl_c_is_told_and_another_one_ends_it_at_once() {
     assert_eq!(sandbox.child.wait().await.code(), Some(130));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn its_end_tells_how_it_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut sandbox = RunningSandbox::start(folder.path(), &[]);
+    sandbox.child.signal("INT");
+    let again = format!("stopped; `sandbox --dir {}`", folder.path().display());
+    sandbox
+        .child
+        .line(|line| line.starts_with(&again).then_some(()));
+    assert!(sandbox.child.wait().await.success());
+}
+
 #[test]
 fn one_sandbox_at_a_time_has_a_folder() {
     let folder = tempfile::tempdir().unwrap();
