@@ -122,12 +122,12 @@ impl Connecting<'_> {
         let connection = connection.into_iter().find(|connection| {
             connection.label() == self.label() && connection.status != ConnectionStatus::Leaving
         });
-        let before = match known {
-            Some(known) => {
-                if let Some(until) = known.standing.until() {
+        let before = match connection {
+            Some(connection) => {
+                if let Some(until) = connection.status.until() {
                     note(format!(
-                        "{} is connected until {until}. A new approval replaces the present consent; until then it stays \
-                         valid.",
+                        "{} is connected until {until}. A new approval replaces the present consent; \
+                         until then it stays valid.",
                         self.label()
                     ));
                 }

@@ -21,6 +21,9 @@ pub struct Authorisation {
     pub consent_id: String,
     /// The PSU whom the TPP named, or who has logged in.
     pub psu: Option<PsuId>,
+    /// The PSU has logged in at the bank, and the TPP has named none: until she has answered,
+    /// another PSU who logs in for it takes her place.
+    pub by_log_in: bool,
     /// The SCA approach.
     pub approach: ScaApproach,
     /// The stored status. Failure after the lifetime is not stored:
@@ -40,6 +43,13 @@ pub struct Authorisation {
     pub shown: Option<ConsentStatus>,
     /// The password that came with its start was wrong.
     pub refused: bool,
+}
+
+impl Authorisation {
+    /// The PSU, as an update compares her with the stored one: another may have taken her place.
+    pub(crate) fn psu_text(&self) -> &str {
+        self.psu.as_ref().map_or("", |psu| &psu.0)
+    }
 }
 
 /// Access and grants that an approval gives the consent, as the first customer who approves has

@@ -11,48 +11,7 @@ use uuid::Uuid;
 use super::consents::{Rule, by_id, change_in, open_accounts, replace_older};
 use super::credentials::{CredentialsVersion, is_current};
 use super::{AdvisoryLock, Database, StoreError, WriteTransaction};
-use crate::core_banking::PsuId;
-use crate::sca::MethodId;
-
-/// An authorisation as it is stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Authorisation {
-    /// Its id on the wire.
-    pub id: String,
-    /// The consent it is for.
-    pub consent_id: String,
-    /// Whom the TPP named, or who has logged in.
-    pub psu: Option<PsuId>,
-    /// The customer came by logging in at the bank, and was not named by the TPP: until she has answered, another customer
-    /// who logs in for it takes her place.
-    pub by_log_in: bool,
-    /// By which way the customer proves who she is.
-    pub approach: ScaApproach,
-    /// Where it stands. That it was left lying is not written down: ask
-    /// [`crate::consent::authorisation::standing`].
-    pub status: ScaStatus,
-    /// The method, once one is chosen.
-    pub method: Option<MethodId>,
-    /// Where the customer goes afterwards.
-    pub redirect_uri: Option<String>,
-    /// Where she goes if nothing came of it.
-    pub nok_redirect_uri: Option<String>,
-    /// When it was started.
-    pub created: DateTime<Utc>,
-    /// When its status last changed.
-    pub last_action: DateTime<Utc>,
-    /// The status of the consent when the customer was last shown what approving opens.
-    pub shown: Option<ConsentStatus>,
-    /// The password that came with its start was wrong.
-    pub refused: bool,
-}
-
-impl Authorisation {
-    /// Its customer, as a change compares her with the one that is stored: another may have taken her place.
-    fn psu_text(&self) -> &str {
-        self.psu.as_ref().map_or("", |psu| &psu.0)
-    }
-}
+use crate::domain::{ApprovedAccess, Authorisation, Consent, MethodId, PsuId};
 
 /// An authorisation that is about to be stored.
 #[derive(Debug, Clone)]
