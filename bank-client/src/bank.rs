@@ -12,11 +12,11 @@ use crate::address::on_this_machine;
 use crate::address::{LinkError, follow, interface};
 use crate::breaker::{Breaker, Circuit};
 use crate::connections::{Connections, Setup};
-use crate::credentials::Credentials;
-use crate::environment::{Clock, Randomness, SystemClock, SystemRandomness};
 use crate::error::{Error, ErrorKind};
 use crate::retries::Retries;
 use crate::revocation::Revocation;
+use shared_types::environment::{Clock, Randomness, SystemClock, SystemRandomness};
+use shared_types::pki::credentials::Credentials;
 
 /// One bank (ASPSP). Cheap to clone; clones share the connections, and the circuit where there is a [`Breaker`].
 #[derive(Clone, Debug)]

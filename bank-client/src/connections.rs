@@ -10,10 +10,10 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use crate::bank::{ConfigurationError, Limits};
-use crate::credentials::Credentials;
-use crate::environment::Clock;
 use crate::revocation::Revocation;
 use crate::tls::ServerVerifier;
+use shared_types::environment::Clock;
+use shared_types::pki::credentials::Credentials;
 
 /// Whom we show ourselves as, and whom we believe.
 #[derive(Clone)]
@@ -157,7 +157,7 @@ fn client(
 /// TLS for a client that is not to use it: there is nobody whom it would believe.
 #[cfg(feature = "test-util")]
 fn trusting_nobody() -> Result<rustls::ClientConfig, rustls::Error> {
-    let provider = Arc::new(crate::credentials::provider());
+    let provider = shared_types::pki::credentials::provider();
     Ok(rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_root_certificates(rustls::RootCertStore::empty())

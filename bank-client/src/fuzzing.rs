@@ -46,13 +46,13 @@ use crate::address::follow;
 use crate::authorisations::{NextStep, approach};
 use crate::checks::ValidateResponse;
 use crate::consents::StatusAnswer;
-use crate::credentials::Credentials;
 use crate::error::{Error, ErrorKind};
 use crate::probe;
 use crate::reading::read;
 use crate::retries::retry_after;
 use crate::revocation::Revocation;
 use crate::transport::is_json;
+use shared_types::pki::credentials::Credentials;
 
 /// The body of an answer; the first byte chooses the type that is expected.
 pub fn answer(data: &[u8]) {

@@ -8,8 +8,8 @@ use std::time::Duration;
 use sqlx::SqlStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
-use crate::files::lock;
 use crate::own_file::own_file;
+use shared_types::files::lock;
 
 /// How long to wait while others open the same database.
 const OPENING: Duration = Duration::from_secs(30);

@@ -35,9 +35,9 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::bank::{Bank, ConfigurationError};
 use crate::connections::Setup;
-use crate::credentials::{Credentials, CredentialsError};
-use crate::files::Watched;
 use crate::revocation::Revocation;
+use shared_types::files::Watched;
+use shared_types::pki::credentials::{Credentials, CredentialsError};
 
 /// Why something cannot take the place of what a handle has. The old stays in use.
 #[derive(Debug, thiserror::Error)]

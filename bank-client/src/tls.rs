@@ -5,20 +5,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
 use rustls::sign::SingleCertAndKey;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use shared_types::certificate::CertificateSummary;
 use shared_types::eidas::{IdentityError, OrganisationId, organisation_of};
 use shared_types::trust::{
-    Anchors, Refusal, Usage, Window, is_for_host, judge, verify_tls12_signature,
+    Anchors, Refusal, Usage, Window, is_for_host, judge, signature_schemes, verify_tls12_signature,
     verify_tls13_signature,
 };
 
-use crate::credentials::{Credentials, provider};
-use crate::environment::Clock;
 use crate::revocation::Revocation;
+use shared_types::environment::Clock;
+use shared_types::pki::credentials::{Credentials, provider};
 
 /// Why we refused a server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -70,7 +69,6 @@ pub(crate) struct ServerVerifier {
     expected: Option<OrganisationId>,
     revocation: Revocation,
     clock: Arc<dyn Clock>,
-    provider: Arc<CryptoProvider>,
     last: Mutex<Last>,
 }
 
@@ -94,7 +92,6 @@ impl ServerVerifier {
             expected: expected.into(),
             revocation: Revocation::default(),
             clock,
-            provider: Arc::new(provider()),
             last: Mutex::default(),
         }
     }
@@ -110,7 +107,7 @@ impl ServerVerifier {
         self: &Arc<Self>,
         credentials: &Credentials,
     ) -> Result<ClientConfig, rustls::Error> {
-        let mut config = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
+        let mut config = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
             .dangerous()
             .with_custom_certificate_verifier(Arc::clone(self) as Arc<dyn ServerCertVerifier>)
@@ -219,12 +216,7 @@ impl ServerCertVerifier for ServerVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(
-            message,
-            certificate,
-            signature,
-            &self.provider.signature_verification_algorithms,
-        )
+        verify_tls12_signature(message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -233,17 +225,10 @@ impl ServerCertVerifier for ServerVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(
-            message,
-            certificate,
-            signature,
-            &self.provider.signature_verification_algorithms,
-        )
+        verify_tls13_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
+        signature_schemes()
     }
 }

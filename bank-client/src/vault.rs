@@ -26,7 +26,7 @@ use std::sync::Arc;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::{hkdf, hmac};
 
-use crate::environment::Randomness;
+use shared_types::environment::Randomness;
 
 mod key;
 
@@ -176,7 +176,7 @@ mod tests {
     use base64::engine::general_purpose::STANDARD;
 
     use super::*;
-    use crate::environment::SystemRandomness;
+    use shared_types::environment::SystemRandomness;
 
     struct Fixed;
 

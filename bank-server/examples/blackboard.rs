@@ -37,7 +37,6 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bank_client::credentials::Credentials;
 use bank_server::environment::{SystemClock, SystemRandomness};
 use bank_server::transport::ConfigError;
 use bank_server::transport::fetch::FetchLimits;
@@ -50,6 +49,7 @@ use bank_server::transport::stream::MtlsStream;
 use bank_server::transport::trust_reloader::{PolicySource, Sources, TrustReloader};
 use clap::Parser;
 use rustls_pki_types::{CertificateDer, UnixTime};
+use shared_types::pki::credentials::Credentials;
 use shared_types::revocation::UnknownStatus;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use bank_client::environment::Clock;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use chrono_tz::Tz;
+use shared_types::environment::Clock;
 
 /// How much the clocks of replicas may differ. A stored time that is farther ahead was written by a clock that was wrong.
 pub(crate) const MAX_CLOCK_SKEW: TimeDelta = TimeDelta::minutes(1);
@@ -56,7 +56,7 @@ impl Calendar {
 
 #[cfg(test)]
 mod tests {
-    use bank_client::environment::ManualClock;
+    use shared_types::environment::ManualClock;
 
     use super::*;
 

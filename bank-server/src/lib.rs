@@ -40,7 +40,7 @@ pub mod telemetry;
 pub mod transport;
 pub mod xs2a;
 
-pub use bank_client::environment;
+pub use shared_types::environment;
 
 pub use self::calendar::Calendar;
 

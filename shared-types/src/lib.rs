@@ -4,7 +4,8 @@
 //! its names. They are strict where a peer could do harm (money, dates, lengths, enumerations) and
 //! lenient where the standard's own examples bend its schema; each such place says so.
 //!
-//! The crate is pure: no I/O, no clock, no randomness. Time is a parameter.
+//! Wire types and the trust decision are pure: no I/O, no clock, no randomness. Time is a parameter. What both ends
+//! take from the machine is in [`environment`] and [`files`].
 //!
 //! | module | subject |
 //! |---|---|
@@ -18,6 +19,8 @@
 //! | [`pem`] | certificates, lists and keys as files have them |
 //! | [`eidas`] | the identity in a certificate (ETSI TS 119 495) |
 //! | [`register`] | the register of licensed parties |
+//! | [`pki`] | a party's own certificate and key |
+//! | [`environment`], [`files`] | clock, randomness, watched and locked files |
 //! | [`certificate`], [`alert`], [`digest`] | descriptions for logs and errors |
 
 pub mod account;
@@ -31,12 +34,15 @@ pub mod date;
 pub mod decode;
 pub mod digest;
 pub mod eidas;
+pub mod environment;
+pub mod files;
 pub mod iban;
 pub mod link;
 pub mod message;
 pub mod money;
 mod name;
 pub mod pem;
+pub mod pki;
 pub mod register;
 pub mod revocation;
 pub mod text;

@@ -44,7 +44,7 @@ fn configuration(
         .add(CertificateDer::from_pem_slice(root.as_bytes()).unwrap())
         .unwrap();
     let credentials = credentials(own);
-    let mut config = ClientConfig::builder_with_provider(Arc::new(provider()))
+    let mut config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(versions)
         .unwrap()
         .with_root_certificates(roots)

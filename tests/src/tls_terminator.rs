@@ -87,7 +87,7 @@ pub async fn start_noting(
 
 /// Mutual TLS with that identity, for whom `client_ca` vouches, and that protocol of HTTP.
 pub fn acceptor(identity: &Identity, client_ca: &str, http: &str) -> TlsAcceptor {
-    let provider = Arc::new(provider());
+    let provider = provider();
     let mut roots = rustls::RootCertStore::empty();
     roots
         .add(CertificateDer::from_pem_slice(client_ca.as_bytes()).unwrap())

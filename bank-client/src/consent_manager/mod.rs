@@ -73,9 +73,9 @@ use uuid::{Builder, Uuid};
 use crate::authorisations::NextStep;
 use crate::bank::Bank;
 use crate::directory::BankId;
-use crate::environment::{Clock, Randomness, SystemClock, SystemRandomness};
 use crate::store::{Kind, RecordError, Sealed, Store, Version};
 use crate::vault::Vault;
+use shared_types::environment::{Clock, Randomness, SystemClock, SystemRandomness};
 
 mod asking;
 mod connection_status;

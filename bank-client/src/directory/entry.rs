@@ -15,7 +15,7 @@ use super::names::Folded;
 use crate::address::interface;
 use crate::bank::{Bank, BankBuilder};
 use crate::consent_manager::Terms;
-use crate::credentials::Credentials;
+use shared_types::pki::credentials::Credentials;
 
 /// One bank of a directory.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

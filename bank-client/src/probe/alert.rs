@@ -3,7 +3,7 @@
 use shared_types::alert::Alert;
 
 use super::seen::{Asked, CertificateFacts, Seen, Shown, when};
-use crate::environment::unix;
+use shared_types::environment::unix;
 
 /// What the server's alert means here, and what to do about it. Both are parts of a sentence.
 pub(super) fn explain(alert: Alert, seen: &Seen) -> (String, String) {

@@ -55,9 +55,9 @@ use self::seen::{Agreed, CertificateFacts, End, Seen};
 pub use self::verdict::{Policy, Stage, Verdict};
 use crate::address;
 use crate::bank::ConfigurationError;
-use crate::credentials::{Credentials, provider};
-use crate::environment::{Clock, Randomness, SystemClock, SystemRandomness};
 use crate::tls::ServerVerifier;
+use shared_types::environment::{Clock, Randomness, SystemClock, SystemRandomness};
+use shared_types::pki::credentials::{Credentials, provider};
 
 /// One probe of one server.
 pub struct Probe {
@@ -287,7 +287,7 @@ impl std::fmt::Debug for Probe {
 }
 
 fn config(recorder: &Arc<Recorder>) -> Result<ClientConfig, rustls::Error> {
-    let mut config = ClientConfig::builder_with_provider(Arc::new(provider()))
+    let mut config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
         .dangerous()
         .with_custom_certificate_verifier(Arc::clone(recorder) as Arc<dyn ServerCertVerifier>)

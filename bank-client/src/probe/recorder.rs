@@ -11,8 +11,8 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use shared_types::certificate::distinguished_name;
 
 use super::seen::{Asked, CertificateFacts, Shown};
-use crate::credentials::Credentials;
 use crate::tls::{ServerRefusal, ServerVerifier};
+use shared_types::pki::credentials::Credentials;
 
 /// What was asked of us, so far.
 #[derive(Debug, Default)]

@@ -146,9 +146,9 @@ mod tests {
     use shared_types::account::AccountReference;
 
     use super::*;
-    use crate::environment::SystemRandomness;
     use crate::store::MemoryStore;
     use crate::vault::Key;
+    use shared_types::environment::SystemRandomness;
 
     #[tokio::test]
     async fn a_number_that_is_longer_than_the_standard_has_it_reads_back() {

@@ -144,9 +144,9 @@ impl Tokens {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::environment::SystemRandomness;
     use crate::store::MemoryStore;
     use crate::vault::Key;
+    use shared_types::environment::SystemRandomness;
 
     fn tokens(store: &Arc<MemoryStore>) -> Tokens {
         let key = Key::from_bytes([1; 32]);

@@ -6,9 +6,9 @@ use chrono::{DateTime, Utc};
 use rustls_pki_types::{CertificateDer, ServerName};
 use shared_types::trust::{Anchors, Refusal};
 
-use crate::environment::ManualClock;
 use crate::revocation::Revocation;
 use crate::tls::{ServerRefusal, ServerVerifier};
+use shared_types::environment::ManualClock;
 
 /// Judges a bank's certificates, its own first, as the SDK does in a handshake with any bank of that host name.
 pub fn judge_server(

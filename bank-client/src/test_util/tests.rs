@@ -12,9 +12,9 @@ use shared_types::eidas::OrganisationId;
 use uuid::Uuid;
 
 use super::*;
-use crate::environment::ManualClock;
 use crate::pages::{Entry, TransactionFilter};
 use crate::{Breaker, ErrorKind, Limits, Retries};
+use shared_types::environment::ManualClock;
 
 const SOON: Duration = Duration::from_millis(1);
 

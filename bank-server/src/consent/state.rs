@@ -141,8 +141,8 @@ fn unused_until(consent: &Consent) -> Option<DateTime<Utc>> {
 pub(super) mod tests {
     use std::sync::Arc;
 
-    use bank_client::environment::ManualClock;
     use chrono_tz::Tz;
+    use shared_types::environment::ManualClock;
 
     use super::*;
 

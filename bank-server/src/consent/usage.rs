@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn the_last_day_is_at_most_so_many_days_ahead_and_near_for_one_read() {
         let now = "2026-11-24T21:40:00Z".parse().unwrap();
-        let clock = bank_client::environment::ManualClock::at(now);
+        let clock = shared_types::environment::ManualClock::at(now);
         let calendar = Calendar::new(std::sync::Arc::new(clock), chrono_tz::Tz::UTC);
         for (asked, recurring, granted) in [
             ("2026-11-24", true, "2026-11-24"),

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use bank_client::credentials::Credentials;
 use chrono::{DateTime, NaiveDate, Utc};
 use rustls_pki_types::{CertificateDer, UnixTime};
 use shared_types::eidas::{IdentityError, OrganisationId, Psd2Identity, identify};
+use shared_types::pki::credentials::Credentials;
 use shared_types::register::{NotLicensed, Register};
 
 use super::Tpp;

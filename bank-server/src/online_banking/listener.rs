@@ -10,11 +10,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use actix_http::Protocol;
-use bank_client::credentials::{Credentials, provider};
 use rustls::ServerConfig;
 use rustls::sign::SingleCertAndKey;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use shared_types::certificate::hosts;
+use shared_types::pki::credentials::{Credentials, provider};
 use shared_types::trust::{Window, is_for_host, validity};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -175,7 +175,7 @@ fn tls(config: &OnlineBankingConfig) -> Result<Option<Tls>, Vec<ConfigError>> {
         let problem = format!("{is_for}, and browsers look for {host} (online_banking.origin)");
         return Err(vec![fault("certificate", certificate, &problem)]);
     }
-    let mut tls = ServerConfig::builder_with_provider(Arc::new(provider()))
+    let mut tls = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|error| vec![fault("certificate", certificate, &error)])?
         .with_no_client_auth()

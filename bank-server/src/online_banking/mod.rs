@@ -36,7 +36,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::web;
-use bank_client::environment::Randomness;
+use shared_types::environment::Randomness;
 
 pub(crate) use self::client_address::TrustedProxies;
 use self::csrf::Seal;

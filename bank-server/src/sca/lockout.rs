@@ -397,8 +397,8 @@ async fn write(
 mod tests {
     use std::sync::Arc;
 
-    use bank_client::environment::{Clock, ManualClock, SystemRandomness};
     use chrono_tz::Tz;
+    use shared_types::environment::{Clock, ManualClock, SystemRandomness};
 
     use super::*;
 

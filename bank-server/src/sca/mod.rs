@@ -15,12 +15,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bank_client::environment::Randomness;
 use chrono::{DateTime, Utc};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 use shared_types::eidas::OrganisationId;
+use shared_types::environment::Randomness;
 use tokio::sync::OwnedMutexGuard;
 use uuid::Uuid;
 

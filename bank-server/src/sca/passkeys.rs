@@ -370,9 +370,9 @@ fn value(options: &impl Serialize) -> Result<serde_json::Value, ScaError> {
 mod tests {
     use aws_lc_rs::rand::SystemRandom;
     use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
-    use bank_client::environment::{Clock, ManualClock, SystemRandomness};
     use chrono_tz::Tz;
     use serde_json::{Value, json};
+    use shared_types::environment::{Clock, ManualClock, SystemRandomness};
     use tempfile::TempDir;
 
     use super::*;

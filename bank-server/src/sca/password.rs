@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version};
-use bank_client::environment::Randomness;
 use prometheus_client::metrics::gauge::Gauge;
+use shared_types::environment::Randomness;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 use super::ScaError;
@@ -146,8 +146,8 @@ impl Passwords {
 
 #[cfg(test)]
 mod tests {
-    use bank_client::environment::SystemRandomness;
     use futures::FutureExt as _;
+    use shared_types::environment::SystemRandomness;
 
     use super::*;
 

@@ -7,9 +7,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bank_client::environment::Randomness;
 use chrono::{DateTime, TimeDelta, Utc};
 use shared_types::digest;
+use shared_types::environment::Randomness;
 use sqlx::Row as _;
 
 use super::{Challenge, Method, ScaError, Source, Subject};
@@ -244,8 +244,8 @@ impl Method for Phones {
 
 #[cfg(test)]
 mod tests {
-    use bank_client::environment::{Clock, ManualClock, SystemRandomness};
     use chrono_tz::Tz;
+    use shared_types::environment::{Clock, ManualClock, SystemRandomness};
 
     use super::*;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bank_client::environment::{Clock, Randomness};
+use shared_types::environment::{Clock, Randomness};
 
 use super::StartError;
 use super::sockets::Pages;

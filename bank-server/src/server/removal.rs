@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use bank_client::environment::Clock;
 use chrono::{DateTime, TimeDelta, Utc};
 use rustls_pki_types::UnixTime;
+use shared_types::environment::Clock;
 use shared_types::revocation::List;
 use tokio::sync::Mutex;
 

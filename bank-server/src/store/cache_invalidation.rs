@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bank_client::environment::uptime;
+use shared_types::environment::uptime;
 use sqlx::postgres::PgListener;
 use sqlx::{AssertSqlSafe, Executor as _, Row as _, SqlSafeStr as _, SqlStr};
 use tokio::time::timeout;

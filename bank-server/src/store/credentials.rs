@@ -195,7 +195,7 @@ fn context(psu: &PsuId) -> String {
 mod tests {
     use std::sync::Arc;
 
-    use bank_client::environment::SystemRandomness;
+    use shared_types::environment::SystemRandomness;
 
     use super::*;
 

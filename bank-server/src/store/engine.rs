@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use bank_client::files;
+use shared_types::files;
 
 use super::connection_manager::ConnectionManager;
 use super::database_location::Server;

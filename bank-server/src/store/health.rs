@@ -6,11 +6,11 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use bank_client::environment::Clock;
 use chrono::{DateTime, TimeDelta, Utc};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::registry::Unit;
+use shared_types::environment::Clock;
 
 use crate::telemetry::gauges::gauges;
 
@@ -201,7 +201,7 @@ impl Collector for HealthMetrics {
 
 #[cfg(test)]
 mod tests {
-    use bank_client::environment::ManualClock;
+    use shared_types::environment::ManualClock;
 
     use super::*;
 

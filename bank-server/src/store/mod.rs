@@ -40,8 +40,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use bank_client::environment::{Clock, Randomness};
 use prometheus_client::registry::Registry;
+use shared_types::environment::{Clock, Randomness};
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;

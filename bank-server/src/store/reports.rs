@@ -94,7 +94,7 @@ impl Reports {
 mod tests {
     use std::sync::Arc;
 
-    use bank_client::environment::SystemRandomness;
+    use shared_types::environment::SystemRandomness;
 
     use super::*;
     use crate::domain::PsuId;

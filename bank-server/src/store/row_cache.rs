@@ -12,9 +12,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bank_client::environment::uptime;
 use quick_cache::sync::Cache;
 use shared_types::account::Balance;
+use shared_types::environment::uptime;
 
 use crate::domain::{Account, Granted};
 

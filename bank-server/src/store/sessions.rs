@@ -220,7 +220,7 @@ fn session(row: &AnyRow) -> Result<Session, StoreError> {
 mod tests {
     use std::sync::Arc;
 
-    use bank_client::environment::SystemRandomness;
+    use shared_types::environment::SystemRandomness;
 
     use super::*;
     use crate::store::credentials::CustomerCredentials;

@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use bank_client::environment::{Randomness as _, SystemRandomness};
 use prometheus_client::registry::Registry;
+use shared_types::environment::{Randomness as _, SystemRandomness};
 use sqlx::Row as _;
 use tempfile::TempDir;
 

@@ -8,10 +8,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use aws_lc_rs::hmac;
-use bank_client::environment::Randomness;
 use bank_client::vault::{Cipher, KEY_BYTES, Key, KeyError};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use shared_types::environment::Randomness;
 
 /// Seals, and computes MACs. Cheap to clone.
 #[derive(Clone)]
@@ -90,7 +90,7 @@ impl std::fmt::Debug for Vault {
 
 #[cfg(test)]
 mod tests {
-    use bank_client::environment::SystemRandomness;
+    use shared_types::environment::SystemRandomness;
 
     use super::*;
 

@@ -199,7 +199,7 @@ fn embedded_ipv4(address: Ipv6Addr) -> Option<Ipv4Addr> {
 
 /// A TLS configuration without trust anchors: reqwest requires one even for plain HTTP.
 pub(crate) fn no_tls() -> Result<rustls::ClientConfig, rustls::Error> {
-    let provider = Arc::new(bank_client::credentials::provider());
+    let provider = shared_types::pki::credentials::provider();
     Ok(rustls::ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_root_certificates(rustls::RootCertStore::empty())

@@ -7,9 +7,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bank_client::environment::{Clock, Randomness, uptime};
 use reqwest::StatusCode;
 use rustls_pki_types::UnixTime;
+use shared_types::environment::{Clock, Randomness, uptime};
 use shared_types::revocation::PathCertificate;
 use shared_types::revocation::ocsp::{Answer, AnswerError, CertStatus, CertificateId, Question};
 use tokio::sync::{mpsc, oneshot, watch};

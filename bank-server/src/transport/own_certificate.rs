@@ -3,10 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use bank_client::credentials::Credentials;
-use bank_client::environment::Clock;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use shared_types::environment::Clock;
+use shared_types::pki::credentials::Credentials;
 use shared_types::revocation::PathCertificate;
 use shared_types::revocation::ocsp::{Answer, CertStatus};
 

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use bank_client::credentials::{Credentials, CredentialsError};
 use rustls_pki_types::{CertificateDer, UnixTime};
 use shared_types::pem::{self, Kind, PemError};
+use shared_types::pki::credentials::{Credentials, CredentialsError};
 use shared_types::trust::{Anchors, Usage, judge};
 
 use super::gateways::{Gateways, Pinned};

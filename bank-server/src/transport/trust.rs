@@ -6,11 +6,11 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use bank_client::credentials::Credentials;
-use bank_client::environment::Clock;
 use rustls::ServerConfig;
 use rustls::server::{ServerSessionMemoryCache, StoresServerSessions};
 use rustls_pki_types::{CertificateDer, UnixTime};
+use shared_types::environment::Clock;
+use shared_types::pki::credentials::Credentials;
 use shared_types::revocation::{List, PathCertificate, RevocationStatus, Statuses, UnknownStatus};
 use shared_types::trust::{Anchors, Path, Refusal, Window};
 use tokio::sync::watch;

@@ -4,16 +4,17 @@ use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 
-use bank_client::credentials::provider;
-use bank_client::environment::Clock;
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::CryptoProvider;
 use rustls::server::StoresServerSessions;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
 use rustls_pki_types::{CertificateDer, UnixTime};
 use shared_types::certificate::CertificateSummary;
-use shared_types::trust::{Refusal, verify_tls12_signature, verify_tls13_signature};
+use shared_types::environment::Clock;
+use shared_types::pki::credentials::provider;
+use shared_types::trust::{
+    Refusal, signature_schemes, verify_tls12_signature, verify_tls13_signature,
+};
 
 use super::own_certificate::OwnCertificate;
 use super::policy::Policy;
@@ -37,7 +38,6 @@ pub(super) fn configure<P: Policy>(
     sessions: Arc<dyn StoresServerSessions>,
     path_cache: &VerifiedChainCache,
 ) -> Result<ServerConfig, rustls::Error> {
-    let provider = Arc::new(provider());
     let verifier = PeerVerifier {
         hints: match peer_class {
             PeerClass::Peers => snapshot
@@ -52,9 +52,8 @@ pub(super) fn configure<P: Policy>(
         snapshot: Arc::clone(snapshot),
         clock: Arc::clone(clock),
         path_cache: path_cache.clone(),
-        provider: Arc::clone(&provider),
     };
-    let mut config = ServerConfig::builder_with_provider(provider)
+    let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
         .with_client_cert_verifier(Arc::new(verifier))
         .with_cert_resolver(Arc::new(OwnCertificate::of(snapshot, Arc::clone(clock))));
@@ -92,7 +91,6 @@ struct PeerVerifier<P: Policy> {
     peer_class: PeerClass,
     clock: Arc<dyn Clock>,
     path_cache: VerifiedChainCache,
-    provider: Arc<CryptoProvider>,
     hints: Vec<DistinguishedName>,
 }
 
@@ -162,12 +160,7 @@ impl<P: Policy> ClientCertVerifier for PeerVerifier<P> {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(
-            message,
-            certificate,
-            signature,
-            &self.provider.signature_verification_algorithms,
-        )
+        verify_tls12_signature(message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -176,17 +169,10 @@ impl<P: Policy> ClientCertVerifier for PeerVerifier<P> {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(
-            message,
-            certificate,
-            signature,
-            &self.provider.signature_verification_algorithms,
-        )
+        verify_tls13_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
+        signature_schemes()
     }
 }

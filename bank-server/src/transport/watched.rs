@@ -1,6 +1,6 @@
 //! Groups of files that are watched and read together, with the configuration key of each.
 
-use bank_client::files;
+use shared_types::files;
 
 use super::pem_files::Source;
 use crate::config_error::ConfigError;

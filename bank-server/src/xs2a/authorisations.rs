@@ -339,8 +339,8 @@ fn digest_of(vault: &Vault, parts: &[&[u8]]) -> String {
 mod tests {
     use std::sync::Arc;
 
-    use bank_client::environment::SystemRandomness;
     use shared_types::digest;
+    use shared_types::environment::SystemRandomness;
 
     use super::*;
 

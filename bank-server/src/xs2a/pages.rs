@@ -107,9 +107,9 @@ fn parse(text: &str) -> Option<Mark> {
 mod tests {
     use std::sync::Arc;
 
-    use bank_client::environment::SystemRandomness;
     use chrono::NaiveDate;
     use proptest::prelude::*;
+    use shared_types::environment::SystemRandomness;
 
     use super::*;
 

@@ -29,7 +29,7 @@ pub use self::anchors::{AnchorError, Anchors};
 use self::certificate::Certificate;
 pub use self::chain::{MAX_CERTIFICATES, MAX_INTERMEDIATES};
 pub use self::completion::complete;
-pub use self::handshake::{verify_tls12_signature, verify_tls13_signature};
+pub use self::handshake::{signature_schemes, verify_tls12_signature, verify_tls13_signature};
 pub use self::hosts::is_for_host;
 pub use self::refusal::Refusal;
 pub(crate) use self::refusal::when;

@@ -66,7 +66,7 @@ const NOTHING_EVER: &str = "nothing, ever";
 async fn tls_server(banks: &Banks, asks: Asks, answer: &'static str) -> SocketAddr {
     let identity = &banks.sandbox.pki.bank_b.qwac;
     let credentials = credentials(identity);
-    let builder = ServerConfig::builder_with_provider(Arc::new(provider()))
+    let builder = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .unwrap();
     let builder = match asks {
@@ -76,8 +76,7 @@ async fn tls_server(banks: &Banks, asks: Asks, answer: &'static str) -> SocketAd
             roots
                 .add(CertificateDer::from_pem_slice(of.as_bytes()).unwrap())
                 .unwrap();
-            let verifier =
-                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::new(provider()));
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
             builder.with_client_cert_verifier(verifier.allow_unauthenticated().build().unwrap())
         }
     };

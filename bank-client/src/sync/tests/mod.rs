@@ -27,10 +27,10 @@ use super::account::Lists;
 use super::plan::{Known, Lesson, instead, plan};
 use super::row::{Digester, Row};
 use super::*;
-use crate::environment::SystemRandomness;
 use crate::error::ErrorKind;
 use crate::pages::{PageOf, TransactionFilter};
 use crate::vault::{Key, Vault};
+use shared_types::environment::SystemRandomness;
 
 fn day(number: u64) -> NaiveDate {
     NaiveDate::from_ymd_opt(2026, 1, 1).unwrap() + Days::new(number)

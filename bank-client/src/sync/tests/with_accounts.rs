@@ -13,10 +13,10 @@ use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
 use super::super::*;
 use crate::bank::BankBuilder;
-use crate::environment::{Clock as _, ManualClock, SystemRandomness};
 use crate::error::ErrorKind;
 use crate::test_util::{MockAccount, MockBank, MockBehaviour};
 use crate::vault::{Key, Vault};
+use shared_types::environment::{Clock as _, ManualClock, SystemRandomness};
 
 fn vault() -> Vault {
     let key = Key::from_bytes([1; 32]);

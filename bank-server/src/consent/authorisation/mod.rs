@@ -11,11 +11,11 @@ mod tests;
 
 use std::sync::Arc;
 
-use bank_client::environment::Randomness;
 use chrono::{DateTime, TimeDelta, Utc};
 use shared_types::authorisation::{ScaApproach, ScaStatus};
 use shared_types::consent::ConsentStatus;
 use shared_types::eidas::OrganisationId;
+use shared_types::environment::Randomness;
 use uuid::Uuid;
 
 pub use self::customer::{Done, Offer, Page};

@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bank_client::environment::{Clock, Randomness};
 use bank_client::revocation::Revocation;
 use bank_client::{Bank, ConfigurationError, Limits};
 use shared_types::eidas::OrganisationId;
+use shared_types::environment::{Clock, Randomness};
 
 use crate::config::OtherBankConfig;
 use crate::identity::Licences;

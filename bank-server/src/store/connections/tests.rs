@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
-use bank_client::environment::SystemRandomness;
 use chrono::TimeDelta;
+use shared_types::environment::SystemRandomness;
 
 use super::*;
 

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bank_client::environment::{Clock, uptime};
+use shared_types::environment::{Clock, uptime};
 use shared_types::revocation::List;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout};

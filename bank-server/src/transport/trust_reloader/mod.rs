@@ -18,10 +18,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use bank_client::credentials::Credentials;
-use bank_client::environment::{Clock, Randomness};
 use rustls_pki_types::{CertificateDer, UnixTime};
 use shared_types::certificate::CertificateSummary;
+use shared_types::environment::{Clock, Randomness};
+use shared_types::pki::credentials::Credentials;
 use shared_types::revocation::{FoundList, Issuers, List, ListError, Lists, Statuses};
 use shared_types::trust::Anchors;
 use tokio::sync::{Notify, mpsc, oneshot, watch};

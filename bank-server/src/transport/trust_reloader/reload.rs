@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bank_client::credentials::Credentials;
 use rustls_pki_types::UnixTime;
+use shared_types::pki::credentials::Credentials;
 use shared_types::revocation::{Issuers, List};
 use shared_types::trust::Anchors;
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use bank_client::credentials::Credentials;
 use rustls_pki_types::UnixTime;
+use shared_types::pki::credentials::Credentials;
 use shared_types::revocation::UnknownStatus;
 
 use crate::config_error::ConfigError;

@@ -16,7 +16,7 @@ use super::answers::{Fault, balances};
 use super::truth::{Account, Deltas, Empty, OVERLAP, Truth, shape};
 use super::wire::{Trouble, Wire};
 use crate::bank::{Bank, BankBuilder};
-use crate::environment::{Clock as _, ManualClock};
+use shared_types::environment::{Clock as _, ManualClock};
 
 /// The days that every bank shows before ours, where its day may be one ahead.
 const ALWAYS: u64 = 88;

@@ -5,10 +5,10 @@ mod embedded;
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use bank_client::environment::{Clock, ManualClock, SystemRandomness};
 use chrono_tz::Tz;
 use serde_json::{Value, json};
 use shared_types::consent::ConsentRequest;
+use shared_types::environment::{Clock, ManualClock, SystemRandomness};
 use tempfile::TempDir;
 use url::Url;
 

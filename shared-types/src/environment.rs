@@ -33,7 +33,8 @@ pub trait Clock: Send + Sync + 'static {
 }
 
 /// A time, as certificates count it: in seconds since 1970. Before that, nothing of ours was valid.
-pub(crate) fn unix(time: DateTime<Utc>) -> UnixTime {
+#[must_use]
+pub fn unix(time: DateTime<Utc>) -> UnixTime {
     let seconds = u64::try_from(time.timestamp()).unwrap_or(0);
     UnixTime::since_unix_epoch(Duration::from_secs(seconds))
 }

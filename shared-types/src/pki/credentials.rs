@@ -1,14 +1,14 @@
 //! A party's own certificate and private key, for either end of a connection.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
+use crate::certificate::CertificateSummary;
+use crate::pem::{self, Kind, Object, PemError};
+use crate::trust::{Refusal, public_key, validity, weakness};
 use rustls::crypto::CryptoProvider;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
-use shared_types::certificate::CertificateSummary;
-use shared_types::pem::{self, Kind, Object, PemError};
-use shared_types::trust::{Refusal, public_key, validity, weakness};
 
 /// A certificate chain and the private key that belongs to its first certificate.
 #[derive(Clone)]
@@ -188,6 +188,8 @@ impl fmt::Debug for Credentials {
 
 /// The cryptography of every TLS configuration: aws-lc-rs, hybrid post-quantum key exchange first.
 #[must_use]
-pub fn provider() -> CryptoProvider {
-    rustls::crypto::aws_lc_rs::default_provider()
+pub fn provider() -> Arc<CryptoProvider> {
+    static PROVIDER: LazyLock<Arc<CryptoProvider>> =
+        LazyLock::new(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
+    Arc::clone(&PROVIDER)
 }

@@ -1,0 +1,3 @@
+//! Certificates and keys of both ends of a connection.
+
+pub mod credentials;
