@@ -2,7 +2,7 @@
 
 use reqwest::Url;
 
-use crate::bank::ConfigurationError;
+use crate::error::ConfigurationError;
 
 /// The address of an XS2A interface: https, with a host, and without user, query and fragment.
 pub(crate) fn interface(text: &str) -> Result<Url, ConfigurationError> {

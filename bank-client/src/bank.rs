@@ -1,7 +1,6 @@
 //! A handle for one bank, and what it is made of.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use reqwest::Url;
 use shared_types::eidas::OrganisationId;
@@ -12,7 +11,8 @@ use crate::address::on_this_machine;
 use crate::address::{LinkError, follow, interface};
 use crate::breaker::{Breaker, Circuit};
 use crate::connections::{Connections, Setup};
-use crate::error::{Error, ErrorKind};
+use crate::error::{ConfigurationError, Error, ErrorKind};
+use crate::limits::Limits;
 use crate::retries::Retries;
 use crate::revocation::Revocation;
 use shared_types::environment::{Clock, Randomness, SystemClock, SystemRandomness};
@@ -38,34 +38,6 @@ pub(crate) struct Inner {
     connections: Mutex<Arc<Connections>>,
 }
 
-/// Limits of each call. For a call that is repeated, they hold for each attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// For connecting, the handshake included. Default: 5 s.
-    pub connecting: Duration,
-    /// For a whole call, connecting included. Default: 30 s.
-    pub call: Duration,
-    /// For the size of an answer, in bytes. Default: 32 MiB.
-    pub answer: usize,
-    /// For the elements of the lists in one answer, all lists together. An entry takes about a kilobyte of memory once
-    /// it is decoded, however few bytes the bank spends on it. Default: 100 000.
-    pub entries: usize,
-    /// For the pages of one list. Default: 10 000.
-    pub pages: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connecting: Duration::from_secs(5),
-            call: Duration::from_secs(30),
-            answer: 32 * 1024 * 1024,
-            entries: 100_000,
-            pages: 10_000,
-        }
-    }
-}
-
 /// What a [`Bank`] is made of. [`Bank::builder`] starts one.
 pub struct BankBuilder {
     door: Door,
@@ -86,20 +58,6 @@ enum Door {
     },
     #[cfg(feature = "test-util")]
     Mock(std::net::SocketAddr),
-}
-
-/// Why a [`Bank`] could not be made.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigurationError {
-    /// The address is not one.
-    #[error("{0} is not an https URL without user, query and fragment")]
-    Url(String),
-    /// TLS cannot be set up.
-    #[error("TLS cannot be set up: {0}")]
-    Tls(#[from] rustls::Error),
-    /// The HTTP client cannot be set up.
-    #[error("the HTTP client cannot be set up: {0}")]
-    Http(#[from] reqwest::Error),
 }
 
 impl BankBuilder {

@@ -7,7 +7,6 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 use shared_types::account::{
     AccountBalances, AccountDetails, AccountList, AccountReference, AccountResponse, Balance,
@@ -24,25 +23,8 @@ use shared_types::decode::Malformed;
 use shared_types::money::{Amount, Currency};
 use shared_types::transaction::{Transaction, TransactionResponse, TransactionsResponse};
 
-use crate::consents::StatusAnswer;
 use crate::deviations::Outcome;
-use crate::reading::{List, Notes, as_type, is_blank};
-
-/// An answer, with what is strict in it.
-pub(crate) trait ValidateResponse: DeserializeOwned {
-    /// Its lists whose elements are read one by one.
-    const LISTS: &'static [List] = &[];
-    /// The fields beside these lists that are strict though the type does not require them.
-    const STRICT: &'static [&'static str] = &[];
-
-    /// Brings a document into the standard's form where banks follow an example of the standard's against its schema.
-    fn to_standard(_document: &mut Value) {}
-
-    /// Looks at what was read. `held` is the currency of the account that it is about, where that is known from elsewhere.
-    fn check(&mut self, _held: Option<Currency>, _notes: &mut Notes<'_>) -> Result<(), Malformed> {
-        Ok(())
-    }
-}
+use crate::reading::{List, Notes, ValidateResponse, as_type, is_blank};
 
 /// Of an account: its id leads to its balances and transactions, and its links tell whether there are any.
 const fn account(_: &Value) -> &'static [&'static str] {
@@ -69,24 +51,6 @@ const fn nothing(_: &Value) -> &'static [&'static str] {
     &[]
 }
 
-/// The names of links that are followed, or tell the next step.
-pub(crate) const FOLLOWED: &[&str] = &[
-    "authoriseTransaction",
-    "balances",
-    "confirmation",
-    "download",
-    "next",
-    "scaRedirect",
-    "scaStatus",
-    "selectAuthenticationMethod",
-    "startAuthorisation",
-    "startAuthorisationWithPsuAuthentication",
-    "startAuthorisationWithPsuIdentification",
-    "transactions",
-    "updatePsuAuthentication",
-    "updatePsuIdentification",
-];
-
 /// Of a step of an approval: its ids, and the links by which it goes on.
 const STEP: &[&str] = &[
     "consentId",
@@ -105,7 +69,6 @@ const STEP: &[&str] = &[
 ];
 
 impl ValidateResponse for ConsentInformation {}
-impl ValidateResponse for StatusAnswer {}
 impl ValidateResponse for ScaStatusResponse {}
 
 impl ValidateResponse for AuthorisationList {

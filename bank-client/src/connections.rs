@@ -9,7 +9,8 @@ use shared_types::trust::Anchors;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
-use crate::bank::{ConfigurationError, Limits};
+use crate::error::ConfigurationError;
+use crate::limits::Limits;
 use crate::revocation::Revocation;
 use crate::tls::ServerVerifier;
 use shared_types::environment::Clock;

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::authorisations::{ApprovalOptions, ConsentAsked, approach};
 use crate::bank::Bank;
 use crate::error::{Error, ErrorKind};
+use crate::reading::ValidateResponse;
 use crate::response::Response;
 use crate::transport::Request;
 
@@ -130,6 +131,8 @@ impl Bank {
 pub(crate) struct StatusAnswer {
     consent_status: Text<70>,
 }
+
+impl ValidateResponse for StatusAnswer {}
 
 /// Whether there is something to end in a consent of that status.
 const fn stands(status: ConsentStatus) -> bool {

@@ -633,6 +633,20 @@ impl ErrorKind {
 
 impl std::error::Error for Error {}
 
+/// Why a [`Bank`](crate::Bank) could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigurationError {
+    /// The address is not one.
+    #[error("{0} is not an https URL without user, query and fragment")]
+    Url(String),
+    /// TLS cannot be set up.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] rustls::Error),
+    /// The HTTP client cannot be set up.
+    #[error("the HTTP client cannot be set up: {0}")]
+    Http(#[from] reqwest::Error),
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

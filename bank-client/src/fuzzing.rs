@@ -44,10 +44,10 @@ use uuid::Uuid;
 
 use crate::address::follow;
 use crate::authorisations::{NextStep, approach};
-use crate::checks::ValidateResponse;
 use crate::consents::StatusAnswer;
 use crate::error::{Error, ErrorKind};
 use crate::probe;
+use crate::reading::ValidateResponse;
 use crate::reading::read;
 use crate::retries::retry_after;
 use crate::revocation::Revocation;

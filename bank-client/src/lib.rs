@@ -215,6 +215,7 @@ mod error;
 pub mod fuzzing;
 pub mod http;
 pub mod identity;
+mod limits;
 #[cfg(feature = "sqlite")]
 mod migrations;
 #[cfg(feature = "sqlite")]
@@ -239,10 +240,11 @@ mod transport_error;
 pub mod vault;
 
 pub use self::accounts::AccountInformation;
-pub use self::bank::{Bank, BankBuilder, ConfigurationError, Limits};
+pub use self::bank::{Bank, BankBuilder};
 pub use self::breaker::Breaker;
 pub use self::deviations::{Deviation, Deviations, Outcome};
-pub use self::error::{Error, ErrorKind};
+pub use self::error::{ConfigurationError, Error, ErrorKind};
+pub use self::limits::Limits;
 pub use self::pages::{Entry, TransactionFilter};
 pub use self::response::{Entries, Response};
 pub use self::retries::Retries;

@@ -13,9 +13,9 @@ use shared_types::link::Links;
 use shared_types::money::Currency;
 use shared_types::transaction::{BookingStatus, Transaction, TransactionsResponse};
 
-use crate::checks::ValidateResponse;
 use crate::deviations::{Deviations, Told};
 use crate::error::{Error, ErrorKind};
+use crate::reading::ValidateResponse;
 use crate::reading::{List, Notes};
 use crate::response::{Entries, Response};
 use crate::transport::UnderConsent;

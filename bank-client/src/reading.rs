@@ -16,7 +16,6 @@ use shared_types::decode::{Fault, Malformed, Manner, Shape, Step, at, at_mut, do
 use shared_types::iban::Iban;
 use shared_types::money::Currency;
 
-use crate::checks::ValidateResponse;
 use crate::deviations::{Deviation, Deviations, Outcome};
 use crate::response::Response;
 
@@ -96,6 +95,22 @@ impl<'a> Notes<'a> {
             }
         }
         format!("{list}[{position}]")
+    }
+}
+
+/// An answer, with what is strict in it.
+pub(crate) trait ValidateResponse: DeserializeOwned {
+    /// Its lists whose elements are read one by one.
+    const LISTS: &'static [List] = &[];
+    /// The fields beside these lists that are strict though the type does not require them.
+    const STRICT: &'static [&'static str] = &[];
+
+    /// Brings a document into the standard's form where banks follow an example of the standard's against its schema.
+    fn to_standard(_document: &mut Value) {}
+
+    /// Looks at what was read. `held` is the currency of the account that it is about, where that is known from elsewhere.
+    fn check(&mut self, _held: Option<Currency>, _notes: &mut Notes<'_>) -> Result<(), Malformed> {
+        Ok(())
     }
 }
 
@@ -617,7 +632,7 @@ fn path(steps: &[Step], from_root: bool) -> String {
                     path.push('.');
                 }
                 path.push_str(match name.as_str() {
-                    other if is_link && !crate::checks::FOLLOWED.contains(&other) => "?",
+                    other if is_link && !FOLLOWED.contains(&other) => "?",
                     name => name,
                 });
                 is_link = name == "_links";
@@ -626,6 +641,24 @@ fn path(steps: &[Step], from_root: bool) -> String {
     }
     path
 }
+
+/// The names of links that are followed, or tell the next step.
+const FOLLOWED: &[&str] = &[
+    "authoriseTransaction",
+    "balances",
+    "confirmation",
+    "download",
+    "next",
+    "scaRedirect",
+    "scaStatus",
+    "selectAuthenticationMethod",
+    "startAuthorisation",
+    "startAuthorisationWithPsuAuthentication",
+    "startAuthorisationWithPsuIdentification",
+    "transactions",
+    "updatePsuAuthentication",
+    "updatePsuIdentification",
+];
 
 #[cfg(test)]
 mod tests {

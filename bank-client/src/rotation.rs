@@ -33,8 +33,9 @@ use shared_types::eidas::{IdentityError, OrganisationId, organisation_of};
 use shared_types::trust::{Anchors, Refusal, Usage, judge, validity};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::bank::{Bank, ConfigurationError};
+use crate::bank::Bank;
 use crate::connections::Setup;
+use crate::error::ConfigurationError;
 use crate::revocation::Revocation;
 use shared_types::files::Watched;
 use shared_types::pki::credentials::{Credentials, CredentialsError};

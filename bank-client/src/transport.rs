@@ -16,12 +16,11 @@ use shared_types::message::{TppMessage, TppMessages};
 use shared_types::money::Currency;
 use uuid::Uuid;
 
-use crate::bank::{Bank, ConfigurationError};
-use crate::checks::ValidateResponse;
+use crate::bank::Bank;
 use crate::connections::Connections;
 use crate::deviations::Deviations;
-use crate::error::{Error, ErrorKind};
-use crate::reading::read;
+use crate::error::{ConfigurationError, Error, ErrorKind};
+use crate::reading::{ValidateResponse, read};
 use crate::response::Response;
 use crate::retries::retry_after;
 use crate::transport_error::{ask_for_alert, explain};

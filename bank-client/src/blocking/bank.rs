@@ -16,21 +16,21 @@ use crate::response::Response;
 /// [`Bank`](crate::Bank), on a [`Runtime`]. [`Runtime::bank`] makes one.
 #[derive(Debug, Clone)]
 pub struct Bank {
-    bank: crate::Bank,
+    bank: crate::bank::Bank,
     runtime: Runtime,
 }
 
 /// [`AccountInformation`](crate::AccountInformation), on a [`Runtime`]. [`Bank::with_consent`] makes one.
 #[derive(Debug, Clone)]
 pub struct AccountInformation {
-    accounts: crate::AccountInformation,
+    accounts: crate::accounts::AccountInformation,
     runtime: Runtime,
 }
 
 impl Runtime {
     /// Puts a bank on it.
     #[must_use]
-    pub fn bank(&self, bank: crate::Bank) -> Bank {
+    pub fn bank(&self, bank: crate::bank::Bank) -> Bank {
         Bank {
             bank,
             runtime: self.clone(),

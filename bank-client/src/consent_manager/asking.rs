@@ -7,9 +7,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
 
+use super::ConnectionId;
 use super::consent_terms::{Learnt, fewer_days, is_too_long};
 use super::life::{Current, Event, Life, Next};
-use super::record::{Answer, Asking, Connection, ConnectionId};
+use super::record::{Answer, Asking, Connection};
 use super::usage::day_of;
 use super::{Approval, ConsentManager, ConsentTerms, ManagerError, TRIES, is_conflict};
 use crate::authorisations::{ApprovalOptions, ConsentAsked, NextStep};

@@ -4,8 +4,8 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 
+use super::ConnectionId;
 use super::connection_status::ConnectionStatus;
-use super::record::ConnectionId;
 use crate::directory::BankId;
 use crate::error::Error;
 use crate::store::{RecordError, StoreError};

@@ -3,9 +3,10 @@
 use chrono::TimeDelta;
 use shared_types::consent::ConsentStatus;
 
+use super::ConnectionId;
 use super::asking::Before;
 use super::life::{Current, Ending, Event, Next, of_current, of_next};
-use super::record::{ConnectionId, Held};
+use super::record::Held;
 use super::usage::day_of;
 use super::{ConnectionStatus, ConsentManager, ManagerError, refusal};
 use crate::authorisations::NextStep;

@@ -1,7 +1,8 @@
 //! Giving consents up at the bank, and connections with them.
 
+use super::ConnectionId;
 use super::life::Current;
-use super::record::{Asking, ConnectionId};
+use super::record::Asking;
 use super::{ConsentManager, ManagerError, TRIES, is_conflict};
 use crate::bank::Bank;
 use crate::error::Error;

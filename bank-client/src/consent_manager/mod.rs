@@ -98,7 +98,8 @@ pub use self::consent_terms::ConsentTerms;
 pub use self::error::ManagerError;
 pub use self::life::{Ending, NeverApproved};
 pub use self::reading::Verdict;
-pub use self::record::{ConnectionId, NotAConnectionId};
+pub use crate::directory::Terms;
+pub use crate::store::{ConnectionId, NotAConnectionId};
 
 use self::error::is_conflict;
 use self::record::Connection;
@@ -120,24 +121,6 @@ struct Inner {
     name: Uuid,
     /// Within this process, a connection's bank is asked one thing after the other.
     turns: Vec<Mutex<()>>,
-}
-
-/// What is known of a bank beforehand. [`BankEntry::terms`](crate::directory::BankEntry::terms): what a directory says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Terms {
-    /// The time zone whose midnight ends the bank's day, by which reads are counted. Default: UTC.
-    pub time_zone: Tz,
-    /// The most days for which it gives a consent, if that is known. What is not is learnt.
-    pub max_validity_days: Option<u32>,
-}
-
-impl Default for Terms {
-    fn default() -> Self {
-        Self {
-            time_zone: Tz::UTC,
-            max_validity_days: None,
-        }
-    }
 }
 
 /// Whether the customer is present while something is read.

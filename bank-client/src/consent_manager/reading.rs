@@ -4,8 +4,8 @@ use std::future::Future;
 
 use chrono::{DateTime, Utc};
 
+use super::ConnectionId;
 use super::life::Ending;
-use super::record::ConnectionId;
 use super::refusal::{self, Says};
 use super::{Attendance, ConnectionStatus, ConsentManager, ManagerError, Renewal};
 use crate::accounts::AccountInformation;

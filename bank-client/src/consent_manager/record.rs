@@ -1,9 +1,7 @@
 //! What is kept of a connection. All of it is sealed.
 
-use std::fmt;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::str::FromStr;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
@@ -20,64 +18,6 @@ use super::life::{Current, Ending, Event, Life, Next};
 use super::usage::{Usage, day_of};
 use crate::authorisations::ApprovalOptions;
 use crate::directory::BankId;
-
-/// Names a connection: one customer's at one bank. It follows from both, so that there is one; without the vault's key it
-/// tells nothing of either.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct ConnectionId(Uuid);
-
-impl ConnectionId {
-    pub(super) const fn new(id: Uuid) -> Self {
-        Self(id)
-    }
-
-    /// Which of so many it falls to.
-    pub(super) fn share(&self, of: usize) -> usize {
-        let sum: usize = self
-            .0
-            .as_bytes()
-            .iter()
-            .map(|byte| usize::from(*byte))
-            .sum();
-        sum.checked_rem(of).unwrap_or(0)
-    }
-}
-
-impl fmt::Display for ConnectionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// The id of a connection is a UUID.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the id of a connection is a UUID")]
-pub struct NotAConnectionId;
-
-impl FromStr for ConnectionId {
-    type Err = NotAConnectionId;
-
-    fn from_str(text: &str) -> Result<Self, NotAConnectionId> {
-        Uuid::try_parse(text)
-            .map(Self)
-            .map_err(|_| NotAConnectionId)
-    }
-}
-
-impl TryFrom<String> for ConnectionId {
-    type Error = NotAConnectionId;
-
-    fn try_from(text: String) -> Result<Self, NotAConnectionId> {
-        text.parse()
-    }
-}
-
-impl From<ConnectionId> for String {
-    fn from(id: ConnectionId) -> Self {
-        id.to_string()
-    }
-}
 
 /// All that is kept of a connection.
 #[derive(Clone, Serialize, Deserialize)]

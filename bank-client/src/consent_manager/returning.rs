@@ -4,7 +4,7 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use shared_types::authorisation::Secret;
 use url::form_urlencoded;
 
-use super::record::ConnectionId;
+use super::ConnectionId;
 use super::{ConnectionStatus, ConsentManager, ManagerError};
 
 /// What the customer's browser brings along.

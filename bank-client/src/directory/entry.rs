@@ -12,9 +12,9 @@ use shared_types::trust::{AnchorError, Anchors};
 
 use super::id::BankId;
 use super::names::Folded;
+use super::terms::Terms;
 use crate::address::interface;
 use crate::bank::{Bank, BankBuilder};
-use crate::consent_manager::Terms;
 use shared_types::pki::credentials::Credentials;
 
 /// One bank of a directory.

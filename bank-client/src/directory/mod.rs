@@ -56,6 +56,7 @@ mod iban;
 mod id;
 mod names;
 mod reading;
+mod terms;
 
 use std::collections::HashMap;
 use std::io::Read as _;
@@ -69,6 +70,7 @@ pub use self::error::{DirectoryError, Place, Unique};
 pub use self::id::{BankId, NotABankId};
 use self::names::Folded;
 use self::reading::{Form, Step};
+pub use self::terms::Terms;
 
 /// The largest file, in bytes.
 pub const MOST_BYTES: usize = 16 * 1024 * 1024;

@@ -3,8 +3,8 @@ use std::path::PathBuf;
 use chrono_tz::Tz;
 use proptest::prelude::*;
 
+use super::terms::Terms;
 use super::*;
-use crate::consent_manager::Terms;
 
 const BANKS: &str = r#"
 [[banks]]

@@ -54,7 +54,7 @@ pub use self::seen::Fact;
 use self::seen::{Agreed, CertificateFacts, End, Seen};
 pub use self::verdict::{Policy, Stage, Verdict};
 use crate::address;
-use crate::bank::ConfigurationError;
+use crate::error::ConfigurationError;
 use crate::tls::ServerVerifier;
 use shared_types::environment::{Clock, Randomness, SystemClock, SystemRandomness};
 use shared_types::pki::credentials::{Credentials, provider};

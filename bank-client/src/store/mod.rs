@@ -11,6 +11,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 
+mod connection_id;
 #[cfg(any(feature = "test-util", test))]
 pub mod contract;
 mod memory;
@@ -19,6 +20,7 @@ mod sealed;
 mod sqlite;
 mod tokens;
 
+pub use self::connection_id::{ConnectionId, NotAConnectionId};
 pub use self::memory::MemoryStore;
 pub use self::sealed::RecordError;
 pub(crate) use self::sealed::Sealed;

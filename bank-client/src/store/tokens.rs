@@ -6,8 +6,8 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::connection_id::ConnectionId;
 use super::{Kind, RecordError, Sealed, Store, StoreError};
-use crate::consent_manager::ConnectionId;
 use crate::directory::BankId;
 use crate::vault::Vault;
 
