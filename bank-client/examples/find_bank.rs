@@ -15,7 +15,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use bank_client::directory::Directory;
-use shared_types::iban::Iban;
+use shared_types::xs2a::iban::Iban;
 
 fn main() -> ExitCode {
     match run() {

@@ -23,7 +23,7 @@ use bank_client::credentials::Credentials;
 use bank_client::directory::{BankId, Directory};
 use bank_client::{Breaker, Retries};
 use futures::StreamExt as _;
-use shared_types::account::AccountDetails;
+use shared_types::xs2a::account::AccountDetails;
 use shared_types::text::plain;
 
 #[tokio::main]

@@ -28,8 +28,8 @@ use bank_client::{Bank, Breaker, Entry, Retries, TransactionFilter};
 use chrono::NaiveDate;
 use futures::TryStreamExt as _;
 use rust_decimal::Decimal;
-use shared_types::money::Currency;
-use shared_types::trust::Anchors;
+use shared_types::pki::trust::Anchors;
+use shared_types::xs2a::money::Currency;
 
 const USAGE: &str =
     "usage: stream URL ORGANISATION ANCHORS.pem CERTIFICATE.pem KEY.pem CONSENT ACCOUNT FROM";

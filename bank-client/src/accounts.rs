@@ -6,12 +6,12 @@ use std::sync::Arc;
 #[cfg(feature = "sqlite")]
 use futures::stream::BoxStream;
 use reqwest::Url;
-use shared_types::account::{AccountBalances, AccountDetails, AccountList, AccountResponse};
-use shared_types::card_account::{
+use shared_types::xs2a::account::{AccountBalances, AccountDetails, AccountList, AccountResponse};
+use shared_types::xs2a::card_account::{
     CardAccountBalances, CardAccountDetails, CardAccountList, CardAccountResponse, CardTransaction,
     CardTransactionsResponse,
 };
-use shared_types::transaction::{
+use shared_types::xs2a::transaction::{
     BookingStatus, Transaction, TransactionResponse, TransactionsResponse,
 };
 
@@ -199,7 +199,7 @@ impl AccountInformation {
     /// How the bank quotes debits of a card account (`debitAccounting`), as the last answer said that did, be it the list,
     /// the account, its balances or its transactions. [`debits_negative`] reads amounts by it.
     ///
-    /// [`debits_negative`]: shared_types::card_account::debits_negative
+    /// [`debits_negative`]: shared_types::xs2a::card_account::debits_negative
     #[must_use]
     pub fn debit_accounting(&self, id: &str) -> Option<bool> {
         self.held.debits(id)

@@ -6,8 +6,8 @@
 //! use std::net::IpAddr;
 //!
 //! use bank_client::authorisations::{ApprovalOptions, NextStep};
-//! use bank_client::shared_types::authorisation::Secret;
-//! # use bank_client::shared_types::consent::ConsentRequest;
+//! use bank_client::shared_types::xs2a::authorisation::Secret;
+//! # use bank_client::shared_types::xs2a::consent::ConsentRequest;
 //! # fn ask_customer(_: &str) -> String { String::new() }
 //! # async fn example(bank: bank_client::Bank, wanted: ConsentRequest) -> Result<(), Box<dyn std::error::Error>> {
 //! let options = ApprovalOptions::new()
@@ -50,13 +50,13 @@ use std::fmt;
 
 use reqwest::Method;
 use reqwest::header::HeaderMap;
-use shared_types::authorisation::{
+use shared_types::xs2a::authorisation::{
     AuthenticationObject, AuthorisationList, AuthorisationStarted, AuthorisationUpdated,
     ChallengeData, PsuData, ScaApproach, ScaStatus, ScaStatusResponse, Secret, UpdatePsuData,
 };
-use shared_types::consent::ConsentCreated;
-use shared_types::link::Links;
-use shared_types::text::Text;
+use shared_types::xs2a::consent::ConsentCreated;
+use shared_types::xs2a::link::Links;
+use shared_types::xs2a::text::Text;
 
 use crate::bank::Bank;
 use crate::deviations::Deviations;

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use reqwest::Url;
-use shared_types::eidas::OrganisationId;
-use shared_types::trust::Anchors;
+use shared_types::pki::eidas::OrganisationId;
+use shared_types::pki::trust::Anchors;
 
 #[cfg(feature = "test-util")]
 use crate::address::on_this_machine;

@@ -8,20 +8,20 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
-use shared_types::account::{
+use shared_types::decode::Malformed;
+use shared_types::xs2a::account::{
     AccountBalances, AccountDetails, AccountList, AccountReference, AccountResponse, Balance,
 };
-use shared_types::authorisation::{
+use shared_types::xs2a::authorisation::{
     AuthorisationList, AuthorisationStarted, AuthorisationUpdated, ScaStatusResponse,
 };
-use shared_types::card_account::{
+use shared_types::xs2a::card_account::{
     CardAccountBalances, CardAccountDetails, CardAccountList, CardAccountResponse, CardTransaction,
     CardTransactionsResponse,
 };
-use shared_types::consent::{ConsentCreated, ConsentInformation};
-use shared_types::decode::Malformed;
-use shared_types::money::{Amount, Currency};
-use shared_types::transaction::{Transaction, TransactionResponse, TransactionsResponse};
+use shared_types::xs2a::consent::{ConsentCreated, ConsentInformation};
+use shared_types::xs2a::money::{Amount, Currency};
+use shared_types::xs2a::transaction::{Transaction, TransactionResponse, TransactionsResponse};
 
 use crate::deviations::Outcome;
 use crate::reading::{List, Notes, ValidateResponse, as_type, is_blank};

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Client;
-use shared_types::eidas::OrganisationId;
-use shared_types::trust::Anchors;
+use shared_types::pki::eidas::OrganisationId;
+use shared_types::pki::trust::Anchors;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 

@@ -4,8 +4,10 @@ use std::net::IpAddr;
 
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
-use shared_types::consent::{ConsentCreated, ConsentInformation, ConsentRequest, ConsentStatus};
-use shared_types::text::{Text, plain};
+use shared_types::xs2a::consent::{
+    ConsentCreated, ConsentInformation, ConsentRequest, ConsentStatus,
+};
+use shared_types::xs2a::text::{Text, plain};
 use uuid::Uuid;
 
 use crate::authorisations::{ApprovalOptions, ConsentAsked, approach};

@@ -4,11 +4,11 @@ use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use shared_types::alert::Alert;
-use shared_types::certificate::CertificateSummary;
-use shared_types::message::{MessageCode, TppMessage};
-use shared_types::text::Text;
-use shared_types::trust::Refusal;
+use shared_types::pki::alert::Alert;
+use shared_types::pki::certificate::CertificateSummary;
+use shared_types::pki::trust::Refusal;
+use shared_types::xs2a::message::{MessageCode, TppMessage};
+use shared_types::xs2a::text::Text;
 use uuid::Uuid;
 
 use crate::tls::ServerRefusal;

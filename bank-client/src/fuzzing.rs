@@ -22,24 +22,26 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use shared_types::account::{AccountBalances, AccountList, AccountResponse};
-use shared_types::authorisation::{
+use shared_types::decode::{Shape, decode};
+use shared_types::pki::certificate::{CertificateSummary, distinguished_name, hosts};
+use shared_types::pki::eidas::{identify, organisation_of};
+use shared_types::pki::pem::{Kind, Object, objects};
+use shared_types::pki::revocation::{Issuers, List};
+use shared_types::pki::trust::{
+    Anchors, MAX_CERTIFICATES, Path, Usage, is_for_host, judge, validity,
+};
+use shared_types::xs2a::account::{AccountBalances, AccountList, AccountResponse};
+use shared_types::xs2a::authorisation::{
     AuthorisationList, AuthorisationStarted, AuthorisationUpdated, ScaStatusResponse,
 };
-use shared_types::card_account::{
+use shared_types::xs2a::card_account::{
     CardAccountBalances, CardAccountList, CardAccountResponse, CardTransactionsResponse,
 };
-use shared_types::certificate::{CertificateSummary, distinguished_name, hosts};
-use shared_types::consent::{ConsentCreated, ConsentInformation};
-use shared_types::decode::{Shape, decode};
-use shared_types::eidas::{identify, organisation_of};
-use shared_types::link::Links;
-use shared_types::message::TppMessages;
-use shared_types::money::Currency;
-use shared_types::pem::{Kind, Object, objects};
-use shared_types::revocation::{Issuers, List};
-use shared_types::transaction::{TransactionResponse, TransactionsResponse};
-use shared_types::trust::{Anchors, MAX_CERTIFICATES, Path, Usage, is_for_host, judge, validity};
+use shared_types::xs2a::consent::{ConsentCreated, ConsentInformation};
+use shared_types::xs2a::link::Links;
+use shared_types::xs2a::message::TppMessages;
+use shared_types::xs2a::money::Currency;
+use shared_types::xs2a::transaction::{TransactionResponse, TransactionsResponse};
 use uuid::Uuid;
 
 use crate::address::follow;

@@ -13,8 +13,8 @@
 //!
 //! ```
 //! use bank_client::identity::{Identity, Known, recognise};
-//! use shared_types::account::AccountDetails;
-//! use shared_types::money::Currency;
+//! use shared_types::xs2a::account::AccountDetails;
+//! use shared_types::xs2a::money::Currency;
 //!
 //! let account = |id: &str, iban: &str| AccountDetails {
 //!     resource_id: Some(id.to_owned()),
@@ -36,8 +36,8 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use shared_types::account::{AccountDetails, AccountReference, ReferenceMatch};
-use shared_types::card_account::CardAccountDetails;
+use shared_types::xs2a::account::{AccountDetails, AccountReference, ReferenceMatch};
+use shared_types::xs2a::card_account::CardAccountDetails;
 
 /// What an account is recognised by.
 #[derive(Clone, PartialEq, Eq)]
@@ -320,8 +320,8 @@ fn index(keys: impl Iterator<Item = Vec<String>>) -> HashMap<String, Vec<usize>>
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use shared_types::money::Currency;
-    use shared_types::text::Text;
+    use shared_types::xs2a::money::Currency;
+    use shared_types::xs2a::text::Text;
 
     use super::*;
 

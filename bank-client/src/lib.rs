@@ -17,7 +17,7 @@
 //! ```no_run
 //! use bank_client::credentials::Credentials;
 //! use bank_client::futures::TryStreamExt as _;
-//! use bank_client::shared_types::trust::Anchors;
+//! use bank_client::shared_types::pki::trust::Anchors;
 //! use bank_client::{Bank, Entry, TransactionFilter, tokio};
 //!
 //! #[tokio::main(crate = "bank_client::tokio")]
@@ -49,7 +49,7 @@
 //! what goes over the wire, and [`tokio`], the runtime on which calls are made.
 //!
 //! Lists come page by page, as they are asked for. Money is an exact decimal with its currency
-//! ([`Amount`](shared_types::money::Amount)), a day is a [`NaiveDate`](chrono::NaiveDate), and both have a form for people.
+//! ([`Amount`](shared_types::xs2a::money::Amount)), a day is a [`NaiveDate`](chrono::NaiveDate), and both have a form for people.
 //!
 //! # A bank that falters
 //!

@@ -7,11 +7,11 @@ use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _, iter, try_un
 use reqwest::Url;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
-use shared_types::card_account::{CardTransaction, CardTransactionsResponse};
 use shared_types::decode::Malformed;
-use shared_types::link::Links;
-use shared_types::money::Currency;
-use shared_types::transaction::{BookingStatus, Transaction, TransactionsResponse};
+use shared_types::xs2a::card_account::{CardTransaction, CardTransactionsResponse};
+use shared_types::xs2a::link::Links;
+use shared_types::xs2a::money::Currency;
+use shared_types::xs2a::transaction::{BookingStatus, Transaction, TransactionsResponse};
 
 use crate::deviations::{Deviations, Told};
 use crate::error::{Error, ErrorKind};

@@ -13,8 +13,8 @@ use chrono::NaiveDate;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use shared_types::decode::{Fault, Malformed, Manner, Shape, Step, at, at_mut, document, part};
-use shared_types::iban::Iban;
-use shared_types::money::Currency;
+use shared_types::xs2a::iban::Iban;
+use shared_types::xs2a::money::Currency;
 
 use crate::deviations::{Deviation, Deviations, Outcome};
 use crate::response::Response;
@@ -664,13 +664,13 @@ const FOLLOWED: &[&str] = &[
 mod tests {
     use serde::Serialize;
     use serde_json::json;
-    use shared_types::account::{AccountBalances, AccountList};
-    use shared_types::authorisation::{AuthorisationList, AuthorisationStarted};
-    use shared_types::card_account::{
+    use shared_types::xs2a::account::{AccountBalances, AccountList};
+    use shared_types::xs2a::authorisation::{AuthorisationList, AuthorisationStarted};
+    use shared_types::xs2a::card_account::{
         CardAccountBalances, CardAccountList, CardTransactionsResponse,
     };
-    use shared_types::consent::{ConsentCreated, ConsentInformation};
-    use shared_types::transaction::{TransactionResponse, TransactionsResponse};
+    use shared_types::xs2a::consent::{ConsentCreated, ConsentInformation};
+    use shared_types::xs2a::transaction::{TransactionResponse, TransactionsResponse};
 
     use super::*;
 

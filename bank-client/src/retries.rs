@@ -123,7 +123,7 @@ fn http_date(text: &str) -> Option<DateTime<Utc>> {
 mod tests {
     use proptest::prelude::*;
     use reqwest::header::HeaderValue;
-    use shared_types::alert::Alert;
+    use shared_types::pki::alert::Alert;
     use uuid::Uuid;
 
     use super::*;

@@ -7,14 +7,14 @@
 use std::sync::Arc;
 
 use rustls_pki_types::UnixTime;
-use shared_types::revocation::ocsp::Answer;
-use shared_types::revocation::{Statuses, UnknownStatus};
-use shared_types::trust::{Path, Refusal};
+use shared_types::pki::revocation::ocsp::Answer;
+use shared_types::pki::revocation::{Statuses, UnknownStatus};
+use shared_types::pki::trust::{Path, Refusal};
 
 /// What is known of revoked certificates, and what follows where nothing is.
 #[derive(Debug, Clone)]
 pub struct Revocation {
-    /// From lists ([`shared_types::revocation::List::read`]), and from answers of responders.
+    /// From lists ([`shared_types::pki::revocation::List::read`]), and from answers of responders.
     pub statuses: Statuses,
     /// What happens to a bank of whose certificate, or of one above it, nothing fresh is known. With
     /// [`UnknownStatus::HardFail`], a bank has to staple an answer, or a list has to speak for it.

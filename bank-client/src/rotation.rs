@@ -29,8 +29,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustls_pki_types::UnixTime;
-use shared_types::eidas::{IdentityError, OrganisationId, organisation_of};
-use shared_types::trust::{Anchors, Refusal, Usage, judge, validity};
+use shared_types::pki::eidas::{IdentityError, OrganisationId, organisation_of};
+use shared_types::pki::trust::{Anchors, Refusal, Usage, judge, validity};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::bank::Bank;

@@ -8,9 +8,9 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::sign::SingleCertAndKey;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
-use shared_types::certificate::CertificateSummary;
-use shared_types::eidas::{IdentityError, OrganisationId, organisation_of};
-use shared_types::trust::{
+use shared_types::pki::certificate::CertificateSummary;
+use shared_types::pki::eidas::{IdentityError, OrganisationId, organisation_of};
+use shared_types::pki::trust::{
     Anchors, Refusal, Usage, Window, is_for_host, judge, signature_schemes, verify_tls12_signature,
     verify_tls13_signature,
 };

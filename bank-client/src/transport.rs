@@ -10,10 +10,10 @@ use reqwest::header::{
 use reqwest::{Method, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use shared_types::alert::Alert;
 use shared_types::decode::{MAX_DEPTH, Malformed, Shape};
-use shared_types::message::{TppMessage, TppMessages};
-use shared_types::money::Currency;
+use shared_types::pki::alert::Alert;
+use shared_types::xs2a::message::{TppMessage, TppMessages};
+use shared_types::xs2a::money::Currency;
 use uuid::Uuid;
 
 use crate::bank::Bank;

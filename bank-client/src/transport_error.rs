@@ -6,7 +6,7 @@ use std::sync::Arc;
 use reqwest::Url;
 use rustls::AlertDescription;
 use rustls_pki_types::ServerName;
-use shared_types::alert::Alert;
+use shared_types::pki::alert::Alert;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;

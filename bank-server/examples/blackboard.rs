@@ -50,7 +50,7 @@ use bank_server::transport::trust_reloader::{PolicySource, Sources, TrustReloade
 use clap::Parser;
 use rustls_pki_types::{CertificateDer, UnixTime};
 use shared_types::pki::credentials::Credentials;
-use shared_types::revocation::UnknownStatus;
+use shared_types::pki::revocation::UnknownStatus;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, oneshot};

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use shared_types::revocation::UnknownStatus;
+use shared_types::pki::revocation::UnknownStatus;
 use url::Url;
 use utoipa::ToSchema;
 

@@ -18,7 +18,7 @@ use bank_server::{
     BankServer, Calendar, NOT_CHECKED, StartError, check_file, raise_limit, telemetry,
 };
 use clap::{Parser, Subcommand};
-use shared_types::text::plain;
+use shared_types::xs2a::text::plain;
 use tokio::signal::unix::{SignalKind, signal};
 
 #[global_allocator]

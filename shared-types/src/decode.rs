@@ -427,13 +427,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::account::AccountReference;
-    use crate::authorisation::UpdatePsuData;
-    use crate::card_account::CardAccountBalances;
-    use crate::consent::ConsentRequest;
-    use crate::link::Links;
-    use crate::money::Amount;
-    use crate::transaction::TransactionResponse;
+    use crate::xs2a::account::AccountReference;
+    use crate::xs2a::authorisation::UpdatePsuData;
+    use crate::xs2a::card_account::CardAccountBalances;
+    use crate::xs2a::consent::ConsentRequest;
+    use crate::xs2a::link::Links;
+    use crate::xs2a::money::Amount;
+    use crate::xs2a::transaction::TransactionResponse;
 
     #[test]
     fn the_path_is_named_and_the_content_is_not() {
@@ -668,7 +668,7 @@ mod tests {
         let tolerant: AccountReference = part(&long, Manner::Tolerant).unwrap();
         assert_eq!(serde_json::json!(tolerant), long);
         assert_eq!(kept(long.to_string().as_bytes()), Ok(tolerant));
-        let endless = serde_json::json!({ "bban": "1".repeat(crate::text::LONGEST + 1) });
+        let endless = serde_json::json!({ "bban": "1".repeat(crate::xs2a::text::LONGEST + 1) });
         assert!(part::<AccountReference>(&endless, Manner::Tolerant).is_err());
     }
 

@@ -19,7 +19,7 @@ use bank_server::{BankServer, RunningBank};
 use fixtures::pki::Pki;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName};
-use shared_types::revocation::{Issuers, List};
+use shared_types::pki::revocation::{Issuers, List};
 use tests::child_process::memory;
 use tests::generators::write_list;
 use tests::handshake::client;

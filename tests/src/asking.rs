@@ -11,8 +11,8 @@ use bank_client::vault::{Key, Vault};
 use bank_client::{Bank, ErrorKind, TransactionFilter};
 use fixtures::sandbox::CUSTOMER;
 use fixtures::world;
-use shared_types::authorisation::ScaApproach;
-use shared_types::consent::ConsentRequest;
+use shared_types::xs2a::authorisation::ScaApproach;
+use shared_types::xs2a::consent::ConsentRequest;
 
 use crate::banks::Banks;
 use crate::http::{Response, Tpp};

@@ -7,7 +7,7 @@ use std::process::{Output, Stdio};
 use bank_client::environment::{Clock as _, SystemClock};
 use fixtures::pki::{Pki, bank_a};
 use openssl::x509::X509;
-use shared_types::register::Service;
+use shared_types::pki::register::Service;
 use tempfile::TempDir;
 
 use crate::child_process::ChildProcess;

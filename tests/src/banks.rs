@@ -11,7 +11,7 @@ use fixtures::pki::Identity;
 use fixtures::sandbox::{CUSTOMER, Databases, Options, Sandbox, SandboxFolder};
 use fixtures::world::{Bank, SampleAccount, SampleCustomer};
 use serde_json::{Value, json};
-use shared_types::register::RegisterFile;
+use shared_types::pki::register::RegisterFile;
 use tempfile::TempDir;
 
 use crate::asking::PSU;

@@ -20,8 +20,8 @@ use fixtures::sandbox::CUSTOMER;
 use fixtures::world::{Bank, SampleCustomer};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
-use shared_types::authorisation::{ScaApproach, Secret};
-use shared_types::eidas::{OrganisationId, identify};
+use shared_types::pki::eidas::{OrganisationId, identify};
+use shared_types::xs2a::authorisation::{ScaApproach, Secret};
 
 use crate::banks::Banks;
 

@@ -11,7 +11,7 @@ use fixtures::scheme_ca::{SIGNATURE_ALGORITHM, SchemeCa, Which};
 use openssl::x509::X509;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
-use shared_types::revocation::PathCertificate;
+use shared_types::pki::revocation::PathCertificate;
 
 /// Tags.
 pub const INTEGER: u8 = 0x02;

@@ -6,7 +6,7 @@ use std::path::Path;
 use bank_client::environment::{Clock as _, SystemClock};
 use chrono::TimeDelta;
 use fixtures::scheme_ca::{SchemeCa, Which};
-use shared_types::register::RegisterFile;
+use shared_types::pki::register::RegisterFile;
 
 /// A list of the issuing CA of the scheme in that folder, with so many entries.
 pub fn write_list(authority: &Path, file: &Path, entries: usize) {

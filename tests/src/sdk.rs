@@ -6,7 +6,7 @@ use bank_client::credentials::Credentials;
 use bank_client::{Bank, BankBuilder};
 use fixtures::pki::{Identity, Pki};
 use fixtures::scheme_ca::SchemeCa;
-use shared_types::trust::Anchors;
+use shared_types::pki::trust::Anchors;
 
 /// Organisation id of Bank A, the TPP of most tests.
 pub const BANK_A: &str = "PSDDE-BAFIN-100001";

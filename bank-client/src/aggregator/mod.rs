@@ -47,8 +47,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::BoxStream;
-use shared_types::account::{AccountDetails, Balance};
-use shared_types::transaction::Transaction;
+use shared_types::xs2a::account::{AccountDetails, Balance};
+use shared_types::xs2a::transaction::Transaction;
 
 use self::fan_out::{Course, ResultSender, run};
 pub use self::limits::AggregatorLimits;

@@ -3,9 +3,9 @@
 use std::fmt;
 
 use rust_decimal::Decimal;
-use shared_types::account::{AccountDetails, Balance, BalanceType};
-use shared_types::card_account::{CardAccountBalances, CardAccountDetails, debits_negative};
-use shared_types::money::Currency;
+use shared_types::xs2a::account::{AccountDetails, Balance, BalanceType};
+use shared_types::xs2a::card_account::{CardAccountBalances, CardAccountDetails, debits_negative};
+use shared_types::xs2a::money::Currency;
 
 /// Exact sums of balances, apart for each currency and for each kind of balance.
 ///

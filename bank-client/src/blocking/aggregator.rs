@@ -1,7 +1,7 @@
 //! Many banks at once.
 
-use shared_types::account::{AccountDetails, Balance};
-use shared_types::transaction::Transaction;
+use shared_types::xs2a::account::{AccountDetails, Balance};
+use shared_types::xs2a::transaction::Transaction;
 
 use super::{Items, Runtime};
 use crate::aggregator::{FromAccount, FromBank};

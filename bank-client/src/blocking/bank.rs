@@ -2,10 +2,12 @@
 
 use std::net::IpAddr;
 
-use shared_types::account::{AccountBalances, AccountDetails};
-use shared_types::card_account::{CardAccountBalances, CardAccountDetails, CardTransaction};
-use shared_types::consent::{ConsentCreated, ConsentInformation, ConsentRequest, ConsentStatus};
-use shared_types::transaction::Transaction;
+use shared_types::xs2a::account::{AccountBalances, AccountDetails};
+use shared_types::xs2a::card_account::{CardAccountBalances, CardAccountDetails, CardTransaction};
+use shared_types::xs2a::consent::{
+    ConsentCreated, ConsentInformation, ConsentRequest, ConsentStatus,
+};
+use shared_types::xs2a::transaction::Transaction;
 
 use super::{Items, Runtime};
 use crate::authorisations::{ApprovalOptions, ConsentAsked};

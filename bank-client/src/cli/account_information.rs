@@ -14,10 +14,10 @@ use chrono::Days;
 use chrono_tz::Tz;
 use futures::future::maybe_done;
 use futures::stream::{BoxStream, Peekable, StreamExt as _, iter, once};
-use shared_types::account::{AccountDetails, Balance};
-use shared_types::card_account::{CardAccountDetails, CardTransaction, debits_negative};
-use shared_types::money::Amount;
-use shared_types::transaction::Transaction;
+use shared_types::xs2a::account::{AccountDetails, Balance};
+use shared_types::xs2a::card_account::{CardAccountDetails, CardTransaction, debits_negative};
+use shared_types::xs2a::money::Amount;
+use shared_types::xs2a::transaction::Transaction;
 
 use super::arguments::Transactions;
 use super::balance_history::BalanceHistories;

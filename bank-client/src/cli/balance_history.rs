@@ -12,8 +12,8 @@ use chrono::{DateTime, Days, NaiveDate, Utc};
 use chrono_tz::Tz;
 use futures::TryStreamExt as _;
 use rust_decimal::Decimal;
-use shared_types::account::{AccountDetails, BalanceType, ReferenceMatch};
-use shared_types::money::Currency;
+use shared_types::xs2a::account::{AccountDetails, BalanceType, ReferenceMatch};
+use shared_types::xs2a::money::Currency;
 
 use super::failure::{Failure, failure};
 use super::sparkline::sparkline;
@@ -166,7 +166,7 @@ mod tests {
         use bank_client::sync::Synchroniser;
         use bank_client::test_util::{MockAccount, MockBank};
         use bank_client::vault::{Key, Vault};
-        use shared_types::money::Amount;
+        use shared_types::xs2a::money::Amount;
 
         let account = |id: &str, currency: &str, moved: &str| -> MockAccount {
             let currency = currency.parse().unwrap();

@@ -13,9 +13,9 @@ use bank_client::revocation::Revocation;
 use bank_client::{Bank, Breaker, Retries};
 use etcetera::{AppStrategy as _, AppStrategyArgs, choose_app_strategy};
 use serde::Deserialize;
-use shared_types::iban::Iban;
-use shared_types::revocation::{FoundList, Issuers, List, Statuses, UnknownStatus};
-use shared_types::trust::Anchors;
+use shared_types::pki::revocation::{FoundList, Issuers, List, Statuses, UnknownStatus};
+use shared_types::pki::trust::Anchors;
+use shared_types::xs2a::iban::Iban;
 
 use super::arguments::ProfileLocation;
 use super::failure::{Failure, failure};

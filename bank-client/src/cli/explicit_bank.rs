@@ -6,8 +6,8 @@ use std::path::Path;
 use bank_client::Bank;
 use bank_client::environment::{Clock as _, SystemClock};
 use chrono::Days;
-use shared_types::consent::ConsentRequest;
-use shared_types::trust::Anchors;
+use shared_types::pki::trust::Anchors;
+use shared_types::xs2a::consent::ConsentRequest;
 
 use super::arguments::{Arguments, ConsentCommand, NewConsent, missing};
 use super::config::{Profile, credentials, read};

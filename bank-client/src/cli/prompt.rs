@@ -3,7 +3,7 @@
 use std::io::{self, BufRead as _, Read as _};
 
 use console::Term;
-use shared_types::authorisation::Secret;
+use shared_types::xs2a::authorisation::Secret;
 
 use super::failure::{Failure, failure};
 use super::screen::is_interactive;

@@ -3,10 +3,10 @@
 use bank_client::directory::BankEntry;
 use rust_decimal::Decimal;
 use serde::Serialize;
-use shared_types::account::{AccountDetails, Balance};
-use shared_types::card_account::{CardAccountDetails, CardTransaction, debits_negative};
-use shared_types::money::Amount;
-use shared_types::transaction::Transaction;
+use shared_types::xs2a::account::{AccountDetails, Balance};
+use shared_types::xs2a::card_account::{CardAccountDetails, CardTransaction, debits_negative};
+use shared_types::xs2a::money::Amount;
+use shared_types::xs2a::transaction::Transaction;
 
 use super::screen::{Column, Field, ListRow, amount, or_empty, text};
 

@@ -10,9 +10,9 @@ use comfy_table::{
 };
 use console::Term;
 use serde::Serialize;
-use shared_types::consent::ConsentInformation;
-use shared_types::text::is_obeyed;
-pub(super) use shared_types::text::plain;
+use shared_types::xs2a::consent::ConsentInformation;
+use shared_types::xs2a::text::is_obeyed;
+pub(super) use shared_types::xs2a::text::plain;
 
 use super::arguments::OutputArgs;
 use super::failure::{Diagnostic, Failure, failure};

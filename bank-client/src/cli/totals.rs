@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use rust_decimal::Decimal;
-use shared_types::money::{Amount, Currency};
+use shared_types::xs2a::money::{Amount, Currency};
 
 /// The totals by currency.
 #[derive(Debug, Default)]

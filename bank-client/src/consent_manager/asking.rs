@@ -381,7 +381,10 @@ impl ConsentManager {
         let status = bank
             .authorisation_status(&answer.consent, authorisation)
             .await;
-        if !matches!(status, Ok(shared_types::authorisation::ScaStatus::Failed)) {
+        if !matches!(
+            status,
+            Ok(shared_types::xs2a::authorisation::ScaStatus::Failed)
+        ) {
             return Ok(());
         }
         self.fail_asking(id, &connection, Event::Lapsed).await

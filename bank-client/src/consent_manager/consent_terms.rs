@@ -4,8 +4,8 @@ use std::num::NonZeroU32;
 
 use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
-use shared_types::consent::{AccountAccess, AllAccounts, ConsentRequest};
-use shared_types::message::{MessageCode, TppMessage};
+use shared_types::xs2a::consent::{AccountAccess, AllAccounts, ConsentRequest};
+use shared_types::xs2a::message::{MessageCode, TppMessage};
 
 use crate::error::{Error, ErrorKind};
 

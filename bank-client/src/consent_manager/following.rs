@@ -1,7 +1,7 @@
 //! Learning from the bank what has become of a consent.
 
 use chrono::TimeDelta;
-use shared_types::consent::ConsentStatus;
+use shared_types::xs2a::consent::ConsentStatus;
 
 use super::ConnectionId;
 use super::asking::Before;

@@ -4,7 +4,7 @@
 //! from each other but for one moment: when the next one is approved, it takes the place of the other.
 
 use serde::{Deserialize, Serialize};
-use shared_types::consent::ConsentStatus;
+use shared_types::xs2a::consent::ConsentStatus;
 
 /// Where a connection stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

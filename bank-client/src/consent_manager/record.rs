@@ -6,9 +6,9 @@ use std::num::NonZeroU32;
 use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
-use shared_types::authorisation::ScaApproach;
-use shared_types::consent::{ConsentInformation, ConsentRequest};
-use shared_types::link::Links;
+use shared_types::xs2a::authorisation::ScaApproach;
+use shared_types::xs2a::consent::{ConsentInformation, ConsentRequest};
+use shared_types::xs2a::link::Links;
 use url::Url;
 use uuid::Uuid;
 

@@ -1,7 +1,7 @@
 //! What a bank's refusals say of a consent. No I/O.
 
 use chrono::TimeDelta;
-use shared_types::message::MessageCode;
+use shared_types::xs2a::message::MessageCode;
 
 use crate::error::Error;
 

@@ -1,7 +1,7 @@
 //! The customer's way back from the bank.
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use shared_types::authorisation::Secret;
+use shared_types::xs2a::authorisation::Secret;
 use url::form_urlencoded;
 
 use super::ConnectionId;

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use chrono_tz::Tz;
 use serde::{Deserialize, Deserializer, de};
-use shared_types::authorisation::ScaApproach;
-use shared_types::bic::Bic;
-use shared_types::eidas::OrganisationId;
-use shared_types::trust::{AnchorError, Anchors};
+use shared_types::pki::eidas::OrganisationId;
+use shared_types::pki::trust::{AnchorError, Anchors};
+use shared_types::xs2a::authorisation::ScaApproach;
+use shared_types::xs2a::bic::Bic;
 
 use super::id::BankId;
 use super::names::Folded;

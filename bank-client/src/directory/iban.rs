@@ -100,7 +100,7 @@ pub(super) fn codes(iban: &str) -> Result<&str, NoCode> {
 
 #[cfg(test)]
 mod tests {
-    use shared_types::iban::Iban;
+    use shared_types::xs2a::iban::Iban;
 
     use super::*;
 

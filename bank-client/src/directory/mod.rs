@@ -62,8 +62,8 @@ use std::collections::HashMap;
 use std::io::Read as _;
 use std::path::Path;
 
-use shared_types::bic::Bic;
-use shared_types::iban::Iban;
+use shared_types::xs2a::bic::Bic;
+use shared_types::xs2a::iban::Iban;
 
 pub use self::entry::{BankEntry, BankLimits, Delta, EntryError};
 pub use self::error::{DirectoryError, Place, Unique};

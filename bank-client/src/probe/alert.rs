@@ -1,6 +1,6 @@
 //! What an alert means (RFC 8446, section 6.2), in the light of what was shown.
 
-use shared_types::alert::Alert;
+use shared_types::pki::alert::Alert;
 
 use super::seen::{Asked, CertificateFacts, Seen, Shown, when};
 use shared_types::environment::unix;

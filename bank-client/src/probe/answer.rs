@@ -1,8 +1,8 @@
 //! The answer to the one request of a probe: as much of HTTP/1.1 (RFC 9112) as its meaning needs.
 
-use shared_types::certificate::printable;
 use shared_types::decode::decode;
-use shared_types::message::{MessageCode, TppMessage, TppMessages};
+use shared_types::pki::certificate::printable;
+use shared_types::xs2a::message::{MessageCode, TppMessage, TppMessages};
 
 /// What the server answered.
 #[derive(Debug, Clone, PartialEq, Eq)]

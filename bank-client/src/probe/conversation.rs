@@ -131,7 +131,7 @@ impl Conversation {
     fn explain(&self, error: rustls::Error) -> End {
         match error {
             rustls::Error::AlertReceived(alert) => {
-                End::Alert(shared_types::alert::Alert(alert.into()))
+                End::Alert(shared_types::pki::alert::Alert(alert.into()))
             }
             rustls::Error::InvalidMessage(
                 InvalidMessage::InvalidContentType

@@ -7,7 +7,7 @@
 //! ```no_run
 //! use bank_client::credentials::Credentials;
 //! use bank_client::probe::Probe;
-//! use bank_client::shared_types::trust::Anchors;
+//! use bank_client::shared_types::pki::trust::Anchors;
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let anchors = Anchors::from_pem(&std::fs::read("ca1.pem")?)?;
@@ -40,8 +40,8 @@ use reqwest::Url;
 use rustls::client::{Resumption, danger::ServerCertVerifier};
 use rustls::{ClientConfig, ClientConnection};
 use rustls_pki_types::ServerName;
-use shared_types::eidas::OrganisationId;
-use shared_types::trust::Anchors;
+use shared_types::pki::eidas::OrganisationId;
+use shared_types::pki::trust::Anchors;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 

@@ -8,7 +8,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::sign::CertifiedKey;
 use rustls::{DigitallySignedStruct, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
-use shared_types::certificate::distinguished_name;
+use shared_types::pki::certificate::distinguished_name;
 
 use super::seen::{Asked, CertificateFacts, Shown};
 use crate::tls::{ServerRefusal, ServerVerifier};

@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use chrono::{DateTime, SecondsFormat, Utc};
 use rustls_pki_types::{CertificateDer, UnixTime};
 use serde::Serialize;
-use shared_types::alert::Alert;
-use shared_types::certificate::{CertificateSummary, hosts};
-use shared_types::eidas::organisation_of;
-use shared_types::trust::validity;
+use shared_types::pki::alert::Alert;
+use shared_types::pki::certificate::{CertificateSummary, hosts};
+use shared_types::pki::eidas::organisation_of;
+use shared_types::pki::trust::validity;
 
 use super::answer::Answer;
 use super::{Limits, Stage};

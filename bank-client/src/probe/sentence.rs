@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use shared_types::trust::Refusal;
+use shared_types::pki::trust::Refusal;
 
 use super::answer::Reason;
 use super::verdict::{Policy, Stage, Verdict};

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rustls_pki_types::UnixTime;
-use shared_types::alert::Alert;
-use shared_types::certificate::CertificateSummary;
-use shared_types::trust::Refusal;
+use shared_types::pki::alert::Alert;
+use shared_types::pki::certificate::CertificateSummary;
+use shared_types::pki::trust::Refusal;
 
 use super::answer::{Answer, Attitude, Reason};
 use super::seen::{Agreed, Asked, CertificateFacts, End, Seen, Shown};

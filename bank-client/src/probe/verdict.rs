@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
-use shared_types::alert::Alert;
+use shared_types::pki::alert::Alert;
 
 use super::alert::explain;
 use super::answer::{Answer, Attitude, Reason};

@@ -143,7 +143,7 @@ fn format(kind: Kind, fault: &impl ToString) -> RecordError {
 
 #[cfg(test)]
 mod tests {
-    use shared_types::account::AccountReference;
+    use shared_types::xs2a::account::AccountReference;
 
     use super::*;
     use crate::store::MemoryStore;

@@ -2,11 +2,11 @@
 
 use std::future::Future;
 
-use shared_types::account::{AccountReference, ReferenceMatch};
-use shared_types::consent::AccountAccess;
-use shared_types::link::Links;
-use shared_types::message::MessageCode;
-use shared_types::money::Currency;
+use shared_types::xs2a::account::{AccountReference, ReferenceMatch};
+use shared_types::xs2a::consent::AccountAccess;
+use shared_types::xs2a::link::Links;
+use shared_types::xs2a::message::MessageCode;
+use shared_types::xs2a::money::Currency;
 use tokio::sync::OnceCell;
 
 use super::deadline::Deadline;

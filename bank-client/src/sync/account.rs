@@ -2,7 +2,7 @@
 
 use chrono::NaiveDate;
 use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
-use shared_types::transaction::BookingStatus;
+use shared_types::xs2a::transaction::BookingStatus;
 
 use super::copy::LocalCopy;
 use super::deadline::Deadline;

@@ -2,10 +2,10 @@
 
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
-use shared_types::account::{AccountDetails, AccountReference, Balance};
-use shared_types::card_account::CardAccountDetails;
 use shared_types::decode::{Manner, part};
-use shared_types::link::Links;
+use shared_types::xs2a::account::{AccountDetails, AccountReference, Balance};
+use shared_types::xs2a::card_account::CardAccountDetails;
+use shared_types::xs2a::link::Links;
 use sqlx::Row as _;
 
 use super::access::{Access, NotOpened, Part, Unread};

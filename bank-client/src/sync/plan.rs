@@ -1,7 +1,7 @@
 //! Which way an account is read, and what follows from a refusal: rules, and nothing else.
 
 use chrono::{Days, NaiveDate};
-use shared_types::message::MessageCode;
+use shared_types::xs2a::message::MessageCode;
 
 use crate::directory::Delta;
 use crate::error::{Error, ErrorKind};

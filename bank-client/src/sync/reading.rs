@@ -3,10 +3,10 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _, try_unfold};
 use serde::de::DeserializeOwned;
-use shared_types::account::{AccountDetails, Balance};
-use shared_types::card_account::{CardAccountDetails, CardTransaction};
 use shared_types::decode::{Manner, kept, part};
-use shared_types::transaction::Transaction;
+use shared_types::xs2a::account::{AccountDetails, Balance};
+use shared_types::xs2a::card_account::{CardAccountDetails, CardTransaction};
+use shared_types::xs2a::transaction::Transaction;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 

@@ -7,10 +7,10 @@
 use aws_lc_rs::hmac;
 use chrono::NaiveDate;
 use serde::Serialize;
-use shared_types::card_account::CardTransaction;
-use shared_types::money::Amount;
-use shared_types::text::is_placeholder;
-use shared_types::transaction::Transaction;
+use shared_types::xs2a::card_account::CardTransaction;
+use shared_types::xs2a::money::Amount;
+use shared_types::xs2a::text::is_placeholder;
+use shared_types::xs2a::transaction::Transaction;
 
 /// A digest of account data. It is keyed: who has the copy alone cannot try out what it stands for.
 pub(super) type Digest = [u8; 16];

@@ -67,10 +67,10 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use shared_types::account::{AccountDetails, Balance};
-use shared_types::consent::ConsentStatus;
-use shared_types::eidas::OrganisationId;
-use shared_types::transaction::Transaction;
+use shared_types::pki::eidas::OrganisationId;
+use shared_types::xs2a::account::{AccountDetails, Balance};
+use shared_types::xs2a::consent::ConsentStatus;
+use shared_types::xs2a::transaction::Transaction;
 use wiremock::matchers::any;
 use wiremock::{Mock, MockServer};
 

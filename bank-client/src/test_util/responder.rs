@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::NaiveDate;
 use serde_json::{Value, json};
-use shared_types::account::AccountReference;
-use shared_types::consent::ConsentStatus;
-use shared_types::link::Links;
-use shared_types::transaction::Transaction;
+use shared_types::xs2a::account::AccountReference;
+use shared_types::xs2a::consent::ConsentStatus;
+use shared_types::xs2a::link::Links;
+use shared_types::xs2a::transaction::Transaction;
 use url::Url;
 use wiremock::{Request, Respond, ResponseTemplate};
 

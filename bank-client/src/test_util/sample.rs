@@ -2,11 +2,11 @@
 
 use chrono::NaiveDate;
 use serde_json::{Value, json};
-use shared_types::account::{AccountDetails, Balance, BalanceType};
-use shared_types::link::Links;
-use shared_types::money::{Amount, Currency};
-use shared_types::text::Text;
-use shared_types::transaction::Transaction;
+use shared_types::xs2a::account::{AccountDetails, Balance, BalanceType};
+use shared_types::xs2a::link::Links;
+use shared_types::xs2a::money::{Amount, Currency};
+use shared_types::xs2a::text::Text;
+use shared_types::xs2a::transaction::Transaction;
 
 use super::MockAccount;
 

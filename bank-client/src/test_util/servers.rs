@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use rustls_pki_types::{CertificateDer, ServerName};
-use shared_types::trust::{Anchors, Refusal};
+use shared_types::pki::trust::{Anchors, Refusal};
 
 use crate::revocation::Revocation;
 use crate::tls::{ServerRefusal, ServerVerifier};

@@ -7,8 +7,8 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta};
 use futures::{StreamExt as _, TryStreamExt as _};
 use serde_json::{Value, json};
-use shared_types::consent::ConsentStatus;
-use shared_types::eidas::OrganisationId;
+use shared_types::pki::eidas::OrganisationId;
+use shared_types::xs2a::consent::ConsentStatus;
 use uuid::Uuid;
 
 use super::*;

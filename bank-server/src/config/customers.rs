@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
-use shared_types::authorisation::ScaApproach;
+use shared_types::xs2a::authorisation::ScaApproach;
 use utoipa::ToSchema;
 
 use super::ConfigError;

@@ -1,7 +1,7 @@
 //! Sections `[[other_banks]]`: banks whose accounts customers can have shown here.
 
 use serde::{Deserialize, Serialize};
-use shared_types::eidas::OrganisationId;
+use shared_types::pki::eidas::OrganisationId;
 use url::Url;
 use utoipa::ToSchema;
 

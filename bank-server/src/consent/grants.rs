@@ -1,7 +1,7 @@
 //! Grants: the accounts that an approved consent opens, and how far.
 
-use shared_types::account::AccountReference;
-use shared_types::consent::{AccountAccess, AdditionalInformation, AllAccounts};
+use shared_types::xs2a::account::AccountReference;
+use shared_types::xs2a::consent::{AccountAccess, AdditionalInformation, AllAccounts};
 
 use crate::domain::{Account, AccountKind, Grant};
 

@@ -1,9 +1,9 @@
 //! Validation of a TPP's request for a consent.
 
 use chrono::NaiveDate;
-use shared_types::account::AccountReference;
-use shared_types::consent::{AccountAccess, ConsentRequest};
-use shared_types::message::MessageCode;
+use shared_types::xs2a::account::AccountReference;
+use shared_types::xs2a::consent::{AccountAccess, ConsentRequest};
+use shared_types::xs2a::message::MessageCode;
 
 /// Violation of a rule that holds for every customer.
 #[derive(Debug, Clone, PartialEq, Eq)]

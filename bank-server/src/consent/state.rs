@@ -4,7 +4,7 @@
 //! depends on a job that ran, or did not.
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
-use shared_types::consent::ConsentStatus;
+use shared_types::xs2a::consent::ConsentStatus;
 
 use crate::calendar::Calendar;
 use crate::domain::Consent;

@@ -86,7 +86,7 @@ pub fn allowance(consent: &Consent, attended: bool) -> Allowance {
 
 #[cfg(test)]
 mod tests {
-    use shared_types::consent::ConsentStatus;
+    use shared_types::xs2a::consent::ConsentStatus;
 
     use super::*;
     use crate::consent::state::tests::consent;

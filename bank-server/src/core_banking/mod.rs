@@ -8,10 +8,10 @@ use async_trait::async_trait;
 use bytestring::ByteString;
 use chrono::NaiveDate;
 use serde::Serialize;
-use shared_types::account::Balance;
-use shared_types::card_account::CardTransaction;
-use shared_types::text::Text;
-use shared_types::transaction::{BookingStatus, Transaction};
+use shared_types::xs2a::account::Balance;
+use shared_types::xs2a::card_account::CardTransaction;
+use shared_types::xs2a::text::Text;
+use shared_types::xs2a::transaction::{BookingStatus, Transaction};
 
 pub mod ledger;
 mod search;

@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use shared_types::card_account::CardTransaction;
-use shared_types::text::Text;
-use shared_types::transaction::Transaction;
+use shared_types::xs2a::card_account::CardTransaction;
+use shared_types::xs2a::text::Text;
+use shared_types::xs2a::transaction::Transaction;
 
 use super::{Page, PageKey, TransactionQuery};
 
@@ -125,8 +125,8 @@ impl Searchable for CardTransaction {
 #[cfg(test)]
 mod tests {
     use chrono::NaiveDate;
-    use shared_types::money::{Amount, Currency};
-    use shared_types::transaction::BookingStatus;
+    use shared_types::xs2a::money::{Amount, Currency};
+    use shared_types::xs2a::transaction::BookingStatus;
 
     use super::*;
 

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use rustls_pki_types::{CertificateDer, UnixTime};
-use shared_types::eidas::{IdentityError, OrganisationId, Psd2Identity, identify};
 use shared_types::pki::credentials::Credentials;
-use shared_types::register::{NotLicensed, Register};
+use shared_types::pki::eidas::{IdentityError, OrganisationId, Psd2Identity, identify};
+use shared_types::pki::register::{NotLicensed, Register};
 
 use super::Tpp;
 use crate::config_error::ConfigError;

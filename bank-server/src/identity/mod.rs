@@ -5,9 +5,9 @@ mod licences;
 use std::collections::BTreeSet;
 
 use rustls_pki_types::CertificateDer;
-use shared_types::certificate::hosts;
-use shared_types::eidas::{IdentityError, OrganisationId, Psd2Identity, Role};
-use shared_types::register::Licence;
+use shared_types::pki::certificate::hosts;
+use shared_types::pki::eidas::{IdentityError, OrganisationId, Psd2Identity, Role};
+use shared_types::pki::register::Licence;
 
 pub(crate) use self::licences::own_organisation;
 pub use self::licences::{LicenceSource, Licences, NotATpp};

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::web;
-use shared_types::digest::sha256;
+use shared_types::pki::digest::sha256;
 
 use super::problem::Problem;
 use crate::http::resource;

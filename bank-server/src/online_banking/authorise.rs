@@ -15,8 +15,8 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpRequest, HttpResponse, web};
 use maud::html;
-use shared_types::authorisation::{ScaApproach, ScaStatus};
-use shared_types::consent::ConsentStatus;
+use shared_types::xs2a::authorisation::{ScaApproach, ScaStatus};
+use shared_types::xs2a::consent::ConsentStatus;
 use url::Url;
 
 use super::OnlineBanking;

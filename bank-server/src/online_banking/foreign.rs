@@ -2,7 +2,7 @@
 //! control characters, or masked.
 
 use maud::{Markup, Render, html};
-use shared_types::text::{is_obeyed, plain};
+use shared_types::xs2a::text::{is_obeyed, plain};
 
 /// Text of others: names, purposes, account numbers. A page prints it isolated (`bdi`), so that its direction of writing does
 /// not reorder what stands around it, and without control characters ([`plain`]).

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use chrono::{DateTime, Datelike as _, NaiveDate, TimeZone};
 use maud::{Markup, html};
 use rust_decimal::Decimal;
-use shared_types::iban::Iban;
-use shared_types::money::{Amount, Currency};
+use shared_types::xs2a::iban::Iban;
+use shared_types::xs2a::money::{Amount, Currency};
 
 use super::texts::Texts;
 

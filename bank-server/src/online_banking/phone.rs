@@ -7,7 +7,7 @@
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use maud::{Markup, html};
-use shared_types::digest::sha256;
+use shared_types::pki::digest::sha256;
 
 use super::OnlineBanking;
 use super::confirming::Act;

@@ -4,8 +4,8 @@
 use actix_web::http::StatusCode;
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
-use shared_types::authorisation::ScaStatus;
-use shared_types::consent::ConsentStatus;
+use shared_types::xs2a::authorisation::ScaStatus;
+use shared_types::xs2a::consent::ConsentStatus;
 
 use super::OnlineBanking;
 use super::accounts::View;

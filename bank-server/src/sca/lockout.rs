@@ -16,7 +16,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
-use shared_types::eidas::OrganisationId;
+use shared_types::pki::eidas::OrganisationId;
 use sqlx::Row as _;
 use tokio::sync::OwnedMutexGuard;
 

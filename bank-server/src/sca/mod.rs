@@ -19,8 +19,9 @@ use chrono::{DateTime, Utc};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
-use shared_types::eidas::OrganisationId;
 use shared_types::environment::Randomness;
+use shared_types::pki::eidas::OrganisationId;
+use shared_types::xs2a::authorisation::{AuthenticationObject, AuthenticationType};
 use tokio::sync::OwnedMutexGuard;
 use uuid::Uuid;
 
@@ -94,7 +95,7 @@ impl MethodId {
         Some(AuthenticationObject {
             authentication_type,
             authentication_version: None,
-            authentication_method_id: shared_types::text::Text::cut(self.as_str()),
+            authentication_method_id: shared_types::xs2a::text::Text::cut(self.as_str()),
             name: Some(name.to_owned()),
             explanation: None,
         })

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
-use shared_types::digest;
 use shared_types::environment::Randomness;
+use shared_types::pki::digest;
 use sqlx::Row as _;
 
 use super::{Challenge, Method, ScaError, Source, Subject};

@@ -16,7 +16,7 @@ use std::time::Duration;
 use actix_web::web;
 use arc_swap::ArcSwap;
 use shared_types::environment::{Clock, Randomness, SystemClock, SystemRandomness};
-use shared_types::pem::{self, Kind};
+use shared_types::pki::pem::{self, Kind};
 use tokio::sync::{Notify, Semaphore};
 use tracing::{Instrument as _, Span};
 

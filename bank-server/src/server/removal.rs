@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use chrono::{DateTime, TimeDelta, Utc};
 use rustls_pki_types::UnixTime;
 use shared_types::environment::Clock;
-use shared_types::revocation::List;
+use shared_types::pki::revocation::List;
 use tokio::sync::Mutex;
 
 use crate::store::StoreError;

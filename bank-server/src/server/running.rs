@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures::future::join_all;
-use shared_types::eidas::OrganisationId;
+use shared_types::pki::eidas::OrganisationId;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 

@@ -1,9 +1,9 @@
 //! Repository of authorisations, and of the status changes that they bring to consents.
 
 use chrono::{DateTime, Utc};
-use shared_types::authorisation::{ScaApproach, ScaStatus};
-use shared_types::consent::ConsentStatus;
-use shared_types::eidas::OrganisationId;
+use shared_types::pki::eidas::OrganisationId;
+use shared_types::xs2a::authorisation::{ScaApproach, ScaStatus};
+use shared_types::xs2a::consent::ConsentStatus;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 use uuid::Uuid;

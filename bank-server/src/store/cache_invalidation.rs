@@ -110,8 +110,8 @@ mod tests {
     use std::time::Instant;
 
     use chrono::DateTime;
-    use shared_types::consent::ConsentStatus;
-    use shared_types::eidas::OrganisationId;
+    use shared_types::pki::eidas::OrganisationId;
+    use shared_types::xs2a::consent::ConsentStatus;
 
     use super::*;
     use crate::store::consents::Consents;

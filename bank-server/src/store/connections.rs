@@ -5,7 +5,7 @@
 //! bank each.
 
 use chrono::{DateTime, NaiveDate, Utc};
-use shared_types::eidas::OrganisationId;
+use shared_types::pki::eidas::OrganisationId;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 

@@ -4,9 +4,9 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDate, Utc};
-use shared_types::authorisation::ScaApproach;
-use shared_types::consent::{AccountAccess, ConsentRequest, ConsentStatus};
-use shared_types::eidas::OrganisationId;
+use shared_types::pki::eidas::OrganisationId;
+use shared_types::xs2a::authorisation::ScaApproach;
+use shared_types::xs2a::consent::{AccountAccess, ConsentRequest, ConsentStatus};
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 use uuid::Uuid;

@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use quick_cache::sync::Cache;
-use shared_types::account::Balance;
 use shared_types::environment::uptime;
+use shared_types::xs2a::account::Balance;
 
 use crate::domain::{Account, Granted};
 

@@ -8,8 +8,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
-use shared_types::eidas::Role;
-use shared_types::trust::Refusal;
+use shared_types::pki::eidas::Role;
+use shared_types::pki::trust::Refusal;
 
 use super::gauge_guard::GaugeGuard;
 use crate::transport::listener::{ConnectionObserver, RejectedConnection, RejectionReason};

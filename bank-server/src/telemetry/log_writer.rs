@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::io;
 
-use shared_types::text::is_obeyed;
+use shared_types::xs2a::text::is_obeyed;
 
 /// Writes event by event: the log's layer hands each over whole.
 #[derive(Debug, Clone, Copy)]

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustls_pki_types::{CertificateDer, UnixTime};
-use shared_types::certificate::CertificateSummary;
-use shared_types::revocation::PathCertificate;
-use shared_types::trust::Refusal;
+use shared_types::pki::certificate::CertificateSummary;
+use shared_types::pki::revocation::PathCertificate;
+use shared_types::pki::trust::Refusal;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 

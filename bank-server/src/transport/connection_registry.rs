@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use shared_types::revocation::PathCertificate;
+use shared_types::pki::revocation::PathCertificate;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::connection::Connection;

@@ -6,9 +6,9 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::ArcSwap;
 use quick_cache::sync::Cache;
 use rustls_pki_types::CertificateDer;
-use shared_types::certificate::CertificateSummary;
-use shared_types::revocation::PathCertificate;
-use shared_types::trust::{Refusal, complete};
+use shared_types::pki::certificate::CertificateSummary;
+use shared_types::pki::revocation::PathCertificate;
+use shared_types::pki::trust::{Refusal, complete};
 
 use tokio::time::{MissedTickBehavior, interval};
 

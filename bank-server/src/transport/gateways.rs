@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use rustls_pki_types::{CertificateDer, UnixTime};
-use shared_types::trust::{Refusal, Window, validity};
+use shared_types::pki::trust::{Refusal, Window, validity};
 
 /// The certificates of the gateways. They are pinned byte for byte instead of verified by a CA; the
 /// handshake proves possession of the keys. Cheap to clone.

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use actix_http::Protocol;
 use rustls_pki_types::CertificateDer;
-use shared_types::certificate::CertificateSummary;
-use shared_types::trust::Refusal;
+use shared_types::pki::certificate::CertificateSummary;
+use shared_types::pki::trust::Refusal;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{interval, timeout};

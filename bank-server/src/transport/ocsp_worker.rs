@@ -10,8 +10,10 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use rustls_pki_types::UnixTime;
 use shared_types::environment::{Clock, Randomness, uptime};
-use shared_types::revocation::PathCertificate;
-use shared_types::revocation::ocsp::{Answer, AnswerError, CertStatus, CertificateId, Question};
+use shared_types::pki::revocation::PathCertificate;
+use shared_types::pki::revocation::ocsp::{
+    Answer, AnswerError, CertStatus, CertificateId, Question,
+};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};

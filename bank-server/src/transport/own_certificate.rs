@@ -7,8 +7,8 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use shared_types::environment::Clock;
 use shared_types::pki::credentials::Credentials;
-use shared_types::revocation::PathCertificate;
-use shared_types::revocation::ocsp::{Answer, CertStatus};
+use shared_types::pki::revocation::PathCertificate;
+use shared_types::pki::revocation::ocsp::{Answer, CertStatus};
 
 use super::trust::TrustSnapshot;
 

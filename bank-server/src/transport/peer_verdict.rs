@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use rustls_pki_types::CertificateDer;
-use shared_types::revocation::PathCertificate;
-use shared_types::trust::Refusal;
+use shared_types::pki::revocation::PathCertificate;
+use shared_types::pki::trust::Refusal;
 
 use super::forwarding::Forwarding;
 use super::policy::Policy;

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use rustls_pki_types::{CertificateDer, UnixTime};
-use shared_types::pem::{self, Kind, PemError};
 use shared_types::pki::credentials::{Credentials, CredentialsError};
-use shared_types::trust::{Anchors, Usage, judge};
+use shared_types::pki::pem::{self, Kind, PemError};
+use shared_types::pki::trust::{Anchors, Usage, judge};
 
 use super::gateways::{Gateways, Pinned};
 use crate::config_error::ConfigError;

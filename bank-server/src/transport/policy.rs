@@ -3,7 +3,7 @@
 use std::fmt;
 
 use rustls_pki_types::{CertificateDer, UnixTime};
-use shared_types::trust::Refusal;
+use shared_types::pki::trust::Refusal;
 
 /// The application's rules about peers, beyond the trust in their certificates. Part of the trust
 /// snapshot: when it changes, every open connection is re-evaluated.

@@ -11,8 +11,10 @@ use rustls::server::{ServerSessionMemoryCache, StoresServerSessions};
 use rustls_pki_types::{CertificateDer, UnixTime};
 use shared_types::environment::Clock;
 use shared_types::pki::credentials::Credentials;
-use shared_types::revocation::{List, PathCertificate, RevocationStatus, Statuses, UnknownStatus};
-use shared_types::trust::{Anchors, Path, Refusal, Window};
+use shared_types::pki::revocation::{
+    List, PathCertificate, RevocationStatus, Statuses, UnknownStatus,
+};
+use shared_types::pki::trust::{Anchors, Path, Refusal, Window};
 use tokio::sync::watch;
 
 use super::gateways::Gateways;

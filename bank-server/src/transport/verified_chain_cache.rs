@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use quick_cache::sync::Cache;
 use rustls_pki_types::{CertificateDer, UnixTime};
-use shared_types::digest;
-use shared_types::trust::{Anchors, Path, Refusal, Usage, judge};
+use shared_types::pki::digest;
+use shared_types::pki::trust::{Anchors, Path, Refusal, Usage, judge};
 
 /// Paths by the chain that each was verified for. Revocation is not part of a path and is checked
 /// each time. Cheap to clone: all clones share the entries.

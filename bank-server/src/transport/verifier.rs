@@ -9,10 +9,10 @@ use rustls::server::StoresServerSessions;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
 use rustls_pki_types::{CertificateDer, UnixTime};
-use shared_types::certificate::CertificateSummary;
 use shared_types::environment::Clock;
+use shared_types::pki::certificate::CertificateSummary;
 use shared_types::pki::credentials::provider;
-use shared_types::trust::{
+use shared_types::pki::trust::{
     Refusal, signature_schemes, verify_tls12_signature, verify_tls13_signature,
 };
 

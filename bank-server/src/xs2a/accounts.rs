@@ -2,10 +2,10 @@
 
 use actix_web::web::{Json, Path};
 use actix_web::{HttpRequest, HttpResponse};
-use shared_types::account::{AccountBalances, AccountDetails, AccountList, AccountResponse};
-use shared_types::link::Links;
-use shared_types::message::TppMessages;
-use shared_types::transaction::{
+use shared_types::xs2a::account::{AccountBalances, AccountDetails, AccountList, AccountResponse};
+use shared_types::xs2a::link::Links;
+use shared_types::xs2a::message::TppMessages;
+use shared_types::xs2a::transaction::{
     AccountReport, TransactionDetails, TransactionResponse, TransactionsResponse,
 };
 
@@ -142,7 +142,7 @@ pub(super) async fn balances(
         ("dateTo" = Option<String>, Query, format = Date, description = "Last day; today, if absent"),
         ("entryReferenceFrom" = Option<String>, Query, max_length = 35, description = "A delta report: all pending ones, and what was booked after the entry of this reference"),
         ("deltaList" = Option<bool>, Query, description = "A delta report: all pending ones, and what was booked after the last delta report to you; read it to its last page"),
-        ("bookingStatus" = shared_types::transaction::BookingStatus, Query),
+        ("bookingStatus" = shared_types::xs2a::transaction::BookingStatus, Query),
         ("withBalance" = Option<bool>, Query),
         ("pageSize" = Option<u32>, Query, minimum = 1, maximum = 500, description = "Transactions on a page"),
         ("page" = Option<String>, Query, description = "Part of the link next"),

@@ -1,7 +1,7 @@
 //! Choice of the SCA approach, by the bank's offer and the TPP's preferences.
 
 use actix_web::HttpRequest;
-use shared_types::authorisation::ScaApproach;
+use shared_types::xs2a::authorisation::ScaApproach;
 
 use super::consent_access::single;
 use super::error::ApiError;

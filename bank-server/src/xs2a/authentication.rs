@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use actix_web::HttpResponse;
 use actix_web::dev::ServiceRequest;
-use shared_types::certificate::CertificateSummary;
+use shared_types::pki::certificate::CertificateSummary;
 
 use super::Xs2a;
 use super::error::ApiError;

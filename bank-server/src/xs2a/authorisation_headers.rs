@@ -2,8 +2,8 @@
 //! approach.
 
 use actix_web::HttpRequest;
-use shared_types::authorisation::ScaApproach;
-use shared_types::consent::AccountAccess;
+use shared_types::xs2a::authorisation::ScaApproach;
+use shared_types::xs2a::consent::AccountAccess;
 
 use super::Approving;
 use super::approach::{Preferences, choose, truth};

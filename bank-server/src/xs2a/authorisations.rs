@@ -5,12 +5,12 @@ use actix_web::web::{Data, Json, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use shared_types::authorisation::{
+use shared_types::decode::decode;
+use shared_types::xs2a::authorisation::{
     AuthorisationList, AuthorisationStarted, AuthorisationUpdated, PsuData, ScaApproach,
     ScaStatusResponse, Secret, UpdatePsuData,
 };
-use shared_types::decode::decode;
-use shared_types::message::TppMessages;
+use shared_types::xs2a::message::TppMessages;
 
 use super::Xs2a;
 use super::authorisation_headers::{AuthorisationHeaders, PSU_ID, check_return, psu_id};
@@ -339,8 +339,8 @@ fn digest_of(vault: &Vault, parts: &[&[u8]]) -> String {
 mod tests {
     use std::sync::Arc;
 
-    use shared_types::digest;
     use shared_types::environment::SystemRandomness;
+    use shared_types::pki::digest;
 
     use super::*;
 

@@ -2,12 +2,12 @@
 
 use actix_web::web::{Json, Path};
 use actix_web::{HttpRequest, HttpResponse};
-use shared_types::card_account::{
+use shared_types::xs2a::card_account::{
     CardAccountBalances, CardAccountDetails, CardAccountList, CardAccountReport,
     CardAccountResponse, CardTransactionsResponse,
 };
-use shared_types::link::Links;
-use shared_types::message::TppMessages;
+use shared_types::xs2a::link::Links;
+use shared_types::xs2a::message::TppMessages;
 
 use super::consent_access::{ConsentAccess, Opened};
 use super::error::ApiError;
@@ -138,7 +138,7 @@ pub(super) async fn balances(
         ("dateTo" = Option<String>, Query, format = Date, description = "Last day; today, if absent"),
         ("entryReferenceFrom" = Option<String>, Query, max_length = 35, description = "A delta report: all pending ones, and what was booked after the transaction of this cardTransactionId"),
         ("deltaList" = Option<bool>, Query, description = "A delta report: all pending ones, and what was booked after the last delta report to you; read it to its last page"),
-        ("bookingStatus" = shared_types::transaction::BookingStatus, Query),
+        ("bookingStatus" = shared_types::xs2a::transaction::BookingStatus, Query),
         ("withBalance" = Option<bool>, Query),
         ("pageSize" = Option<u32>, Query, minimum = 1, maximum = 500, description = "Transactions on a page"),
         ("page" = Option<String>, Query, description = "Part of the link next"),

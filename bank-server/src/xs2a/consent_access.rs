@@ -8,9 +8,9 @@ use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest, web};
 use chrono::NaiveDate;
 use futures::future::LocalBoxFuture;
-use shared_types::account::{AccountReference, Balance};
-use shared_types::consent::ConsentStatus;
-use shared_types::link::Links;
+use shared_types::xs2a::account::{AccountReference, Balance};
+use shared_types::xs2a::consent::ConsentStatus;
+use shared_types::xs2a::link::Links;
 
 use super::Xs2a;
 use super::error::ApiError;

@@ -3,15 +3,15 @@
 use actix_web::http::header::LOCATION;
 use actix_web::web::{Data, Json, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use shared_types::authorisation::{ScaApproach, ScaStatus};
-use shared_types::consent::{
+use shared_types::decode::decode;
+use shared_types::pki::digest;
+use shared_types::xs2a::authorisation::{ScaApproach, ScaStatus};
+use shared_types::xs2a::consent::{
     ConsentCreated, ConsentInformation, ConsentRequest, ConsentStatus, ConsentStatusResponse,
 };
-use shared_types::decode::decode;
-use shared_types::digest;
-use shared_types::link::Links;
-use shared_types::message::TppMessages;
-use shared_types::text::Text;
+use shared_types::xs2a::link::Links;
+use shared_types::xs2a::message::TppMessages;
+use shared_types::xs2a::text::Text;
 
 use super::Xs2a;
 use super::authorisation_headers::{AuthorisationHeaders, check_return};

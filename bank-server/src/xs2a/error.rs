@@ -5,9 +5,9 @@ use std::fmt;
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use shared_types::decode::Malformed;
-use shared_types::message::{Category, MessageCode, TppMessage, TppMessages};
-use shared_types::text::Text;
-use shared_types::trust::Refusal;
+use shared_types::pki::trust::Refusal;
+use shared_types::xs2a::message::{Category, MessageCode, TppMessage, TppMessages};
+use shared_types::xs2a::text::Text;
 
 use crate::consent::Violation;
 use crate::consent::authorisation::AuthorisationError;

@@ -1,7 +1,7 @@
 //! Lists of transactions: for a period or as a delta report, page by page.
 
 use chrono::{DateTime, NaiveDate, Utc};
-use shared_types::link::Links;
+use shared_types::xs2a::link::Links;
 use url::form_urlencoded::byte_serialize;
 
 use super::consent_access::ConsentAccess;

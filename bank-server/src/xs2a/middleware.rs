@@ -13,7 +13,7 @@ use actix_web::http::header::{ACCEPT, CACHE_CONTROL, HeaderMap, HeaderName, Head
 use actix_web::http::{ConnectionType, Method};
 use actix_web::middleware::Next;
 use actix_web::{FromRequest, HttpMessage as _, HttpRequest, HttpResponse, ResponseError, web};
-use shared_types::eidas::{OrganisationId, Role};
+use shared_types::pki::eidas::{OrganisationId, Role};
 use tokio::time::timeout;
 use tracing::Instrument as _;
 use uuid::Uuid;

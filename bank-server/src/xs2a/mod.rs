@@ -28,8 +28,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::web;
-use shared_types::authorisation::ScaApproach;
 use shared_types::environment::Randomness;
+use shared_types::xs2a::authorisation::ScaApproach;
 
 pub(crate) use self::error::ApiError;
 pub use self::openapi::document as openapi_document;

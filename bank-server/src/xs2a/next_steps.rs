@@ -1,10 +1,10 @@
 //! Links of an authorisation, by its approach and status.
 
-use shared_types::authorisation::{
+use shared_types::xs2a::authorisation::{
     AuthenticationObject, ChallengeData, OtpFormat, ScaApproach, ScaStatus,
 };
-use shared_types::link::Links;
-use shared_types::text::Text;
+use shared_types::xs2a::link::Links;
+use shared_types::xs2a::text::Text;
 
 use super::Approving;
 use crate::consent::authorisation::Step;

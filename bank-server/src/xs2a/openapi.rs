@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use actix_web::HttpResponse;
 use actix_web::http::header::ContentType;
-use shared_types::message::TppMessages;
-use shared_types::transaction::BookingStatus;
+use shared_types::xs2a::message::TppMessages;
+use shared_types::xs2a::transaction::BookingStatus;
 use utoipa::openapi::path::{Operation, Parameter};
 use utoipa::openapi::schema::{
     AdditionalProperties, ArrayItems, ObjectBuilder, Schema, SchemaType, Type,

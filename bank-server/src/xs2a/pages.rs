@@ -7,7 +7,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
-use shared_types::date;
+use shared_types::xs2a::date;
 use subtle::ConstantTimeEq as _;
 
 use crate::core_banking::PageKey;

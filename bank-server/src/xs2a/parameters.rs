@@ -2,8 +2,8 @@
 
 use actix_web::HttpRequest;
 use chrono::NaiveDate;
-use shared_types::date;
-use shared_types::transaction::BookingStatus;
+use shared_types::xs2a::date;
+use shared_types::xs2a::transaction::BookingStatus;
 
 use super::RequestLimits;
 use super::error::ApiError;

@@ -3,7 +3,7 @@
 
 use actix_web::HttpResponse;
 use serde::Serialize;
-use shared_types::link::Links;
+use shared_types::xs2a::link::Links;
 
 use super::error::ApiError;
 use crate::core_banking::{Listed, Page};

@@ -1,12 +1,12 @@
 //! A party's own certificate and private key, for either end of a connection.
 
 use std::fmt;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
-use crate::certificate::CertificateSummary;
-use crate::pem::{self, Kind, Object, PemError};
-use crate::trust::{Refusal, public_key, validity, weakness};
-use rustls::crypto::CryptoProvider;
+pub use super::crypto::provider;
+use crate::pki::certificate::CertificateSummary;
+use crate::pki::pem::{self, Kind, Object, PemError};
+use crate::pki::trust::{Refusal, public_key, validity, weakness};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 
@@ -184,12 +184,4 @@ impl fmt::Debug for Credentials {
             None => f.write_str("Credentials()"),
         }
     }
-}
-
-/// The cryptography of every TLS configuration: aws-lc-rs, hybrid post-quantum key exchange first.
-#[must_use]
-pub fn provider() -> Arc<CryptoProvider> {
-    static PROVIDER: LazyLock<Arc<CryptoProvider>> =
-        LazyLock::new(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
-    Arc::clone(&PROVIDER)
 }

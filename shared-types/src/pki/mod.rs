@@ -1,3 +1,26 @@
-//! Certificates and keys of both ends of a connection.
+//! Certificates and keys: who a party is, and whether it is trusted.
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`trust`] | may this certificate chain come in? |
+//! | [`revocation`] | was one of its certificates withdrawn? |
+//! | [`eidas`] | which organisation is it? (ETSI TS 119 495) |
+//! | [`register`] | is it still licensed? |
+//! | [`credentials`] | a party's own certificate and key |
+//! | [`pem`] | certificates, lists and keys as files have them |
+//! | [`certificate`], [`alert`], [`digest`] | what logs and errors say of both |
 
+pub mod alert;
+pub mod certificate;
 pub mod credentials;
+mod crypto;
+pub mod digest;
+pub mod eidas;
+mod name;
+pub mod pem;
+mod reason;
+mod refusal;
+pub mod register;
+pub mod revocation;
+pub mod trust;
+mod validity;

@@ -12,10 +12,12 @@ use futures::TryStreamExt as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use shared_types::account::{AccountBalances, AccountList, AccountReference};
-use shared_types::card_account::{CardAccountBalances, CardAccountList, CardTransactionsResponse};
 use shared_types::decode::decode;
-use shared_types::transaction::{TransactionDetails, TransactionsResponse};
+use shared_types::xs2a::account::{AccountBalances, AccountList, AccountReference};
+use shared_types::xs2a::card_account::{
+    CardAccountBalances, CardAccountList, CardTransactionsResponse,
+};
+use shared_types::xs2a::transaction::{TransactionDetails, TransactionsResponse};
 use tempfile::TempDir;
 use tests::banks::Banks;
 use tests::files;

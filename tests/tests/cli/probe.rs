@@ -18,7 +18,7 @@ use rustls::sign::SingleCertAndKey;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde_json::Value;
-use shared_types::register::Status;
+use shared_types::pki::register::Status;
 use tests::banks::Banks;
 use tests::closed_port::ClosedPort;
 use tests::files::replace;

@@ -5,8 +5,8 @@ use std::ops::Deref;
 use bank_client::authorisations::{ApprovalOptions, NextStep};
 use fixtures::sandbox::{CUSTOMER, SandboxBank};
 use fixtures::world::Bank;
-use shared_types::authorisation::ScaApproach;
-use shared_types::consent::{ConsentRequest, ConsentStatus};
+use shared_types::xs2a::authorisation::ScaApproach;
+use shared_types::xs2a::consent::{ConsentRequest, ConsentStatus};
 use tests::chromium::{Scripts, Visit};
 
 /// The customer in front of her browser, and what she does in the story.

@@ -16,7 +16,7 @@ use fixtures::browser::Page;
 use fixtures::sandbox::CUSTOMER;
 use fixtures::world::{Bank, SampleCustomer};
 use serde_json::{Value, json};
-use shared_types::authorisation::ScaApproach;
+use shared_types::xs2a::authorisation::ScaApproach;
 use tests::banks::Banks;
 use tests::browser::{Tab, at_bank_b, code_of};
 use tests::http::Tpp;

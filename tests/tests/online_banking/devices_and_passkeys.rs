@@ -8,7 +8,7 @@ use bank_server::domain::PsuId;
 use chrono::TimeDelta;
 use fixtures::sandbox::CUSTOMER;
 use fixtures::world::Bank;
-use shared_types::authorisation::ScaApproach;
+use shared_types::xs2a::authorisation::ScaApproach;
 use sqlx::Row as _;
 use tests::banks::Banks;
 use tests::browser::{Tab, at_bank_b, code_of};

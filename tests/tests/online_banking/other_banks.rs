@@ -7,7 +7,7 @@ use fixtures::browser::{Browser, Page};
 use fixtures::sandbox::CUSTOMER;
 use fixtures::sandbox::customer::Customer;
 use fixtures::world::{Bank, SampleCustomer};
-use shared_types::consent::ConsentStatus;
+use shared_types::xs2a::consent::ConsentStatus;
 use tests::banks::Banks;
 use tests::browser::{Tab, code_of};
 use tests::stores;

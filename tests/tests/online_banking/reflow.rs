@@ -6,8 +6,8 @@ use bank_server::core_banking::ledger::import;
 use fixtures::sandbox::CUSTOMER;
 use fixtures::world::Bank;
 use serde_json::{Value, json};
-use shared_types::authorisation::ScaApproach;
-use shared_types::consent::ConsentRequest;
+use shared_types::xs2a::authorisation::ScaApproach;
+use shared_types::xs2a::consent::ConsentRequest;
 use tests::chromium::{Screen, Scripts, Visit};
 use tests::stores;
 

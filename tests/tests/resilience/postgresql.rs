@@ -11,7 +11,7 @@ use bank_server::store::retention::{Retention, RetentionPeriods};
 use bank_server::store::{AdvisoryLock, Database, DatabaseLocation, Server, StoreError};
 use chrono::{DateTime, TimeDelta};
 use serde_json::json;
-use shared_types::consent::ConsentStatus;
+use shared_types::xs2a::consent::ConsentStatus;
 use tempfile::TempDir;
 use tests::asking::PSU;
 use tests::banks::Banks;

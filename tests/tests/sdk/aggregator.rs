@@ -12,8 +12,8 @@ use bank_client::{
 use futures::future::pending;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt as _, StreamExt as _};
-use shared_types::transaction::Transaction;
-use shared_types::trust::Refusal;
+use shared_types::pki::trust::Refusal;
+use shared_types::xs2a::transaction::Transaction;
 use tests::asking::since;
 use tests::many_banks::{Manners, ManyBanks};
 use tests::programs::{both, own as own_program};

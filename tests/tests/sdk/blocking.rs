@@ -7,7 +7,7 @@ use std::time::Duration;
 use bank_client::blocking::Runtime;
 use bank_client::{Entry, ErrorKind};
 use chrono::NaiveDate;
-use shared_types::consent::{AccountAccess, AllAccounts, ConsentRequest, ConsentStatus};
+use shared_types::xs2a::consent::{AccountAccess, AllAccounts, ConsentRequest, ConsentStatus};
 use tests::asking::since;
 use tests::many_banks::{Manners, ManyBanks};
 

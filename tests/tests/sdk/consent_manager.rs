@@ -16,7 +16,7 @@ use bank_client::store::{Kind, MemoryStore, Owner, Store, Token, Tokens};
 use bank_client::{ErrorKind, Retries};
 use chrono::{Days, NaiveDate, TimeDelta};
 use serde_json::{Value, json};
-use shared_types::consent::{AccountAccess, AllAccounts};
+use shared_types::xs2a::consent::{AccountAccess, AllAccounts};
 use tests::asking::{DEVICE, bank_b_id, vault};
 use tests::log_capture::LogCapture;
 use tests::lone_bank::{LoneBank, refusal};

@@ -11,7 +11,7 @@ use bank_client::vault::{Key, Vault};
 use bank_client::{AccountInformation, Deviations, Entry, Outcome};
 use futures::{StreamExt as _, TryStreamExt as _};
 use serde_json::{Value, json};
-use shared_types::transaction::Transaction;
+use shared_types::xs2a::transaction::Transaction;
 use tests::asking::since;
 use tests::log_capture::LogCapture;
 use tests::lone_bank::{ScriptedBank, well};

@@ -14,7 +14,7 @@ use fixtures::pki::der::{element, oid, sequence};
 use fixtures::scheme_ca::Which;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, UnixTime};
-use shared_types::revocation::{
+use shared_types::pki::revocation::{
     Issuers, List, PathCertificate, Reason, RevocationStatus, Statuses,
 };
 use tests::banks::Banks;

@@ -11,8 +11,8 @@ use openssl::hash::{MessageDigest, hash};
 use openssl::x509::X509;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
-use shared_types::revocation::ocsp::{Answer, CertStatus, Question};
-use shared_types::revocation::{Issuers, List, RevocationStatus, Statuses};
+use shared_types::pki::revocation::ocsp::{Answer, CertStatus, Question};
+use shared_types::pki::revocation::{Issuers, List, RevocationStatus, Statuses};
 use tests::foreign::{
     ENUMERATED, ForeignList, INTEGER, ISSUER, OCTET_STRING, SERIAL, extension, link_of, reissued,
     rewritten, time,

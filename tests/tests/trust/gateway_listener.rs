@@ -13,7 +13,7 @@ use fixtures::openssl_client::{Reaction, Tls, call};
 use fixtures::pki::{Identity, Wanted};
 use openssl::base64::encode_block;
 use openssl::x509::X509;
-use shared_types::register::Status;
+use shared_types::pki::register::Status;
 use tests::banks::{Banks, trust_changed};
 use tests::customer;
 use tests::files;
@@ -410,7 +410,7 @@ async fn the_chain_comes_from_the_gateway_or_from_the_configuration() {
         config.xs2a.intermediates = vec![known.clone()];
         let lists = &mut config.revocation;
         lists.lists.retain(|list| list.contains("root"));
-        lists.unknown_status = shared_types::revocation::UnknownStatus::SoftFail;
+        lists.unknown_status = shared_types::pki::revocation::UnknownStatus::SoftFail;
     })
     .await;
     let mut held = HeldConnection::open(gateway_listener.address(), &gateway_listener.gateway);
@@ -583,7 +583,7 @@ async fn a_forwarded_peers_responder_is_asked_and_asked_again() {
     let mut ask = || held.get(STATUS_PATH, &[("Client-Cert", &leaf)]).refusal();
     assert_eq!(ask(), "403 CONSENT_UNKNOWN");
     let serial = pki.ca1.serials_of(BANK_A).remove(0);
-    let reason = shared_types::revocation::Reason::KeyCompromise;
+    let reason = shared_types::pki::revocation::Reason::KeyCompromise;
     pki.ca1.revoke(&serial, reason, "Rita", now).unwrap();
     wait_for("the responder's word", || {
         (ask() == "401 CERTIFICATE_REVOKE").then_some(())

@@ -11,7 +11,7 @@ use openssl::ssl::{Ssl, SslContextBuilder, SslMethod, SslVerifyMode, SslVersion}
 use rustls::HandshakeKind;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName};
-use shared_types::trust::Anchors;
+use shared_types::pki::trust::Anchors;
 use tests::banks::Banks;
 use tests::handshake::resuming_client;
 use tests::http::LAST_STATUS_REQUEST;
@@ -161,8 +161,8 @@ async fn an_identity_is_not_the_name_but_the_certificate() {
 fn no_changed_byte_of_a_certificate_goes_unnoticed() {
     use bank_client::environment::{Clock as _, SystemClock};
     use rustls_pki_types::UnixTime;
-    use shared_types::eidas::identify;
-    use shared_types::trust::{Usage, judge};
+    use shared_types::pki::eidas::identify;
+    use shared_types::pki::trust::{Usage, judge};
 
     let now = SystemClock.now();
     let pki = fixtures::pki::Pki::make(now).unwrap();

@@ -11,8 +11,8 @@ use chrono::TimeDelta;
 use fixtures::scheme_ca::Which;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
-use shared_types::revocation::ocsp::{Answer, AnswerError, Question};
-use shared_types::revocation::{
+use shared_types::pki::revocation::ocsp::{Answer, AnswerError, Question};
+use shared_types::pki::revocation::{
     Answers, Issuers, List, PathCertificate, Reason, Statuses, UnknownStatus,
 };
 use tests::held_connection::HeldConnection;

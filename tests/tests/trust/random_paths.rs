@@ -14,8 +14,8 @@ use openssl::x509::verify::{X509VerifyFlags, X509VerifyParam};
 use openssl::x509::{X509, X509PurposeId, X509StoreContext};
 use proptest::prelude::*;
 use rustls_pki_types::{CertificateDer, UnixTime};
-use shared_types::certificate::CertificateSummary;
-use shared_types::trust::{Anchors, Usage, judge};
+use shared_types::pki::certificate::CertificateSummary;
+use shared_types::pki::trust::{Anchors, Usage, judge};
 use tests::issuing::{Extension, VALID, ca, der, issue, key, name, of_party, signs};
 
 /// 2026.

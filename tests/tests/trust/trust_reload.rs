@@ -15,8 +15,8 @@ use fixtures::scheme_ca::Which;
 use fixtures::world::Bank;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
-use shared_types::register::{RegisterFile, Status};
-use shared_types::revocation::{
+use shared_types::pki::register::{RegisterFile, Status};
+use shared_types::pki::revocation::{
     Issuers, List, Lists, PathCertificate, Reason, RevocationStatus, Statuses, UnknownStatus,
 };
 use tests::banks::Banks;
@@ -252,7 +252,7 @@ async fn what_came_too_early_is_taken_in_its_time() {
     })
     .await;
     let shown = bank.trust().current().credentials.valid_until();
-    let expected = shared_types::trust::validity(
+    let expected = shared_types::pki::trust::validity(
         &CertificateDer::from_pem_slice(next.chain_pem.as_bytes()).unwrap(),
     );
     assert_eq!(shown, expected.map(|window| window.until));

@@ -13,7 +13,7 @@ use fixtures::pki::{Identity, Wanted};
 use fixtures::world::Bank;
 use rustls::HandshakeKind;
 use rustls_pki_types::ServerName;
-use shared_types::register::{Service, Status};
+use shared_types::pki::register::{Service, Status};
 use tests::banks::{Banks, trust_changed};
 use tests::files;
 use tests::handshake::resuming_client;

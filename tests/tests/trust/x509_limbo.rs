@@ -13,8 +13,8 @@ use chrono::{DateTime, Utc};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use serde::Deserialize;
-use shared_types::revocation::{Issuers, List, Statuses, UnknownStatus};
-use shared_types::trust::{Anchors, Usage, judge};
+use shared_types::pki::revocation::{Issuers, List, Statuses, UnknownStatus};
+use shared_types::pki::trust::{Anchors, Usage, judge};
 
 #[derive(Deserialize)]
 struct Limbo {

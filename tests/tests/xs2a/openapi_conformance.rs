@@ -5,15 +5,15 @@ use fixtures::sandbox::CUSTOMER;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use shared_types::account::{AccountBalances, AccountList, AccountResponse};
-use shared_types::authorisation::{
+use shared_types::xs2a::account::{AccountBalances, AccountList, AccountResponse};
+use shared_types::xs2a::authorisation::{
     AuthorisationList, AuthorisationStarted, AuthorisationUpdated, UpdatePsuData,
 };
-use shared_types::card_account::{CardAccountBalances, CardAccountList, CardAccountResponse};
-use shared_types::consent::{
+use shared_types::xs2a::card_account::{CardAccountBalances, CardAccountList, CardAccountResponse};
+use shared_types::xs2a::consent::{
     ConsentCreated, ConsentInformation, ConsentRequest, ConsentStatusResponse,
 };
-use shared_types::transaction::{TransactionResponse, TransactionsResponse};
+use shared_types::xs2a::transaction::{TransactionResponse, TransactionsResponse};
 use tests::banks::Banks;
 use tests::customer::Customer;
 use tests::http::Response;

@@ -5,9 +5,9 @@ use std::num::NonZeroU32;
 
 use chrono::NaiveDate;
 use clap::{Args, Subcommand};
-use shared_types::account::AccountReference;
-use shared_types::consent::{AccountAccess, AllAccounts};
-use shared_types::iban::Iban;
+use shared_types::xs2a::account::AccountReference;
+use shared_types::xs2a::consent::{AccountAccess, AllAccounts};
+use shared_types::xs2a::iban::Iban;
 
 #[derive(Debug, Subcommand)]
 pub(in super::super) enum ConsentCommand {

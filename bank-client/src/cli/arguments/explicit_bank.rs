@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory as _};
-use shared_types::eidas::OrganisationId;
+use shared_types::pki::eidas::OrganisationId;
 
 use super::Arguments;
 

@@ -13,8 +13,8 @@ use chrono::NaiveDate;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use shared_types::authorisation::ScaApproach;
-use shared_types::transaction::BookingStatus;
+use shared_types::xs2a::authorisation::ScaApproach;
+use shared_types::xs2a::transaction::BookingStatus;
 
 pub(super) use self::consent::{Access, ConsentCommand, NewConsent};
 pub(super) use self::explicit_bank::{ExplicitBank, missing};

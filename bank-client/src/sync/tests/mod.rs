@@ -16,10 +16,10 @@ use std::sync::{Arc, Mutex};
 use chrono::{Days, NaiveDate};
 use futures::stream::{BoxStream, StreamExt as _};
 use futures::{TryStreamExt as _, stream};
-use shared_types::message::{Category, MessageCode, TppMessage};
-use shared_types::money::{Amount, Currency};
-use shared_types::text::Text;
-use shared_types::transaction::{BookingStatus, Transaction};
+use shared_types::xs2a::message::{Category, MessageCode, TppMessage};
+use shared_types::xs2a::money::{Amount, Currency};
+use shared_types::xs2a::text::Text;
+use shared_types::xs2a::transaction::{BookingStatus, Transaction};
 use tempfile::TempDir;
 use uuid::Uuid;
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::TryStreamExt as _;
 use serde_json::{Value, json};
-use shared_types::money::{Amount, Currency};
+use shared_types::xs2a::money::{Amount, Currency};
 use tempfile::TempDir;
 use wiremock::matchers::any;
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};

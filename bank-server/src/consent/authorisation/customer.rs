@@ -2,9 +2,9 @@
 //! consents given.
 
 use chrono::TimeDelta;
-use shared_types::authorisation::{ScaApproach, ScaStatus};
-use shared_types::consent::{AccountAccess, AllAccounts, ConsentStatus};
-use shared_types::digest;
+use shared_types::pki::digest;
+use shared_types::xs2a::authorisation::{ScaApproach, ScaStatus};
+use shared_types::xs2a::consent::{AccountAccess, AllAccounts, ConsentStatus};
 use url::Url;
 
 use super::embedded::check_customer;

@@ -1,10 +1,10 @@
 //! TPP's side of authorisations: the steps of the embedded approach (customer, password, method,
 //! code), and confirmation.
 
-use shared_types::authorisation::{ScaApproach, ScaStatus};
-use shared_types::consent::ConsentStatus;
-use shared_types::digest;
-use shared_types::eidas::OrganisationId;
+use shared_types::pki::digest;
+use shared_types::pki::eidas::OrganisationId;
+use shared_types::xs2a::authorisation::{ScaApproach, ScaStatus};
+use shared_types::xs2a::consent::ConsentStatus;
 use subtle::ConstantTimeEq as _;
 
 use super::customer::ended_by;

@@ -12,10 +12,10 @@ mod tests;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use shared_types::authorisation::{ScaApproach, ScaStatus};
-use shared_types::consent::ConsentStatus;
-use shared_types::eidas::OrganisationId;
 use shared_types::environment::Randomness;
+use shared_types::pki::eidas::OrganisationId;
+use shared_types::xs2a::authorisation::{ScaApproach, ScaStatus};
+use shared_types::xs2a::consent::ConsentStatus;
 use uuid::Uuid;
 
 pub use self::customer::{Done, Offer, Page};

@@ -16,9 +16,9 @@ use async_trait::async_trait;
 use bytestring::ByteString;
 use chrono::NaiveDate;
 use serde::de::DeserializeOwned;
-use shared_types::account::Balance;
-use shared_types::card_account::CardTransaction;
-use shared_types::transaction::Transaction;
+use shared_types::xs2a::account::Balance;
+use shared_types::xs2a::card_account::CardTransaction;
+use shared_types::xs2a::transaction::Transaction;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 

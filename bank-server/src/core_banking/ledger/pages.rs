@@ -181,7 +181,7 @@ fn next<'a>(rest: &mut &'a str, booked: bool) -> Option<Entry<'a>> {
 
 #[cfg(test)]
 mod tests {
-    use shared_types::transaction::BookingStatus;
+    use shared_types::xs2a::transaction::BookingStatus;
 
     use super::*;
 

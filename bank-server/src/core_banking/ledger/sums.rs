@@ -2,8 +2,8 @@
 
 use chrono::NaiveDate;
 use rust_decimal::Decimal;
-use shared_types::account::{Balance, BalanceType};
-use shared_types::money::{Amount, AmountError, Currency};
+use shared_types::xs2a::account::{Balance, BalanceType};
+use shared_types::xs2a::money::{Amount, AmountError, Currency};
 
 /// Sums of an account's transactions so far.
 pub(super) struct Sums {

@@ -6,7 +6,7 @@ use super::*;
 use crate::store::consents::Consents;
 use crate::store::testing;
 use chrono::Days;
-use shared_types::transaction::BookingStatus;
+use shared_types::xs2a::transaction::BookingStatus;
 
 struct Scene {
     database: Database,

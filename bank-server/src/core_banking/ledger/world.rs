@@ -8,11 +8,11 @@ use rust_decimal::Decimal;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use shared_types::account::AccountDetails;
-use shared_types::card_account::{CardAccountDetails, CardTransaction};
 use shared_types::decode::{Malformed, decode};
-use shared_types::text::Text;
-use shared_types::transaction::Transaction;
+use shared_types::xs2a::account::AccountDetails;
+use shared_types::xs2a::card_account::{CardAccountDetails, CardTransaction};
+use shared_types::xs2a::text::Text;
+use shared_types::xs2a::transaction::Transaction;
 use uuid::Uuid;
 
 /// The version that this program reads and writes.

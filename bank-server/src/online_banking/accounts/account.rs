@@ -4,8 +4,8 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::NaiveDate;
 use maud::{Markup, html};
-use shared_types::account::BalanceType;
-use shared_types::transaction::BookingStatus;
+use shared_types::xs2a::account::BalanceType;
+use shared_types::xs2a::transaction::BookingStatus;
 
 use super::super::OnlineBanking;
 use super::super::formatting::held;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use chrono::{Datelike as _, NaiveDate, Weekday};
 use maud::{Markup, html};
 use rust_decimal::Decimal;
-use shared_types::money::Currency;
+use shared_types::xs2a::money::Currency;
 
 use super::super::texts::Texts;
 

@@ -2,10 +2,10 @@
 
 use chrono::NaiveDate;
 use maud::{Markup, html};
-use shared_types::card_account::{CardTransaction, debits_negative};
-use shared_types::money::Amount;
-use shared_types::text::Text;
-use shared_types::transaction::Transaction;
+use shared_types::xs2a::card_account::{CardTransaction, debits_negative};
+use shared_types::xs2a::money::Amount;
+use shared_types::xs2a::text::Text;
+use shared_types::xs2a::transaction::Transaction;
 
 use super::super::foreign::Foreign;
 use super::super::formatting::moved;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use chrono::{Datelike as _, Days, Months, NaiveDate};
 use rust_decimal::Decimal;
-use shared_types::card_account::debits_negative;
-use shared_types::transaction::BookingStatus;
+use shared_types::xs2a::card_account::debits_negative;
+use shared_types::xs2a::transaction::BookingStatus;
 
 use super::super::OnlineBanking;
 use super::super::problem::Problem;

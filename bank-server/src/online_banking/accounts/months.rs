@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::super::texts::Texts;
 use super::history::Month;
-use shared_types::money::Currency;
+use shared_types::xs2a::money::Currency;
 
 pub(super) fn table(texts: &Texts, currency: Currency, months: &[Month]) -> Markup {
     let words = &texts.accounts;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use actix_web::{HttpResponse, web};
 use maud::{Markup, html};
-use shared_types::money::{Amount, Currency};
+use shared_types::xs2a::money::{Amount, Currency};
 
 use super::super::OnlineBanking;
 use super::super::formatting::held;

@@ -1,9 +1,9 @@
 //! View of an account for its holder; the same for payment accounts and cards.
 
-use shared_types::account::{AccountStatus, Balance, BalanceType};
-use shared_types::card_account::debits_negative;
-use shared_types::money::{Amount, Currency};
-use shared_types::text::Text;
+use shared_types::xs2a::account::{AccountStatus, Balance, BalanceType};
+use shared_types::xs2a::card_account::debits_negative;
+use shared_types::xs2a::money::{Amount, Currency};
+use shared_types::xs2a::text::Text;
 
 use super::super::foreign::{Foreign, masked};
 use super::super::formatting::grouped;

@@ -1,7 +1,7 @@
 //! Connection errors and reasons for the end of a connection, as shown to the customer.
 
 use bank_client::{Error, ErrorKind};
-use shared_types::consent::ConsentStatus;
+use shared_types::xs2a::consent::ConsentStatus;
 
 /// The other bank did not do what was asked; what was read before is still shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,11 +6,11 @@ use std::ptr;
 use bank_client::{Bank, Entries, Entry, Error, Response, TransactionFilter};
 use chrono::NaiveDate;
 use futures::stream::{StreamExt as _, TryStreamExt as _, iter};
-use shared_types::account::AccountDetails;
-use shared_types::card_account::{CardAccountDetails, CardTransaction};
-use shared_types::digest::sha256;
-use shared_types::link::Links;
-use shared_types::transaction::Transaction;
+use shared_types::pki::digest::sha256;
+use shared_types::xs2a::account::AccountDetails;
+use shared_types::xs2a::card_account::{CardAccountDetails, CardTransaction};
+use shared_types::xs2a::link::Links;
+use shared_types::xs2a::transaction::Transaction;
 
 use super::snapshot::{Dated, Held, MOST, Recognised, Since, Snapshot, recognised};
 
@@ -286,7 +286,7 @@ fn links_transactions(links: Option<&Links>) -> bool {
 mod tests {
     use bank_client::ErrorKind;
     use futures::stream::StreamExt as _;
-    use shared_types::money::{Amount, Currency};
+    use shared_types::xs2a::money::{Amount, Currency};
     use uuid::Uuid;
 
     use super::*;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bank_client::revocation::Revocation;
 use bank_client::{Bank, ConfigurationError, Limits};
-use shared_types::eidas::OrganisationId;
 use shared_types::environment::{Clock, Randomness};
+use shared_types::pki::eidas::OrganisationId;
 
 use crate::config::OtherBankConfig;
 use crate::identity::Licences;

@@ -34,7 +34,7 @@ pub(super) fn merged(lists: impl IntoIterator<Item = Vec<Line>>, most: usize) ->
 mod tests {
     use chrono::{Days, NaiveDate};
     use proptest::prelude::*;
-    use shared_types::money::{Amount, Currency};
+    use shared_types::xs2a::money::{Amount, Currency};
 
     use super::*;
 

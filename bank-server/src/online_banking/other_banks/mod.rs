@@ -16,7 +16,7 @@ mod wording;
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use maud::{Markup, html};
-use shared_types::eidas::OrganisationId;
+use shared_types::pki::eidas::OrganisationId;
 use url::form_urlencoded::byte_serialize;
 
 use self::handles::OtherBank;

@@ -3,7 +3,7 @@
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpRequest, HttpResponse, web};
 use maud::{Markup, html};
-use shared_types::transaction::BookingStatus;
+use shared_types::xs2a::transaction::BookingStatus;
 
 use super::super::OnlineBanking;
 use super::super::accounts::{Entry, View, totals, views};

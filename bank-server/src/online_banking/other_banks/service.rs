@@ -12,10 +12,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{Days, TimeDelta};
 use futures::stream::{StreamExt as _, iter};
-use shared_types::authorisation::{ScaApproach, Secret};
-use shared_types::consent::{AccountAccess, AllAccounts, ConsentRequest, ConsentStatus};
-use shared_types::digest::sha256;
-use shared_types::eidas::OrganisationId;
+use shared_types::pki::digest::sha256;
+use shared_types::pki::eidas::OrganisationId;
+use shared_types::xs2a::authorisation::{ScaApproach, Secret};
+use shared_types::xs2a::consent::{AccountAccess, AllAccounts, ConsentRequest, ConsentStatus};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tracing::Instrument as _;
@@ -28,11 +28,11 @@ use super::snapshot::Snapshot;
 use crate::calendar::Calendar;
 use crate::config::{Origin, OtherBankConfig};
 use crate::domain::PsuId;
-use crate::environment::Randomness;
 use crate::identity::Licences;
 use crate::store::StoreError;
 use crate::store::connections::{Asked, Connection, Connections, NewConnection, Return, Status};
 use crate::transport::trust::Trust;
+use shared_types::environment::Randomness;
 
 /// Days for which access is asked: the longest that Delegated Regulation (EU) 2018/389, article 10a, allows.
 pub(super) const LONGEST_DAYS: u64 = 180;
@@ -72,7 +72,7 @@ pub(crate) struct OtherBanksParts {
     pub(crate) connections: Connections,
     pub(crate) trust: Arc<Trust<Licences>>,
     pub(crate) calendar: Calendar,
-    pub(crate) clock: Arc<dyn crate::environment::Clock>,
+    pub(crate) clock: Arc<dyn shared_types::environment::Clock>,
     pub(crate) randomness: Arc<dyn Randomness>,
     pub(crate) origin: Origin,
 }

@@ -5,11 +5,11 @@ use std::cmp::Reverse;
 use bank_client::identity::{Identity, Known, recognise};
 use chrono::{Days, NaiveDate};
 use serde::{Deserialize, Serialize};
-use shared_types::account::{AccountDetails, AccountReference};
-use shared_types::card_account::{CardAccountDetails, CardTransaction};
 use shared_types::decode::{Malformed, kept};
-use shared_types::link::Links;
-use shared_types::transaction::Transaction;
+use shared_types::xs2a::account::{AccountDetails, AccountReference};
+use shared_types::xs2a::card_account::{CardAccountDetails, CardTransaction};
+use shared_types::xs2a::link::Links;
+use shared_types::xs2a::transaction::Transaction;
 
 /// All that one consent opens. It has no `Debug`: account data is in it.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -236,7 +236,7 @@ fn back(day: NaiveDate, days: u64) -> NaiveDate {
 
 #[cfg(test)]
 mod tests {
-    use shared_types::money::{Amount, Currency};
+    use shared_types::xs2a::money::{Amount, Currency};
 
     use super::*;
 

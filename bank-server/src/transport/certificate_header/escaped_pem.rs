@@ -1,7 +1,7 @@
 //! Parser of URL-encoded PEM, as nginx and Envoy send it.
 
 use rustls_pki_types::CertificateDer;
-use shared_types::pem::{Kind, text_objects};
+use shared_types::pki::pem::{Kind, text_objects};
 
 use super::{MAX_INTERMEDIATES, Problem, sized};
 

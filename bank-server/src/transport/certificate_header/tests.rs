@@ -75,7 +75,7 @@ const XFCC: &str = "x-forwarded-client-cert";
 #[test]
 fn the_standards_example() {
     let chain = read(RFC, &[("client-cert", EXAMPLE)]).unwrap().unwrap();
-    let summary = shared_types::certificate::CertificateSummary::of(&chain[0].clone().into());
+    let summary = shared_types::pki::certificate::CertificateSummary::of(&chain[0].clone().into());
     assert_eq!(
         (summary.subject.as_str(), summary.issuer.as_str()),
         ("CN=BC", "O=Let's Authenticate, CN=LA Intermediate CA")

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use shared_types::certificate::CertificateSummary;
-use shared_types::revocation::{Issuers, List, PathCertificate, RevocationStatus, UnknownStatus};
-use shared_types::trust::{Anchors, Refusal};
+use shared_types::pki::certificate::CertificateSummary;
+use shared_types::pki::revocation::{
+    Issuers, List, PathCertificate, RevocationStatus, UnknownStatus,
+};
+use shared_types::pki::trust::{Anchors, Refusal};
 
 use super::report::{CrlReport, TrustReport};
 use super::sources::PolicySource;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shared_types::environment::{Clock, uptime};
-use shared_types::revocation::List;
+use shared_types::pki::revocation::List;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout};
 

@@ -19,11 +19,11 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rustls_pki_types::{CertificateDer, UnixTime};
-use shared_types::certificate::CertificateSummary;
 use shared_types::environment::{Clock, Randomness};
+use shared_types::pki::certificate::CertificateSummary;
 use shared_types::pki::credentials::Credentials;
-use shared_types::revocation::{FoundList, Issuers, List, ListError, Lists, Statuses};
-use shared_types::trust::Anchors;
+use shared_types::pki::revocation::{FoundList, Issuers, List, ListError, Lists, Statuses};
+use shared_types::pki::trust::Anchors;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::Span;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use rustls_pki_types::UnixTime;
 use shared_types::pki::credentials::Credentials;
-use shared_types::revocation::{Issuers, List};
-use shared_types::trust::Anchors;
+use shared_types::pki::revocation::{Issuers, List};
+use shared_types::pki::trust::Anchors;
 
 use super::fetching::FetchedCrl;
 use super::sources::PolicySource;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustls_pki_types::UnixTime;
 use shared_types::pki::credentials::Credentials;
-use shared_types::revocation::UnknownStatus;
+use shared_types::pki::revocation::UnknownStatus;
 
 use crate::config_error::ConfigError;
 use crate::transport::fetch::FetchLimits;

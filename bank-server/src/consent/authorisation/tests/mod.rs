@@ -7,8 +7,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use chrono_tz::Tz;
 use serde_json::{Value, json};
-use shared_types::consent::ConsentRequest;
 use shared_types::environment::{Clock, ManualClock, SystemRandomness};
+use shared_types::xs2a::consent::ConsentRequest;
 use tempfile::TempDir;
 use url::Url;
 

@@ -1,0 +1,69 @@
+//! Proof of a key in the handshake (RFC 8446, section 4.4.3; RFC 5246, section 7.4.8).
+//!
+//! The functions of rustls read the certificate once more, with a parser that refuses critical
+//! extensions which paths are validated by here. These take the key alone.
+
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::verify_tls13_signature_with_raw_key;
+use rustls::{CertificateError, DigitallySignedStruct, Error, PeerMisbehaved, SignatureScheme};
+use rustls_pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
+use webpki::RawPublicKeyEntity;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer as _;
+
+use crate::pki::crypto::provider;
+
+/// Checks the signature of a TLS 1.3 handshake against the certificate's key.
+pub fn verify_tls13_signature(
+    message: &[u8],
+    certificate: &CertificateDer<'_>,
+    signature: &DigitallySignedStruct,
+) -> Result<HandshakeSignatureValid, Error> {
+    let algorithms = provider().signature_verification_algorithms;
+    verify_tls13_signature_with_raw_key(message, &key_of(certificate)?, signature, &algorithms)
+}
+
+/// Checks the signature of a TLS 1.2 handshake against the certificate's key. Several algorithms
+/// can have the scheme's name there: the key decides.
+pub fn verify_tls12_signature(
+    message: &[u8],
+    certificate: &CertificateDer<'_>,
+    signature: &DigitallySignedStruct,
+) -> Result<HandshakeSignatureValid, Error> {
+    // ML-DSA is not defined for TLS 1.2.
+    let only_tls13 = matches!(
+        signature.scheme,
+        SignatureScheme::ML_DSA_44 | SignatureScheme::ML_DSA_65 | SignatureScheme::ML_DSA_87
+    );
+    let mut known = provider().signature_verification_algorithms.mapping.iter();
+    let candidates = known
+        .find(|(scheme, _)| *scheme == signature.scheme && !only_tls13)
+        .map(|(_, candidates)| *candidates)
+        .ok_or(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme)?;
+    let key = key_of(certificate)?;
+    let key = RawPublicKeyEntity::try_from(&key).map_err(|_| CertificateError::BadEncoding)?;
+    candidates
+        .iter()
+        .any(|algorithm| {
+            key.verify_signature(*algorithm, message, signature.signature())
+                .is_ok()
+        })
+        .then(HandshakeSignatureValid::assertion)
+        .ok_or_else(|| CertificateError::BadSignature.into())
+}
+
+/// The signature schemes of both handshakes.
+#[must_use]
+pub fn signature_schemes() -> Vec<SignatureScheme> {
+    provider()
+        .signature_verification_algorithms
+        .supported_schemes()
+}
+
+fn key_of<'a>(certificate: &'a CertificateDer<'_>) -> Result<SubjectPublicKeyInfoDer<'a>, Error> {
+    let (_, parsed) =
+        X509Certificate::from_der(certificate).map_err(|_| CertificateError::BadEncoding)?;
+    Ok(SubjectPublicKeyInfoDer::from(
+        parsed.tbs_certificate.subject_pki.raw,
+    ))
+}

@@ -1,0 +1,418 @@
+//! Authorisations: how a customer approves a consent (service AIS,
+//! `/v1/consents/{consentId}/authorisations`).
+
+mod secret;
+mod step;
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_with::skip_serializing_none;
+
+pub use self::secret::Secret;
+pub use self::step::{PsuData, UpdatePsuData};
+use crate::xs2a::link::Links;
+use crate::xs2a::message::TppMessage;
+use crate::xs2a::text::Text;
+
+/// Status of an authorisation (schema `scaStatus`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub enum ScaStatus {
+    /// It was made, and no more.
+    Received,
+    /// The customer is known by name.
+    PsuIdentified,
+    /// The customer has proved one factor.
+    PsuAuthenticated,
+    /// The method for the second factor is chosen.
+    ScaMethodSelected,
+    /// The second factor is on its way.
+    Started,
+    /// The customer has proved both; the TPP has yet to confirm that it was its own customer.
+    Unconfirmed,
+    /// Done. Final.
+    Finalised,
+    /// It went wrong, was refused, or was left lying. Final.
+    Failed,
+    /// The bank did not ask for SCA. Final.
+    Exempted,
+}
+
+impl ScaStatus {
+    /// The name on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Received => "received",
+            Self::PsuIdentified => "psuIdentified",
+            Self::PsuAuthenticated => "psuAuthenticated",
+            Self::ScaMethodSelected => "scaMethodSelected",
+            Self::Started => "started",
+            Self::Unconfirmed => "unconfirmed",
+            Self::Finalised => "finalised",
+            Self::Failed => "failed",
+            Self::Exempted => "exempted",
+        }
+    }
+
+    /// Whether nothing can follow.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Finalised | Self::Failed | Self::Exempted)
+    }
+
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Received,
+        Self::PsuIdentified,
+        Self::PsuAuthenticated,
+        Self::ScaMethodSelected,
+        Self::Started,
+        Self::Unconfirmed,
+        Self::Finalised,
+        Self::Failed,
+        Self::Exempted,
+    ];
+}
+
+/// By which way a customer proves who they are (header `ASPSP-SCA-Approach`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "UPPERCASE")]
+pub enum ScaApproach {
+    /// On the bank's own pages, to which the TPP sends the browser.
+    Redirect,
+    /// In the bank's own app, beside the TPP.
+    Decoupled,
+    /// Through the TPP, which passes on what the customer enters.
+    Embedded,
+}
+
+impl ScaApproach {
+    /// The name on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Redirect => "REDIRECT",
+            Self::Decoupled => "DECOUPLED",
+            Self::Embedded => "EMBEDDED",
+        }
+    }
+
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Redirect, Self::Decoupled, Self::Embedded];
+}
+
+/// No status, or approach, of that name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a known name")]
+pub struct UnknownName;
+
+impl FromStr for ScaStatus {
+    type Err = UnknownName;
+
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
+        Self::ALL
+            .into_iter()
+            .find(|status| status.as_str() == name)
+            .ok_or(UnknownName)
+    }
+}
+
+impl FromStr for ScaApproach {
+    type Err = UnknownName;
+
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
+        Self::ALL
+            .into_iter()
+            .find(|approach| approach.as_str() == name)
+            .ok_or(UnknownName)
+    }
+}
+
+impl fmt::Display for ScaStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl fmt::Display for ScaApproach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A method by which the customer can prove the second factor (schema `authenticationObject`).
+#[skip_serializing_none]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct AuthenticationObject {
+    /// What kind of method it is.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "CHIP_OTP"))]
+    pub authentication_type: AuthenticationType,
+    /// The version of the method, after the bank's documentation.
+    pub authentication_version: Option<String>,
+    /// By this it is selected.
+    pub authentication_method_id: Text<35>,
+    /// What the customer, or the bank, calls it.
+    pub name: Option<String>,
+    /// More about it, for the customer.
+    pub explanation: Option<String>,
+}
+
+/// The kinds of methods (schema `authenticationType`). Each has a code, by whatever way the
+/// customer gets it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum AuthenticationType {
+    /// Sent as a short message.
+    SmsOtp,
+    /// Made by a device in the customer's hand.
+    ChipOtp,
+    /// Made by a device from a picture.
+    PhotoOtp,
+    /// Pushed to the bank's app.
+    PushOtp,
+    /// Sent by e-mail.
+    SmtpOtp,
+    /// One that the standard does not name; it leaves the list open.
+    Other(Text<70>),
+}
+
+impl AuthenticationType {
+    /// The kinds the standard names.
+    pub const STANDARD: [Self; 5] = [
+        Self::SmsOtp,
+        Self::ChipOtp,
+        Self::PhotoOtp,
+        Self::PushOtp,
+        Self::SmtpOtp,
+    ];
+
+    /// The name on the wire.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::SmsOtp => "SMS_OTP",
+            Self::ChipOtp => "CHIP_OTP",
+            Self::PhotoOtp => "PHOTO_OTP",
+            Self::PushOtp => "PUSH_OTP",
+            Self::SmtpOtp => "SMTP_OTP",
+            Self::Other(name) => name.as_str(),
+        }
+    }
+}
+
+impl Serialize for AuthenticationType {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for AuthenticationType {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = Text::<70>::deserialize(deserializer)?;
+        let known = Self::STANDARD
+            .into_iter()
+            .find(|known| known.as_str() == name.as_str());
+        Ok(known.unwrap_or(Self::Other(name)))
+    }
+}
+
+/// What the customer needs to make, or find, the code (schema `challengeData`).
+#[skip_serializing_none]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct ChallengeData {
+    /// A picture to show, PNG in base64.
+    pub image: Option<String>,
+    /// Texts to show.
+    pub data: Option<Vec<String>>,
+    /// Where there is a picture to show.
+    pub image_link: Option<String>,
+    /// Length of the code, at most. The standard's example writes it as a text; that is understood.
+    #[serde(default, deserialize_with = "number")]
+    pub otp_max_length: Option<u32>,
+    /// What the code is made of.
+    pub otp_format: Option<OtpFormat>,
+    /// More for the customer; the TPP has to show it.
+    pub additional_information: Option<String>,
+}
+
+/// What a code is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub enum OtpFormat {
+    /// Any characters.
+    Characters,
+    /// Digits.
+    Integer,
+}
+
+/// Answer to `POST …/authorisations` (schema `startScaprocessResponse`).
+#[skip_serializing_none]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct AuthorisationStarted {
+    /// The status.
+    pub sca_status: ScaStatus,
+    /// The id, for the path.
+    pub authorisation_id: String,
+    /// The methods the customer can choose among.
+    pub sca_methods: Option<Vec<AuthenticationObject>>,
+    /// The method, where there is nothing to choose.
+    pub chosen_sca_method: Option<AuthenticationObject>,
+    /// What the customer needs for it.
+    pub challenge_data: Option<ChallengeData>,
+    /// Where to go next.
+    #[serde(rename = "_links")]
+    pub links: Links,
+    /// A sentence for the customer.
+    pub psu_message: Option<Text<500>>,
+}
+
+/// Answer to `GET …/authorisations` (schema `authorisations`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct AuthorisationList {
+    /// The ids of all authorisations, in the order in which they were started.
+    pub authorisation_ids: Vec<String>,
+}
+
+/// Answer to `GET …/authorisations/{authorisationId}` (schema `scaStatusResponse`).
+#[skip_serializing_none]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct ScaStatusResponse {
+    /// The status.
+    pub sca_status: ScaStatus,
+    /// A sentence for the customer.
+    pub psu_message: Option<Text<500>>,
+    /// Who approved.
+    pub psu_name: Option<Text<140>>,
+    /// Whether the creditor is a trusted beneficiary.
+    pub trusted_beneficiary_flag: Option<bool>,
+    /// Where to go next.
+    #[serde(rename = "_links")]
+    pub links: Option<Links>,
+    /// Messages for the TPP.
+    pub tpp_message: Option<Vec<TppMessage>>,
+}
+
+/// Answer to `PUT …/authorisations/{authorisationId}`, whichever step it was (schemas
+/// `updatePsuIdentificationResponse`, `updatePsuAuthenticationResponse`,
+/// `selectPsuAuthenticationMethodResponse`, `scaStatusResponse` and
+/// `authorisationConfirmationResponse`: all of them are told from each other by what the request
+/// was).
+#[skip_serializing_none]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct AuthorisationUpdated {
+    /// The status. One of the standard's examples calls it `scatransactionStatus`; that is
+    /// understood.
+    #[serde(alias = "scatransactionStatus")]
+    pub sca_status: ScaStatus,
+    /// The methods the customer can choose among.
+    pub sca_methods: Option<Vec<AuthenticationObject>>,
+    /// The method, once it is chosen.
+    pub chosen_sca_method: Option<AuthenticationObject>,
+    /// What the customer needs for it.
+    pub challenge_data: Option<ChallengeData>,
+    /// Where to go next.
+    #[serde(rename = "_links")]
+    pub links: Option<Links>,
+    /// A sentence for the customer.
+    pub psu_message: Option<Text<500>>,
+}
+
+/// The standard's example writes `"6"` where its schema has `6`. Both are understood.
+fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    struct Number;
+
+    impl serde::de::Visitor<'_> for Number {
+        type Value = u32;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a whole number")
+        }
+
+        fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<u32, E> {
+            u32::try_from(value)
+                .map_err(|_| E::invalid_value(serde::de::Unexpected::Unsigned(value), &self))
+        }
+
+        fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<u32, E> {
+            value
+                .parse()
+                .map_err(|_| E::invalid_value(serde::de::Unexpected::Str(value), &self))
+        }
+    }
+
+    deserializer.deserialize_any(Number).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn statuses_and_approaches_keep_their_names() {
+        for status in ScaStatus::ALL {
+            assert_eq!(json!(status), status.as_str());
+            assert_eq!(status.as_str().parse(), Ok(status));
+            assert_eq!(format!("{status}"), status.as_str());
+        }
+        for approach in ScaApproach::ALL {
+            assert_eq!(json!(approach), approach.as_str());
+            assert_eq!(approach.as_str().parse(), Ok(approach));
+        }
+        assert_eq!("Received".parse::<ScaStatus>(), Err(UnknownName));
+        assert_eq!("OAUTH".parse::<ScaApproach>(), Err(UnknownName));
+    }
+
+    #[test]
+    fn three_statuses_are_final() {
+        let last: Vec<_> = ScaStatus::ALL
+            .into_iter()
+            .filter(|status| status.is_final())
+            .collect();
+        assert_eq!(
+            last,
+            [ScaStatus::Finalised, ScaStatus::Failed, ScaStatus::Exempted]
+        );
+    }
+
+    #[test]
+    fn a_length_may_be_written_as_a_text() {
+        for length in [json!(6), json!("6")] {
+            let data: ChallengeData =
+                serde_json::from_value(json!({ "otpMaxLength": length })).unwrap();
+            assert_eq!(
+                serde_json::to_value(&data).unwrap(),
+                json!({ "otpMaxLength": 6 })
+            );
+        }
+        assert!(serde_json::from_value::<ChallengeData>(json!({ "otpMaxLength": "six" })).is_err());
+    }
+
+    #[test]
+    fn a_strange_kind_of_method_survives() {
+        let strange: AuthenticationType = serde_json::from_value(json!("FIDO_U2F")).unwrap();
+        assert_eq!(strange.as_str(), "FIDO_U2F");
+        for known in AuthenticationType::STANDARD {
+            let again: AuthenticationType = serde_json::from_value(json!(known)).unwrap();
+            assert_eq!(again, known);
+        }
+    }
+}
