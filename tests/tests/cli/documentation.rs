@@ -205,41 +205,6 @@ fn every_binary_of_the_tests_is_run_and_documented() {
     }
 }
 
-#[test]
-fn transport_knows_no_banking() {
-    fn sources(folder: &Path, found: &mut Vec<(String, String)>) {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                sources(&path, found);
-            } else {
-                let text = fs::read_to_string(&path).unwrap();
-                found.push((path.display().to_string(), text));
-            }
-        }
-    }
-
-    let mut found = Vec::new();
-    sources(
-        &Path::new(ROOT).join("bank-server/src/transport"),
-        &mut found,
-    );
-    let mut imports = 0;
-    for (file, text) in found {
-        for line in text.lines() {
-            let Some((_, imported)) = line.split_once("crate::") else {
-                continue;
-            };
-            let known = ["config_error::", "file_mode::", "transport::"]
-                .iter()
-                .any(|known| imported.starts_with(known));
-            assert!(known, "{file}: {line}");
-            imports += 1;
-        }
-    }
-    assert!(imports > 5, "{imports}");
-}
-
 /// The document's lines are those of a snippet that is compiled and run.
 #[test]
 fn the_sdk_document_shows_the_test_that_the_crate_runs() {

@@ -12,6 +12,7 @@ mod document_references;
 mod documentation;
 mod error_handling;
 mod explicit_bank;
+mod module_order;
 mod probe;
 mod readme;
 mod sandbox;
