@@ -23,17 +23,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::{hkdf, hmac};
 
 use shared_types::environment::Randomness;
-
-mod key;
-
-pub use self::key::{Key, KeyError, KeyPlace};
-
-/// Length of a key, in bytes.
-pub const KEY_BYTES: usize = 32;
+pub use shared_types::sealing::{Cipher, KEY_BYTES, Key, KeyError, KeyPlace, SealError};
 
 /// Seals records for one purpose. Cheap to clone.
 ///
@@ -44,34 +37,20 @@ pub struct Vault {
     names: hmac::Key,
 }
 
-/// Why something was not sealed, or did not open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum VaultError {
-    /// It was sealed with another key, for something else, or was changed.
-    #[error(
-        "a record was not sealed with this key, or was changed; see that the key is the one it was sealed with"
-    )]
-    Foreign,
-    /// The cryptographic library failed.
-    #[error("the cryptographic library failed")]
-    Library,
-}
-
 impl Vault {
     /// A vault for that purpose.
     pub fn new(
         key: &Key,
         purpose: &str,
         randomness: Arc<dyn Randomness>,
-    ) -> Result<Self, VaultError> {
+    ) -> Result<Self, SealError> {
         let material = hkdf::Salt::new(hkdf::HKDF_SHA256, b"bank-client").extract(key.bytes());
         let derive = |info: &[&[u8]]| {
             let mut derived = [0; KEY_BYTES];
             material
                 .expand(info, hkdf::HKDF_SHA256)
                 .and_then(|material| material.fill(&mut derived))
-                .map_err(|_| VaultError::Library)?;
+                .map_err(|_| SealError::Library)?;
             Ok(derived)
         };
         let cipher = Cipher::new(&derive(&[purpose.as_bytes()])?, randomness)?;
@@ -91,82 +70,25 @@ impl Vault {
     }
 
     /// Encrypts. `about` says what it is and whose: only with the same one does it open again.
-    pub fn seal(&self, about: &str, plain: &[u8]) -> Result<Vec<u8>, VaultError> {
+    pub fn seal(&self, about: &str, plain: &[u8]) -> Result<Vec<u8>, SealError> {
         self.cipher.seal(about, plain)
     }
 
     /// Decrypts what [`seal`](Self::seal) made of the same `about`.
-    pub fn open(&self, about: &str, sealed: &[u8]) -> Result<Vec<u8>, VaultError> {
+    pub fn open(&self, about: &str, sealed: &[u8]) -> Result<Vec<u8>, SealError> {
         self.cipher.open(about, sealed)
     }
 
     /// Chance, from the source that its nonces come from.
     #[cfg(feature = "sqlite")]
     pub(crate) fn chance(&self) -> [u8; 16] {
-        self.cipher.randomness.bytes()
+        self.cipher.randomness().bytes()
     }
 }
 
 impl fmt::Debug for Vault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("<vault>")
-    }
-}
-
-/// What a [`Vault`] rests on: AES-256-GCM with the nonce in front, and the tag behind. Cheap to clone.
-///
-/// Nonces are random. With 96 bits of them a key is good for 2³² records (NIST SP 800-38D, section 8.3).
-#[derive(Clone)]
-pub struct Cipher {
-    key: Arc<LessSafeKey>,
-    randomness: Arc<dyn Randomness>,
-}
-
-impl Cipher {
-    /// One of that key, which is used for nothing else.
-    pub fn new(key: &[u8; KEY_BYTES], randomness: Arc<dyn Randomness>) -> Result<Self, VaultError> {
-        let key = UnboundKey::new(&AES_256_GCM, key).map_err(|_| VaultError::Library)?;
-        Ok(Self {
-            key: Arc::new(LessSafeKey::new(key)),
-            randomness,
-        })
-    }
-
-    /// Encrypts, bound to `about`.
-    pub fn seal(&self, about: &str, plain: &[u8]) -> Result<Vec<u8>, VaultError> {
-        let mut nonce = [0; NONCE_LEN];
-        for (byte, chance) in nonce.iter_mut().zip(self.randomness.bytes()) {
-            *byte = chance;
-        }
-        let mut sealed = plain.to_vec();
-        self.key
-            .seal_in_place_append_tag(
-                Nonce::assume_unique_for_key(nonce),
-                Aad::from(about),
-                &mut sealed,
-            )
-            .map_err(|_| VaultError::Library)?;
-        Ok([nonce.as_slice(), &sealed].concat())
-    }
-
-    /// Decrypts what was bound to the same `about`.
-    pub fn open(&self, about: &str, sealed: &[u8]) -> Result<Vec<u8>, VaultError> {
-        let (nonce, sealed) = sealed
-            .split_first_chunk::<NONCE_LEN>()
-            .ok_or(VaultError::Foreign)?;
-        let mut sealed = sealed.to_vec();
-        let nonce = Nonce::assume_unique_for_key(*nonce);
-        let plain = self
-            .key
-            .open_in_place(nonce, Aad::from(about), &mut sealed)
-            .map_err(|_| VaultError::Foreign)?;
-        Ok(plain.to_vec())
-    }
-}
-
-impl fmt::Debug for Cipher {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("<cipher>")
     }
 }
 
@@ -206,7 +128,7 @@ mod tests {
             (vault(1, "copy"), "c/1"),
             (vault(1, "consents"), "c/2"),
         ] {
-            assert_eq!(other.open(about, &sealed), Err(VaultError::Foreign));
+            assert_eq!(other.open(about, &sealed), Err(SealError::Foreign));
         }
         for at in 0..sealed.len() {
             let mut changed = sealed.clone();

@@ -8,10 +8,12 @@
 //! | [`decode`] | JSON to types, with the path of a fault |
 //! | [`pki`] | certificates: trust, revocation, identity, credentials |
 //! | [`environment`] | clock and randomness |
+//! | [`sealing`] | encryption of records, and the key of a program |
 //! | [`files`] | files that are watched and locked |
 
 pub mod decode;
 pub mod environment;
 pub mod files;
 pub mod pki;
+pub mod sealing;
 pub mod xs2a;

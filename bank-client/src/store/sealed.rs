@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use shared_types::decode::kept;
 
 use super::{Kind, Store, StoreError, Version};
-use crate::vault::{Vault, VaultError};
+use crate::vault::{SealError, Vault};
 
 /// A store, and what seals the records in it. Cheap to clone.
 #[derive(Clone)]
@@ -25,7 +25,7 @@ pub enum RecordError {
     Store(#[from] StoreError),
     /// It does not open, or cannot be sealed.
     #[error(transparent)]
-    Vault(#[from] VaultError),
+    Vault(#[from] SealError),
     /// It opens, and does not read: another version of this program has written it.
     #[error("a record of kind {kind} cannot be read: {cause}")]
     Format {

@@ -16,7 +16,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use super::row::Digester;
 use crate::migrations::{migrator, opening};
 use crate::own_file::own_file;
-use crate::vault::{Vault, VaultError};
+use crate::vault::{SealError, Vault};
 
 /// Connections at a time. SQLite has one writer; the others read.
 const CONNECTIONS: u32 = 4;
@@ -169,7 +169,7 @@ pub enum CopyError {
     Sql(sqlx::Error),
     /// Something in it was not sealed, or does not open.
     #[error("the copy holds something that does not open: {0}")]
-    Sealed(#[from] VaultError),
+    Sealed(#[from] SealError),
     /// Something in it cannot be read back.
     #[error("the copy holds something that cannot be read in {what}")]
     Corrupt {
@@ -222,7 +222,7 @@ impl LocalCopy {
                 error => failed(error.to_string()),
             })?;
         let key = match digest_key(&pool, &vault).await {
-            Err(CopyError::Sealed(VaultError::Foreign)) => {
+            Err(CopyError::Sealed(SealError::Foreign)) => {
                 return Err(CopyError::Key {
                     path: path.to_owned(),
                 });

@@ -8,10 +8,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use aws_lc_rs::hmac;
-use bank_client::vault::{Cipher, KEY_BYTES, Key, KeyError};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use shared_types::environment::Randomness;
+use shared_types::sealing::{Cipher, KEY_BYTES, Key, KeyError};
 
 /// Seals, and computes MACs. Cheap to clone.
 #[derive(Clone)]
@@ -28,11 +28,11 @@ pub enum VaultError {
     Key(#[from] KeyError),
     /// Something does not open, or cannot be sealed.
     #[error(transparent)]
-    Sealing(#[from] bank_client::vault::VaultError),
+    Sealing(#[from] shared_types::sealing::SealError),
 }
 
 /// Error for a text that was never sealed.
-const FOREIGN: VaultError = VaultError::Sealing(bank_client::vault::VaultError::Foreign);
+const FOREIGN: VaultError = VaultError::Sealing(shared_types::sealing::SealError::Foreign);
 
 impl Vault {
     /// Opens the key file; makes it, readable by its owner alone, if it is not there.

@@ -17,7 +17,7 @@ struct Order {
 const ORDERS: &[Order] = &[
     Order {
         folder: "shared-types/src",
-        modules: &["decode", "environment", "files", "xs2a", "pki"],
+        modules: &["decode", "environment", "files", "sealing", "xs2a", "pki"],
         known: &[],
     },
     Order {

@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::KEY_BYTES;
-use shared_types::environment::Randomness;
+use crate::environment::Randomness;
 
 /// The key from which those of all vaults are derived.
 #[derive(Clone, PartialEq, Eq)]
@@ -291,7 +291,7 @@ mod tests {
     use std::cell::RefCell;
 
     use super::*;
-    use shared_types::environment::SystemRandomness;
+    use crate::environment::SystemRandomness;
 
     #[cfg(unix)]
     fn set_mode(path: &Path, mode: u32) {
