@@ -3,6 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use reqwest::Url;
+use shared_types::environment::{Clock, Randomness, SystemClock, SystemRandomness};
+use shared_types::pki::credentials::Credentials;
 use shared_types::pki::eidas::OrganisationId;
 use shared_types::pki::trust::Anchors;
 
@@ -15,8 +17,6 @@ use crate::error::{ConfigurationError, Error, ErrorKind};
 use crate::limits::Limits;
 use crate::retries::Retries;
 use crate::revocation::Revocation;
-use shared_types::environment::{Clock, Randomness, SystemClock, SystemRandomness};
-use shared_types::pki::credentials::Credentials;
 
 /// One bank (ASPSP). Cheap to clone; clones share the connections, and the circuit where there is a [`Breaker`].
 #[derive(Clone, Debug)]

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Client;
+use shared_types::environment::Clock;
+use shared_types::pki::credentials::Credentials;
 use shared_types::pki::eidas::OrganisationId;
 use shared_types::pki::trust::Anchors;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -13,8 +15,6 @@ use crate::error::ConfigurationError;
 use crate::limits::Limits;
 use crate::revocation::Revocation;
 use crate::tls::ServerVerifier;
-use shared_types::environment::Clock;
-use shared_types::pki::credentials::Credentials;
 
 /// Whom we show ourselves as, and whom we believe.
 #[derive(Clone)]

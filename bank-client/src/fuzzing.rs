@@ -24,6 +24,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use shared_types::decode::{Shape, decode};
 use shared_types::pki::certificate::{CertificateSummary, distinguished_name, hosts};
+use shared_types::pki::credentials::Credentials;
 use shared_types::pki::eidas::{identify, organisation_of};
 use shared_types::pki::pem::{Kind, Object, objects};
 use shared_types::pki::revocation::{Issuers, List};
@@ -54,7 +55,6 @@ use crate::reading::read;
 use crate::retries::retry_after;
 use crate::revocation::Revocation;
 use crate::transport::is_json;
-use shared_types::pki::credentials::Credentials;
 
 /// The body of an answer; the first byte chooses the type that is expected.
 pub fn answer(data: &[u8]) {

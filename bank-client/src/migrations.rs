@@ -5,11 +5,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use shared_types::files::lock;
 use sqlx::SqlStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
 use crate::own_file::own_file;
-use shared_types::files::lock;
 
 /// How long to wait while others open the same database.
 const OPENING: Duration = Duration::from_secs(30);

@@ -29,6 +29,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustls_pki_types::UnixTime;
+use shared_types::files::Watched;
+use shared_types::pki::credentials::{Credentials, CredentialsError};
 use shared_types::pki::eidas::{IdentityError, OrganisationId, organisation_of};
 use shared_types::pki::trust::{Anchors, Refusal, Usage, judge, validity};
 use tokio::time::{MissedTickBehavior, interval};
@@ -37,8 +39,6 @@ use crate::bank::Bank;
 use crate::connections::Setup;
 use crate::error::ConfigurationError;
 use crate::revocation::Revocation;
-use shared_types::files::Watched;
-use shared_types::pki::credentials::{Credentials, CredentialsError};
 
 /// Why something cannot take the place of what a handle has. The old stays in use.
 #[derive(Debug, thiserror::Error)]

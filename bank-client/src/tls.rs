@@ -8,7 +8,9 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::sign::SingleCertAndKey;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use shared_types::environment::Clock;
 use shared_types::pki::certificate::CertificateSummary;
+use shared_types::pki::credentials::{Credentials, provider};
 use shared_types::pki::eidas::{IdentityError, OrganisationId, organisation_of};
 use shared_types::pki::trust::{
     Anchors, Refusal, Usage, Window, is_for_host, judge, signature_schemes, verify_tls12_signature,
@@ -16,8 +18,6 @@ use shared_types::pki::trust::{
 };
 
 use crate::revocation::Revocation;
-use shared_types::environment::Clock;
-use shared_types::pki::credentials::{Credentials, provider};
 
 /// Why we refused a server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

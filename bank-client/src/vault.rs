@@ -24,7 +24,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use aws_lc_rs::{hkdf, hmac};
-
 use shared_types::environment::Randomness;
 pub use shared_types::sealing::{Cipher, KEY_BYTES, Key, KeyError, KeyPlace, SealError};
 

@@ -31,6 +31,7 @@ mod file_mode;
 mod http;
 pub mod identity;
 mod keyed_locks;
+mod metrics;
 mod online_banking;
 mod operator;
 pub mod sca;

@@ -138,8 +138,13 @@ const RESTORE_KEY: &str =
 
 async fn serve(path: &Path) -> Result<(), Failure> {
     let config = read(path)?;
-    let telemetry_guard =
-        telemetry::start(&config).map_err(|problem| Failure(problem, FIX_CONFIGURATION))?;
+    let export = config.traces.as_ref().map(|traces| telemetry::TraceExport {
+        collector: &traces.otlp,
+        sample_ratio: traces.sample_ratio,
+        bank: &config.bank.name,
+    });
+    let telling = telemetry::start(&config.log.filter, config.log.format, export)
+        .map_err(|problem| Failure(problem, FIX_CONFIGURATION))?;
     let signals = |error: std::io::Error| {
         Failure(
             error.to_string(),

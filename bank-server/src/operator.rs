@@ -11,8 +11,8 @@ use tokio::time::timeout;
 use crate::core_banking::CoreBanking;
 use crate::http::resource;
 use crate::identity::Licences;
+use crate::metrics::{MEDIA_TYPE, Metrics};
 use crate::store::Database;
-use crate::telemetry::metrics::{MEDIA_TYPE, Metrics};
 use crate::transport::listener::MtlsListener;
 use crate::transport::trust_reloader::TrustReport;
 

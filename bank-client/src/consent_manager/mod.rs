@@ -67,6 +67,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
+use shared_types::environment::{Clock, Randomness, SystemClock, SystemRandomness};
 use tokio::sync::{Mutex, MutexGuard};
 use uuid::{Builder, Uuid};
 
@@ -75,7 +76,6 @@ use crate::bank::Bank;
 use crate::directory::BankId;
 use crate::store::{Kind, RecordError, Sealed, Store, Version};
 use crate::vault::Vault;
-use shared_types::environment::{Clock, Randomness, SystemClock, SystemRandomness};
 
 mod asking;
 mod connection_status;

@@ -2,12 +2,13 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use shared_types::environment::ManualClock;
+
 use super::*;
 use crate::authorisations::ApprovalOptions;
 use crate::store::MemoryStore;
 use crate::test_util::{MockBank, MockBehaviour};
 use crate::vault::Key;
-use shared_types::environment::ManualClock;
 
 const DEVICE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 

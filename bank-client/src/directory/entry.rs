@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use chrono_tz::Tz;
 use serde::{Deserialize, Deserializer, de};
+use shared_types::pki::credentials::Credentials;
 use shared_types::pki::eidas::OrganisationId;
 use shared_types::pki::trust::{AnchorError, Anchors};
 use shared_types::xs2a::authorisation::ScaApproach;
@@ -15,7 +16,6 @@ use super::names::Folded;
 use super::terms::Terms;
 use crate::address::interface;
 use crate::bank::{Bank, BankBuilder};
-use shared_types::pki::credentials::Credentials;
 
 /// One bank of a directory.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

@@ -1,9 +1,9 @@
 //! What an alert means (RFC 8446, section 6.2), in the light of what was shown.
 
+use shared_types::environment::unix;
 use shared_types::pki::alert::Alert;
 
 use super::seen::{Asked, CertificateFacts, Seen, Shown, when};
-use shared_types::environment::unix;
 
 /// What the server's alert means here, and what to do about it. Both are parts of a sentence.
 pub(super) fn explain(alert: Alert, seen: &Seen) -> (String, String) {

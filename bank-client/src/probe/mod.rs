@@ -40,6 +40,8 @@ use reqwest::Url;
 use rustls::client::{Resumption, danger::ServerCertVerifier};
 use rustls::{ClientConfig, ClientConnection};
 use rustls_pki_types::ServerName;
+use shared_types::environment::{Clock, Randomness, SystemClock, SystemRandomness};
+use shared_types::pki::credentials::{Credentials, provider};
 use shared_types::pki::eidas::OrganisationId;
 use shared_types::pki::trust::Anchors;
 use tokio::net::TcpStream;
@@ -56,8 +58,6 @@ pub use self::verdict::{Policy, Stage, Verdict};
 use crate::address;
 use crate::error::ConfigurationError;
 use crate::tls::ServerVerifier;
-use shared_types::environment::{Clock, Randomness, SystemClock, SystemRandomness};
-use shared_types::pki::credentials::{Credentials, provider};
 
 /// One probe of one server.
 pub struct Probe {

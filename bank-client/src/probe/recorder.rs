@@ -9,10 +9,10 @@ use rustls::sign::CertifiedKey;
 use rustls::{DigitallySignedStruct, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use shared_types::pki::certificate::distinguished_name;
+use shared_types::pki::credentials::Credentials;
 
 use super::seen::{Asked, CertificateFacts, Shown};
 use crate::tls::{ServerRefusal, ServerVerifier};
-use shared_types::pki::credentials::Credentials;
 
 /// What was asked of us, so far.
 #[derive(Debug, Default)]

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use rustls_pki_types::{CertificateDer, ServerName};
+use shared_types::environment::ManualClock;
 use shared_types::pki::trust::{Anchors, Refusal};
 
 use crate::revocation::Revocation;
 use crate::tls::{ServerRefusal, ServerVerifier};
-use shared_types::environment::ManualClock;
 
 /// Judges a bank's certificates, its own first, as the SDK does in a handshake with any bank of that host name.
 pub fn judge_server(

@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta};
 use futures::{StreamExt as _, TryStreamExt as _};
 use serde_json::{Value, json};
+use shared_types::environment::ManualClock;
 use shared_types::pki::eidas::OrganisationId;
 use shared_types::xs2a::consent::ConsentStatus;
 use uuid::Uuid;
@@ -14,7 +15,6 @@ use uuid::Uuid;
 use super::*;
 use crate::pages::{Entry, TransactionFilter};
 use crate::{Breaker, ErrorKind, Limits, Retries};
-use shared_types::environment::ManualClock;
 
 const SOON: Duration = Duration::from_millis(1);
 

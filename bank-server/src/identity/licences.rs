@@ -3,17 +3,14 @@
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, Utc};
-use rustls_pki_types::{CertificateDer, UnixTime};
+use rustls_pki_types::UnixTime;
 use shared_types::pki::credentials::Credentials;
 use shared_types::pki::eidas::{IdentityError, OrganisationId, Psd2Identity, identify};
 use shared_types::pki::register::{NotLicensed, Register};
 
-use super::Tpp;
 use crate::config_error::ConfigError;
 use crate::transport::pem_files::Source;
-use crate::transport::policy::{Admitted, CloseMessage, PeerRejection, Policy};
 use crate::transport::trust_reloader::PolicySource;
-use crate::xs2a::ApiError;
 
 /// The bank's rules about its peers.
 #[derive(Debug)]
@@ -35,40 +32,7 @@ pub enum NotATpp {
     NotLicensed(#[from] NotLicensed),
 }
 
-impl Policy for Licences {
-    type Peer = Tpp;
-    type Objection = NotATpp;
-
-    fn admit(
-        &self,
-        certificate: &CertificateDer<'_>,
-        now: UnixTime,
-    ) -> Result<Admitted<Tpp>, NotATpp> {
-        let identity = identify(certificate)?;
-        let Some(register) = &self.register else {
-            return Ok(Admitted {
-                peer: Tpp::unregistered(identity, certificate)?,
-                until: None,
-            });
-        };
-        let licence = register.licence(&identity.organisation, &self.country, day(now))?;
-        let until = licence.last_day.map(last_second);
-        Ok(Admitted {
-            peer: Tpp::licensed(identity, licence, certificate),
-            until,
-        })
-    }
-
-    fn group(peer: &Tpp) -> &str {
-        peer.organisation().as_str()
-    }
-
-    fn close_message(rejection: &PeerRejection<NotATpp>) -> CloseMessage {
-        ApiError::peer_rejected(rejection).close_message()
-    }
-}
-
-/// Source of the licence policy: the register file, if there is one.
+/// Where the bank's rules about its peers come from: the register's file, if there is one.
 #[derive(Debug, Clone)]
 pub struct LicenceSource {
     /// The register.
@@ -131,14 +95,14 @@ fn own_identity(credentials: &Credentials) -> Result<Psd2Identity, IdentityError
     identify(leaf)
 }
 
-fn day(now: UnixTime) -> NaiveDate {
+pub(crate) fn day(now: UnixTime) -> NaiveDate {
     i64::try_from(now.as_secs())
         .ok()
         .and_then(|seconds| DateTime::<Utc>::from_timestamp(seconds, 0))
         .map_or(NaiveDate::MAX, |time| time.date_naive())
 }
 
-fn last_second(day: NaiveDate) -> UnixTime {
+pub(crate) fn last_second(day: NaiveDate) -> UnixTime {
     const DAY: u64 = 24 * 60 * 60;
 
     let midnight = day.and_time(chrono::NaiveTime::MIN).and_utc().timestamp();

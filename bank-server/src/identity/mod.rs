@@ -11,7 +11,7 @@ use shared_types::pki::register::Licence;
 
 pub(crate) use self::licences::own_organisation;
 pub use self::licences::{LicenceSource, Licences, NotATpp};
-use crate::domain::TppRecord;
+pub(crate) use self::licences::{day, last_second};
 
 /// The TPP of a connection: the identity in its certificate (ETSI TS 119 495), restricted to what
 /// the register grants.
@@ -27,7 +27,7 @@ pub struct Tpp {
 
 impl Tpp {
     /// The TPP that a verified certificate names, without a register.
-    fn unregistered(
+    pub(crate) fn unregistered(
         identity: Psd2Identity,
         certificate: &CertificateDer<'_>,
     ) -> Result<Self, IdentityError> {
@@ -41,7 +41,7 @@ impl Tpp {
     }
 
     /// The TPP as the register records it: its number, its name, and the roles that both grant.
-    fn licensed(
+    pub(crate) fn licensed(
         mut identity: Psd2Identity,
         licence: Licence,
         certificate: &CertificateDer<'_>,

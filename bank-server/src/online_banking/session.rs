@@ -15,6 +15,7 @@ use actix_web::http::header::{COOKIE, HeaderMap};
 use actix_web::{FromRequest, HttpMessage as _, HttpRequest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use shared_types::environment::Randomness;
 use shared_types::pki::digest::sha256;
 
 use super::OnlineBanking;
@@ -26,7 +27,6 @@ use crate::sca::{Proof, Source, Subject};
 use crate::store::StoreError;
 use crate::store::credentials::CredentialsVersion;
 use crate::store::sessions::{Level, NewSession, Session};
-use shared_types::environment::Randomness;
 
 /// A browser's visit, as it is while one request is answered.
 pub(super) struct Visit {

@@ -31,12 +31,12 @@ use crate::config::{Config, ConfigError, Origin};
 use crate::core_banking::CoreBanking;
 use crate::file_mode::is_open_to_others;
 use crate::identity::{LicenceSource, Licences, own_organisation};
+use crate::metrics::{Metrics, Parts};
 use crate::operator::{Health, ReadinessProbes};
 use crate::store::fetched_lists::FetchedLists;
 use crate::store::retention::Retention;
 use crate::store::{Database, DatabaseLocation, StoreError, open_to_others};
 use crate::telemetry::figures::{ConnectionMetrics, Figures};
-use crate::telemetry::metrics::{Metrics, Parts};
 use crate::transport::listener::{ConnectionObserver, LogRejectedConnections, MtlsListener};
 use crate::transport::trust_reloader::{TrustReloader, TrustReport};
 

@@ -54,7 +54,7 @@ impl Figures {
         }
     }
 
-    pub(super) fn register(&self, registry: &mut Registry) {
+    pub(crate) fn register(&self, registry: &mut Registry) {
         registry.register(
             "requests",
             "Answered requests of TPPs, by operation, status and role",

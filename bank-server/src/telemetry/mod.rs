@@ -1,4 +1,4 @@
-//! Telemetry: log, [`metrics`] and traces.
+//! What happened, for machines: the log, metrics, and traces.
 //!
 //! Log lines carry request ids, organisation ids and certificates. They never carry customer data:
 //! accounts, names, amounts, consent ids or log-in ids.
@@ -7,7 +7,6 @@ pub(crate) mod figures;
 pub(crate) mod gauge_guard;
 pub(crate) mod gauges;
 mod log_writer;
-pub mod metrics;
 mod per_event_filter;
 pub(crate) mod spans;
 mod traces;
@@ -17,11 +16,11 @@ use serde::{Deserialize, Serialize};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
+use url::Url;
 use utoipa::ToSchema;
 
 use self::log_writer::LogWriter;
 use self::per_event_filter::PerEventFilter;
-use crate::config::Config;
 
 /// Format of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -44,25 +43,38 @@ pub fn check_filter(filter: &str) -> Result<(), String> {
 #[derive(Debug)]
 pub struct TelemetryGuard(Option<SdkTracerProvider>);
 
-/// Sends the log of this process to standard error, and its traces where the configuration says. To
+/// Export of traces.
+#[derive(Debug, Clone, Copy)]
+pub struct TraceExport<'a> {
+    /// URL of a collector that accepts OTLP as protobuf over HTTP.
+    pub collector: &'a Url,
+    /// Share of traces that is exported.
+    pub sample_ratio: f64,
+    /// Name of the bank, for `service.namespace`.
+    pub bank: &'a str,
+}
+
+/// Sends the log of this process to standard error, and its traces as `traces` says. To
 /// be called on the runtime on which the bank will run.
-pub fn start(config: &Config) -> Result<TelemetryGuard, String> {
-    let filter = EnvFilter::try_new(&config.log.filter)
-        .map_err(|problem| format!("log.filter: {problem}"))?;
+pub fn start(
+    filter: &str,
+    format: LogFormat,
+    traces: Option<TraceExport<'_>>,
+) -> Result<TelemetryGuard, String> {
+    let filter = EnvFilter::try_new(filter).map_err(|problem| format!("log.filter: {problem}"))?;
     let log = tracing_subscriber::fmt::layer()
         // Colours are for people at a terminal, not for files.
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .with_writer(|| LogWriter);
-    let log = match config.log.format {
+    let log = match format {
         LogFormat::Text => log.boxed(),
         LogFormat::Json => {
             let json = log.json().flatten_event(true).with_span_list(false);
             json.boxed()
         }
     };
-    let traces = config.traces.as_ref();
-    let traces = traces.map(|traces| traces::open(traces, &config.bank.name));
     let traces = traces
+        .map(traces::open)
         .transpose()
         .map_err(|problem| format!("traces.otlp: {problem}"))?;
     tracing_subscriber::registry()

@@ -21,8 +21,8 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::per_event_filter::PerEventFilter;
-use crate::config::TracesConfig;
+use super::TraceExport;
+use super::per_event_filter::AskedEachTime;
 use crate::transport::fetch::no_tls;
 
 /// Time limit of an export.
@@ -30,11 +30,11 @@ const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Exports spans to that collector from now on, in the background. If the collector is slow or
 /// down, spans are dropped, and no request waits.
-pub(super) fn open(config: &TracesConfig, bank: &str) -> Result<SdkTracerProvider, String> {
+pub(super) fn open(export: TraceExport<'_>) -> Result<SdkTracerProvider, String> {
     let exporter = SpanExporter::builder()
         .with_http()
         .with_protocol(Protocol::HttpBinary)
-        .with_endpoint(config.otlp.as_str())
+        .with_endpoint(export.collector.as_str())
         .with_timeout(EXPORT_TIMEOUT)
         .with_http_client(Sender::new().map_err(|error| error.to_string())?)
         .build()
@@ -43,12 +43,12 @@ pub(super) fn open(config: &TracesConfig, bank: &str) -> Result<SdkTracerProvide
         .with_attributes([
             KeyValue::new("service.name", "bank-server"),
             KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
-            KeyValue::new("service.namespace", bank.to_owned()),
+            KeyValue::new("service.namespace", export.bank.to_owned()),
         ])
         .build();
     let provider = SdkTracerProvider::builder()
         .with_batch_exporter(exporter)
-        .with_sampler(sampler(config.sample_ratio))
+        .with_sampler(sampler(export.sample_ratio))
         .with_resource(resource)
         .build();
     global::set_text_map_propagator(TraceContextPropagator::new());

@@ -5,6 +5,7 @@
 //! in the standard's form.
 
 mod accounts;
+mod admission;
 mod approach;
 mod authentication;
 mod authorisation_headers;

@@ -3,12 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+
 pub use super::crypto::provider;
 use crate::pki::certificate::CertificateSummary;
 use crate::pki::pem::{self, Kind, Object, PemError};
 use crate::pki::trust::{Refusal, public_key, validity, weakness};
-use rustls::sign::CertifiedKey;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 
 /// A certificate chain and the private key that belongs to its first certificate.
 #[derive(Clone)]

@@ -119,36 +119,12 @@ const ORDERS: &[Order] = &[
             "consent",
             "xs2a",
             "config",
+            "metrics",
             "operator",
             "online_banking",
             "server",
         ],
         known: &[
-            (
-                "telemetry",
-                "identity",
-                "`/metrics` reads the trust reloader's report",
-            ),
-            (
-                "telemetry",
-                "store",
-                "`/metrics` reads the database's figures",
-            ),
-            (
-                "telemetry",
-                "sca",
-                "`/metrics` reads the figures of passwords",
-            ),
-            (
-                "telemetry",
-                "config",
-                "log and traces are opened as the configuration says",
-            ),
-            (
-                "identity",
-                "xs2a",
-                "the last message to a TPP is an error of XS2A",
-            ),
             (
                 "store",
                 "core_banking",

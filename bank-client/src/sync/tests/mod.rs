@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex};
 use chrono::{Days, NaiveDate};
 use futures::stream::{BoxStream, StreamExt as _};
 use futures::{TryStreamExt as _, stream};
+use shared_types::environment::SystemRandomness;
 use shared_types::xs2a::message::{Category, MessageCode, TppMessage};
 use shared_types::xs2a::money::{Amount, Currency};
 use shared_types::xs2a::text::Text;
@@ -30,7 +31,6 @@ use super::*;
 use crate::error::ErrorKind;
 use crate::pages::{PageOf, TransactionFilter};
 use crate::vault::{Key, Vault};
-use shared_types::environment::SystemRandomness;
 
 fn day(number: u64) -> NaiveDate {
     NaiveDate::from_ymd_opt(2026, 1, 1).unwrap() + Days::new(number)

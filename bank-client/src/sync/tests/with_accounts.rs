@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::TryStreamExt as _;
 use serde_json::{Value, json};
+use shared_types::environment::{Clock as _, ManualClock, SystemRandomness};
 use shared_types::xs2a::money::{Amount, Currency};
 use tempfile::TempDir;
 use wiremock::matchers::any;
@@ -16,7 +17,6 @@ use crate::bank::BankBuilder;
 use crate::error::ErrorKind;
 use crate::test_util::{MockAccount, MockBank, MockBehaviour};
 use crate::vault::{Key, Vault};
-use shared_types::environment::{Clock as _, ManualClock, SystemRandomness};
 
 fn vault() -> Vault {
     let key = Key::from_bytes([1; 32]);

@@ -1,12 +1,12 @@
 //! The ledger: importing whole or not at all, and reading page by page.
 
+use shared_types::xs2a::transaction::BookingStatus;
 use tempfile::TempDir;
 
 use super::*;
 use crate::store::consents::Consents;
 use crate::store::testing;
 use chrono::Days;
-use shared_types::xs2a::transaction::BookingStatus;
 
 struct Scene {
     database: Database,

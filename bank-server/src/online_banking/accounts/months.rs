@@ -1,10 +1,10 @@
 //! Money in and out by month, as a table.
 
 use maud::{Markup, html};
+use shared_types::xs2a::money::Currency;
 
 use super::super::texts::Texts;
 use super::history::Month;
-use shared_types::xs2a::money::Currency;
 
 pub(super) fn table(texts: &Texts, currency: Currency, months: &[Month]) -> Markup {
     let words = &texts.accounts;

@@ -12,6 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{Days, TimeDelta};
 use futures::stream::{StreamExt as _, iter};
+use shared_types::environment::Randomness;
 use shared_types::pki::digest::sha256;
 use shared_types::pki::eidas::OrganisationId;
 use shared_types::xs2a::authorisation::{ScaApproach, Secret};
@@ -32,7 +33,6 @@ use crate::identity::Licences;
 use crate::store::StoreError;
 use crate::store::connections::{Asked, Connection, Connections, NewConnection, Return, Status};
 use crate::transport::trust::Trust;
-use shared_types::environment::Randomness;
 
 /// Days for which access is asked: the longest that Delegated Regulation (EU) 2018/389, article 10a, allows.
 pub(super) const LONGEST_DAYS: u64 = 180;

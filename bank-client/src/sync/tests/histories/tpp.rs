@@ -7,6 +7,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 use futures::TryStreamExt as _;
 use serde_json::{Value, json};
+use shared_types::environment::{Clock as _, ManualClock};
 use sqlx::Row as _;
 use tempfile::TempDir;
 
@@ -16,7 +17,6 @@ use super::answers::{Fault, balances};
 use super::truth::{Account, Deltas, Empty, OVERLAP, Truth, shape};
 use super::wire::{Trouble, Wire};
 use crate::bank::{Bank, BankBuilder};
-use shared_types::environment::{Clock as _, ManualClock};
 
 /// The days that every bank shows before ours, where its day may be one ahead.
 const ALWAYS: u64 = 88;

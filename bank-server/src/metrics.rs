@@ -16,11 +16,11 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 use rustls_pki_types::UnixTime;
 
-use super::figures::Figures;
-use super::gauges::gauges;
 use crate::identity::Licences;
 use crate::sca::Sca;
 use crate::store::Database;
+use crate::telemetry::figures::Figures;
+use crate::telemetry::gauges::gauges;
 use crate::transport::listener::MtlsListener;
 use crate::transport::trust_reloader::TrustReport;
 
