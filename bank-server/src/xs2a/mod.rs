@@ -32,7 +32,6 @@ use actix_web::web;
 use shared_types::environment::Randomness;
 use shared_types::xs2a::authorisation::ScaApproach;
 
-pub(crate) use self::error::ApiError;
 pub use self::openapi::document as openapi_document;
 pub(crate) use self::redirect::RedirectRules;
 use crate::calendar::Calendar;
