@@ -27,7 +27,7 @@ use bank_client::environment::SystemRandomness;
 use bank_client::store::SqliteStore;
 use bank_client::vault::{Key, Vault};
 use serde::Deserialize;
-use shared_types::text::plain;
+use shared_types::xs2a::text::plain;
 
 /// What is needed of the configuration.
 #[derive(Deserialize)]

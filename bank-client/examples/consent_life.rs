@@ -37,7 +37,7 @@ use bank_client::environment::SystemRandomness;
 use bank_client::store::SqliteStore;
 use bank_client::vault::{Key, Vault};
 use bank_client::{Breaker, Retries};
-use shared_types::text::plain;
+use shared_types::xs2a::text::plain;
 
 /// The address of the customer's device. A program with customers takes it from their connections.
 const DEVICE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);

@@ -24,7 +24,7 @@ use bank_client::directory::{BankId, Directory};
 use bank_client::{Breaker, Retries};
 use futures::StreamExt as _;
 use shared_types::xs2a::account::AccountDetails;
-use shared_types::text::plain;
+use shared_types::xs2a::text::plain;
 
 #[tokio::main]
 async fn main() -> ExitCode {

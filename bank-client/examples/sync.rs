@@ -30,7 +30,7 @@ use bank_client::sync::{
 };
 use bank_client::vault::{Key, Vault};
 use bank_client::{Breaker, Retries};
-use shared_types::text::plain;
+use shared_types::xs2a::text::plain;
 
 #[tokio::main]
 async fn main() -> ExitCode {

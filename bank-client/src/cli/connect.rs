@@ -10,7 +10,7 @@ use bank_client::consent_manager::{
 use bank_client::directory::BankEntry;
 use bank_client::environment::SystemRandomness;
 use bank_client::{Error, ErrorKind};
-use shared_types::consent::ConsentStatus;
+use shared_types::xs2a::consent::ConsentStatus;
 use tokio::time::{interval, timeout};
 
 use super::arguments::{Approach, Connect};

@@ -1,8 +1,8 @@
 //! Accounts, their ids, and the order in which entries arrive at them.
 
 use serde::{Deserialize, Serialize};
-use shared_types::account::{AccountDetails, AccountReference};
-use shared_types::card_account::CardAccountDetails;
+use shared_types::xs2a::account::{AccountDetails, AccountReference};
+use shared_types::xs2a::card_account::CardAccountDetails;
 
 /// An account's `resourceId`: the same for every TPP and every consent, and no account number.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

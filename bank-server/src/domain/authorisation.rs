@@ -4,11 +4,11 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use shared_types::authorisation::{
+use shared_types::xs2a::authorisation::{
     AuthenticationObject, AuthenticationType, ScaApproach, ScaStatus,
 };
-use shared_types::consent::{AccountAccess, ConsentStatus};
-use shared_types::text::Text;
+use shared_types::xs2a::consent::{AccountAccess, ConsentStatus};
+use shared_types::xs2a::text::Text;
 
 use super::{Grant, PsuId};
 

@@ -4,9 +4,9 @@ use std::num::NonZeroU32;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
-use shared_types::authorisation::ScaApproach;
-use shared_types::consent::{AccountAccess, ConsentStatus};
-use shared_types::eidas::OrganisationId;
+use shared_types::pki::eidas::OrganisationId;
+use shared_types::xs2a::authorisation::ScaApproach;
+use shared_types::xs2a::consent::{AccountAccess, ConsentStatus};
 
 use super::{AccountId, PsuId, TppRecord};
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use bank_client::environment::Randomness;
+use shared_types::environment::Randomness;
 
 /// Secret that an authenticator shares with the bank: 20 bytes.
 #[derive(Clone, PartialEq, Eq)]
