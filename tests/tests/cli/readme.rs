@@ -8,7 +8,7 @@ use tests::programs::{both, own, system};
 use tests::running_sandbox::RunningSandbox;
 
 /// A sign of a block of lines, and what they print.
-const BLOCKS: [(&str, &[&str]); 16] = [
+const BLOCKS: [(&str, &[&str]); 17] = [
     (
         "sandbox codes $DIR",
         &["anna.weber      password anna-", "code "],
