@@ -143,7 +143,7 @@ async fn serve(path: &Path) -> Result<(), Failure> {
         sample_ratio: traces.sample_ratio,
         bank: &config.bank.name,
     });
-    let telling = telemetry::start(&config.log.filter, config.log.format, export)
+    let telemetry_guard = telemetry::start(&config.log.filter, config.log.format, export)
         .map_err(|problem| Failure(problem, FIX_CONFIGURATION))?;
     let signals = |error: std::io::Error| {
         Failure(

@@ -68,15 +68,13 @@ pub(super) async fn run(
     let approval = connecting.begin(store, &loopback).await?;
     let status = connecting.approve(&approval, &loopback).await?;
     let label = connecting.label();
-    match standing {
-        standing if is_open(&standing) && is_partly_approved(&approval).await => {
+    match status {
+        status if is_pending(&status) && is_partly_approved(&approval).await => {
             Err(connecting.partly_approved().into())
         }
-        standing if standing.is_serving() => {
-            screen.line(format!("{label}: the connection {standing}"))
-        }
-        standing => Err(connecting
-            .trouble(&ManagerError::NotServing(standing))
+        status if status.is_serving() => screen.line(format!("{label}: the connection {status}")),
+        status => Err(connecting
+            .diagnose(&ManagerError::NotServing(status))
             .into()),
     }
 }
@@ -225,7 +223,7 @@ impl Connecting<'_> {
         self.wait(approval, Some(loopback)).await
     }
 
-    /// Waits until the connection does not wait any more for this customer.
+    /// Waits until the customer's approval succeeds, fails or times out.
     async fn wait(
         &self,
         approval: &Approval,
@@ -269,9 +267,9 @@ impl Connecting<'_> {
             })
     }
 
-    /// The customer has approved, and the rest is not hers to do.
-    fn partly_approved(&self) -> BankFailure {
-        BankFailure::new(
+    /// The failure of a connection that another holder of an account has to approve as well.
+    fn partly_approved(&self) -> Diagnostic {
+        Diagnostic::new(
             format!(
                 "{}: not connected yet: the approval is given, and another holder of an account has to approve as well",
                 self.label()
@@ -382,14 +380,15 @@ fn is_pending(status: &ConnectionStatus) -> bool {
     matches!(status, ConnectionStatus::Waiting) || status.renewal() == Some(Renewal::Waiting)
 }
 
-/// Whether one holder of an account has approved and another one has yet to. What cannot be learnt is asked again.
+/// Whether one holder of an account has approved and another one has yet to; false if the bank does
+/// not answer.
 async fn is_partly_approved(approval: &Approval) -> bool {
     let status = approval.bank.consent_status(approval.consent_id()).await;
     matches!(status, Ok(ConsentStatus::PartiallyAuthorised))
 }
 
-/// What the browser brings back, if it has a way back.
-async fn back(loopback: Option<&Loopback>) -> Result<String, Failure> {
+/// Returns the query of the next redirect; never, without a loopback listener.
+async fn next_redirect(loopback: Option<&Loopback>) -> Result<String, Failure> {
     match loopback {
         Some(loopback) => loopback.wait().await.map_err(|error| {
             failure(

@@ -12,6 +12,7 @@ use shared_types::pki::register::Licence;
 pub(crate) use self::licences::own_organisation;
 pub use self::licences::{LicenceSource, Licences, NotATpp};
 pub(crate) use self::licences::{day, last_second};
+use crate::domain::TppRecord;
 
 /// The TPP of a connection: the identity in its certificate (ETSI TS 119 495), restricted to what
 /// the register grants.

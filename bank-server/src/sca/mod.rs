@@ -21,7 +21,6 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 use shared_types::environment::Randomness;
 use shared_types::pki::eidas::OrganisationId;
-use shared_types::xs2a::authorisation::{AuthenticationObject, AuthenticationType};
 use tokio::sync::OwnedMutexGuard;
 use uuid::Uuid;
 
@@ -57,71 +56,6 @@ pub trait Method: Send + Sync {
 
     /// Checks the answer. One that is right is used up.
     async fn check(&self, psu: &PsuId, subject: &Subject, answer: &str) -> Result<(), ScaError>;
-}
-
-/// The methods there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum MethodId {
-    /// A code of six digits from an authenticator (RFC 6238).
-    Totp,
-    /// Approval in the bank's own app, on a device that the customer has enrolled.
-    App,
-    /// A passkey in the browser (`WebAuthn`).
-    Passkey,
-}
-
-impl MethodId {
-    /// All of them, in the order in which they are offered.
-    pub const ALL: [Self; 3] = [Self::Totp, Self::App, Self::Passkey];
-
-    /// The name on the wire and in the database.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Totp => "totp",
-            Self::App => "app",
-            Self::Passkey => "passkey",
-        }
-    }
-
-    /// How a TPP sees it. A passkey is not for TPPs: it works on the bank's own pages alone.
-    #[must_use]
-    pub fn for_tpp(self) -> Option<AuthenticationObject> {
-        let (authentication_type, name) = match self {
-            Self::Totp => (AuthenticationType::ChipOtp, "Code from your authenticator"),
-            Self::App => (AuthenticationType::PushOtp, "Approval in the bank's app"),
-            Self::Passkey => return None,
-        };
-        Some(AuthenticationObject {
-            authentication_type,
-            authentication_version: None,
-            authentication_method_id: shared_types::xs2a::text::Text::cut(self.as_str()),
-            name: Some(name.to_owned()),
-            explanation: None,
-        })
-    }
-}
-
-impl fmt::Display for MethodId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-/// There is no method of that name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not an SCA method")]
-pub struct NotAMethod;
-
-impl std::str::FromStr for MethodId {
-    type Err = NotAMethod;
-
-    fn from_str(name: &str) -> Result<Self, NotAMethod> {
-        Self::ALL
-            .into_iter()
-            .find(|method| method.as_str() == name)
-            .ok_or(NotAMethod)
-    }
 }
 
 /// Subject of a proof: the one thing it is valid for.

@@ -11,7 +11,6 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta};
-use shared_types::environment::Randomness;
 use sqlx::Row as _;
 use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
 use totp_rs::{Algorithm, Builder};

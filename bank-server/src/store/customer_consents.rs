@@ -1,7 +1,6 @@
 //! Repository of consents for the customer's side: the TPP, the grants, and ending a consent.
 
 use chrono::{DateTime, Utc};
-use shared_types::xs2a::consent::ConsentStatus;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 

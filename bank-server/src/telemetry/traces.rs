@@ -22,7 +22,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::TraceExport;
-use super::per_event_filter::AskedEachTime;
+use super::per_event_filter::PerEventFilter;
 use crate::transport::fetch::no_tls;
 
 /// Time limit of an export.

@@ -5,7 +5,7 @@ use shared_types::pki::eidas::identify;
 
 use super::error::ApiError;
 use crate::identity::{Licences, NotATpp, Tpp, day, last_second};
-use crate::transport::policy::{Admitted, CloseMessage, Ended, Policy};
+use crate::transport::policy::{Admitted, CloseMessage, PeerRejection, Policy};
 
 impl Policy for Licences {
     type Peer = Tpp;
@@ -35,7 +35,7 @@ impl Policy for Licences {
         peer.organisation().as_str()
     }
 
-    fn close_message(end: &Ended<NotATpp>) -> CloseMessage {
-        ApiError::ended(end).close_message()
+    fn close_message(end: &PeerRejection<NotATpp>) -> CloseMessage {
+        ApiError::peer_rejected(end).close_message()
     }
 }
