@@ -1,10 +1,11 @@
-//! The accounts at all banks that `bank-client connect` has connected, by the default profile of its configuration.
+//! Accounts at all banks connected with `bank-client connect`, from its default profile.
 //!
 //! ```text
 //! connected_banks BANK_CLIENT_TOML
 //! ```
 //!
-//! The sandbox writes such a file, `bank-client.toml`. Each run counts as one read without the customer.
+//! The sandbox writes such a file, `bank-client.toml`. Each run counts as one read without the
+//! customer.
 
 #![forbid(unsafe_code)]
 #![expect(

@@ -1,4 +1,4 @@
-//! The life of a connection, from its first approval to its end: connect, follow, read, renew, disconnect.
+//! Lifecycle of a connection: connect, poll the status, read, renew, disconnect.
 //!
 //! Start the sandbox in one terminal, and this in another:
 //!
@@ -11,8 +11,9 @@
 //! The customer approves twice: the connection, and its renewal. At the bank, the new consent replaces the one that the
 //! same TPP has from the same customer: a connection of `bank-client connect` has ended then.
 //!
-//! It prints the bank's page on which the customer approves, and goes on once she has. What it knows is kept, sealed, in
-//! `/tmp/app.db`, the key in `/tmp/app.key`. Stopped at any point and started again, it goes on where it was.
+//! It prints the bank's page on which the customer approves, and goes on once she has. What it
+//! knows is kept, sealed, in `/tmp/app.db`, the key in `/tmp/app.key`. Stopped at any point and
+//! started again, it goes on where it was.
 
 #![expect(
     clippy::print_stdout,
@@ -62,7 +63,8 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let credentials = Credentials::from_pem(&std::fs::read(certificate)?, &std::fs::read(key)?)?;
     let manager = manager(directory, &bank, &credentials, place).await?;
 
-    // One customer has one connection here; a program with many keeps theirs with what else it knows of them.
+    // One customer has one connection here; a program with many keeps theirs with what else it
+    // knows of them.
     let known = manager.connections().await?;
     let known = known
         .into_iter()

@@ -1,4 +1,4 @@
-//! Finds the bank of an account in a directory of banks, by its IBAN.
+//! Look-up of a bank in a bank directory by an account's IBAN.
 //!
 //! ```sh
 //! cargo run --example find_bank -- banks.toml DE80100900011234567890

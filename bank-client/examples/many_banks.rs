@@ -1,11 +1,12 @@
-//! The accounts of one customer at many banks, as each bank answers, and the totals for each currency.
+//! One customer's accounts at many banks, in the order of arrival, with totals per currency.
 //!
 //! ```text
 //! many_banks DIRECTORY CERTIFICATE KEY BANK=CONSENT...
 //! ```
 //!
-//! DIRECTORY is a file of banks (see `bank_client::directory`), CERTIFICATE and KEY are our own, and each BANK is one of
-//! the directory by its id, with the CONSENT that the customer approved there. The sandbox writes all of them.
+//! DIRECTORY is a file of banks (see `bank_client::directory`), CERTIFICATE and KEY are our own,
+//! and each BANK is one of the directory by its id, with the CONSENT that the customer approved
+//! there. The sandbox writes all of them.
 
 #![forbid(unsafe_code)]
 #![expect(
@@ -71,8 +72,8 @@ async fn run() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// `BANK=CONSENT`, as a member of the aggregator. Its bank is asked again where that is safe, and left alone while it is
-/// down.
+/// `BANK=CONSENT`, as a member of the aggregator. Its bank is asked again where that is safe, and
+/// left alone while it is down.
 fn member(directory: &Directory, own: &Credentials, given: &str) -> Result<Member, Box<dyn Error>> {
     let (id, consent) = given.split_once('=').ok_or("expected BANK=CONSENT")?;
     let entry = directory

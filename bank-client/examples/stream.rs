@@ -1,6 +1,7 @@
-//! Reads all transactions of an account, and says how many there are and what they come to, in each currency.
+//! Stream of all transactions of an account, with their number and sum per currency.
 //!
-//! However long the history, it takes the memory of one page: a page is read when the one before it is used up.
+//! However long the history, it takes the memory of one page: a page is read when the one before it
+//! is used up.
 //!
 //! ```sh
 //! cargo run -p bank-client --example stream -- https://xs2a.bank-b.example PSDFR-ACPR-20002 \
@@ -13,8 +14,8 @@
 //! memory: 11 MiB before the first, 17 MiB at most
 //! ```
 //!
-//! The last line is there where the system tells (`/proc/self/status`). An error goes to standard error, with what to do
-//! about it, and after what was read until then.
+//! The last line is there where the system tells (`/proc/self/status`). An error goes to standard
+//! error, with what to do about it, and after what was read until then.
 
 #![forbid(unsafe_code)]
 
@@ -128,7 +129,8 @@ fn print(sums: &Sums, before: Option<u64>, most: Option<u64>) -> io::Result<()> 
     Ok(())
 }
 
-/// A line of what Linux knows of this process, in KiB: `VmRSS` is what it takes now, `VmHWM` the most that it took.
+/// A line of what Linux knows of this process, in KiB: `VmRSS` is what it takes now, `VmHWM` the
+/// most that it took.
 fn kibibytes(name: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(name))?;

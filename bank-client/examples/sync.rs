@@ -1,13 +1,13 @@
-//! Keeps a local copy of a customer's accounts at one bank: first everything, then what is new.
+//! Local copy of a customer's accounts at one bank: a full run first, then what is new.
 //!
 //! ```text
 //! sync DIRECTORY BANK CERTIFICATE KEY CONSENT FOLDER
 //! ```
 //!
-//! DIRECTORY is a file of banks (see `bank_client::directory`), BANK the id of one of them, CERTIFICATE and KEY are our
-//! own, and CONSENT is the one that the customer approved there. The copy is FOLDER/accounts.db, sealed with the key in
-//! FOLDER/accounts.key; all three are made if they are not there. Run it as often as you like, and end it whenever you like:
-//! the next run goes on.
+//! DIRECTORY is a file of banks (see `bank_client::directory`), BANK the id of one of them,
+//! CERTIFICATE and KEY are our own, and CONSENT is the one that the customer approved there. The
+//! copy is FOLDER/accounts.db, sealed with the key in FOLDER/accounts.key; all three are made if they
+//! are not there. Run it as often as you like, and end it whenever you like: the next run goes on.
 
 #![forbid(unsafe_code)]
 #![expect(

@@ -1,12 +1,12 @@
-//! All of it together: the customers' connections, all their banks asked at once, and a local copy of each.
+//! Whole app: the customers' connections, concurrent reads at all their banks, and a local copy.
 //!
 //! ```text
 //! whole_app DIRECTORY CERTIFICATE KEY STORE STORE_KEY COPY
 //! ```
 //!
-//! STORE and `STORE_KEY` are where a `ConsentManager` keeps connections that customers have approved: those of the command
-//! line will do (`bank-client connect BANK`), which calls them `consents.db` and `store.key`. COPY is made if it is not
-//! there.
+//! STORE and `STORE_KEY` are where a `ConsentManager` keeps connections that customers have
+//! approved: those of the command line will do (`bank-client connect BANK`), which calls them
+//! `consents.db` and `store.key`. COPY is made if it is not there.
 
 #![forbid(unsafe_code)]
 #![expect(

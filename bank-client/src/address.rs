@@ -1,4 +1,4 @@
-//! Addresses of banks.
+//! Validation of bank addresses, and of links in their responses.
 
 use reqwest::Url;
 
@@ -23,7 +23,7 @@ pub(crate) fn on_this_machine(address: std::net::SocketAddr) -> Result<Url, Conf
         .ok_or(ConfigurationError::Url(text))
 }
 
-/// Why a link is not followed.
+/// Reason for which a link is not followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum LinkError {
     /// It is not a URL.
@@ -32,10 +32,12 @@ pub(crate) enum LinkError {
     Foreign(Url),
 }
 
-/// Where a link of the page at `page` leads, if it stays with the bank whose interface is at `base`.
+/// Where a link of the page at `page` leads, if it stays with the bank whose interface is at
+/// `base`.
 ///
-/// It is resolved as RFC 3986, section 5, has it, with one addition. Banks behind a gateway know nothing of the path at which
-/// their interface is reached, and begin at its root: `/v1/accounts/…`. Such a path goes on from `base`.
+/// It is resolved as RFC 3986, section 5, has it, with one addition. Banks behind a gateway know
+/// nothing of the path at which their interface is reached, and begin at its root:
+/// `/v1/accounts/…`. Such a path goes on from `base`.
 pub(crate) fn follow(base: &Url, page: &Url, link: &str) -> Result<Url, LinkError> {
     let mut url = page.join(link).map_err(|_| LinkError::NotAUrl)?;
     if url.origin() != base.origin() {

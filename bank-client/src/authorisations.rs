@@ -1,6 +1,7 @@
-//! Having consents approved: the customer proves at the bank who she is, by the way that bank and customer go.
+//! Authorisation of consents by the customer (SCA), in any approach that the bank offers.
 //!
-//! [`Authorisation::next`] says what comes next, whichever way that is: nothing of it has to be known beforehand.
+//! [`Authorisation::next`] says what comes next, whichever way that is: nothing of it has to be
+//! known beforehand.
 //!
 //! ```no_run
 //! use std::net::IpAddr;
@@ -64,7 +65,8 @@ use crate::error::Error;
 use crate::response::Response;
 use crate::transport::Request;
 
-/// How the customer is to approve: what we know of her, and what we would like. A bank need not follow.
+/// How the customer is to approve: what we know of her, and what we would like. A bank need not
+/// follow.
 #[derive(Clone, Default)]
 pub struct ApprovalOptions {
     pub(crate) psu_id: Option<String>,
@@ -101,14 +103,14 @@ impl ApprovalOptions {
         self
     }
 
-    /// Where the bank sends the customer's browser afterwards (`TPP-Redirect-URI`).
+    /// Return address for the customer's browser (`TPP-Redirect-URI`).
     #[must_use]
     pub fn return_to(mut self, url: impl Into<String>) -> Self {
         self.return_to = Some(url.into());
         self
     }
 
-    /// Where it sends it if nothing came of it (`TPP-Nok-Redirect-URI`).
+    /// Return address after a failed approval (`TPP-Nok-Redirect-URI`).
     #[must_use]
     pub fn return_to_if_refused(mut self, url: impl Into<String>) -> Self {
         self.return_to_if_refused = Some(url.into());
@@ -152,18 +154,18 @@ impl ApprovalOptions {
     }
 }
 
-/// What has to be done next.
+/// Next step of an authorisation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NextStep {
     /// Send the customer's browser to the bank.
     Redirect(String),
     /// Start an authorisation: [`Bank::start_authorisation`].
     Start,
-    /// Say who the customer is: start an authorisation with [`ApprovalOptions::psu_id`], or, if there is one,
-    /// [`Bank::identify`].
+    /// Say who the customer is: start an authorisation with [`ApprovalOptions::psu_id`], or, if
+    /// there is one, [`Bank::identify`].
     Identify,
-    /// Ask the customer for her password: [`Bank::start_authorisation_with_password`], or, if there is an
-    /// authorisation, [`Bank::authenticate`].
+    /// Ask the customer for her password: [`Bank::start_authorisation_with_password`], or, if there
+    /// is an authorisation, [`Bank::authenticate`].
     Password,
     /// Have the customer choose a method: [`Bank::select_method`].
     SelectMethod,
@@ -212,12 +214,12 @@ pub struct ConsentAsked {
     pub consent: ConsentCreated,
     /// The approach, if the bank has settled on one.
     pub approach: Option<ScaApproach>,
-    /// What of the answer is not as the standard has it.
+    /// The response's deviations from the standard.
     pub deviations: Deviations,
 }
 
 impl ConsentAsked {
-    /// What comes next.
+    /// The next step.
     #[must_use]
     pub fn next(&self) -> NextStep {
         NextStep::of(&self.consent.links, None)
@@ -237,7 +239,7 @@ impl ConsentAsked {
 pub struct Authorisation {
     /// Its id.
     pub id: String,
-    /// Where it stands.
+    /// The status.
     pub status: ScaStatus,
     /// The approach, if the bank says.
     pub approach: Option<ScaApproach>,
@@ -245,18 +247,18 @@ pub struct Authorisation {
     pub methods: Vec<AuthenticationObject>,
     /// The method that is chosen.
     pub chosen_method: Option<AuthenticationObject>,
-    /// What the customer needs for it.
+    /// Data that the customer needs for it.
     pub challenge: Option<ChallengeData>,
-    /// Where to go next.
+    /// Links to the next steps.
     pub links: Links,
     /// A sentence for the customer.
     pub psu_message: Option<Text<500>>,
-    /// What of the answer is not as the standard has it.
+    /// The response's deviations from the standard.
     pub deviations: Deviations,
 }
 
 impl Authorisation {
-    /// What comes next.
+    /// The next step.
     #[must_use]
     pub fn next(&self) -> NextStep {
         NextStep::of(&self.links, Some(self.status))
@@ -293,7 +295,8 @@ impl Bank {
         Ok(answer.into_inner().authorisation_ids)
     }
 
-    /// Reads where an authorisation stands (`GET /v1/consents/{consentId}/authorisations/{authorisationId}`).
+    /// Reads where an authorisation stands (`GET
+    /// /v1/consents/{consentId}/authorisations/{authorisationId}`).
     pub async fn authorisation_status(
         &self,
         consent_id: &str,
@@ -353,7 +356,8 @@ impl Bank {
         self.step(consent_id, id, None, &step).await
     }
 
-    /// Confirms that the customer who approved is our own, with the code that her browser has brought back.
+    /// Confirms that the customer who approved is our own, with the code that her browser has
+    /// brought back.
     pub async fn confirm(
         &self,
         consent_id: &str,

@@ -1,4 +1,4 @@
-//! A handle for one bank, and what it is made of.
+//! `Bank`: handle for one ASPSP, its builder and limits.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -18,7 +18,8 @@ use crate::limits::Limits;
 use crate::retries::Retries;
 use crate::revocation::Revocation;
 
-/// One bank (ASPSP). Cheap to clone; clones share the connections, and the circuit where there is a [`Breaker`].
+/// One bank (ASPSP). Cheap to clone; clones share the connections, and the circuit where there is a
+/// [`Breaker`].
 #[derive(Clone, Debug)]
 pub struct Bank {
     pub(crate) inner: Arc<Inner>,
@@ -38,9 +39,38 @@ pub(crate) struct Inner {
     connections: Mutex<Arc<Connections>>,
 }
 
-/// What a [`Bank`] is made of. [`Bank::builder`] starts one.
+/// Limits of each call. For a call that is repeated, they hold for each attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// For connecting, the handshake included. Default: 5 s.
+    pub connecting: Duration,
+    /// For a whole call, connecting included. Default: 30 s.
+    pub call: Duration,
+    /// For the size of an answer, in bytes. Default: 32 MiB.
+    pub answer: usize,
+    /// For the elements of the lists in one answer, all lists together. An entry takes about a
+    /// kilobyte of memory once it is decoded, however few bytes the bank spends on it. Default: 100
+    /// 000.
+    pub entries: usize,
+    /// For the pages of one list. Default: 10 000.
+    pub pages: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connecting: Duration::from_secs(5),
+            call: Duration::from_secs(30),
+            answer: 32 * 1024 * 1024,
+            entries: 100_000,
+            pages: 10_000,
+        }
+    }
+}
+
+/// Builder of a [`Bank`]: [`Bank::builder`].
 pub struct BankBuilder {
-    door: Door,
+    endpoint: Endpoint,
     expected: OrganisationId,
     name: Option<String>,
     limits: Limits,
@@ -50,8 +80,8 @@ pub struct BankBuilder {
     randomness: Arc<dyn Randomness>,
 }
 
-/// Where a bank is, and how it is entered.
-enum Door {
+/// Address of a bank, and the TLS setup for it.
+enum Endpoint {
     Secured {
         url: String,
         setup: Box<Setup>,
@@ -60,10 +90,24 @@ enum Door {
     Mock(std::net::SocketAddr),
 }
 
+/// Error in building a [`Bank`].
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigurationError {
+    /// The address is not one.
+    #[error("{0} is not an https URL without user, query and fragment")]
+    Url(String),
+    /// TLS cannot be set up.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] rustls::Error),
+    /// The HTTP client cannot be set up.
+    #[error("the HTTP client cannot be set up: {0}")]
+    Http(#[from] reqwest::Error),
+}
+
 impl BankBuilder {
-    fn new(door: Door, expected: OrganisationId) -> Self {
+    fn new(endpoint: Endpoint, expected: OrganisationId) -> Self {
         Self {
-            door,
+            endpoint,
             expected,
             name: None,
             limits: Limits::default(),
@@ -77,7 +121,7 @@ impl BankBuilder {
     /// A handle for a mock bank, over plain HTTP to this machine.
     #[cfg(feature = "test-util")]
     pub(crate) fn mock(address: std::net::SocketAddr, organisation: OrganisationId) -> Self {
-        Self::new(Door::Mock(address), organisation)
+        Self::new(Endpoint::Mock(address), organisation)
     }
 
     /// The name by which errors call the bank; without it, its organisation id.
@@ -87,19 +131,19 @@ impl BankBuilder {
         self
     }
 
-    /// What is known of revoked certificates, and what follows where nothing is.
+    /// Revocation lists, and the policy where nothing fresh is known.
     #[must_use]
     pub fn revocation(mut self, revocation: Revocation) -> Self {
-        match &mut self.door {
-            Door::Secured { setup, .. } => setup.revocation = revocation,
+        match &mut self.endpoint {
+            Endpoint::Secured { setup, .. } => setup.revocation = revocation,
             // It shows no certificate that could be revoked.
             #[cfg(feature = "test-util")]
-            Door::Mock(_) => {}
+            Endpoint::Mock(_) => {}
         }
         self
     }
 
-    /// Other limits than the default ones.
+    /// Sets the limits.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
@@ -113,31 +157,31 @@ impl BankBuilder {
         self
     }
 
-    /// Leaves a bank alone that is down, by these rules. Without them, it is always asked.
+    /// Adds a circuit breaker with these rules. Without it, every call is sent.
     #[must_use]
     pub fn breaker(mut self, breaker: Breaker) -> Self {
         self.breaker = Some(breaker);
         self
     }
 
-    /// Takes the time from another clock.
+    /// Sets the clock.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// Takes chance from another source.
+    /// Sets the source of randomness.
     #[must_use]
     pub fn randomness(mut self, randomness: Arc<dyn Randomness>) -> Self {
         self.randomness = randomness;
         self
     }
 
-    /// Makes the handle. Nothing is connected yet.
+    /// Builds the handle. Nothing is connected yet.
     pub fn build(self) -> Result<Bank, ConfigurationError> {
-        let (base, connections) = match self.door {
-            Door::Secured { url, setup } => {
+        let (base, connections) = match self.endpoint {
+            Endpoint::Secured { url, setup } => {
                 let base = interface(&url)?;
                 let (expected, clock) = (self.expected.clone(), Arc::clone(&self.clock));
                 (
@@ -146,7 +190,9 @@ impl BankBuilder {
                 )
             }
             #[cfg(feature = "test-util")]
-            Door::Mock(address) => (on_this_machine(address)?, Connections::mock(&self.limits)?),
+            Endpoint::Mock(address) => {
+                (on_this_machine(address)?, Connections::mock(&self.limits)?)
+            }
         };
         let name = self.name.unwrap_or_else(|| self.expected.to_string());
         let inner = Inner {
@@ -169,8 +215,9 @@ impl BankBuilder {
 impl Bank {
     /// Starts a handle for the bank at that address.
     ///
-    /// `expected` is the bank's organisation id: a server that shows another bank's certificate is refused, however
-    /// trustworthy. `anchors` are the agreed authorities; no others are believed. `credentials` are our own.
+    /// `expected` is the bank's organisation id: a server that shows another bank's certificate is
+    /// refused, however trustworthy. `anchors` are the agreed authorities; no others are believed.
+    /// `credentials` are our own.
     #[must_use]
     pub fn builder(
         url: impl Into<String>,
@@ -183,11 +230,11 @@ impl Bank {
             anchors,
             revocation: Revocation::default(),
         };
-        let door = Door::Secured {
+        let endpoint = Endpoint::Secured {
             url: url.into(),
             setup: Box::new(setup),
         };
-        BankBuilder::new(door, expected)
+        BankBuilder::new(endpoint, expected)
     }
 
     /// The name by which errors call the bank.
@@ -221,16 +268,18 @@ impl Bank {
         })
     }
 
-    /// The connections; new ones, if the certificates of those that are open may no longer be believed.
+    /// The connections; new ones, if the certificates of those that are open may no longer be
+    /// believed.
     pub(crate) fn connections(&self) -> Result<Arc<Connections>, ConfigurationError> {
         let mut connections = self.lock();
-        if !connections.still_stand() {
-            *connections = Arc::new(connections.afresh(&self.inner.limits)?);
+        if !connections.is_trusted() {
+            *connections = Arc::new(connections.reopened(&self.inner.limits)?);
         }
         Ok(Arc::clone(&connections))
     }
 
-    /// Has new calls use connections that are set up in another way. Calls under way end on those they began with.
+    /// Has new calls use connections that are set up in another way. Calls under way end on those
+    /// they began with.
     pub(crate) fn reconnect<E: From<ConfigurationError>>(
         &self,
         change: impl FnOnce(&Setup) -> Result<Setup, E>,

@@ -1,4 +1,4 @@
-//! When not to ask at all: a circuit breaker, as a pure state machine whose time is handed in.
+//! Circuit breaker: a pure state machine; the caller passes the time.
 
 use std::time::Duration;
 
@@ -6,23 +6,25 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::error::ErrorKind;
 
-/// When a bank that fails again and again is left alone, and for how long.
-/// [`BankBuilder::breaker`](crate::BankBuilder::breaker) takes it; the clones of a handle share one. A handle that was
-/// given none always asks.
+/// Rules for when the circuit of a failing bank opens, and for how long.
+/// [`BankBuilder::breaker`](crate::BankBuilder::breaker) takes it; the clones of a handle share
+/// one. A handle that was given none always asks.
 ///
-/// *Closed*: every call goes out. After so many failures in a row it *opens*: calls fail at once with
-/// [`ErrorKind::CircuitOpen`]. When the pause is over, it is *half open*: one call goes out and all others still fail at
-/// once. If that one is answered, the circuit closes; if not, it opens for twice as long.
+/// *Closed*: every call goes out. After so many failures in a row it *opens*: calls fail at once
+/// with [`ErrorKind::CircuitOpen`]. When the pause is over, it is *half open*: one call goes out
+/// and all others still fail at once. If that one is answered, the circuit closes; if not, it opens
+/// for twice as long.
 ///
-/// A failure is what says that the bank is down: no connection, a broken one, no answer in time, 502, 503 or 504. Any
-/// answer, a refusal too, says that it is up.
+/// A failure is what says that the bank is down: no connection, a broken one, no answer in time,
+/// 502, 503 or 504. Any answer, a refusal too, says that it is up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Breaker {
     /// Failures in a row after which the circuit opens. Default: 5.
     pub failures: u32,
-    /// How long it is open the first time. Default: 10 s.
+    /// Time for which it is open the first time. Default: 10 s.
     pub pause: Duration,
-    /// How long it is open at most, also where the bank's own `Retry-After` is longer. Default: 5 min.
+    /// How long it is open at most, also where the bank's own `Retry-After` is longer. Default: 5
+    /// min.
     pub longest_pause: Duration,
 }
 
@@ -81,7 +83,7 @@ pub(crate) enum Leave {
     Probe,
 }
 
-/// What became of the circuit.
+/// Change of the circuit's state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Change {
     Opened { until: DateTime<Utc> },
@@ -151,7 +153,8 @@ impl Circuit {
         Some(Change::Opened { until })
     }
 
-    /// Takes note that a call with leave was given up by its caller: nothing was learnt, and the next may ask.
+    /// Takes note that a call with leave was given up by its caller: nothing was learnt, and the
+    /// next may ask.
     pub(crate) fn abandon(&mut self, leave: Leave) {
         if leave == Leave::Probe
             && let State::HalfOpen(rest) = &self.state

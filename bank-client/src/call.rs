@@ -1,13 +1,15 @@
-//! A call: one request, its attempts, and what the log tells of it.
+//! Execution of an SDK call: attempts, retries, tracing span and log events.
 //!
-//! Each call is a `tracing` span named `call`, with the bank, the operation, the request id and, at its end, attempts,
-//! status and duration. Operations are templates (`GET /v1/accounts/{id}/balances`); no id of an account or a consent, and
-//! no word of the bank's own, reaches the log.
+//! Each call is a `tracing` span named `call`, with the bank, the operation, the request id and, at
+//! its end, attempts, status and duration. Operations are templates (`GET
+//! /v1/accounts/{id}/balances`); no id of an account or a consent, and no word of the bank's own,
+//! reaches the log.
 //!
-//! What a call costs us, beside the network: a request id from the source of chance, a handful of header fields, one lock
-//! held for a look at the connections (and one for a look at the circuit, where there is a breaker), and the decoding of
-//! the answer in one pass after another that counts it. While nobody listens to the spans they cost a load and a branch.
-//! A kept connection makes it one round trip; a new one adds one for TCP and one for TLS 1.3.
+//! What a call costs us, beside the network: a request id from the source of chance, a handful of
+//! header fields, one lock held for a look at the connections (and one for a look at the circuit,
+//! where there is a breaker), and the decoding of the answer in one pass after another that counts
+//! it. Without a subscriber the spans cost a load and a branch. A kept connection makes it one
+//! round trip; a new one adds one for TCP and one for TLS 1.3.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -160,8 +162,9 @@ impl Bank {
     }
 }
 
-/// What is told of several attempts: how the last one failed. But if that one did not reach the bank, or was put off, it says
-/// nothing of an earlier one, which may have had its effect: then that is told.
+/// What is told of several attempts: how the last one failed. But if that one did not reach the
+/// bank, or was put off, it says nothing of an earlier one, which may have had its effect: then
+/// that is told.
 fn last_word(unsure: Option<Error>, last: Failed) -> Failed {
     match unsure {
         Some(unsure) if !last.error.is_refusal() && !last.error.may_have_been_heard() => {
@@ -171,7 +174,8 @@ fn last_word(unsure: Option<Error>, last: Failed) -> Failed {
     }
 }
 
-/// Leave to ask the bank once. Dropped without a note, it says that the call was given up by its caller.
+/// Leave to ask the bank once. Dropped without a note, it says that the call was given up by its
+/// caller.
 struct Pass<'a> {
     bank: &'a Bank,
     leave: Option<(&'a Mutex<Circuit>, Leave)>,
@@ -212,7 +216,7 @@ fn locked<T>(circuit: &Mutex<Circuit>, look: impl FnOnce(&mut Circuit) -> T) -> 
     look(&mut circuit.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// What is known of a call at its end.
+/// Result of a call, for its span and log event.
 fn close(made: u32, started: Instant, status: Option<u16>) {
     let span = Span::current();
     span.record("attempts", made);
@@ -266,8 +270,9 @@ const WORDS: &[&str] = &[
     "v2",
 ];
 
-/// Whether the bank tells what is asked for once only: what is new since its last report (`deltaList`). If such an answer
-/// is lost, asking again would get another one, in which it is missing, and nobody would know.
+/// Whether the bank tells what is asked for once only: what is new since its last report
+/// (`deltaList`). If such an answer is lost, asking again would get another one, in which it is
+/// missing, unnoticed.
 fn is_told_once(url: &Url) -> bool {
     url.query_pairs()
         .any(|(name, value)| name == "deltaList" && value == "true")

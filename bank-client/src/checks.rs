@@ -1,7 +1,8 @@
-//! What is strict in answers, and what a well-formed answer may still get wrong: two accounts of one id, an id that is no
-//! part of a path, money in a currency that the account does not have.
+//! Validation of decoded responses: the strict fields, and faults of a well-formed response.
 //!
-//! That amounts are amounts (14 digits before the point, 3 after it) and dates dates, the types see to when they are decoded.
+//! Such faults are two accounts with one id, an id that is no path segment, and an amount in a
+//! currency that the account does not have. The format of amounts (14 digits before the point, 3
+//! after it) and dates is validated by their types during decoding.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -24,9 +25,32 @@ use shared_types::xs2a::money::{Amount, Currency};
 use shared_types::xs2a::transaction::{Transaction, TransactionResponse, TransactionsResponse};
 
 use crate::deviations::Outcome;
-use crate::reading::{List, Notes, ValidateResponse, as_type, is_blank};
+use crate::reading::{DecodeNotes, ListField, as_type, is_blank};
 
-/// Of an account: its id leads to its balances and transactions, and its links tell whether there are any.
+/// An answer, with what is strict in it.
+pub(crate) trait ValidateResponse: DeserializeOwned {
+    /// Its lists whose elements are read one by one.
+    const LISTS: &'static [ListField] = &[];
+    /// The fields beside these lists that are strict though the type does not require them.
+    const STRICT: &'static [&'static str] = &[];
+
+    /// Brings a document into the standard's form where banks follow an example of the standard's
+    /// against its schema.
+    fn to_standard(_document: &mut Value) {}
+
+    /// Looks at what was read. `held` is the currency of the account that it is about, where that
+    /// is known from elsewhere.
+    fn check(
+        &mut self,
+        _currency: Option<Currency>,
+        _notes: &mut DecodeNotes<'_>,
+    ) -> Result<(), Malformed> {
+        Ok(())
+    }
+}
+
+/// Of an account: its id leads to its balances and transactions, and its links tell whether there
+/// are any.
 const fn account(_: &Value) -> &'static [&'static str] {
     &[
         "resourceId",
@@ -36,8 +60,8 @@ const fn account(_: &Value) -> &'static [&'static str] {
     ]
 }
 
-/// Of an entry: the day by which entries are ordered and periods are read. It is that of booking, or any other if there is
-/// none.
+/// Of an entry: the day by which entries are ordered and periods are read. It is that of booking,
+/// or any other if there is none.
 fn entry(entry: &Value) -> &'static [&'static str] {
     if entry.get("bookingDate").is_none_or(is_blank) {
         &["valueDate", "transactionDate"]
@@ -86,7 +110,11 @@ impl ValidateResponse for AuthorisationUpdated {
 impl ValidateResponse for ConsentCreated {
     const STRICT: &'static [&'static str] = STEP;
 
-    fn check(&mut self, _held: Option<Currency>, _notes: &mut Notes<'_>) -> Result<(), Malformed> {
+    fn check(
+        &mut self,
+        _currency: Option<Currency>,
+        _notes: &mut DecodeNotes<'_>,
+    ) -> Result<(), Malformed> {
         if names_a_resource(&self.consent_id) {
             return Ok(());
         }
@@ -98,15 +126,19 @@ impl ValidateResponse for ConsentCreated {
 }
 
 impl ValidateResponse for AccountList {
-    const LISTS: &'static [List] = &[List {
+    const LISTS: &'static [ListField] = &[ListField {
         names: &["accounts"],
         strict: account,
         decode: as_type::<AccountDetails>,
     }];
 
-    fn check(&mut self, _held: Option<Currency>, notes: &mut Notes<'_>) -> Result<(), Malformed> {
+    fn check(
+        &mut self,
+        _currency: Option<Currency>,
+        notes: &mut DecodeNotes<'_>,
+    ) -> Result<(), Malformed> {
         for (index, account) in self.accounts.iter().enumerate() {
-            let list = |notes: &Notes<'_>| notes.place("accounts", index) + ".balances";
+            let list = |notes: &DecodeNotes<'_>| notes.place("accounts", index) + ".balances";
             balances(
                 list,
                 account.balances.as_ref(),
@@ -120,15 +152,19 @@ impl ValidateResponse for AccountList {
 }
 
 impl ValidateResponse for CardAccountList {
-    const LISTS: &'static [List] = &[List {
+    const LISTS: &'static [ListField] = &[ListField {
         names: &["cardAccounts"],
         strict: account,
         decode: as_type::<CardAccountDetails>,
     }];
 
-    fn check(&mut self, _held: Option<Currency>, notes: &mut Notes<'_>) -> Result<(), Malformed> {
+    fn check(
+        &mut self,
+        _currency: Option<Currency>,
+        notes: &mut DecodeNotes<'_>,
+    ) -> Result<(), Malformed> {
         for (index, account) in self.card_accounts.iter().enumerate() {
-            let list = |notes: &Notes<'_>| notes.place("cardAccounts", index) + ".balances";
+            let list = |notes: &DecodeNotes<'_>| notes.place("cardAccounts", index) + ".balances";
             balances(
                 list,
                 account.balances.as_ref(),
@@ -149,9 +185,18 @@ impl ValidateResponse for AccountResponse {
         "account._links.transactions",
     ];
 
-    fn check(&mut self, held: Option<Currency>, notes: &mut Notes<'_>) -> Result<(), Malformed> {
-        let holds = agreed("account.currency", held, Some(self.account.currency), notes);
-        let list = |_: &Notes<'_>| "account.balances".to_owned();
+    fn check(
+        &mut self,
+        currency: Option<Currency>,
+        notes: &mut DecodeNotes<'_>,
+    ) -> Result<(), Malformed> {
+        let holds = agreed(
+            "account.currency",
+            currency,
+            Some(self.account.currency),
+            notes,
+        );
+        let list = |_: &DecodeNotes<'_>| "account.balances".to_owned();
         balances(list, self.account.balances.as_ref(), holds, notes);
         Ok(())
     }
@@ -165,27 +210,45 @@ impl ValidateResponse for CardAccountResponse {
         "cardAccount._links.transactions",
     ];
 
-    fn check(&mut self, held: Option<Currency>, notes: &mut Notes<'_>) -> Result<(), Malformed> {
+    fn check(
+        &mut self,
+        currency: Option<Currency>,
+        notes: &mut DecodeNotes<'_>,
+    ) -> Result<(), Malformed> {
         let account = &self.card_account;
-        let holds = agreed("cardAccount.currency", held, Some(account.currency), notes);
-        let list = |_: &Notes<'_>| "cardAccount.balances".to_owned();
+        let holds = agreed(
+            "cardAccount.currency",
+            currency,
+            Some(account.currency),
+            notes,
+        );
+        let list = |_: &DecodeNotes<'_>| "cardAccount.balances".to_owned();
         balances(list, account.balances.as_ref(), holds, notes);
         Ok(())
     }
 }
 
 /// Its balances.
-const BALANCES: &[List] = &[List {
+const BALANCES: &[ListField] = &[ListField {
     names: &["balances"],
     strict: nothing,
     decode: as_type::<Balance>,
 }];
 
 impl ValidateResponse for AccountBalances {
-    const LISTS: &'static [List] = BALANCES;
+    const LISTS: &'static [ListField] = BALANCES;
 
-    fn check(&mut self, held: Option<Currency>, notes: &mut Notes<'_>) -> Result<(), Malformed> {
-        let holds = agreed("account.currency", held, said(self.account.as_ref()), notes);
+    fn check(
+        &mut self,
+        currency: Option<Currency>,
+        notes: &mut DecodeNotes<'_>,
+    ) -> Result<(), Malformed> {
+        let holds = agreed(
+            "account.currency",
+            currency,
+            said(self.account.as_ref()),
+            notes,
+        );
         balances(
             |_| "balances".to_owned(),
             Some(&self.balances),
@@ -197,7 +260,7 @@ impl ValidateResponse for AccountBalances {
 }
 
 impl ValidateResponse for CardAccountBalances {
-    const LISTS: &'static [List] = BALANCES;
+    const LISTS: &'static [ListField] = BALANCES;
 
     /// An example of the standard's has `debitAccounting` among the balances.
     fn to_standard(document: &mut Value) {
@@ -218,9 +281,13 @@ impl ValidateResponse for CardAccountBalances {
         }
     }
 
-    fn check(&mut self, held: Option<Currency>, notes: &mut Notes<'_>) -> Result<(), Malformed> {
+    fn check(
+        &mut self,
+        currency: Option<Currency>,
+        notes: &mut DecodeNotes<'_>,
+    ) -> Result<(), Malformed> {
         let said = said(self.card_account.as_ref());
-        let holds = agreed("cardAccount.currency", held, said, notes);
+        let holds = agreed("cardAccount.currency", currency, said, notes);
         balances(
             |_| "balances".to_owned(),
             Some(&self.balances),
@@ -232,18 +299,18 @@ impl ValidateResponse for CardAccountBalances {
 }
 
 impl ValidateResponse for TransactionsResponse {
-    const LISTS: &'static [List] = &[
-        List {
+    const LISTS: &'static [ListField] = &[
+        ListField {
             names: &["transactions", "pending"],
             strict: entry,
             decode: as_type::<Transaction>,
         },
-        List {
+        ListField {
             names: &["transactions", "booked"],
             strict: entry,
             decode: as_type::<Transaction>,
         },
-        List {
+        ListField {
             names: &["transactions", "information"],
             strict: nothing,
             decode: as_type::<Transaction>,
@@ -262,8 +329,17 @@ impl ValidateResponse for TransactionsResponse {
         "_links.download",
     ];
 
-    fn check(&mut self, held: Option<Currency>, notes: &mut Notes<'_>) -> Result<(), Malformed> {
-        let holds = agreed("account.currency", held, said(self.account.as_ref()), notes);
+    fn check(
+        &mut self,
+        currency: Option<Currency>,
+        notes: &mut DecodeNotes<'_>,
+    ) -> Result<(), Malformed> {
+        let holds = agreed(
+            "account.currency",
+            currency,
+            said(self.account.as_ref()),
+            notes,
+        );
         balances(
             |_| "balances".to_owned(),
             self.balances.as_ref(),
@@ -287,13 +363,13 @@ impl ValidateResponse for TransactionsResponse {
 }
 
 impl ValidateResponse for CardTransactionsResponse {
-    const LISTS: &'static [List] = &[
-        List {
+    const LISTS: &'static [ListField] = &[
+        ListField {
             names: &["cardTransactions", "pending"],
             strict: entry,
             decode: as_type::<CardTransaction>,
         },
-        List {
+        ListField {
             names: &["cardTransactions", "booked"],
             strict: entry,
             decode: as_type::<CardTransaction>,
@@ -311,9 +387,13 @@ impl ValidateResponse for CardTransactionsResponse {
         "_links.download",
     ];
 
-    fn check(&mut self, held: Option<Currency>, notes: &mut Notes<'_>) -> Result<(), Malformed> {
+    fn check(
+        &mut self,
+        currency: Option<Currency>,
+        notes: &mut DecodeNotes<'_>,
+    ) -> Result<(), Malformed> {
         let said = said(self.card_account.as_ref());
-        let holds = agreed("cardAccount.currency", held, said, notes);
+        let holds = agreed("cardAccount.currency", currency, said, notes);
         balances(
             |_| "balances".to_owned(),
             self.balances.as_ref(),
@@ -328,7 +408,8 @@ impl ValidateResponse for CardTransactionsResponse {
             ("cardTransactions.booked", &page.booked),
         ] {
             for (index, entry) in entries.iter().flatten().enumerate() {
-                // What was paid abroad (`originalAmount`), and the fee for it, may be in any currency.
+                // What was paid abroad (`originalAmount`), and the fee for it, may be in any
+                // currency.
                 in_currency(&entry.transaction_amount, holds, notes, |notes| {
                     notes.place(list, index) + ".transactionAmount.currency"
                 });
@@ -351,26 +432,31 @@ impl ValidateResponse for TransactionResponse {
         }
     }
 
-    fn check(&mut self, held: Option<Currency>, notes: &mut Notes<'_>) -> Result<(), Malformed> {
+    fn check(
+        &mut self,
+        currency: Option<Currency>,
+        notes: &mut DecodeNotes<'_>,
+    ) -> Result<(), Malformed> {
         let entry = &self.transactions_details.transaction_details;
-        let place = |_: &Notes<'_>| "transactionsDetails.transactionDetails".to_owned();
-        transaction(entry, held, place, notes);
+        let place = |_: &DecodeNotes<'_>| "transactionsDetails.transactionDetails".to_owned();
+        transaction(entry, currency, place, notes);
         Ok(())
     }
 }
 
-/// The currencies of accounts, as the last lists of them said. They bind what the bank says of these accounts after. And
-/// how debits of card accounts are quoted (`debitAccounting`): the standard lets a bank say so in any of its answers.
+/// The currencies of accounts, as the last lists of them said. They bind what the bank says of
+/// these accounts after. And how debits of card accounts are quoted (`debitAccounting`): the
+/// standard lets a bank say so in any of its answers.
 ///
 /// Kept is only the last list of each kind, so that no bank can make it grow.
 #[derive(Default)]
-pub(crate) struct Held {
+pub(crate) struct AccountFacts {
     accounts: Mutex<HashMap<String, Currency>>,
     cards: Mutex<HashMap<String, Currency>>,
     debits: Mutex<HashMap<String, bool>>,
 }
 
-impl Held {
+impl AccountFacts {
     pub(crate) fn learn(&self, accounts: &[AccountDetails]) {
         keep(
             &self.accounts,
@@ -419,7 +505,7 @@ impl Held {
 }
 
 /// Its content is account data.
-impl fmt::Debug for Held {
+impl fmt::Debug for AccountFacts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Held").finish_non_exhaustive()
     }
@@ -454,13 +540,13 @@ fn said(account: Option<&AccountReference>) -> Option<Currency> {
 
 const NO_ID: &str = "expected an id that can stand in a path";
 
-/// Leaves out the accounts that cannot be followed: an id that cannot stand in a path leads elsewhere, and one that two
-/// accounts share leads to either.
+/// Leaves out the accounts that cannot be followed: an id that cannot stand in a path leads
+/// elsewhere, and one that two accounts share leads to either.
 fn followable<T>(
     list: &str,
     accounts: &mut Vec<T>,
     id: fn(&T) -> Option<&str>,
-    notes: &mut Notes<'_>,
+    notes: &mut DecodeNotes<'_>,
 ) {
     let mut times: HashMap<&str, usize> = HashMap::new();
     for id in accounts.iter().filter_map(id) {
@@ -476,15 +562,16 @@ fn followable<T>(
     let faults: Vec<Option<&str>> = accounts.iter().map(fault).collect();
     for (index, fault) in faults.iter().enumerate() {
         if let Some(fault) = fault {
-            let path = |notes: &Notes<'_>| notes.place(list, index) + ".resourceId";
-            notes.odd(path, *fault, Outcome::ElementLeftOut);
+            let path = |notes: &DecodeNotes<'_>| notes.place(list, index) + ".resourceId";
+            notes.record(path, *fault, Outcome::ElementLeftOut);
         }
     }
     let mut faults = faults.into_iter();
     accounts.retain(|_| faults.next().flatten().is_none());
 }
 
-/// An id becomes a segment of a path: nothing and the dots would lead to another resource (RFC 3986, section 5.2.4).
+/// An id becomes a segment of a path: nothing and the dots would lead to another resource (RFC
+/// 3986, section 5.2.4).
 fn names_a_resource(id: &str) -> bool {
     !matches!(id, "" | "." | "..") && !id.chars().any(char::is_control)
 }
@@ -492,40 +579,41 @@ fn names_a_resource(id: &str) -> bool {
 /// The one currency of an account, or none where it may hold any (`XXX`), or where it is not known.
 fn agreed(
     path: &str,
-    held: Option<Currency>,
+    currency: Option<Currency>,
     said: Option<Currency>,
-    notes: &mut Notes<'_>,
+    notes: &mut DecodeNotes<'_>,
 ) -> Option<Currency> {
     let single = |currency: &Currency| currency.as_str() != "XXX";
-    match (held, said) {
-        (Some(held), _) if !single(&held) => None,
-        (Some(held), Some(said)) if single(&said) && held != said => {
+    match (currency, said) {
+        (Some(currency), _) if !single(&currency) => None,
+        (Some(currency), Some(said)) if single(&said) && currency != said => {
             let reason = "another currency than in the list of accounts";
-            notes.odd(|_| path.to_owned(), reason, Outcome::Kept);
+            notes.record(|_| path.to_owned(), reason, Outcome::Kept);
             None
         }
-        (Some(held), _) => Some(held),
+        (Some(currency), _) => Some(currency),
         (None, said) => said.filter(single),
     }
 }
 
-/// An amount has its currency with it: one in another currency than the account's is kept, and told.
+/// An amount has its currency with it: one in another currency than the account's is kept, and
+/// told.
 fn in_currency(
     amount: &Amount,
     holds: Option<Currency>,
-    notes: &mut Notes<'_>,
-    path: impl FnOnce(&Notes<'_>) -> String,
+    notes: &mut DecodeNotes<'_>,
+    path: impl FnOnce(&DecodeNotes<'_>) -> String,
 ) {
     if holds.is_some_and(|holds| holds.as_str() != "XXX" && holds != amount.currency()) {
-        notes.odd(path, "another currency than the account's", Outcome::Kept);
+        notes.record(path, "another currency than the account's", Outcome::Kept);
     }
 }
 
 fn balances(
-    list: impl Fn(&Notes<'_>) -> String,
+    list: impl Fn(&DecodeNotes<'_>) -> String,
     balances: Option<&Vec<Balance>>,
     holds: Option<Currency>,
-    notes: &mut Notes<'_>,
+    notes: &mut DecodeNotes<'_>,
 ) {
     for (index, balance) in balances.into_iter().flatten().enumerate() {
         in_currency(&balance.balance_amount, holds, notes, |notes| {
@@ -537,8 +625,8 @@ fn balances(
 fn transaction(
     entry: &Transaction,
     holds: Option<Currency>,
-    place: impl Fn(&Notes<'_>) -> String,
-    notes: &mut Notes<'_>,
+    place: impl Fn(&DecodeNotes<'_>) -> String,
+    notes: &mut DecodeNotes<'_>,
 ) {
     in_currency(&entry.transaction_amount, holds, notes, |notes| {
         place(notes) + ".transactionAmount.currency"
@@ -561,7 +649,7 @@ mod tests {
     fn faulty<T: ValidateResponse>(body: &Value, held: Option<&str>) -> String {
         let mut body: T = decode(body.to_string().as_bytes()).unwrap();
         let held = held.map(|held| held.parse().unwrap());
-        let mut notes = Notes::of("Bank B");
+        let mut notes = DecodeNotes::of("Bank B");
         if let Err(fault) = body.check(held, &mut notes) {
             return fault.path;
         }
@@ -701,7 +789,9 @@ mod tests {
         );
         let mut accounts: AccountList =
             decode(list(&["a", "b", "a"]).to_string().as_bytes()).unwrap();
-        accounts.check(None, &mut Notes::of("Bank B")).unwrap();
+        accounts
+            .check(None, &mut DecodeNotes::of("Bank B"))
+            .unwrap();
         let ids: Vec<_> = accounts.accounts.iter().map(id_of).collect();
         assert_eq!(ids, [Some("b")]);
         let consent = json!({ "consentStatus": "received", "consentId": "..", "_links": {} });
@@ -710,7 +800,7 @@ mod tests {
 
     #[test]
     fn only_the_last_list_is_kept() {
-        let held = Held::default();
+        let held = AccountFacts::default();
         let account = |id: &str| AccountDetails {
             resource_id: Some(id.to_owned()),
             ..AccountDetails::of(Currency::EUR)

@@ -1,4 +1,4 @@
-//! Connections to one bank, and what they are set up with.
+//! Connection pool for one bank, and the TLS setup that its connections share.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::limits::Limits;
 use crate::revocation::Revocation;
 use crate::tls::ServerVerifier;
 
-/// Whom we show ourselves as, and whom we believe.
+/// TLS setup: our credentials, trust anchors and revocation settings.
 #[derive(Clone)]
 pub(crate) struct Setup {
     pub(crate) credentials: Credentials,
@@ -24,7 +24,8 @@ pub(crate) struct Setup {
     pub(crate) revocation: Revocation,
 }
 
-/// Connections that were all set up in one way. They are closed once this is dropped, and the calls over them have ended.
+/// Connections that were all set up in one way. They are closed once this is dropped, and the calls
+/// over them have ended.
 pub(crate) struct Connections {
     peer: Peer,
     client: Client,
@@ -32,7 +33,7 @@ pub(crate) struct Connections {
     first: Semaphore,
 }
 
-/// Whom they lead to.
+/// The peer of the connections.
 #[derive(Clone)]
 enum Peer {
     /// A bank, over mutual TLS.
@@ -42,7 +43,7 @@ enum Peer {
     Mock,
 }
 
-/// What makes a connection a safe one.
+/// TLS configuration of a bank's connections.
 #[derive(Clone)]
 pub(crate) struct Secured {
     pub(crate) setup: Setup,
@@ -91,7 +92,7 @@ impl Connections {
         let client = match &peer {
             Peer::Bank(secured) => client(secured.tls.clone(), true, limits)?,
             #[cfg(feature = "test-util")]
-            Peer::Mock => client(trusting_nobody()?, false, limits)?,
+            Peer::Mock => client(without_trust()?, false, limits)?,
         };
         Ok(Self {
             peer,
@@ -101,21 +102,24 @@ impl Connections {
     }
 
     /// Others, set up in the same way.
-    pub(crate) fn afresh(&self, limits: &Limits) -> Result<Self, ConfigurationError> {
+    pub(crate) fn reopened(&self, limits: &Limits) -> Result<Self, ConfigurationError> {
         Self::to(self.peer.clone(), limits)
     }
 
-    /// Waits until the first call has been answered, unless this is the first, but for so long only.
+    /// Waits until the first call has been answered, unless this is the first, but for so long
+    /// only.
     ///
-    /// Calls that begin together would each shake hands, and all but one of these connections be for nothing where the
-    /// bank speaks HTTP/2. After the first there is one that all of them can share.
+    /// Calls that begin together would each shake hands, and all but one of these connections be
+    /// for nothing where the bank speaks HTTP/2. After the first there is one that all of them can
+    /// share.
     pub(crate) async fn first(&self, most: Duration) -> Option<FirstCall<'_>> {
         let permit = timeout(most, self.first.acquire()).await.ok()?.ok()?;
         Some(FirstCall(&self.first, permit))
     }
 
-    /// Whether the servers at their other end may still be believed. Once asked and answered `false`, it starts afresh.
-    pub(crate) fn still_stand(&self) -> bool {
+    /// Whether the servers at their other end may still be believed. Once asked and answered
+    /// `false`, it starts reopened.
+    pub(crate) fn is_trusted(&self) -> bool {
         self.secured()
             .is_none_or(|secured| secured.verifier.still_stands())
     }
@@ -155,9 +159,9 @@ fn client(
         .build()
 }
 
-/// TLS for a client that is not to use it: there is nobody whom it would believe.
+/// TLS configuration for a client that does not use it: it trusts no certificate.
 #[cfg(feature = "test-util")]
-fn trusting_nobody() -> Result<rustls::ClientConfig, rustls::Error> {
+fn without_trust() -> Result<rustls::ClientConfig, rustls::Error> {
     let provider = shared_types::pki::credentials::provider();
     Ok(rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?

@@ -1,4 +1,4 @@
-//! Asking for consents, and following them.
+//! Consent calls: create, read, get the status, delete.
 
 use std::net::IpAddr;
 
@@ -18,10 +18,12 @@ use crate::response::Response;
 use crate::transport::Request;
 
 impl Bank {
-    /// Asks for a consent (`POST /v1/consents`). It opens nothing until the customer has approved it at the bank.
+    /// Asks for a consent (`POST /v1/consents`). It opens nothing until the customer has approved
+    /// it at the bank.
     ///
-    /// `psu` is the address of the customer's device, as we saw it (`PSU-IP-Address`). Of `None` nothing is sent: the
-    /// standard requires the header here, and a bank that insists on it refuses.
+    /// `psu` is the address of the customer's device, as we saw it (`PSU-IP-Address`). Of `None`
+    /// nothing is sent: the standard requires the header here, and a bank that insists on it
+    /// refuses.
     pub async fn create_consent(
         &self,
         consent: &ConsentRequest,
@@ -74,8 +76,8 @@ impl Bank {
             .await
     }
 
-    /// Reads where a consent stands (`GET /v1/consents/{consentId}/status`). A word that the standard does not have is
-    /// [`UnknownStatus`](ErrorKind::UnknownStatus).
+    /// Reads where a consent stands (`GET /v1/consents/{consentId}/status`). A word that the
+    /// standard does not have is [`UnknownStatus`](ErrorKind::UnknownStatus).
     pub async fn consent_status(&self, id: &str) -> Result<ConsentStatus, Error> {
         let request = self.about_consent(Method::GET, &["v1", "consents", id, "status"]);
         let answer: Response<StatusAnswer> = self.ask(request).await?;
@@ -102,8 +104,8 @@ impl Bank {
             .await
     }
 
-    /// Ends a consent, if it still stands. One that the bank does not know any more has ended: by the standard's codes, or
-    /// by `404` or `410`.
+    /// Ends a consent, if it still stands. One that the bank does not know any more has ended: by
+    /// the standard's codes, or by `404` or `410`.
     pub async fn end_consent(&self, id: &str) -> Result<(), Error> {
         let gone = |error: &Error| {
             let absent = matches!(error.kind.status(), Some(404 | 410));

@@ -1,18 +1,20 @@
 //! Deviations of a bank's answer from the standard that do not make it unreadable.
 //!
-//! The policy of reading: money, currencies, the dates that order entries, the ids and links that are followed, and our own
-//! limits are strict. Any other field that is odd is kept in the form it has, or left out. A strict fault within an element
-//! of a list (an account, a balance, an entry) leaves that element out, and no other. All of it is counted and told as
-//! [`Deviations`], beside the answer; where it is in the answer and what was expected there, never its content.
+//! The policy of reading: money, currencies, the dates that order entries, the ids and links that
+//! are followed, and our own limits are strict. Any other field that is odd is kept in the form it
+//! has, or left out. A strict fault within an element of a list (an account, a balance, an entry)
+//! leaves that element out, and no other. All of it is counted and recorded in [`Deviations`],
+//! beside the answer; where it is in the answer and what was expected there, never its content.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// What became of a value that deviates.
+/// Outcome for a value that deviates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// It is in the answer: as the bank wrote it, or in the standard's form where that is certain (`"4"` for `4`).
+    /// It is in the answer: as the bank wrote it, or in the standard's form where that is certain
+    /// (`"4"` for `4`).
     Kept,
     /// The field is not in the answer.
     FieldLeftOut,
@@ -38,14 +40,15 @@ pub struct Deviation {
     pub bank: String,
     /// Where: `transactions.booked[0].currencyExchange[0].unitCurrency`.
     pub path: String,
-    /// What was expected there.
+    /// The expected value.
     pub reason: String,
-    /// What became of it.
+    /// The outcome.
     pub outcome: Outcome,
 }
 
 impl Deviation {
-    /// The path without positions in lists (`transactions.booked[].valueDate`): the same for each element.
+    /// The path without positions in lists (`transactions.booked[].valueDate`): the same for each
+    /// element.
     #[must_use]
     pub fn field(&self) -> String {
         let mut field = String::with_capacity(self.path.len());
@@ -75,10 +78,11 @@ impl fmt::Display for Deviation {
     }
 }
 
-/// All that deviates in an answer, or in several: everything is counted, the first [`MAX_RECORDED`](Self::MAX_RECORDED) are told.
+/// All that deviates in an answer, or in several: everything is counted, the first
+/// [`MAX_RECORDED`](Self::MAX_RECORDED) are recorded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Deviations {
-    told: Vec<Deviation>,
+    recorded: Vec<Deviation>,
     total: usize,
     left_out: usize,
     /// Those of them that are balances beside or within the elements that were asked for.
@@ -86,10 +90,10 @@ pub struct Deviations {
 }
 
 impl Deviations {
-    /// Deviations that are told, at most.
+    /// Deviations that are recorded, at most.
     pub const MAX_RECORDED: usize = 100;
 
-    /// How many there are, those that are not told included.
+    /// The total number, including those that are not recorded.
     #[must_use]
     pub const fn total(&self) -> usize {
         self.total
@@ -101,19 +105,21 @@ impl Deviations {
         self.total == 0
     }
 
-    /// Elements of lists (accounts, balances, entries) that could not be read and are not in the answer. Unless it is 0, the
-    /// list is not whole.
+    /// Elements of lists (accounts, balances, entries) that could not be read and are not in the
+    /// answer. Unless it is 0, the list is not whole.
     #[must_use]
     pub const fn left_out(&self) -> usize {
         self.left_out
     }
 
-    /// The deviations in the order of the answer, [`MAX_RECORDED`](Self::MAX_RECORDED) of them at most.
+    /// The deviations in the order of the answer, [`MAX_RECORDED`](Self::MAX_RECORDED) of them at
+    /// most.
     pub fn iter(&self) -> std::slice::Iter<'_, Deviation> {
-        self.told.iter()
+        self.recorded.iter()
     }
 
-    /// Elements of the lists that were asked for that are not in the answer: without balances beside or within them.
+    /// Elements of the lists that were asked for that are not in the answer: without balances
+    /// beside or within them.
     pub(crate) const fn listed_left_out(&self) -> usize {
         self.left_out - self.nested
     }
@@ -128,20 +134,20 @@ impl Deviations {
         self.total += other.total;
         self.left_out += other.left_out;
         self.nested += other.nested;
-        let room = Self::MAX_RECORDED.saturating_sub(self.told.len());
-        self.told.extend(other.told.into_iter().take(room));
+        let room = Self::MAX_RECORDED.saturating_sub(self.recorded.len());
+        self.recorded.extend(other.recorded.into_iter().take(room));
     }
 
-    /// Whether one more would be told.
+    /// Whether one more would be recorded.
     pub(crate) fn has_room(&self) -> bool {
-        self.told.len() < Self::MAX_RECORDED
+        self.recorded.len() < Self::MAX_RECORDED
     }
 
-    /// Counts one, and tells it, if it is given.
-    pub(crate) fn note(&mut self, told: Option<Deviation>, outcome: Outcome) {
+    /// Counts one, and records it, if given.
+    pub(crate) fn note(&mut self, deviation: Option<Deviation>, outcome: Outcome) {
         self.total += 1;
         self.left_out += usize::from(outcome == Outcome::ElementLeftOut);
-        self.told.extend(told);
+        self.recorded.extend(deviation);
     }
 }
 
@@ -154,24 +160,24 @@ impl<'a> IntoIterator for &'a Deviations {
     }
 }
 
-/// Deviations of a stream, told while it is read.
+/// Collector of the deviations of a stream, while it is read.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Told(Arc<Mutex<Deviations>>);
+pub(crate) struct DeviationCollector(Arc<Mutex<Deviations>>);
 
-impl Told {
+impl DeviationCollector {
     pub(crate) fn append(&self, deviations: Deviations) {
         if !deviations.is_empty() {
-            self.lock(|told| told.append(deviations));
+            self.lock(|collected| collected.append(deviations));
         }
     }
 
-    /// Those that were not taken before.
+    /// Returns the collected deviations and resets the collector.
     pub(crate) fn take(&self) -> Deviations {
         self.lock(std::mem::take)
     }
 
     pub(crate) fn so_far(&self) -> Deviations {
-        self.lock(|told| told.clone())
+        self.lock(|collected| collected.clone())
     }
 
     fn lock<T>(&self, look: impl FnOnce(&mut Deviations) -> T) -> T {

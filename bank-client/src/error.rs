@@ -1,4 +1,4 @@
-//! What can go wrong between us and a bank, and what to do about it.
+//! SDK errors: what failed in a call to a bank, who refused whom, and what to do about it.
 
 use std::fmt;
 use std::time::Duration;
@@ -21,11 +21,11 @@ const NEW_CERTIFICATE: &str = "have a new certificate issued, and use that";
 pub struct Error {
     /// The bank, by the name it was given.
     pub bank: String,
-    /// What happened.
+    /// The error.
     pub kind: ErrorKind,
 }
 
-/// What happened.
+/// The error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -49,7 +49,8 @@ pub enum ErrorKind {
         messages: Vec<TppMessage>,
         /// Under which the bank has it in its log.
         request_id: Uuid,
-        /// How long it wants us to wait (RFC 9110, section 10.2.3), if it says so; never more than a day.
+        /// How long it wants us to wait (RFC 9110, section 10.2.3), if it says so; never more than
+        /// a day.
         retry_after: Option<Duration>,
     },
     /// The bank refused the request, and did not say why in the standard's form.
@@ -58,25 +59,27 @@ pub enum ErrorKind {
         status: u16,
         /// Under which the bank may have it in its log.
         request_id: Uuid,
-        /// How long it wants us to wait (RFC 9110, section 10.2.3), if it says so; never more than a day.
+        /// How long it wants us to wait (RFC 9110, section 10.2.3), if it says so; never more than
+        /// a day.
         retry_after: Option<Duration>,
     },
     /// The answer is not what it should be.
     Malformed {
-        /// Where: a path in the JSON, or a header.
+        /// JSON path, or header name.
         path: String,
-        /// What was expected there.
+        /// The expected value.
         reason: String,
     },
-    /// The bank's word for where a consent stands is none of the standard's: the consent is not known to be valid, nor to
-    /// have ended.
+    /// The bank's word for where a consent stands is none of the standard's: the consent is not
+    /// known to be valid, nor to have ended.
     UnknownStatus {
         /// The word, cut to 70 characters.
         word: String,
     },
-    /// The answer does not have the list that was asked for: it says nothing of what there is, and not that there is nothing.
+    /// The answer does not have the list that was asked for: it says nothing of what there is, and
+    /// not that there is nothing.
     NotListed {
-        /// What it has, or lacks.
+        /// The fault.
         reason: &'static str,
     },
     /// The answer is larger than we take.
@@ -96,12 +99,12 @@ pub enum ErrorKind {
     },
     /// The bank sent us elsewhere. Data goes to the bank that was asked, and nowhere else.
     Redirect {
-        /// Where to.
+        /// The target.
         location: String,
     },
     /// A link leads to another host.
     ForeignLink {
-        /// Where to.
+        /// The target.
         link: String,
     },
     /// The pages of a list lead back to one that was read.
@@ -123,33 +126,34 @@ pub enum ErrorKind {
     },
     /// There is no connection.
     Unreachable {
-        /// What the system said.
+        /// The operating system's error.
         cause: String,
     },
     /// The connection broke before the answer was whole.
     Interrupted {
-        /// What the system said.
+        /// The operating system's error.
         cause: String,
     },
-    /// The bank was not asked: it failed again and again, and gets a rest (see [`Breaker`](crate::Breaker)).
+    /// The bank was not asked: it failed again and again, and gets a rest (see
+    /// [`Breaker`](crate::Breaker)).
     CircuitOpen {
         /// Until when it is left alone, by the handle's clock.
         until: DateTime<Utc>,
-        /// How it failed the last time.
+        /// Its last failure.
         cause: Box<ErrorKind>,
     },
     /// The bank was not asked: what we were told to send is no request to this bank.
     Unsendable {
         /// Which part: a header, the path, or the body.
         part: String,
-        /// Why not.
+        /// The reason.
         reason: String,
     },
 }
 
 impl Error {
-    /// Whether the same request may well succeed later, with nothing changed at our end: the bank could not be reached,
-    /// broke off, was too slow, overloaded or down, or wants us to wait.
+    /// Whether the same request may well succeed later, with nothing changed at our end: the bank
+    /// could not be reached, broke off, was too slow, overloaded or down, or wants us to wait.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match &self.kind {
@@ -162,9 +166,9 @@ impl Error {
         }
     }
 
-    /// Whether the bank may have done what it was asked for, although the call did not succeed: no answer came, or none that
-    /// can be read, or something broke there. Only the same request under the same `X-Request-ID`, or a look at what there
-    /// is, tells.
+    /// Whether the bank may have done what it was asked for, although the call did not succeed: no
+    /// answer came, or none that can be read, or something broke there. Only the same request under
+    /// the same `X-Request-ID`, or a look at what there is, tells.
     #[must_use]
     pub const fn may_have_been_heard(&self) -> bool {
         match &self.kind {
@@ -180,7 +184,8 @@ impl Error {
         }
     }
 
-    /// Whether the bank was certainly never asked: there was no connection, or none that either side would go on with.
+    /// Whether the bank was certainly never asked: there was no connection, or none that either
+    /// side would go on with.
     #[must_use]
     pub const fn is_unasked(&self) -> bool {
         matches!(
@@ -194,9 +199,9 @@ impl Error {
         )
     }
 
-    /// Whether the bank has heard what it was asked, and said no: that is its word, whatever became of the same request
-    /// before. To wait (`429`, `408`, and `ACCESS_EXCEEDED`) is no such word, and neither is what it says of our certificate:
-    /// that comes first.
+    /// Whether the bank has heard what it was asked, and said no: that is its word, whatever became
+    /// of the same request before. To wait (`429`, `408`, and `ACCESS_EXCEEDED`) is no such word,
+    /// and neither is what it says of our certificate: that comes first.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         matches!(self.kind.status(), Some(400..=407 | 409..=499))
@@ -204,24 +209,26 @@ impl Error {
             && !self.is_about_certificate()
     }
 
-    /// Whether the bank was asked without the customer more often than the consent allows (`ACCESS_EXCEEDED`): by the code,
-    /// whatever the 4xx status. The standard has it with `429`.
+    /// Whether the bank was asked without the customer more often than the consent allows
+    /// (`ACCESS_EXCEEDED`): by the code, whatever the 4xx status. The standard has it with `429`.
     #[must_use]
     pub fn is_access_exceeded(&self) -> bool {
         self.kind.is_access_exceeded()
     }
 
-    /// Whether the bank does not know what was asked for (`404 RESOURCE_UNKNOWN`). Of a list of an account that it has just
-    /// listed, that means that there is none.
+    /// Whether the bank does not know what was asked for (`404 RESOURCE_UNKNOWN`). Of a list of an
+    /// account that it has just listed, that means that there is none.
     pub(crate) fn is_resource_unknown(&self) -> bool {
         let unknown = |code: &MessageCode| *code == MessageCode::ResourceUnknown;
         self.kind.status() == Some(404) && self.kind.has_code(unknown)
     }
 
-    /// Whether a refusal may be about how something was asked for (a period, a kind of list, balances along with a list),
-    /// and not about the thing itself: another request for the same may succeed. The code tells, where there is one:
-    /// `PERIOD_INVALID` and those about a parameter do with any status. `CONSENT_INVALID` is among these: banks refuse with
-    /// it what is older than the last strong customer authentication allows, and balances that the consent does not open.
+    /// Whether a refusal may be about how something was asked for (a period, a kind of list,
+    /// balances along with a list), and not about the thing itself: another request for the same
+    /// may succeed. The code tells, where there is one: `PERIOD_INVALID` and those about a
+    /// parameter do with any status. `CONSENT_INVALID` is among these: banks refuse with it what is
+    /// older than the last strong customer authentication allows, and balances that the consent
+    /// does not open.
     #[must_use]
     pub fn may_be_about_the_request(&self) -> bool {
         let by_code = self.is_about_a_parameter()
@@ -230,7 +237,8 @@ impl Error {
         (by_code || by_status) && !self.has_other_reason()
     }
 
-    /// Whether the refusal of a list with balances may be about the balances alone: the list may be given without them.
+    /// Whether the refusal of a list with balances may be about the balances alone: the list may be
+    /// given without them.
     pub(crate) fn may_be_about_balances(&self) -> bool {
         self.may_be_about_the_request() && (self.is_about_a_parameter() || !self.is_not_offered())
     }
@@ -269,8 +277,9 @@ impl Error {
         self.is_about_certificate() || self.kind.has_code(decides)
     }
 
-    /// Of a list of accounts, where the list of the other kind was given under the same consent: whether the bank does not
-    /// open this one. It has no such list, or refuses it, with whatever code; it does not only want us to wait.
+    /// Of a list of accounts, where the list of the other kind was given under the same consent:
+    /// whether the bank does not open this one. It has no such list, or refuses it, with whatever
+    /// code; it does not only want us to wait.
     #[must_use]
     pub fn is_kind_not_opened(&self) -> bool {
         self.is_not_offered()
@@ -284,14 +293,15 @@ impl Error {
         matches!(self.kind.status(), Some(404 | 405 | 501))
     }
 
-    /// The code for the reason of a refusal: of those that the bank gives, the first that the standard has, or else the
-    /// first.
+    /// The code for the reason of a refusal: of those that the bank gives, the first that the
+    /// standard has, or else the first.
     #[must_use]
     pub fn code(&self) -> Option<&MessageCode> {
         self.kind.code()
     }
 
-    /// Whether the bank refused because of the consent: it does not know it, it has ended, or it does not cover this.
+    /// Whether the bank refused because of the consent: it does not know it, it has ended, or it
+    /// does not cover this.
     #[must_use]
     pub fn is_about_consent(&self) -> bool {
         !self.is_about_certificate()
@@ -305,9 +315,10 @@ impl Error {
             })
     }
 
-    /// Of a question about a consent itself (its status, its content, its end): whether the bank has no such consent any
-    /// more, or none that opens anything. By the standard's codes, whatever the 4xx status. Without a code it is not clear:
-    /// see [`is_bare_denial`](Self::is_bare_denial).
+    /// Of a question about a consent itself (its status, its content, its end): whether the bank
+    /// has no such consent any more, or none that opens anything. By the standard's codes, whatever
+    /// the 4xx status. Without a code it is not clear: see
+    /// [`is_bare_denial`](Self::is_bare_denial).
     #[must_use]
     pub fn is_consent_gone(&self) -> bool {
         let ended = |code: &MessageCode| {
@@ -319,15 +330,16 @@ impl Error {
         self.is_refusal() && (self.is_about_consent() || self.kind.has_code(ended))
     }
 
-    /// Whether the bank refused with `401`, `403`, `404` or `410` and none of the standard's codes: because of the consent, of
-    /// our certificate, or of something that stands before the bank. A consent has ended where a read under it and its
-    /// status are both refused like that.
+    /// Whether the bank refused with `401`, `403`, `404` or `410` and none of the standard's codes:
+    /// because of the consent, of our certificate, or of something that stands before the bank. A
+    /// consent has ended where a read under it and its status are both refused like that.
     #[must_use]
     pub fn is_bare_denial(&self) -> bool {
         !self.kind.has_standard_code() && matches!(self.kind.status(), Some(401 | 403 | 404 | 410))
     }
 
-    /// Whether the bank refused because it was not told the address of the customer's device (`PSU-IP-Address`).
+    /// Whether the bank refused because it was not told the address of the customer's device
+    /// (`PSU-IP-Address`).
     #[must_use]
     pub fn lacks_psu_address(&self) -> bool {
         let names = |text: &str| text.to_ascii_lowercase().contains("psu-ip-address");
@@ -337,8 +349,8 @@ impl Error {
         })
     }
 
-    /// Whether one of the two refused the other's certificate: in the handshake, or the bank over HTTP, for the
-    /// certificate itself or for the roles in it.
+    /// Whether one of the two refused the other's certificate: in the handshake, or the bank over
+    /// HTTP, for the certificate itself or for the roles in it.
     #[must_use]
     pub fn is_about_certificate(&self) -> bool {
         matches!(
@@ -357,13 +369,13 @@ impl Error {
         })
     }
 
-    /// How long the bank wants us to wait before we ask again, if it says so.
+    /// Time to wait before a retry, if the bank gives one (`Retry-After`).
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
         self.kind.retry_after()
     }
 
-    /// What to do about it, in a sentence.
+    /// Advice, in a sentence.
     #[must_use]
     pub fn advice(&self) -> &'static str {
         match &self.kind {
@@ -482,12 +494,14 @@ impl ErrorKind {
         self.messages().iter().any(|message| wanted(&message.code))
     }
 
-    /// Whether one of the reasons is a code of the standard; a bank's own codes tell no more than the status.
+    /// Whether one of the reasons is a code of the standard; a bank's own codes tell no more than
+    /// the status.
     fn has_standard_code(&self) -> bool {
         self.has_code(|code| MessageCode::STANDARD.contains(code))
     }
 
-    /// What happened, for logs: without a word of the bank's own, in which there may be account data.
+    /// What happened, for logs: without a word of the bank's own, in which there may be account
+    /// data.
     pub(crate) fn label(&self) -> String {
         let name = match self {
             Self::TheyRefused { alert } => return format!("they refused us: {alert}"),
@@ -593,7 +607,7 @@ impl ErrorKind {
             Self::Encoded { encoding } => {
                 write!(
                     f,
-                    "{bank} gave an answer encoded as {encoding}, which nobody asked for"
+                    "{bank} gave an answer encoded as {encoding}, which was not requested"
                 )
             }
             Self::Redirect { location } => write!(f, "{bank} redirects to {location}"),

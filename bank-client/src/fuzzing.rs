@@ -1,7 +1,9 @@
-//! Every decoder of ours that meets a bank's bytes, for fuzzing: one function for each target in `fuzz/`.
+//! Every decoder of ours that meets a bank's bytes, for fuzzing: one function for each target in
+//! `fuzz/`.
 //!
-//! Each says more than "it does not panic": what is understood reads back the same, what is followed stays with the
-//! bank, what is shown to people has no control characters. The corpus that was found is run through by a test.
+//! Each says more than "it does not panic": what is understood reads back the same, what is
+//! followed stays with the bank, what is shown to people has no control characters. The corpus that
+//! was found is run through by a test.
 
 #![expect(
     clippy::missing_panics_doc,
@@ -135,7 +137,8 @@ pub fn probe_answer(data: &[u8]) {
     probe::fuzz_answer(data);
 }
 
-/// A server's certificates, and what it staples to its own: each behind its length in two bytes, the staple last.
+/// A server's certificates, and what it staples to its own: each behind its length in two bytes,
+/// the staple last.
 pub fn chain(data: &[u8]) {
     let mut rest = data;
     let mut certificates: Vec<CertificateDer<'_>> = Vec::new();
@@ -176,7 +179,7 @@ pub fn chain(data: &[u8]) {
 /// An OCSP answer that is stapled to a good certificate, and a revocation list.
 pub fn staple(data: &[u8]) {
     let known = Revocation::default().check(&WORLD.path, data, NOW);
-    // Only the issuer's own word can say anything; that it says "good" is what nobody else can forge.
+    // Only a response of the issuer counts: no other party can forge "good".
     if let Ok(until) = known {
         assert!(until >= NOW);
     }
@@ -220,7 +223,8 @@ fn written(objects: &[Object]) -> String {
     written.collect::<Vec<_>>().concat()
 }
 
-/// What is understood is written and read again as the same, and has a form for logs; in whatever pieces it arrives.
+/// What is understood is written and read again as the same, and has a form for logs; in whatever
+/// pieces it arrives.
 fn reads_back<T: DeserializeOwned + Serialize + PartialEq + Debug>(body: &[u8]) {
     let whole = shape(&[body]);
     let (half, rest) = body.split_at(body.len() / 2);
@@ -242,8 +246,8 @@ fn reads_back<T: DeserializeOwned + Serialize + PartialEq + Debug>(body: &[u8]) 
     }
 }
 
-/// The same as an answer of a bank, read by the policy of reading; an account holds euros. What conforms is read without a
-/// deviation but for what is looked at once more after it was read.
+/// The same as an answer of a bank, read by the policy of reading; an account holds euros. What
+/// conforms is read without a deviation but for what is looked at once more after it was read.
 fn is_checked<T: Serialize + PartialEq + Debug + ValidateResponse>(body: &[u8]) {
     reads_back::<T>(body);
     match read::<T>("Bank B", body, &shape(&[body]), Some(Currency::EUR)) {
@@ -300,7 +304,7 @@ const NOW: UnixTime = UnixTime::since_unix_epoch(Duration::from_secs(1_795_576_3
 
 #[expect(
     clippy::expect_used,
-    reason = "the files belong to this crate, and nobody else's bytes are in them"
+    reason = "the files belong to this crate and contain no external data"
 )]
 static WORLD: LazyLock<World> = LazyLock::new(|| {
     let root: CertificateDer<'static> = include_bytes!("../fuzz/world/root.der").as_slice().into();

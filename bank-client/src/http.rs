@@ -1,8 +1,9 @@
-//! The open HTTP layer: calls that the SDK has no method for.
+//! Low-level HTTP layer: calls for which the SDK has no method.
 //!
-//! A bank may offer more than account information. What it offers is reached here with all that the SDK's own calls
-//! have: our certificate and the agreed authorities, limits, retries and the circuit breaker, an `X-Request-ID`, and
-//! typed errors. A request stays with the bank: a path that leads to another host is refused before anything is sent.
+//! A bank may offer more than account information. What it offers is reached here with all that the
+//! SDK's own calls have: our certificate and the agreed authorities, limits, retries and the
+//! circuit breaker, an `X-Request-ID`, and typed errors. A request stays with the bank: a path that
+//! leads to another host is refused before anything is sent.
 //!
 //! ```no_run
 //! # async fn example(bank: bank_client::Bank) -> Result<(), bank_client::Error> {
@@ -87,8 +88,9 @@ impl Http {
         self.request(Method::DELETE, path)
     }
 
-    /// Starts a request. `path` goes on from the bank's address (`v1/accounts`); one that begins with `/`, or a whole URL,
-    /// is taken as the bank's own links are: it must lead to the same host.
+    /// Starts a request. `path` goes on from the bank's address (`v1/accounts`); one that begins
+    /// with `/`, or a whole URL, is taken as the bank's own links are: it must lead to the same
+    /// host.
     pub fn request(&self, method: Method, path: &str) -> HttpRequest {
         let bank = self.0.clone();
         let mut below = bank.inner.base.clone();
@@ -138,7 +140,8 @@ impl HttpRequest {
         self
     }
 
-    /// A header field, instead of one of that name. Those that are ours or the connection's are refused.
+    /// A header field, instead of one of that name. Those that are ours or the connection's are
+    /// refused.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         let parsed = HeaderName::from_bytes(name.as_bytes());
         match (parsed, HeaderValue::from_str(value)) {
@@ -167,8 +170,8 @@ impl HttpRequest {
         self
     }
 
-    /// The `X-Request-ID`, where it is to be known beforehand: a request that is sent again with the same id has one
-    /// effect. Without it, chance decides.
+    /// The `X-Request-ID`, where it is to be known beforehand: a request that is sent again with
+    /// the same id has one effect. Without it, chance decides.
     pub fn request_id(mut self, id: Uuid) -> Self {
         self.id = Some(id);
         self
@@ -193,7 +196,9 @@ impl HttpRequest {
     }
 
     /// Takes an answer with any status as an answer. Otherwise one without success is an error
-    /// ([`ErrorKind::Refused`](crate::ErrorKind::Refused) or [`ErrorKind::Status`](crate::ErrorKind::Status)). Retries are as ever; a redirect remains an error.
+    /// ([`ErrorKind::Refused`](crate::ErrorKind::Refused) or
+    /// [`ErrorKind::Status`](crate::ErrorKind::Status)). Retries are as ever; a redirect remains an
+    /// error.
     pub const fn any_status(mut self) -> Self {
         self.any_status = true;
         self

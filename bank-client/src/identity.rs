@@ -1,18 +1,20 @@
-//! Which account of an earlier list is which of a new one.
+//! Matching of accounts between an earlier account list and a new one.
 //!
-//! A `resourceId` names an account within one consent; in another consent a bank may use the same id for another account.
-//! Account numbers name it everywhere. [`recognise`] goes by these rules, the surest first:
+//! A `resourceId` names an account within one consent; in another consent a bank may use the same
+//! id for another account. Account numbers name it everywhere. [`match_accounts`] goes by these
+//! rules, the surest first:
 //!
 //! 1. the same number, and the same id in the same consent;
-//! 2. the same number (see [`AccountReference::compare`]), if one account before and one now have it;
+//! 2. the same number (see [`AccountReference::compare`]), if one account before and one now have
+//!    it;
 //! 3. the same id in the same consent, if no number contradicts it;
-//! 4. without a number that decides (there is none, or only a masked card number): all else that the bank says of the
-//!    account, if there is one such account before and one now.
+//! 4. without a number that decides (there is none, or only a masked card number): all else that
+//!    the bank says of the account, if there is one such account before and one now.
 //!
 //! Whatever is left is a new account: two accounts are never taken for one.
 //!
 //! ```
-//! use bank_client::identity::{Identity, Known, recognise};
+//! use bank_client::identity::{Identity, KnownAccount, match_accounts};
 //! use shared_types::xs2a::account::AccountDetails;
 //! use shared_types::xs2a::money::Currency;
 //!
@@ -21,7 +23,7 @@
 //!     iban: iban.parse().ok(),
 //!     ..AccountDetails::of(Currency::EUR)
 //! };
-//! let before = Known {
+//! let before = KnownAccount {
 //!     identity: Identity::of(&account("1", "DE02120300000000202051")),
 //!     same_consent: false,
 //!     listed: true,
@@ -30,7 +32,7 @@
 //!     Identity::of(&account("1", "DE02500105170137075030")),
 //!     Identity::of(&account("2", "DE02120300000000202051")),
 //! ];
-//! assert_eq!(recognise(&[before], &now), [None, Some(0)]);
+//! assert_eq!(match_accounts(&[before], &now), [None, Some(0)]);
 //! ```
 
 use std::collections::HashMap;
@@ -39,7 +41,7 @@ use std::fmt;
 use shared_types::xs2a::account::{AccountDetails, AccountReference, ReferenceMatch};
 use shared_types::xs2a::card_account::CardAccountDetails;
 
-/// What an account is recognised by.
+/// Identity of an account: id, numbers and description.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Identity {
     resource_id: Option<String>,
@@ -50,8 +52,8 @@ pub struct Identity {
 
 /// An account of an earlier list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Known {
-    /// By what it is recognised.
+pub struct KnownAccount {
+    /// The identity by which it is recognised.
     pub identity: Identity,
     /// Whether its `resourceId` is of the consent of the new list.
     pub same_consent: bool,
@@ -144,10 +146,10 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// For each account of a new list, which of the known ones it is: its place among them. Each is at most one, and the rules
-/// are those of the [module](self).
+/// For each account of a new list, which of the known ones it is: its place among them. Each is at
+/// most one, and the rules are those of the [module](self).
 #[must_use]
-pub fn recognise(known: &[Known], given: &[Identity]) -> Vec<Option<usize>> {
+pub fn match_accounts(known: &[KnownAccount], given: &[Identity]) -> Vec<Option<usize>> {
     let mut pairs = Pairs {
         known,
         given,
@@ -162,7 +164,7 @@ pub fn recognise(known: &[Known], given: &[Identity]) -> Vec<Option<usize>> {
 }
 
 struct Pairs<'a> {
-    known: &'a [Known],
+    known: &'a [KnownAccount],
     given: &'a [Identity],
     found: Vec<Option<usize>>,
     taken: Vec<bool>,
@@ -216,7 +218,8 @@ impl Pairs<'_> {
                 continue;
             }
             let candidates = self.same(account, &known);
-            // Of accounts that have one number, one that was left off the lists before is not meant.
+            // Of accounts that have one number, one that was left off the lists before is not
+            // meant.
             let is_listed =
                 |known: &usize| self.known.get(*known).is_some_and(|known| known.listed);
             let listed: Vec<usize> = candidates.iter().copied().filter(is_listed).collect();
@@ -254,7 +257,7 @@ impl Pairs<'_> {
         same
     }
 
-    /// How many of the new list have that known account's number.
+    /// The number of accounts in the new list with that known account's number.
     fn rivals(&self, before: &Identity, index: &HashMap<String, Vec<usize>>) -> usize {
         let mut rivals: Vec<usize> = before
             .keys()
@@ -273,8 +276,8 @@ impl Pairs<'_> {
         rivals.len()
     }
 
-    /// Accounts that are recognised already count as well here: that one of several has been found makes nothing certain
-    /// of the others.
+    /// Accounts that are recognised already count as well here: that one of several has been found
+    /// makes nothing certain of the others.
     fn by_description(&mut self) {
         let described = |identity: &Identity| vec![identity.description.clone()];
         let known = index(self.known.iter().map(|known| described(&known.identity)));
@@ -348,8 +351,8 @@ mod tests {
         })
     }
 
-    fn before(same_consent: bool, accounts: &[Identity]) -> Vec<Known> {
-        let known = |identity: &Identity| Known {
+    fn before(same_consent: bool, accounts: &[Identity]) -> Vec<KnownAccount> {
+        let known = |identity: &Identity| KnownAccount {
             identity: identity.clone(),
             same_consent,
             listed: true,
@@ -364,14 +367,14 @@ mod tests {
     #[test]
     fn an_id_means_nothing_in_another_consent() {
         let known = before(false, &[current("1", 0), current("2", 1)]);
-        assert_eq!(recognise(&known, &[current("1", 1)]), [Some(1)]);
-        assert_eq!(recognise(&known, &[current("1", 2)]), [None]);
+        assert_eq!(match_accounts(&known, &[current("1", 1)]), [Some(1)]);
+        assert_eq!(match_accounts(&known, &[current("1", 2)]), [None]);
         let swapped = [current("1", 1), current("2", 0)];
-        assert_eq!(recognise(&known, &swapped), [Some(1), Some(0)]);
+        assert_eq!(match_accounts(&known, &swapped), [Some(1), Some(0)]);
         // Nor against its number in the same one.
         let known = before(true, &[current("1", 0), current("2", 1)]);
-        assert_eq!(recognise(&known, &swapped), [Some(1), Some(0)]);
-        assert_eq!(recognise(&known, &[current("1", 2)]), [None]);
+        assert_eq!(match_accounts(&known, &swapped), [Some(1), Some(0)]);
+        assert_eq!(match_accounts(&known, &[current("1", 2)]), [None]);
     }
 
     #[test]
@@ -379,17 +382,17 @@ mod tests {
         let plain = |id: &str| account(id, None, "Current", "EUR");
         let known = before(true, &[plain("1"), plain("2")]);
         assert_eq!(
-            recognise(&known, &[plain("2"), plain("3"), plain("1")]),
+            match_accounts(&known, &[plain("2"), plain("3"), plain("1")]),
             [Some(1), None, Some(0)]
         );
         let known = before(true, &[current("1", 0)]);
         let renamed = account("1", None, "Daily", "EUR");
-        assert_eq!(recognise(&known, &[renamed]), [Some(0)]);
+        assert_eq!(match_accounts(&known, &[renamed]), [Some(0)]);
         // The number decides first: the other one has only the id.
         let both = [plain("1"), current("2", 0)];
-        assert_eq!(recognise(&known, &both), [None, Some(0)]);
+        assert_eq!(match_accounts(&known, &both), [None, Some(0)]);
         let dollars = account("1", Some(0), "Current", "USD");
-        assert_eq!(recognise(&known, &[dollars]), [None]);
+        assert_eq!(match_accounts(&known, &[dollars]), [None]);
     }
 
     #[test]
@@ -401,13 +404,16 @@ mod tests {
             account("1", Some(0), "Current", "USD"),
             account("2", Some(0), "Current", "EUR"),
         ];
-        assert_eq!(recognise(&known, &turned), [Some(1), Some(0)]);
+        assert_eq!(match_accounts(&known, &turned), [Some(1), Some(0)]);
 
         let twins = [current("1", 0), current("2", 0)];
         let known = before(false, &twins);
-        assert_eq!(recognise(&known, &twins), [None, None]);
-        assert_eq!(recognise(&known, &[current("1", 0)]), [None]);
-        assert_eq!(recognise(&before(true, &twins), &twins), [Some(0), Some(1)]);
+        assert_eq!(match_accounts(&known, &twins), [None, None]);
+        assert_eq!(match_accounts(&known, &[current("1", 0)]), [None]);
+        assert_eq!(
+            match_accounts(&before(true, &twins), &twins),
+            [Some(0), Some(1)]
+        );
         // What else is said of them may tell them apart.
         let named = |one: &str, other: &str| {
             [
@@ -416,48 +422,63 @@ mod tests {
             ]
         };
         let known = before(false, &named("1", "2"));
-        assert_eq!(recognise(&known, &named("2", "1")), [Some(0), Some(1)]);
+        assert_eq!(match_accounts(&known, &named("2", "1")), [Some(0), Some(1)]);
         // One that has gone before is not the one that is meant.
         let mut known = before(false, &twins);
         known[0].listed = false;
-        assert_eq!(recognise(&known, &[current("9", 0)]), [Some(1)]);
+        assert_eq!(match_accounts(&known, &[current("9", 0)]), [Some(1)]);
     }
 
     #[test]
     fn without_a_number_there_must_be_one_before_and_one_now() {
         let plain = |id: &str| account(id, None, "Account", "EUR");
         let known = before(false, &[plain("1")]);
-        assert_eq!(recognise(&known, &[plain("7")]), [Some(0)]);
-        assert_eq!(recognise(&known, &[plain("1"), plain("2")]), [None, None]);
+        assert_eq!(match_accounts(&known, &[plain("7")]), [Some(0)]);
+        assert_eq!(
+            match_accounts(&known, &[plain("1"), plain("2")]),
+            [None, None]
+        );
         let other = account("1", None, "Savings", "EUR");
-        assert_eq!(recognise(&known, &[other]), [None]);
+        assert_eq!(match_accounts(&known, &[other]), [None]);
         let dollars = account("1", None, "Account", "USD");
-        assert_eq!(recognise(&known, &[dollars]), [None]);
+        assert_eq!(match_accounts(&known, &[dollars]), [None]);
         // With a number, or with no number any more, it may be another one.
         let numbered = account("1", Some(0), "Account", "EUR");
-        assert_eq!(recognise(&known, std::slice::from_ref(&numbered)), [None]);
         assert_eq!(
-            recognise(&before(false, &[numbered]), &[plain("1")]),
+            match_accounts(&known, std::slice::from_ref(&numbered)),
+            [None]
+        );
+        assert_eq!(
+            match_accounts(&before(false, &[numbered]), &[plain("1")]),
             [None]
         );
         // One that has gone may be meant as well.
         let mut two = before(false, &[plain("1"), plain("2")]);
         two[0].listed = false;
-        assert_eq!(recognise(&two, &[plain("7")]), [None]);
+        assert_eq!(match_accounts(&two, &[plain("7")]), [None]);
         // That the one is found by its id says nothing of the other.
         two[1].same_consent = true;
-        assert_eq!(recognise(&two, &[plain("2"), plain("3")]), [Some(1), None]);
+        assert_eq!(
+            match_accounts(&two, &[plain("2"), plain("3")]),
+            [Some(1), None]
+        );
     }
 
     #[test]
     fn masked_card_numbers_are_shared_by_cards() {
         let known = before(false, &[card("1", "1234*5678", "Anna")]);
         assert_eq!(
-            recognise(&known, &[card("9", "1234*5678", "Anna")]),
+            match_accounts(&known, &[card("9", "1234*5678", "Anna")]),
             [Some(0)]
         );
-        assert_eq!(recognise(&known, &[card("1", "1234*5678", "Ben")]), [None]);
-        assert_eq!(recognise(&known, &[card("1", "1234*9999", "Anna")]), [None]);
+        assert_eq!(
+            match_accounts(&known, &[card("1", "1234*5678", "Ben")]),
+            [None]
+        );
+        assert_eq!(
+            match_accounts(&known, &[card("1", "1234*9999", "Anna")]),
+            [None]
+        );
         let two = |one: &str, other: &str| {
             [
                 card(one, "1234*5678", "Anna"),
@@ -465,9 +486,9 @@ mod tests {
             ]
         };
         let known = before(false, &two("1", "2"));
-        assert_eq!(recognise(&known, &two("2", "1")), [None, None]);
+        assert_eq!(match_accounts(&known, &two("2", "1")), [None, None]);
         let known = before(true, &two("1", "2"));
-        assert_eq!(recognise(&known, &two("2", "1")), [Some(1), Some(0)]);
+        assert_eq!(match_accounts(&known, &two("2", "1")), [Some(1), Some(0)]);
     }
 
     prop_compose! {
@@ -484,11 +505,11 @@ mod tests {
             known in prop::collection::vec((any_account(), any::<bool>(), any::<bool>()), 0..6),
             given in prop::collection::vec(any_account(), 0..6),
         ) {
-            let known: Vec<Known> = known
+            let known: Vec<KnownAccount> = known
                 .into_iter()
-                .map(|(identity, same_consent, listed)| Known { identity, same_consent, listed })
+                .map(|(identity, same_consent, listed)| KnownAccount { identity, same_consent, listed })
                 .collect();
-            let found = recognise(&known, &given);
+            let found = match_accounts(&known, &given);
             prop_assert_eq!(found.len(), given.len());
             let mut places: Vec<usize> = found.iter().flatten().copied().collect();
             let count = places.len();

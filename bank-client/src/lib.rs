@@ -1,13 +1,16 @@
-//! The SDK that queries banks' XS2A interfaces over mutual TLS: one bank, or all that a program knows.
+//! The SDK that queries banks' XS2A interfaces over mutual TLS: one bank, or all that a program
+//! knows.
 //!
-//! It shows a bank our certificate, believes only the authorities that were agreed upon, and makes sure that the other
-//! end is the very bank it expects. Under consents that customers have approved, it reads their accounts, balances and
-//! transactions, and keeps copies of them. This page is a tour; each stop links to the module that has the rest.
+//! It shows a bank our certificate, believes only the authorities that were agreed upon, and makes
+//! sure that the other end is the very bank it expects. Under consents that customers have
+//! approved, it reads their accounts, balances and transactions, and keeps copies of them. This
+//! page is a tour; each stop links to the module that has the rest.
 //!
 //! # One bank
 //!
-//! A [`Bank`] is a handle for one bank. It is cheap to clone, and clones share its connections. This program is whole; its
-//! `Cargo.toml` has one dependency, with the folder in which this crate is:
+//! A [`Bank`] is a handle for one bank. It is cheap to clone, and clones share its connections.
+//! This program is whole; its `Cargo.toml` has one dependency, with the folder in which this crate
+//! is:
 //!
 //! ```toml
 //! [dependencies]
@@ -45,17 +48,20 @@
 //! }
 //! ```
 //!
-//! What this crate's signatures have of others, it gives on: [`chrono`] for dates, [`futures`] for streams, [`shared_types`] for
-//! what goes over the wire, and [`tokio`], the runtime on which calls are made.
+//! What this crate's signatures have of others, it gives on: [`chrono`] for dates, [`futures`] for
+//! streams, [`shared_types`] for what goes over the wire, and [`tokio`], the runtime on which calls
+//! are made.
 //!
 //! Lists come page by page, as they are asked for. Money is an exact decimal with its currency
-//! ([`Amount`](shared_types::xs2a::money::Amount)), a day is a [`NaiveDate`](chrono::NaiveDate), and both have a form for people.
+//! ([`Amount`](shared_types::xs2a::money::Amount)), a day is a [`NaiveDate`](chrono::NaiveDate), and both
+//! have a form for people.
 //!
 //! # A bank that falters
 //!
-//! A plain handle asks once. One that is built with [`Retries`] asks again where that is safe, with the same
-//! `X-Request-ID`, and waits as long as the bank wants it to; a [`Breaker`] leaves a bank alone that fails again and again.
-//! Refusals are never repeated. [`Limits`] bound each call in time and in size.
+//! A plain handle asks once. One that is built with [`Retries`] asks again where that is safe, with
+//! the same `X-Request-ID`, and waits as long as the bank wants it to; a [`Breaker`] leaves a bank
+//! alone that fails again and again. Refusals are never repeated. [`Limits`] bound each call in
+//! time and in size.
 //!
 //! ```no_run
 //! use bank_client::{BankBuilder, Breaker, Limits, Retries};
@@ -73,7 +79,8 @@
 //!
 //! # All banks of a file
 //!
-//! A [`directory`] says where each bank is and who it is, and finds the one of an IBAN, a BIC or a name.
+//! A [`directory`] says where each bank is and who it is, and finds the one of an IBAN, a BIC or a
+//! name.
 //!
 //! ```no_run
 //! use bank_client::directory::Directory;
@@ -90,8 +97,8 @@
 //!
 //! # Many banks at once
 //!
-//! An [`Aggregator`](aggregator::Aggregator) asks all of them together, and hands over what they answer as it arrives. One
-//! bank's failure is that bank's own result.
+//! An [`Aggregator`](aggregator::Aggregator) asks all of them together, and hands over what they
+//! answer as it arrives. One bank's failure is that bank's own result.
 //!
 //! ```no_run
 //! use bank_client::AccountInformation;
@@ -113,9 +120,10 @@
 //! # A consent's life
 //!
 //! [`authorisations`] has each step by which a consent comes to be approved. The
-//! [`consent_manager`] takes all of it off an app's hands: it asks for consents, follows them, renews them while the old
-//! one still serves, counts and plans the reads without the customer, and tells "expired" from "revoked" from "used up for
-//! today". What it knows is kept in a [`store`], sealed by a [`vault`].
+//! [`consent_manager`] takes all of it off an app's hands: it asks for consents, follows them,
+//! renews them while the old one still serves, counts and plans the reads without the customer, and
+//! tells "expired" from "revoked" from "used up for today". What it knows is kept in a [`store`],
+//! sealed by a [`vault`].
 //!
 //! # A local copy
 //!
@@ -123,13 +131,15 @@
 //!
 //! # Whole programs
 //!
-//! In the folder `examples` of this crate. `connected_banks` lists the accounts at all banks that the command line tool has
-//! connected, by its `bank-client.toml`: with a sandbox that runs, it is the shortest way to data.
+//! In the folder `examples` of this crate. `connected_banks` lists the accounts at all banks that
+//! the command line tool has connected, by its `bank-client.toml`: with a sandbox that runs, it is
+//! the shortest way to data.
 //!
 //! # An app's own tests
 //!
-//! With the feature `test-util`, a [`MockBank`](test_util::MockBank) answers as a bank does, without a network and without
-//! certificates: happy, slow, broken, rate-limited, or with an expired consent, in a line each.
+//! With the feature `test-util`, a [`MockBank`](test_util::MockBank) answers as a bank does,
+//! without a network and without certificates: happy, slow, broken, rate-limited, or with an
+//! expired consent, in a line each.
 //!
 //! ```
 //! # #[cfg(feature = "test-util")]
@@ -149,10 +159,11 @@
 //!
 //! # An answer that deviates from the standard
 //!
-//! Money, currencies, the dates that order entries, the ids and links that are followed, and the limits here are strict. Any
-//! other field that is odd is kept as the bank wrote it, or left out; one odd entry, balance or account leaves the others as
-//! they are. All of it is counted and told beside the answer, by path and without content: a [`Response`] derefs to the data
-//! and carries [`Deviations`], and a stream of [`Entries`] has those of the pages so far.
+//! Money, currencies, the dates that order entries, the ids and links that are followed, and the
+//! limits here are strict. Any other field that is odd is kept as the bank wrote it, or left out;
+//! one odd entry, balance or account leaves the others as they are. All of it is counted and told
+//! beside the answer, by path and without content: a [`Response`] derefs to the data and carries
+//! [`Deviations`], and a stream of [`Entries`] has those of the pages so far.
 //!
 //! ```no_run
 //! use bank_client::{AccountInformation, TransactionFilter};
@@ -172,14 +183,15 @@
 //!
 //! # When something goes wrong
 //!
-//! Errors tell "they refused us" from "we refused them" from a refusal with reasons from a malformed answer:
-//! see [`ErrorKind`]. Each has a line of cause ([`Error`]'s `Display`) and a line of what to do ([`Error::advice`]).
-//! To see why a bank turns us away, or we it, step by step, there is [`probe`]. Each call is a span of `tracing`, `call`,
-//! with its operation, the bank, the request id, the attempts and what came of it; neither account data nor
-//! consents are in it.
+//! Errors tell "they refused us" from "we refused them" from a refusal with reasons from a
+//! malformed answer: see [`ErrorKind`]. Each has a line of cause ([`Error`]'s `Display`) and a line
+//! of what to do ([`Error::advice`]). To see why a bank turns us away, or we it, step by step,
+//! there is [`probe`]. Each call is a span of `tracing`, `call`, with its operation, the bank, the
+//! request id, the attempts and what came of it; neither account data nor consents are in it.
 //!
-//! Certificates end, and are replaced while calls are made: see [`rotation`]. Calls that have no method here are made
-//! through [`http`], with the same trust and the same limits. Programs without a runtime use [`blocking`].
+//! Certificates end, and are replaced while calls are made: see [`rotation`]. Calls that have no
+//! method here are made through [`http`], with the same trust and the same limits. Programs without
+//! a runtime use [`blocking`].
 //!
 //! # Features
 //!

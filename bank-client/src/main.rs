@@ -1,4 +1,4 @@
-//! The `bank-client` program: a command line over the SDK.
+//! `bank-client`: command-line tool for banks' XS2A interfaces. A thin user of the SDK.
 
 #![forbid(unsafe_code)]
 

@@ -11,12 +11,13 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 
 use crate::own_file::own_file;
 
-/// How long to wait while others open the same database.
+/// Timeout while other processes open the same database.
 const OPENING: Duration = Duration::from_secs(30);
 
 /// A migrator of these versions, each with its description and SQL, in one transaction each.
 ///
-/// They are listed by hand because `sqlx::migrate!` would build SQLite a second time, for the compiler's own use.
+/// They are listed by hand because `sqlx::migrate!` would build SQLite a second time, for the
+/// compiler's own use.
 pub(crate) fn migrator(migrations: &[(i64, &'static str, &'static str)]) -> Migrator {
     let migrations = migrations.iter().map(|&(version, description, sql)| {
         let sql = SqlStr::from_static(sql);
@@ -31,8 +32,9 @@ pub(crate) fn migrator(migrations: &[(i64, &'static str, &'static str)]) -> Migr
     Migrator::with_migrations(migrations.collect())
 }
 
-/// Keeps all others from opening that database until it is dropped, in this process and in others: of two that change the
-/// journal mode or the tables of a new file at once, SQLite fails one. The lock is a file beside the database.
+/// Keeps all others from opening that database until it is dropped, in this process and in others:
+/// of two that change the journal mode or the tables of a new file at once, SQLite fails one. The
+/// lock is a file beside the database.
 pub(crate) async fn opening(database: &Path) -> io::Result<File> {
     let mut path = database.as_os_str().to_owned();
     path.push(".lock");

@@ -1,4 +1,4 @@
-//! Lists of transactions, page by page.
+//! Pagination of transaction lists.
 
 use std::collections::HashSet;
 
@@ -13,14 +13,15 @@ use shared_types::xs2a::link::Links;
 use shared_types::xs2a::money::Currency;
 use shared_types::xs2a::transaction::{BookingStatus, Transaction, TransactionsResponse};
 
-use crate::deviations::{Deviations, Told};
+use crate::deviations::{DeviationCollector, Deviations};
 use crate::error::{Error, ErrorKind};
 use crate::reading::ValidateResponse;
-use crate::reading::{List, Notes};
+use crate::reading::{DecodeNotes, ListField};
 use crate::response::{Entries, Response};
 use crate::transport::UnderConsent;
 
-/// Which transactions are wanted: those of a period, or what is new (a delta report, where the bank has them).
+/// Which transactions are wanted: those of a period, or what is new (a delta report, where the bank
+/// has them).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TransactionFilter {
     /// First day; the standard wants it, unless a delta report is asked for.
@@ -29,14 +30,15 @@ pub struct TransactionFilter {
     pub to: Option<NaiveDate>,
     /// A delta report: what came to the account after the booked entry of this reference.
     pub entry_reference_from: Option<String>,
-    /// A delta report: what came to the account after the last report that we got. The bank remembers which that was, so
-    /// that an answer which does not reach us is not given again.
+    /// A delta report: what came to the account after the last report that we got. The bank
+    /// remembers which that was, so that an answer which does not reach us is not given again.
     pub delta_list: bool,
     /// Booked, pending or both.
     pub booking_status: BookingStatus,
     /// Balances along with the first page, where the consent opens them.
     pub with_balance: bool,
-    /// Transactions on a page; without it, as the bank likes. A bank that does not know this parameter ignores it.
+    /// Transactions on a page; without it, as the bank likes. A bank that does not know this
+    /// parameter ignores it.
     pub page_size: Option<usize>,
 }
 
@@ -50,7 +52,8 @@ impl TransactionFilter {
         }
     }
 
-    /// Booked and pending transactions that came after the booked entry of that reference (`entryReferenceFrom`).
+    /// Booked and pending transactions that came after the booked entry of that reference
+    /// (`entryReferenceFrom`).
     #[must_use]
     pub fn after_entry(reference: impl Into<String>) -> Self {
         Self {
@@ -124,7 +127,7 @@ pub(crate) trait TransactionPage: ValidateResponse + Send {
     const UNLISTED: &'static str = "it has no booked transactions, not even an empty list";
 
     /// The lists of the page.
-    fn open(self) -> Opened<Self::Item>;
+    fn open(self) -> PageContents<Self::Item>;
 
     /// How debits are quoted, if the page says so.
     fn debit_accounting(&self) -> Option<bool> {
@@ -133,15 +136,15 @@ pub(crate) trait TransactionPage: ValidateResponse + Send {
 }
 
 /// An answer to a request for transactions, as far as there is something in it.
-pub(crate) struct Opened<T> {
+pub(crate) struct PageContents<T> {
     /// `transactions`, `cardTransactions`.
-    pub(crate) report: Option<Lists<T>>,
+    pub(crate) report: Option<EntryLists<T>>,
     /// Where the list can be downloaded, if the bank gives it as a file.
     pub(crate) download: Option<String>,
 }
 
 /// A page's lists: booked ones, pending ones, and links.
-pub(crate) struct Lists<T> {
+pub(crate) struct EntryLists<T> {
     pub(crate) booked: Option<Vec<T>>,
     pub(crate) pending: Option<Vec<T>>,
     pub(crate) links: Links,
@@ -155,10 +158,10 @@ fn download(links: Option<&Links>) -> Option<String> {
 impl TransactionPage for TransactionsResponse {
     type Item = Transaction;
 
-    fn open(self) -> Opened<Transaction> {
-        Opened {
+    fn open(self) -> PageContents<Transaction> {
+        PageContents {
             download: download(self.links.as_ref()),
-            report: self.transactions.map(|report| Lists {
+            report: self.transactions.map(|report| EntryLists {
                 booked: report.booked,
                 pending: report.pending,
                 links: report.links,
@@ -174,10 +177,10 @@ impl TransactionPage for CardTransactionsResponse {
         self.debit_accounting
     }
 
-    fn open(self) -> Opened<CardTransaction> {
-        Opened {
+    fn open(self) -> PageContents<CardTransaction> {
+        PageContents {
             download: download(self.links.as_ref()),
-            report: self.card_transactions.map(|report| Lists {
+            report: self.card_transactions.map(|report| EntryLists {
                 booked: report.booked,
                 pending: report.pending,
                 links: report.links,
@@ -192,11 +195,15 @@ impl TransactionPage for CardTransactionsResponse {
 pub(crate) struct StandingOrders(TransactionsResponse);
 
 impl ValidateResponse for StandingOrders {
-    const LISTS: &'static [List] = TransactionsResponse::LISTS;
+    const LISTS: &'static [ListField] = TransactionsResponse::LISTS;
     const STRICT: &'static [&'static str] = TransactionsResponse::STRICT;
 
-    fn check(&mut self, held: Option<Currency>, notes: &mut Notes<'_>) -> Result<(), Malformed> {
-        self.0.check(held, notes)
+    fn check(
+        &mut self,
+        currency: Option<Currency>,
+        notes: &mut DecodeNotes<'_>,
+    ) -> Result<(), Malformed> {
+        self.0.check(currency, notes)
     }
 }
 
@@ -206,10 +213,10 @@ impl TransactionPage for StandingOrders {
     const UNLISTED: &'static str =
         "it has no standing orders (`information`), not even an empty list";
 
-    fn open(self) -> Opened<Transaction> {
-        Opened {
+    fn open(self) -> PageContents<Transaction> {
+        PageContents {
             download: download(self.0.links.as_ref()),
-            report: self.0.transactions.map(|report| Lists {
+            report: self.0.transactions.map(|report| EntryLists {
                 booked: report.information,
                 pending: None,
                 links: report.links,
@@ -224,20 +231,22 @@ impl TransactionPage for StandingOrders {
     not(feature = "sqlite"),
     expect(dead_code, reason = "the local copy alone reads all of it")
 )]
-pub(crate) struct PageOf<T> {
+pub(crate) struct EntryPage<T> {
     pub(crate) pending: Vec<T>,
     pub(crate) booked: Vec<T>,
     /// Entries of the page that could not be read.
     pub(crate) left_out: usize,
-    /// The bank lists booked ones here, if only that there are none. Otherwise it says in another way that there are none.
+    /// The bank lists booked ones here, if only that there are none. Otherwise it says in another
+    /// way that there are none.
     pub(crate) lists_booked: bool,
-    /// The bank lists pending ones here. Many leave the list out where it is empty; so it is not known whether it is.
+    /// The bank lists pending ones here. Many leave the list out where it is empty; so it is not
+    /// known whether it is.
     pub(crate) lists_pending: bool,
     /// What of the page is not as the standard has it, those entries included.
     pub(crate) deviations: Deviations,
 }
 
-impl<T> PageOf<T> {
+impl<T> EntryPage<T> {
     /// A page with both lists.
     #[cfg(test)]
     pub(crate) fn listing(pending: Vec<T>, booked: Vec<T>) -> Self {
@@ -265,17 +274,17 @@ impl<T> PageOf<T> {
 
     /// The page that has what was asked for.
     ///
-    /// The standard wants `booked` wherever booked ones were asked for. A later page without it has pending ones. Pending
-    /// ones alone were asked for: many banks leave an empty list out.
+    /// The standard wants `booked` wherever booked ones were asked for. A later page without it has
+    /// pending ones. Pending ones alone were asked for: many banks leave an empty list out.
     fn of(
-        lists: Lists<T>,
+        lists: EntryLists<T>,
         deviations: Deviations,
-        asked: BookingStatus,
+        request: BookingStatus,
         first: bool,
         unlisted: &'static str,
     ) -> Result<Self, ErrorKind> {
         let has_pending = lists.pending.as_ref().is_some_and(|all| !all.is_empty());
-        let may_lack_booked = !asked.wants_booked() || (!first && has_pending);
+        let may_lack_booked = !request.wants_booked() || (!first && has_pending);
         if lists.booked.is_none() && !may_lack_booked {
             return Err(ErrorKind::NotListed { reason: unlisted });
         }
@@ -283,37 +292,38 @@ impl<T> PageOf<T> {
             left_out: deviations.listed_left_out(),
             deviations,
             lists_booked: lists.booked.is_some(),
-            lists_pending: lists.pending.is_some() || !asked.wants_booked(),
+            lists_pending: lists.pending.is_some() || !request.wants_booked(),
             pending: lists.pending.unwrap_or_default(),
             booked: lists.booked.unwrap_or_default(),
         })
     }
 }
 
-/// Is told what each page says of debits.
+/// Callback with each page's `debitAccounting`.
 pub(crate) type OnDebits = Box<dyn Fn(Option<bool>) + Send + Sync>;
 
-struct Reading {
+/// Position in a paginated list.
+struct PageCursor {
     from: UnderConsent,
     on_debits: OnDebits,
     /// The account's currency, where it is known.
-    held: Option<Currency>,
-    asked: BookingStatus,
+    currency: Option<Currency>,
+    request: BookingStatus,
     next: Option<Url>,
-    /// The pages that were read. A bank's links may be long, and there may be many of them: digests take the same
-    /// little room each, and nobody can make up two links that share one.
+    /// The pages that were read. A bank's links may be long, and there may be many of them: digests
+    /// take the same little room each, and two forged links cannot share one.
     read: HashSet<[u8; 32]>,
 }
 
-/// What is asked for.
+/// Request for a list.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Asked {
+pub(crate) struct ListRequest {
     pub(crate) status: BookingStatus,
     /// All that there is of some days, and no delta report.
     pub(crate) of_days: bool,
 }
 
-impl From<&TransactionFilter> for Asked {
+impl From<&TransactionFilter> for ListRequest {
     fn from(filter: &TransactionFilter) -> Self {
         Self {
             status: filter.booking_status,
@@ -325,25 +335,25 @@ impl From<&TransactionFilter> for Asked {
 /// All entries of the list that starts at `url`. A page is read when the one before it is used up.
 pub(crate) fn entries<P: TransactionPage>(
     from: UnderConsent,
-    held: Option<Currency>,
+    currency: Option<Currency>,
     url: Url,
-    asked: Asked,
+    request: ListRequest,
     on_debits: OnDebits,
 ) -> Entries<Result<Entry<P::Item>, Error>> {
-    let told = Told::default();
-    let telling = told.clone();
+    let told = DeviationCollector::default();
+    let collector = told.clone();
     // The bank has listed an account whose currency is known.
-    let unknown_is_none = asked.of_days && held.is_some();
-    let stream = pages::<P>(from, held, url, asked.status, on_debits)
+    let unknown_is_none = request.of_days && currency.is_some();
+    let stream = pages::<P>(from, currency, url, request.status, on_debits)
         .enumerate()
         .map(move |(before, page)| match page {
             Err(error) if before == 0 && unknown_is_none && error.is_resource_unknown() => {
-                Ok(PageOf::none())
+                Ok(EntryPage::none())
             }
             page => page,
         })
         .map_ok(move |page| {
-            telling.append(page.deviations);
+            collector.append(page.deviations);
             let pending = page.pending.into_iter().map(Entry::Pending);
             let booked = page.booked.into_iter().map(Entry::Booked);
             iter(pending.chain(booked).map(Ok))
@@ -356,25 +366,25 @@ pub(crate) fn entries<P: TransactionPage>(
 /// The pages of the list that starts at `url`. One is read when it is asked for.
 pub(crate) fn pages<P: TransactionPage>(
     from: UnderConsent,
-    held: Option<Currency>,
+    currency: Option<Currency>,
     url: Url,
-    asked: BookingStatus,
+    request: BookingStatus,
     on_debits: OnDebits,
-) -> BoxStream<'static, Result<PageOf<P::Item>, Error>> {
-    let start = Reading {
+) -> BoxStream<'static, Result<EntryPage<P::Item>, Error>> {
+    let start = PageCursor {
         from,
         on_debits,
-        held,
-        asked,
+        currency,
+        request,
         next: Some(url),
         read: HashSet::new(),
     };
-    try_unfold(start, |mut reading| async move {
-        let Some(url) = reading.next.take() else {
+    try_unfold(start, |mut cursor| async move {
+        let Some(url) = cursor.next.take() else {
             return Ok(None);
         };
-        let page = reading.turn::<P>(url).await?;
-        Ok(Some((page, reading)))
+        let page = cursor.read_page::<P>(url).await?;
+        Ok(Some((page, cursor)))
     })
     .boxed()
 }
@@ -383,13 +393,16 @@ fn digest(url: &Url) -> [u8; 32] {
     Sha256::digest(url.as_str()).into()
 }
 
-impl Reading {
-    async fn turn<P: TransactionPage>(&mut self, url: Url) -> Result<PageOf<P::Item>, Error> {
+impl PageCursor {
+    async fn read_page<P: TransactionPage>(
+        &mut self,
+        url: Url,
+    ) -> Result<EntryPage<P::Item>, Error> {
         let first = self.read.is_empty();
         let bank = self.from.bank.clone();
         let Some(page) = self.get::<P>(url.clone()).await? else {
             if first {
-                return Ok(PageOf::none());
+                return Ok(EntryPage::none());
             }
             let reason = "a page that it links to has no content";
             return Err(bank.error(ErrorKind::NotListed { reason }));
@@ -412,7 +425,7 @@ impl Reading {
             .get("next")
             .map(|link| bank.follow(&at, link))
             .transpose()?;
-        PageOf::of(lists, deviations, self.asked, first, P::UNLISTED)
+        EntryPage::of(lists, deviations, self.request, first, P::UNLISTED)
             .map_err(|kind| bank.error(kind))
     }
 
@@ -420,7 +433,7 @@ impl Reading {
     async fn get<P: TransactionPage>(
         &mut self,
         url: Url,
-    ) -> Result<Option<Response<Opened<P::Item>>>, Error> {
+    ) -> Result<Option<Response<PageContents<P::Item>>>, Error> {
         let bank = &self.from.bank;
         let limit = bank.inner.limits.pages;
         if self.read.len() >= limit {
@@ -429,7 +442,7 @@ impl Reading {
         if !self.read.insert(digest(&url)) {
             return Err(bank.error(ErrorKind::PageLoop));
         }
-        let page: Option<Response<P>> = self.from.get_if_any(url, self.held).await?;
+        let page: Option<Response<P>> = self.from.get_if_any(url, self.currency).await?;
         Ok(page.map(|page| {
             (self.on_debits)(page.debit_accounting());
             page.map(TransactionPage::open)
@@ -440,7 +453,7 @@ impl Reading {
     async fn download<P: TransactionPage>(
         &mut self,
         url: Url,
-    ) -> Result<(Lists<P::Item>, Deviations), Error> {
+    ) -> Result<(EntryLists<P::Item>, Deviations), Error> {
         let reason = "it links to a download that is not the standard's JSON";
         let refused = self.from.bank.error(ErrorKind::NotListed { reason });
         match self.get::<P>(url).await {
@@ -470,12 +483,12 @@ mod tests {
 
     #[test]
     fn a_page_without_the_list_that_was_asked_for_is_none() {
-        let lists = |booked: bool, pending: bool| Lists {
+        let lists = |booked: bool, pending: bool| EntryLists {
             booked: booked.then(Vec::<u8>::new),
             pending: pending.then(|| vec![1]),
             links: Links::default(),
         };
-        for (booked, pending, asked, first, right) in [
+        for (booked, pending, request, first, right) in [
             (true, true, Both, true, Some((true, true))),
             (true, false, Both, true, Some((true, false))),
             (false, true, Both, true, None),
@@ -487,18 +500,18 @@ mod tests {
             (false, false, Pending, true, Some((false, true))),
         ] {
             let lists = lists(booked, pending);
-            let page = PageOf::of(lists, Deviations::default(), asked, first, "");
+            let page = EntryPage::of(lists, Deviations::default(), request, first, "");
             let has = page
                 .ok()
                 .map(|page| (page.lists_booked, page.lists_pending));
-            assert_eq!(has, right, "{booked} {pending} {asked:?} {first}");
+            assert_eq!(has, right, "{booked} {pending} {request:?} {first}");
         }
         // A later page has neither booked ones nor pending ones.
-        let nothing = Lists {
+        let nothing = EntryLists {
             pending: Some(Vec::new()),
             ..lists(false, true)
         };
-        assert!(PageOf::of(nothing, Deviations::default(), Both, false, "").is_err());
+        assert!(EntryPage::of(nothing, Deviations::default(), Both, false, "").is_err());
     }
 
     #[test]
@@ -507,7 +520,7 @@ mod tests {
             let body = format!(r#"{{"transactions": {{{list}"_links": {{}}}}}}"#);
             let page: StandingOrders = decode(body.as_bytes()).unwrap();
             let lists = page.open().report.unwrap();
-            PageOf::of(
+            EntryPage::of(
                 lists,
                 Deviations::default(),
                 Booked,

@@ -1,11 +1,11 @@
-//! Reading of answers: exactly as the standard has them, and where they deviate, as far as the policy of
-//! [`deviations`](crate::deviations) goes.
+//! Tolerant JSON decoder for responses, after the policy of [`deviations`](crate::deviations).
 //!
-//! An answer that conforms is read in one go. One that does not is read once more as a document, and then element by element
-//! of its lists: where a value does not fit its field, it is put into the standard's form if that is certain, or removed, and
-//! the element is read again. What is strict is not removed. The strict fields stand in small tables, beside the types of
-//! answers (`checks`); what a type requires is strict in itself, because nothing can be read without it: it takes along the
-//! optional object it belongs to (half an address is none), or the element.
+//! An answer that conforms is read in one go. One that does not is read once more as a document,
+//! and then element by element of its lists: where a value does not fit its field, it is put into
+//! the standard's form if that is certain, or removed, and the element is read again. What is
+//! strict is not removed. The strict fields stand in small tables, beside the types of answers
+//! (`checks`); what a type requires is strict in itself, because nothing can be read without it: it
+//! takes along the optional object it belongs to (half an address is none), or the element.
 
 use std::fmt::Write as _;
 
@@ -20,18 +20,18 @@ use crate::deviations::{Deviation, Deviations, Outcome};
 use crate::response::Response;
 
 /// Deviations of one element, at most: one with more is left out.
-const MOST_IN_ONE: usize = 100;
+const MAX_IN_ONE_ELEMENT: usize = 100;
 
 /// Reads a part of a document as some type, and tells whether that can be done.
 pub(crate) type Decode = fn(&Value, Manner) -> Result<(), Fault>;
 
 /// A list of an answer whose elements are read one by one.
-pub(crate) struct List {
+pub(crate) struct ListField {
     /// The names that lead to it.
     pub(crate) names: &'static [&'static str],
     /// The fields of an element that are strict though a type does not require them.
     pub(crate) strict: fn(&Value) -> &'static [&'static str],
-    /// What an element is.
+    /// Decoder of an element.
     pub(crate) decode: Decode,
 }
 
@@ -40,15 +40,15 @@ pub(crate) fn as_type<T: DeserializeOwned>(value: &Value, manner: Manner) -> Res
     part::<T>(value, manner).map(drop)
 }
 
-/// What deviates in an answer that is being read.
-pub(crate) struct Notes<'a> {
+/// Collector of the deviations of a response while it is decoded.
+pub(crate) struct DecodeNotes<'a> {
     bank: &'a str,
     deviations: Deviations,
     /// Elements that are not there any more: lists, and positions that they had.
     gone: Vec<(String, usize)>,
 }
 
-impl<'a> Notes<'a> {
+impl<'a> DecodeNotes<'a> {
     pub(crate) fn of(bank: &'a str) -> Self {
         Self {
             bank,
@@ -62,7 +62,7 @@ impl<'a> Notes<'a> {
     }
 
     /// Notes a deviation; the path is made only if it is told.
-    pub(crate) fn odd(
+    pub(crate) fn record(
         &mut self,
         path: impl FnOnce(&Self) -> String,
         reason: impl Into<String>,
@@ -78,9 +78,9 @@ impl<'a> Notes<'a> {
     }
 
     /// Notes what was mended, beside or within an element.
-    fn mended(&mut self, mended: Vec<Mended>, place: impl Fn(&[Step]) -> String) {
-        for Mended { at, outcome } in mended {
-            self.odd(|_| place(&at.steps), at.reason, outcome);
+    fn repairs(&mut self, repairs: Vec<Repair>, place: impl Fn(&[Step]) -> String) {
+        for Repair { at, outcome } in repairs {
+            self.record(|_| place(&at.steps), at.reason, outcome);
             if outcome == Outcome::ElementLeftOut {
                 self.deviations.note_nested();
             }
@@ -119,21 +119,24 @@ pub(crate) fn read<T: ValidateResponse>(
     bank: &str,
     body: &[u8],
     shape: &Shape,
-    held: Option<Currency>,
+    currency: Option<Currency>,
 ) -> Result<Response<T>, Malformed> {
-    let mut notes = Notes::of(bank);
+    let mut notes = DecodeNotes::of(bank);
     let mut value = match shape.decode(body) {
         Ok(value) => value,
         Err(_) => tolerantly::<T>(body, &mut notes)?,
     };
-    value.check(held, &mut notes)?;
+    value.check(currency, &mut notes)?;
     Ok(Response::new(value, notes.into_deviations()))
 }
 
-fn tolerantly<T: ValidateResponse>(body: &[u8], notes: &mut Notes<'_>) -> Result<T, Malformed> {
+fn tolerantly<T: ValidateResponse>(
+    body: &[u8],
+    notes: &mut DecodeNotes<'_>,
+) -> Result<T, Malformed> {
     let mut document = document(body)?;
     T::to_standard(&mut document);
-    let mut work = Work::on(&document);
+    let mut work = RepairBudget::on(&document);
     let mut lists = Vec::new();
     for list in T::LISTS {
         let steps = steps(list.names);
@@ -145,7 +148,7 @@ fn tolerantly<T: ValidateResponse>(body: &[u8], notes: &mut Notes<'_>) -> Result
             // One element that is not in a list.
             Some(only @ Value::Object(_)) if !is_strict && *only != Value::Object(Map::new()) => {
                 is_wrapped = true;
-                notes.odd(|_| name.clone(), "expected a list", Outcome::Kept);
+                notes.record(|_| name.clone(), "expected a list", Outcome::Kept);
                 *only = Value::Array(vec![only.take()]);
                 let Value::Array(elements) = only else {
                     continue;
@@ -158,14 +161,14 @@ fn tolerantly<T: ValidateResponse>(body: &[u8], notes: &mut Notes<'_>) -> Result
         for (position, mut element) in std::mem::take(elements).into_iter().enumerate() {
             let place = |steps: &[Step]| format!("{name}[{position}]{}", path(steps, false));
             let strict = (list.strict)(&element);
-            match mend(&mut element, strict, list.decode, &mut work) {
-                Ok(mended) => {
-                    notes.mended(mended, place);
+            match repair(&mut element, strict, list.decode, &mut work) {
+                Ok(repairs) => {
+                    notes.repairs(repairs, place);
                     readable.push(element);
                 }
                 Err(fault) => {
                     let outcome = Outcome::ElementLeftOut;
-                    notes.odd(|_| place(&fault.steps), fault.reason, outcome);
+                    notes.record(|_| place(&fault.steps), fault.reason, outcome);
                     notes.gone.push((name.clone(), position));
                 }
             }
@@ -186,8 +189,8 @@ fn tolerantly<T: ValidateResponse>(body: &[u8], notes: &mut Notes<'_>) -> Result
         },
         reason: fault.reason,
     };
-    let mended = mend(&mut document, T::STRICT, as_type::<T>, &mut work).map_err(malformed)?;
-    notes.mended(mended, |steps| path(steps, true));
+    let repairs = repair(&mut document, T::STRICT, as_type::<T>, &mut work).map_err(malformed)?;
+    notes.repairs(repairs, |steps| path(steps, true));
     for (steps, readable) in lists {
         if let Some(list) = at_mut(&mut document, &steps) {
             *list = readable.into();
@@ -196,12 +199,13 @@ fn tolerantly<T: ValidateResponse>(body: &[u8], notes: &mut Notes<'_>) -> Result
     part(&document, Manner::Tolerant).map_err(malformed)
 }
 
-/// Values that may still be looked at while an answer is mended: each deviation costs those of its element. Without an end
-/// of it, few deviations in a large element would take minutes.
-struct Work(usize);
+/// Values that may still be looked at while an answer is mended: each deviation costs those of its
+/// element. Without an end of it, few deviations in a large element would take minutes.
+struct RepairBudget(usize);
 
-impl Work {
-    /// What honest answers need, in which each of many elements has some deviations; and a start for small ones.
+impl RepairBudget {
+    /// What honest answers need, in which each of many elements has some deviations; and a start
+    /// for small ones.
     fn on(document: &Value) -> Self {
         Self(1_000_000 + 20 * values(document))
     }
@@ -228,21 +232,22 @@ fn values(value: &Value) -> usize {
 }
 
 /// A deviation that does not keep the value from being read any more.
-struct Mended {
+struct Repair {
     at: Fault,
     outcome: Outcome,
 }
 
-/// Makes of a value one that can be read, [tolerantly](Manner::Tolerant). Fails with what is strict, or too much.
-fn mend(
+/// Makes of a value one that can be read, [tolerantly](Manner::Tolerant). Fails with what is
+/// strict, or too much.
+fn repair(
     value: &mut Value,
     strict: &[&str],
     decode: Decode,
-    work: &mut Work,
-) -> Result<Vec<Mended>, Fault> {
-    let mut mended = Vec::new();
+    work: &mut RepairBudget,
+) -> Result<Vec<Repair>, Fault> {
+    let mut repairs = Vec::new();
     if decode(value, Manner::Exact).is_ok() {
-        return Ok(mended);
+        return Ok(repairs);
     }
     let weight = values(value);
     // Where there is something of ours now.
@@ -250,9 +255,9 @@ fn mend(
     // What was removed last, and the fault for which it was.
     let mut removed: Option<(Vec<Step>, Fault)> = None;
     while let Err(fault) = decode(value, Manner::Tolerant) {
-        if mended.len() >= MOST_IN_ONE {
+        if repairs.len() >= MAX_IN_ONE_ELEMENT {
             return Err(Fault {
-                reason: format!("more than {MOST_IN_ONE} deviations in one element"),
+                reason: format!("more than {MAX_IN_ONE_ELEMENT} deviations in one element"),
                 ..fault
             });
         }
@@ -270,7 +275,7 @@ fn mend(
             ours.push(fault.steps.clone());
             // Otherwise it was odd, and that it is not there any more is told.
             if cause.is_none() {
-                mended.push(Mended {
+                repairs.push(Repair {
                     at: fault,
                     outcome: Outcome::FieldLeftOut,
                 });
@@ -281,7 +286,7 @@ fn mend(
         if let Some(cause) = cause {
             let from = parent(&fault.steps);
             let steps = remove(value, from, strict).ok_or_else(|| cause.clone())?;
-            if let (Outcome::ElementLeftOut, Some(last)) = (gone(from), mended.last_mut()) {
+            if let (Outcome::ElementLeftOut, Some(last)) = (gone(from), repairs.last_mut()) {
                 last.outcome = Outcome::ElementLeftOut;
             }
             removed = Some((steps, cause));
@@ -289,7 +294,7 @@ fn mend(
         }
         if let Some(place) = put_into_form(value, &fault, strict, decode) {
             ours.push(place);
-            mended.push(Mended {
+            repairs.push(Repair {
                 at: fault,
                 outcome: Outcome::Kept,
             });
@@ -303,13 +308,14 @@ fn mend(
         let steps = remove(value, from, strict).ok_or_else(|| fault.clone())?;
         let outcome = gone(from);
         removed = Some((steps, fault.clone()));
-        mended.push(Mended { at: fault, outcome });
+        repairs.push(Repair { at: fault, outcome });
     }
-    mended.extend(kept(value, decode, &ours));
-    Ok(mended)
+    repairs.extend(kept(value, decode, &ours));
+    Ok(repairs)
 }
 
-/// What it means that what the steps lead to is removed: a balance of a list is an element of it, wherever the list is.
+/// What it means that what the steps lead to is removed: a balance of a list is an element of it,
+/// wherever the list is.
 fn gone(steps: &[Step]) -> Outcome {
     match steps {
         [.., Step::Name(list), Step::Index(_)] if list == "balances" => Outcome::ElementLeftOut,
@@ -317,11 +323,12 @@ fn gone(steps: &[Step]) -> Outcome {
     }
 }
 
-/// What is kept as the bank wrote it, though the standard has it otherwise: texts that are too long, and names of its own.
-fn kept(value: &Value, decode: Decode, ours: &[Vec<Step>]) -> Vec<Mended> {
+/// What is kept as the bank wrote it, though the standard has it otherwise: texts that are too
+/// long, and names of its own.
+fn kept(value: &Value, decode: Decode, ours: &[Vec<Step>]) -> Vec<Repair> {
     let mut probe = value.clone();
     let mut kept = Vec::new();
-    while kept.len() < MOST_IN_ONE
+    while kept.len() < MAX_IN_ONE_ELEMENT
         && let Err(at) = decode(&probe, Manner::Exact)
         && let Some(Value::String(text)) = at_mut(&mut probe, &at.steps)
     {
@@ -339,7 +346,7 @@ fn kept(value: &Value, decode: Decode, ours: &[Vec<Step>]) -> Vec<Mended> {
         }
         *text = exact;
         if !ours.contains(&at.steps) {
-            kept.push(Mended {
+            kept.push(Repair {
                 at,
                 outcome: Outcome::Kept,
             });
@@ -348,8 +355,8 @@ fn kept(value: &Value, decode: Decode, ours: &[Vec<Step>]) -> Vec<Mended> {
     kept
 }
 
-/// Removes what the steps lead to, from its object or its list. A list that is empty then goes too. Returns the way to what
-/// is not there any more; `None` if it is strict.
+/// Removes what the steps lead to, from its object or its list. A list that is empty then goes too.
+/// Returns the way to what is not there any more; `None` if it is strict.
 fn remove(value: &mut Value, steps: &[Step], strict: &[&str]) -> Option<Vec<Step>> {
     let (last, owner) = steps.split_last()?;
     match (last, at_mut(value, owner)?) {
@@ -372,7 +379,8 @@ fn remove(value: &mut Value, steps: &[Step], strict: &[&str]) -> Option<Vec<Step
     Some(steps.to_vec())
 }
 
-/// Whether what the steps lead to is in the table of what is strict. Of a list that is, each element is.
+/// Whether what the steps lead to is in the table of what is strict. Of a list that is, each
+/// element is.
 fn is_strict(steps: &[Step], strict: &[&str]) -> bool {
     let names: Vec<&str> = names(steps).collect();
     strict.contains(&names.join(".").as_str())
@@ -393,9 +401,10 @@ pub(crate) fn is_blank(value: &Value) -> bool {
     value.is_null() || value.as_str().is_some_and(|text| text.trim().is_empty())
 }
 
-/// Puts something in the place of a required field that is missing, if what it belongs to says enough without: which balance
-/// it is, the number of a card account that has an id, and the links of a page. `was_odd`: something was there that cannot be
-/// read. A status that the standard does not have is neither approved nor ended: `received`. Returns whether it did.
+/// Puts something in the place of a required field that is missing, if what it belongs to says
+/// enough without: which balance it is, the number of a card account that has an id, and the links
+/// of a page. `was_odd`: something was there that cannot be read. A status that the standard does
+/// not have is neither approved nor ended: `received`. Returns whether it did.
 fn supply(value: &mut Value, steps: &[Step], was_odd: bool) -> bool {
     let neutral = match name(steps) {
         Some("consentStatus" | "scaStatus") if was_odd => "received".into(),
@@ -425,7 +434,8 @@ fn is_a_pages_links(steps: &[Step]) -> bool {
     )
 }
 
-/// Puts a value into a form that its field takes and that means the same, if there is one. Returns where that is.
+/// Puts a value into a form that its field takes and that means the same, if there is one. Returns
+/// where that is.
 fn put_into_form(
     value: &mut Value,
     fault: &Fault,
@@ -553,8 +563,8 @@ fn forms(steps: &[Step], odd: &Value) -> Vec<Value> {
     }
 }
 
-/// A number that is no IBAN is kept where other numbers are: that of another party's account as its other identification,
-/// that of the account itself as its BBAN. Returns where it is now.
+/// A number that is no IBAN is kept where other numbers are: that of another party's account as its
+/// other identification, that of the account itself as its BBAN. Returns where it is now.
 fn move_number(value: &mut Value, steps: &[Step]) -> Option<Vec<Step>> {
     let (Step::Name(last), owner) = steps.split_last()? else {
         return None;
@@ -616,8 +626,8 @@ fn name(steps: &[Step]) -> Option<&str> {
     }
 }
 
-/// The steps as a path, from the root of the answer or behind a place in it. A link has a name that may be the bank's own: it
-/// is not told unless it is one of those that are followed.
+/// The steps as a path, from the root of the answer or behind a place in it. A link has a name that
+/// may be the bank's own: it is not told unless it is one of those that are followed.
 fn path(steps: &[Step], from_root: bool) -> String {
     let mut path = String::new();
     let mut is_link = false;
@@ -761,7 +771,8 @@ mod tests {
         "href",
     ];
 
-    /// The value without that member, without what cannot be without it, and without lists that are empty then.
+    /// The value without that member, without what cannot be without it, and without lists that are
+    /// empty then.
     fn without(value: &Value, steps: &[Step]) -> Value {
         let mut rest = value.clone();
         let mut steps = steps.to_vec();
@@ -961,7 +972,8 @@ mod tests {
             read["accounts"][0]["ownerNames"],
             json!([{ "name": "Anna" }])
         );
-        // What is followed is not guessed at because its list is none: what is no element either, is no list of one.
+        // What is followed is not guessed at because its list is none: what is no element either,
+        // is no list of one.
         let account = json!({ "resourceId": 7, "currency": "EUR" });
         let fault = answer::<AccountList>(&json!({ "accounts": account })).unwrap_err();
         assert_eq!(fault.path, "accounts");
@@ -1191,12 +1203,12 @@ mod tests {
         assert_eq!(answer.deviations.left_out(), 1);
         let told = answer.deviations.iter().next().unwrap();
         assert!(told.reason.contains("than can be looked at"), "{told}");
-        let mut work = Work::on(&document);
-        let mut mended = 0;
+        let mut work = RepairBudget::on(&document);
+        let mut repairs = 0;
         while work.take(values(&large)) {
-            mended += 1;
+            repairs += 1;
         }
-        assert!(mended < 50, "{mended}");
+        assert!(repairs < 50, "{repairs}");
     }
 
     #[test]
@@ -1236,7 +1248,7 @@ mod tests {
     #[test]
     fn an_entry_with_too_many_deviations_is_left_out() {
         let mut odd = entry("1");
-        let rates = vec![json!({ "sourceCurrency": 7 }); MOST_IN_ONE + 1];
+        let rates = vec![json!({ "sourceCurrency": 7 }); MAX_IN_ONE_ELEMENT + 1];
         odd["currencyExchange"] = rates.into();
         let (read, told) = read_odd::<TransactionsResponse>(&page(&[odd, entry("2")]));
         assert_eq!(read, page(&[entry("2")]));

@@ -1,4 +1,4 @@
-//! Answers, with what of them deviates from the standard beside them.
+//! SDK responses, with the deviations from the standard that were tolerated.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -8,10 +8,11 @@ use std::task::{Context, Poll};
 use futures::Stream;
 use futures::stream::{BoxStream, StreamExt as _};
 
-use crate::deviations::{Deviations, Told};
+use crate::deviations::{DeviationCollector, Deviations};
 
-/// A bank's answer. **Elements of its lists (accounts, balances, entries) that could not be read are not in it**: they are left
-/// out and counted, and [`is_whole`](Self::is_whole) tells whether there are any.
+/// A bank's answer. **Elements of its lists (accounts, balances, entries) that could not be read
+/// are not in it**: they are left out and counted, and [`is_whole`](Self::is_whole) tells whether
+/// there are any.
 ///
 /// It derefs to the data, and tells beside it what [deviates](Self::deviations) from the standard.
 ///
@@ -33,7 +34,8 @@ use crate::deviations::{Deviations, Told};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response<T> {
     value: T,
-    /// What of it is not as the standard has it. Unless [`left_out`](Deviations::left_out) is 0, a list is not whole.
+    /// What of it is not as the standard has it. Unless [`left_out`](Deviations::left_out) is 0, a
+    /// list is not whole.
     pub deviations: Deviations,
 }
 
@@ -106,31 +108,32 @@ where
     }
 }
 
-/// A stream of entries. **Entries that could not be read are not among its items**: they are left out and counted, and
-/// [`is_whole`](Self::is_whole) tells at the end whether there are any.
+/// A stream of entries. **Entries that could not be read are not among its items**: they are left
+/// out and counted, and [`is_whole`](Self::is_whole) tells at the end whether there are any.
 ///
 /// It tells beside them what of the answers so far [deviates](Self::deviations) from the standard.
 ///
 /// Where adaptors take the stream, they can borrow it: `entries.by_ref().try_collect()`.
-#[must_use = "it asks nobody before it is polled"]
+#[must_use = "it sends nothing before it is polled"]
 pub struct Entries<T> {
     stream: BoxStream<'static, T>,
-    told: Told,
+    told: DeviationCollector,
 }
 
 impl<T> Entries<T> {
-    pub(crate) fn new(stream: BoxStream<'static, T>, told: Told) -> Self {
+    pub(crate) fn new(stream: BoxStream<'static, T>, told: DeviationCollector) -> Self {
         Self { stream, told }
     }
 
-    /// What of the pages that were read so far is not as the standard has it. Entries that could not be read are not among
-    /// the items: they are [counted](Deviations::left_out) here.
+    /// What of the pages that were read so far is not as the standard has it. Entries that could
+    /// not be read are not among the items: they are [counted](Deviations::left_out) here.
     #[must_use]
     pub fn deviations(&self) -> Deviations {
         self.told.so_far()
     }
 
-    /// Whether no entry of the pages that were read so far was left out because it could not be read.
+    /// Whether no entry of the pages that were read so far was left out because it could not be
+    /// read.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.told.so_far().left_out() == 0
@@ -150,10 +153,10 @@ impl<T> Entries<T> {
     }
 }
 
-/// A stream beside which nothing is told.
+/// A stream without deviations.
 impl<T> From<BoxStream<'static, T>> for Entries<T> {
     fn from(stream: BoxStream<'static, T>) -> Self {
-        Self::new(stream, Told::default())
+        Self::new(stream, DeviationCollector::default())
     }
 }
 

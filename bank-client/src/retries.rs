@@ -1,4 +1,4 @@
-//! When to ask again: pure rules, without a clock, chance or a connection of their own.
+//! Retry rules: pure functions without clock, randomness or connection.
 
 use std::time::Duration;
 
@@ -10,16 +10,19 @@ use crate::error::ErrorKind;
 /// No bank is waited for longer than this, whatever it says.
 const LONGEST_BELIEVED: Duration = Duration::from_hours(24);
 
-/// When a call is repeated, and how often. [`BankBuilder::retries`](crate::BankBuilder::retries) takes them; a handle
-/// that was given none asks once.
+/// When a call is repeated, and how often. [`BankBuilder::retries`](crate::BankBuilder::retries)
+/// takes them; a handle that was given none asks once.
 ///
-/// Repeated is only what failed on the way or was answered "not now": no connection, a broken one, an attempt that took
-/// too long, 502, 503 and 504, and 429 or `ACCESS_EXCEEDED` if it says when to come back. A refusal is never repeated: not one within TLS, on
-/// either side, nor any other status, nor an answer that is malformed or leads elsewhere. Each repetition carries the
-/// `X-Request-ID` of the first attempt, so that the bank carries it out once (NextGenPSD2, "Request Header").
+/// Repeated is only what failed on the way or was answered "not now": no connection, a broken one,
+/// an attempt that took too long, 502, 503 and 504, and 429 or `ACCESS_EXCEEDED` if it says when to
+/// come back. A refusal is never repeated: not one within TLS, on either side, nor any other
+/// status, nor an answer that is malformed or leads elsewhere. Each repetition carries the
+/// `X-Request-ID` of the first attempt, so that the bank carries it out once (NextGenPSD2, "Request
+/// Header").
 ///
-/// Between attempts passes a random time that may be twice as long after each ("full jitter": clients that failed at the
-/// same moment do not come back at the same moment). Where the bank said `Retry-After`, that time passes first.
+/// Between attempts passes a random time that may be twice as long after each ("full jitter":
+/// clients that failed at the same moment do not come back at the same moment). Where the bank said
+/// `Retry-After`, that time passes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retries {
     /// Attempts in all, the first one included. Default: 3.
@@ -28,8 +31,8 @@ pub struct Retries {
     pub first_pause: Duration,
     /// No pause is longer, but for one that the bank asks for. Default: 5 s.
     pub longest_pause: Duration,
-    /// For all attempts of a call and the pauses between them. [`Limits::call`](crate::Limits::call) is the limit of one
-    /// attempt. Default: 60 s.
+    /// For all attempts of a call and the pauses between them.
+    /// [`Limits::call`](crate::Limits::call) is the limit of one attempt. Default: 60 s.
     pub overall: Duration,
 }
 
@@ -47,8 +50,8 @@ impl Default for Retries {
 impl Retries {
     /// How long to wait before the next attempt, if there is to be one.
     ///
-    /// `made` attempts failed, the last one in that way; `left` is what remains of the time for the whole call; `chance`
-    /// is any number, each as likely as any other.
+    /// `made` attempts failed, the last one in that way; `left` is what remains of the time for the
+    /// whole call; `chance` is any number, each as likely as any other.
     pub(crate) fn pause(
         &self,
         made: u32,

@@ -1,8 +1,9 @@
-//! Whether a bank's certificate was revoked.
+//! Revocation checking of a bank's certificate.
 //!
-//! A bank may bring its issuer's word along with its certificate (OCSP stapling, RFC 6066, section 8): that is listened
-//! to in any case, and a certificate that its issuer has revoked is refused. What is known besides, from revocation
-//! lists, is handed in, and so is what follows where nothing is known.
+//! A bank may bring its issuer's word along with its certificate (OCSP stapling, RFC 6066, section
+//! 8): that is listened to in any case, and a certificate that its issuer has revoked is refused.
+//! What is known besides, from revocation lists, is handed in, and so is what follows where nothing
+//! is known.
 
 use std::sync::Arc;
 
@@ -11,18 +12,20 @@ use shared_types::pki::revocation::ocsp::Answer;
 use shared_types::pki::revocation::{Statuses, UnknownStatus};
 use shared_types::pki::trust::{Path, Refusal};
 
-/// What is known of revoked certificates, and what follows where nothing is.
+/// Revocation lists, and the policy where nothing fresh is known.
 #[derive(Debug, Clone)]
 pub struct Revocation {
     /// From lists ([`shared_types::pki::revocation::List::read`]), and from answers of responders.
     pub statuses: Statuses,
-    /// What happens to a bank of whose certificate, or of one above it, nothing fresh is known. With
-    /// [`UnknownStatus::HardFail`], a bank has to staple an answer, or a list has to speak for it.
+    /// What happens to a bank of whose certificate, or of one above it, nothing fresh is known.
+    /// With [`UnknownStatus::HardFail`], a bank has to staple an answer, or a list has to speak for
+    /// it.
     pub unknown_status: UnknownStatus,
 }
 
 impl Default for Revocation {
-    /// Nothing is known beside what banks bring along, and where they bring nothing, that is accepted.
+    /// Nothing is known beside what banks bring along, and where they bring nothing, that is
+    /// accepted.
     fn default() -> Self {
         Self {
             statuses: Statuses::default(),
@@ -32,8 +35,8 @@ impl Default for Revocation {
 }
 
 impl Revocation {
-    /// Until when it is known that nothing of the path was revoked. `stapled` is what the bank brought along, and may be
-    /// empty; what cannot be used of it says nothing.
+    /// Until when it is known that nothing of the path was revoked. `stapled` is what the bank
+    /// brought along, and may be empty; what cannot be used of it says nothing.
     pub(crate) fn check(
         &self,
         path: &Path,

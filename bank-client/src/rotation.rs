@@ -1,8 +1,9 @@
-//! Certificates that are replaced while calls are made.
+//! Rotation of certificates while calls are in flight.
 //!
-//! [`Bank::replace_credentials`], [`Bank::replace_anchors`] and [`Bank::replace_revocation`] take effect on the next call, over a new connection. Calls
-//! under way end undisturbed on the connection they began with. What cannot take the place of the old is refused, and the
-//! old one stays. [`CredentialFiles`] reads certificate and key again whenever their files change:
+//! [`Bank::replace_credentials`], [`Bank::replace_anchors`] and [`Bank::replace_revocation`] take
+//! effect on the next call, over a new connection. Calls under way end undisturbed on the
+//! connection they began with. What cannot take the place of the old is refused, and the old one
+//! stays. [`CredentialFiles`] reads certificate and key again whenever their files change:
 //!
 //! ```no_run
 //! # async fn example(bank: bank_client::Bank) -> Result<(), Box<dyn std::error::Error>> {
@@ -43,14 +44,15 @@ use crate::revocation::Revocation;
 /// Why something cannot take the place of what a handle has. The old stays in use.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplacementRefused {
-    /// No bank would let us in with the certificate at this time: it has expired, is not valid yet, or is not for
-    /// clients.
+    /// No bank would let us in with the certificate at this time: it has expired, is not valid yet,
+    /// or is not for clients.
     #[error("cannot be used: {0}")]
     Unusable(#[from] Refusal),
     /// It does not say whose certificate it is.
     #[error("cannot be used: {0}")]
     NoOrganisation(#[from] IdentityError),
-    /// It is another organisation's. Consents belong to an organisation: none of ours would be good any more.
+    /// It is another organisation's. Consents belong to an organisation: none of ours would be good
+    /// any more.
     #[error("is of {new}, and we are {current}")]
     AnotherOrganisation {
         /// Whose certificate is in use.
@@ -69,9 +71,9 @@ pub enum ReplacementRefused {
 impl Bank {
     /// Shows another certificate to the bank from the next call on.
     ///
-    /// Refused is one that has expired or is not valid yet by the handle's clock, one that is not for TLS clients, and
-    /// one of another organisation. Clones of the handle change along. It takes no time worth mentioning: the new
-    /// connection is made by the next call.
+    /// Refused is one that has expired or is not valid yet by the handle's clock, one that is not
+    /// for TLS clients, and one of another organisation. Clones of the handle change along. It
+    /// takes no time worth mentioning: the new connection is made by the next call.
     pub fn replace_credentials(&self, new: Credentials) -> Result<(), ReplacementRefused> {
         let now = self.inner.clock.unix();
         self.reconnect(|setup| {
@@ -93,8 +95,8 @@ impl Bank {
         })
     }
 
-    /// Believes other authorities from the next call on. An authority is replaced by its successor in two steps: first
-    /// by both, for an overlap, then by the successor alone.
+    /// Believes other authorities from the next call on. An authority is replaced by its successor
+    /// in two steps: first by both, for an overlap, then by the successor alone.
     ///
     /// Refused are anchors none of which is within its own validity by the handle's clock.
     pub fn replace_anchors(&self, new: Anchors) -> Result<(), ReplacementRefused> {
@@ -121,8 +123,8 @@ impl Bank {
     }
 }
 
-/// What a bank would say of our certificate, as far as we can tell. Its issuer need not be among the anchors that we
-/// believe; the last certificate of the chain stands for it.
+/// What a bank would say of our certificate, as far as we can tell. Its issuer need not be among
+/// the anchors that we believe; the last certificate of the chain stands for it.
 fn check(credentials: &Credentials, now: UnixTime) -> Result<(), Refusal> {
     let (leaf, above) = credentials
         .chain()
@@ -143,9 +145,10 @@ fn organisation_of_own(credentials: &Credentials) -> Result<OrganisationId, Iden
 
 /// A certificate and its key in two PEM files, and whether they have changed.
 ///
-/// Two files cannot be replaced in one step. While one is new and the other still old, the pair does not fit and is
-/// reported as such; once both fit, it is read as if nothing had been. Each file is best replaced by renaming, so that
-/// none is seen half written; if it is seen so, that is no more than another pair that does not fit.
+/// Two files cannot be replaced in one step. While one is new and the other still old, the pair
+/// does not fit and is reported as such; once both fit, it is read as if nothing had been. Each
+/// file is best replaced by renaming, so that none is seen half written; if it is seen so, that is
+/// no more than another pair that does not fit.
 #[derive(Debug)]
 pub struct CredentialFiles {
     certificate: PathBuf,
@@ -161,7 +164,7 @@ pub enum CredentialFilesError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The operating system's error.
         error: io::Error,
     },
     /// Their content does not do.
@@ -175,7 +178,8 @@ pub enum CredentialFilesError {
 }
 
 impl CredentialFiles {
-    /// Reads both files. `certificate` holds our own certificate, then the issuing CA; `key` the private key.
+    /// Reads both files. `certificate` holds our own certificate, then the issuing CA; `key` the
+    /// private key.
     pub fn open(
         certificate: impl Into<PathBuf>,
         key: impl Into<PathBuf>,
@@ -200,8 +204,8 @@ impl CredentialFiles {
         Some(self.credentials(contents))
     }
 
-    /// Looks again and again, with that time between two looks, and hands on what has changed: new credentials, or why
-    /// there are none. Runs for as long as it is polled.
+    /// Looks again and again, with that time between two looks, and hands on what has changed: new
+    /// credentials, or why there are none. Runs for as long as it is polled.
     pub async fn watch(
         mut self,
         every: Duration,

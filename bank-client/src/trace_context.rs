@@ -1,5 +1,7 @@
-//! Requests carry the trace they belong to (W3C Trace Context), in the way that the program has set for all of itself
-//! (`opentelemetry::global::set_text_map_propagator`). A program that has set none sends nothing.
+//! Propagation of the trace context (W3C Trace Context) in request headers.
+//!
+//! Uses the program's global propagator (`opentelemetry::global::set_text_map_propagator`); without
+//! one, no header is sent.
 
 use opentelemetry::global;
 use opentelemetry_http::HeaderInjector;

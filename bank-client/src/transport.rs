@@ -1,4 +1,4 @@
-//! One exchange with a bank: a request on the wire, and its answer under our limits.
+//! Transport: sends one HTTP request to a bank and reads the response within our limits.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -25,8 +25,9 @@ use crate::response::Response;
 use crate::retries::retry_after;
 use crate::transport_error::{ask_for_alert, explain};
 
-/// Of larger refusals than this, the reasons are not read: fields whose names say nothing to us take memory too, while the
-/// form is looked for. A hundred messages with texts of 500 characters have a quarter of it.
+/// Of larger refusals than this, the reasons are not read: fields whose names say nothing to us
+/// take memory too, while the form is looked for. A hundred messages with texts of 500 characters
+/// have a quarter of it.
 const MAX_REFUSAL_BYTES: usize = 256 * 1024;
 
 /// One request.
@@ -100,36 +101,37 @@ impl UnderConsent {
     pub(crate) async fn get<T: ValidateResponse>(
         &self,
         url: Url,
-        held: Option<Currency>,
+        currency: Option<Currency>,
     ) -> Result<Response<T>, Error> {
         let answer = self.send(url).await?;
-        self.bank.read(&answer, held)
+        self.bank.read(&answer, currency)
     }
 
     /// The same. `None`: the bank says that there is nothing (204 No Content).
     pub(crate) async fn get_if_any<T: ValidateResponse>(
         &self,
         url: Url,
-        held: Option<Currency>,
+        currency: Option<Currency>,
     ) -> Result<Option<Response<T>>, Error> {
         let answer = self.send(url).await?;
         if answer.status == StatusCode::NO_CONTENT {
             return Ok(None);
         }
-        self.bank.read(&answer, held).map(Some)
+        self.bank.read(&answer, currency).map(Some)
     }
 
     /// A list. Where the bank says that there is nothing (204 No Content), an empty one.
     pub(crate) async fn list<T: ValidateResponse + Default>(
         &self,
         url: Url,
-        held: Option<Currency>,
+        currency: Option<Currency>,
     ) -> Result<Response<T>, Error> {
-        let list = self.get_if_any(url, held).await?;
+        let list = self.get_if_any(url, currency).await?;
         Ok(list.unwrap_or_else(|| Response::new(T::default(), Deviations::default())))
     }
 
-    /// Sends a request. A bank that refuses it with balances, perhaps because of the balances, is asked without.
+    /// Sends a request. A bank that refuses it with balances, perhaps because of the balances, is
+    /// asked without.
     async fn send(&self, mut url: Url) -> Result<Answer, Error> {
         loop {
             let without = without_balances(&url);
@@ -192,9 +194,11 @@ impl Bank {
     fn read<T: ValidateResponse>(
         &self,
         answer: &Answer,
-        held: Option<Currency>,
+        currency: Option<Currency>,
     ) -> Result<Response<T>, Error> {
-        let body = self.decode(answer, |shape| read(self.name(), &answer.body, shape, held))?;
+        let body = self.decode(answer, |shape| {
+            read(self.name(), &answer.body, shape, currency)
+        })?;
         let deviations = &body.deviations;
         if let Some(first) = deviations.iter().next() {
             tracing::warn!(
@@ -241,7 +245,8 @@ impl Bank {
         let mut outgoing = reqwest::Request::new(request.method, request.url);
         let headers = outgoing.headers_mut();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        // A small answer that unpacks into a large one would pass by the limit (RFC 9110, section 12.5.3).
+        // A small answer that unpacks into a large one would pass by the limit (RFC 9110, section
+        // 12.5.3).
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         headers.insert(
             "x-request-id",
@@ -254,7 +259,8 @@ impl Bank {
             headers.insert("psu-ip-address", value("PSU-IP-Address", &psu.to_string())?);
         }
         for (name, text) in request.headers {
-            // As they are written in the standard; on the wire, case says nothing (RFC 9110, section 5.1).
+            // As they are written in the standard; on the wire, case says nothing (RFC 9110,
+            // section 5.1).
             let known = HeaderName::from_bytes(name.as_bytes())
                 .map_err(|_| self.unsendable(name, "not the name of a header"))?;
             headers.insert(known, value(name, &text)?);
@@ -394,7 +400,8 @@ impl Bank {
         })
     }
 
-    /// A bomb is cut off while it comes in: a few bytes of JSON can take a kilobyte of memory once they are decoded.
+    /// A bomb is cut off while it comes in: a few bytes of JSON can take a kilobyte of memory once
+    /// they are decoded.
     fn check_shape(&self, shape: &Shape) -> Result<(), Error> {
         let limit = self.inner.limits.entries;
         if shape.elements() > limit {
@@ -465,8 +472,8 @@ fn encoding(headers: &HeaderMap) -> Option<String> {
     encoded.then_some(text)
 }
 
-/// Whether a body claims to be JSON: `application/json`, or a type of its own in that syntax (RFC 6839, section 3.1), such as
-/// `application/problem+json`.
+/// Whether a body claims to be JSON: `application/json`, or a type of its own in that syntax (RFC
+/// 6839, section 3.1), such as `application/problem+json`.
 pub(crate) fn is_json(headers: &HeaderMap) -> bool {
     let value = headers
         .get(CONTENT_TYPE)

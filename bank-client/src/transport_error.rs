@@ -1,4 +1,4 @@
-//! From reqwest's errors to ours: who refused whom is deep inside them.
+//! Mapping of reqwest errors to SDK errors, including the TLS refusal nested in them.
 
 use std::error::Error as StdError;
 use std::sync::Arc;
@@ -50,7 +50,8 @@ fn number(alert: AlertDescription) -> Alert {
     Alert(alert.into())
 }
 
-/// The TLS error among the causes, if there is one. Where it is depends on the moment and on the HTTP version.
+/// The TLS error among the causes, if there is one. Where it is depends on the moment and on the
+/// HTTP version.
 fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -94,9 +95,9 @@ fn innermost(error: &dyn StdError) -> String {
 
 /// The alert with which the bank ends a new connection, if it does.
 ///
-/// In TLS 1.3 a bank's refusal comes after our side of the handshake. Over HTTP/1.1 the error of the first exchange
-/// holds it. The HTTP/2 library forgets it: there we connect once more, and listen. A bank that lets us in says hello
-/// (its SETTINGS) at once, so this takes one round trip.
+/// In TLS 1.3 a bank's refusal comes after our side of the handshake. Over HTTP/1.1 the error of
+/// the first exchange holds it. The HTTP/2 library forgets it: there we connect once more, and
+/// listen. A bank that lets us in says hello (its SETTINGS) at once, so this takes one round trip.
 pub(crate) async fn ask_for_alert(tls: &rustls::ClientConfig, url: &Url) -> Option<Alert> {
     let host = url
         .host_str()?

@@ -1,4 +1,4 @@
-//! How a round of questions goes: turns, deadlines, and the way back to whoever asked.
+//! Concurrent requests to all members: permits, timeouts, and the channel for results.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -17,52 +17,53 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use super::time::{Late, Time};
+use super::time::{RequestTimer, TimeLimit};
 use super::{Aggregator, AggregatorLimits, AtBank, FromAccount, FromBank, Member};
 use crate::accounts::AccountInformation;
-use crate::deviations::Told;
+use crate::deviations::DeviationCollector;
 use crate::error::{Error, ErrorKind};
 use crate::response::Entries;
 
-/// The way back. It has room for so many items only; who has more waits, and that time is the program's.
+/// Sender of results to the program. Its channel is bounded; while it is full, the deadline pauses.
 pub(super) struct ResultSender<T> {
-    room: Sender<T>,
-    time: Arc<Time>,
+    channel_sender: Sender<T>,
+    time: Arc<RequestTimer>,
 }
 
 impl<T> ResultSender<T> {
-    /// Hands an item over, once there is room.
-    pub(super) async fn over(&self, item: T) {
-        let Err(TrySendError::Full(item)) = self.room.try_send(item) else {
+    /// Sends a result, once the channel has room.
+    pub(super) async fn send(&self, item: T) {
+        let Err(TrySendError::Full(item)) = self.channel_sender.try_send(item) else {
             return;
         };
-        let held_up = self.time.held_up();
-        // Nobody is there any more: then this task is about to be aborted.
-        let _ = self.room.send(item).await;
-        drop(held_up);
+        let pause_guard = self.time.pause_guard();
+        // An error means that the receiver is dropped: this task is about to be aborted.
+        let _ = self.channel_sender.send(item).await;
+        drop(pause_guard);
     }
 }
 
-/// One member's part of a round.
-pub(super) struct Course<M> {
+/// Requests to one member of the aggregator.
+pub(super) struct MemberRequest<M> {
     member: Member<M>,
     bank: Arc<str>,
     limits: AggregatorLimits,
-    time: Arc<Time>,
+    time: Arc<RequestTimer>,
     overall: Arc<Semaphore>,
     at_bank: Arc<Semaphore>,
 }
 
-/// Held for as long as a member is asked, and until its answer is handed over.
-pub(super) struct Turn {
+/// Permit for a request, held until its result is sent.
+pub(super) struct RequestPermit {
     _at_bank: OwnedSemaphorePermit,
     _overall: OwnedSemaphorePermit,
 }
 
-/// Sends each member its way, in a task of its own, and passes on what they hand over. Begins with the first poll.
+/// Runs each member's request in a task of its own and streams the results. Starts with the first
+/// poll.
 pub(super) fn run<M, T, F>(
     aggregator: &Aggregator<M>,
-    way: impl Fn(Course<M>, ResultSender<T>) -> F + Send + 'static,
+    way: impl Fn(MemberRequest<M>, ResultSender<T>) -> F + Send + 'static,
 ) -> BoxStream<'static, T>
 where
     M: AtBank,
@@ -73,13 +74,13 @@ where
     async move {
         let (sender, mut receiver) = channel(within(aggregator.limits.ready));
         let mut tasks = JoinSet::new();
-        let time = Arc::new(Time::starts(aggregator.limits.deadline));
-        for course in Course::all(&aggregator, &time) {
-            let handed = ResultSender {
-                room: sender.clone(),
+        let time = Arc::new(RequestTimer::starts(aggregator.limits.deadline));
+        for request in MemberRequest::all(&aggregator, &time) {
+            let results = ResultSender {
+                channel_sender: sender.clone(),
                 time: Arc::clone(&time),
             };
-            let task = way(course, handed);
+            let task = way(request, results);
             tasks.spawn(task.in_current_span());
         }
         poll_fn(move |context| match ready!(receiver.poll_recv(context)) {
@@ -91,7 +92,7 @@ where
     .boxed()
 }
 
-/// A question that panicked is its author's: it goes on there.
+/// Resumes a panic of a member's task in the task that polls the stream.
 fn end<T>(tasks: &mut JoinSet<()>, context: &mut Context<'_>) -> Poll<Option<T>> {
     while let Some(ended) = ready!(tasks.poll_join_next(context)) {
         if let Err(Ok(panic)) = ended.map_err(tokio::task::JoinError::try_into_panic) {
@@ -106,13 +107,13 @@ fn within(limit: usize) -> usize {
     limit.clamp(1, Semaphore::MAX_PERMITS)
 }
 
-impl<M: AtBank> Course<M> {
+impl<M: AtBank> MemberRequest<M> {
     /// That of each member.
-    fn all(aggregator: &Aggregator<M>, time: &Arc<Time>) -> Vec<Self> {
+    fn all(aggregator: &Aggregator<M>, time: &Arc<RequestTimer>) -> Vec<Self> {
         let limits = aggregator.limits;
         let overall = Arc::new(Semaphore::new(within(limits.at_a_time)));
         let mut banks = HashMap::new();
-        let course = |member: &Member<M>| {
+        let request = |member: &Member<M>| {
             let bank = member.handle().bank();
             let (name, at_bank) = banks.entry(bank.identity()).or_insert_with(|| {
                 let turns = Arc::new(Semaphore::new(within(limits.per_bank)));
@@ -127,7 +128,7 @@ impl<M: AtBank> Course<M> {
                 at_bank: Arc::clone(at_bank),
             }
         };
-        aggregator.members.iter().map(course).collect()
+        aggregator.members.iter().map(request).collect()
     }
 
     pub(super) fn handle(&self) -> M {
@@ -138,18 +139,20 @@ impl<M: AtBank> Course<M> {
         self.member.handle().bank().error(kind)
     }
 
-    /// Waits for this member's turn. The bank's comes first: who waits for it keeps nobody else waiting.
-    async fn turn(&self) -> Result<Turn, Error> {
+    /// Acquires this member's permits. The bank's comes first, so that waiting for it blocks no
+    /// other bank.
+    async fn acquire_permit(&self) -> Result<RequestPermit, Error> {
         let turn = async {
             let at_bank = Arc::clone(&self.at_bank).acquire_owned().await.ok()?;
             let overall = Arc::clone(&self.overall).acquire_owned().await.ok()?;
-            Some(Turn {
+            Some(RequestPermit {
                 _at_bank: at_bank,
                 _overall: overall,
             })
         };
         match self.time.within(None, turn).await {
-            // The semaphores are never closed. A turn that comes when whoever had it was given up is of no use.
+            // The semaphores are never closed. A permit that is free after the deadline is of no
+            // use.
             Ok(Some(turn)) if !self.time.is_over() => Ok(turn),
             _ => Err(self.error(ErrorKind::NotAsked {
                 limit: self.limits.deadline,
@@ -163,19 +166,19 @@ impl<M: AtBank> Course<M> {
         let outcome = self.time.within(Some(limits.each), answer).await;
         outcome.map_err(|late| {
             let limit = match late {
-                Late::Each => limits.each,
-                Late::Deadline => limits.deadline,
+                TimeLimit::Each => limits.each,
+                TimeLimit::Deadline => limits.deadline,
             };
             self.error(ErrorKind::Timeout { limit })
         })
     }
 
-    /// The answer to one question. The turn ends when it is dropped: once the answer is handed over.
+    /// The answer to one question. The turn ends when it is dropped: once the result is sent.
     pub(super) async fn answer<T>(
         &self,
         question: impl Future<Output = Result<T, Error>>,
-    ) -> (FromBank<T>, Option<Turn>) {
-        let (took, outcome, turn) = match self.turn().await {
+    ) -> (FromBank<T>, Option<RequestPermit>) {
+        let (took, outcome, turn) = match self.acquire_permit().await {
             Ok(turn) => {
                 let began = Instant::now();
                 let outcome = self.wait(question).await.flatten();
@@ -193,13 +196,13 @@ impl<M: AtBank> Course<M> {
     }
 }
 
-impl Course<AccountInformation> {
+impl MemberRequest<AccountInformation> {
     /// Reads the accounts, and then goes that way with all of them at once, each named by its id.
     pub(super) async fn each_account<T, F: Future<Output = ()>>(
         &self,
         with_balance: bool,
-        handed: &ResultSender<FromAccount<T>>,
-        told: &Told,
+        results: &ResultSender<FromAccount<T>>,
+        deviations: &DeviationCollector,
         way: impl Fn(Arc<AccountDetails>, String) -> F,
     ) {
         let under = self.handle();
@@ -207,10 +210,10 @@ impl Course<AccountInformation> {
         // The turn ends here: the accounts need turns of their own.
         let accounts = match self.answer(question).await.0.outcome {
             Ok(mut accounts) => {
-                told.append(std::mem::take(&mut accounts.deviations));
+                deviations.append(std::mem::take(&mut accounts.deviations));
                 accounts
             }
-            Err(error) => return handed.over(self.item(None, Err(error))).await,
+            Err(error) => return results.send(self.item(None, Err(error))).await,
         };
         let accounts = iter(accounts.into_iter().enumerate());
         let going = accounts.for_each_concurrent(None, |(position, account)| {
@@ -221,35 +224,36 @@ impl Course<AccountInformation> {
                 if let Some(reading) = reading {
                     return reading.await;
                 }
-                let nameless = self.about(&account, Err(self.nameless(position)));
-                handed.over(nameless).await;
+                let missing_id = self.about(&account, Err(self.missing_id(position)));
+                results.send(missing_id).await;
             }
         });
         going.await;
     }
 
-    /// Reads an account's entries, and hands them over one by one; if they break off, then the reason last.
+    /// Reads an account's entries, and hands them over one by one; if they break off, then the
+    /// reason last.
     pub(super) async fn read<T>(
         &self,
         account: &Arc<AccountDetails>,
         mut entries: Entries<Result<T, Error>>,
-        handed: &ResultSender<FromAccount<T>>,
-        told: &Told,
+        results: &ResultSender<FromAccount<T>>,
+        deviations: &DeviationCollector,
     ) {
-        let _turn = match self.turn().await {
+        let _permit = match self.acquire_permit().await {
             Ok(turn) => turn,
-            Err(error) => return handed.over(self.about(account, Err(error))).await,
+            Err(error) => return results.send(self.about(account, Err(error))).await,
         };
         loop {
             let entry = self.wait(entries.next()).await;
-            told.append(entries.take_deviations());
+            deviations.append(entries.take_deviations());
             let entry = match entry {
                 Ok(None) => return,
                 Ok(Some(entry)) => entry,
                 Err(error) => Err(error),
             };
             let broken = entry.is_err();
-            handed.over(self.about(account, entry)).await;
+            results.send(self.about(account, entry)).await;
             if broken {
                 return;
             }
@@ -278,7 +282,7 @@ impl Course<AccountInformation> {
     }
 
     /// An account that the bank gave no id cannot be asked about.
-    fn nameless(&self, position: usize) -> Error {
+    fn missing_id(&self, position: usize) -> Error {
         self.error(ErrorKind::Malformed {
             path: format!("accounts[{position}].resourceId"),
             reason: "missing".to_owned(),

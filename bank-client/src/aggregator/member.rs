@@ -1,4 +1,4 @@
-//! Whom an aggregator asks.
+//! Members of an aggregator: a key and a handle for one bank.
 
 use std::sync::Arc;
 
@@ -39,13 +39,13 @@ impl<M: AtBank> Member<M> {
         }
     }
 
-    /// What its outcomes bear.
+    /// The key of its results.
     #[must_use]
     pub fn key(&self) -> &str {
         &self.key
     }
 
-    /// By which it is asked.
+    /// The handle.
     #[must_use]
     pub fn handle(&self) -> &M {
         &self.handle

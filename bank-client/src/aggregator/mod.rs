@@ -1,7 +1,8 @@
-//! Many banks at once.
+//! Aggregator: concurrent requests to many banks.
 //!
-//! An [`Aggregator`] asks all its members at the same time, and hands over what they answer as it arrives. Each member
-//! is a bank, mostly with a consent at it. What one bank does wrong is that bank's result and nobody else's:
+//! An [`Aggregator`] asks all its members at the same time, and hands over what they answer as it
+//! arrives. Each member is a bank, mostly with a consent at it. A failure at one bank affects that
+//! bank's result only:
 //!
 //! ```no_run
 //! use bank_client::AccountInformation;
@@ -26,15 +27,20 @@
 //!
 //! # What holds
 //!
-//! - Every member has its outcome, in the order of arrival; of balances and transactions, every account has its items. By [`AggregatorLimits::deadline`] whoever has not answered is
-//!   given up, with a [`Timeout`](crate::ErrorKind::Timeout) of its own, or [`NotAsked`](crate::ErrorKind::NotAsked) if
-//!   its turn did not come. What arrived before is handed over all the same.
+//! - Every member has its outcome, in the order of arrival; of balances and transactions, every
+//!   account has its items. A bank that has not answered by [`AggregatorLimits::deadline`] is given
+//!   up, with a [`Timeout`](crate::ErrorKind::Timeout) of its own, or
+//!   [`NotAsked`](crate::ErrorKind::NotAsked) if its turn did not come. What arrived before is
+//!   handed over all the same.
 //! - Nothing is asked before the stream is polled, and nothing goes on once it is dropped.
-//! - Answers that nobody takes do not pile up: a member whose answer waits keeps its turn, and an account whose entries
-//!   wait has no more of them read. While an answer waits for the program, the deadline waits as well.
-//! - Each member is asked in a task of its own, so that handshakes use all the cores that the runtime has, and a program
-//!   that takes its time over one answer does not make another bank late.
-//! - Members with the same [`Bank`](crate::Bank) (a clone of it) share its connections, and the limit for each bank.
+//! - Answers that the program does not take do not pile up: a member whose answer waits keeps its
+//!   turn, and an account whose entries wait has no more of them read. While an answer waits for
+//!   the program, the deadline waits as well.
+//! - Each member is asked in a task of its own, so that handshakes use all the cores that the
+//!   runtime has, and a program that takes its time over one answer does not make another bank
+//!   late.
+//! - Members with the same [`Bank`](crate::Bank) (a clone of it) share its connections, and the
+//!   limit for each bank.
 
 mod fan_out;
 mod limits;
@@ -50,35 +56,35 @@ use futures::stream::BoxStream;
 use shared_types::xs2a::account::{AccountDetails, Balance};
 use shared_types::xs2a::transaction::Transaction;
 
-use self::fan_out::{Course, ResultSender, run};
+use self::fan_out::{MemberRequest, ResultSender, run};
 pub use self::limits::AggregatorLimits;
 pub use self::member::{AtBank, Member};
 pub use self::totals::{Total, Totals};
 use crate::accounts::AccountInformation;
-use crate::deviations::Told;
+use crate::deviations::DeviationCollector;
 use crate::error::Error;
 use crate::pages::{Entry, TransactionFilter};
 use crate::response::{Entries, Response};
 
-/// Asks many banks at once: [module documentation](self).
+/// Concurrent requests to many banks: see the [module documentation](self).
 ///
-/// Cheap to clone. With consents as members it reads accounts; with mere [`Bank`](crate::Bank)s it can [`ask`](Self::ask) them
-/// whatever does not take a consent.
+/// Cheap to clone. With consents as members it reads accounts; with mere [`Bank`](crate::Bank)s it
+/// can [`ask`](Self::ask) them whatever does not take a consent.
 #[derive(Debug, Clone)]
 pub struct Aggregator<M = AccountInformation> {
     members: Arc<[Member<M>]>,
     limits: AggregatorLimits,
 }
 
-/// What an [`Aggregator`] is made of.
+/// Builder of an [`Aggregator`].
 #[derive(Debug)]
-#[must_use = "it asks nobody before it is built"]
+#[must_use = "it sends nothing before it is built"]
 pub struct AggregatorBuilder<M> {
     members: Vec<Member<M>>,
     limits: AggregatorLimits,
 }
 
-/// What came of asking one member.
+/// Result of a request to one member.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct FromBank<T> {
@@ -92,7 +98,7 @@ pub struct FromBank<T> {
     pub outcome: Result<T, Error>,
 }
 
-/// What came of asking one member about one account.
+/// Result of a request to one member about one account.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct FromAccount<T> {
@@ -107,7 +113,7 @@ pub struct FromAccount<T> {
 }
 
 impl<M: AtBank> Aggregator<M> {
-    /// Starts one that asks nobody yet.
+    /// Starts a builder without members.
     pub fn builder() -> AggregatorBuilder<M> {
         AggregatorBuilder {
             members: Vec::new(),
@@ -115,7 +121,7 @@ impl<M: AtBank> Aggregator<M> {
         }
     }
 
-    /// Whom it asks.
+    /// The members.
     #[must_use]
     pub fn members(&self) -> &[Member<M>] {
         &self.members
@@ -133,8 +139,8 @@ impl<M: AtBank> Aggregator<M> {
     /// # }
     /// ```
     ///
-    /// A question counts as one call, however many calls it makes; let it make them one after the other. If it panics,
-    /// the stream does once everybody else's outcome was handed over.
+    /// A question counts as one call, however many calls it makes; let it make them one after the
+    /// other. If it panics, the stream does once every other member's outcome was handed over.
     #[must_use]
     pub fn ask<T, A>(
         &self,
@@ -145,11 +151,11 @@ impl<M: AtBank> Aggregator<M> {
         A: Future<Output = Result<T, Error>> + Send + 'static,
     {
         let question = Arc::new(question);
-        run(self, move |course, handed: ResultSender<FromBank<T>>| {
+        run(self, move |request, results: ResultSender<FromBank<T>>| {
             let question = Arc::clone(&question);
             async move {
-                let (answer, _turn) = course.answer(Box::pin(question(course.handle()))).await;
-                handed.over(answer).await;
+                let (answer, _permit) = request.answer(Box::pin(question(request.handle()))).await;
+                results.send(answer).await;
             }
         })
     }
@@ -165,27 +171,28 @@ impl Aggregator {
         self.ask(move |under| async move { under.accounts(with_balance).await })
     }
 
-    /// The balances of every account of every member: one outcome for each account, in the order of arrival.
+    /// The balances of every account of every member: one outcome for each account, in the order of
+    /// arrival.
     ///
     /// An account whose balances come along with the list of accounts is not asked about again.
     pub fn balances(&self) -> Entries<FromAccount<Vec<Balance>>> {
-        self.telling(|course, handed, told| async move {
-            course
-                .each_account(true, &handed, &told, |account, id| {
-                    let (course, handed, told) = (&course, &handed, &told);
+        self.with_deviations(|request, results, deviations| async move {
+            request
+                .each_account(true, &results, &deviations, |account, id| {
+                    let (request, results, deviations) = (&request, &results, &deviations);
                     async move {
                         if let Some(balances) = account.balances.clone() {
-                            return handed.over(course.about(&account, Ok(balances))).await;
+                            return results.send(request.about(&account, Ok(balances))).await;
                         }
-                        let under = course.handle();
-                        let (answer, _turn) = course
+                        let under = request.handle();
+                        let (answer, _permit) = request
                             .answer(Box::pin(async move { under.balances(&id).await }))
                             .await;
                         let balances = answer.outcome.map(|mut answer| {
-                            told.append(std::mem::take(&mut answer.deviations));
+                            deviations.append(std::mem::take(&mut answer.deviations));
                             answer.into_inner().balances
                         });
-                        handed.over(course.about(&account, balances)).await;
+                        results.send(request.about(&account, balances)).await;
                     }
                 })
                 .await;
@@ -193,38 +200,43 @@ impl Aggregator {
     }
 
     /// Goes that way with each member, and tells beside the items what deviates.
-    fn telling<T: Send + 'static, F: Future<Output = ()> + Send + 'static>(
+    fn with_deviations<T: Send + 'static, F: Future<Output = ()> + Send + 'static>(
         &self,
-        way: impl Fn(Course<AccountInformation>, ResultSender<FromAccount<T>>, Told) -> F
+        way: impl Fn(
+            MemberRequest<AccountInformation>,
+            ResultSender<FromAccount<T>>,
+            DeviationCollector,
+        ) -> F
         + Send
         + 'static,
     ) -> Entries<FromAccount<T>> {
-        let told = Told::default();
-        let telling = told.clone();
-        let stream = run(self, move |course, handed| {
-            way(course, handed, telling.clone())
+        let deviations = DeviationCollector::default();
+        let collector = deviations.clone();
+        let stream = run(self, move |request, results| {
+            way(request, results, collector.clone())
         });
-        Entries::new(stream, told)
+        Entries::new(stream, deviations)
     }
 
-    /// The transactions of every account of every member, entry by entry: within an account in the bank's order, pending
-    /// ones first; between accounts in the order of arrival.
+    /// The transactions of every account of every member, entry by entry: within an account in the
+    /// bank's order, pending ones first; between accounts in the order of arrival.
     ///
-    /// If an account cannot be read to its end, the reason is its last item. What was read before has been handed over.
+    /// If an account cannot be read to its end, the reason is its last item. What was read before
+    /// has been handed over.
     pub fn transactions(
         &self,
         filter: &TransactionFilter,
     ) -> Entries<FromAccount<Entry<Transaction>>> {
         let filter = filter.clone();
-        self.telling(move |course, handed, told| {
+        self.with_deviations(move |request, results, deviations| {
             let filter = filter.clone();
             async move {
-                course
-                    .each_account(false, &handed, &told, |account, id| {
-                        let (course, handed, told) = (&course, &handed, &told);
-                        let entries = course.handle().transactions(&id, &filter);
+                request
+                    .each_account(false, &results, &deviations, |account, id| {
+                        let (request, results, deviations) = (&request, &results, &deviations);
+                        let entries = request.handle().transactions(&id, &filter);
                         async move {
-                            course.read(&account, entries, handed, told).await;
+                            request.read(&account, entries, results, deviations).await;
                         }
                     })
                     .await;
@@ -234,7 +246,8 @@ impl Aggregator {
 }
 
 impl<M: AtBank> AggregatorBuilder<M> {
-    /// One more member: an [`AccountInformation`], a [`Bank`](crate::Bank), or a [`Member`] with a key of its own.
+    /// One more member: an [`AccountInformation`], a [`Bank`](crate::Bank), or a [`Member`] with a
+    /// key of its own.
     pub fn member(mut self, member: impl Into<Member<M>>) -> Self {
         self.members.push(member.into());
         self
@@ -246,13 +259,13 @@ impl<M: AtBank> AggregatorBuilder<M> {
         self
     }
 
-    /// Other limits than the default ones.
+    /// Sets the limits.
     pub fn limits(mut self, limits: AggregatorLimits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// Makes it. Nobody is asked yet.
+    /// Builds the aggregator. Nothing is sent yet.
     #[must_use]
     pub fn build(self) -> Aggregator<M> {
         Aggregator {

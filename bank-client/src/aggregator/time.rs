@@ -1,4 +1,4 @@
-//! How long a round of questions may go on.
+//! Timer of an aggregator request, which pauses while a result waits for the program.
 
 use std::future::Future;
 use std::pin::pin;
@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-/// The time of one round. While an answer waits for the program to take it, the round's time stands still: who reads
-/// slowly, or through a pager, loses nothing.
-pub(super) struct Time {
+/// Timer of one round of requests. While an answer waits for the program to take it, the round's
+/// time stands still: who reads slowly, or through a pager, loses nothing.
+pub(super) struct RequestTimer {
     began: Instant,
     limit: Duration,
     pause: Mutex<Pause>,
@@ -25,9 +25,9 @@ struct Pause {
     total: Duration,
 }
 
-/// Which of the two times has passed.
+/// The timeout that has expired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Late {
+pub(super) enum TimeLimit {
     /// That for each question.
     Each,
     /// That for the whole round.
@@ -35,15 +35,15 @@ pub(super) enum Late {
 }
 
 /// As long as it is held, the time stands still.
-pub(super) struct HeldUp<'a>(&'a Time);
+pub(super) struct PauseGuard<'a>(&'a RequestTimer);
 
-/// How soon it is looked again whether a time that stands still goes on.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// Interval at which a paused timer is checked.
+const RECHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// As good as never.
 const NEVER: Duration = Duration::from_hours(24 * 365 * 30);
 
-impl Time {
+impl RequestTimer {
     pub(super) fn starts(limit: Duration) -> Self {
         Self {
             began: Instant::now(),
@@ -53,9 +53,9 @@ impl Time {
     }
 
     /// An answer waits for the program.
-    pub(super) fn held_up(&self) -> HeldUp<'_> {
+    pub(super) fn pause_guard(&self) -> PauseGuard<'_> {
         self.pause().begin(Instant::now());
-        HeldUp(self)
+        PauseGuard(self)
     }
 
     /// Waits until then at most; `each` is the time for this question alone.
@@ -63,7 +63,7 @@ impl Time {
         &self,
         each: Option<Duration>,
         answer: impl Future<Output = T>,
-    ) -> Result<T, Late> {
+    ) -> Result<T, TimeLimit> {
         let mut answer = pin!(answer);
         let each = Instant::now() + each.unwrap_or(NEVER).min(NEVER);
         loop {
@@ -73,10 +73,10 @@ impl Time {
             }
             let now = Instant::now();
             if now >= each {
-                return Err(Late::Each);
+                return Err(TimeLimit::Each);
             }
             if self.is_over() {
-                return Err(Late::Deadline);
+                return Err(TimeLimit::Deadline);
             }
         }
     }
@@ -118,13 +118,13 @@ impl Pause {
     fn put_off(&self, ends: Instant, now: Instant) -> Instant {
         let ends = ends + self.total;
         match self.since {
-            Some(since) => (ends + (now - since)).max(now + LOOK_AGAIN),
+            Some(since) => (ends + (now - since)).max(now + RECHECK_INTERVAL),
             None => ends,
         }
     }
 }
 
-impl Drop for HeldUp<'_> {
+impl Drop for PauseGuard<'_> {
     fn drop(&mut self) {
         self.0.pause().end(Instant::now());
     }
@@ -172,24 +172,24 @@ mod tests {
         pause.begin(began + 3 * SECOND);
         let ends = began + 2 * SECOND;
         let now = began + 3 * SECOND;
-        assert_eq!(pause.put_off(ends, now), now + LOOK_AGAIN);
+        assert_eq!(pause.put_off(ends, now), now + RECHECK_INTERVAL);
     }
 
     #[tokio::test]
     async fn each_question_has_its_own_time_and_the_round_has_one() {
         let never = std::future::pending::<()>;
-        let time = Time::starts(Duration::MAX);
+        let time = RequestTimer::starts(Duration::MAX);
         assert_eq!(
             time.within(Some(Duration::ZERO), never()).await,
-            Err(Late::Each)
+            Err(TimeLimit::Each)
         );
         assert!(!time.is_over());
         assert_eq!(time.within(None, async {}).await, Ok(()));
-        let over = Time::starts(Duration::ZERO);
+        let over = RequestTimer::starts(Duration::ZERO);
         assert!(over.is_over());
         assert_eq!(
             over.within(Some(Duration::MAX), never()).await,
-            Err(Late::Deadline)
+            Err(TimeLimit::Deadline)
         );
     }
 }

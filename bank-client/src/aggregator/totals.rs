@@ -1,4 +1,4 @@
-//! Sums of balances.
+//! Totals of balances, by currency.
 
 use std::fmt;
 
@@ -9,10 +9,10 @@ use shared_types::xs2a::money::Currency;
 
 /// Exact sums of balances, apart for each currency and for each kind of balance.
 ///
-/// What can be spent and what is booked are not the same money, nor is a balance with the credit limit counted in the
-/// same as one without: they are never added. Where an account has several balances of one kind, for several days, the
-/// latest counts. An account that is added twice counts twice. Debts are negative, whichever way a bank quotes those of
-/// cards (`debitAccounting`).
+/// What can be spent and what is booked are not the same money, nor is a balance with the credit
+/// limit counted in the same as one without: they are never added. Where an account has several
+/// balances of one kind, for several days, the latest counts. An account that is added twice counts
+/// twice. Debts are negative, whichever way a bank quotes those of cards (`debitAccounting`).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Totals(Vec<Total>);
 
@@ -44,8 +44,8 @@ impl Totals {
         self.add_card(balances, account.debit_accounting);
     }
 
-    /// Adds the balances of one card account. What they do not say of debits, the account may have said:
-    /// [`debit_accounting`](crate::AccountInformation::debit_accounting).
+    /// Adds the balances of one card account. What they do not say of debits, the account may have
+    /// said: [`debit_accounting`](crate::AccountInformation::debit_accounting).
     pub fn add_card_balances(&mut self, balances: &CardAccountBalances, of_account: Option<bool>) {
         self.add_card(&balances.balances, balances.debit_accounting.or(of_account));
     }
@@ -77,8 +77,8 @@ impl Totals {
             .find(|total| total.kind() == balance.kind());
         if let Some(total) = known {
             total.balances += 1;
-            // An amount has at most 17 digits and a decimal 28: it takes a hundred thousand million of the largest for
-            // a sum that does not fit.
+            // An amount has at most 17 digits and a decimal 28: it takes a hundred thousand million
+            // of the largest for a sum that does not fit.
             total.sum = total.sum.saturating_add(amount);
         } else {
             self.0.push(Total {

@@ -1,4 +1,4 @@
-//! Many banks at once.
+//! Blocking aggregator over many banks.
 
 use shared_types::xs2a::account::{AccountDetails, Balance};
 use shared_types::xs2a::transaction::Transaction;
@@ -8,7 +8,8 @@ use crate::aggregator::{FromAccount, FromBank};
 use crate::pages::{Entry, TransactionFilter};
 use crate::response::Response;
 
-/// [`aggregator::Aggregator`](crate::aggregator::Aggregator), on a [`Runtime`]. [`Runtime::aggregator`] makes one.
+/// [`aggregator::Aggregator`](crate::aggregator::Aggregator), on a [`Runtime`].
+/// [`Runtime::aggregator`] makes one.
 #[derive(Debug, Clone)]
 pub struct Aggregator {
     aggregator: crate::aggregator::Aggregator,

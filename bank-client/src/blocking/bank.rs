@@ -1,4 +1,4 @@
-//! One bank, and what a consent opens there.
+//! Blocking handle for one bank, and for the accounts under a consent.
 
 use std::net::IpAddr;
 
@@ -22,7 +22,8 @@ pub struct Bank {
     runtime: Runtime,
 }
 
-/// [`AccountInformation`](crate::AccountInformation), on a [`Runtime`]. [`Bank::with_consent`] makes one.
+/// [`AccountInformation`](crate::AccountInformation), on a [`Runtime`]. [`Bank::with_consent`]
+/// makes one.
 #[derive(Debug, Clone)]
 pub struct AccountInformation {
     accounts: crate::accounts::AccountInformation,

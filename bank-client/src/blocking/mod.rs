@@ -1,8 +1,8 @@
-//! The SDK for programs without a runtime of their own: calls that return when they are done, and iterators where the
-//! asynchronous side has streams.
+//! Blocking SDK for programs without an async runtime: blocking calls, and iterators for streams.
 //!
-//! Handles are made as everywhere, and then put on a [`Runtime`]. Documented is here only what differs; for the rest,
-//! see [`Bank`](crate::Bank), [`AccountInformation`](crate::AccountInformation) and [`aggregator`](crate::aggregator).
+//! Handles are built as usual and then put on a [`Runtime`]. Only differences are documented here;
+//! see [`Bank`](crate::Bank), [`AccountInformation`](crate::AccountInformation) and
+//! [`aggregator`](crate::aggregator).
 //!
 //! ```no_run
 //! use bank_client::TransactionFilter;
@@ -21,8 +21,8 @@
 //! # }
 //! ```
 //!
-//! In a program that has a runtime the calls work too, but stop the thread they are made on: use the asynchronous side
-//! there. Whatever this façade lacks, [`Runtime::block_on`] makes up for.
+//! In a program that has a runtime the calls work too, but stop the thread they are made on: use
+//! the asynchronous side there. Whatever this façade lacks, [`Runtime::block_on`] makes up for.
 
 mod aggregator;
 mod bank;

@@ -1,4 +1,4 @@
-//! What the calls run on.
+//! Tokio runtime on which blocking calls run.
 
 use std::future::Future;
 use std::io;
@@ -15,8 +15,8 @@ use tokio::task::unconstrained;
 use crate::deviations::Deviations;
 use crate::response::Entries;
 
-/// One thread of its own, on which sockets and clocks are watched. Cheap to clone; it ends with the last clone, and with
-/// the last handle and iterator that is on it.
+/// One thread of its own, on which sockets and clocks are watched. Cheap to clone; it ends with the
+/// last clone, and with the last handle and iterator that is on it.
 #[derive(Debug, Clone)]
 pub struct Runtime(Arc<Owned>);
 
@@ -36,7 +36,8 @@ impl Runtime {
 
     /// Waits for whatever it is, on this thread.
     ///
-    /// Unlike [`tokio::runtime::Runtime::block_on`], it does not mind being called on a thread of another runtime.
+    /// Unlike [`tokio::runtime::Runtime::block_on`], it does not mind being called on a thread of
+    /// another runtime.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         struct Unpark(Thread);
 
@@ -48,7 +49,8 @@ impl Runtime {
 
         // Sockets and timers are made on our runtime, not on the caller's.
         let _entered = self.0.0.as_ref().map(tokio::runtime::Runtime::enter);
-        // The budget of the caller's task, if this is one, is never renewed while we hold its thread.
+        // The budget of the caller's task, if this is one, is never renewed while we hold its
+        // thread.
         let mut future = pin!(unconstrained(future));
         let waker = Waker::from(Arc::new(Unpark(thread::current())));
         let mut context = Context::from_waker(&waker);
@@ -81,8 +83,9 @@ impl Drop for Owned {
     }
 }
 
-/// A stream as an iterator: `next` waits for the next item. What is under way is cancelled when it is dropped.
-#[must_use = "it asks nobody before it is iterated"]
+/// A stream as an iterator: `next` waits for the next item. What is under way is cancelled when it
+/// is dropped.
+#[must_use = "it sends nothing before it is iterated"]
 pub struct Items<T> {
     entries: Entries<T>,
     runtime: Runtime,

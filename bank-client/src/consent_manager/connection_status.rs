@@ -1,12 +1,12 @@
-//! Where a connection stands, as a program is told it.
+//! Status of a connection, as the program sees it.
 
 use std::fmt;
 
 use chrono::{DateTime, NaiveDate, Utc};
 
-use super::life::{Ending, NeverApproved};
+use super::lifecycle::{Ending, NeverApproved};
 
-/// Where a connection stands.
+/// Status of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConnectionStatus {
@@ -19,7 +19,8 @@ pub enum ConnectionStatus {
         /// The consent that is to take the place of the one there is.
         renewal: Option<Renewal>,
     },
-    /// It can be read while the customer is present; without her it was read as often as is allowed.
+    /// It can be read while the customer is present; without her it was read as often as is
+    /// allowed.
     UsedUp {
         /// The last day.
         until: NaiveDate,
@@ -32,7 +33,7 @@ pub enum ConnectionStatus {
     NeverApproved(NeverApproved),
     /// There is nothing to read under any more.
     Ended {
-        /// Why.
+        /// The reason.
         why: Ending,
         /// The consent that is to take the place of the one there was.
         renewal: Option<Renewal>,

@@ -1,4 +1,4 @@
-//! What is asked for, and for how long: banks differ in what they give, and in whether they say so.
+//! Terms of a consent request: access, validity and frequency, within a bank's known maximum.
 
 use std::num::NonZeroU32;
 
@@ -18,7 +18,8 @@ pub struct ConsentTerms {
     a_day: NonZeroU32,
 }
 
-/// Longer than that no consent lasts without the customer's approval (Delegated Regulation (EU) 2018/389, article 10a).
+/// Longer than that no consent lasts without the customer's approval (Delegated Regulation (EU)
+/// 2018/389, article 10a).
 const LONGEST_DAYS: u32 = 180;
 
 /// What is tried in turn where a bank refuses longer ones.
@@ -28,7 +29,8 @@ const TRIED_DAYS: [u32; 2] = [LONGEST_DAYS, 90];
 const A_DAY: NonZeroU32 = NonZeroU32::MIN.saturating_add(3);
 
 impl ConsentTerms {
-    /// Repeated reads of that, for as long as the bank allows, four times a day with no customer present.
+    /// Repeated reads of that, for as long as the bank allows, four times a day with no customer
+    /// present.
     #[must_use]
     pub const fn of(access: AccountAccess) -> Self {
         Self {
@@ -134,15 +136,16 @@ fn about_last_day(message: &TppMessage) -> bool {
 
 /// What was learnt about a bank.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Learnt {
+pub(super) struct LearntBankLimits {
     /// The most days it gives, and when that was.
     longest: Option<(u32, DateTime<Utc>)>,
 }
 
-/// After that, it is tried again whether the bank gives more: one refused request a month, where it does not.
+/// After that, it is tried again whether the bank gives more: one refused request a month, where it
+/// does not.
 const LEARNT_FOR: TimeDelta = TimeDelta::days(30);
 
-impl Learnt {
+impl LearntBankLimits {
     /// The most days the bank gives, as far as is known.
     pub(super) fn max_validity_days(&self, now: DateTime<Utc>) -> Option<u32> {
         let fresh = self.longest.filter(|(_, when)| now - *when < LEARNT_FOR);
@@ -247,7 +250,7 @@ mod tests {
     #[test]
     fn what_was_learnt_is_known_for_a_month() {
         let now: DateTime<Utc> = "2026-11-25T12:00:00Z".parse().unwrap();
-        let mut learnt = Learnt::default();
+        let mut learnt = LearntBankLimits::default();
         assert_eq!(learnt.max_validity_days(now), None);
         assert!(learnt.learn(90, now));
         assert!(!learnt.learn(90, now + TimeDelta::days(1)), "it is known");

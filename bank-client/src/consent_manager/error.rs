@@ -1,4 +1,4 @@
-//! What can keep a manager from doing what it is asked.
+//! Errors of the consent manager.
 
 use std::fmt;
 
@@ -10,7 +10,8 @@ use crate::directory::BankId;
 use crate::error::Error;
 use crate::store::{RecordError, StoreError};
 
-/// Why a manager did not do it. Its `Debug` is the sentence too: a program whose `main` returns it ends with what to do.
+/// Why a manager did not do it. Its `Debug` is the sentence too: a program whose `main` returns it
+/// ends with what to do.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ManagerError {
@@ -23,8 +24,8 @@ pub enum ManagerError {
     /// The bank did not do its part. What it has answered until then is kept.
     #[error(transparent)]
     Bank(#[from] Error),
-    /// The bank was asked for a consent, and it is not known whether it has heard. Following or renewing that connection
-    /// asks again, with one effect.
+    /// The bank was asked for a consent, and it is not known whether it has heard. Following or
+    /// renewing that connection asks again, with one effect.
     #[error("it is not known whether the bank has heard: {error}")]
     Unanswered {
         /// Which connection.
@@ -53,7 +54,8 @@ pub enum ManagerError {
          the consent is asked for"
     )]
     StateMissing,
-    /// What the customer's browser has brought back belongs to another connection, or to an earlier approval of this one.
+    /// What the customer's browser has brought back belongs to another connection, or to an earlier
+    /// approval of this one.
     #[error(
         "the customer came back with a state that was not sent for connection {0}: take the connection's id from her session, \
          and do not go on"
@@ -89,7 +91,7 @@ impl From<StoreError> for ManagerError {
     }
 }
 
-/// Whether a record was changed by somebody else meanwhile.
+/// Whether a record was changed by another process meanwhile.
 pub(super) const fn is_conflict(error: &RecordError) -> bool {
     matches!(error, RecordError::Store(StoreError::Conflict))
 }

@@ -1,9 +1,9 @@
-//! Consents as a life: asked for, approved, followed, renewed ahead of the end, given up.
+//! Consent manager: requests, polls, renews and terminates consents for customers.
 //!
-//! A [`ConsentManager`] keeps one connection for each customer and bank that she connects. It asks for the consent,
-//! learns from the bank what has become of it, and hands out what to read with
-//! ([`AccountInformation`](crate::AccountInformation)). Before the consent ends it is renewed: the old one serves until the
-//! customer has approved the new one, and not one read is lost.
+//! A [`ConsentManager`] keeps one connection for each customer and bank that she connects. It asks
+//! for the consent, learns from the bank what has become of it, and hands out what to read with
+//! ([`AccountInformation`](crate::AccountInformation)). Before the consent ends it is renewed: the
+//! old one serves until the customer has approved the new one, and not one read is lost.
 //!
 //! ```no_run
 //! use std::net::IpAddr;
@@ -42,22 +42,25 @@
 //! # }
 //! ```
 //!
-//! **What is told apart.** [`ConnectionStatus`] says whether a connection waits, serves, is used up for today, was never approved
-//! (refused, lapsed, not asked for), or has ended (expired, revoked by the customer, replaced, unknown to the bank).
+//! **What is told apart.** [`ConnectionStatus`] says whether a connection waits, serves, is used up
+//! for today, was never approved (refused, lapsed, not asked for), or has ended (expired, revoked
+//! by the customer, replaced, unknown to the bank).
 //!
-//! **When a bank refuses a read** because of the consent, its status is asked for once before anything is believed: a bank
-//! can be wrong for a moment. See [`ConsentManager::note`].
+//! **When a bank refuses a read** because of the consent, its status is asked for once before
+//! anything is believed: a bank can be wrong for a moment. See [`ConsentManager::note`].
 //!
-//! **One connection for each customer and bank**, also where two programs connect her at the same moment: its id follows
-//! from both. A customer with two log-ins at one bank has two names here.
+//! **One connection for each customer and bank**, also where two programs connect her at the same
+//! moment: its id follows from both. A customer with two log-ins at one bank has two names here.
 //!
-//! **Several programs, one store.** Each change is written only over what was read, so that two programs never renew the
-//! same connection twice. What is about to be asked of a bank is written down first, with the `X-Request-ID`: if the
-//! program ends before the answer is kept, the request is repeated, and has one effect.
+//! **Several programs, one store.** Each change is written only over what was read, so that two
+//! programs never renew the same connection twice. What is about to be asked of a bank is written
+//! down first, with the `X-Request-ID`: if the program ends before the answer is kept, the request
+//! is repeated, and has one effect.
 //!
-//! **Web apps** take the id of the connection that [`ConsentManager::returned`] gets from the customer's session, never
-//! from the address: else somebody could have another customer approve what he sees himself. With
-//! [`ManagerBuilder::only_after_return`] an approval by redirect counts only once she has come back.
+//! **Web apps** take the id of the connection that [`ConsentManager::returned`] gets from the
+//! customer's session, never from the address: else an attacker could have another customer approve
+//! access for his own session. With [`ManagerBuilder::only_after_return`] an approval by redirect
+//! counts only once she has come back.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -77,17 +80,17 @@ use crate::directory::BankId;
 use crate::store::{Kind, RecordError, Sealed, Store, Version};
 use crate::vault::Vault;
 
-mod asking;
 mod connection_status;
 mod consent_terms;
+mod disconnecting;
 mod error;
-mod following;
-mod leaving;
-mod life;
+mod lifecycle;
+mod polling;
 mod reading;
 mod record;
+mod redirect_return;
 mod refusal;
-mod returning;
+mod requesting;
 #[cfg(test)]
 #[cfg(feature = "test-util")]
 mod tests;
@@ -96,7 +99,7 @@ mod usage;
 pub use self::connection_status::{ConnectionStatus, Renewal};
 pub use self::consent_terms::ConsentTerms;
 pub use self::error::ManagerError;
-pub use self::life::{Ending, NeverApproved};
+pub use self::lifecycle::{Ending, NeverApproved};
 pub use self::reading::Verdict;
 pub use crate::directory::Terms;
 pub use crate::store::{ConnectionId, NotAConnectionId};
@@ -104,7 +107,7 @@ pub use crate::store::{ConnectionId, NotAConnectionId};
 use self::error::is_conflict;
 use self::record::Connection;
 
-/// Keeps connections. Cheap to clone; clones share everything.
+/// Manager of the customers' connections to banks. Cheap to clone; clones share everything.
 #[derive(Clone)]
 pub struct ConsentManager {
     inner: Arc<Inner>,
@@ -117,12 +120,34 @@ struct Inner {
     clock: Arc<dyn Clock>,
     randomness: Arc<dyn Randomness>,
     only_after_return: bool,
-    /// Tells our own intentions from those of other processes.
+    /// Distinguishes this process's recorded intents from those of other processes.
     name: Uuid,
-    /// Within this process, a connection's bank is asked one thing after the other.
-    turns: Vec<Mutex<()>>,
+    /// Serialise the work on a connection within this process; sharded by connection id.
+    locks: Vec<Mutex<()>>,
 }
 
+<<<<<<< HEAD
+=======
+/// What is known of a bank beforehand. [`BankEntry::terms`](crate::directory::BankEntry::terms):
+/// what a directory says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// The time zone whose midnight ends the bank's day, by which reads are counted. Default: UTC.
+    pub time_zone: Tz,
+    /// The most days for which it gives a consent, if that is known. What is not is learnt.
+    pub max_validity_days: Option<u32>,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self {
+            time_zone: Tz::UTC,
+            max_validity_days: None,
+        }
+    }
+}
+
+>>>>>>> 65a9b31 (SDK: plain names and docs; split the sync window)
 /// Whether the customer is present while something is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attendance {
@@ -176,13 +201,14 @@ pub struct ConnectionSummary {
     pub id: ConnectionId,
     /// The bank.
     pub bank: BankId,
-    /// Whose it is, as the program has said.
+    /// The program's name for the customer.
     pub customer: String,
     /// When it was first asked for.
     pub begun: DateTime<Utc>,
-    /// Where it stands.
+    /// The status.
     pub standing: ConnectionStatus,
-    /// The id of its consent at the bank: of the one under which is read, or was; else of the one that waits.
+    /// The id of its consent at the bank: of the one under which is read, or was; else of the one
+    /// that waits.
     pub consent: Option<String>,
     /// Days to the last one, by the bank's calendar; none if it does not serve.
     pub days_left: Option<i64>,
@@ -201,8 +227,8 @@ impl fmt::Debug for ConnectionSummary {
     }
 }
 
-/// Reads with no customer present under one consent: each is a run over all accounts. Reads of a customer who is present
-/// are not counted.
+/// Reads with no customer present under one consent: each is a run over all accounts. Reads of a
+/// customer who is present are not counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnattendedReads {
     /// How many are left, as far as is known here.
@@ -219,11 +245,11 @@ pub struct UnattendedReads {
 pub struct Unreadable {
     /// Its id.
     pub id: ConnectionId,
-    /// Why not.
+    /// The reason.
     pub error: RecordError,
 }
 
-/// What a [`ConsentManager`] is made of. [`ConsentManager::builder`] starts one.
+/// Builder of a [`ConsentManager`]: [`ConsentManager::builder`].
 pub struct ManagerBuilder {
     sealed: Sealed,
     banks: BTreeMap<BankId, Bank>,
@@ -241,39 +267,41 @@ impl ManagerBuilder {
         self
     }
 
-    /// What is known of a bank. A manager without a handle for it needs this too: where a connection stands depends on the
-    /// bank's day.
+    /// What is known of a bank. A manager without a handle for it needs this too: where a
+    /// connection stands depends on the bank's day.
     #[must_use]
     pub fn terms(mut self, id: BankId, terms: Terms) -> Self {
         self.terms.insert(id, terms);
         self
     }
 
-    /// An approval by redirect counts only once the customer has come back ([`ConsentManager::returned`]): for web apps,
-    /// where somebody could send another customer to the bank.
+    /// An approval by redirect counts only once the customer has come back
+    /// ([`ConsentManager::returned`]): for web apps, where an attacker could send another customer
+    /// to the bank.
     ///
-    /// A bank that ends the old consent at the approval of the new one leaves nothing to read under until then.
+    /// A bank that ends the old consent at the approval of the new one leaves nothing to read under
+    /// until then.
     #[must_use]
     pub const fn only_after_return(mut self) -> Self {
         self.only_after_return = true;
         self
     }
 
-    /// Takes the time from another clock.
+    /// Sets the clock.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// Takes chance from another source.
+    /// Sets the source of randomness.
     #[must_use]
     pub fn randomness(mut self, randomness: Arc<dyn Randomness>) -> Self {
         self.randomness = randomness;
         self
     }
 
-    /// Makes the manager. Nothing is read or asked yet.
+    /// Builds the manager. Nothing is read or sent yet.
     #[must_use]
     pub fn build(self) -> ConsentManager {
         let name = self.randomness.uuid();
@@ -286,20 +314,20 @@ impl ManagerBuilder {
                 randomness: self.randomness,
                 only_after_return: self.only_after_return,
                 name,
-                turns: (0..TURNS).map(|_| Mutex::new(())).collect(),
+                locks: (0..LOCK_SHARDS).map(|_| Mutex::new(())).collect(),
             }),
         }
     }
 }
 
-/// Connections share their turns with others: so many are served at a time.
-const TURNS: usize = 64;
+/// Number of locks; connections share them.
+const LOCK_SHARDS: usize = 64;
 
 /// Connections that are read from the store at a time.
-const PIECE: usize = 100;
+const BATCH_SIZE: usize = 100;
 
-/// So often a change is tried that somebody else's comes before.
-const TRIES: usize = 50;
+/// Attempts of a change that conflicts with those of other processes.
+const MAX_CONFLICT_RETRIES: usize = 50;
 
 impl ConsentManager {
     /// Starts a manager that keeps what it knows in that store, sealed by that vault.
@@ -315,13 +343,14 @@ impl ConsentManager {
         }
     }
 
-    /// Where a connection stands, as far as is known here: the bank is not asked.
+    /// The status of a connection, as it is stored: the bank is not called.
     pub async fn standing(&self, id: &ConnectionId) -> Result<ConnectionStatus, ManagerError> {
         let (connection, _) = self.load(id).await?;
-        Ok(self.standing_of(&connection))
+        Ok(self.status_of_connection(&connection))
     }
 
-    /// What a connection's customer is asked for, so that it can be changed: see [`renew_as`](Self::renew_as).
+    /// What a connection's customer is asked for, so that it can be changed: see
+    /// [`renew_as`](Self::renew_as).
     pub async fn consent_terms(&self, id: &ConnectionId) -> Result<ConsentTerms, ManagerError> {
         let (connection, _) = self.load(id).await?;
         Ok(connection.consent_terms)
@@ -330,8 +359,8 @@ impl ConsentManager {
     /// All connections that can be read, in the order of their ids.
     pub async fn connections(&self) -> Result<Vec<ConnectionSummary>, ManagerError> {
         let mut summaries = Vec::new();
-        self.each(|id, connection| {
-            let standing = self.standing_of(&connection);
+        self.for_each(|id, connection| {
+            let standing = self.status_of_connection(&connection);
             summaries.push(ConnectionSummary {
                 id,
                 standing,
@@ -347,11 +376,12 @@ impl ConsentManager {
         Ok(summaries)
     }
 
-    /// Connections whose consents end within so many days, and which nobody has begun to renew: the soonest first.
+    /// Connections whose consents end within so many days, and whose renewal has not begun: the
+    /// soonest first.
     pub async fn due_for_renewal(&self, days: u32) -> Result<Vec<ConnectionId>, ManagerError> {
         let mut due = Vec::new();
-        self.each(|id, connection| {
-            let standing = self.standing_of(&connection);
+        self.for_each(|id, connection| {
+            let standing = self.status_of_connection(&connection);
             let left = self.days_left(&connection.bank, standing);
             let (Some(left), true) = (left, connection.consent_terms.is_recurring()) else {
                 return;
@@ -365,26 +395,28 @@ impl ConsentManager {
         Ok(due.into_iter().map(|(_, id)| id).collect())
     }
 
-    /// When a connection is to be read next with no customer present, so that its reads are evenly over the day and never
-    /// more than the consent allows. `None`: it does not serve.
+    /// When a connection is to be read next with no customer present, so that its reads are evenly
+    /// over the day and never more than the consent allows. `None`: it does not serve.
     pub async fn next_unattended(
         &self,
         id: &ConnectionId,
     ) -> Result<Option<DateTime<Utc>>, ManagerError> {
         let (connection, _) = self.load(id).await?;
         let (now, zone) = (self.now(), self.zone(&connection.bank));
-        let held = connection.serving(now, zone);
-        Ok(held.map(|held| connection.usage.next(now, held.a_day, zone)))
+        let active = connection.serving(now, zone);
+        Ok(active.map(|active| connection.usage.next(now, active.reads_per_day, zone)))
     }
 
-    /// The connections that are in the store and cannot be read: sealed with another key, damaged, or written by another
-    /// version of this program. [`connections`](Self::connections) leaves them out.
+    /// The connections that are in the store and cannot be read: sealed with another key, damaged,
+    /// or written by another version of this program. [`connections`](Self::connections) leaves
+    /// them out.
     pub async fn unreadable(&self) -> Result<Vec<Unreadable>, ManagerError> {
-        self.each(|_, _| ()).await
+        self.for_each(|_, _| ()).await
     }
 
-    /// Looks at all that can be read, and says what cannot. If nothing can, that is an error: the key will be another one.
-    async fn each(
+    /// Visits all readable connections and returns the unreadable ones. Fails if none is readable:
+    /// the key must be another one.
+    async fn for_each(
         &self,
         mut look: impl FnMut(ConnectionId, Connection),
     ) -> Result<Vec<Unreadable>, ManagerError> {
@@ -393,7 +425,7 @@ impl ConsentManager {
         let mut readable = 0_usize;
         loop {
             let sealed = &self.inner.sealed;
-            let piece = sealed.list(Kind::Connection, &after, PIECE).await?;
+            let piece = sealed.list(Kind::Connection, &after, BATCH_SIZE).await?;
             let read = piece.len();
             for (id, connection) in piece {
                 match (id.parse(), connection) {
@@ -406,7 +438,7 @@ impl ConsentManager {
                 }
                 after = id;
             }
-            if read < PIECE {
+            if read < BATCH_SIZE {
                 break;
             }
         }
@@ -423,7 +455,7 @@ impl ConsentManager {
         self.inner.clock.now()
     }
 
-    fn managed(&self, bank: &BankId) -> Result<&Bank, ManagerError> {
+    fn bank_handle(&self, bank: &BankId) -> Result<&Bank, ManagerError> {
         let found = self.inner.banks.get(bank);
         found.ok_or_else(|| ManagerError::NoSuchBank(bank.clone()))
     }
@@ -449,7 +481,7 @@ impl ConsentManager {
 
     fn unattended(&self, connection: &Connection) -> Option<UnattendedReads> {
         let (now, zone) = (self.now(), self.zone(&connection.bank));
-        let a_day = connection.serving(now, zone)?.a_day;
+        let a_day = connection.serving(now, zone)?.reads_per_day;
         let again = connection.usage.used_up_until(now, a_day, zone);
         let until = again.unwrap_or_else(|| usage::next_day(now, zone));
         Some(UnattendedReads {
@@ -459,15 +491,15 @@ impl ConsentManager {
         })
     }
 
-    fn standing_of(&self, connection: &Connection) -> ConnectionStatus {
+    fn status_of_connection(&self, connection: &Connection) -> ConnectionStatus {
         connection.standing(self.now(), self.zone(&connection.bank))
     }
 
-    /// Waits until nobody else in this process is busy with that connection.
-    async fn turn(&self, id: &ConnectionId) -> Result<MutexGuard<'_, ()>, ManagerError> {
-        let turns = &self.inner.turns;
-        let turn = turns.get(id.share(turns.len()));
-        Ok(turn.ok_or(ManagerError::Busy)?.lock().await)
+    /// Locks the connection within this process.
+    async fn lock(&self, id: &ConnectionId) -> Result<MutexGuard<'_, ()>, ManagerError> {
+        let locks = &self.inner.locks;
+        let lock = locks.get(id.share(locks.len()));
+        Ok(lock.ok_or(ManagerError::Busy)?.lock().await)
     }
 
     async fn load(&self, id: &ConnectionId) -> Result<(Connection, Version), ManagerError> {
@@ -476,14 +508,14 @@ impl ConsentManager {
         found.ok_or_else(|| ManagerError::NoSuchConnection(id.clone()))
     }
 
-    /// Changes a connection as it stands in the store, whoever else is changing it. If there is nothing to change
-    /// (`None`), nothing is written. Returns how it stands then.
+    /// Applies a change to the stored connection, retrying on conflicts with other processes.
+    /// `None`: nothing to change, and nothing is written. Returns the connection afterwards.
     async fn change<T>(
         &self,
         id: &ConnectionId,
         mut change: impl FnMut(&mut Connection) -> Option<T>,
     ) -> Result<(Connection, Option<T>), ManagerError> {
-        for _ in 0..TRIES {
+        for _ in 0..MAX_CONFLICT_RETRIES {
             let (mut connection, seen) = self.load(id).await?;
             let Some(changed) = change(&mut connection) else {
                 return Ok((connection, None));
@@ -495,7 +527,8 @@ impl ConsentManager {
         Err(ManagerError::Busy)
     }
 
-    /// Writes a connection over the version that was seen. Says whether it still was that one.
+    /// Writes a connection if the stored version is still the one that was seen; returns whether it
+    /// was.
     async fn save(
         &self,
         id: &ConnectionId,

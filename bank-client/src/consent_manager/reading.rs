@@ -1,17 +1,23 @@
-//! Reading under a connection, and what a read that failed says of it.
+//! Reads under a connection, and the handling of reads that the bank refuses.
 
 use std::future::Future;
 
 use chrono::{DateTime, Utc};
 
+<<<<<<< HEAD
 use super::ConnectionId;
 use super::life::Ending;
 use super::refusal::{self, Says};
+=======
+use super::lifecycle::Ending;
+use super::record::ConnectionId;
+use super::refusal::{self, RefusalMeaning};
+>>>>>>> 65a9b31 (SDK: plain names and docs; split the sync window)
 use super::{Attendance, ConnectionStatus, ConsentManager, ManagerError, Renewal};
 use crate::accounts::AccountInformation;
 use crate::error::Error;
 
-/// What follows from a read that failed.
+/// Consequence of a failed read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Verdict {
@@ -19,26 +25,28 @@ pub enum Verdict {
     Again,
     /// Without the customer, read again from then on.
     UsedUp {
-        /// When.
+        /// The time.
         again: DateTime<Utc>,
     },
     /// There is nothing to read under any more.
     Over(ConnectionStatus),
-    /// The bank has refused because of the consent, and could not be asked about it: nothing has changed. Try again later.
+    /// The bank has refused because of the consent, and could not be asked about it: nothing has
+    /// changed. Try again later.
     Unclear,
     /// It has nothing to do with the consent.
     Unrelated,
 }
 
-/// So often one read is tried, where it is the consent that it failed for.
-const READS: usize = 3;
+/// Attempts of one read that fails because of the consent.
+const MAX_READ_ATTEMPTS: usize = 3;
 
 impl ConsentManager {
-    /// What to read with. One call is one run over all that is to be read: with no customer present it is counted, and
-    /// refused once the consent allows no more on the bank's day. [`next_unattended`](Self::next_unattended) says when the
-    /// next one is due.
+    /// What to read with. One call is one run over all that is to be read: with no customer present
+    /// it is counted, and refused once the consent allows no more on the bank's day.
+    /// [`next_unattended`](Self::next_unattended) says when the next one is due.
     ///
-    /// The bank is not asked. Where a read fails, see [`note`](Self::note), or take [`read`](Self::read), which does both.
+    /// The bank is not asked. Where a read fails, see [`note`](Self::note), or take
+    /// [`read`](Self::read), which does both.
     pub async fn reading(
         &self,
         id: &ConnectionId,
@@ -50,24 +58,28 @@ impl ConsentManager {
         let (connection, counted) = self
             .change(id, |connection| {
                 let (now, zone) = (self.now(), self.zone(&connection.bank));
-                let a_day = connection.serving(now, zone)?.a_day;
-                if connection.usage.used_up_until(now, a_day, zone).is_some() {
+                let reads_per_day = connection.serving(now, zone)?.reads_per_day;
+                if connection
+                    .usage
+                    .used_up_until(now, reads_per_day, zone)
+                    .is_some()
+                {
                     return None;
                 }
                 connection.usage.count(now, zone);
                 Some(())
             })
             .await?;
-        match (counted, self.standing_of(&connection)) {
+        match (counted, self.status_of_connection(&connection)) {
             (Some(()), _) => self.handle(id, attendance).await,
             (None, ConnectionStatus::UsedUp { again, .. }) => Err(ManagerError::UsedUp { again }),
             (None, standing) => Err(ManagerError::NotServing(standing)),
         }
     }
 
-    /// Reads, as a person would: if the bank refuses because of the consent, it is asked about it, and if the connection
-    /// serves, `what` is done again, perhaps under another consent: three times in all at most. It is one run, however
-    /// often it is tried.
+    /// Runs a read. If the bank refuses it because of the consent, the consent's status is checked;
+    /// if the connection serves, `what` is retried, possibly under a new consent, up to three times
+    /// in all. All attempts count as one run.
     pub async fn read<T, F: Future<Output = Result<T, Error>>>(
         &self,
         id: &ConnectionId,
@@ -104,7 +116,7 @@ impl ConsentManager {
                 self.take_back(id).await?;
             }
             handle = match self.note(id, &error).await? {
-                Verdict::Again if tried < READS => self.handle(id, attendance).await?,
+                Verdict::Again if tried < MAX_READ_ATTEMPTS => self.handle(id, attendance).await?,
                 Verdict::UsedUp { again } => return Err(ManagerError::UsedUp { again }),
                 Verdict::Over(standing) => return Err(ManagerError::NotServing(standing)),
                 _ => return Err(error.into()),
@@ -113,8 +125,8 @@ impl ConsentManager {
         }
     }
 
-    /// The bank was never asked in the run that was counted last ([`Error::is_unasked`] of its first question): it does not
-    /// count. [`read`](Self::read) does so by itself.
+    /// The bank was never asked in the run that was counted last ([`Error::is_unasked`] of its
+    /// first question): it does not count. [`read`](Self::read) does so by itself.
     pub async fn take_back(&self, id: &ConnectionId) -> Result<(), ManagerError> {
         self.change(id, |connection| {
             connection.usage.take_back();
@@ -124,16 +136,17 @@ impl ConsentManager {
         Ok(())
     }
 
-    /// What a read that failed says of the connection, and what follows.
+    /// Updates the connection after a failed read, and returns what follows.
     ///
-    /// If the bank says that the consent has ended, or what may mean that, its status is asked for once: a bank can be wrong
-    /// for a moment. If it is valid, the connection goes on serving. If a new one was approved, it takes the place of the
-    /// other. What the bank says of our certificate ends no consent.
+    /// If the bank says that the consent has ended, or what may mean that, its status is asked for
+    /// once: a bank can be wrong for a moment. If it is valid, the connection goes on serving. If a
+    /// new one was approved, it takes the place of the other. What the bank says of our certificate
+    /// ends no consent.
     pub async fn note(&self, id: &ConnectionId, error: &Error) -> Result<Verdict, ManagerError> {
         let reasons = error.kind.label();
         match refusal::of(error) {
-            Says::Nothing => Ok(Verdict::Unrelated),
-            Says::UsedUp(wait) => {
+            RefusalMeaning::Unrelated => Ok(Verdict::Unrelated),
+            RefusalMeaning::UsedUp(wait) => {
                 let (connection, again) = self
                     .change(id, |connection| {
                         let zone = self.zone(&connection.bank);
@@ -141,25 +154,25 @@ impl ConsentManager {
                     })
                     .await?;
                 let again = again.unwrap_or_else(|| self.now());
-                tracing::warn!(bank = %connection.bank, connection = %id, %reasons, %again, "the bank has counted enough reads without the customer");
+                tracing::warn!(bank = %connection.bank, connection = %id, %reasons, %again, "unattended reads used up, as reported by the bank");
                 Ok(Verdict::UsedUp { again })
             }
-            said @ (Says::ConsentEnded | Says::Perhaps) => {
-                let _turn = self.turn(id).await?;
+            said @ (RefusalMeaning::ConsentEnded | RefusalMeaning::Ambiguous) => {
+                let _guard = self.lock(id).await?;
                 let (connection, _) = self.load(id).await?;
-                tracing::warn!(bank = %connection.bank, connection = %id, %reasons, "the bank refuses a read because of the consent: asking where it stands");
-                match self.look_again(id).await {
-                    Ok(standing) if standing.is_serving() && said == Says::Perhaps => {
+                tracing::warn!(bank = %connection.bank, connection = %id, %reasons, "read refused because of the consent, checking its status");
+                match self.poll_after_refusal(id).await {
+                    Ok(standing) if standing.is_serving() && said == RefusalMeaning::Ambiguous => {
                         Ok(Verdict::Unrelated)
                     }
                     Ok(standing) if standing.is_serving() => {
-                        tracing::info!(bank = %connection.bank, connection = %id, "asked, the bank says that the consent is valid: going on");
+                        tracing::info!(bank = %connection.bank, connection = %id, "consent still valid, retrying the read");
                         Ok(Verdict::Again)
                     }
                     Ok(standing) => Ok(Verdict::Over(standing)),
                     Err(ManagerError::Bank(error)) => {
                         let reasons = error.kind.label();
-                        tracing::warn!(bank = %connection.bank, connection = %id, %reasons, "the bank cannot be asked where the consent stands; nothing is changed");
+                        tracing::warn!(bank = %connection.bank, connection = %id, %reasons, "consent status unavailable, connection unchanged");
                         Ok(Verdict::Unclear)
                     }
                     Err(error) => Err(error),
@@ -168,12 +181,15 @@ impl ConsentManager {
         }
     }
 
-    async fn look_again(&self, id: &ConnectionId) -> Result<ConnectionStatus, ManagerError> {
+    async fn poll_after_refusal(
+        &self,
+        id: &ConnectionId,
+    ) -> Result<ConnectionStatus, ManagerError> {
         // At many banks, the approval of a new one ends the old one.
-        if self.look_at_next(id).await? {
-            self.tidy(id).await?;
+        if self.poll_pending(id).await? {
+            self.terminate_obsolete(id).await?;
         } else {
-            self.look_at_current(id, true).await?;
+            self.poll_active(id, true).await?;
         }
         self.standing(id).await
     }
@@ -185,11 +201,13 @@ impl ConsentManager {
         attendance: Attendance,
     ) -> Result<AccountInformation, ManagerError> {
         let (connection, _) = self.load(id).await?;
-        let bank = self.managed(&connection.bank)?;
-        let Some(held) = connection.serving(self.now(), self.zone(&connection.bank)) else {
-            return Err(ManagerError::NotServing(self.standing_of(&connection)));
+        let bank = self.bank_handle(&connection.bank)?;
+        let Some(active) = connection.serving(self.now(), self.zone(&connection.bank)) else {
+            return Err(ManagerError::NotServing(
+                self.status_of_connection(&connection),
+            ));
         };
-        let handle = bank.with_consent(&held.consent);
+        let handle = bank.with_consent(&active.consent);
         Ok(match attendance {
             Attendance::Attended(psu) => handle.attended_by(psu),
             Attendance::Unattended => handle,

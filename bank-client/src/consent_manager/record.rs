@@ -1,4 +1,4 @@
-//! What is kept of a connection. All of it is sealed.
+//! Connection record, as it is stored (sealed).
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -14,43 +14,105 @@ use uuid::Uuid;
 
 use super::connection_status::{ConnectionStatus, Renewal};
 use super::consent_terms::ConsentTerms;
-use super::life::{Current, Ending, Event, Life, Next};
+use super::lifecycle::{Current, Ending, Event, Lifecycle, Next};
 use super::usage::{Usage, day_of};
 use crate::authorisations::ApprovalOptions;
 use crate::directory::BankId;
 
+<<<<<<< HEAD
 /// All that is kept of a connection.
+=======
+/// Names a connection: one customer's at one bank. It follows from both, so that there is one;
+/// without the vault's key it tells nothing of either.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ConnectionId(Uuid);
+
+impl ConnectionId {
+    pub(super) const fn new(id: Uuid) -> Self {
+        Self(id)
+    }
+
+    /// Its shard, of so many.
+    pub(super) fn share(&self, of: usize) -> usize {
+        let sum: usize = self
+            .0
+            .as_bytes()
+            .iter()
+            .map(|byte| usize::from(*byte))
+            .sum();
+        sum.checked_rem(of).unwrap_or(0)
+    }
+}
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The id of a connection is a UUID.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the id of a connection is a UUID")]
+pub struct NotAConnectionId;
+
+impl FromStr for ConnectionId {
+    type Err = NotAConnectionId;
+
+    fn from_str(text: &str) -> Result<Self, NotAConnectionId> {
+        Uuid::try_parse(text)
+            .map(Self)
+            .map_err(|_| NotAConnectionId)
+    }
+}
+
+impl TryFrom<String> for ConnectionId {
+    type Error = NotAConnectionId;
+
+    fn try_from(text: String) -> Result<Self, NotAConnectionId> {
+        text.parse()
+    }
+}
+
+impl From<ConnectionId> for String {
+    fn from(id: ConnectionId) -> Self {
+        id.to_string()
+    }
+}
+
+/// Stored record of a connection.
+>>>>>>> 65a9b31 (SDK: plain names and docs; split the sync window)
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Connection {
     pub(super) bank: BankId,
-    /// Whose it is, in the program's own words.
+    /// The program's name for the customer.
     pub(super) customer: String,
     pub(super) consent_terms: ConsentTerms,
     pub(super) begun: DateTime<Utc>,
-    pub(super) life: Life,
-    /// The consent under which is, or was, read.
-    pub(super) held: Option<Held>,
-    /// The one that is asked for.
-    pub(super) asking: Option<Asking>,
-    /// What the customer's browser brings back from the bank.
+    pub(super) lifecycle: Lifecycle,
+    /// The consent used for reads, also after it has ended.
+    pub(super) active: Option<ActiveConsent>,
+    /// The consent that is requested.
+    pub(super) pending: Option<PendingRequest>,
+    /// The `state` that the customer's browser brings back from the bank.
     pub(super) state: Option<String>,
     /// Consents that serve nothing more, and may still stand at the bank.
-    pub(super) to_give_up: Vec<String>,
+    pub(super) to_terminate: Vec<String>,
     pub(super) usage: Usage,
 }
 
 /// A consent that the customer has approved.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Held {
+pub(super) struct ActiveConsent {
     pub(super) consent: String,
     pub(super) last_day: NaiveDate,
-    pub(super) a_day: NonZeroU32,
+    pub(super) reads_per_day: NonZeroU32,
     pub(super) since: DateTime<Utc>,
 }
 
-/// A consent that is asked for: all that the request says, so that it can be repeated word for word.
+/// A consent request, stored whole so that it can be repeated verbatim.
 #[derive(Clone, Serialize, Deserialize)]
-pub(super) struct Asking {
+pub(super) struct PendingRequest {
     pub(super) request_id: Uuid,
     /// What the customer is asked for: the connection's own, once it is approved.
     pub(super) consent_terms: ConsentTerms,
@@ -61,11 +123,11 @@ pub(super) struct Asking {
     pub(super) psu: Option<IpAddr>,
     pub(super) options: StoredOptions,
     pub(super) since: DateTime<Utc>,
-    /// By which manager.
+    /// The manager that sent it.
     pub(super) by: Uuid,
     /// The customer came back from the bank.
     pub(super) returned: bool,
-    /// What the bank has answered.
+    /// The bank's response.
     pub(super) answer: Option<Answer>,
 }
 
@@ -123,9 +185,10 @@ pub(super) fn with_state(address: &str, state: &str) -> String {
     )
 }
 
-impl Held {
-    /// The consent as the bank gives it, and no more than was asked for: neither more days nor more reads a day. Where the
-    /// bank does not say, or not so that it can be read, it is taken as it was asked for.
+impl ActiveConsent {
+    /// The consent as the bank gives it, and no more than was asked for: neither more days nor more
+    /// reads a day. Where the bank does not say, or not so that it can be read, it is taken as it
+    /// was asked for.
     pub(super) fn of(
         consent: &str,
         given: Option<&ConsentInformation>,
@@ -133,11 +196,11 @@ impl Held {
         now: DateTime<Utc>,
     ) -> Self {
         let last_day = given.and_then(|given| given.valid_until);
-        let a_day = given.and_then(|given| given.frequency_per_day);
+        let reads_per_day = given.and_then(|given| given.frequency_per_day);
         Self {
             consent: consent.to_owned(),
             last_day: last_day.map_or(asked.valid_until, |day| day.min(asked.valid_until)),
-            a_day: a_day.map_or(asked.frequency_per_day, |reads| {
+            reads_per_day: reads_per_day.map_or(asked.frequency_per_day, |reads| {
                 reads.min(asked.frequency_per_day)
             }),
             since: now,
@@ -168,156 +231,161 @@ impl Connection {
             customer: customer.to_owned(),
             consent_terms: consent_terms.clone(),
             begun: now,
-            life: Life::new(),
-            held: None,
-            asking: None,
+            lifecycle: Lifecycle::new(),
+            active: None,
+            pending: None,
             state: None,
-            to_give_up: Vec::new(),
+            to_terminate: Vec::new(),
             usage: Usage::default(),
         }
     }
 
     /// The consent under which is read, if it still opens anything at that moment.
-    pub(super) fn serving(&self, now: DateTime<Utc>, zone: Tz) -> Option<&Held> {
-        let held = self.held.as_ref()?;
-        let serves = self.life.current == Current::Serving && day_of(now, zone) <= held.last_day;
-        serves.then_some(held)
+    pub(super) fn serving(&self, now: DateTime<Utc>, zone: Tz) -> Option<&ActiveConsent> {
+        let active = self.active.as_ref()?;
+        let serves =
+            self.lifecycle.current == Current::Serving && day_of(now, zone) <= active.last_day;
+        serves.then_some(active)
     }
 
     /// The consent that waits for the customer.
-    pub(super) fn waiting(&self) -> Option<(&Asking, &Answer)> {
-        let asking = self.asking.as_ref()?;
-        let waits = self.life.next == Next::Waiting;
-        waits.then_some((asking, asking.answer.as_ref()?))
+    pub(super) fn waiting(&self) -> Option<(&PendingRequest, &Answer)> {
+        let pending = self.pending.as_ref()?;
+        let waits = self.lifecycle.next == Next::Waiting;
+        waits.then_some((pending, pending.answer.as_ref()?))
     }
 
     /// The consent under which is read, or was; else the one that waits for the customer.
     pub(super) fn consent(&self) -> Option<&str> {
-        let held = self.held.as_ref().map(|held| &held.consent);
+        let active = self.active.as_ref().map(|active| &active.consent);
         let waits = || self.waiting().map(|(_, answer)| &answer.consent);
-        held.or_else(waits).map(String::as_str)
+        active.or_else(waits).map(String::as_str)
     }
 
     /// Whether that request is the one whose answer, or approval, is waited for.
-    pub(super) fn is_asking(&self, request_id: Uuid) -> bool {
-        let asking = self.asking.as_ref();
-        asking.is_some_and(|asking| asking.request_id == request_id)
+    pub(super) fn is_pending(&self, request_id: Uuid) -> bool {
+        let pending = self.pending.as_ref();
+        pending.is_some_and(|pending| pending.request_id == request_id)
     }
 
     /// Whether that consent is anywhere here.
-    pub(super) fn knows(&self, consent: &str) -> bool {
+    pub(super) fn has_consent(&self, consent: &str) -> bool {
         let asked = self
-            .asking
+            .pending
             .as_ref()
-            .and_then(|asking| asking.answer.as_ref());
-        let held = self.held.as_ref().map(|held| &held.consent);
-        held.into_iter()
+            .and_then(|pending| pending.answer.as_ref());
+        let active = self.active.as_ref().map(|active| &active.consent);
+        active
+            .into_iter()
             .chain(asked.map(|answer| &answer.consent))
-            .chain(&self.to_give_up)
+            .chain(&self.to_terminate)
             .any(|known| known == consent)
     }
 
     /// What an event changes. Says whether it did.
-    pub(super) fn meet(&mut self, event: Event) -> bool {
-        match self.life.after(event) {
-            Some(life) => {
-                self.life = life;
+    pub(super) fn apply(&mut self, event: Event) -> bool {
+        match self.lifecycle.after(event) {
+            Some(lifecycle) => {
+                self.lifecycle = lifecycle;
                 true
             }
             None => false,
         }
     }
 
-    /// The one that was asked for is approved, and takes the place of the other. Says whether it does.
-    pub(super) fn switch(&mut self, held: Held) -> bool {
-        if !self.meet(Event::Approved) {
+    /// The one that was asked for is approved, and takes the place of the other. Says whether it
+    /// does.
+    pub(super) fn switch(&mut self, active: ActiveConsent) -> bool {
+        if !self.apply(Event::Approved) {
             return false;
         }
-        self.usage = self.usage.afresh();
-        if let Some(asking) = self.asking.take() {
-            self.consent_terms = asking.consent_terms;
+        self.usage = self.usage.reset();
+        if let Some(pending) = self.pending.take() {
+            self.consent_terms = pending.consent_terms;
         }
-        let old = self.held.replace(held).map(|old| old.consent);
-        self.give_up(old);
+        let old = self.active.replace(active).map(|old| old.consent);
+        self.mark_for_termination(old);
         true
     }
 
     /// Nothing came of the one that was asked for. Says whether that is new.
     pub(super) fn fail(&mut self, event: Event) -> bool {
-        if !self.meet(event) {
+        if !self.apply(event) {
             return false;
         }
-        let answer = self.asking.take().and_then(|asking| asking.answer);
-        self.give_up(answer.map(|answer| answer.consent));
+        let answer = self.pending.take().and_then(|pending| pending.answer);
+        self.mark_for_termination(answer.map(|answer| answer.consent));
         true
     }
 
-    /// The connection is given up, and all its consents with it. A request that was not answered is kept: what became of it
-    /// is to be asked. Says whether that is new.
+    /// The connection is given up, and all its consents with it. A request that was not answered is
+    /// kept: what became of it is to be asked. Says whether that is new.
     pub(super) fn leave(&mut self) -> bool {
-        if !self.meet(Event::Left) {
+        if !self.apply(Event::Disconnected) {
             return false;
         }
-        let held = self.held.take().map(|held| held.consent);
-        self.give_up(held);
-        if let Some(Asking {
+        let active = self.active.take().map(|active| active.consent);
+        self.mark_for_termination(active);
+        if let Some(PendingRequest {
             answer: Some(answer),
             ..
-        }) = self.asking.take_if(|asking| asking.answer.is_some())
+        }) = self.pending.take_if(|pending| pending.answer.is_some())
         {
-            self.give_up(Some(answer.consent));
+            self.mark_for_termination(Some(answer.consent));
         }
         true
     }
 
-    /// A consent serves nothing more. A bank that gives one and the same twice does not lose it to us.
-    fn give_up(&mut self, consent: Option<String>) {
-        let still = self.held.as_ref().map(|held| &held.consent);
+    /// A consent serves nothing more. A bank that gives one and the same twice does not lose it to
+    /// us.
+    fn mark_for_termination(&mut self, consent: Option<String>) {
+        let still = self.active.as_ref().map(|active| &active.consent);
         let consent = consent.filter(|consent| Some(consent) != still);
-        self.to_give_up.extend(consent);
+        self.to_terminate.extend(consent);
     }
 
-    /// Whether what waits for the customer is what would be asked for now: the same wish, if there is one, and the same way
-    /// of approving. Where she is not sent to the bank, she does not come back either.
+    /// Whether what waits for the customer is what would be asked for now: the same wish, if there
+    /// is one, and the same way of approving. Where she is not sent to the bank, she does not come
+    /// back either.
     pub(super) fn waits_for(
         &self,
         consent_terms: Option<&ConsentTerms>,
         options: &ApprovalOptions,
         redirected: bool,
     ) -> bool {
-        let Some((asking, _)) = self.waiting() else {
+        let Some((pending, _)) = self.waiting() else {
             return true;
         };
         let sent = self.state.as_deref().unwrap_or_default();
         let back = options.return_to.as_deref();
         let back = back.map(|address| with_state(address, sent));
-        let asked = &asking.options;
-        consent_terms.is_none_or(|consent_terms| asking.consent_terms == *consent_terms)
+        let asked = &pending.options;
+        consent_terms.is_none_or(|consent_terms| pending.consent_terms == *consent_terms)
             && (options.psu_id.is_none() || options.psu_id == asked.psu_id)
             && (options.preferred.is_none() || options.preferred == asked.preferred)
             && (asked.explicit || !options.explicit)
             && (!redirected || asked.return_to == back)
     }
 
-    /// Where it stands at that moment. What only time changes is worked out whenever somebody looks.
+    /// The status at that moment. Changes by time alone are computed on each call.
     pub(super) fn standing(&self, now: DateTime<Utc>, zone: Tz) -> ConnectionStatus {
-        let renewal = match self.life.next {
+        let renewal = match self.lifecycle.next {
             Next::None => None,
             Next::Intended | Next::Waiting => Some(Renewal::Waiting),
             Next::Failed(why) => Some(Renewal::Failed(why)),
         };
-        match (self.life.current, renewal) {
+        match (self.lifecycle.current, renewal) {
             (Current::Leaving, _) => ConnectionStatus::Leaving,
             (Current::None, Some(Renewal::Failed(why))) => ConnectionStatus::NeverApproved(why),
             (Current::None, _) => ConnectionStatus::Waiting,
-            (Current::Over(why), renewal) => ConnectionStatus::Ended { why, renewal },
+            (Current::Ended(why), renewal) => ConnectionStatus::Ended { why, renewal },
             (Current::Serving, renewal) => {
                 let why = Ending::Expired;
-                let Some(held) = self.serving(now, zone) else {
+                let Some(active) = self.serving(now, zone) else {
                     return ConnectionStatus::Ended { why, renewal };
                 };
-                let until = held.last_day;
-                match self.usage.used_up_until(now, held.a_day, zone) {
+                let until = active.last_day;
+                match self.usage.used_up_until(now, active.reads_per_day, zone) {
                     None => ConnectionStatus::Serving { until, renewal },
                     Some(again) => ConnectionStatus::UsedUp {
                         until,
@@ -339,7 +407,7 @@ mod tests {
     #[test]
     fn no_more_is_taken_than_was_asked_for() {
         let asked = ConsentTerms::all_accounts().request("2026-11-25".parse().unwrap(), 90);
-        for (until, a_day, expected, excess) in [
+        for (until, reads_per_day, expected, excess) in [
             ("2027-02-23", 4, ("2027-02-23", 4), vec![]),
             ("2026-12-25", 1, ("2026-12-25", 1), vec![]),
             ("2027-05-24", 4, ("2027-02-23", 4), vec!["validUntil"]),
@@ -352,21 +420,21 @@ mod tests {
         ] {
             let given = json!({
                 "access": { "allPsd2": "allAccounts" }, "recurringIndicator": true, "validUntil": until,
-                "frequencyPerDay": a_day, "consentStatus": "valid",
+                "frequencyPerDay": reads_per_day, "consentStatus": "valid",
             });
             let given = serde_json::from_value(given).unwrap();
-            let held = Held::of("c-1", Some(&given), &asked, DateTime::UNIX_EPOCH);
-            let taken = (held.last_day.to_string(), held.a_day.get());
+            let active = ActiveConsent::of("c-1", Some(&given), &asked, DateTime::UNIX_EPOCH);
+            let taken = (active.last_day.to_string(), active.reads_per_day.get());
             assert_eq!((taken.0.as_str(), taken.1), expected);
-            assert_eq!(Held::excess(&given, &asked), excess);
+            assert_eq!(ActiveConsent::excess(&given, &asked), excess);
         }
     }
 
-    fn held(consent: &str) -> Held {
-        Held {
+    fn active(consent: &str) -> ActiveConsent {
+        ActiveConsent {
             consent: consent.to_owned(),
             last_day: NaiveDate::MAX,
-            a_day: NonZeroU32::MIN,
+            reads_per_day: NonZeroU32::MIN,
             since: DateTime::UNIX_EPOCH,
         }
     }
@@ -377,13 +445,13 @@ mod tests {
             let consent_terms = ConsentTerms::all_accounts();
             let bank = "bank-b".parse().unwrap();
             let mut connection = Connection::new(bank, "17", &consent_terms, DateTime::UNIX_EPOCH);
-            connection.life = Life {
+            connection.lifecycle = Lifecycle {
                 current: Current::Serving,
                 next: Next::Waiting,
             };
-            connection.held = Some(held("c-1"));
-            assert!(connection.switch(held(given)));
-            assert_eq!(connection.to_give_up, given_up);
+            connection.active = Some(active("c-1"));
+            assert!(connection.switch(active(given)));
+            assert_eq!(connection.to_terminate, given_up);
         }
     }
 }

@@ -1,32 +1,32 @@
-//! What a bank's refusals say of a consent. No I/O.
+//! Classification of a bank's refusals by what they mean for the consent. No I/O.
 
 use chrono::TimeDelta;
 use shared_types::xs2a::message::MessageCode;
 
 use crate::error::Error;
 
-/// What an error says.
+/// Meaning of an error for the consent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Says {
-    /// The consent may have ended: the bank is to be asked.
+pub(super) enum RefusalMeaning {
+    /// The consent may have ended: check its status.
     ConsentEnded,
     /// The same, but it may as well be about what was read under it.
-    Perhaps,
+    Ambiguous,
     /// It was read without the customer as often as is allowed; the bank may say how long to wait.
     UsedUp(Option<TimeDelta>),
-    /// Nothing of the consent.
-    Nothing,
+    /// It does not concern the consent.
+    Unrelated,
 }
 
-/// What an error says of the consent under which something was read.
-pub(super) fn of(error: &Error) -> Says {
+/// The meaning of a failed read's error for its consent.
+pub(super) fn of(error: &Error) -> RefusalMeaning {
     match error.kind.status() {
-        _ if error.is_access_exceeded() => Says::UsedUp(wait(error)),
-        Some(400..=499) if error.is_about_consent() => Says::ConsentEnded,
+        _ if error.is_access_exceeded() => RefusalMeaning::UsedUp(wait(error)),
+        Some(400..=499) if error.is_about_consent() => RefusalMeaning::ConsentEnded,
         // Some banks give no reason.
-        Some(401) if error.is_bare_denial() => Says::ConsentEnded,
-        _ if error.is_bare_denial() || error.is_consent_gone() => Says::Perhaps,
-        _ => Says::Nothing,
+        Some(401) if error.is_bare_denial() => RefusalMeaning::ConsentEnded,
+        _ if error.is_bare_denial() || error.is_consent_gone() => RefusalMeaning::Ambiguous,
+        _ => RefusalMeaning::Unrelated,
     }
 }
 
@@ -80,33 +80,72 @@ mod tests {
     #[test]
     fn refusals_are_told_apart() {
         for (error, expected) in [
-            (refused(401, "CONSENT_EXPIRED"), Says::ConsentEnded),
-            (refused(401, "CONSENT_INVALID"), Says::ConsentEnded),
-            (refused(403, "CONSENT_UNKNOWN"), Says::ConsentEnded),
-            (refused(400, "CONSENT_UNKNOWN"), Says::ConsentEnded),
-            (refused(404, "CONSENT_UNKNOWN"), Says::ConsentEnded),
-            (refused(410, "CONSENT_EXPIRED"), Says::ConsentEnded),
-            (bare(401), Says::ConsentEnded),
-            (refused(401, "HOUSE_RULE"), Says::ConsentEnded),
-            (bare(403), Says::Perhaps),
-            (bare(404), Says::Perhaps),
-            (bare(410), Says::Perhaps),
-            (refused(403, "RESOURCE_UNKNOWN"), Says::Perhaps),
-            (refused(404, "RESOURCE_UNKNOWN"), Says::Perhaps),
-            (refused(403, "RESOURCE_EXPIRED"), Says::Perhaps),
-            (refused(429, "ACCESS_EXCEEDED"), Says::UsedUp(None)),
-            (refused(400, "ACCESS_EXCEEDED"), Says::UsedUp(None)),
-            (refused(401, "ACCESS_EXCEEDED"), Says::UsedUp(None)),
-            (refused(403, "ACCESS_EXCEEDED"), Says::UsedUp(None)),
-            (refused(503, "ACCESS_EXCEEDED"), Says::Nothing),
-            (refused(429, "SERVICE_BLOCKED"), Says::Nothing),
-            (bare(429), Says::Nothing),
-            (bare(400), Says::Nothing),
-            (refused(401, "CERTIFICATE_EXPIRED"), Says::Nothing),
-            (refused(401, "CERTIFICATE_MISSING"), Says::Nothing),
-            (refused(403, "SERVICE_BLOCKED"), Says::Nothing),
-            (refused(401, "PSU_CREDENTIALS_INVALID"), Says::Nothing),
-            (refused(503, "CONSENT_EXPIRED"), Says::Nothing),
+            (
+                refused(401, "CONSENT_EXPIRED"),
+                RefusalMeaning::ConsentEnded,
+            ),
+            (
+                refused(401, "CONSENT_INVALID"),
+                RefusalMeaning::ConsentEnded,
+            ),
+            (
+                refused(403, "CONSENT_UNKNOWN"),
+                RefusalMeaning::ConsentEnded,
+            ),
+            (
+                refused(400, "CONSENT_UNKNOWN"),
+                RefusalMeaning::ConsentEnded,
+            ),
+            (
+                refused(404, "CONSENT_UNKNOWN"),
+                RefusalMeaning::ConsentEnded,
+            ),
+            (
+                refused(410, "CONSENT_EXPIRED"),
+                RefusalMeaning::ConsentEnded,
+            ),
+            (bare(401), RefusalMeaning::ConsentEnded),
+            (refused(401, "HOUSE_RULE"), RefusalMeaning::ConsentEnded),
+            (bare(403), RefusalMeaning::Ambiguous),
+            (bare(404), RefusalMeaning::Ambiguous),
+            (bare(410), RefusalMeaning::Ambiguous),
+            (refused(403, "RESOURCE_UNKNOWN"), RefusalMeaning::Ambiguous),
+            (refused(404, "RESOURCE_UNKNOWN"), RefusalMeaning::Ambiguous),
+            (refused(403, "RESOURCE_EXPIRED"), RefusalMeaning::Ambiguous),
+            (
+                refused(429, "ACCESS_EXCEEDED"),
+                RefusalMeaning::UsedUp(None),
+            ),
+            (
+                refused(400, "ACCESS_EXCEEDED"),
+                RefusalMeaning::UsedUp(None),
+            ),
+            (
+                refused(401, "ACCESS_EXCEEDED"),
+                RefusalMeaning::UsedUp(None),
+            ),
+            (
+                refused(403, "ACCESS_EXCEEDED"),
+                RefusalMeaning::UsedUp(None),
+            ),
+            (refused(503, "ACCESS_EXCEEDED"), RefusalMeaning::Unrelated),
+            (refused(429, "SERVICE_BLOCKED"), RefusalMeaning::Unrelated),
+            (bare(429), RefusalMeaning::Unrelated),
+            (bare(400), RefusalMeaning::Unrelated),
+            (
+                refused(401, "CERTIFICATE_EXPIRED"),
+                RefusalMeaning::Unrelated,
+            ),
+            (
+                refused(401, "CERTIFICATE_MISSING"),
+                RefusalMeaning::Unrelated,
+            ),
+            (refused(403, "SERVICE_BLOCKED"), RefusalMeaning::Unrelated),
+            (
+                refused(401, "PSU_CREDENTIALS_INVALID"),
+                RefusalMeaning::Unrelated,
+            ),
+            (refused(503, "CONSENT_EXPIRED"), RefusalMeaning::Unrelated),
         ] {
             assert_eq!(of(&error), expected, "{error}");
         }

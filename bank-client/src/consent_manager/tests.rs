@@ -1,4 +1,4 @@
-//! Connections at a mock bank that is in all moods.
+//! Consent manager against a mock bank with every `MockBehaviour`.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -207,7 +207,8 @@ async fn reads_are_counted_by_the_banks_own_day() {
         time_zone: Tz::Europe__Berlin,
         ..Terms::default()
     };
-    // Half an hour before midnight in Berlin, on the day on which its clocks go forward, and on an ordinary one.
+    // Half an hour before midnight in Berlin, on the day on which its clocks go forward, and on an
+    // ordinary one.
     for last_half_hour in ["2026-03-29T21:30:00Z", "2026-11-24T22:30:00Z"] {
         let clock = Arc::new(ManualClock::at(last_half_hour.parse().unwrap()));
         let manager = |with_bank| {

@@ -1,7 +1,7 @@
-//! Reads with no customer present: how many there were on the bank's day, and when the next one is due. No I/O.
+//! Counter of unattended reads on the bank's day, and the time of the next one. No I/O.
 //!
-//! A consent allows so many a day (`frequencyPerDay`; at most four, Delegated Regulation (EU) 2018/389, article 36). What
-//! is counted is runs: one reads each thing once.
+//! A consent allows so many a day (`frequencyPerDay`; at most four, Delegated Regulation (EU)
+//! 2018/389, article 36). What is counted is runs: one reads each thing once.
 
 use std::num::NonZeroU32;
 
@@ -27,30 +27,37 @@ impl Usage {
     pub(super) fn used_up_until(
         &self,
         now: DateTime<Utc>,
-        a_day: NonZeroU32,
+        reads_per_day: NonZeroU32,
         zone: Tz,
     ) -> Option<DateTime<Utc>> {
-        let counted = self.runs_on(day_of(now, zone)) >= a_day.get();
+        let counted = self.runs_on(day_of(now, zone)) >= reads_per_day.get();
         let counted = counted.then(|| next_day(now, zone));
         let told = self.refused_until.filter(|until| *until > now);
         counted.max(told)
     }
 
     /// How many unattended reads are left on this day.
-    pub(super) fn left(&self, now: DateTime<Utc>, a_day: NonZeroU32, zone: Tz) -> u32 {
-        match self.used_up_until(now, a_day, zone) {
+    pub(super) fn left(&self, now: DateTime<Utc>, reads_per_day: NonZeroU32, zone: Tz) -> u32 {
+        match self.used_up_until(now, reads_per_day, zone) {
             Some(_) => 0,
-            None => a_day.get().saturating_sub(self.runs_on(day_of(now, zone))),
+            None => reads_per_day
+                .get()
+                .saturating_sub(self.runs_on(day_of(now, zone))),
         }
     }
 
-    /// When the next one is due, so that they are evenly over the day: one and a share of a day later. At the earliest
-    /// when it is allowed.
-    pub(super) fn next(&self, now: DateTime<Utc>, a_day: NonZeroU32, zone: Tz) -> DateTime<Utc> {
-        let apart = TimeDelta::days(1) / i32::try_from(a_day.get()).unwrap_or(i32::MAX);
+    /// When the next one is due, so that they are evenly over the day: one and a share of a day
+    /// later. At the earliest when it is allowed.
+    pub(super) fn next(
+        &self,
+        now: DateTime<Utc>,
+        reads_per_day: NonZeroU32,
+        zone: Tz,
+    ) -> DateTime<Utc> {
+        let apart = TimeDelta::days(1) / i32::try_from(reads_per_day.get()).unwrap_or(i32::MAX);
         // A clock that went back does not put reads off for longer than the share.
         let planned = self.last.map(|last| last.min(now) + apart);
-        let allowed = self.used_up_until(now, a_day, zone);
+        let allowed = self.used_up_until(now, reads_per_day, zone);
         planned.max(allowed).map_or(now, |time| time.max(now))
     }
 
@@ -81,7 +88,7 @@ impl Usage {
     }
 
     /// Another consent has a count of its own. When reads are due stays.
-    pub(super) fn afresh(&self) -> Self {
+    pub(super) fn reset(&self) -> Self {
         Self {
             last: self.last,
             ..Self::default()
@@ -218,7 +225,7 @@ mod tests {
         let wait = TimeDelta::days(30);
         assert_eq!(usage.refused(now, Some(wait), zone), midnight);
         usage.count(now, zone);
-        let afresh = usage.afresh();
+        let afresh = usage.reset();
         assert_eq!(afresh.used_up_until(now, four(), zone), None);
         assert_eq!(afresh.next(now, four(), zone), time("2026-11-25T02:00:00Z"));
     }

@@ -1,4 +1,4 @@
-//! What a directory says of one bank.
+//! Directory entry of one bank.
 
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -35,8 +35,9 @@ pub struct BankEntry {
     /// Its country, by two capital letters.
     #[serde(deserialize_with = "country")]
     pub country: String,
-    /// The time zone in which its days begin and end, by its IANA name such as `Europe/Berlin`: reads without the customer
-    /// are counted by these days, and lists of days are asked for by them. UTC, if absent.
+    /// The time zone in which its days begin and end, by its IANA name such as `Europe/Berlin`:
+    /// reads without the customer are counted by these days, and lists of days are asked for by
+    /// them. UTC, if absent.
     #[serde(default = "utc", deserialize_with = "time_zone")]
     pub time_zone: Tz,
     /// Where its XS2A interface is.
@@ -44,8 +45,9 @@ pub struct BankEntry {
     pub url: String,
     /// Its organisation id: no other server will do.
     pub organisation: OrganisationId,
-    /// Files with the certification authorities that are believed about it, as PEM. Of a directory that was read from a
-    /// file, the paths are those to open; in the file, they are taken from its folder.
+    /// Files with the certification authorities that are believed about it, as PEM. Of a directory
+    /// that was read from a file, the paths are those to open; in the file, they are taken from its
+    /// folder.
     #[serde(deserialize_with = "anchors")]
     pub anchors: Vec<PathBuf>,
     /// The ways in which its customers can approve, if that is known.
@@ -94,7 +96,7 @@ pub enum EntryError {
     Unreadable {
         /// Which file.
         path: PathBuf,
-        /// What the system said.
+        /// The operating system's error.
         error: std::io::Error,
     },
     /// A file with anchors holds none.
@@ -102,7 +104,7 @@ pub enum EntryError {
     Anchors {
         /// Which file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault.
         error: AnchorError,
     },
 }
@@ -120,8 +122,8 @@ impl BankEntry {
         Ok(handle.name(&self.name))
     }
 
-    /// Whether that is the bank's name as people type it: case and accents do not count, and words may be begun only. Nothing
-    /// is mistyped.
+    /// Whether that is the bank's name as people type it: case and accents do not count, and words
+    /// may be begun only. Nothing is mistyped.
     #[must_use]
     pub fn is_called(&self, name: &str) -> bool {
         let distance = Folded::new(&self.name).distance(&Folded::new(name));

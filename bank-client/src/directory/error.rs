@@ -1,4 +1,4 @@
-//! Why a directory cannot be read, and where the fault is.
+//! Directory errors, with the position of the fault.
 
 use std::fmt;
 use std::io;
@@ -31,7 +31,8 @@ impl fmt::Display for Place {
     }
 }
 
-/// Why a directory cannot be used. Its text is one line: file, line, column, and what is wrong there.
+/// Why a directory cannot be used. Its text is one line: file, line, column, and what is wrong
+/// there.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DirectoryError {
@@ -40,7 +41,7 @@ pub enum DirectoryError {
     Unreadable {
         /// Which file.
         file: PathBuf,
-        /// What the system said.
+        /// The operating system's error.
         error: io::Error,
     },
     /// The name of the file does not say what form it has.
@@ -72,7 +73,7 @@ pub enum DirectoryError {
     Wrong {
         /// Which file.
         file: PathBuf,
-        /// Where.
+        /// The place.
         place: Place,
         /// What is wrong there.
         reason: String,

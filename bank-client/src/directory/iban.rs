@@ -1,13 +1,15 @@
-//! Where the IBANs of a country carry the code of the bank.
+//! Position of the bank code in a country's IBANs.
 
 /// How the IBANs of a country are made up.
 struct Structure {
     country: &'static str,
     /// All characters.
     length: usize,
-    /// Where the code of the bank starts: after country and check digits, and in Italy after one more.
+    /// Where the code of the bank starts: after country and check digits, and in Italy after one
+    /// more.
     start: usize,
-    /// As far as codes go: that of the bank, and where there is one that of the branch right behind it.
+    /// As far as codes go: that of the bank, and where there is one that of the branch right behind
+    /// it.
     codes: usize,
 }
 
@@ -20,8 +22,9 @@ const fn country(country: &'static str, length: usize, codes: usize) -> Structur
     }
 }
 
-/// The countries and territories of SEPA that have IBANs of their own. From the registry of ISO 13616 ("IBAN Registry",
-/// published by SWIFT as registration authority): the IBAN's length, and the positions of bank and branch identifier.
+/// The countries and territories of SEPA that have IBANs of their own. From the registry of ISO
+/// 13616 ("IBAN Registry", published by SWIFT as registration authority): the IBAN's length, and
+/// the positions of bank and branch identifier.
 const STRUCTURES: [Structure; 42] = [
     country("AD", 24, 8),
     country("AL", 28, 7),
@@ -80,7 +83,8 @@ pub(super) enum NoCode {
     Length { expected: usize },
 }
 
-/// The part of an IBAN that starts with the code of the bank: the bank's is at its beginning, however long it is.
+/// The part of an IBAN that starts with the code of the bank: the bank's is at its beginning,
+/// however long it is.
 pub(super) fn codes(iban: &str) -> Result<&str, NoCode> {
     let country = iban.get(..2).unwrap_or_default();
     let found = STRUCTURES.binary_search_by(|structure| structure.country.cmp(country));

@@ -1,12 +1,13 @@
-//! By what a bank is called in configurations and stores.
+//! Bank id, by which configurations and stores name a bank.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// The short name of a bank in a directory, such as `bank-b`: 1 to 40 of `a` to `z`, `0` to `9` and `-`. Stores file under
-/// it what they keep for the bank, so it stays when the bank's name or address changes.
+/// The short name of a bank in a directory, such as `bank-b`: 1 to 40 of `a` to `z`, `0` to `9` and
+/// `-`. Stores file under it what they keep for the bank, so it stays when the bank's name or
+/// address changes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct BankId(String);

@@ -1,6 +1,7 @@
-//! The banks that a program knows.
+//! Bank directory: the banks that a program knows.
 //!
-//! A directory is a TOML or JSON file, and says of each bank where it is, who it is, and what it limits:
+//! A directory is a TOML or JSON file, and says of each bank where it is, who it is, and what it
+//! limits:
 //!
 //! ```toml
 //! [[banks]]
@@ -21,8 +22,9 @@
 //! delta = "entry-reference"          # or "delta-list": how it tells what is new
 //! ```
 //!
-//! In JSON, it is an object with the same names. Fields that are unknown, values that are wrong, and ids, names, BICs or
-//! bank codes that two banks share are errors that say where: see [`DirectoryError`].
+//! In JSON, it is an object with the same names. Fields that are unknown, values that are wrong,
+//! and ids, names, BICs or bank codes that two banks share are errors that say where: see
+//! [`DirectoryError`].
 //!
 //! ```
 //! use bank_client::directory::Directory;
@@ -182,8 +184,8 @@ impl Directory {
         self.ids.get(id).and_then(|place| self.banks.get(*place))
     }
 
-    /// The bank that holds the account. Of several codes that the IBAN begins with, the longest counts: that of a branch
-    /// before that of a bank.
+    /// The bank that holds the account. Of several codes that the IBAN begins with, the longest
+    /// counts: that of a branch before that of a bank.
     pub fn by_iban(&self, iban: &Iban) -> Result<&BankEntry, NoBank> {
         let text = iban.as_str().to_ascii_uppercase();
         let country = || text.get(..2).unwrap_or_default().to_owned();
@@ -208,8 +210,8 @@ impl Directory {
         })
     }
 
-    /// The banks of that BIC. One without a branch (`BNKBFRPP`, or with `XXX`) stands for all branches, asked for or
-    /// listed; those that match exactly come first.
+    /// The banks of that BIC. One without a branch (`BNKBFRPP`, or with `XXX`) stands for all
+    /// branches, asked for or listed; those that match exactly come first.
     #[must_use]
     pub fn by_bic(&self, bic: &Bic) -> Vec<&BankEntry> {
         let same_bank = |entry: &&BankEntry| {
@@ -223,8 +225,8 @@ impl Directory {
         found
     }
 
-    /// The banks whose name is meant, the likeliest first. Case and accents do not count; words may be begun only, and
-    /// longer ones mistyped.
+    /// The banks whose name is meant, the likeliest first. Case and accents do not count; words may
+    /// be begun only, and longer ones mistyped.
     #[must_use]
     pub fn by_name(&self, name: &str) -> Vec<&BankEntry> {
         let asked = Folded::new(name);

@@ -1,4 +1,4 @@
-//! Finding banks by a name that may be typed wrongly.
+//! Fuzzy search for banks by name.
 
 use strsim::osa_distance;
 use unicode_normalization::UnicodeNormalization as _;
@@ -22,7 +22,7 @@ pub(super) struct Distance {
     edits: usize,
     /// Words that are only begun.
     begun: usize,
-    /// Characters that nobody asked for.
+    /// Characters that are not in the query.
     more: usize,
 }
 
@@ -59,9 +59,9 @@ impl Folded {
         (!self.words.is_empty()).then(|| self.words.join(" "))
     }
 
-    /// How far this name is from what was asked for; `None` if it is another one. Each word that was asked for has to be
-    /// there, whole or begun; or it is one word, and the name without its blanks. Short words are taken as
-    /// they are, longer ones with an edit or two.
+    /// How far this name is from what was asked for; `None` if it is another one. Each word that
+    /// was asked for has to be there, whole or begun; or it is one word, and the name without its
+    /// blanks. Short words are taken as they are, longer ones with an edit or two.
     pub(super) fn distance(&self, asked: &Self) -> Option<Distance> {
         if asked.words.is_empty() {
             return None;

@@ -1,4 +1,4 @@
-//! From text to entries, and from a fault to its place.
+//! Parsing of a directory file, with the position of each fault.
 
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -41,8 +41,8 @@ impl Form {
             .map(|file| file.banks)
     }
 
-    /// Where the value is that these steps lead to. The parser itself is asked: it reads the text once more, and is
-    /// stopped there.
+    /// Where the value is that these steps lead to. The parser itself is asked: it reads the text
+    /// once more, and is stopped there.
     pub(super) fn place(self, text: &str, steps: &[Step]) -> Place {
         match self.parse(text, Stop(steps)) {
             Err(fault) => fault.place,

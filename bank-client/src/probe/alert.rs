@@ -1,11 +1,11 @@
-//! What an alert means (RFC 8446, section 6.2), in the light of what was shown.
+//! Explanation of TLS alerts (RFC 8446, section 6.2), in view of the certificate that was sent.
 
 use shared_types::environment::unix;
 use shared_types::pki::alert::Alert;
 
 use super::seen::{Asked, CertificateFacts, Seen, Shown, when};
 
-/// What the server's alert means here, and what to do about it. Both are parts of a sentence.
+/// Meaning of the server's alert, and advice. Both are parts of a sentence.
 pub(super) fn explain(alert: Alert, seen: &Seen) -> (String, String) {
     if seen.chain.is_empty() {
         return before_certificates(alert);
@@ -73,7 +73,7 @@ fn about_ours(alert: Alert, seen: &Seen, asked: &Asked) -> (String, String) {
         ),
         45 => expired(seen),
         46 => pair(
-            "it has a reason that no other alert names, such as that nobody could say whether our certificate was revoked",
+            "it has a reason that no other alert names, such as that our certificate's revocation status could not be determined",
             ask_the_bank(seen),
         ),
         48 => unknown_authority(seen, asked),

@@ -1,21 +1,21 @@
-//! The answer to the one request of a probe: as much of HTTP/1.1 (RFC 9112) as its meaning needs.
+//! HTTP response to the probe's request: as much of HTTP/1.1 (RFC 9112) as the verdict needs.
 
 use shared_types::decode::decode;
 use shared_types::pki::certificate::printable;
 use shared_types::xs2a::message::{MessageCode, TppMessage, TppMessages};
 
-/// What the server answered.
+/// HTTP response of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Answer {
     pub(super) status: u16,
-    /// How many bytes arrived, head and body.
+    /// Bytes received, head and body.
     pub(super) size: usize,
     /// Whether all of it arrived.
     pub(super) whole: bool,
     pub(super) attitude: Attitude,
 }
 
-/// How the server stands to whoever asked.
+/// The server's reaction to our identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Attitude {
     /// It serves us. Whatever it finds fault with is in the request.
@@ -24,7 +24,7 @@ pub(super) enum Attitude {
     Declines(Vec<Reason>),
     /// It does not take our certificate, and says so over HTTP; in these words.
     RefusesCertificate(&'static str),
-    /// It fails, whoever asks.
+    /// It fails, independently of our identity.
     Fails,
 }
 
@@ -37,7 +37,7 @@ pub struct Reason {
     pub text: Option<String>,
 }
 
-/// Why there is no answer to speak of.
+/// Reason for which there is no HTTP response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NoAnswer {
     /// The head is not whole.
@@ -114,7 +114,8 @@ fn split_head(bytes: &[u8]) -> Result<(Head, &[u8]), NoAnswer> {
     Ok((head, rest))
 }
 
-/// The body as far as it came, and whether that is all of it. One without a length lasts until the connection ends.
+/// The body as far as it came, and whether that is all of it. One without a length lasts until the
+/// connection ends.
 fn body(head: &Head, rest: &[u8]) -> (Vec<u8>, bool) {
     if matches!(head.status, 204 | 304) {
         (Vec::new(), true)
@@ -176,9 +177,9 @@ fn reasons(body: &[u8]) -> Vec<TppMessage> {
         .unwrap_or_default()
 }
 
-/// Whether a message is about who asks. All others are about what was asked: a probe brings no consent, no token and
-/// no signature, and says so little that there is much to find fault with. A code of the bank's own is taken for one of the
-/// first kind where its status is.
+/// Whether a message is about who asks. All others are about what was asked: a probe brings no
+/// consent, no token and no signature, and says so little that there is much to find fault with. A
+/// code of the bank's own is taken for one of the first kind where its status is.
 fn concerns_us(status: u16, message: &TppMessage) -> bool {
     match message.code {
         MessageCode::CertificateInvalid
@@ -194,7 +195,8 @@ fn concerns_us(status: u16, message: &TppMessage) -> bool {
     }
 }
 
-/// nginx lets every handshake pass, and tells its judgement of the certificate in a page with the status 400.
+/// nginx lets every handshake pass, and tells its judgement of the certificate in a page with the
+/// status 400.
 fn refused_by_front(status: u16, body: &[u8]) -> Option<&'static str> {
     const WORDS: [&str; 2] = [
         "No required SSL certificate was sent",

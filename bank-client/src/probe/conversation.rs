@@ -1,7 +1,7 @@
-//! TLS over a socket, driven by hand.
+//! TLS connection over a TCP socket, driven step by step.
 //!
-//! A ready-made TLS stream forgets the connection when a handshake fails. Here it stays, and with it what had been
-//! agreed on until then.
+//! A ready-made TLS stream forgets the connection when a handshake fails. Here it stays, and with
+//! it what had been agreed on until then.
 
 use std::io::{Read as _, Write as _};
 
@@ -12,14 +12,14 @@ use tokio::net::TcpStream;
 use super::answer;
 use super::seen::{Agreed, End};
 
-/// How much is read from the socket at a time, in bytes.
+/// Bytes read from the socket at a time.
 const PIECE: usize = 4096;
 
 /// A connection to the server, and what came over it.
 pub(super) struct Conversation {
     tcp: TcpStream,
     tls: ClientConnection,
-    /// What the server sent, decrypted.
+    /// Decrypted data of the server.
     received: Vec<u8>,
 }
 
@@ -42,7 +42,8 @@ impl Conversation {
         Ok(())
     }
 
-    /// Sends a request, and reads until the answer is whole, the server ends the connection, or there are `most` bytes.
+    /// Sends a request, and reads until the answer is whole, the server ends the connection, or
+    /// there are `most` bytes.
     pub(super) async fn ask(&mut self, request: &str, most: usize) -> Result<(), End> {
         // It goes into a buffer that is larger than any request of ours.
         let _ = self.tls.writer().write_all(request.as_bytes());
@@ -53,12 +54,12 @@ impl Conversation {
         Ok(())
     }
 
-    /// What the server sent so far, decrypted.
+    /// Decrypted data of the server so far.
     pub(super) fn received(&self) -> &[u8] {
         &self.received
     }
 
-    /// What both ends agreed on so far.
+    /// Negotiated parameters so far.
     pub(super) fn agreed(&self) -> Agreed {
         let version = self.tls.protocol_version();
         let protocol = self.tls.alpn_protocol();
@@ -79,15 +80,16 @@ impl Conversation {
         }
     }
 
-    /// Says goodbye, or sends the alert with which we broke off; the server may not be there to read it.
+    /// Says goodbye, or sends the alert with which we broke off; the server may not be there to
+    /// read it.
     pub(super) async fn end(&mut self) {
         self.tls.send_close_notify();
         self.send().await;
         let _ = self.tcp.shutdown().await;
     }
 
-    /// Sends what TLS has to say. Whether it could not be sent shows in the next read, and there may be an alert to
-    /// read before that.
+    /// Sends what TLS has to say. Whether it could not be sent shows in the next read, and there
+    /// may be an alert to read before that.
     async fn send(&mut self) {
         let mut outgoing = Vec::new();
         while self.tls.wants_write() {

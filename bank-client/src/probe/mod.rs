@@ -1,8 +1,9 @@
-//! Seeing why: walks the steps of the mutual handshake with a server, and says who refused whom.
+//! Mutual-TLS probe: performs the handshake with a server and reports which side refused which.
 //!
-//! A [`Probe`] believes and shows what a [`Bank`](crate::Bank) with the same anchors and credentials would, and sends
-//! one harmless request: `GET` of the interface's address, without a consent. What it meets becomes a [`Report`],
-//! whatever that is; its last sentence is that of the [`Verdict`].
+//! A [`Probe`] believes and shows what a [`Bank`](crate::Bank) with the same anchors and
+//! credentials would, and sends one harmless request: `GET` of the interface's address, without a
+//! consent. What it meets becomes a [`Report`], whatever that is; its last sentence is that of the
+//! [`Verdict`].
 //!
 //! ```no_run
 //! use bank_client::credentials::Credentials;
@@ -105,7 +106,8 @@ impl Limits {
 }
 
 impl Probe {
-    /// A probe of the server at that address (https), which is believed if one of the agreed authorities vouches for it.
+    /// A probe of the server at that address (https), which is believed if one of the agreed
+    /// authorities vouches for it.
     pub fn new(url: &str, anchors: Anchors) -> Result<Self, ConfigurationError> {
         Ok(Self {
             url: address::interface(url)?,
@@ -132,28 +134,29 @@ impl Probe {
         self
     }
 
-    /// Other limits than the default ones.
+    /// Sets the limits.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// Takes the time from another clock.
+    /// Sets the clock.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// Takes chance from another source.
+    /// Sets the source of randomness.
     #[must_use]
     pub fn randomness(mut self, randomness: Arc<dyn Randomness>) -> Self {
         self.randomness = randomness;
         self
     }
 
-    /// Walks the steps. Whatever the server does is in the report; an error is about what the probe is made of.
+    /// Walks the steps. Whatever the server does is in the report; an error is about what the probe
+    /// is made of.
     pub async fn run(&self) -> Result<Report, ConfigurationError> {
         let recorder = Arc::new(Recorder::new(
             ServerVerifier::new(
@@ -195,7 +198,8 @@ impl Probe {
         end
     }
 
-    /// In TLS 1.3 the server judges our certificate after our side of the handshake: its alert is in the first read.
+    /// In TLS 1.3 the server judges our certificate after our side of the handshake: its alert is
+    /// in the first read.
     async fn exchange(&self, conversation: &mut Conversation) -> End {
         let request = self.request();
         let asking = conversation.ask(&request, self.limits.answer);
@@ -298,7 +302,8 @@ fn config(recorder: &Arc<Recorder>) -> Result<ClientConfig, rustls::Error> {
     Ok(config)
 }
 
-/// For fuzzing: what arrives in two pieces is read as what arrives in one, and what is shown of it is plain text.
+/// For fuzzing: what arrives in two pieces is read as what arrives in one, and what is shown of it
+/// is plain text.
 #[cfg(any(fuzzing, test))]
 pub(crate) fn fuzz_answer(data: &[u8]) {
     let (half, _) = data.split_at(data.len() / 2);

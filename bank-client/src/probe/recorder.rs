@@ -1,4 +1,4 @@
-//! Writes down what the handshake asks of us: whom we believe, and whom we show ourselves to.
+//! Recorder of certificate verification and client certificate selection in the handshake.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,20 +14,20 @@ use shared_types::pki::credentials::Credentials;
 use super::seen::{Asked, CertificateFacts, Shown};
 use crate::tls::{ServerRefusal, ServerVerifier};
 
-/// What was asked of us, so far.
+/// Observations so far.
 #[derive(Debug, Default)]
 pub(super) struct Record {
     /// The server's chain, its own certificate first.
     pub(super) chain: Vec<CertificateFacts>,
-    /// Why we refused it.
+    /// Our reason to refuse it.
     pub(super) refused: Option<ServerRefusal>,
     /// Whether it proved that it holds the key of its certificate.
     pub(super) proved: bool,
-    /// What it asked of us, if it did.
+    /// The server's certificate request, if it sent one.
     pub(super) asked: Option<Asked>,
 }
 
-/// Judges as the SDK does, shows what the SDK would show, and remembers both.
+/// Verifier and certificate resolver that act as the SDK's do, and record both.
 pub(super) struct Recorder {
     verifier: ServerVerifier,
     credentials: Option<Credentials>,
@@ -43,7 +43,7 @@ impl Recorder {
         }
     }
 
-    /// What was written down; from here on it is empty.
+    /// Returns the record and resets it.
     pub(super) fn take(&self) -> Record {
         std::mem::take(&mut *self.record())
     }

@@ -1,4 +1,4 @@
-//! The steps of the mutual handshake, each with its outcome and its facts.
+//! Probe report: the steps of the mutual handshake, each with its outcome and facts.
 
 use std::fmt;
 
@@ -9,17 +9,17 @@ use super::answer::{Answer, Attitude};
 use super::seen::{End, Fact, Seen, Shown, chain};
 use super::verdict::{Policy, Stage, Verdict};
 
-/// What a probe found. `bank-client probe --json` prints it as it is.
+/// Report of a probe. `bank-client probe --json` prints it as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
     /// The address that was probed.
     pub url: String,
-    /// When it was probed.
+    /// Time of the probe.
     pub at: DateTime<Utc>,
     /// The seven steps, in their order.
     pub steps: Vec<Step>,
-    /// Who refused whom.
+    /// The verdict.
     pub verdict: Verdict,
     /// The same, and what to do, as one sentence.
     pub sentence: String,
@@ -32,7 +32,7 @@ pub struct Report {
 pub struct Step {
     /// Which one.
     pub name: StepName,
-    /// What came of it.
+    /// The outcome.
     pub outcome: Outcome,
     /// The protocol's own facts.
     pub facts: Vec<Fact>,
@@ -58,7 +58,7 @@ pub enum StepName {
     EncryptedExchange,
 }
 
-/// What came of a step.
+/// Outcome of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Outcome {
@@ -329,7 +329,7 @@ fn answered(answer: &Answer) -> Vec<Fact> {
     facts
 }
 
-/// How it ended, as a fact of the step at which it did.
+/// End of the connection, as a fact of the step at which it occurred.
 fn end(seen: &Seen) -> Option<Fact> {
     Some(match &seen.end {
         End::TimedOut(stage) => time_limit(seen, *stage),

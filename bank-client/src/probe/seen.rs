@@ -1,4 +1,4 @@
-//! What was seen of a server: the facts from which steps and verdict are made.
+//! Observations of a probe, from which steps and verdict are derived.
 
 use std::net::SocketAddr;
 
@@ -14,12 +14,12 @@ use super::answer::Answer;
 use super::{Limits, Stage};
 use crate::tls::ServerRefusal;
 
-/// Everything that was seen.
+/// All observations of a probe.
 #[derive(Debug, Clone)]
 pub(super) struct Seen {
     /// Host and port, as they were asked for.
     pub(super) server: String,
-    /// When.
+    /// The time.
     pub(super) at: DateTime<Utc>,
     pub(super) limits: Limits,
     /// Our own chain, if we have one to show.
@@ -30,20 +30,21 @@ pub(super) struct Seen {
     pub(super) agreed: Agreed,
     /// The server's chain, its own certificate first.
     pub(super) chain: Vec<CertificateFacts>,
-    /// Why we refused it, if we did.
+    /// Our reason to refuse it, if we did.
     pub(super) refused: Option<ServerRefusal>,
     /// Whether it proved that it holds the key of its certificate.
     pub(super) proved: bool,
-    /// What it asked of us, if it did.
+    /// The server's certificate request, if it sent one.
     pub(super) asked: Option<Asked>,
     pub(super) end: End,
 }
 
-/// What both ends agreed on.
+/// Negotiated TLS parameters.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Agreed {
     pub(super) version: Option<String>,
-    /// In TLS 1.2 the handshake ends after the server has judged our certificate; in TLS 1.3 before.
+    /// In TLS 1.2 the handshake ends after the server has judged our certificate; in TLS 1.3
+    /// before.
     pub(super) judged_within: bool,
     pub(super) suite: Option<String>,
     pub(super) group: Option<String>,
@@ -53,7 +54,7 @@ pub(super) struct Agreed {
     pub(super) complete: bool,
 }
 
-/// The server asked for our certificate.
+/// The server's certificate request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Asked {
     /// The authorities that it named, as text.
@@ -61,7 +62,7 @@ pub(super) struct Asked {
     pub(super) shown: Shown,
 }
 
-/// What we show to a server that asks.
+/// Our response to a certificate request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shown {
     Certificate,
@@ -71,7 +72,7 @@ pub(super) enum Shown {
     NothingThatFits,
 }
 
-/// How it ended.
+/// End of a probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum End {
     /// No connection came about.
@@ -80,13 +81,14 @@ pub(super) enum End {
     TimedOut(Stage),
     /// The server sent an alert.
     Alert(Alert),
-    /// What the server sent is no TLS.
+    /// The server does not speak TLS.
     NotTls,
     /// We broke the handshake off, or the server sent what cannot be understood.
     Fault(String),
-    /// The connection ended without an alert; what the system said, if it was not closed in an orderly way.
+    /// The connection ended without an alert; what the system said, if it was not closed in an
+    /// orderly way.
     Closed(Option<String>),
-    /// What came is no HTTP/1.1.
+    /// The response is not HTTP/1.1.
     NotHttp,
     /// The head of the answer is larger than we take.
     TooLarge,
@@ -127,7 +129,7 @@ impl Seen {
 /// One of the protocol's facts, for people and programs alike.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Fact {
-    /// What it is about, such as `cipher suite`.
+    /// Name, such as `cipher suite`.
     pub name: String,
     /// The fact, such as `TLS13_AES_256_GCM_SHA384`.
     pub value: String,
@@ -142,7 +144,7 @@ impl Fact {
     }
 }
 
-/// What a certificate says. It says nothing about trust.
+/// Contents of a certificate, whether trusted or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct CertificateFacts {
     pub(super) summary: CertificateSummary,

@@ -1,4 +1,4 @@
-//! The last sentence of a probe: who refused whom, and what to do.
+//! Summary sentence of a probe: who refused whom, and what to do.
 
 use std::fmt;
 use std::time::Duration;
@@ -19,13 +19,13 @@ impl fmt::Display for Verdict {
             ),
             Self::Unreachable { server, cause } => write!(
                 f,
-                "Nobody refused anybody, for there is no connection to {server} ({cause}): see that host and port are \
-                 right and that the server is up."
+                "Neither side refused the other: there is no connection to {server} ({cause}); check that \
+                 host and port are right and that the server is up."
             ),
             Self::NotTls { server } => write!(
                 f,
-                "Nobody refused anybody, for what answers at {server} does not speak TLS: see that host and port are \
-                 those of the interface."
+                "Neither side refused the other: {server} does not speak TLS; check that host and port \
+                 are those of the interface."
             ),
             Self::PlainTls { server } => write!(
                 f,
@@ -83,18 +83,18 @@ impl fmt::Display for Verdict {
             } => timed_out(f, server, *stage, *limit),
             Self::NotHttp { server } => write!(
                 f,
-                "Nobody refused anybody, but what {server} sent after the handshake is no HTTP/1.1: see that host and \
-                 port are those of the interface."
+                "Neither side refused the other, but {server} sent no HTTP/1.1 after the handshake: check \
+                 that host and port are those of the interface."
             ),
             Self::TooLarge { server, limit } => write!(
                 f,
-                "Nobody refused anybody, but the head of the answer of {server} is larger than the {limit} bytes that \
-                 we take: tell the bank."
+                "Neither side refused the other, but the response headers of {server} are larger than the \
+                 {limit} bytes that we read: tell the bank."
             ),
             Self::ServerFailed { server, status } => write!(
                 f,
-                "{server} refused nobody, and failed at our request with HTTP {status}: try again later, then tell the \
-                 bank."
+                "{server} did not refuse us, but failed at our request with HTTP {status}: try again later, \
+                 then tell the bank."
             ),
         }
     }
@@ -156,13 +156,13 @@ fn timed_out(
     match stage {
         Stage::Connecting => write!(
             f,
-            "Nobody refused anybody, for there was no connection to {server} within {seconds} s: see that host and \
-             port are right, and that no firewall is in between."
+            "Neither side refused the other: there was no connection to {server} within {seconds} s; \
+             check that host and port are right, and that no firewall is in between."
         ),
         Stage::Handshake => write!(
             f,
-            "Nobody refused anybody, but {server} did not finish the handshake within {seconds} s: see that host and \
-             port are those of the interface, then try again later."
+            "Neither side refused the other, but {server} did not finish the handshake within {seconds} \
+             s: check that host and port are those of the interface, then try again later."
         ),
         Stage::Exchange => write!(
             f,
@@ -172,7 +172,7 @@ fn timed_out(
     }
 }
 
-/// What to do when we refused a server.
+/// Advice for a server that we refused.
 fn about_theirs(reason: &ServerRefusal) -> &'static str {
     match reason {
         ServerRefusal::Trust(Refusal::IncompleteChain { .. }) => {
@@ -203,7 +203,7 @@ fn about_theirs(reason: &ServerRefusal) -> &'static str {
     }
 }
 
-/// What to do when a bank accepted our certificate and not us.
+/// Advice for a bank that accepted our certificate and then refused us.
 fn about_policy(by: &Policy) -> &'static str {
     let Policy::Http { status, reasons } = by else {
         return "ask the bank which organisations it lets in";

@@ -1,4 +1,4 @@
-//! From what was seen to verdict and steps, without a socket.
+//! Verdicts and steps derived from observations, without a socket.
 
 use std::collections::BTreeSet;
 
@@ -273,7 +273,7 @@ fn only_two_that_accepted_each_other_have_access() {
     let failing = both_presented(answered(503, Attitude::Fails));
     says(
         &failing,
-        &["refused nobody, and failed at our request with HTTP 503"],
+        &["did not refuse us, but failed at our request with HTTP 503"],
     );
     assert_eq!(outcomes(&failing), "pppppfn");
     assert!(!report(&indifferent).granted && !report(&failing).granted);
@@ -381,10 +381,10 @@ fn each_limit_has_a_sentence_and_a_step() {
     seen.end = End::TimedOut(Stage::Connecting);
     says(&seen, &["no connection to bank-b.example:443 within 5 s"]);
     assert_eq!(outcomes(&seen), "fnnnnnn");
-    seen.end = End::Unreachable("nobody home".to_owned());
+    seen.end = End::Unreachable("no route to host".to_owned());
     says(
         &seen,
-        &["no connection to bank-b.example:443 (nobody home)"],
+        &["no connection to bank-b.example:443 (no route to host)"],
     );
     assert_eq!(outcomes(&seen), "fnnnnnn");
 }

@@ -1,4 +1,4 @@
-//! What came of a probe: who refused whom.
+//! Verdict of a probe: which side refused which.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::answer::{Answer, Attitude, Reason};
 use super::seen::{End, Seen};
 use crate::tls::ServerRefusal;
 
-/// What came of a probe. Its `Display` is one sentence: who refused whom, and what to do.
+/// Verdict of a probe. Its `Display` is one sentence: who refused whom, and what to do.
 ///
 /// In all of them, `server` is host and port, with the organisation that the server proved to be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -24,60 +24,61 @@ use crate::tls::ServerRefusal;
 pub enum Verdict {
     /// Both accepted each other, and the server serves us.
     Granted {
-        /// Who.
+        /// Host, port and organisation.
         server: String,
         /// HTTP status of the answer.
         status: u16,
     },
-    /// There was no connection, and so nobody to refuse anybody.
+    /// There was no connection.
     Unreachable {
-        /// Who.
+        /// Host, port and organisation.
         server: String,
-        /// What the system said.
+        /// The operating system's error.
         cause: String,
     },
-    /// What answers there does not speak TLS.
+    /// The server does not speak TLS.
     NotTls {
-        /// Who.
+        /// Host, port and organisation.
         server: String,
     },
     /// The handshake was done without a word about our certificate.
     PlainTls {
-        /// Who.
+        /// Host, port and organisation.
         server: String,
     },
     /// We refused the server's certificate.
     WeRefused {
-        /// Who.
+        /// Host, port and organisation.
         server: String,
         /// The subject of its certificate.
         certificate: String,
-        /// Why.
+        /// The reason.
         #[serde(serialize_with = "as_text")]
         reason: ServerRefusal,
     },
     /// We broke off: what the server sent is not what the protocol asks for.
     WeBrokeOff {
-        /// Who.
+        /// Host, port and organisation.
         server: String,
-        /// What is wrong with it.
+        /// The fault.
         fault: String,
     },
     /// The server broke off with an alert.
     TheyRefused {
-        /// Who.
+        /// Host, port and organisation.
         server: String,
         /// The alert.
         #[serde(serialize_with = "as_text")]
         alert: Alert,
-        /// What it means here.
+        /// Its meaning in this situation.
         meaning: String,
-        /// What to do about it.
+        /// Advice for the operator.
         advice: String,
     },
-    /// The server let the handshake pass, and refused our certificate, or that there was none, over HTTP.
+    /// The server let the handshake pass, and refused our certificate, or that there was none, over
+    /// HTTP.
     TheyRefusedOverHttp {
-        /// Who.
+        /// Host, port and organisation.
         server: String,
         /// HTTP status.
         status: u16,
@@ -88,30 +89,30 @@ pub enum Verdict {
     },
     /// The server accepted our certificate, and then did not want us.
     RefusedByPolicy {
-        /// Who.
+        /// Host, port and organisation.
         server: String,
-        /// How it said so.
+        /// Form of the refusal.
         by: Policy,
     },
     /// The server asked for a certificate, got none, and went on all the same.
     NotInsisted {
-        /// Who.
+        /// Host, port and organisation.
         server: String,
         /// HTTP status of the answer.
         status: u16,
     },
     /// The server ended the connection without an alert.
     Closed {
-        /// Who.
+        /// Host, port and organisation.
         server: String,
         /// Whether we had shown our certificate.
         shown: bool,
-        /// What the system said, if the connection was not closed in an orderly way.
+        /// The operating system's error, if the connection was not closed in an orderly way.
         cause: Option<String>,
     },
     /// A limit in time was reached.
     TimedOut {
-        /// Who.
+        /// Host, port and organisation.
         server: String,
         /// At what.
         stage: Stage,
@@ -121,32 +122,32 @@ pub enum Verdict {
     },
     /// The handshake was done, and what came next is no HTTP/1.1.
     NotHttp {
-        /// Who.
+        /// Host, port and organisation.
         server: String,
     },
     /// The handshake was done, and the head of the answer was larger than we take.
     TooLarge {
-        /// Who.
+        /// Host, port and organisation.
         server: String,
         /// The limit, in bytes.
         limit: usize,
     },
     /// The handshake was done, and the server failed at the request.
     ServerFailed {
-        /// Who.
+        /// Host, port and organisation.
         server: String,
         /// HTTP status.
         status: u16,
     },
 }
 
-/// How a server that accepted our certificate said that it does not want us.
+/// Form in which a server that accepted our certificate refused us.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub enum Policy {
-    /// With the alert `access_denied`: "a valid certificate was received, but when access control was applied, the
-    /// sender decided not to proceed" (RFC 8446, section 6.2).
+    /// With the alert `access_denied`: "a valid certificate was received, but when access control
+    /// was applied, the sender decided not to proceed" (RFC 8446, section 6.2).
     AccessDenied,
     /// Over HTTP.
     Http {
@@ -157,7 +158,7 @@ pub enum Policy {
     },
 }
 
-/// What has a limit in time.
+/// Stage of a probe with a timeout of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Stage {
@@ -176,7 +177,7 @@ impl Verdict {
         matches!(self, Self::Granted { .. })
     }
 
-    /// What follows from what was seen.
+    /// Derives the verdict from the observations.
     pub(super) fn of(seen: &Seen) -> Self {
         if let Some(reason) = &seen.refused {
             let certificate = seen.chain.first();

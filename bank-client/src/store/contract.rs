@@ -1,4 +1,4 @@
-//! What every store promises, as tests that any store can run.
+//! Contract tests that every `Store` must pass.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -28,7 +28,7 @@ use super::{Kind, LARGEST_RECORD, LONGEST_ID, Store, StoreError, Version};
 /// All of it. `fresh` gives an empty store each time. It panics where a promise is not kept.
 pub async fn all<F: Future<Output = Arc<dyn Store>>>(fresh: impl Fn() -> F) {
     what_is_put_is_there(fresh().await.as_ref()).await;
-    nobody_overwrites_what_he_has_not_seen(fresh().await.as_ref()).await;
+    no_write_overwrites_an_unseen_version(fresh().await.as_ref()).await;
     no_version_comes_twice(fresh().await.as_ref()).await;
     lists_go_by_id(fresh().await.as_ref()).await;
     limits_are_kept(fresh().await.as_ref()).await;
@@ -56,7 +56,7 @@ pub async fn what_is_put_is_there(store: &dyn Store) {
 }
 
 /// Writing and removing take the version that was seen.
-pub async fn nobody_overwrites_what_he_has_not_seen(store: &dyn Store) {
+pub async fn no_write_overwrites_an_unseen_version(store: &dyn Store) {
     let kind = Kind::Connection;
     let first = store.put(kind, "a", None, b"1").await.unwrap();
     conflict(&store.put(kind, "a", None, b"2").await, "it is there");

@@ -1,4 +1,4 @@
-//! A store that is gone with its process.
+//! In-memory store.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;

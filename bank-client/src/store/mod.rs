@@ -1,11 +1,12 @@
-//! Where consents and tokens are kept.
+//! Store for consents and tokens.
 //!
 //! A [`Store`] keeps sealed records, and never sees what is in one: sealing is done before, by a
-//! [`Vault`](crate::vault::Vault). There is one on SQLite (feature `sqlite`), and one in memory for tests. Whoever wants
-//! another writes these four methods, and runs `store::contract` (feature `test-util`) on it.
+//! [`Vault`](crate::vault::Vault). There is one on SQLite (feature `sqlite`), and one in memory for
+//! tests. A program that wants another writes these four methods, and runs `store::contract`
+//! (feature `test-util`) on it.
 //!
-//! Several processes can share a store. Each record has a version, and is written or removed only by whoever has seen
-//! the last one: nobody overwrites what he has not read.
+//! Several processes can share a store. Each record has a version, and is written or removed only
+//! by a process that has read the latest one: no write overwrites an unread change.
 
 use std::fmt;
 
@@ -30,14 +31,15 @@ pub use self::tokens::{Owner, Token, Tokens};
 
 /// Keeps sealed records.
 ///
-/// What a method has answered is kept: it survives the end of the process, and the loss of power, as far as the store
-/// is one that does.
+/// What a method has answered is kept: it survives the end of the process, and the loss of power,
+/// as far as the store is one that does.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// The record of that kind and id.
     async fn get(&self, kind: Kind, id: &str) -> Result<Option<Record>, StoreError>;
 
-    /// Records of that kind whose ids come after `after`, in the order of their ids' bytes; `most` of them at most.
+    /// Records of that kind whose ids come after `after`, in the order of their ids' bytes; `most`
+    /// of them at most.
     async fn list(
         &self,
         kind: Kind,
@@ -45,8 +47,9 @@ pub trait Store: Send + Sync + 'static {
         most: usize,
     ) -> Result<Vec<(String, Record)>, StoreError>;
 
-    /// Writes a record, and returns its new version. `seen` is the version it has to have, or `None` if there must be
-    /// none yet; else the answer is [`StoreError::Conflict`], and nothing is changed.
+    /// Writes a record, and returns its new version. `seen` is the version it has to have, or
+    /// `None` if there must be none yet; else the answer is [`StoreError::Conflict`], and nothing
+    /// is changed.
     async fn put(
         &self,
         kind: Kind,
@@ -92,7 +95,8 @@ impl fmt::Display for Kind {
     }
 }
 
-/// A version of a record. A store gives none out twice, not even for records of the same id one after another.
+/// A version of a record. A store gives none out twice, not even for records of the same id one
+/// after another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(pub u64);
 

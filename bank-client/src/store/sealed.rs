@@ -1,4 +1,4 @@
-//! Records as they are before they are sealed, and after.
+//! Typed, sealed records on top of a store.
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ pub enum RecordError {
     Format {
         /// What it is.
         kind: Kind,
-        /// What is wrong with it.
+        /// The fault.
         cause: String,
     },
 }

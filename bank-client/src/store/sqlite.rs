@@ -1,4 +1,4 @@
-//! The store on SQLite.
+//! SQLite store.
 
 use std::path::Path;
 use std::time::Duration;
@@ -26,15 +26,16 @@ const CONNECTIONS: u32 = 4;
 /// How long a call waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Keeps records in a file. Cheap to clone; clones share the connections. Several processes can share the file.
+/// Keeps records in a file. Cheap to clone; clones share the connections. Several processes can
+/// share the file.
 #[derive(Debug, Clone)]
 pub struct SqliteStore {
     pool: SqlitePool,
 }
 
 impl SqliteStore {
-    /// Opens the file, makes it if it is not there (readable by its owner alone), and brings its tables up to date. A
-    /// file that a newer version has made is left alone.
+    /// Opens the file, makes it if it is not there (readable by its owner alone), and brings its
+    /// tables up to date. A file that a newer version has made is left alone.
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
         let failed = |cause: Box<dyn std::error::Error + Send + Sync>| StoreError::Open {
             path: path.display().to_string(),

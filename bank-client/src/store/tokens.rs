@@ -1,4 +1,4 @@
-//! Tokens, sealed like all else.
+//! Sealed access and refresh tokens.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,7 +11,8 @@ use super::{Kind, RecordError, Sealed, Store, StoreError};
 use crate::directory::BankId;
 use crate::vault::Vault;
 
-/// Tokens in a store: what a bank, or one connection to it, has given a program besides consents. Cheap to clone.
+/// Tokens in a store: what a bank, or one connection to it, has given a program besides consents.
+/// Cheap to clone.
 #[derive(Clone)]
 pub struct Tokens {
     sealed: Sealed,
@@ -28,7 +29,8 @@ pub enum Owner {
 }
 
 impl Owner {
-    /// What the ids of its tokens begin with. Neither ids of banks nor of connections have a `/` in them.
+    /// What the ids of its tokens begin with. Neither ids of banks nor of connections have a `/` in
+    /// them.
     pub(crate) fn prefix(&self) -> String {
         match self {
             Self::Bank(id) => format!("bank/{id}/"),
@@ -84,7 +86,7 @@ impl Tokens {
             let kept = self.sealed.get::<Token>(Kind::Token, &id).await?;
             let seen = kept.map(|(_, version)| version);
             match self.sealed.put(Kind::Token, &id, seen, token).await {
-                // Whoever comes last has the newest token.
+                // The last writer has the newest token.
                 Err(RecordError::Store(StoreError::Conflict)) => {}
                 outcome => return outcome.map(|_| ()),
             }

@@ -1,4 +1,4 @@
-//! What the consent opens of an account, and what a refusal says about it.
+//! Access that the consent grants to an account, and what a refusal means in view of it.
 
 use std::future::Future;
 
@@ -19,13 +19,14 @@ use crate::error::Error;
 pub enum NotOpened {
     /// The consent says so: nothing is missing.
     ByConsent,
-    /// The account has links, none of them leads there, and the bank refused it. The consent does not say that it is not
-    /// opened.
+    /// The account has links, none of them leads there, and the bank refused it. The consent does
+    /// not say that it is not opened.
     Refused(Error),
 }
 
 impl NotOpened {
-    /// Whether nothing is missing: also where the bank has no such resource at all (`404`, `405`, `501`).
+    /// Whether nothing is missing: also where the bank has no such resource at all (`404`, `405`,
+    /// `501`).
     pub(super) const fn is_complete(&self) -> bool {
         match self {
             Self::ByConsent => true,
@@ -34,14 +35,14 @@ impl NotOpened {
     }
 }
 
-/// Why something of an account was not read.
+/// Reason for which a part of an account was not read.
 #[derive(Debug)]
 pub(super) enum Unread {
     NotOpened(NotOpened),
     Failed(Error),
 }
 
-/// What can be read of an account.
+/// Part of an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
     Balances,
@@ -63,7 +64,8 @@ impl Part {
         }
     }
 
-    /// Whether an account that has links has none that leads there. Banks leave links out: that alone decides nothing.
+    /// Whether an account that has links has none that leads there. Banks leave links out: that
+    /// alone decides nothing.
     fn is_left_out(self, links: Option<&Links>) -> bool {
         links.is_some_and(|links| links.get(self.link()).is_none())
     }
@@ -94,7 +96,8 @@ impl<'a> Access<'a> {
         outcome.unwrap_or_else(|late| Err(self.under.bank().error(late)))
     }
 
-    /// Whether it need not be asked for: the account's links leave it out, and the consent says that it does not open it.
+    /// Whether it need not be asked for: the account's links leave it out, and the consent says
+    /// that it does not open it.
     pub(super) async fn is_closed(
         &self,
         part: Part,

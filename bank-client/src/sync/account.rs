@@ -1,4 +1,4 @@
-//! One account's transactions: the walk, and what follows when the bank refuses one.
+//! Synchronisation of one account's transactions, with fallbacks where the bank refuses a request.
 
 use chrono::NaiveDate;
 use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
@@ -7,36 +7,37 @@ use shared_types::xs2a::transaction::BookingStatus;
 use super::copy::LocalCopy;
 use super::deadline::Deadline;
 use super::plan::{
-    Lesson, Way, Wishes, always_from, instead, may_be_the_period, plan, says_there_are_none,
+    Finding, SyncOptions, Way, guaranteed_from, may_concern_request, next_way, plan,
+    reports_no_transactions,
 };
 use super::row::Row;
-use super::window::{Anchor, Moment, Pending, Span, Tally, Window};
+use super::window::{Anchor, ListScope, Moment, PendingCoverage, Tally, Window};
 use super::{AccountKey, AccountReport, SyncError};
 use crate::accounts::AccountInformation;
 use crate::error::{Error, ErrorKind};
-use crate::pages::{PageOf, TransactionFilter};
+use crate::pages::{EntryPage, TransactionFilter};
 
-/// Where lists of transactions come from: a bank, or a test.
-pub(super) trait Lists: Send + Sync {
+/// Source of transaction lists: a bank, or a test.
+pub(super) trait TransactionSource: Send + Sync {
     /// The pages of an account's list.
     fn pages(
         &self,
         card: bool,
         resource: &str,
         filter: &TransactionFilter,
-    ) -> BoxStream<'static, Result<PageOf<Row>, Error>>;
+    ) -> BoxStream<'static, Result<EntryPage<Row>, Error>>;
 
     /// That bank's error of that kind.
     fn error(&self, kind: ErrorKind) -> Error;
 }
 
-impl Lists for AccountInformation {
+impl TransactionSource for AccountInformation {
     fn pages(
         &self,
         card: bool,
         resource: &str,
         filter: &TransactionFilter,
-    ) -> BoxStream<'static, Result<PageOf<Row>, Error>> {
+    ) -> BoxStream<'static, Result<EntryPage<Row>, Error>> {
         let bank = self.bank().clone();
         let unwritable =
             move |fault: serde_json::Error| bank.malformed("transactions", fault.to_string());
@@ -59,13 +60,13 @@ impl Lists for AccountInformation {
 }
 
 fn rows<T>(
-    page: PageOf<T>,
+    page: EntryPage<T>,
     row: impl Fn(T) -> Result<Row, serde_json::Error>,
-) -> Result<PageOf<Row>, serde_json::Error> {
+) -> Result<EntryPage<Row>, serde_json::Error> {
     let all = |entries: Vec<T>| -> Result<Vec<Row>, serde_json::Error> {
         entries.into_iter().map(&row).collect()
     };
-    Ok(PageOf {
+    Ok(EntryPage {
         pending: all(page.pending)?,
         booked: all(page.booked)?,
         left_out: page.left_out,
@@ -75,45 +76,46 @@ fn rows<T>(
     })
 }
 
-/// An account that is read.
-pub(super) struct Reading<'a, L> {
+/// Synchronisation of one account.
+pub(super) struct AccountSync<'a, L> {
     pub(super) copy: &'a LocalCopy,
-    pub(super) lists: &'a L,
+    pub(super) source: &'a L,
     pub(super) account: AccountKey,
     pub(super) card: bool,
     pub(super) resource: &'a str,
-    pub(super) wishes: Wishes,
+    pub(super) options: SyncOptions,
     pub(super) moment: Moment,
     pub(super) deadline: Deadline,
 }
 
-/// How a walk ended that was read to its end.
-enum Ended {
+/// Outcome of a complete walk.
+enum WalkEnd {
     /// The copy is up to date, as far as the bank lets it.
     Done,
-    /// Something is open that a list of whole days from that day on settles. Any of these entries serves for the next delta
-    /// report.
-    Open(NaiveDate, Vec<Anchor>),
+    /// Open cases need a list of whole days from that day on. The next delta report can start after
+    /// any of these entries.
+    Recheck(NaiveDate, Vec<Anchor>),
 }
 
-/// Why a walk came to no end.
-enum Broken {
+/// Failure of a walk.
+enum WalkError {
     /// The bank refused, or did not answer, after so many pages.
     Bank(Error, u64),
     Failed(SyncError),
 }
 
-impl<E: Into<SyncError>> From<E> for Broken {
+impl<E: Into<SyncError>> From<E> for WalkError {
     fn from(error: E) -> Self {
         Self::Failed(error.into())
     }
 }
 
-/// After so many longer lists that have left something open, the next one is the longest.
-const LONGER: u32 = 2;
+/// Number of longer lists that may leave open cases before the longest possible one is requested.
+const MAX_LONGER_WALKS: u32 = 2;
 
-impl<L: Lists> Reading<'_, L> {
-    /// Reads what is new, in the way that suits the bank; where it refuses that, or leaves something open, in another one.
+impl<L: TransactionSource> AccountSync<'_, L> {
+    /// Reads new transactions by the best request that the bank supports, and falls back to another
+    /// if the bank refuses it or leaves open cases.
     pub(super) async fn read(
         &self,
         report: &mut AccountReport,
@@ -121,46 +123,53 @@ impl<L: Lists> Reading<'_, L> {
     ) -> Result<(), SyncError> {
         if self.deadline.is_over() {
             let limit = self.deadline.limit();
-            return Err(self.lists.error(ErrorKind::NotAsked { limit }).into());
+            return Err(self.source.error(ErrorKind::NotAsked { limit }).into());
         }
-        let known = self.copy.known(self.account).await?;
+        let known = self.copy.sync_state(self.account).await?;
         let today = self.moment.today;
-        let mut way = plan(&known, &self.wishes, today);
-        let (mut learnt, mut last, mut longer) = (Lesson::Nothing, false, 0);
+        let mut way = plan(&known, &self.options, today);
+        let (mut finding_on_success, mut last, mut longer) = (Finding::Nothing, false, 0);
         let mut anchors = Vec::new();
         loop {
             report.way = Some(way.clone());
             let from = std::mem::take(&mut anchors);
             match self.walk(&way, last, from, report, progress).await {
                 // What a refusal seemed to say is true: the other way is open.
-                Ok(Ended::Done) => return Ok(self.copy.learn(self.account, learnt, today).await?),
-                Ok(Ended::Open(day, of_walk)) => {
-                    let mut from = match plan(&known, &self.wishes.by_days(), today) {
+                Ok(WalkEnd::Done) => {
+                    return Ok(self
+                        .copy
+                        .record_finding(self.account, finding_on_success, today)
+                        .await?);
+                }
+                Ok(WalkEnd::Recheck(day, of_walk)) => {
+                    let mut from = match plan(&known, &self.options.by_days(), today) {
                         Way::Dates { from } | Way::Everything { from } => from.min(day),
                         Way::AfterEntry { .. } | Way::AfterLastReport => day,
                     };
                     longer += 1;
-                    if longer > LONGER {
+                    if longer > MAX_LONGER_WALKS {
                         from = known.since.map_or(from, |since| since.min(from));
                         last = true;
                     }
                     (way, anchors) = (Way::Dates { from }, of_walk);
                 }
-                Err(Broken::Failed(error)) => return Err(error),
-                Err(Broken::Bank(error, pages)) => {
-                    let next = instead(&way, &error, pages, &known, &self.wishes, today);
-                    let Some((next, lesson)) = next else {
+                Err(WalkError::Failed(error)) => return Err(error),
+                Err(WalkError::Bank(error, pages)) => {
+                    let next = next_way(&way, &error, pages, &known, &self.options, today);
+                    let Some((next, finding)) = next else {
                         return Err(SyncError::Bank(error));
                     };
                     // The bank shows no more than it does now.
                     last |= !matches!(way, Way::AfterEntry { .. } | Way::AfterLastReport);
-                    match lesson {
-                        Lesson::Nothing => {}
+                    match finding {
+                        Finding::Nothing => {}
                         // Whatever follows, that entry serves no more.
-                        Lesson::ForgetReference => {
-                            self.copy.learn(self.account, lesson, today).await?;
+                        Finding::ForgetReference => {
+                            self.copy
+                                .record_finding(self.account, finding, today)
+                                .await?;
                         }
-                        Lesson::NoDeltas => learnt = lesson,
+                        Finding::NoDeltas => finding_on_success = finding,
                     }
                     way = next;
                 }
@@ -175,29 +184,33 @@ impl<L: Lists> Reading<'_, L> {
         anchors: Vec<Anchor>,
         report: &mut AccountReport,
         progress: &mut (dyn FnMut(u64, u64) + Send),
-    ) -> Result<Ended, Broken> {
-        let (span, mut filter) = asked(way);
-        filter.page_size = self.wishes.page_size;
-        let told_once = *way == Way::AfterLastReport;
-        let mut window = Window::begin(self.copy, self.account.0, span, self.moment, told_once)
+    ) -> Result<WalkEnd, WalkError> {
+        let (scope, mut filter) = request_for(way);
+        filter.page_size = self.options.page_size;
+        let is_one_time = *way == Way::AfterLastReport;
+        let mut window = Window::begin(self.copy, self.account.0, scope, self.moment, is_one_time)
             .await?
-            .overlapping(self.wishes.overlap_days)
-            .going_on(anchors);
+            .with_overlap(self.options.overlap_days)
+            .with_anchors(anchors);
         let before = report.tally();
-        let mut pages = self.lists.pages(self.card, self.resource, &filter);
+        let mut pages = self.source.pages(self.card, self.resource, &filter);
         let (mut read, mut none) = (0, None);
         loop {
             let page = match self.next(&mut pages).await {
                 Ok(Some(page)) => page,
                 Ok(None) => break,
-                Err(error) if read == 0 && span != Span::Delta && says_there_are_none(&error) => {
+                Err(error)
+                    if read == 0
+                        && scope != ListScope::Delta
+                        && reports_no_transactions(&error) =>
+                {
                     none = Some(error);
-                    PageOf::none()
+                    EntryPage::none()
                 }
-                Err(error) => return Err(Broken::Bank(error, read)),
+                Err(error) => return Err(WalkError::Bank(error, read)),
             };
             report.deviations.append(page.deviations.clone());
-            window.take(&page).await?;
+            window.add_page(&page).await?;
             read += 1;
             report.pages += 1;
             report.left_out = window.left_out;
@@ -207,52 +220,52 @@ impl<L: Lists> Reading<'_, L> {
                 break;
             }
         }
-        if window.is_contradicted().await? {
+        if window.contradicts_copy().await? {
             let reason = "it says that there are no transactions, and there were some";
-            let error = none.unwrap_or_else(|| self.lists.error(ErrorKind::NotListed { reason }));
-            return Err(Broken::Failed(error.into()));
+            let error = none.unwrap_or_else(|| self.source.error(ErrorKind::NotListed { reason }));
+            return Err(WalkError::Failed(error.into()));
         }
         let open = window.settle_booked(last).await?;
         report.add(before, window.tally);
         if let Some(day) = open {
-            return Ok(Ended::Open(day, window.into_anchors()));
+            return Ok(WalkEnd::Recheck(day, window.into_anchors()));
         }
         let pending = self.pending(&mut window, report).await?;
         report.left_out = window.left_out;
-        report.unlisted = window.is_unlisted();
+        report.unlisted = window.lacks_booked_list();
         report.add(before, window.finish(pending).await?);
-        Ok(Ended::Done)
+        Ok(WalkEnd::Done)
     }
 
     /// The next page, if it comes in time.
     async fn next(
         &self,
-        pages: &mut BoxStream<'static, Result<PageOf<Row>, Error>>,
-    ) -> Result<Option<PageOf<Row>>, Error> {
+        pages: &mut BoxStream<'static, Result<EntryPage<Row>, Error>>,
+    ) -> Result<Option<EntryPage<Row>>, Error> {
         let page = self.deadline.wait(pages.try_next()).await;
-        page.unwrap_or_else(|late| Err(self.lists.error(late)))
+        page.unwrap_or_else(|late| Err(self.source.error(late)))
     }
 
-    /// Asks once more for what is pending, if the walk leaves it open whether some of it has vanished. A bank that does not
-    /// list pending entries alone lists them among the others.
+    /// Requests the pending entries again if the walk leaves open whether some are gone. A bank
+    /// that does not list pending entries alone lists them among the others.
     async fn pending(
         &self,
         window: &mut Window<'_>,
         report: &mut AccountReport,
-    ) -> Result<Pending, SyncError> {
-        if window.doubtful().await? == 0 && !window.lacks_pending() {
-            return Ok(Pending::AsListed);
+    ) -> Result<PendingCoverage, SyncError> {
+        if window.count_unresolved_pending().await? == 0 && !window.needs_pending_list() {
+            return Ok(PendingCoverage::AsListed);
         }
         for status in [BookingStatus::Pending, BookingStatus::Both] {
             match self.all_pending(window, report, status).await {
                 Ok(()) => {
                     report.pending_unknown = None;
-                    return Ok(Pending::Whole);
+                    return Ok(PendingCoverage::Complete);
                 }
-                Err(Broken::Failed(error)) => return Err(error),
+                Err(WalkError::Failed(error)) => return Err(error),
                 // What is booked is here all the same, and the next run asks again.
-                Err(Broken::Bank(error, _)) => {
-                    let another = may_be_the_period(&error);
+                Err(WalkError::Bank(error, _)) => {
+                    let another = may_concern_request(&error);
                     report.pending_unknown = Some(error);
                     if !another {
                         break;
@@ -260,7 +273,7 @@ impl<L: Lists> Reading<'_, L> {
                 }
             }
         }
-        Ok(Pending::Unknown)
+        Ok(PendingCoverage::Unknown)
     }
 
     async fn all_pending(
@@ -268,42 +281,42 @@ impl<L: Lists> Reading<'_, L> {
         window: &mut Window<'_>,
         report: &mut AccountReport,
         status: BookingStatus,
-    ) -> Result<(), Broken> {
-        let from = always_from(self.moment.today);
+    ) -> Result<(), WalkError> {
+        let from = guaranteed_from(self.moment.today);
         let filter = TransactionFilter {
             booking_status: status,
-            page_size: self.wishes.page_size,
+            page_size: self.options.page_size,
             ..TransactionFilter::since(from)
         };
-        window.begin_pending().await?;
-        let mut pages = self.lists.pages(self.card, self.resource, &filter);
+        window.begin_pending_list().await?;
+        let mut pages = self.source.pages(self.card, self.resource, &filter);
         let mut read = 0;
         loop {
             let page = match self.next(&mut pages).await {
                 Ok(Some(page)) => page,
                 Ok(None) => return Ok(()),
-                Err(error) if read == 0 && says_there_are_none(&error) => return Ok(()),
-                Err(error) => return Err(Broken::Bank(error, read)),
+                Err(error) if read == 0 && reports_no_transactions(&error) => return Ok(()),
+                Err(error) => return Err(WalkError::Bank(error, read)),
             };
             report.pages += 1;
             read += 1;
             report.deviations.append(page.deviations.clone());
-            window.take_pending(&page, from).await?;
+            window.add_pending_page(&page, from).await?;
         }
     }
 }
 
-fn asked(way: &Way) -> (Span, TransactionFilter) {
+fn request_for(way: &Way) -> (ListScope, TransactionFilter) {
     match way {
         Way::Everything { from } | Way::Dates { from } => (
-            Span::Period { from: *from },
+            ListScope::Period { from: *from },
             TransactionFilter::since(*from),
         ),
         Way::AfterEntry { reference } => (
-            Span::Delta,
+            ListScope::Delta,
             TransactionFilter::after_entry(reference.clone()),
         ),
-        Way::AfterLastReport => (Span::Delta, TransactionFilter::after_last_report()),
+        Way::AfterLastReport => (ListScope::Delta, TransactionFilter::after_last_report()),
     }
 }
 

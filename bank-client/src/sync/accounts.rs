@@ -1,4 +1,4 @@
-//! The accounts of a connection, and their balances, into the copy.
+//! Synchronisation of the account list and the balances of a connection.
 
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
@@ -9,34 +9,34 @@ use shared_types::xs2a::link::Links;
 use sqlx::Row as _;
 
 use super::access::{Access, NotOpened, Part, Unread};
-use super::copy::{CopyError, LocalCopy, PIECE, WriteTransaction};
-use super::plan::{Known, Lesson};
+use super::copy::{BATCH_ROWS, CopyError, LocalCopy, WriteTransaction};
+use super::plan::{AccountSyncState, Finding};
 use super::row::{Digest, digest_of};
 use super::{AccountKey, SyncError};
 use crate::accounts::AccountInformation;
-use crate::deviations::{Deviations, Told};
+use crate::deviations::{DeviationCollector, Deviations};
 use crate::error::{Error, ErrorKind};
-use crate::identity::{self, Identity, recognise};
+use crate::identity::{self, Identity, match_accounts};
 use crate::response::Response;
 
 /// Accounts of one kind that are taken from one connection: all of them are written at a time.
-pub(super) const MOST_ACCOUNTS: usize = 1000;
+pub(super) const MAX_ACCOUNTS: usize = 1000;
 
 /// Balances that are taken of one account: the standard has eight types.
-pub(super) const MOST_BALANCES: usize = 100;
+pub(super) const MAX_BALANCES: usize = 100;
 
-/// An account as the copy keeps it: its `resourceId`, and the details in the standard's form.
+/// Account as it is stored: its `resourceId`, and the details in the standard's form.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Kept {
+pub(super) struct StoredAccount {
     pub(super) resource: String,
     pub(super) details: serde_json::Value,
-    /// The numbers that the bank has named so far. None: those of the details.
+    /// All account numbers that the bank has given so far. None: those of the details.
     #[serde(default)]
     numbers: Option<AccountReference>,
 }
 
-impl Kept {
-    /// By what it is recognised.
+impl StoredAccount {
+    /// The identity by which it is recognised.
     fn identity(&self, card: bool) -> Result<Identity, CopyError> {
         let corrupt = |_| CopyError::Corrupt {
             what: "account.details",
@@ -65,7 +65,7 @@ impl Kept {
 
 /// An account that the consent opens.
 #[derive(Debug)]
-pub(super) struct Given {
+pub(super) struct ListedAccount {
     pub(super) card: bool,
     resource: String,
     details: serde_json::Value,
@@ -77,11 +77,12 @@ pub(super) struct Given {
     links: Option<Links>,
 }
 
-/// The field that says how debits of a card account are quoted. The standard lets a bank say so with the account, with its
-/// balances or with its transactions: the copy keeps it with the account.
+/// The field that says how debits of a card account are quoted. The standard lets a bank say so
+/// with the account, with its balances or with its transactions: the copy keeps it with the
+/// account.
 const DEBITS: &str = "debitAccounting";
 
-impl Kept {
+impl StoredAccount {
     fn debits(&self) -> Option<bool> {
         self.details.get(DEBITS)?.as_bool()
     }
@@ -95,7 +96,7 @@ impl Kept {
     }
 }
 
-impl Given {
+impl ListedAccount {
     pub(super) fn resource(&self) -> &str {
         &self.resource
     }
@@ -111,44 +112,44 @@ impl Given {
 
 /// A list of accounts of one kind.
 #[derive(Debug, Default)]
-pub(super) struct List {
-    pub(super) accounts: Vec<Given>,
-    /// That the list has more accounts, of which nothing can be asked.
-    pub(super) nameless: Option<Error>,
+pub(super) struct AccountList {
+    pub(super) accounts: Vec<ListedAccount>,
+    /// The error for accounts without a `resourceId`, which cannot be read.
+    pub(super) missing_id: Option<Error>,
     /// Accounts of the list that could not be read.
     left_out: usize,
 }
 
-impl List {
+impl AccountList {
     /// Whether each account of the bank's list is in it: one that is missing is not gone otherwise.
     const fn is_whole(&self) -> bool {
-        self.nameless.is_none() && self.left_out == 0
+        self.missing_id.is_none() && self.left_out == 0
     }
 }
 
 /// The accounts of both kinds; of a kind that could not be listed, why.
-pub(super) struct Listed {
-    pub(super) payment: Result<List, Error>,
-    pub(super) card: Result<List, Error>,
+pub(super) struct AccountLists {
+    pub(super) payment: Result<AccountList, Error>,
+    pub(super) card: Result<AccountList, Error>,
     /// What of the lists, and of balances, is not as the standard has it.
     pub(super) deviations: Deviations,
 }
 
-/// Asks the bank for the accounts, with balances as far as the consent opens them.
-pub(super) async fn list(access: &Access<'_>) -> Listed {
+/// Reads the account lists, with balances as far as the consent covers them.
+pub(super) async fn list(access: &Access<'_>) -> AccountLists {
     let under = access.under;
-    let told = Told::default();
+    let told = DeviationCollector::default();
     let payment = async {
         let accounts = access.in_time(under.accounts(true)).await?;
         told.append(accounts.deviations.clone());
-        named(under, accounts, payment)
+        keep_identified(under, accounts, payment)
     };
     let card = async {
         let accounts = access.in_time(under.card_accounts(true)).await?;
         told.append(accounts.deviations.clone());
-        named(under, accounts, card)
+        keep_identified(under, accounts, card)
     };
-    let mut listed = Listed {
+    let mut listed = AccountLists {
         payment: payment.await,
         card: card.await,
         deviations: Deviations::default(),
@@ -167,7 +168,7 @@ pub(super) async fn list(access: &Access<'_>) -> Listed {
 }
 
 /// An account of a list, as it came.
-struct Found {
+struct DecodedAccount {
     card: bool,
     resource: Option<String>,
     details: serde_json::Result<serde_json::Value>,
@@ -176,36 +177,36 @@ struct Found {
     links: Option<Links>,
 }
 
-/// The accounts of a list, but none without an id: without one nothing can be asked of it. Those that share an id were left
-/// out when the list was read.
-fn named<T>(
+/// The accounts of a list that have a `resourceId`. Accounts that share an id were left out when
+/// the list was decoded.
+fn keep_identified<T>(
     under: &AccountInformation,
     answer: Response<Vec<T>>,
-    found: impl Fn(T) -> Found,
-) -> Result<List, Error> {
+    found: impl Fn(T) -> DecodedAccount,
+) -> Result<AccountList, Error> {
     let bank = under.bank();
-    let mut list = List {
+    let mut list = AccountList {
         left_out: answer.deviations.listed_left_out(),
-        ..List::default()
+        ..AccountList::default()
     };
     for account in answer.into_iter().map(found) {
         let Some(resource) = account.resource else {
             let missing = || bank.malformed("accounts.resourceId", "missing");
-            list.nameless.get_or_insert_with(missing);
+            list.missing_id.get_or_insert_with(missing);
             continue;
         };
         let too_many = |limit| bank.error(ErrorKind::TooMany { limit });
-        if list.accounts.len() >= MOST_ACCOUNTS {
-            return Err(too_many(MOST_ACCOUNTS));
+        if list.accounts.len() >= MAX_ACCOUNTS {
+            return Err(too_many(MAX_ACCOUNTS));
         }
         if account
             .balances
             .as_ref()
-            .is_some_and(|all| all.len() > MOST_BALANCES)
+            .is_some_and(|all| all.len() > MAX_BALANCES)
         {
-            return Err(too_many(MOST_BALANCES));
+            return Err(too_many(MAX_BALANCES));
         }
-        list.accounts.push(Given {
+        list.accounts.push(ListedAccount {
             card: account.card,
             resource,
             details: account
@@ -220,10 +221,10 @@ fn named<T>(
     Ok(list)
 }
 
-fn payment(mut account: AccountDetails) -> Found {
+fn payment(mut account: AccountDetails) -> DecodedAccount {
     let identity = Identity::of(&account);
     let (balances, links) = (account.balances.take(), account.links.take());
-    Found {
+    DecodedAccount {
         card: false,
         resource: account.resource_id.take(),
         details: serde_json::to_value(&account),
@@ -233,10 +234,10 @@ fn payment(mut account: AccountDetails) -> Found {
     }
 }
 
-fn card(mut account: CardAccountDetails) -> Found {
+fn card(mut account: CardAccountDetails) -> DecodedAccount {
     let identity = Identity::of_card(&account);
     let (balances, links) = (account.balances.take(), account.links.take());
-    Found {
+    DecodedAccount {
         card: true,
         resource: account.resource_id.take(),
         details: serde_json::to_value(&account),
@@ -246,14 +247,14 @@ fn card(mut account: CardAccountDetails) -> Found {
     }
 }
 
-impl Given {
-    /// A bank that gives no balances along with its list may give them one by one. One that is down now will not be well for
-    /// the next account: its error is passed on, and stands for all that follow.
+impl ListedAccount {
+    /// Reads the balances of an account whose bank does not list them with the accounts. If the
+    /// bank is down, the error is passed on and stands for all following accounts.
     async fn fill_balances(
         &mut self,
         access: &Access<'_>,
         down: Option<Error>,
-        told: &Told,
+        told: &DeviationCollector,
     ) -> Option<Error> {
         if self.balances.is_some() {
             return down;
@@ -275,8 +276,8 @@ impl Given {
             } else {
                 under.balances(id).await?.map(|answer| answer.balances)
             };
-            if balances.len() > MOST_BALANCES {
-                let limit = MOST_BALANCES;
+            if balances.len() > MAX_BALANCES {
+                let limit = MAX_BALANCES;
                 return Err(under.bank().error(ErrorKind::TooMany { limit }));
             }
             told.append(balances.deviations.clone());
@@ -299,7 +300,7 @@ impl Given {
 
 /// What became of the accounts in the copy.
 #[derive(Debug, Default)]
-pub(super) struct Stored {
+pub(super) struct StoreOutcome {
     pub(super) keys: Vec<AccountKey>,
     pub(super) new: u64,
     pub(super) gone: u64,
@@ -307,37 +308,40 @@ pub(super) struct Stored {
 }
 
 /// The accounts of one kind in the copy.
-struct InCopy {
+struct ExistingAccounts {
     ids: Vec<i64>,
-    known: Vec<identity::Known>,
+    known: Vec<identity::KnownAccount>,
 }
 
 impl LocalCopy {
-    /// Writes down the accounts of one kind that a consent opens, and marks those that are not given any more.
+    /// Stores the accounts of one kind that a consent covers, and marks those that are gone.
     pub(super) async fn store_accounts(
         &self,
         connection: &str,
         card: bool,
         consent: &str,
-        list: &List,
+        list: &AccountList,
         now: i64,
-    ) -> Result<Stored, SyncError> {
-        let mut stored = Stored::default();
+    ) -> Result<StoreOutcome, SyncError> {
+        let mut stored = StoreOutcome::default();
         let consent = self.consent_digest(consent);
         let mut sql = self.begin().await?;
-        let before = self.in_copy(&mut sql, connection, card, &consent).await?;
+        let before = self
+            .existing_accounts(&mut sql, connection, card, &consent)
+            .await?;
         let given: Vec<Identity> = list
             .accounts
             .iter()
             .map(|account| account.identity.clone())
             .collect();
-        let found = recognise(&before.known, &given);
+        let found = match_accounts(&before.known, &given);
         sqlx::query("UPDATE account SET position = -1 WHERE connection = ? AND card = ?")
             .bind(connection)
             .bind(card)
             .execute(&mut *sql)
             .await?;
-        // Ids that are another account's by now are taken away first: each is unique within the consent.
+        // Ids that are another account's by now are taken away first: each is unique within the
+        // consent.
         for (account, found) in list.accounts.iter().zip(&found) {
             let resource = self.resource_digest(account.resource());
             let id = found.and_then(|place| before.ids.get(place).copied());
@@ -359,7 +363,7 @@ impl LocalCopy {
                 Some((before.ids.get(place).copied()?, earlier.clone()))
             });
             stored.new += u64::from(known.is_none());
-            let writing = Writing {
+            let writing = AccountWriter {
                 copy: self,
                 connection,
                 consent,
@@ -395,13 +399,13 @@ impl LocalCopy {
         self.digester.of("resource", &[resource.as_bytes()])
     }
 
-    async fn in_copy(
+    async fn existing_accounts(
         &self,
         sql: &mut WriteTransaction,
         connection: &str,
         card: bool,
         consent: &Digest,
-    ) -> Result<InCopy, CopyError> {
+    ) -> Result<ExistingAccounts, CopyError> {
         let rows = sqlx::query(
             "SELECT id, consent IS ?1 AS same_consent, gone IS NULL AS listed, details FROM account \
              WHERE connection = ?2 AND card = ?3 ORDER BY id",
@@ -411,16 +415,17 @@ impl LocalCopy {
         .bind(card)
         .fetch_all(&mut **sql)
         .await?;
-        let mut before = InCopy {
+        let mut before = ExistingAccounts {
             ids: Vec::with_capacity(rows.len()),
             known: Vec::with_capacity(rows.len()),
         };
         for row in rows {
             let id: i64 = row.try_get("id")?;
-            let kept: Kept = self.opened(&row, &about_account(id), "account.details")?;
+            let stored_account: StoredAccount =
+                self.opened(&row, &about_account(id), "account.details")?;
             before.ids.push(id);
-            before.known.push(identity::Known {
-                identity: kept.identity(card)?,
+            before.known.push(identity::KnownAccount {
+                identity: stored_account.identity(card)?,
                 same_consent: row.try_get("same_consent")?,
                 listed: row.try_get("listed")?,
             });
@@ -440,24 +445,24 @@ impl LocalCopy {
         Ok(listed.is_some())
     }
 
-    /// Writes down how the bank quotes debits of a card account.
-    pub(super) async fn note_debits(
+    /// Stores how the bank quotes debits of a card account.
+    pub(super) async fn store_debit_accounting(
         &self,
         account: AccountKey,
         debits: bool,
     ) -> Result<(), SyncError> {
         let AccountKey(id) = account;
         let mut sql = self.begin().await?;
-        let Some(kept) = self.kept(&mut sql, id).await? else {
+        let Some(stored_account) = self.stored_account(&mut sql, id).await? else {
             return Ok(());
         };
-        if kept.debits() == Some(debits) {
+        if stored_account.debits() == Some(debits) {
             return Ok(());
         }
-        let kept = kept.with_debits(debits);
-        let content = digest_of(&self.digester, "account", &kept).map_err(unwritable)?;
+        let stored_account = stored_account.with_debits(debits);
+        let content = digest_of(&self.digester, "account", &stored_account).map_err(unwritable)?;
         sqlx::query("UPDATE account SET details = ?, content = ? WHERE id = ?")
-            .bind(self.seal_kept(id, &kept)?)
+            .bind(self.seal_account(id, &stored_account)?)
             .bind(content.as_slice())
             .bind(id)
             .execute(&mut *sql)
@@ -465,44 +470,52 @@ impl LocalCopy {
         Ok(sql.commit().await?)
     }
 
-    async fn kept_debits(
+    async fn stored_debits(
         &self,
         sql: &mut WriteTransaction,
         id: i64,
     ) -> Result<Option<bool>, SyncError> {
-        Ok(self.kept(sql, id).await?.and_then(|kept| kept.debits()))
+        Ok(self
+            .stored_account(sql, id)
+            .await?
+            .and_then(|stored_account| stored_account.debits()))
     }
 
-    /// An account as it is kept, if it is there.
-    async fn kept(&self, sql: &mut WriteTransaction, id: i64) -> Result<Option<Kept>, SyncError> {
+    /// The stored account, if there is one.
+    async fn stored_account(
+        &self,
+        sql: &mut WriteTransaction,
+        id: i64,
+    ) -> Result<Option<StoredAccount>, SyncError> {
         let row = sqlx::query("SELECT details FROM account WHERE id = ?")
             .bind(id)
             .fetch_optional(&mut **sql)
             .await?;
-        let kept = row.map(|row| self.opened(&row, &about_account(id), "account.details"));
-        Ok(kept.transpose()?)
+        let stored_account =
+            row.map(|row| self.opened(&row, &about_account(id), "account.details"));
+        Ok(stored_account.transpose()?)
     }
 
-    fn seal_kept(&self, id: i64, kept: &Kept) -> Result<Vec<u8>, SyncError> {
-        let details = serde_json::to_vec(kept).map_err(unwritable)?;
+    fn seal_account(&self, id: i64, stored_account: &StoredAccount) -> Result<Vec<u8>, SyncError> {
+        let details = serde_json::to_vec(stored_account).map_err(unwritable)?;
         let sealed = self.vault.seal(&about_account(id), &details);
         Ok(sealed.map_err(CopyError::from)?)
     }
 
-    /// Writes down the balances, so many accounts at a time that others who write do not wait for long.
+    /// Stores the balances in batches of accounts, so that other writers do not wait for long.
     async fn store_balances(
         &self,
-        given: &[Given],
-        stored: &mut Stored,
+        given: &[ListedAccount],
+        stored: &mut StoreOutcome,
         now: i64,
     ) -> Result<(), SyncError> {
         let all: Vec<_> = stored.keys.iter().zip(given).collect();
-        for piece in all.chunks(PIECE / MOST_BALANCES) {
+        for piece in all.chunks(BATCH_ROWS / MAX_BALANCES) {
             let mut sql = self.begin().await?;
             for (account, given) in piece {
                 if let Some(balances) = &given.balances {
                     stored.balances_changed += self
-                        .put_balances(&mut sql, account.0, balances, now)
+                        .upsert_balances(&mut sql, account.0, balances, now)
                         .await?;
                 }
             }
@@ -512,7 +525,10 @@ impl LocalCopy {
     }
 
     /// What decides how an account's transactions are asked for.
-    pub(super) async fn known(&self, account: AccountKey) -> Result<Known, CopyError> {
+    pub(super) async fn sync_state(
+        &self,
+        account: AccountKey,
+    ) -> Result<AccountSyncState, CopyError> {
         let row =
             sqlx::query("SELECT complete, reference, in_flight, refused, since, unsettled FROM account WHERE id = ?")
                 .bind(account.0)
@@ -536,7 +552,7 @@ impl LocalCopy {
             .map_err(|_| CopyError::Corrupt {
                 what: "account.reference",
             })?;
-        Ok(Known {
+        Ok(AccountSyncState {
             complete: day("complete")?,
             reference,
             in_flight: row.try_get::<i64, _>("in_flight")? != 0,
@@ -546,17 +562,17 @@ impl LocalCopy {
         })
     }
 
-    /// Writes down what a refusal has taught on that day.
-    pub(super) async fn learn(
+    /// Records what a refusal has shown on that day.
+    pub(super) async fn record_finding(
         &self,
         account: AccountKey,
-        lesson: Lesson,
+        finding: Finding,
         today: NaiveDate,
     ) -> Result<(), CopyError> {
-        sqlx::query(match lesson {
-            Lesson::Nothing => return Ok(()),
-            Lesson::ForgetReference => "UPDATE account SET reference = NULL WHERE id = ?2",
-            Lesson::NoDeltas => "UPDATE account SET refused = ?1 WHERE id = ?2",
+        sqlx::query(match finding {
+            Finding::Nothing => return Ok(()),
+            Finding::ForgetReference => "UPDATE account SET reference = NULL WHERE id = ?2",
+            Finding::NoDeltas => "UPDATE account SET refused = ?1 WHERE id = ?2",
         })
         .bind(today.to_string())
         .bind(account.0)
@@ -566,22 +582,23 @@ impl LocalCopy {
     }
 }
 
-/// To what an account's seal is bound.
+/// Associated data of an account's seal.
 pub(super) fn about_account(id: i64) -> String {
     format!("account/{id}")
 }
 
-struct Writing<'a> {
+struct AccountWriter<'a> {
     copy: &'a LocalCopy,
     connection: &'a str,
     consent: Digest,
-    account: &'a Given,
+    account: &'a ListedAccount,
     now: i64,
     position: i64,
 }
 
-impl Writing<'_> {
-    /// Writes an account over the one that it is, of which those numbers are known; if it is none, makes a new one.
+impl AccountWriter<'_> {
+    /// Writes an account over the one that it is, of which those numbers are known; if it is none,
+    /// makes a new one.
     async fn account(
         &self,
         sql: &mut WriteTransaction,
@@ -593,23 +610,24 @@ impl Writing<'_> {
             Some((id, earlier)) => (id, numbers.or(earlier)),
             None => (self.insert(sql).await?, numbers),
         };
-        let mut kept = Kept {
+        let mut stored_account = StoredAccount {
             resource: self.account.resource.clone(),
             details: self.account.details.clone(),
             numbers: Some(numbers),
         };
         if self.account.card
             && is_known
-            && kept.debits().is_none()
-            && let Some(debits) = self.copy.kept_debits(sql, id).await?
+            && stored_account.debits().is_none()
+            && let Some(debits) = self.copy.stored_debits(sql, id).await?
         {
-            kept = kept.with_debits(debits);
+            stored_account = stored_account.with_debits(debits);
         }
         let resource = self.copy.resource_digest(self.account.resource());
-        let content = digest_of(&self.copy.digester, "account", &kept).map_err(unwritable)?;
-        let details = self.copy.seal_kept(id, &kept)?;
-        // What the bank has last reported as new it has reported under the consent of before: the last days are read once
-        // more.
+        let content =
+            digest_of(&self.copy.digester, "account", &stored_account).map_err(unwritable)?;
+        let details = self.copy.seal_account(id, &stored_account)?;
+        // What the bank has last reported as new it has reported under the consent of before: the
+        // last days are read once more.
         sqlx::query(
             "UPDATE account SET in_flight = CASE WHEN consent IS ?1 OR in_flight <> 0 THEN in_flight ELSE 1 END, \
              consent = ?1, resource = ?2, position = ?3, gone = NULL, \
@@ -644,8 +662,8 @@ impl Writing<'_> {
 }
 
 impl LocalCopy {
-    /// Writes down balances, those that have changed as new ones; says how many these are.
-    async fn put_balances(
+    /// Stores balances, changed ones as new rows; returns the number of changed ones.
+    async fn upsert_balances(
         &self,
         sql: &mut WriteTransaction,
         account: i64,
@@ -672,12 +690,12 @@ impl LocalCopy {
             let name = name.trim_matches('"');
             let limit = if with_limit { "with limit/" } else { "" };
             let slot = format!("{name}/{currency}/{limit}{number}");
-            let said = (
+            let content = (
                 &balance.balance_amount,
                 balance.credit_limit_included,
                 balance.reference_date,
             );
-            let content = digest_of(&self.digester, "balance", &said).map_err(unwritable)?;
+            let content = digest_of(&self.digester, "balance", &content).map_err(unwritable)?;
             let last = sqlx::query(
                 "SELECT at, content FROM balance WHERE account = ? AND slot = ? ORDER BY at DESC LIMIT 1",
             )

@@ -1,4 +1,4 @@
-//! The file with the copy.
+//! Local copy: the SQLite file.
 
 use std::fs::{DirBuilder, File, TryLockError};
 use std::ops::{Deref, DerefMut};
@@ -44,24 +44,24 @@ const MIGRATIONS: [(i64, &str, &str); 4] = [
     ),
 ];
 
-/// Rows that are written in one transaction: some milliseconds of work, for which whoever else writes waits.
-pub(super) const PIECE: usize = 500;
+/// Rows written in one transaction: some milliseconds of work, for which other writers wait.
+pub(super) const BATCH_ROWS: usize = 500;
 
-/// How long a statement waits for its turn.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Time that a statement waits for a lock.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A local copy of accounts, balances and transactions, in an SQLite file. Cheap to clone.
 ///
-/// What is in an account, a balance or an entry is sealed with the [`Vault`]; days, order, and digests under a key of the
-/// file's own are not. The file is readable by its owner alone.
+/// What is in an account, a balance or an entry is sealed with the [`Vault`]; days, order, and
+/// digests under a key of the file's own are not. The file is readable by its owner alone.
 #[derive(Clone)]
 pub struct LocalCopy {
     pub(super) pool: SqlitePool,
     pub(super) vault: Vault,
     pub(super) digester: Digester,
-    /// Whoever writes in this process comes in turn: SQLite itself lets one who writes again and again go first.
+    /// Queue of this process's writers: SQLite itself prefers a writer that writes repeatedly.
     writers: Arc<Mutex<()>>,
-    /// One file for each connection, locked while somebody synchronises it.
+    /// One lock file for each connection, locked while it is synchronised.
     runs: Arc<Path>,
     #[cfg(test)]
     pub(super) crash: Arc<CrashPoint>,
@@ -137,7 +137,7 @@ impl DerefMut for WriteTransaction {
     }
 }
 
-/// Why the copy could not be opened, read or written.
+/// Error of the local copy.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CopyError {
@@ -203,10 +203,10 @@ impl LocalCopy {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(synchronous)
             .foreign_keys(true)
-            .busy_timeout(PATIENCE);
+            .busy_timeout(BUSY_TIMEOUT);
         let pool = SqlitePoolOptions::new()
             .max_connections(CONNECTIONS)
-            .acquire_timeout(PATIENCE)
+            .acquire_timeout(BUSY_TIMEOUT)
             .connect_with(options)
             .await
             .map_err(|error| failed(error.to_string()))?;
@@ -257,7 +257,8 @@ impl LocalCopy {
         self.pool.close().await;
     }
 
-    /// Begins a transaction that will write. It waits for its turn now, so that it cannot fail for that later.
+    /// Begins a transaction that will write. It waits for its turn now, so that it cannot fail for
+    /// that later.
     pub(super) async fn begin(&self) -> Result<WriteTransaction, CopyError> {
         let turn = Arc::clone(&self.writers).lock_owned().await;
         Ok(WriteTransaction {
@@ -268,8 +269,8 @@ impl LocalCopy {
         })
     }
 
-    /// Keeps all other runs away from a connection, in this program and in others, until it is dropped or the process
-    /// ends, in whichever way. `None`: there is another one.
+    /// Keeps all other runs away from a connection, in this program and in others, until it is
+    /// dropped or the process ends, in whichever way. `None`: there is another one.
     pub(super) fn claim(&self, key: &str) -> Result<Option<File>, CopyError> {
         let file = hex(&self.digester.of("run", &[key.as_bytes()]));
         let path = self.runs.join(file);

@@ -1,4 +1,4 @@
-//! When a run ends, whoever is still to be asked.
+//! Deadline of a synchronisation run.
 
 use std::future::Future;
 use std::time::Duration;

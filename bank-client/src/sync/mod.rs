@@ -1,38 +1,48 @@
-//! Keeping a local copy of accounts, balances and transactions.
+//! Synchronisation of accounts, balances and transactions into a local copy.
 //!
-//! A [`LocalCopy`] is a file; a [`Synchroniser`] brings it up to date for one connection, which is what the program calls a consent
-//! at a bank. The first run reads everything of the last 730 days ([`Synchroniser::history_days`]), or of 90 where the bank refuses
-//! so many; later runs read what is new, in the way that the bank offers:
+//! A [`LocalCopy`] is a file; a [`Synchroniser`] updates it for one connection (the program's name
+//! for a consent at a bank). The first run reads the last 730 days
+//! ([`Synchroniser::history_days`]), or 90 if the bank refuses more; later runs read what is new,
+//! by the best request that the bank supports:
 //!
-//! | the bank has | later runs ask for |
+//! | the bank supports | later runs request |
 //! |---|---|
-//! | `entryReferenceFrom` | what came after the newest entry that is known |
-//! | `deltaList` alone | what came after the bank's last report |
-//! | neither, or it refuses | the last days once more ([`Synchroniser::overlap_days`]) |
+//! | `entryReferenceFrom` | transactions after the newest known entry |
+//! | `deltaList` alone | transactions since the bank's last report |
+//! | neither, or it refuses | the last days again ([`Synchroniser::overlap_days`]) |
 //!
-//! **Nothing double.** An entry of a list is the one in the copy of which the bank says the same; of several that are equal,
-//! each is one. The bank's `entryReference`, else its `transactionId`, is a hint: it tells that an entry has changed, if the
-//! one of that name is not listed any more. Entries that share a name are all kept, and "0", blanks and "NOTPROVIDED" are no
-//! names. **Nothing lost**, at whichever point the program dies: a run that breaks off has done no harm, and the next one
-//! starts its walk again. What a bank tells only once (`deltaList`) is noted as lost before it is asked for, and until it is
-//! here: after a crash the last days are read once more. What a delta report leaves open (a name that is known, or none; an
-//! entry that the copy has) is looked up in a list of days, in the same run. **Nothing kept that is gone**: what the bank does
-//! not give any more is removed, but only by a walk that was read whole, and only in the days it went through. An entry
-//! without a day of booking goes when a list that must have it does not: one that starts a month before its value date, or no
-//! later than one that had it.
+//! **No duplicates.** A listed entry equals the stored one with the same content; of several equal
+//! ones, each is one. The bank's `entryReference`, else its `transactionId`, is a hint: it shows
+//! that an entry has changed if the stored one of that name is no longer listed. Entries that share
+//! a name are all kept, and "0", blanks and "NOTPROVIDED" are not names.
 //!
-//! **Nothing said that is not known.** An answer without lists is an error ([`NotListed`](crate::ErrorKind::NotListed)), and
-//! removes nothing; nor does 204, or 404 `RESOURCE_UNKNOWN` of an account that was just listed, which say that there is nothing
-//! and are [told](AccountReport::unlisted): where the copy has entries of that period, that is a failure. Entries that cannot
-//! be read are [counted](AccountReport::left_out); in such a run nothing is removed, and it is not complete. A bank that shows
-//! less than was missed leaves a gap: the copy is whole [from its end](CopiedAccount::since).
+//! **Nothing lost**, whenever the program is killed: an aborted run does no harm, and the next one
+//! starts its walk again. A report that the bank gives only once (`deltaList`) is recorded as lost
+//! until it has arrived: after a crash the last days are read again. Open cases of a delta report
+//! (a known or missing name, an entry that the copy has) are resolved by a list of days, in the
+//! same run.
 //!
-//! A pending entry that is booked is recognised: the booked one says [since when](CopiedEntry::pending_since) it was seen
-//! pending. Accounts that a consent does not open any more stay, and are [marked](CopiedAccount::gone).
+//! **No stale entries.** Entries that the bank no longer lists are removed, but only by a complete
+//! walk, and only in the days that it covers. An entry without a booking date is removed if a list
+//! that must contain it lacks it: one that starts a month before its value date, or no later than
+//! one that had it.
 //!
-//! **No two accounts in one.** A `resourceId` names an account within its consent, and nothing beyond it: from consent to
-//! consent an account is recognised by its numbers, and without them only where no other can be meant
-//! ([`identity`](crate::identity)). Otherwise it is a new account, and the old one is marked as gone.
+//! **No guesses.** A response without lists is an error
+//! ([`NotListed`](crate::ErrorKind::NotListed)) and removes nothing. Neither does 204, or 404
+//! `RESOURCE_UNKNOWN` for an account that was just listed: both mean that there is nothing, and are
+//! [reported](AccountReport::unlisted); if the copy has entries of that period, that is a failure.
+//! Unreadable entries are [counted](AccountReport::left_out); such a run removes nothing and is not
+//! complete. A bank that shows fewer days than were missed leaves a gap: the copy is complete
+//! [from its end](CopiedAccount::since).
+//!
+//! A pending entry that is booked is recognised: the booked one has the time
+//! [since which](CopiedEntry::pending_since) it was seen pending. Accounts that a consent no longer
+//! covers stay, and are [marked](CopiedAccount::gone).
+//!
+//! **No merged accounts.** A `resourceId` names an account within its consent only. From consent to
+//! consent an account is recognised by its numbers, and without them only if no other can be meant
+//! ([`identity`](crate::identity)). Otherwise it is a new account, and the old one is marked as
+//! gone.
 //!
 //! ```no_run
 //! use bank_client::AccountInformation;
@@ -75,12 +85,12 @@ mod window;
 
 pub use self::access::NotOpened;
 use self::access::{Access, Part, Unread};
-use self::account::Reading;
-use self::accounts::{Given, Listed};
+use self::account::AccountSync;
+use self::accounts::{AccountLists, ListedAccount};
 pub use self::copy::{CopyError, LocalCopy};
 use self::deadline::Deadline;
+use self::plan::SyncOptions;
 pub use self::plan::Way;
-use self::plan::Wishes;
 pub use self::reading::{
     CopiedAccount, CopiedBalance, CopiedDetails, CopiedEntry, CopiedTransaction, Period,
 };
@@ -99,12 +109,12 @@ pub struct AccountKey(pub(crate) i64);
 pub struct Synchroniser {
     copy: LocalCopy,
     key: String,
-    wishes: Wishes,
+    options: SyncOptions,
     time_zone: Tz,
     deadline: Duration,
 }
 
-/// How far a run has come.
+/// Progress of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Progress {
@@ -145,7 +155,8 @@ pub enum SyncError {
     /// The copy could not be read or written.
     #[error(transparent)]
     Copy(#[from] CopyError),
-    /// Another run for the same connection is under way, in this program or in another one, and goes on. Nothing was asked.
+    /// Another run for the same connection is under way, in this program or in another one, and
+    /// goes on. Nothing was asked.
     #[error("another run for {key} is under way, and goes on")]
     Busy {
         /// By what the program knows the connection.
@@ -156,7 +167,7 @@ pub enum SyncError {
     Overtaken,
 }
 
-/// What a run did.
+/// Report of a run.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Report {
@@ -168,17 +179,18 @@ pub struct Report {
     pub gone_accounts: u64,
     /// Balances that have changed.
     pub balances_changed: u64,
-    /// Why a list of accounts could not be read, or not whole. What is in the copy of that kind and was not read stays as it
-    /// is.
+    /// Why a list of accounts could not be read, or not whole. What is in the copy of that kind and
+    /// was not read stays as it is.
     pub failures: Vec<Error>,
-    /// With what the bank refused a list of accounts, where it gave that of the other kind, and none of these accounts was
-    /// ever listed: the consent does not open them, and nothing is missing.
+    /// With what the bank refused a list of accounts, where it gave that of the other kind, and
+    /// none of these accounts was ever listed: the consent does not open them, and nothing is
+    /// missing.
     pub lists_not_opened: Vec<Error>,
     /// What of the lists of accounts, and of balances, is not as the standard has it.
     pub deviations: Deviations,
 }
 
-/// What a run did for one account.
+/// Report of a run for one account.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct AccountReport {
@@ -201,10 +213,11 @@ pub struct AccountReport {
     pub removed: u64,
     /// Booked entries that were recognised as pending ones of before.
     pub matched: u64,
-    /// Entries that could not be read, in the last list that was asked for. Nothing was removed then.
+    /// Entries that could not be read, in the last list that was asked for. Nothing was removed
+    /// then.
     pub left_out: u64,
-    /// The bank said that there are no transactions, and not by an empty list: with 204, or of an account that it had just
-    /// listed with 404 `RESOURCE_UNKNOWN`. Nothing is removed for that.
+    /// The bank said that there are no transactions, and not by an empty list: with 204, or of an
+    /// account that it had just listed with 404 `RESOURCE_UNKNOWN`. Nothing is removed for that.
     pub unlisted: bool,
     /// Why it is not known whether some pending entries are still there.
     pub pending_unknown: Option<Error>,
@@ -213,22 +226,24 @@ pub struct AccountReport {
     /// Why its balances were not asked for, or given. Those in the copy, if any, are of before:
     /// [`CopiedBalance::read`].
     pub balances_not_opened: Option<NotOpened>,
-    /// Why its balances could not be read. Those in the copy, if any, are of before: [`CopiedBalance::read`].
+    /// Why its balances could not be read. Those in the copy, if any, are of before:
+    /// [`CopiedBalance::read`].
     pub balances_failure: Option<Error>,
-    /// Why it was not read whole.
+    /// The error, if it was not read completely.
     pub failure: Option<SyncError>,
-    /// What of its pages is not as the standard has it.
+    /// Deviations of its pages from the standard.
     pub deviations: Deviations,
 }
 
 impl Synchroniser {
-    /// For the connection that the program knows by that key: the id of a bank, or of a consent's life at it.
+    /// For the connection that the program knows by that key: the id of a bank, or of a consent's
+    /// life at it.
     #[must_use]
     pub fn new(copy: &LocalCopy, key: impl Into<String>) -> Self {
         Self {
             copy: copy.clone(),
             key: key.into(),
-            wishes: Wishes {
+            options: SyncOptions {
                 delta: None,
                 history_days: 730,
                 overlap_days: 14,
@@ -239,8 +254,8 @@ impl Synchroniser {
         }
     }
 
-    /// The time zone by whose days the bank counts: [`BankEntry::time_zone`](crate::directory::BankEntry::time_zone). Default:
-    /// UTC.
+    /// The time zone by whose days the bank counts:
+    /// [`BankEntry::time_zone`](crate::directory::BankEntry::time_zone). Default: UTC.
     #[must_use]
     pub fn time_zone(mut self, zone: Tz) -> Self {
         self.time_zone = zone;
@@ -248,8 +263,8 @@ impl Synchroniser {
     }
 
     /// How long a run may take. What has not come by then is missing with a
-    /// [`Timeout`](crate::ErrorKind::Timeout), or with [`NotAsked`](crate::ErrorKind::NotAsked) if its turn did not come, and
-    /// the next run goes on. Default: half an hour.
+    /// [`Timeout`](crate::ErrorKind::Timeout), or with [`NotAsked`](crate::ErrorKind::NotAsked) if
+    /// its turn did not come, and the next run goes on. Default: half an hour.
     #[must_use]
     pub fn deadline(mut self, limit: Duration) -> Self {
         self.deadline = limit;
@@ -259,39 +274,39 @@ impl Synchroniser {
     /// How the bank tells what is new, if it does.
     #[must_use]
     pub fn delta(mut self, delta: Option<Delta>) -> Self {
-        self.wishes.delta = delta;
+        self.options.delta = delta;
         self
     }
 
     /// How far back the first run asks. Default: 730 days. A bank that refuses is asked for 90.
     #[must_use]
     pub fn history_days(mut self, days: u32) -> Self {
-        self.wishes.history_days = days;
+        self.options.history_days = days;
         self
     }
 
-    /// How many days before the last run are read once more, where the bank cannot tell what is new: an entry that is
-    /// booked later than that under an earlier day is not found. Default: 14.
+    /// How many days before the last run are read once more, where the bank cannot tell what is
+    /// new: an entry that is booked later than that under an earlier day is not found. Default: 14.
     #[must_use]
     pub fn overlap_days(mut self, days: u32) -> Self {
-        self.wishes.overlap_days = days;
+        self.options.overlap_days = days;
         self
     }
 
     /// Entries on a page. Default: as the bank likes.
     #[must_use]
     pub fn page_size(mut self, entries: usize) -> Self {
-        self.wishes.page_size = Some(entries);
+        self.options.page_size = Some(entries);
         self
     }
 
     /// Reads the accounts, their balances, and what is new of their transactions.
     ///
-    /// It fails if there are no accounts to be had, or the copy cannot be written. What fails for one account alone is told
-    /// in its [report](AccountReport::failure), and the others are read.
+    /// It fails if there are no accounts to be had, or the copy cannot be written. What fails for
+    /// one account alone is told in its [report](AccountReport::failure), and the others are read.
     ///
-    /// Of two runs for the same connection the first one goes on, and the other fails at once ([`SyncError::Busy`]). A
-    /// process that has ended, in whichever way, keeps nobody away.
+    /// Of two runs for the same connection the first one goes on, and the other fails at once
+    /// ([`SyncError::Busy`]). The lock of a process that has ended, in whichever way, is released.
     pub async fn run(
         &self,
         under: &AccountInformation,
@@ -319,13 +334,13 @@ impl Synchroniser {
             if access.is_closed(Part::Transactions, numbers, links).await {
                 done.transactions_not_opened = Some(NotOpened::ByConsent);
             } else {
-                let reading = Reading {
+                let reading = AccountSync {
                     copy: &self.copy,
-                    lists: under,
+                    source: under,
                     account,
                     card: given.card,
                     resource: given.resource(),
-                    wishes: self.wishes,
+                    options: self.options,
                     moment,
                     deadline,
                 };
@@ -354,7 +369,7 @@ impl Synchroniser {
             }
             let debits = given.card.then(|| under.debit_accounting(given.resource()));
             if let Some(debits) = debits.flatten() {
-                self.copy.note_debits(account, debits).await?;
+                self.copy.store_debit_accounting(account, debits).await?;
             }
             match given.balances_unread {
                 Some(Unread::NotOpened(why)) => done.balances_not_opened = Some(why),
@@ -376,8 +391,8 @@ impl Synchroniser {
         access: &Access<'_>,
         moment: Moment,
         report: &mut Report,
-    ) -> Result<Vec<(AccountKey, Given)>, SyncError> {
-        let Listed {
+    ) -> Result<Vec<(AccountKey, ListedAccount)>, SyncError> {
+        let AccountLists {
             payment,
             card,
             deviations,
@@ -393,8 +408,8 @@ impl Synchroniser {
         for (card, list) in [(false, payment), (true, card)] {
             let mut list = match list {
                 Ok(list) => list,
-                // A bank without accounts of one kind may have no such resource, and a consent may not open it. The bank
-                // has not lost those that it listed.
+                // A bank without accounts of one kind may have no such resource, and a consent may
+                // not open it. The bank has not lost those that it listed.
                 Err(error) => {
                     let not_opened = error.is_kind_not_opened();
                     if !not_opened || self.copy.has_listed(&self.key, card).await? {
@@ -412,7 +427,7 @@ impl Synchroniser {
             report.new_accounts += stored.new;
             report.gone_accounts += stored.gone;
             report.balances_changed += stored.balances_changed;
-            report.failures.extend(list.nameless.take());
+            report.failures.extend(list.missing_id.take());
             all.extend(stored.keys.into_iter().zip(list.accounts));
         }
         Ok(all)
@@ -442,7 +457,8 @@ impl AccountReport {
         }
     }
 
-    /// Whether all that the consent opens of it was read to the end, and what the copy has of it is what the bank says.
+    /// Whether all that the consent opens of it was read to the end, and what the copy has of it is
+    /// what the bank says.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         let parts = [&self.transactions_not_opened, &self.balances_not_opened];
@@ -461,7 +477,8 @@ impl Report {
         self.accounts.iter().map(|account| account.new).sum()
     }
 
-    /// What the bank did not give, and why: for [`ConsentManager::note`](crate::consent_manager::ConsentManager::note).
+    /// What the bank did not give, and why: for
+    /// [`ConsentManager::note`](crate::consent_manager::ConsentManager::note).
     pub fn bank_errors(&self) -> impl Iterator<Item = &Error> {
         let of_accounts = self.accounts.iter().flat_map(|account| {
             let failure = match &account.failure {
@@ -477,8 +494,8 @@ impl Report {
         self.failures.iter().chain(of_accounts)
     }
 
-    /// All that is not as the standard has it, of every answer. What could not be read is not in the copy; what was in it of
-    /// that stays.
+    /// All that is not as the standard has it, of every answer. What could not be read is not in
+    /// the copy; what was in it of that stays.
     #[must_use]
     pub fn all_deviations(&self) -> Deviations {
         let mut all = self.deviations.clone();
@@ -488,7 +505,8 @@ impl Report {
         all
     }
 
-    /// Whether all that the consent opens was read to the end, and nothing of it left out because it could not be read.
+    /// Whether all that the consent opens was read to the end, and nothing of it left out because
+    /// it could not be read.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.failures.is_empty()

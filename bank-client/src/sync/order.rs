@@ -1,9 +1,10 @@
-//! The order of entries within a day, from the order in which a bank lists them.
+//! Order of entries within a day, derived from the order of the bank's list.
 //!
-//! Most banks list the newest entry first, some the oldest; with some, pages go one way and the entries of a page the other.
-//! The days on a page tell the way of its entries, and the days of two pages that of the pages. Where all days are equal,
-//! the way of the page before holds; on the first page, that of the account's last walk; otherwise the newest is first, until
-//! a later page tells better.
+//! Most banks list the newest entry first, some the oldest; with some, pages go one way and the
+//! entries of a page the other. The days on a page tell the way of its entries, and the days of two
+//! pages that of the pages. Where all days are equal, the way of the page before holds; on the
+//! first page, that of the account's last walk; otherwise the newest is first, until a later page
+//! tells better.
 
 use std::cmp::Ordering;
 
@@ -30,12 +31,12 @@ pub(super) struct Order {
     /// First and last day of the page before.
     before: Option<(NaiveDate, NaiveDate)>,
     /// The places before the last page, if that has shown that they are the wrong way round.
-    turn: Option<Turn>,
+    reversal: Option<Reversal>,
 }
 
 /// Places whose order is to be turned round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Turn {
+pub(super) struct Reversal {
     pub(super) first: i64,
     pub(super) last: i64,
 }
@@ -64,14 +65,14 @@ impl Order {
             within: known,
             across: known,
             before: None,
-            turn: None,
+            reversal: None,
         }
     }
 
-    /// The places of the pages before the last one, if that was the first to tell, and tells that they are the wrong way
-    /// round.
-    pub(super) const fn turn(&self) -> Option<Turn> {
-        self.turn
+    /// The places of the pages before the last one, if that was the first to tell, and tells that
+    /// they are the wrong way round.
+    pub(super) const fn reversal(&self) -> Option<Reversal> {
+        self.reversal
     }
 
     /// Takes the next page, of entries of these days.
@@ -105,7 +106,7 @@ impl Order {
         // A list of one page goes the way of its entries.
         let across = self.across.or(self.within).or(newest_first);
         let turned = guessed && across != newest_first && self.low < self.high;
-        self.turn = turned.then(|| Turn {
+        self.reversal = turned.then(|| Reversal {
             first: self.low,
             last: self.high - 1,
         });
@@ -152,9 +153,9 @@ mod tests {
                 .iter()
                 .map(|day| NaiveDate::from_ymd_opt(2026, 1, *day));
             let places = order.page(days);
-            if let Some(turn) = order.turn() {
+            if let Some(reversal) = order.reversal() {
                 for place in &mut all {
-                    *place = turn.first + turn.last - *place;
+                    *place = reversal.first + reversal.last - *place;
                 }
             }
             all.extend((0..page.len()).map(|number| places.of(number)));

@@ -1,4 +1,4 @@
-//! Which way an account is read, and what follows from a refusal: rules, and nothing else.
+//! Choice of the transaction request (full, by dates, delta) and the fallback on refusal. No I/O.
 
 use chrono::{Days, NaiveDate};
 use shared_types::xs2a::message::MessageCode;
@@ -6,11 +6,12 @@ use shared_types::xs2a::message::MessageCode;
 use crate::directory::Delta;
 use crate::error::{Error, ErrorKind};
 
-/// The days that every bank shows, whenever it is asked (Delegated Regulation (EU) 2018/389, article 10a(1)(b)).
-const ALWAYS: u64 = 90;
+/// Days of history that every bank must show (Delegated Regulation (EU) 2018/389, article
+/// 10a(1)(b)).
+const GUARANTEED_DAYS: u64 = 90;
 
-/// After so many days a bank that refused delta reports is asked again.
-const ASK_AGAIN: u64 = 30;
+/// Days after which a bank that refused delta reports is tried again.
+const DELTA_RETRY_DAYS: u64 = 30;
 
 /// The way in which the transactions of an account are asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,13 +32,13 @@ pub enum Way {
         /// Its `entryReference`.
         reference: String,
     },
-    /// What came after the bank's last report (`deltaList`).
+    /// Transactions since the bank's last report (`deltaList`).
     AfterLastReport,
 }
 
-/// What is known of an account when its transactions are asked for.
+/// State of an account before its transactions are requested.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Known {
+pub(super) struct AccountSyncState {
     /// The day on which it was last read whole.
     pub(super) complete: Option<NaiveDate>,
     /// After which entry a delta report can start.
@@ -48,35 +49,39 @@ pub(super) struct Known {
     pub(super) refused: Option<NaiveDate>,
     /// The first day from which on the copy is whole.
     pub(super) since: Option<NaiveDate>,
-    /// The day from which on days have to be listed, because something is known of them that has more than one explanation.
+    /// The day from which on days have to be listed, because something is known of them that has
+    /// more than one explanation.
     pub(super) unsettled: Option<NaiveDate>,
 }
 
-/// What the program wants.
+/// Options of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Wishes {
+pub(super) struct SyncOptions {
     pub(super) delta: Option<Delta>,
     pub(super) history_days: u32,
     pub(super) overlap_days: u32,
     pub(super) page_size: Option<usize>,
 }
 
-/// The way to begin with.
-pub(super) fn plan(known: &Known, wishes: &Wishes, today: NaiveDate) -> Way {
+/// The first request to try.
+pub(super) fn plan(known: &AccountSyncState, options: &SyncOptions, today: NaiveDate) -> Way {
     let settling = |from: NaiveDate| known.unsettled.map_or(from, |day| day.min(from));
     let Some(complete) = known.complete else {
         return Way::Everything {
-            from: settling(back(today, wishes.history_days.into())),
+            from: settling(days_before(today, options.history_days.into())),
         };
     };
     let dates = Way::Dates {
-        from: settling(back(complete.min(today), wishes.overlap_days.into())),
+        from: settling(days_before(
+            complete.min(today),
+            options.overlap_days.into(),
+        )),
     };
     let refused = known
         .refused
-        .is_some_and(|day| back(today, ASK_AGAIN) < day);
-    match (wishes.delta, &known.reference) {
-        // What the bank has told once, and we have lost, it does not tell again.
+        .is_some_and(|day| days_before(today, DELTA_RETRY_DAYS) < day);
+    match (options.delta, &known.reference) {
+        // A report that the bank gives once, and that was lost, is not given again.
         _ if known.in_flight || refused => dates,
         // A delta report settles nothing that only whole days do.
         _ if known.unsettled.is_some() || known.since.is_none() => dates,
@@ -88,9 +93,9 @@ pub(super) fn plan(known: &Known, wishes: &Wishes, today: NaiveDate) -> Way {
     }
 }
 
-/// What is to be remembered of a refusal.
+/// Finding about the bank, from a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lesson {
+pub(super) enum Finding {
     Nothing,
     /// The bank does not know that entry any more.
     ForgetReference,
@@ -98,45 +103,45 @@ pub(super) enum Lesson {
     NoDeltas,
 }
 
-/// The way to take instead, after so many pages, when the bank refuses this one; `None`: there is no other. What is to be
-/// remembered of it holds once that way has been gone: a refusal may have had another reason.
-pub(super) fn instead(
+/// The request to try after the bank has refused one, having sent so many pages; `None`: there is
+/// no other. The finding holds once that request succeeds: a refusal may have had another reason.
+pub(super) fn next_way(
     way: &Way,
     error: &Error,
     pages: u64,
-    known: &Known,
-    wishes: &Wishes,
+    known: &AccountSyncState,
+    options: &SyncOptions,
     today: NaiveDate,
-) -> Option<(Way, Lesson)> {
-    if !may_be_the_period(error) {
+) -> Option<(Way, Finding)> {
+    if !may_concern_request(error) {
         return None;
     }
     match way {
         Way::Everything { from } => Some((
             Way::Everything {
-                from: later(*from, today)?,
+                from: narrower(*from, today)?,
             },
-            Lesson::Nothing,
+            Finding::Nothing,
         )),
         Way::Dates { from } => Some((
             Way::Dates {
-                from: later(*from, today)?,
+                from: narrower(*from, today)?,
             },
-            Lesson::Nothing,
+            Finding::Nothing,
         )),
         Way::AfterEntry { .. } | Way::AfterLastReport => {
             let unknown = codes(error).any(|code| *code == MessageCode::ResourceUnknown);
-            let lesson = match way {
-                _ if pages > 0 => Lesson::Nothing,
-                Way::AfterEntry { .. } if unknown => Lesson::ForgetReference,
-                _ => Lesson::NoDeltas,
+            let finding = match way {
+                _ if pages > 0 => Finding::Nothing,
+                Way::AfterEntry { .. } if unknown => Finding::ForgetReference,
+                _ => Finding::NoDeltas,
             };
-            Some((plan(known, &wishes.by_days(), today), lesson))
+            Some((plan(known, &options.by_days(), today), finding))
         }
     }
 }
 
-impl Wishes {
+impl SyncOptions {
     /// The same, without delta reports.
     pub(super) fn by_days(&self) -> Self {
         Self {
@@ -146,16 +151,16 @@ impl Wishes {
     }
 }
 
-/// Whether a refusal may be about the period or the kind of list that was asked for: another one is tried then.
-/// `CONSENT_INVALID` is among these: the same consent has just opened the list of accounts. So is an entry that the bank does
-/// not know any more.
-pub(super) fn may_be_the_period(error: &Error) -> bool {
-    error.may_be_about_the_request() || says_there_are_none(error) && !error.has_other_reason()
+/// Whether a refusal may be about the period or the kind of list that was asked for: another one is
+/// tried then. `CONSENT_INVALID` is among these: the same consent has just opened the list of
+/// accounts. So is an entry that the bank does not know any more.
+pub(super) fn may_concern_request(error: &Error) -> bool {
+    error.may_be_about_the_request() || reports_no_transactions(error) && !error.has_other_reason()
 }
 
-/// Whether the bank says, in the place of a list, that there is none: of an account that it has just listed, that there are
-/// no transactions in the period.
-pub(super) fn says_there_are_none(error: &Error) -> bool {
+/// Whether the bank says, in the place of a list, that there is none: of an account that it has
+/// just listed, that there are no transactions in the period.
+pub(super) fn reports_no_transactions(error: &Error) -> bool {
     error.is_resource_unknown()
 }
 
@@ -168,20 +173,22 @@ fn codes(error: &Error) -> impl Iterator<Item = &MessageCode> {
     messages.iter().map(|message| &message.code)
 }
 
-/// A first day that the bank may show when it refuses an earlier one: some count the 90 days with today, and some without.
-fn later(from: NaiveDate, today: NaiveDate) -> Option<NaiveDate> {
-    [ALWAYS, ALWAYS - 1, ALWAYS - 2]
-        .map(|days| back(today, days))
+/// A first day that the bank may show when it refuses an earlier one: some count the 90 days with
+/// today, and some without.
+fn narrower(from: NaiveDate, today: NaiveDate) -> Option<NaiveDate> {
+    [GUARANTEED_DAYS, GUARANTEED_DAYS - 1, GUARANTEED_DAYS - 2]
+        .map(|days| days_before(today, days))
         .into_iter()
         .find(|day| from < *day)
 }
 
-/// The first day of a list that every bank gives. Its 90 days count with today, and its day may be one ahead of ours.
-pub(super) fn always_from(today: NaiveDate) -> NaiveDate {
-    back(today, ALWAYS - 2)
+/// The first day of a list that every bank gives. Its 90 days count with today, and its day may be
+/// one ahead of ours.
+pub(super) fn guaranteed_from(today: NaiveDate) -> NaiveDate {
+    days_before(today, GUARANTEED_DAYS - 2)
 }
 
-pub(super) fn back(day: NaiveDate, days: u64) -> NaiveDate {
+pub(super) fn days_before(day: NaiveDate, days: u64) -> NaiveDate {
     day.checked_sub_days(Days::new(days))
         .unwrap_or(NaiveDate::MIN)
 }

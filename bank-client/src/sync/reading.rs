@@ -1,4 +1,4 @@
-//! What is in the copy.
+//! Queries on the local copy.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _, try_unfold};
@@ -11,33 +11,35 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use super::AccountKey;
-use super::accounts::{Kept, about_account};
+use super::accounts::{StoredAccount, about_account};
 use super::copy::{CopyError, LocalCopy, about_entry};
 use crate::accounts::AccountInformation;
 
 /// Entries that are read at a time.
-const AT_ONCE: i64 = 200;
+const BATCH_ROWS: i64 = 200;
 
 /// An account in the copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CopiedAccount {
-    /// By which its balances and transactions are asked for.
+    /// Key for reading its balances and transactions.
     pub key: AccountKey,
-    /// What the bank says of it, its `resourceId` included; balances and links are not kept with it.
+    /// What the bank says of it, its `resourceId` included; balances and links are not kept with
+    /// it.
     pub details: CopiedDetails,
-    /// When it was first seen.
+    /// Time of the first read.
     pub first_seen: DateTime<Utc>,
     /// Since when the consent does not open it any more. What was copied until then is still here.
     pub gone: Option<DateTime<Utc>>,
-    /// When its transactions were last read to the end, pending ones and all.
+    /// Time of the last complete read of its transactions, pending ones included.
     pub synced: Option<DateTime<Utc>>,
-    /// The first day from which on all transactions are here, up to `synced`. `None`: there is no such day that is known.
-    /// Older ones may be here too, with gaps: a bank that shows less than before leaves one.
+    /// The first day from which on all transactions are here, up to `synced`. `None`: there is no
+    /// such day that is known. Older ones may be here too, with gaps: a bank that shows less than
+    /// before leaves one.
     pub since: Option<NaiveDate>,
 }
 
-/// The two kinds of account.
+/// Account details, by kind of account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CopiedDetails {
     /// A payment account.
@@ -50,14 +52,15 @@ pub enum CopiedDetails {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CopiedBalance {
-    /// When it was first seen so.
+    /// Time of the first read with this content.
     pub at: DateTime<Utc>,
-    /// When the bank last said so. A balance that is current and was read before the account's other balances, or before
-    /// [`synced`](CopiedAccount::synced), is the last that is known: the bank has not given it since.
+    /// When the bank last said so. A balance that is current and was read before the account's
+    /// other balances, or before [`synced`](CopiedAccount::synced), is the last that is known: the
+    /// bank has not given it since.
     pub read: DateTime<Utc>,
     /// Whether it is what the bank last said.
     pub current: bool,
-    /// What the bank says.
+    /// The balance.
     pub balance: Balance,
 }
 
@@ -69,7 +72,7 @@ pub struct CopiedEntry {
     pub booked: bool,
     /// The day of booking; where there is none, the nearest day that is known.
     pub day: NaiveDate,
-    /// When it was first seen so.
+    /// Time of the first read with this content.
     pub first_seen: DateTime<Utc>,
     /// Of a booked one that was seen pending before: since when.
     pub pending_since: Option<DateTime<Utc>>,
@@ -77,7 +80,7 @@ pub struct CopiedEntry {
     pub transaction: CopiedTransaction,
 }
 
-/// The two kinds of transaction.
+/// Transaction, by kind of account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CopiedTransaction {
     /// Of a payment account.
@@ -86,7 +89,7 @@ pub enum CopiedTransaction {
     Card(Box<CardTransaction>),
 }
 
-/// Which transactions are wanted.
+/// Period of transactions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Period {
     /// First day; without it, from the beginning.
@@ -106,7 +109,8 @@ impl LocalCopy {
             .collect()
     }
 
-    /// The accounts of a connection: in the bank's order, payment accounts first, and at the end those that are gone.
+    /// The accounts of a connection: in the bank's order, payment accounts first, and at the end
+    /// those that are gone.
     pub async fn accounts(&self, key: &str) -> Result<Vec<CopiedAccount>, CopyError> {
         let rows = sqlx::query(
             "SELECT id, card, details, first_seen, gone, synced, since FROM account WHERE connection = ? \
@@ -118,8 +122,8 @@ impl LocalCopy {
         rows.iter().map(|row| self.copied(row)).collect()
     }
 
-    /// The account that a bank lists under that `resourceId` in that consent, if it was synchronised under it. In another
-    /// consent the same id may be another account's.
+    /// The account that a bank lists under that `resourceId` in that consent, if it was
+    /// synchronised under it. In another consent the same id may be another account's.
     pub async fn account(
         &self,
         key: &str,
@@ -142,7 +146,7 @@ impl LocalCopy {
 
     fn copied(&self, row: &SqliteRow) -> Result<CopiedAccount, CopyError> {
         let id: i64 = row.try_get("id")?;
-        let kept: Kept = self.opened(row, &about_account(id), "account.details")?;
+        let kept: StoredAccount = self.opened(row, &about_account(id), "account.details")?;
         let corrupt = |_| CopyError::Corrupt {
             what: "account.details",
         };
@@ -187,8 +191,8 @@ impl LocalCopy {
         rows.iter().map(|row| self.balance(account, row)).collect()
     }
 
-    /// All that was said of an account's balances, the oldest first. Each stands once for the time in which it did not
-    /// change.
+    /// All that was said of an account's balances, the oldest first. Each stands once for the time
+    /// in which it did not change.
     #[must_use]
     pub fn balance_history(
         &self,
@@ -214,14 +218,15 @@ impl LocalCopy {
         })
     }
 
-    /// An account's transactions: pending ones first, then booked ones, each from the newest to the oldest.
+    /// An account's transactions: pending ones first, then booked ones, each from the newest to the
+    /// oldest.
     #[must_use]
     pub fn transactions(
         &self,
         account: AccountKey,
         period: Period,
     ) -> BoxStream<'_, Result<CopiedEntry, CopyError>> {
-        let start = Some(Place {
+        let start = Some(Cursor {
             booked: false,
             day: text(period.to, "9999-12-31"),
             order: i64::MAX,
@@ -231,10 +236,10 @@ impl LocalCopy {
         try_unfold(start, move |next| {
             let from = from.clone();
             async move {
-                let Some(place) = next else {
+                let Some(cursor) = next else {
                     return Ok::<_, CopyError>(None);
                 };
-                let (entries, next) = self.entries(account, &from, period, place).await?;
+                let (entries, next) = self.entries(account, &from, period, cursor).await?;
                 let entries = futures::stream::iter(entries.into_iter().map(Ok::<_, CopyError>));
                 Ok(Some((entries, next)))
             }
@@ -248,8 +253,8 @@ impl LocalCopy {
         account: AccountKey,
         from: &str,
         period: Period,
-        place: Place,
-    ) -> Result<(Vec<CopiedEntry>, Option<Place>), CopyError> {
+        cursor: Cursor,
+    ) -> Result<(Vec<CopiedEntry>, Option<Cursor>), CopyError> {
         let rows = sqlx::query(
             "SELECT e.id, e.booked, e.sealed_for, e.day, e.place, e.first_seen, e.pending_since, \
              e.doubtful OR COALESCE((SELECT NOT b.doubtful FROM entry b WHERE b.id = e.booked_as), 0) AS hidden, \
@@ -258,23 +263,23 @@ impl LocalCopy {
              ORDER BY e.day DESC, e.place DESC, e.id DESC LIMIT ?",
         )
         .bind(account.0)
-        .bind(place.booked)
+        .bind(cursor.booked)
         .bind(from)
-        .bind(&place.day)
-        .bind(place.order)
-        .bind(place.id)
-        .bind(AT_ONCE)
+        .bind(&cursor.day)
+        .bind(cursor.order)
+        .bind(cursor.id)
+        .bind(BATCH_ROWS)
         .fetch_all(&self.pool)
         .await?;
         let next = match rows.last() {
-            Some(row) => Some(Place {
-                booked: place.booked,
+            Some(row) => Some(Cursor {
+                booked: cursor.booked,
                 day: row.try_get("day")?,
                 order: row.try_get("place")?,
                 id: row.try_get("id")?,
             }),
-            None if place.booked => None,
-            None => Some(Place {
+            None if cursor.booked => None,
+            None => Some(Cursor {
                 booked: true,
                 day: text(period.to, "9999-12-31"),
                 order: i64::MAX,
@@ -283,7 +288,8 @@ impl LocalCopy {
         };
         let mut entries = Vec::with_capacity(rows.len());
         for row in &rows {
-            // It is here as a booked one already, or in another form as long as it is not clear that there are two.
+            // It is here as a booked one already, or in another form as long as it is not clear
+            // that there are two.
             if !row.try_get::<bool, _>("hidden")? {
                 entries.push(self.entry(account, row)?);
             }
@@ -322,8 +328,8 @@ impl LocalCopy {
     }
 }
 
-/// A place in the list of an account's entries.
-struct Place {
+/// Position in the list of an account's entries.
+struct Cursor {
     booked: bool,
     day: String,
     order: i64,

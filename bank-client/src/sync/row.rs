@@ -1,8 +1,7 @@
-//! A transaction on its way into the copy: its content, which makes it this one and no other, and the names that a bank has
-//! for it, by which it may be known again.
+//! Transaction row for the local copy: content digest, which identifies the entry, and its names.
 //!
-//! A name is a hint and no identity. Banks give one `entryReference` to all entries of a batch, use a `transactionId` again,
-//! and write "0", blanks or "NOTPROVIDED" where they have none.
+//! A name is a hint and no identity. Banks give one `entryReference` to all entries of a batch, use
+//! a `transactionId` again, and write "0", blanks or "NOTPROVIDED" where they have none.
 
 use aws_lc_rs::hmac;
 use chrono::NaiveDate;
@@ -93,9 +92,9 @@ impl Row {
         })
     }
 
-    /// What the bank takes for `entryReferenceFrom`. The standard gives card transactions no reference of that name; their
-    /// id is what there is.
-    pub(super) fn mark(&self) -> Option<&str> {
+    /// What the bank takes for `entryReferenceFrom`. The standard gives card transactions no
+    /// reference of that name; their id is what there is.
+    pub(super) fn delta_reference(&self) -> Option<&str> {
         self.reference.as_deref().or(self.id.as_deref())
     }
 
@@ -104,13 +103,14 @@ impl Row {
         self.reference.is_some() || self.id.is_some()
     }
 
-    /// All that the bank says of it. Entries of which it says the same are told apart by their number alone.
+    /// All that the bank says of it. Entries of which it says the same are told apart by their
+    /// number alone.
     pub(super) fn content(&self, digester: &Digester) -> Digest {
         digester.of("content", &[&self.details])
     }
 
-    /// By what it may be known again when the bank says something else of it: the bank's reference, else its id, else amount
-    /// and days.
+    /// By what it may be known again when the bank says something else of it: the bank's reference,
+    /// else its id, else amount and days.
     pub(super) fn name(&self, digester: &Digester) -> Digest {
         match (&self.reference, &self.id) {
             (Some(reference), _) => digester.of("reference", &[reference.as_bytes()]),
@@ -131,7 +131,8 @@ impl Row {
         }
     }
 
-    /// By what a pending entry and the booked one that it becomes know each other, the surest first; whether it is sure.
+    /// By what a pending entry and the booked one that it becomes know each other, the surest
+    /// first; whether it is sure.
     pub(super) fn keys(&self, digester: &Digester) -> Vec<(Digest, bool)> {
         let mut keys = Vec::new();
         let mut key = |kind: &str, text: &Option<String>, sure: bool| {
@@ -142,12 +143,12 @@ impl Row {
         key("pending by id", &self.id, true);
         key("pending by reference", &self.reference, true);
         key("pending by end-to-end id", &self.end_to_end, false);
-        keys.extend(self.looks(digester).map(|looks| (looks, false)));
+        keys.extend(self.amount_key(digester).map(|key| (key, false)));
         keys
     }
 
     /// Amount and counterparty.
-    pub(super) fn looks(&self, digester: &Digester) -> Option<Digest> {
+    pub(super) fn amount_key(&self, digester: &Digester) -> Option<Digest> {
         let name = self.counterparty.as_ref()?.trim().to_lowercase();
         let amount = self.amount.value().normalize().to_string();
         let currency = self.amount.currency();

@@ -1,7 +1,8 @@
-//! Banks to test against, without a network and without certificates (feature `test-util`).
+//! Mock banks for tests without a network and certificates (feature `test-util`).
 //!
-//! A [`MockBank`] listens on this machine's loopback address and answers like a bank: accounts, balances, transactions
-//! page by page, consents. Whatever mood it is in is a line. An app's own test, whole:
+//! A [`MockBank`] listens on this machine's loopback address and answers like a bank: accounts,
+//! balances, transactions page by page, consents. Whatever mood it is in is a line. An app's own
+//! test, whole:
 //!
 //! ```
 //! use bank_client::test_util::{MockBank, MockBehaviour};
@@ -22,7 +23,8 @@
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(an_app_shows_what_there_is()).unwrap();
 //! ```
 //!
-//! The way by redirect, whole: the customer approves, and [`MockBank::approve`] gives the address by which she comes back.
+//! The way by redirect, whole: the customer approves, and [`MockBank::approve`] gives the address
+//! by which she comes back.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -54,8 +56,9 @@
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(an_app_connects_a_bank()).unwrap();
 //! ```
 //!
-//! The handle is a real [`Bank`], with all that handles do; only the connection is plain HTTP, to loopback and to
-//! nowhere else. There is no other way to a handle without TLS, also where this feature is on.
+//! The handle is a real [`Bank`], with all that handles do; only the connection is plain HTTP, to
+//! loopback and to nowhere else. There is no other way to a handle without TLS, also where this
+//! feature is on.
 
 mod responder;
 mod sample;
@@ -79,7 +82,7 @@ pub use self::servers::judge_server;
 use crate::bank::{Bank, BankBuilder};
 use crate::consent_manager::Approval;
 
-/// How a mock bank behaves.
+/// Behaviour of a mock bank.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MockBehaviour {
@@ -91,7 +94,7 @@ pub enum MockBehaviour {
     Broken,
     /// 429 `ACCESS_EXCEEDED`, and how long to wait (in whole seconds).
     RateLimited(Duration),
-    /// 401 `CONSENT_EXPIRED` for whoever reads accounts.
+    /// 401 `CONSENT_EXPIRED` for account requests.
     ConsentExpired,
     /// JSON that is none of the standard's.
     Malformed,
@@ -116,7 +119,7 @@ pub struct MockBank {
     shared: Arc<Mutex<State>>,
 }
 
-/// What a mock bank knows.
+/// State of a mock bank.
 pub(crate) struct State {
     pub(crate) mood: MockBehaviour,
     /// For the next requests, one each.
@@ -130,7 +133,7 @@ pub(crate) struct State {
 pub(crate) struct MockConsent {
     pub(crate) id: String,
     pub(crate) status: ConsentStatus,
-    /// What was asked for.
+    /// The requested access.
     pub(crate) wanted: serde_json::Value,
     /// Where the customer is sent afterwards, and where if she refuses.
     pub(crate) way_back: [Option<String>; 2],
@@ -170,7 +173,8 @@ impl MockBank {
         Self::start(MockBehaviour::Happy, accounts).await
     }
 
-    /// The accounts that a bank has which was given none: a current and a savings account, in euros.
+    /// The accounts that a bank has which was given none: a current and a savings account, in
+    /// euros.
     #[must_use]
     pub fn sample_accounts() -> Vec<MockAccount> {
         sample::accounts()
@@ -197,7 +201,8 @@ impl MockBank {
         Self { server, shared }
     }
 
-    /// A handle for it. Like any handle, it neither repeats calls nor leaves the bank alone: see [`MockBank::builder`].
+    /// A handle for it. Like any handle, it neither repeats calls nor leaves the bank alone: see
+    /// [`MockBank::builder`].
     ///
     /// # Panics
     ///
@@ -211,7 +216,8 @@ impl MockBank {
         self.builder().build().expect("a handle for a mock bank")
     }
 
-    /// What a handle for it is made of, so that a test can give it limits, retries, a breaker or a clock.
+    /// What a handle for it is made of, so that a test can give it limits, retries, a breaker or a
+    /// clock.
     ///
     /// # Panics
     ///
@@ -234,12 +240,14 @@ impl MockBank {
         self.change(|state| state.mood = mood);
     }
 
-    /// It behaves like that for one request, after those for which this was said before; then as ever.
+    /// It behaves like that for one request, after those for which this was said before; then as
+    /// ever.
     pub fn once(&self, mood: MockBehaviour) {
         self.change(|state| state.script.push_back(mood));
     }
 
-    /// Its customer approves that consent on the bank's page. Returns the address by which her browser comes back, for
+    /// Its customer approves that consent on the bank's page. Returns the address by which her
+    /// browser comes back, for
     /// [`ConsentManager::returned`](crate::consent_manager::ConsentManager::returned).
     ///
     /// # Panics
@@ -251,7 +259,8 @@ impl MockBank {
         self.decide(asked, ConsentStatus::Valid)
     }
 
-    /// Its customer turns that consent down on the bank's page. Returns the address by which her browser comes back.
+    /// Its customer turns that consent down on the bank's page. Returns the address by which her
+    /// browser comes back.
     ///
     /// # Panics
     ///
@@ -291,7 +300,7 @@ impl MockBank {
         self.settle(ConsentStatus::Valid, ConsentStatus::RevokedByPsu);
     }
 
-    /// What it was asked, in order: `GET /v1/accounts?withBalance=true`.
+    /// The requests it received, in order: `GET /v1/accounts?withBalance=true`.
     pub async fn asked(&self) -> Vec<String> {
         let requests = self.server.received_requests().await.unwrap_or_default();
         requests

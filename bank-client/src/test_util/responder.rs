@@ -1,4 +1,4 @@
-//! What a mock bank answers.
+//! HTTP responses of the mock bank.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +14,7 @@ use wiremock::{Request, Respond, ResponseTemplate};
 
 use super::{MockAccount, MockBehaviour, MockConsent, State};
 
-/// Transactions on a page, where nobody asks for a number.
+/// Transactions on a page, where no number is requested.
 const PAGE: usize = 100;
 
 /// Answers every request.
@@ -131,7 +131,7 @@ fn consents(
     }
 }
 
-/// Why accounts are not shown to whoever asks, if they are not.
+/// Why account requests are refused, if they are.
 fn turned_away(state: &State, request: &Request) -> Option<ResponseTemplate> {
     let id = request
         .headers

@@ -1,4 +1,4 @@
-//! The world of a mock bank that was given none.
+//! Default accounts of a mock bank.
 
 use chrono::NaiveDate;
 use serde_json::{Value, json};
@@ -47,7 +47,7 @@ pub(super) fn accounts() -> Vec<MockAccount> {
     ]
 }
 
-/// What the consent opens that every mock bank knows.
+/// Accounts of the default consent.
 pub(super) fn consent() -> Value {
     json!({
         "access": { "allPsd2": "allAccounts" },

@@ -1,4 +1,4 @@
-//! The judgement of a bank's certificates, without a connection.
+//! Verification of bank certificates without a connection.
 
 use std::sync::Arc;
 
@@ -10,7 +10,8 @@ use shared_types::pki::trust::{Anchors, Refusal};
 use crate::revocation::Revocation;
 use crate::tls::{ServerRefusal, ServerVerifier};
 
-/// Judges a bank's certificates, its own first, as the SDK does in a handshake with any bank of that host name.
+/// Judges a bank's certificates, its own first, as the SDK does in a handshake with any bank of
+/// that host name.
 pub fn judge_server(
     anchors: Anchors,
     chain: &[CertificateDer<'_>],

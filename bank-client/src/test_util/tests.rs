@@ -1,4 +1,4 @@
-//! The mock bank, asked as an app's tests ask it; and what a handle does whose network is plain enough to see.
+//! Tests of the mock bank, called as an app's tests call it.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -158,7 +158,7 @@ async fn a_consent_has_its_life() {
         bank.consent_status(&id).await.unwrap(),
         ConsentStatus::TerminatedByTpp
     );
-    let strange = bank.with_consent("nobody's").accounts(false).await;
+    let strange = bank.with_consent("unknown").accounts(false).await;
     assert_eq!(
         strange.unwrap_err().code().unwrap().as_str(),
         "CONSENT_UNKNOWN"

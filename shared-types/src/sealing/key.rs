@@ -1,4 +1,4 @@
-//! A program's own key, and where it is kept.
+//! The program's vault key, and where it is stored.
 
 use std::fmt;
 use std::fs::{self, OpenOptions};
@@ -21,7 +21,7 @@ impl fmt::Debug for Key {
     }
 }
 
-/// Where a key is kept.
+/// Place of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeyPlace {
@@ -50,34 +50,34 @@ impl fmt::Display for KeyPlace {
     }
 }
 
-/// Why there is no key.
+/// Error in reading or making a key.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
     /// The file cannot be read or made.
     #[error("{place} cannot be read or made: {error}")]
     File {
-        /// Where.
+        /// The place.
         place: KeyPlace,
-        /// What the system said.
+        /// The operating system's error.
         error: io::Error,
     },
     /// Others than the file's owner can read it.
     #[error("{place} can be read by others than its owner; set its mode to 600")]
     OpenToOthers {
-        /// Where.
+        /// The place.
         place: KeyPlace,
     },
     /// The environment variable is not set.
     #[error("{place} is not there; set it to base64 of {KEY_BYTES} random bytes")]
     Missing {
-        /// Where.
+        /// The place.
         place: KeyPlace,
     },
-    /// What the environment variable holds is not base64.
+    /// The environment variable is not base64.
     #[error("{place} is not base64 of {KEY_BYTES} bytes")]
     NotBase64 {
-        /// Where.
+        /// The place.
         place: KeyPlace,
     },
     /// It does not have the length of a key.
@@ -85,7 +85,7 @@ pub enum KeyError {
         "{place} must have {KEY_BYTES} bytes; a new one makes what was sealed with the old one unreadable"
     )]
     Length {
-        /// Where.
+        /// The place.
         place: KeyPlace,
     },
     /// The system's keyring cannot be used.
@@ -93,9 +93,9 @@ pub enum KeyError {
         "{place} cannot be read or made: {cause}; unlock the keyring, or keep the key in a file"
     )]
     Keyring {
-        /// Where.
+        /// The place.
         place: KeyPlace,
-        /// What the keyring said.
+        /// The keyring's error.
         cause: String,
     },
 }
@@ -107,7 +107,7 @@ impl Key {
         Self(bytes)
     }
 
-    /// The bytes: whoever has them can open everything.
+    /// The bytes: they open every record.
     #[must_use]
     pub const fn bytes(&self) -> &[u8; KEY_BYTES] {
         &self.0
@@ -148,10 +148,11 @@ impl Key {
         Self::of(&bytes, place)
     }
 
-    /// Reads it from the system's keyring (the Secret Service, Keychain, or Credential Manager); makes it if it is not
-    /// there. The keyring may ask the user, and this waits until it has.
+    /// Reads it from the system's keyring (the Secret Service, Keychain, or Credential Manager);
+    /// makes it if it is not there. The keyring may ask the user, and this waits until it has.
     ///
-    /// Two programs that start at the same moment, for the first time, can each make one, and the second one's stays.
+    /// Two programs that start at the same moment, for the first time, can each make one, and the
+    /// second one's stays.
     #[cfg(feature = "keyring")]
     pub fn from_keyring(
         service: &str,
@@ -163,7 +164,8 @@ impl Key {
             name: name.to_owned(),
         };
         let fresh = fresh(randomness);
-        // On a thread of its own: keyrings wait in ways that an asynchronous runtime does not allow.
+        // On a thread of its own: keyrings wait in ways that an asynchronous runtime does not
+        // allow.
         let bytes = std::thread::scope(|scope| {
             let asking = scope.spawn(|| kept_or_made(&SystemKeyring { service, name }, &fresh));
             asking
@@ -200,8 +202,8 @@ fn is_open_to_others(_: &fs::File) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Writes a new key beside the place and links it there: nobody ever sees half of one, and who comes second takes the
-/// first one's.
+/// Writes a new key beside the place and links it there, so that it appears whole; a second writer
+/// takes the first one's.
 fn make(path: &Path, randomness: &dyn Randomness) -> io::Result<()> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{}", randomness.uuid()));
@@ -222,7 +224,7 @@ fn make(path: &Path, randomness: &dyn Randomness) -> io::Result<()> {
     written
 }
 
-/// What we need of a keyring. Errors are what it says.
+/// Operations of a keyring. Errors are its own.
 #[cfg(any(feature = "keyring", test))]
 trait Keyring {
     fn read(&self) -> Result<Option<Vec<u8>>, String>;
@@ -230,7 +232,8 @@ trait Keyring {
     fn write(&self, secret: &[u8]) -> Result<(), String>;
 }
 
-/// What the keyring holds; if nothing, what is written there now. It is read back: what is not kept must not be used.
+/// What the keyring holds; if nothing, what is written there now. It is read back: what is not kept
+/// must not be used.
 #[cfg(any(feature = "keyring", test))]
 fn kept_or_made(keyring: &dyn Keyring, fresh: &[u8]) -> Result<Vec<u8>, String> {
     if let Some(secret) = keyring.read()? {
@@ -349,7 +352,8 @@ mod tests {
         assert!(error.to_string().contains("nowhere/app.key"), "{error}");
     }
 
-    /// Variables of this process cannot be set in a test without `unsafe`: there is one that is always there.
+    /// Variables of this process cannot be set in a test without `unsafe`: there is one that is
+    /// always there.
     #[test]
     fn a_variable_is_base64_of_the_key() {
         let error = Key::from_env("BANK_CLIENT_NO_SUCH_KEY").unwrap_err();

@@ -189,7 +189,7 @@ async fn eight_endings_have_eight_last_sentences_each_true() {
                 false,
             ),
             vec![
-                "Nobody refused anybody",
+                "Neither side refused the other",
                 "no connection",
                 "refused (os error",
             ],

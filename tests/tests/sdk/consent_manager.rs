@@ -220,8 +220,8 @@ async fn a_bank_that_changes_its_mind_is_handled_as_a_person_would_and_the_log_t
         [
             "retrying in [429 ACCESS_EXCEEDED]",
             "failed [401 CONSENT_EXPIRED]",
-            "the bank refuses a read because of the consent: asking where it stands [401 CONSENT_EXPIRED]",
-            "asked, the bank says that the consent is valid: going on",
+            "read refused because of the consent, checking its status [401 CONSENT_EXPIRED]",
+            "consent still valid, retrying the read",
             "retrying in [503]",
         ]
     );

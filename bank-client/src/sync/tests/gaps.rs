@@ -1,4 +1,4 @@
-//! What a run does not know it does not say: gaps, lists that are none, entries that cannot be read, days that are missing.
+//! Incomplete data: gaps, missing lists, unreadable entries, missing days.
 
 use super::*;
 
@@ -228,7 +228,8 @@ async fn a_history_that_is_cut_without_a_word_removes_nothing() {
     });
     scene.sync_at(1000).await.1.unwrap();
     let before = scene.copied().await.len();
-    // 200 days later, it shows 180: what is older is not in the list, which has entries older than 90 days all the same.
+    // 200 days later, it shows 180: what is older is not in the list, which has entries older than
+    // 90 days all the same.
     scene.bank.with(|model| {
         model.today = 400;
         model.entries.retain(|entry| entry.day >= 220);
@@ -271,7 +272,7 @@ async fn a_booked_entry_without_its_day_is_kept_once_and_goes() {
                 });
                 scene.sync().await;
                 scene.assert_equal().await;
-                scene.wishes.delta = None;
+                scene.options.delta = None;
                 for words in ["one", "two"] {
                     scene.bank.with(|model| {
                         let changed = &mut model.entries[1].transaction;
@@ -360,7 +361,7 @@ fn name_of(entry: &CopiedEntry) -> String {
 #[tokio::test]
 async fn that_there_are_no_deltas_is_learnt_when_days_are_given_instead() {
     let mut scene = Scene::set(Offers::Nothing, 10).await;
-    scene.wishes.delta = Some(Delta::EntryReference);
+    scene.options.delta = Some(Delta::EntryReference);
     scene
         .bank
         .with(|model| model.post(true, 195, named("E1", 1)));
@@ -371,9 +372,12 @@ async fn that_there_are_no_deltas_is_learnt_when_days_are_given_instead() {
         model.refusal = Some((400, MessageCode::FormatError));
     });
     assert!(scene.sync_at(2).await.1.is_err());
-    assert_eq!(scene.copy.known(scene.account).await.unwrap().refused, None);
+    assert_eq!(
+        scene.copy.sync_state(scene.account).await.unwrap().refused,
+        None
+    );
     scene.bank.with(|model| model.history = 1000);
     scene.sync().await;
-    let known = scene.copy.known(scene.account).await.unwrap();
+    let known = scene.copy.sync_state(scene.account).await.unwrap();
     assert_eq!(known.refused, Some(day(TODAY)));
 }

@@ -1,4 +1,4 @@
-//! The rules of synchronising, against a bank that changes its mind, on pages of any size, and with crashes in between.
+//! Synchronisation rules against a bank that changes its data, with any page size and crashes.
 
 mod gaps;
 #[cfg(feature = "test-util")]
@@ -24,12 +24,12 @@ use shared_types::xs2a::transaction::{BookingStatus, Transaction};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use super::account::Lists;
-use super::plan::{Known, Lesson, instead, plan};
+use super::account::TransactionSource;
+use super::plan::{AccountSyncState, Finding, next_way, plan};
 use super::row::{Digester, Row};
 use super::*;
 use crate::error::ErrorKind;
-use crate::pages::{PageOf, TransactionFilter};
+use crate::pages::{EntryPage, TransactionFilter};
 use crate::vault::{Key, Vault};
 
 fn day(number: u64) -> NaiveDate {
@@ -239,7 +239,7 @@ impl Model {
     }
 }
 
-impl Lists for Bank {
+impl TransactionSource for Bank {
     fn error(&self, kind: ErrorKind) -> Error {
         Error {
             bank: "Bank".to_owned(),
@@ -252,14 +252,14 @@ impl Lists for Bank {
         _card: bool,
         _resource: &str,
         filter: &TransactionFilter,
-    ) -> BoxStream<'static, Result<PageOf<Row>, Error>> {
+    ) -> BoxStream<'static, Result<EntryPage<Row>, Error>> {
         self.with(|model| {
             model.asked.push(filter.clone());
             let listed = match model.list(filter) {
                 Ok(listed) => listed,
                 Err(error) => return stream::iter([Err(error)]).boxed(),
             };
-            let mut pages: Vec<Result<PageOf<Row>, Error>> = listed
+            let mut pages: Vec<Result<EntryPage<Row>, Error>> = listed
                 .chunks(model.page)
                 .map(|chunk| {
                     let rows = |booked: bool| {
@@ -270,24 +270,24 @@ impl Lists for Bank {
                     };
                     let pending: Vec<Row> = rows(false);
                     let only_pending = filter.booking_status == BookingStatus::Pending;
-                    Ok(PageOf {
+                    Ok(EntryPage {
                         left_out: model.left_out,
                         lists_pending: only_pending
                             || matches!(model.tells, Tells::Lists | Tells::NoPendingUnknown)
                             || !pending.is_empty(),
-                        ..PageOf::listing(pending, rows(true))
+                        ..EntryPage::listing(pending, rows(true))
                     })
                 })
                 .collect();
             if pages.is_empty() {
                 pages.push(Ok(if model.tells == Tells::Nothing {
-                    PageOf::none()
+                    EntryPage::none()
                 } else {
-                    PageOf {
+                    EntryPage {
                         left_out: model.left_out,
                         lists_pending: model.tells == Tells::Lists
                             || filter.booking_status == BookingStatus::Pending,
-                        ..PageOf::listing(Vec::new(), Vec::new())
+                        ..EntryPage::listing(Vec::new(), Vec::new())
                     }
                 }));
             }
@@ -314,7 +314,7 @@ struct Scene {
     copy: LocalCopy,
     bank: Bank,
     account: AccountKey,
-    wishes: Wishes,
+    options: SyncOptions,
     /// For each run.
     time: Duration,
     folder: TempDir,
@@ -339,7 +339,7 @@ impl Scene {
             copy,
             bank: Bank::new(offers, page),
             account: AccountKey(1),
-            wishes: Wishes {
+            options: SyncOptions {
                 delta: match offers {
                     Offers::Nothing => None,
                     Offers::References => Some(Delta::EntryReference),
@@ -356,13 +356,13 @@ impl Scene {
 
     async fn sync_at(&self, now: i64) -> (AccountReport, Result<(), SyncError>) {
         let mut report = AccountReport::of(self.account, false);
-        let reading = Reading {
+        let reading = AccountSync {
             copy: &self.copy,
-            lists: &self.bank,
+            source: &self.bank,
             account: self.account,
             card: false,
             resource: "account",
-            wishes: self.wishes,
+            options: self.options,
             moment: Moment {
                 now,
                 today: day(self.bank.with(|model| model.today)),

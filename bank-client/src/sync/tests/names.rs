@@ -1,4 +1,4 @@
-//! Names that entries share, and names that are none: the copy has what the bank has, whatever it calls it.
+//! Shared, blank and placeholder entry names.
 
 use super::*;
 
@@ -175,7 +175,8 @@ async fn a_name_that_a_delta_report_repeats_is_looked_up_by_days_and_deltas_go_o
             model.post(true, 190, named("E1", 1));
         });
         scene.sync_at(1000).await.1.unwrap();
-        // What was told on a later page, booked late under a day long ago, is not lost over the question.
+        // What was told on a later page, booked late under a day long ago, is not lost over the
+        // question.
         scene.bank.with(|model| {
             model.post(true, 110, named("LATE", 1));
             model.post(true, 195, named("E2", 1));
@@ -218,7 +219,7 @@ async fn a_walk_that_breaks_off_shows_no_entry_in_two_forms() {
         model.post(false, 191, identified("P1", -5, "Shop"));
     });
     let mut scene = scene;
-    scene.wishes.delta = None;
+    scene.options.delta = None;
     scene.sync_at(1000).await.1.unwrap();
     scene.bank.with(|model| {
         model.entries[1].transaction.additional_information = Some(Text::cut("more"));
@@ -228,7 +229,7 @@ async fn a_walk_that_breaks_off_shows_no_entry_in_two_forms() {
     assert!(scene.sync_at(2000).await.1.is_err());
     assert_eq!(scene.copied().await.len(), 3);
     // Not even if the next one would rather ask for a delta.
-    scene.wishes.delta = Some(Delta::EntryReference);
+    scene.options.delta = Some(Delta::EntryReference);
     let (report, outcome) = scene.sync_at(3000).await;
     outcome.unwrap();
     assert_eq!((report.new, report.changed, report.removed), (0, 2, 0));
@@ -252,7 +253,12 @@ async fn a_delta_starts_after_the_newest_entry_whose_name_is_its_own() {
             }
         });
         scene.sync().await;
-        scene.copy.known(scene.account).await.unwrap().reference
+        scene
+            .copy
+            .sync_state(scene.account)
+            .await
+            .unwrap()
+            .reference
     };
     let entries = || {
         vec![

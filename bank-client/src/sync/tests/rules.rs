@@ -1,17 +1,17 @@
-//! The rules by themselves.
+//! Unit tests of the planning and matching rules.
 
 use super::*;
 
 #[test]
 fn the_way_follows_from_what_is_known_and_offered() {
-    let wishes = |delta| Wishes {
+    let options = |delta| SyncOptions {
         delta,
         history_days: 730,
         overlap_days: 14,
         page_size: None,
     };
     let today = day(TODAY);
-    let known = Known {
+    let known = AccountSyncState {
         complete: Some(day(195)),
         reference: Some("E1".to_owned()),
         in_flight: false,
@@ -24,30 +24,30 @@ fn the_way_follows_from_what_is_known_and_offered() {
         reference: "E1".to_owned(),
     };
     let (by_reference, by_report) = (Some(Delta::EntryReference), Some(Delta::DeltaList));
-    assert_eq!(plan(&known, &wishes(None), today), dates);
-    assert_eq!(plan(&known, &wishes(by_reference), today), after);
+    assert_eq!(plan(&known, &options(None), today), dates);
+    assert_eq!(plan(&known, &options(by_reference), today), after);
     assert_eq!(
-        plan(&known, &wishes(by_report), today),
+        plan(&known, &options(by_report), today),
         Way::AfterLastReport
     );
-    let lost = Known {
+    let lost = AccountSyncState {
         in_flight: true,
         ..known.clone()
     };
-    assert_eq!(plan(&lost, &wishes(by_report), today), dates);
-    let without = Known {
+    assert_eq!(plan(&lost, &options(by_report), today), dates);
+    let without = AccountSyncState {
         reference: None,
         ..known.clone()
     };
-    assert_eq!(plan(&without, &wishes(by_reference), today), dates);
+    assert_eq!(plan(&without, &options(by_reference), today), dates);
     for (refused, way) in [(171, &dates), (170, &after), (200, &dates)] {
-        let refused = Known {
+        let refused = AccountSyncState {
             refused: Some(day(refused)),
             ..known.clone()
         };
-        assert_eq!(&plan(&refused, &wishes(by_reference), today), way);
+        assert_eq!(&plan(&refused, &options(by_reference), today), way);
     }
-    let first = plan(&Known::default(), &wishes(by_report), today);
+    let first = plan(&AccountSyncState::default(), &options(by_report), today);
     assert_eq!(
         first,
         Way::Everything {
@@ -56,7 +56,7 @@ fn the_way_follows_from_what_is_known_and_offered() {
     );
 
     let next = |way: &Way, error: &Error, pages| {
-        instead(way, error, pages, &known, &wishes(by_reference), today)
+        next_way(way, error, pages, &known, &options(by_reference), today)
     };
     let period = refused(400, MessageCode::PeriodInvalid);
     let unknown = refused(400, MessageCode::ResourceUnknown);
@@ -66,7 +66,7 @@ fn the_way_follows_from_what_is_known_and_offered() {
             Way::Everything {
                 from: today - Days::new(days),
             },
-            Lesson::Nothing,
+            Finding::Nothing,
         ))
     };
     assert_eq!(next(&first, &period, 3), shorter(90));
@@ -76,19 +76,19 @@ fn the_way_follows_from_what_is_known_and_offered() {
     assert_eq!(next(&shorter(88).unwrap().0, &period, 0), None);
     assert_eq!(
         next(&after, &unknown, 0),
-        Some((dates.clone(), Lesson::ForgetReference))
+        Some((dates.clone(), Finding::ForgetReference))
     );
     assert_eq!(
         next(&after, &unsupported, 0),
-        Some((dates.clone(), Lesson::NoDeltas))
+        Some((dates.clone(), Finding::NoDeltas))
     );
     assert_eq!(
         next(&after, &unsupported, 1),
-        Some((dates.clone(), Lesson::Nothing))
+        Some((dates.clone(), Finding::Nothing))
     );
     assert_eq!(
         next(&Way::AfterLastReport, &unsupported, 0),
-        Some((dates.clone(), Lesson::NoDeltas))
+        Some((dates.clone(), Finding::NoDeltas))
     );
     for other in [
         refused(401, MessageCode::ConsentExpired),
@@ -103,33 +103,33 @@ fn the_way_follows_from_what_is_known_and_offered() {
 
 #[test]
 fn what_only_days_settle_is_settled_before_deltas_go_on() {
-    let wishes = Wishes {
+    let options = SyncOptions {
         delta: Some(Delta::DeltaList),
         history_days: 730,
         overlap_days: 14,
         page_size: None,
     };
     let today = day(TODAY);
-    let known = Known {
+    let known = AccountSyncState {
         complete: Some(day(195)),
         since: Some(day(100)),
-        ..Known::default()
+        ..AccountSyncState::default()
     };
-    assert_eq!(plan(&known, &wishes, today), Way::AfterLastReport);
-    let unsettled = Known {
+    assert_eq!(plan(&known, &options, today), Way::AfterLastReport);
+    let unsettled = AccountSyncState {
         unsettled: Some(day(150)),
         ..known.clone()
     };
     assert_eq!(
-        plan(&unsettled, &wishes, today),
+        plan(&unsettled, &options, today),
         Way::Dates { from: day(150) }
     );
-    let not_whole = Known {
+    let not_whole = AccountSyncState {
         since: None,
         ..known
     };
     assert_eq!(
-        plan(&not_whole, &wishes, today),
+        plan(&not_whole, &options, today),
         Way::Dates { from: day(181) }
     );
 }
@@ -137,7 +137,7 @@ fn what_only_days_settle_is_settled_before_deltas_go_on() {
 #[test]
 fn a_refusal_leads_to_another_list_where_it_may_be_about_the_list() {
     let today = day(TODAY);
-    let wishes = Wishes {
+    let options = SyncOptions {
         delta: None,
         history_days: 730,
         overlap_days: 14,
@@ -146,7 +146,15 @@ fn a_refusal_leads_to_another_list_where_it_may_be_about_the_list() {
     let from = today - Days::new(730);
     let shorter = |error: &Error| {
         let way = Way::Everything { from };
-        instead(&way, error, 0, &Known::default(), &wishes, today).is_some()
+        next_way(
+            &way,
+            error,
+            0,
+            &AccountSyncState::default(),
+            &options,
+            today,
+        )
+        .is_some()
     };
     let other = |code: &str| MessageCode::Other(Text::cut(code));
     for (status, code) in [
@@ -205,14 +213,14 @@ fn what_stands_for_nothing_is_no_name() {
         ..named(" ", -5)
     })
     .unwrap();
-    assert_eq!((blank.mark(), blank.is_named()), (None, false));
+    assert_eq!((blank.delta_reference(), blank.is_named()), (None, false));
     assert_eq!(blank.keys(&digester).len(), 1, "amount and counterparty");
-    let unidentified = Row::payment(Transaction {
+    let anonymous = Row::payment(Transaction {
         creditor_name: Some(Text::cut("NOTPROVIDED")),
         ..named(" ", -5)
     })
     .unwrap();
-    assert_eq!(unidentified.keys(&digester), []);
+    assert_eq!(anonymous.keys(&digester), []);
 }
 
 #[test]

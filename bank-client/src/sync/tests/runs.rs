@@ -1,4 +1,4 @@
-//! Runs against the model's bank, one promise each.
+//! Single runs against the model bank, one promise each.
 
 use super::*;
 
@@ -25,8 +25,8 @@ async fn the_first_run_reads_everything_and_later_ones_what_is_new() {
         );
         assert_eq!((first.new, first.pages), (11, 4));
         scene.assert_equal().await;
-        // A bank that remembers what it has reported reports now what was listed by days: that there are twins of all of it
-        // is not so, as the days say once more.
+        // A bank that remembers what it has reported reports now what was listed by days: that
+        // there are twins of all of it is not so, as the days say once more.
         let again = scene.sync().await;
         assert_eq!((again.new, again.changed, again.removed), (0, 0, 0));
         // Booked late, under an earlier day.
@@ -51,7 +51,7 @@ async fn the_first_run_reads_everything_and_later_ones_what_is_new() {
 async fn a_bank_that_refuses_is_asked_in_another_way_and_not_so_again() {
     let scene = Scene::set(Offers::Nothing, 10).await;
     let mut scene = scene;
-    scene.wishes.delta = Some(Delta::EntryReference);
+    scene.options.delta = Some(Delta::EntryReference);
     scene.bank.with(|model| {
         model.history = 89;
         model.post(true, 190, named("E1", 5));
@@ -240,7 +240,8 @@ async fn what_a_bank_tells_once_and_is_lost_is_read_again() {
         let (report, outcome) = scene.sync_at(now).await;
         assert!(matches!(outcome, Err(SyncError::Bank(_))));
         assert_eq!(report.way, Some(Way::AfterLastReport));
-        // Until it is sure that no answer to that question comes any more, there may be another report that is lost.
+        // Until it is certain that the request is no longer being answered, there may be another
+        // report that is lost.
         for later in [1, 60, 120] {
             let (next, outcome) = scene.sync_at(now + later).await;
             outcome.unwrap();
@@ -256,29 +257,31 @@ async fn what_a_bank_tells_once_and_is_lost_is_read_again() {
 
 #[tokio::test]
 async fn of_two_runs_the_later_one_goes_on() {
-    use super::super::window::{Span, Window};
+    use super::super::window::{ListScope, Window};
 
     let scene = Scene::set(Offers::Nothing, 2).await;
     let moment = Moment {
         now: 1,
         today: day(TODAY),
     };
-    let span = Span::Period { from: day(0) };
-    let page = PageOf::listing(Vec::new(), vec![Row::payment(named("E1", 1)).unwrap()]);
-    let mut first = Window::begin(&scene.copy, 1, span, moment, false)
+    let scope = ListScope::Period { from: day(0) };
+    let page = EntryPage::listing(Vec::new(), vec![Row::payment(named("E1", 1)).unwrap()]);
+    let mut first = Window::begin(&scene.copy, 1, scope, moment, false)
         .await
         .unwrap();
-    first.take(&page).await.unwrap();
-    let mut second = Window::begin(&scene.copy, 1, span, moment, false)
+    first.add_page(&page).await.unwrap();
+    let mut second = Window::begin(&scene.copy, 1, scope, moment, false)
         .await
         .unwrap();
-    let overtaken = first.take(&page).await;
+    let overtaken = first.add_page(&page).await;
     assert!(matches!(overtaken, Err(SyncError::Overtaken)));
-    let overtaken = first.finish(super::super::window::Pending::AsListed).await;
+    let overtaken = first
+        .finish(super::super::window::PendingCoverage::AsListed)
+        .await;
     assert!(matches!(overtaken, Err(SyncError::Overtaken)));
-    second.take(&page).await.unwrap();
+    second.add_page(&page).await.unwrap();
     second
-        .finish(super::super::window::Pending::AsListed)
+        .finish(super::super::window::PendingCoverage::AsListed)
         .await
         .unwrap();
     assert_eq!(scene.copied().await.len(), 1);
@@ -286,14 +289,16 @@ async fn of_two_runs_the_later_one_goes_on() {
 
 #[tokio::test]
 async fn what_is_told_once_is_asked_for_by_one_run_at_a_time() {
-    use super::super::window::{Pending, Span, Window};
+    use super::super::window::{ListScope, PendingCoverage, Window};
 
     let scene = Scene::set(Offers::LastReport, 2).await;
     let moment = |now| Moment {
         now,
         today: day(TODAY),
     };
-    let begin = |now, told_once| Window::begin(&scene.copy, 1, Span::Delta, moment(now), told_once);
+    let begin = |now, is_one_time| {
+        Window::begin(&scene.copy, 1, ListScope::Delta, moment(now), is_one_time)
+    };
     let asking = begin(1000, true).await.unwrap();
     let second = begin(1001, true).await;
     assert!(matches!(second, Err(SyncError::Overtaken)));
@@ -301,21 +306,28 @@ async fn what_is_told_once_is_asked_for_by_one_run_at_a_time() {
     let by_dates = Window::begin(
         &scene.copy,
         1,
-        Span::Period { from: day(0) },
+        ListScope::Period { from: day(0) },
         moment(1001),
         false,
     )
     .await
     .unwrap();
-    by_dates.finish(Pending::AsListed).await.unwrap();
-    let late = asking.finish(Pending::AsListed).await;
+    by_dates.finish(PendingCoverage::AsListed).await.unwrap();
+    let late = asking.finish(PendingCoverage::AsListed).await;
     assert!(matches!(late, Err(SyncError::Overtaken)));
-    assert!(scene.copy.known(scene.account).await.unwrap().in_flight);
+    assert!(
+        scene
+            .copy
+            .sync_state(scene.account)
+            .await
+            .unwrap()
+            .in_flight
+    );
 }
 
 #[tokio::test]
 async fn others_write_between_the_pieces_of_a_long_page() {
-    use super::super::window::{Span, Window};
+    use super::super::window::{ListScope, Window};
 
     let scene = Scene::set(Offers::Nothing, 2).await;
     let moment = Moment {
@@ -323,14 +335,20 @@ async fn others_write_between_the_pieces_of_a_long_page() {
         today: day(TODAY),
     };
     let rows = (0..1200).map(|number| Row::payment(named(&format!("E{number}"), 1)).unwrap());
-    let page = PageOf::listing(Vec::new(), rows.collect());
-    let mut window = Window::begin(&scene.copy, 1, Span::Period { from: day(0) }, moment, false)
-        .await
-        .unwrap();
+    let page = EntryPage::listing(Vec::new(), rows.collect());
+    let mut window = Window::begin(
+        &scene.copy,
+        1,
+        ListScope::Period { from: day(0) },
+        moment,
+        false,
+    )
+    .await
+    .unwrap();
     let order = Mutex::new(Vec::new());
     futures::join!(
         async {
-            window.take(&page).await.unwrap();
+            window.add_page(&page).await.unwrap();
             order.lock().unwrap().push("the page");
         },
         async {

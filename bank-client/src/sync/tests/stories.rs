@@ -1,4 +1,4 @@
-//! Any story of entries and runs ends with a copy that equals the bank.
+//! Property: any sequence of changes and runs ends with a copy that equals the bank.
 
 use proptest::prelude::*;
 
@@ -33,7 +33,8 @@ enum Event {
     Vanish {
         number: usize,
     },
-    /// A booked entry of the last days is another one now, or is gone: banks that only list can do that.
+    /// A booked entry of the last days is another one now, or is gone: banks that only list can do
+    /// that.
     Rewrite {
         number: usize,
     },

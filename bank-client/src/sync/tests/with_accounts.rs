@@ -1,4 +1,4 @@
-//! What becomes of accounts and balances from run to run, at a mock bank whose accounts change.
+//! Accounts and balances from run to run, at a mock bank whose accounts change.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -43,7 +43,8 @@ impl Scene {
         }
     }
 
-    /// A run against a bank that has these accounts by now, a day after the one before; and when it was.
+    /// A run against a bank that has these accounts by now, a day after the one before; and when it
+    /// was.
     async fn run(&self, accounts: &[MockAccount]) -> (Report, DateTime<Utc>) {
         let mock = MockBank::with_accounts(accounts.to_vec()).await;
         let report = self.run_at(&mock).await.unwrap();
@@ -273,7 +274,8 @@ async fn an_account_with_another_id_is_the_same_and_one_with_another_number_is_n
     assert_eq!(after.iter().map(id).collect::<Vec<_>>(), ["A2", "A1"]);
     assert_eq!((after[0].key, after[1].key), (before[1].key, before[0].key));
 
-    // One more under the same number, and first in the list, takes nothing from the one that is known.
+    // One more under the same number, and first in the list, takes nothing from the one that is
+    // known.
     let mut twin = savings.clone();
     twin.details.resource_id = Some("A0".to_owned());
     twin.balances.clear();
@@ -293,7 +295,8 @@ async fn an_account_with_another_id_is_the_same_and_one_with_another_number_is_n
         .await;
     assert_eq!((report.new_accounts, report.gone_accounts), (1, 1));
 
-    // Another number and another id: nothing says that it is the same. The old one stays, with all it had.
+    // Another number and another id: nothing says that it is the same. The old one stays, with all
+    // it had.
     current.details.resource_id = Some("A4".to_owned());
     current.details.iban = "DE88100900001234567892".parse().ok();
     assert!(current.details.iban.is_some());
@@ -440,11 +443,11 @@ async fn more_accounts_than_can_be_kept_are_refused() {
         };
         (0..number).map(account).collect()
     };
-    let mock = MockBank::with_accounts(accounts(accounts::MOST_ACCOUNTS)).await;
+    let mock = MockBank::with_accounts(accounts(accounts::MAX_ACCOUNTS)).await;
     assert_eq!(scene.run_at(&mock).await.unwrap().new_accounts, 1000);
-    let mock = MockBank::with_accounts(accounts(accounts::MOST_ACCOUNTS + 1)).await;
+    let mock = MockBank::with_accounts(accounts(accounts::MAX_ACCOUNTS + 1)).await;
     let report = scene.run_at(&mock).await.unwrap();
-    let limit = accounts::MOST_ACCOUNTS;
+    let limit = accounts::MAX_ACCOUNTS;
     assert_eq!(report.failures[0].kind, ErrorKind::TooMany { limit });
     assert_eq!(scene.accounts().await.len(), 1000);
 }

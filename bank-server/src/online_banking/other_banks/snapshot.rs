@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use bank_client::identity::{Identity, Known, recognise};
+use bank_client::identity::{Identity, KnownAccount, match_accounts};
 use chrono::{Days, NaiveDate};
 use serde::{Deserialize, Serialize};
 use shared_types::decode::{Malformed, kept};
@@ -219,14 +219,14 @@ pub(super) fn recognised<'a, A: Recognised, T: Dated + Clone>(
     same_consent: bool,
     accounts: &[A],
 ) -> Vec<Option<&'a Held<A, T>>> {
-    let known = before.iter().map(|held| Known {
+    let known = before.iter().map(|held| KnownAccount {
         identity: held.details.identity().with_earlier_numbers(held.numbers()),
         same_consent,
         listed: true,
     });
-    let known: Vec<Known> = known.collect();
+    let known: Vec<KnownAccount> = known.collect();
     let given: Vec<Identity> = accounts.iter().map(Recognised::identity).collect();
-    let found = recognise(&known, &given).into_iter();
+    let found = match_accounts(&known, &given).into_iter();
     found.map(|place| before.get(place?)).collect()
 }
 

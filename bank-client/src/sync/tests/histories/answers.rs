@@ -1,4 +1,4 @@
-//! What the made-up bank answers: all of it follows from what is true there, and from the fault that it has.
+//! Responses of the simulated bank, derived from the true state and the bank's faults.
 
 use std::collections::HashMap;
 
@@ -234,7 +234,8 @@ impl Truth {
 }
 
 impl Account {
-    /// When the entry of that name came to this account; of several, the first one: what came since then is listed.
+    /// When the entry of that name came to this account; of several, the first one: what came since
+    /// then is listed.
     fn position(&self, name: &str) -> Option<u64> {
         let named = self.entries.iter().filter(|entry| {
             let known = if self.card {
@@ -257,7 +258,8 @@ fn spoiled(fault: Fault, mut body: Value) -> Value {
     let Some(report) = body.get_mut(name).and_then(Value::as_object_mut) else {
         return json!({});
     };
-    // Many banks leave out a list of pending ones that is empty, also where nothing else was asked for.
+    // Many banks leave out a list of pending ones that is empty, also where nothing else was asked
+    // for.
     let is_pending = report.get("booked").is_none();
     // A later page may have pending ones alone.
     let has_pending = report.get("pending") != Some(&json!([]));

@@ -1,4 +1,4 @@
-//! Chance that a seed foretells: `SplitMix64`, the same on every machine.
+//! Seeded random generator: `SplitMix64`, the same on every machine.
 
 /// A source of numbers.
 #[derive(Debug, Clone)]

@@ -1,13 +1,18 @@
-//! Histories of a made-up bank, and of a TPP that copies it: after each run that went well the copy equals the bank, entry by
-//! entry, since the day that it names; it never says more than it has.
+//! Randomised histories of a simulated bank, and of a TPP that copies it.
 //!
-//! The bank ([`truth`]) has accounts that come, go and are renumbered, and entries that are pending, booked, moved, changed and
-//! taken back, with and without days, alike, under names of their own, shared ones and blanks. What it answers ([`answers`])
-//! follows from that, in one of many banks' ways, and goes over HTTP ([`wire`]) through all of the SDK. Pages break off,
-//! answers list nothing, consents end, and the TPP ([`tpp`]) is killed before and after any commit and while it waits for any answer.
+//! After each successful run the copy equals the bank, entry by entry, from the day that the copy
+//! reports; it never reports more than it has.
 //!
-//! A history is a number. `SYNC_HISTORIES=10000` runs so many of them, from 0 on; `SYNC_HISTORIES=5000..6000` these; and
-//! `SYNC_HISTORY=17` one. One that fails is told with its number, and as few of its steps as it needs to fail.
+//! The bank ([`truth`]) has accounts that come, go and are renumbered, and entries that are
+//! pending, booked, moved, changed and taken back, with and without days, alike, under names of
+//! their own, shared ones and blanks. What it answers ([`answers`]) follows from that, in one of
+//! many banks' ways, and goes over HTTP ([`wire`]) through all of the SDK. Pages break off, answers
+//! list nothing, consents end, and the TPP ([`tpp`]) is killed before and after any commit and
+//! while it waits for any answer.
+//!
+//! A history is a number. `SYNC_HISTORIES=10000` runs so many of them, from 0 on;
+//! `SYNC_HISTORIES=5000..6000` these; and `SYNC_HISTORY=17` one. One that fails is told with its
+//! number, and as few of its steps as it needs to fail.
 
 mod answers;
 mod chance;

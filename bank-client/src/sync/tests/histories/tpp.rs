@@ -1,7 +1,8 @@
-//! The TPP: it keeps a copy, is killed now and then, and what it then has is compared with the truth.
+//! Simulated TPP: keeps a copy, is killed now and then, and is compared with the true state.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
@@ -102,7 +103,8 @@ pub(super) struct Tpp<'a> {
     copy: LocalCopy,
     wants: Wants,
     runs: i64,
-    /// The bank has once left out its pending entries: those that are older than a later list are not found.
+    /// The bank has once left out its pending entries: those that are older than a later list are
+    /// not found.
     lacks_pending: bool,
     /// An entry was once left out: since then an account may be whole for less.
     left_out: bool,
@@ -379,7 +381,8 @@ impl<'a> Tpp<'a> {
         let pending = said.pending_unknown.is_none();
         for (shape, number) in &there_within {
             let here = here.get(shape).copied().unwrap_or(0);
-            // A list of some days does not tell an entry without a day from one like it that is older.
+            // A list of some days does not tell an entry without a day from one like it that is
+            // older.
             let number = if is_dayless(shape) {
                 1.min(*number)
             } else {
@@ -414,7 +417,8 @@ impl<'a> Tpp<'a> {
         Ok(())
     }
 
-    /// An account keeps its place in the copy while its number says that it is the same, or its id where it has no number.
+    /// An account keeps its place in the copy while its number says that it is the same, or its id
+    /// where it has no number.
     fn is_known_again(
         &mut self,
         truth: &Truth,
@@ -439,8 +443,8 @@ impl<'a> Tpp<'a> {
         Ok(())
     }
 
-    /// At whichever point a run ends: each entry of the copy was once the bank's, of that very account, and what was there
-    /// and still is at the bank is not lost.
+    /// At whichever point a run ends: each entry of the copy was once the bank's, of that very
+    /// account, and what was there and still is at the bank is not lost.
     async fn nothing_false_or_lost(&self, truth: &Truth, had: &BTreeMap<String, u64>) -> Verdict {
         for copied in self.copy.accounts("bank").await.unwrap() {
             let mark_here = mark_of(&copied);
@@ -556,7 +560,8 @@ impl<'a> Tpp<'a> {
         all
     }
 
-    /// The booked entries of all accounts, whichever place they have in the copy. Each says whose it is.
+    /// The booked entries of all accounts, whichever place they have in the copy. Each says whose
+    /// it is.
     async fn said_by_mark(&self) -> BTreeMap<String, u64> {
         let mut all = BTreeMap::new();
         for copied in self.copy.accounts("bank").await.unwrap() {
@@ -609,13 +614,8 @@ fn counts(said: &AccountReport, before: &Rows, after: &Rows) -> Verdict {
         let number = |rows: &Rows| rows.entries.get(key).copied().unwrap_or(0);
         come += number(after).saturating_sub(number(before));
         gone += number(before).saturating_sub(number(after));
-        list += &format!(
-            "\n{} {:x?}: {} {}",
-            key.1,
-            &key.2[..3],
-            number(before),
-            number(after)
-        );
+        let (was, is) = (number(before), number(after));
+        writeln!(list, "{} {:x?}: {was} {is}", key.1, &key.2[..3]).unwrap();
     }
     if (
         said.new + said.changed,
@@ -623,7 +623,7 @@ fn counts(said: &AccountReport, before: &Rows, after: &Rows) -> Verdict {
     ) != (come, gone)
     {
         return Err(format!(
-            "{come} have come and {gone} have gone, and the report counts otherwise{list}"
+            "{come} have come and {gone} have gone, and the report counts otherwise\n{list}"
         ));
     }
     Ok(())

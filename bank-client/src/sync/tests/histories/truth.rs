@@ -1,4 +1,4 @@
-//! What is true at the made-up bank, and how it changes.
+//! True state of the simulated bank, and its changes.
 
 use std::collections::BTreeSet;
 
@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::chance::Chance;
 
-/// Days that the TPP reads once more where a bank does not tell what is new. What happens at the bank happens within them:
-/// the SDK says of itself that it does not find more.
+/// Days that the TPP reads once more where a bank does not tell what is new. What happens at the
+/// bank happens within them: the SDK says of itself that it does not find more.
 pub(super) const OVERLAP: u64 = 14;
 
 /// How a bank tells what is new.
@@ -194,7 +194,8 @@ impl Habits {
                 (403, "PERIOD_INVALID"),
                 (422, "PERIOD_INVALID"),
             ]),
-            // What such a bank leaves out and what it has taken back look alike where they have no day.
+            // What such a bank leaves out and what it has taken back look alike where they have no
+            // day.
             is_silent: chance.one_in(4) && undated != Undated::Bare,
             zone: chance.among(&[0, 0, 0, 13, -13]),
         }

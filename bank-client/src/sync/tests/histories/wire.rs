@@ -1,4 +1,4 @@
-//! The made-up bank's HTTP, as little of it as the SDK needs, and the points at which the TPP is killed.
+//! HTTP server of the simulated bank, and the points at which the TPP is killed.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,4 @@
-//! The customer's way back from the bank.
+//! Return of the customer from the bank's redirect: checks `state`, passes on `code`.
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use shared_types::xs2a::authorisation::Secret;
@@ -7,16 +7,16 @@ use url::form_urlencoded;
 use super::ConnectionId;
 use super::{ConnectionStatus, ConsentManager, ManagerError};
 
-/// What the customer's browser brings along.
+/// Query parameters of the return address.
 #[derive(Default, PartialEq, Eq)]
-struct Brought {
+struct ReturnParameters {
     state: Option<String>,
     code: Option<String>,
 }
 
-impl Brought {
+impl ReturnParameters {
     fn of(address: &str) -> Self {
-        let mut brought = Self::default();
+        let mut parameters = Self::default();
         let address = address.split('#').next().unwrap_or_default();
         // Before the question mark of an address stands no name with a value.
         let query = match address.split_once('?') {
@@ -25,47 +25,50 @@ impl Brought {
         };
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             let place = match name.as_ref() {
-                "state" => &mut brought.state,
-                "code" => &mut brought.code,
+                "state" => &mut parameters.state,
+                "code" => &mut parameters.code,
                 _ => continue,
             };
-            // The first one counts: nobody adds another behind it.
+            // The first one counts, so that appended parameters have no effect.
             place.get_or_insert_with(|| value.into_owned());
         }
-        brought
+        parameters
     }
 }
 
 impl ConsentManager {
-    /// The customer comes back from the bank, by that address: the whole of it, path and query, or the query alone.
+    /// The customer comes back from the bank, by that address: the whole of it, path and query, or
+    /// the query alone.
     ///
-    /// Its `state` has to be the one that was sent along; else it is somebody else who comes back, or with something
-    /// else. If the bank wants its approval confirmed, the `code` is passed on. What else the address says counts for
-    /// nothing: what came of it is asked of the bank. Coming back twice changes nothing.
+    /// Its `state` must be the one that was sent; otherwise the return belongs to another customer
+    /// or request. If the bank wants the approval confirmed, the `code` is passed on. The rest of
+    /// the address is ignored: the outcome is polled at the bank. A second return changes nothing.
     pub async fn returned(
         &self,
         id: &ConnectionId,
         address: &str,
     ) -> Result<ConnectionStatus, ManagerError> {
-        let _turn = self.turn(id).await?;
+        let _guard = self.lock(id).await?;
         let (connection, _) = self.load(id).await?;
-        let brought = Brought::of(address);
+        let parameters = ReturnParameters::of(address);
         let (bank, sent) = (&connection.bank, connection.state.as_deref());
-        let Some(state) = brought.state.as_deref() else {
+        let Some(state) = parameters.state.as_deref() else {
             tracing::warn!(%bank, connection = %id, "return from the bank without a state");
             return Err(ManagerError::StateMissing);
         };
         let is_ours = sent
             .is_some_and(|sent| verify_slices_are_equal(sent.as_bytes(), state.as_bytes()).is_ok());
         if !is_ours {
-            tracing::warn!(%bank, connection = %id, "return from the bank with a state that does not belong to this connection");
+            tracing::warn!(%bank, connection = %id, "return from the bank with a state of another connection");
             return Err(ManagerError::Foreign(id.clone()));
         }
-        if let Some((asking, answer)) = connection.waiting().filter(|(asking, _)| !asking.returned)
+        if let Some((pending, answer)) = connection
+            .waiting()
+            .filter(|(pending, _)| !pending.returned)
         {
-            tracing::info!(%bank, connection = %id, "the customer is back from the bank");
-            let handle = self.managed(bank)?;
-            let code = brought.code.and_then(|code| Secret::new(code).ok());
+            tracing::info!(%bank, connection = %id, "customer returned from the bank");
+            let handle = self.bank_handle(bank)?;
+            let code = parameters.code.and_then(|code| Secret::new(code).ok());
             if let Some((code, authorisation)) = code.zip(answer.authorisation.as_deref())
                 && let Err(error) = handle.confirm(&answer.consent, authorisation, code).await
             {
@@ -75,18 +78,18 @@ impl ConsentManager {
                 }
                 // Whether that was right, the consent's status says.
                 let reasons = error.kind.label();
-                tracing::warn!(%bank, connection = %id, %reasons, "the bank does not take the code that was brought back");
+                tracing::warn!(%bank, connection = %id, %reasons, "confirmation code rejected by the bank");
             }
-            let request_id = asking.request_id;
+            let request_id = pending.request_id;
             self.change(id, |connection| {
-                let same = connection.is_asking(request_id);
-                let asking = connection.asking.as_mut().filter(|_| same)?;
-                asking.returned = true;
+                let same = connection.is_pending(request_id);
+                let pending = connection.pending.as_mut().filter(|_| same)?;
+                pending.returned = true;
                 Some(())
             })
             .await?;
         }
-        self.follow_in_turn(id).await
+        self.follow_locked(id).await
     }
 }
 
@@ -113,9 +116,9 @@ mod tests {
             ("", None, None),
             ("&&=&%", None, None),
         ] {
-            let brought = Brought::of(query);
-            assert_eq!(brought.state.as_deref(), state, "{query}");
-            assert_eq!(brought.code.as_deref(), code, "{query}");
+            let parameters = ReturnParameters::of(query);
+            assert_eq!(parameters.state.as_deref(), state, "{query}");
+            assert_eq!(parameters.code.as_deref(), code, "{query}");
         }
     }
 }

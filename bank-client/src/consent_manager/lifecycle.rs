@@ -1,19 +1,19 @@
-//! The life of a connection: which event leads from where to where. No I/O, no clock.
+//! State machine of a connection. No I/O, no clock.
 //!
-//! A connection has two sides: the consent under which is read, and the one that is asked for next. They change apart
-//! from each other but for one moment: when the next one is approved, it takes the place of the other.
+//! A connection has a current consent (used for reads) and a next one (requested). They change
+//! independently, except that the approved next consent replaces the current one.
 
 use serde::{Deserialize, Serialize};
 use shared_types::xs2a::consent::ConsentStatus;
 
-/// Where a connection stands.
+/// State of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Life {
+pub(super) struct Lifecycle {
     pub(super) current: Current,
     pub(super) next: Next,
 }
 
-/// The consent under which is read.
+/// State of the current consent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Current {
     /// There was none yet.
@@ -21,7 +21,7 @@ pub(super) enum Current {
     /// It opens what was approved.
     Serving,
     /// It opens nothing more.
-    Over(Ending),
+    Ended(Ending),
     /// The connection is being given up.
     Leaving,
 }
@@ -40,7 +40,7 @@ pub enum Ending {
     Gone,
 }
 
-/// The consent that is asked for.
+/// State of the next consent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Next {
     /// None.
@@ -65,7 +65,7 @@ pub enum NeverApproved {
     NotAsked,
 }
 
-/// What can happen.
+/// Event that changes the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Event {
     /// We are about to ask for a consent.
@@ -85,7 +85,7 @@ pub(super) enum Event {
     /// The bank knows it again: that it did not was a mistake of its own.
     Restored,
     /// The connection is given up.
-    Left,
+    Disconnected,
 }
 
 impl Event {
@@ -103,11 +103,11 @@ impl Event {
         Self::Ended(Ending::Replaced),
         Self::Ended(Ending::Gone),
         Self::Restored,
-        Self::Left,
+        Self::Disconnected,
     ];
 }
 
-impl Life {
+impl Lifecycle {
     /// Before the first consent is asked for.
     pub(super) const fn new() -> Self {
         Self {
@@ -116,14 +116,14 @@ impl Life {
         }
     }
 
-    /// Where an event leads; `None` where it is not possible, or changes nothing.
+    /// The state after an event; `None` if the event is not possible or changes nothing.
     pub(super) const fn after(self, event: Event) -> Option<Self> {
         let Self { current, next } = self;
         if matches!(current, Current::Leaving) {
             return None;
         }
         let next = match (next, event) {
-            (_, Event::Left) => {
+            (_, Event::Disconnected) => {
                 return Some(Self {
                     current: Current::Leaving,
                     next,
@@ -138,7 +138,7 @@ impl Life {
             (_, Event::Ended(ending)) => {
                 return match current {
                     Current::Serving => Some(Self {
-                        current: Current::Over(ending),
+                        current: Current::Ended(ending),
                         next,
                     }),
                     _ => None,
@@ -146,7 +146,7 @@ impl Life {
             }
             (_, Event::Restored) => {
                 return match current {
-                    Current::Over(Ending::Gone) => Some(Self {
+                    Current::Ended(Ending::Gone) => Some(Self {
                         current: Current::Serving,
                         next,
                     }),
@@ -164,23 +164,24 @@ impl Life {
     }
 }
 
-/// What the bank's word on the consent under which is read, or was, comes to. Where it changes nothing,
-/// [`Life::after`] says so.
+/// The event for the current consent's status at the bank. [`Lifecycle::after`] returns `None` if
+/// it changes nothing.
 pub(super) const fn of_current(status: ConsentStatus) -> Event {
     match status {
         ConsentStatus::Valid => Event::Restored,
         ConsentStatus::Expired => Event::Ended(Ending::Expired),
         ConsentStatus::RevokedByPsu => Event::Ended(Ending::RevokedByCustomer),
         ConsentStatus::TerminatedByTpp => Event::Ended(Ending::Replaced),
-        // It was valid once. A bank that takes that back without saying who wanted it does not stand by it.
+        // It was valid once. A bank that takes that back without saying who wanted it does not
+        // stand by it.
         ConsentStatus::Received | ConsentStatus::PartiallyAuthorised | ConsentStatus::Rejected => {
             Event::Ended(Ending::Gone)
         }
     }
 }
 
-/// What the bank's word on the consent that is asked for comes to; `None` if it still waits. `seen` says whether the
-/// customer has been there: `rejected` stands for her refusal as well as for time that has passed.
+/// The event for the next consent's status at the bank; `None` while it waits. `seen`: whether the
+/// customer has visited the bank, since `rejected` means both a refusal and an expiry.
 pub(super) const fn of_next(status: ConsentStatus, seen: bool) -> Option<Event> {
     match status {
         ConsentStatus::Valid => Some(Event::Approved),
@@ -197,17 +198,17 @@ pub(super) const fn of_next(status: ConsentStatus, seen: bool) -> Option<Event> 
 mod tests {
     use super::*;
 
-    fn shown(life: Life) -> String {
-        let current = match life.current {
+    fn shown(lifecycle: Lifecycle) -> String {
+        let current = match lifecycle.current {
             Current::None => "none",
             Current::Serving => "serving",
-            Current::Over(Ending::Expired) => "expired",
-            Current::Over(Ending::RevokedByCustomer) => "revoked",
-            Current::Over(Ending::Replaced) => "replaced",
-            Current::Over(Ending::Gone) => "gone",
+            Current::Ended(Ending::Expired) => "expired",
+            Current::Ended(Ending::RevokedByCustomer) => "revoked",
+            Current::Ended(Ending::Replaced) => "replaced",
+            Current::Ended(Ending::Gone) => "gone",
             Current::Leaving => "leaving",
         };
-        let next = match life.next {
+        let next = match lifecycle.next {
             Next::None => "-",
             Next::Intended => "intended",
             Next::Waiting => "waiting",
@@ -221,10 +222,10 @@ mod tests {
     const CURRENT: [Current; 7] = [
         Current::None,
         Current::Serving,
-        Current::Over(Ending::Expired),
-        Current::Over(Ending::RevokedByCustomer),
-        Current::Over(Ending::Replaced),
-        Current::Over(Ending::Gone),
+        Current::Ended(Ending::Expired),
+        Current::Ended(Ending::RevokedByCustomer),
+        Current::Ended(Ending::Replaced),
+        Current::Ended(Ending::Gone),
         Current::Leaving,
     ];
 
@@ -237,8 +238,8 @@ mod tests {
         Next::Failed(NeverApproved::NotAsked),
     ];
 
-    /// What becomes of the consent that is asked for. Rows: `NEXT`. Columns: the first six of `Event::ALL`. `approved`
-    /// stands for the switch.
+    /// What becomes of the consent that is asked for. Rows: `NEXT`. Columns: the first six of
+    /// `Event::ALL`. `approved` stands for the switch.
     #[test]
     fn what_is_asked_for_meets_every_event() {
         let table = "
@@ -254,8 +255,8 @@ mod tests {
         for (row, next) in rows.zip(NEXT) {
             let cells: Vec<&str> = row.split_whitespace().collect();
             for current in CURRENT {
-                let life = Life { current, next };
-                let (mine, theirs) = shown(life)
+                let lifecycle = Lifecycle { current, next };
+                let (mine, theirs) = shown(lifecycle)
                     .split_once('/')
                     .map(|(a, b)| (a.to_owned(), b.to_owned()))
                     .unwrap();
@@ -267,13 +268,18 @@ mod tests {
                         "approved" => Some("serving/-".to_owned()),
                         next => Some(format!("{mine}/{next}")),
                     };
-                    assert_eq!(life.after(event).map(shown), expected, "{life:?} {event:?}");
+                    assert_eq!(
+                        lifecycle.after(event).map(shown),
+                        expected,
+                        "{lifecycle:?} {event:?}"
+                    );
                 }
             }
         }
     }
 
-    /// What becomes of the consent under which is read. Rows: `CURRENT`. Columns: the last six of `Event::ALL`.
+    /// What becomes of the consent under which is read. Rows: `CURRENT`. Columns: the last six of
+    /// `Event::ALL`.
     #[test]
     fn what_is_read_under_meets_every_event() {
         let table = "
@@ -290,15 +296,15 @@ mod tests {
         for (row, current) in rows.zip(CURRENT) {
             let cells: Vec<&str> = row.split_whitespace().collect();
             for next in NEXT {
-                let life = Life { current, next };
-                let theirs = shown(life).split_once('/').unwrap().1.to_owned();
-                assert!(shown(life).starts_with(cells[0]));
+                let lifecycle = Lifecycle { current, next };
+                let theirs = shown(lifecycle).split_once('/').unwrap().1.to_owned();
+                assert!(shown(lifecycle).starts_with(cells[0]));
                 for (cell, event) in cells[1..].iter().zip(&Event::ALL[6..]) {
                     let expected = (*cell != ".").then(|| format!("{cell}/{theirs}"));
                     assert_eq!(
-                        life.after(*event).map(shown),
+                        lifecycle.after(*event).map(shown),
                         expected,
-                        "{life:?} {event:?}"
+                        "{lifecycle:?} {event:?}"
                     );
                 }
             }
@@ -316,7 +322,7 @@ mod tests {
             terminatedByTpp      replaced  lapsed   lapsed
             partiallyAuthorised  gone      -        -
         ";
-        let waiting = Life {
+        let waiting = Lifecycle {
             current: Current::Serving,
             next: Next::Waiting,
         };
@@ -325,8 +331,9 @@ mod tests {
             let cells: Vec<&str> = row.split_whitespace().collect();
             assert_eq!(cells[0], status.as_str());
             let current = waiting.after(of_current(status));
-            let current =
-                current.map_or("-".to_owned(), |life| shown(life).replace("/waiting", ""));
+            let current = current.map_or("-".to_owned(), |lifecycle| {
+                shown(lifecycle).replace("/waiting", "")
+            });
             let next = |seen| match of_next(status, seen) {
                 Some(Event::Approved) => "approved".to_owned(),
                 Some(event) => shown(waiting.after(event).unwrap()).replace("serving/", ""),
