@@ -39,35 +39,6 @@ pub(crate) struct Inner {
     connections: Mutex<Arc<Connections>>,
 }
 
-/// Limits of each call. For a call that is repeated, they hold for each attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// For connecting, the handshake included. Default: 5 s.
-    pub connecting: Duration,
-    /// For a whole call, connecting included. Default: 30 s.
-    pub call: Duration,
-    /// For the size of an answer, in bytes. Default: 32 MiB.
-    pub answer: usize,
-    /// For the elements of the lists in one answer, all lists together. An entry takes about a
-    /// kilobyte of memory once it is decoded, however few bytes the bank spends on it. Default: 100
-    /// 000.
-    pub entries: usize,
-    /// For the pages of one list. Default: 10 000.
-    pub pages: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connecting: Duration::from_secs(5),
-            call: Duration::from_secs(30),
-            answer: 32 * 1024 * 1024,
-            entries: 100_000,
-            pages: 10_000,
-        }
-    }
-}
-
 /// Builder of a [`Bank`]: [`Bank::builder`].
 pub struct BankBuilder {
     endpoint: Endpoint,
@@ -88,20 +59,6 @@ enum Endpoint {
     },
     #[cfg(feature = "test-util")]
     Mock(std::net::SocketAddr),
-}
-
-/// Error in building a [`Bank`].
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigurationError {
-    /// The address is not one.
-    #[error("{0} is not an https URL without user, query and fragment")]
-    Url(String),
-    /// TLS cannot be set up.
-    #[error("TLS cannot be set up: {0}")]
-    Tls(#[from] rustls::Error),
-    /// The HTTP client cannot be set up.
-    #[error("the HTTP client cannot be set up: {0}")]
-    Http(#[from] reqwest::Error),
 }
 
 impl BankBuilder {

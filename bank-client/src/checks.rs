@@ -25,29 +25,7 @@ use shared_types::xs2a::money::{Amount, Currency};
 use shared_types::xs2a::transaction::{Transaction, TransactionResponse, TransactionsResponse};
 
 use crate::deviations::Outcome;
-use crate::reading::{DecodeNotes, ListField, as_type, is_blank};
-
-/// An answer, with what is strict in it.
-pub(crate) trait ValidateResponse: DeserializeOwned {
-    /// Its lists whose elements are read one by one.
-    const LISTS: &'static [ListField] = &[];
-    /// The fields beside these lists that are strict though the type does not require them.
-    const STRICT: &'static [&'static str] = &[];
-
-    /// Brings a document into the standard's form where banks follow an example of the standard's
-    /// against its schema.
-    fn to_standard(_document: &mut Value) {}
-
-    /// Looks at what was read. `held` is the currency of the account that it is about, where that
-    /// is known from elsewhere.
-    fn check(
-        &mut self,
-        _currency: Option<Currency>,
-        _notes: &mut DecodeNotes<'_>,
-    ) -> Result<(), Malformed> {
-        Ok(())
-    }
-}
+use crate::reading::{DecodeNotes, ListField, ValidateResponse, as_type, is_blank};
 
 /// Of an account: its id leads to its balances and transactions, and its links tell whether there
 /// are any.

@@ -101,15 +101,21 @@ impl<'a> DecodeNotes<'a> {
 /// An answer, with what is strict in it.
 pub(crate) trait ValidateResponse: DeserializeOwned {
     /// Its lists whose elements are read one by one.
-    const LISTS: &'static [List] = &[];
+    const LISTS: &'static [ListField] = &[];
     /// The fields beside these lists that are strict though the type does not require them.
     const STRICT: &'static [&'static str] = &[];
 
-    /// Brings a document into the standard's form where banks follow an example of the standard's against its schema.
+    /// Brings a document into the standard's form where banks follow an example of the standard's
+    /// against its schema.
     fn to_standard(_document: &mut Value) {}
 
-    /// Looks at what was read. `held` is the currency of the account that it is about, where that is known from elsewhere.
-    fn check(&mut self, _held: Option<Currency>, _notes: &mut Notes<'_>) -> Result<(), Malformed> {
+    /// Looks at what was read. `held` is the currency of the account that it is about, where that
+    /// is known from elsewhere.
+    fn check(
+        &mut self,
+        _currency: Option<Currency>,
+        _notes: &mut DecodeNotes<'_>,
+    ) -> Result<(), Malformed> {
         Ok(())
     }
 }

@@ -1,10 +1,8 @@
-//! Encryption of stored data: one [`Key`] for a program, and a [`Vault`] for each purpose that it
-//! serves.
+//! What is kept encrypted: one [`Key`] for a program, and a [`Vault`] for each purpose that it serves.
 //!
-//! Records are sealed with AES-256-GCM, a fresh random nonce each time. What a record is about is
-//! bound to it: moved to another place in the database, it does not open. The database alone
-//! reveals nothing, so keep the key apart from it, and back it up: without the key the records are
-//! lost.
+//! Records are sealed with AES-256-GCM, a fresh random nonce each time. What a record is about is bound to it: moved to
+//! another place in the database, it does not open. Whoever has the database alone can read nothing in it; so keep the
+//! key apart from it, and back it up: without it nobody can.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -31,26 +29,11 @@ pub use shared_types::sealing::{Cipher, KEY_BYTES, Key, KeyError, KeyPlace, Seal
 
 /// Seals records for one purpose. Cheap to clone.
 ///
-/// Its key is derived (HKDF-SHA-256) from the program's own: what is sealed for one purpose does
-/// not open for another.
+/// Its key is derived (HKDF-SHA-256) from the program's own: what is sealed for one purpose does not open for another.
 #[derive(Clone)]
 pub struct Vault {
     cipher: Cipher,
     names: hmac::Key,
-}
-
-/// Error in sealing or opening a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum VaultError {
-    /// It was sealed with another key, for something else, or was changed.
-    #[error(
-        "a record was not sealed with this key, or was changed; see that the key is the one it was sealed with"
-    )]
-    Foreign,
-    /// The cryptographic library failed.
-    #[error("the cryptographic library failed")]
-    Library,
 }
 
 impl Vault {
@@ -75,8 +58,7 @@ impl Vault {
         Ok(Self { cipher, names })
     }
 
-    /// A name for what `about` says: always the same, and without the key it tells nothing
-    /// (HMAC-SHA-256, cut).
+    /// A name for what `about` says: always the same, and without the key it tells nothing (HMAC-SHA-256, cut).
     pub(crate) fn name(&self, about: &str) -> [u8; 16] {
         let tag = hmac::sign(&self.names, about.as_bytes());
         let mut name = [0; 16];
@@ -106,65 +88,6 @@ impl Vault {
 impl fmt::Debug for Vault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("<vault>")
-    }
-}
-
-/// What a [`Vault`] rests on: AES-256-GCM with the nonce in front, and the tag behind. Cheap to
-/// clone.
-///
-/// Nonces are random. With 96 bits of them a key is good for 2³² records (NIST SP 800-38D, section
-/// 8.3).
-#[derive(Clone)]
-pub struct Cipher {
-    key: Arc<LessSafeKey>,
-    randomness: Arc<dyn Randomness>,
-}
-
-impl Cipher {
-    /// One of that key, which is used for nothing else.
-    pub fn new(key: &[u8; KEY_BYTES], randomness: Arc<dyn Randomness>) -> Result<Self, VaultError> {
-        let key = UnboundKey::new(&AES_256_GCM, key).map_err(|_| VaultError::Library)?;
-        Ok(Self {
-            key: Arc::new(LessSafeKey::new(key)),
-            randomness,
-        })
-    }
-
-    /// Encrypts, bound to `about`.
-    pub fn seal(&self, about: &str, plain: &[u8]) -> Result<Vec<u8>, VaultError> {
-        let mut nonce = [0; NONCE_LEN];
-        for (byte, chance) in nonce.iter_mut().zip(self.randomness.bytes()) {
-            *byte = chance;
-        }
-        let mut sealed = plain.to_vec();
-        self.key
-            .seal_in_place_append_tag(
-                Nonce::assume_unique_for_key(nonce),
-                Aad::from(about),
-                &mut sealed,
-            )
-            .map_err(|_| VaultError::Library)?;
-        Ok([nonce.as_slice(), &sealed].concat())
-    }
-
-    /// Decrypts what was bound to the same `about`.
-    pub fn open(&self, about: &str, sealed: &[u8]) -> Result<Vec<u8>, VaultError> {
-        let (nonce, sealed) = sealed
-            .split_first_chunk::<NONCE_LEN>()
-            .ok_or(VaultError::Foreign)?;
-        let mut sealed = sealed.to_vec();
-        let nonce = Nonce::assume_unique_for_key(*nonce);
-        let plain = self
-            .key
-            .open_in_place(nonce, Aad::from(about), &mut sealed)
-            .map_err(|_| VaultError::Foreign)?;
-        Ok(plain.to_vec())
-    }
-}
-
-impl fmt::Debug for Cipher {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("<cipher>")
     }
 }
 
@@ -222,8 +145,8 @@ mod tests {
         assert_eq!(vault(1, "consents").open("c/1", &empty).unwrap(), b"");
     }
 
-    /// Worked out with Python's `cryptography`: HKDF-SHA-256 with the salt `bank-client`, then
-    /// AES-256-GCM. What is in people's databases has to open with later versions too.
+    /// Worked out with Python's `cryptography`: HKDF-SHA-256 with the salt `bank-client`, then AES-256-GCM. What is in
+    /// people's databases has to open with later versions too.
     #[test]
     fn the_format_is_fixed() {
         let key = Key::from_bytes([3; KEY_BYTES]);

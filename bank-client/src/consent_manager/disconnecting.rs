@@ -1,15 +1,9 @@
 //! Disconnection: termination of consents at the bank, and removal of the connection.
 
-<<<<<<< HEAD:bank-client/src/consent_manager/leaving.rs
 use super::ConnectionId;
-use super::life::Current;
-use super::record::Asking;
-use super::{ConsentManager, ManagerError, TRIES, is_conflict};
-=======
 use super::lifecycle::Current;
-use super::record::{ConnectionId, PendingRequest};
+use super::record::PendingRequest;
 use super::{ConsentManager, MAX_CONFLICT_RETRIES, ManagerError, is_conflict};
->>>>>>> 65a9b31 (SDK: plain names and docs; split the sync window):bank-client/src/consent_manager/disconnecting.rs
 use crate::bank::Bank;
 use crate::error::Error;
 use crate::store::{Kind, Owner, Version};

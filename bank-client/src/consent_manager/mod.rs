@@ -126,28 +126,6 @@ struct Inner {
     locks: Vec<Mutex<()>>,
 }
 
-<<<<<<< HEAD
-=======
-/// What is known of a bank beforehand. [`BankEntry::terms`](crate::directory::BankEntry::terms):
-/// what a directory says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Terms {
-    /// The time zone whose midnight ends the bank's day, by which reads are counted. Default: UTC.
-    pub time_zone: Tz,
-    /// The most days for which it gives a consent, if that is known. What is not is learnt.
-    pub max_validity_days: Option<u32>,
-}
-
-impl Default for Terms {
-    fn default() -> Self {
-        Self {
-            time_zone: Tz::UTC,
-            max_validity_days: None,
-        }
-    }
-}
-
->>>>>>> 65a9b31 (SDK: plain names and docs; split the sync window)
 /// Whether the customer is present while something is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attendance {

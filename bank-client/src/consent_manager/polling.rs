@@ -1,10 +1,11 @@
 //! Polling of consent status at the bank, and switching to a renewed consent.
 
 use chrono::TimeDelta;
-use shared_types::consent::ConsentStatus;
+use shared_types::xs2a::consent::ConsentStatus;
 
+use super::ConnectionId;
 use super::lifecycle::{Current, Ending, Event, Next, of_current, of_next};
-use super::record::{ActiveConsent, ConnectionId};
+use super::record::ActiveConsent;
 use super::requesting::SentBefore;
 use super::usage::day_of;
 use super::{ConnectionStatus, ConsentManager, ManagerError, refusal};

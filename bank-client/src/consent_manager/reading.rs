@@ -4,15 +4,9 @@ use std::future::Future;
 
 use chrono::{DateTime, Utc};
 
-<<<<<<< HEAD
 use super::ConnectionId;
-use super::life::Ending;
-use super::refusal::{self, Says};
-=======
 use super::lifecycle::Ending;
-use super::record::ConnectionId;
 use super::refusal::{self, RefusalMeaning};
->>>>>>> 65a9b31 (SDK: plain names and docs; split the sync window)
 use super::{Attendance, ConnectionStatus, ConsentManager, ManagerError, Renewal};
 use crate::accounts::AccountInformation;
 use crate::error::Error;

@@ -19,69 +19,7 @@ use super::usage::{Usage, day_of};
 use crate::authorisations::ApprovalOptions;
 use crate::directory::BankId;
 
-<<<<<<< HEAD
-/// All that is kept of a connection.
-=======
-/// Names a connection: one customer's at one bank. It follows from both, so that there is one;
-/// without the vault's key it tells nothing of either.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct ConnectionId(Uuid);
-
-impl ConnectionId {
-    pub(super) const fn new(id: Uuid) -> Self {
-        Self(id)
-    }
-
-    /// Its shard, of so many.
-    pub(super) fn share(&self, of: usize) -> usize {
-        let sum: usize = self
-            .0
-            .as_bytes()
-            .iter()
-            .map(|byte| usize::from(*byte))
-            .sum();
-        sum.checked_rem(of).unwrap_or(0)
-    }
-}
-
-impl fmt::Display for ConnectionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// The id of a connection is a UUID.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the id of a connection is a UUID")]
-pub struct NotAConnectionId;
-
-impl FromStr for ConnectionId {
-    type Err = NotAConnectionId;
-
-    fn from_str(text: &str) -> Result<Self, NotAConnectionId> {
-        Uuid::try_parse(text)
-            .map(Self)
-            .map_err(|_| NotAConnectionId)
-    }
-}
-
-impl TryFrom<String> for ConnectionId {
-    type Error = NotAConnectionId;
-
-    fn try_from(text: String) -> Result<Self, NotAConnectionId> {
-        text.parse()
-    }
-}
-
-impl From<ConnectionId> for String {
-    fn from(id: ConnectionId) -> Self {
-        id.to_string()
-    }
-}
-
 /// Stored record of a connection.
->>>>>>> 65a9b31 (SDK: plain names and docs; split the sync window)
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Connection {
     pub(super) bank: BankId,

@@ -7,16 +7,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
 
-<<<<<<< HEAD:bank-client/src/consent_manager/asking.rs
 use super::ConnectionId;
-use super::consent_terms::{Learnt, fewer_days, is_too_long};
-use super::life::{Current, Event, Life, Next};
-use super::record::{Answer, Asking, Connection};
-=======
 use super::consent_terms::{LearntBankLimits, fewer_days, is_too_long};
 use super::lifecycle::{Current, Event, Lifecycle, Next};
-use super::record::{Answer, Connection, ConnectionId, PendingRequest};
->>>>>>> 65a9b31 (SDK: plain names and docs; split the sync window):bank-client/src/consent_manager/requesting.rs
+use super::record::{Answer, Connection, PendingRequest};
 use super::usage::day_of;
 use super::{
     Approval, ConsentManager, ConsentTerms, MAX_CONFLICT_RETRIES, ManagerError, is_conflict,
