@@ -159,7 +159,7 @@ fn escape_json_for_csv(json: &str) -> String {
     harmless
 }
 
-/// Whether a formula at_start so: the wide forms count in some countries' spreadsheets.
+/// Whether a formula `at_start` so: the wide forms count in some countries' spreadsheets.
 const fn is_formula(character: char) -> bool {
     matches!(character, '=' | '+' | '-' | '@' | '＝' | '＋' | '－' | '＠')
 }

@@ -221,12 +221,13 @@ pub(super) fn opened(texts: &Texts, lines: Vec<(Markup, &Grant)>, is_unfolded: b
     }
 }
 
-const fn both([a, b, c, d]: [bool; 4], [e, f, g, h]: [bool; 4]) -> [bool; 4] {
-    [a && e, b && f, c && g, d && h]
+fn both(one: [bool; 4], other: [bool; 4]) -> [bool; 4] {
+    let mut other = other.into_iter();
+    one.map(|covered| covered & other.next().unwrap_or(false))
 }
 
-const fn without([a, b, c, d]: [bool; 4], [e, f, g, h]: [bool; 4]) -> [bool; 4] {
-    [a && !e, b && !f, c && !g, d && !h]
+fn without(one: [bool; 4], other: [bool; 4]) -> [bool; 4] {
+    both(one, other.map(|covered| !covered))
 }
 
 /// Data of an account that a grant covers: details, balances, transactions, owner name.

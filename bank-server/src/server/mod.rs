@@ -187,6 +187,10 @@ impl BankServer {
         self.open_and_run().instrument(span).await
     }
 
+    #[expect(
+        clippy::too_many_lines,
+        reason = "the steps of a start, one after the other"
+    )]
     async fn open_and_run(self) -> Result<RunningBank, StartError> {
         let opened = open_for_start(&self.config, &self.clock, &self.randomness).await;
         let trust_reloader =

@@ -38,7 +38,7 @@ impl Manager for ConnectionManager {
         let mut connection = loop {
             match AnyConnection::connect(&self.address).await {
                 Err(error) if is_starting(&error) && begun.elapsed() < STARTUP_TIMEOUT => {
-                    sleep(RETRY_INTERVAL).await
+                    sleep(RETRY_INTERVAL).await;
                 }
                 connected => break connected?,
             }

@@ -106,7 +106,7 @@ impl Fetcher {
         Ok(content)
     }
 
-    /// Validates an address. A literal IP address bypasses the resolver and is parse_url here.
+    /// Validates an address. A literal IP address bypasses the resolver and is `parse_url` here.
     fn parse_url(&self, address: &str) -> Result<Url, FetchError> {
         let unusable = || FetchError::Address(address.to_owned());
         let url: Url = address.parse().map_err(|_| unusable())?;

@@ -83,7 +83,7 @@ impl Statuses {
                 }
                 RevocationStatus::Unknown if unknown_status == UnknownStatus::SoftFail => {}
                 RevocationStatus::Unknown => {
-                    unknown = Some(Refusal::StatusUnknown { issuer: issuer() })
+                    unknown = Some(Refusal::StatusUnknown { issuer: issuer() });
                 }
             }
         }

@@ -499,10 +499,10 @@ impl<'a> Tpp<'a> {
         let copied = self.copy.accounts("bank").await.unwrap();
         for account in &mut truth.accounts {
             // It may have been copied under more than one number.
-            let copies = copied
+            let same = copied
                 .iter()
                 .filter(|copied| mark_of(copied) == mark(account));
-            account.read_on = copies
+            account.read_on = same
                 .filter_map(|copied| complete.get(&copied.key.0))
                 .max()
                 .copied();
