@@ -257,11 +257,9 @@ fn the_first_example_of_the_tour_is_a_project_with_one_dependency() {
     let program = write("src/main.rs", &program);
 
     // Of crates for other platforms, a machine that has built the workspace has no source.
-    let compiler = Command::new("rustc").arg("-vV").output().unwrap();
-    let compiler = String::from_utf8(compiler.stdout).unwrap();
-    let host = compiler
-        .lines()
-        .find_map(|line| line.strip_prefix("host: "));
+    let version = Command::new("rustc").arg("-vV").output().unwrap();
+    let version = String::from_utf8(version.stdout).unwrap();
+    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
     let project = Command::new(env!("CARGO"))
         .args(["metadata", "--offline", "--format-version", "1"])
         .args(["--filter-platform", host.unwrap(), "--manifest-path"])

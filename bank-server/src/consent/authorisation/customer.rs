@@ -99,7 +99,7 @@ impl Authorisations {
     /// The customer has logged in for it, or answers it.
     ///
     /// From then on it is hers, if she can answer it: no other customer can approve it, unless she logs in for it before it
-    /// is answered ([`Self::claim_by_log_in`]). One that its TPP has started for
+    /// is answered (`claim_by_log_in`). One that its TPP has started for
     /// another customer is not shown to her.
     pub async fn claim(&self, id: &str, psu: &PsuId) -> Result<Page, AuthorisationError> {
         let credentials = self.sca.credentials_of(psu).await?;
