@@ -523,7 +523,7 @@ mod tests {
 
     const GOOD: &str = "<!doctype html><html lang=en><meta name=viewport content='width=device-width'><title>Good</title>\
         <main><h1>Hello</h1><form action=/went><label for=n>Name <span>as you like</span></label><input id=n name=n>\
-        <label><input type=checkbox name=c>Sure</label><button>Go on</button></form><p id=scripts>off</p>\
+        <label><input type=checkbox name=c>Sure</label><button>Continue</button></form><p id=scripts>off</p>\
         <script>document.getElementById('scripts').textContent = 'on'</script></main>";
     const WENT: &str = "<!doctype html><html lang=en><title>Went</title><main><h1>There</h1><a href=/>Back again</a></main>";
     const BAD: &str = "<!doctype html><html lang=en><meta name=viewport content='width=device-width'><title>Bad</title>\
@@ -587,8 +587,8 @@ mod tests {
         let browser = Chromium::start(Scripts::Off).await;
         browser.open(&url).await;
         assert_eq!(browser.find("#scripts").await.text().await.unwrap(), "off");
-        let elsewhere = browser.driver().goto("http://example.org/").await;
-        let error = elsewhere.unwrap_err().to_string();
+        let other_host = browser.driver().goto("http://example.org/").await;
+        let error = other_host.unwrap_err().to_string();
         assert!(error.contains("ERR_NAME_NOT_RESOLVED"), "{error}");
     }
 

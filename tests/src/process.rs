@@ -93,13 +93,13 @@ impl Process {
 
     /// Starts one with that configuration, whose log is JSON, and waits until it serves. Who asks
     /// it has that certificate.
-    pub async fn configured(configuration: &Path, asker: &Identity) -> Self {
-        Self::started_by(own("bank-server"), configuration, asker).await
+    pub async fn configured(configuration: &Path, client: &Identity) -> Self {
+        Self::started_by(own("bank-server"), configuration, client).await
     }
 
     /// The same, as a child of a command that becomes `bank-server` with the arguments that it is
     /// given.
-    pub async fn started_by(mut command: Command, configuration: &Path, asker: &Identity) -> Self {
+    pub async fn started_by(mut command: Command, configuration: &Path, client: &Identity) -> Self {
         let log = configuration.with_extension("log");
         let mut child = ChildProcess::spawn(
             command
@@ -118,7 +118,7 @@ impl Process {
         let address = |listener: &str| started[listener].as_str().unwrap().parse().unwrap();
         Self {
             child,
-            tpp: Tpp::new(address("xs2a"), asker.clone()),
+            tpp: Tpp::new(address("xs2a"), client.clone()),
             operator: address("operator"),
             log,
         }

@@ -107,7 +107,7 @@ mod tests {
             assert_eq!(Destination::read(path).unwrap().path(), path);
         }
         let long = format!("/{}", "a".repeat(LONGEST));
-        for elsewhere in [
+        for foreign in [
             "",
             "consents",
             "//evil.example",
@@ -126,8 +126,8 @@ mod tests {
             "javascript:alert(1)",
             &long,
         ] {
-            assert_eq!(Destination::read(elsewhere), None, "{elsewhere}");
-            assert_eq!(Destination::or_start(Some(elsewhere)), Destination::start());
+            assert_eq!(Destination::read(foreign), None, "{foreign}");
+            assert_eq!(Destination::or_start(Some(foreign)), Destination::start());
         }
     }
 }

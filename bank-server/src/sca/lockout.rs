@@ -632,8 +632,8 @@ mod tests {
             let of_network = wait.map(|_| DECAY);
             let waits = lockout.fail(&anna, network).await;
             assert_eq!(waits, of_network, "{ahead}");
-            let elsewhere = lockout.fail(&psu("lucas"), network).await;
-            assert_eq!(elsewhere, of_network, "{ahead}");
+            let other_network = lockout.fail(&psu("lucas"), network).await;
+            assert_eq!(other_network, of_network, "{ahead}");
             // The wait runs: it does not begin anew with each attempt.
             clock.advance(DECAY);
             assert_eq!(lockout.fail(&anna, network).await, None, "{ahead}");

@@ -165,16 +165,16 @@ mod tests {
         let (place, _folder) = testing::empty().await;
         Database::migrate(&place).await.unwrap();
         let (here, at_home) = replica(&place).await;
-        let (there, elsewhere) = replica(&place).await;
+        let (there, other_replica) = replica(&place).await;
         sqlx::query(CONSENT).execute(here.pool()).await.unwrap();
         keep(&here, &at_home).await;
-        keep(&there, &elsewhere).await;
+        keep(&there, &other_replica).await;
         end(&at_home).await;
         let ended = Instant::now();
         assert_eq!(status(&at_home).await, ConsentStatus::TerminatedByTpp);
         loop {
             let asked = ended.elapsed();
-            if status(&elsewhere).await == ConsentStatus::TerminatedByTpp {
+            if status(&other_replica).await == ConsentStatus::TerminatedByTpp {
                 break;
             }
             assert!(asked < STALE, "still valid after {asked:?}");

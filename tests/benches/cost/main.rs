@@ -131,7 +131,7 @@ impl Scene {
         let bank = scene.bank("bank").await;
         let files = scene.path("files");
         fs::create_dir(&files).unwrap();
-        let asker = tests::http::Tpp::new(bank.address, scene.pki.bank_a.qwac.clone());
+        let client = tests::http::Tpp::new(bank.address, scene.pki.bank_a.qwac.clone());
         for (name, question) in [
             ("accounts.json", &mut scene.accounts),
             ("accounts.json", &mut scene.counted),
@@ -143,7 +143,7 @@ impl Scene {
                 .map(|(name, value)| (*name, value.as_str()))
                 .collect();
             headers.push(("Consent-ID", filling::CONSENT));
-            let answer = asker.get(&question.path, &headers).await;
+            let answer = client.get(&question.path, &headers).await;
             assert_eq!(answer.status, 200, "{answer:?}");
             question.length = answer.body.len();
             fs::write(files.join(name), &answer.body).unwrap();

@@ -222,8 +222,8 @@ async fn what_is_advised_works() {
         &twice,
         4,
         &[
-            "bank-b is connected: ",
-            "until a new one is approved",
+            "bank-b is connected until ",
+            "A new approval replaces the present consent",
             ", within 1 s:",
         ],
     );

@@ -523,20 +523,20 @@ fn a_folder_in_which_others_can_write_is_refused() {
 
 #[test]
 fn what_a_link_leads_to_is_not_a_sandboxs() {
-    let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let (path, elsewhere) = (folder.path(), elsewhere.path());
+    let (folder, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (path, outside) = (folder.path(), outside.path());
     let kept = [
         "consents.db",
         "copy.db-wal",
         "copy.db.runs/0123456789abcdef0123456789abcdef",
     ];
-    fs::create_dir_all(elsewhere.join("copy.db.runs")).unwrap();
+    fs::create_dir_all(outside.join("copy.db.runs")).unwrap();
     for name in kept {
-        fs::write(elsewhere.join(name), "mine").unwrap();
+        fs::write(outside.join(name), "mine").unwrap();
     }
     let runs = path.join("bank-client/bank-c/copy.db.runs");
     fs::create_dir_all(&runs).unwrap();
-    symlink(elsewhere, path.join("bank-client/default")).unwrap();
+    symlink(outside, path.join("bank-client/default")).unwrap();
     let cause = "bank-client/default is not a sandbox's";
     fails(&once(path, &[]), cause, "another folder");
 
@@ -549,7 +549,7 @@ fn what_a_link_leads_to_is_not_a_sandboxs() {
     assert!(fresh.status.success(), "{}", both(&fresh));
     assert!(!run.exists() && runs.join("notes.txt").exists());
     for name in kept {
-        assert_eq!(fs::read(elsewhere.join(name)).unwrap(), b"mine", "{name}");
+        assert_eq!(fs::read(outside.join(name)).unwrap(), b"mine", "{name}");
     }
 }
 

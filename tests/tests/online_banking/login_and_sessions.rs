@@ -416,9 +416,9 @@ async fn one_network_tries_passwords_of_fifty_customers_an_hour() {
         }
     }
     assert_eq!(judged, 50);
-    let mut elsewhere = in_network(&browser, 4);
+    let mut other_network = in_network(&browser, 4);
     let lucas = banks.other_customer(Bank::B);
-    assert!(is_start(elsewhere.log_in(&banks, &lucas).await));
+    assert!(is_start(other_network.log_in(&banks, &lucas).await));
     own.get("/log-in").await;
     let code = code_of(&banks, &anna, 1);
     assert!(is_start(own.identify(&anna, &code).await));

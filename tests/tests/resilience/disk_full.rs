@@ -74,8 +74,8 @@ async fn a_file_that_cannot_grow_is_no_readiness_until_it_can() {
         .arg(own("bank-server").get_program());
     let configuration = banks.folder.path().join("bank-b.toml");
     let configuration = replica_of(&configuration, "on-a-full-disk", "", |_| None);
-    let asker = &banks.sandbox.pki.bank_a.qwac;
-    let bank = Process::started_by(command, &configuration, asker).await;
+    let client = &banks.sandbox.pki.bank_a.qwac;
+    let bank = Process::started_by(command, &configuration, client).await;
     let unattended = async || bank.tpp.read("/v1/accounts", &consent).await.status;
     assert_eq!(unattended().await, 200);
     // Without a single write of a TPP.

@@ -350,7 +350,7 @@ fn constrained(kind: u8, tag: u8, base: &[u8]) -> Extension {
 }
 
 /// nameConstraints: that many URIs of another host are excluded.
-fn elsewhere(count: usize) -> Extension {
+fn many_names(count: usize) -> Extension {
     let subtree = der(0x30, &[&der(0x86, &[b"b.c"])]).repeat(count);
     let subtrees = der(0xa1, &[&subtree]);
     ("2.5.29.30", true, der(0x30, &[&subtrees]))
@@ -486,7 +486,7 @@ fn rules() -> Vec<Rule> {
         ),
         (
             "a name and subtrees that are expensive to compare",
-            vec![elsewhere(1000)],
+            vec![many_names(1000)],
             vec![uri(&format!(
                 "https://{}@party.example",
                 "a".repeat(15_000)
@@ -565,7 +565,7 @@ fn constraints_policies_and_purposes_are_judged_as_rfc_5280_says() {
 fn an_anchor_that_no_path_could_lead_to_is_refused() {
     let root = Ca::root("Root").certificate.to_der().unwrap();
     let longer = [root.as_slice(), b"\n"].concat();
-    let large = Ca::root_with("Root", &[of_ca(), vec![elsewhere(3000)]].concat());
+    let large = Ca::root_with("Root", &[of_ca(), vec![many_names(3000)]].concat());
     for (der, why) in [
         (longer, "certificate 2 cannot be read"),
         (large.certificate.to_der().unwrap(), "16384"),

@@ -178,9 +178,9 @@ fn what_is_critical_and_not_understood_makes_an_answer_useless() {
     assert_eq!(said(&ignored), Ok(CertStatus::Good));
     // Of another certificate, it says what it likes.
     let other = of(&PKI, &PKI.bank_r.qwac);
-    let elsewhere = plain().says(other, good(), &[odd(true)]);
+    let other_responder = plain().says(other, good(), &[odd(true)]);
     assert_eq!(
-        said(&elsewhere.says(a(), good(), &[])),
+        said(&other_responder.says(a(), good(), &[])),
         Ok(CertStatus::Good)
     );
     for refused in [

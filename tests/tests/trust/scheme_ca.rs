@@ -54,8 +54,8 @@ fn openssl_asks_and_believes_the_answers() {
         "{said}"
     );
     // The issuing CA's certificate is none of its own.
-    let elsewhere = ["-url", &url, "-cert", text(&issuing)];
-    let said = ocsp(&scene, "root.pem", &elsewhere);
+    let wrong_address = ["-url", &url, "-cert", text(&issuing)];
+    let said = ocsp(&scene, "root.pem", &wrong_address);
     assert!(said.contains("issuing.pem: unknown"), "{said}");
 
     scene.revokes(&serial, "keyCompromise");

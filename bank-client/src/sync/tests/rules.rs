@@ -246,7 +246,7 @@ fn a_name_is_the_banks_and_content_is_all_it_says() {
     assert_eq!(content(payment(1, "A")), content(payment(1, "A")));
     assert_ne!(content(payment(1, "A")), content(payment(1, "B")));
     assert_ne!(content(named("E1", 1)), content(named("E2", 1)));
-    let elsewhere = Digester::new(&[2; 32]);
+    let other_digester = Digester::new(&[2; 32]);
     let row = row(payment(1, "A"));
-    assert_ne!(row.content(&digester), row.content(&elsewhere));
+    assert_ne!(row.content(&digester), row.content(&other_digester));
 }

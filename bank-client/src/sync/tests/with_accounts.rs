@@ -423,9 +423,9 @@ async fn of_two_runs_for_one_connection_the_first_goes_on() {
     );
     assert!(mock.asked().await.is_empty());
     // As another program sees it.
-    let elsewhere = LocalCopy::open(&path, vault()).await.unwrap();
-    assert!(elsewhere.claim("bank").unwrap().is_none());
-    assert!(elsewhere.claim("another bank").unwrap().is_some());
+    let other_copy = LocalCopy::open(&path, vault()).await.unwrap();
+    assert!(other_copy.claim("bank").unwrap().is_none());
+    assert!(other_copy.claim("another bank").unwrap().is_some());
     drop(claim);
     assert!(scene.run_at(&mock).await.unwrap().is_complete());
 }

@@ -1,9 +1,9 @@
 //! Coverage of a list: the days for which it proves that an entry does not exist.
 
-use chrono::NaiveDate;
+use chrono::{Days, NaiveDate};
 use sqlx::Row as _;
 
-use super::{ListScope, Window, parse_day};
+use super::{DATED_BY_BOOKING, DATED_BY_VALUE, ListScope, MAX_VALUE_DATE_DAYS, Window, parse_day};
 use crate::sync::copy::CopyError;
 use crate::sync::plan::{days_before, guaranteed_from};
 
@@ -63,14 +63,21 @@ impl Window<'_> {
         .await?;
         let first = |day: Option<NaiveDate>| day.map_or(guaranteed, |day| day.min(guaranteed));
         let certain_from = first(parse_day(row.try_get("first_known")?)?);
+        let surely_listed = from
+            .checked_add_days(Days::new(MAX_VALUE_DATE_DAYS))
+            .unwrap_or(from);
         let is_cut = sqlx::query(
-            "SELECT 1 FROM entry WHERE account = ? AND booked = 1 AND dated = 1 AND day >= ? AND day < ? \
-             AND generation < ? LIMIT 1",
+            // An entry with a value date alone is surely booked on a listed day some weeks later.
+            "SELECT 1 FROM entry WHERE account = ?1 AND booked = 1 AND day >= ?2 AND day < ?3 \
+             AND generation < ?4 AND (dated = ?5 OR (dated = ?6 AND day >= ?7)) LIMIT 1",
         )
         .bind(self.account)
         .bind(from.to_string())
         .bind(certain_from.to_string())
         .bind(self.generation)
+        .bind(DATED_BY_BOOKING)
+        .bind(DATED_BY_VALUE)
+        .bind(surely_listed.to_string())
         .fetch_optional(&self.copy.pool)
         .await?
         .is_some();

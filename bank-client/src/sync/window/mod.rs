@@ -97,6 +97,9 @@ const DATED_BY_BOOKING: i64 = 1;
 /// Value of `entry.dated`: the day is another one that the bank gives.
 const DATED_BY_VALUE: i64 = 2;
 
+/// Days between value date and booking date, at most.
+const MAX_VALUE_DATE_DAYS: u64 = 31;
+
 /// The kinds of entries for which the bank has sent a list, even an empty one.
 #[derive(Debug, Clone, Copy, Default)]
 struct ListedKinds {

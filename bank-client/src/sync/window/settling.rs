@@ -14,14 +14,12 @@ use chrono::NaiveDate;
 use sqlx::Row as _;
 
 use super::{
-    DATED_BY_BOOKING, DATED_BY_VALUE, ListScope, PendingCoverage, Window, batch_rows, parse_day,
+    DATED_BY_BOOKING, DATED_BY_VALUE, ListScope, MAX_VALUE_DATE_DAYS, PendingCoverage, Window,
+    batch_rows, parse_day,
 };
 use crate::sync::SyncError;
 use crate::sync::copy::{CopyError, WriteTransaction};
 use crate::sync::plan::days_before;
-
-/// Days between value date and booking date, at most.
-const MAX_VALUE_DATE_DAYS: u64 = 31;
 
 /// A stored entry that is unseen or provisional.
 struct StoredEntry {

@@ -50,14 +50,14 @@ impl OtherBank {
     /// A handle with the certificate, the authorities and the revocation lists of this moment. Connections are kept as
     /// long as none of these changes.
     pub(super) fn handle(&self, factory: &BankClientFactory) -> Result<Bank, ConfigurationError> {
-        let beliefs = factory.trust.current();
+        let snapshot = factory.trust.current();
         // Nothing is half done while the lock is held.
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         match made.as_ref() {
-            Some((of, bank)) if Arc::ptr_eq(of, &beliefs) => Ok(bank.clone()),
+            Some((of, bank)) if Arc::ptr_eq(of, &snapshot) => Ok(bank.clone()),
             _ => {
-                let bank = self.make(factory, &beliefs)?;
-                *made = Some((beliefs, bank.clone()));
+                let bank = self.make(factory, &snapshot)?;
+                *made = Some((snapshot, bank.clone()));
                 Ok(bank)
             }
         }
@@ -66,18 +66,18 @@ impl OtherBank {
     fn make(
         &self,
         factory: &BankClientFactory,
-        beliefs: &TrustSnapshot<Licences>,
+        snapshot: &TrustSnapshot<Licences>,
     ) -> Result<Bank, ConfigurationError> {
         Bank::builder(
             &self.url,
             self.organisation.clone(),
-            beliefs.anchors.as_ref().clone(),
-            beliefs.credentials.clone(),
+            snapshot.anchors.as_ref().clone(),
+            snapshot.credentials.clone(),
         )
         .name(&self.name)
         .revocation(Revocation {
-            statuses: beliefs.statuses.clone(),
-            unknown_status: beliefs.unknown_status,
+            statuses: snapshot.statuses.clone(),
+            unknown_status: snapshot.unknown_status,
         })
         .limits(LIMITS)
         .clock(Arc::clone(&factory.clock))

@@ -79,10 +79,10 @@ async fn a_consent_for_one_customers_account_is_not_approved_by_another() {
         matches!(refused, Err(AuthorisationError::OtherCustomer)),
         "{refused:?}"
     );
-    let elsewhere = scene.proof("anna", "another-authorisation").await;
+    let other_proof = scene.proof("anna", "another-authorisation").await;
     let refused = scene
         .authorisations
-        .approve(&started.id, elsewhere, None)
+        .approve(&started.id, other_proof, None)
         .await;
     assert!(
         matches!(refused, Err(AuthorisationError::OtherCustomer)),
