@@ -198,7 +198,7 @@ async fn question(
                     (factor.other_way(texts, &path))
                 }
             }
-            div.actions.in-reach {
+            div.actions {
                 button type="submit" data-passkey-button hidden[is_passkey] { (words.approve) }
                 button.danger type="submit" formaction={ (path) "/refuse" } formnovalidate {
                     (words.refuse)

@@ -116,7 +116,7 @@ impl Story {
         for currency in ["EUR", "USD", "CHF"] {
             assert!(text.contains(&format!("In{currency}")), "{text}");
         }
-        assert!(text.contains("asofnow"), "{text}");
+        assert!(text.contains("Updatedjustnow"), "{text}");
     }
 
     /// Ends the access at Bank B, and sees at Bank A that there is none any more.

@@ -487,7 +487,7 @@ async fn opening_a_request_binds_it_to_no_customer_who_was_logged_in_before() {
         let before = status().await;
         let mut browser = stage.logged_in_before(&format!("/authorise/{id}")).await;
         assert!(
-            browser.page.text().contains("Your answer"),
+            browser.page.text().contains("Your decision"),
             "{:?}",
             browser.page
         );

@@ -209,7 +209,7 @@ async fn accounts_at_another_bank_fit_with_any_data() {
     browser.sees_heading("Accounts").await;
     visit.open(Bank::A, "/other-banks/connect").await;
     browser.follow("Bank B").await;
-    browser.press("Ask Bank B now").await;
+    browser.press("Continue").await;
     browser.follow("Go to Bank B").await;
     visit.log_in(Bank::B).await;
     browser.press("Allow access").await;

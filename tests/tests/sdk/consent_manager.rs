@@ -829,7 +829,7 @@ async fn a_bank_that_gives_more_than_was_asked_for_is_not_believed() {
     assert_eq!(summary.days_left, Some(180));
     assert!(!format!("{summary:?}").contains("c-1"), "{summary:?}");
     let told = log.text();
-    assert!(told.contains("more than was asked for"), "{told}");
+    assert!(told.contains("consent exceeds the request"), "{told}");
 }
 
 #[tokio::test]
