@@ -55,7 +55,7 @@ async fn sigterm_ends_the_server_and_health_tells_how_it_is() {
     );
     assert!(server.child.wait().await.success());
     let log = fs::read_to_string(folder.path().join("bank.log")).unwrap();
-    assert!(log.contains("\"stopped\""), "{log}");
+    assert!(log.contains("\"shut down\""), "{log}");
     let request = log
         .lines()
         .find(|line| line.contains(r#""message":"request""#))
@@ -99,7 +99,7 @@ async fn another_interrupt_ends_the_server_at_once() {
     begin_request(&mut busy, &head_for(&consent_body("2099-12-31")));
     server.child.signal("INT");
     let log = server.log.clone();
-    let stopping = || fs::read_to_string(&log).unwrap().contains("stopping; ");
+    let stopping = || fs::read_to_string(&log).unwrap().contains("shutting down");
     let told = server
         .child
         .wait_for("its word", &server.log, || stopping().then_some(()));
