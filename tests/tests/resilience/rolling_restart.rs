@@ -200,7 +200,7 @@ async fn replica(banks: &Banks) -> RunningBank {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_asks_whether_it_is_ready_is_told_before_the_door_closes() {
+async fn readiness_fails_before_the_listener_closes() {
     let banks = Banks::start().await;
     let bank = banks
         .replica_of_b(|config| config.limits.drain_seconds = 10)
