@@ -21,10 +21,9 @@ mod truth;
 mod wire;
 
 use std::fmt;
-use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use chrono::NaiveDate;
 
@@ -36,6 +35,9 @@ use self::wire::Trouble;
 
 /// Histories that the test suite runs: half a minute on two cores.
 const HISTORIES: u64 = 300;
+
+/// Histories beyond these that have failed once.
+const FAILED_ONCE: [u64; 10] = [1727, 2374, 2415, 6181, 6496, 6947, 7175, 8214, 9042, 9934];
 
 /// What happens next.
 #[derive(Debug, Clone, Copy)]
@@ -241,35 +243,31 @@ fn kind(against: &str) -> String {
 }
 
 /// The seeds that are wanted.
-fn seeds() -> Range<u64> {
+fn seeds() -> Vec<u64> {
     let number = |text: &str| text.parse::<u64>().unwrap();
     if let Ok(one) = std::env::var("SYNC_HISTORY") {
-        return number(&one)..number(&one) + 1;
+        return vec![number(&one)];
     }
     match std::env::var("SYNC_HISTORIES") {
         Ok(wanted) => match wanted.split_once("..") {
-            Some((first, end)) => number(first)..number(end),
-            None => 0..number(&wanted),
+            Some((first, end)) => (number(first)..number(end)).collect(),
+            None => (0..number(&wanted)).collect(),
         },
-        Err(_) => 0..HISTORIES,
+        Err(_) => (0..HISTORIES).chain(FAILED_ONCE).collect(),
     }
 }
 
 #[test]
 fn a_copy_equals_its_bank_whatever_happens_to_both() {
     let seeds = seeds();
-    let next = AtomicU64::new(seeds.start);
+    let next = AtomicUsize::new(0);
     let failed = Mutex::new(Vec::new());
     let tried = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
                 let bench = Bench::set();
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds.end {
-                        break;
-                    }
+                while let Some(&seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
                     if let Some(against) = bench.against(&Plan::of(seed)) {
                         failed.lock().unwrap().push((seed, against));
                     }
@@ -289,7 +287,7 @@ fn a_copy_equals_its_bank_whatever_happens_to_both() {
             sum(|tried| tried.killed),
             sum(|tried| tried.entries) / 10,
         ];
-        let number = seeds.end - seeds.start;
+        let number = seeds.len() as u64;
         assert!(
             number < 100 || least.iter().all(|tried| *tried > number / 2),
             "{least:?}"
@@ -306,7 +304,7 @@ fn a_copy_equals_its_bank_whatever_happens_to_both() {
         "{} of {} histories fail:\n{}\n\nhistory {seed}, again with\n\
          SYNC_HISTORY={seed} cargo test --workspace --lib sync::tests::histories\n{plan}\n{against}",
         failed.len(),
-        seeds.end - seeds.start,
+        seeds.len(),
         all.join("\n"),
     );
 }
