@@ -293,20 +293,20 @@ async fn a_booked_entry_without_its_day_is_kept_once_and_goes() {
     }
 }
 
-/// Older than 90 days, it may be gone, or not listed any more: the copy keeps it, and does not claim its day.
+/// Older than 90 days, it may be gone, or not listed any more: the copy keeps it, and does not
+/// claim its day for an entry that was booked late under an older one.
 #[tokio::test]
 async fn an_old_entry_with_a_value_date_alone_that_is_not_listed_is_before_what_is_claimed() {
-    let scene = Scene::set(Offers::Nothing, 10).await;
+    let mut scene = Scene::set(Offers::Nothing, 10).await;
+    scene.options.overlap_days = 60;
     scene.bank.with(|model| {
-        model.post(true, 150, named("E150", 1));
         model.post_undated(190, undated(Some(190), payment(-3, "Cafe")));
     });
     scene.sync_at(1000).await.1.unwrap();
-    // 109 days later, it stands elsewhere.
     scene.bank.with(|model| {
         model.today = 309;
         model.entries.pop();
-        model.post_undated(300, undated(Some(300), payment(-3, "Cafe")));
+        model.post(true, 150, named("LATE", 1));
     });
     let (report, outcome) = scene.sync_at(2000).await;
     outcome.unwrap();
