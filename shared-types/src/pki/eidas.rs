@@ -10,7 +10,9 @@ use std::fmt;
 
 use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Deserializer, Serialize};
-use x509_parser::asn1_rs::{Any, FromDer as _, Oid, Tag, oid};
+use x509_parser::asn1_rs::{
+    Any, DerParser, Error as DerError, FromDer as _, Oid, SequenceIterator, Tag, oid,
+};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::x509::X509Name;
 
@@ -373,24 +375,14 @@ impl Psd2Statement {
 /// The elements of the DER `SEQUENCE` that fills `der`.
 fn sequence(der: &[u8]) -> Option<Vec<Any<'_>>> {
     let (rest, sequence) = Any::from_der(der).ok()?;
-    if rest.is_empty() {
-        elements(&sequence)
-    } else {
-        None
-    }
+    elements(&sequence).filter(|_| rest.is_empty())
 }
 
 /// The elements of a `SEQUENCE`.
 fn elements<'a>(sequence: &Any<'a>) -> Option<Vec<Any<'a>>> {
     sequence.tag().assert_eq(Tag::Sequence).ok()?;
-    let mut content = sequence.data;
-    let mut found = Vec::new();
-    while !content.is_empty() {
-        let (rest, element) = Any::from_der(content).ok()?;
-        found.push(element);
-        content = rest;
-    }
-    Some(found)
+    let elements = SequenceIterator::<Any<'a>, DerParser, DerError>::new(sequence.data);
+    elements.collect::<Result<_, _>>().ok()
 }
 
 #[cfg(test)]

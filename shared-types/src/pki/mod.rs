@@ -8,12 +8,14 @@
 //! | [`register`] | is it still licensed? |
 //! | [`credentials`] | a party's own certificate and key |
 //! | [`pem`] | certificates, lists and keys as files have them |
+//! | [`der`] | their encoding |
 //! | [`certificate`], [`alert`], [`digest`] | what logs and errors say of both |
 
 pub mod alert;
 pub mod certificate;
 pub mod credentials;
 mod crypto;
+pub mod der;
 pub mod digest;
 pub mod eidas;
 mod name;

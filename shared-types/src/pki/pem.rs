@@ -13,6 +13,7 @@ use rustls_pki_types::pem::{PemObject as _, SectionKind};
 use x509_parser::prelude::{CertificateRevocationList, FromDer as _, X509Certificate};
 
 use crate::pki::certificate::printable;
+use crate::pki::der;
 
 /// Objects in one file, at most.
 pub const MAX_OBJECTS: usize = 1000;
@@ -172,7 +173,7 @@ pub fn only(kind: Kind, file: &[u8]) -> Result<Vec<Object>, PemError> {
 /// Whether a file is one object in DER, and nothing else.
 #[must_use]
 pub fn is_der(file: &[u8]) -> bool {
-    der_length(file) == Some(file.len())
+    matches!(der::element(file, der::SEQUENCE), Some((_, [])))
 }
 
 /// All objects of a file. What is not PEM can be one object in DER: `expected`, unless it is
@@ -180,14 +181,14 @@ pub fn is_der(file: &[u8]) -> bool {
 ///
 /// Cost: one pass over the file, and a copy of what is in it.
 pub fn objects(expected: Kind, file: &[u8]) -> Result<Vec<Object>, PemError> {
-    match der_length(file) {
-        Some(_) if is_der(file) => Ok(vec![Object {
+    match file {
+        _ if is_der(file) => Ok(vec![Object {
             kind: kind_of_der(expected, file)?,
             der: file.to_vec(),
             position: None,
         }]),
         // No text has such a second byte.
-        Some(_) if !file.get(1).is_none_or(u8::is_ascii) => Err(PemError::Length),
+        [der::SEQUENCE, 0x80..=0x84, ..] => Err(PemError::Length),
         _ => text_objects(file),
     }
 }
@@ -417,36 +418,9 @@ fn trimmed(line: &[u8]) -> &[u8] {
     line
 }
 
-/// The length that a DER sequence has by its header, with the header.
-fn der_length(file: &[u8]) -> Option<usize> {
-    let [0x30, first, rest @ ..] = file else {
-        return None;
-    };
-    if *first < 0x80 {
-        return Some(2 + usize::from(*first));
-    }
-    let count = usize::from(first & 0x7f);
-    let octets = rest.get(..count).filter(|octets| octets.len() <= 4)?;
-    let length = octets
-        .iter()
-        .fold(0_usize, |length, octet| (length << 8) | usize::from(*octet));
-    length.checked_add(2 + count)
-}
-
-/// The content of a DER sequence.
-fn inside(der: &[u8]) -> &[u8] {
-    let header = match der.get(1) {
-        Some(first) if *first >= 0x80 => 2 + usize::from(first & 0x7f),
-        _ => 2,
-    };
-    der.get(header..).unwrap_or_default()
-}
-
 fn kind_of_der(expected: Kind, der: &[u8]) -> Result<Kind, PemError> {
     /// The object identifiers of PKCS #7, 1.2.840.113549.1.7, without the last number.
     const PKCS7: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07";
-    const OID: u8 = 6;
-    const OCTETS: u8 = 4;
 
     let unwanted = |what: &str, advice: &str| {
         Err(PemError::Unwanted {
@@ -455,7 +429,7 @@ fn kind_of_der(expected: Kind, der: &[u8]) -> Result<Kind, PemError> {
             advice: advice.to_owned(),
         })
     };
-    let content = inside(der);
+    let content = der::any(der).map_or(&[][..], |(object, _)| object.content);
     if content.starts_with(&[2, 1, 3]) {
         return unwanted(
             "a PKCS #12 bundle",
@@ -468,8 +442,11 @@ fn kind_of_der(expected: Kind, der: &[u8]) -> Result<Kind, PemError> {
             "take the certificates out: openssl pkcs7 -inform DER -in FILE -print_certs -out NEW",
         );
     }
-    let octets_follow = der_length(content).and_then(|length| content.get(length)) == Some(&OCTETS);
-    if octets_follow && inside(content).first() == Some(&OID) {
+    // EncryptedPrivateKeyInfo ::= SEQUENCE { SEQUENCE { OID, ... }, OCTET STRING }
+    let is_encrypted = |(algorithm, rest): (der::Element<'_>, &[u8])| {
+        algorithm.content.first() == Some(&der::OID) && rest.first() == Some(&der::OCTET_STRING)
+    };
+    if der::element(content, der::SEQUENCE).is_some_and(is_encrypted) {
         return unwanted(
             ENCRYPTED.0,
             "decrypt it: openssl pkey -inform DER -in FILE -out NEW",

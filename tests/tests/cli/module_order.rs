@@ -37,6 +37,7 @@ const ORDERS: &[Order] = &[
     Order {
         folder: "shared-types/src/pki",
         modules: &[
+            "der",
             "digest",
             "name",
             "certificate",

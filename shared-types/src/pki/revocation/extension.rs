@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use x509_parser::asn1_rs::Oid;
 
-use super::der;
+use crate::pki::der;
 
 /// `Extension ::= SEQUENCE { extnID, critical BOOLEAN DEFAULT FALSE, extnValue OCTET STRING }`
 #[derive(Debug, Clone, Copy)]

@@ -9,12 +9,12 @@ use rustls_pki_types::UnixTime;
 use x509_parser::prelude::FromDer as _;
 use x509_parser::time::ASN1Time;
 
-use super::der;
 use super::extension::extensions;
 use super::issuer::{Issuer, Issuers, name_text};
 use super::path_certificate::{PathCertificate, is_http};
 use super::serial::significant;
 use super::signature::{SignatureError, Signed};
+use crate::pki::der;
 use crate::pki::digest::hex;
 use crate::pki::pem::{self, Kind, PemError, Position};
 use crate::pki::reason::Reason;
@@ -607,9 +607,7 @@ impl Scope {
             return Err(no_form());
         };
         let mut scope = Self::default();
-        let mut left = point.content;
-        while !left.is_empty() {
-            let (part, rest) = der::any(left).ok_or_else(no_form)?;
+        for part in der::elements(point.content).ok_or_else(no_form)? {
             // BOOLEAN; FALSE should have been left out.
             let is_true = part.content != [0];
             match part.tag {
@@ -626,7 +624,6 @@ impl Scope {
                 INDIRECT_CRL | ONLY_ATTRIBUTE_CERTS => {}
                 _ => return Err(no_form()),
             }
-            left = rest;
         }
         if scope.only_ca && scope.only_end_entity {
             return Err(malformed(
@@ -645,18 +642,14 @@ impl Scope {
         if name.tag != der::context(0) {
             return Err(ListError::Unsupported("a list for a relative name"));
         }
-        let mut places = Vec::new();
-        let mut left = name.content;
-        while !left.is_empty() {
-            let (name, rest) = der::any(left).ok_or_else(no_form)?;
-            let uri = std::str::from_utf8(name.content);
-            if let (URI, Ok(uri)) = (name.tag, uri)
-                && is_http(uri)
-            {
-                places.push(uri.to_owned());
-            }
-            left = rest;
-        }
+        let names = der::elements(name.content).ok_or_else(no_form)?;
+        let places: Vec<String> = names
+            .iter()
+            .filter(|name| name.tag == URI)
+            .filter_map(|name| std::str::from_utf8(name.content).ok())
+            .filter(|uri| is_http(uri))
+            .map(str::to_owned)
+            .collect();
         if places.is_empty() {
             return Err(ListError::Unsupported("a list for a place that is no URL"));
         }

@@ -4,7 +4,6 @@
 //! revocation status of each. Fetching CRLs and OCSP responses is left to the caller.
 
 mod answers;
-pub(crate) mod der;
 pub(crate) mod extension;
 mod issuer;
 mod list;

@@ -4,8 +4,8 @@ use rustls_pki_types::{AlgorithmIdentifier, SignatureVerificationAlgorithm};
 use x509_parser::prelude::FromDer as _;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
-use super::der;
 use super::extension::dotted;
+use crate::pki::der;
 
 /// Why a signature is not believed.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,8 +6,9 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 
 use super::certificate::Certificate;
 use super::{Refusal, Window};
+use crate::pki::der;
 use crate::pki::pem::{self, Kind, PemError};
-use crate::pki::revocation::{Issuer, der};
+use crate::pki::revocation::Issuer;
 
 /// The certification authorities that were agreed upon, and no others.
 #[derive(Debug, Clone)]

@@ -13,8 +13,8 @@ use x509_parser::x509::X509Version;
 
 use super::Refusal;
 use crate::pki::certificate::printable;
+use crate::pki::der::{self, BIT_STRING, INTEGER, OID, SEQUENCE, SET, elements};
 use crate::pki::name::{comparable, display};
-use crate::pki::revocation::der::{self, BIT_STRING, Element, INTEGER, OID, SEQUENCE, SET};
 use crate::pki::revocation::extension::extensions;
 use crate::pki::revocation::signature::Signed;
 
@@ -289,17 +289,6 @@ fn is_exact_name(content: &[u8]) -> Option<bool> {
         }
     }
     Some(is_exact)
-}
-
-/// The elements that fill the content of another.
-fn elements(mut content: &[u8]) -> Option<Vec<Element<'_>>> {
-    let mut found = Vec::new();
-    while !content.is_empty() {
-        let (element, rest) = der::any(content)?;
-        found.push(element);
-        content = rest;
-    }
-    Some(found)
 }
 
 /// Whether elements of those tags fill the content.

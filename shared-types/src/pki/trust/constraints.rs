@@ -10,8 +10,8 @@ use x509_parser::x509::X509Name;
 use super::certificate::Certificate;
 use super::hosts::{is_host, same_host, within};
 use crate::pki::certificate::printable;
+use crate::pki::der::{self, Element, SEQUENCE};
 use crate::pki::name::comparable;
-use crate::pki::revocation::der::{self, Element, SEQUENCE};
 
 /// Comparisons of names with subtrees, at most, over all paths of a chain.
 const MAX_COMPARISONS: usize = 10_000;
@@ -131,22 +131,19 @@ impl Comparison {
 
 /// The permitted and the excluded subtrees.
 fn subtrees(constraints: &[u8]) -> Option<(Vec<General<'_>>, Vec<General<'_>>)> {
-    fn list(part: Option<Element<'_>>) -> Option<Vec<General<'_>>> {
+    fn list<'a>(part: Option<Element<'a>>) -> Option<Vec<General<'a>>> {
         let Some(part) = part else {
             return Some(Vec::new());
         };
-        let mut left = part.content;
-        let mut subtrees = Vec::new();
-        while !left.is_empty() {
-            let (subtree, after) = der::element(left, SEQUENCE)?;
+        let read = |subtree: &Element<'a>| match der::any(subtree.content)? {
             // "the minimum MUST be zero, and maximum MUST be absent": nothing comes after the base.
-            let (base, rest) = der::any(subtree.content)?;
-            if !rest.is_empty() {
-                return None;
-            }
-            subtrees.push(General::read(&base)?);
-            left = after;
-        }
+            (base, []) if subtree.tag == SEQUENCE => General::read(&base),
+            _ => None,
+        };
+        let subtrees: Vec<_> = der::elements(part.content)?
+            .iter()
+            .map(read)
+            .collect::<Option<_>>()?;
         (!subtrees.is_empty()).then_some(subtrees)
     }
 
@@ -184,14 +181,7 @@ static ALTERNATIVE_NAMES: Oid<'static> = oid!(2.5.29.17);
 pub(super) fn alternative_names<'a>(certificate: &Certificate<'a>) -> Option<Vec<Element<'a>>> {
     let value = certificate.value_of(&ALTERNATIVE_NAMES)?;
     let (sequence, after) = der::element(value, SEQUENCE)?;
-    let mut left = sequence.content;
-    let mut names = Vec::new();
-    while !left.is_empty() {
-        let (name, after) = der::any(left)?;
-        names.push(name);
-        left = after;
-    }
-    after.is_empty().then_some(names)
+    der::elements(sequence.content).filter(|_| after.is_empty())
 }
 
 /// Whether the name lies within a subtree of its own kind; nothing, if one of them cannot be read

@@ -1,5 +1,7 @@
 //! Parser of `BasicOCSPResponse`, before any verification (RFC 6960, section 4.2.1).
 
+use std::cmp::Reverse;
+
 use rustls_pki_types::UnixTime;
 use sha1::{Digest as _, Sha1};
 use x509_parser::certificate::X509Certificate;
@@ -10,9 +12,9 @@ use x509_parser::time::ASN1Time;
 
 use super::answer::{AnswerError, CertStatus, Delegate};
 use super::question::{NONCE, key_hash, names};
+use crate::pki::der::{self, Element};
 use crate::pki::name::is_one_name;
 use crate::pki::reason::Reason;
-use crate::pki::revocation::der::{self, Element};
 use crate::pki::revocation::extension::{Extension, extensions};
 use crate::pki::revocation::path_certificate::PathCertificate;
 use crate::pki::revocation::signature::{SignatureError, Signed};
@@ -147,22 +149,18 @@ impl<'a> Basic<'a> {
 
     /// The status of that certificate. Of several statuses, the worst counts.
     pub(super) fn about(&self, link: &PathCertificate) -> Result<Single, AnswerError> {
-        let mut worst: Option<Single> = None;
-        let mut left = self.singles;
-        while !left.is_empty() {
-            let (single, rest) = part(left, der::SEQUENCE)?;
+        let mut found = Vec::new();
+        for single in der::elements(self.singles).ok_or_else(no_form)? {
+            let (single, _) = part(single.whole, der::SEQUENCE)?;
             let (id, after) = part(single.content, der::SEQUENCE)?;
             if names(id.content, link) {
-                let found = Single::read(after)?;
-                if worst
-                    .as_ref()
-                    .is_none_or(|worst| found.is_worse_than(worst))
-                {
-                    worst = Some(found);
-                }
+                found.push(Single::read(after)?);
             }
-            left = rest;
         }
+        // The first of the worst.
+        let worst = found
+            .into_iter()
+            .min_by_key(|single| Reverse(single.weight()));
         worst.ok_or(AnswerError::AnotherCertificate)
     }
 
@@ -288,14 +286,13 @@ impl Signer {
 }
 
 impl Single {
-    /// Whether it speaks more against the certificate.
-    fn is_worse_than(&self, other: &Self) -> bool {
-        let weight = |single: &Self| match single.said {
+    /// How much it speaks against the certificate.
+    fn weight(&self) -> u8 {
+        match self.said {
             CertStatus::Good => 0,
             CertStatus::Unknown => 1,
             CertStatus::Revoked { .. } => 2,
-        };
-        weight(self) > weight(other)
+        }
     }
 
     /// What follows the `CertID`: `certStatus, thisUpdate, nextUpdate [0] OPTIONAL,

@@ -5,7 +5,7 @@ use sha2::{Sha256, Sha384, Sha512};
 use x509_parser::prelude::FromDer as _;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
-use crate::pki::revocation::der;
+use crate::pki::der;
 use crate::pki::revocation::issuer::{Issuer, IssuerId};
 use crate::pki::revocation::path_certificate::PathCertificate;
 use crate::pki::revocation::serial::{minimal, significant};
