@@ -82,7 +82,7 @@ impl Bank {
         let request = self.about_consent(Method::GET, &["v1", "consents", id, "status"]);
         let answer: Response<StatusAnswer> = self.ask(request).await?;
         let word = answer.consent_status.as_str();
-        let mut known = ConsentStatus::ALL.into_iter();
+        let mut known = ConsentStatus::ALL.iter().copied();
         let status = known.find(|known| known.as_str().eq_ignore_ascii_case(word.trim()));
         if status.is_none_or(|status| status.as_str() != word) {
             tracing::warn!(

@@ -327,7 +327,7 @@ mod tests {
             next: Next::Waiting,
         };
         let rows = table.lines().filter(|row| !row.trim().is_empty());
-        for (row, status) in rows.zip(ConsentStatus::ALL) {
+        for (row, status) in rows.zip(ConsentStatus::ALL.iter().copied()) {
             let cells: Vec<&str> = row.split_whitespace().collect();
             assert_eq!(cells[0], status.as_str());
             let current = waiting.after(of_current(status));

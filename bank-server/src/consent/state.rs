@@ -167,7 +167,7 @@ pub(super) mod tests {
             .skip(1)
             .collect();
         assert_eq!(rows.len(), ConsentStatus::ALL.len());
-        for (status, row) in ConsentStatus::ALL.into_iter().zip(&rows) {
+        for (status, row) in ConsentStatus::ALL.iter().copied().zip(&rows) {
             assert_eq!(row[0], status.as_str());
             assert_eq!(row.len(), 1 + Event::ALL.len());
             for (event, expected) in Event::ALL.into_iter().zip(&row[1..]) {
@@ -185,7 +185,7 @@ pub(super) mod tests {
 
     #[test]
     fn what_has_ended_stays_as_it_ended() {
-        for status in ConsentStatus::ALL {
+        for status in ConsentStatus::ALL.iter().copied() {
             let ends = Event::ALL
                 .into_iter()
                 .all(|event| after(status, event).is_none());
@@ -288,7 +288,7 @@ pub(super) mod tests {
 
     #[test]
     fn what_was_ended_is_not_expired_by_time() {
-        for status in ConsentStatus::ALL {
+        for status in ConsentStatus::ALL.iter().copied() {
             let much_later = at(&consent(status), "2030-01-01T00:00:00Z");
             let expected = match status {
                 ConsentStatus::Valid => "expired 2027-01-01".to_owned(),

@@ -9,7 +9,9 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use rustls_pki_types::CertificateDer;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::Serialize;
+use serde_with::{DeserializeFromStr, SerializeDisplay};
+use strum::VariantArray as _;
 use x509_parser::asn1_rs::{
     Any, DerParser, Error as DerError, FromDer as _, Oid, SequenceIterator, Tag, oid,
 };
@@ -27,7 +29,7 @@ use crate::pki::name::{text, words};
 /// gave, in whatever characters. Some certificates have another of its identifiers instead: a legal
 /// entity identifier (`LEIXG-529900T8BM49AURSDO55`), one of a trade register (`NTRDE-HRB 12345`),
 /// for value added tax (`VATDE-123456789`), or of a national scheme (`EI:SE-5567971433`).
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, DeserializeFromStr)]
 #[serde(transparent)]
 pub struct OrganisationId(String);
 
@@ -113,14 +115,6 @@ fn is_seen(character: char) -> bool {
     !character.is_control() && !is_format
 }
 
-impl<'de> Deserialize<'de> for OrganisationId {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
-    }
-}
-
 impl fmt::Display for OrganisationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
@@ -133,46 +127,57 @@ impl fmt::Debug for OrganisationId {
     }
 }
 
-/// What a party is licensed for (ETSI TS 119 495, clause 5.1, Annex A).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// Role for which a party is licensed (ETSI TS 119 495, clause 5.1, Annex A).
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    strum::Display,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+    DeserializeFromStr,
+    SerializeDisplay,
+)]
 pub enum Role {
     /// `PSP_AS`: account servicing, a bank.
+    #[strum(serialize = "PSP_AS")]
     AccountServicing,
     /// `PSP_PI`: payment initiation.
+    #[strum(serialize = "PSP_PI")]
     PaymentInitiation,
     /// `PSP_AI`: account information.
+    #[strum(serialize = "PSP_AI")]
     AccountInformation,
     /// `PSP_IC`: issuing of card-based payment instruments.
+    #[strum(serialize = "PSP_IC")]
     CardIssuing,
 }
 
 impl Role {
+    /// All four, as a bank has them.
+    pub const ALL: &[Self] = Self::VARIANTS;
+
     /// The name in the statement.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+
+    /// The object identifier in the statement.
+    #[must_use]
+    pub const fn oid(self) -> Oid<'static> {
         match self {
-            Self::AccountServicing => "PSP_AS",
-            Self::PaymentInitiation => "PSP_PI",
-            Self::AccountInformation => "PSP_AI",
-            Self::CardIssuing => "PSP_IC",
+            Self::AccountServicing => oid!(0.4.0.19495.1.1),
+            Self::PaymentInitiation => oid!(0.4.0.19495.1.2),
+            Self::AccountInformation => oid!(0.4.0.19495.1.3),
+            Self::CardIssuing => oid!(0.4.0.19495.1.4),
         }
-    }
-
-    fn from_oid(id: &Oid<'_>) -> Option<Self> {
-        [
-            (oid!(0.4.0.19495.1.1), Self::AccountServicing),
-            (oid!(0.4.0.19495.1.2), Self::PaymentInitiation),
-            (oid!(0.4.0.19495.1.3), Self::AccountInformation),
-            (oid!(0.4.0.19495.1.4), Self::CardIssuing),
-        ]
-        .into_iter()
-        .find_map(|(known, role)| (known == *id).then_some(role))
-    }
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
     }
 }
 
@@ -362,7 +367,7 @@ impl Psd2Statement {
         for role in elements(roles)? {
             elements(&role)?;
             let (_, id) = Oid::from_der(role.data).ok()?;
-            known.extend(Role::from_oid(&id));
+            known.extend(Role::ALL.iter().find(|role| role.oid() == id));
         }
         Some(Self {
             roles: known,

@@ -106,18 +106,19 @@ pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::pki::der::{OID, SEQUENCE, SET, write};
 
     /// A name with one attribute for each relative name: the last octet of its OID below 2.5.4, the
     /// tag, the value.
     pub(crate) fn name(parts: &[(u8, u8, &[u8])]) -> Vec<u8> {
-        let element = |tag: u8, content: &[u8]| {
-            [&[tag, u8::try_from(content.len()).unwrap()], content].concat()
-        };
         let part = |(kind, tag, value): &(u8, u8, &[u8])| {
-            let content = [element(0x06, &[0x55, 0x04, *kind]), element(*tag, value)].concat();
-            element(0x31, &element(0x30, &content))
+            let (kind, value) = (write(OID, &[&[0x55, 0x04, *kind]]), write(*tag, &[value]));
+            write(SET, &[&write(SEQUENCE, &[&kind, &value])])
         };
-        element(0x30, &parts.iter().map(part).collect::<Vec<_>>().concat())
+        write(
+            SEQUENCE,
+            &[&parts.iter().flat_map(part).collect::<Vec<u8>>()],
+        )
     }
 
     fn shown(tag: u8, value: &[u8]) -> String {

@@ -1,66 +1,46 @@
 //! Revocation reasons (RFC 5280, section 5.3.1).
 
-use std::fmt;
-use std::str::FromStr;
-
-/// Why a certificate was revoked (RFC 5280, section 5.3.1), with the standard's names.
+/// Reason of a revocation (RFC 5280, section 5.3.1), with the standard's names and numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+#[derive(strum::Display, strum::EnumString, strum::FromRepr)]
+#[strum(serialize_all = "camelCase")]
+#[strum(parse_err_ty = NotAReason, parse_err_fn = NotAReason::new)]
 pub enum Reason {
     /// Not said.
-    Unspecified,
+    Unspecified = 0,
     /// The private key may be compromised.
-    KeyCompromise,
+    KeyCompromise = 1,
     /// The CA's key may be compromised.
-    CaCompromise,
+    #[strum(serialize = "cACompromise")]
+    CaCompromise = 2,
     /// The holder's name or other facts changed.
-    AffiliationChanged,
+    AffiliationChanged = 3,
     /// There is a new certificate.
-    Superseded,
+    Superseded = 4,
     /// It is no longer needed.
-    CessationOfOperation,
+    CessationOfOperation = 5,
     /// It is suspended.
-    CertificateHold,
+    CertificateHold = 6,
     /// The holder may no longer do what the certificate says: the reason of ETSI TS 119 495 where a
     /// licence ended.
-    PrivilegeWithdrawn,
+    PrivilegeWithdrawn = 9,
     /// The attribute authority's key may be known.
-    AaCompromise,
+    #[strum(serialize = "aACompromise")]
+    AaCompromise = 10,
 }
 
-const ALL: [(Reason, u8, &str); 9] = [
-    (Reason::Unspecified, 0, "unspecified"),
-    (Reason::KeyCompromise, 1, "keyCompromise"),
-    (Reason::CaCompromise, 2, "cACompromise"),
-    (Reason::AffiliationChanged, 3, "affiliationChanged"),
-    (Reason::Superseded, 4, "superseded"),
-    (Reason::CessationOfOperation, 5, "cessationOfOperation"),
-    (Reason::CertificateHold, 6, "certificateHold"),
-    (Reason::PrivilegeWithdrawn, 9, "privilegeWithdrawn"),
-    (Reason::AaCompromise, 10, "aACompromise"),
-];
-
 impl Reason {
-    /// The number in a list's entry. An unknown number gives no reason.
+    /// The reason of that number in a list's entry. An unknown number gives no reason.
     #[must_use]
     pub fn of_code(code: u8) -> Self {
-        ALL.iter()
-            .find(|(_, known, _)| *known == code)
-            .map_or(Self::Unspecified, |(reason, _, _)| *reason)
+        Self::from_repr(code).unwrap_or(Self::Unspecified)
     }
 
     /// The number in a list's entry.
     #[must_use]
-    pub fn code(self) -> u8 {
-        ALL.iter()
-            .find(|(known, _, _)| *known == self)
-            .map_or(0, |(_, code, _)| *code)
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = ALL.iter().find(|(known, _, _)| known == self);
-        f.pad(name.map_or("unspecified", |(_, _, name)| name))
+    pub const fn code(self) -> u8 {
+        self as u8
     }
 }
 
@@ -68,18 +48,12 @@ impl fmt::Display for Reason {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "not a reason; the reasons are unspecified, keyCompromise, cACompromise, affiliationChanged, \
-     superseded, \
-         cessationOfOperation, certificateHold, privilegeWithdrawn, aACompromise"
+     superseded, cessationOfOperation, certificateHold, privilegeWithdrawn, aACompromise"
 )]
 pub struct NotAReason;
 
-impl FromStr for Reason {
-    type Err = NotAReason;
-
-    fn from_str(text: &str) -> Result<Self, NotAReason> {
-        ALL.iter()
-            .find(|(_, _, name)| *name == text)
-            .map(|(reason, _, _)| *reason)
-            .ok_or(NotAReason)
+impl NotAReason {
+    fn new(_: &str) -> Self {
+        Self
     }
 }

@@ -4,12 +4,13 @@ use std::cmp::Reverse;
 use std::fmt;
 
 use chrono::{DateTime, NaiveDate, Utc};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_with::skip_serializing_none;
 
 use crate::decode::Manner;
 use crate::xs2a::iban::Iban;
 use crate::xs2a::link::Links;
+use crate::xs2a::macros::{open_enum, with_required};
 use crate::xs2a::money::{Amount, Currency};
 use crate::xs2a::text::{OpenText, Text, open_text};
 
@@ -197,74 +198,40 @@ pub enum Usage {
     Orga,
 }
 
-/// Which balance it is (schema `balanceType`).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BalanceType {
-    /// Booked, at the end of an agreed period.
-    ClosingBooked,
-    /// Booked and pending together.
-    Expected,
-    /// Booked, at the start of a period.
-    OpeningBooked,
-    /// What can be spent now.
-    InterimAvailable,
-    /// Booked so far today.
-    InterimBooked,
-    /// What can be spent at a later date.
-    ForwardAvailable,
-    /// Card turnover not yet on an invoice.
-    NonInvoiced,
+open_enum! {
+    /// Type of a balance (schema `balanceType`).
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub enum BalanceType {
+        /// Booked, at the end of an agreed period.
+        ClosingBooked = "closingBooked",
+        /// Booked and pending together.
+        Expected = "expected",
+        /// Booked, at the start of a period.
+        OpeningBooked = "openingBooked",
+        /// What can be spent now.
+        InterimAvailable = "interimAvailable",
+        /// Booked so far today.
+        InterimBooked = "interimBooked",
+        /// What can be spent at a later date.
+        ForwardAvailable = "forwardAvailable",
+        /// Card turnover not yet on an invoice.
+        NonInvoiced = "nonInvoiced",
+    }
     /// One that the standard does not name. Only an answer that deviates from the standard is read
     /// so.
-    Other(Text<35>),
-}
-
-impl BalanceType {
-    /// Those that the standard names.
-    pub const STANDARD: [Self; 7] = [
-        Self::ClosingBooked,
-        Self::Expected,
-        Self::OpeningBooked,
-        Self::InterimAvailable,
-        Self::InterimBooked,
-        Self::ForwardAvailable,
-        Self::NonInvoiced,
-    ];
-
-    /// The name on the wire.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        match self {
-            Self::ClosingBooked => "closingBooked",
-            Self::Expected => "expected",
-            Self::OpeningBooked => "openingBooked",
-            Self::InterimAvailable => "interimAvailable",
-            Self::InterimBooked => "interimBooked",
-            Self::ForwardAvailable => "forwardAvailable",
-            Self::NonInvoiced => "nonInvoiced",
-            Self::Other(name) => name.as_str(),
-        }
-    }
-}
-
-impl Serialize for BalanceType {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
+    Other(Text<35>)
 }
 
 impl<'de> Deserialize<'de> for BalanceType {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         open_text(deserializer, |name, manner| {
-            let known = Self::STANDARD
-                .into_iter()
-                .find(|kind| kind.as_str() == name);
-            match (known, manner) {
-                (Some(kind), _) => Ok(kind),
-                (None, Manner::Tolerant) if !name.trim().is_empty() => {
-                    Text::try_from(name).map(Self::Other).map_err(|_| UNKNOWN)
+            match Text::try_from(name).map(Self::of) {
+                Ok(Self::Other(name))
+                    if manner != Manner::Tolerant || name.as_str().trim().is_empty() =>
+                {
+                    Err(UNKNOWN)
                 }
-                (None, _) => Err(UNKNOWN),
+                read => read.map_err(|_| UNKNOWN),
             }
         })
     }
@@ -293,7 +260,7 @@ impl utoipa::PartialSchema for BalanceType {
         utoipa::openapi::ObjectBuilder::new()
             .schema_type(utoipa::openapi::schema::Type::String)
             .description(Some("Which balance it is (schema `balanceType`)."))
-            .enum_values(Some(Self::STANDARD.map(|kind| kind.as_str().to_owned())))
+            .enum_values(Some(Self::STANDARD.iter().map(Self::as_str)))
             .into()
     }
 }
@@ -433,32 +400,13 @@ impl AccountDetails {
             ..AccountReference::default()
         }
     }
+}
 
-    /// An account in that currency, of which nothing else is said.
-    #[must_use]
-    pub fn of(currency: Currency) -> Self {
-        Self {
-            resource_id: None,
-            iban: None,
-            bban: None,
-            msisdn: None,
-            currency,
-            owner_name: None,
-            owner_names: None,
-            psu_name: None,
-            name: None,
-            display_name: None,
-            product: None,
-            cash_account_type: None,
-            status: None,
-            bic: None,
-            linked_accounts: None,
-            usage: None,
-            details: None,
-            balances: None,
-            links: None,
-        }
-    }
+with_required! {
+    /// An account in that currency, with no other field.
+    AccountDetails::of(currency: Currency)
+    resource_id iban bban msisdn owner_name owner_names psu_name name display_name product
+    cash_account_type status bic linked_accounts usage details balances links
 }
 
 /// Answer to `GET /v1/accounts` (schema `accountList`).

@@ -9,6 +9,7 @@ use serde_with::skip_serializing_none;
 use crate::decode::Split;
 use crate::xs2a::account::{AccountReference, AccountStatus, Balance, Usage};
 use crate::xs2a::link::Links;
+use crate::xs2a::macros::with_required;
 use crate::xs2a::money::{Amount, Currency, Rate};
 use crate::xs2a::text::{Text, is_placeholder};
 use crate::xs2a::transaction::{ExchangeRate, joined};
@@ -77,27 +78,13 @@ impl CardAccountDetails {
             ..AccountReference::default()
         }
     }
+}
 
-    /// A card account of which nothing else is said.
-    #[must_use]
-    pub fn of(masked_pan: Text<35>, currency: Currency) -> Self {
-        Self {
-            resource_id: None,
-            masked_pan,
-            currency,
-            owner_name: None,
-            name: None,
-            display_name: None,
-            product: None,
-            debit_accounting: None,
-            status: None,
-            usage: None,
-            details: None,
-            credit_limit: None,
-            balances: None,
-            links: None,
-        }
-    }
+with_required! {
+    /// A card account of that number and currency, with no other field.
+    CardAccountDetails::of(masked_pan: Text<35>, currency: Currency)
+    resource_id owner_name name display_name product debit_accounting status usage details
+    credit_limit balances links
 }
 
 /// Answer to `GET /v1/card-accounts` (schema `cardAccountList`).
@@ -216,27 +203,11 @@ pub struct Address {
     pub country: Text<2>,
 }
 
-impl Address {
-    /// An address in that country, of which nothing else is said.
-    #[must_use]
-    pub fn of(country: Text<2>) -> Self {
-        Self {
-            department: None,
-            sub_department: None,
-            street_name: None,
-            building_number: None,
-            building_name: None,
-            floor: None,
-            post_box: None,
-            room: None,
-            post_code: None,
-            town_name: None,
-            town_location_name: None,
-            district_name: None,
-            country_sub_division: None,
-            country,
-        }
-    }
+with_required! {
+    /// An address in that country, with no other field.
+    Address::of(country: Text<2>)
+    department sub_department street_name building_number building_name floor post_box room
+    post_code town_name town_location_name district_name country_sub_division
 }
 
 /// A card transaction (schema `cardTransaction`).
@@ -292,35 +263,17 @@ pub struct CardTransaction {
     pub proprietary_bank_transaction_code: Option<Text<35>>,
 }
 
-impl CardTransaction {
-    /// A transaction of that amount, of which nothing else is said.
-    #[must_use]
-    pub fn of(transaction_amount: Amount) -> Self {
-        Self {
-            card_transaction_id: None,
-            terminal_id: None,
-            transaction_date: None,
-            acceptor_transaction_date_time: None,
-            booking_date: None,
-            value_date: None,
-            transaction_amount,
-            grand_total_amount: None,
-            currency_exchange: None,
-            original_amount: None,
-            markup_fee: None,
-            markup_fee_percentage: None,
-            card_acceptor_id: None,
-            card_acceptor_name: None,
-            card_acceptor_address: None,
-            card_acceptor_phone: None,
-            merchant_category_code: None,
-            masked_pan: None,
-            transaction_details: None,
-            invoiced: None,
-            proprietary_bank_transaction_code: None,
-        }
-    }
+with_required! {
+    /// A transaction of that amount, with no other field.
+    CardTransaction::of(transaction_amount: Amount)
+    card_transaction_id terminal_id transaction_date acceptor_transaction_date_time booking_date
+    value_date grand_total_amount currency_exchange original_amount markup_fee
+    markup_fee_percentage card_acceptor_id card_acceptor_name card_acceptor_address
+    card_acceptor_phone merchant_category_code masked_pan transaction_details invoiced
+    proprietary_bank_transaction_code
+}
 
+impl CardTransaction {
     /// Where the card was used, and what for: the acceptor's name and the details, as far as the
     /// bank tells them.
     #[must_use]

@@ -5,9 +5,10 @@ use std::fmt;
 use chrono::NaiveDate;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_with::skip_serializing_none;
+use strum::VariantArray as _;
 
 use crate::xs2a::account::AccountReference;
-use crate::xs2a::authorisation::{AuthenticationObject, ChallengeData};
+use crate::xs2a::authorisation::{AuthenticationObject, ChallengeData, UnknownName};
 use crate::xs2a::link::Links;
 use crate::xs2a::text::Text;
 
@@ -81,7 +82,10 @@ pub struct ConsentRequest {
 /// Status of a consent (schema `consentStatus`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(strum::Display, strum::EnumString, strum::IntoStaticStr, strum::VariantArray)]
 #[serde(rename_all = "camelCase")]
+#[strum(serialize_all = "camelCase")]
+#[strum(parse_err_ty = UnknownName, parse_err_fn = UnknownName::new)]
 pub enum ConsentStatus {
     /// Technically right, not yet approved.
     Received,
@@ -102,50 +106,12 @@ pub enum ConsentStatus {
 impl ConsentStatus {
     /// The name on the wire.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Received => "received",
-            Self::Rejected => "rejected",
-            Self::Valid => "valid",
-            Self::RevokedByPsu => "revokedByPsu",
-            Self::Expired => "expired",
-            Self::TerminatedByTpp => "terminatedByTpp",
-            Self::PartiallyAuthorised => "partiallyAuthorised",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// All of them.
-    pub const ALL: [Self; 7] = [
-        Self::Received,
-        Self::Rejected,
-        Self::Valid,
-        Self::RevokedByPsu,
-        Self::Expired,
-        Self::TerminatedByTpp,
-        Self::PartiallyAuthorised,
-    ];
-}
-
-impl fmt::Display for ConsentStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-/// No status of that name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a consent status")]
-pub struct NotAStatus;
-
-impl std::str::FromStr for ConsentStatus {
-    type Err = NotAStatus;
-
-    fn from_str(name: &str) -> Result<Self, NotAStatus> {
-        Self::ALL
-            .into_iter()
-            .find(|status| status.as_str() == name)
-            .ok_or(NotAStatus)
-    }
+    pub const ALL: &[Self] = Self::VARIANTS;
 }
 
 /// Answer to `POST /v1/consents` (schema `consentsResponse-201`).

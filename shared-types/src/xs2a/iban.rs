@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::Serialize;
+use serde_with::DeserializeFromStr;
 
 /// An IBAN in its electronic form (no blanks).
 ///
@@ -11,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 /// [`Iban::check_digits_hold`].
 ///
 /// `Debug` shows country and last four characters only.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, DeserializeFromStr)]
 #[serde(transparent)]
 pub struct Iban(String);
 
@@ -65,14 +66,6 @@ impl std::str::FromStr for Iban {
                 _ => byte.is_ascii_alphanumeric(),
             });
         shaped.then(|| Self(text.to_owned())).ok_or(NotAnIban)
-    }
-}
-
-impl<'de> Deserialize<'de> for Iban {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
     }
 }
 

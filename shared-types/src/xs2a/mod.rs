@@ -18,6 +18,7 @@ pub mod consent;
 pub mod date;
 pub mod iban;
 pub mod link;
+mod macros;
 pub mod message;
 pub mod money;
 pub mod text;

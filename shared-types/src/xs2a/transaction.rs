@@ -13,6 +13,7 @@ use serde_with::skip_serializing_none;
 use crate::decode::Split;
 use crate::xs2a::account::{AccountReference, Balance};
 use crate::xs2a::link::Links;
+use crate::xs2a::macros::with_required;
 use crate::xs2a::money::{Amount, Currency, Rate};
 use crate::xs2a::text::{OpenText, Text, is_placeholder};
 
@@ -101,48 +102,29 @@ pub struct EntryDetails {
     pub purpose_code: Option<Text<4>>,
 }
 
-impl EntryDetails {
-    /// A payment of that amount, of which nothing else is said.
-    #[must_use]
-    pub fn of(transaction_amount: Amount) -> Self {
-        Self {
-            end_to_end_id: None,
-            mandate_id: None,
-            check_id: None,
-            creditor_id: None,
-            transaction_amount,
-            currency_exchange: None,
-            creditor_name: None,
-            creditor_account: None,
-            creditor_agent: None,
-            ultimate_creditor: None,
-            debtor_name: None,
-            debtor_account: None,
-            debtor_agent: None,
-            ultimate_debtor: None,
-            remittance_information_unstructured: None,
-            remittance_information_unstructured_array: None,
-            remittance_information_structured: None,
-            remittance_information_structured_array: None,
-            purpose_code: None,
-        }
-    }
+with_required! {
+    /// A payment of that amount, with no other field.
+    EntryDetails::of(transaction_amount: Amount)
+    end_to_end_id mandate_id check_id creditor_id currency_exchange creditor_name creditor_account
+    creditor_agent ultimate_creditor debtor_name debtor_account debtor_agent ultimate_debtor
+    remittance_information_unstructured remittance_information_unstructured_array
+    remittance_information_structured remittance_information_structured_array purpose_code
+}
 
+impl EntryDetails {
     /// What the payment was for, in whichever form the bank tells it: as
     /// [`Transaction::remittance_text`].
     #[must_use]
     pub fn remittance_text(&self) -> Option<Cow<'_, str>> {
         let structured = self.remittance_information_structured.iter();
+        let more = self
+            .remittance_information_structured_array
+            .iter()
+            .flatten();
         remittance_text(
             self.remittance_information_unstructured.as_ref(),
             self.remittance_information_unstructured_array.as_deref(),
-            structured
-                .chain(
-                    self.remittance_information_structured_array
-                        .iter()
-                        .flatten(),
-                )
-                .map(reference),
+            structured.chain(more).map(reference),
         )
     }
 }
@@ -261,6 +243,18 @@ pub struct Transaction {
     pub links: Option<Links>,
 }
 
+with_required! {
+    /// A transaction of that amount, with no other field.
+    Transaction::of(transaction_amount: Amount)
+    transaction_id entry_reference end_to_end_id batch_indicator batch_number_of_transactions
+    mandate_id check_id creditor_id booking_date value_date currency_exchange creditor_name
+    creditor_account creditor_agent ultimate_creditor debtor_name debtor_account debtor_agent
+    ultimate_debtor remittance_information_unstructured remittance_information_unstructured_array
+    remittance_information_structured remittance_information_structured_array entry_details
+    additional_information additional_information_structured purpose_code bank_transaction_code
+    proprietary_bank_transaction_code balance_after_transaction links
+}
+
 /// The other party of a transaction, as far as the bank names it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counterparty<'a> {
@@ -320,45 +314,6 @@ impl Transaction {
         }
     }
 
-    /// A transaction of that amount, of which nothing else is said.
-    #[must_use]
-    pub fn of(transaction_amount: Amount) -> Self {
-        Self {
-            transaction_id: None,
-            entry_reference: None,
-            end_to_end_id: None,
-            batch_indicator: None,
-            batch_number_of_transactions: None,
-            mandate_id: None,
-            check_id: None,
-            creditor_id: None,
-            booking_date: None,
-            value_date: None,
-            transaction_amount,
-            currency_exchange: None,
-            creditor_name: None,
-            creditor_account: None,
-            creditor_agent: None,
-            ultimate_creditor: None,
-            debtor_name: None,
-            debtor_account: None,
-            debtor_agent: None,
-            ultimate_debtor: None,
-            remittance_information_unstructured: None,
-            remittance_information_unstructured_array: None,
-            remittance_information_structured: None,
-            remittance_information_structured_array: None,
-            entry_details: None,
-            additional_information: None,
-            additional_information_structured: None,
-            purpose_code: None,
-            bank_transaction_code: None,
-            proprietary_bank_transaction_code: None,
-            balance_after_transaction: None,
-            links: None,
-        }
-    }
-
     /// What the transaction was for, in whichever form the bank tells it: the words, else the
     /// references. A batch entry that says nothing of its own has the texts of its payments.
     ///
@@ -376,9 +331,7 @@ impl Transaction {
             joined(payments.filter_map(EntryDetails::remittance_text), ", ")
         })
     }
-}
 
-impl Transaction {
     /// The structured payment references alone, joined by commas.
     #[must_use]
     pub fn remittance_references(&self) -> Option<Cow<'_, str>> {
@@ -430,13 +383,14 @@ pub(crate) fn joined<'a>(
         })
 }
 
-/// Which transactions are asked for (query parameter `bookingStatus`).
+/// Filter of transactions by booking (query parameter `bookingStatus`).
 ///
 /// The standard also knows `information` (standing orders, which the SDK asks for by themselves)
 /// and `all`; a bank may leave them out, and ours does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
+#[strum(serialize_all = "camelCase")]
 pub enum BookingStatus {
     /// Booked.
     Booked,
@@ -449,12 +403,8 @@ pub enum BookingStatus {
 impl BookingStatus {
     /// The name on the wire.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Booked => "booked",
-            Self::Pending => "pending",
-            Self::Both => "both",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// Whether booked transactions are asked for.

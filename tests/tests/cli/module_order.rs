@@ -20,6 +20,7 @@ const ORDERS: &[Order] = &[
     Order {
         folder: "shared-types/src/xs2a",
         modules: &[
+            "macros",
             "bic",
             "date",
             "iban",

@@ -5,21 +5,25 @@ mod secret;
 mod step;
 
 use std::fmt;
-use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_with::skip_serializing_none;
+use strum::VariantArray as _;
 
 pub use self::secret::Secret;
 pub use self::step::{PsuData, UpdatePsuData};
 use crate::xs2a::link::Links;
+use crate::xs2a::macros::open_enum;
 use crate::xs2a::message::TppMessage;
 use crate::xs2a::text::Text;
 
 /// Status of an authorisation (schema `scaStatus`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(strum::Display, strum::EnumString, strum::IntoStaticStr, strum::VariantArray)]
 #[serde(rename_all = "camelCase")]
+#[strum(serialize_all = "camelCase")]
+#[strum(parse_err_ty = UnknownName, parse_err_fn = UnknownName::new)]
 pub enum ScaStatus {
     /// It was made, and no more.
     Received,
@@ -44,18 +48,8 @@ pub enum ScaStatus {
 impl ScaStatus {
     /// The name on the wire.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Received => "received",
-            Self::PsuIdentified => "psuIdentified",
-            Self::PsuAuthenticated => "psuAuthenticated",
-            Self::ScaMethodSelected => "scaMethodSelected",
-            Self::Started => "started",
-            Self::Unconfirmed => "unconfirmed",
-            Self::Finalised => "finalised",
-            Self::Failed => "failed",
-            Self::Exempted => "exempted",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// Whether nothing can follow.
@@ -65,23 +59,16 @@ impl ScaStatus {
     }
 
     /// All of them.
-    pub const ALL: [Self; 9] = [
-        Self::Received,
-        Self::PsuIdentified,
-        Self::PsuAuthenticated,
-        Self::ScaMethodSelected,
-        Self::Started,
-        Self::Unconfirmed,
-        Self::Finalised,
-        Self::Failed,
-        Self::Exempted,
-    ];
+    pub const ALL: &[Self] = Self::VARIANTS;
 }
 
-/// By which way a customer proves who they are (header `ASPSP-SCA-Approach`).
+/// SCA approach: the way by which a customer authenticates (header `ASPSP-SCA-Approach`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(strum::Display, strum::EnumString, strum::IntoStaticStr, strum::VariantArray)]
 #[serde(rename_all = "UPPERCASE")]
+#[strum(serialize_all = "UPPERCASE")]
+#[strum(parse_err_ty = UnknownName, parse_err_fn = UnknownName::new)]
 pub enum ScaApproach {
     /// On the bank's own pages, to which the TPP sends the browser.
     Redirect,
@@ -94,54 +81,22 @@ pub enum ScaApproach {
 impl ScaApproach {
     /// The name on the wire.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Redirect => "REDIRECT",
-            Self::Decoupled => "DECOUPLED",
-            Self::Embedded => "EMBEDDED",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Redirect, Self::Decoupled, Self::Embedded];
+    pub const ALL: &[Self] = Self::VARIANTS;
 }
 
-/// No status, or approach, of that name.
+/// A name that no status, or no approach, has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a known name")]
 pub struct UnknownName;
 
-impl FromStr for ScaStatus {
-    type Err = UnknownName;
-
-    fn from_str(name: &str) -> Result<Self, UnknownName> {
-        Self::ALL
-            .into_iter()
-            .find(|status| status.as_str() == name)
-            .ok_or(UnknownName)
-    }
-}
-
-impl FromStr for ScaApproach {
-    type Err = UnknownName;
-
-    fn from_str(name: &str) -> Result<Self, UnknownName> {
-        Self::ALL
-            .into_iter()
-            .find(|approach| approach.as_str() == name)
-            .ok_or(UnknownName)
-    }
-}
-
-impl fmt::Display for ScaStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl fmt::Display for ScaApproach {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
+impl UnknownName {
+    pub(super) fn new(_: &str) -> Self {
+        Self
     }
 }
 
@@ -164,61 +119,29 @@ pub struct AuthenticationObject {
     pub explanation: Option<String>,
 }
 
-/// The kinds of methods (schema `authenticationType`). Each has a code, by whatever way the
-/// customer gets it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum AuthenticationType {
-    /// Sent as a short message.
-    SmsOtp,
-    /// Made by a device in the customer's hand.
-    ChipOtp,
-    /// Made by a device from a picture.
-    PhotoOtp,
-    /// Pushed to the bank's app.
-    PushOtp,
-    /// Sent by e-mail.
-    SmtpOtp,
+open_enum! {
+    /// The kinds of methods (schema `authenticationType`). Each has a code, by whatever way the
+    /// customer gets it.
+    #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+    pub enum AuthenticationType {
+        /// Sent as a short message.
+        SmsOtp = "SMS_OTP",
+        /// Made by a device in the customer's hand.
+        ChipOtp = "CHIP_OTP",
+        /// Made by a device from a picture.
+        PhotoOtp = "PHOTO_OTP",
+        /// Pushed to the bank's app.
+        PushOtp = "PUSH_OTP",
+        /// Sent by e-mail.
+        SmtpOtp = "SMTP_OTP",
+    }
     /// One that the standard does not name; it leaves the list open.
-    Other(Text<70>),
-}
-
-impl AuthenticationType {
-    /// The kinds the standard names.
-    pub const STANDARD: [Self; 5] = [
-        Self::SmsOtp,
-        Self::ChipOtp,
-        Self::PhotoOtp,
-        Self::PushOtp,
-        Self::SmtpOtp,
-    ];
-
-    /// The name on the wire.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        match self {
-            Self::SmsOtp => "SMS_OTP",
-            Self::ChipOtp => "CHIP_OTP",
-            Self::PhotoOtp => "PHOTO_OTP",
-            Self::PushOtp => "PUSH_OTP",
-            Self::SmtpOtp => "SMTP_OTP",
-            Self::Other(name) => name.as_str(),
-        }
-    }
-}
-
-impl Serialize for AuthenticationType {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
+    Other(Text<70>)
 }
 
 impl<'de> Deserialize<'de> for AuthenticationType {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let name = Text::<70>::deserialize(deserializer)?;
-        let known = Self::STANDARD
-            .into_iter()
-            .find(|known| known.as_str() == name.as_str());
-        Ok(known.unwrap_or(Self::Other(name)))
+        Text::deserialize(deserializer).map(Self::of)
     }
 }
 
@@ -368,12 +291,12 @@ mod tests {
 
     #[test]
     fn statuses_and_approaches_keep_their_names() {
-        for status in ScaStatus::ALL {
+        for status in ScaStatus::ALL.iter().copied() {
             assert_eq!(json!(status), status.as_str());
             assert_eq!(status.as_str().parse(), Ok(status));
             assert_eq!(format!("{status}"), status.as_str());
         }
-        for approach in ScaApproach::ALL {
+        for approach in ScaApproach::ALL.iter().copied() {
             assert_eq!(json!(approach), approach.as_str());
             assert_eq!(approach.as_str().parse(), Ok(approach));
         }
@@ -384,7 +307,8 @@ mod tests {
     #[test]
     fn three_statuses_are_final() {
         let last: Vec<_> = ScaStatus::ALL
-            .into_iter()
+            .iter()
+            .copied()
             .filter(|status| status.is_final())
             .collect();
         assert_eq!(
@@ -412,7 +336,7 @@ mod tests {
         assert_eq!(strange.as_str(), "FIDO_U2F");
         for known in AuthenticationType::STANDARD {
             let again: AuthenticationType = serde_json::from_value(json!(known)).unwrap();
-            assert_eq!(again, known);
+            assert_eq!(&again, known);
         }
     }
 }

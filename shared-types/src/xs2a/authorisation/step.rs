@@ -67,37 +67,18 @@ impl Serialize for UpdatePsuData {
 
 impl<'de> Deserialize<'de> for UpdatePsuData {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Fields::deserialize(deserializer)? {
-            Fields {
-                psu_data: None,
-                authentication_method_id: None,
-                sca_authentication_data: None,
-                confirmation_code: None,
-            } => Ok(Self::Identification),
-            Fields {
-                psu_data: Some(data),
-                authentication_method_id: None,
-                sca_authentication_data: None,
-                confirmation_code: None,
-            } => Ok(Self::Authentication(data)),
-            Fields {
-                psu_data: None,
-                authentication_method_id: Some(id),
-                sca_authentication_data: None,
-                confirmation_code: None,
-            } => Ok(Self::MethodSelection(id)),
-            Fields {
-                psu_data: None,
-                authentication_method_id: None,
-                sca_authentication_data: Some(code),
-                confirmation_code: None,
-            } => Ok(Self::TransactionAuthorisation(code)),
-            Fields {
-                psu_data: None,
-                authentication_method_id: None,
-                sca_authentication_data: None,
-                confirmation_code: Some(code),
-            } => Ok(Self::Confirmation(code)),
+        let fields = Fields::deserialize(deserializer)?;
+        match (
+            fields.psu_data,
+            fields.authentication_method_id,
+            fields.sca_authentication_data,
+            fields.confirmation_code,
+        ) {
+            (None, None, None, None) => Ok(Self::Identification),
+            (Some(data), None, None, None) => Ok(Self::Authentication(data)),
+            (None, Some(id), None, None) => Ok(Self::MethodSelection(id)),
+            (None, None, Some(code), None) => Ok(Self::TransactionAuthorisation(code)),
+            (None, None, None, Some(code)) => Ok(Self::Confirmation(code)),
             _ => Err(serde::de::Error::custom(
                 "one step at a time: psuData, authenticationMethodId, scaAuthenticationData or \
                  confirmationCode",
