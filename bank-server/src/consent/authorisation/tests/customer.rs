@@ -37,13 +37,7 @@ async fn a_customer_approves_on_the_banks_own_page() {
         .authorisations
         .approve(&started.id, scene.proof("anna", &started.id).await, None)
         .await;
-    assert!(
-        matches!(
-            again,
-            Err(AuthorisationError::ConsentOver(ConsentStatus::Valid))
-        ),
-        "{again:?}"
-    );
+    assert_refused!(again, AuthorisationError::ConsentOver(ConsentStatus::Valid));
 }
 
 #[tokio::test]
@@ -51,10 +45,7 @@ async fn a_consent_for_one_customers_account_is_not_approved_by_another() {
     let scene = Scene::set().await;
     let consent = scene.consent(balances(&[HERS])).await;
     let refused = scene.approve(&consent, "lucas").await;
-    assert!(
-        matches!(refused, Err(AuthorisationError::NotTheCustomers(_))),
-        "{refused:?}"
-    );
+    assert_refused!(refused, AuthorisationError::NotTheCustomers(_));
     assert_eq!(scene.status(&consent).await, ConsentStatus::Received);
     // One that the TPP has started for Anna is not Lucas's to see.
     let started = scene
@@ -63,10 +54,7 @@ async fn a_consent_for_one_customers_account_is_not_approved_by_another() {
         .unwrap();
     assert_eq!(started.status, ScaStatus::PsuIdentified);
     let refused = scene.authorisations.claim(&started.id, &psu("lucas")).await;
-    assert!(
-        matches!(refused, Err(AuthorisationError::OtherCustomer)),
-        "{refused:?}"
-    );
+    assert_refused!(refused, AuthorisationError::OtherCustomer);
     // Nor does his proof count once she has logged in, nor one that he made for something else.
     scene
         .authorisations
@@ -75,19 +63,13 @@ async fn a_consent_for_one_customers_account_is_not_approved_by_another() {
         .unwrap();
     let his = scene.proof("lucas", &started.id).await;
     let refused = scene.authorisations.approve(&started.id, his, None).await;
-    assert!(
-        matches!(refused, Err(AuthorisationError::OtherCustomer)),
-        "{refused:?}"
-    );
+    assert_refused!(refused, AuthorisationError::OtherCustomer);
     let other_proof = scene.proof("anna", "another-authorisation").await;
     let refused = scene
         .authorisations
         .approve(&started.id, other_proof, None)
         .await;
-    assert!(
-        matches!(refused, Err(AuthorisationError::OtherCustomer)),
-        "{refused:?}"
-    );
+    assert_refused!(refused, AuthorisationError::OtherCustomer);
     assert_eq!(scene.status(&consent).await, ConsentStatus::Received);
 }
 
@@ -98,10 +80,7 @@ async fn a_joint_account_needs_both() {
     let first = scene.approve(&consent, "anna").await.unwrap();
     assert_eq!(first.consent_status, ConsentStatus::PartiallyAuthorised);
     let twice = scene.approve(&consent, "anna").await;
-    assert!(
-        matches!(twice, Err(AuthorisationError::ApprovedBefore)),
-        "{twice:?}"
-    );
+    assert_refused!(twice, AuthorisationError::ApprovedBefore);
     let second = scene.approve(&consent, "lucas").await.unwrap();
     assert_eq!(second.consent_status, ConsentStatus::Valid);
     assert_eq!(scene.opened(&consent).await.len(), 2);
@@ -153,11 +132,7 @@ async fn a_new_consent_takes_the_place_of_the_old_one_when_it_is_approved() {
 async fn what_the_customer_chooses_of_an_offer_is_opened_and_no_more() {
     let scene = Scene::set().await;
     let consent = scene.consent(json!({ "balances": [] })).await;
-    let id = scene
-        .start(&consent, ScaApproach::Redirect, None)
-        .await
-        .unwrap()
-        .id;
+    let id = scene.started(&consent, ScaApproach::Redirect, None).await;
     let page = scene.authorisations.claim(&id, &psu("anna")).await.unwrap();
     let offer = scene
         .authorisations
@@ -175,10 +150,7 @@ async fn what_the_customer_chooses_of_an_offer_is_opened_and_no_more() {
             Some(std::slice::from_ref(&foreign)),
         )
         .await;
-    assert!(
-        matches!(none, Err(AuthorisationError::NoAccount)),
-        "{none:?}"
-    );
+    assert_refused!(none, AuthorisationError::NoAccount);
     let chosen = [hers.clone(), foreign];
     let done = scene
         .authorisations
@@ -226,15 +198,8 @@ async fn what_is_left_lying_fails_and_refusing_rejects() {
         ScaStatus::Failed
     );
     let late = scene.authorisations.claim(&left.id, &psu("anna")).await;
-    assert!(
-        matches!(late, Err(AuthorisationError::OutOfTurn(ScaStatus::Failed))),
-        "{late:?}"
-    );
-    let id = scene
-        .start(&consent, ScaApproach::Redirect, None)
-        .await
-        .unwrap()
-        .id;
+    assert_refused!(late, AuthorisationError::OutOfTurn(ScaStatus::Failed));
+    let id = scene.started(&consent, ScaApproach::Redirect, None).await;
     scene.authorisations.claim(&id, &psu("anna")).await.unwrap();
     let done = scene
         .authorisations
@@ -247,12 +212,9 @@ async fn what_is_left_lying_fails_and_refusing_rejects() {
     );
     assert_eq!(scene.status(&consent).await, ConsentStatus::Rejected);
     let over = scene.start(&consent, ScaApproach::Redirect, None).await;
-    assert!(
-        matches!(
-            over,
-            Err(AuthorisationError::ConsentOver(ConsentStatus::Rejected))
-        ),
-        "{over:?}"
+    assert_refused!(
+        over,
+        AuthorisationError::ConsentOver(ConsentStatus::Rejected)
     );
 }
 
@@ -286,10 +248,7 @@ async fn in_the_app_it_waits_for_the_customer_alone() {
         .sca
         .prove(&anna, MethodId::App, &subject, &his.0, BROWSER)
         .await;
-    assert!(
-        matches!(foreign, Err(ScaError::WrongAnswer { .. })),
-        "{foreign:?}"
-    );
+    assert_refused!(foreign, ScaError::WrongAnswer { .. });
     scene
         .authorisations
         .claim(&started.id, &anna)
@@ -326,10 +285,7 @@ async fn in_the_app_it_waits_for_the_customer_alone() {
     let flooded = scene
         .start(&consent, ScaApproach::Decoupled, Some(&anna))
         .await;
-    assert!(
-        matches!(flooded, Err(AuthorisationError::TooManyWaiting)),
-        "{flooded:?}"
-    );
+    assert_refused!(flooded, AuthorisationError::TooManyWaiting);
 }
 
 #[tokio::test]
@@ -340,11 +296,7 @@ async fn an_approval_counts_for_what_was_shown_and_nothing_else() {
     let consent = scene.consent(json!({ "allPsd2": "allAccounts" })).await;
     let mut ids = Vec::new();
     for name in ["anna", "lucas"] {
-        let id = scene
-            .start(&consent, ScaApproach::Redirect, None)
-            .await
-            .unwrap()
-            .id;
+        let id = scene.started(&consent, ScaApproach::Redirect, None).await;
         scene.authorisations.claim(&id, &psu(name)).await.unwrap();
         ids.push(id);
     }
@@ -360,10 +312,7 @@ async fn an_approval_counts_for_what_was_shown_and_nothing_else() {
     assert_eq!(first.consent_status, ConsentStatus::PartiallyAuthorised);
     // His approval was for accounts of his: it is not the second one of hers.
     let second = scene.authorisations.approve(&ids[1], his, None).await;
-    assert!(
-        matches!(second, Err(AuthorisationError::OutOfTurn(_))),
-        "{second:?}"
-    );
+    assert_refused!(second, AuthorisationError::OutOfTurn(_));
     assert_eq!(
         scene.status(&consent).await,
         ConsentStatus::PartiallyAuthorised
@@ -388,11 +337,7 @@ async fn approving_and_going_on_take_locks_in_one_order() {
     let scene = Scene::set().await;
     let anna = psu("anna");
     let consent = scene.consent(balances(&[HERS])).await;
-    let id = scene
-        .start(&consent, ScaApproach::Redirect, None)
-        .await
-        .unwrap()
-        .id;
+    let id = scene.started(&consent, ScaApproach::Redirect, None).await;
     scene.authorisations.claim(&id, &anna).await.unwrap();
     let proof = scene.proof("anna", &id).await;
     // What goes on with an authorisation takes the customer's turn, and then the authorisation.

@@ -8,32 +8,21 @@ async fn through_a_tpp_it_goes_step_by_step() {
     let tpp = scene.tpp.organisation();
     let consent = scene.consent(balances(&[HERS])).await;
     let id = scene
-        .start(&consent, ScaApproach::Embedded, Some(&psu("anna")))
-        .await
-        .unwrap()
-        .id;
+        .started(&consent, ScaApproach::Embedded, Some(&psu("anna")))
+        .await;
     let early = scene
         .authorisations
         .authorise(tpp, &consent, &id, "000000")
         .await;
-    assert!(
-        matches!(
-            early,
-            Err(AuthorisationError::OutOfTurn(ScaStatus::PsuIdentified))
-        ),
-        "{early:?}"
+    assert_refused!(
+        early,
+        AuthorisationError::OutOfTurn(ScaStatus::PsuIdentified)
     );
     let wrong = scene
         .authorisations
         .authenticate(tpp, &consent, &id, None, "wrong horse")
         .await;
-    assert!(
-        matches!(
-            wrong,
-            Err(AuthorisationError::Sca(ScaError::WrongCredentials))
-        ),
-        "{wrong:?}"
-    );
+    assert_refused!(wrong, AuthorisationError::Sca(ScaError::WrongCredentials));
     let step = scene
         .authorisations
         .authenticate(tpp, &consent, &id, None, PASSWORD)
@@ -46,10 +35,7 @@ async fn through_a_tpp_it_goes_step_by_step() {
         .authorisations
         .authorise(scene.other.organisation(), &consent, &id, &code)
         .await;
-    assert!(
-        matches!(foreign, Err(AuthorisationError::Unknown)),
-        "{foreign:?}"
-    );
+    assert_refused!(foreign, AuthorisationError::Unknown);
     let done = scene
         .authorisations
         .authorise(tpp, &consent, &id, &code)
@@ -67,15 +53,9 @@ async fn a_code_for_one_authorisation_is_no_good_for_another_and_none_works_twic
     for _ in 0..2 {
         let consent = scene.consent(balances(&[HERS])).await;
         let id = scene
-            .start(&consent, ScaApproach::Embedded, Some(&psu("anna")))
-            .await
-            .unwrap()
-            .id;
-        scene
-            .authorisations
-            .authenticate(tpp, &consent, &id, None, PASSWORD)
-            .await
-            .unwrap();
+            .started(&consent, ScaApproach::Embedded, Some(&psu("anna")))
+            .await;
+        scene.authenticate(&consent, &id).await;
         ids.push((consent, id));
     }
     let [(first, first_id), (second, second_id)] = [&ids[0], &ids[1]];
@@ -85,18 +65,12 @@ async fn a_code_for_one_authorisation_is_no_good_for_another_and_none_works_twic
         .authorisations
         .authorise(tpp, first, first_id, &code)
         .await;
-    assert!(
-        matches!(taken, Err(AuthorisationError::Sca(ScaError::NoChallenge))),
-        "{taken:?}"
-    );
+    assert_refused!(taken, AuthorisationError::Sca(ScaError::NoChallenge));
     let taken = scene
         .authorisations
         .authorise(tpp, second, second_id, &code)
         .await;
-    assert!(
-        matches!(taken, Err(AuthorisationError::Sca(ScaError::Taken))),
-        "{taken:?}"
-    );
+    assert_refused!(taken, AuthorisationError::Sca(ScaError::Taken));
     scene.clock.advance(TimeDelta::seconds(30));
     let code = code_at(&secret("anna"), scene.clock.now().timestamp());
     scene
@@ -113,10 +87,7 @@ async fn a_code_for_one_authorisation_is_no_good_for_another_and_none_works_twic
         .authorisations
         .authorise(tpp, first, first_id, &code)
         .await;
-    assert!(
-        matches!(replayed, Err(AuthorisationError::Sca(ScaError::Taken))),
-        "{replayed:?}"
-    );
+    assert_refused!(replayed, AuthorisationError::Sca(ScaError::Taken));
 }
 
 #[tokio::test]
@@ -125,15 +96,9 @@ async fn five_wrong_codes_end_an_authorisation() {
     let tpp = scene.tpp.organisation();
     let consent = scene.consent(balances(&[HERS])).await;
     let id = scene
-        .start(&consent, ScaApproach::Embedded, Some(&psu("anna")))
-        .await
-        .unwrap()
-        .id;
-    scene
-        .authorisations
-        .authenticate(tpp, &consent, &id, None, PASSWORD)
-        .await
-        .unwrap();
+        .started(&consent, ScaApproach::Embedded, Some(&psu("anna")))
+        .await;
+    scene.authenticate(&consent, &id).await;
     for left in (0..5).rev() {
         let wrong = scene
             .authorisations
@@ -163,15 +128,8 @@ async fn a_tpp_confirms_with_the_code_that_its_own_customer_brings() {
     let id = scene.authorisations.list(tpp, &consent).await.unwrap()[0]
         .id
         .clone();
-    assert_eq!(
-        scene
-            .authorisations
-            .find(tpp, &consent, &id)
-            .await
-            .unwrap()
-            .status,
-        ScaStatus::Unconfirmed
-    );
+    let found = scene.authorisations.find(tpp, &consent, &id).await.unwrap();
+    assert_eq!(found.status, ScaStatus::Unconfirmed);
     let uri = done.return_to.unwrap();
     assert!(
         uri.as_str()
@@ -196,19 +154,9 @@ async fn a_tpp_confirms_with_the_code_that_its_own_customer_brings() {
         .authorisations
         .confirm(tpp, &consent, &id, &code)
         .await;
-    assert!(
-        matches!(wrong, Err(AuthorisationError::WrongConfirmation)),
-        "{wrong:?}"
-    );
-    assert_eq!(
-        scene
-            .authorisations
-            .find(tpp, &consent, &id)
-            .await
-            .unwrap()
-            .status,
-        ScaStatus::Failed
-    );
+    assert_refused!(wrong, AuthorisationError::WrongConfirmation);
+    let found = scene.authorisations.find(tpp, &consent, &id).await.unwrap();
+    assert_eq!(found.status, ScaStatus::Failed);
     assert_eq!(scene.status(&consent).await, ConsentStatus::Received);
 }
 
@@ -277,11 +225,7 @@ async fn an_exempted_approval_is_confirmed_too_and_authenticates_nothing() {
     let list = scene
         .consent(json!({ "availableAccounts": "allAccounts" }))
         .await;
-    let id = scene
-        .start(&list, ScaApproach::Redirect, None)
-        .await
-        .unwrap()
-        .id;
+    let id = scene.started(&list, ScaApproach::Redirect, None).await;
     let anna = psu("anna");
     scene.authorisations.claim(&id, &anna).await.unwrap();
     let done = scene.authorisations.approve_exempt(&id, &anna);
@@ -310,16 +254,9 @@ async fn a_choice_that_a_tpp_cannot_pass_on_is_not_made_for_the_customer() {
     let refused = scene
         .start(&consent, ScaApproach::Embedded, Some(&psu("anna")))
         .await;
-    assert!(
-        matches!(refused, Err(AuthorisationError::NeedsChoice)),
-        "{refused:?}"
-    );
+    assert_refused!(refused, AuthorisationError::NeedsChoice);
     // Nor in one that was started before.
-    let id = scene
-        .start(&consent, ScaApproach::Redirect, None)
-        .await
-        .unwrap()
-        .id;
+    let id = scene.started(&consent, ScaApproach::Redirect, None).await;
     scene.authorisations.claim(&id, &psu("anna")).await.unwrap();
     sqlx::query("UPDATE authorisation SET approach = 'EMBEDDED' WHERE id = $1")
         .bind(&id)
@@ -328,10 +265,7 @@ async fn a_choice_that_a_tpp_cannot_pass_on_is_not_made_for_the_customer() {
         .unwrap();
     let proof = scene.proof("anna", &id).await;
     let refused = scene.authorisations.approve(&id, proof, None).await;
-    assert!(
-        matches!(refused, Err(AuthorisationError::NeedsChoice)),
-        "{refused:?}"
-    );
+    assert_refused!(refused, AuthorisationError::NeedsChoice);
     assert_eq!(scene.status(&consent).await, ConsentStatus::Received);
 }
 
@@ -342,10 +276,7 @@ async fn an_approval_that_was_left_unconfirmed_does_not_keep_the_customer_from_a
     let consent = scene.consent(balances(&[HERS])).await;
     scene.approve(&consent, "anna").await.unwrap();
     let twice = scene.approve(&consent, "anna").await;
-    assert!(
-        matches!(twice, Err(AuthorisationError::ApprovedBefore)),
-        "{twice:?}"
-    );
+    assert_refused!(twice, AuthorisationError::ApprovedBefore);
     scene.clock.advance(TimeDelta::minutes(15));
     let done = scene.approve(&consent, "anna").await.unwrap();
     let id = scene.authorisations.list(tpp, &consent).await.unwrap();
@@ -392,22 +323,12 @@ async fn new_elements_end_approvals_that_do_not_count_yet() {
             begun.push(scene.consent(balances(&[HERS])).await);
         }
         let done = scene.approve(&begun[0], "anna").await.unwrap();
-        let looked_at = scene
-            .start(&begun[1], ScaApproach::Redirect, None)
-            .await
-            .unwrap()
-            .id;
+        let looked_at = scene.started(&begun[1], ScaApproach::Redirect, None).await;
         scene.authorisations.claim(&looked_at, &anna).await.unwrap();
         let passed_on = scene
-            .start(&begun[2], ScaApproach::Embedded, Some(&anna))
-            .await
-            .unwrap()
-            .id;
-        scene
-            .authorisations
-            .authenticate(tpp, &begun[2], &passed_on, None, PASSWORD)
-            .await
-            .unwrap();
+            .started(&begun[2], ScaApproach::Embedded, Some(&anna))
+            .await;
+        scene.authenticate(&begun[2], &passed_on).await;
         // Nothing of hers is proved for this one yet: it goes on.
         let later = scene.consent(balances(&[HERS])).await;
         let named = scene.start(&later, ScaApproach::Redirect, Some(&anna));
@@ -443,31 +364,20 @@ async fn what_was_proved_under_credentials_that_were_replaced_begins_nothing() {
     let anna = psu("anna");
     let consent = scene.consent(balances(&[HERS])).await;
     let id = scene
-        .start(&consent, ScaApproach::Redirect, Some(&anna))
-        .await
-        .unwrap()
-        .id;
+        .started(&consent, ScaApproach::Redirect, Some(&anna))
+        .await;
     // Her password is checked, and replaced before what it was for is written down.
     let checked = scene.sca.check_password(&anna, PASSWORD, BROWSER).await;
     let checked = checked.unwrap();
     scene.enrol_anew("anna").await;
     let late = scene.authorisations.claim_under(&id, &anna, checked).await;
-    assert!(
-        matches!(
-            late,
-            Err(AuthorisationError::Sca(ScaError::CredentialsChanged))
-        ),
-        "{late:?}"
-    );
+    assert_refused!(late, AuthorisationError::Sca(ScaError::CredentialsChanged));
     let late = scene
         .sca
         .phones()
         .enrol_in_place_of(None, &anna, Some(checked))
         .await;
-    assert!(
-        matches!(late, Err(PhonesError::CredentialsChanged)),
-        "{late:?}"
-    );
+    assert_refused!(late, PhonesError::CredentialsChanged);
     let checked = scene.sca.check_password(&anna, PASSWORD, BROWSER).await;
     let claimed = scene
         .authorisations
@@ -495,10 +405,7 @@ async fn the_same_authenticator_given_anew_makes_no_spent_code_good() {
         .authorisations
         .authorise(tpp, consent, id, &code)
         .await;
-    assert!(
-        matches!(read_before, Err(AuthorisationError::Sca(ScaError::Taken))),
-        "{read_before:?}"
-    );
+    assert_refused!(read_before, AuthorisationError::Sca(ScaError::Taken));
 }
 
 #[tokio::test]
@@ -513,23 +420,14 @@ async fn a_code_read_for_an_authorisation_that_failed_approves_no_other() {
     let code = code_at(&secret("anna"), scene.clock.now().timestamp());
     for _ in 0..5 {
         let wrong = service.authorise(tpp, first, first_id, "000000").await;
-        assert!(
-            matches!(
-                wrong,
-                Err(AuthorisationError::Sca(ScaError::WrongAnswer { .. }))
-            ),
-            "{wrong:?}"
-        );
+        assert_refused!(wrong, AuthorisationError::Sca(ScaError::WrongAnswer { .. }));
     }
     // The wait after five wrong codes is over before the code is.
     let begun = service.authenticate(tpp, second, second_id, None, PASSWORD);
     begun.await.unwrap();
     scene.clock.advance(TimeDelta::seconds(30));
     let taken = service.authorise(tpp, second, second_id, &code).await;
-    assert!(
-        matches!(taken, Err(AuthorisationError::Sca(ScaError::Taken))),
-        "{taken:?}"
-    );
+    assert_refused!(taken, AuthorisationError::Sca(ScaError::Taken));
 }
 
 #[tokio::test]
@@ -555,23 +453,17 @@ async fn a_request_has_one_effect_and_a_consent_a_bounded_number_of_authorisatio
             ..start
         })
         .await;
-    assert!(
-        matches!(other, Err(AuthorisationError::OtherRequest)),
-        "{other:?}"
-    );
+    assert_refused!(other, AuthorisationError::OtherRequest);
     for _ in 1..MAX_PER_CONSENT {
         start.request_id = SystemRandomness.uuid();
         scene.authorisations.start(start).await.unwrap();
     }
     start.request_id = SystemRandomness.uuid();
     let more = scene.authorisations.start(start).await;
-    assert!(matches!(more, Err(AuthorisationError::TooMany)), "{more:?}");
+    assert_refused!(more, AuthorisationError::TooMany);
     start.tpp = scene.other.organisation();
     let foreign = scene.authorisations.start(start).await;
-    assert!(
-        matches!(foreign, Err(AuthorisationError::NoSuchConsent)),
-        "{foreign:?}"
-    );
+    assert_refused!(foreign, AuthorisationError::NoSuchConsent);
 }
 
 #[tokio::test]
@@ -623,23 +515,16 @@ async fn who_has_logged_in_at_the_bank_is_not_the_tpps_to_find_out() {
     let scene = Scene::set().await;
     let tpp = scene.tpp.organisation();
     let consent = scene.consent(balances(&[HERS])).await;
-    let id = scene
-        .start(&consent, ScaApproach::Redirect, None)
-        .await
-        .unwrap()
-        .id;
+    let id = scene.started(&consent, ScaApproach::Redirect, None).await;
     scene.authorisations.claim(&id, &psu("anna")).await.unwrap();
     for guess in ["anna", "lucas", "nobody"] {
         let asked = scene
             .authorisations
             .identify(tpp, &consent, &id, &psu(guess))
             .await;
-        assert!(
-            matches!(
-                asked,
-                Err(AuthorisationError::OutOfTurn(ScaStatus::PsuAuthenticated))
-            ),
-            "{asked:?}"
+        assert_refused!(
+            asked,
+            AuthorisationError::OutOfTurn(ScaStatus::PsuAuthenticated)
         );
     }
 }

@@ -1,5 +1,12 @@
 //! Authorisations, from both sides, on a database and a clock of their own.
 
+/// Asserts that an outcome is that error.
+macro_rules! assert_refused {
+    ($outcome:expr, $error:pat) => {
+        assert!(matches!($outcome, Err($error)), "{:?}", $outcome)
+    };
+}
+
 mod customer;
 mod embedded;
 
@@ -187,6 +194,20 @@ impl Scene {
         self.authorisations.start(start).await
     }
 
+    /// The id of an authorisation that is started.
+    async fn started(&self, consent: &str, approach: ScaApproach, psu: Option<&PsuId>) -> String {
+        self.start(consent, approach, psu).await.unwrap().id
+    }
+
+    /// Passes Anna's password on.
+    async fn authenticate(&self, consent: &str, id: &str) {
+        let tpp = self.tpp.organisation();
+        let step = self
+            .authorisations
+            .authenticate(tpp, consent, id, None, PASSWORD);
+        step.await.unwrap();
+    }
+
     /// A proof of hers, for that authorisation, with a code of a new time step.
     async fn proof(&self, name: &str, id: &str) -> Proof {
         let (psu, subject) = (psu(name), Subject::authorisation(id));
@@ -216,8 +237,8 @@ impl Scene {
     async fn passed_on(&self) -> (String, String) {
         let consent = self.consent(balances(&[HERS])).await;
         let anna = psu("anna");
-        let started = self.start(&consent, ScaApproach::Embedded, Some(&anna));
-        let id = started.await.unwrap().id;
+        let id = self.started(&consent, ScaApproach::Embedded, Some(&anna));
+        let id = id.await;
         (consent, id)
     }
 
