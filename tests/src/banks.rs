@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use shared_types::pki::register::RegisterFile;
 use tempfile::TempDir;
 
-use crate::asking::PSU;
+use crate::consent_requests::PSU;
 use crate::customer;
 use crate::files;
 use crate::http::{Response, Tpp};

@@ -11,12 +11,8 @@ use fixtures::scheme_ca::{SIGNATURE_ALGORITHM, SchemeCa, Which};
 use openssl::x509::X509;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
+pub use shared_types::pki::der::{ENUMERATED, INTEGER, OCTET_STRING};
 use shared_types::pki::revocation::PathCertificate;
-
-/// Tags.
-pub const INTEGER: u8 = 0x02;
-pub const OCTET_STRING: u8 = 0x04;
-pub const ENUMERATED: u8 = 0x0A;
 
 pub fn algorithm() -> Vec<u8> {
     sequence(&[oid(SIGNATURE_ALGORITHM)])

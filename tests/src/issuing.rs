@@ -12,24 +12,11 @@ use openssl::nid::Nid;
 use openssl::pkey::{HasPublic, PKey, PKeyRef, Private};
 use openssl::x509::{X509, X509Extension, X509Name, X509NameBuilder};
 use rustls_pki_types::CertificateDer;
+pub use shared_types::pki::der::write as der;
 
 /// When what is issued begins and ends, unless said otherwise, in seconds since 1970: 2020 and
 /// 2100.
 pub const VALID: (i64, i64) = (1_577_836_800, 4_102_444_800);
-
-/// An element in DER: tag, length, content.
-pub fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
-    let content = parts.concat();
-    let [.., high, low] = content.len().to_be_bytes();
-    let mut der = vec![tag];
-    match content.len() {
-        0..0x80 => der.push(low),
-        0x80..0x100 => der.extend([0x81, low]),
-        _ => der.extend([0x82, high, low]),
-    }
-    der.extend(content);
-    der
-}
 
 /// A new key on P-256.
 pub fn key() -> PKey<Private> {

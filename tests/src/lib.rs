@@ -2,7 +2,6 @@
 
 #![forbid(unsafe_code)]
 
-pub mod asking;
 pub mod authority;
 pub mod banks;
 pub mod browser;
@@ -10,9 +9,11 @@ pub mod child_process;
 pub mod chromium;
 pub mod closed_port;
 pub mod cluster;
+pub mod consent_requests;
 pub mod customer;
 pub mod fault_injection;
 pub mod files;
+pub mod first_time_user;
 pub mod foreign;
 pub mod gateway;
 pub mod generators;
@@ -25,7 +26,6 @@ pub mod ledger;
 pub mod log_capture;
 pub mod lone_bank;
 pub mod many_banks;
-pub mod newcomer;
 pub mod openssl_responder;
 pub mod operator;
 pub mod ports;
@@ -33,10 +33,10 @@ pub mod process;
 pub mod programs;
 pub mod reference;
 pub mod running_sandbox;
+pub mod schema_values;
 pub mod script;
 pub mod sdk;
 pub mod stores;
 pub mod tcp_proxy;
 pub mod tls_terminator;
 pub mod wait;
-pub mod whole;

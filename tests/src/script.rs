@@ -8,15 +8,15 @@ use fixtures::world::Bank;
 use serde_json::Value;
 
 use crate::browser::code_of;
-use crate::newcomer::Newcomer;
+use crate::first_time_user::FirstTimeUser;
 use crate::programs::both;
 
 /// A program that asks both banks, which are connected without a browser.
-pub struct Script(pub Newcomer);
+pub struct Script(pub FirstTimeUser);
 
 impl Script {
     pub async fn ready() -> Self {
-        let script = Self(Newcomer::arrive().await);
+        let script = Self(FirstTimeUser::start().await);
         for (bank, id) in [(Bank::A, "bank-a"), (Bank::B, "bank-b")] {
             let connected = script.connect(bank, id);
             assert!(connected.status.success(), "{}", both(&connected));

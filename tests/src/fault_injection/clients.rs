@@ -10,7 +10,7 @@ use fixtures::openssl_client::{OpensslClientError, Reaction, Tls, call};
 use fixtures::pki::Identity;
 
 use super::{PACE, PATIENCE};
-use crate::asking::PSU;
+use crate::consent_requests::PSU;
 use crate::http::Response;
 
 /// What became of the requests, so far.

@@ -7,7 +7,7 @@ use std::process::{Child, Stdio};
 use fixtures::sandbox::CUSTOMER;
 use fixtures::world::Bank;
 use serde_json::Value;
-use tests::newcomer::{Newcomer, skeleton};
+use tests::first_time_user::{FirstTimeUser, skeleton};
 use tests::programs::{both, own, system};
 use tests::script::Script;
 
@@ -31,7 +31,7 @@ fn path(path: &Path) -> &str {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_newcomer_gets_from_nothing_to_a_copy_of_two_banks() {
-    let mut newcomer = Newcomer::arrive().await;
+    let mut newcomer = FirstTimeUser::start().await;
     let empty = newcomer.types("There is no configuration yet:", &["banks"]);
     assert!(
         empty.contains("to do: ") && empty.contains("bank-client init"),
@@ -314,7 +314,7 @@ async fn programs_read_json_and_csv_and_people_tables_that_fit() {
 /// Each makes the key and the store if they are not there: they come to the same.
 #[tokio::test(flavor = "multi_thread")]
 async fn twelve_first_starts_at_once_make_one_store() {
-    let newcomer = Newcomer::arrive().await;
+    let newcomer = FirstTimeUser::start().await;
     let [directory, certificate, key] =
         ["banks.toml", "pki/bank-a/qwac.pem", "pki/bank-a/qwac.key"]
             .map(|file| newcomer.sandbox(file));
@@ -428,7 +428,7 @@ async fn exit_codes_tell_scripts_what_happened() {
 /// An account at Bank B has two holders, and one of them has approved.
 #[tokio::test(flavor = "multi_thread")]
 async fn connecting_ends_at_once_where_another_holder_has_to_approve_as_well() {
-    let script = Script(Newcomer::arrive().await);
+    let script = Script(FirstTimeUser::start().await);
     let bank = script.0.banks.sandbox.bank(Bank::B);
     let lucas = bank.customer("lucas.moreau").unwrap().clone();
     let mut connect = script.command(&["connect", "bank-b", "--print"]);
@@ -516,7 +516,7 @@ fn shells_and_manual_readers_are_served() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_example_finds_the_bank_of_an_account() {
-    let newcomer = Newcomer::arrive().await;
+    let newcomer = FirstTimeUser::start().await;
     let iban = newcomer.banks.accounts_at_b()[0].number.clone();
     let found = own("examples/find_bank")
         .arg(newcomer.sandbox("banks.toml"))

@@ -24,10 +24,10 @@ use tests::files;
 use tests::lone_bank::LoneBank;
 use tests::programs::{both, own};
 use tests::reference::latest;
+use tests::schema_values::{SchemaValues, lost, without};
 use tests::sdk::BANK_B;
 use tests::stores;
 use tests::tls_terminator::Manners;
-use tests::whole::{Whole, lost, without};
 use wiremock::matchers::{method, path, query_param};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
@@ -37,7 +37,7 @@ fn check(place: &str, given: &Value, kept: &Value) {
     assert!(lost.is_empty(), "{place}: {lost:#?}");
 }
 
-fn read_and_written<T: DeserializeOwned + Serialize>(whole: &Whole<'_>, schema: &str) {
+fn read_and_written<T: DeserializeOwned + Serialize>(whole: &SchemaValues<'_>, schema: &str) {
     let given = whole.of(schema);
     let read: T =
         decode(given.to_string().as_bytes()).unwrap_or_else(|fault| panic!("{schema}: {fault}"));
@@ -48,7 +48,7 @@ fn read_and_written<T: DeserializeOwned + Serialize>(whole: &Whole<'_>, schema: 
 fn every_property_of_the_contract_is_a_field_of_ours() {
     let Some(document) = latest() else { return };
     let day = SystemClock.now().date_naive();
-    let whole = Whole { document, day };
+    let whole = SchemaValues { document, day };
     read_and_written::<AccountReference>(&whole, "accountReference");
     read_and_written::<AccountList>(&whole, "accountList");
     read_and_written::<AccountBalances>(&whole, "readAccountBalanceResponse-200");
@@ -69,7 +69,7 @@ const WORKED_OUT: [&str; 3] = ["resourceId", "balances", "_links"];
 async fn every_property_of_the_contract_survives_import_and_server() {
     let Some(document) = latest() else { return };
     let banks = Banks::start().await;
-    let whole = Whole {
+    let whole = SchemaValues {
         document,
         day: banks.today(),
     };
@@ -251,7 +251,7 @@ async fn every_property_of_the_contract_survives_copy_json_and_csv() {
     let Some(document) = latest() else { return };
     let scene = Scene::set().await;
     let day = scene.lone.clock.now().date_naive();
-    let whole = Whole { document, day };
+    let whole = SchemaValues { document, day };
     let (mut account, mut card) = (whole.of("accountDetails"), whole.of("cardAccountDetails"));
     account["resourceId"] = json!("acc-1");
     card["resourceId"] = json!("card-1");

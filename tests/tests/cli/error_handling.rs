@@ -9,8 +9,8 @@ use fixtures::sandbox::CUSTOMER;
 use fixtures::world::Bank;
 use serde_json::Value;
 use tests::files::list_bundle;
+use tests::first_time_user::FirstTimeUser;
 use tests::lone_bank::refusal;
-use tests::newcomer::Newcomer;
 use tests::programs::{both, own};
 use tests::script::Script;
 use tests::tls_terminator::{self, Manners};
@@ -421,7 +421,7 @@ async fn a_bank_that_could_not_be_told_is_connected_anew_as_the_same_connection(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bank_that_sends_no_browser_to_this_machine_is_told_with_what_to_do() {
-    let script = Script(Newcomer::arrive().await);
+    let script = Script(FirstTimeUser::start().await);
     let strict = script
         .0
         .banks

@@ -4,9 +4,9 @@ use std::process::Command;
 
 use fixtures::sandbox::Databases;
 use serde_json::{Value, json};
-use tests::asking::PSU;
 use tests::banks::Banks;
 use tests::cluster::Cluster;
+use tests::consent_requests::PSU;
 use tests::operator;
 use tests::process::{Process, consent_body, prepare_with, replica_of};
 use tests::programs::{both, own};

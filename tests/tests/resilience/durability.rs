@@ -1,7 +1,7 @@
 //! Crash recovery of `bank-server`: what it acknowledged before SIGKILL is there after the restart.
 
 use serde_json::json;
-use tests::asking::PSU;
+use tests::consent_requests::PSU;
 use tests::process::{Process, consent_body, prepare};
 
 #[tokio::test(flavor = "multi_thread")]

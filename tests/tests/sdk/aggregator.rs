@@ -14,7 +14,7 @@ use futures::stream::{self, BoxStream};
 use futures::{FutureExt as _, StreamExt as _};
 use shared_types::pki::trust::Refusal;
 use shared_types::xs2a::transaction::Transaction;
-use tests::asking::since;
+use tests::consent_requests::since;
 use tests::many_banks::{Manners, ManyBanks};
 use tests::programs::{both, own as own_program};
 use tests::wait::wait_for;

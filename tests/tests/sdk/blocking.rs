@@ -8,7 +8,7 @@ use bank_client::blocking::Runtime;
 use bank_client::{Entry, ErrorKind};
 use chrono::NaiveDate;
 use shared_types::xs2a::consent::{AccountAccess, AllAccounts, ConsentRequest, ConsentStatus};
-use tests::asking::since;
+use tests::consent_requests::since;
 use tests::many_banks::{Manners, ManyBanks};
 
 /// Banks on a runtime of their own, for as long as that runs.

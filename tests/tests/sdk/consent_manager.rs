@@ -17,7 +17,7 @@ use bank_client::{ErrorKind, Retries};
 use chrono::{Days, NaiveDate, TimeDelta};
 use serde_json::{Value, json};
 use shared_types::xs2a::consent::{AccountAccess, AllAccounts};
-use tests::asking::{DEVICE, bank_b_id, vault};
+use tests::consent_requests::{DEVICE, bank_b_id, vault};
 use tests::log_capture::LogCapture;
 use tests::lone_bank::{LoneBank, refusal};
 use tests::tls_terminator::Manners;

@@ -12,7 +12,7 @@ use bank_client::{AccountInformation, Deviations, Entry, Outcome};
 use futures::{StreamExt as _, TryStreamExt as _};
 use serde_json::{Value, json};
 use shared_types::xs2a::transaction::Transaction;
-use tests::asking::since;
+use tests::consent_requests::since;
 use tests::log_capture::LogCapture;
 use tests::lone_bank::{ScriptedBank, well};
 use tests::programs::{both, own};

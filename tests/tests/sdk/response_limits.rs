@@ -6,7 +6,7 @@ use std::time::Duration;
 use bank_client::{Bank, Entry, Error, ErrorKind, Limits, Outcome, Retries};
 use futures::{StreamExt as _, TryStreamExt as _};
 use serde_json::{Value, json};
-use tests::asking::since;
+use tests::consent_requests::since;
 use tests::lone_bank::{Raw, RawBank, ScriptedBank, well};
 
 const JSON: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n";

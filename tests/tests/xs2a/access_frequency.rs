@@ -4,8 +4,8 @@ use bank_client::environment::Clock as _;
 use bank_server::config::Config;
 use chrono::{Days, Months, NaiveDate, TimeDelta};
 use serde_json::{Value, json};
-use tests::asking::PSU;
 use tests::banks::Banks;
+use tests::consent_requests::PSU;
 use tests::http::{Response, Tpp};
 use tests::stores;
 

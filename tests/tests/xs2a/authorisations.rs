@@ -7,8 +7,10 @@ use fixtures::world;
 use serde_json::{Value, json};
 use shared_types::xs2a::authorisation::{ScaStatus, Secret};
 use shared_types::xs2a::consent::{ConsentRequest, ConsentStatus};
-use tests::asking::{BACK, DEVICE, ask, client, embedded, refusal, wanted};
 use tests::banks::Banks;
+use tests::consent_requests::{
+    BACK, DEVICE, ask, begin_embedded, client, embedded, refusal, wanted,
+};
 use tests::customer::Customer;
 use tests::http::{REQUEST_ID, Tpp};
 
@@ -120,18 +122,7 @@ async fn wrong_passwords_are_limited_and_tell_nothing_of_who_is_a_customer() {
 async fn a_code_read_for_what_ended_unanswered_approves_nothing_else() {
     let banks = Banks::start().await;
     let (bank, customer) = (client(&banks), Customer::of(&banks).await);
-    let begin = async || {
-        let asked = bank
-            .ask_for_consent(&wanted(&banks), DEVICE, &embedded())
-            .await
-            .unwrap();
-        let consent = asked.consent.consent_id;
-        let step = bank
-            .start_authorisation_with_password(&consent, &embedded(), customer.password())
-            .await
-            .unwrap();
-        (consent, step.id)
-    };
+    let begin = async || begin_embedded(&bank, &banks, &customer).await;
     let is_refused = async |consent: &str, id: &str, code: Secret| {
         let outcome = bank.authorise(consent, id, code).await;
         assert_eq!(refusal(outcome), "400 SCA_INVALID scaAuthenticationData");
@@ -171,18 +162,7 @@ async fn a_code_read_for_what_ended_unanswered_approves_nothing_else() {
 async fn a_code_is_good_once_and_for_one_authorisation() {
     let banks = Banks::start().await;
     let (bank, customer) = (client(&banks), Customer::of(&banks).await);
-    let begin = async || {
-        let asked = bank
-            .ask_for_consent(&wanted(&banks), DEVICE, &embedded())
-            .await
-            .unwrap();
-        let consent = asked.consent.consent_id;
-        let step = bank
-            .start_authorisation_with_password(&consent, &embedded(), customer.password())
-            .await
-            .unwrap();
-        (consent, step.id)
-    };
+    let begin = async || begin_embedded(&bank, &banks, &customer).await;
     let (first, first_id) = begin().await;
     let code = customer.code();
     let (second, second_id) = begin().await;
@@ -265,18 +245,10 @@ async fn steps_out_of_turn_change_nothing() {
         assert_eq!(refusal(outcome), refused, "it is over");
     }
     // Nothing is approved that ended meanwhile.
-    let asked = bank
-        .ask_for_consent(&wanted(&banks), DEVICE, &embedded())
-        .await
-        .unwrap();
-    let consent = &asked.consent.consent_id;
-    let step = bank
-        .start_authorisation_with_password(consent, &embedded(), customer.password())
-        .await
-        .unwrap();
+    let (consent, id) = &begin_embedded(&bank, &banks, &customer).await;
     bank.delete_consent(consent).await.unwrap();
     customer.wait_for_the_next_code();
-    let late = bank.authorise(consent, &step.id, customer.code()).await;
+    let late = bank.authorise(consent, id, customer.code()).await;
     assert_eq!(refusal(late), refused);
     assert_eq!(
         bank.consent_status(consent).await.unwrap(),

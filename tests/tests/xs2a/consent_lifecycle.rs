@@ -3,8 +3,8 @@
 use bank_server::config::Config;
 use chrono::{Days, TimeDelta};
 use serde_json::{Value, json};
-use tests::asking::PSU;
 use tests::banks::Banks;
+use tests::consent_requests::PSU;
 use tests::http::Tpp;
 
 /// Status and day of the last action.

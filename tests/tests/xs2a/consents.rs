@@ -1,8 +1,8 @@
 //! Consents: request, status, termination, and what other TPPs cannot learn of them.
 
 use serde_json::{Value, json};
-use tests::asking::PSU;
 use tests::banks::Banks;
+use tests::consent_requests::PSU;
 use tests::http::REQUEST_ID;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,8 +10,10 @@ use fixtures::world;
 use serde_json::json;
 use shared_types::xs2a::authorisation::{ScaApproach, ScaStatus};
 use shared_types::xs2a::consent::{ConsentRequest, ConsentStatus};
-use tests::asking::{BACK, DEVICE, ask, client, embedded, refusal, wanted};
 use tests::banks::Banks;
+use tests::consent_requests::{
+    BACK, DEVICE, ask, begin_embedded, client, embedded, refusal, wanted,
+};
 use tests::customer::Customer;
 use tests::http::{Response, Tpp};
 use tests::stores;
@@ -389,21 +391,13 @@ async fn where_the_customer_chooses_the_accounts_she_is_led_to_the_bank() {
 async fn what_is_left_lying_fails_and_another_can_be_started() {
     let banks = Banks::start().await;
     let (bank, customer) = (client(&banks), Customer::of(&banks).await);
-    let asked = bank
-        .ask_for_consent(&wanted(&banks), DEVICE, &embedded())
-        .await
-        .unwrap();
-    let consent = &asked.consent.consent_id;
-    let step = bank
-        .start_authorisation_with_password(consent, &embedded(), customer.password())
-        .await
-        .unwrap();
+    let (consent, id) = &begin_embedded(&bank, &banks, &customer).await;
     banks.clock.advance(TimeDelta::minutes(15));
     assert_eq!(
-        bank.authorisation_status(consent, &step.id).await.unwrap(),
+        bank.authorisation_status(consent, id).await.unwrap(),
         ScaStatus::Failed
     );
-    let late = bank.authorise(consent, &step.id, customer.code()).await;
+    let late = bank.authorise(consent, id, customer.code()).await;
     assert_eq!(refusal(late), "409 STATUS_INVALID");
     assert_eq!(
         bank.consent_status(consent).await.unwrap(),

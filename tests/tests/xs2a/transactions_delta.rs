@@ -4,8 +4,8 @@ use bank_client::environment::Clock as _;
 use chrono::{Days, NaiveDate, TimeDelta};
 use fixtures::world::Bank;
 use serde_json::Value;
-use tests::asking::PSU;
 use tests::banks::Banks;
+use tests::consent_requests::PSU;
 use tests::http::{Response, Tpp};
 use tests::ledger::{Ledger, id_of, payment};
 

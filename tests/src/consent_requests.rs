@@ -15,6 +15,7 @@ use shared_types::xs2a::authorisation::ScaApproach;
 use shared_types::xs2a::consent::ConsentRequest;
 
 use crate::banks::Banks;
+use crate::customer::Customer;
 use crate::http::{Response, Tpp};
 
 /// The customer's device.
@@ -57,6 +58,17 @@ pub fn embedded() -> ApprovalOptions {
     ApprovalOptions::new()
         .psu_id(CUSTOMER)
         .prefer(ScaApproach::Embedded)
+}
+
+/// A consent, and the id of its authorisation that the customer has begun with the password,
+/// through the TPP.
+pub async fn begin_embedded(bank: &Bank, banks: &Banks, customer: &Customer) -> (String, String) {
+    let asked = bank.ask_for_consent(&wanted(banks), DEVICE, &embedded());
+    let consent = asked.await.unwrap().consent.consent_id;
+    let password = customer.password();
+    let step = bank.start_authorisation_with_password(&consent, &embedded(), password);
+    let id = step.await.unwrap().id;
+    (consent, id)
 }
 
 /// What a refused call was refused with: status, code, path.

@@ -9,12 +9,12 @@ const OPEN: usize = 500;
 
 /// Makes values after the schemas of a document. Texts are as long as they may be, and every day is
 /// the same.
-pub struct Whole<'a> {
+pub struct SchemaValues<'a> {
     pub document: &'a Value,
     pub day: NaiveDate,
 }
 
-impl Whole<'_> {
+impl SchemaValues<'_> {
     /// A value of that schema with all its properties, and theirs.
     pub fn of(&self, schema: &str) -> Value {
         let schema = json!({ "$ref": format!("#/components/schemas/{schema}") });

@@ -14,15 +14,15 @@ use crate::banks::Banks;
 use crate::programs::{own, system_of};
 use crate::wait::wait_for;
 
-pub struct Newcomer {
+pub struct FirstTimeUser {
     pub banks: Banks,
     pub home: TempDir,
     /// What stands on the terminal, with captions in between: the transcript, in Markdown.
     pub transcript: String,
 }
 
-impl Newcomer {
-    pub async fn arrive() -> Self {
+impl FirstTimeUser {
+    pub async fn start() -> Self {
         let newcomer = Self {
             banks: Banks::start().await,
             home: tempfile::tempdir().unwrap(),
