@@ -25,9 +25,9 @@ pub const MAX_DEPTH: usize = 64;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("at {path}: {reason}")]
 pub struct Malformed {
-    /// Where: `access.accounts[0].iban`, or `.` for the document as a whole.
+    /// The path: `access.accounts[0].iban`, or `.` for the document as a whole.
     pub path: String,
-    /// What was expected there.
+    /// The expectation there.
     pub reason: String,
 }
 
@@ -54,13 +54,13 @@ pub struct Fault {
     pub steps: Vec<Step>,
     /// The last step is a member that is not there, and is required.
     pub missing: bool,
-    /// What was expected. It does not repeat a value.
+    /// The expectation. It does not repeat a value.
     pub reason: String,
 }
 
 /// Reads a document that is not read in one go, so that its parts can be read apart.
 ///
-/// What [`decode`] refuses wherever it is (a name twice, something that is no JSON) it refuses too;
+/// Whatever [`decode`] refuses (a name twice, something that is no JSON) it refuses too;
 /// but where an object has a name twice, only that object is lost: nothing can be read of it. A
 /// document of more than [`MAX_VALUES`] is refused.
 pub fn document(json: &[u8]) -> Result<Value, Malformed> {
@@ -138,7 +138,7 @@ pub fn document(json: &[u8]) -> Result<Value, Malformed> {
 /// Values in a [`document`], at most: each takes some hundred bytes of memory.
 pub const MAX_VALUES: usize = 500_000;
 
-/// What stands in a [`document`] in place of an object that has a name twice. No type takes it for
+/// Placeholder in a [`document`] for an object that has a name twice. No type takes it for
 /// an object.
 const TWICE: &str = "\u{0}a name is there twice";
 
@@ -199,7 +199,7 @@ pub fn kept<T: DeserializeOwned>(json: &[u8]) -> Result<T, Malformed> {
         .map_err(|fault| malformed(&fault.path().to_string(), fault.inner()))
 }
 
-/// What is known of a JSON document from its brackets and commas alone, while it comes in.
+/// Shape of a JSON document by its brackets and commas alone, while it comes in.
 ///
 /// It costs one pass over the bytes and takes no memory, so that what is too deep or too wide is
 /// turned down before anything is made of it. Of what is no JSON it says nothing reliable, and does
@@ -314,7 +314,7 @@ fn no_utf8() -> Malformed {
     }
 }
 
-/// What is said of a field that is missing.
+/// Reason for a field that is missing.
 const REQUIRED: &str = "the field is required";
 
 /// The longest path that is told, in characters: the standard's own have less than half of it.
@@ -345,7 +345,7 @@ fn readable(path: &str) -> String {
     }
 }
 
-/// What is wrong where. serde's messages repeat content (`invalid type: string "…", expected a
+/// The problem and its path. serde's messages repeat content (`invalid type: string "…", expected a
 /// boolean`) and speak of Rust's types: only the expectation is kept, in the words of JSON.
 fn malformed(path: &str, fault: &serde_json::Error) -> Malformed {
     let message = fault.to_string();

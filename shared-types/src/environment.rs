@@ -1,8 +1,8 @@
 //! Time and chance, as parameters.
 //!
-//! Whatever expires, renews or is limited takes a [`Clock`]; whatever makes up an id or a key takes a [`Randomness`]. The
-//! two implementations for the real world are here, and nothing else in the workspace reads the system's clock or random
-//! source: clippy refuses it.
+//! Whatever expires, renews or is limited takes a [`Clock`]; whatever makes up an id or a key takes
+//! a [`Randomness`]. The two implementations for the real world are here, and nothing else in the
+//! workspace reads the system's clock or random source: clippy refuses it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,12 +16,14 @@ pub trait Clock: Send + Sync + 'static {
     /// The time of this moment.
     fn now(&self) -> DateTime<Utc>;
 
-    /// The time since a fixed moment in the past, as [`uptime`] returns it: it does not change when the clock is set.
+    /// The time since a fixed moment in the past, as [`uptime`] returns it: it does not change when
+    /// the clock is set.
     fn uptime(&self) -> Duration {
         uptime()
     }
 
-    /// Whether the clock is moved by hand, for tests. Such a clock is not compared with clocks of other machines.
+    /// Whether the clock is moved by hand, for tests. Such a clock is not compared with clocks of
+    /// other machines.
     fn is_manual(&self) -> bool {
         false
     }
@@ -53,8 +55,9 @@ impl Clock for SystemClock {
     }
 }
 
-/// The time since the machine was started. It does not change when the clock is set, and on Linux (`CLOCK_BOOTTIME`) it
-/// includes the time in which the machine was suspended; `std::time::Instant` stands still then.
+/// The time since the machine was started. It does not change when the clock is set, and on Linux
+/// (`CLOCK_BOOTTIME`) it includes the time in which the machine was suspended; `std::time::Instant`
+/// stands still then.
 ///
 /// On other systems: since the first call, as `Instant` counts.
 #[must_use]

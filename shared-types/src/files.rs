@@ -8,11 +8,12 @@ use std::time::{Duration, SystemTime};
 use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, sleep};
 
-/// How often a file that another one has locked is tried.
+/// Interval between two attempts to lock a file.
 const TRY_AGAIN: Duration = Duration::from_millis(10);
 
-/// Locks a file that is there, as soon as all others have let it go: processes, and this one. The lock ends when the file is
-/// dropped, or the process ends, in whichever way. Fails with [`TimedOut`](io::ErrorKind::TimedOut) if that takes longer.
+/// Locks a file that is there, as soon as all others have let it go: processes, and this one. The
+/// lock ends when the file is dropped, or the process ends, in whichever way. Fails with
+/// [`TimedOut`](io::ErrorKind::TimedOut) if that takes longer.
 pub async fn lock(path: &Path, patience: Duration) -> io::Result<File> {
     let file = File::open(path)?;
     let start = Instant::now();
@@ -36,14 +37,15 @@ pub struct Watched {
     stamps: Vec<Option<Stamp>>,
     /// A change can follow another so closely that the stamp stays: one more look is taken.
     look_again: bool,
-    /// What was read last, faults included; nothing, if the next look is to be as the first.
+    /// The result of the last read, faults included; `None`, if the next one is to be as the first.
     seen: Option<Vec<Seen>>,
 }
 
 /// The largest file that is read, in bytes: a revocation list of 64 MiB, as PEM.
 const MOST_BYTES: u64 = 96 * 1024 * 1024;
 
-/// What changes when a file does: also where a whole folder is put in its place, as Kubernetes does with secrets.
+/// Metadata that changes when a file does: also where a whole folder is put in its place, as
+/// Kubernetes does with secrets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     modified: Option<SystemTime>,
@@ -70,11 +72,12 @@ impl Watched {
         }
     }
 
-    /// The content of each file, or why it cannot be read, in the order of the paths; `None` if all is as it was at the
-    /// last look. `anyway` says to read even where nothing seems to have changed. A file of more than 96 MiB is not read.
+    /// The content of each file, or why it cannot be read, in the order of the paths; `None` if all
+    /// is as it was at the last look. `anyway` says to read even where nothing seems to have
+    /// changed. A file of more than 96 MiB is not read.
     ///
-    /// Cost: where nothing changed, one question to the file system for each file. Where it is not clear, each file is
-    /// read, but not kept.
+    /// Cost: where nothing changed, one question to the file system for each file. Where it is not
+    /// clear, each file is read, but not kept.
     pub fn changed(&mut self, anyway: bool) -> Option<Vec<io::Result<Vec<u8>>>> {
         let stamps: Vec<Option<Stamp>> = self.paths.iter().map(|path| Stamp::of(path)).collect();
         let moved = stamps != self.stamps;

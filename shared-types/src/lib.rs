@@ -1,6 +1,7 @@
 //! The foundation of both ends of XS2A: wire types, certificates and trust, clock and randomness.
 //!
-//! [`xs2a`], [`decode`] and the decisions of [`pki`] are pure: no I/O, no clock, no randomness. Time is a parameter.
+//! [`xs2a`], [`decode`] and the decisions of [`pki`] are pure: no I/O, no clock, no randomness.
+//! Time is a parameter.
 //!
 //! | module | subject |
 //! |---|---|

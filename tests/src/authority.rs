@@ -183,7 +183,7 @@ impl Serving {
         format!("{}{path}", self.url)
     }
 
-    /// What curl gets, body and all, with the head before it.
+    /// The response that curl gets, with its head.
     pub fn curl(&self, path: &str, arguments: &[&str]) -> String {
         String::from_utf8_lossy(&self.curl_bytes(path, arguments)).into_owned()
     }

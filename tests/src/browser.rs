@@ -11,7 +11,7 @@ use crate::banks::Banks;
 #[derive(Clone)]
 pub struct Tab {
     pub browser: Browser,
-    /// What it shows. Before the first request, it is empty and its status is 0.
+    /// The page that it shows. Before the first request, it is empty and its status is 0.
     pub page: Page,
 }
 

@@ -16,7 +16,7 @@ pub struct ChildProcess {
     lines: Receiver<String>,
 }
 
-/// How a process ends on drop.
+/// End of a process on drop.
 pub enum OnDrop {
     Kill,
     /// With its process group, which it leads.

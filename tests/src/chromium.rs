@@ -23,7 +23,7 @@ use crate::programs;
 /// The package of npm that judges accessibility. `tests/run` names the same version.
 const AXE: &str = "npm:axe-core@4.14.1";
 
-/// How long is waited for what should come about.
+/// Timeout of a condition.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Set, to any value, to have the pages' pictures in `docs/pages` made anew.
@@ -55,7 +55,7 @@ pub enum Scripts {
     Off,
 }
 
-/// How much of a page can be seen at once.
+/// Size of the visible part of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Screen {
     /// 1280 by 900.
@@ -123,7 +123,7 @@ impl Chromium {
         self.scripts
     }
 
-    /// What else it can do.
+    /// Further features.
     pub fn driver(&self) -> &WebDriver {
         &self.driver
     }
@@ -154,7 +154,7 @@ impl Chromium {
         self.driver.current_url().await.unwrap().to_string()
     }
 
-    /// What can be read on the page.
+    /// The visible text of the page.
     pub async fn text(&self) -> String {
         self.on_one_page(async || self.element("the page's body", "//body").await.text().await)
             .await
@@ -450,7 +450,7 @@ const TALLEST: f64 = 1500.0;
 /// Between two looks for what is not there yet.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// Where the pictures of the documentation are.
+/// The folder of the pictures of the documentation.
 fn pictures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/pages")
 }

@@ -19,7 +19,7 @@ pub struct Cluster {
     port: u16,
 }
 
-/// Whom it runs as, where the tests run as root: the server does not.
+/// The user of the server, where the tests run as root: the server does not.
 #[derive(Clone, Copy)]
 struct Owner {
     user: u32,
@@ -96,7 +96,7 @@ impl Cluster {
         file.lines().next().unwrap().parse().unwrap()
     }
 
-    /// What a statement says, as the database's own client prints it.
+    /// The result of a statement, as the database's own client prints it.
     pub fn ask(&self, statement: &str) -> String {
         let asked = Command::new(self.programs.join("psql"))
             .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"])

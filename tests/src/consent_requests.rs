@@ -22,7 +22,7 @@ use crate::http::{Response, Tpp};
 pub const PSU: (&str, &str) = ("PSU-IP-Address", "192.0.2.7");
 pub const DEVICE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
 
-/// Where Bank A has its customers come back to.
+/// The return address of Bank A.
 pub const BACK: &str = "https://bank-a.example/back";
 
 /// Transactions since 1 January 2026.
@@ -63,15 +63,15 @@ pub fn embedded() -> ApprovalOptions {
 /// A consent, and the id of its authorisation that the customer has begun with the password,
 /// through the TPP.
 pub async fn begin_embedded(bank: &Bank, banks: &Banks, customer: &Customer) -> (String, String) {
-    let asked = bank.ask_for_consent(&wanted(banks), DEVICE, &embedded());
+    let (wanted, options) = (wanted(banks), embedded());
+    let asked = bank.ask_for_consent(&wanted, DEVICE, &options);
     let consent = asked.await.unwrap().consent.consent_id;
-    let password = customer.password();
-    let step = bank.start_authorisation_with_password(&consent, &embedded(), password);
+    let step = bank.start_authorisation_with_password(&consent, &options, customer.password());
     let id = step.await.unwrap().id;
     (consent, id)
 }
 
-/// What a refused call was refused with: status, code, path.
+/// Status, code and path of a refusal.
 pub fn refusal<T: std::fmt::Debug>(outcome: Result<T, bank_client::Error>) -> String {
     match outcome.unwrap_err().kind {
         ErrorKind::Refused {

@@ -25,7 +25,7 @@ use shared_types::xs2a::authorisation::{ScaApproach, Secret};
 
 use crate::banks::Banks;
 
-/// Where she is.
+/// Her address.
 const BROWSER: Source<'static> = Source::Browser(IpAddr::V4(Ipv4Addr::LOCALHOST));
 
 /// The story's customer approves a consent of that TPP, on a phone that the bank knows.
@@ -56,7 +56,7 @@ pub async fn approve(bank: &RunningBank, tpp: &Identity, consent_id: &str) {
     bank.sca().phones().forget(&phone.0).await.unwrap();
 }
 
-/// Whom a certificate names.
+/// The subject of a certificate.
 fn organisation_of(identity: &Identity) -> OrganisationId {
     let leaf = CertificateDer::from_pem_slice(identity.chain_pem.as_bytes()).unwrap();
     identify(&leaf).unwrap().organisation
@@ -127,7 +127,7 @@ impl Customer {
         database.close().await;
     }
 
-    /// What her authenticator shows now.
+    /// The code that her authenticator shows now.
     pub fn code(&self) -> Secret {
         Secret::new(self.known.code_at(self.clock.now(), 0)).unwrap()
     }
@@ -149,7 +149,7 @@ impl Customer {
         self.authorisations.approve(id, proof, None).await
     }
 
-    /// What waits on her phone, by the ids.
+    /// The requests on her phone, by their ids.
     pub async fn waiting(&self) -> Vec<String> {
         let waiting = self.authorisations.waiting_for(&self.psu).await.unwrap();
         waiting

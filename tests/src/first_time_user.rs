@@ -17,7 +17,7 @@ use crate::wait::wait_for;
 pub struct FirstTimeUser {
     pub banks: Banks,
     pub home: TempDir,
-    /// What stands on the terminal, with captions in between: the transcript, in Markdown.
+    /// The transcript of the terminal, with captions in between, in Markdown.
     pub transcript: String,
 }
 
@@ -200,7 +200,7 @@ impl FirstTimeUser {
     }
 }
 
-/// What the program says up to the address of the approval page, and that address.
+/// Output of the program up to the address of the approval page, and that address.
 fn read_page(mut child: Child) -> (Child, String, String) {
     let mut told = String::new();
     let mut errors = BufReader::new(child.stderr.take().unwrap());
@@ -225,7 +225,7 @@ fn read_page(mut child: Child) -> (Child, String, String) {
     }
 }
 
-/// What of a transcript is the same on every day and every machine: what was typed, captions,
+/// The part of a transcript that is the same on every day and machine: what was typed, captions,
 /// headers, what is said. Of tables, rows are left out; digits are all alike.
 pub fn skeleton(transcript: &str) -> Vec<String> {
     let lines: Vec<&str> = transcript.lines().collect();

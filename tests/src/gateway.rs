@@ -80,7 +80,7 @@ impl GatewayListener {
         }
     }
 
-    /// Where gateways connect.
+    /// The address for gateways.
     pub fn address(&self) -> SocketAddr {
         self.bank.gateway_address().unwrap()
     }
@@ -120,7 +120,7 @@ pub enum Kind {
     Nginx,
 }
 
-/// Whom a gateway lets as far as the bank.
+/// The peers that a gateway lets pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asks {
     /// For a certificate of CA1, as documented.
@@ -334,7 +334,7 @@ impl Relay {
         Self { address, ended }
     }
 
-    /// How many connections the bank has ended so far.
+    /// The number of connections that the bank has ended so far.
     pub fn ended(&self) -> usize {
         self.ended.load(Ordering::Relaxed)
     }

@@ -86,7 +86,7 @@ impl HeldConnection {
         self.byte().is_none()
     }
 
-    /// What the peer sends unasked until the connection ends, and when it ended.
+    /// Data that the peer sends unasked until the connection ends, and when it ended.
     pub fn until_the_end(mut self) -> std::thread::JoinHandle<(String, Instant)> {
         std::thread::spawn(move || {
             let mut bytes = Vec::new();

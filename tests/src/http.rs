@@ -87,7 +87,7 @@ impl Response {
         }
     }
 
-    /// What two answers to the same question have in common: all but the date and the request id.
+    /// The common part of two answers to the same request: all but the date and the request id.
     /// The order of the header fields is chance.
     #[must_use]
     pub fn without_date_and_request_id(mut self) -> Self {

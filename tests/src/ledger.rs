@@ -85,7 +85,7 @@ impl Ledger {
         self.0.caches().accounts.invalidate(account);
     }
 
-    /// What the bank says of an account's balances.
+    /// The bank's balances of an account.
     pub async fn balances(&self, account: &str) -> Value {
         let row = sqlx::query("SELECT balances FROM account WHERE id = $1")
             .bind(account)

@@ -18,7 +18,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 
 thread_local! {
-    /// What this thread logged since its capture began. None while it does not capture.
+    /// The log of this thread since its capture began. `None` while it does not capture.
     static CAPTURED: RefCell<Option<Captured>> = const { RefCell::new(None) };
 }
 
@@ -70,7 +70,7 @@ impl LogCapture {
         }
     }
 
-    /// What was logged so far, as text: a line for each event, with its spans.
+    /// The log so far, as text: a line for each event, with its spans.
     pub fn text(&self) -> String {
         CAPTURED.with_borrow(|captured| {
             let text = captured.as_ref().map(|captured| captured.text.clone());

@@ -74,7 +74,7 @@ impl LoneBank {
 /// A bank that gives one answer after the other, whatever it is asked, and the last one for ever.
 pub struct ScriptedBank {
     pub lone: LoneBank,
-    /// What it was asked: `received_requests`.
+    /// The requests that it has received.
     pub behind: MockServer,
 }
 
@@ -122,7 +122,7 @@ pub fn refusal(status: u16, code: &str) -> ResponseTemplate {
     ResponseTemplate::new(status).set_body_json(json!({ "tppMessages": [message] }))
 }
 
-/// What a raw bank writes after each head that it reads.
+/// Bytes that a raw bank writes after each head that it reads.
 pub struct Raw {
     /// These bytes first.
     pub first: Vec<u8>,
@@ -192,12 +192,12 @@ impl RawBank {
         }
     }
 
-    /// How many requests came.
+    /// The number of requests.
     pub fn asked(&self) -> usize {
         self.asked.load(Ordering::SeqCst)
     }
 
-    /// How many bytes it got rid of.
+    /// The number of bytes that it has sent.
     pub fn sent(&self) -> u64 {
         self.sent.load(Ordering::SeqCst)
     }

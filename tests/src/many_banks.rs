@@ -25,7 +25,7 @@ use crate::tls_terminator::acceptor;
 
 type Body = Cursor<Vec<u8>>;
 
-/// What a bank does with those who come.
+/// Treatment of clients by a bank.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Manners {
     /// It answers as it should.
@@ -93,7 +93,7 @@ pub struct OneBank {
     _reserved: Option<ClosedPort>,
 }
 
-/// What a bank saw of its visitors.
+/// Record of a bank's clients.
 #[derive(Default)]
 struct Counters {
     connections: AtomicUsize,
@@ -104,7 +104,7 @@ struct Counters {
     most: AtomicUsize,
 }
 
-/// How a bank answers.
+/// Form of a bank's answers.
 struct Desk {
     manners: Manners,
     /// By which its amounts differ from the others'.

@@ -227,7 +227,7 @@ pub struct Bank {
 }
 
 impl Bank {
-    /// What comes of a request: the status line, the alert, or why the bank closed the connection.
+    /// The outcome of a request: the status line, the alert, or the reason of a closed connection.
     pub async fn ask(&self, identity: &Identity) -> String {
         let (address, identity) = (self.running.xs2a_address(), identity.clone());
         let outcome = tokio::task::spawn_blocking(move || {

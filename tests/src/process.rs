@@ -22,7 +22,7 @@ pub struct Process {
     pub tpp: Tpp,
     /// The operators' listener.
     pub operator: SocketAddr,
-    /// What it writes to standard error.
+    /// Its standard error.
     pub log: PathBuf,
 }
 

@@ -15,7 +15,7 @@ pub fn own(name: &str) -> Command {
     Command::new(program)
 }
 
-/// Where `fixtures/prepare` has unpacked a package, which is named as there: `npm:axe-core@4.14.1`.
+/// The folder of a package that `fixtures/prepare` has unpacked, such as `npm:axe-core@4.14.1`.
 pub fn unpacked(package: &str) -> PathBuf {
     let mut folder = built();
     folder.pop();
@@ -30,7 +30,7 @@ pub fn unpacked(package: &str) -> PathBuf {
     folder
 }
 
-/// Where this workspace's programs are.
+/// The folder of this workspace's programs.
 fn built() -> PathBuf {
     let mut folder = std::env::current_exe().unwrap();
     folder.pop();

@@ -13,7 +13,7 @@ use crate::programs::{both, own, system};
 pub struct RunningSandbox {
     pub child: ChildProcess,
     pub folder: PathBuf,
-    /// What it has printed, up to the lines to try.
+    /// Its output, up to the lines to try.
     pub printed: String,
 }
 
@@ -70,7 +70,7 @@ impl RunningSandbox {
         (after("password"), after("code"))
     }
 
-    /// What `sandbox codes` prints.
+    /// The output of `sandbox codes`.
     pub fn codes(&self) -> String {
         let codes = own("sandbox")
             .arg("codes")

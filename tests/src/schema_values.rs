@@ -96,7 +96,7 @@ impl SchemaValues<'_> {
     }
 }
 
-/// Where `kept` does not have what `given` has.
+/// The paths at which `kept` lacks what `given` has.
 pub fn lost(given: &Value, kept: &Value) -> Vec<String> {
     fn below(given: &Value, kept: &Value, path: &str, lost: &mut Vec<String>) {
         match (given, kept) {

@@ -21,7 +21,7 @@ struct State {
     forgotten: Instant,
 }
 
-/// What is left when the network is there again.
+/// State after the network is there again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Healed {
     /// Connections go on where they were: what was on its way arrives late.

@@ -17,7 +17,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::sdk::credentials;
 
-/// What the front does with the answers that pass it.
+/// Treatment of the answers that pass the terminator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Manners {
     /// It passes everything on.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// How long a condition is waited for: long enough for a machine that does much else.
+/// Timeout of a condition: long enough for a machine that does much else.
 pub const MAX_WAIT: Duration = Duration::from_mins(1);
 
 /// Between two looks, so that waiting takes no processor from what is waited for.

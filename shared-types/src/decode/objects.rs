@@ -1,13 +1,13 @@
 //! Deserializer that reads structures from objects alone, and names alone into variants without
 //! content.
 //!
-//! What serde derives for a structure also takes a list of its fields in order, so that `["EUR",
-//! "1.00"]` would read as an amount; and a variant without content is also read from `{"name":
-//! null}`. Both are refused here, at every depth. So is a name that an open object (a map) has
-//! twice; of a structure's own fields, serde's derive refuses that.
+//! The code that serde derives for a structure also takes a list of its fields in order, so that
+//! `["EUR", "1.00"]` would read as an amount; and a variant without content is also read from
+//! `{"name": null}`. Both are refused here, at every depth. So is a name that an open object (a
+//! map) has twice; of a structure's own fields, serde's derive refuses that.
 //!
-//! What `#[serde(untagged)]` and `#[serde(flatten)]` hold back and read later is not seen here:
-//! wire types have neither, and use [`Split`] instead.
+//! Fields that `#[serde(untagged)]` and `#[serde(flatten)]` hold back and read later are not seen
+//! here: wire types have neither, and use [`Split`] instead.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -19,7 +19,7 @@ use serde::de::{
 };
 use serde::{Deserialize, de};
 
-/// How texts and names are read that the standard limits.
+/// Strictness for texts and names that the standard limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Manner {
     /// No longer than their fields, and known names only: requests, and answers at first.
@@ -192,10 +192,6 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Strict<A> {
     ) -> Result<Option<S::Value>, A::Error> {
         self.0.next_element_seed(Strict(seed, self.1))
     }
-
-    fn size_hint(&self) -> Option<usize> {
-        self.0.size_hint()
-    }
 }
 
 impl<'de, A: MapAccess<'de>> MapAccess<'de> for Strict<A> {
@@ -210,10 +206,6 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Strict<A> {
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
         self.0.next_value_seed(Strict(seed, self.1))
-    }
-
-    fn size_hint(&self) -> Option<usize> {
-        self.0.size_hint()
     }
 }
 
@@ -242,10 +234,6 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Distinct<A> {
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
         self.map.next_value_seed(seed)
-    }
-
-    fn size_hint(&self) -> Option<usize> {
-        self.map.size_hint()
     }
 }
 

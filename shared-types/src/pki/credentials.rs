@@ -15,8 +15,8 @@ use crate::pki::trust::{Refusal, public_key, validity, weakness};
 #[derive(Clone)]
 pub struct Credentials(Arc<CertifiedKey>);
 
-/// Why certificate and key cannot be used. The text continues the name of the file that is wrong, for which `FILE` stands
-/// in commands.
+/// Error of certificate or key. The text continues the name of the file that is wrong, for which
+/// `FILE` stands in commands.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialsError {
     /// The certificate's file is not a chain of certificates.
@@ -68,7 +68,8 @@ impl CredentialsError {
 impl Credentials {
     /// Reads the chain (own certificate first, then the issuing CA) and the key.
     ///
-    /// Both can be one file. Otherwise the chain's has no key, and the key's no certificate that is not in the chain.
+    /// Both can be one file. Otherwise the chain's has no key, and the key's no certificate that is
+    /// not in the chain.
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, CredentialsError> {
         let is_one_file = chain == key;
         let certificates = certificates(chain, is_one_file)?;

@@ -21,7 +21,7 @@ use x509_parser::x509::X509Name;
 use crate::pki::certificate::printable;
 use crate::pki::name::{text, words};
 
-/// What names an organisation in a certificate (`organizationIdentifier`; ETSI EN 319 412-1, clause
+/// Identifier of an organisation in a certificate (`organizationIdentifier`; EN 319 412-1, clause
 /// 5.1.4): a kind, a country, and an identifier.
 ///
 /// A licensed one has an authorisation number, such as `PSDDE-BAFIN-125314` (ETSI TS 119 495,
@@ -215,7 +215,7 @@ impl Psd2Identity {
     }
 }
 
-/// Why a certificate names no licensed organisation.
+/// Reason for which a certificate names no licensed organisation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
     /// The certificate cannot be read.
@@ -301,7 +301,7 @@ fn legal_name(subject: &X509Name<'_>) -> Result<Option<String>, IdentityError> {
     Ok(name.map(|name| printable(&words(&name))).filter(is_name))
 }
 
-/// What is of interest among the `QCStatements` (ETSI EN 319 412-5).
+/// Statements of interest among the `QCStatements` (ETSI EN 319 412-5).
 struct Statements {
     psd2: Option<Psd2Statement>,
     for_websites: bool,

@@ -18,7 +18,7 @@ use crate::pki::der;
 /// Objects in one file, at most.
 pub const MAX_OBJECTS: usize = 1000;
 
-/// What an object is.
+/// Kind of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// `CERTIFICATE`.
@@ -60,11 +60,11 @@ impl fmt::Display for Position {
 /// One object of a file.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Object {
-    /// What it is.
+    /// The kind.
     pub kind: Kind,
     /// Its content.
     pub der: Vec<u8>,
-    /// Where it stands; `None` if the file is this one object in DER.
+    /// The position; `None` if the file is this one object in DER.
     pub position: Option<Position>,
 }
 
@@ -78,7 +78,7 @@ impl fmt::Debug for Object {
     }
 }
 
-/// Why a file is refused. The text continues the file's name: "holds an encrypted private key
+/// Error of a file. The text continues the file's name: "holds an encrypted private key
 /// (object 2, line 31); ...". Nothing of the content is repeated. In the commands it gives, `FILE`
 /// stands for the file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -110,17 +110,17 @@ pub enum PemError {
     Unterminated {
         /// Which object.
         position: Position,
-        /// What its first line calls it.
+        /// The label in its first line.
         label: String,
     },
-    /// What stands between its first and last line is not base64.
+    /// The content between its first and last line is not base64.
     #[error(
         "holds a {label} ({position}) that is not base64: it was changed or cut off; copy it anew"
     )]
     NotBase64 {
         /// Which object.
         position: Position,
-        /// What its first line calls it.
+        /// The label in its first line.
         label: String,
     },
     /// An object that is not read here.
@@ -128,9 +128,9 @@ pub enum PemError {
     Unwanted {
         /// Which object.
         position: Option<Position>,
-        /// What it is.
+        /// The kind.
         what: String,
-        /// What to do.
+        /// The advice.
         advice: String,
     },
     /// DER with bytes missing at the end, or others after it.
@@ -283,7 +283,7 @@ fn object(lines: &mut Lines<'_>, label: &[u8], position: Position) -> Result<Obj
     }
 }
 
-/// What an object of that label is; or how it is called and what to do, if it is not read here.
+/// The kind of an object of that label; or its name and advice, if it is not read here.
 fn kind_of_label(label: &[u8]) -> Result<Kind, (Cow<'static, str>, &'static str)> {
     let (what, advice) = match label {
         b"CERTIFICATE" => return Ok(Kind::Certificate),
@@ -335,7 +335,7 @@ fn boundary<'a>(line: &'a [u8], which: &[u8]) -> Option<&'a [u8]> {
     rest.get(..end)
 }
 
-/// What follows the last line of an object without a line break, where files were put together.
+/// The text after the last line of an object without a line break, where files were put together.
 fn after_boundary(line: &[u8]) -> &[u8] {
     let inner = line.get(5..).unwrap_or_default();
     let end = inner.windows(5).position(|part| part == b"-----");

@@ -8,7 +8,7 @@ use rustls_pki_types::UnixTime;
 
 use super::reason::Reason;
 
-/// What a certificate is used for (RFC 5280, section 4.2.1.12).
+/// Purpose of a certificate (RFC 5280, section 4.2.1.12).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Usage {
     /// A TPP that connects (`id-kp-clientAuth`).
@@ -26,7 +26,7 @@ impl fmt::Display for Usage {
     }
 }
 
-/// Why a chain was refused.
+/// Reason for refusing a chain.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The peer sent no certificate.
@@ -139,7 +139,7 @@ pub enum Refusal {
     /// A certificate does not have the form that RFC 5280 asks for.
     #[error("the certificate of {certificate} is malformed: {what}; its CA has to issue it anew")]
     Malformed {
-        /// What is wrong.
+        /// The problem.
         what: String,
         /// The certificate, by its subject.
         certificate: String,
@@ -164,7 +164,7 @@ pub enum Refusal {
     /// A CA may not issue for this.
     #[error("the CA {ca} may not issue for {usage}: its extended key usage lacks that")]
     WrongUsageOfCa {
-        /// What the certificate is used for.
+        /// The purpose.
         usage: Usage,
         /// The CA.
         ca: String,
@@ -193,7 +193,7 @@ pub enum Refusal {
     PathTooLong {
         /// The CA.
         ca: String,
-        /// How many CAs it allows below it (`pathLenConstraint`).
+        /// The number of CAs that it allows below it (`pathLenConstraint`).
         most: u32,
     },
     /// A signature in the chain is wrong.
@@ -213,7 +213,7 @@ pub enum Refusal {
         issuer: String,
         /// Since when.
         since: UnixTime,
-        /// Why.
+        /// The reason.
         reason: Reason,
     },
     /// No current CRL or OCSP response covers the certificate, or one above it.

@@ -36,7 +36,7 @@ pub struct RegisterFile {
 pub struct Entry {
     /// The authorisation number, as in certificates: `PSDDE-BAFIN-125314`.
     pub national_reference: OrganisationId,
-    /// What else names it in certificates, such as `LEIXG-529900T8BM49AURSDO55` or
+    /// Other identifiers in certificates, such as `LEIXG-529900T8BM49AURSDO55` or
     /// `VATDE-123456789`.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub other_identifiers: BTreeSet<OrganisationId>,
@@ -46,7 +46,7 @@ pub struct Entry {
     pub name: String,
     /// The country that licensed it, by its two letters.
     pub home_country: String,
-    /// What it may do, in its home country and in those it is passported to.
+    /// Its services, in its home country and in those it is passported to.
     pub services: BTreeMap<String, BTreeSet<Service>>,
     /// Whether it may do so at present.
     pub status: Status,
@@ -111,7 +111,7 @@ impl Service {
     }
 }
 
-/// Why a register cannot be used.
+/// Error of a register.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RegisterError {
     /// It is not the JSON it should be.
@@ -125,7 +125,7 @@ pub enum RegisterError {
     Country(String, OrganisationId),
 }
 
-/// Why the register does not let an organisation act.
+/// Reason for which the register does not let an organisation act.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotLicensed {
     /// It is not in the register.
@@ -157,7 +157,7 @@ fn since(from: Option<NaiveDate>) -> String {
         .unwrap_or_default()
 }
 
-/// What the register grants.
+/// Grant of the register.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Licence {
     /// The authorisation number, by which the organisation is told from others whatever its
@@ -198,7 +198,7 @@ impl Register {
         Ok(Self(entries))
     }
 
-    /// What an organisation may do in a country on that day. It is found by any of its identifiers.
+    /// The grant of an organisation in a country on that day, by any of its identifiers.
     ///
     /// Cost: one look-up by hash.
     pub fn licence(

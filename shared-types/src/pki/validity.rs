@@ -24,7 +24,7 @@ impl Window {
         (self.from..=self.until).contains(&now)
     }
 
-    /// Why what is valid in this window is not valid at that time, if it is not.
+    /// Fails if that time is outside the window.
     pub fn check(&self, now: UnixTime) -> Result<(), Refusal> {
         if now < self.from {
             Err(Refusal::NotYetValid {

@@ -63,31 +63,19 @@ pub enum KeyError {
         error: io::Error,
     },
     /// Others than the file's owner can read it.
-    #[error("{place} can be read by others than its owner; set its mode to 600")]
-    OpenToOthers {
-        /// The place.
-        place: KeyPlace,
-    },
+    #[error("{0} can be read by others than its owner; set its mode to 600")]
+    OpenToOthers(KeyPlace),
     /// The environment variable is not set.
-    #[error("{place} is not there; set it to base64 of {KEY_BYTES} random bytes")]
-    Missing {
-        /// The place.
-        place: KeyPlace,
-    },
+    #[error("{0} is not there; set it to base64 of {KEY_BYTES} random bytes")]
+    Missing(KeyPlace),
     /// The environment variable is not base64.
-    #[error("{place} is not base64 of {KEY_BYTES} bytes")]
-    NotBase64 {
-        /// The place.
-        place: KeyPlace,
-    },
+    #[error("{0} is not base64 of {KEY_BYTES} bytes")]
+    NotBase64(KeyPlace),
     /// It does not have the length of a key.
     #[error(
-        "{place} must have {KEY_BYTES} bytes; a new one makes what was sealed with the old one unreadable"
+        "{0} must have {KEY_BYTES} bytes; a new one makes what was sealed with the old one unreadable"
     )]
-    Length {
-        /// The place.
-        place: KeyPlace,
-    },
+    Length(KeyPlace),
     /// The system's keyring cannot be used.
     #[error(
         "{place} cannot be read or made: {cause}; unlock the keyring, or keep the key in a file"
@@ -126,7 +114,7 @@ impl Key {
         // What is checked is what is read: the file is opened once.
         let file = fs::File::open(path).map_err(failed)?;
         if is_open_to_others(&file).map_err(failed)? {
-            return Err(KeyError::OpenToOthers { place: place() });
+            return Err(KeyError::OpenToOthers(place()));
         }
         let mut bytes = Vec::with_capacity(KEY_BYTES);
         let most = u64::try_from(KEY_BYTES).unwrap_or(u64::MAX);
@@ -140,11 +128,11 @@ impl Key {
     pub fn from_env(variable: &str) -> Result<Self, KeyError> {
         let place = || KeyPlace::Variable(variable.to_owned());
         let value = std::env::var_os(variable).filter(|value| !value.is_empty());
-        let value = value.ok_or_else(|| KeyError::Missing { place: place() })?;
+        let value = value.ok_or_else(|| KeyError::Missing(place()))?;
         let bytes = value
             .to_str()
             .and_then(|value| STANDARD.decode(value.trim()).ok())
-            .ok_or_else(|| KeyError::NotBase64 { place: place() })?;
+            .ok_or_else(|| KeyError::NotBase64(place()))?;
         Self::of(&bytes, place)
     }
 
@@ -181,9 +169,7 @@ impl Key {
 
     fn of(bytes: &[u8], place: impl Fn() -> KeyPlace) -> Result<Self, KeyError> {
         let bytes = bytes.try_into();
-        bytes
-            .map(Self)
-            .map_err(|_| KeyError::Length { place: place() })
+        bytes.map(Self).map_err(|_| KeyError::Length(place()))
     }
 }
 
@@ -232,7 +218,7 @@ trait Keyring {
     fn write(&self, secret: &[u8]) -> Result<(), String>;
 }
 
-/// What the keyring holds; if nothing, what is written there now. It is read back: what is not kept
+/// The secret in the keyring; if there is none, a new one. It is read back: what is not kept
 /// must not be used.
 #[cfg(any(feature = "keyring", test))]
 fn kept_or_made(keyring: &dyn Keyring, fresh: &[u8]) -> Result<Vec<u8>, String> {
@@ -277,7 +263,7 @@ impl Keyring for SystemKeyring<'_> {
     }
 }
 
-/// What went wrong, without what was read: some errors of keyrings carry the secret itself.
+/// The error without what was read: some errors of keyrings carry the secret itself.
 #[cfg(feature = "keyring")]
 fn said(error: &keyring::Error) -> String {
     match error {

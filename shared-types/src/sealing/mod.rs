@@ -14,7 +14,7 @@ pub use self::key::{Key, KeyError, KeyPlace};
 /// Length of a key, in bytes.
 pub const KEY_BYTES: usize = 32;
 
-/// Why something was not sealed, or did not open.
+/// Error of sealing or opening.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SealError {
@@ -30,7 +30,8 @@ pub enum SealError {
 
 /// AES-256-GCM with the nonce in front, and the tag behind. Cheap to clone.
 ///
-/// Nonces are random. With 96 bits of them a key is good for 2³² records (NIST SP 800-38D, section 8.3).
+/// Nonces are random. With 96 bits of them a key is good for 2³² records (NIST SP 800-38D, section
+/// 8.3).
 #[derive(Clone)]
 pub struct Cipher {
     key: Arc<LessSafeKey>,

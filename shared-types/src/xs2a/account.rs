@@ -14,7 +14,7 @@ use crate::xs2a::macros::{open_enum, with_required};
 use crate::xs2a::money::{Amount, Currency};
 use crate::xs2a::text::{OpenText, Text, open_text};
 
-/// How an account is named on the wire (schema `accountReference`).
+/// Reference to an account (schema `accountReference`).
 #[skip_serializing_none]
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -133,7 +133,7 @@ impl fmt::Display for AccountReference {
     }
 }
 
-/// What two references say of each other.
+/// Result of comparing two references.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReferenceMatch {
     /// The same account.
@@ -158,7 +158,7 @@ pub struct OtherIdentification {
     pub scheme_name_code: Option<Text<35>>,
     /// Scheme, by a name of its own.
     pub scheme_name_proprietary: Option<Text<35>>,
-    /// Who gave the identification.
+    /// The issuer of the identification.
     pub issuer: Option<Text<35>>,
 }
 
@@ -208,11 +208,11 @@ open_enum! {
         Expected = "expected",
         /// Booked, at the start of a period.
         OpeningBooked = "openingBooked",
-        /// What can be spent now.
+        /// The amount that can be spent now.
         InterimAvailable = "interimAvailable",
         /// Booked so far today.
         InterimBooked = "interimBooked",
-        /// What can be spent at a later date.
+        /// The amount that can be spent at a later date.
         ForwardAvailable = "forwardAvailable",
         /// Card turnover not yet on an invoice.
         NonInvoiced = "nonInvoiced",
@@ -274,7 +274,7 @@ impl utoipa::ToSchema for BalanceType {}
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Balance {
-    /// How much.
+    /// The amount.
     pub balance_amount: Amount,
     /// Of which kind.
     pub balance_type: BalanceType,
@@ -289,7 +289,7 @@ pub struct Balance {
 }
 
 impl Balance {
-    /// What tells the balances of one account apart, beside the day: currency, type, and whether
+    /// The kind of a balance among those of one account: currency, type, and whether
     /// the credit limit is counted in.
     #[must_use]
     pub fn kind(&self) -> (Currency, &BalanceType, bool) {
@@ -430,7 +430,7 @@ pub struct AccountResponse {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AccountBalances {
-    /// Whose balances they are.
+    /// The account.
     pub account: Option<AccountReference>,
     /// The balances.
     pub balances: Vec<Balance>,

@@ -18,7 +18,7 @@ pub struct Bic([u8; 11]);
 )]
 pub struct NotABic;
 
-/// What stands for no branch in particular.
+/// The branch code for no branch in particular.
 const NO_BRANCH: &str = "XXX";
 
 impl Bic {

@@ -58,7 +58,7 @@ pub struct CardAccountDetails {
     pub usage: Option<Usage>,
     /// More, in words.
     pub details: Option<Text<1000>>,
-    /// How far the card can be overdrawn.
+    /// Credit limit of the card.
     pub credit_limit: Option<Amount>,
     /// Balances, if asked for and allowed.
     pub balances: Option<Vec<Balance>>,
@@ -112,7 +112,7 @@ pub struct CardAccountResponse {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct CardAccountBalances {
-    /// Whose balances they are.
+    /// The account.
     pub card_account: Option<AccountReference>,
     /// Sign convention of the balances (see [`debits_negative`]).
     pub debit_accounting: Option<bool>,
@@ -228,13 +228,13 @@ pub struct CardTransaction {
     pub booking_date: Option<NaiveDate>,
     /// Day from which interest counts.
     pub value_date: Option<NaiveDate>,
-    /// How much, in the account's currency.
+    /// The amount, in the account's currency.
     pub transaction_amount: Amount,
     /// The whole of an instalment purchase, with charges, insurance and taxes.
     pub grand_total_amount: Option<Amount>,
     /// Exchange rates that were applied.
     pub currency_exchange: Option<Vec<ExchangeRate>>,
-    /// How much, in the currency of the purchase.
+    /// The amount, in the currency of the purchase.
     pub original_amount: Option<Amount>,
     /// Fee for the conversion.
     pub markup_fee: Option<Amount>,
@@ -274,7 +274,7 @@ with_required! {
 }
 
 impl CardTransaction {
-    /// Where the card was used, and what for: the acceptor's name and the details, as far as the
+    /// Place and purpose of the purchase: the acceptor's name and the details, as far as the
     /// bank tells them.
     #[must_use]
     pub fn description(&self) -> Option<Cow<'_, str>> {
@@ -314,7 +314,7 @@ pub struct CardAccountReport {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct CardTransactionsResponse {
-    /// Whose transactions they are.
+    /// The account.
     pub card_account: Option<AccountReference>,
     /// Sign convention of amounts and balances (see [`debits_negative`]).
     pub debit_accounting: Option<bool>,

@@ -64,7 +64,7 @@ pub enum AllAccounts {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ConsentRequest {
-    /// What is asked for.
+    /// The requested access.
     pub access: AccountAccess,
     /// `true`: for repeated reads; `false`: for one.
     pub recurring_indicator: bool,
@@ -72,7 +72,7 @@ pub struct ConsentRequest {
     #[serde(deserialize_with = "crate::xs2a::date::strict")]
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = Date))]
     pub valid_until: NaiveDate,
-    /// How often a day each account may be read with no customer present; 1 for a one-off consent.
+    /// Reads of each account a day with no customer present; 1 for a one-off consent.
     #[cfg_attr(feature = "openapi", schema(value_type = u32, minimum = 1))]
     pub frequency_per_day: std::num::NonZeroU32,
     /// Whether a payment in the same session will rest on this consent.
@@ -128,9 +128,9 @@ pub struct ConsentCreated {
     pub sca_methods: Option<Vec<AuthenticationObject>>,
     /// The method, where there is nothing to choose.
     pub chosen_sca_method: Option<AuthenticationObject>,
-    /// What the customer needs for it.
+    /// Data for the customer.
     pub challenge_data: Option<ChallengeData>,
-    /// Where to go next.
+    /// Links to the next steps.
     #[serde(rename = "_links")]
     pub links: Links,
     /// A sentence for the customer.
@@ -145,7 +145,7 @@ pub struct ConsentCreated {
 pub struct ConsentInformation {
     // The standard requires this field and the next three: we always send them, and read a consent
     // without them too.
-    /// What was asked for.
+    /// The requested access.
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schema(required = true))]
     pub access: AccountAccess,
@@ -156,7 +156,7 @@ pub struct ConsentInformation {
     /// Last day on which the consent holds.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = Date, required = true))]
     pub valid_until: Option<NaiveDate>,
-    /// How often a day each account may be read with no customer present.
+    /// Reads of each account a day with no customer present.
     #[cfg_attr(feature = "openapi", schema(value_type = u32, minimum = 1, required = true))]
     pub frequency_per_day: Option<std::num::NonZeroU32>,
     /// Day of the last action on the consent. The standard requires the field and its own example

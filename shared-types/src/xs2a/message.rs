@@ -20,7 +20,7 @@ use crate::xs2a::text::Text;
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct TppMessages {
-    /// What went wrong; at least one entry.
+    /// The messages; at least one entry.
     pub tpp_messages: Vec<TppMessage>,
 }
 
@@ -92,9 +92,9 @@ pub struct TppMessage {
     /// The standard's code.
     #[cfg_attr(feature = "openapi", schema(value_type = String, example = "FORMAT_ERROR"))]
     pub code: MessageCode,
-    /// Where in the request: a header, a parameter, or a path into the body.
+    /// The place in the request: a header, a parameter, or a path into the body.
     pub path: Option<String>,
-    /// What to do about it, in a sentence.
+    /// Advice to the TPP, in a sentence.
     pub text: Option<Text<500>>,
 }
 
@@ -128,7 +128,7 @@ impl fmt::Debug for TppMessage {
     }
 }
 
-/// How bad it is (schema `tppMessageCategory`).
+/// Severity of a message (schema `tppMessageCategory`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "UPPERCASE")]
@@ -210,8 +210,8 @@ open_enum! {
         AccessExceeded = "ACCESS_EXCEEDED",
         /// The bank failed.
         InternalServerError = "INTERNAL_SERVER_ERROR",
-        /// The bank cannot answer at this time. The standard's schemas name no code for 503; this is
-        /// that status's own name.
+        /// The bank cannot answer at this time. The standard's schemas name no code for 503; this
+        /// is that status's own name.
         ServiceUnavailable = "SERVICE_UNAVAILABLE",
     }
     /// A code that this list does not have.

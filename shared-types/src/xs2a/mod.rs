@@ -1,7 +1,7 @@
 //! Wire types of XS2A: the Berlin Group's `NextGenPSD2` framework, version 1.3.16, under its names.
 //!
-//! They are strict where a peer could do harm (money, dates, lengths, enumerations) and lenient where the standard's own
-//! examples bend its schema; each such place says so.
+//! They are strict where a peer could do harm (money, dates, lengths, enumerations) and lenient
+//! where the standard's own examples bend its schema; each such place says so.
 //!
 //! | module | subject |
 //! |---|---|

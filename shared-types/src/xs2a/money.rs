@@ -72,7 +72,7 @@ pub struct Amount {
     amount: Decimal,
 }
 
-/// Why an amount cannot be.
+/// Error of an amount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AmountError {
     /// More than 14 digits before the point.

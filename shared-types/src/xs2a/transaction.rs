@@ -51,7 +51,7 @@ pub struct StructuredRemittance {
     pub reference: Text<35>,
     /// Its type, `SCOR` for example.
     pub reference_type: Option<Text<35>>,
-    /// Who issued it.
+    /// Its issuer.
     pub reference_issuer: Option<Text<35>>,
 }
 
@@ -69,11 +69,11 @@ pub struct EntryDetails {
     pub check_id: Option<Text<35>>,
     /// Direct-debit creditor.
     pub creditor_id: Option<Text<35>>,
-    /// How much.
+    /// The amount.
     pub transaction_amount: Amount,
     /// Exchange rates that were applied.
     pub currency_exchange: Option<Vec<ExchangeRate>>,
-    /// Who got the money.
+    /// Name of the creditor.
     pub creditor_name: Option<Text<70>>,
     /// On which account.
     pub creditor_account: Option<AccountReference>,
@@ -81,7 +81,7 @@ pub struct EntryDetails {
     pub creditor_agent: Option<Text<11>>,
     /// On whose behalf the creditor got it.
     pub ultimate_creditor: Option<Text<70>>,
-    /// Who paid.
+    /// Name of the debtor.
     pub debtor_name: Option<Text<70>>,
     /// From which account.
     pub debtor_account: Option<AccountReference>,
@@ -89,14 +89,14 @@ pub struct EntryDetails {
     pub debtor_agent: Option<Text<11>>,
     /// On whose behalf the debtor paid.
     pub ultimate_debtor: Option<Text<70>>,
-    /// What for, in words.
+    /// Remittance information, in words.
     pub remittance_information_unstructured: Option<Text<140>>,
-    /// What for, in several lines of words.
+    /// Remittance information, in several lines.
     pub remittance_information_unstructured_array: Option<Vec<Text<140>>>,
-    /// What for, as a reference. An object here, while in a transaction it is a text: so the
+    /// Payment reference. An object here, while in a transaction it is a text: so the
     /// standard has it.
     pub remittance_information_structured: Option<StructuredRemittance>,
-    /// What for, as references.
+    /// Payment references.
     pub remittance_information_structured_array: Option<Vec<StructuredRemittance>>,
     /// ISO 20022 `ExternalPurpose1Code`, such as `SALA`.
     pub purpose_code: Option<Text<4>>,
@@ -112,7 +112,7 @@ with_required! {
 }
 
 impl EntryDetails {
-    /// What the payment was for, in whichever form the bank tells it: as
+    /// The remittance information, in whichever form the bank sends it: as
     /// [`Transaction::remittance_text`].
     #[must_use]
     pub fn remittance_text(&self) -> Option<Cow<'_, str>> {
@@ -152,7 +152,7 @@ pub struct StandingOrderDetails {
     pub end_date: Option<NaiveDate>,
     /// Last day and time, of instant payments.
     pub end_date_time: Option<DateTime<Utc>>,
-    /// Where to a payment moves that falls on a holiday: `following` or `preceding`.
+    /// The day for a payment that falls on a holiday: `following` or `preceding`.
     pub execution_rule: Option<Text<9>>,
     /// Of monthly ones: whether the day of execution stays within its month.
     pub within_a_month_flag: Option<bool>,
@@ -166,7 +166,7 @@ pub struct StandingOrderDetails {
     /// Months, of `MonthlyVariable`. Version 1.3.12 has it; 1.3.16 has only the frequency that
     /// needs it.
     pub months_of_execution: Option<Vec<Text<2>>>,
-    /// What stays on the account, where all that is more is moved away.
+    /// Amount that stays on the account, where all that is more is moved away.
     pub limit_amount: Option<Amount>,
 }
 
@@ -184,7 +184,7 @@ pub struct Transaction {
     pub end_to_end_id: Option<Text<35>>,
     /// Whether several payments are booked as this one entry.
     pub batch_indicator: Option<bool>,
-    /// How many payments a batch entry stands for.
+    /// Number of the payments in a batch entry.
     pub batch_number_of_transactions: Option<u64>,
     /// Direct-debit mandate.
     pub mandate_id: Option<Text<35>>,
@@ -196,11 +196,11 @@ pub struct Transaction {
     pub booking_date: Option<NaiveDate>,
     /// Day from which interest counts.
     pub value_date: Option<NaiveDate>,
-    /// How much; negative when money went out.
+    /// The amount; negative when money went out.
     pub transaction_amount: Amount,
     /// Exchange rates that were applied.
     pub currency_exchange: Option<Vec<ExchangeRate>>,
-    /// Who got the money.
+    /// Name of the creditor.
     pub creditor_name: Option<Text<70>>,
     /// On which account.
     pub creditor_account: Option<AccountReference>,
@@ -208,7 +208,7 @@ pub struct Transaction {
     pub creditor_agent: Option<Text<11>>,
     /// On whose behalf the creditor got it.
     pub ultimate_creditor: Option<Text<70>>,
-    /// Who paid.
+    /// Name of the debtor.
     pub debtor_name: Option<Text<70>>,
     /// From which account.
     pub debtor_account: Option<AccountReference>,
@@ -216,13 +216,13 @@ pub struct Transaction {
     pub debtor_agent: Option<Text<11>>,
     /// On whose behalf the debtor paid.
     pub ultimate_debtor: Option<Text<70>>,
-    /// What for, in words.
+    /// Remittance information, in words.
     pub remittance_information_unstructured: Option<Text<140>>,
-    /// What for, in several lines of words.
+    /// Remittance information, in several lines.
     pub remittance_information_unstructured_array: Option<Vec<Text<140>>>,
-    /// What for, as a reference within a text.
+    /// Payment reference, within a text.
     pub remittance_information_structured: Option<Text<140>>,
-    /// What for, as references.
+    /// Payment references.
     pub remittance_information_structured_array: Option<Vec<StructuredRemittance>>,
     /// The payments of a batch entry.
     pub entry_details: Option<Vec<EntryDetails>>,
@@ -314,7 +314,7 @@ impl Transaction {
         }
     }
 
-    /// What the transaction was for, in whichever form the bank tells it: the words, else the
+    /// The remittance information, in whichever form the bank sends it: the words, else the
     /// references. A batch entry that says nothing of its own has the texts of its payments.
     ///
     /// Lines are joined by blanks, references and payments by commas.
@@ -441,7 +441,7 @@ pub struct AccountReport {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TransactionsResponse {
-    /// Whose transactions they are.
+    /// The account.
     pub account: Option<AccountReference>,
     /// The page.
     pub transactions: Option<AccountReport>,

@@ -13,7 +13,7 @@ use super::{PACE, PATIENCE};
 use crate::consent_requests::PSU;
 use crate::http::Response;
 
-/// What became of the requests, so far.
+/// Results of the requests, so far.
 #[derive(Default)]
 pub(super) struct Tally {
     pub(super) answered: AtomicUsize,
@@ -22,7 +22,7 @@ pub(super) struct Tally {
     pub(super) broken: AtomicUsize,
 }
 
-/// What the clients share.
+/// State that the clients share.
 pub(super) struct Load {
     pub(super) identity: Identity,
     /// For everything, with as good as no limit.
@@ -36,7 +36,7 @@ pub(super) struct Load {
     pub(super) known: Mutex<Vec<Known>>,
 }
 
-/// What a client was told.
+/// Responses to a client.
 pub(super) struct Known {
     pub(super) consent: String,
     pub(super) status: &'static str,

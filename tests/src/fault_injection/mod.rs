@@ -29,13 +29,13 @@ use crate::wait::{wait_for, wait_until};
 /// Clients that ask at a time.
 const CLIENTS: usize = 8;
 
-/// How long a client waits between two requests.
+/// Pause of a client between two requests.
 const PACE: Duration = Duration::from_millis(10);
 
-/// How long nothing may be answered, before that is wrong as well.
+/// The longest time without an answer.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// What goes wrong.
+/// Fault to inject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// PostgreSQL is stopped in immediate mode, and started again.
@@ -57,7 +57,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// What came of it.
+/// Result of a run.
 #[derive(Debug, Default)]
 pub struct Figures {
     /// Requests that were answered as they should be.
@@ -209,7 +209,7 @@ impl Trouble {
         }
     }
 
-    /// What the replicas themselves say went wrong.
+    /// Errors in the logs of the replicas.
     fn complaints(&self) -> Vec<String> {
         let logs = self.replicas.iter().map(|(configuration, _)| {
             std::fs::read_to_string(configuration.with_extension("log")).unwrap()
@@ -219,7 +219,7 @@ impl Trouble {
         errors.map(str::to_owned).collect()
     }
 
-    /// What became of the requests, so far.
+    /// Results of the requests, so far.
     fn tally(&self) -> Figures {
         let tally = &self.load.tally;
         let read = |count: &AtomicUsize| count.load(Ordering::SeqCst);
@@ -284,7 +284,7 @@ impl Trouble {
         })
     }
 
-    /// How long it takes from now until each replica is ready, and answers a client.
+    /// The time from now until each replica is ready, and answers a client.
     async fn recovery(&self) -> Duration {
         let begun = Instant::now();
         for (_, replica) in &self.replicas {

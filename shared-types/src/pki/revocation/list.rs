@@ -33,7 +33,7 @@ pub struct List {
     number: Vec<u8>,
     scope: Scope,
     der: Vec<u8>,
-    /// Where each serial number starts in `der`, ordered by serial number.
+    /// The offset of each serial number in `der`, ordered by serial number.
     index: Vec<u32>,
 }
 
@@ -46,7 +46,7 @@ struct Scope {
     only_end_entity: bool,
 }
 
-/// Why a list is not used.
+/// Reason for rejecting a list.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ListError {
     /// Larger than any list may be.
@@ -66,33 +66,27 @@ pub enum ListError {
     OneOfSeveral {
         /// Which one.
         position: Position,
-        /// What is wrong with it.
+        /// The problem.
         error: Box<ListError>,
     },
-    /// It is of a CA that we do not know.
+    /// It is of a CA that we do not know, of that name.
     #[error(
-        "is of {issuer}, which is neither an anchor nor a known intermediate that may sign lists; \
+        "is of {0}, which is neither an anchor nor a known intermediate that may sign lists; \
          name its certificate among the intermediates, if it is a CA below an anchor"
     )]
-    UnknownIssuer {
-        /// Who it says issued it.
-        issuer: String,
-    },
+    UnknownIssuer(String),
     /// Its signature is not that of the CA it names.
-    #[error("is not signed by {issuer}, whose name it carries")]
-    BadSignature {
-        /// Who it says issued it.
-        issuer: String,
-    },
+    #[error("is not signed by {0}, whose name it carries")]
+    BadSignature(String),
     /// Its signature is of a kind that proves nothing, or that is not known.
     #[error(
         "is signed with {algorithm}, which is not accepted: ask {issuer} for a list that is signed \
          with SHA-256 or better (with OpenSSL: openssl ca -gencrl -md sha256)"
     )]
     WeakSignature {
-        /// Who it says issued it.
+        /// The issuer that it names.
         issuer: String,
-        /// How it is signed.
+        /// The signature algorithm.
         algorithm: String,
     },
     /// It is of a kind that we do not use.
@@ -111,18 +105,12 @@ pub enum ListError {
         /// itself has it.
         entry: Option<String>,
     },
-    /// Its time has not come.
-    #[error("is of {}, which is in the future", when(*.this_update))]
-    NotYet {
-        /// When it was, or is to be, made.
-        this_update: UnixTime,
-    },
-    /// Its time is over.
-    #[error("should have been replaced by {}", when(*.next_update))]
-    Stale {
-        /// When the next one was due.
-        next_update: UnixTime,
-    },
+    /// Its time, `thisUpdate`, has not come.
+    #[error("is of {}, which is in the future", when(*.0))]
+    NotYet(UnixTime),
+    /// Its time is over: the next one was due at `nextUpdate`.
+    #[error("should have been replaced by {}", when(*.0))]
+    Stale(UnixTime),
     /// There is a newer one at hand.
     #[error("is of {}, and one of {} is at hand", when(*.this_update), when(*.at_hand))]
     Older {
@@ -158,7 +146,7 @@ impl ListError {
 pub struct FoundList {
     /// The list.
     pub list: List,
-    /// Where it stands, if there are several.
+    /// The position, if there are several.
     pub position: Option<Position>,
 }
 
@@ -172,7 +160,7 @@ pub(super) struct Entry {
 impl List {
     /// The largest list that is read, in bytes.
     pub const MOST_BYTES: usize = 64 * 1024 * 1024;
-    /// How far the clock of a list's issuer may be ahead.
+    /// The tolerance for the clock of a list's issuer.
     pub const CLOCKS_APART: Duration = Duration::from_mins(5);
 
     /// Reads the lists of a file or an answer, any number as PEM or one in DER, and checks of each
@@ -234,7 +222,7 @@ impl List {
         })
     }
 
-    /// Whose list it is.
+    /// The issuer.
     #[must_use]
     pub fn issuer(&self) -> &Arc<Issuer> {
         &self.issuer
@@ -252,7 +240,7 @@ impl List {
         self.next_update
     }
 
-    /// How many certificates are on it.
+    /// The number of revoked certificates.
     #[must_use]
     pub fn len(&self) -> usize {
         self.index.len()
@@ -268,13 +256,9 @@ impl List {
     /// [`Self::CLOCKS_APART`].
     pub fn check_fresh(&self, now: UnixTime) -> Result<(), ListError> {
         if now.as_secs() + Self::CLOCKS_APART.as_secs() < self.this_update.as_secs() {
-            Err(ListError::NotYet {
-                this_update: self.this_update,
-            })
+            Err(ListError::NotYet(self.this_update))
         } else if now > self.next_update {
-            Err(ListError::Stale {
-                next_update: self.next_update,
-            })
+            Err(ListError::Stale(self.next_update))
         } else {
             Ok(())
         }
@@ -340,7 +324,7 @@ impl fmt::Debug for List {
 /// No entry takes fewer bytes: tag, length, a serial number of one octet, a time.
 const SMALLEST_ENTRY: usize = 2 + 3 + 15;
 
-/// Where the serial number of each entry starts in `der`, ordered by serial number, and those of
+/// The offset of each entry's serial number in `der`, ordered by serial number, and those of
 /// one by place.
 fn index(der: &[u8], entries: &[u8]) -> Result<Vec<u32>, ListError> {
     let start = der.as_ptr().addr();
@@ -420,7 +404,7 @@ fn serial_at(der: &[u8], place: u32) -> (&[u8], &[u8]) {
         .map_or((&[], &[]), |(serial, rest)| (serial.content, rest))
 }
 
-/// What follows the serial number of an entry that was read before: a time, and perhaps extensions.
+/// Reads what follows an entry's serial number: a time, and perhaps extensions.
 fn entry(rest: &[u8]) -> Entry {
     // A time that cannot be read takes nothing from the fact that the certificate was revoked.
     let since = ASN1Time::from_der(rest)
@@ -462,11 +446,11 @@ fn signer(
     issuers: &Issuers,
 ) -> Result<Arc<Issuer>, ListError> {
     let issuer = || name_text(outline.issuer);
-    let mut refused = ListError::UnknownIssuer { issuer: issuer() };
+    let mut refused = ListError::UnknownIssuer(issuer());
     for known in issuers.named(outline.issuer) {
         refused = match signed.verify(known.key()) {
             Ok(()) => return Ok(Arc::clone(known)),
-            Err(SignatureError::Mismatch) => ListError::BadSignature { issuer: issuer() },
+            Err(SignatureError::Mismatch) => ListError::BadSignature(issuer()),
             Err(SignatureError::Algorithm(algorithm)) => ListError::WeakSignature {
                 issuer: issuer(),
                 algorithm,
@@ -552,7 +536,7 @@ const AUTHORITY_KEY_ID: &[u8] = &[0x55, 0x1d, 35];
 
 const INDIRECT: ListError = ListError::Unsupported("an indirect list");
 
-/// What the extensions of a list say (RFC 5280, section 5.2).
+/// Extensions of a list (RFC 5280, section 5.2).
 #[derive(Default)]
 struct Extensions {
     number: Vec<u8>,

@@ -5,7 +5,7 @@
 //! certificates and lists take serial numbers of any length and form, and one rule says which are
 //! the same.
 
-/// What tells one serial number from another, of the content octets of its DER: leading octets that
+/// The significant octets of a serial number's DER content: leading octets that
 /// add nothing, and the one that says that a number is positive, are left out. A CA that writes it
 /// in one place and forgets it in another means the same certificate.
 pub(super) fn significant(serial: &[u8]) -> &[u8] {

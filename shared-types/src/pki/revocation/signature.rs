@@ -7,7 +7,7 @@ use x509_parser::x509::SubjectPublicKeyInfo;
 use super::extension::dotted;
 use crate::pki::der;
 
-/// Why a signature is not believed.
+/// Error of a signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum SignatureError {
     /// It is of a kind that is not accepted, such as one with SHA-1; its name.
@@ -84,7 +84,7 @@ impl<'a> Signed<'a> {
     }
 }
 
-/// What a signature algorithm that is not accepted is called: those that people still meet by name,
+/// Name of a signature algorithm that is not accepted: those that people still meet by name,
 /// others by OID.
 fn algorithm_name(identifier: &[u8]) -> String {
     let id = der::element(identifier, der::OID).map(|(id, _)| dotted(id.content));

@@ -33,7 +33,7 @@ pub enum RevocationStatus {
     Revoked {
         /// When.
         since: UnixTime,
-        /// Why.
+        /// The reason.
         reason: Reason,
     },
     /// Its issuer's OCSP responder does not know it, which outweighs a CRL.

@@ -20,7 +20,7 @@ pub struct Anchors {
     names: Vec<Vec<u8>>,
 }
 
-/// Why a set of anchors cannot be used.
+/// Error of a set of anchors.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AnchorError {
     /// There is none: every peer would be refused.
@@ -34,7 +34,7 @@ pub enum AnchorError {
     Unreadable {
         /// Which one, from 1.
         number: usize,
-        /// What the parser said.
+        /// The parser's message.
         reason: String,
     },
     /// A certificate is not that of a certification authority.

@@ -114,7 +114,7 @@ struct Search<'c> {
     steps: usize,
     /// Whether there were more signatures, steps or paths than are looked at.
     is_exhausted: bool,
-    /// Why the first path is none.
+    /// The reason for refusing the first path.
     refused: Option<Refusal>,
 }
 
@@ -204,7 +204,7 @@ impl<'c> Search<'c> {
         None
     }
 
-    /// What is wrong with the first path is told, before what is wrong with certificates that are
+    /// The problem of the first path is reported before those of certificates that are
     /// in none.
     fn refuse(&mut self, refusal: Refusal) {
         if self.paths <= 1 {

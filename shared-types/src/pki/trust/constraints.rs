@@ -18,7 +18,7 @@ const MAX_COMPARISONS: usize = 10_000;
 /// A longer name counts as several: comparing it takes as many times as long.
 const OCTETS_OF_COMPARISON: usize = 256;
 
-/// Why constraints are not met.
+/// Reason for which constraints are not met.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Breach {
     /// The constraints, or the names, cannot be read.

@@ -106,14 +106,14 @@ impl UnknownName {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct AuthenticationObject {
-    /// What kind of method it is.
+    /// The kind of the method.
     #[cfg_attr(feature = "openapi", schema(value_type = String, example = "CHIP_OTP"))]
     pub authentication_type: AuthenticationType,
     /// The version of the method, after the bank's documentation.
     pub authentication_version: Option<String>,
     /// By this it is selected.
     pub authentication_method_id: Text<35>,
-    /// What the customer, or the bank, calls it.
+    /// The name that the customer, or the bank, gave it.
     pub name: Option<String>,
     /// More about it, for the customer.
     pub explanation: Option<String>,
@@ -145,7 +145,7 @@ impl<'de> Deserialize<'de> for AuthenticationType {
     }
 }
 
-/// What the customer needs to make, or find, the code (schema `challengeData`).
+/// Data with which the customer makes, or finds, the code (schema `challengeData`).
 #[skip_serializing_none]
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -155,18 +155,18 @@ pub struct ChallengeData {
     pub image: Option<String>,
     /// Texts to show.
     pub data: Option<Vec<String>>,
-    /// Where there is a picture to show.
+    /// The address of a picture to show.
     pub image_link: Option<String>,
     /// Length of the code, at most. The standard's example writes it as a text; that is understood.
     #[serde(default, deserialize_with = "number")]
     pub otp_max_length: Option<u32>,
-    /// What the code is made of.
+    /// The characters of the code.
     pub otp_format: Option<OtpFormat>,
     /// More for the customer; the TPP has to show it.
     pub additional_information: Option<String>,
 }
 
-/// What a code is made of.
+/// Characters of a code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
@@ -191,9 +191,9 @@ pub struct AuthorisationStarted {
     pub sca_methods: Option<Vec<AuthenticationObject>>,
     /// The method, where there is nothing to choose.
     pub chosen_sca_method: Option<AuthenticationObject>,
-    /// What the customer needs for it.
+    /// Data for the customer.
     pub challenge_data: Option<ChallengeData>,
-    /// Where to go next.
+    /// Links to the next steps.
     #[serde(rename = "_links")]
     pub links: Links,
     /// A sentence for the customer.
@@ -219,11 +219,11 @@ pub struct ScaStatusResponse {
     pub sca_status: ScaStatus,
     /// A sentence for the customer.
     pub psu_message: Option<Text<500>>,
-    /// Who approved.
+    /// Name of the PSU who approved.
     pub psu_name: Option<Text<140>>,
     /// Whether the creditor is a trusted beneficiary.
     pub trusted_beneficiary_flag: Option<bool>,
-    /// Where to go next.
+    /// Links to the next steps.
     #[serde(rename = "_links")]
     pub links: Option<Links>,
     /// Messages for the TPP.
@@ -248,9 +248,9 @@ pub struct AuthorisationUpdated {
     pub sca_methods: Option<Vec<AuthenticationObject>>,
     /// The method, once it is chosen.
     pub chosen_sca_method: Option<AuthenticationObject>,
-    /// What the customer needs for it.
+    /// Data for the customer.
     pub challenge_data: Option<ChallengeData>,
-    /// Where to go next.
+    /// Links to the next steps.
     #[serde(rename = "_links")]
     pub links: Option<Links>,
     /// A sentence for the customer.

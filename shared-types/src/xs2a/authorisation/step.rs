@@ -10,7 +10,7 @@ use crate::xs2a::text::Text;
 /// the first step at once: one step at a time.
 #[derive(Debug, Clone)]
 pub enum UpdatePsuData {
-    /// Who the customer is, said in the header `PSU-ID`; the body is `{}`.
+    /// The customer's id, in the header `PSU-ID`; the body is `{}`.
     Identification,
     /// The first factor (schema `updatePsuAuthentication`).
     Authentication(PsuData),
@@ -18,7 +18,7 @@ pub enum UpdatePsuData {
     MethodSelection(Text<35>),
     /// The code (schema `transactionAuthorisation`).
     TransactionAuthorisation(Secret),
-    /// What the customer's browser brought back from the bank (schema `authorisationConfirmation`).
+    /// The code from the customer's browser (schema `authorisationConfirmation`).
     Confirmation(Secret),
 }
 

@@ -41,14 +41,14 @@ pub enum CertStatus {
     Revoked {
         /// When.
         since: UnixTime,
-        /// Why.
+        /// The reason.
         reason: Reason,
     },
     /// The responder does not know the certificate.
     Unknown,
 }
 
-/// Why a response is rejected.
+/// Reason for rejecting a response.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AnswerError {
     /// It is larger than the maximum.
@@ -73,41 +73,26 @@ pub enum AnswerError {
     #[error("carries no nonce")]
     NoNonce,
     /// It is signed neither by the issuer nor by a responder that the issuer authorised.
-    #[error("is neither of {issuer} nor of a responder it has vouched for")]
-    NotItsResponder {
-        /// The issuer of the certificate.
-        issuer: String,
-    },
+    #[error("is neither of {0} nor of a responder it has vouched for")]
+    NotItsResponder(String),
     /// Its signature does not match.
     #[error("is not signed by the responder it names")]
     BadSignature,
     /// Its signature algorithm is insecure or unknown.
     #[error(
-        "is signed with {algorithm}, which is not accepted: its responder has to sign with SHA-256 \
+        "is signed with {0}, which is not accepted: its responder has to sign with SHA-256 \
          or better (with OpenSSL: openssl ocsp -rmd sha256)"
     )]
-    WeakSignature {
-        /// How it is signed.
-        algorithm: String,
-    },
-    /// It has an unknown critical extension (RFC 6960, section 4.4).
-    #[error("has a critical extension that is not understood, {extension}")]
-    CriticalExtension {
-        /// The extension's OID.
-        extension: String,
-    },
-    /// It is not valid yet.
-    #[error("is of {}, which is in the future", when(*.this_update))]
-    NotYet {
-        /// The start of its validity (`thisUpdate`).
-        this_update: UnixTime,
-    },
-    /// It has expired.
-    #[error("was good until {}", when(*.until))]
-    Stale {
-        /// Its last second.
-        until: UnixTime,
-    },
+    WeakSignature(String),
+    /// It has an unknown critical extension, of that OID (RFC 6960, section 4.4).
+    #[error("has a critical extension that is not understood, {0}")]
+    CriticalExtension(String),
+    /// It is not valid yet: its validity starts at `thisUpdate`.
+    #[error("is of {}, which is in the future", when(*.0))]
+    NotYet(UnixTime),
+    /// It has expired, after its last second.
+    #[error("was good until {}", when(*.0))]
+    Stale(UnixTime),
     /// There is a newer one.
     #[error("is of {}, and one of {} is at hand", when(*.this_update), when(*.at_hand))]
     Older {
@@ -211,11 +196,9 @@ impl Answer {
     /// [`List::CLOCKS_APART`].
     pub fn check_fresh(&self, now: UnixTime) -> Result<(), AnswerError> {
         if now.as_secs() + List::CLOCKS_APART.as_secs() < self.this_update.as_secs() {
-            Err(AnswerError::NotYet {
-                this_update: self.this_update,
-            })
+            Err(AnswerError::NotYet(self.this_update))
         } else if now > self.until {
-            Err(AnswerError::Stale { until: self.until })
+            Err(AnswerError::Stale(self.until))
         } else {
             Ok(())
         }

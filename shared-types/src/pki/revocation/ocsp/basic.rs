@@ -35,7 +35,7 @@ pub(super) struct Basic<'a> {
     certificates: &'a [u8],
 }
 
-/// Whom an answer names as its signer.
+/// Signer that an answer names (`ResponderID`).
 enum Responder<'a> {
     /// By the name of its certificate, as DER.
     Name(&'a [u8]),
@@ -50,7 +50,7 @@ pub(super) struct Single {
     pub(super) next_update: Option<UnixTime>,
 }
 
-/// Who signed, and for how long that certificate is good.
+/// Verified signer, and the validity of its certificate.
 pub(super) struct Signer {
     pub(super) from: UnixTime,
     pub(super) until: UnixTime,
@@ -164,16 +164,14 @@ impl<'a> Basic<'a> {
         worst.ok_or(AnswerError::AnotherCertificate)
     }
 
-    /// Who signed it, if that is one who may.
+    /// The signer, if it may sign for this issuer.
     pub(super) fn signer(&self, link: &PathCertificate) -> Result<Signer, AnswerError> {
         let issuer = &link.issuer;
         let is_issuer = match self.responder {
             Responder::Name(name) => issuer.is_named(name),
             Responder::Key(hash) => hash == key_hash(issuer),
         };
-        let mut refused = AnswerError::NotItsResponder {
-            issuer: issuer.to_string(),
-        };
+        let mut refused = AnswerError::NotItsResponder(issuer.to_string());
         if is_issuer {
             match self.signed.verify(issuer.key()) {
                 Ok(()) => {
@@ -212,7 +210,7 @@ impl From<SignatureError> for AnswerError {
     fn from(error: SignatureError) -> Self {
         match error {
             SignatureError::Mismatch => Self::BadSignature,
-            SignatureError::Algorithm(algorithm) => Self::WeakSignature { algorithm },
+            SignatureError::Algorithm(algorithm) => Self::WeakSignature(algorithm),
         }
     }
 }
@@ -286,7 +284,7 @@ impl Signer {
 }
 
 impl Single {
-    /// How much it speaks against the certificate.
+    /// The severity of the status.
     fn weight(&self) -> u8 {
         match self.said {
             CertStatus::Good => 0,
@@ -295,7 +293,7 @@ impl Single {
         }
     }
 
-    /// What follows the `CertID`: `certStatus, thisUpdate, nextUpdate [0] OPTIONAL,
+    /// Reads what follows the `CertID`: `certStatus, thisUpdate, nextUpdate [0] OPTIONAL,
     /// singleExtensions [1] OPTIONAL`
     fn read(after_id: &[u8]) -> Result<Self, AnswerError> {
         const GOOD: u8 = 0x80;
@@ -367,9 +365,7 @@ fn nonce(content: &[u8]) -> Result<Option<&[u8]>, AnswerError> {
 
 fn may_be_ignored(extension: &Extension<'_>) -> Result<(), AnswerError> {
     if extension.is_critical {
-        Err(AnswerError::CriticalExtension {
-            extension: extension.name(),
-        })
+        Err(AnswerError::CriticalExtension(extension.name()))
     } else {
         Ok(())
     }
