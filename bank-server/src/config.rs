@@ -1,6 +1,7 @@
 //! The configuration file of one bank.
 
 mod customers;
+mod database_location;
 mod gateway_listener;
 mod online_banking;
 mod other_banks;
@@ -17,11 +18,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use shared_types::pki::revocation::UnknownStatus;
+use tracing_subscriber::EnvFilter;
 use url::Url;
 use utoipa::ToSchema;
 
 pub use self::customers::{Approach, ConsentConfig, RedirectUris, ScaConfig};
-pub use self::gateway_listener::ProxiedConfig;
+pub use self::database_location::{DatabaseLocation, DatabaseLocationError, Server};
+pub use self::gateway_listener::{GatewayListenerConfig, HeaderForm};
 pub use self::online_banking::{OnlineBankingConfig, Origin};
 pub use self::other_banks::OtherBankConfig;
 use self::reading::Lines;
@@ -30,14 +33,6 @@ pub use self::schema::reference;
 pub use self::store::StoreConfig;
 pub use self::traces::TracesConfig;
 pub use crate::config_error::ConfigError;
-use crate::identity::LicenceSource;
-use crate::telemetry::LogFormat;
-use crate::transport::fetch::FetchLimits;
-use crate::transport::listener::ConnectionLimits;
-use crate::transport::ocsp_worker::OcspOptions;
-use crate::transport::pem_files::Source;
-use crate::transport::trust_reloader::Sources;
-use crate::xs2a::RequestLimits;
 
 /// Configuration of one bank. Relative paths start at the folder of the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -50,7 +45,7 @@ pub struct Config {
     /// Listener for gateways that terminate the TPPs' TLS and forward their certificates.
     /// Certificate, trust anchors, revocation lists, register and limits are those of the other
     /// sections.
-    pub gateway_listener: Option<ProxiedConfig>,
+    pub gateway_listener: Option<GatewayListenerConfig>,
     /// The bank's own pages for its customers.
     pub online_banking: Option<OnlineBankingConfig>,
     /// A bank whose accounts customers can add to this bank's pages; one section for each bank. Its
@@ -312,30 +307,10 @@ impl Default for LimitsConfig {
     }
 }
 
-/// Bodies of the largest size that an organisation may have on the way at a time; more of smaller
-/// ones.
-const LARGEST_BODIES: usize = 8;
-
 impl LimitsConfig {
-    pub(crate) fn of_connections(&self) -> ConnectionLimits {
-        ConnectionLimits {
-            handshake: Duration::from_secs(self.handshake_seconds),
-            idle: Duration::from_secs(self.idle_seconds),
-            answer: Duration::from_secs(self.request_seconds.saturating_add(self.idle_seconds)),
-            per_peer: self.connections_per_organisation,
-            requests_per_peer: self.requests_per_organisation,
-            body_bytes_per_peer: self.body_bytes.saturating_mul(LARGEST_BODIES),
-        }
-    }
-
-    pub(crate) fn of_requests(&self) -> RequestLimits {
-        RequestLimits {
-            body: self.body_bytes,
-            headers: self.header_bytes,
-            time: Duration::from_secs(self.request_seconds),
-            page: self.page_size,
-            largest_page: self.largest_page_size,
-        }
+    /// Timeout for receiving a request and sending its response.
+    pub(crate) fn request_timeout(&self) -> Duration {
+        Duration::from_secs(self.request_seconds)
     }
 }
 
@@ -351,6 +326,16 @@ pub struct LogConfig {
     /// Levels, by module if needed, in the syntax of the crate `tracing-subscriber`.
     #[schema(example = "warn,bank_server=debug")]
     pub filter: String,
+}
+
+/// Format of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
 }
 
 impl Default for LogConfig {
@@ -423,56 +408,6 @@ impl Config {
         config
     }
 
-    /// Where trust comes from.
-    pub(crate) fn sources(&self) -> Sources {
-        let Self {
-            xs2a, revocation, ..
-        } = self;
-        let gateways = self
-            .gateway_listener
-            .as_ref()
-            .map(|gateway_listener| gateway_listener.gateways.as_slice());
-        let lists = revocation.lists.iter().enumerate().map(|(index, list)| {
-            let place = format!("revocation.lists[{index}]");
-            (is_address(list), Source::new(place, list))
-        });
-        // Another address is a fault of the configuration.
-        let (list_addresses, list_files): (Vec<_>, Vec<_>) = lists
-            .filter(|(fetched, source)| *fetched || !source.path.to_string_lossy().contains("://"))
-            .partition(|(fetched, _)| *fetched);
-        let only =
-            |marked: Vec<(bool, Source)>| marked.into_iter().map(|(_, source)| source).collect();
-        Sources {
-            certificate: Source::new("xs2a.certificate", &xs2a.certificate),
-            private_key: Source::new("xs2a.private_key", &xs2a.private_key),
-            anchors: Source::each("xs2a.anchors", &xs2a.anchors),
-            intermediates: Source::each("xs2a.intermediates", &xs2a.intermediates),
-            gateways: Source::each("gateway_listener.gateways", gateways.unwrap_or_default()),
-            list_files: only(list_files),
-            list_addresses: only(list_addresses),
-            unknown_status: revocation.unknown_status,
-            ocsp: OcspOptions {
-                check_peers: revocation.ocsp.peers,
-                staple: revocation.ocsp.stapling,
-                nonce_required: revocation.ocsp.nonce_required,
-                timeout: Duration::from_secs(revocation.ocsp.response_timeout_seconds),
-            },
-            fetch: FetchLimits {
-                time: Duration::from_secs(revocation.fetch_seconds),
-                allow_local: revocation.allow_local_addresses,
-            },
-            refresh: Duration::from_secs(revocation.refresh_seconds),
-        }
-    }
-
-    /// The register's file.
-    pub(crate) fn licence_source(&self) -> LicenceSource {
-        let file = self.register.file.as_ref();
-        LicenceSource {
-            register: file.map(|path| Source::new("register.file", path)),
-        }
-    }
-
     /// What can be seen to be wrong without opening anything.
     #[must_use]
     pub fn faults(&self) -> Vec<ConfigError> {
@@ -504,7 +439,11 @@ impl Config {
                 "names no certification authority: nobody could connect",
             ));
         }
-        faults.extend(self.gateway_listener.iter().flat_map(ProxiedConfig::faults));
+        faults.extend(
+            self.gateway_listener
+                .iter()
+                .flat_map(GatewayListenerConfig::faults),
+        );
         faults.extend(self.traces.iter().flat_map(TracesConfig::faults));
         faults.extend(self.sca.faults(self.online_banking.is_some()));
         faults.extend(other_banks::faults(
@@ -513,8 +452,8 @@ impl Config {
         ));
         let pages = self.online_banking.iter();
         faults.extend(pages.flat_map(OnlineBankingConfig::faults));
-        if let Err(error) = crate::telemetry::check_filter(&self.log.filter) {
-            faults.push(ConfigError::new("log.filter", error));
+        if let Err(error) = EnvFilter::try_new(&self.log.filter) {
+            faults.push(ConfigError::new("log.filter", error.to_string()));
         }
         faults
     }

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use bank_client::environment::{Clock, ManualClock, Randomness as _, SystemRandomness};
-use bank_server::config::Config;
-use bank_server::consent::authorisation::{AuthorisationError, Authorisations, Done, Rules, Start};
+use bank_server::config::{Config, ScaConfig};
+use bank_server::consent::authorisation::{AuthorisationError, Authorisations, Done, Start};
 use bank_server::core_banking::ledger::Ledger;
 use bank_server::domain::{MethodId, PsuId};
 use bank_server::sca::{Passwords, Proof, Sca, Source, Subject};
@@ -91,10 +91,10 @@ impl Customer {
         let clock: Arc<dyn Clock> = banks.clock.clone();
         let calendar = Calendar::new(clock, config.bank.time_zone);
         let sca = Sca::new(&database, vault, None, calendar.clone(), randomness.clone());
-        let rules = Rules {
-            lifetime: TimeDelta::minutes(config.sca.authorisation_minutes.into()),
+        let rules = ScaConfig {
+            authorisation_minutes: config.sca.authorisation_minutes,
             confirmation_code,
-            exempt_account_list: false,
+            ..ScaConfig::default()
         };
         let core = Arc::new(Ledger::new(database.clone()));
         let authorisations =

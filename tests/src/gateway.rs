@@ -8,10 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bank_client::environment::Clock as _;
-use bank_server::config::{Config, ProxiedConfig};
+use bank_server::config::{Config, GatewayListenerConfig, HeaderForm};
 use bank_server::core_banking::ledger::import;
 use bank_server::store::Database;
-use bank_server::transport::certificate_header::HeaderForm;
 use bank_server::{BankServer, RunningBank};
 use chrono::{DateTime, TimeDelta, Utc};
 use fixtures::pki::Identity;
@@ -54,7 +53,7 @@ impl GatewayListener {
         fs::write(&pinned, &gateway.chain_pem).unwrap();
         let mut config = Config::read(&folder.join("bank-b.toml")).unwrap();
         config.store.place = stores::empty(&folder.join("gateway_listener.db")).await;
-        config.gateway_listener = Some(ProxiedConfig {
+        config.gateway_listener = Some(GatewayListenerConfig {
             listen: "127.0.0.1:0".parse().unwrap(),
             gateways: vec![pinned],
             header: form,

@@ -7,10 +7,7 @@ use serde::{Deserialize, Serialize};
 use shared_types::xs2a::authorisation::ScaApproach;
 use utoipa::ToSchema;
 
-use super::ConfigError;
-use crate::consent::ConsentRules;
-use crate::consent::authorisation::Rules;
-use crate::xs2a::RedirectRules;
+use crate::config_error::ConfigError;
 
 /// Section `[consent]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -120,20 +117,9 @@ pub enum RedirectUris {
 }
 
 impl ScaConfig {
-    pub(crate) fn rules(&self) -> Rules {
-        Rules {
-            lifetime: TimeDelta::minutes(self.authorisation_minutes.into()),
-            confirmation_code: self.confirmation_code,
-            exempt_account_list: self.exempt_account_list,
-        }
-    }
-
-    /// Where TPPs may have customers sent back to.
-    pub(crate) fn redirects(&self) -> RedirectRules {
-        RedirectRules {
-            any_host: self.redirect_uris == RedirectUris::AnyHttps,
-            loopback: self.allow_loopback_redirects,
-        }
+    /// Time without a step after which an authorisation fails.
+    pub(crate) fn authorisation_lifetime(&self) -> TimeDelta {
+        TimeDelta::minutes(self.authorisation_minutes.into())
     }
 
     /// The approaches that the bank offers, the preferred one first.
@@ -166,19 +152,5 @@ impl ScaConfig {
             }
         }
         faults
-    }
-}
-
-impl ConsentConfig {
-    pub(crate) fn rules(&self) -> ConsentRules {
-        let minutes = |minutes: u32| TimeDelta::minutes(minutes.into());
-        ConsentRules {
-            max_validity_days: self.max_validity_days,
-            max_frequency_per_day: self.max_frequency_per_day,
-            history_days: self.history_days,
-            history: minutes(self.history_minutes),
-            one_off: minutes(self.one_off_minutes),
-            approval: minutes(self.approval_minutes),
-        }
     }
 }

@@ -8,13 +8,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::config_error::ConfigError;
-use crate::transport::certificate_header::{CertificateHeader, HeaderForm};
 
 /// Section `[gateway_listener]`: listener for gateways that terminate the TPPs' TLS and forward their
 /// certificates.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ProxiedConfig {
+pub struct GatewayListenerConfig {
     /// Address and port. Port 0 lets the system choose.
     #[schema(value_type = String, example = "0.0.0.0:9444")]
     pub listen: SocketAddr,
@@ -36,27 +35,37 @@ pub struct ProxiedConfig {
     pub connections: usize,
 }
 
+/// Format in which a gateway forwards the certificate of its peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum HeaderForm {
+    /// `Client-Cert` and `Client-Cert-Chain` (RFC 9440).
+    #[default]
+    Rfc9440,
+    /// URL-encoded PEM, as in nginx's variable `$ssl_client_escaped_cert`, in a header of any name.
+    NginxEscapedPem,
+    /// Envoy's `x-forwarded-client-cert`, with `Cert` or `Chain` in its one element.
+    EnvoyXfcc,
+}
+
 fn connections() -> usize {
     1000
 }
 
-impl ProxiedConfig {
-    /// The header that is read; a fault, if its name cannot be one.
-    pub(crate) fn certificate_header(&self) -> Result<CertificateHeader, ConfigError> {
+impl GatewayListenerConfig {
+    /// The name of the header, if one is configured.
+    pub(crate) fn header_name(&self) -> Result<Option<HeaderName>, ConfigError> {
         let fault = |problem: &str| ConfigError::new("gateway_listener.header_name", problem);
-        let name = match &self.header_name {
-            None => None,
-            Some(_) if self.header != HeaderForm::NginxEscapedPem => {
-                return Err(fault(
-                    "goes with header = \"nginx-escaped-pem\" alone: the other forms have names of their own",
-                ));
-            }
-            Some(name) => Some(
-                HeaderName::from_bytes(name.as_bytes())
-                    .map_err(|_| fault("cannot be the name of a header"))?,
-            ),
-        };
-        Ok(CertificateHeader::new(self.header, name))
+        match &self.header_name {
+            None => Ok(None),
+            Some(_) if self.header != HeaderForm::NginxEscapedPem => Err(fault(
+                "goes with header = \"nginx-escaped-pem\" alone: the other forms have names of \
+                 their own",
+            )),
+            Some(name) => HeaderName::from_bytes(name.as_bytes())
+                .map(Some)
+                .map_err(|_| fault("cannot be the name of a header")),
+        }
     }
 
     /// Faults that need no file or socket to find.
@@ -68,7 +77,7 @@ impl ProxiedConfig {
                 "names no gateway: no peer could connect",
             ));
         }
-        faults.extend(self.certificate_header().err());
+        faults.extend(self.header_name().err());
         faults
     }
 }
@@ -81,7 +90,7 @@ mod tests {
     fn each_value_has_its_fault() {
         let places = |text: &str| -> Vec<String> {
             let whole = format!("listen = \"127.0.0.1:0\"\n{text}");
-            let config: ProxiedConfig = toml::from_str(&whole).unwrap();
+            let config: GatewayListenerConfig = toml::from_str(&whole).unwrap();
             let faults = config.faults().into_iter();
             faults.map(|fault| fault.place).collect()
         };

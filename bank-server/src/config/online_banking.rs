@@ -3,13 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 use utoipa::ToSchema;
 
 use crate::config_error::ConfigError;
-use crate::store::sessions::SessionLifetime;
 
 /// Section `[online_banking]`: the bank's own pages for its customers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -76,14 +74,6 @@ impl OnlineBankingConfig {
             let _ = origin.set_port(Some(bound.port()));
         }
         Origin(origin)
-    }
-
-    /// Lifetime of sessions.
-    pub(crate) fn lasting(&self) -> SessionLifetime {
-        SessionLifetime {
-            idle: TimeDelta::minutes(self.idle_minutes.into()),
-            whole: TimeDelta::minutes(self.session_minutes.into()),
-        }
     }
 
     /// Faults that need no file or socket to find.

@@ -1,11 +1,7 @@
 //! Section `[retention]`.
 
-use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-
-use crate::sca::PHONE_LIFETIME;
-use crate::store::retention::RetentionPeriods;
 
 /// Section `[retention]`: how long the bank keeps data that has ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -35,19 +31,6 @@ impl Default for RetentionConfig {
             authorisations_days: 396,
             counters_days: 35,
             sessions_days: 1,
-        }
-    }
-}
-
-impl RetentionConfig {
-    pub(crate) fn keeping(&self) -> RetentionPeriods {
-        let days = |days: u32| TimeDelta::days(days.into());
-        RetentionPeriods {
-            consents: days(self.consents_days),
-            authorisations: days(self.authorisations_days),
-            counters: days(self.counters_days),
-            sessions: days(self.sessions_days),
-            phones: PHONE_LIFETIME,
         }
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::ConfigError;
-use crate::store::{DatabaseLocation, DatabaseLocationError, Server};
+use super::database_location::{DatabaseLocation, DatabaseLocationError, Server};
+use crate::config_error::ConfigError;
 
 /// Section `[store]`: where data is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 use utoipa::ToSchema;
 
-use super::ConfigError;
+use crate::config_error::ConfigError;
 
 /// Section `[traces]`: export of traces.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]

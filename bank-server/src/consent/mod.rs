@@ -11,4 +11,4 @@ mod usage;
 pub use self::grants::{NotTheCustomers, chosen, grants, is_bank_offered};
 pub use self::request::{Violation, check_request};
 pub use self::state::{Event, ONE_OFF_UNUSED, after, current_status, last_action_day, next};
-pub use self::usage::{Allowance, ConsentRules, allowance};
+pub use self::usage::{Allowance, allowance, first_day, last_day};

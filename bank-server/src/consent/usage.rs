@@ -6,61 +6,53 @@ use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 
 use super::ONE_OFF_UNUSED;
 use crate::calendar::Calendar;
+use crate::config::ConsentConfig;
 use crate::domain::Consent;
 
-/// The bank's own limits for consents.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ConsentRules {
-    /// How many days ahead the last day of a consent may be.
-    pub max_validity_days: u32,
-    /// How often a day each thing may be read with no customer present.
-    pub max_frequency_per_day: NonZeroU32,
-    /// Transactions of so many days back can be read at any time.
-    pub history_days: u32,
-    /// Older ones for so long after the customer has authenticated.
-    pub history: TimeDelta,
-    /// A consent for one read ends so long after its first use.
-    pub one_off: TimeDelta,
-    /// A consent that is not approved lapses after that.
-    pub approval: TimeDelta,
+/// The last day of a consent that is asked for now, up to that day. One for one read ends on
+/// the last day on which it can be read: approved at the last moment, and first used at the
+/// last.
+#[must_use]
+pub fn last_day(
+    rules: &ConsentConfig,
+    asked: NaiveDate,
+    recurring: bool,
+    now: DateTime<Utc>,
+    calendar: &Calendar,
+) -> NaiveDate {
+    let longest = if recurring {
+        let days = Days::new(rules.max_validity_days.into());
+        calendar.day_of(now).checked_add_days(days)
+    } else {
+        Some(calendar.day_of(
+            now + minutes(rules.approval_minutes) + ONE_OFF_UNUSED + minutes(rules.one_off_minutes),
+        ))
+    };
+    longest.map_or(asked, |longest| asked.min(longest))
 }
 
-impl ConsentRules {
-    /// The last day of a consent that is asked for now, up to that day. One for one read ends on
-    /// the last day on which it can be read: approved at the last moment, and first used at the
-    /// last.
-    #[must_use]
-    pub fn last_day(
-        &self,
-        asked: NaiveDate,
-        recurring: bool,
-        now: DateTime<Utc>,
-        calendar: &Calendar,
-    ) -> NaiveDate {
-        let longest = if recurring {
-            let days = Days::new(self.max_validity_days.into());
-            calendar.day_of(now).checked_add_days(days)
-        } else {
-            Some(calendar.day_of(now + self.approval + ONE_OFF_UNUSED + self.one_off))
-        };
-        longest.map_or(asked, |longest| asked.min(longest))
+/// The first day whose transactions a consent shows now.
+#[must_use]
+pub fn first_day(
+    rules: &ConsentConfig,
+    consent: &Consent,
+    now: DateTime<Utc>,
+    today: NaiveDate,
+) -> NaiveDate {
+    // Whole seconds: that is how the time of the authentication is kept, by a clock that may
+    // have been ahead.
+    let fresh = consent.authenticated.is_some_and(|time| {
+        (now.timestamp() - time.timestamp()).abs() <= minutes(rules.history_minutes).num_seconds()
+    });
+    let recent = today.checked_sub_days(Days::new(rules.history_days.into()));
+    if fresh {
+        NaiveDate::MIN
+    } else {
+        recent.unwrap_or(NaiveDate::MIN)
     }
-
-    /// The first day whose transactions a consent shows now.
-    #[must_use]
-    pub fn first_day(&self, consent: &Consent, now: DateTime<Utc>, today: NaiveDate) -> NaiveDate {
-        // Whole seconds: that is how the time of the authentication is kept, by a clock that may
-        // have been ahead.
-        let fresh = consent.authenticated.is_some_and(|time| {
-            (now.timestamp() - time.timestamp()).abs() <= self.history.num_seconds()
-        });
-        let recent = today.checked_sub_days(Days::new(self.history_days.into()));
-        if fresh {
-            NaiveDate::MIN
-        } else {
-            recent.unwrap_or(NaiveDate::MIN)
-        }
-    }
+}
+fn minutes(minutes: u32) -> TimeDelta {
+    TimeDelta::minutes(minutes.into())
 }
 
 /// How often a resource may be read under a consent.
@@ -92,15 +84,6 @@ mod tests {
     use crate::consent::state::tests::consent;
     use crate::domain::{AccountId, Resource};
 
-    const RULES: ConsentRules = ConsentRules {
-        max_frequency_per_day: NonZeroU32::MIN,
-        max_validity_days: 180,
-        history_days: 90,
-        history: TimeDelta::minutes(15),
-        one_off: TimeDelta::minutes(20),
-        approval: TimeDelta::minutes(60),
-    };
-
     fn day(text: &str) -> NaiveDate {
         text.parse().unwrap()
     }
@@ -119,7 +102,13 @@ mod tests {
             ("2027-02-22", false, "2026-11-25"),
             ("2026-11-24", false, "2026-11-24"),
         ] {
-            let last = RULES.last_day(day(asked), recurring, now, &calendar);
+            let last = last_day(
+                &ConsentConfig::default(),
+                day(asked),
+                recurring,
+                now,
+                &calendar,
+            );
             assert_eq!(last, day(granted), "{asked}");
         }
     }
@@ -130,7 +119,11 @@ mod tests {
         let mut consent = consent(ConsentStatus::Valid);
         let now = consent.created;
         let recent = day("2026-08-26");
-        assert_eq!(RULES.first_day(&consent, now, today), recent, "none yet");
+        assert_eq!(
+            first_day(&ConsentConfig::default(), &consent, now, today),
+            recent,
+            "none yet"
+        );
         for (seconds, first) in [
             (0, NaiveDate::MIN),
             (900, NaiveDate::MIN),
@@ -138,7 +131,11 @@ mod tests {
             (-86_400, recent),
         ] {
             consent.authenticated = Some(now - TimeDelta::seconds(seconds));
-            assert_eq!(RULES.first_day(&consent, now, today), first, "{seconds}");
+            assert_eq!(
+                first_day(&ConsentConfig::default(), &consent, now, today),
+                first,
+                "{seconds}"
+            );
         }
     }
 

@@ -142,7 +142,7 @@ async fn visit(
         .iter()
         .map(|(name, value)| name.as_str().len() + value.len() + 4)
         .sum();
-    if size > state.limits.headers {
+    if size > state.limits.header_bytes {
         return Err(Problem::headers_too_large());
     }
     if has_zero_byte(request.uri()) {
@@ -166,7 +166,7 @@ async fn answer(
         request.into_response(page)
     } else {
         request.extensions_mut().insert(Rc::clone(visit));
-        let Ok(answer) = timeout(state.limits.time, next.call(request)).await else {
+        let Ok(answer) = timeout(state.limits.request_timeout(), next.call(request)).await else {
             // The request is gone with the handler that was given up.
             let (state, visit) = (state.clone(), Rc::clone(visit));
             return Err(GivenUp { state, visit }.into());

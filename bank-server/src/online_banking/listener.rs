@@ -25,7 +25,7 @@ use tokio_rustls::server::TlsStream;
 use url::{Host, Url};
 
 use super::client_address::TrustedProxies;
-use crate::config::OnlineBankingConfig;
+use crate::config::{LimitsConfig, OnlineBankingConfig};
 use crate::config_error::ConfigError;
 use crate::file_mode::is_open_to_others;
 
@@ -37,18 +37,7 @@ pub(crate) struct Entrance {
     window: Option<Window>,
     room: Arc<Semaphore>,
     guests: Guests,
-    times: Times,
-}
-
-/// How long browsers may take.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Times {
-    /// For the handshake.
-    pub(crate) handshake: Duration,
-    /// For a request and its answer; and for collecting some of the answer.
-    pub(crate) request: Duration,
-    /// From an answer to the next request.
-    pub(crate) idle: Duration,
+    limits: LimitsConfig,
 }
 
 /// How much later than the request's time a connection is cut: the page that says so goes first.
@@ -62,7 +51,7 @@ impl Entrance {
     pub(crate) fn open(
         config: &OnlineBankingConfig,
         connections: usize,
-        times: Times,
+        limits: &LimitsConfig,
     ) -> Result<Self, Vec<ConfigError>> {
         let (tls, window) = tls(config)?.unzip();
         Ok(Self {
@@ -74,7 +63,7 @@ impl Entrance {
                 proxies: TrustedProxies::new(&config.trusted_proxies),
                 here: Arc::default(),
             },
-            times,
+            limits: limits.clone(),
         })
     }
 
@@ -106,7 +95,12 @@ impl Entrance {
         let _ = tcp.set_nodelay(true);
         let stream = match &self.tls {
             None => Stream::Plain(tcp),
-            Some(tls) => match timeout(self.times.handshake, tls.accept(tcp)).await {
+            Some(tls) => match timeout(
+                Duration::from_secs(self.limits.handshake_seconds),
+                tls.accept(tcp),
+            )
+            .await
+            {
                 Ok(Ok(stream)) => Stream::Tls(Box::new(stream)),
                 Ok(Err(error)) => {
                     tracing::debug!(%error, "online banking: handshake failed");
@@ -115,15 +109,17 @@ impl Entrance {
                 Err(_) => return None,
             },
         };
-        let turn = self.times.request + GRACE;
+        let patience = self.limits.request_timeout();
+        let turn = patience + GRACE;
+        let idle = Duration::from_secs(self.limits.idle_seconds);
         let bytes = Bytes {
             stream,
-            patience: self.times.request,
+            patience,
             stalled: None,
             turn,
-            quiet: self.times.idle + turn,
+            quiet: idle + turn,
             asking: false,
-            end: Box::pin(sleep(self.times.idle + turn)),
+            end: Box::pin(sleep(idle + turn)),
             _room: room,
             _guest: guest,
         };

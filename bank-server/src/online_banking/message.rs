@@ -81,7 +81,10 @@ impl Message {
         let texts = state.texts;
         let text = (self.text)(texts);
         let minutes = |time: TimeDelta| time.num_minutes().to_string();
-        let (idle, whole) = (minutes(state.lasting.idle), minutes(state.lasting.whole));
+        let (idle, whole) = (
+            minutes(state.session_lifetime.idle),
+            minutes(state.session_lifetime.whole),
+        );
         let mut values: Vec<(&str, &str)> = vec![
             ("idle", &idle),
             ("whole", &whole),

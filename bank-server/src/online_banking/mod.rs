@@ -33,7 +33,6 @@ mod session;
 mod texts;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix_web::web;
 use shared_types::environment::Randomness;
@@ -44,7 +43,7 @@ pub(crate) use self::headers::frame;
 pub(crate) use self::other_banks::{OtherBanks, OtherBanksParts, read_what_is_due};
 use self::texts::Texts;
 use crate::calendar::Calendar;
-use crate::config::Origin;
+use crate::config::{LimitsConfig, Origin};
 use crate::consent::authorisation::Authorisations;
 use crate::core_banking::CoreBanking;
 use crate::sca::Sca;
@@ -60,7 +59,7 @@ pub(crate) struct OnlineBanking {
     texts: &'static Texts,
     core: Arc<dyn CoreBanking>,
     sessions: Sessions,
-    lasting: SessionLifetime,
+    session_lifetime: SessionLifetime,
     sca: Sca,
     authorisations: Authorisations,
     other_banks: OtherBanks,
@@ -68,18 +67,9 @@ pub(crate) struct OnlineBanking {
     vault: Vault,
     calendar: Calendar,
     randomness: Arc<dyn Randomness>,
-    limits: PageLimits,
+    limits: LimitsConfig,
     proxies: TrustedProxies,
     figures: Figures,
-}
-
-/// Limits of a request for a page.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct PageLimits {
-    /// Largest header fields together, in bytes.
-    pub(crate) headers: usize,
-    /// Timeout of a request, response included.
-    pub(crate) time: Duration,
 }
 
 /// Parts of [`OnlineBanking`].
@@ -89,7 +79,7 @@ pub(crate) struct Parts {
     pub(crate) origin: Origin,
     pub(crate) core: Arc<dyn CoreBanking>,
     pub(crate) sessions: Sessions,
-    pub(crate) lasting: SessionLifetime,
+    pub(crate) session_lifetime: SessionLifetime,
     pub(crate) sca: Sca,
     pub(crate) authorisations: Authorisations,
     pub(crate) other_banks: OtherBanks,
@@ -97,7 +87,7 @@ pub(crate) struct Parts {
     pub(crate) vault: Vault,
     pub(crate) calendar: Calendar,
     pub(crate) randomness: Arc<dyn Randomness>,
-    pub(crate) limits: PageLimits,
+    pub(crate) limits: LimitsConfig,
     pub(crate) proxies: TrustedProxies,
     pub(crate) figures: Figures,
 }
@@ -111,7 +101,7 @@ impl OnlineBanking {
             texts: &texts::ENGLISH,
             core: parts.core,
             sessions: parts.sessions,
-            lasting: parts.lasting,
+            session_lifetime: parts.session_lifetime,
             sca: parts.sca,
             authorisations: parts.authorisations,
             other_banks: parts.other_banks,

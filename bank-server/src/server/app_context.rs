@@ -1,19 +1,19 @@
 //! Application context: the services behind the listeners, wired from configuration and database.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use shared_types::environment::{Clock, Randomness};
 
 use super::StartError;
 use super::sockets::Pages;
+use super::transport_config::certificate_header;
 use crate::calendar::Calendar;
-use crate::config::{Config, ProxiedConfig};
+use crate::config::Config;
 use crate::consent::authorisation::Authorisations;
 use crate::core_banking::CoreBanking;
 use crate::core_banking::ledger::{Ledger, read_along};
 use crate::identity::Licences;
-use crate::online_banking::{OnlineBanking, OtherBanks, OtherBanksParts, PageLimits, Parts};
+use crate::online_banking::{OnlineBanking, OtherBanks, OtherBanksParts, Parts};
 use crate::sca::Sca;
 use crate::store::connections::Connections;
 use crate::store::consents::Consents;
@@ -90,7 +90,7 @@ impl AppContext {
             sca.clone(),
             calendar.clone(),
             Arc::clone(&randomness),
-            config.sca.rules(),
+            config.sca.clone(),
         );
         Ok(Self {
             database,
@@ -117,22 +117,21 @@ impl AppContext {
             consents: self.consents.clone(),
             usage: Usage::new(self.database.clone()),
             reports: Reports::new(self.database.clone(), self.vault.clone()),
-            rules: config.consent.rules(),
+            rules: config.consent.clone(),
             authorisations: self.authorisations.clone(),
             approving: Approving {
                 offered: config.sca.approaches(pages.is_some()),
-                redirects: config.sca.redirects(),
                 origin: pages.map(|pages| pages.origin.text()),
-                confirmation: config.sca.confirmation_code,
+                rules: config.sca.clone(),
             },
             core: Arc::clone(&self.core),
             calendar: self.calendar.clone(),
             vault: self.vault.clone(),
             randomness: Arc::clone(&self.randomness),
-            limits: config.limits.of_requests(),
+            limits: config.limits.clone(),
             figures: figures.clone(),
             certificate_header: gateway_listener
-                .map(ProxiedConfig::certificate_header)
+                .map(certificate_header)
                 .transpose()
                 .map_err(|fault| StartError::Configuration(vec![fault]))?,
         })
@@ -154,8 +153,8 @@ impl AppContext {
                 .is_some_and(|pages| pages.sandbox),
             origin: pages.origin.clone(),
             core: Arc::clone(&self.core),
-            sessions: Sessions::new(self.database.clone(), pages.lasting),
-            lasting: pages.lasting,
+            sessions: Sessions::new(self.database.clone(), pages.session_lifetime),
+            session_lifetime: pages.session_lifetime,
             sca: self.sca.clone(),
             authorisations: self.authorisations.clone(),
             other_banks: OtherBanks::new(OtherBanksParts {
@@ -170,10 +169,7 @@ impl AppContext {
             vault: self.vault.clone(),
             calendar: self.calendar.clone(),
             randomness: Arc::clone(&self.randomness),
-            limits: PageLimits {
-                headers: config.limits.header_bytes,
-                time: Duration::from_secs(config.limits.request_seconds),
-            },
+            limits: config.limits.clone(),
             proxies: pages.proxies.clone(),
             figures: figures.clone(),
         })

@@ -5,6 +5,7 @@ mod descriptors;
 mod removal;
 mod running;
 mod sockets;
+mod transport_config;
 mod workers;
 
 use std::io;
@@ -26,6 +27,7 @@ pub use self::descriptors::raise_limit;
 use self::removal::Removal;
 pub use self::running::RunningBank;
 use self::sockets::{bind, entrance, open_pages};
+use self::transport_config::{connection_limits, licence_source, sources};
 use self::workers::{Sockets, TrustUpdates, run};
 use crate::config::{Config, ConfigError, Origin};
 use crate::core_banking::CoreBanking;
@@ -33,6 +35,7 @@ use crate::file_mode::is_open_to_others;
 use crate::identity::{LicenceSource, Licences, own_organisation};
 use crate::metrics::{Metrics, Parts};
 use crate::operator::{Health, ReadinessProbes};
+use crate::sca::PHONE_LIFETIME;
 use crate::store::fetched_lists::FetchedLists;
 use crate::store::retention::Retention;
 use crate::store::{Database, DatabaseLocation, StoreError, open_to_others};
@@ -221,7 +224,7 @@ impl BankServer {
         });
         let listener = MtlsListener::new(
             Arc::clone(&trust),
-            config.limits.of_connections(),
+            connection_limits(&config.limits),
             Arc::new(ConnectionMetrics {
                 figures: figures.clone(),
                 observer: self.observer,
@@ -271,7 +274,11 @@ impl BankServer {
             },
         };
         let removal = Removal::new(
-            Retention::new(app_context.database.clone(), config.retention.keeping()),
+            Retention::new(
+                app_context.database.clone(),
+                config.retention.clone(),
+                PHONE_LIFETIME,
+            ),
             Arc::clone(&app_context.clock),
             Arc::clone(&report),
         );
@@ -474,8 +481,8 @@ fn open(
     let mut faults = config.faults();
     faults.extend(database_fault(config));
     let opened = TrustReloader::open(
-        config.sources(),
-        config.licence_source(),
+        sources(config),
+        licence_source(config),
         Arc::clone(clock),
         Arc::clone(randomness),
     );

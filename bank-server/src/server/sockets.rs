@@ -1,8 +1,8 @@
 //! Listening sockets of the server, and TLS set-up of online banking.
 
 use std::net::{SocketAddr, TcpListener};
-use std::time::Duration;
 
+use chrono::TimeDelta;
 use rustls_pki_types::UnixTime;
 
 use super::descriptors::connection_budget;
@@ -10,7 +10,7 @@ use super::{StartError, config_error};
 use crate::calendar::Calendar;
 use crate::config::{Config, ConfigError, OnlineBankingConfig, Origin};
 use crate::online_banking::TrustedProxies;
-use crate::online_banking::listener::{Entrance, Times};
+use crate::online_banking::listener::Entrance;
 use crate::sca::Passkeys;
 use crate::store::Database;
 use crate::store::sessions::SessionLifetime;
@@ -41,7 +41,7 @@ pub(super) struct Pages {
     pub(super) address: SocketAddr,
     pub(super) origin: Origin,
     pub(super) entrance: Entrance,
-    pub(super) lasting: SessionLifetime,
+    pub(super) session_lifetime: SessionLifetime,
     pub(super) proxies: TrustedProxies,
 }
 
@@ -78,7 +78,10 @@ pub(super) fn open_pages(
         address,
         origin: pages.origin_at(address),
         entrance,
-        lasting: pages.lasting(),
+        session_lifetime: SessionLifetime {
+            idle: TimeDelta::minutes(pages.idle_minutes.into()),
+            whole: TimeDelta::minutes(pages.session_minutes.into()),
+        },
         proxies: TrustedProxies::new(&pages.trusted_proxies),
     })
 }
@@ -88,12 +91,6 @@ pub(super) fn entrance(
     config: &Config,
     pages: &OnlineBankingConfig,
 ) -> Result<Entrance, Vec<ConfigError>> {
-    let seconds = Duration::from_secs;
-    let limits = &config.limits;
-    let times = Times {
-        handshake: seconds(limits.handshake_seconds),
-        request: seconds(limits.request_seconds),
-        idle: seconds(limits.idle_seconds),
-    };
-    Entrance::open(pages, connection_budget(pages.connections).pages, times)
+    let connections = connection_budget(pages.connections).pages;
+    Entrance::open(pages, connections, &config.limits)
 }

@@ -13,11 +13,11 @@ use sqlx::postgres::PgListener;
 use sqlx::{AssertSqlSafe, Executor as _, Row as _, SqlSafeStr as _, SqlStr};
 use tokio::time::timeout;
 
-use super::database_location::Server;
 use super::health::DatabaseHealth;
 use super::metrics::DatabaseMetrics;
 use super::pool::timed_out;
 use super::row_cache::{Caches, STALE};
+use crate::config::Server;
 
 /// Interval of the poll.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);

@@ -7,12 +7,12 @@ use std::time::Duration;
 use shared_types::files;
 
 use super::connection_manager::ConnectionManager;
-use super::database_location::Server;
 use super::health::DatabaseHealth;
 use super::metrics::DatabaseMetrics;
 use super::pool::{Pool, code};
 use super::row_cache::{Caches, Freshness};
 use super::{Database, Shared, StoreError, lock, migrations, schema};
+use crate::config::Server;
 use crate::file_mode::is_open_to_others;
 
 /// The database under the bank.
@@ -266,7 +266,7 @@ async fn connect(
 ) -> Result<Pool, StoreError> {
     sqlx::any::install_default_drivers();
     let manager = ConnectionManager {
-        address: server.url.to_string(),
+        address: server.url().to_string(),
         settings,
         is_remote: true,
     };

@@ -14,7 +14,6 @@ pub mod consents;
 mod counter;
 pub mod credentials;
 pub mod customer_consents;
-mod database_location;
 mod engine;
 pub mod fetched_lists;
 mod health;
@@ -46,7 +45,6 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
 
-pub use self::database_location::{DatabaseLocation, DatabaseLocationError, Server};
 use self::engine::Engine;
 pub(crate) use self::engine::open_to_others;
 pub use self::health::WrongClock;
@@ -57,6 +55,7 @@ pub use self::pool::{Pool, PooledConnection};
 use self::row_cache::Caches;
 use self::vault::{Vault, VaultError};
 pub use self::write::{AdvisoryLock, WriteTransaction};
+pub use crate::config::{DatabaseLocation, DatabaseLocationError, Server};
 
 /// The database of one bank. Cheap to clone: all clones share the connections.
 #[derive(Debug, Clone)]

@@ -15,32 +15,15 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
 use super::{AdvisoryLock, Database, StoreError};
-
-/// Retention periods.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RetentionPeriods {
-    /// Consents, with all that belongs to them; how far delta reports went, from the last one; who
-    /// has proved herself through a TPP, from the first time; connections to other banks, from
-    /// their end.
-    pub consents: TimeDelta,
-    /// Authorisations, and connections to other banks, that came to nothing. Approvals stay as long
-    /// as their consents.
-    pub authorisations: TimeDelta,
-    /// Counts of days gone by, failed attempts to log in, and revocation lists that no replica
-    /// fetches any more. At least two days: younger ones still count.
-    pub counters: TimeDelta,
-    /// Sessions, and questions to passkeys. At least a day: no session is idle for longer, and goes
-    /// on.
-    pub sessions: TimeDelta,
-    /// Devices with the bank's app, from their enrolment: so long they are good.
-    pub phones: TimeDelta,
-}
+use crate::config::RetentionConfig;
 
 /// Removes rows past their retention period.
 #[derive(Debug, Clone)]
 pub struct Retention {
     database: Database,
-    periods: RetentionPeriods,
+    periods: RetentionConfig,
+    /// From the enrolment of a device with the bank's app to its end.
+    phones: TimeDelta,
 }
 
 /// Rows of a batch.
@@ -57,8 +40,12 @@ type Batch = Vec<String>;
 impl Retention {
     /// Retention in that database.
     #[must_use]
-    pub fn new(database: Database, periods: RetentionPeriods) -> Self {
-        Self { database, periods }
+    pub fn new(database: Database, periods: RetentionConfig, phones: TimeDelta) -> Self {
+        Self {
+            database,
+            periods,
+            phones,
+        }
     }
 
     /// Notes where the removal begins, unless it has begun before: now, or when something was last
@@ -154,10 +141,11 @@ impl Retention {
     fn batches(&self, now: DateTime<Utc>) -> Vec<Batch> {
         let periods = &self.periods;
         let unlocked = self.database.skip_locked();
-        let time = |kept: TimeDelta| (now - kept).timestamp();
-        let day = |kept: TimeDelta| (now - kept).date_naive();
+        let ago = |days: u32| now - TimeDelta::days(days.into());
+        let time = |days| ago(days).timestamp();
+        let day = |days| ago(days).date_naive();
         // Whatever is over was last acted on before that, so that the index leads to it.
-        let (before, last_day) = (time(periods.consents), day(periods.consents));
+        let (before, last_day) = (time(periods.consents_days), day(periods.consents_days));
         let consents = format!(
             "SELECT id FROM consent WHERE last_action < {before} AND \
              (status IN ('rejected', 'revokedByPsu', 'expired', 'terminatedByTpp') OR valid_until \
@@ -178,24 +166,24 @@ impl Retention {
         let ended = format!("status = 'ended' AND tried < {before}");
         let asked = format!(
             "status = 'asked' AND begun < {}",
-            time(periods.authorisations)
+            time(periods.authorisations_days)
         );
         let nothing = format!(
             "last_action < {} AND status NOT IN ('finalised', 'exempted')",
-            time(periods.authorisations)
+            time(periods.authorisations_days)
         );
         // A read that happens once has no day, and is kept with its consent.
-        let counts = format!("day < '{}' AND day > ''", day(periods.counters));
-        let failures = format!("last < {}", time(periods.counters));
-        let sessions = format!("last_seen < {}", time(periods.sessions));
-        let questions = format!("asked < {}", time(periods.sessions));
+        let counts = format!("day < '{}' AND day > ''", day(periods.counters_days));
+        let failures = format!("last < {}", time(periods.counters_days));
+        let sessions = format!("last_seen < {}", time(periods.sessions_days));
+        let questions = format!("asked < {}", time(periods.sessions_days));
         // A list that is still wanted has been fetched again long ago.
         let lists = format!(
             "fetched < {} AND claimed < {}",
-            time(periods.counters),
+            time(periods.counters_days),
             now.timestamp()
         );
-        let phones = format!("enrolled <= {}", time(periods.phones));
+        let phones = format!("enrolled <= {}", (now - self.phones).timestamp());
         vec![
             vec![
                 of_consents("consent_account"),
@@ -254,13 +242,13 @@ mod tests {
         "2026-11-24T12:00:00Z".parse().unwrap()
     }
 
-    const PERIODS: RetentionPeriods = RetentionPeriods {
-        consents: TimeDelta::days(396),
-        authorisations: TimeDelta::days(100),
-        counters: TimeDelta::days(35),
-        sessions: TimeDelta::days(1),
-        phones: TimeDelta::days(90),
-    };
+    fn retention(database: &Database) -> Retention {
+        let periods = RetentionConfig {
+            authorisations_days: 100,
+            ..RetentionConfig::default()
+        };
+        Retention::new(database.clone(), periods, TimeDelta::days(90))
+    }
 
     async fn run(database: &Database, statement: &str) {
         sqlx::query(sqlx::AssertSqlSafe(statement))
@@ -320,8 +308,7 @@ mod tests {
     }
 
     async fn removed(database: &Database) -> u64 {
-        let retention = Retention::new(database.clone(), PERIODS);
-        retention.remove(now()).await.unwrap()
+        retention(database).remove(now()).await.unwrap()
     }
 
     #[tokio::test]
@@ -454,7 +441,7 @@ mod tests {
         let (database, _folder) = testing::database().await;
         consent(&database, "goes on", "valid", 0, "2027-02-01").await;
         consent(&database, "over", "revokedByPsu", 397, "2026-01-01").await;
-        let retention = Retention::new(database.clone(), PERIODS);
+        let retention = retention(&database);
         let wrong = now() + TimeDelta::days(700);
         let passed = Duration::from_mins(10);
         assert_eq!(retention.move_on(wrong, passed).await.unwrap(), None);
@@ -588,7 +575,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_old_is_found_by_its_index() {
         let (database, _folder) = testing::database().await;
-        for batch in Retention::new(database.clone(), PERIODS).batches(now()) {
+        for batch in retention(&database).batches(now()) {
             for (statement, index) in batch.iter().flat_map(|statement| {
                 [
                     ("FROM consent WHERE last_action", "consent_by_last_action"),

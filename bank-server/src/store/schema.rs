@@ -6,9 +6,9 @@
 use sqlx::migrate::Migrator;
 use sqlx::{AnyConnection, Row as _};
 
-use super::database_location::Server;
 use super::migrations;
 use super::{Database, StoreError};
+use crate::config::Server;
 
 /// Migrates the tables. Returns the version before and after.
 pub(super) async fn migrate(

@@ -42,7 +42,7 @@ pub async fn claim(server: &Server, prefix: &str) -> Result<Option<Claim>, Store
         error,
     };
     sqlx::any::install_default_drivers();
-    let mut connection = AnyConnection::connect(server.url.as_str())
+    let mut connection = AnyConnection::connect(server.url().as_str())
         .await
         .map_err(failed)?;
     let claimed: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtextextended($1, 0))")
@@ -73,7 +73,7 @@ pub(super) async fn without_tables(server: &Server, name: &str) -> Result<Server
         )));
     }
     sqlx::any::install_default_drivers();
-    let mut connection = AnyConnection::connect(server.url.as_str())
+    let mut connection = AnyConnection::connect(server.url().as_str())
         .await
         .map_err(failed)?;
     let anew =

@@ -12,32 +12,14 @@ pub(crate) mod spans;
 mod traces;
 
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use serde::{Deserialize, Serialize};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 use url::Url;
-use utoipa::ToSchema;
 
 use self::log_writer::LogWriter;
 use self::per_event_filter::PerEventFilter;
-
-/// Format of the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
-/// Validates a log filter.
-pub fn check_filter(filter: &str) -> Result<(), String> {
-    EnvFilter::try_new(filter)
-        .map(|_| ())
-        .map_err(|error| error.to_string())
-}
+use crate::config::LogFormat;
 
 /// Guard of the telemetry of this process: flushes traces when finished.
 #[derive(Debug)]

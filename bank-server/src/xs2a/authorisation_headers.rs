@@ -47,7 +47,7 @@ impl AuthorisationHeaders {
             let Some(text) = single(request, name)? else {
                 return Ok(None);
             };
-            redirect::check(&text, context.tpp.hosts(), approving.redirects)
+            redirect::check(&text, context.tpp.hosts(), &approving.rules)
                 .map(|url| Some(String::from(url)))
                 .map_err(|fault| ApiError::format(name, fault.to_string()))
         };
@@ -123,7 +123,10 @@ pub(super) fn check_return(
     redirect_uri: Option<&str>,
     approving: &Approving,
 ) -> Result<(), ApiError> {
-    if approving.confirmation && approach == ScaApproach::Redirect && redirect_uri.is_none() {
+    if approving.rules.confirmation_code
+        && approach == ScaApproach::Redirect
+        && redirect_uri.is_none()
+    {
         return Err(ApiError::format(
             "TPP-Redirect-URI",
             "the header is required for the redirect approach: this bank has approvals confirmed, with a code that the \

@@ -292,7 +292,7 @@ async fn body_of(
     if is_empty {
         return Ok(Vec::new());
     }
-    Ok(receive(request, payload, context, state.limits.body)
+    Ok(receive(request, payload, context, state.limits.body_bytes)
         .await?
         .to_vec())
 }

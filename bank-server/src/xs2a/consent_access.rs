@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest, web};
-use chrono::NaiveDate;
+use chrono::{NaiveDate, TimeDelta};
 use futures::future::LocalBoxFuture;
 use shared_types::xs2a::account::{AccountReference, Balance};
 use shared_types::xs2a::consent::ConsentStatus;
@@ -15,7 +15,7 @@ use shared_types::xs2a::link::Links;
 use super::Xs2a;
 use super::error::ApiError;
 use super::middleware::RequestContext;
-use crate::consent::{Allowance, allowance, current_status};
+use crate::consent::{Allowance, allowance, current_status, first_day};
 use crate::domain::{AccountId, AccountKind, Consent, Grant, Granted, Resource};
 use crate::store::usage::Shown;
 
@@ -141,7 +141,7 @@ impl ConsentAccess {
                     accounts: &accounts,
                     balances: shown.iter().any(|account| account.balances.is_some()),
                 };
-                let ends = now + self.state.rules.one_off;
+                let ends = now + TimeDelta::minutes(self.state.rules.one_off_minutes.into());
                 if !usage.once(&consent.id, resource, shown, now, ends).await? {
                     return Err(ApiError::read_twice());
                 }
@@ -159,7 +159,7 @@ impl ConsentAccess {
     /// The first day whose transactions can be read now.
     pub(super) fn first_day(&self) -> NaiveDate {
         let (now, today) = (self.state.calendar.now(), self.state.calendar.today());
-        self.state.rules.first_day(self.consent(), now, today)
+        first_day(&self.state.rules, self.consent(), now, today)
     }
 
     async fn open<'a, D>(

@@ -3,6 +3,7 @@
 use actix_web::http::header::LOCATION;
 use actix_web::web::{Data, Json, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
+use chrono::TimeDelta;
 use shared_types::decode::decode;
 use shared_types::pki::digest;
 use shared_types::xs2a::authorisation::{ScaApproach, ScaStatus};
@@ -22,7 +23,9 @@ use super::error::ApiError;
 use super::middleware::RequestContext;
 use super::next_steps::{consent_path, links, psu_message, start_link};
 use crate::consent::authorisation::Start;
-use crate::consent::{Event, ONE_OFF_UNUSED, check_request, current_status, last_action_day, next};
+use crate::consent::{
+    Event, ONE_OFF_UNUSED, check_request, current_status, last_action_day, last_day, next,
+};
 use crate::domain::{Authorisation, Consent};
 use crate::store::consents::{Inserted, NewConsent, Rule};
 
@@ -54,7 +57,7 @@ pub(super) async fn create(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let body = receive(&request, payload, &context, state.limits.body).await?;
+    let body = receive(&request, payload, &context, state.limits.body_bytes).await?;
     psu_ip_address(&request)?
         .ok_or_else(|| ApiError::format("PSU-IP-Address", "the header is required"))?;
     let authorisation_headers = AuthorisationHeaders::of(&request, &context, &state.approving)?;
@@ -78,7 +81,8 @@ pub(super) async fn create(
             request_id: context.request_id,
             digest: &digest,
             request: &asked,
-            valid_until: state.rules.last_day(
+            valid_until: last_day(
+                &state.rules,
                 asked.valid_until,
                 asked.recurring_indicator,
                 now,
@@ -91,7 +95,7 @@ pub(super) async fn create(
             redirect_uri: authorisation_headers.redirect_uri.as_deref(),
             nok_redirect_uri: authorisation_headers.nok_redirect_uri.as_deref(),
             now,
-            approve_by: now + state.rules.approval,
+            approve_by: now + TimeDelta::minutes(state.rules.approval_minutes.into()),
         })
         .await?;
     let Inserted::Consent(consent) = stored else {

@@ -51,7 +51,7 @@ impl ConsentAccess {
             query.from = first_day;
             query.to = FAR_AHEAD.unwrap_or(query.to);
         } else if query.from < first_day {
-            let minutes = self.state.rules.history.num_minutes();
+            let minutes = self.state.rules.history_minutes;
             return Err(ApiError::period(
                 "dateFrom",
                 format!(

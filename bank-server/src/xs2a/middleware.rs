@@ -176,7 +176,7 @@ async fn pass(
     {
         Err(closed) => (request.into_response(closed.respond()), Some(closed.error)),
         Ok(entered) => {
-            let limit = entered.state.limits.time;
+            let limit = entered.state.limits.request_timeout();
             let receiving = Rc::clone(&entered.context.receiving);
             request.extensions_mut().insert(entered.context);
             let given_up = |error| GivenUp {

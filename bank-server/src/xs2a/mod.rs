@@ -26,16 +26,14 @@ mod report;
 mod traced;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix_web::web;
 use shared_types::environment::Randomness;
 use shared_types::xs2a::authorisation::ScaApproach;
 
 pub use self::openapi::document as openapi_document;
-pub(crate) use self::redirect::RedirectRules;
 use crate::calendar::Calendar;
-use crate::consent::ConsentRules;
+use crate::config::{ConsentConfig, LimitsConfig, ScaConfig};
 use crate::consent::authorisation::Authorisations;
 use crate::core_banking::CoreBanking;
 use crate::http;
@@ -46,34 +44,19 @@ use crate::store::vault::Vault;
 use crate::telemetry::figures::Figures;
 use crate::transport::certificate_header::CertificateHeader;
 
-/// Limits of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RequestLimits {
-    /// Size of a body, in bytes.
-    pub body: usize,
-    /// Size of all header fields together, in bytes.
-    pub headers: usize,
-    /// How long receiving a request and answering it may take.
-    pub time: Duration,
-    /// Transactions on a page, if the TPP does not say.
-    pub page: usize,
-    /// Transactions on a page, at most.
-    pub largest_page: usize,
-}
-
 /// Shared state of all resources.
 pub(crate) struct Xs2a {
     pub(crate) consents: Consents,
     pub(crate) usage: Usage,
     pub(crate) reports: Reports,
-    pub(crate) rules: ConsentRules,
+    pub(crate) rules: ConsentConfig,
     pub(crate) authorisations: Authorisations,
     pub(crate) approving: Approving,
     pub(crate) core: Arc<dyn CoreBanking>,
     pub(crate) calendar: Calendar,
     pub(crate) vault: Vault,
     pub(crate) randomness: Arc<dyn Randomness>,
-    pub(crate) limits: RequestLimits,
+    pub(crate) limits: LimitsConfig,
     pub(crate) figures: Figures,
     /// The header in which gateways forward certificates, if there is a listener for them.
     pub(crate) certificate_header: Option<CertificateHeader>,
@@ -84,12 +67,10 @@ pub(crate) struct Xs2a {
 pub(crate) struct Approving {
     /// The approaches that the bank offers, its preferred one first.
     pub(crate) offered: Vec<ScaApproach>,
-    /// Where customers may be sent back to.
-    pub(crate) redirects: RedirectRules,
     /// Where the bank's own pages are.
     pub(crate) origin: Option<String>,
-    /// Whether a TPP confirms, after a redirect, that the customer who approved is its own.
-    pub(crate) confirmation: bool,
+    /// The configured rules.
+    pub(crate) rules: ScaConfig,
 }
 
 /// Registers the resources; all of them need an AISP's certificate, which the middleware checks.

@@ -75,7 +75,7 @@ fn on_our_pages(
         "scaRedirect",
         format!("{origin}/authorise/{}", authorisation.id),
     );
-    if approving.confirmation {
+    if approving.rules.confirmation_code {
         links.with("confirmation", path)
     } else {
         links
@@ -151,7 +151,7 @@ mod tests {
     use chrono::DateTime;
 
     use super::*;
-    use crate::xs2a::redirect::RedirectRules;
+    use crate::config::ScaConfig;
 
     fn authorisation(approach: ScaApproach, status: ScaStatus) -> Authorisation {
         Authorisation {
@@ -175,12 +175,11 @@ mod tests {
     fn names(approach: ScaApproach, status: ScaStatus, can_select: bool) -> String {
         let rules = Approving {
             offered: ScaApproach::ALL.to_vec(),
-            redirects: RedirectRules {
-                any_host: false,
-                loopback: false,
-            },
             origin: Some("https://banking.example".to_owned()),
-            confirmation: true,
+            rules: ScaConfig {
+                confirmation_code: true,
+                ..ScaConfig::default()
+            },
         };
         let authorisation = authorisation(approach, status);
         let links = links(&authorisation, can_select, &rules, false);

@@ -5,8 +5,8 @@ use chrono::NaiveDate;
 use shared_types::xs2a::date;
 use shared_types::xs2a::transaction::BookingStatus;
 
-use super::RequestLimits;
 use super::error::ApiError;
+use crate::config::LimitsConfig;
 use crate::core_banking::TransactionQuery;
 
 /// Parameters of a request, at most; no operation knows more than seven.
@@ -63,7 +63,7 @@ impl Parameters {
     }
 
     /// What `GET …/transactions` asks for.
-    pub(super) fn list(&self, today: NaiveDate, limits: &RequestLimits) -> Result<List, ApiError> {
+    pub(super) fn list(&self, today: NaiveDate, limits: &LimitsConfig) -> Result<List, ApiError> {
         let status = match self.get("bookingStatus") {
             Some("booked") => BookingStatus::Booked,
             Some("pending") => BookingStatus::Pending,
@@ -94,10 +94,10 @@ impl Parameters {
             None => self.period(today)?,
         };
         let limit = match self.get("pageSize").map(str::parse::<usize>) {
-            None => limits.page,
-            Some(Ok(size)) if (1..=limits.largest_page).contains(&size) => size,
+            None => limits.page_size,
+            Some(Ok(size)) if (1..=limits.largest_page_size).contains(&size) => size,
             Some(_) => {
-                let largest = limits.largest_page;
+                let largest = limits.largest_page_size;
                 return Err(ApiError::format(
                     "pageSize",
                     format!("expected a whole number from 1 to {largest}"),

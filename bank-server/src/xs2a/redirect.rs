@@ -7,14 +7,7 @@ use std::net::IpAddr;
 
 use url::{Host, Url};
 
-/// Which addresses are taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct RedirectRules {
-    /// Any host; otherwise only those that the TPP's certificate names.
-    pub(crate) any_host: bool,
-    /// The own machine too, with plain HTTP: for sandboxes.
-    pub(crate) loopback: bool,
-}
+use crate::config::{RedirectUris, ScaConfig};
 
 /// Why an address is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -49,11 +42,7 @@ pub(crate) enum RedirectFault {
 pub(crate) const LONGEST: usize = 2048;
 
 /// The address, if it is one that a TPP whose certificate names those hosts may send its customers to.
-pub(crate) fn check(
-    text: &str,
-    hosts: &[String],
-    rules: RedirectRules,
-) -> Result<Url, RedirectFault> {
+pub(crate) fn check(text: &str, hosts: &[String], rules: &ScaConfig) -> Result<Url, RedirectFault> {
     if text.chars().count() > LONGEST {
         return Err(RedirectFault::TooLong);
     }
@@ -75,7 +64,7 @@ pub(crate) fn check(
         return Err(RedirectFault::NotAnAddress);
     }
     let is_loopback = url.host().as_ref().is_some_and(is_loopback);
-    let loopback = rules.loopback && is_loopback;
+    let loopback = rules.allow_loopback_redirects && is_loopback;
     match url.scheme() {
         "https" => {}
         "http" if loopback => {}
@@ -92,7 +81,7 @@ pub(crate) fn check(
         Some(Host::Domain(host)) => hosts.iter().any(|pattern| covers(pattern, host)),
         _ => false,
     };
-    if loopback || rules.any_host || named() {
+    if loopback || rules.redirect_uris == RedirectUris::AnyHttps || named() {
         Ok(url)
     } else {
         Err(RedirectFault::ForeignHost)
@@ -127,11 +116,6 @@ mod tests {
 
     use super::*;
 
-    const STRICT: RedirectRules = RedirectRules {
-        any_host: false,
-        loopback: false,
-    };
-
     fn hosts() -> Vec<String> {
         [
             "app.tpp.example",
@@ -144,7 +128,7 @@ mod tests {
     }
 
     fn strict(text: &str) -> Result<String, RedirectFault> {
-        check(text, &hosts(), STRICT).map(String::from)
+        check(text, &hosts(), &ScaConfig::default()).map(String::from)
     }
 
     #[test]
@@ -206,13 +190,13 @@ mod tests {
 
     #[test]
     fn other_hosts_and_the_own_machine_are_a_choice() {
-        let any = RedirectRules {
-            any_host: true,
-            ..STRICT
+        let any = &ScaConfig {
+            redirect_uris: RedirectUris::AnyHttps,
+            ..ScaConfig::default()
         };
-        let own = RedirectRules {
-            loopback: true,
-            ..STRICT
+        let own = &ScaConfig {
+            allow_loopback_redirects: true,
+            ..ScaConfig::default()
         };
         let check = |text: &str, rules| check(text, &[], rules).map(String::from);
         assert!(check("https://anywhere.example/", any).is_ok());
@@ -248,7 +232,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_taken_leads_to_a_named_host(text in "https?:[/\\\\]{0,3}[a-z@.:/#?*-]{0,40}|\\PC{0,60}") {
-            if let Ok(url) = check(&text, &hosts(), STRICT) {
+            if let Ok(url) = check(&text, &hosts(), &ScaConfig::default()) {
                 prop_assert_eq!(url.scheme(), "https");
                 let host = url.host_str().unwrap();
                 prop_assert!(hosts().iter().any(|pattern| covers(pattern, host)));

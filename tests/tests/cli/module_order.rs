@@ -102,7 +102,7 @@ const ORDERS: &[Order] = &[
         modules: &[
             "file_mode",
             "config_error",
-            // Transport knows no banking: what is above here is not for it.
+            "config",
             "transport",
             "calendar",
             "keyed_locks",
@@ -115,7 +115,6 @@ const ORDERS: &[Order] = &[
             "sca",
             "consent",
             "xs2a",
-            "config",
             "metrics",
             "operator",
             "online_banking",
@@ -147,6 +146,15 @@ fn modules_import_lower_modules_alone() {
             }
         }
         assert!(imports > 5, "{}: {imports}", order.folder);
+    }
+}
+
+#[test]
+fn transport_imports_nothing_of_the_bank() {
+    let folder = Path::new(ROOT).join("bank-server/src");
+    for (file, imported) in imported(&folder, "transport") {
+        let is_general = ["file_mode", "config_error", "transport"].contains(&imported.as_str());
+        assert!(is_general, "{file} imports `{imported}`");
     }
 }
 

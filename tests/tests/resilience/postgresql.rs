@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use bank_client::environment::Clock as _;
 use bank_server::RunningBank;
-use bank_server::config::{Config, RevocationConfig};
+use bank_server::config::{Config, RetentionConfig, RevocationConfig};
 use bank_server::store::consents::Consents;
-use bank_server::store::retention::{Retention, RetentionPeriods};
+use bank_server::store::retention::Retention;
 use bank_server::store::{AdvisoryLock, Database, DatabaseLocation, Server, StoreError};
 use chrono::{DateTime, TimeDelta};
 use serde_json::json;
@@ -184,13 +184,8 @@ async fn retention_does_not_wait_and_runs_on_one_replica() {
     sqlx::query(insert).execute(database.pool()).await.unwrap();
     let retention = Retention::new(
         database.clone(),
-        RetentionPeriods {
-            consents: TimeDelta::days(396),
-            authorisations: TimeDelta::days(100),
-            counters: TimeDelta::days(35),
-            sessions: TimeDelta::days(1),
-            phones: TimeDelta::days(90),
-        },
+        RetentionConfig::default(),
+        TimeDelta::days(90),
     );
     let now = DateTime::UNIX_EPOCH + TimeDelta::days(20_000);
     let remove = async || retention.remove(now).await.unwrap();

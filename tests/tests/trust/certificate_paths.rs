@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bank_client::revocation::Revocation;
 use bank_client::test_util::judge_server;
 use bank_client::{Bank as BankHandle, ErrorKind};
-use bank_server::transport::certificate_header::HeaderForm;
+use bank_server::config::HeaderForm;
 use bank_server::transport::trust::TrustSnapshot;
 use fixtures::openssl_client::Tls;
 use fixtures::sandbox::present_certificate;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use bank_client::environment::Clock as _;
 use bank_server::RunningBank;
+use bank_server::config::HeaderForm;
 use bank_server::store::DatabaseLocation;
-use bank_server::transport::certificate_header::HeaderForm;
 use chrono::TimeDelta;
 use fixtures::openssl_client::{Reaction, Tls, call};
 use fixtures::pki::{Identity, Wanted};

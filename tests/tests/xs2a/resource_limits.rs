@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use bank_server::transport::certificate_header::HeaderForm;
+use bank_server::config::HeaderForm;
 use fixtures::openssl_client::{self, Reaction, ask};
 use fixtures::pki::Identity;
 use openssl::ssl::SslStream;

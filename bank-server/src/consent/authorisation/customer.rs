@@ -85,7 +85,7 @@ impl Authorisations {
 
     /// Authorisations that wait in the bank's app for that customer, the newest first.
     pub async fn waiting_for(&self, psu: &PsuId) -> Result<Vec<Page>, AuthorisationError> {
-        let since = self.calendar.now() - self.rules.lifetime;
+        let since = self.calendar.now() - self.rules.authorisation_lifetime();
         let mut pages = Vec::new();
         for authorisation in self.store.waiting_for(psu, since).await? {
             let page = self.page_of(authorisation).await?;

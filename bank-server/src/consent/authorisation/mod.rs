@@ -11,7 +11,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use shared_types::environment::Randomness;
 use shared_types::pki::eidas::OrganisationId;
 use shared_types::xs2a::authorisation::{ScaApproach, ScaStatus};
@@ -22,6 +22,7 @@ pub use self::customer::{Done, Offer, Page};
 pub use self::embedded::Step;
 use super::{Event, NotTheCustomers, is_bank_offered, next};
 use crate::calendar::Calendar;
+use crate::config::ScaConfig;
 use crate::core_banking::{CoreBanking, CoreBankingError};
 use crate::domain::{ApprovedAccess, Authorisation, Consent, PsuId};
 use crate::keyed_locks::KeyedLocks;
@@ -41,20 +42,6 @@ const MAX_PER_CONSENT: i64 = 20;
 const MAX_WAITING_OF_TPP: i64 = 3;
 const MAX_WAITING_OF_ALL: i64 = 10;
 
-/// The bank's rules of authorisations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rules {
-    /// After that long without a step, an authorisation has failed.
-    pub lifetime: TimeDelta,
-    /// Whether a TPP has to confirm, with a code that only the customer's own browser brings it,
-    /// that the customer who approved is its own (after a redirect).
-    pub confirmation_code: bool,
-    /// Whether a list of accounts, and no more, may be approved with the password alone
-    /// (`exempted`), by a customer who has given the same TPP access with a second element in the
-    /// last 180 days.
-    pub exempt_account_list: bool,
-}
-
 /// Service for the authorisations of TPPs and customers. Cheap to clone.
 #[derive(Clone)]
 pub struct Authorisations {
@@ -65,7 +52,7 @@ pub struct Authorisations {
     sca: Sca,
     calendar: Calendar,
     randomness: Arc<dyn Randomness>,
-    rules: Rules,
+    rules: ScaConfig,
     /// The same request to start one, at the same time, comes one after the other.
     starting: KeyedLocks,
 }
@@ -155,10 +142,11 @@ pub enum AuthorisationError {
 #[must_use]
 pub fn current_status(
     authorisation: &Authorisation,
-    rules: &Rules,
+    rules: &ScaConfig,
     now: DateTime<Utc>,
 ) -> ScaStatus {
-    if !authorisation.status.is_final() && now - authorisation.last_action >= rules.lifetime {
+    let idle = now - authorisation.last_action;
+    if !authorisation.status.is_final() && idle >= rules.authorisation_lifetime() {
         ScaStatus::Failed
     } else {
         authorisation.status
@@ -174,7 +162,7 @@ impl Authorisations {
         sca: Sca,
         calendar: Calendar,
         randomness: Arc<dyn Randomness>,
-        rules: Rules,
+        rules: ScaConfig,
     ) -> Self {
         Self {
             store: AuthorisationStore::new(database.clone()),
@@ -317,7 +305,7 @@ impl Authorisations {
         WaitingLimits {
             psu,
             consent_id,
-            since: self.calendar.now() - self.rules.lifetime,
+            since: self.calendar.now() - self.rules.authorisation_lifetime(),
             max_of_tpp: MAX_WAITING_OF_TPP,
             max_of_all: MAX_WAITING_OF_ALL,
         }

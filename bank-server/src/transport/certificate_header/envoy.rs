@@ -3,11 +3,11 @@
 
 use rustls_pki_types::CertificateDer;
 
-use super::{Problem, escaped_pem};
+use super::{HeaderProblem, escaped_pem};
 
 /// The chain in the header's one element. `Chain` has the peer's own certificate first, as has
 /// `Cert`.
-pub(super) fn chain(value: &[u8]) -> Result<Vec<CertificateDer<'static>>, Problem> {
+pub(super) fn chain(value: &[u8]) -> Result<Vec<CertificateDer<'static>>, HeaderProblem> {
     let (mut cert, mut chain) = (None, None);
     let mut rest = Some(value);
     while let Some(text) = rest {
@@ -19,7 +19,7 @@ pub(super) fn chain(value: &[u8]) -> Result<Vec<CertificateDer<'static>>, Proble
             _ => continue,
         };
         if place.replace(value).is_some() {
-            return Err(Problem::NoCert);
+            return Err(HeaderProblem::NoCert);
         }
     }
     match (cert, chain) {
@@ -31,23 +31,23 @@ pub(super) fn chain(value: &[u8]) -> Result<Vec<CertificateDer<'static>>, Proble
             if chain.first() == Some(&cert) {
                 Ok(chain)
             } else {
-                Err(Problem::OtherLeaf)
+                Err(HeaderProblem::OtherLeaf)
             }
         }
-        (None, None) => Err(Problem::NoCert),
+        (None, None) => Err(HeaderProblem::NoCert),
     }
 }
 
 /// A key, its value without the quotes, and what comes after it, if something does.
 type Pair<'a> = (&'a [u8], Vec<u8>, Option<&'a [u8]>);
 
-fn pair(text: &[u8]) -> Result<Pair<'_>, Problem> {
+fn pair(text: &[u8]) -> Result<Pair<'_>, HeaderProblem> {
     let equals = text.iter().position(|byte| *byte == b'=');
     let (key, rest) = equals
         .and_then(|place| text.split_at_checked(place))
-        .ok_or(Problem::NotPairs)?;
+        .ok_or(HeaderProblem::NotPairs)?;
     if key.is_empty() || !key.iter().all(u8::is_ascii_alphanumeric) {
-        return Err(Problem::NotPairs);
+        return Err(HeaderProblem::NotPairs);
     }
     let opened = rest.get(1) == Some(&b'"');
     let mut within = opened;
@@ -61,15 +61,15 @@ fn pair(text: &[u8]) -> Result<Pair<'_>, Problem> {
                 value.push(b'"');
             }
             b'"' if within => within = false,
-            b',' if !within => return Err(Problem::SeveralElements),
+            b',' if !within => return Err(HeaderProblem::SeveralElements),
             b';' if !within => return Ok((key, value, rest.get(place + 1..))),
             // No text is allowed between a closing quote and the end of the pair.
-            _ if opened && !within => return Err(Problem::NotPairs),
+            _ if opened && !within => return Err(HeaderProblem::NotPairs),
             byte => value.push(*byte),
         }
     }
     if within {
-        return Err(Problem::NotPairs);
+        return Err(HeaderProblem::NotPairs);
     }
     Ok((key, value, None))
 }

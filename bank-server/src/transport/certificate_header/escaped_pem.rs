@@ -3,25 +3,25 @@
 use rustls_pki_types::CertificateDer;
 use shared_types::pki::pem::{Kind, text_objects};
 
-use super::{MAX_INTERMEDIATES, Problem, sized};
+use super::{HeaderProblem, MAX_INTERMEDIATES, sized};
 
 /// nginx's `$ssl_client_escaped_cert`: the peer's own certificate.
-pub(super) fn certificate(value: &[u8]) -> Result<CertificateDer<'static>, Problem> {
+pub(super) fn certificate(value: &[u8]) -> Result<CertificateDer<'static>, HeaderProblem> {
     let mut certificates = certificates(value)?.into_iter();
     match (certificates.next(), certificates.next()) {
         (Some(certificate), None) => Ok(certificate),
-        _ => Err(Problem::NotOne),
+        _ => Err(HeaderProblem::NotOne),
     }
 }
 
 /// One certificate, and those above it.
-pub(super) fn certificates(value: &[u8]) -> Result<Vec<CertificateDer<'static>>, Problem> {
-    let found = text_objects(&unescaped(value)?).map_err(|_| Problem::NotPem)?;
+pub(super) fn certificates(value: &[u8]) -> Result<Vec<CertificateDer<'static>>, HeaderProblem> {
+    let found = text_objects(&unescaped(value)?).map_err(|_| HeaderProblem::NotPem)?;
     if found.len() > MAX_INTERMEDIATES + 1 {
-        return Err(Problem::TooLong);
+        return Err(HeaderProblem::TooLong);
     }
     if found.is_empty() || found.iter().any(|object| object.kind != Kind::Certificate) {
-        return Err(Problem::NotPem);
+        return Err(HeaderProblem::NotPem);
     }
     found
         .into_iter()
@@ -30,11 +30,11 @@ pub(super) fn certificates(value: &[u8]) -> Result<Vec<CertificateDer<'static>>,
 }
 
 /// RFC 3986, section 2.1. A plus sign is itself: base64 has it.
-fn unescaped(value: &[u8]) -> Result<Vec<u8>, Problem> {
+fn unescaped(value: &[u8]) -> Result<Vec<u8>, HeaderProblem> {
     let digit = |byte: Option<u8>| {
         byte.and_then(|byte| char::from(byte).to_digit(16))
             .and_then(|digit| u8::try_from(digit).ok())
-            .ok_or(Problem::NotUrlEncoded)
+            .ok_or(HeaderProblem::NotUrlEncoded)
     };
     let mut plain = Vec::with_capacity(value.len());
     let mut bytes = value.iter().copied();

@@ -10,42 +10,31 @@ mod tests;
 
 use actix_http::header::{HeaderMap, HeaderName};
 use rustls_pki_types::CertificateDer;
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
-/// The form in which a gateway forwards the certificate of its peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum HeaderForm {
+/// The header, or headers, in which the gateways of a listener forward certificates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CertificateHeader {
     /// `Client-Cert` and `Client-Cert-Chain` (RFC 9440).
-    #[default]
     Rfc9440,
-    /// URL-encoded PEM, as in nginx's variable `$ssl_client_escaped_cert`, in a header of any name.
-    NginxEscapedPem,
+    /// URL-encoded PEM, as in nginx's variable `$ssl_client_escaped_cert`, in that header.
+    NginxEscapedPem(HeaderName),
     /// Envoy's `x-forwarded-client-cert`, with `Cert` or `Chain` in its one element.
     EnvoyXfcc,
-}
-
-/// The header, or headers, in which the one gateway of a listener forwards certificates.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CertificateHeader {
-    form: HeaderForm,
-    name: HeaderName,
 }
 
 /// A certificate header that cannot be parsed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{header}: {problem}")]
-pub struct Malformed {
+pub struct MalformedHeader {
     /// The header.
     pub header: HeaderName,
     /// The problem.
-    pub problem: Problem,
+    pub problem: HeaderProblem,
 }
 
 /// The problem of a header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Problem {
+pub enum HeaderProblem {
     /// There are several.
     #[error("the header must be there once")]
     Repeated,
@@ -92,29 +81,21 @@ pub const MAX_INTERMEDIATES: usize = 8;
 /// Size of one certificate in DER, in bytes, at most.
 pub const MAX_CERTIFICATE_BYTES: usize = 16 * 1024;
 
-const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
-const CLIENT_CERT_CHAIN: HeaderName = HeaderName::from_static("client-cert-chain");
-const X_FORWARDED_CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
+static CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
+static CLIENT_CERT_CHAIN: HeaderName = HeaderName::from_static("client-cert-chain");
+static X_FORWARDED_CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
 /// The name that nginx's users mostly give it; nginx has none of its own.
-const X_SSL_CLIENT_CERT: HeaderName = HeaderName::from_static("x-ssl-client-cert");
+pub static X_SSL_CLIENT_CERT: HeaderName = HeaderName::from_static("x-ssl-client-cert");
 
 impl CertificateHeader {
-    /// Headers of that form. `name` is that of nginx's header, if it is not `X-SSL-Client-Cert`;
-    /// the other forms have names of their own.
-    #[must_use]
-    pub fn new(form: HeaderForm, name: Option<HeaderName>) -> Self {
-        let name = match form {
-            HeaderForm::Rfc9440 => CLIENT_CERT,
-            HeaderForm::NginxEscapedPem => name.unwrap_or(X_SSL_CLIENT_CERT),
-            HeaderForm::EnvoyXfcc => X_FORWARDED_CLIENT_CERT,
-        };
-        Self { form, name }
-    }
-
-    /// The name of the header in which the peer's own certificate comes.
+    /// The name of the header with the peer's own certificate.
     #[must_use]
     pub fn name(&self) -> &HeaderName {
-        &self.name
+        match self {
+            Self::Rfc9440 => &CLIENT_CERT,
+            Self::NginxEscapedPem(name) => name,
+            Self::EnvoyXfcc => &X_FORWARDED_CLIENT_CERT,
+        }
     }
 
     /// The chain that the headers carry, the peer's own certificate first; nothing, if they carry
@@ -124,44 +105,44 @@ impl CertificateHeader {
     pub fn read(
         &self,
         headers: &HeaderMap,
-    ) -> Result<Option<Vec<CertificateDer<'static>>>, Malformed> {
+    ) -> Result<Option<Vec<CertificateDer<'static>>>, MalformedHeader> {
         let in_header = |header: &HeaderName| {
             let header = header.clone();
-            move |problem| Malformed { header, problem }
+            move |problem| MalformedHeader { header, problem }
         };
-        let of_chain = || in_header(&CLIENT_CERT_CHAIN);
-        let mut values = headers.get_all(&self.name);
+        let name = self.name();
+        let mut values = headers.get_all(name);
         let Some(value) = values.next() else {
-            let alone = self.form == HeaderForm::Rfc9440 && headers.contains_key(CLIENT_CERT_CHAIN);
+            let alone = *self == Self::Rfc9440 && headers.contains_key(&CLIENT_CERT_CHAIN);
             return if alone {
-                Err(of_chain()(Problem::ChainAlone))
+                Err(in_header(&CLIENT_CERT_CHAIN)(HeaderProblem::ChainAlone))
             } else {
                 Ok(None)
             };
         };
         if values.next().is_some() {
-            return Err(in_header(&self.name)(Problem::Repeated));
+            return Err(in_header(name)(HeaderProblem::Repeated));
         }
         let value = value.as_bytes().trim_ascii();
-        let first = match self.form {
-            HeaderForm::Rfc9440 => rfc9440::certificate(value).map(|certificate| vec![certificate]),
-            HeaderForm::NginxEscapedPem => {
+        let mut chain = match self {
+            Self::Rfc9440 => rfc9440::certificate(value).map(|certificate| vec![certificate]),
+            Self::NginxEscapedPem(_) => {
                 escaped_pem::certificate(value).map(|certificate| vec![certificate])
             }
-            HeaderForm::EnvoyXfcc => envoy::chain(value),
-        };
-        let mut chain = first.map_err(in_header(&self.name))?;
-        if self.form == HeaderForm::Rfc9440 {
-            let lines = headers.get_all(CLIENT_CERT_CHAIN);
+            Self::EnvoyXfcc => envoy::chain(value),
+        }
+        .map_err(in_header(name))?;
+        if *self == Self::Rfc9440 {
+            let lines = headers.get_all(&CLIENT_CERT_CHAIN);
             let above = rfc9440::chain(lines.map(|line| line.as_bytes().trim_ascii()))
-                .map_err(of_chain())?;
+                .map_err(in_header(&CLIENT_CERT_CHAIN))?;
             chain.extend(above);
         }
         Ok(Some(chain))
     }
 
     fn reads(&self, name: &HeaderName) -> bool {
-        *name == self.name || (self.form == HeaderForm::Rfc9440 && *name == CLIENT_CERT_CHAIN)
+        name == self.name() || (*self == Self::Rfc9440 && *name == CLIENT_CERT_CHAIN)
     }
 }
 
@@ -174,23 +155,24 @@ pub fn unexpected(
     expected: bool,
 ) -> Option<HeaderName> {
     [
-        CLIENT_CERT,
-        CLIENT_CERT_CHAIN,
-        X_FORWARDED_CLIENT_CERT,
-        X_SSL_CLIENT_CERT,
+        &CLIENT_CERT,
+        &CLIENT_CERT_CHAIN,
+        &X_FORWARDED_CLIENT_CERT,
+        &X_SSL_CLIENT_CERT,
     ]
     .into_iter()
-    .chain(configured.map(|configured| configured.name.clone()))
+    .chain(configured.map(CertificateHeader::name))
     .filter(|name| !(expected && configured.is_some_and(|configured| configured.reads(name))))
-    .find(|name| headers.contains_key(name))
+    .find(|name| headers.contains_key(*name))
+    .cloned()
 }
 
 /// Checks the size of a certificate.
-fn sized(certificate: CertificateDer<'static>) -> Result<CertificateDer<'static>, Problem> {
+fn sized(certificate: CertificateDer<'static>) -> Result<CertificateDer<'static>, HeaderProblem> {
     if certificate.is_empty() {
-        Err(Problem::NotOne)
+        Err(HeaderProblem::NotOne)
     } else if certificate.len() > MAX_CERTIFICATE_BYTES {
-        Err(Problem::TooLarge)
+        Err(HeaderProblem::TooLarge)
     } else {
         Ok(certificate)
     }

@@ -6,7 +6,7 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use rustls_pki_types::CertificateDer;
 
-use super::{MAX_INTERMEDIATES, Problem, sized};
+use super::{HeaderProblem, MAX_INTERMEDIATES, sized};
 
 /// RFC 8941, section 4.2.7: a parser should not insist on padding, nor on the bits that it leaves
 /// over.
@@ -18,14 +18,14 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// `Client-Cert`: one Byte Sequence. RFC 9440 defines no parameters, and none are taken.
-pub(super) fn certificate(value: &[u8]) -> Result<CertificateDer<'static>, Problem> {
+pub(super) fn certificate(value: &[u8]) -> Result<CertificateDer<'static>, HeaderProblem> {
     let inner = value
         .strip_prefix(b":")
         .and_then(|rest| rest.strip_suffix(b":"))
-        .ok_or(Problem::NotAByteSequence)?;
+        .ok_or(HeaderProblem::NotAByteSequence)?;
     let der = BASE64
         .decode(inner)
-        .map_err(|_| Problem::NotAByteSequence)?;
+        .map_err(|_| HeaderProblem::NotAByteSequence)?;
     sized(der.into())
 }
 
@@ -33,11 +33,11 @@ pub(super) fn certificate(value: &[u8]) -> Result<CertificateDer<'static>, Probl
 /// certificate.
 pub(super) fn chain<'a>(
     lines: impl Iterator<Item = &'a [u8]>,
-) -> Result<Vec<CertificateDer<'static>>, Problem> {
+) -> Result<Vec<CertificateDer<'static>>, HeaderProblem> {
     let mut above = Vec::new();
     for member in lines.flat_map(|line| line.split(|byte| *byte == b',')) {
         if above.len() == MAX_INTERMEDIATES {
-            return Err(Problem::TooLong);
+            return Err(HeaderProblem::TooLong);
         }
         above.push(certificate(member.trim_ascii())?);
     }

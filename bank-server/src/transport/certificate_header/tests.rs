@@ -13,9 +13,9 @@ const EXAMPLE: &str = ":MIIBqDCCAU6gAwIBAgIBBzAKBggqhkjOPQQDAjA6MRswGQYDVQQKDBJM
     AQH/BBMwEYEPYmRjQGV4YW1wbGUuY29tMAoGCCqGSM49BAMCA0gAMEUCIBHda/r1vaL6G3VliL4/Di6YK0Q6bMjeSkC3dFCOOB8TAiEAx/kHSB4u\
     rmiZ0NX5r5XarmPk0wmuydBVoU4hBVZ1yhk=:";
 
-type Read = Result<Option<Vec<Vec<u8>>>, (String, Problem)>;
+type Read = Result<Option<Vec<Vec<u8>>>, (String, HeaderProblem)>;
 
-fn read(form: HeaderForm, lines: &[(&str, &str)]) -> Read {
+fn read(form: &CertificateHeader, lines: &[(&str, &str)]) -> Read {
     read_bytes(
         form,
         &lines
@@ -25,7 +25,7 @@ fn read(form: HeaderForm, lines: &[(&str, &str)]) -> Read {
     )
 }
 
-fn read_bytes(form: HeaderForm, lines: &[(&str, Vec<u8>)]) -> Read {
+fn read_bytes(form: &CertificateHeader, lines: &[(&str, Vec<u8>)]) -> Read {
     let mut headers = HeaderMap::new();
     for (name, value) in lines {
         headers.append(
@@ -33,9 +33,9 @@ fn read_bytes(form: HeaderForm, lines: &[(&str, Vec<u8>)]) -> Read {
             HeaderValue::from_bytes(value).unwrap(),
         );
     }
-    match CertificateHeader::new(form, None).read(&headers) {
+    match form.read(&headers) {
         Ok(chain) => Ok(chain.map(|chain| chain.iter().map(|one| one.to_vec()).collect())),
-        Err(Malformed { header, problem }) => Err((header.to_string(), problem)),
+        Err(MalformedHeader { header, problem }) => Err((header.to_string(), problem)),
     }
 }
 
@@ -67,9 +67,10 @@ fn escaped(text: &str) -> String {
         .collect()
 }
 
-const NGINX: HeaderForm = HeaderForm::NginxEscapedPem;
-const ENVOY: HeaderForm = HeaderForm::EnvoyXfcc;
-const RFC: HeaderForm = HeaderForm::Rfc9440;
+static NGINX: CertificateHeader =
+    CertificateHeader::NginxEscapedPem(HeaderName::from_static("x-ssl-client-cert"));
+static ENVOY: &CertificateHeader = &CertificateHeader::EnvoyXfcc;
+static RFC: &CertificateHeader = &CertificateHeader::Rfc9440;
 const XFCC: &str = "x-forwarded-client-cert";
 
 #[test]
@@ -103,18 +104,18 @@ fn what_rfc_9440_leaves_no_room_for_is_refused() {
     ] {
         assert_eq!(
             cert(value),
-            refused("client-cert", Problem::NotAByteSequence),
+            refused("client-cert", HeaderProblem::NotAByteSequence),
             "{value}"
         );
     }
-    assert_eq!(cert("::"), refused("client-cert", Problem::NotOne));
+    assert_eq!(cert("::"), refused("client-cert", HeaderProblem::NotOne));
     assert_eq!(
         read(RFC, &[("client-cert", ":AQID:"), ("client-cert", ":AQID:")]),
-        refused("client-cert", Problem::Repeated)
+        refused("client-cert", HeaderProblem::Repeated)
     );
     assert_eq!(
         read(RFC, &[("client-cert-chain", ":AQID:")]),
-        refused("client-cert-chain", Problem::ChainAlone)
+        refused("client-cert-chain", HeaderProblem::ChainAlone)
     );
     for value in ["", ":AQID:,", ",:AQID:", ":AQID:, ,:AQID:", ":AQID: :AQID:"] {
         assert_eq!(
@@ -122,7 +123,7 @@ fn what_rfc_9440_leaves_no_room_for_is_refused() {
                 RFC,
                 &[("client-cert", ":AQID:"), ("client-cert-chain", value)]
             ),
-            refused("client-cert-chain", Problem::NotAByteSequence),
+            refused("client-cert-chain", HeaderProblem::NotAByteSequence),
             "{value}"
         );
     }
@@ -134,12 +135,12 @@ fn each_limit_has_its_own_error() {
     let fits = vec![7; MAX_CERTIFICATE_BYTES];
     for (form, header, wrap) in [
         (RFC, "client-cert", bytes as fn(&[u8]) -> String),
-        (NGINX, "x-ssl-client-cert", |der| escaped(&pem(der))),
+        (&NGINX, "x-ssl-client-cert", |der| escaped(&pem(der))),
         (ENVOY, XFCC, |der| format!("Cert={}", escaped(&pem(der)))),
     ] {
         assert_eq!(
             read(form, &[(header, &wrap(&large))]),
-            Err((header.to_owned(), Problem::TooLarge))
+            Err((header.to_owned(), HeaderProblem::TooLarge))
         );
         assert_eq!(
             read(form, &[(header, &wrap(&fits))]),
@@ -159,7 +160,7 @@ fn each_limit_has_its_own_error() {
     );
     assert_eq!(
         of_rfc(MAX_INTERMEDIATES + 1),
-        Err(("client-cert-chain".to_owned(), Problem::TooLong))
+        Err(("client-cert-chain".to_owned(), HeaderProblem::TooLong))
     );
     let of_envoy = |count| {
         let chain = format!("Chain=\"{}\"", escaped(&pem(&[1, 2, 3]).repeat(count)));
@@ -171,26 +172,26 @@ fn each_limit_has_its_own_error() {
     );
     assert_eq!(
         of_envoy(MAX_INTERMEDIATES + 2),
-        Err((XFCC.to_owned(), Problem::TooLong))
+        Err((XFCC.to_owned(), HeaderProblem::TooLong))
     );
 }
 
 #[test]
 fn nginx_sends_one_certificate() {
-    let cert = |value: &str| read(NGINX, &[("x-ssl-client-cert", value)]);
+    let cert = |value: &str| read(&NGINX, &[("x-ssl-client-cert", value)]);
     let refused = |problem| Err(("x-ssl-client-cert".to_owned(), problem));
     assert_eq!(cert(&escaped(&pem(&[1]))), Ok(Some(vec![vec![1]])));
-    assert_eq!(cert(""), refused(Problem::NotPem));
-    assert_eq!(cert("-----BEGIN"), refused(Problem::NotPem));
-    assert_eq!(cert("%"), refused(Problem::NotUrlEncoded));
-    assert_eq!(cert("%4"), refused(Problem::NotUrlEncoded));
-    assert_eq!(cert("%+1"), refused(Problem::NotUrlEncoded));
+    assert_eq!(cert(""), refused(HeaderProblem::NotPem));
+    assert_eq!(cert("-----BEGIN"), refused(HeaderProblem::NotPem));
+    assert_eq!(cert("%"), refused(HeaderProblem::NotUrlEncoded));
+    assert_eq!(cert("%4"), refused(HeaderProblem::NotUrlEncoded));
+    assert_eq!(cert("%+1"), refused(HeaderProblem::NotUrlEncoded));
     assert_eq!(
         cert(&escaped(&(pem(&[1]) + &pem(&[2])))),
-        refused(Problem::NotOne)
+        refused(HeaderProblem::NotOne)
     );
     let broken = pem(&[1]).replace("AQ==", "A!==");
-    assert_eq!(cert(&escaped(&broken)), refused(Problem::NotPem));
+    assert_eq!(cert(&escaped(&broken)), refused(HeaderProblem::NotPem));
 }
 
 #[test]
@@ -212,22 +213,26 @@ fn envoy_sends_one_element() {
     );
     assert_eq!(
         xfcc(format!("Cert=\"{two}\";Chain=\"{one}{two}\"")),
-        refused(Problem::OtherLeaf)
+        refused(HeaderProblem::OtherLeaf)
     );
     assert_eq!(
         xfcc(format!("Cert=\"{one}\",Cert=\"{two}\"")),
-        refused(Problem::SeveralElements)
+        refused(HeaderProblem::SeveralElements)
     );
     assert_eq!(
         xfcc(format!("Hash=1,Cert=\"{one}\"")),
-        refused(Problem::SeveralElements)
+        refused(HeaderProblem::SeveralElements)
     );
     for value in ["Hash=1", "Subject=\"Cert=1\""] {
-        assert_eq!(xfcc(value.to_owned()), refused(Problem::NoCert), "{value}");
+        assert_eq!(
+            xfcc(value.to_owned()),
+            refused(HeaderProblem::NoCert),
+            "{value}"
+        );
     }
     assert_eq!(
         xfcc(format!("Cert={one};Cert={two}")),
-        refused(Problem::NoCert)
+        refused(HeaderProblem::NoCert)
     );
     for value in [
         "",
@@ -241,14 +246,14 @@ fn envoy_sends_one_element() {
     ] {
         assert_eq!(
             xfcc(value.to_owned()),
-            refused(Problem::NotPairs),
+            refused(HeaderProblem::NotPairs),
             "{value}"
         );
     }
     let twice = format!("Cert={one}");
     assert_eq!(
         read(ENVOY, &[(XFCC, &twice), (XFCC, &twice)]),
-        refused(Problem::Repeated)
+        refused(HeaderProblem::Repeated)
     );
 }
 
@@ -261,8 +266,7 @@ fn a_header_of_another_kind_of_gateway_is_unexpected() {
         headers
     };
     let own = HeaderName::from_static("x-own");
-    let nginx = CertificateHeader::new(NGINX, Some(own));
-    let rfc = CertificateHeader::new(RFC, None);
+    let nginx = &CertificateHeader::NginxEscapedPem(own);
     for (name, to_nginx, to_rfc) in [
         ("x-own", false, false),
         ("x-ssl-client-cert", true, true),
@@ -273,12 +277,12 @@ fn a_header_of_another_kind_of_gateway_is_unexpected() {
     ] {
         let headers = headers(name);
         let seen = |configured, expected| unexpected(&headers, configured, expected).is_some();
-        assert_eq!(seen(Some(&nginx), true), to_nginx, "{name}");
-        assert_eq!(seen(Some(&rfc), true), to_rfc, "{name}");
+        assert_eq!(seen(Some(nginx), true), to_nginx, "{name}");
+        assert_eq!(seen(Some(RFC), true), to_rfc, "{name}");
         let always = name.contains("client-cert");
         assert_eq!(seen(None, false), always, "{name}");
         assert_eq!(
-            seen(Some(&nginx), false),
+            seen(Some(nginx), false),
             always || name == "x-own",
             "{name}"
         );
@@ -290,7 +294,7 @@ proptest! {
     fn no_bytes_panic(value in proptest::collection::vec(any::<u8>(), 0..200), text in "[ -~]{0,80}") {
         let allowed: Vec<u8> = value.into_iter().filter(|byte| HeaderValue::from_bytes(&[*byte]).is_ok()).collect();
         for value in [allowed, text.into_bytes()] {
-            for form in [RFC, NGINX, ENVOY] {
+            for form in [RFC, &NGINX, ENVOY] {
                 for name in ["client-cert", "client-cert-chain", "x-ssl-client-cert", XFCC] {
                     let _ = read_bytes(form, &[(name, value.clone())]);
                     let _ = read_bytes(form, &[("client-cert", b":AQ:".to_vec()), (name, value.clone())]);
@@ -318,7 +322,7 @@ proptest! {
         rfc.extend(chain_lines.iter().map(|line| ("client-cert-chain", line.as_str())));
         prop_assert_eq!(read(RFC, &rfc), Ok(Some(chain.clone())));
 
-        prop_assert_eq!(read(NGINX, &[("x-ssl-client-cert", &escaped(&pem(leaf)))]), Ok(Some(vec![leaf.clone()])));
+        prop_assert_eq!(read(&NGINX, &[("x-ssl-client-cert", &escaped(&pem(leaf)))]), Ok(Some(vec![leaf.clone()])));
 
         let whole: String = chain.iter().map(|der| escaped(&pem(der))).collect();
         let xfcc = format!("Hash=00;Cert=\"{}\";Chain=\"{whole}\"", escaped(&pem(leaf)));

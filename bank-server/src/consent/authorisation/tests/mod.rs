@@ -12,6 +12,7 @@ mod embedded;
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use chrono::TimeDelta;
 use chrono_tz::Tz;
 use serde_json::{Value, json};
 use shared_types::environment::{Clock, ManualClock, SystemRandomness};
@@ -90,7 +91,7 @@ impl Scene {
         Self::with(|_| ()).await
     }
 
-    async fn with(change: impl FnOnce(&mut Rules)) -> Self {
+    async fn with(change: impl FnOnce(&mut ScaConfig)) -> Self {
         let (database, folder) = crate::store::testing::database().await;
         import(&database, chrono::NaiveDate::MAX, world().as_bytes())
             .await
@@ -116,11 +117,7 @@ impl Scene {
             calendar.clone(),
             Arc::clone(&randomness),
         );
-        let mut rules = Rules {
-            lifetime: TimeDelta::minutes(15),
-            confirmation_code: false,
-            exempt_account_list: false,
-        };
+        let mut rules = ScaConfig::default();
         change(&mut rules);
         let core = Arc::new(Ledger::new(database.clone()));
         Self {

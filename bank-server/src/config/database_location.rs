@@ -22,7 +22,7 @@ pub enum DatabaseLocation {
 /// A database on a PostgreSQL server. Shown without user and password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Server {
-    pub(super) url: Url,
+    url: Url,
     /// Connections of this process. A quarter more, at least one, are for the counters of reads,
     /// and one listens.
     pub connections: NonZeroU32,
@@ -135,7 +135,7 @@ impl Server {
     }
 
     /// With tables in that schema, instead of the one that the server looks into first.
-    pub(super) fn in_schema(mut self, name: &str) -> Self {
+    pub(crate) fn in_schema(mut self, name: &str) -> Self {
         let path = format!("{SEARCH_PATH}{name}");
         self.url.query_pairs_mut().append_pair("options", &path);
         self
