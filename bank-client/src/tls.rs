@@ -4,18 +4,16 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustls::client::Resumption;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
 use rustls::sign::SingleCertAndKey;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::{CertificateError, ClientConfig};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use shared_types::environment::Clock;
 use shared_types::pki::certificate::CertificateSummary;
 use shared_types::pki::credentials::{Credentials, provider};
 use shared_types::pki::eidas::{IdentityError, OrganisationId, organisation_of};
-use shared_types::pki::trust::{
-    Anchors, Refusal, Usage, Window, is_for_host, judge, signature_schemes, verify_tls12_signature,
-    verify_tls13_signature,
-};
+use shared_types::pki::trust::{Anchors, Refusal, Usage, Window, is_for_host, judge};
+use shared_types::verify_handshake_signatures;
 
 use crate::revocation::Revocation;
 
@@ -210,25 +208,5 @@ impl ServerCertVerifier for ServerVerifier {
         }
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        signature_schemes()
-    }
+    verify_handshake_signatures!();
 }

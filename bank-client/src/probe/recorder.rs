@@ -3,13 +3,14 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use rustls::SignatureScheme;
 use rustls::client::ResolvesClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::sign::CertifiedKey;
-use rustls::{DigitallySignedStruct, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use shared_types::pki::certificate::distinguished_name;
 use shared_types::pki::credentials::Credentials;
+use shared_types::verify_handshake_signatures;
 
 use super::seen::{Asked, CertificateFacts, Shown};
 use crate::tls::{ServerRefusal, ServerVerifier};
@@ -92,29 +93,7 @@ impl ServerCertVerifier for Recorder {
         verdict
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let verifier = &self.verifier;
-        self.note_proof(verifier.verify_tls12_signature(message, certificate, signature))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let verifier = &self.verifier;
-        self.note_proof(verifier.verify_tls13_signature(message, certificate, signature))
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.verifier.supported_verify_schemes()
-    }
+    verify_handshake_signatures!(note_proof);
 }
 
 impl ResolvesClientCert for Recorder {

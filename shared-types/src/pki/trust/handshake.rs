@@ -67,3 +67,34 @@ fn key_of<'a>(certificate: &'a CertificateDer<'_>) -> Result<SubjectPublicKeyInf
         parsed.tbs_certificate.subject_pki.raw,
     ))
 }
+
+/// Implements the methods of rustls's certificate verifiers that check the peer's proof of its key.
+/// `record` names a method of the verifier that the outcome passes through.
+#[macro_export]
+macro_rules! verify_handshake_signatures {
+    ($($record:ident)?) => {
+        fn verify_tls12_signature(
+            &self,
+            message: &[u8],
+            certificate: &::rustls_pki_types::CertificateDer<'_>,
+            signature: &::rustls::DigitallySignedStruct,
+        ) -> Result<::rustls::client::danger::HandshakeSignatureValid, ::rustls::Error> {
+            let verify = $crate::pki::trust::verify_tls12_signature;
+            $(self.$record)?(verify(message, certificate, signature))
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            certificate: &::rustls_pki_types::CertificateDer<'_>,
+            signature: &::rustls::DigitallySignedStruct,
+        ) -> Result<::rustls::client::danger::HandshakeSignatureValid, ::rustls::Error> {
+            let verify = $crate::pki::trust::verify_tls13_signature;
+            $(self.$record)?(verify(message, certificate, signature))
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<::rustls::SignatureScheme> {
+            $crate::pki::trust::signature_schemes()
+        }
+    };
+}
