@@ -39,10 +39,10 @@ use std::time::Duration;
 
 use bank_server::environment::{SystemClock, SystemRandomness};
 use bank_server::transport::ConfigError;
+use bank_server::transport::connection::PeerKind;
 use bank_server::transport::fetch::FetchLimits;
 use bank_server::transport::listener::{ConnectionLimits, LogRejectedConnections, MtlsListener};
 use bank_server::transport::ocsp_worker::OcspOptions;
-use bank_server::transport::peer_verdict::PeerKind;
 use bank_server::transport::pem_files::Source;
 use bank_server::transport::policy::{Admitted, CloseMessage, PeerRejection, Policy};
 use bank_server::transport::stream::MtlsStream;

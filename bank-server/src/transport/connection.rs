@@ -13,12 +13,22 @@ use shared_types::pki::trust::Refusal;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::forwarding::Forwarded;
-use super::peer_verdict::{ListenerRole, PeerKind, PeerVerdict};
+use super::forwarding::{Forwarded, Forwarding};
+use super::listener::MtlsListener;
 use super::policy::{PeerRejection, Policy};
 pub use super::quota::RequestPermit;
 use super::quota::{ConnectionPermit, StreamPermit};
-use super::trust::Trust;
+use super::trust::{Trust, Verdict};
+use super::verified_chain_cache::VerifiedPath;
+
+/// The peer of a connection.
+#[derive(Debug)]
+pub enum PeerKind<P: Policy> {
+    /// A peer that connected directly.
+    Peer(Arc<P::Peer>),
+    /// A gateway. Each of its requests carries the certificate of the peer it forwards.
+    Gateway(Arc<Forwarding<P>>),
+}
 
 /// An open connection whose peer authenticated over mutual TLS.
 pub struct Connection<P: Policy> {
@@ -26,7 +36,7 @@ pub struct Connection<P: Policy> {
     pub address: SocketAddr,
     /// The peer's certificate in a few words.
     pub certificate: CertificateSummary,
-    gateway: bool,
+    is_gateway: bool,
     chain: Vec<CertificateDer<'static>>,
     permit: ConnectionPermit,
     trust: Arc<Trust<P>>,
@@ -36,7 +46,7 @@ pub struct Connection<P: Policy> {
 }
 
 struct State<P: Policy> {
-    peer_verdict: PeerVerdict<P>,
+    peer: VerifiedPeer<P>,
     /// Why the peer lost trust, once it did.
     rejection: Option<PeerRejection<P::Objection>>,
     /// Whether the peer has received a response with that reason.
@@ -47,6 +57,14 @@ struct State<P: Policy> {
     request_count: u64,
     /// When the last response was sent, or the connection opened.
     quiet_since: Instant,
+}
+
+/// What the peer was verified by.
+enum VerifiedPeer<P: Policy> {
+    /// The latest verdict on its chain.
+    Chain(Verdict<P>),
+    /// Its pinned certificate, which is compared each time.
+    Gateway(Arc<Forwarding<P>>),
 }
 
 /// Time limits of a connection.
@@ -64,26 +82,37 @@ impl<P: Policy> Connection<P> {
     pub(super) async fn establish(
         address: SocketAddr,
         chain: Vec<CertificateDer<'static>>,
-        trust: Arc<Trust<P>>,
-        role: &ListenerRole<P>,
-        draining: CancellationToken,
-        acquire: impl FnOnce(Option<&str>) -> ConnectionPermit,
+        verified: Option<VerifiedPath>,
+        listener: &MtlsListener<P>,
     ) -> Result<Self, Refusal> {
-        let peer_verdict = PeerVerdict::new(role, &trust, &chain).await?;
+        let trust = Arc::clone(&listener.trust);
         let leaf = chain.first().ok_or(Refusal::NoCertificate)?;
         let certificate = CertificateSummary::of(leaf);
-        let permit = acquire(peer_verdict.group(&certificate.fingerprint));
+        let (peer, group) = match &listener.forwarding {
+            Some(forwarding) => {
+                trust.check_gateway(&chain)?;
+                let group = certificate.fingerprint.clone();
+                (VerifiedPeer::Gateway(Arc::clone(forwarding)), Some(group))
+            }
+            None => {
+                let verdict = trust.admit(&chain, verified).await?;
+                let group = verdict.peer.as_deref().ok().map(P::group);
+                let group = group.map(str::to_owned);
+                (VerifiedPeer::Chain(verdict), group)
+            }
+        };
+        let permit = listener.quota.acquire(group);
         Ok(Self {
             address,
             certificate,
-            gateway: peer_verdict.is_gateway(),
+            is_gateway: listener.forwarding.is_some(),
             chain,
             permit,
             trust,
             trust_lost: CancellationToken::new(),
-            draining,
+            draining: listener.draining.clone(),
             state: Mutex::new(State {
-                peer_verdict,
+                peer,
                 rejection: None,
                 is_notified: false,
                 open_requests: HashMap::new(),
@@ -118,16 +147,28 @@ impl<P: Policy> Connection<P> {
         if let Some(rejection) = &state.rejection {
             return Err(rejection.clone());
         }
-        let was_current = state.peer_verdict.is_current(&self.trust);
-        let evaluated = if was_current {
-            Ok(())
-        } else {
-            state.peer_verdict.reevaluate(&self.trust, &self.chain)
+        let (was_current, evaluated) = match &mut state.peer {
+            VerifiedPeer::Gateway(forwarding) => {
+                let checked = self.trust.check_gateway(&self.chain);
+                let peer = || Ok(PeerKind::Gateway(Arc::clone(forwarding)));
+                (false, checked.map(|()| peer()))
+            }
+            VerifiedPeer::Chain(verdict) => {
+                let was_current = self.trust.is_current(verdict);
+                let evaluated = if was_current {
+                    Ok(())
+                } else {
+                    let evaluated = self.trust.reevaluate(&self.chain, verdict);
+                    evaluated.map(|new| *verdict = new)
+                };
+                let peer = || verdict.peer.clone().map(PeerKind::Peer);
+                (was_current, evaluated.map(|()| peer()))
+            }
         };
-        let rejection = match (evaluated, state.peer_verdict.peer_kind()) {
-            (Ok(()), Ok(peer_kind)) => return Ok(peer_kind),
-            (Ok(()), Err(objection)) => PeerRejection::NotAuthorised(objection),
-            (Err(refusal), _) => PeerRejection::Untrusted(refusal),
+        let rejection = match evaluated {
+            Ok(Ok(peer)) => return Ok(peer),
+            Ok(Err(objection)) => PeerRejection::NotAuthorised(objection),
+            Err(refusal) => PeerRejection::Untrusted(refusal),
         };
         // A peer that was never authorised learns so with its first response; one that loses trust,
         // at once.
@@ -140,7 +181,7 @@ impl<P: Policy> Connection<P> {
             );
             state.rejection = Some(rejection.clone());
             // A gateway would take an HTTP/1.1 close message for the response to its next request.
-            state.is_notified |= self.gateway;
+            state.is_notified |= self.is_gateway;
             drop(state);
             self.trust_lost.cancel();
         }
@@ -149,13 +190,17 @@ impl<P: Policy> Connection<P> {
 
     /// The certificates of the peer's verified path.
     pub(super) fn path_certificates(&self) -> Vec<PathCertificate> {
-        self.state().peer_verdict.path_certificates().to_vec()
+        match &self.state().peer {
+            VerifiedPeer::Chain(verdict) => verdict.path_certificates().to_vec(),
+            // Gateways are pinned and have no revocation status to query.
+            VerifiedPeer::Gateway(_) => Vec::new(),
+        }
     }
 
     /// Whether the peer is a gateway.
     #[must_use]
     pub fn is_gateway(&self) -> bool {
-        self.gateway
+        self.is_gateway
     }
 
     /// Completes once the peer has lost trust.

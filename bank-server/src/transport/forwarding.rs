@@ -125,7 +125,10 @@ impl<P: Policy> Forwarded<P> {
     /// A permit for one request, unless the peer has reached its limit.
     pub(super) fn acquire_request(&self, peer: &P::Peer) -> Option<RequestPermit> {
         self.permit
-            .get_or_init(|| self.quota.acquire_without_connection(P::group(peer)))
+            .get_or_init(|| {
+                self.quota
+                    .acquire_without_connection(P::group(peer).to_owned())
+            })
             .acquire_request()
     }
 }
@@ -141,7 +144,7 @@ async fn evaluate<P: Policy>(
     match previous.map(|previous| trust.reevaluate(&whole, previous)) {
         Some(evaluated) if !matches!(evaluated, Err(Refusal::StatusUnknown { .. })) => evaluated,
         // Not known before, or the status has expired: a responder may have to be queried.
-        _ => trust.admit(&whole).await,
+        _ => trust.admit(&whole, None).await,
     }
 }
 

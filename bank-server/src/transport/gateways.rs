@@ -42,21 +42,20 @@ impl Gateways {
         !self.0.is_empty() && !self.0.iter().any(|pinned| pinned.window.contains(now))
     }
 
-    /// Checks that the certificate is a pinned one and valid; returns its validity.
+    /// Checks that the certificate is a pinned one and valid.
     ///
     /// Cost: one comparison for each that is pinned.
     pub(super) fn check(
         &self,
         certificate: &CertificateDer<'_>,
         now: UnixTime,
-    ) -> Result<Window, Refusal> {
+    ) -> Result<(), Refusal> {
         let pinned = self
             .0
             .iter()
             .find(|pinned| pinned.certificate == *certificate)
             .ok_or(Refusal::UnknownGateway)?;
-        pinned.window.check(now)?;
-        Ok(pinned.window)
+        pinned.window.check(now)
     }
 }
 

@@ -11,13 +11,15 @@
 //! connection.
 
 use std::any::Any;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::future::{pending, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
 
@@ -34,7 +36,6 @@ use futures::Stream;
 use h2::server::{Builder, SendResponse};
 use h2::{Reason, RecvStream};
 use rustls_pki_types::UnixTime;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -42,7 +43,7 @@ use tokio_util::sync::CancellationToken;
 use super::connection::Connection;
 use super::policy::Policy;
 use super::quota::StreamPermit;
-use super::stream;
+use super::stream::MtlsStream;
 
 /// Streams that a peer may have open on one connection (`SETTINGS_MAX_CONCURRENT_STREAMS`).
 const MAX_STREAMS: u32 = 100;
@@ -68,7 +69,7 @@ const MAX_RESETS: usize = 100;
 /// Must be called in a `LocalSet`. A request whose stream is reset, or whose connection ends, is
 /// dropped.
 pub async fn serve<P, S, B>(
-    stream: stream::MtlsStream<P>,
+    mut stream: MtlsStream<P>,
     address: Option<SocketAddr>,
     service: Rc<S>,
     max_header_bytes: u32,
@@ -82,12 +83,8 @@ where
     B: MessageBody + 'static,
 {
     let connection = Arc::clone(stream.connection());
-    let budget = Rc::new(FrameBudget::default());
-    let counted = CountedStream {
-        stream,
-        frames: FrameReader::default(),
-        budget: Rc::clone(&budget),
-    };
+    let budget = Arc::new(FrameBudget::default());
+    stream.frames = Some(FrameCounter::new(Arc::clone(&budget)));
     let mut http2 = Builder::new()
         .max_header_list_size(max_header_bytes)
         .max_concurrent_streams(MAX_STREAMS)
@@ -97,7 +94,7 @@ where
         .max_pending_accept_reset_streams(MAX_RESETS)
         .max_concurrent_reset_streams(MAX_RESETS)
         .max_local_error_reset_streams(Some(MAX_RESETS))
-        .handshake(counted)
+        .handshake(stream)
         .await?;
     let draining = connection.draining_token();
     let mut stopping = pin!(async move {
@@ -144,14 +141,20 @@ where
                     };
                     request.extensions_mut().insert(Arc::clone(&connection));
                     let (service, connection) = (Rc::clone(&service), Arc::clone(&connection));
+                    let response = async move {
+                        match service.call(request).await {
+                            Ok(response) => response.into().map_into_boxed_body(),
+                            Err(error) => error.into(),
+                        }
+                    };
                     let answering = async move {
                         tokio::select! {
                             biased;
-                            answered = answer(service, request, respond, is_head, connection, open) => answered,
+                            answered = answer(response, respond, is_head, &*connection, open) => answered,
                             never = discard(unread) => never,
                         }
                     };
-                    let budget = Rc::clone(&budget);
+                    let budget = Arc::clone(&budget);
                     requests.spawn_local(async move {
                         match answering.await {
                             Ok(()) => budget.earn(FRAMES_PER_ANSWER),
@@ -192,30 +195,19 @@ fn into_actix(
     Some(request)
 }
 
-/// Calls the service, and sends what it returns. Fails when the peer resets the stream.
-async fn answer<P, S, B>(
-    service: Rc<S>,
-    request: Request,
+/// Sends a response once it is there. Fails when the peer resets the stream.
+async fn answer<P: Policy>(
+    response: impl Future<Output = Response<BoxBody>>,
     mut respond: SendResponse<Part>,
     is_head: bool,
-    connection: Arc<Connection<P>>,
+    connection: &Connection<P>,
     open: StreamPermit,
-) -> Result<(), h2::Error>
-where
-    P: Policy,
-    S: Service<Request> + 'static,
-    S::Response: Into<Response<B>>,
-    S::Error: Into<Response<BoxBody>>,
-    B: MessageBody + 'static,
-{
+) -> Result<(), h2::Error> {
     let reset = poll_fn(|cx| respond.poll_reset(cx));
     let response = tokio::select! {
         biased;
         reason = reset => return Err(reason?.into()),
-        answered = service.call(request) => match answered {
-            Ok(response) => response.into().map_into_boxed_body(),
-            Err(error) => error.into(),
-        },
+        response = response => response,
     };
     let (response, body) = response.into_parts();
     let size = match response.status() {
@@ -362,17 +354,14 @@ const SENT_BYTES_PER_FRAME: usize = 1024;
 ///
 /// Time does not fill it up: a connection without a request is closed when it has been idle.
 struct FrameBudget {
-    left: Cell<u32>,
-    /// Sent bytes that do not make up for a frame yet.
-    sent: Cell<usize>,
+    left: AtomicU32,
     exhausted: CancellationToken,
 }
 
 impl Default for FrameBudget {
     fn default() -> Self {
         Self {
-            left: Cell::new(MAX_CONTROL_FRAMES),
-            sent: Cell::new(0),
+            left: AtomicU32::new(MAX_CONTROL_FRAMES),
             exhausted: CancellationToken::new(),
         }
     }
@@ -380,27 +369,23 @@ impl Default for FrameBudget {
 
 impl FrameBudget {
     fn spend(&self) {
-        match self.left.get().checked_sub(1) {
-            Some(left) => self.left.set(left),
-            None => self.exhausted.cancel(),
+        let spent = |left: u32| left.checked_sub(1);
+        if self.left.fetch_update(Relaxed, Relaxed, spent).is_err() {
+            self.exhausted.cancel();
         }
     }
 
     fn earn(&self, frames: u32) {
-        let left = self.left.get().saturating_add(frames);
-        self.left.set(left.min(MAX_CONTROL_FRAMES));
-    }
-
-    fn sent(&self, bytes: usize) {
-        let sent = self.sent.get() + bytes;
-        self.sent.set(sent % SENT_BYTES_PER_FRAME);
-        self.earn(u32::try_from(sent / SENT_BYTES_PER_FRAME).unwrap_or(u32::MAX));
+        let earned = |left: u32| Some(left.saturating_add(frames).min(MAX_CONTROL_FRAMES));
+        let _ = self.left.fetch_update(Relaxed, Relaxed, earned);
     }
 }
 
-/// Finds the heads of frames (RFC 9113, section 4.1) in the bytes that a client sends.
-#[derive(Default)]
-struct FrameReader {
+/// Counts the frames in the bytes of a connection, by their heads (RFC 9113, section 4.1).
+pub(super) struct FrameCounter {
+    budget: Arc<FrameBudget>,
+    /// Sent bytes that do not make up for a frame yet.
+    sent: usize,
     /// Bytes of the connection preface that were read (section 3.4).
     preface: usize,
     head: [u8; FRAME_HEAD_BYTES],
@@ -413,11 +398,34 @@ struct FrameReader {
 const PREFACE_BYTES: usize = 24;
 const FRAME_HEAD_BYTES: usize = 9;
 
-impl FrameReader {
+impl FrameCounter {
+    fn new(budget: Arc<FrameBudget>) -> Self {
+        Self {
+            budget,
+            sent: 0,
+            preface: 0,
+            head: [0; FRAME_HEAD_BYTES],
+            read: 0,
+            payload: 0,
+        }
+    }
+
+    /// Whether nothing more is to be read.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.budget.exhausted.is_cancelled()
+    }
+
+    pub(super) fn sent(&mut self, bytes: usize) {
+        let sent = self.sent + bytes;
+        self.sent = sent % SENT_BYTES_PER_FRAME;
+        let frames = sent / SENT_BYTES_PER_FRAME;
+        self.budget.earn(u32::try_from(frames).unwrap_or(u32::MAX));
+    }
+
     /// Spends on each frame that carries no request and no part of a body.
     ///
     /// Cost: a look at the heads of frames; payloads are skipped.
-    fn read(&mut self, mut bytes: &[u8], budget: &FrameBudget) {
+    pub(super) fn read(&mut self, mut bytes: &[u8]) {
         let preface = bytes.len().min(PREFACE_BYTES - self.preface);
         self.preface += preface;
         bytes = bytes.get(preface..).unwrap_or_default();
@@ -438,7 +446,7 @@ impl FrameReader {
                 let [high, middle, low, kind, flags, ..] = self.head;
                 self.payload = u32::from_be_bytes([0, high, middle, low]) as usize;
                 if is_control(kind, flags, self.payload) {
-                    budget.spend();
+                    self.budget.spend();
                 }
             }
         }
@@ -459,64 +467,6 @@ fn is_control(kind: u8, flags: u8, payload: usize) -> bool {
     }
 }
 
-/// TLS stream that counts incoming frames. Once the budget is exhausted, nothing more is read.
-struct CountedStream<P: Policy> {
-    stream: stream::MtlsStream<P>,
-    frames: FrameReader,
-    budget: Rc<FrameBudget>,
-}
-
-impl<P: Policy> AsyncRead for CountedStream<P> {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        if this.budget.exhausted.is_cancelled() {
-            return Poll::Pending;
-        }
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
-        let read = buffer.filled().get(before..).unwrap_or_default();
-        this.frames.read(read, &this.budget);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<P: Policy> AsyncWrite for CountedStream<P> {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.poll_write_vectored(cx, &[io::IoSlice::new(bytes)])
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        pieces: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let written = ready!(Pin::new(&mut this.stream).poll_write_vectored(cx, pieces))?;
-        this.budget.sent(written);
-        Poll::Ready(Ok(written))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -525,11 +475,11 @@ mod tests {
 
     const PING: u8 = 6;
 
-    fn left_after(budget: &FrameBudget, reader: &mut FrameReader, pieces: &[&[u8]]) -> u32 {
+    fn left_after(frames: &mut FrameCounter, pieces: &[&[u8]]) -> u32 {
         for piece in pieces {
-            reader.read(piece, budget);
+            frames.read(piece);
         }
-        budget.left.get()
+        frames.budget.left.load(Relaxed)
     }
 
     proptest! {
@@ -548,25 +498,25 @@ mod tests {
                 control += u32::from(is_control(kind, flags, payload));
             }
             let pieces: Vec<&[u8]> = bytes.chunks(cut).collect();
-            let (budget, mut reader) = (FrameBudget::default(), FrameReader::default());
-            prop_assert_eq!(left_after(&budget, &mut reader, &pieces), MAX_CONTROL_FRAMES - control);
+            let mut counter = FrameCounter::new(Arc::default());
+            prop_assert_eq!(left_after(&mut counter, &pieces), MAX_CONTROL_FRAMES - control);
         }
     }
 
     #[test]
     fn a_budget_is_filled_up_by_answers_and_bytes_and_never_beyond_its_size() {
-        let (budget, mut reader) = (FrameBudget::default(), FrameReader::default());
+        let mut counter = FrameCounter::new(Arc::default());
         let ping = [&[0, 0, 0, PING, 0, 0, 0, 0, 0][..]];
-        reader.read(&[0; PREFACE_BYTES], &budget);
-        budget.earn(FRAMES_PER_ANSWER);
-        assert_eq!(left_after(&budget, &mut reader, &ping.repeat(10)), 990);
-        budget.earn(FRAMES_PER_ANSWER);
-        budget.sent(1500);
-        budget.sent(600);
-        assert_eq!(budget.left.get(), 1000);
-        left_after(&budget, &mut reader, &ping.repeat(1000));
-        assert!(!budget.exhausted.is_cancelled());
-        left_after(&budget, &mut reader, &ping);
-        assert!(budget.exhausted.is_cancelled());
+        counter.read(&[0; PREFACE_BYTES]);
+        counter.budget.earn(FRAMES_PER_ANSWER);
+        assert_eq!(left_after(&mut counter, &ping.repeat(10)), 990);
+        counter.budget.earn(FRAMES_PER_ANSWER);
+        counter.sent(1500);
+        counter.sent(600);
+        assert_eq!(left_after(&mut counter, &[]), 1000);
+        left_after(&mut counter, &ping.repeat(1000));
+        assert!(!counter.is_exhausted());
+        left_after(&mut counter, &ping);
+        assert!(counter.is_exhausted());
     }
 }

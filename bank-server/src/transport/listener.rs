@@ -13,18 +13,17 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{interval, timeout};
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{Connection, ConnectionTimeouts};
 use super::connection_registry::ConnectionRegistry;
 use super::forwarding::Forwarding;
-use super::peer_verdict::ListenerRole;
 use super::policy::Policy;
 use super::quota::{self, Quota};
 use super::stream::MtlsStream;
 use super::trust::Trust;
-use super::verifier::capture_refusal;
+use super::verified_chain_cache::VerifiedPath;
+use super::verifier::PeerVerifier;
 
 /// Limits of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,13 +44,14 @@ pub struct ConnectionLimits {
 
 /// Accepts the connections of one listening socket. Cheap to clone, one for each worker.
 pub struct MtlsListener<P: Policy> {
-    trust: Arc<Trust<P>>,
-    role: ListenerRole<P>,
+    pub(super) trust: Arc<Trust<P>>,
+    /// The peers behind the gateways, at a listener for gateways.
+    pub(super) forwarding: Option<Arc<Forwarding<P>>>,
     registry: ConnectionRegistry<P>,
-    quota: Quota,
+    pub(super) quota: Quota,
     limits: ConnectionLimits,
     observer: Arc<dyn ConnectionObserver>,
-    draining: CancellationToken,
+    pub(super) draining: CancellationToken,
 }
 
 /// Observes accepted and rejected connections. The server's log is one observer; the sandbox and
@@ -126,7 +126,7 @@ impl<P: Policy> MtlsListener<P> {
     ) -> Self {
         Self {
             trust,
-            role: ListenerRole::Peers,
+            forwarding: None,
             registry: ConnectionRegistry::default(),
             quota: Quota::new(quota::Limits {
                 connections: limits.per_peer,
@@ -145,7 +145,7 @@ impl<P: Policy> MtlsListener<P> {
     pub fn for_gateways(&self, connections: usize) -> Self {
         let forwarding = Forwarding::new(Arc::clone(&self.trust), self.quota.clone());
         Self {
-            role: ListenerRole::Gateways(Arc::new(forwarding)),
+            forwarding: Some(Arc::new(forwarding)),
             registry: ConnectionRegistry::default(),
             quota: Quota::new(quota::Limits {
                 connections,
@@ -160,12 +160,12 @@ impl<P: Policy> MtlsListener<P> {
     /// dropped; to be polled once for all clones of a listener.
     pub async fn reevaluate_connections(self) {
         let reevaluation = self.registry.reevaluate_connections(self.trust);
-        match self.role {
-            ListenerRole::Peers => reevaluation.await,
-            ListenerRole::Gateways(forwarding) => {
-                tokio::join!(reevaluation, forwarding.invalidate_on_change());
+        let forwarding = async {
+            if let Some(forwarding) = self.forwarding {
+                forwarding.invalidate_on_change().await;
             }
-        }
+        };
+        tokio::join!(reevaluation, forwarding);
     }
 
     /// Starts the graceful shutdown of this listener and its gateway listener, and completes once
@@ -214,83 +214,77 @@ impl<P: Policy> MtlsListener<P> {
         // Responses are small: waiting to fill a segment only adds latency. Failing to set this is
         // harmless.
         let _ = tcp.set_nodelay(true);
-        let rejected = |certificate, reason| RejectedConnection {
-            address,
-            certificate,
-            reason,
+        let rejected = |certificate, reason| {
+            self.observer.connection_rejected(&RejectedConnection {
+                address,
+                certificate,
+                reason,
+            });
         };
-        let acceptor = TlsAcceptor::from(match self.role {
-            ListenerRole::Peers => self.trust.tls(),
-            ListenerRole::Gateways(_) => self.trust.gateway_tls(),
-        });
-        let handshake = capture_refusal(acceptor.accept(tcp).into_fallible());
-        let Ok((outcome, refused)) = timeout(self.limits.handshake, handshake).await else {
-            self.observer.connection_rejected(&rejected(
-                None,
-                RejectionReason::HandshakeTimeout(self.limits.handshake),
-            ));
-            return None;
-        };
-        match outcome {
-            Ok(tls) => match self.establish(tls, address).await {
-                Ok((stream, protocol)) => {
-                    self.observer.connection_accepted();
-                    Some((stream, protocol, Some(address)))
-                }
-                Err((certificate, reason)) => {
-                    self.observer
-                        .connection_rejected(&rejected(certificate, *reason));
-                    None
-                }
-            },
-            Err((error, tcp)) => {
-                self.observer.connection_rejected(&match refused {
+        let verifier = PeerVerifier::new(&self.trust, self.forwarding.is_some());
+        let acceptor = TlsAcceptor::from(verifier.tls_config());
+        let handshake = acceptor.accept(tcp).into_fallible();
+        let tls = match timeout(self.limits.handshake, handshake).await {
+            Ok(Ok(tls)) => tls,
+            Ok(Err((error, tcp))) => {
+                let (certificate, reason) = match verifier.refusal() {
                     Some((certificate, refusal)) => {
-                        rejected(Some(certificate), RejectionReason::Refused(refusal))
+                        (Some(certificate), RejectionReason::Refused(refusal))
                     }
-                    None => rejected(None, rejection_reason(error)),
-                });
+                    None => (None, rejection_reason(error)),
+                };
+                rejected(certificate, reason);
                 linger(tcp, self.limits.handshake).await;
-                None
+                return None;
             }
-        }
-    }
-
-    async fn establish(
-        &self,
-        tls: TlsStream<TcpStream>,
-        address: SocketAddr,
-    ) -> Result<(MtlsStream<P>, Protocol), AdmissionError> {
+            Err(_) => {
+                let late = RejectionReason::HandshakeTimeout(self.limits.handshake);
+                rejected(None, late);
+                return None;
+            }
+        };
         let session = tls.get_ref().1;
         let protocol = match session.alpn_protocol() {
             Some(b"h2") => Protocol::Http2,
             _ => Protocol::Http1,
         };
-        let chain: Vec<CertificateDer<'static>> =
-            session.peer_certificates().unwrap_or_default().to_vec();
+        let chain = session.peer_certificates().unwrap_or_default().to_vec();
         let shown = chain.first().map(CertificateSummary::of);
-        let trust = Arc::clone(&self.trust);
-        let draining = self.draining.clone();
-        let established =
-            Connection::establish(address, chain, trust, &self.role, draining, |group| {
-                self.quota.acquire(group)
-            });
-        // May query an OCSP responder, which has limits of its own besides this one.
-        let Ok(established) = timeout(self.limits.handshake, established).await else {
-            let unknown = RejectionReason::StatusTimeout(self.limits.handshake);
-            return Err((shown, Box::new(unknown)));
-        };
-        let connection = established
-            .map_err(|refusal| (shown.clone(), Box::new(RejectionReason::Refused(refusal))))?;
-        if connection.is_far_over_limit() {
-            return Err((shown, Box::new(RejectionReason::TooManyConnections)));
+        match self.establish(address, chain, verifier.path()).await {
+            Ok((connection, timeouts)) => {
+                self.observer.connection_accepted();
+                let stream = MtlsStream::new(tls, protocol, connection, timeouts);
+                Some((stream, protocol, Some(address)))
+            }
+            Err(reason) => {
+                rejected(shown, reason);
+                None
+            }
         }
+    }
+
+    /// Establishes and registers the connection of a peer whose handshake has succeeded.
+    async fn establish(
+        &self,
+        address: SocketAddr,
+        chain: Vec<CertificateDer<'static>>,
+        verified: Option<VerifiedPath>,
+    ) -> Result<(Arc<Connection<P>>, ConnectionTimeouts), RejectionReason> {
         let ConnectionLimits {
             handshake,
             idle,
             answer,
             ..
         } = self.limits;
+        let established = Connection::establish(address, chain, verified, self);
+        // May query an OCSP responder, which has limits of its own besides this one.
+        let connection = timeout(handshake, established)
+            .await
+            .map_err(|_| RejectionReason::StatusTimeout(handshake))?
+            .map_err(RejectionReason::Refused)?;
+        if connection.is_far_over_limit() {
+            return Err(RejectionReason::TooManyConnections);
+        }
         // A peer over its limit receives an error response, and may not idle for long.
         let idle = if connection.is_over_limit() {
             handshake
@@ -301,11 +295,7 @@ impl<P: Policy> MtlsListener<P> {
         self.registry.add(&connection);
         // Trust may have changed between the verdict and the registration.
         let _ = connection.evaluate();
-        let timeouts = ConnectionTimeouts { idle, answer };
-        Ok((
-            MtlsStream::new(tls, protocol, connection, timeouts),
-            protocol,
-        ))
+        Ok((connection, ConnectionTimeouts { idle, answer }))
     }
 }
 
@@ -313,7 +303,7 @@ impl<P: Policy> Clone for MtlsListener<P> {
     fn clone(&self) -> Self {
         Self {
             trust: Arc::clone(&self.trust),
-            role: self.role.clone(),
+            forwarding: self.forwarding.clone(),
             registry: self.registry.clone(),
             quota: self.quota.clone(),
             limits: self.limits,
@@ -322,9 +312,6 @@ impl<P: Policy> Clone for MtlsListener<P> {
         }
     }
 }
-
-/// The presented certificate, and the reason for the rejection.
-type AdmissionError = (Option<CertificateSummary>, Box<RejectionReason>);
 
 /// Unwraps the error of rustls: a missing certificate is a refusal like others.
 fn rejection_reason(error: io::Error) -> RejectionReason {

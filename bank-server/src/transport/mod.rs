@@ -31,7 +31,6 @@ pub mod http2;
 pub mod listener;
 pub mod ocsp_worker;
 mod own_certificate;
-pub mod peer_verdict;
 pub mod pem_files;
 pub mod policy;
 mod quota;

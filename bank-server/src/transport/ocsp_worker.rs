@@ -141,20 +141,20 @@ impl OcspHandle {
 
 /// OCSP worker. Runs until it is dropped.
 pub struct OcspWorker<P: Policy> {
-    trust: Arc<Trust<P>>,
-    clock: Arc<dyn Clock>,
-    randomness: Arc<dyn Randomness>,
-    options: OcspOptions,
+    pub(super) trust: Arc<Trust<P>>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) randomness: Arc<dyn Randomness>,
+    pub(super) options: OcspOptions,
     /// Time after which a response is refreshed at the latest.
-    refresh: Duration,
-    fetcher: Fetcher,
-    requests: OcspRequests,
-    tracked: HashMap<CertificateId, TrackedCertificate>,
-    queries: JoinSet<(CertificateId, Result<Answer, String>)>,
+    pub(super) refresh: Duration,
+    pub(super) fetcher: Fetcher,
+    pub(super) requests: OcspRequests,
+    pub(super) tracked: HashMap<CertificateId, TrackedCertificate>,
+    pub(super) queries: JoinSet<(CertificateId, Result<Answer, String>)>,
 }
 
 /// A certificate whose status is kept fresh.
-struct TrackedCertificate {
+pub(super) struct TrackedCertificate {
     link: PathCertificate,
     /// An [`uptime`].
     last_requested: Duration,
@@ -170,28 +170,6 @@ struct TrackedCertificate {
 }
 
 impl<P: Policy> OcspWorker<P> {
-    pub(super) fn new(
-        trust: Arc<Trust<P>>,
-        clock: Arc<dyn Clock>,
-        randomness: Arc<dyn Randomness>,
-        options: OcspOptions,
-        refresh: Duration,
-        fetcher: Fetcher,
-        requests: OcspRequests,
-    ) -> Self {
-        Self {
-            trust,
-            clock,
-            randomness,
-            options,
-            refresh,
-            fetcher,
-            requests,
-            tracked: HashMap::new(),
-            queries: JoinSet::new(),
-        }
-    }
-
     /// Processes requests and sends queries until it is dropped.
     pub async fn run(mut self) {
         let mut tick = interval(TICK);
@@ -344,7 +322,7 @@ impl<P: Policy> OcspWorker<P> {
         answer.check_fresh(now).map_err(|error| error.to_string())?;
         let answer = Arc::new(answer);
         let mut outcome: Result<(), AnswerError> = Ok(());
-        let changed = self.trust.update(|snapshot| {
+        self.trust.update(|snapshot| {
             let mut next = snapshot.clone();
             let answers = &mut next.statuses.answers;
             // Revocations stay; other expired responses are dropped.
@@ -354,8 +332,7 @@ impl<P: Policy> OcspWorker<P> {
             outcome = answers.add(answer);
             next
         });
-        outcome.map_err(|error| error.to_string())?;
-        changed.map_err(|error| error.to_string())
+        outcome.map_err(|error| error.to_string())
     }
 }
 

@@ -67,27 +67,32 @@ impl Quota {
         }
     }
 
-    pub(super) fn acquire(&self, group: Option<&str>) -> ConnectionPermit {
-        let mut all = self.lock();
-        let usage = all.entry(group.map(str::to_owned)).or_default();
-        usage.connections += 1;
-        ConnectionPermit {
-            quota: self.clone(),
-            group: group.map(str::to_owned),
-            number: usage.connections,
-            open_requests: Arc::clone(&usage.open_requests),
-        }
+    pub(super) fn acquire(&self, group: Option<String>) -> ConnectionPermit {
+        self.permit(group, |usage| {
+            usage.connections += 1;
+            usage.connections
+        })
     }
 
     /// A permit for the requests of a forwarded peer.
-    pub(super) fn acquire_without_connection(&self, group: &str) -> ConnectionPermit {
+    pub(super) fn acquire_without_connection(&self, group: String) -> ConnectionPermit {
+        self.permit(Some(group), |usage| {
+            usage.forwarded += 1;
+            0
+        })
+    }
+
+    fn permit(
+        &self,
+        group: Option<String>,
+        number: impl FnOnce(&mut PeerUsage) -> usize,
+    ) -> ConnectionPermit {
         let mut all = self.lock();
-        let usage = all.entry(Some(group.to_owned())).or_default();
-        usage.forwarded += 1;
+        let usage = all.entry(group.clone()).or_default();
         ConnectionPermit {
             quota: self.clone(),
-            group: Some(group.to_owned()),
-            number: 0,
+            group,
+            number: number(usage),
             open_requests: Arc::clone(&usage.open_requests),
         }
     }
@@ -191,10 +196,10 @@ mod tests {
             requests: 2,
             body_bytes: 10,
         });
-        let [one, two] = ["one", "two"];
-        let first = quota.acquire(Some(one));
-        let second = quota.acquire(Some(one));
-        let third = quota.acquire(Some(one));
+        let [one, two] = [|| "one".to_owned(), || "two".to_owned()];
+        let first = quota.acquire(Some(one()));
+        let second = quota.acquire(Some(one()));
+        let third = quota.acquire(Some(one()));
         assert_eq!(
             [&first, &second, &third].map(ConnectionPermit::is_over_limit),
             [false, true, true]
@@ -203,7 +208,7 @@ mod tests {
             [&first, &second, &third].map(ConnectionPermit::is_far_over_limit),
             [false, false, true]
         );
-        assert!(!quota.acquire(Some(two)).is_over_limit());
+        assert!(!quota.acquire(Some(two())).is_over_limit());
         assert!(!quota.acquire(None).is_over_limit());
         let permits = (first.acquire_request(), second.acquire_request());
         assert!(permits.0.is_some() && permits.1.is_some());
@@ -211,11 +216,11 @@ mod tests {
             first.acquire_request().is_none() && third.acquire_request().is_none(),
             "over all connections"
         );
-        assert!(quota.acquire(Some(two)).acquire_request().is_some());
+        assert!(quota.acquire(Some(two())).acquire_request().is_some());
         drop(permits);
         assert!(first.acquire_request().is_some());
         drop((first, second, third));
-        assert!(!quota.acquire(Some(one)).is_over_limit());
+        assert!(!quota.acquire(Some(one())).is_over_limit());
         assert!(quota.lock().is_empty());
     }
 
@@ -226,8 +231,8 @@ mod tests {
             requests: 2,
             body_bytes: 10,
         });
-        let forwarded = quota.acquire_without_connection("one");
-        let connection = quota.acquire(Some("one"));
+        let forwarded = quota.acquire_without_connection("one".to_owned());
+        let connection = quota.acquire(Some("one".to_owned()));
         assert!(
             !connection.is_over_limit() && !forwarded.is_over_limit(),
             "a forwarded peer has no connection"
@@ -238,7 +243,7 @@ mod tests {
         drop(connection);
         assert!(
             quota
-                .acquire_without_connection("one")
+                .acquire_without_connection("one".to_owned())
                 .acquire_request()
                 .is_none(),
             "while one permit is left"
@@ -254,14 +259,20 @@ mod tests {
             requests: 2,
             body_bytes: 10,
         });
-        let (first, second) = (quota.acquire(Some("one")), quota.acquire(Some("one")));
+        let (first, second) = (
+            quota.acquire(Some("one".to_owned())),
+            quota.acquire(Some("one".to_owned())),
+        );
         let (one, two) = (
             first.acquire_request().unwrap(),
             second.acquire_request().unwrap(),
         );
         assert!(one.add_body_bytes(4) && two.add_body_bytes(6));
         assert!(!two.add_body_bytes(1), "over all connections");
-        let other = quota.acquire(Some("two")).acquire_request().unwrap();
+        let other = quota
+            .acquire(Some("two".to_owned()))
+            .acquire_request()
+            .unwrap();
         assert!(other.add_body_bytes(10));
         drop(two);
         assert!(one.add_body_bytes(6), "refused bytes are released as well");
@@ -275,10 +286,18 @@ mod tests {
             requests: 1,
             body_bytes: 10,
         });
-        let (first, second) = (quota.acquire(Some("one")), quota.acquire(Some("one")));
+        let (first, second) = (
+            quota.acquire(Some("one".to_owned())),
+            quota.acquire(Some("one".to_owned())),
+        );
         let streams = (first.open_stream().unwrap(), second.open_stream().unwrap());
         assert!(first.open_stream().is_none(), "over all connections");
-        assert!(quota.acquire(Some("two")).open_stream().is_some());
+        assert!(
+            quota
+                .acquire(Some("two".to_owned()))
+                .open_stream()
+                .is_some()
+        );
         drop(streams);
         assert!(first.open_stream().is_some());
     }

@@ -14,6 +14,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::connection::{Connection, ConnectionTimeouts};
 use super::goaway::{CloseState, GRACE};
+use super::http2::FrameCounter;
 use super::policy::Policy;
 
 /// TLS stream of an open connection. It reads as ended once
@@ -30,6 +31,8 @@ pub struct MtlsStream<P: Policy> {
     pub(super) has_unsent: bool,
     pub(super) trust_lost: Pin<Box<WaitForCancellationFutureOwned>>,
     pub(super) close_state: CloseState,
+    /// Counts the frames of an HTTP/2 connection.
+    pub(super) frames: Option<FrameCounter>,
 }
 
 impl<P: Policy> MtlsStream<P> {
@@ -50,6 +53,7 @@ impl<P: Policy> MtlsStream<P> {
             has_unsent: false,
             trust_lost: Box::pin(connection.trust_lost_token().cancelled_owned()),
             close_state: CloseState::Open,
+            frames: None,
             connection,
         }
     }
@@ -109,9 +113,18 @@ impl<P: Policy> AsyncRead for MtlsStream<P> {
         if this.poll_close(cx).is_ready() {
             return Poll::Ready(Ok(()));
         }
+        if this.frames.as_ref().is_some_and(FrameCounter::is_exhausted) {
+            return Poll::Pending;
+        }
+        let before = buffer.filled().len();
         match Pin::new(&mut this.tls).poll_read(cx, buffer) {
             Poll::Pending => this.poll_timeout(cx).map(Ok),
-            ready @ Poll::Ready(_) => ready,
+            ready @ Poll::Ready(_) => {
+                if let Some(frames) = &mut this.frames {
+                    frames.read(buffer.filled().get(before..).unwrap_or_default());
+                }
+                ready
+            }
         }
     }
 }
@@ -142,6 +155,9 @@ impl<P: Policy> AsyncWrite for MtlsStream<P> {
         let polled = Pin::new(&mut this.tls).poll_write_vectored(cx, pieces);
         let total: usize = pieces.iter().map(|piece| piece.len()).sum();
         this.has_unsent = !matches!(polled, Poll::Ready(Ok(written)) if written == total);
+        if let (Poll::Ready(Ok(written)), Some(frames)) = (&polled, &mut this.frames) {
+            frames.sent(*written);
+        }
         this.or_timeout(polled, cx)
     }
 

@@ -2,15 +2,15 @@
 //!
 //! A handshake and each request use one snapshot; a change replaces the whole snapshot atomically.
 
-use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use rustls::ServerConfig;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ServerSessionMemoryCache, StoresServerSessions};
+use rustls::{ConfigBuilder, ServerConfig, WantsVerifier};
 use rustls_pki_types::{CertificateDer, UnixTime};
 use shared_types::environment::Clock;
-use shared_types::pki::credentials::Credentials;
+use shared_types::pki::credentials::{Credentials, provider};
 use shared_types::pki::revocation::{
     List, PathCertificate, RevocationStatus, Statuses, UnknownStatus,
 };
@@ -19,9 +19,9 @@ use tokio::sync::watch;
 
 use super::gateways::Gateways;
 use super::ocsp_worker::{OcspCounters, OcspHandle};
+use super::own_certificate::OwnCertificate;
 use super::policy::Policy;
-use super::verified_chain_cache::VerifiedChainCache;
-use super::verifier::{self, PeerClass};
+use super::verified_chain_cache::{VerifiedChainCache, VerifiedPath};
 
 /// Everything that decides which peers are trusted, and our own credentials. Never modified, only
 /// replaced as a whole. Cheap to clone.
@@ -44,44 +44,35 @@ pub struct TrustSnapshot<P> {
     pub credentials: Credentials,
 }
 
-/// A snapshot, and the TLS configurations built from it.
-struct TlsConfigs<P> {
+/// A snapshot, and how it presents our own certificate.
+struct Current<P> {
     snapshot: Arc<TrustSnapshot<P>>,
-    tls: Arc<ServerConfig>,
-    gateway_tls: Arc<ServerConfig>,
+    own_certificate: Arc<OwnCertificate>,
 }
 
 /// Holder of the current snapshot. Reading it takes no lock.
 pub struct Trust<P> {
-    current: ArcSwap<TlsConfigs<P>>,
+    current: ArcSwap<Current<P>>,
     /// Held while a snapshot is derived from the current one, so that no update is lost.
     update_lock: Mutex<()>,
     changed: watch::Sender<()>,
     clock: Arc<dyn Clock>,
-    sessions: Sessions,
+    tls: ConfigBuilder<ServerConfig, WantsVerifier>,
+    /// TLS session caches, one for each kind of listener, so that no session can be resumed at the
+    /// other kind. A resumed session is evaluated again when its connection is established, so it
+    /// may save the peer a signature.
+    peer_sessions: Arc<dyn StoresServerSessions>,
+    gateway_sessions: Arc<dyn StoresServerSessions>,
     path_cache: VerifiedChainCache,
     ocsp: OcspHandle,
-}
-
-/// TLS session caches, one for each kind of listener, so that no session can be resumed at the
-/// other kind.
-struct Sessions {
-    peers: Arc<dyn StoresServerSessions>,
-    gateways: Arc<dyn StoresServerSessions>,
 }
 
 /// A favourable verdict on a chain: by which snapshot, for how long, and what the policy returned.
 pub(super) struct Verdict<P: Policy> {
     snapshot: Arc<TrustSnapshot<P>>,
-    path: Path,
+    verified: VerifiedPath,
     window: Window,
     pub(super) peer: Result<Arc<P::Peer>, P::Objection>,
-}
-
-/// A favourable verdict on a gateway: by which snapshot, and for how long.
-pub(super) struct GatewayVerdict<P> {
-    snapshot: Arc<TrustSnapshot<P>>,
-    window: Window,
 }
 
 /// TLS sessions that are cached for resumption.
@@ -94,42 +85,34 @@ impl<P: Policy> Trust<P> {
         clock: Arc<dyn Clock>,
         ocsp: OcspHandle,
     ) -> Result<Self, rustls::Error> {
-        // A resumed session is evaluated again when its connection is established, so it may save
-        // the peer a signature.
-        let sessions = Sessions {
-            peers: ServerSessionMemoryCache::new(MAX_SESSIONS),
-            gateways: ServerSessionMemoryCache::new(MAX_SESSIONS),
-        };
-        let path_cache = VerifiedChainCache::default();
-        let snapshot = TlsConfigs::new(snapshot, &clock, &sessions, &path_cache)?;
+        let tls = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?;
         Ok(Self {
-            current: ArcSwap::from_pointee(snapshot),
+            current: ArcSwap::from_pointee(Current::new(snapshot, &clock)),
             update_lock: Mutex::default(),
             changed: watch::Sender::new(()),
             clock,
-            sessions,
-            path_cache,
+            tls,
+            peer_sessions: ServerSessionMemoryCache::new(MAX_SESSIONS),
+            gateway_sessions: ServerSessionMemoryCache::new(MAX_SESSIONS),
+            path_cache: VerifiedChainCache::default(),
             ocsp,
         })
     }
 
     /// Replaces the snapshot by one derived from it: for new handshakes at once, for open
     /// connections as soon as each has been re-evaluated.
-    pub fn update(
-        &self,
-        make: impl FnOnce(&TrustSnapshot<P>) -> TrustSnapshot<P>,
-    ) -> Result<(), rustls::Error> {
+    pub fn update(&self, make: impl FnOnce(&TrustSnapshot<P>) -> TrustSnapshot<P>) {
         // A panic here leaves the previous snapshot in place.
         let guard = self
             .update_lock
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let snapshot = make(&self.current.load().snapshot);
-        let snapshot = TlsConfigs::new(snapshot, &self.clock, &self.sessions, &self.path_cache)?;
-        self.current.store(Arc::new(snapshot));
+        self.current
+            .store(Arc::new(Current::new(snapshot, &self.clock)));
         drop(guard);
         self.changed.send_replace(());
-        Ok(())
     }
 
     /// The current snapshot.
@@ -144,13 +127,30 @@ impl<P: Policy> Trust<P> {
     }
 
     /// The TLS configuration for a handshake that starts now.
-    pub(super) fn tls(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.current.load().tls)
+    pub(super) fn tls_config(
+        &self,
+        verifier: Arc<dyn ClientCertVerifier>,
+        is_for_gateways: bool,
+    ) -> ServerConfig {
+        let own_certificate = Arc::clone(&self.current.load().own_certificate);
+        let tls = self.tls.clone().with_client_cert_verifier(verifier);
+        let mut config = tls.with_cert_resolver(own_certificate);
+        config.session_storage = Arc::clone(if is_for_gateways {
+            &self.gateway_sessions
+        } else {
+            &self.peer_sessions
+        });
+        config
     }
 
-    /// The TLS configuration of a handshake at a listener for gateways.
-    pub(super) fn gateway_tls(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.current.load().gateway_tls)
+    /// The path from a chain to an anchor, without regard to revocation.
+    pub(super) fn find_path(
+        &self,
+        chain: &[CertificateDer<'_>],
+        anchors: &Arc<Anchors>,
+        now: UnixTime,
+    ) -> Result<VerifiedPath, Refusal> {
+        self.path_cache.find_or_verify(chain, anchors, now)
     }
 
     /// Counters of the OCSP client.
@@ -158,60 +158,75 @@ impl<P: Policy> Trust<P> {
         self.ocsp.counters()
     }
 
-    /// Evaluates the chain of a peer that connects, its own certificate first. Where the revocation
-    /// status of a certificate is unknown and OCSP is enabled, queries its responder before the
-    /// evaluation.
+    /// Evaluates the chain of a peer that connects, its own certificate first, with the path that
+    /// its handshake has verified, if it has. Where the revocation status of a certificate is
+    /// unknown and OCSP is enabled, queries its responder before the evaluation.
     ///
-    /// Cost: that of one evaluation, without its signatures if the path is cached; where a
-    /// responder is queried, waiting for its response, for a bounded time.
-    pub(super) async fn admit(&self, chain: &[CertificateDer<'_>]) -> Result<Verdict<P>, Refusal> {
+    /// Cost: that of one evaluation, without its signatures if the path is verified or cached;
+    /// where a responder is queried, waiting for its response, for a bounded time.
+    pub(super) async fn admit(
+        &self,
+        chain: &[CertificateDer<'_>],
+        verified: Option<VerifiedPath>,
+    ) -> Result<Verdict<P>, Refusal> {
         let snapshot = self.current();
-        let path = self
-            .path_cache
-            .find_or_verify(chain, &snapshot.anchors, self.now())?;
+        let verified = match verified {
+            Some(verified) => verified,
+            None => self.find_path(chain, &snapshot.anchors, self.now())?,
+        };
         // Cached here, where the peer has proved possession of its key: chains of others must not
         // evict those of peers.
-        self.path_cache.insert(chain, &snapshot.anchors, &path);
+        self.path_cache.insert(chain, &verified);
         if snapshot.ask_responders {
-            let unknown: Vec<PathCertificate> = snapshot
-                .with_unknown_status(&path, self.now())
-                .cloned()
-                .collect();
+            let unknown = snapshot.with_unknown_status(&verified.path, self.now());
+            let unknown: Vec<PathCertificate> = unknown.cloned().collect();
             if unknown.is_empty() {
-                self.ocsp.enqueue(path.links.clone());
+                self.ocsp.enqueue(verified.path.links.clone());
             } else {
                 self.ocsp.query(unknown).await;
             }
         }
-        self.evaluate(chain, &snapshot.anchors, &path)
+        self.evaluate(chain, &verified)
     }
 
-    /// Evaluates a chain again, by the current snapshot and time. Reuses the path of the previous
-    /// verdict where it cannot have changed.
+    /// Evaluates a chain again, by the current snapshot and time.
     pub(super) fn reevaluate(
         &self,
         chain: &[CertificateDer<'_>],
         previous: &Verdict<P>,
     ) -> Result<Verdict<P>, Refusal> {
-        self.evaluate(chain, &previous.snapshot.anchors, &previous.path)
+        self.evaluate(chain, &previous.verified)
     }
 
     /// Evaluates a chain by the current snapshot and time. Reuses that path if it leads to the
     /// current anchors and is within its validity.
+    ///
+    /// Cost: with that path, a look-up in CRLs and OCSP responses for each certificate, and that of
+    /// the policy. No signature is checked.
     fn evaluate(
         &self,
         chain: &[CertificateDer<'_>],
-        anchors: &Arc<Anchors>,
-        path: &Path,
+        verified: &VerifiedPath,
     ) -> Result<Verdict<P>, Refusal> {
         let (snapshot, now) = (self.current(), self.now());
-        let path = if Arc::ptr_eq(anchors, &snapshot.anchors) && path.window.contains(now) {
-            path.clone()
+        let leaf = chain.first().ok_or(Refusal::NoCertificate)?;
+        let verified = if verified.is_valid(&snapshot.anchors, now) {
+            verified.clone()
         } else {
-            self.path_cache
-                .find_or_verify(chain, &snapshot.anchors, now)?
+            self.find_path(chain, &snapshot.anchors, now)?
         };
-        snapshot.evaluate(chain, path, now)
+        let Window { from, until } = verified.path.window;
+        let mut until = until.min(snapshot.check_revocation(&verified.path, now)?);
+        let admitted = snapshot.policy.admit(leaf, now);
+        if let Ok(admitted) = &admitted {
+            until = until.min(admitted.until.unwrap_or(until));
+        }
+        Ok(Verdict {
+            window: Window { from, until },
+            verified,
+            peer: admitted.map(|admitted| Arc::new(admitted.peer)),
+            snapshot,
+        })
     }
 
     /// Queries OCSP responders about those certificates again, before their statuses expire.
@@ -230,21 +245,12 @@ impl<P: Policy> Trust<P> {
             && verdict.window.contains(self.now())
     }
 
-    /// Evaluates the certificate that a gateway presented.
-    pub(super) fn evaluate_gateway(
-        &self,
-        chain: &[CertificateDer<'_>],
-    ) -> Result<GatewayVerdict<P>, Refusal> {
-        let snapshot = self.current();
+    /// Checks the certificate that a gateway presented.
+    ///
+    /// Cost: one comparison for each that is pinned.
+    pub(super) fn check_gateway(&self, chain: &[CertificateDer<'_>]) -> Result<(), Refusal> {
         let leaf = chain.first().ok_or(Refusal::NoCertificate)?;
-        let window = snapshot.gateways.check(leaf, self.now())?;
-        Ok(GatewayVerdict { snapshot, window })
-    }
-
-    /// Whether a verdict on a gateway is still current, at the cost of [`Self::is_current`].
-    pub(super) fn is_gateway_current(&self, verdict: &GatewayVerdict<P>) -> bool {
-        Arc::ptr_eq(&verdict.snapshot, &self.current.load().snapshot)
-            && verdict.window.contains(self.now())
+        self.current().gateways.check(leaf, self.now())
     }
 
     pub(super) fn now(&self) -> UnixTime {
@@ -252,58 +258,12 @@ impl<P: Policy> Trust<P> {
     }
 }
 
-impl<P: Policy> TlsConfigs<P> {
-    fn new(
-        snapshot: TrustSnapshot<P>,
-        clock: &Arc<dyn Clock>,
-        sessions: &Sessions,
-        path_cache: &VerifiedChainCache,
-    ) -> Result<Self, rustls::Error> {
-        let snapshot = Arc::new(snapshot);
-        let tls = |peer_class, sessions| {
-            verifier::configure(
-                &snapshot,
-                peer_class,
-                clock,
-                Arc::clone(sessions),
-                path_cache,
-            )
-            .map(Arc::new)
-        };
-        Ok(Self {
-            tls: tls(PeerClass::Peers, &sessions.peers)?,
-            gateway_tls: tls(PeerClass::Gateways, &sessions.gateways)?,
-            snapshot,
-        })
-    }
-}
-
-impl<P: Policy> TrustSnapshot<P> {
-    /// Evaluates a chain with a path to these anchors.
-    ///
-    /// Cost: a look-up in CRLs and OCSP responses for each certificate, and that of the policy. No
-    /// signature is checked.
-    fn evaluate(
-        self: &Arc<Self>,
-        chain: &[CertificateDer<'_>],
-        path: Path,
-        now: UnixTime,
-    ) -> Result<Verdict<P>, Refusal> {
-        let leaf = chain.first().ok_or(Refusal::NoCertificate)?;
-        let mut until = path.window.until.min(self.check_revocation(&path, now)?);
-        let admitted = self.policy.admit(leaf, now);
-        if let Ok(admitted) = &admitted {
-            until = until.min(admitted.until.unwrap_or(until));
+impl<P> Current<P> {
+    fn new(snapshot: TrustSnapshot<P>, clock: &Arc<dyn Clock>) -> Self {
+        Self {
+            own_certificate: Arc::new(OwnCertificate::of(&snapshot, Arc::clone(clock))),
+            snapshot: Arc::new(snapshot),
         }
-        Ok(Verdict {
-            snapshot: Arc::clone(self),
-            window: Window {
-                from: path.window.from,
-                until,
-            },
-            path,
-            peer: admitted.map(|admitted| Arc::new(admitted.peer)),
-        })
     }
 }
 
@@ -364,29 +324,9 @@ impl<P> Clone for TrustSnapshot<P> {
     }
 }
 
-impl<P> fmt::Debug for TrustSnapshot<P> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TrustSnapshot")
-            .field("anchors", &self.anchors.certificates().len())
-            .field("lists", &self.statuses.lists)
-            .field("answers", &self.statuses.answers.len())
-            .field("gateways", &self.gateways)
-            .field("credentials", &self.credentials)
-            .finish_non_exhaustive()
-    }
-}
-
 impl<P: Policy> Verdict<P> {
     /// The certificates of the verified path.
     pub(super) fn path_certificates(&self) -> &[PathCertificate] {
-        &self.path.links
-    }
-}
-
-impl<P: Policy> fmt::Debug for Trust<P> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Trust")
-            .field("current", &self.current())
-            .finish_non_exhaustive()
+        &self.verified.path.links
     }
 }

@@ -1,6 +1,5 @@
 //! Cache of verified certificate paths: a returning peer costs no CA signatures again.
 
-use std::fmt;
 use std::sync::Arc;
 
 use quick_cache::sync::Cache;
@@ -9,16 +8,22 @@ use shared_types::pki::digest;
 use shared_types::pki::trust::{Anchors, Path, Refusal, Usage, judge};
 
 /// Paths by the chain that each was verified for. Revocation is not part of a path and is checked
-/// each time. Cheap to clone: all clones share the entries.
-#[derive(Clone)]
-pub(super) struct VerifiedChainCache(Arc<Cache<String, (Arc<Anchors>, Path)>>);
+/// each time.
+pub(super) struct VerifiedChainCache(Cache<String, VerifiedPath>);
+
+/// A path, and the anchors that it was verified with.
+#[derive(Debug, Clone)]
+pub(super) struct VerifiedPath {
+    anchors: Arc<Anchors>,
+    pub(super) path: Path,
+}
 
 /// Cached chains; more than there are TPPs in Europe.
 const MAX_CACHED_CHAINS: usize = 4096;
 
 impl Default for VerifiedChainCache {
     fn default() -> Self {
-        Self(Arc::new(Cache::new(MAX_CACHED_CHAINS)))
+        Self(Cache::new(MAX_CACHED_CHAINS))
     }
 }
 
@@ -32,26 +37,27 @@ impl VerifiedChainCache {
         chain: &[CertificateDer<'_>],
         anchors: &Arc<Anchors>,
         now: UnixTime,
-    ) -> Result<Path, Refusal> {
+    ) -> Result<VerifiedPath, Refusal> {
         let (leaf, intermediates) = chain.split_first().ok_or(Refusal::NoCertificate)?;
-        match self.0.get(&digest_of(chain)) {
-            Some((by, path)) if Arc::ptr_eq(&by, anchors) && path.window.contains(now) => Ok(path),
-            _ => judge(anchors, leaf, intermediates, Usage::Client, now),
+        let cached = self.0.get(&digest_of(chain));
+        if let Some(cached) = cached.filter(|cached| cached.is_valid(anchors, now)) {
+            return Ok(cached);
         }
+        Ok(VerifiedPath {
+            path: judge(anchors, leaf, intermediates, Usage::Client, now)?,
+            anchors: Arc::clone(anchors),
+        })
     }
 
-    /// Caches a path that was verified with those anchors.
-    pub(super) fn insert(&self, chain: &[CertificateDer<'_>], anchors: &Arc<Anchors>, path: &Path) {
-        self.0
-            .insert(digest_of(chain), (Arc::clone(anchors), path.clone()));
+    pub(super) fn insert(&self, chain: &[CertificateDer<'_>], path: &VerifiedPath) {
+        self.0.insert(digest_of(chain), path.clone());
     }
 }
 
-impl fmt::Debug for VerifiedChainCache {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("VerifiedChainCache")
-            .field(&self.0.len())
-            .finish()
+impl VerifiedPath {
+    /// Whether verifying it again, with these anchors and at this time, would change nothing.
+    pub(super) fn is_valid(&self, anchors: &Arc<Anchors>, now: UnixTime) -> bool {
+        Arc::ptr_eq(&self.anchors, anchors) && self.path.window.contains(now)
     }
 }
 

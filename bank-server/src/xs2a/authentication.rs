@@ -11,7 +11,6 @@ use super::Xs2a;
 use super::error::ApiError;
 use crate::identity::{Licences, NotATpp, Tpp};
 use crate::transport::certificate_header::unexpected;
-use crate::transport::peer_verdict::PeerKind;
 use crate::transport::policy::PeerRejection;
 use crate::transport::{connection, forwarding};
 
@@ -45,11 +44,11 @@ impl AuthenticatedTpp {
         let connection = Arc::clone(open_request.connection());
         let (tpp, forwarded) = match connection.evaluate() {
             Err(end) => return Err(gone(&connection, &end)),
-            Ok(PeerKind::Peer(tpp)) => {
+            Ok(connection::PeerKind::Peer(tpp)) => {
                 itself(request, state, &connection).map_err(Rejection::ending)?;
                 (tpp, None)
             }
-            Ok(PeerKind::Gateway(forwarding)) => {
+            Ok(connection::PeerKind::Gateway(forwarding)) => {
                 if connection.is_over_limit() {
                     tracing::warn!(gateway = %connection.address, certificate = %connection.certificate, "gateway exceeds its connection limit");
                     return Err(Rejection::ending(ApiError::gateway()));

@@ -240,12 +240,11 @@ async fn both_ends_take_ml_dsa() {
         let anchors = Anchors::new(vec![root]).unwrap();
 
         // The bank believes the certificate: it misses a PSD2 statement in it, and says so over HTTP.
-        let changed = bank.running.trust().update(|snapshot| TrustSnapshot {
+        bank.running.trust().update(|snapshot| TrustSnapshot {
             anchors: Arc::new(anchors.clone()),
             unknown_status: UnknownStatus::SoftFail,
             ..snapshot.clone()
         });
-        changed.unwrap();
         let address = bank.running.xs2a_address();
         let sdk = bank_builder(address, BANK_B, pki, &shown).build().unwrap();
         let error = sdk.with_consent("c").accounts(false).await.unwrap_err();
@@ -729,12 +728,11 @@ async fn a_certificate_with_critical_policies_proves_its_key_over_both_versions_
     let root = Ca::root("Root");
     let anchors = Arc::new(anchors(&[&root.certificate]));
     let trust = bank.running.trust();
-    let changed = trust.update(|snapshot| TrustSnapshot {
+    trust.update(|snapshot| TrustSnapshot {
         anchors,
         unknown_status: UnknownStatus::SoftFail,
         ..snapshot.clone()
     });
-    changed.unwrap();
     let (party, party_key) = root.party(&[of_party(), vec![policies(&[1])]].concat());
     let shown = identity(&[&party], &party_key);
     for tls in [Tls::V1_2, Tls::V1_3] {

@@ -13,7 +13,7 @@ mod reload;
 mod report;
 mod sources;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ use shared_types::pki::credentials::Credentials;
 use shared_types::pki::revocation::{FoundList, Issuers, List, ListError, Lists, Statuses};
 use shared_types::pki::trust::Anchors;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::Span;
 
@@ -243,8 +244,8 @@ impl<S: PolicySource> TrustReloader<S> {
         ready: oneshot::Sender<()>,
     ) {
         let (arrivals, mut arriving) = mpsc::channel(1);
-        let mut fetching = tokio::task::JoinSet::new();
-        let mut ocsp_tasks = tokio::task::JoinSet::new();
+        let mut fetching = JoinSet::new();
+        let mut ocsp_tasks = JoinSet::new();
         let fetch_at_once = watch::Sender::new(());
         // No message is ever sent: the channel closes once all senders are dropped.
         let (first, mut first_fetch) = mpsc::channel(1);
@@ -317,16 +318,16 @@ impl<S: PolicySource> TrustReloader<S> {
     fn ocsp_worker(&mut self, fetcher: &Fetcher) -> Option<OcspWorker<S::Policy>> {
         let options = self.sources.ocsp;
         let requests = self.ocsp_requests.take()?;
-        (options.check_peers || options.staple).then(|| {
-            OcspWorker::new(
-                Arc::clone(&self.trust),
-                Arc::clone(&self.clock),
-                Arc::clone(&self.randomness),
-                options,
-                self.sources.refresh,
-                fetcher.clone(),
-                requests,
-            )
+        (options.check_peers || options.staple).then(|| OcspWorker {
+            trust: Arc::clone(&self.trust),
+            clock: Arc::clone(&self.clock),
+            randomness: Arc::clone(&self.randomness),
+            options,
+            refresh: self.sources.refresh,
+            fetcher: fetcher.clone(),
+            requests,
+            tracked: HashMap::new(),
+            queries: JoinSet::new(),
         })
     }
 
