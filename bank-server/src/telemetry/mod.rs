@@ -18,7 +18,7 @@ use tracing_subscriber::{EnvFilter, Layer as _};
 use url::Url;
 
 use self::log_writer::LogWriter;
-use self::per_event_filter::PerEventFilter;
+use self::per_event_filter::per_event;
 use crate::config::LogFormat;
 
 /// Guard of the telemetry of this process: flushes traces when finished.
@@ -60,7 +60,7 @@ pub fn start(
         .transpose()
         .map_err(|problem| format!("traces.otlp: {problem}"))?;
     tracing_subscriber::registry()
-        .with(log.with_filter(PerEventFilter(filter)))
+        .with(log.with_filter(per_event(filter)))
         .with(traces.as_ref().map(traces::layer))
         .try_init()
         .map_err(|error| error.to_string())?;

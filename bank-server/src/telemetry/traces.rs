@@ -22,7 +22,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::TraceExport;
-use super::per_event_filter::PerEventFilter;
+use super::per_event_filter::per_event;
 use crate::transport::fetch::no_tls;
 
 /// Time limit of an export.
@@ -72,7 +72,7 @@ where
         .with_tracer(provider.tracer("bank-server"))
         .with_location(false)
         .with_threads(false)
-        .with_filter(PerEventFilter(ours))
+        .with_filter(per_event(ours))
 }
 
 /// HTTP client of the exporter, on the runtime of the bank: exports start on a thread without one.
