@@ -30,7 +30,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustls_pki_types::UnixTime;
-use shared_types::files::Watched;
+use shared_types::files::FileWatcher;
 use shared_types::pki::credentials::{Credentials, CredentialsError};
 use shared_types::pki::eidas::{IdentityError, OrganisationId, organisation_of};
 use shared_types::pki::trust::{Anchors, Refusal, Usage, judge, validity};
@@ -153,7 +153,7 @@ fn organisation_of_own(credentials: &Credentials) -> Result<OrganisationId, Iden
 pub struct CredentialFiles {
     certificate: PathBuf,
     key: PathBuf,
-    watched: Watched,
+    watched: FileWatcher,
 }
 
 /// Why two files are no certificate and key.
@@ -186,7 +186,7 @@ impl CredentialFiles {
     ) -> Result<(Self, Credentials), CredentialFilesError> {
         let (certificate, key) = (certificate.into(), key.into());
         let mut files = Self {
-            watched: Watched::new(vec![certificate.clone(), key.clone()]),
+            watched: FileWatcher::new(vec![certificate.clone(), key.clone()]),
             certificate,
             key,
         };

@@ -265,11 +265,11 @@ async fn run(arguments: Arguments) -> Result<(), Vec<ConfigError>> {
         requests_per_peer: 4,
         body_bytes_per_peer: 64 * 1024,
     };
-    let mtls = MtlsListener::new(
+    let mtls = Arc::new(MtlsListener::new(
         trust_reloader.trust(),
         limits,
         Arc::new(LogRejectedConnections),
-    );
+    ));
     let (ready, _) = oneshot::channel();
     tokio::spawn(trust_reloader.run(Arc::new(Notify::new()), None, ready));
     tokio::spawn(mtls.clone().reevaluate_connections());
@@ -301,7 +301,7 @@ async fn run(arguments: Arguments) -> Result<(), Vec<ConfigError>> {
 }
 
 /// Serves one connection until it ends.
-async fn serve(tcp: TcpStream, mtls: MtlsListener<Fleet>, board: Arc<Board>) {
+async fn serve(tcp: TcpStream, mtls: Arc<MtlsListener<Fleet>>, board: Arc<Board>) {
     // The observer logs rejected connections.
     let Some((stream, _, _)) = mtls.accept(tcp).await else {
         return;

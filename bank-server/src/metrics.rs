@@ -30,7 +30,7 @@ pub(crate) const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// The sources of metrics.
 pub(crate) struct Parts<'a> {
     pub(crate) trust: Arc<ArcSwap<TrustReport>>,
-    pub(crate) listeners: Vec<(&'static str, MtlsListener<Licences>)>,
+    pub(crate) listeners: Vec<(&'static str, Arc<MtlsListener<Licences>>)>,
     pub(crate) figures: &'a Figures,
     pub(crate) database: &'a Database,
     pub(crate) sca: &'a Sca,
@@ -82,7 +82,7 @@ fn plain(open_metrics: &str) -> String {
     text
 }
 
-struct Connections(Vec<(&'static str, MtlsListener<Licences>)>);
+struct Connections(Vec<(&'static str, Arc<MtlsListener<Licences>>)>);
 
 /// The listeners have nothing to add.
 impl fmt::Debug for Connections {

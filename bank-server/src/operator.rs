@@ -22,7 +22,7 @@ pub(crate) struct Health {
     pub(crate) trust: Arc<ArcSwap<TrustReport>>,
     pub(crate) metrics: Metrics,
     /// Each by the name of its listener.
-    pub(crate) listeners: Vec<(&'static str, MtlsListener<Licences>)>,
+    pub(crate) listeners: Vec<(&'static str, Arc<MtlsListener<Licences>>)>,
     pub(crate) probes: ReadinessProbes,
 }
 

@@ -32,7 +32,7 @@ pub async fn lock(path: &Path, patience: Duration) -> io::Result<File> {
 
 /// Files that are read together.
 #[derive(Debug)]
-pub struct Watched {
+pub struct FileWatcher {
     paths: Vec<PathBuf>,
     stamps: Vec<Option<Stamp>>,
     /// A change can follow another so closely that the stamp stays: one more look is taken.
@@ -60,7 +60,7 @@ enum Seen {
     Fault(String),
 }
 
-impl Watched {
+impl FileWatcher {
     /// Nothing is read yet.
     #[must_use]
     pub fn new(paths: Vec<PathBuf>) -> Self {

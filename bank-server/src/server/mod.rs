@@ -222,14 +222,14 @@ impl BankServer {
         let online_banking = pages.as_ref().map(|pages| {
             web::Data::new(app_context.online_banking(&config, pages, &trust, &figures))
         });
-        let listener = MtlsListener::new(
+        let listener = Arc::new(MtlsListener::new(
             Arc::clone(&trust),
             connection_limits(&config.limits),
             Arc::new(ConnectionMetrics {
                 figures: figures.clone(),
                 observer: self.observer,
             }),
-        );
+        ));
         let (xs2a_socket, xs2a_address) = bind(sockets.xs2a, "xs2a.listen", config.xs2a.listen)?;
         let (operator, operator_address) = bind(None, "operator.listen", config.operator.listen)?;
         let (gateway_socket, gateway_address) = gateway_listener
@@ -237,7 +237,7 @@ impl BankServer {
             .transpose()?
             .unzip();
         let gateway_mtls = gateway_listener
-            .map(|gateway_listener| listener.for_gateways(gateway_listener.connections));
+            .map(|gateway_listener| Arc::new(listener.for_gateways(gateway_listener.connections)));
         let mut listeners = vec![("xs2a", xs2a_socket, listener)];
         listeners.extend(
             gateway_socket
@@ -374,7 +374,7 @@ async fn clock_error(place: &DatabaseLocation, clock: &Arc<dyn Clock>) -> Option
 fn health(
     app_context: &AppContext,
     report: &Arc<ArcSwap<TrustReport>>,
-    listeners: &[(&'static str, TcpListener, MtlsListener<Licences>)],
+    listeners: &[(&'static str, TcpListener, Arc<MtlsListener<Licences>>)],
     figures: &Figures,
 ) -> Health {
     let listeners = listeners

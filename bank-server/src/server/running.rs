@@ -37,7 +37,7 @@ pub struct RunningBank {
     pub(super) report: Arc<ArcSwap<TrustReport>>,
     pub(super) reload_requested: Arc<Notify>,
     pub(super) database: Database,
-    pub(super) listeners: Vec<MtlsListener<Licences>>,
+    pub(super) listeners: Vec<Arc<MtlsListener<Licences>>>,
     pub(super) drain: Duration,
     pub(super) probes: ReadinessProbes,
     pub(super) running: Running,
@@ -120,7 +120,7 @@ impl RunningBank {
     /// database. If a load balancer probes `/health/ready`, waits for the whole time: requests
     /// arrive until its next probe.
     pub async fn stop(self) {
-        let draining = join_all(self.listeners.iter().map(MtlsListener::drain));
+        let draining = join_all(self.listeners.iter().map(|listener| listener.drain()));
         let until_probed = async {
             if self.probes.is_active() {
                 sleep(self.drain).await;

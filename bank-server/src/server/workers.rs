@@ -41,7 +41,7 @@ use crate::xs2a::{self, Xs2a};
 /// The listening sockets.
 pub(super) struct Sockets {
     /// Each with its name in logs.
-    pub(super) listeners: Vec<(&'static str, TcpListener, MtlsListener<Licences>)>,
+    pub(super) listeners: Vec<(&'static str, TcpListener, Arc<MtlsListener<Licences>>)>,
     /// Connection limit over all of them.
     pub(super) peers: Arc<Semaphore>,
     pub(super) pages: Option<(TcpListener, Entrance, web::Data<OnlineBanking>)>,
@@ -241,7 +241,7 @@ fn notified(
 /// Service of TPPs: handshake, HTTP, the XS2A middleware. Both versions of HTTP lead to one
 /// service.
 fn xs2a_service<F, E>(
-    listener: MtlsListener<Licences>,
+    listener: Arc<MtlsListener<Licences>>,
     connection_limit: Arc<Semaphore>,
     xs2a: web::Data<Xs2a>,
     app_runtime: Handle,

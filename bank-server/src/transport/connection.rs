@@ -1,7 +1,6 @@
 //! Open connection: its peer, its current verdict, and its requests in progress.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,7 +21,6 @@ use super::trust::{Trust, Verdict};
 use super::verified_chain_cache::VerifiedPath;
 
 /// The peer of a connection.
-#[derive(Debug)]
 pub enum PeerKind<P: Policy> {
     /// A peer that connected directly.
     Peer(Arc<P::Peer>),
@@ -275,17 +273,7 @@ impl<P: Policy> Connection<P> {
     }
 }
 
-impl<P: Policy> fmt::Debug for Connection<P> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection")
-            .field("address", &self.address)
-            .field("certificate", &self.certificate)
-            .finish_non_exhaustive()
-    }
-}
-
 /// Guard of a request whose response is not fully sent.
-#[derive(Debug)]
 pub struct OpenRequest<P: Policy> {
     connection: Arc<Connection<P>>,
     number: u64,

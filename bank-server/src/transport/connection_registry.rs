@@ -10,8 +10,8 @@ use super::connection::Connection;
 use super::policy::Policy;
 use super::trust::Trust;
 
-/// The open connections of one listener. Cheap to clone.
-pub(super) struct ConnectionRegistry<P: Policy>(Arc<Mutex<Vec<Weak<Connection<P>>>>>);
+/// The open connections of one listener.
+pub(super) struct ConnectionRegistry<P: Policy>(pub(super) Mutex<Vec<Weak<Connection<P>>>>);
 
 /// Interval at which the passing of time is checked, such as the expiry of a certificate.
 const TICK: Duration = Duration::from_millis(250);
@@ -30,7 +30,7 @@ impl<P: Policy> ConnectionRegistry<P> {
     /// Cost: for each connection that of [`Trust::is_current`], four times a second. After a
     /// change, a search in the lists and the policy's look-up for each; one path each, where the
     /// anchors changed.
-    pub(super) async fn reevaluate_connections(self, trust: Arc<Trust<P>>) {
+    pub(super) async fn reevaluate_connections(&self, trust: &Trust<P>) {
         let mut changes = trust.subscribe();
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -79,17 +79,5 @@ impl<P: Policy> ConnectionRegistry<P> {
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Weak<Connection<P>>>> {
         // Nothing panics while the lock is held; if it did, the list would still be whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<P: Policy> Default for ConnectionRegistry<P> {
-    fn default() -> Self {
-        Self(Arc::default())
-    }
-}
-
-impl<P: Policy> Clone for ConnectionRegistry<P> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
     }
 }

@@ -1,6 +1,5 @@
 //! Peers that gateways forward: evaluated like peers that connect directly, with cached verdicts.
 
-use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
@@ -145,19 +144,5 @@ async fn evaluate<P: Policy>(
         Some(evaluated) if !matches!(evaluated, Err(Refusal::StatusUnknown { .. })) => evaluated,
         // Not known before, or the status has expired: a responder may have to be queried.
         _ => trust.admit(&whole, None).await,
-    }
-}
-
-impl<P: Policy> fmt::Debug for Forwarding<P> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Forwarding").finish_non_exhaustive()
-    }
-}
-
-impl<P: Policy> fmt::Debug for Forwarded<P> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Forwarded")
-            .field("certificate", &self.certificate)
-            .finish_non_exhaustive()
     }
 }

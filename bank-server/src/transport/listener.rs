@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix_http::Protocol;
@@ -42,7 +42,7 @@ pub struct ConnectionLimits {
     pub body_bytes_per_peer: usize,
 }
 
-/// Accepts the connections of one listening socket. Cheap to clone, one for each worker.
+/// Accepts the connections of one listening socket.
 pub struct MtlsListener<P: Policy> {
     pub(super) trust: Arc<Trust<P>>,
     /// The peers behind the gateways, at a listener for gateways.
@@ -127,7 +127,7 @@ impl<P: Policy> MtlsListener<P> {
         Self {
             trust,
             forwarding: None,
-            registry: ConnectionRegistry::default(),
+            registry: ConnectionRegistry(Mutex::default()),
             quota: Quota::new(quota::Limits {
                 connections: limits.per_peer,
                 requests: limits.requests_per_peer,
@@ -145,23 +145,26 @@ impl<P: Policy> MtlsListener<P> {
     pub fn for_gateways(&self, connections: usize) -> Self {
         let forwarding = Forwarding::new(Arc::clone(&self.trust), self.quota.clone());
         Self {
+            trust: Arc::clone(&self.trust),
             forwarding: Some(Arc::new(forwarding)),
-            registry: ConnectionRegistry::default(),
+            registry: ConnectionRegistry(Mutex::default()),
             quota: Quota::new(quota::Limits {
                 connections,
                 requests: usize::MAX,
                 body_bytes: usize::MAX,
             }),
-            ..self.clone()
+            limits: self.limits,
+            observer: Arc::clone(&self.observer),
+            draining: self.draining.clone(),
         }
     }
 
     /// Re-evaluates every open connection when trust changes or time passes. Runs until it is
-    /// dropped; to be polled once for all clones of a listener.
-    pub async fn reevaluate_connections(self) {
-        let reevaluation = self.registry.reevaluate_connections(self.trust);
+    /// dropped.
+    pub async fn reevaluate_connections(self: Arc<Self>) {
+        let reevaluation = self.registry.reevaluate_connections(&self.trust);
         let forwarding = async {
-            if let Some(forwarding) = self.forwarding {
+            if let Some(forwarding) = &self.forwarding {
                 forwarding.invalidate_on_change().await;
             }
         };
@@ -296,20 +299,6 @@ impl<P: Policy> MtlsListener<P> {
         // Trust may have changed between the verdict and the registration.
         let _ = connection.evaluate();
         Ok((connection, ConnectionTimeouts { idle, answer }))
-    }
-}
-
-impl<P: Policy> Clone for MtlsListener<P> {
-    fn clone(&self) -> Self {
-        Self {
-            trust: Arc::clone(&self.trust),
-            forwarding: self.forwarding.clone(),
-            registry: self.registry.clone(),
-            quota: self.quota.clone(),
-            limits: self.limits,
-            observer: Arc::clone(&self.observer),
-            draining: self.draining.clone(),
-        }
     }
 }
 

@@ -34,11 +34,11 @@ mod own_certificate;
 pub mod pem_files;
 pub mod policy;
 mod quota;
+mod source_watcher;
 pub mod stream;
 pub mod trust;
 pub mod trust_reloader;
 mod verified_chain_cache;
 mod verifier;
-mod watched;
 
 pub use crate::config_error::ConfigError;

@@ -45,37 +45,40 @@ impl Source {
     }
 }
 
+/// Files with their contents.
+pub(super) type Files<'a> = Vec<(&'a Source, Vec<u8>)>;
+
 /// Own certificate (with the issuing CA after it) and key.
-pub(super) fn credentials(
-    certificate: (&Source, &[u8]),
-    key: (&Source, &[u8]),
-) -> Result<Credentials, Vec<ConfigError>> {
-    if is_open_to_others(&key.0.path) {
+pub(super) fn credentials(files: Files<'_>) -> Result<Credentials, Vec<ConfigError>> {
+    let Ok([(certificate, chain), (key, secret)]) = <[_; 2]>::try_from(files) else {
+        return Err(Vec::new());
+    };
+    if is_open_to_others(&key.path) {
         let problem = "is open to others; run chmod 600";
-        return Err(vec![key.0.fault(&problem)]);
+        return Err(vec![key.fault(&problem)]);
     }
-    Credentials::from_pem(certificate.1, key.1).map_err(|error| {
-        let Source { place, path } = certificate.0;
+    Credentials::from_pem(&chain, &secret).map_err(|error| {
+        let Source { place, path } = certificate;
         vec![match error {
-            CredentialsError::OtherKey => key.0.fault(&format!(
+            CredentialsError::OtherKey => key.fault(&format!(
                 "{error}; the certificate is that of {place}, {}",
                 path.display()
             )),
-            error if error.is_of_key() => key.0.fault(&error),
-            error => certificate.0.fault(&error),
+            error if error.is_of_key() => key.fault(&error),
+            error => certificate.fault(&error),
         }]
     })
 }
 
 /// The anchors of all files.
-pub(super) fn anchors(files: &[(&Source, &[u8])]) -> Result<Anchors, Vec<ConfigError>> {
+pub(super) fn anchors(files: Files<'_>) -> Result<Anchors, Vec<ConfigError>> {
     // The errors of each file were reported; an empty list is an error of the configuration.
     Anchors::new(authorities(files)?).map_err(|_| Vec::new())
 }
 
 /// The certification authorities of all files.
 pub(super) fn authorities(
-    files: &[(&Source, &[u8])],
+    files: Files<'_>,
 ) -> Result<Vec<CertificateDer<'static>>, Vec<ConfigError>> {
     each(files, |source, file| {
         let read = Anchors::from_pem(file).map_err(|error| source.fault(&error))?;
@@ -84,7 +87,7 @@ pub(super) fn authorities(
 }
 
 /// The gateways whose certificates are in the files.
-pub(super) fn gateways(files: &[(&Source, &[u8])]) -> Result<Gateways, Vec<ConfigError>> {
+pub(super) fn gateways(files: Files<'_>) -> Result<Gateways, Vec<ConfigError>> {
     let pinned = each(files, |source, file| {
         let found = pem::only(Kind::Certificate, file).map_err(|error| source.fault(&error))?;
         let pinned = found.into_iter().map(|object| {
@@ -101,13 +104,13 @@ pub(super) fn gateways(files: &[(&Source, &[u8])]) -> Result<Gateways, Vec<Confi
 
 /// The contents of all files together, or the errors of each.
 fn each<T>(
-    files: &[(&Source, &[u8])],
+    files: Files<'_>,
     read: impl Fn(&Source, &[u8]) -> Result<Vec<T>, ConfigError>,
 ) -> Result<Vec<T>, Vec<ConfigError>> {
     let mut found = Vec::new();
     let mut faults = Vec::new();
     for (source, file) in files {
-        match read(source, file) {
+        match read(source, &file) {
             Ok(more) => found.extend(more),
             Err(fault) => faults.push(fault),
         }

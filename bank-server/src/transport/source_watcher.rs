@@ -2,7 +2,7 @@
 
 use shared_types::files;
 
-use super::pem_files::Source;
+use super::pem_files::{Files, Source};
 use crate::config_error::ConfigError;
 
 /// Files that are read together.
@@ -24,7 +24,7 @@ impl SourceWatcher {
     /// Reads the files for the first time.
     pub(super) fn read<T>(
         &mut self,
-        make: impl FnOnce(Vec<(&Source, Vec<u8>)>) -> Result<T, Vec<ConfigError>>,
+        make: impl FnOnce(Files<'_>) -> Result<T, Vec<ConfigError>>,
     ) -> Result<T, Vec<ConfigError>> {
         self.read_changed(true, make)
             .unwrap_or_else(|| Err(Vec::new()))
@@ -37,7 +37,7 @@ impl SourceWatcher {
     pub(super) fn read_changed<T>(
         &mut self,
         force: bool,
-        make: impl FnOnce(Vec<(&Source, Vec<u8>)>) -> Result<T, Vec<ConfigError>>,
+        make: impl FnOnce(Files<'_>) -> Result<T, Vec<ConfigError>>,
     ) -> Option<Result<T, Vec<ConfigError>>> {
         let read = self.files.changed(force)?;
         let mut contents = Vec::with_capacity(read.len());

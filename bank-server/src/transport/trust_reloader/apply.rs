@@ -3,95 +3,35 @@
 use std::sync::Arc;
 
 use shared_types::pki::certificate::CertificateSummary;
-use shared_types::pki::revocation::{
-    Issuers, List, PathCertificate, RevocationStatus, UnknownStatus,
-};
+use shared_types::pki::revocation::{Issuers, PathCertificate, RevocationStatus, UnknownStatus};
 use shared_types::pki::trust::{Anchors, Refusal};
 
 use super::report::{CrlReport, TrustReport};
 use super::sources::PolicySource;
-use super::{PendingChange, TrustReloader, anchor_faults};
+use super::{TrustReloader, anchor_faults};
 use crate::config_error::ConfigError;
 use crate::transport::ocsp_worker::OcspCounters;
 use crate::transport::own_certificate::own_path_certificate;
 use crate::transport::trust::TrustSnapshot;
 
 impl<S: PolicySource> TrustReloader<S> {
-    /// Records the rejection of a part, or clears it.
-    pub(super) fn record_outcome<T>(
-        &mut self,
-        part: &str,
-        outcome: Result<T, Vec<ConfigError>>,
-    ) -> Option<T> {
-        match outcome {
-            Ok(good) => {
-                self.rejected.remove(part);
-                Some(good)
-            }
-            Err(faults) => {
-                if self.rejected.get(part) != Some(&faults) {
-                    for fault in &faults {
-                        tracing::error!(%fault, "reload rejected, keeping previous value");
-                    }
-                    self.counters.refusals += 1;
-                    self.rejected.insert(part.to_owned(), faults);
-                }
-                None
-            }
-        }
-    }
-
+    /// Applies a snapshot with the changed parts, and the pending anchors if their CRLs are there.
     pub(super) fn apply(
         &mut self,
-        found: PendingChange<S::Policy>,
-        current: &TrustSnapshot<S::Policy>,
+        mut next: TrustSnapshot<S::Policy>,
+        mut changed: Vec<&'static str>,
     ) {
-        let PendingChange {
-            credentials,
-            anchors,
-            intermediates,
-            gateways,
-            policy,
-            lists,
-        } = found;
-        let anchors = anchors.or_else(|| self.pending_anchors.take());
+        let current = self.trust.current();
         let known = &current.statuses.lists;
-        let lists: Vec<Arc<List>> = lists
-            .into_iter()
-            .filter(|list| !known.holds(list))
-            .collect();
-        let mut changed_parts = Vec::new();
-        if intermediates {
-            changed_parts.push("intermediates");
+        if next.statuses.lists.iter().any(|list| !known.holds(list)) {
+            changed.push("lists");
         }
-        if !lists.is_empty() {
-            changed_parts.push("lists");
-        }
-        let mut next = current.clone();
-        next.intermediates = Arc::clone(&self.intermediates);
-        for list in lists {
-            // Each was validated before; of two of the same kind in one reload, the newer one
-            // stays.
-            let _ = next.statuses.lists.add(list);
-        }
-        if let Some(policy) = policy {
-            next.policy = Arc::new(policy);
-            changed_parts.push("policy");
-        }
-        if let Some(credentials) = credentials {
-            next.credentials = credentials;
-            changed_parts.push("certificate");
-        }
-        if let Some(gateways) = gateways {
-            next.gateways = gateways;
-            changed_parts.push("gateways");
-        }
-        if let Some(anchors) = anchors
+        if let Some(anchors) = self.pending_anchors.take()
             && self.replace_anchors(anchors, &mut next)
         {
-            changed_parts.push("anchors");
+            changed.push("anchors");
         }
-        if changed_parts.is_empty() {
+        if changed.is_empty() {
             return;
         }
         self.trust.update(|latest| {
@@ -99,8 +39,8 @@ impl<S: PolicySource> TrustReloader<S> {
             next.statuses.answers = latest.statuses.answers.clone();
             next
         });
-        self.counters.changes += 1;
-        self.log_change(&changed_parts);
+        self.changes += 1;
+        self.log_change(&changed);
     }
 
     fn log_change(&self, parts: &[&str]) {
@@ -132,12 +72,12 @@ impl<S: PolicySource> TrustReloader<S> {
             self.pending_anchors = Arc::into_inner(anchors);
             let faults =
                 self.anchor_error("no CRL of the new anchors is available: no peer could connect");
-            self.record_outcome::<()>("anchors", Err(faults));
+            self.rejections.record::<()>("anchors", Err(faults));
             return false;
         }
-        self.record_outcome("anchors", Ok(()));
+        self.rejections.record("anchors", Ok(()));
         let known = next.anchors.certificates().iter();
-        self.issuers = Issuers::new(known.chain(&*self.intermediates));
+        self.issuers = Issuers::new(known.chain(&*next.intermediates));
         // Lists of issuers that are no longer trusted are dropped.
         let issuers = &self.issuers;
         next.statuses
@@ -190,7 +130,8 @@ impl<S: PolicySource> TrustReloader<S> {
     pub(super) fn update_report(&mut self) {
         let now = self.now();
         let current = self.trust.current();
-        let mut problems: Vec<ConfigError> = self.rejected.values().flatten().cloned().collect();
+        let mut problems: Vec<ConfigError> =
+            self.rejections.errors.values().flatten().cloned().collect();
         problems.extend(self.own_certificate_fault());
         if let Some(own) = own_path_certificate(&current.credentials)
             && let RevocationStatus::Revoked { since, reason } = current.statuses.status(&own, now)
@@ -244,8 +185,8 @@ impl<S: PolicySource> TrustReloader<S> {
         }
         self.report.store(Arc::new(TrustReport {
             problems,
-            changes: self.counters.changes,
-            refusals: self.counters.refusals,
+            changes: self.changes,
+            refusals: self.rejections.count,
             ocsp_queries: queries,
             ocsp_failures: failures,
             closed,

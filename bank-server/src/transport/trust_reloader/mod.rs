@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use rustls_pki_types::{CertificateDer, UnixTime};
+use rustls_pki_types::UnixTime;
 use shared_types::environment::{Clock, Randomness};
 use shared_types::pki::certificate::CertificateSummary;
 use shared_types::pki::credentials::Credentials;
@@ -35,11 +35,10 @@ use self::fetching::{CrlFetcher, FetchedCrl, fetch_periodically};
 pub use self::report::{CrlReport, TrustReport};
 pub use self::sources::{PolicySource, Sources};
 use super::fetch::Fetcher;
-use super::gateways::Gateways;
 use super::ocsp_worker::{OcspHandle, OcspRequests, OcspWorker};
 use super::pem_files::{self, Source};
+use super::source_watcher::SourceWatcher;
 use super::trust::{Trust, TrustSnapshot};
-use super::watched::Watched;
 use crate::config_error::ConfigError;
 
 /// Keeps one [`Trust`] up to date.
@@ -52,50 +51,55 @@ pub struct TrustReloader<S: PolicySource> {
     ocsp_requests: Option<OcspRequests>,
     sources: Sources,
     policy: S,
-    credential_files: Watched,
-    anchor_files: Watched,
-    intermediate_files: Watched,
-    gateway_files: Watched,
-    policy_files: Watched,
-    list_files: Vec<Watched>,
-    intermediates: Arc<[CertificateDer<'static>]>,
-    /// Valid anchors without a CRL, which would lock out every peer: applied once a CRL arrives.
+    files: Files,
+    /// Valid anchors that are not applied yet: without a CRL, they would lock out every peer.
     pending_anchors: Option<Anchors>,
     /// The issuers whose CRLs are accepted.
     issuers: Issuers,
     /// Whether each CRL address was fetched once.
     all_fetched_once: bool,
-    /// Errors of rejected parts, by part.
-    rejected: BTreeMap<String, Vec<ConfigError>>,
-    counters: Counters,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Counters {
+    rejections: Rejections,
+    /// Number of applied changes.
     changes: u64,
-    refusals: u64,
 }
 
-/// The accepted parts of a reload.
-struct PendingChange<P> {
-    credentials: Option<Credentials>,
-    anchors: Option<Anchors>,
-    gateways: Option<Gateways>,
-    intermediates: bool,
-    policy: Option<P>,
-    lists: Vec<Arc<List>>,
+/// The files of each part.
+struct Files {
+    credentials: SourceWatcher,
+    anchors: SourceWatcher,
+    intermediates: SourceWatcher,
+    gateways: SourceWatcher,
+    policy: SourceWatcher,
+    lists: Vec<SourceWatcher>,
 }
 
-impl<P> PendingChange<P> {
-    fn none() -> Self {
-        Self {
-            credentials: None,
-            anchors: None,
-            intermediates: false,
-            gateways: None,
-            policy: None,
-            lists: Vec::new(),
+/// Rejected parts.
+#[derive(Default)]
+struct Rejections {
+    /// The errors of each part.
+    errors: BTreeMap<String, Vec<ConfigError>>,
+    /// Number of rejections so far.
+    count: u64,
+}
+
+impl Rejections {
+    /// Records the rejection of a part, or clears it.
+    fn record<T>(&mut self, part: &str, outcome: Result<T, Vec<ConfigError>>) -> Option<T> {
+        let faults = match outcome {
+            Ok(good) => {
+                self.errors.remove(part);
+                return Some(good);
+            }
+            Err(faults) => faults,
+        };
+        if self.errors.get(part) != Some(&faults) {
+            for fault in &faults {
+                tracing::error!(%fault, "reload rejected, keeping previous value");
+            }
+            self.count += 1;
+            self.errors.insert(part.to_owned(), faults);
         }
+        None
     }
 }
 
@@ -113,69 +117,60 @@ impl<S: PolicySource> TrustReloader<S> {
     ) -> Result<Self, Vec<ConfigError>> {
         let now = clock.unix();
         let mut faults = Vec::new();
-        let mut credential_files = Watched::new(vec![
-            sources.certificate.clone(),
-            sources.private_key.clone(),
-        ]);
-        let mut anchor_files = Watched::new(sources.anchors.clone());
-        let mut intermediate_files = Watched::new(sources.intermediates.clone());
-        let mut gateway_files = Watched::new(sources.gateways.clone());
-        let mut policy_files = Watched::new(policy.files());
-        let mut list_files: Vec<Watched> = sources
-            .list_files
-            .iter()
-            .map(|source| Watched::new(vec![source.clone()]))
-            .collect();
-
-        let mut note = |outcome: Result<(), Vec<ConfigError>>| {
-            if let Err(more) = outcome {
-                faults.extend(more);
-            }
+        let each = |list: &Source| SourceWatcher::new(vec![list.clone()]);
+        let mut files = Files {
+            credentials: SourceWatcher::new(vec![
+                sources.certificate.clone(),
+                sources.private_key.clone(),
+            ]),
+            anchors: SourceWatcher::new(sources.anchors.clone()),
+            intermediates: SourceWatcher::new(sources.intermediates.clone()),
+            gateways: SourceWatcher::new(sources.gateways.clone()),
+            policy: SourceWatcher::new(policy.files()),
+            lists: sources.list_files.iter().map(each).collect(),
         };
-        let mut credentials = None;
-        note(read(&mut credential_files, credentials_of).map(|read| credentials = Some(read)));
-        let mut anchors = None;
-        note(read(&mut anchor_files, pem_files::anchors).map(|read| anchors = Some(read)));
-        let mut intermediates: Arc<[_]> = Arc::default();
-        note(
-            read(&mut intermediate_files, pem_files::authorities)
-                .map(|read| intermediates = read.into()),
-        );
-        let mut gateways = Gateways::default();
-        note(read(&mut gateway_files, pem_files::gateways).map(|read| gateways = read));
-        let mut made = None;
+        let credentials = note(&mut faults, files.credentials.read(pem_files::credentials));
+        let anchors = note(&mut faults, files.anchors.read(pem_files::anchors));
+        let intermediates = files.intermediates.read(pem_files::authorities);
+        let intermediates: Arc<[_]> = note(&mut faults, intermediates).unwrap_or_default().into();
+        let gateways = note(&mut faults, files.gateways.read(pem_files::gateways));
         // The files of the policy must exist even if it cannot be built for want of a certificate.
-        let contents = first(&mut policy_files);
-        note(contents.and_then(|contents| {
-            match &credentials {
-                None => Ok(()),
-                Some(credentials) => policy
-                    .make(&contents, credentials, now)
-                    .map(|policy| made = Some(policy))
-                    .map_err(|fault| vec![fault]),
-            }
-        }));
+        let made = files.policy.read(|files| {
+            let make = |own| make_policy(&policy, files, own, now);
+            credentials.as_ref().map(make).transpose()
+        });
+        let made = note(&mut faults, made).flatten();
         if let Some(anchors) = anchors
             .as_ref()
             .filter(|anchors| !anchors.any_valid_at(now))
         {
-            note(Err(anchor_faults(&sources, anchors, now)));
+            faults.extend(anchor_faults(&sources, anchors, now));
         }
         let mut lists = Lists::default();
         let issuers = anchors
             .as_ref()
             .map(|anchors| Issuers::new(anchors.certificates().iter().chain(&*intermediates)));
-        for watched in &mut list_files {
-            note(first_list(watched, issuers.as_ref(), &mut lists));
+        for watcher in &mut files.lists {
+            // Without issuers, the file has to exist.
+            let read = watcher.read(|files| match &issuers {
+                Some(issuers) => add_lists(&mut lists, files, issuers, |_| Ok(())).map(drop),
+                None => Ok(()),
+            });
+            note(&mut faults, read);
         }
-        let (Some(credentials), Some(anchors), Some(issuers), Some(made), true) =
-            (credentials, anchors, issuers, made, faults.is_empty())
-        else {
+        let (Some(credentials), Some(anchors), Some(gateways), Some(issuers), Some(made), true) = (
+            credentials,
+            anchors,
+            gateways,
+            issuers,
+            made,
+            faults.is_empty(),
+        ) else {
             return Err(faults);
         };
         let snapshot = TrustSnapshot {
             anchors: Arc::new(anchors),
-            intermediates: Arc::clone(&intermediates),
+            intermediates,
             gateways,
             statuses: Statuses {
                 lists,
@@ -198,17 +193,11 @@ impl<S: PolicySource> TrustReloader<S> {
             all_fetched_once: sources.list_addresses.is_empty(),
             sources,
             policy,
-            credential_files,
-            anchor_files,
-            intermediate_files,
-            gateway_files,
-            policy_files,
-            list_files,
-            intermediates,
+            files,
             pending_anchors: None,
             issuers,
-            rejected: BTreeMap::new(),
-            counters: Counters::default(),
+            rejections: Rejections::default(),
+            changes: 0,
         };
         trust_reloader.update_report();
         Ok(trust_reloader)
@@ -281,10 +270,10 @@ impl<S: PolicySource> TrustReloader<S> {
         let mut trust_reloader = self;
         loop {
             let work: Work = tokio::select! {
-                _ = tick.tick() => Work::CacheLookup { force: false },
+                _ = tick.tick() => Work::Reload { force: false },
                 () = reload_requested.notified() => {
                     fetch_at_once.send_replace(());
-                    Work::CacheLookup { force: true }
+                    Work::Reload { force: true }
                 }
                 Some(fetched) = arriving.recv() => Work::ApplyFetched(fetched),
                 None = first_fetch.recv(), if ready.is_some() => {
@@ -299,7 +288,7 @@ impl<S: PolicySource> TrustReloader<S> {
             let span = Span::current();
             let done = tokio::task::spawn_blocking(move || {
                 span.in_scope(|| match work {
-                    Work::CacheLookup { force } => trust_reloader.reload(force),
+                    Work::Reload { force } => trust_reloader.reload(force),
                     Work::ApplyFetched(fetched) => trust_reloader.apply_fetched(fetched),
                 });
                 trust_reloader
@@ -337,72 +326,56 @@ impl<S: PolicySource> TrustReloader<S> {
 }
 
 enum Work {
-    CacheLookup { force: bool },
+    Reload { force: bool },
     ApplyFetched(FetchedCrl),
 }
 
-type Files<'a> = [(&'a Source, &'a [u8])];
-
-fn credentials_of(files: &Files<'_>) -> Result<Credentials, Vec<ConfigError>> {
-    match files {
-        [certificate, key] => pem_files::credentials(*certificate, *key),
-        _ => Err(Vec::new()),
-    }
+/// Collects the errors of an outcome.
+fn note<T>(faults: &mut Vec<ConfigError>, outcome: Result<T, Vec<ConfigError>>) -> Option<T> {
+    outcome.map_err(|more| faults.extend(more)).ok()
 }
 
-fn paired<'a>(sources: &'a [Source], contents: &'a [Vec<u8>]) -> Vec<(&'a Source, &'a [u8])> {
-    let contents = contents.iter().map(Vec::as_slice);
-    sources.iter().zip(contents).collect()
+fn make_policy<S: PolicySource>(
+    source: &S,
+    files: pem_files::Files<'_>,
+    own: &Credentials,
+    now: UnixTime,
+) -> Result<S::Policy, Vec<ConfigError>> {
+    let contents: Vec<_> = files.into_iter().map(|(_, content)| content).collect();
+    source
+        .make(&contents, own, now)
+        .map_err(|fault| vec![fault])
 }
 
-fn first(watched: &mut Watched) -> Result<Vec<Vec<u8>>, Vec<ConfigError>> {
-    watched.changed(true).unwrap_or_else(|| Ok(Vec::new()))
-}
-
-fn read<T>(
-    watched: &mut Watched,
-    make: impl FnOnce(&Files<'_>) -> Result<T, Vec<ConfigError>>,
-) -> Result<T, Vec<ConfigError>> {
-    let contents = first(watched)?;
-    make(&paired(watched.sources(), &contents))
-}
-
-/// Reads the CRLs of a file. Without issuers, only checks that it exists.
-fn first_list(
-    watched: &mut Watched,
-    issuers: Option<&Issuers>,
+/// Parses the CRLs of a file or response, validates each and adds it: an invalid CRL does not hold
+/// up the revocations of another. Returns the earliest `nextUpdate`.
+fn add_lists(
     lists: &mut Lists,
-) -> Result<(), Vec<ConfigError>> {
-    let contents = first(watched)?;
-    let Some(issuers) = issuers else {
-        return Ok(());
-    };
+    files: pem_files::Files<'_>,
+    issuers: &Issuers,
+    validate: impl Fn(&List) -> Result<(), ListError>,
+) -> Result<Option<UnixTime>, Vec<ConfigError>> {
     let mut faults = Vec::new();
-    for (source, content) in watched.sources().iter().zip(contents) {
-        faults.extend(each_list(source, content, issuers, |list| lists.add(list)));
+    let mut until: Option<UnixTime> = None;
+    for (source, content) in files {
+        let read = List::read_all(content, issuers).unwrap_or_else(|error| vec![Err(error)]);
+        for found in read {
+            let added = found.and_then(|FoundList { list, position }| {
+                let next_update = list.next_update();
+                validate(&list)
+                    .and_then(|()| lists.add(Arc::new(list)))
+                    .map_err(|error| error.at(position))?;
+                until = Some(until.map_or(next_update, |until| until.min(next_update)));
+                Ok(())
+            });
+            faults.extend(added.err().map(|error| source.fault(&error)));
+        }
     }
     if faults.is_empty() {
-        Ok(())
+        Ok(until)
     } else {
         Err(faults)
     }
-}
-
-/// Calls `take` with each CRL of a file or response; returns the errors.
-fn each_list(
-    source: &Source,
-    content: Vec<u8>,
-    issuers: &Issuers,
-    mut take: impl FnMut(Arc<List>) -> Result<(), ListError>,
-) -> Vec<ConfigError> {
-    let read = List::read_all(content, issuers).unwrap_or_else(|error| vec![Err(error)]);
-    let faults = read.into_iter().filter_map(|read| {
-        let taken = read.and_then(|FoundList { list, position }| {
-            take(Arc::new(list)).map_err(|error| error.at(position))
-        });
-        taken.err()
-    });
-    faults.map(|error| source.fault(&error)).collect()
 }
 
 /// Errors of anchors outside their validity, each by name.
