@@ -1,9 +1,7 @@
 //! English texts.
 
-use super::{
-    AccountTexts, AuthoriseTexts, ConsentTexts, Explained, FrameTexts, LogInTexts, PasskeyTexts,
-    PhoneTexts, ProblemTexts, SecondFactorTexts, Texts, Writing,
-};
+use super::other_banks::OtherBanksTexts;
+use super::{Explained, Texts, Writing};
 
 pub(in super::super) const ENGLISH: Texts = Texts {
     language: "en-GB",
@@ -31,7 +29,21 @@ pub(in super::super) const ENGLISH: Texts = Texts {
         month: "{month} {year}",
         time: "{date}, {time}",
     },
-    frame: FrameTexts {
+    frame: FrameTexts::ENGLISH,
+    log_in: LogInTexts::ENGLISH,
+    second_factor: SecondFactorTexts::ENGLISH,
+    accounts: AccountTexts::ENGLISH,
+    authorise: AuthoriseTexts::ENGLISH,
+    consents: ConsentTexts::ENGLISH,
+    phone: PhoneTexts::ENGLISH,
+    passkeys: PasskeyTexts::ENGLISH,
+    other_banks: OtherBanksTexts::ENGLISH,
+    problems: ProblemTexts::ENGLISH,
+};
+
+texts! {
+    /// Around every page.
+    FrameTexts {
         skip: "Skip to content",
         navigation: "Main navigation",
         accounts: "Accounts",
@@ -49,8 +61,10 @@ pub(in super::super) const ENGLISH: Texts = Texts {
         to_log_in: "Log in",
         to_consents: "See who has access",
         to_phone: "Back to approvals",
-    },
-    log_in: LogInTexts {
+    }
+
+    /// The log-in, first step.
+    LogInTexts {
         title: "Log in",
         lead: "Log in to see your accounts.",
         to_approve: "A third party is requesting access to your accounts. Log in to see who it is \
@@ -71,30 +85,30 @@ pub(in super::super) const ENGLISH: Texts = Texts {
         already: "You are already logged in",
         already_lead: "You are logged in as {customer}. To use another customer ID, log out first.",
         already_go_on: "Continue",
-        already_other: Explained {
-            name: "already-logged-in",
+        as_another: "Log out and continue as another customer",
+    } messages {
+        already_other("already-logged-in") {
             title: "You are already logged in",
             happened: "You have logged in since this page was opened, perhaps in another tab. The \
                 form was not submitted.",
             to_do: "Continue to your accounts. To use another customer ID, log out first.",
-        },
-        as_another: "Log out and continue as another customer",
-        logged_out: Explained {
-            name: "logged-out",
+        }
+        logged_out("logged-out") {
             title: "You are logged out",
             happened: "Your session has ended, in all open tabs.",
             to_do: "On a shared computer, close the browser now.",
-        },
-        locked: Explained {
-            name: "locked",
+        }
+        locked("locked") {
             title: "Temporarily locked",
             happened: "There were too many wrong attempts. Logging in and approving are locked \
                 here until {until}, even with the right password.",
             to_do: "Try again after that. You can still use devices on which you have logged in \
                 before. If these attempts were not yours, call us.",
-        },
-    },
-    second_factor: SecondFactorTexts {
+        }
+    }
+
+    /// Second factor, on any page.
+    SecondFactorTexts {
         title: "Confirm that it is you",
         code: "Code",
         code_hint: "The {digits} digits shown in your code app",
@@ -109,43 +123,41 @@ pub(in super::super) const ENGLISH: Texts = Texts {
         with_code: "Use a code instead",
         with_passkey: "Use a passkey instead",
         log_in: "Log in",
-        none: Explained {
-            name: "no-second-factor",
+    } messages {
+        none("no-second-factor") {
             title: "No code app or passkey",
             happened: "You have not set up a code app or a passkey. The law requires one for this \
                 step.",
             to_do: "Visit a branch or call us to set one up.",
-        },
-        other_banks: Explained {
-            name: "asked-elsewhere",
+        }
+        other_banks("asked-elsewhere") {
             title: "A code is already requested on another device",
             happened: "You have started a step on another device that is waiting for a code. You \
                 cannot use a code here until that step is finished.",
             to_do: "Finish it there, or try again after {until}. If you did not start it, change \
                 your password: another person knows it.",
-        },
-        stale: Explained {
-            name: "second-factor-stale",
+        }
+        stale("second-factor-stale") {
             title: "This page is out of date",
             happened: "The code or passkey belongs to a step that has ended. It was not used.",
             to_do: "Please start again.",
-        },
-        used_up: Explained {
-            name: "no-attempts-left",
+        }
+        used_up("no-attempts-left") {
             title: "Too many wrong codes",
             happened: "That was the last attempt for this step. Nothing was approved or changed.",
             to_do: "Please start again. If you did not enter these codes, another person knows \
                 your password: call us.",
-        },
-        busy: Explained {
-            name: "busy",
+        }
+        busy("busy") {
             title: "We are very busy",
             happened: "Many customers are logging in right now, and your attempt was not \
                 processed. It does not count as a wrong attempt.",
             to_do: "Try again in a few seconds.",
-        },
-    },
-    accounts: AccountTexts {
+        }
+    }
+
+    /// The accounts and their transactions.
+    AccountTexts {
         title: "Accounts",
         none: "You have no accounts with us.",
         totals: "Total",
@@ -195,20 +207,21 @@ pub(in super::super) const ENGLISH: Texts = Texts {
         money_out: "Out",
         difference: "Difference",
         partly: "{month} (incomplete)",
-        unknown: Explained {
-            name: "account-unknown",
+    } messages {
+        unknown("account-unknown") {
             title: "Account not found",
             happened: "This address does not lead to one of your accounts.",
             to_do: "Choose an account from your list.",
-        },
-        bad_page: Explained {
-            name: "bad-page",
+        }
+        bad_page("bad-page") {
             title: "Page not found",
             happened: "The address of this page of transactions is not valid.",
             to_do: "Choose an account from your list.",
-        },
-    },
-    authorise: AuthoriseTexts {
+        }
+    }
+
+    /// Approving a consent: on the pages, and on the phone.
+    AuthoriseTexts {
         title: "Allow access to your accounts?",
         lead: "{name} is requesting access to your accounts at {bank}. Check what it will see, \
             then decide.",
@@ -238,111 +251,102 @@ pub(in super::super) const ENGLISH: Texts = Texts {
         end_any_time: "You can end the access at any time, under “Access” in online banking. It \
             ends immediately.",
         several: "{number} account holders, including you, have to approve.",
-        several_given: "{number} holders of an account have to approve, you included. {given} have approved already.",
-        last_approval: "The other holders of the account have approved already. Yours is the last approval that is needed.",
+        several_given: "{number} holders of an account have to approve, you included. {given} have \
+            approved already.",
+        last_approval: "The other holders of the account have approved already. Yours is the last \
+            approval that is needed.",
         your_answer: "Your decision",
         approve: "Allow access",
         refuse: "Decline",
         as_customer: "You are logged in as {customer}.",
         logged_in_as: "You are logged in as {customer}",
-        approved: Explained {
-            name: "approved",
+    } messages {
+        approved("approved") {
             title: "Access allowed",
             happened: "{name} can now see what you have approved.",
             to_do: "You can close this page and return to {name}. You can end the access at any \
                 time.",
-        },
-        approved_partly: Explained {
-            name: "approved-partly",
+        }
+        approved_partly("approved-partly") {
             title: "You have approved",
             happened: "{name} gets access once the other account holders have approved too.",
             to_do: "You can close this page and return to {name}.",
-        },
-        refused: Explained {
-            name: "refused",
+        }
+        refused("refused") {
             title: "Access declined",
             happened: "{name} gets no access.",
             to_do: "You can close this page and return to {name}.",
-        },
-        unknown: Explained {
-            name: "authorisation-unknown",
+        }
+        unknown("authorisation-unknown") {
             title: "Request not found",
             happened: "There is no such request for access, or it was deleted long ago.",
             to_do: "Return to the app or website you came from and start again.",
-        },
-        lapsed: Explained {
-            name: "authorisation-lapsed",
+        }
+        lapsed("authorisation-lapsed") {
             title: "This request has ended",
             happened: "It was declined, had too many wrong codes, or has timed out. Nothing was \
                 approved or changed.",
             to_do: "If you still want it, return to the app or website you came from and start \
                 again.",
-        },
-        used_up: Explained {
-            name: "authorisation-used-up",
+        }
+        used_up("authorisation-used-up") {
             title: "Too many wrong codes",
             happened: "That was the last attempt. The request of {name} has ended; nothing was \
                 approved.",
             to_do: "If you still want it, return to {name} and start again. If you did not enter \
                 these codes, another person knows your password: call us.",
-        },
-        finished: Explained {
-            name: "authorisation-finished",
+        }
+        finished("authorisation-finished") {
             title: "Already approved",
             happened: "You have already approved this request. Nothing was changed.",
             to_do: "You can see who has access, and end it.",
-        },
-        consent_over: Explained {
-            name: "consent-over",
+        }
+        consent_over("consent-over") {
             title: "This request is no longer open",
             happened: "{name} has withdrawn it, or it has expired. Nothing was approved or \
                 changed.",
             to_do: "If you still want it, return to {name} and start again.",
-        },
-        others: Explained {
-            name: "authorisation-of-another",
+        }
+        others("authorisation-of-another") {
             title: "This request is for another customer",
             happened: "You are logged in with a different customer ID. Nothing was approved or \
                 changed.",
             to_do: "If it is meant for you, log out and log in with the right customer ID.",
-        },
-        approved_before: Explained {
-            name: "approved-before",
+        }
+        approved_before("approved-before") {
             title: "Already approved",
             happened: "You have approved this request. It is waiting for the other account \
                 holders.",
             to_do: "There is nothing more for you to do.",
-        },
-        not_the_customers: Explained {
-            name: "not-the-customers",
+        }
+        not_the_customers("not-the-customers") {
             title: "You cannot approve this request",
             happened: "It names an account that is not yours. Nothing was approved or changed.",
             to_do: "Return to the app or website you came from and start again with your own \
                 accounts.",
-        },
-        no_account: Explained {
-            name: "no-account",
+        }
+        no_account("no-account") {
             title: "There is nothing to approve",
             happened: "The request does not match any of your accounts. Nothing was approved or \
                 changed.",
             to_do: "Return to the app or website you came from.",
-        },
-        other_way: Explained {
-            name: "other-way",
+        }
+        other_way("other-way") {
             title: "Approve this request elsewhere",
             happened: "This request is approved in our app or where you came from, not on this \
                 page. Nothing was changed.",
             to_do: "Open our app, or return to the app or website you came from.",
-        },
-        not_finished: Explained {
-            name: "not-finished",
+        }
+        not_finished("not-finished") {
             title: "This page is out of date",
             happened: "The request has changed since, perhaps in another tab. The form was not \
                 submitted.",
             to_do: "Open the request again.",
-        },
-    },
-    consents: ConsentTexts {
+        }
+    }
+
+    /// Consents.
+    ConsentTexts {
         title: "Who has access to your accounts",
         lead: "You have allowed the following parties to see your accounts. You can end each \
             access at any time; it ends immediately.",
@@ -370,20 +374,21 @@ pub(in super::super) const ENGLISH: Texts = Texts {
             To allow access again, start again at {name}.",
         end_now: "End access now",
         keep: "Keep access",
-        done: Explained {
-            name: "access-ended",
+    } messages {
+        done("access-ended") {
             title: "Access ended",
             happened: "Your accounts are no longer visible to it.",
             to_do: "There is nothing more to do.",
-        },
-        not_running: Explained {
-            name: "no-access-to-end",
+        }
+        not_running("no-access-to-end") {
             title: "There is no access to end",
             happened: "It has already ended, or never existed. Nothing was changed.",
             to_do: "See who has access now.",
-        },
-    },
-    phone: PhoneTexts {
+        }
+    }
+
+    /// The page for the phone.
+    PhoneTexts {
         title: "Approvals in the app",
         sandbox: "Sandbox: this page stands for the bank's app.",
         not_enrolled: "This device is not set up for approvals.",
@@ -394,12 +399,6 @@ pub(in super::super) const ENGLISH: Texts = Texts {
         confirm_lead: "You will then be able to approve requests for access on this device with \
             your password. First confirm that it is you.",
         enrol_now: "Set up",
-        too_many: Explained {
-            name: "too-many-phones",
-            title: "Too many devices",
-            happened: "You can set up ten devices for approvals. This one was not set up.",
-            to_do: "Remove a device that you no longer use.",
-        },
         devices: "Devices for approvals",
         devices_none: "No device is set up.",
         since: "Set up on {time}",
@@ -408,12 +407,6 @@ pub(in super::super) const ENGLISH: Texts = Texts {
         remove_title: "Remove the device set up on {time}?",
         remove_lead: "You will no longer be able to approve on it. You can set it up again at any \
             time.",
-        removed_one: Explained {
-            name: "phone-of-yours-removed",
-            title: "Device removed",
-            happened: "You can no longer approve on it.",
-            to_do: "You can set it up again at any time.",
-        },
         of: "This device is set up for {customer}.",
         nothing: "No requests are waiting for your approval.",
         again: "Refresh",
@@ -424,32 +417,41 @@ pub(in super::super) const ENGLISH: Texts = Texts {
         wrong: "The password is not right",
         only_if: "Approve only if you have just started this yourself.",
         remove: "Remove this device",
-        approved: Explained {
-            name: "phone-approved",
+    } messages {
+        too_many("too-many-phones") {
+            title: "Too many devices",
+            happened: "You can set up ten devices for approvals. This one was not set up.",
+            to_do: "Remove a device that you no longer use.",
+        }
+        removed_one("phone-of-yours-removed") {
+            title: "Device removed",
+            happened: "You can no longer approve on it.",
+            to_do: "You can set it up again at any time.",
+        }
+        approved("phone-approved") {
             title: "Approved",
             happened: "{name} will be informed. Continue where you started.",
             to_do: "You can end the access at any time in online banking.",
-        },
-        refused: Explained {
-            name: "phone-refused",
+        }
+        refused("phone-refused") {
             title: "Declined",
             happened: "{name} gets no access.",
             to_do: "There is nothing more to do.",
-        },
-        removed: Explained {
-            name: "phone-removed",
+        }
+        removed("phone-removed") {
             title: "Device removed",
             happened: "You can no longer approve on this device.",
             to_do: "Log in to set it up again.",
-        },
-        over: Explained {
-            name: "phone-over",
+        }
+        over("phone-over") {
             title: "This device is not set up",
             happened: "It was removed, or its ninety days have passed. Nothing was submitted.",
             to_do: "Log in and set it up again.",
-        },
-    },
-    passkeys: PasskeyTexts {
+        }
+    }
+
+    /// Passkeys.
+    PasskeyTexts {
         title: "Passkeys",
         lead: "With a passkey you log in and approve with the fingerprint, face or PIN of your \
             device instead of a code. A passkey does not work on fake websites.",
@@ -468,12 +470,6 @@ pub(in super::super) const ENGLISH: Texts = Texts {
             time.",
         remove_now: "Remove",
         keep: "Cancel",
-        gone: Explained {
-            name: "nothing-to-remove",
-            title: "There is nothing to remove",
-            happened: "It was already removed, or is not yours. Nothing was changed.",
-            to_do: "See your passkeys and devices.",
-        },
         add: "Add a passkey",
         add_title: "Add a passkey",
         confirm_lead: "First confirm that it is you.",
@@ -481,135 +477,123 @@ pub(in super::super) const ENGLISH: Texts = Texts {
         new_lead: "Give it a name. Your device will then ask for your fingerprint, your face or \
             its PIN.",
         save: "Create passkey",
-        done: Explained {
-            name: "passkey-added",
+    } messages {
+        gone("nothing-to-remove") {
+            title: "There is nothing to remove",
+            happened: "It was already removed, or is not yours. Nothing was changed.",
+            to_do: "See your passkeys and devices.",
+        }
+        done("passkey-added") {
             title: "Passkey added",
             happened: "You can now log in and approve with it.",
             to_do: "If you lose a device, remove its passkey here.",
-        },
-        removed: Explained {
-            name: "passkey-removed",
+        }
+        removed("passkey-removed") {
             title: "Passkey removed",
             happened: "It can no longer be used to log in or approve.",
             to_do: "You can delete it on your device as well.",
-        },
-        too_many: Explained {
-            name: "too-many-passkeys",
+        }
+        too_many("too-many-passkeys") {
             title: "Too many passkeys",
             happened: "You can have ten passkeys. This one was not added.",
             to_do: "Remove a passkey that you no longer use.",
-        },
-        not_added: Explained {
-            name: "passkey-not-added",
+        }
+        not_added("passkey-not-added") {
             title: "Passkey not added",
             happened: "Your device did not create it, it took too long, or you have added it \
                 before. Nothing was changed.",
             to_do: "Try again.",
-        },
-    },
-    other_banks: super::english_other_banks::OTHER_BANKS,
-    problems: ProblemTexts {
-        not_found: Explained {
-            name: "not-found",
+        }
+    }
+
+    /// Errors of any page.
+    ProblemTexts {
+    } messages {
+        not_found("not-found") {
             title: "Page not found",
             happened: "The address is mistyped, or the page no longer exists.",
             to_do: "Go to your accounts.",
-        },
-        wrong_method: Explained {
-            name: "wrong-method",
+        }
+        wrong_method("wrong-method") {
             title: "This page cannot be opened directly",
             happened: "The address belongs to a form. Nothing was changed.",
             to_do: "Go to your accounts.",
-        },
-        session_over: Explained {
-            name: "session-over",
+        }
+        session_over("session-over") {
             title: "You are no longer logged in",
             happened: "You have logged out, perhaps in another tab, or your session has ended: it \
                 ends after {idle} minutes without activity and after {whole} minutes in any case. \
                 The form was not submitted.",
             to_do: "Log in and try again.",
-        },
-        foreign_form: Explained {
-            name: "foreign-form",
+        }
+        foreign_form("foreign-form") {
             title: "The form was not submitted",
             happened: "It does not belong to your current session: the page is out of date, or \
                 another site made the form.",
             to_do: "Open the page again and resubmit the form.",
-        },
-        foreign_form_before_log_in: Explained {
-            name: "foreign-form",
+        }
+        foreign_form_before_log_in("foreign-form") {
             title: "The form was not submitted",
             happened: "Your session has ended, your browser does not accept cookies, or another \
                 site made the form.",
             to_do: "Allow cookies for this site, open the log-in page again and resubmit the form.",
-        },
-        foreign_origin: Explained {
-            name: "foreign-origin",
+        }
+        foreign_origin("foreign-origin") {
             title: "The form was not submitted",
             happened: "Your browser reports that another site sent this form.",
             to_do: "If you did not expect this, close the other site. Then go to your accounts.",
-        },
-        form_too_large: Explained {
-            name: "form-too-large",
+        }
+        form_too_large("form-too-large") {
             title: "The form is too large",
             happened: "The form is larger than 64 KiB. Nothing was changed.",
             to_do: "Go back and enter less.",
-        },
-        form_type: Explained {
-            name: "form-type",
+        }
+        form_type("form-type") {
             title: "The form could not be read",
             happened: "It was not sent by one of our pages. Nothing was changed.",
             to_do: "Open the page again and submit the form there.",
-        },
-        form_unreadable: Explained {
-            name: "form-unreadable",
+        }
+        form_unreadable("form-unreadable") {
             title: "The form could not be read",
             happened: "It arrived damaged. Nothing was changed.",
             to_do: "Open the page again and submit the form there.",
-        },
-        form_unknown_field: Explained {
-            name: "form-unknown-field",
+        }
+        form_unknown_field("form-unknown-field") {
             title: "The form could not be read",
             happened: "It has an unexpected field. Nothing was changed.",
             to_do: "Open the page again and submit the form there. If this happens again, a \
                 browser extension may be changing our pages.",
-        },
-        form_repeated_field: Explained {
-            name: "form-repeated-field",
+        }
+        form_repeated_field("form-repeated-field") {
             title: "The form could not be read",
             happened: "It has the same field twice. Nothing was changed.",
             to_do: "Open the page again and submit the form there.",
-        },
-        form_missing_field: Explained {
-            name: "form-missing-field",
+        }
+        form_missing_field("form-missing-field") {
             title: "The form could not be read",
             happened: "A field is missing. Nothing was changed.",
             to_do: "Open the page again and submit the form there.",
-        },
-        headers_too_large: Explained {
-            name: "headers-too-large",
+        }
+        headers_too_large("headers-too-large") {
             title: "The request is too large",
             happened: "Your browser sent too much data with the request. It was not processed.",
             to_do: "Delete the cookies of this site and try again.",
-        },
-        too_slow: Explained {
-            name: "too-slow",
+        }
+        too_slow("too-slow") {
             title: "That took too long",
             happened: "We could not answer in time. Your request may or may not have been carried \
                 out.",
             to_do: "Check before you try again.",
-        },
-        failed: Explained {
-            name: "failed",
+        }
+        failed("failed") {
             title: "Something went wrong",
             happened: "The error is on our side, and our technicians can see it.",
             to_do: "Please try again later.",
-        },
-        unavailable: Explained {
-            name: "unavailable",
+        }
+        unavailable("unavailable") {
             title: "Your accounts are not available at the moment",
             happened: "Our account systems are not responding. Your money is safe.",
             to_do: "Please try again in a few minutes.",
-        },
-    },
-};
+        }
+    }
+}
