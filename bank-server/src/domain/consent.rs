@@ -83,7 +83,7 @@ pub struct Granted {
 
 /// A consent that a customer has given, or has approved along with others.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GivenConsent {
+pub struct CustomerConsent {
     /// The consent.
     pub consent: Consent,
     /// Its current status.

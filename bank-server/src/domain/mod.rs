@@ -13,7 +13,7 @@ mod tpp;
 
 pub use self::account::{Account, AccountId, AccountKind, Arrival};
 pub use self::authorisation::{ApprovedAccess, Authorisation, MethodId, NotAMethod};
-pub use self::consent::{Consent, GivenConsent, Grant, Granted};
+pub use self::consent::{Consent, CustomerConsent, Grant, Granted};
 pub use self::psu::PsuId;
 pub use self::resource::Resource;
 pub use self::totp_secret::{TotpSecret, TotpSecretError};

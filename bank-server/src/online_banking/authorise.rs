@@ -1,37 +1,34 @@
 //! Approval page of a consent, to which a TPP sends the customer in the redirect approach.
 //!
-//! A customer who comes from the TPP logs in for this authorisation alone, with both elements: that
+//! A customer who comes from the TPP logs in for this authorisation alone, with both factors: that
 //! log-in is the proof with which the consent is approved, and its session ends with the answer. A
-//! customer who was logged in before gives a second element here, which is valid for this
+//! customer who was logged in before gives a second factor here, which is valid for this
 //! authorisation alone.
 //!
-//! The authorisation becomes that of the customer who logs in for it, or who answers it, if she can. Opening the page while
-//! logged in binds it to no customer: the page says who is logged in, and leads on as another one. Until it is answered,
-//! another customer who logs in for it takes the place of the one before, unless the TPP has named that one.
+//! An authorisation is assigned to the customer who logs in for it, or who answers it. Opening the
+//! page while logged in assigns it to no customer. Until it is answered, a log-in of another customer
+//! reassigns it, unless the TPP has named the customer.
 
 use std::rc::Rc;
 
-use actix_web::http::StatusCode;
-use actix_web::http::header::LOCATION;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, web};
 use maud::html;
 use shared_types::xs2a::authorisation::{ScaApproach, ScaStatus};
 use shared_types::xs2a::consent::ConsentStatus;
 use url::Url;
 
-use super::OnlineBanking;
+use super::PageResult;
 use super::csrf::Purpose;
 use super::destination::Destination;
-use super::forms::{Fields, Form};
-use super::layout::{Page, as_another_customer, errors, token_field};
-use super::log_in::status_of;
+use super::forms::{Fields, Form, FormBody};
+use super::layout::{FieldErrors, Page, as_another_customer, see_other, token_field};
 use super::message::{Message, Next};
-use super::problem::Problem;
-use super::request::{self, ACCOUNT, Shown};
-use super::second_factor::{self, ANSWER, Answered, Asked, METHOD};
+use super::problem::{Problem, problem};
+use super::request::{self, ACCOUNT, Shown, named};
+use super::second_factor::{self, ANSWER, FactorPrompt, FactorResult, METHOD};
 use super::session::{Answering, Visit, Visitor};
 use super::texts::{Explained, Texts};
-use crate::consent::authorisation::{AuthorisationError, Done, Offer, Page as Request};
+use crate::consent::authorisation::{AccessRequest, AccountOffer, AuthorisationError, Decision};
 use crate::domain::{AccountId, MethodId, TppRecord};
 use crate::http::resource;
 use crate::sca::Subject;
@@ -42,191 +39,173 @@ pub(super) fn configure(app: &mut web::ServiceConfig) {
         .service(resource("/authorise/{authorisation}/refuse").post(refuse));
 }
 
-/// What is wrong with an answer, and what it was.
+/// Answer that is shown again with its errors.
 #[derive(Default)]
-struct Before<'a> {
+struct PreviousAnswer<'a> {
     method: Option<MethodId>,
     chosen: &'a [AccountId],
-    wrong: Vec<(&'static str, String)>,
+    errors: FieldErrors,
 }
 
-async fn page(
-    state: web::Data<OnlineBanking>,
-    Visitor(visit): Visitor,
-    id: web::Path<String>,
-    request: HttpRequest,
-) -> Result<HttpResponse, Problem> {
+async fn page(visit: Visitor, id: web::Path<String>, request: HttpRequest) -> PageResult {
     // A request that has ended shows that without a log-in. The id cannot be guessed.
-    let asked = state.authorisations.page(&id).await;
-    let asked = asked.map_err(|error| request::problem(&state, error, None))?;
-    check_open(&state, &asked)?;
-    let known = Answering::of(&visit, &id);
+    let access = open(&visit, &id).await?;
+    let known = Answering::of(&visit.0, &id);
     let known = known.ok_or_else(|| Problem::log_in(request.path()))?;
-    let (asked, offer) = if known.proof.is_some() {
-        claimed(&state, &known, &id).await?
+    let (access, offer) = if known.proof.is_some() {
+        claimed(&known, &id).await?
     } else {
-        let offer = state.authorisations.preview(&asked, &known.psu).await;
-        let offer = offer.map_err(|error| not_by_her(&state, error, &asked))?;
-        (asked, offer)
+        let offer = visit
+            .state
+            .authorisations
+            .preview(&access, &known.psu)
+            .await;
+        let offer = offer.map_err(|error| refused(error, &access))?;
+        (access, offer)
     };
-    let before = Before {
+    let previous = PreviousAnswer {
         method: second_factor::method_of(request.query_string()),
-        ..Before::default()
+        ..PreviousAnswer::default()
     };
-    question(&state, &known, &asked, &offer, before).await
+    show(&known, &access, &offer, previous).await
 }
 
-/// Fails if there is nothing to approve any more.
-fn check_open(state: &OnlineBanking, asked: &Request) -> Result<(), Problem> {
-    let told = |error| Err(request::problem(state, error, Some(&asked.tpp)));
-    let authorisation = &asked.authorisation;
-    if authorisation.approach != ScaApproach::Redirect {
-        return told(AuthorisationError::OtherApproach(authorisation.approach));
-    }
-    if authorisation.status.is_final() || authorisation.status == ScaStatus::Unconfirmed {
-        return told(AuthorisationError::OutOfTurn(authorisation.status));
-    }
-    match asked.consent_status {
-        ConsentStatus::Received | ConsentStatus::PartiallyAuthorised => Ok(()),
-        status => told(AuthorisationError::ConsentOver(status)),
-    }
+/// The request, if it waits for an answer on this page.
+async fn open(visit: &Visit, id: &str) -> Result<AccessRequest, Problem> {
+    let access = visit.state.authorisations.page(id).await?;
+    let authorisation = &access.authorisation;
+    let error = if authorisation.approach != ScaApproach::Redirect {
+        AuthorisationError::OtherApproach(authorisation.approach)
+    } else if authorisation.status.is_final() || authorisation.status == ScaStatus::Unconfirmed {
+        AuthorisationError::OutOfTurn(authorisation.status)
+    } else {
+        match access.consent_status {
+            ConsentStatus::Received | ConsentStatus::PartiallyAuthorised => return Ok(access),
+            status => AuthorisationError::ConsentOver(status),
+        }
+    };
+    Err(named(&access.tpp)(error))
 }
 
-/// The request, which is this customer's from now on, and what she would open.
-async fn claimed(
-    state: &OnlineBanking,
-    known: &Answering,
-    id: &str,
-) -> Result<(Request, Offer), Problem> {
-    let asked = state.authorisations.page(id).await;
-    let asked = asked.map_err(|error| request::problem(state, error, None))?;
-    check_open(state, &asked)?;
-    let claimed = state
-        .authorisations
-        .claim_under(id, &known.psu, known.credentials)
-        .await;
-    let claimed = claimed.map_err(|error| refused_answer(state, error, &asked))?;
-    let offer = state.authorisations.offer(&claimed, &known.psu).await;
-    let offer = offer.map_err(|error| not_by_her(state, error, &asked))?;
+/// Assigns the request to this customer, with the accounts that it would open.
+async fn claimed(known: &Answering, id: &str) -> Result<(AccessRequest, AccountOffer), Problem> {
+    let authorisations = &known.visit.state.authorisations;
+    let access = open(&known.visit, id).await?;
+    let claimed = authorisations.claim_under(id, &known.psu, known.credentials);
+    let claimed = claimed.await;
+    let claimed = claimed.map_err(|error| refused_answer(error, &access))?;
+    let offer = authorisations.offer(&claimed, &known.psu).await;
+    let offer = offer.map_err(|error| refused(error, &access))?;
     Ok((claimed, offer))
 }
 
-/// What this customer cannot answer, another one perhaps can.
-fn not_by_her(state: &OnlineBanking, error: AuthorisationError, asked: &Request) -> Problem {
+/// Error page of a request that this customer cannot answer, with a way on for another customer.
+fn refused(error: AuthorisationError, access: &AccessRequest) -> Problem {
     use AuthorisationError::{ApprovedBefore, NoAccount, NotTheCustomers, OtherCustomer};
 
     let is_hers_alone = matches!(
         error,
         ApprovedBefore | NoAccount | NotTheCustomers(_) | OtherCustomer
     );
-    let problem = request::problem(state, error, Some(&asked.tpp));
+    let problem = named(&access.tpp)(error);
     if !is_hers_alone {
         return problem;
     }
-    let path = format!("/authorise/{}", asked.authorisation.id);
+    let path = format!("/authorise/{}", access.authorisation.id);
     problem.then(Next::AsAnotherCustomer(Destination::or_start(Some(&path))))
 }
 
-/// The same of an answer: since its page was shown, another customer may have logged in for the request.
-fn refused_answer(state: &OnlineBanking, error: AuthorisationError, asked: &Request) -> Problem {
+/// Error page of an answer: another customer may have logged in for the request since its page was
+/// shown.
+fn refused_answer(error: AuthorisationError, access: &AccessRequest) -> Problem {
     match error {
-        AuthorisationError::OtherCustomer if asked.authorisation.by_log_in => {
-            let error = AuthorisationError::OutOfTurn(asked.authorisation.status);
-            request::problem(state, error, Some(&asked.tpp))
+        AuthorisationError::OtherCustomer if access.authorisation.by_log_in => {
+            named(&access.tpp)(AuthorisationError::OutOfTurn(access.authorisation.status))
         }
-        error => not_by_her(state, error, asked),
+        error => refused(error, access),
     }
 }
 
-async fn question(
-    state: &OnlineBanking,
+/// The page: the decision first, then the details of the request.
+async fn show(
     known: &Answering,
-    asked: &Request,
-    offer: &Offer,
-    before: Before<'_>,
-) -> Result<HttpResponse, Problem> {
-    let texts = state.texts;
+    access: &AccessRequest,
+    offer: &AccountOffer,
+    previous: PreviousAnswer<'_>,
+) -> PageResult {
+    let visit: &Visit = &known.visit;
+    let texts = visit.state.texts;
     let words = &texts.authorise;
-    let authorisation = &asked.authorisation;
+    let authorisation = &access.authorisation;
     let path = format!("/authorise/{}", authorisation.id);
-    let factor = if known.proof.is_some() || is_exempt(state, known, asked).await? {
+    let prompt = if known.proof.is_some() || is_exempt(known, access).await? {
         None
     } else {
         let subject = Subject::authorisation(&authorisation.id);
-        Some(Asked::ask(state, &known.visit, &known.psu, &subject, before.method).await?)
+        Some(FactorPrompt::begin(visit, &known.psu, &subject, previous.method).await?)
     };
-    let wrong = |field: &str| {
-        let mut wrong = before.wrong.iter();
-        let found = wrong.find(|(name, _)| *name == field);
-        found.map(|(_, text)| text.as_str())
-    };
+    let errors = &previous.errors;
     let shown = Shown {
         within: &authorisation.id,
         is_masked: false,
-        chosen: before.chosen,
-        wrong: wrong(ACCOUNT),
+        chosen: previous.chosen,
+        wrong: errors.get(ACCOUNT),
     };
-    let is_passkey = factor.as_ref().is_some_and(Asked::is_passkey);
+    let is_passkey = prompt.as_ref().is_some_and(FactorPrompt::is_passkey);
+    let names = [
+        ("name", access.tpp.name.as_str()),
+        ("bank", &visit.state.bank_name),
+    ];
+    let customer = [("customer", known.psu.0.as_str())];
     let content = html! {
-        p.lead { (texts.fill(words.lead, &[("name", &asked.tpp.name), ("bank", &state.bank_name)])) }
-        (errors(texts, &before.wrong))
-        @if authorisation.psu.is_none() || authorisation.by_log_in {
-            section.panel aria-labelledby="logged-in" {
-                h2 #logged-in { (texts.fill(words.logged_in_as, &[("customer", &known.psu.0)])) }
-                (as_another_customer(texts, &known.visit, &path))
-            }
-        }
-        section.panel aria-labelledby="who" {
-            h2 #who { (words.who) }
-            (request::who(texts, &asked.tpp))
-        }
-        form method="post" action={ (path) "/approve" } data-passkey=[factor.as_ref().and_then(Asked::options)] {
-            (token_field(&known.visit, &purpose(&authorisation.id)))
-            section.panel aria-labelledby="which" {
-                h2 #which { (words.which) }
-                (request::accounts(texts, offer, shown))
-            }
-            section.panel aria-labelledby="terms" {
-                h2 #terms { (words.how_long) }
-                (request::terms(texts, &asked.consent))
-            }
-            section.panel aria-labelledby="answer-title" {
-                h2 #answer-title { (words.your_answer) }
-                p.hint { (texts.fill(words.as_customer, &[("customer", &known.psu.0)])) }
-                @if let Some(factor) = &factor {
-                    (factor.fields(texts, wrong(ANSWER)))
-                    (factor.other_way(texts, &path))
-                }
-            }
+        p.lead { (texts.fill(words.lead, &names)) }
+        (errors.render(texts))
+        form.panel method="post" action={ (path) "/approve" }
+            data-passkey=[prompt.as_ref().and_then(FactorPrompt::options)]
+            aria-labelledby="decision" {
+            (token_field(visit, &purpose(&authorisation.id)))
+            h2 #decision { (words.your_answer) }
+            (request::accounts(texts, offer, shown))
+            (request::terms(texts, &access.consent))
+            @if let Some(prompt) = &prompt { (prompt.fields(texts, errors.get(ANSWER))) }
             div.actions {
                 button type="submit" data-passkey-button hidden[is_passkey] { (words.approve) }
                 button.danger type="submit" formaction={ (path) "/refuse" } formnovalidate {
                     (words.refuse)
                 }
             }
+            @if let Some(prompt) = &prompt { (prompt.other_way(texts, &path)) }
+            p.hint { (texts.fill(words.as_customer, &customer)) }
+        }
+        section.panel aria-labelledby="who" {
+            h2 #who { (words.who) }
+            (request::who(texts, &access.tpp))
+            (request::limits(texts))
+        }
+        @if authorisation.psu.is_none() || authorisation.by_log_in {
+            section.panel aria-labelledby="logged-in" {
+                h2 #logged-in { (texts.fill(words.logged_in_as, &customer)) }
+                (as_another_customer(visit, &path))
+            }
         }
     };
     let page = Page::new(words.title, content)
-        .status(status_of(&before.wrong))
-        .leads_to(origins(asked));
-    let page = if is_passkey { page.with_script() } else { page };
-    Ok(page.respond(state, &known.visit))
+        .status(errors.status())
+        .leads_to(origins(access))
+        .script(is_passkey);
+    Ok(page.respond(visit))
 }
 
-async fn is_exempt(
-    state: &OnlineBanking,
-    known: &Answering,
-    asked: &Request,
-) -> Result<bool, Problem> {
-    let authorisations = &state.authorisations;
-    let exempt = authorisations.is_exempt(&asked.authorisation, &known.psu);
-    let exempt = exempt.await;
-    exempt.map_err(|error| request::problem(state, error, Some(&asked.tpp)))
+async fn is_exempt(known: &Answering, access: &AccessRequest) -> Result<bool, Problem> {
+    let authorisations = &known.visit.state.authorisations;
+    let exempt = authorisations.is_exempt(&access.authorisation, &known.psu);
+    exempt.await.map_err(named(&access.tpp))
 }
 
-/// Where the answer may lead: to the TPP's own addresses, which were checked when it named them.
-fn origins(asked: &Request) -> Option<String> {
-    let authorisation = &asked.authorisation;
+/// Origins to which the answer may redirect: the TPP's own addresses, which were checked when it
+/// named them.
+fn origins(access: &AccessRequest) -> Option<String> {
+    let authorisation = &access.authorisation;
     let mut origins: Vec<String> = [&authorisation.redirect_uri, &authorisation.nok_redirect_uri]
         .into_iter()
         .flatten()
@@ -238,123 +217,91 @@ fn origins(asked: &Request) -> Option<String> {
     (!origins.is_empty()).then(|| origins.join(" "))
 }
 
-/// Both answers are in one form, with two buttons.
+/// Purpose of the form, which has a button for each answer.
 fn purpose(id: &str) -> Purpose {
     Purpose::of("authorise", id)
 }
 
-async fn read(
-    visit: &Rc<Visit>,
-    id: &str,
-    request: &HttpRequest,
-    body: web::Payload,
-) -> Result<(Answering, Form), Problem> {
+async fn read(visit: &Rc<Visit>, id: &str, body: FormBody) -> Result<(Answering, Form), Problem> {
     let known = Answering::of(visit, id).ok_or_else(Problem::session_over)?;
     let fields = Fields {
         single: &[METHOD, ANSWER],
         repeated: &[ACCOUNT],
     };
-    let form = Form::read(visit, &purpose(id), fields, request.headers(), body).await?;
-    Ok((known, form))
+    Ok((known, body.read(purpose(id), fields).await?))
 }
 
-async fn approve(
-    state: web::Data<OnlineBanking>,
-    Visitor(visit): Visitor,
-    id: web::Path<String>,
-    request: HttpRequest,
-    body: web::Payload,
-) -> Result<HttpResponse, Problem> {
-    let (known, form) = read(&visit, &id, &request, body).await?;
-    let (asked, offer) = claimed(&state, &known, &id).await?;
-    let told = |error| request::problem(&state, error, Some(&asked.tpp));
+async fn approve(visit: Visitor, id: web::Path<String>, body: FormBody) -> PageResult {
+    let (known, form) = read(&visit.0, &id, body).await?;
+    let (access, offer) = claimed(&known, &id).await?;
+    let authorisations = &visit.state.authorisations;
     let chosen = request::chosen(&form, &offer)?;
     if chosen.is_empty() {
-        let before = Before {
+        let previous = PreviousAnswer {
             method: form.optional(METHOD).and_then(|name| name.parse().ok()),
             chosen: &chosen,
-            wrong: vec![(ACCOUNT, state.texts.authorise.none_chosen.to_owned())],
+            errors: FieldErrors::of(ACCOUNT, visit.state.texts.authorise.none_chosen),
         };
-        return question(&state, &known, &asked, &offer, before).await;
+        return show(&known, &access, &offer, previous).await;
     }
     let selected = offer.is_choice.then_some(chosen.as_slice());
-    if known.proof.is_none() && selected.is_none() && is_exempt(&state, &known, &asked).await? {
-        let done = state.authorisations.approve_exempt(&id, &known.psu).await;
-        return finish(&state, &known, done.map_err(told)?, &asked.tpp).await;
+    if known.proof.is_none() && selected.is_none() && is_exempt(&known, &access).await? {
+        let decision = authorisations.approve_exempt(&id, &known.psu).await;
+        return finish(&visit, decision, &access.tpp).await;
     }
-    if let Some(proof) = known.proof.clone() {
-        let done = state.authorisations.approve(&id, proof, selected).await;
-        return finish(&state, &known, done.map_err(told)?, &asked.tpp).await;
-    }
-    let subject = Subject::authorisation(&id);
-    match second_factor::check(&state, &known.visit, &known.psu, &subject, &form).await? {
-        Answered::Proved(proof) => {
-            let done = state.authorisations.approve(&id, proof, selected).await;
-            finish(&state, &known, done.map_err(told)?, &asked.tpp).await
+    let proof = if let Some(proof) = known.proof.clone() {
+        proof
+    } else {
+        let subject = Subject::authorisation(&id);
+        match second_factor::check(&visit, &known.psu, &subject, &form).await? {
+            FactorResult::Proved(proof) => proof,
+            FactorResult::Wrong(method, text) => {
+                let previous = PreviousAnswer {
+                    method: Some(method),
+                    chosen: &chosen,
+                    errors: FieldErrors::of(ANSWER, text),
+                };
+                return show(&known, &access, &offer, previous).await;
+            }
+            FactorResult::Exhausted => {
+                let given_up = authorisations.give_up(&id, &known.psu).await;
+                given_up.map_err(named(&access.tpp))?;
+                end_if_begun_for_this(&visit).await?;
+                // The consent is still open: its TPP may start another authorisation.
+                let problem = problem!(TOO_MANY_REQUESTS, authorise.used_up, None);
+                return Err(problem.with("name", &access.tpp.name));
+            }
         }
-        Answered::Wrong(method, text) => {
-            let before = Before {
-                method: Some(method),
-                chosen: &chosen,
-                wrong: vec![(ANSWER, text)],
-            };
-            question(&state, &known, &asked, &offer, before).await
-        }
-        Answered::UsedUp => {
-            let given_up = state.authorisations.give_up(&id, &known.psu).await;
-            given_up.map_err(told)?;
-            end_if_begun_for_this(&state, &known.visit).await?;
-            Err(used_up(&asked.tpp))
-        }
-    }
+    };
+    let decision = authorisations.approve(&id, proof, selected).await;
+    finish(&visit, decision, &access.tpp).await
 }
 
-/// So many codes were wrong that the request has ended. The consent waits: its TPP may ask once more.
-fn used_up(tpp: &TppRecord) -> Problem {
-    let problem = Problem::new(
-        StatusCode::TOO_MANY_REQUESTS,
-        |texts| &texts.authorise.used_up,
-        Next::None,
-    );
-    problem.with("name", tpp.name.clone())
-}
-
-async fn refuse(
-    state: web::Data<OnlineBanking>,
-    Visitor(visit): Visitor,
-    id: web::Path<String>,
-    request: HttpRequest,
-    body: web::Payload,
-) -> Result<HttpResponse, Problem> {
-    let (known, _) = read(&visit, &id, &request, body).await?;
+async fn refuse(visit: Visitor, id: web::Path<String>, body: FormBody) -> PageResult {
+    let (known, _) = read(&visit.0, &id, body).await?;
     // A customer without a matching account can still refuse.
-    let asked = state.authorisations.page(&id).await;
-    let asked = asked.map_err(|error| request::problem(&state, error, None))?;
-    check_open(&state, &asked)?;
-    let told = |error| request::problem(&state, error, Some(&asked.tpp));
-    let authorisations = &state.authorisations;
+    let access = open(&visit, &id).await?;
+    let authorisations = &visit.state.authorisations;
     let claimed = authorisations.claim_under(&id, &known.psu, known.credentials);
     claimed
         .await
-        .map_err(|error| refused_answer(&state, error, &asked))?;
-    let done = authorisations.refuse(&id, &known.psu).await.map_err(told)?;
-    finish(&state, &known, done, &asked.tpp).await
+        .map_err(|error| refused_answer(error, &access))?;
+    let decision = authorisations.refuse(&id, &known.psu).await;
+    finish(&visit, decision, &access.tpp).await
 }
 
 /// Redirects to the TPP, or shows the outcome.
 async fn finish(
-    state: &OnlineBanking,
-    known: &Answering,
-    done: Done,
+    visit: &Visit,
+    decision: Result<Decision, AuthorisationError>,
     tpp: &TppRecord,
-) -> Result<HttpResponse, Problem> {
-    end_if_begun_for_this(state, &known.visit).await?;
-    if let Some(uri) = done.return_to {
-        return Ok(HttpResponse::SeeOther()
-            .insert_header((LOCATION, uri.as_str()))
-            .finish());
+) -> PageResult {
+    let decision = decision.map_err(named(tpp))?;
+    end_if_begun_for_this(visit).await?;
+    if let Some(uri) = decision.return_to {
+        return Ok(see_other(uri.as_str()));
     }
-    let text: fn(&Texts) -> &Explained = match done.consent_status {
+    let text: fn(&Texts) -> &Explained = match decision.consent_status {
         ConsentStatus::Rejected => |texts| &texts.authorise.refused,
         ConsentStatus::PartiallyAuthorised | ConsentStatus::Received => {
             |texts| &texts.authorise.approved_partly
@@ -362,12 +309,12 @@ async fn finish(
         _ => |texts| &texts.authorise.approved,
     };
     let done = Message::done(text, Next::None).with("name", tpp.name.clone());
-    Ok(done.respond(state, &known.visit))
+    Ok(done.respond(visit))
 }
 
-async fn end_if_begun_for_this(state: &OnlineBanking, visit: &Visit) -> Result<(), Problem> {
+async fn end_if_begun_for_this(visit: &Visit) -> Result<(), Problem> {
     if visit.customer().is_none() {
-        visit.end(state).await?;
+        visit.end().await?;
     }
     Ok(())
 }

@@ -1,27 +1,25 @@
 //! Confirmation of a sensitive act by a fresh second factor, within a session. A session that was
 //! left open or taken over is not enough for it.
 
-use actix_web::http::header::HeaderMap;
-use actix_web::{HttpResponse, web};
+use actix_web::HttpResponse;
 use maud::html;
 
-use super::OnlineBanking;
+use super::PageResult;
 use super::csrf::Purpose;
-use super::forms::{Fields, Form};
-use super::layout::{Page, Section, errors, token_field};
-use super::log_in::status_of;
-use super::problem::Problem;
-use super::second_factor::{self, ANSWER, Answered, Asked, METHOD};
+use super::forms::{Fields, FormBody};
+use super::layout::{FieldErrors, Page, Section, token_field};
+use super::problem::{Problem, problem};
+use super::second_factor::{self, ANSWER, FactorPrompt, FactorResult, METHOD};
 use super::session::Customer;
 use super::texts::Texts;
 use crate::domain::MethodId;
 use crate::sca::Subject;
 
-/// What is confirmed so. The page is a page of the section of passkeys and devices.
+/// Act that a second factor confirms. Its page belongs to the section of passkeys and devices.
 pub(super) struct Act {
-    /// The name of it, in proofs and forms.
+    /// Its name, in proofs and forms.
     pub(super) name: &'static str,
-    /// The page, to which its form goes too.
+    /// Path of the page and of its form.
     pub(super) path: &'static str,
     pub(super) title: fn(&Texts) -> &'static str,
     pub(super) lead: fn(&Texts) -> &'static str,
@@ -33,70 +31,60 @@ impl Act {
         Subject::act(&customer.session, self.name)
     }
 
-    /// The page that asks.
-    pub(super) async fn page(
-        &self,
-        state: &OnlineBanking,
-        customer: &Customer,
-        query: &str,
-    ) -> Result<HttpResponse, Problem> {
+    /// The page with the form.
+    pub(super) async fn page(&self, customer: &Customer, query: &str) -> PageResult {
         let chosen = second_factor::method_of(query);
-        self.ask(state, customer, chosen, None).await
+        self.show(customer, chosen, &FieldErrors::default()).await
     }
 
-    /// Reads the form of that page. `None`: it is she; otherwise the page once more.
+    /// Checks the form. Returns its page again, unless the answer is right.
     pub(super) async fn check(
         &self,
-        state: &web::Data<OnlineBanking>,
         customer: &Customer,
-        headers: &HeaderMap,
-        body: web::Payload,
+        body: FormBody,
     ) -> Result<Option<HttpResponse>, Problem> {
         let fields = Fields::single(&[METHOD, ANSWER]);
-        let (visit, purpose) = (&customer.visit, Purpose::new(self.name));
-        let form = Form::read(visit, &purpose, fields, headers, body).await?;
+        let form = body.read(Purpose::new(self.name), fields).await?;
         let subject = self.subject(customer);
-        match second_factor::check(state, visit, &customer.psu, &subject, &form).await? {
-            Answered::Proved(_) => Ok(None),
-            Answered::Wrong(method, text) => {
-                let again = self.ask(state, customer, Some(method), Some(text)).await?;
-                Ok(Some(again))
+        match second_factor::check(customer, &customer.psu, &subject, &form).await? {
+            FactorResult::Proved(_) => Ok(None),
+            FactorResult::Wrong(method, text) => {
+                let errors = FieldErrors::of(ANSWER, text);
+                Ok(Some(self.show(customer, Some(method), &errors).await?))
             }
-            Answered::UsedUp => Err(Problem::used_up()),
+            FactorResult::Exhausted => {
+                Err(problem!(TOO_MANY_REQUESTS, second_factor.used_up, Start))
+            }
         }
     }
 
-    async fn ask(
+    async fn show(
         &self,
-        state: &OnlineBanking,
         customer: &Customer,
         chosen: Option<MethodId>,
-        wrong: Option<String>,
-    ) -> Result<HttpResponse, Problem> {
-        let texts = state.texts;
-        let (visit, subject) = (&customer.visit, self.subject(customer));
-        let asked = Asked::ask(state, visit, &customer.psu, &subject, chosen).await?;
-        let errors_there: Vec<_> = wrong.iter().map(|text| (ANSWER, text.clone())).collect();
+        errors: &FieldErrors,
+    ) -> PageResult {
+        let texts = customer.state.texts;
+        let subject = self.subject(customer);
+        let prompt = FactorPrompt::begin(customer, &customer.psu, &subject, chosen).await?;
         let content = html! {
             div.panel.narrow {
                 p { ((self.lead)(texts)) }
-                (errors(texts, &errors_there))
-                form method="post" action=(self.path) data-passkey=[asked.options()] {
-                    (token_field(&customer.visit, &Purpose::new(self.name)))
-                    (asked.fields(texts, wrong.as_deref()))
-                    button type="submit" data-passkey-button hidden[asked.is_passkey()] { ((self.go_on)(texts)) }
+                (errors.render(texts))
+                form method="post" action=(self.path) data-passkey=[prompt.options()] {
+                    (token_field(customer, &Purpose::new(self.name)))
+                    (prompt.fields(texts, errors.get(ANSWER)))
+                    button type="submit" data-passkey-button hidden[prompt.is_passkey()] {
+                        ((self.go_on)(texts))
+                    }
                 }
-                (asked.other_way(texts, self.path))
+                (prompt.other_way(texts, self.path))
             }
         };
         let page = Page::new((self.title)(texts), content)
-            .status(status_of(&errors_there))
-            .section(Section::Passkeys);
-        let page = if asked.is_passkey() {
-            page.with_script()
-        } else {
-            page
-        };
-        Ok(page.respond(state, &customer.visit))
+            .status(errors.status())
+            .section(Section::Passkeys)
+            .script(prompt.is_passkey());
+        Ok(page.respond(customer))
     }
 }

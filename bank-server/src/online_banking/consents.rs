@@ -1,22 +1,21 @@
 //! Page of the customer's consents, current and past, and the form that ends one.
 
-use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::web;
 use maud::{Markup, html};
 use shared_types::xs2a::consent::ConsentStatus;
 
-use super::OnlineBanking;
 use super::accounts::{View, views};
 use super::csrf::Purpose;
 use super::foreign::Foreign;
-use super::forms::{Fields, Form};
-use super::layout::{Page, Section, token_field};
+use super::forms::FormBody;
+use super::layout::{Confirmation, Section};
 use super::message::{Message, Next};
-use super::problem::Problem;
-use super::request;
+use super::problem::{Problem, problem};
+use super::request::Fold;
 use super::session::Customer;
 use super::texts::Texts;
-use crate::domain::GivenConsent;
+use super::{OnlineBanking, PageResult, request};
+use crate::domain::CustomerConsent;
 use crate::http::resource;
 
 pub(super) fn configure(app: &mut web::ServiceConfig) {
@@ -24,51 +23,41 @@ pub(super) fn configure(app: &mut web::ServiceConfig) {
         .service(resource("/consents/{consent}/end").get(confirm).post(end));
 }
 
-async fn page(
-    state: web::Data<OnlineBanking>,
-    customer: Customer,
-) -> Result<HttpResponse, Problem> {
-    let texts = state.texts;
-    let words = &texts.consents;
-    let given = given(&state, &customer).await?;
-    let views = views(&state, &customer.psu).await?;
-    let (now, before): (Vec<_>, Vec<_>) = given.iter().partition(|one| runs(one));
+async fn page(customer: Customer) -> PageResult {
+    let state = &customer.state;
+    let words = &state.texts.consents;
+    let consents = state.authorisations.consents_of(&customer.psu).await?;
+    let views = views(state, &customer.psu).await?;
+    let (current, past): (Vec<_>, Vec<_>) = consents.iter().partition(|one| is_current(one));
     let content = html! {
         p { (words.lead) }
         section aria-labelledby="now" {
             h2 #now { (words.now) }
-            @if now.is_empty() { p.panel { (words.now_none) } }
-            @for one in &now { (consent(&state, one, &views)) }
+            @if current.is_empty() { p.panel { (words.now_none) } }
+            @for one in &current { (consent(state, one, &views)) }
         }
-        @if !before.is_empty() {
+        @if !past.is_empty() {
             section aria-labelledby="before" {
                 h2 #before { (words.before) }
-                @for one in &before { (consent(&state, one, &views)) }
+                @for one in &past { (consent(state, one, &views)) }
             }
         }
     };
-    Ok(Page::new(words.title, content)
-        .section(Section::Consents)
-        .respond(&state, &customer.visit))
+    Ok(customer.page(Section::Consents, words.title, content))
 }
 
-async fn given(state: &OnlineBanking, customer: &Customer) -> Result<Vec<GivenConsent>, Problem> {
-    let given = state.authorisations.consents_of(&customer.psu).await;
-    given.map_err(|error| request::problem(state, error, None))
-}
-
-/// Whether it opens something, or will once others have approved.
-fn runs(one: &GivenConsent) -> bool {
+/// Whether it gives access, or will once other account holders have approved.
+fn is_current(one: &CustomerConsent) -> bool {
     matches!(
         one.status,
         ConsentStatus::Valid | ConsentStatus::PartiallyAuthorised
     )
 }
 
-fn consent(state: &OnlineBanking, one: &GivenConsent, views: &[View]) -> Markup {
+fn consent(state: &OnlineBanking, one: &CustomerConsent, views: &[View]) -> Markup {
     let texts = state.texts;
     let words = &texts.consents;
-    let runs = runs(one);
+    let is_current = is_current(one);
     let name = texts.fill(words.end_of, &[("name", &one.tpp.name)]);
     html! {
         article.panel {
@@ -81,11 +70,11 @@ fn consent(state: &OnlineBanking, one: &GivenConsent, views: &[View]) -> Markup 
                 }
                 dt { (words.accounts) }
                 dd { (opened(texts, one, views)) }
-                @if runs {
+                @if is_current {
                     dt { (words.until) }
                     dd { (request::last_day(texts, &one.consent)) }
                 }
-                dt { @if runs { (words.given) } @else { (words.ended) } }
+                dt { @if is_current { (words.given) } @else { (words.ended) } }
                 dd { (request::moment(state, one.consent.last_action)) }
                 dt { (words.last_used) }
                 dd {
@@ -95,9 +84,11 @@ fn consent(state: &OnlineBanking, one: &GivenConsent, views: &[View]) -> Markup 
                     }
                 }
             }
-            @if runs {
+            @if is_current {
                 p {
-                    a.button.danger href={ "/consents/" (one.consent.id) "/end" } aria-label=(name) { (words.end) }
+                    a.button.danger href={ "/consents/" (one.consent.id) "/end" } aria-label=(name) {
+                        (words.end)
+                    }
                 }
             }
         }
@@ -118,77 +109,49 @@ fn status(texts: &Texts, status: ConsentStatus) -> Markup {
     html! { span class=(class) { (text) } }
 }
 
-/// The accounts that it opens, each with what of it.
-fn opened(texts: &Texts, one: &GivenConsent, views: &[View]) -> Markup {
+/// Accounts that the consent covers, with their data.
+fn opened(texts: &Texts, one: &CustomerConsent, views: &[View]) -> Markup {
     let lines = one.grants.iter().map(|grant| {
         let view = views.iter().find(|view| view.id == grant.account);
-        let line = view.map_or_else(|| html! { (texts.consents.gone_account) }, request::named);
+        let line = view.map_or_else(|| html! { (texts.consents.gone_account) }, request::account);
         (line, grant)
     });
-    request::opened(texts, lines.collect(), false)
+    request::opened(texts, lines, Fold::Rest)
 }
 
-/// The one that the address names, if it runs and is hers.
-async fn running(
-    state: &OnlineBanking,
-    customer: &Customer,
-    id: &str,
-) -> Result<GivenConsent, Problem> {
-    let given = given(state, customer).await?;
-    given
-        .into_iter()
-        .find(|one| one.consent.id == id && runs(one))
-        .ok_or_else(not_running)
+/// The customer's consent with that id, if it is current.
+async fn find(customer: &Customer, id: &str) -> Result<CustomerConsent, Problem> {
+    let consents = customer.state.authorisations.consents_of(&customer.psu);
+    let mut consents = consents.await?.into_iter();
+    let found = consents.find(|one| one.consent.id == id && is_current(one));
+    found.ok_or_else(not_current)
 }
 
-fn not_running() -> Problem {
-    Problem::new(
-        StatusCode::CONFLICT,
-        |texts| &texts.consents.not_running,
-        Next::Consents,
-    )
+fn not_current() -> Problem {
+    problem!(CONFLICT, consents.not_running, Consents)
 }
 
-async fn confirm(
-    state: web::Data<OnlineBanking>,
-    customer: Customer,
-    id: web::Path<String>,
-) -> Result<HttpResponse, Problem> {
-    let texts = state.texts;
+async fn confirm(customer: Customer, id: web::Path<String>) -> PageResult {
+    let texts = customer.state.texts;
     let words = &texts.consents;
-    let one = running(&state, &customer, &id).await?;
+    let one = find(&customer, &id).await?;
     let name = [("name", one.tpp.name.as_str())];
-    let content = html! {
-        div.panel.narrow {
-            p.lead { (texts.fill(words.end_lead, &name)) }
-            div.actions {
-                form method="post" action={ "/consents/" (one.consent.id) "/end" } {
-                    (token_field(&customer.visit, &Purpose::of("end", &one.consent.id)))
-                    button.danger type="submit" { (words.end_now) }
-                }
-                a.button.quiet href="/consents" { (words.keep) }
-            }
-        }
-    };
-    Ok(Page::new(texts.fill(words.end_title, &name), content)
-        .section(Section::Consents)
-        .respond(&state, &customer.visit))
+    Ok(customer.confirmation(Confirmation {
+        section: Section::Consents,
+        title: texts.fill(words.end_title, &name),
+        lead: texts.fill(words.end_lead, &name),
+        path: format!("/consents/{id}/end"),
+        purpose: Purpose::of("end", &id),
+        button: words.end_now,
+        back: words.keep,
+    }))
 }
 
-async fn end(
-    state: web::Data<OnlineBanking>,
-    customer: Customer,
-    id: web::Path<String>,
-    request: HttpRequest,
-    body: web::Payload,
-) -> Result<HttpResponse, Problem> {
-    let purpose = Purpose::of("end", &id);
-    let none = Fields::single(&[]);
-    Form::read(&customer.visit, &purpose, none, request.headers(), body).await?;
-    let ended = state.authorisations.revoke(&customer.psu, &id).await;
-    if !ended.map_err(|error| request::problem(&state, error, None))? {
-        return Err(not_running());
+async fn end(customer: Customer, id: web::Path<String>, body: FormBody) -> PageResult {
+    body.read_empty(Purpose::of("end", &id)).await?;
+    let authorisations = &customer.state.authorisations;
+    if !authorisations.revoke(&customer.psu, &id).await? {
+        return Err(not_current());
     }
-    let done = Message::done(|texts| &texts.consents.done, Next::Consents);
-    Ok(done.respond(&state, &customer.visit))
+    Ok(Message::done(|texts| &texts.consents.done, Next::Consents).respond(&customer))
 }

@@ -5,8 +5,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::domain::PsuId;
+use crate::store::vault::Vault;
 
-/// What a form does, such as `log-in` or `approve/` with the id of an authorisation: a token is good for this alone.
+/// Purpose of a form, such as `log-in`, or `authorise/` with the id of an authorisation. A token is
+/// valid for one purpose alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Purpose(String);
 
@@ -15,38 +17,41 @@ impl Purpose {
         Self(purpose.into())
     }
 
-    /// Something that is done to one thing.
+    /// Purpose that concerns the object with that id.
     pub(super) fn of(what: &str, id: &str) -> Self {
         Self(format!("{what}/{id}"))
     }
 }
 
-/// Makes and checks what only this bank can have made.
-#[derive(Clone)]
-pub(super) struct Seal(hmac::Key);
+/// Signer of form tokens and device cookies.
+pub(crate) struct Seal(hmac::Key);
 
 impl Seal {
-    pub(super) fn new(key: &[u8]) -> Self {
+    pub(crate) fn new(vault: &Vault) -> Self {
+        Self::from_key(&vault.mac("online-banking", b""))
+    }
+
+    fn from_key(key: &[u8]) -> Self {
         Self(hmac::Key::new(hmac::HMAC_SHA256, key))
     }
 
-    /// The token of a form, in the session (or the visit before one) of that digest.
+    /// Token of a form in the session, or the visit before one, with that digest.
     pub(super) fn form_token(&self, session: &str, purpose: &Purpose) -> String {
         self.sign(&form(session, purpose))
     }
 
-    /// Whether the token is that of this form in this session. In constant time.
+    /// Whether the token is of this form in this session. In constant time.
     pub(super) fn is_form_token(&self, token: &str, session: &str, purpose: &Purpose) -> bool {
         self.holds(token, &form(session, purpose))
     }
 
-    /// What is put into the cookie of a device.
+    /// Value of a device's cookie.
     pub(super) fn device_cookie(&self, device: &Device) -> String {
         let body = device.body();
         format!("{body}.{}", self.sign(&format!("device\n{body}")))
     }
 
-    /// The device of such a cookie, if we made it.
+    /// The device of a cookie that we signed.
     pub(super) fn device_of(&self, cookie: &str) -> Option<Device> {
         let (body, tag) = cookie.rsplit_once('.')?;
         if !self.holds(tag, &format!("device\n{body}")) {
@@ -83,12 +88,12 @@ fn form(session: &str, Purpose(purpose): &Purpose) -> String {
     format!("form\n{session}\n{purpose}")
 }
 
-/// A device with which customers have fully logged in. Their own mistakes there are counted apart from those of others
-/// elsewhere; so it is known for whom it is known.
+/// Device with which customers have fully logged in. Their failed attempts there are counted apart
+/// from those of other browsers, so it stores the customers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Device {
     pub(super) id: String,
-    /// Their marks, the latest last.
+    /// Marks of the customers, the latest last.
     customers: Vec<String>,
 }
 
@@ -132,14 +137,14 @@ mod tests {
 
     #[test]
     fn a_token_is_good_for_one_form_of_one_session() {
-        let seal = Seal::new(b"key");
+        let seal = Seal::from_key(b"key");
         let approve = Purpose::of("approve", "1");
         let token = seal.form_token("session", &approve);
         assert!(seal.is_form_token(&token, "session", &approve));
         assert!(!seal.is_form_token(&token, "another", &approve));
         assert!(!seal.is_form_token(&token, "session", &Purpose::of("approve", "2")));
         assert!(!seal.is_form_token(&token, "session", &Purpose::of("refuse", "1")));
-        assert!(!Seal::new(b"other").is_form_token(&token, "session", &approve));
+        assert!(!Seal::from_key(b"other").is_form_token(&token, "session", &approve));
         for wrong in ["", "x", &token[1..], &format!("{token}A")] {
             assert!(!seal.is_form_token(wrong, "session", &approve), "{wrong}");
         }
@@ -147,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_device_is_known_by_what_we_signed_and_for_whom() {
-        let seal = Seal::new(b"key");
+        let seal = Seal::from_key(b"key");
         let mark = |name: &str| seal.mark(&PsuId(name.to_owned()));
         let device = Device::new("1".to_owned()).with(mark("anna"));
         let cookie = seal.device_cookie(&device);
@@ -160,7 +165,7 @@ mod tests {
             None
         );
         assert_eq!(seal.device_of("1"), None);
-        assert_eq!(Seal::new(b"other").device_of(&cookie), None);
+        assert_eq!(Seal::from_key(b"other").device_of(&cookie), None);
         assert!(!cookie.contains("anna"));
         let full = (0..=CUSTOMERS).fold(device, |device, number| {
             device.with(mark(&number.to_string()))

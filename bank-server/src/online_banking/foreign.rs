@@ -2,10 +2,11 @@
 //! control characters, or masked.
 
 use maud::{Markup, Render, html};
-use shared_types::xs2a::text::{is_obeyed, plain};
+use shared_types::xs2a::text::{Text, is_obeyed, plain};
 
-/// Text of others: names, purposes, account numbers. A page prints it isolated (`bdi`), so that its direction of writing does
-/// not reorder what stands around it, and without control characters ([`plain`]).
+/// Text of third parties: names, purposes, account numbers. A page shows it isolated (`bdi`), so that
+/// its direction of writing does not reorder the text around it, and without control characters
+/// ([`plain`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Foreign(String);
 
@@ -14,7 +15,14 @@ impl Foreign {
         Self(text.into())
     }
 
-    /// As it was given: for `Texts::fill`, which isolates its values itself.
+    /// The text of a field, if there is one.
+    pub(super) fn of<const MAX: usize>(text: Option<&Text<MAX>>) -> Option<Self> {
+        text.map(Text::as_str)
+            .filter(|text| !text.is_empty())
+            .map(Self::new)
+    }
+
+    /// The text unchanged, for `Texts::fill`, which isolates its values itself.
     pub(super) fn as_str(&self) -> &str {
         &self.0
     }
@@ -29,8 +37,9 @@ impl Render for Foreign {
 const ISOLATE: char = '\u{2068}';
 const END_OF_ISOLATE: char = '\u{2069}';
 
-/// A text within a sentence, an attribute or a title, where no element can isolate it: like [`Foreign`], with the characters
-/// of Unicode's bidirectional algorithm (UAX 9). What was isolated before stays as it is.
+/// Isolated text for a sentence, an attribute or a title, where no element can isolate it: like
+/// [`Foreign`], with the characters of Unicode's bidirectional algorithm (UAX 9). Parts that are
+/// isolated already stay as they are.
 pub(super) fn isolated(text: &str) -> String {
     let (mut isolated, mut open) = (String::with_capacity(text.len()), 0_usize);
     for character in text.chars() {

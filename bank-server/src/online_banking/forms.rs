@@ -1,7 +1,11 @@
 //! Parser of our pages' forms: bounded size, known fields, each once, with a valid CSRF token.
 
-use actix_web::http::header::{CONTENT_TYPE, HeaderMap};
-use actix_web::web;
+use std::future::{Ready, ready};
+use std::rc::Rc;
+
+use actix_web::dev::Payload;
+use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
+use actix_web::{FromRequest, HttpRequest};
 use futures::StreamExt as _;
 
 use super::csrf::Purpose;
@@ -14,7 +18,7 @@ pub(super) const TOKEN: &str = "csrf";
 /// The largest form, in bytes.
 pub(super) const LARGEST: usize = 64 * 1024;
 
-/// Which fields a form has, beside its token.
+/// Fields of a form, beside its token.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fields {
     /// Each at most once.
@@ -33,23 +37,34 @@ impl Fields {
     }
 }
 
-/// Form that came from our own page. Without `Debug`, because it holds passwords.
-pub(super) struct Form(Vec<(String, String)>);
+/// Body of a form that has not been read yet.
+pub(super) struct FormBody {
+    visit: Rc<Visit>,
+    request: HttpRequest,
+    body: Payload,
+}
 
-impl Form {
-    /// Reads a form and checks that it was made by us, for this session and this purpose.
-    pub(super) async fn read(
-        visit: &Visit,
-        purpose: &Purpose,
-        fields: Fields,
-        headers: &HeaderMap,
-        body: web::Payload,
-    ) -> Result<Self, Problem> {
-        check_type(headers)?;
-        let form = Self::decode(&collect(headers, body).await?, fields)?;
+impl FromRequest for FormBody {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, body: &mut Payload) -> Self::Future {
+        ready(Visit::of_request(request).map(|visit| Self {
+            visit,
+            request: request.clone(),
+            body: body.take(),
+        }))
+    }
+}
+
+impl FormBody {
+    /// Reads the form. Fails if it was not made by us, for this session and this purpose.
+    pub(super) async fn read(self, purpose: Purpose, fields: Fields) -> Result<Form, Problem> {
+        let visit = Rc::clone(&self.visit);
+        let form = Form::decode(&self.collect().await?, fields)?;
         // The token is checked last: reporting a malformed form reveals and changes nothing.
         let token = form.optional(TOKEN).unwrap_or_default();
-        if visit.is_form_token(token, purpose) {
+        if visit.is_form_token(token, &purpose) {
             Ok(form)
         } else if visit.session().is_none() {
             Err(Problem::foreign_form_before_log_in())
@@ -58,6 +73,41 @@ impl Form {
         }
     }
 
+    /// Reads a form that has no fields beside its token.
+    pub(super) async fn read_empty(self, purpose: Purpose) -> Result<(), Problem> {
+        self.read(purpose, Fields::single(&[])).await.map(drop)
+    }
+
+    async fn collect(mut self) -> Result<Vec<u8>, Problem> {
+        let header = |name: HeaderName| {
+            let value = self.request.headers().get(name);
+            value.and_then(|value| value.to_str().ok())
+        };
+        let kind = header(CONTENT_TYPE).unwrap_or_default();
+        let kind = kind.split(';').next().unwrap_or_default().trim();
+        if !kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+            return Err(Problem::form_type());
+        }
+        let announced = header(CONTENT_LENGTH).and_then(|value| value.parse::<usize>().ok());
+        if announced.is_some_and(|length| length > LARGEST) {
+            return Err(Problem::form_too_large());
+        }
+        let mut collected = Vec::new();
+        while let Some(chunk) = self.body.next().await {
+            let chunk = chunk.map_err(|_| Problem::form_unreadable())?;
+            if collected.len() + chunk.len() > LARGEST {
+                return Err(Problem::form_too_large());
+            }
+            collected.extend_from_slice(&chunk);
+        }
+        Ok(collected)
+    }
+}
+
+/// Form that came from our own page. Without `Debug`, because it holds passwords.
+pub(super) struct Form(Vec<(String, String)>);
+
+impl Form {
     fn decode(body: &[u8], fields: Fields) -> Result<Self, Problem> {
         let text = str::from_utf8(body).map_err(|_| Problem::form_unreadable())?;
         let mut read: Vec<(String, String)> = Vec::new();
@@ -97,40 +147,9 @@ impl Form {
     }
 }
 
-fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
-    let kind = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    let kind = kind.split(';').next().unwrap_or_default().trim();
-    if kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
-        Ok(())
-    } else {
-        Err(Problem::form_type())
-    }
-}
-
-async fn collect(headers: &HeaderMap, mut body: web::Payload) -> Result<Vec<u8>, Problem> {
-    let announced = headers
-        .get(actix_web::http::header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > LARGEST) {
-        return Err(Problem::form_too_large());
-    }
-    let mut collected = Vec::new();
-    while let Some(chunk) = body.next().await {
-        let chunk = chunk.map_err(|_| Problem::form_unreadable())?;
-        if collected.len() + chunk.len() > LARGEST {
-            return Err(Problem::form_too_large());
-        }
-        collected.extend_from_slice(&chunk);
-    }
-    Ok(collected)
-}
-
-/// A name or value (URL standard, section 5.1): a plus sign is a blank, `%` and two hexadecimal digits are a byte. What is
-/// not UTF-8 then, or holds a control character other than line breaks and tabs, is none.
+/// Decoder of a name or value (URL standard, section 5.1): a plus sign is a blank, `%` and two
+/// hexadecimal digits are a byte. Fails for text that is not UTF-8, or has a control character
+/// other than line breaks and tabs.
 pub(super) fn decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();

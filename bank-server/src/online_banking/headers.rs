@@ -26,8 +26,8 @@ use super::{OnlineBanking, assets};
 use crate::http::{NotAHost, has_zero_byte, named_host};
 use crate::telemetry::spans::{answered, rename};
 
-/// What a page may load and where its forms go: nothing but what is ours, and for one page the TPP to which the answer
-/// leads. Browsers hold a redirection after a form to the policy of the page with the form.
+/// Content security policy: our own resources and forms alone, and for one page the origin to which
+/// its form redirects.
 pub(super) fn content_security_policy(leads_to: Option<&str>) -> String {
     let also = leads_to
         .map(|origin| format!(" {origin}"))
@@ -75,9 +75,9 @@ pub(crate) async fn frame(
         (Ok(client), Ok(true)) => {
             let visit = async {
                 match visit(&request, &state, client).await {
-                    Ok(visit) => answer(request, next, &state, &visit).await,
+                    Ok(visit) => answer(request, next, visit).await,
                     Err(problem) => {
-                        let page = page(&problem, &state, &Visit::anonymous(&state));
+                        let page = problem.respond(&Visit::anonymous(&state));
                         Ok(request.into_response(page))
                     }
                 }
@@ -134,7 +134,7 @@ fn is_ours(request: &ServiceRequest, state: &OnlineBanking) -> Result<bool, NotA
 
 async fn visit(
     request: &ServiceRequest,
-    state: &OnlineBanking,
+    state: &web::Data<OnlineBanking>,
     client: IpAddr,
 ) -> Result<Rc<Visit>, Problem> {
     let headers = request.headers();
@@ -157,24 +157,20 @@ async fn visit(
 async fn answer(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
-    state: &web::Data<OnlineBanking>,
-    visit: &Rc<Visit>,
+    visit: Rc<Visit>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let is_asset = request.path().starts_with(assets::FOLDER);
-    let mut response = if let Err(problem) = same_origin(&request, state) {
-        let page = page(&problem, state, visit);
-        request.into_response(page)
+    let mut response = if let Err(problem) = same_origin(&request, &visit.state) {
+        request.into_response(problem.respond(&visit))
     } else {
-        request.extensions_mut().insert(Rc::clone(visit));
-        let Ok(answer) = timeout(state.limits.request_timeout(), next.call(request)).await else {
-            // The request is gone with the handler that was given up.
-            let (state, visit) = (state.clone(), Rc::clone(visit));
-            return Err(GivenUp { state, visit }.into());
+        request.extensions_mut().insert(Rc::clone(&visit));
+        let Ok(answer) = timeout(visit.state.limits.request_timeout(), next.call(request)).await else {
+            return Err(TimedOut(visit).into());
         };
-        finished(answer?.map_into_boxed_body(), state, visit)
+        with_page(answer?.map_into_boxed_body(), &visit)
     };
     if !is_asset {
-        set_cookies(response.headers_mut(), visit);
+        set_cookies(response.headers_mut(), &visit);
     }
     Ok(response)
 }
@@ -207,31 +203,18 @@ fn same_origin(request: &ServiceRequest, state: &OnlineBanking) -> Result<(), Pr
     Ok(())
 }
 
-fn page(problem: &Problem, state: &OnlineBanking, visit: &Visit) -> HttpResponse {
-    match problem {
-        Problem::Message(message) => message.respond(state, visit),
-        Problem::LogIn(_) => problem.error_response(),
-    }
-}
-
-/// Renders the page of each problem.
-fn finished(
-    response: ServiceResponse<BoxBody>,
-    state: &OnlineBanking,
-    visit: &Visit,
-) -> ServiceResponse<BoxBody> {
+/// Renders the page of an error.
+fn with_page(response: ServiceResponse<BoxBody>, visit: &Visit) -> ServiceResponse<BoxBody> {
     let error = response.response().error();
     let page = match error.map(|error| error.as_error::<Problem>()) {
-        Some(Some(problem)) => page(problem, state, visit),
-        // What the HTTP library itself refuses: a path or a query that cannot be read.
-        Some(None) if response.status().is_client_error() => {
-            page(&Problem::not_found(), state, visit)
-        }
-        Some(None) => page(&Problem::failed(), state, visit),
+        Some(Some(problem)) => problem.respond(visit),
+        // Errors of actix-web itself: a malformed path or query.
+        Some(None) if response.status().is_client_error() => Problem::not_found().respond(visit),
+        Some(None) => Problem::failed().respond(visit),
         None => match response.status() {
-            StatusCode::NOT_FOUND => page(&Problem::not_found(), state, visit),
+            StatusCode::NOT_FOUND => Problem::not_found().respond(visit),
             StatusCode::METHOD_NOT_ALLOWED => {
-                let mut page = page(&Problem::wrong_method(), state, visit);
+                let mut page = Problem::wrong_method().respond(visit);
                 if let Some(allow) = response.headers().get(ALLOW) {
                     page.headers_mut().insert(ALLOW, allow.clone());
                 }
@@ -243,33 +226,30 @@ fn finished(
     response.into_response(page)
 }
 
-/// A request that took too long.
-struct GivenUp {
-    state: web::Data<OnlineBanking>,
-    visit: Rc<Visit>,
-}
+/// Timeout of a request. The request itself was dropped with its handler.
+struct TimedOut(Rc<Visit>);
 
-impl fmt::Debug for GivenUp {
+impl fmt::Debug for TimedOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
-impl fmt::Display for GivenUp {
+impl fmt::Display for TimedOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the request took too long")
+        f.write_str("the request timed out")
     }
 }
 
-impl ResponseError for GivenUp {
+impl ResponseError for TimedOut {
     fn status_code(&self) -> StatusCode {
         Problem::too_slow().status_code()
     }
 
     fn error_response(&self) -> HttpResponse {
-        let Self { state, visit } = self;
-        let mut response = page(&Problem::too_slow(), state, visit);
-        protect(response.headers_mut(), state, false);
+        let Self(visit) = self;
+        let mut response = Problem::too_slow().respond(visit);
+        protect(response.headers_mut(), &visit.state, false);
         response
             .head_mut()
             .set_connection_type(ConnectionType::Close);

@@ -2,28 +2,28 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use actix_web::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::OnlineBanking;
 use super::assets;
 use super::csrf::Purpose;
 use super::foreign::isolated;
 use super::forms::TOKEN;
 use super::headers::content_security_policy;
-use super::session::Visit;
+use super::session::{Customer, Visit};
 use super::texts::Texts;
+use crate::sca::PASSWORD_LENGTH;
 
 /// Section of the navigation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Section {
-    /// The customer's accounts at this bank.
+    /// Accounts at this bank.
     Accounts,
-    /// Her accounts at other banks.
+    /// Accounts at other banks.
     OtherBanks,
-    /// Who has access to her accounts here.
+    /// Consents given to TPPs.
     Consents,
-    /// How she logs in.
+    /// Passkeys, and devices for approvals.
     Passkeys,
 }
 
@@ -65,7 +65,7 @@ pub(super) struct Page {
 }
 
 impl Page {
-    /// A page of that title. The title is also its first heading.
+    /// A page with that title, which is also its first heading.
     pub(super) fn new(title: impl Into<String>, content: Markup) -> Self {
         Self {
             title: isolated(&title.into()),
@@ -77,43 +77,44 @@ impl Page {
         }
     }
 
-    /// With another status than 200.
+    /// Sets a status other than 200.
     pub(super) fn status(mut self, status: StatusCode) -> Self {
         self.status = status;
         self
     }
 
-    /// With its place in the navigation.
+    /// Sets its place in the navigation.
     pub(super) fn section(mut self, section: Section) -> Self {
         self.section = Some(section);
         self
     }
 
-    /// Its form may be answered by sending the browser to that origin. Browsers hold a redirection after a form to the
-    /// policy of the page with the form.
+    /// Allows its form to be answered by a redirect to that origin: browsers apply the policy of the
+    /// page with the form to it.
     pub(super) fn leads_to(mut self, origin: Option<String>) -> Self {
         self.leads_to = origin;
         self
     }
 
-    /// With the script for passkeys.
-    pub(super) fn with_script(mut self) -> Self {
-        self.script = true;
+    /// Adds the script for passkeys, if the page needs it.
+    pub(super) fn script(mut self, is_needed: bool) -> Self {
+        self.script = is_needed;
         self
     }
 
     /// Renders the page.
-    pub(super) fn respond(self, state: &OnlineBanking, visit: &Visit) -> HttpResponse {
+    pub(super) fn respond(self, visit: &Visit) -> HttpResponse {
         let mut response = HttpResponse::build(self.status);
         response.insert_header((CONTENT_TYPE, "text/html; charset=utf-8"));
         if let Some(origin) = &self.leads_to {
             let policy = content_security_policy(Some(origin));
             response.insert_header((CONTENT_SECURITY_POLICY, policy));
         }
-        response.body(self.render(state, visit).into_string())
+        response.body(self.render(visit).into_string())
     }
 
-    fn render(&self, state: &OnlineBanking, visit: &Visit) -> Markup {
+    fn render(&self, visit: &Visit) -> Markup {
+        let state = &visit.state;
         let texts = state.texts;
         let frame = &texts.frame;
         html! {
@@ -133,7 +134,7 @@ impl Page {
                     header.top {
                         div.within {
                             a.bank href="/" { (mark()) span { (state.bank_name) } }
-                            @if visit.customer().is_some() { (log_out(texts, visit)) }
+                            @if visit.customer().is_some() { (log_out(visit)) }
                         }
                         @if visit.customer().is_some() { (self.navigation(texts)) }
                     }
@@ -169,22 +170,71 @@ impl Page {
     }
 }
 
-fn log_out(texts: &Texts, visit: &Visit) -> Markup {
+impl Customer {
+    /// Response with a page of that section.
+    pub(super) fn page(
+        &self,
+        section: Section,
+        title: impl Into<String>,
+        content: Markup,
+    ) -> HttpResponse {
+        Page::new(title, content).section(section).respond(self)
+    }
+
+    /// Response with a page that asks to confirm one act.
+    pub(super) fn confirmation(&self, act: Confirmation<'_>) -> HttpResponse {
+        let content = html! {
+            div.panel.narrow {
+                p.lead { (act.lead) }
+                div.actions {
+                    form method="post" action=(act.path) {
+                        (token_field(self, &act.purpose))
+                        button.danger type="submit" { (act.button) }
+                    }
+                    a.button.quiet href=(act.section.path()) { (act.back) }
+                }
+            }
+        };
+        self.page(act.section, act.title, content)
+    }
+}
+
+/// Act that the customer is asked to confirm.
+pub(super) struct Confirmation<'a> {
+    /// Section to which the page belongs, and to whose first page the way back leads.
+    pub(super) section: Section,
+    pub(super) title: String,
+    pub(super) lead: String,
+    /// Path of the page and of its form.
+    pub(super) path: String,
+    pub(super) purpose: Purpose,
+    pub(super) button: &'a str,
+    pub(super) back: &'a str,
+}
+
+/// Redirect to another page, which a reload fetches without sending the form again.
+pub(super) fn see_other(address: &str) -> HttpResponse {
+    HttpResponse::SeeOther()
+        .insert_header((LOCATION, address))
+        .finish()
+}
+
+fn log_out(visit: &Visit) -> Markup {
     html! {
         form.log-out method="post" action="/log-out" {
             (token_field(visit, &Purpose::new("log-out")))
-            button.quiet type="submit" { (texts.frame.log_out) }
+            button.quiet type="submit" { (visit.state.texts.frame.log_out) }
         }
     }
 }
 
-/// Ends the session and goes on at that page, with another log-in.
-pub(super) fn as_another_customer(texts: &Texts, visit: &Visit, path: &str) -> Markup {
+/// Form that ends the session and goes on at that page, with another log-in.
+pub(super) fn as_another_customer(visit: &Visit, path: &str) -> Markup {
     html! {
         form method="post" action="/log-out" {
             (token_field(visit, &Purpose::new("log-out")))
             input type="hidden" name="to" value=(path);
-            button.quiet type="submit" { (texts.log_in.as_another) }
+            button.quiet type="submit" { (visit.state.texts.log_in.as_another) }
         }
     }
 }
@@ -202,14 +252,14 @@ pub(super) fn token_field(visit: &Visit, purpose: &Purpose) -> Markup {
     html! { input type="hidden" name=(TOKEN) value=(visit.form_token(purpose)); }
 }
 
-/// Something to be read before all else.
+/// Tone of a notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tone {
-    /// Something was done.
+    /// Success.
     Good,
-    /// Something to know.
+    /// Information.
     Neutral,
-    /// Something to heed.
+    /// Warning.
     Warning,
 }
 
@@ -224,39 +274,101 @@ pub(super) fn notice(tone: Tone, text: &str) -> Markup {
 }
 
 /// Errors of a form, each with the id of its field.
-pub(super) fn errors(texts: &Texts, errors: &[(&str, String)]) -> Markup {
-    html! {
-        @if !errors.is_empty() {
-            div.errors role="alert" aria-labelledby="errors-title" {
-                h2 #errors-title { (texts.frame.errors) }
-                ul {
-                    @for (field, text) in errors { li { a href={ "#" (field) } { (text) } } }
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct FieldErrors(Vec<(String, String)>);
+
+impl FieldErrors {
+    /// One error.
+    pub(super) fn of(field: &str, text: impl Into<String>) -> Self {
+        let mut errors = Self::default();
+        errors.add(field, text);
+        errors
+    }
+
+    pub(super) fn add(&mut self, field: &str, text: impl Into<String>) {
+        self.0.push((field.to_owned(), text.into()));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The error of a field.
+    pub(super) fn get(&self, field: &str) -> Option<&str> {
+        let error = self.0.iter().find(|(known, _)| known == field);
+        error.map(|(_, text)| text.as_str())
+    }
+
+    /// Status of the page with the form.
+    pub(super) fn status(&self) -> StatusCode {
+        if self.is_empty() {
+            StatusCode::OK
+        } else {
+            StatusCode::UNPROCESSABLE_ENTITY
+        }
+    }
+
+    /// The errors, with links to their fields.
+    pub(super) fn render(&self, texts: &Texts) -> Markup {
+        html! {
+            @if !self.is_empty() {
+                div.errors role="alert" aria-labelledby="errors-title" {
+                    h2 #errors-title { (texts.frame.errors) }
+                    ul {
+                        @for (field, text) in &self.0 { li { a href={ "#" (field) } { (text) } } }
+                    }
                 }
             }
         }
     }
 }
 
-/// A field with its label, a hint, and what is wrong with it.
+/// Field of a form, with its label, a hint and its error.
 #[derive(Clone, Copy)]
 pub(super) struct Field<'a> {
     /// Its name, and its id, unless it is given another.
     pub(super) name: &'a str,
     pub(super) label: &'a str,
-    pub(super) hint: Option<&'a str>,
     /// `text`, `password`, `date`, `search`.
     pub(super) kind: &'a str,
+    pub(super) hint: Option<&'a str>,
     pub(super) value: &'a str,
-    /// What the browser may fill in: the standard's `autocomplete`.
+    /// The standard's `autocomplete`.
     pub(super) autocomplete: &'a str,
-    /// Digits only, so that a phone shows its digits.
-    pub(super) digits: bool,
-    pub(super) longest: usize,
-    pub(super) required: bool,
+    /// Whether a phone shows its keyboard of digits.
+    pub(super) is_numeric: bool,
+    pub(super) max_length: usize,
+    pub(super) is_required: bool,
     pub(super) error: Option<&'a str>,
 }
 
-impl Field<'_> {
+impl<'a> Field<'a> {
+    /// A field that must be filled in, with up to 70 characters.
+    pub(super) const fn new(kind: &'a str, name: &'a str, label: &'a str) -> Self {
+        Self {
+            name,
+            label,
+            kind,
+            hint: None,
+            value: "",
+            autocomplete: "off",
+            is_numeric: false,
+            max_length: 70,
+            is_required: true,
+            error: None,
+        }
+    }
+
+    /// The field for the customer's password.
+    pub(super) const fn password(label: &'a str, hint: Option<&'a str>) -> Self {
+        Self {
+            hint,
+            autocomplete: "current-password",
+            max_length: *PASSWORD_LENGTH.end(),
+            ..Self::new("password", "password", label)
+        }
+    }
+
     pub(super) fn render(&self) -> Markup {
         self.render_as(self.name)
     }
@@ -279,8 +391,9 @@ impl Field<'_> {
                 @if let Some(text) = self.hint { p.hint id=(hint) { (text) } }
                 @if let Some(text) = self.error { p.error id=(error) { (text) } }
                 input id=(id) name=(self.name) type=(self.kind) value=(self.value)
-                    autocomplete=(self.autocomplete) maxlength=(self.longest) required[self.required]
-                    inputmode=[self.digits.then_some("numeric")] autocapitalize="none" spellcheck="false"
+                    autocomplete=(self.autocomplete) maxlength=(self.max_length)
+                    required[self.is_required] inputmode=[self.is_numeric.then_some("numeric")]
+                    autocapitalize="none" spellcheck="false"
                     aria-describedby=[described] aria-invalid=[self.error.map(|_| "true")];
             }
         }

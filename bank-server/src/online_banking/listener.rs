@@ -22,6 +22,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 use url::{Host, Url};
 
 use super::client_address::TrustedProxies;
@@ -29,45 +30,58 @@ use crate::config::{LimitsConfig, OnlineBankingConfig};
 use crate::config_error::ConfigError;
 use crate::file_mode::is_open_to_others;
 
-/// Lets browsers in. Cheap to clone, one for each worker.
+/// Acceptor of connections from browsers. Cheap to clone, one for each worker.
 #[derive(Clone)]
-pub(crate) struct Entrance {
+pub(crate) struct BrowserListener {
     tls: Option<TlsAcceptor>,
-    /// When the certificate is valid.
+    /// Validity of the certificate.
     window: Option<Window>,
-    room: Arc<Semaphore>,
-    guests: Guests,
-    limits: LimitsConfig,
+    permits: Arc<Semaphore>,
+    sources: SourceLimit,
+    timeouts: BrowserTimeouts,
 }
 
-/// How much later than the request's time a connection is cut: the page that says so goes first.
+/// Timeouts of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BrowserTimeouts {
+    /// For the handshake.
+    pub(crate) handshake: Duration,
+    /// For a request and its response; and for the browser to receive some of the response.
+    pub(crate) request: Duration,
+    /// From a response to the next request.
+    pub(crate) idle: Duration,
+}
+
+/// Time between the timeout of a request and the end of its connection, for the page that reports the
+/// timeout.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// How much of the whole room one [source](source_of) may take, unless it is this machine's own or a proxy's, which is not one browser.
+/// One [source](source_of) may hold a tenth of all connections, unless it is loopback or a proxy, which
+/// is not one browser.
 const SHARE: usize = 10;
 
-impl Entrance {
-    /// Opens certificate and key, if the configuration names them. It lets in so many connections.
+impl BrowserListener {
+    /// Opens certificate and key, if the configuration names them, with a limit of connections.
     pub(crate) fn open(
         config: &OnlineBankingConfig,
         connections: usize,
-        limits: &LimitsConfig,
+        timeouts: BrowserTimeouts,
     ) -> Result<Self, Vec<ConfigError>> {
         let (tls, window) = tls(config)?.unzip();
         Ok(Self {
             tls,
             window: window.flatten(),
-            room: Arc::new(Semaphore::new(connections)),
-            guests: Guests {
+            permits: Arc::new(Semaphore::new(connections)),
+            sources: SourceLimit {
                 each: (connections / SHARE).max(1),
                 proxies: TrustedProxies::new(&config.trusted_proxies),
-                here: Arc::default(),
+                held: Arc::default(),
             },
-            limits: limits.clone(),
+            timeouts,
         })
     }
 
-    /// What is wrong with the time of the certificate. Browsers say it too, and warn of the pages.
+    /// Fault of a certificate that is not valid now, of which browsers warn too.
     pub(crate) fn certificate_fault(
         &self,
         config: &OnlineBankingConfig,
@@ -79,29 +93,24 @@ impl Entrance {
         Some(ConfigError::new("online_banking.certificate", problem))
     }
 
-    /// Lets one browser in; one too many is turned away at once.
+    /// Accepts a connection, or closes it at once if there are too many.
     pub(crate) async fn accept(
         &self,
         tcp: TcpStream,
-    ) -> Option<(Bytes, Protocol, Option<SocketAddr>)> {
+    ) -> Option<(BrowserStream, Protocol, Option<SocketAddr>)> {
         let address = tcp.peer_addr().ok()?;
-        let room = Arc::clone(&self.room).try_acquire_owned().ok();
-        let guest = self.guests.enter(address.ip());
-        let (Some(room), Some(guest)) = (room, guest) else {
+        let permit = Arc::clone(&self.permits).try_acquire_owned().ok();
+        let source_permit = self.sources.acquire(address.ip());
+        let Some(permits) = permit.zip(source_permit) else {
             tracing::warn!("online banking: connection limit reached, connection rejected");
             return None;
         };
-        // Pages are small; waiting to fill a segment only costs time. Without it they still arrive.
+        // Pages are small, and a delay to fill a segment costs time. A failure costs nothing else.
         let _ = tcp.set_nodelay(true);
         let stream = match &self.tls {
-            None => Stream::Plain(tcp),
-            Some(tls) => match timeout(
-                Duration::from_secs(self.limits.handshake_seconds),
-                tls.accept(tcp),
-            )
-            .await
-            {
-                Ok(Ok(stream)) => Stream::Tls(Box::new(stream)),
+            None => Either::Left(tcp),
+            Some(tls) => match timeout(self.timeouts.handshake, tls.accept(tcp)).await {
+                Ok(Ok(stream)) => Either::Right(Box::new(stream)),
                 Ok(Err(error)) => {
                     tracing::debug!(%error, "online banking: handshake failed");
                     return None;
@@ -109,25 +118,22 @@ impl Entrance {
                 Err(_) => return None,
             },
         };
-        let patience = self.limits.request_timeout();
-        let turn = patience + GRACE;
-        let idle = Duration::from_secs(self.limits.idle_seconds);
-        let bytes = Bytes {
+        let request = self.timeouts.request + GRACE;
+        let stream = BrowserStream {
             stream,
-            patience,
+            stall: self.timeouts.request,
             stalled: None,
-            turn,
-            quiet: idle + turn,
-            asking: false,
-            end: Box::pin(sleep(idle + turn)),
-            _room: room,
-            _guest: guest,
+            request,
+            idle: self.timeouts.idle + request,
+            has_request: false,
+            deadline: Box::pin(sleep(self.timeouts.idle + request)),
+            _permits: permits,
         };
-        Some((bytes, Protocol::Http1, Some(address)))
+        Some((stream, Protocol::Http1, Some(address)))
     }
 }
 
-/// What accepts browsers, and when its certificate is valid.
+/// Acceptor with the validity of its certificate.
 type Tls = (TlsAcceptor, Option<Window>);
 
 /// TLS without client certificates.
@@ -195,8 +201,8 @@ fn is_for(certificate: &CertificateDer<'_>, origin: &Url) -> bool {
     host.is_some_and(|host| is_for_host(certificate, &host))
 }
 
-/// Whose connections count together: those of an IPv4 address, or of 56 bits of IPv6. One customer of a provider has at least
-/// 64 bits, and would take all the room with ten of its addresses.
+/// Source under which connections are counted: an IPv4 address, or 56 bits of IPv6. One customer of a
+/// provider has at least 64 bits, and would exhaust the limit with ten of its addresses.
 fn source_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 72)).into(),
@@ -204,187 +210,154 @@ fn source_of(address: IpAddr) -> IpAddr {
     }
 }
 
-/// How many connections each source holds.
+/// Limit of connections per source.
 #[derive(Clone)]
-struct Guests {
+struct SourceLimit {
     each: usize,
     proxies: TrustedProxies,
-    here: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    held: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
-impl Guests {
-    fn enter(&self, address: IpAddr) -> Option<Guest> {
+impl SourceLimit {
+    fn acquire(&self, address: IpAddr) -> Option<SourcePermit> {
         let source = source_of(address);
         if !address.to_canonical().is_loopback() && !self.proxies.contains(address) {
-            let mut here = self.here.lock().unwrap_or_else(PoisonError::into_inner);
-            let held = here.entry(source).or_default();
+            let mut all = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+            let held = all.entry(source).or_default();
             if *held >= self.each {
                 return None;
             }
             *held += 1;
         }
-        Some(Guest {
+        Some(SourcePermit {
             source,
-            guests: self.clone(),
+            limit: self.clone(),
         })
     }
 }
 
 /// One connection of a source, for as long as it is open.
-struct Guest {
+struct SourcePermit {
     source: IpAddr,
-    guests: Guests,
+    limit: SourceLimit,
 }
 
-impl Drop for Guest {
+impl Drop for SourcePermit {
     fn drop(&mut self) {
-        let here = &self.guests.here;
-        let mut here = here.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(held) = here.get_mut(&self.source) {
+        let all = &self.limit.held;
+        let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(held) = all.get_mut(&self.source) {
             *held = held.saturating_sub(1);
             if *held == 0 {
-                here.remove(&self.source);
+                all.remove(&self.source);
             }
         }
     }
 }
 
-enum Stream {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
+type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
-/// The bytes of a connection. It fails when the browser collects nothing of its answer for too long, and when a request
-/// is not answered in time, however its bytes come in.
+/// Stream of a connection. It fails when the browser receives nothing of its response for too long, and
+/// when a request is not answered in time, however slowly its bytes arrive.
 ///
-/// Where requests begin and end is not known here; but each ends with an answer. What comes after an answer is the next
-/// request, or the rest of one that the bank has given up: that has its time too, and is cut.
-pub(crate) struct Bytes {
+/// The stream does not parse requests: it takes the first bytes after a response for the next request.
+/// They can also be the rest of a request that was given up, which has the same timeout.
+pub(crate) struct BrowserStream {
     stream: Stream,
-    patience: Duration,
+    /// Time for the browser to receive some of the response.
+    stall: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
-    /// From the first byte of a request to some of its answer.
-    turn: Duration,
-    /// The same, from the answer before.
-    quiet: Duration,
-    /// Whether something has come since the last answer.
-    asking: bool,
-    /// When the connection ends, unless something is answered.
-    end: Pin<Box<Sleep>>,
-    _room: OwnedSemaphorePermit,
-    _guest: Guest,
+    /// Time from the first byte of a request to some of its response.
+    request: Duration,
+    /// Time from a response to some of the next one.
+    idle: Duration,
+    /// Whether bytes have arrived since the last response.
+    has_request: bool,
+    /// End of the connection, unless there is a response before.
+    deadline: Pin<Box<Sleep>>,
+    _permits: (OwnedSemaphorePermit, SourcePermit),
 }
 
-fn late<T>() -> Poll<io::Result<T>> {
-    Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
-}
-
-impl Bytes {
+impl BrowserStream {
     fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
-        self.end.as_mut().poll(cx).is_ready()
+        self.deadline.as_mut().poll(cx).is_ready()
     }
 
-    fn asked(&mut self) {
-        if !self.asking {
-            self.asking = true;
-            self.end.as_mut().reset(Instant::now() + self.turn);
-        }
+    /// Moves the deadline, and registers it.
+    fn extend(&mut self, time: Duration, cx: &mut Context<'_>) {
+        self.deadline.as_mut().reset(Instant::now() + time);
+        let _ = self.is_over(cx);
     }
 
-    fn answered(&mut self) {
-        self.asking = false;
-        self.end.as_mut().reset(Instant::now() + self.quiet);
-    }
-
-    fn or_late<T>(
+    /// Polls the stream, unless the deadline has passed.
+    fn poll<T>(
         &mut self,
-        polled: Poll<io::Result<T>>,
         cx: &mut Context<'_>,
+        of: impl FnOnce(Pin<&mut Stream>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
+        if self.is_over(cx) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        of(Pin::new(&mut self.stream), cx)
+    }
+
+    /// The same for a response, which the browser has to receive in time.
+    fn poll_response<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        of: impl FnOnce(Pin<&mut Stream>, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        let polled = self.poll(cx, of);
         if polled.is_ready() {
             self.stalled = None;
             return polled;
         }
-        let patience = self.patience;
-        let stalled = self
-            .stalled
-            .get_or_insert_with(|| Box::pin(sleep(patience)));
-        debug_assert!(stalled.deadline() <= Instant::now() + patience);
-        if stalled.as_mut().poll(cx).is_ready() {
-            late()
-        } else {
-            Poll::Pending
-        }
+        let stall = self.stall;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(stall)));
+        debug_assert!(stalled.deadline() <= Instant::now() + stall);
+        let timed_out = stalled.as_mut().poll(cx);
+        timed_out.map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
-impl AsyncRead for Bytes {
+impl AsyncRead for BrowserStream {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.is_over(cx) {
-            return late();
-        }
         let before = buffer.filled().len();
-        let polled = match &mut this.stream {
-            Stream::Plain(tcp) => Pin::new(tcp).poll_read(cx, buffer),
-            Stream::Tls(tls) => Pin::new(tls).poll_read(cx, buffer),
-        };
-        if buffer.filled().len() > before {
-            this.asked();
-            // The time has changed: it is to wake this connection.
-            let _ = this.is_over(cx);
+        let polled = this.poll(cx, |stream, cx| stream.poll_read(cx, buffer));
+        if buffer.filled().len() > before && !this.has_request {
+            this.has_request = true;
+            this.extend(this.request, cx);
         }
         polled
     }
 }
 
-impl AsyncWrite for Bytes {
+impl AsyncWrite for BrowserStream {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        if this.is_over(cx) {
-            return late();
+        let polled = this.poll_response(cx, |stream, cx| stream.poll_write(cx, bytes));
+        if matches!(polled, Poll::Ready(Ok(_))) {
+            this.has_request = false;
+            this.extend(this.idle, cx);
         }
-        let polled = match &mut this.stream {
-            Stream::Plain(tcp) => Pin::new(tcp).poll_write(cx, bytes),
-            Stream::Tls(tls) => Pin::new(tls).poll_write(cx, bytes),
-        };
-        if polled.is_ready() {
-            this.answered();
-            let _ = this.is_over(cx);
-        }
-        this.or_late(polled, cx)
+        polled
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        if this.is_over(cx) {
-            return late();
-        }
-        let polled = match &mut this.stream {
-            Stream::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
-            Stream::Tls(tls) => Pin::new(tls).poll_flush(cx),
-        };
-        this.or_late(polled, cx)
+        self.get_mut().poll_response(cx, AsyncWrite::poll_flush)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        if this.is_over(cx) {
-            return late();
-        }
-        let polled = match &mut this.stream {
-            Stream::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
-            Stream::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
-        };
-        this.or_late(polled, cx)
+        self.get_mut().poll_response(cx, AsyncWrite::poll_shutdown)
     }
 }
 
@@ -393,27 +366,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_address_does_not_take_all_the_room() {
-        let guests = Guests {
+    fn one_address_cannot_exhaust_the_limit() {
+        let limit = SourceLimit {
             each: 2,
             proxies: TrustedProxies::new(&["10.0.0.5".parse().unwrap()]),
-            here: Arc::default(),
+            held: Arc::default(),
         };
         let far: IpAddr = "192.0.2.1".parse().unwrap();
         let near: IpAddr = "127.0.0.1".parse().unwrap();
         let trusted: IpAddr = "::ffff:10.0.0.5".parse().unwrap();
-        let first = guests.enter(far).unwrap();
-        let _second = guests.enter(far).unwrap();
-        assert!(guests.enter(far).is_none());
-        assert!(guests.enter("192.0.2.2".parse().unwrap()).is_some());
+        let first = limit.acquire(far).unwrap();
+        let _second = limit.acquire(far).unwrap();
+        assert!(limit.acquire(far).is_none());
+        assert!(limit.acquire("192.0.2.2".parse().unwrap()).is_some());
         for proxy in [near, trusted] {
-            let held: Vec<_> = (0..3).map(|_| guests.enter(proxy)).collect();
+            let held: Vec<_> = (0..3).map(|_| limit.acquire(proxy)).collect();
             assert!(held.iter().all(Option::is_some));
         }
         drop(first);
-        assert!(guests.enter(far).is_some());
-        // One customer of a provider has many addresses of IPv6.
-        let of_ipv6 = |text: &str| guests.enter(text.parse().unwrap());
+        assert!(limit.acquire(far).is_some());
+        // One customer of a provider has many IPv6 addresses.
+        let of_ipv6 = |text: &str| limit.acquire(text.parse().unwrap());
         let _held = [of_ipv6("2001:db8:1:201::1"), of_ipv6("2001:db8:1:202::1")];
         assert!(of_ipv6("2001:db8:1:203::1").is_none());
         assert!(of_ipv6("2001:db8:1:300::1").is_some());

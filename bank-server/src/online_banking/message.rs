@@ -6,10 +6,9 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use maud::html;
 
-use super::OnlineBanking;
 use super::destination::Destination;
 use super::layout::{Page, Tone, as_another_customer, notice};
 use super::session::Visit;
@@ -23,6 +22,8 @@ pub(super) struct Message {
     next: Next,
     /// Values of the placeholders in the text.
     values: Vec<(&'static str, String)>,
+    /// Value of `{until}`, rounded up to the minute.
+    until: Option<DateTime<Utc>>,
 }
 
 /// Link at the end of a message page.
@@ -57,6 +58,7 @@ impl Message {
             text,
             next,
             values: Vec::new(),
+            until: None,
         }
     }
 
@@ -71,25 +73,33 @@ impl Message {
         self
     }
 
+    /// Sets the time at which the customer can try again.
+    pub(super) const fn until(mut self, time: DateTime<Utc>) -> Self {
+        self.until = Some(time);
+        self
+    }
+
     /// Replaces the link.
     pub(super) fn then(mut self, next: Next) -> Self {
         self.next = next;
         self
     }
 
-    pub(super) fn respond(&self, state: &OnlineBanking, visit: &Visit) -> HttpResponse {
+    pub(super) fn respond(&self, visit: &Visit) -> HttpResponse {
+        let state = &visit.state;
         let texts = state.texts;
         let text = (self.text)(texts);
         let minutes = |time: TimeDelta| time.num_minutes().to_string();
-        let (idle, whole) = (
-            minutes(state.session_lifetime.idle),
-            minutes(state.session_lifetime.whole),
-        );
+        let lifetime = state.session_lifetime;
+        let (idle, whole) = (minutes(lifetime.idle), minutes(lifetime.whole));
+        let until = self.until.map(|time| time + TimeDelta::seconds(59));
+        let until = until.map(|time| texts.time(&state.calendar.local(time)));
         let mut values: Vec<(&str, &str)> = vec![
             ("idle", &idle),
             ("whole", &whole),
             ("bank", &state.bank_name),
         ];
+        values.extend(until.iter().map(|time| ("until", time.as_str())));
         values.extend(
             self.values
                 .iter()
@@ -113,15 +123,13 @@ impl Message {
                     }
                     Next::Passkeys => p { a.button href="/passkeys" { (texts.frame.passkeys) } }
                     Next::Phone => p { a.button href="/phone" { (texts.frame.to_phone) } }
-                    Next::AsAnotherCustomer(to) => {
-                        (as_another_customer(texts, visit, to.path()))
-                    }
+                    Next::AsAnotherCustomer(to) => (as_another_customer(visit, to.path())),
                     Next::None => {}
                 }
             }
         };
         Page::new(text.title, content)
             .status(self.status)
-            .respond(state, visit)
+            .respond(visit)
     }
 }

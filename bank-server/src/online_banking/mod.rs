@@ -2,9 +2,10 @@
 //!
 //! Pages are rendered on the server and work without JavaScript; the one script is for passkeys. The
 //! middleware in `headers` checks host and origin, finds the `session` and sets the security headers.
-//! A handler takes a `Visitor`, or a `Customer` who is fully logged in, and returns a `Page` in the
-//! common `layout`, a `Message` page, or a `Problem`, for which the middleware renders a message page.
-//! All texts stand in `texts`. Only `forms` reads forms, and only those with our token (`csrf`).
+//! A handler takes a `Visitor`, or a `Customer` who is fully logged in, which hold the shared state,
+//! and a `FormBody`, which accepts our own forms alone (`csrf`). It returns a `Page` in the common
+//! `layout`, a `Message` page, or a `Problem`, for which the middleware renders a message page. All
+//! texts stand in `texts`.
 
 mod accounts;
 mod assets;
@@ -34,14 +35,15 @@ mod texts;
 
 use std::sync::Arc;
 
-use actix_web::web;
+use actix_web::{HttpResponse, web};
 use shared_types::environment::Randomness;
 
 pub(crate) use self::client_address::TrustedProxies;
-use self::csrf::Seal;
+pub(crate) use self::csrf::Seal;
 pub(crate) use self::headers::frame;
 pub(crate) use self::other_banks::{OtherBanks, OtherBanksParts, read_what_is_due};
-use self::texts::Texts;
+use self::problem::Problem;
+pub(crate) use self::texts::{ENGLISH, Texts};
 use crate::calendar::Calendar;
 use crate::config::{LimitsConfig, Origin};
 use crate::consent::authorisation::Authorisations;
@@ -51,32 +53,15 @@ use crate::store::sessions::{SessionLifetime, Sessions};
 use crate::store::vault::Vault;
 use crate::telemetry::figures::Figures;
 
+/// Response of a handler.
+type PageResult = Result<HttpResponse, Problem>;
+
 /// Shared state of all pages.
 pub(crate) struct OnlineBanking {
-    bank_name: String,
-    is_sandbox: bool,
-    origin: Origin,
-    texts: &'static Texts,
-    core: Arc<dyn CoreBanking>,
-    sessions: Sessions,
-    session_lifetime: SessionLifetime,
-    sca: Sca,
-    authorisations: Authorisations,
-    other_banks: OtherBanks,
-    seal: Seal,
-    vault: Vault,
-    calendar: Calendar,
-    randomness: Arc<dyn Randomness>,
-    limits: LimitsConfig,
-    proxies: TrustedProxies,
-    figures: Figures,
-}
-
-/// Parts of [`OnlineBanking`].
-pub(crate) struct Parts {
     pub(crate) bank_name: String,
     pub(crate) is_sandbox: bool,
     pub(crate) origin: Origin,
+    pub(crate) texts: &'static Texts,
     pub(crate) core: Arc<dyn CoreBanking>,
     pub(crate) sessions: Sessions,
     pub(crate) session_lifetime: SessionLifetime,
@@ -84,6 +69,7 @@ pub(crate) struct Parts {
     pub(crate) authorisations: Authorisations,
     pub(crate) other_banks: OtherBanks,
     /// Signs forms and cookies.
+    pub(crate) seal: Seal,
     pub(crate) vault: Vault,
     pub(crate) calendar: Calendar,
     pub(crate) randomness: Arc<dyn Randomness>,
@@ -92,28 +78,13 @@ pub(crate) struct Parts {
     pub(crate) figures: Figures,
 }
 
-impl OnlineBanking {
-    pub(crate) fn new(parts: Parts) -> Self {
-        Self {
-            bank_name: parts.bank_name,
-            is_sandbox: parts.is_sandbox,
-            origin: parts.origin,
-            texts: &texts::ENGLISH,
-            core: parts.core,
-            sessions: parts.sessions,
-            session_lifetime: parts.session_lifetime,
-            sca: parts.sca,
-            authorisations: parts.authorisations,
-            other_banks: parts.other_banks,
-            seal: Seal::new(&parts.vault.mac("online-banking", b"")),
-            vault: parts.vault,
-            calendar: parts.calendar,
-            randomness: parts.randomness,
-            limits: parts.limits,
-            proxies: parts.proxies,
-            figures: parts.figures,
-        }
-    }
+/// Limits of a request for a page.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PageLimits {
+    /// Largest header fields together, in bytes.
+    pub(crate) headers: usize,
+    /// Timeout of a request, response included.
+    pub(crate) time: Duration,
 }
 
 /// The pages and their paths.

@@ -1,22 +1,20 @@
 //! Page of the customer's passkeys and devices for approvals, and adding a passkey after a second
 //! factor.
 
-use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, web};
 use maud::{Markup, html};
 
-use super::OnlineBanking;
 use super::confirming::Act;
 use super::csrf::Purpose;
 use super::foreign::Foreign;
-use super::forms::{Fields, Form};
+use super::forms::{Fields, FormBody};
 use super::layout::{Field, Page, Section, token_field};
 use super::message::{Message, Next};
-use super::phone;
-use super::problem::Problem;
+use super::problem::{Problem, problem};
 use super::request::moment;
 use super::second_factor::ANSWER;
 use super::session::Customer;
+use super::{OnlineBanking, PageResult, phone};
 use crate::http::resource;
 use crate::sca::{NamedPasskey, Passkeys, PasskeysError, ScaError, Subject};
 
@@ -26,30 +24,25 @@ pub(super) fn configure(app: &mut web::ServiceConfig) {
         .service(resource("/passkeys/new").post(finish));
 }
 
-/// The longest name, in letters.
-const LONGEST: usize = 50;
+/// Longest name, in characters.
+const MAX_NAME: usize = 50;
 
 pub(super) fn stored(state: &OnlineBanking) -> Result<&Passkeys, Problem> {
     // They are there wherever there are pages.
     state.sca.passkeys().ok_or_else(Problem::failed)
 }
 
-async fn page(
-    state: web::Data<OnlineBanking>,
-    customer: Customer,
-) -> Result<HttpResponse, Problem> {
-    let words = &state.texts.passkeys;
-    let passkeys = stored(&state)?.of(&customer.psu).await?;
+async fn page(customer: Customer) -> PageResult {
+    let words = &customer.state.texts.passkeys;
+    let passkeys = stored(&customer.state)?.of(&customer.psu).await?;
     let content = html! {
         p { (words.lead) }
         @if passkeys.is_empty() { p.panel { (words.none) } }
-        @else { div.panel { (table(&state, &passkeys)) } }
+        @else { div.panel { (table(&customer.state, &passkeys)) } }
         p { a.button href="/passkeys/add" { (words.add) } }
-        (phone::list(&state, &customer).await?)
+        (phone::list(&customer).await?)
     };
-    Ok(Page::new(words.title, content)
-        .section(Section::Passkeys)
-        .respond(&state, &customer.visit))
+    Ok(customer.page(Section::Passkeys, words.title, content))
 }
 
 fn table(state: &OnlineBanking, passkeys: &[NamedPasskey]) -> Markup {
@@ -91,7 +84,7 @@ fn table(state: &OnlineBanking, passkeys: &[NamedPasskey]) -> Markup {
     }
 }
 
-/// Adding one is begun with a second factor.
+/// Beginning to add a passkey.
 const ADDING: Act = Act {
     name: "add-passkey",
     path: "/passkeys/add",
@@ -100,56 +93,40 @@ const ADDING: Act = Act {
     go_on: |texts| texts.passkeys.go_on,
 };
 
-/// What the new passkey is made for.
-fn making(customer: &Customer) -> Subject {
+/// Subject of the new passkey's registration.
+fn registration(customer: &Customer) -> Subject {
     Subject::act(&customer.session, "new-passkey")
 }
 
-async fn confirm(
-    state: web::Data<OnlineBanking>,
-    customer: Customer,
-    request: HttpRequest,
-) -> Result<HttpResponse, Problem> {
-    ADDING.page(&state, &customer, request.query_string()).await
+async fn confirm(customer: Customer, request: HttpRequest) -> PageResult {
+    ADDING.page(&customer, request.query_string()).await
 }
 
-async fn begin(
-    state: web::Data<OnlineBanking>,
-    customer: Customer,
-    request: HttpRequest,
-    body: web::Payload,
-) -> Result<HttpResponse, Problem> {
-    match ADDING
-        .check(&state, &customer, request.headers(), body)
-        .await?
-    {
+async fn begin(customer: Customer, body: FormBody) -> PageResult {
+    match ADDING.check(&customer, body).await? {
         Some(again) => Ok(again),
-        None => new_page(&state, &customer).await,
+        None => new_page(&customer).await,
     }
 }
 
-async fn new_page(state: &OnlineBanking, customer: &Customer) -> Result<HttpResponse, Problem> {
-    let texts = state.texts;
+async fn new_page(customer: &Customer) -> PageResult {
+    let texts = customer.state.texts;
     let words = &texts.passkeys;
-    let options = stored(state)?.begin(&customer.psu, &making(customer)).await;
-    let options = options.map_err(|error| Problem::of_sca(state, error))?;
+    let passkeys = stored(&customer.state)?;
+    let options = passkeys
+        .begin(&customer.psu, &registration(customer))
+        .await?;
     let content = html! {
         div.panel.narrow {
             p { (words.new_lead) }
             form method="post" action="/passkeys/new" data-passkey=(options) data-act="make" {
-                (token_field(&customer.visit, &Purpose::new("new-passkey")))
+                (token_field(customer, &Purpose::new("new-passkey")))
                 input type="hidden" name=(ANSWER) value="";
                 (Field {
-                    name: "name",
-                    label: words.name,
                     hint: Some(words.name_hint),
-                    kind: "text",
                     value: words.name_default,
-                    autocomplete: "off",
-                    digits: false,
-                    longest: LONGEST,
-                    required: true,
-                    error: None,
+                    max_length: MAX_NAME,
+                    ..Field::new("text", "name", words.name)
                 }.render())
                 p.error data-failed hidden role="alert" { (words.not_added.happened) }
                 p.notice.warning data-no-script { (texts.second_factor.passkey_needs_script) }
@@ -157,50 +134,31 @@ async fn new_page(state: &OnlineBanking, customer: &Customer) -> Result<HttpResp
             }
         }
     };
-    Ok(Page::new(words.add_title, content)
-        .section(Section::Passkeys)
-        .with_script()
-        .respond(state, &customer.visit))
+    let page = Page::new(words.add_title, content).section(Section::Passkeys);
+    Ok(page.script(true).respond(customer))
 }
 
-async fn finish(
-    state: web::Data<OnlineBanking>,
-    customer: Customer,
-    request: HttpRequest,
-    body: web::Payload,
-) -> Result<HttpResponse, Problem> {
-    let purpose = Purpose::new("new-passkey");
+async fn finish(customer: Customer, body: FormBody) -> PageResult {
     let fields = Fields::single(&["name", ANSWER]);
-    let form = Form::read(&customer.visit, &purpose, fields, request.headers(), body).await?;
+    let form = body.read(Purpose::new("new-passkey"), fields).await?;
     let name = form.field("name")?.trim();
     let answer = form.field(ANSWER)?;
-    if name.is_empty() || name.chars().count() > LONGEST {
-        // The browser keeps to both; what it was asked, it has answered. So this begins anew.
+    if name.is_empty() || name.chars().count() > MAX_NAME {
+        // Browsers enforce both. The challenge has been used, so the registration starts again.
         return Err(not_added());
     }
-    let finished = stored(&state)?
-        .finish(
-            &customer.psu,
-            &making(&customer),
-            customer.credentials,
-            name,
-            answer,
-        )
-        .await;
-    match finished {
+    let passkeys = stored(&customer.state)?;
+    let (subject, credentials) = (registration(&customer), customer.credentials);
+    let finished = passkeys.finish(&customer.psu, &subject, credentials, name, answer);
+    match finished.await {
         Ok(()) => {
-            let done = Message::done(|texts| &texts.passkeys.done, Next::Passkeys);
-            Ok(done.respond(&state, &customer.visit))
+            Ok(Message::done(|texts| &texts.passkeys.done, Next::Passkeys).respond(&customer))
         }
         Err(ScaError::Passkeys(PasskeysError::Answer) | ScaError::NoChallenge) => Err(not_added()),
-        Err(error) => Err(Problem::of_sca(&state, error)),
+        Err(error) => Err(error.into()),
     }
 }
 
 fn not_added() -> Problem {
-    Problem::new(
-        StatusCode::UNPROCESSABLE_ENTITY,
-        |texts| &texts.passkeys.not_added,
-        Next::Passkeys,
-    )
+    problem!(UNPROCESSABLE_ENTITY, passkeys.not_added, Passkeys)
 }

@@ -4,25 +4,27 @@
 //! The customer enters the password, the knowledge element, for each approval. Everything that is
 //! approved is shown beside the button.
 
-use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use maud::{Markup, html};
 use shared_types::pki::digest::sha256;
 
-use super::OnlineBanking;
 use super::confirming::Act;
 use super::csrf::Purpose;
-use super::forms::{Fields, Form};
-use super::layout::{Field, Page, Tone, errors, notice, token_field};
-use super::log_in::{see_other, status_of};
+use super::forms::{Fields, FormBody};
+use super::layout::{Field, FieldErrors, Page, Tone, notice, see_other, token_field};
 use super::message::{Message, Next};
-use super::problem::Problem;
-use super::request::{self, ACCOUNT, Shown};
+use super::problem::{Problem, problem};
+use super::request::{self, ACCOUNT, Shown, named};
 use super::session::{Customer, Visit, Visitor};
-use crate::consent::authorisation::{Offer, Page as Request};
+use super::texts::{Explained, Texts};
+use super::{OnlineBanking, PageResult};
+use crate::consent::authorisation::{AccessRequest, AccountOffer};
 use crate::domain::{AccountId, MethodId, PsuId};
 use crate::http::resource;
-use crate::sca::{PASSWORD_LENGTH, PhonesError, ScaError, Source, Subject};
+use crate::sca::{PhonesError, ScaError, Source, Subject};
+
+/// Name of the field for the password.
+const PASSWORD: &str = "password";
 
 pub(super) fn configure(app: &mut web::ServiceConfig) {
     app.service(resource("/phone").get(page))
@@ -32,44 +34,37 @@ pub(super) fn configure(app: &mut web::ServiceConfig) {
         .service(resource("/phone/{authorisation}/refuse").post(refuse));
 }
 
-/// An enrolled device, and whose it is.
+/// Enrolled device, with its customer.
 struct Phone<'a> {
     token: &'a str,
     psu: PsuId,
 }
 
-async fn phone<'a>(state: &OnlineBanking, visit: &'a Visit) -> Result<Option<Phone<'a>>, Problem> {
+async fn phone(visit: &Visit) -> Result<Option<Phone<'_>>, Problem> {
     let Some(token) = visit.phone() else {
         return Ok(None);
     };
-    let owner = state.sca.phones().owner(token).await?;
+    let owner = visit.state.sca.phones().owner(token).await?;
     Ok(owner.map(|psu| Phone { token, psu }))
 }
 
-async fn enrolled<'a>(state: &OnlineBanking, visit: &'a Visit) -> Result<Phone<'a>, Problem> {
-    phone(state, visit).await?.ok_or_else(|| {
-        Problem::new(
-            StatusCode::FORBIDDEN,
-            |texts| &texts.phone.over,
-            Next::Phone,
-        )
-    })
+async fn enrolled(visit: &Visit) -> Result<Phone<'_>, Problem> {
+    let phone = phone(visit).await?;
+    phone.ok_or_else(|| problem!(FORBIDDEN, phone.over, Phone))
 }
 
-async fn page(
-    state: web::Data<OnlineBanking>,
-    Visitor(visit): Visitor,
-) -> Result<HttpResponse, Problem> {
-    match phone(&state, &visit).await? {
-        Some(phone) => waiting(&state, &visit, &phone, None).await,
-        None => Ok(not_enrolled(&state, &visit)),
+async fn page(visit: Visitor) -> PageResult {
+    match phone(&visit).await? {
+        Some(phone) => waiting(&visit, &phone, None).await,
+        None => Ok(not_enrolled(&visit)),
     }
 }
 
-fn not_enrolled(state: &OnlineBanking, visit: &Visit) -> HttpResponse {
-    let words = &state.texts.phone;
+fn not_enrolled(visit: &Visit) -> HttpResponse {
+    let texts = visit.state.texts;
+    let words = &texts.phone;
     let content = html! {
-        (sandbox_note(state))
+        (sandbox_note(&visit.state))
         div.panel.narrow {
             p.lead { (words.not_enrolled) }
             @if visit.customer().is_some() {
@@ -77,24 +72,25 @@ fn not_enrolled(state: &OnlineBanking, visit: &Visit) -> HttpResponse {
                 p { a.button href="/phone/enrol" { (words.enrol) } }
             } @else {
                 p { (words.log_in_first) }
-                p { a.button href="/log-in?to=/phone" { (state.texts.frame.to_log_in) } }
+                p { a.button href="/log-in?to=/phone" { (texts.frame.to_log_in) } }
             }
         }
     };
-    Page::new(words.title, content).respond(state, visit)
+    Page::new(words.title, content).respond(visit)
 }
 
-/// In a sandbox, the page stands for an app that the bank does not have.
+/// Note of a sandbox that the page stands for an app that the bank does not have.
 fn sandbox_note(state: &OnlineBanking) -> Markup {
     html! { @if state.is_sandbox { p.hint { (state.texts.phone.sandbox) } } }
 }
 
-/// The customer's devices.
-pub(super) async fn list(state: &OnlineBanking, customer: &Customer) -> Result<Markup, Problem> {
+/// List of the customer's devices.
+pub(super) async fn list(customer: &Customer) -> Result<Markup, Problem> {
+    let state = &customer.state;
     let texts = state.texts;
     let words = &texts.phone;
     let phones = state.sca.phones().of(&customer.psu).await?;
-    let here = customer.visit.phone().map(|token| sha256(token.as_bytes()));
+    let here = customer.phone().map(|token| sha256(token.as_bytes()));
     Ok(html! {
         section aria-labelledby="phones" {
             h2 #phones { (words.devices) }
@@ -123,8 +119,8 @@ pub(super) async fn list(state: &OnlineBanking, customer: &Customer) -> Result<M
     })
 }
 
-/// What was wrong with the answer to one of the requests.
-struct Wrong {
+/// Answer to one of the requests that is shown again with its error.
+struct WrongAnswer {
     authorisation: String,
     field: &'static str,
     text: String,
@@ -132,45 +128,32 @@ struct Wrong {
     chosen: Vec<AccountId>,
 }
 
-async fn waiting(
-    state: &OnlineBanking,
-    visit: &Visit,
-    phone: &Phone<'_>,
-    wrong: Option<Wrong>,
-) -> Result<HttpResponse, Problem> {
+async fn waiting(visit: &Visit, phone: &Phone<'_>, wrong: Option<WrongAnswer>) -> PageResult {
+    let state = &visit.state;
     let words = &state.texts.phone;
-    let waiting = state.authorisations.waiting_for(&phone.psu).await;
-    let waiting = waiting.map_err(|error| request::problem(state, error, None))?;
-    let mut requests = Vec::with_capacity(waiting.len());
-    for asked in waiting {
-        let offer = state.authorisations.offer(&asked, &phone.psu).await;
-        requests.push((asked, offer));
+    let mut requests = Vec::new();
+    for access in state.authorisations.waiting_for(&phone.psu).await? {
+        let offer = state.authorisations.offer(&access, &phone.psu).await.ok();
+        requests.push((access, offer));
     }
-    let errors_there: Vec<(String, String)> = wrong
-        .iter()
-        .map(|wrong| match wrong.field {
-            "password" => (
-                format!("password-{}", wrong.authorisation),
-                wrong.text.clone(),
-            ),
-            field => (field.to_owned(), wrong.text.clone()),
-        })
-        .collect();
-    let errors_there: Vec<(&str, String)> = errors_there
-        .iter()
-        .map(|(field, text)| (field.as_str(), text.clone()))
-        .collect();
-    let nothing = requests.is_empty();
+    let errors = match &wrong {
+        None => FieldErrors::default(),
+        Some(wrong) if wrong.field == PASSWORD => {
+            FieldErrors::of(&format!("{PASSWORD}-{}", wrong.authorisation), &*wrong.text)
+        }
+        Some(wrong) => FieldErrors::of(wrong.field, &*wrong.text),
+    };
     // The device alone is one factor.
     let is_masked = visit.customer() != Some(&phone.psu);
     let content = html! {
         (sandbox_note(state))
         p.hint { (state.texts.fill(words.of, &[("customer", &phone.psu.0)])) }
-        (errors(state.texts, &errors_there))
-        @if nothing { p.panel role="status" { (words.nothing) } }
-        @for (asked, offer) in &requests {
-            @let wrong = wrong.as_ref().filter(|wrong| wrong.authorisation == asked.authorisation.id);
-            (asking(state, visit, is_masked, asked, offer.as_ref().ok(), wrong))
+        (errors.render(state.texts))
+        @if requests.is_empty() { p.panel role="status" { (words.nothing) } }
+        @for (access, offer) in &requests {
+            @let id = &access.authorisation.id;
+            @let wrong = wrong.as_ref().filter(|wrong| wrong.authorisation == *id);
+            (asking(visit, is_masked, access, offer.as_ref(), wrong))
         }
         div.actions {
             a.button.quiet href="/phone" { (words.again) }
@@ -180,22 +163,22 @@ async fn waiting(
             }
         }
     };
-    let page = Page::new(words.title, content).status(status_of(&errors_there));
-    Ok(page.respond(state, visit))
+    let page = Page::new(words.title, content).status(errors.status());
+    Ok(page.respond(visit))
 }
 
-/// One request, with all that it asks for. What she cannot approve, for want of such an account, she can refuse.
+/// One request, with all that it asks for. A customer without a matching account can refuse it alone.
 fn asking(
-    state: &OnlineBanking,
     visit: &Visit,
     is_masked: bool,
-    asked: &Request,
-    offer: Option<&Offer>,
-    wrong: Option<&Wrong>,
+    access: &AccessRequest,
+    offer: Option<&AccountOffer>,
+    wrong: Option<&WrongAnswer>,
 ) -> Markup {
+    let state = &visit.state;
     let texts = state.texts;
     let words = &texts.phone;
-    let id = &asked.authorisation.id;
+    let id = &access.authorisation.id;
     let of = |field: &str| {
         wrong
             .filter(|wrong| wrong.field == field)
@@ -209,31 +192,25 @@ fn asking(
             .unwrap_or_default(),
         wrong: of(ACCOUNT),
     };
+    let time = texts.time(&state.calendar.local(access.authorisation.created));
     html! {
         article.panel {
-            h2 { (texts.fill(words.asks, &[("name", &asked.tpp.name)])) }
-            p.hint { (texts.fill(words.asked_at, &[("time", &texts.time(&state.calendar.local(asked.authorisation.created)))])) }
-            (request::who(texts, &asked.tpp))
+            h2 { (texts.fill(words.asks, &[("name", &access.tpp.name)])) }
+            p.hint { (texts.fill(words.asked_at, &[("time", &time)])) }
+            (request::who(texts, &access.tpp))
             @if let Some(offer) = offer {
                 form method="post" action={ "/phone/" (id) "/approve" } {
                     (token_field(visit, &Purpose::of("phone-approve", id)))
                     h3 { (texts.authorise.which) }
                     (request::accounts(texts, offer, shown))
                     h3 { (texts.authorise.how_long) }
-                    (request::terms(texts, &asked.consent))
+                    (request::terms(texts, &access.consent))
+                    (request::limits(texts))
                     (notice(Tone::Warning, words.only_if))
                     (Field {
-                        name: "password",
-                        label: words.password,
-                        hint: Some(words.password_hint),
-                        kind: "password",
-                        value: "",
-                        autocomplete: "current-password",
-                        digits: false,
-                        longest: *PASSWORD_LENGTH.end(),
-                        required: true,
-                        error: of("password"),
-                    }.render_as(&format!("password-{id}")))
+                        error: of(PASSWORD),
+                        ..Field::password(words.password, Some(words.password_hint))
+                    }.render_as(&format!("{PASSWORD}-{id}")))
                     button type="submit" { (texts.authorise.approve) }
                 }
             } @else {
@@ -247,7 +224,7 @@ fn asking(
     }
 }
 
-/// A device is set up after a second factor alone: later it is one itself.
+/// Enrolment of a device, confirmed by a second factor: the device is one itself from then on.
 const ENROLLING: Act = Act {
     name: "enrol-phone",
     path: "/phone/enrol",
@@ -256,194 +233,110 @@ const ENROLLING: Act = Act {
     go_on: |texts| texts.phone.enrol_now,
 };
 
-async fn confirm(
-    state: web::Data<OnlineBanking>,
-    customer: Customer,
-    request: HttpRequest,
-) -> Result<HttpResponse, Problem> {
-    ENROLLING
-        .page(&state, &customer, request.query_string())
-        .await
+async fn confirm(customer: Customer, request: HttpRequest) -> PageResult {
+    ENROLLING.page(&customer, request.query_string()).await
 }
 
-async fn enrol(
-    state: web::Data<OnlineBanking>,
-    customer: Customer,
-    request: HttpRequest,
-    body: web::Payload,
-) -> Result<HttpResponse, Problem> {
-    if let Some(again) = ENROLLING
-        .check(&state, &customer, request.headers(), body)
-        .await?
-    {
+async fn enrol(customer: Customer, body: FormBody) -> PageResult {
+    if let Some(again) = ENROLLING.check(&customer, body).await? {
         return Ok(again);
     }
-    let phones = state.sca.phones();
-    let enrolled = phones
-        .enrol_in_place_of(
-            customer.visit.phone(),
-            &customer.psu,
-            Some(customer.credentials),
-        )
-        .await;
-    match enrolled {
-        Ok(phone) => customer.visit.keep_phone(&phone.0),
-        Err(PhonesError::TooMany) => return Err(too_many()),
-        Err(PhonesError::CredentialsChanged) => return Err(Problem::session_over()),
-        Err(PhonesError::Store(error)) => return Err(error.into()),
+    let (earlier, credentials) = (customer.phone(), Some(customer.credentials));
+    let phones = customer.state.sca.phones();
+    match phones
+        .enrol_in_place_of(earlier, &customer.psu, credentials)
+        .await
+    {
+        Ok(phone) => {
+            customer.keep_phone(&phone.0);
+            Ok(see_other("/phone"))
+        }
+        Err(PhonesError::TooMany) => Err(problem!(CONFLICT, phone.too_many, Passkeys)),
+        Err(PhonesError::CredentialsChanged) => Err(Problem::session_over()),
+        Err(PhonesError::Store(error)) => Err(error.into()),
     }
-    Ok(see_other("/phone"))
 }
 
-fn too_many() -> Problem {
-    Problem::new(
-        StatusCode::CONFLICT,
-        |texts| &texts.phone.too_many,
-        Next::Passkeys,
-    )
-}
-
-async fn remove(
-    state: web::Data<OnlineBanking>,
-    Visitor(visit): Visitor,
-    request: HttpRequest,
-    body: web::Payload,
-) -> Result<HttpResponse, Problem> {
-    let purpose = Purpose::new("remove-phone");
-    Form::read(
-        &visit,
-        &purpose,
-        Fields::single(&[]),
-        request.headers(),
-        body,
-    )
-    .await?;
-    let phone = enrolled(&state, &visit).await?;
-    state.sca.phones().forget(phone.token).await?;
+async fn remove(visit: Visitor, body: FormBody) -> PageResult {
+    body.read_empty(Purpose::new("remove-phone")).await?;
+    let phone = enrolled(&visit).await?;
+    visit.state.sca.phones().forget(phone.token).await?;
     visit.keep_phone("");
-    Ok(Message::done(|texts| &texts.phone.removed, Next::Phone).respond(&state, &visit))
+    Ok(Message::done(|texts| &texts.phone.removed, Next::Phone).respond(&visit))
 }
 
-async fn approve(
-    state: web::Data<OnlineBanking>,
-    Visitor(visit): Visitor,
-    id: web::Path<String>,
-    request: HttpRequest,
-    body: web::Payload,
-) -> Result<HttpResponse, Problem> {
+async fn approve(visit: Visitor, id: web::Path<String>, body: FormBody) -> PageResult {
     let fields = Fields {
-        single: &["password"],
+        single: &[PASSWORD],
         repeated: &[ACCOUNT],
     };
-    let purpose = Purpose::of("phone-approve", &id);
-    let form = Form::read(&visit, &purpose, fields, request.headers(), body).await?;
-    let phone = enrolled(&state, &visit).await?;
-    let asked = waiting_request(&state, &phone, &id).await?;
-    let told = |error| request::problem(&state, error, Some(&asked.tpp));
-    let offer = state
-        .authorisations
-        .offer(&asked, &phone.psu)
-        .await
-        .map_err(told)?;
+    let form = body.read(Purpose::of("phone-approve", &id), fields).await?;
+    let phone = enrolled(&visit).await?;
+    let access = waiting_request(&visit, &phone, &id).await?;
+    let OnlineBanking {
+        authorisations,
+        sca,
+        texts,
+        ..
+    } = visit.state.get_ref();
+    let named = named(&access.tpp);
+    let offer = authorisations.offer(&access, &phone.psu).await;
+    let offer = offer.map_err(&named)?;
     let chosen = request::chosen(&form, &offer)?;
-    let wrong = |field, text: &str| Wrong {
-        authorisation: id.to_string(),
+    let selected = offer.is_choice.then_some(chosen.as_slice());
+    let device = sha256(phone.token.as_bytes());
+    let source = Source::Device(&device);
+    let password = form.field(PASSWORD)?;
+    let (field, text) = if chosen.is_empty() {
+        (ACCOUNT, texts.authorise.none_chosen)
+    } else if password.is_empty() {
+        (PASSWORD, texts.log_in.password_missing)
+    } else {
+        match sca.check_password(&phone.psu, password, source).await {
+            Ok(credentials) => {
+                let claimed = authorisations.claim_under(&id, &phone.psu, credentials);
+                claimed.await.map_err(&named)?;
+                let subject = Subject::authorisation(&id);
+                let proof = sca.prove(&phone.psu, MethodId::App, &subject, phone.token, source);
+                let approved = authorisations.approve(&id, proof.await?, selected).await;
+                approved.map_err(&named)?;
+                return Ok(done(&visit, |texts| &texts.phone.approved, &access));
+            }
+            Err(ScaError::WrongCredentials) => (PASSWORD, texts.phone.wrong),
+            Err(error) => return Err(error.into()),
+        }
+    };
+    let wrong = WrongAnswer {
+        authorisation: id.into_inner(),
         field,
         text: text.to_owned(),
-        chosen: chosen.clone(),
+        chosen,
     };
-    if chosen.is_empty() {
-        let wrong = wrong(ACCOUNT, state.texts.authorise.none_chosen);
-        return waiting(&state, &visit, &phone, Some(wrong)).await;
-    }
-    let device = sha256(phone.token.as_bytes());
-    let password = form.field("password")?;
-    if password.is_empty() {
-        let wrong = wrong("password", state.texts.log_in.password_missing);
-        return waiting(&state, &visit, &phone, Some(wrong)).await;
-    }
-    let credentials = match state
-        .sca
-        .check_password(&phone.psu, password, Source::Device(&device))
-        .await
-    {
-        Ok(credentials) => credentials,
-        Err(ScaError::WrongCredentials) => {
-            let wrong = wrong("password", state.texts.phone.wrong);
-            return waiting(&state, &visit, &phone, Some(wrong)).await;
-        }
-        Err(error) => return Err(Problem::of_sca(&state, error)),
-    };
-    state
-        .authorisations
-        .claim_under(&id, &phone.psu, credentials)
-        .await
-        .map_err(told)?;
-    let subject = Subject::authorisation(&id);
-    let proof = state
-        .sca
-        .prove(
-            &phone.psu,
-            MethodId::App,
-            &subject,
-            phone.token,
-            Source::Device(&device),
-        )
-        .await;
-    let proof = proof.map_err(|error| Problem::of_sca(&state, error))?;
-    let selected = offer.is_choice.then_some(chosen.as_slice());
-    state
-        .authorisations
-        .approve(&id, proof, selected)
-        .await
-        .map_err(told)?;
-    let done = Message::done(|texts| &texts.phone.approved, Next::Phone);
-    let done = done.with("name", asked.tpp.name.clone());
-    Ok(done.respond(&state, &visit))
+    waiting(&visit, &phone, Some(wrong)).await
 }
 
-async fn refuse(
-    state: web::Data<OnlineBanking>,
-    Visitor(visit): Visitor,
-    id: web::Path<String>,
-    request: HttpRequest,
-    body: web::Payload,
-) -> Result<HttpResponse, Problem> {
-    let purpose = Purpose::of("phone-refuse", &id);
-    Form::read(
-        &visit,
-        &purpose,
-        Fields::single(&[]),
-        request.headers(),
-        body,
-    )
-    .await?;
-    let phone = enrolled(&state, &visit).await?;
-    let asked = waiting_request(&state, &phone, &id).await?;
-    let refused = state.authorisations.refuse(&id, &phone.psu).await;
-    refused.map_err(|error| request::problem(&state, error, Some(&asked.tpp)))?;
-    let done = Message::done(|texts| &texts.phone.refused, Next::Phone);
-    let done = done.with("name", asked.tpp.name.clone());
-    Ok(done.respond(&state, &visit))
+async fn refuse(visit: Visitor, id: web::Path<String>, body: FormBody) -> PageResult {
+    body.read_empty(Purpose::of("phone-refuse", &id)).await?;
+    let phone = enrolled(&visit).await?;
+    let access = waiting_request(&visit, &phone, &id).await?;
+    let refused = visit.state.authorisations.refuse(&id, &phone.psu).await;
+    refused.map_err(named(&access.tpp))?;
+    Ok(done(&visit, |texts| &texts.phone.refused, &access))
 }
 
-/// A request that waits in this customer's app. What has become of any other of hers is told; another's is none.
+fn done(visit: &Visit, text: fn(&Texts) -> &Explained, access: &AccessRequest) -> HttpResponse {
+    let done = Message::done(text, Next::Phone).with("name", access.tpp.name.clone());
+    done.respond(visit)
+}
+
+/// The request with that id, if it waits in this customer's app.
 async fn waiting_request(
-    state: &OnlineBanking,
+    visit: &Visit,
     phone: &Phone<'_>,
     id: &str,
-) -> Result<Request, Problem> {
-    let waiting = state.authorisations.waiting_for(&phone.psu).await;
-    let waiting = waiting.map_err(|error| request::problem(state, error, None))?;
-    match waiting
-        .into_iter()
-        .find(|asked| asked.authorisation.id == id)
-    {
-        Some(asked) => Ok(asked),
-        None => Err(Problem::new(
-            StatusCode::CONFLICT,
-            |texts| &texts.authorise.lapsed,
-            Next::Phone,
-        )),
-    }
+) -> Result<AccessRequest, Problem> {
+    let waiting = visit.state.authorisations.waiting_for(&phone.psu).await?;
+    let mut waiting = waiting.into_iter();
+    let found = waiting.find(|access| access.authorisation.id == id);
+    found.ok_or_else(|| problem!(CONFLICT, authorise.lapsed, Phone))
 }

@@ -6,12 +6,14 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpResponse, ResponseError};
 
-use super::OnlineBanking;
+use shared_types::xs2a::authorisation::ScaStatus;
+use shared_types::xs2a::consent::ConsentStatus;
+
 use super::destination::Destination;
 use super::message::{Message, Next};
+use super::session::Visit;
 use super::texts::{Explained, Texts};
-use chrono::{DateTime, TimeDelta, Utc};
-
+use crate::consent::authorisation::AuthorisationError;
 use crate::core_banking::CoreBankingError;
 use crate::sca::{PasskeysError, ScaError};
 use crate::store::StoreError;
@@ -25,11 +27,23 @@ pub(super) enum Problem {
     LogIn(Destination),
 }
 
+/// `problem!(CONFLICT, passkeys.gone, Passkeys)`: an error with that status, text and link.
+macro_rules! problem {
+    ($status:ident, $group:ident.$text:ident, $next:ident) => {
+        $crate::online_banking::problem::Problem::new(
+            actix_web::http::StatusCode::$status,
+            |texts| &texts.$group.$text,
+            $crate::online_banking::message::Next::$next,
+        )
+    };
+}
+pub(super) use problem;
+
 macro_rules! problems {
     ($($(#[$doc:meta])* $name:ident: $status:ident, $next:ident;)*) => {
         impl Problem {
             $($(#[$doc])* pub(super) fn $name() -> Self {
-                Self::new(StatusCode::$status, |texts| &texts.problems.$name, Next::$next)
+                problem!($status, problems.$name, $next)
             })*
         }
     };
@@ -80,81 +94,29 @@ impl Problem {
         Self::Message(Message::new(status, text, next))
     }
 
-    /// Sets the value of a placeholder.
-    pub(super) fn with(self, name: &'static str, value: String) -> Self {
+    fn map_message(self, of: impl FnOnce(Message) -> Message) -> Self {
         match self {
-            Self::Message(message) => Self::Message(message.with(name, value)),
+            Self::Message(message) => Self::Message(of(message)),
             log_in @ Self::LogIn(_) => log_in,
         }
+    }
+
+    /// Sets the value of a placeholder.
+    pub(super) fn with(self, name: &'static str, value: &str) -> Self {
+        self.map_message(|message| message.with(name, value.to_owned()))
     }
 
     /// Replaces the link at the end.
     pub(super) fn then(self, next: Next) -> Self {
+        self.map_message(|message| message.then(next))
+    }
+
+    /// The page, or the redirect to the log-in.
+    pub(super) fn respond(&self, visit: &Visit) -> HttpResponse {
         match self {
-            Self::Message(message) => Self::Message(message.then(next)),
-            log_in @ Self::LogIn(_) => log_in,
+            Self::Message(message) => message.respond(visit),
+            Self::LogIn(_) => self.error_response(),
         }
-    }
-
-    /// A time rounded up to the minute.
-    fn rounded_up(state: &OnlineBanking, time: DateTime<Utc>) -> String {
-        state
-            .texts
-            .time(&state.calendar.local(time + TimeDelta::seconds(59)))
-    }
-
-    /// Error of strong customer authentication that the page itself cannot show.
-    pub(super) fn of_sca(state: &OnlineBanking, error: ScaError) -> Self {
-        match error {
-            ScaError::Locked { until } => {
-                let locked: fn(&Texts) -> &Explained = |texts| &texts.log_in.locked;
-                let until = Self::rounded_up(state, until);
-                Self::new(StatusCode::TOO_MANY_REQUESTS, locked, Next::LogIn).with("until", until)
-            }
-            ScaError::AskedElsewhere { until } => {
-                let other_banks: fn(&Texts) -> &Explained =
-                    |texts| &texts.second_factor.other_banks;
-                let until = Self::rounded_up(state, until);
-                Self::new(StatusCode::CONFLICT, other_banks, Next::LogIn).with("until", until)
-            }
-            ScaError::Busy => Self::busy(),
-            ScaError::WrongCredentials
-            | ScaError::CredentialsChanged
-            | ScaError::WrongAnswer { .. }
-            | ScaError::NoSuchMethod
-            | ScaError::NoChallenge
-            | ScaError::Taken
-            | ScaError::NotACode
-            | ScaError::Passkeys(PasskeysError::Answer) => Self::stale_factor(),
-            ScaError::Passkeys(PasskeysError::TooMany) => Self::too_many_passkeys(),
-            error => {
-                tracing::error!(%error, "online banking: strong customer authentication failed");
-                Self::failed()
-            }
-        }
-    }
-
-    /// Too many log-ins at once; this one was not checked.
-    pub(super) fn busy() -> Self {
-        let text: fn(&Texts) -> &Explained = |texts| &texts.second_factor.busy;
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, text, Next::Start)
-    }
-
-    /// The answer belongs to a step that has ended.
-    pub(super) fn stale_factor() -> Self {
-        let text: fn(&Texts) -> &Explained = |texts| &texts.second_factor.stale;
-        Self::new(StatusCode::CONFLICT, text, Next::Start)
-    }
-
-    /// The last attempt was wrong.
-    pub(super) fn used_up() -> Self {
-        let text: fn(&Texts) -> &Explained = |texts| &texts.second_factor.used_up;
-        Self::new(StatusCode::TOO_MANY_REQUESTS, text, Next::Start)
-    }
-
-    fn too_many_passkeys() -> Self {
-        let text: fn(&Texts) -> &Explained = |texts| &texts.passkeys.too_many;
-        Self::new(StatusCode::CONFLICT, text, Next::Passkeys)
     }
 
     /// Redirect to the log-in, then to the page at `path`.
@@ -198,6 +160,71 @@ impl ResponseError for Problem {
                     .insert_header((LOCATION, path))
                     .finish()
             }
+        }
+    }
+}
+
+/// Errors of strong customer authentication that the page itself cannot show.
+impl From<ScaError> for Problem {
+    fn from(error: ScaError) -> Self {
+        match error {
+            ScaError::Locked { until } => {
+                let problem = problem!(TOO_MANY_REQUESTS, log_in.locked, LogIn);
+                problem.map_message(|message| message.until(until))
+            }
+            ScaError::AskedElsewhere { until } => {
+                let problem = problem!(CONFLICT, second_factor.other_banks, LogIn);
+                problem.map_message(|message| message.until(until))
+            }
+            ScaError::Busy => problem!(SERVICE_UNAVAILABLE, second_factor.busy, Start),
+            ScaError::WrongCredentials
+            | ScaError::CredentialsChanged
+            | ScaError::WrongAnswer { .. }
+            | ScaError::NoSuchMethod
+            | ScaError::NoChallenge
+            | ScaError::Taken
+            | ScaError::NotACode
+            | ScaError::Passkeys(PasskeysError::Answer) => {
+                problem!(CONFLICT, second_factor.stale, Start)
+            }
+            ScaError::Passkeys(PasskeysError::TooMany) => {
+                problem!(CONFLICT, passkeys.too_many, Passkeys)
+            }
+            error => {
+                tracing::error!(%error, "online banking: strong customer authentication failed");
+                Self::failed()
+            }
+        }
+    }
+}
+
+impl From<AuthorisationError> for Problem {
+    fn from(error: AuthorisationError) -> Self {
+        use AuthorisationError as E;
+
+        match error {
+            E::Unknown | E::NoSuchConsent => problem!(NOT_FOUND, authorise.unknown, None),
+            E::OutOfTurn(ScaStatus::Failed) | E::ConsentOver(ConsentStatus::Rejected) => {
+                problem!(GONE, authorise.lapsed, None)
+            }
+            E::OutOfTurn(ScaStatus::Finalised | ScaStatus::Exempted | ScaStatus::Unconfirmed)
+            | E::ConsentOver(ConsentStatus::Valid) => {
+                problem!(CONFLICT, authorise.finished, Consents)
+            }
+            E::OutOfTurn(_) | E::WrongConfirmation => {
+                problem!(CONFLICT, authorise.not_finished, None)
+            }
+            E::ConsentOver(_) => problem!(GONE, authorise.consent_over, None),
+            E::OtherApproach(_) | E::NeedsChoice => problem!(CONFLICT, authorise.other_way, None),
+            E::OtherCustomer => problem!(FORBIDDEN, authorise.others, None),
+            E::ApprovedBefore | E::TooMany | E::TooManyWaiting | E::OtherRequest => {
+                problem!(CONFLICT, authorise.approved_before, Consents)
+            }
+            E::NotTheCustomers(_) => problem!(FORBIDDEN, authorise.not_the_customers, None),
+            E::NoAccount => problem!(FORBIDDEN, authorise.no_account, None),
+            E::Sca(error) => error.into(),
+            E::CoreBanking(error) => error.into(),
+            E::Store(error) => error.into(),
         }
     }
 }

@@ -1,16 +1,14 @@
 //! Removal of a passkey or of a device for approvals, with a page that asks for confirmation.
 
-use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, HttpResponse, web};
-use maud::html;
+use actix_web::web;
 
-use super::OnlineBanking;
+use super::PageResult;
 use super::csrf::Purpose;
-use super::forms::{Fields, Form};
-use super::layout::{Page, Section, token_field};
+use super::forms::FormBody;
+use super::layout::{Confirmation, Section};
 use super::message::{Message, Next};
 use super::passkeys::stored;
-use super::problem::Problem;
+use super::problem::{Problem, problem};
 use super::session::Customer;
 use crate::http::resource;
 use crate::sca::{NamedPasskey, Phone};
@@ -28,125 +26,84 @@ pub(super) fn configure(app: &mut web::ServiceConfig) {
     );
 }
 
-/// What the page asks.
-struct Question<'a> {
+fn confirm(
+    customer: &Customer,
     title: String,
-    lead: &'a str,
-    /// The page, to which its form goes too.
+    lead: &str,
     path: String,
     purpose: Purpose,
+) -> PageResult {
+    let words = &customer.state.texts.passkeys;
+    Ok(customer.confirmation(Confirmation {
+        section: Section::Passkeys,
+        title,
+        lead: lead.to_owned(),
+        path,
+        purpose,
+        button: words.remove_now,
+        back: words.keep,
+    }))
 }
 
-fn ask(state: &OnlineBanking, customer: &Customer, question: &Question<'_>) -> HttpResponse {
-    let words = &state.texts.passkeys;
-    let content = html! {
-        div.panel.narrow {
-            p.lead { (question.lead) }
-            div.actions {
-                form method="post" action=(question.path) {
-                    (token_field(&customer.visit, &question.purpose))
-                    button.danger type="submit" { (words.remove_now) }
-                }
-                a.button.quiet href="/passkeys" { (words.keep) }
-            }
-        }
-    };
-    Page::new(question.title.as_str(), content)
-        .section(Section::Passkeys)
-        .respond(state, &customer.visit)
-}
-
-/// There is none of that name among hers: it was removed before, or never was there.
+/// The customer has none with that id: it was removed before, or never existed.
 fn gone() -> Problem {
-    Problem::new(
-        StatusCode::CONFLICT,
-        |texts| &texts.passkeys.gone,
-        Next::Passkeys,
-    )
+    problem!(CONFLICT, passkeys.gone, Passkeys)
 }
 
-async fn passkey(
-    state: &OnlineBanking,
-    customer: &Customer,
-    id: &str,
-) -> Result<NamedPasskey, Problem> {
-    let passkeys = stored(state)?.of(&customer.psu).await?;
-    passkeys
-        .into_iter()
-        .find(|passkey| passkey.id == id)
-        .ok_or_else(gone)
+async fn passkey(customer: &Customer, id: &str) -> Result<NamedPasskey, Problem> {
+    let mut passkeys = stored(&customer.state)?
+        .of(&customer.psu)
+        .await?
+        .into_iter();
+    passkeys.find(|passkey| passkey.id == id).ok_or_else(gone)
 }
 
-async fn confirm_passkey(
-    state: web::Data<OnlineBanking>,
-    customer: Customer,
-    id: web::Path<String>,
-) -> Result<HttpResponse, Problem> {
-    let words = &state.texts.passkeys;
-    let passkey = passkey(&state, &customer, &id).await?;
-    let name = [("name", passkey.name.as_str())];
-    let question = Question {
-        title: state.texts.fill(words.remove_title, &name),
-        lead: words.remove_lead,
-        path: format!("/passkeys/{}/remove", passkey.id),
-        purpose: Purpose::of("remove-passkey", &passkey.id),
-    };
-    Ok(ask(&state, &customer, &question))
-}
-
-async fn remove_passkey(
-    state: web::Data<OnlineBanking>,
-    customer: Customer,
-    id: web::Path<String>,
-    request: HttpRequest,
-    body: web::Payload,
-) -> Result<HttpResponse, Problem> {
+async fn confirm_passkey(customer: Customer, id: web::Path<String>) -> PageResult {
+    let texts = customer.state.texts;
+    let words = &texts.passkeys;
+    let passkey = passkey(&customer, &id).await?;
+    let title = texts.fill(words.remove_title, &[("name", &passkey.name)]);
+    let path = format!("/passkeys/{id}/remove");
     let purpose = Purpose::of("remove-passkey", &id);
-    let none = Fields::single(&[]);
-    Form::read(&customer.visit, &purpose, none, request.headers(), body).await?;
-    let passkey = passkey(&state, &customer, &id).await?;
-    stored(&state)?.remove(&customer.psu, &passkey.id).await?;
-    let done = Message::done(|texts| &texts.passkeys.removed, Next::Passkeys);
-    Ok(done.respond(&state, &customer.visit))
+    confirm(&customer, title, words.remove_lead, path, purpose)
 }
 
-async fn phone(state: &OnlineBanking, customer: &Customer, id: &str) -> Result<Phone, Problem> {
-    let phones = state.sca.phones().of(&customer.psu).await?;
-    phones
-        .into_iter()
-        .find(|phone| phone.id == id)
-        .ok_or_else(gone)
+async fn remove_passkey(customer: Customer, id: web::Path<String>, body: FormBody) -> PageResult {
+    body.read_empty(Purpose::of("remove-passkey", &id)).await?;
+    let passkey = passkey(&customer, &id).await?;
+    stored(&customer.state)?
+        .remove(&customer.psu, &passkey.id)
+        .await?;
+    Ok(Message::done(|texts| &texts.passkeys.removed, Next::Passkeys).respond(&customer))
 }
 
-async fn confirm_phone(
-    state: web::Data<OnlineBanking>,
-    customer: Customer,
-    id: web::Path<String>,
-) -> Result<HttpResponse, Problem> {
+async fn phone(customer: &Customer, id: &str) -> Result<Phone, Problem> {
+    let mut phones = customer
+        .state
+        .sca
+        .phones()
+        .of(&customer.psu)
+        .await?
+        .into_iter();
+    phones.find(|phone| phone.id == id).ok_or_else(gone)
+}
+
+async fn confirm_phone(customer: Customer, id: web::Path<String>) -> PageResult {
+    let state = &customer.state;
     let words = &state.texts.phone;
-    let phone = phone(&state, &customer, &id).await?;
+    let phone = phone(&customer, &id).await?;
     let since = state.texts.time(&state.calendar.local(phone.enrolled));
-    let question = Question {
-        title: state.texts.fill(words.remove_title, &[("time", &since)]),
-        lead: words.remove_lead,
-        path: format!("/phones/{}/remove", phone.id),
-        purpose: Purpose::of("remove-this-phone", &phone.id),
-    };
-    Ok(ask(&state, &customer, &question))
+    let title = state.texts.fill(words.remove_title, &[("time", &since)]);
+    let path = format!("/phones/{id}/remove");
+    let purpose = Purpose::of("remove-this-phone", &id);
+    confirm(&customer, title, words.remove_lead, path, purpose)
 }
 
-async fn remove_phone(
-    state: web::Data<OnlineBanking>,
-    customer: Customer,
-    id: web::Path<String>,
-    request: HttpRequest,
-    body: web::Payload,
-) -> Result<HttpResponse, Problem> {
-    let purpose = Purpose::of("remove-this-phone", &id);
-    let none = Fields::single(&[]);
-    Form::read(&customer.visit, &purpose, none, request.headers(), body).await?;
-    let phone = phone(&state, &customer, &id).await?;
-    state.sca.phones().remove(&customer.psu, &phone.id).await?;
-    let done = Message::done(|texts| &texts.phone.removed_one, Next::Passkeys);
-    Ok(done.respond(&state, &customer.visit))
+async fn remove_phone(customer: Customer, id: web::Path<String>, body: FormBody) -> PageResult {
+    body.read_empty(Purpose::of("remove-this-phone", &id))
+        .await?;
+    let phone = phone(&customer, &id).await?;
+    let phones = customer.state.sca.phones();
+    phones.remove(&customer.psu, &phone.id).await?;
+    Ok(Message::done(|texts| &texts.phone.removed_one, Next::Passkeys).respond(&customer))
 }

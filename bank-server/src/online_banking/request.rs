@@ -1,11 +1,8 @@
 //! Consent request as shown to the customer: the TPP, the accounts and their data, the frequency and
 //! the expiry. Used by the approval page and by the page for the phone.
 
-use actix_web::http::StatusCode;
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
-use shared_types::xs2a::authorisation::ScaStatus;
-use shared_types::xs2a::consent::ConsentStatus;
 
 use super::OnlineBanking;
 use super::accounts::View;
@@ -13,17 +10,16 @@ use super::foreign::Foreign;
 use super::formatting::day;
 use super::forms::Form;
 use super::layout::{Tone, notice};
-use super::message::Next;
 use super::problem::Problem;
 use super::texts::Texts;
 use crate::consent::ONE_OFF_UNUSED;
-use crate::consent::authorisation::{AuthorisationError, Offer};
+use crate::consent::authorisation::{AccountOffer, AuthorisationError};
 use crate::domain::{AccountId, Consent, Grant, TppRecord};
 
-/// The field with the accounts that are chosen.
+/// Name of the checkboxes of the accounts.
 pub(super) const ACCOUNT: &str = "account";
 
-/// The TPP, by its certificate and the register.
+/// The TPP, as its certificate and the register name it.
 pub(super) fn who(texts: &Texts, tpp: &TppRecord) -> Markup {
     let words = &texts.authorise;
     html! {
@@ -41,31 +37,32 @@ pub(super) fn who(texts: &Texts, tpp: &TppRecord) -> Markup {
     }
 }
 
-/// The value of the box that stands for all accounts on offer.
+/// Value of the checkbox for all accounts.
 const ALL: &str = "all";
 
-/// More accounts than these are folded away, where there are enough to fold.
+/// Accounts that are listed; further ones are folded away, if there are at least three.
 const SHOWN: usize = 8;
 
-/// How a page shows the accounts that a request is about.
+/// Presentation of the accounts of a request.
 #[derive(Clone, Copy)]
 pub(super) struct Shown<'a> {
-    /// The authorisation that they belong to: a page can show several.
+    /// Id of the authorisation: a page can show several.
     pub(super) within: &'a str,
-    /// The customer has shown one factor alone: account numbers and names are [`masked`](View::masked).
+    /// Whether account numbers and names are [`masked`](View::masked): the customer has given one
+    /// factor alone.
     pub(super) is_masked: bool,
-    /// What was ticked before, if the form comes back.
+    /// Accounts that were ticked before, if the form is shown again.
     pub(super) chosen: &'a [AccountId],
     pub(super) wrong: Option<&'a str>,
 }
 
-/// Whether the customer chooses among accounts. One alone is no choice.
-pub(super) fn is_choice(offer: &Offer) -> bool {
+/// Whether the customer chooses among several accounts.
+pub(super) fn is_choice(offer: &AccountOffer) -> bool {
     offer.is_choice && offer.accounts.len() > 1
 }
 
 /// Accounts that the customer has ticked. Fails for an account that was not offered.
-pub(super) fn chosen(form: &Form, offer: &Offer) -> Result<Vec<AccountId>, Problem> {
+pub(super) fn chosen(form: &Form, offer: &AccountOffer) -> Result<Vec<AccountId>, Problem> {
     let offered = || offer.accounts.iter().map(|(account, _)| &account.id);
     let ticked: Vec<&str> = form.all(ACCOUNT).collect();
     if !is_choice(offer) {
@@ -90,39 +87,35 @@ pub(super) fn chosen(form: &Form, offer: &Offer) -> Result<Vec<AccountId>, Probl
 }
 
 /// Accounts and data of a request. Where the customer chooses, each account has a checkbox, none of
-/// them ticked beforehand (CJEU C-673/17).
-pub(super) fn accounts(texts: &Texts, offer: &Offer, shown: Shown<'_>) -> Markup {
+/// them ticked beforehand (CJEU C-673/17); otherwise the list of accounts is folded away.
+pub(super) fn accounts(texts: &Texts, offer: &AccountOffer, shown: Shown<'_>) -> Markup {
     let words = &texts.authorise;
-    let lines: Vec<(View, &Grant)> = offer
-        .accounts
-        .iter()
-        .map(|(account, grant)| {
-            let view = View::new(account, &[], texts);
-            (
-                if shown.is_masked {
-                    view.masked(texts)
-                } else {
-                    view
-                },
-                grant,
-            )
-        })
+    let view = |account| {
+        let view = View::new(account, &[], texts);
+        if shown.is_masked {
+            view.masked(texts)
+        } else {
+            view
+        }
+    };
+    let accounts = offer.accounts.iter();
+    let lines: Vec<(View, &Grant)> = accounts
+        .map(|(account, grant)| (view(account), grant))
         .collect();
     html! {
         @if shown.is_masked { p.hint { (words.masked) } }
         @if is_choice(offer) { (choice(texts, &lines, shown)) }
         @else {
-            (opened(texts, lines.iter().map(|(view, grant)| (named(view), *grant)).collect(), false))
+            (opened(texts, lines.iter().map(|(view, grant)| (account(view), *grant)), Fold::All))
         }
-        p { (words.cannot) }
         @if offer.approvals_needed > 1 {
             (notice(Tone::Neutral, &several(texts, offer)))
         }
     }
 }
 
-/// How many of the holders of an account have yet to approve.
-fn several(texts: &Texts, offer: &Offer) -> String {
+/// Number of holders of an account who have to approve.
+fn several(texts: &Texts, offer: &AccountOffer) -> String {
     let words = &texts.authorise;
     let text = match offer.approvals_given {
         0 => words.several,
@@ -157,51 +150,77 @@ fn choice(texts: &Texts, lines: &[(View, &Grant)], shown: Shown<'_>) -> Markup {
         }
     };
     let boxes = lines.iter().map(|(view, grant)| {
-        (
-            tick(&view.id.0, named(view), chosen.contains(&view.id)),
-            *grant,
-        )
+        let is_ticked = chosen.contains(&view.id);
+        (tick(&view.id.0, account(view), is_ticked), *grant)
     });
+    let fold = if chosen.is_empty() {
+        Fold::Rest
+    } else {
+        Fold::Nothing
+    };
+    let id = if wrong.is_some() {
+        ACCOUNT.to_owned()
+    } else {
+        format!("{ACCOUNT}-{within}")
+    };
+    let described_by = if wrong.is_some() { "error" } else { "hint" };
     let all = texts.fill(words.choose_all, &[("count", &lines.len().to_string())]);
     html! {
-        fieldset aria-describedby={ "account-" (if wrong.is_some() { "error" } else { "hint" }) "-" (within) } {
-            legend id=(if wrong.is_some() { ACCOUNT.to_owned() } else { format!("{ACCOUNT}-{within}") }) { (words.choose) }
+        fieldset aria-describedby={ "account-" (described_by) "-" (within) } {
+            legend id=(id) { (words.choose) }
             p.hint id={ "account-hint-" (within) } { (words.choose_hint) }
             @if let Some(wrong) = wrong { p.error id={ "account-error-" (within) } { (wrong) } }
             @if is_folded(lines.len()) { (tick(ALL, html! { (all) }, false)) }
-            (opened(texts, boxes.collect(), !chosen.is_empty()))
+            (opened(texts, boxes, fold))
         }
     }
 }
 
+/// Folding of a list of accounts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fold {
+    /// The list is open.
+    Nothing,
+    /// The first accounts are shown.
+    Rest,
+    /// No account is shown, unless it is the only one.
+    All,
+}
+
 /// Accounts with the data that a consent covers. Accounts with the same data form a group; data that
 /// all groups share is listed once, at the end.
-pub(super) fn opened(texts: &Texts, lines: Vec<(Markup, &Grant)>, is_unfolded: bool) -> Markup {
+pub(super) fn opened<'a>(
+    texts: &Texts,
+    lines: impl Iterator<Item = (Markup, &'a Grant)>,
+    fold: Fold,
+) -> Markup {
     let words = &texts.authorise;
-    let mut groups: Vec<(&Grant, Vec<Markup>)> = Vec::new();
+    let mut groups: Vec<([bool; 4], Vec<Markup>)> = Vec::new();
     for (line, grant) in lines {
-        match groups
-            .iter_mut()
-            .find(|(known, _)| extent(known) == extent(grant))
-        {
+        let extent = extent(grant);
+        match groups.iter_mut().find(|(known, _)| *known == extent) {
             Some((_, lines)) => lines.push(line),
-            None => groups.push((grant, vec![line])),
+            None => groups.push((extent, vec![line])),
         }
     }
     let shared = groups
         .iter()
-        .fold([true; 4], |shared, (grant, _)| both(shared, extent(grant)));
+        .fold([true; 4], |shared, (extent, _)| both(shared, *extent));
     let has_shared = !groups.is_empty() && shared.contains(&true);
-    let is_one = groups.len() == 1;
     html! {
-        @for (grant, lines) in &groups {
-            @let extra = without(extent(grant), shared);
-            @let (first, rest) = lines.split_at(if is_folded(lines.len()) { SHOWN } else { lines.len() });
+        @for (extent, lines) in &groups {
+            @let extra = both(*extent, shared.map(|covered| !covered));
+            @let (first, rest) = lines.split_at(match fold {
+                Fold::All if lines.len() > 1 => 0,
+                _ if is_folded(lines.len()) => SHOWN,
+                _ => lines.len(),
+            });
+            @let label = if first.is_empty() { words.folded } else { words.more };
             div.opened {
-                ul { @for line in first { li { (line) } } }
+                @if !first.is_empty() { ul { @for line in first { li { (line) } } } }
                 @if !rest.is_empty() {
-                    details open[is_unfolded] {
-                        summary { (texts.fill(words.more, &[("count", &rest.len().to_string())])) }
+                    details open[fold == Fold::Nothing] {
+                        summary { (texts.fill(label, &[("count", &rest.len().to_string())])) }
                         ul { @for line in rest { li { (line) } } }
                     }
                 }
@@ -213,7 +232,7 @@ pub(super) fn opened(texts: &Texts, lines: Vec<(Markup, &Grant)>, is_unfolded: b
             }
         }
         @if has_shared {
-            @if !is_one || groups.iter().any(|(_, lines)| lines.len() > 1) {
+            @if groups.len() > 1 || groups.iter().any(|(_, lines)| lines.len() > 1) {
                 p.hint { (words.of_each) }
             }
             (sights(texts, shared))
@@ -224,10 +243,6 @@ pub(super) fn opened(texts: &Texts, lines: Vec<(Markup, &Grant)>, is_unfolded: b
 fn both(one: [bool; 4], other: [bool; 4]) -> [bool; 4] {
     let mut other = other.into_iter();
     one.map(|covered| covered & other.next().unwrap_or(false))
-}
-
-fn without(one: [bool; 4], other: [bool; 4]) -> [bool; 4] {
-    both(one, other.map(|covered| !covered))
 }
 
 /// Data of an account that a grant covers: details, balances, transactions, owner name.
@@ -245,7 +260,7 @@ const fn is_folded(lines: usize) -> bool {
 }
 
 /// An account by its name and number.
-pub(super) fn named(view: &View) -> Markup {
+pub(super) fn account(view: &View) -> Markup {
     html! { strong { (view.name) } " " span.number { (view.number) } }
 }
 
@@ -280,7 +295,14 @@ pub(super) fn terms(texts: &Texts, consent: &Consent) -> Markup {
                 li { (texts.fill(words.once, &[("minutes", &minutes), ("day", &until)])) }
             }
         }
-        p.hint { (words.end_any_time) }
+    }
+}
+
+/// Limits of the access, and how it can be ended.
+pub(super) fn limits(texts: &Texts) -> Markup {
+    html! {
+        p { (texts.authorise.cannot) }
+        p.hint { (texts.authorise.end_any_time) }
     }
 }
 
@@ -294,45 +316,7 @@ pub(super) fn last_day(texts: &Texts, consent: &Consent) -> Markup {
     day(texts, consent.valid_until)
 }
 
-/// Problem page of an authorisation error, with the TPP's name where known.
-pub(super) fn problem(
-    state: &OnlineBanking,
-    error: AuthorisationError,
-    tpp: Option<&TppRecord>,
-) -> Problem {
-    use AuthorisationError as E;
-
-    macro_rules! problem {
-        ($status:ident, $text:ident, $next:ident) => {
-            Problem::new(
-                StatusCode::$status,
-                |texts| &texts.authorise.$text,
-                Next::$next,
-            )
-        };
-    }
-    let problem = match error {
-        E::Unknown | E::NoSuchConsent => problem!(NOT_FOUND, unknown, None),
-        E::OutOfTurn(ScaStatus::Failed) => problem!(GONE, lapsed, None),
-        E::OutOfTurn(ScaStatus::Finalised | ScaStatus::Exempted | ScaStatus::Unconfirmed)
-        | E::ConsentOver(ConsentStatus::Valid) => problem!(CONFLICT, finished, Consents),
-        E::OutOfTurn(_) | E::WrongConfirmation => problem!(CONFLICT, not_finished, None),
-        E::ConsentOver(ConsentStatus::Rejected) => problem!(GONE, lapsed, None),
-        E::ConsentOver(_) => problem!(GONE, consent_over, None),
-        E::OtherApproach(_) => problem!(CONFLICT, other_way, None),
-        E::OtherCustomer => problem!(FORBIDDEN, others, None),
-        E::ApprovedBefore | E::TooMany | E::TooManyWaiting | E::OtherRequest => {
-            problem!(CONFLICT, approved_before, Consents)
-        }
-        E::NeedsChoice => problem!(CONFLICT, other_way, None),
-        E::NotTheCustomers(_) => problem!(FORBIDDEN, not_the_customers, None),
-        E::NoAccount => problem!(FORBIDDEN, no_account, None),
-        E::Sca(error) => Problem::of_sca(state, error),
-        E::CoreBanking(error) => error.into(),
-        E::Store(error) => error.into(),
-    };
-    match tpp {
-        Some(tpp) => problem.with("name", tpp.name.clone()),
-        None => problem,
-    }
+/// Error page of an authorisation error, with the name of the TPP.
+pub(super) fn named(tpp: &TppRecord) -> impl Fn(AuthorisationError) -> Problem {
+    move |error| Problem::from(error).with("name", &tpp.name)
 }

@@ -1,33 +1,30 @@
 //! Second-factor fields of a form: a code, or a passkey.
 
-use actix_web::web;
 use maud::{Markup, html};
 
-use super::OnlineBanking;
 use super::forms::Form;
 use super::layout::Field;
-use super::message::Next;
-use super::problem::Problem;
+use super::problem::{Problem, problem};
 use super::session::Visit;
 use super::texts::Texts;
 use crate::domain::{MethodId, PsuId};
 use crate::sca::{Challenge, DIGITS, PasskeysError, Proof, ScaError, Subject};
 
-/// The fields that [`Asked::fields`] puts into a form.
+/// Names of the fields of [`FactorPrompt::fields`].
 pub(super) const METHOD: &str = "method";
 pub(super) const ANSWER: &str = "answer";
 
-/// What a customer is asked for on a page.
-pub(super) struct Asked {
+/// Second factor that a page asks for.
+pub(super) struct FactorPrompt {
     method: MethodId,
-    /// For the browser: what a passkey has to sign.
+    /// Options for the browser's passkey request.
     options: Option<String>,
-    /// The other method, if she has it.
+    /// The other method, if the customer has it.
     other: Option<MethodId>,
 }
 
-impl Asked {
-    /// A passkey, for those options.
+impl FactorPrompt {
+    /// Prompt for a passkey with those options.
     pub(super) fn passkey(options: &serde_json::Value) -> Self {
         Self {
             method: MethodId::Passkey,
@@ -36,31 +33,22 @@ impl Asked {
         }
     }
 
-    /// Asks for a proof for that one thing: by the method she has chosen, or the first that she has.
-    pub(super) async fn ask(
-        state: &OnlineBanking,
+    /// Begins a challenge for that subject, by the chosen method or the first that the customer has.
+    pub(super) async fn begin(
         visit: &Visit,
         psu: &PsuId,
         subject: &Subject,
         chosen: Option<MethodId>,
     ) -> Result<Self, Problem> {
-        let enrolled = state.sca.methods_of(psu).await;
-        let mut here = enrolled.map_err(|error| Problem::of_sca(state, error))?;
+        let sca = &visit.state.sca;
+        let mut here = sca.methods_of(psu).await?;
         here.retain(|method| matches!(method, MethodId::Totp | MethodId::Passkey));
         let chosen = chosen.filter(|method| here.contains(method));
         let Some(method) = chosen.or(here.first().copied()) else {
-            return Err(Problem::new(
-                actix_web::http::StatusCode::FORBIDDEN,
-                |texts| &texts.second_factor.none,
-                Next::None,
-            ));
+            return Err(problem!(FORBIDDEN, second_factor.none, None));
         };
-        let challenge = state
-            .sca
-            .challenge(psu, method, subject, visit.source(psu))
-            .await;
-        let challenge = challenge.map_err(|error| Problem::of_sca(state, error))?;
-        let options = match challenge {
+        let source = visit.source(psu);
+        let options = match sca.challenge(psu, method, subject, source).await? {
             Challenge::Browser { options } => Some(options.to_string()),
             Challenge::Code { .. } | Challenge::App => None,
         };
@@ -71,7 +59,7 @@ impl Asked {
         })
     }
 
-    /// For the form's `data-passkey`: the script looks for it.
+    /// Value of the form's `data-passkey`, which the script reads.
     pub(super) fn options(&self) -> Option<&str> {
         self.options.as_deref()
     }
@@ -81,7 +69,7 @@ impl Asked {
         self.method == MethodId::Passkey
     }
 
-    /// The fields for the answer, with what was wrong with the one before.
+    /// Fields for the answer, with the error of the previous one.
     pub(super) fn fields(&self, texts: &Texts, wrong: Option<&str>) -> Markup {
         let words = &texts.second_factor;
         html! {
@@ -98,7 +86,7 @@ impl Asked {
         }
     }
 
-    /// A link to the same page with the other method.
+    /// Link to the same page with the other method.
     pub(super) fn other_way(&self, texts: &Texts, page: &str) -> Markup {
         let words = &texts.second_factor;
         html! {
@@ -113,77 +101,69 @@ impl Asked {
     }
 }
 
-/// The field for a code, with what was wrong with the one before.
+/// Field for a code, with the error of the previous one.
 pub(super) fn code_field(texts: &Texts, name: &str, wrong: Option<&str>) -> Markup {
     let words = &texts.second_factor;
     let hint = texts.fill(words.code_hint, &[("digits", &DIGITS.to_string())]);
     Field {
-        name,
-        label: words.code,
         hint: Some(&hint),
-        kind: "text",
-        value: "",
         autocomplete: "one-time-code",
-        digits: true,
-        longest: 12,
-        required: true,
+        is_numeric: true,
+        max_length: 12,
         error: wrong,
+        ..Field::new("text", name, words.code)
     }
     .render()
 }
 
-/// What came of an answer.
-pub(super) enum Answered {
-    /// It is she.
+/// Result of an answer.
+pub(super) enum FactorResult {
+    /// Right.
     Proved(Proof),
-    /// It was wrong; she may try again, and is told so at the field.
+    /// Wrong, with the text for the field; the customer can try again.
     Wrong(MethodId, String),
-    /// It was wrong, and the last that could be tried for this.
-    UsedUp,
+    /// Wrong, and no attempts are left.
+    Exhausted,
 }
 
 /// Checks the answer in a form.
 pub(super) async fn check(
-    state: &web::Data<OnlineBanking>,
     visit: &Visit,
     psu: &PsuId,
     subject: &Subject,
     form: &Form,
-) -> Result<Answered, Problem> {
+) -> Result<FactorResult, Problem> {
+    let state = &visit.state;
     let words = &state.texts.second_factor;
     let method = form.field(METHOD)?.parse::<MethodId>().ok();
     let method = method
         .filter(|method| matches!(method, MethodId::Totp | MethodId::Passkey))
         .ok_or_else(Problem::form_unreadable)?;
     let answer = form.field(ANSWER)?.trim();
+    let wrong = |text: &str| Ok(FactorResult::Wrong(method, text.to_owned()));
     if answer.is_empty() {
-        let missing = if method == MethodId::Totp {
+        return wrong(if method == MethodId::Totp {
             words.code_missing
         } else {
             words.passkey_failed
-        };
-        return Ok(Answered::Wrong(method, missing.to_owned()));
+        });
     }
-    match state
-        .sca
-        .prove(psu, method, subject, answer, visit.source(psu))
-        .await
-    {
-        Ok(proof) => Ok(Answered::Proved(proof)),
+    let source = visit.source(psu);
+    match state.sca.prove(psu, method, subject, answer, source).await {
+        Ok(proof) => Ok(FactorResult::Proved(proof)),
         Err(ScaError::WrongAnswer { .. } | ScaError::Passkeys(PasskeysError::Answer))
             if method == MethodId::Passkey =>
         {
-            Ok(Answered::Wrong(method, words.passkey_failed.to_owned()))
+            wrong(words.passkey_failed)
         }
-        Err(ScaError::Taken) => Ok(Answered::Wrong(method, words.taken.to_owned())),
-        Err(ScaError::NotACode) => Ok(Answered::Wrong(method, words.no_code.to_owned())),
+        Err(ScaError::Taken) => wrong(words.taken),
+        Err(ScaError::NotACode) => wrong(words.no_code),
         Err(ScaError::WrongAnswer { attempts_left }) if attempts_left > 0 => {
             let left = attempts_left.to_string();
-            let text = state.texts.fill(words.wrong, &[("left", &left)]);
-            Ok(Answered::Wrong(method, text))
+            wrong(&state.texts.fill(words.wrong, &[("left", &left)]))
         }
-        Err(ScaError::WrongAnswer { .. }) => Ok(Answered::UsedUp),
-        Err(error) => Err(Problem::of_sca(state, error)),
+        Err(ScaError::WrongAnswer { .. }) => Ok(FactorResult::Exhausted),
+        Err(error) => Err(error.into()),
     }
 }
 

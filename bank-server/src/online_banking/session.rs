@@ -7,19 +7,20 @@ use std::cell::{Cell, RefCell};
 use std::fmt::Write as _;
 use std::future::{Ready, ready};
 use std::net::{IpAddr, Ipv4Addr};
+use std::ops::Deref;
 use std::rc::Rc;
 
 use actix_web::dev::Payload;
 use actix_web::http::Method;
 use actix_web::http::header::{COOKIE, HeaderMap};
-use actix_web::{FromRequest, HttpMessage as _, HttpRequest};
+use actix_web::{FromRequest, HttpMessage as _, HttpRequest, web};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use shared_types::environment::Randomness;
 use shared_types::pki::digest::sha256;
 
 use super::OnlineBanking;
-use super::csrf::{Device, Purpose, Seal};
+use super::csrf::{Device, Purpose};
 use super::destination::Destination;
 use super::problem::Problem;
 use crate::domain::PsuId;
@@ -28,37 +29,35 @@ use crate::store::StoreError;
 use crate::store::credentials::CredentialsVersion;
 use crate::store::sessions::{Level, NewSession, Session};
 
-/// A browser's visit, as it is while one request is answered.
+/// Request of a browser: shared state, session, device and address.
 pub(super) struct Visit {
-    /// Of the token in its cookie.
+    pub(super) state: web::Data<OnlineBanking>,
+    /// Digest of the token in the session cookie.
     digest: String,
     session: Option<Session>,
-    /// It was ended by this request.
-    over: Cell<bool>,
+    /// Whether this request has ended the session.
+    is_over: Cell<bool>,
     device: Option<Device>,
     phone: Option<String>,
-    seal: Seal,
-    secure: bool,
-    /// Where the browser is, as far as its connection tells.
+    /// Address of the browser: that of its connection, or the one that a trusted proxy names.
     address: IpAddr,
-    /// The `Set-Cookie` lines of the answer.
+    /// `Set-Cookie` lines of the response.
     outgoing: RefCell<Vec<String>>,
 }
 
 impl Visit {
     /// Reads the session of a request.
     pub(super) async fn of(
-        state: &OnlineBanking,
+        state: &web::Data<OnlineBanking>,
         headers: &HeaderMap,
         address: IpAddr,
     ) -> Result<Self, StoreError> {
         let mut visit = Self::anonymous(state);
         visit.address = address;
-        let secure = state.origin.is_https();
-        visit.device = cookie(headers, &name(Cookie::Device, secure))
-            .and_then(|value| state.seal.device_of(value));
-        visit.phone = cookie(headers, &name(Cookie::Phone, secure)).map(str::to_owned);
-        if let Some(digest) = cookie(headers, &name(Cookie::Session, secure)).and_then(digest_of) {
+        let find = |cookie: &Cookie| value(headers, &cookie.name(state));
+        visit.device = find(&DEVICE).and_then(|value| state.seal.device_of(value));
+        visit.phone = find(&PHONE).map(str::to_owned);
+        if let Some(digest) = find(&SESSION).and_then(digest_of) {
             visit.session = state.sessions.find(&digest, state.calendar.now()).await?;
             visit.digest = digest;
             visit.outgoing.get_mut().clear();
@@ -66,22 +65,27 @@ impl Visit {
         Ok(visit)
     }
 
-    /// A browser that has not been here, with a new token.
-    pub(super) fn anonymous(state: &OnlineBanking) -> Self {
+    /// Request of a browser without cookies of ours, with a new token.
+    pub(super) fn anonymous(state: &web::Data<OnlineBanking>) -> Self {
         let (digest, token) = token(state.randomness.as_ref());
         let visit = Self {
+            state: state.clone(),
             digest,
             session: None,
-            over: Cell::new(false),
+            is_over: Cell::new(false),
             device: None,
             phone: None,
-            seal: state.seal.clone(),
-            secure: state.origin.is_https(),
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             outgoing: RefCell::default(),
         };
-        visit.set(Cookie::Session, &token);
+        visit.set(&SESSION, &token);
         visit
+    }
+
+    /// The visit of a request, which the middleware has put there.
+    pub(super) fn of_request(request: &HttpRequest) -> Result<Rc<Self>, Problem> {
+        let visit = request.extensions().get::<Rc<Self>>().cloned();
+        visit.ok_or_else(Problem::failed)
     }
 
     /// The address of the browser: that of its connection, or the one that a trusted proxy names.
@@ -89,9 +93,9 @@ impl Visit {
         self.address
     }
 
-    /// The session that goes on, if any.
+    /// The session, if it has not ended.
     pub(super) fn session(&self) -> Option<&Session> {
-        self.session.as_ref().filter(|_| !self.over.get())
+        self.session.as_ref().filter(|_| !self.is_over.get())
     }
 
     /// Customer who is fully logged in.
@@ -101,17 +105,17 @@ impl Visit {
             .map(|session| &session.psu)
     }
 
-    /// Whose mistakes are counted together: those on a device that the customer has fully logged in with before, and those
-    /// in all other browsers.
+    /// Source under which failed attempts are counted: a device with which the customer has fully
+    /// logged in before, or else the browser's address.
     pub(super) fn source(&self, psu: &PsuId) -> Source<'_> {
-        let mark = self.seal.mark(psu);
+        let mark = self.state.seal.mark(psu);
         match self.device.as_ref().filter(|device| device.knows(&mark)) {
             Some(device) => Source::Device(&device.id),
             None => Source::Browser(self.address),
         }
     }
 
-    /// The token of the visit, as a name: what is asked for before a session has begun is for it.
+    /// Digest of the token, by which a log-in is bound to this browser before it has a session.
     pub(super) fn digest(&self) -> &str {
         &self.digest
     }
@@ -121,25 +125,26 @@ impl Visit {
         self.phone.as_deref()
     }
 
-    /// The token for a form of that purpose.
+    /// CSRF token for a form of that purpose.
     pub(super) fn form_token(&self, purpose: &Purpose) -> String {
-        self.seal.form_token(&self.digest, purpose)
+        self.state.seal.form_token(&self.digest, purpose)
     }
 
-    /// Whether that token came from such a form in this very session.
+    /// Whether the token is of such a form in this session.
     pub(super) fn is_form_token(&self, token: &str, purpose: &Purpose) -> bool {
-        self.seal.is_form_token(token, &self.digest, purpose)
+        let seal = &self.state.seal;
+        seal.is_form_token(token, &self.digest, purpose)
     }
 
-    /// Begins a session after a proof: under a new token, in place of the one there was. Returns false, and begins none,
-    /// if the customer has other credentials by now than those by which she has proved who she is.
+    /// Begins a session under a new token, in place of the earlier one. Returns false, and begins
+    /// none, if the credentials have been replaced since they were checked.
     pub(super) async fn begin(
         &self,
-        state: &OnlineBanking,
         psu: &PsuId,
         level: Level,
         credentials: CredentialsVersion,
     ) -> Result<bool, StoreError> {
+        let state = &self.state;
         let (digest, token) = token(state.randomness.as_ref());
         let is_full = level == Level::Full;
         let begun = state.sessions.begin(NewSession {
@@ -153,40 +158,40 @@ impl Visit {
         if !begun.await? {
             return Ok(false);
         }
-        self.set(Cookie::Session, &token);
+        self.set(&SESSION, &token);
         if is_full {
             let device = self.device.clone();
             let device = device.unwrap_or_else(|| Device::new(state.randomness.uuid().to_string()));
-            let device = device.with(self.seal.mark(psu));
-            self.set(Cookie::Device, &self.seal.device_cookie(&device));
+            let device = device.with(state.seal.mark(psu));
+            self.set(&DEVICE, &state.seal.device_cookie(&device));
         }
         Ok(true)
     }
 
     /// Ends the session.
-    pub(super) async fn end(&self, state: &OnlineBanking) -> Result<(), StoreError> {
-        state.sessions.end(&self.digest).await?;
-        self.over.set(true);
-        let (_, token) = token(state.randomness.as_ref());
-        self.set(Cookie::Session, &token);
+    pub(super) async fn end(&self) -> Result<(), StoreError> {
+        self.state.sessions.end(&self.digest).await?;
+        self.is_over.set(true);
+        let (_, token) = token(self.state.randomness.as_ref());
+        self.set(&SESSION, &token);
         Ok(())
     }
 
     /// Stores the token of an enrolled device in the browser.
     pub(super) fn keep_phone(&self, token: &str) {
-        self.set(Cookie::Phone, token);
+        self.set(&PHONE, token);
     }
 
-    /// The `Set-Cookie` lines of the answer.
+    /// Takes the `Set-Cookie` lines of the response.
     pub(super) fn cookies(&self) -> Vec<String> {
         self.outgoing.take()
     }
 
-    fn set(&self, cookie: Cookie, value: &str) {
-        let name = name(cookie, self.secure);
+    fn set(&self, cookie: &Cookie, value: &str) {
+        let name = cookie.name(&self.state);
         // Lax: a customer who returns from another bank has followed a link from there.
         let mut line = format!("{name}={value}; Path=/; Secure; HttpOnly; SameSite=Lax");
-        if let Some(days) = cookie.days() {
+        if let Some(days) = cookie.days {
             // Writing to a String cannot fail.
             let _ = write!(line, "; Max-Age={}", days * 24 * 60 * 60);
         }
@@ -194,39 +199,41 @@ impl Visit {
     }
 }
 
-#[derive(Clone, Copy)]
-enum Cookie {
-    /// Session.
-    Session,
-    /// Tells the customer's own devices from others, when wrong passwords are counted.
-    Device,
-    /// Enrolled device for approvals.
-    Phone,
+/// Cookie of the pages.
+struct Cookie {
+    name: &'static str,
+    /// Days for which a browser keeps it. Without any, until it is closed.
+    days: Option<u32>,
 }
 
+const SESSION: Cookie = Cookie {
+    name: "session",
+    days: None,
+};
+
+/// Distinguishes the customer's own devices from others when failed log-ins are counted.
+const DEVICE: Cookie = Cookie {
+    name: "device",
+    days: Some(365),
+};
+
+/// Token of a device enrolled for approvals.
+const PHONE: Cookie = Cookie {
+    name: "phone",
+    days: Some(90),
+};
+
 impl Cookie {
-    /// How long a browser keeps it: a session's, until it is closed.
-    const fn days(self) -> Option<u32> {
-        match self {
-            Self::Session => None,
-            Self::Device => Some(365),
-            Self::Phone => Some(90),
-        }
+    /// With TLS, a name that no other host and no plain-text response can set (RFC 6265bis,
+    /// section 4.1.3.2).
+    fn name(&self, state: &OnlineBanking) -> String {
+        let is_secure = state.origin.is_https();
+        let prefix = if is_secure { "__Host-" } else { "" };
+        format!("{prefix}{}", self.name)
     }
 }
 
-/// With TLS, a name that no other host and no plain-text answer can set (RFC 6265bis, section 4.1.3.2).
-fn name(cookie: Cookie, secure: bool) -> String {
-    let name = match cookie {
-        Cookie::Session => "session",
-        Cookie::Device => "device",
-        Cookie::Phone => "phone",
-    };
-    let prefix = if secure { "__Host-" } else { "" };
-    format!("{prefix}{name}")
-}
-
-fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+fn value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers
         .get_all(COOKIE)
         .filter_map(|line| line.to_str().ok())
@@ -236,13 +243,13 @@ fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
         .map(|(_, value)| value)
 }
 
-/// 256 bits of chance: the digest that is stored, and the text of the cookie.
+/// 256 random bits: the digest that is stored, and the text of the cookie.
 fn token(randomness: &dyn Randomness) -> (String, String) {
     let bytes = [randomness.bytes(), randomness.bytes()].concat();
     (sha256(&bytes), URL_SAFE_NO_PAD.encode(bytes))
 }
 
-/// What is not one of our tokens is none at all.
+/// Digest of a token of ours.
 fn digest_of(cookie: &str) -> Option<String> {
     let bytes = URL_SAFE_NO_PAD.decode(cookie).ok()?;
     (bytes.len() == 32).then(|| sha256(&bytes))
@@ -251,30 +258,40 @@ fn digest_of(cookie: &str) -> Option<String> {
 /// Visitor, logged in or not.
 pub(super) struct Visitor(pub(super) Rc<Visit>);
 
+impl Deref for Visitor {
+    type Target = Visit;
+
+    fn deref(&self) -> &Visit {
+        &self.0
+    }
+}
+
 /// A customer who answers one authorisation.
 pub(super) struct Answering {
     pub(super) visit: Rc<Visit>,
     pub(super) psu: PsuId,
-    /// The credentials under which the session goes on.
+    /// Version of the credentials with which the session began.
     pub(super) credentials: CredentialsVersion,
-    /// Of the second element, where the session began for this authorisation.
+    /// Proof of the second factor, where the session began for this authorisation.
     pub(super) proof: Option<Proof>,
 }
 
 /// A customer who is fully logged in.
 pub(super) struct Customer {
-    pub(super) visit: Rc<Visit>,
+    visit: Rc<Visit>,
     pub(super) psu: PsuId,
-    /// What the session is called, where something is bound to it.
+    /// Digest of the session, to which acts are bound.
     pub(super) session: String,
-    /// The credentials under which the session goes on.
+    /// Version of the credentials with which the session began.
     pub(super) credentials: CredentialsVersion,
 }
 
-fn visit(request: &HttpRequest) -> Result<Rc<Visit>, Problem> {
-    // The middleware puts it there before it lets a request in.
-    let visit = request.extensions().get::<Rc<Visit>>().cloned();
-    visit.ok_or_else(Problem::failed)
+impl Deref for Customer {
+    type Target = Visit;
+
+    fn deref(&self) -> &Visit {
+        &self.visit
+    }
 }
 
 /// A request for a page redirects to the log-in and back; a form fails, because it was not processed.
@@ -294,7 +311,7 @@ impl FromRequest for Visitor {
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(visit(request).map(Self))
+        ready(Visit::of_request(request).map(Self))
     }
 }
 
@@ -326,7 +343,7 @@ impl FromRequest for Customer {
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let customer = visit(request).and_then(|visit| {
+        let customer = Visit::of_request(request).and_then(|visit| {
             let session = visit
                 .session()
                 .filter(|session| session.level == Level::Full)

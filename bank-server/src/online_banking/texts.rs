@@ -41,7 +41,7 @@ macro_rules! texts {
 mod english;
 mod other_banks;
 
-pub(super) use self::english::ENGLISH;
+pub(crate) use self::english::ENGLISH;
 use self::english::{
     AccountTexts, AuthoriseTexts, ConsentTexts, FrameTexts, LogInTexts, PasskeyTexts, PhoneTexts,
     ProblemTexts, SecondFactorTexts,
@@ -50,7 +50,7 @@ use self::other_banks::OtherBanksTexts;
 use super::foreign::isolated;
 
 /// Texts in one language.
-pub(super) struct Texts {
+pub(crate) struct Texts {
     /// Its tag (RFC 5646), for the `lang` of the pages.
     pub(super) language: &'static str,
     /// How numbers and dates are written.

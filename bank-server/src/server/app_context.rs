@@ -13,7 +13,9 @@ use crate::consent::authorisation::Authorisations;
 use crate::core_banking::CoreBanking;
 use crate::core_banking::ledger::{Ledger, read_along};
 use crate::identity::Licences;
-use crate::online_banking::{OnlineBanking, OtherBanks, OtherBanksParts, Parts};
+use crate::online_banking::{
+    ENGLISH, OnlineBanking, OtherBanks, OtherBanksParts, PageLimits, Seal,
+};
 use crate::sca::Sca;
 use crate::store::connections::Connections;
 use crate::store::consents::Consents;
@@ -145,13 +147,14 @@ impl AppContext {
         trust: &Arc<Trust<Licences>>,
         figures: &Figures,
     ) -> OnlineBanking {
-        OnlineBanking::new(Parts {
+        OnlineBanking {
             bank_name: config.bank.name.clone(),
             is_sandbox: config
                 .online_banking
                 .as_ref()
                 .is_some_and(|pages| pages.sandbox),
             origin: pages.origin.clone(),
+            texts: &ENGLISH,
             core: Arc::clone(&self.core),
             sessions: Sessions::new(self.database.clone(), pages.session_lifetime),
             session_lifetime: pages.session_lifetime,
@@ -166,12 +169,13 @@ impl AppContext {
                 randomness: Arc::clone(&self.randomness),
                 origin: pages.origin.clone(),
             }),
+            seal: Seal::new(&self.vault),
             vault: self.vault.clone(),
             calendar: self.calendar.clone(),
             randomness: Arc::clone(&self.randomness),
             limits: config.limits.clone(),
             proxies: pages.proxies.clone(),
             figures: figures.clone(),
-        })
+        }
     }
 }

@@ -26,7 +26,7 @@ use self::descriptors::connection_budget;
 pub use self::descriptors::raise_limit;
 use self::removal::Removal;
 pub use self::running::RunningBank;
-use self::sockets::{bind, entrance, open_pages};
+use self::sockets::{bind, listener, open_pages};
 use self::transport_config::{connection_limits, licence_source, sources};
 use self::workers::{Sockets, TrustUpdates, run};
 use crate::config::{Config, ConfigError, Origin};
@@ -258,7 +258,7 @@ impl BankServer {
             peers: Arc::new(Semaphore::new(connections_of_peers(&config))),
             pages: pages
                 .zip(online_banking)
-                .map(|(pages, state)| (pages.socket, pages.entrance, state)),
+                .map(|(pages, state)| (pages.socket, pages.listener, state)),
             operator,
         };
         let reload_requested = Arc::new(Notify::new());
@@ -424,8 +424,8 @@ pub fn check(config: &Config, clock: impl Clock) -> Vec<ConfigError> {
     };
     let pages = config.online_banking.as_ref();
     faults.extend(
-        pages.map_or_else(Vec::new, |pages| match entrance(config, pages) {
-            Ok(entrance) => entrance.certificate_fault(pages, now).into_iter().collect(),
+        pages.map_or_else(Vec::new, |pages| match listener(config, pages) {
+            Ok(listener) => listener.certificate_fault(pages, now).into_iter().collect(),
             Err(faults) => faults,
         }),
     );

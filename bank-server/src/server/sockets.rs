@@ -10,7 +10,7 @@ use super::{StartError, config_error};
 use crate::calendar::Calendar;
 use crate::config::{Config, ConfigError, OnlineBankingConfig, Origin};
 use crate::online_banking::TrustedProxies;
-use crate::online_banking::listener::Entrance;
+use crate::online_banking::listener::{BrowserListener, BrowserTimeouts};
 use crate::sca::Passkeys;
 use crate::store::Database;
 use crate::store::sessions::SessionLifetime;
@@ -40,7 +40,7 @@ pub(super) struct Pages {
     pub(super) socket: TcpListener,
     pub(super) address: SocketAddr,
     pub(super) origin: Origin,
-    pub(super) entrance: Entrance,
+    pub(super) listener: BrowserListener,
     pub(super) session_lifetime: SessionLifetime,
     pub(super) proxies: TrustedProxies,
 }
@@ -67,9 +67,9 @@ pub(super) fn open_pages(
     socket: Option<TcpListener>,
     now: UnixTime,
 ) -> Result<Pages, StartError> {
-    let entrance = entrance(config, pages)
+    let listener = listener(config, pages)
         .map_err(|faults| StartError::Configuration(config.lines.locate(faults)))?;
-    if let Some(fault) = entrance.certificate_fault(pages, now) {
+    if let Some(fault) = listener.certificate_fault(pages, now) {
         tracing::warn!(%fault, "certificate of online banking has a problem, browsers will warn");
     }
     let (socket, address) = bind(socket, "online_banking.listen", pages.listen)?;
@@ -77,20 +77,23 @@ pub(super) fn open_pages(
         socket,
         address,
         origin: pages.origin_at(address),
-        entrance,
-        session_lifetime: SessionLifetime {
-            idle: TimeDelta::minutes(pages.idle_minutes.into()),
-            whole: TimeDelta::minutes(pages.session_minutes.into()),
-        },
+        listener,
+        session_lifetime: pages.session_lifetime(),
         proxies: TrustedProxies::new(&pages.trusted_proxies),
     })
 }
 
 /// TLS set-up of the listener for browsers.
-pub(super) fn entrance(
+pub(super) fn listener(
     config: &Config,
     pages: &OnlineBankingConfig,
-) -> Result<Entrance, Vec<ConfigError>> {
-    let connections = connection_budget(pages.connections).pages;
-    Entrance::open(pages, connections, &config.limits)
+) -> Result<BrowserListener, Vec<ConfigError>> {
+    let seconds = Duration::from_secs;
+    let limits = &config.limits;
+    let timeouts = BrowserTimeouts {
+        handshake: seconds(limits.handshake_seconds),
+        request: seconds(limits.request_seconds),
+        idle: seconds(limits.idle_seconds),
+    };
+    BrowserListener::open(pages, connection_budget(pages.connections).pages, timeouts)
 }

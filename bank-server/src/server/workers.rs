@@ -28,7 +28,7 @@ use super::StartError;
 use super::removal::{self, Removal};
 use crate::config::{Config, LimitsConfig};
 use crate::identity::{LicenceSource, Licences};
-use crate::online_banking::listener::Entrance;
+use crate::online_banking::listener::BrowserListener;
 use crate::online_banking::{self, OnlineBanking};
 use crate::operator::{self, Health};
 use crate::transport::connection::Connection;
@@ -44,7 +44,7 @@ pub(super) struct Sockets {
     pub(super) listeners: Vec<(&'static str, TcpListener, Arc<MtlsListener<Licences>>)>,
     /// Connection limit over all of them.
     pub(super) peers: Arc<Semaphore>,
-    pub(super) pages: Option<(TcpListener, Entrance, web::Data<OnlineBanking>)>,
+    pub(super) pages: Option<(TcpListener, BrowserListener, web::Data<OnlineBanking>)>,
     pub(super) operator: TcpListener,
 }
 
@@ -161,7 +161,7 @@ pub(super) async fn run(
                         )
                     })?;
                 }
-                if let Some((socket, entrance, state)) = sockets.pages {
+                if let Some((socket, listener, state)) = sockets.pages {
                     let of_pages = state.clone();
                     let refreshing =
                         async move || online_banking::read_what_is_due(&of_pages).await;
@@ -171,7 +171,7 @@ pub(super) async fn run(
                     builder = builder.listen("online banking", socket, move || {
                         enter_span(&span);
                         online_banking_service(
-                            entrance.clone(),
+                            listener.clone(),
                             state.clone(),
                             app_runtime.clone(),
                             time,
@@ -319,7 +319,7 @@ where
 
 /// Service of the customer pages.
 fn online_banking_service(
-    entrance: Entrance,
+    listener: BrowserListener,
     state: web::Data<OnlineBanking>,
     app_runtime: Handle,
     time: Duration,
@@ -338,8 +338,8 @@ fn online_banking_service(
         .graceful_shutdown_signal(notified(shutdown))
         .finish(map_config(app, |()| AppConfig::default()));
     let accept = fn_service(move |tcp: TcpStream| {
-        let entrance = entrance.clone();
-        async move { entrance.accept(tcp).await.ok_or(()) }
+        let listener = listener.clone();
+        async move { listener.accept(tcp).await.ok_or(()) }
     });
     accept.and_then(http.map_err(|error| tracing::debug!(%error, "connection of a browser ended")))
 }

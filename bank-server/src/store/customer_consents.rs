@@ -6,7 +6,7 @@ use sqlx::any::AnyRow;
 
 use super::consents::{COLUMNS, Rule, by_id, change_in, consent, grant};
 use super::{Database, StoreError};
-use crate::domain::{Consent, GivenConsent, Grant, PsuId, TppRecord};
+use crate::domain::{Consent, CustomerConsent, Grant, PsuId, TppRecord};
 
 /// Consents by id alone, not by TPP. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -44,7 +44,7 @@ impl CustomerConsents {
 
     /// The consents that a customer has approved, those that hold first, then the newest, as they
     /// are written down; 200 at most.
-    pub async fn given_by(&self, psu: &PsuId) -> Result<Vec<GivenConsent>, StoreError> {
+    pub async fn given_by(&self, psu: &PsuId) -> Result<Vec<CustomerConsent>, StoreError> {
         let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
             "{COLUMNS} WHERE id IN (SELECT consent_id FROM authorisation WHERE psu = $1 \
              AND status IN ('finalised', 'exempted')) ORDER BY CASE status WHEN 'valid' THEN 0 \
@@ -59,7 +59,7 @@ impl CustomerConsents {
             let consent = consent(row)?;
             let (tpp, last_used) = self.use_of(&consent.id).await?;
             let grants = self.grants_of(&consent.id).await?;
-            given.push(GivenConsent {
+            given.push(CustomerConsent {
                 status: consent.status,
                 tpp,
                 grants,

@@ -13,7 +13,7 @@ use crate::consent::{
     Event, NotTheCustomers, chosen, current_status, grants, is_bank_offered, next,
 };
 use crate::domain::{
-    Account, AccountId, ApprovedAccess, Authorisation, Consent, GivenConsent, Grant, MethodId,
+    Account, AccountId, ApprovedAccess, Authorisation, Consent, CustomerConsent, Grant, MethodId,
     PsuId, TppRecord,
 };
 use crate::sca::{Proof, Subject};
@@ -27,7 +27,7 @@ const EXEMPT_FOR: TimeDelta = TimeDelta::days(180);
 
 /// An authorisation as a customer is shown it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Page {
+pub struct AccessRequest {
     /// The authorisation, with its current status.
     pub authorisation: Authorisation,
     /// The consent.
@@ -40,7 +40,7 @@ pub struct Page {
 
 /// The accounts that approving would open.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Offer {
+pub struct AccountOffer {
     /// Each account, and how far it is opened.
     pub accounts: Vec<(Account, Grant)>,
     /// Whether the customer chooses among them.
@@ -53,7 +53,7 @@ pub struct Offer {
 
 /// Outcome of approving or refusing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Done {
+pub struct Decision {
     /// The current status of the consent.
     pub consent_status: ConsentStatus,
     /// Where the customer goes, if the TPP has said so.
@@ -62,7 +62,7 @@ pub struct Done {
 
 impl Authorisations {
     /// The authorisation as a customer is shown it, whatever its status.
-    pub async fn page(&self, id: &str) -> Result<Page, AuthorisationError> {
+    pub async fn page(&self, id: &str) -> Result<AccessRequest, AuthorisationError> {
         let authorisation = self
             .store
             .find_for_customer(id)
@@ -71,11 +71,14 @@ impl Authorisations {
         self.page_of(self.with_current_status(authorisation)).await
     }
 
-    async fn page_of(&self, authorisation: Authorisation) -> Result<Page, AuthorisationError> {
+    async fn page_of(
+        &self,
+        authorisation: Authorisation,
+    ) -> Result<AccessRequest, AuthorisationError> {
         let found = self.given.find(&authorisation.consent_id).await?;
         let (consent, tpp) = found.ok_or(AuthorisationError::NoSuchConsent)?;
         let consent_status = self.current_consent_status(&consent);
-        Ok(Page {
+        Ok(AccessRequest {
             authorisation,
             consent,
             consent_status,
@@ -84,7 +87,7 @@ impl Authorisations {
     }
 
     /// Authorisations that wait in the bank's app for that customer, the newest first.
-    pub async fn waiting_for(&self, psu: &PsuId) -> Result<Vec<Page>, AuthorisationError> {
+    pub async fn waiting_for(&self, psu: &PsuId) -> Result<Vec<AccessRequest>, AuthorisationError> {
         let since = self.calendar.now() - self.rules.authorisation_lifetime();
         let mut pages = Vec::new();
         for authorisation in self.store.waiting_for(psu, since).await? {
@@ -101,7 +104,7 @@ impl Authorisations {
     /// From then on it is hers, if she can answer it: no other customer can approve it, unless she logs in for it before it
     /// is answered (`claim_by_log_in`). One that its TPP has started for
     /// another customer is not shown to her.
-    pub async fn claim(&self, id: &str, psu: &PsuId) -> Result<Page, AuthorisationError> {
+    pub async fn claim(&self, id: &str, psu: &PsuId) -> Result<AccessRequest, AuthorisationError> {
         let credentials = self.sca.credentials_of(psu).await?;
         self.claim_under(id, psu, credentials).await
     }
@@ -112,7 +115,7 @@ impl Authorisations {
         id: &str,
         psu: &PsuId,
         credentials: CredentialsVersion,
-    ) -> Result<Page, AuthorisationError> {
+    ) -> Result<AccessRequest, AuthorisationError> {
         let page = self.page(id).await?;
         check_customer(&page.authorisation, psu)?;
         self.claim_page(page, psu, credentials).await
@@ -125,7 +128,7 @@ impl Authorisations {
         id: &str,
         psu: &PsuId,
         credentials: CredentialsVersion,
-    ) -> Result<Page, AuthorisationError> {
+    ) -> Result<AccessRequest, AuthorisationError> {
         let page = self.page(id).await?;
         if !page.authorisation.by_log_in {
             check_customer(&page.authorisation, psu)?;
@@ -135,10 +138,10 @@ impl Authorisations {
 
     async fn claim_page(
         &self,
-        page: Page,
+        page: AccessRequest,
         psu: &PsuId,
         credentials: CredentialsVersion,
-    ) -> Result<Page, AuthorisationError> {
+    ) -> Result<AccessRequest, AuthorisationError> {
         let is_new = page.authorisation.psu.as_ref() != Some(psu);
         if !waits(page.consent_status) {
             return Err(AuthorisationError::ConsentOver(page.consent_status));
@@ -158,7 +161,7 @@ impl Authorisations {
                 let authorisation = self
                     .advance(&page.authorisation, status, change, None)
                     .await?;
-                return Ok(Page {
+                return Ok(AccessRequest {
                     authorisation,
                     ..page
                 });
@@ -185,7 +188,7 @@ impl Authorisations {
                 None,
             )
             .await?;
-        Ok(Page {
+        Ok(AccessRequest {
             authorisation,
             ..page
         })
@@ -212,23 +215,27 @@ impl Authorisations {
     /// the authorisation does not become hers.
     pub(crate) async fn preview(
         &self,
-        page: &Page,
+        page: &AccessRequest,
         psu: &PsuId,
-    ) -> Result<Offer, AuthorisationError> {
+    ) -> Result<AccountOffer, AuthorisationError> {
         check_customer(&page.authorisation, psu)?;
         self.check_first_approval(&page.consent.id, psu).await?;
         self.offer(page, psu).await
     }
 
     /// The accounts that approving would open, for a customer who has logged in.
-    pub async fn offer(&self, page: &Page, psu: &PsuId) -> Result<Offer, AuthorisationError> {
+    pub async fn offer(
+        &self,
+        page: &AccessRequest,
+        psu: &PsuId,
+    ) -> Result<AccountOffer, AuthorisationError> {
         let accounts = self.core.accounts_of(psu).await?;
         if page.consent.status == ConsentStatus::PartiallyAuthorised {
             let granted = self.given.grants_of(&page.consent.id).await?;
             let ids: Vec<AccountId> = granted.iter().map(|grant| grant.account.clone()).collect();
             let offer = joint(&accounts, pair(&self.core.accounts(&ids).await?, granted))?;
             let approvals_given = self.store.approvals_of(&page.consent.id).await?;
-            return Ok(Offer {
+            return Ok(AccountOffer {
                 approvals_given,
                 ..offer
             });
@@ -238,7 +245,7 @@ impl Authorisations {
             return Err(AuthorisationError::NoAccount);
         }
         let accounts = pair(&accounts, granted);
-        Ok(Offer {
+        Ok(AccountOffer {
             approvals_needed: needed(&accounts),
             approvals_given: 0,
             is_choice: is_bank_offered(&page.consent.access),
@@ -278,7 +285,7 @@ impl Authorisations {
         id: &str,
         proof: Proof,
         selected: Option<&[AccountId]>,
-    ) -> Result<Done, AuthorisationError> {
+    ) -> Result<Decision, AuthorisationError> {
         if !proof.is_for(&Subject::authorisation(id)) {
             return Err(AuthorisationError::OtherCustomer);
         }
@@ -289,7 +296,11 @@ impl Authorisations {
     }
 
     /// Approves what needs no second element, for a customer who has given her password for it.
-    pub async fn approve_exempt(&self, id: &str, psu: &PsuId) -> Result<Done, AuthorisationError> {
+    pub async fn approve_exempt(
+        &self,
+        id: &str,
+        psu: &PsuId,
+    ) -> Result<Decision, AuthorisationError> {
         let (page, opening) = self.ready(id, psu, None).await?;
         if !self.is_exempt(&page.authorisation, psu).await? {
             return Err(AuthorisationError::OutOfTurn(page.authorisation.status));
@@ -301,11 +312,11 @@ impl Authorisations {
     /// that the customer is its own, it counts only then.
     async fn count(
         &self,
-        page: Page,
+        page: AccessRequest,
         psu: &PsuId,
         method: Option<MethodId>,
         opening: Option<&ApprovedAccess>,
-    ) -> Result<Done, AuthorisationError> {
+    ) -> Result<Decision, AuthorisationError> {
         let authorisation = &page.authorisation;
         let return_to = address(authorisation.redirect_uri.as_deref());
         if !self.rules.confirmation_code || authorisation.approach != ScaApproach::Redirect {
@@ -323,7 +334,7 @@ impl Authorisations {
                 }
                 outcome => outcome?,
             };
-            return Ok(Done {
+            return Ok(Decision {
                 consent_status,
                 return_to,
             });
@@ -337,7 +348,7 @@ impl Authorisations {
         {
             return Err(self.overtaken(&authorisation.id).await);
         }
-        Ok(Done {
+        Ok(Decision {
             consent_status: page.consent_status,
             return_to: return_to.map(|mut uri| {
                 uri.query_pairs_mut().append_pair("code", &code);
@@ -365,7 +376,7 @@ impl Authorisations {
     }
 
     /// Refuses it: nothing is opened, and the consent is rejected.
-    pub async fn refuse(&self, id: &str, psu: &PsuId) -> Result<Done, AuthorisationError> {
+    pub async fn refuse(&self, id: &str, psu: &PsuId) -> Result<Decision, AuthorisationError> {
         let page = self.page(id).await?;
         check_customer(&page.authorisation, psu)?;
         if page.authorisation.psu.is_none() || page.authorisation.status.is_final() {
@@ -387,7 +398,7 @@ impl Authorisations {
             .authorisation
             .nok_redirect_uri
             .or(page.authorisation.redirect_uri);
-        Ok(Done {
+        Ok(Decision {
             consent_status: ConsentStatus::Rejected,
             return_to: address(uri.as_deref()),
         })
@@ -395,7 +406,10 @@ impl Authorisations {
 
     /// The consents that a customer has given, with their TPPs and when they were last used, the
     /// newest first.
-    pub async fn consents_of(&self, psu: &PsuId) -> Result<Vec<GivenConsent>, AuthorisationError> {
+    pub async fn consents_of(
+        &self,
+        psu: &PsuId,
+    ) -> Result<Vec<CustomerConsent>, AuthorisationError> {
         let mut given = self.given.given_by(psu).await?;
         for one in &mut given {
             one.status = self.current_consent_status(&one.consent);
@@ -420,7 +434,7 @@ impl Authorisations {
         id: &str,
         psu: &PsuId,
         selected: Option<&[AccountId]>,
-    ) -> Result<(Page, Option<ApprovedAccess>), AuthorisationError> {
+    ) -> Result<(AccessRequest, Option<ApprovedAccess>), AuthorisationError> {
         let page = self.page(id).await?;
         check_customer(&page.authorisation, psu)?;
         if !waits(page.consent_status) {
@@ -463,7 +477,7 @@ pub(super) const fn ended_by(method: Option<MethodId>) -> ScaStatus {
 /// The access of an offer, as far as the customer has chosen.
 fn open(
     access: AccountAccess,
-    offer: Offer,
+    offer: AccountOffer,
     selected: Option<&[AccountId]>,
 ) -> Result<ApprovedAccess, AuthorisationError> {
     let mut accounts = offer.accounts;
@@ -484,7 +498,10 @@ fn open(
 
 /// What a customer approves of a consent that another has approved before: the accounts that need
 /// several, all of which have to be hers too.
-fn joint(hers: &[Account], granted: Vec<(Account, Grant)>) -> Result<Offer, AuthorisationError> {
+fn joint(
+    hers: &[Account],
+    granted: Vec<(Account, Grant)>,
+) -> Result<AccountOffer, AuthorisationError> {
     let accounts: Vec<_> = granted
         .into_iter()
         .filter(|(account, _)| account.approvals_needed > 1)
@@ -495,7 +512,7 @@ fn joint(hers: &[Account], granted: Vec<(Account, Grant)>) -> Result<Offer, Auth
     if accounts.is_empty() || !all_hers {
         return Err(NotTheCustomers.into());
     }
-    Ok(Offer {
+    Ok(AccountOffer {
         approvals_needed: needed(&accounts),
         approvals_given: 0,
         is_choice: false,

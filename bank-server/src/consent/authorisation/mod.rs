@@ -18,7 +18,7 @@ use shared_types::xs2a::authorisation::{ScaApproach, ScaStatus};
 use shared_types::xs2a::consent::ConsentStatus;
 use uuid::Uuid;
 
-pub use self::customer::{Done, Offer, Page};
+pub use self::customer::{AccessRequest, AccountOffer, Decision};
 pub use self::embedded::Step;
 use super::{Event, NotTheCustomers, is_bank_offered, next};
 use crate::calendar::Calendar;

@@ -1,27 +1,25 @@
 //! Page of one account: balances, recent history, and paged transactions.
 
-use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, web};
 use chrono::NaiveDate;
 use maud::{Markup, html};
 use shared_types::xs2a::account::BalanceType;
 use shared_types::xs2a::transaction::BookingStatus;
 
-use super::super::OnlineBanking;
 use super::super::formatting::held;
-use super::super::layout::{Field, Page, Section, errors};
-use super::super::message::Next;
-use super::super::problem::Problem;
+use super::super::layout::{Field, Page, Section};
+use super::super::problem::{Problem, problem};
 use super::super::session::Customer;
 use super::super::texts::Texts;
+use super::super::{OnlineBanking, PageResult};
 use super::chart::chart;
-use super::entry::{Entry, table};
+use super::entry::{EntryPage, table};
 use super::history::History;
 use super::months;
 use super::overview::views;
 use super::query::Query;
 use super::view::View;
-use crate::core_banking::{PageKey, TransactionQuery};
+use crate::core_banking::TransactionQuery;
 
 /// Transactions on a page.
 const PAGE: usize = 50;
@@ -30,39 +28,29 @@ const PAGE: usize = 50;
 const DAYS: u64 = 90;
 
 pub(super) async fn page(
-    state: web::Data<OnlineBanking>,
     customer: Customer,
     account: web::Path<String>,
     request: HttpRequest,
-) -> Result<HttpResponse, Problem> {
+) -> PageResult {
+    let state = &customer.state;
     let texts = state.texts;
-    // Another's account and one that never was are not among hers, and told alike.
-    let mut views = views(&state, &customer.psu).await?.into_iter();
-    let view = views.find(|view| view.id.0 == *account).ok_or_else(|| {
-        Problem::new(
-            StatusCode::NOT_FOUND,
-            |texts| &texts.accounts.unknown,
-            Next::Start,
-        )
-    })?;
-    let query = Query::read(request.query_string(), texts).ok_or_else(|| {
-        Problem::new(
-            StatusCode::NOT_FOUND,
-            |texts| &texts.accounts.bad_page,
-            Next::Start,
-        )
-    })?;
+    // An account of another customer is reported like one that does not exist.
+    let mut views = views(state, &customer.psu).await?.into_iter();
+    let view = views.find(|view| view.id.0 == *account);
+    let view = view.ok_or_else(|| problem!(NOT_FOUND, accounts.unknown, Start))?;
+    let query = Query::read(request.query_string(), texts);
+    let query = query.ok_or_else(|| problem!(NOT_FOUND, accounts.bad_page, Start))?;
     let today = state.calendar.today();
-    let found = if query.errors.is_empty() {
-        find(&state, &view, &query, today).await?
+    let has_errors = !query.errors.is_empty();
+    let found = if has_errors {
+        EntryPage::default()
     } else {
-        Found::default()
+        find(state, &view, &query, today).await?
     };
-    let first_page = !query.is_narrowed() && query.after.is_none() && query.errors.is_empty();
-    let history = if first_page {
-        Some(History::read(&state, &view, today).await?)
-    } else {
+    let history = if query.is_narrowed() || query.after.is_some() || has_errors {
         None
+    } else {
+        Some(History::read(state, &view, today).await?)
     };
     let path = format!("/accounts/{}", view.id.0);
     let content = html! {
@@ -71,25 +59,14 @@ pub(super) async fn page(
         section.panel aria-labelledby="transactions" {
             h2 #transactions { (texts.accounts.transactions) }
             (search(texts, &path, &query))
-            @if query.errors.is_empty() { (list(texts, &path, &query, &found)) }
+            @if !has_errors { (list(texts, &path, &query, &found)) }
         }
         p { a href="/" { (texts.frame.to_start) } }
     };
-    let status = if query.errors.is_empty() {
-        StatusCode::OK
-    } else {
-        StatusCode::UNPROCESSABLE_ENTITY
-    };
     Ok(Page::new(view.name.as_str(), content)
-        .status(status)
+        .status(query.errors.status())
         .section(Section::Accounts)
-        .respond(&state, &customer.visit))
-}
-
-#[derive(Default)]
-struct Found {
-    entries: Vec<Entry>,
-    next: Option<PageKey>,
+        .respond(&customer))
 }
 
 async fn find(
@@ -97,8 +74,7 @@ async fn find(
     view: &View,
     query: &Query,
     today: NaiveDate,
-) -> Result<Found, Problem> {
-    let core = state.core.as_ref();
+) -> Result<EntryPage, Problem> {
     let wanted = TransactionQuery {
         from: query.from.date.unwrap_or(NaiveDate::MIN).max(LONG_AGO),
         to: query.to.date.unwrap_or(today).min(FAR_AHEAD),
@@ -107,40 +83,10 @@ async fn find(
         after: query.after,
         limit: PAGE,
     };
-    let text = query.text.as_str();
-    if view.card {
-        let page = if text.is_empty() {
-            core.card_transactions(&view.id, &wanted).await?
-        } else {
-            core.find_card_transactions(&view.id, &wanted, text).await?
-        };
-        let entry = |pending| {
-            move |transaction: &_| Entry::of_card(transaction, pending, view.debit_accounting)
-        };
-        let pending = page.pending.iter().map(entry(true));
-        return Ok(Found {
-            entries: pending
-                .chain(page.booked.iter().map(entry(false)))
-                .collect(),
-            next: page.next,
-        });
-    }
-    let page = if text.is_empty() {
-        core.transactions(&view.id, &wanted).await?
-    } else {
-        core.find_transactions(&view.id, &wanted, text).await?
-    };
-    let entry = |pending| move |transaction: &_| Entry::of(transaction, pending);
-    let pending = page.pending.iter().map(entry(true));
-    Ok(Found {
-        entries: pending
-            .chain(page.booked.iter().map(entry(false)))
-            .collect(),
-        next: page.next,
-    })
+    Ok(EntryPage::read(state.core.as_ref(), view, &wanted, &query.text).await?)
 }
 
-/// Days are kept as text of ten characters: what is beyond these two has another form.
+/// First and last days that a query can name: days are stored as text of ten characters.
 const LONG_AGO: NaiveDate = day(1);
 const FAR_AHEAD: NaiveDate = day(9999);
 
@@ -184,7 +130,7 @@ fn kind_of<'a>(texts: &'a Texts, kind: &'a BalanceType) -> &'a str {
     }
 }
 
-/// How the account went: the chart, if there is a balance to draw it from, and the months.
+/// Chart of the balance, if there is one, and the table of months.
 fn lately(texts: &Texts, view: &View, history: &History) -> Markup {
     let drawn = view.booked().and_then(|booked| {
         chart(
@@ -212,19 +158,13 @@ fn lately(texts: &Texts, view: &View, history: &History) -> Markup {
 fn search(texts: &Texts, path: &str, query: &Query) -> Markup {
     let words = &texts.accounts;
     let field = |name, label, kind, value| Field {
-        name,
-        label,
-        hint: None,
-        kind,
         value,
-        autocomplete: "off",
-        digits: false,
-        longest: 70,
-        required: false,
-        error: query.error(name),
+        is_required: false,
+        error: query.errors.get(name),
+        ..Field::new(kind, name, label)
     };
     html! {
-        (errors(texts, &query.errors))
+        (query.errors.render(texts))
         form method="get" action=(path) role="search" aria-label=(words.find) {
             div.row {
                 (Field {
@@ -244,7 +184,7 @@ fn search(texts: &Texts, path: &str, query: &Query) -> Markup {
     }
 }
 
-fn list(texts: &Texts, path: &str, query: &Query, found: &Found) -> Markup {
+fn list(texts: &Texts, path: &str, query: &Query, found: &EntryPage) -> Markup {
     let words = &texts.accounts;
     let narrowed = query.is_narrowed();
     let nothing = match (&found.next, narrowed) {
@@ -254,7 +194,7 @@ fn list(texts: &Texts, path: &str, query: &Query, found: &Found) -> Markup {
     };
     html! {
         @if found.entries.is_empty() { p role="status" { (nothing) } }
-        @else { (table(texts, words.transactions, &found.entries)) }
+        @else { (table(texts, words.transactions, found.entries.iter().map(|entry| (entry, None)))) }
         div.actions {
             @if let Some(next) = &found.next {
                 a.button.quiet href={ (path) (query.on_from(next)) "#transactions" } {

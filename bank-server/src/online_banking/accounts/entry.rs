@@ -4,33 +4,78 @@ use chrono::NaiveDate;
 use maud::{Markup, html};
 use shared_types::xs2a::card_account::{CardTransaction, debits_negative};
 use shared_types::xs2a::money::Amount;
-use shared_types::xs2a::text::Text;
 use shared_types::xs2a::transaction::Transaction;
 
 use super::super::foreign::Foreign;
 use super::super::formatting::moved;
 use super::super::texts::Texts;
+use super::view::View;
+use crate::core_banking::{CoreBanking, CoreBankingError, Page, PageKey, TransactionQuery};
 
-/// A line in a list of transactions.
+/// Line in a list of transactions.
 pub(in super::super) struct Entry {
-    /// The day of booking; pending ones have none, or that of the purchase.
+    /// Day of booking. A pending transaction has none, or that of the purchase.
     pub(in super::super) day: Option<NaiveDate>,
     pub(in super::super) pending: bool,
-    /// Who paid, or was paid.
+    /// Counterparty.
     pub(in super::super) who: Option<Foreign>,
-    /// What for.
+    /// Purpose.
     pub(in super::super) what: Option<Foreign>,
-    /// Negative when money went out.
+    /// Negative for a debit.
     pub(in super::super) amount: Amount,
 }
 
-fn own<const MAX: usize>(text: Option<&Text<MAX>>) -> Option<Foreign> {
-    text.map(Text::as_str)
-        .filter(|text| !text.is_empty())
-        .map(Foreign::new)
+/// Page of an account's transactions.
+#[derive(Default)]
+pub(in super::super) struct EntryPage {
+    pub(in super::super) entries: Vec<Entry>,
+    pub(in super::super) next: Option<PageKey>,
+}
+
+impl EntryPage {
+    /// Reads the transactions of an account that match the query, and the text unless it is empty.
+    pub(in super::super) async fn read(
+        core: &dyn CoreBanking,
+        view: &View,
+        query: &TransactionQuery,
+        text: &str,
+    ) -> Result<Self, CoreBankingError> {
+        fn page<T>(page: &Page<T>, of: impl Fn(&T, bool) -> Entry) -> EntryPage {
+            EntryPage {
+                entries: Entry::all(&page.pending, &page.booked, of).collect(),
+                next: page.next,
+            }
+        }
+
+        let id = &view.id;
+        Ok(match (view.card, text) {
+            (true, text) => {
+                let found = match text {
+                    "" => core.card_transactions(id, query).await?,
+                    text => core.find_card_transactions(id, query, text).await?,
+                };
+                page(&found, |one, is_pending| {
+                    Entry::of_card(one, is_pending, view.debit_accounting)
+                })
+            }
+            (false, "") => page(&core.transactions(id, query).await?, Entry::of),
+            (false, text) => page(&core.find_transactions(id, query, text).await?, Entry::of),
+        })
+    }
 }
 
 impl Entry {
+    /// Entries of the pending and then of the booked transactions.
+    pub(in super::super) fn all<'a, T>(
+        pending: &'a [T],
+        booked: &'a [T],
+        of: impl Fn(&T, bool) -> Self,
+    ) -> impl Iterator<Item = Self> {
+        let pending = pending.iter().map(|one| (one, true));
+        let all = pending.chain(booked.iter().map(|one| (one, false)));
+        all.map(move |(one, is_pending)| of(one, is_pending))
+    }
+
     /// Of a payment account.
     pub(in super::super) fn of(transaction: &Transaction, pending: bool) -> Self {
         let counterparty = transaction.counterparty().to_string();
@@ -41,7 +86,7 @@ impl Entry {
             what: transaction
                 .remittance_text()
                 .map(Foreign::new)
-                .or_else(|| own(transaction.additional_information.as_ref())),
+                .or_else(|| Foreign::of(transaction.additional_information.as_ref())),
             amount: transaction.transaction_amount,
         }
     }
@@ -61,7 +106,7 @@ impl Entry {
         }
     }
 
-    /// Who and what for, and whether it is pending.
+    /// Counterparty and purpose, and whether it is pending.
     pub(in super::super) fn described(&self, texts: &Texts) -> Markup {
         let (first, second) = match (&self.who, &self.what) {
             (Some(who), what) => (Some(who), what.as_ref()),
@@ -77,8 +122,12 @@ impl Entry {
     }
 }
 
-/// A table of them.
-pub(super) fn table(texts: &Texts, caption: &str, entries: &[Entry]) -> Markup {
+/// Table of transactions, each with where it happened, if that is given.
+pub(in super::super) fn table<'a>(
+    texts: &Texts,
+    caption: &str,
+    entries: impl Iterator<Item = (&'a Entry, Option<Markup>)>,
+) -> Markup {
     let words = &texts.accounts;
     html! {
         table {
@@ -91,14 +140,17 @@ pub(super) fn table(texts: &Texts, caption: &str, entries: &[Entry]) -> Markup {
                 }
             }
             tbody {
-                @for entry in entries {
+                @for (entry, place) in entries {
                     tr {
                         td.day {
                             @if let Some(day) = entry.day {
                                 time datetime=(day) { (texts.short_date(day)) }
                             }
                         }
-                        td { (entry.described(texts)) }
+                        td {
+                            (entry.described(texts))
+                            @if let Some(place) = place { div.for { (place) } }
+                        }
                         td.right { (moved(texts, &entry.amount)) }
                     }
                 }

@@ -4,34 +4,34 @@ use std::collections::BTreeMap;
 
 use chrono::{Datelike as _, Days, Months, NaiveDate};
 use rust_decimal::Decimal;
-use shared_types::xs2a::card_account::debits_negative;
 use shared_types::xs2a::transaction::BookingStatus;
 
 use super::super::OnlineBanking;
 use super::super::problem::Problem;
+use super::entry::EntryPage;
 use super::view::View;
 use crate::core_banking::TransactionQuery;
 
 /// Months before the present one.
 const MONTHS: u32 = 5;
 
-/// Transactions that are read at a time, and how often.
+/// Transactions of a page, and pages.
 const PAGE: usize = 500;
 const PAGES: usize = 5;
 
-/// What was booked, day by day.
+/// Credits and debits of each day.
 pub(super) struct History {
-    /// What came in and what went out on each day with transactions; what went out is negative.
-    pub(super) days: BTreeMap<NaiveDate, (Decimal, Decimal)>,
-    /// Everything from this day on is there.
+    /// Sums of the credits and of the debits, which are negative, on each day with transactions.
+    days: BTreeMap<NaiveDate, (Decimal, Decimal)>,
+    /// First day of which all transactions were read.
     pub(super) since: NaiveDate,
-    pub(super) today: NaiveDate,
-    /// Whether there was more than is looked through.
+    today: NaiveDate,
+    /// Whether there are earlier transactions that were not read.
     pub(super) short: bool,
 }
 
 impl History {
-    /// Reads it: at most five pages, by index.
+    /// Reads at most five pages, by index.
     pub(super) async fn read(
         state: &OnlineBanking,
         view: &View,
@@ -55,20 +55,11 @@ impl History {
             limit: PAGE,
         };
         for _ in 0..PAGES {
-            query.after = if view.card {
-                let page = state.core.card_transactions(&view.id, &query).await?;
-                for entry in &page.booked {
-                    let amount = debits_negative(entry.transaction_amount, view.debit_accounting);
-                    history.add(entry.booking_date, amount.value());
-                }
-                page.next
-            } else {
-                let page = state.core.transactions(&view.id, &query).await?;
-                for entry in &page.booked {
-                    history.add(entry.booking_date, entry.transaction_amount.value());
-                }
-                page.next
-            };
+            let page = EntryPage::read(state.core.as_ref(), view, &query, "").await?;
+            for entry in page.entries {
+                history.add(entry.day, entry.amount.value());
+            }
+            query.after = page.next;
             if query.after.is_none() {
                 return Ok(history);
             }
@@ -84,7 +75,7 @@ impl History {
         }
     }
 
-    /// There is more: the oldest day may be there in part only, and is left out.
+    /// Leaves out the oldest day, which may be incomplete because there are further pages.
     fn cut(&mut self) {
         if let Some((oldest, _)) = self.days.pop_first() {
             self.since = oldest.checked_add_days(Days::new(1)).unwrap_or(oldest);
@@ -92,7 +83,8 @@ impl History {
         }
     }
 
-    /// The balance at the end of each day of so many, the last of which is today; fewer, if there is not so much history.
+    /// Balance at the end of each of the last days up to today; of fewer days, where the history is
+    /// shorter.
     pub(super) fn balances(&self, closing: Decimal, days: u64) -> Vec<(NaiveDate, Decimal)> {
         let first = self
             .today
@@ -115,7 +107,7 @@ impl History {
         balances
     }
 
-    /// What came in and went out in each month, the newest first.
+    /// Credits and debits of each month, the newest first.
     pub(super) fn months(&self) -> Vec<Month> {
         let mut months: BTreeMap<NaiveDate, Month> = BTreeMap::new();
         for (day, (into, out)) in &self.days {
@@ -133,14 +125,14 @@ impl History {
     }
 }
 
-/// One month.
+/// Credits and debits of one month.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Month {
     pub(super) first: NaiveDate,
     pub(super) into: Decimal,
     /// Negative.
     pub(super) out: Decimal,
-    /// Whether it is over, and there as a whole.
+    /// Whether it has ended and all its transactions were read.
     pub(super) whole: bool,
 }
 

@@ -13,8 +13,8 @@ use actix_web::web;
 
 use crate::http::resource;
 
-pub(super) use self::entry::Entry;
-pub(super) use self::overview::{totals, views};
+pub(super) use self::entry::{Entry, EntryPage, table};
+pub(super) use self::overview::{card, totals, views};
 pub(super) use self::view::View;
 
 pub(super) fn configure(app: &mut web::ServiceConfig) {

@@ -27,7 +27,9 @@ pub(super) fn table(texts: &Texts, currency: Currency, months: &[Month]) -> Mark
                                 th scope="row" { (name(texts, month)) }
                                 td.right { span.amount.in { (texts.decimal(month.into)) } }
                                 td.right { span.amount { (texts.decimal(month.out)) } }
-                                td.right.spare { span.amount { (texts.decimal(month.into + month.out)) } }
+                                td.right.spare {
+                                    span.amount { (texts.decimal(month.into + month.out)) }
+                                }
                             }
                         }
                     }

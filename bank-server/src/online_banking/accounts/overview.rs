@@ -2,35 +2,35 @@
 
 use std::collections::BTreeMap;
 
-use actix_web::{HttpResponse, web};
 use maud::{Markup, html};
 use shared_types::xs2a::money::{Amount, Currency};
 
-use super::super::OnlineBanking;
 use super::super::formatting::held;
-use super::super::layout::{Page, Section};
+use super::super::layout::Section;
 use super::super::problem::Problem;
 use super::super::session::Customer;
 use super::super::texts::Texts;
+use super::super::{OnlineBanking, PageResult};
 use super::view::View;
 use crate::domain::{AccountId, PsuId};
 
-pub(super) async fn page(
-    state: web::Data<OnlineBanking>,
-    customer: Customer,
-) -> Result<HttpResponse, Problem> {
-    let views = views(&state, &customer.psu).await?;
-    let texts = state.texts;
+pub(super) async fn page(customer: Customer) -> PageResult {
+    let views = views(&customer.state, &customer.psu).await?;
+    let texts = customer.state.texts;
     let content = html! {
         @if views.is_empty() { p { (texts.accounts.none) } }
         @else {
-            (totals(texts, &views))
-            (cards(texts, &views, |view| Some(format!("/accounts/{}", view.id.0))))
+            (totals(texts, views.iter()))
+            ul.cards {
+                @for view in &views {
+                    (card(texts, view, &html! {
+                        h2.name { a href={ "/accounts/" (view.id.0) } { (view.name) } }
+                    }))
+                }
+            }
         }
     };
-    Ok(Page::new(texts.accounts.title, content)
-        .section(Section::Accounts)
-        .respond(&state, &customer.visit))
+    Ok(customer.page(Section::Accounts, texts.accounts.title, content))
 }
 
 /// The accounts of a customer at this bank, with their balances.
@@ -48,8 +48,8 @@ pub(in super::super) async fn views(
     Ok(views.collect())
 }
 
-/// What accounts come to together, in each currency. Where one of them has no balance, no sum is told: it would be wrong.
-pub(in super::super) fn sums(views: &[View]) -> Vec<Amount> {
+/// Sum of the balances in each currency. A currency in which an account has no balance has no sum.
+fn sums<'a>(views: impl Iterator<Item = &'a View>) -> Vec<Amount> {
     let mut sums: BTreeMap<Currency, Option<Amount>> = BTreeMap::new();
     for view in views {
         let sum = sums
@@ -62,8 +62,8 @@ pub(in super::super) fn sums(views: &[View]) -> Vec<Amount> {
     sums.into_values().flatten().collect()
 }
 
-/// The sums, on a panel of their own.
-pub(in super::super) fn totals(texts: &Texts, views: &[View]) -> Markup {
+/// Panel with the sums.
+pub(in super::super) fn totals<'a>(texts: &Texts, views: impl Iterator<Item = &'a View>) -> Markup {
     let sums = sums(views);
     html! {
         @if !sums.is_empty() {
@@ -80,32 +80,19 @@ pub(in super::super) fn totals(texts: &Texts, views: &[View]) -> Markup {
     }
 }
 
-/// The accounts, each on a card that leads to its own page, where it has one.
-pub(in super::super) fn cards(
-    texts: &Texts,
-    views: &[View],
-    page_of: impl Fn(&View) -> Option<String>,
-) -> Markup {
+/// Card of an account, with that heading.
+pub(in super::super) fn card(texts: &Texts, view: &View, heading: &Markup) -> Markup {
     html! {
-        ul.cards {
-            @for view in views {
-                li {
-                    h2.name {
-                        @match page_of(view) {
-                            Some(page) => a href=(page) { (view.name) },
-                            None => (view.name),
-                        }
-                    }
-                    p.number { (view.number) }
-                    p.amount {
-                        @match view.booked() {
-                            Some(booked) => (texts.amount(booked)),
-                            None => (texts.accounts.no_balance),
-                        }
-                    }
-                    @if !view.enabled { span.tag.warning { (texts.accounts.not_enabled) } }
+        li {
+            (heading)
+            p.number { (view.number) }
+            p.amount {
+                @match view.booked() {
+                    Some(booked) => (texts.amount(booked)),
+                    None => (texts.accounts.no_balance),
                 }
             }
+            @if !view.enabled { span.tag.warning { (texts.accounts.not_enabled) } }
         }
     }
 }
@@ -135,7 +122,7 @@ mod tests {
     #[test]
     fn sums_are_exact_for_each_currency_and_never_half() {
         let told = |views: &[View]| -> Vec<String> {
-            sums(views).iter().map(ToString::to_string).collect()
+            sums(views.iter()).iter().map(ToString::to_string).collect()
         };
         let views = [
             view("EUR", Some("0.10")),

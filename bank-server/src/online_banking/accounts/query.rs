@@ -3,25 +3,25 @@
 use chrono::NaiveDate;
 
 use super::super::forms::decoded;
+use super::super::layout::FieldErrors;
 use super::super::texts::Texts;
 use crate::core_banking::PageKey;
 
-/// The longest text that is searched for, in letters.
-const LONGEST: usize = 70;
+/// Longest search text, in characters.
+const MAX_TEXT: usize = 70;
 
-/// What is looked for, as it was entered, and what is wrong with it.
+/// Search for transactions as it was entered, with its errors.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Query {
     pub(super) text: String,
     pub(super) from: Day,
     pub(super) to: Day,
-    /// Only what comes after this place.
+    /// Last entry of the page before.
     pub(super) after: Option<PageKey>,
-    /// With the names of the fields.
-    pub(super) errors: Vec<(&'static str, String)>,
+    pub(super) errors: FieldErrors,
 }
 
-/// A day, as it was entered and as it was understood.
+/// Date as it was entered and, if it is valid, as it was parsed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Day {
     pub(super) entered: String,
@@ -29,7 +29,7 @@ pub(super) struct Day {
 }
 
 impl Query {
-    /// Reads it. `None`, where the place of the page is none of ours.
+    /// Parses a query string. Fails if its page key is malformed.
     pub(super) fn read(query: &str, texts: &Texts) -> Option<Self> {
         let mut read = Self::default();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -40,22 +40,22 @@ impl Query {
                 "from" => read.from = Day::read(&value),
                 "to" => read.to = Day::read(&value),
                 "after" => read.after = Some(key(&value)?),
-                // Others may have been added on the way here, and mean nothing.
+                // Links from elsewhere may have added parameters.
                 _ => {}
             }
         }
-        read.judge(texts);
+        read.validate(texts);
         Some(read)
     }
 
-    fn judge(&mut self, texts: &Texts) {
+    fn validate(&mut self, texts: &Texts) {
         let words = &texts.accounts;
-        if self.text.chars().count() > LONGEST {
-            self.errors.push(("text", words.wrong_text.to_owned()));
+        if self.text.chars().count() > MAX_TEXT {
+            self.errors.add("text", words.wrong_text);
         }
         for (name, day) in [("from", &self.from), ("to", &self.to)] {
             if day.date.is_none() && !day.entered.is_empty() {
-                self.errors.push((name, words.wrong_date.to_owned()));
+                self.errors.add(name, words.wrong_date);
             }
         }
         if self
@@ -64,16 +64,16 @@ impl Query {
             .zip(self.to.date)
             .is_some_and(|(from, to)| from > to)
         {
-            self.errors.push(("from", words.wrong_order.to_owned()));
+            self.errors.add("from", words.wrong_order);
         }
     }
 
-    /// Whether anything is looked for, instead of everything.
+    /// Whether a text or a period is given.
     pub(super) fn is_narrowed(&self) -> bool {
         !self.text.is_empty() || self.from.date.is_some() || self.to.date.is_some()
     }
 
-    /// The same, from that place on.
+    /// Query string of the next page.
     pub(super) fn on_from(&self, next: &PageKey) -> String {
         let mut address = self.start();
         address.push(if address.is_empty() { '?' } else { '&' });
@@ -82,7 +82,7 @@ impl Query {
         address
     }
 
-    /// The same, from the newest on.
+    /// Query string of the first page.
     pub(super) fn start(&self) -> String {
         let mut pairs = url::form_urlencoded::Serializer::new(String::new());
         for (name, value) in [
@@ -101,13 +101,6 @@ impl Query {
             format!("?{pairs}")
         }
     }
-
-    pub(super) fn error(&self, field: &str) -> Option<&str> {
-        let mut errors = self.errors.iter();
-        errors
-            .find(|(name, _)| *name == field)
-            .map(|(_, text)| text.as_str())
-    }
 }
 
 impl Day {
@@ -124,7 +117,7 @@ impl Day {
     }
 }
 
-/// A place in the list of transactions, as it stands in an address. It opens nothing: whose account it is, is asked anew.
+/// Text of a page key for an address. It gives no access: the account is checked on each request.
 fn written(key: &PageKey) -> String {
     let kind = if key.booked { 'b' } else { 'p' };
     format!("{kind}.{}.{}", key.date, key.sequence)
@@ -173,11 +166,9 @@ mod tests {
     #[test]
     fn what_is_wrong_is_told_at_its_field() {
         let wrong = |query: &str| -> Vec<&str> {
-            read(query)
-                .errors
-                .into_iter()
-                .map(|(field, _)| field)
-                .collect()
+            let errors = read(query).errors;
+            let fields = ["text", "from", "to"].into_iter();
+            fields.filter(|field| errors.get(field).is_some()).collect()
         };
         assert_eq!(wrong("from=24.11.2026"), ["from"]);
         assert_eq!(wrong("to=2026-02-30&from=+2026-1-1"), ["from", "to"]);

@@ -3,18 +3,17 @@
 use shared_types::xs2a::account::{AccountStatus, Balance, BalanceType};
 use shared_types::xs2a::card_account::debits_negative;
 use shared_types::xs2a::money::{Amount, Currency};
-use shared_types::xs2a::text::Text;
 
 use super::super::foreign::{Foreign, masked};
 use super::super::formatting::grouped;
 use super::super::texts::Texts;
 use crate::domain::{Account, AccountId, AccountKind};
 
-/// What is shown of an account. Debts are negative, whatever the bank's own books call them.
+/// Account as it is shown. Debts are negative, whichever way the bank quotes them.
 pub(in super::super) struct View {
     pub(in super::super) id: AccountId,
     pub(in super::super) name: Foreign,
-    /// Its number in a form for people.
+    /// Its number, grouped for reading.
     pub(in super::super) number: Foreign,
     pub(in super::super) owner: Option<Foreign>,
     pub(in super::super) product: Option<Foreign>,
@@ -22,7 +21,7 @@ pub(in super::super) struct View {
     /// The newest balance of each kind, in the bank's order.
     pub(in super::super) balances: Vec<(BalanceType, Amount)>,
     pub(in super::super) limit: Option<Amount>,
-    /// Whether it can be used.
+    /// Whether it is neither closed nor blocked.
     pub(in super::super) enabled: bool,
     pub(in super::super) card: bool,
     /// How the bank quotes debits of a card.
@@ -31,28 +30,23 @@ pub(in super::super) struct View {
 
 impl View {
     pub(in super::super) fn new(account: &Account, balances: &[Balance], texts: &Texts) -> Self {
-        fn own<const MAX: usize>(text: Option<&Text<MAX>>) -> Option<Foreign> {
-            text.map(Text::as_str)
-                .filter(|text| !text.is_empty())
-                .map(Foreign::new)
-        }
         let enabled =
             |status: Option<AccountStatus>| matches!(status, None | Some(AccountStatus::Enabled));
         let view = match &account.kind {
             AccountKind::Payment(details) => Self {
                 id: account.id.clone(),
-                name: own(details.display_name.as_ref())
-                    .or_else(|| own(details.name.as_ref()))
-                    .or_else(|| own(details.product.as_ref()))
+                name: Foreign::of(details.display_name.as_ref())
+                    .or_else(|| Foreign::of(details.name.as_ref()))
+                    .or_else(|| Foreign::of(details.product.as_ref()))
                     .unwrap_or_else(|| Foreign::new(texts.accounts.account)),
                 number: details
                     .iban
                     .as_ref()
                     .map(|iban| Foreign::new(grouped(iban)))
-                    .or_else(|| own(details.bban.as_ref()))
+                    .or_else(|| Foreign::of(details.bban.as_ref()))
                     .unwrap_or_else(|| Foreign::new("")),
-                owner: own(details.owner_name.as_ref()),
-                product: own(details.product.as_ref()),
+                owner: Foreign::of(details.owner_name.as_ref()),
+                product: Foreign::of(details.product.as_ref()),
                 currency: details.currency,
                 balances: Vec::new(),
                 limit: None,
@@ -62,13 +56,13 @@ impl View {
             },
             AccountKind::Card(details) => Self {
                 id: account.id.clone(),
-                name: own(details.display_name.as_ref())
-                    .or_else(|| own(details.name.as_ref()))
-                    .or_else(|| own(details.product.as_ref()))
+                name: Foreign::of(details.display_name.as_ref())
+                    .or_else(|| Foreign::of(details.name.as_ref()))
+                    .or_else(|| Foreign::of(details.product.as_ref()))
                     .unwrap_or_else(|| Foreign::new(texts.accounts.card)),
                 number: Foreign::new(details.masked_pan.as_str()),
-                owner: own(details.owner_name.as_ref()),
-                product: own(details.product.as_ref()),
+                owner: Foreign::of(details.owner_name.as_ref()),
+                product: Foreign::of(details.product.as_ref()),
                 currency: details.currency,
                 balances: Vec::new(),
                 limit: details.credit_limit,
@@ -89,7 +83,7 @@ impl View {
         }
     }
 
-    /// As much of it as one factor opens (RTS, Article 4): its kind, the end of its number, its currency.
+    /// The part that one factor opens (RTS, Article 4): kind, end of the number, currency.
     pub(in super::super) fn masked(self, texts: &Texts) -> Self {
         let words = &texts.accounts;
         let kind = if self.card { words.card } else { words.account };
@@ -103,7 +97,7 @@ impl View {
         }
     }
 
-    /// What is booked: the one figure that stands for the account.
+    /// Booked balance, which lists and totals show.
     pub(in super::super) fn booked(&self) -> Option<&Amount> {
         [
             BalanceType::InterimBooked,

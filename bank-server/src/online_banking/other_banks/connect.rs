@@ -2,81 +2,77 @@
 //! bank.
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::LOCATION;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::web;
 use chrono::Days;
 use maud::html;
+use shared_types::pki::eidas::OrganisationId;
 use url::Url;
 
-use super::super::OnlineBanking;
+use super::super::PageResult;
 use super::super::csrf::Purpose;
 use super::super::foreign::Foreign;
-use super::super::forms::{Fields, Form};
-use super::super::layout::{Page, Section, Tone, notice, token_field};
-use super::super::problem::Problem;
+use super::super::forms::FormBody;
+use super::super::layout::{Section, Tone, notice, see_other, token_field};
 use super::super::session::Customer;
-use super::service::{A_DAY, LONGEST_DAYS, NotAsked};
-use super::{bank, find, no_such_connection, to_connect, told, wording};
+use super::service::{ConsentRequestError, FREQUENCY_PER_DAY, VALIDITY_DAYS};
+use super::{bank, find, message, no_such_connection, to_connect, wording};
 use crate::store::connections::Status;
 
-/// Which bank?
-pub(super) async fn pick(
-    state: web::Data<OnlineBanking>,
-    customer: Customer,
-) -> Result<HttpResponse, Problem> {
-    let words = &state.texts.other_banks;
-    let connections = state.other_banks.connections.of(&customer.psu).await?;
-    let is_connected = |organisation| {
-        connections
+/// Page with the banks to choose from.
+pub(super) async fn pick(customer: Customer) -> PageResult {
+    let other_banks = &customer.state.other_banks;
+    let words = &customer.state.texts.other_banks;
+    let connections = other_banks.connections.of(&customer.psu).await?;
+    let is_connected = |bank: &OrganisationId| {
+        let mut running = connections
             .iter()
-            .any(|one| one.status == Status::Running && one.bank == organisation)
+            .filter(|one| one.status == Status::Running);
+        running.any(|one| one.bank == *bank)
     };
     let content = html! {
-        @if state.other_banks.banks.is_empty() { p { (words.none_configured) } }
+        @if other_banks.banks.is_empty() { p { (words.none_configured) } }
         @else {
             p.lead { (words.pick_lead) }
             ul.cards {
-                @for bank in &state.other_banks.banks {
+                @for bank in &other_banks.banks {
                     li {
-                        h2.name { a href=(super::connect_path(&bank.organisation)) { (Foreign::new(&bank.name)) } }
+                        h2.name {
+                            a href=(super::connect_path(&bank.organisation)) {
+                                (Foreign::new(&bank.name))
+                            }
+                        }
                         p.number { (bank.organisation) }
-                        @if is_connected(bank.organisation.clone()) { span.tag.good { (words.connected) } }
+                        @if is_connected(&bank.organisation) { span.tag.good { (words.connected) } }
                     }
                 }
             }
         }
     };
-    Ok(Page::new(words.pick, content)
-        .section(Section::OtherBanks)
-        .respond(&state, &customer.visit))
+    Ok(customer.page(Section::OtherBanks, words.pick, content))
 }
 
-/// What will happen, and the button that begins it.
-pub(super) async fn explain(
-    state: web::Data<OnlineBanking>,
-    customer: Customer,
-    organisation: web::Path<String>,
-) -> Result<HttpResponse, Problem> {
+/// Page that explains the steps, with the button that begins them.
+pub(super) async fn explain(customer: Customer, organisation: web::Path<String>) -> PageResult {
+    let state = &customer.state;
     let texts = state.texts;
     let words = &texts.other_banks;
-    let bank = bank(&state, &organisation)?;
+    let bank = bank(state, &organisation)?;
     let connections = state.other_banks.connections.of(&customer.psu).await?;
     let runs = connections
         .iter()
         .any(|one| one.status == Status::Running && one.bank == bank.organisation);
     let today = state.calendar.today();
     let last_day = today
-        .checked_add_days(Days::new(LONGEST_DAYS))
+        .checked_add_days(Days::new(VALIDITY_DAYS))
         .unwrap_or(today);
-    let (date, count) = (texts.date(last_day), A_DAY.to_string());
-    let fill = |text: &str| {
-        let values = [
-            ("other", bank.name.as_str()),
-            ("date", &date),
-            ("count", &count),
-        ];
-        texts.fill(text, &values)
-    };
+    let (date, count) = (texts.date(last_day), FREQUENCY_PER_DAY.to_string());
+    let values = [
+        ("other", bank.name.as_str()),
+        ("date", &date),
+        ("count", &count),
+    ];
+    let fill = |text: &str| texts.fill(text, &values);
+    let purpose = Purpose::of("connect", bank.organisation.as_str());
     let content = html! {
         @if runs { (notice(Tone::Neutral, &fill(words.keeps_running))) }
         div.panel {
@@ -96,67 +92,56 @@ pub(super) async fn explain(
             p { (fill(words.how_long)) }
             div.actions {
                 form method="post" action=(super::connect_path(&bank.organisation)) {
-                    (token_field(&customer.visit, &Purpose::of("connect", bank.organisation.as_str())))
+                    (token_field(&customer, &purpose))
                     button type="submit" { (fill(words.ask)) }
                 }
                 a.button.quiet href=(super::START) { (words.cancel) }
             }
         }
     };
-    Ok(Page::new(fill(words.explain), content)
-        .section(Section::OtherBanks)
-        .respond(&state, &customer.visit))
+    Ok(customer.page(Section::OtherBanks, fill(words.explain), content))
 }
 
-/// Asks the other bank for a consent.
-pub(super) async fn ask(
-    state: web::Data<OnlineBanking>,
+/// Requests a consent from the other bank.
+pub(super) async fn request(
     customer: Customer,
     organisation: web::Path<String>,
-    request: HttpRequest,
-    body: web::Payload,
-) -> Result<HttpResponse, Problem> {
-    let visit = &customer.visit;
-    let purpose = Purpose::of("connect", &organisation);
-    let none = Fields::single(&[]);
-    Form::read(visit, &purpose, none, request.headers(), body).await?;
-    let bank = bank(&state, &organisation)?;
+    body: FormBody,
+) -> PageResult {
+    body.read_empty(Purpose::of("connect", &organisation))
+        .await?;
+    let state = &customer.state;
+    let bank = bank(state, &organisation)?;
     let words = &state.texts.other_banks;
-    let again = to_connect(bank, words.try_again);
-    let asked = state
+    let requested = state
         .other_banks
-        .ask(bank, &customer.psu, visit.address())
-        .await;
+        .request_consent(bank, &customer.psu, customer.address());
     let other = bank.name.as_str();
-    let (status, text, connection_error) = match asked {
-        // From here on a reload asks nothing anew.
-        Ok(id) => {
-            let go = format!("/other-banks/go/{id}");
-            return Ok(HttpResponse::SeeOther()
-                .insert_header((LOCATION, go))
-                .finish());
+    let (status, text, reason) = match requested.await {
+        // After the redirect, a reload sends no second request.
+        Ok(id) => return Ok(see_other(&format!("/other-banks/go/{id}"))),
+        Err(ConsentRequestError::Store(error)) => return Err(error.into()),
+        Err(ConsentRequestError::Connection(error)) => {
+            let reason = wording::connection_error(state.texts, error, other);
+            (StatusCode::BAD_GATEWAY, &words.not_asked, reason)
         }
-        Err(NotAsked::Store(error)) => return Err(error.into()),
-        Err(NotAsked::ConnectionError(connection_error)) => {
-            let connection_error = wording::connection_error(state.texts, connection_error, other);
-            (StatusCode::BAD_GATEWAY, &words.not_asked, connection_error)
+        Err(ConsentRequestError::NoPages) => {
+            (StatusCode::BAD_GATEWAY, &words.no_pages, String::new())
         }
-        Err(NotAsked::NoPages) => (StatusCode::BAD_GATEWAY, &words.no_pages, String::new()),
-        Err(NotAsked::Overtaken) => (StatusCode::CONFLICT, &words.overtaken, String::new()),
+        Err(ConsentRequestError::Overtaken) => {
+            (StatusCode::CONFLICT, &words.overtaken, String::new())
+        }
     };
-    let values = [("other", other), ("trouble", &connection_error)];
-    Ok(told(&state, visit, status, text, &values, &again))
+    let values = [("other", other), ("trouble", &reason)];
+    let again = to_connect(bank, words.try_again);
+    Ok(message(&customer, status, text, &values, &again))
 }
 
-/// The link to the other bank.
-pub(super) async fn go(
-    state: web::Data<OnlineBanking>,
-    customer: Customer,
-    id: web::Path<String>,
-) -> Result<HttpResponse, Problem> {
-    let texts = state.texts;
+/// Page with the link to the other bank.
+pub(super) async fn go(customer: Customer, id: web::Path<String>) -> PageResult {
+    let texts = customer.state.texts;
     let words = &texts.other_banks;
-    let (connection, bank) = find(&state, &customer, &id).await?;
+    let (connection, bank) = find(&customer, &id).await?;
     let link = connection.link.ok_or_else(no_such_connection)?;
     let address = Url::parse(&link).map_or_else(
         |_| String::new(),
@@ -173,7 +158,5 @@ pub(super) async fn go(
             }
         }
     };
-    Ok(Page::new(fill(words.go), content)
-        .section(Section::OtherBanks)
-        .respond(&state, &customer.visit))
+    Ok(customer.page(Section::OtherBanks, fill(words.go), content))
 }

@@ -3,18 +3,18 @@
 use bank_client::{Error, ErrorKind};
 use shared_types::xs2a::consent::ConsentStatus;
 
-/// The other bank did not do what was asked; what was read before is still shown.
+/// Failure of another bank. Data that was read before is still shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ConnectionError {
-    /// There is no connection.
+    /// It cannot be reached.
     Down,
-    /// It does not answer in time.
+    /// It does not respond in time.
     Slow,
     /// One of the two banks does not accept the other's certificate.
     NotTrusted,
-    /// It was asked too often.
+    /// It allows no more requests today.
     TooOften,
-    /// Its answer is not what it should be, or it has refused.
+    /// Its response is invalid, or an error.
     Faulty,
 }
 
@@ -43,7 +43,7 @@ impl ConnectionError {
         }
     }
 
-    /// As it is stored.
+    /// Name in the database.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Down => "down",
@@ -61,7 +61,7 @@ impl ConnectionError {
     }
 }
 
-/// Why a consent opens nothing more.
+/// Reason for which a consent gives no access any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending {
     /// The customer has withdrawn it at the other bank.
@@ -86,7 +86,7 @@ impl Ending {
         }
     }
 
-    /// As it is stored.
+    /// Name in the database.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Revoked => "revoked",

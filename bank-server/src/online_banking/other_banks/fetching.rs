@@ -12,37 +12,39 @@ use shared_types::xs2a::card_account::{CardAccountDetails, CardTransaction};
 use shared_types::xs2a::link::Links;
 use shared_types::xs2a::transaction::Transaction;
 
-use super::snapshot::{Dated, Held, MOST, Recognised, Since, Snapshot, recognised};
+use super::snapshot::{
+    AccountSnapshot, Dated, MAX_TRANSACTIONS, Recognised, Since, Snapshot, recognised,
+};
 
 /// Accounts that are read at a time.
 const AT_A_TIME: usize = 4;
 
-/// Accounts that are read at all.
-const MOST_ACCOUNTS: usize = 100;
+/// Accounts that are read of each kind.
+const MAX_ACCOUNTS: usize = 100;
 
-/// What is to be read.
-pub(super) struct Question<'a> {
+/// Parameters of a read.
+pub(super) struct Fetch<'a> {
     pub(super) bank: &'a Bank,
     pub(super) consent: &'a str,
-    /// The customer's device, if she is waiting for it.
+    /// Address of the customer's device, if the customer is present.
     pub(super) psu: Option<IpAddr>,
-    /// What was read before.
+    /// Snapshot from before.
     pub(super) known: Option<&'a Snapshot>,
     pub(super) today: NaiveDate,
 }
 
-/// Reads accounts, balances and transactions: all of them the first time, and then what is new. What cannot be read stays as
-/// it was; it fails only if nothing could be read.
-pub(super) async fn fetch(question: &Question<'_>) -> Result<Snapshot, Error> {
-    let under = question.bank.with_consent(question.consent);
-    let under = match question.psu {
+/// Reads accounts, balances and transactions: all of them the first time, then the new ones. Data that
+/// cannot be read stays as it was. Fails only if nothing could be read.
+pub(super) async fn fetch(parameters: &Fetch<'_>) -> Result<Snapshot, Error> {
+    let under = parameters.bank.with_consent(parameters.consent);
+    let under = match parameters.psu {
         Some(psu) => under.attended_by(psu),
         None => under,
     };
-    let consent = Some(sha256(question.consent.as_bytes()));
-    let known = question.known;
+    let consent = Some(sha256(parameters.consent.as_bytes()));
+    let known = parameters.known;
     let reading = Reading {
-        today: question.today,
+        today: parameters.today,
         same_consent: known.is_some_and(|known| known.consent == consent),
     };
     let (payment, cards) = futures::join!(under.accounts(true), under.card_accounts(true));
@@ -62,7 +64,7 @@ pub(super) async fn fetch(question: &Question<'_>) -> Result<Snapshot, Error> {
     );
     let (payment, mut cards) = futures::join!(payment, cards);
     for card in &mut cards.accounts {
-        // Some banks say it along with the transactions alone.
+        // Some banks send it with the transactions alone.
         let said = card.details.resource_id.as_ref();
         let said = said.and_then(|id| under.debit_accounting(id));
         card.details.debit_accounting = card.details.debit_accounting.or(said);
@@ -70,7 +72,7 @@ pub(super) async fn fetch(question: &Question<'_>) -> Result<Snapshot, Error> {
     together(consent, payment, cards)
 }
 
-/// What was read of both kinds. Fails if that is nothing.
+/// Snapshot of both kinds of account. Fails if nothing was read.
 fn together(
     consent: Option<String>,
     payment: Read<AccountDetails, Transaction>,
@@ -91,7 +93,7 @@ fn together(
 /// A list of accounts.
 struct List<A> {
     accounts: Vec<A>,
-    /// Some could not be read.
+    /// Whether some could not be read.
     left_out: bool,
 }
 
@@ -106,34 +108,34 @@ impl<A> From<Response<Vec<A>>> for List<A> {
 
 /// The accounts of one kind.
 struct Read<A, T> {
-    accounts: Vec<Held<A, T>>,
+    accounts: Vec<AccountSnapshot<A, T>>,
     /// Accounts that were read.
     whole: usize,
-    /// Why something could not be read.
+    /// First error.
     error: Option<Error>,
-    /// Whether something could not be read, or was refused of which something is known.
+    /// Whether data could not be read, or was refused although some is known.
     partial: bool,
 }
 
-/// What one account comes to.
+/// One account after a read.
 struct ReadAccount<A, T> {
-    held: Held<A, T>,
+    held: AccountSnapshot<A, T>,
     error: Option<Error>,
     partial: bool,
 }
 
 struct Reading {
     today: NaiveDate,
-    /// Whether what is known was read under the same consent.
+    /// Whether the known data was read under the same consent.
     same_consent: bool,
 }
 
 impl Reading {
-    /// Reads the accounts of a list, of which those before may be known.
+    /// Reads the accounts of a list, some of which may be known from before.
     async fn accounts<A, T>(
         &self,
         list: Result<List<A>, Error>,
-        before: &[Held<A, T>],
+        before: &[AccountSnapshot<A, T>],
         read: impl Fn(&str, &TransactionFilter) -> Entries<Result<Entry<T>, Error>>,
     ) -> Read<A, T>
     where
@@ -147,13 +149,13 @@ impl Reading {
             Ok(list) => list,
             Err(error) => return self.unlisted(error, before),
         };
-        accounts.truncate(MOST_ACCOUNTS);
+        accounts.truncate(MAX_ACCOUNTS);
         let known = recognised(before, self.same_consent, &accounts);
-        // Which of those that are known could not be read is not known.
+        // The list does not tell which of the known accounts could not be read.
         let missing: Vec<_> = before
             .iter()
             .filter(|one| left_out && !known.iter().flatten().any(|known| ptr::eq(*known, *one)))
-            .map(|one| Held::kept(one, self.same_consent))
+            .map(|one| AccountSnapshot::kept(one, self.same_consent))
             .collect();
         let read = accounts
             .into_iter()
@@ -175,14 +177,14 @@ impl Reading {
         all
     }
 
-    /// What a list comes to that was not read, where that of the other kind was.
-    fn unlisted<A, T>(&self, error: Error, before: &[Held<A, T>]) -> Read<A, T>
+    /// Result for a list that was not read, while the list of the other kind was.
+    fn unlisted<A, T>(&self, error: Error, before: &[AccountSnapshot<A, T>]) -> Read<A, T>
     where
         A: Recognised + Clone,
         T: Dated + Clone,
     {
-        // A bank without accounts of one kind may have no such resource, and a consent may not open it. What a consent has
-        // opened it has not lost.
+        // A bank without accounts of one kind may have no such resource, and a consent may not cover
+        // it. Accounts that the same consent has covered before are still covered.
         let not_opened = error.is_kind_not_opened();
         let stays = !not_opened || self.same_consent;
         if !error.is_not_offered() {
@@ -192,7 +194,7 @@ impl Reading {
             accounts: before
                 .iter()
                 .filter(|_| stays)
-                .map(|one| Held::kept(one, self.same_consent))
+                .map(|one| AccountSnapshot::kept(one, self.same_consent))
                 .collect(),
             whole: 0,
             partial: !not_opened || stays && !before.is_empty(),
@@ -204,7 +206,7 @@ impl Reading {
     async fn account<A, T>(
         &self,
         mut details: A,
-        before: Option<&Held<A, T>>,
+        before: Option<&AccountSnapshot<A, T>>,
         read: impl Fn(&str, &TransactionFilter) -> Entries<Result<Entry<T>, Error>>,
     ) -> ReadAccount<A, T>
     where
@@ -212,14 +214,14 @@ impl Reading {
         T: Dated + Clone,
     {
         let unread = |details, error: Option<Error>| ReadAccount {
-            held: Held::unread(details, before),
-            partial: error.is_some() || before.is_some_and(Held::has_entries),
+            held: AccountSnapshot::unread(details, before),
+            partial: error.is_some() || before.is_some_and(AccountSnapshot::has_entries),
             error,
         };
         let Some(id) = details.resource_id().clone() else {
             return unread(details, None);
         };
-        let mut since = Held::since(before, self.today);
+        let mut since = AccountSnapshot::since(before, self.today);
         let mut found = transactions(read(&id, &filter(since))).await;
         // Some banks show less than all, even right after an approval.
         let refused = |error: &Error| error.may_be_about_the_request();
@@ -229,7 +231,7 @@ impl Reading {
         }
         match found {
             Ok(found) => ReadAccount {
-                held: Held::now(details, found.pending, found.booked, before, since),
+                held: AccountSnapshot::now(details, found.pending, found.booked, before, since),
                 error: None,
                 partial: found.left_out,
             },
@@ -255,14 +257,14 @@ struct Found<T> {
 
 async fn transactions<T>(mut entries: Entries<Result<Entry<T>, Error>>) -> Result<Found<T>, Error> {
     let (mut pending, mut booked) = (Vec::new(), Vec::new());
-    let mut first = entries.by_ref().take(2 * MOST);
+    let mut first = entries.by_ref().take(2 * MAX_TRANSACTIONS);
     while let Some(entry) = first.try_next().await? {
         match entry {
             Entry::Pending(one) => pending.push(one),
             Entry::Booked(one) => booked.push(one),
         }
     }
-    pending.truncate(MOST);
+    pending.truncate(MAX_TRANSACTIONS);
     Ok(Found {
         pending,
         booked,
@@ -272,7 +274,7 @@ async fn transactions<T>(mut entries: Entries<Result<Entry<T>, Error>>) -> Resul
 
 fn filter(since: Since) -> TransactionFilter {
     TransactionFilter {
-        page_size: Some(MOST),
+        page_size: Some(MAX_TRANSACTIONS),
         ..TransactionFilter::since(since.day())
     }
 }
@@ -320,9 +322,9 @@ mod tests {
         }
     }
 
-    fn known(id: &str) -> Held<AccountDetails, Transaction> {
+    fn known(id: &str) -> AccountSnapshot<AccountDetails, Transaction> {
         let since = Since::recent(TODAY.parse().unwrap());
-        Held::now(account(id), vec![], vec![entry("1.00")], None, since)
+        AccountSnapshot::now(account(id), vec![], vec![entry("1.00")], None, since)
     }
 
     fn list(ids: &[&str], left_out: bool) -> List<AccountDetails> {
@@ -335,7 +337,7 @@ mod tests {
     /// Of the accounts whose ids begin with an `r`, the bank refuses the transactions with that.
     async fn read(
         list: Result<List<AccountDetails>, Error>,
-        before: &[Held<AccountDetails, Transaction>],
+        before: &[AccountSnapshot<AccountDetails, Transaction>],
         same_consent: bool,
         refusal: &Error,
     ) -> Read<AccountDetails, Transaction> {
@@ -370,7 +372,7 @@ mod tests {
         }
     }
 
-    fn booked(held: &Held<AccountDetails, Transaction>) -> Vec<String> {
+    fn booked(held: &AccountSnapshot<AccountDetails, Transaction>) -> Vec<String> {
         let amounts = held.booked.iter().map(|one| one.transaction_amount);
         amounts.map(|amount| amount.value().to_string()).collect()
     }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
-/// How long ago something was fetched, as people say it.
+/// Age of data, in the unit in which it is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Age {
     /// Less than two minutes.
@@ -13,7 +13,7 @@ pub(super) enum Age {
 }
 
 impl Age {
-    /// Rounded down: data is never said to be older than it is by a whole unit. A clock that went back makes it new.
+    /// Rounded down to whole units. Data from the future, after the clock was set back, is new.
     pub(super) fn of(fetched: DateTime<Utc>, now: DateTime<Utc>) -> Self {
         let age = now - fetched;
         if age < TimeDelta::minutes(2) {
@@ -28,22 +28,22 @@ impl Age {
     }
 }
 
-/// Whether it is time to approve anew.
+/// Renewal of a consent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Renewal {
     /// Not yet.
     Later,
-    /// It ends in so many days; 0 stands for today.
+    /// The consent ends in so many days; 0 is today.
     Offered(i64),
     /// The last day has passed.
     Over,
 }
 
-/// Days before the end.
+/// Days before the end from which on renewal is offered.
 const OFFERED: i64 = 7;
 
 impl Renewal {
-    /// Of a consent with that last day.
+    /// Renewal of a consent with that last day.
     pub(super) fn of(last_day: NaiveDate, today: NaiveDate) -> Self {
         match (last_day - today).num_days() {
             ..0 => Self::Over,

@@ -21,16 +21,16 @@ const LIMITS: Limits = Limits {
     pages: 100,
 };
 
-/// Another bank.
+/// Another bank, with its SDK handle.
 pub(super) struct OtherBank {
     pub(super) name: String,
     pub(super) organisation: OrganisationId,
     url: String,
-    /// The handle, and what it was made of.
+    /// The handle, and the trust snapshot from which it was made.
     made: Mutex<Option<(Arc<TrustSnapshot<Licences>>, Bank)>>,
 }
 
-/// What all handles are made from.
+/// Parts that all handles share.
 pub(super) struct BankClientFactory {
     pub(super) trust: Arc<Trust<Licences>>,
     pub(super) clock: Arc<dyn Clock>,
@@ -47,8 +47,8 @@ impl OtherBank {
         }
     }
 
-    /// A handle with the certificate, the authorities and the revocation lists of this moment. Connections are kept as
-    /// long as none of these changes.
+    /// The handle with the current certificate, trust anchors and CRLs. Connections are kept until one
+    /// of these changes.
     pub(super) fn handle(&self, factory: &BankClientFactory) -> Result<Bank, ConfigurationError> {
         let snapshot = factory.trust.current();
         // Nothing is half done while the lock is held.

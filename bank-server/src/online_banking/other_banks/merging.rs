@@ -5,25 +5,25 @@ use std::cmp::Reverse;
 use super::super::accounts::Entry;
 use super::super::foreign::Foreign;
 
-/// A transaction, and where it happened.
+/// Transaction with its bank and account.
 pub(super) struct Line {
     pub(super) entry: Entry,
-    /// The bank.
     pub(super) bank: Foreign,
-    /// The account's name.
+    /// Name of the account.
     pub(super) account: Foreign,
 }
 
-/// The newest ones of all, at most so many: pending ones first, then booked ones by their days. Within a day, the order of
-/// the accounts, and that of each account, stay as they are. Each list must begin with its newest.
+/// The newest transactions of all lists, at most `most`: pending ones first, then booked ones by day.
+/// Within a day, the order of the lists and of their lines is kept. Each list must begin with its
+/// newest.
 pub(super) fn merged(lists: impl IntoIterator<Item = Vec<Line>>, most: usize) -> Vec<Line> {
     let mut lines: Vec<Line> = lists
         .into_iter()
-        // None of a list can come before those that precede it there.
+        // No line of a list precedes the lines before it.
         .flat_map(|list| list.into_iter().take(most))
         .collect();
     lines.sort_by_key(|Line { entry, .. }| {
-        // One without a day is newer than those that have one.
+        // A line without a day is newer than those that have one.
         (!entry.pending, entry.day.is_some(), Reverse(entry.day))
     });
     lines.truncate(most);

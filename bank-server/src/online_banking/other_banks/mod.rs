@@ -23,14 +23,13 @@ use self::handles::OtherBank;
 pub(crate) use self::service::{OtherBanks, OtherBanksParts};
 use super::OnlineBanking;
 use super::layout::{Page, Section};
-use super::message::Next;
-use super::problem::Problem;
+use super::problem::{Problem, problem};
 use super::session::{Customer, Visit};
-use super::texts::{Explained, Texts};
+use super::texts::Explained;
 use crate::http::resource;
 use crate::store::connections::Connection;
 
-/// The first page of this room.
+/// Path of the first page of this section.
 const START: &str = "/other-banks";
 
 pub(super) fn configure(app: &mut web::ServiceConfig) {
@@ -40,7 +39,7 @@ pub(super) fn configure(app: &mut web::ServiceConfig) {
         .service(
             resource("/other-banks/connect/{bank}")
                 .get(connect::explain)
-                .post(connect::ask),
+                .post(connect::request),
         )
         .service(resource("/other-banks/go/{connection}").get(connect::go))
         .service(resource("/other-banks/return/{state}").get(returning::page))
@@ -52,23 +51,22 @@ pub(super) fn configure(app: &mut web::ServiceConfig) {
         );
 }
 
-/// Reads what customers have connected, and is due, while they are away. Finding that nothing is costs one look-up.
+/// Reads the connections that are due while their customers are away. Cost, if none is: one query.
 pub(crate) async fn read_what_is_due(state: &OnlineBanking) {
     if let Err(error) = state.other_banks.refresh_unattended().await {
         tracing::error!(%error, "accounts at other banks not refreshed");
     }
 }
 
-/// A page that says what happened and what to do, about that bank.
-fn told(
-    state: &OnlineBanking,
+/// Message page about a bank, with actions.
+fn message(
     visit: &Visit,
     status: StatusCode,
     text: &Explained,
     values: &[(&str, &str)],
     actions: &Markup,
 ) -> HttpResponse {
-    let fill = |text: &str| state.texts.fill(text, values);
+    let fill = |text: &str| visit.state.texts.fill(text, values);
     let content = html! {
         div.panel.narrow data-message=(text.name) {
             p.lead { (fill(text.happened)) }
@@ -79,56 +77,47 @@ fn told(
     Page::new(fill(text.title), content)
         .status(status)
         .section(Section::OtherBanks)
-        .respond(state, visit)
+        .respond(visit)
 }
 
-/// The way to all accounts.
-fn to_all(state: &OnlineBanking) -> Markup {
-    html! { a.button href=(START) { (state.texts.other_banks.see_all) } }
+/// Link to all accounts.
+fn to_all(visit: &Visit) -> Markup {
+    html! { a.button href=(START) { (visit.state.texts.other_banks.see_all) } }
 }
 
-/// The address of the explanation, from which a connection begins. An authorisation number has any characters.
+/// Path of the page on which a connection begins. An authorisation number has any characters.
 fn connect_path(bank: &OrganisationId) -> String {
     let encoded = byte_serialize(bank.as_str().as_bytes()).collect::<String>();
     // In a path, a plus sign is one.
     format!("/other-banks/connect/{}", encoded.replace('+', "%20"))
 }
 
-/// The way there.
+/// Link to that page.
 fn to_connect(bank: &OtherBank, text: &str) -> Markup {
     html! { a.button href=(connect_path(&bank.organisation)) { (text) } }
 }
 
-/// The customer's connection of that id, and its bank.
+/// The customer's connection with that id, and its bank.
 async fn find<'a>(
-    state: &'a OnlineBanking,
-    customer: &Customer,
+    customer: &'a Customer,
     id: &str,
 ) -> Result<(Connection, &'a OtherBank), Problem> {
-    let other_banks = &state.other_banks;
+    let other_banks = &customer.state.other_banks;
     let found = other_banks.connections.find(&customer.psu, id).await?;
-    found
-        .and_then(|connection| {
-            let bank = other_banks.bank(connection.bank.as_str())?;
-            Some((connection, bank))
-        })
-        .ok_or_else(no_such_connection)
+    let connection = found.ok_or_else(no_such_connection)?;
+    let bank = other_banks.bank(connection.bank.as_str());
+    Ok((connection, bank.ok_or_else(no_such_connection)?))
 }
 
-/// The bank that an address names.
+/// The bank with that organisation id.
 fn bank<'a>(state: &'a OnlineBanking, organisation: &str) -> Result<&'a OtherBank, Problem> {
     let bank = state.other_banks.bank(organisation);
-    bank.ok_or_else(|| not_found(|texts| &texts.other_banks.no_such_bank))
+    bank.ok_or_else(|| problem!(NOT_FOUND, other_banks.no_such_bank, OtherBanks))
 }
 
-/// The page is about what is there no more.
+/// The connection has ended, or is in another state than the page shows.
 fn no_such_connection() -> Problem {
-    not_found(|texts| &texts.other_banks.no_such_connection)
-}
-
-/// There is nothing at that address.
-fn not_found(text: fn(&Texts) -> &Explained) -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, text, Next::OtherBanks)
+    problem!(NOT_FOUND, other_banks.no_such_connection, OtherBanks)
 }
 
 #[cfg(test)]

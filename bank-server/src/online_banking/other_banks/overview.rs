@@ -1,25 +1,23 @@
 //! Page of all accounts of a customer, here and at other banks.
 
-use actix_web::http::header::LOCATION;
-use actix_web::{HttpRequest, HttpResponse, web};
 use maud::{Markup, html};
+use shared_types::xs2a::account::Balance;
 use shared_types::xs2a::transaction::BookingStatus;
 
-use super::super::OnlineBanking;
-use super::super::accounts::{Entry, View, totals, views};
+use super::super::accounts::{Entry, EntryPage, View, card, table, totals, views};
 use super::super::csrf::Purpose;
 use super::super::foreign::Foreign;
-use super::super::formatting::moved;
-use super::super::forms::{Fields, Form};
-use super::super::layout::{Page, Section, Tone, notice, token_field};
+use super::super::forms::FormBody;
+use super::super::layout::{Section, Tone, notice, see_other, token_field};
 use super::super::problem::Problem;
 use super::super::session::{Customer, Visit};
+use super::super::{OnlineBanking, PageResult};
 use super::connection_error::{ConnectionError, Ending};
 use super::freshness::{Age, Renewal};
 use super::merging::{Line, merged};
 use super::returning::check_form;
 use super::service::{When, known};
-use super::snapshot::Snapshot;
+use super::snapshot::{CardAccount, PaymentAccount, Snapshot};
 use super::wording;
 use crate::core_banking::TransactionQuery;
 use crate::domain::{Account, AccountId, AccountKind};
@@ -28,71 +26,43 @@ use crate::store::connections::{Connection, Status};
 /// Transactions on the page.
 const NEWEST: usize = 50;
 
-/// Days back to which they go.
+/// Days of the transactions, today included.
 const DAYS: u64 = 90;
 
-/// One bank's part of the page.
-struct Part<'a> {
+/// Accounts and transactions at one bank.
+struct BankPart<'a> {
     bank: &'a str,
     views: Vec<View>,
     lines: Vec<Vec<Line>>,
     connection: Option<&'a Connection>,
-    /// Some of what the other bank has could not be read.
+    /// Whether some data of the other bank could not be read.
     partial: bool,
 }
 
-pub(super) async fn page(
-    state: web::Data<OnlineBanking>,
-    customer: Customer,
-) -> Result<HttpResponse, Problem> {
-    show(&state, &customer).await
-}
-
-/// Refreshes the data of all other banks on request of the customer.
-pub(super) async fn refresh(
-    state: web::Data<OnlineBanking>,
-    customer: Customer,
-    request: HttpRequest,
-    body: web::Payload,
-) -> Result<HttpResponse, Problem> {
-    let (purpose, none) = (Purpose::new("refresh"), Fields::single(&[]));
-    Form::read(&customer.visit, &purpose, none, request.headers(), body).await?;
-    let connections = state.other_banks.connections.of(&customer.psu).await?;
-    let other_banks = &state.other_banks;
-    other_banks
-        .refresh(&connections, When::Now, customer.visit.address())
-        .await?;
-    Ok(HttpResponse::SeeOther()
-        .insert_header((LOCATION, super::START))
-        .finish())
-}
-
-async fn show(state: &OnlineBanking, customer: &Customer) -> Result<HttpResponse, Problem> {
+pub(super) async fn page(customer: Customer) -> PageResult {
+    let state = &customer.state;
     let other_banks = &state.other_banks;
     let before = other_banks.connections.of(&customer.psu).await?;
-    other_banks
-        .refresh(&before, When::Stale, customer.visit.address())
-        .await?;
+    let address = customer.address();
+    other_banks.refresh(&before, When::Stale, address).await?;
     let connections = other_banks.connections.of(&customer.psu).await?;
-    let own = own_part(state, customer).await?;
-    let mut others: Vec<Part<'_>> = connections
-        .iter()
-        .filter(|connection| connection.status == Status::Running)
-        .filter_map(|connection| other_part(state, connection))
-        .collect();
+    let own = own_part(state, &customer).await?;
     let words = &state.texts.other_banks;
-    let content = if others.is_empty() && connections.is_empty() {
+    let content = if connections.is_empty() {
         html! { (nothing_connected(state)) (section(state, &own)) }
     } else {
-        let mut parts = vec![own];
-        parts.append(&mut others);
+        let running = connections
+            .iter()
+            .filter(|one| one.status == Status::Running);
+        let others = running.filter_map(|connection| other_part(state, connection));
+        let parts: Vec<BankPart<'_>> = std::iter::once(own).chain(others).collect();
         html! {
-            (notices(state, &customer.visit, &connections))
-            (together(state, &mut parts))
+            (notices(&customer, &connections))
+            (sums(state, &parts))
             @for part in &parts { (section(state, part)) }
             div.actions.apart {
                 form method="post" action="/other-banks/refresh" {
-                    (token_field(&customer.visit, &Purpose::new("refresh")))
+                    (token_field(&customer, &Purpose::new("refresh")))
                     button type="submit" { (words.refresh) }
                 }
                 a.button.quiet href="/other-banks/connect" { (words.connect) }
@@ -100,9 +70,19 @@ async fn show(state: &OnlineBanking, customer: &Customer) -> Result<HttpResponse
             (transactions(state, parts))
         }
     };
-    Ok(Page::new(words.title, content)
-        .section(Section::OtherBanks)
-        .respond(state, &customer.visit))
+    Ok(customer.page(Section::OtherBanks, words.title, content))
+}
+
+/// Refreshes the data of all other banks on request of the customer.
+pub(super) async fn refresh(customer: Customer, body: FormBody) -> PageResult {
+    body.read_empty(Purpose::new("refresh")).await?;
+    let other_banks = &customer.state.other_banks;
+    let connections = other_banks.connections.of(&customer.psu).await?;
+    let address = customer.address();
+    other_banks
+        .refresh(&connections, When::Now, address)
+        .await?;
+    Ok(see_other(super::START))
 }
 
 fn nothing_connected(state: &OnlineBanking) -> Markup {
@@ -117,14 +97,15 @@ fn nothing_connected(state: &OnlineBanking) -> Markup {
 }
 
 /// Notices on connections: errors, ended access, steps to take.
-fn notices(state: &OnlineBanking, visit: &Visit, connections: &[Connection]) -> Markup {
+fn notices(visit: &Visit, connections: &[Connection]) -> Markup {
+    let state = &visit.state;
     html! {
         @for connection in connections {
             @if let Some(bank) = state.other_banks.bank(connection.bank.as_str()) {
                 @match connection.status {
                     Status::Running => (running(state, connection, &bank.name)),
                     Status::Ended => (ended(state, connection, &bank.name)),
-                    Status::Asked => (waiting(state, visit, connection, &bank.name)),
+                    Status::Asked => (waiting(visit, connection, &bank.name)),
                 }
             }
         }
@@ -134,18 +115,11 @@ fn notices(state: &OnlineBanking, visit: &Visit, connections: &[Connection]) -> 
 fn running(state: &OnlineBanking, connection: &Connection, other: &str) -> Markup {
     let texts = state.texts;
     let words = &texts.other_banks;
-    let connection_error = connection
-        .problem
-        .as_deref()
-        .and_then(ConnectionError::read);
+    let problem = connection.problem.as_deref();
     let last_day = connection.valid_until;
     let renewal = last_day.map(|day| Renewal::of(day, state.calendar.today()));
-    let days = match renewal {
-        Some(Renewal::Offered(days)) => Some(days),
-        _ => None,
-    };
     html! {
-        @if let Some(connection_error) = connection_error {
+        @if let Some(connection_error) = problem.and_then(ConnectionError::read) {
             @let age = wording::age(texts, age(state, connection));
             (notice(Tone::Warning, &format!(
                 "{} {}",
@@ -153,7 +127,7 @@ fn running(state: &OnlineBanking, connection: &Connection, other: &str) -> Marku
                 texts.fill(words.as_of_before, &[("age", &age)])
             )))
         }
-        @if let Some(days) = days {
+        @if let Some(Renewal::Offered(days)) = renewal {
             @let text = if days == 0 { words.renewal_today } else { words.renewal };
             @let values = [("other", other), ("days", &days.to_string())];
             div.panel {
@@ -182,14 +156,14 @@ fn ended(state: &OnlineBanking, connection: &Connection, other: &str) -> Markup 
     }
 }
 
-fn waiting(state: &OnlineBanking, visit: &Visit, connection: &Connection, other: &str) -> Markup {
-    let texts = state.texts;
+fn waiting(visit: &Visit, connection: &Connection, other: &str) -> Markup {
+    let texts = visit.state.texts;
     let words = &texts.other_banks;
     html! {
         div.panel {
             (notice(Tone::Neutral, &texts.fill(words.waiting, &[("other", other)])))
             div.actions {
-                @if connection.returned.is_some() { (check_form(state, visit, &connection.id, None)) }
+                @if connection.returned.is_some() { (check_form(visit, &connection.id, None)) }
                 a.button.quiet href=(super::connect_path(&connection.bank)) { (words.try_again) }
                 a.button.quiet href={ "/other-banks/disconnect/" (connection.id) } { (words.cancel) }
             }
@@ -197,35 +171,23 @@ fn waiting(state: &OnlineBanking, visit: &Visit, connection: &Connection, other:
     }
 }
 
-/// What all accounts come to.
-fn together(state: &OnlineBanking, parts: &mut [Part<'_>]) -> Markup {
-    let words = &state.texts.other_banks;
+/// Sums of all accounts, with a notice for each bank that is missing in them.
+fn sums(state: &OnlineBanking, parts: &[BankPart<'_>]) -> Markup {
+    let (texts, words) = (state.texts, &state.texts.other_banks);
     let missing = parts.iter().filter(|part| {
         part.connection
             .is_some_and(|connection| connection.data.is_none())
     });
-    let missing: Vec<String> = missing
-        .map(|part| state.texts.fill(words.without, &[("other", part.bank)]))
-        .collect();
-    // They are put together for the sums, and taken apart again.
-    let lengths: Vec<usize> = parts.iter().map(|part| part.views.len()).collect();
-    let mut all = Vec::new();
-    for part in parts.iter_mut() {
-        all.append(&mut part.views);
-    }
-    let sums = totals(state.texts, &all);
-    let mut rest = all.into_iter();
-    for (part, length) in parts.iter_mut().zip(lengths) {
-        part.views.extend(rest.by_ref().take(length));
-    }
     html! {
-        (sums)
-        @for text in &missing { (notice(Tone::Neutral, text)) }
+        (totals(texts, parts.iter().flat_map(|part| &part.views)))
+        @for part in missing {
+            (notice(Tone::Neutral, &texts.fill(words.without, &[("other", part.bank)])))
+        }
     }
 }
 
 /// The accounts at one bank.
-fn section(state: &OnlineBanking, part: &Part<'_>) -> Markup {
+fn section(state: &OnlineBanking, part: &BankPart<'_>) -> Markup {
     let texts = state.texts;
     let words = &texts.other_banks;
     let freshness = match part.connection {
@@ -240,7 +202,9 @@ fn section(state: &OnlineBanking, part: &Part<'_>) -> Markup {
             h2 { (Foreign::new(part.bank)) }
             p.hint {
                 (freshness)
-                @if let Some(day) = until { " · " (texts.fill(words.until, &[("date", &texts.date(day))])) }
+                @if let Some(day) = until {
+                    " · " (texts.fill(words.until, &[("date", &texts.date(day))]))
+                }
             }
             @if part.partial {
                 (notice(Tone::Warning, &texts.fill(words.partial, &[("other", part.bank)])))
@@ -248,7 +212,15 @@ fn section(state: &OnlineBanking, part: &Part<'_>) -> Markup {
             @if part.views.is_empty() { p.panel { (words.no_accounts) } }
             @else {
                 ul.cards {
-                    @for view in &part.views { (card(state, view, part.connection.is_none())) }
+                    @for view in &part.views {
+                        (card(texts, view, &html! {
+                            h3.name {
+                                @if part.connection.is_none() {
+                                    a href={ "/accounts/" (view.id.0) } { (view.name) }
+                                } @else { (view.name) }
+                            }
+                        }))
+                    }
                 }
             }
             @if let Some(connection) = part.connection {
@@ -262,28 +234,8 @@ fn section(state: &OnlineBanking, part: &Part<'_>) -> Markup {
     }
 }
 
-fn card(state: &OnlineBanking, view: &View, is_own: bool) -> Markup {
-    let words = &state.texts.accounts;
-    html! {
-        li {
-            h3.name {
-                @if is_own { a href={ "/accounts/" (view.id.0) } { (view.name) } }
-                @else { (view.name) }
-            }
-            p.number { (view.number) }
-            p.amount {
-                @match view.booked() {
-                    Some(booked) => (state.texts.amount(booked)),
-                    None => (words.no_balance),
-                }
-            }
-            @if !view.enabled { span.tag.warning { (words.not_enabled) } }
-        }
-    }
-}
-
 /// The newest transactions of all banks.
-fn transactions(state: &OnlineBanking, parts: Vec<Part<'_>>) -> Markup {
+fn transactions(state: &OnlineBanking, parts: Vec<BankPart<'_>>) -> Markup {
     let texts = state.texts;
     let words = &texts.other_banks;
     let lists = parts.into_iter().flat_map(|part| part.lines);
@@ -295,40 +247,19 @@ fn transactions(state: &OnlineBanking, parts: Vec<Part<'_>>) -> Markup {
             @if lines.is_empty() { p { (words.no_transactions) } }
             @else {
                 p.hint { (texts.fill(words.newest, &[("count", &count)])) }
-                table {
-                    caption.hidden-text { (words.transactions) }
-                    thead {
-                        tr {
-                            th scope="col" { (texts.accounts.day) }
-                            th scope="col" { (texts.accounts.what) }
-                            th.right scope="col" { (texts.accounts.amount) }
-                        }
-                    }
-                    tbody { @for line in &lines { (row(state, line)) } }
-                }
+                (table(texts, words.transactions, lines.iter().map(|line| {
+                    (&line.entry, Some(html! { (line.bank) ", " (line.account) }))
+                })))
             }
         }
     }
 }
 
-fn row(state: &OnlineBanking, line: &Line) -> Markup {
-    let texts = state.texts;
-    html! {
-        tr {
-            td.day {
-                @if let Some(day) = line.entry.day { time datetime=(day) { (texts.short_date(day)) } }
-            }
-            td {
-                (line.entry.described(texts))
-                div.for { (line.bank) ", " (line.account) }
-            }
-            td.right { (moved(texts, &line.entry.amount)) }
-        }
-    }
-}
-
-/// The customer's accounts here.
-async fn own_part<'a>(state: &'a OnlineBanking, customer: &Customer) -> Result<Part<'a>, Problem> {
+/// The customer's accounts at this bank.
+async fn own_part<'a>(
+    state: &'a OnlineBanking,
+    customer: &Customer,
+) -> Result<BankPart<'a>, Problem> {
     let views = views(state, &customer.psu).await?;
     let today = state.calendar.today();
     let query = TransactionQuery {
@@ -341,23 +272,10 @@ async fn own_part<'a>(state: &'a OnlineBanking, customer: &Customer) -> Result<P
     };
     let mut lines = Vec::new();
     for view in &views {
-        let entries: Vec<Entry> = if view.card {
-            let page = state.core.card_transactions(&view.id, &query).await?;
-            let entry =
-                |pending| move |one: &_| Entry::of_card(one, pending, view.debit_accounting);
-            let pending = page.pending.iter().map(entry(true));
-            pending
-                .chain(page.booked.iter().map(entry(false)))
-                .collect()
-        } else {
-            let page = state.core.transactions(&view.id, &query).await?;
-            let pending = page.pending.iter().map(|one| Entry::of(one, true));
-            let booked = page.booked.iter().map(|one| Entry::of(one, false));
-            pending.chain(booked).collect()
-        };
-        lines.push(placed(entries, &state.bank_name, &view.name));
+        let page = EntryPage::read(state.core.as_ref(), view, &query, "").await?;
+        lines.push(placed(page.entries, &state.bank_name, &view.name));
     }
-    Ok(Part {
+    Ok(BankPart {
         bank: &state.bank_name,
         views,
         lines,
@@ -367,12 +285,12 @@ async fn own_part<'a>(state: &'a OnlineBanking, customer: &Customer) -> Result<P
 }
 
 /// The customer's accounts at another bank, as they were read last.
-fn other_part<'a>(state: &'a OnlineBanking, connection: &'a Connection) -> Option<Part<'a>> {
+fn other_part<'a>(state: &'a OnlineBanking, connection: &'a Connection) -> Option<BankPart<'a>> {
     let bank = state.other_banks.bank(connection.bank.as_str())?;
     let snapshot = known(connection).unwrap_or_default();
     let partial = snapshot.partial;
     let (views, lines) = parted(state, snapshot, &bank.name);
-    Some(Part {
+    Some(BankPart {
         bank: &bank.name,
         views,
         lines,
@@ -385,40 +303,48 @@ fn parted(state: &OnlineBanking, snapshot: Snapshot, bank: &str) -> (Vec<View>, 
     let first = first_day(state.calendar.today());
     let recent = |entry: &Entry| entry.pending || entry.day.is_some_and(|day| day >= first);
     let (mut views, mut lines) = (Vec::new(), Vec::new());
-    let mut place = |view: View, entries: Vec<Entry>| {
+    let mut place = |id: Option<String>, kind, balances: Option<Vec<Balance>>, entries| {
+        let account = Account {
+            id: AccountId(id.unwrap_or_default()),
+            kind,
+            approvals_needed: 1,
+        };
+        let view = View::new(&account, &balances.unwrap_or_default(), state.texts);
         lines.push(placed(entries, bank, &view.name));
         views.push(view);
     };
     for account in snapshot.payment {
-        let pending = account.pending.iter().map(|one| Entry::of(one, true));
-        let booked = account.booked.iter().map(|one| Entry::of(one, false));
-        let entries = pending.chain(booked).filter(recent).take(NEWEST).collect();
-        let balances = account.details.balances.clone().unwrap_or_default();
-        let id = account.details.resource_id.clone();
-        let account = other_account(id, AccountKind::Payment(Box::new(account.details)));
-        place(View::new(&account, &balances, state.texts), entries);
+        let PaymentAccount {
+            details,
+            pending,
+            booked,
+            ..
+        } = account;
+        let entries = Entry::all(&pending, &booked, Entry::of).filter(recent);
+        let entries = entries.take(NEWEST).collect();
+        let (id, balances) = (details.resource_id.clone(), details.balances.clone());
+        place(
+            id,
+            AccountKind::Payment(Box::new(details)),
+            balances,
+            entries,
+        );
     }
     for account in snapshot.cards {
-        let balances = account.details.balances.clone().unwrap_or_default();
-        let id = account.details.resource_id.clone();
-        let (pending, booked) = (account.pending, account.booked);
-        let account = other_account(id, AccountKind::Card(Box::new(account.details)));
-        let view = View::new(&account, &balances, state.texts);
-        let debits = view.debit_accounting;
-        let pending = pending.iter().map(|one| Entry::of_card(one, true, debits));
-        let booked = booked.iter().map(|one| Entry::of_card(one, false, debits));
-        let entries = pending.chain(booked).filter(recent).take(NEWEST).collect();
-        place(view, entries);
+        let CardAccount {
+            details,
+            pending,
+            booked,
+            ..
+        } = account;
+        let debits = details.debit_accounting;
+        let of = |one: &_, is_pending| Entry::of_card(one, is_pending, debits);
+        let entries = Entry::all(&pending, &booked, of).filter(recent);
+        let entries = entries.take(NEWEST).collect();
+        let (id, balances) = (details.resource_id.clone(), details.balances.clone());
+        place(id, AccountKind::Card(Box::new(details)), balances, entries);
     }
     (views, lines)
-}
-
-fn other_account(id: Option<String>, kind: AccountKind) -> Account {
-    Account {
-        id: AccountId(id.unwrap_or_default()),
-        kind,
-        approvals_needed: 1,
-    }
 }
 
 fn placed(entries: Vec<Entry>, bank: &str, account: &Foreign) -> Vec<Line> {

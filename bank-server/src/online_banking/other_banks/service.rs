@@ -23,7 +23,7 @@ use tracing::Instrument as _;
 use url::{Host, Url};
 
 use super::connection_error::{ConnectionError, Ending};
-use super::fetching::{Question, fetch};
+use super::fetching::{Fetch, fetch};
 use super::handles::{BankClientFactory, OtherBank};
 use super::snapshot::Snapshot;
 use crate::calendar::Calendar;
@@ -34,26 +34,27 @@ use crate::store::StoreError;
 use crate::store::connections::{Asked, Connection, Connections, NewConnection, Return, Status};
 use crate::transport::trust::Trust;
 
-/// Days for which access is asked: the longest that Delegated Regulation (EU) 2018/389, article 10a, allows.
-pub(super) const LONGEST_DAYS: u64 = 180;
+/// Days for which access is requested: the most that Delegated Regulation (EU) 2018/389, article 10a,
+/// allows.
+pub(super) const VALIDITY_DAYS: u64 = 180;
 
-/// Reads a day while the customer is away (article 36).
-pub(super) const A_DAY: NonZeroU32 = NonZeroU32::MIN.saturating_add(3);
+/// Reads a day while the customer is absent (article 36).
+pub(super) const FREQUENCY_PER_DAY: NonZeroU32 = NonZeroU32::MIN.saturating_add(3);
 
-/// Time for one other bank, waiting for room included.
-const DEADLINE: Duration = Duration::from_secs(12);
+/// Timeout of reading one other bank, waiting for a permit included.
+const TIMEOUT: Duration = Duration::from_secs(12);
 
-/// Banks that are read at a time: for one customer, and for all.
-const AT_A_TIME: usize = 4;
-const AT_A_TIME_FOR_ALL: usize = 32;
+/// Banks that are read concurrently, for one customer and for all.
+const MAX_CONCURRENT: usize = 4;
+const MAX_CONCURRENT_FOR_ALL: usize = 32;
 
-/// What one consent opens, at most, in bytes.
-const LARGEST: usize = 8 * 1024 * 1024;
+/// Largest snapshot of one consent, in bytes.
+const MAX_SNAPSHOT: usize = 8 * 1024 * 1024;
 
-/// What is younger is shown as it is, unless she asks for it anew.
+/// Age up to which data is shown without reading it again, unless the customer refreshes it.
 const FRESH: TimeDelta = TimeDelta::minutes(5);
 
-/// What is younger is shown as it is in any case.
+/// Age up to which data is shown without reading it again in any case.
 const JUST_NOW: TimeDelta = TimeDelta::seconds(10);
 
 /// The accounts that customers hold at other banks.
@@ -63,10 +64,10 @@ pub(crate) struct OtherBanks {
     factory: BankClientFactory,
     calendar: Calendar,
     origin: Origin,
-    room: Semaphore,
+    permits: Semaphore,
 }
 
-/// What it is made from.
+/// Parts of [`OtherBanks`].
 pub(crate) struct OtherBanksParts {
     pub(crate) banks: Vec<OtherBankConfig>,
     pub(crate) connections: Connections,
@@ -79,31 +80,31 @@ pub(crate) struct OtherBanksParts {
 
 /// Outcome of a request for a consent.
 pub(super) enum Outcome {
-    /// It is approved, and was read from, if that went well.
+    /// It is approved; its data was read, unless the other bank failed.
     Connected,
-    /// The customer has refused, or the other bank.
+    /// The customer has declined it, or the other bank has rejected it.
     Refused,
-    /// It has ended meanwhile.
+    /// It has expired or was withdrawn.
     Ended,
     /// It is not approved yet.
     Waiting,
-    /// The other bank does not say.
+    /// The other bank has not told its status.
     Unclear(ConnectionError),
 }
 
 /// Error of a request for a consent.
-pub(super) enum NotAsked {
-    /// The other bank.
-    ConnectionError(ConnectionError),
-    /// It does not let customers approve on pages of its own.
+pub(super) enum ConsentRequestError {
+    /// The other bank failed.
+    Connection(ConnectionError),
+    /// The other bank has no pages on which customers approve.
     NoPages,
-    /// It was asked for once more meanwhile, in another tab.
+    /// Another request was made meanwhile, in another tab.
     Overtaken,
-    /// Our own store.
+    /// Our own store failed.
     Store(StoreError),
 }
 
-impl From<StoreError> for NotAsked {
+impl From<StoreError> for ConsentRequestError {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
     }
@@ -112,9 +113,9 @@ impl From<StoreError> for NotAsked {
 /// Refresh policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum When {
-    /// Because the customer says so.
+    /// On request of the customer.
     Now,
-    /// If it is not fresh any more.
+    /// If the data is not fresh.
     Stale,
 }
 
@@ -130,25 +131,25 @@ impl OtherBanks {
             },
             calendar: parts.calendar,
             origin: parts.origin,
-            room: Semaphore::new(AT_A_TIME_FOR_ALL),
+            permits: Semaphore::new(MAX_CONCURRENT_FOR_ALL),
         }
     }
 
-    /// The bank of that organisation id, if the configuration names it.
+    /// The configured bank with that organisation id.
     pub(super) fn bank(&self, organisation: &str) -> Option<&OtherBank> {
         let mut banks = self.banks.iter();
         banks.find(|bank| bank.organisation.as_str() == organisation)
     }
 
-    /// Asks another bank for a consent to all accounts of a customer. Returns the id of the connection.
-    pub(super) async fn ask(
+    /// Requests a consent to all accounts of a customer. Returns the id of the connection.
+    pub(super) async fn request_consent(
         &self,
         bank: &OtherBank,
         psu: &PsuId,
         address: IpAddr,
-    ) -> Result<String, NotAsked> {
+    ) -> Result<String, ConsentRequestError> {
         // Pressing twice makes one request, and no customer keeps another bank busy.
-        if let Some(id) = self.asked_just_now(bank, psu).await? {
+        if let Some(id) = self.requested_just_now(bank, psu).await? {
             return Ok(id);
         }
         let randomness = self.factory.randomness.as_ref();
@@ -165,23 +166,22 @@ impl OtherBanks {
         if let Some(earlier) = self.connections.begin(&new).await? {
             self.give_up_later(&earlier);
         }
-        let asked = self.request(bank, &state, address).await;
-        let asked = match asked {
-            Ok(asked) => asked,
+        let requested = match self.send_request(bank, &state, address).await {
+            Ok(requested) => requested,
             Err(error) => {
                 self.connections.forget(psu, &id).await?;
                 return Err(error);
             }
         };
-        if self.connections.asked(&new, &asked).await? {
+        if self.connections.asked(&new, &requested).await? {
             Ok(id)
         } else {
-            self.give_up_consent_later(&bank.organisation, asked.consent);
-            Err(NotAsked::Overtaken)
+            self.give_up_consent_later(&bank.organisation, requested.consent);
+            Err(ConsentRequestError::Overtaken)
         }
     }
 
-    async fn asked_just_now(
+    async fn requested_just_now(
         &self,
         bank: &OtherBank,
         psu: &PsuId,
@@ -198,15 +198,15 @@ impl OtherBanks {
         Ok(asked.map(|one| one.id))
     }
 
-    async fn request(
+    async fn send_request(
         &self,
         bank: &OtherBank,
         state: &str,
         address: IpAddr,
-    ) -> Result<Asked, NotAsked> {
-        let handle = self.handle(bank).map_err(NotAsked::ConnectionError)?;
+    ) -> Result<Asked, ConsentRequestError> {
+        let handle = self.handle(bank).map_err(ConsentRequestError::Connection)?;
         let today = self.calendar.today();
-        let last_day = today.checked_add_days(Days::new(LONGEST_DAYS));
+        let last_day = today.checked_add_days(Days::new(VALIDITY_DAYS));
         let wanted = ConsentRequest {
             access: AccountAccess {
                 all_psd2: Some(AllAccounts::AllAccounts),
@@ -214,7 +214,7 @@ impl OtherBanks {
             },
             recurring_indicator: true,
             valid_until: last_day.unwrap_or(today),
-            frequency_per_day: A_DAY,
+            frequency_per_day: FREQUENCY_PER_DAY,
             combined_service_indicator: false,
         };
         let way_back = self.origin.page(&format!("/other-banks/return/{state}"));
@@ -223,24 +223,24 @@ impl OtherBanks {
             .return_to(&way_back)
             .return_to_if_refused(&way_back);
         let asked = handle.ask_for_consent(&wanted, address, &options).await;
-        let asked = asked.map_err(|error| NotAsked::ConnectionError(tell(&error)))?;
+        let asked = asked.map_err(|error| ConsentRequestError::Connection(logged(&error)))?;
         let authorisation = asked.authorisation_id().map(str::to_owned);
         let next = asked.next();
         let consent = asked.consent.consent_id;
         match next {
-            NextStep::Redirect(link) if leads_out(&link) => Ok(Asked {
+            NextStep::Redirect(link) if is_allowed_link(&link) => Ok(Asked {
                 consent,
                 authorisation,
                 link,
             }),
             _ => {
                 self.give_up_consent_later(&bank.organisation, consent);
-                Err(NotAsked::NoPages)
+                Err(ConsentRequestError::NoPages)
             }
         }
     }
 
-    /// The customer comes back from another bank.
+    /// Processes the return of a customer from another bank.
     pub(super) async fn come_back(&self, psu: &PsuId, state: &str) -> Result<Return, StoreError> {
         let digest = sha256(state.as_bytes());
         let now = self.calendar.now();
@@ -255,8 +255,8 @@ impl OtherBanks {
         Ok(back)
     }
 
-    /// Asks the other bank what came of a consent, and acts upon it. What the customer's browser says counts for nothing,
-    /// but for the code with which a bank wants it confirmed that it was she who approved.
+    /// Reads the status of a consent from the other bank, and connects or forgets it. Of the request
+    /// of the browser, only the confirmation code is used.
     ///
     /// Call it only after the customer has returned: the link could have been sent to another person.
     pub(super) async fn settle(
@@ -267,7 +267,7 @@ impl OtherBanks {
         address: IpAddr,
     ) -> Result<Outcome, StoreError> {
         let Some(consent) = asked.consent.as_deref() else {
-            // The other bank has not answered when it was asked for.
+            // The request for it failed.
             self.connections.forget(&asked.psu, &asked.id).await?;
             return Ok(Outcome::Ended);
         };
@@ -281,7 +281,7 @@ impl OtherBanks {
         let status = match handle.consent_status(consent).await {
             Ok(status) => status,
             Err(error) if error.is_consent_gone() => ConsentStatus::Expired,
-            Err(error) => return Ok(Outcome::Unclear(tell(&error))),
+            Err(error) => return Ok(Outcome::Unclear(logged(&error))),
         };
         let ended = match status {
             ConsentStatus::Received | ConsentStatus::PartiallyAuthorised => {
@@ -297,7 +297,7 @@ impl OtherBanks {
         Ok(ended)
     }
 
-    /// A consent is approved: it takes the place of an earlier one, and all is read.
+    /// Replaces an earlier consent by the approved one, and reads all data.
     async fn connect(
         &self,
         handle: &Bank,
@@ -305,31 +305,31 @@ impl OtherBanks {
         consent: &str,
         address: IpAddr,
     ) -> Result<Outcome, StoreError> {
-        // The other bank may give less time than was asked for. Its status has decided: where it does not say, or not so that
-        // it can be read, it is the time that was asked for.
+        // The other bank may grant less time than was requested. Where its response has no end, or
+        // cannot be read, it is the requested one: the status has decided on the consent itself.
         let given = match handle.consent(consent).await {
             Ok(information) => information.valid_until,
-            Err(error) if error.is_transient() => return Ok(Outcome::Unclear(tell(&error))),
+            Err(error) if error.is_transient() => return Ok(Outcome::Unclear(logged(&error))),
             Err(error) => {
-                tell(&error);
+                logged(&error);
                 None
             }
         };
         let asked_on = asked.begun.date_naive();
         let last_day = given
-            .or_else(|| asked_on.checked_add_days(Days::new(LONGEST_DAYS)))
+            .or_else(|| asked_on.checked_add_days(Days::new(VALIDITY_DAYS)))
             .unwrap_or(asked_on);
         for earlier in self.connections.take_over(asked, last_day).await? {
             self.give_up_later(&earlier);
         }
-        // Asked anew, all of it: it was authenticated just now.
+        // Right after the approval, all history can be read.
         if let Some(running) = self.connections.find(&asked.psu, &asked.id).await? {
             self.read(&running, None, Some(address)).await?;
         }
         Ok(Outcome::Connected)
     }
 
-    /// Reads what is not fresh any more, from several banks at a time. The customer is there.
+    /// Reads stale data, from several banks concurrently, while the customer is present.
     pub(super) async fn refresh(
         &self,
         connections: &[Connection],
@@ -351,14 +351,14 @@ impl OtherBanks {
             let known = known(connection);
             self.read(connection, known.as_ref(), Some(address)).await
         });
-        let read: Vec<_> = iter(read).buffer_unordered(AT_A_TIME).collect().await;
+        let read: Vec<_> = iter(read).buffer_unordered(MAX_CONCURRENT).collect().await;
         read.into_iter().collect()
     }
 
-    /// Reads connections that have not been read for long, while their customers are away. As often as the consents
-    /// allow, and not once more.
+    /// Reads connections while their customers are absent, as often as their consents allow.
     pub(crate) async fn refresh_unattended(&self) -> Result<(), StoreError> {
-        let apart = TimeDelta::hours(24) / i32::try_from(A_DAY.get()).unwrap_or(i32::MAX);
+        let apart =
+            TimeDelta::hours(24) / i32::try_from(FREQUENCY_PER_DAY.get()).unwrap_or(i32::MAX);
         let now = self.calendar.now();
         let before = now - apart;
         for id in self.connections.due(before, now, 100).await? {
@@ -369,7 +369,7 @@ impl OtherBanks {
                     self.read(&connection, known.as_ref(), None).await?;
                 }
                 Ok(None) => {}
-                // One customer's trouble is not that of those who come after her.
+                // An error of one connection does not stop the others.
                 Err(error) if !error.is_transient() => {
                     tracing::error!(connection = id, %error, "connection to another bank not read");
                 }
@@ -379,41 +379,34 @@ impl OtherBanks {
         Ok(())
     }
 
-    /// Reads one connection, and keeps what came of it.
+    /// Reads one connection, and stores the result.
     async fn read(
         &self,
         connection: &Connection,
         known: Option<&Snapshot>,
         psu: Option<IpAddr>,
     ) -> Result<(), StoreError> {
-        let found = match timeout(DEADLINE, self.fetch(connection, known, psu)).await {
+        let found = match timeout(TIMEOUT, self.fetch(connection, known, psu)).await {
             Ok(found) => found,
-            Err(_) => Err(NotRead::ConnectionError(ConnectionError::Slow)),
+            Err(_) => Err(ReadError::Connection(ConnectionError::Slow)),
         };
         let now = self.calendar.now();
-        match found {
+        let error = match found {
             Ok(snapshot) => {
                 let data = serde_json::to_vec(&snapshot).map_err(|_| StoreError::Corrupt {
                     what: "connection.data",
                 })?;
-                if data.len() > LARGEST {
-                    let connection_error = ConnectionError::Faulty.name();
-                    return self
-                        .connections
-                        .failed(connection, connection_error, now)
-                        .await;
+                if data.len() <= MAX_SNAPSHOT {
+                    return self.connections.keep(connection, &data, now).await;
                 }
-                self.connections.keep(connection, &data, now).await
+                ConnectionError::Faulty
             }
-            Err(NotRead::ConnectionError(connection_error)) => {
-                self.connections
-                    .failed(connection, connection_error.name(), now)
-                    .await
+            Err(ReadError::Connection(error)) => error,
+            Err(ReadError::Ended(ending)) => {
+                return self.connections.end(connection, ending.name(), now).await;
             }
-            Err(NotRead::Ended(ending)) => {
-                self.connections.end(connection, ending.name(), now).await
-            }
-        }
+        };
+        self.connections.failed(connection, error.name(), now).await
     }
 
     async fn fetch(
@@ -421,46 +414,42 @@ impl OtherBanks {
         connection: &Connection,
         known: Option<&Snapshot>,
         psu: Option<IpAddr>,
-    ) -> Result<Snapshot, NotRead> {
-        let gone = NotRead::Ended(Ending::Gone);
-        let Some(bank) = self.bank(connection.bank.as_str()) else {
+    ) -> Result<Snapshot, ReadError> {
+        let gone = ReadError::Ended(Ending::Gone);
+        let bank = self.bank(connection.bank.as_str());
+        let Some((bank, consent)) = bank.zip(connection.consent.as_deref()) else {
             return Err(gone);
         };
-        let Some(consent) = connection.consent.as_deref() else {
-            return Err(gone);
-        };
-        let _room = self
-            .room
-            .acquire()
-            .await
-            .map_err(|_| NotRead::ConnectionError(ConnectionError::Slow))?;
-        let handle = self.handle(bank).map_err(NotRead::ConnectionError)?;
-        let question = Question {
+        let permit = self.permits.acquire().await;
+        let _permit = permit.map_err(|_| ReadError::Connection(ConnectionError::Slow))?;
+        let handle = self.handle(bank).map_err(ReadError::Connection)?;
+        let parameters = Fetch {
             bank: &handle,
             consent,
             psu,
             known,
             today: self.calendar.today(),
         };
-        let error = match fetch(&question).await {
+        let error = match fetch(&parameters).await {
             Ok(snapshot) => return Ok(snapshot),
             Err(error) => error,
         };
-        let connection_error = tell(&error);
+        let connection_error = logged(&error);
         if !error.is_refusal() {
-            return Err(NotRead::ConnectionError(connection_error));
+            return Err(ReadError::Connection(connection_error));
         }
-        // Is it the consent, or the question? Denied twice without a reason, it is the consent.
+        // The refusal may concern the consent or the request. Two without a reason concern the consent.
         match handle.consent_status(consent).await {
-            Ok(ConsentStatus::Valid) => Err(NotRead::ConnectionError(connection_error)),
-            Ok(status) => Err(NotRead::Ended(Ending::of(status))),
+            Ok(ConsentStatus::Valid) => Err(ReadError::Connection(connection_error)),
+            Ok(status) => Err(ReadError::Ended(Ending::of(status))),
             Err(again) if again.is_consent_gone() => Err(gone),
             Err(again) if again.is_bare_denial() && error.is_bare_denial() => Err(gone),
-            Err(_) => Err(NotRead::ConnectionError(connection_error)),
+            Err(_) => Err(ReadError::Connection(connection_error)),
         }
     }
 
-    /// Forgets a connection with its data, and gives its consent up. Says whether the other bank knows.
+    /// Forgets a connection with its data, and deletes its consent. Returns whether the other bank has
+    /// confirmed that.
     pub(super) async fn disconnect(&self, connection: &Connection) -> Result<bool, StoreError> {
         self.connections
             .forget(&connection.psu, &connection.id)
@@ -468,18 +457,16 @@ impl OtherBanks {
         let Some(consent) = connection.consent.as_deref() else {
             return Ok(true);
         };
-        let Some(bank) = self.bank(connection.bank.as_str()) else {
-            return Ok(false);
-        };
-        let Ok(handle) = self.handle(bank) else {
+        let bank = self.bank(connection.bank.as_str());
+        let Some(Ok(handle)) = bank.map(|bank| self.handle(bank)) else {
             return Ok(false);
         };
         let ended = handle.end_consent(consent).await;
-        Ok(ended.map_err(|error| tell(&error)).is_ok())
+        Ok(ended.map_err(|error| logged(&error)).is_ok())
     }
 
-    /// Gives up the consent of a connection that is not there any more. No request waits for it; if it fails, the
-    /// consent ends by itself.
+    /// Deletes the consent of a forgotten connection in the background. If that fails, the consent
+    /// expires.
     fn give_up_later(&self, connection: &Connection) {
         if let Some(consent) = connection.consent.clone() {
             self.give_up_consent_later(&connection.bank, consent);
@@ -507,28 +494,28 @@ impl OtherBanks {
 }
 
 /// Error of a read.
-enum NotRead {
-    ConnectionError(ConnectionError),
+enum ReadError {
+    Connection(ConnectionError),
     Ended(Ending),
 }
 
-/// Passes on the code that the customer's browser has brought. Whether that was right, the consent's status says.
+/// Sends the confirmation code of the customer's browser. The consent's status shows the result.
 async fn confirm(bank: &Bank, consent: &str, authorisation: &str, code: &str) {
     let Ok(code) = Secret::new(code) else {
         return;
     };
     if let Err(error) = bank.confirm(consent, authorisation, code).await {
-        tell(&error);
+        logged(&error);
     }
 }
 
-/// What an error comes to for the customer; the log gets all of it.
-fn tell(error: &Error) -> ConnectionError {
+/// Logs an error, and returns it as the customer sees it.
+fn logged(error: &Error) -> ConnectionError {
     tracing::warn!(%error, "request to another bank failed");
     ConnectionError::of(error)
 }
 
-/// What was read before. What cannot be read back counts as not being there, and is told in the log.
+/// Stored snapshot of a connection. One that cannot be decoded is logged and counts as missing.
 pub(super) fn known(connection: &Connection) -> Option<Snapshot> {
     let data = connection.data.as_deref()?;
     let read = Snapshot::read(data).inspect_err(|fault| {
@@ -538,8 +525,8 @@ pub(super) fn known(connection: &Connection) -> Option<Snapshot> {
     read.ok()
 }
 
-/// A link on which a browser may be sent: by TLS, or on this machine.
-fn leads_out(link: &str) -> bool {
+/// Whether a browser may be sent to a link: with TLS, or on this machine.
+fn is_allowed_link(link: &str) -> bool {
     let Ok(url) = Url::parse(link) else {
         return false;
     };
@@ -563,7 +550,7 @@ mod tests {
             "http://bank-b.localhost:8452/authorise/1",
             "http://127.0.0.1/",
         ] {
-            assert!(leads_out(good), "{good}");
+            assert!(is_allowed_link(good), "{good}");
         }
         let long = format!("https://b.example/{}", "x".repeat(2000));
         for bad in [
@@ -575,7 +562,7 @@ mod tests {
             "http://localhost.b.example/",
             &long,
         ] {
-            assert!(!leads_out(bad), "{bad}");
+            assert!(!is_allowed_link(bad), "{bad}");
         }
     }
 }

@@ -11,42 +11,42 @@ use shared_types::xs2a::card_account::{CardAccountDetails, CardTransaction};
 use shared_types::xs2a::link::Links;
 use shared_types::xs2a::transaction::Transaction;
 
-/// All that one consent opens. It has no `Debug`: account data is in it.
+/// All data that one consent covers. Without `Debug`, because it holds account data.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Snapshot {
-    /// Digest of the consent: the `resourceId`s are good in it alone.
+    /// Digest of the consent, in which alone the `resourceId`s are valid.
     #[serde(default)]
     pub(super) consent: Option<String>,
     pub(super) payment: Vec<PaymentAccount>,
     pub(super) cards: Vec<CardAccount>,
-    /// Some of what the consent opens could not be read: it is missing here, or as it was before.
+    /// Whether some data could not be read: it is missing, or as it was before.
     #[serde(default)]
     pub(super) partial: bool,
 }
 
 impl Snapshot {
-    /// Reads it back, with texts and names as the bank wrote them.
+    /// Decodes a stored snapshot, with texts and names as the bank sent them.
     pub(super) fn read(data: &[u8]) -> Result<Self, Malformed> {
         kept(data)
     }
 }
 
-pub(super) type PaymentAccount = Held<AccountDetails, Transaction>;
-pub(super) type CardAccount = Held<CardAccountDetails, CardTransaction>;
+pub(super) type PaymentAccount = AccountSnapshot<AccountDetails, Transaction>;
+pub(super) type CardAccount = AccountSnapshot<CardAccountDetails, CardTransaction>;
 
-/// An account, and what happened on it: each list from the newest to the oldest.
+/// An account with its transactions, the newest first.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Held<A, T> {
+pub(super) struct AccountSnapshot<A, T> {
     pub(super) details: A,
     pub(super) pending: Vec<T>,
     pub(super) booked: Vec<T>,
-    /// The numbers that the bank has named so far.
+    /// All numbers that the bank has named so far.
     #[serde(default)]
     numbers: AccountReference,
 }
 
-/// Transactions of one account that are kept.
-pub(super) const MOST: usize = 500;
+/// Stored transactions of one account.
+pub(super) const MAX_TRANSACTIONS: usize = 500;
 
 /// Days back to which a bank always shows transactions, today included.
 const RECENT: u64 = 90;
@@ -54,12 +54,12 @@ const RECENT: u64 = 90;
 /// Days back to which we ask right after an approval.
 const HISTORY: u64 = 730;
 
-/// Days that are asked for once more: a transaction may be booked late, and under an earlier day.
+/// Days that are read again, because a transaction may be booked late under an earlier day.
 const OVERLAP: u64 = 7;
 
-/// Something that happened on a day.
+/// Transaction of any kind.
 pub(super) trait Dated {
-    /// Its day of booking.
+    /// Day of booking.
     fn booked_on(&self) -> Option<NaiveDate>;
 }
 
@@ -75,11 +75,11 @@ impl Dated for CardTransaction {
     }
 }
 
-/// An account of any kind, and by what it is found again.
+/// Account of any kind, with what identifies it under another consent.
 pub(super) trait Recognised {
     fn identity(&self) -> Identity;
 
-    /// What is good in the consent alone.
+    /// Id that is valid in the consent alone.
     fn resource_id(&mut self) -> &mut Option<String>;
 
     fn links(&self) -> Option<&Links>;
@@ -113,12 +113,12 @@ impl Recognised for CardAccountDetails {
     }
 }
 
-/// From which day on transactions are asked for.
+/// First day of the transactions to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Since {
-    /// All there is: right after an approval, when banks show it.
+    /// All history: right after an approval, when banks show it.
     Beginning(NaiveDate),
-    /// What is new, and a little more.
+    /// New transactions, with an overlap.
     Lately(NaiveDate),
 }
 
@@ -129,14 +129,14 @@ impl Since {
         }
     }
 
-    /// What is always shown.
+    /// The days that a bank always shows.
     pub(super) fn recent(today: NaiveDate) -> Self {
         Self::Lately(back(today, RECENT - 1))
     }
 }
 
-impl<A: Recognised, T: Dated + Clone> Held<A, T> {
-    /// What is still to be asked for, of an account that may be known.
+impl<A: Recognised, T: Dated + Clone> AccountSnapshot<A, T> {
+    /// First day to read of an account, which may be known from before.
     pub(super) fn since(known: Option<&Self>, today: NaiveDate) -> Since {
         let Some(known) = known else {
             return Since::Beginning(back(today, HISTORY));
@@ -149,13 +149,13 @@ impl<A: Recognised, T: Dated + Clone> Held<A, T> {
         }
     }
 
-    /// The numbers that the bank has named so far.
+    /// All numbers that the bank has named so far.
     fn numbers(&self) -> AccountReference {
         let identity = self.details.identity();
         identity.numbers().clone().or(self.numbers.clone())
     }
 
-    /// The account as it is now: what was fetched since that day, and what was known from before.
+    /// Merges what was read since that day with what was known from before.
     pub(super) fn now(
         details: A,
         pending: Vec<T>,
@@ -169,7 +169,7 @@ impl<A: Recognised, T: Dated + Clone> Held<A, T> {
         }
         // Banks may have another order; within a day, theirs is kept.
         booked.sort_by_key(|one| Reverse(one.booked_on()));
-        booked.truncate(MOST);
+        booked.truncate(MAX_TRANSACTIONS);
         let mut identity = details.identity();
         if let Some(known) = known {
             identity = identity.with_earlier_numbers(known.numbers());
@@ -186,7 +186,7 @@ impl<A: Recognised, T: Dated + Clone> Held<A, T> {
         !self.pending.is_empty() || !self.booked.is_empty()
     }
 
-    /// The account as it is now, with its transactions as they were known: they were not read.
+    /// Keeps the known transactions of an account whose transactions could not be read.
     pub(super) fn unread(details: A, known: Option<&Self>) -> Self {
         let (pending, booked) = known
             .map(|known| (known.pending.clone(), known.booked.clone()))
@@ -200,7 +200,7 @@ impl<A: Recognised, T: Dated + Clone> Held<A, T> {
         )
     }
 
-    /// The account as it was known: it was not read. Its `resourceId` is good in the same consent alone.
+    /// Keeps a known account that could not be read, under another consent without its `resourceId`.
     pub(super) fn kept(known: &Self, same_consent: bool) -> Self
     where
         A: Clone,
@@ -213,12 +213,12 @@ impl<A: Recognised, T: Dated + Clone> Held<A, T> {
     }
 }
 
-/// For each of these accounts, what is known of it from before.
+/// For each account, its snapshot from before.
 pub(super) fn recognised<'a, A: Recognised, T: Dated + Clone>(
-    before: &'a [Held<A, T>],
+    before: &'a [AccountSnapshot<A, T>],
     same_consent: bool,
     accounts: &[A],
-) -> Vec<Option<&'a Held<A, T>>> {
+) -> Vec<Option<&'a AccountSnapshot<A, T>>> {
     let known = before.iter().map(|held| KnownAccount {
         identity: held.details.identity().with_earlier_numbers(held.numbers()),
         same_consent,
@@ -252,7 +252,7 @@ mod tests {
     }
 
     fn held(booked: Vec<Transaction>) -> PaymentAccount {
-        Held {
+        AccountSnapshot {
             details: AccountDetails::of(Currency::EUR),
             pending: Vec::new(),
             booked,
@@ -285,8 +285,9 @@ mod tests {
         assert!(recognised(&before, false, &[account("2", "")])[0].is_none());
         // What was known of its number stays known.
         let since = Since::recent(day("2026-11-24"));
-        let unnamed = Held::now(account("1", ""), vec![], vec![], Some(&of("1", ONE)), since);
-        let known = [Held::now(
+        let unnamed =
+            AccountSnapshot::now(account("1", ""), vec![], vec![], Some(&of("1", ONE)), since);
+        let known = [AccountSnapshot::now(
             account("1", ""),
             vec![],
             vec![],
@@ -299,7 +300,7 @@ mod tests {
     #[test]
     fn all_is_asked_for_once_and_later_what_is_new() {
         let today = day("2026-11-24");
-        let since = |known: Option<&PaymentAccount>| Held::since(known, today);
+        let since = |known: Option<&PaymentAccount>| AccountSnapshot::since(known, today);
         assert_eq!(since(None), Since::Beginning(day("2024-11-24")));
         // The 90th day back, today counted: the last that needs no new approval.
         assert_eq!(Since::recent(today), Since::Lately(day("2026-08-27")));
@@ -319,7 +320,7 @@ mod tests {
             booked("2026-11-14", "2"),
             booked("2026-11-10", "1"),
         ]);
-        let now = Held::now(
+        let now = AccountSnapshot::now(
             known.details.clone(),
             vec![booked("2026-11-24", "9")],
             vec![booked("2026-11-13", "2.5"), booked("2026-11-20", "3")],
@@ -333,15 +334,15 @@ mod tests {
             .collect();
         assert_eq!(told, ["3", "2.5", "1"], "newest first, none twice");
         assert_eq!(now.pending.len(), 1);
-        let many = vec![booked("2026-11-20", "1"); MOST + 5];
-        let whole = Held::now(
+        let many = vec![booked("2026-11-20", "1"); MAX_TRANSACTIONS + 5];
+        let whole = AccountSnapshot::now(
             known.details,
             vec![],
             many,
             None,
             Since::recent(day("2026-11-24")),
         );
-        assert_eq!(whole.booked.len(), MOST);
+        assert_eq!(whole.booked.len(), MAX_TRANSACTIONS);
     }
 
     #[test]

@@ -16,13 +16,9 @@ pub(super) fn age(texts: &Texts, age: Option<Age>) -> String {
     texts.fill(text, &[("count", &count.to_string())])
 }
 
-pub(super) fn connection_error(
-    texts: &Texts,
-    connection_error: ConnectionError,
-    other: &str,
-) -> String {
+pub(super) fn connection_error(texts: &Texts, error: ConnectionError, other: &str) -> String {
     let words = &texts.other_banks;
-    let text = match connection_error {
+    let text = match error {
         ConnectionError::Down => words.down,
         ConnectionError::Slow => words.slow,
         ConnectionError::NotTrusted => words.not_trusted,

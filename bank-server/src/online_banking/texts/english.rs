@@ -3,7 +3,7 @@
 use super::other_banks::OtherBanksTexts;
 use super::{Explained, Texts, Writing};
 
-pub(in super::super) const ENGLISH: Texts = Texts {
+pub(crate) const ENGLISH: Texts = Texts {
     language: "en-GB",
     writing: Writing {
         thousands: ",",
@@ -237,6 +237,7 @@ texts! {
         of_each: "For each of these accounts it can see:",
         also: "In addition:",
         more: "Show {count} more accounts",
+        folded: "Show the {count} accounts",
         masked: "For your security, only the last digits of your accounts are shown here.",
         none_chosen: "Choose at least one account",
         sees_details: "Account number, name and type",
