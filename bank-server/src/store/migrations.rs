@@ -3,169 +3,57 @@
 use sqlx::SqlStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
-/// Migrations of one engine: version, description and SQL of each file in its folder below
-/// `migrations/`.
+/// Migrations of one engine: name and SQL of each file in its folder below `migrations/`.
 ///
 /// They are listed here because `sqlx::migrate!` would build the drivers of both engines, SQLite
 /// included, a second time for the compiler's own use. A test compares the lists with the folders.
-type Migrations = [(i64, &'static str, &'static str)];
+type Migrations = [(&'static str, &'static str)];
 
-const SQLITE: &Migrations = &[
-    (
-        1,
-        "ledger",
-        include_str!("../../migrations/sqlite/0001_ledger.sql"),
-    ),
-    (
-        2,
-        "consents",
-        include_str!("../../migrations/sqlite/0002_consents.sql"),
-    ),
-    (
-        3,
-        "authorisations",
-        include_str!("../../migrations/sqlite/0003_authorisations.sql"),
-    ),
-    (
-        4,
-        "consent life",
-        include_str!("../../migrations/sqlite/0004_consent_life.sql"),
-    ),
-    (
-        5,
-        "sessions",
-        include_str!("../../migrations/sqlite/0005_sessions.sql"),
-    ),
-    (
-        6,
-        "connections",
-        include_str!("../../migrations/sqlite/0006_connections.sql"),
-    ),
-    (
-        7,
-        "arrivals",
-        include_str!("../../migrations/sqlite/0007_arrivals.sql"),
-    ),
-    (
-        8,
-        "finished consents",
-        include_str!("../../migrations/sqlite/0008_finished_consents.sql"),
-    ),
-    (
-        9,
-        "finished authorisations",
-        include_str!("../../migrations/sqlite/0009_finished_authorisations.sql"),
-    ),
-    (
-        10,
-        "old counts",
-        include_str!("../../migrations/sqlite/0010_old_counts.sql"),
-    ),
-    (
-        11,
-        "changes",
-        include_str!("../../migrations/sqlite/0011_changes.sql"),
-    ),
-    (
-        12,
-        "fetched lists",
-        include_str!("../../migrations/sqlite/0012_fetched_lists.sql"),
-    ),
-    (
-        13,
-        "fewer changes",
-        include_str!("../../migrations/sqlite/0013_fewer_changes.sql"),
-    ),
-    (
-        14,
-        "steps",
-        include_str!("../../migrations/sqlite/0014_steps.sql"),
-    ),
-    (
-        15,
-        "credential version",
-        include_str!("../../migrations/sqlite/0015_credential_version.sql"),
-    ),
-    (
-        16,
-        "bank state",
-        include_str!("../../migrations/sqlite/0016_bank_state.sql"),
-    ),
-    (
-        17,
-        "sessions of authorisations",
-        include_str!("../../migrations/sqlite/0017_sessions_of_authorisations.sql"),
-    ),
-    (
-        18,
-        "log ins for authorisations",
-        include_str!("../../migrations/sqlite/0018_log_ins_for_authorisations.sql"),
-    ),
-];
+macro_rules! embedded {
+    ($folder:literal: $($name:literal)+) => {
+        &[$((
+            $name,
+            include_str!(concat!("../../migrations/", $folder, "/", $name, ".sql")),
+        )),+]
+    };
+}
+
+const SQLITE: &Migrations = embedded!("sqlite":
+    "0001_ledger"
+    "0002_consents"
+    "0003_authorisations"
+    "0004_consent_life"
+    "0005_sessions"
+    "0006_connections"
+    "0007_arrivals"
+    "0008_finished_consents"
+    "0009_finished_authorisations"
+    "0010_old_counts"
+    "0011_changes"
+    "0012_fetched_lists"
+    "0013_fewer_changes"
+    "0014_steps"
+    "0015_credential_version"
+    "0016_bank_state"
+    "0017_sessions_of_authorisations"
+    "0018_log_ins_for_authorisations"
+);
 
 /// The first is version 7: the versions before it never ran on PostgreSQL.
-const POSTGRES: &Migrations = &[
-    (
-        7,
-        "tables",
-        include_str!("../../migrations/postgres/0007_tables.sql"),
-    ),
-    (
-        8,
-        "finished consents",
-        include_str!("../../migrations/postgres/0008_finished_consents.sql"),
-    ),
-    (
-        9,
-        "finished authorisations",
-        include_str!("../../migrations/postgres/0009_finished_authorisations.sql"),
-    ),
-    (
-        10,
-        "old counts",
-        include_str!("../../migrations/postgres/0010_old_counts.sql"),
-    ),
-    (
-        11,
-        "changes",
-        include_str!("../../migrations/postgres/0011_changes.sql"),
-    ),
-    (
-        12,
-        "fetched lists",
-        include_str!("../../migrations/postgres/0012_fetched_lists.sql"),
-    ),
-    (
-        13,
-        "fewer changes",
-        include_str!("../../migrations/postgres/0013_fewer_changes.sql"),
-    ),
-    (
-        14,
-        "steps",
-        include_str!("../../migrations/postgres/0014_steps.sql"),
-    ),
-    (
-        15,
-        "credential version",
-        include_str!("../../migrations/postgres/0015_credential_version.sql"),
-    ),
-    (
-        16,
-        "bank state",
-        include_str!("../../migrations/postgres/0016_bank_state.sql"),
-    ),
-    (
-        17,
-        "sessions of authorisations",
-        include_str!("../../migrations/postgres/0017_sessions_of_authorisations.sql"),
-    ),
-    (
-        18,
-        "log ins for authorisations",
-        include_str!("../../migrations/postgres/0018_log_ins_for_authorisations.sql"),
-    ),
-];
+const POSTGRES: &Migrations = embedded!("postgres":
+    "0007_tables"
+    "0008_finished_consents"
+    "0009_finished_authorisations"
+    "0010_old_counts"
+    "0011_changes"
+    "0012_fetched_lists"
+    "0013_fewer_changes"
+    "0014_steps"
+    "0015_credential_version"
+    "0016_bank_state"
+    "0017_sessions_of_authorisations"
+    "0018_log_ins_for_authorisations"
+);
 
 /// For SQLite.
 pub(super) fn sqlite() -> Migrator {
@@ -180,17 +68,16 @@ pub(super) fn postgres() -> Migrator {
 /// A migrator that accepts tables of a newer version and takes no lock: `engine` keeps other
 /// migrations out.
 fn migrator(migrations: &'static Migrations) -> Migrator {
-    let migrations = migrations.iter().map(|&(version, description, sql)| {
-        // The same marker as sqlx's own reader of folders.
-        let no_transaction = sql.starts_with("-- no-transaction");
-        let sql = SqlStr::from_static(sql);
-        Migration::new(
-            version,
-            description.into(),
+    let migrations = migrations.iter().filter_map(|&(name, sql)| {
+        let (version, description) = name.split_once('_')?;
+        Some(Migration::new(
+            version.parse().ok()?,
+            description.replace('_', " ").into(),
             MigrationType::Simple,
-            sql,
-            no_transaction,
-        )
+            SqlStr::from_static(sql),
+            // The same marker as sqlx's own reader of folders.
+            sql.starts_with("-- no-transaction"),
+        ))
     });
     let mut migrator = Migrator::with_migrations(migrations.collect());
     migrator.set_ignore_missing(true);
@@ -205,8 +92,8 @@ mod tests {
     /// A gap that is filled later would be applied after what is newer.
     #[test]
     fn numbers_follow_one_another() {
-        for embedded in [SQLITE, POSTGRES] {
-            let numbers: Vec<i64> = embedded.iter().map(|(number, ..)| *number).collect();
+        for embedded in [sqlite(), postgres()] {
+            let numbers: Vec<i64> = embedded.iter().map(|one| one.version).collect();
             let first = numbers[0];
             let count = i64::try_from(numbers.len()).unwrap();
             assert_eq!(numbers, (first..first + count).collect::<Vec<_>>());
@@ -215,7 +102,7 @@ mod tests {
 
     #[test]
     fn every_file_of_the_folders_is_embedded() {
-        for (engine, embedded) in [("sqlite", SQLITE), ("postgres", POSTGRES)] {
+        for (engine, embedded) in [("sqlite", sqlite()), ("postgres", postgres())] {
             let folder = format!("{}/migrations/{engine}", env!("CARGO_MANIFEST_DIR"));
             let mut files: Vec<(String, String)> = std::fs::read_dir(folder)
                 .unwrap()
@@ -228,9 +115,10 @@ mod tests {
             files.sort();
             let embedded: Vec<(String, String)> = embedded
                 .iter()
-                .map(|(version, description, sql)| {
-                    let name = format!("{version:04}_{}", description.replace(' ', "_"));
-                    (name, (*sql).to_owned())
+                .map(|one| {
+                    let description = one.description.replace(' ', "_");
+                    let name = format!("{:04}_{description}", one.version);
+                    (name, one.sql.as_str().to_owned())
                 })
                 .collect();
             assert_eq!(embedded, files, "{engine}");

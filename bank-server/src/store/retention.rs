@@ -161,76 +161,79 @@ impl Retention {
              ({consents})) AND NOT EXISTS \
              (SELECT 1 FROM consent c WHERE c.tpp = tpp.organisation AND c.id NOT IN ({consents}))"
         );
-        let reports = format!("noted < {before}");
-        let acquainted = format!("since < {before}");
-        let ended = format!("status = 'ended' AND tried < {before}");
-        let asked = format!(
-            "status = 'asked' AND begun < {}",
-            time(periods.authorisations_days)
-        );
-        let nothing = format!(
-            "last_action < {} AND status NOT IN ('finalised', 'exempted')",
-            time(periods.authorisations_days)
-        );
-        // A read that happens once has no day, and is kept with its consent.
-        let counts = format!("day < '{}' AND day > ''", day(periods.counters_days));
-        let failures = format!("last < {}", time(periods.counters_days));
-        let sessions = format!("last_seen < {}", time(periods.sessions_days));
-        let questions = format!("asked < {}", time(periods.sessions_days));
-        // A list that is still wanted has been fetched again long ago.
-        let lists = format!(
-            "fetched < {} AND claimed < {}",
-            time(periods.counters_days),
-            now.timestamp()
-        );
-        let phones = format!("enrolled <= {}", (now - self.phones).timestamp());
-        vec![
-            vec![
-                of_consents("consent_account"),
-                of_consents("consent_use"),
-                of_consents("authorisation"),
-                tpps,
-                format!("DELETE FROM consent WHERE id IN ({consents})"),
-            ],
-            vec![some("authorisation", "id", &nothing, unlocked)],
-            vec![some(
+        let [authorisations, counters, sessions, phones] = [
+            periods.authorisations,
+            periods.counters,
+            periods.sessions,
+            periods.phones,
+        ]
+        .map(time);
+        let counted = day(periods.counters);
+        let now = now.timestamp();
+        // Of one table each: its key, and which rows are old.
+        let old = [
+            (
+                "authorisation",
+                "id",
+                format!(
+                    "last_action < {authorisations} AND status NOT IN ('finalised', 'exempted')"
+                ),
+            ),
+            // A read that happens once has no day, and is kept with its consent.
+            (
                 "consent_use",
                 "consent_id, endpoint, account, item",
-                &counts,
-                unlocked,
-            )],
-            vec![some("failure", "bucket", &failures, unlocked)],
-            vec![some("session", "digest", &sessions, unlocked)],
-            vec![some(
+                format!("day < '{counted}' AND day > ''"),
+            ),
+            ("failure", "bucket", format!("last < {counters}")),
+            ("session", "digest", format!("last_seen < {sessions}")),
+            (
                 "passkey_question",
                 "psu, subject",
-                &questions,
-                unlocked,
-            )],
-            vec![some("phone", "token", &phones, unlocked)],
-            vec![some("fetched_list", "address", &lists, unlocked)],
-            vec![some(
+                format!("asked < {sessions}"),
+            ),
+            ("phone", "token", format!("enrolled <= {phones}")),
+            // A list that is still wanted has been fetched again long ago.
+            (
+                "fetched_list",
+                "address",
+                format!("fetched < {counters} AND claimed < {now}"),
+            ),
+            (
                 "delta_report",
                 "tpp, psu, account",
-                &reports,
-                unlocked,
-            )],
-            vec![some("acquainted", "stamp", &acquainted, unlocked)],
-            vec![some("connection", "id", &ended, unlocked)],
-            vec![some("connection", "id", &asked, unlocked)],
-        ]
+                format!("noted < {before}"),
+            ),
+            ("acquainted", "stamp", format!("since < {before}")),
+            (
+                "connection",
+                "id",
+                format!("status = 'ended' AND tried < {before}"),
+            ),
+            (
+                "connection",
+                "id",
+                format!("status = 'asked' AND begun < {authorisations}"),
+            ),
+        ];
+        // Rows that another transaction has locked are left for later. Chosen rows are locked, and
+        // checked again if they were changed.
+        let single = old.map(|(table, key, old)| {
+            vec![format!(
+                "DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} WHERE {old} \
+                 LIMIT {BATCH}{unlocked})"
+            )]
+        });
+        let mut batches = vec![vec![
+            of_consents("consent_account"),
+            of_consents("consent_use"),
+            of_consents("authorisation"),
+            tpps,
+            format!("DELETE FROM consent WHERE id IN ({consents})"),
+        ]];
+        batches.extend(single);
+        batches
     }
-}
-
-/// Removes some rows for which that is so.
-///
-/// Rows that another transaction has locked are left for later. Chosen rows are locked, and checked
-/// again if they were changed.
-fn some(table: &str, key: &str, so: &str, unlocked: &str) -> String {
-    format!(
-        "DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} WHERE {so} LIMIT \
-         {BATCH}{unlocked})"
-    )
 }
 
 #[cfg(test)]
