@@ -85,10 +85,7 @@ pub(super) async fn details(
     let with_balance = Parameters::of(&request)?.with_balance()?;
     let account = access.account(&id, card, with_balance).await?;
     access
-        .count(
-            Resource::Account(&account.id),
-            std::slice::from_ref(&account),
-        )
+        .count_one(Resource::Account(&account.id), &account)
         .await?;
     Ok(Json(CardAccountResponse {
         card_account: present(account),
@@ -115,10 +112,7 @@ pub(super) async fn balances(
     let mut account = access.account(&id, card, true).await?;
     account.require_balances()?;
     access
-        .count(
-            Resource::Balances(&account.id),
-            std::slice::from_ref(&account),
-        )
+        .count_one(Resource::Balances(&account.id), &account)
         .await?;
     let balances = account.balances.take().unwrap_or_default();
     Ok(Json(CardAccountBalances {
@@ -155,32 +149,20 @@ pub(super) async fn transactions(
     id: Path<String>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    let today = access.state.calendar.today();
-    let list = Parameters::of(&request)?.list(today, &access.state.limits)?;
+    let list = access.list_request(&request)?;
     let account = access.account(&id, card, list.with_balance).await?;
     account.require_transactions()?;
     let mut listing = access.turn(list, &account.id).await?;
-    let page = access
-        .state
-        .core
+    let core = &access.state.core;
+    let page = core
         .card_transactions_as_json(&account.id, &listing.query)
-        .await?;
-
-    if listing.first {
-        access
-            .count(
-                Resource::Transactions(&account.id),
-                std::slice::from_ref(&account),
-            )
-            .await?;
-    }
-    access
-        .record_delta_position(&mut listing, &account.id, page.next, page.newest)
         .await?;
     let path = path_of(&account.id.0);
     let path_of_list = format!("{path}/transactions");
     let links = Links::new().with("cardAccount", path);
-    let links = access.page_links(links, &path_of_list, &account.id, &listing, page.next);
+    let links = access
+        .hand_out(links, &path_of_list, &account, &mut listing, &page)
+        .await?;
     let status = listing.query.status;
     let empty = CardTransactionsResponse {
         card_account: Some(account.reference),

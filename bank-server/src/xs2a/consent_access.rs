@@ -117,6 +117,15 @@ impl ConsentAccess {
         Ok(account)
     }
 
+    /// Counts a successful read of one account, as [`count`](Self::count) does.
+    pub(super) async fn count_one<D>(
+        &self,
+        resource: Resource<'_>,
+        shown: &Opened<'_, D>,
+    ) -> Result<(), ApiError> {
+        self.count(resource, std::slice::from_ref(shown)).await
+    }
+
     /// Counts a successful read of these accounts. Fails if it exceeds the frequency of the consent.
     pub(super) async fn count<D>(
         &self,

@@ -6,7 +6,14 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use shared_types::decode::Malformed;
 use shared_types::pki::trust::Refusal;
-use shared_types::xs2a::message::{Category, MessageCode, TppMessage, TppMessages};
+use shared_types::xs2a::message::MessageCode::{
+    self, AccessExceeded, CertificateBlocked, CertificateExpired, CertificateInvalid,
+    CertificateMissing, CertificateRevoke, ConsentExpired, ConsentInvalid, ConsentUnknown,
+    FormatError, InternalServerError, ParameterNotConsistent, ParameterNotSupported, PeriodInvalid,
+    PsuCredentialsInvalid, RequestedFormatsInvalid, ResourceUnknown, RoleInvalid, ScaInvalid,
+    ScaMethodUnknown, ServiceInvalid, ServiceUnavailable, StatusInvalid,
+};
+use shared_types::xs2a::message::{Category, TppMessage, TppMessages};
 use shared_types::xs2a::text::Text;
 
 use crate::consent::Violation;
@@ -18,7 +25,7 @@ use crate::sca::ScaError;
 use crate::store::StoreError;
 use crate::transport::policy::{CloseMessage, PeerRejection};
 
-/// One error answer.
+/// Error response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ApiError {
     status: StatusCode,
@@ -42,155 +49,131 @@ impl ApiError {
         self
     }
 
-    /// Something in the request does not have its form.
-    pub(crate) fn format(path: impl Into<String>, text: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, MessageCode::FormatError, text).at(path)
+    fn bad_request(code: MessageCode, text: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, text)
     }
 
-    /// A parameter, or its value, is not supported here.
-    pub(crate) fn not_supported(path: impl Into<String>, text: impl Into<String>) -> Self {
-        Self::new(
-            StatusCode::BAD_REQUEST,
-            MessageCode::ParameterNotSupported,
-            text,
-        )
-        .at(path)
+    fn unauthorized(code: MessageCode, text: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, code, text)
     }
 
-    /// A period that cannot be.
-    pub(crate) fn period(path: impl Into<String>, text: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, MessageCode::PeriodInvalid, text).at(path)
+    fn forbidden(code: MessageCode, text: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, code, text)
     }
 
-    /// No consent of that id for this TPP, asked for by its path. Another TPP's is answered alike.
-    pub(crate) fn no_such_consent() -> Self {
-        Self::new(
-            StatusCode::FORBIDDEN,
-            MessageCode::ConsentUnknown,
-            "there is no such consent for you",
-        )
-    }
-
-    /// No consent of that id for this TPP, named in the header. Another TPP's is answered alike.
-    pub(crate) fn unknown_consent_id() -> Self {
-        Self::new(
-            StatusCode::BAD_REQUEST,
-            MessageCode::ConsentUnknown,
-            "there is no such consent for you",
-        )
-        .at("Consent-ID")
-    }
-
-    /// The consent does not allow this.
-    pub(crate) fn consent_invalid(text: impl Into<String>) -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, MessageCode::ConsentInvalid, text)
-    }
-
-    /// The consent's last day has passed.
-    pub(crate) fn consent_expired() -> Self {
-        Self::new(
-            StatusCode::UNAUTHORIZED,
-            MessageCode::ConsentExpired,
-            "the consent has expired; ask the customer for a new one",
-        )
-    }
-
-    /// No such account or transaction under this consent.
-    pub(crate) fn no_such_resource(text: &'static str) -> Self {
-        Self::new(StatusCode::NOT_FOUND, MessageCode::ResourceUnknown, text)
-    }
-
-    /// No booked entry of that reference in this account. One that is too old to be shown is answered alike.
-    ///
-    /// The standard has `RESOURCE_UNKNOWN` with 404 for what a path names, and with 400 for what anything else does.
-    pub(crate) fn unknown_reference() -> Self {
-        Self::new(
-            StatusCode::BAD_REQUEST,
-            MessageCode::ResourceUnknown,
-            "there is no booked entry of that reference in this account, or it is too old; use dateFrom",
-        )
-        .at("entryReferenceFrom")
-    }
-
-    /// Two parameters that do not go together.
-    pub(crate) fn not_consistent(path: impl Into<String>, text: impl Into<String>) -> Self {
-        Self::new(
-            StatusCode::BAD_REQUEST,
-            MessageCode::ParameterNotConsistent,
-            text,
-        )
-        .at(path)
-    }
-
-    /// With no customer present, the resource was read as often as the consent allows.
-    pub(crate) fn read_too_often(limit: u32) -> Self {
-        Self::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            MessageCode::AccessExceeded,
-            format!(
-                "the consent allows {limit} such reads a day with no customer present; read again on another day, or \
-                 when the customer asks for it"
-            ),
-        )
-    }
-
-    /// A consent for one read, and a second one.
-    pub(crate) fn read_twice() -> Self {
-        Self::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            MessageCode::AccessExceeded,
-            "the consent is for one read, and this was read; ask for one with recurringIndicator true",
-        )
-    }
-
-    /// The resource is not at the point at which this can be done.
-    pub(crate) fn status_invalid(text: impl Into<String>) -> Self {
-        Self::new(StatusCode::CONFLICT, MessageCode::StatusInvalid, text)
-    }
-
-    /// The customer has no such SCA method.
-    pub(crate) fn no_such_method() -> Self {
-        Self::new(
-            StatusCode::BAD_REQUEST,
-            MessageCode::ScaMethodUnknown,
-            "the customer has no such method; take one of scaMethods",
-        )
-        .at("authenticationMethodId")
-    }
-
-    /// What the customer entered for SCA is wrong.
-    fn sca_invalid(path: &'static str, text: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, MessageCode::ScaInvalid, text).at(path)
-    }
-
-    /// More attempts, or more at a time, than there may be.
+    /// More reads, attempts, connections or requests than allowed.
     fn exceeded(text: impl Into<String>) -> Self {
-        Self::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            MessageCode::AccessExceeded,
-            text,
+        Self::new(StatusCode::TOO_MANY_REQUESTS, AccessExceeded, text)
+    }
+
+    fn unavailable(text: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, ServiceUnavailable, text)
+    }
+
+    /// Malformed header, parameter or field.
+    pub(crate) fn format(path: impl Into<String>, text: impl Into<String>) -> Self {
+        Self::bad_request(FormatError, text).at(path)
+    }
+
+    /// Unsupported parameter, or unsupported value of one.
+    pub(crate) fn not_supported(path: impl Into<String>, text: impl Into<String>) -> Self {
+        Self::bad_request(ParameterNotSupported, text).at(path)
+    }
+
+    /// Invalid period.
+    pub(crate) fn period(path: impl Into<String>, text: impl Into<String>) -> Self {
+        Self::bad_request(PeriodInvalid, text).at(path)
+    }
+
+    /// Contradictory parameters.
+    pub(crate) fn not_consistent(path: impl Into<String>, text: impl Into<String>) -> Self {
+        Self::bad_request(ParameterNotConsistent, text).at(path)
+    }
+
+    /// Unknown consent in the path. A consent of another TPP gets the same error.
+    pub(crate) fn no_such_consent() -> Self {
+        Self::forbidden(ConsentUnknown, "there is no such consent for you")
+    }
+
+    /// Unknown consent in the header. A consent of another TPP gets the same error.
+    pub(crate) fn unknown_consent_id() -> Self {
+        Self::bad_request(ConsentUnknown, "there is no such consent for you").at("Consent-ID")
+    }
+
+    /// Access that the consent does not give.
+    pub(crate) fn consent_invalid(text: impl Into<String>) -> Self {
+        Self::unauthorized(ConsentInvalid, text)
+    }
+
+    /// Consent past its last day.
+    pub(crate) fn consent_expired() -> Self {
+        let text = "the consent has expired; ask the customer for a new one";
+        Self::unauthorized(ConsentExpired, text)
+    }
+
+    /// Unknown account or transaction, under this consent.
+    pub(crate) fn no_such_resource(text: &'static str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, ResourceUnknown, text)
+    }
+
+    /// Unknown reference of a booked entry. An entry that is too old to be shown gets the same
+    /// error.
+    ///
+    /// The standard has `RESOURCE_UNKNOWN` with 404 for what a path names, and with 400 for what
+    /// anything else does.
+    pub(crate) fn unknown_reference() -> Self {
+        let text = "there is no booked entry of that reference in this account, or it is too old; \
+                    use dateFrom";
+        Self::bad_request(ResourceUnknown, text).at("entryReferenceFrom")
+    }
+
+    /// More unattended reads of the resource than the consent allows.
+    pub(crate) fn read_too_often(limit: u32) -> Self {
+        Self::exceeded(format!(
+            "the consent allows {limit} such reads a day with no customer present; read again on \
+             another day, or when the customer asks for it"
+        ))
+    }
+
+    /// Second read under a one-off consent.
+    pub(crate) fn read_twice() -> Self {
+        Self::exceeded(
+            "the consent is for one read, and this was read; ask for one with recurringIndicator \
+             true",
         )
     }
 
-    /// The TPP is not licensed for account information.
+    /// Step that the status of the resource does not allow.
+    pub(crate) fn status_invalid(text: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, StatusInvalid, text)
+    }
+
+    /// SCA method that the customer does not have.
+    pub(crate) fn no_such_method() -> Self {
+        let text = "the customer has no such method; take one of scaMethods";
+        Self::bad_request(ScaMethodUnknown, text).at("authenticationMethodId")
+    }
+
+    /// Wrong code or answer of the customer.
+    fn sca_invalid(path: &'static str, text: impl Into<String>) -> Self {
+        Self::bad_request(ScaInvalid, text).at(path)
+    }
+
+    /// TPP without a licence for account information.
     pub(crate) fn role() -> Self {
-        Self::new(
-            StatusCode::UNAUTHORIZED,
-            MessageCode::RoleInvalid,
-            "account information needs the role PSP_AI, in the certificate's PSD2 statement and in the register",
-        )
+        let text = "account information needs the role PSP_AI, in the certificate's PSD2 statement \
+                    and in the register";
+        Self::unauthorized(RoleInvalid, text)
     }
 
-    /// The peer's certificate is not, or no longer, trusted.
+    /// Peer whose certificate is not, or no longer, trusted.
     pub(crate) fn peer_rejected(rejection: &PeerRejection<NotATpp>) -> Self {
         let code = match rejection {
-            PeerRejection::Untrusted(Refusal::Expired { .. }) => MessageCode::CertificateExpired,
-            PeerRejection::Untrusted(Refusal::Revoked { .. }) => MessageCode::CertificateRevoke,
-            PeerRejection::NotAuthorised(NotATpp::NotLicensed(_)) => {
-                MessageCode::CertificateBlocked
-            }
+            PeerRejection::Untrusted(Refusal::Expired { .. }) => CertificateExpired,
+            PeerRejection::Untrusted(Refusal::Revoked { .. }) => CertificateRevoke,
+            PeerRejection::NotAuthorised(NotATpp::NotLicensed(_)) => CertificateBlocked,
             PeerRejection::Untrusted(_) | PeerRejection::NotAuthorised(NotATpp::Identity(_)) => {
-                MessageCode::CertificateInvalid
+                CertificateInvalid
             }
         };
         let text = match rejection {
@@ -199,37 +182,33 @@ impl ApiError {
             }
             PeerRejection::NotAuthorised(objection) => objection.to_string(),
         };
-        Self::new(StatusCode::UNAUTHORIZED, code, text)
+        Self::unauthorized(code, text)
     }
 
-    /// A gateway forwarded no certificate: its peer showed none.
+    /// Request without a forwarded certificate: the peer of the gateway showed none.
     pub(crate) fn no_certificate() -> Self {
-        Self::new(
-            StatusCode::UNAUTHORIZED,
-            MessageCode::CertificateMissing,
-            "no certificate came with the request; show your QWAC in the TLS handshake",
-        )
+        let text = "no certificate came with the request; show your QWAC in the TLS handshake";
+        Self::unauthorized(CertificateMissing, text)
     }
 
-    /// The gateway's own certificate is not trusted at present. Its peer cannot mend that.
+    /// Gateway whose own certificate is not trusted at present. Its peer cannot mend that.
     pub(crate) fn gateway() -> Self {
-        Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            MessageCode::ServiceUnavailable,
+        Self::unavailable(
             "the bank's gateway cannot pass requests on at this time; try again later",
         )
     }
 
-    /// The request does not name one host.
+    /// Request that does not name one host.
     pub(crate) fn not_a_host(error: NotAHost) -> Self {
         Self::format("Host", error.to_string())
     }
 
-    /// The same as the close message of a connection.
+    /// The error as the close message of a connection.
     pub(crate) fn close_message(&self) -> CloseMessage {
         let body = serde_json::to_vec(&self.messages()).unwrap_or_default();
         let head = format!(
-            "HTTP/1.1 {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+            "HTTP/1.1 {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
+             connection: close\r\n\r\n",
             self.status,
             body.len()
         );
@@ -241,101 +220,71 @@ impl ApiError {
 
     /// More connections than the organisation may hold.
     pub(crate) fn too_many_connections() -> Self {
-        Self::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            MessageCode::AccessExceeded,
+        Self::exceeded(
             "your organisation holds more connections than it may; close some, or use HTTP/2",
         )
     }
 
-    /// More requests at a time than the organisation may have.
+    /// More bytes of bodies at a time than the organisation may send.
     pub(crate) fn too_many_body_bytes() -> Self {
-        Self::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            MessageCode::AccessExceeded,
-            "the bodies of your organisation's open requests are larger together than they may be; wait for answers",
-        )
-    }
-    pub(crate) fn too_many_requests() -> Self {
-        Self::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            MessageCode::AccessExceeded,
-            "your organisation has more requests open than it may; wait for answers",
+        Self::exceeded(
+            "the bodies of your organisation's open requests are larger together than they may \
+             be; wait for answers",
         )
     }
 
-    /// The header fields are too large.
+    /// More requests at a time than the organisation may have.
+    pub(crate) fn too_many_requests() -> Self {
+        Self::exceeded("your organisation has more requests open than it may; wait for answers")
+    }
+
+    /// Header fields over the limit.
     pub(crate) fn headers_too_large(limit: usize) -> Self {
+        let text = format!("the header fields together are larger than {limit} bytes");
         Self::new(
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            MessageCode::FormatError,
-            format!("the header fields together are larger than {limit} bytes"),
-        )
-    }
-
-    /// The body is too large.
-    pub(crate) fn body_too_large(limit: usize) -> Self {
-        Self::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            MessageCode::FormatError,
-            format!("the body is larger than {limit} bytes"),
-        )
-    }
-
-    /// The body is not JSON.
-    pub(crate) fn media_type(path: &'static str, text: &'static str) -> Self {
-        Self::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            MessageCode::FormatError,
+            FormatError,
             text,
         )
-        .at(path)
     }
 
-    /// The TPP does not take JSON.
+    /// Body over the limit.
+    pub(crate) fn body_too_large(limit: usize) -> Self {
+        let text = format!("the body is larger than {limit} bytes");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, FormatError, text)
+    }
+
+    /// Body that is not JSON.
+    pub(crate) fn media_type(path: &'static str, text: &'static str) -> Self {
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, FormatError, text).at(path)
+    }
+
+    /// TPP that does not accept JSON.
     pub(crate) fn not_acceptable() -> Self {
-        Self::new(
-            StatusCode::NOT_ACCEPTABLE,
-            MessageCode::RequestedFormatsInvalid,
-            "this bank answers in application/json only",
-        )
-        .at("Accept")
+        let text = "this bank answers in application/json only";
+        Self::new(StatusCode::NOT_ACCEPTABLE, RequestedFormatsInvalid, text).at("Accept")
     }
 
-    /// The request did not arrive in time.
+    /// Timeout of the request.
     pub(crate) fn slow_request() -> Self {
-        Self::new(
-            StatusCode::REQUEST_TIMEOUT,
-            MessageCode::FormatError,
-            "the request did not arrive in time",
-        )
+        let text = "the request did not arrive in time";
+        Self::new(StatusCode::REQUEST_TIMEOUT, FormatError, text)
     }
 
-    /// The bank did not answer in time.
+    /// Timeout of the response.
     pub(crate) fn slow_answer() -> Self {
-        Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            MessageCode::ServiceUnavailable,
-            "the bank did not answer in time; try again later",
-        )
+        Self::unavailable("the bank did not answer in time; try again later")
     }
 
-    /// The bank's database, or the systems behind it, do not answer at this time.
-    fn unavailable() -> Self {
-        Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            MessageCode::ServiceUnavailable,
-            "the bank cannot answer at this time; try again later",
-        )
+    /// Temporary failure of the database or of the systems behind it.
+    fn temporary() -> Self {
+        Self::unavailable("the bank cannot answer at this time; try again later")
     }
 
-    /// The bank failed. What failed is for its log.
+    /// Permanent failure. Its cause is for the bank's log.
     pub(crate) fn internal() -> Self {
-        Self::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            MessageCode::InternalServerError,
-            "the bank could not answer; try again later",
-        )
+        let text = "the bank could not answer; try again later";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, InternalServerError, text)
     }
 
     /// The code, for the log.
@@ -343,7 +292,7 @@ impl ApiError {
         &self.code
     }
 
-    /// The answer itself.
+    /// The response.
     pub(crate) fn respond(&self) -> HttpResponse {
         HttpResponse::build(self.status).json(self.messages())
     }
@@ -384,7 +333,7 @@ impl From<Malformed> for ApiError {
 
 impl From<Violation> for ApiError {
     fn from(violation: Violation) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, violation.code, violation.text).at(violation.path)
+        Self::bad_request(violation.code, violation.text).at(violation.path)
     }
 }
 
@@ -392,7 +341,7 @@ impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         tracing::error!(%error, "database request failed");
         if error.is_transient() {
-            Self::unavailable()
+            Self::temporary()
         } else {
             Self::internal()
         }
@@ -403,7 +352,7 @@ impl From<CoreBankingError> for ApiError {
     fn from(error: CoreBankingError) -> Self {
         tracing::error!(%error, "core banking request failed");
         match error {
-            CoreBankingError::Unavailable(_) => Self::unavailable(),
+            CoreBankingError::Unavailable(_) => Self::temporary(),
             CoreBankingError::Failed(_) => Self::internal(),
         }
     }
@@ -413,21 +362,17 @@ impl From<AuthorisationError> for ApiError {
     fn from(error: AuthorisationError) -> Self {
         match error {
             AuthorisationError::NoSuchConsent => Self::no_such_consent(),
-            AuthorisationError::Unknown => Self::new(
-                StatusCode::FORBIDDEN,
-                MessageCode::ResourceUnknown,
-                "there is no such authorisation for you",
-            ),
+            AuthorisationError::Unknown => {
+                Self::forbidden(ResourceUnknown, "there is no such authorisation for you")
+            }
             AuthorisationError::ConsentOver(_)
             | AuthorisationError::OutOfTurn(_)
             | AuthorisationError::OtherApproach(_)
             | AuthorisationError::ApprovedBefore => Self::status_invalid(error.to_string()),
-            AuthorisationError::OtherCustomer => Self::new(
-                StatusCode::BAD_REQUEST,
-                MessageCode::ParameterNotConsistent,
+            AuthorisationError::OtherCustomer => Self::not_consistent(
+                "PSU-ID",
                 "the authorisation is for another customer; start one for this one",
-            )
-            .at("PSU-ID"),
+            ),
             AuthorisationError::TooMany | AuthorisationError::TooManyWaiting => {
                 Self::exceeded(error.to_string())
             }
@@ -450,9 +395,8 @@ impl From<AuthorisationError> for ApiError {
 impl From<ScaError> for ApiError {
     fn from(error: ScaError) -> Self {
         match error {
-            ScaError::WrongCredentials | ScaError::CredentialsChanged => Self::new(
-                StatusCode::UNAUTHORIZED,
-                MessageCode::PsuCredentialsInvalid,
+            ScaError::WrongCredentials | ScaError::CredentialsChanged => Self::unauthorized(
+                PsuCredentialsInvalid,
                 "the customer or the password is wrong",
             ),
             ScaError::WrongAnswer { .. } | ScaError::Taken | ScaError::NotACode => {
@@ -473,20 +417,16 @@ impl From<ScaError> for ApiError {
     }
 }
 
-/// A resource that exists, asked with a method it does not have.
+/// Response to a method that the resource does not have.
 pub(super) fn wrong_method(request: &HttpRequest) -> HttpResponse {
-    ApiError::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        MessageCode::ServiceInvalid,
-        format!(
-            "{} is not possible here; the header Allow names what is",
-            request.method()
-        ),
-    )
-    .respond()
+    let text = format!(
+        "{} is not possible here; the header Allow names what is",
+        request.method()
+    );
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, ServiceInvalid, text).respond()
 }
 
-/// No resource of that path.
+/// Error for a path without a resource.
 pub(super) async fn no_such_path() -> ApiError {
     ApiError::no_such_resource(
         "there is nothing at this path; the bank's resources are listed in /openapi.json",

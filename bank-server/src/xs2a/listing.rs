@@ -1,15 +1,16 @@
 //! Lists of transactions: for a period or as a delta report, page by page.
 
+use actix_web::HttpRequest;
 use chrono::{DateTime, NaiveDate, Utc};
 use shared_types::xs2a::link::Links;
 use url::form_urlencoded::byte_serialize;
 
-use super::consent_access::ConsentAccess;
+use super::consent_access::{ConsentAccess, Opened};
 use super::error::ApiError;
 use super::pages::{Mark, Walk};
-use super::parameters::{Delta, List};
-use crate::core_banking::{PageKey, TransactionQuery};
-use crate::domain::{AccountId, Arrival};
+use super::parameters::{Delta, List, Parameters};
+use crate::core_banking::{Listed, Page, PageKey, TransactionQuery};
+use crate::domain::{AccountId, Arrival, Resource};
 
 /// A delta report has no last day: what is booked for a later one has arrived.
 const FAR_AHEAD: Option<NaiveDate> = NaiveDate::from_ymd_opt(9999, 12, 31);
@@ -19,7 +20,7 @@ pub(super) struct Listing {
     /// What to ask the core banking system for.
     pub(super) query: TransactionQuery,
     /// Whether this is the list's first page, which is counted.
-    pub(super) first: bool,
+    first: bool,
     delta: Option<Delta>,
     with_balance: bool,
     /// What was asked for, as it stands in the links of its pages.
@@ -30,6 +31,12 @@ pub(super) struct Listing {
 }
 
 impl ConsentAccess {
+    /// The list that a request asks for.
+    pub(super) fn list_request(&self, request: &HttpRequest) -> Result<List, ApiError> {
+        let today = self.state.calendar.today();
+        Parameters::of(request)?.list(today, &self.state.limits)
+    }
+
     /// Turns to the page that a list of an account's transactions is asked for.
     pub(super) async fn turn(&self, list: List, account: &AccountId) -> Result<Listing, ApiError> {
         let (now, first_day) = (self.state.calendar.now(), self.first_day());
@@ -117,28 +124,35 @@ impl ConsentAccess {
         }
     }
 
-    /// Notes how far the TPP was told what is new, once the last page of the report is handed out.
-    pub(super) async fn record_delta_position(
+    /// Hands out a page: counts the read with the first one, records the position of a delta report
+    /// with the last one, and returns `links` with those of the list, `first` and `next`.
+    pub(super) async fn hand_out<D>(
         &self,
+        links: Links,
+        path: &str,
+        account: &Opened<'_, D>,
         listing: &mut Listing,
-        account: &AccountId,
-        next: Option<PageKey>,
-        newest: Option<Arrival>,
-    ) -> Result<(), ApiError> {
-        listing.newest = listing.newest.max(newest);
+        page: &Page<Listed>,
+    ) -> Result<Links, ApiError> {
+        if listing.first {
+            let resource = Resource::Transactions(&account.id);
+            self.count_one(resource, account).await?;
+        }
+        listing.newest = listing.newest.max(page.newest);
         if let (Some(Delta::AfterLastReport), None, Some(reached)) =
-            (&listing.delta, next, listing.newest)
+            (&listing.delta, page.next, listing.newest)
         {
-            self.state
-                .reports
-                .note(self.consent(), account, reached, self.state.calendar.now())
+            let (reports, now) = (&self.state.reports, self.state.calendar.now());
+            reports
+                .note(self.consent(), &account.id, reached, now)
                 .await?;
         }
-        Ok(())
+        Ok(self.page_links(links, path, &account.id, listing, page.next))
     }
 
-    /// `first`, and `next` where there is more, for the transactions of that account, listed at `path`.
-    pub(super) fn page_links(
+    /// `first`, and `next` where there is more, for the transactions of that account, listed at
+    /// `path`.
+    fn page_links(
         &self,
         links: Links,
         path: &str,
